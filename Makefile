@@ -1,0 +1,57 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := $(CURDIR)/.venv
+export PATH := $(VENV)/bin:$(PATH)
+export APE_DATA_FOLDER := $(CURDIR)/.ape
+export SOLCX_BINARY_PATH := $(VENV)/solc
+
+CONTRACTS = $(wildcard contracts/*.sol)
+FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
+# The rule on policy can be checked once the modules that it names exist.
+PURE = $(foreach module,policy chain attestation gate,$(firstword $(wildcard agents/sealroom_agents/$(module).py agents/sealroom_agents/$(module)/__init__.py)))
+IMPORT_RULES = $(if $(word 4,$(PURE)),,--contract measured --contract no-ape --contract processes)
+
+.PHONY: help setup demo test contracts-test lint format abi bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv and node_modules ready (does nothing where they are)
+	@.ci/setup
+
+demo: setup ## tell the whole story once on this machine (KEEP=1 leaves it running)
+	@$(VENV)/bin/sealroom demo $(if $(KEEP),--keep)
+
+test: setup ## run all Python tests, those of the contracts through Ape included
+	@$(VENV)/bin/python -m pytest -q $(ARGS)
+
+contracts-test: setup ## run the Solidity tests and compare the stored ABIs with the contracts
+	$(if $(FORGE_TESTS),@$(VENV)/bin/forge test $(ARGS),@echo "no Solidity tests yet")
+	$(if $(CONTRACTS),@.ci/abi --check)
+
+# --force: a cached build forgets its warnings.
+lint: setup ## check style, types, imports and warnings, changing nothing
+	$(VENV)/bin/ruff format --check --quiet
+	$(VENV)/bin/ruff check --quiet
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo --cache-dir .build/import-linter $(IMPORT_RULES)
+	$(if $(CONTRACTS)$(FORGE_TESTS),$(VENV)/bin/forge fmt --check)
+	$(if $(CONTRACTS)$(FORGE_TESTS),$(VENV)/bin/forge build --force --deny warnings)
+	$(if $(CONTRACTS),$(VENV)/bin/forge lint --deny warnings)
+
+format: setup ## rewrite Python and Solidity in the house style
+	@$(VENV)/bin/ruff check --quiet --fix-only
+	@$(VENV)/bin/ruff format --quiet
+	$(if $(CONTRACTS)$(FORGE_TESTS),@$(VENV)/bin/forge fmt)
+
+abi: setup ## write the contracts' ABIs to where the agents read them
+	@.ci/abi
+
+bench: setup ## measure, and print ratios
+	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+clean: ## remove what builds and tests leave behind, and keep .venv and node_modules
+	rm -rf .build .demo dist .hypothesis .pytest_cache .mypy_cache .ruff_cache contracts/.cache
+	find agents enclave scripts tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,1 @@
+"""What runs outside the enclave: gate, runner, watcher, console and the command line."""

@@ -1,0 +1,1 @@
+"""What runs inside the enclave and in owners' hands: formats, sealing, privacy, receipts."""
