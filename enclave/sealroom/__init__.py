@@ -1,1 +1,61 @@
-"""What runs inside the enclave and in owners' hands: formats, sealing, privacy, receipts."""
+# SPDX-License-Identifier: Apache-2.0
+"""What a recipe's analysis imports, and everything else that is measured or runs on owners' machines.
+
+An analysis is a short script inside a recipe. All owners read it before they approve it, and an attested
+enclave then runs exactly those bytes, in a process without network, without files to write and without
+keys::
+
+    import pandas as pd
+
+    from sealroom import emit_signed, private, unwrap
+
+    people = pd.concat([unwrap("hospital-A/cohort-A.tar"), unwrap("hospital-B/cohort-B.tar")])
+    people["male"] = people.sex == "M"
+
+    table = private(people)
+    counts = table.count("people")
+    model = table.logistic("risk_of_death")
+
+    emit_signed(counts.summary() | model.summary())
+
+``unwrap(path)``
+    A sealed dataset that the recipe declares, as a pandas DataFrame with the declared columns, decrypted in
+    memory.
+
+``private(table)``
+    The table to release from: one row a person, named by the column that the recipe calls the privacy unit
+    (of several rows the first is kept). It has ``count(field)``, ``mean(field)`` and ``logistic(field)``;
+    each takes the name of a field which the recipe's output contract declares, and finds everything else
+    there: columns, groups, bounds, ε. The noise is drawn outside of this process, by the custodian, and
+    never twice for one field. What comes back may be looked at freely: it is private already. ``.summary()``
+    gives it as ``{field: value}``.
+
+``emit_signed(fields)``
+    The one way out, once: all declared fields, each with exactly the value that was released. It is signed
+    there.
+
+Make each new column from its own row alone. The guarantee is per row handed over; a script that lets one
+person's data change another person's row breaks it, and owners must not approve such a script.
+
+A request that breaks a rule raises an error with a stable `code` and ends the run. No text that a script
+prints or raises leaves the enclave.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sealroom.runtime.job import emit_signed, private, unwrap
+
+__all__ = ["emit_signed", "private", "unwrap"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that `import sealroom` stays light for owners who only seal and verify.
+    if name in __all__:
+        from sealroom.runtime import job
+
+        return getattr(job, name)
+    raise AttributeError(f"module 'sealroom' has no attribute {name!r}")

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that the product knows of TDX: from a quote, its collateral and an event log to facts, or a refusal.
+
+Verification takes everything it needs as arguments, the time included; only `collateral` does IO.
+"""
+
+from sealroom_agents.attestation.anchor import (
+    INTEL,
+    OsImage,
+    TrustAnchor,
+    load_simulated_root,
+    require_local_chain,
+)
+from sealroom_agents.attestation.collateral import CollateralSource, DirectoryCollateral, PccsCollateral
+from sealroom_agents.attestation.eventlog import Claims, EventLog, read_event_log
+from sealroom_agents.attestation.evidence import verify_evidence
+from sealroom_agents.attestation.gate_identity import GateFacts, verify_gate
+from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
+
+__all__ = [
+    "INTEL",
+    "Claims",
+    "CollateralSource",
+    "DirectoryCollateral",
+    "EventLog",
+    "GateFacts",
+    "OsImage",
+    "PccsCollateral",
+    "QuoteFacts",
+    "TrustAnchor",
+    "load_simulated_root",
+    "read_event_log",
+    "require_local_chain",
+    "verify_evidence",
+    "verify_gate",
+    "verify_quote",
+]

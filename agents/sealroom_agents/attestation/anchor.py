@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whom we believe about hardware: Intel's root, or on a local chain a simulated one.
+
+An anchor also holds the decisions that a platform owner has to take knowingly. Each default refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+
+from sealroom_agents.errors import AttestationError, ConfigurationError
+from sealroom_agents.facts import LOCAL_CHAIN_IDS
+
+SIMULATED_LABEL = "SIMULATED"
+"""Stands in the subject of a simulated root; a root without it is not taken for one."""
+
+MAX_ROOT_BYTES = 4096
+"""Largest root certificate that is read."""
+
+
+@dataclass(frozen=True)
+class OsImage:
+    """An OS image, and the registers that a machine shows when it boots exactly that."""
+
+    digest: bytes
+    """dstack's `os_image_hash`, 32 bytes."""
+    mr_td: bytes
+    """MRTD: virtual firmware, 48 bytes."""
+    rt_mr: tuple[bytes, bytes, bytes]
+    """RTMR0 to RTMR2: virtual hardware, kernel, command line; 48 bytes each."""
+
+
+@dataclass(frozen=True)
+class TrustAnchor:
+    """A root of trust and what we accept under it."""
+
+    kind: Literal["intel", "simulated"]
+    """Whose hardware it is."""
+    root_der: bytes | None = field(default=None, repr=False)
+    """DER of the simulated root; `None` for Intel, whose root is built into the verifier (AT-14)."""
+    allow_dynamic_platform: bool = False
+    """Accept platforms that can take in further packages after registration. Most servers with two sockets or
+    more are such; granting it means trusting Intel's registration of each added package."""
+    allow_cached_keys: bool = False
+    """Accept platforms whose root keys Intel's registration service keeps. True for most of the same
+    machines."""
+    allow_smt: bool = False
+    """Accept machines on which two threads share a core, and so see something of each other (AT-29)."""
+    allow_v5_quotes: bool = False
+    """Accept quotes of version 5 with a TDX 1.5 report, besides version 4."""
+    min_tcb_evaluation: int = 0
+    """Least tcbEvaluationDataNumber of the collateral; stops a cache from serving an old verdict (AT-07)."""
+    rejected_advisories: tuple[str, ...] = ()
+    """Security advisories that may not apply, even where the TCB counts as up to date."""
+    tdx_modules: frozenset[bytes] = frozenset()
+    """Accepted measurements of the TDX module (MRSEAM, 48 bytes); empty accepts what the collateral does."""
+    os_images: tuple[OsImage, ...] = ()
+    """Known OS images. When not empty, the `os-image-hash` that a guest claims must be one of these, and
+    MRTD and RTMR0 to RTMR2 must be its registers (AT-20). When empty, the claim rests on the guest's word
+    alone."""
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigurationError` `trust-anchor` for a root that does not go with the kind."""
+        if self.kind == "intel" and self.root_der is not None:
+            raise ConfigurationError("trust-anchor", "Intel's root is built in; no other may take its place")
+        if self.kind == "simulated" and not _is_simulated_root(self.root_der):
+            raise ConfigurationError(
+                "trust-anchor",
+                f"a simulated trust anchor needs a root certificate that says {SIMULATED_LABEL} of itself",
+                "use the root.der that `sealroom simulate init` wrote",
+            )
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether this root can be had by anybody."""
+        return self.kind == "simulated"
+
+
+INTEL = TrustAnchor(kind="intel")
+"""Intel's root with every optional grant refused."""
+
+
+def load_simulated_root(path: Path) -> TrustAnchor:
+    """The anchor for a `root.der` file; raises `ConfigurationError` `trust-anchor` when it is none."""
+    try:
+        with path.open("rb") as stream:
+            root = stream.read(MAX_ROOT_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError("trust-anchor", f"cannot read {path}: {error.strerror}") from error
+    return TrustAnchor(kind="simulated", root_der=root)
+
+
+def require_local_chain(anchor: TrustAnchor, chain_id: int) -> None:
+    """A simulated root is for local chains only.
+
+    Raises `AttestationError` `simulated-root-off-local-chain`.
+    """
+    if anchor.is_simulated and chain_id not in LOCAL_CHAIN_IDS:
+        raise AttestationError(
+            "simulated-root-off-local-chain",
+            f"a simulated trust anchor is refused on chain {chain_id}",
+            "simulated platforms are accepted on local chains only: "
+            + ", ".join(str(known) for known in sorted(LOCAL_CHAIN_IDS)),
+        )
+
+
+def _is_simulated_root(root_der: bytes | None) -> bool:
+    if root_der is None or len(root_der) > MAX_ROOT_BYTES:
+        return False
+    try:
+        certificate = x509.load_der_x509_certificate(root_der)
+    except ValueError:
+        return False
+    return SIMULATED_LABEL in certificate.subject.rfc4514_string()

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read a dstack event log, replay it into RTMR0 to RTMR3, and take the claims from it.
+
+A log is only a list of excuses for four registers: nothing in it counts until the replay equals the
+quote's. For RTMR3 the digests that the log carries are never used; each is recomputed from name and payload
+(AT-15). Event format: dstack 0.5, event log version 1; a version 2 log is refused, not guessed at (AT-18).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from sealroom.encoding import Fields, strict_json
+from sealroom.errors import FormatError
+from sealroom_agents.errors import AttestationError
+
+MAX_LOG_BYTES = 1024 * 1024
+"""Largest event log, UTF-8."""
+MAX_EVENTS = 512
+"""Most events in a log; real ones have about 30."""
+MAX_KEY_PROVIDER_BYTES = 4096
+"""Largest payload of the `key-provider` event."""
+
+RUNTIME_EVENT = 0x08000001
+"""Event type of everything that the dstack guest extends into RTMR3."""
+REGISTER_BYTES = 48
+"""SHA-384."""
+
+BOOT_DONE = "boot-mr-done"
+READY = "system-ready"
+
+_LENGTHS = {
+    "system-preparing": (0,),
+    "app-id": (20,),
+    "compose-hash": (32,),
+    "instance-id": (0, 20),
+    BOOT_DONE: (0,),
+    "os-image-hash": (32,),
+    READY: (0,),
+}
+"""Payload lengths, bytes. Fixed, so that a name and its payload can be split in one way only (AT-17)."""
+
+_BEFORE_BOOT_DONE = ("app-id", "compose-hash", "instance-id")
+_BEFORE_READY = ("os-image-hash", "key-provider")
+_RESERVED = frozenset({*_LENGTHS, "key-provider"})
+"""Names that may stand once in a log, before or after `system-ready` (AT-16)."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_HEX = re.compile(r"(?:[0-9a-f]{2})*")
+_EVENT_FIELDS = frozenset({"imr", "event_type", "digest", "event", "event_payload"})
+
+
+@dataclass(frozen=True)
+class LoggedEvent:
+    """One event as the log tells it."""
+
+    imr: int
+    """Register, 0 to 3."""
+    type: int
+    """Event type, 32 bits."""
+    name: str
+    """Name of a runtime event."""
+    payload: bytes
+    """What was measured; for RTMR0 to RTMR2 only a description."""
+    digest: bytes
+    """What was extended, 48 bytes: recomputed for RTMR3, as listed for the others."""
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the guest measured of itself before anything of the app could run."""
+
+    app_id: bytes
+    """20 bytes."""
+    compose_hash: bytes
+    """SHA-256 of the raw app-compose bytes."""
+    instance_id: bytes
+    """20 bytes, or empty."""
+    os_image_hash: bytes
+    """Digest of the OS image, 32 bytes."""
+    key_provider: str
+    """Name of the key provider, such as `kms`."""
+    key_provider_id: bytes
+    """Its id: for `kms` the SubjectPublicKeyInfo of its root CA."""
+    key_provider_info: bytes
+    """The payload of the event as it was measured."""
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """A log that is well formed and consistent in itself."""
+
+    events: tuple[LoggedEvent, ...]
+    """In the order of measuring."""
+
+    def replay(self, imr: int) -> bytes:
+        """The register that these events make: zeros, then SHA-384(register ‖ digest) for each."""
+        register = bytes(REGISTER_BYTES)
+        for event in self.events:
+            if event.imr == imr:
+                register = hashlib.sha384(register + event.digest).digest()
+        return register
+
+    def registers(self) -> tuple[bytes, bytes, bytes, bytes]:
+        """RTMR0 to RTMR3 after all events."""
+        return self.replay(0), self.replay(1), self.replay(2), self.replay(3)
+
+    def claims(self) -> Claims:
+        """The guest's claims, each measured exactly once and in its place.
+
+        Raises `AttestationError` `event-log-duplicate` when a name is there twice, `event-log-mismatch` for
+        everything else.
+        """
+        position = self._positions()
+        for name in (BOOT_DONE, READY, *_BEFORE_BOOT_DONE, *_BEFORE_READY):
+            if name not in position:
+                _mismatch(f"the event {name} is missing")
+        for name in _BEFORE_BOOT_DONE:
+            if position[name] > position[BOOT_DONE]:
+                _mismatch(f"the event {name} comes after {BOOT_DONE}")
+        for name in (BOOT_DONE, *_BEFORE_READY):
+            if position[name] > position[READY]:
+                _mismatch(f"the event {name} comes after {READY}")
+        payload = {name: self.events[index].payload for name, index in position.items()}
+        provider, provider_id = _key_provider(payload["key-provider"])
+        return Claims(
+            app_id=payload["app-id"],
+            compose_hash=payload["compose-hash"],
+            instance_id=payload["instance-id"],
+            os_image_hash=payload["os-image-hash"],
+            key_provider=provider,
+            key_provider_id=provider_id,
+            key_provider_info=payload["key-provider"],
+        )
+
+    def _positions(self) -> dict[str, int]:
+        """Where each name first stands; any name twice before `system-ready` condemns the log (AT-16)."""
+        position: dict[str, int] = {}
+        ready = False
+        for index, event in enumerate(self.events):
+            if event.imr != 3:
+                continue
+            # After system-ready the app may extend what it likes, as often as it likes, under names of its
+            # own.
+            if event.name in position and (not ready or event.name in _RESERVED):
+                raise AttestationError("event-log-duplicate", f"the event {event.name} was measured twice")
+            position.setdefault(event.name, index)
+            ready = ready or event.name == READY
+        return position
+
+
+def read_event_log(text: str) -> EventLog:
+    """Parse an event log, the JSON text that GetQuote returns.
+
+    Raises `AttestationError`: `evidence-too-large`, or `event-log-mismatch` for anything that isn't exactly a
+    version 1 log whose listed RTMR3 digests, where present, equal the recomputed ones.
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    if len(data) > MAX_LOG_BYTES:
+        raise AttestationError(
+            "evidence-too-large", f"the event log has {len(data)} bytes, at most {MAX_LOG_BYTES}"
+        )
+    # A log is one array of flat objects. Counting brackets first keeps nested ones away from the parser,
+    # whose recursion ends in a crash where a library has raised Python's limit (py-ecc, which Ape loads,
+    # does).
+    if data.count(b"[") > 1:
+        _mismatch("the event log is not one JSON array of events")
+    if data.count(b"{") > MAX_EVENTS:
+        raise AttestationError("evidence-too-large", f"the event log has more than {MAX_EVENTS} events")
+    try:
+        records = json.loads(data, object_pairs_hook=_no_duplicate_fields, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        _mismatch("the event log is not JSON")
+    if not isinstance(records, list):
+        _mismatch("the event log is not a JSON array")
+    return EventLog(events=tuple(_event(record) for record in records))
+
+
+def runtime_digest(name: str, payload: bytes) -> bytes:
+    """Digest of a dstack runtime event: SHA-384(type as u32 little-endian ‖ ":" ‖ name ‖ ":" ‖ payload)."""
+    preimage = RUNTIME_EVENT.to_bytes(4, "little") + b":" + name.encode() + b":" + payload
+    return hashlib.sha384(preimage).digest()
+
+
+def _event(record: Any) -> LoggedEvent:
+    if not isinstance(record, dict) or record.keys() != _EVENT_FIELDS:
+        _mismatch("an event has other fields than a version 1 event log")
+    imr = _integer(record["imr"], high=3)
+    type_ = _integer(record["event_type"], high=0xFFFFFFFF)
+    name = record["event"]
+    if not isinstance(name, str):
+        _mismatch("an event's name is not text")
+    payload, listed = _hex(record["event_payload"]), _hex(record["digest"])
+    if imr != 3:
+        if type_ == RUNTIME_EVENT or len(listed) != REGISTER_BYTES:
+            _mismatch(f"an event of RTMR{imr} is no boot event")
+        return LoggedEvent(imr=imr, type=type_, name=name, payload=payload, digest=listed)
+    if type_ != RUNTIME_EVENT:
+        _mismatch("an event of RTMR3 is no dstack runtime event")
+    if _NAME.fullmatch(name) is None:
+        _mismatch("a runtime event has a name with characters that no name has")
+    if name in _LENGTHS and len(payload) not in _LENGTHS[name]:
+        _mismatch(f"the event {name} has a payload of {len(payload)} bytes")
+    digest = runtime_digest(name, payload)
+    # From 0.5.6 on, dstack leaves the digests of runtime events out.
+    if listed and listed != digest:
+        _mismatch(f"the digest of the event {name} is not that of its payload")
+    return LoggedEvent(imr=imr, type=type_, name=name, payload=payload, digest=digest)
+
+
+def _key_provider(payload: bytes) -> tuple[str, bytes]:
+    try:
+        fields = Fields(strict_json(payload, MAX_KEY_PROVIDER_BYTES), "key-provider")
+        name, provider_id = (
+            fields.text("name", limit=64),
+            fields.text("id", limit=MAX_KEY_PROVIDER_BYTES, empty=True),
+        )
+        fields.done()
+    except FormatError as error:
+        raise AttestationError(
+            "event-log-mismatch", f"the event key-provider is malformed: {error}"
+        ) from error
+    return name, _hex(provider_id)
+
+
+def _integer(value: Any, *, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= high:
+        _mismatch("an event has a number out of range")
+    return value
+
+
+def _hex(value: Any) -> bytes:
+    if not isinstance(value, str) or _HEX.fullmatch(value) is None:
+        _mismatch("an event has bytes that are not lower-case hex")
+    return bytes.fromhex(value)
+
+
+def _no_duplicate_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        _mismatch("an event has one field twice")
+    return record
+
+
+def _no_constant(name: str) -> NoReturn:
+    _mismatch(f"{name} is not a number")
+
+
+def _mismatch(message: str) -> NoReturn:
+    raise AttestationError("event-log-mismatch", message)

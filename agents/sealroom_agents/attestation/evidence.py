@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a quote, its collateral and its event log to the facts about one machine."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from sealroom_agents.attestation.anchor import TrustAnchor
+from sealroom_agents.attestation.eventlog import Claims, read_event_log
+from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
+from sealroom_agents.errors import AttestationError
+from sealroom_agents.facts import Evidence
+
+REPORT_DATA_BYTES = 64
+
+
+def verify_evidence(
+    quote: bytes,
+    event_log: str,
+    collateral: Mapping[str, Any],
+    *,
+    anchor: TrustAnchor,
+    now: int,
+    report_data: bytes,
+) -> Evidence:
+    """Verify everything that a guest hands in about itself, and return what it proves.
+
+    `report_data` is what the quote must bind, 64 bytes; `now` is in unix seconds, and must not be the
+    guest's word. Raises `AttestationError` with one of the gate's refusal codes, in the order of the
+    checks: those of `verify_quote`, `report-data-mismatch`, those of `read_event_log`, `event-log-mismatch`
+    where the log does not replay to the registers, `event-log-duplicate`, `os-image-not-allowed`.
+
+    Whether the app, its compose hash, machine and key provider are the right ones is for the caller to judge.
+    """
+    facts = verify_quote(quote, collateral, anchor=anchor, now=now)
+    if len(report_data) != REPORT_DATA_BYTES or not hmac.compare_digest(facts.report_data, report_data):
+        raise AttestationError(
+            "report-data-mismatch", "the quote was made for something else than this exchange"
+        )
+    log = read_event_log(event_log)
+    for number, (seen, replayed) in enumerate(zip(facts.rt_mr, log.registers(), strict=True)):
+        if seen != replayed:
+            raise AttestationError(
+                "event-log-mismatch", f"the event log does not replay to RTMR{number} of the quote"
+            )
+    claims = log.claims()
+    _require_known_image(facts, claims, anchor)
+    return Evidence(
+        app_id=claims.app_id,
+        compose_hash=claims.compose_hash,
+        instance_id=claims.instance_id,
+        os_image_hash=claims.os_image_hash,
+        key_provider=claims.key_provider,
+        key_provider_id=claims.key_provider_id,
+        device_id=facts.device_id,
+        mr_td=facts.mr_td,
+        rt_mr=facts.rt_mr,
+        mr_system=_mr_system(facts, claims),
+        mr_aggregated=_mr_aggregated(facts),
+        tcb_status=facts.tcb_status,
+        advisory_ids=facts.advisory_ids,
+        report_data=facts.report_data,
+        simulated=facts.simulated,
+    )
+
+
+def _require_known_image(facts: QuoteFacts, claims: Claims, anchor: TrustAnchor) -> None:
+    if not anchor.os_images:
+        return
+    for image in anchor.os_images:
+        if (image.digest, image.mr_td, image.rt_mr) == (claims.os_image_hash, facts.mr_td, facts.rt_mr[:3]):
+            return
+    raise AttestationError(
+        "os-image-not-allowed",
+        f"OS image {claims.os_image_hash.hex()[:16]}… is unknown, or the machine did not boot it",
+    )
+
+
+def _mr_system(facts: QuoteFacts, claims: Claims) -> bytes:
+    """dstack's `mr_system`: firmware, kernel, command line and key provider, without the app."""
+    info = claims.key_provider_info
+    provider = hashlib.sha256(info).digest() if info else bytes(32)
+    return hashlib.sha256(facts.mr_td + b"".join(facts.rt_mr[:3]) + provider).digest()
+
+
+def _mr_aggregated(facts: QuoteFacts) -> bytes:
+    """dstack's `mr_aggregated`: all registers, and what the host gave at creation when any of that is set."""
+    host_given = facts.mr_config_id + facts.mr_owner + facts.mr_owner_config
+    registers = facts.mr_td + b"".join(facts.rt_mr)
+    return hashlib.sha256(registers + (host_given if any(host_given) else b"")).digest()

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verify a TDX quote: signatures, collateral, TCB by dcap-qvl's strict policy, then what the policy leaves
+open.
+
+Each step may only refuse; a quote is believed when all have passed:
+
+1. sizes (AT-31)
+2. type: a TD quote of an accepted version by Intel's quoting enclave (AT-11, AT-13)
+3. the TD itself: attributes, TDX module, service TDs (AT-05, AT-11, AT-12)
+4. signatures, certificates, revocation, TCB status (AT-06 to AT-10, AT-14), over the same bytes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dcap_qvl
+
+from sealroom_agents.attestation.anchor import TrustAnchor
+from sealroom_agents.errors import AttestationError
+
+MAX_QUOTE_BYTES = 16 * 1024
+"""Largest quote; real ones have about 5 KiB."""
+MAX_COLLATERAL_BYTES = 256 * 1024
+"""Largest collateral, as JSON; real ones have about 25 KiB."""
+
+INTEL_QE_VENDOR_ID = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
+ECDSA_P256 = 2
+"""Attestation key type of the only signature that TDX quotes have today."""
+TEE_TDX = 0x81
+
+TD_ATTRIBUTES = bytes.fromhex("0000001000000000")
+"""The only attributes a TD may have: bit 28, SEPT_VE_DISABLE. All others are debug, profiling, migration,
+protection keys, key locker, performance counters, or reserved."""
+
+UP_TO_DATE = "UpToDate"
+
+_TCB_WORDS = ("TCB status", "TCB level")
+"""What dcap-qvl says when a TCB status is so bad that it verifies under no policy."""
+
+
+@dataclass(frozen=True)
+class QuoteFacts:
+    """What a verified quote proves; registers are 48 bytes each."""
+
+    tcb_status: str
+    """Worst status of platform, TDX module and quoting enclave; always `UpToDate` under the strict policy."""
+    advisory_ids: tuple[str, ...]
+    """Security advisories that apply nevertheless."""
+    tcb_evaluation: int
+    """tcbEvaluationDataNumber of the collateral."""
+    ppid: bytes
+    """Platform provisioning id, 16 bytes."""
+    device_id: bytes
+    """dstack's name for the machine: SHA-256 of the PPID."""
+    td_attributes: bytes
+    """Attributes of the TD, 8 bytes."""
+    mr_seam: bytes
+    """Measurement of the TDX module."""
+    mr_td: bytes
+    """Measurement of the virtual firmware."""
+    mr_config_id: bytes
+    """Configuration that the host gave at creation."""
+    mr_owner: bytes
+    """Owner that the host gave at creation."""
+    mr_owner_config: bytes
+    """Owner's configuration that the host gave at creation."""
+    rt_mr: tuple[bytes, bytes, bytes, bytes]
+    """RTMR0 to RTMR3."""
+    report_data: bytes
+    """The guest's 64 bytes."""
+    simulated: bool
+    """Whether the root was a simulated one."""
+
+
+def verify_quote(quote: bytes, collateral: Mapping[str, Any], *, anchor: TrustAnchor, now: int) -> QuoteFacts:
+    """Verify `quote` with `collateral` (JSON form of `dcap_qvl.QuoteCollateralV3`) at `now` (unix seconds).
+
+    Raises `AttestationError` with one of the codes `evidence-too-large`, `quote-invalid`, `quote-not-tdx`,
+    `tcb-not-up-to-date`, `debug-td`, `td-attributes`, `device-not-allowed`.
+    """
+    material = _collateral(collateral)
+    parsed = _parse(quote)
+    _require_tdx(parsed, anchor)
+    _require_production_td(parsed.report, anchor)
+    claims = _authenticate(quote, material, anchor, now)
+    return _facts(claims, anchor)
+
+
+def _collateral(collateral: Mapping[str, Any]) -> dcap_qvl.QuoteCollateralV3:
+    try:
+        text = json.dumps(collateral)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise AttestationError("quote-invalid", "the collateral is not JSON") from error
+    if len(text) > MAX_COLLATERAL_BYTES:
+        raise AttestationError(
+            "evidence-too-large", f"the collateral has {len(text)} bytes, at most {MAX_COLLATERAL_BYTES}"
+        )
+    try:
+        return dcap_qvl.QuoteCollateralV3.from_json(text)
+    except ValueError as error:
+        raise AttestationError("quote-invalid", f"the collateral is malformed: {error}") from error
+
+
+def _parse(quote: bytes) -> dcap_qvl.Quote:
+    if len(quote) > MAX_QUOTE_BYTES:
+        raise AttestationError(
+            "evidence-too-large", f"the quote has {len(quote)} bytes, at most {MAX_QUOTE_BYTES}"
+        )
+    try:
+        return dcap_qvl.Quote.parse(quote)
+    except ValueError as error:
+        raise AttestationError("quote-invalid", f"the quote is malformed: {error}") from error
+
+
+def _require_tdx(quote: dcap_qvl.Quote, anchor: TrustAnchor) -> None:
+    header = quote.header
+    if not quote.is_tdx() or header.tee_type != TEE_TDX:
+        raise AttestationError("quote-not-tdx", f"a {quote.quote_type()} quote where a TDX quote must be")
+    report = type(quote.report).__name__
+    accepted = {(4, "PyTdReport10")} | ({(5, "PyTdReport15")} if anchor.allow_v5_quotes else set())
+    if (header.version, report) not in accepted:
+        raise AttestationError("quote-not-tdx", f"a TDX quote of version {header.version} is not accepted")
+    if header.attestation_key_type != ECDSA_P256:
+        raise AttestationError(
+            "quote-not-tdx", f"attestation key type {header.attestation_key_type} is unknown"
+        )
+    if header.qe_vendor_id != INTEL_QE_VENDOR_ID:
+        raise AttestationError("quote-invalid", "the quoting enclave's vendor is not Intel")
+
+
+def _require_production_td(report: Any, anchor: TrustAnchor) -> None:
+    """Judge the TD before its signature is checked: that can only refuse, and so gives each reason its own
+    code."""
+    attributes = bytes(report.td_attributes)
+    # The whole first byte is "TD under debug": bit 0 and seven reserved bits, any of which may come to mean
+    # worse.
+    if attributes[0] != 0:
+        raise AttestationError("debug-td", "the TD can be debugged by its host")
+    if attributes != TD_ATTRIBUTES:
+        raise AttestationError(
+            "td-attributes",
+            f"TD attributes are {attributes.hex()}, and must be {TD_ATTRIBUTES.hex()} (SEPT_VE_DISABLE only)",
+        )
+    if any(report.mr_signer_seam) or any(report.seam_attributes):
+        raise AttestationError("td-attributes", "the TDX module is not Intel's production module")
+    if anchor.tdx_modules and bytes(report.mr_seam) not in anchor.tdx_modules:
+        raise AttestationError(
+            "td-attributes", f"TDX module {bytes(report.mr_seam).hex()[:16]}… is not a known one"
+        )
+    if any(getattr(report, "mr_service_td", b"")):
+        raise AttestationError("td-attributes", "a service TD is bound to the TD, and could migrate it")
+
+
+def _authenticate(
+    quote: bytes, collateral: dcap_qvl.QuoteCollateralV3, anchor: TrustAnchor, now: int
+) -> dict[str, Any]:
+    verifier = dcap_qvl.QuoteVerifier(anchor.root_der)
+    policy = (
+        dcap_qvl.QuotePolicy.strict(now)
+        .allow_dynamic_platform(anchor.allow_dynamic_platform)
+        .allow_cached_keys(anchor.allow_cached_keys)
+        .allow_smt(anchor.allow_smt)
+        .min_tcb_eval_data_number(anchor.min_tcb_evaluation)
+        .reject_advisories(list(anchor.rejected_advisories))
+    )
+    try:
+        claims = verifier.verify_with_policy(quote, collateral, now, policy)
+    except ValueError as error:
+        raise _reason(verifier, quote, collateral, anchor, now, error) from error
+    verified: dict[str, Any] = json.loads(claims.to_json())
+    _require_up_to_date(verified)
+    return verified
+
+
+def _require_up_to_date(claims: dict[str, Any]) -> None:
+    """Every part must be up to date by itself.
+
+    dcap-qvl 0.7.0 folds the parts into one status, but leaves out a quoting enclave that needs
+    configuration: its strict policy then says `UpToDate`.
+    """
+    platform, enclave = claims["platform"]["tcb_level"], claims["qe"]["tcb_level"]
+    for what, status, level in (
+        ("the quoting enclave", enclave["tcbStatus"], enclave),
+        ("the platform's TCB", platform["tcbStatus"], platform),
+        ("TCB", claims["tcb"]["status"], platform),
+    ):
+        if status != UP_TO_DATE:
+            advisories = ", ".join(claims["tcb"]["advisory_ids"]) or "none named"
+            raise AttestationError(
+                "tcb-not-up-to-date",
+                f"{what} is {status}, of level {level['tcbDate'][:10]}; advisories: {advisories}",
+            )
+
+
+def _reason(
+    verifier: dcap_qvl.QuoteVerifier,
+    quote: bytes,
+    collateral: dcap_qvl.QuoteCollateralV3,
+    anchor: TrustAnchor,
+    now: int,
+    cause: ValueError,
+) -> AttestationError:
+    """Why the strict policy refused. dcap-qvl says it in prose only, so ask again without a policy and
+    compare."""
+    text = str(cause).removeprefix("Verification failed: ")
+    try:
+        verified = verifier.verify_with_policy(quote, collateral, now, dcap_qvl.QuotePolicy.claims_only(now))
+    except ValueError:
+        about_tcb = any(words in text for words in _TCB_WORDS)
+        return AttestationError("tcb-not-up-to-date" if about_tcb else "quote-invalid", text)
+    claims = json.loads(verified.to_json())
+    try:
+        _require_up_to_date(claims)
+    except AttestationError as error:
+        return error
+    pck = claims["platform"]["pck"]
+    ungranted = [name for name, granted in _platform_grants(anchor) if not granted and pck[name] != "False"]
+    if ungranted:
+        return AttestationError(
+            "device-not-allowed", f"the platform has {', '.join(ungranted)}, which is not granted here"
+        )
+    return AttestationError("tcb-not-up-to-date", text)
+
+
+def _platform_grants(anchor: TrustAnchor) -> tuple[tuple[str, bool], ...]:
+    return (
+        ("dynamic_platform", anchor.allow_dynamic_platform),
+        ("cached_keys", anchor.allow_cached_keys),
+        ("smt_enabled", anchor.allow_smt),
+    )
+
+
+def _facts(claims: dict[str, Any], anchor: TrustAnchor) -> QuoteFacts:
+    report: dict[str, Any] = claims["report"].get("TD10") or claims["report"]["TD15"]["base"]
+    ppid = bytes(claims["platform"]["pck"]["ppid"])
+
+    def register(name: str) -> bytes:
+        return bytes.fromhex(report[name])
+
+    return QuoteFacts(
+        tcb_status=claims["tcb"]["status"],
+        advisory_ids=tuple(claims["tcb"]["advisory_ids"]),
+        tcb_evaluation=claims["tcb"]["eval_data_number"],
+        ppid=ppid,
+        device_id=hashlib.sha256(ppid).digest(),
+        td_attributes=register("td_attributes"),
+        mr_seam=register("mr_seam"),
+        mr_td=register("mr_td"),
+        mr_config_id=register("mr_config_id"),
+        mr_owner=register("mr_owner"),
+        mr_owner_config=register("mr_owner_config"),
+        rt_mr=(register("rt_mr0"), register("rt_mr1"), register("rt_mr2"), register("rt_mr3")),
+        report_data=register("report_data"),
+        simulated=anchor.is_simulated,
+    )

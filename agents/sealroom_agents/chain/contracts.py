@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contracts' ABIs as typed encoders and decoders.
+
+The JSON files under `abi/` are written from the compiled contracts and are the one place where names, types
+and errors of the contracts enter Python.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from eth_abi.abi import decode as abi_decode
+from eth_abi.abi import encode as abi_encode
+from eth_abi.exceptions import DecodingError
+from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector
+from eth_utils.crypto import keccak
+
+from sealroom_agents.errors import ChainError
+
+PANIC_SELECTOR = keccak(text="Panic(uint256)")[:4]
+STRING_SELECTOR = keccak(text="Error(string)")[:4]
+
+
+class Interface:
+    """One contract's functions, events and custom errors, by name. Overloaded functions are left out."""
+
+    def __init__(self, name: str, abi: Sequence[Mapping[str, Any]]) -> None:
+        self.name = name
+        self.abi = list(abi)
+        counts: dict[str, int] = {}
+        for item in abi:
+            if item["type"] == "function":
+                counts[item["name"]] = counts.get(item["name"], 0) + 1
+        self._functions = {
+            item["name"]: item for item in abi if item["type"] == "function" and counts[item["name"]] == 1
+        }
+        self._events = {event_abi_to_log_topic(item): item for item in abi if item["type"] == "event"}  # type: ignore[arg-type]
+        self._errors = {_selector(item): item for item in abi if item["type"] == "error"}
+
+    def encode(self, function: str, *arguments: Any) -> bytes:
+        """Call data: selector and arguments. Tuples are given as tuples, hashes as bytes, addresses as hex
+        text."""
+        item = self._functions[function]
+        return _selector(item) + abi_encode(_types(item["inputs"]), arguments)
+
+    def decode(self, function: str, data: bytes) -> Any:
+        """The returned value; structs become dictionaries by field name. Raises `ChainError` on other
+        bytes."""
+        outputs = self._functions[function]["outputs"]
+        try:
+            values = abi_decode(_types(outputs), data)
+        except (DecodingError, OverflowError, UnicodeDecodeError) as error:
+            raise ChainError(
+                "not-a-consortium",
+                f"{self.name}.{function} answers something else than the ABI says",
+                "check the address: another contract, or none, lives there on this chain",
+            ) from error
+        named = [_named(output, value) for output, value in zip(outputs, values, strict=True)]
+        return named[0] if len(named) == 1 else tuple(named)
+
+    def topic(self, event: str) -> bytes:
+        """First topic of an event."""
+        for topic, item in self._events.items():
+            if item["name"] == event:
+                return topic
+        raise KeyError(event)
+
+    def decode_log(self, topics: Sequence[bytes], data: bytes) -> tuple[str, dict[str, Any]] | None:
+        """Name and fields of one log, or `None` when it is no event of this contract."""
+        item = self._events.get(topics[0]) if topics else None
+        if item is None:
+            return None
+        indexed = [field for field in item["inputs"] if field["indexed"]]
+        plain = [field for field in item["inputs"] if not field["indexed"]]
+        if len(topics) - 1 != len(indexed):
+            return None
+        fields: dict[str, Any] = {}
+        try:
+            for field, topic in zip(indexed, topics[1:], strict=True):
+                fields[field["name"]] = _named(field, abi_decode([collapse_if_tuple(field)], topic)[0])
+            for field, value in zip(plain, abi_decode(_types(plain), data), strict=True):
+                fields[field["name"]] = _named(field, value)
+        except (DecodingError, OverflowError, UnicodeDecodeError):
+            return None
+        return item["name"], fields
+
+    def error(self, data: bytes) -> tuple[str, dict[str, Any]] | None:
+        """Name and fields of the custom error that `data` carries, `None` when it is none of this
+        contract's."""
+        item = self._errors.get(data[:4])
+        if item is None:
+            return None
+        try:
+            values = abi_decode(_types(item["inputs"]), data[4:])
+        except (DecodingError, OverflowError, UnicodeDecodeError):
+            return None
+        return item["name"], {
+            field["name"]: _named(field, value) for field, value in zip(item["inputs"], values, strict=True)
+        }
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Names of its custom errors."""
+        return tuple(sorted(item["name"] for item in self._errors.values()))
+
+
+@cache
+def interface(name: str) -> Interface:
+    """The ABI of `Consortium`, `DstackApp`, `Factory` or `Ledger`."""
+    text = resources.files("sealroom_agents.chain").joinpath("abi", f"{name}.json").read_text()
+    abi = json.loads(text)
+    return Interface(name, abi["abi"] if isinstance(abi, dict) else abi)
+
+
+def explain_revert(data: bytes) -> tuple[str, dict[str, Any]]:
+    """Name and fields of a revert by any of our contracts; `Error` and `Panic` for Solidity's own."""
+    for name in ("Ledger", "Consortium", "Factory", "DstackApp"):
+        found = interface(name).error(data)
+        if found is not None:
+            return found
+    try:
+        if data[:4] == STRING_SELECTOR:
+            return "Error", {"message": abi_decode(["string"], data[4:])[0]}
+        if data[:4] == PANIC_SELECTOR:
+            return "Panic", {"code": abi_decode(["uint256"], data[4:])[0]}
+    except (DecodingError, OverflowError, UnicodeDecodeError):
+        pass
+    return "unknown", {"data": data}
+
+
+def _selector(item: Mapping[str, Any]) -> bytes:
+    if item["type"] == "function":
+        return bytes(function_abi_to_4byte_selector(item))  # type: ignore[arg-type]
+    return bytes(keccak(text=f"{item['name']}({','.join(_types(item['inputs']))})")[:4])
+
+
+def _types(fields: Sequence[Any]) -> list[str]:
+    return [str(collapse_if_tuple(field)) for field in fields]
+
+
+def _named(field: Mapping[str, Any], value: Any) -> Any:
+    """Tuples to dictionaries, recursively, through one array dimension; addresses stay lower case."""
+    kind = str(field["type"])
+    if kind == "tuple":
+        return {
+            part["name"]: _named(part, item) for part, item in zip(field["components"], value, strict=True)
+        }
+    if kind.endswith("[]"):
+        inner = {**field, "type": kind[:-2]}
+        return tuple(_named(inner, item) for item in value)
+    return value

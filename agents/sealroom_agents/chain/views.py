@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From contract storage to facts: everything about one consortium, read from one node at one block hash.
+
+Two rounds of calls. The first takes `Consortium.state()`, one snapshot of the contract; the second asks for
+what that snapshot names: the app's switches, the study's datasets, the ledger's books. Both name the same
+block hash, so that the answers belong together (CH-05) even when the chain moves in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.rpc import Head, Rpc, RpcFailure
+from sealroom_agents.errors import ChainError
+from sealroom_agents.facts import (
+    CandidateRecord,
+    ChainView,
+    DatasetRecord,
+    OwnerRecord,
+    PlatformRecord,
+    StudyRecord,
+)
+
+ZERO_ADDRESS = "0x" + 40 * "0"
+ZERO_HASH = bytes(32)
+REGIMES = ("HIPAA", "GDPR", "UK GDPR", "PCI", "FFIEC", "SOC 2")
+"""Names of the regime bit flags, lowest bit first."""
+
+
+@dataclass(frozen=True)
+class ConsortiumState:
+    """What `Consortium.state()` answers at one block."""
+
+    epoch: int
+    """Epoch."""
+    active_study: bytes | None
+    """Id of the pinned study, or `None`."""
+    live: bool
+    """Whether it may open runs."""
+    revoked_by: str | None
+    """Who revoked, or `None`."""
+    revocation_reason: str
+    """Why."""
+    threshold: int
+    """Approvals that a study needs."""
+    app: str
+    """Address of the DstackApp."""
+    ledger: str
+    """Address of the Ledger."""
+    owners: tuple[OwnerRecord, ...]
+    """Owners."""
+    platform: PlatformRecord | None
+    """Adopted platform, or `None`."""
+    study: StudyRecord | None
+    """The pinned study's content."""
+    approvals: tuple[str, ...]
+    """Accounts that approved it in this epoch."""
+
+
+def read_state(rpc: Rpc, consortium: str, head: Head) -> ConsortiumState:
+    """`Consortium.state()` at one block.
+
+    Raises `ChainError`: `not-a-consortium` when the address answers something else, `chain-disagrees` when
+    the block isn't canonical any more, `chain-unreachable`.
+    """
+    contract = interface("Consortium")
+    (data,) = _calls(rpc, head, [(consortium, contract.encode("state"))])
+    return decode_state(contract.decode("state", data))
+
+
+def read_view(
+    rpc: Rpc, consortium: str, head: Head, *, chain_id: int, candidate: bytes | None = None
+) -> ChainView:
+    """The whole view at one block; `candidate` names a study that is proposed but not the pinned one."""
+    state = read_state(rpc, consortium, head)
+    app, ledger, contract = interface("DstackApp"), interface("Ledger"), interface("Consortium")
+    study = state.study
+    calls: list[tuple[str, bytes]] = [
+        (state.app, app.encode("requireTcbUpToDate")),
+        (state.app, app.encode("allowAnyDevice")),
+    ]
+    if study is not None:
+        calls.append((state.app, app.encode("allowedComposeHashes", study.compose_hash)))
+        calls.append((state.ledger, ledger.encode("studySpent", consortium, study.id)))
+        calls.append((state.ledger, ledger.encode("studyRuns", consortium, study.id)))
+        for dataset in study.datasets:
+            calls.append((consortium, contract.encode("dataset", dataset)))
+            calls.append((state.ledger, ledger.encode("cap", consortium, dataset)))
+            calls.append((state.ledger, ledger.encode("spent", consortium, dataset)))
+    answers = iter(_calls(rpc, head, calls))
+    require_tcb = bool(app.decode("requireTcbUpToDate", next(answers)))
+    allow_any_device = bool(app.decode("allowAnyDevice", next(answers)))
+    app_allows, spent, runs = False, 0, 0
+    datasets: list[DatasetRecord] = []
+    if study is not None:
+        app_allows = bool(app.decode("allowedComposeHashes", next(answers)))
+        spent = int(ledger.decode("studySpent", next(answers)))
+        runs = int(ledger.decode("studyRuns", next(answers)))
+        for dataset in study.datasets:
+            raw = contract.decode("dataset", next(answers))
+            datasets.append(
+                decode_dataset(
+                    dataset,
+                    raw,
+                    state.owners,
+                    cap=int(ledger.decode("cap", next(answers))),
+                    spent=int(ledger.decode("spent", next(answers))),
+                )
+            )
+    return ChainView(
+        chain_id=chain_id,
+        consortium=consortium,
+        app=state.app,
+        ledger=state.ledger,
+        block_number=head.number,
+        block_hash=head.hash,
+        block_time=head.timestamp,
+        epoch=state.epoch,
+        threshold=state.threshold,
+        owners=state.owners,
+        platform=state.platform,
+        study=study,
+        live=state.live,
+        approvals=state.approvals,
+        revoked_by=state.revoked_by,
+        revocation_reason=state.revocation_reason,
+        datasets=tuple(datasets),
+        study_spent_micro=spent,
+        study_runs=runs,
+        app_allows=app_allows,
+        require_tcb=require_tcb,
+        allow_any_device=allow_any_device,
+        candidate=read_candidate(rpc, consortium, head, candidate) if candidate is not None else None,
+    )
+
+
+def read_candidate(rpc: Rpc, consortium: str, head: Head, study: bytes) -> CandidateRecord | None:
+    """A proposed study with its approvals at one block; `None` when the contract doesn't hold it there."""
+    contract = interface("Consortium")
+    names = ("study", "approvals", "requiredOwners")
+    answers = rpc.calls_at(head.hash, [(consortium, contract.encode(name, study)) for name in names])
+    if any(isinstance(answer, RpcFailure) for answer in answers):
+        return None
+    content, approvals, required = (
+        contract.decode(name, answer)
+        for name, answer in zip(names, answers, strict=True)
+        if isinstance(answer, bytes)
+    )
+    if content["composeHash"] == ZERO_HASH:
+        return None
+    return CandidateRecord(
+        study=decode_study(study, content),
+        approvals=tuple(account.lower() for account in approvals),
+        required=tuple(account.lower() for account in required),
+    )
+
+
+def decode_state(raw: dict[str, Any]) -> ConsortiumState:
+    """`State` as facts."""
+    active = None if raw["activeStudy"] == ZERO_HASH else bytes(raw["activeStudy"])
+    return ConsortiumState(
+        epoch=raw["epoch"],
+        active_study=active,
+        live=raw["live"],
+        revoked_by=_address_or_none(raw["revokedBy"]),
+        revocation_reason=raw["revocationReason"],
+        threshold=raw["threshold"],
+        app=raw["app"].lower(),
+        ledger=raw["ledger"].lower(),
+        owners=tuple(decode_owner(owner) for owner in raw["owners"]),
+        platform=decode_platform(raw["platform"]),
+        study=decode_study(active, raw["study"]) if active is not None else None,
+        approvals=tuple(account.lower() for account in raw["approvals"]),
+    )
+
+
+def decode_owner(raw: dict[str, Any]) -> OwnerRecord:
+    """`Owner` as facts."""
+    return OwnerRecord(
+        account=raw["account"].lower(),
+        id=_text(raw["id"]),
+        jurisdiction=_text(raw["jurisdiction"]),
+        regimes=tuple(name for bit, name in enumerate(REGIMES) if raw["regimes"] >> bit & 1),
+    )
+
+
+def decode_platform(raw: dict[str, Any]) -> PlatformRecord | None:
+    """`Platform` as facts; all zero before the first adoption."""
+    if raw["gateRoot"] == ZERO_HASH:
+        return None
+    return PlatformRecord(
+        gate_root=bytes(raw["gateRoot"]),
+        gate_signer=raw["gateSigner"].lower(),
+        gate_compose=bytes(raw["gateCompose"]),
+        os_images=tuple(bytes(image) for image in raw["osImages"]),
+        devices=tuple(bytes(device) for device in raw["devices"]),
+    )
+
+
+def decode_study(study: bytes, raw: dict[str, Any]) -> StudyRecord:
+    """`Study` as facts."""
+    return StudyRecord(
+        id=study,
+        compose_hash=bytes(raw["composeHash"]),
+        output_hash=bytes(raw["outputHash"]),
+        privacy_hash=bytes(raw["privacyHash"]),
+        datasets=tuple(bytes(dataset) for dataset in raw["datasets"]),
+        epsilon_micro=raw["epsilonMicro"],
+        max_runs=raw["maxRuns"],
+        expiry=raw["expiry"],
+        epoch=raw["epoch"],
+    )
+
+
+def decode_dataset(
+    dataset: bytes, raw: dict[str, Any], owners: tuple[OwnerRecord, ...], *, cap: int, spent: int
+) -> DatasetRecord:
+    """`Dataset` with its books as facts."""
+    account = raw["owner"].lower()
+    return DatasetRecord(
+        id=dataset,
+        owner=account,
+        owner_id=next((owner.id for owner in owners if owner.account == account), ""),
+        index_digest=bytes(raw["indexDigest"]),
+        key_commitment=bytes(raw["keyCommitment"]),
+        schema_hash=bytes(raw["schemaHash"]),
+        rows=raw["rows"],
+        name=raw["name"],
+        cap_micro=cap,
+        spent_micro=spent,
+    )
+
+
+def _calls(rpc: Rpc, head: Head, calls: list[tuple[str, bytes]]) -> list[bytes]:
+    answers: list[bytes] = []
+    for (address, _), answer in zip(calls, rpc.calls_at(head.hash, calls), strict=True):
+        if isinstance(answer, RpcFailure):
+            if answer.reverted:
+                raise ChainError("not-a-consortium", f"{address} reverts: {answer.message}")
+            # A node that no longer (or not yet) has this block as canonical says so here.
+            raise ChainError(
+                "chain-disagrees",
+                f"{rpc.shown_url} does not answer at block {head.number}: {answer.message}",
+                "try again; the chain has moved under the read",
+            )
+        answers.append(answer)
+    return answers
+
+
+def _text(raw: bytes) -> str:
+    """ASCII, right-padded with zero bytes; anything else is shown escaped, never trusted as text."""
+    return raw.rstrip(b"\0").decode("ascii", errors="backslashreplace")
+
+
+def _address_or_none(account: str) -> str | None:
+    return None if account.lower() == ZERO_ADDRESS else account.lower()

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``sealroom``: one door, each command behind it imported only when it is called.
+
+This module is the only place that knows the commands' names, the order in which help tells them, and how an
+error becomes lines on the terminal and an exit status:
+
+====  =========================================================================================
+0     done; what was checked holds
+1     refused, or broken: the ``error:`` line says what, the ``hint:`` line what to do
+2     the command was called in a way it doesn't understand
+78    a process that must not start as it was configured (sysexits ``EX_CONFIG``)
+====  =========================================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from sealroom.errors import SealroomError
+from sealroom_agents.errors import EXIT_CONFIGURATION, ConfigurationError
+
+EXIT_OK = 0
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+"""What a shell reports for a command that Ctrl-C ended."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One command: enough to list it without importing it."""
+
+    name: str
+    """What is typed after ``sealroom``."""
+    target: str
+    """``module:attribute`` of its click command."""
+    summary: str
+    """Its line in ``sealroom --help``."""
+
+
+_HERE = "sealroom_agents"
+SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "Data owners",
+        (
+            Entry("card", f"{_HERE}.cli.card:card", "write the study card from chain and gate, or check one"),
+            Entry("seal", f"{_HERE}.cli.seal:seal", "seal a dataset at its source, for one recipe"),
+            Entry("reseal", f"{_HERE}.cli.reseal:reseal", "bind a sealed dataset to another recipe or epoch"),
+            Entry(
+                "inspect", f"{_HERE}.cli.inspection:inspect", "show what a sealed dataset says without a key"
+            ),
+        ),
+    ),
+    (
+        "Researchers and auditors",
+        (
+            Entry("recipe", f"{_HERE}.cli.recipe:recipe", "render a study to the bytes that owners approve"),
+            Entry("verify", f"{_HERE}.cli.verify:verify", "walk every link of a result's envelope"),
+        ),
+    ),
+    (
+        "Operators",
+        (
+            Entry("gate", f"{_HERE}.gate.__main__:command", "release data keys to attested enclaves"),
+            Entry("runner", f"{_HERE}.runner.__main__:command", "start approved runs and anchor receipts"),
+            Entry("watcher", f"{_HERE}.watcher.__main__:command", "follow the chain, end what was revoked"),
+            Entry(
+                "console", f"{_HERE}.console.__main__:command", "serve the REST interface and the web pages"
+            ),
+            Entry("simulate", f"{_HERE}.simulator.__main__:command", "a software TDX, for local chains only"),
+            Entry("demo", f"{_HERE}.demo.__main__:command", "tell the whole story once on this machine"),
+        ),
+    ),
+)
+
+ENTRIES = {entry.name: entry for _, entries in SECTIONS for entry in entries}
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands from `SECTIONS` and imports one only when it is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(ENTRIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = ENTRIES.get(cmd_name)
+        if entry is None:
+            return None
+        module_name, _, attribute = entry.target.partition(":")
+        try:
+            command = getattr(importlib.import_module(module_name), attribute)
+        except ModuleNotFoundError as missing:
+            raise click.ClickException(f"'{cmd_name}' needs the Python package {missing.name}") from missing
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for name in ENTRIES)
+        for title, entries in SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(entry.name.ljust(width), entry.summary) for entry in entries])
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, and when standalone turn every error into lines and a status; the one place that does."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        sys.exit(_status(lambda: super(LazyGroup, self).main(args, prog_name, complete_var, False, **extra)))
+
+
+def _status(run: Callable[[], Any]) -> int:
+    try:
+        status = run()
+        # Output that nobody reads any more must fail here, not in the interpreter's exit.
+        sys.stdout.flush()
+        return status if isinstance(status, int) else EXIT_OK
+    except SealroomError as error:
+        _complain(error.message, error.hint)
+        return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_REFUSED
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx is not None else "sealroom"
+        _complain(_lower(error.format_message()), f"see '{path} --help'")
+        return EXIT_USAGE
+    except click.ClickException as error:
+        _complain(_lower(error.format_message()), None)
+        return EXIT_REFUSED
+    except (click.Abort, KeyboardInterrupt):
+        _complain("stopped", None)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # `sealroom … | head` is no error; point stdout elsewhere so that the exit's flush stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        _complain(f"{name}{_lower(error.strerror or str(error))}", None)
+        return EXIT_REFUSED
+
+
+def _complain(message: str, hint: str | None) -> None:
+    click.echo(f"error: {message.rstrip('.')}", err=True)
+    if hint:
+        click.echo(f"hint: {hint.rstrip('.')}", err=True)
+
+
+def _lower(message: str) -> str:
+    """First letter lower, unless the first word is a name in capitals."""
+    if len(message) > 1 and message[1].isupper():
+        return message
+    return (message[:1].lower() + message[1:]).rstrip(".")
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    click.echo(f"sealroom {version('sealroom')}")
+    ctx.exit(EXIT_OK)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="\b\nExample:\n"
+    "  sealroom card --rpc URL --consortium 0x… --recipe app-compose.json --gate URL\n"
+    "  sealroom seal --study study.json --owner hospital-A --in cohort-A.parquet\n"
+    "  sealroom verify envelope.json",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version.",
+)
+def main() -> None:
+    """Compute travels. Data stays.
+
+    Several owners let one approved recipe compute over all their data in an attested enclave, and only its
+    signed, differentially private answer comes out.
+    """

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What sealing and resealing share: the checked card, the recipe's dataset, and what a wrap is bound to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sealroom_agents.cli.card import describe, tell_doubts
+from sealroom_agents.cli.options import anchor_for, reader_for
+from sealroom_agents.cli.terminal import read_bounded, table
+from sealroom_agents.errors import ToolError
+
+if TYPE_CHECKING:
+    from sealroom.recipe import Column, DatasetSpec, Recipe
+    from sealroom.sealed import WrapContext
+    from sealroom_agents.studycard import CheckedCard
+
+
+def checked_card(
+    study: Path, *, rpc: tuple[str, ...], gate_compose: bytes | None, simulated_root: Path | None
+) -> CheckedCard:
+    """The study card, checked with all that the command line gives; doubts go to stderr."""
+    from sealroom_agents import studycard
+
+    if not study.exists():
+        raise ToolError("card-missing", f"{study}: no such file", "get the study card: sealroom card --help")
+    card = studycard.parse(read_bounded(study, studycard.CARD_LIMIT_BYTES, "a study card"))
+    checked = studycard.check_with(
+        card,
+        anchor=anchor_for(simulated_root, chain_id=card.chain_id),
+        now=int(time.time()),
+        reader=reader_for(rpc) if rpc else None,
+        gate_compose=gate_compose,
+    )
+    tell_doubts(checked, pinned=gate_compose is not None)
+    return checked
+
+
+def announce(checked: CheckedCard) -> None:
+    """Show on stderr for what an owner is about to seal."""
+    click.echo(table(describe(checked)), err=True)
+
+
+def wrap_context(checked: CheckedCard, *, owner: str) -> WrapContext:
+    """To what the wrap is bound: all of it comes from a checked card. Raises `owner-not-in-card`."""
+    from sealroom.sealed import WrapContext
+
+    card = checked.card
+    card.owner(owner)
+    return WrapContext(
+        chain_id=card.chain_id,
+        consortium=card.consortium,
+        kms_root=checked.gate.kms_root_fingerprint,
+        gate_public_key=checked.gate.root_public_key,
+        app=card.app,
+        compose_hash=card.recipe.compose_hash,
+        epoch=card.epoch,
+    )
+
+
+def dataset_in(recipe: Recipe, *, owner: str, name: str) -> DatasetSpec:
+    """The dataset as the recipe declares it. Raises `dataset-not-in-recipe`."""
+    mine = [spec for spec in recipe.datasets if spec.owner == owner]
+    for spec in mine:
+        if spec.name == name:
+            return spec
+    wanted = ", ".join(spec.name for spec in mine)
+    raise ToolError(
+        "dataset-not-in-recipe",
+        f"the recipe {recipe.name} reads no dataset {owner}/{name}",
+        f"of {owner} it reads {wanted}: pass --name" if mine else f"it reads nothing of {owner}",
+    )
+
+
+def check_columns(columns: Iterable[Column], declared: DatasetSpec, *, where: str) -> None:
+    """The table has exactly the columns that the recipe declares. Raises `columns-differ`, naming each."""
+    have, want = dict(columns), dict(declared.columns)
+    wrong = [f"lacks {name} ({kind})" for name, kind in want.items() if name not in have]
+    wrong += [f"has {name}, which is not declared" for name in have if name not in want]
+    wrong += [
+        f"has {name} as {have[name]}, declared {kind}"
+        for name, kind in want.items()
+        if have.get(name, kind) != kind
+    ]
+    if wrong:
+        raise ToolError(
+            "columns-differ",
+            f"{where} does not have the columns that the recipe declares: it {'; it '.join(wrong)}",
+            "write a file with exactly the recipe's columns: what a study does not need is not sealed",
+        )
+
+
+def bound_lines(context: WrapContext, *, owner: str, dataset_id: bytes) -> list[tuple[str, str]]:
+    """The tuple that the wrap is bound to, as lines."""
+    bound = bound_json(context, owner=owner, dataset_id=dataset_id)
+    labels = {
+        "chainId": "chain id",
+        "kmsRoot": "KMS root",
+        "composeHash": "compose hash",
+        "dataset": "dataset",
+        "gateRoot": "gate root",
+    }
+    return [
+        ("wrap", "opens at the gate only for all of"),
+        *((f"  {labels.get(name, name)}", str(value)) for name, value in bound.items()),
+    ]
+
+
+def bound_json(context: WrapContext, *, owner: str, dataset_id: bytes) -> dict[str, str | int]:
+    """The same as JSON, in the order of the HPKE `info`."""
+    from sealroom.encoding import to_hex
+
+    return {
+        "chainId": context.chain_id,
+        "consortium": context.consortium,
+        "kmsRoot": to_hex(context.kms_root),
+        "app": context.app,
+        "composeHash": to_hex(context.compose_hash),
+        "owner": owner,
+        "dataset": to_hex(dataset_id),
+        "epoch": context.epoch,
+        "gateRoot": to_hex(context.gate_root),
+    }

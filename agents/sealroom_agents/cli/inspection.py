@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sealroom inspect``: what a sealed dataset says of itself without any key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sealroom_agents.cli.options import FILE, json_option
+from sealroom_agents.cli.terminal import plural, size, table
+
+if TYPE_CHECKING:
+    from sealroom.sealed import SealedInfo
+
+
+@click.command()
+@click.argument("sealed_file", metavar="SEALED.tar", type=FILE)
+@click.option("--parts", is_flag=True, help="Read every part too, and compare it with its digest.")
+@json_option
+def inspect(sealed_file: Path, parts: bool, as_json: bool) -> None:
+    """Show what a sealed dataset says without a key.
+
+    Its frame, header, wrap and index are read strictly and must agree. That they are the ones which the owner
+    registered is for you to compare with the chain.
+
+    \b
+    Example:
+      sealroom inspect sealed/cohort-A.tar
+      sealroom inspect sealed/cohort-A.tar --parts --json
+    """
+    from sealroom.sealed import SealedArchive
+
+    with SealedArchive.open(sealed_file) as archive:
+        info = archive.info
+        if parts:
+            for number in range(info.header.parts):
+                archive.read_part(number)
+    click.echo(json.dumps(_facts(info)) if as_json else table(_lines(info, read=parts)))
+
+
+def _lines(info: SealedInfo, *, read: bool) -> list[tuple[str, str]]:
+    from sealroom.encoding import to_hex
+
+    header, wrap = info.header, info.wrap
+    columns = ", ".join(f"{name} {kind}" for name, kind in header.columns or ())
+    signer = info.index.signer()
+    return [
+        ("dataset", f"{header.owner}/{header.dataset}"),
+        ("id", to_hex(info.dataset_id)),
+        ("rows", f"{header.rows:,}" if header.rows is not None else "not a table"),
+        ("columns", columns or "not a table"),
+        ("size", f"{size(header.size)} in {plural(header.parts, 'part')}, sealed {size(info.sealed_size)}"),
+        ("parts", "all as the index lists them" if read else "not read: pass --parts"),
+        ("index", f"{to_hex(info.index_digest)}  {f'signed by {signer}' if signer else 'not signed'}"),
+        ("key commitment", to_hex(info.index.key_commitment)),
+        ("wrap", "opens at the gate only for all of"),
+        ("  chain id", str(wrap.chain_id)),
+        ("  consortium", wrap.consortium),
+        ("  KMS root", to_hex(wrap.kms_root)),
+        ("  app", wrap.app),
+        ("  compose hash", to_hex(wrap.compose_hash)),
+        ("  owner", wrap.owner),
+        ("  epoch", str(wrap.epoch)),
+        ("  gate root", to_hex(wrap.gate_root)),
+    ]
+
+
+def _facts(info: SealedInfo) -> dict[str, object]:
+    from sealroom.encoding import to_hex
+
+    signer = info.index.signer()
+    return {
+        "datasetId": to_hex(info.dataset_id),
+        "indexDigest": to_hex(info.index_digest),
+        "signer": signer,
+        "sealedSize": info.sealed_size,
+        "header": json.loads(info.header_bytes),
+        "wrap": json.loads(info.wrap_bytes),
+        "keyCommitment": to_hex(info.index.key_commitment),
+    }

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share, and what they turn into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from sealroom_agents.attestation import TrustAnchor
+    from sealroom_agents.chain import ChainReader
+
+HASH_SIZE = 32
+RPC_TIMEOUT_S = 20.0
+"""How long one question to a chain node may take."""
+
+
+class HashType(click.ParamType):
+    """32 bytes as `0x` + 64 hex digits."""
+
+    name = "hash"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        if isinstance(value, bytes):
+            return value
+        try:
+            data = bytes.fromhex(str(value).removeprefix("0x"))
+        except ValueError:
+            data = b""
+        if len(data) != HASH_SIZE:
+            self.fail(f"{value!r} is not 0x and 64 hex digits", param, ctx)
+        return data
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+study_option = click.option(
+    "--study",
+    type=FILE,
+    default=Path("study.json"),
+    show_default=True,
+    metavar="FILE",
+    help="The study card.",
+)
+rpc_option = click.option(
+    "--rpc",
+    "rpc",
+    metavar="URL",
+    multiple=True,
+    help="Ethereum RPC; give it more than once and all must agree.",
+)
+simulated_root_option = click.option(
+    "--simulated-root",
+    type=FILE,
+    metavar="FILE",
+    help="Trust this simulated TDX root (root.der) in place of Intel's; local chains only.",
+)
+gate_compose_option = click.option(
+    "--gate-compose",
+    type=HashType(),
+    metavar="HASH",
+    help="Compose hash that the gate must run, for when no --rpc can say which one the owners adopted.",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def anchor_for(simulated_root: Path | None, *, chain_id: int) -> TrustAnchor:
+    """The root to trust: Intel's, or a simulated one when it was named and the chain is a local one."""
+    from sealroom_agents.attestation import INTEL, load_simulated_root, require_local_chain
+
+    if simulated_root is None:
+        return INTEL
+    anchor = load_simulated_root(simulated_root)
+    require_local_chain(anchor, chain_id)
+    return anchor
+
+
+def reader_for(rpc: tuple[str, ...]) -> ChainReader:
+    """A reader of the chain; nothing is asked yet."""
+    from sealroom_agents.chain import ChainReader
+
+    return ChainReader(list(rpc), timeout_s=RPC_TIMEOUT_S)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sealroom recipe``: render a study's folder to the exact bytes that owners approve, or read such bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sealroom_agents.cli.options import FILE, json_option
+from sealroom_agents.cli.terminal import read_bounded, table, write_out
+
+if TYPE_CHECKING:
+    from sealroom.recipe import Recipe
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), required=False)
+@click.option("--check", "given", type=FILE, metavar="FILE", help="Read these bytes; write nothing.")
+@click.option(
+    "--out",
+    type=FILE,
+    default=Path("app-compose.json"),
+    show_default=True,
+    help="Where the bytes go; - is stdout.",
+)
+@json_option
+def recipe(folder: Path | None, given: Path | None, out: Path, as_json: bool) -> None:
+    """Render FOLDER with study.yaml and analysis.py to the recipe: the exact bytes that owners approve.
+
+    The compose hash is the SHA-256 of these bytes, and everything is bound to it. So render once, keep the
+    file, and ship it as it is: reformatted, it is another recipe.
+
+    \b
+    Example:
+      sealroom recipe enclave/studies/cardio-renal --out app-compose.json
+      sealroom recipe --check app-compose.json
+    """
+    from sealroom.recipe import MAX_COMPOSE_BYTES, parse, render
+
+    if (folder is None) == (given is None):
+        raise click.UsageError("needs a study's FOLDER, or --check FILE")
+    if given is not None:
+        compose = read_bounded(given, MAX_COMPOSE_BYTES, "a recipe")
+    elif folder is not None:
+        compose = render(folder)
+    read = parse(compose)
+    if given is None:
+        write_out(out, compose)
+    if given is not None or str(out) != "-":
+        click.echo(json.dumps(_facts(read)) if as_json else table(_lines(read)))
+    if given is None and not as_json and str(out) != "-":
+        click.echo(f"wrote {out}", err=True)
+
+
+def _lines(read: Recipe) -> list[tuple[str, str]]:
+    from sealroom.encoding import to_hex
+
+    fields = ", ".join(f"{field.name} (ε {field.epsilon})" for field in read.output.fields)
+    return [
+        ("study", read.name),
+        ("question", read.question),
+        ("recipe", to_hex(read.compose_hash)),
+        ("datasets", ", ".join(spec.path for spec in read.datasets)),
+        ("output", fields),
+        ("privacy", f"ε {read.privacy.epsilon}, δ {read.privacy.delta}, per {read.privacy.unit}"),
+        ("output hash", to_hex(read.output_hash)),
+        ("privacy hash", to_hex(read.privacy_hash)),
+    ]
+
+
+def _facts(read: Recipe) -> dict[str, object]:
+    """What a proposal on chain takes from the recipe, and its datasets."""
+    from sealroom.encoding import to_hex
+
+    return {
+        "study": read.name,
+        "composeHash": to_hex(read.compose_hash),
+        "outputHash": to_hex(read.output_hash),
+        "privacyHash": to_hex(read.privacy_hash),
+        "datasets": [spec.path for spec in read.datasets],
+        "epsilonMicro": read.epsilon_micro,
+    }

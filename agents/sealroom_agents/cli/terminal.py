@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the commands speak: what was asked for goes to stdout, all that is for a person goes to stderr.
+
+Lower case, no full stop, one fact a line. A question is asked only where a person can answer it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from sealroom_agents.errors import ToolError
+
+PROGRESS_FROM_BYTES = 64 * 1024 * 1024
+"""Files below this are done before a bar could be read."""
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Lines of `label  value`, the values in one column."""
+    width = max((len(label) for label, _ in rows), default=0)
+    return "\n".join(f"{label.ljust(width)}  {value}".rstrip() for label, value in rows)
+
+
+def size(count: int) -> str:
+    """`count` bytes for people: 913 B, 1.4 MB."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 part`, `2 parts`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def warn(message: str) -> None:
+    """A line on stderr that stops nothing."""
+    click.echo(f"warning: {message}", err=True)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless `yes` or nobody is there to answer; a no ends the command."""
+    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    if not click.confirm(question, default=False, err=True):
+        raise ToolError("not-confirmed", "nothing was done")
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr for large work on a terminal.
+
+    Yields what to call with the bytes done and the bytes in all, or `None` where no bar is shown.
+    """
+    if total < PROGRESS_FROM_BYTES or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)
+
+
+def refuse_stdout(path: Path) -> None:
+    """A sealed dataset goes to a file that appears whole: never to a terminal, nor half of it into a pipe."""
+    if str(path) == "-":
+        raise click.UsageError("a sealed dataset is written to a file, not to stdout")
+
+
+def write_out(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write `data` to `path` by atomic rename, so that nobody ever sees half of it; `-` is stdout."""
+    if str(path) == "-":
+        sys.stdout.buffer.write(data)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_bounded(path: Path, limit: int, what: str) -> bytes:
+    """All bytes of a file of at most `limit` bytes; a larger one is refused before it is read."""
+    with path.open("rb") as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise ToolError("file-too-large", f"{path} is larger than {size(limit)}: not {what}")
+    return data

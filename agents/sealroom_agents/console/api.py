@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The REST interface under `/v1`. It holds no key and needs none: what it takes is public, what it gives is
+checked by whoever reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, TypeVar, cast
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ValidationError
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from sealroom.encoding import MAX_DEPTH, strict_json
+from sealroom.errors import FormatError, SealroomError
+from sealroom.recipe import parse
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.console import models
+from sealroom_agents.console.guard import MAX_BODY_BYTES, MAX_RUN_BODY_BYTES
+from sealroom_agents.console.studies import Picture, Studies
+from sealroom_agents.console.submission import Submissions, decode
+from sealroom_agents.errors import ChainError, RequestError
+from sealroom_agents.store import ENDS, Event, Run, Store
+
+EVENT_POLL_S = 0.3
+"""Pause between two looks for new events of a run, seconds."""
+PING_S = 15
+"""Pause between two signs of life in an event stream, seconds."""
+MAX_STREAMS = 64
+"""Event streams open at once."""
+MAX_IDEMPOTENCY_CHARACTERS = 128
+BOARD_PAGE = 25
+"""Studies in one answer."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
+RunId = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$", description="Run id.")]
+RecipeHash = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$", description="Compose hash.")]
+ConsortiumAddress = Annotated[
+    str, Path(pattern=r"^0x[0-9a-f]{40}$", description="Address of the consortium.")
+]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals that a route documents."""
+    return {status: {"model": models.Problem, "description": _SAYS[status]} for status in statuses}
+
+
+def gives(media: str) -> dict[int | str, dict[str, Any]]:
+    """A route whose answer is no model."""
+    return {200: {"description": "As described.", "content": {media: {}}}}
+
+
+_SAYS = {
+    400: "The body is not what it must be.",
+    404: "There is no such thing.",
+    409: "It contradicts something that exists.",
+    413: "The body is too large.",
+    422: "The recipe breaks a rule; the code names it.",
+    429: "Too many at once.",
+    503: "The chain cannot be read now.",
+}
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI of a body that the route reads by itself."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def router(store: Store, studies: Studies, submissions: Submissions) -> APIRouter:
+    """All routes."""
+    api = APIRouter(prefix="/v1")
+    streams = asyncio.Semaphore(MAX_STREAMS)
+
+    @api.post(
+        "/runs",
+        status_code=202,
+        response_model=models.RunAccepted,
+        responses=problems(400, 404, 409, 413, 422, 429, 503),
+        openapi_extra=body_of(models.RunRequest)
+        | {
+            "parameters": [
+                {
+                    "name": "Idempotency-Key",
+                    "in": "header",
+                    "required": False,
+                    "schema": {"type": "string", "maxLength": MAX_IDEMPOTENCY_CHARACTERS},
+                    "description": "The same key with the same body makes one run; with another body, 409.",
+                }
+            ]
+        },
+    )
+    async def submit_run(request: Request) -> models.RunAccepted:
+        """Submit a recipe. The run starts by itself once nothing is missing."""
+        body = await request.body()
+        wanted = read(models.RunRequest, request, body, MAX_RUN_BODY_BYTES)
+        key = request.headers.get("idempotency-key")
+        if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+            raise RequestError(400, "malformed", "Idempotency-Key must be 1 to 128 printable characters")
+
+        def take() -> Run:
+            decoded = decode(wanted.compose, wanted.owners, wanted.consortium)
+            return submissions.take(decoded, idempotency=(key, body) if key else None)
+
+        return accepted(await run_in_threadpool(take))
+
+    @api.get("/runs/{run_id}", response_model=models.RunState, responses=problems(404, 503))
+    def read_run(run_id: RunId) -> models.RunState:
+        """A run as it stands; when it is done, with its result and its envelope."""
+        run = store.run(run_id)
+        return run_state(store, submissions, run)
+
+    @api.get(
+        "/runs/{run_id}/events",
+        response_class=EventSourceResponse,
+        responses=gives("text/event-stream") | problems(404, 429),
+    )
+    async def follow_run(request: Request, run_id: RunId) -> EventSourceResponse:
+        """Server-sent events: what happened so far, then what happens, until the run ends. `Last-Event-ID`
+        resumes."""
+        await run_in_threadpool(store.run, run_id)
+        if streams.locked():
+            raise RequestError(429, "too-many-streams", f"{MAX_STREAMS} event streams are open")
+        after = request.headers.get("last-event-id", "0")
+        start = int(after) if after.isdecimal() and len(after) < 16 else 0
+        return EventSourceResponse(_events(store, run_id, start, streams), ping=PING_S, sep="\n")
+
+    @api.get(
+        "/runs/{run_id}/envelope",
+        response_class=Response,
+        responses=gives("application/json") | problems(404),
+    )
+    def read_envelope(run_id: RunId) -> Response:
+        """The Sign-RPC envelope as a file for `sealroom verify`."""
+        envelope = store.envelope(run_id)
+        if envelope is None:
+            raise RequestError(404, "no-envelope", "the run has no envelope whose receipt is on chain")
+        name = f"envelope-{run_id[2:10]}.json"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(envelope, media_type="application/json", headers=headers)
+
+    @api.get(
+        "/recipes/{compose_hash}",
+        response_class=Response,
+        responses=gives("application/json") | problems(404),
+    )
+    def read_recipe(compose_hash: RecipeHash) -> Response:
+        """The exact bytes of a recipe: their SHA-256 is the compose hash."""
+        compose = store.recipe(compose_hash)
+        if compose is None:
+            raise RequestError(404, "unknown-recipe", "nobody has handed in a recipe with this compose hash")
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return Response(compose, media_type="application/json", headers=headers)
+
+    @api.get("/studies", response_model=models.Studies, responses=problems(503))
+    def list_studies(
+        start: Annotated[
+            int, Query(alias="from", ge=0, le=1_000_000, description="Position to begin at.")
+        ] = 0,
+    ) -> models.Studies:
+        """The board of studies, newest first, 25 at a time. Everything is read from chain."""
+        rows = list(reversed(studies.rows()))
+        page = [summary(studies.picture(row.consortium)) for row in rows[start : start + BOARD_PAGE]]
+        return models.Studies(studies=page, total=len(rows))
+
+    @api.get("/studies/{consortium}", response_model=models.Study, responses=problems(404, 503))
+    def read_study(consortium: ConsortiumAddress) -> models.Study:
+        """One consortium and its present study."""
+        return summary(studies.picture(consortium))
+
+    @api.post(
+        "/calls",
+        response_model=models.Call,
+        responses=problems(400, 404, 503),
+        openapi_extra=body_of(models.CallRequest),
+    )
+    async def prepare_call(request: Request) -> models.Call:
+        """The unsigned transaction of an approval or a revocation, for an owner's wallet."""
+        wanted = read(models.CallRequest, request, await request.body(), MAX_BODY_BYTES)
+        return await run_in_threadpool(call, studies, wanted)
+
+    @api.get("/healthz")
+    def healthz() -> dict[str, str]:
+        """Whether this process answers."""
+        return {"status": "ok"}
+
+    return api
+
+
+def read(model: type[Model], request: Request, body: bytes, limit: int) -> Model:
+    """A strict body. Raises `RequestError`; never repeats what was sent."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        # A form or a plain-text fetch of another site cannot set this type without asking first (WE-05).
+        raise RequestError(415, "unsupported-media-type", "the body must be application/json")
+    if _deep(body):
+        raise RequestError(400, "malformed", f"the body is nested deeper than {MAX_DEPTH} levels")
+    try:
+        return model.model_validate(strict_json(body, limit))
+    except FormatError as error:
+        raise RequestError(400, "malformed", f"the body is {error.message}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:80]
+        raise RequestError(400, "malformed", f"{where}: {first['msg'][:120]}") from error
+
+
+def _deep(body: bytes) -> bool:
+    """Whether brackets nest deeper than any body of ours, told without recursion: how deep the JSON reader
+    may recurse is a setting of the process, and some libraries raise it beyond what the stack holds
+    (RE-02)."""
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def accepted(run: Run) -> models.RunAccepted:
+    """What a submission answers."""
+    return models.RunAccepted(
+        id=run.id,
+        compose_hash=run.compose_hash,
+        consortium=run.consortium,
+        state=run.state,
+        missing=[models.Missing(**item) for item in run.missing],
+    )
+
+
+def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunState:
+    """A run with its events; what a waiting run lacks is looked up anew, where the chain answers."""
+    lacks = [models.Missing(**item) for item in run.missing]
+    if run.state == "waiting" and (compose := store.recipe(run.compose_hash)) is not None:
+        try:
+            found = submissions.lacks(run.consortium, parse(compose))
+            lacks = [models.Missing(**item.to_json()) for item in found]
+        except SealroomError:
+            pass  # the runner's last look stands
+    text = store.envelope(run.id) if run.state == "done" else None
+    envelope = json.loads(text) if text else None
+    return models.RunState(
+        id=run.id,
+        compose_hash=run.compose_hash,
+        consortium=run.consortium,
+        state=cast(models.State, run.state),
+        missing=lacks,
+        code=run.code,
+        message=run.message,
+        created=run.created,
+        updated=run.updated,
+        events=[run_event(event) for event in store.events(run.id)],
+        payload=envelope["result"] if envelope else None,
+        envelope=envelope,
+    )
+
+
+def run_event(event: Event) -> models.RunEvent:
+    """One event as JSON."""
+    return models.RunEvent(
+        id=event.id, time=event.time, phase=event.phase, code=event.code, message=event.message
+    )
+
+
+def summary(picture: Picture) -> models.Study:
+    """One consortium as JSON."""
+    view, current = picture.view, picture.current
+    study = current.study if current else None
+    recipe = current.recipe if current else None
+    signed = {one.owner.account: one for one in current.signatures} if current else {}
+    owners = []
+    for owner in view.owners:
+        one = signed.get(owner.account)
+        owners.append(
+            models.Owner(
+                id=owner.id,
+                account=owner.account,
+                jurisdiction=owner.jurisdiction,
+                regimes=list(owner.regimes),
+                signed=bool(one and one.signed),
+                required=bool(one and one.required),
+                tx=one.tx if one else None,
+            )
+        )
+    return models.Study(
+        consortium=view.consortium,
+        app=view.app,
+        ledger=view.ledger,
+        chain_id=view.chain_id,
+        block=view.block_number,
+        epoch=view.epoch,
+        status=cast(models.Status, picture.status),
+        records=picture.records,
+        criteria={label: cast(models.Grade, grade) for label, grade in picture.grades},
+        threshold=view.threshold,
+        owners=owners,
+        study="0x" + study.id.hex() if study else None,
+        standing=current.standing if current else None,
+        compose_hash="0x" + study.compose_hash.hex() if study else None,
+        name=recipe.name if recipe else None,
+        question=recipe.question if recipe else None,
+        epsilon_micro=study.epsilon_micro if study else None,
+        spent_micro=current.spent_micro if current else None,
+        max_runs=study.max_runs if study else None,
+        runs=current.runs if current else 0,
+        receipts=len(picture.history.receipts),
+        expiry=study.expiry if study else None,
+        revoked_by=picture.owner_id(view.revoked_by) or None,
+        revocation_reason=view.revocation_reason,
+    )
+
+
+def call(studies: Studies, wanted: models.CallRequest) -> models.Call:
+    """The calldata. Raises `RequestError`."""
+    row = studies.row(wanted.consortium)
+    contract = interface("Consortium")
+    if wanted.action == "approve":
+        if wanted.study is None or wanted.reason is not None:
+            raise RequestError(400, "malformed", "an approval names a study, and no reason")
+        function, data = "approve(bytes32)", contract.encode("approve", bytes.fromhex(wanted.study[2:]))
+    else:
+        if wanted.reason is None or wanted.study is not None:
+            raise RequestError(400, "malformed", "a revocation gives a reason, and no study")
+        if len(wanted.reason.encode()) > models.MAX_REASON_BYTES:
+            raise RequestError(400, "malformed", f"the reason has more than {models.MAX_REASON_BYTES} bytes")
+        function, data = "revoke(string)", contract.encode("revoke", wanted.reason)
+    return models.Call(
+        chain_id=studies.chain_id(), to=row.consortium, function=function, data="0x" + data.hex()
+    )
+
+
+async def _events(
+    store: Store, run_id: str, after: int, streams: asyncio.Semaphore
+) -> AsyncIterator[ServerSentEvent]:
+    async with streams:
+        while True:
+            ended = (await run_in_threadpool(store.run, run_id)).state in ENDS
+            for event in await run_in_threadpool(store.events, run_id, after=after):
+                after = event.id
+                yield ServerSentEvent(
+                    run_event(event).model_dump_json(by_alias=True), id=str(event.id), event="phase", sep="\n"
+                )
+            if ended:
+                yield ServerSentEvent("{}", event="end", sep="\n")
+                return
+            await asyncio.sleep(EVENT_POLL_S)
+
+
+def status_of(error: SealroomError) -> int:
+    """The HTTP status of one of our errors."""
+    if isinstance(error, RequestError):
+        return error.status
+    if isinstance(error, ChainError):
+        return 503
+    return {"unknown-run": 404, "idempotency-conflict": 409, "malformed": 400}.get(error.code, 422)

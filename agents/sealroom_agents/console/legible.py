@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text and numbers for people, with nothing hidden in them (WE-09).
+
+Whoever wrote a recipe, a name or a reason may have put characters in it that show nothing, reorder what
+stands around them, or look like another letter. In source text and names everything but printable ASCII is
+shown by its number; in prose, what is invisible or reorders.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+
+from markupsafe import Markup, escape
+
+from sealroom_agents.facts import MICRO
+
+_HIDING_CATEGORIES = ("C", "Z")
+"""Unicode categories of what is invisible or has no fixed meaning: control, format, unassigned, odd
+spaces."""
+
+
+def source(text: str) -> Markup:
+    """Source text: every character that is not printable ASCII or a line break is shown by its number."""
+    return _marked(text, plain_ascii=True)
+
+
+def prose(text: str) -> Markup:
+    """Prose in any language; only what is invisible, or reorders text, is shown by its number."""
+    return _marked(text, plain_ascii=False)
+
+
+def plain(text: str) -> str:
+    """The same as `source` without markup, for places that take none."""
+    return "".join(
+        f"\\u{{{ord(character):x}}}" if _hides(character, plain_ascii=True) else character
+        for character in text
+    )
+
+
+def oddities(text: str) -> int:
+    """How many characters `source` would show by their number."""
+    return sum(_hides(character, plain_ascii=True) for character in text)
+
+
+def epsilon(micro: int) -> str:
+    """Micro-epsilon as a decimal: 1_500_000 is `1.5`."""
+    whole, part = divmod(micro, MICRO)
+    decimals = f"{part:06d}".rstrip("0")
+    return f"{whole}.{decimals}" if decimals else f"{whole}"
+
+
+def moment(seconds: float) -> str:
+    """Unix seconds as date and time, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def day(seconds: float) -> str:
+    """Unix seconds as a date, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %B %Y")
+
+
+def short(value: str) -> str:
+    """A hash or address with its middle left out; the whole stands beside it for whoever wants it."""
+    return value if len(value) <= 14 else f"{value[:8]}…{value[-4:]}"
+
+
+def count(number: int) -> str:
+    """A whole number with thousands apart."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def _marked(text: str, *, plain_ascii: bool) -> Markup:
+    parts: list[Markup] = []
+    plain: list[str] = []
+    for character in text:
+        if not _hides(character, plain_ascii=plain_ascii):
+            plain.append(character)
+            continue
+        parts.append(escape("".join(plain)))
+        plain.clear()
+        name = unicodedata.name(character, "no name")
+        parts.append(
+            Markup('<span class="odd" title="U+{:04X} {}">\\u{{{:x}}}</span>').format(
+                ord(character), name, ord(character)
+            )
+        )
+    parts.append(escape("".join(plain)))
+    return Markup("").join(parts)
+
+
+def _hides(character: str, *, plain_ascii: bool) -> bool:
+    if character == "\n" or " " <= character <= "~":
+        return False
+    if plain_ascii:
+        return True
+    return unicodedata.category(character)[0] in _HIDING_CATEGORIES

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The REST interface's bodies. Requests are strict: no unknown field, no value of another type (RE-07,
+RE-11).
+
+Hashes and addresses are lower-case `0x` hex, times unix seconds, budgets whole micro-epsilon.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+MAX_OWNERS = 16
+MAX_COMPOSE_CHARACTERS = 360_000
+"""256 KiB as base64."""
+MAX_REASON_BYTES = 256
+"""What the contract keeps of a revocation's reason."""
+
+Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$", examples=["0x" + "5e" * 32])]
+Address = Annotated[str, Field(pattern=r"^0x[0-9a-f]{40}$", examples=["0x" + "c0" * 20])]
+State = Literal[
+    "waiting",
+    "queued",
+    "starting",
+    "attesting",
+    "computing",
+    "anchoring",
+    "done",
+    "refused",
+    "revoked",
+    "failed",
+]
+Status = Literal["forming", "live", "revoked"]
+Grade = Literal["miss", "partial", "match"]
+OwnerId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Strict(BaseModel):
+    """A body in camelCase, with the declared fields only."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class Missing(Strict):
+    """One thing that a run lacks."""
+
+    code: str = Field(examples=["approval-missing"])
+    message: str = Field(examples=["hospital-B has not approved (1 of 3)"])
+    owner: str | None = None
+
+
+class Problem(Strict):
+    """A refused request."""
+
+    code: str = Field(description="Stable word for programs.", examples=["malformed"])
+    message: str = Field(description="One line for people.")
+    hint: str | None = Field(None, description="What to do about it.")
+
+
+class RunRequest(Strict):
+    """Ask for a run."""
+
+    compose: str = Field(
+        min_length=1,
+        max_length=MAX_COMPOSE_CHARACTERS,
+        description="The recipe: the bytes of app-compose.json, as base64 or as text. At most 256 KiB.",
+    )
+    owners: list[OwnerId] = Field(
+        min_length=1,
+        max_length=MAX_OWNERS,
+        description="Ids of the owners whose consortium shall run it.",
+        examples=[["hospital-A", "hospital-B"]],
+    )
+    consortium: Address | None = Field(
+        None, description="Address of the consortium; needed only where several have these owners."
+    )
+
+
+class RunAccepted(Strict):
+    """A run was taken; it starts as soon as nothing is missing."""
+
+    id: Hash
+    compose_hash: Hash
+    consortium: Address
+    state: str = Field(examples=["waiting"])
+    missing: list[Missing]
+
+
+class RunEvent(Strict):
+    """One thing that happened to a run."""
+
+    id: int
+    time: float
+    phase: str = Field(examples=["attesting"])
+    code: str | None
+    message: str
+
+
+class RunState(RunAccepted):
+    """A run as it stands."""
+
+    state: State
+    code: str | None = Field(description="Why it ended otherwise than done.")
+    message: str | None
+    created: float
+    updated: float
+    events: list[RunEvent]
+    payload: dict[str, Any] | None = Field(description="The result; null until its receipt is on chain.")
+    envelope: dict[str, Any] | None = Field(
+        description="The Sign-RPC envelope; null until its receipt is on chain."
+    )
+
+
+class Owner(Strict):
+    """One owner, beside the study that is spoken of."""
+
+    id: str
+    account: Address
+    jurisdiction: str
+    regimes: list[str]
+    signed: bool
+    required: bool
+    tx: Hash | None
+
+
+class Study(Strict):
+    """One consortium with its present study."""
+
+    consortium: Address
+    app: Address
+    ledger: Address
+    chain_id: int
+    block: int
+    epoch: int
+    status: Status
+    records: int
+    criteria: dict[str, Grade]
+    threshold: int
+    owners: list[Owner]
+    study: Hash | None
+    standing: str | None = Field(description="pending, live, expired, stopped or past; null without a study.")
+    compose_hash: Hash | None
+    name: str | None
+    question: str | None
+    epsilon_micro: int | None
+    spent_micro: int | None
+    max_runs: int | None
+    runs: int
+    receipts: int
+    expiry: int | None
+    revoked_by: str | None
+    revocation_reason: str
+
+
+class Studies(Strict):
+    """A page of the board."""
+
+    studies: list[Study]
+    total: int
+
+
+class CallRequest(Strict):
+    """What a wallet shall be asked to sign."""
+
+    consortium: Address
+    action: Literal["approve", "revoke"]
+    study: Hash | None = Field(None, description="For approve: the study's id.")
+    reason: str | None = Field(
+        None, max_length=MAX_REASON_BYTES, description="For revoke: why; at most 256 bytes."
+    )
+
+
+class Call(Strict):
+    """A transaction, unsigned. Whoever signs it should build it anew and compare."""
+
+    chain_id: int
+    to: Address
+    function: str = Field(examples=["approve(bytes32)"])
+    data: str = Field(pattern=r"^0x[0-9a-f]+$")

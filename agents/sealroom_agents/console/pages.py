@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTML pages, drawn on the server with everything escaped; scripts only add to them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from sealroom.errors import SealroomError
+from sealroom.recipe import parse
+from sealroom_agents.console import legible
+from sealroom_agents.console.reference import Reference
+from sealroom_agents.console.results import Table, table
+from sealroom_agents.console.studies import Studies
+from sealroom_agents.console.submission import Submissions
+from sealroom_agents.store import ENDS, Run, Store
+
+TEMPLATES = Path(__file__).with_name("templates")
+BOARD_PAGE = 20
+"""Consortia on one page of the board."""
+
+Consortium = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{40}$")]
+RunId = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{64}$")]
+StudyId = Annotated[str | None, Query(pattern=r"^0x[0-9a-f]{64}$")]
+From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
+
+
+class Pages:
+    """Draws pages."""
+
+    def __init__(self, store: Store, studies: Studies, submissions: Submissions, *, factory: str) -> None:
+        self._store = store
+        self._studies = studies
+        self._submissions = submissions
+        self._factory = factory
+        self._jinja = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        for name in ("source", "prose", "plain", "epsilon", "moment", "day", "short", "count"):
+            self._jinja.filters[name] = getattr(legible, name)
+
+    def router(self, reference: Reference) -> APIRouter:
+        """Routes of the pages; none is part of the REST interface."""
+        web = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+        @web.get("/")
+        def board(start: From = 0) -> HTMLResponse:
+            return self.board(start)
+
+        @web.get("/studies/{consortium}")
+        def study(consortium: Consortium, study: StudyId = None) -> HTMLResponse:
+            return self.study(consortium, study)
+
+        @web.get("/runs/{run_id}")
+        def run(run_id: RunId) -> HTMLResponse:
+            return self.run(run_id)
+
+        @web.get("/docs")
+        def docs(request: Request) -> HTMLResponse:
+            page = reference.read(request.app.openapi())
+            return self._page(
+                "docs.html", page="docs", version=page.version, routes=page.routes, schemas=page.schemas
+            )
+
+        return web
+
+    def board(self, start: int) -> HTMLResponse:
+        """The board of studies, newest first."""
+        rows = list(reversed(self._studies.rows()))
+        pictures = [self._studies.picture(row.consortium) for row in rows[start : start + BOARD_PAGE]]
+        block = max((picture.view.block_number for picture in pictures), default="–")
+        return self._page(
+            "board.html",
+            page="board",
+            pictures=pictures,
+            total=len(rows),
+            start=start,
+            size=BOARD_PAGE,
+            block=block,
+        )
+
+    def study(self, consortium: str, study: str | None) -> HTMLResponse:
+        """One consortium with its present study, or with the proposal that was asked for."""
+        picture = self._studies.picture(consortium)
+        if study is not None:
+            picture = picture.showing(bytes.fromhex(study[2:]))
+        current = picture.current
+        recipe = current.recipe if current else None
+        return self._page(
+            "study.html",
+            page="study",
+            picture=picture,
+            step=picture.step,
+            revoked=picture.view.revoked_by is not None,
+            odd=legible.oddities(recipe.analysis) if recipe else 0,
+            books=current is not None and current.standing in ("live", "expired"),
+        )
+
+    def run(self, run_id: str) -> HTMLResponse:
+        """One run, live."""
+        run = self._store.run(run_id)
+        body = self._envelope(run)
+        result: dict[str, Any] | None = body["result"] if body else None
+        return self._page(
+            "run.html",
+            page="run",
+            run=run,
+            events=self._store.events(run_id),
+            ended=run.state in ENDS,
+            result=result,
+            anchor=body["anchor"] if body else None,
+            tables=self._tables(run, result) if result else [],
+            step={"waiting": 2, "computing": 4, "anchoring": 5, "done": 5}.get(run.state, 3),
+            revoked=run.state == "revoked",
+        )
+
+    def error(self, error: SealroomError, status: int) -> HTMLResponse:
+        """A page that says what is wrong."""
+        return self._page(
+            "error.html", status=status, page="error", code=error.code, message=error.message, hint=error.hint
+        )
+
+    def _page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        try:
+            chain_id: object = self._studies.chain_id()
+        except SealroomError:
+            chain_id = "out of reach"
+        values = {"step": 0, "revoked": False, "chain_id": chain_id, "factory": self._factory} | values
+        return HTMLResponse(self._jinja.get_template(template).render(values), status_code=status)
+
+    def _envelope(self, run: Run) -> dict[str, Any] | None:
+        text = self._store.envelope(run.id) if run.state == "done" else None
+        return json.loads(text) if text else None
+
+    def _tables(self, run: Run, result: dict[str, Any]) -> list[tuple[str, Table]]:
+        """The result's fields as tables, in the recipe's order."""
+        compose = self._store.recipe(run.compose_hash)
+        specs = parse(compose).output.fields if compose is not None else ()
+        by = {spec.name: tuple(getattr(spec, "by", ())) for spec in specs}
+        fields = result["fields"]
+        names = [*(name for name in by if name in fields), *(name for name in fields if name not in by)]
+        return [(name, table(fields[name], by.get(name, ()))) for name in names]

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking a run: which recipe, which consortium, and what it still lacks."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sealroom.encoding import from_base64, sha256, to_hex
+from sealroom.errors import FormatError
+from sealroom.recipe import Recipe, parse
+from sealroom_agents.chain import BoardRow
+from sealroom_agents.console.guard import MAX_COMPOSE_BYTES
+from sealroom_agents.console.studies import Chain
+from sealroom_agents.errors import RequestError
+from sealroom_agents.readiness import Missing, look, waits
+from sealroom_agents.store import Run, Store
+
+MAX_OPEN_RUNS = 1000
+"""Runs that may be under way at once."""
+OWNERS_FRESH_S = 30.0
+"""How long the owners of a consortium are remembered, seconds."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A request for a run, decoded."""
+
+    recipe: Recipe
+    owners: frozenset[str]
+    consortium: str | None
+
+
+class Submissions:
+    """Takes runs into the store."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        store: Store,
+        *,
+        rows: Callable[[], list[BoardRow]],
+        from_block: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._chain = chain
+        self._store = store
+        self._rows = rows
+        self._from_block = from_block
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._owners: dict[str, tuple[float, frozenset[str]]] = {}
+
+    def take(self, wanted: Wanted, *, idempotency: tuple[str, bytes] | None) -> Run:
+        """A new run, or the one that this idempotency key made. Raises `RequestError`, `StoreError`,
+        `ChainError`."""
+        key = (idempotency[0], to_hex(sha256(idempotency[1]))) if idempotency else None
+        if key is not None and (earlier := self._store.submitted(*key)) is not None:
+            return earlier
+        if self._store.open_runs() >= MAX_OPEN_RUNS:
+            raise RequestError(429, "too-many-runs", f"{MAX_OPEN_RUNS} runs are under way", "try again later")
+        self._check_owners(wanted)
+        consortium = self._consortium(wanted)
+        lacks = self.lacks(consortium, wanted.recipe)
+        compose_hash = to_hex(wanted.recipe.compose_hash)
+        self._store.add_recipe(compose_hash, wanted.recipe.compose)
+        return self._store.submit(
+            to_hex(secrets.token_bytes(32)),
+            compose_hash=compose_hash,
+            consortium=consortium,
+            missing=[item.to_json() for item in lacks],
+            waiting=waits(lacks),
+            idempotency=key,
+        )
+
+    def lacks(self, consortium: str, recipe: Recipe) -> tuple[Missing, ...]:
+        """What a run of this recipe lacks now. Raises `ChainError`."""
+        return look(self._chain, consortium, recipe, now=self._clock(), from_block=self._from_block)
+
+    def _check_owners(self, wanted: Wanted) -> None:
+        strangers = sorted({spec.owner for spec in wanted.recipe.datasets} - wanted.owners)
+        if strangers:
+            raise RequestError(
+                422,
+                "owners-mismatch",
+                f"the recipe reads data of {strangers[0]}, who is not among the owners",
+            )
+
+    def _consortium(self, wanted: Wanted) -> str:
+        """The one consortium that is meant: by address, else by its owners, else by who knows the recipe."""
+        found = [row.consortium for row in self._rows() if wanted.owners <= self._owner_ids(row.consortium)]
+        if wanted.consortium is not None:
+            found = [address for address in found if address == wanted.consortium]
+        if len(found) > 1:
+            exact = [address for address in found if self._owner_ids(address) == wanted.owners]
+            found = exact or found
+        if len(found) > 1:
+            knowing = [address for address in found if self._knows(address, wanted.recipe.compose_hash)]
+            found = knowing or found
+        if not found:
+            raise RequestError(
+                404, "unknown-consortium", f"no consortium has the owners {', '.join(sorted(wanted.owners))}"
+            )
+        if len(found) > 1:
+            raise RequestError(
+                409,
+                "ambiguous-consortium",
+                f"{len(found)} consortia have these owners",
+                "name the one you mean in the field consortium",
+            )
+        return found[0]
+
+    def _knows(self, consortium: str, compose_hash: bytes) -> bool:
+        view = self._chain.latest_view(consortium, compose_hash=compose_hash).best
+        if view is None:
+            return False
+        return view.candidate is not None or (
+            view.study is not None and view.study.compose_hash == compose_hash
+        )
+
+    def _owner_ids(self, consortium: str) -> frozenset[str]:
+        with self._lock:
+            kept = self._owners.get(consortium)
+        if kept is not None and time.monotonic() - kept[0] <= OWNERS_FRESH_S:
+            return kept[1]
+        ids = frozenset(owner.id for owner in self._chain.owners(consortium))
+        with self._lock:
+            self._owners[consortium] = time.monotonic(), ids
+        return ids
+
+
+def decode(compose: str, owners: Sequence[str], consortium: str | None) -> Wanted:
+    """The recipe from base64 or from its own text, judged. Raises `RequestError`, `RecipeError`."""
+    # The text of a recipe is a JSON object, and base64 never begins with a brace.
+    if compose.startswith("{"):
+        data = compose.encode()
+    else:
+        try:
+            data = from_base64(compose)
+        except FormatError as error:
+            raise RequestError(
+                400,
+                "malformed",
+                f"compose is {error.message}",
+                "send base64, or the text of app-compose.json",
+            ) from error
+    if len(data) > MAX_COMPOSE_BYTES:
+        raise RequestError(413, "too-large", f"the recipe is larger than {MAX_COMPOSE_BYTES // 1024} KiB")
+    if len(set(owners)) != len(owners):
+        raise RequestError(400, "malformed", "an owner is named twice")
+    return Wanted(recipe=parse(data), owners=frozenset(owners), consortium=consortium)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The four hospitals' officers: each acts through the Ape scripts, with an account of the local chain."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sealroom_agents.demo.stack import Stack
+
+LETTERS = "ABCD"
+"""hospital-A … hospital-D."""
+OPERATOR = 9
+"""Account that deploys the contracts and hands out gas money."""
+PARALLEL = 4
+"""Commands at one time; each waits for blocks more than it computes."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Runs `ape run` for whoever's turn it is."""
+
+    stack: Stack
+    """Where commands run."""
+    chain: str
+    """RPC URL."""
+
+    def deploy(self, config: Path, out: Path) -> dict[str, Any]:
+        """`ape run deploy`; returns the addresses."""
+        self._ape(["deploy"], OPERATOR, "--config", str(config), "--out", str(out))
+        addresses: dict[str, Any] = json.loads(out.read_text())
+        return addresses
+
+    def govern(self, owner: str, action: str, consortium: str, *arguments: str) -> dict[str, Any]:
+        """`ape run govern ACTION` by hospital `owner` (a letter); returns what the script reports."""
+        output = self._ape(
+            ["govern", action], LETTERS.index(owner), "--consortium", consortium, "--json", *arguments
+        )
+        return last_object(output)
+
+    def _ape(self, script: list[str], account: int, *arguments: str) -> str:
+        ape = str(Path(sys.executable).parent / "ape")
+        return self.stack.run(
+            ape, "run", *script, "--network", self.chain, "--account", f"TEST::{account}", *arguments
+        ).stdout
+
+
+def together(*jobs: Callable[[], Result]) -> list[Result]:
+    """Run several commands at one time; raises the first error once all have ended."""
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return [future.result() for future in [pool.submit(job) for job in jobs]]
+
+
+def last_object(output: str) -> dict[str, Any]:
+    """The last JSON object that a command printed on a line of its own; empty when there is none."""
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    last: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return last

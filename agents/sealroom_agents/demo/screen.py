@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demo prints: one line an event, under the name of the step it belongs to."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import click
+
+LONG_HASH = re.compile(r"(0x[0-9a-f]{8})[0-9a-f]{32,}")
+LABEL_WIDTH = 22
+"""Columns taken by the step's name."""
+
+
+class Screen:
+    """Prints the story's lines; a step's name stands before its first line only."""
+
+    def __init__(self) -> None:
+        self._label = ""
+        self._started = time.monotonic()
+
+    def title(self, text: str) -> None:
+        click.secho(text, bold=True)
+
+    def step(self, label: str) -> None:
+        """Begin a step: the next line carries its name."""
+        self._label = label
+
+    def say(self, text: str) -> None:
+        click.echo(click.style(self._label.ljust(LABEL_WIDTH), fg="cyan", bold=True) + text)
+        self._label = ""
+
+    def refused(self, code: str, text: str) -> None:
+        """A refusal that the story provoked: its stable code and its one line."""
+        self.say(click.style(f"refused {code}: ", fg="yellow") + LONG_HASH.sub(r"\1…", text))
+
+    def plain(self, text: str) -> None:
+        """A line that a person may want to copy."""
+        click.echo(text)
+
+    def elapsed(self) -> float:
+        """Seconds since the demo began."""
+        return time.monotonic() - self._started
+
+
+def short(value: str) -> str:
+    """The beginning of a hash or an address."""
+    return value[:10] + "…"
+
+
+def result_lines(result: dict[str, Any]) -> list[str]:
+    """The cardio-renal result for people: one line an age band, and one for the model."""
+    fields = result["fields"]
+    means = {(row["age_band"], row["sex"]): row["mean"] for row in fields["creatinine"]["groups"]}
+    bands: dict[str, list[str]] = {}
+    for row in fields["people"]["groups"]:
+        mean = means[row["age_band"], row["sex"]]
+        count = "few" if row["people"] is None else f"{row['people']:,}"
+        told = "withheld" if mean is None else f"{mean} mg/dL"
+        bands.setdefault(row["age_band"], []).append(f"{row['sex']} {count:>6} people, creatinine {told}")
+    lines = [f"{band:>5}   {'   '.join(cells)}" for band, cells in bands.items()]
+    weights = fields["risk_of_death"]["coefficients"]
+    told = " · ".join(f"{name} {value}" for name, value in weights.items() if name != "intercept")
+    return [*lines, f"death   log odds: {told}"]

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of the demo: started one by one, each in its own group, all stopped at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from sealroom_agents.errors import DemoError
+
+READY_TIMEOUT_SECONDS = 60.0
+"""How long a process may take until it says that it listens."""
+STOP_TIMEOUT_SECONDS = 5.0
+"""How long a process may take to end after SIGTERM, before SIGKILL."""
+RPC_TIMEOUT_SECONDS = 10.0
+"""One JSON-RPC call to the local chain."""
+
+
+@dataclass
+class Stack:
+    """Processes and their files under one folder."""
+
+    root: Path
+    """The checkout: where ape-config.yaml lies."""
+    folder: Path
+    """Everything that the demo writes."""
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    """Running processes by name."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The parent's, with this virtual environment first and Ape's data kept inside the checkout."""
+        here = str(Path(sys.executable).parent)
+        return {
+            **os.environ,
+            "PATH": here + os.pathsep + os.environ.get("PATH", ""),
+            "APE_DATA_FOLDER": str(self.root / ".ape"),
+        }
+
+    def start(self, name: str, *command: str) -> None:
+        """Start a process; its output goes to ``logs/<name>.log``."""
+        logs = self.folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        with (logs / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def start_ready(self, name: str, *command: str) -> dict[str, str]:
+        """Start a process that takes ``--ready-file``; returns what it wrote there once it was ready."""
+        ready = self.folder / "ready" / f"{name}.json"
+        ready.parent.mkdir(parents=True, exist_ok=True)
+        ready.unlink(missing_ok=True)
+        self.start(name, *command, "--ready-file", str(ready))
+        self._wait(name, ready.exists)
+        content: dict[str, str] = json.loads(ready.read_text())
+        return content
+
+    def start_chain(self) -> str:
+        """Start anvil with one block a second and finality two blocks behind; returns its URL."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        self.start(
+            "chain", "anvil", "--port", str(port), "--block-time", "1", "--slots-in-an-epoch", "1", "--silent"
+        )
+        self._wait("chain", lambda: self._answers(url))
+        return url
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; on failure, raise with what it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        if check and done.returncode != 0:
+            raise DemoError(
+                f"`{' '.join(command[:4])} …` failed: {(done.stderr or done.stdout).strip()[-2000:]}"
+            )
+        return done
+
+    def stop(self) -> None:
+        """End every process, last started first; SIGKILL for what does not listen."""
+        for process in reversed(self.processes.values()):
+            _signal(process, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        for process in self.processes.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _signal(process, signal.SIGKILL)
+                process.wait()
+        self.processes.clear()
+
+    def _wait(self, name: str, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        while not ready():
+            if self.processes[name].poll() is not None or time.monotonic() > deadline:
+                log = (self.folder / "logs" / f"{name}.log").read_text(errors="replace")
+                raise DemoError(f"{name} did not start: {log.strip()[-2000:]}")
+            time.sleep(0.05)
+
+    @staticmethod
+    def _answers(url: str) -> bool:
+        try:
+            rpc(url, "eth_chainId")
+        except httpx.HTTPError:
+            return False
+        return True
+
+
+def rpc(url: str, method: str, *params: object) -> object:
+    """One JSON-RPC call; raises ``DemoError`` with the node's own words."""
+    answer = httpx.post(
+        url,
+        json={"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)},
+        timeout=RPC_TIMEOUT_SECONDS,
+    ).json()
+    if "error" in answer:
+        raise DemoError(f"{method}: {answer['error'].get('message')}")
+    return answer["result"]
+
+
+def wait_until_final(url: str) -> None:
+    """Wait until what is in the newest block now is finalized: only then does an approval count."""
+    newest = int(str(rpc(url, "eth_blockNumber")), 16)
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+    while _finalized(url) < newest:
+        if time.monotonic() > deadline:
+            raise DemoError(f"block {newest} of the local chain does not become final")
+        time.sleep(0.1)
+
+
+def _finalized(url: str) -> int:
+    block: Any = rpc(url, "eth_getBlockByNumber", "finalized", False)
+    return int(block["number"], 16)
+
+
+def fresh(folder: Path) -> Path:
+    """An empty folder that only this user can read."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, number)

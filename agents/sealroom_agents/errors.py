@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors of everything that runs outside the enclave.
+
+The tree (all are `sealroom.errors.SealroomError`, so each carries `.code`, `.message`, `.hint`)::
+
+    SealroomError                     sealroom.errors
+    └── AgentError                    anything raised by an agent
+        ├── AttestationError          a quote, event log or collateral that does not hold
+        ├── ChainError                the chain cannot be read, or cannot be trusted as it was read
+        │   └── TransactionError      a transaction that was refused, or was not mined in time
+        ├── GateError                 the gate cannot serve
+        │   └── Refused               the gate's answer is no; carries the stable code of the refusal
+        ├── StoreError                a database that does not hold what it must
+        ├── RunnerError               an enclave that could not be started or followed
+        ├── RequestError              a request that the console does not take
+        ├── CardError                 a study card that does not hold, or does not agree with gate and chain
+        ├── ToolError                 a command of an owner or an auditor that cannot do what it was asked to
+        ├── ConfigurationError        a process that must not start as it was told to (exit code 78)
+        └── DemoError                 a step of the demo that did not go as it must
+
+A code is a stable kebab-case word: programs compare codes, people read messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sealroom.errors import SealroomError
+
+EXIT_CONFIGURATION = 78
+"""Exit status (sysexits `EX_CONFIG`) of a process that refuses to start as configured."""
+
+
+class AgentError(SealroomError):
+    """Root of the errors that agents raise."""
+
+
+class AttestationError(AgentError):
+    """Evidence does not prove what it claims; `.code` is one of the gate's refusal codes."""
+
+
+class ChainError(AgentError):
+    """The chain is out of reach, stale, or its nodes disagree."""
+
+
+class TransactionError(ChainError):
+    """A transaction was refused by a contract, or was not mined in time.
+
+    `revert` names the contract's custom error (such as `LedgerCapExceeded`), `None` when there was none.
+    """
+
+    def __init__(
+        self, code: str, message: str, hint: str | None = None, *, revert: str | None = None
+    ) -> None:
+        super().__init__(code, message, hint)
+        self.revert = revert
+
+
+class GateError(AgentError):
+    """The gate cannot serve."""
+
+
+class Refused(GateError):
+    """The gate refuses; `seen` and `pinned` show the two sides when a comparison failed."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        hint: str | None = None,
+        *,
+        seen: Mapping[str, object] | None = None,
+        pinned: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(code, message, hint)
+        self.seen = dict(seen) if seen is not None else None
+        self.pinned = dict(pinned) if pinned is not None else None
+
+
+class StoreError(AgentError):
+    """The database does not hold what it must."""
+
+
+class RunnerError(AgentError):
+    """An enclave could not be started, or said something that no enclave says."""
+
+
+class RequestError(AgentError):
+    """The console does not take a request; `status` is the HTTP status that says so."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(code, message, hint)
+        self.status = status
+
+
+class ConfigurationError(AgentError):
+    """The process must not start as configured; it ends with `EXIT_CONFIGURATION`."""
+
+
+class DemoError(AgentError):
+    """A step of the demo did not go as it must; the message carries the output of what failed."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__("demo-failed", message, hint)
+
+
+class CardError(AgentError):
+    """A study card that isn't well formed, or doesn't agree with the gate, the recipe or the chain."""
+
+
+class ToolError(AgentError):
+    """A command of an owner or an auditor that cannot do what it was asked to."""

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate: holds the root key alone, and releases data keys to attested enclaves only.
+
+root      the gate's keys and its own proof      service   what happens at each message
+sessions  nonces, leases, revocations seen       watch     what the watcher tells
+wraps     opening the owners' wraps              refusals  from errors to stable codes
+audit     hash-chained log                       http      the same over HTTP
+webhook   answers to dstack's KMS                __main__  `sealroom gate`
+"""

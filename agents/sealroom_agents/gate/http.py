@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate over HTTP: bounded bodies in, canonical JSON out, one stable code for each refusal.
+
+    GET  /v1/gate       who the gate is, with its proof      GET  /              dstack KMS: status
+    POST /v1/hello      hello → challenge                    POST /bootAuth/app  dstack KMS: may this app boot
+    POST /v1/evidence   evidence → grant and keys            POST /bootAuth/kms  dstack KMS: may this KMS boot
+    POST /v1/lease      renewal → lease                      GET  /v1/healthz    alive
+    POST /v1/watch      the watcher's heartbeat (bearer token)
+
+Status: 400 malformed, 401 watcher's token, 403 refused, 409 used before, 413 and 415 body, 503 refused for
+now (chain out of reach or stale, watcher dead), each with `{code, message, seen?, pinned?}`. Nothing here
+trusts TLS.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from sealroom.encoding import canonical, strict_json
+from sealroom.errors import FormatError, SealroomError
+from sealroom.release import Refusal
+from sealroom.release.messages import MAX_BODY, MAX_EVIDENCE_BODY
+from sealroom_agents.errors import Refused
+from sealroom_agents.gate.service import Gate
+from sealroom_agents.gate.webhook import BootAuthority, BootInfo, answer
+
+MALFORMED = frozenset({"malformed"})
+CONFLICT = frozenset({"unknown-run-id-reused", "nonce-replayed", "lease-counter"})
+FOR_NOW = frozenset({"chain-unreachable", "chain-stale", "chain-disagrees", "watcher-dead", "busy"})
+"""Refusals that may pass by themselves; an enclave may try to renew its lease again until it runs out."""
+WEBHOOK_MALFORMED = "invalid authorization request"
+"""dstack's own words for a request that its server cannot read."""
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> FastAPI:
+    """The application. `watch_token` is the secret that the watcher shows."""
+    app = FastAPI(title="Sealroom gate", docs_url=None, redoc_url=None, openapi_url=None)
+    handle = _Handler()
+
+    @app.get("/v1/gate")
+    async def identity() -> Response:
+        return await handle(lambda: gate.identity().encode())
+
+    @app.post("/v1/hello")
+    async def hello(request: Request) -> Response:
+        return await handle.body(request, MAX_BODY, lambda body: gate.hello(body).encode())
+
+    @app.post("/v1/evidence")
+    async def evidence(request: Request) -> Response:
+        return await handle.body(request, MAX_EVIDENCE_BODY, lambda body: gate.evidence(body).encode())
+
+    @app.post("/v1/lease")
+    async def lease(request: Request) -> Response:
+        return await handle.body(request, MAX_BODY, lambda body: gate.lease(body).encode())
+
+    @app.post("/v1/watch")
+    async def watch(request: Request) -> Response:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), watch_token.encode()):
+            return _json(401, {"code": "unauthorized", "message": "the watcher's token is missing or wrong"})
+        return await handle.body(request, MAX_BODY, lambda body: canonical(gate.watch(body)))
+
+    @app.get("/v1/healthz")
+    async def healthz() -> Response:
+        return _json(200, {"status": "ok"})
+
+    @app.get("/")
+    async def status() -> Response:
+        return _json(200, authority.status())
+
+    @app.post("/bootAuth/app")
+    async def boot_app(request: Request) -> Response:
+        return await _boot(request, authority.app)
+
+    @app.post("/bootAuth/kms")
+    async def boot_kms(request: Request) -> Response:
+        return await _boot(request, authority.kms)
+
+    return app
+
+
+class _Handler:
+    """Runs blocking work off the event loop, and turns what it raises into a refusal."""
+
+    async def __call__(self, work: Callable[[], bytes]) -> Response:
+        try:
+            return Response(await run_in_threadpool(work), media_type="application/json")
+        except Refused as refused:
+            refusal = Refusal(refused.code, refused.message, seen=refused.seen, pinned=refused.pinned)
+            return Response(
+                refusal.encode(), status_code=_status(refused.code), media_type="application/json"
+            )
+        except SealroomError as error:
+            # Ours, but no refusal: the gate itself cannot serve. What it was stays in the log (RE-09).
+            _log.error("%s: %s", error.code, error)
+            return _json(503, {"code": error.code, "message": "the gate cannot serve at the moment"})
+
+    async def body(self, request: Request, limit: int, work: Callable[[bytes], bytes]) -> Response:
+        """Read at most `limit` bytes, then work."""
+        if request.headers.get("content-encoding", "identity") != "identity":
+            return _json(415, {"code": "malformed", "message": "content encodings are not accepted"})
+        data = await _read(request, limit)
+        if data is None:
+            return _json(413, {"code": "evidence-too-large", "message": f"a body has at most {limit} bytes"})
+        return await self(lambda: work(data))
+
+
+async def _boot(request: Request, judge: Callable[[BootInfo], dict[str, Any]]) -> Response:
+    data = await _read(request, MAX_BODY)
+    try:
+        info = BootInfo.parse(strict_json(data or b"", MAX_BODY))
+    except FormatError:
+        return _json(400, answer(False, WEBHOOK_MALFORMED))
+    return _json(200, await run_in_threadpool(judge, info))
+
+
+async def _read(request: Request, limit: int) -> bytes | None:
+    """The body, or `None` as soon as it is larger than `limit`; never more than that is held."""
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > limit:
+            return None
+    return bytes(data)
+
+
+def _status(code: str) -> int:
+    if code in MALFORMED:
+        return 400
+    if code in CONFLICT:
+        return 409
+    if code == "evidence-too-large":
+        return 413
+    return 503 if code in FOR_NOW else 403
+
+
+def _json(status: int, value: dict[str, Any]) -> Response:
+    return Response(canonical(value), status_code=status, media_type="application/json")

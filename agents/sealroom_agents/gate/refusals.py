@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what went wrong to the one stable code that the caller gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sealroom.errors import ReleaseError
+from sealroom.release import Refusal
+from sealroom_agents.errors import ChainError, Refused, TransactionError
+
+LEDGER_REFUSALS = {
+    "LedgerStudyBudgetExceeded": "budget-exceeded",
+    "LedgerDatasetBudgetExceeded": "budget-exceeded",
+    "LedgerRunsExhausted": "runs-exhausted",
+    "LedgerRunExists": "unknown-run-id-reused",
+    "LedgerStudyNotLive": "epoch-mismatch",
+    "LedgerEpochMismatch": "epoch-mismatch",
+    "LedgerNotGate": "gate-not-registered",
+    "LedgerRunIncomplete": "malformed",
+}
+"""The ledger's custom errors as codes of refusals."""
+STUDY_ENDED = frozenset({"LedgerStudyNotLive", "LedgerEpochMismatch"})
+"""Errors that a revocation just before the booking causes, among other things."""
+CHAIN_CODES = frozenset({"chain-unreachable", "chain-stale", "chain-disagrees"})
+
+T = TypeVar("T")
+
+
+def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
+    """Parse a message. Raises `Refused`: `malformed`, `evidence-too-large`."""
+    try:
+        return parse(body)
+    except ReleaseError as error:
+        code = "evidence-too-large" if error.code == "too-large" else "malformed"
+        raise Refused(code, error.message) from error
+
+
+def refused(refusal: Refusal) -> Refused:
+    """A refusal of the policy, to be raised."""
+    return Refused(refusal.code, refusal.message, seen=refusal.seen, pinned=refusal.pinned)
+
+
+def chain_refused(error: ChainError) -> Refused:
+    """The chain cannot be read, or must not be believed."""
+    code = "gate-not-registered" if error.code == "not-a-consortium" else error.code
+    if code not in CHAIN_CODES and code != "gate-not-registered":
+        code = "chain-unreachable"
+    return Refused(code, error.message, error.hint)
+
+
+def booking_refused(error: TransactionError) -> Refused:
+    """The ledger, or the node before it, did not take the transaction that books a run."""
+    code = LEDGER_REFUSALS.get(error.revert or "", "chain-unreachable")
+    return Refused(code, f"the run could not be booked: {error.message}", error.hint)

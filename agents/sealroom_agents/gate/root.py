@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate's own keys, from the guest agent of its own CVM, and the proof of where they live.
+
+Two keys, both derived by dstack from (KMS root, the gate's app): the root key, to which owners wrap data
+keys, and the signer, which signs challenges and grants and opens runs. Neither ever leaves this process. The
+gate quotes itself and verifies that quote as anyone would; what it measured about its own key provider is
+what it demands of enclaves (AT-19).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+from dstack_sdk import DstackClient
+
+from sealroom.encoding import from_hex
+from sealroom.errors import FormatError, KeyMaterialError
+from sealroom.keys import (
+    GATE_ROOT_PATH,
+    GATE_ROOT_PURPOSE,
+    GATE_SIGNER_PATH,
+    GATE_SIGNER_PURPOSE,
+    KemPrivateKey,
+    Secret,
+    address_of,
+    gate_root_key,
+    public_key33,
+    recover_kms_root,
+)
+from sealroom.release import GateIdentity, gate_report_data
+from sealroom.runtime.guest import PRODUCTION_SOCKET, REDIRECTING_VARIABLES
+from sealroom_agents.attestation import CollateralSource, TrustAnchor, verify_gate
+from sealroom_agents.errors import ConfigurationError, GateError
+from sealroom_agents.facts import LOCAL_CHAIN_IDS
+
+GUEST_TIMEOUT_S = 20.0
+"""Seconds for one call of the guest agent; a quote takes about a second on hardware."""
+IDENTITY_MAX_AGE_S = 3600
+"""Seconds after which the gate quotes itself anew, so that its proof never rests on old collateral."""
+
+
+class GateRoot:
+    """The gate's keys and identity. Its repr shows no key; there is no way to serialise it."""
+
+    def __init__(
+        self,
+        client: DstackClient,
+        *,
+        chain_id: int,
+        anchor: TrustAnchor,
+        collateral: CollateralSource,
+        clock: Callable[[], int],
+    ) -> None:
+        """Fetch the keys, quote, and verify the own quote. Raises `GateError`, `AttestationError`."""
+        self._client = client
+        self._chain_id = chain_id
+        self._anchor = anchor
+        self._collateral = collateral
+        self._clock = clock
+        self._lock = threading.Lock()
+        try:
+            info = client.info()
+            self._app_id = from_hex("0x" + info.app_id.removeprefix("0x"), 20)
+            self._compose_hash = from_hex("0x" + info.compose_hash.removeprefix("0x"), 32)
+            signer = client.get_key(GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE)
+            root = client.get_key(GATE_ROOT_PATH, GATE_ROOT_PURPOSE)
+            self._signer_key = Secret(signer.decode_key())
+            chain = signer.decode_signature_chain()
+            self.root_key: KemPrivateKey = gate_root_key(root.decode_key(), chain_id)
+            self._signer_public = public_key33(self._signer_key.reveal())
+            self.signer: str = address_of(self._signer_key.reveal())
+            if len(chain) != 2:
+                raise KeyMaterialError("signature-invalid", "a key's signature chain has two signatures")
+            self._chain = (bytes(chain[0]), bytes(chain[1]))
+            self._kms_root = recover_kms_root(
+                self._signer_public,
+                purpose=GATE_SIGNER_PURPOSE,
+                app_id=self._app_id,
+                signature_chain=self._chain,
+            )
+        except (httpx.HTTPError, ValueError, FormatError, KeyMaterialError) as error:
+            raise GateError(
+                "guest-agent-failed",
+                f"the guest agent gave no usable keys: {error}",
+                "the gate's app must use the KMS as its key provider",
+            ) from error
+        self._identity = self._quote()
+        facts = verify_gate(self._identity, anchor=anchor, now=clock())
+        self.key_provider_id: bytes = facts.evidence.key_provider_id
+
+    def __repr__(self) -> str:
+        return f"GateRoot(signer={self.signer}, root=0x{self.fingerprint.hex()})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a GateRoot cannot be pickled")
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the root public key: how owners and chain name this gate."""
+        return self._identity.gate_root
+
+    @property
+    def compose_hash(self) -> bytes:
+        """Compose hash of the gate's own app, as its quote proves it."""
+        return self._identity.compose_hash
+
+    @property
+    def kms_root(self) -> bytes:
+        """Fingerprint of the KMS root key, as wraps name it."""
+        return self._identity.kms_root
+
+    @property
+    def signer_key(self) -> Secret:
+        """Private key of the signer."""
+        return self._signer_key
+
+    def identity(self) -> GateIdentity:
+        """Who this gate is, with a quote of the last hour."""
+        with self._lock:
+            if self._clock() - self._identity.issued > IDENTITY_MAX_AGE_S:
+                self._identity = self._quote()
+            return self._identity
+
+    def _quote(self) -> GateIdentity:
+        report_data = gate_report_data(
+            chain_id=self._chain_id,
+            root_public_key=self.root_key.public,
+            signer=self.signer,
+            kms_root_key=self._kms_root,
+        )
+        try:
+            reply = self._client.get_quote(report_data)
+            quote, event_log = reply.decode_quote(), reply.event_log
+        except (httpx.HTTPError, ValueError) as error:
+            raise GateError("guest-agent-failed", f"the guest agent gave no quote: {error}") from error
+        return GateIdentity(
+            chain_id=self._chain_id,
+            app_id=self._app_id,
+            compose_hash=self._compose_hash,
+            root_public_key=self.root_key.public,
+            signer_key=self._signer_public,
+            kms_root_key=self._kms_root,
+            signature_chain=self._chain,
+            quote=quote,
+            event_log=event_log,
+            collateral=self._collateral.fetch(quote),
+            issued=self._clock(),
+        )
+
+
+def connect_guest(
+    *, chain_id: int, environment: Mapping[str, str], guest_agent: Path | None = None
+) -> DstackClient:
+    """The guest agent on its fixed socket or, on a local chain only, on the one named.
+
+    Raises `ConfigurationError` (exit 78): `simulator-endpoint-set` when a variable would let the SDK talk to
+    something else (AT-22), `simulator-off-local-chain`, `guest-agent-missing`.
+    """
+    for name in REDIRECTING_VARIABLES:
+        if name in environment:
+            raise ConfigurationError(
+                "simulator-endpoint-set",
+                f"{name} is set, so something else could answer for the guest agent",
+                f"unset {name}; to use a simulated platform on a local chain pass --guest-agent SOCKET",
+            )
+    if guest_agent is not None and guest_agent != PRODUCTION_SOCKET and chain_id not in LOCAL_CHAIN_IDS:
+        raise ConfigurationError(
+            "simulator-off-local-chain",
+            f"chain {chain_id} is not local, so no guest agent but {PRODUCTION_SOCKET} is allowed",
+            "leave out --guest-agent",
+        )
+    socket = guest_agent or PRODUCTION_SOCKET
+    try:
+        return DstackClient(str(socket), timeout=GUEST_TIMEOUT_S)
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "guest-agent-missing",
+            f"there is no dstack guest agent at {socket}",
+            "mount /var/run/dstack.sock into the gate's container",
+        ) from error

@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the gate does with each message; no HTTP here.
+
+Evidence is handled in this order, and each step can only refuse:
+
+1. parse, bounded                       5. `policy.decide`
+2. use the nonce up, durably            6. open the wraps with the root key, compare key commitments
+3. quote, report data, event log        7. sign the grant, book it in the ledger, wait until it is mined
+4. one finalized view, one latest       8. read the latest state again: revoked meanwhile? (CH-06)
+                                        9. write the audit log, begin the lease, seal the keys to the enclave
+
+So ε is booked before any key leaves, and a run that is refused after step 7 has spent it: nothing is
+refunded.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sealroom import typed
+from sealroom.encoding import sha256, to_hex
+from sealroom.errors import ReleaseError, SealroomError
+from sealroom.release import (
+    Challenge,
+    EvidenceMessage,
+    GateIdentity,
+    Grant,
+    GrantReply,
+    Hello,
+    KeyRelease,
+    LeaseReply,
+    LeaseRequest,
+    Refusal,
+    WatchReport,
+    report_data,
+    seal_key,
+    sign_challenge,
+    sign_grant,
+    sign_renewal,
+    transcript_0,
+    transcript_1,
+    verify_lease,
+)
+from sealroom_agents import policy
+from sealroom_agents.attestation import CollateralSource, TrustAnchor, verify_evidence
+from sealroom_agents.chain import Run, TxResult
+from sealroom_agents.errors import AttestationError, ChainError, Refused, TransactionError
+from sealroom_agents.facts import ChainView, Evidence, LatestView
+from sealroom_agents.gate.audit import AuditLog
+from sealroom_agents.gate.refusals import STUDY_ENDED, booking_refused, chain_refused, parsed, refused
+from sealroom_agents.gate.root import GateRoot
+from sealroom_agents.gate.sessions import Lease, Sessions
+from sealroom_agents.gate.watch import Chain, Watch
+from sealroom_agents.gate.wraps import open_wraps, present
+
+CHALLENGE_LIFE_S = 60
+"""Seconds within which evidence must follow its challenge."""
+NONCE_SIZE = 32
+
+_log = logging.getLogger(__name__)
+
+
+class Opener(Protocol):
+    """What books a run; `sealroom_agents.chain.Transactor` does."""
+
+    def open_run(self, ledger: str, run: Run) -> TxResult:
+        """Book and wait until mined."""
+        ...
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """What an operator decides."""
+
+    chain_id: int
+    """The one chain that this gate serves."""
+    lease_seconds: int = 30
+    """How long a grant lives unless renewed, 1 to 60."""
+    gpu_required: bool = False
+    """Whether every enclave must bring GPU evidence."""
+    consortia: frozenset[str] = frozenset()
+    """Consortia that it serves; empty serves all that adopted it."""
+
+
+class Gate:
+    """The gate. Thread safe."""
+
+    def __init__(
+        self,
+        *,
+        config: GateConfig,
+        root: GateRoot,
+        chain: Chain,
+        opener: Opener,
+        anchor: TrustAnchor,
+        collateral: CollateralSource,
+        sessions: Sessions,
+        audit: AuditLog,
+        clock: Callable[[], int],
+    ) -> None:
+        self._config = config
+        self._root = root
+        self._chain = chain
+        self._opener = opener
+        self._anchor = anchor
+        self._collateral = collateral
+        self._sessions = sessions
+        self._audit = audit
+        self._clock = clock
+        self._floor = 0
+        self._watch = Watch(chain=chain, sessions=sessions, clock=clock)
+
+    def identity(self) -> GateIdentity:
+        """Who this gate is, with its proof."""
+        return self._root.identity()
+
+    def hello(self, body: bytes) -> Challenge:
+        """Answer a hello by a fresh, signed, single-use nonce. Raises `Refused`."""
+        hello = parsed(Hello.parse, body)
+        if hello.chain_id != self._config.chain_id:
+            raise Refused(
+                "malformed", f"this gate serves chain {self._config.chain_id}, not {hello.chain_id}"
+            )
+        if self._config.consortia and hello.consortium not in self._config.consortia:
+            raise Refused("gate-not-registered", "this gate does not serve that consortium")
+        now = self._clock()
+        challenge = sign_challenge(
+            hello,
+            nonce=secrets.token_bytes(NONCE_SIZE),
+            issued=now,
+            expires=now + CHALLENGE_LIFE_S,
+            private_key=self._root.signer_key.reveal(),
+        )
+        self._sessions.remember(
+            challenge.nonce,
+            run_id=hello.run_id,
+            hello=hello.encode(),
+            challenge=challenge.encode(),
+            expires=challenge.expires,
+            now=now,
+        )
+        return challenge
+
+    def evidence(self, body: bytes) -> GrantReply:
+        """Judge evidence; release the keys or raise `Refused`. The module's head has the order."""
+        message = parsed(EvidenceMessage.parse, body)
+        opened = self._sessions.consume(message.nonce, now=self._clock())
+        hello, challenge = Hello.parse(opened.hello), Challenge.parse(opened.challenge)
+        facts = {"runId": to_hex(hello.run_id), "consortium": hello.consortium}
+        try:
+            reply = self._release(message, hello, transcript_0(hello, challenge))
+        except Refused as no:
+            self._write("refused", {**facts, "code": no.code, "message": no.message})
+            raise
+        _log.info("granted run %s of %s", facts["runId"], hello.consortium)
+        return reply
+
+    def lease(self, body: bytes) -> LeaseReply:
+        """Renew a lease. Raises `Refused`."""
+        request = parsed(LeaseRequest.parse, body)
+        lease = self._sessions.lease(request.run_id)
+        if lease is None:
+            raise Refused("lease-ended", "this gate granted no such run")
+        chain_id = self._config.chain_id
+        try:
+            verify_lease(request, signer=lease.signer, chain_id=chain_id, consortium=lease.consortium)
+        except ReleaseError as error:
+            raise Refused("malformed", error.message) from error
+        if lease.ended is not None:
+            raise Refused("lease-ended", f"the lease ended: {lease.ended}")
+        if self._clock() > lease.until:
+            self._sessions.end(lease.run_id, "lease-ended")
+            raise Refused("lease-ended", "the lease was not renewed in time")
+        if request.counter <= lease.counter:
+            raise Refused("lease-counter", f"counter {request.counter} was used before")
+        self._renew(lease)
+        until = self._clock() + self._config.lease_seconds
+        self._sessions.prolong(lease.run_id, counter=request.counter, until=until)
+        return sign_renewal(
+            request,
+            lease_seconds=self._config.lease_seconds,
+            until=until,
+            chain_id=chain_id,
+            consortium=lease.consortium,
+            private_key=self._root.signer_key.reveal(),
+        )
+
+    def watch(self, body: bytes) -> dict[str, Any]:
+        """The watcher's heartbeat. What it reports as revoked is denied at once. Raises `Refused`."""
+        for consortium, block in self._watch.report(parsed(WatchReport.parse, body)):
+            self._write("watcher-reported-revocation", {"consortium": consortium, "block": block})
+        return {"version": 1, "watcherSeen": self._watch.seen}
+
+    # --- evidence -------------------------------------------------------------------------------
+
+    def _release(self, message: EvidenceMessage, hello: Hello, transcript: bytes) -> GrantReply:
+        collateral, evidence = self._verify(message, transcript)
+        view, latest = self._views(hello.consortium, compose_hash=evidence.compose_hash)
+        request = policy.Request(
+            run_id=hello.run_id,
+            compose_hash=hello.compose_hash,
+            kem_key=message.kem_key,
+            enclave_signer=message.signer,
+            transcript=sha256(transcript),
+            datasets=tuple(present(offer) for offer in message.datasets),
+            has_gpu_evidence=bool(message.gpu_evidence),
+        )
+        grant = policy.decide(request, evidence, view, latest, self._policy_config(hello.consortium))
+        if isinstance(grant, Refusal):
+            raise refused(grant)
+        keys = open_wraps(message.datasets, view, root_key=self._root.root_key, kms_root=self._root.kms_root)
+        grant_hash = typed.digest(
+            typed.grant(grant, chain_id=self._config.chain_id, consortium=hello.consortium)
+        )
+        signature = sign_grant(
+            grant,
+            chain_id=self._config.chain_id,
+            consortium=hello.consortium,
+            private_key=self._root.signer_key.reveal(),
+        )
+        opened = self._open(grant, hello.consortium, grant_hash)
+        self._still(grant, view, hello.consortium)
+        self._write("granted", _granted(grant, hello.consortium, grant_hash, evidence, opened))
+        self._sessions.grant(
+            Lease(
+                run_id=grant.run_id,
+                consortium=hello.consortium,
+                study=grant.study,
+                epoch=grant.epoch,
+                signer=grant.enclave_signer,
+                counter=0,
+                until=self._clock() + self._config.lease_seconds,
+                ended=None,
+            )
+        )
+        transcript1 = transcript_1(transcript, kem_key=message.kem_key, signer=message.signer, grant=grant)
+        try:
+            releases = tuple(
+                KeyRelease(
+                    dataset=key.record.id,
+                    index_digest=key.record.index_digest,
+                    key_commitment=key.record.key_commitment,
+                    ciphertext=seal_key(
+                        key.data_key.reveal(),
+                        kem_key=message.kem_key,
+                        transcript=transcript1,
+                        owner=key.record.owner_id,
+                        dataset_id=key.record.id,
+                        key_commitment=key.record.key_commitment,
+                    ),
+                )
+                for key in keys
+            )
+        except SealroomError as error:
+            raise Refused("malformed", f"the enclave's key: {error.message}") from error
+        finally:
+            for key in keys:
+                key.data_key.wipe()
+        return GrantReply(
+            grant=grant,
+            grant_signature=signature,
+            keys=releases,
+            collateral=collateral,
+            opened_tx=bytes.fromhex(opened.tx.removeprefix("0x")),
+            opened_block=opened.block_number,
+        )
+
+    def _verify(self, message: EvidenceMessage, transcript: bytes) -> tuple[Mapping[str, Any], Evidence]:
+        expected = report_data(
+            transcript, kem_key=message.kem_key, signer=message.signer, gpu_evidence=message.gpu_evidence
+        )
+        try:
+            collateral = self._collateral.fetch(message.quote)
+            evidence = verify_evidence(
+                message.quote,
+                message.event_log,
+                collateral,
+                anchor=self._anchor,
+                now=self._clock(),
+                report_data=expected,
+            )
+        except AttestationError as error:
+            raise Refused(error.code, error.message, error.hint) from error
+        return collateral, evidence
+
+    def _open(self, grant: Grant, consortium: str, grant_hash: bytes) -> TxResult:
+        run = Run(
+            run_id=grant.run_id,
+            consortium=consortium,
+            study=grant.study,
+            epsilon_micro=grant.epsilon_micro,
+            epoch=grant.epoch,
+            enclave_signer=grant.enclave_signer,
+            grant_hash=grant_hash,
+        )
+        try:
+            return self._opener.open_run(grant.ledger, run)
+        except TransactionError as error:
+            if error.revert in STUDY_ENDED:
+                # Something ended the study since the view: most likely a revocation, which then has its own
+                # code.
+                self._raise_if_revoked(consortium)
+            raise booking_refused(error) from error
+        except ChainError as error:
+            raise chain_refused(error) from error
+
+    def _still(self, grant: Grant, view: ChainView, consortium: str) -> None:
+        """Nothing was revoked between the decision and this moment (CH-06)."""
+        latest = self._latest(consortium)
+        refusal = policy.renew(
+            view, latest, self._policy_config(consortium), study=grant.study, epoch=grant.epoch
+        )
+        if refusal is not None:
+            raise refused(refusal)
+
+    # --- lease ----------------------------------------------------------------------------------
+
+    def _renew(self, lease: Lease) -> None:
+        view, latest = self._views(lease.consortium)
+        refusal = policy.renew(
+            view, latest, self._policy_config(lease.consortium), study=lease.study, epoch=lease.epoch
+        )
+        if refusal is None:
+            return
+        if (
+            refusal.code != "watcher-dead"
+        ):  # a watcher may come back before the lease runs out; the others never do
+            self._sessions.end(lease.run_id, refusal.code)
+        facts = {"runId": to_hex(lease.run_id), "consortium": lease.consortium}
+        self._write("lease-refused", {**facts, "code": refusal.code, "message": refusal.message})
+        raise refused(refusal)
+
+    # --- chain ----------------------------------------------------------------------------------
+
+    def _views(self, consortium: str, *, compose_hash: bytes | None = None) -> tuple[ChainView, LatestView]:
+        try:
+            view = self._chain.finalized_view(consortium, compose_hash=compose_hash)
+        except ChainError as error:
+            raise chain_refused(error) from error
+        if self._chain.finalized_floor > self._floor:
+            self._floor = self._chain.finalized_floor
+            self._sessions.mark("finalized", self._floor)
+        return view, self._latest(consortium, compose_hash=compose_hash)
+
+    def _latest(self, consortium: str, *, compose_hash: bytes | None = None) -> LatestView:
+        try:
+            latest = self._chain.latest_view(consortium, compose_hash=compose_hash)
+        except ChainError as error:
+            raise chain_refused(error) from error
+        if latest.revoked_by is not None:
+            # Kept, so that a reorganisation that drops the revocation does not bring the study back (CH-02).
+            self._sessions.halt(consortium, latest.epoch)
+        return latest
+
+    def _raise_if_revoked(self, consortium: str) -> None:
+        view, latest = self._views(consortium)
+        refusal = policy.renew(
+            view, latest, self._policy_config(consortium), study=b"", epoch=max(view.epoch, latest.epoch)
+        )
+        if refusal is not None and refusal.code == "revoked":
+            raise refused(refusal)
+
+    def _policy_config(self, consortium: str) -> policy.Config:
+        return policy.Config(
+            gate_root=self._root.fingerprint,
+            gate_signer=self._root.signer,
+            gate_compose=self._root.compose_hash,
+            key_provider_id=self._root.key_provider_id,
+            lease_seconds=self._config.lease_seconds,
+            now=self._clock(),
+            watcher_seen=self._watch.seen,
+            revoked_until_epoch=self._watch.revoked_until(consortium),
+            gpu_required=self._config.gpu_required,
+        )
+
+    def _write(self, event: str, facts: Mapping[str, Any]) -> None:
+        self._audit.append(event, time=self._clock(), facts=facts)
+
+
+def _granted(
+    grant: Grant, consortium: str, grant_hash: bytes, evidence: Evidence, opened: TxResult
+) -> dict[str, Any]:
+    return {
+        "runId": to_hex(grant.run_id),
+        "consortium": consortium,
+        "study": to_hex(grant.study),
+        "composeHash": to_hex(grant.compose_hash),
+        "device": to_hex(evidence.device_id),
+        "enclaveSigner": grant.enclave_signer,
+        "grantHash": to_hex(grant_hash),
+        "epsilonMicro": grant.epsilon_micro,
+        "epoch": grant.epoch,
+        "block": grant.block_number,
+        "openedTx": opened.tx,
+    }

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the gate must remember: nonces, leases, revocations it saw, the highest finalized block.
+
+A nonce is marked as used, durably, *before* anything that came with it is looked at (AT-01), so that neither
+a crash nor a restart gives a second try. The mark is keyed by the nonce, never by the quote's bytes, which
+anyone can vary without breaking the quote (AT-02).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import (
+    BigInteger,
+    LargeBinary,
+    String,
+    create_engine,
+    delete,
+    event,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from sealroom_agents.errors import GateError, Refused
+
+KEEP_UNUSED_S = 3600
+"""Seconds that a challenge which nobody answered is kept after it expired."""
+KEEP_USED_S = 30 * 24 * 3600
+"""Seconds that a used nonce is kept, to be refused as replayed; later it is refused as unknown."""
+MAX_OPEN_CHALLENGES = 10_000
+"""Challenges that may wait for an answer at once (RE-05)."""
+SQLITE_BUSY_S = 10
+"""Seconds that a writer waits for another one."""
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class _Challenge(_Base):
+    __tablename__ = "challenge"
+    nonce: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    run_id: Mapped[bytes] = mapped_column(LargeBinary(32), index=True)
+    hello: Mapped[bytes] = mapped_column(LargeBinary)
+    challenge: Mapped[bytes] = mapped_column(LargeBinary)
+    expires: Mapped[int] = mapped_column(BigInteger, index=True)
+    used: Mapped[bool] = mapped_column(default=False)
+
+
+class _Lease(_Base):
+    __tablename__ = "lease"
+    run_id: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    consortium: Mapped[str] = mapped_column(String(42), index=True)
+    study: Mapped[bytes] = mapped_column(LargeBinary(32))
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    signer: Mapped[str] = mapped_column(String(42))
+    counter: Mapped[int] = mapped_column(BigInteger)
+    until: Mapped[int] = mapped_column(BigInteger)
+    ended: Mapped[str | None] = mapped_column(String(64))
+
+
+class _Halt(_Base):
+    __tablename__ = "halt"
+    consortium: Mapped[str] = mapped_column(String(42), primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+
+
+class _Mark(_Base):
+    __tablename__ = "mark"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A challenge that was just used up, with the messages it belongs to."""
+
+    run_id: bytes
+    """Run id."""
+    hello: bytes
+    """Canonical hello."""
+    challenge: bytes
+    """Canonical challenge, with its signature."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One run's lease."""
+
+    run_id: bytes
+    """Run id."""
+    consortium: str
+    """Consortium of the run."""
+    study: bytes
+    """Its study."""
+    epoch: int
+    """Epoch in which it was opened."""
+    signer: str
+    """The enclave's signing address."""
+    counter: int
+    """Counter of the last renewal; 0 before the first."""
+    until: int
+    """Unix seconds at which it ends unless renewed."""
+    ended: str | None
+    """Code of the refusal that ended it for good, or `None`."""
+
+
+class Sessions:
+    """The gate's memory in one SQLite file, or any database by SQLAlchemy URL. Thread safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        try:
+            _Base.metadata.create_all(engine)
+        except SQLAlchemyError as error:
+            raise GateError(
+                "gate-state", f"the gate's state cannot be opened: {type(error).__name__}"
+            ) from error
+
+    @classmethod
+    def open(cls, folder: Path) -> Sessions:
+        """Open or create `folder`/gate.db, readable by this user only."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = folder / "gate.db"
+        path.touch(mode=0o600)
+        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": SQLITE_BUSY_S})
+        event.listen(engine, "connect", _durable)
+        return cls(engine)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    # --- nonces ---------------------------------------------------------------------------------
+
+    def remember(
+        self, nonce: bytes, *, run_id: bytes, hello: bytes, challenge: bytes, expires: int, now: int
+    ) -> None:
+        """Keep a fresh challenge. Raises `Refused` `unknown-run-id-reused` when the run was granted
+        before."""
+        with Session(self._engine) as session, session.begin():
+            unused = ~_Challenge.used & (_Challenge.expires < now - KEEP_UNUSED_S)
+            session.execute(delete(_Challenge).where(unused | (_Challenge.expires < now - KEEP_USED_S)))
+            if session.get(_Lease, run_id) is not None:
+                raise Refused(
+                    "unknown-run-id-reused", "keys were already released for this run id", "draw a new run id"
+                )
+            waiting = session.scalar(
+                select(func.count())
+                .select_from(_Challenge)
+                .where(~_Challenge.used, _Challenge.expires >= now)
+            )
+            if (waiting or 0) >= MAX_OPEN_CHALLENGES:
+                raise Refused("busy", "too many challenges are open", "try again in a minute")
+            session.add(
+                _Challenge(
+                    nonce=nonce, run_id=run_id, hello=hello, challenge=challenge, expires=expires, used=False
+                )
+            )
+
+    def consume(self, nonce: bytes, *, now: int) -> Opened:
+        """Use a nonce up, durably, before anything else is looked at.
+
+        Raises `Refused`: `nonce-unknown`, `nonce-replayed`, `nonce-expired` (which uses it up, too).
+        """
+        with Session(self._engine) as session, session.begin():
+            marked = session.execute(
+                update(_Challenge).where(_Challenge.nonce == nonce, ~_Challenge.used).values(used=True)
+            )
+            row = session.get(_Challenge, nonce)
+            if row is None:
+                raise Refused("nonce-unknown", "this gate gave out no such nonce")
+            first = marked.rowcount == 1  # type: ignore[attr-defined]
+            opened, expires = Opened(run_id=row.run_id, hello=row.hello, challenge=row.challenge), row.expires
+        # The transaction is committed here: from now on the nonce is spent whatever happens.
+        if not first:
+            raise Refused("nonce-replayed", "this nonce was used before", "say hello again")
+        if now > expires:
+            raise Refused("nonce-expired", f"the nonce expired {now - expires} s ago", "say hello again")
+        return opened
+
+    # --- leases ---------------------------------------------------------------------------------
+
+    def grant(self, lease: Lease) -> None:
+        """Begin a lease. Raises `Refused` `unknown-run-id-reused` when the run has one."""
+        try:
+            with Session(self._engine) as session, session.begin():
+                session.add(
+                    _Lease(
+                        run_id=lease.run_id,
+                        consortium=lease.consortium,
+                        study=lease.study,
+                        epoch=lease.epoch,
+                        signer=lease.signer,
+                        counter=lease.counter,
+                        until=lease.until,
+                        ended=lease.ended,
+                    )
+                )
+        except IntegrityError as error:
+            raise Refused("unknown-run-id-reused", "keys were already released for this run id") from error
+
+    def lease(self, run_id: bytes) -> Lease | None:
+        """The lease of a run, or `None`."""
+        with Session(self._engine) as session:
+            row = session.get(_Lease, run_id)
+            return None if row is None else _lease(row)
+
+    def prolong(self, run_id: bytes, *, counter: int, until: int) -> None:
+        """Count a renewal. Raises `Refused` `lease-counter` unless `counter` is larger than all before."""
+        with Session(self._engine) as session, session.begin():
+            done = session.execute(
+                update(_Lease)
+                .where(_Lease.run_id == run_id, _Lease.counter < counter, _Lease.ended.is_(None))
+                .values(counter=counter, until=until)
+            )
+            if done.rowcount != 1:  # type: ignore[attr-defined]
+                raise Refused("lease-counter", f"counter {counter} was used before")
+
+    def end(self, run_id: bytes, code: str) -> None:
+        """End a lease for good."""
+        with Session(self._engine) as session, session.begin():
+            session.execute(
+                update(_Lease).where(_Lease.run_id == run_id, _Lease.ended.is_(None)).values(ended=code)
+            )
+
+    def live_leases(self, consortium: str, *, now: int) -> list[Lease]:
+        """Leases of a consortium that neither ended nor ran out."""
+        with Session(self._engine) as session:
+            rows = session.scalars(
+                select(_Lease).where(
+                    _Lease.consortium == consortium, _Lease.ended.is_(None), _Lease.until >= now
+                )
+            )
+            return [_lease(row) for row in rows]
+
+    # --- revocations and marks ------------------------------------------------------------------
+
+    def halt(self, consortium: str, epoch: int) -> None:
+        """Believe no view of this consortium of an epoch older than `epoch` any more (CH-02); never
+        lowered."""
+        with Session(self._engine) as session, session.begin():
+            row = session.get(_Halt, consortium)
+            if row is None:
+                session.add(_Halt(consortium=consortium, epoch=epoch))
+            else:
+                row.epoch = max(row.epoch, epoch)
+
+    def halted_until(self, consortium: str) -> int:
+        """The epoch below which nothing is believed; 0 when no revocation was seen."""
+        with Session(self._engine) as session:
+            row = session.get(_Halt, consortium)
+            return 0 if row is None else row.epoch
+
+    def mark(self, name: str, value: int) -> None:
+        """Keep the highest value under a name."""
+        with Session(self._engine) as session, session.begin():
+            row = session.get(_Mark, name)
+            if row is None:
+                session.add(_Mark(name=name, value=value))
+            else:
+                row.value = max(row.value, value)
+
+    def marked(self, name: str) -> int:
+        """The highest value kept under a name; 0 when there is none."""
+        with Session(self._engine) as session:
+            row = session.get(_Mark, name)
+            return 0 if row is None else row.value
+
+
+def _durable(connection: object, _record: object) -> None:
+    """A used nonce must survive a power cut: write-ahead log, synced at each commit."""
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _lease(row: _Lease) -> Lease:
+    return Lease(
+        run_id=row.run_id,
+        consortium=row.consortium,
+        study=row.study,
+        epoch=row.epoch,
+        signer=row.signer,
+        counter=row.counter,
+        until=row.until,
+        ended=row.ended,
+    )

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opening the owners' wraps, under a context that comes from the chain and not from the wrap.
+
+What a wrap says of itself is a claim of whoever handed it over. Recipe, app, epoch, owner and dataset are
+taken from the finalized view, and the KMS root and gate root from the gate's own keys: a wrap that its owner
+made for anything else does not open. What it says of itself only tells, afterwards, where it differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sealroom.encoding import to_hex
+from sealroom.errors import SealError
+from sealroom.keys import KemPrivateKey, Secret
+from sealroom.release import DatasetOffer
+from sealroom.sealed import Header, Wrap, WrapContext, check_commitment, open_wrap
+from sealroom_agents.errors import Refused
+from sealroom_agents.facts import ChainView, DatasetRecord
+from sealroom_agents.policy import PresentedDataset
+
+
+@dataclass(frozen=True)
+class OpenedKey:
+    """A data key that its owner wrapped for this recipe, and that is the one registered on chain."""
+
+    record: DatasetRecord
+    """The dataset as its owner registered it."""
+    data_key: Secret
+    """The key; wipe it after use."""
+
+
+def present(offer: DatasetOffer) -> PresentedDataset:
+    """What a dataset's header says. Raises `Refused` `malformed`."""
+    try:
+        header = Header.parse(offer.header)
+    except SealError as error:
+        raise Refused("malformed", error.message) from error
+    return PresentedDataset(
+        id=header.dataset_id,
+        owner_id=header.owner,
+        name=header.dataset,
+        consortium=header.consortium,
+        chain_id=header.chain_id,
+    )
+
+
+def open_wraps(
+    offers: Sequence[DatasetOffer], view: ChainView, *, root_key: KemPrivateKey, kms_root: bytes
+) -> list[OpenedKey]:
+    """Open every wrap, in the order of the offers, or none.
+
+    Raises `Refused`: `malformed`, `dataset-mismatch`, `wrap-does-not-open`, `wrong-key`.
+    """
+    if view.study is None:
+        raise Refused("not-approved", "no study is pinned")
+    context = WrapContext(
+        chain_id=view.chain_id,
+        consortium=view.consortium,
+        kms_root=kms_root,
+        gate_public_key=root_key.public,
+        app=view.app,
+        compose_hash=view.study.compose_hash,
+        epoch=view.epoch,
+    )
+    records = {record.id: record for record in view.datasets}
+    opened: list[OpenedKey] = []
+    try:
+        for offer in offers:
+            opened.append(_open(offer, context, records, root_key))
+    except Refused:
+        for key in opened:
+            key.data_key.wipe()
+        raise
+    return opened
+
+
+def _open(
+    offer: DatasetOffer, context: WrapContext, records: dict[bytes, DatasetRecord], root_key: KemPrivateKey
+) -> OpenedKey:
+    dataset = present(offer).id
+    record = records.get(dataset)
+    if record is None:
+        raise Refused("dataset-mismatch", f"the study does not use dataset {to_hex(dataset)}")
+    try:
+        wrap = Wrap.parse(offer.wrap)
+    except SealError as error:
+        raise Refused("malformed", error.message) from error
+    meant = replace(wrap, owner=record.owner_id, dataset=record.id)
+    try:
+        data_key = open_wrap(meant, root_key, context=context)
+    except SealError as error:
+        raise _shut(wrap, record, context) from error
+    try:
+        check_commitment(data_key, dataset_id=record.id, commitment=record.key_commitment)
+    except SealError as error:
+        data_key.wipe()
+        raise Refused(
+            "wrong-key",
+            f"the wrap of {record.owner_id}/{record.name} holds another key than its owner registered",
+        ) from error
+    return OpenedKey(record=record, data_key=data_key)
+
+
+def _shut(wrap: Wrap, record: DatasetRecord, context: WrapContext) -> Refused:
+    """Why a wrap did not open, as far as its own words tell."""
+    sides = {
+        "chainId": (wrap.chain_id, context.chain_id),
+        "consortium": (wrap.consortium, context.consortium),
+        "kmsRoot": (to_hex(wrap.kms_root), to_hex(context.kms_root)),
+        "gateRoot": (to_hex(wrap.gate_root), to_hex(context.gate_root)),
+        "app": (wrap.app, context.app),
+        "composeHash": (to_hex(wrap.compose_hash), to_hex(context.compose_hash)),
+        "owner": (wrap.owner, record.owner_id),
+        "dataset": (to_hex(wrap.dataset), to_hex(record.id)),
+        "epoch": (wrap.epoch, context.epoch),
+    }
+    differing = {name: pair for name, pair in sides.items() if pair[0] != pair[1]}
+    why = f"it was made for another {' and '.join(differing)}" if differing else "it was damaged or forged"
+    return Refused(
+        "wrap-does-not-open",
+        f"the wrap of {record.owner_id}/{record.name} does not open: {why}",
+        "its owner re-seals it for this recipe: sealroom reseal",
+        seen={name: pair[0] for name, pair in differing.items()} or None,
+        pinned={name: pair[1] for name, pair in differing.items()} or None,
+    )

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run still lacks, in words for the researcher; it decides nothing, the gate does.
+
+Two kinds of things can be missing. Some can still arrive, such as an approval or a finalized block: a run
+waits for them. Others can't, such as an expired study: the run goes on at once, so that the gate gives the
+refusal, with the chain state that it saw. `missing` is pure; `look` reads the chain and calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from sealroom_agents.chain import History
+from sealroom_agents.errors import ChainError
+from sealroom_agents.facts import MICRO, CandidateRecord, ChainView, LatestView, OwnerRecord, StudyRecord
+
+FINAL = frozenset({"revoked", "expired", "budget"})
+"""Codes that no further approval of this study mends."""
+
+
+class DatasetName(Protocol):
+    """How a recipe names a dataset."""
+
+    @property
+    def owner(self) -> str:
+        """Owner id."""
+
+    @property
+    def name(self) -> str:
+        """Name among that owner's datasets."""
+
+
+class RecipeFacts(Protocol):
+    """What of a recipe matters here; `sealroom.recipe.Recipe` has it."""
+
+    @property
+    def compose_hash(self) -> bytes:
+        """SHA-256 of the recipe's bytes."""
+
+    @property
+    def epsilon_micro(self) -> int:
+        """Budget of one run, micro-epsilon."""
+
+    @property
+    def datasets(self) -> Sequence[DatasetName]:
+        """Datasets it reads."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """One thing that a run lacks."""
+
+    code: str
+    """Stable word, such as `approval-missing`."""
+    message: str
+    """One line for people."""
+    owner: str | None = None
+    """Id of the owner whom it concerns."""
+
+    def to_json(self) -> dict[str, str]:
+        """As the REST interface and the store write it."""
+        return {"code": self.code, "message": self.message} | ({"owner": self.owner} if self.owner else {})
+
+
+class Chain(Protocol):
+    """What `look` reads of `sealroom_agents.chain.ChainReader`."""
+
+    def latest_view(self, consortium: str, *, compose_hash: bytes | None = None) -> LatestView:
+        """Newest state."""
+
+    def finalized_view(self, consortium: str, *, compose_hash: bytes | None = None) -> ChainView:
+        """State at the newest finalized block."""
+
+    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
+        """Logs."""
+
+
+def waits(missing: Sequence[Missing]) -> bool:
+    """Whether a run that lacks this should wait: something can still arrive, and nothing is beyond
+    mending."""
+    return bool(missing) and not any(item.code in FINAL for item in missing)
+
+
+def look(
+    chain: Chain, consortium: str, recipe: RecipeFacts, *, now: float, from_block: int = 0
+) -> tuple[Missing, ...]:
+    """What a run of `recipe` lacks by the chain as it is now. Raises `ChainError`."""
+    latest = chain.latest_view(consortium, compose_hash=recipe.compose_hash).best
+    if latest is None:
+        raise ChainError("chain-unreachable", "the node gave no whole view")
+    finalized: ChainView | None
+    try:
+        finalized = chain.finalized_view(consortium, compose_hash=recipe.compose_hash)
+    except ChainError as error:
+        if error.code != "not-a-consortium":
+            raise
+        finalized = None  # so new that its own creation is not final
+    registered = None
+    if latest.study is None and proposed(latest) is None:
+        # Where nothing is proposed, the logs tell who has registered; no decision rests on them.
+        history = chain.study_history(consortium, from_block=from_block)
+        registered = frozenset((item.owner, item.name) for item in history.registrations)
+    return missing(recipe, latest=latest, finalized=finalized, registered=registered, now=now)
+
+
+def proposed(view: ChainView) -> CandidateRecord | None:
+    """The proposal that the view was asked for, where it still counts: approvals of another epoch are
+    dead."""
+    candidate = view.candidate
+    return candidate if candidate is not None and candidate.study.epoch == view.epoch else None
+
+
+def missing(
+    recipe: RecipeFacts,
+    *,
+    latest: ChainView,
+    finalized: ChainView | None,
+    registered: frozenset[tuple[str, str]] | None,
+    now: float,
+) -> tuple[Missing, ...]:
+    """Everything that a run of `recipe` lacks, in the order in which it is got.
+
+    `latest` and `finalized` were read with the recipe's compose hash, so that a proposal stands in
+    `candidate`. `registered` holds (owner account, dataset name) pairs, or `None` when that was not looked
+    up. `now`: unix seconds.
+    """
+    return tuple(_missing(recipe, latest, finalized, registered, now))
+
+
+def _missing(
+    recipe: RecipeFacts,
+    latest: ChainView,
+    finalized: ChainView | None,
+    registered: frozenset[tuple[str, str]] | None,
+    now: float,
+) -> Iterator[Missing]:
+    study = latest.study
+    if study is not None and study.compose_hash == recipe.compose_hash:
+        yield from _of_active(recipe, study, latest, finalized, now)
+    elif (candidate := proposed(latest)) is not None:
+        yield from _of_candidate(candidate, latest, now)
+    else:
+        yield from _of_nothing(recipe, latest, registered)
+
+
+def _of_active(
+    recipe: RecipeFacts, study: StudyRecord, latest: ChainView, finalized: ChainView | None, now: float
+) -> Iterator[Missing]:
+    if study.expiry <= now:
+        yield _expired(study)
+        return
+    yield from _over_budget(recipe, study, latest)
+    if finalized is None or finalized.study is None or finalized.study.id != study.id:
+        final = f" (final: {finalized.block_number}, newest: {latest.block_number})" if finalized else ""
+        yield Missing("not-finalized", f"pinned, but not yet in a finalized block{final}")
+
+
+def _over_budget(recipe: RecipeFacts, study: StudyRecord, latest: ChainView) -> Iterator[Missing]:
+    wanted = recipe.epsilon_micro
+    if latest.study_runs >= study.max_runs:
+        yield Missing("budget", f"all {study.max_runs} runs of the study are used")
+    left = study.epsilon_micro - latest.study_spent_micro
+    if wanted > left:
+        yield Missing("budget", f"a run needs ε = {_epsilon(wanted)}; the study has {_epsilon(left)} left")
+    for dataset in latest.datasets:
+        left = dataset.cap_micro - dataset.spent_micro
+        if wanted > left:
+            yield Missing(
+                "budget",
+                f"a run needs ε = {_epsilon(wanted)}; {dataset.owner_id} leaves {_epsilon(max(left, 0))} "
+                f"for {dataset.name}",
+                dataset.owner_id or None,
+            )
+
+
+def _of_candidate(candidate: CandidateRecord, latest: ChainView, now: float) -> Iterator[Missing]:
+    if candidate.study.expiry <= now:
+        yield _expired(candidate.study)
+        return
+    have = f"{len(candidate.approvals)} of {latest.threshold}"
+    short = len(candidate.approvals) < latest.threshold
+    for owner in latest.owners:
+        if owner.account in candidate.approvals:
+            continue
+        if owner.account == latest.revoked_by:
+            reason = f' ("{latest.revocation_reason}")' if latest.revocation_reason else ""
+            yield Missing(
+                "approval-missing", f"{owner.id} revoked{reason} and has not approved again", owner.id
+            )
+        elif owner.account in candidate.required:
+            yield Missing(
+                "data-owner-approval-missing",
+                f"{owner.id}, whose data it uses, has not approved ({have})",
+                owner.id,
+            )
+        elif short:
+            yield Missing("approval-missing", f"{owner.id} has not approved ({have})", owner.id)
+
+
+def _of_nothing(
+    recipe: RecipeFacts, latest: ChainView, registered: frozenset[tuple[str, str]] | None
+) -> Iterator[Missing]:
+    if latest.revoked_by is not None:
+        who = next(
+            (owner.id for owner in latest.owners if owner.account == latest.revoked_by), latest.revoked_by
+        )
+        yield Missing("revoked", f'revoked by {who}: "{latest.revocation_reason}"', who)
+        return
+    if latest.platform is None:
+        yield Missing("platform-missing", "the owners have not adopted a gate and its machines yet")
+    if registered is not None:
+        for dataset in recipe.datasets:
+            owner = _owner(latest, dataset.owner)
+            if owner is None or (owner.account, dataset.name) not in registered:
+                yield Missing(
+                    "not-registered", f"{dataset.owner} has not registered {dataset.name} yet", dataset.owner
+                )
+    yield Missing("not-proposed", "no owner has proposed this recipe in the present epoch")
+
+
+def _owner(view: ChainView, owner_id: str) -> OwnerRecord | None:
+    return next((owner for owner in view.owners if owner.id == owner_id), None)
+
+
+def _expired(study: StudyRecord) -> Missing:
+    when = datetime.fromtimestamp(study.expiry, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return Missing("expired", f"the approval expired on {when}")
+
+
+def _epsilon(micro: int) -> str:
+    text = f"{micro / MICRO:.6f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text

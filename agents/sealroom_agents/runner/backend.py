@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where enclaves run: what the runner asks of a backend.
+
+A backend starts one enclave for one run and hands out what it says: JSON lines, then an exit status. It
+knows nothing of approvals and releases nothing; whether the enclave gets keys is between the enclave and
+the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+EXIT_DONE = 0
+"""The envelope is written."""
+EXIT_REFUSED = 3
+"""The gate refused."""
+EXIT_LEASE_ENDED = 4
+"""The gate did not renew the lease; keys are wiped."""
+EXIT_JOB_FAILED = 5
+"""The analysis failed, or broke the output contract or the privacy policy."""
+EXIT_CONFIGURATION = 78
+"""The enclave refuses to start as configured."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a backend needs to start one enclave."""
+
+    run_id: str
+    """Run id, `0x` + 64 hex digits."""
+    consortium: str
+    """Consortium whose study it is."""
+    app: str
+    """The consortium's DstackApp: the app id under which the enclave boots."""
+    chain_id: int
+    """Chain id."""
+    compose: bytes
+    """The exact bytes of the recipe."""
+
+
+class Enclave(Protocol):
+    """One running enclave. Used from one thread."""
+
+    def line(self, timeout_s: float) -> Mapping[str, object] | None:
+        """The next JSON line it printed, `None` when none came in time or it has ended."""
+
+    def exit_code(self) -> int | None:
+        """Its exit status, `None` while it runs; asked for only when no line is left."""
+
+    def envelope(self) -> bytes:
+        """What it emitted. Raises `RunnerError` `no-envelope`."""
+
+    def terminate(self) -> None:
+        """Ask the enclave to end its lease, wipe its keys and stop; returns at once."""
+
+    def kill(self) -> None:
+        """End everything that belongs to it, now; returns when it is dead, also when it was before."""
+
+    def clean(self) -> None:
+        """Kill what is left, and remove what must not stay on disk."""
+
+
+class Backend(Protocol):
+    """A place where enclaves run."""
+
+    def start(self, assignment: Assignment) -> Enclave:
+        """Start one. Raises `RunnerError`."""
+
+    def orphaned(self, run_id: str) -> None:
+        """End what an earlier runner process may have left of a run."""

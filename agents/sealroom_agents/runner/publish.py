@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an enclave's envelope to a published one: no anchor, no output.
+
+The receipt goes on chain first. Only then does the envelope leave the store, with an `anchor` section that
+says where. A chain that can't be reached is tried again for as long as it takes; a ledger that refuses is
+the end of the run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
+
+from sealroom.encoding import from_hex, to_hex
+from sealroom.envelope import Anchor, Approval, Envelope, parse_envelope, verify_receipt, verify_statement
+from sealroom.errors import SealroomError
+from sealroom.records import Receipt
+from sealroom_agents.chain import History, OpenedRun, TxResult
+from sealroom_agents.errors import ChainError, RunnerError, TransactionError
+from sealroom_agents.store import Run, Store
+
+MAX_WAIT_S = 15.0
+"""Longest pause between two tries to anchor, seconds."""
+REVERT_CODES = {
+    "LedgerRunRevoked": ("revoked", "revoked"),
+    "LedgerEpochMismatch": ("revoked", "epoch-mismatch"),
+}
+"""Refusals of the ledger that are a revocation: state and code of the run. All others are a failure."""
+
+log = logging.getLogger(__name__)
+
+
+class Chain(Protocol):
+    """What publishing reads of `sealroom_agents.chain.ChainReader`."""
+
+    def run(self, ledger: str, run_id: bytes) -> OpenedRun | None:
+        """A run in the ledger."""
+
+    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
+        """What happened to a consortium."""
+
+
+class Sender(Protocol):
+    """What publishing sends; `sealroom_agents.chain.Transactor` does it."""
+
+    def anchor(self, ledger: str, receipt: Receipt, signature: bytes) -> TxResult:
+        """Record a receipt."""
+
+
+@dataclass(frozen=True)
+class _Anchored:
+    """Where a receipt stands."""
+
+    tx: str
+    block: int
+    sequence: int
+
+
+class Publisher:
+    """Anchors receipts and publishes envelopes."""
+
+    def __init__(
+        self, store: Store, chain: Chain, sender: Sender, *, stop: Event, chain_id: int, from_block: int = 0
+    ) -> None:
+        self._store = store
+        self._chain = chain
+        self._sender = sender
+        self._stop = stop
+        self._chain_id = chain_id
+        self._from_block = from_block
+
+    def publish(self, run: Run) -> None:
+        """Carry a run from `anchoring` to its end. Without a chain it stays as it is, for a later try."""
+        draft = (self._store.draft(run.id) or "").encode()
+        try:
+            envelope = self._own(run, parse_envelope(draft))
+            for attempt in Retrying(
+                retry=retry_if_exception(_passes),
+                wait=wait_exponential(multiplier=0.5, max=MAX_WAIT_S),
+                stop=self._give_up(run),
+                sleep=self._sleep,
+                before_sleep=self._tell(run),
+                reraise=True,
+            ):
+                with attempt:
+                    anchor = self._anchor(run, envelope)
+                    published = self._with_anchor(run, envelope, anchor)
+        except SealroomError as error:
+            if isinstance(error, ChainError) and _passes(error) and self._stop.is_set():
+                return
+            self._refuse(run, error)
+            return
+        message = f"receipt {anchor.sequence} of the consortium anchored in block {anchor.block}"
+        self._store.anchored(run.id, published, message=message)
+
+    def _own(self, run: Run, envelope: Envelope) -> Envelope:
+        """An enclave may speak for its own run only."""
+        receipt = envelope.receipt
+        mine = (run.id, run.consortium, run.compose_hash)
+        if (to_hex(receipt.run_id), receipt.consortium, to_hex(receipt.compose_hash)) != mine:
+            raise RunnerError("envelope-mismatch", "the enclave emitted the envelope of another run")
+        verify_statement(envelope)
+        verify_receipt(envelope)
+        return envelope
+
+    def _anchor(self, run: Run, envelope: Envelope) -> _Anchored:
+        """Put the receipt on chain, unless it is there: a try before may have got through without our
+        hearing it."""
+        signed, ledger = envelope.receipt, envelope.grant.ledger
+        opened = self._chain.run(ledger, signed.run_id)
+        if opened is not None and opened.sequence:
+            found = self._history(run).receipt_of(signed.run_id)
+            if found is None:
+                raise ChainError("chain-unreachable", "the node does not find the receipt's log")
+            return _Anchored(tx=found.at.tx, block=found.at.block, sequence=found.sequence)
+        result = self._sender.anchor(ledger, signed, envelope.receipt_signature)
+        event = result.event("ReceiptAnchored")
+        if event is None:
+            raise TransactionError("transaction-reverted", f"transaction {result.tx} anchored nothing")
+        return _Anchored(tx=result.tx, block=result.block_number, sequence=int(event["sequence"]))
+
+    def _with_anchor(self, run: Run, envelope: Envelope, found: _Anchored) -> str:
+        approvals = self._history(run).approvals_of(envelope.receipt.study)
+        anchor = Anchor(
+            chain_id=self._chain_id,
+            ledger=envelope.grant.ledger,
+            tx=from_hex(found.tx, 32),
+            block=found.block,
+            sequence=found.sequence,
+            approvals=tuple(
+                Approval(owner=approval.owner, tx=from_hex(approval.at.tx, 32)) for approval in approvals
+            ),
+        )
+        return envelope.with_anchor(anchor).encode().decode()
+
+    def _history(self, run: Run) -> History:
+        return self._chain.study_history(run.consortium, from_block=self._from_block)
+
+    def _give_up(self, run: Run) -> Callable[[RetryCallState], bool]:
+        def stop(_: RetryCallState) -> bool:
+            return self._stop.is_set() or self._store.kill_order(run.id) is not None
+
+        return stop
+
+    def _tell(self, run: Run) -> Callable[[RetryCallState], None]:
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            log.warning("run %s: cannot anchor yet: %s", run.id, error)
+
+        return tell
+
+    def _sleep(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+
+    def _refuse(self, run: Run, error: SealroomError) -> None:
+        order = self._store.kill_order(run.id)
+        revert = error.revert if isinstance(error, TransactionError) else None
+        if revert in REVERT_CODES or order is not None:
+            state, code = REVERT_CODES.get(revert or "", ("revoked", "revoked"))
+            self._store.end(
+                run.id, state, code=code, message="revoked before its receipt was on chain; dropped"
+            )
+            return
+        self._store.end(run.id, "failed", code=error.code, message=error.message)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether a failure may pass by itself: the chain was away, not against us."""
+    if isinstance(error, TransactionError):
+        return error.revert is None and error.code in {"transaction-not-mined", "transaction-rejected"}
+    return isinstance(error, ChainError)

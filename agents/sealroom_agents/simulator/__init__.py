@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A software TDX platform for tests and the demonstration: SIMULATED - not Intel.
+
+It mints what the real verifier checks — certificates, collateral, quotes, event logs — under a root of its
+own, and serves them through a guest agent that the real dstack SDK drives. So everything runs the
+production verification code, and the trust anchor alone differs. The gate refuses that anchor on any chain
+but a local one.
+"""
+
+from sealroom_agents.simulator.collateral import TcbState
+from sealroom_agents.simulator.enclave import SimulatedEnclave
+from sealroom_agents.simulator.events import (
+    SIMULATED_OS_IMAGE,
+    Event,
+    Measurements,
+    edit_event,
+    guest_events,
+    runtime_event,
+    to_json,
+)
+from sealroom_agents.simulator.guest import GuestAgent
+from sealroom_agents.simulator.kms import SimulatedKms
+from sealroom_agents.simulator.machine import Machine
+from sealroom_agents.simulator.platform import DEFAULT_MACHINE, SimulatedPlatform
+from sealroom_agents.simulator.quote import DEBUG, SEPT_VE_DISABLE
+from sealroom_agents.simulator.sgx import Hardware
+from sealroom_agents.simulator.socket_server import AgentServer
+
+__all__ = [
+    "DEBUG",
+    "DEFAULT_MACHINE",
+    "SEPT_VE_DISABLE",
+    "SIMULATED_OS_IMAGE",
+    "AgentServer",
+    "Event",
+    "GuestAgent",
+    "Hardware",
+    "Machine",
+    "Measurements",
+    "SimulatedEnclave",
+    "SimulatedKms",
+    "SimulatedPlatform",
+    "TcbState",
+    "edit_event",
+    "guest_events",
+    "runtime_event",
+    "to_json",
+]

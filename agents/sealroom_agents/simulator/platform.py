@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated TDX platform: one seed, from which everything follows, kept in a directory.
+
+    DIR/seed             32 bytes, mode 0600: whoever reads it can make any quote and any key of this platform
+    DIR/root.der         the trust anchor
+    DIR/collateral.json  TCB info, QE identity and CRLs; renewed whenever the platform is opened
+    DIR/platform.json    what an owner would write on chain about it: device ids, OS image, KMS root
+
+Never a production trust anchor: the gate refuses it on any chain but a local one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from sealroom_agents.attestation.anchor import OsImage, TrustAnchor
+from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.simulator.collateral import TcbState, mint_collateral
+from sealroom_agents.simulator.events import (
+    SIMULATED_OS_IMAGE,
+    boot_events,
+    extend,
+    firmware_measurement,
+)
+from sealroom_agents.simulator.kms import SimulatedKms
+from sealroom_agents.simulator.machine import Machine
+from sealroom_agents.simulator.pki import LABEL, SimulatedPki
+from sealroom_agents.simulator.sgx import PPID_BYTES, Hardware
+
+SEED_FILE = "seed"
+ROOT_FILE = "root.der"
+COLLATERAL_FILE = "collateral.json"
+SUMMARY_FILE = "platform.json"
+
+DEFAULT_MACHINE = "machine-1"
+"""The machine that is meant where none is named."""
+
+SEED_BYTES = 32
+COLLATERAL_BACKDATE_S = 3_600
+"""Collateral is issued this long ago, so that a clock that is a little behind accepts it."""
+
+
+class SimulatedPlatform:
+    """Root CA, KMS and machines of one simulated data centre."""
+
+    def __init__(self, seed: bytes) -> None:
+        """A platform in memory; equal seeds give equal platforms."""
+        self._seed = seed
+        self.pki = SimulatedPki(seed)
+        self.kms = SimulatedKms(seed)
+
+    def __repr__(self) -> str:
+        return f"SimulatedPlatform(root={hashlib.sha256(self.root_der).hexdigest()[:16]})"
+
+    @classmethod
+    def create(cls, directory: Path | str, *, seed: bytes | None = None) -> SimulatedPlatform:
+        """Make a new platform in `directory`, with a random seed unless one (32 bytes) is given.
+
+        Raises `ConfigurationError` `platform-exists` when the directory holds one already.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        seed = secrets.token_bytes(SEED_BYTES) if seed is None else seed
+        try:
+            descriptor = os.open(folder / SEED_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as error:
+            raise ConfigurationError(
+                "platform-exists",
+                f"{folder} already holds a simulated platform",
+                "use it, or name another folder",
+            ) from error
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(seed)
+        platform = cls(seed)
+        _write(folder / ROOT_FILE, platform.root_der)
+        platform._publish(folder)
+        return platform
+
+    @classmethod
+    def open(cls, directory: Path | str) -> SimulatedPlatform:
+        """Open the platform in `directory` and renew its collateral.
+
+        Raises `ConfigurationError` `platform-missing` when there is none.
+        """
+        folder = Path(directory)
+        try:
+            seed = (folder / SEED_FILE).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(
+                "platform-missing",
+                f"{folder} holds no simulated platform",
+                f"make one: sealroom simulate init --platform {folder}",
+            ) from error
+        if len(seed) != SEED_BYTES:
+            raise ConfigurationError(
+                "platform-missing", f"the seed in {folder} is broken", "make a new platform"
+            )
+        platform = cls(seed)
+        platform._publish(folder)
+        return platform
+
+    @property
+    def root_der(self) -> bytes:
+        """The platform's root certificate, DER."""
+        return self.pki.root_der
+
+    def anchor(self, **options: Any) -> TrustAnchor:
+        """The trust anchor that accepts this platform; `options` override fields of `TrustAnchor`."""
+        return TrustAnchor(
+            kind="simulated", root_der=self.root_der, **{"os_images": (simulated_os_image(),), **options}
+        )
+
+    def machine(self, name: str = DEFAULT_MACHINE, **hardware: Any) -> Machine:
+        """The machine called `name`; `hardware` overrides fields of `Hardware` for a bad twin."""
+        ppid = hashlib.sha256(b"sealroom/v1/simulated-ppid\x00" + self._seed + name.encode()).digest()
+        return Machine(self.pki, name, hardware=Hardware(**{"ppid": ppid[:PPID_BYTES], **hardware}))
+
+    def instance_id(self, machine: str, app_id: bytes) -> bytes:
+        """The instance id of an app on a machine, 20 bytes."""
+        seed = hashlib.sha256(b"sealroom/v1/simulated-instance\x00" + self._seed + machine.encode()).digest()
+        return hashlib.sha256(seed[:20] + app_id).digest()[:20]
+
+    def collateral(
+        self, now: int, *, state: TcbState | None = None, hardware: Hardware | None = None, **options: Any
+    ) -> dict[str, str]:
+        """Collateral that is valid at `now` (unix seconds) for 30 days.
+
+        state: what it says of the platform; the default is spotless. hardware: the machine it is about, by
+        default this platform's ordinary one. options: `lifetime_s`.
+        """
+        return mint_collateral(
+            self.pki,
+            hardware=hardware or self.machine().hardware,
+            issued=now - COLLATERAL_BACKDATE_S,
+            state=state,
+            **options,
+        )
+
+    def summary(self) -> dict[str, object]:
+        """What others need to know of the platform, in JSON types."""
+        kms_root = self.kms.root_public_key
+        return {
+            "label": LABEL,
+            "rootFingerprint": _hex(hashlib.sha256(self.root_der).digest()),
+            "osImage": _hex(SIMULATED_OS_IMAGE),
+            "device": _hex(self.machine().device_id),
+            "kmsRootKey": _hex(kms_root),
+            "kmsRoot": _hex(hashlib.sha256(kms_root).digest()),
+        }
+
+    def _publish(self, folder: Path) -> None:
+        collateral = self.collateral(int(time.time()))
+        _write(folder / COLLATERAL_FILE, json.dumps(collateral, indent=1).encode())
+        _write(folder / SUMMARY_FILE, json.dumps(self.summary(), indent=1).encode() + b"\n")
+
+
+def simulated_os_image(os_image: bytes = SIMULATED_OS_IMAGE) -> OsImage:
+    """The registers that a machine booting `os_image` shows."""
+    events = boot_events(os_image)
+    return OsImage(
+        digest=os_image,
+        mr_td=firmware_measurement(os_image),
+        rt_mr=(extend(events, 0), extend(events, 1), extend(events, 2)),
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace the file whole, so that a reader in another process never sees half of it."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP over a unix socket, the way a dstack guest agent is reached, with limits for hostile callers.
+
+`POST /<Method>` (also under `/prpc/` and `/v0/`), JSON object in, JSON object out; a refused request gets a
+status of 4xx and `{"error": "…"}`, as dstack answers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socketserver
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from sealroom_agents.errors import ConfigurationError
+
+MAX_BODY_BYTES = 64 * 1024
+"""Largest request body."""
+MAX_CONNECTIONS = 64
+"""Connections served at one time; more are closed at once."""
+IDLE_TIMEOUT_S = 30
+"""A connection that sends nothing for this long is closed."""
+MAX_SOCKET_PATH_BYTES = 107
+"""Longest path of a unix socket on Linux (`sun_path` less its final zero)."""
+
+_PREFIXES = ("prpc/", "v0/")
+
+_LOG = logging.getLogger(__name__)
+
+Method = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""One method of the agent: request object to response object; raises `BadRequest`."""
+
+
+class BadRequest(Exception):
+    """The caller's request is no good; the text goes back to it with status 400."""
+
+
+class AgentServer:
+    """A running server; also a context manager that closes it."""
+
+    def __init__(self, socket_path: Path | str, methods: Mapping[str, Method]) -> None:
+        """Listen on `socket_path` (mode 0600); a dead socket file in its place is replaced.
+
+        Raises `ConfigurationError` `socket-path` when the path is too long or can't be bound.
+        """
+        self.path = Path(socket_path)
+        if len(os.fsencode(self.path)) > MAX_SOCKET_PATH_BYTES:
+            raise ConfigurationError(
+                "socket-path",
+                f"{self.path} is longer than {MAX_SOCKET_PATH_BYTES} bytes",
+                "use a shorter folder",
+            )
+        try:
+            if self.path.is_socket():
+                self.path.unlink()
+            self._server = _Server(str(self.path), _handler(methods))
+            self.path.chmod(0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                "socket-path", f"cannot listen on {self.path}: {error.strerror}"
+            ) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="guest-agent", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> AgentServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening and remove the socket; safe to call twice."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+        self.path.unlink(missing_ok=True)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    # Handlers of idle keep-alive connections must not hold up closing.
+    block_on_close = False
+    request_queue_size = MAX_CONNECTIONS
+
+    def __init__(self, path: str, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__(path, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._slots.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that hangs up is no event; anything else is a mistake of ours."""
+        if not isinstance(sys.exception(), OSError):
+            _LOG.exception("a request failed")
+
+
+def _handler(methods: Mapping[str, Method]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = IDLE_TIMEOUT_S
+        # Headers and body leave in one write.
+        wbufsize = -1
+
+        def do_POST(self) -> None:
+            name = self.path.split("?", 1)[0].removeprefix("/")
+            for prefix in _PREFIXES:
+                name = name.removeprefix(prefix)
+            method = methods.get(name)
+            try:
+                request = self._request()
+                if method is None:
+                    self._answer(404, {"error": f"Service not found: {name[:64]}"})
+                    return
+                self._answer(200, method(request))
+            except BadRequest as error:
+                self._answer(400, {"error": str(error)})
+
+        def _request(self) -> dict[str, Any]:
+            text = self.headers.get("Content-Length", "")
+            if not (text.isascii() and text.isdigit()) or self.headers.get("Transfer-Encoding"):
+                self.close_connection = True
+                raise BadRequest("a request needs a Content-Length")
+            # Compare the length of the digits first: Python refuses to read absurdly long numbers.
+            if len(text) > 8 or int(text) > MAX_BODY_BYTES:
+                self.close_connection = True
+                raise BadRequest(f"a request body is at most {MAX_BODY_BYTES} bytes")
+            body = self.rfile.read(int(text))
+            # Requests are flat; the parser never sees a nested one, which could exhaust its stack.
+            if body.count(b"[") + body.count(b"{") > 1:
+                raise BadRequest("the request body is not a flat JSON object")
+            try:
+                request = json.loads(body or b"{}")
+            except ValueError as error:
+                raise BadRequest("the request body is not JSON") from error
+            if not isinstance(request, dict):
+                raise BadRequest("the request body is not a JSON object")
+            return request
+
+        def _answer(self, status: int, answer: dict[str, Any]) -> None:
+            body = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            if self.close_connection:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Requests are not logged: a path may name a key."""
+
+        def address_string(self) -> str:
+            return "unix"
+
+    return Handler

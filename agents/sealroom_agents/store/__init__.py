@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runner, watcher and console share: runs, recipes, events and observations.
+
+The chain is the truth about approvals, budgets and revocations; this database only says what the processes
+did about it. SQLite (with a write-ahead log) by default, PostgreSQL by URL.
+"""
+
+from sealroom_agents.store.database import Store
+from sealroom_agents.store.records import DEFAULT_URL, ENDS, ORDER, RUNNING, Event, Observation, Run, Watched
+
+__all__ = ["DEFAULT_URL", "ENDS", "ORDER", "RUNNING", "Event", "Observation", "Run", "Store", "Watched"]

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the store hands out: runs, events and observations as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEFAULT_URL = "sqlite:///sealroom.db"
+ORDER = ("waiting", "queued", "starting", "attesting", "computing", "anchoring")
+"""States of a run that is under way; it only ever moves to the right."""
+ENDS = frozenset({"done", "refused", "revoked", "failed"})
+"""States that nothing leaves."""
+RUNNING = ("starting", "attesting", "computing", "anchoring")
+"""States in which a runner holds the run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it stands."""
+
+    id: str
+    """Run id, `0x` + 64 hex digits; the ledger opens it once."""
+    compose_hash: str
+    """Its recipe."""
+    consortium: str
+    """Whose study it is."""
+    state: str
+    """One of `ORDER` or `ENDS`."""
+    code: str | None
+    """Why it ended, when it did not end as `done`."""
+    message: str | None
+    """The same in one line for people."""
+    missing: tuple[Mapping[str, str], ...]
+    """What it waits for: `code`, `message` and perhaps `owner` each."""
+    created: float
+    """Unix seconds."""
+    updated: float
+    """Unix seconds of its last change."""
+    killed: float | None
+    """When its last process was dead, if it was killed."""
+    observation: int | None
+    """Id of the watcher's observation that ends it."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to a run; never changed afterwards."""
+
+    id: int
+    """Position among all events."""
+    time: float
+    """Unix seconds."""
+    phase: str
+    """State or phase, such as `attesting` or `killed`."""
+    code: str | None
+    """Stable code of a refusal."""
+    message: str
+    """One line for people."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the watcher saw, and when."""
+
+    id: int
+    """Key."""
+    consortium: str
+    """Address."""
+    kind: str
+    """`revoked`, or `epoch` when the epoch advanced for another reason."""
+    epoch: int
+    """Epoch after the change."""
+    block: int
+    """Block at which it was seen."""
+    block_time: float
+    """Time of that block, unix seconds."""
+    seen: float
+    """When the watcher saw it, unix seconds."""
+    owner: str | None
+    """Who revoked."""
+    reason: str
+    """Why."""
+    runs: tuple[str, ...]
+    """Runs that it ends."""
+    killed: float | None
+    """When the last of them was dead; `None` before, and when there was none."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the watcher last knew of a consortium."""
+
+    epoch: int
+    """Its epoch."""
+    block: int
+    """At which block."""
+    revoked_by: str | None
+    """Who had revoked."""

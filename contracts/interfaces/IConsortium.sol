@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @title n owners of data who let exactly one recipe at a time run on it.
+/// @notice Granting takes `threshold` owners, and every owner whose dataset is used. Stopping takes one.
+interface IConsortium {
+    /// @notice One owner: a party that holds data and has one vote.
+    /// @param account Wallet of the owner: an EOA, or a contract that speaks EIP-1271.
+    /// @param id ASCII name padded with zero bytes, such as "hospital-A".
+    /// @param jurisdiction ISO 3166-1 alpha-2, such as "DE".
+    /// @param regimes Declared regimes as flags: 1 HIPAA, 2 GDPR, 4 UK GDPR, 8 PCI, 16 FFIEC, 32 SOC 2.
+    struct Owner {
+        address account;
+        bytes32 id;
+        bytes2 jurisdiction;
+        uint16 regimes;
+    }
+
+    /// @notice The gate and the machines that the owners trust.
+    /// @param gateRoot SHA-256 of the gate's root public key, to which wraps are sealed.
+    /// @param gateSigner Account with which the gate opens runs and signs grants.
+    /// @param gateCompose Compose hash that the gate's own CVM runs.
+    /// @param osImages Guest images an enclave may boot, strictly increasing.
+    /// @param devices Machines an enclave may run on (SHA-256 of the PPID), strictly increasing.
+    struct Platform {
+        bytes32 gateRoot;
+        address gateSigner;
+        bytes32 gateCompose;
+        bytes32[] osImages;
+        bytes32[] devices;
+    }
+
+    /// @notice A sealed dataset, as its owner registered it.
+    /// @param owner Account of the owner.
+    /// @param indexDigest SHA-256 of the sealed file's index.
+    /// @param keyCommitment Commitment to the data key.
+    /// @param schemaHash SHA-256 of the declared columns.
+    /// @param rows Number of records, as declared by the owner.
+    /// @param name Name of the dataset, unique for its owner.
+    struct Dataset {
+        address owner;
+        bytes32 indexDigest;
+        bytes32 keyCommitment;
+        bytes32 schemaHash;
+        uint64 rows;
+        string name;
+    }
+
+    /// @notice All that an approval covers.
+    /// @param composeHash SHA-256 of the recipe's bytes.
+    /// @param outputHash SHA-256 of the output contract.
+    /// @param privacyHash SHA-256 of the privacy policy.
+    /// @param datasets Ids of the datasets used, strictly increasing.
+    /// @param epsilonMicro Millionths of epsilon that all runs together may spend.
+    /// @param maxRuns Number of runs that may be opened.
+    /// @param expiry Unix time from which no run may be opened.
+    /// @param epoch Epoch of the consortium in which the approval counts.
+    struct Study {
+        bytes32 composeHash;
+        bytes32 outputHash;
+        bytes32 privacyHash;
+        bytes32[] datasets;
+        uint64 epsilonMicro;
+        uint32 maxRuns;
+        uint64 expiry;
+        uint64 epoch;
+    }
+
+    /// @notice What an agent needs to know of a consortium, read in one call.
+    /// @param study The active study; all zero when there is none.
+    /// @param approvals Accounts that approved the active study.
+    struct State {
+        uint64 epoch;
+        bytes32 activeStudy;
+        bool live;
+        address revokedBy;
+        string revocationReason;
+        uint8 threshold;
+        address app;
+        address ledger;
+        Owner[] owners;
+        Platform platform;
+        Study study;
+        address[] approvals;
+    }
+
+    /// @dev `account` is no owner.
+    error ConsortiumNotOwner(address account);
+    /// @dev There are `count` owners; 1 to 16 are possible.
+    error ConsortiumOwnerCount(uint256 count);
+    /// @dev The owner at `index` has no account or no id.
+    error ConsortiumOwnerInvalid(uint256 index);
+    /// @dev `account` or its id stands twice in the list of owners.
+    error ConsortiumOwnerDuplicate(address account, bytes32 id);
+    /// @dev `threshold` is not between 1 and `owners`.
+    error ConsortiumThreshold(uint8 threshold, uint256 owners);
+    /// @dev `app` has no code.
+    error ConsortiumAppMissing(address app);
+    /// @dev The content names the epoch `given`; the consortium is in `current`.
+    error ConsortiumEpochMismatch(uint64 given, uint64 current);
+    /// @dev The study's hash, budget or run count that stands `field`-th in the struct is zero.
+    error ConsortiumStudyIncomplete(uint256 field);
+    /// @dev `count` datasets; 1 to 64 are possible.
+    error ConsortiumDatasetCount(uint256 count);
+    /// @dev Identifiers stand strictly increasing; the one at `index` does not.
+    error ConsortiumNotSorted(uint256 index);
+    /// @dev The expiry is past, or further away than `latest`.
+    error ConsortiumExpiryOutOfRange(uint64 expiry, uint256 latest);
+    /// @dev The study was proposed before.
+    error ConsortiumStudyExists(bytes32 study);
+    /// @dev No study of this id was proposed.
+    error ConsortiumStudyUnknown(bytes32 study);
+    /// @dev The study expired at `expiry`.
+    error ConsortiumStudyExpired(bytes32 study, uint64 expiry);
+    /// @dev The study was pinned and gave way to another one; only a new proposal brings it back.
+    error ConsortiumStudySuperseded(bytes32 study);
+    /// @dev `owner` approved this proposal already.
+    error ConsortiumAlreadyApproved(bytes32 proposal, address owner);
+    /// @dev `signers` signers came with `signatures` signatures.
+    error ConsortiumSignatureCount(uint256 signers, uint256 signatures);
+    /// @dev Signers stand strictly increasing; `signer` does not.
+    error ConsortiumSignersNotSorted(address signer);
+    /// @dev The signature is not `signer`'s over this content.
+    error ConsortiumBadSignature(address signer);
+    /// @dev The dataset was registered before, by `owner`.
+    error ConsortiumDatasetExists(bytes32 dataset, address owner);
+    /// @dev No dataset of this id was registered.
+    error ConsortiumDatasetUnknown(bytes32 dataset);
+    /// @dev The dataset's id, index digest or key commitment is zero.
+    error ConsortiumDatasetIncomplete(bytes32 dataset);
+    /// @dev `owner` has a dataset of this name already.
+    error ConsortiumDatasetNameTaken(address owner, string name);
+    /// @dev A name is 1 to 64 of `a-z A-Z 0-9 . _ -`, and begins with a letter or a digit.
+    error ConsortiumDatasetName(string name);
+    /// @dev The platform lacks root, signer or compose hash, or lists more than 64 images or devices.
+    error ConsortiumPlatformInvalid();
+    /// @dev Less gas is left than the unpinning of a study may need, `needed`.
+    error ConsortiumGasTooLow(uint256 needed);
+    /// @dev No compose hash is left in the app to be removed, or it belongs to the active study.
+    error ConsortiumNothingToUnpin();
+
+    /// @dev `proposer` proposed `study`, whose whole content is `content`.
+    event StudyProposed(
+        bytes32 indexed study, bytes32 indexed composeHash, address indexed proposer, Study content
+    );
+    /// @dev `owner` approved `study`.
+    event StudyApproved(bytes32 indexed study, address indexed owner);
+    /// @dev `study` became the active one, and the app allows its compose hash.
+    event StudyPinned(bytes32 indexed study, bytes32 indexed composeHash, uint64 epoch);
+    /// @dev `study` is no longer active. After a revocation the event comes when the app followed.
+    event StudyUnpinned(bytes32 indexed study, bytes32 indexed composeHash);
+    /// @dev `owner` stopped everything; `study` was active (or zero); `epoch` is the new one.
+    event Revoked(address indexed owner, bytes32 indexed study, uint64 epoch, string reason);
+    /// @dev `owner` approved the platform whose struct hash is `platform`.
+    event PlatformApproved(bytes32 indexed platform, address indexed owner);
+    /// @dev A platform was adopted; `epoch` is the new one.
+    event PlatformAdopted(bytes32 indexed gateRoot, address indexed gateSigner, uint64 epoch);
+    /// @dev `owner` registered a sealed dataset.
+    event DatasetRegistered(
+        bytes32 indexed dataset, address indexed owner, uint64 rows, bytes32 indexDigest, string name
+    );
+
+    /// @notice Approves a platform; the approval that completes the threshold adopts it: its devices replace
+    /// the ones before in the app, the epoch advances, and so the active study ends. A revocation stays.
+    /// Requirements:
+    /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
+    ///   {ConsortiumAlreadyApproved}
+    /// - the platform is complete, its lists bounded and sorted: {ConsortiumPlatformInvalid},
+    ///   {ConsortiumNotSorted}
+    function adoptPlatform(Platform calldata p) external;
+
+    /// @notice The same with EIP-712 signatures `AdoptPlatform`, handed in by anyone. Approvals that already
+    /// count are passed over.
+    /// Requirements:
+    /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
+    ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
+    ///   {ConsortiumBadSignature}
+    /// - the platform is complete, its lists bounded and sorted: {ConsortiumPlatformInvalid},
+    ///   {ConsortiumNotSorted}
+    function adoptPlatformWithSignatures(
+        Platform calldata p,
+        address[] calldata signers,
+        bytes[] calldata signatures
+    ) external;
+
+    /// @notice Registers a dataset that the caller sealed. It can neither be changed nor removed.
+    /// Requirements:
+    /// - the caller is an owner: {ConsortiumNotOwner}
+    /// - id, index digest and key commitment are not zero: {ConsortiumDatasetIncomplete}
+    /// - the id is new: {ConsortiumDatasetExists}
+    /// - the name is well-formed and new for this owner: {ConsortiumDatasetName},
+    ///   {ConsortiumDatasetNameTaken}
+    function registerDataset(
+        bytes32 id,
+        bytes32 indexDigest,
+        bytes32 keyCommitment,
+        bytes32 schemaHash,
+        uint64 rows,
+        string calldata name
+    ) external;
+
+    /// @notice Puts a study before the owners. Proposing is not approving.
+    /// Requirements:
+    /// - the caller is an owner: {ConsortiumNotOwner}
+    /// - it names the current epoch: {ConsortiumEpochMismatch}
+    /// - hashes, budget and run count are not zero: {ConsortiumStudyIncomplete}
+    /// - it ends in the future, at most 400 days ahead: {ConsortiumExpiryOutOfRange}
+    /// - 1 to 64 registered datasets, strictly increasing: {ConsortiumDatasetCount}, {ConsortiumNotSorted},
+    ///   {ConsortiumDatasetUnknown}
+    /// - the same content was not proposed before: {ConsortiumStudyExists}
+    function propose(Study calldata s) external returns (bytes32 id);
+
+    /// @notice Approves a study. The approval that completes the threshold *and* every required owner pins
+    /// it.
+    /// Requirements:
+    /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
+    ///   {ConsortiumAlreadyApproved}
+    /// - it was proposed, in this epoch, and has not expired: {ConsortiumStudyUnknown},
+    ///   {ConsortiumEpochMismatch}, {ConsortiumStudyExpired}
+    /// - it was not pinned and replaced before: {ConsortiumStudySuperseded}
+    function approve(bytes32 id) external;
+
+    /// @notice The same with EIP-712 signatures `ApproveStudy`, handed in by anyone. Approvals that already
+    /// count are passed over.
+    /// Requirements:
+    /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
+    ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
+    ///   {ConsortiumBadSignature}
+    /// - the study as in {approve}
+    function approveWithSignatures(bytes32 id, address[] calldata signers, bytes[] calldata signatures)
+        external;
+
+    /// @notice Stops everything: no study is active, the epoch advances, the app no longer allows the recipe.
+    /// The first 256 bytes of `reason` are kept.
+    /// Requirements: the caller is an owner: {ConsortiumNotOwner}. Nothing else can refuse it but a lack of
+    /// gas: {ConsortiumGasTooLow}.
+    function revoke(string calldata reason) external;
+
+    /// @notice The same with an EIP-712 signature `Revoke`, handed in by anyone.
+    /// Requirements:
+    /// - `owner` is an owner whose signature holds: {ConsortiumNotOwner}, {ConsortiumBadSignature}
+    /// - it was signed for this epoch: {ConsortiumEpochMismatch}
+    function revokeWithSignature(
+        address owner,
+        string calldata reason,
+        uint64 epoch,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Asks the app again to drop a compose hash that it kept in spite of a revocation. Anyone may.
+    /// Requirements: there is such a hash: {ConsortiumNothingToUnpin}.
+    function unpin() external;
+
+    /// @notice All owners, in their order.
+    function owners() external view returns (Owner[] memory);
+
+    /// @notice Number of owners, n.
+    function ownerCount() external view returns (uint256);
+
+    /// @notice Approvals that it takes to grant, k.
+    function threshold() external view returns (uint8);
+
+    /// @notice Counter that each revocation and each new platform advances; it starts at 1.
+    function epoch() external view returns (uint64);
+
+    /// @notice The DstackApp that this consortium owns.
+    function app() external view returns (address);
+
+    /// @notice The ledger that books this consortium's runs.
+    function ledger() external view returns (address);
+
+    /// @notice The adopted platform; all zero before the first.
+    function platform() external view returns (Platform memory);
+
+    /// @notice The signer of the adopted platform's gate; zero before the first.
+    function gateSigner() external view returns (address);
+
+    /// @notice A dataset; all zero if it was never registered.
+    function dataset(bytes32 id) external view returns (Dataset memory);
+
+    /// @notice All datasets, in the order of their registration.
+    function datasetIds() external view returns (bytes32[] memory);
+
+    /// @notice Sum of the rows of all registered datasets.
+    function records() external view returns (uint256);
+
+    /// @notice A study; all zero if it was never proposed.
+    function study(bytes32 id) external view returns (Study memory);
+
+    /// @notice The study that may run, or zero.
+    function activeStudy() external view returns (bytes32);
+
+    /// @notice Owners who approved the study or platform `id`. Empty for a study of another epoch.
+    function approvals(bytes32 id) external view returns (address[] memory);
+
+    /// @notice Owners without whom the study cannot be pinned: those of its datasets, and all who revoked
+    /// since the last pin.
+    function requiredOwners(bytes32 id) external view returns (address[] memory);
+
+    /// @notice Whether runs of the study may be opened: it is active, of this epoch, and has not expired.
+    function isLive(bytes32 id) external view returns (bool);
+
+    /// @notice Who revoked last since the last pin, or zero.
+    function revokedBy() external view returns (address);
+
+    /// @notice The words of that revocation.
+    function revocationReason() external view returns (string memory);
+
+    /// @notice Id of a study: its EIP-712 struct hash.
+    function hashStudy(Study calldata s) external pure returns (bytes32);
+
+    /// @notice Id of a platform's proposal: its EIP-712 struct hash in the given epoch.
+    function hashPlatform(Platform calldata p, uint64 epoch) external pure returns (bytes32);
+
+    /// @notice The EIP-712 domain separator.
+    function domainSeparator() external view returns (bytes32);
+
+    /// @notice Everything at once.
+    function state() external view returns (State memory);
+}

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m sealroom`: one run inside the enclave, from attestation to the signed envelope.
+
+Progress is one JSON object a line on standard output, with "phase": attesting, granted, computing, emitting,
+done; or refused, lease-ended, failed, each with "code" and "message". Nothing in it comes from data.
+
+Exit status: 0 done, 3 refused, 4 the lease ended, 5 the analysis failed, 78 wrong configuration (sysexits'
+EX_CONFIG).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sealroom.encoding import from_hex, normal_address
+from sealroom.errors import FormatError, GuestError, JobError, SealroomError
+from sealroom.runtime.lease import LeaseEnded
+from sealroom.runtime.run import ENVELOPE_NAME, Order, execute
+
+EXIT_DONE, EXIT_REFUSED, EXIT_LEASE_ENDED, EXIT_JOB_FAILED, EXIT_CONFIGURATION = 0, 3, 4, 5, 78
+
+JOB_FAILURES = frozenset({"job-failed", "job-timeout", "job-will-not-die", "out-of-memory"})
+"""What the analysis did wrong without breaking a rule of the recipe."""
+
+CONFIGURATION_FAILURES = frozenset({"sandbox-unavailable", "output-unwritable"})
+"""What this machine lacks."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run once; returns the exit status."""
+    try:
+        order = _parse(arguments)
+        execute(order, environment=os.environ, report=_report, on_stop=_on_terminate)
+    except LeaseEnded as error:
+        _report("lease-ended", code=error.end.cause, message=error.end.message)
+        return EXIT_LEASE_ENDED
+    except SealroomError as error:
+        status, phase = _judge(error)
+        _report(phase, code=error.code, message=error.message)
+        return status
+    except Exception as error:  # outermost; what it says could hold data, so only its type is told
+        _report("failed", code="internal-error", message=f"the custodian stopped on {type(error).__name__}")
+        return EXIT_JOB_FAILED
+    return EXIT_DONE
+
+
+def _on_terminate(stop: Callable[[], None]) -> None:
+    """SIGTERM ends the lease, so that the last thing the enclave does is to wipe."""
+    # Not in the handler itself: it runs between any two instructions, and ending a lease takes its lock.
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop, daemon=True).start())
+
+
+def _judge(error: SealroomError) -> tuple[int, str]:
+    if isinstance(error, GuestError | _UsageError) or error.code in CONFIGURATION_FAILURES:
+        return EXIT_CONFIGURATION, "failed"
+    if isinstance(error, JobError) and error.code in JOB_FAILURES:
+        return EXIT_JOB_FAILED, "failed"
+    return EXIT_REFUSED, "refused"
+
+
+class _UsageError(SealroomError):
+    """The command line is wrong."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError("usage", message)
+
+
+def _parse(arguments: list[str] | None) -> Order:
+    parser = _Parser(prog="python -m sealroom", description="Run one approved study inside the enclave.")
+    parser.add_argument("--run-id", required=True, metavar="0x…", help="id of the run, 32 bytes")
+    parser.add_argument("--consortium", required=True, metavar="0x…", help="address of the consortium")
+    parser.add_argument("--chain-id", required=True, type=int, metavar="N")
+    parser.add_argument("--gate", required=True, metavar="URL")
+    parser.add_argument("--datasets", required=True, type=Path, metavar="DIR", help="holds OWNER/NAME.tar")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help=f"where {ENVELOPE_NAME} appears"
+    )
+    parser.add_argument(
+        "--guest-agent", type=Path, metavar="SOCKET", help="another guest agent; local chains only"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        return Order(
+            run_id=from_hex(given.run_id, 32),
+            consortium=normal_address(given.consortium),
+            chain_id=given.chain_id,
+            gate_url=given.gate,
+            datasets=given.datasets,
+            out=given.out,
+            guest_agent=given.guest_agent,
+        )
+    except FormatError as error:
+        raise _UsageError("usage", f"--run-id or --consortium: {error.message}") from None
+
+
+def _report(phase: str, **facts: Any) -> None:
+    print(json.dumps({"phase": phase, **facts}), flush=True)
+
+
+if __name__ == "__main__":
+    # Not sys.exit: keys are wiped by now, and taking torch down properly would last seconds.
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decimal numbers as text: one text for each value, so that hashed bytes have no floats."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_CEILING, Decimal
+
+from sealroom.errors import FormatError
+
+MICRO = 1_000_000
+"""Micro-epsilon in an ε of 1."""
+
+MAX_DECIMAL = Decimal(10) ** 12
+"""Largest magnitude of a number in our formats."""
+
+MAX_DIGITS = 24
+"""Most significant digits of a number in our formats."""
+
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,23})(\.[0-9]{1,24})?(e-?[0-9]{1,2})?")
+_SMALL = Decimal("0.0001")
+
+
+def decimal_text(value: Decimal) -> str:
+    """The one text of a number: `0.3`, `-20`, and `1e-6` for magnitudes below 0.0001."""
+    if not value.is_finite() or abs(value) > MAX_DECIMAL:
+        raise FormatError("malformed", "not a number of bounded size")
+    if value == 0:
+        return "0"
+    sign, digits, _ = value.normalize().as_tuple()
+    if len(digits) > MAX_DIGITS:
+        raise FormatError("malformed", f"a number with more than {MAX_DIGITS} digits")
+    if abs(value) >= _SMALL:
+        return format(value.normalize(), "f")
+    shown = "".join(map(str, digits))
+    mantissa = shown[0] + ("." + shown[1:] if len(shown) > 1 else "")
+    return f"{'-' if sign else ''}{mantissa}e{value.adjusted()}"
+
+
+def parse_decimal(text: object) -> Decimal:
+    """Read any decimal text that a person may write, such as `0.30`."""
+    if not isinstance(text, str) or _DECIMAL.fullmatch(text) is None:
+        raise FormatError("malformed", "not a decimal number")
+    value = Decimal(text)
+    decimal_text(value)
+    return value
+
+
+def parse_normal_decimal(text: object) -> Decimal:
+    """Read only what `decimal_text` writes."""
+    value = parse_decimal(text)
+    if decimal_text(value) != text:
+        raise FormatError("malformed", f"the number {text} must be written {decimal_text(value)}")
+    return value
+
+
+def to_micro(epsilon: Decimal) -> int:
+    """ε in millionths, rounded up: the ledger never books less than is spent."""
+    return int((epsilon * MICRO).to_integral_value(rounding=ROUND_CEILING))

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Sign-RPC envelope: one file with a run's result, its receipt and all evidence.
+
+`statement` is what the enclave signs about the result, `dsse` how, `anchor` what the ledger adds afterwards,
+and `envelope` the file that holds them all. Spec: `enclave/spec/envelope.md`.
+"""
+
+from sealroom.envelope.envelope import (
+    MAX_ENVELOPE_BYTES,
+    Anchor,
+    Approval,
+    Envelope,
+    SignedStatement,
+    Statement,
+    StatementDataset,
+    StatementMechanism,
+    StatementPrivacy,
+    build_envelope,
+    parse_envelope,
+    pre_authentication_encoding,
+    quote_body_digest,
+    result_digest,
+    sign_payload,
+    verify_receipt,
+    verify_statement,
+)
+
+__all__ = [
+    "MAX_ENVELOPE_BYTES",
+    "Anchor",
+    "Approval",
+    "Envelope",
+    "SignedStatement",
+    "Statement",
+    "StatementDataset",
+    "StatementMechanism",
+    "StatementPrivacy",
+    "build_envelope",
+    "parse_envelope",
+    "pre_authentication_encoding",
+    "quote_body_digest",
+    "result_digest",
+    "sign_payload",
+    "verify_receipt",
+    "verify_statement",
+]

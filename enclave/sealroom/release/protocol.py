@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The release protocol: transcripts, report data, and the keys that pass from gate to enclave.
+
+hello → challenge → evidence → grant → lease. Everything that a signature or a quote vouches for is a hash of
+a transcript, and each hash has its own domain string; TLS is trusted for nothing (AT-04).
+Spec: `enclave/spec/release-protocol.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eth_account.messages import SignableMessage
+
+from sealroom import typed
+from sealroom.encoding import address_bytes, canonical, lp, sha256, sha512
+from sealroom.errors import KeyMaterialError, ReleaseError
+from sealroom.keys import (
+    GATE_SIGNER_PURPOSE,
+    KemPrivateKey,
+    Secret,
+    hpke_open,
+    hpke_seal,
+    recover_kms_root,
+)
+from sealroom.records import Grant, Receipt
+from sealroom.release.messages import Challenge, DatasetOffer, EvidenceMessage, GateIdentity, Hello
+from sealroom.release.replies import (
+    REFUSAL_CODES,
+    GrantReply,
+    KeyRelease,
+    LeaseReply,
+    LeaseRequest,
+    Refusal,
+    WatchReport,
+)
+
+__all__ = [
+    "REFUSAL_CODES",
+    "Challenge",
+    "DatasetOffer",
+    "EvidenceMessage",
+    "GateIdentity",
+    "Grant",
+    "GrantReply",
+    "Hello",
+    "KeyRelease",
+    "LeaseReply",
+    "LeaseRequest",
+    "Receipt",
+    "Refusal",
+    "WatchReport",
+    "check_kms_chain",
+    "datasets_root",
+    "gate_report_data",
+    "gpu_nonce",
+    "open_key",
+    "report_data",
+    "seal_key",
+    "sign_challenge",
+    "sign_grant",
+    "sign_lease",
+    "sign_renewal",
+    "transcript_0",
+    "transcript_1",
+    "verify_challenge",
+    "verify_grant",
+    "verify_lease",
+    "verify_renewal",
+]
+
+DATA_KEY_SIZE = 32
+
+
+def gate_report_data(*, chain_id: int, root_public_key: bytes, signer: str, kms_root_key: bytes) -> bytes:
+    """What the gate's quote binds: its keys, the chain it reads and the KMS they come from; 64 bytes."""
+    return sha512(lp("sealroom/v1/gate", chain_id, root_public_key, address_bytes(signer), kms_root_key))
+
+
+def check_kms_chain(identity: GateIdentity) -> None:
+    """Check that the KMS root key vouches for the gate's signer key. Raises `kms-chain-broken`.
+
+    Owners compare the KMS root key itself with the one they trust: any chain leads to *some* root.
+    """
+    try:
+        root = recover_kms_root(
+            identity.signer_key,
+            purpose=GATE_SIGNER_PURPOSE,
+            app_id=identity.app_id,
+            signature_chain=identity.signature_chain,
+        )
+    except KeyMaterialError as error:
+        raise ReleaseError("kms-chain-broken", f"the gate's signature chain: {error.message}") from None
+    if root != identity.kms_root_key:
+        raise ReleaseError("kms-chain-broken", "the gate's signature chain ends at another KMS root key")
+
+
+def transcript_0(hello: Hello, challenge: Challenge) -> bytes:
+    """T0, 64 bytes: all that was said before the evidence."""
+    return sha512(
+        lp("sealroom/v1/transcript", canonical(hello.to_json()), canonical(challenge.unsigned_json()))
+    )
+
+
+def report_data(transcript: bytes, *, kem_key: bytes, signer: str, gpu_evidence: bytes) -> bytes:
+    """What the enclave's quote binds, 64 bytes (AT-03). `transcript` is T0."""
+    return sha512(
+        lp("sealroom/v1/report-data", transcript, kem_key, address_bytes(signer), sha256(gpu_evidence))
+    )
+
+
+def gpu_nonce(transcript: bytes, *, kem_key: bytes, signer: str) -> bytes:
+    """Nonce for the GPU's own attestation, 32 bytes. `transcript` is T0."""
+    return sha256(lp("sealroom/v1/gpu-nonce", transcript, kem_key, address_bytes(signer)))
+
+
+def transcript_1(transcript: bytes, *, kem_key: bytes, signer: str, grant: Grant) -> bytes:
+    """T1, 64 bytes: T0 with the evidence's keys and the grant."""
+    return sha512(
+        lp(
+            "sealroom/v1/transcript-1",
+            transcript,
+            kem_key,
+            address_bytes(signer),
+            canonical(grant.to_json()),
+        )
+    )
+
+
+def datasets_root(dataset_ids: Sequence[bytes]) -> bytes:
+    """SHA-256 of the dataset ids in the study's order, 32 bytes each."""
+    for dataset_id in dataset_ids:
+        if len(dataset_id) != 32:
+            raise ReleaseError("malformed", "a dataset id has 32 bytes")
+    return sha256(b"".join(dataset_ids))
+
+
+def sign_challenge(hello: Hello, *, nonce: bytes, issued: int, expires: int, private_key: bytes) -> Challenge:
+    """Make the gate's challenge to a hello."""
+    unsigned = Challenge(nonce=nonce, issued=issued, expires=expires, signature=b"")
+    message = typed.challenge(
+        sha256(transcript_0(hello, unsigned)), chain_id=hello.chain_id, consortium=hello.consortium
+    )
+    return Challenge(nonce=nonce, issued=issued, expires=expires, signature=typed.sign(message, private_key))
+
+
+def verify_challenge(hello: Hello, challenge: Challenge, *, signer: str) -> bytes:
+    """Check that the gate signed this challenge to this hello; returns T0. Raises `challenge-forged`."""
+    transcript = transcript_0(hello, challenge)
+    message = typed.challenge(sha256(transcript), chain_id=hello.chain_id, consortium=hello.consortium)
+    _check_signer(message, challenge.signature, signer=signer, code="challenge-forged", what="challenge")
+    return transcript
+
+
+def sign_grant(grant: Grant, *, chain_id: int, consortium: str, private_key: bytes) -> bytes:
+    """Sign a grant as the gate, 65 bytes."""
+    return typed.sign(typed.grant(grant, chain_id=chain_id, consortium=consortium), private_key)
+
+
+def verify_grant(grant: Grant, signature: bytes, *, signer: str, chain_id: int, consortium: str) -> bytes:
+    """Check that the gate signed this grant; returns the grant hash. Raises `grant-forged`."""
+    message = typed.grant(grant, chain_id=chain_id, consortium=consortium)
+    _check_signer(message, signature, signer=signer, code="grant-forged", what="grant")
+    return typed.digest(message)
+
+
+def sign_lease(
+    run_id: bytes, counter: int, *, chain_id: int, consortium: str, private_key: bytes
+) -> LeaseRequest:
+    """Make the enclave's renewal."""
+    message = typed.lease(run_id, counter, chain_id=chain_id, consortium=consortium)
+    return LeaseRequest(run_id=run_id, counter=counter, signature=typed.sign(message, private_key))
+
+
+def verify_lease(request: LeaseRequest, *, signer: str, chain_id: int, consortium: str) -> None:
+    """Check that the enclave of this run signed its renewal. Raises `lease-forged`."""
+    message = typed.lease(request.run_id, request.counter, chain_id=chain_id, consortium=consortium)
+    _check_signer(message, request.signature, signer=signer, code="lease-forged", what="lease request")
+
+
+def sign_renewal(
+    request: LeaseRequest,
+    *,
+    lease_seconds: int,
+    until: int,
+    chain_id: int,
+    consortium: str,
+    private_key: bytes,
+) -> LeaseReply:
+    """Renew a lease as the gate, in answer to this request and no other."""
+    message = typed.renewal(
+        request.run_id, request.counter, lease_seconds, chain_id=chain_id, consortium=consortium
+    )
+    return LeaseReply(lease_seconds=lease_seconds, until=until, signature=typed.sign(message, private_key))
+
+
+def verify_renewal(
+    reply: LeaseReply, request: LeaseRequest, *, signer: str, chain_id: int, consortium: str
+) -> None:
+    """Check that the gate renewed this lease in answer to this request. Raises `renewal-forged`."""
+    message = typed.renewal(
+        request.run_id, request.counter, reply.lease_seconds, chain_id=chain_id, consortium=consortium
+    )
+    _check_signer(message, reply.signature, signer=signer, code="renewal-forged", what="renewal")
+
+
+def seal_key(
+    data_key: bytes,
+    *,
+    kem_key: bytes,
+    transcript: bytes,
+    owner: str,
+    dataset_id: bytes,
+    key_commitment: bytes,
+) -> bytes:
+    """Seal a data key to the attested enclave. `transcript` is T1, `owner` the owner id."""
+    return hpke_seal(kem_key, data_key, info=_release_info(transcript, owner, dataset_id, key_commitment))
+
+
+def open_key(
+    private: KemPrivateKey,
+    ciphertext: bytes,
+    *,
+    transcript: bytes,
+    owner: str,
+    dataset_id: bytes,
+    key_commitment: bytes,
+) -> Secret:
+    """Open what `seal_key` sealed. Raises `release-does-not-open`."""
+    info = _release_info(transcript, owner, dataset_id, key_commitment)
+    try:
+        data_key = hpke_open(private, ciphertext, info=info)
+    except KeyMaterialError:
+        raise ReleaseError("release-does-not-open", "the released key does not open in this run") from None
+    if len(data_key) != DATA_KEY_SIZE:
+        raise ReleaseError("release-does-not-open", "the released key does not open in this run")
+    return Secret(data_key)
+
+
+def _release_info(transcript: bytes, owner: str, dataset_id: bytes, key_commitment: bytes) -> bytes:
+    return lp("sealroom/v1/release", transcript, owner, dataset_id, key_commitment)
+
+
+def _check_signer(message: SignableMessage, signature: bytes, *, signer: str, code: str, what: str) -> None:
+    try:
+        found = typed.recover(message, signature)
+    except KeyMaterialError as error:
+        raise ReleaseError(code, f"{what}: {error.message}") from None
+    if found != signer:
+        raise ReleaseError(code, f"the {what} was signed by {found}, not by {signer}")

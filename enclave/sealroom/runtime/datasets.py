@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sealed datasets of one run: found on the host, offered to the gate, opened with what it releases.
+
+The folder belongs to the host and is trusted for nothing. A dataset is opened only as the gate releases it:
+with the index digest and key commitment that its owner registered on chain, every part authenticated before
+a byte is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sealroom.envelope.statement import StatementDataset
+from sealroom.errors import ReleaseError, SealError
+from sealroom.keys import KemPrivateKey, Secret
+from sealroom.recipe import Recipe
+from sealroom.recipe.contract import DatasetSpec
+from sealroom.release import DatasetOffer, KeyRelease, datasets_root, open_key
+from sealroom.release.messages import GateIdentity
+from sealroom.sealed import SealedInfo, inspect, open_sealed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    spec: DatasetSpec
+    path: Path
+    info: SealedInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    release: KeyRelease
+    key: Secret
+
+
+class Datasets:
+    """The datasets that a recipe names. In the order of their ids, which is the study's order on chain."""
+
+    def __init__(self, found: Sequence[_Found]) -> None:
+        self._found = sorted(found, key=lambda each: each.info.dataset_id)
+        self._opened: dict[str, _Opened] = {}
+
+    @classmethod
+    def locate(cls, folder: Path, recipe: Recipe, *, chain_id: int, consortium: str) -> Datasets:
+        """Find `folder/owner/name.tar` for each dataset of the recipe and read all that needs no key.
+
+        Raises `SealError`; "dataset-mismatch" when a file is another dataset than its place says, or has
+        other columns than the recipe declares.
+        """
+        found = []
+        for spec in recipe.datasets:
+            path = folder / spec.owner / f"{spec.name}.tar"
+            info = inspect(path)
+            header = info.header
+            stated = (header.owner, header.dataset, header.chain_id, header.consortium)
+            if stated != (spec.owner, spec.name, chain_id, consortium):
+                raise SealError("dataset-mismatch", f"{spec.path} holds another dataset than its name says")
+            if sorted(header.columns or ()) != sorted(spec.columns):
+                raise SealError("dataset-mismatch", f"{spec.path} has other columns than the recipe declares")
+            found.append(_Found(spec=spec, path=path, info=info))
+        return cls(found)
+
+    @property
+    def ids(self) -> tuple[bytes, ...]:
+        return tuple(each.info.dataset_id for each in self._found)
+
+    @property
+    def root(self) -> bytes:
+        """What the grant and the receipt hold of them, 32 bytes."""
+        return datasets_root(self.ids)
+
+    def offers(self) -> tuple[DatasetOffer, ...]:
+        """What the gate must see in order to open the wraps."""
+        return tuple(
+            DatasetOffer(header=each.info.header_bytes, wrap=each.info.wrap_bytes) for each in self._found
+        )
+
+    def check_gate(self, identity: GateIdentity) -> None:
+        """Check that the owners sealed to this very gate. Raises `ReleaseError` ("gate-mismatch").
+
+        Whoever merely relays, or pretends to be the gate with keys of its own, is not the one that owners
+        chose.
+        """
+        for each in self._found:
+            if (each.info.wrap.gate_root, each.info.wrap.kms_root) != (identity.gate_root, identity.kms_root):
+                raise ReleaseError(
+                    "gate-mismatch", f"{each.spec.path} is sealed to another gate than the one that answered"
+                )
+
+    def accept(self, releases: Sequence[KeyRelease], *, private: KemPrivateKey, transcript: bytes) -> None:
+        """Take the released keys; `transcript` is T1. Raises `ReleaseError`."""
+        if tuple(release.dataset for release in releases) != self.ids:
+            raise ReleaseError("malformed", "the gate released keys of other datasets than those offered")
+        for each, release in zip(self._found, releases, strict=True):
+            key = open_key(
+                private,
+                release.ciphertext,
+                transcript=transcript,
+                owner=each.spec.owner,
+                dataset_id=release.dataset,
+                key_commitment=release.key_commitment,
+            )
+            self._opened[each.spec.path] = _Opened(release=release, key=key)
+
+    def open(self, spec: DatasetSpec) -> pa.Table:
+        """Decrypt and read the declared columns of one dataset.
+
+        Raises `SealError`, or `KeyMaterialError` once wiped.
+        """
+        each = next(each for each in self._found if each.spec.path == spec.path)
+        opened = self._opened[spec.path]
+        with open_sealed(
+            each.path,
+            dek=opened.key,
+            dataset_id=opened.release.dataset,
+            index_digest=opened.release.index_digest,
+            key_commitment=opened.release.key_commitment,
+            verify_all=True,
+        ) as file:
+            try:
+                return pq.read_table(file, columns=[name for name, _ in spec.columns])
+            except (pa.ArrowException, OSError):
+                # Arrow's own words may quote what it read.
+                raise SealError("not-parquet", f"{spec.path} cannot be read as Parquet") from None
+
+    def stated(self) -> tuple[StatementDataset, ...]:
+        """Each dataset as the signed statement names it."""
+        return tuple(
+            StatementDataset(
+                id=each.info.dataset_id,
+                owner=each.spec.owner,
+                name=each.spec.name,
+                index_digest=self._opened[each.spec.path].release.index_digest,
+            )
+            for each in self._found
+        )
+
+    def wipe(self) -> None:
+        """Overwrite the data keys; nothing opens any more."""
+        for opened in self._opened.values():
+            opened.key.wipe()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dstack guest agent of this machine: who we are, which recipe booted, and quotes.
+
+Wraps `dstack_sdk.DstackClient` (dstack's guest agent API, v0). The SDK quietly prefers an endpoint from the
+environment; here the socket is fixed, and such a variable stops the process (AT-22): whoever can set it could
+otherwise put a software agent between this code and the hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from dstack_sdk import DstackClient
+
+from sealroom.encoding import from_hex, sha256
+from sealroom.errors import FormatError, GuestError
+
+PRODUCTION_SOCKET = Path("/var/run/dstack.sock")
+"""Where dstack mounts its guest agent; the only socket used on a chain that is not local."""
+
+LOCAL_CHAIN_IDS = frozenset({1337, 31337})
+"""Development chains, the only ones on which another socket, hence a simulated platform, may be named."""
+
+REDIRECTING_VARIABLES = ("DSTACK_SIMULATOR_ENDPOINT", "TAPPD_SIMULATOR_ENDPOINT", "DSTACK_AGENT_ADDRESS")
+"""Environment variables with which dstack's tools let somebody else answer for the guest agent."""
+
+TIMEOUT_SECONDS = 20.0
+"""For one call; a quote takes about a second on hardware."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestInfo:
+    """What booted on this machine, as its guest agent says. The gate takes it from the quote instead."""
+
+    app_id: bytes
+    """dstack app id, 20 bytes: the address of the DstackApp contract."""
+    compose: bytes
+    """The raw bytes of app-compose.json that were measured: the recipe."""
+    compose_hash: bytes
+    """SHA-256 of `compose`, 32 bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quote:
+    """A TDX quote and the event log that explains RTMR3."""
+
+    quote: bytes
+    event_log: str
+    """JSON text, as the agent gave it."""
+
+
+class Guest:
+    """A connection to the guest agent."""
+
+    def __init__(self, client: DstackClient) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(
+        cls, *, chain_id: int, environment: Mapping[str, str], simulator: Path | None = None
+    ) -> Guest:
+        """Connect to the fixed socket or, on a local chain only, to `simulator`.
+
+        Raises `GuestError`: "simulator-endpoint-set", "simulator-off-local-chain", "guest-agent-missing".
+        """
+        for name in REDIRECTING_VARIABLES:
+            if name in environment:
+                raise GuestError(
+                    "simulator-endpoint-set",
+                    f"{name} is set, so something else could answer for the guest agent",
+                    f"unset {name}",
+                )
+        if simulator is not None and chain_id not in LOCAL_CHAIN_IDS:
+            raise GuestError(
+                "simulator-off-local-chain",
+                f"another guest agent than {PRODUCTION_SOCKET} is allowed on a local chain only, not on"
+                f" {chain_id}",
+            )
+        endpoint = simulator or PRODUCTION_SOCKET
+        try:
+            return cls(DstackClient(str(endpoint), timeout=TIMEOUT_SECONDS))
+        except FileNotFoundError:
+            raise GuestError("guest-agent-missing", f"there is no dstack guest agent at {endpoint}") from None
+
+    def info(self) -> GuestInfo:
+        """Read the recipe that booted.
+
+        Raises `GuestError` ("guest-agent-failed", "compose-hash-mismatch").
+        """
+        try:
+            info = self._client.info()
+            compose = info.tcb_info.app_compose.encode()
+            app_id, stated = _from_hex(info.app_id, 20), _from_hex(info.compose_hash, 32)
+        except (httpx.HTTPError, ValueError, FormatError) as error:
+            raise _failed("Info") from error
+        if sha256(compose) != stated:
+            raise GuestError(
+                "compose-hash-mismatch", "the recipe that the guest agent shows is not the one it names"
+            )
+        return GuestInfo(app_id=app_id, compose=compose, compose_hash=stated)
+
+    def quote(self, report_data: bytes) -> Quote:
+        """Have the hardware vouch for 64 bytes. Raises `GuestError` ("guest-agent-failed")."""
+        try:
+            reply = self._client.get_quote(report_data)
+            return Quote(quote=reply.decode_quote(), event_log=reply.event_log)
+        except (httpx.HTTPError, ValueError) as error:
+            raise _failed("GetQuote") from error
+
+
+def _from_hex(text: str, size: int) -> bytes:
+    return from_hex("0x" + text.removeprefix("0x").lower(), size)
+
+
+def _failed(method: str) -> GuestError:
+    return GuestError("guest-agent-failed", f"the guest agent gave no usable answer to {method}")

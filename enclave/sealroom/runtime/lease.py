@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A grant lives only as long as its lease, and a lease only as long as the gate renews it.
+
+One thread renews at a third of the lease; each renewal is signed by the gate, since the network belongs to
+the host, who may want a revoked run to go on. A second thread watches the clock alone, so that a renewal
+which hangs, or comes in one byte a second, cannot stretch a lease. When the lease ends, `on_end` wipes and
+kills, at once and from that thread, whatever the rest of the process is doing.
+
+The clock is CLOCK_BOOTTIME: a machine that was suspended and resumed finds its lease over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sealroom.errors import ReleaseError, SealroomError
+from sealroom.keys import Secret
+from sealroom.release import LeaseReply, sign_lease, verify_renewal
+from sealroom.runtime.gate_client import Gate, GateRefused
+
+RETRY_SECONDS = 1.0
+"""Pause after a renewal that did not get through."""
+
+PASSING_CODES = frozenset(
+    {"chain-unreachable", "chain-stale", "chain-disagrees", "watcher-dead", "gate-unreachable"}
+)
+"""Refusals that may pass by themselves.
+
+The enclave asks again, and the lease ends all the same if they last.
+"""
+
+CALL_SECONDS = 5.0
+"""Longest wait for one renewal."""
+
+
+def clock() -> float:
+    """Seconds since boot, suspended time included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseEnd:
+    """Why a lease ended."""
+
+    cause: str
+    """The gate's code ("revoked", "watcher-dead", …), or why no renewal came through in time."""
+    message: str
+
+
+_EXPIRED = LeaseEnd(cause="lease-expired", message="the gate did not renew it in time")
+
+
+class LeaseEnded(ReleaseError):
+    """The lease of this run has ended ("lease-ended"): nothing opens, nothing leaves any more."""
+
+    def __init__(self, end: LeaseEnd) -> None:
+        super().__init__("lease-ended", f"the lease of this run has ended: {end.message}")
+        self.end = end
+
+
+class Lease:
+    """The lease of one run. Start it once; it ends by itself or by `stop`."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        run_id: bytes,
+        chain_id: int,
+        consortium: str,
+        signer: Secret,
+        gate_signer: str,
+        granted: float,
+        seconds: int,
+        on_end: Callable[[LeaseEnd], None],
+    ) -> None:
+        """`gate_signer` is the address that signed the grant; `granted` is `clock()` from before it was asked
+        for, so that the lease is never overstated."""
+        self._gate = gate
+        self._run_id, self._chain_id, self._consortium = run_id, chain_id, consortium
+        self._signer, self._gate_signer = signer, gate_signer
+        self._seconds = seconds
+        self._deadline = granted + seconds
+        self._on_end = on_end
+        self._change = threading.Condition()
+        self._end: LeaseEnd | None = None
+        self._trouble: SealroomError | None = None
+        self._stopped = False
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for target, name in ((self._renew, "lease-renewal"), (self._watch, "lease-clock"))
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Renew no more, because the run is over. What is running under the lease is left alone."""
+        with self._change:
+            self._stopped = True
+            self._change.notify_all()
+
+    def end_now(self, end: LeaseEnd) -> None:
+        """End the lease from this side: wipe and kill, as if the gate had said so."""
+        self._finish(end)
+
+    @property
+    def end(self) -> LeaseEnd | None:
+        """Why the lease ended, or None while it lives."""
+        with self._change:
+            return self._end
+
+    def check(self) -> None:
+        """Raise `LeaseEnded` unless the lease is alive at this moment."""
+        with self._change:
+            if self._end is not None:
+                raise LeaseEnded(self._end)
+            if clock() >= self._deadline:
+                raise LeaseEnded(_EXPIRED)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep under the lease. Raises `LeaseEnded` as soon as it ends."""
+        with self._change:
+            self._change.wait_for(lambda: self._end is not None, timeout=max(seconds, 0.0))
+        self.check()
+
+    def _renew(self) -> None:
+        counter = 0
+        pause = self._left() / 3
+        while self._sleep(pause):
+            asked, counter = clock(), counter + 1
+            try:
+                reply = self._ask(counter)
+            except GateRefused as refused:
+                if refused.code not in PASSING_CODES:
+                    self._finish(LeaseEnd(cause=refused.code, message=refused.message))
+                    return
+                self._trouble, pause = refused, RETRY_SECONDS
+                continue
+            except SealroomError as error:
+                self._trouble, pause = error, RETRY_SECONDS
+                continue
+            with self._change:
+                self._deadline = max(self._deadline, asked + reply.lease_seconds)
+                self._change.notify_all()
+            self._trouble = None
+            pause = reply.lease_seconds / 3
+
+    def _ask(self, counter: int) -> LeaseReply:
+        request = sign_lease(
+            self._run_id,
+            counter,
+            chain_id=self._chain_id,
+            consortium=self._consortium,
+            private_key=self._signer.reveal(),
+        )
+        reply = self._gate.lease(request, timeout=min(CALL_SECONDS, max(self._left(), 0.1)))
+        verify_renewal(
+            reply, request, signer=self._gate_signer, chain_id=self._chain_id, consortium=self._consortium
+        )
+        return reply
+
+    def _watch(self) -> None:
+        while True:
+            with self._change:
+                if self._stopped or self._end is not None:
+                    return
+                left = self._deadline - clock()
+                if left > 0:
+                    self._change.wait(timeout=left)
+                    continue
+            trouble = self._trouble
+            if trouble is None:
+                self._finish(_EXPIRED)
+            else:
+                self._finish(LeaseEnd(cause=trouble.code, message=trouble.message))
+            return
+
+    def _left(self) -> float:
+        with self._change:
+            return self._deadline - clock()
+
+    def _sleep(self, seconds: float) -> bool:
+        """False as soon as there is nothing left to renew."""
+        with self._change:
+            self._change.wait_for(lambda: self._stopped or self._end is not None, timeout=seconds)
+            return not self._stopped and self._end is None
+
+    def _finish(self, end: LeaseEnd) -> None:
+        with self._change:
+            if self._stopped or self._end is not None:
+                return
+            self._end = end
+            self._change.notify_all()
+        self._on_end(end)

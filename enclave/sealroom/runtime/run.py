@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run, in order: attest, receive the keys, compute under the lease, sign, hand out.
+
+The order matters twice. The sandbox is started before there is any key in this process, so that nothing
+secret can be in what it inherits. And the lease is checked last, after everything is signed and right before
+the envelope appears.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sealroom.encoding import sha256, to_hex
+from sealroom.envelope import build_envelope, result_digest
+from sealroom.envelope.statement import Statement, StatementMechanism, StatementPrivacy, quote_body_digest
+from sealroom.errors import GuestError, ReleaseError, SealroomError
+from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
+from sealroom.privacy.policy import seconds_to_slot
+from sealroom.recipe import Recipe, parse
+from sealroom.release import (
+    Challenge,
+    EvidenceMessage,
+    GateIdentity,
+    GrantReply,
+    Hello,
+    check_kms_chain,
+    report_data,
+    transcript_1,
+    verify_challenge,
+    verify_grant,
+)
+from sealroom.runtime.datasets import Datasets
+from sealroom.runtime.gate_client import Gate, HttpGate
+from sealroom.runtime.guest import Guest, Quote
+from sealroom.runtime.lease import Lease, LeaseEnd, clock
+from sealroom.runtime.output import build_result
+from sealroom.runtime.sandbox import Sandbox, protect_custodian
+from sealroom.sealed.atomic import atomic_output
+
+ENVELOPE_NAME = "envelope.json"
+
+OnStop = Callable[[Callable[[], None]], None]
+"""Takes what stops a run, to be called when the host wants the enclave to end."""
+STOPPED = LeaseEnd(
+    cause="stopped", message="the host stops the enclave: keys wiped, job killed, emit refused from here on"
+)
+
+
+class Report(Protocol):
+    """Where the phases of a run are told."""
+
+    def __call__(self, phase: str, **facts: Any) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is asked of this enclave.
+
+    Comes from the host, and decides nothing: the gate checks it against the chain.
+    """
+
+    run_id: bytes
+    """32 bytes."""
+    consortium: str
+    chain_id: int
+    gate_url: str
+    datasets: Path
+    """Folder with OWNER/NAME.tar."""
+    out: Path
+    """Folder in which the envelope appears."""
+    guest_agent: Path | None = None
+    """Another guest agent's socket; local chains only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Session:
+    """The keys of this run, made fresh for it, and what was said with them."""
+
+    kem: KemPrivateKey
+    signer: Secret
+    address: str
+    """Address of `signer`."""
+    identity: GateIdentity
+    hello: Hello
+    challenge: Challenge
+    transcript: bytes
+    """T0."""
+    quote: Quote
+
+
+def execute(
+    order: Order,
+    *,
+    environment: Mapping[str, str],
+    report: Report,
+    gate: Gate | None = None,
+    on_stop: OnStop = lambda stop: None,
+) -> Path:
+    """Carry out one run; returns the envelope's path.
+
+    `on_stop` is handed what ends the lease from outside, once there is one. Raises `SealroomError`;
+    `LeaseEnded` when the lease ended.
+    """
+    guest = Guest.connect(chain_id=order.chain_id, environment=environment, simulator=order.guest_agent)
+    gate = gate or HttpGate(order.gate_url)
+    protect_custodian()
+    with Sandbox.start() as sandbox:
+        info = guest.info()
+        recipe = parse(info.compose)
+        threading.Thread(target=_warm_up, args=(recipe,), name="warm-up", daemon=True).start()
+        datasets = Datasets.locate(
+            order.datasets, recipe, chain_id=order.chain_id, consortium=order.consortium
+        )
+        report("attesting", composeHash=to_hex(recipe.compose_hash))
+        session = _attest(order, recipe, guest=guest, gate=gate)
+        granted = clock()
+        reply = gate.evidence(_evidence(session, datasets))
+        grant_hash = _check_grant(reply, order, recipe, session=session, datasets=datasets)
+        report("granted", block=reply.grant.block_number, opened=to_hex(reply.opened_tx))
+
+        wiping = threading.Lock()
+
+        def wipe() -> None:
+            with wiping:
+                datasets.wipe()
+                session.signer.wipe()
+
+        def end(_: LeaseEnd) -> None:
+            wipe()
+            sandbox.kill()
+
+        lease = Lease(
+            gate,
+            run_id=order.run_id,
+            chain_id=order.chain_id,
+            consortium=order.consortium,
+            signer=session.signer,
+            gate_signer=session.identity.signer,
+            granted=granted,
+            seconds=reply.grant.lease_seconds,
+            on_end=end,
+        )
+        lease.start()
+        on_stop(lambda: lease.end_now(STOPPED))
+        try:
+            return _compute_and_sign(
+                order, recipe, report, sandbox=sandbox, lease=lease, session=session, reply=reply,
+                grant_hash=grant_hash, datasets=datasets, granted=granted, app_id=info.app_id,
+            )  # fmt: skip
+        except SealroomError:
+            lease.check()  # whatever failed because keys were wiped and the job killed, this is the reason
+            raise
+        finally:
+            lease.stop()
+            wipe()
+
+
+def _attest(order: Order, recipe: Recipe, *, guest: Guest, gate: Gate) -> _Session:
+    """Make this run's keys and have the hardware vouch for them."""
+    if recipe.gpu != "none":
+        raise GuestError(
+            "gpu-evidence-unavailable", "this version cannot collect the GPU evidence that the recipe needs"
+        )
+    identity = gate.identity()
+    check_kms_chain(identity)
+    kem, signer = KemPrivateKey.generate(), generate_signer()
+    address = address_of(signer.reveal())
+    hello = Hello(
+        run_id=order.run_id,
+        chain_id=order.chain_id,
+        consortium=order.consortium,
+        compose_hash=recipe.compose_hash,
+    )
+    challenge = gate.hello(hello)
+    transcript = verify_challenge(hello, challenge, signer=identity.signer)
+    quote = guest.quote(report_data(transcript, kem_key=kem.public, signer=address, gpu_evidence=b""))
+    return _Session(
+        kem=kem, signer=signer, address=address, identity=identity, hello=hello, challenge=challenge,
+        transcript=transcript, quote=quote,
+    )  # fmt: skip
+
+
+def _evidence(session: _Session, datasets: Datasets) -> EvidenceMessage:
+    return EvidenceMessage(
+        nonce=session.challenge.nonce,
+        kem_key=session.kem.public,
+        signer=session.address,
+        quote=session.quote.quote,
+        event_log=session.quote.event_log,
+        gpu_evidence=b"",
+        datasets=datasets.offers(),
+    )
+
+
+def _check_grant(
+    reply: GrantReply, order: Order, recipe: Recipe, *, session: _Session, datasets: Datasets
+) -> bytes:
+    """Check that this grant is by the owners' gate and for exactly this run, then take its keys.
+
+    Returns the grant hash. Raises `ReleaseError`: "grant-forged", "grant-mismatch", "gate-mismatch",
+    "release-does-not-open".
+    """
+    grant = reply.grant
+    grant_hash = verify_grant(
+        grant,
+        reply.grant_signature,
+        signer=session.identity.signer,
+        chain_id=order.chain_id,
+        consortium=order.consortium,
+    )
+    own = {
+        "run_id": order.run_id,
+        "compose_hash": recipe.compose_hash,
+        "enclave_signer": session.address,
+        "kem_key_hash": sha256(session.kem.public),
+        "transcript": sha256(session.transcript),
+        "datasets_root": datasets.root,
+        "epsilon_micro": recipe.epsilon_micro,
+    }
+    for name, value in own.items():
+        if getattr(grant, name) != value:
+            raise ReleaseError("grant-mismatch", f"the grant is not for this run: {name} differs")
+    datasets.check_gate(session.identity)
+    transcript = transcript_1(
+        session.transcript, kem_key=session.kem.public, signer=session.address, grant=grant
+    )
+    datasets.accept(reply.keys, private=session.kem, transcript=transcript)
+    return grant_hash
+
+
+def _compute_and_sign(
+    order: Order,
+    recipe: Recipe,
+    report: Report,
+    *,
+    sandbox: Sandbox,
+    lease: Lease,
+    session: _Session,
+    reply: GrantReply,
+    grant_hash: bytes,
+    datasets: Datasets,
+    granted: float,
+    app_id: bytes,
+) -> Path:
+    # Imported by now, or almost: see _warm_up.
+    from sealroom.privacy.release import Releases
+    from sealroom.runtime.custodian import Custodian
+
+    report("computing")
+    releases = Releases(recipe.privacy, recipe.output, epsilon_micro=reply.grant.epsilon_micro)
+    custodian = Custodian(recipe, open_dataset=datasets.open, releases=releases, check_lease=lease.check)
+    fields = custodian.serve(sandbox)
+    sandbox.kill()
+    report("emitting")
+    result = build_result(fields, recipe)
+    slot, wait = seconds_to_slot(clock() - granted, slot_seconds=recipe.privacy.release_slot_seconds)
+    statement = _statement(
+        result, order, recipe, app_id=app_id, session=session, reply=reply, grant_hash=grant_hash,
+        datasets=datasets, mechanisms=tuple(releases.mechanisms), slot=slot,
+    )  # fmt: skip
+    envelope = build_envelope(
+        statement=statement,
+        result=result,
+        private_key=session.signer.reveal(),
+        grant=reply.grant,
+        grant_signature=reply.grant_signature,
+        hello=session.hello,
+        challenge=session.challenge,
+        kem_key=session.kem.public,
+        gpu_evidence=b"",
+        quote=session.quote.quote,
+        event_log=session.quote.event_log,
+        collateral=reply.collateral,
+        gate=session.identity,
+        recipe=recipe.compose,
+    ).encode()
+    lease.wait(wait)
+    order.out.mkdir(parents=True, exist_ok=True)
+    target = order.out / ENVELOPE_NAME
+    with atomic_output(target, overwrite=True) as stream:
+        stream.write(envelope)
+        lease.check()
+    report("done", envelope=str(target), slot=slot)
+    return target
+
+
+def _statement(
+    result: Mapping[str, Any],
+    order: Order,
+    recipe: Recipe,
+    *,
+    app_id: bytes,
+    session: _Session,
+    reply: GrantReply,
+    grant_hash: bytes,
+    datasets: Datasets,
+    mechanisms: tuple[StatementMechanism, ...],
+    slot: int,
+) -> Statement:
+    grant = reply.grant
+    return Statement(
+        result_digest=result_digest(result),
+        run_id=order.run_id,
+        chain_id=order.chain_id,
+        consortium=order.consortium,
+        ledger=grant.ledger,
+        app=to_hex(app_id),
+        study=grant.study,
+        compose_hash=recipe.compose_hash,
+        output_hash=recipe.output_hash,
+        privacy_hash=recipe.privacy_hash,
+        datasets=datasets.stated(),
+        privacy=StatementPrivacy(
+            unit=recipe.privacy.unit,
+            adjacency=recipe.privacy.adjacency,
+            epsilon_micro=grant.epsilon_micro,
+            delta=recipe.privacy.delta,
+            mechanisms=mechanisms,
+        ),
+        grant_hash=grant_hash,
+        epoch=grant.epoch,
+        block_number=grant.block_number,
+        block_hash=grant.block_hash,
+        quote_body_digest=quote_body_digest(session.quote.quote),
+        issued_slot=slot,
+    )
+
+
+def _warm_up(recipe: Recipe) -> None:
+    """Import what takes longest while the gate verifies and waits for its transaction."""
+    import sealroom.runtime.custodian
+
+    if any(field.kind == "logistic" for field in recipe.output.fields):
+        import sealroom.privacy.logistic  # noqa: F401

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sealed datasets: an owner's file as ciphertext, with its key wrapped to the gate for one recipe.
+
+    seal(source, target, recipient=..., owner="hospital-A", name="cohort-A")   the owner, once
+    reseal(target, dek=..., recipient=...)                                     the owner, for a new recipe
+    inspect(path)                                                              anyone
+    open_wrap(wrap, root_private, context=...)                                 the gate
+    open_sealed(path, dek=..., dataset_id=..., ...)                            the enclave
+
+Modules: `header`, `wrap`, `parts`, `index` are the members of the archive, `archive` is the tar around them,
+`seal` and `reader` go through it. Spec: `enclave/spec/sealed-dataset.md`.
+"""
+
+from sealroom.sealed.header import PARQUET, PART_SIZE, Header
+from sealroom.sealed.index import Index, PartEntry
+from sealroom.sealed.parts import check_commitment, key_commitment
+from sealroom.sealed.reader import SealedArchive, SealedFile, SealedInfo, inspect, open_sealed
+from sealroom.sealed.seal import SealSummary, reseal, seal
+from sealroom.sealed.wrap import Wrap, WrapContext, check_wrap, make_wrap, open_wrap
+
+__all__ = [
+    "PARQUET",
+    "PART_SIZE",
+    "Header",
+    "Index",
+    "PartEntry",
+    "SealSummary",
+    "SealedArchive",
+    "SealedFile",
+    "SealedInfo",
+    "Wrap",
+    "WrapContext",
+    "check_commitment",
+    "check_wrap",
+    "inspect",
+    "key_commitment",
+    "make_wrap",
+    "open_sealed",
+    "open_wrap",
+    "reseal",
+    "seal",
+]

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tar around a sealed dataset: exactly these members, in this order, in exactly one encoding.
+
+A reader here never interprets a tar header. It makes the one header that may stand at a place and
+compares bytes; links, devices, other names, extensions, padding that is not zero or a byte too many are
+all "not that header" (AR-01 to AR-04). Nothing is ever extracted to a path. Source: POSIX.1-1988 ustar.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from sealroom.errors import HeaderError
+
+BLOCK = 512
+HEADER_NAME = "header.json"
+WRAP_NAME = "wrap.json"
+INDEX_NAME = "index.json"
+
+_END = bytes(2 * BLOCK)
+_SIZE_FIELD = slice(124, 136)
+
+
+def part_name(number: int) -> str:
+    """Name of the member that holds part `number`."""
+    return f"parts/{number:05d}"
+
+
+def member_header(name: str, size: int) -> bytes:
+    """The one ustar header of a member: mode 0600, owner 0, time 0, a regular file."""
+    block = bytearray(BLOCK)
+    block[0 : len(name)] = name.encode("ascii")
+    block[100:108] = b"0000600\0"
+    block[108:116] = b"0000000\0"
+    block[116:124] = b"0000000\0"
+    block[_SIZE_FIELD] = b"%011o\0" % size
+    block[136:148] = b"00000000000\0"
+    block[148:156] = b" " * 8
+    block[156:157] = b"0"
+    block[257:265] = b"ustar\x0000"
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def padded(size: int) -> int:
+    """Bytes that `size` bytes of content take, filled to whole blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def write_member(stream: BinaryIO, name: str, content: bytes | bytearray) -> None:
+    """Append one member."""
+    stream.write(member_header(name, len(content)))
+    stream.write(content)
+    stream.write(bytes(padded(len(content)) - len(content)))
+
+
+def write_end(stream: BinaryIO) -> None:
+    """Append the end of the archive."""
+    stream.write(_END)
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where the content of one member lies."""
+
+    offset: int
+    """First byte of the content in the file."""
+    size: int
+    """Bytes of the content."""
+
+
+class ArchiveReader:
+    """Reads members one after another from an open file.
+
+    All reads are positional, so threads may share it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._length = os.fstat(descriptor).st_size
+        self._position = 0
+
+    def member(self, name: str, *, limit: int, size: int | None = None) -> Member:
+        """Step over the next member, which must have this name.
+
+        `size` when it is known, else at most `limit`.
+        """
+        block = os.pread(self._descriptor, BLOCK, self._position)
+        if len(block) < BLOCK:
+            raise HeaderError("archive-truncated", f"the archive ends before {name}")
+        found = _octal(block[_SIZE_FIELD])
+        if found is None or block != member_header(name, found) or (size is not None and found != size):
+            raise HeaderError("archive-malformed", f"the archive does not have {name} where it must be")
+        if found > limit:
+            raise HeaderError("archive-malformed", f"{name} has {found} bytes where at most {limit} may be")
+        member = Member(self._position + BLOCK, found)
+        self._position += BLOCK + padded(found)
+        if self._position > self._length:
+            raise HeaderError("archive-truncated", f"the archive ends within {name}")
+        padding = os.pread(self._descriptor, padded(found) - found, member.offset + found)
+        if any(padding):
+            raise HeaderError("archive-malformed", f"the padding of {name} is not zero")
+        return member
+
+    def end(self) -> None:
+        """Check that the archive ends here, with two zero blocks and nothing after."""
+        last = os.pread(self._descriptor, len(_END) + 1, self._position)
+        if len(last) < len(_END):
+            raise HeaderError("archive-truncated", "the archive has no end")
+        if last != _END:
+            raise HeaderError("archive-malformed", "the archive goes on after its index")
+
+    def read(self, member: Member) -> bytes:
+        """The content of a member."""
+        content = os.pread(self._descriptor, member.size, member.offset)
+        if len(content) != member.size:
+            raise HeaderError("archive-truncated", "the archive became shorter while it was read")
+        return content
+
+
+def _octal(field: bytes) -> int | None:
+    digits = field[:11]
+    if field[11:] != b"\0" or any(digit not in b"01234567" for digit in digits):
+        return None
+    return int(digits, 8)

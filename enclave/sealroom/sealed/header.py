@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`header.json`: what a sealed dataset is, fixed for its life. Its SHA-256 is the dataset id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sealroom.encoding import Fields, canonical, parse_canonical, sha256, to_hex
+from sealroom.errors import FormatError, HeaderError
+from sealroom.schema import (
+    COLUMN_NAME,
+    COLUMN_TYPES,
+    DATASET_NAME,
+    MAX_COLUMNS,
+    OWNER_ID,
+    Column,
+    schema_hash,
+)
+
+SUITE = "cobblestone-256+mlkem768-x25519"
+"""The one suite of this version (CE-10)."""
+MAX_HEADER_BYTES = 64 * 1024
+PART_SIZE = 8 * 1024 * 1024
+"""Bytes of the file in each part but the last."""
+MIN_PART_SIZE = 16 * 1024
+"""Smallest part size that is accepted."""
+MAX_PARTS = 65_536
+"""Most parts of one dataset: 512 GiB at the usual part size."""
+PARQUET = "application/vnd.apache.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The immutable description of one sealed dataset."""
+
+    chain_id: int
+    """Chain of the consortium."""
+    consortium: str
+    """Address of the consortium."""
+    owner: str
+    """Owner id."""
+    dataset: str
+    """Name among the owner's datasets."""
+    media_type: str
+    """Type of the sealed file."""
+    columns: tuple[Column, ...] | None
+    """Columns from the Parquet footer, in the file's order; `None` for a file that is no table."""
+    rows: int | None
+    """Rows from the Parquet footer; `None` for a file that is no table."""
+    size: int
+    """Bytes of the sealed file."""
+    part_size: int
+    """Bytes of the file in each part but the last: a power of two."""
+    salt: bytes
+    """32 random bytes: two seals of one file under one key share no derived key (CE-04)."""
+
+    @property
+    def parts(self) -> int:
+        """Number of parts: at least one, so that an empty file is authenticated too."""
+        return max(1, -(-self.size // self.part_size))
+
+    @property
+    def schema_hash(self) -> bytes:
+        """Digest of the columns, 32 bytes."""
+        return schema_hash(self.columns)
+
+    @property
+    def dataset_id(self) -> bytes:
+        """SHA-256 of the encoded header: the salt of every key, and the dataset's name on chain."""
+        return sha256(self.encode())
+
+    def part_length(self, number: int) -> int:
+        """Bytes of the file in part `number`."""
+        return min(self.part_size, self.size - number * self.part_size)
+
+    def encode(self) -> bytes:
+        """Canonical JSON."""
+        columns = self.columns
+        return canonical(
+            {
+                "version": 1,
+                "suite": SUITE,
+                "chainId": self.chain_id,
+                "consortium": self.consortium,
+                "owner": self.owner,
+                "dataset": self.dataset,
+                "mediaType": self.media_type,
+                "columns": None if columns is None else [{"name": n, "type": t} for n, t in columns],
+                "rows": self.rows,
+                "schemaHash": to_hex(self.schema_hash),
+                "size": self.size,
+                "partSize": self.part_size,
+                "parts": self.parts,
+                "salt": to_hex(self.salt),
+            }
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> Header:
+        """Read `header.json`. Raises only `HeaderError`."""
+        try:
+            value = parse_canonical(data, MAX_HEADER_BYTES)
+        except FormatError as error:
+            raise HeaderError("header-malformed", f"header.json: {error.message}") from None
+        fields = Fields(value, "header.json", error=HeaderError, code="header-malformed")
+        fields.version()
+        if fields.raw("suite") != SUITE:
+            raise HeaderError("unsupported-suite", f"header.json has a suite other than {SUITE}")
+        size, part_size = fields.integer("size"), fields.integer("partSize", MIN_PART_SIZE, PART_SIZE)
+        header = cls(
+            chain_id=fields.integer("chainId", 1),
+            consortium=fields.address("consortium"),
+            owner=fields.text("owner", limit=31, pattern=OWNER_ID),
+            dataset=fields.text("dataset", limit=64, pattern=DATASET_NAME),
+            media_type=fields.text("mediaType", limit=128),
+            columns=_columns(fields),
+            rows=_rows(fields),
+            size=size,
+            part_size=part_size,
+            salt=fields.hex("salt", 32),
+        )
+        stated_hash, stated_parts = fields.hex("schemaHash", 32), fields.integer("parts", 1, MAX_PARTS)
+        fields.done()
+        if part_size & (part_size - 1) or header.parts != stated_parts:
+            fields.fail("has size, partSize and parts that do not fit")
+        if header.schema_hash != stated_hash:
+            fields.fail("has a schemaHash that is not the digest of its columns")
+        if (header.columns is None) != (header.rows is None):
+            fields.fail("has columns without rows, or rows without columns")
+        return header
+
+
+def _columns(fields: Fields) -> tuple[Column, ...] | None:
+    value = fields.raw("columns")
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) > MAX_COLUMNS:
+        fields.fail(f"has columns that are not an array of at most {MAX_COLUMNS}")
+    columns = check_columns([_column(item) for item in value])
+    if columns is None:
+        fields.fail("has columns that are not one of each name, of the allowed types")
+    return columns
+
+
+def _column(value: Any) -> Column:
+    fields = Fields(value, "header.json's column", error=HeaderError, code="header-malformed")
+    column = Column(fields.text("name", limit=63), fields.text("type", limit=16))
+    fields.done()
+    return column
+
+
+def _rows(fields: Fields) -> int | None:
+    value = fields.raw("rows")
+    if value is None:
+        return None
+    return Fields({"rows": value}, "header.json", error=HeaderError, code="header-malformed").integer("rows")
+
+
+def check_columns(columns: list[Column]) -> tuple[Column, ...] | None:
+    """The columns, if their names and types are allowed and no name is there twice in any case.
+
+    Else `None`.
+    """
+    allowed = all(COLUMN_NAME.fullmatch(name) and kind in COLUMN_TYPES for name, kind in columns)
+    distinct = len({name.casefold() for name, _ in columns}) == len(columns)
+    return tuple(columns) if allowed and distinct and 0 < len(columns) <= MAX_COLUMNS else None

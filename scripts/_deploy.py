@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a deployment consists of, and how its parts are wired. Used by `deploy.py` and by the tests."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ape import Project
+from ape.api import AccountAPI
+from scripts._send import send
+
+from sealroom.encoding import Fields, normal_address, to_hex
+from sealroom.errors import FormatError
+
+REGIMES = {"HIPAA": 1, "GDPR": 2, "UK GDPR": 4, "PCI": 8, "FFIEC": 16, "SOC 2": 32}
+"""Compliance regimes and their flags on chain."""
+
+ALIASES = {"SOC2": "SOC 2", "UK-GDPR": "UK GDPR", "UKGDPR": "UK GDPR"}
+"""Other ways in which people write them."""
+
+MAX_OWNERS = 16
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_JURISDICTION = re.compile(r"[A-Z]{2}")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One owner of a consortium."""
+
+    account: str
+    """Address of the owner's wallet."""
+    id: str
+    """Name, such as `hospital-A`; at most 32 ASCII characters."""
+    jurisdiction: str
+    """ISO 3166-1 alpha-2, such as `DE`."""
+    regimes: tuple[str, ...]
+    """Declared compliance regimes, out of `REGIMES`."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Owner:
+        """Read an owner from a configuration. Raises `FormatError`."""
+        fields = Fields(value, "an owner")
+        name = fields.text("id", limit=32, pattern=_ID)
+        written = fields.array("regimes", limit=len(REGIMES))
+        regimes = tuple(ALIASES.get(str(regime), str(regime)) for regime in written)
+        for regime in regimes:
+            if regime not in REGIMES:
+                fields.fail(f"{name} has the regime {regime!r}; known are {', '.join(REGIMES)}")
+        owner = cls(
+            account=normal_address(fields.raw("account")),
+            id=name,
+            jurisdiction=fields.text("jurisdiction", limit=2, pattern=_JURISDICTION),
+            regimes=regimes,
+        )
+        fields.done()
+        return owner
+
+    def solidity(self) -> tuple[str, bytes, bytes, int]:
+        """`IConsortium.Owner`."""
+        flags = sum({REGIMES[regime] for regime in self.regimes})
+        return self.account, self.id.encode().ljust(32, b"\0"), self.jurisdiction.encode(), flags
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is to be deployed."""
+
+    owners: tuple[Owner, ...]
+    """1 to 16 owners, in their order on chain."""
+    threshold: int
+    """How many grant, k."""
+    salt: bytes
+    """32 bytes; the same owners, threshold and salt give the same addresses once."""
+    ledger: str | None
+    """A ledger that is there already."""
+    factory: str | None
+    """A factory that is there already, which brings its ledger."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Config:
+        """Read a configuration. Raises `FormatError`."""
+        fields = Fields(value, "the configuration")
+        owners = tuple(Owner.parse(owner) for owner in fields.array("owners", limit=MAX_OWNERS))
+        config = cls(
+            owners=owners,
+            threshold=fields.integer("threshold", 1, max(1, len(owners))),
+            salt=fields.hex("salt", 32) if fields.has("salt") else secrets.token_bytes(32),
+            ledger=normal_address(fields.raw("ledger")) if fields.has("ledger") else None,
+            factory=normal_address(fields.raw("factory")) if fields.has("factory") else None,
+        )
+        fields.done()
+        if not owners:
+            raise FormatError("malformed", "the configuration names no owner")
+        if config.ledger and config.factory:
+            raise FormatError("malformed", "a factory brings its ledger: name one of the two")
+        return config
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where everything is. The names are those of deployment.json."""
+
+    chainId: int
+    factory: str
+    ledger: str
+    appImplementation: str
+    consortium: str
+    app: str
+    block: int
+    """Block in which the consortium was created: no event of it is older."""
+
+    def json(self) -> dict[str, Any]:
+        """The content of deployment.json."""
+        return asdict(self)
+
+
+def deploy_factory(project: Project, account: AccountAPI, *, ledger: str | None = None) -> Any:
+    """Deploy what all consortia of a chain share, and return the factory, which knows the rest."""
+    book = ledger or account.deploy(project.Ledger).address
+    implementation = account.deploy(project.DstackApp)
+    return account.deploy(project.Factory, book, implementation.address)
+
+
+def create_consortium(
+    project: Project,
+    account: AccountAPI,
+    factory: Any,
+    *,
+    owners: Sequence[Owner],
+    threshold: int,
+    salt: bytes,
+) -> tuple[Any, Any, int]:
+    """Create a consortium and its app; returns both and the block."""
+    arguments = [owner.solidity() for owner in owners], threshold, salt
+    receipt = send(project, account, factory.create, *arguments)
+    (created,) = receipt.decode_logs(factory.ConsortiumCreated)
+    return project.Consortium.at(created.consortium), project.DstackApp.at(created.app), receipt.block_number
+
+
+def deploy(project: Project, account: AccountAPI, config: Config) -> Deployment:
+    """Deploy a consortium, and the shared contracts where the configuration names none."""
+    if config.factory:
+        factory = project.Factory.at(config.factory)
+    else:
+        factory = deploy_factory(project, account, ledger=config.ledger)
+    consortium, app, block = create_consortium(
+        project, account, factory, owners=config.owners, threshold=config.threshold, salt=config.salt
+    )
+    return Deployment(
+        chainId=project.provider.chain_id,
+        factory=factory.address.lower(),
+        ledger=factory.ledger().lower(),
+        appImplementation=factory.appImplementation().lower(),
+        consortium=consortium.address.lower(),
+        app=app.address.lower(),
+        block=block,
+    )
+
+
+def salt_text(config: Config) -> str:
+    """The salt as it stands in a configuration, to repeat a deployment on another chain."""
+    return to_hex(config.salt)

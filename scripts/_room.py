@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One consortium, as the governance scripts see it: what it is in, what is missing, and signing for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ape import Project
+from ape.api import AccountAPI
+from eth_account.messages import SignableMessage
+from eth_utils.address import to_checksum_address
+from scripts._command import HINTS, Complaint
+from scripts._deploy import REGIMES
+from scripts._documents import (
+    NO_HASH,
+    Platform,
+    Registration,
+    SignatureFile,
+    Study,
+    epsilon_text,
+    gather,
+)
+from scripts._send import send
+
+from sealroom import typed
+from sealroom.encoding import to_hex
+
+NOBODY = "0x" + 40 * "0"
+
+
+@dataclass(frozen=True)
+class Room:
+    """A consortium on the connected chain."""
+
+    project: Project
+    contract: Any
+    """Ape's instance of Consortium."""
+    chain_id: int
+
+    @classmethod
+    def at(cls, project: Project, address: str) -> Room:
+        """The consortium at an address. Raises `Complaint` when nothing is there."""
+        address = to_checksum_address(address)
+        if not project.provider.get_code(address):
+            raise Complaint(
+                f"{address} holds no contract on chain {project.provider.chain_id}",
+                "check --consortium and --network; deployment.json has the address",
+            )
+        return cls(project, project.Consortium.at(address), project.provider.chain_id)
+
+    @property
+    def address(self) -> str:
+        """Lower case."""
+        return str(self.contract.address).lower()
+
+    def send(self, account: AccountAPI, method: str, *arguments: Any) -> Any:
+        """Send a transaction to the consortium. Raises `Complaint` when it refuses."""
+        return send(self.project, account, getattr(self.contract, method), *arguments)
+
+    def study(self, study_id: bytes) -> Study:
+        """A study that was proposed here. Raises `Complaint` for any other."""
+        study = Study.of_chain(self.contract.study(study_id))
+        if study.compose_hash == NO_HASH:
+            raise Complaint(
+                f"no study {to_hex(study_id)} was proposed in {self.address}",
+                "is it the id that `ape run govern propose` printed?",
+            )
+        if typed.study_id(study) != study_id:
+            raise Complaint(f"the chain's answer is not the study {to_hex(study_id)}", "ask another node")
+        return study
+
+    def owner_ids(self) -> dict[str, str]:
+        """Names of the owners by account, lower case."""
+        return {o.account.lower(): _text(o.id) for o in self.contract.owners()}
+
+    # --- signing --------------------------------------------------------------------------------
+
+    def sign(
+        self, account: AccountAPI, message: SignableMessage, out: Path, *, kind: str, proposal: bytes
+    ) -> SignatureFile:
+        """Have an owner sign, and write the signature to a file."""
+        if account.address.lower() not in self.owner_ids():
+            raise Complaint(f"{account.address} is no owner of {self.address}", HINTS["ConsortiumNotOwner"])
+        return sign_to(
+            out,
+            account,
+            message,
+            kind=kind,
+            chain_id=self.chain_id,
+            consortium=self.address,
+            proposal=proposal,
+        )
+
+    def gathered(self, paths: Sequence[Path], *, kind: str, proposal: bytes) -> tuple[list[str], list[bytes]]:
+        """Signers and signatures from files, as the contract takes them."""
+        found = gather(paths, kind=kind, chain_id=self.chain_id, consortium=self.address, proposal=proposal)
+        return [one.owner for one in found], [one.signature for one in found]
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def progress(self, study_id: bytes) -> dict[str, Any]:
+        """Who approved a study, who must still, and whether it is pinned."""
+        names = self.owner_ids()
+        approved = [account.lower() for account in self.contract.approvals(study_id)]
+        required = [account.lower() for account in self.contract.requiredOwners(study_id)]
+        return {
+            "study": to_hex(study_id),
+            "approvals": [names[account] for account in approved],
+            "missing": [names[account] for account in required if account not in approved],
+            "threshold": self.contract.threshold(),
+            "pinned": bytes(self.contract.activeStudy()) == study_id,
+        }
+
+    def register(self, account: AccountAPI, registration: Registration, cap_micro: int | None) -> Any:
+        """Register a dataset, unless it is registered just so, and set its cap. Returns the last receipt."""
+        receipt = None
+        known = self.contract.dataset(registration.dataset_id)
+        if known.owner == NOBODY:
+            receipt = self.send(account, "registerDataset", *registration.solidity())
+        elif known.owner.lower() != account.address.lower() or cap_micro is None:
+            receipt = self.send(account, "registerDataset", *registration.solidity())  # says why not
+        if cap_micro is not None:
+            ledger = self.project.Ledger.at(self.contract.ledger())
+            arguments = self.contract.address, registration.dataset_id, cap_micro
+            receipt = send(self.project, account, ledger.setCap, *arguments)
+        return receipt
+
+    def facts(self) -> dict[str, Any]:
+        """All that `status` shows."""
+        state = self.contract.state()
+        names = {owner.account.lower(): _text(owner.id) for owner in state.owners}
+        active = bytes(state.activeStudy)
+        platform = Platform.of_chain(state.platform)
+        revoker = state.revokedBy.lower()
+        return {
+            "consortium": self.address,
+            "chainId": self.chain_id,
+            "app": state.app.lower(),
+            "ledger": state.ledger.lower(),
+            "epoch": state.epoch,
+            "threshold": state.threshold,
+            "owners": [
+                {
+                    "account": owner.account.lower(),
+                    "id": _text(owner.id),
+                    "jurisdiction": bytes(owner.jurisdiction).decode(errors="replace"),
+                    "regimes": [name for name, flag in REGIMES.items() if owner.regimes & flag],
+                }
+                for owner in state.owners
+            ],
+            "platform": platform.json() if platform else None,
+            "activeStudy": None if active == NO_HASH else to_hex(active),
+            "live": state.live,
+            "study": None if active == NO_HASH else Study.of_chain(state.study).json(),
+            "approvals": [names[account.lower()] for account in state.approvals],
+            "revokedBy": None if revoker == NOBODY else names[revoker],
+            "revocationReason": state.revocationReason,
+            "datasets": self._datasets(state.ledger, names),
+        }
+
+    def _datasets(self, ledger_address: str, names: dict[str, str]) -> list[dict[str, Any]]:
+        ledger = self.project.Ledger.at(ledger_address)
+        found = []
+        for dataset_id in self.contract.datasetIds():
+            dataset = self.contract.dataset(dataset_id)
+            found.append(
+                {
+                    "id": to_hex(bytes(dataset_id)),
+                    "owner": names[dataset.owner.lower()],
+                    "name": dataset.name,
+                    "rows": dataset.rows,
+                    "capMicro": ledger.cap(self.address, dataset_id),
+                    "spentMicro": ledger.spent(self.address, dataset_id),
+                }
+            )
+        return found
+
+
+def sign_to(
+    out: Path,
+    account: AccountAPI,
+    message: SignableMessage,
+    *,
+    kind: str,
+    chain_id: int,
+    consortium: str,
+    proposal: bytes,
+) -> SignatureFile:
+    """Have an account sign, without a network, and write the signature to a file."""
+    signed = account.sign_message(message)
+    if signed is None:
+        raise Complaint("nothing was signed")
+    signature = SignatureFile(
+        kind=kind,
+        chain_id=chain_id,
+        consortium=consortium,
+        proposal=proposal,
+        owner=account.address.lower(),
+        signature=signed.encode_rsv(),
+    )
+    signature.save(out)
+    return signature
+
+
+def status_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """`Room.facts` for people."""
+    lines = [
+        ("consortium", f"{facts['consortium']} on chain {facts['chainId']}"),
+        ("app", facts["app"]),
+        ("ledger", facts["ledger"]),
+        ("epoch", str(facts["epoch"])),
+        ("threshold", f"{facts['threshold']} of {len(facts['owners'])}"),
+    ]
+    for owner in facts["owners"]:
+        regimes = ", ".join(owner["regimes"])
+        lines.append(("owner", f"{owner['id']}  {owner['account']}  {owner['jurisdiction']}  {regimes}"))
+    for dataset in facts["datasets"]:
+        spent, cap = epsilon_text(dataset["spentMicro"]) or "0", epsilon_text(dataset["capMicro"]) or "0"
+        lines.append(
+            (
+                "dataset",
+                f"{dataset['owner']}/{dataset['name']}  {dataset['rows']:,} rows  ε {spent} of {cap} spent"
+                f"  {dataset['id']}",
+            )
+        )
+    platform = facts["platform"]
+    if platform is None:
+        lines.append(("platform", "none adopted yet"))
+    else:
+        lines.append(("gate", f"{platform['gateSigner']}  root {platform['gateRoot']}"))
+        lines.append(("machines", f"{len(platform['devices'])}, OS images {len(platform['osImages'])}"))
+    if facts["revokedBy"]:
+        lines.append(("revoked", f"by {facts['revokedBy']}: {facts['revocationReason']}"))
+    if facts["activeStudy"]:
+        state = "live" if facts["live"] else "expired"
+        lines.append(("study", f"{facts['activeStudy']}  {state}"))
+        lines.append(("approved", ", ".join(facts["approvals"])))
+    else:
+        lines.append(("study", "none active"))
+    return lines
+
+
+def progress_lines(progress: dict[str, Any]) -> list[tuple[str, str]]:
+    """`Room.progress` for people."""
+    lines = [
+        ("study", progress["study"]),
+        (
+            "approved",
+            f"{', '.join(progress['approvals']) or 'by nobody yet'} (threshold {progress['threshold']})",
+        ),
+    ]
+    if progress["missing"]:
+        lines.append(("missing", f"{', '.join(progress['missing'])}: owners of the data, or who revoked"))
+    lines.append(("pinned", "yes" if progress["pinned"] else "no"))
+    return lines
+
+
+def _text(padded: bytes) -> str:
+    return bytes(padded).rstrip(b"\0").decode("ascii", errors="replace")

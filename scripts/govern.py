@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What owners do with their consortium.
+
+ape run govern ACTION --network ethereum:mainnet --account hospital-a --consortium 0x…
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from ape import project
+from ape.api import AccountAPI
+from ape.cli import account_option
+from scripts._command import (
+    AddressType,
+    ChainCommand,
+    Complaint,
+    HashType,
+    answer,
+    complaints,
+    signer,
+    write_json,
+)
+from scripts._documents import (
+    NO_HASH,
+    Platform,
+    Registration,
+    Request,
+    SignatureFile,
+    Study,
+    epsilon_micro,
+    epsilon_text,
+)
+from scripts._room import Room, progress_lines, sign_to, status_lines
+
+from sealroom import typed
+from sealroom.encoding import to_hex
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+NEW_FILE = click.Path(path_type=Path, dir_okay=False)
+
+consortium_option = click.option(
+    "--consortium", required=True, type=AddressType(), help="Address of the consortium."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+sign_option = click.option(
+    "--sign",
+    type=NEW_FILE,
+    metavar="OUT.json",
+    help="Send nothing; write a signature, which anyone can hand in.",
+)
+signatures_option = click.option(
+    "--signatures",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Hand in a signature; give it once for each. The account only pays.",
+)
+
+
+def one_way(sign: Path | None, signatures: tuple[Path, ...]) -> None:
+    """--sign and --signatures exclude each other."""
+    if sign and signatures:
+        raise Complaint("--sign and --signatures exclude each other")
+
+
+def action(command: Callable[..., None]) -> Callable[..., None]:
+    """What all actions share: the room and the unlocked account, and errors in one line."""
+
+    @functools.wraps(command)
+    def run(account: AccountAPI, consortium: str, as_json: bool, **options: Any) -> None:
+        with complaints():
+            command(Room.at(project, consortium), signer(account), as_json=as_json, **options)
+
+    return account_option()(consortium_option(json_option(run)))
+
+
+def written(signature: SignatureFile, path: Path, *, as_json: bool) -> None:
+    """Say where a signature went."""
+    facts = {"kind": signature.kind, "owner": signature.owner, "proposal": to_hex(signature.proposal)}
+    lines = [("signed", signature.kind), ("owner", signature.owner), ("written to", str(path))]
+    answer({**facts, "file": str(path)}, lines, as_json=as_json)
+
+
+def sent(receipt: Any) -> dict[str, Any]:
+    """Where a transaction went."""
+    return {"tx": receipt.txn_hash, "block": receipt.block_number, "gas": receipt.gas_used}
+
+
+def sent_lines(receipt: Any) -> list[tuple[str, str]]:
+    return [("transaction", f"{receipt.txn_hash} in block {receipt.block_number}, {receipt.gas_used:,} gas")]
+
+
+@click.group()
+def cli() -> None:
+    """Govern a consortium: who and what its owners trust, what they approve, and when they stop.
+
+    Granting takes a quorum, stopping takes one. Every action but `sign` needs --network.
+    """
+
+
+@cli.command(cls=ChainCommand)
+@action
+@click.option(
+    "--file",
+    "file_",
+    required=True,
+    type=FILE,
+    help="JSON: gateRoot, gateSigner, gateCompose, osImages, devices.",
+)
+@sign_option
+@signatures_option
+def platform(
+    room: Room,
+    account: AccountAPI,
+    *,
+    file_: Path,
+    sign: Path | None,
+    signatures: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Approve which gate and which machines to trust.
+
+    The approval that completes the threshold adopts them and advances the epoch: the active study ends.
+    """
+    one_way(sign, signatures)
+    wanted = Platform.load(file_)
+    epoch = room.contract.epoch()
+    proposal = bytes(room.contract.hashPlatform(wanted.solidity(), epoch))
+    if sign:
+        message = typed.adopt_platform(
+            wanted,
+            owner=account.address.lower(),
+            epoch=epoch,
+            chain_id=room.chain_id,
+            consortium=room.address,
+        )
+        signature = room.sign(account, message, sign, kind="AdoptPlatform", proposal=proposal)
+        return written(signature, sign, as_json=as_json)
+    if signatures:
+        given = room.gathered(signatures, kind="AdoptPlatform", proposal=proposal)
+        receipt = room.send(account, "adoptPlatformWithSignatures", wanted.solidity(), *given)
+    else:
+        receipt = room.send(account, "adoptPlatform", wanted.solidity())
+
+    now = room.contract.epoch()
+    names = room.owner_ids()
+    approvals = [names[owner.lower()] for owner in room.contract.approvals(proposal)]
+    facts = {
+        "platform": to_hex(proposal),
+        "approvals": approvals,
+        "threshold": room.contract.threshold(),
+        "adopted": now != epoch,
+        "epoch": now,
+        **sent(receipt),
+    }
+    lines = [
+        *wanted.lines(),
+        ("approved", f"{', '.join(approvals)} (threshold {facts['threshold']})"),
+        ("adopted", f"yes, epoch {now}" if facts["adopted"] else "not yet"),
+        *sent_lines(receipt),
+    ]
+    answer(facts, lines, as_json=as_json)
+
+
+@cli.command(cls=ChainCommand)
+@action
+@click.option(
+    "--registration", required=True, type=FILE, help="What `sealroom seal` wrote beside the sealed file."
+)
+@click.option("--cap", metavar="EPS", help="What all runs together may ever spend on it, such as 4.5.")
+def register(room: Room, account: AccountAPI, *, registration: Path, cap: str | None, as_json: bool) -> None:
+    """Register a dataset that you sealed, and cap what may be spent on it.
+
+    Without a cap no run is possible. Repeat it with another --cap to change that.
+    """
+    dataset = Registration.load(registration)
+    cap_micro = None if cap is None else epsilon_micro(cap, what="--cap")
+    receipt = room.register(account, dataset, cap_micro)
+    facts = {
+        "dataset": to_hex(dataset.dataset_id),
+        "name": dataset.name,
+        "rows": dataset.rows,
+        "capMicro": cap_micro,
+        **sent(receipt),
+    }
+    lines = [
+        ("dataset", f"{dataset.name}  {dataset.rows:,} rows"),
+        ("id", to_hex(dataset.dataset_id)),
+        ("cap", "none: no run is possible" if cap_micro is None else f"ε {epsilon_text(cap_micro)}"),
+        *sent_lines(receipt),
+    ]
+    answer(facts, lines, as_json=as_json)
+
+
+@cli.command(cls=ChainCommand)
+@action
+@click.option(
+    "--study",
+    "study_file",
+    required=True,
+    type=FILE,
+    help="JSON: composeHash, outputHash, privacyHash, datasets, epsilon, maxRuns, expiry.",
+)
+def propose(room: Room, account: AccountAPI, *, study_file: Path, as_json: bool) -> None:
+    """Put a study before the owners, and print its id. Proposing is not approving."""
+    study = Study.load(study_file, epoch=room.contract.epoch())
+    receipt = room.send(account, "propose", study.solidity())
+    study_id = typed.study_id(study)
+    required = [room.owner_ids()[owner.lower()] for owner in room.contract.requiredOwners(study_id)]
+    facts = {"study": to_hex(study_id), "required": required, "epoch": study.epoch, **sent(receipt)}
+    lines = [
+        ("study", to_hex(study_id)),
+        *study.lines(),
+        ("required", ", ".join(required)),
+        *sent_lines(receipt),
+    ]
+    answer(facts, lines, as_json=as_json)
+
+
+@cli.command(cls=ChainCommand)
+@action
+@click.option("--study-id", required=True, type=HashType(), help="What `propose` printed.")
+@click.option(
+    "--request",
+    type=NEW_FILE,
+    metavar="OUT.json",
+    help="Write the typed data for a wallet, or for `sign` on a machine without a network.",
+)
+@sign_option
+@signatures_option
+def approve(
+    room: Room,
+    account: AccountAPI,
+    *,
+    study_id: bytes,
+    request: Path | None,
+    sign: Path | None,
+    signatures: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Approve a study: by transaction, or by a signature that somebody hands in.
+
+    The approval that completes the threshold and every required owner pins the study's recipe.
+    """
+    one_way(sign, signatures)
+    study = room.study(study_id)
+    owner = account.address.lower()
+    asked = Request(study=study, owner=owner, chain_id=room.chain_id, consortium=room.address)
+    if request:
+        write_json(request, asked.json())
+        lines = [*study.lines(), ("written to", str(request))]
+        return answer(
+            {"study": to_hex(study_id), "owner": owner, "file": str(request)}, lines, as_json=as_json
+        )
+    if sign:
+        signature = room.sign(account, asked.message(), sign, kind="ApproveStudy", proposal=study_id)
+        return written(signature, sign, as_json=as_json)
+    if signatures:
+        given = room.gathered(signatures, kind="ApproveStudy", proposal=study_id)
+        receipt = room.send(account, "approveWithSignatures", study_id, *given)
+    else:
+        receipt = room.send(account, "approve", study_id)
+    progress = room.progress(study_id)
+    answer({**progress, **sent(receipt)}, [*progress_lines(progress), *sent_lines(receipt)], as_json=as_json)
+
+
+@cli.command(cls=ChainCommand)
+@action
+@click.option("--reason", required=True, help="Why, for everyone to read; 256 bytes are kept.")
+@sign_option
+@signatures_option
+def revoke(
+    room: Room,
+    account: AccountAPI,
+    *,
+    reason: str,
+    sign: Path | None,
+    signatures: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Stop everything, alone and at once.
+
+    No study is active any more, and every approval is void. Coming back takes a quorum that includes you.
+    """
+    one_way(sign, signatures)
+    epoch = room.contract.epoch()
+    if sign:
+        message = typed.revoke(
+            reason,
+            owner=account.address.lower(),
+            epoch=epoch,
+            chain_id=room.chain_id,
+            consortium=room.address,
+        )
+        signature = room.sign(account, message, sign, kind="Revoke", proposal=NO_HASH)
+        return written(signature, sign, as_json=as_json)
+    if signatures:
+        owners, given = room.gathered(signatures, kind="Revoke", proposal=NO_HASH)
+        if len(owners) != 1:
+            raise Complaint("one signature is enough to revoke, and each one needs its own transaction")
+        receipt = room.send(account, "revokeWithSignature", owners[0], reason, epoch, given[0])
+    else:
+        receipt = room.send(account, "revoke", reason)
+    facts = {"revoked": room.address, "reason": reason, "epoch": epoch + 1, **sent(receipt)}
+    lines = [("revoked", room.address), ("reason", reason), ("epoch", str(epoch + 1)), *sent_lines(receipt)]
+    answer(facts, lines, as_json=as_json)
+
+
+@cli.command(name="sign")
+@account_option()
+@click.option("--request", required=True, type=FILE, help="What `approve --request` wrote.")
+@click.option("--out", required=True, type=NEW_FILE, help="Where the signature is written.")
+@json_option
+def sign_request(account: AccountAPI, request: Path, out: Path, as_json: bool) -> None:
+    """Sign an approval on a machine without a network; `approve --signatures` hands it in."""
+    with complaints():
+        asked = Request.load(request)
+        if account.address.lower() != asked.owner:
+            raise Complaint(
+                f"the request is for {asked.owner}, not for {account.address}", "choose that --account"
+            )
+        signature = sign_to(
+            out,
+            signer(account),
+            asked.message(),
+            kind="ApproveStudy",
+            chain_id=asked.chain_id,
+            consortium=asked.consortium,
+            proposal=typed.study_id(asked.study),
+        )
+    if not as_json:
+        answer({}, asked.study.lines(), as_json=False)
+    written(signature, out, as_json=as_json)
+
+
+@cli.command(cls=ChainCommand)
+@consortium_option
+@json_option
+def status(consortium: str, as_json: bool) -> None:
+    """Show owners, datasets, platform, study and revocation."""
+    with complaints():
+        facts = Room.at(project, consortium).facts()
+    answer(facts, status_lines(facts), as_json=as_json)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate's world as fixtures: `world` is proposed, `approved` is approved and final."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.gate_world import GATE_APP, GATE_RECIPE, PLATFORM, World, gate_world
+from tests.local_chain import LocalChain
+
+from sealroom_agents.simulator import GuestAgent
+
+
+@pytest.fixture(scope="module")
+def gate_chain() -> Iterator[LocalChain]:
+    with LocalChain.start() as chain:
+        yield chain
+
+
+@pytest.fixture(scope="module")
+def gate_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The guest agent of the gate's own CVM; it keeps no state."""
+    socket = tmp_path_factory.mktemp("gate") / "gate.sock"
+    with GuestAgent(PLATFORM, GATE_RECIPE, GATE_APP).serve(socket):
+        yield socket
+
+
+@pytest.fixture
+def world(gate_chain: LocalChain, gate_socket: Path, tmp_path: Path) -> Iterator[World]:
+    """Owners, gate and datasets are there, the study is proposed, and nobody has approved it yet."""
+    with gate_world(gate_chain, socket=gate_socket, state=tmp_path / "state") as world:
+        yield world
+
+
+@pytest.fixture
+def approved(world: World) -> World:
+    """The same, approved by two of three, and final."""
+    world.approve(0, 1)
+    return world

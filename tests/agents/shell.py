@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command lines run as a person would run them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+COMMAND_TIMEOUT_S = 60
+
+
+def environment() -> dict[str, str]:
+    """Ours, with the commands of this Python first in the path, and a fixed width of lines."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "110"}
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command line in `folder`, without a terminal; stdout and stderr come together."""
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+    )

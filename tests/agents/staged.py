@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The small study on a real chain: registered, approved, and ready to be granted, opened and anchored."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.agents.worked import (
+    Place,
+    WorkedGate,
+    WorkedRun,
+    fresh_platform,
+    make_gate,
+    make_run,
+    render_recipe,
+)
+from tests.local_chain import Dataset, LocalChain, Room
+
+from sealroom.envelope import Anchor, Approval, Envelope, StatementDataset
+from sealroom.recipe import parse as parse_recipe
+from sealroom_agents import verification
+from sealroom_agents.attestation import TrustAnchor
+from sealroom_agents.chain import ChainReader, Run, Transactor
+from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
+
+OWNERS = ("hospital-A", "hospital-B", "hospital-C")
+
+
+@dataclass
+class Stage:
+    """A chain with one consortium, and what can be done there."""
+
+    chain: LocalChain
+    reader: ChainReader
+    platform: SimulatedPlatform
+    gate: WorkedGate
+    recipe: bytes
+    room: Room
+    datasets: tuple[StatementDataset, ...]
+    study: bytes
+
+    @property
+    def anchor(self) -> TrustAnchor:
+        return self.platform.anchor()
+
+    def place(self, **changes: Any) -> Place:
+        """What the finalized block says now."""
+        view = self.reader.finalized_view(self.room.consortium)
+        return Place(
+            **{
+                "consortium": view.consortium,
+                "app": view.app,
+                "ledger": view.ledger,
+                "study": self.study,
+                "epoch": view.epoch,
+                "block_number": view.block_number,
+                "block_hash": view.block_hash,
+                "datasets": self.datasets,
+                **changes,
+            }
+        )
+
+    def granted(self, **changes: Any) -> WorkedRun:
+        """A run that the gate grants, not opened yet."""
+        return make_run(self.platform, self.gate, self.recipe, place=self.place(**changes))
+
+    def open(self, envelope: Envelope) -> None:
+        """Book the run, as the gate does before it releases keys."""
+        receipt = envelope.receipt
+        Transactor(self.chain.url, self.gate.signer_key).open_run(
+            envelope.grant.ledger,
+            Run(
+                run_id=receipt.run_id,
+                consortium=receipt.consortium,
+                study=receipt.study,
+                epsilon_micro=receipt.epsilon_micro,
+                epoch=receipt.epoch,
+                enclave_signer=envelope.grant.enclave_signer,
+                grant_hash=receipt.grant_hash,
+            ),
+        )
+
+    def anchored(self, envelope: Envelope) -> Envelope:
+        """Anchor the receipt, as the runner does, and say where it stands."""
+        sent = Transactor(self.chain.url, self.gate.signer_key).anchor(
+            envelope.grant.ledger, envelope.receipt, envelope.receipt_signature
+        )
+        event = sent.event("ReceiptAnchored")
+        assert event is not None
+        history = self.reader.study_history(self.room.consortium)
+        return envelope.with_anchor(
+            Anchor(
+                chain_id=self.chain.chain_id,
+                ledger=envelope.grant.ledger,
+                tx=bytes.fromhex(sent.tx[2:]),
+                block=sent.block_number,
+                sequence=event["sequence"],
+                approvals=tuple(
+                    Approval(owner=one.owner, tx=bytes.fromhex(one.at.tx[2:]))
+                    for one in history.approvals_of(envelope.receipt.study)
+                ),
+            )
+        )
+
+    def done(self) -> Envelope:
+        """A run opened, emitted and anchored."""
+        envelope = self.granted().envelope()
+        self.open(envelope)
+        return self.anchored(envelope)
+
+    def walk(self, envelope: Envelope) -> list[verification.Link]:
+        """All links, on chain too."""
+        return verification.verify(envelope, anchor=self.anchor, chain=self.reader, now=int(time.time()))
+
+    def broken(self, envelope: Envelope) -> tuple[str, str | None]:
+        """Name and code of the first broken link."""
+        link = verification.first_broken(self.walk(envelope))
+        assert link is not None, "every link holds"
+        return link.name, link.code
+
+
+def make_stage(chain: LocalChain, folder: Path) -> Stage:
+    """Three owners adopt a gate, two of them register what the study reads, two approve."""
+    platform = fresh_platform()
+    gate = make_gate(platform)
+    recipe = render_recipe(folder / "recipe")
+    parsed = parse_recipe(recipe)
+    room = chain.create_consortium(OWNERS, threshold=2)
+    chain.adopt_platform(
+        room,
+        gate_root=gate.identity.gate_root,
+        gate_signer=gate.identity.signer,
+        gate_compose=gate.identity.compose_hash,
+        os_images=[SIMULATED_OS_IMAGE],
+        devices=[platform.machine().device_id],
+    )
+    stated = []
+    for number, spec in enumerate(parsed.datasets):
+        dataset = Dataset(name=spec.name)
+        chain.register(room, owner=number, dataset=dataset, cap_micro=4_500_000)
+        stated.append(
+            StatementDataset(
+                id=dataset.id, owner=spec.owner, name=spec.name, index_digest=dataset.index_digest
+            )
+        )
+    stated.sort(key=lambda dataset: dataset.id)
+    study = chain.propose(
+        room,
+        compose_hash=parsed.compose_hash,
+        datasets=[dataset.id for dataset in stated],
+        output_hash=parsed.output_hash,
+        privacy_hash=parsed.privacy_hash,
+    )
+    chain.approve(room, study, 0, 1)
+    chain.finalize()
+    chain.fund(gate.identity.signer)
+    return Stage(chain, ChainReader([chain.url]), platform, gate, recipe, room, tuple(stated), study)

@@ -1,0 +1,512 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading the chain from a real node, from several, from lying ones, and over reorganisations."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.local_chain import Dataset, LocalChain, Room, account, private_key
+from tests.rpc_proxy import RpcProxy
+
+from sealroom import typed
+from sealroom.records import Receipt
+from sealroom_agents.chain import ChainReader, Run, Transactor
+from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.errors import ChainError, TransactionError
+
+pytestmark = pytest.mark.anvil
+
+GATE = 10
+"""Account that plays the gate's signer."""
+RECIPE = b"\x09" * 32
+
+
+@dataclass(frozen=True)
+class Study:
+    """A consortium of three, threshold two, with two datasets and one proposed study."""
+
+    room: Room
+    datasets: tuple[Dataset, ...]
+    id: bytes
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[LocalChain]:
+    with LocalChain.start() as chain:
+        yield chain
+
+
+@pytest.fixture
+def chain(node: LocalChain) -> Iterator[LocalChain]:
+    snapshot = node.snapshot()
+    yield node
+    node.restore(snapshot)
+
+
+@pytest.fixture
+def proposed(chain: LocalChain) -> Study:
+    room = chain.create_consortium(["hospital-A", "hospital-B", "hospital-C"], threshold=2)
+    chain.adopt_platform(
+        room,
+        gate_root=b"\x05" * 32,
+        gate_signer=account(GATE),
+        gate_compose=b"\x06" * 32,
+        os_images=[b"\x07" * 32],
+        devices=[b"\x08" * 32],
+    )
+    datasets = tuple(sorted((Dataset(), Dataset()), key=lambda dataset: dataset.id))
+    for owner, dataset in enumerate(datasets):
+        chain.register(room, owner=owner, dataset=dataset, cap_micro=3_000_000)
+    study = chain.propose(room, compose_hash=RECIPE, datasets=[dataset.id for dataset in datasets])
+    return Study(room=room, datasets=datasets, id=study)
+
+
+@pytest.fixture
+def pinned(chain: LocalChain, proposed: Study) -> Study:
+    chain.approve(proposed.room, proposed.id, 0, 1)
+    chain.finalize()
+    return proposed
+
+
+@pytest.fixture
+def reader(chain: LocalChain) -> Iterator[ChainReader]:
+    reader = ChainReader([chain.url], timeout_s=5.0)
+    yield reader
+    reader.close()
+
+
+def code(error: pytest.ExceptionInfo[ChainError]) -> str:
+    return error.value.code
+
+
+# --- views --------------------------------------------------------------------------------------
+
+
+def test_the_finalized_view_has_everything_of_one_block(
+    chain: LocalChain, pinned: Study, reader: ChainReader
+) -> None:
+    view = reader.finalized_view(pinned.room.consortium)
+    block = chain.rpc("eth_getBlockByNumber", hex(view.block_number), False)
+    assert (view.chain_id, view.block_hash.hex()) == (31337, block["hash"][2:])
+    assert (view.consortium, view.app, view.ledger) == (
+        pinned.room.consortium,
+        pinned.room.app,
+        pinned.room.ledger,
+    )
+    assert [owner.id for owner in view.owners] == ["hospital-A", "hospital-B", "hospital-C"]
+    assert (view.owners[0].account, view.owners[0].jurisdiction, view.owners[0].regimes) == (
+        account(0),
+        "DE",
+        ("GDPR",),
+    )
+    assert view.platform is not None
+    assert (view.platform.gate_root, view.platform.gate_signer) == (b"\x05" * 32, account(GATE))
+    assert (view.platform.os_images, view.platform.devices) == ((b"\x07" * 32,), (b"\x08" * 32,))
+    assert view.study is not None
+    assert (view.study.id, view.study.compose_hash, view.study.epoch) == (pinned.id, RECIPE, view.epoch)
+    assert (view.study.epsilon_micro, view.study.max_runs) == (4_500_000, 3)
+    assert view.live and view.app_allows and view.require_tcb and not view.allow_any_device
+    assert view.approvals == (account(0), account(1))
+    assert [record.id for record in view.datasets] == [dataset.id for dataset in pinned.datasets]
+    assert [record.owner_id for record in view.datasets] == ["hospital-A", "hospital-B"]
+    assert view.datasets[0].key_commitment == pinned.datasets[0].key_commitment
+    assert (view.datasets[0].cap_micro, view.datasets[0].spent_micro) == (3_000_000, 0)
+    assert (view.revoked_by, view.revocation_reason, view.candidate) == (None, "", None)
+
+
+def test_python_computes_the_same_study_id_as_the_contract(pinned: Study, reader: ChainReader) -> None:
+    study = reader.finalized_view(pinned.room.consortium).study
+    assert study is not None
+    assert typed.study_id(study) == pinned.id
+
+
+def test_an_approval_shows_at_latest_before_it_is_final(
+    chain: LocalChain, proposed: Study, reader: ChainReader
+) -> None:
+    """CH-01."""
+    chain.finalize()
+    chain.approve(proposed.room, proposed.id, 0, 1)
+    assert reader.latest_view(proposed.room.consortium).active_study == proposed.id
+    assert reader.finalized_view(proposed.room.consortium).study is None
+    chain.finalize()
+    assert reader.finalized_view(proposed.room.consortium).study is not None
+
+
+def test_a_proposal_that_is_not_pinned_comes_as_candidate_with_what_it_lacks(
+    chain: LocalChain, proposed: Study, reader: ChainReader
+) -> None:
+    chain.approve(proposed.room, proposed.id, 2)
+    chain.finalize()
+    candidate = reader.finalized_view(proposed.room.consortium, compose_hash=RECIPE).candidate
+    assert candidate is not None
+    assert candidate.study.id == proposed.id
+    assert candidate.approvals == (account(2),)
+    assert candidate.required == (account(0), account(1))
+    other = reader.finalized_view(proposed.room.consortium, compose_hash=bytes(32))
+    assert other.candidate is None
+
+
+def test_an_address_that_is_no_consortium_is_named_as_such(
+    chain: LocalChain, pinned: Study, reader: ChainReader
+) -> None:
+    for address in ("0x" + "77" * 20, pinned.room.ledger, pinned.room.app):
+        with pytest.raises(ChainError) as error:
+            reader.finalized_view(address)
+        assert code(error) == "not-a-consortium"
+
+
+def test_a_revocation_shows_at_latest_at_once(chain: LocalChain, pinned: Study, reader: ChainReader) -> None:
+    """CH-02."""
+    assert reader.latest_view(pinned.room.consortium).revoked_by is None
+    chain.revoke(pinned.room, 2, "consent withdrawn")
+    latest = reader.latest_view(pinned.room.consortium)
+    assert (latest.revoked_by, latest.revocation_reason) == (account(2), "consent withdrawn")
+    assert latest.active_study is None
+    finalized = reader.finalized_view(pinned.room.consortium)
+    assert finalized.revoked_by is None and latest.epoch == finalized.epoch + 1
+
+
+# --- several nodes ------------------------------------------------------------------------------
+
+
+def test_two_nodes_that_agree_answer_as_one(chain: LocalChain, pinned: Study) -> None:
+    with RpcProxy(chain.url) as proxy:
+        alone = ChainReader([chain.url]).finalized_view(pinned.room.consortium)
+        assert ChainReader([chain.url, proxy.url]).finalized_view(pinned.room.consortium) == alone
+
+
+def lies_about_the_state(method: str, params: list[Any], result: Any) -> Any:
+    """One bit of one answer of `cap`."""
+    if method == "eth_call" and params[0]["data"].startswith(
+        "0x" + interface("Ledger").encode("cap", GATE_ADDRESS, bytes(32))[:4].hex()
+    ):
+        return result[:-1] + "f"
+    return result
+
+
+GATE_ADDRESS = account(GATE)
+
+
+def lies_about_the_hash(method: str, params: list[Any], result: Any) -> Any:
+    """Another hash for every block."""
+    if method == "eth_getBlockByNumber":
+        return {**result, "hash": "0x" + "66" * 32}
+    return result
+
+
+@pytest.mark.parametrize("lie", [lies_about_the_state, lies_about_the_hash])
+def test_a_node_that_lies_makes_the_reader_refuse(chain: LocalChain, pinned: Study, lie: Any) -> None:
+    """CH-03: neither of two is believed."""
+    with RpcProxy(chain.url) as proxy:
+        reader = ChainReader([chain.url, proxy.url])
+        reader.finalized_view(pinned.room.consortium)
+        proxy.tamper = lie
+        with pytest.raises(ChainError) as error:
+            reader.finalized_view(pinned.room.consortium)
+        assert code(error) == "chain-disagrees"
+
+
+def test_a_lie_is_no_majority_vote_even_with_a_quorum(chain: LocalChain, pinned: Study) -> None:
+    """CH-03: one liar of three stops everything."""
+    with RpcProxy(chain.url) as one, RpcProxy(chain.url) as two:
+        two.tamper = lies_about_the_state
+        with pytest.raises(ChainError) as error:
+            ChainReader([chain.url, one.url, two.url], quorum=2).finalized_view(pinned.room.consortium)
+        assert code(error) == "chain-disagrees"
+
+
+def test_nodes_of_different_chains_are_refused(chain: LocalChain, pinned: Study) -> None:
+    """CH-07."""
+    with RpcProxy(chain.url) as proxy:
+        proxy.tamper = lambda method, params, result: "0x1" if method == "eth_chainId" else result
+        with pytest.raises(ChainError) as error:
+            ChainReader([chain.url, proxy.url]).chain_id()
+        assert code(error) == "chain-disagrees"
+    with pytest.raises(ChainError) as error:
+        ChainReader([chain.url], expected_chain_id=1).chain_id()
+    assert code(error) == "chain-disagrees"
+
+
+def test_a_revocation_that_one_node_hides_is_seen_through_the_other(chain: LocalChain, pinned: Study) -> None:
+    """CH-04: one node is frozen before the revocation."""
+    frozen: dict[str, Any] = {}
+
+    def freeze(method: str, params: list[Any], result: Any) -> Any:
+        key = method + repr([param for param in params if not isinstance(param, dict)])
+        if method == "eth_getBlockByNumber":
+            return frozen.setdefault(key, result)
+        return result
+
+    with RpcProxy(chain.url) as proxy:
+        proxy.tamper = freeze
+        reader = ChainReader([chain.url, proxy.url])
+        assert reader.latest_view(pinned.room.consortium).revoked_by is None
+        chain.revoke(pinned.room, 0)
+        assert ChainReader([proxy.url]).latest_view(pinned.room.consortium).revoked_by is None
+        assert reader.latest_view(pinned.room.consortium).revoked_by == account(0)
+
+
+def test_a_node_that_is_down_stops_reading_unless_a_quorum_is_enough(
+    chain: LocalChain, pinned: Study
+) -> None:
+    with RpcProxy(chain.url) as proxy:
+        every = ChainReader([chain.url, proxy.url], timeout_s=2.0)
+        enough = ChainReader([chain.url, proxy.url], timeout_s=2.0, quorum=1)
+        every.finalized_view(pinned.room.consortium)
+        proxy.down = True
+        with pytest.raises(ChainError) as error:
+            every.finalized_view(pinned.room.consortium)
+        assert code(error) == "chain-unreachable"
+        assert enough.finalized_view(pinned.room.consortium).study is not None
+        proxy.down = False
+        every.finalized_view(pinned.room.consortium)
+
+
+def test_no_node_at_all_is_unreachable() -> None:
+    with pytest.raises(ChainError) as error:
+        ChainReader(["http://127.0.0.1:1"], timeout_s=1.0).finalized_view("0x" + "77" * 20)
+    assert code(error) == "chain-unreachable"
+
+
+@pytest.mark.parametrize("answer", [None, 7, "text", [], {"number": "0x1"}])
+def test_nonsense_from_a_node_is_an_error_of_ours(chain: LocalChain, pinned: Study, answer: Any) -> None:
+    with RpcProxy(chain.url) as proxy:
+        reader = ChainReader([proxy.url])
+        reader.finalized_view(pinned.room.consortium)
+        proxy.tamper = lambda method, params, result: answer
+        with pytest.raises(ChainError):
+            reader.finalized_view(pinned.room.consortium)
+
+
+def test_the_same_node_twice_is_no_second_opinion(chain: LocalChain) -> None:
+    with pytest.raises(ChainError, match="twice"):
+        ChainReader([chain.url, chain.url])
+
+
+def test_what_is_shown_of_an_endpoint_has_no_token(chain: LocalChain) -> None:
+    reader = ChainReader(["https://user:password@rpc.example/v3/token"])
+    assert reader.endpoints == ("https://rpc.example",)
+
+
+# --- stale, and reorganised ---------------------------------------------------------------------
+
+
+def test_a_head_too_old_or_from_the_future_is_stale(chain: LocalChain, pinned: Study) -> None:
+    """CH-04."""
+    for skew, fine in ((0, True), (80, True), (-80, True), (95, False), (-95, False)):
+        reader = ChainReader([chain.url], clock=lambda skew=skew: chain.head_time() + skew)  # type: ignore[misc]
+        if fine:
+            reader.finalized_view(pinned.room.consortium)
+            reader.latest_view(pinned.room.consortium)
+            continue
+        for read in (reader.finalized_view, reader.latest_view):
+            with pytest.raises(ChainError) as error:
+                read(pinned.room.consortium)
+            assert code(error) == "chain-stale"
+
+
+def test_a_finalized_block_that_goes_back_is_stale_also_after_a_restart(
+    chain: LocalChain, pinned: Study, reader: ChainReader
+) -> None:
+    """CH-04."""
+    before = chain.snapshot()
+    chain.mine(5)
+    seen = reader.finalized_view(pinned.room.consortium).block_number
+    assert reader.finalized_floor == seen
+    chain.restore(before)
+    for one in (reader, ChainReader([chain.url], finalized_floor=seen)):
+        with pytest.raises(ChainError) as error:
+            one.finalized_view(pinned.room.consortium)
+        assert code(error) == "chain-stale"
+
+
+def test_an_approval_that_a_reorganisation_drops_was_never_final(
+    chain: LocalChain, proposed: Study, reader: ChainReader
+) -> None:
+    """CH-01."""
+    chain.approve(proposed.room, proposed.id, 0)
+    chain.finalize()
+    chain.approve(proposed.room, proposed.id, 1)
+    assert reader.latest_view(proposed.room.consortium).active_study == proposed.id
+    assert reader.finalized_view(proposed.room.consortium).study is None
+    chain.reorg(1)
+    chain.finalize()
+    view = reader.finalized_view(proposed.room.consortium, compose_hash=RECIPE)
+    assert view.study is None
+    assert view.candidate is not None and view.candidate.approvals == (account(0),)
+
+
+def test_a_block_that_left_the_chain_during_the_read_is_refused(chain: LocalChain, pinned: Study) -> None:
+    """CH-05: state is asked at a hash, so it cannot silently come from another block."""
+    with RpcProxy(chain.url) as proxy:
+
+        def gone(method: str, params: list[Any], result: Any) -> Any:
+            return {**result, "hash": "0x" + "66" * 32} if method == "eth_getBlockByNumber" else result
+
+        proxy.tamper = gone
+        with pytest.raises(ChainError) as error:
+            ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
+        assert code(error) == "chain-disagrees"
+
+
+# --- runs, receipts, history --------------------------------------------------------------------
+
+
+def run_of(pinned: Study, epoch: int, **changes: Any) -> Run:
+    fields: dict[str, Any] = {
+        "run_id": secrets.token_bytes(32),
+        "consortium": pinned.room.consortium,
+        "study": pinned.id,
+        "epsilon_micro": 1_500_000,
+        "epoch": epoch,
+        "enclave_signer": account(11),
+        "grant_hash": b"\x0a" * 32,
+    }
+    return Run(**{**fields, **changes})
+
+
+@pytest.fixture
+def gate(chain: LocalChain) -> Transactor:
+    return Transactor(chain.url, private_key(GATE))
+
+
+def test_a_run_is_opened_and_its_receipt_anchored(
+    chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
+) -> None:
+    run = run_of(pinned, chain.epoch(pinned.room))
+    assert reader.run(pinned.room.ledger, run.run_id) is None
+    opened = gate.open_run(pinned.room.ledger, run)
+    event = opened.event("RunOpened")
+    assert event is not None and event["runId"] == run.run_id
+    found = reader.run(pinned.room.ledger, run.run_id)
+    assert found is not None
+    assert (found.study, found.epsilon_micro, found.grant_hash) == (pinned.id, 1_500_000, b"\x0a" * 32)
+    assert (found.opened_block, found.sequence) == (opened.block_number, 0)
+
+    receipt = Receipt(
+        run_id=run.run_id,
+        consortium=pinned.room.consortium,
+        study=pinned.id,
+        compose_hash=RECIPE,
+        datasets_root=b"\x0b" * 32,
+        result_digest=b"\x0c" * 32,
+        statement_digest=b"\x0d" * 32,
+        epsilon_micro=1_500_000,
+        epoch=run.epoch,
+        grant_hash=run.grant_hash,
+    )
+    signature = typed.sign(typed.receipt(receipt, chain_id=31337, ledger=pinned.room.ledger), private_key(11))
+    anchored = Transactor(chain.url, private_key(12)).anchor(pinned.room.ledger, receipt, signature)
+    event = anchored.event("ReceiptAnchored")
+    assert event is not None and event["sequence"] == 1
+    found = reader.run(pinned.room.ledger, run.run_id)
+    assert found is not None and found.sequence == 1
+
+    chain.finalize()
+    view = reader.finalized_view(pinned.room.consortium)
+    assert (view.study_runs, view.study_spent_micro) == (1, 1_500_000)
+    assert [record.spent_micro for record in view.datasets] == [1_500_000, 1_500_000]
+
+
+def test_what_the_ledger_refuses_comes_back_by_its_name_and_costs_nothing(
+    chain: LocalChain, pinned: Study, gate: Transactor
+) -> None:
+    epoch = chain.epoch(pinned.room)
+    first = run_of(pinned, epoch)
+    gate.open_run(pinned.room.ledger, first)
+    block = chain.block_number()
+    for run, revert in (
+        (first, "LedgerRunExists"),
+        (run_of(pinned, epoch, epsilon_micro=3_000_001), "LedgerStudyBudgetExceeded"),
+        (run_of(pinned, epoch, epsilon_micro=2_000_000), "LedgerDatasetBudgetExceeded"),
+        (run_of(pinned, epoch + 1), "LedgerEpochMismatch"),
+        (run_of(pinned, epoch, study=bytes(32)), "LedgerStudyNotLive"),
+    ):
+        with pytest.raises(TransactionError) as error:
+            gate.open_run(pinned.room.ledger, run)
+        assert (code(error), error.value.revert) == ("transaction-reverted", revert)
+    with pytest.raises(TransactionError) as error:
+        Transactor(chain.url, private_key(12)).open_run(pinned.room.ledger, run_of(pinned, epoch))
+    assert error.value.revert == "LedgerNotGate"
+    assert chain.block_number() == block
+
+
+def test_a_sender_without_gas_money_is_told_so(chain: LocalChain, pinned: Study) -> None:
+    poor = Transactor(chain.url, secrets.token_bytes(32))
+    with pytest.raises(TransactionError) as error:
+        poor.send(account(0), b"", value=1)
+    assert code(error) == "transaction-rejected"
+    assert error.value.hint is not None and poor.address in error.value.hint
+
+
+def test_a_transactor_shows_no_key(chain: LocalChain) -> None:
+    key = secrets.token_bytes(32)
+    assert key.hex() not in repr(Transactor(chain.url, key))
+
+
+def test_every_custom_error_of_the_contracts_is_explained_by_name() -> None:
+    for contract in ("Consortium", "Ledger", "Factory"):
+        for item in interface(contract).abi:
+            if item["type"] == "error" and not item["inputs"]:
+                data = interface(contract)  # an error without fields is its selector alone
+                assert item["name"] in data.errors
+    assert explain_revert(b"")[0] == "unknown"
+    assert explain_revert(
+        bytes.fromhex("08c379a0") + bytes(31) + b"\x20" + bytes(31) + b"\x02hi" + bytes(30)
+    ) == (
+        "Error",
+        {"message": "hi"},
+    )
+
+
+def test_the_history_tells_all_that_happened_with_its_transactions(
+    chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
+) -> None:
+    run = run_of(pinned, chain.epoch(pinned.room))
+    opened = gate.open_run(pinned.room.ledger, run)
+    revoked = chain.revoke(pinned.room, 1, "stop")
+    history = reader.study_history(pinned.room.consortium)
+    assert [proposal.study.id for proposal in history.proposals] == [pinned.id]
+    assert history.proposals[0].proposer == account(0)
+    assert [approval.owner for approval in history.approvals_of(pinned.id)] == [account(0), account(1)]
+    assert [pin.pinned for pin in history.pins] == [True, False]
+    assert [one.name for one in history.registrations] == [dataset.name for dataset in pinned.datasets]
+    assert [one.gate_signer for one in history.platforms] == [account(GATE)]
+    assert [one.run_id for one in history.runs_of(pinned.id)] == [run.run_id]
+    assert history.runs[0].at.tx == opened.tx
+    assert [(one.owner, one.reason) for one in history.revocations] == [(account(1), "stop")]
+    assert history.revocations[0].at.tx == revoked["transactionHash"]
+    assert history.receipt_of(run.run_id) is None
+
+
+def test_the_factory_lists_consortia_owners_and_board(
+    chain: LocalChain, pinned: Study, reader: ChainReader
+) -> None:
+    assert reader.consortia(pinned.room.factory) == [pinned.room.consortium]
+    (row,) = reader.board(pinned.room.factory)
+    assert (row.consortium, row.owners, row.records) == (pinned.room.consortium, 3, 2000)
+    assert (row.criteria, row.status) == ((2, 0, 2), 1)
+    assert [owner.id for owner in reader.owners(pinned.room.consortium)] == [
+        "hospital-A",
+        "hospital-B",
+        "hospital-C",
+    ]
+    chain.revoke(pinned.room, 0)
+    assert reader.board(pinned.room.factory)[0].status == 2
+
+
+def test_a_chain_that_mines_by_the_clock_works_the_same() -> None:
+    with LocalChain.start(block_time=1) as chain:
+        room = chain.create_consortium(["hospital-A"], threshold=1)
+        reader = ChainReader([chain.url])
+        deadline = time.monotonic() + 15
+        while reader.finalized_head().number < chain.block_number() - 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        chain.finalize()
+        assert reader.finalized_view(room.consortium).threshold == 1
+        reader.close()

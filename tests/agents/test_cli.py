@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands as people type them.
+
+Each file in `transcripts/` is one sitting in a folder of its own. `$ command` must succeed, `! command` must
+end with status 1, `!2 command` with status 2, and so on. The lines below a command are all that it prints,
+stdout and stderr as they come; `…` stands for any text, a line `[…]` for any lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import pyarrow as pa
+import pytest
+from tests.agents.shell import COMMAND_TIMEOUT_S, environment, shell
+from tests.agents.worked import (
+    ANALYSIS,
+    fresh_platform,
+    make_card,
+    make_gate,
+    make_run,
+    render_recipe,
+    write_cohort,
+)
+
+from sealroom_agents.cli import ENTRIES
+from sealroom_agents.cli.terminal import PROGRESS_FROM_BYTES
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+TRANSCRIPTS = sorted((HERE / "transcripts").glob("*.txt"))
+STARTS_WITHIN_S = 0.3
+HEAVY = ("web3", "torch", "pyarrow", "pandas", "cryptography", "rich", "httpx", "sqlalchemy")
+"""What may not be imported in order to print help."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a transcript, with what it must print."""
+
+    line: int
+    command: str
+    status: int
+    output: tuple[str, ...]
+
+
+def read_steps(path: Path) -> list[Step]:
+    """The steps of a transcript, in order."""
+    steps: list[Step] = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        start = re.fullmatch(r"(?:(\$)|!(\d*)) (.+)", line)
+        if start is not None:
+            status = 0 if start[1] else int(start[2] or 1)
+            steps.append(Step(number, start[3], status, ()))
+        elif steps and not line.startswith("#"):
+            last = steps.pop()
+            steps.append(Step(last.line, last.command, last.status, (*last.output, line)))
+    return [Step(s.line, s.command, s.status, _without_blank_ends(s.output)) for s in steps]
+
+
+def _without_blank_ends(lines: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple("\n".join(lines).strip("\n").split("\n")) if any(lines) else ()
+
+
+def expected(output: tuple[str, ...]) -> re.Pattern[str]:
+    """What a transcript's lines match."""
+    parts = [
+        r"(?:.*\n)*" if line == "[…]" else ".*".join(re.escape(text) for text in line.split("…")) + r"\n"
+        for line in output
+    ]
+    return re.compile("".join(parts))
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an owner has: cards, a simulated root, a file that fits the recipe and one that doesn't."""
+    folder = tmp_path_factory.mktemp("desk")
+    platform = fresh_platform()
+    gate = make_gate(platform)
+    recipe = render_recipe(folder / "recipe")
+    changed = render_recipe(folder / "recipe2", analysis=ANALYSIS + "# one line more\n")
+    other = make_gate(fresh_platform())
+    (folder / "root.der").write_bytes(platform.root_der)
+    (folder / "app-compose.json").write_bytes(recipe)
+    (folder / "study.json").write_bytes(make_card(gate, recipe).encode())
+    (folder / "study2.json").write_bytes(make_card(gate, changed, epoch=2).encode())
+    (folder / "forged.json").write_bytes(make_card(other, recipe).encode())
+    envelope = make_run(platform, gate, recipe).envelope()
+    content = json.loads(envelope.encode())
+    content["result"]["fields"]["people"]["groups"][0]["people"] += 1
+    (folder / "envelope.json").write_bytes(envelope.encode())
+    (folder / "edited.json").write_text(json.dumps(content))
+    write_cohort(folder / "cohort-A.parquet")
+    people = {"person_id": pa.array([1, 2]), "age": pa.array([60, 61]), "name": pa.array(["Ada", "Bo"])}
+    write_cohort(folder / "names.parquet", columns=people)
+    return folder
+
+
+@pytest.fixture
+def sitting(desk: Path, tmp_path: Path) -> Path:
+    """A copy of the desk, for one transcript."""
+    for item in desk.iterdir():
+        if item.is_file():
+            (tmp_path / item.name).write_bytes(item.read_bytes())
+    (tmp_path / "seal-dataset.py").symlink_to(ROOT / "scripts" / "seal-dataset.py")
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+def test_transcript(path: Path, sitting: Path) -> None:
+    steps = read_steps(path)
+    assert steps, f"{path} holds no command"
+    for step in steps:
+        done = shell(step.command, sitting)
+        shown = f"{path.name}:{step.line}: {step.command}\n{done.stdout}"
+        assert done.returncode == step.status, shown
+        assert expected(step.output).fullmatch(done.stdout), f"{shown}\nexpected:\n" + "\n".join(step.output)
+
+
+# --- help ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_help_of_every_command_shows_an_example(name: str, tmp_path: Path) -> None:
+    done = shell(f"sealroom {name} --help", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert re.search(rf"\n +sealroom {name} .*--?\w|\n +sealroom {name} \w", done.stdout), done.stdout
+
+
+def test_help_lists_every_command_in_the_order_of_the_story(tmp_path: Path) -> None:
+    shown = shell("sealroom --help", tmp_path).stdout
+    places = [shown.index(f"\n  {name} ") for name in ENTRIES]
+    assert places == sorted(places)
+    assert shown.index("Data owners") < shown.index("Researchers and auditors") < shown.index("Operators")
+
+
+def test_help_starts_fast_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; began = time.process_time()\n"
+        "from sealroom_agents.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print()\nimport json; print(json.dumps([time.process_time() - began, sorted(sys.modules)]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+    )
+    seconds, modules = json.loads(done.stdout.splitlines()[-1])
+    assert not set(HEAVY) & set(modules)
+    assert seconds < STARTS_WITHIN_S
+
+
+# --- what a transcript can't show ------------------------------------------------------------------
+
+
+def at_a_terminal(command: str, folder: Path, *, keys: bytes = b"") -> tuple[int, str]:
+    """Run with a terminal on stdin, stdout and stderr, type `keys`; returns the status and what was shown."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        ["bash", "-c", command], cwd=folder, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    os.write(ours, keys)
+    shown = b""
+    try:
+        while piece := os.read(ours, 65536):
+            shown += piece
+    except OSError:  # how Linux says that nobody holds the other end any more
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(COMMAND_TIMEOUT_S), shown.decode(errors="replace")
+
+
+def test_at_a_terminal_sealing_asks_and_a_no_leaves_everything_as_it_was(sitting: Path) -> None:
+    command = "sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der"
+    status, shown = at_a_terminal(command, sitting, keys=b"n\n")
+    assert status == 1
+    assert "seal cohort-A.parquet for this recipe? [y/N]" in shown
+    assert "error: nothing was done" in shown
+    assert not (sitting / "sealed").exists()
+    status, shown = at_a_terminal(command, sitting, keys=b"y\n")
+    assert status == 0
+    assert (sitting / "sealed" / "cohort-A.tar").exists()
+
+
+def test_a_large_file_shows_a_bar_at_a_terminal_and_none_in_a_pipe(sitting: Path) -> None:
+    rows = 4_500_000
+    random = numpy.random.default_rng()
+    columns = {
+        "person_id": pa.array(random.integers(0, 2**62, rows)),
+        "age": pa.array(random.random(rows)),
+        "sex": pa.array(["F"] * rows),
+    }
+    write_cohort(sitting / "cohort-A.parquet", columns=columns)
+    assert (sitting / "cohort-A.parquet").stat().st_size > PROGRESS_FROM_BYTES
+    command = "sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der --yes"
+    status, shown = at_a_terminal(f"{command} --out bar.tar", sitting)
+    assert status == 0
+    assert "sealing cohort-A.parquet" in shown
+    assert "sealing cohort-A.parquet" not in shell(f"{command} --out pipe.tar", sitting).stdout
+
+
+def test_sealing_leaves_nothing_behind_when_it_fails(sitting: Path) -> None:
+    (sitting / "cohort-A.parquet").write_bytes(b"PAR1 but no more")
+    before = sorted(sitting.rglob("*"))
+    done = shell("sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der", sitting)
+    assert done.returncode == 1
+    assert sorted(sitting.rglob("*")) == before
+
+
+def test_the_data_key_is_for_its_owner_only_and_in_no_output(sitting: Path) -> None:
+    """OP-03."""
+    done = shell("sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der", sitting)
+    key = sitting / "sealed" / "cohort-A.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    secret = key.read_text().split("0x")[1].strip()
+    assert secret not in done.stdout
+    assert bytes.fromhex(secret) not in (sitting / "sealed" / "cohort-A.tar").read_bytes()
+
+
+def test_json_output_is_one_object_and_nothing_else_on_stdout(sitting: Path) -> None:
+    command = (
+        "sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der --json 2>/dev/null"
+    )
+    summary = json.loads(shell(command, sitting).stdout)
+    registration = json.loads((sitting / summary["registration"]).read_text())
+    assert registration == {
+        "datasetId": summary["datasetId"],
+        "indexDigest": summary["indexDigest"],
+        "keyCommitment": summary["keyCommitment"],
+        "schemaHash": summary["schemaHash"],
+        "rows": 200,
+        "name": "cohort-A",
+    }

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sealroom card` and `sealroom seal` against a real chain, and a gate that answers over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tests.agents.shell import shell
+from tests.agents.staged import Stage, make_stage
+from tests.agents.worked import ANALYSIS, make_gate, render_recipe, write_cohort
+from tests.local_chain import LocalChain
+
+from sealroom_agents.chain import ChainReader
+
+pytestmark = pytest.mark.anvil
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A chain on which the study is approved; made once."""
+    with LocalChain.start() as chain:
+        yield make_stage(chain, tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture
+def stage(settled: Stage) -> Iterator[Stage]:
+    """The same for one test: what it does on chain is undone afterwards."""
+    snapshot = settled.chain.snapshot()
+    settled.chain.mine()
+    yield replace(settled, reader=ChainReader([settled.chain.url]))
+    settled.chain.restore(snapshot)
+
+
+@contextmanager
+def answering(body: bytes, status: int = 200) -> Iterator[str]:
+    """A gate's HTTP side that answers every question with `body`; yields its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, name="gate", daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def sitting(stage: Stage, tmp_path: Path) -> Path:
+    """A folder with what an owner starts from."""
+    (tmp_path / "root.der").write_bytes(stage.platform.root_der)
+    (tmp_path / "app-compose.json").write_bytes(stage.recipe)
+    write_cohort(tmp_path / "cohort-A.parquet")
+    return tmp_path
+
+
+def card_command(stage: Stage, gate: str) -> str:
+    """Write a card for the stage's consortium."""
+    return (
+        f"sealroom card --rpc {stage.chain.url} --consortium {stage.room.consortium} "
+        f"--recipe app-compose.json --gate {gate} --simulated-root root.der"
+    )
+
+
+def test_a_card_is_written_checked_and_sealed_to(stage: Stage, sitting: Path) -> None:
+    with answering(stage.gate.identity.encode()) as gate:
+        written = shell(card_command(stage, gate), sitting)
+    assert written.returncode == 0, written.stdout
+    assert "agrees at finalized block" in written.stdout
+    assert "warning" not in written.stdout
+    root = "--simulated-root root.der"
+    sealed = shell(
+        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --json",
+        sitting,
+    )
+    assert sealed.returncode == 0, sealed.stdout
+    assert json.loads(sealed.stdout)["wrap"]["consortium"] == stage.room.consortium
+
+
+def test_a_gate_that_the_owners_did_not_adopt_gets_no_card(stage: Stage, sitting: Path) -> None:
+    """AT-30: attested, but another gate."""
+    other = make_gate(stage.platform, compose=b'{"name":"another gate"}')
+    with answering(other.identity.encode()) as gate:
+        done = shell(card_command(stage, gate), sitting)
+    assert done.returncode == 1
+    assert "the owners adopted" in done.stdout
+    assert not (sitting / "study.json").exists()
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"x" * 3_000_000], ids=["nothing", "no identity", "too much"])
+def test_an_answer_that_is_no_identity_is_one_clear_error(stage: Stage, sitting: Path, body: bytes) -> None:
+    with answering(body) as gate:
+        done = shell(card_command(stage, gate), sitting)
+    assert done.returncode == 1
+    assert done.stdout.startswith("error: ")
+    assert len(done.stdout.splitlines()) <= 2
+
+
+def test_a_card_of_an_older_epoch_is_refused_at_the_seal(stage: Stage, sitting: Path) -> None:
+    """CE-20: revoked in between, so the epoch went on; offline nobody could have known."""
+    with answering(stage.gate.identity.encode()) as gate:
+        shell(card_command(stage, gate), sitting)
+    stage.chain.revoke(stage.room, 2)
+    root = "--simulated-root root.der"
+    done = shell(
+        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url}", sitting
+    )
+    assert done.returncode == 1
+    assert done.stdout.startswith("error: the card is of epoch ")
+    assert not (sitting / "sealed").exists()
+
+
+def test_a_card_whose_gate_was_swapped_is_refused_at_the_seal(stage: Stage, sitting: Path) -> None:
+    """AT-30: the attack on an owner: a card with another gate's key, in good evidence."""
+    with answering(stage.gate.identity.encode()) as gate:
+        shell(card_command(stage, gate), sitting)
+    other = make_gate(stage.platform, compose=b'{"name":"another gate"}')
+    card = json.loads((sitting / "study.json").read_text()) | {"gate": other.identity.to_json()}
+    (sitting / "study.json").write_text(json.dumps(card))
+    root = "--simulated-root root.der"
+    done = shell(
+        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url}", sitting
+    )
+    assert done.returncode == 1
+    assert "the owners adopted" in done.stdout
+
+
+def test_a_card_for_a_recipe_not_proposed_yet_can_be_made(stage: Stage, sitting: Path) -> None:
+    """Owners seal before anything is settled: the recipe is theirs to read, the chain need not know it."""
+    recipe = render_recipe(sitting / "changed", analysis=ANALYSIS + "# one line more\n")
+    (sitting / "app-compose.json").write_bytes(recipe)
+    with answering(stage.gate.identity.encode()) as gate:
+        done = shell(card_command(stage, gate), sitting)
+    assert done.returncode == 0, done.stdout

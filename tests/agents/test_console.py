@@ -1,0 +1,575 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console: what it takes, what it refuses, and what it shows, over HTTP against a real chain."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from tests.local_chain import LocalChain, account
+from tests.outside import OWNERS, Lab, make_recipe
+
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.console import create_app, legible
+from sealroom_agents.console.app import STATIC
+from sealroom_agents.console.guard import MAX_BODY_BYTES
+from sealroom_agents.console.results import table
+
+pytestmark = pytest.mark.anvil
+
+XSS = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "\"'><svg/onload=alert(1)>",
+    "javascript:alert(1)",
+    "{{7*7}}{%print(1)%}",
+    "</textarea></script><iframe src=//x>",
+)
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[LocalChain]:
+    with LocalChain.start() as running:
+        yield running
+
+
+@pytest.fixture
+def lab(chain: LocalChain, tmp_path: Path) -> Iterator[Lab]:
+    snapshot = chain.snapshot()
+    yield Lab.on(chain, tmp_path)
+    chain.restore(snapshot)
+
+
+@pytest.fixture
+def web(lab: Lab) -> TestClient:
+    app = create_app(lab.store, lab.reader, factory=lab.room.factory, allowed_hosts=["testserver"])
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def body_of(lab: Lab, **changes: Any) -> dict[str, Any]:
+    """A request that is taken; tests change one field."""
+    return {"compose": base64.b64encode(lab.recipe.compose).decode(), "owners": list(OWNERS)} | changes
+
+
+def codes(answer: Any) -> list[str]:
+    return [item["code"] for item in answer.json()["missing"]]
+
+
+# --- submitting: 202 and what is missing ---------------------------------------------------------
+
+
+def test_a_run_says_what_is_missing_until_nothing_is(lab: Lab, web: TestClient) -> None:
+    """The researcher sees each step arrive: registered, proposed, approved by the data's owners, final."""
+    answer = web.post("/v1/runs", json=body_of(lab))
+    assert answer.status_code == 202
+    run = answer.json()
+    assert run["composeHash"] == lab.compose_hash
+    assert run["consortium"] == lab.room.consortium
+    assert run["state"] == "waiting"
+    assert codes(answer) == ["not-registered", "not-registered", "not-proposed"]
+
+    def missing() -> list[tuple[str, str | None]]:
+        found = web.get(f"/v1/runs/{run['id']}").json()["missing"]
+        return [(item["code"], item["owner"]) for item in found]
+
+    lab.register()
+    assert missing() == [("not-proposed", None)]
+    study = lab.propose()
+    assert missing() == [
+        ("data-owner-approval-missing", "hospital-A"),
+        ("data-owner-approval-missing", "hospital-B"),
+        ("approval-missing", "hospital-C"),
+    ]
+    lab.chain.approve(lab.room, study, 0, 2)
+    assert missing() == [("data-owner-approval-missing", "hospital-B")]
+    lab.chain.approve(lab.room, study, 1)
+    assert missing() == [("not-finalized", None)]
+    lab.chain.finalize()
+    assert missing() == []
+
+
+def test_a_run_of_a_live_study_is_queued_at_once(lab: Lab, web: TestClient) -> None:
+    lab.live()
+    answer = web.post("/v1/runs", json=body_of(lab))
+    assert (answer.status_code, answer.json()["state"], codes(answer)) == (202, "queued", [])
+
+
+def test_a_run_of_a_revoked_study_is_queued_so_that_the_gate_refuses(lab: Lab, web: TestClient) -> None:
+    lab.live()
+    lab.chain.revoke(lab.room, 2, "consent withdrawn")
+    answer = web.post("/v1/runs", json=body_of(lab))
+    assert (answer.json()["state"], codes(answer)) == ("queued", ["revoked"])
+    assert answer.json()["missing"][0]["message"] == 'revoked by hospital-C: "consent withdrawn"'
+
+
+def test_after_a_revocation_a_new_proposal_waits_for_the_revoker(lab: Lab, web: TestClient) -> None:
+    lab.live()
+    lab.chain.revoke(lab.room, 2, "consent withdrawn")
+    study = lab.propose()
+    lab.chain.approve(lab.room, study, 0, 1)
+    answer = web.post("/v1/runs", json=body_of(lab))
+    assert (answer.json()["state"], codes(answer)) == ("waiting", ["approval-missing"])
+    assert answer.json()["missing"][0]["owner"] == "hospital-C"
+
+
+def test_a_run_over_the_budget_is_queued_so_that_the_gate_refuses(lab: Lab, web: TestClient) -> None:
+    study = lab.live(epsilon_micro=2_000_000)
+    assert codes(web.post("/v1/runs", json=body_of(lab))) == []
+    lab.open_run(study, secrets.token_bytes(32))
+    answer = web.post("/v1/runs", json=body_of(lab))
+    assert (answer.json()["state"], codes(answer)) == ("queued", ["budget"])
+    assert "0.5 left" in answer.json()["missing"][0]["message"]
+
+
+def test_a_run_of_an_expired_study_is_queued_so_that_the_gate_refuses(lab: Lab, web: TestClient) -> None:
+    lab.live(expiry=int(time.time()) + 3)
+    assert codes(web.post("/v1/runs", json=body_of(lab))) == []
+    time.sleep(3.1)
+    answer = web.post("/v1/runs", json=body_of(lab))
+    assert (answer.json()["state"], codes(answer)) == ("queued", ["expired"])
+
+
+def test_the_recipe_may_come_as_text(lab: Lab, web: TestClient) -> None:
+    answer = web.post("/v1/runs", json=body_of(lab, compose=lab.recipe.compose.decode()))
+    assert answer.json()["composeHash"] == lab.compose_hash
+
+
+def test_recipe_bytes_come_back_exactly(lab: Lab, web: TestClient) -> None:
+    web.post("/v1/runs", json=body_of(lab))
+    assert web.get(f"/v1/recipes/{lab.compose_hash}").content == lab.recipe.compose
+    assert web.get("/v1/recipes/0x" + "00" * 32).json()["code"] == "unknown-recipe"
+
+
+# --- submitting: refusals, each beside the request that is taken ---------------------------------
+
+
+def test_changed_requests_are_refused_with_their_code(lab: Lab, web: TestClient) -> None:
+    """RE-07, RE-11: unknown fields, values of other types and other spellings are refused."""
+    assert web.post("/v1/runs", json=body_of(lab)).status_code == 202
+    mutable = lab.recipe.compose.replace(b"@sha256:" + b"1" * 64, b":latest")
+    for change, status, code in [
+        ({"owners": ["hospital-A", "hospital-B", "hospital-X"]}, 404, "unknown-consortium"),
+        ({"owners": ["hospital-A"]}, 422, "owners-mismatch"),
+        ({"owners": ["hospital-A", "hospital-A"]}, 400, "malformed"),
+        ({"owners": []}, 400, "malformed"),
+        ({"owners": "hospital-A"}, 400, "malformed"),
+        ({"owners": [1, 2]}, 400, "malformed"),
+        ({"consortium": lab.room.consortium.upper().replace("0X", "0x")}, 400, "malformed"),
+        ({"consortium": "0x" + "ab" * 20}, 404, "unknown-consortium"),
+        ({"approved": True}, 400, "malformed"),
+        ({"state": "done"}, 400, "malformed"),
+        ({"compose": "not base64!"}, 400, "malformed"),
+        ({"compose": 7}, 400, "malformed"),
+        ({"compose": base64.b64encode(mutable).decode()}, 422, "recipe-mutable-image"),
+    ]:
+        answer = web.post("/v1/runs", json=body_of(lab, **change))
+        assert (answer.status_code, answer.json()["code"]) == (status, code), change
+        assert "traceback" not in answer.text.lower()
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"", 400),
+        (b"[]", 400),
+        (b"nul", 400),
+        (b'{"owners":["a"],"owners":["b"],"compose":"{"}', 400),
+        (b'{"compose":"{","owners":[1e400]}', 400),
+        (b'{"compose":"{","owners":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400),
+        (b'{"compose":"\xff","owners":["a"]}', 400),
+        (b'{"compose":"\\ud800","owners":["a"]}', 400),
+        (b'{"compose":"' + b"A" * 400_000 + b'","owners":["a"]}', 413),
+    ],
+    ids=["empty", "array", "word", "twice", "huge-number", "deep", "not-utf8", "half-surrogate", "large"],
+)
+def test_hostile_bodies_are_refused(web: TestClient, raw: bytes, status: int) -> None:
+    """RE-02, RE-09: never a 5xx, never an echo."""
+    answer = web.post("/v1/runs", content=raw, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    assert set(answer.json()) <= {"code", "message", "hint"}
+    assert len(answer.text) < 500
+
+
+def test_bodies_that_are_no_plain_json_are_refused(lab: Lab, web: TestClient) -> None:
+    """RE-02, WE-05: no content encoding, and no type that another site's form can send."""
+    body = json.dumps(body_of(lab)).encode()
+    assert web.post("/v1/runs", content=body, headers={"Content-Type": "application/json"}).status_code == 202
+    plain = web.post("/v1/runs", content=body, headers={"Content-Type": "text/plain"})
+    assert (plain.status_code, plain.json()["code"]) == (415, "unsupported-media-type")
+    encoded = web.post(
+        "/v1/runs", content=body, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    )
+    assert (encoded.status_code, encoded.json()["code"]) == (415, "content-encoded")
+
+
+def test_a_small_route_takes_less(web: TestClient) -> None:
+    """RE-02: 64 KiB everywhere but for a recipe."""
+    answer = web.post(
+        "/v1/calls", content=b" " * (MAX_BODY_BYTES + 1), headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(80):
+            yield b" " * 1024
+
+    answer = web.post("/v1/calls", content=chunks(), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+
+
+def test_another_host_name_is_refused(web: TestClient) -> None:
+    """A name of another site that was pointed at this process."""
+    assert web.get("/v1/healthz").status_code == 200
+    answer = web.get("/v1/healthz", headers={"Host": "evil.example"})
+    assert (answer.status_code, answer.json()["code"]) == (421, "unknown-host")
+
+
+def test_an_idempotency_key_makes_one_run(lab: Lab, web: TestClient) -> None:
+    """RE-06: a retry is the same run; the same key with another body is a conflict."""
+    key = {"Idempotency-Key": "monday-1"}
+    first = web.post("/v1/runs", json=body_of(lab), headers=key).json()["id"]
+    assert web.post("/v1/runs", json=body_of(lab), headers=key).json()["id"] == first
+    assert web.post("/v1/runs", json=body_of(lab)).json()["id"] != first
+    other = web.post("/v1/runs", json=body_of(lab, compose=lab.recipe.compose.decode()), headers=key)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency-conflict")
+
+
+def test_two_consortia_of_the_same_owners_need_an_address(lab: Lab, web: TestClient) -> None:
+    """RE-04: a run never lands at a consortium that was not meant."""
+    assert web.post("/v1/runs", json=body_of(lab)).json()["consortium"] == lab.room.consortium
+    twin = lab.chain.create_consortium(list(lab.room.owners), threshold=1)
+    time.sleep(1.1)  # the board is kept for a second
+    answer = web.post("/v1/runs", json=body_of(lab))
+    assert (answer.status_code, answer.json()["code"]) == (409, "ambiguous-consortium")
+    named = web.post("/v1/runs", json=body_of(lab, consortium=twin.consortium))
+    assert named.json()["consortium"] == twin.consortium
+    lab.register()
+    lab.propose()
+    assert web.post("/v1/runs", json=body_of(lab)).json()["consortium"] == lab.room.consortium
+
+
+def test_unknown_things_are_named(web: TestClient) -> None:
+    for path, status, code in [
+        ("/v1/runs/0x" + "11" * 32, 404, "unknown-run"),
+        ("/v1/runs/0x" + "11" * 32 + "/events", 404, "unknown-run"),
+        ("/v1/runs/0x" + "11" * 32 + "/envelope", 404, "unknown-run"),
+        ("/v1/runs/0X" + "11" * 32, 400, "malformed"),
+        ("/v1/runs/7", 400, "malformed"),
+        ("/v1/studies/0x" + "11" * 20, 404, "unknown-consortium"),
+        ("/v1/studies?from=-1", 400, "malformed"),
+        ("/v1/nothing", 404, "not-found"),
+        ("/v1/calls", 405, "method-not-allowed"),
+    ]:
+        answer = web.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), path
+
+
+def test_a_chain_that_is_away_is_said_so(tmp_path: Path) -> None:
+    with Lab.start(tmp_path) as lab:
+        app = create_app(lab.store, lab.reader, factory=lab.room.factory, allowed_hosts=["testserver"])
+        web = TestClient(app)
+        assert web.post("/v1/runs", json=body_of(lab)).status_code == 202
+        lab.chain.stop()
+        time.sleep(1.1)
+        answer = web.post("/v1/runs", json=body_of(lab))
+        assert (answer.status_code, answer.json()["code"]) == (503, "chain-unreachable")
+        assert web.get("/").status_code == 503
+
+
+# --- a run's life over HTTP ----------------------------------------------------------------------
+
+
+def test_the_envelope_shows_only_once_it_is_anchored(lab: Lab, web: TestClient) -> None:
+    """No anchor, no output."""
+    run = lab.submit()
+    lab.store.claim("r")
+    lab.store.emitted(run, '{"result":{"fields":{}},"secret":"draft"}')
+    state = web.get(f"/v1/runs/{run}")
+    assert (state.json()["state"], state.json()["envelope"], state.json()["payload"]) == (
+        "anchoring",
+        None,
+        None,
+    )
+    assert "draft" not in state.text
+    assert web.get(f"/v1/runs/{run}/envelope").status_code == 404
+
+    lab.store.anchored(run, '{"result":{"fields":{}},"anchor":{}}', message="anchored")
+    state = web.get(f"/v1/runs/{run}").json()
+    assert (state["state"], state["payload"]) == ("done", {"fields": {}})
+    download = web.get(f"/v1/runs/{run}/envelope")
+    assert download.json() == state["envelope"]
+    assert "attachment" in download.headers["content-disposition"]
+
+
+def test_events_stream_until_the_run_ends(lab: Lab, web: TestClient) -> None:
+    run = lab.submit()
+
+    def live() -> None:
+        time.sleep(0.4)
+        lab.store.claim("r")
+        lab.store.advance(run, "attesting", message="shows its quote")
+        time.sleep(0.4)
+        lab.store.end(run, "refused", code="not-approved", message="2 of 3")
+
+    worker = threading.Thread(target=live)
+    worker.start()
+    text = web.get(f"/v1/runs/{run}/events").text
+    worker.join()
+    phases = [json.loads(line[6:])["phase"] for line in text.splitlines() if line.startswith('data: {"')]
+    assert phases == ["queued", "starting", "attesting", "refused"]
+    assert "event: end" in text
+    second = int(re.findall(r"id: (\d+)", text)[1])
+    resumed = web.get(f"/v1/runs/{run}/events", headers={"Last-Event-ID": str(second)}).text
+    assert '"attesting"' in resumed
+    assert '"starting"' not in resumed
+
+
+# --- pages ---------------------------------------------------------------------------------------
+
+
+def test_every_answer_carries_the_security_headers(lab: Lab, web: TestClient) -> None:
+    """WE-06, WE-07, RE-08: pages, JSON, errors and static files alike; no cookie, no CORS."""
+    for path in [
+        "/",
+        f"/studies/{lab.room.consortium}",
+        "/docs",
+        "/v1/studies",
+        "/nothing",
+        "/static/wallet.js",
+    ]:
+        headers = web.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+        assert "frame-ancestors 'none'; base-uri 'none'; form-action 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert not {"set-cookie", "access-control-allow-origin", "server"} & set(headers)
+
+
+class _Addresses(HTMLParser):
+    """Collects what a page loads or points to, and inline code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.inline: list[str] = []
+        self._open = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._open = tag
+        for name, value in attrs:
+            if name in ("src", "href", "action", "formaction", "data", "poster", "srcset"):
+                self.addresses.append(value or "")
+            if name.startswith("on") or name == "style":
+                self.inline.append(f"{tag} {name}")
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("script", "style") and data.strip():
+            self.inline.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+
+def test_pages_load_nothing_from_elsewhere_and_nothing_inline(lab: Lab, web: TestClient) -> None:
+    """WE-08: no third-party script, style or font; nothing that the policy would have to excuse."""
+    lab.live()
+    web.post("/v1/runs", json=body_of(lab))
+    for path in ["/", f"/studies/{lab.room.consortium}", "/docs", f"/runs/{lab.submit()}", "/nothing"]:
+        page = _Addresses()
+        page.feed(web.get(path).text)
+        assert page.inline == [], path
+        assert all(
+            address.startswith(("/", "#")) and not address.startswith("//") for address in page.addresses
+        )
+    for file in STATIC.iterdir():
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(
+            r"https?://|@import|url\(|innerHTML|eval\(|document\.write|localStorage", text
+        ), file
+
+
+def test_the_board_reads_studies_from_chain(lab: Lab, web: TestClient) -> None:
+    """Owners, jurisdictions, records, criteria, signed and pending, quorum, runs, revocation."""
+    lab.register()
+    study = lab.propose()
+    lab.chain.approve(lab.room, study, 0)
+    web.post("/v1/runs", json=body_of(lab))
+    board = web.get("/v1/studies").json()
+    (row,) = [one for one in board["studies"] if one["consortium"] == lab.room.consortium]
+    assert row["status"] == "forming"
+    assert row["standing"] == "pending"
+    assert row["records"] == 2001
+    assert row["name"] == "small-study"
+    assert [(one["id"], one["signed"], one["required"]) for one in row["owners"]] == [
+        ("hospital-A", True, True),
+        ("hospital-B", False, True),
+        ("hospital-C", False, False),
+    ]
+    assert row["criteria"]["more than one jurisdiction"] == "match"
+    page = web.get("/").text
+    for shown in ("small-study", "hospital-C", "1 of 3 signed", "waits for approval", "2\u202f001"):
+        assert shown in page
+
+    lab.chain.approve(lab.room, study, 1)
+    lab.chain.revoke(lab.room, 2, "consent withdrawn")
+    time.sleep(1.1)
+    row = web.get(f"/v1/studies/{lab.room.consortium}").json()
+    assert (row["status"], row["revokedBy"], row["revocationReason"]) == (
+        "revoked",
+        "hospital-C",
+        "consent withdrawn",
+    )
+    assert "hospital-C revoked." in web.get("/").text
+
+
+def test_the_study_page_shows_all_that_is_agreed(lab: Lab, web: TestClient) -> None:
+    study = lab.live()
+    web.post("/v1/runs", json=body_of(lab))
+    run = secrets.token_bytes(32)
+    lab.open_run(study, run)
+    time.sleep(1.1)
+    page = web.get(f"/studies/{lab.room.consortium}").text
+    for shown in (
+        lab.compose_hash,
+        "0x" + study.hex(),
+        "How many people are there by sex",
+        "person_id",
+        "number of people",
+        "mean of <code>age</code>",
+        "unwrap(&#34;hospital-A/cohort-A.tar&#34;)",
+        "1.5 of 4.5",
+        "submitted elsewhere",
+        lab.room.app,
+    ):
+        assert shown in page, shown
+
+
+def test_another_proposal_is_read_before_it_is_approved(lab: Lab, web: TestClient, tmp_path: Path) -> None:
+    """WE-09: the page with the button is always the page with the text."""
+    lab.live()
+    other = make_recipe(tmp_path / "other", question="Something else?", analysis="x = 1  # \u00e9\n")
+    lab.store.add_recipe("0x" + other.compose_hash.hex(), other.compose)
+    study = lab.chain.propose(
+        lab.room, compose_hash=other.compose_hash, datasets=[dataset.id for dataset in lab.datasets]
+    )
+    address = f"/studies/{lab.room.consortium}"
+    page = web.get(address).text
+    assert "Also proposed" in page
+    assert "Approve this recipe" not in page
+    chosen = web.get(f"{address}?study=0x{study.hex()}").text
+    assert "Approve this recipe" in chosen
+    assert "Something else?" in chosen
+    assert "1 unusual character." in chosen
+    assert "\\u{e9}" in chosen
+    assert web.get(f"{address}?study=0x{'00' * 32}").status_code == 404
+    assert web.get(f"{address}?study=1").status_code == 400
+
+
+@pytest.mark.parametrize("attack", XSS)
+def test_hostile_text_is_shown_as_text(chain: LocalChain, tmp_path: Path, attack: str) -> None:
+    """WE-06: in the question, an owner's name, a dataset's name and a reason."""
+    names = (attack.encode()[:31].decode(), *OWNERS[1:])
+    snapshot = chain.snapshot()
+    lab = Lab.on(chain, tmp_path, owners=names)
+    lab.recipe = make_recipe(tmp_path / "hostile", question=json.dumps(attack))
+    lab.store.add_recipe(lab.compose_hash, lab.recipe.compose)
+    lab.live()
+    app = create_app(lab.store, lab.reader, factory=lab.room.factory, allowed_hosts=["testserver"])
+    web = TestClient(app)
+    live = web.get(f"/studies/{lab.room.consortium}").text
+    lab.chain.revoke(lab.room, 2, attack)
+    time.sleep(1.1)
+    for page in (live, web.get("/").text, web.get(f"/studies/{lab.room.consortium}").text):
+        assert attack not in page or not re.search(r"[<>\"']", attack)
+        parsed = _Addresses()
+        parsed.feed(page)
+        assert parsed.inline == []
+        assert not re.search(r"<(img src=x|svg/|iframe)", page)
+        assert "49" not in re.findall(r">([^<]*print[^<]*)<", page)
+    chain.restore(snapshot)
+
+
+def test_hidden_characters_are_shown_by_their_number() -> None:
+    """WE-09: bidi overrides, zero-width and look-alike characters cannot hide in what is read."""
+    assert str(legible.source("x = 1  # ok\n")) == "x = 1  # ok\n"
+    for character in ("\u202e", "\u2066", "\u200b", "\u00a0", "\u0430", "\ufeff", "\t", "\x00", "\U000e0041"):
+        shown = str(legible.source(f"a{character}b"))
+        assert character not in shown
+        assert f"\\u{{{ord(character):x}}}" in shown
+        assert legible.oddities(f"a{character}b") == 1
+    assert str(legible.prose("Überleben α")) == "Überleben α"
+    assert "\u202e" not in str(legible.prose("a\u202eb"))
+    assert str(legible.source("<b>")) == "&lt;b&gt;"
+    assert legible.plain("\u202e<") == "\\u{202e}<"
+
+
+def test_the_reference_is_our_own_page(web: TestClient) -> None:
+    """RE-03's list of routes, drawn without anybody's script."""
+    document = web.get("/openapi.json").json()
+    page = web.get("/docs").text
+    for path, operations in document["paths"].items():
+        assert path in page
+        for operation in operations.values():
+            assert "HTTPValidationError" not in json.dumps(operation)
+    assert "swagger" not in page.lower()
+    assert web.get("/redoc").status_code == 404
+
+
+# --- what a wallet is asked to sign --------------------------------------------------------------
+
+
+def test_calls_are_built_for_the_consortium_alone(lab: Lab, web: TestClient) -> None:
+    """WE-01, WE-02: exactly approve(bytes32) or revoke(string), at an address that the factory made."""
+    study = "0x" + "5e" * 32
+    wanted = {"consortium": lab.room.consortium, "action": "approve", "study": study}
+    call = web.post("/v1/calls", json=wanted).json()
+    assert call == {
+        "chainId": 31337,
+        "to": lab.room.consortium,
+        "function": "approve(bytes32)",
+        "data": "0x" + interface("Consortium").encode("approve", bytes.fromhex(study[2:])).hex(),
+    }
+    revoke = {"consortium": lab.room.consortium, "action": "revoke", "reason": "Einwilligung zurück"}
+    data = web.post("/v1/calls", json=revoke).json()["data"]
+    assert data == "0x" + interface("Consortium").encode("revoke", "Einwilligung zurück").hex()
+    for change, status in [
+        ({"consortium": account(5)}, 404),
+        ({"study": None}, 400),
+        ({"study": study.upper()}, 400),
+        ({"action": "transferOwnership"}, 400),
+        ({"reason": "and"}, 400),
+    ]:
+        assert web.post("/v1/calls", json=wanted | change).status_code == status, change
+    assert web.post("/v1/calls", json=revoke | {"reason": "ü" * 129}).status_code == 400
+
+
+def test_the_page_knows_the_selectors_by_itself() -> None:
+    """WE-01: what the page compares the server's call with is right."""
+    script = (STATIC / "calldata.js").read_text()
+    contract = interface("Consortium")
+    for name, arguments in [("approve", (bytes(32),)), ("revoke", ("",)), ("study", (bytes(32),))]:
+        selector = contract.encode(name, *arguments)[:4].hex()
+        assert f'{name}Selector: "0x{selector}"' in script
+
+
+def test_results_become_tables() -> None:
+    groups = {
+        "groups": [{"sex": "F", "band": "50-59", "mean": "1.20"}, {"sex": "M", "band": "50-59", "mean": None}]
+    }
+    means = table(groups, ("band", "sex"))
+    assert (means.head, means.labels) == (["band", "sex", "mean"], 2)
+    assert means.rows == [["50-59", "F", "1.20"], ["50-59", "M", "not released"]]
+    assert means.bars == [100.0, None]
+    model = table({"coefficients": {"age": "0.128"}, "people": 7856}, ())
+    assert (model.head, model.rows, model.note) == (["", "coefficients"], [["age", "0.128"]], "people: 7856")

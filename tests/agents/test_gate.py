@@ -1,0 +1,596 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole release protocol over HTTP: simulated quotes under dcap-qvl, a real chain, real wraps.
+
+Each refusal stands next to its twin: `test_an_enclave_that_keeps_every_rule_gets_its_keys` is the good case,
+and every other test differs from it by one thing.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from eth_utils.crypto import keccak
+from tests.gate_world import GATE_RECIPE, PLATFORM, RECIPE, TOKEN, Enclave, World, granted, refused
+from tests.local_chain import account
+from tests.rpc_proxy import RpcProxy
+
+from sealroom import typed
+from sealroom.encoding import sha256, to_hex
+from sealroom.errors import WrapError
+from sealroom.keys import Secret
+from sealroom.release import (
+    Hello,
+    LeaseReply,
+    WatchReport,
+    open_key,
+    report_data,
+    transcript_1,
+    verify_grant,
+    verify_renewal,
+)
+from sealroom.sealed import make_wrap, open_wrap
+from sealroom_agents.attestation import verify_gate
+from sealroom_agents.chain import ChainReader
+from sealroom_agents.errors import GateError
+from sealroom_agents.gate.audit import AuditLog
+from sealroom_agents.gate.audit import verify as verify_audit
+from sealroom_agents.gate.service import CHALLENGE_LIFE_S
+from sealroom_agents.simulator import (
+    DEBUG,
+    SEPT_VE_DISABLE,
+    SIMULATED_OS_IMAGE,
+    SimulatedPlatform,
+    edit_event,
+    runtime_event,
+    to_json,
+)
+
+pytestmark = pytest.mark.anvil
+
+CAP = "0x" + keccak(text="cap(address,bytes32)")[:4].hex()
+"""Selector of the ledger's `cap`."""
+
+# --- the good way -------------------------------------------------------------------------------
+
+
+def test_the_gate_proves_who_it_is(approved: World) -> None:
+    """AT-30."""
+    identity = approved.identity()
+    facts = verify_gate(identity, anchor=approved.platform.anchor(), now=int(time.time()))
+    assert facts.gate_root == identity.gate_root
+    assert facts.compose_hash == sha256(GATE_RECIPE)
+    assert facts.kms_root_key == approved.platform.kms.root_public_key
+
+
+def test_an_enclave_that_keeps_every_rule_gets_its_keys(approved: World) -> None:
+    enclave = Enclave(approved)
+    transcript, challenge = enclave.hello()
+    assert challenge.expires - challenge.issued <= 60
+    reply = granted(enclave.send(enclave.evidence(transcript, challenge)))
+
+    grant, signer = reply.grant, approved.identity().signer
+    grant_hash = verify_grant(
+        grant, reply.grant_signature, signer=signer, chain_id=31337, consortium=approved.room.consortium
+    )
+    assert (grant.run_id, grant.study, grant.compose_hash) == (enclave.run_id, approved.study, sha256(RECIPE))
+    assert (grant.enclave_signer, grant.kem_key_hash) == (enclave.address, sha256(enclave.kem.public))
+    assert (grant.transcript, grant.epsilon_micro) == (sha256(transcript), 1_500_000)
+
+    secret = transcript_1(transcript, kem_key=enclave.kem.public, signer=enclave.address, grant=grant)
+    for sealed, release in zip(approved.sealed, reply.keys, strict=True):
+        key = open_key(
+            enclave.kem,
+            release.ciphertext,
+            transcript=secret,
+            owner=sealed.header.owner,
+            dataset_id=release.dataset,
+            key_commitment=release.key_commitment,
+        )
+        assert key.reveal() == sealed.key.reveal()
+
+    run = ChainReader([approved.chain.url]).run(approved.room.ledger, enclave.run_id)
+    assert run is not None
+    assert (run.grant_hash, run.epsilon_micro, run.enclave_signer) == (grant_hash, 1_500_000, enclave.address)
+    assert run.opened_block == reply.opened_block
+
+
+def test_the_audit_log_tells_of_grants_and_refusals_and_shows_tampering(approved: World) -> None:
+    """RE-12."""
+    granted(Enclave(approved).ask())
+    refused(Enclave(approved, recipe=RECIPE + b" ").ask(), "compose-hash-mismatch")
+    log = approved.state / "audit.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["granted", "refused"]
+    assert verify_audit(log)[0] == 2
+    for sealed in approved.sealed:
+        assert sealed.key.reveal().hex() not in log.read_text()
+    first, second = log.read_bytes().splitlines(keepends=True)
+    for tampered in (first.replace(b"granted", b"refused") + second, second, second + first):
+        log.write_bytes(tampered)
+        with pytest.raises(GateError, match="line 1"):
+            verify_audit(log)
+
+
+def test_a_second_gate_on_the_same_state_is_refused(approved: World) -> None:
+    """Two writers would break the audit log's chain."""
+    with pytest.raises(GateError) as error:
+        AuditLog(approved.state / "audit.jsonl")
+    assert error.value.code == "state-in-use"
+    approved.start_gate()
+
+
+# --- what is measured ---------------------------------------------------------------------------
+
+
+def test_a_recipe_changed_by_one_byte_is_refused_with_both_hashes_and_its_wrap_stays_shut(
+    approved: World,
+) -> None:
+    changed = RECIPE.replace(b"renal", b"renak")
+    body = refused(Enclave(approved, recipe=changed).ask(), "compose-hash-mismatch")
+    assert body["seen"] == {"composeHash": to_hex(sha256(changed))}
+    assert body["pinned"] == {"composeHash": to_hex(sha256(RECIPE))}
+    # And the key would not come out either: the owner wrapped it for the other recipe.
+    wrap = make_wrap(approved.sealed[0].key, header=approved.sealed[0].header, recipient=approved.context())
+    root = approved.gate._root.root_key
+    open_wrap(wrap, root, context=approved.context())
+    with pytest.raises(WrapError) as error:
+        open_wrap(wrap, root, context=approved.context(compose_hash=sha256(changed)))
+    assert error.value.code == "wrap-does-not-open"
+
+
+def test_a_quote_from_another_root_is_refused(approved: World) -> None:
+    """AT-14."""
+    stranger = SimulatedPlatform(b"\x08" * 32)
+    refused(Enclave(approved, platform=stranger).ask(), "quote-invalid")
+
+
+def test_a_debug_machine_is_refused(approved: World) -> None:
+    """AT-05."""
+    attributes = bytes(a | b for a, b in zip(SEPT_VE_DISABLE, DEBUG, strict=True))
+    refused(Enclave(approved).ask(quote={"td_attributes": attributes}), "debug-td")
+
+
+def test_an_event_log_with_an_edited_payload_and_its_digest_kept_is_refused(approved: World) -> None:
+    """AT-15."""
+    enclave = Enclave(approved, recipe=RECIPE + b" ")
+    forged = to_json(edit_event(enclave.machine.events, "compose-hash", payload=sha256(RECIPE)))
+    enclave.recipe = RECIPE + b" "
+    refused(enclave.ask(event_log=forged), "event-log-mismatch")
+
+
+def test_a_second_compose_hash_after_boot_is_refused(approved: World) -> None:
+    """AT-16."""
+    extra = {"extra_events": [runtime_event("compose-hash", sha256(RECIPE))]}
+    refused(Enclave(approved, options=extra).ask(), "event-log-duplicate")
+
+
+def test_another_machine_os_image_or_key_provider_is_refused(approved: World) -> None:
+    """AT-19, AT-20, AT-27, CH-22."""
+    refused(Enclave(approved, options={"machine": "machine-2"}).ask(), "device-not-allowed")
+    refused(Enclave(approved, options={"os_image": sha256(b"dev image")}).ask(), "os-image-not-allowed")
+    refused(Enclave(approved, options={"key_provider": "local-sgx"}).ask(), "key-provider-mismatch")
+    refused(Enclave(approved, options={"key_provider_id": b"other"}).ask(), "key-provider-mismatch")
+
+
+def test_a_machine_that_booted_for_another_app_is_refused(approved: World) -> None:
+    """AT-19."""
+    enclave = Enclave(approved)
+    good, approved.room = approved.room, replace(approved.room, app="0x" + "77" * 20)
+    other = enclave.machine
+    approved.room = good
+    transcript, challenge = enclave.hello()
+    data = report_data(transcript, kem_key=enclave.kem.public, signer=enclave.address, gpu_evidence=b"")
+    quote, log, _ = other.evidence(data)
+    message = enclave.evidence(transcript, challenge, quote={})
+    refused(enclave.send(replace(message, quote=quote, event_log=log)), "app-id-mismatch")
+
+
+@pytest.mark.parametrize("changed", ["kem_key", "signer", "gpu_evidence", "nonce"])
+def test_report_data_that_binds_something_else_is_refused(approved: World, changed: str) -> None:
+    """AT-03: every part of the transcript that a relay could swap."""
+    enclave, other = Enclave(approved), Enclave(approved)
+    transcript, challenge = enclave.hello()
+    _, other_challenge = other.hello()
+    value: Any = {
+        "kem_key": other.kem.public,
+        "signer": other.address,
+        "gpu_evidence": b"x",
+        "nonce": other_challenge.nonce,
+    }[changed]
+    message = enclave.evidence(transcript, challenge, **{changed: value})
+    refused(enclave.send(message), "report-data-mismatch")
+
+
+# --- nonces -------------------------------------------------------------------------------------
+
+
+def test_a_nonce_is_good_once_also_with_other_quote_bytes_and_after_a_restart(approved: World) -> None:
+    """AT-01, AT-02."""
+    enclave = Enclave(approved)
+    transcript, challenge = enclave.hello()
+    message = enclave.evidence(transcript, challenge)
+    granted(enclave.send(message))
+    refused(enclave.send(message), "nonce-replayed", 409)
+    refused(enclave.send(replace(message, quote=message.quote + b"\0")), "nonce-replayed", 409)
+    approved.start_gate()
+    refused(enclave.send(message), "nonce-replayed", 409)
+
+
+def test_a_nonce_is_used_up_by_evidence_that_fails(approved: World) -> None:
+    """AT-01: marked before anything is verified."""
+    enclave = Enclave(approved)
+    transcript, challenge = enclave.hello()
+    message = enclave.evidence(transcript, challenge)
+    refused(enclave.send(replace(message, quote=bytes(5000))), "quote-invalid")
+    refused(enclave.send(message), "nonce-replayed", 409)
+
+
+def test_a_nonce_that_is_foreign_or_expired_is_refused(approved: World) -> None:
+    enclave = Enclave(approved)
+    transcript, challenge = enclave.hello()
+    message = enclave.evidence(transcript, challenge)
+    refused(enclave.send(replace(message, nonce=secrets.token_bytes(32))), "nonce-unknown")
+    approved.clock.ahead = CHALLENGE_LIFE_S + 2
+    refused(enclave.send(message), "nonce-expired")
+
+
+def test_a_run_id_gets_keys_once(approved: World) -> None:
+    enclave = Enclave(approved)
+    granted(enclave.ask())
+    hello = Hello(
+        run_id=enclave.run_id,
+        chain_id=31337,
+        consortium=approved.room.consortium,
+        compose_hash=sha256(RECIPE),
+    )
+    answer = approved.http.post("/v1/hello", content=hello.encode())
+    refused(answer, "unknown-run-id-reused", 409)
+
+
+# --- what the owners decided --------------------------------------------------------------------
+
+
+def test_fewer_than_k_approvals_are_refused_with_their_number(world: World) -> None:
+    world.approve(0)
+    body = refused(Enclave(world).ask(), "not-approved")
+    assert body["message"] == "1 of 2 approvals"
+    world.approve(1)
+    granted(Enclave(world).ask())
+
+
+def test_the_owner_of_a_used_dataset_must_be_among_the_approvers(world: World) -> None:
+    """CH-17."""
+    world.approve(0, 2)
+    body = refused(Enclave(world).ask(), "owner-not-approved")
+    assert "hospital-B" in body["message"]
+    world.approve(1)
+    granted(Enclave(world).ask())
+
+
+def test_an_approval_counts_only_when_its_block_is_final(world: World) -> None:
+    """CH-01."""
+    world.chain.approve(world.room, world.study, 0, 1)
+    refused(Enclave(world).ask(), "not-finalized")
+    world.chain.finalize()
+    granted(Enclave(world).ask())
+
+
+def test_an_approval_that_a_reorganisation_dropped_does_not_count(world: World) -> None:
+    """CH-01."""
+    world.approve(0)
+    world.chain.approve(world.room, world.study, 1)
+    refused(Enclave(world).ask(), "not-finalized")
+    world.chain.reorg(1)
+    world.chain.finalize()
+    refused(Enclave(world).ask(), "not-approved")
+
+
+def test_a_revocation_counts_in_the_block_it_is_in_and_says_who_and_why(approved: World) -> None:
+    """CH-02."""
+    granted(Enclave(approved).ask())
+    approved.chain.revoke(approved.room, 2, "consent withdrawn")
+    body = refused(Enclave(approved).ask(), "revoked")
+    assert body["message"] == "hospital-C revoked: consent withdrawn"
+    approved.chain.finalize()
+    refused(Enclave(approved).ask(), "revoked")
+
+
+def test_a_revocation_that_a_reorganisation_dropped_still_counts(approved: World) -> None:
+    """CH-02: until a final block shows a newer epoch."""
+    approved.chain.revoke(approved.room, 2)
+    refused(Enclave(approved).ask(), "revoked")
+    approved.chain.reorg(1)
+    assert approved.chain.state(approved.room)["revokedBy"] == "0x" + "00" * 20
+    approved.chain.finalize()
+    refused(Enclave(approved).ask(), "revoked")
+    approved.start_gate()
+    refused(Enclave(approved).ask(), "revoked")
+
+
+def test_a_revocation_between_decision_and_release_is_caught(approved: World) -> None:
+    """CH-06: the owner revokes in the block after the run was booked."""
+    opener = approved.gate._opener
+
+    class Racing:
+        def open_run(self, ledger: str, run: Any) -> Any:
+            opened = opener.open_run(ledger, run)
+            approved.chain.revoke(approved.room, 0, "in time")
+            return opened
+
+    approved.gate._opener = Racing()
+    refused(Enclave(approved).ask(), "revoked")
+
+
+def test_a_revocation_just_before_the_booking_is_told_as_one(approved: World) -> None:
+    """CH-06: the ledger refuses, and the reason is the revocation."""
+    opener = approved.gate._opener
+
+    class Racing:
+        def open_run(self, ledger: str, run: Any) -> Any:
+            approved.chain.revoke(approved.room, 0, "in time")
+            return opener.open_run(ledger, run)
+
+    approved.gate._opener = Racing()
+    refused(Enclave(approved).ask(), "revoked")
+
+
+def test_after_a_revocation_a_new_quorum_with_the_revoker_opens_the_room_again(approved: World) -> None:
+    approved.chain.revoke(approved.room, 2)
+    refused(Enclave(approved).ask(), "revoked")
+    approved.study = approved.chain.propose(
+        approved.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in approved.sealed]
+    )
+    approved.approve(0, 1)
+    refused(Enclave(approved).ask(), "revoked")
+    approved.approve(2)
+    granted(Enclave(approved).ask())
+
+
+def test_a_gate_that_the_owners_replaced_refuses(approved: World) -> None:
+    """AT-34."""
+    approved.chain.adopt_platform(
+        approved.room,
+        gate_root=b"\x01" * 32,
+        gate_signer=account(9),
+        gate_compose=b"\x02" * 32,
+        os_images=[SIMULATED_OS_IMAGE],
+        devices=[PLATFORM.machine().device_id],
+    )
+    approved.chain.finalize()
+    refused(Enclave(approved).ask(), "gate-not-registered")
+
+
+def test_an_address_that_is_no_consortium_is_refused(approved: World) -> None:
+    enclave = Enclave(approved)
+    approved.room = replace(approved.room, consortium="0x" + "77" * 20)
+    refused(enclave.ask(offers=[approved.offer(approved.seal(0))]), "gate-not-registered")
+
+
+def test_an_expired_study_is_refused(approved: World) -> None:
+    """CH-14."""
+    world = approved
+    expiry = world.chain.head_time() + 40
+    world.study = world.chain.propose(
+        world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], expiry=expiry
+    )
+    world.approve(0, 1)
+    granted(Enclave(world).ask())
+    world.clock.ahead = 45
+    world.heartbeat()
+    refused(Enclave(world).ask(), "study-expired")
+
+
+# --- budget -------------------------------------------------------------------------------------
+
+
+def test_a_second_run_beyond_a_datasets_budget_is_refused(approved: World) -> None:
+    """Each dataset's cap has room for one run of the three that the study allows."""
+    granted(Enclave(approved).ask())
+    refused(Enclave(approved).ask(), "budget-exceeded")
+    approved.chain.finalize()
+    refused(Enclave(approved).ask(), "budget-exceeded")
+    for one in approved.sealed:
+        approved.chain.set_cap(approved.room, owner=one.owner, dataset=one.id, cap_micro=3_000_000)
+    approved.chain.finalize()
+    granted(Enclave(approved).ask())
+
+
+def test_a_run_beyond_the_studys_number_is_refused(world: World) -> None:
+    world.study = world.chain.propose(
+        world.room,
+        compose_hash=sha256(RECIPE),
+        datasets=[one.id for one in world.sealed],
+        epsilon_micro=1_000_000,
+        max_runs=1,
+    )
+    world.approve(0, 1)
+    granted(Enclave(world).ask())
+    refused(Enclave(world).ask(), "runs-exhausted")
+
+
+def test_a_gate_without_gas_money_releases_nothing(approved: World) -> None:
+    approved.chain.rpc("anvil_setBalance", approved.identity().signer, "0x0")
+    body = refused(Enclave(approved).ask(), "chain-unreachable", 503)
+    assert "could not be booked" in body["message"]
+
+
+# --- wraps --------------------------------------------------------------------------------------
+
+
+def test_a_wrap_of_another_owner_does_not_open(approved: World) -> None:
+    first, second = (approved.offer(one) for one in approved.sealed)
+    swapped = [replace(first, wrap=second.wrap), second]
+    body = refused(Enclave(approved).ask(offers=swapped), "wrap-does-not-open")
+    assert set(body["seen"]) == {"owner", "dataset"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("composeHash", sha256(b"other")), ("epoch", 1), ("app", "0x" + "77" * 20), ("kmsRoot", bytes(32))],
+)
+def test_a_wrap_for_another_context_does_not_open_and_says_where_it_differs(
+    approved: World, name: str, value: Any
+) -> None:
+    """CE-08."""
+    changes = {{"composeHash": "compose_hash", "kmsRoot": "kms_root"}.get(name, name): value}
+    offers = [approved.offer(approved.sealed[0], **changes), approved.offer(approved.sealed[1])]
+    body = refused(Enclave(approved).ask(offers=offers), "wrap-does-not-open")
+    assert set(body["seen"]) == {name}
+
+
+def test_a_wrap_with_another_key_than_the_registered_one_is_refused(approved: World) -> None:
+    """CE-12."""
+    forged = replace(approved.sealed[0], key=Secret.generate(32))
+    offers = [approved.offer(forged), approved.offer(approved.sealed[1])]
+    refused(Enclave(approved).ask(offers=offers), "wrong-key")
+
+
+def test_datasets_that_are_not_the_studys_are_refused(approved: World) -> None:
+    foreign = approved.seal(0)
+    refused(Enclave(approved).ask(offers=[approved.offer(approved.sealed[0])]), "dataset-mismatch")
+    refused(
+        Enclave(approved).ask(offers=[approved.offer(foreign), approved.offer(approved.sealed[1])]),
+        "dataset-mismatch",
+    )
+
+
+# --- the chain, and the watcher -----------------------------------------------------------------
+
+
+def test_without_the_chain_nothing_is_released(approved: World) -> None:
+    """CH-03, CH-04: down, stale, lying; and good again."""
+    with RpcProxy(approved.chain.url) as proxy:
+        approved.rpc_urls = [approved.chain.url, proxy.url]
+        approved.start_gate()
+        approved.heartbeat()
+        proxy.down = True
+        refused(Enclave(approved).ask(), "chain-unreachable", 503)
+        proxy.down = False
+
+        def lie(method: str, params: list[Any], result: Any) -> Any:
+            return result[:-1] + "7" if method == "eth_call" and params[0]["data"].startswith(CAP) else result
+
+        proxy.tamper = lie
+        refused(Enclave(approved).ask(), "chain-disagrees", 503)
+
+        def old(method: str, params: list[Any], result: Any) -> Any:
+            if method != "eth_getBlockByNumber":
+                return result
+            return {**result, "timestamp": hex(int(result["timestamp"], 16) - 100)}
+
+        proxy.tamper = old
+        refused(Enclave(approved).ask(), "chain-stale", 503)
+        proxy.tamper = lambda method, params, result: result
+        granted(Enclave(approved).ask())
+
+
+def test_without_a_living_watcher_nothing_is_released(approved: World) -> None:
+    approved.clock.ahead = 31
+    refused(Enclave(approved).ask(), "watcher-dead", 503)
+    approved.heartbeat()
+    granted(Enclave(approved).ask())
+
+
+def test_an_old_report_of_the_watcher_is_no_heartbeat(approved: World) -> None:
+    report = WatchReport(block=1, block_hash=bytes(32), observed=int(time.time()), revoked=())
+    approved.clock.ahead = 31
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    assert approved.http.post("/v1/watch", content=report.encode(), headers=headers).status_code == 200
+    refused(Enclave(approved).ask(), "watcher-dead", 503)
+
+
+def test_what_the_watcher_reports_as_revoked_is_denied_before_the_gates_nodes_show_it(
+    approved: World,
+) -> None:
+    """CH-04: the gate's nodes are behind; the watcher's are not."""
+    head = approved.chain.block_number()
+    approved.heartbeat(revoked=(approved.room.consortium,), block=head + 1)
+    refused(Enclave(approved).ask(), "revoked")
+    approved.heartbeat()
+    refused(Enclave(approved).ask(), "revoked")
+
+
+def test_only_the_watcher_may_report(approved: World) -> None:
+    """RE-03."""
+    report = WatchReport(block=1, block_hash=bytes(32), observed=1, revoked=()).encode()
+    for headers in ({}, {"authorization": "Bearer " + "x" * 40}, {"authorization": TOKEN}):
+        assert approved.http.post("/v1/watch", content=report, headers=headers).status_code == 401
+    assert approved.heartbeat().status_code == 200
+
+
+# --- leases -------------------------------------------------------------------------------------
+
+
+def test_a_lease_is_renewed_by_growing_counters_and_ends_with_a_revocation(approved: World) -> None:
+    enclave = Enclave(approved)
+    granted(enclave.ask())
+    for counter in (1, 2):
+        reply = LeaseReply.parse(enclave.renew(counter).content)
+        assert reply.lease_seconds == 30
+        verify_renewal(
+            reply,
+            enclave.renewal(counter),
+            signer=approved.identity().signer,
+            chain_id=31337,
+            consortium=approved.room.consortium,
+        )
+    refused(enclave.renew(2), "lease-counter", 409)
+    assert enclave.renew(4).status_code == 200
+    refused(enclave.renew(3), "lease-counter", 409)
+    approved.chain.revoke(approved.room, 1, "stop")
+    refused(enclave.renew(5), "revoked")
+    refused(enclave.renew(6), "lease-ended")
+
+
+def test_a_lease_of_somebody_else_is_not_renewed(approved: World) -> None:
+    enclave, other = Enclave(approved), Enclave(approved)
+    granted(enclave.ask())
+    other.run_id = enclave.run_id
+    refused(other.renew(1), "malformed", 400)
+    refused(Enclave(approved).renew(1), "lease-ended")
+    assert enclave.renew(1).status_code == 200
+
+
+def test_a_lease_that_was_not_renewed_in_time_is_over(approved: World) -> None:
+    enclave = Enclave(approved)
+    granted(enclave.ask())
+    approved.clock.ahead = 32
+    approved.heartbeat()
+    refused(enclave.renew(1), "lease-ended")
+
+
+def test_a_lease_waits_for_a_chain_that_is_away_and_a_watcher_that_is_dead(approved: World) -> None:
+    """CH-04: not renewed, but the enclave may try again until the lease runs out."""
+    with RpcProxy(approved.chain.url) as proxy:
+        approved.rpc_urls = [proxy.url]
+        approved.start_gate(lease_seconds=60)
+        enclave = Enclave(approved)
+        granted(enclave.ask())
+        proxy.down = True
+        refused(enclave.renew(1), "chain-unreachable", 503)
+        proxy.down = False
+        approved.clock.ahead = 31
+        refused(enclave.renew(1), "watcher-dead", 503)
+        approved.heartbeat()
+        assert enclave.renew(1).status_code == 200
+
+
+def test_a_lease_survives_a_restart_of_the_gate(approved: World) -> None:
+    enclave = Enclave(approved)
+    granted(enclave.ask())
+    assert enclave.renew(1).status_code == 200
+    approved.start_gate()
+    refused(enclave.renew(1), "lease-counter", 409)
+    assert enclave.renew(2).status_code == 200
+
+
+def test_a_grant_cannot_be_signed_for_two_consortia(approved: World) -> None:
+    """CH-08: the domain names the consortium."""
+    reply = granted(Enclave(approved).ask())
+    message = typed.grant(reply.grant, chain_id=31337, consortium="0x" + "77" * 20)
+    assert typed.recover(message, reply.grant_signature) != approved.identity().signer

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate's HTTP surface, its answers to dstack's KMS, and how its process starts and refuses to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.gate_world import PLATFORM, RECIPE, SEED, TOKEN, AppClient, Enclave, World, granted, refused
+
+from sealroom.encoding import sha256
+from sealroom.release import (
+    Hello,
+)
+from sealroom_agents.chain import ChainReader
+from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.gate.http import create_app
+from sealroom_agents.gate.root import connect_guest
+from sealroom_agents.gate.webhook import BootAuthority
+from sealroom_agents.simulator import (
+    SIMULATED_OS_IMAGE,
+    SimulatedPlatform,
+)
+
+pytestmark = pytest.mark.anvil
+
+
+# --- the HTTP surface ---------------------------------------------------------------------------
+
+
+def test_what_is_no_message_is_malformed(approved: World) -> None:
+    """RE-02, RE-07, RE-11."""
+    bodies = (b"", b"{}", b"[]", b"null", b"\xff", b'{"version":2}', b'{"version":1,"version":1}')
+    for path in ("/v1/hello", "/v1/evidence", "/v1/lease"):
+        for body in (*bodies, b"[" * 9999, b'{"a":1e400}'):
+            refused(approved.http.post(path, content=body), "malformed", 400)
+
+
+def test_an_unknown_field_is_malformed(approved: World) -> None:
+    """RE-07."""
+    hello = Hello(
+        run_id=bytes(32), chain_id=31337, consortium=approved.room.consortium, compose_hash=bytes(32)
+    )
+    assert approved.http.post("/v1/hello", content=hello.encode()).status_code == 200
+    more = json.dumps({**hello.to_json(), "admin": True}).encode()
+    refused(approved.http.post("/v1/hello", content=more), "malformed", 400)
+
+
+def test_bodies_are_bounded_and_not_encoded(approved: World) -> None:
+    """RE-02, AT-31."""
+    refused(
+        approved.http.post("/v1/evidence", content=b" " * (2 * 1024 * 1024 + 1)), "evidence-too-large", 413
+    )
+    refused(approved.http.post("/v1/hello", content=b" " * (64 * 1024 + 1)), "evidence-too-large", 413)
+    answer = approved.http.post("/v1/hello", content=b"{}", headers={"content-encoding": "gzip"})
+    assert answer.status_code == 415
+
+
+def test_the_gate_has_no_other_doors(approved: World) -> None:
+    """RE-03."""
+    for path in ("/docs", "/openapi.json", "/v1/evidence", "/v1/watch", "/v1/keys"):
+        assert approved.http.get(path).status_code in (404, 405)
+    assert approved.http.get("/v1/healthz").json() == {"status": "ok"}
+
+
+# --- dstack's own KMS ---------------------------------------------------------------------------
+
+
+def boot_info(world: World, **changes: Any) -> dict[str, Any]:
+    fields = {
+        "teeVariant": "dstack-tdx",
+        "mrAggregated": "11" * 32,
+        "mrSystem": "22" * 32,
+        "osImageHash": SIMULATED_OS_IMAGE.hex(),
+        "composeHash": sha256(RECIPE).hex(),
+        "deviceId": PLATFORM.machine().device_id.hex(),
+        "appId": world.room.app[2:],
+        "instanceId": "",
+        "keyProviderInfo": "",
+        "tcbStatus": "UpToDate",
+        "advisoryIds": [],
+    }
+    return {**fields, **changes}
+
+
+def test_a_dstack_kms_may_boot_what_the_owners_pinned(approved: World) -> None:
+    answer = approved.http.post("/bootAuth/app", json=boot_info(approved))
+    assert (answer.status_code, answer.json()) == (200, {"isAllowed": True, "gatewayAppId": "", "reason": ""})
+    assert approved.http.get("/").json()["status"] == "ok"
+
+
+def test_a_dstack_kms_gets_no_for_anything_else(approved: World) -> None:
+    for changes, reason in (
+        ({"tcbStatus": "OutOfDate"}, "TCB status is not up to date"),
+        ({"composeHash": "33" * 32}, "Compose hash not allowed"),
+        ({"deviceId": "33" * 32}, "Device not allowed"),
+        ({"osImageHash": "33" * 32}, "OS image is not allowed"),
+        ({"appId": "77" * 20}, "authorization backend unavailable"),
+    ):
+        answer = approved.http.post("/bootAuth/app", json=boot_info(approved, **changes))
+        assert answer.status_code == 200
+        assert (answer.json()["isAllowed"], answer.json()["reason"]) == (False, reason)
+
+
+def test_a_dstack_kms_gets_no_at_once_after_a_revocation(approved: World) -> None:
+    approved.chain.revoke(approved.room, 0)
+    answer = approved.http.post("/bootAuth/app", json=boot_info(approved)).json()
+    assert (answer["isAllowed"], answer["reason"]) == (False, "Revoked")
+
+
+def test_a_boot_request_with_short_or_odd_values_is_refused(approved: World) -> None:
+    for changes in ({"composeHash": "33" * 31}, {"appId": "zz"}, {"deviceId": 7}, {"advisoryIds": "x"}):
+        answer = approved.http.post("/bootAuth/app", json=boot_info(approved, **changes))
+        assert (answer.status_code, answer.json()["isAllowed"]) == (400, False)
+
+
+def test_another_kms_gets_the_root_key_only_when_the_operator_named_it(approved: World) -> None:
+    assert not approved.http.post("/bootAuth/kms", json=boot_info(approved)).json()["isAllowed"]
+    chain = ChainReader([approved.chain.url])
+    named = BootAuthority(chain, chain_id=31337, kms_measurements=frozenset({bytes.fromhex("11" * 32)}))
+    http = AppClient(create_app(approved.gate, named, watch_token=TOKEN))
+    approved.closers.append(http.close)
+    assert http.post("/bootAuth/kms", json=boot_info(approved)).json()["isAllowed"]
+    assert not http.post("/bootAuth/kms", json=boot_info(approved, tcbStatus="OutOfDate")).json()["isAllowed"]
+
+
+# --- starting -----------------------------------------------------------------------------------
+
+
+def test_a_variable_that_redirects_the_guest_agent_stops_the_gate(tmp_path: Path) -> None:
+    """AT-22."""
+    for name in ("DSTACK_SIMULATOR_ENDPOINT", "TAPPD_SIMULATOR_ENDPOINT"):
+        with pytest.raises(ConfigurationError) as error:
+            connect_guest(chain_id=1, environment={name: "http://127.0.0.1:1"}, guest_agent=None)
+        assert error.value.code == "simulator-endpoint-set"
+    with pytest.raises(ConfigurationError) as error:
+        connect_guest(chain_id=1, environment={}, guest_agent=tmp_path / "x.sock")
+    assert error.value.code == "simulator-off-local-chain"
+
+
+def gate_command(world: World, tmp_path: Path, *more: str) -> list[str]:
+    token = tmp_path / "watch.token"
+    token.write_text(TOKEN + "\n")
+    return [
+        sys.executable, "-m", "sealroom_agents.gate", "--rpc", world.chain.url,
+        "--guest-agent", str(world.socket), "--platform", str(tmp_path / "platform"),
+        "--watch-token-file", str(token), "--state", str(tmp_path / "process"), "--port", "0",
+        "--ready-file", str(tmp_path / "ready.json"), *more,
+    ]  # fmt: skip
+
+
+def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tmp_path: Path) -> None:
+    """AT-01, through the real command, with the platform's folder as its only hint about hardware."""
+    SimulatedPlatform.create(tmp_path / "platform", seed=SEED)
+    command = gate_command(approved, tmp_path, "--chain-id", "31337")
+    enclave = Enclave(approved)
+
+    def start() -> subprocess.Popen[bytes]:
+        (tmp_path / "ready.json").unlink(missing_ok=True)
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "ready.json").exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.05)
+        url = json.loads((tmp_path / "ready.json").read_text())["url"]
+        approved.http = httpx.Client(base_url=url, timeout=30)
+        approved.closers.append(approved.http.close)
+        return process
+
+    process = start()
+    try:
+        approved.heartbeat()
+        transcript, challenge = enclave.hello()
+        message = enclave.evidence(transcript, challenge)
+        granted(enclave.send(message))
+        process.kill()
+        process.wait()
+        process = start()
+        refused(enclave.send(message), "nonce-replayed", 409)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) in (0, -signal.SIGTERM)
+
+
+def test_the_process_refuses_a_simulated_platform_off_local_chains_with_78(
+    world: World, tmp_path: Path
+) -> None:
+    """AT-14, AT-22."""
+    SimulatedPlatform.create(tmp_path / "platform", seed=SEED)
+    environment = {**os.environ, "DSTACK_SIMULATOR_ENDPOINT": str(world.socket)}
+    for more, env, word in (
+        (["--chain-id", "1"], os.environ, "guest agent"),
+        (["--chain-id", "1"], environment, "DSTACK_SIMULATOR_ENDPOINT"),
+    ):
+        done = subprocess.run(
+            gate_command(world, tmp_path, *more), env=dict(env), capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 78
+        assert word in done.stderr and done.stderr.startswith("error: ")
+    assert not (tmp_path / "process").exists()

@@ -1,0 +1,476 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decision without any IO: the passing twin first, then each refusal by one line of difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from sealroom.encoding import sha256
+from sealroom.records import Grant
+from sealroom.release import REFUSAL_CODES, Refusal, datasets_root
+from sealroom_agents import policy
+from sealroom_agents.facts import (
+    CandidateRecord,
+    ChainView,
+    DatasetRecord,
+    Evidence,
+    LatestView,
+    OwnerRecord,
+    PlatformRecord,
+    StudyRecord,
+)
+
+NOW = 1_800_000_000
+ACCOUNTS = tuple("0x" + f"{n:02x}" * 20 for n in (0xA1, 0xB2, 0xC3, 0xD4))
+APP = "0x" + "ab" * 20
+GATE = "0x" + "9a" * 20
+CONSORTIUM = "0x" + "c0" * 20
+RECIPE = sha256(b"recipe")
+IMAGE, DEVICE = sha256(b"image"), sha256(b"device")
+DATASETS = tuple(sorted(sha256(name) for name in (b"A", b"B")))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One situation; `but` makes its twin with one thing changed."""
+
+    request: policy.Request
+    evidence: Evidence
+    view: ChainView
+    latest: LatestView
+    config: policy.Config
+
+    def but(self, part: str, **changes: Any) -> Case:
+        return replace(self, **{part: replace(getattr(self, part), **changes)})
+
+    def study(self, **changes: Any) -> Case:
+        study = self.view.study
+        if study is None:
+            raise ValueError("no study")
+        return self.but("view", study=replace(study, **changes))
+
+    def dataset(self, **changes: Any) -> Case:
+        first, *rest = self.view.datasets
+        return self.but("view", datasets=(replace(first, **changes), *rest))
+
+    def unpinned(self) -> Case:
+        """The same before the study was pinned anywhere."""
+        view = replace(self.view, study=None, approvals=(), datasets=(), live=False)
+        best = replace(view, block_number=self.latest.block_number)
+        return replace(self, view=view, latest=replace(self.latest, active_study=None, best=best))
+
+    def proposed(self, *approvals: str, at: str = "latest") -> Case:
+        """Unpinned, but proposed and approved by some."""
+        study = self.view.study
+        if study is None:
+            raise ValueError("no study")
+        candidate = CandidateRecord(study=study, approvals=approvals, required=ACCOUNTS[:2])
+        case = self.unpinned()
+        if at == "finalized":
+            return case.but("view", candidate=candidate)
+        best = case.latest.best
+        if best is None:
+            raise ValueError("no latest view")
+        return case.but("latest", best=replace(best, candidate=candidate))
+
+    def decide(self) -> Grant | Refusal:
+        return policy.decide(self.request, self.evidence, self.view, self.latest, self.config)
+
+
+@pytest.fixture
+def good() -> Case:
+    """Everything is as it must be: four owners, three needed, two datasets."""
+    owners = tuple(
+        OwnerRecord(account=account, id=f"hospital-{letter}", jurisdiction="DE", regimes=("GDPR",))
+        for account, letter in zip(ACCOUNTS, "ABCD", strict=True)
+    )
+    study = StudyRecord(
+        id=sha256(b"study"),
+        compose_hash=RECIPE,
+        output_hash=sha256(b"output"),
+        privacy_hash=sha256(b"privacy"),
+        datasets=DATASETS,
+        epsilon_micro=4_500_000,
+        max_runs=3,
+        expiry=NOW + 1000,
+        epoch=2,
+    )
+    datasets = tuple(
+        DatasetRecord(
+            id=dataset,
+            owner=ACCOUNTS[n],
+            owner_id=f"hospital-{'AB'[n]}",
+            index_digest=sha256(b"index"),
+            key_commitment=sha256(b"commitment"),
+            schema_hash=sha256(b"schema"),
+            rows=100,
+            name="cohort",
+            cap_micro=4_500_000,
+            spent_micro=0,
+        )
+        for n, dataset in enumerate(DATASETS)
+    )
+    view = ChainView(
+        chain_id=31337,
+        consortium=CONSORTIUM,
+        app=APP,
+        ledger="0x" + "1e" * 20,
+        block_number=100,
+        block_hash=sha256(b"block"),
+        block_time=NOW - 4,
+        epoch=2,
+        threshold=3,
+        owners=owners,
+        platform=PlatformRecord(
+            gate_root=sha256(b"root"),
+            gate_signer=GATE,
+            gate_compose=sha256(b"gate"),
+            os_images=(IMAGE,),
+            devices=(DEVICE,),
+        ),
+        study=study,
+        live=True,
+        approvals=ACCOUNTS[:3],
+        revoked_by=None,
+        revocation_reason="",
+        datasets=datasets,
+        study_spent_micro=0,
+        study_runs=0,
+        app_allows=True,
+        require_tcb=True,
+        allow_any_device=False,
+    )
+    latest = LatestView(
+        block_number=102,
+        block_time=NOW - 2,
+        epoch=2,
+        revoked_by=None,
+        revocation_reason="",
+        active_study=study.id,
+        best=replace(view, block_number=102),
+    )
+    evidence = Evidence(
+        app_id=bytes.fromhex("ab" * 20),
+        compose_hash=RECIPE,
+        instance_id=bytes(20),
+        os_image_hash=IMAGE,
+        key_provider="kms",
+        key_provider_id=b"kms-ca",
+        device_id=DEVICE,
+        mr_td=bytes(48),
+        rt_mr=(bytes(48), bytes(48), bytes(48), bytes(48)),
+        mr_system=bytes(32),
+        mr_aggregated=bytes(32),
+        tcb_status="UpToDate",
+        advisory_ids=(),
+        report_data=bytes(64),
+        simulated=True,
+    )
+    request = policy.Request(
+        run_id=sha256(b"run"),
+        compose_hash=RECIPE,
+        kem_key=bytes(1216),
+        enclave_signer="0x" + "e5" * 20,
+        transcript=sha256(b"transcript"),
+        datasets=tuple(
+            policy.PresentedDataset(
+                id=record.id, owner_id=record.owner_id, name="cohort", consortium=CONSORTIUM, chain_id=31337
+            )
+            for record in datasets
+        ),
+        has_gpu_evidence=False,
+    )
+    config = policy.Config(
+        gate_root=sha256(b"root"),
+        gate_signer=GATE,
+        gate_compose=sha256(b"gate"),
+        key_provider_id=b"kms-ca",
+        lease_seconds=30,
+        now=NOW,
+        watcher_seen=NOW - 3,
+    )
+    return Case(request=request, evidence=evidence, view=view, latest=latest, config=config)
+
+
+def refused(case: Case, code: str) -> Refusal:
+    decision = case.decide()
+    assert isinstance(decision, Refusal), decision
+    assert decision.code == code
+    assert decision.code in REFUSAL_CODES
+    assert "\n" not in decision.message
+    return decision
+
+
+def test_a_request_that_keeps_every_rule_is_granted_as_the_chain_says(good: Case) -> None:
+    decision = good.decide()
+    assert isinstance(decision, Grant)
+    assert decision.study == sha256(b"study")
+    assert decision.compose_hash == RECIPE
+    assert decision.kem_key_hash == sha256(bytes(1216))
+    assert decision.datasets_root == datasets_root(DATASETS)
+    assert (decision.block_number, decision.block_hash, decision.epoch) == (100, sha256(b"block"), 2)
+    assert (decision.issued, decision.lease_seconds) == (NOW, 30)
+
+
+def test_a_run_books_an_equal_share_of_what_was_approved_rounded_down(good: Case) -> None:
+    decision = good.decide()
+    assert isinstance(decision, Grant)
+    assert decision.epsilon_micro == 1_500_000
+    study = good.view.study
+    assert study is not None
+    assert policy.run_budget(replace(study, epsilon_micro=10, max_runs=3)) == 3
+
+
+def test_datasets_are_accepted_in_any_order(good: Case) -> None:
+    assert isinstance(good.but("request", datasets=good.request.datasets[::-1]).decide(), Grant)
+
+
+def test_a_simulated_platform_is_refused_off_local_chains(good: Case) -> None:
+    """AT-14."""
+    refused(good.but("view", chain_id=1), "simulated-root-off-local-chain")
+
+
+@pytest.mark.parametrize(
+    "status", ["OutOfDate", "SWHardeningNeeded", "ConfigurationNeeded", "TDRelaunchAdvised", ""]
+)
+def test_every_tcb_status_but_up_to_date_is_refused(good: Case, status: str) -> None:
+    """AT-06."""
+    assert refused(good.but("evidence", tcb_status=status), "tcb-not-up-to-date").seen == {
+        "tcbStatus": status
+    }
+
+
+def test_an_app_that_does_not_ask_for_an_up_to_date_tcb_is_refused(good: Case) -> None:
+    """CH-23."""
+    refused(good.but("view", require_tcb=False), "tcb-not-up-to-date")
+
+
+@pytest.mark.parametrize(
+    "change", [{"gate_root": bytes(32)}, {"gate_signer": "0x" + "00" * 20}, {"gate_compose": bytes(32)}]
+)
+def test_a_gate_that_the_owners_did_not_adopt_refuses(good: Case, change: dict[str, Any]) -> None:
+    """AT-34."""
+    platform = good.view.platform
+    assert platform is not None
+    refused(good.but("view", platform=replace(platform, **change)), "gate-not-registered")
+
+
+def test_before_any_platform_was_adopted_the_gate_refuses(good: Case) -> None:
+    refused(good.but("view", platform=None), "gate-not-registered")
+
+
+def test_a_revocation_at_the_latest_block_counts_at_once_and_names_who_and_why(good: Case) -> None:
+    """CH-02."""
+    refusal = refused(
+        good.but("latest", revoked_by=ACCOUNTS[2], revocation_reason="consent withdrawn"), "revoked"
+    )
+    assert refusal.message == "hospital-C revoked: consent withdrawn"
+
+
+def test_a_revocation_at_the_finalized_block_refuses(good: Case) -> None:
+    refused(good.unpinned().but("view", revoked_by=ACCOUNTS[0]), "revoked")
+
+
+def test_a_revocation_that_was_reorganised_away_refuses_until_a_newer_epoch_is_final(good: Case) -> None:
+    """CH-02."""
+    refused(good.but("config", revoked_until_epoch=3), "revoked")
+    assert isinstance(good.but("config", revoked_until_epoch=2).decide(), Grant)
+
+
+def test_a_machine_that_booted_for_another_app_is_refused(good: Case) -> None:
+    """AT-19."""
+    refused(good.but("evidence", app_id=bytes(20)), "app-id-mismatch")
+
+
+def test_a_recipe_changed_by_one_byte_is_refused_with_both_hashes(good: Case) -> None:
+    changed = sha256(b"recipd")
+    refusal = refused(
+        good.but("evidence", compose_hash=changed).but("request", compose_hash=changed),
+        "compose-hash-mismatch",
+    )
+    assert refusal.seen == {"composeHash": "0x" + changed.hex()}
+    assert refusal.pinned == {"composeHash": "0x" + RECIPE.hex()}
+    assert changed.hex() in refusal.message and RECIPE.hex() in refusal.message
+
+
+def test_a_machine_that_measured_another_recipe_than_it_announced_is_refused(good: Case) -> None:
+    refused(good.but("request", compose_hash=sha256(b"other")), "compose-hash-mismatch")
+
+
+def test_a_recipe_that_the_app_does_not_allow_is_refused(good: Case) -> None:
+    refused(good.but("view", app_allows=False), "compose-hash-mismatch")
+
+
+def test_a_recipe_that_lost_its_pin_at_the_latest_block_is_refused(good: Case) -> None:
+    refused(good.but("latest", active_study=sha256(b"next")), "compose-hash-mismatch")
+
+
+def test_a_recipe_that_nobody_proposed_has_no_approvals(good: Case) -> None:
+    assert refused(good.unpinned(), "not-approved").message.startswith("no owner has proposed")
+
+
+@pytest.mark.parametrize("at", ["latest", "finalized"])
+def test_fewer_than_k_approvals_are_refused_with_their_number(good: Case, at: str) -> None:
+    refusal = refused(good.proposed(*ACCOUNTS[:2], at=at), "not-approved")
+    assert refusal.message == "2 of 3 approvals"
+
+
+def test_k_approvals_without_the_owner_of_a_used_dataset_are_refused_with_its_name(good: Case) -> None:
+    """CH-17."""
+    refusal = refused(good.proposed(*ACCOUNTS[1:]), "owner-not-approved")
+    assert "hospital-A" in refusal.message
+
+
+def test_a_study_pinned_at_latest_only_is_not_final(good: Case) -> None:
+    """CH-01."""
+    best = good.latest.best
+    case = good.unpinned()
+    refused(replace(case, latest=replace(good.latest, best=best)), "not-finalized")
+
+
+def test_a_proposal_of_an_older_epoch_takes_a_new_approval(good: Case) -> None:
+    """CH-13."""
+    refused(
+        good.proposed(at="finalized").but("view", epoch=3).but("latest", epoch=3, best=None), "epoch-mismatch"
+    )
+
+
+def test_a_key_provider_that_is_no_kms_is_refused(good: Case) -> None:
+    """AT-19."""
+    refused(good.but("evidence", key_provider="local-sgx"), "key-provider-mismatch")
+
+
+def test_another_kms_than_the_gates_is_refused(good: Case) -> None:
+    """AT-19."""
+    refused(good.but("evidence", key_provider_id=b"other"), "key-provider-mismatch")
+
+
+def test_an_os_image_that_the_owners_did_not_allow_is_refused(good: Case) -> None:
+    """CH-22."""
+    refused(good.but("evidence", os_image_hash=bytes(32)), "os-image-not-allowed")
+
+
+def test_a_machine_that_the_owners_did_not_allow_is_refused(good: Case) -> None:
+    """AT-27."""
+    refused(good.but("evidence", device_id=bytes(32)), "device-not-allowed")
+
+
+def test_an_app_that_allows_any_device_is_refused(good: Case) -> None:
+    """CH-24."""
+    refused(good.but("view", allow_any_device=True), "device-not-allowed")
+
+
+def test_gpu_evidence_is_refused_missing_where_it_is_demanded(good: Case) -> None:
+    demanding = good.but("config", gpu_required=True)
+    assert isinstance(demanding.but("request", has_gpu_evidence=True).decide(), Grant)
+    refused(demanding, "gpu-evidence-missing")
+
+
+def test_an_expired_study_is_refused_by_either_clock(good: Case) -> None:
+    """AT-08, CH-14."""
+    refused(good.but("config", now=NOW + 1000), "study-expired")
+    refused(good.but("view", block_time=NOW + 1000), "study-expired")
+
+
+def test_a_study_of_an_older_epoch_is_refused(good: Case) -> None:
+    """CH-13."""
+    refused(good.study(epoch=1), "epoch-mismatch")
+
+
+def test_an_epoch_that_advanced_at_the_latest_block_is_refused(good: Case) -> None:
+    refused(good.but("latest", epoch=3), "epoch-mismatch")
+
+
+def test_a_study_that_the_contract_does_not_call_live_is_refused(good: Case) -> None:
+    refused(good.but("view", live=False), "epoch-mismatch")
+
+
+def test_approvals_of_strangers_do_not_count(good: Case) -> None:
+    """CH-16."""
+    strangers = (*ACCOUNTS[:2], "0x" + "77" * 20)
+    assert refused(good.but("view", approvals=strangers), "not-approved").message == "2 of 3 approvals"
+
+
+def test_one_owner_counted_twice_is_one_approval(good: Case) -> None:
+    """CH-11."""
+    refused(good.but("view", approvals=(ACCOUNTS[0], ACCOUNTS[1], ACCOUNTS[1])), "not-approved")
+
+
+def test_a_pinned_study_without_the_approval_of_a_datasets_owner_is_refused(good: Case) -> None:
+    """CH-17."""
+    refused(good.but("view", approvals=ACCOUNTS[1:]), "owner-not-approved")
+
+
+def test_a_dataset_too_few_or_another_one_is_refused(good: Case) -> None:
+    refused(good.but("request", datasets=good.request.datasets[:1]), "dataset-mismatch")
+    foreign = replace(good.request.datasets[0], id=sha256(b"foreign"))
+    refused(good.but("request", datasets=(foreign, good.request.datasets[1])), "dataset-mismatch")
+    twice = (*good.request.datasets, good.request.datasets[0])
+    refused(good.but("request", datasets=twice), "dataset-mismatch")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"owner_id": "hospital-B"},
+        {"name": "other"},
+        {"consortium": "0x" + "00" * 20},
+        {"chain_id": 1},
+    ],
+)
+def test_a_header_that_differs_from_what_its_owner_registered_is_refused(
+    good: Case, change: dict[str, Any]
+) -> None:
+    first, second = good.request.datasets
+    refused(good.but("request", datasets=(replace(first, **change), second)), "dataset-mismatch")
+
+
+def test_a_run_too_many_is_refused(good: Case) -> None:
+    assert isinstance(good.but("view", study_runs=2).decide(), Grant)
+    refused(good.but("view", study_runs=3), "runs-exhausted")
+
+
+def test_a_budget_that_the_study_or_a_dataset_has_not_got_is_refused(good: Case) -> None:
+    """DP: never beyond what was approved."""
+    assert isinstance(good.but("view", study_spent_micro=3_000_000).decide(), Grant)
+    refused(good.but("view", study_spent_micro=3_000_001), "budget-exceeded")
+    assert isinstance(good.dataset(spent_micro=3_000_000).decide(), Grant)
+    refusal = refused(good.dataset(spent_micro=3_000_001), "budget-exceeded")
+    assert "hospital-A/cohort" in refusal.message
+
+
+def test_without_a_living_watcher_nothing_is_released(good: Case) -> None:
+    """CH-04."""
+    assert isinstance(good.but("config", watcher_seen=NOW - policy.MAX_WATCH_AGE_S).decide(), Grant)
+    refused(good.but("config", watcher_seen=NOW - policy.MAX_WATCH_AGE_S - 1), "watcher-dead")
+    refused(good.but("config", watcher_seen=None), "watcher-dead")
+
+
+# --- leases -------------------------------------------------------------------------------------
+
+
+def renew(case: Case, **run: Any) -> str | None:
+    run = {"study": sha256(b"study"), "epoch": 2, **run}
+    refusal = policy.renew(case.view, case.latest, case.config, **run)
+    return None if refusal is None else refusal.code
+
+
+def test_a_lease_is_renewed_while_everything_stands(good: Case) -> None:
+    assert renew(good) is None
+    # A run that goes on needs no further budget, and no second look at its approvals.
+    assert renew(good.but("view", study_runs=3, study_spent_micro=4_500_000)) is None
+
+
+def test_a_lease_ends_with_revocation_epoch_study_expiry_gate_or_watcher(good: Case) -> None:
+    assert renew(good.but("latest", revoked_by=ACCOUNTS[0])) == "revoked"
+    assert renew(good.but("config", revoked_until_epoch=3)) == "revoked"
+    assert renew(good.but("latest", epoch=3)) == "lease-ended"
+    assert renew(good, epoch=1) == "lease-ended"
+    assert renew(good, study=bytes(32)) == "lease-ended"
+    assert renew(good.but("latest", active_study=None)) == "lease-ended"
+    assert renew(good.but("config", now=NOW + 1000, watcher_seen=NOW + 1000)) == "study-expired"
+    assert renew(good.but("view", platform=None)) == "gate-not-registered"
+    assert renew(good.but("config", watcher_seen=None)) == "watcher-dead"

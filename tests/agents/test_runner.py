@@ -1,0 +1,715 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runner and its store: one claim a run, one end a run, and no output without an anchor."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DatabaseError
+from tests.formats import worked
+from tests.local_chain import LocalChain, account, private_key
+from tests.outside import ENCLAVE, Lab
+
+from sealroom import typed
+from sealroom.encoding import sha256
+from sealroom.envelope import Envelope, parse_envelope
+from sealroom.records import Receipt
+from sealroom.release import Hello, sign_challenge, sign_grant, transcript_0
+from sealroom_agents.chain import ChainReader, Transactor, TxResult
+from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, StoreError
+from sealroom_agents.facts import LatestView
+from sealroom_agents.runner.__main__ import command, read_key
+from sealroom_agents.runner.backend import Assignment
+from sealroom_agents.runner.follow import Follower
+from sealroom_agents.runner.local import LocalBackend, _kill_tree
+from sealroom_agents.runner.publish import Publisher
+from sealroom_agents.runner.service import Runner
+from sealroom_agents.simulator import SimulatedPlatform
+from sealroom_agents.store import ENDS, Run, Store
+
+pytestmark = pytest.mark.anvil
+
+PAYER = 16
+"""anvil's account that pays for anchoring."""
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[LocalChain]:
+    with LocalChain.start() as running:
+        yield running
+
+
+@pytest.fixture
+def lab(chain: LocalChain, tmp_path: Path) -> Iterator[Lab]:
+    snapshot = chain.snapshot()
+    yield Lab.on(chain, tmp_path)
+    chain.restore(snapshot)
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{tmp_path / 'runs.db'}")
+
+
+def submit(store: Store, *, waiting: bool = False) -> str:
+    store.add_recipe("0x" + "5e" * 32, b"{}")
+    run_id = "0x" + secrets.token_hex(32)
+    store.submit(
+        run_id, compose_hash="0x" + "5e" * 32, consortium="0x" + "c0" * 20, missing=[], waiting=waiting
+    )
+    return run_id
+
+
+def test_each_run_is_claimed_exactly_once(tmp_path: Path) -> None:
+    """Several runner processes on one database: here, several connections at the same time."""
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    runs = {submit(Store(url)) for _ in range(12)}
+
+    def take(number: int) -> list[str]:
+        mine = Store(url)
+        claimed = []
+        while (run := mine.claim(f"runner-{number}")) is not None:
+            claimed.append(run.id)
+        return claimed
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [run for claimed in pool.map(take, range(4)) for run in claimed]
+    assert sorted(taken) == sorted(runs)
+
+
+def test_a_run_only_moves_forward_and_ends_once(store: Store) -> None:
+    run = submit(store)
+    store.claim("r")
+    store.advance(run, "computing", message="runs")
+    with pytest.raises(StoreError) as caught:
+        store.advance(run, "attesting", message="again")
+    assert caught.value.code == "run-state"
+    assert store.end(run, "revoked", code="revoked", message="stop") is True
+    assert store.end(run, "failed", code="late", message="too late") is False
+    with pytest.raises(StoreError):
+        store.emitted(run, "{}")
+    assert store.run(run).state == "revoked"
+    assert [event.phase for event in store.events(run)] == ["queued", "starting", "computing", "revoked"]
+
+
+def test_events_can_neither_be_changed_nor_removed(tmp_path: Path) -> None:
+    """RE-12: the database itself refuses, whoever asks."""
+    path = tmp_path / "runs.db"
+    store = Store(f"sqlite:///{path}")
+    run = submit(store)
+    engine = create_engine(f"sqlite:///{path}")
+    for statement in ("UPDATE run_events SET message = 'x'", "DELETE FROM run_events"):
+        with pytest.raises(DatabaseError, match="append-only"), engine.begin() as connection:
+            connection.execute(text(statement))
+    assert [event.message for event in store.events(run)] == ["waits for a runner"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_processes_may_start_together_on_a_new_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    with ThreadPoolExecutor(6) as pool:
+        stores = list(pool.map(lambda _: Store(url), range(6)))
+    assert stores[0].runs() == []
+
+
+def test_a_database_that_cannot_be_opened_is_our_error() -> None:
+    for url in ("nonsense", "sqlite:////proc/nowhere/x.db", "martian://x/y"):
+        with pytest.raises(StoreError) as caught:
+            Store(url)
+        assert caught.value.code == "database"
+
+
+# --- following one run ---------------------------------------------------------------------------
+
+
+@dataclass
+class ScriptedEnclave:
+    """An enclave that says `lines` and ends with `exit`; with `exit` None it computes until it is killed."""
+
+    lines: list[Mapping[str, object]]
+    exit: int | None
+    output: bytes = b"{}"
+    wipes: bool = False
+    """Whether it ends by itself when it is asked to."""
+    killed: bool = False
+    cleaned: bool = False
+
+    def line(self, timeout_s: float) -> Mapping[str, object] | None:
+        if self.lines:
+            return self.lines.pop(0)
+        time.sleep(0.01)
+        return None
+
+    def exit_code(self) -> int | None:
+        return None if self.lines else self.exit
+
+    def envelope(self) -> bytes:
+        return self.output
+
+    def terminate(self) -> None:
+        if self.wipes:
+            self.lines.append({"phase": "lease-ended", "code": "stopped", "message": "keys are wiped"})
+            self.exit = 4
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def clean(self) -> None:
+        self.killed = self.cleaned = True
+
+
+@dataclass
+class ScriptedBackend:
+    """Starts what the test wrote."""
+
+    enclave: ScriptedEnclave
+    started: list[Assignment] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+
+    def start(self, assignment: Assignment) -> ScriptedEnclave:
+        self.started.append(assignment)
+        return self.enclave
+
+    def orphaned(self, run_id: str) -> None:
+        self.orphans.append(run_id)
+
+
+WAY = [
+    {"phase": "attesting", "composeHash": "0x5e"},
+    {"phase": "granted", "block": 12},
+    {"phase": "computing"},
+    {"phase": "emitting"},
+]
+
+
+def follow(
+    lab: Lab, enclave: ScriptedEnclave, *, stop: threading.Event | None = None, timeout: float = 20
+) -> Run:
+    """Submit, claim, follow; returns how the run stands then."""
+    lab.submit()
+    run = lab.store.claim("r")
+    assert run is not None
+    follower = Follower(
+        lab.store, lab.reader, ScriptedBackend(enclave), stop=stop or threading.Event(), run_timeout_s=timeout
+    )
+    follower.follow(run)
+    assert enclave.killed
+    assert enclave.cleaned
+    return lab.store.run(run.id)
+
+
+def test_a_run_that_ends_well_waits_for_its_anchor(lab: Lab) -> None:
+    run = follow(lab, ScriptedEnclave([*WAY, {"phase": "done"}], exit=0, output=b'{"draft":1}'))
+    assert run.state == "anchoring"
+    assert lab.store.draft(run.id) == '{"draft":1}'
+    assert lab.store.envelope(run.id) is None
+    phases = [event.phase for event in lab.store.events(run.id)]
+    assert phases == ["queued", "starting", "attesting", "granted", "computing", "emitting", "anchoring"]
+
+
+def test_the_enclave_boots_the_stored_bytes_under_the_consortiums_app(lab: Lab) -> None:
+    lab.submit()
+    run = lab.store.claim("r")
+    assert run is not None
+    backend = ScriptedBackend(ScriptedEnclave([], exit=3))
+    Follower(lab.store, lab.reader, backend, stop=threading.Event(), run_timeout_s=5).follow(run)
+    (assignment,) = backend.started
+    assert assignment.compose == lab.recipe.compose
+    assert (assignment.app, assignment.consortium) == (lab.room.app, lab.room.consortium)
+    assert (assignment.chain_id, assignment.run_id) == (31337, run.id)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "state", "code"),
+    [
+        ({"phase": "refused", "code": "not-approved", "message": "1 of 2"}, 3, "refused", "not-approved"),
+        ({"phase": "lease-ended", "code": "revoked", "message": "C revoked"}, 4, "revoked", "revoked"),
+        ({"phase": "lease-ended", "code": "watcher-dead", "message": "silent"}, 4, "failed", "watcher-dead"),
+        ({"phase": "failed", "code": "job-failed", "message": "ValueError"}, 5, "failed", "job-failed"),
+        ({"phase": "failed", "code": "usage", "message": "wrong"}, 78, "failed", "usage"),
+        ({"phase": "computing"}, 1, "failed", "enclave-died"),
+        ({"phase": "computing"}, -9, "failed", "enclave-died"),
+    ],
+)
+def test_every_exit_has_its_state(
+    lab: Lab, said: Mapping[str, object], status: int, state: str, code: str
+) -> None:
+    run = follow(lab, ScriptedEnclave([said], exit=status))
+    assert (run.state, run.code) == (state, code)
+    assert run.message
+
+
+def test_what_no_enclave_says_ends_the_run(lab: Lab) -> None:
+    run = follow(lab, ScriptedEnclave([{"phase": "approved"}], exit=0))
+    assert (run.state, run.code) == ("failed", "enclave-protocol")
+
+
+@pytest.mark.parametrize("wipes", [True, False], ids=["wipes", "stubborn"])
+def test_the_watchers_word_ends_a_running_enclave(lab: Lab, wipes: bool) -> None:
+    """OP-10: the run ends as revoked, with the time at which its last process was dead; whether the enclave
+    wiped its keys when it was asked to, or had to be killed."""
+    enclave = ScriptedEnclave([*WAY[:3]], exit=None, wipes=wipes)
+    block_time = time.time()
+
+    def revoke() -> None:
+        time.sleep(0.3)
+        lab.store.observe(
+            lab.room.consortium, kind="revoked", epoch=3, block=9, block_time=block_time,
+            owner=lab.room.owners[2].account, reason="consent withdrawn",
+        )  # fmt: skip
+
+    watcher = threading.Thread(target=revoke)
+    watcher.start()
+    run = follow(lab, enclave)
+    watcher.join()
+    assert (run.state, run.code) == ("revoked", "revoked")
+    assert run.message == 'revoked by hospital-C: "consent withdrawn"'
+    assert run.killed is not None
+    phases = [event.phase for event in lab.store.events(run.id)]
+    assert phases[-2:] == ["killed", "revoked"]
+    assert ("lease-ended" in phases) is wipes
+    (seen,) = lab.store.observations(lab.room.consortium)
+    assert seen.killed == run.killed
+
+
+def test_an_envelope_that_came_after_the_watchers_word_is_dropped(lab: Lab) -> None:
+    """A result that was ready in the very moment of the revocation does not leave either."""
+
+    class Late(ScriptedEnclave):
+        def line(self, timeout_s: float) -> Mapping[str, object] | None:
+            if not self.lines:
+                seen = {"kind": "revoked", "epoch": 3, "block": 9, "block_time": 0.0}
+                lab.store.observe(lab.room.consortium, owner=None, reason="x", **seen)
+            return super().line(timeout_s)
+
+    run = follow(lab, Late([*WAY, {"phase": "done"}], exit=0))
+    assert run.state == "revoked"
+    assert lab.store.draft(run.id) is None
+
+
+def test_a_run_that_takes_too_long_is_killed(lab: Lab) -> None:
+    run = follow(lab, ScriptedEnclave([*WAY[:3]], exit=None), timeout=0.2)
+    assert (run.state, run.code) == ("failed", "timeout")
+
+
+def test_a_runner_that_stops_ends_its_runs(lab: Lab) -> None:
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    run = follow(lab, ScriptedEnclave([*WAY[:3]], exit=None), stop=stop)
+    assert (run.state, run.code) == ("failed", "runner-stopped")
+
+
+# --- publishing ----------------------------------------------------------------------------------
+
+
+def emit(lab: Lab, study: bytes, *, run_id: bytes | None = None) -> tuple[Run, Envelope]:
+    """A run whose enclave has emitted; the ledger has opened it, nothing is anchored."""
+    run = lab.store.run(lab.submit())
+    lab.store.claim("r")
+    hello = Hello(
+        run_id=run_id or bytes.fromhex(run.id[2:]),
+        chain_id=31337,
+        consortium=lab.room.consortium,
+        compose_hash=lab.recipe.compose_hash,
+    )
+    challenge = sign_challenge(
+        hello, nonce=secrets.token_bytes(32), issued=worked.NOW, expires=worked.NOW + 60,
+        private_key=worked.GATE_SIGNER,
+    )  # fmt: skip
+    grant = replace(
+        worked.GRANT,
+        run_id=hello.run_id,
+        study=study,
+        ledger=lab.room.ledger,
+        compose_hash=hello.compose_hash,
+        enclave_signer=account(ENCLAVE),
+        transcript=sha256(transcript_0(hello, challenge)),
+        epoch=lab.chain.epoch(lab.room),
+    )
+    place = {"chain_id": 31337, "consortium": lab.room.consortium}
+    grant_hash = typed.digest(typed.grant(grant, **place))
+    statement = replace(
+        worked.statement(),
+        run_id=hello.run_id,
+        consortium=lab.room.consortium,
+        ledger=lab.room.ledger,
+        app=lab.room.app,
+        study=study,
+        compose_hash=hello.compose_hash,
+        grant_hash=grant_hash,
+        epoch=grant.epoch,
+    )
+    envelope = worked.envelope(
+        statement=statement,
+        private_key=private_key(ENCLAVE),
+        grant=grant,
+        grant_signature=sign_grant(grant, private_key=worked.GATE_SIGNER, **place),
+        hello=hello,
+        challenge=challenge,
+        recipe=lab.recipe.compose,
+    )
+    lab.open_run(study, hello.run_id, grant_hash=grant_hash)
+    lab.store.emitted(run.id, envelope.encode().decode())
+    return lab.store.run(run.id), envelope
+
+
+@dataclass
+class CountingSender:
+    """The real transactor, which fails `failures` times first."""
+
+    transactor: Transactor
+    failures: int = 0
+    sent: int = 0
+
+    def anchor(self, ledger: str, receipt: Receipt, signature: bytes) -> TxResult:
+        if self.failures:
+            self.failures -= 1
+            raise ChainError("chain-unreachable", "the node does not answer")
+        self.sent += 1
+        return self.transactor.anchor(ledger, receipt, signature)
+
+
+def publisher(lab: Lab, *, failures: int = 0) -> tuple[Publisher, CountingSender]:
+    sender = CountingSender(Transactor(lab.chain.url, private_key(PAYER)), failures)
+    return Publisher(lab.store, lab.reader, sender, stop=threading.Event(), chain_id=31337), sender
+
+
+def test_an_envelope_is_published_with_its_anchor_and_approvals(lab: Lab) -> None:
+    study = lab.live()
+    run, emitted = emit(lab, study)
+    assert lab.store.envelope(run.id) is None
+
+    publish, _ = publisher(lab)
+    publish.publish(run)
+    assert lab.store.run(run.id).state == "done"
+    published = parse_envelope((lab.store.envelope(run.id) or "").encode())
+    anchor = published.anchor
+    assert anchor is not None
+    assert (anchor.chain_id, anchor.ledger, anchor.sequence) == (31337, lab.room.ledger, 1)
+    assert [approval.owner for approval in anchor.approvals] == [
+        owner.account for owner in lab.room.owners[:2]
+    ]
+    assert replace(published, anchor=None) == emitted
+    found = lab.reader.run(lab.room.ledger, emitted.receipt.run_id)
+    assert found is not None
+    assert found.sequence == 1
+    assert lab.store.draft(run.id) is None
+
+
+def test_a_revocation_before_the_anchor_drops_the_envelope(lab: Lab) -> None:
+    """The ledger itself refuses a receipt of an older epoch; nothing is ever shown."""
+    study = lab.live()
+    run, _ = emit(lab, study)
+    lab.chain.revoke(lab.room, 2, "stop")
+    publish, _ = publisher(lab)
+    publish.publish(run)
+    ended = lab.store.run(run.id)
+    assert (ended.state, ended.code) == ("revoked", "revoked")
+    assert lab.store.envelope(run.id) is None
+    assert lab.store.draft(run.id) is None
+
+
+def test_another_runs_envelope_is_not_published(lab: Lab) -> None:
+    study = lab.live()
+    run, _ = emit(lab, study, run_id=secrets.token_bytes(32))
+    publish, sender = publisher(lab)
+    publish.publish(run)
+    assert (lab.store.run(run.id).state, lab.store.run(run.id).code) == ("failed", "envelope-mismatch")
+    assert sender.sent == 0
+
+
+def test_a_forged_envelope_is_not_published(lab: Lab) -> None:
+    study = lab.live()
+    run, emitted = emit(lab, study)
+    changed = json.loads(emitted.encode())
+    changed["result"]["epsilon"] = "0.1"
+    lab.store.end(run.id, "failed", code="x", message="x")
+    run = lab.store.run(lab.submit())
+    lab.store.claim("r")
+    lab.store.emitted(run.id, json.dumps(changed))
+    publish, sender = publisher(lab)
+    publish.publish(lab.store.run(run.id))
+    assert lab.store.run(run.id).state == "failed"
+    assert sender.sent == 0
+
+
+def test_a_chain_that_is_away_is_tried_again(lab: Lab) -> None:
+    study = lab.live()
+    run, _ = emit(lab, study)
+    publish, sender = publisher(lab, failures=2)
+    publish.publish(run)
+    assert lab.store.run(run.id).state == "done"
+    assert sender.sent == 1
+
+
+def test_a_crash_after_the_anchor_anchors_no_second_time(lab: Lab) -> None:
+    """RE-06: the runner died between the transaction and the store."""
+    study = lab.live()
+    run, emitted = emit(lab, study)
+    sent = Transactor(lab.chain.url, private_key(PAYER)).anchor(
+        lab.room.ledger, emitted.receipt, emitted.receipt_signature
+    )
+    publish, sender = publisher(lab)
+    publish.publish(run)
+    assert sender.sent == 0
+    published = parse_envelope((lab.store.envelope(run.id) or "").encode())
+    assert published.anchor is not None
+    assert "0x" + published.anchor.tx.hex() == sent.tx
+
+
+# --- the loop ------------------------------------------------------------------------------------
+
+
+def runner(lab: Lab, backend: Any, *, stop: threading.Event | None = None) -> Runner:
+    stop = stop or threading.Event()
+    publish, _ = publisher(lab)
+    return Runner(
+        lab.store,
+        lab.reader,
+        backend,
+        Follower(lab.store, lab.reader, backend, stop=stop, run_timeout_s=10),
+        publish,
+        name="r",
+        parallel=1,
+        stop=stop,
+    )
+
+
+def test_a_waiting_run_is_queued_when_the_last_approval_is_final(lab: Lab) -> None:
+    lab.register()
+    study = lab.propose()
+    run = lab.submit(waiting=True)
+    one = runner(lab, ScriptedBackend(ScriptedEnclave([], exit=3)))
+
+    def recheck() -> tuple[str, list[str]]:
+        one._rechecked = 0.0
+        one.recheck()
+        state = lab.store.run(run)
+        return state.state, [item["code"] for item in state.missing]
+
+    assert recheck() == ("waiting", ["data-owner-approval-missing"] * 2 + ["approval-missing"])
+    lab.chain.approve(lab.room, study, 0, 1)
+    assert recheck() == ("waiting", ["not-finalized"])
+    lab.chain.finalize()
+    assert recheck() == ("queued", [])
+
+
+def test_a_waiting_run_that_is_revoked_goes_to_the_gate(lab: Lab) -> None:
+    """Waiting only while approvals can still arrive; the refusal is the gate's to give."""
+    lab.register()
+    lab.propose()
+    run = lab.submit(waiting=True)
+    lab.chain.revoke(lab.room, 2, "stop")
+    runner(lab, ScriptedBackend(ScriptedEnclave([], exit=3))).recheck()
+    assert lab.store.run(run).state == "queued"
+
+
+def test_what_a_dead_runner_left_is_ended_or_anchored(lab: Lab) -> None:
+    study = lab.live()
+    emitted, _ = emit(lab, study)
+    lost = lab.submit()
+    lab.store.claim("r")
+    lab.store.advance(lost, "computing", message="runs")
+    others = lab.submit()
+    lab.store.claim("another")
+    backend = ScriptedBackend(ScriptedEnclave([], exit=3))
+    runner(lab, backend).recover()
+    assert lab.store.run(emitted.id).state == "done"
+    assert (lab.store.run(lost).state, lab.store.run(lost).code) == ("failed", "runner-lost")
+    assert lab.store.run(others).state == "starting"
+    assert set(backend.orphans) == {emitted.id, lost}
+
+
+def test_the_loop_carries_runs_to_their_end_and_stops(lab: Lab) -> None:
+    stop = threading.Event()
+    runs = [lab.submit() for _ in range(3)]
+    refused = {"phase": "refused", "code": "not-approved", "message": "0 of 2"}
+
+    class Fresh(ScriptedBackend):
+        def start(self, assignment: Assignment) -> ScriptedEnclave:
+            return ScriptedEnclave([refused], exit=3)
+
+    loop = threading.Thread(
+        target=runner(lab, Fresh(ScriptedEnclave([], exit=3)), stop=stop).serve, daemon=True
+    )
+    loop.start()
+    deadline = time.monotonic() + 15
+    while any(lab.store.run(run).state not in ENDS for run in runs):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stop.set()
+    loop.join(5)
+    assert not loop.is_alive()
+    assert {lab.store.run(run).code for run in runs} == {"not-approved"}
+
+
+# --- the local backend, with real processes ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("platform")
+    SimulatedPlatform.create(folder / "p")
+    return folder / "p"
+
+
+def test_a_real_enclave_is_started_confined_and_cleaned_up(lab: Lab, platform: Path, tmp_path: Path) -> None:
+    """OP-03: its own folder, an empty environment, no secret in its arguments; nothing but logs stays."""
+    backend = LocalBackend(
+        platform=platform, datasets=tmp_path / "sealed", state=tmp_path / "state", gate="http://127.0.0.1:9"
+    )
+    run_id = "0x" + secrets.token_hex(32)
+    enclave = backend.start(
+        Assignment(
+            run_id=run_id,
+            consortium=lab.room.consortium,
+            app=lab.room.app,
+            chain_id=31337,
+            compose=lab.recipe.compose,
+        )
+    )
+    try:
+        folder = tmp_path / "state" / run_id[2:]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(enclave.socket.parent.stat().st_mode) == 0o700
+        assert enclave.program is not None
+        assert enclave.guest is not None
+        for process in (enclave.program, enclave.guest):
+            given = Path(f"/proc/{process.pid}/environ").read_bytes()
+            assert b"HOME=" not in given
+            assert b"PYTHON" not in given
+            assert os.getsid(process.pid) == process.pid
+        lines = []
+        deadline = time.monotonic() + 60
+        while enclave.exit_code() is None:
+            assert time.monotonic() < deadline
+            line = enclave.line(0.2)
+            if line is not None:
+                lines.append(line)
+        # Without datasets and without a gate it is refused, and says so in its last line.
+        assert enclave.exit_code() == 3
+        assert lines[-1]["phase"] == "refused"
+        with pytest.raises(RunnerError) as caught:
+            enclave.envelope()
+        assert caught.value.code == "no-envelope"
+    finally:
+        enclave.clean()
+    assert sorted(path.name for path in folder.iterdir()) == ["enclave.log", "guest.log"]
+    assert not enclave.socket.parent.exists()
+    assert enclave.guest.poll() is not None
+
+
+def test_a_kill_reaches_children_in_sessions_of_their_own() -> None:
+    """OP-10: a job that moved to another session dies with its enclave."""
+    child = "import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(60)"
+    parent = (
+        f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    grandchild = int(process.stdout.readline())
+    _kill_tree(process.pid)
+    assert process.wait(5) == -9
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{grandchild}").exists() and "Z" not in _state(grandchild):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.stdout.close()
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def test_orphans_of_a_dead_runner_are_killed(lab: Lab, platform: Path, tmp_path: Path) -> None:
+    backend = LocalBackend(
+        platform=platform, datasets=tmp_path, state=tmp_path / "state", gate="http://127.0.0.1:9"
+    )
+    run_id = "0x" + secrets.token_hex(32)
+    enclave = backend.start(Assignment(run_id, lab.room.consortium, lab.room.app, 31337, lab.recipe.compose))
+    assert enclave.guest is not None
+    backend.orphaned(run_id)
+    assert enclave.guest.wait(5) is not None
+    assert not (tmp_path / "state" / run_id[2:]).exists()
+    enclave.clean()
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_the_command_refuses_a_simulated_platform_off_a_local_chain(platform: Path, tmp_path: Path) -> None:
+    """AT-22's counterpart outside: a simulated machine never serves a real consortium."""
+    key = tmp_path / "key"
+    key.touch(mode=0o600)
+    key.write_text("0x" + "11" * 32)
+    with LocalChain.start(chain_id=17000) as chain:
+        arguments = [
+            *("--rpc", chain.url, "--gate", "http://127.0.0.1:9", "--database", f"sqlite:///{tmp_path}/r.db"),
+            *("--platform", str(platform), "--datasets", str(tmp_path), "--state", str(tmp_path / "s")),
+            *("--key-file", str(key)),
+        ]
+        result = CliRunner().invoke(command, arguments, standalone_mode=False)
+    assert isinstance(result.exception, ConfigurationError)
+    assert "chain 17000" in str(result.exception)
+
+
+def test_the_key_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    """OP-03, OP-04: and what is wrong with it never shows it."""
+    path = tmp_path / "key"
+    path.write_text("0x" + "11" * 32 + "\n")
+    path.chmod(0o600)
+    assert read_key(path) == b"\x11" * 32
+    path.chmod(0o644)
+    with pytest.raises(ConfigurationError):
+        read_key(path)
+    path.chmod(0o600)
+    path.write_text("0x" + "zz" * 32)
+    with pytest.raises(ConfigurationError) as caught:
+        read_key(path)
+    assert "zz" not in str(caught.value)
+
+
+def test_latest_view_is_all_that_following_reads(lab: Lab) -> None:
+    """A chain that is away for a moment does not lose a claimed run."""
+
+    @dataclass
+    class Shaky:
+        reader: ChainReader
+        failures: int
+
+        def chain_id(self) -> int:
+            return self.reader.chain_id()
+
+        def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
+            if self.failures:
+                self.failures -= 1
+                raise ChainError("chain-unreachable", "away")
+            return self.reader.latest_view(consortium, whole=whole)
+
+    lab.submit()
+    run = lab.store.claim("r")
+    assert run is not None
+    backend = ScriptedBackend(ScriptedEnclave([{"phase": "refused", "code": "x", "message": "y"}], exit=3))
+    Follower(lab.store, Shaky(lab.reader, 2), backend, stop=threading.Event(), run_timeout_s=5).follow(run)
+    assert lab.store.run(run.id).code == "x"

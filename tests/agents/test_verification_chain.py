@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The links that ask a chain, on a real one: anvil, the real contracts, the real reader.
+
+One study is settled, run and anchored once; each bad case differs from it in what was done on chain, or in
+the one part of the envelope that names something else.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.agents.shell import shell
+from tests.agents.staged import Stage, make_stage
+from tests.agents.worked import (
+    make_gate,
+    make_run,
+)
+from tests.local_chain import LocalChain
+
+from sealroom_agents import verification
+from sealroom_agents.chain import ChainReader
+from sealroom_agents.errors import ChainError
+
+pytestmark = pytest.mark.anvil
+
+LINKS = [name for name, _ in (*verification.OFFLINE, *verification.ON_CHAIN)]
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A chain on which the study is approved; made once."""
+    with LocalChain.start() as chain:
+        yield make_stage(chain, tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture
+def stage(settled: Stage) -> Iterator[Stage]:
+    """The same for one test: what it does on chain is undone afterwards."""
+    snapshot = settled.chain.snapshot()
+    # A reader remembers the newest finalized block, and believes nothing older.
+    reader = ChainReader([settled.chain.url])
+    yield replace(settled, reader=reader)
+    reader.close()
+    settled.chain.restore(snapshot)
+
+
+def test_every_link_of_an_anchored_run_holds(stage: Stage) -> None:
+    links = stage.walk(stage.done())
+    assert [link.name for link in links] == LINKS
+    assert all(link.ok for link in links), links[-1]
+    assert links[-1].detail == "not revoked since"
+
+
+def test_a_later_revocation_is_told_and_breaks_nothing(stage: Stage) -> None:
+    envelope = stage.done()
+    stage.chain.revoke(stage.room, 2, "consent withdrawn")
+    links = stage.walk(envelope)
+    assert all(link.ok for link in links)
+    assert "revoked since" in links[-1].detail
+    assert "consent withdrawn" in links[-1].detail
+
+
+def test_a_run_that_was_never_opened_is_broken(stage: Stage) -> None:
+    """CH: a gate's grant without booked ε."""
+    assert stage.broken(stage.granted().envelope()) == ("opened", "run-not-opened")
+
+
+def test_a_run_without_an_anchored_receipt_is_broken(stage: Stage) -> None:
+    envelope = stage.granted().envelope()
+    stage.open(envelope)
+    assert stage.broken(envelope) == ("anchored", "receipt-not-anchored")
+
+
+def test_a_second_envelope_for_the_same_run_is_broken(stage: Stage) -> None:
+    """OU-09: the same run and grant, signed by the same enclave key, with another result."""
+    run = stage.granted()
+    envelope = run.envelope()
+    stage.open(envelope)
+    stage.anchored(envelope)
+    fields = json.loads(json.dumps(run.result))
+    fields["fields"]["people"]["groups"][0]["people"] = 55
+    other = replace(run, result=fields).envelope()
+    assert stage.broken(other) == ("anchored", "receipt-mismatch")
+
+
+def test_an_envelope_that_says_another_place_than_its_receipts_is_broken(stage: Stage) -> None:
+    envelope = stage.done()
+    assert envelope.anchor is not None
+    moved = envelope.with_anchor(replace(envelope.anchor, tx=bytes(32)))
+    assert stage.broken(moved) == ("anchored", "anchor-mismatch")
+
+
+def test_a_run_opened_for_another_grant_is_broken(stage: Stage) -> None:
+    """The ledger certified another enclave key for this run id."""
+    run = stage.granted()
+    stage.open(run.envelope())
+    other = replace(run, grant=replace(run.grant, lease_seconds=31))
+    assert stage.broken(other.envelope()) == ("opened", "run-mismatch")
+
+
+def test_a_gate_that_the_owners_did_not_adopt_is_broken(stage: Stage) -> None:
+    """AT-30: attested hardware, nobody's choice."""
+    other = make_gate(stage.platform, compose=b'{"name":"another gate"}')
+    run = make_run(stage.platform, other, stage.recipe, place=stage.place())
+    assert stage.broken(run.envelope()) == ("gate-registered", "gate-not-registered")
+
+
+def test_a_machine_that_the_owners_did_not_adopt_is_broken(stage: Stage) -> None:
+    """AT-27."""
+    run = make_run(
+        stage.platform, stage.gate, stage.recipe, place=stage.place(), machine="machine-of-somebody"
+    )
+    assert stage.broken(run.envelope()) == ("gate-registered", "device-not-allowed")
+
+
+def test_a_block_of_another_chain_is_broken(stage: Stage) -> None:
+    run = stage.granted(block_hash=b"\x66" * 32)
+    assert stage.broken(run.envelope()) == ("gate-registered", "wrong-chain")
+
+
+def test_a_grant_at_a_block_before_the_approval_is_broken(stage: Stage) -> None:
+    """CH-01."""
+    before = stage.reader.study_history(stage.room.consortium).approvals_of(stage.study)[-1].at.block - 1
+    view = stage.reader.view_at(stage.room.consortium, before)
+    run = stage.granted(block_number=view.block_number, block_hash=view.block_hash)
+    assert stage.broken(run.envelope()) == ("approved", "not-approved")
+
+
+def test_a_study_that_is_not_the_approved_one_is_broken(stage: Stage) -> None:
+    assert stage.broken(stage.granted(study=b"\x66" * 32).envelope()) == ("approved", "not-approved")
+
+
+def test_a_dataset_that_is_not_what_its_owner_registered_is_broken(stage: Stage) -> None:
+    """CE-15."""
+    first, second = stage.datasets
+    run = stage.granted(datasets=(replace(first, index_digest=b"\x66" * 32), second))
+    assert stage.broken(run.envelope()) == ("approved", "dataset-mismatch")
+
+
+def test_a_chain_that_does_not_answer_is_no_verdict(stage: Stage) -> None:
+    reader = ChainReader(["http://127.0.0.1:9"])
+    with pytest.raises(ChainError) as unknown:
+        verification.verify(stage.done(), anchor=stage.anchor, chain=reader, now=int(time.time()))
+    assert unknown.value.code == "chain-unreachable"
+
+
+# --- the commands --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sitting(stage: Stage, tmp_path: Path) -> Path:
+    """A folder with an anchored envelope and one that was edited."""
+    envelope = stage.done().encode()
+    (tmp_path / "envelope.json").write_bytes(envelope)
+    content = json.loads(envelope)
+    content["result"]["fields"]["people"]["groups"][0]["people"] += 1
+    (tmp_path / "edited.json").write_text(json.dumps(content))
+    (tmp_path / "root.der").write_bytes(stage.platform.root_der)
+    return tmp_path
+
+
+def test_verify_prints_one_line_a_link_and_ends_with_0(stage: Stage, sitting: Path) -> None:
+    done = shell(f"sealroom verify envelope.json --simulated-root root.der --rpc {stage.chain.url}", sitting)
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    assert [line.split()[1] for line in lines[:-1]] == LINKS
+    assert all(line.startswith("ok ") for line in lines[:-1])
+    assert lines[-1] == "all 16 links hold, offline and on chain"
+
+
+def test_verify_offline_says_what_it_left_out(sitting: Path) -> None:
+    done = shell("sealroom verify envelope.json --simulated-root root.der", sitting)
+    assert done.returncode == 0, done.stdout
+    assert (
+        done.stdout.splitlines()[-1]
+        == "all 11 links hold offline; approval and anchoring are on chain: pass --rpc URL"
+    )
+
+
+def test_verify_names_the_broken_link_and_ends_with_1(sitting: Path) -> None:
+    """OU-09."""
+    done = shell("sealroom verify edited.json --simulated-root root.der", sitting)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "BROKEN  result           the statement is about another result",
+        "error: the link result is broken: the statement is about another result",
+    ]
+
+
+def test_verify_json_is_one_object(sitting: Path) -> None:
+    done = shell("sealroom verify edited.json --simulated-root root.der --json 2>/dev/null", sitting)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {
+        "ok": False,
+        "onChain": False,
+        "links": [
+            {
+                "name": "result",
+                "ok": False,
+                "code": "result-mismatch",
+                "detail": "the statement is about another result",
+            }
+        ],
+    }
+
+
+def test_verify_of_a_simulated_result_without_its_root_says_what_is_missing(sitting: Path) -> None:
+    done = shell("sealroom verify envelope.json", sitting)
+    assert done.returncode == 1
+    assert "the link quote is broken" in done.stdout
+    assert "--simulated-root root.der" in done.stdout.splitlines()[-1]
+
+
+def test_verify_of_something_else_is_refused(sitting: Path) -> None:
+    done = shell("sealroom verify root.der", sitting)
+    assert done.returncode == 1
+    assert done.stdout.startswith("error: envelope: ")

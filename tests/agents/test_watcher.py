@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The watcher: what it sees, what it ends, and when it stays silent."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.local_chain import LocalChain
+from tests.outside import Lab
+
+from sealroom.release.replies import WatchReport
+from sealroom_agents.chain import ChainReader
+from sealroom_agents.errors import ChainError, ConfigurationError
+from sealroom_agents.facts import LatestView
+from sealroom_agents.store import Store
+from sealroom_agents.watcher import Watcher, WatchFailed
+from sealroom_agents.watcher.__main__ import read_token
+
+pytestmark = pytest.mark.anvil
+
+
+@dataclass
+class RecordingGate:
+    """A gate that keeps the heartbeats it gets; `down` makes it unreachable."""
+
+    reports: list[WatchReport] = field(default_factory=list)
+    down: bool = False
+
+    def watch(self, report: WatchReport) -> None:
+        if self.down:
+            raise WatchFailed("gate-unreachable", "the gate does not answer")
+        self.reports.append(report)
+
+
+@dataclass
+class StateOnly:
+    """A reader without logs: all that the watcher may rest on (CH-29)."""
+
+    reader: ChainReader
+
+    def consortia(self, factory: str) -> list[str]:
+        return self.reader.consortia(factory)
+
+    def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
+        return self.reader.latest_view(consortium, whole=whole)
+
+    def finalized_head(self) -> Any:
+        return self.reader.finalized_head()
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[LocalChain]:
+    with LocalChain.start() as running:
+        yield running
+
+
+@pytest.fixture
+def lab(chain: LocalChain, tmp_path: Path) -> Iterator[Lab]:
+    snapshot = chain.snapshot()
+    yield Lab.on(chain, tmp_path)
+    chain.restore(snapshot)
+
+
+@pytest.fixture
+def gate() -> RecordingGate:
+    return RecordingGate()
+
+
+@pytest.fixture
+def watcher(lab: Lab, gate: RecordingGate) -> Watcher:
+    return Watcher(StateOnly(lab.reader), lab.store, gate, factory=lab.room.factory)
+
+
+def running(lab: Lab) -> str:
+    """A run that computes."""
+    run = lab.submit()
+    lab.store.claim("r")
+    lab.store.advance(run, "computing", message="the analysis runs")
+    return run
+
+
+def test_a_quiet_chain_gives_a_heartbeat_and_nothing_else(
+    lab: Lab, watcher: Watcher, gate: RecordingGate
+) -> None:
+    lab.live()
+    run = running(lab)
+    look = watcher.look()
+    assert (look.revoked, look.changed, look.heartbeat) == ((), (), True)
+    assert lab.room.consortium in StateOnly(lab.reader).consortia(lab.room.factory)
+    head = lab.reader.latest_view(lab.room.consortium, whole=True).best
+    assert head is not None
+    assert (gate.reports[-1].block, gate.reports[-1].block_hash) == (head.block_number, head.block_hash)
+    assert abs(gate.reports[-1].observed - time.time()) < 5
+    assert lab.store.kill_order(run) is None
+
+
+def test_a_revocation_ends_running_runs_and_is_told_to_the_gate(
+    lab: Lab, watcher: Watcher, gate: RecordingGate
+) -> None:
+    """OP-10, CH-29: seen in state at the newest block, without any log, long before it is final."""
+    lab.live()
+    computing = running(lab)
+    queued = lab.submit()
+    watcher.look()
+    lab.chain.revoke(lab.room, 2, "consent withdrawn")
+
+    look = watcher.look()
+    assert look.revoked == look.changed == (lab.room.consortium,)
+    assert gate.reports[-1].revoked == (lab.room.consortium,)
+    order = lab.store.kill_order(computing)
+    assert order is not None
+    assert (order.kind, order.reason, order.owner) == (
+        "revoked",
+        "consent withdrawn",
+        lab.room.owners[2].account,
+    )
+    assert order.block_time == lab.chain.head_time()
+    assert order.seen >= order.block_time - 1
+    assert order.killed is None
+    assert lab.store.kill_order(queued) is None, "the gate refuses it, with its reason"
+
+    lab.store.killed(computing)
+    (kept,) = lab.store.observations(lab.room.consortium)
+    assert kept.killed is not None
+
+    again = watcher.look()
+    assert (again.revoked, again.changed) == ((lab.room.consortium,), ())
+    assert len(lab.store.observations(lab.room.consortium)) == 1
+
+
+def test_a_revocation_during_the_watchers_absence_is_seen_by_the_next_one(
+    lab: Lab, watcher: Watcher, gate: RecordingGate
+) -> None:
+    """What it knew is in the store, so a restart compares with what was."""
+    lab.live()
+    watcher.look()
+    run = running(lab)
+    lab.chain.revoke(lab.room, 0)
+    successor = Watcher(StateOnly(lab.reader), lab.store, gate, factory=lab.room.factory)
+    assert successor.look().changed == (lab.room.consortium,)
+    assert lab.store.kill_order(run) is not None
+
+
+def test_an_epoch_that_advances_otherwise_ends_runs_too(lab: Lab, watcher: Watcher) -> None:
+    """Another gate was adopted: grants of the gate before are dead."""
+    lab.live()
+    watcher.look()
+    run = running(lab)
+    lab.chain.adopt_platform(
+        lab.room,
+        gate_root=secrets.token_bytes(32),
+        gate_signer="0x" + "12" * 20,
+        gate_compose=secrets.token_bytes(32),
+        os_images=[secrets.token_bytes(32)],
+        devices=[secrets.token_bytes(32)],
+    )
+    look = watcher.look()
+    assert (look.revoked, look.changed) == ((), (lab.room.consortium,))
+    order = lab.store.kill_order(run)
+    assert order is not None
+    assert order.kind == "epoch"
+
+
+def test_a_new_quorum_lifts_the_report(lab: Lab, watcher: Watcher, gate: RecordingGate) -> None:
+    lab.live()
+    lab.chain.revoke(lab.room, 2)
+    assert watcher.look().revoked == (lab.room.consortium,)
+    study = lab.propose()
+    lab.chain.approve(lab.room, study, 0, 1, 2)
+    run = running(lab)
+    look = watcher.look()
+    assert (look.revoked, look.changed, gate.reports[-1].revoked) == ((), (), ())
+    assert lab.store.kill_order(run) is None
+
+
+def test_a_node_that_lags_is_no_news(lab: Lab, gate: RecordingGate) -> None:
+    """A node that shows an older epoch for a while neither ends runs nor makes the newer one news again."""
+    lab.live()
+
+    @dataclass
+    class Lagging(StateOnly):
+        behind: bool = False
+
+        def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
+            view = super().latest_view(consortium, whole=whole)
+            return replace(view, epoch=view.epoch - 1) if self.behind else view
+
+    reader = Lagging(lab.reader)
+    watcher = Watcher(reader, lab.store, gate, factory=lab.room.factory)
+    watcher.look()
+    run = running(lab)
+    reader.behind = True
+    assert watcher.look().changed == ()
+    reader.behind = False
+    assert watcher.look().changed == ()
+    assert lab.store.kill_order(run) is None
+
+
+def test_a_blind_watcher_stays_silent(tmp_path: Path) -> None:
+    """OP-09: no heartbeat without a look at every consortium; the gate's leases then lapse by themselves."""
+    with Lab.start(tmp_path) as lab:
+        gate = RecordingGate()
+        watcher = Watcher(StateOnly(lab.reader), lab.store, gate, factory=lab.room.factory)
+        watcher.look()
+        assert len(gate.reports) == 1
+        lab.chain.stop()
+        with pytest.raises(ChainError) as caught:
+            watcher.look()
+        assert caught.value.code == "chain-unreachable"
+        assert len(gate.reports) == 1
+
+
+def test_one_consortium_out_of_sight_silences_the_heartbeat_but_not_the_others(
+    lab: Lab, gate: RecordingGate
+) -> None:
+    lab.live()
+    other = lab.chain.create_consortium(["x", "y"], threshold=1)
+
+    @dataclass
+    class Blind(StateOnly):
+        blind: bool = False
+
+        def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
+            if self.blind and consortium == other.consortium:
+                raise ChainError("chain-stale", "the head is old")
+            return super().latest_view(consortium, whole=whole)
+
+    reader = Blind(lab.reader)
+    only = (other.consortium, lab.room.consortium)
+    watcher = Watcher(reader, lab.store, gate, factory=None, only=only)
+    assert watcher.look().consortia == 2
+    run = running(lab)
+    lab.chain.revoke(lab.room, 1)
+    reader.blind = True
+    with pytest.raises(ChainError):
+        watcher.look()
+    assert len(gate.reports) == 1
+    assert lab.store.kill_order(run) is not None, "what was seen still counts"
+
+
+def test_a_gate_that_is_away_does_not_stop_the_watcher(
+    lab: Lab, watcher: Watcher, gate: RecordingGate
+) -> None:
+    lab.live()
+    watcher.look()
+    run = running(lab)
+    gate.down = True
+    lab.chain.revoke(lab.room, 1)
+    assert watcher.look().heartbeat is False
+    assert lab.store.kill_order(run) is not None
+
+
+def test_the_token_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    """OP-03."""
+    path = tmp_path / "token"
+    path.write_text("t" * 40 + "\n")
+    path.chmod(0o600)
+    assert read_token(path) == "t" * 40
+    path.chmod(0o640)
+    with pytest.raises(ConfigurationError):
+        read_token(path)
+    path.chmod(0o600)
+    path.write_text("short")
+    with pytest.raises(ConfigurationError):
+        read_token(path)
+
+
+def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Path) -> None:
+    """The real command against a real chain, and a small server where the gate would be."""
+    lab.live()
+    heard: list[tuple[str | None, dict[str, Any]]] = []
+
+    class Gate(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            heard.append((self.headers["Authorization"], json.loads(body)))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    token = tmp_path / "token"
+    token.touch(mode=0o600)
+    token.write_text("t" * 40)
+    database = f"sqlite:///{tmp_path / 'watched.db'}"
+    lab.store = Store(database)
+    ready = tmp_path / "ready.json"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "sealroom_agents.watcher"),
+            *("--rpc", lab.chain.url, "--factory", lab.room.factory, "--every", "0.3"),
+            *("--gate", f"http://127.0.0.1:{server.server_address[1]}", "--watch-token-file", str(token)),
+            *("--database", database, "--ready-file", str(ready)),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _until(ready.exists, process)
+        run = running(lab)
+        lab.chain.revoke(lab.room, 0, "stop")
+        _until(lambda: lab.store.kill_order(run) is not None, process)
+        _until(lambda: heard[-1][1]["revoked"] == [lab.room.consortium], process)
+    finally:
+        process.terminate()
+        _, stderr = process.communicate(timeout=10)
+        server.shutdown()
+        server.server_close()
+    assert process.returncode == 0, stderr.decode()[-2000:]
+    assert {authorization for authorization, _ in heard} == {"Bearer " + "t" * 40}
+    assert b"t" * 40 not in stderr
+
+
+def _until(ready: Any, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while not ready():
+        assert process.poll() is None, (process.stderr.read() if process.stderr else b"").decode()[-2000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small study worked through by hand, for the tests of the tools: recipe, gate, study card, run, envelope.
+
+Everything is made by the product's own builders and the simulated platform, so that each test can start from
+what holds and change one line.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sealroom import recipe as recipes
+from sealroom import typed
+from sealroom.encoding import sha256
+from sealroom.envelope import (
+    Envelope,
+    Statement,
+    StatementDataset,
+    StatementMechanism,
+    StatementPrivacy,
+    build_envelope,
+    quote_body_digest,
+    result_digest,
+)
+from sealroom.keys import (
+    GATE_ROOT_PATH,
+    GATE_ROOT_PURPOSE,
+    GATE_SIGNER_PATH,
+    GATE_SIGNER_PURPOSE,
+    KemPrivateKey,
+    address_of,
+    gate_root_key,
+    generate_signer,
+)
+from sealroom.release import (
+    Challenge,
+    GateIdentity,
+    Grant,
+    Hello,
+    datasets_root,
+    gate_report_data,
+    report_data,
+    sign_challenge,
+    sign_grant,
+    transcript_0,
+)
+from sealroom.runtime.output import build_result
+from sealroom_agents.simulator import DEFAULT_MACHINE, SimulatedEnclave, SimulatedPlatform
+from sealroom_agents.studycard import CardOwner, StudyCard
+
+CHAIN_ID = 31337
+CONSORTIUM = "0x" + "c1" * 20
+APP = "0x" + "a1" * 20
+LEDGER = "0x" + "1e" * 20
+OWNERS = (
+    CardOwner(id="hospital-A", account="0x" + "0a" * 20),
+    CardOwner(id="hospital-B", account="0x" + "0b" * 20),
+)
+GATE_COMPOSE = b'{"manifest_version":2,"name":"sealroom-gate","runner":"docker-compose"}'
+STUDY_YAML = """\
+version: 1
+name: small-study
+question: How many people are there by sex, and how old are they?
+image: ghcr.io/sealroom/enclave@sha256:1111111111111111111111111111111111111111111111111111111111111111
+gpu: none
+datasets:
+  - {owner: hospital-A, name: cohort-A, columns: {person_id: int64, age: float64, sex: string}}
+  - {owner: hospital-B, name: cohort-B, columns: {person_id: int64, age: float64, sex: string}}
+privacy:
+  unit: person_id
+  adjacency: add-remove
+  epsilon: "1.5"
+  delta: "0"
+  minimum_cohort: 20
+  release_slot_seconds: 5
+output:
+  limit_bytes: 4096
+  groups:
+    sex: [F, M]
+  fields:
+    - {name: people, kind: count, by: [sex], epsilon: "0.5"}
+    - {name: age, kind: mean, column: age, by: [sex], lower: "0", upper: "120", decimals: 1, epsilon: "1"}
+"""
+ANALYSIS = """\
+from sealroom import emit_signed, private, unwrap
+import pandas as pd
+
+people = private(pd.concat([unwrap("hospital-A/cohort-A.tar"), unwrap("hospital-B/cohort-B.tar")]))
+emit_signed({"people": people.count("people"), "age": people.mean("age")})
+"""
+
+
+def render_recipe(folder: Path, *, analysis: str = ANALYSIS, study: str = STUDY_YAML) -> bytes:
+    """The small study's exact bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text(study)
+    (folder / "analysis.py").write_text(analysis)
+    return recipes.render(folder)
+
+
+def write_cohort(path: Path, *, rows: int = 200, columns: Mapping[str, pa.Array] | None = None) -> Path:
+    """A Parquet file with the columns that the small study declares, unless others are given."""
+    table = {
+        "person_id": pa.array(range(rows), pa.int64()),
+        "age": pa.array([20.0 + n % 70 for n in range(rows)], pa.float64()),
+        "sex": pa.array(["F" if n % 2 else "M" for n in range(rows)], pa.string()),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(dict(columns) if columns is not None else table), path)
+    return path
+
+
+@dataclass(frozen=True)
+class WorkedGate:
+    """A gate in a simulated machine, with the keys that a real one never shows."""
+
+    identity: GateIdentity
+    """What it publishes."""
+    root: KemPrivateKey
+    """Its root key."""
+    signer_key: bytes = field(repr=False)
+    """Private key of its signer."""
+
+
+def make_gate(
+    platform: SimulatedPlatform,
+    *,
+    chain_id: int = CHAIN_ID,
+    compose: bytes = GATE_COMPOSE,
+    now: int | None = None,
+) -> WorkedGate:
+    """Boot a gate and let it say who it is."""
+    issued = int(time.time()) if now is None else now
+    machine = SimulatedEnclave(platform, compose, recipes.compose_hash(compose)[:20])
+    root = gate_root_key(machine.key(path=GATE_ROOT_PATH, purpose=GATE_ROOT_PURPOSE).key, chain_id)
+    signer = machine.key(path=GATE_SIGNER_PATH, purpose=GATE_SIGNER_PURPOSE)
+    identity = GateIdentity(
+        chain_id=chain_id,
+        app_id=machine.app_id,
+        compose_hash=machine.compose_hash,
+        root_public_key=root.public,
+        signer_key=signer.public_key,
+        kms_root_key=platform.kms.root_public_key,
+        signature_chain=signer.signature_chain,
+        quote=b"",
+        event_log=machine.event_log,
+        collateral=platform.collateral(issued),
+        issued=issued,
+    )
+    bound = gate_report_data(
+        chain_id=chain_id,
+        root_public_key=identity.root_public_key,
+        signer=identity.signer,
+        kms_root_key=identity.kms_root_key,
+    )
+    return WorkedGate(
+        identity=replace(identity, quote=machine.quote(bound)), root=root, signer_key=signer.key
+    )
+
+
+def make_card(gate: WorkedGate, recipe: bytes, *, epoch: int = 1) -> StudyCard:
+    """A card of the small study."""
+    return StudyCard(
+        chain_id=CHAIN_ID,
+        consortium=CONSORTIUM,
+        app=APP,
+        ledger=LEDGER,
+        epoch=epoch,
+        recipe=recipes.parse(recipe),
+        gate=gate.identity,
+        owners=OWNERS,
+    )
+
+
+def fresh_platform() -> SimulatedPlatform:
+    """A simulated platform in memory, of its own root."""
+    return SimulatedPlatform(secrets.token_bytes(32))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run happens: what the chain says of it."""
+
+    consortium: str = CONSORTIUM
+    """Consortium."""
+    app: str = APP
+    """Its DstackApp."""
+    ledger: str = LEDGER
+    """Its ledger."""
+    study: bytes = b"\x57" * 32
+    """Study id."""
+    epoch: int = 1
+    """Epoch."""
+    block_number: int = 100
+    """Finalized block of the grant."""
+    block_hash: bytes = b"\xb1" * 32
+    """Its hash."""
+    datasets: tuple[StatementDataset, ...] = (
+        StatementDataset(id=b"\x0a" * 32, owner="hospital-A", name="cohort-A", index_digest=b"\xa1" * 32),
+        StatementDataset(id=b"\x0b" * 32, owner="hospital-B", name="cohort-B", index_digest=b"\xb2" * 32),
+    )
+    """The datasets, ids strictly increasing."""
+
+
+RESULT_FIELDS: dict[str, Any] = {
+    "people": {"groups": [{"sex": "F", "people": 101}, {"sex": "M", "people": 98}]},
+    "age": {
+        "groups": [{"sex": "F", "mean": "54.2", "people": 101}, {"sex": "M", "mean": "53.9", "people": 98}]
+    },
+}
+"""A result that the small study's output contract allows."""
+
+
+@dataclass(frozen=True)
+class WorkedRun:
+    """All that goes into one envelope; replace a part, and `envelope()` signs the rest anew."""
+
+    gate: WorkedGate
+    """The gate that grants."""
+    recipe: recipes.Recipe
+    """The recipe."""
+    place: Place
+    """Where."""
+    hello: Hello
+    """The enclave's hello."""
+    challenge: Challenge
+    """The gate's challenge."""
+    kem_key: bytes
+    """The enclave's X-Wing public key."""
+    signer_key: bytes = field(repr=False)
+    """The enclave's signing key."""
+    grant: Grant
+    """The grant."""
+    quote: bytes
+    """The enclave's quote."""
+    event_log: str
+    """Its event log."""
+    collateral: Mapping[str, Any]
+    """Its collateral."""
+    result: Mapping[str, Any]
+    """The result."""
+    statement_changes: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the statement to be other than they follow."""
+
+    def envelope(self) -> Envelope:
+        """Sign grant, statement and receipt, and build the envelope; raises where the builder refuses."""
+        grant_signature = sign_grant(
+            self.grant,
+            chain_id=self.hello.chain_id,
+            consortium=self.hello.consortium,
+            private_key=self.gate.signer_key,
+        )
+        return build_envelope(
+            statement=replace(self._statement(), **self.statement_changes),
+            result=self.result,
+            private_key=self.signer_key,
+            grant=self.grant,
+            grant_signature=grant_signature,
+            hello=self.hello,
+            challenge=self.challenge,
+            kem_key=self.kem_key,
+            gpu_evidence=b"",
+            quote=self.quote,
+            event_log=self.event_log,
+            collateral=self.collateral,
+            gate=self.gate.identity,
+            recipe=self.recipe.compose,
+        )
+
+    def _statement(self) -> Statement:
+        grant, recipe, place = self.grant, self.recipe, self.place
+        digest = typed.digest(typed.grant(grant, chain_id=self.hello.chain_id, consortium=place.consortium))
+        return Statement(
+            result_digest=result_digest(self.result),
+            run_id=grant.run_id,
+            chain_id=self.hello.chain_id,
+            consortium=place.consortium,
+            ledger=grant.ledger,
+            app=place.app,
+            study=grant.study,
+            compose_hash=recipe.compose_hash,
+            output_hash=recipe.output_hash,
+            privacy_hash=recipe.privacy_hash,
+            datasets=place.datasets,
+            privacy=StatementPrivacy(
+                unit=recipe.privacy.unit,
+                adjacency=recipe.privacy.adjacency,
+                epsilon_micro=grant.epsilon_micro,
+                delta=recipe.privacy.delta,
+                mechanisms=tuple(
+                    StatementMechanism(
+                        field=one.name,
+                        mechanism="discrete Laplace",
+                        epsilon=one.epsilon,
+                        delta=one.delta,
+                        scale="2",
+                    )
+                    for one in recipe.output.fields
+                ),
+            ),
+            grant_hash=digest,
+            epoch=grant.epoch,
+            block_number=grant.block_number,
+            block_hash=grant.block_hash,
+            quote_body_digest=quote_body_digest(self.quote),
+            issued_slot=1,
+        )
+
+
+def make_run(
+    platform: SimulatedPlatform,
+    gate: WorkedGate,
+    recipe: bytes,
+    *,
+    place: Place | None = None,
+    now: int | None = None,
+    booted: bytes | None = None,
+    app: str | None = None,
+    key_provider_id: bytes | None = None,
+    machine: str = DEFAULT_MACHINE,
+) -> WorkedRun:
+    """Carry out a run without computing: exchange, quote, grant and a result that fits.
+
+    booted, app, key_provider_id, machine: what the enclave boots instead of `recipe`, for another app, with
+    keys from another KMS, on another machine.
+    """
+    place = place or Place()
+    issued = int(time.time()) if now is None else now
+    parsed = recipes.parse(recipe)
+    run_id, signer_key, kem = secrets.token_bytes(32), generate_signer().reveal(), KemPrivateKey.generate()
+    hello = Hello(
+        run_id=run_id, chain_id=CHAIN_ID, consortium=place.consortium, compose_hash=parsed.compose_hash
+    )
+    challenge = sign_challenge(
+        hello, nonce=secrets.token_bytes(32), issued=issued, expires=issued + 60, private_key=gate.signer_key
+    )
+    transcript = transcript_0(hello, challenge)
+    enclave = SimulatedEnclave(
+        platform,
+        booted or recipe,
+        bytes.fromhex((app or place.app)[2:]),
+        machine,
+        key_provider_id=key_provider_id,
+    )
+    bound = report_data(transcript, kem_key=kem.public, signer=address_of(signer_key), gpu_evidence=b"")
+    grant = Grant(
+        run_id=run_id,
+        study=place.study,
+        ledger=place.ledger,
+        compose_hash=parsed.compose_hash,
+        enclave_signer=address_of(signer_key),
+        kem_key_hash=sha256(kem.public),
+        transcript=sha256(transcript),
+        datasets_root=datasets_root([dataset.id for dataset in place.datasets]),
+        epsilon_micro=parsed.epsilon_micro,
+        epoch=place.epoch,
+        block_number=place.block_number,
+        block_hash=place.block_hash,
+        issued=issued,
+        lease_seconds=30,
+    )
+    return WorkedRun(
+        gate=gate,
+        recipe=parsed,
+        place=place,
+        hello=hello,
+        challenge=challenge,
+        kem_key=kem.public,
+        signer_key=signer_key,
+        grant=grant,
+        quote=enclave.quote(bound),
+        event_log=enclave.event_log,
+        collateral=platform.collateral(issued),
+        result=build_result(RESULT_FIELDS, parsed),
+    )

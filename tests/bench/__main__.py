@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``make bench``: each hot path beside a named peer, in one run on this machine.
+
+Every figure is a median over interleaved rounds. What counts is the ratio: absolute times are the machine's.
+A peer that is not installed is said to be missing, never guessed.
+
+    python -m tests.bench [sealing|release|gas|revocation …]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tests.bench import gas, release, revocation, sealing
+
+BENCHES = {"sealing": sealing.run, "release": release.run, "gas": gas.run, "revocation": revocation.run}
+
+
+def main(names: list[str]) -> int:
+    unknown = set(names) - set(BENCHES)
+    if unknown:
+        print(f"error: no benchmark called {', '.join(sorted(unknown))}", file=sys.stderr)
+        print(f"hint: choose among {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    for name in names or BENCHES:
+        print(f"\n## {name}\n")
+        for line in BENCHES[name]():
+            print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contracts on Ape's own chain, deployed once; Ape puts the chain back after each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ape
+import pytest
+from ape.exceptions import CustomError
+from scripts._deploy import Owner, create_consortium, deploy_factory
+from scripts._documents import Platform, Study
+
+from sealroom import typed
+
+MICRO = 1_000_000
+MONTH_S = 30 * 24 * 3600
+SALT = bytes(32)
+
+Reverts = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def reverts() -> Reverts:
+    """`with reverts(contract.Error, field=value)`: exactly this custom error, with exactly these fields.
+
+    `ape.reverts` also passes for another error, for a string and for a panic.
+    """
+
+    @contextmanager
+    def strictly(error: Any, **fields: Any) -> Iterator[None]:
+        with pytest.raises(CustomError) as caught:
+            yield
+        assert caught.value.abi.selector == error.abi.selector, f"{caught.value!r} came instead"
+        assert caught.value.inputs == fields
+
+    return strictly
+
+
+@dataclass(frozen=True)
+class Room:
+    """A consortium of three, two of whom grant, with all that belongs to it."""
+
+    contract: Any
+    app: Any
+    ledger: Any
+    factory: Any
+    chain_id: int
+    owners: tuple[Any, ...]
+    """Accounts of the owners. The first two hold a dataset each."""
+    gate: Any
+    enclave: Any
+    stranger: Any
+    datasets: tuple[bytes, ...]
+    platform: Platform
+
+    @property
+    def address(self) -> str:
+        return str(self.contract.address)
+
+    def study(self, **changes: Any) -> Study:
+        """A study on both datasets, of this epoch."""
+        fields: dict[str, Any] = {
+            "compose_hash": b"\xc0" * 32,
+            "output_hash": b"\x01" * 32,
+            "privacy_hash": b"\x02" * 32,
+            "datasets": self.datasets,
+            "epsilon_micro": 3 * MICRO,
+            "max_runs": 2,
+            "expiry": ape.chain.pending_timestamp + MONTH_S,
+            "epoch": self.contract.epoch(),
+        }
+        return Study(**(fields | changes))
+
+    def propose(self, study: Study) -> bytes:
+        """The third owner, who has no data in it, proposes."""
+        self.contract.propose(study.solidity(), sender=self.owners[2])
+        return typed.study_id(study)
+
+    def pin(self, study: Study) -> bytes:
+        """Both owners of the data approve, which makes the quorum."""
+        study_id = self.propose(study)
+        for owner in self.owners[:2]:
+            self.contract.approve(study_id, sender=owner)
+        assert self.contract.isLive(study_id)
+        return study_id
+
+
+@pytest.fixture
+def room(deployed: Room) -> Room:
+    """The consortium. Ape forgets types when it puts the chain back, and could then not name an error."""
+    for contract in (deployed.contract, deployed.ledger, deployed.app, deployed.factory):
+        ape.chain.contracts[contract.address] = contract.contract_type
+    return deployed
+
+
+@pytest.fixture(scope="session")
+def deployed(project: Any, accounts: Any) -> Room:
+    """The consortium, with a platform adopted and two datasets registered under a cap of ε 3."""
+    owners, (gate, enclave, operator, stranger) = tuple(accounts[:3]), accounts[3:7]
+    factory = deploy_factory(project, operator)
+    members = [
+        Owner(account.address, f"hospital-{letter}", jurisdiction, ("GDPR",))
+        for account, letter, jurisdiction in zip(owners, "ABC", ("DE", "FR", "DE"), strict=True)
+    ]
+    contract, app, _ = create_consortium(project, operator, factory, owners=members, threshold=2, salt=SALT)
+    platform = Platform(
+        gate_root=b"\x10" * 32,
+        gate_signer=gate.address,
+        gate_compose=b"\x11" * 32,
+        os_images=(b"\x12" * 32,),
+        devices=(b"\x13" * 32,),
+    )
+    for owner in owners[:2]:
+        contract.adoptPlatform(platform.solidity(), sender=owner)
+    ledger = project.Ledger.at(factory.ledger())
+    datasets = (b"\xda" * 32, b"\xdb" * 32)
+    for owner, dataset, name in zip(owners[:2], datasets, ("cohort-A", "cohort-B"), strict=True):
+        contract.registerDataset(dataset, b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, 1000, name, sender=owner)
+        ledger.setCap(contract, dataset, 3 * MICRO, sender=owner)
+    return Room(
+        contract=contract,
+        app=app,
+        ledger=ledger,
+        factory=factory,
+        chain_id=project.provider.chain_id,
+        owners=owners,
+        gate=gate,
+        enclave=enclave,
+        stranger=stranger,
+        datasets=datasets,
+        platform=platform,
+    )

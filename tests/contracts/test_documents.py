@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of governance: what is read, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts._command import Complaint
+from scripts._deploy import Config
+from scripts._documents import (
+    Platform,
+    Registration,
+    Request,
+    SignatureFile,
+    Study,
+    epsilon_micro,
+    epsilon_text,
+    gather,
+)
+
+from sealroom.errors import FormatError
+
+HASH = "0x" + 64 * "a"
+OTHER_HASH = "0x" + 64 * "1"
+ADDRESS = "0x" + 40 * "b"
+STUDY = {
+    "composeHash": HASH,
+    "outputHash": HASH,
+    "privacyHash": HASH,
+    "datasets": [HASH, OTHER_HASH],
+    "epsilon": "4.5",
+    "maxRuns": 3,
+    "expiry": 1_800_000_000,
+}
+PLATFORM = {
+    "gateRoot": HASH,
+    "gateSigner": "0x" + 40 * "B",
+    "gateCompose": HASH,
+    "osImages": [HASH],
+    "devices": [HASH, OTHER_HASH],
+}
+REGISTRATION = {
+    "datasetId": HASH,
+    "indexDigest": HASH,
+    "keyCommitment": HASH,
+    "schemaHash": HASH,
+    "rows": 7874,
+    "name": "cohort-A",
+}
+OWNER = {"account": ADDRESS, "id": "hospital-A", "jurisdiction": "DE", "regimes": ["GDPR", "SOC 2"]}
+CONFIG = {"owners": [OWNER], "threshold": 1}
+SIGNATURE = SignatureFile(
+    kind="ApproveStudy",
+    chain_id=31337,
+    consortium=ADDRESS,
+    proposal=b"\xaa" * 32,
+    owner=ADDRESS,
+    signature=b"\x01" * 65,
+)
+
+Write = Callable[[Any], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write JSON to a file of its own."""
+
+    def to_file(content: Any) -> Path:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    return to_file
+
+
+def test_a_proposal_is_read_and_its_datasets_put_in_order(write: Write) -> None:
+    study = Study.load(write(STUDY), epoch=7)
+    assert study.datasets == (b"\x11" * 32, b"\xaa" * 32)
+    assert (study.epsilon_micro, study.max_runs, study.epoch) == (4_500_000, 3, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epsilon": 4.5}, "floats"),
+        ({"epsilon": "4.5000001"}, "at most six decimals"),
+        ({"epsilon": "0"}, "above zero"),
+        ({"maxRuns": 0}, "maxRuns"),
+        ({"datasets": [HASH, HASH]}, "datasets twice"),
+        ({"composeHash": "0x12"}, "composeHash"),
+        ({"extra": 1}, "unknown field 'extra'"),
+        ({"epoch": 3}, "unknown field 'epoch'"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_proposal_that_says_something_else_is_refused(
+    write: Write, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises((FormatError, Complaint)) as caught:
+        Study.load(write(STUDY | change), epoch=7)
+    assert words in str(caught.value) or words == "floats"
+
+
+def test_a_proposal_is_complete(write: Write) -> None:
+    for name in STUDY:
+        with pytest.raises(FormatError, match=f"lacks {name}"):
+            Study.load(write({key: value for key, value in STUDY.items() if key != name}), epoch=7)
+
+
+def test_a_name_twice_is_refused(write: Write) -> None:
+    """Two readers could otherwise see two proposals in one file."""
+    with pytest.raises(Complaint, match="twice"):
+        Study.load(write('{"epsilon": "1", "epsilon": "9"}'), epoch=1)
+
+
+def test_a_platform_is_read_and_put_in_order(write: Write) -> None:
+    platform = Platform.load(write(PLATFORM))
+    assert platform.devices == (b"\x11" * 32, b"\xaa" * 32)
+    assert platform.gate_signer == ADDRESS
+    assert Platform.load(write(platform.json())) == platform
+
+
+def test_a_registration_is_read(write: Write) -> None:
+    assert Registration.load(write(REGISTRATION)).rows == 7874
+    assert Registration.load(write(REGISTRATION | {"rows": None})).rows == 0
+    with pytest.raises(FormatError, match="not a count"):
+        Registration.load(write(REGISTRATION | {"rows": -1}))
+
+
+@pytest.mark.parametrize(
+    ("written", "micro", "shown"),
+    [("4.5", 4_500_000, "4.5"), ("1", 1_000_000, "1"), ("0.000001", 1, "0.000001"), ("10", 10_000_000, "10")],
+)
+def test_epsilon_is_exact(written: str, micro: int, shown: str) -> None:
+    assert epsilon_micro(written, what="epsilon") == micro
+    assert epsilon_text(micro) == shown
+
+
+def test_a_signature_survives_its_file(tmp_path: Path) -> None:
+    SIGNATURE.save(tmp_path / "a.json")
+    assert SignatureFile.load(tmp_path / "a.json") == SIGNATURE
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
+
+
+def gathered(tmp_path: Path, *signatures: SignatureFile) -> list[SignatureFile]:
+    paths = []
+    for n, signature in enumerate(signatures):
+        paths.append(tmp_path / f"{n}.json")
+        signature.save(paths[-1])
+    return gather(paths, kind="ApproveStudy", chain_id=31337, consortium=ADDRESS, proposal=SIGNATURE.proposal)
+
+
+def test_signatures_are_gathered_in_the_contract_s_order(tmp_path: Path) -> None:
+    """CH-11: by address, and nobody twice."""
+    low = replace(SIGNATURE, owner="0x" + 40 * "1")
+    assert gathered(tmp_path, SIGNATURE, low, SIGNATURE) == [low, SIGNATURE]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "AdoptPlatform"},
+        {"chain_id": 1},
+        {"consortium": "0x" + 40 * "c"},
+        {"proposal": b"\xab" * 32},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_signature_for_something_else_is_not_handed_in(tmp_path: Path, change: dict[str, Any]) -> None:
+    """CH-07, CH-08, CH-26: the contract would refuse it too; here nobody pays for that."""
+    with pytest.raises(Complaint, match="something else"):
+        gathered(tmp_path, SIGNATURE, replace(SIGNATURE, **change))
+
+
+def request(write: Write) -> Request:
+    study = Study.load(write(STUDY), epoch=7)
+    return Request(study=study, owner=ADDRESS, chain_id=31337, consortium=ADDRESS)
+
+
+def test_a_request_survives_its_file(write: Write) -> None:
+    asked = request(write)
+    assert Request.load(write(asked.json())) == asked
+
+
+@pytest.mark.parametrize("part", ["primaryType", "types", "domain", "message"])
+def test_a_request_with_something_hidden_in_it_is_refused(write: Write, part: str) -> None:
+    """What is signed is what is shown."""
+    asked = request(write).json()
+    if part == "primaryType":
+        asked[part] = "AdoptPlatform"
+    elif part == "types":
+        asked[part]["ApproveStudy"].append({"name": "extra", "type": "uint256"})
+    else:
+        asked[part]["extra"] = 1
+    with pytest.raises(Complaint, match="not a request"):
+        Request.load(write(asked))
+
+
+def test_a_configuration_is_read() -> None:
+    config = Config.parse(CONFIG)
+    (owner,) = config.owners
+    assert owner.solidity() == (ADDRESS, b"hospital-A".ljust(32, b"\0"), b"DE", 2 | 32)
+    assert len(config.salt) == 32
+    assert config.salt != Config.parse(CONFIG).salt
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"owners": []}, "names no owner"),
+        ({"threshold": 2}, "threshold"),
+        ({"threshold": 0}, "threshold"),
+        ({"owners": [OWNER | {"regimes": ["ISO"]}]}, "known are HIPAA"),
+        ({"owners": [OWNER | {"jurisdiction": "Germany"}]}, "jurisdiction"),
+        ({"owners": [OWNER | {"account": "hospital.eth"}]}, "address"),
+        ({"owners": [OWNER] * 17}, "at most 16"),
+        ({"ledger": ADDRESS, "factory": ADDRESS}, "brings its ledger"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_configuration_that_cannot_be_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(FormatError, match=words):
+        Config.parse(CONFIG | change)

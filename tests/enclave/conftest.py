@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small study of two owners, and a function that runs an analysis in the real sandbox under a real
+custodian."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sealroom import recipe
+from sealroom.privacy.release import Releases
+from sealroom.recipe import Recipe
+from sealroom.runtime.custodian import Custodian
+from sealroom.runtime.sandbox import Sandbox
+
+STUDY: dict[str, Any] = {
+    "version": 1,
+    "name": "small",
+    "question": "How many people of each sex, how old, and who is ill?",
+    "image": "registry.example/sealroom/enclave@sha256:" + "0" * 64,
+    "gpu": "none",
+    "datasets": [
+        {
+            "owner": f"hospital-{letter}",
+            "name": "cohort",
+            "columns": {"person_id": "int64", "age": "float64", "sex": "string", "ill": "bool"},
+        }
+        for letter in "AB"
+    ],
+    "privacy": {
+        "unit": "person_id",
+        "adjacency": "add-remove",
+        "epsilon": "3",
+        "delta": "1e-6",
+        "minimum_cohort": 20,
+        "release_slot_seconds": 1,
+    },
+    "output": {
+        "limit_bytes": 2048,
+        "groups": {"sex": ["F", "M"]},
+        "fields": [
+            {"name": "people", "kind": "count", "by": ["sex"], "epsilon": "1"},
+            {
+                "name": "mean_age",
+                "kind": "mean",
+                "column": "age",
+                "by": ["sex"],
+                "lower": "0",
+                "upper": "100",
+                "decimals": 1,
+                "epsilon": "1",
+            },
+            {
+                "name": "risk",
+                "kind": "logistic",
+                "features": [{"name": "age", "lower": "0", "upper": "100"}],
+                "label": "ill",
+                "clip": "1",
+                "steps": 5,
+                "learning_rate": "4",
+                "lower": "-50",
+                "upper": "50",
+                "decimals": 2,
+                "epsilon": "1",
+                "delta": "1e-6",
+            },
+        ],
+    },
+}
+
+READ = """
+import pandas as pd
+from sealroom import unwrap, emit_signed, private
+people = pd.concat([unwrap("hospital-A/cohort.tar"), unwrap("hospital-B/cohort.tar")])
+table = private(people)
+"""
+"""How every analysis of these tests begins."""
+
+RELEASE = """
+result = table.count("people").summary() | table.mean("mean_age").summary() | table.logistic("risk").summary()
+"""
+
+GOOD = READ + RELEASE + "emit_signed(result)\n"
+"""The analysis that passes; each refused one differs from it by a line."""
+
+
+def small_table(letter: str) -> pa.Table:
+    """300 people of one owner; ids of the two owners do not overlap."""
+    numbers = np.arange(300)
+    age = 20.0 + numbers % 60
+    return pa.table(
+        {
+            "person_id": pa.array(numbers + (1000 if letter == "A" else 2000)),
+            "age": pa.array(age),
+            "sex": pa.array(["F" if number % 3 else "M" for number in numbers]),
+            "ill": pa.array((age + 7 * (numbers % 5) > 60).tolist()),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def make_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recipe]:
+    """Render the small study with this analysis."""
+
+    def make(analysis: str) -> Recipe:
+        folder = tmp_path_factory.mktemp("study")
+        (folder / "study.yaml").write_text(json.dumps(STUDY))
+        (folder / "analysis.py").write_text(analysis.strip() + "\n")
+        return recipe.parse(recipe.render(folder))
+
+    return make
+
+
+@pytest.fixture
+def run_analysis(make_recipe: Callable[[str], Recipe]) -> Callable[..., dict[str, Any]]:
+    """Run an analysis to its end; returns the emitted fields, or raises the refusal."""
+
+    def run(
+        analysis: str,
+        *,
+        tables: dict[str, pa.Table] | None = None,
+        check_lease: Callable[[], None] = lambda: None,
+        epsilon_micro: int = 3_000_000,
+        job_seconds: float = 60.0,
+    ) -> dict[str, Any]:
+        parsed = make_recipe(analysis)
+        found = tables or {f"hospital-{letter}/cohort.tar": small_table(letter) for letter in "AB"}
+        custodian = Custodian(
+            parsed,
+            open_dataset=lambda spec: found[spec.path],
+            releases=Releases(parsed.privacy, parsed.output, epsilon_micro=epsilon_micro),
+            check_lease=check_lease,
+            job_seconds=job_seconds,
+        )
+        with Sandbox.start() as sandbox:
+            return custodian.serve(sandbox)
+
+    return run
+
+
+@pytest.fixture
+def folder_of_the_study() -> Path:
+    return Path(__file__).resolve().parents[2] / "enclave" / "studies" / "cardio-renal"

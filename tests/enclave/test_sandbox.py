@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The walls of the sandbox, each tried from inside next to the same line outside, where it works.
+
+Nothing can leave the sandbox but a result, so each attempt reports by how the run ends: an attempt that is
+refused lets the analysis go on to its good end, and one that works makes it crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.enclave.conftest import GOOD
+
+from sealroom.errors import JobError
+from sealroom.runtime.custodian import await_ready
+from sealroom.runtime.sandbox import Sandbox
+from sealroom.runtime.seccomp import filter_program
+
+Run = Callable[..., dict[str, Any]]
+
+MUST_FAIL = """
+import ctypes, os, signal, socket, subprocess, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number_x86, number_arm, *arguments):
+    number = number_x86 if os.uname().machine == "x86_64" else number_arm
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+def attempt():
+    {attempt}
+try:
+    attempt()
+except (OSError, subprocess.SubprocessError):
+    pass
+else:
+    raise SystemExit("the wall has a hole")
+"""
+
+
+def attempt_inside(run: Run, line: str) -> None:
+    """Run one line in the sandbox; passes only if the line was refused."""
+    run(MUST_FAIL.format(attempt=line) + GOOD)
+
+
+def attempt_outside(line: str) -> None:
+    """The same line in an ordinary process, where it must work: otherwise the test would prove nothing."""
+    script = MUST_FAIL.format(attempt=line)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert "the wall has a hole" in done.stderr, done.stderr
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[int, list[bytes]]]:
+    """A TCP and UDP port on this machine, and what arrived there."""
+    arrived: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        port = tcp.getsockname()[1]
+        udp.bind(("127.0.0.1", port))
+
+        def accept() -> None:
+            while True:
+                try:
+                    peer, _ = tcp.accept()
+                except OSError:
+                    return
+                arrived.append(b"connection")
+                peer.close()
+
+        threading.Thread(target=accept, daemon=True).start()
+        udp.settimeout(0.2)
+        yield port, arrived
+        with contextlib.suppress(TimeoutError):
+            arrived.append(udp.recv(100))
+        tcp.shutdown(socket.SHUT_RDWR)
+
+
+NETWORK = {
+    "TCP": 'socket.create_connection(("127.0.0.1", {port}), timeout=5)',
+    "UDP": 'socket.socket(type=socket.SOCK_DGRAM).sendto(b"row", ("127.0.0.1", {port}))',
+    "IPv6": "socket.socket(socket.AF_INET6)",
+    "a listening port": 'socket.create_server(("127.0.0.1", 0))',
+    "a unix socket": "socket.socket(socket.AF_UNIX)",
+    "a socket pair": "socket.socketpair()",
+    "netlink": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+    "a name server": 'socket.getaddrinfo("localhost", {port})',
+    "a raw system call": "call(41, 198, 2, 1, 0)",
+}
+
+
+@pytest.mark.parametrize("way", NETWORK)
+def test_no_way_to_the_network(way: str, run_analysis: Run, listener: tuple[int, list[bytes]]) -> None:
+    """OU-05."""
+    port, arrived = listener
+    line = NETWORK[way].format(port=port)
+    attempt_outside(line)
+    arrived.clear()
+    if way == "a name server":
+        # answered from a file, so no refusal is to be seen; that nothing arrived is what counts
+        run_analysis("import socket\n" + line + "\n" + GOOD)
+    else:
+        attempt_inside(run_analysis, line)
+    time.sleep(0.1)
+    assert arrived == []
+
+
+OTHER_WALLS = {
+    "writing a file": 'open("{folder}/out", "w")',
+    "appending to a file": 'open("{folder}/there", "a")',
+    "a temporary file": "import tempfile; tempfile.TemporaryFile().write(b'x')",
+    "making a folder": 'os.mkdir("{folder}/new")',
+    "renaming a file": 'os.rename("{folder}/there", "{folder}/renamed")',
+    "deleting a file": 'os.unlink("{folder}/there")',
+    "touching a file": 'os.utime("{folder}/kept")',
+    "a fifo": 'os.mkfifo("{folder}/fifo")',
+    "anonymous memory files": 'os.memfd_create("x")',
+    "another program": 'subprocess.run(["true"], check=True)',
+    "a fork": "os.fork()",
+    "a signal to its parent": "os.kill(os.getppid(), 0)",
+    "a new user namespace": "call(272, 97, 0x10000000)",
+    "io_uring": "call(425, 425, 8, ctypes.create_string_buffer(256))",
+    "SysV shared memory": "call(29, 194, 0, 4096, 0o1600)",
+}
+
+
+@pytest.mark.parametrize("way", OTHER_WALLS)
+def test_no_way_to_files_or_processes(way: str, run_analysis: Run, tmp_path: Path) -> None:
+    """OU-04, OU-11, OP-02."""
+    (tmp_path / "there").write_text("before")
+    (tmp_path / "kept").write_text("before")
+    line = OTHER_WALLS[way].format(folder=tmp_path)
+    if way not in {"io_uring", "a new user namespace"}:  # which an ordinary machine may switch off altogether
+        attempt_outside(line)
+        (tmp_path / "there").write_text("before")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    attempt_inside(run_analysis, line)
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+    assert (tmp_path / "there").read_text() == "before"
+
+
+def test_an_attempt_that_works_is_noticed(run_analysis: Run) -> None:
+    """The twin of every refusal in this file: reading is allowed, and the test says so."""
+    with pytest.raises(JobError) as caught:
+        attempt_inside(run_analysis, 'open("/proc/self/status").read()')
+    assert caught.value.code == "job-failed"
+
+
+def test_what_an_analysis_needs_works_inside(run_analysis: Run) -> None:
+    """Threads, reading and computing."""
+    run_analysis(
+        "import threading\nimport zoneinfo\n"
+        "worker = threading.Thread(target=open, args=('/proc/self/status',))\nworker.start()\nworker.join()\n"
+        + GOOD
+    )
+
+
+def test_the_environment_is_empty(run_analysis: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OP-03."""
+    monkeypatch.setenv("SEALROOM_TEST_SECRET", "in the environment")
+    check = (
+        "import os\n"
+        "if 'SEALROOM_TEST_SECRET' in os.environ or b'SECRET' in open('/proc/self/environ', 'rb').read():\n"
+        "    raise SystemExit('seen')\n"
+    )
+    run_analysis(check + GOOD)
+
+
+def test_the_memory_of_the_custodian_cannot_be_read(run_analysis: Run) -> None:
+    """OP-01: the process that holds the keys is out of reach, even for the same user."""
+    attempt_inside(run_analysis, 'open(f"/proc/{os.getppid()}/mem", "rb").read(1)')
+
+
+def test_no_core_is_left_and_no_debugger_can_attach() -> None:
+    """OP-02, read from the kernel's own account of the child."""
+    with Sandbox.start() as sandbox:
+        await_ready(sandbox)
+        limits = Path(f"/proc/{sandbox.pid}/limits").read_text()
+        assert "Max core file size        0                    0" in limits
+        assert "Max file size             0                    0" in limits
+        status = Path(f"/proc/{sandbox.pid}/status").read_text()
+        assert "Seccomp:\t2" in status and "CapEff:\t0000000000000000" in status
+        assert Path(f"/proc/{sandbox.pid}/maps").stat().st_uid == 0  # not dumpable: its entries are root's
+
+
+def test_a_child_that_is_not_shut_in_gets_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails closed: without its filter a process passes for no sandbox."""
+    with Sandbox.start() as sandbox:
+        await_ready(sandbox)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        with Sandbox(process, ours) as unlocked, pytest.raises(JobError) as caught:
+            unlocked.verify()
+    assert caught.value.code == "sandbox-unavailable"
+
+
+def test_a_killed_sandbox_is_gone_at_once() -> None:
+    with Sandbox.start() as sandbox:
+        await_ready(sandbox)
+        assert sandbox.kill() < 1.0
+        assert not Path(f"/proc/{sandbox.pid}").exists()
+
+
+def test_the_filter_has_no_jump_beyond_its_rule() -> None:
+    """Rules can be added without counting: no jump leaves the five instructions of its own rule."""
+    program = filter_program(pid=os.getpid())
+    jumps = [max(program[at + 2], program[at + 3]) for at in range(0, len(program), 8)]
+    assert max(jumps) <= 4
+    assert len(program) // 8 < 4096  # BPF_MAXINSNS

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pages of `enclave/spec` say what the code does."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from sealroom.recipe import render
+from sealroom.release import REFUSAL_CODES
+from tests.vectors.vector import FOLDER, read
+
+ROOT = Path(__file__).parents[2]
+SPEC = ROOT / "enclave" / "spec"
+CODE = ROOT / "enclave" / "sealroom"
+PAGES = {path.name: path.read_text() for path in sorted(SPEC.glob("*.md"))}
+ORDER = {
+    "recipe.md": ["Example", "Conventions", "app-compose", "Hashes", "Vectors"],
+    "sealed-dataset.md": ["Example", "Conventions", "Keys, one line each", "Archive", "Opening", "Vectors"],
+    "release-protocol.md": ["Example", "Conventions", "Hashes, one line each", "Grant", "Lease"],
+    "envelope.md": ["Example", "Conventions", "Digests, one line each", "Signatures", "Vectors"],
+}
+DOMAIN = re.compile(r'"(sealroom/v1/[a-z0-9-]+)"')
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_page_shows_an_example_before_any_rule(name: str) -> None:
+    headings = re.findall(r"^## (.+)$", PAGES[name], re.MULTILINE)
+
+    assert [heading for heading in headings if heading in ORDER[name]] == ORDER[name]
+    assert headings[0] == "Example"
+
+
+def test_pages_and_code_have_the_same_domain_strings() -> None:
+    used: set[str] = set()
+    for path in CODE.rglob("*.py"):
+        used.update(DOMAIN.findall(path.read_text()))
+    # Guest paths are no domain strings; the page gives them in a sentence.
+    written = set(re.findall(r"sealroom/v1/[a-z0-9-]+", "".join(PAGES.values())))
+
+    assert used == written
+
+
+def test_the_pages_name_every_refusal_of_the_gate_in_order() -> None:
+    page = PAGES["release-protocol.md"]
+    section = page[page.index("## Grant") :]
+
+    assert [code for code in re.findall(r"`([a-z-]+)`", section) if code in REFUSAL_CODES][
+        : len(REFUSAL_CODES)
+    ] == list(REFUSAL_CODES)
+
+
+@pytest.mark.parametrize(
+    "page, modules",
+    [
+        (
+            "recipe.md",
+            ["recipe/recipe.py", "recipe/appcompose.py", "recipe/contract.py", "recipe/outputs.py"],
+        ),
+        ("sealed-dataset.md", ["sealed/archive.py", "sealed/header.py", "sealed/wrap.py", "sealed/parts.py"]),
+        ("envelope.md", ["envelope/envelope.py", "envelope/dsse.py"]),
+    ],
+)
+def test_the_pages_name_every_code_of_their_decoders(page: str, modules: list[str]) -> None:
+    raised: set[str] = set()
+    for module in modules:
+        raised.update(re.findall(r'Error\(\s*"([a-z-]+)"', (CODE / module).read_text()))
+        raised.update(re.findall(r'"(recipe-[a-z-]+)"', (CODE / module).read_text()))
+
+    assert {code for code in raised if f"`{code}`" not in PAGES[page]} <= {"recipe-unreadable"}
+
+
+def test_the_sealed_example_is_the_vector() -> None:
+    with tarfile.open(fileobj=io.BytesIO(read(FOLDER / "sealed" / "table").body)) as archive:
+        for name in ("header.json", "index.json"):
+            member = archive.extractfile(name)
+            assert member is not None and member.read().decode() in PAGES["sealed-dataset.md"]
+
+
+def test_the_recipe_example_renders_to_the_vector(tmp_path: Path) -> None:
+    blocks = re.findall(r"```(?:yaml|python)\n(.*?)```", PAGES["recipe.md"], re.DOTALL)
+    (tmp_path / "study.yaml").write_text(blocks[0])
+    (tmp_path / "analysis.py").write_text(blocks[1])
+
+    assert render(tmp_path) == read(FOLDER / "recipe" / "small_study").body

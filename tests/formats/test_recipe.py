@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes: rendered once, judged from their bytes, refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dstack_sdk import get_compose_hash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealroom.encoding import canonical
+from sealroom.errors import FormatError, RecipeError
+from sealroom.recipe import CountField, LogisticField, MeanField, compose_hash, parse, render, yamltext
+from tests.formats.worked import COMPOSE, STUDY, flip
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def in_frame(change: Change) -> bytes:
+    """The recipe's bytes with one setting of app-compose changed."""
+    frame = json.loads(COMPOSE)
+    change(frame)
+    return canonical(frame)
+
+
+def in_compose(change: Change) -> bytes:
+    """The recipe's bytes with one value of its docker-compose part changed."""
+    frame = json.loads(COMPOSE)
+    compose = yamltext.load(frame["docker_compose_file"])
+    change(compose)
+    return canonical({**frame, "docker_compose_file": yamltext.dump(compose)})
+
+
+def in_service(change: Change) -> bytes:
+    return in_compose(lambda compose: change(compose["services"]["enclave"]))
+
+
+def in_section(change: Change) -> bytes:
+    return in_compose(lambda compose: change(compose["x-sealroom"]))
+
+
+def in_field(number: int, change: Change) -> bytes:
+    return in_section(lambda section: change(section["output"]["fields"][number]))
+
+
+def in_text(old: str, new: str) -> bytes:
+    """The recipe's bytes with its YAML text changed, value or not."""
+    frame = json.loads(COMPOSE)
+    assert old in frame["docker_compose_file"]
+    return canonical({**frame, "docker_compose_file": frame["docker_compose_file"].replace(old, new, 1)})
+
+
+def put(name: str, value: Any) -> Change:
+    return lambda target: target.update({name: value})
+
+
+def test_the_study_renders_to_a_recipe_that_reads_back() -> None:
+    recipe = parse(COMPOSE)
+
+    assert recipe.name == "small-study"
+    assert recipe.compose == COMPOSE
+    assert [spec.path for spec in recipe.datasets] == ["hospital-A/cohort-A.tar", "hospital-B/cohort-B.tar"]
+    assert dict(recipe.datasets[0].columns)["age"] == "float64"
+    assert recipe.analysis == (STUDY / "analysis.py").read_text()
+    assert recipe.privacy.epsilon == Decimal("1.5") and recipe.epsilon_micro == 1_500_000
+    count, mean, model = recipe.output.fields
+    assert isinstance(count, CountField) and count.by == ("sex",)
+    assert isinstance(mean, MeanField) and mean.upper == 120
+    assert isinstance(model, LogisticField) and model.learning_rate == Decimal("0.5")
+    assert recipe.output.groups == {"sex": ("F", "M")}
+
+
+def test_rendering_gives_the_same_bytes_each_time() -> None:
+    assert render(STUDY) == COMPOSE
+
+
+def test_the_compose_hash_is_that_of_the_bytes_and_of_the_sdk() -> None:
+    assert compose_hash(COMPOSE) == hashlib.sha256(COMPOSE).digest() == parse(COMPOSE).compose_hash
+    assert get_compose_hash(json.loads(COMPOSE)) == compose_hash(COMPOSE).hex()
+
+
+def test_a_changed_byte_is_another_recipe_or_none() -> None:
+    """AT-23."""
+    for position in range(0, len(COMPOSE), 41):
+        changed = flip(COMPOSE, position)
+        assert compose_hash(changed) != compose_hash(COMPOSE)
+        try:
+            parse(changed)
+        except RecipeError:
+            continue
+
+
+def test_the_compose_part_reads_the_same_in_another_yaml_reader() -> None:
+    text = json.loads(COMPOSE)["docker_compose_file"]
+
+    assert yaml.safe_load(text) == yamltext.load(text)
+
+
+def test_output_and_privacy_hash_name_their_sections_only() -> None:
+    recipe = parse(COMPOSE)
+
+    other = parse(in_section(put("question", "Another question?")))
+    cohort = parse(in_section(lambda section: section["privacy"].update(minimum_cohort=21)))
+
+    assert (other.output_hash, other.privacy_hash) == (recipe.output_hash, recipe.privacy_hash)
+    assert cohort.privacy_hash != recipe.privacy_hash and cohort.output_hash == recipe.output_hash
+
+
+IMAGE = "ghcr.io/sealroom/enclave"
+
+FRAME = [
+    ("recipe-script", put("init_script", "true")),
+    ("recipe-script", put("pre_launch_script", "")),
+    ("recipe-script", put("bash_script", "true")),
+    ("recipe-allowed-envs", put("allowed_envs", ["LD_PRELOAD"])),
+    ("recipe-public-logs", put("public_logs", True)),
+    ("recipe-public-sysinfo", put("public_sysinfo", True)),
+    ("recipe-public-tcbinfo", put("public_tcbinfo", True)),
+    ("recipe-public-tcbinfo", lambda frame: frame.pop("public_tcbinfo")),
+    ("recipe-key-provider", put("kms_enabled", False)),
+    ("recipe-key-provider", put("kms_enabled", 1)),
+    ("recipe-key-provider", put("key_provider", "local")),
+    ("recipe-key-provider", put("local_key_provider_enabled", True)),
+    ("recipe-gateway", put("gateway_enabled", True)),
+    ("recipe-secure-time", put("secure_time", False)),
+    ("recipe-instance-id", put("no_instance_id", True)),
+    ("recipe-runner", put("runner", "bash")),
+    ("recipe-manifest-version", put("manifest_version", "2")),
+    ("recipe-unknown-field", put("swap_size", 1)),
+    ("recipe-unknown-field", put("whatever", None)),
+    ("recipe-malformed", put("name", "another-study")),
+    ("recipe-malformed", lambda frame: frame.pop("docker_compose_file")),
+]
+
+
+@pytest.mark.parametrize("code, change", FRAME)
+def test_another_app_compose_setting_is_refused_by_name(code: str, change: Change) -> None:
+    """AT-23, AT-25."""
+    assert parse(in_frame(lambda frame: None)).compose == COMPOSE
+    with pytest.raises(RecipeError) as caught:
+        parse(in_frame(change))
+    assert caught.value.code == code
+
+
+SERVICE = [
+    ("recipe-mutable-image", put("image", f"{IMAGE}:latest")),
+    ("recipe-mutable-image", put("image", IMAGE)),
+    ("recipe-mutable-image", put("image", f"{IMAGE}:1.0@sha256:" + "0" * 64)),
+    ("recipe-mutable-image", put("image", f"{IMAGE}@sha256:" + "0" * 63)),
+    ("recipe-mutable-image", put("build", ".")),
+    ("recipe-privileged", put("privileged", True)),
+    ("recipe-privileged", put("cap_add", ["SYS_ADMIN"])),
+    ("recipe-privileged", put("cap_drop", ["CHOWN"])),
+    ("recipe-privileged", put("devices", ["/dev/mem"])),
+    ("recipe-privileged", put("pid", "host")),
+    ("recipe-privileged", put("security_opt", ["seccomp:unconfined"])),
+    ("recipe-privileged", put("read_only", False)),
+    ("recipe-network", put("network_mode", "host")),
+    ("recipe-ports", put("ports", ["80:80"])),
+    ("recipe-host-mount", put("volumes", ["/:/host"])),
+    ("recipe-host-mount", put("volumes", ["/var/run/docker.sock:/var/run/docker.sock"])),
+    ("recipe-environment", put("environment", {"A": "b"})),
+    ("recipe-environment", put("env_file", ".env")),
+    ("recipe-command", put("command", "sh")),
+    ("recipe-logs", put("logging", {"driver": "json-file"})),
+    ("recipe-gpu", put("deploy", {"replicas": 2})),
+    ("recipe-unknown-field", put("stop_signal", "SIGINT")),
+    ("recipe-not-canonical", put("tmpfs", ["/tmp", "/run"])),
+]
+
+
+@pytest.mark.parametrize("code, change", SERVICE)
+def test_a_service_that_could_reach_out_is_refused_by_name(code: str, change: Change) -> None:
+    """AT-23, AT-24, AT-25."""
+    assert parse(in_service(lambda settings: None)).compose == COMPOSE
+    with pytest.raises(RecipeError) as caught:
+        parse(in_service(change))
+    assert caught.value.code == code
+
+
+COMPOSED = [
+    ("recipe-service", lambda compose: compose["services"].update(second={"image": IMAGE})),
+    ("recipe-service", lambda compose: compose.pop("services")),
+    ("recipe-host-mount", put("volumes", {"v": {}})),
+    ("recipe-network", put("networks", {"n": {}})),
+    ("recipe-unknown-field", put("include", "other.yaml")),
+    ("recipe-malformed", lambda compose: compose.pop("x-sealroom")),
+]
+
+
+@pytest.mark.parametrize("code, change", COMPOSED)
+def test_a_compose_part_with_more_in_it_is_refused_by_name(code: str, change: Change) -> None:
+    """AT-23."""
+    assert parse(in_compose(lambda compose: None)).compose == COMPOSE
+    with pytest.raises(RecipeError) as caught:
+        parse(in_compose(change))
+    assert caught.value.code == code
+
+
+SECTION = [
+    ("unsupported-version", put("version", 2)),
+    ("recipe-unknown-field", put("more", 1)),
+    ("recipe-malformed", put("datasets", [])),
+    ("recipe-malformed", lambda section: section["datasets"].append(section["datasets"][0])),
+    ("recipe-malformed", lambda section: section["datasets"][0]["columns"].update(age="int32")),
+    ("recipe-malformed", lambda section: section["datasets"][0].update(name="../cohort")),
+    ("recipe-unit", lambda section: section["datasets"][1]["columns"].pop("person")),
+    ("recipe-gpu", put("gpu", "a100")),
+    ("recipe-budget", lambda section: section["privacy"].update(epsilon="1.6")),
+    ("recipe-budget", lambda section: section["privacy"].update(delta="2e-6")),
+    ("recipe-budget", lambda section: section["privacy"].update(epsilon="21")),
+    ("recipe-malformed", lambda section: section["privacy"].update(epsilon="1.50")),
+    ("recipe-malformed", lambda section: section["privacy"].update(adjacency="change-one")),
+    ("recipe-malformed", lambda section: section["output"].update(limit_bytes=10**6)),
+    ("recipe-malformed", lambda section: section["output"].update(fields=[])),
+    ("recipe-malformed", lambda section: section["output"]["groups"].update(sex=[])),
+    ("recipe-malformed", lambda section: section["output"]["groups"].update(sex=["F", "F"])),
+    ("recipe-interpolation", put("analysis", "print('$HOME')\n")),
+]
+
+
+@pytest.mark.parametrize("code, change", SECTION)
+def test_a_study_that_breaks_a_rule_is_refused_by_name(code: str, change: Change) -> None:
+    assert parse(in_section(lambda section: None)).compose == COMPOSE
+    with pytest.raises(RecipeError) as caught:
+        parse(in_section(change))
+    assert caught.value.code == code
+
+
+FIELD = [
+    (0, "recipe-malformed", put("kind", "median")),
+    (0, "recipe-malformed", put("by", ["age_band"])),
+    (0, "recipe-malformed", put("by", ["sex", "sex"])),
+    (0, "recipe-budget", put("epsilon", "0")),
+    (0, "recipe-budget", put("epsilon", "-0.5")),
+    (0, "recipe-unknown-field", put("upper", "1")),
+    (1, "recipe-bounds", put("lower", "120")),
+    (1, "recipe-malformed", put("decimals", 13)),
+    (1, "recipe-malformed", put("upper", 120)),
+    (1, "recipe-malformed", put("name", "people")),
+    (2, "recipe-bounds", put("clip", "0")),
+    (2, "recipe-malformed", put("steps", 0)),
+    (2, "recipe-malformed", put("features", [])),
+    (2, "recipe-budget", put("delta", "0")),
+    (2, "recipe-malformed", lambda field: field.pop("label")),
+]
+
+
+@pytest.mark.parametrize("number, code, change", FIELD)
+def test_a_field_that_breaks_a_rule_is_refused_by_name(number: int, code: str, change: Change) -> None:
+    assert parse(in_field(number, lambda field: None)).compose == COMPOSE
+    with pytest.raises(RecipeError) as caught:
+        parse(in_field(number, change))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "old, new, code",
+    [
+        ("gpu: none", 'gpu: "none"', "recipe-not-canonical"),
+        ("gpu: none", "gpu:  none", "recipe-not-canonical"),
+        ("gpu: none", "gpu: none # as it is", "recipe-not-canonical"),
+        ("gpu: none", "gpu: none\n  gpu: h100", "recipe-malformed"),
+        ("gpu: none", "gpu: &anchor none", "recipe-malformed"),
+        ("gpu: none", "gpu: !!str none", "recipe-malformed"),
+        ("gpu: none", "gpu: *none", "recipe-malformed"),
+        ("gpu: none", "<<: {gpu: none}", "recipe-malformed"),
+        ("gpu: none", "gpu: no", "recipe-gpu"),
+        ("x-sealroom:", "---\nx-sealroom:", "recipe-malformed"),
+        ("import pandas", "import\tpandas", "recipe-analysis"),
+        ("as pd", "as pd ", "recipe-analysis"),
+        ("as pd", "as pd  # \u202e", "recipe-analysis"),
+        ("How many", "How\u200bmany", "recipe-malformed"),
+    ],
+)
+def test_a_second_spelling_of_one_recipe_is_refused(old: str, new: str, code: str) -> None:
+    """AT-23: what docker reads and what owners read must be one text."""
+    assert parse(in_text("gpu: none", "gpu: none")).compose == COMPOSE
+    with pytest.raises(RecipeError) as caught:
+        parse(in_text(old, new))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "data, code",
+    [
+        (json.dumps(json.loads(COMPOSE), indent=1).encode(), "recipe-not-canonical"),
+        (COMPOSE + b"\n", "recipe-not-canonical"),
+        (COMPOSE[:-1], "recipe-malformed"),
+        (b'{"name":"x",' + COMPOSE[1:], "recipe-malformed"),
+        (b"", "recipe-malformed"),
+        (b"{}", "recipe-malformed"),
+        (b" " * (256 * 1024 + 1), "recipe-too-large"),
+    ],
+    ids=["indented", "line break", "cut", "name twice", "empty", "no fields", "too large"],
+)
+def test_other_bytes_are_no_recipe(data: bytes, code: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(data)
+    assert caught.value.code == code
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the study, to change."""
+    return Path(shutil.copytree(STUDY, tmp_path / "study"))
+
+
+@pytest.mark.parametrize(
+    "file, old, new, code",
+    [
+        ("study.yaml", "gpu: none", "gpu: none\nmore: 1", "recipe-unknown-field"),
+        ("study.yaml", "gpu: none", "", "recipe-malformed"),
+        ("study.yaml", "@sha256:", ":", "recipe-mutable-image"),
+        ("study.yaml", "epsilon: 0.5", "epsilon: half", "recipe-malformed"),
+        ("study.yaml", "epsilon: 0.5", "epsilon: 0.4", "recipe-budget"),
+        ("study.yaml", "[F, M]", "[0, 1]", "recipe-malformed"),
+        ("analysis.py", "import pandas", "import  = pandas", "recipe-analysis"),
+        ("analysis.py", "import pandas", "import\tpandas", "recipe-analysis"),
+        ("analysis.py", "as pd", "as pd ", "recipe-analysis"),
+        ("analysis.py", "as pd", "as pd  # \u202e", "recipe-analysis"),
+        ("study.yaml", "How many", "How\u200bmany", "recipe-malformed"),
+    ],
+)
+def test_a_folder_with_a_fault_does_not_render(
+    folder: Path, file: str, old: str, new: str, code: str
+) -> None:
+    assert render(folder) == COMPOSE
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+    with pytest.raises(RecipeError) as caught:
+        render(folder)
+    assert caught.value.code == code
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / "analysis.py").unlink()
+    with pytest.raises(RecipeError, match=r"analysis\.py") as caught:
+        render(folder)
+    assert caught.value.code == "recipe-unreadable"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, len(COMPOSE) - 1), st.integers(0, 7))
+def test_no_flipped_bit_raises_another_error(position: int, bit: int) -> None:
+    with suppress(RecipeError):
+        parse(flip(COMPOSE, position, bit))
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=20)
+LEAF = st.one_of(TEXT, st.integers(-(2**40), 2**40), st.booleans(), st.lists(TEXT, max_size=3))
+TREE = st.dictionaries(
+    TEXT.filter(lambda text: "\n" not in text),
+    st.one_of(LEAF, st.dictionaries(TEXT.filter(lambda t: "\n" not in t), LEAF, max_size=3)),
+    max_size=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TREE)
+def test_what_is_written_as_yaml_reads_back_or_is_refused(value: dict[str, Any]) -> None:
+    try:
+        text = yamltext.dump(value)
+    except FormatError:
+        return
+    assert yamltext.load(text) == (value or None)

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The release protocol: messages, transcripts, report data, and the keys that pass."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Protocol
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealroom.encoding import canonical, sha256
+from sealroom.errors import ReleaseError
+from sealroom.keys import KemPrivateKey, address_of
+from sealroom.release import (
+    REFUSAL_CODES,
+    Challenge,
+    DatasetOffer,
+    EvidenceMessage,
+    GateIdentity,
+    GrantReply,
+    Hello,
+    KeyRelease,
+    LeaseReply,
+    LeaseRequest,
+    Refusal,
+    WatchReport,
+    check_kms_chain,
+    datasets_root,
+    gate_report_data,
+    gpu_nonce,
+    open_key,
+    report_data,
+    seal_key,
+    sign_challenge,
+    sign_lease,
+    transcript_0,
+    transcript_1,
+    verify_challenge,
+    verify_grant,
+    verify_lease,
+)
+from tests.formats.worked import (
+    CHAIN_ID,
+    CHALLENGE,
+    CONSORTIUM,
+    DATA_KEY,
+    ENCLAVE_KEM,
+    ENCLAVE_SIGNER,
+    GATE_SIGNER,
+    GRANT,
+    GRANT_SIGNATURE,
+    HELLO,
+    NOW,
+    QUOTE,
+    flip,
+    gate_identity,
+    kms_signature_chain,
+)
+
+
+class Message(Protocol):
+    def encode(self) -> bytes: ...
+
+
+T0 = transcript_0(HELLO, CHALLENGE)
+SIGNER = address_of(ENCLAVE_SIGNER)
+T1 = transcript_1(T0, kem_key=ENCLAVE_KEM.public, signer=SIGNER, grant=GRANT)
+MESSAGES: list[Any] = [
+    gate_identity(),
+    HELLO,
+    CHALLENGE,
+    EvidenceMessage(
+        nonce=CHALLENGE.nonce,
+        kem_key=ENCLAVE_KEM.public,
+        signer=SIGNER,
+        quote=QUOTE,
+        event_log="[]",
+        gpu_evidence=b"",
+        datasets=(DatasetOffer(header=b"{}", wrap=b"{}"),),
+    ),
+    GrantReply(
+        grant=GRANT,
+        grant_signature=GRANT_SIGNATURE,
+        keys=(
+            KeyRelease(
+                dataset=b"\x0a" * 32, index_digest=b"\x01" * 32, key_commitment=b"\x02" * 32, ciphertext=b"x"
+            ),
+        ),
+        collateral={"tcb_info": "{}"},
+        opened_tx=b"\x03" * 32,
+        opened_block=9,
+    ),
+    Refusal("compose-hash-mismatch", "another recipe", {"composeHash": "0x01"}, {"composeHash": "0x02"}),
+    Refusal("revoked", "hospital-C has revoked"),
+    sign_lease(HELLO.run_id, 1, chain_id=CHAIN_ID, consortium=CONSORTIUM, private_key=ENCLAVE_SIGNER),
+    LeaseReply(lease_seconds=30, until=NOW, signature=GRANT_SIGNATURE),
+    WatchReport(block=1, block_hash=b"\x01" * 32, observed=NOW, revoked=(CONSORTIUM,)),
+]
+NAMES = [f"{type(message).__name__}-{place}" for place, message in enumerate(MESSAGES)]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=NAMES)
+def test_messages_read_back(message: Any) -> None:
+    assert type(message).parse(message.encode()) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=NAMES)
+def test_messages_with_a_field_more_or_less_are_malformed(message: Any) -> None:
+    value = json.loads(message.encode())
+    optional = {"seen", "pinned"}
+    for changed in [{**value, "more": 1}, *({k: v for k, v in value.items() if k != name} for name in value)]:
+        if set(value) - set(changed) <= optional and "more" not in changed:
+            continue
+        with pytest.raises(ReleaseError) as caught:
+            type(message).parse(canonical(changed))
+        assert caught.value.code in ("malformed", "unsupported-version")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(MESSAGES), st.data())
+def test_decoders_raise_only_our_error(message: Any, data: st.DataObject) -> None:
+    body = message.encode()
+    changed = flip(body, data.draw(st.integers(0, len(body) - 1)), data.draw(st.integers(0, 7)))
+    with suppress(ReleaseError):
+        type(message).parse(changed)
+
+
+@pytest.mark.parametrize(
+    "kind, limit",
+    [(Hello, 64), (Challenge, 64), (LeaseRequest, 64), (EvidenceMessage, 2048), (GateIdentity, 2048)],
+)
+def test_messages_are_bounded(kind: Any, limit: int) -> None:
+    """AT-31."""
+    with pytest.raises(ReleaseError) as caught:
+        kind.parse(b" " * (limit * 1024 + 1))
+    assert caught.value.code == "too-large"
+
+
+def test_a_challenge_lives_for_sixty_seconds_at_most() -> None:
+    """AT-01."""
+    long = {**CHALLENGE.to_json(), "expires": CHALLENGE.issued + 61}
+    assert Challenge.parse(CHALLENGE.encode())
+    with pytest.raises(ReleaseError):
+        Challenge.parse(canonical(long))
+
+
+def test_the_gate_s_challenge_is_its_own() -> None:
+    gate = address_of(GATE_SIGNER)
+    assert verify_challenge(HELLO, CHALLENGE, signer=gate) == T0
+    forged = sign_challenge(
+        HELLO, nonce=CHALLENGE.nonce, issued=NOW, expires=NOW + 60, private_key=ENCLAVE_SIGNER
+    )
+    for hello, challenge in [
+        (HELLO, forged),
+        (HELLO, replace(CHALLENGE, nonce=bytes(32))),
+        (HELLO, replace(CHALLENGE, expires=NOW + 59)),
+        (replace(HELLO, run_id=bytes(32)), CHALLENGE),
+        (replace(HELLO, compose_hash=bytes(32)), CHALLENGE),
+        (replace(HELLO, consortium="0x" + "00" * 20), CHALLENGE),
+    ]:
+        with pytest.raises(ReleaseError) as caught:
+            verify_challenge(hello, challenge, signer=gate)
+        assert caught.value.code == "challenge-forged"
+
+
+def test_report_data_covers_each_part_of_what_was_said() -> None:
+    """AT-03: one bit in any of them gives other report data."""
+    arguments: dict[str, Any] = {"kem_key": ENCLAVE_KEM.public, "signer": SIGNER, "gpu_evidence": b"gpu"}
+    seen = {report_data(T0, **arguments)}
+    transcripts = [
+        transcript_0(replace(HELLO, run_id=flip(HELLO.run_id, 0)), CHALLENGE),
+        transcript_0(replace(HELLO, chain_id=1), CHALLENGE),
+        transcript_0(replace(HELLO, consortium="0x" + "c2" * 20), CHALLENGE),
+        transcript_0(replace(HELLO, compose_hash=flip(HELLO.compose_hash, 0)), CHALLENGE),
+        transcript_0(HELLO, replace(CHALLENGE, nonce=flip(CHALLENGE.nonce, 31))),
+        transcript_0(HELLO, replace(CHALLENGE, issued=NOW + 1)),
+        transcript_0(HELLO, replace(CHALLENGE, expires=NOW + 1)),
+    ]
+    seen.update(report_data(transcript, **arguments) for transcript in transcripts)
+    seen.add(report_data(T0, **{**arguments, "kem_key": flip(ENCLAVE_KEM.public, 1215)}))
+    seen.add(report_data(T0, **{**arguments, "signer": address_of(GATE_SIGNER)}))
+    seen.add(report_data(T0, **{**arguments, "gpu_evidence": b"gpv"}))
+
+    assert len(seen) == 11 and {len(value) for value in seen} == {64}
+
+
+def test_the_gpu_nonce_is_of_the_same_transcript() -> None:
+    nonce = gpu_nonce(T0, kem_key=ENCLAVE_KEM.public, signer=SIGNER)
+    assert len(nonce) == 32
+    assert nonce != gpu_nonce(flip(T0, 0), kem_key=ENCLAVE_KEM.public, signer=SIGNER)
+
+
+RELEASE: dict[str, Any] = {
+    "transcript": T1,
+    "owner": "hospital-A",
+    "dataset_id": b"\x0a" * 32,
+    "key_commitment": b"\x02" * 32,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"transcript": flip(T1, 63)},
+        {"owner": "hospital-B"},
+        {"dataset_id": b"\x0b" * 32},
+        {"key_commitment": b"\x03" * 32},
+    ],
+)
+def test_a_released_key_opens_for_its_run_and_dataset_only(change: dict[str, Any]) -> None:
+    """CE-08, AT-04."""
+    sealed = seal_key(DATA_KEY.reveal(), kem_key=ENCLAVE_KEM.public, **RELEASE)
+    assert open_key(ENCLAVE_KEM, sealed, **RELEASE).reveal() == DATA_KEY.reveal()
+    with pytest.raises(ReleaseError) as caught:
+        open_key(ENCLAVE_KEM, sealed, **{**RELEASE, **change})
+    assert caught.value.code == "release-does-not-open"
+
+
+def test_a_released_key_opens_in_no_other_enclave() -> None:
+    """AT-04."""
+    sealed = seal_key(DATA_KEY.reveal(), kem_key=ENCLAVE_KEM.public, **RELEASE)
+    with pytest.raises(ReleaseError):
+        open_key(KemPrivateKey.generate(), sealed, **RELEASE)
+
+
+def test_a_release_of_something_else_than_a_key_is_refused() -> None:
+    """CE-12."""
+    sealed = seal_key(b"\x01" * 31, kem_key=ENCLAVE_KEM.public, **RELEASE)
+    with pytest.raises(ReleaseError):
+        open_key(ENCLAVE_KEM, sealed, **RELEASE)
+
+
+def test_the_grant_is_part_of_the_transcript() -> None:
+    arguments: dict[str, Any] = {"kem_key": ENCLAVE_KEM.public, "signer": SIGNER}
+    for change in ({"epsilon_micro": 1}, {"block_hash": bytes(32)}, {"lease_seconds": 31}):
+        assert transcript_1(T0, grant=replace(GRANT, **change), **arguments) != T1  # type: ignore[arg-type]
+
+
+def test_a_grant_by_anyone_else_is_forged() -> None:
+    """CE-12."""
+    arguments: dict[str, Any] = {"chain_id": CHAIN_ID, "consortium": CONSORTIUM}
+    assert verify_grant(GRANT, GRANT_SIGNATURE, signer=address_of(GATE_SIGNER), **arguments)
+    for grant, signer in [
+        (replace(GRANT, epsilon_micro=2_000_000), address_of(GATE_SIGNER)),
+        (GRANT, SIGNER),
+    ]:
+        with pytest.raises(ReleaseError) as caught:
+            verify_grant(grant, GRANT_SIGNATURE, signer=signer, **arguments)
+        assert caught.value.code == "grant-forged"
+
+
+def test_a_lease_is_renewed_by_its_enclave_and_counter_only() -> None:
+    arguments: dict[str, Any] = {"chain_id": CHAIN_ID, "consortium": CONSORTIUM}
+    request = sign_lease(HELLO.run_id, 1, private_key=ENCLAVE_SIGNER, **arguments)
+    verify_lease(request, signer=SIGNER, **arguments)
+    for changed, signer in [
+        (replace(request, counter=2), SIGNER),
+        (replace(request, run_id=bytes(32)), SIGNER),
+        (request, address_of(GATE_SIGNER)),
+    ]:
+        with pytest.raises(ReleaseError) as caught:
+            verify_lease(changed, signer=signer, **arguments)
+        assert caught.value.code == "lease-forged"
+
+
+def test_the_gate_s_keys_lead_to_its_kms() -> None:
+    """AT-30."""
+    identity = gate_identity()
+    check_kms_chain(identity)
+    for changed in [
+        replace(identity, app_id=b"\x9b" * 20),
+        replace(identity, signature_chain=kms_signature_chain(b"\x9b" * 20)),
+        replace(identity, kms_root_key=identity.signer_key),
+        replace(identity, signature_chain=(bytes(65), bytes(65))),
+    ]:
+        with pytest.raises(ReleaseError) as caught:
+            check_kms_chain(changed)
+        assert caught.value.code == "kms-chain-broken"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"gateRoot": "0x" + "00" * 32}, {"signer": "0x" + "00" * 20}, {"signerKey": "0x05" + "00" * 32}],
+)
+def test_a_gate_identity_cannot_contradict_itself(change: dict[str, str]) -> None:
+    value = gate_identity().to_json()
+    assert GateIdentity.from_json(value)
+    with pytest.raises(ReleaseError):
+        GateIdentity.from_json({**value, **change})
+
+
+def test_the_gate_s_report_data_binds_its_keys() -> None:
+    identity = gate_identity()
+    arguments: dict[str, Any] = {
+        "chain_id": identity.chain_id,
+        "root_public_key": identity.root_public_key,
+        "signer": identity.signer,
+        "kms_root_key": identity.kms_root_key,
+    }
+    seen = {gate_report_data(**arguments)}
+    for change in (
+        {"chain_id": 1},
+        {"root_public_key": flip(identity.root_public_key, 0)},
+        {"signer": SIGNER},
+        {"kms_root_key": flip(identity.kms_root_key, 32)},
+    ):
+        seen.add(gate_report_data(**{**arguments, **change}))
+    assert len(seen) == 5
+
+
+def test_the_datasets_root_keeps_the_order() -> None:
+    first, second = b"\x01" * 32, b"\x02" * 32
+    assert datasets_root([first, second]) == sha256(first + second) != datasets_root([second, first])
+    with pytest.raises(ReleaseError):
+        datasets_root([first[:31]])
+
+
+def test_refusal_codes_are_words_of_their_own() -> None:
+    assert len(set(REFUSAL_CODES)) == len(REFUSAL_CODES)
+    assert all(code.replace("-", "").isalpha() and code.islower() for code in REFUSAL_CODES)

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The archive around a sealed dataset: one encoding, and decoders that raise only our errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealroom.errors import HeaderError, SealError, WrapError
+from sealroom.sealed import Header, Index, Wrap, inspect, open_wrap
+from sealroom.sealed.archive import BLOCK, write_end, write_member
+from tests.formats.sealing import Sealed, members, write
+from tests.formats.worked import CONTEXT, GATE_ROOT, flip
+
+
+@pytest.mark.parametrize("name", ["header.json", "wrap.json", "parts/00001", "index.json"])
+def test_an_archive_cut_anywhere_is_refused(sealed: Sealed, tmp_path: Path, name: str) -> None:
+    """CE-05, AR-04."""
+    data = sealed.path.read_bytes()
+    offset = data.index(name.encode().ljust(100, b"\0"))
+    path = tmp_path / "cut.tar"
+    for length in (
+        offset,
+        offset + 100,
+        offset + BLOCK,
+        offset + BLOCK + 10,
+        len(data) - 1,
+        len(data) - BLOCK,
+    ):
+        path.write_bytes(data[:length])
+        with pytest.raises(HeaderError) as caught:
+            inspect(path)
+        assert caught.value.code in ("archive-truncated", "archive-malformed")
+
+
+def test_parts_cut_at_a_chunk_are_refused(sealed: Sealed, tmp_path: Path) -> None:
+    """CE-05: at every boundary of Cobblestone's chunks."""
+    contents = members(sealed.path)
+    whole = contents["parts/00000"]
+    for cut in (56, 56 + 16_400, len(whole) - 16):
+        path = write(tmp_path / "cut.tar", {**contents, "parts/00000": whole[:cut]})
+        with pytest.raises(SealError):
+            inspect(path)
+
+
+def _with_block(path: Path, target: Path, name: str, change: Callable[[bytearray], None]) -> Path:
+    """The archive with one tar header changed, its checksum made right again."""
+    data = bytearray(path.read_bytes())
+    offset = data.index(name.encode().ljust(100, b"\0"))
+    block = bytearray(data[offset : offset + BLOCK])
+    change(block)
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    data[offset : offset + BLOCK] = block
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize("kind", [kind for kind in range(256) if kind != ord("0")])
+def test_every_other_member_type_is_refused(sealed: Sealed, tmp_path: Path, kind: int) -> None:
+    """AR-02: links, devices, sparse files, long names, extensions."""
+
+    def change(block: bytearray) -> None:
+        block[156] = kind
+
+    with pytest.raises(HeaderError) as caught:
+        inspect(_with_block(sealed.path, tmp_path / "kind.tar", "wrap.json", change))
+    assert caught.value.code == "archive-malformed"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../wrap.json", "/wrap.json", "./wrap.json", "WRAP.JSON", "wrap.json/", "C:\\wrap.json", "header.json"],
+)
+def test_every_other_member_name_is_refused(sealed: Sealed, tmp_path: Path, name: str) -> None:
+    """AR-01, AR-06."""
+    contents = list(members(sealed.path).items())
+    path = tmp_path / "name.tar"
+    with path.open("wb") as stream:
+        for place, (own, content) in enumerate(contents):
+            write_member(stream, name if place == 1 else own, content)
+        write_end(stream)
+    with pytest.raises(HeaderError) as caught:
+        inspect(path)
+    assert caught.value.code == "archive-malformed"
+    assert sorted(os.listdir(tmp_path)) == ["name.tar"]
+
+
+SIZES = {
+    "10 GiB": b"%011o\0" % (10 << 30),
+    "negative": b"-0000000010\0",
+    "base 256": b"\x80" + (1 << 70).to_bytes(11, "big"),
+    "with a space": b"0000000100 \0",
+}
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_a_member_that_lies_about_its_size_is_refused_at_once(
+    sealed: Sealed, tmp_path: Path, size: bytes
+) -> None:
+    """AR-03, AR-04."""
+
+    def change(block: bytearray) -> None:
+        block[124:136] = size
+
+    with pytest.raises(HeaderError):
+        inspect(_with_block(sealed.path, tmp_path / "size.tar", "header.json", change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data + b"\0",
+        lambda data: data + bytes(BLOCK),
+        lambda data: data[: -2 * BLOCK] + b"\1" + data[-2 * BLOCK + 1 :],
+        lambda data: b"\0" * BLOCK + data,
+    ],
+    ids=["a byte more", "a block more", "no end", "zeros before"],
+)
+def test_an_archive_has_one_beginning_and_one_end(
+    sealed: Sealed, tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
+    """AR-02."""
+    path = tmp_path / "changed.tar"
+    path.write_bytes(change(sealed.path.read_bytes()))
+    with pytest.raises(HeaderError):
+        inspect(path)
+
+
+def test_padding_is_zero(sealed: Sealed, tmp_path: Path) -> None:
+    data = bytearray(sealed.path.read_bytes())
+    length = len(members(sealed.path)["header.json"])
+    assert length % BLOCK
+    data[BLOCK + length] = 1
+    path = tmp_path / "padding.tar"
+    path.write_bytes(data)
+    with pytest.raises(HeaderError):
+        inspect(path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_flipped_bit_raises_another_error_or_goes_unseen(sealed: Sealed, data: st.DataObject) -> None:
+    """CE-18: over all members, their tar headers and their padding."""
+    content = sealed.path.read_bytes()
+    position = data.draw(st.integers(0, len(content) - 1))
+    path = sealed.path.with_name("flipped.tar")
+    path.write_bytes(flip(content, position, data.draw(st.integers(0, 7))))
+    # The wrap alone is not registered: a flip in it is for the gate to refuse.
+    with suppress(SealError):
+        with sealed.open(path) as opened:
+            assert opened.read() == sealed.source.read_bytes()
+        with pytest.raises(WrapError):
+            open_wrap(inspect(path).wrap, GATE_ROOT, context=CONTEXT)
+
+
+DECODERS = {"header.json": Header, "wrap.json": Wrap, "index.json": Index}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_decoders_raise_only_our_error(sealed: Sealed, name: str, data: st.DataObject) -> None:
+    """CE-18."""
+    content = members(sealed.path)[name]
+    assert DECODERS[name].parse(content).encode() == content
+    changed = flip(content, data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(0, 7)))
+    with suppress(SealError):
+        assert DECODERS[name].parse(changed).encode() == changed
+
+
+@pytest.mark.parametrize(
+    "name, old, new, code",
+    [
+        ("header.json", b'"version":1', b'"version":2', "unsupported-version"),
+        ("header.json", b"cobblestone-256+", b"cobblestone-128+", "unsupported-suite"),
+        ("header.json", b'"partSize":16384', b'"partSize":16385', "header-malformed"),
+        ("header.json", b'"rows":4000', b'"rows":null', "header-malformed"),
+        ("header.json", b'"float64"', b'"float32"', "header-malformed"),
+        ("header.json", b'"name":"age"', b'"name":"Sex"', "header-malformed"),
+        ("header.json", b'"dataset":"cohort-A"', b'"dataset":"../cohort"', "header-malformed"),
+        ("header.json", b"{", b'{"a":1,', "header-malformed"),
+        ("header.json", b"{", b"{ ", "header-malformed"),
+        ("wrap.json", b'"version":1', b'"version":2', "unsupported-version"),
+        ("wrap.json", b"mlkem768-x25519+", b"x25519+", "unsupported-suite"),
+        ("wrap.json", b'"epoch":3', b'"epoch":-3', "wrap-malformed"),
+        ("wrap.json", b'"epoch":3', b'"epoch":3.0', "wrap-malformed"),
+        ("index.json", b'"version":1', b'"version":2', "unsupported-version"),
+        ("index.json", b'"signature":null', b'"signature":"0x"', "index-malformed"),
+    ],
+)
+def test_another_version_suite_or_value_is_refused(
+    sealed: Sealed, name: str, old: bytes, new: bytes, code: str
+) -> None:
+    """CE-10, CE-14."""
+    content = members(sealed.path)[name]
+    assert old in content and DECODERS[name].parse(content)
+    with pytest.raises(SealError) as caught:
+        DECODERS[name].parse(content.replace(old, new, 1))
+    assert caught.value.code == code

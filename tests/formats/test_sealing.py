@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sealing: refuses before it writes, and leaves nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sealroom.errors import SealError, SealroomError
+from sealroom.sealed import PART_SIZE, SealSummary, inspect, seal
+from sealroom.sealed.archive import member_header
+from sealroom.sealed.parts import sealed_length
+from tests.formats.sealing import PART, Sealed, other
+from tests.formats.worked import CONTEXT, NAME, OWNER
+
+
+def _seal(source: Path, target: Path, **changes: object) -> SealSummary:
+    return seal(source, target, **{"recipient": CONTEXT, "owner": OWNER, "name": NAME, **changes})  # type: ignore[arg-type]
+
+
+def test_sealing_refuses_to_overwrite_unless_told(sealed: Sealed, tmp_path: Path) -> None:
+    target = tmp_path / "a.tar"
+    _seal(sealed.source, target)
+    with pytest.raises(SealError) as caught:
+        _seal(sealed.source, target)
+    assert caught.value.code == "output-exists"
+    _seal(sealed.source, target, overwrite=True)
+    assert os.listdir(tmp_path) == ["a.tar"] and target.stat().st_mode & 0o777 == 0o600
+
+
+def test_sealing_a_file_onto_itself_is_refused(sealed: Sealed, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(sealed.source)
+    before = sealed.source.read_bytes()
+    with pytest.raises(SealError) as caught:
+        _seal(sealed.source, link, overwrite=True)
+    assert caught.value.code == "same-file" and sealed.source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"person": pa.array([1], pa.int32())}),
+        pa.table({"person": pa.array([[1]])}),
+        pa.table({"a name": pa.array([1])}),
+        pa.table({"age": pa.array([1]), "AGE": pa.array([1])}),
+    ],
+    ids=["int32", "nested", "name", "twice"],
+)
+def test_a_table_with_other_columns_is_refused(tmp_path: Path, table: pa.Table) -> None:
+    """AR-06, AR-07, AR-09."""
+    source, target = tmp_path / "a.parquet", tmp_path / "a.tar"
+    pq.write_table(table, source)
+    with pytest.raises(SealError) as caught:
+        _seal(source, target)
+    assert caught.value.code == "schema-unsupported" and not target.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all" * 100])
+def test_another_file_is_not_parquet(tmp_path: Path, content: bytes) -> None:
+    source, target = tmp_path / "a.parquet", tmp_path / "a.tar"
+    source.write_bytes(content)
+    with pytest.raises(SealError) as caught:
+        _seal(source, target)
+    assert caught.value.code == "not-parquet" and not target.exists()
+
+
+@pytest.mark.parametrize("change", [{"owner": "hospital A"}, {"name": "../x"}, {"part_size": 5000}])
+def test_a_header_that_could_not_be_read_is_not_written(
+    sealed: Sealed, tmp_path: Path, change: dict[str, object]
+) -> None:
+    with pytest.raises(SealError):
+        _seal(sealed.source, tmp_path / "a.tar", **change)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_changes_while_it_is_sealed_leaves_nothing(sealed: Sealed, tmp_path: Path) -> None:
+    """AR-11."""
+    source = tmp_path / "growing"
+    source.write_bytes(bytes(3 * PART))
+
+    def grow(_done: int, _total: int) -> None:
+        with source.open("ab") as stream:
+            stream.write(b"x")
+
+    with pytest.raises(SealError) as caught:
+        _seal(
+            source,
+            tmp_path / "a.tar",
+            media_type="application/octet-stream",
+            part_size=PART,
+            progress=grow,
+        )
+    assert caught.value.code == "source-changed" and os.listdir(tmp_path) == ["growing"]
+
+
+def test_progress_is_told_in_order(sealed: Sealed, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    other(sealed, tmp_path, progress=lambda done, total: seen.append((done, total)))
+
+    size = sealed.source.stat().st_size
+    assert seen == [(min((number + 1) * PART, size), size) for number in range(sealed.summary.parts)]
+
+
+def test_an_index_signature_names_its_owner(sealed: Sealed, tmp_path: Path) -> None:
+    from sealroom import typed
+    from sealroom.keys import address_of
+
+    key = b"\x11" * 32
+    signed = other(sealed, tmp_path, sign=lambda index: typed.sign(index.message(), key))
+
+    index = inspect(signed.path).index
+    assert index.signer() == address_of(key) and index.digest == signed.summary.index_digest
+    assert inspect(sealed.path).index.signer() is None
+    moved = replace(index, dataset=b"\x01" * 32)
+    with suppress(SealroomError):
+        assert moved.signer() != address_of(key)
+
+
+def test_the_lengths_that_the_reader_computes_are_cobblestone_s() -> None:
+    from cryptography.cobblestone import Cobblestone256Encryptor
+
+    for length in (0, 1, 16_383, 16_384, 16_385, PART_SIZE):
+        encryptor = Cobblestone256Encryptor(bytes(32), b"")
+        sealed = encryptor.update(bytes(length)) + encryptor.finalize()
+        assert len(sealed) == sealed_length(length)
+
+
+def test_member_headers_are_those_of_the_standard_library() -> None:
+    info = tarfile.TarInfo("parts/00007")
+    info.size, info.mode = 8_396_872, 0o600
+    assert member_header("parts/00007", 8_396_872) == info.tobuf(tarfile.USTAR_FORMAT)

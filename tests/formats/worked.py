@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Worked values of every format, from which each test changes one line.
+
+Keys are fixed: they open nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from eth_keys.datatypes import PrivateKey
+from eth_utils.crypto import keccak
+
+from sealroom import typed
+from sealroom.encoding import sha256
+from sealroom.envelope import (
+    Envelope,
+    Statement,
+    StatementDataset,
+    StatementMechanism,
+    StatementPrivacy,
+    build_envelope,
+    quote_body_digest,
+    result_digest,
+)
+from sealroom.keys import GATE_SIGNER_PURPOSE, KemPrivateKey, Secret, address_of, gate_root_key, public_key33
+from sealroom.recipe import compose_hash, render
+from sealroom.records import Grant
+from sealroom.release import GateIdentity, Hello, datasets_root, sign_challenge, sign_grant, transcript_0
+from sealroom.sealed import WrapContext
+
+STUDY = Path(__file__).parent / "study"
+CHAIN_ID = 31337
+CONSORTIUM = "0x" + "c1" * 20
+LEDGER = "0x" + "1e" * 20
+APP = "0x" + "a9" * 20
+OWNER = "hospital-A"
+NAME = "cohort-A"
+NOW = 1_800_000_000
+
+
+def secret(label: str) -> bytes:
+    """32 fixed bytes that stand for a secret in tests."""
+    return hashlib.sha256(f"a test's {label}".encode()).digest()
+
+
+GATE_ROOT = gate_root_key(secret("gate root"), CHAIN_ID)
+GATE_SIGNER = secret("gate signer")
+KMS_APP = secret("kms app key")
+KMS_ROOT = secret("kms root key")
+ENCLAVE_SIGNER = secret("enclave signer")
+ENCLAVE_KEM = KemPrivateKey.from_seed(secret("enclave kem"))
+DATA_KEY = Secret(secret("data key"))
+COMPOSE = render(STUDY)
+
+CONTEXT = WrapContext(
+    chain_id=CHAIN_ID,
+    consortium=CONSORTIUM,
+    kms_root=sha256(public_key33(KMS_ROOT)),
+    gate_public_key=GATE_ROOT.public,
+    app=APP,
+    compose_hash=compose_hash(COMPOSE),
+    epoch=3,
+)
+
+HELLO = Hello(
+    run_id=secret("run"), chain_id=CHAIN_ID, consortium=CONSORTIUM, compose_hash=compose_hash(COMPOSE)
+)
+CHALLENGE = sign_challenge(
+    HELLO, nonce=secret("nonce"), issued=NOW, expires=NOW + 60, private_key=GATE_SIGNER
+)
+DATASETS = (
+    StatementDataset(id=b"\x0a" * 32, owner="hospital-A", name="cohort-A", index_digest=secret("index A")),
+    StatementDataset(id=b"\x0b" * 32, owner="hospital-B", name="cohort-B", index_digest=secret("index B")),
+)
+GRANT = Grant(
+    run_id=HELLO.run_id,
+    study=secret("study"),
+    ledger=LEDGER,
+    compose_hash=HELLO.compose_hash,
+    enclave_signer=address_of(ENCLAVE_SIGNER),
+    kem_key_hash=sha256(ENCLAVE_KEM.public),
+    transcript=sha256(transcript_0(HELLO, CHALLENGE)),
+    datasets_root=datasets_root([dataset.id for dataset in DATASETS]),
+    epsilon_micro=1_500_000,
+    epoch=3,
+    block_number=1234,
+    block_hash=secret("block"),
+    issued=NOW + 2,
+    lease_seconds=30,
+)
+GRANT_SIGNATURE = sign_grant(GRANT, chain_id=CHAIN_ID, consortium=CONSORTIUM, private_key=GATE_SIGNER)
+QUOTE = bytes(range(256)) * 4
+RESULT: dict[str, Any] = {
+    "study": "small-study",
+    "fields": {"people": {"groups": [{"sex": "F", "people": 410}, {"sex": "M", "people": 388}]}},
+    "epsilon": "1.5",
+    "delta": "1e-6",
+}
+
+
+def kms_signature_chain(app_id: bytes) -> tuple[bytes, bytes]:
+    """dstack's two signatures over the gate's signer key."""
+    claim = GATE_SIGNER_PURPOSE.encode() + b":" + public_key33(GATE_SIGNER).hex().encode()
+    issued = b"dstack-kms-issued:" + app_id + public_key33(KMS_APP)
+    return (
+        PrivateKey(KMS_APP).sign_msg_hash(keccak(claim)).to_bytes(),
+        PrivateKey(KMS_ROOT).sign_msg_hash(keccak(issued)).to_bytes(),
+    )
+
+
+def gate_identity() -> GateIdentity:
+    """A gate whose keys hang together; its quote is no quote."""
+    app_id = bytes.fromhex("9a" * 20)
+    return GateIdentity(
+        chain_id=CHAIN_ID,
+        app_id=app_id,
+        compose_hash=secret("gate compose"),
+        root_public_key=GATE_ROOT.public,
+        signer_key=public_key33(GATE_SIGNER),
+        kms_root_key=public_key33(KMS_ROOT),
+        signature_chain=kms_signature_chain(app_id),
+        quote=QUOTE,
+        event_log="[]",
+        collateral={"tcb_info": "{}"},
+        issued=NOW - 100,
+    )
+
+
+def statement() -> Statement:
+    """What the enclave states about `RESULT`."""
+    return Statement(
+        result_digest=result_digest(RESULT),
+        run_id=GRANT.run_id,
+        chain_id=CHAIN_ID,
+        consortium=CONSORTIUM,
+        ledger=LEDGER,
+        app=APP,
+        study=GRANT.study,
+        compose_hash=GRANT.compose_hash,
+        output_hash=secret("output"),
+        privacy_hash=secret("privacy"),
+        datasets=DATASETS,
+        privacy=StatementPrivacy(
+            unit="person",
+            adjacency="add-remove",
+            epsilon_micro=1_500_000,
+            delta=Decimal("1e-6"),
+            mechanisms=(
+                StatementMechanism(
+                    field="people",
+                    mechanism="discrete-laplace on counts",
+                    epsilon=Decimal("1.5"),
+                    delta=Decimal("1e-6"),
+                    scale="2 people",
+                ),
+            ),
+        ),
+        grant_hash=typed.digest(typed.grant(GRANT, chain_id=CHAIN_ID, consortium=CONSORTIUM)),
+        epoch=GRANT.epoch,
+        block_number=GRANT.block_number,
+        block_hash=GRANT.block_hash,
+        quote_body_digest=quote_body_digest(QUOTE),
+        issued_slot=2,
+    )
+
+
+def envelope(**changes: Any) -> Envelope:
+    """An envelope that holds; `changes` replace arguments of `build_envelope`."""
+    arguments: dict[str, Any] = {
+        "statement": statement(),
+        "result": RESULT,
+        "private_key": ENCLAVE_SIGNER,
+        "grant": GRANT,
+        "grant_signature": GRANT_SIGNATURE,
+        "hello": HELLO,
+        "challenge": CHALLENGE,
+        "kem_key": ENCLAVE_KEM.public,
+        "gpu_evidence": b"",
+        "quote": QUOTE,
+        "event_log": "[]",
+        "collateral": {"tcb_info": "{}"},
+        "gate": gate_identity(),
+        "recipe": COMPOSE,
+    }
+    return build_envelope(**{**arguments, **changes})
+
+
+def flip(data: bytes, position: int, bit: int = 0) -> bytes:
+    """The same bytes with one bit changed."""
+    changed = bytearray(data)
+    changed[position] ^= 1 << bit
+    return bytes(changed)

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gate with everything around it that is real: chain, contracts, quotes, wraps. Only the hardware is
+simulated.
+
+`World` is one consortium whose owners adopted one gate, sealed two datasets and proposed a recipe. `Enclave`
+plays the enclave's side of the release protocol step by step, and lets a test change whatever it hands in.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+from anyio.from_thread import start_blocking_portal
+from fastapi import FastAPI
+
+from sealroom.encoding import sha256
+from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
+from sealroom.release import (
+    REFUSAL_CODES,
+    Challenge,
+    DatasetOffer,
+    EvidenceMessage,
+    GateIdentity,
+    GrantReply,
+    Hello,
+    LeaseRequest,
+    WatchReport,
+    report_data,
+    sign_lease,
+    verify_challenge,
+)
+from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
+from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.gate.audit import AuditLog
+from sealroom_agents.gate.http import create_app
+from sealroom_agents.gate.root import GateRoot, connect_guest
+from sealroom_agents.gate.service import Gate, GateConfig
+from sealroom_agents.gate.sessions import Sessions
+from sealroom_agents.gate.webhook import BootAuthority
+from sealroom_agents.simulator import (
+    SIMULATED_OS_IMAGE,
+    SimulatedEnclave,
+    SimulatedPlatform,
+)
+from tests.local_chain import Dataset, LocalChain, Room
+
+TOKEN = "t" * 40
+RECIPE = b'{"docker_compose_file":"services: {}","name":"cardio-renal"}'
+SEED = b"\x07" * 32
+PLATFORM = SimulatedPlatform(SEED)
+GATE_APP = b"\x6a" * 20
+GATE_RECIPE = b'{"name":"sealroom-gate"}'
+OWNERS = ("hospital-A", "hospital-B", "hospital-C")
+
+
+class AppClient:
+    """An HTTP client that talks to an application in this process."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._portal_context = start_blocking_portal()
+        self._portal = self._portal_context.__enter__()
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gate")
+
+    def get(self, path: str) -> httpx.Response:
+        return self._portal.call(partial(self._client.get, path))
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self._portal.call(partial(self._client.post, path, **options))
+
+    def close(self) -> None:
+        self._portal.call(self._client.aclose)
+        self._portal_context.__exit__(None, None, None)
+
+
+@dataclass
+class Clock:
+    """The gate's clock: real time, plus what a test adds."""
+
+    ahead: int = 0
+
+    def __call__(self) -> int:
+        return int(time.time()) + self.ahead
+
+
+@dataclass(frozen=True)
+class MemoryCollateral:
+    """A collateral source without files."""
+
+    platform: SimulatedPlatform
+
+    def fetch(self, quote: bytes) -> dict[str, Any]:
+        return dict(self.platform.collateral(int(time.time())))
+
+
+@dataclass
+class Sealed:
+    """One dataset as its owner sealed it: header, key, what is registered."""
+
+    header: Header
+    key: Secret
+    owner: int
+
+    @property
+    def id(self) -> bytes:
+        return self.header.dataset_id
+
+    @property
+    def commitment(self) -> bytes:
+        return key_commitment(self.key, dataset_id=self.id)
+
+    def registered(self) -> Dataset:
+        return Dataset(id=self.id, key_commitment=self.commitment, name=self.header.dataset)
+
+
+@dataclass
+class World:
+    """One consortium, one gate, two sealed datasets; the study is proposed but not approved."""
+
+    chain: LocalChain
+    platform: SimulatedPlatform
+    state: Path
+    socket: Path
+    room: Room = field(init=False)
+    study: bytes = field(init=False)
+    sealed: list[Sealed] = field(init=False)
+    clock: Clock = field(default_factory=Clock)
+    rpc_urls: list[str] = field(default_factory=list)
+    http: AppClient | httpx.Client = field(init=False)
+    gate: Gate = field(init=False)
+    closers: list[Callable[[], None]] = field(default_factory=list)
+
+    def start_gate(self, **config: Any) -> None:
+        """A gate process' inside; again to restart it on the same state."""
+        self.stop_gate()
+        client = connect_guest(chain_id=31337, environment={}, guest_agent=self.socket)
+        collateral, anchor = MemoryCollateral(self.platform), self.platform.anchor()
+        root = GateRoot(client, chain_id=31337, anchor=anchor, collateral=collateral, clock=self.clock)
+        sessions, audit = Sessions.open(self.state), AuditLog(self.state / "audit.jsonl")
+        chain = ChainReader(
+            self.rpc_urls or [self.chain.url], timeout_s=2.0, finalized_floor=sessions.marked("finalized")
+        )
+        self.gate = Gate(
+            config=GateConfig(chain_id=31337, **config),
+            root=root,
+            chain=chain,
+            opener=Transactor(self.chain.url, root.signer_key.reveal()),
+            anchor=anchor,
+            collateral=collateral,
+            sessions=sessions,
+            audit=audit,
+            clock=self.clock,
+        )
+        self.http = AppClient(create_app(self.gate, BootAuthority(chain, chain_id=31337), watch_token=TOKEN))
+        self.closers += [chain.close, sessions.close, audit.close, self.http.close]
+        self.heartbeat()
+
+    def stop_gate(self) -> None:
+        """Close everything that the gate holds."""
+        for close in reversed(self.closers):
+            close()
+        self.closers = []
+
+    def open_room(self) -> None:
+        """The owners adopt the gate, register what they sealed, and propose the recipe."""
+        identity = self.identity()
+        self.chain.fund(identity.signer)
+        self.room = self.chain.create_consortium(OWNERS, threshold=2)
+        self.chain.adopt_platform(
+            self.room,
+            gate_root=identity.gate_root,
+            gate_signer=identity.signer,
+            gate_compose=identity.compose_hash,
+            os_images=[SIMULATED_OS_IMAGE],
+            devices=[self.platform.machine().device_id],
+        )
+        self.sealed = sorted((self.seal(0), self.seal(1)), key=lambda one: one.id)
+        for one in self.sealed:
+            self.chain.register(self.room, owner=one.owner, dataset=one.registered(), cap_micro=1_500_000)
+        self.study = self.chain.propose(
+            self.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in self.sealed]
+        )
+
+    def seal(self, owner: int) -> Sealed:
+        header = Header(
+            chain_id=31337,
+            consortium=self.room.consortium,
+            owner=OWNERS[owner],
+            dataset=f"cohort-{'ABC'[owner]}",
+            media_type="application/octet-stream",
+            columns=None,
+            rows=None,
+            size=1,
+            part_size=1 << 20,
+            salt=secrets.token_bytes(32),
+        )
+        return Sealed(header=header, key=Secret.generate(32), owner=owner)
+
+    def approve(self, *owners: int) -> None:
+        """Approve, and wait until it is final."""
+        self.chain.approve(self.room, self.study, *owners)
+        self.chain.finalize()
+
+    def identity(self) -> GateIdentity:
+        return GateIdentity.parse(self.http.get("/v1/gate").content)
+
+    def context(self, **changes: Any) -> WrapContext:
+        """For what owners wrap, as their study card tells them."""
+        identity = self.identity()
+        fields: dict[str, Any] = {
+            "chain_id": 31337,
+            "consortium": self.room.consortium,
+            "kms_root": identity.kms_root,
+            "gate_public_key": identity.root_public_key,
+            "app": self.room.app,
+            "compose_hash": sha256(RECIPE),
+            "epoch": self.chain.epoch(self.room),
+        }
+        return WrapContext(**{**fields, **changes})
+
+    def offer(self, sealed: Sealed, **changes: Any) -> DatasetOffer:
+        wrap = make_wrap(sealed.key, header=sealed.header, recipient=self.context(**changes))
+        return DatasetOffer(header=sealed.header.encode(), wrap=wrap.encode())
+
+    def heartbeat(self, *, revoked: tuple[str, ...] = (), block: int | None = None) -> httpx.Response:
+        """What the watcher posts."""
+        report = WatchReport(
+            block=self.chain.block_number() if block is None else block,
+            block_hash=bytes(32),
+            observed=self.clock(),
+            revoked=revoked,
+        )
+        return self.http.post(
+            "/v1/watch", content=report.encode(), headers={"authorization": f"Bearer {TOKEN}"}
+        )
+
+
+@dataclass
+class Enclave:
+    """The enclave's side, step by step; a test changes what it hands in."""
+
+    world: World
+    recipe: bytes = RECIPE
+    options: dict[str, Any] = field(default_factory=dict)
+    platform: SimulatedPlatform | None = None
+    kem: KemPrivateKey = field(default_factory=KemPrivateKey.generate)
+    signer: Secret = field(default_factory=generate_signer)
+    run_id: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+
+    @property
+    def address(self) -> str:
+        return address_of(self.signer.reveal())
+
+    @property
+    def machine(self) -> SimulatedEnclave:
+        app = bytes.fromhex(self.world.room.app[2:])
+        return SimulatedEnclave(self.platform or self.world.platform, self.recipe, app, **self.options)
+
+    def hello(self) -> tuple[bytes, Challenge]:
+        """Say hello; returns T0 and the verified challenge."""
+        hello = Hello(
+            run_id=self.run_id,
+            chain_id=31337,
+            consortium=self.world.room.consortium,
+            compose_hash=sha256(self.recipe),
+        )
+        answer = self.world.http.post("/v1/hello", content=hello.encode())
+        assert answer.status_code == 200, answer.text
+        challenge = Challenge.parse(answer.content)
+        return verify_challenge(hello, challenge, signer=self.world.identity().signer), challenge
+
+    def evidence(
+        self,
+        transcript: bytes,
+        challenge: Challenge,
+        *,
+        offers: list[DatasetOffer] | None = None,
+        quote: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> EvidenceMessage:
+        """Honest evidence; `quote` are options of the machine, `changes` replace fields afterwards."""
+        data = report_data(transcript, kem_key=self.kem.public, signer=self.address, gpu_evidence=b"")
+        raw, log, _ = self.machine.evidence(data, **(quote or {}))
+        message = EvidenceMessage(
+            nonce=challenge.nonce,
+            kem_key=self.kem.public,
+            signer=self.address,
+            quote=raw,
+            event_log=log,
+            gpu_evidence=b"",
+            datasets=tuple(offers or [self.world.offer(one) for one in self.world.sealed]),
+        )
+        return replace(message, **changes)
+
+    def ask(self, **changes: Any) -> httpx.Response:
+        """Hello and evidence."""
+        transcript, challenge = self.hello()
+        return self.send(self.evidence(transcript, challenge, **changes))
+
+    def send(self, message: EvidenceMessage) -> httpx.Response:
+        return self.world.http.post("/v1/evidence", content=message.encode())
+
+    def renewal(self, counter: int) -> LeaseRequest:
+        """What the enclave asks when it renews."""
+        return sign_lease(
+            self.run_id,
+            counter,
+            chain_id=31337,
+            consortium=self.world.room.consortium,
+            private_key=self.signer.reveal(),
+        )
+
+    def renew(self, counter: int, **changes: Any) -> httpx.Response:
+        return self.world.http.post("/v1/lease", content=replace(self.renewal(counter), **changes).encode())
+
+
+def refused(answer: httpx.Response, code: str, status: int = 403) -> dict[str, Any]:
+    body = dict(json.loads(answer.content))
+    assert body["code"] == code, body
+    assert answer.status_code == status
+    assert code in REFUSAL_CODES
+    assert "\n" not in body["message"]
+    assert "keys" not in body and "ciphertext" not in answer.text
+    return body
+
+
+def granted(answer: httpx.Response) -> GrantReply:
+    assert answer.status_code == 200, answer.text
+    return GrantReply.parse(answer.content)
+
+
+@contextmanager
+def gate_world(chain: LocalChain, *, socket: Path, state: Path) -> Iterator[World]:
+    """A room where the study is proposed, and nobody has approved it yet; puts the chain back afterwards."""
+    snapshot = chain.snapshot()
+    world = World(chain=chain, platform=PLATFORM, state=state, socket=socket)
+    world.start_gate()
+    world.open_room()
+    world.heartbeat()
+    try:
+        yield world
+    finally:
+        world.stop_gate()
+        chain.restore(snapshot)

@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real chain for tests: anvil on a free port, the real contracts, and the owners' transactions as methods.
+
+    with LocalChain.start() as chain:                    # mines at each transaction
+        room = chain.create_consortium(["hospital-A", "hospital-B", "hospital-C"], threshold=2)
+        chain.adopt_platform(room, gate_root=…, gate_signer=…, gate_compose=…, os_images=[…], devices=[…])
+        chain.register(room, owner=0, dataset=…, cap_micro=4_500_000)
+        study = chain.propose(room, compose_hash=…, datasets=[…])
+        chain.approve(room, study, 0, 1)
+        chain.finalize()                                 # now the approval counts
+
+`LocalChain.start(block_time=1)` mines by the clock instead, as the demonstration does; finality is two blocks
+behind either way. Accounts are anvil's own: owners are 0, 1, 2…, the operator who deploys is the last.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+from eth_abi.abi import encode as abi_encode
+from eth_account import Account
+
+from sealroom_agents.chain.contracts import explain_revert, interface
+
+ROOT = Path(__file__).resolve().parent.parent
+ANVIL = ROOT / ".venv" / "bin" / "anvil"
+ARTIFACTS = ROOT / ".build" / "forge"
+MNEMONIC = "test test test test test test test test test test test junk"
+ACCOUNTS = 20
+OPERATOR = ACCOUNTS - 1
+START_TIMEOUT_S = 20.0
+RPC_TIMEOUT_S = 20.0
+REGIMES = {"HIPAA": 1, "GDPR": 2, "UK GDPR": 4, "PCI": 8, "FFIEC": 16, "SOC2": 32}
+YEAR_S = 365 * 24 * 3600
+
+
+class Reverted(AssertionError):
+    """A transaction that a contract refused; `name` is its custom error."""
+
+    def __init__(self, name: str, fields: dict[str, Any]) -> None:
+        super().__init__(f"{name}{fields}")
+        self.name = name
+        self.fields = fields
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One owner as it stands in the contract."""
+
+    account: str
+    id: str
+    jurisdiction: str = "DE"
+    regimes: tuple[str, ...] = ("GDPR",)
+
+
+@dataclass(frozen=True)
+class Room:
+    """One consortium with its app."""
+
+    consortium: str
+    app: str
+    ledger: str
+    factory: str
+    owners: tuple[Owner, ...]
+    threshold: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What an owner registers; random digests where the test doesn't care."""
+
+    id: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    index_digest: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    key_commitment: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    schema_hash: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    rows: int = 1000
+    name: str = field(default_factory=lambda: "cohort-" + secrets.token_hex(3))
+
+
+@cache
+def private_key(index: int) -> bytes:
+    """Private key of anvil's account `index`."""
+    Account.enable_unaudited_hdwallet_features()
+    return bytes(Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}").key)
+
+
+@cache
+def account(index: int) -> str:
+    """Address of anvil's account `index`, lower case."""
+    return str(Account.from_key(private_key(index)).address).lower()
+
+
+class LocalChain:
+    """One anvil process with the contracts that consortia share."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self._process = process
+        self.url = url
+        self._http = httpx.Client(timeout=RPC_TIMEOUT_S)
+        self._snapshot = ""
+        self.chain_id = int(self.rpc("eth_chainId"), 16)
+        self.app_implementation = self.deploy("DstackApp")
+        self.ledger = self.deploy("Ledger")
+        self.factory = self.deploy("Factory", self.ledger, self.app_implementation)
+
+    @classmethod
+    def start(cls, *, block_time: int | None = None, chain_id: int = 31337) -> LocalChain:
+        """Start anvil on a free port and deploy Factory, Ledger and the app's implementation."""
+        command = [str(ANVIL), "--port", "0", "--slots-in-an-epoch", "1", "--accounts", str(ACCOUNTS)]
+        command += ["--chain-id", str(chain_id)]
+        if block_time is not None:
+            command += ["--block-time", str(block_time)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        lines: list[str] = []
+        if process.stdout is None:
+            raise RuntimeError("anvil has no output")
+        while time.monotonic() < deadline:
+            line = process.stdout.readline()
+            lines.append(line)
+            if line.startswith("Listening on "):
+                # Nobody reads the pipe from here on, and anvil logs each call to it: let it go to nothing.
+                _drain(process)
+                return cls(process, "http://" + line.removeprefix("Listening on ").strip())
+            if not line and process.poll() is not None:
+                break
+        process.kill()
+        raise RuntimeError("anvil did not start: " + "".join(lines)[-2000:])
+
+    def __enter__(self) -> LocalChain:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._http.close()
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    # --- JSON-RPC -------------------------------------------------------------------------------
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """One call; raises `Reverted` with the custom error where there is one."""
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        answer = self._http.post(self.url, json=body).json()
+        if "error" in answer:
+            data = answer["error"].get("data")
+            if isinstance(data, str) and data.startswith("0x"):
+                raise Reverted(*explain_revert(bytes.fromhex(data[2:])))
+            raise Reverted("Error", {"message": answer["error"].get("message")})
+        return answer["result"]
+
+    def deploy(self, name: str, *arguments: Any) -> str:
+        """Deploy a contract from its compiled artifact; returns its address."""
+        artifact = _artifact(name)
+        types = [
+            part["type"]
+            for item in artifact["abi"]
+            if item["type"] == "constructor"
+            for part in item["inputs"]
+        ]
+        data = artifact["bytecode"]["object"] + abi_encode(types, arguments).hex()
+        return str(self._mined({"from": account(OPERATOR), "data": data})["contractAddress"]).lower()
+
+    def send(self, sender: int | str, to: str, data: bytes, *, value: int = 0) -> dict[str, Any]:
+        """One transaction of one of anvil's accounts, mined; returns its receipt."""
+        by = account(sender) if isinstance(sender, int) else sender
+        return self._mined({"from": by, "to": to, "data": "0x" + data.hex(), "value": hex(value)})
+
+    def call(self, name: str, address: str, function: str, *arguments: Any) -> Any:
+        """One view call at the latest block."""
+        contract = interface(name)
+        data = "0x" + contract.encode(function, *arguments).hex()
+        answer = self.rpc("eth_call", {"to": address, "data": data}, "latest")
+        return contract.decode(function, bytes.fromhex(answer[2:]))
+
+    def fund(self, address: str, *, ether: int = 10) -> None:
+        """Give an address gas money."""
+        self.rpc("anvil_setBalance", address, hex(ether * 10**18))
+
+    # --- time and blocks ------------------------------------------------------------------------
+
+    def block_number(self, tag: str = "latest") -> int:
+        """Number of a tagged block."""
+        return int(self.rpc("eth_getBlockByNumber", tag, False)["number"], 16)
+
+    def head_time(self) -> int:
+        """Timestamp of the latest block."""
+        return int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+
+    def mine(self, blocks: int = 1) -> None:
+        """Mine empty blocks."""
+        self.rpc("anvil_mine", hex(blocks))
+
+    def finalize(self) -> None:
+        """Mine until what is the latest block now is final."""
+        target = self.block_number()
+        while self.block_number("finalized") < target:
+            self.mine()
+
+    def advance(self, seconds: int) -> None:
+        """Let time pass, and mine a block at the new time."""
+        self.rpc("evm_increaseTime", hex(seconds))
+        self.mine()
+
+    def reorg(self, depth: int) -> None:
+        """Replace the last `depth` blocks by empty ones; their transactions are gone."""
+        self.rpc("anvil_reorg", depth, [])
+
+    def snapshot(self) -> str:
+        """Remember the state."""
+        return str(self.rpc("evm_snapshot"))
+
+    def restore(self, snapshot: str) -> None:
+        """Go back to a snapshot, which is used up by it."""
+        self.rpc("evm_revert", snapshot)
+
+    # --- what owners do -------------------------------------------------------------------------
+
+    def create_consortium(
+        self, owners: Sequence[str | Owner], *, threshold: int, salt: bytes | None = None
+    ) -> Room:
+        """A new consortium; names become owners with anvil's accounts 0, 1, 2…"""
+        members = tuple(
+            Owner(account=account(n), id=owner) if isinstance(owner, str) else owner
+            for n, owner in enumerate(owners)
+        )
+        rows = [
+            (
+                member.account,
+                member.id.encode().ljust(32, b"\0"),
+                member.jurisdiction.encode(),
+                sum(REGIMES[regime] for regime in member.regimes),
+            )
+            for member in members
+        ]
+        contract = interface("Factory")
+        data = contract.encode("create", rows, threshold, salt or secrets.token_bytes(32))
+        receipt = self.send(OPERATOR, self.factory, data)
+        created = self.event(receipt, "Factory", "ConsortiumCreated")
+        return Room(
+            consortium=created["consortium"].lower(),
+            app=created["app"].lower(),
+            ledger=self.ledger,
+            factory=self.factory,
+            owners=members,
+            threshold=threshold,
+        )
+
+    def adopt_platform(
+        self,
+        room: Room,
+        *,
+        gate_root: bytes,
+        gate_signer: str,
+        gate_compose: bytes,
+        os_images: Sequence[bytes],
+        devices: Sequence[bytes],
+    ) -> None:
+        """The first `threshold` owners adopt a gate and its machines."""
+        platform = (gate_root, gate_signer, gate_compose, sorted(os_images), sorted(devices))
+        for owner in room.owners[: room.threshold]:
+            self.send(
+                owner.account, room.consortium, interface("Consortium").encode("adoptPlatform", platform)
+            )
+
+    def register(self, room: Room, *, owner: int, dataset: Dataset, cap_micro: int | None = None) -> None:
+        """An owner registers a dataset, and sets its budget in the ledger."""
+        by = room.owners[owner].account
+        data = interface("Consortium").encode(
+            "registerDataset",
+            dataset.id,
+            dataset.index_digest,
+            dataset.key_commitment,
+            dataset.schema_hash,
+            dataset.rows,
+            dataset.name,
+        )
+        self.send(by, room.consortium, data)
+        if cap_micro is not None:
+            self.set_cap(room, owner=owner, dataset=dataset.id, cap_micro=cap_micro)
+
+    def set_cap(self, room: Room, *, owner: int, dataset: bytes, cap_micro: int) -> None:
+        """An owner sets what runs may spend on its dataset."""
+        data = interface("Ledger").encode("setCap", room.consortium, dataset, cap_micro)
+        self.send(room.owners[owner].account, room.ledger, data)
+
+    def propose(
+        self,
+        room: Room,
+        *,
+        compose_hash: bytes,
+        datasets: Sequence[bytes],
+        output_hash: bytes = b"\x01" * 32,
+        privacy_hash: bytes = b"\x02" * 32,
+        epsilon_micro: int = 4_500_000,
+        max_runs: int = 3,
+        expiry: int | None = None,
+        owner: int = 0,
+    ) -> bytes:
+        """An owner proposes a study in the current epoch; returns its id."""
+        study = (
+            compose_hash,
+            output_hash,
+            privacy_hash,
+            sorted(datasets),
+            epsilon_micro,
+            max_runs,
+            self.head_time() + YEAR_S if expiry is None else expiry,
+            self.epoch(room),
+        )
+        data = interface("Consortium").encode("propose", study)
+        receipt = self.send(room.owners[owner].account, room.consortium, data)
+        return bytes(self.event(receipt, "Consortium", "StudyProposed")["study"])
+
+    def approve(self, room: Room, study: bytes, *owners: int) -> None:
+        """Owners approve; the last one that is needed pins the study."""
+        for owner in owners:
+            data = interface("Consortium").encode("approve", study)
+            self.send(room.owners[owner].account, room.consortium, data)
+
+    def revoke(self, room: Room, owner: int, reason: str = "stop") -> dict[str, Any]:
+        """One owner stops everything; returns the receipt."""
+        data = interface("Consortium").encode("revoke", reason)
+        return self.send(room.owners[owner].account, room.consortium, data)
+
+    def epoch(self, room: Room) -> int:
+        """Epoch at the latest block."""
+        return int(self.call("Consortium", room.consortium, "epoch"))
+
+    def state(self, room: Room) -> dict[str, Any]:
+        """`Consortium.state()` at the latest block."""
+        return dict(self.call("Consortium", room.consortium, "state"))
+
+    @staticmethod
+    def event(receipt: dict[str, Any], contract: str, name: str) -> dict[str, Any]:
+        """Fields of the first event of that name in a receipt."""
+        for log in receipt["logs"]:
+            topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
+            decoded = interface(contract).decode_log(topics, bytes.fromhex(log["data"][2:]))
+            if decoded is not None and decoded[0] == name:
+                return decoded[1]
+        raise AssertionError(f"no event {name} in {receipt['transactionHash']}")
+
+    def _mined(self, transaction: dict[str, Any]) -> dict[str, Any]:
+        tx = self.rpc("eth_sendTransaction", transaction)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            receipt = self.rpc("eth_getTransactionReceipt", tx)
+            if receipt is not None:
+                if int(receipt["status"], 16) != 1:
+                    self.rpc("eth_call", transaction, receipt["blockNumber"])
+                    raise Reverted("unknown", {})
+                return dict(receipt)
+            time.sleep(0.05)
+        raise AssertionError(f"{tx} was not mined")
+
+
+@cache
+def _artifact(name: str) -> dict[str, Any]:
+    path = ARTIFACTS / f"{name}.sol" / f"{name}.json"
+    if not path.exists():
+        subprocess.run(
+            [str(ROOT / ".venv" / "bin" / "forge"), "build"], cwd=ROOT, check=True, capture_output=True
+        )
+    return dict(json.loads(path.read_text()))
+
+
+def _drain(process: subprocess.Popen[str]) -> None:
+    import threading
+
+    def read() -> None:
+        try:
+            while process.stdout is not None and process.stdout.read(65536):
+                pass
+        except ValueError:  # closed while we read: the chain was stopped
+            return
+
+    threading.Thread(target=read, name="anvil-output", daemon=True).start()

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of runner, watcher and console share: three hospitals on a real chain, and their recipe.
+
+with Lab.start(tmp_path) as lab:
+    lab.register()
+    study = lab.propose()
+    lab.chain.approve(lab.room, study, 0, 1, 2)      # live
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sealroom.recipe import Recipe, parse, render
+from sealroom_agents.chain import ChainReader
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.store import Store
+from tests.local_chain import Dataset, LocalChain, Owner, Room, account
+
+GATE = 15
+"""anvil's account that stands for the gate's signer."""
+ENCLAVE = 14
+"""anvil's account that stands for an enclave's signer."""
+OWNERS = ("hospital-A", "hospital-B", "hospital-C")
+CAP_MICRO = 4_500_000
+QUESTION = "How many people are there by sex, and how old are they?"
+STUDY_YAML = """\
+version: 1
+name: small-study
+question: {question}
+image: ghcr.io/sealroom/enclave@sha256:1111111111111111111111111111111111111111111111111111111111111111
+gpu: none
+datasets:
+  - {{owner: hospital-A, name: cohort-A, columns: {{person_id: int64, age: float64, sex: string}}}}
+  - {{owner: hospital-B, name: cohort-B, columns: {{person_id: int64, age: float64, sex: string}}}}
+privacy:
+  unit: person_id
+  adjacency: add-remove
+  epsilon: "1.5"
+  delta: "0"
+  minimum_cohort: 20
+  release_slot_seconds: 1
+output:
+  limit_bytes: 4096
+  groups:
+    sex: [F, M]
+  fields:
+    - {{name: people, kind: count, by: [sex], epsilon: "0.5"}}
+    - {{name: age, kind: mean, column: age, by: [sex], lower: "0", upper: "120", decimals: 1, epsilon: "1"}}
+"""
+ANALYSIS = """\
+import pandas as pd
+
+from sealroom import emit_signed, private, unwrap
+
+people = private(pd.concat([unwrap("hospital-A/cohort-A.tar"), unwrap("hospital-B/cohort-B.tar")]))
+emit_signed(people.count("people").summary() | people.mean("age").summary())
+"""
+
+
+def make_recipe(folder: Path, *, question: str = QUESTION, analysis: str = ANALYSIS) -> Recipe:
+    """The small study, whose data come from hospital-A and hospital-B; hospital-C only votes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text(STUDY_YAML.format(question=question))
+    (folder / "analysis.py").write_text(analysis)
+    return parse(render(folder))
+
+
+@dataclass
+class Lab:
+    """One consortium of three with threshold two, its recipe, a reader and a store."""
+
+    chain: LocalChain
+    room: Room
+    recipe: Recipe
+    reader: ChainReader
+    store: Store
+    datasets: list[Dataset] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def start(cls, folder: Path, *, owners: tuple[str, ...] = OWNERS) -> Iterator[Lab]:
+        """A fresh chain with one consortium whose platform is adopted."""
+        with LocalChain.start() as chain:
+            yield cls.on(chain, folder, owners=owners)
+
+    @classmethod
+    def on(cls, chain: LocalChain, folder: Path, *, owners: tuple[str, ...] = OWNERS) -> Lab:
+        """A fresh consortium on a chain that runs."""
+        members = [
+            Owner(account(n), name, country, regimes)
+            for n, (name, country, regimes) in enumerate(
+                zip(owners, ("US", "DE", "FR"), (("HIPAA",), ("GDPR",), ("GDPR",)), strict=True)
+            )
+        ]
+        room = chain.create_consortium(members, threshold=2)
+        chain.adopt_platform(
+            room,
+            gate_root=secrets.token_bytes(32),
+            gate_signer=account(GATE),
+            gate_compose=secrets.token_bytes(32),
+            os_images=[secrets.token_bytes(32)],
+            devices=[secrets.token_bytes(32)],
+        )
+        return cls(
+            chain=chain,
+            room=room,
+            recipe=make_recipe(folder / "study"),
+            reader=ChainReader([chain.url]),
+            store=Store(f"sqlite:///{folder / secrets.token_hex(4)}.db"),
+        )
+
+    @property
+    def compose_hash(self) -> str:
+        """The recipe's hash as the store writes it."""
+        return "0x" + self.recipe.compose_hash.hex()
+
+    def register(self) -> None:
+        """hospital-A and hospital-B register the recipe's datasets."""
+        for n, letter in enumerate("AB"):
+            dataset = Dataset(rows=1000 + n, name=f"cohort-{letter}")
+            self.datasets.append(dataset)
+            self.chain.register(self.room, owner=n, dataset=dataset, cap_micro=CAP_MICRO)
+
+    def propose(self, **changes: int) -> bytes:
+        """hospital-A proposes the recipe."""
+        return self.chain.propose(
+            self.room,
+            compose_hash=self.recipe.compose_hash,
+            output_hash=self.recipe.output_hash,
+            privacy_hash=self.recipe.privacy_hash,
+            datasets=[dataset.id for dataset in self.datasets],
+            **changes,
+        )
+
+    def live(self, **changes: int) -> bytes:
+        """Registered, proposed, approved by the owners of the data, final."""
+        self.register()
+        study = self.propose(**changes)
+        self.chain.approve(self.room, study, 0, 1)
+        self.chain.finalize()
+        return study
+
+    def open_run(
+        self, study: bytes, run_id: bytes, *, epsilon_micro: int = 1_500_000, grant_hash: bytes = b"\x07" * 32
+    ) -> None:
+        """The gate books a run."""
+        run = (
+            run_id,
+            self.room.consortium,
+            study,
+            epsilon_micro,
+            self.chain.epoch(self.room),
+            account(ENCLAVE),
+            grant_hash,
+        )
+        self.chain.send(GATE, self.room.ledger, interface("Ledger").encode("open", run))
+
+    def submit(self, *, waiting: bool = False) -> str:
+        """A run in the store, past the console."""
+        self.store.add_recipe(self.compose_hash, self.recipe.compose)
+        run = self.store.submit(
+            "0x" + secrets.token_hex(32),
+            compose_hash=self.compose_hash,
+            consortium=self.room.consortium,
+            missing=[],
+            waiting=waiting,
+        )
+        return run.id

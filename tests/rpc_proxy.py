@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An RPC endpoint that lies: it stands before a real node and changes what a test tells it to.
+
+with RpcProxy(chain.url) as proxy:
+    proxy.tamper = lambda method, params, result: … # what the caller gets to see
+    proxy.down = True                               # or: no answer at all
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+TIMEOUT_S = 20.0
+
+Tamper = Callable[[str, list[Any], Any], Any]
+
+
+def honest(_method: str, _params: list[Any], result: Any) -> Any:
+    """Change nothing."""
+    return result
+
+
+class RpcProxy:
+    """A JSON-RPC endpoint on a free port, in a thread of its own."""
+
+    def __init__(self, upstream: str) -> None:
+        self.tamper: Tamper = honest
+        self.down = False
+        self.calls = 0
+        proxy, client = self, httpx.Client(timeout=TIMEOUT_S)
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                proxy.calls += 1
+                if proxy.down:
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                asked = json.loads(body)
+                answers = client.post(
+                    upstream, content=body, headers={"content-type": "application/json"}
+                ).json()
+                content = json.dumps(proxy._changed(asked, answers)).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                """Quiet."""
+
+        self._client = client
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="rpc-proxy", daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> RpcProxy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._client.close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def _changed(self, asked: Any, answers: Any) -> Any:
+        if isinstance(asked, dict):
+            return self._one(asked, answers)
+        by_id = {answer["id"]: answer for answer in answers}
+        return [self._one(each, by_id[each["id"]]) for each in asked]
+
+    def _one(self, asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if "result" not in answer:
+            return answer
+        return {**answer, "result": self.tamper(asked["method"], asked.get("params", []), answer["result"])}

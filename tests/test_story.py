@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README's first command, run as a newcomer runs it: the whole way of the data, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SEALROOM = ROOT / ".venv" / "bin" / "sealroom"
+STORY_LIMIT_S = 280
+"""The demo has three minutes on two cores of its own; tests may share theirs."""
+MOST_LINES = 40
+STEPS = ("1 seal at source", "2 approve by quorum", "3 attest and release", "4 compute", "5 emit", "revoke")
+
+
+@dataclass(frozen=True)
+class Story:
+    """A demo that ended well."""
+
+    text: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    folder = tmp_path_factory.mktemp("story") / "demo"
+    done = subprocess.run(
+        [SEALROOM, "demo", "--dir", folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=STORY_LIMIT_S,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Story(text=done.stdout, folder=folder)
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.anvil]
+
+
+def test_the_story_tells_its_steps_in_order_in_at_most_forty_lines(story: Story) -> None:
+    places = [story.text.index(step) for step in STEPS]
+    assert places == sorted(places)
+    assert len(story.text.splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("code", ["data-owner-approval-missing", "compose-hash-mismatch", "revoked"])
+def test_what_must_be_refused_is_refused_by_name(story: Story, code: str) -> None:
+    """AT-23 (another recipe), CH-17 (a data owner's consent), CH-02 (a revocation)."""
+    assert f"refused {code}:" in story.text
+
+
+def test_the_revocation_kills_the_second_run_within_the_lease(story: Story) -> None:
+    """OP-10."""
+    seconds = re.search(r"\+(\d+\.\d) s   killed:", story.text)
+    assert seconds is not None
+    assert float(seconds[1]) <= 6.0
+
+
+def test_the_envelope_verifies_by_the_command_that_the_story_ends_with(story: Story) -> None:
+    command = next(
+        line.split()
+        for line in story.text.splitlines()
+        if "sealroom verify .venv" in line or " verify " in line
+    )
+    envelope, root = story.folder / "envelope.json", story.folder / "platform" / "root.der"
+    assert str(envelope) in command and str(root) in command
+    done = subprocess.run(
+        [SEALROOM, "verify", envelope, "--simulated-root", root], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_result_with_one_digit_changed_breaks_at_the_link_that_holds_it(story: Story) -> None:
+    """OU-09."""
+    root = story.folder / "platform" / "root.der"
+    envelope = json.loads((story.folder / "envelope.json").read_text())
+    envelope["result"]["fields"]["people"]["groups"][0]["people"] += 1
+    forged = story.folder / "forged.json"
+    forged.write_text(json.dumps(envelope))
+    done = subprocess.run(
+        [SEALROOM, "verify", forged, "--simulated-root", root, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    links = json.loads(done.stdout)["links"]
+    assert [link["name"] for link in links if not link["ok"]] == ["result"]
+
+
+def test_no_plaintext_is_left_where_the_enclave_ran(story: Story) -> None:
+    """OU-11, OU-04: a value that only the plain files hold is in no file of the run, and in no log."""
+    needle = (story.folder / "homes" / "cohort-A.parquet").read_bytes()[:64]
+    for path in [*(story.folder / "runs").rglob("*"), *(story.folder / "logs").rglob("*")]:
+        if path.is_file():
+            assert needle not in path.read_bytes()
