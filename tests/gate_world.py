@@ -249,6 +249,7 @@ class Enclave:
 
     world: World
     recipe: bytes = RECIPE
+    epsilon_micro: int = 1_500_000
     options: dict[str, Any] = field(default_factory=dict)
     platform: SimulatedPlatform | None = None
     kem: KemPrivateKey = field(default_factory=KemPrivateKey.generate)
@@ -271,6 +272,7 @@ class Enclave:
             chain_id=31337,
             consortium=self.world.room.consortium,
             compose_hash=sha256(self.recipe),
+            epsilon_micro=self.epsilon_micro,
         )
         answer = self.world.http.post("/v1/hello", content=hello.encode())
         assert answer.status_code == 200, answer.text

@@ -82,6 +82,8 @@ class Request:
     """Run id, 32 bytes."""
     compose_hash: bytes
     """Compose hash that the hello announced."""
+    epsilon_micro: int
+    """What the run will spend, as its measured recipe says; the transcript binds it."""
     kem_key: bytes
     """The enclave's X-Wing public key."""
     enclave_signer: str
@@ -153,16 +155,6 @@ def renew(view: ChainView, latest: LatestView, config: Config, *, study: bytes, 
     if view.study is None or view.study.id != study or latest.active_study != study:
         return Refusal("lease-ended", "the study of this run is no longer the active one")
     return _expired(view.study, view, config) or _watched(config)
-
-
-def run_budget(study: StudyRecord) -> int:
-    """ε that one run of a study books, micro-epsilon: an equal share of what the owners approved for all
-    runs.
-
-    Rounded down, so that `max_runs` runs never exceed the total. The enclave refuses a grant below what its
-    recipe spends.
-    """
-    return study.epsilon_micro // max(1, study.max_runs)
 
 
 def _platform(evidence: Evidence, view: ChainView) -> Refusal | None:
@@ -308,7 +300,7 @@ def _study(
         or _superseded(study, evidence, latest)
         or _lacking(view.approvals, tuple(dataset.owner for dataset in view.datasets), view)
         or _datasets(request, study, view)
-        or _budget(study, view)
+        or _budget(request, study, view)
         or _watched(config)
         or Grant(
             run_id=request.run_id,
@@ -319,7 +311,7 @@ def _study(
             kem_key_hash=sha256(request.kem_key),
             transcript=request.transcript,
             datasets_root=datasets_root(study.datasets),
-            epsilon_micro=run_budget(study),
+            epsilon_micro=request.epsilon_micro,
             epoch=view.epoch,
             block_number=view.block_number,
             block_hash=view.block_hash,
@@ -409,7 +401,7 @@ def _same(dataset: PresentedDataset, record: DatasetRecord, view: ChainView) -> 
     )
 
 
-def _budget(study: StudyRecord, view: ChainView) -> Refusal | None:
+def _budget(request: Request, study: StudyRecord, view: ChainView) -> Refusal | None:
     if view.study_runs >= study.max_runs:
         return Refusal(
             "runs-exhausted",
@@ -417,8 +409,8 @@ def _budget(study: StudyRecord, view: ChainView) -> Refusal | None:
             seen={"runs": view.study_runs},
             pinned={"maxRuns": study.max_runs},
         )
-    wanted = run_budget(study)
-    if wanted == 0 or view.study_spent_micro + wanted > study.epsilon_micro:
+    wanted = request.epsilon_micro
+    if view.study_spent_micro + wanted > study.epsilon_micro:
         return _over("the study", wanted, study.epsilon_micro - view.study_spent_micro)
     for dataset in view.datasets:
         if dataset.spent_micro + wanted > dataset.cap_micro:

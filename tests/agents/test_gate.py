@@ -247,6 +247,7 @@ def test_a_run_id_gets_keys_once(approved: World) -> None:
         chain_id=31337,
         consortium=approved.room.consortium,
         compose_hash=sha256(RECIPE),
+        epsilon_micro=1_500_000,
     )
     answer = approved.http.post("/v1/hello", content=hello.encode())
     refused(answer, "unknown-run-id-reused", 409)
@@ -409,8 +410,8 @@ def test_a_run_beyond_the_studys_number_is_refused(world: World) -> None:
         max_runs=1,
     )
     world.approve(0, 1)
-    granted(Enclave(world).ask())
-    refused(Enclave(world).ask(), "runs-exhausted")
+    granted(Enclave(world, epsilon_micro=1_000_000).ask())
+    refused(Enclave(world, epsilon_micro=1_000_000).ask(), "runs-exhausted")
 
 
 def test_a_gate_without_gas_money_releases_nothing(approved: World) -> None:

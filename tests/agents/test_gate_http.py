@@ -47,7 +47,11 @@ def test_what_is_no_message_is_malformed(approved: World) -> None:
 def test_an_unknown_field_is_malformed(approved: World) -> None:
     """RE-07."""
     hello = Hello(
-        run_id=bytes(32), chain_id=31337, consortium=approved.room.consortium, compose_hash=bytes(32)
+        run_id=bytes(32),
+        chain_id=31337,
+        consortium=approved.room.consortium,
+        compose_hash=bytes(32),
+        epsilon_micro=1,
     )
     assert approved.http.post("/v1/hello", content=hello.encode()).status_code == 200
     more = json.dumps({**hello.to_json(), "admin": True}).encode()

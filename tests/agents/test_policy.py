@@ -172,6 +172,7 @@ def good() -> Case:
     request = policy.Request(
         run_id=sha256(b"run"),
         compose_hash=RECIPE,
+        epsilon_micro=1_500_000,
         kem_key=bytes(1216),
         enclave_signer="0x" + "e5" * 20,
         transcript=sha256(b"transcript"),
@@ -215,13 +216,13 @@ def test_a_request_that_keeps_every_rule_is_granted_as_the_chain_says(good: Case
     assert (decision.issued, decision.lease_seconds) == (NOW, 30)
 
 
-def test_a_run_books_an_equal_share_of_what_was_approved_rounded_down(good: Case) -> None:
+def test_a_run_books_what_its_recipe_spends_and_no_more_than_was_approved(good: Case) -> None:
+    """DP-05, DP-16."""
     decision = good.decide()
     assert isinstance(decision, Grant)
     assert decision.epsilon_micro == 1_500_000
-    study = good.view.study
-    assert study is not None
-    assert policy.run_budget(replace(study, epsilon_micro=10, max_runs=3)) == 3
+    assert isinstance(good.but("request", epsilon_micro=4_500_000).decide(), Grant)
+    refused(good.but("request", epsilon_micro=4_500_001), "budget-exceeded")
 
 
 def test_datasets_are_accepted_in_any_order(good: Case) -> None:

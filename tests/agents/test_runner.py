@@ -329,6 +329,7 @@ def emit(lab: Lab, study: bytes, *, run_id: bytes | None = None) -> tuple[Run, E
         chain_id=31337,
         consortium=lab.room.consortium,
         compose_hash=lab.recipe.compose_hash,
+        epsilon_micro=lab.recipe.epsilon_micro,
     )
     challenge = sign_challenge(
         hello, nonce=secrets.token_bytes(32), issued=worked.NOW, expires=worked.NOW + 60,

@@ -337,7 +337,11 @@ def make_run(
     parsed = recipes.parse(recipe)
     run_id, signer_key, kem = secrets.token_bytes(32), generate_signer().reveal(), KemPrivateKey.generate()
     hello = Hello(
-        run_id=run_id, chain_id=CHAIN_ID, consortium=place.consortium, compose_hash=parsed.compose_hash
+        run_id=run_id,
+        chain_id=CHAIN_ID,
+        consortium=place.consortium,
+        compose_hash=parsed.compose_hash,
+        epsilon_micro=parsed.epsilon_micro,
     )
     challenge = sign_challenge(
         hello, nonce=secrets.token_bytes(32), issued=issued, expires=issued + 60, private_key=gate.signer_key

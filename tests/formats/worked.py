@@ -67,7 +67,11 @@ CONTEXT = WrapContext(
 )
 
 HELLO = Hello(
-    run_id=secret("run"), chain_id=CHAIN_ID, consortium=CONSORTIUM, compose_hash=compose_hash(COMPOSE)
+    run_id=secret("run"),
+    chain_id=CHAIN_ID,
+    consortium=CONSORTIUM,
+    compose_hash=compose_hash(COMPOSE),
+    epsilon_micro=1_500_000,
 )
 CHALLENGE = sign_challenge(
     HELLO, nonce=secret("nonce"), issued=NOW, expires=NOW + 60, private_key=GATE_SIGNER

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from sealroom.encoding import MAX_DEPTH, strict_json
+from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, SealroomError
 from sealroom.recipe import parse
 from sealroom_agents.chain.contracts import interface
@@ -39,8 +39,6 @@ BOARD_PAGE = 25
 Model = TypeVar("Model", bound=BaseModel)
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
 RunId = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$", description="Run id.")]
 RecipeHash = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$", description="Compose hash.")]
 ConsortiumAddress = Annotated[
@@ -200,8 +198,6 @@ def read(model: type[Model], request: Request, body: bytes, limit: int) -> Model
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         # A form or a plain-text fetch of another site cannot set this type without asking first (WE-05).
         raise RequestError(415, "unsupported-media-type", "the body must be application/json")
-    if _deep(body):
-        raise RequestError(400, "malformed", f"the body is nested deeper than {MAX_DEPTH} levels")
     try:
         return model.model_validate(strict_json(body, limit))
     except FormatError as error:
@@ -210,18 +206,6 @@ def read(model: type[Model], request: Request, body: bytes, limit: int) -> Model
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:80]
         raise RequestError(400, "malformed", f"{where}: {first['msg'][:120]}") from error
-
-
-def _deep(body: bytes) -> bool:
-    """Whether brackets nest deeper than any body of ours, told without recursion: how deep the JSON reader
-    may recurse is a setting of the process, and some libraries raise it beyond what the stack holds
-    (RE-02)."""
-    depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            return True
-    return False
 
 
 def accepted(run: Run) -> models.RunAccepted:

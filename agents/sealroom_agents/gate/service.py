@@ -203,6 +203,7 @@ class Gate:
         request = policy.Request(
             run_id=hello.run_id,
             compose_hash=hello.compose_hash,
+            epsilon_micro=hello.epsilon_micro,
             kem_key=message.kem_key,
             enclave_signer=message.signer,
             transcript=sha256(transcript),

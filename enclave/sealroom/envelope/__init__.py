@@ -5,24 +5,23 @@
 and `envelope` the file that holds them all. Spec: `enclave/spec/envelope.md`.
 """
 
+from sealroom.envelope.anchor import Anchor, Approval
+from sealroom.envelope.dsse import SignedStatement, pre_authentication_encoding, sign_payload
 from sealroom.envelope.envelope import (
     MAX_ENVELOPE_BYTES,
-    Anchor,
-    Approval,
     Envelope,
-    SignedStatement,
+    build_envelope,
+    parse_envelope,
+    result_digest,
+    verify_receipt,
+    verify_statement,
+)
+from sealroom.envelope.statement import (
     Statement,
     StatementDataset,
     StatementMechanism,
     StatementPrivacy,
-    build_envelope,
-    parse_envelope,
-    pre_authentication_encoding,
     quote_body_digest,
-    result_digest,
-    sign_payload,
-    verify_receipt,
-    verify_statement,
 )
 
 __all__ = [

@@ -14,13 +14,10 @@ from typing import Any
 
 from sealroom import typed
 from sealroom.encoding import Fields, canonical, sha256, strict_json, to_base64, to_hex
-from sealroom.envelope.anchor import Anchor, Approval
-from sealroom.envelope.dsse import SignedStatement, pre_authentication_encoding, sign_payload
+from sealroom.envelope.anchor import Anchor
+from sealroom.envelope.dsse import SignedStatement, sign_payload
 from sealroom.envelope.statement import (
     Statement,
-    StatementDataset,
-    StatementMechanism,
-    StatementPrivacy,
     quote_body_digest,
 )
 from sealroom.errors import EnvelopeError, FormatError, KeyMaterialError, ReleaseError
@@ -35,26 +32,6 @@ from sealroom.release.messages import (
     GateIdentity,
     Hello,
 )
-
-__all__ = [
-    "MAX_ENVELOPE_BYTES",
-    "Anchor",
-    "Approval",
-    "Envelope",
-    "SignedStatement",
-    "Statement",
-    "StatementDataset",
-    "StatementMechanism",
-    "StatementPrivacy",
-    "build_envelope",
-    "parse_envelope",
-    "pre_authentication_encoding",
-    "quote_body_digest",
-    "result_digest",
-    "sign_payload",
-    "verify_receipt",
-    "verify_statement",
-]
 
 MAX_ENVELOPE_BYTES = 6 * 1024 * 1024
 """Most bytes of an envelope: two event logs, two collaterals and a recipe fit well."""

@@ -21,32 +21,13 @@ from sealroom.errors import FormatError, RecipeError
 from sealroom.recipe import yamltext
 from sealroom.recipe.appcompose import (
     GPUS,
-    MAX_COMPOSE_BYTES,
     check_image,
     check_service,
     read_frame,
     render_frame,
 )
 from sealroom.recipe.contract import DatasetSpec, OutputContract, Privacy, check_budget
-from sealroom.recipe.outputs import CountField, Feature, FieldSpec, LogisticField, MeanField, reader
-from sealroom.schema import Column
-
-__all__ = [
-    "MAX_COMPOSE_BYTES",
-    "Column",
-    "CountField",
-    "DatasetSpec",
-    "Feature",
-    "FieldSpec",
-    "LogisticField",
-    "MeanField",
-    "OutputContract",
-    "Privacy",
-    "Recipe",
-    "compose_hash",
-    "parse",
-    "render",
-]
+from sealroom.recipe.outputs import reader
 
 STUDY_FILE = "study.yaml"
 ANALYSIS_FILE = "analysis.py"

@@ -5,21 +5,9 @@
 Spec: `enclave/spec/release-protocol.md`.
 """
 
+from sealroom.records import Grant, Receipt
+from sealroom.release.messages import Challenge, DatasetOffer, EvidenceMessage, GateIdentity, Hello
 from sealroom.release.protocol import (
-    REFUSAL_CODES,
-    Challenge,
-    DatasetOffer,
-    EvidenceMessage,
-    GateIdentity,
-    Grant,
-    GrantReply,
-    Hello,
-    KeyRelease,
-    LeaseReply,
-    LeaseRequest,
-    Receipt,
-    Refusal,
-    WatchReport,
     check_kms_chain,
     datasets_root,
     gate_report_data,
@@ -37,6 +25,15 @@ from sealroom.release.protocol import (
     verify_grant,
     verify_lease,
     verify_renewal,
+)
+from sealroom.release.replies import (
+    REFUSAL_CODES,
+    GrantReply,
+    KeyRelease,
+    LeaseReply,
+    LeaseRequest,
+    Refusal,
+    WatchReport,
 )
 
 __all__ = [

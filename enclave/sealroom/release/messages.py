@@ -180,6 +180,8 @@ class Hello:
     """Address of the consortium."""
     compose_hash: bytes
     """Compose hash that the enclave booted, 32 bytes."""
+    epsilon_micro: int
+    """What one run of the recipe spends, micro-epsilon. The gate, which has no recipe, books it."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -188,6 +190,7 @@ class Hello:
             "chainId": self.chain_id,
             "consortium": self.consortium,
             "composeHash": to_hex(self.compose_hash),
+            "epsilonMicro": self.epsilon_micro,
         }
 
     def encode(self) -> bytes:
@@ -205,6 +208,7 @@ class Hello:
             chain_id=fields.integer("chainId", 1),
             consortium=fields.address("consortium"),
             compose_hash=fields.hex("composeHash", 32),
+            epsilon_micro=fields.integer("epsilonMicro", 1),
         )
         fields.done()
         return hello

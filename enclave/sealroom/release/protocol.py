@@ -23,51 +23,12 @@ from sealroom.keys import (
     hpke_seal,
     recover_kms_root,
 )
-from sealroom.records import Grant, Receipt
-from sealroom.release.messages import Challenge, DatasetOffer, EvidenceMessage, GateIdentity, Hello
+from sealroom.records import Grant
+from sealroom.release.messages import Challenge, GateIdentity, Hello
 from sealroom.release.replies import (
-    REFUSAL_CODES,
-    GrantReply,
-    KeyRelease,
     LeaseReply,
     LeaseRequest,
-    Refusal,
-    WatchReport,
 )
-
-__all__ = [
-    "REFUSAL_CODES",
-    "Challenge",
-    "DatasetOffer",
-    "EvidenceMessage",
-    "GateIdentity",
-    "Grant",
-    "GrantReply",
-    "Hello",
-    "KeyRelease",
-    "LeaseReply",
-    "LeaseRequest",
-    "Receipt",
-    "Refusal",
-    "WatchReport",
-    "check_kms_chain",
-    "datasets_root",
-    "gate_report_data",
-    "gpu_nonce",
-    "open_key",
-    "report_data",
-    "seal_key",
-    "sign_challenge",
-    "sign_grant",
-    "sign_lease",
-    "sign_renewal",
-    "transcript_0",
-    "transcript_1",
-    "verify_challenge",
-    "verify_grant",
-    "verify_lease",
-    "verify_renewal",
-]
 
 DATA_KEY_SIZE = 32
 

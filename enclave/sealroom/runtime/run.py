@@ -174,6 +174,7 @@ def _attest(order: Order, recipe: Recipe, *, guest: Guest, gate: Gate) -> _Sessi
         chain_id=order.chain_id,
         consortium=order.consortium,
         compose_hash=recipe.compose_hash,
+        epsilon_micro=recipe.epsilon_micro,
     )
     challenge = gate.hello(hello)
     transcript = verify_challenge(hello, challenge, signer=identity.signer)
