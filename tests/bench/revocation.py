@@ -26,6 +26,9 @@ class Silent(Screen):
     def refused(self, code: str, text: str) -> None:
         pass
 
+    def plain(self, text: str) -> None:
+        pass
+
 
 def run() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="sealroom-bench-") as folder:

@@ -79,6 +79,8 @@ def _run(folder: Path) -> Iterator[str]:
             memory[name] = max(memory.get(name, 0), peak)
     place = f"{folder.parent}, {os.cpu_count()} cores"
     yield f"{FILE_BYTES / 1e9:.0f} GB of random bytes in {place}, median of {ROUNDS}"
+    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    yield f"(a peak of {floor:.0f} MB or less is this process' own, which each child begins with)"
     yield ""
     yield "| command | seconds | GB/s | peak MB | against its peer |"
     yield "|---|---|---|---|---|"
