@@ -9,6 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -360,8 +361,8 @@ def test_no_bit_of_the_signed_body_can_be_changed(offset: int, bit: int) -> None
 @settings(max_examples=60, deadline=None)
 def test_decoders_raise_nothing_but_our_error(data: bytes) -> None:
     assert refused(lambda: verify_quote(data, COLLATERAL, anchor=ANCHOR, now=NOW)) == "quote-invalid"
-    text = data.decode("latin-1")
-    assert refused(lambda: read_event_log("[" + text)) == "event-log-mismatch"
+    with suppress(AttestationError):  # "[]" is a log, of a machine that never booted
+        read_event_log("[" + data.decode("latin-1"))
 
 
 # --- report data and event log -------------------------------------------------------------------

@@ -20,8 +20,10 @@ from sealroom.encoding import sha256
 from sealroom.release import (
     Hello,
 )
+from sealroom_agents.attestation import encode_os_images, load_os_images
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.gate.__main__ import trust
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.root import connect_guest
 from sealroom_agents.gate.webhook import BootAuthority
@@ -29,6 +31,7 @@ from sealroom_agents.simulator import (
     SIMULATED_OS_IMAGE,
     SimulatedPlatform,
 )
+from sealroom_agents.simulator.platform import simulated_os_image
 
 pytestmark = pytest.mark.anvil
 
@@ -148,6 +151,34 @@ def test_a_variable_that_redirects_the_guest_agent_stops_the_gate(tmp_path: Path
     with pytest.raises(ConfigurationError) as error:
         connect_guest(chain_id=1, environment={}, guest_agent=tmp_path / "x.sock")
     assert error.value.code == "simulator-off-local-chain"
+
+
+def test_off_local_chains_a_gate_without_known_os_images_does_not_start(tmp_path: Path) -> None:
+    """AT-20: else a guest's own word for its image would count."""
+    path = tmp_path / "os-images.json"
+    path.write_bytes(encode_os_images([simulated_os_image()]))
+    anchor, _ = trust(None, path, "https://pccs.example", chain_id=1)
+    assert anchor.os_images == (simulated_os_image(),)
+
+    with pytest.raises(ConfigurationError) as error:
+        trust(None, None, "https://pccs.example", chain_id=1)
+    assert error.value.code == "os-images-missing"
+
+
+def test_a_simulated_platform_brings_its_os_image_along(tmp_path: Path) -> None:
+    """AT-20, on the way that the demonstration takes."""
+    SimulatedPlatform.create(tmp_path, seed=SEED)
+    anchor, _ = trust(tmp_path, None, "", chain_id=31337)
+    assert anchor.os_images == (simulated_os_image(),)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"images": [{}]}', '{"images": [], "more": 1}', "[" * 10_000])
+def test_a_file_that_lists_no_os_images_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "os-images.json"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as error:
+        load_os_images(path)
+    assert error.value.code == "os-images"
 
 
 def gate_command(world: World, tmp_path: Path, *more: str) -> list[str]:

@@ -6,7 +6,6 @@ Verification takes everything it needs as arguments, the time included; only `co
 
 from sealroom_agents.attestation.anchor import (
     INTEL,
-    OsImage,
     TrustAnchor,
     load_simulated_root,
     require_local_chain,
@@ -15,6 +14,7 @@ from sealroom_agents.attestation.collateral import CollateralSource, DirectoryCo
 from sealroom_agents.attestation.eventlog import Claims, EventLog, read_event_log
 from sealroom_agents.attestation.evidence import verify_evidence
 from sealroom_agents.attestation.gate_identity import GateFacts, verify_gate
+from sealroom_agents.attestation.osimage import OsImage, encode_os_images, load_os_images
 from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "PccsCollateral",
     "QuoteFacts",
     "TrustAnchor",
+    "encode_os_images",
+    "load_os_images",
     "load_simulated_root",
     "read_event_log",
     "require_local_chain",

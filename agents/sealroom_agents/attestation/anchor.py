@@ -12,6 +12,7 @@ from typing import Literal
 
 from cryptography import x509
 
+from sealroom_agents.attestation.osimage import OsImage
 from sealroom_agents.errors import AttestationError, ConfigurationError
 from sealroom_agents.facts import LOCAL_CHAIN_IDS
 
@@ -20,18 +21,6 @@ SIMULATED_LABEL = "SIMULATED"
 
 MAX_ROOT_BYTES = 4096
 """Largest root certificate that is read."""
-
-
-@dataclass(frozen=True)
-class OsImage:
-    """An OS image, and the registers that a machine shows when it boots exactly that."""
-
-    digest: bytes
-    """dstack's `os_image_hash`, 32 bytes."""
-    mr_td: bytes
-    """MRTD: virtual firmware, 48 bytes."""
-    rt_mr: tuple[bytes, bytes, bytes]
-    """RTMR0 to RTMR2: virtual hardware, kernel, command line; 48 bytes each."""
 
 
 @dataclass(frozen=True)

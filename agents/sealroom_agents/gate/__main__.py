@@ -16,16 +16,16 @@ from pathlib import Path
 import click
 import uvicorn
 
-from sealroom.encoding import Fields, from_hex, normal_address, strict_json, to_hex
+from sealroom.encoding import from_hex, normal_address, to_hex
 from sealroom.errors import FormatError
 from sealroom.release.messages import MAX_LEASE_SECONDS
 from sealroom_agents.attestation import (
     INTEL,
     CollateralSource,
     DirectoryCollateral,
-    OsImage,
     PccsCollateral,
     TrustAnchor,
+    load_os_images,
     load_simulated_root,
     require_local_chain,
 )
@@ -44,8 +44,6 @@ DEFAULT_PCCS = "https://api.trustedservices.intel.com"
 MIN_TOKEN_CHARACTERS = 32
 """Shortest token that a watcher may show."""
 MAX_TOKEN_BYTES = 4096
-MAX_IMAGES_BYTES = 64 * 1024
-MAX_IMAGES = 64
 CONNECTIONS = 256
 """Connections served at once; more wait."""
 KEEP_ALIVE_S = 15
@@ -83,7 +81,7 @@ _log = logging.getLogger("sealroom.gate")
 @click.option(
     "--os-images",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON file with the registers of known OS images; without it, only their digests are compared.",
+    help="JSON file with the registers of known OS images; required off local chains.",
 )
 @click.option(
     "--kms-measurement", "kms_measurements", multiple=True,
@@ -135,7 +133,7 @@ def command(
     \b
     In production, inside its CVM:
       sealroom gate --rpc https://… --rpc https://… --rpc https://… --chain-id 1 \\
-        --watch-token-file /run/secrets/watch-token --state /data --host 0.0.0.0
+        --os-images os-images.json --watch-token-file /run/secrets/watch-token --state /data --host 0.0.0.0
 
     The gate's signer pays for the transactions that open runs: fund the address that GET /v1/gate shows.
     Exit status: 0 ended by a signal, 1 failed, 2 usage, 78 must not start as configured.
@@ -181,9 +179,7 @@ def _serve(
 ) -> None:
     # What must not start at all is decided first, before any file or node is touched.
     client = connect_guest(chain_id=config.chain_id, environment=os.environ, guest_agent=guest_agent)
-    anchor, collateral = _trust(platform, pccs, config.chain_id)
-    if os_images is not None:
-        anchor = replace(anchor, os_images=_os_images(os_images))
+    anchor, collateral = trust(platform, os_images, pccs, config.chain_id)
     if len(rpc_urls) == 1 and config.chain_id not in LOCAL_CHAIN_IDS:
         _log.warning("one RPC endpoint only: it alone decides what this gate believes of the chain")
     sessions = Sessions.open(state)
@@ -244,40 +240,30 @@ def _listen(app: object, host: str, port: int, ready_file: Path | None) -> None:
         server.run(sockets=[listener])
 
 
-def _trust(platform: Path | None, pccs: str, chain_id: int) -> tuple[TrustAnchor, CollateralSource]:
+def trust(
+    platform: Path | None, os_images: Path | None, pccs: str, chain_id: int
+) -> tuple[TrustAnchor, CollateralSource]:
+    """Whom to believe about hardware. Raises `ConfigurationError`."""
     if platform is None:
-        return INTEL, PccsCollateral(pccs)
-    anchor = load_simulated_root(platform / "root.der")
-    try:
-        require_local_chain(anchor, chain_id)
-    except AttestationError as error:
-        raise ConfigurationError(error.code, error.message, error.hint) from error
-    return anchor, DirectoryCollateral(platform)
-
-
-def _os_images(path: Path) -> tuple[OsImage, ...]:
-    """Read `{"images": [{"digest": 32 bytes, "mrTd": 48 bytes, "rtMr": [three of 48 bytes]}]}`, all hex."""
-    try:
-        with path.open("rb") as stream:
-            document = Fields(strict_json(stream.read(MAX_IMAGES_BYTES + 1), MAX_IMAGES_BYTES), path.name)
-        images = tuple(_os_image(item) for item in document.array("images", limit=MAX_IMAGES))
-        document.done()
-    except FormatError as error:
-        raise ConfigurationError("os-images", f"{path}: {error.message}") from error
-    return images
-
-
-def _os_image(value: object) -> OsImage:
-    fields = Fields(value, "image")
-    registers = fields.array("rtMr", limit=3)
-    rt_mr = [Fields({"rtMr": item}, "image").hex("rtMr", 48) for item in registers]
-    if len(rt_mr) != 3:
-        fields.fail("has rtMr without three registers")
-    image = OsImage(
-        digest=fields.hex("digest", 32), mr_td=fields.hex("mrTd", 48), rt_mr=(rt_mr[0], rt_mr[1], rt_mr[2])
-    )
-    fields.done()
-    return image
+        if os_images is None and chain_id not in LOCAL_CHAIN_IDS:
+            raise ConfigurationError(
+                "os-images-missing",
+                "without the registers of known OS images, a guest's own word for its image would count",
+                "compute them with dstack's measurement tool, and pass --os-images FILE",
+            )
+        anchor: TrustAnchor = INTEL
+        collateral: CollateralSource = PccsCollateral(pccs)
+    else:
+        anchor = load_simulated_root(platform / "root.der")
+        try:
+            require_local_chain(anchor, chain_id)
+        except AttestationError as error:
+            raise ConfigurationError(error.code, error.message, error.hint) from error
+        collateral = DirectoryCollateral(platform)
+        os_images = os_images or platform / "os-images.json"
+    if os_images is None:
+        return anchor, collateral
+    return replace(anchor, os_images=load_os_images(os_images)), collateral
 
 
 def _token(path: Path) -> str:

@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sealroom_agents.attestation.anchor import OsImage, TrustAnchor
+from sealroom_agents.attestation.anchor import TrustAnchor
+from sealroom_agents.attestation.osimage import OsImage, encode_os_images
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.simulator.collateral import TcbState, mint_collateral
 from sealroom_agents.simulator.events import (
@@ -37,6 +38,7 @@ SEED_FILE = "seed"
 ROOT_FILE = "root.der"
 COLLATERAL_FILE = "collateral.json"
 SUMMARY_FILE = "platform.json"
+OS_IMAGES_FILE = "os-images.json"
 
 DEFAULT_MACHINE = "machine-1"
 """The machine that is meant where none is named."""
@@ -157,6 +159,7 @@ class SimulatedPlatform:
     def _publish(self, folder: Path) -> None:
         collateral = self.collateral(int(time.time()))
         _write(folder / COLLATERAL_FILE, json.dumps(collateral, indent=1).encode())
+        _write(folder / OS_IMAGES_FILE, encode_os_images([simulated_os_image()]))
         _write(folder / SUMMARY_FILE, json.dumps(self.summary(), indent=1).encode() + b"\n")
 
 
