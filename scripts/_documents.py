@@ -25,7 +25,6 @@ MAX_EXPIRY = 2**53 - 1
 MAX_NAME_BYTES = 64
 MAX_SIGNATURE_BYTES = 16 * 1024
 """Signatures of contract wallets hold those of all their owners."""
-DAY_S = 24 * 3600
 NO_HASH = bytes(HASH_BYTES)
 
 

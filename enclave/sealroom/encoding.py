@@ -25,7 +25,6 @@ MAX_DEPTH = 16
 MAX_INTEGER = 2**53 - 1
 """Largest magnitude of a JSON integer (RFC 7493, section 2.2): beyond it, parsers disagree."""
 
-ADDRESS_SIZE = 20
 HASH_SIZE = 32
 
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)

@@ -17,7 +17,7 @@ import pytest
 from eth_utils.crypto import keccak
 from tests.gate_world import GATE_RECIPE, PLATFORM, RECIPE, TOKEN, Enclave, World, granted, refused
 from tests.local_chain import account
-from tests.rpc_proxy import RpcProxy
+from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom import typed
 from sealroom.encoding import sha256, to_hex
@@ -36,7 +36,9 @@ from sealroom.release import (
 from sealroom.sealed import make_wrap, open_wrap
 from sealroom_agents.attestation import verify_gate
 from sealroom_agents.chain import ChainReader
+from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import GateError
+from sealroom_agents.gate import service
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.audit import verify as verify_audit
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
@@ -81,7 +83,9 @@ def test_an_enclave_that_keeps_every_rule_gets_its_keys(approved: World) -> None
     assert (grant.enclave_signer, grant.kem_key_hash) == (enclave.address, sha256(enclave.kem.public))
     assert (grant.transcript, grant.epsilon_micro) == (sha256(transcript), 1_500_000)
 
-    secret = transcript_1(transcript, kem_key=enclave.kem.public, signer=enclave.address, grant=grant)
+    secret = transcript_1(
+        transcript, kem_key=enclave.kem.public, signer=enclave.address, gate_signer=signer, grant=grant
+    )
     for sealed, release in zip(approved.sealed, reply.keys, strict=True):
         key = open_key(
             enclave.kem,
@@ -563,6 +567,34 @@ def test_a_lease_that_was_not_renewed_in_time_is_over(approved: World) -> None:
     approved.clock.ahead = 32
     approved.heartbeat()
     refused(enclave.renew(1), "lease-ended")
+
+
+def test_a_booking_that_not_every_node_shows_releases_nothing(
+    approved: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CH-03: the node that takes the transaction could invent its receipt, and book nothing."""
+    monkeypatch.setattr(service, "BOOKED_TIMEOUT_S", 0.5)
+    with RpcProxy(approved.chain.url) as proxy:
+        approved.rpc_urls = [approved.chain.url, proxy.url]
+        approved.start_gate()
+        approved.heartbeat()
+        run = "0x" + interface("Ledger").encode("run", bytes(32))[:4].hex()
+
+        def unbooked(method: str, params: list[Any], result: Any) -> Any:
+            return zeros(result) if method == "eth_call" and params[0]["data"].startswith(run) else result
+
+        proxy.tamper = unbooked
+        refused(Enclave(approved).ask(), "chain-disagrees", 503)
+        proxy.tamper = honest
+        for one in approved.sealed:  # the first attempt's ε stays spent
+            approved.chain.set_cap(approved.room, owner=one.owner, dataset=one.id, cap_micro=3_000_000)
+        approved.chain.finalize()
+        granted(Enclave(approved).ask())
+
+
+def zeros(result: str) -> str:
+    """The answer of a ledger that never opened the run."""
+    return "0x" + "0" * (len(result) - 2)
 
 
 def test_a_lease_waits_for_a_chain_that_is_away_and_a_watcher_that_is_dead(approved: World) -> None:

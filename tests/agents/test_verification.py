@@ -379,6 +379,8 @@ def test_a_run_granted_less_epsilon_than_its_recipe_costs_is_broken(bench: Bench
 
 def test_a_statement_that_spends_more_on_a_field_than_declared_is_broken(bench: Bench) -> None:
     privacy = bench.envelope.statement.privacy
+    silent = replace(bench.run, statement_changes={"privacy": replace(privacy, mechanisms=())})
+    assert bench.broken(silent.envelope()) == ("output", "privacy-mismatch")
     greedy = (*privacy.mechanisms, privacy.mechanisms[0])
     run = replace(bench.run, statement_changes={"privacy": replace(privacy, mechanisms=greedy)})
     assert bench.broken(run.envelope()) == ("output", "privacy-mismatch")

@@ -118,7 +118,13 @@ class LocalGate:
                 lease_seconds=self.lease_seconds,
             )
         )
-        later = transcript_1(transcript, kem_key=message.kem_key, signer=message.signer, grant=grant)
+        later = transcript_1(
+            transcript,
+            kem_key=message.kem_key,
+            signer=message.signer,
+            gate_signer=address_of(self.signer_key),
+            grant=grant,
+        )
         keys = []
         for header, offer in zip(headers, message.datasets, strict=True):
             summary = self.sealed[header.dataset_id]

@@ -121,6 +121,7 @@ OTHER_WALLS = {
     "making a folder": 'os.mkdir("{folder}/new")',
     "renaming a file": 'os.rename("{folder}/there", "{folder}/renamed")',
     "deleting a file": 'os.unlink("{folder}/there")',
+    "an ioctl": "import fcntl; fcntl.ioctl(os.open('{folder}/kept', os.O_RDONLY), 0x541B, bytes(4))",
     "touching a file": 'os.utime("{folder}/kept")',
     "a fifo": 'os.mkfifo("{folder}/fifo")',
     "anonymous memory files": 'os.memfd_create("x")',

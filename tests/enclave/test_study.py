@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from sealroom import recipe
 from sealroom.privacy.release import Releases
+from sealroom.privacy.rows import Groups, Rows
 from sealroom.runtime.custodian import Custodian
 from sealroom.runtime.output import build_result, check_result
 from sealroom.runtime.sandbox import Sandbox
@@ -53,7 +54,7 @@ def fields(cohort: ModuleType, people: pa.Table) -> dict[str, Any]:
     with Sandbox.start() as sandbox:
         emitted = custodian.serve(sandbox)
     check_result(build_result(emitted, parsed), parsed)
-    assert sum(mechanism.epsilon for mechanism in releases.mechanisms) == parsed.privacy.epsilon
+    assert sum(mechanism.epsilon for mechanism in releases.stated()) == parsed.privacy.epsilon
     return emitted
 
 
@@ -99,3 +100,28 @@ def test_the_private_model_ranks_people_as_well_as_one_without_noise(
     private = inputs @ np.array(list(coefficients.values())[1:])
     assert roc_auc_score(frame.death, private) > roc_auc_score(frame.death, inputs @ plain.coef_[0]) - 0.01
     assert coefficients["age"] > 0 and coefficients["light_chains"] > 0
+
+
+def test_the_order_of_release_leaves_no_trace_in_the_statement() -> None:
+    """OU-01: an analysis that has seen the rows chooses the order, so the statement must not show it."""
+    parsed = recipe.parse(recipe.render(FOLDER))
+    groups = {
+        "age_band": Groups(codes=np.zeros(100, np.int32), labels=("50-59",)),
+        "sex": Groups(codes=np.zeros(100, np.int32), labels=("F",)),
+    }
+    rows = {
+        "people": ("count", Rows(units=np.arange(100), numbers={}, groups=groups)),
+        "creatinine": (
+            "mean",
+            Rows(units=np.arange(100), numbers={"creatinine": np.ones(100)}, groups=groups),
+        ),
+    }
+
+    def stated(names: list[str]) -> list[str]:
+        releases = Releases(parsed.privacy, parsed.output, epsilon_micro=parsed.epsilon_micro)
+        for name in names:
+            kind, table = rows[name]
+            releases.release(kind, name, table)
+        return [mechanism.field for mechanism in releases.stated()]
+
+    assert stated(["people", "creatinine"]) == stated(["creatinine", "people"])

@@ -68,7 +68,9 @@ class Message(Protocol):
 
 T0 = transcript_0(HELLO, CHALLENGE)
 SIGNER = address_of(ENCLAVE_SIGNER)
-T1 = transcript_1(T0, kem_key=ENCLAVE_KEM.public, signer=SIGNER, grant=GRANT)
+T1 = transcript_1(
+    T0, kem_key=ENCLAVE_KEM.public, signer=SIGNER, gate_signer=address_of(GATE_SIGNER), grant=GRANT
+)
 MESSAGES: list[Any] = [
     gate_identity(),
     HELLO,
@@ -235,9 +237,23 @@ def test_a_release_of_something_else_than_a_key_is_refused() -> None:
 
 
 def test_the_grant_is_part_of_the_transcript() -> None:
-    arguments: dict[str, Any] = {"kem_key": ENCLAVE_KEM.public, "signer": SIGNER}
+    arguments: dict[str, Any] = {
+        "kem_key": ENCLAVE_KEM.public,
+        "signer": SIGNER,
+        "gate_signer": address_of(GATE_SIGNER),
+    }
     for change in ({"epsilon_micro": 1}, {"block_hash": bytes(32)}, {"lease_seconds": 31}):
         assert transcript_1(T0, grant=replace(GRANT, **change), **arguments) != T1  # type: ignore[arg-type]
+
+
+def test_the_gates_signer_is_part_of_the_transcript() -> None:
+    """AT-04, OP-10: a relay that puts its own signer in the gate's place gets keys that do not open."""
+    told = transcript_1(T0, kem_key=ENCLAVE_KEM.public, signer=SIGNER, gate_signer=SIGNER, grant=GRANT)
+    sealed = seal_key(b"\x01" * 32, kem_key=ENCLAVE_KEM.public, **RELEASE)
+    assert open_key(ENCLAVE_KEM, sealed, **RELEASE).reveal() == b"\x01" * 32
+    with pytest.raises(ReleaseError) as caught:
+        open_key(ENCLAVE_KEM, sealed, **{**RELEASE, "transcript": told})
+    assert caught.value.code == "release-does-not-open"
 
 
 def test_a_grant_by_anyone_else_is_forged() -> None:

@@ -223,6 +223,24 @@ class ChainReader:
             sequence=raw["sequence"],
         )
 
+    def booked(self, ledger: str, run_id: bytes) -> tuple[str, bytes] | None:
+        """Consortium and grant hash of an opened run at the head of every node; `None` while any lacks it.
+
+        The node that sent a transaction could invent its receipt. Raises `ChainError` (CH-03).
+        """
+        contract = interface("Ledger")
+        data = "0x" + contract.encode("run", run_id).hex()
+
+        def one(rpc: Rpc) -> tuple[str, bytes]:
+            answer = rpc.request("eth_call", [{"to": ledger, "data": data}, "latest"])
+            raw = contract.decode("run", bytes.fromhex(str(answer).removeprefix("0x")))
+            return raw["consortium"].lower(), bytes(raw["grantHash"])
+
+        answers = self._ask(one)
+        if any(int(consortium, 16) == 0 for consortium, _ in answers.values()):
+            return None
+        return _agreed(answers, "a booked run")
+
     def consortia(self, factory: str) -> list[str]:
         """Addresses of all consortia of a factory, oldest first, at the latest block."""
         return [address.lower() for address in self._latest_call("Factory", factory, "consortia")]

@@ -61,6 +61,7 @@ _SAYS = {
     404: "There is no such thing.",
     409: "It contradicts something that exists.",
     413: "The body is too large.",
+    415: "The body is not plain application/json.",
     422: "The recipe breaks a rule; the code names it.",
     429: "Too many at once.",
     503: "The chain cannot be read now.",
@@ -82,7 +83,7 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         "/runs",
         status_code=202,
         response_model=models.RunAccepted,
-        responses=problems(400, 404, 409, 413, 422, 429, 503),
+        responses=problems(400, 404, 409, 413, 415, 422, 429, 503),
         openapi_extra=body_of(models.RunRequest)
         | {
             "parameters": [
@@ -177,7 +178,7 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
     @api.post(
         "/calls",
         response_model=models.Call,
-        responses=problems(400, 404, 503),
+        responses=problems(400, 404, 413, 415, 503),
         openapi_extra=body_of(models.CallRequest),
     )
     async def prepare_call(request: Request) -> models.Call:

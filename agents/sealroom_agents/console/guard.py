@@ -16,12 +16,11 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sealroom.recipe import MAX_COMPOSE_BYTES
 from sealroom_agents.errors import RequestError
 
 MAX_BODY_BYTES = 64 * 1024
 """Largest body of any request but a run's."""
-MAX_COMPOSE_BYTES = 256 * 1024
-"""Largest app-compose.json (dstack's own limit)."""
 MAX_RUN_BODY_BYTES = MAX_COMPOSE_BYTES * 4 // 3 + 16 * 1024
 """Largest body of `POST /v1/runs`: a recipe as base64, and what stands around it."""
 BODY_TIMEOUT_S = 10.0

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from sealroom.encoding import from_base64, sha256, to_hex
 from sealroom.errors import FormatError
-from sealroom.recipe import Recipe, parse
+from sealroom.recipe import MAX_COMPOSE_BYTES, Recipe, parse
 from sealroom_agents.chain import BoardRow
-from sealroom_agents.console.guard import MAX_COMPOSE_BYTES
 from sealroom_agents.console.studies import Chain
 from sealroom_agents.errors import RequestError
 from sealroom_agents.readiness import Missing, look, waits

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 LONG_HASH = re.compile(r"(0x[0-9a-f]{8})[0-9a-f]{32,}")
-LABEL_WIDTH = 22
+LABEL_WIDTH = 29
 """Columns taken by the step's name."""
 
 

@@ -193,12 +193,12 @@ def _attest(room: Room, screen: Screen, run: str) -> None:
 
 
 def _compute(room: Room, screen: Screen, run: str) -> None:
-    screen.step("4 compute")
+    screen.step("4 compute in the enclave")
     state = _wait_for(room, run, {"done"})
     times = {event["phase"]: event["time"] for event in state["events"]}
     screen.say(
-        "DP counts, means and a logistic model; no network, plaintext in memory only   "
-        f"{times['emitting'] - times['computing']:.1f} s"
+        "DP counts, means and a logistic model; no network, plaintext in memory only; "
+        f"out on a whole slot of 10 s, here after {times['emitting'] - times['computing']:.0f} s"
     )
 
 
@@ -206,7 +206,7 @@ def _compute(room: Room, screen: Screen, run: str) -> None:
 
 
 def _emit(room: Room, screen: Screen, run: str) -> Path:
-    screen.step("5 emit")
+    screen.step("5 emit the signed aggregate")
     envelope = _read(room, run)["envelope"]
     path = room.folder / "envelope.json"
     path.write_text(json.dumps(envelope, indent=1))

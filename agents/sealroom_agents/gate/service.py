@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -57,6 +58,10 @@ from sealroom_agents.gate.sessions import Lease, Sessions
 from sealroom_agents.gate.watch import Chain, Watch
 from sealroom_agents.gate.wraps import open_wraps, present
 
+BOOKED_TIMEOUT_S = 10.0
+"""How long nodes may lag behind the one that mined the booking, seconds."""
+BOOKED_POLL_S = 0.25
+"""Pause between two looks, seconds."""
 CHALLENGE_LIFE_S = 60
 """Seconds within which evidence must follow its challenge."""
 NONCE_SIZE = 32
@@ -224,6 +229,7 @@ class Gate:
             private_key=self._root.signer_key.reveal(),
         )
         opened = self._open(grant, hello.consortium, grant_hash)
+        self._booked(grant, hello.consortium, grant_hash)
         self._still(grant, view, hello.consortium)
         self._write("granted", _granted(grant, hello.consortium, grant_hash, evidence, opened))
         self._sessions.grant(
@@ -238,7 +244,13 @@ class Gate:
                 ended=None,
             )
         )
-        transcript1 = transcript_1(transcript, kem_key=message.kem_key, signer=message.signer, grant=grant)
+        transcript1 = transcript_1(
+            transcript,
+            kem_key=message.kem_key,
+            signer=message.signer,
+            gate_signer=self._root.signer,
+            grant=grant,
+        )
         try:
             releases = tuple(
                 KeyRelease(
@@ -306,6 +318,20 @@ class Gate:
                 # code.
                 self._raise_if_revoked(consortium)
             raise booking_refused(error) from error
+        except ChainError as error:
+            raise chain_refused(error) from error
+
+    def _booked(self, grant: Grant, consortium: str, grant_hash: bytes) -> None:
+        """Every node shows the booking: the word of the node that sent it is not enough (CH-03)."""
+        deadline = time.monotonic() + BOOKED_TIMEOUT_S
+        while (found := self._seen_booked(grant)) is None and time.monotonic() < deadline:
+            time.sleep(BOOKED_POLL_S)
+        if found != (consortium, grant_hash):
+            raise Refused("chain-disagrees", "not every node shows the run as booked")
+
+    def _seen_booked(self, grant: Grant) -> tuple[str, bytes] | None:
+        try:
+            return self._chain.booked(grant.ledger, grant.run_id)
         except ChainError as error:
             raise chain_refused(error) from error
 

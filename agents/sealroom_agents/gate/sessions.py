@@ -229,16 +229,6 @@ class Sessions:
                 update(_Lease).where(_Lease.run_id == run_id, _Lease.ended.is_(None)).values(ended=code)
             )
 
-    def live_leases(self, consortium: str, *, now: int) -> list[Lease]:
-        """Leases of a consortium that neither ended nor ran out."""
-        with Session(self._engine) as session:
-            rows = session.scalars(
-                select(_Lease).where(
-                    _Lease.consortium == consortium, _Lease.ended.is_(None), _Lease.until >= now
-                )
-            )
-            return [_lease(row) for row in rows]
-
     # --- revocations and marks ------------------------------------------------------------------
 
     def halt(self, consortium: str, epoch: int) -> None:

@@ -37,6 +37,10 @@ class Chain(Protocol):
         """The newest state that any node shows."""
         ...
 
+    def booked(self, ledger: str, run_id: bytes) -> tuple[str, bytes] | None:
+        """Consortium and grant hash of an opened run, the same at every node; `None` while any lacks it."""
+        ...
+
 
 class Watch:
     """The last heartbeat, and the epochs below which nothing is believed. Thread safe."""

@@ -50,7 +50,7 @@ log = logging.getLogger("sealroom_agents.runner")
     "--datasets",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder with the owners' sealed datasets.",
+    help="Folder with the owners' sealed datasets, as OWNER/NAME.tar.",
 )
 @click.option(
     "--state",

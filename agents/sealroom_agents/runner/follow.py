@@ -183,7 +183,7 @@ _SAID = {
     "attesting": "the enclave shows its quote to the gate",
     "granted": "the gate released the data keys to the attested enclave",
     "computing": "the analysis runs",
-    "emitting": "the analysis handed in its result, which waits for the release slot",
+    "emitting": "the release slot is there; the signed result leaves",
     "lease-ended": "the lease ended; keys are wiped",
 }
 """What a phase means, where the enclave says no more."""

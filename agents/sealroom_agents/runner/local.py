@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealroom.encoding import strict_json
+from sealroom.envelope import MAX_ENVELOPE_BYTES
 from sealroom.errors import FormatError
 from sealroom_agents.errors import RunnerError
 from sealroom_agents.runner.backend import Assignment
@@ -32,8 +33,6 @@ DEATH_S = 5.0
 """How long a killed process may take to be gone, seconds."""
 MAX_LINE_BYTES = 64 * 1024
 """Longest line that an enclave may print."""
-MAX_ENVELOPE_BYTES = 4 * 1024 * 1024
-"""Largest envelope."""
 CHUNK_BYTES = 64 * 1024
 
 

@@ -17,8 +17,6 @@ SGX_EXTENSION = "1.2.840.113741.1.13.1"
 """Object identifier of the extension; its fields hang below it."""
 
 PPID_BYTES = 16
-CPU_SVN_BYTES = 16
-FMSPC_BYTES = 6
 
 STANDARD, SCALABLE, SCALABLE_WITH_INTEGRITY = 0, 1, 2
 """Values of SGX Type."""

@@ -218,14 +218,13 @@ def gate_quote(found: Findings) -> str:
 
 
 def _mechanisms(found: Findings) -> None:
-    """Noise was drawn for declared fields only, and for none beyond what the recipe lets it cost."""
+    """Noise was drawn for each declared field, at exactly the ε of the recipe, and for no other."""
     spent: dict[str, Decimal] = defaultdict(Decimal)
     for mechanism in found.envelope.statement.privacy.mechanisms:
         spent[mechanism.field] += mechanism.epsilon
-    for name, epsilon in spent.items():
-        field = found.recipe.output.field(name)
-        if field is None or epsilon > field.epsilon:
-            raise EnvelopeError(
-                "privacy-mismatch",
-                f"the statement spends ε {epsilon} on {name}, more than the recipe declares",
-            )
+    need(
+        dict(spent),
+        {field.name: field.epsilon for field in found.recipe.output.fields},
+        "privacy-mismatch",
+        "the statement's noise is not, field by field, what the recipe declares",
+    )

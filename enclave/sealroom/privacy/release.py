@@ -37,9 +37,7 @@ class Releases:
         self._output = output
         self._budget = Budget(epsilon_micro=epsilon_micro, delta=privacy.delta)
         self._released: dict[str, tuple[bytes, dict[str, Any]]] = {}
-        self.mechanisms: list[StatementMechanism] = []
-        """What was done to each field, in the order of release, for the signed statement; public by the
-        recipe."""
+        self._mechanisms: list[StatementMechanism] = []
 
     def release(self, kind: str, name: str, rows: Rows) -> dict[str, Any]:
         """The field's value with noise in it.
@@ -151,6 +149,14 @@ class Releases:
         }
         return {"coefficients": None if shown is None else coefficients, "people": shown}
 
+    def stated(self) -> tuple[StatementMechanism, ...]:
+        """What was done to each field, for the signed statement.
+
+        In the recipe's order: that of release is the analysis' own choice, and would say something (OU-01).
+        """
+        place = {field.name: number for number, field in enumerate(self._output.fields)}
+        return tuple(sorted(self._mechanisms, key=lambda each: place[each.field]))
+
     def _shown(self, count: int) -> int | None:
         """A noisy count, or None when it is below the minimum cohort."""
         return count if count >= self._privacy.minimum_cohort else None
@@ -158,7 +164,7 @@ class Releases:
     def _note(
         self, field: FieldSpec, mechanism: str, epsilon_micro: int, scale: str, delta: Decimal = Decimal(0)
     ) -> None:
-        self.mechanisms.append(
+        self._mechanisms.append(
             StatementMechanism(
                 field=field.name,
                 mechanism=mechanism,

@@ -75,14 +75,19 @@ def gpu_nonce(transcript: bytes, *, kem_key: bytes, signer: str) -> bytes:
     return sha256(lp("sealroom/v1/gpu-nonce", transcript, kem_key, address_bytes(signer)))
 
 
-def transcript_1(transcript: bytes, *, kem_key: bytes, signer: str, grant: Grant) -> bytes:
-    """T1, 64 bytes: T0 with the evidence's keys and the grant."""
+def transcript_1(transcript: bytes, *, kem_key: bytes, signer: str, gate_signer: str, grant: Grant) -> bytes:
+    """T1, 64 bytes: T0 with the evidence's keys, the gate's signer and the grant.
+
+    Only the gate that opened the wraps can seal a data key under T1. So a key that opens proves the signer
+    that the enclave was told, whoever told it; leases rest on that.
+    """
     return sha512(
         lp(
             "sealroom/v1/transcript-1",
             transcript,
             kem_key,
             address_bytes(signer),
+            address_bytes(gate_signer),
             canonical(grant.to_json()),
         )
     )

@@ -67,7 +67,7 @@ REFUSAL_CODES = (
     "lease-ended",
     "lease-counter",
 )
-"""Every code of the gate's refusals, in the order in which the gate checks."""
+"""Every code of the gate's refusals, as the page lists them; `sealroom_agents.policy` tells its own order."""
 
 
 @dataclass(frozen=True, kw_only=True)

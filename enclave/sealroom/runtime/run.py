@@ -227,7 +227,11 @@ def _check_grant(
             raise ReleaseError("grant-mismatch", f"the grant is not for this run: {name} differs")
     datasets.check_gate(session.identity)
     transcript = transcript_1(
-        session.transcript, kem_key=session.kem.public, signer=session.address, grant=grant
+        session.transcript,
+        kem_key=session.kem.public,
+        signer=session.address,
+        gate_signer=session.identity.signer,
+        grant=grant,
     )
     datasets.accept(reply.keys, private=session.kem, transcript=transcript)
     return grant_hash
@@ -256,12 +260,11 @@ def _compute_and_sign(
     custodian = Custodian(recipe, open_dataset=datasets.open, releases=releases, check_lease=lease.check)
     fields = custodian.serve(sandbox)
     sandbox.kill()
-    report("emitting")
     result = build_result(fields, recipe)
     slot, wait = seconds_to_slot(clock() - granted, slot_seconds=recipe.privacy.release_slot_seconds)
     statement = _statement(
         result, order, recipe, app_id=app_id, session=session, reply=reply, grant_hash=grant_hash,
-        datasets=datasets, mechanisms=tuple(releases.mechanisms), slot=slot,
+        datasets=datasets, mechanisms=releases.stated(), slot=slot,
     )  # fmt: skip
     envelope = build_envelope(
         statement=statement,
@@ -280,6 +283,7 @@ def _compute_and_sign(
         recipe=recipe.compose,
     ).encode()
     lease.wait(wait)
+    report("emitting")  # not before the slot: when the analysis ended is not for the host to know
     order.out.mkdir(parents=True, exist_ok=True)
     target = order.out / ENVELOPE_NAME
     with atomic_output(target, overwrite=True) as stream:

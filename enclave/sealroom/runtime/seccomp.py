@@ -47,6 +47,7 @@ class Architecture:
     open: int | None
     """The old `open` call, which AArch64 never had."""
     clone3: int
+    ioctl: int
     denied: dict[str, int]
 
 
@@ -109,10 +110,12 @@ def architecture() -> Architecture:
     if column == 0:
         return Architecture(
             audit=0xC000003E, seccomp=317, capset=126, openat=257, clone=56, tgkill=234, open=2, clone3=435,
+            ioctl=16,
             denied=known,
         )  # fmt: skip
     return Architecture(
         audit=0xC00000B7, seccomp=277, capset=91, openat=56, clone=220, tgkill=131, open=None, clone3=435,
+        ioctl=29,
         denied=known,
     )  # fmt: skip
 
@@ -142,6 +145,9 @@ def filter_program(*, pid: int) -> bytes:
         program += _refuse(number, errno.EPERM)
     # glibc takes ENOSYS as "old kernel" and goes on with clone, whose flags a filter can read.
     program += _refuse(machine.clone3, errno.ENOSYS)
+    # ioctl writes flags and project ids of a file, through a descriptor that is open for reading. ENOTTY,
+    # because libraries then go on with fcntl.
+    program += _refuse(machine.ioctl, errno.ENOTTY)
     program += _refuse_unless(
         machine.clone, argument=0, test=_ANY_BIT, operand=_CLONE_THREAD, error=errno.EPERM
     )
