@@ -192,3 +192,13 @@ def test_a_lease_can_be_ended_from_this_side() -> None:
 def test_a_lease_counts_from_before_the_grant_was_asked_for() -> None:
     with leased(granted=clock() - SECONDS - 1) as (lease, _, _), pytest.raises(LeaseEnded):
         lease.check()
+
+
+def test_a_lease_that_lapsed_is_not_revived_by_a_late_renewal() -> None:
+    """OP-10: not even by an honest one, whichever of the two threads comes first."""
+    for _ in range(20):
+        with leased(granted=clock() - SECONDS - 1) as (lease, _, ends):
+            time.sleep(0.02)
+            with pytest.raises(LeaseEnded):
+                lease.check()
+            assert [end.cause for end in ends] == ["lease-expired"]

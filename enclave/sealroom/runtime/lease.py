@@ -145,6 +145,8 @@ class Lease:
                 self._trouble, pause = error, RETRY_SECONDS
                 continue
             with self._change:
+                if clock() >= self._deadline:
+                    return  # it lapsed while the answer was on its way, and what has lapsed stays so
                 self._deadline = max(self._deadline, asked + reply.lease_seconds)
                 self._change.notify_all()
             self._trouble = None
