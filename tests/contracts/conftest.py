@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,16 @@ def reverts() -> Reverts:
     return strictly
 
 
+def _data(message: Any) -> bytes:
+    """The node's bytes, which Ape hands on as they are, as hex, or as Python writes bytes."""
+    if isinstance(message, str):
+        if message.startswith(("b'", 'b"')):
+            message = ast.literal_eval(message)
+        elif message.startswith("0x"):
+            message = bytes.fromhex(message[2:])
+    return message if isinstance(message, bytes) else b""
+
+
 def _told(raised: ContractLogicError, error: Any) -> tuple[str, dict[str, Any]]:
     """Which error came, with its fields.
 
@@ -52,9 +63,9 @@ def _told(raised: ContractLogicError, error: Any) -> tuple[str, dict[str, Any]]:
     """
     if isinstance(raised, CustomError):
         return raised.abi.selector, raised.inputs
-    data = raised.revert_message
-    if not isinstance(data, bytes) or data[:4] != keccak(text=error.abi.selector)[:4]:
-        return repr(data), {}
+    data = _data(raised.revert_message)
+    if data[:4] != keccak(text=error.abi.selector)[:4]:
+        return repr(raised.revert_message), {}
     kinds = [item.canonical_type for item in error.abi.inputs]
     values = [
         to_checksum_address(value) if kind == "address" else value
