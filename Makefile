@@ -13,7 +13,7 @@ FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
 PURE = $(foreach module,policy chain attestation gate,$(firstword $(wildcard agents/sealroom_agents/$(module).py agents/sealroom_agents/$(module)/__init__.py)))
 IMPORT_RULES = $(if $(word 4,$(PURE)),,--contract measured --contract no-ape --contract processes)
 
-.PHONY: help setup demo test contracts-test lint format abi bench clean
+.PHONY: help setup demo test contracts-test lint format abi release bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,8 +49,14 @@ format: setup ## rewrite Python and Solidity in the house style
 abi: setup ## write the contracts' ABIs to where the agents read them
 	@.ci/abi
 
+release: setup ## write what checks deployed contracts against their sources, and prove it (ARGS="--check …")
+	@.ci/release $(ARGS)
+
 bench: setup ## measure, and print ratios
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+fuzz: setup ## throw changed bytes at all decoders for five minutes (ARGS="--seconds 60 recipe")
+	@$(VENV)/bin/python -m tests.fuzz $(ARGS)
 
 clean: ## remove what builds and tests leave behind, and keep .venv and node_modules
 	rm -rf .build .demo dist .hypothesis .pytest_cache .mypy_cache .ruff_cache contracts/.cache

@@ -7,6 +7,7 @@ import {IAppAuthBasicManagement} from "./interfaces/IAppAuthBasicManagement.sol"
 import {IConsortium} from "./interfaces/IConsortium.sol";
 import {ConsortiumTypes} from "./libraries/ConsortiumTypes.sol";
 import {Text} from "./libraries/Text.sol";
+import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 
 /// @title n owners of data who let exactly one recipe at a time run on it.
 ///
@@ -14,27 +15,36 @@ import {Text} from "./libraries/Text.sol";
 /// No owner trusts another. `threshold` of them grant; for a study on somebody's data that somebody is among
 /// them. The app is trusted for nothing but its own answers: revoking works whatever it does. There is no
 /// administrator, no upgrade, and no way to make this contract call anything but the four functions of
-/// IAppAuthBasicManagement.
+/// IAppAuthBasicManagement, and `acceptOwnership`, of its one app.
 ///
 /// INVARIANTS
 /// I1. A study is active only with approvals by `threshold` owners and by every required owner, all of this
-/// epoch.
+/// epoch, none of them withdrawn.
 /// I2. Any owner can revoke in any state; afterwards no study is active, and the epoch is a new one.
 /// I3. The epoch only grows. An approval of an older epoch never counts again.
-/// I4. After a revocation nothing is pinned without an approval by each owner who revoked since the last pin.
+/// I4. After a revocation nothing is pinned without an approval by each owner who revoked since the last pin,
+/// as long as that one is an owner.
 /// I5. At most one compose hash was added to the app and not removed. It is the active study's, if there is
 /// one.
-/// I6. A dataset belongs to the owner who registered it, for good.
+/// I6. A dataset belongs to the account that registered it, for good. While that account is no owner, no
+/// study uses the dataset.
 /// I7. 1 <= threshold <= owners <= 16; accounts and ids are unique and not zero.
+/// I8. A study is pinned at most once.
 ///
 /// AWKWARD TRUTHS
-/// - One owner can keep all others from working, for ever. That is the meaning of "stopping takes one".
-/// - Approvals cannot be taken back one by one; revoking takes them all back.
+/// - One owner can keep all others from working, until they change the owners. That is the meaning of
+/// "stopping takes one".
+/// - `threshold` owners can remove another one. They do not get its data: its datasets lock with its seat.
+/// - A study's content is not stored, only its hash. It is in the events, and whoever acts on it hands it in.
+/// - A pinned study's approvals cannot be taken back one by one; revoking takes them all back.
+/// - A withdrawal counts in the epoch in which it is made. Who signed for a later epoch must withdraw then.
 /// - If the app refuses to drop a compose hash, it keeps it, and dstack's key service may go on booting that
 ///   recipe. The gate does not release a key for it. `unpin` tries again.
+/// - A study that expires stays in the app until somebody calls `unpin`. The ledger opens no run of it.
 /// - A revocation signed for an epoch is void once another owner advanced that epoch. A transaction always
 ///   counts.
 /// - An EIP-1271 wallet is asked when its signature is handed in. What it answers later does not matter.
+/// - An app that had another owner before may allow more than this contract added. The gate does not.
 /// - Rows, regimes and jurisdictions are the owners' own declarations.
 contract Consortium is Catalogue {
     uint256 private constant MAX_DATASETS = 64;
@@ -51,30 +61,21 @@ contract Consortium is Catalogue {
     IAppAuthBasicManagement private immutable _app;
     address public immutable ledger;
 
-    /* STORAGE: WHAT IS GRANTED */
+    /* STORAGE: WHAT IS GRANTED; the rest of it is in `_standing` */
 
-    uint64 public epoch = 1;
-    bytes32 public activeStudy;
-    /// @dev The study whose compose hash the app allows. Differs from `activeStudy` only if the app failed to
-    /// drop it.
-    bytes32 private _pinned;
-    address public revokedBy;
-    string public revocationReason;
-    /// @dev Bitmap of the owners who revoked since the last pin.
-    uint256 private _revokers;
+    /// @dev The study pinned last. Active only while the standing has an expiry.
+    bytes32 private _study;
+    /// @dev The compose hash that the app was told to allow and not told, or did not agree, to drop.
+    bytes32 private _composeHash;
     Platform private _platform;
 
-    /* STORAGE: PROPOSALS */
-
-    mapping(bytes32 id => Study) private _studies;
-    mapping(bytes32 id => bool) private _wasPinned;
-
-    /// @param app_ The app, which must have made this contract its owner.
+    /// @param app_ The app, which made this contract its owner or will do so (`acceptApp`).
     /// @param ledger_ The ledger that books this consortium's runs.
     constructor(address app_, address ledger_, Owner[] memory owners_, uint8 threshold_)
         Quorum(owners_, threshold_)
     {
         require(app_.code.length != 0, ConsortiumAppMissing(app_));
+        require(ledger_.code.length != 0, ConsortiumLedgerMissing(ledger_));
         _app = IAppAuthBasicManagement(app_);
         ledger = ledger_;
     }
@@ -83,7 +84,7 @@ contract Consortium is Catalogue {
 
     /// @inheritdoc IConsortium
     function revoke(string calldata reason) external {
-        _revoke(msg.sender, _bit(msg.sender), reason);
+        _revoke(msg.sender, _seatOf(msg.sender), reason);
     }
 
     /// @inheritdoc IConsortium
@@ -93,75 +94,61 @@ contract Consortium is Catalogue {
         uint64 epoch_,
         bytes calldata signature
     ) external {
-        uint256 bit = _bit(owner);
-        require(epoch_ == epoch, ConsortiumEpochMismatch(epoch_, epoch));
+        uint256 seat = _seatOf(owner);
+        _checkEpoch(epoch_);
         _checkSignature(owner, ConsortiumTypes.hashRevoke(owner, reason, epoch_), signature);
-        _revoke(owner, bit, reason);
+        _revoke(owner, seat, reason);
     }
 
     /* ANY OWNER: PROPOSING */
 
     /// @inheritdoc IConsortium
     function propose(Study calldata s) external returns (bytes32 id) {
-        _bit(msg.sender);
-        require(s.epoch == epoch, ConsortiumEpochMismatch(s.epoch, epoch));
-        require(s.composeHash != 0, ConsortiumStudyIncomplete(1));
-        require(s.outputHash != 0, ConsortiumStudyIncomplete(2));
-        require(s.privacyHash != 0, ConsortiumStudyIncomplete(3));
-        require(s.epsilonMicro != 0, ConsortiumStudyIncomplete(5));
-        require(s.maxRuns != 0, ConsortiumStudyIncomplete(6));
-        uint256 latest = block.timestamp + MAX_LIFETIME;
-        require(!_isPast(s.expiry) && s.expiry <= latest, ConsortiumExpiryOutOfRange(s.expiry, latest));
-        require(
-            s.datasets.length != 0 && s.datasets.length <= MAX_DATASETS,
-            ConsortiumDatasetCount(s.datasets.length)
-        );
-        _checkSorted(s.datasets);
-        for (uint256 i = 0; i < s.datasets.length; ++i) {
-            _datasetOwner(s.datasets[i]);
-        }
+        _seatOf(msg.sender);
+        _checkStudy(s);
+        _required(s.datasets);
         id = hashStudy(s);
-        require(_studies[id].composeHash == 0, ConsortiumStudyExists(id));
-
-        _studies[id] = s;
         emit StudyProposed(id, s.composeHash, msg.sender, s);
     }
 
     /* THE QUORUM: STUDIES */
 
     /// @inheritdoc IConsortium
-    function approve(bytes32 id) external {
-        uint256 bit = _bit(msg.sender);
-        Study memory s = _approvable(id);
-        _count(id, msg.sender, bit);
+    function approve(Study calldata s) external {
+        _checkStudy(s);
+        bytes32 id = hashStudy(s);
+        Votes memory votes = _countCaller(id);
         emit StudyApproved(id, msg.sender);
-        _pinIfComplete(id, s);
+        _pinOrStore(id, s, votes);
     }
 
     /// @inheritdoc IConsortium
-    function approveWithSignatures(bytes32 id, address[] calldata signers, bytes[] calldata signatures)
+    function approveWithSignatures(Study calldata s, address[] calldata signers, bytes[] calldata signatures)
         external
     {
-        Study memory s = _approvable(id);
+        _checkStudy(s);
         _checkSigners(signers, signatures);
         bytes memory content = ConsortiumTypes.encode(s);
+        bytes32 id = ConsortiumTypes.hash(ConsortiumTypes.STUDY, content);
+        Votes memory votes = _votesOf(id);
         for (uint256 i = 0; i < signers.length; ++i) {
             bytes32 structHash = ConsortiumTypes.hash(ConsortiumTypes.APPROVE_STUDY, signers[i], content);
-            if (_countSigned(id, signers[i], structHash, signatures[i])) emit StudyApproved(id, signers[i]);
+            if (_countSigned(id, votes, signers[i], structHash, signatures[i])) {
+                emit StudyApproved(id, signers[i]);
+            }
         }
-        _pinIfComplete(id, s);
+        _pinOrStore(id, s, votes);
     }
 
     /* THE QUORUM: PLATFORM */
 
     /// @inheritdoc IConsortium
     function adoptPlatform(Platform calldata p) external {
-        uint256 bit = _bit(msg.sender);
         _checkPlatform(p);
-        bytes32 id = hashPlatform(p, epoch);
-        _count(id, msg.sender, bit);
+        bytes32 id = hashPlatform(p, _standing.epoch);
+        Votes memory votes = _countCaller(id);
         emit PlatformApproved(id, msg.sender);
-        _adoptIfComplete(id, p);
+        _adoptOrStore(id, p, votes);
     }
 
     /// @inheritdoc IConsortium
@@ -172,116 +159,194 @@ contract Consortium is Catalogue {
     ) external {
         _checkPlatform(p);
         _checkSigners(signers, signatures);
-        bytes memory content = ConsortiumTypes.encode(p, epoch);
+        bytes memory content = ConsortiumTypes.encode(p, _standing.epoch);
         bytes32 id = ConsortiumTypes.hash(ConsortiumTypes.PLATFORM, content);
+        Votes memory votes = _votesOf(id);
         for (uint256 i = 0; i < signers.length; ++i) {
             bytes32 structHash = ConsortiumTypes.hash(ConsortiumTypes.ADOPT_PLATFORM, signers[i], content);
-            if (_countSigned(id, signers[i], structHash, signatures[i])) {
+            if (_countSigned(id, votes, signers[i], structHash, signatures[i])) {
                 emit PlatformApproved(id, signers[i]);
             }
         }
-        _adoptIfComplete(id, p);
+        _adoptOrStore(id, p, votes);
+    }
+
+    /* THE QUORUM: OWNERS */
+
+    /// @inheritdoc IConsortium
+    function changeOwners(Owner[] calldata owners_, uint8 threshold_) external {
+        bytes32 id = hashOwners(owners_, threshold_, _standing.epoch);
+        Votes memory votes = _countCaller(id);
+        emit OwnersApproved(id, msg.sender);
+        _changeOrStore(id, owners_, threshold_, votes);
+    }
+
+    /// @inheritdoc IConsortium
+    function changeOwnersWithSignatures(
+        Owner[] calldata owners_,
+        uint8 threshold_,
+        address[] calldata signers,
+        bytes[] calldata signatures
+    ) external {
+        _checkSigners(signers, signatures);
+        bytes memory content = ConsortiumTypes.encode(owners_, threshold_, _standing.epoch);
+        bytes32 id = ConsortiumTypes.hash(ConsortiumTypes.OWNERS, content);
+        Votes memory votes = _votesOf(id);
+        for (uint256 i = 0; i < signers.length; ++i) {
+            bytes32 structHash = ConsortiumTypes.hash(ConsortiumTypes.CHANGE_OWNERS, signers[i], content);
+            if (_countSigned(id, votes, signers[i], structHash, signatures[i])) {
+                emit OwnersApproved(id, signers[i]);
+            }
+        }
+        _changeOrStore(id, owners_, threshold_, votes);
     }
 
     /* ANYONE */
 
     /// @inheritdoc IConsortium
     function unpin() external {
-        require(_pinned != 0 && activeStudy == 0, ConsortiumNothingToUnpin());
+        require(_composeHash != 0 && !_isLive(), ConsortiumNothingToUnpin());
+        _standing.expiry = 0;
         _unpin();
+    }
+
+    /// @inheritdoc IConsortium
+    function acceptApp() external {
+        Ownable2Step(address(_app)).acceptOwnership();
     }
 
     /* INTERNAL: STOPPING */
 
     /// @dev Own storage first, so that whatever the app does comes too late to prevent anything (I2).
-    function _revoke(address owner, uint256 bit, string calldata reason) private {
-        bytes32 stopped = activeStudy;
-        activeStudy = 0;
-        epoch += 1;
-        revokedBy = owner;
-        string memory kept = Text.clip(reason, MAX_REASON_BYTES);
-        revocationReason = kept;
-        _revokers |= bit;
-        emit Revoked(owner, stopped, epoch, kept);
+    function _revoke(address owner, uint256 seat, string calldata reason) private {
+        Standing memory s = _standing;
+        s.epoch += 1;
+        s.expiry = 0;
+        // At most 16 seats; forty bits of blocks last for 300,000 years at one each ten seconds.
+        // forge-lint: disable-next-item(unsafe-typecast)
+        {
+            s.revokedBlock = uint40(block.number);
+            s.revokers |= uint16(1 << (seat - 1));
+            s.revokedBy = uint8(seat);
+        }
+        _standing = s;
+        bytes32 composeHash = _composeHash;
+        emit Revoked(owner, composeHash, s.epoch, Text.clip(reason, MAX_REASON_BYTES));
 
-        bytes32 pinned = _pinned;
-        if (pinned == 0 || address(_app).code.length == 0) return;
+        if (composeHash == 0 || address(_app).code.length == 0) return;
         // Wallets look for the least gas with which a transaction succeeds. Without this line they would find
         // an amount that starves the call below and yet succeeds.
         require(gasleft() >= UNPIN_GAS_NEEDED, ConsortiumGasTooLow(UNPIN_GAS_NEEDED));
-        bytes32 composeHash = _studies[pinned].composeHash;
         try _app.removeComposeHash{gas: UNPIN_GAS}(composeHash) {
-            _pinned = 0;
-            emit StudyUnpinned(pinned, composeHash);
+            _composeHash = 0;
         } catch {
             // The app still lists the hash. It grants nothing; `unpin` and the next pin try again.
+            emit UnpinFailed(composeHash);
         }
     }
 
+    /// @dev Ends the active study and its epoch. A revocation that stands goes on standing.
+    function _advanceEpoch() private returns (uint40 epoch_) {
+        epoch_ = _standing.epoch + 1;
+        _standing.epoch = epoch_;
+        _standing.expiry = 0;
+        if (_composeHash != 0) _unpin();
+    }
+
     function _unpin() private {
-        bytes32 pinned = _pinned;
-        bytes32 composeHash = _studies[pinned].composeHash;
-        _pinned = 0;
+        bytes32 composeHash = _composeHash;
+        _composeHash = 0;
         _app.removeComposeHash(composeHash);
-        emit StudyUnpinned(pinned, composeHash);
     }
 
     /* INTERNAL: GRANTING */
 
-    function _pinIfComplete(bytes32 id, Study memory s) private {
-        uint256 approved = _voters(id);
+    function _pinOrStore(bytes32 id, Study calldata s, Votes memory votes) private {
         uint256 required = _required(s.datasets);
-        if (activeStudy == id || !_reachesThreshold(approved) || approved & required != required) return;
+        if (!_reachesThreshold(votes.approved) || votes.approved & required != required) {
+            _store(id, votes);
+            return;
+        }
+        _forget(id);
+        _study = id;
+        _standing.nonce += 1;
+        // `_checkStudy` keeps the expiry within 400 days.
+        // forge-lint: disable-next-item(unsafe-typecast)
+        {
+            _standing.expiry = uint40(s.expiry);
+            _standing.approvedBlock = uint40(block.number);
+        }
+        _standing.approvals = votes.approved;
+        _standing.revokers = 0;
+        _standing.revokedBy = 0;
+        emit StudyPinned(id, s.composeHash, s.epoch, s);
 
-        activeStudy = id;
-        _wasPinned[id] = true;
-        _revokers = 0;
-        revokedBy = address(0);
-        delete revocationReason;
-        if (_pinned != 0) _unpin();
-        _pinned = id;
+        if (_composeHash == s.composeHash) return;
+        if (_composeHash != 0) _unpin();
+        _composeHash = s.composeHash;
         _app.addComposeHash(s.composeHash);
-        emit StudyPinned(id, s.composeHash, epoch);
     }
 
-    function _adoptIfComplete(bytes32 id, Platform calldata p) private {
-        if (!_reachesThreshold(_voters(id))) return;
-
-        activeStudy = 0;
-        epoch += 1;
+    function _adoptOrStore(bytes32 id, Platform calldata p, Votes memory votes) private {
+        if (!_reachesThreshold(votes.approved)) {
+            _store(id, votes);
+            return;
+        }
+        _forget(id);
         bytes32[] memory before = _platform.devices;
         _platform = p;
-        if (_pinned != 0) _unpin();
+        emit PlatformAdopted(p.gateRoot, p.gateSigner, _standing.epoch + 1);
+
+        _advanceEpoch();
         for (uint256 i = 0; i < before.length; ++i) {
             _app.removeDevice(before[i]);
         }
         for (uint256 i = 0; i < p.devices.length; ++i) {
             _app.addDevice(p.devices[i]);
         }
-        emit PlatformAdopted(p.gateRoot, p.gateSigner, epoch);
+    }
+
+    function _changeOrStore(bytes32 id, Owner[] calldata owners_, uint8 threshold_, Votes memory votes)
+        private
+    {
+        if (!_reachesThreshold(votes.approved)) {
+            _store(id, votes);
+            return;
+        }
+        _forget(id);
+        _seat(owners_, threshold_);
+        emit OwnersChanged(_standing.roster, threshold_, _standing.epoch + 1, owners_);
+        _advanceEpoch();
     }
 
     /* INTERNAL: CHECKS */
 
-    function _approvable(bytes32 id) private view returns (Study memory s) {
-        s = _studies[id];
-        require(s.composeHash != 0, ConsortiumStudyUnknown(id));
-        require(s.epoch == epoch, ConsortiumEpochMismatch(s.epoch, epoch));
-        require(!_isPast(s.expiry), ConsortiumStudyExpired(id, s.expiry));
-        require(!_wasPinned[id] || activeStudy == id, ConsortiumStudySuperseded(id));
+    function _checkStudy(Study calldata s) private view {
+        require(s.epoch == _standing.epoch, ConsortiumEpochMismatch(s.epoch, _standing.epoch));
+        require(s.nonce == _standing.nonce, ConsortiumNonceMismatch(s.nonce, _standing.nonce));
+        require(s.composeHash != 0, ConsortiumStudyIncomplete(1));
+        require(s.outputHash != 0, ConsortiumStudyIncomplete(2));
+        require(s.privacyHash != 0, ConsortiumStudyIncomplete(3));
+        require(s.epsilonMicro != 0, ConsortiumStudyIncomplete(5));
+        require(s.maxRuns != 0, ConsortiumStudyIncomplete(7));
+        uint256 latest = block.timestamp + MAX_LIFETIME;
+        // A validator may shift a timestamp by seconds; expiries are days away.
+        // forge-lint: disable-next-line(block-timestamp)
+        bool inRange = s.expiry > block.timestamp && s.expiry <= latest;
+        require(inRange, ConsortiumExpiryOutOfRange(s.expiry, latest));
+        require(
+            s.datasets.length != 0 && s.datasets.length <= MAX_DATASETS,
+            ConsortiumDatasetCount(s.datasets.length)
+        );
+        _checkSorted(s.datasets);
     }
 
-    function _required(bytes32[] memory datasets) private view returns (uint256 required) {
-        required = _revokers;
+    /// @dev Owners without whom a study over these datasets cannot be pinned.
+    function _required(bytes32[] calldata datasets) private view returns (uint256 required) {
+        required = _standing.revokers;
         for (uint256 i = 0; i < datasets.length; ++i) {
             required |= _bit(_datasetOwner(datasets[i]));
         }
-    }
-
-    function _isPast(uint64 expiry) private view returns (bool) {
-        // A validator may shift a timestamp by seconds; expiries are days away.
-        // forge-lint: disable-next-line(block-timestamp)
-        return expiry <= block.timestamp;
     }
 
     function _checkPlatform(Platform calldata p) private pure {
@@ -294,6 +359,12 @@ contract Consortium is Catalogue {
         _checkSorted(p.devices);
     }
 
+    function _isLive() private view returns (bool) {
+        // See `_checkStudy`. With no active study the expiry is zero.
+        // forge-lint: disable-next-line(block-timestamp)
+        return _standing.expiry > block.timestamp;
+    }
+
     /* VIEWS */
 
     /// @inheritdoc IConsortium
@@ -302,36 +373,48 @@ contract Consortium is Catalogue {
     }
 
     /// @inheritdoc IConsortium
-    function platform() public view returns (Platform memory) {
+    function platform() external view returns (Platform memory) {
         return _platform;
     }
 
     /// @inheritdoc IConsortium
-    function gateSigner() external view returns (address) {
-        return _platform.gateSigner;
-    }
-
-    /// @inheritdoc IConsortium
-    function study(bytes32 id) external view returns (Study memory) {
-        return _studies[id];
+    function activeStudy() public view override returns (bytes32) {
+        return _standing.expiry == 0 ? bytes32(0) : _study;
     }
 
     /// @inheritdoc IConsortium
     function approvals(bytes32 id) public view returns (address[] memory) {
-        Study storage s = _studies[id];
-        bool stale = s.composeHash != 0 && s.epoch != epoch;
-        return _accounts(stale ? 0 : _voters(id));
+        bool active = id != 0 && id == activeStudy();
+        return accounts(_standing.roster, active ? _standing.approvals : _votesOf(id).approved);
     }
 
     /// @inheritdoc IConsortium
-    function requiredOwners(bytes32 id) external view returns (address[] memory) {
-        return _accounts(_required(_studies[id].datasets));
+    function requiredOwners(bytes32[] calldata datasets) external view returns (address[] memory) {
+        return accounts(_standing.roster, _required(datasets));
     }
 
     /// @inheritdoc IConsortium
-    function isLive(bytes32 id) public view returns (bool) {
-        Study storage s = _studies[id];
-        return id != 0 && id == activeStudy && s.epoch == epoch && !_isPast(s.expiry);
+    function isLive(bytes32 id) external view returns (bool) {
+        return id != 0 && id == _study && _isLive();
+    }
+
+    /// @inheritdoc IConsortium
+    function clearance(bytes32 id) external view returns (Clearance memory) {
+        Standing memory s = _standing;
+        return Clearance({
+            gateSigner: _platform.gateSigner,
+            live: id != 0 && id == _study && _isLive(),
+            epoch: s.epoch,
+            approvedBlock: s.approvedBlock,
+            approvals: s.approvals,
+            roster: s.roster
+        });
+    }
+
+    /// @inheritdoc IConsortium
+    function revokedBy() public view returns (address) {
+        Standing memory s = _standing;
+        return s.revokedBy == 0 ? address(0) : accounts(s.roster, 1 << (s.revokedBy - 1))[0];
     }
 
     /// @inheritdoc IConsortium
@@ -345,20 +428,34 @@ contract Consortium is Catalogue {
     }
 
     /// @inheritdoc IConsortium
+    function hashOwners(Owner[] calldata owners_, uint8 threshold_, uint64 epoch_)
+        public
+        pure
+        returns (bytes32)
+    {
+        return
+            ConsortiumTypes.hash(ConsortiumTypes.OWNERS, ConsortiumTypes.encode(owners_, threshold_, epoch_));
+    }
+
+    /// @inheritdoc IConsortium
     function state() external view returns (State memory) {
-        bytes32 active = activeStudy;
+        Standing memory s = _standing;
+        bytes32 active = activeStudy();
         return State({
-            epoch: epoch,
+            epoch: s.epoch,
+            nonce: s.nonce,
             activeStudy: active,
-            live: isLive(active),
-            revokedBy: revokedBy,
-            revocationReason: revocationReason,
-            threshold: threshold,
+            live: _isLive(),
+            expiry: s.expiry,
+            approvedBlock: active == 0 ? 0 : s.approvedBlock,
+            composeHash: _composeHash,
+            revokedBy: revokedBy(),
+            revokedBlock: s.revokedBy == 0 ? 0 : s.revokedBlock,
+            threshold: s.threshold,
             app: app(),
             ledger: ledger,
             owners: owners(),
             platform: _platform,
-            study: _studies[active],
             approvals: approvals(active)
         });
     }

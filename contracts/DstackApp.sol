@@ -35,6 +35,8 @@ import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 ///   list.
 /// - "Revoked" and "never allowed" look alike here; the Consortium knows the difference.
 /// - `owner` may allow any device. The Consortium has no function that would.
+/// - Upgrades are refused in dstack's words behind an ERC-1967 proxy alone. An app that stands for itself says
+///   `UUPSUnauthorizedCallContext`, as there is nothing to upgrade.
 contract DstackApp is
     Initializable,
     Ownable2StepUpgradeable,
@@ -67,8 +69,11 @@ contract DstackApp is
     event RequireTcbUpToDateSet(bool requireUpToDate);
     event PolicyChanged(address indexed actor, bytes32 indexed policy, bytes32 indexed value, bool enabled);
 
-    constructor() {
-        _disableInitializers();
+    /// @param implementation True for the one that a DstackKms lets its proxies delegate to: it can never be
+    /// initialised. False for an app that stands for itself; whoever deploys it initialises it in the same
+    /// transaction.
+    constructor(bool implementation) {
+        if (implementation) _disableInitializers();
     }
 
     /// @notice dstack's older form, without the TCB switch. Here the TCB must then be up to date.

@@ -5,7 +5,6 @@ import {ConsortiumDeployer} from "./ConsortiumDeployer.sol";
 import {DstackApp} from "./DstackApp.sol";
 import {IConsortium} from "./interfaces/IConsortium.sol";
 import {IFactory} from "./interfaces/IFactory.sol";
-import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 
 /// @title Deploys a consortium with its app in one transaction, and lists them for the board of studies.
 ///
@@ -22,7 +21,6 @@ import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 /// AWKWARD TRUTHS
 /// - Anyone may create a consortium that names anyone as owner. Being listed says nothing about consent.
 /// - Criteria rest on what owners declare about themselves.
-/// - An app is a minimal proxy (ERC-1167) to one implementation, which nobody can change.
 contract Factory is IFactory {
     uint256 private constant FULL_OWNERS = 3;
     uint256 private constant PARTIAL_OWNERS = 2;
@@ -33,15 +31,12 @@ contract Factory is IFactory {
     uint8 private constant MATCH = 2;
 
     address public immutable ledger;
-    address public immutable appImplementation;
     ConsortiumDeployer private immutable _deployer = new ConsortiumDeployer();
     address[] private _consortia;
 
-    constructor(address ledger_, address appImplementation_) {
+    constructor(address ledger_) {
         require(ledger_.code.length != 0, FactoryMissingCode(ledger_));
-        require(appImplementation_.code.length != 0, FactoryMissingCode(appImplementation_));
         ledger = ledger_;
-        appImplementation = appImplementation_;
     }
 
     /* ANYONE */
@@ -54,9 +49,10 @@ contract Factory is IFactory {
         // Nobody can put other owners at these addresses, on this chain or where the factory has the same
         // address.
         bytes32 bound = keccak256(abi.encode(owners, threshold, salt));
-        app = Clones.cloneDeterministic(appImplementation, bound);
+        DstackApp deployed = new DstackApp{salt: bound}(false);
+        app = address(deployed);
         consortium = _deployer.deploy(app, ledger, owners, threshold, bound);
-        DstackApp(app).initialize(consortium, true, true, false, 0, 0);
+        deployed.initialize(consortium, true, true, false, 0, 0);
 
         _consortia.push(consortium);
         emit ConsortiumCreated(consortium, app, threshold, owners.length);

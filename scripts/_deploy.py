@@ -59,10 +59,57 @@ class Owner:
         fields.done()
         return owner
 
+    @property
+    def id_bytes(self) -> bytes:
+        """Name as on chain."""
+        return self.id.encode().ljust(32, b"\0")
+
+    @property
+    def jurisdiction_bytes(self) -> bytes:
+        """Jurisdiction as on chain."""
+        return self.jurisdiction.encode()
+
+    @property
+    def regime_flags(self) -> int:
+        """Regimes as on chain."""
+        return sum({REGIMES[regime] for regime in self.regimes})
+
     def solidity(self) -> tuple[str, bytes, bytes, int]:
         """`IConsortium.Owner`."""
-        flags = sum({REGIMES[regime] for regime in self.regimes})
-        return self.account, self.id.encode().ljust(32, b"\0"), self.jurisdiction.encode(), flags
+        return self.account, self.id_bytes, self.jurisdiction_bytes, self.regime_flags
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Owners with their threshold, as `govern owners` changes them."""
+
+    owners: tuple[Owner, ...]
+    """1 to 16 owners, in their order on chain."""
+    threshold: int
+    """How many grant, k."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Roster:
+        """Read a roster. Raises `FormatError`."""
+        fields = Fields(value, "the roster")
+        owners = tuple(Owner.parse(owner) for owner in fields.array("owners", limit=MAX_OWNERS))
+        roster = cls(owners=owners, threshold=fields.integer("threshold", 1, max(1, len(owners))))
+        fields.done()
+        if not owners:
+            raise FormatError("malformed", "the roster names no owner")
+        return roster
+
+    def solidity(self) -> tuple[list[tuple[str, bytes, bytes, int]], int]:
+        """Arguments of `changeOwners`."""
+        return [owner.solidity() for owner in self.owners], self.threshold
+
+    def lines(self) -> list[tuple[str, str]]:
+        """For people, who are about to approve it."""
+        lines = [
+            ("owner", f"{owner.id}  {owner.account}  {owner.jurisdiction}  {', '.join(owner.regimes)}")
+            for owner in self.owners
+        ]
+        return [*lines, ("threshold", f"{self.threshold} of {len(self.owners)}")]
 
 
 @dataclass(frozen=True)
@@ -79,6 +126,9 @@ class Config:
     """A ledger that is there already."""
     factory: str | None
     """A factory that is there already, which brings its ledger."""
+    app: str | None
+    """An app of dstack that is there already. The consortium then stands outside the factory's list, and the
+    app's owner offers it the app with `transferOwnership`."""
 
     @classmethod
     def parse(cls, value: Any) -> Config:
@@ -91,12 +141,15 @@ class Config:
             salt=fields.hex("salt", 32) if fields.has("salt") else secrets.token_bytes(32),
             ledger=normal_address(fields.raw("ledger")) if fields.has("ledger") else None,
             factory=normal_address(fields.raw("factory")) if fields.has("factory") else None,
+            app=normal_address(fields.raw("app")) if fields.has("app") else None,
         )
         fields.done()
         if not owners:
             raise FormatError("malformed", "the configuration names no owner")
         if config.ledger and config.factory:
             raise FormatError("malformed", "a factory brings its ledger: name one of the two")
+        if config.app and config.factory:
+            raise FormatError("malformed", "a factory makes apps of its own: name one of the two")
         return config
 
 
@@ -105,9 +158,9 @@ class Deployment:
     """Where everything is. The names are those of deployment.json."""
 
     chainId: int
-    factory: str
+    factory: str | None
+    """None for a consortium with an app of dstack's own."""
     ledger: str
-    appImplementation: str
     consortium: str
     app: str
     block: int
@@ -120,9 +173,7 @@ class Deployment:
 
 def deploy_factory(project: Project, account: AccountAPI, *, ledger: str | None = None) -> Any:
     """Deploy what all consortia of a chain share, and return the factory, which knows the rest."""
-    book = ledger or account.deploy(project.Ledger).address
-    implementation = account.deploy(project.DstackApp)
-    return account.deploy(project.Factory, book, implementation.address)
+    return account.deploy(project.Factory, ledger or account.deploy(project.Ledger).address)
 
 
 def create_consortium(
@@ -143,6 +194,8 @@ def create_consortium(
 
 def deploy(project: Project, account: AccountAPI, config: Config) -> Deployment:
     """Deploy a consortium, and the shared contracts where the configuration names none."""
+    if config.app:
+        return _deploy_around(project, account, config, config.app)
     if config.factory:
         factory = project.Factory.at(config.factory)
     else:
@@ -154,10 +207,24 @@ def deploy(project: Project, account: AccountAPI, config: Config) -> Deployment:
         chainId=project.provider.chain_id,
         factory=factory.address.lower(),
         ledger=factory.ledger().lower(),
-        appImplementation=factory.appImplementation().lower(),
         consortium=consortium.address.lower(),
         app=app.address.lower(),
         block=block,
+    )
+
+
+def _deploy_around(project: Project, account: AccountAPI, config: Config, app: str) -> Deployment:
+    """Deploy a consortium for an app that somebody else owns so far."""
+    ledger = config.ledger or account.deploy(project.Ledger).address
+    owners = [owner.solidity() for owner in config.owners]
+    consortium = account.deploy(project.Consortium, app, ledger, owners, config.threshold)
+    return Deployment(
+        chainId=project.provider.chain_id,
+        factory=None,
+        ledger=ledger.lower(),
+        consortium=consortium.address.lower(),
+        app=app.lower(),
+        block=consortium.creation_metadata.block,
     )
 
 

@@ -42,15 +42,19 @@ class Study:
     """Dataset ids, strictly increasing."""
     epsilon_micro: int
     """Millionths of ε for all runs together."""
+    delta_pico: int
+    """Parts of δ in 10^12 for all runs together; 0 for pure privacy."""
     max_runs: int
     """Number of runs."""
     expiry: int
     """Unix seconds."""
     epoch: int
     """Epoch in which approvals count."""
+    nonce: int
+    """Number of studies pinned before it."""
 
     @classmethod
-    def load(cls, path: Path, *, epoch: int) -> Study:
+    def load(cls, path: Path, *, epoch: int, nonce: int) -> Study:
         """Read a proposal. Datasets may stand in any order."""
         fields = Fields(read_json(path), str(path))
         study = cls(
@@ -59,25 +63,29 @@ class Study:
             privacy_hash=fields.hex("privacyHash", HASH_BYTES),
             datasets=_hashes(fields, "datasets"),
             epsilon_micro=epsilon_micro(fields.raw("epsilon"), what="epsilon"),
+            delta_pico=delta_pico(fields.raw("delta"), what="delta") if fields.has("delta") else 0,
             max_runs=fields.integer("maxRuns", 1, MAX_UINT32),
             expiry=fields.integer("expiry", 1, MAX_EXPIRY),
             epoch=epoch,
+            nonce=nonce,
         )
         fields.done()
         return study
 
     @classmethod
-    def of_chain(cls, s: Any) -> Study:
-        """Read `IConsortium.Study`."""
+    def of_event(cls, s: dict[str, Any]) -> Study:
+        """Read `IConsortium.Study`, as an event holds it."""
         return cls(
-            compose_hash=bytes(s.composeHash),
-            output_hash=bytes(s.outputHash),
-            privacy_hash=bytes(s.privacyHash),
-            datasets=tuple(bytes(dataset) for dataset in s.datasets),
-            epsilon_micro=s.epsilonMicro,
-            max_runs=s.maxRuns,
-            expiry=s.expiry,
-            epoch=s.epoch,
+            compose_hash=bytes(s["composeHash"]),
+            output_hash=bytes(s["outputHash"]),
+            privacy_hash=bytes(s["privacyHash"]),
+            datasets=tuple(bytes(dataset) for dataset in s["datasets"]),
+            epsilon_micro=s["epsilonMicro"],
+            delta_pico=s["deltaPico"],
+            max_runs=s["maxRuns"],
+            expiry=s["expiry"],
+            epoch=s["epoch"],
+            nonce=s["nonce"],
         )
 
     def solidity(self) -> tuple[Any, ...]:
@@ -88,9 +96,11 @@ class Study:
             self.privacy_hash,
             list(self.datasets),
             self.epsilon_micro,
+            self.delta_pico,
             self.max_runs,
             self.expiry,
             self.epoch,
+            self.nonce,
         )
 
     def json(self) -> dict[str, Any]:
@@ -101,9 +111,11 @@ class Study:
             "privacyHash": to_hex(self.privacy_hash),
             "datasets": [to_hex(dataset) for dataset in self.datasets],
             "epsilonMicro": self.epsilon_micro,
+            "deltaPico": self.delta_pico,
             "maxRuns": self.max_runs,
             "expiry": self.expiry,
             "epoch": self.epoch,
+            "nonce": self.nonce,
         }
 
     def lines(self) -> list[tuple[str, str]]:
@@ -114,8 +126,9 @@ class Study:
             ("privacy", to_hex(self.privacy_hash)),
             *(("dataset", to_hex(dataset)) for dataset in self.datasets),
             ("epsilon", f"{epsilon_text(self.epsilon_micro)} for at most {self.max_runs} runs"),
+            ("delta", delta_text(self.delta_pico)),
             ("expires", f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime(self.expiry))} UTC"),
-            ("epoch", str(self.epoch)),
+            ("epoch", f"{self.epoch}, after {self.nonce} studies"),
         ]
 
 
@@ -142,9 +155,11 @@ class Request:
                 privacy_hash=message.hex("privacyHash", HASH_BYTES),
                 datasets=_hashes(message, "datasets"),
                 epsilon_micro=message.integer("epsilonMicro", 1),
+                delta_pico=message.integer("deltaPico"),
                 max_runs=message.integer("maxRuns", 1, MAX_UINT32),
                 expiry=message.integer("expiry", 1, MAX_EXPIRY),
                 epoch=message.integer("epoch", 1),
+                nonce=message.integer("nonce"),
             ),
             owner=message.address("owner"),
             chain_id=domain.integer("chainId", 1),
@@ -278,15 +293,44 @@ class Registration:
 
 
 @dataclass(frozen=True)
+class Cap:
+    """What all runs together may ever spend on a dataset (`ILedger.Cap`)."""
+
+    epsilon_micro: int
+    """Millionths of ε."""
+    delta_pico: int
+    """Parts of δ in 10^12."""
+    runs: int
+    """Number of runs."""
+
+    @classmethod
+    def parse(cls, epsilon: str, delta: str, runs: int) -> Cap:
+        """Read the options of a command."""
+        return cls(epsilon_micro(epsilon, what="--cap"), delta_pico(delta, what="--delta"), runs)
+
+    def solidity(self) -> tuple[int, int, int]:
+        """`ILedger.Cap`."""
+        return self.epsilon_micro, self.delta_pico, self.runs
+
+    def json(self) -> dict[str, int]:
+        """For programs."""
+        return {"epsilonMicro": self.epsilon_micro, "deltaPico": self.delta_pico, "runs": self.runs}
+
+    def text(self) -> str:
+        """For people."""
+        return f"ε {epsilon_text(self.epsilon_micro)}, δ {delta_text(self.delta_pico)}, {self.runs} runs"
+
+
+@dataclass(frozen=True)
 class SignatureFile:
     """One owner's signature, gathered off chain."""
 
     kind: str
-    """`ApproveStudy`, `AdoptPlatform` or `Revoke`."""
+    """`ApproveStudy`, `AdoptPlatform`, `ChangeOwners`, `Withdraw` or `Revoke`."""
     chain_id: int
     consortium: str
     proposal: bytes
-    """Id of the study or platform; for a revocation, zero."""
+    """Id of the study, platform or roster; for a revocation, zero."""
     owner: str
     signature: bytes
 
@@ -352,9 +396,33 @@ def epsilon_micro(value: Any, *, what: str) -> int:
     return micro
 
 
+def delta_pico(value: Any, *, what: str) -> int:
+    """δ written as a decimal text, in parts of 10^12. More than twelve decimals are refused, not rounded."""
+    try:
+        delta = parse_decimal(value)
+    except FormatError as error:
+        raise FormatError(
+            "malformed", f'{what} must be a decimal number as text, such as "0.00001"'
+        ) from error
+    pico = int(delta * 10**12)
+    if not 0 <= delta < 1 or delta * 10**12 != pico:
+        raise FormatError("malformed", f"{what} must be from zero to below one, with at most 12 decimals")
+    return pico
+
+
 def epsilon_text(micro: int) -> str:
     """Millionths of ε for people: `4.5`."""
-    return f"{micro / 1_000_000:.6f}".rstrip("0").rstrip(".")
+    return _decimal_text(micro, 6)
+
+
+def delta_text(pico: int) -> str:
+    """Parts of δ in 10^12 for people: `0.00001`."""
+    return _decimal_text(pico, 12)
+
+
+def _decimal_text(units: int, decimals: int) -> str:
+    whole, rest = divmod(units, 10**decimals)
+    return f"{whole}.{rest:0{decimals}d}".rstrip("0").rstrip(".")
 
 
 def _hashes(fields: Fields, name: str) -> tuple[bytes, ...]:

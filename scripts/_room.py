@@ -16,17 +16,21 @@ from scripts._command import HINTS, Complaint
 from scripts._deploy import REGIMES
 from scripts._documents import (
     NO_HASH,
+    Cap,
     Platform,
     Registration,
     SignatureFile,
     Study,
+    delta_text,
     epsilon_text,
     gather,
 )
 from scripts._send import send
+from web3.exceptions import Web3Exception
 
 from sealroom import typed
-from sealroom.encoding import to_hex
+from sealroom.encoding import address_bytes, to_hex
+from sealroom_agents.chain.contracts import interface
 
 NOBODY = "0x" + 40 * "0"
 
@@ -61,16 +65,45 @@ class Room:
         return send(self.project, account, getattr(self.contract, method), *arguments)
 
     def study(self, study_id: bytes) -> Study:
-        """A study that was proposed here. Raises `Complaint` for any other."""
-        study = Study.of_chain(self.contract.study(study_id))
-        if study.compose_hash == NO_HASH:
+        """A study that was proposed here, from the event that holds its content.
+
+        Raises `Complaint` when there is none. An event whose content is not that of the id is passed over.
+        """
+        for name in ("StudyProposed", "StudyPinned"):
+            for fields in self._logs(name, study_id):
+                study = Study.of_event(fields["content"])
+                if typed.study_id(study) == study_id:
+                    return study
+        raise Complaint(
+            f"no study {to_hex(study_id)} was proposed in {self.address}",
+            "is it the id that `ape run govern propose` printed? With --study its file does as well",
+        )
+
+    def load_study(self, path: Path) -> Study:
+        """A study from its file, for the consortium as it stands now."""
+        return Study.load(path, epoch=self.contract.epoch(), nonce=self.contract.pinCount())
+
+    def _logs(self, event: str, topic: bytes, *, block: int | None = None) -> list[dict[str, Any]]:
+        """Fields of the events whose first indexed field is `topic`, the last one first."""
+        known = interface("Consortium")
+        where: dict[str, Any] = {
+            "address": self.contract.address,
+            "topics": [to_hex(known.topic(event)), to_hex(topic)],
+            "fromBlock": 0 if block is None else block,
+            "toBlock": "latest" if block is None else block,
+        }
+        try:
+            found = self.project.provider.web3.eth.get_logs(where)
+        except (Web3Exception, ValueError) as error:
             raise Complaint(
-                f"no study {to_hex(study_id)} was proposed in {self.address}",
-                "is it the id that `ape run govern propose` printed?",
-            )
-        if typed.study_id(study) != study_id:
-            raise Complaint(f"the chain's answer is not the study {to_hex(study_id)}", "ask another node")
-        return study
+                f"the node does not show the events of {self.address}: {error}",
+                "nodes that limit how far back they look need --study with the proposal's file",
+            ) from error
+        decoded = [
+            known.decode_log([bytes(one) for one in log["topics"]], bytes(log["data"]))
+            for log in reversed(found)
+        ]
+        return [one[1] for one in decoded if one is not None]
 
     def owner_ids(self) -> dict[str, str]:
         """Names of the owners by account, lower case."""
@@ -101,32 +134,40 @@ class Room:
 
     # --- looking --------------------------------------------------------------------------------
 
-    def progress(self, study_id: bytes) -> dict[str, Any]:
+    def required(self, study: Study) -> list[str]:
+        """Names of the owners without whom a study cannot be pinned."""
+        names = self.owner_ids()
+        return [names[account.lower()] for account in self.contract.requiredOwners(list(study.datasets))]
+
+    def progress(self, study: Study) -> dict[str, Any]:
         """Who approved a study, who must still, and whether it is pinned."""
         names = self.owner_ids()
-        approved = [account.lower() for account in self.contract.approvals(study_id)]
-        required = [account.lower() for account in self.contract.requiredOwners(study_id)]
+        study_id = typed.study_id(study)
+        approved = [names[account.lower()] for account in self.contract.approvals(study_id)]
         return {
             "study": to_hex(study_id),
-            "approvals": [names[account] for account in approved],
-            "missing": [names[account] for account in required if account not in approved],
+            "approvals": approved,
+            "missing": [name for name in self.required(study) if name not in approved],
             "threshold": self.contract.threshold(),
             "pinned": bytes(self.contract.activeStudy()) == study_id,
         }
 
-    def register(self, account: AccountAPI, registration: Registration, cap_micro: int | None) -> Any:
+    def register(self, account: AccountAPI, registration: Registration, cap: Cap | None) -> Any:
         """Register a dataset, unless it is registered just so, and set its cap. Returns the last receipt."""
         receipt = None
         known = self.contract.dataset(registration.dataset_id)
         if known.owner == NOBODY:
             receipt = self.send(account, "registerDataset", *registration.solidity())
-        elif known.owner.lower() != account.address.lower() or cap_micro is None:
+        elif known.owner.lower() != account.address.lower() or cap is None:
             receipt = self.send(account, "registerDataset", *registration.solidity())  # says why not
-        if cap_micro is not None:
-            ledger = self.project.Ledger.at(self.contract.ledger())
-            arguments = self.contract.address, registration.dataset_id, cap_micro
-            receipt = send(self.project, account, ledger.setCap, *arguments)
+        if cap is not None:
+            receipt = self.set_cap(account, registration.dataset_id, cap)
         return receipt
+
+    def set_cap(self, account: AccountAPI, dataset_id: bytes, cap: Cap) -> Any:
+        """Set what all runs together may ever spend on a dataset."""
+        ledger = self.project.Ledger.at(self.contract.ledger())
+        return send(self.project, account, ledger.setCap, self.contract.address, dataset_id, cap.solidity())
 
     def facts(self) -> dict[str, Any]:
         """All that `status` shows."""
@@ -141,6 +182,7 @@ class Room:
             "app": state.app.lower(),
             "ledger": state.ledger.lower(),
             "epoch": state.epoch,
+            "nonce": state.nonce,
             "threshold": state.threshold,
             "owners": [
                 {
@@ -154,10 +196,10 @@ class Room:
             "platform": platform.json() if platform else None,
             "activeStudy": None if active == NO_HASH else to_hex(active),
             "live": state.live,
-            "study": None if active == NO_HASH else Study.of_chain(state.study).json(),
+            "study": None if active == NO_HASH else self.study(active).json(),
             "approvals": [names[account.lower()] for account in state.approvals],
             "revokedBy": None if revoker == NOBODY else names[revoker],
-            "revocationReason": state.revocationReason,
+            "revocationReason": None if revoker == NOBODY else self._reason(revoker, state.revokedBlock),
             "datasets": self._datasets(state.ledger, names),
         }
 
@@ -166,17 +208,30 @@ class Room:
         found = []
         for dataset_id in self.contract.datasetIds():
             dataset = self.contract.dataset(dataset_id)
+            budget = ledger.budget(self.address, dataset_id)
+            owner = dataset.owner.lower()
             found.append(
                 {
                     "id": to_hex(bytes(dataset_id)),
-                    "owner": names[dataset.owner.lower()],
+                    # An owner who left keeps its datasets, locked, and has no name here.
+                    "owner": names.get(owner, owner),
+                    "locked": owner not in names,
                     "name": dataset.name,
                     "rows": dataset.rows,
-                    "capMicro": ledger.cap(self.address, dataset_id),
-                    "spentMicro": ledger.spent(self.address, dataset_id),
+                    "capMicro": budget.epsilonCap,
+                    "spentMicro": budget.epsilonSpent,
+                    "capDeltaPico": budget.deltaCap,
+                    "spentDeltaPico": budget.deltaSpent,
+                    "capRuns": budget.runCap,
+                    "runs": budget.runs,
                 }
             )
         return found
+
+    def _reason(self, revoker: str, block: int) -> str:
+        """The words of the last revocation; they stand in its event only."""
+        logs = self._logs("Revoked", address_bytes(revoker).rjust(32, b"\0"), block=block)
+        return str(logs[0]["reason"]) if logs else ""
 
 
 def sign_to(
@@ -218,14 +273,7 @@ def status_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         regimes = ", ".join(owner["regimes"])
         lines.append(("owner", f"{owner['id']}  {owner['account']}  {owner['jurisdiction']}  {regimes}"))
     for dataset in facts["datasets"]:
-        spent, cap = epsilon_text(dataset["spentMicro"]) or "0", epsilon_text(dataset["capMicro"]) or "0"
-        lines.append(
-            (
-                "dataset",
-                f"{dataset['owner']}/{dataset['name']}  {dataset['rows']:,} rows  ε {spent} of {cap} spent"
-                f"  {dataset['id']}",
-            )
-        )
+        lines.append(("dataset", f"{dataset['owner']}/{dataset['name']}  {_budget_text(dataset)}"))
     platform = facts["platform"]
     if platform is None:
         lines.append(("platform", "none adopted yet"))
@@ -241,6 +289,16 @@ def status_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         lines.append(("study", "none active"))
     return lines
+
+
+def _budget_text(dataset: dict[str, Any]) -> str:
+    spent, cap = epsilon_text(dataset["spentMicro"]), epsilon_text(dataset["capMicro"])
+    spent_delta, cap_delta = delta_text(dataset["spentDeltaPico"]), delta_text(dataset["capDeltaPico"])
+    return (
+        f"{dataset['rows']:,} rows  ε {spent} of {cap}, δ {spent_delta} of {cap_delta} spent in"
+        f" {dataset['runs']} of {dataset['capRuns']} runs{'  locked' if dataset['locked'] else ''}"
+        f"  {dataset['id']}"
+    )
 
 
 def progress_lines(progress: dict[str, Any]) -> list[tuple[str, str]]:

@@ -25,6 +25,9 @@ CONFIG is JSON:
    "salt": "0x…",       32 bytes; random if left out
    "factory": "0x…"}    or "ledger": "0x…"; both are deployed if left out
 
+With "app": "0x…" the consortium is made for an app that dstack's own contracts deployed. Its owner then sends
+`transferOwnership(consortium)`, and anybody `ape run govern accept-app`.
+
 Regimes: HIPAA, GDPR, UK GDPR, PCI, FFIEC, SOC 2. The account pays, and gets no right over what it deploys.
 """
 

@@ -22,18 +22,19 @@ from scripts._command import (
     HashType,
     answer,
     complaints,
+    read_json,
     signer,
     write_json,
 )
+from scripts._deploy import Roster
 from scripts._documents import (
     NO_HASH,
+    Cap,
     Platform,
     Registration,
     Request,
     SignatureFile,
     Study,
-    epsilon_micro,
-    epsilon_text,
 )
 from scripts._room import Room, progress_lines, sign_to, status_lines
 
@@ -42,6 +43,8 @@ from sealroom.encoding import to_hex
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 NEW_FILE = click.Path(path_type=Path, dir_okay=False)
+MAX_RUNS = 1000
+"""Runs that a cap allows when nothing is said."""
 
 consortium_option = click.option(
     "--consortium", required=True, type=AddressType(), help="Address of the consortium."
@@ -60,6 +63,37 @@ signatures_option = click.option(
     metavar="FILE",
     help="Hand in a signature; give it once for each. The account only pays.",
 )
+
+
+def cap_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a cap holds besides ε."""
+    delta = click.option(
+        "--delta", default="0", show_default=True, help="δ that all runs together may ever spend on it."
+    )
+    runs = click.option(
+        "--runs",
+        default=MAX_RUNS,
+        show_default=True,
+        type=click.IntRange(1, 2**32 - 1),
+        help="How many runs may ever use it.",
+    )
+    return delta(runs(command))
+
+
+study_id_option = click.option("--study-id", type=HashType(), help="What `propose` printed.")
+study_file_option = click.option(
+    "--study",
+    "study_file",
+    type=FILE,
+    help="JSON: composeHash, outputHash, privacyHash, datasets, epsilon, delta, maxRuns, expiry.",
+)
+
+
+def chosen(room: Room, study_id: bytes | None, study_file: Path | None) -> Study:
+    """The study that --study-id or --study names."""
+    if (study_id is None) == (study_file is None):
+        raise Complaint("one of --study-id and --study is needed", "`propose` prints the id")
+    return room.study(study_id) if study_id is not None else room.load_study(study_file)  # type: ignore[arg-type]
 
 
 def one_way(sign: Path | None, signatures: tuple[Path, ...]) -> None:
@@ -172,28 +206,56 @@ def platform(
 @click.option(
     "--registration", required=True, type=FILE, help="What `sealroom seal` wrote beside the sealed file."
 )
-@click.option("--cap", metavar="EPS", help="What all runs together may ever spend on it, such as 4.5.")
-def register(room: Room, account: AccountAPI, *, registration: Path, cap: str | None, as_json: bool) -> None:
+@click.option("--cap", metavar="EPS", help="ε that all runs together may ever spend on it, such as 4.5.")
+@cap_options
+def register(
+    room: Room,
+    account: AccountAPI,
+    *,
+    registration: Path,
+    cap: str | None,
+    delta: str,
+    runs: int,
+    as_json: bool,
+) -> None:
     """Register a dataset that you sealed, and cap what may be spent on it.
 
-    Without a cap no run is possible. Repeat it with another --cap to change that.
+    Without a cap no run is possible. `cap` changes it.
     """
     dataset = Registration.load(registration)
-    cap_micro = None if cap is None else epsilon_micro(cap, what="--cap")
-    receipt = room.register(account, dataset, cap_micro)
+    limit = None if cap is None else Cap.parse(cap, delta, runs)
+    receipt = room.register(account, dataset, limit)
     facts = {
         "dataset": to_hex(dataset.dataset_id),
         "name": dataset.name,
         "rows": dataset.rows,
-        "capMicro": cap_micro,
+        "cap": None if limit is None else limit.json(),
         **sent(receipt),
     }
     lines = [
         ("dataset", f"{dataset.name}  {dataset.rows:,} rows"),
         ("id", to_hex(dataset.dataset_id)),
-        ("cap", "none: no run is possible" if cap_micro is None else f"ε {epsilon_text(cap_micro)}"),
+        ("cap", "none: no run is possible" if limit is None else limit.text()),
         *sent_lines(receipt),
     ]
+    answer(facts, lines, as_json=as_json)
+
+
+@cli.command(cls=ChainCommand)
+@action
+@click.option("--dataset-id", required=True, type=HashType(), help="Id of your dataset.")
+@click.option(
+    "--cap", required=True, metavar="EPS", help="ε that all runs together may ever spend on it, such as 4.5."
+)
+@cap_options
+def cap(
+    room: Room, account: AccountAPI, *, dataset_id: bytes, cap: str, delta: str, runs: int, as_json: bool
+) -> None:
+    """Change what all runs together may ever spend on a dataset of yours; never below what is spent."""
+    limit = Cap.parse(cap, delta, runs)
+    receipt = room.set_cap(account, dataset_id, limit)
+    facts = {"dataset": to_hex(dataset_id), "cap": limit.json(), **sent(receipt)}
+    lines = [("dataset", to_hex(dataset_id)), ("cap", limit.text()), *sent_lines(receipt)]
     answer(facts, lines, as_json=as_json)
 
 
@@ -204,14 +266,14 @@ def register(room: Room, account: AccountAPI, *, registration: Path, cap: str | 
     "study_file",
     required=True,
     type=FILE,
-    help="JSON: composeHash, outputHash, privacyHash, datasets, epsilon, maxRuns, expiry.",
+    help="JSON: composeHash, outputHash, privacyHash, datasets, epsilon, delta, maxRuns, expiry.",
 )
 def propose(room: Room, account: AccountAPI, *, study_file: Path, as_json: bool) -> None:
     """Put a study before the owners, and print its id. Proposing is not approving."""
-    study = Study.load(study_file, epoch=room.contract.epoch())
+    study = room.load_study(study_file)
     receipt = room.send(account, "propose", study.solidity())
     study_id = typed.study_id(study)
-    required = [room.owner_ids()[owner.lower()] for owner in room.contract.requiredOwners(study_id)]
+    required = room.required(study)
     facts = {"study": to_hex(study_id), "required": required, "epoch": study.epoch, **sent(receipt)}
     lines = [
         ("study", to_hex(study_id)),
@@ -224,7 +286,8 @@ def propose(room: Room, account: AccountAPI, *, study_file: Path, as_json: bool)
 
 @cli.command(cls=ChainCommand)
 @action
-@click.option("--study-id", required=True, type=HashType(), help="What `propose` printed.")
+@study_id_option
+@study_file_option
 @click.option(
     "--request",
     type=NEW_FILE,
@@ -237,7 +300,8 @@ def approve(
     room: Room,
     account: AccountAPI,
     *,
-    study_id: bytes,
+    study_id: bytes | None,
+    study_file: Path | None,
     request: Path | None,
     sign: Path | None,
     signatures: tuple[Path, ...],
@@ -248,25 +312,144 @@ def approve(
     The approval that completes the threshold and every required owner pins the study's recipe.
     """
     one_way(sign, signatures)
-    study = room.study(study_id)
+    study = chosen(room, study_id, study_file)
+    proposal = typed.study_id(study)
     owner = account.address.lower()
     asked = Request(study=study, owner=owner, chain_id=room.chain_id, consortium=room.address)
     if request:
         write_json(request, asked.json())
         lines = [*study.lines(), ("written to", str(request))]
         return answer(
-            {"study": to_hex(study_id), "owner": owner, "file": str(request)}, lines, as_json=as_json
+            {"study": to_hex(proposal), "owner": owner, "file": str(request)}, lines, as_json=as_json
         )
     if sign:
-        signature = room.sign(account, asked.message(), sign, kind="ApproveStudy", proposal=study_id)
+        signature = room.sign(account, asked.message(), sign, kind="ApproveStudy", proposal=proposal)
         return written(signature, sign, as_json=as_json)
     if signatures:
-        given = room.gathered(signatures, kind="ApproveStudy", proposal=study_id)
-        receipt = room.send(account, "approveWithSignatures", study_id, *given)
+        given = room.gathered(signatures, kind="ApproveStudy", proposal=proposal)
+        receipt = room.send(account, "approveWithSignatures", study.solidity(), *given)
     else:
-        receipt = room.send(account, "approve", study_id)
-    progress = room.progress(study_id)
+        receipt = room.send(account, "approve", study.solidity())
+    progress = room.progress(study)
     answer({**progress, **sent(receipt)}, [*progress_lines(progress), *sent_lines(receipt)], as_json=as_json)
+
+
+@cli.command(cls=ChainCommand)
+@action
+@click.option(
+    "--proposal", required=True, type=HashType(), help="Id of the study, platform or roster, as printed."
+)
+@sign_option
+@signatures_option
+def withdraw(
+    room: Room,
+    account: AccountAPI,
+    *,
+    proposal: bytes,
+    sign: Path | None,
+    signatures: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Take your approval back before it takes effect. For that same content there is no way back."""
+    one_way(sign, signatures)
+    epoch = room.contract.epoch()
+    if sign:
+        message = typed.withdraw(
+            proposal,
+            owner=account.address.lower(),
+            epoch=epoch,
+            chain_id=room.chain_id,
+            consortium=room.address,
+        )
+        signature = room.sign(account, message, sign, kind="Withdraw", proposal=proposal)
+        return written(signature, sign, as_json=as_json)
+    if signatures:
+        owners, given = room.gathered(signatures, kind="Withdraw", proposal=proposal)
+        if len(owners) != 1:
+            raise Complaint("each withdrawal needs its own transaction: hand in one signature")
+        arguments = proposal, owners[0], epoch, given[0]
+        receipt = room.send(account, "withdrawWithSignature", *arguments)
+    else:
+        receipt = room.send(account, "withdraw", proposal)
+    names = room.owner_ids()
+    approvals = [names[owner.lower()] for owner in room.contract.approvals(proposal)]
+    facts = {"proposal": to_hex(proposal), "approvals": approvals, **sent(receipt)}
+    lines = [
+        ("proposal", to_hex(proposal)),
+        ("approved", ", ".join(approvals) or "by nobody"),
+        *sent_lines(receipt),
+    ]
+    answer(facts, lines, as_json=as_json)
+
+
+@cli.command(cls=ChainCommand)
+@action
+@click.option(
+    "--file", "file_", required=True, type=FILE, help="JSON: owners and threshold, as in a deployment."
+)
+@sign_option
+@signatures_option
+def owners(
+    room: Room,
+    account: AccountAPI,
+    *,
+    file_: Path,
+    sign: Path | None,
+    signatures: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Approve other owners, or another threshold.
+
+    The approval that completes today's threshold seats them and advances the epoch: the active study ends.
+    Who leaves keeps its data: its datasets lock.
+    """
+    one_way(sign, signatures)
+    roster = Roster.parse(read_json(file_))
+    epoch = room.contract.epoch()
+    proposal = typed.owners_id(roster.owners, roster.threshold, epoch=epoch)
+    if sign:
+        message = typed.change_owners(
+            roster.owners,
+            roster.threshold,
+            owner=account.address.lower(),
+            epoch=epoch,
+            chain_id=room.chain_id,
+            consortium=room.address,
+        )
+        signature = room.sign(account, message, sign, kind="ChangeOwners", proposal=proposal)
+        return written(signature, sign, as_json=as_json)
+    if signatures:
+        given = room.gathered(signatures, kind="ChangeOwners", proposal=proposal)
+        receipt = room.send(account, "changeOwnersWithSignatures", *roster.solidity(), *given)
+    else:
+        receipt = room.send(account, "changeOwners", *roster.solidity())
+    now = room.contract.epoch()
+    names = room.owner_ids()
+    approvals = [names[owner.lower()] for owner in room.contract.approvals(proposal)]
+    facts = {"owners": to_hex(proposal), "approvals": approvals, "seated": now != epoch, "epoch": now}
+    lines = [
+        *roster.lines(),
+        ("proposal", to_hex(proposal)),
+        ("seated", f"yes, epoch {now}" if now != epoch else f"not yet; approved: {', '.join(approvals)}"),
+        *sent_lines(receipt),
+    ]
+    answer({**facts, **sent(receipt)}, lines, as_json=as_json)
+
+
+@cli.command(cls=ChainCommand)
+@action
+def unpin(room: Room, account: AccountAPI, *, as_json: bool) -> None:
+    """Have the app drop a recipe that it kept after a revocation, or whose study expired. Anyone may."""
+    receipt = room.send(account, "unpin")
+    answer(sent(receipt), sent_lines(receipt), as_json=as_json)
+
+
+@cli.command(name="accept-app", cls=ChainCommand)
+@action
+def accept_app(room: Room, account: AccountAPI, *, as_json: bool) -> None:
+    """Take over the app that its owner before has offered with `transferOwnership`. Anyone may."""
+    receipt = room.send(account, "acceptApp")
+    answer(sent(receipt), sent_lines(receipt), as_json=as_json)
 
 
 @cli.command(cls=ChainCommand)

@@ -250,6 +250,7 @@ class Enclave:
     world: World
     recipe: bytes = RECIPE
     epsilon_micro: int = 1_500_000
+    delta_pico: int = 400_000
     options: dict[str, Any] = field(default_factory=dict)
     platform: SimulatedPlatform | None = None
     kem: KemPrivateKey = field(default_factory=KemPrivateKey.generate)
@@ -273,6 +274,7 @@ class Enclave:
             consortium=self.world.room.consortium,
             compose_hash=sha256(self.recipe),
             epsilon_micro=self.epsilon_micro,
+            delta_pico=self.delta_pico,
         )
         answer = self.world.http.post("/v1/hello", content=hello.encode())
         assert answer.status_code == 200, answer.text

@@ -20,7 +20,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,8 @@ from eth_abi.abi import encode as abi_encode
 from eth_account import Account
 
 from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.chain.views import decode_study, study_values
+from sealroom_agents.facts import StudyRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 ANVIL = ROOT / ".venv" / "bin" / "anvil"
@@ -42,6 +44,10 @@ START_TIMEOUT_S = 20.0
 RPC_TIMEOUT_S = 20.0
 REGIMES = {"HIPAA": 1, "GDPR": 2, "UK GDPR": 4, "PCI": 8, "FFIEC": 16, "SOC2": 32}
 YEAR_S = 365 * 24 * 3600
+CAP_PICO = 1_000_000
+"""δ that a study, and a dataset's cap, have unless a test says otherwise: 1e-6."""
+CAP_RUNS = 100
+"""Runs that a dataset's cap allows unless a test says otherwise."""
 
 
 class Reverted(AssertionError):
@@ -109,13 +115,13 @@ class LocalChain:
         self._http = httpx.Client(timeout=RPC_TIMEOUT_S)
         self._snapshot = ""
         self.chain_id = int(self.rpc("eth_chainId"), 16)
-        self.app_implementation = self.deploy("DstackApp")
         self.ledger = self.deploy("Ledger")
-        self.factory = self.deploy("Factory", self.ledger, self.app_implementation)
+        self.factory = self.deploy("Factory", self.ledger)
+        self._studies: dict[bytes, StudyRecord] = {}
 
     @classmethod
     def start(cls, *, block_time: int | None = None, chain_id: int = 31337) -> LocalChain:
-        """Start anvil on a free port and deploy Factory, Ledger and the app's implementation."""
+        """Start anvil on a free port and deploy Ledger and Factory."""
         command = [str(ANVIL), "--port", "0", "--slots-in-an-epoch", "1", "--accounts", str(ACCOUNTS)]
         command += ["--chain-id", str(chain_id)]
         if block_time is not None:
@@ -245,17 +251,8 @@ class LocalChain:
             Owner(account=account(n), id=owner) if isinstance(owner, str) else owner
             for n, owner in enumerate(owners)
         )
-        rows = [
-            (
-                member.account,
-                member.id.encode().ljust(32, b"\0"),
-                member.jurisdiction.encode(),
-                sum(REGIMES[regime] for regime in member.regimes),
-            )
-            for member in members
-        ]
         contract = interface("Factory")
-        data = contract.encode("create", rows, threshold, salt or secrets.token_bytes(32))
+        data = contract.encode("create", _rows(members), threshold, salt or secrets.token_bytes(32))
         receipt = self.send(OPERATOR, self.factory, data)
         created = self.event(receipt, "Factory", "ConsortiumCreated")
         return Room(
@@ -284,7 +281,16 @@ class LocalChain:
                 owner.account, room.consortium, interface("Consortium").encode("adoptPlatform", platform)
             )
 
-    def register(self, room: Room, *, owner: int, dataset: Dataset, cap_micro: int | None = None) -> None:
+    def register(
+        self,
+        room: Room,
+        *,
+        owner: int,
+        dataset: Dataset,
+        cap_micro: int | None = None,
+        cap_pico: int = CAP_PICO,
+        cap_runs: int = CAP_RUNS,
+    ) -> None:
         """An owner registers a dataset, and sets its budget in the ledger."""
         by = room.owners[owner].account
         data = interface("Consortium").encode(
@@ -298,11 +304,28 @@ class LocalChain:
         )
         self.send(by, room.consortium, data)
         if cap_micro is not None:
-            self.set_cap(room, owner=owner, dataset=dataset.id, cap_micro=cap_micro)
+            self.set_cap(
+                room,
+                owner=owner,
+                dataset=dataset.id,
+                cap_micro=cap_micro,
+                cap_pico=cap_pico,
+                cap_runs=cap_runs,
+            )
 
-    def set_cap(self, room: Room, *, owner: int, dataset: bytes, cap_micro: int) -> None:
-        """An owner sets what runs may spend on its dataset."""
-        data = interface("Ledger").encode("setCap", room.consortium, dataset, cap_micro)
+    def set_cap(
+        self,
+        room: Room,
+        *,
+        owner: int,
+        dataset: bytes,
+        cap_micro: int,
+        cap_pico: int = CAP_PICO,
+        cap_runs: int = CAP_RUNS,
+    ) -> None:
+        """An owner sets what runs may spend on a dataset: ε, δ and their number."""
+        cap = (cap_micro, cap_pico, cap_runs)
+        data = interface("Ledger").encode("setCap", room.consortium, dataset, cap)
         self.send(room.owners[owner].account, room.ledger, data)
 
     def propose(
@@ -314,30 +337,52 @@ class LocalChain:
         output_hash: bytes = b"\x01" * 32,
         privacy_hash: bytes = b"\x02" * 32,
         epsilon_micro: int = 4_500_000,
+        delta_pico: int = CAP_PICO,
         max_runs: int = 3,
         expiry: int | None = None,
+        nonce: int | None = None,
         owner: int = 0,
     ) -> bytes:
-        """An owner proposes a study in the current epoch; returns its id."""
-        study = (
+        """An owner proposes a study in the current epoch, after those pinned so far; returns its id."""
+        content = (
             compose_hash,
             output_hash,
             privacy_hash,
             sorted(datasets),
             epsilon_micro,
+            delta_pico,
             max_runs,
             self.head_time() + YEAR_S if expiry is None else expiry,
             self.epoch(room),
+            self.nonce(room) if nonce is None else nonce,
         )
-        data = interface("Consortium").encode("propose", study)
+        data = interface("Consortium").encode("propose", content)
         receipt = self.send(room.owners[owner].account, room.consortium, data)
-        return bytes(self.event(receipt, "Consortium", "StudyProposed")["study"])
+        study = decode_study(self.event(receipt, "Consortium", "StudyProposed")["content"])
+        self._studies[study.id] = study
+        return study.id
+
+    def study(self, study: bytes) -> StudyRecord:
+        """Content of a study that was proposed here."""
+        return self._studies[study]
 
     def approve(self, room: Room, study: bytes, *owners: int) -> None:
         """Owners approve; the last one that is needed pins the study."""
         for owner in owners:
-            data = interface("Consortium").encode("approve", study)
+            data = interface("Consortium").encode("approve", study_values(self.study(study)))
             self.send(room.owners[owner].account, room.consortium, data)
+
+    def withdraw(self, room: Room, proposal: bytes, owner: int) -> dict[str, Any]:
+        """One owner takes its approval back; returns the receipt."""
+        data = interface("Consortium").encode("withdraw", proposal)
+        return self.send(room.owners[owner].account, room.consortium, data)
+
+    def change_owners(self, room: Room, owners: Sequence[Owner], *, threshold: int) -> Room:
+        """The first `threshold` owners seat a new roster; returns the room with it."""
+        data = interface("Consortium").encode("changeOwners", _rows(owners), threshold)
+        for owner in room.owners[: room.threshold]:
+            self.send(owner.account, room.consortium, data)
+        return replace(room, owners=tuple(owners), threshold=threshold)
 
     def revoke(self, room: Room, owner: int, reason: str = "stop") -> dict[str, Any]:
         """One owner stops everything; returns the receipt."""
@@ -347,6 +392,10 @@ class LocalChain:
     def epoch(self, room: Room) -> int:
         """Epoch at the latest block."""
         return int(self.call("Consortium", room.consortium, "epoch"))
+
+    def nonce(self, room: Room) -> int:
+        """Number of studies pinned so far, at the latest block."""
+        return int(self.call("Consortium", room.consortium, "pinCount"))
 
     def state(self, room: Room) -> dict[str, Any]:
         """`Consortium.state()` at the latest block."""
@@ -374,6 +423,19 @@ class LocalChain:
                 return dict(receipt)
             time.sleep(0.05)
         raise AssertionError(f"{tx} was not mined")
+
+
+def _rows(owners: Sequence[Owner]) -> list[tuple[str, bytes, bytes, int]]:
+    """Owners as the contract's `Owner`."""
+    return [
+        (
+            owner.account,
+            owner.id.encode().ljust(32, b"\0"),
+            owner.jurisdiction.encode(),
+            sum(REGIMES[regime] for regime in owner.regimes),
+        )
+        for owner in owners
+    ]
 
 
 @cache

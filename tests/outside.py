@@ -18,6 +18,7 @@ from pathlib import Path
 from sealroom.recipe import Recipe, parse, render
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.views import study_values
 from sealroom_agents.store import Store
 from tests.local_chain import Dataset, LocalChain, Owner, Room, account
 
@@ -146,7 +147,13 @@ class Lab:
         return study
 
     def open_run(
-        self, study: bytes, run_id: bytes, *, epsilon_micro: int = 1_500_000, grant_hash: bytes = b"\x07" * 32
+        self,
+        study: bytes,
+        run_id: bytes,
+        *,
+        epsilon_micro: int = 1_500_000,
+        delta_pico: int = 0,
+        grant_hash: bytes = b"\x07" * 32,
     ) -> None:
         """The gate books a run."""
         run = (
@@ -154,11 +161,13 @@ class Lab:
             self.room.consortium,
             study,
             epsilon_micro,
+            delta_pico,
             self.chain.epoch(self.room),
             account(ENCLAVE),
             grant_hash,
         )
-        self.chain.send(GATE, self.room.ledger, interface("Ledger").encode("open", run))
+        content = study_values(self.chain.study(study))
+        self.chain.send(GATE, self.room.ledger, interface("Ledger").encode("open", run, content))
 
     def submit(self, *, waiting: bool = False) -> str:
         """A run in the store, past the console."""

@@ -3,6 +3,7 @@
 
 with RpcProxy(chain.url) as proxy:
     proxy.tamper = lambda method, params, result: … # what the caller gets to see
+    proxy.refuses = lambda method, params: …        # or: an error instead of an answer
     proxy.down = True                               # or: no answer at all
 """
 
@@ -32,6 +33,7 @@ class RpcProxy:
 
     def __init__(self, upstream: str) -> None:
         self.tamper: Tamper = honest
+        self.refuses: Callable[[str, list[Any]], bool] = lambda method, params: False
         self.down = False
         self.calls = 0
         proxy, client = self, httpx.Client(timeout=TIMEOUT_S)
@@ -90,6 +92,9 @@ class RpcProxy:
         return [self._one(each, by_id[each["id"]]) for each in asked]
 
     def _one(self, asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if self.refuses(asked["method"], asked.get("params", [])):
+            error = {"code": -32602, "message": "invalid params"}
+            return {"jsonrpc": "2.0", "id": answer["id"], "error": error}
         if "result" not in answer:
             return answer
         return {**answer, "result": self.tamper(asked["method"], asked.get("params", []), answer["result"])}

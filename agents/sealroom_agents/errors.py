@@ -46,14 +46,22 @@ class ChainError(AgentError):
 class TransactionError(ChainError):
     """A transaction was refused by a contract, or was not mined in time.
 
-    `revert` names the contract's custom error (such as `LedgerCapExceeded`), `None` when there was none.
+    `revert` names the contract's custom error (such as `LedgerRunExists`), `None` when there was none;
+    `fields` are that error's fields.
     """
 
     def __init__(
-        self, code: str, message: str, hint: str | None = None, *, revert: str | None = None
+        self,
+        code: str,
+        message: str,
+        hint: str | None = None,
+        *,
+        revert: str | None = None,
+        fields: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(code, message, hint)
         self.revert = revert
+        self.fields = dict(fields) if fields is not None else {}
 
 
 class GateError(AgentError):

@@ -5,7 +5,8 @@ Plain frozen records without behaviour. `attestation` and `chain` produce them, 
 of the three knows another.
 
 Units and shapes, everywhere: hashes are raw `bytes` of 32; account and contract addresses are `0x` + 40
-lower-case hex digits; times are unix seconds; privacy budgets are integer micro-epsilon (1_000_000 = ε of 1).
+lower-case hex digits; times are unix seconds; privacy budgets are integers: ε in millionths ("micro",
+1_000_000 = ε of 1) and δ in parts of 10^12 ("pico").
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ LOCAL_CHAIN_IDS = frozenset({31337, 1337})
 
 MICRO = 1_000_000
 """Micro-epsilon in an ε of 1."""
+
+PICO = 10**12
+"""Pico-delta in a δ of 1."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class StudyRecord:
     """One study as the owners approved it."""
 
     id: bytes
-    """EIP-712 struct hash of the study."""
+    """EIP-712 struct hash of all that follows; whoever makes a record has compared it."""
     compose_hash: bytes
     """The recipe's compose hash."""
     output_hash: bytes
@@ -101,12 +105,16 @@ class StudyRecord:
     """Ids of the datasets it uses, strictly increasing."""
     epsilon_micro: int
     """Budget for all its runs together, micro-epsilon."""
+    delta_pico: int
+    """The same for δ, pico-delta; 0 for pure differential privacy."""
     max_runs: int
     """How many runs may be opened."""
     expiry: int
     """Unix seconds after which it is dead."""
     epoch: int
     """Epoch of the consortium at which it was proposed."""
+    nonce: int
+    """Number of studies pinned before it: an approval is good for one pin."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,14 @@ class DatasetRecord:
     """Budget that the owner set in the ledger, micro-epsilon."""
     spent_micro: int
     """Budget that runs have booked, micro-epsilon."""
+    cap_pico: int
+    """Cap of δ, pico-delta."""
+    spent_pico: int
+    """δ that runs have booked, pico-delta."""
+    cap_runs: int
+    """How many runs the owner allows on it, ever."""
+    runs: int
+    """How many have been opened on it."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +183,8 @@ class ChainView:
     """Timestamp of the block, unix seconds."""
     epoch: int
     """Epoch of the consortium."""
+    nonce: int
+    """Number of studies pinned so far; what a new study must name."""
     threshold: int
     """Approvals that a study needs."""
     owners: tuple[OwnerRecord, ...]
@@ -177,16 +195,22 @@ class ChainView:
     """The active study, or `None`."""
     live: bool
     """Whether the active study may open runs now: this epoch, not expired."""
+    approved_block: int
+    """Block in which the active study was pinned; 0 without one."""
     approvals: tuple[str, ...]
     """Accounts that approved the active study in this epoch."""
     revoked_by: str | None
     """Who revoked, or `None`; a new quorum that includes the revoker clears it."""
+    revoked_block: int
+    """Block of that revocation; 0 when not revoked."""
     revocation_reason: str
-    """Why; empty when not revoked."""
+    """Why, as the event says; empty when not revoked or when no node shows it. For people only."""
     datasets: tuple[DatasetRecord, ...]
     """The study's datasets, in the study's order."""
     study_spent_micro: int
     """Budget that the study's runs have booked, micro-epsilon."""
+    study_spent_pico: int
+    """δ that the study's runs have booked, pico-delta."""
     study_runs: int
     """Runs that the study has opened."""
     app_allows: bool
@@ -213,7 +237,7 @@ class LatestView:
     revoked_by: str | None
     """Who revoked, as soon as any node shows it."""
     revocation_reason: str
-    """Why; empty when not revoked."""
+    """Why, as the event says; empty when not revoked or when no node shows it. For people only."""
     active_study: bytes | None
     """Id of the active study at the head, or `None`."""
     best: ChainView | None

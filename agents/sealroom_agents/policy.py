@@ -12,6 +12,7 @@ verified as evidence (quote, report data, event log) before it comes here; what 
 5.  the machine booted for this consortium's app                           app-id-mismatch
 6.  the measured recipe is the one that was announced and is pinned        compose-hash-mismatch
     · proposed, but with too few approvals                                 not-approved
+    · proposed, but another study was pinned since                         not-approved
     · proposed, but the owner of a used dataset is missing                 owner-not-approved
     · pinned at the latest block, but not in the finalized one (CH-01)     not-finalized
 7.  its keys come from the same KMS as the gate's                          key-provider-mismatch
@@ -22,7 +23,7 @@ verified as evidence (quote, report data, event log) before it comes here; what 
 11. study, consortium and latest block are of one epoch                    epoch-mismatch
 12. approvals are counted again: k, and the owner of each dataset          not-approved, owner-not-approved
 13. the datasets presented are the study's, each with its owner            dataset-mismatch
-14. a run is left, and budget of study and datasets                        runs-exhausted, budget-exceeded
+14. a run is left, and ε and δ, of the study and of each dataset           runs-exhausted, budget-exceeded
 15. the watcher is alive                                                   watcher-dead
 
 Granting takes k, stopping takes one; approve late, revoke early.
@@ -38,6 +39,7 @@ from sealroom.release import Refusal, datasets_root
 from sealroom_agents.facts import (
     LOCAL_CHAIN_IDS,
     MICRO,
+    PICO,
     CandidateRecord,
     ChainView,
     DatasetRecord,
@@ -84,6 +86,8 @@ class Request:
     """Compose hash that the hello announced."""
     epsilon_micro: int
     """What the run will spend, as its measured recipe says; the transcript binds it."""
+    delta_pico: int
+    """The same for δ."""
     kem_key: bytes
     """The enclave's X-Wing public key."""
     enclave_signer: str
@@ -238,6 +242,8 @@ def _measured(request: Request, evidence: Evidence, view: ChainView, latest: Lat
     candidate = (newest.candidate if newest is not None else None) or view.candidate
     if candidate is not None and candidate.study.epoch < view.epoch:
         return _old_epoch(candidate.study, view.epoch)
+    if candidate is not None and candidate.study.nonce < view.nonce:
+        return _wrong_recipe(seen, pinned.compose_hash) if pinned is not None else _overtaken(candidate, view)
     if candidate is not None:
         lacking = _lacking(candidate.approvals, candidate.required, view)
         if lacking is not None:
@@ -312,6 +318,7 @@ def _study(
             transcript=request.transcript,
             datasets_root=datasets_root(study.datasets),
             epsilon_micro=request.epsilon_micro,
+            delta_pico=request.delta_pico,
             epoch=view.epoch,
             block_number=view.block_number,
             block_hash=view.block_hash,
@@ -403,20 +410,24 @@ def _same(dataset: PresentedDataset, record: DatasetRecord, view: ChainView) -> 
 
 def _budget(request: Request, study: StudyRecord, view: ChainView) -> Refusal | None:
     if view.study_runs >= study.max_runs:
-        return Refusal(
-            "runs-exhausted",
-            f"all {study.max_runs} runs of the study were opened",
-            seen={"runs": view.study_runs},
-            pinned={"maxRuns": study.max_runs},
-        )
-    wanted = request.epsilon_micro
-    if view.study_spent_micro + wanted > study.epsilon_micro:
-        return _over("the study", wanted, study.epsilon_micro - view.study_spent_micro)
+        return _no_run_left("the study", view.study_runs, study.max_runs)
+    refusal = _over(
+        "the study",
+        request,
+        study.epsilon_micro - view.study_spent_micro,
+        study.delta_pico - view.study_spent_pico,
+    )
+    if refusal is not None:
+        return refusal
     for dataset in view.datasets:
-        if dataset.spent_micro + wanted > dataset.cap_micro:
-            return _over(
-                f"{dataset.owner_id}/{dataset.name}", wanted, dataset.cap_micro - dataset.spent_micro
-            )
+        what = f"{dataset.owner_id}/{dataset.name}"
+        if dataset.runs >= dataset.cap_runs:
+            return _no_run_left(what, dataset.runs, dataset.cap_runs)
+        refusal = _over(
+            what, request, dataset.cap_micro - dataset.spent_micro, dataset.cap_pico - dataset.spent_pico
+        )
+        if refusal is not None:
+            return refusal
     return None
 
 
@@ -429,12 +440,41 @@ def _watched(config: Config) -> Refusal | None:
     return None
 
 
-def _over(what: str, wanted: int, left: int) -> Refusal:
+def _no_run_left(what: str, runs: int, limit: int) -> Refusal:
     return Refusal(
-        "budget-exceeded",
-        f"a run needs ε {wanted / MICRO:g}, and {what} has {max(0, left) / MICRO:g} left",
-        seen={"epsilonMicro": wanted},
-        pinned={"leftMicro": max(0, left)},
+        "runs-exhausted",
+        f"all {limit} runs that {what} allows were opened",
+        seen={"runs": runs},
+        pinned={"maxRuns": limit},
+    )
+
+
+def _over(what: str, request: Request, left_micro: int, left_pico: int) -> Refusal | None:
+    """Refuse unless as much is left as the run needs."""
+    left_micro, left_pico = max(0, left_micro), max(0, left_pico)
+    if request.epsilon_micro > left_micro:
+        return Refusal(
+            "budget-exceeded",
+            f"a run needs ε {request.epsilon_micro / MICRO:g}, and {what} has {left_micro / MICRO:g} left",
+            seen={"epsilonMicro": request.epsilon_micro},
+            pinned={"leftMicro": left_micro},
+        )
+    if request.delta_pico > left_pico:
+        return Refusal(
+            "budget-exceeded",
+            f"a run needs δ {request.delta_pico / PICO:g}, and {what} has {left_pico / PICO:g} left",
+            seen={"deltaPico": request.delta_pico},
+            pinned={"leftPico": left_pico},
+        )
+    return None
+
+
+def _overtaken(candidate: CandidateRecord, view: ChainView) -> Refusal:
+    return Refusal(
+        "not-approved",
+        "another study was pinned since this one was proposed: it takes a new proposal",
+        seen={"nonce": candidate.study.nonce},
+        pinned={"nonce": view.nonce},
     )
 
 

@@ -15,7 +15,15 @@ from typing import Protocol
 
 from sealroom_agents.chain import History
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import MICRO, CandidateRecord, ChainView, LatestView, OwnerRecord, StudyRecord
+from sealroom_agents.facts import (
+    MICRO,
+    PICO,
+    CandidateRecord,
+    ChainView,
+    LatestView,
+    OwnerRecord,
+    StudyRecord,
+)
 
 FINAL = frozenset({"revoked", "expired", "budget"})
 """Codes that no further approval of this study mends."""
@@ -43,6 +51,10 @@ class RecipeFacts(Protocol):
     @property
     def epsilon_micro(self) -> int:
         """Budget of one run, micro-epsilon."""
+
+    @property
+    def delta_pico(self) -> int:
+        """The same for δ, pico-delta."""
 
     @property
     def datasets(self) -> Sequence[DatasetName]:
@@ -107,10 +119,12 @@ def look(
 
 
 def proposed(view: ChainView) -> CandidateRecord | None:
-    """The proposal that the view was asked for, where it still counts: approvals of another epoch are
-    dead."""
+    """The proposal that the view was asked for, where it still counts: approvals of another epoch are dead,
+    and those of a study that another one overtook."""
     candidate = view.candidate
-    return candidate if candidate is not None and candidate.study.epoch == view.epoch else None
+    if candidate is None or (candidate.study.epoch, candidate.study.nonce) != (view.epoch, view.nonce):
+        return None
+    return candidate
 
 
 def missing(
@@ -159,21 +173,39 @@ def _of_active(
 
 
 def _over_budget(recipe: RecipeFacts, study: StudyRecord, latest: ChainView) -> Iterator[Missing]:
-    wanted = recipe.epsilon_micro
     if latest.study_runs >= study.max_runs:
         yield Missing("budget", f"all {study.max_runs} runs of the study are used")
-    left = study.epsilon_micro - latest.study_spent_micro
-    if wanted > left:
-        yield Missing("budget", f"a run needs ε = {_epsilon(wanted)}; the study has {_epsilon(left)} left")
+    yield from _short(
+        recipe,
+        "the study has {left} left",
+        study.epsilon_micro - latest.study_spent_micro,
+        study.delta_pico - latest.study_spent_pico,
+    )
     for dataset in latest.datasets:
-        left = dataset.cap_micro - dataset.spent_micro
+        owner = dataset.owner_id or None
+        if dataset.runs >= dataset.cap_runs:
+            allows = f"{dataset.owner_id} allows {dataset.cap_runs} runs on {dataset.name}"
+            yield Missing("budget", f"{allows}, and {dataset.runs} were opened", owner)
+        yield from _short(
+            recipe,
+            f"{dataset.owner_id} leaves {{left}} for {dataset.name}",
+            dataset.cap_micro - dataset.spent_micro,
+            dataset.cap_pico - dataset.spent_pico,
+            owner,
+        )
+
+
+def _short(
+    recipe: RecipeFacts, says: str, left_micro: int, left_pico: int, owner: str | None = None
+) -> Iterator[Missing]:
+    """What of ε and δ is too little for one run; `says` has a place for what is left."""
+    for letter, wanted, left, text in (
+        ("ε", recipe.epsilon_micro, left_micro, _epsilon),
+        ("δ", recipe.delta_pico, left_pico, _delta),
+    ):
         if wanted > left:
-            yield Missing(
-                "budget",
-                f"a run needs ε = {_epsilon(wanted)}; {dataset.owner_id} leaves {_epsilon(max(left, 0))} "
-                f"for {dataset.name}",
-                dataset.owner_id or None,
-            )
+            has = says.format(left=text(max(left, 0)))
+            yield Missing("budget", f"a run needs {letter} = {text(wanted)}; {has}", owner)
 
 
 def _of_candidate(candidate: CandidateRecord, latest: ChainView, now: float) -> Iterator[Missing]:
@@ -233,3 +265,7 @@ def _expired(study: StudyRecord) -> Missing:
 def _epsilon(micro: int) -> str:
     text = f"{micro / MICRO:.6f}".rstrip("0")
     return text + "0" if text.endswith(".") else text
+
+
+def _delta(pico: int) -> str:
+    return f"{pico / PICO:.6g}"

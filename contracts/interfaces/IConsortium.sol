@@ -52,36 +52,65 @@ interface IConsortium {
     /// @param privacyHash SHA-256 of the privacy policy.
     /// @param datasets Ids of the datasets used, strictly increasing.
     /// @param epsilonMicro Millionths of epsilon that all runs together may spend.
+    /// @param deltaPico Parts of delta in 10^12 that all runs together may spend; zero for pure privacy.
     /// @param maxRuns Number of runs that may be opened.
     /// @param expiry Unix time from which no run may be opened.
     /// @param epoch Epoch of the consortium in which the approval counts.
+    /// @param nonce Number of studies pinned before this one, so that an approval is good for one pin.
     struct Study {
         bytes32 composeHash;
         bytes32 outputHash;
         bytes32 privacyHash;
         bytes32[] datasets;
         uint64 epsilonMicro;
+        uint64 deltaPico;
         uint32 maxRuns;
         uint64 expiry;
         uint64 epoch;
+        uint64 nonce;
     }
 
     /// @notice What an agent needs to know of a consortium, read in one call.
-    /// @param study The active study; all zero when there is none.
+    /// @param nonce Number of studies pinned so far.
+    /// @param activeStudy The study that may run, or zero.
+    /// @param live Whether it may open runs now: it has not expired.
+    /// @param expiry Its expiry; zero without one.
+    /// @param approvedBlock Block in which it was pinned, where the event StudyPinned has its content.
+    /// @param composeHash The compose hash that the app allows, or zero. Without an active study it is one
+    /// that the app refused to drop.
+    /// @param revokedBy Who revoked last since the last pin, or zero.
+    /// @param revokedBlock In which block, or zero.
     /// @param approvals Accounts that approved the active study.
     struct State {
         uint64 epoch;
+        uint64 nonce;
         bytes32 activeStudy;
         bool live;
+        uint64 expiry;
+        uint64 approvedBlock;
+        bytes32 composeHash;
         address revokedBy;
-        string revocationReason;
+        uint64 revokedBlock;
         uint8 threshold;
         address app;
         address ledger;
         Owner[] owners;
         Platform platform;
-        Study study;
         address[] approvals;
+    }
+
+    /// @notice What the ledger needs to know before it opens a run of a study.
+    /// @param gateSigner Signer of the adopted platform's gate; zero before the first.
+    /// @param live Whether the study is active and has not expired.
+    /// @param approvedBlock Block in which the last study was pinned.
+    /// @param approvals Who approved it: the owner in seat i of `roster`, counted from zero, has bit i.
+    struct Clearance {
+        address gateSigner;
+        bool live;
+        uint64 epoch;
+        uint64 approvedBlock;
+        uint16 approvals;
+        uint16 roster;
     }
 
     /// @dev `account` is no owner.
@@ -96,8 +125,12 @@ interface IConsortium {
     error ConsortiumThreshold(uint8 threshold, uint256 owners);
     /// @dev `app` has no code.
     error ConsortiumAppMissing(address app);
+    /// @dev `ledger` has no code.
+    error ConsortiumLedgerMissing(address ledger);
     /// @dev The content names the epoch `given`; the consortium is in `current`.
     error ConsortiumEpochMismatch(uint64 given, uint64 current);
+    /// @dev The study was to be pinned after `given` others; `current` have been pinned.
+    error ConsortiumNonceMismatch(uint64 given, uint64 current);
     /// @dev The study's hash, budget or run count that stands `field`-th in the struct is zero.
     error ConsortiumStudyIncomplete(uint256 field);
     /// @dev `count` datasets; 1 to 64 are possible.
@@ -106,16 +139,13 @@ interface IConsortium {
     error ConsortiumNotSorted(uint256 index);
     /// @dev The expiry is past, or further away than `latest`.
     error ConsortiumExpiryOutOfRange(uint64 expiry, uint256 latest);
-    /// @dev The study was proposed before.
-    error ConsortiumStudyExists(bytes32 study);
-    /// @dev No study of this id was proposed.
-    error ConsortiumStudyUnknown(bytes32 study);
-    /// @dev The study expired at `expiry`.
-    error ConsortiumStudyExpired(bytes32 study, uint64 expiry);
-    /// @dev The study was pinned and gave way to another one; only a new proposal brings it back.
-    error ConsortiumStudySuperseded(bytes32 study);
     /// @dev `owner` approved this proposal already.
     error ConsortiumAlreadyApproved(bytes32 proposal, address owner);
+    /// @dev `owner` withdrew from this proposal; only a new one, which differs in something, can have its
+    /// approval.
+    error ConsortiumWithdrawn(bytes32 proposal, address owner);
+    /// @dev The proposal took effect (or is zero): what runs is stopped by `revoke`.
+    error ConsortiumNothingToWithdraw(bytes32 proposal);
     /// @dev `signers` signers came with `signatures` signatures.
     error ConsortiumSignatureCount(uint256 signers, uint256 signatures);
     /// @dev Signers stand strictly increasing; `signer` does not.
@@ -145,16 +175,25 @@ interface IConsortium {
     );
     /// @dev `owner` approved `study`.
     event StudyApproved(bytes32 indexed study, address indexed owner);
-    /// @dev `study` became the active one, and the app allows its compose hash.
-    event StudyPinned(bytes32 indexed study, bytes32 indexed composeHash, uint64 epoch);
-    /// @dev `study` is no longer active. After a revocation the event comes when the app followed.
-    event StudyUnpinned(bytes32 indexed study, bytes32 indexed composeHash);
-    /// @dev `owner` stopped everything; `study` was active (or zero); `epoch` is the new one.
-    event Revoked(address indexed owner, bytes32 indexed study, uint64 epoch, string reason);
+    /// @dev `owner` took back what it approved, or said in advance that it does not approve.
+    event ApprovalWithdrawn(bytes32 indexed proposal, address indexed owner);
+    /// @dev `study`, whose whole content is `content`, became the active one, and the app allows its compose
+    /// hash and no other.
+    event StudyPinned(
+        bytes32 indexed study, bytes32 indexed composeHash, uint64 indexed epoch, Study content
+    );
+    /// @dev `owner` stopped everything; the app allowed `composeHash` (or zero); `epoch` is the new one.
+    event Revoked(address indexed owner, bytes32 indexed composeHash, uint64 indexed epoch, string reason);
+    /// @dev The app did not drop `composeHash`, which no longer grants anything.
+    event UnpinFailed(bytes32 indexed composeHash);
     /// @dev `owner` approved the platform whose struct hash is `platform`.
     event PlatformApproved(bytes32 indexed platform, address indexed owner);
     /// @dev A platform was adopted; `epoch` is the new one.
-    event PlatformAdopted(bytes32 indexed gateRoot, address indexed gateSigner, uint64 epoch);
+    event PlatformAdopted(bytes32 indexed gateRoot, address indexed gateSigner, uint64 indexed epoch);
+    /// @dev `owner` approved the roster whose struct hash is `proposal`.
+    event OwnersApproved(bytes32 indexed proposal, address indexed owner);
+    /// @dev `owners` took their seats as roster number `roster`; `epoch` is the new one.
+    event OwnersChanged(uint64 indexed roster, uint8 threshold, uint64 indexed epoch, Owner[] owners);
     /// @dev `owner` registered a sealed dataset.
     event DatasetRegistered(
         bytes32 indexed dataset, address indexed owner, uint64 rows, bytes32 indexDigest, string name
@@ -164,7 +203,7 @@ interface IConsortium {
     /// the ones before in the app, the epoch advances, and so the active study ends. A revocation stays.
     /// Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
-    ///   {ConsortiumAlreadyApproved}
+    ///   {ConsortiumAlreadyApproved}; nor withdrew from it: {ConsortiumWithdrawn}
     /// - the platform is complete, its lists bounded and sorted: {ConsortiumPlatformInvalid},
     ///   {ConsortiumNotSorted}
     function adoptPlatform(Platform calldata p) external;
@@ -174,11 +213,35 @@ interface IConsortium {
     /// Requirements:
     /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
     ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
-    ///   {ConsortiumBadSignature}
+    ///   {ConsortiumBadSignature}; none of them withdrew: {ConsortiumWithdrawn}
     /// - the platform is complete, its lists bounded and sorted: {ConsortiumPlatformInvalid},
     ///   {ConsortiumNotSorted}
     function adoptPlatformWithSignatures(
         Platform calldata p,
+        address[] calldata signers,
+        bytes[] calldata signatures
+    ) external;
+
+    /// @notice Approves a new roster with its threshold; the approval that completes today's threshold seats
+    /// it: the epoch advances, and so the active study ends. Owners who stay keep their datasets and their
+    /// revocations. Datasets of an owner who leaves lock, and open when the same account returns.
+    /// Requirements:
+    /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
+    ///   {ConsortiumAlreadyApproved}; nor withdrew from it: {ConsortiumWithdrawn}
+    /// - once it is complete, the roster is sound: {ConsortiumOwnerCount}, {ConsortiumThreshold},
+    ///   {ConsortiumOwnerInvalid}, {ConsortiumOwnerDuplicate}
+    function changeOwners(Owner[] calldata owners, uint8 threshold) external;
+
+    /// @notice The same with EIP-712 signatures `ChangeOwners`, handed in by anyone. Approvals that already
+    /// count are passed over.
+    /// Requirements:
+    /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
+    ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
+    ///   {ConsortiumBadSignature}; none of them withdrew: {ConsortiumWithdrawn}
+    /// - once it is complete, the roster is sound, as in {changeOwners}
+    function changeOwnersWithSignatures(
+        Owner[] calldata owners,
+        uint8 threshold,
         address[] calldata signers,
         bytes[] calldata signatures
     ) external;
@@ -199,35 +262,51 @@ interface IConsortium {
         string calldata name
     ) external;
 
-    /// @notice Puts a study before the owners. Proposing is not approving.
+    /// @notice Puts a study before the owners, by an event that holds its content. Proposing is not
+    /// approving, and approving needs no proposal.
     /// Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}
-    /// - it names the current epoch: {ConsortiumEpochMismatch}
-    /// - hashes, budget and run count are not zero: {ConsortiumStudyIncomplete}
+    /// - it names the current epoch, and as many studies as were pinned: {ConsortiumEpochMismatch},
+    ///   {ConsortiumNonceMismatch}
+    /// - hashes, epsilon and run count are not zero: {ConsortiumStudyIncomplete}
     /// - it ends in the future, at most 400 days ahead: {ConsortiumExpiryOutOfRange}
-    /// - 1 to 64 registered datasets, strictly increasing: {ConsortiumDatasetCount}, {ConsortiumNotSorted},
-    ///   {ConsortiumDatasetUnknown}
-    /// - the same content was not proposed before: {ConsortiumStudyExists}
+    /// - 1 to 64 registered datasets, strictly increasing, each of an account that is an owner now:
+    ///   {ConsortiumDatasetCount}, {ConsortiumNotSorted}, {ConsortiumDatasetUnknown}, {ConsortiumNotOwner}
     function propose(Study calldata s) external returns (bytes32 id);
 
     /// @notice Approves a study. The approval that completes the threshold *and* every required owner pins
     /// it.
     /// Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
-    ///   {ConsortiumAlreadyApproved}
-    /// - it was proposed, in this epoch, and has not expired: {ConsortiumStudyUnknown},
-    ///   {ConsortiumEpochMismatch}, {ConsortiumStudyExpired}
-    /// - it was not pinned and replaced before: {ConsortiumStudySuperseded}
-    function approve(bytes32 id) external;
+    ///   {ConsortiumAlreadyApproved}; nor withdrew from it: {ConsortiumWithdrawn}
+    /// - the study as in {propose}
+    function approve(Study calldata s) external;
 
     /// @notice The same with EIP-712 signatures `ApproveStudy`, handed in by anyone. Approvals that already
     /// count are passed over.
     /// Requirements:
     /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
     ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
-    ///   {ConsortiumBadSignature}
-    /// - the study as in {approve}
-    function approveWithSignatures(bytes32 id, address[] calldata signers, bytes[] calldata signatures)
+    ///   {ConsortiumBadSignature}; none of them withdrew: {ConsortiumWithdrawn}
+    /// - the study as in {propose}
+    function approveWithSignatures(Study calldata s, address[] calldata signers, bytes[] calldata signatures)
+        external;
+
+    /// @notice Takes the caller's approval of a study, platform or roster back, before it takes effect, and
+    /// bars it: a signature handed in later does not count. There is no way back for that same content.
+    /// What took effect is stopped by {revoke}.
+    /// Requirements:
+    /// - the caller is an owner: {ConsortiumNotOwner}; who did not withdraw before: {ConsortiumWithdrawn}
+    /// - it is not the active study: {ConsortiumNothingToWithdraw}
+    function withdraw(bytes32 proposal) external;
+
+    /// @notice The same with an EIP-712 signature `Withdraw`, handed in by anyone.
+    /// Requirements:
+    /// - `owner` is an owner whose signature holds: {ConsortiumNotOwner}, {ConsortiumBadSignature}; who did
+    ///   not withdraw before: {ConsortiumWithdrawn}
+    /// - it was signed for this epoch: {ConsortiumEpochMismatch}
+    /// - it is not the active study: {ConsortiumNothingToWithdraw}
+    function withdrawWithSignature(bytes32 proposal, address owner, uint64 epoch, bytes calldata signature)
         external;
 
     /// @notice Stops everything: no study is active, the epoch advances, the app no longer allows the recipe.
@@ -247,9 +326,15 @@ interface IConsortium {
         bytes calldata signature
     ) external;
 
-    /// @notice Asks the app again to drop a compose hash that it kept in spite of a revocation. Anyone may.
+    /// @notice Asks the app to drop a compose hash that it kept in spite of a revocation, or whose study
+    /// expired. Anyone may.
     /// Requirements: there is such a hash: {ConsortiumNothingToUnpin}.
     function unpin() external;
+
+    /// @notice Accepts the app from its owner before, who has offered it with `transferOwnership`. Anyone may
+    /// call.
+    /// Requirements: the app offers itself to this contract.
+    function acceptApp() external;
 
     /// @notice All owners, in their order.
     function owners() external view returns (Owner[] memory);
@@ -260,8 +345,15 @@ interface IConsortium {
     /// @notice Approvals that it takes to grant, k.
     function threshold() external view returns (uint8);
 
-    /// @notice Counter that each revocation and each new platform advances; it starts at 1.
+    /// @notice Counter that each revocation, each new platform and each new roster advances; it starts at 1.
     function epoch() external view returns (uint64);
+
+    /// @notice Number of studies pinned so far, which the next study names.
+    function pinCount() external view returns (uint64);
+
+    /// @notice Accounts of a bitmap, in the order of the roster: the owner in seat i, counted from zero, has
+    /// bit i. Rosters are numbered from 1 and kept.
+    function accounts(uint256 roster, uint256 bitmap) external view returns (address[] memory);
 
     /// @notice The DstackApp that this consortium owns.
     function app() external view returns (address);
@@ -272,9 +364,6 @@ interface IConsortium {
     /// @notice The adopted platform; all zero before the first.
     function platform() external view returns (Platform memory);
 
-    /// @notice The signer of the adopted platform's gate; zero before the first.
-    function gateSigner() external view returns (address);
-
     /// @notice A dataset; all zero if it was never registered.
     function dataset(bytes32 id) external view returns (Dataset memory);
 
@@ -284,33 +373,39 @@ interface IConsortium {
     /// @notice Sum of the rows of all registered datasets.
     function records() external view returns (uint256);
 
-    /// @notice A study; all zero if it was never proposed.
-    function study(bytes32 id) external view returns (Study memory);
-
     /// @notice The study that may run, or zero.
     function activeStudy() external view returns (bytes32);
 
-    /// @notice Owners who approved the study or platform `id`. Empty for a study of another epoch.
+    /// @notice Owners who approved the proposal of this id. Empty for one of another epoch, or one that took
+    /// effect and is over.
     function approvals(bytes32 id) external view returns (address[] memory);
 
-    /// @notice Owners without whom the study cannot be pinned: those of its datasets, and all who revoked
-    /// since the last pin.
-    function requiredOwners(bytes32 id) external view returns (address[] memory);
+    /// @notice Owners without whom a study over these datasets cannot be pinned: those of the datasets, and
+    /// all who revoked since the last pin.
+    /// Requirements: the datasets are registered, each by an owner: {ConsortiumDatasetUnknown},
+    /// {ConsortiumNotOwner}.
+    function requiredOwners(bytes32[] calldata datasets) external view returns (address[] memory);
 
-    /// @notice Whether runs of the study may be opened: it is active, of this epoch, and has not expired.
+    /// @notice Whether runs of the study may be opened: it is active and has not expired.
     function isLive(bytes32 id) external view returns (bool);
 
-    /// @notice Who revoked last since the last pin, or zero.
-    function revokedBy() external view returns (address);
+    /// @notice What the ledger needs to know before it opens a run of a study.
+    function clearance(bytes32 id) external view returns (Clearance memory);
 
-    /// @notice The words of that revocation.
-    function revocationReason() external view returns (string memory);
+    /// @notice Who revoked last since the last pin, or zero. The words are in the event Revoked.
+    function revokedBy() external view returns (address);
 
     /// @notice Id of a study: its EIP-712 struct hash.
     function hashStudy(Study calldata s) external pure returns (bytes32);
 
     /// @notice Id of a platform's proposal: its EIP-712 struct hash in the given epoch.
     function hashPlatform(Platform calldata p, uint64 epoch) external pure returns (bytes32);
+
+    /// @notice Id of a roster's proposal: its EIP-712 struct hash in the given epoch.
+    function hashOwners(Owner[] calldata owners, uint8 threshold, uint64 epoch)
+        external
+        pure
+        returns (bytes32);
 
     /// @notice The EIP-712 domain separator.
     function domainSeparator() external view returns (bytes32);

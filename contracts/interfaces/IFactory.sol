@@ -19,7 +19,7 @@ interface IFactory {
         uint8 status;
     }
 
-    /// @dev The ledger or the app's implementation has no code.
+    /// @dev The ledger has no code.
     error FactoryMissingCode(address account);
 
     /// @dev A consortium was deployed.
@@ -35,9 +35,6 @@ interface IFactory {
 
     /// @notice The ledger that every consortium of this factory uses.
     function ledger() external view returns (address);
-
-    /// @notice The DstackApp that every app of this factory delegates to.
-    function appImplementation() external view returns (address);
 
     /// @notice All consortia, in the order of their creation.
     function consortia() external view returns (address[] memory);

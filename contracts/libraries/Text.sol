@@ -5,6 +5,9 @@ pragma solidity 0.8.37;
 /// @dev Programs that decode strictly stop at malformed UTF-8. No owner shall be able to stop them that way.
 library Text {
     uint256 private constant MAX_NAME_BYTES = 64;
+    uint256 private constant ONES = type(uint256).max / 0xff;
+    uint256 private constant SPACES = ONES * 0x20;
+    uint256 private constant HIGH_BITS = ONES * 0x80;
 
     /// @notice Whether `name` is 1 to 64 of `a-z A-Z 0-9 . _ -`, beginning with a letter or a digit.
     function isName(string calldata name) internal pure returns (bool) {
@@ -23,7 +26,9 @@ library Text {
     /// of no well-formed UTF-8 character (Unicode 16.0, table 3-7). Never reverts.
     function clip(string calldata text, uint256 limit) internal pure returns (string memory) {
         bytes calldata source = bytes(text);
-        bytes memory kept = source.length > limit ? source[:limit] : source;
+        if (source.length > limit) source = source[:limit];
+        if (_isPlain(source)) return string(source);
+        bytes memory kept = source;
         uint256 i = 0;
         while (i < kept.length) {
             uint256 width = _width(kept, i);
@@ -34,6 +39,20 @@ library Text {
             i += width;
         }
         return string(kept);
+    }
+
+    /// @dev Whether all is printable ASCII, 32 bytes at a time. That is the common case, and cheap.
+    function _isPlain(bytes calldata text) private pure returns (bool) {
+        for (uint256 i = 0; i < text.length; i += 32) {
+            uint256 word = uint256(bytes32(text[i:]));
+            // What stands behind the end reads as zero bytes, which are made spaces.
+            if (text.length - i < 32) word |= SPACES >> (8 * (text.length - i));
+            // Below 0x80 nothing carries from byte to byte: the highest bit of a byte then shows 0x7f, when one is
+            // added, and what is below 0x20, when that is taken from it.
+            if (word & HIGH_BITS != 0) return false;
+            if (((word + ONES) | ~((word | HIGH_BITS) - SPACES)) & HIGH_BITS != 0) return false;
+        }
+        return true;
     }
 
     /// @dev Bytes of the character that begins at `i`, or 0 if none does.

@@ -37,6 +37,11 @@ keys::
 Make each new column from its own row alone. The guarantee is per row handed over; a script that lets one
 person's data change another person's row breaks it, and owners must not approve such a script.
 
+Owners at home, and tools, open a dataset with its data key::
+
+    with sealroom.open_sealed(path, dek=..., dataset_id=..., index_digest=..., key_commitment=...) as file:
+        file.read(100); file.schema; file.to_arrow(["age"]); file.scan(); file.to_duckdb()
+
 A request that breaks a rule raises an error with a stable `code` and ends the run. No text that a script
 prints or raises leaves the enclave.
 """
@@ -47,13 +52,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sealroom.runtime.job import emit_signed, private, unwrap
+    from sealroom.sealed import open_sealed
 
-__all__ = ["emit_signed", "private", "unwrap"]
+__all__ = ["emit_signed", "open_sealed", "private", "unwrap"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that `import sealroom` stays light for owners who only seal and verify.
+    if name == "open_sealed":
+        from sealroom import sealed
+
+        return sealed.open_sealed
     if name in __all__:
         from sealroom.runtime import job
 

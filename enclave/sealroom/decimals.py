@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, Decimal
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, Context, Decimal, Inexact, localcontext
 
 from sealroom.errors import FormatError
 
 MICRO = 1_000_000
 """Micro-epsilon in an ε of 1."""
+
+PICO = 10**12
+"""Parts of δ, as the ledger counts them, in a δ of 1."""
 
 MAX_DECIMAL = Decimal(10) ** 12
 """Largest magnitude of a number in our formats."""
@@ -19,6 +23,8 @@ MAX_DIGITS = 24
 
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,23})(\.[0-9]{1,24})?(e-?[0-9]{1,2})?")
 _SMALL = Decimal("0.0001")
+_EXACT = Context(prec=400, traps=[Inexact])
+"""Holds each sum and product of the numbers above whole; whatever would need rounding raises."""
 
 
 def decimal_text(value: Decimal) -> str:
@@ -56,4 +62,20 @@ def parse_normal_decimal(text: object) -> Decimal:
 
 def to_micro(epsilon: Decimal) -> int:
     """ε in millionths, rounded up: the ledger never books less than is spent."""
-    return int((epsilon * MICRO).to_integral_value(rounding=ROUND_CEILING))
+    return _rounded_up(epsilon, MICRO)
+
+
+def to_pico(delta: Decimal) -> int:
+    """δ in parts of 10^12, rounded up: the ledger never books less than is spent. Zero stays zero."""
+    return _rounded_up(delta, PICO)
+
+
+def exact_sum(values: Iterable[Decimal]) -> Decimal:
+    """The sum, to the last digit. Python's own would drop a δ of 1e-40 next to one of 1e-6."""
+    with localcontext(_EXACT):
+        return sum(values, Decimal(0))
+
+
+def _rounded_up(value: Decimal, unit: int) -> int:
+    with localcontext(_EXACT):
+        return int((value * unit).to_integral_value(rounding=ROUND_CEILING))

@@ -27,6 +27,7 @@ MAX_INTEGER = 2**53 - 1
 
 HASH_SIZE = 32
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _HEX = re.compile(r"0x(?:[0-9a-f]{2})*")
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
@@ -127,16 +128,16 @@ def canonical(value: Any) -> bytes:
     _check_tree(value, allow_floats=False)
     try:
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise FormatError("malformed", f"cannot be written as canonical JSON: {error}") from None
 
 
 def strict_json(data: bytes, limit: int, *, allow_floats: bool = False) -> dict[str, Any]:
     """Decode one JSON object from outside.
 
-    `limit` is the most bytes accepted. Refused: other top-level types, invalid UTF-8, duplicate names, floats
-    unless allowed, NaN, integers beyond 2^53 - 1, nesting deeper than `MAX_DEPTH`. Raises `FormatError` with
-    code `malformed` or `too-large`, and nothing else.
+    `limit` is the most bytes accepted. Refused: other top-level types, invalid UTF-8, halves of surrogate
+    pairs, duplicate names, floats unless allowed, NaN, integers beyond 2^53 - 1, nesting deeper than
+    `MAX_DEPTH`. Raises `FormatError` with code `malformed` or `too-large`, and nothing else.
     """
     if len(data) > limit:
         raise FormatError("too-large", f"{len(data)} bytes where at most {limit} may be")
@@ -156,6 +157,8 @@ def strict_json(data: bytes, limit: int, *, allow_floats: bool = False) -> dict[
         raise FormatError("malformed", "not valid JSON in UTF-8") from None
     if not isinstance(value, dict):
         raise FormatError("malformed", "the top level of the JSON must be an object")
+    if _SURROGATE.search(data):
+        _check_text(value)
     _check_tree(value, allow_floats=allow_floats)
     return value
 
@@ -172,6 +175,14 @@ def _check_nesting(data: bytes) -> None:
                 raise FormatError("malformed", "JSON is nested too deeply")
         elif first in b"]}":
             depth -= 1
+
+
+def _check_text(value: Any) -> None:
+    # An escape can spell half of a surrogate pair: text that no later step could write (CE-18).
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise FormatError("malformed", "text with half of a surrogate pair") from None
 
 
 def parse_canonical(data: bytes, limit: int) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 
 One HPKE suite everywhere (RFC 9180): KEM MLKEM768-X25519 (0x647a), HKDF-SHA256, AES-256-GCM. Base mode proves
 no sender, so whoever receives a release checks the gate's signature over the transcript too (CE-12).
+
+What works on secp256k1 imports eth-keys where it runs: that import takes longer than sealing half a gigabyte,
+and sealing needs none of it.
 """
 
 from __future__ import annotations
@@ -23,10 +26,6 @@ from cryptography.hazmat.primitives.hpke import (
     Suite,
 )
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from eth_keys.datatypes import PrivateKey, PublicKey, Signature
-from eth_keys.exceptions import BadSignature
-from eth_utils.crypto import keccak
-from eth_utils.exceptions import ValidationError
 
 from sealroom.encoding import lp, sha256
 from sealroom.errors import KeyMaterialError
@@ -166,6 +165,9 @@ def gate_root_key(guest_key: bytes, chain_id: int) -> KemPrivateKey:
 
 def public_key33(private_key: bytes) -> bytes:
     """Compressed SEC1 public key, 33 bytes, of a secp256k1 private key."""
+    from eth_keys.datatypes import PrivateKey
+    from eth_utils.exceptions import ValidationError
+
     try:
         return PrivateKey(private_key).public_key.to_compressed_bytes()
     except ValidationError:
@@ -174,6 +176,9 @@ def public_key33(private_key: bytes) -> bytes:
 
 def address_of(private_key: bytes) -> str:
     """Address of a secp256k1 private key, in our text form."""
+    from eth_keys.datatypes import PrivateKey
+    from eth_utils.exceptions import ValidationError
+
     try:
         return str(PrivateKey(private_key).public_key.to_address())
     except ValidationError:
@@ -182,6 +187,9 @@ def address_of(private_key: bytes) -> str:
 
 def address_of_public(key_public33: bytes) -> str:
     """Address of a compressed secp256k1 public key, in our text form."""
+    from eth_keys.datatypes import PublicKey
+    from eth_utils.exceptions import ValidationError
+
     try:
         return str(PublicKey.from_compressed_bytes(key_public33).to_address())
     except (ValidationError, ValueError):
@@ -210,6 +218,8 @@ def recover_kms_root(
 
     Source: `dstack/guest-agent`, GetKey; `dstack/kms`, `sign_message`.
     """
+    from eth_utils.crypto import keccak
+
     if len(signature_chain) != 2:
         raise KeyMaterialError("signature-invalid", "a key's signature chain has two signatures")
     if len(app_id) != 20 or len(key_public33) != 33:
@@ -220,6 +230,10 @@ def recover_kms_root(
 
 
 def _recover_compressed(digest: bytes, signature: bytes) -> bytes:
+    from eth_keys.datatypes import Signature
+    from eth_keys.exceptions import BadSignature
+    from eth_utils.exceptions import ValidationError
+
     if len(signature) != SIGNATURE_SIZE:
         raise KeyMaterialError(
             "signature-invalid", f"a signature has {SIGNATURE_SIZE} bytes, not {len(signature)}"

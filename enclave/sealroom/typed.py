@@ -7,6 +7,7 @@ r ‖ s ‖ v with v 27 or 28 and s in the lower half of the order; nothing else
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from eth_abi.abi import encode as abi_encode
@@ -18,16 +19,29 @@ from eth_utils.exceptions import ValidationError
 
 from sealroom.encoding import address_bytes
 from sealroom.errors import KeyMaterialError
-from sealroom.records import TYPES, Grant, PlatformLike, Receipt, StudyLike, raw, shown
+from sealroom.records import (
+    NESTED,
+    OPENING_FIELDS,
+    RUN_FIELDS,
+    STUDY_FIELDS,
+    TYPES,
+    Grant,
+    Opening,
+    OwnerLike,
+    PlatformLike,
+    Receipt,
+    StudyLike,
+    Table,
+    raw,
+    shown,
+)
 
 SIGNATURE_SIZE = 65
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """Order of secp256k1 (SEC 2, section 2.4.1)."""
 
-STUDY_TYPE = (
-    "Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,"
-    "uint64 epsilonMicro,uint32 maxRuns,uint64 expiry,uint64 epoch)"
-)
+_RUN_TYPE = f"({','.join(kind for _, kind in RUN_FIELDS)})"
+_OPENING_TYPE = f"({','.join([_RUN_TYPE, *(kind for _, kind in OPENING_FIELDS)])})"
 
 
 def consortium_domain(chain_id: int, consortium: str) -> dict[str, Any]:
@@ -57,6 +71,20 @@ def adopt_platform(
     """One owner's approval of a gate and its machines."""
     message = {"owner": owner, **platform_fields(platform), "epoch": epoch}
     return _message("AdoptPlatform", consortium_domain(chain_id, consortium), message)
+
+
+def change_owners(
+    owners: Sequence[OwnerLike], threshold: int, *, owner: str, epoch: int, chain_id: int, consortium: str
+) -> SignableMessage:
+    """One owner's approval of a new roster."""
+    message = {"owner": owner, **owners_fields(owners, threshold), "epoch": epoch}
+    return _message("ChangeOwners", consortium_domain(chain_id, consortium), message)
+
+
+def withdraw(proposal: bytes, *, owner: str, epoch: int, chain_id: int, consortium: str) -> SignableMessage:
+    """One owner takes back its approval of the study, platform or roster of this id."""
+    message = {"owner": owner, "proposal": proposal, "epoch": epoch}
+    return _message("Withdraw", consortium_domain(chain_id, consortium), message)
 
 
 def revoke(reason: str, *, owner: str, epoch: int, chain_id: int, consortium: str) -> SignableMessage:
@@ -93,24 +121,31 @@ def renewal(
     return _message("Renewal", gate_domain(chain_id, consortium), content)
 
 
+def receipt_digest(content: Receipt, *, chain_id: int, ledger: str) -> bytes:
+    """What the enclave signs of a receipt, and what a batch holds of it (`Ledger.hashReceipt`), 32 bytes."""
+    return digest(receipt(content, chain_id=chain_id, ledger=ledger))
+
+
 def study_id(study: StudyLike) -> bytes:
     """Id of a study: its EIP-712 struct hash, 32 bytes."""
-    fields = study_fields(study)
+    return _struct_hash("Study", STUDY_FIELDS, study_fields(study))
+
+
+def platform_id(platform: PlatformLike, *, epoch: int) -> bytes:
+    """Id of a platform's proposal in an epoch: its EIP-712 struct hash, 32 bytes."""
+    return _struct_hash("Platform", TYPES["AdoptPlatform"][1:], {**platform_fields(platform), "epoch": epoch})
+
+
+def owners_id(owners: Sequence[OwnerLike], threshold: int, *, epoch: int) -> bytes:
+    """Id of a roster's proposal in an epoch: its EIP-712 struct hash, 32 bytes."""
+    fields = {**owners_fields(owners, threshold), "epoch": epoch}
+    return _struct_hash("Owners", TYPES["ChangeOwners"][1:], fields)
+
+
+def opening_hash(opening: Opening) -> bytes:
+    """What the ledger keeps of a run that is opened (`Ledger.commitment`), 32 bytes."""
     return keccak(
-        abi_encode(
-            ["bytes32", "bytes32", "bytes32", "bytes32", "bytes32", "uint64", "uint32", "uint64", "uint64"],
-            [
-                keccak(STUDY_TYPE.encode()),
-                fields["composeHash"],
-                fields["outputHash"],
-                fields["privacyHash"],
-                keccak(b"".join(study.datasets)),
-                fields["epsilonMicro"],
-                fields["maxRuns"],
-                fields["expiry"],
-                fields["epoch"],
-            ],
-        )
+        abi_encode(["bytes32", _OPENING_TYPE], [keccak(text="Sealroom run opened"), opening.solidity()])
     )
 
 
@@ -126,7 +161,7 @@ def typed_data(primary: str, domain: dict[str, Any], message: dict[str, Any]) ->
                 {"name": "chainId", "type": "uint256"},
                 {"name": "verifyingContract", "type": "address"},
             ],
-            primary: [{"name": name, "type": kind} for name, kind in TYPES[primary]],
+            **_types(primary, TYPES[primary]),
         },
         "message": shown(message),
     }
@@ -178,8 +213,21 @@ def _domain(name: str, chain_id: int, contract: str) -> dict[str, Any]:
 
 
 def _message(primary: str, domain: dict[str, Any], message: dict[str, Any]) -> SignableMessage:
-    types = {primary: [{"name": name, "type": kind} for name, kind in TYPES[primary]]}
-    return encode_typed_data(domain, types, message)
+    return encode_typed_data(domain, _types(primary, TYPES[primary]), message)
+
+
+def _types(primary: str, fields: Table) -> dict[str, list[dict[str, str]]]:
+    """The type and those that it contains, as EIP-712 JSON has them."""
+    types = {primary: [{"name": name, "type": kind} for name, kind in fields]}
+    for _, kind in fields:
+        if (nested := kind.removesuffix("[]")) in NESTED:
+            types |= _types(nested, NESTED[nested])
+    return types
+
+
+def _struct_hash(name: str, fields: Table, values: dict[str, Any]) -> bytes:
+    # The domain has no part in a struct hash.
+    return encode_typed_data(_domain("", 1, "0x" + 40 * "0"), _types(name, fields), values).body
 
 
 def platform_fields(platform: PlatformLike) -> dict[str, Any]:
@@ -201,7 +249,25 @@ def study_fields(study: StudyLike) -> dict[str, Any]:
         "privacyHash": study.privacy_hash,
         "datasets": list(study.datasets),
         "epsilonMicro": study.epsilon_micro,
+        "deltaPico": study.delta_pico,
         "maxRuns": study.max_runs,
         "expiry": study.expiry,
         "epoch": study.epoch,
+        "nonce": study.nonce,
+    }
+
+
+def owners_fields(owners: Sequence[OwnerLike], threshold: int) -> dict[str, Any]:
+    """A roster's content under its EIP-712 names."""
+    return {
+        "owners": [
+            {
+                "account": owner.account,
+                "id": owner.id_bytes,
+                "jurisdiction": owner.jurisdiction_bytes,
+                "regimes": owner.regime_flags,
+            }
+            for owner in owners
+        ],
+        "threshold": threshold,
     }

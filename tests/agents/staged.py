@@ -19,11 +19,13 @@ from tests.agents.worked import (
 )
 from tests.local_chain import Dataset, LocalChain, Room
 
+from sealroom import typed
 from sealroom.envelope import Anchor, Approval, Envelope, StatementDataset
 from sealroom.recipe import parse as parse_recipe
+from sealroom.records import Opening
 from sealroom_agents import verification
 from sealroom_agents.attestation import TrustAnchor
-from sealroom_agents.chain import ChainReader, Run, Transactor
+from sealroom_agents.chain import ChainReader, Run, Transactor, TxResult
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
 
 OWNERS = ("hospital-A", "hospital-B", "hospital-C")
@@ -77,19 +79,50 @@ class Stage:
                 consortium=receipt.consortium,
                 study=receipt.study,
                 epsilon_micro=receipt.epsilon_micro,
+                delta_pico=receipt.delta_pico,
                 epoch=receipt.epoch,
                 enclave_signer=envelope.grant.enclave_signer,
                 grant_hash=receipt.grant_hash,
             ),
+            self.chain.study(self.study),
         )
 
     def anchored(self, envelope: Envelope) -> Envelope:
         """Anchor the receipt, as the runner does, and say where it stands."""
         sent = Transactor(self.chain.url, self.gate.signer_key).anchor(
-            envelope.grant.ledger, envelope.receipt, envelope.receipt_signature
+            envelope.grant.ledger, envelope.receipt, self.opening(envelope), envelope.receipt_signature
         )
         event = sent.event("ReceiptAnchored")
         assert event is not None
+        return self.placed(envelope, sent, event["sequence"])
+
+    def batched(self, *envelopes: Envelope) -> list[Envelope]:
+        """Anchor several receipts at once, as the gate does, and say where each stands."""
+        openings = [self.opening(envelope) for envelope in envelopes]
+        sent = Transactor(self.chain.url, self.gate.signer_key).anchor_batch(
+            self.room.ledger,
+            self.room.consortium,
+            epoch=openings[0].epoch,
+            numbers=[opening.number for opening in openings],
+            digests=[
+                typed.digest(
+                    typed.receipt(envelope.receipt, chain_id=self.chain.chain_id, ledger=self.room.ledger)
+                )
+                for envelope in envelopes
+            ],
+        )
+        event = sent.event("BatchAnchored")
+        assert event is not None
+        return [self.placed(one, sent, event["first"] + n) for n, one in enumerate(envelopes)]
+
+    def opening(self, envelope: Envelope) -> Opening:
+        """How the ledger opened the run."""
+        found = self.reader.receipt(self.room.ledger, envelope.receipt, envelope.receipt_signature)
+        assert found is not None
+        return found.opening
+
+    def placed(self, envelope: Envelope, sent: TxResult, sequence: int) -> Envelope:
+        """The envelope with its anchor."""
         history = self.reader.study_history(self.room.consortium)
         return envelope.with_anchor(
             Anchor(
@@ -97,7 +130,7 @@ class Stage:
                 ledger=envelope.grant.ledger,
                 tx=bytes.fromhex(sent.tx[2:]),
                 block=sent.block_number,
-                sequence=event["sequence"],
+                sequence=sequence,
                 approvals=tuple(
                     Approval(owner=one.owner, tx=bytes.fromhex(one.at.tx[2:]))
                     for one in history.approvals_of(envelope.receipt.study)

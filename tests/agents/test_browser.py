@@ -25,6 +25,9 @@ from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from tests.local_chain import LocalChain, account
 from tests.outside import Lab, make_recipe
 
+from sealroom import typed
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.views import study_values
 from sealroom_agents.console import create_app
 
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
@@ -164,12 +167,14 @@ def test_an_owner_approves_with_a_wallet_and_the_chain_shows_it(page: Page, url:
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text(lab.compose_hash)
     expect(dialog).to_contain_text("0x" + study.hex())
-    expect(dialog).to_contain_text("approve(bytes32)")
+    expect(dialog).to_contain_text("approve((bytes32,bytes32,bytes32,bytes32[],uint64,uint64,uint32,")
+    expect(dialog).to_contain_text("ε 4.5 and δ 0.000001 for at most 3 runs, until ")
+    expect(dialog).to_contain_text(lab.datasets[0].id.hex())
     expect(dialog.locator(".checks .ok")).to_have_count(4)
     assert wallet.sent() == [], "nothing is asked of the wallet before the owner goes on"
     dialog.get_by_role("button", name="Continue in the wallet").click()
 
-    expect(page.locator(f"tr[data-owner='{account(1)}'] .vote")).to_have_text("signed", timeout=20_000)
+    expect(page.locator(f"tr[data-owner='{account(1)}'] .vote")).to_have_text("approved", timeout=20_000)
     expect(page.locator("h1 .pill")).to_have_text("live")
     (transaction,) = wallet.sent()
     assert set(transaction) == {"from", "to", "data", "value"}
@@ -200,7 +205,9 @@ def test_an_owner_revokes_with_a_wallet_and_the_chain_shows_it(page: Page, url: 
     expect(notice).to_contain_text(reason)
     assert page.title() != "owned"
     state = lab.chain.state(lab.room)
-    assert (state["revokedBy"], state["revocationReason"]) == (account(2), reason)
+    assert state["revokedBy"] == account(2)
+    (revocation,) = lab.reader.study_history(lab.room.consortium).revocations
+    assert revocation.reason == reason
     page.goto(url)
     expect(page.locator("article", has_text="hospital-C revoked.")).to_contain_text(reason)
     assert page.title() != "owned"
@@ -288,22 +295,89 @@ def test_a_page_that_shows_another_analysis_is_caught(page: Page, url: str, lab:
     assert wallet.sent() == []
 
 
-def test_a_node_that_knows_another_recipe_stops_the_approval(page: Page, url: str, lab: Lab) -> None:
-    """WE-12: what is approved is compared with the chain as the owner's own wallet sees it."""
+def test_a_page_that_shows_another_content_is_caught(page: Page, url: str, lab: Lab) -> None:
+    """WE-01: a larger budget than was proposed, in page and call alike, is another study for the wallet's own
+    node."""
     lab.register()
     lab.propose()
+    wallet = Wallet(lab.chain, account(1))
+    with_wallet(page, wallet)
+
+    def lie(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("4500000", "9500000"))
+
+    def agree(route: Any) -> None:
+        answer = route.fetch()
+        data = answer.json()["data"].replace(f"{4_500_000:064x}", f"{9_500_000:064x}")
+        route.fulfill(response=answer, json=answer.json() | {"data": data})
+
+    page.route("**/studies/*", lie)
+    page.route("**/v1/calls", agree)
+    page.goto(study_page(url, lab))
+    page.get_by_role("button", name="Approve this recipe").click()
+    expect(page.get_by_role("dialog")).to_contain_text("ε 9.5 and")
+    expect(page.get_by_role("alert")).to_contain_text("this content is another study")
+    assert wallet.sent() == []
+
+
+def test_a_node_that_knows_another_study_stops_the_approval(page: Page, url: str, lab: Lab) -> None:
+    """WE-12: what is approved is compared with the contract as the owner's own wallet sees it."""
+    lab.register()
+    study = lab.propose()
 
     class Elsewhere(Wallet):
         def __call__(self, raw: str) -> str:
-            answer = super().__call__(raw)
-            return answer.replace(lab.recipe.compose_hash.hex(), "66" * 32)
+            return super().__call__(raw).replace(study.hex(), "66" * 32)
 
     wallet = Elsewhere(lab.chain, account(1))
     with_wallet(page, wallet)
     page.goto(study_page(url, lab))
     page.get_by_role("button", name="Approve this recipe").click()
-    expect(page.get_by_role("alert")).to_contain_text("another recipe for this study")
+    expect(page.get_by_role("alert")).to_contain_text("this content is another study")
     assert wallet.sent() == []
+
+
+def test_an_owner_signs_an_approval_that_others_hand_in(page: Page, url: str, lab: Lab) -> None:
+    """EIP-712 in the wallet, nothing sent; the contract takes the signature as it stands in the file."""
+    lab.register()
+    study = lab.propose()
+    lab.chain.approve(lab.room, study, 0)
+    wallet = Wallet(lab.chain, account(1))
+    with_wallet(page, wallet)
+    page.goto(study_page(url, lab))
+    page.get_by_role("button", name="Approve this recipe").click()
+    page.get_by_role("button", name="Sign only, send nothing").click()
+    expect(page.get_by_label("Your signature")).to_be_visible()
+    signed = json.loads(page.get_by_label("Your signature").input_value())
+    assert wallet.sent() == []
+    assert (signed["kind"], signed["proposal"], signed["owner"]) == (
+        "ApproveStudy", "0x" + study.hex(), account(1)
+    )  # fmt: skip
+    signature = bytes.fromhex(signed["signature"][2:])
+    content = lab.chain.study(study)
+    message = typed.approve_study(content, owner=account(1), chain_id=31337, consortium=lab.room.consortium)
+    assert typed.recover(message, signature) == account(1)
+    data = interface("Consortium").encode(
+        "approveWithSignatures", study_values(content), [account(1)], [signature]
+    )
+    lab.chain.send(9, lab.room.consortium, data)
+    assert lab.chain.state(lab.room)["activeStudy"] == study
+
+
+def test_an_owner_withdraws_with_a_wallet_and_the_page_says_so(page: Page, url: str, lab: Lab) -> None:
+    lab.register()
+    study = lab.propose()
+    lab.chain.approve(lab.room, study, 1)
+    with_wallet(page, Wallet(lab.chain, account(1)))
+    page.goto(study_page(url, lab))
+    vote = page.locator(f"tr[data-owner='{account(1)}'] .vote")
+    expect(vote).to_have_text("approved")
+    page.get_by_role("button", name="Withdraw").click()
+    expect(page.get_by_role("dialog")).to_contain_text("withdraw(bytes32)")
+    page.get_by_role("button", name="Continue in the wallet").click()
+    expect(vote).to_have_text("withdrew", timeout=20_000)
+    assert lab.chain.call("Consortium", lab.room.consortium, "approvals", study) == ()
 
 
 def test_hostile_names_show_as_text(page: Page, url: str, lab: Lab, tmp_path: Path) -> None:

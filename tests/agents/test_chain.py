@@ -6,7 +6,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.local_chain import Dataset, LocalChain, Room, account, private_key
 from tests.rpc_proxy import RpcProxy
 
 from sealroom import typed
-from sealroom.records import Receipt
+from sealroom.records import Opening, Receipt
 from sealroom_agents.chain import ChainReader, Run, Transactor
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.errors import ChainError, TransactionError
@@ -109,13 +110,17 @@ def test_the_finalized_view_has_everything_of_one_block(
     assert (view.platform.os_images, view.platform.devices) == ((b"\x07" * 32,), (b"\x08" * 32,))
     assert view.study is not None
     assert (view.study.id, view.study.compose_hash, view.study.epoch) == (pinned.id, RECIPE, view.epoch)
-    assert (view.study.epsilon_micro, view.study.max_runs) == (4_500_000, 3)
+    assert (view.study.epsilon_micro, view.study.delta_pico, view.study.max_runs) == (4_500_000, 1_000_000, 3)
+    assert (view.study.nonce, view.nonce) == (0, 1)
+    assert 0 < view.approved_block <= view.block_number
     assert view.live and view.app_allows and view.require_tcb and not view.allow_any_device
     assert view.approvals == (account(0), account(1))
     assert [record.id for record in view.datasets] == [dataset.id for dataset in pinned.datasets]
     assert [record.owner_id for record in view.datasets] == ["hospital-A", "hospital-B"]
     assert view.datasets[0].key_commitment == pinned.datasets[0].key_commitment
     assert (view.datasets[0].cap_micro, view.datasets[0].spent_micro) == (3_000_000, 0)
+    assert (view.datasets[0].cap_pico, view.datasets[0].spent_pico) == (1_000_000, 0)
+    assert (view.datasets[0].cap_runs, view.datasets[0].runs) == (100, 0)
     assert (view.revoked_by, view.revocation_reason, view.candidate) == (None, "", None)
 
 
@@ -181,9 +186,9 @@ def test_two_nodes_that_agree_answer_as_one(chain: LocalChain, pinned: Study) ->
 
 
 def lies_about_the_state(method: str, params: list[Any], result: Any) -> Any:
-    """One bit of one answer of `cap`."""
+    """One bit of one answer of `budget`."""
     if method == "eth_call" and params[0]["data"].startswith(
-        "0x" + interface("Ledger").encode("cap", GATE_ADDRESS, bytes(32))[:4].hex()
+        "0x" + interface("Ledger").encode("budget", GATE_ADDRESS, bytes(32))[:4].hex()
     ):
         return result[:-1] + "f"
     return result
@@ -293,6 +298,133 @@ def test_what_is_shown_of_an_endpoint_has_no_token(chain: LocalChain) -> None:
     assert reader.endpoints == ("https://rpc.example",)
 
 
+# --- what a hash is the hash of ------------------------------------------------------------------
+
+PINNED = "0x" + interface("Consortium").topic("StudyPinned").hex()
+
+
+def asks_for_the_pin(method: str, params: list[Any]) -> bool:
+    return method == "eth_getLogs" and params[0]["topics"][0] == PINNED
+
+
+def hides_the_content(method: str, params: list[Any], result: Any) -> Any:
+    """No log of any pin."""
+    return [] if asks_for_the_pin(method, params) else result
+
+
+def falsifies_the_content(method: str, params: list[Any], result: Any) -> Any:
+    """Another recipe in every pinned study; its topics still name the study that the state names."""
+    if not asks_for_the_pin(method, params):
+        return result
+    return [{**log, "data": log["data"].replace(RECIPE.hex(), "66" * 32)} for log in result]
+
+
+def says_nothing_readable(method: str, params: list[Any], result: Any) -> Any:
+    """A log that does not decode."""
+    return [{**log, "data": "0x"} for log in result] if asks_for_the_pin(method, params) else result
+
+
+@pytest.mark.parametrize("lie", [hides_the_content, falsifies_the_content, says_nothing_readable])
+def test_a_node_that_hides_or_falsifies_the_content_makes_the_reader_refuse(
+    chain: LocalChain, pinned: Study, lie: Any
+) -> None:
+    """CH-29: the hash in the state is the proof, the log only a hint."""
+    with RpcProxy(chain.url) as proxy:
+        assert ChainReader([proxy.url]).finalized_view(pinned.room.consortium).study is not None
+        proxy.tamper = lie
+        reader = ChainReader([proxy.url])
+        for read in (reader.finalized_view, partial(reader.latest_view, whole=True)):
+            with pytest.raises(ChainError) as error:
+                read(pinned.room.consortium)
+            assert code(error) == "chain-disagrees"
+        # Who asks no more than whether to stop needs no content.
+        assert reader.latest_view(pinned.room.consortium).active_study == pinned.id
+
+
+@pytest.mark.parametrize("lie", [hides_the_content, falsifies_the_content, says_nothing_readable])
+def test_one_honest_node_is_enough_to_find_the_content(chain: LocalChain, pinned: Study, lie: Any) -> None:
+    """CH-29, CH-03: the state must still be the same from both; content proves itself."""
+    with RpcProxy(chain.url) as proxy:
+        proxy.tamper = lie
+        view = ChainReader([proxy.url, chain.url]).finalized_view(pinned.room.consortium)
+        assert view.study == chain.study(pinned.id)
+        proxy.tamper = lies_about_the_state
+        with pytest.raises(ChainError) as error:
+            ChainReader([proxy.url, chain.url]).finalized_view(pinned.room.consortium)
+        assert code(error) == "chain-disagrees"
+
+
+def test_a_node_that_knows_no_logs_by_block_hash_is_asked_by_number(chain: LocalChain, pinned: Study) -> None:
+    with RpcProxy(chain.url) as proxy:
+        proxy.refuses = lambda method, params: method == "eth_getLogs" and "blockHash" in params[0]
+        view = ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
+        assert view.study == chain.study(pinned.id)
+
+
+def test_content_is_asked_for_once(chain: LocalChain, pinned: Study) -> None:
+    """A release costs no further question; another study does."""
+    asked: list[str] = []
+
+    def counts(method: str, params: list[Any], result: Any) -> Any:
+        asked.extend([method] * (method == "eth_getLogs"))
+        return result
+
+    with RpcProxy(chain.url) as proxy:
+        proxy.tamper = counts
+        reader = ChainReader([proxy.url])
+        for _ in range(3):
+            reader.finalized_view(pinned.room.consortium)
+            reader.latest_view(pinned.room.consortium, whole=True)
+        assert len(asked) == 1
+        again = chain.propose(
+            pinned.room, compose_hash=RECIPE, datasets=[one.id for one in pinned.datasets], max_runs=5
+        )
+        chain.approve(pinned.room, again, 0, 1)
+        chain.finalize()
+        study = reader.finalized_view(pinned.room.consortium).study
+        assert study is not None and study.max_runs == 5
+        assert len(asked) == 2
+
+
+def test_words_of_a_revocation_that_no_node_shows_are_no_error(chain: LocalChain, pinned: Study) -> None:
+    """The state says who revoked; why is for people."""
+    revoked = chain.revoke(pinned.room, 2, "consent withdrawn")
+    chain.finalize()
+    topic = "0x" + interface("Consortium").topic("Revoked").hex()
+
+    def hides(method: str, params: list[Any], result: Any) -> Any:
+        return [] if method == "eth_getLogs" and params[0]["topics"][0] == topic else result
+
+    with RpcProxy(chain.url) as proxy:
+        honest = ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
+        assert (honest.revoked_by, honest.revocation_reason) == (account(2), "consent withdrawn")
+        assert honest.revoked_block == int(revoked["blockNumber"], 16)
+        proxy.tamper = hides
+        silent = ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
+        assert silent == replace(honest, revocation_reason="")
+        assert ChainReader([proxy.url]).latest_view(pinned.room.consortium).revocation_reason == ""
+
+
+def test_a_proposal_whose_content_is_not_what_it_is_called_is_none(
+    chain: LocalChain, proposed: Study
+) -> None:
+    """CH-29."""
+    topic = "0x" + interface("Consortium").topic("StudyProposed").hex()
+
+    def falsifies(method: str, params: list[Any], result: Any) -> Any:
+        if method != "eth_getLogs" or params[0]["topics"][0] != topic:
+            return result
+        dataset = proposed.datasets[0].id.hex()
+        return [{**log, "data": log["data"].replace(dataset, "66" * 32)} for log in result]
+
+    chain.finalize()
+    with RpcProxy(chain.url) as proxy:
+        reader = ChainReader([proxy.url])
+        assert reader.finalized_view(proposed.room.consortium, compose_hash=RECIPE).candidate is not None
+        proxy.tamper = falsifies
+        assert reader.finalized_view(proposed.room.consortium, compose_hash=RECIPE).candidate is None
+
+
 # --- stale, and reorganised ---------------------------------------------------------------------
 
 
@@ -363,6 +495,7 @@ def run_of(pinned: Study, epoch: int, **changes: Any) -> Run:
         "consortium": pinned.room.consortium,
         "study": pinned.id,
         "epsilon_micro": 1_500_000,
+        "delta_pico": 400_000,
         "epoch": epoch,
         "enclave_signer": account(11),
         "grant_hash": b"\x0a" * 32,
@@ -375,63 +508,164 @@ def gate(chain: LocalChain) -> Transactor:
     return Transactor(chain.url, private_key(GATE))
 
 
-def test_a_run_is_opened_and_its_receipt_anchored(
-    chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
-) -> None:
-    run = run_of(pinned, chain.epoch(pinned.room))
-    assert reader.run(pinned.room.ledger, run.run_id) is None
-    opened = gate.open_run(pinned.room.ledger, run)
-    event = opened.event("RunOpened")
-    assert event is not None and event["runId"] == run.run_id
-    found = reader.run(pinned.room.ledger, run.run_id)
-    assert found is not None
-    assert (found.study, found.epsilon_micro, found.grant_hash) == (pinned.id, 1_500_000, b"\x0a" * 32)
-    assert (found.opened_block, found.sequence) == (opened.block_number, 0)
+ENCLAVE = 11
+"""Account that plays the enclave's signer."""
 
+
+def open_one(chain: LocalChain, pinned: Study, gate: Transactor, **changes: Any) -> Opening:
+    """Open a run, as the gate does; returns what the ledger has of it."""
+    run = run_of(pinned, chain.epoch(pinned.room), **changes)
+    opened = gate.open_run(pinned.room.ledger, run, chain.study(pinned.id))
+    event = opened.event("RunOpened")
+    assert event is not None
+    return Opening.of_event(event["opening"])
+
+
+def signed_receipt(opening: Opening, ledger: str, **changes: Any) -> tuple[Receipt, bytes]:
+    """What the enclave of a run signs."""
     receipt = Receipt(
-        run_id=run.run_id,
-        consortium=pinned.room.consortium,
-        study=pinned.id,
+        run_id=opening.run_id,
+        consortium=opening.consortium,
+        study=opening.study,
         compose_hash=RECIPE,
         datasets_root=b"\x0b" * 32,
         result_digest=b"\x0c" * 32,
         statement_digest=b"\x0d" * 32,
-        epsilon_micro=1_500_000,
-        epoch=run.epoch,
-        grant_hash=run.grant_hash,
+        epsilon_micro=opening.epsilon_micro,
+        delta_pico=opening.delta_pico,
+        epoch=opening.epoch,
+        grant_hash=opening.grant_hash,
     )
-    signature = typed.sign(typed.receipt(receipt, chain_id=31337, ledger=pinned.room.ledger), private_key(11))
-    anchored = Transactor(chain.url, private_key(12)).anchor(pinned.room.ledger, receipt, signature)
-    event = anchored.event("ReceiptAnchored")
-    assert event is not None and event["sequence"] == 1
-    found = reader.run(pinned.room.ledger, run.run_id)
-    assert found is not None and found.sequence == 1
+    receipt = replace(receipt, **changes)
+    message = typed.receipt(receipt, chain_id=31337, ledger=ledger)
+    return receipt, typed.sign(message, private_key(ENCLAVE))
+
+
+def digest_of(receipt: Receipt, ledger: str) -> bytes:
+    return typed.digest(typed.receipt(receipt, chain_id=31337, ledger=ledger))
+
+
+def test_a_run_is_opened_and_its_receipt_anchored(
+    chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
+) -> None:
+    ledger = pinned.room.ledger
+    before = chain.block_number()
+    assert reader.booked(ledger, b"\x01" * 32) is None
+    opening = open_one(chain, pinned, gate, run_id=b"\x01" * 32)
+    assert (opening.study, opening.compose_hash, opening.number) == (pinned.id, RECIPE, 1)
+    assert (opening.approvals, opening.roster, opening.opened_block) == (0b11, 1, before + 1)
+    assert reader.booked(ledger, opening.run_id) == typed.opening_hash(opening)
+
+    receipt, signature = signed_receipt(opening, ledger)
+    found = reader.receipt(ledger, receipt, signature)
+    assert found is not None
+    assert (found.opening, found.anchoring) == (opening, None)
+    assert (found.verdict.opened, found.verdict.anchored) == (True, False)
+
+    anchored = Transactor(chain.url, private_key(12)).anchor(ledger, receipt, opening, signature)
+    for from_block in (None, opening.opened_block):
+        found = reader.receipt(ledger, receipt, signature, from_block=from_block)
+        assert found is not None and found.anchoring is not None
+        assert (found.anchoring.tx, found.anchoring.sequence, found.anchoring.batch) == (anchored.tx, 1, 0)
+    verdict = found.verdict
+    assert verdict.opened and verdict.anchored and not verdict.revoked
+    assert verdict.approved_by == (account(0), account(1))
+    assert (verdict.opened_block, verdict.anchored_block) == (before + 1, anchored.block_number)
 
     chain.finalize()
     view = reader.finalized_view(pinned.room.consortium)
-    assert (view.study_runs, view.study_spent_micro) == (1, 1_500_000)
-    assert [record.spent_micro for record in view.datasets] == [1_500_000, 1_500_000]
+    assert (view.study_runs, view.study_spent_micro, view.study_spent_pico) == (1, 1_500_000, 400_000)
+    assert [(one.spent_micro, one.spent_pico, one.runs) for one in view.datasets] == 2 * [
+        (1_500_000, 400_000, 1)
+    ]
+
+
+def test_a_receipt_in_a_batch_is_found_with_its_proof(
+    chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
+) -> None:
+    """Numbers and digests stand in the transaction; the path up to the root is made from them."""
+    ledger = pinned.room.ledger
+    openings = [
+        open_one(chain, pinned, gate, epsilon_micro=1_000_000, delta_pico=0, grant_hash=bytes([n]) * 32)
+        for n in (1, 2, 3)
+    ]
+    receipts = [signed_receipt(opening, ledger) for opening in openings]
+    alone, alone_signature = receipts[1]
+    gate.anchor(ledger, alone, openings[1], alone_signature)
+    done = gate.anchor_batch(
+        ledger,
+        pinned.room.consortium,
+        epoch=openings[0].epoch,
+        numbers=[openings[0].number, openings[2].number],
+        digests=[digest_of(receipts[0][0], ledger), digest_of(receipts[2][0], ledger)],
+    )
+    for (receipt, signature), sequence in zip(receipts[::2], (2, 3), strict=True):
+        found = reader.receipt(ledger, receipt, signature)
+        assert found is not None and found.anchoring is not None
+        assert (found.anchoring.tx, found.anchoring.batch, found.anchoring.sequence) == (done.tx, 1, sequence)
+        assert len(found.anchoring.path) == 1
+        assert found.verdict.anchored and found.verdict.anchored_block == done.block_number
+    receipt, signature = signed_receipt(openings[2], ledger, result_digest=b"\x66" * 32)
+    found = reader.receipt(ledger, receipt, signature)
+    assert found is not None and found.verdict.opened and not found.verdict.anchored
+    history = reader.study_history(pinned.room.consortium)
+    assert [(one.batch, one.first, one.count) for one in history.batches] == [(1, 2, 2)]
+    assert (len(history.receipts), history.receipt_count) == (1, 3)
+
+
+def test_a_false_log_of_an_opening_is_named_as_such(
+    chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
+) -> None:
+    """CH-29: the ledger's own hash is the proof of what a log says."""
+    ledger = pinned.room.ledger
+    opening = open_one(chain, pinned, gate)
+    receipt, signature = signed_receipt(opening, ledger)
+    topic = "0x" + interface("Ledger").topic("RunOpened").hex()
+
+    def of_openings(params: list[Any]) -> bool:
+        return params[0]["topics"][0] in (topic, [topic])
+
+    def hides(method: str, params: list[Any], result: Any) -> Any:
+        return [] if method == "eth_getLogs" and of_openings(params) else result
+
+    def falsifies(method: str, params: list[Any], result: Any) -> Any:
+        if method != "eth_getLogs" or not of_openings(params):
+            return result
+        signer, other = account(ENCLAVE)[2:], account(13)[2:]
+        return [{**log, "data": log["data"].replace(signer, other)} for log in result]
+
+    with RpcProxy(chain.url) as proxy:
+        watched = ChainReader([proxy.url])
+        found = watched.receipt(ledger, receipt, signature)
+        assert found is not None and found.verdict.opened
+        for lie, expected in ((hides, "chain-unreachable"), (falsifies, "chain-disagrees")):
+            proxy.tamper = lie
+            with pytest.raises(ChainError) as error:
+                watched.receipt(ledger, receipt, signature)
+            assert code(error) == expected
 
 
 def test_what_the_ledger_refuses_comes_back_by_its_name_and_costs_nothing(
     chain: LocalChain, pinned: Study, gate: Transactor
 ) -> None:
     epoch = chain.epoch(pinned.room)
-    first = run_of(pinned, epoch)
-    gate.open_run(pinned.room.ledger, first)
+    first, content = run_of(pinned, epoch), chain.study(pinned.id)
+    gate.open_run(pinned.room.ledger, first, content)
     block = chain.block_number()
-    for run, revert in (
-        (first, "LedgerRunExists"),
-        (run_of(pinned, epoch, epsilon_micro=3_000_001), "LedgerStudyBudgetExceeded"),
-        (run_of(pinned, epoch, epsilon_micro=2_000_000), "LedgerDatasetBudgetExceeded"),
-        (run_of(pinned, epoch + 1), "LedgerEpochMismatch"),
-        (run_of(pinned, epoch, study=bytes(32)), "LedgerStudyNotLive"),
+    for run, study, revert in (
+        (first, content, "LedgerRunExists"),
+        (run_of(pinned, epoch, epsilon_micro=3_000_001), content, "LedgerStudyBudgetExceeded"),
+        (run_of(pinned, epoch, delta_pico=600_001), content, "LedgerStudyBudgetExceeded"),
+        (run_of(pinned, epoch, epsilon_micro=2_000_000), content, "LedgerDatasetBudgetExceeded"),
+        (run_of(pinned, epoch + 1), content, "LedgerEpochMismatch"),
+        (run_of(pinned, epoch, study=bytes(32)), content, "LedgerStudyNotLive"),
+        (run_of(pinned, epoch), replace(content, delta_pico=10**9), "LedgerStudyMismatch"),
     ):
         with pytest.raises(TransactionError) as error:
-            gate.open_run(pinned.room.ledger, run)
+            gate.open_run(pinned.room.ledger, run, study)
         assert (code(error), error.value.revert) == ("transaction-reverted", revert)
     with pytest.raises(TransactionError) as error:
-        Transactor(chain.url, private_key(12)).open_run(pinned.room.ledger, run_of(pinned, epoch))
+        Transactor(chain.url, private_key(12)).open_run(pinned.room.ledger, run_of(pinned, epoch), content)
     assert error.value.revert == "LedgerNotGate"
     assert chain.block_number() == block
 
@@ -467,21 +701,37 @@ def test_every_custom_error_of_the_contracts_is_explained_by_name() -> None:
 def test_the_history_tells_all_that_happened_with_its_transactions(
     chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
 ) -> None:
-    run = run_of(pinned, chain.epoch(pinned.room))
-    opened = gate.open_run(pinned.room.ledger, run)
+    opening = open_one(chain, pinned, gate)
+    second = chain.propose(
+        pinned.room, compose_hash=b"\x0e" * 32, datasets=[one.id for one in pinned.datasets]
+    )
+    withdrawn = chain.withdraw(pinned.room, second, 2)
     revoked = chain.revoke(pinned.room, 1, "stop")
+    room = chain.change_owners(pinned.room, pinned.room.owners[:2], threshold=2)
     history = reader.study_history(pinned.room.consortium)
-    assert [proposal.study.id for proposal in history.proposals] == [pinned.id]
+    assert [proposal.study.id for proposal in history.proposals] == [pinned.id, second]
     assert history.proposals[0].proposer == account(0)
     assert [approval.owner for approval in history.approvals_of(pinned.id)] == [account(0), account(1)]
-    assert [pin.pinned for pin in history.pins] == [True, False]
+    assert [pin.study for pin in history.pins] == [chain.study(pinned.id)]
+    assert [(one.proposal, one.owner) for one in history.withdrawals] == [(second, account(2))]
+    assert history.withdrawals[0].at.tx == withdrawn["transactionHash"]
     assert [one.name for one in history.registrations] == [dataset.name for dataset in pinned.datasets]
+    assert [(one.epsilon_micro, one.delta_pico, one.runs) for one in history.caps] == 2 * [
+        (3_000_000, 1_000_000, 100)
+    ]
     assert [one.gate_signer for one in history.platforms] == [account(GATE)]
-    assert [one.run_id for one in history.runs_of(pinned.id)] == [run.run_id]
-    assert history.runs[0].at.tx == opened.tx
-    assert [(one.owner, one.reason) for one in history.revocations] == [(account(1), "stop")]
+    assert [one.run_id for one in history.runs_of(pinned.id)] == [opening.run_id]
+    assert (history.runs[0].number, history.runs[0].delta_pico) == (1, 400_000)
+    assert history.runs[0].at.block == opening.opened_block
+    assert [(one.owner, one.reason, one.compose_hash) for one in history.revocations] == [
+        (account(1), "stop", RECIPE)
+    ]
     assert history.revocations[0].at.tx == revoked["transactionHash"]
-    assert history.receipt_of(run.run_id) is None
+    (change,) = history.rosters
+    assert (change.roster, change.threshold) == (2, 2)
+    assert [owner.account for owner in change.owners] == [owner.account for owner in room.owners]
+    assert history.receipt_of(opening.run_id) is None
+    assert history.unpin_failures == ()
 
 
 def test_the_factory_lists_consortia_owners_and_board(

@@ -12,14 +12,20 @@ import json
 import os
 import pty
 import re
+import secrets
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
+from eth_account import Account
 from tests.agents.shell import COMMAND_TIMEOUT_S, environment, shell
 from tests.agents.worked import (
     ANALYSIS,
@@ -31,6 +37,7 @@ from tests.agents.worked import (
     write_cohort,
 )
 
+from sealroom.keys import address_of
 from sealroom_agents.cli import ENTRIES
 from sealroom_agents.cli.terminal import PROGRESS_FROM_BYTES
 
@@ -90,9 +97,20 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = make_gate(fresh_platform())
     (folder / "root.der").write_bytes(platform.root_der)
     (folder / "app-compose.json").write_bytes(recipe)
-    (folder / "study.json").write_bytes(make_card(gate, recipe).encode())
-    (folder / "study2.json").write_bytes(make_card(gate, changed, epoch=2).encode())
-    (folder / "forged.json").write_bytes(make_card(other, recipe).encode())
+    past = make_gate(platform, now=int(time.time()) - 31 * 24 * 3600)
+    officer, stranger = (secrets.token_bytes(32) for _ in range(2))
+    for name, card in {
+        "study.json": make_card(gate, recipe),
+        "study2.json": make_card(gate, changed, epoch=2),
+        "forged.json": make_card(other, recipe),
+        "stale.json": make_card(past, recipe),
+    }.items():
+        first, second = card.owners
+        owners = (replace(first, account=address_of(officer)), second)
+        (folder / name).write_bytes(replace(card, owners=owners).encode())
+    write_keystore(folder / "officer.keystore", officer)
+    write_keystore(folder / "stranger.keystore", stranger)
+    (folder / "wallet.py").write_text(WALLET.format(key=officer.hex()))
     envelope = make_run(platform, gate, recipe).envelope()
     content = json.loads(envelope.encode())
     content["result"]["fields"]["people"]["groups"][0]["people"] += 1
@@ -101,15 +119,48 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cohort(folder / "cohort-A.parquet")
     people = {"person_id": pa.array([1, 2]), "age": pa.array([60, 61]), "name": pa.array(["Ada", "Bo"])}
     write_cohort(folder / "names.parquet", columns=people)
+    write_tables(folder)
     return folder
+
+
+WALLET = """\
+import sys
+from eth_account import Account
+from eth_account.messages import encode_defunct
+message = encode_defunct(hexstr=open(sys.argv[1]).read().strip())
+print("0x" + Account.sign_message(message, "{key}").signature.hex())
+"""
+"""Any other wallet: it signs bytes as a personal message."""
+
+
+def write_keystore(path: Path, key: bytes) -> None:
+    """A keystore file, quick to open, of the passphrase `open`."""
+    path.write_text(json.dumps(Account.encrypt(key, "open", kdf="pbkdf2", iterations=2)))
+    path.chmod(0o600)
+
+
+def write_tables(folder: Path) -> None:
+    """The cohort in other forms, and forms of it that cannot be sealed."""
+    table = pq.read_table(folder / "cohort-A.parquet")
+    pyarrow.csv.write_csv(table, folder / "cohort-A.csv")
+    pyarrow.csv.write_csv(
+        table, folder / "semicolons.csv", pyarrow.csv.WriteOptions(delimiter=";", quoting_style="none")
+    )
+    with pa.ipc.new_file(folder / "cohort-A.arrow", table.schema) as writer:
+        writer.write_table(table)
+    with pa.ipc.new_stream(folder / "stream.arrows", table.schema) as writer:
+        writer.write_table(table)
+    (folder / "cells.csv").write_text("person_id,age,sex\n1,60,F\n2,Ada Lovelace,F\n")
+    (folder / "ragged.csv").write_text("person_id,age,sex\n1,60,F\n2,Lovelace\n")
+    (folder / "scans" / "1").mkdir(parents=True)
+    (folder / "scans" / "1" / "a.dcm").write_bytes(b"scan")
+    (folder / "scans" / "b.dcm").write_bytes(b"")
 
 
 @pytest.fixture
 def sitting(desk: Path, tmp_path: Path) -> Path:
     """A copy of the desk, for one transcript."""
-    for item in desk.iterdir():
-        if item.is_file():
-            (tmp_path / item.name).write_bytes(item.read_bytes())
+    shutil.copytree(desk, tmp_path, dirs_exist_ok=True)
     (tmp_path / "seal-dataset.py").symlink_to(ROOT / "scripts" / "seal-dataset.py")
     return tmp_path
 
@@ -161,6 +212,9 @@ def test_help_starts_fast_and_imports_nothing_heavy(tmp_path: Path) -> None:
     assert seconds < STARTS_WITHIN_S
 
 
+SEAL = "sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der --yes"
+"""The owner's one line, as a script says it."""
+
 # --- what a transcript can't show ------------------------------------------------------------------
 
 
@@ -192,7 +246,7 @@ def test_at_a_terminal_sealing_asks_and_a_no_leaves_everything_as_it_was(sitting
     assert not (sitting / "sealed").exists()
     status, shown = at_a_terminal(command, sitting, keys=b"y\n")
     assert status == 0
-    assert (sitting / "sealed" / "cohort-A.tar").exists()
+    assert (sitting / "sealed" / "hospital-A" / "cohort-A.tar").exists()
 
 
 def test_a_large_file_shows_a_bar_at_a_terminal_and_none_in_a_pipe(sitting: Path) -> None:
@@ -212,29 +266,39 @@ def test_a_large_file_shows_a_bar_at_a_terminal_and_none_in_a_pipe(sitting: Path
     assert "sealing cohort-A.parquet" not in shell(f"{command} --out pipe.tar", sitting).stdout
 
 
+def test_the_bar_tells_rate_and_time_left(tmp_path: Path) -> None:
+    program = (
+        "import time; from sealroom_agents.cli.terminal import progress\n"
+        "with progress('sealing', 10**9) as advance:\n"
+        "    for step in range(8): time.sleep(0.15); advance(step * 10**8, 10**9)\n"
+    )
+    status, shown = at_a_terminal(f'python -c "{program}"', tmp_path)
+    assert status == 0
+    assert re.search(r"\d MB/s", shown)
+    assert re.search(r"0:00:\d\d", shown)
+
+
 def test_sealing_leaves_nothing_behind_when_it_fails(sitting: Path) -> None:
     (sitting / "cohort-A.parquet").write_bytes(b"PAR1 but no more")
     before = sorted(sitting.rglob("*"))
-    done = shell("sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der", sitting)
+    done = shell(SEAL, sitting)
     assert done.returncode == 1
     assert sorted(sitting.rglob("*")) == before
 
 
 def test_the_data_key_is_for_its_owner_only_and_in_no_output(sitting: Path) -> None:
     """OP-03."""
-    done = shell("sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der", sitting)
-    key = sitting / "sealed" / "cohort-A.key"
+    done = shell(SEAL, sitting)
+    key = sitting / "keys" / "hospital-A" / "cohort-A.key"
     assert key.stat().st_mode & 0o777 == 0o600
     secret = key.read_text().split("0x")[1].strip()
     assert secret not in done.stdout
-    assert bytes.fromhex(secret) not in (sitting / "sealed" / "cohort-A.tar").read_bytes()
+    sealed = sitting / "sealed" / "hospital-A" / "cohort-A.tar"
+    assert bytes.fromhex(secret) not in sealed.read_bytes()
 
 
 def test_json_output_is_one_object_and_nothing_else_on_stdout(sitting: Path) -> None:
-    command = (
-        "sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der --json 2>/dev/null"
-    )
-    summary = json.loads(shell(command, sitting).stdout)
+    summary = json.loads(shell(f"{SEAL} --json 2>/dev/null", sitting).stdout)
     registration = json.loads((sitting / summary["registration"]).read_text())
     assert registration == {
         "datasetId": summary["datasetId"],

@@ -88,7 +88,7 @@ def test_a_card_is_written_checked_and_sealed_to(stage: Stage, sitting: Path) ->
     assert "warning" not in written.stdout
     root = "--simulated-root root.der"
     sealed = shell(
-        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --json",
+        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes --json",
         sitting,
     )
     assert sealed.returncode == 0, sealed.stdout
@@ -121,7 +121,8 @@ def test_a_card_of_an_older_epoch_is_refused_at_the_seal(stage: Stage, sitting: 
     stage.chain.revoke(stage.room, 2)
     root = "--simulated-root root.der"
     done = shell(
-        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url}", sitting
+        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
+        sitting,
     )
     assert done.returncode == 1
     assert done.stdout.startswith("error: the card is of epoch ")
@@ -137,7 +138,8 @@ def test_a_card_whose_gate_was_swapped_is_refused_at_the_seal(stage: Stage, sitt
     (sitting / "study.json").write_text(json.dumps(card))
     root = "--simulated-root root.der"
     done = shell(
-        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url}", sitting
+        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
+        sitting,
     )
     assert done.returncode == 1
     assert "the owners adopted" in done.stdout

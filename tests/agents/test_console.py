@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.crypto import keccak
 from fastapi.testclient import TestClient
 from tests.local_chain import LocalChain, account
 from tests.outside import OWNERS, Lab, make_recipe
 
+from sealroom.records import STUDY_FIELDS
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.views import study_values
 from sealroom_agents.console import create_app, legible
 from sealroom_agents.console.app import STATIC
 from sealroom_agents.console.guard import MAX_BODY_BYTES
@@ -400,7 +403,7 @@ def test_pages_load_nothing_from_elsewhere_and_nothing_inline(lab: Lab, web: Tes
 
 
 def test_the_board_reads_studies_from_chain(lab: Lab, web: TestClient) -> None:
-    """Owners, jurisdictions, records, criteria, signed and pending, quorum, runs, revocation."""
+    """Owners, jurisdictions, records, criteria, approved and pending, quorum, runs, revocation."""
     lab.register()
     study = lab.propose()
     lab.chain.approve(lab.room, study, 0)
@@ -411,14 +414,14 @@ def test_the_board_reads_studies_from_chain(lab: Lab, web: TestClient) -> None:
     assert row["standing"] == "pending"
     assert row["records"] == 2001
     assert row["name"] == "small-study"
-    assert [(one["id"], one["signed"], one["required"]) for one in row["owners"]] == [
+    assert [(one["id"], one["approved"], one["required"]) for one in row["owners"]] == [
         ("hospital-A", True, True),
         ("hospital-B", False, True),
         ("hospital-C", False, False),
     ]
     assert row["criteria"]["more than one jurisdiction"] == "match"
     page = web.get("/").text
-    for shown in ("small-study", "hospital-C", "1 of 3 signed", "waits for approval", "2\u202f001"):
+    for shown in ("small-study", "hospital-C", "1 of 3 approved", "waits for approval", "2\u202f001"):
         assert shown in page
 
     lab.chain.approve(lab.room, study, 1)
@@ -449,6 +452,7 @@ def test_the_study_page_shows_all_that_is_agreed(lab: Lab, web: TestClient) -> N
         "mean of <code>age</code>",
         "unwrap(&#34;hospital-A/cohort-A.tar&#34;)",
         "1.5 of 4.5",
+        "δ 1e-6 for at most 3 runs",
         "submitted elsewhere",
         lab.room.app,
     ):
@@ -530,21 +534,31 @@ def test_the_reference_is_our_own_page(web: TestClient) -> None:
 
 
 def test_calls_are_built_for_the_consortium_alone(lab: Lab, web: TestClient) -> None:
-    """WE-01, WE-02: exactly approve(bytes32) or revoke(string), at an address that the factory made."""
-    study = "0x" + "5e" * 32
+    """WE-01, WE-02: exactly approve, withdraw or revoke, at an address that the factory made."""
+    lab.register()
+    proposal = lab.propose()
+    contract = interface("Consortium")
+    content = study_values(lab.chain.study(proposal))
+    study = "0x" + proposal.hex()
     wanted = {"consortium": lab.room.consortium, "action": "approve", "study": study}
     call = web.post("/v1/calls", json=wanted).json()
     assert call == {
         "chainId": 31337,
         "to": lab.room.consortium,
-        "function": "approve(bytes32)",
-        "data": "0x" + interface("Consortium").encode("approve", bytes.fromhex(study[2:])).hex(),
+        "function": "approve((bytes32,bytes32,bytes32,bytes32[],uint64,uint64,uint32,uint64,uint64,uint64))",
+        "data": "0x" + contract.encode("approve", content).hex(),
     }
+    call = web.post("/v1/calls", json=wanted | {"action": "withdraw"}).json()
+    assert (call["function"], call["data"]) == (
+        "withdraw(bytes32)",
+        "0x" + contract.encode("withdraw", proposal).hex(),
+    )
     revoke = {"consortium": lab.room.consortium, "action": "revoke", "reason": "Einwilligung zurück"}
     data = web.post("/v1/calls", json=revoke).json()["data"]
-    assert data == "0x" + interface("Consortium").encode("revoke", "Einwilligung zurück").hex()
+    assert data == "0x" + contract.encode("revoke", "Einwilligung zurück").hex()
     for change, status in [
         ({"consortium": account(5)}, 404),
+        ({"study": "0x" + "5e" * 32}, 404),
         ({"study": None}, 400),
         ({"study": study.upper()}, 400),
         ({"action": "transferOwnership"}, 400),
@@ -554,13 +568,53 @@ def test_calls_are_built_for_the_consortium_alone(lab: Lab, web: TestClient) -> 
     assert web.post("/v1/calls", json=revoke | {"reason": "ü" * 129}).status_code == 400
 
 
-def test_the_page_knows_the_selectors_by_itself() -> None:
+def test_the_page_knows_the_selectors_and_the_fields_by_itself() -> None:
     """WE-01: what the page compares the server's call with is right."""
     script = (STATIC / "calldata.js").read_text()
     contract = interface("Consortium")
-    for name, arguments in [("approve", (bytes(32),)), ("revoke", ("",)), ("study", (bytes(32),))]:
-        selector = contract.encode(name, *arguments)[:4].hex()
-        assert f'{name}Selector: "0x{selector}"' in script
+    for item in contract.abi:
+        if item.get("name") in ("approve", "withdraw", "revoke"):
+            assert f'{item["name"]}: "{contract.signature(item["name"])}"' in script
+        if item.get("name") in ("approve", "hashStudy", "withdraw", "revoke"):
+            selector = keccak(text=contract.signature(item["name"]))[:4].hex()
+            assert f'{item["name"]}Selector: "0x{selector}"' in script
+    fields = re.findall(r'^    \["(\w+)", "(\S+)"\],$', script, re.MULTILINE)
+    assert tuple(fields) == STUDY_FIELDS
+
+
+def test_the_history_is_told_in_words(lab: Lab, web: TestClient) -> None:
+    """Withdrawals, owner changes and words of a revocation, by page and by JSON."""
+    study = lab.live()
+    lab.open_run(study, secrets.token_bytes(32))
+    other = lab.propose(max_runs=2)
+    lab.chain.withdraw(lab.room, other, 2)
+    time.sleep(1.1)
+    address = f"/studies/{lab.room.consortium}"
+    chosen = web.get(f"{address}?study=0x{other.hex()}").text
+    assert "withdrew" in chosen
+    owners = web.get(f"/v1{address}").json()["owners"]
+    assert not any(one["withdrawn"] for one in owners), "it speaks of the live study"
+    lab.chain.revoke(lab.room, 2, "consent withdrawn")
+    lab.chain.change_owners(lab.room, lab.room.owners, threshold=3)
+    time.sleep(1.1)
+    page = web.get(address).text
+    told = web.get(f"/v1{address}/history").json()
+    newest = [(one["kind"], one["who"], one["reason"]) for one in told["happenings"]]
+    assert newest[:3] == [
+        ("owners-changed", "", ""),
+        ("revoked", "hospital-C", "consent withdrawn"),
+        ("approval-withdrawn", "hospital-C", ""),
+    ]
+    assert told["total"] == len(newest)
+    for words in (
+        "the owners changed: hospital-A, hospital-B, hospital-C; 3 of 3 approve; epoch 4 began",
+        "withdrew from study ",
+        "ε 1.5 and δ 0 booked",
+        "set the cap of dataset ",
+        "ε 4.5, δ 1e-6, 100 runs",
+    ):
+        assert any(words in one["what"] for one in told["happenings"]), words
+        assert words in page
 
 
 def test_results_become_tables() -> None:

@@ -23,6 +23,7 @@ from sealroom import typed
 from sealroom.encoding import sha256, to_hex
 from sealroom.errors import WrapError
 from sealroom.keys import Secret
+from sealroom.records import Opening
 from sealroom.release import (
     Hello,
     LeaseReply,
@@ -54,7 +55,7 @@ from sealroom_agents.simulator import (
 
 pytestmark = pytest.mark.anvil
 
-CAP = "0x" + keccak(text="cap(address,bytes32)")[:4].hex()
+BUDGET = "0x" + keccak(text="budget(address,bytes32)")[:4].hex()
 """Selector of the ledger's `cap`."""
 
 # --- the good way -------------------------------------------------------------------------------
@@ -82,6 +83,7 @@ def test_an_enclave_that_keeps_every_rule_gets_its_keys(approved: World) -> None
     assert (grant.run_id, grant.study, grant.compose_hash) == (enclave.run_id, approved.study, sha256(RECIPE))
     assert (grant.enclave_signer, grant.kem_key_hash) == (enclave.address, sha256(enclave.kem.public))
     assert (grant.transcript, grant.epsilon_micro) == (sha256(transcript), 1_500_000)
+    assert grant.delta_pico == 400_000
 
     secret = transcript_1(
         transcript, kem_key=enclave.kem.public, signer=enclave.address, gate_signer=signer, grant=grant
@@ -97,10 +99,12 @@ def test_an_enclave_that_keeps_every_rule_gets_its_keys(approved: World) -> None
         )
         assert key.reveal() == sealed.key.reveal()
 
-    run = ChainReader([approved.chain.url]).run(approved.room.ledger, enclave.run_id)
-    assert run is not None
-    assert (run.grant_hash, run.epsilon_micro, run.enclave_signer) == (grant_hash, 1_500_000, enclave.address)
-    assert run.opened_block == reply.opened_block
+    (run,) = ChainReader([approved.chain.url]).study_history(approved.room.consortium).runs
+    assert (run.run_id, run.grant_hash, run.enclave_signer) == (
+        enclave.run_id, grant_hash, enclave.address
+    )  # fmt: skip
+    assert (run.epsilon_micro, run.delta_pico) == (grant.epsilon_micro, grant.delta_pico)
+    assert ("0x" + reply.opened_tx.hex(), reply.opened_block) == (run.at.tx, run.at.block)
 
 
 def test_the_audit_log_tells_of_grants_and_refusals_and_shows_tampering(approved: World) -> None:
@@ -252,6 +256,7 @@ def test_a_run_id_gets_keys_once(approved: World) -> None:
         consortium=approved.room.consortium,
         compose_hash=sha256(RECIPE),
         epsilon_micro=1_500_000,
+        delta_pico=0,
     )
     answer = approved.http.post("/v1/hello", content=hello.encode())
     refused(answer, "unknown-run-id-reused", 409)
@@ -322,8 +327,8 @@ def test_a_revocation_between_decision_and_release_is_caught(approved: World) ->
     opener = approved.gate._opener
 
     class Racing:
-        def open_run(self, ledger: str, run: Any) -> Any:
-            opened = opener.open_run(ledger, run)
+        def open_run(self, ledger: str, run: Any, study: Any) -> Any:
+            opened = opener.open_run(ledger, run, study)
             approved.chain.revoke(approved.room, 0, "in time")
             return opened
 
@@ -336,9 +341,9 @@ def test_a_revocation_just_before_the_booking_is_told_as_one(approved: World) ->
     opener = approved.gate._opener
 
     class Racing:
-        def open_run(self, ledger: str, run: Any) -> Any:
+        def open_run(self, ledger: str, run: Any, study: Any) -> Any:
             approved.chain.revoke(approved.room, 0, "in time")
-            return opener.open_run(ledger, run)
+            return opener.open_run(ledger, run, study)
 
     approved.gate._opener = Racing()
     refused(Enclave(approved).ask(), "revoked")
@@ -418,6 +423,28 @@ def test_a_run_beyond_the_studys_number_is_refused(world: World) -> None:
     refused(Enclave(world, epsilon_micro=1_000_000).ask(), "runs-exhausted")
 
 
+@pytest.mark.parametrize(
+    ("cap", "code"),
+    [({"cap_pico": 400_000}, "budget-exceeded"), ({"cap_runs": 1}, "runs-exhausted")],
+    ids=["delta", "runs"],
+)
+def test_a_second_run_beyond_the_delta_or_the_runs_of_a_dataset_is_refused(
+    approved: World, cap: dict[str, int], code: str
+) -> None:
+    """DP-05: and what is refused books nothing; the ledger would refuse it as well."""
+    first, second = approved.sealed
+    for one, limits in ((first, {}), (second, cap)):
+        approved.chain.set_cap(approved.room, owner=one.owner, dataset=one.id, cap_micro=4_500_000, **limits)
+    approved.chain.finalize()
+    granted(Enclave(approved).ask())
+    refused(Enclave(approved).ask(), code)
+    approved.chain.finalize()
+    refused(Enclave(approved).ask(), code)
+    approved.chain.set_cap(approved.room, owner=second.owner, dataset=second.id, cap_micro=4_500_000)
+    approved.chain.finalize()
+    granted(Enclave(approved).ask())
+
+
 def test_a_gate_without_gas_money_releases_nothing(approved: World) -> None:
     approved.chain.rpc("anvil_setBalance", approved.identity().signer, "0x0")
     body = refused(Enclave(approved).ask(), "chain-unreachable", 503)
@@ -478,7 +505,9 @@ def test_without_the_chain_nothing_is_released(approved: World) -> None:
         proxy.down = False
 
         def lie(method: str, params: list[Any], result: Any) -> Any:
-            return result[:-1] + "7" if method == "eth_call" and params[0]["data"].startswith(CAP) else result
+            return (
+                result[:-1] + "7" if method == "eth_call" and params[0]["data"].startswith(BUDGET) else result
+            )
 
         proxy.tamper = lie
         refused(Enclave(approved).ask(), "chain-disagrees", 503)
@@ -578,10 +607,10 @@ def test_a_booking_that_not_every_node_shows_releases_nothing(
         approved.rpc_urls = [approved.chain.url, proxy.url]
         approved.start_gate()
         approved.heartbeat()
-        run = "0x" + interface("Ledger").encode("run", bytes(32))[:4].hex()
+        kept = "0x" + interface("Ledger").encode("commitment", bytes(32))[:4].hex()
 
         def unbooked(method: str, params: list[Any], result: Any) -> Any:
-            return zeros(result) if method == "eth_call" and params[0]["data"].startswith(run) else result
+            return zeros(result) if method == "eth_call" and params[0]["data"].startswith(kept) else result
 
         proxy.tamper = unbooked
         refused(Enclave(approved).ask(), "chain-disagrees", 503)
@@ -589,6 +618,53 @@ def test_a_booking_that_not_every_node_shows_releases_nothing(
         for one in approved.sealed:  # the first attempt's ε stays spent
             approved.chain.set_cap(approved.room, owner=one.owner, dataset=one.id, cap_micro=3_000_000)
         approved.chain.finalize()
+        granted(Enclave(approved).ask())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"enclave_signer": "0x" + "66" * 20}, {"number": 9}], ids=["run", "place"]
+)
+def test_a_booking_of_something_else_releases_nothing(approved: World, changes: dict[str, Any]) -> None:
+    """CH-03: the sending node reports another opening than the ledger's; its twin is every grant above."""
+    opener = approved.gate._opener
+
+    class Lying:
+        def open_run(self, ledger: str, run: Any, study: Any) -> Any:
+            opened = opener.open_run(ledger, run, study)
+            event = opened.event("RunOpened")
+            assert event is not None
+            opening = Opening.of_event(event["opening"])
+            names = {"enclave_signer": ("run", "enclaveSigner"), "number": ("number",)}
+            for name, value in changes.items():
+                place, fields = names[name], event["opening"]
+                for part in place[:-1]:
+                    fields = fields[part]
+                fields[place[-1]] = value
+            assert Opening.of_event(event["opening"]) == replace(opening, **changes)
+            return opened
+
+    approved.gate._opener = Lying()
+    refused(Enclave(approved).ask(), "chain-disagrees", 503)
+
+
+@pytest.mark.parametrize("hides", [True, False], ids=["hidden", "falsified"])
+def test_without_the_content_of_the_pinned_study_nothing_is_released(approved: World, hides: bool) -> None:
+    """CH-29: a node without the log of the pin, or with another in its place, is refused by name."""
+    topic = "0x" + interface("Consortium").topic("StudyPinned").hex()
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        if method != "eth_getLogs" or params[0]["topics"][0] != topic:
+            return result
+        if hides:
+            return []
+        return [{**log, "data": log["data"].replace(sha256(RECIPE).hex(), "66" * 32)} for log in result]
+
+    with RpcProxy(approved.chain.url) as proxy:
+        proxy.tamper = lie
+        approved.rpc_urls = [proxy.url]
+        approved.start_gate()
+        refused(Enclave(approved).ask(), "chain-disagrees", 503)
+        proxy.tamper = honest
         granted(Enclave(approved).ask())
 
 

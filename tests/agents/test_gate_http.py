@@ -55,6 +55,7 @@ def test_an_unknown_field_is_malformed(approved: World) -> None:
         consortium=approved.room.consortium,
         compose_hash=bytes(32),
         epsilon_micro=1,
+        delta_pico=0,
     )
     assert approved.http.post("/v1/hello", content=hello.encode()).status_code == 200
     more = json.dumps({**hello.to_json(), "admin": True}).encode()

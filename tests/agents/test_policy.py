@@ -58,7 +58,7 @@ class Case:
 
     def unpinned(self) -> Case:
         """The same before the study was pinned anywhere."""
-        view = replace(self.view, study=None, approvals=(), datasets=(), live=False)
+        view = replace(self.view, study=None, nonce=4, approvals=(), datasets=(), live=False)
         best = replace(view, block_number=self.latest.block_number)
         return replace(self, view=view, latest=replace(self.latest, active_study=None, best=best))
 
@@ -94,9 +94,11 @@ def good() -> Case:
         privacy_hash=sha256(b"privacy"),
         datasets=DATASETS,
         epsilon_micro=4_500_000,
+        delta_pico=3_000_000,
         max_runs=3,
         expiry=NOW + 1000,
         epoch=2,
+        nonce=4,
     )
     datasets = tuple(
         DatasetRecord(
@@ -110,6 +112,10 @@ def good() -> Case:
             name="cohort",
             cap_micro=4_500_000,
             spent_micro=0,
+            cap_pico=3_000_000,
+            spent_pico=0,
+            cap_runs=10,
+            runs=0,
         )
         for n, dataset in enumerate(DATASETS)
     )
@@ -122,6 +128,7 @@ def good() -> Case:
         block_hash=sha256(b"block"),
         block_time=NOW - 4,
         epoch=2,
+        nonce=5,
         threshold=3,
         owners=owners,
         platform=PlatformRecord(
@@ -133,11 +140,14 @@ def good() -> Case:
         ),
         study=study,
         live=True,
+        approved_block=90,
         approvals=ACCOUNTS[:3],
         revoked_by=None,
+        revoked_block=0,
         revocation_reason="",
         datasets=datasets,
         study_spent_micro=0,
+        study_spent_pico=0,
         study_runs=0,
         app_allows=True,
         require_tcb=True,
@@ -173,6 +183,7 @@ def good() -> Case:
         run_id=sha256(b"run"),
         compose_hash=RECIPE,
         epsilon_micro=1_500_000,
+        delta_pico=1_000_000,
         kem_key=bytes(1216),
         enclave_signer="0x" + "e5" * 20,
         transcript=sha256(b"transcript"),
@@ -220,9 +231,11 @@ def test_a_run_books_what_its_recipe_spends_and_no_more_than_was_approved(good: 
     """DP-05, DP-16."""
     decision = good.decide()
     assert isinstance(decision, Grant)
-    assert decision.epsilon_micro == 1_500_000
+    assert (decision.epsilon_micro, decision.delta_pico) == (1_500_000, 1_000_000)
     assert isinstance(good.but("request", epsilon_micro=4_500_000).decide(), Grant)
     refused(good.but("request", epsilon_micro=4_500_001), "budget-exceeded")
+    assert isinstance(good.but("request", delta_pico=3_000_000).decide(), Grant)
+    refused(good.but("request", delta_pico=3_000_001), "budget-exceeded")
 
 
 def test_datasets_are_accepted_in_any_order(good: Case) -> None:
@@ -339,6 +352,16 @@ def test_a_proposal_of_an_older_epoch_takes_a_new_approval(good: Case) -> None:
     )
 
 
+def test_a_proposal_that_another_study_overtook_takes_a_new_one(good: Case) -> None:
+    """An approval is good for one pin: k of them for an older nonce pin nothing."""
+    assert refused(good.proposed(*ACCOUNTS[:2]), "not-approved").message == "2 of 3 approvals"
+    overtaken = good.proposed(*ACCOUNTS[:3]).but("view", nonce=5)
+    assert "another study was pinned" in refused(overtaken, "not-approved").message
+    other = replace(good.view.study, compose_hash=sha256(b"other"))  # type: ignore[type-var]
+    pinned = overtaken.but("view", study=other).but("latest", active_study=other.id)
+    refused(pinned, "compose-hash-mismatch")
+
+
 def test_a_key_provider_that_is_no_kms_is_refused(good: Case) -> None:
     """AT-19."""
     refused(good.but("evidence", key_provider="local-sgx"), "key-provider-mismatch")
@@ -441,6 +464,25 @@ def test_a_budget_that_the_study_or_a_dataset_has_not_got_is_refused(good: Case)
     assert isinstance(good.dataset(spent_micro=3_000_000).decide(), Grant)
     refusal = refused(good.dataset(spent_micro=3_000_001), "budget-exceeded")
     assert "hospital-A/cohort" in refusal.message
+
+
+def test_a_delta_that_the_study_or_a_dataset_has_not_got_is_refused(good: Case) -> None:
+    """DP-05: δ is booked like ε."""
+    assert isinstance(good.but("view", study_spent_pico=2_000_000).decide(), Grant)
+    refusal = refused(good.but("view", study_spent_pico=2_000_001), "budget-exceeded")
+    assert refusal.message == "a run needs δ 1e-06, and the study has 9.99999e-07 left"
+    assert (refusal.seen, refusal.pinned) == ({"deltaPico": 1_000_000}, {"leftPico": 999_999})
+    assert isinstance(good.dataset(spent_pico=2_000_000).decide(), Grant)
+    refusal = refused(good.dataset(spent_pico=2_000_001), "budget-exceeded")
+    assert "δ" in refusal.message and "hospital-A/cohort" in refusal.message
+    pure = good.but("request", delta_pico=0)
+    assert isinstance(pure.dataset(spent_pico=3_000_000).decide(), Grant)
+
+
+def test_a_run_beyond_the_number_that_a_datasets_owner_allows_is_refused(good: Case) -> None:
+    assert isinstance(good.dataset(runs=9).decide(), Grant)
+    refusal = refused(good.dataset(runs=10), "runs-exhausted")
+    assert refusal.message == "all 10 runs that hospital-A/cohort allows were opened"
 
 
 def test_without_a_living_watcher_nothing_is_released(good: Case) -> None:

@@ -23,12 +23,12 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DatabaseError
 from tests.formats import worked
 from tests.local_chain import LocalChain, account, private_key
-from tests.outside import ENCLAVE, Lab
+from tests.outside import ENCLAVE, GATE, Lab
 
 from sealroom import typed
 from sealroom.encoding import sha256
 from sealroom.envelope import Envelope, parse_envelope
-from sealroom.records import Receipt
+from sealroom.records import Opening, Receipt
 from sealroom.release import Hello, sign_challenge, sign_grant, transcript_0
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, StoreError
@@ -330,6 +330,7 @@ def emit(lab: Lab, study: bytes, *, run_id: bytes | None = None) -> tuple[Run, E
         consortium=lab.room.consortium,
         compose_hash=lab.recipe.compose_hash,
         epsilon_micro=lab.recipe.epsilon_micro,
+        delta_pico=worked.GRANT.delta_pico,
     )
     challenge = sign_challenge(
         hello, nonce=secrets.token_bytes(32), issued=worked.NOW, expires=worked.NOW + 60,
@@ -367,7 +368,7 @@ def emit(lab: Lab, study: bytes, *, run_id: bytes | None = None) -> tuple[Run, E
         challenge=challenge,
         recipe=lab.recipe.compose,
     )
-    lab.open_run(study, hello.run_id, grant_hash=grant_hash)
+    lab.open_run(study, hello.run_id, delta_pico=grant.delta_pico, grant_hash=grant_hash)
     lab.store.emitted(run.id, envelope.encode().decode())
     return lab.store.run(run.id), envelope
 
@@ -380,12 +381,12 @@ class CountingSender:
     failures: int = 0
     sent: int = 0
 
-    def anchor(self, ledger: str, receipt: Receipt, signature: bytes) -> TxResult:
+    def anchor(self, ledger: str, receipt: Receipt, opening: Opening, signature: bytes) -> TxResult:
         if self.failures:
             self.failures -= 1
             raise ChainError("chain-unreachable", "the node does not answer")
         self.sent += 1
-        return self.transactor.anchor(ledger, receipt, signature)
+        return self.transactor.anchor(ledger, receipt, opening, signature)
 
 
 def publisher(lab: Lab, *, failures: int = 0) -> tuple[Publisher, CountingSender]:
@@ -409,10 +410,61 @@ def test_an_envelope_is_published_with_its_anchor_and_approvals(lab: Lab) -> Non
         owner.account for owner in lab.room.owners[:2]
     ]
     assert replace(published, anchor=None) == emitted
-    found = lab.reader.run(lab.room.ledger, emitted.receipt.run_id)
+    found = lab.reader.receipt(lab.room.ledger, emitted.receipt, emitted.receipt_signature)
     assert found is not None
-    assert found.sequence == 1
+    assert (found.verdict.anchored, found.verdict.sequence) == (True, 1)
     assert lab.store.draft(run.id) is None
+
+
+def anchor_outside(lab: Lab, emitted: Envelope) -> TxResult:
+    """Anchor a receipt past the runner."""
+    found = lab.reader.receipt(lab.room.ledger, emitted.receipt, emitted.receipt_signature)
+    assert found is not None
+    return Transactor(lab.chain.url, private_key(PAYER)).anchor(
+        lab.room.ledger, emitted.receipt, found.opening, emitted.receipt_signature
+    )
+
+
+def test_a_run_that_the_ledger_never_opened_is_not_published(lab: Lab) -> None:
+    """No anchor, no output; its twin is the test above."""
+    study = lab.live()
+    snapshot = lab.chain.snapshot()
+    run, _ = emit(lab, study)
+    lab.chain.restore(snapshot)
+    publish, sender = publisher(lab)
+    publish.publish(run)
+    assert (lab.store.run(run.id).state, lab.store.run(run.id).code) == ("failed", "run-not-opened")
+    assert sender.sent == 0
+
+
+def test_a_receipt_that_the_gate_anchored_in_a_batch_is_published_with_its_place(lab: Lab) -> None:
+    study = lab.live()
+    run, emitted = emit(lab, study)
+    digest = typed.digest(typed.receipt(emitted.receipt, chain_id=31337, ledger=lab.room.ledger))
+    gate = Transactor(lab.chain.url, private_key(GATE))
+    done = gate.anchor_batch(
+        lab.room.ledger, lab.room.consortium, epoch=emitted.receipt.epoch, numbers=[1], digests=[digest]
+    )
+    publish, sender = publisher(lab)
+    publish.publish(run)
+    assert (lab.store.run(run.id).state, sender.sent) == ("done", 0)
+    anchor = parse_envelope((lab.store.envelope(run.id) or "").encode()).anchor
+    assert anchor is not None
+    assert ("0x" + anchor.tx.hex(), anchor.block, anchor.sequence) == (done.tx, done.block_number, 1)
+
+
+def test_another_receipt_of_the_run_in_a_batch_ends_it(lab: Lab) -> None:
+    """What stands on chain is not what would be published."""
+    study = lab.live()
+    run, emitted = emit(lab, study)
+    gate = Transactor(lab.chain.url, private_key(GATE))
+    gate.anchor_batch(
+        lab.room.ledger, lab.room.consortium, epoch=emitted.receipt.epoch, numbers=[1], digests=[bytes(32)]
+    )
+    publish, _ = publisher(lab)
+    publish.publish(run)
+    assert (lab.store.run(run.id).state, lab.store.run(run.id).code) == ("failed", "receipt-mismatch")
+    assert lab.store.envelope(run.id) is None
 
 
 def test_a_revocation_before_the_anchor_drops_the_envelope(lab: Lab) -> None:
@@ -465,9 +517,7 @@ def test_a_crash_after_the_anchor_anchors_no_second_time(lab: Lab) -> None:
     """RE-06: the runner died between the transaction and the store."""
     study = lab.live()
     run, emitted = emit(lab, study)
-    sent = Transactor(lab.chain.url, private_key(PAYER)).anchor(
-        lab.room.ledger, emitted.receipt, emitted.receipt_signature
-    )
+    sent = anchor_outside(lab, emitted)
     publish, sender = publisher(lab)
     publish.publish(run)
     assert sender.sent == 0

@@ -89,6 +89,7 @@ def make_view(gate: WorkedGate) -> ChainView:
         block_hash=bytes(32),
         block_time=0,
         epoch=1,
+        nonce=0,
         threshold=2,
         owners=tuple(
             OwnerRecord(account=owner.account, id=owner.id, jurisdiction="DE", regimes=("GDPR",))
@@ -103,11 +104,14 @@ def make_view(gate: WorkedGate) -> ChainView:
         ),
         study=None,
         live=False,
+        approved_block=0,
         approvals=(),
         revoked_by=None,
+        revoked_block=0,
         revocation_reason="",
         datasets=(),
         study_spent_micro=0,
+        study_spent_pico=0,
         study_runs=0,
         app_allows=False,
         require_tcb=True,

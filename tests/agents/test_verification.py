@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -373,8 +374,18 @@ def test_a_result_that_claims_less_epsilon_than_it_cost_is_broken(bench: Bench) 
 
 
 def test_a_run_granted_less_epsilon_than_its_recipe_costs_is_broken(bench: Bench) -> None:
-    run = replace(bench.run, grant=replace(bench.run.grant, epsilon_micro=100))
+    run = make_run(bench.platform, bench.gate, bench.recipe, epsilon_micro=100)
     assert bench.broken(run.envelope()) == ("output", "epsilon-mismatch")
+
+
+def test_a_run_granted_another_delta_than_its_recipe_costs_is_broken(bench: Bench) -> None:
+    """DP-05: the enclave says and states δ 1e-9 where the recipe has none."""
+    privacy = replace(bench.envelope.statement.privacy, delta=Decimal("1e-9"))
+    run = make_run(bench.platform, bench.gate, bench.recipe, delta_pico=1000)
+    with pytest.raises(EnvelopeError, match="δ"):
+        run.envelope()
+    stated = replace(run, statement_changes={"privacy": privacy})
+    assert bench.broken(stated.envelope()) == ("output", "privacy-mismatch")
 
 
 def test_a_statement_that_spends_more_on_a_field_than_declared_is_broken(bench: Bench) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.agents.shell import shell
@@ -21,9 +22,11 @@ from tests.agents.worked import (
     make_run,
 )
 from tests.local_chain import LocalChain
+from tests.rpc_proxy import RpcProxy
 
 from sealroom_agents import verification
 from sealroom_agents.chain import ChainReader
+from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError
 
 pytestmark = pytest.mark.anvil
@@ -63,6 +66,91 @@ def test_a_later_revocation_is_told_and_breaks_nothing(stage: Stage) -> None:
     assert all(link.ok for link in links)
     assert "revoked since" in links[-1].detail
     assert "consent withdrawn" in links[-1].detail
+
+
+def test_what_ended_the_epoch_without_a_revocation_is_told(stage: Stage) -> None:
+    envelope = stage.done()
+    stage.chain.change_owners(stage.room, stage.room.owners, threshold=3)
+    links = stage.walk(envelope)
+    assert all(link.ok for link in links)
+    assert links[-1].detail.startswith("ended since: the owners changed in block ")
+
+
+def test_the_walk_says_who_approved_and_where_the_receipt_stands(stage: Stage) -> None:
+    envelope = stage.done()
+    detail = next(link.detail for link in stage.walk(envelope) if link.name == "anchored")
+    assert envelope.anchor is not None
+    assert f"receipt 1 of the consortium, block {envelope.anchor.block}, tx 0x" in detail
+    assert "; approved by hospital-A, hospital-B in block " in detail
+
+
+def test_receipts_that_were_anchored_together_hold_each(stage: Stage) -> None:
+    """The proof is made anew from the transaction that anchored the batch."""
+    drafts = [stage.granted().envelope() for _ in range(3)]
+    for draft in drafts:
+        stage.open(draft)
+    for envelope in stage.batched(*drafts):
+        links = stage.walk(envelope)
+        assert [link.name for link in links] == LINKS
+        assert all(link.ok for link in links), links[-1]
+        assert " in batch 1, block " in next(link.detail for link in links if link.name == "anchored")
+    moved = envelope.with_anchor(replace(envelope.anchor, sequence=1))  # type: ignore[type-var]
+    assert stage.broken(moved) == ("anchored", "anchor-mismatch")
+
+
+def test_another_receipt_than_the_batched_one_is_broken(stage: Stage) -> None:
+    """OU-09: the batch holds a digest; a second envelope of the same run has another one."""
+    run = stage.granted()
+    envelope = run.envelope()
+    stage.open(envelope)
+    (held,) = stage.batched(envelope)
+    assert all(link.ok for link in stage.walk(held))
+    fields = json.loads(json.dumps(run.result))
+    fields["fields"]["people"]["groups"][0]["people"] = 55
+    assert stage.broken(replace(run, result=fields).envelope()) == ("anchored", "receipt-mismatch")
+
+
+@pytest.mark.parametrize("event", ["RunOpened", "ReceiptAnchored"])
+def test_a_node_that_hides_what_the_ledger_has_is_no_verdict(stage: Stage, event: str) -> None:
+    """CH-29: a missing log never makes a receipt false, and never makes one true."""
+    envelope = stage.done()
+    topic = "0x" + interface("Ledger").topic(event).hex()
+
+    def hides(method: str, params: list[Any], result: Any) -> Any:
+        return [log for log in result if log["topics"][0] != topic] if method == "eth_getLogs" else result
+
+    with RpcProxy(stage.chain.url) as proxy:
+        reader = ChainReader([proxy.url])
+        links = verification.verify(envelope, anchor=stage.anchor, chain=reader, now=int(time.time()))
+        assert all(link.ok for link in links)
+        proxy.tamper = hides
+        with pytest.raises(ChainError) as unknown:
+            verification.verify(envelope, anchor=stage.anchor, chain=reader, now=int(time.time()))
+        assert unknown.value.code == "chain-unreachable"
+
+
+def test_a_node_that_makes_up_a_receipt_does_not_get_it_believed(stage: Stage) -> None:
+    """CH-29, CH-03: what the log says is asked of the ledger at every node."""
+    envelope = stage.granted().envelope()
+    stage.open(envelope)
+    anchored = stage.done()
+    topic = "0x" + interface("Ledger").topic("ReceiptAnchored").hex()
+    ours, theirs = envelope.receipt.run_id.hex(), anchored.receipt.run_id.hex()
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        if method != "eth_getLogs":
+            return result
+        return [
+            json.loads(json.dumps(log).replace(theirs, ours)) if log["topics"][0] == topic else log
+            for log in result
+        ]
+
+    with RpcProxy(stage.chain.url) as proxy:
+        proxy.tamper = lie
+        reader = ChainReader([proxy.url])
+        links = verification.verify(envelope, anchor=stage.anchor, chain=reader, now=int(time.time()))
+        broken = verification.first_broken(links)
+        assert broken is not None and (broken.name, broken.code) == ("anchored", "receipt-mismatch")
 
 
 def test_a_run_that_was_never_opened_is_broken(stage: Stage) -> None:

@@ -326,22 +326,27 @@ def make_run(
     app: str | None = None,
     key_provider_id: bytes | None = None,
     machine: str = DEFAULT_MACHINE,
+    epsilon_micro: int | None = None,
+    delta_pico: int | None = None,
 ) -> WorkedRun:
     """Carry out a run without computing: exchange, quote, grant and a result that fits.
 
     booted, app, key_provider_id, machine: what the enclave boots instead of `recipe`, for another app, with
-    keys from another KMS, on another machine.
+    keys from another KMS, on another machine. epsilon_micro, delta_pico: what it says that a run costs.
     """
     place = place or Place()
     issued = int(time.time()) if now is None else now
     parsed = recipes.parse(recipe)
+    epsilon_micro = parsed.epsilon_micro if epsilon_micro is None else epsilon_micro
+    delta_pico = parsed.delta_pico if delta_pico is None else delta_pico
     run_id, signer_key, kem = secrets.token_bytes(32), generate_signer().reveal(), KemPrivateKey.generate()
     hello = Hello(
         run_id=run_id,
         chain_id=CHAIN_ID,
         consortium=place.consortium,
         compose_hash=parsed.compose_hash,
-        epsilon_micro=parsed.epsilon_micro,
+        epsilon_micro=epsilon_micro,
+        delta_pico=delta_pico,
     )
     challenge = sign_challenge(
         hello, nonce=secrets.token_bytes(32), issued=issued, expires=issued + 60, private_key=gate.signer_key
@@ -364,7 +369,8 @@ def make_run(
         kem_key_hash=sha256(kem.public),
         transcript=sha256(transcript),
         datasets_root=datasets_root([dataset.id for dataset in place.datasets]),
-        epsilon_micro=parsed.epsilon_micro,
+        epsilon_micro=epsilon_micro,
+        delta_pico=delta_pico,
         epoch=place.epoch,
         block_number=place.block_number,
         block_hash=place.block_hash,

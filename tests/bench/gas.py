@@ -1,15 +1,92 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gas of each contract call, on a throw-away anvil."""
+"""Gas of our calls beside that of a genuine Safe which owns dstack's app, on one anvil, with the targets.
+
+Both sides gather k ECDSA signatures off chain, and a stranger hands them in. Ours also carries the whole
+study, checks the consent of each dataset's owner (k datasets of k owners), and drops the recipe before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.contracts.gas import measure
+from tests.contracts.gas import (
+    BATCH,
+    KINDS,
+    QUORUMS,
+    Measured,
+    batch_name,
+    measure,
+    open_name,
+    pin_name,
+)
+
+PEER = KINDS[0][0]
+"""The Safe that most wallets make."""
+PIN_RATIO = 1.15
+REVOKE_GAS, REVOKE_RATIO = 60_000, 0.5
+OPEN_GAS = 120_000
+ANCHORED_GAS = 3_000
 
 
 def run() -> Iterator[str]:
-    yield "| call | gas |"
-    yield "|---|---|"
-    for name, gas in measure().items():
+    measured = measure()
+    yield from _table(_against_safe(measured), "| what | ours | Safe's | ratio | target |")
+    yield ""
+    yield from _table(_alone(measured), "| what | ours | target |")
+    yield ""
+    yield from _table(_safes(measured), "| Safe | add, its first | add | remove | add and remove |")
+    yield ""
+    yield from _table(_all(measured), "| call | gas |")
+
+
+def _table(rows: Iterator[str], head: str) -> Iterator[str]:
+    yield head
+    yield "|" + "---|" * (head.count("|") - 1)
+    yield from rows
+
+
+def _against_safe(measured: Measured) -> Iterator[str]:
+    for k, n in QUORUMS:
+        safe = measured.safes[PEER, k, n]
+        first, later = (measured.ours[pin_name(which, k, n)] for which in ("first", "replacement"))
+        yield _row(f"{k}-of-{n}: first pin : first add", first, safe.first, PIN_RATIO)
+        yield _row(f"{k}-of-{n}: replacement : add", later, safe.add, PIN_RATIO)
+        yield _row(f"{k}-of-{n}: replacement : add and remove", later, safe.replace, PIN_RATIO)
+    for k, n in QUORUMS:
+        revoke = measured.ours[f"revoke, {k}-of-{n}"]
+        yield _row(f"{k}-of-{n}: revoke : remove", revoke, measured.safes[PEER, k, n].remove, REVOKE_RATIO)
+    yield _row("revoke : remove by an EOA that owns the app", revoke, measured.eoa_remove, None)
+
+
+def _alone(measured: Measured) -> Iterator[str]:
+    yield _limit("revoke", measured.ours["revoke, 2-of-3"], REVOKE_GAS)
+    for datasets in (1, 4):
+        for which in ("first run of the consortium", "first run of a study", "later run of a study"):
+            name = open_name(which, datasets)
+            yield _limit(name, measured.ours[name], OPEN_GAS)
+    yield _limit("anchor, each of a batch of 1,000", measured.ours[batch_name(BATCH)] // BATCH, ANCHORED_GAS)
+
+
+def _safes(measured: Measured) -> Iterator[str]:
+    for (kind, k, n), path in measured.safes.items():
+        yield f"| {kind}, {k}-of-{n} | {path.first:,} | {path.add:,} | {path.remove:,} | {path.replace:,} |"
+
+
+def _all(measured: Measured) -> Iterator[str]:
+    for name, gas in measured.ours.items():
         yield f"| {name} | {gas:,} |"
+
+
+def _row(what: str, ours: int, theirs: int, target: float | None) -> str:
+    ratio = ours / theirs
+    return f"| {what} | {ours:,} | {theirs:,} | {ratio:.3f} | {_verdict(ratio, target)} |"
+
+
+def _limit(what: str, ours: int, target: int) -> str:
+    return f"| {what} | {ours:,} | {_verdict(ours, target)} |"
+
+
+def _verdict(value: float, target: float | None) -> str:
+    if target is None:
+        return ""
+    return f"≤ {target:,} {'holds' if value <= target else 'MISSED'}"

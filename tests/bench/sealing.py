@@ -1,103 +1,213 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sealing and opening 1 GB, against ``age`` and ``cp`` on the same file and file system.
+"""Sealing, opening and reading a table of 1.2 GB, against ``age``, ``cp`` and pyarrow on the plain file.
 
-Each command is a process of its own, so start-up counts for all. Peak memory is the process's own maximum
-resident set, as the kernel accounts it.
+Each command is a process of its own, so start-up counts for all. Those that are compared run one after the
+other in each round, and a ratio is the median of the rounds' ratios: what else the machine does then falls on
+both. Peak memory is the process' own maximum resident set, as the kernel accounts it. Not more than 4 GB of
+memory are filled at a time.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-FILE_BYTES = 1_000_000_000
-"""Size of the opaque file: random bytes, so that nothing compresses."""
-ROUNDS = 3
-"""Interleaved rounds; the median is printed."""
+ROUNDS = 5
+"""Rounds that count; one before them warms up."""
+LARGE_BYTES = 10_000_000_000
+"""Size of the file whose sealing only shows that memory stays constant. It has holes only."""
+SPARE_BYTES = 25_000_000_000
+"""Free bytes on the disk without which the large file is left out."""
 SHM = Path("/dev/shm")
 """A file system in memory, so that the disk does not hide the work."""
 
+Command = list[str]
+
+
+@dataclass
+class Runs:
+    """What one command took, in each round that counts."""
+
+    wall: list[float] = field(default_factory=list)
+    """Seconds."""
+    cpu: list[float] = field(default_factory=list)
+    """Seconds of all processors."""
+    peak: int = 0
+    """Most resident kilobytes of any."""
+
 
 def run() -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="sealroom-bench-", dir=SHM if SHM.is_dir() else None))
+    memory = Path(tempfile.mkdtemp(prefix="sealroom-bench-", dir=SHM if SHM.is_dir() else None))
+    disk = Path(tempfile.mkdtemp(prefix="sealroom-bench-", dir="/var/tmp"))
     try:
-        yield from _run(folder)
+        source = memory / "cohort.parquet"
+        _check([sys.executable, "-m", "tests.bench.cohort", str(source)])
+        gigabytes, load = source.stat().st_size / 1e9, os.getloadavg()[0]
+        yield f"{gigabytes:.2f} GB of Parquet, 5.8 M rows of 30 columns; medians of {ROUNDS} rounds"
+        yield f"{os.cpu_count()} cores, load {load:.1f} at the start: what else runs falls on both of a pair"
+        yield ""
+        yield from _in_memory(memory, source)
+        yield from _reads(memory, source)
+        yield from _on_disk(disk, source)
+        yield from _reseals(disk, memory)
+        yield from _large(disk)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(memory)
+        shutil.rmtree(disk)
 
 
-def _run(folder: Path) -> Iterator[str]:
-    source = folder / "plain.bin"
-    with source.open("wb") as file:
-        for _ in range(FILE_BYTES // 10_000_000):
-            file.write(os.urandom(10_000_000))
-    peers: dict[str, list[str]] = {"cp": ["cp", str(source), str(folder / "copy.bin")]}
-    here = [sys.executable, "-m", "tests.bench.sealing_process"]
-    ours = {
-        "sealroom seal": [*here, "seal", str(folder)],
-        "sealroom open": [*here, "open", str(folder)],
-    }
+def _in_memory(folder: Path, source: Path) -> Iterator[str]:
+    """Source and target in memory. What a round wrote is removed as soon as nothing needs it."""
+    seal_to, open_to = folder / "sealed.tar", folder / "out.bin"
+    steps: list[tuple[str, Command, tuple[Path, ...]]] = [
+        ("start-up alone", _ours("start", source, open_to), ())
+    ]
     age = shutil.which("age")
     if age is None:
         yield "age is not installed (Debian: `apt-get install age`): its rows are missing"
+        yield ""
     else:
-        identity = folder / "age.key"
-        subprocess.run(["age-keygen", "-o", str(identity)], check=True, capture_output=True)
-        public = next(
-            line.split(": ")[1]
-            for line in identity.read_text().splitlines()
-            if line.startswith("# public key")
-        )
-        peers["age -r"] = [age, "-r", public, "-o", str(folder / "age.bin"), str(source)]
-        peers["age -d"] = [
-            age,
-            "-d",
-            "-i",
-            str(identity),
-            "-o",
-            str(folder / "age.out"),
-            str(folder / "age.bin"),
-        ]
-    order = ["cp", "age -r", "sealroom seal", "age -d", "sealroom open"]
-    commands = {name: (peers | ours)[name] for name in order if name in peers | ours}
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    memory: dict[str, int] = {}
-    for _ in range(ROUNDS):
-        for name, command in commands.items():
-            for output in ("copy.bin", "age.out", "opened.bin"):
-                (folder / output).unlink(missing_ok=True)
-            taken, peak = _measure(command)
-            seconds[name].append(taken)
-            memory[name] = max(memory.get(name, 0), peak)
-    place = f"{folder.parent}, {os.cpu_count()} cores"
-    yield f"{FILE_BYTES / 1e9:.0f} GB of random bytes in {place}, median of {ROUNDS}"
-    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    yield f"(a peak of {floor:.0f} MB or less is this process' own, which each child begins with)"
-    yield ""
-    yield "| command | seconds | GB/s | peak MB | against its peer |"
+        key, public = _age_key(folder)
+        aged = folder / "age.bin"
+        steps.append(("age -r", [age, "-r", public, "-o", str(aged), str(source)], ()))
+        steps.append(("age -d", [age, "-d", "-i", str(key), "-o", str(open_to), str(aged)], (aged, open_to)))
+    steps.append(("sealroom seal", _ours("seal", source, seal_to), ()))
+    steps.append(("sealroom unseal", _ours("unseal", seal_to, open_to), (open_to,)))
+    steps.append(("sealroom verify", _ours("verify", seal_to, open_to), (seal_to,)))
+    steps.append(("cp", ["cp", str(source), str(open_to)], (open_to,)))
+    runs = _rounds(steps)
+    yield from _table(
+        "in memory", runs, {"sealroom seal": ["age -r", "cp"], "sealroom unseal": ["age -d", "cp"]}
+    )
+
+
+def _reads(folder: Path, source: Path) -> Iterator[str]:
+    sealed = folder / "sealed.tar"
+    _check(_ours("seal", source, sealed))
+    yield "| read, file in memory | plain | sealed | ratio | CPU ratio |"
     yield "|---|---|---|---|---|"
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    against = {"sealroom seal": "age -r", "sealroom open": "age -d"}
-    for name, value in median.items():
-        ratios = [
-            f"{value / median[peer]:.2f} × {peer}"
-            for peer in (against.get(name), "cp")
-            if peer in median and peer != name
-        ]
-        speed = f"{value:.2f} | {FILE_BYTES / 1e9 / value:.2f} | {memory[name] / 1000:.0f}"
-        yield f"| {name} | {speed} | {', '.join(ratios)} |"
+    reads = [sys.executable, "-m", "tests.bench.sealing_reads", str(source), str(sealed), str(ROUNDS)]
+    yield subprocess.run(reads, check=True, stdout=subprocess.PIPE, text=True).stdout.rstrip()
+    yield ""
+    sealed.unlink()
 
 
-def _measure(command: list[str]) -> tuple[float, int]:
-    """Wall seconds and peak resident kB of one command."""
+def _on_disk(folder: Path, source: Path) -> Iterator[str]:
+    plain, sealed, copy = folder / "plain.bin", folder / "sealed.tar", folder / "copy.bin"
+    shutil.copyfile(source, plain)
+    steps: list[tuple[str, Command, tuple[Path, ...]]] = [
+        ("cp", ["cp", str(plain), str(copy)], (copy,)),
+        ("cp, synced", ["sh", "-c", 'cp "$0" "$1" && sync "$1"', str(plain), str(copy)], (copy,)),
+        ("sealroom seal (syncs)", _ours("seal", plain, sealed), (sealed,)),
+    ]
+    runs = _rounds(steps, cold=plain)
+    yield from _table(
+        "on disk, source not in the cache", runs, {"sealroom seal (syncs)": ["cp", "cp, synced"]}
+    )
+    plain.unlink()
+
+
+def _reseals(disk: Path, memory: Path) -> Iterator[str]:
+    small, largest = disk / "small.tar", disk / "largest.tar"
+    _check(_ours("seal", memory / "cohort.parquet", small))
+    _check(_ours("largest", small, largest))
+    yield "| reseal in place | seconds |"
+    yield "|---|---|"
+    for path in (small, largest):
+        taken = [float(_check(_ours("reseal", path, path))) for _ in range(ROUNDS)]
+        yield f"| sealed dataset of {path.stat().st_size / 1e9:.1f} GB | {statistics.median(taken):.3f} |"
+        path.unlink()
+    yield ""
+
+
+def _large(folder: Path) -> Iterator[str]:
+    if shutil.disk_usage(folder).free < SPARE_BYTES:
+        yield f"less than {SPARE_BYTES / 1e9:.0f} GB are free: the file of 10 GB is left out"
+        return
+    large, sealed = folder / "large.bin", folder / "large.tar"
+    with large.open("wb") as file:
+        file.truncate(LARGE_BYTES)
+    steps: list[tuple[str, Command, tuple[Path, ...]]] = [
+        ("sealroom seal", _ours("seal-file", large, sealed), ()),
+        ("sealroom verify", _ours("verify", sealed, large), (sealed,)),
+    ]
+    yield from _table("10 GB, on disk", _rounds(steps, rounds=1, warm=False), {})
+
+
+def _rounds(
+    steps: Sequence[tuple[str, Command, tuple[Path, ...]]],
+    *,
+    rounds: int = ROUNDS,
+    warm: bool = True,
+    cold: Path | None = None,
+) -> dict[str, Runs]:
+    """Run all steps in turn; after each, what it names is removed."""
+    found = {name: Runs() for name, _, _ in steps}
+    for number in range(rounds + warm):
+        for name, command, outputs in steps:
+            if cold is not None:
+                _drop(cold)
+            wall, cpu, peak = _measure(command)
+            for output in outputs:
+                output.unlink()
+            if number >= warm:
+                found[name].wall.append(wall)
+                found[name].cpu.append(cpu)
+            found[name].peak = max(found[name].peak, peak)
+    return found
+
+
+def _table(title: str, runs: dict[str, Runs], peers: dict[str, list[str]]) -> Iterator[str]:
+    yield f"| {title} | seconds | CPU seconds | peak MB | time against its peers | CPU against its peers |"
+    yield "|---|---|---|---|---|---|"
+    for name, own in runs.items():
+        known = [peer for peer in peers.get(name, []) if peer in runs]
+        wall = ", ".join(f"{_ratio(own.wall, runs[peer].wall):.2f} × {peer}" for peer in known)
+        cpu = ", ".join(f"{_ratio(own.cpu, runs[peer].cpu):.2f} × {peer}" for peer in known)
+        seconds = f"{statistics.median(own.wall):.2f} | {statistics.median(own.cpu):.2f}"
+        yield f"| {name} | {seconds} | {own.peak / 1000:.0f} | {wall} | {cpu} |"
+    yield ""
+
+
+def _ratio(own: Sequence[float], peer: Sequence[float]) -> float:
+    return statistics.median(mine / theirs for mine, theirs in zip(own, peer, strict=True))
+
+
+def _ours(action: str, source: Path, target: Path) -> Command:
+    return [sys.executable, "-m", "tests.bench.sealing_process", action, str(source), str(target)]
+
+
+def _age_key(folder: Path) -> tuple[Path, str]:
+    key = folder / "age.key"
+    _check(["age-keygen", "-o", str(key)])
+    lines = key.read_text().splitlines()
+    return key, next(line.split(": ")[1] for line in lines if line.startswith("# public key"))
+
+
+def _drop(path: Path) -> None:
+    """Bring all to the disk, and have the kernel forget this file's pages."""
+    os.sync()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def _check(command: Command) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _measure(command: Command) -> tuple[float, float, int]:
+    """Wall seconds, processor seconds and peak resident kB of one command."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -105,8 +215,4 @@ def _measure(command: list[str]) -> tuple[float, int]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}")
-    return taken, _peak_kilobytes(usage)
-
-
-def _peak_kilobytes(usage: resource.struct_rusage) -> int:
-    return usage.ru_maxrss
+    return taken, usage.ru_utime + usage.ru_stime, usage.ru_maxrss

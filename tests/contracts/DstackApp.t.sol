@@ -5,13 +5,19 @@ import {DstackApp} from "../../contracts/DstackApp.sol";
 import {IAppAuth} from "../../contracts/interfaces/IAppAuth.sol";
 import {IAppAuthBasicManagement} from "../../contracts/interfaces/IAppAuthBasicManagement.sol";
 import {Cheating, Cheats} from "./harness/Cheats.sol";
+import {
+    Ownable2StepUpgradeable
+} from "@openzeppelin/contracts-upgradeable/access/Ownable2StepUpgradeable.sol";
 import {OwnableUpgradeable} from "@openzeppelin/contracts-upgradeable/access/OwnableUpgradeable.sol";
 import {Initializable} from "@openzeppelin/contracts-upgradeable/proxy/utils/Initializable.sol";
+import {UUPSUpgradeable} from "@openzeppelin/contracts-upgradeable/proxy/utils/UUPSUpgradeable.sol";
+import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
 
 /// @dev Behind an ERC-1967 proxy, as a DstackKms deploys it.
 contract DstackAppTest is Cheating {
     address private constant OWNER = address(0x0123);
+    address private constant NEXT = address(0x0456);
     bytes32 private constant RECIPE = "recipe";
     bytes32 private constant DEVICE = "device";
 
@@ -19,7 +25,7 @@ contract DstackAppTest is Cheating {
     DstackApp private app;
 
     function setUp() public {
-        implementation = new DstackApp();
+        implementation = new DstackApp(true);
         app = deploy(true, false, DEVICE, RECIPE);
     }
 
@@ -100,58 +106,23 @@ contract DstackAppTest is Cheating {
 
     function test_every_change_emits_the_old_event_and_the_new_one() public {
         vm.startPrank(OWNER);
-        checkEvents(
-            IAppAuthBasicManagement.ComposeHashAdded.selector,
-            "compose-hash",
-            "x",
-            true,
-            abi.encodeCall(app.addComposeHash, ("x"))
-        );
-        checkEvents(
-            IAppAuthBasicManagement.ComposeHashRemoved.selector,
-            "compose-hash",
-            "x",
-            false,
-            abi.encodeCall(app.removeComposeHash, ("x"))
-        );
-        checkEvents(
-            IAppAuthBasicManagement.DeviceAdded.selector,
-            "device",
-            "x",
-            true,
-            abi.encodeCall(app.addDevice, ("x"))
-        );
-        checkEvents(
-            IAppAuthBasicManagement.DeviceRemoved.selector,
-            "device",
-            "x",
-            false,
-            abi.encodeCall(app.removeDevice, ("x"))
-        );
-        checkEvents(
-            DstackApp.AllowAnyDeviceSet.selector,
-            "allow-any-device",
-            0,
-            true,
-            abi.encodeCall(app.setAllowAnyDevice, (true))
-        );
-        checkEvents(
-            DstackApp.RequireTcbUpToDateSet.selector,
-            "require-tcb-up-to-date",
-            0,
-            false,
-            abi.encodeCall(app.setRequireTcbUpToDate, (false))
-        );
-        checkEvents(
-            DstackApp.UpgradesDisabled.selector,
-            "upgrades-disabled",
-            0,
-            true,
-            abi.encodeCall(app.disableUpgrades, ())
-        );
+        bytes memory call = abi.encodeCall(app.addComposeHash, ("x"));
+        checkEvents(call, IAppAuthBasicManagement.ComposeHashAdded.selector, "compose-hash", "x", true);
+        call = abi.encodeCall(app.removeComposeHash, ("x"));
+        checkEvents(call, IAppAuthBasicManagement.ComposeHashRemoved.selector, "compose-hash", "x", false);
+        call = abi.encodeCall(app.addDevice, ("x"));
+        checkEvents(call, IAppAuthBasicManagement.DeviceAdded.selector, "device", "x", true);
+        call = abi.encodeCall(app.removeDevice, ("x"));
+        checkEvents(call, IAppAuthBasicManagement.DeviceRemoved.selector, "device", "x", false);
+        call = abi.encodeCall(app.setAllowAnyDevice, (true));
+        checkEvents(call, DstackApp.AllowAnyDeviceSet.selector, "allow-any-device", 0, true);
+        call = abi.encodeCall(app.setRequireTcbUpToDate, (false));
+        checkEvents(call, DstackApp.RequireTcbUpToDateSet.selector, "require-tcb-up-to-date", 0, false);
+        call = abi.encodeCall(app.disableUpgrades, ());
+        checkEvents(call, DstackApp.UpgradesDisabled.selector, "upgrades-disabled", 0, true);
     }
 
-    function checkEvents(bytes32 topic, string memory policy, bytes32 value, bool enabled, bytes memory call)
+    function checkEvents(bytes memory call, bytes32 topic, string memory policy, bytes32 value, bool enabled)
         private
     {
         vm.recordLogs();
@@ -159,7 +130,11 @@ contract DstackAppTest is Cheating {
         vm.assertTrue(done, policy);
         Cheats.Log[] memory logs = vm.getRecordedLogs();
         vm.assertEq(logs.length, 2, policy);
-        vm.assertEq(logs[0].topics[0], topic, policy);
+        vm.assertEq(logs[0].topics, ids(topic), policy);
+        // A hash or an id, else the switch; `disableUpgrades` has nothing to say.
+        bytes memory data = value != 0 ? abi.encode(value) : abi.encode(enabled);
+        if (topic == DstackApp.UpgradesDisabled.selector) data = "";
+        vm.assertEq(keccak256(logs[0].data), keccak256(data), policy);
         vm.assertEq(logs[1].topics[0], DstackApp.PolicyChanged.selector, policy);
         vm.assertEq(logs[1].topics[1], bytes32(uint256(uint160(OWNER))), policy);
         vm.assertEq(logs[1].topics[2], keccak256(bytes(policy)), policy);
@@ -169,7 +144,7 @@ contract DstackAppTest is Cheating {
 
     function testFuzz_a_stranger_changes_nothing(address stranger) public {
         vm.assume(stranger != OWNER);
-        bytes[9] memory calls = [
+        bytes[10] memory calls = [
             abi.encodeCall(app.addComposeHash, ("x")),
             abi.encodeCall(app.removeComposeHash, (RECIPE)),
             abi.encodeCall(app.addDevice, ("x")),
@@ -178,43 +153,134 @@ contract DstackAppTest is Cheating {
             abi.encodeCall(app.setRequireTcbUpToDate, (false)),
             abi.encodeCall(app.disableUpgrades, ()),
             abi.encodeCall(app.upgradeToAndCall, (address(implementation), "")),
-            abi.encodeCall(app.transferOwnership, (stranger))
+            abi.encodeCall(app.transferOwnership, (stranger)),
+            abi.encodeCall(app.renounceOwnership, ())
         ];
         for (uint256 i = 0; i < calls.length; ++i) {
-            vm.expectRevert(
-                abi.encodeWithSelector(OwnableUpgradeable.OwnableUnauthorizedAccount.selector, stranger)
-            );
+            vm.expectRevert(unauthorized(stranger));
             vm.prank(stranger);
-            (bool done,) = address(app).call(calls[i]);
-            done;
+            (bool refused,) = address(app).call(calls[i]);
+            // A low-level call swallows a failed expectation; its result says whether the revert came.
+            vm.assertTrue(refused, "a stranger's call went through");
         }
         check(boot(), "");
     }
 
     function test_zero_is_neither_a_recipe_nor_a_device() public {
         vm.startPrank(OWNER);
+        app.addComposeHash("x");
         vm.expectRevert("invalid compose hash");
         app.addComposeHash(0);
+        app.addDevice("x");
         vm.expectRevert("invalid device ID");
         app.addDevice(0);
+        // Taking away what is not there is no fault.
+        app.removeComposeHash(0);
+        app.removeDevice(0);
     }
 
+    /* TWO-STEP OWNERSHIP (CH-21) */
+
     function test_ownership_moves_in_two_steps() public {
+        vm.expectEmit(address(app));
+        emit Ownable2StepUpgradeable.OwnershipTransferStarted(OWNER, NEXT);
         vm.prank(OWNER);
-        app.transferOwnership(address(0x0456));
-        vm.assertEq(app.owner(), OWNER, "owner");
-        vm.prank(address(0x0456));
+        app.transferOwnership(NEXT);
+        vm.assertEq(app.owner(), OWNER, "owner until the next one accepts");
+        vm.assertEq(app.pendingOwner(), NEXT, "pending owner");
+        vm.prank(OWNER);
+        app.addComposeHash("x");
+
+        vm.expectEmit(address(app));
+        emit OwnableUpgradeable.OwnershipTransferred(OWNER, NEXT);
+        vm.prank(NEXT);
         app.acceptOwnership();
-        vm.assertEq(app.owner(), address(0x0456), "owner");
+        vm.assertEq(app.owner(), NEXT, "owner");
+        vm.assertEq(app.pendingOwner(), address(0), "pending owner");
+        vm.expectRevert(unauthorized(OWNER));
+        vm.prank(OWNER);
+        app.addComposeHash("y");
+    }
+
+    function test_only_the_pending_owner_accepts() public {
+        vm.startPrank(OWNER);
+        app.transferOwnership(NEXT);
+        vm.expectRevert(unauthorized(OWNER));
+        app.acceptOwnership();
+        vm.stopPrank();
+        vm.prank(NEXT);
+        app.acceptOwnership();
+        vm.expectRevert(unauthorized(NEXT));
+        vm.prank(NEXT);
+        app.acceptOwnership();
+    }
+
+    function test_a_transfer_that_was_replaced_or_taken_back_is_void() public {
+        vm.startPrank(OWNER);
+        app.transferOwnership(NEXT);
+        app.transferOwnership(address(0x0789));
+        vm.stopPrank();
+        vm.expectRevert(unauthorized(NEXT));
+        vm.prank(NEXT);
+        app.acceptOwnership();
+        vm.prank(OWNER);
+        app.transferOwnership(address(0));
+        vm.expectRevert(unauthorized(address(0x0789)));
+        vm.prank(address(0x0789));
+        app.acceptOwnership();
+        vm.assertEq(app.owner(), OWNER, "owner");
+    }
+
+    function test_an_owner_who_renounces_leaves_everything_as_it_is() public {
+        vm.startPrank(OWNER);
+        app.transferOwnership(NEXT);
+        app.renounceOwnership();
+        vm.assertEq(app.owner(), address(0), "owner");
+        vm.assertEq(app.pendingOwner(), address(0), "pending owner");
+        vm.expectRevert(unauthorized(OWNER));
+        app.removeComposeHash(RECIPE);
+        vm.stopPrank();
+        vm.expectRevert(unauthorized(NEXT));
+        vm.prank(NEXT);
+        app.acceptOwnership();
+        check(boot(), "");
+    }
+
+    function unauthorized(address account) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(OwnableUpgradeable.OwnableUnauthorizedAccount.selector, account);
     }
 
     /* NO UPGRADES (CH-20) */
 
-    function test_not_even_the_owner_upgrades() public {
-        address next = address(new DstackApp());
+    function test_neither_owner_nor_stranger_upgrades_and_each_is_told_why() public {
+        address next = address(new DstackApp(true));
         vm.expectRevert("Upgrades are permanently disabled");
         vm.prank(OWNER);
         app.upgradeToAndCall(next, "");
+        vm.expectRevert(unauthorized(NEXT));
+        vm.prank(NEXT);
+        app.upgradeToAndCall(next, "");
+        check(boot(), "");
+    }
+
+    function test_no_app_without_an_erc1967_proxy_upgrades_either() public {
+        DstackApp alone = new DstackApp(false);
+        DstackApp clone = DstackApp(Clones.clone(address(implementation)));
+        alone.initialize(OWNER, false, true, false, DEVICE, RECIPE);
+        clone.initialize(OWNER, false, true, false, DEVICE, RECIPE);
+        DstackApp[3] memory apps = [alone, clone, implementation];
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.expectRevert(UUPSUpgradeable.UUPSUnauthorizedCallContext.selector);
+            vm.prank(OWNER);
+            apps[i].upgradeToAndCall(address(implementation), "");
+        }
+    }
+
+    function test_the_implementation_is_a_uups_one_and_its_proxy_is_not() public {
+        bytes32 slot = 0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc;
+        vm.assertEq(implementation.proxiableUUID(), slot, "ERC-1822");
+        vm.expectRevert(UUPSUpgradeable.UUPSUnauthorizedCallContext.selector);
+        app.proxiableUUID();
     }
 
     /* INITIALIZE (CH-25) */
@@ -245,6 +311,16 @@ contract DstackAppTest is Cheating {
         app.initialize(OWNER, true, false, 0, 0);
     }
 
+    function test_an_app_that_stands_for_itself_is_initialised_once() public {
+        app = new DstackApp(false);
+        vm.assertEq(app.owner(), address(0), "owner");
+        app.initialize(OWNER, true, true, false, DEVICE, RECIPE);
+        vm.assertEq(app.owner(), OWNER, "owner");
+        check(boot(), "");
+        vm.expectRevert(Initializable.InvalidInitialization.selector);
+        app.initialize(NEXT, true, true, false, 0, 0);
+    }
+
     function test_the_implementation_itself_belongs_to_nobody() public {
         vm.expectRevert(Initializable.InvalidInitialization.selector);
         implementation.initialize(OWNER, true, true, false, 0, 0);
@@ -252,6 +328,7 @@ contract DstackAppTest is Cheating {
     }
 
     function test_an_app_has_an_owner() public {
+        deploy(true, false, 0, 0);
         vm.expectRevert("invalid owner address");
         new ERC1967Proxy(
             address(implementation),

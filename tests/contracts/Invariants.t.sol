@@ -1,179 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IConsortium} from "../../contracts/interfaces/IConsortium.sol";
-import {ILedger} from "../../contracts/interfaces/ILedger.sol";
-import {Room} from "./harness/Room.sol";
+import {Actors} from "./harness/Actors.sol";
 
-/// @dev Owners, the gate and time, doing anything in any order. What is refused is passed over, but for revoking.
-contract Actors is Room {
-    uint256 private constant RECIPES = 3;
-
-    bytes32[] public proposals;
-    bytes32[] public opened;
-    uint256 public booked;
-    bool public revocationFailed;
-    bool public epochWentBack;
-    bool public cameBackWithoutTheRevoker;
-    bool public gapInReceipts;
-    uint256 private _runs;
-    uint64 private _epoch;
-
-    function start() external {
-        setUp();
-        _epoch = room.epoch();
-    }
-
-    modifier watched() {
-        _;
-        if (room.epoch() < _epoch) epochWentBack = true;
-        _epoch = room.epoch();
-    }
-
-    function owner(uint256 seed) private view returns (address) {
-        return [A, B, C, D][seed % 4];
-    }
-
-    function recipe(uint256 seed) public pure returns (bytes32) {
-        return bytes32(0x1000 + seed % RECIPES);
-    }
-
-    function act_propose(uint256 who, uint256 what, uint8 data, uint64 epsilon, uint8 runs) external watched {
-        IConsortium.Study memory s = study();
-        s.composeHash = recipe(what);
-        s.datasets = data % 3 == 0 ? ids(DATA_A) : data % 3 == 1 ? ids(DATA_B, DATA_C) : ids(DATA_A, DATA_C);
-        s.epsilonMicro = epsilon % (2 * CAP);
-        s.maxRuns = runs % 4;
-        vm.prank(owner(who));
-        try room.propose(s) returns (bytes32 id) {
-            proposals.push(id);
-        } catch {}
-    }
-
-    function act_approve(uint256 who, uint256 which) external watched {
-        if (proposals.length == 0) return;
-        // Mostly a recent one, which is likely to be of this epoch.
-        bytes32 id = proposals[proposals.length - 1 - which % (proposals.length > 3 ? 3 : proposals.length)];
-        address revoker = room.revokedBy();
-        vm.prank(owner(who));
-        try room.approve(id) {
-            bool back = revoker != address(0) && room.revokedBy() == address(0);
-            if (back && !contains(room.approvals(id), revoker)) cameBackWithoutTheRevoker = true;
-        } catch {}
-    }
-
-    function act_revoke(uint256 who, string calldata reason) external watched {
-        // Rare, so that between two of them something can happen.
-        if (who % 4 != 0) return;
-        uint64 epoch = room.epoch();
-        vm.prank(owner(who / 4));
-        try room.revoke(reason) {
-            if (room.epoch() != epoch + 1 || room.activeStudy() != 0) revocationFailed = true;
-        } catch {
-            revocationFailed = true;
-        }
-    }
-
-    function act_adopt(uint256 who, uint256 what) external watched {
-        if (what % 4 != 0) return;
-        IConsortium.Platform memory p = platform();
-        p.gateRoot = bytes32(what % 2 + 1);
-        vm.prank(owner(who));
-        try room.adoptPlatform(p) {} catch {}
-    }
-
-    function act_setCap(uint256 which, uint64 cap) external watched {
-        bytes32 id = [DATA_A, DATA_B, DATA_C][which % 3];
-        vm.prank([A, B, C][which % 3]);
-        try ledger.setCap(address(room), id, cap % (3 * CAP)) {} catch {}
-    }
-
-    function act_open(uint64 epsilon) external watched {
-        ILedger.Run memory r = run();
-        r.runId = bytes32(++_runs);
-        r.epsilonMicro = epsilon % CAP;
-        vm.prank(gate);
-        try ledger.open(r) {
-            opened.push(r.runId);
-            booked += uint256(r.epsilonMicro) * room.study(r.study).datasets.length;
-        } catch {}
-    }
-
-    function act_anchor(uint256 which) external watched {
-        if (opened.length == 0) return;
-        ILedger.OpenedRun memory o = ledger.run(opened[which % opened.length]);
-        ILedger.Receipt memory receipt = receiptOf(
-            ILedger.Run(
-                opened[which % opened.length],
-                o.consortium,
-                o.study,
-                o.epsilonMicro,
-                o.epoch,
-                o.enclaveSigner,
-                o.grantHash
-            )
-        );
-        uint64 count = ledger.receiptCount(address(room));
-        try ledger.anchor(receipt, sign(KEY_ENCLAVE, ledger.hashReceipt(receipt))) {
-            if (ledger.run(receipt.runId).sequence != count + 1) gapInReceipts = true;
-        } catch {}
-    }
-
-    function act_wait(uint32 seconds_) external watched {
-        vm.warp(block.timestamp + seconds_ % 5 days);
-    }
-
-    function contains(address[] memory accounts, address account) public pure returns (bool) {
-        for (uint256 i = 0; i < accounts.length; ++i) {
-            if (accounts[i] == account) return true;
-        }
-        return false;
-    }
-
-    /* WHAT THE INVARIANTS LOOK AT */
-
-    /// @dev I1.
-    function activeHasItsQuorum() external view returns (bool) {
-        bytes32 id = room.activeStudy();
-        if (id == 0) return true;
-        address[] memory approvals = room.approvals(id);
-        address[] memory required = room.requiredOwners(id);
-        for (uint256 i = 0; i < required.length; ++i) {
-            if (!contains(approvals, required[i])) return false;
-        }
-        return approvals.length >= room.threshold() && room.study(id).epoch == room.epoch();
-    }
-
-    /// @dev I5.
-    function allowedIsActive() external view returns (bool) {
-        bytes32 active = room.study(room.activeStudy()).composeHash;
-        for (uint256 i = 0; i < RECIPES; ++i) {
-            if (app.allowedComposeHashes(recipe(i)) != (recipe(i) == active)) return false;
-        }
-        return true;
-    }
-
-    function spentWithinCaps() external view returns (bool) {
-        uint256 spent = 0;
-        for (uint256 i = 0; i < 3; ++i) {
-            bytes32 id = [DATA_A, DATA_B, DATA_C][i];
-            if (ledger.spent(address(room), id) > ledger.cap(address(room), id)) return false;
-            spent += ledger.spent(address(room), id);
-        }
-        for (uint256 i = 0; i < proposals.length; ++i) {
-            IConsortium.Study memory s = room.study(proposals[i]);
-            if (ledger.studySpent(address(room), proposals[i]) > s.epsilonMicro) return false;
-            if (ledger.studyRuns(address(room), proposals[i]) > s.maxRuns) return false;
-        }
-        return spent == booked;
-    }
-
-    function appIsOwned() external view returns (bool) {
-        return app.owner() == address(room) && app.pendingOwner() == address(0) && !app.allowAnyDevice()
-            && app.requireTcbUpToDate();
-    }
-}
-
+/// @dev The invariants that stand at the head of each contract, one function each, under the same numbers.
 contract InvariantsTest {
     struct FuzzSelector {
         address addr;
@@ -181,26 +11,35 @@ contract InvariantsTest {
     }
 
     Actors private actors;
+    bytes4[] private _selectors;
 
     function setUp() public {
         actors = new Actors();
         actors.start();
+        _selectors = [
+            actors.act_approve.selector,
+            actors.act_approve.selector,
+            actors.act_approveSigned.selector,
+            actors.act_approveSigned.selector,
+            actors.act_approveSigned.selector,
+            actors.act_withdraw.selector,
+            actors.act_register.selector,
+            actors.act_revoke.selector,
+            actors.act_unpin.selector,
+            actors.act_adopt.selector,
+            actors.act_changeOwners.selector,
+            actors.act_setCap.selector,
+            actors.act_open.selector,
+            actors.act_open.selector,
+            actors.act_anchor.selector,
+            actors.act_batch.selector,
+            actors.act_wait.selector
+        ];
     }
 
     function targetSelectors() public view returns (FuzzSelector[] memory targets) {
-        bytes4[] memory selectors = new bytes4[](10);
-        selectors[0] = actors.act_propose.selector;
-        selectors[1] = actors.act_approve.selector;
-        selectors[2] = actors.act_approve.selector;
-        selectors[3] = actors.act_approve.selector;
-        selectors[4] = actors.act_revoke.selector;
-        selectors[5] = actors.act_adopt.selector;
-        selectors[6] = actors.act_setCap.selector;
-        selectors[7] = actors.act_open.selector;
-        selectors[8] = actors.act_anchor.selector;
-        selectors[9] = actors.act_wait.selector;
         targets = new FuzzSelector[](1);
-        targets[0] = FuzzSelector(address(actors), selectors);
+        targets[0] = FuzzSelector(address(actors), _selectors);
     }
 
     function targetContracts() public view returns (address[] memory targets) {
@@ -208,35 +47,124 @@ contract InvariantsTest {
         targets[0] = address(actors);
     }
 
-    function invariant_an_active_study_has_its_quorum_in_this_epoch() public view {
-        require(actors.activeHasItsQuorum());
+    /// @dev Both walks are long, so each looks at all that the walkers can break.
+    function invariant_consortium() public {
+        consortium_I1_an_active_study_has_its_quorum();
+        consortium_I2_any_owner_revokes_in_any_state();
+        consortium_I3_the_epoch_only_grows();
+        consortium_I4_nothing_is_pinned_without_who_revoked();
+        consortium_I5_the_app_allows_the_active_recipe_and_no_other();
+        consortium_I6_a_dataset_is_its_owner_s_and_locks_with_its_seat();
+        consortium_I7_owners_and_threshold_are_sound();
+        consortium_I8_a_study_is_pinned_at_most_once();
     }
 
-    function invariant_the_app_allows_the_active_recipe_and_no_other() public view {
-        require(actors.allowedIsActive());
+    function invariant_ledger() public view {
+        ledger_I1_what_is_spent_was_booked_within_caps_and_budgets();
+        ledger_I2_a_run_opens_once_and_is_anchored_once();
+        ledger_I3_a_receipt_is_the_enclave_s_and_in_time();
+        ledger_I4_receipts_have_no_gaps();
+        ledger_I5_only_its_owner_caps_a_dataset();
     }
 
-    function invariant_every_revocation_stops_everything() public view {
-        require(!actors.revocationFailed());
+    /* CONSORTIUM, QUORUM AND CATALOGUE */
+
+    function consortium_I1_an_active_study_has_its_quorum() private view {
+        require(!actors.pinnedWithoutQuorum(), "pinned without a quorum");
+        require(actors.activeHasItsQuorum(), "active without a quorum");
     }
 
-    function invariant_the_epoch_only_grows() public view {
-        require(!actors.epochWentBack());
+    function consortium_I2_any_owner_revokes_in_any_state() private {
+        require(actors.everyOwnerCanRevoke(), "an owner could not revoke");
+        require(!actors.epochStoodStill(), "the end of an epoch left a study active");
     }
 
-    function invariant_nothing_comes_back_without_the_revoker() public view {
-        require(!actors.cameBackWithoutTheRevoker());
+    function consortium_I3_the_epoch_only_grows() private view {
+        require(!actors.epochWentBack(), "the epoch went back");
     }
 
-    function invariant_what_is_spent_was_booked_and_is_within_caps_and_budgets() public view {
-        require(actors.spentWithinCaps());
+    function consortium_I4_nothing_is_pinned_without_who_revoked() private view {
+        require(!actors.pinnedWithoutRevoker(), "pinned without who revoked");
     }
 
-    function invariant_receipts_have_no_gaps() public view {
-        require(!actors.gapInReceipts());
+    function consortium_I5_the_app_allows_the_active_recipe_and_no_other() private view {
+        require(actors.allowedIsPinned(), "the app and the consortium differ");
+        require(actors.appIsClosed(), "the app is open");
     }
 
-    function invariant_the_consortium_keeps_its_app_closed() public view {
-        require(actors.appIsOwned());
+    function consortium_I6_a_dataset_is_its_owner_s_and_locks_with_its_seat() private view {
+        require(!actors.datasetChangedHands(), "a dataset changed hands");
+        require(!actors.pinnedLockedData(), "pinned on the data of who is no owner");
+    }
+
+    function consortium_I7_owners_and_threshold_are_sound() private view {
+        require(actors.rosterIsSound(), "unsound");
+    }
+
+    function consortium_I8_a_study_is_pinned_at_most_once() private view {
+        require(!actors.pinnedTwice(), "pinned twice");
+    }
+
+    /* LEDGER */
+
+    function ledger_I1_what_is_spent_was_booked_within_caps_and_budgets() private view {
+        require(actors.spentWithinCaps(), "overspent, or not what was booked");
+    }
+
+    function ledger_I2_a_run_opens_once_and_is_anchored_once() private view {
+        require(!actors.runOpenedTwice(), "opened twice");
+        require(!actors.runAnchoredTwice(), "anchored twice");
+    }
+
+    function ledger_I3_a_receipt_is_the_enclave_s_and_in_time() private view {
+        require(!actors.anchoredForged(), "forged");
+        require(!actors.anchoredLate(), "late");
+    }
+
+    function ledger_I4_receipts_have_no_gaps() private view {
+        require(actors.booksAgree(), "the books are wrong");
+    }
+
+    function ledger_I5_only_its_owner_caps_a_dataset() private view {
+        require(!actors.foreignCap(), "a cap that is not the owner's");
+    }
+
+    /* THAT THE ABOVE SAYS SOMETHING */
+
+    /// @dev A long walk whose steps do not change: everything that can happen happened in it.
+    function test_the_actors_come_everywhere() public {
+        for (uint256 i = 0; i < 3000; ++i) {
+            bytes32 a = keccak256(abi.encode(i, "a"));
+            bytes32 b = keccak256(abi.encode(i, "b"));
+            bytes4 selector = _selectors[uint256(keccak256(abi.encode(i))) % _selectors.length];
+            bytes memory arguments = argumentsOf(selector, a, b);
+            (bool done,) = address(actors).call(bytes.concat(selector, arguments));
+            require(done, "an actor stumbled");
+        }
+        require(actors.pins() > 20, "pins");
+        require(actors.comebacks() > 2, "comebacks");
+        require(actors.rotations() > 5, "rotations");
+        require(actors.adoptions() > 5, "adoptions");
+        require(actors.withdrawals() > 20, "withdrawals");
+        require(actors.unpins() > 0, "unpins");
+        require(actors.anchored() > 2, "anchored");
+        require(actors.batches() > 2, "batches");
+        invariant_consortium();
+        invariant_ledger();
+    }
+
+    /// @dev Cut to the width that the function wants.
+    function argumentsOf(bytes4 selector, bytes32 a, bytes32 b) private view returns (bytes memory) {
+        uint256 few = uint8(bytes1(a));
+        uint256 many = uint32(bytes4(b));
+        if (selector == actors.act_revoke.selector) return abi.encode(a, "stop");
+        if (selector == actors.act_approveSigned.selector) return abi.encode(few, b);
+        if (selector == actors.act_setCap.selector) return abi.encode(a, b, many, many >> 8, many >> 4);
+        if (selector == actors.act_open.selector) return abi.encode(many, many >> 8, few);
+        if (selector == actors.act_anchor.selector || selector == actors.act_batch.selector) {
+            return abi.encode(b, few);
+        }
+        if (selector == actors.act_wait.selector) return abi.encode(many);
+        return abi.encode(a, b);
     }
 }

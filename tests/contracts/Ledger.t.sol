@@ -5,17 +5,15 @@ import {IConsortium} from "../../contracts/interfaces/IConsortium.sol";
 import {ILedger} from "../../contracts/interfaces/ILedger.sol";
 import {Room} from "./harness/Room.sol";
 
+/// @dev Caps, and what a run books before any key is released.
 contract LedgerTest is Room {
+    IConsortium.Study private s;
     bytes32 private active;
 
     function setUp() public override {
         super.setUp();
-        active = pin(study());
-    }
-
-    function open(ILedger.Run memory r) private {
-        vm.prank(gate);
-        ledger.open(r);
+        s = study();
+        active = pin(s);
     }
 
     function second() private view returns (ILedger.Run memory r) {
@@ -23,80 +21,111 @@ contract LedgerTest is Room {
         r.runId = keccak256("second run");
     }
 
-    function signed(ILedger.Receipt memory receipt) private view returns (bytes memory) {
-        return sign(KEY_ENCLAVE, ledger.hashReceipt(receipt));
+    function refuse(ILedger.Run memory r, bytes memory because) private {
+        vm.expectRevert(because);
+        vm.prank(gate);
+        ledger.open(r, s);
     }
 
-    function checkNothingBooked() private view {
-        vm.assertEq(ledger.spent(address(room), DATA_A), 0, "spent");
-        vm.assertEq(ledger.studySpent(address(room), active), 0, "spent by the study");
-        vm.assertEq(ledger.studyRuns(address(room), active), 0, "runs");
+    function checkBooked(uint64 runs, uint64 epsilon, uint64 delta) private view {
+        ILedger.Spending memory spent = ledger.spending(address(room), active);
+        vm.assertEq(spent.runs, runs, "runs of the study");
+        vm.assertEq(spent.epsilonMicro, epsilon, "epsilon of the study");
+        vm.assertEq(spent.deltaPico, delta, "delta of the study");
+        ILedger.Budget memory b = ledger.budget(address(room), DATA_A);
+        vm.assertEq(b.runs, runs, "runs of the dataset");
+        vm.assertEq(b.epsilonSpent, epsilon, "epsilon of the dataset");
+        vm.assertEq(b.deltaSpent, delta, "delta of the dataset");
+        vm.assertEq(ledger.runCount(address(room)), runs, "runs of the consortium");
+    }
+
+    function cap(address owner, bytes32 dataset, ILedger.Cap memory c) private {
+        vm.prank(owner);
+        ledger.setCap(address(room), dataset, c);
     }
 
     /* CAPS */
 
     function test_the_owner_of_a_dataset_sets_its_cap() public {
         vm.expectEmit(address(ledger));
-        emit ILedger.CapSet(address(room), DATA_A, A, 7);
-        vm.prank(A);
-        ledger.setCap(address(room), DATA_A, 7);
-        vm.assertEq(ledger.cap(address(room), DATA_A), 7, "cap");
+        emit ILedger.CapSet(address(room), DATA_A, A, 7, 8, 9);
+        cap(A, DATA_A, ILedger.Cap(7, 8, 9));
+        ILedger.Budget memory b = ledger.budget(address(room), DATA_A);
+        vm.assertEq(b.epsilonCap, 7, "epsilon");
+        vm.assertEq(b.deltaCap, 8, "delta");
+        vm.assertEq(b.runCap, 9, "runs");
+        vm.assertEq(b.epsilonSpent + b.deltaSpent + b.runs, 0, "spent");
     }
 
     function test_another_owner_sets_no_cap() public {
         vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerNotDatasetOwner.selector, B, DATA_A));
-        vm.prank(B);
-        ledger.setCap(address(room), DATA_A, 7);
+        cap(B, DATA_A, ILedger.Cap(7, 8, 9));
     }
 
     function test_an_unknown_dataset_has_no_cap() public {
         vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerNotDatasetOwner.selector, A, RECIPE));
-        vm.prank(A);
-        ledger.setCap(address(room), RECIPE, 7);
+        cap(A, RECIPE, ILedger.Cap(7, 8, 9));
     }
 
     function test_a_cap_is_not_below_what_is_spent() public {
-        open(run());
-        vm.prank(A);
-        ledger.setCap(address(room), DATA_A, EPSILON);
+        open(run(), s);
+        uint48 epsilon = uint48(EPSILON);
+        uint48 delta = uint48(DELTA);
+        cap(A, DATA_A, ILedger.Cap(epsilon, delta, 1));
 
-        vm.expectRevert(
-            abi.encodeWithSelector(ILedger.LedgerCapBelowSpent.selector, DATA_A, EPSILON - 1, EPSILON)
-        );
-        vm.prank(A);
-        ledger.setCap(address(room), DATA_A, EPSILON - 1);
+        vm.expectRevert(capBelow(1, EPSILON - 1, EPSILON));
+        cap(A, DATA_A, ILedger.Cap(epsilon - 1, delta, 1));
+        vm.expectRevert(capBelow(2, DELTA - 1, DELTA));
+        cap(A, DATA_A, ILedger.Cap(epsilon, delta - 1, 1));
+        vm.expectRevert(capBelow(3, 0, 1));
+        cap(A, DATA_A, ILedger.Cap(epsilon, delta, 0));
+    }
+
+    function capBelow(uint256 kind, uint64 wanted, uint64 spent) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ILedger.LedgerCapBelowSpent.selector, DATA_A, kind, wanted, spent);
+    }
+
+    /// @dev A dataset of a consortium is nobody's under another one that has the same owners.
+    function test_a_cap_counts_for_one_consortium() public {
+        address first = address(room);
+        enter(members(), 2, "other salt");
+        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerNotDatasetOwner.selector, A, DATA_A));
+        cap(A, DATA_A, ILedger.Cap(7, 8, 9));
+        vm.assertEq(ledger.budget(first, DATA_A).epsilonCap, CAP, "the first one's cap");
     }
 
     /* OPEN */
 
-    function test_the_gate_opens_a_run_and_its_epsilon_is_booked() public {
+    function test_the_gate_opens_a_run_and_what_it_spends_is_booked() public {
+        vm.roll(120);
         ILedger.Run memory r = run();
-        vm.expectEmit(address(ledger));
-        emit ILedger.RunOpened(
-            address(room), r.runId, r.study, r.epsilonMicro, r.epoch, r.enclaveSigner, r.grantHash
-        );
-        open(r);
+        ILedger.Opening memory expected = openingOf(r, s, 1);
+        vm.assertEq(expected.approvedBlock, 100, "approved block");
+        vm.assertEq(expected.openedBlock, 120, "opened block");
+        vm.assertEq(room.accounts(expected.roster, expected.approvals), list(A, B), "approvals");
+        vm.assertEq(ledger.commitment(r.runId), bytes32(0), "commitment before");
 
-        ILedger.OpenedRun memory opened = ledger.run(r.runId);
-        vm.assertEq(opened.consortium, address(room), "consortium");
-        vm.assertEq(opened.study, active, "study");
-        vm.assertEq(opened.epsilonMicro, EPSILON, "epsilon");
-        vm.assertEq(opened.epoch, room.epoch(), "epoch");
-        vm.assertEq(opened.enclaveSigner, enclave, "signer");
-        vm.assertEq(opened.grantHash, r.grantHash, "grant");
-        vm.assertEq(opened.openedBlock, block.number, "block");
-        vm.assertEq(opened.sequence, 0, "sequence");
-        vm.assertEq(ledger.spent(address(room), DATA_A), EPSILON, "spent");
-        vm.assertEq(ledger.studySpent(address(room), active), EPSILON, "spent by the study");
-        vm.assertEq(ledger.studyRuns(address(room), active), 1, "runs");
+        vm.expectEmit(address(ledger));
+        emit ILedger.RunOpened(address(room), r.runId, active, expected);
+        open(r, s);
+        checkBooked(1, EPSILON, DELTA);
+        vm.assertEq(ledger.commitment(r.runId), ledger.hashOpening(expected), "commitment");
+        vm.assertFalse(ledger.isAnchored(address(room), 1), "anchored");
+    }
+
+    /// @dev Written out once more, so that the ledger is not its own judge.
+    function test_a_commitment_is_the_hash_of_the_opening() public {
+        ILedger.Opening memory o = open(run(), s);
+        bytes32 hash = keccak256(abi.encode(keccak256("Sealroom run opened"), o));
+        vm.assertEq(ledger.commitment(o.run.runId), hash, "commitment");
     }
 
     function test_nobody_but_the_gate_opens_a_run() public {
         ILedger.Run memory r = run();
         vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerNotGate.selector, A, address(room)));
         vm.prank(A);
-        ledger.open(r);
-        checkNothingBooked();
+        ledger.open(r, s);
+        checkBooked(0, 0, 0);
     }
 
     function test_a_gate_that_was_replaced_opens_nothing() public {
@@ -104,8 +133,7 @@ contract LedgerTest is Room {
         IConsortium.Platform memory p = platform();
         p.gateSigner = address(0x6A7E2);
         adopt(p);
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerNotGate.selector, gate, address(room)));
-        open(r);
+        refuse(r, abi.encodeWithSelector(ILedger.LedgerNotGate.selector, gate, address(room)));
     }
 
     function test_a_run_is_complete() public {
@@ -115,263 +143,207 @@ contract LedgerTest is Room {
             if (field == 1) r.enclaveSigner = address(0);
             if (field == 2) r.grantHash = 0;
             if (field == 3) r.epsilonMicro = 0;
-            vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerRunIncomplete.selector, r.runId));
-            open(r);
+            refuse(r, abi.encodeWithSelector(ILedger.LedgerRunIncomplete.selector, r.runId));
         }
-        checkNothingBooked();
+        checkBooked(0, 0, 0);
+    }
+
+    function test_a_run_need_not_spend_any_delta() public {
+        ILedger.Run memory r = run();
+        r.deltaPico = 0;
+        open(r, s);
+        checkBooked(1, EPSILON, 0);
     }
 
     function test_a_run_id_opens_once() public {
         ILedger.Run memory r = run();
-        open(r);
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerRunExists.selector, r.runId));
-        open(r);
-        vm.assertEq(ledger.studyRuns(address(room), active), 1, "runs");
+        ILedger.Opening memory o = open(r, s);
+        refuse(r, abi.encodeWithSelector(ILedger.LedgerRunExists.selector, r.runId));
+        checkBooked(1, EPSILON, DELTA);
+
+        // Nor after its receipt is anchored.
+        ILedger.Receipt memory receipt = receiptOf(o);
+        ledger.anchor(receipt, o, signed(receipt));
+        refuse(r, abi.encodeWithSelector(ILedger.LedgerRunExists.selector, r.runId));
     }
 
     function test_a_run_names_the_current_epoch() public {
         ILedger.Run memory r = run();
         r.epoch -= 1;
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerEpochMismatch.selector, r.epoch, r.epoch + 1));
-        open(r);
-        checkNothingBooked();
+        refuse(r, abi.encodeWithSelector(ILedger.LedgerEpochMismatch.selector, r.epoch, r.epoch + 1));
+        checkBooked(0, 0, 0);
     }
 
     function test_no_run_opens_after_a_revocation() public {
         ILedger.Run memory r = run();
         revoke(D);
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerEpochMismatch.selector, r.epoch, r.epoch + 1));
-        open(r);
+        refuse(r, abi.encodeWithSelector(ILedger.LedgerEpochMismatch.selector, r.epoch, r.epoch + 1));
 
         r.epoch = room.epoch();
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerStudyNotLive.selector, active));
-        open(r);
-        checkNothingBooked();
+        refuse(r, abi.encodeWithSelector(ILedger.LedgerStudyNotLive.selector, active));
+        checkBooked(0, 0, 0);
     }
 
     function test_no_run_opens_after_the_expiry() public {
         ILedger.Run memory r = run();
-        vm.warp(room.study(active).expiry);
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerStudyNotLive.selector, active));
-        open(r);
+        vm.warp(s.expiry);
+        refuse(r, abi.encodeWithSelector(ILedger.LedgerStudyNotLive.selector, active));
+    }
+
+    function test_no_run_of_a_replaced_study_opens() public {
+        ILedger.Run memory r = run();
+        pin(study("second recipe"));
+        refuse(r, abi.encodeWithSelector(ILedger.LedgerStudyNotLive.selector, active));
+    }
+
+    /// @dev CH-26: budget and datasets are those that were approved, not those that the gate hands in.
+    function test_a_run_opens_with_the_content_that_was_approved() public {
+        ILedger.Run memory r = run();
+        for (uint256 field = 1; field <= 10; ++field) {
+            s = study();
+            s.nonce = 0;
+            if (field == 1) s.composeHash = "another";
+            if (field == 2) s.outputHash = "another";
+            if (field == 3) s.privacyHash = "another";
+            if (field == 4) s.datasets = ids(DATA_B);
+            if (field == 5) s.epsilonMicro += 1;
+            if (field == 6) s.deltaPico += 1;
+            if (field == 7) s.maxRuns += 1;
+            if (field == 8) s.expiry += 1;
+            if (field == 9) s.epoch += 1;
+            if (field == 10) s.nonce += 1;
+            bytes32 id = room.hashStudy(s);
+            refuse(r, abi.encodeWithSelector(ILedger.LedgerStudyMismatch.selector, active, id));
+        }
+        s = study();
+        s.nonce = 0;
+        open(r, s);
     }
 
     function test_a_study_s_runs_come_to_an_end() public {
         ILedger.Run memory r = run();
         r.epsilonMicro = 1;
-        open(r);
+        open(r, s);
         r.runId = keccak256("second run");
-        open(r);
+        open(r, s);
 
         r.runId = keccak256("third run");
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerRunsExhausted.selector, active, 2));
-        open(r);
+        refuse(r, abi.encodeWithSelector(ILedger.LedgerRunsExhausted.selector, active, 2));
+    }
+
+    function studyExceeded(uint256 kind, uint64 wanted, uint64 left) private view returns (bytes memory) {
+        return abi.encodeWithSelector(ILedger.LedgerStudyBudgetExceeded.selector, active, kind, wanted, left);
     }
 
     function test_a_second_run_does_not_exceed_the_study_s_budget() public {
-        open(run());
+        open(run(), s);
         ILedger.Run memory r = second();
         r.epsilonMicro = EPSILON + 1;
-        vm.expectRevert(
-            abi.encodeWithSelector(ILedger.LedgerStudyBudgetExceeded.selector, active, EPSILON + 1, EPSILON)
-        );
-        open(r);
+        refuse(r, studyExceeded(1, EPSILON + 1, EPSILON));
 
-        r.epsilonMicro = EPSILON;
-        open(r);
+        r = second();
+        r.deltaPico = DELTA + 1;
+        refuse(r, studyExceeded(2, DELTA + 1, DELTA));
+
+        open(second(), s);
+        checkBooked(2, 2 * EPSILON, 2 * DELTA);
+    }
+
+    function dataExceeded(bytes32 dataset, uint256 kind, uint64 wanted, uint64 left)
+        private
+        pure
+        returns (bytes memory)
+    {
+        bytes4 selector = ILedger.LedgerDatasetBudgetExceeded.selector;
+        return abi.encodeWithSelector(selector, dataset, kind, wanted, left);
     }
 
     function test_a_second_run_does_not_exceed_the_cap_of_a_dataset() public {
-        open(run());
-        vm.prank(A);
-        ledger.setCap(address(room), DATA_A, 2 * EPSILON - 1);
-        ILedger.Run memory r = second();
-        vm.expectRevert(
-            abi.encodeWithSelector(ILedger.LedgerDatasetBudgetExceeded.selector, DATA_A, EPSILON, EPSILON - 1)
-        );
-        open(r);
-        vm.assertEq(ledger.studyRuns(address(room), active), 1, "runs");
+        open(run(), s);
+        uint48 epsilon = uint48(2 * EPSILON);
+        uint48 delta = uint48(2 * DELTA);
+        cap(A, DATA_A, ILedger.Cap(epsilon - 1, delta, 2));
+        refuse(second(), dataExceeded(DATA_A, 1, EPSILON, EPSILON - 1));
 
+        cap(A, DATA_A, ILedger.Cap(epsilon, delta - 1, 2));
+        refuse(second(), dataExceeded(DATA_A, 2, DELTA, DELTA - 1));
+
+        cap(A, DATA_A, ILedger.Cap(epsilon, delta, 1));
+        refuse(second(), dataExceeded(DATA_A, 3, 1, 0));
+        checkBooked(1, EPSILON, DELTA);
+
+        cap(A, DATA_A, ILedger.Cap(epsilon, delta, 2));
+        open(second(), s);
+        checkBooked(2, 2 * EPSILON, 2 * DELTA);
+    }
+
+    function test_a_dataset_without_a_cap_allows_no_run() public {
         vm.prank(A);
-        ledger.setCap(address(room), DATA_A, 2 * EPSILON);
-        open(r);
+        room.registerDataset(bytes32(uint256(0xF)), "i", "k", "s", 1, "without-cap");
+        s = study("second recipe");
+        s.datasets = ids(bytes32(uint256(0xF)));
+        pin(s);
+        refuse(run(), dataExceeded(bytes32(uint256(0xF)), 1, EPSILON, 0));
+    }
+
+    function pinJoint() private {
+        s = jointStudy();
+        active = room.hashStudy(s);
+        approve(s, A);
+        approve(s, B);
+        approve(s, C);
     }
 
     function test_one_exhausted_dataset_of_three_refuses_the_whole_run() public {
-        vm.prank(C);
-        ledger.setCap(address(room), DATA_C, EPSILON - 1);
-        IConsortium.Study memory s = jointStudy();
-        active = propose(s);
-        approve(active, A);
-        approve(active, B);
-        approve(active, C);
-        ILedger.Run memory r = run();
-        vm.expectRevert(
-            abi.encodeWithSelector(ILedger.LedgerDatasetBudgetExceeded.selector, DATA_C, EPSILON, EPSILON - 1)
-        );
-        open(r);
-        checkNothingBooked();
+        setCap(C, DATA_C, uint48(EPSILON - 1));
+        pinJoint();
+        refuse(run(), dataExceeded(DATA_C, 1, EPSILON, EPSILON - 1));
+        checkBooked(0, 0, 0);
+    }
+
+    function test_a_run_books_on_each_of_its_datasets() public {
+        pinJoint();
+        open(run(), s);
+        checkBooked(1, EPSILON, DELTA);
+        vm.assertEq(ledger.budget(address(room), DATA_B).epsilonSpent, EPSILON, "B");
+        vm.assertEq(ledger.budget(address(room), DATA_C).deltaSpent, DELTA, "C");
     }
 
     function test_a_new_study_does_not_refill_the_cap() public {
-        open(run());
-        IConsortium.Study memory s = study();
-        s.composeHash = keccak256("second recipe");
-        active = pin(s);
+        open(run(), s);
+        s = study("second recipe");
+        pin(s);
         ILedger.Run memory r = second();
         r.epsilonMicro = 2 * EPSILON;
-        vm.expectRevert(
-            abi.encodeWithSelector(ILedger.LedgerDatasetBudgetExceeded.selector, DATA_A, 2 * EPSILON, EPSILON)
-        );
-        open(r);
+        refuse(r, dataExceeded(DATA_A, 1, 2 * EPSILON, EPSILON));
     }
 
-    function testFuzz_what_is_spent_never_exceeds_cap_or_budget(uint64[8] calldata wanted, uint64 cap)
+    function test_a_new_study_has_a_budget_of_its_own() public {
+        open(run(), s);
+        s = study("second recipe");
+        active = pin(s);
+        ILedger.Spending memory spent = ledger.spending(address(room), active);
+        vm.assertEq(spent.runs + spent.epsilonMicro + spent.deltaPico, 0, "spent before its first run");
+        open(second(), s);
+        vm.assertEq(ledger.spending(address(room), active).epsilonMicro, EPSILON, "spent");
+        vm.assertEq(ledger.budget(address(room), DATA_A).epsilonSpent, 2 * EPSILON, "of the dataset");
+    }
+
+    function testFuzz_what_is_spent_never_exceeds_cap_or_budget(uint64[8] calldata wanted, uint48 limit)
         public
     {
-        vm.prank(A);
-        ledger.setCap(address(room), DATA_A, cap);
-        uint256 total = 0;
+        setCap(A, DATA_A, limit);
+        uint64 total = 0;
         for (uint256 i = 0; i < wanted.length; ++i) {
             ILedger.Run memory r = run();
             r.runId = bytes32(i + 1);
             r.epsilonMicro = wanted[i] % EPSILON;
             vm.prank(gate);
-            try ledger.open(r) {
+            try ledger.open(r, s) {
                 total += r.epsilonMicro;
             } catch {}
         }
-        vm.assertEq(ledger.spent(address(room), DATA_A), total, "spent");
-        vm.assertTrue(total <= cap && total <= 2 * EPSILON, "overspent");
-    }
-
-    /* ANCHOR */
-
-    function test_a_receipt_is_anchored_by_anyone() public {
-        ILedger.Run memory r = run();
-        open(r);
-        ILedger.Receipt memory receipt = receiptOf(r);
-        bytes memory signature = signed(receipt);
-        vm.expectEmit(address(ledger));
-        emit ILedger.ReceiptAnchored(
-            address(room), r.runId, r.study, 1, RECIPE, receipt.resultDigest, receipt.statementDigest, EPSILON
-        );
-        vm.prank(stranger);
-        ledger.anchor(receipt, signature);
-        vm.assertEq(ledger.run(r.runId).sequence, 1, "sequence");
-        vm.assertEq(ledger.receiptCount(address(room)), 1, "count");
-    }
-
-    function test_receipts_are_numbered_without_gaps() public {
-        ILedger.Run memory first = run();
-        open(first);
-        ILedger.Run memory r = second();
-        open(r);
-        ILedger.Receipt memory receipt = receiptOf(r);
-        ledger.anchor(receipt, signed(receipt));
-        receipt = receiptOf(first);
-        ledger.anchor(receipt, signed(receipt));
-        vm.assertEq(ledger.run(r.runId).sequence, 1, "the first anchored");
-        vm.assertEq(ledger.run(first.runId).sequence, 2, "the second anchored");
-    }
-
-    function test_a_run_never_opened_has_no_receipt() public {
-        ILedger.Receipt memory receipt = receiptOf(run());
-        bytes memory signature = signed(receipt);
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerRunUnknown.selector, receipt.runId));
-        ledger.anchor(receipt, signature);
-    }
-
-    function test_a_receipt_is_anchored_once() public {
-        ILedger.Run memory r = run();
-        open(r);
-        ILedger.Receipt memory receipt = receiptOf(r);
-        bytes memory signature = signed(receipt);
-        ledger.anchor(receipt, signature);
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerReceiptExists.selector, r.runId, 1));
-        ledger.anchor(receipt, signature);
-    }
-
-    /// @dev CH-27.
-    function test_a_receipt_agrees_with_its_run() public {
-        ILedger.Run memory r = run();
-        open(r);
-        for (uint256 field = 2; field <= 10; ++field) {
-            if (field >= 5 && field <= 7) continue; // digests that only the enclave knows
-            ILedger.Receipt memory receipt = receiptOf(r);
-            if (field == 2) receipt.consortium = stranger;
-            if (field == 3) receipt.study = "another";
-            if (field == 4) receipt.composeHash = "another";
-            if (field == 8) receipt.epsilonMicro -= 1;
-            if (field == 9) receipt.epoch += 1;
-            if (field == 10) receipt.grantHash = "another";
-            bytes memory signature = signed(receipt);
-            vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerReceiptMismatch.selector, r.runId, field));
-            ledger.anchor(receipt, signature);
-        }
-    }
-
-    function test_a_receipt_altered_after_signing_is_refused() public {
-        ILedger.Run memory r = run();
-        open(r);
-        bytes memory signature = signed(receiptOf(r));
-        for (uint256 field = 5; field <= 7; ++field) {
-            ILedger.Receipt memory receipt = receiptOf(r);
-            if (field == 5) receipt.datasetsRoot = "another";
-            if (field == 6) receipt.resultDigest = "another";
-            if (field == 7) receipt.statementDigest = "another";
-            checkBadSignature(receipt, signature);
-        }
-    }
-
-    function test_nobody_but_the_enclave_signs_a_receipt() public {
-        ILedger.Run memory r = run();
-        open(r);
-        ILedger.Receipt memory receipt = receiptOf(r);
-        checkBadSignature(receipt, sign(KEY_GATE, ledger.hashReceipt(receipt)));
-        checkBadSignature(receipt, new bytes(65));
-        checkBadSignature(receipt, "");
-    }
-
-    function checkBadSignature(ILedger.Receipt memory receipt, bytes memory signature) private {
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerBadSignature.selector, receipt.runId, enclave));
-        ledger.anchor(receipt, signature);
-    }
-
-    function test_no_receipt_is_anchored_after_a_revocation() public {
-        ILedger.Run memory r = run();
-        open(r);
-        ILedger.Receipt memory receipt = receiptOf(r);
-        bytes memory signature = signed(receipt);
-        revoke(D);
-        vm.expectRevert(
-            abi.encodeWithSelector(ILedger.LedgerRunRevoked.selector, r.runId, r.epoch, r.epoch + 1)
-        );
-        ledger.anchor(receipt, signature);
-    }
-
-    /// @dev The digest, written out once more.
-    function test_the_digest_of_a_receipt_is_eip_712() public view {
-        ILedger.Receipt memory r = receiptOf(run());
-        bytes32 domain = keccak256(
-            abi.encode(
-                keccak256(
-                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-                ),
-                keccak256("Sealroom Ledger"),
-                keccak256("1"),
-                block.chainid,
-                address(ledger)
-            )
-        );
-        vm.assertEq(ledger.domainSeparator(), domain, "domain");
-        bytes32 kind = keccak256(
-            "Receipt(bytes32 runId,address consortium,bytes32 study,bytes32 composeHash,bytes32 datasetsRoot,bytes32 resultDigest,bytes32 statementDigest,uint64 epsilonMicro,uint64 epoch,bytes32 grantHash)"
-        );
-        bytes memory head = abi.encode(kind, r.runId, r.consortium, r.study, r.composeHash, r.datasetsRoot);
-        bytes memory tail =
-            abi.encode(r.resultDigest, r.statementDigest, r.epsilonMicro, r.epoch, r.grantHash);
-        bytes32 digest = keccak256(abi.encodePacked(hex"1901", domain, keccak256(bytes.concat(head, tail))));
-        vm.assertEq(ledger.hashReceipt(r), digest, "digest");
+        vm.assertEq(ledger.budget(address(room), DATA_A).epsilonSpent, total, "spent");
+        vm.assertTrue(total <= limit && total <= 2 * EPSILON, "overspent");
     }
 }

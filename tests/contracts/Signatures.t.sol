@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Consortium} from "../../contracts/Consortium.sol";
-import {DstackApp} from "../../contracts/DstackApp.sol";
 import {IConsortium} from "../../contracts/interfaces/IConsortium.sol";
-import {HostileWallet, Wallet} from "./harness/Hostile.sol";
+import {AgreeableWallet, HostileWallet, Wallet} from "./harness/Hostile.sol";
 import {Room} from "./harness/Room.sol";
 
 /// @dev Approvals gathered off chain, handed in by a stranger in one transaction.
@@ -25,13 +23,13 @@ contract SignaturesTest is Room {
 
     function handIn() private {
         vm.prank(stranger);
-        room.approveWithSignatures(id, signers, signatures);
+        room.approveWithSignatures(s, signers, signatures);
     }
 
     function checkBad(address signer) private {
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumBadSignature.selector, signer));
         handIn();
-        checkNotPinned(id);
+        checkNotPinned(s);
     }
 
     function test_k_signatures_pin_in_one_transaction() public {
@@ -40,31 +38,31 @@ contract SignaturesTest is Room {
         vm.expectEmit(address(room));
         emit IConsortium.StudyApproved(id, signers[1]);
         vm.expectEmit(address(room));
-        emit IConsortium.StudyPinned(id, RECIPE, room.epoch());
+        emit IConsortium.StudyPinned(id, RECIPE, room.epoch(), s);
         handIn();
-        checkPinned(id);
+        checkPinned(s);
     }
 
     function test_a_signature_and_a_transaction_count_together() public {
-        approve(id, A);
+        approve(s, A);
         (signers, signatures) = (list(B), new bytes[](1));
         signatures[0] = sign(KEY_B, approvalDigest(B, s));
         handIn();
-        checkPinned(id);
+        checkPinned(s);
     }
 
     /// @dev Else the first to see a batch could spoil it by handing in one signature of it.
     function test_an_approval_that_counts_already_does_not_spoil_a_batch() public {
-        approve(id, A);
+        approve(s, A);
         handIn();
-        checkPinned(id);
+        checkPinned(s);
     }
 
     function test_fewer_than_k_signatures_pin_nothing() public {
         signers.pop();
         signatures.pop();
         handIn();
-        checkNotPinned(id);
+        checkNotPinned(s);
     }
 
     function test_as_many_signatures_as_signers() public {
@@ -107,14 +105,26 @@ contract SignaturesTest is Room {
 
     /// @dev CH-26.
     function test_a_signature_over_other_content_is_refused() public {
-        s.maxRuns += 1;
-        signatures[0] = sign(signers[0] == A ? KEY_A : KEY_B, approvalDigest(signers[0], s));
-        checkBad(signers[0]);
+        for (uint256 field = 1; field <= 8; ++field) {
+            s = study();
+            if (field == 1) s.composeHash = "another";
+            if (field == 2) s.outputHash = "another";
+            if (field == 3) s.privacyHash = "another";
+            if (field == 4) s.datasets = ids(DATA_A, DATA_B);
+            if (field == 5) s.epsilonMicro += 1;
+            if (field == 6) s.deltaPico += 1;
+            if (field == 7) s.maxRuns += 1;
+            if (field == 8) s.expiry += 1;
+            checkBad(signers[0]);
+        }
+        s = study();
+        handIn();
+        checkPinned(s);
     }
 
     /// @dev CH-18: the signed content names the account.
     function test_a_signature_for_another_owner_is_refused() public {
-        signatures[0] = sign(signers[0] == A ? KEY_A : KEY_B, approvalDigest(C, s));
+        signatures[0] = sign(keyOf(signers[0]), approvalDigest(C, s));
         checkBad(signers[0]);
     }
 
@@ -126,9 +136,8 @@ contract SignaturesTest is Room {
 
     /// @dev CH-08.
     function test_a_signature_for_another_consortium_is_refused() public {
-        (address other,) = factory.create(members(), 2, "other salt");
-        Consortium first = room;
-        (room, app) = (Consortium(other), DstackApp(Consortium(other).app()));
+        IConsortium first = room;
+        enter(members(), 2, "other salt");
         register(A, DATA_A, "cohort-A");
         adopt(platform());
         vm.assertEq(room.epoch(), first.epoch(), "epochs");
@@ -138,8 +147,7 @@ contract SignaturesTest is Room {
 
     /// @dev CH-09.
     function test_a_high_s_is_refused() public {
-        (uint8 v, bytes32 r, bytes32 sigma) =
-            vm.sign(signers[0] == A ? KEY_A : KEY_B, approvalDigest(signers[0], s));
+        (uint8 v, bytes32 r, bytes32 sigma) = vm.sign(keyOf(signers[0]), approvalDigest(signers[0], s));
         signatures[0] = abi.encodePacked(r, bytes32(ORDER - uint256(sigma)), v == 27 ? uint8(28) : uint8(27));
         checkBad(signers[0]);
     }
@@ -180,8 +188,7 @@ contract SignaturesTest is Room {
         handIn();
 
         // The same content in the new epoch is another study; the old signatures say nothing about it.
-        s.epoch = room.epoch();
-        id = propose(s);
+        (s.epoch, s.nonce) = (room.epoch(), nonce());
         checkBad(signers[0]);
     }
 
@@ -200,7 +207,7 @@ contract SignaturesTest is Room {
         HostileWallet refusing = new HostileWallet(HostileWallet.Manner.Revert);
         vm.etch(signers[0], abi.encodePacked(hex"ef0100", address(refusing)));
         handIn();
-        checkPinned(id);
+        checkPinned(s);
     }
 
     /// @dev CH-19.
@@ -210,48 +217,100 @@ contract SignaturesTest is Room {
         vm.etch(signers[0], abi.encodePacked(hex"ef0100", address(wallet)));
         signatures[0] = sign(0xF0, digest);
         handIn();
-        checkPinned(id);
+        checkPinned(s);
     }
 
     function test_a_contract_wallet_signs() public {
-        Wallet wallet = moveIn(address(new Wallet(vm.addr(0xF0))));
+        address wallet = moveIn(address(new Wallet(vm.addr(0xF0))));
         signatures = new bytes[](1);
-        signatures[0] = sign(0xF0, approvalDigest(address(wallet), s));
-        signers = list(address(wallet));
+        signatures[0] = sign(0xF0, approvalDigest(wallet, s));
+        signers = list(wallet);
         handIn();
-        checkPinned(id);
+        checkPinned(s);
     }
 
     function test_a_contract_wallet_approves_by_transaction() public {
-        Wallet wallet = moveIn(address(new Wallet(vm.addr(0xF0))));
-        wallet.approve(room, id);
-        checkPinned(id);
+        Wallet wallet = Wallet(moveIn(address(new Wallet(vm.addr(0xF0)))));
+        wallet.approve(room, s);
+        checkPinned(s);
     }
 
-    /// @dev CH-18.
+    /* HOSTILE WALLETS (CH-18) */
+
+    /// @dev Gas of handing in the one signature of a wallet of this kind.
+    function cost(address wallet) private returns (uint256 used) {
+        moveIn(wallet);
+        (signers, signatures) = (list(wallet), new bytes[](1));
+        signatures[0] = new bytes(65);
+        bytes memory call = abi.encodeCall(room.approveWithSignatures, (s, signers, signatures));
+        used = gasleft();
+        (bool done,) = address(room).call(call);
+        used -= gasleft();
+        vm.assertFalse(done, "a wallet that did not say yes has signed");
+    }
+
+    /// @dev Whatever a wallet does, it harms who hands its signature in with no more than this.
     function test_a_contract_that_does_not_say_yes_has_not_signed() public {
-        for (uint256 manner = 0; manner <= uint256(HostileWallet.Manner.MagicNotPadded); ++manner) {
+        for (uint256 manner = 0; manner <= uint256(HostileWallet.Manner.Reenter); ++manner) {
             address wallet = address(new HostileWallet(HostileWallet.Manner(manner)));
-            moveIn(wallet);
-            (signers, signatures) = (list(wallet), new bytes[](1));
-            signatures[0] = new bytes(65);
+            vm.assertTrue(cost(wallet) < 550_000, "a wallet burns a bounded amount");
             checkBad(wallet);
+            vm.assertEq(room.revokedBy(), address(0), "a question to a wallet changed something");
         }
     }
 
+    function test_a_wallet_that_burns_gas_has_burnt_at_most_its_allowance() public {
+        uint256 used = cost(address(new HostileWallet(HostileWallet.Manner.BurnGas)));
+        vm.assertTrue(used > 400_000 && used < 460_000, "gas");
+    }
+
+    function test_a_wallet_cannot_stop_others_from_revoking_by_signature() public {
+        moveIn(address(new HostileWallet(HostileWallet.Manner.BurnGas)));
+        uint64 epoch = room.epoch();
+        bytes memory signature = sign(KEY_A, revocationDigest(A, "stop", epoch));
+        room.revokeWithSignature(A, "stop", epoch, signature);
+        checkStopped(A, epoch);
+    }
+
+    /// @dev A wallet that says yes to everything speaks for itself alone, and once.
+    function test_an_agreeable_wallet_counts_as_one() public {
+        address wallet = address(new AgreeableWallet());
+        moveIn(wallet);
+        s = study("another recipe");
+        (signers, signatures) = (list(wallet), new bytes[](1));
+        handIn();
+        handIn();
+        checkNotPinned(s);
+        vm.assertEq(room.approvals(room.hashStudy(s)), list(wallet), "approvals");
+
+        approve(s, A);
+        checkPinned(s);
+    }
+
+    /// @dev It is asked when its signature is handed in. What it answers later does not matter.
+    function test_what_a_wallet_answers_later_does_not_matter() public {
+        address wallet = address(new AgreeableWallet());
+        moveIn(wallet);
+        s = study("another recipe");
+        (signers, signatures) = (list(wallet), new bytes[](1));
+        handIn();
+        vm.etch(wallet, address(new HostileWallet(HostileWallet.Manner.Revert)).code);
+        approve(s, A);
+        checkPinned(s);
+    }
+
     /// @dev A consortium of one contract and A, with a study on A's data which A approved.
-    function moveIn(address wallet) private returns (Wallet) {
+    function moveIn(address wallet) private returns (address) {
         IConsortium.Owner[] memory owners = new IConsortium.Owner[](2);
         owners[0] = IConsortium.Owner(A, "hospital-A", "DE", 2);
         owners[1] = IConsortium.Owner(wallet, "hospital-W", "FR", 2);
-        (address r, address a) = factory.create(owners, 2, "with a wallet");
-        (room, app) = (Consortium(r), DstackApp(a));
+        enter(owners, 2, "with a wallet");
         register(A, DATA_A, "cohort-A");
         s = study();
         vm.prank(A);
         id = room.propose(s);
-        approve(id, A);
-        checkNotPinned(id);
-        return Wallet(wallet);
+        approve(s, A);
+        checkNotPinned(s);
+        return wallet;
     }
 }

@@ -16,7 +16,6 @@ contract StudyTest is Room {
         bytes32 id = propose(s);
 
         vm.assertEq(id, expected, "id");
-        vm.assertEq(room.hashStudy(room.study(id)), expected, "what is stored hashes to the id");
         vm.assertEq(room.approvals(id).length, 0, "proposing approves");
     }
 
@@ -38,14 +37,15 @@ contract StudyTest is Room {
     }
 
     function test_a_proposal_is_complete() public {
-        for (uint256 field = 1; field <= 6; ++field) {
-            if (field == 4) continue; // the list of datasets has errors of its own
+        propose(study());
+        for (uint256 field = 1; field <= 7; ++field) {
+            if (field == 4 || field == 6) continue; // datasets have errors of their own, delta may be zero
             IConsortium.Study memory s = study();
             if (field == 1) s.composeHash = 0;
             if (field == 2) s.outputHash = 0;
             if (field == 3) s.privacyHash = 0;
             if (field == 5) s.epsilonMicro = 0;
-            if (field == 6) s.maxRuns = 0;
+            if (field == 7) s.maxRuns = 0;
             vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumStudyIncomplete.selector, field));
             vm.prank(D);
             room.propose(s);
@@ -111,150 +111,272 @@ contract StudyTest is Room {
         room.propose(s);
     }
 
-    function test_the_same_content_is_proposed_once() public {
+    function test_the_same_content_may_be_proposed_again() public {
+        vm.assertEq(propose(study()), propose(study()), "id");
+    }
+
+    function test_a_study_need_not_spend_any_delta() public {
         IConsortium.Study memory s = study();
-        bytes32 id = propose(s);
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumStudyExists.selector, id));
-        vm.prank(A);
-        room.propose(s);
+        s.deltaPico = 0;
+        pin(s);
+        checkPinned(s);
+    }
+
+    function test_a_proposal_names_the_studies_pinned_before() public {
+        IConsortium.Study memory s = study();
+        s.nonce += 1;
+        vm.expectRevert(
+            abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, s.nonce, s.nonce - 1)
+        );
+        propose(s);
     }
 
     /* APPROVE AND PIN */
 
     function test_the_approval_that_completes_the_quorum_pins() public {
-        bytes32 id = propose(study());
-        approve(id, A);
-        checkNotPinned(id);
+        IConsortium.Study memory s = study();
+        bytes32 id = propose(s);
+        approve(s, A);
+        checkNotPinned(s);
+        vm.assertEq(room.approvals(id), list(A), "approvals before");
 
         vm.expectEmit(address(room));
         emit IConsortium.StudyApproved(id, B);
         vm.expectEmit(address(room));
-        emit IConsortium.StudyPinned(id, RECIPE, room.epoch());
-        approve(id, B);
-        checkPinned(id);
+        emit IConsortium.StudyPinned(id, RECIPE, room.epoch(), s);
+        approve(s, B);
+        checkPinned(s);
         vm.assertEq(room.approvals(id), list(A, B), "approvals");
-        vm.assertEq(room.state().approvals, list(A, B), "approvals in the snapshot");
+        vm.assertEq(room.state().approvals, list(A, B), "approvals in the state");
+        vm.assertEq(room.state().approvedBlock, block.number, "block");
+    }
+
+    function test_an_approval_needs_no_proposal() public {
+        IConsortium.Study memory s = study();
+        approve(s, A);
+        approve(s, B);
+        checkPinned(s);
     }
 
     function test_fewer_than_k_approvals_pin_nothing() public {
-        bytes32 id = propose(study());
-        approve(id, A);
-        checkNotPinned(id);
+        IConsortium.Study memory s = study();
+        approve(s, A);
+        checkNotPinned(s);
     }
 
     function test_k_approvals_without_the_owner_of_the_data_pin_nothing() public {
-        bytes32 id = propose(study());
-        approve(id, B);
-        approve(id, C);
-        approve(id, D);
-        checkNotPinned(id);
-        vm.assertEq(room.requiredOwners(id), list(A), "required");
+        IConsortium.Study memory s = study();
+        approve(s, B);
+        approve(s, C);
+        approve(s, D);
+        checkNotPinned(s);
+        vm.assertEq(room.requiredOwners(s.datasets), list(A), "required");
 
-        approve(id, A);
-        checkPinned(id);
+        approve(s, A);
+        checkPinned(s);
     }
 
     function test_every_owner_of_used_data_approves() public {
-        bytes32 id = propose(jointStudy());
-        vm.assertEq(room.requiredOwners(id), list(A, B, C), "required");
-        approve(id, A);
-        approve(id, B);
-        approve(id, D);
-        checkNotPinned(id);
+        IConsortium.Study memory s = jointStudy();
+        vm.assertEq(room.requiredOwners(s.datasets), list(A, B, C), "required");
+        approve(s, A);
+        approve(s, B);
+        approve(s, D);
+        checkNotPinned(s);
 
-        approve(id, C);
-        checkPinned(id);
+        approve(s, C);
+        checkPinned(s);
+    }
+
+    function test_required_owners_are_asked_of_registered_datasets() public {
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumDatasetUnknown.selector, RECIPE));
+        room.requiredOwners(ids(RECIPE));
     }
 
     function test_a_stranger_cannot_approve() public {
-        bytes32 id = propose(study());
+        IConsortium.Study memory s = study();
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotOwner.selector, stranger));
-        approve(id, stranger);
+        approve(s, stranger);
     }
 
     function test_an_owner_approves_once() public {
-        bytes32 id = propose(study());
-        approve(id, A);
+        IConsortium.Study memory s = study();
+        approve(s, A);
+        bytes32 id = room.hashStudy(s);
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumAlreadyApproved.selector, id, A));
-        approve(id, A);
+        approve(s, A);
     }
 
-    function test_what_was_not_proposed_cannot_be_approved() public {
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumStudyUnknown.selector, RECIPE));
-        approve(RECIPE, A);
+    /// @dev CH-26: whatever an owner approved, one field more or less is another study.
+    function test_approvals_of_different_contents_do_not_add_up() public {
+        bytes32 id = room.hashStudy(study());
+        for (uint256 field = 1; field <= 8; ++field) {
+            IConsortium.Study memory s = study();
+            if (field == 1) s.composeHash = "another";
+            if (field == 2) s.outputHash = "another";
+            if (field == 3) s.privacyHash = "another";
+            if (field == 4) s.datasets = ids(DATA_A, DATA_B);
+            if (field == 5) s.epsilonMicro += 1;
+            if (field == 6) s.deltaPico += 1;
+            if (field == 7) s.maxRuns += 1;
+            if (field == 8) s.expiry += 1;
+            vm.assertFalse(room.hashStudy(s) == id, "another content has the same id");
+            approve(s, B);
+        }
+        IConsortium.Study memory whole = study();
+        approve(whole, A);
+        checkNotPinned(whole);
+    }
+
+    /// @dev What is refused in a proposal is refused in an approval.
+    function test_an_approval_is_checked_like_a_proposal() public {
+        IConsortium.Study memory s = study();
+        s.datasets = ids(DATA_A, bytes32(uint256(0xF)));
+        vm.expectRevert(
+            abi.encodeWithSelector(IConsortium.ConsortiumDatasetUnknown.selector, bytes32(uint256(0xF)))
+        );
+        approve(s, A);
+
+        s = study();
+        s.composeHash = 0;
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumStudyIncomplete.selector, 1));
+        approve(s, A);
     }
 
     function test_an_approval_of_an_older_epoch_is_refused() public {
-        bytes32 id = propose(study());
-        uint64 epoch = room.epoch();
-        approve(id, A);
+        IConsortium.Study memory s = study();
+        approve(s, A);
         revoke(D);
         vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumEpochMismatch.selector, epoch, epoch + 1)
+            abi.encodeWithSelector(IConsortium.ConsortiumEpochMismatch.selector, s.epoch, s.epoch + 1)
         );
-        approve(id, B);
-        vm.assertEq(room.approvals(id).length, 0, "approvals of an older epoch count");
+        approve(s, B);
+        vm.assertEq(room.approvals(room.hashStudy(s)).length, 0, "approvals of an older epoch count");
     }
 
     function test_an_expired_study_cannot_be_approved() public {
         IConsortium.Study memory s = study();
-        bytes32 id = propose(s);
         vm.warp(s.expiry - 1);
-        approve(id, A);
+        approve(s, A);
 
         vm.warp(s.expiry);
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumStudyExpired.selector, id, s.expiry));
-        approve(id, B);
+        uint256 latest = block.timestamp + 400 days;
+        vm.expectRevert(
+            abi.encodeWithSelector(IConsortium.ConsortiumExpiryOutOfRange.selector, s.expiry, latest)
+        );
+        approve(s, B);
     }
 
     function test_a_pinned_study_dies_with_its_expiry() public {
         IConsortium.Study memory s = study();
         bytes32 id = pin(s);
         vm.warp(s.expiry - 1);
-        checkPinned(id);
+        checkPinned(s);
 
         vm.warp(s.expiry);
         vm.assertFalse(room.isLive(id), "live after its expiry");
+        vm.assertFalse(room.state().live, "live in the state");
+        vm.assertFalse(room.clearance(id).live, "cleared");
     }
 
-    function test_a_further_owner_may_approve_what_is_active() public {
+    function test_a_clearance_is_for_the_active_study_alone() public {
+        vm.assertFalse(room.clearance(0).live, "nothing is active");
         bytes32 id = pin(study());
-        approve(id, C);
-        checkPinned(id);
-        vm.assertEq(room.approvals(id), list(A, B, C), "approvals");
+        IConsortium.Clearance memory c = room.clearance(id);
+        vm.assertTrue(c.live, "live");
+        vm.assertEq(c.gateSigner, gate, "gate");
+        vm.assertEq(c.epoch, room.epoch(), "epoch");
+        vm.assertEq(c.approvedBlock, block.number, "block");
+        vm.assertEq(room.accounts(c.roster, c.approvals), list(A, B), "approvals");
+        vm.assertFalse(room.clearance(0).live, "zero is no study");
+        vm.assertFalse(room.clearance("another").live, "another study");
+        vm.assertFalse(room.isLive(0), "zero is live");
+    }
+
+    function test_an_active_study_takes_no_further_approval() public {
+        IConsortium.Study memory s = study();
+        pin(s);
+        vm.expectRevert(
+            abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, s.nonce, s.nonce + 1)
+        );
+        approve(s, C);
+        checkPinned(s);
     }
 
     function test_a_new_study_takes_the_place_of_the_one_before() public {
         bytes32 first = pin(study());
-        IConsortium.Study memory s = study();
-        s.composeHash = keccak256("second recipe");
-        bytes32 second = propose(s);
-        approve(second, A);
-        vm.expectEmit(address(room));
-        emit IConsortium.StudyUnpinned(first, RECIPE);
-        approve(second, B);
-
-        checkPinned(second);
+        IConsortium.Study memory s = study("second recipe");
+        pin(s);
+        checkPinned(s);
+        vm.assertFalse(room.isLive(first), "the study before is still live");
         vm.assertFalse(app.allowedComposeHashes(RECIPE), "the recipe before is still allowed");
+        vm.assertEq(room.approvals(first).length, 0, "approvals of the study before");
     }
 
     function test_a_new_study_on_the_same_recipe_keeps_it_allowed() public {
         pin(study());
         IConsortium.Study memory s = study();
         s.maxRuns = 7;
-        checkPinned(pin(s));
+        pin(s);
+        checkPinned(s);
     }
 
     /// @dev CH-13: one more approval would otherwise bring back what k owners replaced.
-    function test_a_replaced_study_cannot_be_brought_back_by_one() public {
-        bytes32 first = pin(study());
-        IConsortium.Study memory s = study();
-        s.composeHash = keccak256("second recipe");
-        bytes32 second = pin(s);
+    function test_a_replaced_study_cannot_be_brought_back() public {
+        IConsortium.Study memory first = study();
+        (address[] memory signers, bytes[] memory signatures) = signedByAB(first);
+        pin(first);
+        IConsortium.Study memory second = study("second recipe");
+        pin(second);
 
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumStudySuperseded.selector, first));
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, 0, 2));
         approve(first, C);
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, 0, 2));
+        room.approveWithSignatures(first, signers, signatures);
+
+        // The same content under the number of today is another study, which A and B did not sign.
+        first.nonce = nonce();
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumBadSignature.selector, signers[0]));
+        room.approveWithSignatures(first, signers, signatures);
         checkPinned(second);
+    }
+
+    function test_approvals_gathered_before_a_pin_of_another_are_void() public {
+        IConsortium.Study memory late = study("late recipe");
+        approve(late, A);
+        pin(study());
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, 0, 1));
+        approve(late, B);
+
+        late.nonce = nonce();
+        approve(late, B);
+        checkNotPinned(late);
+    }
+
+    function test_the_state_tells_all_of_it() public {
+        IConsortium.State memory s = room.state();
+        vm.assertEq(s.epoch, room.epoch(), "epoch");
+        vm.assertEq(s.nonce, 0, "nonce");
+        vm.assertEq(s.activeStudy, bytes32(0), "active");
+        vm.assertEq(s.expiry, 0, "expiry");
+        vm.assertEq(s.approvedBlock, 0, "approved block");
+        vm.assertEq(s.composeHash, bytes32(0), "compose hash");
+        vm.assertEq(s.revokedBlock, 0, "revoked block");
+        vm.assertEq(s.threshold, 2, "threshold");
+        vm.assertEq(s.app, address(app), "app");
+        vm.assertEq(s.ledger, address(ledger), "ledger");
+        vm.assertEq(keccak256(abi.encode(s.owners)), keccak256(abi.encode(members())), "owners");
+        vm.assertEq(keccak256(abi.encode(s.platform)), keccak256(abi.encode(platform())), "platform");
+        vm.assertEq(s.approvals.length, 0, "approvals");
+
+        pin(study());
+        revoke(C);
+        s = room.state();
+        vm.assertEq(s.approvedBlock, 0, "approved block after a revocation");
+        vm.assertEq(s.expiry, 0, "expiry after a revocation");
+        vm.assertEq(s.approvals.length, 0, "approvals after a revocation");
+        vm.assertEq(s.composeHash, bytes32(0), "compose hash after a revocation");
+        vm.assertEq(s.nonce, 1, "nonce after a revocation");
     }
 
     /* DATASETS */

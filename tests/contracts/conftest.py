@@ -103,9 +103,11 @@ class Room:
             "privacy_hash": b"\x02" * 32,
             "datasets": self.datasets,
             "epsilon_micro": 3 * MICRO,
+            "delta_pico": 0,
             "max_runs": 2,
             "expiry": ape.chain.pending_timestamp + MONTH_S,
             "epoch": self.contract.epoch(),
+            "nonce": self.contract.pinCount(),
         }
         return Study(**(fields | changes))
 
@@ -118,7 +120,7 @@ class Room:
         """Both owners of the data approve, which makes the quorum."""
         study_id = self.propose(study)
         for owner in self.owners[:2]:
-            self.contract.approve(study_id, sender=owner)
+            self.contract.approve(study.solidity(), sender=owner)
         assert self.contract.isLive(study_id)
         return study_id
 
@@ -154,7 +156,7 @@ def deployed(project: Any, accounts: Any) -> Room:
     datasets = (b"\xda" * 32, b"\xdb" * 32)
     for owner, dataset, name in zip(owners[:2], datasets, ("cohort-A", "cohort-B"), strict=True):
         contract.registerDataset(dataset, b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, 1000, name, sender=owner)
-        ledger.setCap(contract, dataset, 3 * MICRO, sender=owner)
+        ledger.setCap(contract, dataset, (3 * MICRO, 0, 10), sender=owner)
     return Room(
         contract=contract,
         app=app,

@@ -1,208 +1,301 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gas of every call of the contracts, on a throw-away chain: four owners with a dataset each, three grant.
+"""Gas of every call of the contracts, and of what a Safe that owns dstack's app itself pays instead.
 
-`measure()` gives the numbers; `python -m tests.contracts.gas` prints them.
+`measure()` gives the numbers. The ones of our own calls are the same at every run: gas-snapshot.json keeps
+them, a test compares them, and
+
+    python -m tests.contracts.gas --write
+
+renews them after a change that was meant.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sealroom import typed
-from sealroom.records import Receipt
-from sealroom_agents.chain.contracts import interface
-from tests.local_chain import LocalChain, Room, account, private_key
+from tests.contracts import safes
+from tests.contracts.workshop import (
+    DELTA_PICO,
+    DEPLOYER,
+    EPSILON_MICRO,
+    GATE,
+    MONTH_S,
+    RUNS,
+    STRANGER,
+    Consortium,
+    Study,
+    Workshop,
+    sign,
+    with_another,
+)
+from tests.local_chain import LocalChain, account
 
-OWNERS = ("hospital-A", "hospital-B", "hospital-C", "hospital-D")
-THRESHOLD = 3
-MICRO = 1_000_000
-MONTH_S = 30 * 24 * 3600
-GATE, ENCLAVE, STRANGER = 10, 11, 12
-"""Accounts of the local chain."""
+SNAPSHOT = Path(__file__).with_name("gas-snapshot.json")
+QUORUMS = ((2, 3), (3, 3), (5, 8))
+"""k of n."""
+BATCH = 1_000
+REASON = "consent withdrawn"
+KINDS = (
+    ("SafeL2 1.4.1", safes.V1_4_1, True),
+    ("Safe 1.4.1", safes.V1_4_1, False),
+    ("SafeL2 1.5.0", safes.V1_5_0, True),
+    ("Safe 1.5.0", safes.V1_5_0, False),
+)
+EOA = "EOA"
 
 
 @dataclass(frozen=True)
-class Study:
-    """`StudyLike` of sealroom.records."""
+class SafePath:
+    """What one Safe that owns dstack's app pays."""
 
-    compose_hash: bytes
-    output_hash: bytes
-    privacy_hash: bytes
-    datasets: tuple[bytes, ...]
-    epsilon_micro: int
-    max_runs: int
-    expiry: int
-    epoch: int
-
-    def solidity(self) -> tuple[Any, ...]:
-        return tuple(vars(self).values())
+    first: int
+    """Its first transaction ever: `addComposeHash`."""
+    add: int
+    """A later `addComposeHash`."""
+    remove: int
+    """A later `removeComposeHash`."""
+    replace: int
+    """Both in one transaction, through MultiSendCallOnly."""
 
 
 @dataclass(frozen=True)
-class Platform:
-    """`PlatformLike` of sealroom.records."""
+class Measured:
+    """All of one run of the measurements."""
 
-    gate_root: bytes
-    gate_signer: str
-    gate_compose: bytes
-    os_images: tuple[bytes, ...]
-    devices: tuple[bytes, ...]
-
-    def solidity(self) -> tuple[Any, ...]:
-        return tuple(vars(self).values())
+    ours: dict[str, int]
+    """Gas of each of our own calls, by its name."""
+    safes: dict[tuple[str, int, int], SafePath]
+    """By kind of Safe, k and n."""
+    eoa_remove: int
+    """`removeComposeHash` by an EOA that owns dstack's app: what stopping costs without any quorum."""
 
 
-def measure() -> dict[str, int]:
-    """Gas used by each call, by the call's name; deployments first."""
+def measure() -> Measured:
+    """All measurements, on one chain."""
     with LocalChain.start() as chain:
-        return _Measurement(chain).all()
+        workshop = Workshop(chain)
+        return Measured(
+            ours=_Ours(workshop).all(),
+            safes={(kind, k, n): path for k, n in QUORUMS for kind, path in _safes(workshop, k, n)},
+            eoa_remove=_eoa(workshop),
+        )
 
 
-class _Measurement:
-    def __init__(self, chain: LocalChain) -> None:
-        self._chain = chain
+def measure_ours() -> dict[str, int]:
+    """The measurements that gas-snapshot.json keeps."""
+    with LocalChain.start() as chain:
+        return _Ours(Workshop(chain)).all()
+
+
+def used(receipt: dict[str, Any]) -> int:
+    return int(receipt["gasUsed"], 16)
+
+
+def pin_name(which: str, k: int, n: int) -> str:
+    """Name of a pin's measurement; `which` is first, replacement or after a revocation."""
+    return f"approveWithSignatures, {k}-of-{n}, {which}"
+
+
+def open_name(which: str, datasets: int) -> str:
+    """Name of a run's measurement; `which` is of the consortium, of the study or later."""
+    return f"open, {datasets} dataset{'s' if datasets > 1 else ''}, {which}"
+
+
+def batch_name(count: int) -> str:
+    return f"anchorBatch, {count:,} receipts"
+
+
+class _Ours:
+    def __init__(self, workshop: Workshop) -> None:
+        self._shop = workshop
         self._gas: dict[str, int] = {}
 
     def all(self) -> dict[str, int]:
-        self._deployments()
-        room = self._chain.create_consortium(OWNERS, threshold=THRESHOLD)
-        self._gas["Factory.create, 4 owners"] = self._last()
-        self._platform(room)
-        datasets = tuple(bytes([0xD0 + n]) * 32 for n in range(len(OWNERS)))
-        for n, dataset in enumerate(datasets):
-            arguments = dataset, b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, 1968, f"cohort-{n}"
-            self._call("Consortium.registerDataset", n, room.consortium, "registerDataset", *arguments)
-            self._call("Ledger.setCap", n, room.ledger, "setCap", room.consortium, dataset, 9 * MICRO)
-        study = self._study(room, datasets)
-        self._approvals(room, study)
-        self._run(room, study)
-        self._replacement(room, study)
-        self._call("Consortium.revoke", 2, room.consortium, "revoke", "consent withdrawn")
-        self._signed_revocation(room)
+        for k, n in QUORUMS:
+            self._pins(k, n)
+        self._story()
+        for datasets in (1, 4):
+            self._runs(datasets)
+        self._batches()
+        self._expiry()
         return self._gas
 
-    # --- the calls, in the order of the story ---------------------------------------------------
+    def _note(self, name: str, receipt: dict[str, Any]) -> dict[str, Any]:
+        if name in self._gas:
+            raise KeyError(name)
+        self._gas[name] = used(receipt)
+        return receipt
 
-    def _deployments(self) -> None:
-        for name in ("DstackApp", "Ledger"):
-            self._chain.deploy(name)
-            self._gas[f"deploy {name}"] = self._last()
-        self._chain.deploy("Factory", self._chain.ledger, self._chain.app_implementation)
-        self._gas["deploy Factory"] = self._last()
+    def _pins(self, k: int, n: int) -> None:
+        house = self._shop.consortium(n, k, datasets=k)
+        for which in ("first", "replacement"):
+            self._note(pin_name(which, k, n), self._shop.pin(house, self._shop.study(house), owners=k))
+        self._note(f"revoke, {k}-of-{n}", self._shop.call(0, house.address, "revoke", REASON))
+        study = self._shop.study(house)
+        self._note(pin_name("after a revocation", k, n), self._shop.pin(house, study, owners=k))
 
-    def _platform(self, room: Room) -> None:
-        platform = Platform(b"\x10" * 32, account(GATE), b"\x11" * 32, (b"\x12" * 32,), (b"\x13" * 32,))
-        for n in range(THRESHOLD):
-            last = n == THRESHOLD - 1
-            name = "Consortium.adoptPlatform, " + ("adopts" if last else "counts")
-            self._call(name, n, room.consortium, "adoptPlatform", platform.solidity())
-        platform = replace(platform, gate_root=b"\x14" * 32)
-        owners = self._in_order(range(THRESHOLD))
-        signatures = [
-            typed.sign(
-                typed.adopt_platform(
-                    platform,
-                    owner=account(n),
-                    epoch=self._chain.epoch(room),
-                    chain_id=self._chain.chain_id,
-                    consortium=room.consortium,
-                ),
-                private_key(n),
+    def _story(self) -> None:
+        """Each call that owners make one by one, in a consortium of four, three of whom grant."""
+        shop = self._shop
+        factory = shop.deploy("Factory", shop.ledger)
+        house = shop.consortium(4, 3, datasets=3)
+        rows = [member.solidity() for member in house.members]
+        created = safes.call("create((address,bytes32,bytes2,uint16)[],uint8,bytes32)", rows, 3, shop.draw())
+        self._note("create, 4 owners", shop.chain.send(DEPLOYER, factory, created))
+        for which in ("first of an owner", "later"):
+            arguments = shop.draw(), shop.draw(), shop.draw(), shop.draw(), 1968, which.replace(" ", "-")
+            self._note(
+                f"registerDataset, {which}", shop.call(3, house.address, "registerDataset", *arguments)
             )
-            for n in owners
-        ]
-        name = f"Consortium.adoptPlatformWithSignatures, {THRESHOLD} signatures"
-        signers = [account(n) for n in owners]
+        cap = EPSILON_MICRO, DELTA_PICO, RUNS
+        for which in ("first", "changed"):
+            receipt = shop.call(0, shop.ledger, "setCap", house.address, house.datasets[0], cap)
+            self._note(f"setCap, {which}", receipt)
+        self._platforms(house)
+        self._votes(house)
+        self._roster(house)
+
+    def _platforms(self, house: Consortium) -> None:
+        shop = self._shop
+        platform = shop.platform()
+        for n, what in enumerate(("first vote", "later vote", "adopts")):
+            receipt = shop.call(n, house.address, "adoptPlatform", platform.solidity())
+            self._note(f"adoptPlatform, {what}", receipt)
+        platform, epoch = shop.platform(), shop.epoch(house)
+        signers, signatures = shop.collect(
+            3, lambda owner: typed.adopt_platform(platform, owner=owner, epoch=epoch, **shop.domain(house))
+        )
         arguments = platform.solidity(), signers, signatures
-        self._call(name, STRANGER, room.consortium, "adoptPlatformWithSignatures", *arguments)
+        receipt = shop.call(STRANGER, house.address, "adoptPlatformWithSignatures", *arguments)
+        self._note("adoptPlatformWithSignatures, 3, replaces", receipt)
 
-    def _study(self, room: Room, datasets: tuple[bytes, ...]) -> Study:
-        study = Study(
-            compose_hash=b"\xc0" * 32,
-            output_hash=b"\x01" * 32,
-            privacy_hash=b"\x02" * 32,
-            datasets=datasets,
-            epsilon_micro=9 * MICRO,
-            max_runs=3,
-            expiry=self._chain.head_time() + MONTH_S,
-            epoch=self._chain.epoch(room),
+    def _votes(self, house: Consortium) -> None:
+        shop = self._shop
+        study = shop.study(house)
+        content = study.solidity()
+        self._note("propose, 3 datasets", shop.call(0, house.address, "propose", content))
+        for n, what in enumerate(("first vote", "later vote", "pins")):
+            self._note(f"approve, {what}", shop.call(n, house.address, "approve", content))
+        study = shop.study(house)
+        proposal = typed.study_id(study)
+        shop.call(0, house.address, "approve", study.solidity())
+        self._note("withdraw", shop.call(0, house.address, "withdraw", proposal))
+        epoch = shop.epoch(house)
+        message = typed.withdraw(proposal, owner=account(1), epoch=epoch, **shop.domain(house))
+        arguments = proposal, account(1), epoch, sign(message, 1)
+        receipt = shop.call(STRANGER, house.address, "withdrawWithSignature", *arguments)
+        self._note("withdrawWithSignature", receipt)
+        message = typed.revoke(REASON, owner=account(2), epoch=epoch, **shop.domain(house))
+        given = account(2), REASON, epoch, sign(message, 2)
+        receipt = shop.call(STRANGER, house.address, "revokeWithSignature", *given)
+        self._note("revokeWithSignature", receipt)
+        self._note("revoke, nothing active", shop.call(1, house.address, "revoke", REASON))
+
+    def _roster(self, house: Consortium) -> None:
+        shop = self._shop
+        after = with_another(house.members)
+        rows = [member.solidity() for member in after]
+        for n, what in enumerate(("first vote", "later vote", "seats")):
+            receipt = shop.call(n, house.address, "changeOwners", rows, 3)
+            self._note(f"changeOwners, 4 owners, {what}", receipt)
+        epoch = shop.epoch(house)
+        signers, signatures = shop.collect(
+            3,
+            lambda owner: typed.change_owners(
+                house.members, 3, owner=owner, epoch=epoch, **shop.domain(house)
+            ),
         )
-        self._call("Consortium.propose, 4 datasets", 0, room.consortium, "propose", study.solidity())
-        return study
+        rows = [member.solidity() for member in house.members]
+        arguments = rows, 3, signers, signatures
+        receipt = shop.call(STRANGER, house.address, "changeOwnersWithSignatures", *arguments)
+        self._note("changeOwnersWithSignatures, 4 owners, 3, seats", receipt)
 
-    def _approvals(self, room: Room, study: Study) -> None:
-        for n in range(len(OWNERS)):
-            name = "Consortium.approve, " + ("pins" if n == len(OWNERS) - 1 else "counts")
-            self._call(name, n, room.consortium, "approve", typed.study_id(study))
+    def _runs(self, datasets: int) -> None:
+        house, study = self._running(datasets)
+        opened = self._note(open_name("first run of the consortium", datasets), self._shop.open(house, study))
+        self._note(f"anchor, first of the consortium, {datasets}", self._shop.anchor(opened))
+        opened = self._note(open_name("later run of a study", datasets), self._shop.open(house, study))
+        self._note(f"anchor, later, {datasets}", self._shop.anchor(opened))
+        study = self._shop.study(house)
+        self._shop.pin(house, study, owners=datasets)
+        self._note(open_name("first run of a study", datasets), self._shop.open(house, study))
 
-    def _run(self, room: Room, study: Study) -> None:
-        run_id, grant = b"\x77" * 32, b"\x78" * 32
-        study_id = typed.study_id(study)
-        run = run_id, room.consortium, study_id, 3 * MICRO, study.epoch, account(ENCLAVE), grant
-        self._call("Ledger.open, 4 datasets", GATE, room.ledger, "open", run)
-        receipt = Receipt(
-            run_id=run_id,
-            consortium=room.consortium,
-            study=study_id,
-            compose_hash=study.compose_hash,
-            datasets_root=b"\x20" * 32,
-            result_digest=b"\x21" * 32,
-            statement_digest=b"\x22" * 32,
-            epsilon_micro=3 * MICRO,
-            epoch=study.epoch,
-            grant_hash=grant,
-        )
-        message = typed.receipt(receipt, chain_id=self._chain.chain_id, ledger=room.ledger)
-        signature = typed.sign(message, private_key(ENCLAVE))
-        content = tuple(vars(receipt).values())
-        self._call("Ledger.anchor", STRANGER, room.ledger, "anchor", content, signature)
+    def _batches(self) -> None:
+        house, study = self._running(1)
+        next_ = 1
+        for count in (1, 10, BATCH):
+            self._shop.open_many(house, study, count)
+            numbers = list(range(next_, next_ + count))
+            next_ += count
+            arguments = house.address, study.epoch, numbers, [self._shop.draw() for _ in numbers]
+            receipt = self._shop.call(GATE, self._shop.ledger, "anchorBatch", *arguments)
+            self._note(batch_name(count), receipt)
 
-    def _replacement(self, room: Room, study: Study) -> None:
-        """Another study takes the first one's place, approved in one transaction."""
-        study = replace(study, compose_hash=b"\xc1" * 32)
-        self._call("Consortium.propose, 4 datasets", 0, room.consortium, "propose", study.solidity())
-        owners = self._in_order(range(len(OWNERS)))
-        signatures = [
-            typed.sign(
-                typed.approve_study(
-                    study, owner=account(n), chain_id=self._chain.chain_id, consortium=room.consortium
-                ),
-                private_key(n),
-            )
-            for n in owners
-        ]
-        name = f"Consortium.approveWithSignatures, {len(OWNERS)} signatures, replaces"
-        arguments = typed.study_id(study), [account(n) for n in owners], signatures
-        self._call(name, STRANGER, room.consortium, "approveWithSignatures", *arguments)
+    def _running(self, datasets: int) -> tuple[Consortium, Study]:
+        """A consortium with a study pinned on its capped datasets; all owners grant."""
+        shop = self._shop
+        house = shop.consortium(datasets, datasets, datasets=datasets)
+        shop.cap(house)
+        shop.adopt(house, threshold=datasets)
+        study = shop.study(house)
+        shop.pin(house, study, owners=datasets)
+        return house, study
 
-    def _signed_revocation(self, room: Room) -> None:
-        epoch = self._chain.epoch(room)
-        message = typed.revoke(
-            "stop", owner=account(3), epoch=epoch, chain_id=self._chain.chain_id, consortium=room.consortium
-        )
-        arguments = account(3), "stop", epoch, typed.sign(message, private_key(3))
-        name = "Consortium.revokeWithSignature, nothing active"
-        self._call(name, STRANGER, room.consortium, "revokeWithSignature", *arguments)
+    def _expiry(self) -> None:
+        """Last, since time moves on."""
+        house, _ = self._running(1)
+        self._shop.chain.advance(2 * MONTH_S)
+        self._note("unpin, expired", self._shop.call(STRANGER, house.address, "unpin"))
 
-    # --- measuring ------------------------------------------------------------------------------
 
-    def _call(self, name: str, sender: int, to: str, function: str, *arguments: Any) -> None:
-        """Send one call; of several under one name the first is kept, which fills empty storage."""
-        contract = interface("Ledger" if name.startswith("Ledger") else "Consortium")
-        receipt = self._chain.send(sender, to, contract.encode(function, *arguments))
-        self._gas.setdefault(name, int(receipt["gasUsed"], 16))
+def _safes(shop: Workshop, k: int, n: int) -> list[tuple[str, SafePath]]:
+    """Each kind of Safe with n owners, k of whom sign; a stranger hands in, as with ours."""
+    found = []
+    for kind, package, emits_details in KINDS:
+        published = safes.deploy(shop.chain, package, emits_details=emits_details)
+        safe = published.create(range(n), k)
+        app = shop.upstream_app(safe.address)
+        added = [shop.draw() for _ in range(3)]
+        first = safe.execute(app, _add(added[0]), range(k))
+        add = safe.execute(app, _add(added[1]), range(k))
+        remove = safe.execute(app, _remove(added[0]), range(k))
+        both = safes.packed([(app, _add(added[2])), (app, _remove(added[1]))])
+        replace = safe.execute(published.multi_send, both, range(k), operation=safes.DELEGATECALL)
+        found.append((kind, SafePath(used(first), used(add), used(remove), used(replace))))
+    return found
 
-    def _last(self) -> int:
-        """Gas of the last transaction."""
-        block = self._chain.rpc("eth_getBlockByNumber", "latest", False)
-        return int(block["gasUsed"], 16)
 
-    @staticmethod
-    def _in_order(owners: range) -> list[int]:
-        return sorted(owners, key=lambda n: int(account(n), 16))
+def _eoa(shop: Workshop) -> int:
+    app = shop.upstream_app(account(0))
+    recipe = shop.draw()
+    shop.chain.send(0, app, _add(recipe))
+    return used(shop.chain.send(0, app, _remove(recipe)))
+
+
+def _add(recipe: bytes) -> bytes:
+    return safes.call("addComposeHash(bytes32)", recipe)
+
+
+def _remove(recipe: bytes) -> bytes:
+    return safes.call("removeComposeHash(bytes32)", recipe)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Gas of our own calls.")
+    parser.add_argument("--write", action="store_true", help="renew gas-snapshot.json")
+    write = parser.parse_args(arguments).write
+    ours = measure_ours()
+    if write:
+        SNAPSHOT.write_text(json.dumps(ours, indent=2) + "\n")
+    for name, gas in ours.items():
+        print(f"{gas:>10,}  {name}")
 
 
 if __name__ == "__main__":
-    for call, gas in measure().items():
-        print(f"{gas:>10,}  {call}")
+    main()

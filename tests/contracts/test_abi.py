@@ -41,6 +41,7 @@ SELECTORS = {
     "version()": "54fd4d50",
     "supportsInterface(bytes4)": "01ffc9a7",
     "proxiableUUID()": "52d1902d",
+    "UPGRADE_INTERFACE_VERSION()": "ad3cb1cc",
 }
 """Functions of dstack's DstackApp, version 2."""
 
@@ -52,12 +53,21 @@ TOPICS = {
     "UpgradesDisabled()": ("0e5daa94", ""),
     "AllowAnyDeviceSet(bool)": ("bb2cdb6c", ""),
     "RequireTcbUpToDateSet(bool)": ("afae6056", ""),
+    "PolicyChanged(address,bytes32,bytes32,bool)": ("341d3bc6", "c32375"),
     "Upgraded(address)": ("bc7cd75a", ""),
-    "PolicyChanged(address,bytes32,bytes32,bool)": ("341d3bc6", "883c32375"[-6:]),
+    "OwnershipTransferStarted(address,address)": ("38d16b8c", "e22700"),
+    "OwnershipTransferred(address,address)": ("8be0079c", "6457e0"),
+    "Initialized(uint64)": ("c7f505b2", "5181d2"),
 }
-"""First four and last three bytes of the topics of its events."""
+"""First four and last three bytes of the topics of its events, where known."""
 
-NOT_INDEXED = ("ComposeHashAdded", "ComposeHashRemoved", "DeviceAdded", "DeviceRemoved")
+INDEXED = {
+    "PolicyChanged": ["actor", "policy", "value"],
+    "Upgraded": ["implementation"],
+    "OwnershipTransferStarted": ["previousOwner", "newOwner"],
+    "OwnershipTransferred": ["previousOwner", "newOwner"],
+}
+"""Indexed fields of its events; the others have none."""
 
 OWN_ERRORS = ("Consortium", "Ledger", "Factory")
 """Errors with these prefixes are ours to test."""
@@ -85,10 +95,16 @@ def test_dstack_finds_each_event(signature: str, ends: tuple[str, str]) -> None:
     assert signature in signatures(stored("DstackApp"), "event")
 
 
-def test_older_events_have_no_indexed_field() -> None:
+def test_the_app_has_no_function_or_event_beyond_dstack_s() -> None:
+    assert signatures(stored("DstackApp"), "function") == set(SELECTORS)
+    assert signatures(stored("DstackApp"), "event") == set(TOPICS)
+
+
+def test_events_index_what_dstack_indexes() -> None:
     for entry in stored("DstackApp"):
-        if entry["type"] == "event" and entry["name"] in NOT_INDEXED:
-            assert not any(field["indexed"] for field in entry["inputs"])
+        if entry["type"] == "event":
+            indexed = [field["name"] for field in entry["inputs"] if field["indexed"]]
+            assert indexed == INDEXED.get(entry["name"], []), entry["name"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from scripts._documents import (
     Request,
     SignatureFile,
     Study,
+    delta_pico,
+    delta_text,
     epsilon_micro,
     epsilon_text,
     gather,
@@ -34,6 +36,7 @@ STUDY = {
     "privacyHash": HASH,
     "datasets": [HASH, OTHER_HASH],
     "epsilon": "4.5",
+    "delta": "0.00001",
     "maxRuns": 3,
     "expiry": 1_800_000_000,
 }
@@ -79,9 +82,10 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_a_proposal_is_read_and_its_datasets_put_in_order(write: Write) -> None:
-    study = Study.load(write(STUDY), epoch=7)
+    study = Study.load(write(STUDY), epoch=7, nonce=2)
     assert study.datasets == (b"\x11" * 32, b"\xaa" * 32)
-    assert (study.epsilon_micro, study.max_runs, study.epoch) == (4_500_000, 3, 7)
+    assert (study.epsilon_micro, study.delta_pico) == (4_500_000, 10_000_000)
+    assert (study.max_runs, study.epoch, study.nonce) == (3, 7, 2)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +94,8 @@ def test_a_proposal_is_read_and_its_datasets_put_in_order(write: Write) -> None:
         ({"epsilon": 4.5}, "floats"),
         ({"epsilon": "4.5000001"}, "at most six decimals"),
         ({"epsilon": "0"}, "above zero"),
+        ({"delta": "0.0000000000001"}, "at most 12 decimals"),
+        ({"delta": "1"}, "below one"),
         ({"maxRuns": 0}, "maxRuns"),
         ({"datasets": [HASH, HASH]}, "datasets twice"),
         ({"composeHash": "0x12"}, "composeHash"),
@@ -102,20 +108,22 @@ def test_a_proposal_that_says_something_else_is_refused(
     write: Write, change: dict[str, Any], words: str
 ) -> None:
     with pytest.raises((FormatError, Complaint)) as caught:
-        Study.load(write(STUDY | change), epoch=7)
+        Study.load(write(STUDY | change), epoch=7, nonce=2)
     assert words in str(caught.value) or words == "floats"
 
 
-def test_a_proposal_is_complete(write: Write) -> None:
-    for name in STUDY:
+def test_a_proposal_is_complete_but_for_delta(write: Write) -> None:
+    pure = {key: value for key, value in STUDY.items() if key != "delta"}
+    assert Study.load(write(pure), epoch=7, nonce=2).delta_pico == 0
+    for name in pure:
         with pytest.raises(FormatError, match=f"lacks {name}"):
-            Study.load(write({key: value for key, value in STUDY.items() if key != name}), epoch=7)
+            Study.load(write({key: value for key, value in STUDY.items() if key != name}), epoch=7, nonce=2)
 
 
 def test_a_name_twice_is_refused(write: Write) -> None:
     """Two readers could otherwise see two proposals in one file."""
     with pytest.raises(Complaint, match="twice"):
-        Study.load(write('{"epsilon": "1", "epsilon": "9"}'), epoch=1)
+        Study.load(write('{"epsilon": "1", "epsilon": "9"}'), epoch=1, nonce=0)
 
 
 def test_a_platform_is_read_and_put_in_order(write: Write) -> None:
@@ -139,6 +147,14 @@ def test_a_registration_is_read(write: Write) -> None:
 def test_epsilon_is_exact(written: str, micro: int, shown: str) -> None:
     assert epsilon_micro(written, what="epsilon") == micro
     assert epsilon_text(micro) == shown
+
+
+@pytest.mark.parametrize(
+    ("written", "pico"), [("0", 0), ("0.00001", 10_000_000), ("0.000000000001", 1), ("0.5", 5 * 10**11)]
+)
+def test_delta_is_exact(written: str, pico: int) -> None:
+    assert delta_pico(written, what="delta") == pico
+    assert delta_text(pico) == written
 
 
 def test_a_signature_survives_its_file(tmp_path: Path) -> None:
@@ -178,7 +194,7 @@ def test_a_signature_for_something_else_is_not_handed_in(tmp_path: Path, change:
 
 
 def request(write: Write) -> Request:
-    study = Study.load(write(STUDY), epoch=7)
+    study = Study.load(write(STUDY), epoch=7, nonce=2)
     return Request(study=study, owner=ADDRESS, chain_id=31337, consortium=ADDRESS)
 
 
@@ -220,6 +236,7 @@ def test_a_configuration_is_read() -> None:
         ({"owners": [OWNER | {"account": "hospital.eth"}]}, "address"),
         ({"owners": [OWNER] * 17}, "at most 16"),
         ({"ledger": ADDRESS, "factory": ADDRESS}, "brings its ledger"),
+        ({"app": ADDRESS, "factory": ADDRESS}, "makes apps of its own"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -108,7 +108,8 @@ def test_a_consortium_is_deployed_and_governed_from_the_command_line(tmp_path: P
                 "name": "cohort-A",
             },
         )
-        desk.govern("register", 0, "--registration", registration, "--cap", "4.5")
+        desk.govern("register", 0, "--registration", registration, "--cap", "4")
+        desk.govern("cap", 0, "--dataset-id", HASH, "--cap", "4.5", "--delta", "0.00001", "--runs", "3")
 
         proposal = desk.file(
             "proposal.json",
@@ -118,6 +119,7 @@ def test_a_consortium_is_deployed_and_governed_from_the_command_line(tmp_path: P
                 "privacyHash": HASH,
                 "datasets": [HASH],
                 "epsilon": "4.5",
+                "delta": "0.00001",
                 "maxRuns": 3,
                 "expiry": chain.head_time() + 30 * 24 * 3600,
             },
@@ -136,13 +138,26 @@ def test_a_consortium_is_deployed_and_governed_from_the_command_line(tmp_path: P
 
         printed, _ = desk.run("govern", "status", "--network", chain.url, "--consortium", desk.consortium)
         assert f"study       {proposed['study']}  live" in printed
-        assert "hospital-A/cohort-A  1,968 rows  ε 0 of 4.5 spent" in printed
+        assert "hospital-A/cohort-A  1,968 rows  ε 0 of 4.5, δ 0 of 0.00001 spent in 0 of 3 runs" in printed
 
         revoked = desk.govern("revoke", 1, "--reason", "consent withdrawn")
         assert chain.call("Consortium", desk.consortium, "revokedBy").lower() == account(1)
         assert revoked["epoch"] == proposed["epoch"] + 1
         said = desk.refused("approve", OPERATOR, *study, "--signatures", signed)
         assert "ConsortiumEpochMismatch(given=2, current=3)" in said
+        status = json.loads(
+            desk.run("govern", "status", "--network", chain.url, "--consortium", desk.consortium, "--json")[0]
+        )
+        assert (status["revokedBy"], status["revocationReason"]) == ("hospital-B", "consent withdrawn")
+
+        # Both approve another study and one takes it back; then they change who they are.
+        later = desk.govern("propose", 1, "--study", proposal)["study"]
+        desk.govern("approve", 1, "--study", proposal)
+        assert desk.govern("withdraw", 1, "--proposal", later)["approvals"] == []
+        assert "ConsortiumWithdrawn" in desk.refused("approve", 1, "--study", proposal)
+        roster = desk.file("roster.json", {"owners": owners[:1], "threshold": 1})
+        assert desk.govern("owners", 0, "--file", roster)["seated"]
+        assert "ConsortiumNotOwner" in desk.refused("revoke", 1, "--reason", "stop")
 
 
 @pytest.mark.anvil

@@ -3,59 +3,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from scripts._documents import Study
 
+from sealroom import receipts as tree
 from sealroom import typed
 from sealroom.encoding import sha256
-from sealroom.records import Receipt
+from sealroom.records import Opening, Receipt
+from sealroom_agents.chain.contracts import interface
 from tests.contracts.conftest import MICRO, Reverts, Room
 
 RUN_ID = b"\x77" * 32
 GRANT_HASH = b"\x78" * 32
 
 
-def opened(
-    room: Room, study: bytes, *, run_id: bytes = RUN_ID, epsilon_micro: int = 1_500_000
-) -> tuple[Any, ...]:
-    """`ILedger.Run`."""
-    epoch = room.contract.epoch()
-    return run_id, room.address, study, epsilon_micro, epoch, room.enclave.address, GRANT_HASH
+@dataclass(frozen=True)
+class Run:
+    """A run as the gate opens it."""
+
+    room: Room
+    study: Study
+    run_id: bytes = RUN_ID
+    epsilon_micro: int = 1_500_000
+
+    def solidity(self) -> tuple[Any, ...]:
+        """`ILedger.Run`."""
+        epoch = self.room.contract.epoch()
+        signer = self.room.enclave.address
+        study_id = typed.study_id(self.study)
+        return self.run_id, self.room.address, study_id, self.epsilon_micro, 0, epoch, signer, GRANT_HASH
+
+    def open(self, sender: Any = None) -> Opening:
+        """Open it; the event says how."""
+        ledger = self.room.ledger
+        receipt = ledger.open(self.solidity(), self.study.solidity(), sender=sender or self.room.gate)
+        decoded = [
+            interface("Ledger").decode_log([bytes(topic) for topic in log["topics"]], bytes(log["data"]))
+            for log in receipt.logs
+        ]
+        return next(Opening.of_event(found[1]["opening"]) for found in decoded if found is not None)
 
 
-def receipt_of(room: Room, run: Sequence[Any]) -> Receipt:
+def receipt_of(room: Room, opening: Opening) -> Receipt:
     """What the enclave says about a run."""
-    run_id, consortium, study, epsilon_micro, epoch, _, grant_hash = run
     return Receipt(
-        run_id=run_id,
-        consortium=consortium.lower(),
-        study=study,
-        compose_hash=bytes(room.contract.study(study).composeHash),
+        run_id=opening.run_id,
+        consortium=opening.consortium,
+        study=opening.study,
+        compose_hash=opening.compose_hash,
         datasets_root=sha256(b"".join(room.datasets)),
         result_digest=b"\x20" * 32,
         statement_digest=b"\x21" * 32,
-        epsilon_micro=epsilon_micro,
-        epoch=epoch,
-        grant_hash=grant_hash,
+        epsilon_micro=opening.epsilon_micro,
+        delta_pico=opening.delta_pico,
+        epoch=opening.epoch,
+        grant_hash=opening.grant_hash,
     )
 
 
 def solidity(receipt: Receipt) -> tuple[Any, ...]:
     """`ILedger.Receipt`."""
-    return (
-        receipt.run_id,
-        receipt.consortium,
-        receipt.study,
-        receipt.compose_hash,
-        receipt.datasets_root,
-        receipt.result_digest,
-        receipt.statement_digest,
-        receipt.epsilon_micro,
-        receipt.epoch,
-        receipt.grant_hash,
-    )
+    return tuple(vars(receipt).values())
 
 
 def signed(room: Room, receipt: Receipt) -> bytes:
@@ -75,33 +86,37 @@ def test_the_whole_way_and_its_end(room: Room, reverts: Reverts) -> None:
     """Approved by two, opened, anchored; stopped by the third, who has no data in it."""
     study = room.study()
     study_id = room.propose(study)
-    room.contract.approve(study_id, sender=room.owners[0])
+    room.contract.approve(study.solidity(), sender=room.owners[0])
     assert room.app.isAppAllowed(boot_info(room, study.compose_hash)) == (False, "Compose hash not allowed")
 
-    room.contract.approve(study_id, sender=room.owners[1])
+    room.contract.approve(study.solidity(), sender=room.owners[1])
     assert room.app.isAppAllowed(boot_info(room, study.compose_hash)) == (True, "")
     state = room.contract.state()
     assert (state.live, bytes(state.activeStudy), state.threshold) == (True, study_id, 2)
     assert state.approvals == [owner.address for owner in room.owners[:2]]
 
-    run = opened(room, study_id)
-    room.ledger.open(run, sender=room.gate)
-    assert room.ledger.spent(room.contract, room.datasets[0]) == 1_500_000
-    receipt = receipt_of(room, run)
-    room.ledger.anchor(solidity(receipt), signed(room, receipt), sender=room.stranger)
-    assert room.ledger.run(RUN_ID).sequence == 1
+    opening = Run(room, study).open()
+    assert bytes(room.ledger.commitment(RUN_ID)) == typed.opening_hash(opening)
+    assert room.ledger.budget(room.contract, room.datasets[0]).epsilonSpent == 1_500_000
+    receipt = receipt_of(room, opening)
+    anchored = room.ledger.anchor(
+        solidity(receipt), opening.solidity(), signed(room, receipt), sender=room.stranger
+    )
+    proof: tuple[Any, ...] = (1, anchored.block_number, 0, b"", [])
+    verdict = room.ledger.verify(solidity(receipt), opening.solidity(), proof)
+    assert (verdict.opened, verdict.anchored, verdict.sequence, verdict.revoked) == (True, True, 1, False)
+    assert verdict.approvedBy == [owner.address for owner in room.owners[:2]]
 
-    second = opened(room, study_id, run_id=b"\x79" * 32)
-    room.ledger.open(second, sender=room.gate)
+    second = Run(room, study, run_id=b"\x79" * 32).open()
     room.contract.revoke("consent withdrawn", sender=room.owners[2])
     assert not room.contract.isLive(study_id)
     assert room.app.isAppAllowed(boot_info(room, study.compose_hash)) == (False, "Compose hash not allowed")
+    assert room.ledger.verify(solidity(receipt), opening.solidity(), proof).revoked
     receipt = receipt_of(room, second)
     with reverts(room.ledger.LedgerRunRevoked, runId=b"\x79" * 32, epoch=2, current=3):
-        room.ledger.anchor(solidity(receipt), signed(room, receipt), sender=room.stranger)
-    third = opened(room, study_id, run_id=b"\x7a" * 32)
+        room.ledger.anchor(solidity(receipt), second.solidity(), signed(room, receipt), sender=room.stranger)
     with reverts(room.ledger.LedgerStudyNotLive, study=study_id):
-        room.ledger.open(third, sender=room.gate)
+        Run(room, study, run_id=b"\x7a" * 32).open()
 
     row = room.factory.board(0, 1)[0]
     assert (row.owners, row.records, list(row.criteria), row.status) == (3, 2000, [2, 2, 2], 2)
@@ -109,70 +124,98 @@ def test_the_whole_way_and_its_end(room: Room, reverts: Reverts) -> None:
 
 def test_fewer_than_k_approvals_open_nothing(room: Room, reverts: Reverts) -> None:
     """The twin is `test_the_whole_way_and_its_end`; here one approval is missing."""
-    study_id = room.propose(room.study())
-    room.contract.approve(study_id, sender=room.owners[0])
+    study = room.study()
+    study_id = room.propose(study)
+    room.contract.approve(study.solidity(), sender=room.owners[0])
     with reverts(room.ledger.LedgerStudyNotLive, study=study_id):
-        room.ledger.open(opened(room, study_id), sender=room.gate)
+        Run(room, study).open()
 
 
 def test_k_approvals_without_the_owner_of_used_data_open_nothing(room: Room, reverts: Reverts) -> None:
     """CH-17: two of three approved, but not the one whose dataset it is."""
-    study_id = room.propose(room.study())
+    study = room.study()
+    study_id = room.propose(study)
     for owner in (room.owners[0], room.owners[2]):
-        room.contract.approve(study_id, sender=owner)
-    assert room.contract.requiredOwners(study_id) == [owner.address for owner in room.owners[:2]]
+        room.contract.approve(study.solidity(), sender=owner)
+    required = room.contract.requiredOwners(list(study.datasets))
+    assert required == [owner.address for owner in room.owners[:2]]
     with reverts(room.ledger.LedgerStudyNotLive, study=study_id):
-        room.ledger.open(opened(room, study_id), sender=room.gate)
+        Run(room, study).open()
 
 
 def test_a_second_run_does_not_overspend(room: Room, reverts: Reverts) -> None:
     """The first run took half of the budget; the second asks for one millionth more than the other half."""
-    study_id = room.pin(room.study())
-    room.ledger.open(opened(room, study_id), sender=room.gate)
-    second = opened(room, study_id, run_id=b"\x79" * 32, epsilon_micro=1_500_001)
-    with reverts(room.ledger.LedgerStudyBudgetExceeded, study=study_id, wanted=1_500_001, left=1_500_000):
-        room.ledger.open(second, sender=room.gate)
+    study = room.study()
+    study_id = room.pin(study)
+    Run(room, study).open()
+    fields: dict[str, Any] = {"study": study_id, "kind": 1, "wanted": 1_500_001, "left": 1_500_000}
+    with reverts(room.ledger.LedgerStudyBudgetExceeded, **fields):
+        Run(room, study, run_id=b"\x79" * 32, epsilon_micro=1_500_001).open()
 
-    room.ledger.open(opened(room, study_id, run_id=b"\x79" * 32), sender=room.gate)
-    assert room.ledger.studySpent(room.contract, study_id) == 3 * MICRO
+    Run(room, study, run_id=b"\x79" * 32).open()
+    assert room.ledger.spending(room.contract, study_id).epsilonMicro == 3 * MICRO
 
 
 def test_a_run_id_opens_once(room: Room, reverts: Reverts) -> None:
-    study_id = room.pin(room.study())
-    room.ledger.open(opened(room, study_id), sender=room.gate)
+    study = room.study()
+    room.pin(study)
+    Run(room, study).open()
     with reverts(room.ledger.LedgerRunExists, runId=RUN_ID):
-        room.ledger.open(opened(room, study_id), sender=room.gate)
+        Run(room, study).open()
 
 
 def test_only_the_gate_opens_runs(room: Room, reverts: Reverts) -> None:
-    study_id = room.pin(room.study())
+    study = room.study()
+    room.pin(study)
     with reverts(room.ledger.LedgerNotGate, account=room.owners[0].address, consortium=room.address):
-        room.ledger.open(opened(room, study_id), sender=room.owners[0])
+        Run(room, study).open(sender=room.owners[0])
 
 
 @pytest.mark.parametrize("field", ["result_digest", "statement_digest", "datasets_root"])
 def test_a_receipt_altered_after_signing_is_refused(room: Room, reverts: Reverts, field: str) -> None:
     """CH-27."""
-    run = opened(room, room.pin(room.study()))
-    room.ledger.open(run, sender=room.gate)
-    receipt = receipt_of(room, run)
+    study = room.study()
+    room.pin(study)
+    opening = Run(room, study).open()
+    receipt = receipt_of(room, opening)
     signature = signed(room, receipt)
     altered = Receipt(**{**vars(receipt), field: b"\xee" * 32})
     with reverts(room.ledger.LedgerBadSignature, runId=RUN_ID, signer=room.enclave.address):
-        room.ledger.anchor(solidity(altered), signature, sender=room.stranger)
+        room.ledger.anchor(solidity(altered), opening.solidity(), signature, sender=room.stranger)
 
-    room.ledger.anchor(solidity(receipt), signature, sender=room.stranger)
+    room.ledger.anchor(solidity(receipt), opening.solidity(), signature, sender=room.stranger)
+
+
+def test_receipts_are_anchored_together_and_each_is_proven(room: Room) -> None:
+    """CH-27: what Python proves about a batch, the ledger confirms."""
+    study = room.study()
+    room.pin(study)
+    openings = [Run(room, study, run_id=bytes([n]) * 32, epsilon_micro=1000).open() for n in (1, 2)]
+    receipts = [receipt_of(room, opening) for opening in openings]
+    digests = [bytes(room.ledger.hashReceipt(solidity(receipt))) for receipt in receipts]
+    numbers = [opening.number for opening in openings]
+    epoch = room.contract.epoch()
+    done = room.ledger.anchorBatch(room.contract, epoch, numbers, digests, sender=room.gate)
+    (log,) = done.decode_logs(room.ledger.BatchAnchored)
+    assert bytes(log.root) == tree.root(1, numbers, digests)
+    for at, (receipt, opening) in enumerate(zip(receipts, openings, strict=True)):
+        path = tree.path(1, numbers, digests, at)
+        proof = (1 + at, done.block_number, 1, signed(room, receipt), path)
+        assert room.ledger.verify(solidity(receipt), opening.solidity(), proof).anchored
+        wrong = (2 - at, *proof[1:])
+        assert not room.ledger.verify(solidity(receipt), opening.solidity(), wrong).anchored
 
 
 def test_coming_back_takes_the_one_who_revoked(room: Room) -> None:
     room.pin(room.study())
     room.contract.revoke("consent withdrawn", sender=room.owners[2])
-    study_id = room.propose(room.study())
+    study = room.study()
+    study_id = room.propose(study)
     for owner in room.owners[:2]:
-        room.contract.approve(study_id, sender=owner)
+        room.contract.approve(study.solidity(), sender=owner)
     assert not room.contract.isLive(study_id)
 
-    room.contract.approve(study_id, sender=room.owners[2])
+    room.contract.approve(study.solidity(), sender=room.owners[2])
     assert room.contract.isLive(study_id)
 
 
@@ -185,8 +228,8 @@ def test_events_tell_an_explorer_what_happened(room: Room) -> None:
     assert proposed.proposer == room.owners[2]
     assert bytes(proposed.composeHash) == study.compose_hash
 
-    room.contract.approve(proposed.study, sender=room.owners[0])
-    receipt = room.contract.approve(proposed.study, sender=room.owners[1])
+    room.contract.approve(study.solidity(), sender=room.owners[0])
+    receipt = room.contract.approve(study.solidity(), sender=room.owners[1])
     assert [log.event_name for log in receipt.decode_logs()][:1] == ["StudyApproved"]
     (pinned,) = receipt.decode_logs(room.contract.StudyPinned)
     assert (bytes(pinned.composeHash), pinned.epoch) == (study.compose_hash, 2)

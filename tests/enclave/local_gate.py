@@ -54,12 +54,19 @@ APP_ID = bytes.fromhex("ab" * 20)
 class LocalGate:
     """Change an attribute to make a bad twin of it."""
 
-    def __init__(self, platform: SimulatedPlatform, *, epsilon_micro: int, app_id: bytes = b"g" * 20) -> None:
+    def __init__(
+        self,
+        platform: SimulatedPlatform,
+        *,
+        epsilon_micro: int,
+        delta_pico: int,
+        app_id: bytes = b"g" * 20,
+    ) -> None:
         signer = platform.kms.derive(app_id, path=GATE_SIGNER_PATH, purpose=GATE_SIGNER_PURPOSE)
         root = platform.kms.derive(app_id, path=GATE_ROOT_PATH, purpose=GATE_ROOT_PURPOSE)
         self.signer_key = signer.key
         self.root = gate_root_key(root.key, CHAIN)
-        self.epsilon_micro = epsilon_micro
+        self.epsilon_micro, self.delta_pico = epsilon_micro, delta_pico
         self.sealed: dict[bytes, SealSummary] = {}
         self.lease_seconds = 3
         self.change_grant: Callable[[Grant], Grant] = lambda grant: grant
@@ -111,6 +118,7 @@ class LocalGate:
                 transcript=sha256(transcript),
                 datasets_root=datasets_root([header.dataset_id for header in headers]),
                 epsilon_micro=self.epsilon_micro,
+                delta_pico=self.delta_pico,
                 epoch=1,
                 block_number=7,
                 block_hash=b"b" * 32,
@@ -184,6 +192,10 @@ def for_another_run(grant: Grant) -> Grant:
 
 def with_more_epsilon(grant: Grant) -> Grant:
     return dataclasses.replace(grant, epsilon_micro=grant.epsilon_micro + 1)
+
+
+def with_less_delta(grant: Grant) -> Grant:
+    return dataclasses.replace(grant, delta_pico=grant.delta_pico - 1)
 
 
 def stranger() -> bytes:

@@ -26,6 +26,7 @@ from tests.enclave.local_gate import (
     for_another_run,
     refuse,
     stranger,
+    with_less_delta,
     with_more_epsilon,
 )
 
@@ -38,6 +39,7 @@ from sealroom.sealed import WrapContext, seal
 from sealroom_agents.simulator import GuestAgent, SimulatedPlatform
 
 EPSILON_MICRO = 3_000_000
+DELTA_PICO = 1_000_000
 ENDLESS = READ + "while True: pass"
 
 
@@ -106,7 +108,7 @@ class Room:
 @pytest.fixture
 def room(tmp_path: Path, make_recipe: Callable[[str], Recipe]) -> Iterator[Room]:
     platform = SimulatedPlatform(b"p" * 32)
-    gate = LocalGate(platform, epsilon_micro=EPSILON_MICRO)
+    gate = LocalGate(platform, epsilon_micro=EPSILON_MICRO, delta_pico=DELTA_PICO)
     server = gate.serve()
     url = f"http://127.0.0.1:{server.server_address[1]}"
     room = Room(folder=tmp_path, platform=platform, gate=gate, url=url, make_recipe=make_recipe)
@@ -129,6 +131,8 @@ def test_a_run_ends_in_an_envelope_that_holds(room: Room) -> None:
     assert envelope.statement.app == "0x" + APP_ID.hex()
     spent = sum(mechanism.epsilon for mechanism in envelope.statement.privacy.mechanisms)
     assert spent * 10**6 == EPSILON_MICRO == envelope.receipt.epsilon_micro
+    lost = sum(mechanism.delta for mechanism in envelope.statement.privacy.mechanisms)
+    assert lost * 10**12 == DELTA_PICO == envelope.receipt.delta_pico
     assert oct(room.envelope.stat().st_mode & 0o777) == "0o600"
 
 
@@ -157,10 +161,17 @@ def test_a_gate_that_says_no_ends_the_run(room: Room) -> None:
     [
         (lambda gate: setattr(gate, "change_grant", for_another_run), "grant-mismatch"),
         (lambda gate: setattr(gate, "change_grant", with_more_epsilon), "grant-mismatch"),
+        (lambda gate: setattr(gate, "change_grant", with_less_delta), "grant-mismatch"),
         (lambda gate: setattr(gate, "grant_signer", stranger()), "grant-forged"),
         (lambda gate: setattr(gate, "signer_key", stranger()), "challenge-forged"),
     ],
-    ids=["a grant for another run", "a grant of another ε", "a forged grant", "a forged challenge"],
+    ids=[
+        "a grant for another run",
+        "a grant of another ε",
+        "a grant of another δ",
+        "a forged grant",
+        "a forged challenge",
+    ],
 )
 def test_a_gate_that_lies_is_refused(room: Room, change: Callable[[LocalGate], None], code: str) -> None:
     command = room.prepare(GOOD)
@@ -172,7 +183,7 @@ def test_a_gate_that_lies_is_refused(room: Room, change: Callable[[LocalGate], N
 def test_another_gate_than_the_one_the_owners_sealed_to_is_refused(room: Room) -> None:
     """A gate with keys of its own is not the owners' gate, even when it can read what it was given."""
     command = room.prepare(GOOD)
-    other = LocalGate(room.platform, epsilon_micro=EPSILON_MICRO, app_id=b"o" * 20)
+    other = LocalGate(room.platform, epsilon_micro=EPSILON_MICRO, delta_pico=DELTA_PICO, app_id=b"o" * 20)
     room.gate.identity = other.identity  # type: ignore[method-assign]
     room.gate.signer_key = room.gate.grant_signer = other.signer_key
     status, phases, _ = room.run(command)

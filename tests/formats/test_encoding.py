@@ -7,12 +7,20 @@ import subprocess
 import sys
 from contextlib import suppress
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealroom.decimals import decimal_text, parse_decimal, parse_normal_decimal, to_micro
+from sealroom.decimals import (
+    decimal_text,
+    exact_sum,
+    parse_decimal,
+    parse_normal_decimal,
+    to_micro,
+    to_pico,
+)
 from sealroom.encoding import (
     MAX_DEPTH,
     Fields,
@@ -178,7 +186,43 @@ def test_epsilon_is_booked_rounded_up() -> None:
     assert to_micro(Decimal("1.5")) == 1_500_000
 
 
-@pytest.mark.parametrize("module", ["encoding", "typed", "release", "recipe", "envelope", "sealed"])
+@pytest.mark.parametrize(
+    "text, pico",
+    [
+        ("0", 0),
+        ("1e-6", 1_000_000),
+        ("1e-12", 1),
+        ("1e-13", 1),
+        ("1e-99", 1),
+        ("1.000000000001e-6", 1_000_001),
+        ("1.00000000000000000000001e-6", 1_000_001),
+        ("3.33333333333333333333333e-5", 33_333_334),
+        ("1", 10**12),
+    ],
+)
+def test_delta_is_booked_rounded_up_in_integers(text: str, pico: int) -> None:
+    assert to_pico(parse_decimal(text)) == pico
+
+
+@given(st.integers(1, 10**24 - 1), st.integers(-99, -24))
+def test_what_is_booked_covers_what_is_spent_and_no_unit_more(digits: int, exponent: int) -> None:
+    value = Decimal((0, tuple(map(int, str(digits))), exponent))
+    for booked, unit in ((to_pico(value), 10**12), (to_micro(value), 10**6)):
+        assert booked - 1 < Fraction(value) * unit <= booked
+
+
+def test_a_sum_drops_no_digit() -> None:
+    """Python's own sum has 28 digits: a smaller δ next to a larger one would cost nothing."""
+    parts = [Decimal("1e-6"), Decimal("1e-99")]
+
+    assert sum(parts) == Decimal("1e-6")
+    assert exact_sum(parts) > Decimal("1e-6")
+    assert to_pico(exact_sum(parts)) == 1_000_001
+
+
+@pytest.mark.parametrize(
+    "module", ["encoding", "typed", "receipts", "release", "recipe", "envelope", "sealed"]
+)
 def test_formats_import_nothing_heavy(module: str) -> None:
     """An owner's tools and the gate start without the libraries of an analysis."""
     program = (

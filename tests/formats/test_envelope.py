@@ -80,6 +80,7 @@ def test_the_receipt_says_what_the_statement_says() -> None:
     assert receipt.result_digest == sha256(canonical(RESULT)) == ENVELOPE.statement.result_digest
     assert receipt.statement_digest == sha256(pre_authentication_encoding(ENVELOPE.signed.payload))
     assert receipt.grant_hash == ENVELOPE.statement.grant_hash
+    assert (receipt.epsilon_micro, receipt.delta_pico) == (1_500_000, 1_000_000)
     message = typed.receipt(receipt, chain_id=CHAIN_ID, ledger=LEDGER)
     assert typed.recover(message, ENVELOPE.receipt_signature) == GRANT.enclave_signer
 
@@ -125,6 +126,11 @@ STATEMENTS = [
     ("statement-mismatch", _restated(compose_hash=bytes(32))),
     ("statement-mismatch", _restated(datasets=tuple(reversed(ENVELOPE.statement.datasets)))),
     ("statement-mismatch", _restated(privacy=replace(ENVELOPE.statement.privacy, epsilon_micro=1))),
+    ("statement-mismatch", _restated(privacy=replace(ENVELOPE.statement.privacy, delta=Decimal("2e-6")))),
+    ("statement-mismatch", _restated(privacy=replace(ENVELOPE.statement.privacy, delta=Decimal(0)))),
+    ("statement-mismatch", replace(ENVELOPE, hello=replace(HELLO, epsilon_micro=1))),
+    ("statement-mismatch", replace(ENVELOPE, hello=replace(HELLO, delta_pico=0))),
+    ("statement-mismatch", replace(ENVELOPE, grant=replace(GRANT, delta_pico=0))),
     ("statement-mismatch", _restated(epoch=4)),
     ("statement-mismatch", _restated(block_number=1)),
     ("statement-mismatch", _restated(block_hash=bytes(32))),
@@ -151,6 +157,7 @@ def test_the_tail_of_a_quote_may_be_changed_by_anyone() -> None:
 RECEIPTS = [
     ("receipt-forged", replace(ENVELOPE, receipt_signature=flip(ENVELOPE.receipt_signature, 5))),
     ("receipt-forged", replace(ENVELOPE, receipt=replace(ENVELOPE.receipt, epsilon_micro=1))),
+    ("receipt-forged", replace(ENVELOPE, receipt=replace(ENVELOPE.receipt, delta_pico=0))),
     ("receipt-forged", replace(ENVELOPE, grant=replace(GRANT, enclave_signer=address_of(GATE_SIGNER)))),
     ("receipt-mismatch", _restated(issued_slot=3)),
 ]
@@ -173,6 +180,15 @@ def test_an_enclave_signs_nothing_that_a_verifier_would_refuse() -> None:
     assert caught.value.code == "statement-forged"
     with pytest.raises(EnvelopeError) as caught:
         envelope(statement=replace(statement(), epoch=9))
+    assert caught.value.code == "statement-mismatch"
+
+
+def test_a_delta_between_two_units_is_booked_as_the_larger() -> None:
+    finer = replace(statement().privacy, delta=Decimal("0.9999999e-6"))
+
+    assert envelope(statement=replace(statement(), privacy=finer)).receipt.delta_pico == 1_000_000
+    with pytest.raises(EnvelopeError) as caught:
+        envelope(statement=replace(statement(), privacy=replace(finer, delta=Decimal("1.0000001e-6"))))
     assert caught.value.code == "statement-mismatch"
 
 

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sealroom.recipe import render
+from sealroom.records import NESTED, STUDY_FIELDS, TYPES, Table
 from sealroom.release import REFUSAL_CODES
+from tests.formats.worked import CHALLENGE, GRANT, HELLO, envelope
 from tests.vectors.vector import FOLDER, read
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +25,15 @@ PAGES = {path.name: path.read_text() for path in sorted(SPEC.glob("*.md"))}
 ORDER = {
     "recipe.md": ["Example", "Conventions", "app-compose", "Hashes", "Vectors"],
     "sealed-dataset.md": ["Example", "Conventions", "Keys, one line each", "Archive", "Opening", "Vectors"],
-    "release-protocol.md": ["Example", "Conventions", "Hashes, one line each", "Grant", "Lease"],
+    "release-protocol.md": [
+        "Example",
+        "Conventions",
+        "Hashes, one line each",
+        "EIP-712",
+        "Ledger",
+        "Grant",
+        "Lease",
+    ],
     "envelope.md": ["Example", "Conventions", "Digests, one line each", "Signatures", "Vectors"],
 }
 DOMAIN = re.compile(r'"(sealroom/v1/[a-z0-9-]+)"')
@@ -87,3 +99,50 @@ def test_the_recipe_example_renders_to_the_vector(tmp_path: Path) -> None:
     (tmp_path / "analysis.py").write_text(blocks[1])
 
     assert render(tmp_path) == read(FOLDER / "recipe" / "small_study").body
+
+
+def _fits(shown: Any, true: Any) -> bool:
+    """Whether an example is the true value, where a cut text shows its beginning."""
+    if isinstance(shown, dict):
+        return shown.keys() == true.keys() and all(_fits(shown[name], true[name]) for name in shown)
+    if isinstance(shown, list):
+        return all(_fits(item, other) for item, other in zip(shown, true, strict=False))
+    if isinstance(shown, str) and "…" in shown:
+        start, _, end = shown.partition("…")
+        return len(start) >= 6 and str(true).startswith(start) and str(true).endswith(end)
+    return type(shown) is type(true) and shown == true
+
+
+def _examples(page: str) -> list[Any]:
+    """The JSON of a page's example, each block and each member of it."""
+    found = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGES[page], re.DOTALL)]
+    return found + [value for each in found for value in each.values() if isinstance(value, dict)]
+
+
+@pytest.mark.parametrize(
+    "page, true",
+    [
+        ("release-protocol.md", HELLO.to_json()),
+        ("release-protocol.md", CHALLENGE.to_json()),
+        ("release-protocol.md", GRANT.to_json()),
+        ("envelope.md", envelope().receipt.to_json()),
+        ("envelope.md", envelope().statement.to_json()),
+        ("envelope.md", dict(envelope().result)),
+    ],
+    ids=["hello", "challenge", "grant", "receipt", "statement", "result"],
+)
+def test_the_examples_are_the_worked_values(page: str, true: dict[str, Any]) -> None:
+    assert not any(_fits(shown, {**true, "more": 1}) for shown in _examples(page))
+    assert sum(_fits(shown, true) for shown in _examples(page)) == 1
+
+
+def _type_string(name: str, fields: Table) -> str:
+    own = f"{name}({','.join(f'{kind} {field}' for field, kind in fields)})"
+    return own + "".join(_type_string(each, NESTED[each]) for each in NESTED if f"{each}[]" in own)
+
+
+@pytest.mark.parametrize("name", ["Study", *TYPES])
+def test_the_pages_have_each_type_that_is_signed(name: str) -> None:
+    fields = STUDY_FIELDS if name == "Study" else TYPES[name]
+
+    assert _type_string(name, fields) in PAGES["release-protocol.md"] + PAGES["envelope.md"]

@@ -18,6 +18,7 @@ from dstack_sdk import get_compose_hash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sealroom.decimals import decimal_text
 from sealroom.encoding import canonical
 from sealroom.errors import FormatError, RecipeError
 from sealroom.recipe import CountField, LogisticField, MeanField, compose_hash, parse, render, yamltext
@@ -73,6 +74,7 @@ def test_the_study_renders_to_a_recipe_that_reads_back() -> None:
     assert dict(recipe.datasets[0].columns)["age"] == "float64"
     assert recipe.analysis == (STUDY / "analysis.py").read_text()
     assert recipe.privacy.epsilon == Decimal("1.5") and recipe.epsilon_micro == 1_500_000
+    assert recipe.privacy.delta == Decimal("1e-6") and recipe.delta_pico == 1_000_000
     count, mean, model = recipe.output.fields
     assert isinstance(count, CountField) and count.by == ("sex",)
     assert isinstance(mean, MeanField) and mean.upper == 120
@@ -237,12 +239,66 @@ def test_a_study_that_breaks_a_rule_is_refused_by_name(code: str, change: Change
     assert caught.value.code == code
 
 
+def pure(section: dict[str, Any]) -> None:
+    """Without the model, which alone costs δ."""
+    model = section["output"]["fields"].pop()
+    left = Decimal(section["privacy"]["epsilon"]) - Decimal(model["epsilon"])
+    section["privacy"].update(epsilon=decimal_text(left), delta="0")
+
+
+def _with_delta(of_run: str, *of_fields: str) -> Change:
+    """As many models as there are δs; each costs ε 0.1."""
+
+    def change(section: dict[str, Any]) -> None:
+        pure(section)
+        fields = section["output"]["fields"]
+        for place, delta in enumerate(of_fields):
+            model = json.loads(json.dumps(SECTIONS["output"]["fields"][2]))
+            fields.append({**model, "name": f"model_{place}", "epsilon": "0.1", "delta": delta})
+        epsilon = sum((Decimal(field["epsilon"]) for field in fields), Decimal(0))
+        section["privacy"].update(epsilon=decimal_text(epsilon), delta=of_run)
+
+    return change
+
+
+SECTIONS = yamltext.load(json.loads(COMPOSE)["docker_compose_file"])["x-sealroom"]
+
+
+def test_a_recipe_of_pure_mechanisms_costs_no_delta() -> None:
+    recipe = parse(in_section(pure))
+
+    assert (recipe.epsilon_micro, recipe.delta_pico) == (900_000, 0)
+
+
+@pytest.mark.parametrize(
+    "of_run, of_fields, pico",
+    [
+        ("1e-6", ["1e-6"], 1_000_000),
+        ("3.3e-6", ["1.1e-6", "2.2e-6"], 3_300_000),
+        ("1.0000001e-6", ["1.0000001e-6"], 1_000_001),
+        ("8e-13", ["4e-13", "4e-13"], 1),
+    ],
+)
+def test_the_delta_of_a_run_is_the_sum_rounded_up_once(of_run: str, of_fields: list[str], pico: int) -> None:
+    assert parse(in_section(_with_delta(of_run, *of_fields))).delta_pico == pico
+
+
+@pytest.mark.parametrize("of_fields", [["1e-6", "1e-99"], ["1.000000000001e-6"], []])
+def test_fields_that_cost_another_delta_than_the_policy_says_are_refused(of_fields: list[str]) -> None:
+    """However small the difference is: the ledger books what the policy says."""
+    assert parse(in_section(_with_delta("1e-6", "1e-6")))
+    with pytest.raises(RecipeError) as caught:
+        parse(in_section(_with_delta("1e-6", *of_fields)))
+    assert caught.value.code == "recipe-budget"
+
+
 FIELD = [
     (0, "recipe-malformed", put("kind", "median")),
     (0, "recipe-malformed", put("by", ["age_band"])),
     (0, "recipe-malformed", put("by", ["sex", "sex"])),
     (0, "recipe-budget", put("epsilon", "0")),
     (0, "recipe-budget", put("epsilon", "-0.5")),
+    (0, "recipe-budget", put("epsilon", "1e-30")),
     (0, "recipe-unknown-field", put("upper", "1")),
     (1, "recipe-bounds", put("lower", "120")),
     (1, "recipe-malformed", put("decimals", 13)),

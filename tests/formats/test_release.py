@@ -163,6 +163,8 @@ def test_the_gate_s_challenge_is_its_own() -> None:
         (replace(HELLO, run_id=bytes(32)), CHALLENGE),
         (replace(HELLO, compose_hash=bytes(32)), CHALLENGE),
         (replace(HELLO, consortium="0x" + "00" * 20), CHALLENGE),
+        (replace(HELLO, epsilon_micro=1), CHALLENGE),
+        (replace(HELLO, delta_pico=0), CHALLENGE),
     ]:
         with pytest.raises(ReleaseError) as caught:
             verify_challenge(hello, challenge, signer=gate)
@@ -178,6 +180,8 @@ def test_report_data_covers_each_part_of_what_was_said() -> None:
         transcript_0(replace(HELLO, chain_id=1), CHALLENGE),
         transcript_0(replace(HELLO, consortium="0x" + "c2" * 20), CHALLENGE),
         transcript_0(replace(HELLO, compose_hash=flip(HELLO.compose_hash, 0)), CHALLENGE),
+        transcript_0(replace(HELLO, epsilon_micro=1), CHALLENGE),
+        transcript_0(replace(HELLO, delta_pico=0), CHALLENGE),
         transcript_0(HELLO, replace(CHALLENGE, nonce=flip(CHALLENGE.nonce, 31))),
         transcript_0(HELLO, replace(CHALLENGE, issued=NOW + 1)),
         transcript_0(HELLO, replace(CHALLENGE, expires=NOW + 1)),
@@ -187,7 +191,7 @@ def test_report_data_covers_each_part_of_what_was_said() -> None:
     seen.add(report_data(T0, **{**arguments, "signer": address_of(GATE_SIGNER)}))
     seen.add(report_data(T0, **{**arguments, "gpu_evidence": b"gpv"}))
 
-    assert len(seen) == 11 and {len(value) for value in seen} == {64}
+    assert len(seen) == 13 and {len(value) for value in seen} == {64}
 
 
 def test_the_gpu_nonce_is_of_the_same_transcript() -> None:
@@ -242,7 +246,7 @@ def test_the_grant_is_part_of_the_transcript() -> None:
         "signer": SIGNER,
         "gate_signer": address_of(GATE_SIGNER),
     }
-    for change in ({"epsilon_micro": 1}, {"block_hash": bytes(32)}, {"lease_seconds": 31}):
+    for change in ({"epsilon_micro": 1}, {"delta_pico": 0}, {"block_hash": bytes(32)}, {"lease_seconds": 31}):
         assert transcript_1(T0, grant=replace(GRANT, **change), **arguments) != T1  # type: ignore[arg-type]
 
 
@@ -262,6 +266,7 @@ def test_a_grant_by_anyone_else_is_forged() -> None:
     assert verify_grant(GRANT, GRANT_SIGNATURE, signer=address_of(GATE_SIGNER), **arguments)
     for grant, signer in [
         (replace(GRANT, epsilon_micro=2_000_000), address_of(GATE_SIGNER)),
+        (replace(GRANT, delta_pico=0), address_of(GATE_SIGNER)),
         (GRANT, SIGNER),
     ]:
         with pytest.raises(ReleaseError) as caught:

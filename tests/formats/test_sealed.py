@@ -32,17 +32,10 @@ def test_pyarrow_reads_an_opened_dataset_as_it_is(sealed: Sealed) -> None:
         assert pq.ParquetFile(opened).read().equals(TABLE)
 
 
-def test_two_columns_of_a_table_open_only_their_parts(sealed: Sealed) -> None:
-    with sealed.open(verify_all=False) as opened:
-        column = pq.ParquetFile(opened, pre_buffer=False).read_row_group(0, columns=["person"])
-        assert column.equals(TABLE.slice(0, 1000).select(["person"]))
-        assert len(opened._opened) < sealed.summary.parts
-
-
 def test_an_opened_dataset_holds_few_parts_in_memory(sealed: Sealed) -> None:
     with sealed.open(verify_all=False, cached_parts=2) as opened:
         opened.read()
-        assert len(opened._opened) == 2
+        assert len(opened._cache) == 2
 
 
 def test_an_opened_dataset_seeks_like_a_file(sealed: Sealed) -> None:

@@ -7,14 +7,18 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealroom.errors import HeaderError, SealError, WrapError
-from sealroom.sealed import Header, Index, Wrap, inspect, open_wrap
+from sealroom.encoding import canonical, parse_canonical, sha256, to_hex
+from sealroom.errors import FormatError, HeaderError, SealError, WrapError
+from sealroom.sealed import Header, Index, PartEntry, Wrap, inspect, open_wrap
 from sealroom.sealed.archive import BLOCK, write_end, write_member
+from sealroom.sealed.header import MAX_PARTS
+from sealroom.sealed.index import MAX_INDEX_BYTES
 from tests.formats.sealing import Sealed, members, write
 from tests.formats.worked import CONTEXT, GATE_ROOT, flip
 
@@ -204,3 +208,51 @@ def test_another_version_suite_or_value_is_refused(
     with pytest.raises(SealError) as caught:
         DECODERS[name].parse(content.replace(old, new, 1))
     assert caught.value.code == code
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_the_quick_way_to_read_an_index_takes_what_the_strict_one_takes(
+    sealed: Sealed, data: st.DataObject
+) -> None:
+    """CE-18: an index is canonical JSON, however it is read."""
+    content = members(sealed.path)["index.json"]
+    position = data.draw(st.integers(0, len(content)))
+    change = data.draw(
+        st.sampled_from([b"", b" ", b"0", b",", b"]", b'{"digest":"0x', b'"', b"-", b"e", b"\n"])
+    )
+    changed = content[:position] + change + content[position + data.draw(st.integers(0, 2)) :]
+    strict = _strict(changed)
+    try:
+        index = Index.parse(changed)
+    except SealError as error:
+        assert error.code in ("index-malformed", "unsupported-version")
+    else:
+        assert index.encode() == changed and strict is not None
+        assert [(to_hex(part.digest), part.size) for part in index.parts] == [
+            (part["digest"], part["size"]) for part in strict["parts"]
+        ]
+
+
+def _strict(data: bytes) -> dict[str, Any] | None:
+    try:
+        return parse_canonical(data, MAX_INDEX_BYTES)
+    except FormatError:
+        return None
+
+
+def test_an_index_of_the_most_parts_is_written_as_canonical_json() -> None:
+    parts = tuple(PartEntry(sha256(number.to_bytes(4, "big")), number + 1) for number in range(MAX_PARTS))
+    index = Index(dataset=b"\x01" * 32, key_commitment=b"\x02" * 32, parts=parts, signature=b"\x03" * 65)
+    value = {
+        "version": 1,
+        "dataset": to_hex(index.dataset),
+        "keyCommitment": to_hex(index.key_commitment),
+        "parts": [{"digest": to_hex(part.digest), "size": part.size} for part in parts],
+        "signature": "0x" + "03" * 65,
+    }
+    assert index.encode() == canonical(value) and Index.parse(index.encode()) == index
+    more = Index(dataset=index.dataset, key_commitment=index.key_commitment, parts=(*parts, parts[0]))
+    with pytest.raises(SealError) as caught:
+        Index.parse(more.encode())
+    assert caught.value.code == "index-malformed"

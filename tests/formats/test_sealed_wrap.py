@@ -116,3 +116,72 @@ def test_resealing_needs_the_key_and_the_consortium(sealed: Sealed, tmp_path: Pa
         reseal(sealed.path, dek=DATA_KEY, recipient=CONTEXTS["consortium"], target=target)
     assert caught.value.code == "wrap-mismatch"
     assert not target.exists() and len(list(tmp_path.iterdir())) == 0
+
+
+# Resealing in place.
+
+
+def test_resealing_in_place_changes_no_byte_outside_of_the_wrap(sealed: Sealed, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(sealed.path.read_bytes())
+    inode, before = path.stat().st_ino, members(path)
+
+    wrap = reseal(path, dek=DATA_KEY, recipient=replace(CONTEXT, compose_hash=b"\x09" * 32))
+
+    after = members(path)
+    assert {name for name in before if before[name] != after[name]} == {"wrap.json"}
+    assert after["wrap.json"] == wrap.encode() and path.stat().st_ino == inode
+    with sealed.open(path) as opened:
+        assert opened.read() == sealed.source.read_bytes()
+
+
+@pytest.mark.parametrize("size", [100, 3000])
+def test_a_wrap_in_the_room_of_another_makes_the_file_anew(sealed: Sealed, tmp_path: Path, size: int) -> None:
+    """Every wrap of this version takes the same room; what a later one left is replaced too."""
+    contents = members(sealed.path)
+    path = write(tmp_path / "a.tar", {**contents, "wrap.json": bytes(size)})
+    with pytest.raises(SealError):
+        inspect(path)
+
+    wrap = reseal(path, dek=DATA_KEY, recipient=CONTEXT)
+
+    assert members(path) == {**contents, "wrap.json": wrap.encode()}
+    assert inspect(path).wrap == wrap and [each.name for each in tmp_path.iterdir()] == ["a.tar"]
+
+
+def test_a_torn_wrap_is_mended_by_resealing(sealed: Sealed, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    data = sealed.path.read_bytes()
+    path.write_bytes(data)
+    reseal(path, dek=DATA_KEY, recipient=CONTEXT)
+    begin = data.index(b"wrap.json".ljust(100, b"\0")) + 512
+    torn = data[: begin + 700] + path.read_bytes()[begin + 700 :]
+    path.write_bytes(torn)
+    with sealed.open(sealed.path), pytest.raises(SealError):
+        wrap = inspect(path).wrap
+        open_wrap(wrap, GATE_ROOT, context=CONTEXT)
+
+    reseal(path, dek=DATA_KEY, recipient=CONTEXT)
+
+    assert open_wrap(inspect(path).wrap, GATE_ROOT, context=CONTEXT).reveal() == DATA_KEY.reveal()
+
+
+def test_another_name_of_the_file_is_in_place_too(sealed: Sealed, tmp_path: Path) -> None:
+    path, link = tmp_path / "a.tar", tmp_path / "link.tar"
+    path.write_bytes(sealed.path.read_bytes())
+    link.hardlink_to(path)
+    wrap = reseal(path, dek=DATA_KEY, recipient=CONTEXT, target=link)
+    assert inspect(path).wrap == wrap == inspect(link).wrap
+    with pytest.raises(SealError) as caught:
+        reseal(path, dek=DATA_KEY, recipient=CONTEXT, overwrite=False)
+    assert caught.value.code == "output-exists" and inspect(path).wrap == wrap
+
+
+@pytest.mark.parametrize("keep", [100, 3000, -1024, -1])
+def test_a_cut_archive_is_not_resealed(sealed: Sealed, tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(sealed.path.read_bytes()[:keep])
+    before = path.read_bytes()
+    with pytest.raises(SealError):
+        reseal(path, dek=DATA_KEY, recipient=CONTEXT)
+    assert path.read_bytes() == before

@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import tarfile
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from sealroom.errors import SealError, SealroomError
-from sealroom.sealed import PART_SIZE, SealSummary, inspect, seal
+from sealroom.sealed import PART_SIZE, SealSummary, inspect, seal, unseal
 from sealroom.sealed.archive import member_header
+from sealroom.sealed.header import MAX_PARTS, USUAL_PART_SIZE, usual_part_size
 from sealroom.sealed.parts import sealed_length
 from tests.formats.sealing import PART, Sealed, other
-from tests.formats.worked import CONTEXT, NAME, OWNER
+from tests.formats.worked import CONTEXT, DATA_KEY, NAME, OWNER
 
 
 def _seal(source: Path, target: Path, **changes: object) -> SealSummary:
@@ -137,3 +142,99 @@ def test_member_headers_are_those_of_the_standard_library() -> None:
     info = tarfile.TarInfo("parts/00007")
     info.size, info.mode = 8_396_872, 0o600
     assert member_header("parts/00007", 8_396_872) == info.tobuf(tarfile.USTAR_FORMAT)
+
+
+# Threads, interrupts, sizes.
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_any_number_of_threads_seals_the_same_way(tmp_path: Path, threads: int) -> None:
+    source, target, again = (tmp_path / name for name in ("file", "file.tar", "again"))
+    source.write_bytes(os.urandom(9 * PART + 5))
+    seen: list[int] = []
+    _seal(
+        source, target, media_type="application/octet-stream", part_size=PART, threads=threads, dek=DATA_KEY,
+        progress=lambda done, _: seen.append(done),
+    )  # fmt: skip
+    unseal(target, again, dek=DATA_KEY, threads=threads)
+    assert again.read_bytes() == source.read_bytes() and seen == sorted(seen) and len(seen) == 10
+
+
+@pytest.mark.parametrize("after", [1, 5, 30])
+def test_an_interrupt_leaves_no_file_and_no_thread(tmp_path: Path, after: int) -> None:
+    source, target = tmp_path / "file", tmp_path / "file.tar"
+    source.write_bytes(bytes(40 * PART))
+    calls = 0
+
+    def interrupt(_done: int, _total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            raise KeyboardInterrupt
+
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        _seal(source, target, media_type="application/octet-stream", part_size=PART, progress=interrupt)
+    assert os.listdir(tmp_path) == ["file"] and threading.active_count() == threads
+
+
+def test_a_signal_while_sealing_leaves_no_file_and_ends_the_process(tmp_path: Path) -> None:
+    source, target = tmp_path / "file", tmp_path / "file.tar"
+    with source.open("wb") as file:
+        file.truncate(50_000_000_000)  # holes: it takes no room, and sealing all of it a minute
+    script = (
+        "import sys; from pathlib import Path; from tests.formats.test_sealing import _seal;"
+        "_seal(Path(sys.argv[1]), Path(sys.argv[2]), media_type='application/octet-stream',"
+        " progress=lambda done, total: print(done, flush=True))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(source), str(target)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None and process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == -signal.SIGINT and b"KeyboardInterrupt" in errors
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_disk_that_is_full_is_our_error(tmp_path: Path) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(bytes(40 * PART))
+    code = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from sealroom.errors import SealError; from tests.formats.test_sealing import _seal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "try: _seal(Path(sys.argv[1]), Path(sys.argv[2]), media_type='application/octet-stream')\n"
+        "except SealError as error: print(error.code)\n"
+    )
+    command = [sys.executable, "-c", code, str(source), str(tmp_path / "file.tar")]
+    found = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True, timeout=60
+    )
+    assert found.stdout == "output-unwritable\n" and os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    "size, part_size",
+    [
+        (0, USUAL_PART_SIZE),
+        (MAX_PARTS * USUAL_PART_SIZE, USUAL_PART_SIZE),
+        (MAX_PARTS * USUAL_PART_SIZE + 1, 2 * USUAL_PART_SIZE),
+        (MAX_PARTS * PART_SIZE, PART_SIZE),
+        (MAX_PARTS * PART_SIZE + 1, PART_SIZE),
+    ],
+)
+def test_parts_grow_only_where_they_run_out(size: int, part_size: int) -> None:
+    assert usual_part_size(size) == part_size
+
+
+def test_sealing_imports_nothing_that_it_does_not_need() -> None:
+    code = "import sys, sealroom.sealed; print([name for name in sys.argv[1:] if name in sys.modules])"
+    heavy = ["eth_account", "eth_keys", "eth_utils", "numpy", "pandas", "pyarrow", "duckdb", "pydantic"]
+    found = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from eth_abi.abi import encode as abi_encode
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
@@ -16,7 +17,17 @@ from eth_utils.crypto import keccak
 from sealroom import typed
 from sealroom.errors import FormatError, KeyMaterialError
 from sealroom.keys import address_of
-from sealroom.records import TYPES, Grant, Receipt
+from sealroom.records import (
+    NESTED,
+    OPENING_FIELDS,
+    RUN_FIELDS,
+    STUDY_FIELDS,
+    TYPES,
+    Grant,
+    Opening,
+    Receipt,
+    Table,
+)
 from tests.formats.worked import CHAIN_ID, CONSORTIUM, GATE_SIGNER, GRANT, GRANT_SIGNATURE, LEDGER, envelope
 
 
@@ -27,9 +38,11 @@ class Study:
     privacy_hash: bytes = b"\x03" * 32
     datasets: tuple[bytes, ...] = (b"\x0a" * 32, b"\x0b" * 32)
     epsilon_micro: int = 4_500_000
+    delta_pico: int = 3_000_000
     max_runs: int = 3
     expiry: int = 1_900_000_000
     epoch: int = 7
+    nonce: int = 5
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,33 @@ class Platform:
     devices: tuple[bytes, ...] = ()
 
 
+@dataclass(frozen=True)
+class Owner:
+    account: str = "0x" + "05" * 20
+    id_bytes: bytes = b"hospital-A".ljust(32, b"\0")
+    jurisdiction_bytes: bytes = b"DE"
+    regime_flags: int = 3
+
+
 OWNER = address_of(GATE_SIGNER)
+ROSTER = (Owner(), Owner("0x" + "06" * 20, b"hospital-B".ljust(32, b"\0"), b"FR", 2))
+OPENING = Opening(
+    run_id=GRANT.run_id,
+    consortium=CONSORTIUM,
+    study=GRANT.study,
+    epsilon_micro=GRANT.epsilon_micro,
+    delta_pico=GRANT.delta_pico,
+    epoch=GRANT.epoch,
+    enclave_signer=GRANT.enclave_signer,
+    grant_hash=envelope().receipt.grant_hash,
+    compose_hash=GRANT.compose_hash,
+    number=6,
+    opened_block=1236,
+    approved_block=1200,
+    approvals=0b101,
+    roster=2,
+)
+AT: dict[str, Any] = {"chain_id": CHAIN_ID, "consortium": CONSORTIUM}
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 MESSAGE = typed.grant(GRANT, chain_id=CHAIN_ID, consortium=CONSORTIUM)
 
@@ -95,40 +134,140 @@ def test_each_field_of_a_grant_is_signed() -> None:
 
 
 def test_a_signature_is_bound_to_chain_contract_and_type() -> None:
+    zero = bytes(32)
     digests = {
         typed.digest(MESSAGE),
         typed.digest(typed.grant(GRANT, chain_id=1, consortium=CONSORTIUM)),
         typed.digest(typed.grant(GRANT, chain_id=CHAIN_ID, consortium=LEDGER)),
-        typed.digest(typed.challenge(bytes(32), chain_id=CHAIN_ID, consortium=CONSORTIUM)),
-        typed.digest(typed.lease(bytes(32), 0, chain_id=CHAIN_ID, consortium=CONSORTIUM)),
+        typed.digest(typed.challenge(zero, **AT)),
+        typed.digest(typed.lease(zero, 0, **AT)),
+        typed.digest(typed.renewal(zero, 0, 0, **AT)),
         typed.digest(typed.receipt(envelope().receipt, chain_id=CHAIN_ID, ledger=LEDGER)),
-        typed.digest(typed.revoke("", owner=OWNER, epoch=0, chain_id=CHAIN_ID, consortium=CONSORTIUM)),
-        typed.digest(
-            typed.adopt_platform(Platform(), owner=OWNER, epoch=0, chain_id=CHAIN_ID, consortium=CONSORTIUM)
-        ),
-        typed.digest(typed.approve_study(Study(), owner=OWNER, chain_id=CHAIN_ID, consortium=CONSORTIUM)),
+        typed.digest(typed.revoke("", owner=OWNER, epoch=0, **AT)),
+        typed.digest(typed.withdraw(zero, owner=OWNER, epoch=0, **AT)),
+        typed.digest(typed.adopt_platform(Platform(), owner=OWNER, epoch=0, **AT)),
+        typed.digest(typed.change_owners(ROSTER, 2, owner=OWNER, epoch=0, **AT)),
+        typed.digest(typed.approve_study(Study(), owner=OWNER, **AT)),
     }
-    assert len(digests) == 9
+    assert len(digests) == 12
+
+
+def _word(value: int | bytes | str) -> bytes:
+    """A value as EIP-712 encodes it: bytes to the left, numbers and addresses to the right."""
+    if isinstance(value, bytes):
+        return value.ljust(32, b"\0")
+    return int(value, 16).to_bytes(32, "big") if isinstance(value, str) else value.to_bytes(32, "big")
+
+
+def _hash(kind: str, *values: int | bytes | str) -> bytes:
+    return keccak(keccak(text=kind) + b"".join(_word(value) for value in values))
+
+
+OWNER_TYPE = "Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)"
 
 
 def test_a_study_id_is_the_struct_hash() -> None:
     study = Study()
-    kind = keccak(
-        b"Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,"
-        b"uint64 epsilonMicro,uint32 maxRuns,uint64 expiry,uint64 epoch)"
+    kind = (
+        "Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,"
+        "uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
     )
-    words = [
-        kind,
-        study.compose_hash,
-        study.output_hash,
-        study.privacy_hash,
-        keccak(b"".join(study.datasets)),
+    hashes = study.compose_hash, study.output_hash, study.privacy_hash, keccak(b"".join(study.datasets))
+    numbers = study.epsilon_micro, study.delta_pico, study.max_runs, study.expiry, study.epoch, study.nonce
+
+    assert typed.study_id(study) == _hash(kind, *hashes, *numbers)
+
+
+def test_a_platform_id_is_the_struct_hash() -> None:
+    platform = Platform()
+    images, devices = keccak(b"".join(platform.os_images)), keccak(b"".join(platform.devices))
+    gate = platform.gate_root, platform.gate_signer, platform.gate_compose
+    kind = (
+        "Platform(bytes32 gateRoot,address gateSigner,bytes32 gateCompose,"
+        "bytes32[] osImages,bytes32[] devices,uint64 epoch)"
+    )
+
+    assert typed.platform_id(platform, epoch=3) == _hash(kind, *gate, images, devices, 3)
+
+
+def test_an_owners_id_is_the_struct_hash_with_the_type_of_an_owner() -> None:
+    seats = [
+        _hash(OWNER_TYPE, owner.account, owner.id_bytes, owner.jurisdiction_bytes, owner.regime_flags)
+        for owner in ROSTER
     ]
-    numbers = [study.epsilon_micro, study.max_runs, study.expiry, study.epoch]
+    kind = "Owners(Owner[] owners,uint8 threshold,uint64 epoch)" + OWNER_TYPE
 
-    expected = keccak(abi_encode(["bytes32"] * 5 + ["uint256"] * 4, words + numbers))
+    assert typed.owners_id(ROSTER, 2, epoch=3) == _hash(kind, keccak(b"".join(seats)), 2, 3)
+    assert typed.owners_id(ROSTER[::-1], 2, epoch=3) != typed.owners_id(ROSTER, 2, epoch=3)
 
-    assert typed.study_id(study) == expected
+
+def test_an_opening_s_hash_is_over_the_words_of_its_encoding() -> None:
+    run = (
+        _word(OPENING.run_id)
+        + b"".join(_word(value) for value in (OPENING.consortium, OPENING.study, OPENING.epsilon_micro))
+        + b"".join(_word(value) for value in (OPENING.delta_pico, OPENING.epoch, OPENING.enclave_signer))
+        + _word(OPENING.grant_hash)
+    )
+    rest = OPENING.compose_hash, 6, 1236, 1200, 0b101, 2
+    label = keccak(b"Sealroom run opened")
+
+    assert typed.opening_hash(OPENING) == keccak(label + run + b"".join(_word(value) for value in rest))
+
+
+def test_each_field_of_an_opening_is_hashed() -> None:
+    for name, value in vars(OPENING).items():
+        other = value + 1 if isinstance(value, int) else None
+        other = bytes(32) if isinstance(value, bytes) else other
+        other = "0x" + "00" * 20 if isinstance(value, str) else other
+        assert typed.opening_hash(replace(OPENING, **{name: other})) != typed.opening_hash(OPENING), name
+
+
+def test_an_opening_reads_back_from_an_event_and_from_json() -> None:
+    """An ABI decoder hands addresses out with a checksum in their case; ours have none."""
+    event = OPENING.to_json()
+    decoded = {
+        name: bytes.fromhex(value[2:]) if kind == "bytes32" else value
+        for name, kind in OPENING_FIELDS
+        for value in [event[name]]
+    }
+    decoded["run"] = {
+        name: bytes.fromhex(value[2:]) if kind == "bytes32" else value
+        for name, kind in RUN_FIELDS
+        for value in [event["run"][name]]
+    }
+    decoded["run"]["consortium"] = decoded["run"]["consortium"].replace("c", "C")
+
+    assert Opening.of_event(decoded) == Opening.from_json(event, error=FormatError) == OPENING
+    run = event["run"]
+    changes = [{**event, "more": 1}, {**event, "run": {**run, "more": 1}}, {**event, "roster": 2**16}]
+    changes += [{k: v for k, v in event.items() if k != name} for name in event]
+    changes += [{**event, "run": {k: v for k, v in run.items() if k != name}} for name in run]
+    for changed in changes:
+        with pytest.raises(FormatError):
+            Opening.from_json(changed, error=FormatError)
+
+
+def test_a_wallet_is_shown_the_nested_type_and_computes_the_same_digest() -> None:
+    message = {"owner": OWNER, **typed.owners_fields(ROSTER, 2), "epoch": 3}
+    shown = typed.typed_data("ChangeOwners", typed.consortium_domain(CHAIN_ID, CONSORTIUM), message)
+
+    assert [field["name"] for field in shown["types"]["Owner"]] == [
+        "account",
+        "id",
+        "jurisdiction",
+        "regimes",
+    ]
+    assert shown["message"]["owners"][0]["jurisdiction"] == "0x4445"
+    theirs = encode_typed_data(full_message=json.loads(json.dumps(shown)))
+    ours = typed.change_owners(ROSTER, 2, owner=OWNER, epoch=3, **AT)
+    assert typed.digest(theirs) == typed.digest(ours)
+
+
+def test_a_receipt_s_digest_is_what_the_enclave_signs() -> None:
+    content, at = envelope().receipt, {"chain_id": CHAIN_ID, "ledger": LEDGER}
+    digest = typed.receipt_digest(content, **at)  # type: ignore[arg-type]
+
+    assert typed.recover_digest(digest, envelope().receipt_signature) == GRANT.enclave_signer
 
 
 @pytest.mark.parametrize("record", [GRANT, envelope().receipt], ids=["grant", "receipt"])
@@ -142,13 +281,40 @@ def test_records_read_back_and_refuse_other_fields(record: Grant | Receipt) -> N
         type(record).from_json({**value, "more": 1}, error=FormatError)
 
 
-@pytest.mark.parametrize("name", ["Study", "ApproveStudy", "AdoptPlatform", "Revoke", "Receipt"])
-def test_the_contracts_hold_the_same_type_strings(name: str) -> None:
+def _type_string(name: str, fields: Table) -> str:
+    """A type with those that it contains, as EIP-712's encodeType gives it."""
+    nested = sorted({kind.removesuffix("[]") for _, kind in fields} & NESTED.keys())
+    own = f"{name}({','.join(f'{kind} {field}' for field, kind in fields)})"
+    return own + "".join(_type_string(each, NESTED[each]) for each in nested)
+
+
+IN_CONTRACTS = {
+    "Study": STUDY_FIELDS,
+    "Platform": TYPES["AdoptPlatform"][1:],
+    "Owner": NESTED["Owner"],
+    "Owners": TYPES["ChangeOwners"][1:],
+    **{
+        name: TYPES[name]
+        for name in ("ApproveStudy", "AdoptPlatform", "ChangeOwners", "Withdraw", "Revoke", "Receipt")
+    },
+}
+
+
+def test_the_contracts_hold_the_same_type_strings_and_no_other() -> None:
     """CH-09: one spelling of each structure in Solidity and Python."""
     solidity = "".join(path.read_text() for path in sorted(CONTRACTS.rglob("*.sol")))
-    fields = TYPES["ApproveStudy"][1:] if name == "Study" else TYPES[name]
+    written = re.findall(r'keccak256\(\s*"(\w+\([^"]+)"\s*\)', solidity)
 
-    kind = f"{name}({','.join(f'{kind} {field}' for field, kind in fields)})"
+    assert sorted(written) == sorted(_type_string(*item) for item in IN_CONTRACTS.items())
 
-    assert f'"{kind}"' in solidity
-    assert name != "Study" or kind == typed.STUDY_TYPE
+
+@pytest.mark.parametrize(
+    "struct, fields",
+    [("Run", RUN_FIELDS), ("Opening", (("run", "Run"), *OPENING_FIELDS)), ("Receipt", TYPES["Receipt"])],
+)
+def test_the_ledger_s_structs_have_the_same_fields_in_the_same_order(struct: str, fields: Table) -> None:
+    """What is encoded for its hash has no names: only the order says what is what."""
+    source = (CONTRACTS / "interfaces" / "ILedger.sol").read_text()
+    body = source[source.index(f"struct {struct} {{") :].partition("}")[0]
+
+    assert re.findall(r"^\s+(\w+) (\w+);", body, re.MULTILINE) == [(kind, name) for name, kind in fields]

@@ -4,22 +4,41 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from eth_account import Account
 from eth_account.messages import encode_typed_data
 
+from sealroom import receipts, typed
 from sealroom import recipe as recipes
-from sealroom import typed
-from sealroom.encoding import lp, sha256
+from sealroom.encoding import canonical, from_hex, lp, sha256
 from sealroom.envelope import parse_envelope, verify_receipt, verify_statement
-from sealroom.errors import SealroomError
-from sealroom.keys import gate_root_key
-from sealroom.sealed import SealedInfo, WrapContext, inspect, open_sealed, open_wrap
+from sealroom.errors import FormatError, SealError, SealroomError
+from sealroom.keys import Secret, gate_root_key, hkdf_sha256
+from sealroom.records import TYPES, Opening
+from sealroom.sealed import (
+    SealedArchive,
+    SealedFile,
+    SealedInfo,
+    WrapContext,
+    inspect,
+    open_sealed,
+    open_wrap,
+    unseal,
+)
+from sealroom.sealed.archive import part_name
+from tests.formats.sealing import write
+from tests.formats.worked import flip
+from tests.vectors.make_sealed import coverage, make_sealed
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
-KINDS = ("sealed", "recipe", "envelope", "typed", "tuple")
+PAGE = FOLDER.parents[1] / "enclave" / "spec" / "sealed-dataset.md"
+KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "tuple")
 
 
 def _named(path: Path) -> str:
@@ -39,38 +58,184 @@ def _check(vector: Vector, act: Callable[[], object]) -> None:
     )
 
 
-def _open(vector: Vector, path: Path) -> None:
-    fields = vector.fields
-    chain_id = int(fields["chain-id"])
-    gate = gate_root_key(vector.hex("gate-secret"), chain_id)
-    context = WrapContext(
-        chain_id=chain_id,
-        consortium=fields["consortium"],
-        kms_root=vector.hex("kms-root"),
-        gate_public_key=gate.public,
-        app=fields["app"],
-        compose_hash=vector.hex("compose-hash"),
-        epoch=int(fields["epoch"]),
-    )
-    info: SealedInfo = inspect(path)
-    key = open_wrap(info.wrap, gate, context=context)
-    with open_sealed(
-        path,
-        dek=key,
-        dataset_id=vector.hex("dataset-id"),
-        index_digest=vector.hex("index-digest"),
-        key_commitment=vector.hex("key-commitment"),
-        verify_all=True,
-    ) as opened:
-        assert sha256(opened.read()) == vector.hex("plain-digest")
+class SealedCase:
+    """One sealed dataset in a file of its own, and the readers that it goes through."""
+
+    def __init__(self, vector: Vector, folder: Path) -> None:
+        self.vector, self.at = vector, vector.fields.get("at", "")
+        self.path, self.plain = folder / "archive.tar", folder / "plain"
+        self.path.write_bytes(vector.body)
+        chain_id = int(vector.fields["chain-id"])
+        self.gate = gate_root_key(vector.hex("gate-secret"), chain_id)
+        self.context = WrapContext(
+            chain_id=chain_id,
+            consortium=vector.fields["consortium"],
+            kms_root=vector.hex("kms-root"),
+            gate_public_key=self.gate.public,
+            app=vector.fields["app"],
+            compose_hash=vector.hex("compose-hash"),
+            epoch=int(vector.fields["epoch"]),
+        )
+
+    def inspect(self) -> SealedInfo:
+        return inspect(self.path)
+
+    def signer(self) -> None:
+        assert self.inspect().index.signer() == self.vector.fields.get("signer")
+
+    def unwrap(self) -> Secret:
+        return open_wrap(self.inspect().wrap, self.gate, context=self.context)
+
+    def open(self, data_key: Secret, **options: Any) -> SealedFile:
+        return open_sealed(
+            self.path,
+            dek=data_key,
+            dataset_id=self.vector.hex("dataset-id"),
+            index_digest=self.vector.hex("index-digest"),
+            key_commitment=self.vector.hex("key-commitment"),
+            **options,
+        )
+
+    def open_whole(self) -> None:
+        with self.open(self.unwrap(), verify_all=True) as opened:
+            self.is_plain(opened.read())
+
+    def seek(self) -> None:
+        """From the end to the start, across the boundaries of chunks and parts, with one part in memory."""
+        with self.open(self.unwrap(), verify_all=False, cached_parts=1) as opened:
+            pieces: list[bytes] = []
+            for start in reversed(range(0, max(1, opened.size()), STEP)):
+                opened.seek(start)
+                pieces.append(opened.read(STEP))
+            self.is_plain(b"".join(reversed(pieces)))
+
+    def unseal(self) -> None:
+        """The owner's way back, with the key that the owner keeps."""
+        unseal(self.path, self.plain, dek=Secret(self.vector.hex("data-key")))
+        self.is_plain(self.plain.read_bytes())
+
+    def is_plain(self, data: bytes) -> None:
+        assert sha256(data) == self.vector.hex("plain-digest")
+
+
+STEP = 9_999
+"""Bytes of one read: no boundary of chunks or parts is a multiple of it."""
+
+
+@pytest.fixture
+def sealed_case(path: Path, tmp_path: Path) -> SealedCase:
+    return SealedCase(read(path), tmp_path)
 
 
 @pytest.mark.parametrize("path", cases("sealed"), ids=_named)
-def test_sealed(path: Path, tmp_path: Path) -> None:
-    vector = read(path)
-    archive = tmp_path / "archive.tar"
-    archive.write_bytes(vector.body)
-    _check(vector, lambda: _open(vector, archive))
+def test_sealed(sealed_case: SealedCase) -> None:
+    """The step that must refuse does; each before it passes."""
+    steps = {
+        "reading": sealed_case.inspect,
+        "signer": sealed_case.signer,
+        "unwrapping": sealed_case.unwrap,
+        "opening": sealed_case.open_whole,
+    }
+    for name, step in steps.items():
+        if name == sealed_case.at:
+            _check(sealed_case.vector, step)
+            return
+        step()
+    assert sealed_case.vector.fields["expect"] == "success"
+
+
+@pytest.mark.parametrize("path", cases("sealed"), ids=_named)
+def test_sealed_read_from_the_end_to_the_start(sealed_case: SealedCase) -> None:
+    """CE-07: the seekable reader refuses what the others do, and never gives other bytes."""
+    if sealed_case.at == "signer":  # that counts only where a signer is named
+        sealed_case.seek()
+    else:
+        _check(sealed_case.vector, sealed_case.seek)
+
+
+@pytest.mark.parametrize("path", cases("sealed"), ids=_named)
+def test_sealed_given_back_to_its_owner(path: Path, sealed_case: SealedCase) -> None:
+    """Who has the data key needs neither gate nor chain; of what is broken, no file is left."""
+    broken = sealed_case.at == "reading" or sealed_case.vector.fields.get("stage") == "PartError"
+    if broken or path.name == "commits_to_another_key":
+        _check(sealed_case.vector, sealed_case.unseal)
+        assert not sealed_case.plain.exists()
+    else:
+        sealed_case.unseal()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in cases("sealed") if read(path).fields["expect"] == "success"], ids=_named
+)
+def test_sealed_written_again(sealed_case: SealedCase) -> None:
+    """Each value has one encoding: what the decoders take, the encoders give back byte for byte."""
+    with SealedArchive.open(sealed_case.path) as archive:
+        info = archive.info
+        parts = {part_name(number): archive.read_part(number) for number in range(info.header.parts)}
+    first = {"header.json": info.header.encode(), "wrap.json": info.wrap.encode()}
+    again = write(sealed_case.plain, first | parts | {"index.json": info.index.encode()})
+    assert again.read_bytes() == sealed_case.vector.body
+
+
+@pytest.mark.parametrize("path", [FOLDER / "sealed" / "two_parts"], ids=_named)
+def test_sealed_changed_after_it_was_opened(sealed_case: SealedCase, tmp_path: Path) -> None:
+    """AR-11: what is read is what was checked, in the one file that was opened."""
+    body = sealed_case.vector.body
+    second = body.index(b"parts/00001") + 520
+    with sealed_case.open(sealed_case.unwrap()) as opened:
+        os.replace(write(tmp_path / "other.tar", {}), sealed_case.path)
+        sealed_case.is_plain(opened.read())
+
+    for changed, code in [(flip(body, second), "part-altered"), (body[:second], "archive-truncated")]:
+        sealed_case.path.write_bytes(body)
+        with sealed_case.open(sealed_case.unwrap()) as opened:
+            sealed_case.path.write_bytes(changed)
+            with pytest.raises(SealError) as caught:
+                opened.read()
+        assert caught.value.code == code
+
+
+def test_sealed_vectors_are_what_their_scripts_make(tmp_path: Path) -> None:
+    make_sealed(tmp_path)
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert made == {path.name: path.read_bytes() for path in cases("sealed")}
+
+
+def test_the_page_of_the_vectors_says_which_case_covers_which_threat() -> None:
+    page = (FOLDER / "README.md").read_text()
+    comments = {path.name: read(path).fields["comment"] for path in cases("sealed")}
+    assert coverage(comments) + "\n\n" in page
+    threats = [f"CE-{number:02d}" for number in range(1, 22)] + [
+        f"AR-{number:02d}" for number in range(1, 12)
+    ]
+    named = re.findall(
+        r"(?:CE|AR)-\d\d", "".join(line.split("|")[1] for line in page.splitlines() if "|" in line)
+    )
+    assert sorted(set(named)) == sorted(threats)
+
+
+@pytest.mark.parametrize("path", [FOLDER / "sealed" / "table"], ids=_named)
+def test_the_page_shows_each_step_of_its_example(sealed_case: SealedCase) -> None:
+    page = PAGE.read_text()
+    vector, info = sealed_case.vector, sealed_case.inspect()
+    data_key, dataset = vector.hex("data-key"), info.dataset_id
+    seed_info = lp("sealroom/v1/x-wing-seed", info.header.chain_id)
+    steps = {
+        "data key": data_key,
+        "dataset id": dataset,
+        "key commitment": info.index.key_commitment,
+        "part key 0": hkdf_sha256(data_key, salt=dataset, info=lp("sealroom/v1/part", 0, 1)),
+        "part context 0": sha256(lp("sealroom/v1/part-context", dataset, 0, 1)),
+        "wrap info": sha256(info.wrap.info()),
+        "x-wing seed": hkdf_sha256(vector.hex("gate-secret"), salt=b"sealroom/v1/gate-root", info=seed_info),
+        "gate root": info.wrap.gate_root,
+        "index digest": info.index_digest,
+    }
+    shown = re.findall(r"^([a-z0-9 -]+?) += ([0-9a-f]{64})", page, re.MULTILINE)
+    assert {name: value for name, value in shown if name != "shared secret"} == {
+        name: value.hex() for name, value in steps.items()
+    }
+    assert f"{len(cases('sealed'))} archives" in page
 
 
 @pytest.mark.parametrize("path", cases("recipe"), ids=_named)
@@ -85,6 +250,7 @@ def test_recipe(path: Path) -> None:
             vector.hex("privacy-hash"),
         )
         assert recipe.epsilon_micro == int(vector.fields["epsilon-micro"])
+        assert recipe.delta_pico == int(vector.fields["delta-pico"])
 
 
 @pytest.mark.parametrize("path", cases("envelope"), ids=_named)
@@ -102,11 +268,41 @@ def test_envelope(path: Path) -> None:
 
 @pytest.mark.parametrize("path", cases("typed"), ids=_named)
 def test_typed(path: Path) -> None:
+    """eth-account reads the JSON as a wallet does, and knows nothing of our types."""
     vector = read(path)
     message = encode_typed_data(full_message=json.loads(vector.body))
+    assert (message.header, message.body) == (vector.hex("domain-separator"), vector.hex("struct-hash"))
     assert typed.digest(message) == vector.hex("digest")
     assert typed.sign(message, vector.hex("private-key")) == vector.hex("signature")
+    assert Account.sign_message(message, vector.hex("private-key")).signature == vector.hex("signature")
     assert typed.recover(message, vector.hex("signature")) == vector.fields["signer"]
+
+
+def test_every_signed_structure_has_a_vector() -> None:
+    assert {path.name for path in cases("typed")} == set(TYPES)
+
+
+@pytest.mark.parametrize("path", [path for path in cases("ledger") if path.name == "opening"], ids=_named)
+def test_ledger_opening(path: Path) -> None:
+    vector = read(path)
+    opening = Opening.from_json(json.loads(vector.body), error=FormatError)
+    assert canonical(opening.to_json()) == vector.body
+    assert typed.opening_hash(opening) == vector.hex("commitment")
+
+
+@pytest.mark.parametrize("path", [path for path in cases("ledger") if path.name != "opening"], ids=_named)
+def test_ledger_batch(path: Path) -> None:
+    vector = read(path)
+    batch = json.loads(vector.body)
+    digests = [from_hex(digest) for digest in batch["receipts"]]
+    first, numbers, root = batch["first"], batch["numbers"], vector.hex("root")
+    assert receipts.root(first, numbers, digests) == root
+    for place, digest in enumerate(digests):
+        leaf = receipts.leaf(first + place, numbers[place], digest)
+        siblings = [from_hex(sibling) for sibling in batch["paths"][place]]
+        assert leaf == from_hex(batch["leaves"][place])
+        assert siblings == receipts.path(first, numbers, digests, place)
+        assert receipts.contains(root, leaf, siblings)
 
 
 @pytest.mark.parametrize("path", cases("tuple"), ids=_named)

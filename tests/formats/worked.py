@@ -72,6 +72,7 @@ HELLO = Hello(
     consortium=CONSORTIUM,
     compose_hash=compose_hash(COMPOSE),
     epsilon_micro=1_500_000,
+    delta_pico=1_000_000,
 )
 CHALLENGE = sign_challenge(
     HELLO, nonce=secret("nonce"), issued=NOW, expires=NOW + 60, private_key=GATE_SIGNER
@@ -90,6 +91,7 @@ GRANT = Grant(
     transcript=sha256(transcript_0(HELLO, CHALLENGE)),
     datasets_root=datasets_root([dataset.id for dataset in DATASETS]),
     epsilon_micro=1_500_000,
+    delta_pico=1_000_000,
     epoch=3,
     block_number=1234,
     block_hash=secret("block"),

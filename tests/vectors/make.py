@@ -1,249 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the vectors anew: `python -m tests.vectors.make`.
 
-Sealing and HPKE draw fresh randomness, so that a second run makes other bytes for the same cases. The files
-that are checked in are the ones that count.
+Nothing is drawn at random: a second run makes the same files, byte for byte.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from sealroom import typed
-from sealroom.encoding import canonical, lp, sha256
+from sealroom.encoding import canonical, lp
 from sealroom.keys import address_of
 from sealroom.recipe import parse
 from sealroom.records import shown
-from sealroom.sealed import Index, PartEntry, SealSummary, make_wrap, seal
-from sealroom.sealed.archive import write_end, write_member
-from sealroom.sealed.header import Header
-from tests.formats.sealing import members
-from tests.formats.test_recipe import in_field, in_frame, in_section, in_service, in_text, put
-from tests.formats.test_typed import Platform, Study
+from tests.formats.test_recipe import in_field, in_frame, in_section, in_service, in_text, pure, put
+from tests.formats.test_typed import ROSTER, Platform, Study
 from tests.formats.worked import (
     CHAIN_ID,
     COMPOSE,
     CONSORTIUM,
-    CONTEXT,
-    DATA_KEY,
     ENCLAVE_SIGNER,
     GATE_SIGNER,
     GRANT,
     LEDGER,
-    NAME,
-    OWNER,
     envelope,
     flip,
     secret,
 )
+from tests.vectors.make_ledger import make_ledger
+from tests.vectors.make_sealed import make_sealed
 from tests.vectors.vector import FOLDER, Vector
-
-PART = 16 * 1024
-Contents = dict[str, bytes]
-
-
-def make_sealed(folder: Path) -> None:
-    """Sealed datasets: what must open, and what must not."""
-    opaque, table = folder / "file", folder / "table.parquet"
-    opaque.write_bytes(bytes(number % 251 for number in range(2 * PART + 10)))
-    rows = {"person": pa.array(range(9), pa.int64()), "age": pa.array([float(age) for age in range(9)])}
-    pq.write_table(pa.table(rows), table, compression="none")
-    empty = folder / "empty"
-    empty.write_bytes(b"")
-    whole, summary = _sealed(opaque)
-    theirs, _ = _sealed(opaque, owner="hospital-B")
-    small, small_summary = _sealed(table)
-    nothing, nothing_summary = _sealed(empty)
-
-    def case(name: str, expect: str, comment: str, contents: Contents, **more: Any) -> None:
-        own = {"summary": summary, "source": opaque, "stage": "", "tail": 0, "raw": None, **more}
-        fields = {"expect": expect, "comment": comment}
-        if own["stage"]:
-            fields["stage"] = own["stage"]
-        made: SealSummary = own["summary"]
-        fields |= {
-            "gate-secret": secret("gate root").hex(),
-            "chain-id": str(CHAIN_ID),
-            "consortium": CONSORTIUM,
-            "kms-root": CONTEXT.kms_root.hex(),
-            "app": CONTEXT.app,
-            "compose-hash": own.get("compose", CONTEXT.compose_hash).hex(),
-            "epoch": str(CONTEXT.epoch),
-            "dataset-id": made.dataset_id.hex(),
-            "index-digest": own.get("index", made.index_digest).hex(),
-            "key-commitment": made.key_commitment.hex(),
-            "plain-digest": sha256(own["source"].read_bytes()).hex(),
-        }
-        body = own["raw"] if own["raw"] is not None else _archive(folder / "archive", contents)
-        Vector(fields, body).write(FOLDER / "sealed" / name)
-
-    def edited(name: str, change: Callable[[bytes], bytes]) -> Contents:
-        return {**small, name: change(small[name])}
-
-    def replaced(name: str, old: bytes, new: bytes) -> Contents:
-        if old not in small[name]:
-            raise ValueError(f"{name} does not hold {old!r}")
-        return edited(name, lambda content: content.replace(old, new, 1))
-
-    in_small: dict[str, Any] = {"summary": small_summary, "source": table}
-    whole_raw, small_raw = _archive(folder / "a", whole), _archive(folder / "b", small)
-    case("three_parts", "success", "an opaque file of two whole parts and ten bytes", whole)
-    case("table", "success", "a Parquet file", small, **in_small)
-    case("empty_file", "success", "no bytes are one part", nothing, summary=nothing_summary, source=empty)
-    header: dict[str, Any] = {"stage": "HeaderError", **in_small}
-    case(
-        "header_version",
-        "unsupported-version",
-        "another version",
-        replaced("header.json", b'"version":1', b'"version":2'),
-        **header,
-    )
-    case(
-        "header_suite",
-        "unsupported-suite",
-        "another suite (CE-10)",
-        replaced("header.json", b"cobblestone-256+", b"cobblestone-128+"),
-        **header,
-    )
-    case(
-        "header_not_canonical",
-        "header-malformed",
-        "a space in the JSON",
-        replaced("header.json", b"{", b"{ "),
-        **header,
-    )
-    case(
-        "header_changed",
-        "wrap-mismatch",
-        "one row more: another dataset id than the wrap's",
-        replaced("header.json", b'"rows":9', b'"rows":8'),
-        **{**header, "stage": "WrapError"},
-    )
-    case(
-        "archive_truncated",
-        "archive-truncated",
-        "cut within the last part (CE-05)",
-        {},
-        raw=whole_raw[: -3 * 1024],
-        stage="HeaderError",
-    )
-    case(
-        "archive_longer",
-        "archive-malformed",
-        "a zero block after the end",
-        {},
-        raw=small_raw + bytes(512),
-        **header,
-    )
-    case(
-        "archive_symlink",
-        "archive-malformed",
-        "wrap.json is a symbolic link (AR-02)",
-        {},
-        raw=_link(small_raw),
-        **header,
-    )
-    case(
-        "archive_order",
-        "archive-malformed",
-        "wrap.json before header.json",
-        dict(sorted(small.items(), reverse=True)),
-        **header,
-    )
-    wrap: dict[str, Any] = {"stage": "WrapError", **in_small}
-    case(
-        "wrap_version",
-        "unsupported-version",
-        "another version",
-        replaced("wrap.json", b'"version":1', b'"version":2'),
-        **wrap,
-    )
-    case(
-        "wrap_of_another_owner",
-        "wrap-mismatch",
-        "hospital-B's wrap (CE-08)",
-        {**whole, "wrap.json": theirs["wrap.json"]},
-        stage="WrapError",
-    )
-    case(
-        "wrap_other_recipe",
-        "wrap-does-not-open",
-        "one bit of the compose hash differs (CE-08)",
-        small,
-        compose=flip(CONTEXT.compose_hash, 31),
-        **wrap,
-    )
-    case(
-        "wrap_ciphertext",
-        "wrap-does-not-open",
-        "one bit of the ciphertext differs",
-        _other_wrap(small),
-        **wrap,
-    )
-    case(
-        "wrap_old_epoch", "wrap-does-not-open", "made for the epoch before (CE-20)", _old_wrap(small), **wrap
-    )
-    index: dict[str, Any] = {"stage": "SealIndexError", **in_small}
-    case(
-        "index_version",
-        "unsupported-version",
-        "another version",
-        replaced("index.json", b'"version":1', b'"version":2'),
-        **index,
-    )
-    case(
-        "index_not_registered",
-        "index-mismatch",
-        "another index than the registered one (CE-15)",
-        small,
-        **{**index, "index": bytes(32)},
-    )
-    other = replace(Index.parse(small["index.json"]), key_commitment=bytes(32))
-    case(
-        "index_other_commitment",
-        "index-mismatch",
-        "commits to another key (CE-03)",
-        {**small, "index.json": other.encode()},
-        **{**index, "index": other.digest},
-    )
-    swapped = {**whole, "parts/00000": whole["parts/00001"], "parts/00001": whole["parts/00000"]}
-    listed = _relisted(swapped)
-    case(
-        "parts_swapped", "part-altered", "two parts in each other's place (CE-06)", swapped, stage="PartError"
-    )
-    case(
-        "parts_swapped_and_listed",
-        "part-does-not-open",
-        "and the index lists them so (CE-06)",
-        listed,
-        stage="PartError",
-        index=Index.parse(listed["index.json"]).digest,
-    )
-    changed = {**whole, "parts/00002": flip(whole["parts/00002"], -1)}
-    case("part_changed", "part-altered", "the last bit of the last part", changed, stage="PartError")
 
 
 def make_recipes() -> None:
     """Recipes: the worked one, and one broken rule each."""
-    recipe = parse(COMPOSE)
-    fields = {
-        "expect": "success",
-        "comment": "the worked study",
-        "compose-hash": recipe.compose_hash.hex(),
-        "output-hash": recipe.output_hash.hex(),
-        "privacy-hash": recipe.privacy_hash.hex(),
-        "epsilon-micro": str(recipe.epsilon_micro),
-    }
-    Vector(fields, COMPOSE).write(FOLDER / "recipe" / "small_study")
+    for name, comment, body in [
+        ("small_study", "the worked study", COMPOSE),
+        ("pure_study", "without a model: it costs no δ", in_section(pure)),
+    ]:
+        recipe = parse(body)
+        fields = {
+            "expect": "success",
+            "comment": comment,
+            "compose-hash": recipe.compose_hash.hex(),
+            "output-hash": recipe.output_hash.hex(),
+            "privacy-hash": recipe.privacy_hash.hex(),
+            "epsilon-micro": str(recipe.epsilon_micro),
+            "delta-pico": str(recipe.delta_pico),
+        }
+        Vector(fields, body).write(FOLDER / "recipe" / name)
     image = "ghcr.io/sealroom/enclave"
     broken = {
         "image_by_tag": ("recipe-mutable-image", "AT-24", in_service(put("image", f"{image}:latest"))),
@@ -263,6 +71,11 @@ def make_recipes() -> None:
             "recipe-budget",
             "fields cost more than the policy says",
             in_field(0, put("epsilon", "0.6")),
+        ),
+        "delta": (
+            "recipe-budget",
+            "the model costs a δ more than the policy says, far below what is booked",
+            in_field(2, put("delta", "1.00000000000000000000001e-6")),
         ),
         "bounds": ("recipe-bounds", "a mean without a range", in_field(1, put("lower", "120"))),
         "unit": (
@@ -312,6 +125,18 @@ def make_envelopes() -> None:
             "a grant with another ε",
             replace(holds, grant=replace(GRANT, epsilon_micro=1)),
         ),
+        "grant_of_another_delta": (
+            "statement-mismatch",
+            "EnvelopeError",
+            "a grant without the δ that the statement names",
+            replace(holds, grant=replace(GRANT, delta_pico=0)),
+        ),
+        "hello_of_another_delta": (
+            "statement-mismatch",
+            "EnvelopeError",
+            "a hello with another δ",
+            replace(holds, hello=replace(holds.hello, delta_pico=0)),
+        ),
         "quote_changed": (
             "statement-mismatch",
             "EnvelopeError",
@@ -325,46 +150,59 @@ def make_envelopes() -> None:
 
 
 def make_typed() -> None:
-    """EIP-712 structures with their digests: Solidity, Python and wallets must agree."""
-    owner = address_of(GATE_SIGNER)
+    """EIP-712 structures, each signed by the key whose it is: Solidity, Python and wallets must agree."""
+    owner_key = secret("owner")
+    owner = address_of(owner_key)
     consortium, ledger = typed.consortium_domain(CHAIN_ID, CONSORTIUM), typed.ledger_domain(CHAIN_ID, LEDGER)
     gate = typed.gate_domain(CHAIN_ID, CONSORTIUM)
     at: dict[str, Any] = {"chain_id": CHAIN_ID, "consortium": CONSORTIUM}
+    own: dict[str, Any] = {"owner": owner, "epoch": 3}
     receipt = envelope().receipt
     study, platform = Study(), Platform()
-    owned = {"owner": owner}
-    content = {name: shown(value) for name, value in typed.study_fields(study).items()}
-    places = {name: shown(value) for name, value in typed.platform_fields(platform).items()}
-    run = {"runId": shown(GRANT.run_id), "counter": 2}
-    made = {
-        "ApproveStudy": (consortium, owned | content, typed.approve_study(study, owner=owner, **at)),
-        "AdoptPlatform": (
-            consortium,
-            owned | places | {"epoch": 3},
-            typed.adopt_platform(platform, owner=owner, epoch=3, **at),
-        ),
-        "Revoke": (
-            consortium,
-            owned | {"reason": "a breach", "epoch": 3},
-            typed.revoke("a breach", owner=owner, epoch=3, **at),
-        ),
-        "Receipt": (ledger, receipt.to_json(), typed.receipt(receipt, chain_id=CHAIN_ID, ledger=LEDGER)),
-        "Grant": (gate, GRANT.to_json(), typed.grant(GRANT, **at)),
-        "Challenge": (gate, {"transcript": shown(secret("t"))}, typed.challenge(secret("t"), **at)),
-        "Lease": (gate, run, typed.lease(GRANT.run_id, 2, **at)),
+    ids = {
+        "ApproveStudy": typed.study_id(study),
+        "AdoptPlatform": typed.platform_id(platform, epoch=3),
+        "ChangeOwners": typed.owners_id(ROSTER, 2, epoch=3),
     }
-    for name, (domain, message, signable) in made.items():
+    contents: dict[str, dict[str, Any]] = {
+        "ApproveStudy": {"owner": owner, **typed.study_fields(study)},
+        "AdoptPlatform": {**own, **typed.platform_fields(platform)},
+        "ChangeOwners": {**own, **typed.owners_fields(ROSTER, 2)},
+        "Withdraw": {**own, "proposal": ids["ApproveStudy"]},
+        "Revoke": {**own, "reason": "consent withdrawn: ärztlich belegt"},
+        "Receipt": receipt.to_json(),
+        "Grant": GRANT.to_json(),
+        "Challenge": {"transcript": secret("t")},
+        "Lease": {"runId": GRANT.run_id, "counter": 2},
+        "Renewal": {"runId": GRANT.run_id, "counter": 2, "leaseSeconds": 30},
+    }
+    reason = contents["Revoke"]["reason"]
+    made = {
+        "ApproveStudy": (consortium, owner_key, typed.approve_study(study, owner=owner, **at)),
+        "AdoptPlatform": (consortium, owner_key, typed.adopt_platform(platform, **own, **at)),
+        "ChangeOwners": (consortium, owner_key, typed.change_owners(ROSTER, 2, **own, **at)),
+        "Withdraw": (consortium, owner_key, typed.withdraw(ids["ApproveStudy"], **own, **at)),
+        "Revoke": (consortium, owner_key, typed.revoke(reason, **own, **at)),
+        "Receipt": (ledger, ENCLAVE_SIGNER, typed.receipt(receipt, chain_id=CHAIN_ID, ledger=LEDGER)),
+        "Grant": (gate, GATE_SIGNER, typed.grant(GRANT, **at)),
+        "Challenge": (gate, GATE_SIGNER, typed.challenge(secret("t"), **at)),
+        "Lease": (gate, ENCLAVE_SIGNER, typed.lease(GRANT.run_id, 2, **at)),
+        "Renewal": (gate, GATE_SIGNER, typed.renewal(GRANT.run_id, 2, 30, **at)),
+    }
+    for name, (domain, key, signable) in made.items():
         fields = {
             "expect": "success",
             "comment": f"digest and signature of {name}; the body is what a wallet is given",
+            "domain-separator": signable.header.hex(),
+            "struct-hash": signable.body.hex(),
             "digest": typed.digest(signable).hex(),
-            "private-key": ENCLAVE_SIGNER.hex(),
-            "signer": address_of(ENCLAVE_SIGNER),
-            "signature": typed.sign(signable, ENCLAVE_SIGNER).hex(),
+            "private-key": key.hex(),
+            "signer": address_of(key),
+            "signature": typed.sign(signable, key).hex(),
         }
-        if name == "ApproveStudy":
-            fields["study-id"] = typed.study_id(study).hex()
-        body = canonical(typed.typed_data(name, domain, message))
+        if name in ids:
+            fields["proposal"] = ids[name].hex()
+        body = canonical(typed.typed_data(name, domain, shown(contents[name])))
         Vector(fields, body).write(FOLDER / "typed" / name)
 
 
@@ -383,65 +221,12 @@ def make_tuples() -> None:
         Vector(fields, lp(domain, *values)).write(FOLDER / "tuple" / name)
 
 
-def _sealed(source: Path, *, owner: str = OWNER) -> tuple[Contents, SealSummary]:
-    target = source.with_suffix(f".{owner}.tar")
-    media_type = (
-        "application/vnd.apache.parquet" if source.suffix == ".parquet" else "application/octet-stream"
-    )
-    summary = seal(
-        source,
-        target,
-        recipient=CONTEXT,
-        owner=owner,
-        name=NAME,
-        dek=DATA_KEY,
-        media_type=media_type,
-        part_size=PART,
-    )
-    return members(target), summary
-
-
-def _archive(path: Path, contents: Contents) -> bytes:
-    with path.open("wb") as stream:
-        for name, content in contents.items():
-            write_member(stream, name, content)
-        write_end(stream)
-    return path.read_bytes()
-
-
-def _link(archive: bytes) -> bytes:
-    offset = archive.index(b"wrap.json".ljust(100, b"\0"))
-    block = bytearray(archive[offset : offset + 512])
-    block[156:157] = b"2"
-    block[148:156] = b" " * 8
-    block[148:156] = b"%06o\0 " % sum(block)
-    return archive[:offset] + bytes(block) + archive[offset + 512 :]
-
-
-def _other_wrap(contents: Contents) -> Contents:
-    wrap = make_wrap(DATA_KEY, header=Header.parse(contents["header.json"]), recipient=CONTEXT)
-    return {**contents, "wrap.json": replace(wrap, ciphertext=flip(wrap.ciphertext, 40)).encode()}
-
-
-def _old_wrap(contents: Contents) -> Contents:
-    before = replace(CONTEXT, epoch=CONTEXT.epoch - 1)
-    wrap = make_wrap(DATA_KEY, header=Header.parse(contents["header.json"]), recipient=before)
-    return {**contents, "wrap.json": wrap.encode()}
-
-
-def _relisted(contents: Contents) -> Contents:
-    parts = tuple(
-        PartEntry(sha256(contents[name]), len(contents[name])) for name in contents if "parts/" in name
-    )
-    return {**contents, "index.json": replace(Index.parse(contents["index.json"]), parts=parts).encode()}
-
-
 if __name__ == "__main__":
-    for kind in ("sealed", "recipe", "envelope", "typed", "tuple"):
+    for kind in ("sealed", "recipe", "envelope", "ledger", "typed", "tuple"):
         shutil.rmtree(FOLDER / kind, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as made:
-        make_sealed(Path(made))
+    make_sealed()
     make_recipes()
     make_envelopes()
+    make_ledger()
     make_typed()
     make_tuples()

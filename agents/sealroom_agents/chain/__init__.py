@@ -5,10 +5,13 @@
 `sealroom_agents.policy`.
 """
 
-from sealroom_agents.chain.client import BoardRow, ChainReader, OpenedRun
-from sealroom_agents.chain.events import (
+from sealroom_agents.chain.client import BoardRow, ChainReader, FoundReceipt
+from sealroom_agents.chain.history import (
     Approval,
+    BatchAnchoring,
+    CapSetting,
     History,
+    OwnersChange,
     Pin,
     PlatformAdoption,
     Proposal,
@@ -16,16 +19,23 @@ from sealroom_agents.chain.events import (
     Registration,
     Revocation,
     RunOpening,
-    Where,
+    UnpinFailure,
+    Withdrawal,
 )
+from sealroom_agents.chain.logs import Where
+from sealroom_agents.chain.receipts import Anchoring, Verdict
 from sealroom_agents.chain.transactor import Run, Transactor, TxResult
 
 __all__ = [
+    "Anchoring",
     "Approval",
+    "BatchAnchoring",
     "BoardRow",
+    "CapSetting",
     "ChainReader",
+    "FoundReceipt",
     "History",
-    "OpenedRun",
+    "OwnersChange",
     "Pin",
     "PlatformAdoption",
     "Proposal",
@@ -36,5 +46,8 @@ __all__ = [
     "RunOpening",
     "Transactor",
     "TxResult",
+    "UnpinFailure",
+    "Verdict",
     "Where",
+    "Withdrawal",
 ]

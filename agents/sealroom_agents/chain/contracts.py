@@ -62,6 +62,23 @@ class Interface:
         named = [_named(output, value) for output, value in zip(outputs, values, strict=True)]
         return named[0] if len(named) == 1 else tuple(named)
 
+    def signature(self, function: str) -> str:
+        """Name and types, such as `revoke(string)`: what the selector is the hash of."""
+        return f"{function}({','.join(_types(self._functions[function]['inputs']))})"
+
+    def decode_call(self, function: str, data: bytes) -> dict[str, Any] | None:
+        """Arguments of a call by their names, or `None` when `data` calls something else."""
+        item = self._functions[function]
+        if data[:4] != _selector(item):
+            return None
+        try:
+            values = abi_decode(_types(item["inputs"]), data[4:])
+        except (DecodingError, OverflowError, UnicodeDecodeError):
+            return None
+        return {
+            field["name"]: _named(field, value) for field, value in zip(item["inputs"], values, strict=True)
+        }
+
     def topic(self, event: str) -> bytes:
         """First topic of an event."""
         for topic, item in self._events.items():

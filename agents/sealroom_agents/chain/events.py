@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened, from logs: proposals, approvals, pins, revocations, runs, receipts, each with its
-transaction.
+"""What happened, from logs: each event with its transaction, as the records of
+`sealroom_agents.chain.history`.
 
 Logs are for people to follow and for finding things; state is the truth, and no decision rests on a log
 (CH-29).
@@ -8,334 +8,197 @@ Logs are for people to follow and for finding things; state is the truth, and no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.history import (
+    Approval,
+    BatchAnchoring,
+    CapSetting,
+    History,
+    OwnersChange,
+    Pin,
+    PlatformAdoption,
+    Proposal,
+    ReceiptAnchoring,
+    Registration,
+    Revocation,
+    RunOpening,
+    UnpinFailure,
+    Withdrawal,
+)
+from sealroom_agents.chain.logs import Log, address_topic, logs, topics
 from sealroom_agents.chain.rpc import Rpc
-from sealroom_agents.chain.views import decode_study
-from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import StudyRecord
-
-LOG_RANGE = 10_000
-"""Blocks asked for in one `eth_getLogs`; public nodes refuse more."""
-MAX_RANGES = 200
-"""Ranges walked in one search, so that a search ends."""
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where an event happened."""
-
-    block: int
-    """Block number."""
-    block_hash: bytes
-    """Block hash, 32 bytes."""
-    tx: str
-    """Transaction hash, `0x` + 64 hex digits."""
-    index: int
-    """Position of the log in its block."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A study was proposed."""
-
-    at: Where
-    study: StudyRecord
-    """Its content."""
-    proposer: str
-    """Account that proposed it."""
-
-
-@dataclass(frozen=True)
-class Approval:
-    """An owner approved a study."""
-
-    at: Where
-    study: bytes
-    """Study id."""
-    owner: str
-    """Account that approved."""
-
-
-@dataclass(frozen=True)
-class Pin:
-    """A recipe was pinned in the app (`pinned`) or unpinned."""
-
-    at: Where
-    study: bytes
-    """Study id."""
-    compose_hash: bytes
-    """The recipe."""
-    pinned: bool
-    """Whether it was pinned; otherwise unpinned."""
-
-
-@dataclass(frozen=True)
-class Revocation:
-    """An owner revoked."""
-
-    at: Where
-    owner: str
-    """Account that revoked."""
-    study: bytes
-    """The study that was active, or zero."""
-    epoch: int
-    """Epoch after the revocation."""
-    reason: str
-    """Why."""
-
-
-@dataclass(frozen=True)
-class PlatformAdoption:
-    """The owners adopted a gate and its machines."""
-
-    at: Where
-    gate_root: bytes
-    """Fingerprint of the gate's root key."""
-    gate_signer: str
-    """The gate's signing address."""
-    epoch: int
-    """Epoch after it."""
-
-
-@dataclass(frozen=True)
-class Registration:
-    """An owner registered a dataset."""
-
-    at: Where
-    dataset: bytes
-    """Dataset id."""
-    owner: str
-    """Its owner's account."""
-    rows: int
-    """Rows."""
-    index_digest: bytes
-    """Digest of the sealed index."""
-    name: str
-    """Its name."""
-
-
-@dataclass(frozen=True)
-class RunOpening:
-    """A run was opened: its budget is booked."""
-
-    at: Where
-    run_id: bytes
-    """Run id."""
-    study: bytes
-    """Study id."""
-    epsilon_micro: int
-    """Budget booked, micro-epsilon."""
-    epoch: int
-    """Epoch at which it was opened."""
-    enclave_signer: str
-    """Key that may sign its receipt."""
-    grant_hash: bytes
-    """EIP-712 digest of the grant."""
-
-
-@dataclass(frozen=True)
-class ReceiptAnchoring:
-    """A receipt was anchored."""
-
-    at: Where
-    run_id: bytes
-    """Run id."""
-    study: bytes
-    """Study id."""
-    sequence: int
-    """Position among the consortium's receipts, from 1."""
-    compose_hash: bytes
-    """The recipe."""
-    result_digest: bytes
-    """SHA-256 of the canonical result."""
-    statement_digest: bytes
-    """SHA-256 of the signed statement."""
-    epsilon_micro: int
-    """Budget, micro-epsilon."""
-
-
-@dataclass(frozen=True)
-class History:
-    """All of it, each kind oldest first."""
-
-    proposals: tuple[Proposal, ...]
-    approvals: tuple[Approval, ...]
-    pins: tuple[Pin, ...]
-    """Pins and unpins."""
-    revocations: tuple[Revocation, ...]
-    platforms: tuple[PlatformAdoption, ...]
-    registrations: tuple[Registration, ...]
-    runs: tuple[RunOpening, ...]
-    receipts: tuple[ReceiptAnchoring, ...]
-
-    def approvals_of(self, study: bytes) -> tuple[Approval, ...]:
-        """Approvals of one study, oldest first."""
-        return tuple(approval for approval in self.approvals if approval.study == study)
-
-    def runs_of(self, study: bytes) -> tuple[RunOpening, ...]:
-        """Runs of one study, oldest first."""
-        return tuple(run for run in self.runs if run.study == study)
-
-    def receipt_of(self, run_id: bytes) -> ReceiptAnchoring | None:
-        """The anchored receipt of a run, or `None`."""
-        return next((receipt for receipt in self.receipts if receipt.run_id == run_id), None)
+from sealroom_agents.chain.views import decode_owner, decode_study
 
 
 def study_history(rpc: Rpc, consortium: str, *, from_block: int = 0) -> History:
     """Everything that one consortium and its ledger logged about it, up to the latest block."""
     head = rpc.head("latest").number
-    contract, ledger = interface("Consortium"), interface("Ledger")
-    found: dict[type, list[Any]] = {kind: [] for kind in _KINDS}
-    for log in _logs(rpc, {"address": consortium}, from_block, head):
-        decoded = contract.decode_log(log.topics, log.data)
-        if decoded is not None:
-            _add(found, log, *decoded)
-    ledger_address = _ledger_of(rpc, consortium)
-    about = "0x" + bytes(12).hex() + consortium.removeprefix("0x")
-    for log in _logs(rpc, {"address": ledger_address, "topics": [None, about]}, from_block, head):
-        decoded = ledger.decode_log(log.topics, log.data)
-        if decoded is not None:
-            _add(found, log, *decoded)
+    ledger = _ledger_of(rpc, consortium)
+    about = topics(None, address_topic(consortium))
+    found: dict[str, list[Any]] = {event: [] for event in _EVENTS}
+    for contract, query in (
+        ("Consortium", {"address": consortium}),
+        ("Ledger", {"address": ledger, "topics": about}),
+    ):
+        for log in logs(rpc, query, from_block, head):
+            decoded = interface(contract).decode_log(log.topics, log.data)
+            if decoded is not None and decoded[0] in found:
+                name, fields = decoded
+                found[name].append(_EVENTS[name](log, fields))
     return History(
-        proposals=tuple(found[Proposal]),
-        approvals=tuple(found[Approval]),
-        pins=tuple(found[Pin]),
-        revocations=tuple(found[Revocation]),
-        platforms=tuple(found[PlatformAdoption]),
-        registrations=tuple(found[Registration]),
-        runs=tuple(found[RunOpening]),
-        receipts=tuple(found[ReceiptAnchoring]),
+        proposals=tuple(found["StudyProposed"]),
+        approvals=tuple(found["StudyApproved"]),
+        withdrawals=tuple(found["ApprovalWithdrawn"]),
+        pins=tuple(found["StudyPinned"]),
+        revocations=tuple(found["Revoked"]),
+        unpin_failures=tuple(found["UnpinFailed"]),
+        platforms=tuple(found["PlatformAdopted"]),
+        rosters=tuple(found["OwnersChanged"]),
+        registrations=tuple(found["DatasetRegistered"]),
+        caps=tuple(found["CapSet"]),
+        runs=tuple(found["RunOpened"]),
+        receipts=tuple(found["ReceiptAnchored"]),
+        batches=tuple(found["BatchAnchored"]),
     )
-
-
-def newest_proposal(rpc: Rpc, consortium: str, compose_hash: bytes, *, until: int) -> bytes | None:
-    """Id of the newest proposal of a recipe, of any epoch, up to block `until`; `None` when there is none."""
-    contract = interface("Consortium")
-    query = {
-        "address": consortium,
-        "topics": ["0x" + contract.topic("StudyProposed").hex(), None, "0x" + compose_hash.hex()],
-    }
-    upper = until
-    for _ in range(MAX_RANGES):
-        lower = max(0, upper - LOG_RANGE + 1)
-        for log in reversed(_logs(rpc, query, lower, upper)):
-            decoded = contract.decode_log(log.topics, log.data)
-            if decoded is not None:
-                return bytes(decoded[1]["study"])
-        if lower == 0:
-            return None
-        upper = lower - 1
-    return None
-
-
-@dataclass(frozen=True)
-class _Log:
-    where: Where
-    topics: list[bytes]
-    data: bytes
-
-
-def _logs(rpc: Rpc, query: dict[str, Any], lower: int, upper: int) -> list[_Log]:
-    found: list[_Log] = []
-    for start in range(lower, upper + 1, LOG_RANGE):
-        stop = min(upper, start + LOG_RANGE - 1)
-        raw = rpc.request("eth_getLogs", [{**query, "fromBlock": hex(start), "toBlock": hex(stop)}])
-        try:
-            found.extend(_parse_log(item) for item in raw)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ChainError("chain-unreachable", f"{rpc.shown_url} answers malformed logs") from error
-    return found
-
-
-def _parse_log(item: dict[str, Any]) -> _Log:
-    return _Log(
-        where=Where(
-            block=int(item["blockNumber"], 16),
-            block_hash=_bytes(item["blockHash"]),
-            tx=str(item["transactionHash"]).lower(),
-            index=int(item["logIndex"], 16),
-        ),
-        topics=[_bytes(topic) for topic in item["topics"]],
-        data=_bytes(item["data"]),
-    )
-
-
-def _bytes(value: str) -> bytes:
-    return bytes.fromhex(value.removeprefix("0x"))
 
 
 def _ledger_of(rpc: Rpc, consortium: str) -> str:
     contract = interface("Consortium")
     call = {"to": consortium, "data": "0x" + contract.encode("ledger").hex()}
-    return str(contract.decode("ledger", _bytes(rpc.request("eth_call", [call, "latest"])))).lower()
+    answer = str(rpc.request("eth_call", [call, "latest"]))
+    return str(contract.decode("ledger", bytes.fromhex(answer.removeprefix("0x")))).lower()
 
 
-_KINDS = (Proposal, Approval, Pin, Revocation, PlatformAdoption, Registration, RunOpening, ReceiptAnchoring)
+def _proposal(log: Log, fields: dict[str, Any]) -> Proposal:
+    study = decode_study(fields["content"])
+    return Proposal(at=log.where, study=study, proposer=fields["proposer"].lower())
 
 
-def _add(found: dict[type, list[Any]], log: _Log, name: str, fields: dict[str, Any]) -> None:
-    record: Any
-    match name:
-        case "StudyProposed":
-            study = decode_study(bytes(fields["study"]), fields["content"])
-            record = Proposal(at=log.where, study=study, proposer=fields["proposer"].lower())
-        case "StudyApproved":
-            record = Approval(at=log.where, study=bytes(fields["study"]), owner=fields["owner"].lower())
-        case "StudyPinned" | "StudyUnpinned":
-            record = Pin(
-                at=log.where,
-                study=bytes(fields["study"]),
-                compose_hash=bytes(fields["composeHash"]),
-                pinned=name == "StudyPinned",
-            )
-        case "Revoked":
-            record = Revocation(
-                at=log.where,
-                owner=fields["owner"].lower(),
-                study=bytes(fields["study"]),
-                epoch=fields["epoch"],
-                reason=fields["reason"],
-            )
-        case "PlatformAdopted":
-            record = PlatformAdoption(
-                at=log.where,
-                gate_root=bytes(fields["gateRoot"]),
-                gate_signer=fields["gateSigner"].lower(),
-                epoch=fields["epoch"],
-            )
-        case "DatasetRegistered":
-            record = Registration(
-                at=log.where,
-                dataset=bytes(fields["dataset"]),
-                owner=fields["owner"].lower(),
-                rows=fields["rows"],
-                index_digest=bytes(fields["indexDigest"]),
-                name=fields["name"],
-            )
-        case "RunOpened":
-            record = RunOpening(
-                at=log.where,
-                run_id=bytes(fields["runId"]),
-                study=bytes(fields["study"]),
-                epsilon_micro=fields["epsilonMicro"],
-                epoch=fields["epoch"],
-                enclave_signer=fields["enclaveSigner"].lower(),
-                grant_hash=bytes(fields["grantHash"]),
-            )
-        case "ReceiptAnchored":
-            record = ReceiptAnchoring(
-                at=log.where,
-                run_id=bytes(fields["runId"]),
-                study=bytes(fields["study"]),
-                sequence=fields["sequence"],
-                compose_hash=bytes(fields["composeHash"]),
-                result_digest=bytes(fields["resultDigest"]),
-                statement_digest=bytes(fields["statementDigest"]),
-                epsilon_micro=fields["epsilonMicro"],
-            )
-        case _:
-            return
-    found[type(record)].append(record)
+def _approval(log: Log, fields: dict[str, Any]) -> Approval:
+    return Approval(at=log.where, study=bytes(fields["study"]), owner=fields["owner"].lower())
+
+
+def _withdrawal(log: Log, fields: dict[str, Any]) -> Withdrawal:
+    return Withdrawal(at=log.where, proposal=bytes(fields["proposal"]), owner=fields["owner"].lower())
+
+
+def _pin(log: Log, fields: dict[str, Any]) -> Pin:
+    return Pin(at=log.where, study=decode_study(fields["content"]))
+
+
+def _revocation(log: Log, fields: dict[str, Any]) -> Revocation:
+    return Revocation(
+        at=log.where,
+        owner=fields["owner"].lower(),
+        compose_hash=bytes(fields["composeHash"]),
+        epoch=fields["epoch"],
+        reason=fields["reason"],
+    )
+
+
+def _unpin_failure(log: Log, fields: dict[str, Any]) -> UnpinFailure:
+    return UnpinFailure(at=log.where, compose_hash=bytes(fields["composeHash"]))
+
+
+def _platform(log: Log, fields: dict[str, Any]) -> PlatformAdoption:
+    return PlatformAdoption(
+        at=log.where,
+        gate_root=bytes(fields["gateRoot"]),
+        gate_signer=fields["gateSigner"].lower(),
+        epoch=fields["epoch"],
+    )
+
+
+def _roster(log: Log, fields: dict[str, Any]) -> OwnersChange:
+    return OwnersChange(
+        at=log.where,
+        roster=fields["roster"],
+        threshold=fields["threshold"],
+        epoch=fields["epoch"],
+        owners=tuple(decode_owner(owner) for owner in fields["owners"]),
+    )
+
+
+def _registration(log: Log, fields: dict[str, Any]) -> Registration:
+    return Registration(
+        at=log.where,
+        dataset=bytes(fields["dataset"]),
+        owner=fields["owner"].lower(),
+        rows=fields["rows"],
+        index_digest=bytes(fields["indexDigest"]),
+        name=fields["name"],
+    )
+
+
+def _cap(log: Log, fields: dict[str, Any]) -> CapSetting:
+    return CapSetting(
+        at=log.where,
+        dataset=bytes(fields["dataset"]),
+        owner=fields["owner"].lower(),
+        epsilon_micro=fields["epsilonMicro"],
+        delta_pico=fields["deltaPico"],
+        runs=fields["runs"],
+    )
+
+
+def _run(log: Log, fields: dict[str, Any]) -> RunOpening:
+    opening = fields["opening"]
+    run = opening["run"]
+    return RunOpening(
+        at=log.where,
+        run_id=bytes(fields["runId"]),
+        study=bytes(fields["study"]),
+        number=opening["number"],
+        epsilon_micro=run["epsilonMicro"],
+        delta_pico=run["deltaPico"],
+        epoch=run["epoch"],
+        enclave_signer=run["enclaveSigner"].lower(),
+        grant_hash=bytes(run["grantHash"]),
+    )
+
+
+def _receipt(log: Log, fields: dict[str, Any]) -> ReceiptAnchoring:
+    receipt = fields["receipt"]
+    return ReceiptAnchoring(
+        at=log.where,
+        run_id=bytes(fields["runId"]),
+        study=bytes(fields["study"]),
+        sequence=fields["sequence"],
+        compose_hash=bytes(receipt["composeHash"]),
+        result_digest=bytes(receipt["resultDigest"]),
+        statement_digest=bytes(receipt["statementDigest"]),
+        epsilon_micro=receipt["epsilonMicro"],
+        delta_pico=receipt["deltaPico"],
+    )
+
+
+def _batch(log: Log, fields: dict[str, Any]) -> BatchAnchoring:
+    return BatchAnchoring(
+        at=log.where,
+        batch=fields["batch"],
+        root=bytes(fields["root"]),
+        first=fields["first"],
+        count=fields["count"],
+        epoch=fields["epoch"],
+    )
+
+
+_EVENTS: dict[str, Callable[[Log, dict[str, Any]], Any]] = {
+    "StudyProposed": _proposal,
+    "StudyApproved": _approval,
+    "ApprovalWithdrawn": _withdrawal,
+    "StudyPinned": _pin,
+    "Revoked": _revocation,
+    "UnpinFailed": _unpin_failure,
+    "PlatformAdopted": _platform,
+    "OwnersChanged": _roster,
+    "DatasetRegistered": _registration,
+    "CapSet": _cap,
+    "RunOpened": _run,
+    "ReceiptAnchored": _receipt,
+    "BatchAnchored": _batch,
+}
+"""How each event is read; all others are passed over."""

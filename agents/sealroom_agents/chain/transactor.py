@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sending transactions: open a run, anchor a receipt.
+"""Sending transactions: open a run, anchor receipts.
 
 Every transaction is tried as a call first, so that a refusal costs no gas and comes back with the contract's
 own error name. What is sent is never sent twice: a transport failure after sending is answered by looking for
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,13 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
-from sealroom.records import Receipt
+from sealroom.records import Opening, Receipt
 from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.chain.receipts import receipt_values
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Rpc, RpcFailure
+from sealroom_agents.chain.views import study_values
 from sealroom_agents.errors import ChainError, TransactionError
+from sealroom_agents.facts import StudyRecord
 
 RECEIPT_TIMEOUT_S = 60.0
 """Seconds to wait until a transaction is mined."""
@@ -47,6 +51,8 @@ class Run:
     """Study id."""
     epsilon_micro: int
     """Budget of this run, micro-epsilon."""
+    delta_pico: int
+    """δ of this run, pico-delta."""
     epoch: int
     """Epoch of the consortium."""
     enclave_signer: str
@@ -99,34 +105,41 @@ class Transactor:
         """Address that pays and signs, lower case."""
         return str(self._account.address).lower()
 
-    def open_run(self, ledger: str, run: Run) -> TxResult:
-        """Book a run's budget. Raises `TransactionError` whose `.revert` is the ledger's error name."""
+    def open_run(self, ledger: str, run: Run, study: StudyRecord) -> TxResult:
+        """Book a run's budget; `study` is the content that the run's study is the hash of.
+
+        Raises `TransactionError` whose `.revert` is the ledger's error name.
+        """
         values = (
             run.run_id,
             run.consortium,
             run.study,
             run.epsilon_micro,
+            run.delta_pico,
             run.epoch,
             run.enclave_signer,
             run.grant_hash,
         )
-        return self.send(ledger, interface("Ledger").encode("open", values))
+        return self.send(ledger, interface("Ledger").encode("open", values, study_values(study)))
 
-    def anchor(self, ledger: str, receipt: Receipt, signature: bytes) -> TxResult:
-        """Record a signed receipt. Raises `TransactionError` whose `.revert` is the ledger's error name."""
-        values = (
-            receipt.run_id,
-            receipt.consortium,
-            receipt.study,
-            receipt.compose_hash,
-            receipt.datasets_root,
-            receipt.result_digest,
-            receipt.statement_digest,
-            receipt.epsilon_micro,
-            receipt.epoch,
-            receipt.grant_hash,
-        )
-        return self.send(ledger, interface("Ledger").encode("anchor", values, signature))
+    def anchor(self, ledger: str, receipt: Receipt, opening: Opening, signature: bytes) -> TxResult:
+        """Record a signed receipt of a run that was opened as `opening` says.
+
+        Raises `TransactionError` whose `.revert` is the ledger's error name.
+        """
+        arguments = (receipt_values(receipt), opening.solidity(), signature)
+        return self.send(ledger, interface("Ledger").encode("anchor", *arguments))
+
+    def anchor_batch(
+        self, ledger: str, consortium: str, *, epoch: int, numbers: Sequence[int], digests: Sequence[bytes]
+    ) -> TxResult:
+        """Record many receipts at once; only the gate's signer may.
+
+        numbers: of the runs, strictly increasing. digests: EIP-712 digest of the receipt of each. Raises
+        `TransactionError` whose `.revert` is the ledger's error name.
+        """
+        arguments = (consortium, epoch, list(numbers), list(digests))
+        return self.send(ledger, interface("Ledger").encode("anchorBatch", *arguments))
 
     def send(self, to: str, data: bytes, *, value: int = 0) -> TxResult:
         """Try as a call, sign, send, wait until mined.
@@ -215,7 +228,10 @@ def _reverted(data: bytes, message: str) -> TransactionError:
     name, fields = explain_revert(data)
     shown = ", ".join(f"{key}={_show(value)}" for key, value in fields.items())
     return TransactionError(
-        "transaction-reverted", f"the contract refuses: {name}({shown})" if data else message, revert=name
+        "transaction-reverted",
+        f"the contract refuses: {name}({shown})" if data else message,
+        revert=name,
+        fields=fields,
     )
 
 

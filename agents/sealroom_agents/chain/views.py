@@ -3,14 +3,16 @@
 
 Two rounds of calls. The first takes `Consortium.state()`, one snapshot of the contract; the second asks for
 what that snapshot names: the app's switches, the study's datasets, the ledger's books. Both name the same
-block hash, so that the answers belong together (CH-05) even when the chain moves in between.
+block hash, so that the answers belong together (CH-05) even when the chain moves in between. The contract
+keeps of a study only its hash; `sealroom_agents.chain.contents` finds what it is the hash of.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from sealroom import typed
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.rpc import Head, Rpc, RpcFailure
 from sealroom_agents.errors import ChainError
@@ -35,14 +37,18 @@ class ConsortiumState:
 
     epoch: int
     """Epoch."""
+    nonce: int
+    """Number of studies pinned so far."""
     active_study: bytes | None
     """Id of the pinned study, or `None`."""
     live: bool
     """Whether it may open runs."""
+    approved_block: int
+    """Block in which it was pinned; 0 without one."""
     revoked_by: str | None
     """Who revoked, or `None`."""
-    revocation_reason: str
-    """Why."""
+    revoked_block: int
+    """In which block; 0 when nobody did."""
     threshold: int
     """Approvals that a study needs."""
     app: str
@@ -53,10 +59,8 @@ class ConsortiumState:
     """Owners."""
     platform: PlatformRecord | None
     """Adopted platform, or `None`."""
-    study: StudyRecord | None
-    """The pinned study's content."""
     approvals: tuple[str, ...]
-    """Accounts that approved it in this epoch."""
+    """Accounts that approved the active study."""
 
 
 def read_state(rpc: Rpc, consortium: str, head: Head) -> ConsortiumState:
@@ -71,44 +75,39 @@ def read_state(rpc: Rpc, consortium: str, head: Head) -> ConsortiumState:
 
 
 def read_view(
-    rpc: Rpc, consortium: str, head: Head, *, chain_id: int, candidate: bytes | None = None
+    rpc: Rpc,
+    consortium: str,
+    head: Head,
+    *,
+    chain_id: int,
+    state: ConsortiumState,
+    study: StudyRecord | None,
 ) -> ChainView:
-    """The whole view at one block; `candidate` names a study that is proposed but not the pinned one."""
-    state = read_state(rpc, consortium, head)
+    """The whole view at one block; `state` was read at it, and `study` is the content of its active study."""
     app, ledger, contract = interface("DstackApp"), interface("Ledger"), interface("Consortium")
-    study = state.study
     calls: list[tuple[str, bytes]] = [
         (state.app, app.encode("requireTcbUpToDate")),
         (state.app, app.encode("allowAnyDevice")),
     ]
     if study is not None:
         calls.append((state.app, app.encode("allowedComposeHashes", study.compose_hash)))
-        calls.append((state.ledger, ledger.encode("studySpent", consortium, study.id)))
-        calls.append((state.ledger, ledger.encode("studyRuns", consortium, study.id)))
+        calls.append((state.ledger, ledger.encode("spending", consortium, study.id)))
         for dataset in study.datasets:
             calls.append((consortium, contract.encode("dataset", dataset)))
-            calls.append((state.ledger, ledger.encode("cap", consortium, dataset)))
-            calls.append((state.ledger, ledger.encode("spent", consortium, dataset)))
+            calls.append((state.ledger, ledger.encode("budget", consortium, dataset)))
     answers = iter(_calls(rpc, head, calls))
     require_tcb = bool(app.decode("requireTcbUpToDate", next(answers)))
     allow_any_device = bool(app.decode("allowAnyDevice", next(answers)))
-    app_allows, spent, runs = False, 0, 0
+    app_allows = False
+    spending = {"epsilonMicro": 0, "deltaPico": 0, "runs": 0}
     datasets: list[DatasetRecord] = []
     if study is not None:
         app_allows = bool(app.decode("allowedComposeHashes", next(answers)))
-        spent = int(ledger.decode("studySpent", next(answers)))
-        runs = int(ledger.decode("studyRuns", next(answers)))
+        spending = ledger.decode("spending", next(answers))
         for dataset in study.datasets:
             raw = contract.decode("dataset", next(answers))
-            datasets.append(
-                decode_dataset(
-                    dataset,
-                    raw,
-                    state.owners,
-                    cap=int(ledger.decode("cap", next(answers))),
-                    spent=int(ledger.decode("spent", next(answers))),
-                )
-            )
+            budget = ledger.decode("budget", next(answers))
+            datasets.append(decode_dataset(dataset, raw, state.owners, budget))
     return ChainView(
         chain_id=chain_id,
         consortium=consortium,
@@ -118,60 +117,61 @@ def read_view(
         block_hash=head.hash,
         block_time=head.timestamp,
         epoch=state.epoch,
+        nonce=state.nonce,
         threshold=state.threshold,
         owners=state.owners,
         platform=state.platform,
         study=study,
         live=state.live,
+        approved_block=state.approved_block,
         approvals=state.approvals,
         revoked_by=state.revoked_by,
-        revocation_reason=state.revocation_reason,
+        revoked_block=state.revoked_block,
+        revocation_reason="",
         datasets=tuple(datasets),
-        study_spent_micro=spent,
-        study_runs=runs,
+        study_spent_micro=spending["epsilonMicro"],
+        study_spent_pico=spending["deltaPico"],
+        study_runs=spending["runs"],
         app_allows=app_allows,
         require_tcb=require_tcb,
         allow_any_device=allow_any_device,
-        candidate=read_candidate(rpc, consortium, head, candidate) if candidate is not None else None,
     )
 
 
-def read_candidate(rpc: Rpc, consortium: str, head: Head, study: bytes) -> CandidateRecord | None:
-    """A proposed study with its approvals at one block; `None` when the contract doesn't hold it there."""
+def read_candidate(rpc: Rpc, consortium: str, head: Head, study: StudyRecord) -> CandidateRecord | None:
+    """A proposed study with its approvals at one block; `None` when the contract does not answer there."""
     contract = interface("Consortium")
-    names = ("study", "approvals", "requiredOwners")
-    answers = rpc.calls_at(head.hash, [(consortium, contract.encode(name, study)) for name in names])
-    if any(isinstance(answer, RpcFailure) for answer in answers):
+    calls = [
+        (consortium, contract.encode("approvals", study.id)),
+        (consortium, contract.encode("requiredOwners", list(study.datasets))),
+    ]
+    approvals, required = rpc.calls_at(head.hash, calls)
+    if isinstance(approvals, RpcFailure):
         return None
-    content, approvals, required = (
-        contract.decode(name, answer)
-        for name, answer in zip(names, answers, strict=True)
-        if isinstance(answer, bytes)
-    )
-    if content["composeHash"] == ZERO_HASH:
-        return None
+    # The owner of a dataset may have left since; then nobody can say who is required, and nobody needs to.
+    owners = () if isinstance(required, RpcFailure) else contract.decode("requiredOwners", required)
     return CandidateRecord(
-        study=decode_study(study, content),
-        approvals=tuple(account.lower() for account in approvals),
-        required=tuple(account.lower() for account in required),
+        study=study,
+        approvals=tuple(account.lower() for account in contract.decode("approvals", approvals)),
+        required=tuple(account.lower() for account in owners),
     )
 
 
 def decode_state(raw: dict[str, Any]) -> ConsortiumState:
     """`State` as facts."""
-    active = None if raw["activeStudy"] == ZERO_HASH else bytes(raw["activeStudy"])
     return ConsortiumState(
         epoch=raw["epoch"],
-        active_study=active,
+        nonce=raw["nonce"],
+        active_study=None if raw["activeStudy"] == ZERO_HASH else bytes(raw["activeStudy"]),
         live=raw["live"],
+        approved_block=raw["approvedBlock"],
         revoked_by=_address_or_none(raw["revokedBy"]),
-        revocation_reason=raw["revocationReason"],
+        revoked_block=raw["revokedBlock"],
         threshold=raw["threshold"],
         app=raw["app"].lower(),
         ledger=raw["ledger"].lower(),
         owners=tuple(decode_owner(owner) for owner in raw["owners"]),
         platform=decode_platform(raw["platform"]),
-        study=decode_study(active, raw["study"]) if active is not None else None,
         approvals=tuple(account.lower() for account in raw["approvals"]),
     )
 
@@ -199,25 +199,44 @@ def decode_platform(raw: dict[str, Any]) -> PlatformRecord | None:
     )
 
 
-def decode_study(study: bytes, raw: dict[str, Any]) -> StudyRecord:
-    """`Study` as facts."""
-    return StudyRecord(
-        id=study,
+def decode_study(raw: dict[str, Any]) -> StudyRecord:
+    """`Study` as facts, under the id that it really has, whatever a log calls it."""
+    content = StudyRecord(
+        id=b"",
         compose_hash=bytes(raw["composeHash"]),
         output_hash=bytes(raw["outputHash"]),
         privacy_hash=bytes(raw["privacyHash"]),
         datasets=tuple(bytes(dataset) for dataset in raw["datasets"]),
         epsilon_micro=raw["epsilonMicro"],
+        delta_pico=raw["deltaPico"],
         max_runs=raw["maxRuns"],
         expiry=raw["expiry"],
         epoch=raw["epoch"],
+        nonce=raw["nonce"],
+    )
+    return replace(content, id=typed.study_id(content))
+
+
+def study_values(study: StudyRecord) -> tuple[Any, ...]:
+    """A study's content in the order of the contract's `Study`, to be handed in."""
+    return (
+        study.compose_hash,
+        study.output_hash,
+        study.privacy_hash,
+        list(study.datasets),
+        study.epsilon_micro,
+        study.delta_pico,
+        study.max_runs,
+        study.expiry,
+        study.epoch,
+        study.nonce,
     )
 
 
 def decode_dataset(
-    dataset: bytes, raw: dict[str, Any], owners: tuple[OwnerRecord, ...], *, cap: int, spent: int
+    dataset: bytes, raw: dict[str, Any], owners: tuple[OwnerRecord, ...], budget: dict[str, Any]
 ) -> DatasetRecord:
-    """`Dataset` with its books as facts."""
+    """`Dataset` with its `Budget` as facts."""
     account = raw["owner"].lower()
     return DatasetRecord(
         id=dataset,
@@ -228,8 +247,12 @@ def decode_dataset(
         schema_hash=bytes(raw["schemaHash"]),
         rows=raw["rows"],
         name=raw["name"],
-        cap_micro=cap,
-        spent_micro=spent,
+        cap_micro=budget["epsilonCap"],
+        spent_micro=budget["epsilonSpent"],
+        cap_pico=budget["deltaCap"],
+        spent_pico=budget["deltaSpent"],
+        cap_runs=budget["runCap"],
+        runs=budget["runs"],
     )
 
 

@@ -8,22 +8,30 @@ error becomes lines on the terminal and an exit status:
 0     done; what was checked holds
 1     refused, or broken: the ``error:`` line says what, the ``hint:`` line what to do
 2     the command was called in a way it doesn't understand
+3     ``check`` alone: not decided, since no node answered
+130   stopped by Ctrl-C, SIGTERM or SIGHUP; what was half made is removed
 78    a process that must not start as it was configured (sysexits ``EX_CONFIG``)
 ====  =========================================================================================
+
+With ``--json``, a refusal is also one JSON object on stdout, ``{"ok": false, "code", "error", "hint"}``: its
+code is stable, its words are not.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
 
 from sealroom.errors import SealroomError
+from sealroom_agents.cli.terminal import complain
 from sealroom_agents.errors import EXIT_CONFIGURATION, ConfigurationError
 
 EXIT_OK = 0
@@ -55,6 +63,15 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("reseal", f"{_HERE}.cli.reseal:reseal", "bind a sealed dataset to another recipe or epoch"),
             Entry(
                 "inspect", f"{_HERE}.cli.inspection:inspect", "show what a sealed dataset says without a key"
+            ),
+            Entry("check", f"{_HERE}.cli.check:check", "hold a sealed dataset against study card and chain"),
+            Entry("sign", f"{_HERE}.cli.sign:sign", "put the owner's signature into a sealed dataset"),
+            Entry("register", f"{_HERE}.cli.register:register", "put a sealed dataset on chain"),
+            Entry(
+                "upload", f"{_HERE}.cli.transfer:upload", "send a sealed dataset, and compare what arrived"
+            ),
+            Entry(
+                "fetch", f"{_HERE}.cli.transfer:fetch", "fetch a sealed dataset, if it is the expected one"
             ),
         ),
     ),
@@ -118,27 +135,32 @@ class LazyGroup(click.Group):
         """Run, and when standalone turn every error into lines and a status; the one place that does."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        sys.exit(_status(lambda: super(LazyGroup, self).main(args, prog_name, complete_var, False, **extra)))
+        given = sys.argv[1:] if args is None else list(args)
+        run = partial(super().main, args, prog_name, complete_var, False, **extra)
+        sys.exit(_status(run, as_json="--json" in given))
 
 
-def _status(run: Callable[[], Any]) -> int:
+def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
     try:
         status = run()
         # Output that nobody reads any more must fail here, not in the interpreter's exit.
         sys.stdout.flush()
         return status if isinstance(status, int) else EXIT_OK
     except SealroomError as error:
-        _complain(error.message, error.hint)
+        if as_json:
+            refusal = {"ok": False, "code": error.code, "error": error.message, "hint": error.hint}
+            click.echo(json.dumps(refusal, ensure_ascii=False))
+        complain(error.message, error.hint)
         return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_REFUSED
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "sealroom"
-        _complain(_lower(error.format_message()), f"see '{path} --help'")
+        complain(_lower(error.format_message()), f"see '{path} --help'")
         return EXIT_USAGE
     except click.ClickException as error:
-        _complain(_lower(error.format_message()), None)
+        complain(_lower(error.format_message()), None)
         return EXIT_REFUSED
     except (click.Abort, KeyboardInterrupt):
-        _complain("stopped", None)
+        complain("stopped", None)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # `sealroom … | head` is no error; point stdout elsewhere so that the exit's flush stays quiet.
@@ -146,14 +168,8 @@ def _status(run: Callable[[], Any]) -> int:
         return EXIT_OK
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        _complain(f"{name}{_lower(error.strerror or str(error))}", None)
+        complain(f"{name}{_lower(error.strerror or str(error))}", None)
         return EXIT_REFUSED
-
-
-def _complain(message: str, hint: str | None) -> None:
-    click.echo(f"error: {message.rstrip('.')}", err=True)
-    if hint:
-        click.echo(f"hint: {hint.rstrip('.')}", err=True)
 
 
 def _lower(message: str) -> str:

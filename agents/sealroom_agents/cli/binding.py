@@ -11,18 +11,24 @@ from typing import TYPE_CHECKING
 import click
 
 from sealroom_agents.cli.card import describe, tell_doubts
-from sealroom_agents.cli.options import anchor_for, reader_for
+from sealroom_agents.cli.options import anchor_for
 from sealroom_agents.cli.terminal import read_bounded, table
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
     from sealroom.recipe import Column, DatasetSpec, Recipe
     from sealroom.sealed import WrapContext
+    from sealroom_agents.chain import ChainReader
+    from sealroom_agents.owner.onchain import Standing
     from sealroom_agents.studycard import CheckedCard
 
 
 def checked_card(
-    study: Path, *, rpc: tuple[str, ...], gate_compose: bytes | None, simulated_root: Path | None
+    study: Path,
+    *,
+    reader: ChainReader | None,
+    gate_compose: bytes | None,
+    simulated_root: Path | None,
 ) -> CheckedCard:
     """The study card, checked with all that the command line gives; doubts go to stderr."""
     from sealroom_agents import studycard
@@ -34,16 +40,29 @@ def checked_card(
         card,
         anchor=anchor_for(simulated_root, chain_id=card.chain_id),
         now=int(time.time()),
-        reader=reader_for(rpc) if rpc else None,
+        reader=reader,
         gate_compose=gate_compose,
     )
     tell_doubts(checked, pinned=gate_compose is not None)
     return checked
 
 
-def announce(checked: CheckedCard) -> None:
-    """Show on stderr for what an owner is about to seal."""
-    click.echo(table(describe(checked)), err=True)
+def standing_of(checked: CheckedCard, reader: ChainReader | None, *, owner: str) -> Standing | None:
+    """How far the recipe's approval has come; `None` where no chain was asked."""
+    if reader is None:
+        return None
+    from sealroom_agents.owner import onchain
+
+    card = checked.card
+    return onchain.standing(
+        reader, consortium=card.consortium, compose_hash=card.recipe.compose_hash, owner=owner
+    )
+
+
+def announce(checked: CheckedCard, standing: Standing | None, *, owner: str) -> None:
+    """Show on stderr for what an owner is about to seal, and whether anybody approved it yet."""
+    said = "not asked: pass --rpc URL to see it" if standing is None else standing.sentence(owner)
+    click.echo(table([*describe(checked), ("approval", said)]), err=True)
 
 
 def wrap_context(checked: CheckedCard, *, owner: str) -> WrapContext:

@@ -36,7 +36,14 @@ def create(path: Path, key: Secret, *, owner: str, dataset: str) -> None:
 
 
 def read(path: Path) -> Secret:
-    """Read a key file. Raises `key-malformed`, or `key-exposed` when others on this machine can read it."""
+    """Read a key file.
+
+    Raises `key-missing`, `key-malformed`, or `key-exposed` when others on this machine can read it.
+    """
+    if not path.is_file():
+        raise ToolError(
+            "key-missing", f"{path}: no such file", "it is the .key file that sealroom seal wrote"
+        )
     with path.open("rb") as stream:
         if stat.S_IMODE(os.fstat(stream.fileno()).st_mode) & 0o077:
             raise ToolError("key-exposed", f"others on this machine can read {path}", f"chmod 600 {path}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import plural, size, table
+from sealroom_agents.cli.terminal import plural, progress, size, table
 
 if TYPE_CHECKING:
     from sealroom.sealed import SealedInfo
@@ -24,20 +24,22 @@ def inspect(sealed_file: Path, parts: bool, as_json: bool) -> None:
     """Show what a sealed dataset says without a key.
 
     Its frame, header, wrap and index are read strictly and must agree. That they are the ones which the owner
-    registered is for you to compare with the chain.
+    registered, and sealed for your recipe, `sealroom check` tells.
 
     \b
     Example:
-      sealroom inspect sealed/cohort-A.tar
-      sealroom inspect sealed/cohort-A.tar --parts --json
+      sealroom inspect sealed/hospital-A/cohort-A.tar
+      sealroom inspect sealed/hospital-A/cohort-A.tar --parts --json
     """
     from sealroom.sealed import SealedArchive
 
     with SealedArchive.open(sealed_file) as archive:
         info = archive.info
         if parts:
-            for number in range(info.header.parts):
-                archive.read_part(number)
+            from sealroom_agents.owner.judge import read_all
+
+            with progress(f"reading {sealed_file.name}", info.sealed_size) as advance:
+                read_all(archive, progress=advance)
     click.echo(json.dumps(_facts(info)) if as_json else table(_lines(info, read=parts)))
 
 

@@ -35,6 +35,7 @@ class HashType(click.ParamType):
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+FILE_OR_FOLDER = click.Path(path_type=Path)
 
 study_option = click.option(
     "--study",
@@ -63,7 +64,14 @@ gate_compose_option = click.option(
     metavar="HASH",
     help="Compose hash that the gate must run, for when no --rpc can say which one the owners adopted.",
 )
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+keystore_option = click.option(
+    "--keystore",
+    type=FILE,
+    metavar="FILE",
+    help="The owner's account as an Ethereum keystore file; its passphrase is asked for, or taken from "
+    "$SEALROOM_PASSPHRASE.",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask; scripts must say it.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,25 +16,35 @@ from sealroom_agents.cli.binding import (
     check_columns,
     checked_card,
     dataset_in,
+    standing_of,
     wrap_context,
 )
 from sealroom_agents.cli.options import (
     FILE,
     gate_compose_option,
     json_option,
+    reader_for,
     rpc_option,
     simulated_root_option,
     study_option,
     yes_option,
 )
-from sealroom_agents.cli.terminal import confirm, refuse_stdout, table
+from sealroom_agents.cli.terminal import confirm, interruptible, refuse_stdout, table
 from sealroom_agents.errors import ToolError
+
+if TYPE_CHECKING:
+    from sealroom.sealed import Header
 
 
 @click.command()
 @click.argument("sealed_file", metavar="SEALED.tar", type=FILE)
 @study_option
-@click.option("--key", type=FILE, metavar="FILE", help="Its data key.  [default: beside SEALED.tar]")
+@click.option(
+    "--key",
+    type=FILE,
+    metavar="FILE",
+    help="Its data key.  [default: beside SEALED.tar, else keys/OWNER/NAME.key]",
+)
 @click.option("--out", type=FILE, metavar="FILE", help="Write here.  [default: in place]")
 @rpc_option
 @gate_compose_option
@@ -63,13 +74,15 @@ def reseal(
     """
     from sealroom import sealed
     from sealroom.encoding import to_hex
+    from sealroom.sealed.atomic import refuse_same
     from sealroom_agents.cli import datakey
+    from sealroom_agents.owner import space
 
     if out is not None:
         refuse_stdout(out)
-    info = sealed.inspect(sealed_file)
-    header = info.header
-    checked = checked_card(study, rpc=rpc, gate_compose=gate_compose, simulated_root=simulated_root)
+    header, was = _read(sealed_file)
+    reader = reader_for(rpc) if rpc else None
+    checked = checked_card(study, reader=reader, gate_compose=gate_compose, simulated_root=simulated_root)
     card = checked.card
     if (header.chain_id, header.consortium) != (card.chain_id, card.consortium):
         raise ToolError(
@@ -79,28 +92,66 @@ def reseal(
         )
     context = wrap_context(checked, owner=header.owner)
     declared = dataset_in(card.recipe, owner=header.owner, name=header.dataset)
-    check_columns(header.columns or (), declared, where=str(sealed_file))
-    data_key = datakey.read(key if key is not None else sealed_file.with_suffix(".key"))
+    if header.columns is not None:
+        check_columns(header.columns, declared, where=str(sealed_file))
+    if out is not None:
+        refuse_same(sealed_file, out)
+        space.need(out.parent, sealed_file.stat().st_size, what=str(out))
+    data_key = datakey.read(key if key is not None else _key_of(sealed_file, header))
     try:
         if not as_json:
-            announce(checked)
+            announce(checked, standing_of(checked, reader, owner=header.owner), owner=header.owner)
         confirm(f"reseal {sealed_file} for this recipe?", yes=yes)
         # In place is what was asked for; another file is never overwritten.
-        sealed.reseal(sealed_file, dek=data_key, recipient=context, target=out, overwrite=out is None)
+        with interruptible():
+            sealed.reseal(sealed_file, dek=data_key, recipient=context, target=out, overwrite=out is None)
     finally:
         data_key.wipe()
     target = out if out is not None else sealed_file
     if as_json:
         facts = {
-            "datasetId": to_hex(info.dataset_id),
+            "datasetId": to_hex(header.dataset_id),
             "sealed": str(target),
-            "wrap": bound_json(context, owner=header.owner, dataset_id=info.dataset_id),
+            "wrap": bound_json(context, owner=header.owner, dataset_id=header.dataset_id),
         }
         click.echo(json.dumps(facts))
         return
     lines = [
         ("resealed", str(target)),
-        ("was for", f"{to_hex(info.wrap.compose_hash)}  epoch {info.wrap.epoch}"),
-        *bound_lines(context, owner=header.owner, dataset_id=info.dataset_id),
+        ("was for", was),
+        *bound_lines(context, owner=header.owner, dataset_id=header.dataset_id),
     ]
     click.echo(table(lines))
+
+
+def _read(sealed_file: Path) -> tuple[Header, str]:
+    """What the file is, and for what it was wrapped: a wrap that a power cut tore is replaced like any."""
+    from sealroom import sealed
+    from sealroom.encoding import to_hex
+    from sealroom.errors import WrapError
+    from sealroom.sealed.archive import HEADER_NAME, ArchiveReader
+    from sealroom.sealed.header import MAX_HEADER_BYTES, Header
+
+    try:
+        info = sealed.inspect(sealed_file)
+    except WrapError as error:
+        with sealed_file.open("rb") as stream:
+            reader = ArchiveReader(stream.fileno())
+            header = Header.parse(reader.read(reader.member(HEADER_NAME, limit=MAX_HEADER_BYTES)))
+        return header, f"nothing that can be read: {error.message}"
+    return info.header, f"{to_hex(info.wrap.compose_hash)}  epoch {info.wrap.epoch}"
+
+
+def _key_of(sealed_file: Path, header: Header) -> Path:
+    """Where `sealroom seal` puts the key. Raises `key-missing`."""
+    from sealroom_agents.cli.seal import KEYS_FOLDER
+
+    usual = KEYS_FOLDER / header.owner / f"{header.dataset}.key"
+    for path in (sealed_file.with_suffix(".key"), usual):
+        if path.is_file():
+            return path
+    raise ToolError(
+        "key-missing",
+        f"no data key beside {sealed_file}, and none in {usual}",
+        "name it with --key; where it is lost, the dataset must be sealed anew under another name",
+    )

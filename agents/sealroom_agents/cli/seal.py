@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,57 +21,90 @@ from sealroom_agents.cli.binding import (
     check_columns,
     checked_card,
     dataset_in,
+    standing_of,
     wrap_context,
 )
 from sealroom_agents.cli.options import (
     FILE,
+    FILE_OR_FOLDER,
     gate_compose_option,
     json_option,
+    reader_for,
     rpc_option,
     simulated_root_option,
     study_option,
     yes_option,
 )
 from sealroom_agents.cli.terminal import (
+    ask_passphrase,
     confirm,
+    interruptible,
     plural,
     progress,
     refuse_stdout,
     size,
     table,
-    write_out,
+    warn,
 )
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.staging import Outputs
 
 if TYPE_CHECKING:
+    from sealroom.recipe import DatasetSpec
     from sealroom.sealed import SealSummary, WrapContext
+    from sealroom_agents.owner.keystore import Keystore, Signer
+    from sealroom_agents.owner.onchain import Standing
+    from sealroom_agents.owner.source import Source
 
 SEALED_FOLDER = Path("sealed")
-"""Where sealed datasets go unless told otherwise; ignored by git."""
+"""What may leave, as OWNER/NAME.tar, just as the runner reads it; ignored by git."""
+KEYS_FOLDER = Path("keys")
+"""What stays. Another folder, so that whoever copies the first one takes no key along."""
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """The three files that sealing writes."""
+class Job:
+    """One dataset to be sealed, all of it checked."""
 
-    sealed: Path
-    """The sealed dataset: to be sent."""
-    key: Path
-    """Its data key: to be kept."""
-    registration: Path
-    """What is registered on chain."""
+    source: Source
+    """What is sealed."""
+    declared: DatasetSpec
+    """The dataset as the recipe declares it."""
+    delimiter: str
+    """Between the cells of a CSV."""
+    outputs: Outputs
+    """What is written."""
+    context: WrapContext
+    """For whom."""
 
 
 @click.command()
 @study_option
 @click.option("--owner", required=True, metavar="ID", help="Who seals, as the card names it: hospital-A.")
-@click.option("--in", "source", required=True, type=FILE, metavar="FILE", help="The Parquet file to seal.")
 @click.option(
-    "--out", type=FILE, metavar="FILE", help="The sealed dataset.  [default: sealed/NAME-OF-INPUT.tar]"
+    "--in", "source", required=True, type=FILE_OR_FOLDER, metavar="FILE", help="What to seal; see above."
 )
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["parquet", "arrow", "csv", "opaque"]),
+    help="What the input is.  [default: found out from its first bytes]",
+)
+@click.option("--delimiter", default=",", show_default=True, help="Between the cells of a CSV.")
+@click.option("--out", type=FILE, metavar="FILE", help="The sealed file.  [default: sealed/OWNER/NAME.tar]")
 @click.option("--name", metavar="NAME", help="The dataset's name in the recipe.  [default: the input's name]")
 @click.option(
-    "--key-out", type=FILE, metavar="FILE", help="The data key, for resealing.  [default: beside --out]"
+    "--key-out",
+    type=FILE,
+    metavar="FILE",
+    help="The data key, for resealing.  [default: keys/OWNER/NAME.key; with --out, beside it]",
+)
+@click.option(
+    "--sign-with",
+    type=FILE,
+    metavar="FILE",
+    help="Sign the index with the owner's Ethereum keystore file; its passphrase is asked for, or taken "
+    "from $SEALROOM_PASSPHRASE.",
 )
 @rpc_option
 @gate_compose_option
@@ -79,9 +115,12 @@ def seal(
     study: Path,
     owner: str,
     source: Path,
+    kind: str | None,
+    delimiter: str,
     out: Path | None,
     name: str | None,
     key_out: Path | None,
+    sign_with: Path | None,
     rpc: tuple[str, ...],
     gate_compose: bytes | None,
     simulated_root: Path | None,
@@ -91,112 +130,180 @@ def seal(
     """Seal a dataset at its source, for one recipe of one consortium.
 
     First the study card is checked: the recipe breaks no rule, the gate is attested, and with --rpc all
-    of it is the same on chain. Then the file is encrypted part by part under a fresh data key, and that
+    of it is the same on chain. Then the input is encrypted part by part under a fresh data key, and that
     key is wrapped to the gate, bound to this recipe: with one byte of the recipe changed, the wrap does
     not open.
 
-    Written are the sealed dataset (send it), its data key (keep it, resealing needs it), and a
-    registration for `ape run govern register --registration FILE`.
+    The input is a table with exactly the columns that the recipe declares: a Parquet file, sealed as it is;
+    or an Arrow IPC or CSV file, sealed as Parquet. With --as opaque any other file is sealed as it is, and a
+    folder as a tar; recipes read tables alone so far.
+
+    Three files appear together, or none: the sealed file (send it), its data key (keep it, resealing needs
+    it) and a registration (it goes on chain). An interrupted run leaves nothing; run it again.
 
     \b
     Example:
-      sealroom seal --study study.json --owner hospital-A --in cohort-A.parquet
-      sealroom seal --owner hospital-A --in cohort-A.parquet --out sealed/cohort-A.tar --rpc URL --yes
+      sealroom seal --owner hospital-A --in cohort-A.parquet --rpc URL
+      sealroom seal --owner hospital-A --in cohort-A.csv --sign-with officer.json
+      sealroom seal --study study.json --owner hospital-A --in cohort-A.arrow --rpc URL --yes --json
     """
-    from sealroom.sealed.parquet import read_footer
+    from sealroom_agents.owner import keystore
+    from sealroom_agents.owner import source as sources
+    from sealroom_agents.owner.staging import recover
 
-    outputs = _outputs(source, out=out, key_out=key_out)
-    checked = checked_card(study, rpc=rpc, gate_compose=gate_compose, simulated_root=simulated_root)
     dataset = name if name is not None else source.stem
+    outputs = _outputs(source, owner=owner, name=dataset, out=out, key_out=key_out)
+    reader = reader_for(rpc) if rpc else None
+    checked = checked_card(study, reader=reader, gate_compose=gate_compose, simulated_root=simulated_root)
     context = wrap_context(checked, owner=owner)
     declared = dataset_in(checked.card.recipe, owner=owner, name=dataset)
-    columns, rows = read_footer(source)
-    check_columns(columns, declared, where=str(source))
+    found = sources.look(source, kind=kind, declared=declared.columns, delimiter=delimiter)
+    if found.columns is None:
+        warn("the recipe declares a table, and this is none: no study can read it yet")
+    else:
+        check_columns(found.columns, declared, where=str(source))
+    signing = keystore.read(sign_with) if sign_with is not None else None
+    recover(outputs)
+    _refuse_existing(outputs)
+    standing = standing_of(checked, reader, owner=owner)
+    job = Job(found, declared, delimiter, outputs, context)
+    _need_space(job)
     if not as_json:
-        announce(checked)
-        click.echo(
-            table(
-                [
-                    (
-                        "leaves",
-                        f"{outputs.sealed}: ciphertext, and in clear its name, columns, {rows:,} rows, size",
-                    ),
-                    ("stays", f"{source}, and the data key {outputs.key}"),
-                ]
-            ),
-            err=True,
-        )
+        announce(checked, standing, owner=owner)
+        click.echo(table(_leaves_and_stays(job)), err=True)
     confirm(f"seal {source} for this recipe?", yes=yes)
-    summary = _seal(source, outputs, context=context, owner=owner, dataset=dataset)
-    write_out(outputs.registration, _registration(summary, name=dataset))
-    _report(summary, outputs, context=context, owner=owner, as_json=as_json)
+    signer = _unlock(signing, account=checked.card.owner(owner).account, owner=owner)
+    try:
+        with interruptible():
+            summary = _seal(job, signer)
+    finally:
+        if signer is not None:
+            signer.key.wipe()
+    _report(summary, job, signer, standing, as_json=as_json)
 
 
-def _outputs(source: Path, *, out: Path | None, key_out: Path | None) -> Outputs:
-    """Where to write; refused before anything is read when a file would be overwritten."""
-    sealed = out if out is not None else SEALED_FOLDER / f"{source.stem}.tar"
+def _outputs(source: Path, *, owner: str, name: str, out: Path | None, key_out: Path | None) -> Outputs:
+    """Where to write; refused before anything is read when input and outputs are one, by whatever name."""
+    sealed = out if out is not None else SEALED_FOLDER / owner / f"{name}.tar"
     refuse_stdout(sealed)
-    key = key_out if key_out is not None else sealed.with_suffix(".key")
+    beside = sealed.with_suffix(".key") if out is not None else KEYS_FOLDER / owner / f"{name}.key"
+    key = key_out if key_out is not None else beside
     outputs = Outputs(sealed=sealed, key=key, registration=sealed.with_suffix(".registration.json"))
-    if len({source.resolve(), *(path.resolve() for path in (sealed, key, outputs.registration))}) != 4:
+    if len({source.resolve(), *(path.resolve() for path in outputs.all)}) != 4 or any(
+        path.exists() and source.exists() and path.samefile(source) for path in outputs.all
+    ):
         raise ToolError(
             "same-file", "input, sealed dataset and key must be different files", "name another --out"
         )
-    hint = "for a new recipe or epoch: sealroom reseal; else name another file"
-    if os.path.lexists(key):
-        raise ToolError("key-exists", f"{key} exists, and a data key is never overwritten", hint)
-    if os.path.lexists(sealed):
-        raise ToolError("output-exists", f"{sealed} exists, and may be registered already", hint)
+    if source.is_dir() and any(path.resolve().is_relative_to(source.resolve()) for path in outputs.all):
+        raise ToolError(
+            "same-file", f"an output would lie in {source}, which is sealed", "name another --out"
+        )
     return outputs
 
 
-def _seal(source: Path, outputs: Outputs, *, context: WrapContext, owner: str, dataset: str) -> SealSummary:
+def _refuse_existing(outputs: Outputs) -> None:
+    hint = "for a new recipe or epoch: sealroom reseal; else name another file"
+    if os.path.lexists(outputs.key):
+        raise ToolError("key-exists", f"{outputs.key} exists, and a data key is never overwritten", hint)
+    if os.path.lexists(outputs.sealed):
+        raise ToolError("output-exists", f"{outputs.sealed} exists, and may be registered already", hint)
+
+
+def _need_space(job: Job) -> None:
+    from sealroom_agents.owner import space
+
+    here, there = job.outputs.sealed.parent, job.source.path.absolute().parent
+    sealed = space.sealed_size(job.source.size)
+    if job.source.remade is not None:
+        space.need(there, job.source.size, what=f"what is made of {job.source.path}")
+        # On one disk both stand side by side for a while.
+        sealed += job.source.size
+    space.need(here, sealed, what=str(job.outputs.sealed))
+
+
+def _leaves_and_stays(job: Job) -> list[tuple[str, str]]:
+    source, outputs = job.source, job.outputs
+    rows = f"{source.rows:,} rows" if source.rows is not None else "number of rows"
+    clear = f"its name, columns, {rows}, size" if source.columns is not None else "its name and size"
+    lines = [
+        ("leaves", f"{outputs.sealed}: ciphertext, and in clear {clear}"),
+        ("stays", f"{source.path}, and the data key {outputs.key}"),
+    ]
+    if source.remade is not None:
+        lines.append(("sealed as", source.remade))
+    return lines
+
+
+def _unlock(signing: Keystore | None, *, account: str, owner: str) -> Signer | None:
+    """The owner's key, unlocked before the work begins, so that a typing error costs no hour."""
+    if signing is None:
+        return None
+    from sealroom_agents.owner.signing import require_owner
+
+    if signing.address is not None:
+        require_owner(signing.address, account, owner=owner)
+    signer = signing.unlock(ask_passphrase(str(signing.path)))
+    require_owner(signer.address, account, owner=owner)
+    return signer
+
+
+def _seal(job: Job, signer: Signer | None) -> SealSummary:
     from sealroom import sealed
     from sealroom.keys import Secret
     from sealroom_agents.cli import datakey
+    from sealroom_agents.owner import signing
+    from sealroom_agents.owner import source as sources
+    from sealroom_agents.owner.registration import Registration
+    from sealroom_agents.owner.staging import Staging
 
-    for path in (outputs.sealed, outputs.key):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    source, spec = job.source, job.declared
     key = Secret.generate()
-    # The key first: a sealed dataset whose key was lost could never be resealed.
-    datakey.create(outputs.key, key, owner=owner, dataset=dataset)
     try:
-        with progress(f"sealing {source.name}", source.stat().st_size) as advance:
-            return sealed.seal(
-                source,
-                outputs.sealed,
-                recipient=context,
-                owner=owner,
-                name=dataset,
-                dek=key,
-                progress=advance,
+        with Staging(job.outputs) as staging, ExitStack() as stack:
+            with progress(f"reading {source.path.name}", source.size if source.remade else 0) as reading:
+                step = None if reading is None else partial(_step, reading, source.size)
+                plain = stack.enter_context(
+                    sources.ready(source, declared=spec.columns, delimiter=job.delimiter, advance=step)
+                )
+            with progress(f"sealing {source.path.name}", plain.size) as advance:
+                summary = sealed.seal(
+                    plain.path,
+                    staging.sealed,
+                    recipient=job.context,
+                    owner=spec.owner,
+                    name=spec.name,
+                    dek=key,
+                    media_type=source.media_type,
+                    progress=advance,
+                    sign=None if signer is None else partial(signing.sign, signer=signer),
+                )
+            datakey.create(staging.key, key, owner=spec.owner, dataset=spec.name)
+            registration = Registration(
+                dataset_id=summary.dataset_id,
+                index_digest=summary.index_digest,
+                key_commitment=summary.key_commitment,
+                schema_hash=summary.schema_hash,
+                rows=summary.rows,
+                name=spec.name,
             )
-    except BaseException:
-        outputs.key.unlink(missing_ok=True)
-        raise
+            staging.registration.write_bytes(registration.encode())
+            staging.publish()
+            return summary
     finally:
         key.wipe()
 
 
-def _registration(summary: SealSummary, *, name: str) -> bytes:
-    from sealroom.encoding import to_hex
-
-    content = {
-        "datasetId": to_hex(summary.dataset_id),
-        "indexDigest": to_hex(summary.index_digest),
-        "keyCommitment": to_hex(summary.key_commitment),
-        "schemaHash": to_hex(summary.schema_hash),
-        "rows": summary.rows,
-        "name": name,
-    }
-    return json.dumps(content, indent=1).encode() + b"\n"
+def _step(advance: Callable[[int, int], None], total: int, done: int) -> None:
+    advance(done, total)
 
 
 def _report(
-    summary: SealSummary, outputs: Outputs, *, context: WrapContext, owner: str, as_json: bool
+    summary: SealSummary, job: Job, signer: Signer | None, standing: Standing | None, *, as_json: bool
 ) -> None:
     from sealroom.encoding import to_hex
 
+    outputs, owner = job.outputs, job.declared.owner
     if as_json:
         facts = {
             "datasetId": to_hex(summary.dataset_id),
@@ -210,7 +317,10 @@ def _report(
             "sealed": str(outputs.sealed),
             "key": str(outputs.key),
             "registration": str(outputs.registration),
-            "wrap": bound_json(context, owner=owner, dataset_id=summary.dataset_id),
+            "signer": None if signer is None else signer.address,
+            "sealedAs": job.source.remade,
+            "approval": None if standing is None else standing.facts(),
+            "wrap": bound_json(job.context, owner=owner, dataset_id=summary.dataset_id),
         }
         click.echo(json.dumps(facts))
         return
@@ -224,9 +334,12 @@ def _report(
                 ("rows", f"{summary.rows:,}"),
                 ("size", size(summary.size)),
                 ("dataset", to_hex(summary.dataset_id)),
-                *bound_lines(context, owner=owner, dataset_id=summary.dataset_id),
+                *bound_lines(job.context, owner=owner, dataset_id=summary.dataset_id),
+                ("signed", f"by {signer.address}" if signer is not None else "no"),
                 ("key", f"{outputs.key}  keep it, send it to nobody"),
-                ("registration", f"{outputs.registration}  next: ape run govern register"),
+                ("registration", str(outputs.registration)),
+                ("next", f"sealroom register {outputs.sealed}"),
+                ("then", f"send it; the runner reads it as {owner}/{job.declared.name}.tar"),
             ]
         )
     )

@@ -7,6 +7,7 @@ Lower case, no full stop, one fact a line. A question is asked only where a pers
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,8 @@ import click
 
 from sealroom_agents.errors import ToolError
 
+PASSPHRASE_VARIABLE = "SEALROOM_PASSPHRASE"
+"""Environment variable that scripts pass a key file's passphrase in."""
 PROGRESS_FROM_BYTES = 64 * 1024 * 1024
 """Files below this are done before a bar could be read."""
 
@@ -47,17 +50,63 @@ def warn(message: str) -> None:
     click.echo(f"warning: {message}", err=True)
 
 
+def complain(message: str, hint: str | None) -> None:
+    """How every refusal is told: one line of error, and maybe one that says what to do."""
+    click.echo(f"error: {message.rstrip('.')}", err=True)
+    if hint:
+        click.echo(f"hint: {hint.rstrip('.')}", err=True)
+
+
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask, unless `yes` or nobody is there to answer; a no ends the command."""
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    """Ask, unless `yes`. Raises `not-confirmed` for a no, `nobody-to-ask` where no person can answer."""
+    if yes:
         return
+    if not _at_a_terminal():
+        raise ToolError(
+            "nobody-to-ask", f"nobody is there to be asked: {question}", "in a script, pass --yes"
+        )
     if not click.confirm(question, default=False, err=True):
         raise ToolError("not-confirmed", "nothing was done")
 
 
+def ask_passphrase(what: str) -> str:
+    """The passphrase of a key file: from the environment, else typed unseen. Raises `passphrase-missing`."""
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    if given is not None:
+        return given
+    if not _at_a_terminal():
+        raise ToolError(
+            "passphrase-missing",
+            f"nobody is there to type the passphrase of {what}",
+            f"in a script, set {PASSPHRASE_VARIABLE}",
+        )
+    return str(
+        click.prompt(f"passphrase of {what}", hide_input=True, err=True, default="", show_default=False)
+    )
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind like Ctrl-C, so that half-made files are removed."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr for large work on a terminal.
+    """A bar with rate and time left, on stderr, for large work on a terminal; nothing in a pipe.
 
     Yields what to call with the bytes done and the bytes in all, or `None` where no bar is shown.
     """

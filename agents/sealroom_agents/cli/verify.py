@@ -17,8 +17,9 @@ from sealroom_agents.cli.options import (
     rpc_option,
     simulated_root_option,
 )
-from sealroom_agents.cli.terminal import read_bounded
-from sealroom_agents.errors import ToolError
+from sealroom_agents.cli.terminal import complain, read_bounded
+
+EXIT_BROKEN = 1
 
 
 @click.command()
@@ -26,7 +27,7 @@ from sealroom_agents.errors import ToolError
 @rpc_option
 @simulated_root_option
 @json_option
-def verify(file: Path, rpc: tuple[str, ...], simulated_root: Path | None, as_json: bool) -> None:
+def verify(file: Path, rpc: tuple[str, ...], simulated_root: Path | None, as_json: bool) -> int:
     """Walk every link of a result's envelope.
 
     Offline, against roots that are pinned in the program: the result, who signed it, which gate let it have
@@ -57,11 +58,11 @@ def verify(file: Path, rpc: tuple[str, ...], simulated_root: Path | None, as_jso
         rows = [{"name": one.name, "ok": one.ok, "code": one.code, "detail": one.detail} for one in links]
         click.echo(json.dumps({"ok": broken is None, "onChain": reader is not None, "links": rows}))
     if broken is not None:
-        raise ToolError(
-            "link-broken", f"the link {broken.name} is broken: {broken.detail}", _hint(broken.code)
-        )
+        complain(f"the link {broken.name} is broken: {broken.detail}", _hint(broken.code))
+        return EXIT_BROKEN
     if not as_json:
         click.echo(_verdict(len(links), on_chain=reader is not None), err=True)
+    return 0
 
 
 def _verdict(count: int, *, on_chain: bool) -> str:

@@ -19,8 +19,10 @@ from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, SealroomError
 from sealroom.recipe import parse
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.views import study_values
 from sealroom_agents.console import models
 from sealroom_agents.console.guard import MAX_BODY_BYTES, MAX_RUN_BODY_BYTES
+from sealroom_agents.console.happenings import Happening
 from sealroom_agents.console.studies import Picture, Studies
 from sealroom_agents.console.submission import Submissions, decode
 from sealroom_agents.errors import ChainError, RequestError
@@ -35,6 +37,8 @@ MAX_STREAMS = 64
 MAX_IDEMPOTENCY_CHARACTERS = 128
 BOARD_PAGE = 25
 """Studies in one answer."""
+HISTORY_PAGE = 100
+"""Happenings in one answer."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -175,6 +179,18 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         """One consortium and its present study."""
         return summary(studies.picture(consortium))
 
+    @api.get("/studies/{consortium}/history", response_model=models.Happenings, responses=problems(404, 503))
+    def read_history(
+        consortium: ConsortiumAddress,
+        start: Annotated[
+            int, Query(alias="from", ge=0, le=1_000_000, description="Position to begin at.")
+        ] = 0,
+    ) -> models.Happenings:
+        """What happened to a consortium, from its logs, newest first, 100 at a time."""
+        found = studies.picture(consortium).happenings
+        page = [happening(item) for item in found[start : start + HISTORY_PAGE]]
+        return models.Happenings(happenings=page, total=len(found))
+
     @api.post(
         "/calls",
         response_model=models.Call,
@@ -182,7 +198,7 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         openapi_extra=body_of(models.CallRequest),
     )
     async def prepare_call(request: Request) -> models.Call:
-        """The unsigned transaction of an approval or a revocation, for an owner's wallet."""
+        """The unsigned transaction of an approval, a withdrawal or a revocation, for an owner's wallet."""
         wanted = read(models.CallRequest, request, await request.body(), MAX_BODY_BYTES)
         return await run_in_threadpool(call, studies, wanted)
 
@@ -259,17 +275,18 @@ def summary(picture: Picture) -> models.Study:
     view, current = picture.view, picture.current
     study = current.study if current else None
     recipe = current.recipe if current else None
-    signed = {one.owner.account: one for one in current.signatures} if current else {}
+    votes = {one.owner.account: one for one in current.votes} if current else {}
     owners = []
     for owner in view.owners:
-        one = signed.get(owner.account)
+        one = votes.get(owner.account)
         owners.append(
             models.Owner(
                 id=owner.id,
                 account=owner.account,
                 jurisdiction=owner.jurisdiction,
                 regimes=list(owner.regimes),
-                signed=bool(one and one.signed),
+                approved=bool(one and one.approved),
+                withdrawn=bool(one and one.withdrawn),
                 required=bool(one and one.required),
                 tx=one.tx if one else None,
             )
@@ -281,6 +298,7 @@ def summary(picture: Picture) -> models.Study:
         chain_id=view.chain_id,
         block=view.block_number,
         epoch=view.epoch,
+        nonce=view.nonce,
         status=cast(models.Status, picture.status),
         records=picture.records,
         criteria={label: cast(models.Grade, grade) for label, grade in picture.grades},
@@ -293,32 +311,58 @@ def summary(picture: Picture) -> models.Study:
         question=recipe.question if recipe else None,
         epsilon_micro=study.epsilon_micro if study else None,
         spent_micro=current.spent_micro if current else None,
+        delta_pico=study.delta_pico if study else None,
+        spent_pico=current.spent_pico if current else None,
         max_runs=study.max_runs if study else None,
         runs=current.runs if current else 0,
-        receipts=len(picture.history.receipts),
+        receipts=picture.history.receipt_count,
         expiry=study.expiry if study else None,
         revoked_by=picture.owner_id(view.revoked_by) or None,
         revocation_reason=view.revocation_reason,
     )
 
 
+def happening(item: Happening) -> models.Happening:
+    """One line of the history as JSON."""
+    return models.Happening(
+        block=item.at.block,
+        tx=item.at.tx,
+        kind=item.kind,
+        who=item.who,
+        what=item.what,
+        reason=item.reason,
+    )
+
+
 def call(studies: Studies, wanted: models.CallRequest) -> models.Call:
     """The calldata. Raises `RequestError`."""
     row = studies.row(wanted.consortium)
-    contract = interface("Consortium")
-    if wanted.action == "approve":
-        if wanted.study is None or wanted.reason is not None:
-            raise RequestError(400, "malformed", "an approval names a study, and no reason")
-        function, data = "approve(bytes32)", contract.encode("approve", bytes.fromhex(wanted.study[2:]))
-    else:
+    if wanted.action == "revoke":
         if wanted.reason is None or wanted.study is not None:
             raise RequestError(400, "malformed", "a revocation gives a reason, and no study")
         if len(wanted.reason.encode()) > models.MAX_REASON_BYTES:
             raise RequestError(400, "malformed", f"the reason has more than {models.MAX_REASON_BYTES} bytes")
-        function, data = "revoke(string)", contract.encode("revoke", wanted.reason)
+        argument: Any = wanted.reason
+    else:
+        if wanted.study is None or wanted.reason is not None:
+            raise RequestError(400, "malformed", f"to {wanted.action} names a study, and no reason")
+        study = bytes.fromhex(wanted.study[2:])
+        # The contract takes the whole content of what is approved, and the id of what is withdrawn from.
+        argument = study if wanted.action == "withdraw" else _content(studies, wanted.consortium, study)
+    contract = interface("Consortium")
     return models.Call(
-        chain_id=studies.chain_id(), to=row.consortium, function=function, data="0x" + data.hex()
+        chain_id=studies.chain_id(),
+        to=row.consortium,
+        function=contract.signature(wanted.action),
+        data="0x" + contract.encode(wanted.action, argument).hex(),
     )
+
+
+def _content(studies: Studies, consortium: str, study: bytes) -> tuple[Any, ...]:
+    picture = studies.picture(consortium).showing(study).current
+    if picture is None or picture.standing != "pending":
+        raise RequestError(404, "unknown-study", "no such study waits for approval here")
+    return study_values(picture.study)
 
 
 async def _events(

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from markupsafe import Markup, escape
 
-from sealroom_agents.facts import MICRO
+from sealroom.decimals import decimal_text
+from sealroom_agents.facts import MICRO, PICO
 
 _HIDING_CATEGORIES = ("C", "Z")
 """Unicode categories of what is invisible or has no fixed meaning: control, format, unassigned, odd
@@ -48,6 +50,11 @@ def epsilon(micro: int) -> str:
     whole, part = divmod(micro, MICRO)
     decimals = f"{part:06d}".rstrip("0")
     return f"{whole}.{decimals}" if decimals else f"{whole}"
+
+
+def delta(pico: int) -> str:
+    """Pico-delta as a number in one line: 1_000_000 is `1e-6`."""
+    return decimal_text(Decimal(pico) / PICO)
 
 
 def moment(seconds: float) -> str:

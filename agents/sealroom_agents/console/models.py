@@ -2,7 +2,8 @@
 """The REST interface's bodies. Requests are strict: no unknown field, no value of another type (RE-07,
 RE-11).
 
-Hashes and addresses are lower-case `0x` hex, times unix seconds, budgets whole micro-epsilon.
+Hashes and addresses are lower-case `0x` hex, times unix seconds, budgets whole millionths of ε and parts of
+10^12 of δ.
 """
 
 from __future__ import annotations
@@ -122,7 +123,10 @@ class Owner(Strict):
     account: Address
     jurisdiction: str
     regimes: list[str]
-    signed: bool
+    approved: bool
+    withdrawn: bool = Field(
+        description="Took its approval back, or said in advance that it does not approve."
+    )
     required: bool
     tx: Hash | None
 
@@ -136,6 +140,7 @@ class Study(Strict):
     chain_id: int
     block: int
     epoch: int
+    nonce: int = Field(description="Studies pinned so far; what a new study must name.")
     status: Status
     records: int
     criteria: dict[str, Grade]
@@ -148,12 +153,32 @@ class Study(Strict):
     question: str | None
     epsilon_micro: int | None
     spent_micro: int | None
+    delta_pico: int | None = Field(description="δ of all runs together, in parts of 10^12.")
+    spent_pico: int | None
     max_runs: int | None
     runs: int
     receipts: int
     expiry: int | None
     revoked_by: str | None
     revocation_reason: str
+
+
+class Happening(Strict):
+    """One thing that happened to a consortium."""
+
+    block: int
+    tx: Hash
+    kind: str = Field(examples=["approval-withdrawn"])
+    who: str = Field(description="Name of the owner who did it; empty where nobody in particular did.")
+    what: str
+    reason: str = Field(description="The owner's own words, where it gave any.")
+
+
+class Happenings(Strict):
+    """A page of what happened, newest first."""
+
+    happenings: list[Happening]
+    total: int
 
 
 class Studies(Strict):
@@ -167,8 +192,8 @@ class CallRequest(Strict):
     """What a wallet shall be asked to sign."""
 
     consortium: Address
-    action: Literal["approve", "revoke"]
-    study: Hash | None = Field(None, description="For approve: the study's id.")
+    action: Literal["approve", "withdraw", "revoke"]
+    study: Hash | None = Field(None, description="For approve and withdraw: the study's id.")
     reason: str | None = Field(
         None, max_length=MAX_REASON_BYTES, description="For revoke: why; at most 256 bytes."
     )
@@ -179,5 +204,5 @@ class Call(Strict):
 
     chain_id: int
     to: Address
-    function: str = Field(examples=["approve(bytes32)"])
+    function: str = Field(examples=["revoke(string)"])
     data: str = Field(pattern=r"^0x[0-9a-f]+$")

@@ -24,6 +24,8 @@ from sealroom_agents.store import ENDS, Run, Store
 TEMPLATES = Path(__file__).with_name("templates")
 BOARD_PAGE = 20
 """Consortia on one page of the board."""
+HISTORY_SHOWN = 50
+"""Happenings on the page of a consortium."""
 
 Consortium = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{40}$")]
 RunId = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{64}$")]
@@ -46,7 +48,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for name in ("source", "prose", "plain", "epsilon", "moment", "day", "short", "count"):
+        for name in ("source", "prose", "plain", "epsilon", "delta", "moment", "day", "short", "count"):
             self._jinja.filters[name] = getattr(legible, name)
 
     def router(self, reference: Reference) -> APIRouter:
@@ -96,6 +98,7 @@ class Pages:
             picture = picture.showing(bytes.fromhex(study[2:]))
         current = picture.current
         recipe = current.recipe if current else None
+        happenings = picture.happenings
         return self._page(
             "study.html",
             page="study",
@@ -103,6 +106,8 @@ class Pages:
             step=picture.step,
             revoked=picture.view.revoked_by is not None,
             odd=legible.oddities(recipe.analysis) if recipe else 0,
+            happenings=happenings[:HISTORY_SHOWN],
+            more=len(happenings) if len(happenings) > HISTORY_SHOWN else 0,
             books=current is not None and current.standing in ("live", "expired"),
         )
 

@@ -12,13 +12,23 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
+from sealroom import typed
 from sealroom.errors import RecipeError
 from sealroom.recipe import Recipe, parse
+from sealroom.records import shown
 from sealroom_agents.chain import BoardRow, History, Proposal, ReceiptAnchoring, RunOpening
+from sealroom_agents.console.happenings import Happening, happenings
 from sealroom_agents.errors import ChainError, RequestError
-from sealroom_agents.facts import ChainView, DatasetRecord, LatestView, OwnerRecord, StudyRecord
+from sealroom_agents.facts import (
+    CandidateRecord,
+    ChainView,
+    DatasetRecord,
+    LatestView,
+    OwnerRecord,
+    StudyRecord,
+)
 from sealroom_agents.store import Observation, Run, Store
 
 FRESH_S = 1.0
@@ -50,24 +60,29 @@ class Chain(Protocol):
     def finalized_view(self, consortium: str, *, compose_hash: bytes | None = None) -> ChainView:
         """State at the newest finalized block."""
 
+    def candidate(self, consortium: str, study: StudyRecord) -> CandidateRecord | None:
+        """A proposed study with its approvals."""
+
     def study_history(self, consortium: str, *, from_block: int = 0) -> History:
         """Logs."""
 
 
 @dataclass(frozen=True)
-class Signature:
+class Vote:
     """One owner beside one study."""
 
     owner: OwnerRecord
     """Who."""
-    signed: bool
+    approved: bool
     """Whether the approval counts in the present epoch."""
+    withdrawn: bool
+    """Whether the owner took it back, or barred it before it was given."""
     required: bool
     """Whether the study cannot be pinned without it: its data is used, or it revoked."""
     tx: str | None
-    """Transaction of the approval."""
+    """Transaction of the approval, or of the withdrawal that came after it."""
     block: int | None
-    """Block of the approval."""
+    """Its block."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +95,31 @@ class StudyPicture:
     """`pending`, `live`, `expired`, `stopped` (by a revocation) or `past`."""
     recipe: Recipe | None
     """The recipe, when its bytes were handed in."""
-    signatures: tuple[Signature, ...]
-    """Every owner, signed or not."""
+    votes: tuple[Vote, ...]
+    """Every owner, approved or not."""
     tx: str
-    """Transaction of the proposal."""
+    """Transaction of the proposal; empty where it was approved without one."""
     proposer: str
     """Account that proposed it."""
     runs: int
     """Runs opened."""
     spent_micro: int
     """Budget booked by them, micro-epsilon."""
+    spent_pico: int
+    """δ booked by them, pico-delta."""
 
     @property
-    def signed(self) -> int:
-        """How many owners have signed."""
-        return sum(one.signed for one in self.signatures)
+    def content(self) -> dict[str, Any]:
+        """The content as JSON for the page that approves it: hashes as hex, numbers as text."""
+        fields = typed.study_fields(self.study)
+        return {
+            name: str(value) if isinstance(value, int) else shown(value) for name, value in fields.items()
+        }
+
+    @property
+    def approved(self) -> int:
+        """How many owners have approved."""
+        return sum(one.approved for one in self.votes)
 
 
 @dataclass(frozen=True)
@@ -150,10 +175,15 @@ class Picture:
             raise RequestError(404, "unknown-study", "no such study waits for approval here")
         return replace(self, current=chosen, datasets=_registered(self.view, self.history, chosen))
 
-    def signature(self, account: str) -> Signature | None:
+    def vote(self, account: str) -> Vote | None:
         """An owner beside the current study."""
-        found = self.current.signatures if self.current else ()
+        found = self.current.votes if self.current else ()
         return next((one for one in found if one.owner.account == account), None)
+
+    @property
+    def happenings(self) -> tuple[Happening, ...]:
+        """What happened, in words, newest first."""
+        return happenings(self.history, self.view.owners)
 
     def observation(self, epoch: int) -> Observation | None:
         """What the watcher saw of the change that led to an epoch."""
@@ -165,7 +195,7 @@ class Picture:
         if any(run.run and run.run.state == "computing" for run in self.runs):
             return 4
         if self.status == "live":
-            return 5 if self.history.receipts else 3
+            return 5 if self.history.receipt_count else 3
         return 2 if self.current else 1
 
 
@@ -255,8 +285,8 @@ class Studies:
             observations=tuple(self._store.observations(consortium)),
         )
 
-    def _whole(self, consortium: str, compose_hash: bytes | None = None) -> ChainView:
-        best = self._chain.latest_view(consortium, compose_hash=compose_hash, whole=True).best
+    def _whole(self, consortium: str) -> ChainView:
+        best = self._chain.latest_view(consortium, whole=True).best
         if best is None:
             raise ChainError("chain-unreachable", "the node gave no whole view")
         return best
@@ -276,18 +306,17 @@ class Studies:
         )
 
     def _pending(self, view: ChainView, history: History) -> tuple[StudyPicture, ...]:
-        """Proposals of this epoch that were never pinned. Their approvals are state, read anew for each
-        recipe."""
-        pinned = {pin.study for pin in history.pins if pin.pinned}
+        """Proposals that can still be pinned: of this epoch, and after the study that was pinned last. Their
+        approvals are state, read anew for each recipe."""
         found: dict[bytes, StudyPicture] = {}
         for proposal in reversed(history.proposals):
             study = proposal.study
-            if study.epoch != view.epoch or study.id in pinned or study.compose_hash in found:
+            if (study.epoch, study.nonce) != (view.epoch, view.nonce) or study.compose_hash in found:
                 continue
             if study.expiry <= self._clock():
                 continue
-            candidate = self._whole(view.consortium, study.compose_hash).candidate
-            if candidate is None or candidate.study.id != study.id:
+            candidate = self._chain.candidate(view.consortium, study)
+            if candidate is None:
                 continue
             found[study.compose_hash] = self._study(
                 study,
@@ -302,14 +331,12 @@ class Studies:
 
     def _stopped(self, view: ChainView, history: History) -> StudyPicture | None:
         """The study that was pinned last, shown when nothing is live or waits."""
-        last = next((pin.study for pin in reversed(history.pins) if pin.pinned), None)
-        proposal = next((item for item in history.proposals if item.study.id == last), None)
-        if proposal is None:
+        if not history.pins:
             return None
+        study = history.pins[-1].study
+        proposal = next((item for item in history.proposals if item.study.id == study.id), None)
         standing = "stopped" if view.revoked_by else "past"
-        return self._study(
-            proposal.study, standing, view, history, proposal, approvals=(), required=frozenset()
-        )
+        return self._study(study, standing, view, history, proposal, approvals=(), required=frozenset())
 
     def _study(
         self,
@@ -322,14 +349,16 @@ class Studies:
         approvals: tuple[str, ...],
         required: frozenset[str],
     ) -> StudyPicture:
-        where = {approval.owner: approval.at for approval in history.approvals_of(study.id)}
-        signatures = []
+        acts = {approval.owner: approval.at for approval in history.approvals_of(study.id)}
+        withdrawn = {item.owner: item.at for item in history.withdrawals if item.proposal == study.id}
+        votes = []
         for owner in view.owners:
-            at = where.get(owner.account)
-            signatures.append(
-                Signature(
+            at = withdrawn.get(owner.account) or acts.get(owner.account)
+            votes.append(
+                Vote(
                     owner=owner,
-                    signed=owner.account in approvals,
+                    approved=owner.account in approvals,
+                    withdrawn=owner.account in withdrawn,
                     required=owner.account in required,
                     tx=at.tx if at else None,
                     block=at.block if at else None,
@@ -341,11 +370,12 @@ class Studies:
             study=study,
             standing=standing,
             recipe=self.recipe(study.compose_hash),
-            signatures=tuple(signatures),
+            votes=tuple(votes),
             tx=proposal.at.tx if proposal else "",
             proposer=proposal.proposer if proposal else "",
             runs=view.study_runs if live else len(opened),
             spent_micro=view.study_spent_micro if live else sum(run.epsilon_micro for run in opened),
+            spent_pico=view.study_spent_pico if live else sum(run.delta_pico for run in opened),
         )
 
     def _runs(self, consortium: str, history: History) -> tuple[RunPicture, ...]:
@@ -382,6 +412,10 @@ def _registered(view: ChainView, history: History, study: StudyPicture | None) -
             name=item.name,
             cap_micro=0,
             spent_micro=0,
+            cap_pico=0,
+            spent_pico=0,
+            cap_runs=0,
+            runs=0,
         )
         for item in history.registrations
         if wanted is None or item.dataset in wanted

@@ -30,6 +30,10 @@ MAX_RUNS = 3
 """Runs that the owners approve at once."""
 EPSILON_TOTAL = "4.5"
 """What they approve for all of them together, and each owner's cap: three runs of ε 1.5."""
+DELTA_TOTAL = "3e-6"
+"""The same for δ: three runs of δ 1e-6."""
+CAP = ("--cap", EPSILON_TOTAL, "--delta", DELTA_TOTAL, "--runs", str(MAX_RUNS))
+"""What each owner lets all runs together spend on its dataset."""
 LIFETIME_SECONDS = 30 * 86400
 """How long the approval holds."""
 REASON = "consent withdrawn"
@@ -102,7 +106,7 @@ def _seal(room: Room, screen: Screen) -> None:
             "--out", str(_sealed(room, letter, ".tar")), "--yes", "--json", *trust,
         )  # fmt: skip
         registration = str(_sealed(room, letter, ".registration.json"))
-        room.govern(letter, "register", "--registration", registration, "--cap", EPSILON_TOTAL)
+        room.govern(letter, "register", "--registration", registration, *CAP)
         return last_object(output)
 
     for letter, sealed in zip(LETTERS, together(*(partial(one, letter) for letter in LETTERS)), strict=True):
@@ -152,6 +156,7 @@ def _proposal(room: Room) -> dict[str, Any]:
         "privacyHash": "0x" + recipe.privacy_hash.hex(),
         "datasets": [registration["datasetId"] for registration in registrations],
         "epsilon": EPSILON_TOTAL,
+        "delta": DELTA_TOTAL,
         "maxRuns": MAX_RUNS,
         "expiry": int(time.time()) + LIFETIME_SECONDS,
     }
@@ -170,7 +175,7 @@ def _attest(room: Room, screen: Screen, run: str) -> None:
     state = _wait_for(room, run, {"computing", "anchoring", "done"})
     if not any(event["phase"] == "granted" for event in state["events"]):
         raise DemoError(f"run {short(run)} computes without a grant")
-    screen.say(f"run {short(run)}   quote verified, ε 1.5 booked on chain, four keys released to it")
+    screen.say(f"run {short(run)}   quote verified, ε 1.5 and δ 1e-6 booked, four keys released to it")
     changed = room.folder / "changed.json"
     changed.write_bytes(room.recipe.replace(b"fillna(1.0)", b"fillna(1.1)", 1))
     socket = room.folder / "changed.sock"

@@ -5,5 +5,6 @@ root      the gate's keys and its own proof      service   what happens at each 
 sessions  nonces, leases, revocations seen       watch     what the watcher tells
 wraps     opening the owners' wraps              refusals  from errors to stable codes
 audit     hash-chained log                       http      the same over HTTP
-webhook   answers to dstack's KMS                __main__  `sealroom gate`
+webhook   answers to dstack's KMS                batch     receipts anchored together
+__main__  `sealroom gate`
 """

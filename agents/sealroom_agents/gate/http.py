@@ -6,6 +6,7 @@
     POST /v1/evidence   evidence → grant and keys            POST /bootAuth/kms  dstack KMS: may this KMS boot
     POST /v1/lease      renewal → lease                      GET  /v1/healthz    alive
     POST /v1/watch      the watcher's heartbeat (bearer token)
+    POST /v1/receipts   receipts to be anchored together (the same token)
 
 Status: 400 malformed, 401 watcher's token, 403 refused, 409 used before, 413 and 415 body, 503 refused for
 now (chain out of reach or stale, watcher dead), each with `{code, message, seen?, pinned?}`. Nothing here
@@ -27,6 +28,7 @@ from sealroom.errors import FormatError, SealroomError
 from sealroom.release import Refusal
 from sealroom.release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom_agents.errors import Refused
+from sealroom_agents.gate.batch import MAX_RECEIPTS_BODY
 from sealroom_agents.gate.service import Gate
 from sealroom_agents.gate.webhook import BootAuthority, BootInfo, answer
 
@@ -41,9 +43,13 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> FastAPI:
-    """The application. `watch_token` is the secret that the watcher shows."""
+    """The application. `watch_token` is the secret that the operator's processes show."""
     app = FastAPI(title="Sealroom gate", docs_url=None, redoc_url=None, openapi_url=None)
     handle = _Handler()
+
+    def authorized(request: Request) -> bool:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), watch_token.encode())
 
     @app.get("/v1/gate")
     async def identity() -> Response:
@@ -63,10 +69,16 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
 
     @app.post("/v1/watch")
     async def watch(request: Request) -> Response:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), watch_token.encode()):
+        if not authorized(request):
             return _json(401, {"code": "unauthorized", "message": "the watcher's token is missing or wrong"})
         return await handle.body(request, MAX_BODY, lambda body: canonical(gate.watch(body)))
+
+    @app.post("/v1/receipts")
+    async def receipts(request: Request) -> Response:
+        # The gate pays for it, so it is for the operator's own processes.
+        if not authorized(request):
+            return _json(401, {"code": "unauthorized", "message": "the operator's token is missing or wrong"})
+        return await handle.body(request, MAX_RECEIPTS_BODY, lambda body: canonical(gate.receipts(body)))
 
     @app.get("/v1/healthz")
     async def healthz() -> Response:

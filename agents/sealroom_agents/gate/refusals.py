@@ -19,10 +19,13 @@ LEDGER_REFUSALS = {
     "LedgerEpochMismatch": "epoch-mismatch",
     "LedgerNotGate": "gate-not-registered",
     "LedgerRunIncomplete": "malformed",
+    "LedgerStudyMismatch": "chain-disagrees",
 }
 """The ledger's custom errors as codes of refusals."""
 STUDY_ENDED = frozenset({"LedgerStudyNotLive", "LedgerEpochMismatch"})
 """Errors that a revocation just before the booking causes, among other things."""
+KIND_RUNS = 3
+"""What `LedgerDatasetBudgetExceeded` calls a cap on runs; 1 is ε and 2 is δ."""
 CHAIN_CODES = frozenset({"chain-unreachable", "chain-stale", "chain-disagrees"})
 
 T = TypeVar("T")
@@ -50,7 +53,9 @@ def chain_refused(error: ChainError) -> Refused:
     return Refused(code, error.message, error.hint)
 
 
-def booking_refused(error: TransactionError) -> Refused:
-    """The ledger, or the node before it, did not take the transaction that books a run."""
+def booking_refused(error: TransactionError, what: str = "the run could not be booked") -> Refused:
+    """The ledger, or the node before it, did not take the gate's transaction."""
     code = LEDGER_REFUSALS.get(error.revert or "", "chain-unreachable")
-    return Refused(code, f"the run could not be booked: {error.message}", error.hint)
+    if error.revert == "LedgerDatasetBudgetExceeded" and error.fields.get("kind") == KIND_RUNS:
+        code = "runs-exhausted"
+    return Refused(code, f"{what}: {error.message}", error.hint)

@@ -9,8 +9,8 @@ Evidence is handled in this order, and each step can only refuse:
 4. one finalized view, one latest       8. read the latest state again: revoked meanwhile? (CH-06)
                                         9. write the audit log, begin the lease, seal the keys to the enclave
 
-So ε is booked before any key leaves, and a run that is refused after step 7 has spent it: nothing is
-refunded.
+So ε and δ are booked before any key leaves, and a run that is refused after step 7 has spent them: nothing
+is refunded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sealroom import typed
 from sealroom.encoding import sha256, to_hex
 from sealroom.errors import ReleaseError, SealroomError
+from sealroom.records import Opening
 from sealroom.release import (
     Challenge,
     EvidenceMessage,
@@ -50,7 +51,8 @@ from sealroom_agents import policy
 from sealroom_agents.attestation import CollateralSource, TrustAnchor, verify_evidence
 from sealroom_agents.chain import Run, TxResult
 from sealroom_agents.errors import AttestationError, ChainError, Refused, TransactionError
-from sealroom_agents.facts import ChainView, Evidence, LatestView
+from sealroom_agents.facts import ChainView, Evidence, LatestView, StudyRecord
+from sealroom_agents.gate import batch
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.refusals import STUDY_ENDED, booking_refused, chain_refused, parsed, refused
 from sealroom_agents.gate.root import GateRoot
@@ -72,8 +74,14 @@ _log = logging.getLogger(__name__)
 class Opener(Protocol):
     """What books a run; `sealroom_agents.chain.Transactor` does."""
 
-    def open_run(self, ledger: str, run: Run) -> TxResult:
+    def open_run(self, ledger: str, run: Run, study: StudyRecord) -> TxResult:
         """Book and wait until mined."""
+        ...
+
+    def anchor_batch(
+        self, ledger: str, consortium: str, *, epoch: int, numbers: Sequence[int], digests: Sequence[bytes]
+    ) -> TxResult:
+        """Record receipts at once, and wait until mined."""
         ...
 
 
@@ -200,6 +208,21 @@ class Gate:
             self._write("watcher-reported-revocation", {"consortium": consortium, "block": block})
         return {"version": 1, "watcherSeen": self._watch.seen}
 
+    def receipts(self, body: bytes) -> dict[str, Any]:
+        """Anchor receipts that wait, in one transaction. Raises `Refused`."""
+        given = parsed(batch.parse, body)
+        done = batch.anchor(given, chain=self._chain, sender=self._opener, chain_id=self._config.chain_id)
+        if done is None:
+            return {"version": 1, "anchored": None}
+        anchored = {
+            "tx": done.tx,
+            "batch": done.batch,
+            "first": done.first,
+            "runs": [to_hex(run_id) for run_id in done.runs],
+        }
+        self._write("batch-anchored", {"consortium": given[0].receipt.consortium, **anchored})
+        return {"version": 1, "anchored": anchored}
+
     # --- evidence -------------------------------------------------------------------------------
 
     def _release(self, message: EvidenceMessage, hello: Hello, transcript: bytes) -> GrantReply:
@@ -209,6 +232,7 @@ class Gate:
             run_id=hello.run_id,
             compose_hash=hello.compose_hash,
             epsilon_micro=hello.epsilon_micro,
+            delta_pico=hello.delta_pico,
             kem_key=message.kem_key,
             enclave_signer=message.signer,
             transcript=sha256(transcript),
@@ -228,8 +252,8 @@ class Gate:
             consortium=hello.consortium,
             private_key=self._root.signer_key.reveal(),
         )
-        opened = self._open(grant, hello.consortium, grant_hash)
-        self._booked(grant, hello.consortium, grant_hash)
+        opened = self._open(grant, view, grant_hash)
+        self._booked(grant, hello.consortium, grant_hash, opened)
         self._still(grant, view, hello.consortium)
         self._write("granted", _granted(grant, hello.consortium, grant_hash, evidence, opened))
         self._sessions.grant(
@@ -300,36 +324,41 @@ class Gate:
             raise Refused(error.code, error.message, error.hint) from error
         return collateral, evidence
 
-    def _open(self, grant: Grant, consortium: str, grant_hash: bytes) -> TxResult:
+    def _open(self, grant: Grant, view: ChainView, grant_hash: bytes) -> TxResult:
+        if view.study is None:  # the policy has refused already
+            raise Refused("not-approved", "no study is pinned")
         run = Run(
             run_id=grant.run_id,
-            consortium=consortium,
+            consortium=view.consortium,
             study=grant.study,
             epsilon_micro=grant.epsilon_micro,
+            delta_pico=grant.delta_pico,
             epoch=grant.epoch,
             enclave_signer=grant.enclave_signer,
             grant_hash=grant_hash,
         )
         try:
-            return self._opener.open_run(grant.ledger, run)
+            return self._opener.open_run(grant.ledger, run, view.study)
         except TransactionError as error:
             if error.revert in STUDY_ENDED:
                 # Something ended the study since the view: most likely a revocation, which then has its own
                 # code.
-                self._raise_if_revoked(consortium)
+                self._raise_if_revoked(view.consortium)
             raise booking_refused(error) from error
         except ChainError as error:
             raise chain_refused(error) from error
 
-    def _booked(self, grant: Grant, consortium: str, grant_hash: bytes) -> None:
-        """Every node shows the booking: the word of the node that sent it is not enough (CH-03)."""
+    def _booked(self, grant: Grant, consortium: str, grant_hash: bytes, opened: TxResult) -> None:
+        """Every node keeps the hash of this very run: the word of the node that sent it is not enough
+        (CH-03)."""
+        expected = _opening_hash(grant, consortium, grant_hash, opened)
         deadline = time.monotonic() + BOOKED_TIMEOUT_S
         while (found := self._seen_booked(grant)) is None and time.monotonic() < deadline:
             time.sleep(BOOKED_POLL_S)
-        if found != (consortium, grant_hash):
+        if found != expected:
             raise Refused("chain-disagrees", "not every node shows the run as booked")
 
-    def _seen_booked(self, grant: Grant) -> tuple[str, bytes] | None:
+    def _seen_booked(self, grant: Grant) -> bytes | None:
         try:
             return self._chain.booked(grant.ledger, grant.run_id)
         except ChainError as error:
@@ -408,6 +437,22 @@ class Gate:
         self._audit.append(event, time=self._clock(), facts=facts)
 
 
+def _opening_hash(grant: Grant, consortium: str, grant_hash: bytes, opened: TxResult) -> bytes:
+    """What the ledger must keep if it opened what was sent. Raises `Refused` if the event says otherwise."""
+    event = opened.event("RunOpened")
+    opening = Opening.of_event(event["opening"]) if event is not None else None
+    sent = (
+        grant.run_id, consortium, grant.study, grant.compose_hash, grant.epsilon_micro, grant.delta_pico,
+        grant.epoch, grant.enclave_signer, grant_hash,
+    )  # fmt: skip
+    if opening is None or sent != (
+        opening.run_id, opening.consortium, opening.study, opening.compose_hash, opening.epsilon_micro,
+        opening.delta_pico, opening.epoch, opening.enclave_signer, opening.grant_hash,
+    ):  # fmt: skip
+        raise Refused("chain-disagrees", "the transaction that books the run opened another one, or none")
+    return typed.opening_hash(opening)
+
+
 def _granted(
     grant: Grant, consortium: str, grant_hash: bytes, evidence: Evidence, opened: TxResult
 ) -> dict[str, Any]:
@@ -420,6 +465,7 @@ def _granted(
         "enclaveSigner": grant.enclave_signer,
         "grantHash": to_hex(grant_hash),
         "epsilonMicro": grant.epsilon_micro,
+        "deltaPico": grant.delta_pico,
         "epoch": grant.epoch,
         "block": grant.block_number,
         "openedTx": opened.tx,

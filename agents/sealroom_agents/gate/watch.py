@@ -12,8 +12,10 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from sealroom.records import Receipt
 from sealroom.release import WatchReport
 from sealroom_agents import policy
+from sealroom_agents.chain import FoundReceipt
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import ChainView, LatestView
 from sealroom_agents.gate.sessions import Sessions
@@ -37,8 +39,12 @@ class Chain(Protocol):
         """The newest state that any node shows."""
         ...
 
-    def booked(self, ledger: str, run_id: bytes) -> tuple[str, bytes] | None:
-        """Consortium and grant hash of an opened run, the same at every node; `None` while any lacks it."""
+    def booked(self, ledger: str, run_id: bytes) -> bytes | None:
+        """What the ledger keeps of an opened run, the same at every node; `None` while any lacks it."""
+        ...
+
+    def receipt(self, ledger: str, receipt: Receipt, signature: bytes) -> FoundReceipt | None:
+        """A receipt and its run, as the ledger verifies them."""
         ...
 
 

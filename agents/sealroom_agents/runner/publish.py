@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
@@ -19,8 +18,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 from sealroom.encoding import from_hex, to_hex
 from sealroom.envelope import Anchor, Approval, Envelope, parse_envelope, verify_receipt, verify_statement
 from sealroom.errors import SealroomError
-from sealroom.records import Receipt
-from sealroom_agents.chain import History, OpenedRun, TxResult
+from sealroom.records import Opening, Receipt
+from sealroom_agents.chain import Anchoring, FoundReceipt, History, TxResult
 from sealroom_agents.errors import ChainError, RunnerError, TransactionError
 from sealroom_agents.store import Run, Store
 
@@ -38,8 +37,8 @@ log = logging.getLogger(__name__)
 class Chain(Protocol):
     """What publishing reads of `sealroom_agents.chain.ChainReader`."""
 
-    def run(self, ledger: str, run_id: bytes) -> OpenedRun | None:
-        """A run in the ledger."""
+    def receipt(self, ledger: str, receipt: Receipt, signature: bytes) -> FoundReceipt | None:
+        """A receipt and its run, as the ledger verifies them."""
 
     def study_history(self, consortium: str, *, from_block: int = 0) -> History:
         """What happened to a consortium."""
@@ -48,17 +47,8 @@ class Chain(Protocol):
 class Sender(Protocol):
     """What publishing sends; `sealroom_agents.chain.Transactor` does it."""
 
-    def anchor(self, ledger: str, receipt: Receipt, signature: bytes) -> TxResult:
+    def anchor(self, ledger: str, receipt: Receipt, opening: Opening, signature: bytes) -> TxResult:
         """Record a receipt."""
-
-
-@dataclass(frozen=True)
-class _Anchored:
-    """Where a receipt stands."""
-
-    tx: str
-    block: int
-    sequence: int
 
 
 class Publisher:
@@ -108,23 +98,24 @@ class Publisher:
         verify_receipt(envelope)
         return envelope
 
-    def _anchor(self, run: Run, envelope: Envelope) -> _Anchored:
+    def _anchor(self, run: Run, envelope: Envelope) -> Anchoring:
         """Put the receipt on chain, unless it is there: a try before may have got through without our
-        hearing it."""
-        signed, ledger = envelope.receipt, envelope.grant.ledger
-        opened = self._chain.run(ledger, signed.run_id)
-        if opened is not None and opened.sequence:
-            found = self._history(run).receipt_of(signed.run_id)
-            if found is None:
-                raise ChainError("chain-unreachable", "the node does not find the receipt's log")
-            return _Anchored(tx=found.at.tx, block=found.at.block, sequence=found.sequence)
-        result = self._sender.anchor(ledger, signed, envelope.receipt_signature)
+        hearing it, or the gate has anchored it in a batch."""
+        signed, signature, ledger = envelope.receipt, envelope.receipt_signature, envelope.grant.ledger
+        seen = self._chain.receipt(ledger, signed, signature)
+        if seen is None:
+            raise RunnerError("run-not-opened", "the ledger never opened this run")
+        if seen.anchoring is not None:
+            if not seen.verdict.anchored:
+                raise RunnerError("receipt-mismatch", "another receipt of this run is anchored")
+            return seen.anchoring
+        result = self._sender.anchor(ledger, signed, seen.opening, signature)
         event = result.event("ReceiptAnchored")
         if event is None:
             raise TransactionError("transaction-reverted", f"transaction {result.tx} anchored nothing")
-        return _Anchored(tx=result.tx, block=result.block_number, sequence=int(event["sequence"]))
+        return Anchoring(tx=result.tx, block=result.block_number, sequence=int(event["sequence"]))
 
-    def _with_anchor(self, run: Run, envelope: Envelope, found: _Anchored) -> str:
+    def _with_anchor(self, run: Run, envelope: Envelope, found: Anchoring) -> str:
         approvals = self._history(run).approvals_of(envelope.receipt.study)
         anchor = Anchor(
             chain_id=self._chain_id,

@@ -2,7 +2,8 @@
 """The links that ask the chain: gate adopted, study approved, run booked, receipt anchored.
 
 State is read at the block that the grant names, so the answer is the same years later, from a node that keeps
-old state. The ledger's own records do not change, and are read at the latest block.
+old state. The ledger's own records do not change: logs say where a run was opened and its receipt anchored,
+and `Ledger.verify` at the latest block of every node says whether that is so.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from sealroom.encoding import to_hex
 from sealroom.errors import EnvelopeError
+from sealroom.records import Receipt
 from sealroom_agents.facts import ChainView, PlatformRecord
 from sealroom_agents.verification.state import Findings, need
 
 if TYPE_CHECKING:
-    from sealroom_agents.chain import History, OpenedRun
+    from sealroom_agents.chain import FoundReceipt, History
 
 MAX_BLOCK_AGE_S = 3600
 """How far a grant may be from its finalized block: finality takes a quarter of an hour on Ethereum."""
@@ -32,8 +34,10 @@ class Chain(Protocol):
     def view_at(self, consortium: str, block: int) -> ChainView:
         """A consortium at one block."""
 
-    def run(self, ledger: str, run_id: bytes) -> OpenedRun | None:
-        """A run in the ledger."""
+    def receipt(
+        self, ledger: str, receipt: Receipt, signature: bytes, *, from_block: int | None = None
+    ) -> FoundReceipt | None:
+        """A receipt and its run, as the ledger verifies them."""
 
     def study_history(self, consortium: str, *, from_block: int = 0) -> History:
         """What happened to a consortium."""
@@ -91,15 +95,19 @@ def approved(found: Findings, chain: Chain) -> str:
 
 
 def opened(found: Findings, chain: Chain) -> str:
-    """The gate opened the run in the ledger for this key and grant, and ε was booked."""
-    receipt, grant = found.envelope.receipt, found.envelope.grant
-    run = chain.run(grant.ledger, receipt.run_id)
-    if run is None:
+    """The gate opened the run in the ledger for this key and grant, and ε and δ were booked."""
+    envelope = found.envelope
+    receipt, grant = envelope.receipt, envelope.grant
+    seen = chain.receipt(grant.ledger, receipt, envelope.receipt_signature, from_block=grant.block_number)
+    if seen is None:
         raise EnvelopeError("run-not-opened", "the ledger never opened this run")
+    run = seen.opening
     pairs = (
         ("consortium", run.consortium, receipt.consortium),
         ("study", run.study, receipt.study),
+        ("recipe", run.compose_hash, receipt.compose_hash),
         ("ε", run.epsilon_micro, receipt.epsilon_micro),
+        ("δ", run.delta_pico, receipt.delta_pico),
         ("epoch", run.epoch, receipt.epoch),
         ("enclave key", run.enclave_signer, grant.enclave_signer),
         ("grant", run.grant_hash, receipt.grant_hash),
@@ -108,40 +116,50 @@ def opened(found: Findings, chain: Chain) -> str:
         need(claimed, booked, "run-mismatch", f"the ledger opened this run for another {what}")
     if run.opened_block < grant.block_number:
         raise EnvelopeError("run-mismatch", "the ledger opened this run before it was granted")
-    found.run = run
-    return f"ε booked before any key was released, block {run.opened_block}"
+    found.receipt = seen
+    return f"ε and δ booked before any key was released, block {run.opened_block}"
 
 
 def anchored(found: Findings, chain: Chain) -> str:
     """The ledger holds this receipt, and the envelope says where."""
-    receipt, anchor, run = found.envelope.receipt, found.envelope.anchor, found.run
-    if run.sequence == 0:
+    envelope, seen = found.envelope, found.receipt
+    verdict, anchor = seen.verdict, envelope.anchor
+    if seen.anchoring is None:
         raise EnvelopeError("receipt-not-anchored", "the ledger holds no receipt of this run")
-    found.history = chain.study_history(receipt.consortium, from_block=run.opened_block)
-    event = found.history.receipt_of(receipt.run_id)
-    if event is None:
-        raise EnvelopeError("receipt-not-anchored", "no receipt of this run was recorded")
-    pairs = (
-        ("sequence", event.sequence, run.sequence),
-        ("result", event.result_digest, receipt.result_digest),
-        ("statement", event.statement_digest, receipt.statement_digest),
-    )
-    for what, held, claimed in pairs:
-        need(claimed, held, "receipt-mismatch", f"the anchored receipt has another {what}")
+    if not verdict.anchored:
+        raise EnvelopeError("receipt-mismatch", "the ledger holds another receipt of this run")
     if anchor is not None:
         says = (anchor.chain_id, anchor.ledger, to_hex(anchor.tx), anchor.block, anchor.sequence)
-        is_at = (chain.chain_id(), found.envelope.grant.ledger, event.at.tx, event.at.block, event.sequence)
+        is_at = (
+            chain.chain_id(), envelope.grant.ledger, seen.anchoring.tx, verdict.anchored_block,
+            verdict.sequence,
+        )  # fmt: skip
         need(says, is_at, "anchor-mismatch", "the receipt is not where the envelope says")
-    return f"receipt {event.sequence} of the consortium, block {event.at.block}, tx {event.at.tx}"
+    how = f" in batch {seen.anchoring.batch}" if seen.anchoring.batch else ""
+    names = {owner.account: owner.id for owner in found.view.owners}
+    who = ", ".join(names.get(account, account) for account in verdict.approved_by)
+    return (
+        f"receipt {verdict.sequence} of the consortium{how}, block {verdict.anchored_block}, "
+        f"tx {seen.anchoring.tx}; approved by {who} in block {verdict.approved_block}"
+    )
 
 
 def revocation(found: Findings, chain: Chain) -> str:
-    """Whether an owner has revoked since: for people to know, it breaks nothing that was done before."""
-    later = found.history.revocations
-    if not later:
+    """Whether the consortium has left the run's epoch since, and why: for people to know, it breaks nothing
+    that was done before."""
+    verdict = found.receipt.verdict
+    if not verdict.revoked:
         return "not revoked since"
-    last = later[-1]
-    return f"revoked since: by {last.owner} in block {last.at.block}: {last.reason or 'no reason given'}"
+    history = chain.study_history(found.envelope.receipt.consortium, from_block=verdict.opened_block)
+    if history.revocations:
+        last = history.revocations[-1]
+        who = next((one.id for one in found.view.owners if one.account == last.owner), last.owner)
+        return f"revoked since: by {who} in block {last.at.block}: {last.reason or 'no reason given'}"
+    if history.rosters:
+        return f"ended since: the owners changed in block {history.rosters[-1].at.block}"
+    if history.platforms:
+        return f"ended since: the owners adopted another platform in block {history.platforms[-1].at.block}"
+    return f"ended since: the consortium is at epoch {verdict.epoch}"
 
 
 def _adopted(found: Findings, platform: PlatformRecord, *, any_device: bool) -> None:

@@ -14,7 +14,7 @@ from sealroom_agents.facts import ChainView, Evidence
 
 if TYPE_CHECKING:
     # Who verifies a file alone should not wait for a chain's client.
-    from sealroom_agents.chain import History, OpenedRun
+    from sealroom_agents.chain import FoundReceipt
 
 
 @dataclass
@@ -39,10 +39,8 @@ class Findings:
     """What the gate's quote proves, set by `gate-quote`."""
     view: ChainView = field(init=False)
     """The consortium at the grant's block, set by `gate-registered`."""
-    run: OpenedRun = field(init=False)
-    """The run as the ledger holds it, set by `opened`."""
-    history: History = field(init=False)
-    """What was logged since the run was opened, set by `anchored`."""
+    receipt: FoundReceipt = field(init=False)
+    """What the chain has about the receipt, set by `opened`."""
 
 
 def need(value: object, expected: object, code: str, message: str) -> None:

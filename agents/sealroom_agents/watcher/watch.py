@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One look at the chain: what changed, what must end, and the heartbeat that says so to the gate.
 
-State is the truth, logs are not read at all (CH-29): every look takes each consortium's epoch and
-revocation as any node shows them at its newest block. The heartbeat goes out only after a look that saw
-*every* consortium; a watcher that is blind stays silent, and the gate's leases lapse by themselves (OP-09).
+State is the truth (CH-29): every look takes each consortium's epoch and revocation as any node shows them at
+its newest block; only the words of a revocation come from a log, and may be missing. The heartbeat goes out
+only after a look that saw *every* consortium; a watcher that is blind stays silent, and the gate's leases
+lapse by themselves (OP-09).
 """
 
 from __future__ import annotations

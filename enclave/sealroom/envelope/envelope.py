@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sealroom import typed
+from sealroom.decimals import to_pico
 from sealroom.encoding import Fields, canonical, sha256, strict_json, to_base64, to_hex
 from sealroom.envelope.anchor import Anchor
 from sealroom.envelope.dsse import SignedStatement, sign_payload
@@ -200,7 +201,8 @@ def verify_statement(envelope: Envelope) -> None:
     _same("statement", "study", statement.study, grant.study)
     _same("statement", "compose hash", statement.compose_hash, grant.compose_hash, hello.compose_hash)
     _same("statement", "datasets", _root(statement), grant.datasets_root)
-    _same("statement", "ε", statement.privacy.epsilon_micro, grant.epsilon_micro)
+    _same("statement", "ε", statement.privacy.epsilon_micro, grant.epsilon_micro, hello.epsilon_micro)
+    _same("statement", "δ", to_pico(statement.privacy.delta), grant.delta_pico, hello.delta_pico)
     _same("statement", "epoch", statement.epoch, grant.epoch)
     _same("statement", "block", statement.block_number, grant.block_number)
     _same("statement", "block hash", statement.block_hash, grant.block_hash)
@@ -237,6 +239,7 @@ def _receipt_of(statement: Statement, signed: SignedStatement) -> Receipt:
         result_digest=statement.result_digest,
         statement_digest=signed.digest,
         epsilon_micro=statement.privacy.epsilon_micro,
+        delta_pico=to_pico(statement.privacy.delta),
         epoch=statement.epoch,
         grant_hash=statement.grant_hash,
     )

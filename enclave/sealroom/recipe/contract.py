@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sealroom.decimals import decimal_text, to_micro
+from sealroom.decimals import decimal_text, exact_sum, to_micro, to_pico
 from sealroom.encoding import canonical, sha256
 from sealroom.errors import RecipeError
 from sealroom.recipe.outputs import FieldSpec, LogisticField, bounds_error, read_decimal, read_field, reader
@@ -159,18 +159,21 @@ class OutputContract:
         return cls(limit_bytes=limit, fields=listed, groups=groups)
 
 
-def check_budget(privacy: Privacy, output: OutputContract) -> int:
-    """Check that the fields cost exactly what the policy says; returns ε in micro-epsilon, rounded up."""
-    epsilon = sum((field.epsilon for field in output.fields), Decimal(0))
-    delta = sum((field.delta for field in output.fields), Decimal(0))
+def check_budget(privacy: Privacy, output: OutputContract) -> tuple[int, int]:
+    """Check that the fields cost exactly what the policy says.
+
+    Returns ε in micro-epsilon and δ in pico-delta, both rounded up.
+    """
+    epsilon = exact_sum(field.epsilon for field in output.fields)
+    delta = exact_sum(field.delta for field in output.fields)
     if epsilon != privacy.epsilon or delta != privacy.delta:
         raise RecipeError(
             "recipe-budget",
-            f"the fields cost ε {decimal_text(epsilon)} and δ {decimal_text(delta)}, the policy says"
+            f"the fields cost ε {epsilon} and δ {delta}, the policy says"
             f" {decimal_text(privacy.epsilon)} and {decimal_text(privacy.delta)}",
             "basic composition: the fields must add up to the policy exactly",
         )
-    return to_micro(epsilon)
+    return to_micro(epsilon), to_pico(delta)
 
 
 def _group(name: Any, value: Any) -> tuple[str, ...]:

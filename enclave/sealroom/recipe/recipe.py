@@ -71,6 +71,8 @@ class Recipe:
     """SHA-256 of the canonical privacy policy."""
     epsilon_micro: int
     """ε of one run in micro-epsilon, rounded up."""
+    delta_pico: int
+    """δ of one run in parts of 10^12, rounded up; zero when all mechanisms are pure."""
 
     def dataset(self, path: str) -> DatasetSpec | None:
         """The dataset that `unwrap` means by `hospital-A/cohort-A.tar`, or `None`."""
@@ -130,7 +132,7 @@ def parse(compose: bytes) -> Recipe:
     for spec in datasets:
         if privacy.unit not in dict(spec.columns):
             raise RecipeError("recipe-unit", f"{spec.path} lacks {privacy.unit}, the column of the person")
-    epsilon_micro = check_budget(privacy, output)
+    epsilon_micro, delta_pico = check_budget(privacy, output)
     image = check_service(settings, gpu=gpu)
     recipe = Recipe(
         name=name,
@@ -146,6 +148,7 @@ def parse(compose: bytes) -> Recipe:
         output_hash=output.digest(),
         privacy_hash=privacy.digest(),
         epsilon_micro=epsilon_micro,
+        delta_pico=delta_pico,
     )
     _check_one_text(recipe)
     return recipe

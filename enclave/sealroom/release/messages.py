@@ -182,6 +182,8 @@ class Hello:
     """Compose hash that the enclave booted, 32 bytes."""
     epsilon_micro: int
     """What one run of the recipe spends, micro-epsilon. The gate, which has no recipe, books it."""
+    delta_pico: int
+    """The same for δ, parts of 10^12; zero when all mechanisms are pure."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -191,6 +193,7 @@ class Hello:
             "consortium": self.consortium,
             "composeHash": to_hex(self.compose_hash),
             "epsilonMicro": self.epsilon_micro,
+            "deltaPico": self.delta_pico,
         }
 
     def encode(self) -> bytes:
@@ -209,6 +212,7 @@ class Hello:
             consortium=fields.address("consortium"),
             compose_hash=fields.hex("composeHash", 32),
             epsilon_micro=fields.integer("epsilonMicro", 1),
+            delta_pico=fields.integer("deltaPico"),
         )
         fields.done()
         return hello

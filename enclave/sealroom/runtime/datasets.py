@@ -2,8 +2,8 @@
 """The sealed datasets of one run: found on the host, offered to the gate, opened with what it releases.
 
 The folder belongs to the host and is trusted for nothing. A dataset is opened only as the gate releases it:
-with the index digest and key commitment that its owner registered on chain, every part authenticated before
-a byte is used.
+with the index digest and key commitment that its owner registered on chain, each part authenticated before a
+byte of it is used, and within the limits of `sealroom.sealed.table`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sealroom.envelope.statement import StatementDataset
 from sealroom.errors import ReleaseError, SealError
@@ -120,13 +119,8 @@ class Datasets:
             dataset_id=opened.release.dataset,
             index_digest=opened.release.index_digest,
             key_commitment=opened.release.key_commitment,
-            verify_all=True,
         ) as file:
-            try:
-                return pq.read_table(file, columns=[name for name, _ in spec.columns])
-            except (pa.ArrowException, OSError):
-                # Arrow's own words may quote what it read.
-                raise SealError("not-parquet", f"{spec.path} cannot be read as Parquet") from None
+            return file.to_arrow([name for name, _ in spec.columns])
 
     def stated(self) -> tuple[StatementDataset, ...]:
         """Each dataset as the signed statement names it."""

@@ -175,6 +175,7 @@ def _attest(order: Order, recipe: Recipe, *, guest: Guest, gate: Gate) -> _Sessi
         consortium=order.consortium,
         compose_hash=recipe.compose_hash,
         epsilon_micro=recipe.epsilon_micro,
+        delta_pico=recipe.delta_pico,
     )
     challenge = gate.hello(hello)
     transcript = verify_challenge(hello, challenge, signer=identity.signer)
@@ -221,6 +222,7 @@ def _check_grant(
         "transcript": sha256(session.transcript),
         "datasets_root": datasets.root,
         "epsilon_micro": recipe.epsilon_micro,
+        "delta_pico": recipe.delta_pico,
     }
     for name, value in own.items():
         if getattr(grant, name) != value:

@@ -3,19 +3,25 @@
 
     seal(source, target, recipient=..., owner="hospital-A", name="cohort-A")   the owner, once
     reseal(target, dek=..., recipient=...)                                     the owner, for a new recipe
+    unseal(path, target, dek=...)                                              the owner, who wants it back
     inspect(path)                                                              anyone
     open_wrap(wrap, root_private, context=...)                                 the gate
     open_sealed(path, dek=..., dataset_id=..., ...)                            the enclave
 
-Modules: `header`, `wrap`, `parts`, `index` are the members of the archive, `archive` is the tar around them,
-`seal` and `reader` go through it. Spec: `enclave/spec/sealed-dataset.md`.
+Modules: `header`, `wrap`, `parts`, `index` are the members of the archive, `archive` is the tar around them.
+`seal`, `reseal` and `unseal` write; `reader` reads and checks, `cache` holds opened parts, `file` is the
+seekable file over them, and `table` reads it as Parquet within limits. Spec:
+`enclave/spec/sealed-dataset.md`.
 """
 
+from sealroom.sealed.file import SealedFile, open_sealed
 from sealroom.sealed.header import PARQUET, PART_SIZE, Header
 from sealroom.sealed.index import Index, PartEntry
 from sealroom.sealed.parts import check_commitment, key_commitment
-from sealroom.sealed.reader import SealedArchive, SealedFile, SealedInfo, inspect, open_sealed
-from sealroom.sealed.seal import SealSummary, reseal, seal
+from sealroom.sealed.reader import SealedArchive, SealedInfo, inspect
+from sealroom.sealed.reseal import reseal
+from sealroom.sealed.seal import SealSummary, seal
+from sealroom.sealed.unseal import unseal
 from sealroom.sealed.wrap import Wrap, WrapContext, check_wrap, make_wrap, open_wrap
 
 __all__ = [
@@ -39,4 +45,5 @@ __all__ = [
     "open_wrap",
     "reseal",
     "seal",
+    "unseal",
 ]

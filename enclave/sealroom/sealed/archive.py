@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 from sealroom.errors import HeaderError
@@ -30,8 +31,16 @@ def part_name(number: int) -> str:
 
 def member_header(name: str, size: int) -> bytes:
     """The one ustar header of a member: mode 0600, owner 0, time 0, a regular file."""
+    block, total = _nameless(size)
+    written = name.encode("ascii")
+    checksum = b"%06o\0 " % (total + sum(written))
+    return b"".join((written, block[len(written) : 148], checksum, block[156:]))
+
+
+@lru_cache(maxsize=16)
+def _nameless(size: int) -> tuple[bytes, int]:
+    """A header without its name, and the sum of its bytes: all parts but the last share one."""
     block = bytearray(BLOCK)
-    block[0 : len(name)] = name.encode("ascii")
     block[100:108] = b"0000600\0"
     block[108:116] = b"0000000\0"
     block[116:124] = b"0000000\0"
@@ -40,8 +49,7 @@ def member_header(name: str, size: int) -> bytes:
     block[148:156] = b" " * 8
     block[156:157] = b"0"
     block[257:265] = b"ustar\x0000"
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    return bytes(block), sum(block)
 
 
 def padded(size: int) -> int:
@@ -59,6 +67,11 @@ def write_member(stream: BinaryIO, name: str, content: bytes | bytearray) -> Non
 def write_end(stream: BinaryIO) -> None:
     """Append the end of the archive."""
     stream.write(_END)
+
+
+def member_around(name: str, size: int) -> tuple[bytes, bytes]:
+    """What stands before and after the content of a member: its header, and its padding."""
+    return member_header(name, size), bytes(padded(size) - size)
 
 
 @dataclass(frozen=True)
@@ -80,37 +93,53 @@ class ArchiveReader:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._length = os.fstat(descriptor).st_size
-        self._position = 0
+        self._padding = 0
+        """Bytes before `position` that must be zero. They are read with what follows them: for most parts,
+        that is one read each instead of two."""
+        self.position = 0
+        """Where the next member must begin."""
 
     def member(self, name: str, *, limit: int, size: int | None = None) -> Member:
         """Step over the next member, which must have this name.
 
         `size` when it is known, else at most `limit`.
         """
-        block = os.pread(self._descriptor, BLOCK, self._position)
+        block = self._after_padding(BLOCK)
         if len(block) < BLOCK:
             raise HeaderError("archive-truncated", f"the archive ends before {name}")
-        found = _octal(block[_SIZE_FIELD])
-        if found is None or block != member_header(name, found) or (size is not None and found != size):
+        found = _octal(block[_SIZE_FIELD]) if size is None else size
+        if found is None or block != member_header(name, found):
             raise HeaderError("archive-malformed", f"the archive does not have {name} where it must be")
         if found > limit:
             raise HeaderError("archive-malformed", f"{name} has {found} bytes where at most {limit} may be")
-        member = Member(self._position + BLOCK, found)
-        self._position += BLOCK + padded(found)
-        if self._position > self._length:
+        member = Member(self.position + BLOCK, found)
+        self.position += BLOCK + padded(found)
+        self._padding = padded(found) - found
+        if self.position > self._length:
             raise HeaderError("archive-truncated", f"the archive ends within {name}")
-        padding = os.pread(self._descriptor, padded(found) - found, member.offset + found)
-        if any(padding):
-            raise HeaderError("archive-malformed", f"the padding of {name} is not zero")
         return member
+
+    def skip(self, count: int) -> None:
+        """Step over `count` bytes unseen. Raises `archive-truncated` when there are not as many."""
+        self.position += count
+        self._padding = 0
+        if self.position > self._length:
+            raise HeaderError("archive-truncated", "the archive ends within its parts")
 
     def end(self) -> None:
         """Check that the archive ends here, with two zero blocks and nothing after."""
-        last = os.pread(self._descriptor, len(_END) + 1, self._position)
+        last = self._after_padding(len(_END) + 1)
         if len(last) < len(_END):
             raise HeaderError("archive-truncated", "the archive has no end")
         if last != _END:
             raise HeaderError("archive-malformed", "the archive goes on after its index")
+
+    def _after_padding(self, count: int) -> bytes:
+        """The next bytes, once the padding before them is seen to be zero."""
+        found = os.pread(self._descriptor, self._padding + count, self.position - self._padding)
+        if found.count(0, 0, self._padding) != min(self._padding, len(found)):
+            raise HeaderError("archive-malformed", "the padding of a member is not zero")
+        return found[self._padding :]
 
     def read(self, member: Member) -> bytes:
         """The content of a member."""

@@ -41,6 +41,12 @@ def atomic_output(target: Path, *, overwrite: bool = False, mode: int = PRIVATE_
     _sync_folder(target.parent)
 
 
+def refuse_same(source: Path, target: Path) -> None:
+    """Raise `same-file` when both are one file, by whatever names."""
+    if target.exists() and source.exists() and os.path.samefile(source, target):
+        raise SealError("same-file", f"{target} is the file to be read", "choose another output")
+
+
 def _refuse_existing(target: Path, overwrite: bool) -> None:
     if not overwrite and os.path.lexists(target):
         raise SealError(

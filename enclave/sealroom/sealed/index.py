@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eth_account.messages import SignableMessage, encode_defunct
-
-from sealroom import typed
 from sealroom.encoding import Fields, canonical, lp, parse_canonical, sha256, to_hex
 from sealroom.errors import FormatError, KeyMaterialError, SealIndexError
 from sealroom.keys import SIGNATURE_SIZE
 from sealroom.sealed.header import MAX_PARTS, PART_SIZE
 from sealroom.sealed.parts import sealed_length
 
+if TYPE_CHECKING:
+    from eth_account.messages import SignableMessage
+
 MAX_INDEX_BYTES = 8 * 1024 * 1024
+
+_PART = re.compile(rb'\{"digest":"0x([0-9a-f]{64})","size":([1-9][0-9]{0,8})\}')
+_PARTS = re.compile(rb'"parts":\[([^\]]*)\]')
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,17 @@ class Index:
 
     def encode(self) -> bytes:
         """Canonical JSON."""
-        return canonical(
+        frame = canonical(
             {
                 "version": 1,
                 "dataset": to_hex(self.dataset),
                 "keyCommitment": to_hex(self.key_commitment),
-                "parts": [{"digest": to_hex(part.digest), "size": part.size} for part in self.parts],
+                "parts": [],
                 "signature": None if self.signature is None else to_hex(self.signature),
             }
         )
+        # Written here and not by the general encoder, which takes a second for the most parts there may be.
+        return frame.replace(b'"parts":[]', b'"parts":[' + _encoded(self.parts) + b"]", 1)
 
     @property
     def digest(self) -> bytes:
@@ -60,12 +67,17 @@ class Index:
 
     def message(self) -> SignableMessage:
         """What the owner signs, as any wallet can: EIP-191 text over dataset id and index digest."""
+        # Late, here and below: importing this takes longer than sealing half a gigabyte.
+        from eth_account.messages import encode_defunct
+
         return encode_defunct(primitive=lp("sealroom/v1/index", self.dataset, self.digest))
 
     def signer(self) -> str | None:
         """Address that signed, or `None` for an unsigned index. Raises `index-signature`."""
         if self.signature is None:
             return None
+        from sealroom import typed
+
         try:
             return typed.recover(self.message(), self.signature)
         except KeyMaterialError as error:
@@ -74,23 +86,58 @@ class Index:
     @classmethod
     def parse(cls, data: bytes) -> Index:
         """Read `index.json`. Raises only `SealIndexError`."""
+        plain = _plain_parts(data)
         try:
-            value = parse_canonical(data, MAX_INDEX_BYTES)
+            # What is left of a plain index has no parts in it, and is quick to judge.
+            value = parse_canonical(data if plain is None else plain.rest, MAX_INDEX_BYTES)
         except FormatError as error:
             raise SealIndexError("index-malformed", f"index.json: {error.message}") from None
         fields = _fields(value, "index.json")
         fields.version()
         signature = fields.raw("signature")
+        listed = fields.array("parts", limit=MAX_PARTS)
         index = cls(
             dataset=fields.hex("dataset", 32),
             key_commitment=fields.hex("keyCommitment", 32),
-            parts=tuple(_part(item) for item in fields.array("parts", limit=MAX_PARTS)),
+            parts=tuple(_part(item) for item in listed) if plain is None else plain.parts,
             signature=None
             if signature is None
             else _fields({"signature": signature}, "index.json").hex("signature", SIGNATURE_SIZE),
         )
         fields.done()
         return index
+
+
+def _encoded(parts: Sequence[PartEntry]) -> bytes:
+    listed = (f'{{"digest":"0x{part.digest.hex()}","size":{part.size}}}' for part in parts)
+    return ",".join(listed).encode()
+
+
+@dataclass(frozen=True)
+class _PlainParts:
+    """The parts of an index, taken out of it."""
+
+    parts: tuple[PartEntry, ...]
+    rest: bytes
+    """The index without them."""
+
+
+def _plain_parts(data: bytes) -> _PlainParts | None:
+    """The parts, if their list is in the one encoding that `encode` writes; else `None`.
+
+    The general decoder takes seconds for the most parts there may be. What this does not take, that one
+    judges, so both accept the same bytes.
+    """
+    found = _PARTS.search(data) if len(data) <= MAX_INDEX_BYTES else None
+    if found is None:
+        return None
+    most = sealed_length(PART_SIZE)
+    parts = tuple(
+        PartEntry(bytes.fromhex(digest.decode()), int(size)) for digest, size in _PART.findall(found[1])
+    )
+    if _encoded(parts) != found[1] or len(parts) > MAX_PARTS or any(part.size > most for part in parts):
+        return None
+    return _PlainParts(parts, data[: found.start(1)] + data[found.end(1) :])
 
 
 def _part(value: Any) -> PartEntry:

@@ -9,6 +9,7 @@ another dataset, or cut short does not open (CE-05, CE-06). Cobblestone commits 
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
@@ -28,6 +29,8 @@ CHUNK_OVERHEAD = 16
 PART_OVERHEAD = 56
 """Salt (24) and key commitment (32) at the head of each Cobblestone stream."""
 
+_ZEROS = bytes(CHUNK)
+
 
 def sealed_length(length: int) -> int:
     """Bytes of a sealed part that holds `length` bytes. The last chunk is always short, and may be empty."""
@@ -46,45 +49,44 @@ def check_commitment(data_key: Secret, *, dataset_id: bytes, commitment: bytes) 
         raise SealIndexError("wrong-key", DOES_NOT_OPEN)
 
 
-def seal_part(plain: bytes, *, data_key: Secret, dataset_id: bytes, number: int, count: int) -> bytearray:
-    """Seal one part."""
+def seal_part(
+    plain: memoryview, sealed: memoryview, *, data_key: Secret, dataset_id: bytes, number: int, count: int
+) -> bytes:
+    """Seal one part into `sealed`, which has exactly `sealed_length` bytes. Returns its SHA-256."""
     key, context = _part_key(data_key, dataset_id, number, count)
-    sealed = bytearray(sealed_length(len(plain)))
     encryptor = Cobblestone256Encryptor(key, context)
-    # `update_into` works without the interpreter's lock, so that parts are sealed in parallel.
+    # This and the digest work without the interpreter's lock, so that parts are sealed in parallel.
     written = encryptor.update_into(plain, sealed)
     sealed[written:] = encryptor.finalize()
-    return sealed
+    return hashlib.sha256(sealed).digest()
 
 
 def open_part(
-    sealed: bytes, *, length: int, data_key: Secret, dataset_id: bytes, number: int, count: int
-) -> bytearray:
-    """Open one part, whole or not at all: no byte comes out before the last is authenticated (CE-07).
+    sealed: memoryview, plain: memoryview, *, data_key: Secret, dataset_id: bytes, number: int, count: int
+) -> None:
+    """Open one part into `plain`, which has exactly the bytes that the header says of the part.
 
-    `length` is what the header says of the part. Raises `PartError` with code `part-does-not-open`.
+    Nobody may look at `plain` before this has returned: only then is the part authenticated whole (CE-07).
+    Raises `PartError` with code `part-does-not-open`, and then `plain` is zero.
     """
     key, context = _part_key(data_key, dataset_id, number, count)
-    if len(sealed) != sealed_length(length):
-        raise PartError("part-does-not-open", DOES_NOT_OPEN)
-    plain = bytearray(len(sealed))
     decryptor = Cobblestone256Decryptor(key, context)
     try:
+        if len(sealed) != sealed_length(len(plain)):
+            raise InvalidTag
         written = decryptor.update_into(sealed, plain)
-        last = decryptor.finalize()
+        plain[written:] = decryptor.finalize()
     except InvalidTag:
-        wipe(plain)
+        plain[:] = bytes(len(plain))
         raise PartError("part-does-not-open", DOES_NOT_OPEN) from None
-    plain[written:] = last
-    if len(plain) != length:
-        wipe(plain)
-        raise PartError("part-does-not-open", DOES_NOT_OPEN)
-    return plain
 
 
 def wipe(buffer: bytearray) -> None:
     """Overwrite a buffer with zeros, in place."""
-    buffer[:] = bytes(len(buffer))
+    # Not with `bytes(len(buffer))`: a second buffer as large, for each one wiped.
+    view = memoryview(buffer)
+    for start in range(0, len(buffer), CHUNK):
+        view[start : start + CHUNK] = _ZEROS[: len(buffer) - start]
 
 
 def _part_key(data_key: Secret, dataset_id: bytes, number: int, count: int) -> tuple[bytes, bytes]:

@@ -1,40 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening.
-
-A sealed dataset as an ordinary seekable file, of which only the parts that are read get decrypted.
-"""
+"""An open archive: its frame, what it says of itself, and its parts one by one."""
 
 from __future__ import annotations
 
-import io
+import hashlib
+import hmac
 import os
-import threading
-from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from typing_extensions import Buffer
-
 from sealroom.encoding import sha256
 from sealroom.errors import HeaderError, PartError, SealIndexError
 from sealroom.keys import Secret
-from sealroom.sealed.archive import (
-    HEADER_NAME,
-    INDEX_NAME,
-    WRAP_NAME,
-    ArchiveReader,
-    Member,
-    part_name,
-)
+from sealroom.sealed.archive import HEADER_NAME, INDEX_NAME, WRAP_NAME, ArchiveReader, part_name
 from sealroom.sealed.header import MAX_HEADER_BYTES, Header
 from sealroom.sealed.index import MAX_INDEX_BYTES, Index
-from sealroom.sealed.parts import check_commitment, open_part, sealed_length, wipe
+from sealroom.sealed.parts import check_commitment, open_part, sealed_length
+from sealroom.sealed.positional import read_at
 from sealroom.sealed.wrap import MAX_WRAP_BYTES, Wrap, check_wrap
-
-CACHED_PARTS = 4
-"""Opened parts that a `SealedFile` keeps, 8 MiB each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +60,18 @@ class SealedArchive:
         wrap_bytes = reader.read(reader.member(WRAP_NAME, limit=MAX_WRAP_BYTES))
         wrap = Wrap.parse(wrap_bytes)
         check_wrap(wrap, header)
-        self._parts: list[Member] = []
+        self._offsets: list[int] = []
+        sizes: list[int] = []
         for number in range(header.parts):
             size = sealed_length(header.part_length(number))
-            self._parts.append(reader.member(part_name(number), limit=size, size=size))
+            self._offsets.append(reader.member(part_name(number), limit=size, size=size).offset)
+            sizes.append(size)
         index = Index.parse(reader.read(reader.member(INDEX_NAME, limit=MAX_INDEX_BYTES)))
         reader.end()
         dataset_id = sha256(header_bytes)
         if index.dataset != dataset_id:
             raise SealIndexError("index-mismatch", "index.json is of another dataset")
-        if [part.size for part in index.parts] != [member.size for member in self._parts]:
+        if [part.size for part in index.parts] != sizes:
             raise SealIndexError("index-mismatch", "index.json lists other parts than the archive holds")
         self.info = SealedInfo(
             header=header,
@@ -112,12 +98,51 @@ class SealedArchive:
             os.close(descriptor)
             raise
 
+    def check(self, *, dek: Secret, dataset_id: bytes, index_digest: bytes, key_commitment: bytes) -> None:
+        """Check that this is what the owner registered (CE-15), and that `dek` is its key.
+
+        The three digests have 32 bytes. Raises `dataset-mismatch`, `index-mismatch` or `wrong-key`.
+        """
+        if self.info.dataset_id != dataset_id:
+            raise HeaderError("dataset-mismatch", "this is another dataset than the registered one")
+        if self.info.index_digest != index_digest:
+            raise SealIndexError("index-mismatch", "the index is not the one that the owner registered")
+        if self.info.index.key_commitment != key_commitment:
+            raise SealIndexError("index-mismatch", "the index commits to another key than the registered one")
+        check_commitment(dek, dataset_id=dataset_id, commitment=key_commitment)
+
     def read_part(self, number: int) -> bytes:
         """A sealed part whose digest is the index's. Raises `PartError` with code `part-altered`."""
-        sealed = self._reader.read(self._parts[number])
-        if sha256(sealed) != self.info.index.parts[number].digest:
+        sealed = bytearray(self.info.index.parts[number].size)
+        self._read(number, memoryview(sealed))
+        return bytes(sealed)
+
+    def open_part(self, number: int, plain: memoryview, sealed: memoryview, data_key: Secret) -> None:
+        """Fill `plain` with one part as it is in the file; `sealed` is room for the part in the archive.
+
+        Both have exactly the part's lengths. Nobody may look at `plain` before this returns. Threads may
+        share the archive. Raises `PartError`: `part-altered` when the index lists another part,
+        `part-does-not-open`; `HeaderError` when the archive cannot be read.
+        """
+        self._read(number, sealed)
+        open_part(
+            sealed,
+            plain,
+            data_key=data_key,
+            dataset_id=self.info.dataset_id,
+            number=number,
+            count=self.info.header.parts,
+        )
+
+    def _read(self, number: int, target: memoryview) -> None:
+        try:
+            whole = read_at(self._descriptor, target, self._offsets[number])
+        except OSError as error:
+            raise HeaderError("source-unreadable", f"cannot read the archive: {error.strerror}") from None
+        if not whole:
+            raise HeaderError("archive-truncated", "the archive became shorter while it was read")
+        if not hmac.compare_digest(hashlib.sha256(target).digest(), self.info.index.parts[number].digest):
             raise PartError("part-altered", f"part {number} is not the one that the index lists")
-        return sealed
 
     def close(self) -> None:
         """Close the file."""
@@ -138,139 +163,3 @@ def inspect(path: Path) -> SealedInfo:
     """Read all of a sealed dataset that needs no key, without its parts' contents."""
     with SealedArchive.open(path) as archive:
         return archive.info
-
-
-def open_sealed(
-    path: Path,
-    *,
-    dek: Secret,
-    dataset_id: bytes,
-    index_digest: bytes,
-    key_commitment: bytes,
-    verify_all: bool = False,
-    cached_parts: int = CACHED_PARTS,
-) -> SealedFile:
-    """Open a sealed dataset as a seekable binary file.
-
-    The three digests are what the owner registered (all 32 bytes): nothing else is opened (CE-15). Each
-    part is checked and authenticated whole before a byte of it is visible; with `verify_all`, all parts
-    are before this returns. Raises `SealError`; the subclass tells the stage.
-    """
-    archive = SealedArchive.open(path)
-    try:
-        if archive.info.dataset_id != dataset_id:
-            raise HeaderError("dataset-mismatch", "this is another dataset than the registered one")
-        if archive.info.index_digest != index_digest:
-            raise SealIndexError("index-mismatch", "the index is not the one that the owner registered")
-        if archive.info.index.key_commitment != key_commitment:
-            raise SealIndexError("index-mismatch", "the index commits to another key than the registered one")
-        check_commitment(dek, dataset_id=dataset_id, commitment=key_commitment)
-        opened = SealedFile(archive, dek, cached_parts=cached_parts)
-        if verify_all:
-            opened.verify()
-        return opened
-    except BaseException:
-        archive.close()
-        raise
-
-
-class SealedFile(io.RawIOBase):
-    """The plaintext of a sealed dataset as a file; pyarrow, DuckDB and pandas read it as it is.
-
-    Holds at most `cached_parts` opened parts, and wipes each when it lets go of it. Threads may share it.
-    """
-
-    def __init__(self, archive: SealedArchive, data_key: Secret, *, cached_parts: int) -> None:
-        super().__init__()
-        self._archive, self._data_key = archive, data_key
-        self._cached_parts = max(1, cached_parts)
-        self._opened: OrderedDict[int, bytearray] = OrderedDict()
-        self._position = 0
-        self._lock = threading.Lock()
-
-    @property
-    def info(self) -> SealedInfo:
-        """What the dataset tells without a key."""
-        return self._archive.info
-
-    def verify(self, *, threads: int | None = None) -> None:
-        """Open every part once, in parallel and constant memory. Raises `PartError`."""
-        workers = threads or os.cpu_count() or 1
-        with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="open") as pool:
-            list(pool.map(self._verify_part, range(self.info.header.parts)))
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self.info.header.size
-
-    def tell(self) -> int:
-        self._check_open()
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._check_open()
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size()}.get(whence)
-        if base is None or base + offset < 0:
-            raise ValueError("seek to a place that no file has")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Buffer) -> int:
-        """Fill `buffer`, over as many parts as it takes; short only at the end of the file."""
-        self._check_open()
-        view = memoryview(buffer).cast("B")
-        part_size = self.info.header.part_size
-        with self._lock:
-            start = self._position
-            end = min(start + len(view), self.size())
-            while self._position < end:
-                number, offset = divmod(self._position, part_size)
-                part = self._part(number)
-                step = min(end - self._position, len(part) - offset)
-                begin = self._position - start
-                view[begin : begin + step] = memoryview(part)[offset : offset + step]
-                self._position += step
-            return max(0, end - start)
-
-    def close(self) -> None:
-        """Wipe the opened parts and close the archive. The data key is the caller's to wipe."""
-        if not self.closed:
-            with self._lock:
-                while self._opened:
-                    wipe(self._opened.popitem()[1])
-            self._archive.close()
-        super().close()
-
-    def _part(self, number: int) -> bytearray:
-        part = self._opened.get(number)
-        if part is None:
-            part = self._open(number)
-            self._opened[number] = part
-            while len(self._opened) > self._cached_parts:
-                wipe(self._opened.popitem(last=False)[1])
-        self._opened.move_to_end(number)
-        return part
-
-    def _open(self, number: int) -> bytearray:
-        header = self.info.header
-        return open_part(
-            self._archive.read_part(number),
-            length=header.part_length(number),
-            data_key=self._data_key,
-            dataset_id=self.info.dataset_id,
-            number=number,
-            count=header.parts,
-        )
-
-    def _verify_part(self, number: int) -> None:
-        wipe(self._open(number))
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError("I/O operation on closed file")

@@ -3,31 +3,35 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sealroom.encoding import sha256
 from sealroom.errors import SealError
 from sealroom.keys import Secret
+from sealroom.schema import Column
 from sealroom.sealed.archive import (
+    BLOCK,
     HEADER_NAME,
     INDEX_NAME,
     WRAP_NAME,
+    member_around,
+    padded,
     part_name,
     write_end,
     write_member,
 )
-from sealroom.sealed.atomic import atomic_output
-from sealroom.sealed.header import MAX_PARTS, PARQUET, PART_SIZE, Header
+from sealroom.sealed.atomic import atomic_output, refuse_same
+from sealroom.sealed.header import MAX_PARTS, PARQUET, Header, usual_part_size
 from sealroom.sealed.index import Index, PartEntry
-from sealroom.sealed.parquet import read_footer
-from sealroom.sealed.parts import check_commitment, key_commitment, seal_part
-from sealroom.sealed.reader import SealedArchive
-from sealroom.sealed.wrap import Wrap, WrapContext, make_wrap
+from sealroom.sealed.parallel import Buffers, in_order
+from sealroom.sealed.parquet import parse_footer
+from sealroom.sealed.parts import key_commitment, seal_part, sealed_length
+from sealroom.sealed.positional import WriteBack, read_at, write_at
+from sealroom.sealed.wrap import WrapContext, make_wrap
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -72,24 +76,25 @@ def seal(
     progress: Progress | None = None,
     sign: Sign | None = None,
     overwrite: bool = False,
-    part_size: int = PART_SIZE,
+    part_size: int | None = None,
     threads: int | None = None,
 ) -> SealSummary:
     """Seal `source` to `target` for one recipe. `target` appears whole or not at all.
 
-    `dek` is the data key, made fresh when not given. Raises `SealError`: `source-unreadable`,
-    `source-changed`, `same-file`, `not-parquet`, `schema-unsupported`, `too-large`, `output-exists`,
+    `dek` is the data key, made fresh when not given; `part_size` is `usual_part_size` when not given;
+    `threads` is one a processor. Raises `SealError`: `source-unreadable`, `source-changed`, `same-file`,
+    `not-parquet`, `schema-unsupported`, `table-malformed`, `table-too-large`, `too-large`, `output-exists`,
     `output-unwritable`.
     """
-    _refuse_same(source, target)
+    refuse_same(source, target)
     data_key = Secret.generate(32) if dek is None else dek
-    columns, rows = read_footer(source) if media_type == PARQUET else (None, None)
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise SealError("source-unreadable", f"cannot read {source}: {error.strerror}") from None
     try:
         before = os.fstat(descriptor)
+        columns, rows = _table(descriptor, source) if media_type == PARQUET else (None, None)
         header = Header(
             chain_id=recipient.chain_id,
             consortium=recipient.consortium,
@@ -99,7 +104,7 @@ def seal(
             columns=columns,
             rows=rows,
             size=before.st_size,
-            part_size=part_size,
+            part_size=usual_part_size(before.st_size) if part_size is None else part_size,
             salt=Secret.generate(32).reveal(),
         )
         if header.parts > MAX_PARTS:
@@ -111,13 +116,19 @@ def seal(
         with atomic_output(target, overwrite=overwrite) as stream:
             write_member(stream, HEADER_NAME, header.encode())
             write_member(stream, WRAP_NAME, wrap.encode())
-            done = 0
-            for number, sealed in enumerate(_sealed_parts(descriptor, header, data_key, threads)):
-                write_member(stream, part_name(number), sealed[0])
-                entries.append(sealed[1])
-                done += header.part_length(number)
-                if progress is not None:
-                    progress(done, header.size)
+            stream.flush()
+            done, first = 0, stream.tell()
+            write_back = WriteBack(stream.fileno())
+            # Closed before the file is removed, whatever happens: no thread writes to what is gone.
+            with closing(
+                _sealed_parts(descriptor, stream.fileno(), first, header, data_key, threads)
+            ) as sealing:
+                for entry in sealing:
+                    done += header.part_length(len(entries))
+                    entries.append(entry)
+                    write_back.up_to(first + done)
+                    if progress is not None:
+                        progress(done, header.size)
             after = os.fstat(descriptor)
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise SealError("source-changed", f"{source} changed while it was sealed")
@@ -129,6 +140,7 @@ def seal(
             if sign is not None:
                 index = replace(index, signature=sign(index))
                 index.signer()
+            stream.seek(0, os.SEEK_END)
             write_member(stream, INDEX_NAME, index.encode())
             write_end(stream)
             sealed_size = stream.tell()
@@ -147,59 +159,38 @@ def seal(
     )
 
 
-def reseal(
-    path: Path, *, dek: Secret, recipient: WrapContext, target: Path | None = None, overwrite: bool = True
-) -> Wrap:
-    """Wrap the data key for another recipe; the parts stay as they are, byte for byte.
-
-    Writes to `target`, by default in place of `path`. Raises `SealError`; `wrong-key` when `dek` is not the
-    dataset's key.
-    """
-    target = path if target is None else target
-    with SealedArchive.open(path) as archive:
-        check_commitment(
-            dek, dataset_id=archive.info.dataset_id, commitment=archive.info.index.key_commitment
-        )
-        wrap = make_wrap(dek, header=archive.info.header, recipient=recipient)
-        with atomic_output(target, overwrite=overwrite) as stream:
-            write_member(stream, HEADER_NAME, archive.info.header_bytes)
-            write_member(stream, WRAP_NAME, wrap.encode())
-            for number in range(archive.info.header.parts):
-                write_member(stream, part_name(number), archive.read_part(number))
-            write_member(stream, INDEX_NAME, archive.info.index.encode())
-            write_end(stream)
-    return wrap
+def _table(descriptor: int, source: Path) -> tuple[tuple[Column, ...], int]:
+    """Columns and rows of the very file that is sealed, whatever its name points to by now (AR-11)."""
+    with io.FileIO(descriptor, closefd=False) as file:
+        footer = parse_footer(file, str(source))
+    return footer.columns, footer.rows
 
 
 def _sealed_parts(
-    descriptor: int, header: Header, data_key: Secret, threads: int | None
-) -> Iterator[tuple[bytearray, PartEntry]]:
-    """Seal parts in parallel and give them in order; at most two a thread are in memory."""
+    source: int, target: int, first: int, header: Header, data_key: Secret, threads: int | None
+) -> Generator[PartEntry, None, None]:
+    """Seal all parts and write each where it belongs, from `first` on; gives their entries in order."""
     dataset_id, count = header.dataset_id, header.parts
-    workers = threads or os.cpu_count() or 1
+    whole = sealed_length(header.part_length(0))
+    stride = BLOCK + padded(whole)
 
-    def job(number: int) -> tuple[bytearray, PartEntry]:
+    def job(number: int, buffers: Buffers) -> PartEntry:
         length = header.part_length(number)
-        plain = os.pread(descriptor, length, number * header.part_size)
-        if len(plain) != length:
-            raise SealError("source-changed", "the file became shorter while it was sealed")
-        sealed = seal_part(plain, data_key=data_key, dataset_id=dataset_id, number=number, count=count)
-        return sealed, PartEntry(sha256(sealed), len(sealed))
-
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="seal") as pool:
-        waiting: deque[Future[tuple[bytearray, PartEntry]]] = deque()
+        plain, sealed = buffers.plain(length), buffers.sealed(sealed_length(length))
         try:
-            for number in range(count):
-                waiting.append(pool.submit(job, number))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+            complete = read_at(source, plain, number * header.part_size)
+        except OSError as error:
+            raise SealError("source-unreadable", f"cannot read the file: {error.strerror}") from None
+        if not complete:
+            raise SealError("source-changed", "the file became shorter while it was sealed")
+        digest = seal_part(
+            plain, sealed, data_key=data_key, dataset_id=dataset_id, number=number, count=count
+        )
+        before, after = member_around(part_name(number), len(sealed))
+        try:
+            write_at(target, (before, sealed, after), first + number * stride)
+        except OSError as error:
+            raise SealError("output-unwritable", f"cannot write the output: {error.strerror}") from None
+        return PartEntry(digest, len(sealed))
 
-
-def _refuse_same(source: Path, target: Path) -> None:
-    if target.exists() and source.exists() and os.path.samefile(source, target):
-        raise SealError("same-file", f"{target} is the file to be sealed", "choose another output")
+    return in_order(job, count, plain=header.part_length(0), sealed=whole, threads=threads)

@@ -17,6 +17,9 @@ interface Cheats {
     function warp(uint256 time) external;
     function roll(uint256 block_) external;
     function chainId(uint256 id) external;
+    function load(address target, bytes32 slot) external view returns (bytes32);
+    function deployCode(string calldata artifact) external returns (address);
+    function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
     function etch(address target, bytes calldata code) external;
     function label(address account, string calldata name) external;
     function assume(bool condition) external pure;

@@ -11,7 +11,8 @@ contract HostileApp {
         BurnGas,
         ReturnBomb,
         Reenter,
-        Obey
+        Obey,
+        Lie
     }
 
     Manner public manner;
@@ -33,6 +34,7 @@ contract HostileApp {
     function removeDevice(bytes32) external {}
 
     function removeComposeHash(bytes32 composeHash) external {
+        if (manner == Manner.Lie) return;
         if (manner == Manner.Revert) revert("no");
         if (manner == Manner.BurnGas) {
             while (true) {}
@@ -46,6 +48,23 @@ contract HostileApp {
         if (manner == Manner.Reenter) IConsortium(msg.sender).revoke("from inside");
         allowedComposeHashes[composeHash] = false;
     }
+}
+
+/// @dev An app that is an owner of the consortium which owns it, and revokes while it is told to allow.
+contract TreacherousApp {
+    mapping(bytes32 => bool) public allowedComposeHashes;
+
+    function addComposeHash(bytes32 composeHash) external {
+        allowedComposeHashes[composeHash] = true;
+        IConsortium(msg.sender).revoke("from inside");
+    }
+
+    function removeComposeHash(bytes32 composeHash) external {
+        allowedComposeHashes[composeHash] = false;
+    }
+
+    function addDevice(bytes32) external {}
+    function removeDevice(bytes32) external {}
 }
 
 /// @dev A contract wallet with one key.
@@ -62,8 +81,8 @@ contract Wallet is IERC1271 {
         return good ? this.isValidSignature.selector : bytes4(0);
     }
 
-    function approve(IConsortium room, bytes32 id) external {
-        room.approve(id);
+    function approve(IConsortium room, IConsortium.Study calldata s) external {
+        room.approve(s);
     }
 }
 
@@ -74,11 +93,16 @@ contract HostileWallet {
         Empty,
         Short,
         WrongMagic,
+        Dirty,
         ReturnBomb,
-        MagicNotPadded
+        RevertBomb,
+        BurnGas,
+        ChangeState,
+        Reenter
     }
 
     Manner private immutable _manner;
+    uint256 private _asked;
 
     constructor(Manner manner) {
         _manner = manner;
@@ -86,18 +110,39 @@ contract HostileWallet {
 
     fallback() external {
         Manner manner = _manner;
+        bytes memory answer = new bytes(0);
         if (manner == Manner.Revert) revert("no");
-        bytes memory answer = manner == Manner.Short
-            ? abi.encodePacked(IERC1271.isValidSignature.selector)
-            : manner == Manner.WrongMagic
-                ? abi.encode(bytes4(0xffffffff))
-                : manner == Manner.ReturnBomb
-                    ? new bytes(100_000)
-                    : manner == Manner.MagicNotPadded
-                        ? abi.encodePacked(IERC1271.isValidSignature.selector, type(uint224).max)
-                        : new bytes(0);
+        if (manner == Manner.Short) answer = abi.encodePacked(IERC1271.isValidSignature.selector);
+        if (manner == Manner.WrongMagic) answer = abi.encode(bytes4(0xffffffff));
+        if (manner == Manner.Dirty) {
+            answer = abi.encodePacked(IERC1271.isValidSignature.selector, type(uint224).max);
+        }
+        if (manner == Manner.ReturnBomb || manner == Manner.RevertBomb) answer = new bytes(100_000);
+        if (manner == Manner.BurnGas) {
+            while (true) {}
+        }
+        if (manner == Manner.ChangeState) {
+            ++_asked;
+            answer = abi.encode(IERC1271.isValidSignature.selector);
+        }
+        if (manner == Manner.Reenter) {
+            IConsortium(msg.sender).revoke("from inside");
+            answer = abi.encode(IERC1271.isValidSignature.selector);
+        }
+        if (manner == Manner.RevertBomb) {
+            assembly {
+                revert(add(answer, 32), mload(answer))
+            }
+        }
         assembly {
             return(add(answer, 32), mload(answer))
         }
+    }
+}
+
+/// @dev A wallet that says yes to everything, whoever asks.
+contract AgreeableWallet is IERC1271 {
+    function isValidSignature(bytes32, bytes calldata) external pure returns (bytes4) {
+        return IERC1271.isValidSignature.selector;
     }
 }

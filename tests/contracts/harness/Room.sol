@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Consortium} from "../../../contracts/Consortium.sol";
-import {DstackApp} from "../../../contracts/DstackApp.sol";
-import {Factory} from "../../../contracts/Factory.sol";
-import {Ledger} from "../../../contracts/Ledger.sol";
+import {IAppAuth} from "../../../contracts/interfaces/IAppAuth.sol";
 import {IConsortium} from "../../../contracts/interfaces/IConsortium.sol";
+import {IFactory} from "../../../contracts/interfaces/IFactory.sol";
 import {ILedger} from "../../../contracts/interfaces/ILedger.sol";
 import {Cheating} from "./Cheats.sol";
 
+/// @dev What the tests ask of an app.
+interface IApp is IAppAuth {
+    function allowedComposeHashes(bytes32 composeHash) external view returns (bool);
+    function allowedDeviceIds(bytes32 deviceId) external view returns (bool);
+    function allowAnyDevice() external view returns (bool);
+    function requireTcbUpToDate() external view returns (bool);
+    function owner() external view returns (address);
+    function pendingOwner() external view returns (address);
+}
+
 /// @dev Four owners, two of whom grant: A, B and C hold a dataset each, D holds none.
+/// Tests know the contracts by their interfaces alone and deploy what the compiler made for release, so they
+/// need not be compiled in the same, slow way.
 abstract contract Room is Cheating {
     uint256 internal constant KEY_A = 0xA11CE;
     uint256 internal constant KEY_B = 0xB0B;
@@ -22,8 +32,11 @@ abstract contract Room is Cheating {
     bytes32 internal constant DATA_C = bytes32(uint256(0xC));
     bytes32 internal constant RECIPE = keccak256("recipe");
     bytes32 internal constant DEVICE = bytes32(uint256(0xDE1));
-    uint64 internal constant CAP = 3_000_000;
+    uint48 internal constant CAP = 3_000_000;
     uint64 internal constant EPSILON = 1_500_000;
+    uint48 internal constant DELTA_CAP = 2_000;
+    uint64 internal constant DELTA = 1_000;
+    uint32 internal constant RUN_CAP = 10;
 
     address internal A = vm.addr(KEY_A);
     address internal B = vm.addr(KEY_B);
@@ -33,19 +46,33 @@ abstract contract Room is Cheating {
     address internal enclave = vm.addr(KEY_ENCLAVE);
     address internal stranger = address(0x57A46E4);
 
-    Ledger internal ledger;
-    Factory internal factory;
-    Consortium internal room;
-    DstackApp internal app;
+    ILedger internal ledger;
+    IFactory internal factory;
+    IConsortium internal room;
+    IApp internal app;
 
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         vm.roll(100);
-        ledger = new Ledger();
-        factory = new Factory(address(ledger), address(new DstackApp()));
-        (address r, address a) = factory.create(members(), 2, "salt");
-        (room, app) = (Consortium(r), DstackApp(a));
+        ledger = ILedger(vm.deployCode("contracts/Ledger.sol:Ledger"));
+        factory = IFactory(vm.deployCode("contracts/Factory.sol:Factory", abi.encode(ledger)));
+        enter(members(), 2, "salt");
         furnish();
+    }
+
+    /// @dev Makes a consortium of the factory the one that all helpers here speak of.
+    function enter(IConsortium.Owner[] memory owners, uint8 threshold, bytes32 salt) internal {
+        (address r, address a) = factory.create(owners, threshold, salt);
+        (room, app) = (IConsortium(r), IApp(a));
+    }
+
+    /// @dev A consortium that nobody listed, with an app of one's own choice.
+    function deployRoom(address app_, address ledger_, IConsortium.Owner[] memory owners, uint8 threshold)
+        internal
+        returns (IConsortium)
+    {
+        bytes memory arguments = abi.encode(app_, ledger_, owners, threshold);
+        return IConsortium(vm.deployCode("contracts/Consortium.sol:Consortium", arguments));
     }
 
     /// @dev Names for traces, datasets, caps and a platform.
@@ -88,17 +115,29 @@ abstract contract Room is Cheating {
             privacyHash: keccak256("privacy"),
             datasets: ids(DATA_A),
             epsilonMicro: 2 * EPSILON,
+            deltaPico: 2 * DELTA,
             maxRuns: 2,
             expiry: uint64(block.timestamp + 30 days),
-            epoch: room.epoch()
+            epoch: room.epoch(),
+            nonce: room.pinCount()
         });
+    }
+
+    /// @dev The same, running another recipe.
+    function study(bytes32 composeHash) internal view returns (IConsortium.Study memory s) {
+        s = study();
+        s.composeHash = composeHash;
     }
 
     /// @dev A study on the data of A, B and C. It takes all three, though two owners are a quorum.
     function jointStudy() internal view returns (IConsortium.Study memory s) {
-        s = study();
-        s.composeHash = keccak256("joint recipe");
+        s = study("joint recipe");
         s.datasets = ids(DATA_A, DATA_B, DATA_C);
+    }
+
+    /// @dev Number of studies pinned so far.
+    function nonce() internal view returns (uint64) {
+        return room.pinCount();
     }
 
     function run() internal view returns (ILedger.Run memory) {
@@ -107,22 +146,43 @@ abstract contract Room is Cheating {
             consortium: address(room),
             study: room.activeStudy(),
             epsilonMicro: EPSILON,
+            deltaPico: DELTA,
             epoch: room.epoch(),
             enclaveSigner: enclave,
             grantHash: keccak256("grant")
         });
     }
 
-    function receiptOf(ILedger.Run memory r) internal view returns (ILedger.Receipt memory) {
+    /// @dev What the ledger says of a run of the active study that it opens now as number `number`.
+    function openingOf(ILedger.Run memory r, IConsortium.Study memory s, uint64 number)
+        internal
+        view
+        returns (ILedger.Opening memory)
+    {
+        IConsortium.Clearance memory c = room.clearance(r.study);
+        return ILedger.Opening({
+            run: r,
+            composeHash: s.composeHash,
+            number: number,
+            openedBlock: uint64(block.number),
+            approvedBlock: c.approvedBlock,
+            approvals: c.approvals,
+            roster: c.roster
+        });
+    }
+
+    function receiptOf(ILedger.Opening memory o) internal pure returns (ILedger.Receipt memory) {
+        ILedger.Run memory r = o.run;
         return ILedger.Receipt({
             runId: r.runId,
             consortium: r.consortium,
             study: r.study,
-            composeHash: room.study(r.study).composeHash,
+            composeHash: o.composeHash,
             datasetsRoot: keccak256("datasets"),
             resultDigest: keccak256("result"),
             statementDigest: keccak256("statement"),
             epsilonMicro: r.epsilonMicro,
+            deltaPico: r.deltaPico,
             epoch: r.epoch,
             grantHash: r.grantHash
         });
@@ -133,8 +193,13 @@ abstract contract Room is Cheating {
     function register(address owner, bytes32 id, string memory name) internal {
         vm.prank(owner);
         room.registerDataset(id, keccak256("index"), keccak256("key"), keccak256("schema"), 1000, name);
+        setCap(owner, id, CAP);
+    }
+
+    function setCap(address owner, bytes32 dataset, uint48 epsilonMicro) internal {
+        ILedger.Cap memory cap = ILedger.Cap(epsilonMicro, DELTA_CAP, RUN_CAP);
         vm.prank(owner);
-        ledger.setCap(address(room), id, CAP);
+        ledger.setCap(address(room), dataset, cap);
     }
 
     function adopt(IConsortium.Platform memory p) internal {
@@ -149,20 +214,42 @@ abstract contract Room is Cheating {
         return room.propose(s);
     }
 
-    function approve(bytes32 id, address owner) internal {
+    function approve(IConsortium.Study memory s, address owner) internal {
         vm.prank(owner);
-        room.approve(id);
+        room.approve(s);
     }
 
+    /// @dev By A and B.
     function pin(IConsortium.Study memory s) internal returns (bytes32 id) {
         id = propose(s);
-        approve(id, A);
-        approve(id, B);
+        approve(s, A);
+        approve(s, B);
+    }
+
+    function withdraw(bytes32 proposal, address owner) internal {
+        vm.prank(owner);
+        room.withdraw(proposal);
+    }
+
+    function changeOwners(IConsortium.Owner[] memory owners, uint8 threshold, address by) internal {
+        vm.prank(by);
+        room.changeOwners(owners, threshold);
     }
 
     function revoke(address owner) internal {
         vm.prank(owner);
         room.revoke("consent withdrawn");
+    }
+
+    /* WHAT THE GATE DOES */
+
+    function open(ILedger.Run memory r, IConsortium.Study memory s)
+        internal
+        returns (ILedger.Opening memory o)
+    {
+        o = openingOf(r, s, ledger.runCount(address(room)) + 1);
+        vm.prank(gate);
+        ledger.open(r, s);
     }
 
     /* SIGNATURES */
@@ -179,9 +266,9 @@ abstract contract Room is Cheating {
     /// @dev The digest of an approval, written out here once more, so that the contract is not its own judge.
     function approvalDigest(address owner, IConsortium.Study memory s) internal view returns (bytes32) {
         bytes32 kind = keccak256(
-            "ApproveStudy(address owner,bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint32 maxRuns,uint64 expiry,uint64 epoch)"
+            "ApproveStudy(address owner,bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
         );
-        bytes memory tail = abi.encode(s.epsilonMicro, s.maxRuns, s.expiry, s.epoch);
+        bytes memory tail = abi.encode(s.epsilonMicro, s.deltaPico, s.maxRuns, s.expiry, s.epoch, s.nonce);
         bytes32 datasets = keccak256(abi.encodePacked(s.datasets));
         bytes memory head = abi.encode(kind, owner, s.composeHash, s.outputHash, s.privacyHash, datasets);
         return typed(keccak256(bytes.concat(head, tail)));
@@ -213,39 +300,83 @@ abstract contract Room is Cheating {
         return typed(keccak256(abi.encode(kind, owner, keccak256(bytes(reason)), epoch)));
     }
 
+    function withdrawalDigest(address owner, bytes32 proposal, uint64 epoch) internal view returns (bytes32) {
+        bytes32 kind = keccak256("Withdraw(address owner,bytes32 proposal,uint64 epoch)");
+        return typed(keccak256(abi.encode(kind, owner, proposal, epoch)));
+    }
+
+    function rotationDigest(address owner, IConsortium.Owner[] memory owners, uint8 threshold, uint64 epoch)
+        internal
+        view
+        returns (bytes32)
+    {
+        bytes32 kind = keccak256(
+            "ChangeOwners(address owner,Owner[] owners,uint8 threshold,uint64 epoch)Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)"
+        );
+        bytes32 each = keccak256("Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)");
+        bytes memory hashes = "";
+        for (uint256 i = 0; i < owners.length; ++i) {
+            IConsortium.Owner memory o = owners[i];
+            bytes32 hash = keccak256(abi.encode(each, o.account, o.id, o.jurisdiction, o.regimes));
+            hashes = bytes.concat(hashes, hash);
+        }
+        return typed(keccak256(abi.encode(kind, owner, keccak256(hashes), threshold, epoch)));
+    }
+
+    function keyOf(address owner) internal view returns (uint256) {
+        return owner == A ? KEY_A : owner == B ? KEY_B : owner == C ? KEY_C : KEY_D;
+    }
+
+    /// @dev A and B in the order that the contract wants.
+    function signersAB() internal view returns (address[] memory) {
+        return A < B ? list(A, B) : list(B, A);
+    }
+
     /// @dev Two owners' approvals, in the order that the contract wants.
     function signedByAB(IConsortium.Study memory s)
         internal
         view
         returns (address[] memory signers, bytes[] memory signatures)
     {
-        signers = A < B ? list(A, B) : list(B, A);
+        signers = signersAB();
         signatures = new bytes[](2);
         for (uint256 i = 0; i < 2; ++i) {
-            signatures[i] = sign(signers[i] == A ? KEY_A : KEY_B, approvalDigest(signers[i], s));
+            signatures[i] = sign(keyOf(signers[i]), approvalDigest(signers[i], s));
         }
+    }
+
+    /// @dev What the enclave signs about its run.
+    function signed(ILedger.Receipt memory receipt) internal view returns (bytes memory) {
+        return sign(KEY_ENCLAVE, ledger.hashReceipt(receipt));
     }
 
     /* CHECKS */
 
     function checkStopped(address by, uint64 epochBefore) internal view {
-        vm.assertEq(room.activeStudy(), bytes32(0), "a study is active after a revocation");
-        vm.assertEq(room.epoch(), epochBefore + 1, "epoch after a revocation");
-        vm.assertEq(room.revokedBy(), by, "who revoked");
-        vm.assertFalse(room.state().live, "state is live after a revocation");
+        IConsortium.State memory state = room.state();
+        vm.assertEq(state.activeStudy, bytes32(0), "a study is active after a revocation");
+        vm.assertEq(state.epoch, epochBefore + 1, "epoch after a revocation");
+        vm.assertEq(state.revokedBy, by, "who revoked");
+        vm.assertEq(state.revokedBlock, block.number, "in which block");
+        vm.assertFalse(state.live, "live after a revocation");
     }
 
-    function checkPinned(bytes32 id) internal view {
-        IConsortium.Study memory s = room.study(id);
-        vm.assertEq(room.activeStudy(), id, "active study");
-        vm.assertTrue(room.isLive(id), "live");
+    function checkPinned(IConsortium.Study memory s) internal view {
+        bytes32 id = room.hashStudy(s);
+        IConsortium.State memory state = room.state();
+        vm.assertEq(state.activeStudy, id, "active study");
+        vm.assertTrue(state.live && room.isLive(id), "live");
+        vm.assertEq(state.expiry, s.expiry, "expiry");
+        vm.assertEq(state.nonce, s.nonce + 1, "nonce");
+        vm.assertEq(state.composeHash, s.composeHash, "compose hash");
         vm.assertTrue(app.allowedComposeHashes(s.composeHash), "the app allows the recipe");
-        vm.assertEq(room.revokedBy(), address(0), "revoked after a pin");
+        vm.assertEq(state.revokedBy, address(0), "revoked after a pin");
     }
 
-    function checkNotPinned(bytes32 id) internal view {
+    function checkNotPinned(IConsortium.Study memory s) internal view {
+        bytes32 id = room.hashStudy(s);
         vm.assertFalse(room.activeStudy() == id, "active without a quorum");
         vm.assertFalse(room.isLive(id), "live without a quorum");
-        vm.assertFalse(app.allowedComposeHashes(room.study(id).composeHash), "allowed without a quorum");
+        vm.assertFalse(app.allowedComposeHashes(s.composeHash), "allowed without a quorum");
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Approve and revoke with an injected wallet (EIP-1193). Before the wallet is asked, this page builds the call by
-// itself, compares it with the server's, and asks the wallet's own node what the study's compose hash is: a lying
-// server, or a page that has gone stale, stops here. All text is set with textContent.
+// Approve, withdraw and revoke with an injected wallet (EIP-1193). An approval names the whole content of a study:
+// this page encodes it by itself, shows it from those very fields, compares the call with the server's, and asks the
+// wallet's own node which study id that content has. A lying server, or a page that has gone stale, stops here. All
+// text is set with textContent.
 "use strict";
 
 (() => {
@@ -60,6 +61,7 @@
     box.textContent = error && error.code === 4001 ? "You declined in the wallet. Nothing was sent." : error.message || String(error);
     box.hidden = false;
     element("sign-go").disabled = true;
+    element("sign-only").disabled = true;
   };
 
   const must = async (text, done, work) => {
@@ -89,21 +91,21 @@
 
   const serverAgrees = async (wanted) => {
     const body = { consortium: wanted.consortium, action: wanted.action };
-    if (wanted.action === "approve") body.study = wanted.study;
-    else body.reason = wanted.reason;
+    if (wanted.action === "revoke") body.reason = wanted.reason;
+    else body.study = wanted.study;
     const call = await post("/v1/calls", body);
-    const name = wanted.action === "approve" ? Calldata.approveFunction : Calldata.revokeFunction;
+    const name = Calldata.functions[wanted.action];
     if (call.to !== wanted.consortium || call.function !== name || call.data !== wanted.data || String(call.chainId) !== wanted.chain) {
       throw new Error("The server prepared another call than the one shown here. Do not sign; tell the operator.");
     }
   };
 
   const recipeMatches = async (wanted) => {
-    const answer = await fetch("/v1/recipes/" + wanted.compose, { credentials: "omit", redirect: "error" });
+    const answer = await fetch("/v1/recipes/" + wanted.content.composeHash, { credentials: "omit", redirect: "error" });
     if (!answer.ok) throw new Error("The recipe’s bytes are not here, so nobody can have read them.");
     const bytes = await answer.arrayBuffer();
     const digest = await crypto.subtle.digest("SHA-256", bytes);
-    if ("0x" + Calldata.hex(new Uint8Array(digest)) !== wanted.compose) {
+    if ("0x" + Calldata.hex(new Uint8Array(digest)) !== wanted.content.composeHash) {
       throw new Error("The recipe’s bytes do not have the compose hash that stands on chain. Do not sign.");
     }
     if (!Calldata.sameLines(analysisIn(JSON.parse(new TextDecoder().decode(bytes))), analysisShown())) {
@@ -122,10 +124,10 @@
   const studyMatches = async (wanted) => {
     const answer = await provider().request({
       method: "eth_call",
-      params: [{ to: wanted.consortium, data: Calldata.study(wanted.study) }, "latest"],
+      params: [{ to: wanted.consortium, data: Calldata.hashStudy(wanted.content) }, "latest"],
     });
-    if (Calldata.composeHash(answer) !== wanted.compose) {
-      throw new Error("Your wallet’s node shows another recipe for this study. Do not sign.");
+    if (answer !== wanted.study) {
+      throw new Error("Your wallet’s node says that this content is another study. Do not sign.");
     }
   };
 
@@ -156,19 +158,30 @@
     throw new Error("Not mined yet: " + tx + ". Reload the page later.");
   };
 
-  // What is shown is built from `wanted`, and `wanted` alone is what is sent.
+  // What is shown is built from `wanted`, and `wanted` alone is what is sent or signed.
   const show = (wanted) => {
     element("sign-facts").replaceChildren();
-    if (wanted.action === "approve") {
+    const { content } = wanted;
+    if (content) {
+      const day = new Date(Number(content.expiry) * 1000).toISOString().slice(0, 16).replace("T", " ") + " UTC";
       fact("Recipe", wanted.title);
-      fact("Compose hash", wanted.compose, true);
-      fact("Budget", "ε " + wanted.epsilon + " for at most " + wanted.runs + " runs, until " + wanted.expiry);
-      fact("Study id", wanted.study, true);
+      fact("Compose hash", content.composeHash, true);
+      fact("Budget", "ε " + Calldata.decimal(content.epsilonMicro, 6) + " and δ " + Calldata.decimal(content.deltaPico, 12) + " for at most " + content.maxRuns + " runs, until " + day);
+      fact("Output contract", content.outputHash, true);
+      fact("Privacy policy", content.privacyHash, true);
+      fact("Datasets", content.datasets.join(" "), true);
+      fact("Epoch, nonce", content.epoch + ", " + content.nonce);
     }
+    if (wanted.study) fact("Study id", wanted.study, true);
     fact("Consortium", wanted.consortium, true);
     fact("Chain id", wanted.chain);
-    fact("Call", wanted.action === "approve" ? Calldata.approveFunction : Calldata.revokeFunction, true);
+    fact("Call", Calldata.functions[wanted.action], true);
     fact("Call data", wanted.data, true);
+  };
+
+  const dataOf = (wanted) => {
+    if (wanted.action === "approve") return Calldata.approve(wanted.content);
+    return wanted.action === "withdraw" ? Calldata.withdraw(wanted.study) : Calldata.revoke(wanted.reason);
   };
 
   const prepare = async () => {
@@ -181,7 +194,8 @@
     element("sign-error").hidden = true;
     try {
       if (!Calldata.isAddress(wanted.consortium)) throw new Error("not a consortium address");
-      wanted.data = wanted.action === "approve" ? Calldata.approve(wanted.study) : Calldata.revoke(wanted.reason);
+      if (wanted.action === "approve") wanted.content = Calldata.content(JSON.parse(wanted.text));
+      wanted.data = dataOf(wanted);
       Object.freeze(wanted);
       show(wanted);
       provider();
@@ -191,11 +205,12 @@
       if (stale()) return;
       if (wanted.action === "approve") {
         await must("Hashing the recipe’s bytes", "The recipe’s bytes have the compose hash that you approve, and hold the analysis shown on this page", () => recipeMatches(wanted));
-        await must("Asking the wallet’s node for the study", "The wallet’s own node shows the same compose hash", () => studyMatches(wanted));
+        await must("Asking the wallet’s node for the study id", "The wallet’s own node finds the same study id for this content", () => studyMatches(wanted));
       }
       if (stale()) return;
       prepared = wanted;
       element("sign-go").disabled = false;
+      element("sign-only").disabled = false;
     } catch (error) {
       if (!stale()) fail(error);
     }
@@ -205,6 +220,7 @@
     turns += 1;
     prepared = null;
     element("sign-go").disabled = true;
+    element("sign-only").disabled = true;
   };
 
   const send = async () => {
@@ -227,6 +243,51 @@
     }
   };
 
+  // An approval as a signature, which anyone may hand in together with others: nothing is sent from here.
+  const signOnly = async () => {
+    const wanted = prepared;
+    if (!wanted) return;
+    forget();
+    try {
+      const owner = await must("Waiting for the wallet", (account) => "Account " + account + " is an owner", () => asOwner(wanted));
+      await onChain(wanted);
+      const data = Calldata.typedData(wanted.content, { owner, chain: wanted.chain, consortium: wanted.consortium });
+      const signature = await must("Waiting for your signature in the wallet", "Signed; nothing was sent", () =>
+        provider().request({ method: "eth_signTypedData_v4", params: [owner, JSON.stringify(data)] }),
+      );
+      if (!/^0x[0-9a-f]+$/i.test(signature)) throw new Error("The wallet’s answer is no signature.");
+      const file = {
+        version: 1,
+        kind: "ApproveStudy",
+        chainId: Number(wanted.chain),
+        consortium: wanted.consortium,
+        proposal: wanted.study,
+        owner,
+        signature: signature.toLowerCase(),
+      };
+      element("signature").value = JSON.stringify(file, null, 1);
+      element("sign-done").hidden = false;
+      element("signature").select();
+    } catch (error) {
+      fail(error);
+    }
+  };
+
+  const SAYS = {
+    approve: {
+      title: "Approve this recipe",
+      lead: "You agree that exactly this recipe may compute on your data, once enough owners have approved.",
+    },
+    withdraw: {
+      title: "Withdraw your approval",
+      lead: "Your approval of this study, whether given or signed and not handed in, no longer counts. There is no way back for this study; a new proposal can have your approval.",
+    },
+    revoke: {
+      title: "Revoke",
+      lead: "One transaction stops everything: no key is released, running enclaves lose their lease, and only a new quorum with your approval brings it back.",
+    },
+  };
+
   const open = (button) => {
     const around = button.closest(".actions").dataset;
     pending = {
@@ -235,25 +296,24 @@
       chain: around.chain,
       owners: around.owners.split(" "),
       study: button.dataset.study,
-      compose: button.dataset.compose,
+      text: button.dataset.content,
       title: button.dataset.title,
-      epsilon: button.dataset.epsilon,
-      runs: button.dataset.runs,
-      expiry: button.dataset.expiry,
       reason: "",
     };
     forget();
     const revoking = pending.action === "revoke";
-    element("sign-title").textContent = revoking ? "Revoke" : "Approve this recipe";
-    element("sign-lead").textContent = revoking
-      ? "One transaction stops everything: no key is released, running enclaves lose their lease, and only a new quorum with your approval brings it back."
-      : "You agree that exactly this recipe may compute on your data, once enough owners have approved.";
+    const approving = pending.action === "approve";
+    element("sign-title").textContent = SAYS[pending.action].title;
+    element("sign-lead").textContent = SAYS[pending.action].lead;
+    element("sign-only").hidden = !approving;
+    element("sign-done").hidden = true;
+    element("signature").value = "";
     element("sign-reason").hidden = !revoking;
     element("reason").value = "";
     element("reason").disabled = false;
-    element("sign-go").classList.toggle("danger", revoking);
-    element("sign-go").classList.toggle("solid", revoking);
-    element("sign-go").classList.toggle("primary", !revoking);
+    element("sign-go").classList.toggle("danger", !approving);
+    element("sign-go").classList.toggle("solid", !approving);
+    element("sign-go").classList.toggle("primary", approving);
     element("sign-facts").replaceChildren();
     element("sign-checks").replaceChildren();
     element("sign-error").hidden = true;
@@ -271,6 +331,7 @@
   });
   element("sign-cancel").addEventListener("click", () => dialog.close());
   element("sign-go").addEventListener("click", send);
+  element("sign-only").addEventListener("click", signOnly);
   dialog.addEventListener("close", () => {
     forget();
     pending = null;

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sealroom check``: whether a sealed file is what study card and chain say, without any key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sealroom_agents.cli.binding import checked_card, wrap_context
+from sealroom_agents.cli.options import (
+    FILE,
+    gate_compose_option,
+    json_option,
+    reader_for,
+    rpc_option,
+    simulated_root_option,
+)
+from sealroom_agents.cli.terminal import complain, progress
+from sealroom_agents.errors import ChainError
+
+if TYPE_CHECKING:
+    from sealroom.sealed import SealedInfo
+    from sealroom_agents.chain import ChainReader
+    from sealroom_agents.owner.judge import Finding, Place
+    from sealroom_agents.studycard import CheckedCard
+
+EXIT_BROKEN = 1
+EXIT_UNDECIDED = 3
+
+
+@click.command()
+@click.argument("sealed_file", metavar="SEALED.tar", type=FILE)
+@click.option("--study", type=FILE, metavar="FILE", help="The study card that it must be sealed for.")
+@click.option("--require-signature", is_flag=True, help="An index without the owner's signature is broken.")
+@rpc_option
+@gate_compose_option
+@simulated_root_option
+@json_option
+def check(
+    sealed_file: Path,
+    study: Path | None,
+    require_signature: bool,
+    rpc: tuple[str, ...],
+    gate_compose: bytes | None,
+    simulated_root: Path | None,
+    as_json: bool,
+) -> int:
+    """Check a sealed file without any key: before its owner sends it, or after somebody received it.
+
+    Its frame is read strictly, every part is compared with its digest, the owner's signature is verified.
+    With --study: the card holds, the recipe reads this dataset, and the key is wrapped to exactly that
+    recipe, gate and epoch. With --rpc: the owner registered exactly this file.
+
+    \b
+    Ends with the verdict as its status:
+      0  everything that was asked holds
+      1  something is broken; the first broken line says what
+      3  not decided: no node answered, or they disagree
+
+    \b
+    Example:
+      sealroom check sealed/hospital-A/cohort-A.tar --study study.json
+      sealroom check hospital-A/cohort-A.tar --study study.json --rpc URL --require-signature --json
+    """
+    if study is None and not rpc:
+        raise click.UsageError("needs --study, --rpc or both; the file alone: sealroom inspect --parts")
+    reader = reader_for(rpc) if rpc else None
+    card = None
+    if study is not None:
+        card = checked_card(study, reader=reader, gate_compose=gate_compose, simulated_root=simulated_root)
+    findings: list[Finding] = []
+    undecided: ChainError | None = None
+    try:
+        for finding in _findings(sealed_file, card, reader, rpc, required=require_signature):
+            findings.append(finding)
+            if not as_json:
+                click.echo(f"{'ok    ' if finding.ok else 'BROKEN'}  {finding.name:<12}  {finding.detail}")
+    except ChainError as error:
+        undecided = error
+    broken = next((one for one in findings if not one.ok), None)
+    if as_json:
+        rows = [{"name": one.name, "ok": one.ok, "code": one.code, "detail": one.detail} for one in findings]
+        verdict = "broken" if broken else "undecided" if undecided else "holds"
+        click.echo(json.dumps({"ok": verdict == "holds", "verdict": verdict, "findings": rows}))
+    if broken is not None:
+        complain(f"{sealed_file} does not hold: {broken.name}: {broken.detail}", _hint(broken.code))
+        return EXIT_BROKEN
+    if undecided is not None:
+        complain(f"not decided: {undecided.message}", undecided.hint)
+        return EXIT_UNDECIDED
+    if not as_json:
+        click.echo(_verdict(study=study is not None, chain=reader is not None), err=True)
+    return 0
+
+
+def _findings(
+    path: Path,
+    card: CheckedCard | None,
+    reader: ChainReader | None,
+    rpc: tuple[str, ...],
+    *,
+    required: bool,
+) -> Iterator[Finding]:
+    """All findings; those about the file's own structure first, and no more after a broken one of these."""
+    from sealroom.sealed import inspect
+    from sealroom_agents.owner import judge
+
+    with progress(f"reading {path.name}", path.stat().st_size if path.is_file() else 0) as advance:
+        structure = list(judge.structure(path, progress=advance))
+    yield from structure
+    if not all(finding.ok for finding in structure):
+        return
+    info = inspect(path)
+    where = _place(info, card, reader)
+    found = judge.place(info, where)
+    yield found
+    if not found.ok:
+        return
+    account = where.accounts.get(info.header.owner)
+    yield judge.signature(info, account=account, required=required)
+    if card is not None:
+        yield judge.recipe(info, card.card.recipe)
+        yield judge.wrap(info, wrap_context(card, owner=info.header.owner))
+    if reader is not None:
+        yield from _on_chain(info, card, reader, rpc, account)
+
+
+def _place(info: SealedInfo, card: CheckedCard | None, reader: ChainReader | None) -> Place:
+    from sealroom_agents.owner import judge, onchain
+
+    if card is not None:
+        accounts = {owner.id: owner.account for owner in card.card.owners}
+        return judge.Place(card.card.chain_id, card.card.consortium, accounts)
+    if reader is None:
+        raise click.UsageError("needs --study, --rpc or both")
+    chain_id, consortium = reader.chain_id(), info.header.consortium
+    if info.header.chain_id != chain_id:
+        # Another chain's consortium may not even exist here: there is nothing to ask it.
+        return judge.Place(chain_id, consortium, {})
+    accounts = {owner.id: owner.account for owner in onchain.owners(reader, consortium)}
+    return judge.Place(chain_id, consortium, accounts)
+
+
+def _on_chain(
+    info: SealedInfo,
+    card: CheckedCard | None,
+    reader: ChainReader,
+    rpc: tuple[str, ...],
+    account: str | None,
+) -> Iterator[Finding]:
+    from sealroom_agents.owner import judge, onchain
+
+    consortium = info.header.consortium
+    if card is None:
+        view = reader.finalized_view(consortium)
+        gate_root = None if view.platform is None else view.platform.gate_root
+        yield judge.wrap_on_chain(info, app=view.app, epoch=view.epoch, gate_root=gate_root)
+    found = onchain.registered(reader, rpc, consortium=consortium, dataset_id=info.dataset_id)
+    yield judge.registration(info, found, account=account)
+
+
+def _verdict(*, study: bool, chain: bool) -> str:
+    if study and chain:
+        return "holds: sealed for this study, and registered by its owner"
+    if study:
+        return "holds for this study; whether it is registered is on chain: pass --rpc URL"
+    return "holds as it was registered; for which recipe is in the study card: pass --study FILE"
+
+
+def _hint(code: str | None) -> str | None:
+    return {
+        "wrap-of-another": "its owner reseals it: sealroom reseal SEALED.tar --study FILE",
+        "not-registered": "its owner registers it: sealroom register SEALED.tar",
+        "not-signed": "its owner signs it: sealroom sign SEALED.tar --keystore FILE",
+        "part-altered": "fetch it again: it is not what its owner sealed",
+        "registration-differs": "do not use it: it is not what its owner registered",
+        "registered-by-other": "do not use it: somebody else claimed this dataset",
+    }.get(code or "")

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sealroom sign``: put the owner's signature into a sealed file, made here or elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sealroom_agents.cli.options import FILE, json_option, keystore_option, yes_option
+from sealroom_agents.cli.terminal import ask_passphrase, confirm, interruptible, table
+from sealroom_agents.errors import ToolError
+
+
+@click.command()
+@click.argument("sealed_file", metavar="SEALED.tar", type=FILE)
+@keystore_option
+@click.option(
+    "--signature",
+    "given",
+    metavar="0x…|FILE",
+    help="A signature that was made elsewhere, over what --show prints.",
+)
+@click.option("--show", is_flag=True, help="Print what is to be signed; change nothing.")
+@click.option("--account", metavar="ADDRESS", help="Refuse a signature by any other account.")
+@yes_option
+@json_option
+def sign(
+    sealed_file: Path,
+    keystore: Path | None,
+    given: str | None,
+    show: bool,
+    account: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Put the owner's signature into a sealed file's index.
+
+    `sealroom seal --sign-with` does it at once. This is for a signature that is made later, or on another
+    machine: --show prints some bytes, a wallet signs them as a personal message (EIP-191), --signature puts
+    that in. Neither the dataset's id nor what is registered on chain changes by it.
+
+    \b
+    Example:
+      sealroom sign sealed/hospital-A/cohort-A.tar --keystore officer.json
+      sealroom sign sealed/hospital-A/cohort-A.tar --show
+      sealroom sign sealed/hospital-A/cohort-A.tar --signature 0x… --account 0x…
+    """
+    from sealroom.encoding import normal_address, to_hex
+    from sealroom.sealed import inspect
+    from sealroom_agents.owner import keystore as keystores
+    from sealroom_agents.owner import signing
+
+    if sum((keystore is not None, given is not None, show)) != 1:
+        raise click.UsageError("needs one of --keystore, --signature and --show")
+    index = inspect(sealed_file).index
+    if show:
+        message = to_hex(signing.to_be_signed(index))
+        click.echo(json.dumps({"personalMessage": message}) if as_json else message)
+        return
+    if keystore is not None:
+        locked = keystores.read(keystore)
+        confirm(f"sign {sealed_file}?", yes=yes)
+        signer = locked.unlock(ask_passphrase(str(keystore)))
+        try:
+            signature, who = signing.sign(index, signer), signer.address
+        finally:
+            signer.key.wipe()
+    else:
+        signature = signing.read_signature(given or "")
+        who = signing.signer_of(index, signature)
+        confirm(f"put the signature of {who} into {sealed_file}?", yes=yes)
+    if account is not None and normal_address(account) != who:
+        raise ToolError("signer-not-owner", f"{who} signed, not {account}", "nothing was changed")
+    with interruptible():
+        signing.attach(sealed_file, signature)
+    facts = {"sealed": str(sealed_file), "signer": who, "signature": to_hex(signature)}
+    click.echo(json.dumps(facts) if as_json else table([("signed", str(sealed_file)), ("by", who)]))

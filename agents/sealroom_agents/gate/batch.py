@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Anchoring many receipts in one transaction, which only the gate's signer may send.
+
+The ledger looks at the signatures of a batch when somebody verifies a receipt of it, not when it is anchored:
+a wrong receipt would take its run's one chance. So the gate checks each before it sends any, exactly as the
+ledger will: the run is open, the receipt says what the run says, and the enclave of the run signed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sealroom import typed
+from sealroom.encoding import Fields, to_hex
+from sealroom.errors import KeyMaterialError, ReleaseError
+from sealroom.keys import SIGNATURE_SIZE
+from sealroom.records import Opening, Receipt
+from sealroom.release.messages import read_body
+from sealroom_agents.chain import FoundReceipt, TxResult
+from sealroom_agents.errors import ChainError, Refused, TransactionError
+from sealroom_agents.facts import ChainView
+from sealroom_agents.gate.refusals import booking_refused, chain_refused
+
+MAX_RECEIPTS = 512
+"""Receipts in one batch: what fits well below the gas of one transaction, and below the ledger's 4,096."""
+MAX_RECEIPTS_BODY = 1024 * 1024
+"""Most bytes of a message with that many receipts."""
+RUN_FIELDS = ("consortium", "study", "compose_hash", "epsilon_micro", "delta_pico", "epoch", "grant_hash")
+"""Fields in which a receipt must be equal to its run, as the ledger compares them."""
+
+
+class Chain(Protocol):
+    """What a batch asks of `sealroom_agents.chain.ChainReader`."""
+
+    def finalized_view(self, consortium: str) -> ChainView:
+        """The consortium, which names its ledger."""
+        ...
+
+    def receipt(self, ledger: str, receipt: Receipt, signature: bytes) -> FoundReceipt | None:
+        """A receipt and its run, as the ledger verifies them."""
+        ...
+
+
+class Sender(Protocol):
+    """What sends the batch; `sealroom_agents.chain.Transactor` with the gate's key does."""
+
+    def anchor_batch(
+        self, ledger: str, consortium: str, *, epoch: int, numbers: Sequence[int], digests: Sequence[bytes]
+    ) -> TxResult:
+        """Record receipts at once."""
+        ...
+
+
+@dataclass(frozen=True)
+class Signed:
+    """One receipt with the enclave's signature."""
+
+    receipt: Receipt
+    """The receipt."""
+    signature: bytes
+    """65 bytes."""
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """A batch that was anchored."""
+
+    tx: str
+    """Transaction, `0x` + 64 hex digits."""
+    batch: int
+    """Its number."""
+    first: int
+    """Sequence of its first receipt."""
+    runs: tuple[bytes, ...]
+    """Runs whose receipts it holds, in the order of their sequences."""
+
+
+def parse(body: bytes) -> tuple[Signed, ...]:
+    """Read `{"version": 1, "receipts": [{"receipt": …, "signature": …}]}`. Raises `ReleaseError`."""
+    fields = read_body(body, "receipts", MAX_RECEIPTS_BODY)
+    fields.version()
+    found = []
+    for item in fields.array("receipts", limit=MAX_RECEIPTS):
+        one = Fields(item, "a signed receipt", error=ReleaseError)
+        receipt = Receipt.from_json(one.object("receipt"), error=ReleaseError)
+        found.append(Signed(receipt, one.hex("signature", SIGNATURE_SIZE)))
+        one.done()
+    fields.done()
+    if not found or len({one.receipt.run_id for one in found}) != len(found):
+        raise ReleaseError("malformed", "receipts must be one for each of one or more runs")
+    if len({one.receipt.consortium for one in found}) != 1:
+        raise ReleaseError("malformed", "a batch is of one consortium")
+    return tuple(found)
+
+
+def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id: int) -> Anchored | None:
+    """Anchor all that are not anchored yet, in the order of their runs; `None` when nothing is left to do.
+
+    Raises `Refused`: `malformed` for a receipt that would not hold, `chain-unreachable` and the other codes
+    of a chain that does not do it. Then nothing is anchored.
+    """
+    consortium = given[0].receipt.consortium
+    waiting: dict[int, tuple[Opening, bytes]] = {}
+    try:
+        ledger = chain.finalized_view(consortium).ledger
+        for signed in given:
+            seen = chain.receipt(ledger, signed.receipt, signed.signature)
+            if seen is None:
+                raise Refused("malformed", f"run {to_hex(signed.receipt.run_id)} was never opened")
+            digest = _checked(signed, seen.opening, chain_id=chain_id, ledger=ledger)
+            if seen.anchoring is None:
+                waiting[seen.opening.number] = seen.opening, digest
+        if not waiting:
+            return None
+        epochs = {opening.epoch for opening, _ in waiting.values()}
+        if len(epochs) != 1:
+            raise Refused("malformed", "the receipts are of runs of several epochs")
+        numbers = sorted(waiting)
+        sent = sender.anchor_batch(
+            ledger,
+            consortium,
+            epoch=epochs.pop(),
+            numbers=numbers,
+            digests=[waiting[number][1] for number in numbers],
+        )
+    except TransactionError as error:
+        raise booking_refused(error, "the receipts could not be anchored") from error
+    except ChainError as error:
+        raise chain_refused(error) from error
+    event = sent.event("BatchAnchored")
+    if event is None:
+        raise Refused("chain-disagrees", f"transaction {sent.tx} anchored nothing")
+    return Anchored(
+        tx=sent.tx,
+        batch=event["batch"],
+        first=event["first"],
+        runs=tuple(waiting[number][0].run_id for number in numbers),
+    )
+
+
+def _checked(signed: Signed, opening: Opening, *, chain_id: int, ledger: str) -> bytes:
+    """Digest of a receipt that the ledger will verify. Raises `Refused`."""
+    receipt = signed.receipt
+    for name in RUN_FIELDS:
+        if getattr(receipt, name) != getattr(opening, name):
+            raise Refused(
+                "malformed", f"the receipt of run {to_hex(receipt.run_id)} has another {name} than the run"
+            )
+    message = typed.receipt(receipt, chain_id=chain_id, ledger=ledger)
+    try:
+        signer = typed.recover(message, signed.signature)
+    except KeyMaterialError as error:
+        raise Refused("malformed", f"receipt: {error.message}") from error
+    if signer != opening.enclave_signer:
+        raise Refused("malformed", f"the receipt of run {to_hex(receipt.run_id)} is not its enclave's")
+    return typed.digest(message)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an owner has, as one file that can be sealed: a Parquet file, or something that nobody looks into.
+
+A file that has to be made first holds plaintext. It is made beside the input, so that data stays where its
+owner keeps it, and without a name, so that nothing is left of it however the run ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from sealroom.schema import Column
+from sealroom.sealed import PARQUET
+from sealroom_agents.errors import ToolError
+from sealroom_agents.owner import folder, tables
+from sealroom_agents.owner.space import Free, free_at, need
+
+KINDS = ("parquet", "arrow", "csv", "opaque")
+OPAQUE_FILE, OPAQUE_FOLDER = "application/octet-stream", "application/x-tar"
+"""Media types of what is no table."""
+DESCRIPTORS = Path("/proc/self/fd")
+"""Where Linux shows a process its open files by number."""
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input, looked at and not yet changed."""
+
+    path: Path
+    """The file or folder."""
+    kind: str
+    """One of `KINDS`."""
+    columns: tuple[Column, ...] | None
+    """Its columns; `None` when it is opaque."""
+    rows: int | None
+    """Its rows, where they are known without reading it all."""
+    size: int
+    """Bytes of the input: of a folder, an upper bound of its tar."""
+    entries: tuple[folder.Entry, ...] | None = None
+    """What a folder holds."""
+
+    @property
+    def media_type(self) -> str:
+        """Media type of what is sealed."""
+        if self.kind != "opaque":
+            return PARQUET
+        return OPAQUE_FILE if self.entries is None else OPAQUE_FOLDER
+
+    @property
+    def remade(self) -> str | None:
+        """What is sealed instead of the input's own bytes, in words; `None` when it is those bytes."""
+        if self.entries is not None:
+            return f"a tar of its {len(self.entries):,} files and folders, without their times and owners"
+        return {"arrow": "the same columns as Parquet", "csv": "the declared columns as Parquet"}.get(
+            self.kind
+        )
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One file to be sealed as it is."""
+
+    path: Path
+    """Where it can be read, for as long as the context lasts."""
+    size: int
+    """Its bytes."""
+
+
+def look(path: Path, *, kind: str | None, declared: Sequence[Column], delimiter: str = ",") -> Source:
+    """Find out what `path` is, from its first bytes; `kind` is what the owner says it is.
+
+    Raises `ToolError`: `source-missing`, `not-a-table`, `not-arrow`, `not-csv`, `folder-unsupported`; and
+    `SealError` `not-parquet`.
+    """
+    if not path.exists():
+        raise ToolError("source-missing", f"{path}: no such file or folder")
+    kind = kind or _guess(path)
+    if path.is_dir():
+        if kind != "opaque":
+            raise ToolError("not-a-table", f"{path} is a folder, not a table", "seal it whole: --as opaque")
+        entries = tuple(folder.listing(path))
+        size = folder.packed_size(list(entries))
+        return Source(path=path, kind=kind, columns=None, rows=None, size=size, entries=entries)
+    size = path.stat().st_size
+    if kind == "parquet":
+        from sealroom.sealed.parquet import read_footer
+
+        columns, rows = read_footer(path)
+        return Source(path=path, kind=kind, columns=columns, rows=rows, size=size)
+    if kind == "arrow":
+        heading = tables.arrow_heading(path)
+        return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size)
+    if kind == "csv":
+        heading = tables.csv_heading(path, declared, delimiter=delimiter)
+        return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size)
+    return Source(path=path, kind="opaque", columns=None, rows=None, size=size)
+
+
+@contextmanager
+def ready(
+    source: Source,
+    *,
+    declared: Sequence[Column],
+    delimiter: str = ",",
+    advance: Advance | None = None,
+    free: Free = free_at,
+) -> Iterator[Ready]:
+    """The file to be sealed. Raises `no-space`, `scratch-unwritable`, and what the conversion raises."""
+    if source.remade is None:
+        yield Ready(source.path, source.size)
+        return
+    need(source.path.absolute().parent, source.size, what=f"what is made of {source.path}", free=free)
+    before = source.path.stat()
+    with _nameless(source.path.absolute().parent) as (stream, path):
+        try:
+            if source.entries is not None:
+                folder.pack(list(source.entries), stream, advance=advance)
+            elif source.kind == "arrow":
+                tables.arrow_to_parquet(source.path, stream, advance=advance)
+            else:
+                tables.csv_to_parquet(source.path, stream, declared, delimiter=delimiter, advance=advance)
+            stream.flush()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise ToolError(
+                "no-space", f"no room beside {source.path}", "make room and run it again"
+            ) from None
+        after = source.path.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise ToolError("source-changed", f"{source.path} changed while it was read", "run it again")
+        yield Ready(path, os.fstat(stream.fileno()).st_size)
+
+
+@contextmanager
+def _nameless(place: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A file in `place` that nobody else can open, and a path by which we can; gone when we are."""
+    nameless = DESCRIPTORS.is_dir()
+    make = tempfile.TemporaryFile if nameless else tempfile.NamedTemporaryFile
+    try:
+        opened = make(dir=place)
+    except OSError as error:
+        raise ToolError(
+            "scratch-unwritable",
+            f"cannot write beside the input, in {place}: {error.strerror}",
+            "what is sealed is made there first: give write access, or seal from another folder",
+        ) from None
+    with opened as stream:
+        path = DESCRIPTORS / str(stream.fileno()) if nameless else Path(stream.name)
+        yield cast(BinaryIO, stream), path
+
+
+def _guess(path: Path) -> str:
+    if path.is_dir():
+        return "folder"
+    with path.open("rb") as stream:
+        first = stream.read(6)
+    if first[:4] == b"PAR1":
+        return "parquet"
+    if first == b"ARROW1" or first[:4] == b"\xff\xff\xff\xff":
+        return "arrow"
+    if path.suffix.lower() == ".csv":
+        return "csv"
+    raise ToolError(
+        "not-a-table",
+        f"{path} is no Parquet, Arrow or CSV file",
+        "say what it is with --as; --as opaque seals any file or folder as it is",
+    )

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much room a sealed dataset takes, and whether there is that much: asked before work begins."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sealroom.sealed.archive import BLOCK, padded
+from sealroom.sealed.header import MAX_HEADER_BYTES, Header, usual_part_size
+from sealroom.sealed.index import MAX_INDEX_BYTES
+from sealroom.sealed.parts import sealed_length
+from sealroom.sealed.wrap import MAX_WRAP_BYTES
+from sealroom_agents.errors import ToolError
+
+INDEX_BYTES_A_PART = 128
+"""What one part adds to index.json, rounded up: a digest in hex, a size, and the names of both."""
+
+Free = Callable[[Path], int]
+"""Bytes that are free where a path lies."""
+
+
+def free_at(folder: Path) -> int:
+    """Bytes that we may still write below `folder`, which need not be there yet."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
+
+
+def sealed_size(size: int) -> int:
+    """Upper bound of the archive that `size` bytes become: bytes."""
+    part_size = usual_part_size(size)
+    whole, rest = divmod(size, part_size)
+    parts = whole * _member(sealed_length(part_size)) + _member(sealed_length(rest))
+    index = min(MAX_INDEX_BYTES, INDEX_BYTES_A_PART * (whole + 2))
+    return _member(MAX_HEADER_BYTES) + _member(MAX_WRAP_BYTES) + parts + _member(index) + 2 * BLOCK
+
+
+def most_bytes(header: Header) -> int:
+    """The longest that an archive with this header can be: bytes."""
+    whole, last = (sealed_length(header.part_length(number)) for number in (0, header.parts - 1))
+    parts = (header.parts - 1) * _member(whole) + _member(last)
+    around = _member(MAX_HEADER_BYTES) + _member(MAX_WRAP_BYTES) + _member(MAX_INDEX_BYTES) + 2 * BLOCK
+    return around + parts
+
+
+def need(folder: Path, size: int, *, what: str, free: Free = free_at) -> None:
+    """Raise `no-space` when `size` bytes do not fit below `folder`."""
+    available = free(folder)
+    if available < size:
+        raise ToolError(
+            "no-space",
+            f"{what} needs {size:,} bytes in {folder}, and {available:,} are free",
+            "make room, or write elsewhere",
+        )
+
+
+def _member(size: int) -> int:
+    return BLOCK + padded(size)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Walks the page headers of a Parquet column chunk, so that no page is decoded on the word of the footer.
+
+A footer may say 78 kilobytes of what unpacks to gigabytes (AR-05). The header of each page says how many
+bytes are made room for when that page is unpacked, and the unpacker holds it to that. Source: parquet-format,
+`parquet.thrift` (PageHeader); Thrift's compact protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sealroom.errors import SealError
+
+MAX_PAGE_HEADER_BYTES = 64 * 1024
+"""Longest page header. Most have 30 bytes; the least and greatest value of the page may be in it."""
+
+_USUAL_HEADER_BYTES = 256
+_MAX_NESTING = 4
+_DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
+_NUMBERS_FIELD = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
+"""The field of PageHeader that belongs to each type of page."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What the page headers of one column chunk say."""
+
+    values: int
+    """Values in all data pages, missing ones included."""
+    unpacked: int
+    """Bytes of all pages, unpacked."""
+    dictionary: bool
+    """Whether the first page is a dictionary."""
+
+
+class _Cut(Exception):
+    """The bytes end within a header."""
+
+
+def malformed(what: str) -> SealError:
+    """The error for data that its own footer does not describe."""
+    return SealError("table-malformed", f"the table is broken: {what}")
+
+
+def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, page_limit: int) -> Pages:
+    """Walk the pages from `begin` to `end`; `read(offset, count)` gives bytes of the file.
+
+    Raises `SealError`: `table-malformed`; `table-too-large` when a page unpacks to more than `page_limit`
+    bytes.
+    """
+    values = unpacked = 0
+    dictionary = False
+    position = begin
+    while position < end:
+        page, length = _header(read, position, end)
+        kind, size, packed = (_number(page, field) for field in (1, 2, 3))
+        if kind not in _NUMBERS_FIELD or (kind == _DICTIONARY and position != begin):
+            raise malformed("a page of no known type")
+        numbers = page.get(_NUMBERS_FIELD[kind])
+        if not isinstance(numbers, dict):
+            raise malformed("a page without its own header")
+        if size > page_limit:
+            raise SealError(
+                "table-too-large", f"a page of the table unpacks to {size} bytes, more than {page_limit}"
+            )
+        if kind == _DICTIONARY:
+            dictionary = True
+        else:
+            values += _number(numbers, 1)
+        unpacked += size
+        position += length + packed
+    if position != end:
+        raise malformed("a page goes beyond its column")
+    return Pages(values=values, unpacked=unpacked, dictionary=dictionary)
+
+
+def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> tuple[dict[int, Any], int]:
+    for most in (_USUAL_HEADER_BYTES, MAX_PAGE_HEADER_BYTES):
+        compact = _Compact(read(position, min(most, end - position)))
+        try:
+            return compact.struct(_MAX_NESTING), compact.position
+        except _Cut:
+            continue
+    raise malformed("a page header without end")
+
+
+def _number(fields: dict[int, Any], field: int) -> int:
+    value = fields.get(field)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
+        raise malformed("a page header with an impossible number")
+    return value
+
+
+class _Compact:
+    """Reads structs in Thrift's compact protocol. Raises `_Cut`, or `SealError` for what may not be there."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.position = 0
+        """Bytes read."""
+
+    def struct(self, nesting: int) -> dict[int, Any]:
+        if nesting == 0:
+            raise malformed("a page header that is nested too deeply")
+        fields: dict[int, Any] = {}
+        field = 0
+        while (head := self._byte()) != 0:
+            field = field + (head >> 4) if head >> 4 else self._zigzag()
+            if field in fields:
+                raise malformed("a page header with a field twice")
+            fields[field] = self._value(head & 15, nesting)
+        return fields
+
+    def _value(self, kind: int, nesting: int) -> Any:
+        if kind in (1, 2):
+            return kind == 1
+        if kind in (4, 5, 6):
+            return self._zigzag()
+        if kind == 3:
+            return self._byte()
+        if kind == 7:
+            return self._skip(8)
+        if kind == 8:
+            return self._skip(self._varint())
+        if kind == 12:
+            return self.struct(nesting - 1)
+        raise malformed("a page header with a field of no known type")  # none of PageHeader is a container
+
+    def _byte(self) -> int:
+        if self.position >= len(self._data):
+            raise _Cut
+        self.position += 1
+        return self._data[self.position - 1]
+
+    def _skip(self, count: int) -> None:
+        if count > len(self._data) - self.position:
+            raise _Cut
+        self.position += count
+
+    def _varint(self) -> int:
+        value = 0
+        for shift in range(0, 64, 7):
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise malformed("a page header with a number without end")
+
+    def _zigzag(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)

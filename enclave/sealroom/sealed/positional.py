@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing at a place in an open file, whole, so that threads can share the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from typing_extensions import Buffer
+
+WRITE_BACK_BYTES = 32 * 1024 * 1024
+"""How much is written before the kernel is told to bring it to the disk."""
+
+
+def read_at(descriptor: int, target: memoryview, offset: int) -> bool:
+    """Fill `target` from the file; `False` when the file ends before."""
+    filled = 0
+    while filled < len(target):
+        count = os.preadv(descriptor, [target[filled:]], offset + filled)
+        if count == 0:
+            return False
+        filled += count
+    return True
+
+
+def write_at(descriptor: int, pieces: Sequence[Buffer], offset: int) -> int:
+    """Write all pieces, one after another; returns how many bytes that were."""
+    views = [memoryview(piece).cast("B") for piece in pieces if memoryview(piece).nbytes]
+    total = sum(view.nbytes for view in views)
+    written = 0
+    while views:
+        count = os.pwritev(descriptor, views, offset + written)
+        written += count
+        while views and count >= views[0].nbytes:
+            count -= views.pop(0).nbytes
+        if views:
+            views[0] = views[0][count:]
+    return total
+
+
+class WriteBack:
+    """Has the kernel bring a file to the disk while it is written, and let go of what is there.
+
+    A sync at the end then waits for little, and a large file does not push all else out of memory. On the way
+    it is also faster: pages are used again instead of found anew.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._begun = 0
+
+    def up_to(self, position: int) -> None:
+        """Everything before `position` is written."""
+        if position - self._begun < WRITE_BACK_BYTES:
+            return
+        # From one step back: what was begun there is done by now.
+        start = max(0, self._begun - WRITE_BACK_BYTES)
+        os.posix_fadvise(self._descriptor, start, position - start, os.POSIX_FADV_DONTNEED)
+        self._begun = position

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resealing: the data key wrapped for another recipe. The parts stay as they are and are not even read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealroom.encoding import sha256
+from sealroom.errors import HeaderError, SealError, SealIndexError
+from sealroom.keys import Secret
+from sealroom.sealed.archive import (
+    BLOCK,
+    HEADER_NAME,
+    INDEX_NAME,
+    WRAP_NAME,
+    ArchiveReader,
+    member_around,
+    padded,
+)
+from sealroom.sealed.atomic import atomic_output
+from sealroom.sealed.header import MAX_HEADER_BYTES, Header
+from sealroom.sealed.index import MAX_INDEX_BYTES, Index
+from sealroom.sealed.parts import check_commitment, sealed_length
+from sealroom.sealed.positional import write_at
+from sealroom.sealed.wrap import MAX_WRAP_BYTES, Wrap, WrapContext, make_wrap
+
+COPY_BYTES = 64 * 1024 * 1024
+"""How much the kernel is asked to copy at a time, so that an interrupt is seen soon."""
+
+_FICLONE = 0x40049409
+"""Make one file share another's blocks (`ioctl_ficlone(2)`), where the file system can."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the wrap of one archive lies."""
+
+    header: Header
+    index: Index
+    begin: int
+    """First byte of the wrap's member, its tar header."""
+    end: int
+    """First byte after the member."""
+    length: int
+    """Bytes of the archive."""
+
+
+def reseal(
+    path: Path, *, dek: Secret, recipient: WrapContext, target: Path | None = None, overwrite: bool = True
+) -> Wrap:
+    """Wrap the data key for another recipe.
+
+    In place by default: the few kilobytes of the wrap are overwritten and synced, which takes as long for
+    any size. The old wrap is not read, so that one torn by a power cut is mended by resealing once more.
+    To another `target`, the archive is copied (shared, where the file system can) and appears whole or not
+    at all. Raises `SealError`; `wrong-key` when `dek` is not the dataset's key.
+    """
+    target = path if target is None else target
+    if not overwrite and os.path.lexists(target):
+        raise SealError(
+            "output-exists", f"{target} is there already", "choose another name, or allow overwriting"
+        )
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HeaderError("source-unreadable", f"cannot read {path}: {error.strerror}") from None
+    try:
+        place = _find(descriptor)
+        dataset_id = place.header.dataset_id
+        check_commitment(dek, dataset_id=dataset_id, commitment=place.index.key_commitment)
+        wrap = make_wrap(dek, header=place.header, recipient=recipient)
+        content = wrap.encode()
+        before, after = member_around(WRAP_NAME, len(content))
+        member = before + content + after
+        in_place = target.exists() and os.path.samestat(os.fstat(descriptor), target.stat())
+        if not (in_place and place.end - place.begin == len(member) and _overwrite(target, member, place)):
+            _copy(descriptor, target, member, place, overwrite=overwrite)
+    finally:
+        os.close(descriptor)
+    return wrap
+
+
+def _find(descriptor: int) -> _Place:
+    """Read header and index, and step over the wrap and the parts."""
+    reader = ArchiveReader(descriptor)
+    header_bytes = reader.read(reader.member(HEADER_NAME, limit=MAX_HEADER_BYTES))
+    header = Header.parse(header_bytes)
+    begin = reader.position
+    reader.member(WRAP_NAME, limit=MAX_WRAP_BYTES)
+    end = reader.position
+    whole, last = (sealed_length(header.part_length(number)) for number in (0, header.parts - 1))
+    reader.skip((header.parts - 1) * (BLOCK + padded(whole)) + BLOCK + padded(last))
+    index = Index.parse(reader.read(reader.member(INDEX_NAME, limit=MAX_INDEX_BYTES)))
+    reader.end()
+    if index.dataset != sha256(header_bytes):
+        raise SealIndexError("index-mismatch", "index.json is of another dataset")
+    return _Place(header=header, index=index, begin=begin, end=end, length=os.fstat(descriptor).st_size)
+
+
+def _overwrite(target: Path, member: bytes, place: _Place) -> bool:
+    """Put the wrap where the old one is; `False` when the file may be replaced but not written to."""
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return False
+    except OSError as error:
+        raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+    try:
+        write_at(descriptor, (member,), place.begin)
+        os.fsync(descriptor)
+    except OSError as error:
+        raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _copy(source: int, target: Path, member: bytes, place: _Place, *, overwrite: bool) -> None:
+    """Write the archive with another wrap to `target`."""
+    with atomic_output(target, overwrite=overwrite) as stream:
+        output = stream.fileno()
+        try:
+            if place.end - place.begin == len(member) and _share(source, output):
+                write_at(output, (member,), place.begin)
+                return
+            _copy_range(source, output, 0, 0, place.begin)
+            after = place.begin + write_at(output, (member,), place.begin)
+            _copy_range(source, output, place.end, after, place.length - place.end)
+        except OSError as error:
+            raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+
+
+def _share(source: int, output: int) -> bool:
+    try:
+        fcntl.ioctl(output, _FICLONE, source)
+    except OSError:  # most file systems cannot
+        return False
+    return True
+
+
+def _copy_range(source: int, output: int, begin: int, to: int, count: int) -> None:
+    done = 0
+    while done < count:
+        step = min(count - done, COPY_BYTES)
+        try:
+            copied = os.copy_file_range(source, output, step, begin + done, to + done)
+        except OSError:  # across file systems, on older kernels
+            copied = write_at(output, (os.pread(source, min(step, 2**20), begin + done),), to + done)
+        if copied == 0:
+            raise HeaderError("archive-truncated", "the archive became shorter while it was read")
+        done += copied

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sealed dataset as a table, read within limits.
+
+Whoever sealed it is trusted for nothing: a consortium's owners need not trust one another. Before a column is
+decoded, its footer agreed with itself and with the header that the owner registered (AR-06, AR-07, AR-09),
+and each of its pages said how large it is (AR-05). Fixed-width columns are bounded by rows; text by its
+pages, and text that repeats a dictionary is kept as one until its full size is known.
+
+Codes: `not-table`, `not-parquet`, `schema-unsupported`, `table-mismatch`, `table-malformed`,
+`table-too-large`, `unknown-column`, and those of opening parts. Messages quote nothing of the data.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from typing_extensions import Buffer
+
+from sealroom.errors import SealError, SealroomError
+from sealroom.sealed.header import Header
+from sealroom.sealed.pages import malformed, walk_pages
+from sealroom.sealed.parquet import MAX_FOOTER_BYTES, Chunk, parse_footer
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow.dataset as ds
+
+MAX_TABLE_BYTES = 64 * 2**30
+"""Largest table in memory, decoded; see `MEMORY_SHARE` too."""
+MEMORY_SHARE = 0.5
+"""The part of the machine's memory that one decoded table may take."""
+MAX_PAGE_BYTES = 256 * 2**20
+"""Largest page, unpacked. Writers make pages of about one megabyte."""
+BATCH_ROWS = 131_072
+"""Rows of a scanner's batch, at most."""
+
+ARROW_TYPES = {"int64": pa.int64(), "float64": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
+_BITS = {"int64": 64, "float64": 64, "bool": 1, "string": 32}
+"""Bits that each row takes in memory; of text, only where it begins."""
+
+ReadAt = Callable[[int, memoryview], int]
+"""Fills a buffer from an offset on, and says how many bytes that were."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLimits:
+    """How much one table may take."""
+
+    table_bytes: int = MAX_TABLE_BYTES
+    """Decoded, for `to_arrow`."""
+    page_bytes: int = MAX_PAGE_BYTES
+    """One page, unpacked."""
+
+    @classmethod
+    def of_this_machine(cls) -> TableLimits:
+        """The limits in bytes, with no more than a share of this machine's memory."""
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return cls(table_bytes=min(MAX_TABLE_BYTES, int(memory * MEMORY_SHARE)))
+
+
+class SealedTable:
+    """Reads one Parquet file through `read_at`. Threads may share it."""
+
+    def __init__(self, header: Header, read_at: ReadAt, *, limits: TableLimits | None = None) -> None:
+        if header.columns is None:
+            raise SealError("not-table", f"{header.owner}/{header.dataset} is a file, and no table")
+        self._name = f"{header.owner}/{header.dataset}"
+        self._header, self._read_at = header, read_at
+        self._limits = limits or TableLimits.of_this_machine()
+        self._footer = parse_footer(_Source(header.size, read_at), self._name)
+        if (self._footer.columns, self._footer.rows) != (header.columns, header.rows):
+            raise SealError("table-mismatch", f"{self._name} has other columns or rows than its header says")
+        self.schema = pa.schema([(name, ARROW_TYPES[kind]) for name, kind in header.columns])
+        """Names and types of the columns."""
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """These columns, or all, in memory."""
+        names = self._names(columns)
+        self._check_rows(names)
+        source = self._source(names, sums=True)
+        folded = self._folded(names)
+        try:
+            table = pq.ParquetFile(
+                source,
+                metadata=self._footer.metadata,
+                read_dictionary=folded,
+                arrow_extensions_enabled=False,
+                thrift_string_size_limit=MAX_FOOTER_BYTES,
+                thrift_container_size_limit=MAX_FOOTER_BYTES,
+            ).read(names, use_pandas_metadata=False)
+            table = self._unfold(table.select(names), folded)
+            table.validate(full=True)
+        except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError):
+            # Arrow's own words may quote what it read.
+            raise source.error or malformed("a column does not decode") from None
+        if table.num_rows != self._header.rows:
+            raise malformed("it has other rows than its footer says")
+        return table
+
+    def scan(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        filter: ds.Expression | None = None,
+        batch_size: int | None = None,
+    ) -> ds.Scanner:
+        """Batches of these columns, or all, of the rows that `filter` keeps."""
+        names = self._names(columns)
+        return self.dataset().scanner(
+            columns=names, filter=filter, batch_size=min(batch_size or BATCH_ROWS, BATCH_ROWS)
+        )
+
+    def dataset(self) -> ds.Dataset:
+        """The table as an Arrow dataset, of which any engine reads what it needs.
+
+        Text that the file holds as a dictionary stays one: unfolded, a megabyte could become a terabyte.
+        """
+        import pyarrow.dataset as ds
+
+        names = self._names(None)
+        # Limits hold for each page and each column chunk; whoever keeps batches counts them.
+        source = self._source(names, sums=False)
+        folded = self._folded(names)
+        options = ds.ParquetFragmentScanOptions(
+            pre_buffer=True,
+            arrow_extensions_enabled=False,
+            thrift_string_size_limit=MAX_FOOTER_BYTES,
+            thrift_container_size_limit=MAX_FOOTER_BYTES,
+        )
+        format = ds.ParquetFileFormat(
+            read_options=ds.ParquetReadOptions(dictionary_columns=folded),
+            default_fragment_scan_options=options,
+        )
+        schema = self.schema
+        for name in folded:
+            place = schema.get_field_index(name)
+            schema = schema.set(place, pa.field(name, pa.dictionary(pa.int32(), pa.string())))
+        fragment = format.make_fragment(source, file_size=self._header.size)
+        return ds.FileSystemDataset([fragment], schema, format)
+
+    def to_duckdb(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:
+        """The table as a relation of `connection`, or of DuckDB's own."""
+        try:
+            import duckdb
+        except ImportError:
+            raise SealError(
+                "duckdb-missing", "DuckDB is not installed here", "install it: pip install duckdb"
+            ) from None
+        return (connection or duckdb.default_connection()).from_arrow(self.dataset())
+
+    def _source(self, names: Sequence[str], *, sums: bool) -> _Source:
+        chunks = [chunk for chunk in self._footer.chunks if chunk.column in names]
+        return _Source(self._header.size, self._read_at, chunks=chunks, limits=self._limits, sums=sums)
+
+    def _names(self, columns: Sequence[str] | None) -> list[str]:
+        known = [name for name, _ in self._header.columns or ()]
+        if columns is None:
+            return known
+        names = list(columns)
+        if len(set(names)) != len(names) or not set(names) <= set(known):
+            raise SealError(
+                "unknown-column",
+                f"{self._name} has no such column, or it is asked for twice",
+                ", ".join(known),
+            )
+        return names
+
+    def _check_rows(self, names: Sequence[str]) -> None:
+        bits = sum(_BITS[kind] for name, kind in self._header.columns or () if name in names)
+        if self._footer.rows * bits // 8 > self._limits.table_bytes:
+            raise self._too_large()
+
+    def _folded(self, names: Sequence[str]) -> list[str]:
+        """Columns of text that are a dictionary somewhere in the file."""
+        text = {name for name, kind in self._header.columns or () if kind == "string" and name in names}
+        return sorted({chunk.column for chunk in self._footer.chunks if chunk.dictionary} & text)
+
+    def _unfold(self, table: pa.Table, folded: Sequence[str]) -> pa.Table:
+        """Make plain text of dictionaries, once it is known how much text that is."""
+        total = table.nbytes
+        for name in folded:
+            for piece in table.column(name).chunks:
+                total += _unfolded_bytes(piece)
+                if total > self._limits.table_bytes:
+                    raise self._too_large()
+        for name in folded:
+            place = table.schema.get_field_index(name)
+            pieces = [piece.cast(pa.string()) for piece in table.column(name).chunks]
+            table = table.set_column(
+                place, pa.field(name, pa.string()), pa.chunked_array(pieces, pa.string())
+            )
+        return table.replace_schema_metadata(None).cast(
+            pa.schema([self.schema.field(name) for name in table.column_names])
+        )
+
+    def _too_large(self) -> SealError:
+        return SealError(
+            "table-too-large",
+            f"{self._name} would take more than {self._limits.table_bytes} bytes of memory",
+            "read fewer columns, or scan it in batches",
+        )
+
+
+def _unfolded_bytes(piece: Any) -> int:
+    """Bytes of the text that a dictionary array stands for."""
+    lengths = pc.binary_length(piece.dictionary).cast(pa.int64())
+    return int(pc.sum(lengths.take(piece.indices)).as_py() or 0)
+
+
+class _Source(io.RawIOBase):
+    """The file as Arrow reads it: the pages of a column are walked before Arrow is handed a byte of them."""
+
+    def __init__(
+        self,
+        size: int,
+        read_at: ReadAt,
+        *,
+        chunks: Sequence[Chunk] = (),
+        limits: TableLimits | None = None,
+        sums: bool = True,
+    ) -> None:
+        """`chunks` are to be walked; with `sums`, the limit on a table holds for all of them together."""
+        super().__init__()
+        self._size, self._fill = size, read_at
+        self._position = 0
+        self._limits = limits or TableLimits()
+        self._unchecked = list(chunks)
+        self._sums, self._unpacked = sums, 0
+        self.error: SealroomError | None = None
+        """What went wrong here, however Arrow tells it."""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def size(self) -> int:
+        return self._size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = (
+            offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        )
+        return self._position
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer).cast("B")
+        try:
+            count = self._fill(self._position, view)
+            self._check(self._position, view[:count])
+        except SealroomError as error:
+            self.error = error
+            raise
+        self._position += count
+        return count
+
+    def read_buffer(self, size: int) -> pa.Buffer:
+        """What Arrow calls instead of `read`, where it is there: one copy, into Arrow's own memory."""
+        size = max(0, min(size, self._size - self._position))
+        buffer = pa.allocate_buffer(size)
+        if size:
+            self.readinto(memoryview(buffer))
+        return buffer
+
+    def _check(self, begin: int, data: memoryview) -> None:
+        """Walk the pages of all columns that begin, end or lie in what was read."""
+        end = begin + len(data)
+        hit = [chunk for chunk in self._unchecked if chunk.begin < end and begin < chunk.end]
+        for chunk in hit:
+            inside = begin <= chunk.begin and chunk.end <= end
+
+            def read(offset: int, count: int, inside: bool = inside) -> memoryview:
+                if inside:
+                    return data[offset - begin : offset - begin + count]
+                part = memoryview(bytearray(count))
+                self._fill(offset, part)
+                return part
+
+            pages = walk_pages(read, chunk.begin, chunk.end, page_limit=self._limits.page_bytes)
+            if (pages.values, pages.dictionary) != (chunk.values, chunk.dictionary):
+                raise malformed("a column has other values than its footer says")
+            self._unpacked = pages.unpacked + (self._unpacked if self._sums else 0)
+            if self._unpacked > self._limits.table_bytes:
+                raise SealError(
+                    "table-too-large", f"the table unpacks to more than {self._limits.table_bytes} bytes"
+                )
+            self._unchecked.remove(chunk)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unsealing: an owner's way back from a sealed dataset and its data key to the file, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from sealroom.errors import SealError
+from sealroom.keys import Secret
+from sealroom.sealed.atomic import atomic_output, refuse_same
+from sealroom.sealed.parallel import Buffers, in_order
+from sealroom.sealed.parts import check_commitment, sealed_length
+from sealroom.sealed.positional import WriteBack, write_at
+from sealroom.sealed.reader import SealedArchive, SealedInfo
+
+
+def unseal(
+    path: Path,
+    target: Path,
+    *,
+    dek: Secret,
+    progress: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> SealedInfo:
+    """Write the file that was sealed to `target`, which appears whole or not at all.
+
+    For owners, at home: in the enclave nothing is ever written. That the dataset is the registered one is for
+    the caller to compare; that it was sealed with `dek` is checked. Raises `SealError`: `wrong-key`,
+    `same-file`, `output-exists`, `output-unwritable`, and what reading raises.
+    """
+    refuse_same(path, target)
+    with SealedArchive.open(path) as archive:
+        header = archive.info.header
+        check_commitment(
+            dek, dataset_id=archive.info.dataset_id, commitment=archive.info.index.key_commitment
+        )
+        whole = header.part_length(0)
+        with atomic_output(target, overwrite=overwrite) as stream:
+            descriptor = stream.fileno()
+
+            def job(number: int, buffers: Buffers) -> int:
+                length = header.part_length(number)
+                plain = buffers.plain(length)
+                archive.open_part(number, plain, buffers.sealed(sealed_length(length)), dek)
+                try:
+                    return write_at(descriptor, (plain,), number * header.part_size)
+                except OSError as error:
+                    raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+
+            done, write_back = 0, WriteBack(descriptor)
+            with closing(
+                in_order(job, header.parts, plain=whole, sealed=sealed_length(whole), threads=threads)
+            ) as opening:
+                for written in opening:
+                    done += written
+                    write_back.up_to(done)
+                    if progress is not None:
+                        progress(done, header.size)
+        return archive.info

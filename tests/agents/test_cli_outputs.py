@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run of `sealroom seal` leaves behind: all of it, or nothing, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.agents.shell import environment, shell
+from tests.agents.worked import fresh_platform, make_card, make_gate, render_recipe
+
+from sealroom_agents.errors import ToolError
+from sealroom_agents.owner import folder, space
+from sealroom_agents.owner.source import look, ready
+from sealroom_agents.owner.staging import Outputs, Staging, recover
+
+BIG_BYTES = 12 * 1024**3
+"""Sparse: long enough to be interrupted, and never on the disk."""
+SEAL = "exec sealroom seal --owner hospital-A --in big --as opaque --name cohort-A --yes"
+SEAL += " --simulated-root root.der"
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Outputs:
+    """Places in two folders, as the command has them."""
+    return Outputs(
+        sealed=tmp_path / "sealed" / "a.tar",
+        key=tmp_path / "keys" / "a.key",
+        registration=tmp_path / "sealed" / "a.registration.json",
+    )
+
+
+def make(staging: Staging, text: str = "one") -> None:
+    """Stand in for a seal: three small files."""
+    staging.sealed.write_text(f"sealed {text}")
+    staging.key.write_text(f"key {text}")
+    staging.registration.write_text(f"registration {text}")
+
+
+def left(tmp_path: Path) -> list[str]:
+    """All files below a folder."""
+    return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+
+
+# --- three files or none ---------------------------------------------------------------------------
+
+
+def test_all_three_appear_and_the_folder_goes(outputs: Outputs, tmp_path: Path) -> None:
+    with Staging(outputs) as staging:
+        make(staging)
+        assert left(tmp_path) == [
+            f"sealed/.a.tar.sealing/{n}" for n in ("data.key", "registration.json", "sealed.tar")
+        ]
+        staging.publish()
+    assert left(tmp_path) == ["keys/a.key", "sealed/a.registration.json", "sealed/a.tar"]
+    assert outputs.key.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("which, code", [("key", "key-exists"), ("sealed", "output-exists")])
+def test_a_file_that_appears_meanwhile_is_never_written_over(outputs: Outputs, which: str, code: str) -> None:
+    theirs = getattr(outputs, which)
+    with pytest.raises(ToolError) as refused, Staging(outputs) as staging:
+        make(staging)
+        theirs.write_text("theirs")
+        staging.publish()
+    assert refused.value.code == code
+    assert theirs.read_text() == "theirs"
+    assert [path for path in (outputs.key, outputs.sealed) if path.exists()] == [theirs]
+
+
+def test_a_failure_leaves_nothing(outputs: Outputs, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), Staging(outputs) as staging:
+        make(staging)
+        raise RuntimeError
+    assert left(tmp_path) == []
+
+
+def test_two_runs_at_one_time_do_not_mix(outputs: Outputs) -> None:
+    with Staging(outputs):
+        with pytest.raises(ToolError) as refused, Staging(outputs):
+            pass
+        assert refused.value.code == "already-sealing"
+
+
+def killed(outputs: Outputs, before_death: Callable[[Staging], None]) -> None:
+    """A run in a process of its own that dies without a word."""
+    child = os.fork()
+    if child == 0:
+        try:
+            staging = Staging(outputs)
+            staging.__enter__()
+            before_death(staging)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_what_a_killed_run_left_is_gone_with_the_next(outputs: Outputs, tmp_path: Path) -> None:
+    """CE-04: the next run begins anew and takes nothing up."""
+    killed(outputs, make)
+    assert left(tmp_path) != []
+    with Staging(outputs) as staging:
+        assert list(staging.folder.iterdir()) == []
+        make(staging, "two")
+        staging.publish()
+    assert outputs.sealed.read_text() == "sealed two"
+
+
+def test_a_key_that_a_killed_run_had_put_in_place_opens_nothing_and_goes(
+    outputs: Outputs, tmp_path: Path
+) -> None:
+    def key_alone(staging: Staging) -> None:
+        make(staging)
+        outputs.key.write_text("key one")
+
+    killed(outputs, key_alone)
+    recover(outputs)
+    assert left(tmp_path) == []
+
+
+def test_a_key_of_another_run_stays(outputs: Outputs, tmp_path: Path) -> None:
+    def other_key(staging: Staging) -> None:
+        make(staging)
+        outputs.key.write_text("key of another dataset")
+
+    killed(outputs, other_key)
+    recover(outputs)
+    assert left(tmp_path) == ["keys/a.key"]
+
+
+def test_the_key_of_a_sealed_file_that_stands_stays(outputs: Outputs, tmp_path: Path) -> None:
+    def all_of_it(staging: Staging) -> None:
+        make(staging)
+        staging.publish()
+
+    killed(outputs, all_of_it)
+    recover(outputs)
+    assert left(tmp_path) == ["keys/a.key", "sealed/a.registration.json", "sealed/a.tar"]
+
+
+# --- the command itself ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A study card, and an input that takes a while."""
+    platform = fresh_platform()
+    recipe = render_recipe(tmp_path / "recipe")
+    (tmp_path / "root.der").write_bytes(platform.root_der)
+    (tmp_path / "study.json").write_bytes(make_card(make_gate(platform), recipe).encode())
+    with (tmp_path / "big").open("wb") as stream:
+        stream.truncate(BIG_BYTES)
+    return tmp_path
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_an_interrupted_run_leaves_nothing_and_can_be_run_again(desk: Path, how: signal.Signals) -> None:
+    before = left(desk)
+    process = subprocess.Popen(
+        ["bash", "-c", SEAL], cwd=desk, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    staging = desk / "sealed" / "hospital-A" / ".cohort-A.tar.sealing"
+    until = time.monotonic() + 40
+    while not any(path.stat().st_size > 2**20 for path in staging.glob(".sealed.tar.*")):
+        assert process.poll() is None and time.monotonic() < until, "it never began"
+        time.sleep(0.02)
+    process.send_signal(how)
+    said = process.communicate(timeout=30)[0].decode()
+    if how == signal.SIGKILL:
+        assert staging.exists()
+    else:
+        assert process.returncode == 130, said
+        assert said.endswith("error: stopped\n")
+        assert left(desk) == before
+    (desk / "big").write_bytes(b"small")
+    done = shell(SEAL, desk)
+    assert done.returncode == 0, done.stdout
+    assert not staging.exists()
+
+
+def test_too_little_room_is_said_before_anything_is_written(desk: Path) -> None:
+    free = space.free_at(desk)
+    with (desk / "big").open("r+b") as stream:
+        stream.truncate(min(free + 2**30, 500 * 2**30))
+    if free > 500 * 2**30:
+        pytest.skip("more room than the largest dataset needs")
+    before = left(desk)
+    done = shell(SEAL, desk)
+    assert done.returncode == 1
+    assert "error: sealed/hospital-A/cohort-A.tar needs " in done.stdout
+    assert "hint: make room, or write elsewhere" in done.stdout
+    assert left(desk) == before
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**20 - 1, 2**20, 10 * 2**20 + 17])
+def test_the_room_that_is_asked_for_is_enough_and_not_far_off(desk: Path, size: int) -> None:
+    (desk / "big").write_bytes(bytes(size))
+    assert shell(SEAL, desk).returncode == 0
+    needed = (desk / "sealed" / "hospital-A" / "cohort-A.tar").stat().st_size
+    assert needed <= space.sealed_size(size) <= needed + 2**18
+
+
+# --- what is made on the way -----------------------------------------------------------------------
+
+
+def test_room_for_what_is_made_on_the_way_is_asked_for_too(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a").write_bytes(bytes(1000))
+    source = look(tmp_path / "scans", kind="opaque", declared=())
+    with ready(source, declared=(), free=lambda _: source.size) as made:
+        assert made.size <= source.size
+    with (
+        pytest.raises(ToolError) as refused,
+        ready(source, declared=(), free=lambda _: source.size - 1),
+    ):
+        pass
+    assert refused.value.code == "no-space"
+
+
+def test_plaintext_that_is_made_on_the_way_has_no_name(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a").write_bytes(b"plain")
+    source = look(tmp_path / "scans", kind="opaque", declared=())
+    with ready(source, declared=()) as made:
+        assert b"plain" in made.path.read_bytes()
+        assert left(tmp_path) == ["scans/a"]
+
+
+def pack(root: Path, names: dict[str, bytes], *, when: int, mode: int) -> bytes:
+    """The tar of a folder with these files, of this age and mode."""
+    for name, content in names.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+        os.utime(path, (when, when))
+    with (root.parent / f"{root.name}.tar").open("w+b") as stream:
+        folder.pack(folder.listing(root), stream)
+        stream.seek(0)
+        return stream.read()
+
+
+def test_a_folder_is_the_same_tar_whenever_and_whoever_made_it(tmp_path: Path) -> None:
+    names = {"b/2": b"two", "b/10": b"ten", "a": b"", "ü" * 60 + "/long": b"long"}
+    first = pack(tmp_path / "one", names, when=1, mode=0o600)
+    turned = dict(reversed(names.items()))
+    assert pack(tmp_path / "two", turned, when=2_000_000_000, mode=0o755) == first
+    assert pack(tmp_path / "three", {**names, "a": b"!"}, when=1, mode=0o600) != first
+
+
+def test_a_folder_with_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    assert folder.listing(tmp_path / "scans") == []
+    os.mkfifo(tmp_path / "scans" / "pipe")
+    with pytest.raises(ToolError) as refused:
+        folder.listing(tmp_path / "scans")
+    assert refused.value.code == "folder-unsupported"
+
+
+def test_a_file_that_grows_while_its_folder_is_packed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a").write_bytes(b"one")
+    entries = folder.listing(tmp_path / "scans")
+    (tmp_path / "scans" / "a").write_bytes(b"two and more")
+    with pytest.raises(ToolError) as refused, (tmp_path / "out").open("wb") as stream:
+        folder.pack(entries, stream)
+    assert refused.value.code == "source-changed"

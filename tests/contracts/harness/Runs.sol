@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IConsortium} from "../../../contracts/interfaces/IConsortium.sol";
+import {ILedger} from "../../../contracts/interfaces/ILedger.sol";
+import {Room} from "./Room.sol";
+
+/// @dev A study with many small runs, whose receipts are anchored in batches.
+abstract contract Runs is Room {
+    IConsortium.Study internal s;
+
+    function setUp() public virtual override {
+        super.setUp();
+        ILedger.Cap memory cap = ILedger.Cap(CAP, DELTA_CAP, 10_000);
+        vm.prank(A);
+        ledger.setCap(address(room), DATA_A, cap);
+        s = study();
+        s.maxRuns = 10_000;
+        pin(s);
+    }
+
+    /// @dev The opening of the run with this number; the same whenever it is asked for in one block.
+    function opened(uint64 number) internal view returns (ILedger.Opening memory o) {
+        ILedger.Run memory r = run();
+        r.study = room.hashStudy(s);
+        (r.runId, r.epsilonMicro, r.deltaPico, r.epoch) = (bytes32(uint256(number)), 1, 0, s.epoch);
+        o = openingOf(r, s, number);
+    }
+
+    /// @dev Opens runs until there are `count`.
+    function openUntil(uint64 count) internal {
+        ILedger.Opening memory o = opened(1);
+        vm.startPrank(gate);
+        for (uint64 i = ledger.runCount(address(room)) + 1; i <= count; ++i) {
+            o.run.runId = bytes32(uint256(i));
+            ledger.open(o.run, s);
+        }
+        vm.stopPrank();
+    }
+
+    /// @dev Numbers `from`, `from` + 1 and so on.
+    function sequence(uint64 from, uint256 count) internal pure returns (uint64[] memory numbers) {
+        numbers = new uint64[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            numbers[i] = from + uint64(i);
+        }
+    }
+
+    /// @dev The digests of the receipts of these runs.
+    function digestsOf(uint64[] memory numbers) internal view returns (bytes32[] memory digests) {
+        digests = new bytes32[](numbers.length);
+        ILedger.Receipt memory receipt = receiptOf(opened(1));
+        for (uint256 i = 0; i < numbers.length; ++i) {
+            receipt.runId = bytes32(uint256(numbers[i]));
+            digests[i] = ledger.hashReceipt(receipt);
+        }
+    }
+
+    function anchor(uint64[] memory numbers) internal {
+        bytes32[] memory digests = digestsOf(numbers);
+        uint64 epoch = room.epoch();
+        vm.prank(gate);
+        ledger.anchorBatch(address(room), epoch, numbers, digests);
+    }
+
+    function anchorAlone(uint64 number) internal {
+        ILedger.Opening memory o = opened(number);
+        ILedger.Receipt memory receipt = receiptOf(o);
+        ledger.anchor(receipt, o, signed(receipt));
+    }
+
+    /* THE TREE, WRITTEN OUT ONCE MORE */
+
+    function leavesOf(uint64 first, uint64[] memory numbers) internal view returns (bytes32[] memory level) {
+        level = digestsOf(numbers);
+        for (uint256 i = 0; i < level.length; ++i) {
+            bytes memory content = abi.encodePacked(uint256(first + i), uint256(numbers[i]), level[i]);
+            level[i] = keccak256(abi.encodePacked(keccak256(content)));
+        }
+    }
+
+    function parentsOf(bytes32[] memory level) internal pure returns (bytes32[] memory parents) {
+        parents = new bytes32[]((level.length + 1) / 2);
+        for (uint256 i = 0; i < parents.length; ++i) {
+            bytes32 left = level[2 * i];
+            if (2 * i + 1 == level.length) {
+                parents[i] = left;
+                continue;
+            }
+            bytes32 right = level[2 * i + 1];
+            parents[i] = keccak256(left < right ? bytes.concat(left, right) : bytes.concat(right, left));
+        }
+    }
+
+    /// @dev Root, and the siblings on the way up from leaf `index`.
+    function pathOf(bytes32[] memory level, uint256 index)
+        internal
+        pure
+        returns (bytes32 root, bytes32[] memory path)
+    {
+        bytes32[] memory room_ = new bytes32[](16);
+        uint256 count = 0;
+        for (; level.length > 1; (level, index) = (parentsOf(level), index / 2)) {
+            uint256 sibling = index ^ 1;
+            if (sibling < level.length) room_[count++] = level[sibling];
+        }
+        root = level[0];
+        path = new bytes32[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            path[i] = room_[i];
+        }
+    }
+}

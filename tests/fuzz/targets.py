@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is fuzzed: each decoder of `sealroom`, as a function that takes any bytes.
+
+A target returns for bytes that its decoder takes or refuses as it should, and raises for all else: an error
+that is not one of ours, a value that does not encode back to what it was read from, or plaintext that nobody
+sealed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sealroom.encoding import (
+    address_bytes,
+    canonical,
+    from_base64,
+    from_hex,
+    parse_canonical,
+    strict_json,
+    to_base64,
+    to_hex,
+)
+from sealroom.envelope import Statement, parse_envelope, verify_receipt, verify_statement
+from sealroom.errors import (
+    EnvelopeError,
+    FormatError,
+    RecipeError,
+    ReleaseError,
+    SealError,
+    SealroomError,
+)
+from sealroom.keys import Secret
+from sealroom.recipe import parse as parse_recipe
+from sealroom.sealed import Header, Index, Wrap, inspect, open_sealed
+from sealroom.sealed.archive import write_end, write_member
+from sealroom.sealed.pages import walk_pages
+from tests.vectors.vector import FOLDER, Vector, cases, read
+
+LIMIT = 1 << 20
+"""Bytes that a JSON decoder is told to accept."""
+BETWEEN = b"\n----\n"
+"""What stands between the members of one dataset, and between a choice and its input."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One decoder, or a few that share their inputs."""
+
+    name: str
+    run: Callable[[bytes], None]
+    """Returns, or raises what must never be raised."""
+    seeds: Callable[[], list[bytes]]
+    """Inputs to begin with: the vectors, and worked examples."""
+
+
+class WrongPlaintextError(Exception):
+    """A dataset that nobody sealed was opened."""
+
+
+class MalleableError(Exception):
+    """A decoder took bytes that its encoder does not write."""
+
+
+def _same(written: object, read: object, what: str) -> None:
+    if written != read:
+        raise MalleableError(f"{what} is read and written in two ways")
+
+
+# --- encodings ----------------------------------------------------------------------------------------------
+
+
+def _encoding(data: bytes) -> None:
+    with suppress(FormatError):
+        _same(canonical(parse_canonical(data, LIMIT)), data, "canonical JSON")
+    with suppress(FormatError):
+        value = strict_json(data, LIMIT)
+        with suppress(FormatError):
+            _same(strict_json(canonical(value), LIMIT), value, "JSON")
+    with suppress(FormatError):
+        strict_json(data, LIMIT, allow_floats=True)
+    text = data.decode("latin-1")
+    with suppress(FormatError):
+        _same(to_hex(from_hex(text)), text, "hex")
+    with suppress(FormatError):
+        _same(to_base64(from_base64(text)), text, "base64")
+    with suppress(FormatError):
+        _same("0x" + address_bytes(text).hex(), text, "an address")
+
+
+def _encoding_seeds() -> list[bytes]:
+    texts = [b"0x00ff", b"/+8=", b"0x" + b"c1" * 20, b'{"a":[1,-2,{"b":"\\u0007"}],"c":null,"d":true}']
+    return texts + [member for vector in _sealed_vectors() for member in _members(vector.body)[:2]]
+
+
+# --- sealed datasets ----------------------------------------------------------------------------------------
+
+_JSON_DECODERS = (Header, Wrap, Index)
+
+
+def _sealed_json(data: bytes) -> None:
+    """Header, wrap and index, as they are; and once more brought to canonical form, past the first check."""
+    inputs = [data]
+    with suppress(FormatError):
+        inputs.append(canonical(strict_json(data, LIMIT)))
+    for content in inputs:
+        for decoder in _JSON_DECODERS:
+            with suppress(SealError):
+                _same(decoder.parse(content).encode(), content, decoder.__name__)
+
+
+def _sealed_json_seeds() -> list[bytes]:
+    return [member for vector in _sealed_vectors() for member in _members(vector.body) if member[:1] == b"{"]
+
+
+def _archive(data: bytes) -> None:
+    """Any bytes as an archive."""
+    _open(data)
+
+
+def _dataset(data: bytes) -> None:
+    """Any bytes as the members of an archive whose frame is right."""
+    contents = data.split(BETWEEN)
+    names = ["header.json", "wrap.json", *(f"parts/{n:05d}" for n in range(len(contents) - 3)), "index.json"]
+    with (_folder() / "members.tar").open("wb") as stream:
+        for name, content in zip(names, contents, strict=False):
+            write_member(stream, name, content)
+        write_end(stream)
+    _open((_folder() / "members.tar").read_bytes())
+
+
+def _open(data: bytes) -> None:
+    """Open an archive as what it says that it is, with the owner's key."""
+    path = _folder() / "archive.tar"
+    path.write_bytes(data)
+    vectors = _sealed_vectors()
+    key = Secret(vectors[0].hex("data-key"))
+    with suppress(SealError):
+        info = inspect(path)
+        with suppress(SealError):
+            info.index.signer()
+        with open_sealed(
+            path,
+            dek=key,
+            dataset_id=info.dataset_id,
+            index_digest=info.index_digest,
+            key_commitment=info.index.key_commitment,
+        ) as opened:
+            digest = _sha256(opened.read())
+        if (info.dataset_id, digest) not in _sealed_plain():
+            raise WrongPlaintextError(f"dataset {info.dataset_id.hex()} opened to {digest.hex()}")
+
+
+@cache
+def _sealed_plain() -> set[tuple[bytes, bytes]]:
+    """Dataset ids of the vectors, each with the digest of the one plaintext that it opens to."""
+    return {(vector.hex("dataset-id"), vector.hex("plain-digest")) for vector in map(read, cases("sealed"))}
+
+
+@cache
+def _sealed_vectors() -> list[Vector]:
+    """Cases that open, in one part of a few hundred bytes."""
+    return [read(FOLDER / "sealed" / name) for name in ("no_rows", "one_byte", "signed", "escapes")]
+
+
+def _members(archive: bytes) -> list[bytes]:
+    contents: list[bytes] = []
+    position = 0
+    while archive[position]:
+        size = int(archive[position + 124 : position + 135], 8)
+        contents.append(archive[position + 512 : position + 512 + size])
+        position += 512 + -(-size // 512) * 512
+    return contents
+
+
+@cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="sealroom-fuzz-"))
+
+
+def _sha256(data: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(data).digest()
+
+
+def _pages(data: bytes) -> None:
+    """Any bytes as the pages of a Parquet column chunk."""
+    view = memoryview(data)
+    with suppress(SealError):
+        walk_pages(lambda offset, count: view[offset : offset + count], 0, len(data), page_limit=1 << 20)
+
+
+def _page_seeds() -> list[bytes]:
+    """The column chunks of the Parquet file among the vectors: its two columns are stored as they are."""
+    import io
+
+    import pyarrow.parquet as pq
+
+    from tests.vectors.make_sealed_good import table
+
+    content = table()
+    group = pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0)
+    chunks = []
+    for number in range(group.num_columns):
+        column = group.column(number)
+        begin = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+        chunks.append(content[begin : begin + column.total_compressed_size])
+    return chunks
+
+
+# --- recipe, envelope, release ------------------------------------------------------------------------------
+
+
+def _recipe(data: bytes) -> None:
+    with suppress(RecipeError):
+        _same(parse_recipe(data).compose, data, "a recipe")
+
+
+def _recipe_text(data: bytes) -> None:
+    """Any bytes as the docker-compose text of a recipe whose frame is right."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return
+    frame = json.loads(read(FOLDER / "recipe" / "small_study").body)
+    frame["docker_compose_file"] = text
+    with suppress(RecipeError):
+        parse_recipe(canonical_or_plain(frame))
+
+
+def canonical_or_plain(value: dict[str, Any]) -> bytes:
+    """A recipe's frame as it would be rendered."""
+    try:
+        return canonical(value)
+    except FormatError:
+        return json.dumps(value).encode()
+
+
+def _recipe_text_seeds() -> list[bytes]:
+    seeds = []
+    for path in cases("recipe"):
+        with suppress(ValueError):
+            seeds.append(json.loads(read(path).body)["docker_compose_file"].encode())
+    return seeds
+
+
+def _envelope(data: bytes) -> None:
+    try:
+        envelope = parse_envelope(data)
+    except EnvelopeError:
+        return
+    _same(parse_envelope(envelope.encode()), envelope, "an envelope")
+    with suppress(SealroomError):
+        verify_statement(envelope)
+    with suppress(SealroomError):
+        verify_receipt(envelope)
+
+
+def _statement(data: bytes) -> None:
+    with suppress(EnvelopeError):
+        _same(Statement.parse(data).encode(), data, "a statement")
+
+
+def _statement_seeds() -> list[bytes]:
+    seeds = []
+    for seed in _bodies("envelope"):
+        with suppress(EnvelopeError):
+            seeds.append(parse_envelope(seed).signed.payload)
+    return seeds
+
+
+def _release(data: bytes) -> None:
+    """The first byte chooses the message."""
+    kinds = _messages()
+    kind = kinds[data[0] % len(kinds)] if data else kinds[0]
+    try:
+        message = kind.parse(data[1:])
+    except ReleaseError:
+        return
+    try:
+        written = message.encode()
+    except FormatError:  # what others put into free-form members may have no canonical form
+        return
+    _same(kind.parse(written), message, kind.__name__)
+
+
+@cache
+def _messages() -> list[Any]:
+    from sealroom import release
+
+    names = ("GateIdentity", "Hello", "Challenge", "EvidenceMessage", "GrantReply", "Refusal")
+    return [getattr(release, name) for name in (*names, "LeaseRequest", "LeaseReply", "WatchReport")]
+
+
+def _release_seeds() -> list[bytes]:
+    from tests.formats.test_release import MESSAGES
+
+    return [bytes([_messages().index(type(message))]) + message.encode() for message in MESSAGES]
+
+
+def _bodies(kind: str) -> list[bytes]:
+    return [read(path).body for path in cases(kind)]
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("encoding", _encoding, _encoding_seeds),
+        Target("sealed-json", _sealed_json, _sealed_json_seeds),
+        Target("sealed-archive", _archive, lambda: [vector.body for vector in _sealed_vectors()]),
+        Target(
+            "sealed-dataset",
+            _dataset,
+            lambda: [BETWEEN.join(_members(vector.body)) for vector in _sealed_vectors()],
+        ),
+        Target("sealed-pages", _pages, _page_seeds),
+        Target("recipe", _recipe, lambda: _bodies("recipe")),
+        Target("recipe-text", _recipe_text, _recipe_text_seeds),
+        Target("envelope", _envelope, lambda: _bodies("envelope")),
+        Target("statement", _statement, _statement_seeds),
+        Target("release", _release, _release_seeds),
+    )
+}
+
+
+def words(seeds: list[bytes]) -> Iterator[bytes]:
+    """The names and values of JSON and YAML in some seeds: what a fuzzer would else have to guess."""
+    found = {word for seed in seeds for word in re.findall(rb'"[^"\\]{1,40}"|[a-z_]{3,30}:', seed)}
+    yield from sorted(found)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Datasets that open: the edges of what the page allows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from tests.vectors.make_sealed_archive import COLUMNS, LARGE, PART, SMALL, fixed, sign_index
+from tests.vectors.make_sealed_case import OPAQUE, Case
+
+
+def table() -> bytes:
+    """A Parquet file of nine rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = {"person": pa.array(range(9), pa.int64()), "age": pa.array([float(age) for age in range(9)])}
+    stream = io.BytesIO()
+    pq.write_table(pa.table(rows), stream, compression="none")
+    return stream.getvalue()
+
+
+FOUR_TYPES = [
+    {"name": kind[0].upper() + "_1", "type": kind} for kind in ("int64", "float64", "string", "bool")
+]
+
+
+def good() -> Iterator[Case]:
+    def case(name: str, comment: str, **steps: Any) -> Case:
+        return Case(name, "success", comment, steps)
+
+    parquet = {"media_type": "application/vnd.apache.parquet"}
+    yield case("table", "a Parquet file: the example of the page", plain=table(), **parquet)
+    yield case("empty_file", "no bytes are one part", plain=b"", **OPAQUE)
+    yield case("one_byte", "the shortest file that has a byte", plain=b"x", **OPAQUE)
+    yield case("chunk_less_one", "one chunk, one byte short of full", plain=LARGE[: PART - 1], **OPAQUE)
+    yield case("chunk_exactly", "a full chunk is followed by an empty one", plain=LARGE[:PART], **OPAQUE)
+    yield case("two_parts", "a whole part and ten bytes", plain=LARGE, **OPAQUE)
+    yield case("two_parts_exactly", "no empty part after the last", plain=LARGE[:PART] * 2, **OPAQUE)
+    yield case("three_parts", "every boundary twice", plain=LARGE[:PART] * 2 + b"and ten by", **OPAQUE)
+    yield case(
+        "part_of_two_chunks", "a part size of 32 KiB", plain=LARGE + SMALL, part_size=2 * PART, **OPAQUE
+    )
+    yield case("largest_part_size", "a part size of 8 MiB", part_size=8 << 20, **OPAQUE)
+    yield case(
+        "columns_of_all_types",
+        "names of one to 63 characters",
+        columns=[*FOUR_TYPES, {"name": "_" * 63, "type": "bool"}],
+    )
+    yield case(
+        "columns_in_file_order", "the schema hash sorts them, the header does not", columns=COLUMNS[::-1]
+    )
+    yield case("no_rows", "a table may be empty", rows=0)
+    yield case("largest_integer", "2^53 - 1 rows", rows=2**53 - 1)
+    yield case(
+        "media_type_of_128",
+        "128 characters beyond the basic plane: 512 bytes of UTF-8",
+        media_type="𝛆" * 128,
+        **OPAQUE,
+    )
+    yield case(
+        "escapes",
+        "JSON's own escapes, as RFC 8785 writes them",
+        media_type='\b\t\n\f\r"\\\x00\x1f\x7f/é',
+        **OPAQUE,
+    )
+    yield case(
+        "resealed",
+        "the parts of table's twin, wrapped for a later recipe (CE-20)",
+        context={"composeHash": fixed("next recipe"), "epoch": 4},
+    )
+    yield case("epoch_zero", "the first epoch", context={"epoch": 0})
+    yield case("signed", "the owner's signature over the index", sign=sign_index)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `header.json` must not be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.vectors.make_sealed_archive import COLUMNS, PART, same
+from tests.vectors.make_sealed_case import Case, put, text, without
+
+
+def headers() -> Iterator[Case]:
+    def case(name: str, comment: str, change: Callable[[Any], Any], **steps: Any) -> Case:
+        return Case("header_" + name, "header header-malformed", comment, {"header": change, **steps})
+
+    def raw(name: str, comment: str, change: Callable[[bytes], bytes], **steps: Any) -> Case:
+        return Case("header_" + name, "header header-malformed", comment, {"header_text": change, **steps})
+
+    def suite(name: str, comment: str, value: Any) -> Case:
+        return Case("header_" + name, "header unsupported-suite", comment, {"header": put(suite=value)})
+
+    version = "header unsupported-version"
+    yield Case("header_version", version, "a later version (CE-10)", {"header": put(version=2)})
+    yield Case("header_version_text", version, "the version as text (CE-10)", {"header": put(version="1")})
+    yield Case("header_version_true", version, "true is not 1 (CE-10)", {"header": put(version=True)})
+    yield suite("suite", "another cipher (CE-10)", "cobblestone-128+mlkem768-x25519")
+    yield suite("suite_x25519", "a wrap that is not post-quantum (CE-10, CE-14)", "cobblestone-256+x25519")
+    yield suite("suites", "two suites (CE-10)", ["cobblestone-256+mlkem768-x25519", "none"])
+
+    yield raw("empty", "no byte of JSON", lambda _: b"")
+    yield raw("not_json", "text that is no JSON", lambda _: b"cohort-A")
+    yield raw("array", "an array at the top", lambda content: b"[" + content + b"]")
+    yield raw("null", "null at the top", lambda _: b"null")
+    yield raw("nested", "a thousand brackets (CE-18)", lambda _: b"[" * 1000 + b"]" * 1000)
+    yield raw("space", "a space: another encoding of the same (CE-18)", text(b'{"chainId"', b'{ "chainId"'))
+    yield raw("line_end", "a newline at the end (CE-18)", lambda content: content + b"\n")
+    yield raw("bom", "a byte order mark (CE-18)", lambda content: b"\xef\xbb\xbf" + content)
+    yield raw("not_utf_8", "a byte that is no UTF-8 (CE-18)", text(b"octet", b"oct\xfft"))
+    yield raw("surrogate", "half of a surrogate pair in UTF-8 (CE-18)", text(b"octet", b"\xed\xa0\x80"))
+    yield raw(
+        "surrogate_escaped", "half of a surrogate pair as an escape (CE-18)", text(b"octet", b"\\ud800")
+    )
+    yield raw(
+        "surrogate_name",
+        "half of a surrogate pair as a name (CE-18)",
+        text(b'"chainId":', b'"\\ud800":0,"chainId":'),
+    )
+    yield raw(
+        "escape",
+        "a letter as an escape: another encoding of the same (CE-18)",
+        text(b"octet", b"\\u006fctet"),
+    )
+    yield raw(
+        "escape_upper_case",
+        "an escape in upper case (CE-18)",
+        text(b"\\u001f", b"\\u001F"),
+        media_type="\x1f",
+    )
+    yield raw("members_unsorted", "two members in each other's place (CE-18)", _unsorted)
+    yield raw("member_twice", "one name twice (AR-06)", text(b'"rows":9,', b'"rows":9,"rows":9,'))
+    yield raw("float", "9.0 rows", text(b'"rows":9', b'"rows":9.0'))
+    yield raw("exponent", "9e0 rows", text(b'"rows":9', b'"rows":9e0'))
+    yield raw("minus_zero", "-0 rows", text(b'"rows":9', b'"rows":-0'))
+    yield raw("leading_zero", "09 rows", text(b'"rows":9', b'"rows":09'))
+    yield raw("nan", "NaN rows (AR-09)", text(b'"rows":9', b'"rows":NaN'))
+    yield raw("integer", "2^53 rows: parsers would disagree", text(b'"rows":9', b'"rows":9007199254740992'))
+    yield raw("integer_long", "ten thousand digits (CE-18)", text(b'"rows":9', b'"rows":' + b"9" * 10_000))
+
+    yield case("without_salt", "a member is missing (CE-04)", without("salt"))
+    yield case(
+        "plain_digest",
+        "a digest of the plaintext: a member that is not in the format (CE-16)",
+        put(plainDigest="0x" + "00" * 32),
+    )
+    yield case("salt_short", "31 bytes of salt (CE-04)", put(salt="0x" + "00" * 31))
+    yield case(
+        "salt_upper_case", "hex in upper case", lambda head: head | {"salt": "0x" + head["salt"][2:].upper()}
+    )
+    yield case("salt_without_0x", "hex without 0x", lambda head: head | {"salt": head["salt"][2:]})
+    yield case("consortium_checksummed", "an address with upper case", put(consortium="0x" + "C1" * 20))
+    yield case("consortium_short", "19 bytes", put(consortium="0x" + "c1" * 19))
+    yield case("chain_zero", "no chain has the id 0", put(chainId=0))
+    yield case("chain_text", "the chain id as text", put(chainId="31337"))
+    yield case("owner", "a space in the owner's id", put(owner="hospital A"))
+    yield case("owner_long", "32 characters", put(owner="h" * 32))
+    yield case(
+        "owner_other_script", "a Cyrillic letter that looks like ours (CE-08)", put(owner="hоspital-A")
+    )
+    yield case("dataset_climbs", "a name that is a path (AR-01)", put(dataset="../cohort-A"))
+    yield case("dataset_long", "65 characters", put(dataset="c" * 65))
+    yield case("dataset_line", "a name that ends in a newline", put(dataset="cohort-A\n"))
+    yield case("media_type_long", "129 characters", put(mediaType="x" * 129))
+    yield case("media_type_empty", "no media type", put(mediaType=""))
+    yield case("rows_negative", "less than no rows", put(rows=-1))
+    yield case("rows_true", "true rows", put(rows=True))
+    yield case("size_negative", "less than no bytes (AR-03)", put(size=-1))
+    yield case("part_size", "no power of two", put(partSize=PART + 1))
+    yield case("part_size_small", "8 KiB", put(partSize=PART // 2))
+    yield case("part_size_large", "16 MiB (AR-04)", put(partSize=16 << 20))
+    yield case("parts_more", "two parts where the size makes one (CE-06)", put(parts=2))
+    yield case("parts_none", "no part", put(parts=0))
+    yield case(
+        "parts_too_many", "65,537 parts, as the size says (AR-04)", put(size=65537 * PART, parts=65537)
+    )
+    yield case("columns_without_rows", "columns of a file that is no table", put(rows=None))
+    yield case("rows_without_columns", "rows of a file that is no table", same, columns=None)
+    yield case("columns_none", "an empty array of columns", same, columns=[])
+    yield case(
+        "columns_too_many",
+        "1,025 columns (AR-04)",
+        same,
+        columns=[{"name": f"c{n}", "type": "bool"} for n in range(1025)],
+    )
+    yield case("columns_object", "columns as an object", put(columns={"person": "int64"}))
+    yield case("column_twice", "two columns of one name (AR-06)", same, columns=[*COLUMNS, COLUMNS[0]])
+    yield case(
+        "column_case",
+        "names that differ in case alone (AR-06)",
+        same,
+        columns=[*COLUMNS, {"name": "Age", "type": "bool"}],
+    )
+    yield case(
+        "column_name",
+        "a name with an accent: it has two forms (AR-06)",
+        same,
+        columns=[{"name": "âge", "type": "bool"}],
+    )
+    yield case("column_name_long", "64 characters", same, columns=[{"name": "c" * 64, "type": "bool"}])
+    yield case(
+        "column_unsigned", "uint64 is not int64 (AR-09)", same, columns=[{"name": "age", "type": "uint64"}]
+    )
+    yield case(
+        "column_nested", "a list of numbers (AR-09)", same, columns=[{"name": "age", "type": "list<int64>"}]
+    )
+    yield case(
+        "column_extension",
+        "an extension type (AR-07)",
+        same,
+        columns=[{"name": "age", "type": "extension<x>"}],
+    )
+    yield case(
+        "column_member_more",
+        "a member that is not in the format (AR-07)",
+        put(
+            columns=[{"name": "person", "type": "int64"}, {"name": "age", "type": "float64", "metadata": "x"}]
+        ),
+    )
+    yield case("schema_hash", "not the digest of the columns (AR-09)", put(schemaHash="0x" + "00" * 32))
+
+
+def _unsorted(content: bytes) -> bytes:
+    return text(
+        b'"size":300,"suite":"cobblestone-256+mlkem768-x25519"',
+        b'"suite":"cobblestone-256+mlkem768-x25519","size":300',
+    )(content)
