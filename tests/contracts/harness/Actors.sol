@@ -322,14 +322,14 @@ contract Actors is Room {
         try ledger.open(r, _active) {
             if (old) runOpenedTwice = true;
             _openings.push(o);
-            count(_spentByStudy[r.study], r);
+            tally(_spentByStudy[r.study], r);
             for (uint256 i = 0; i < _active.datasets.length; ++i) {
-                count(_spentOn[_active.datasets[i]], r);
+                tally(_spentOn[_active.datasets[i]], r);
             }
         } catch {}
     }
 
-    function count(uint256[3] storage spent, ILedger.Run memory r) private {
+    function tally(uint256[3] storage spent, ILedger.Run memory r) private {
         spent[0] += r.epsilonMicro;
         spent[1] += r.deltaPico;
         spent[2] += 1;
