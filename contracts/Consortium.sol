@@ -226,6 +226,7 @@ contract Consortium is Catalogue {
         // forge-lint: disable-next-item(unsafe-typecast)
         {
             s.revokedBlock = uint40(block.number);
+            // forge-lint: disable-next-line(incorrect-shift)
             s.revokers |= uint16(1 << (seat - 1));
             s.revokedBy = uint8(seat);
         }
@@ -414,6 +415,7 @@ contract Consortium is Catalogue {
     /// @inheritdoc IConsortium
     function revokedBy() public view returns (address) {
         Standing memory s = _standing;
+        // forge-lint: disable-next-line(incorrect-shift)
         return s.revokedBy == 0 ? address(0) : accounts(s.roster, 1 << (s.revokedBy - 1))[0];
     }
 

@@ -232,6 +232,7 @@ contract Ledger is ILedger, EIP712 {
                 bucket = number >> 8;
                 word = anchored._data[bucket];
             }
+            // forge-lint: disable-next-line(incorrect-shift)
             uint256 bit = 1 << (number & 0xff);
             require(word & bit == 0, LedgerBatchNumber(i, number));
             word |= bit;

@@ -146,7 +146,7 @@ abstract contract Quorum is IConsortium, EIP712 {
             if (_leftRevoking[owner.account]) {
                 delete _leftRevoking[owner.account];
                 // At most 16 seats.
-                // forge-lint: disable-next-line(unsafe-typecast)
+                // forge-lint: disable-next-line(incorrect-shift, unsafe-typecast)
                 (standing, last) = (standing | uint16(1 << i), uint8(seat));
             }
         }
@@ -164,6 +164,7 @@ abstract contract Quorum is IConsortium, EIP712 {
     }
 
     function _bit(address account) internal view returns (uint256) {
+        // forge-lint: disable-next-line(incorrect-shift)
         return 1 << (_seatOf(account) - 1);
     }
 

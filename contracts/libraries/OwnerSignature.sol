@@ -29,6 +29,7 @@ library OwnerSignature {
         bytes memory question = abi.encodeCall(IERC1271.isValidSignature, (digest, signature));
         (bool answered, bytes memory answer) = wallet.staticcall{gas: WALLET_GAS}(question);
         return
+            // forge-lint: disable-next-line(unsafe-typecast)
             answered && answer.length >= 32 && bytes32(answer) == bytes32(IERC1271.isValidSignature.selector);
     }
 }

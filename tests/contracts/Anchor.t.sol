@@ -57,6 +57,7 @@ contract AnchorTest is Room {
     function test_a_run_never_opened_has_no_receipt() public {
         ILedger.Opening memory o = opened;
         o.run.runId = "another";
+        // forge-lint: disable-next-line(unsafe-typecast)
         refuse(receiptOf(o), o, abi.encodeWithSelector(ILedger.LedgerRunUnknown.selector, bytes32("another")));
     }
 

@@ -26,6 +26,7 @@ contract BatchTest is Runs {
 
     /// @dev The whole change that one batch makes, and that each receipt of it (or some, of many) verifies.
     function checkBatch(uint256 count) private {
+        // forge-lint: disable-next-line(unsafe-typecast)
         openUntil(uint64(count));
         vm.roll(130);
         uint64[] memory numbers = sequence(1, count);
@@ -34,6 +35,7 @@ contract BatchTest is Runs {
         uint64 epoch = room.epoch();
         bytes32[] memory digests = digestsOf(numbers);
         vm.expectEmit(address(ledger));
+        // forge-lint: disable-next-line(unsafe-typecast)
         emit ILedger.BatchAnchored(address(room), 1, root, 1, uint64(count), epoch);
         vm.prank(gate);
         ledger.anchorBatch(address(room), epoch, numbers, digests);
@@ -48,19 +50,23 @@ contract BatchTest is Runs {
         vm.assertEq(ledger.receiptCount(address(room)), count, "receipts");
         uint256 step = count < 8 ? 1 : count / 4 - 1;
         for (uint256 i = 0; i < count; i += step) {
+            // forge-lint: disable-next-line(unsafe-typecast)
             vm.assertTrue(ledger.isAnchored(address(room), uint64(i + 1)), "anchored");
             checkVerifies(leaves, i);
         }
         checkVerifies(leaves, count - 1);
+        // forge-lint: disable-next-line(unsafe-typecast)
         vm.assertFalse(ledger.isAnchored(address(room), uint64(count + 1)), "the next run");
         vm.assertFalse(ledger.isAnchored(address(room), 0), "no run");
     }
 
     function checkVerifies(bytes32[] memory leaves, uint256 index) private {
         vm.roll(100); // the block in which the runs were opened
+        // forge-lint: disable-next-line(unsafe-typecast)
         ILedger.Opening memory o = opened(uint64(index + 1));
         ILedger.Receipt memory receipt = receiptOf(o);
         (, bytes32[] memory path) = pathOf(leaves, index);
+        // forge-lint: disable-next-line(unsafe-typecast)
         ILedger.Proof memory proof = ILedger.Proof(uint64(index + 1), 130, 1, signed(receipt), path);
         ILedger.Verdict memory v = ledger.verify(receipt, o, proof);
         vm.assertTrue(v.opened && v.anchored, "a receipt of the batch does not verify");

@@ -155,7 +155,9 @@ contract InvariantsTest {
 
     /// @dev Cut to the width that the function wants.
     function argumentsOf(bytes4 selector, bytes32 a, bytes32 b) private view returns (bytes memory) {
+        // forge-lint: disable-next-line(unsafe-typecast)
         uint256 few = uint8(bytes1(a));
+        // forge-lint: disable-next-line(unsafe-typecast)
         uint256 many = uint32(bytes4(b));
         if (selector == actors.act_revoke.selector) return abi.encode(a, "stop");
         if (selector == actors.act_approveSigned.selector) return abi.encode(few, b);

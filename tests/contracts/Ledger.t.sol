@@ -69,7 +69,9 @@ contract LedgerTest is Room {
 
     function test_a_cap_is_not_below_what_is_spent() public {
         open(run(), s);
+        // forge-lint: disable-next-line(unsafe-typecast)
         uint48 epsilon = uint48(EPSILON);
+        // forge-lint: disable-next-line(unsafe-typecast)
         uint48 delta = uint48(DELTA);
         cap(A, DATA_A, ILedger.Cap(epsilon, delta, 1));
 
@@ -260,7 +262,9 @@ contract LedgerTest is Room {
 
     function test_a_second_run_does_not_exceed_the_cap_of_a_dataset() public {
         open(run(), s);
+        // forge-lint: disable-next-line(unsafe-typecast)
         uint48 epsilon = uint48(2 * EPSILON);
+        // forge-lint: disable-next-line(unsafe-typecast)
         uint48 delta = uint48(2 * DELTA);
         cap(A, DATA_A, ILedger.Cap(epsilon - 1, delta, 2));
         refuse(second(), dataExceeded(DATA_A, 1, EPSILON, EPSILON - 1));
@@ -295,6 +299,7 @@ contract LedgerTest is Room {
     }
 
     function test_one_exhausted_dataset_of_three_refuses_the_whole_run() public {
+        // forge-lint: disable-next-line(unsafe-typecast)
         setCap(C, DATA_C, uint48(EPSILON - 1));
         pinJoint();
         refuse(run(), dataExceeded(DATA_C, 1, EPSILON, EPSILON - 1));

@@ -108,8 +108,11 @@ contract Actors is Room {
         s.datasets = seed < 3 ? ids(DATA_A) : seed < 6 ? ids(DATA_B, DATA_C) : ids(DATA_A, DATA_C);
         if (seed > 9 && _datasets.length > 3) s.datasets = ids(_datasets[3]);
         s.expiry = uint64(block.timestamp / 10 days * 10 days + 20 days);
+        // forge-lint: disable-next-line(unsafe-typecast)
         s.maxRuns = uint32(seed % 4 + 1);
+        // forge-lint: disable-next-line(unsafe-typecast)
         s.epsilonMicro = uint64(1 + seed % 5 * CAP / 4);
+        // forge-lint: disable-next-line(unsafe-typecast)
         s.deltaPico = uint64(seed % 3 * DELTA);
     }
 
@@ -162,6 +165,7 @@ contract Actors is Room {
 
     function ownersMask() private view returns (uint8 mask) {
         for (uint256 i = 0; i < PEOPLE; ++i) {
+            // forge-lint: disable-next-line(incorrect-shift, unsafe-typecast)
             if (isOwner(_people[i])) mask |= uint8(1 << i);
         }
     }
@@ -358,6 +362,7 @@ contract Actors is Room {
         // Mostly the newest.
         uint256 first = from % 4 == 0 ? 1 + from / 4 % total : total > 8 ? total - 7 : 1;
         for (uint256 i = 0; i < 8 && first + i <= total; ++i) {
+            // forge-lint: disable-next-line(unsafe-typecast)
             if (mask >> i & 1 == 1) all[size++] = uint64(first + i);
         }
         (uint64[] memory numbers, bytes32[] memory digests) = (new uint64[](size), new bytes32[](size));
@@ -415,6 +420,7 @@ contract Actors is Room {
             try this.tryRevoking(owners[i].account) {
                 return false;
             } catch (bytes memory answer) {
+                // forge-lint: disable-next-line(unsafe-typecast)
                 if (bytes4(answer) != REVOKED) return false;
             }
         }

@@ -42,6 +42,7 @@ abstract contract Runs is Room {
     function sequence(uint64 from, uint256 count) internal pure returns (uint64[] memory numbers) {
         numbers = new uint64[](count);
         for (uint256 i = 0; i < count; ++i) {
+            // forge-lint: disable-next-line(unsafe-typecast)
             numbers[i] = from + uint64(i);
         }
     }
