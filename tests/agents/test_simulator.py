@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import dcap_qvl
@@ -26,7 +27,7 @@ from sealroom_agents.simulator import GuestAgent, SimulatedEnclave, SimulatedPla
 from sealroom_agents.simulator.__main__ import command
 from sealroom_agents.simulator.kms import derive_path
 from sealroom_agents.simulator.pki import LABEL
-from sealroom_agents.simulator.socket_server import MAX_BODY_BYTES, AgentServer
+from sealroom_agents.simulator.socket_server import MAX_BODY_BYTES, MAX_CONNECTIONS, AgentServer
 
 NOW = 1_780_000_000
 APP_ID = bytes(range(20))
@@ -266,6 +267,39 @@ def test_a_body_of_unsure_or_too_great_length_is_refused_unread(server: AgentSer
 
     assert status == 400
     assert "error" in answer
+
+
+def test_connections_that_clients_forgot_keep_nobody_out(server: AgentServer) -> None:
+    with ExitStack() as stack:
+        clients = [DstackClient(str(server.path)) for _ in range(MAX_CONNECTIONS + 8)]
+        for client in clients:
+            stack.enter_context(client)  # each keeps its connection
+
+        versions = {client.version().version for client in clients}
+
+        assert len(versions) == 1
+        assert clients[0].version().version in versions, "its connection was ended, and it made another"
+
+
+def test_connections_at_work_are_not_ended_for_a_new_one(server: AgentServer) -> None:
+    """RE-02: who fills the room with half a request keeps it, and the next one is closed, not queued."""
+    half = b"POST /Version HTTP/1.1\r\nContent-Length: 2\r\n\r\n{"
+    busy = []
+    try:
+        for _ in range(MAX_CONNECTIONS):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.connect(str(server.path))
+            connection.sendall(half)
+            busy.append(connection)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as late:
+            late.settimeout(10)
+            late.connect(str(server.path))
+            assert late.recv(1) == b""
+        busy[0].sendall(b"}")
+        assert busy[0].recv(12) == b"HTTP/1.1 200"
+    finally:
+        for connection in busy:
+            connection.close()
 
 
 def test_socket_is_for_its_owner_only_and_goes_away(platform: SimulatedPlatform, tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import socketserver
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ from sealroom_agents.errors import ConfigurationError
 MAX_BODY_BYTES = 64 * 1024
 """Largest request body."""
 MAX_CONNECTIONS = 64
-"""Connections served at one time; more are closed at once."""
+"""Connections at one time. One more takes the place of the one that has been idle longest."""
+ROOM_TIMEOUT_S = 1.0
+"""How long a new connection waits for that place; where none is idle, it is closed then."""
 IDLE_TIMEOUT_S = 30
 """A connection that sends nothing for this long is closed."""
 MAX_SOCKET_PATH_BYTES = 107
@@ -90,12 +94,27 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: str, handler: type[BaseHTTPRequestHandler]) -> None:
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._idle: dict[socket.socket, None] = {}
+        """Connections between two requests, the one that has been so for longest first."""
+        self._idle_lock = threading.Lock()
         super().__init__(path, handler)
+
+    def rests(self, connection: socket.socket) -> None:
+        """The connection waits for its next request."""
+        with self._idle_lock:
+            self._idle[connection] = None
+
+    def works(self, connection: socket.socket) -> None:
+        """The connection does not wait any more."""
+        with self._idle_lock:
+            self._idle.pop(connection, None)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._slots.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._end_longest_idle()
+            if not self._slots.acquire(timeout=ROOM_TIMEOUT_S):
+                self.shutdown_request(request)
+                return
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -103,6 +122,17 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             super().process_request_thread(request, client_address)
         finally:
             self._slots.release()
+
+    def _end_longest_idle(self) -> None:
+        """Have a connection end that nobody needs: clients keep theirs open, and forget them."""
+        with self._idle_lock:
+            connection = next(iter(self._idle), None)
+            if connection is None:
+                return
+            del self._idle[connection]
+            # Its own thread closes it, which the lock holds back: else another socket could have its number.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that hangs up is no event; anything else is a mistake of ours."""
@@ -116,6 +146,18 @@ def _handler(methods: Mapping[str, Method]) -> type[BaseHTTPRequestHandler]:
         timeout = IDLE_TIMEOUT_S
         # Headers and body leave in one write.
         wbufsize = -1
+        server: _Server
+
+        def handle_one_request(self) -> None:
+            self.server.rests(self.connection)
+            try:
+                super().handle_one_request()
+            finally:
+                self.server.works(self.connection)
+
+        def parse_request(self) -> bool:
+            self.server.works(self.connection)
+            return super().parse_request()
 
         def do_POST(self) -> None:
             name = self.path.split("?", 1)[0].removeprefix("/")
