@@ -185,7 +185,7 @@ def test_the_owner_gets_the_file_back_bit_for_bit(file: Sealed, tmp_path: Path) 
     unseal(file.path, target, dek=DATA_KEY, progress=lambda done, total: seen.append((done, total)))
 
     assert target.read_bytes() == file.source.read_bytes() and target.stat().st_mode & 0o777 == 0o600
-    assert seen[-1] == (SIZE, SIZE) and len(seen) == 13
+    assert seen[-1] == (SIZE, SIZE) and seen == sorted(seen)
 
 
 @pytest.mark.parametrize("size", [0, 1, PART])

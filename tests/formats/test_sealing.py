@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sealroom.errors import SealError, SealroomError
-from sealroom.sealed import PART_SIZE, SealSummary, inspect, seal, unseal
+from sealroom.sealed import PART_SIZE, SealedArchive, SealSummary, inspect, seal, unseal
 from sealroom.sealed.archive import member_header
 from sealroom.sealed.header import MAX_PARTS, USUAL_PART_SIZE, usual_part_size
 from sealroom.sealed.parts import sealed_length
@@ -111,7 +111,8 @@ def test_progress_is_told_in_order(sealed: Sealed, tmp_path: Path) -> None:
     other(sealed, tmp_path, progress=lambda done, total: seen.append((done, total)))
 
     size = sealed.source.stat().st_size
-    assert seen == [(min((number + 1) * PART, size), size) for number in range(sealed.summary.parts)]
+    told = [(min((number + 1) * PART, size), size) for number in range(sealed.summary.parts)]
+    assert seen == [*told, (size, size)]
 
 
 def test_an_index_signature_names_its_owner(sealed: Sealed, tmp_path: Path) -> None:
@@ -144,24 +145,44 @@ def test_member_headers_are_those_of_the_standard_library() -> None:
     assert member_header("parts/00007", 8_396_872) == info.tobuf(tarfile.USTAR_FORMAT)
 
 
-# Threads, interrupts, sizes.
+# Processes, interrupts, sizes.
+
+OPAQUE = "application/octet-stream"
+HUGE = 50_000_000_000
+"""Bytes of a file with holes: it takes no room, and sealing all of it takes the better part of a minute."""
 
 
-@pytest.mark.parametrize("threads", [1, 2, 7])
-def test_any_number_of_threads_seals_the_same_way(tmp_path: Path, threads: int) -> None:
+def _children() -> set[int]:
+    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+
+def _with_holes(path: Path) -> Path:
+    with path.open("wb") as file:
+        file.truncate(HUGE)
+    return path
+
+
+@pytest.mark.parametrize("processes", [1, 2, 7])
+def test_any_number_of_processes_seals_the_same_way(tmp_path: Path, processes: int) -> None:
+    """CE-04: and no two parts have one salt, though their workers come from one process."""
     source, target, again = (tmp_path / name for name in ("file", "file.tar", "again"))
     source.write_bytes(os.urandom(9 * PART + 5))
     seen: list[int] = []
     _seal(
-        source, target, media_type="application/octet-stream", part_size=PART, threads=threads, dek=DATA_KEY,
+        source, target, media_type=OPAQUE, part_size=PART, processes=processes, dek=DATA_KEY,
         progress=lambda done, _: seen.append(done),
     )  # fmt: skip
-    unseal(target, again, dek=DATA_KEY, threads=threads)
-    assert again.read_bytes() == source.read_bytes() and seen == sorted(seen) and len(seen) == 10
+    unseal(target, again, dek=DATA_KEY, processes=processes)
+
+    assert again.read_bytes() == source.read_bytes() and seen == sorted(seen) and seen[-1] == 9 * PART + 5
+    with SealedArchive.open(target) as archive, target.open("rb") as file:
+        salts = {os.pread(file.fileno(), 24, offset) for offset in archive._offsets}
+    assert len(salts) == 10
 
 
 @pytest.mark.parametrize("after", [1, 5, 30])
-def test_an_interrupt_leaves_no_file_and_no_thread(tmp_path: Path, after: int) -> None:
+def test_an_interrupt_leaves_no_file(tmp_path: Path, after: int) -> None:
     source, target = tmp_path / "file", tmp_path / "file.tar"
     source.write_bytes(bytes(40 * PART))
     calls = 0
@@ -172,19 +193,63 @@ def test_an_interrupt_leaves_no_file_and_no_thread(tmp_path: Path, after: int) -
         if calls == after:
             raise KeyboardInterrupt
 
-    threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        _seal(source, target, media_type="application/octet-stream", part_size=PART, progress=interrupt)
-    assert os.listdir(tmp_path) == ["file"] and threading.active_count() == threads
+        _seal(source, target, media_type=OPAQUE, part_size=PART, progress=interrupt, processes=1)
+    assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_signal_while_sealing_leaves_no_file_and_ends_the_process(tmp_path: Path) -> None:
-    source, target = tmp_path / "file", tmp_path / "file.tar"
+def test_an_interrupt_leaves_no_worker(tmp_path: Path) -> None:
+    source, before = _with_holes(tmp_path / "file"), _children()
+    workers: set[int] = set()
+
+    def interrupt(_done: int, _total: int) -> None:
+        workers.update(_children() - before)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _seal(source, tmp_path / "file.tar", media_type=OPAQUE, progress=interrupt, processes=3)
+    assert len(workers) == 3 and _children() == before and os.listdir(tmp_path) == ["file"]
+
+
+def test_a_worker_that_is_killed_is_our_error(tmp_path: Path) -> None:
+    source, before = tmp_path / "file", _children()
     with source.open("wb") as file:
-        file.truncate(50_000_000_000)  # holes: it takes no room, and sealing all of it a minute
+        file.truncate(2_000_000_000)
+
+    def kill_one(_done: int, _total: int) -> None:
+        for worker in list(_children() - before)[:1]:
+            os.kill(worker, signal.SIGKILL)
+
+    with pytest.raises(SealError) as caught:
+        _seal(source, tmp_path / "file.tar", media_type=OPAQUE, progress=kill_one, processes=2)
+    assert caught.value.code == "worker-died" and os.listdir(tmp_path) == ["file"]
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """Whoever kills a process that seals does not leave its workers behind, with the data key."""
+    process = _sealing_process(_with_holes(tmp_path / "file"), tmp_path / "file.tar")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 10
+    while any(_lives(int(child)) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+    assert children and not any(_lives(int(child)) for child in children)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _sealing_process(source: Path, target: Path) -> subprocess.Popen[bytes]:
+    """A process that seals, and has told its progress once."""
     script = (
         "import sys; from pathlib import Path; from tests.formats.test_sealing import _seal;"
-        "_seal(Path(sys.argv[1]), Path(sys.argv[2]), media_type='application/octet-stream',"
+        "_seal(Path(sys.argv[1]), Path(sys.argv[2]), media_type='application/octet-stream', processes=2,"
         " progress=lambda done, total: print(done, flush=True))"
     )
     process = subprocess.Popen(
@@ -194,6 +259,11 @@ def test_a_signal_while_sealing_leaves_no_file_and_ends_the_process(tmp_path: Pa
         cwd=Path(__file__).parents[2],
     )
     assert process.stdout is not None and process.stdout.readline()
+    return process
+
+
+def test_a_signal_while_sealing_leaves_no_file_and_ends_the_process(tmp_path: Path) -> None:
+    process = _sealing_process(_with_holes(tmp_path / "file"), tmp_path / "file.tar")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
 
@@ -201,22 +271,25 @@ def test_a_signal_while_sealing_leaves_no_file_and_ends_the_process(tmp_path: Pa
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_disk_that_is_full_is_our_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_disk_that_is_full_is_our_error(tmp_path: Path, processes: int) -> None:
     source = tmp_path / "file"
     source.write_bytes(bytes(40 * PART))
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from sealroom.errors import SealError; from tests.formats.test_sealing import _seal\n"
+        "from sealroom.errors import SealError; from tests.formats.test_sealing import PART, _seal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
-        "try: _seal(Path(sys.argv[1]), Path(sys.argv[2]), media_type='application/octet-stream')\n"
-        "except SealError as error: print(error.code)\n"
+        "try: _seal(Path(sys.argv[1]), Path(sys.argv[2]), media_type='application/octet-stream',"
+        f" part_size=PART, processes={processes})\n"
+        "except SealError as error: print(error.code, error.message)\n"
     )
     command = [sys.executable, "-c", code, str(source), str(tmp_path / "file.tar")]
     found = subprocess.run(
         command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True, timeout=60
     )
-    assert found.stdout == "output-unwritable\n" and os.listdir(tmp_path) == ["file"]
+    assert found.stdout == "output-unwritable cannot write the output: File too large\n"
+    assert os.listdir(tmp_path) == ["file"] and not found.stderr
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,7 @@ def test_the_page_shows_each_step_of_its_example(sealed_case: SealedCase) -> Non
         name: value.hex() for name, value in steps.items()
     }
     assert f"{len(cases('sealed'))} archives" in page
+    assert f"\n{info.header.encode().decode()}\n" in page and f"\n{info.index.encode().decode()}\n" in page
 
 
 @pytest.mark.parametrize("path", cases("recipe"), ids=_named)

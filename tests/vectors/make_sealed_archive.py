@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import rfc8785
+from blake3 import blake3
 from eth_keys.datatypes import PrivateKey
 from eth_utils.crypto import keccak
 
@@ -138,7 +139,7 @@ def build(
     names = sorted([c["name"], c["type"]] for c in columns or ())
     head: Json = {
         "version": 1,
-        "suite": "cobblestone-256+mlkem768-x25519",
+        "suite": "cobblestone-256+blake3+mlkem768-x25519",
         "chainId": CHAIN_ID,
         "consortium": CONSORTIUM,
         "owner": "hospital-A",
@@ -190,7 +191,7 @@ def build(
             "version": 1,
             "dataset": _hex(dataset),
             "keyCommitment": _hex(hkdf(committed_key, dataset, lp("sealroom/v1/key-commitment"))),
-            "parts": [{"digest": _hex(sha256(piece)), "size": len(piece)} for piece in parts],
+            "parts": [{"digest": _hex(blake3(piece).digest()), "size": len(piece)} for piece in parts],
             "signature": None,
         }
     )

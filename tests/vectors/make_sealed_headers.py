@@ -26,7 +26,7 @@ def headers() -> Iterator[Case]:
     yield Case("header_version_true", version, "true is not 1 (CE-10)", {"header": put(version=True)})
     yield suite("suite", "another cipher (CE-10)", "cobblestone-128+mlkem768-x25519")
     yield suite("suite_x25519", "a wrap that is not post-quantum (CE-10, CE-14)", "cobblestone-256+x25519")
-    yield suite("suites", "two suites (CE-10)", ["cobblestone-256+mlkem768-x25519", "none"])
+    yield suite("suites", "two suites (CE-10)", ["cobblestone-256+blake3+mlkem768-x25519", "none"])
 
     yield raw("empty", "no byte of JSON", lambda _: b"")
     yield raw("not_json", "text that is no JSON", lambda _: b"cohort-A")
@@ -151,6 +151,6 @@ def headers() -> Iterator[Case]:
 
 def _unsorted(content: bytes) -> bytes:
     return text(
-        b'"size":300,"suite":"cobblestone-256+mlkem768-x25519"',
-        b'"suite":"cobblestone-256+mlkem768-x25519","size":300',
+        b'"size":300,"suite":"cobblestone-256+blake3+mlkem768-x25519"',
+        b'"suite":"cobblestone-256+blake3+mlkem768-x25519","size":300',
     )(content)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from typing_extensions import Buffer
 
 from sealroom.keys import Secret
 from sealroom.sealed.cache import PartCache
-from sealroom.sealed.parallel import Buffers, in_order
+from sealroom.sealed.parallel import Buffers, for_each_part
 from sealroom.sealed.parts import sealed_length
 from sealroom.sealed.reader import SealedArchive, SealedInfo
 
@@ -89,16 +88,13 @@ class SealedFile(io.RawIOBase):
         """Parts that reading opened so far; one that was given up and opened again counts twice."""
         return self._cache.parts_opened
 
-    def verify(self, *, threads: int | None = None) -> None:
+    def verify(self, *, processes: int | None = None) -> None:
         """Open every part once, in parallel and constant memory. Raises `PartError`."""
         header = self.info.header
         whole = header.part_length(0)
-        checked = in_order(
-            self._verify_part, header.parts, plain=whole, sealed=sealed_length(whole), threads=threads
+        for_each_part(
+            self._verify_part, header.parts, plain=whole, sealed=sealed_length(whole), processes=processes
         )
-        with closing(checked):
-            for _ in checked:
-                pass
 
     # The file.
 
@@ -190,10 +186,11 @@ class SealedFile(io.RawIOBase):
                 self._table = SealedTable(self.info.header, self.read_at)
             return self._table
 
-    def _verify_part(self, number: int, buffers: Buffers) -> None:
+    def _verify_part(self, number: int, buffers: Buffers) -> bytes:
         length = self.info.header.part_length(number)
         plain, sealed = buffers.plain(length), buffers.sealed(sealed_length(length))
         self._archive.open_part(number, plain, sealed, self._data_key)
+        return b""
 
     def _check_open(self) -> None:
         if self.closed:

@@ -18,7 +18,7 @@ from sealroom.schema import (
     schema_hash,
 )
 
-SUITE = "cobblestone-256+mlkem768-x25519"
+SUITE = "cobblestone-256+blake3+mlkem768-x25519"
 """The one suite of this version (CE-10)."""
 MAX_HEADER_BYTES = 64 * 1024
 PART_SIZE = 8 * 1024 * 1024

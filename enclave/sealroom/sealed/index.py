@@ -28,7 +28,7 @@ class PartEntry:
     """One part, as it lies in the archive."""
 
     digest: bytes
-    """SHA-256 of the sealed part."""
+    """BLAKE3 hash of the sealed part, 32 bytes."""
     size: int
     """Bytes of the sealed part."""
 

@@ -9,9 +9,9 @@ another dataset, or cut short does not open (CE-05, CE-06). Cobblestone commits 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 
+from blake3 import blake3
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
 
@@ -20,6 +20,7 @@ from sealroom.errors import PartError, SealIndexError
 from sealroom.keys import Secret, hkdf_sha256
 
 DATA_KEY_SIZE = 32
+DIGEST_SIZE = 32
 
 DOES_NOT_OPEN = "the sealed dataset does not open with this key in this context"
 """The one text for a wrong key, a wrong commitment and a broken part: it must not tell which (CE-19)."""
@@ -49,16 +50,23 @@ def check_commitment(data_key: Secret, *, dataset_id: bytes, commitment: bytes) 
         raise SealIndexError("wrong-key", DOES_NOT_OPEN)
 
 
+def part_digest(sealed: memoryview) -> bytes:
+    """What the index lists of a sealed part: its BLAKE3 hash, 32 bytes.
+
+    Not SHA-256: over all parts that would take longer than to encrypt and write them.
+    """
+    return blake3(sealed).digest()
+
+
 def seal_part(
     plain: memoryview, sealed: memoryview, *, data_key: Secret, dataset_id: bytes, number: int, count: int
 ) -> bytes:
-    """Seal one part into `sealed`, which has exactly `sealed_length` bytes. Returns its SHA-256."""
+    """Seal one part into `sealed`, which has exactly `sealed_length` bytes. Returns its digest."""
     key, context = _part_key(data_key, dataset_id, number, count)
     encryptor = Cobblestone256Encryptor(key, context)
-    # This and the digest work without the interpreter's lock, so that parts are sealed in parallel.
     written = encryptor.update_into(plain, sealed)
     sealed[written:] = encryptor.finalize()
-    return hashlib.sha256(sealed).digest()
+    return part_digest(sealed)
 
 
 def open_part(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from sealroom.keys import Secret
 from sealroom.sealed.archive import HEADER_NAME, INDEX_NAME, WRAP_NAME, ArchiveReader, part_name
 from sealroom.sealed.header import MAX_HEADER_BYTES, Header
 from sealroom.sealed.index import MAX_INDEX_BYTES, Index
-from sealroom.sealed.parts import check_commitment, open_part, sealed_length
+from sealroom.sealed.parts import check_commitment, open_part, part_digest, sealed_length
 from sealroom.sealed.positional import read_at
 from sealroom.sealed.wrap import MAX_WRAP_BYTES, Wrap, check_wrap
 
@@ -141,7 +140,7 @@ class SealedArchive:
             raise HeaderError("source-unreadable", f"cannot read the archive: {error.strerror}") from None
         if not whole:
             raise HeaderError("archive-truncated", "the archive became shorter while it was read")
-        if not hmac.compare_digest(hashlib.sha256(target).digest(), self.info.index.parts[number].digest):
+        if not hmac.compare_digest(part_digest(target), self.info.index.parts[number].digest):
             raise PartError("part-altered", f"part {number} is not the one that the index lists")
 
     def close(self) -> None:

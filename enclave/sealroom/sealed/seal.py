@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from sealroom.errors import SealError
 from sealroom.keys import Secret
@@ -27,9 +27,9 @@ from sealroom.sealed.archive import (
 from sealroom.sealed.atomic import atomic_output, refuse_same
 from sealroom.sealed.header import MAX_PARTS, PARQUET, Header, usual_part_size
 from sealroom.sealed.index import Index, PartEntry
-from sealroom.sealed.parallel import Buffers, in_order
+from sealroom.sealed.parallel import Buffers, for_each_part
 from sealroom.sealed.parquet import parse_footer
-from sealroom.sealed.parts import key_commitment, seal_part, sealed_length
+from sealroom.sealed.parts import DIGEST_SIZE, key_commitment, seal_part, sealed_length
 from sealroom.sealed.positional import WriteBack, read_at, write_at
 from sealroom.sealed.wrap import WrapContext, make_wrap
 
@@ -77,12 +77,12 @@ def seal(
     sign: Sign | None = None,
     overwrite: bool = False,
     part_size: int | None = None,
-    threads: int | None = None,
+    processes: int | None = None,
 ) -> SealSummary:
     """Seal `source` to `target` for one recipe. `target` appears whole or not at all.
 
     `dek` is the data key, made fresh when not given; `part_size` is `usual_part_size` when not given;
-    `threads` is one a processor. Raises `SealError`: `source-unreadable`, `source-changed`, `same-file`,
+    `processes` is one a processor. Raises `SealError`: `source-unreadable`, `source-changed`, `same-file`,
     `not-parquet`, `schema-unsupported`, `table-malformed`, `table-too-large`, `too-large`, `output-exists`,
     `output-unwritable`.
     """
@@ -112,23 +112,13 @@ def seal(
         # What we write, we must be able to read: the decoder is the one judge of names, sizes and types.
         Header.parse(header.encode())
         wrap = make_wrap(data_key, header=header, recipient=recipient)
-        entries: list[PartEntry] = []
         with atomic_output(target, overwrite=overwrite) as stream:
             write_member(stream, HEADER_NAME, header.encode())
             write_member(stream, WRAP_NAME, wrap.encode())
             stream.flush()
-            done, first = 0, stream.tell()
-            write_back = WriteBack(stream.fileno())
-            # Closed before the file is removed, whatever happens: no thread writes to what is gone.
-            with closing(
-                _sealed_parts(descriptor, stream.fileno(), first, header, data_key, threads)
-            ) as sealing:
-                for entry in sealing:
-                    done += header.part_length(len(entries))
-                    entries.append(entry)
-                    write_back.up_to(first + done)
-                    if progress is not None:
-                        progress(done, header.size)
+            entries = _seal_parts(
+                descriptor, stream, header, data_key, processes=processes, progress=progress
+            )
             after = os.fstat(descriptor)
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise SealError("source-changed", f"{source} changed while it was sealed")
@@ -166,15 +156,24 @@ def _table(descriptor: int, source: Path) -> tuple[tuple[Column, ...], int]:
     return footer.columns, footer.rows
 
 
-def _sealed_parts(
-    source: int, target: int, first: int, header: Header, data_key: Secret, threads: int | None
-) -> Generator[PartEntry, None, None]:
-    """Seal all parts and write each where it belongs, from `first` on; gives their entries in order."""
+def _seal_parts(
+    source: int,
+    stream: BinaryIO,
+    header: Header,
+    data_key: Secret,
+    *,
+    processes: int | None,
+    progress: Progress | None,
+) -> list[PartEntry]:
+    """Seal all parts and write each where it belongs, behind what the stream holds; returns their entries."""
+    stream.flush()
+    target, first = stream.fileno(), stream.tell()
     dataset_id, count = header.dataset_id, header.parts
     whole = sealed_length(header.part_length(0))
     stride = BLOCK + padded(whole)
+    write_back = WriteBack(target)
 
-    def job(number: int, buffers: Buffers) -> PartEntry:
+    def job(number: int, buffers: Buffers) -> bytes:
         length = header.part_length(number)
         plain, sealed = buffers.plain(length), buffers.sealed(sealed_length(length))
         try:
@@ -191,6 +190,23 @@ def _sealed_parts(
             write_at(target, (before, sealed, after), first + number * stride)
         except OSError as error:
             raise SealError("output-unwritable", f"cannot write the output: {error.strerror}") from None
-        return PartEntry(digest, len(sealed))
+        return digest
 
-    return in_order(job, count, plain=header.part_length(0), sealed=whole, threads=threads)
+    def tell(parts: int) -> None:
+        write_back.up_to(first + parts * stride)
+        if progress is not None:
+            progress(min(parts * header.part_size, header.size), header.size)
+
+    # No worker is left when this returns or raises: none writes to a file that is gone.
+    digests = for_each_part(
+        job,
+        count,
+        plain=header.part_length(0),
+        sealed=whole,
+        result=DIGEST_SIZE,
+        processes=processes,
+        tell=tell,
+    )
+    return [
+        PartEntry(digest, sealed_length(header.part_length(number))) for number, digest in enumerate(digests)
+    ]

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from sealroom.errors import SealError
 from sealroom.keys import Secret
 from sealroom.sealed.atomic import atomic_output, refuse_same
-from sealroom.sealed.parallel import Buffers, in_order
+from sealroom.sealed.parallel import Buffers, for_each_part
 from sealroom.sealed.parts import check_commitment, sealed_length
 from sealroom.sealed.positional import WriteBack, write_at
 from sealroom.sealed.reader import SealedArchive, SealedInfo
@@ -23,7 +22,7 @@ def unseal(
     dek: Secret,
     progress: Callable[[int, int], None] | None = None,
     overwrite: bool = False,
-    threads: int | None = None,
+    processes: int | None = None,
 ) -> SealedInfo:
     """Write the file that was sealed to `target`, which appears whole or not at all.
 
@@ -41,22 +40,25 @@ def unseal(
         with atomic_output(target, overwrite=overwrite) as stream:
             descriptor = stream.fileno()
 
-            def job(number: int, buffers: Buffers) -> int:
+            def job(number: int, buffers: Buffers) -> bytes:
                 length = header.part_length(number)
                 plain = buffers.plain(length)
                 archive.open_part(number, plain, buffers.sealed(sealed_length(length)), dek)
                 try:
-                    return write_at(descriptor, (plain,), number * header.part_size)
+                    write_at(descriptor, (plain,), number * header.part_size)
                 except OSError as error:
                     raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+                return b""
 
-            done, write_back = 0, WriteBack(descriptor)
-            with closing(
-                in_order(job, header.parts, plain=whole, sealed=sealed_length(whole), threads=threads)
-            ) as opening:
-                for written in opening:
-                    done += written
-                    write_back.up_to(done)
-                    if progress is not None:
-                        progress(done, header.size)
+            write_back = WriteBack(descriptor)
+
+            def tell(parts: int) -> None:
+                done = min(parts * header.part_size, header.size)
+                write_back.up_to(done)
+                if progress is not None:
+                    progress(done, header.size)
+
+            for_each_part(
+                job, header.parts, plain=whole, sealed=sealed_length(whole), processes=processes, tell=tell
+            )
         return archive.info

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A second decoder of sealed datasets, written from `enclave/spec/sealed-dataset.md` alone, on other libraries than
-// `sealroom`: Node's own ciphers and hashes, @hpke for the wrap, @noble for the signature.
+// A second decoder, written from `enclave/spec/sealed-dataset.md` alone: on Node's own ciphers, @hpke and @noble.
 import { createDecipheriv, createHash, createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import { Aes256Gcm, CipherSuite, HkdfSha256 } from "@hpke/core";
 import { XWing } from "@hpke/hybridkem-x-wing";
 import { secp256k1 } from "@noble/curves/secp256k1";
+import { blake3 } from "@noble/hashes/blake3";
 import { keccak_256 } from "@noble/hashes/sha3";
 
 const [BLOCK, CHUNK, PART, PARTS] = [512, 16384, 8388608, 65536];
-const SUITE = { header: "cobblestone-256+mlkem768-x25519", wrap: "mlkem768-x25519+hkdf-sha256+aes-256-gcm" };
+const SUITE = { header: "cobblestone-256+blake3+mlkem768-x25519", wrap: "mlkem768-x25519+hkdf-sha256+aes-256-gcm" };
 const suite = (kem) => new CipherSuite({ kem, kdf: new HkdfSha256(), aead: new Aes256Gcm() });
 
 export class Refusal extends Error {}
@@ -193,7 +193,7 @@ export function opening({ index, parts, id, indexDigest }, known, dataKey) {
   must(index.keyCommitment === `0x${known["key-commitment"]}`, "index", "index-mismatch");
   must(hkdf(dataKey, id, lp("sealroom/v1/key-commitment")).equals(hex(index.keyCommitment)), "index", "wrong-key");
   return Buffer.concat(parts.map((part, i) => {
-    must(sha256(part).equals(hex(index.parts[i].digest)), "part", "part-altered");
+    must(Buffer.from(blake3(part)).equals(hex(index.parts[i].digest)), "part", "part-altered");
     const [key, context] = [lp("sealroom/v1/part", i, parts.length), lp("sealroom/v1/part-context", id, i, parts.length)];
     return attempt("part", "part-does-not-open", () => openStream(hkdf(dataKey, id, key), context, part));
   }));
