@@ -25,8 +25,9 @@ QUERY = "select sex, count(*), sum(measure_00), avg(measure_11) from t group by 
 
 
 def main(plain: Path, sealed: Path, rounds: int) -> None:
+    info = inspect(sealed)  # in place of the chain, which tells a reader what is registered
+
     def opened() -> SealedFile:
-        info = inspect(sealed)
         return open_sealed(
             sealed,
             dek=DATA_KEY,

@@ -40,14 +40,26 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
     return out.getvalue()
 
 
-def opened(data: bytes, *columns: tuple[str, str], rows: int, **limits: int) -> SealedTable:
-    """These bytes as the table that such a header promises."""
+class PlainParts:
+    """A file that was never sealed, where a table looks for its parts."""
 
-    def read_at(offset: int, target: memoryview) -> int:
-        piece = data[offset : offset + len(target)]
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read_at(self, offset: int, target: memoryview) -> int:
+        piece = self._data[offset : offset + len(target)]
         target[: len(piece)] = piece
         return len(piece)
 
+    def open_parts(self, first: int, target: memoryview) -> None:
+        assert self.read_at(first * PART, target) == len(target)
+
+    def will_need(self, first: int, after: int) -> None:
+        assert 0 <= first < after <= -(-len(self._data) // PART)
+
+
+def opened(data: bytes, *columns: tuple[str, str], rows: int, **limits: int) -> SealedTable:
+    """These bytes as the table that such a header promises."""
     header = Header(
         chain_id=CONTEXT.chain_id,
         consortium=CONTEXT.consortium,
@@ -60,7 +72,7 @@ def opened(data: bytes, *columns: tuple[str, str], rows: int, **limits: int) -> 
         part_size=PART,
         salt=bytes(32),
     )
-    return SealedTable(header, read_at, limits=TableLimits(**limits))
+    return SealedTable(header, PlainParts(data), limits=TableLimits(**limits))
 
 
 def refusal(act: Any) -> str:
@@ -422,5 +434,5 @@ def test_tables_of_every_codec_and_page_version_are_read(compression: str, versi
 def test_the_header_of_a_sealed_table_is_its_footer_s(sealed: Sealed) -> None:
     header = inspect(sealed.path).header
     with pytest.raises(SealError) as caught:
-        SealedTable(replace(header, columns=None, rows=None), lambda offset, target: 0)
+        SealedTable(replace(header, columns=None, rows=None), PlainParts(b""))
     assert caught.value.code == "not-table"

@@ -9,9 +9,9 @@
     open_sealed(path, dek=..., dataset_id=..., ...)                            the enclave
 
 Modules: `header`, `wrap`, `parts`, `index` are the members of the archive, `archive` is the tar around them.
-`seal`, `reseal` and `unseal` write; `reader` reads and checks, `cache` holds opened parts, `file` is the
-seekable file over them, and `table` reads it as Parquet within limits. Spec:
-`enclave/spec/sealed-dataset.md`.
+`seal`, `reseal` and `unseal` write, with `parallel` on all processors; `reader` reads and checks, `cache`
+holds opened parts, `file` is the seekable file over them, `table` reads it as Parquet within limits, and
+`shares` opens ahead of it. Spec: `enclave/spec/sealed-dataset.md`.
 """
 
 from sealroom.sealed.file import SealedFile, open_sealed

@@ -121,6 +121,7 @@ class ArchiveReader:
 
     def skip(self, count: int) -> None:
         """Step over `count` bytes unseen. Raises `archive-truncated` when there are not as many."""
+        self._after_padding(0)
         self.position += count
         self._padding = 0
         if self.position > self._length:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from sealroom.errors import SealroomError
 from sealroom.keys import Secret
 from sealroom.sealed.parallel import workers
 from sealroom.sealed.parts import sealed_length, wipe
 from sealroom.sealed.reader import SealedArchive
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class _Slot:
@@ -50,7 +54,9 @@ class PartCache:
         self._slots: OrderedDict[int, _Slot] = OrderedDict()
         self._free: list[bytearray] = []
         self._changed = threading.Condition()
-        self._scratch = threading.local()
+        self._scratch: list[bytearray] = []
+        self._passing = 0
+        """How many open parts past the cache."""
         self._pool: ThreadPoolExecutor | None = None
         self._closed = False
         self.parts_opened = 0
@@ -85,6 +91,29 @@ class PartCache:
                 self._leave(slot)
         return done
 
+    def open_into(self, first: int, target: memoryview) -> None:
+        """Open parts from `first` on, as many whole ones as `target` has room for, past the cache.
+
+        Nobody may look at `target` before this returns. Raises as `read_into`.
+        """
+        with self._changed:
+            if self._closed:
+                raise ValueError("I/O operation on closed file")
+            self._passing += 1
+        try:
+            number = first
+            while target:
+                piece = target[: self._archive.info.header.part_length(number)]
+                with self._sealed_room(number) as sealed:
+                    self._archive.open_part(number, piece, sealed, self._data_key)
+                with self._changed:
+                    self.parts_opened += 1
+                target, number = target[len(piece) :], number + 1
+        finally:
+            with self._changed:
+                self._passing -= 1
+                self._changed.notify_all()
+
     def close(self) -> None:
         """Wipe all parts. Reads that are under way end first; later ones are refused."""
         with self._changed:
@@ -94,7 +123,9 @@ class PartCache:
         if pool is not None:
             pool.shutdown(wait=True)
         with self._changed:
-            self._changed.wait_for(lambda: all(slot.users == 0 for slot in self._slots.values()))
+            self._changed.wait_for(
+                lambda: not self._passing and all(slot.users == 0 for slot in self._slots.values())
+            )
             for room in (*self._free, *(slot.room for slot in self._slots.values())):
                 wipe(room)
             self._slots.clear()
@@ -163,6 +194,9 @@ class PartCache:
                 if slot is None:
                     return
                 if self._pool is None:
+                    # Late: most that import this never read here and there.
+                    from concurrent.futures import ThreadPoolExecutor
+
                     self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="parts")
                 self._pool.submit(self._open_and_leave, number, slot)
 
@@ -175,7 +209,8 @@ class PartCache:
     def _open(self, number: int, slot: _Slot) -> None:
         """Open a part into its slot. An error is left in the slot, and the slot given up."""
         try:
-            self._archive.open_part(number, slot.plain, self._sealed_room(number), self._data_key)
+            with self._sealed_room(number) as sealed:
+                self._archive.open_part(number, slot.plain, sealed, self._data_key)
         except BaseException as error:
             with self._changed:
                 if isinstance(error, SealroomError):
@@ -192,8 +227,11 @@ class PartCache:
             self.parts_opened += 1
             self._changed.notify_all()
 
-    def _sealed_room(self, number: int) -> memoryview:
-        room: bytearray | None = getattr(self._scratch, "room", None)
-        if room is None:
-            room = self._scratch.room = bytearray(self._sealed_size)
-        return memoryview(room)[: sealed_length(self._archive.info.header.part_length(number))]
+    @contextmanager
+    def _sealed_room(self, number: int) -> Iterator[memoryview]:
+        """Room for a part as it is in the archive. What was used last is still in the processor."""
+        room = self._scratch.pop() if self._scratch else bytearray(self._sealed_size)
+        try:
+            yield memoryview(room)[: sealed_length(self._archive.info.header.part_length(number))]
+        finally:
+            self._scratch.append(room)

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import Buffer
-
 from sealroom.keys import Secret
 from sealroom.sealed.cache import PartCache
 from sealroom.sealed.parallel import Buffers, for_each_part
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
     import pyarrow.dataset as ds
+    from typing_extensions import Buffer
 
     from sealroom.sealed.table import SealedTable
 
@@ -142,6 +141,16 @@ class SealedFile(io.RawIOBase):
             raise ValueError("a read at a place that no file has")
         return self._cache.read_into(memoryview(target).cast("B"), offset)
 
+    def open_parts(self, first: int, target: Buffer) -> None:
+        """Open whole parts from `first` on into `target`, at which nobody may look on an error."""
+        self._check_open()
+        self._cache.open_into(first, memoryview(target).cast("B"))
+
+    def will_need(self, first: int, after: int) -> None:
+        """Have the system fetch the parts from `first` up to `after` from the disk."""
+        self._check_open()
+        self._archive.will_need(first, after)
+
     def close(self) -> None:
         """Wipe the opened parts and close the archive. The data key is the caller's to wipe."""
         if not self.closed:
@@ -183,7 +192,7 @@ class SealedFile(io.RawIOBase):
 
         with self._lock:
             if self._table is None:
-                self._table = SealedTable(self.info.header, self.read_at)
+                self._table = SealedTable(self.info.header, self)
             return self._table
 
     def _verify_part(self, number: int, buffers: Buffers) -> bytes:

@@ -38,6 +38,8 @@ _ARROW_NAMES = {"double": "float64"}
 class Chunk:
     """One column of one row group, as the footer describes it."""
 
+    group: int
+    """Number of the row group."""
     column: str
     """Name of the column."""
     begin: int
@@ -159,7 +161,7 @@ def _chunks(metadata: Any, columns: tuple[Column, ...], footer_at: int, name: st
             )
             if not fits:
                 raise _lies(name)
-            found.append(Chunk(column.name, begin, end, chunk.num_values, dictionary is not None))
+            found.append(Chunk(number, column.name, begin, end, chunk.num_values, dictionary is not None))
     found.sort(key=lambda chunk: (chunk.begin, chunk.end))
     overlap = any(before.end > after.begin for before, after in pairwise(found))
     if overlap or rows != metadata.num_rows:

@@ -5,37 +5,53 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from typing_extensions import Buffer
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 WRITE_BACK_BYTES = 32 * 1024 * 1024
 """How much is written before the kernel is told to bring it to the disk."""
 
 
-def read_at(descriptor: int, target: memoryview, offset: int) -> bool:
-    """Fill `target` from the file; `False` when the file ends before."""
-    filled = 0
-    while filled < len(target):
-        count = os.preadv(descriptor, [target[filled:]], offset + filled)
+def read_at(descriptor: int, targets: Sequence[memoryview], offset: int) -> bool:
+    """Fill the targets, one after another, from the file; `False` when the file ends before."""
+    views = _views(targets)
+    while views:
+        count = os.preadv(descriptor, views, offset)
         if count == 0:
             return False
-        filled += count
+        offset += count
+        _step_over(views, count)
     return True
+
+
+def will_read(descriptor: int, offset: int, count: int) -> None:
+    """Have the kernel fetch from the disk what will be read soon."""
+    os.posix_fadvise(descriptor, offset, count, os.POSIX_FADV_WILLNEED)
 
 
 def write_at(descriptor: int, pieces: Sequence[Buffer], offset: int) -> int:
     """Write all pieces, one after another; returns how many bytes that were."""
-    views = [memoryview(piece).cast("B") for piece in pieces if memoryview(piece).nbytes]
+    views = _views(pieces)
     total = sum(view.nbytes for view in views)
-    written = 0
     while views:
-        count = os.pwritev(descriptor, views, offset + written)
-        written += count
-        while views and count >= views[0].nbytes:
-            count -= views.pop(0).nbytes
-        if views:
-            views[0] = views[0][count:]
+        count = os.pwritev(descriptor, views, offset)
+        offset += count
+        _step_over(views, count)
     return total
+
+
+def _views(buffers: Sequence[Buffer]) -> list[memoryview]:
+    return [view for view in (memoryview(buffer).cast("B") for buffer in buffers) if view.nbytes]
+
+
+def _step_over(views: list[memoryview], count: int) -> None:
+    """Drop the first `count` bytes."""
+    while views and count >= views[0].nbytes:
+        count -= views.pop(0).nbytes
+    if views:
+        views[0] = views[0][count:]
 
 
 class WriteBack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +13,20 @@ from types import TracebackType
 from sealroom.encoding import sha256
 from sealroom.errors import HeaderError, PartError, SealIndexError
 from sealroom.keys import Secret
-from sealroom.sealed.archive import HEADER_NAME, INDEX_NAME, WRAP_NAME, ArchiveReader, part_name
+from sealroom.sealed.archive import (
+    BLOCK,
+    HEADER_NAME,
+    INDEX_NAME,
+    WRAP_NAME,
+    ArchiveReader,
+    member_around,
+    padded,
+    part_name,
+)
 from sealroom.sealed.header import MAX_HEADER_BYTES, Header
 from sealroom.sealed.index import MAX_INDEX_BYTES, Index
 from sealroom.sealed.parts import check_commitment, open_part, part_digest, sealed_length
-from sealroom.sealed.positional import read_at
+from sealroom.sealed.positional import read_at, will_read
 from sealroom.sealed.wrap import MAX_WRAP_BYTES, Wrap, check_wrap
 
 
@@ -46,9 +56,9 @@ class SealedInfo:
 
 
 class SealedArchive:
-    """An open archive whose frame, header, wrap and index have been read and agree.
+    """An open archive whose header, wrap and index have been read and agree.
 
-    Parts are read by number.
+    Parts are read by number; the frame of a part is checked with it.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -59,18 +69,16 @@ class SealedArchive:
         wrap_bytes = reader.read(reader.member(WRAP_NAME, limit=MAX_WRAP_BYTES))
         wrap = Wrap.parse(wrap_bytes)
         check_wrap(wrap, header)
-        self._offsets: list[int] = []
-        sizes: list[int] = []
-        for number in range(header.parts):
-            size = sealed_length(header.part_length(number))
-            self._offsets.append(reader.member(part_name(number), limit=size, size=size).offset)
-            sizes.append(size)
+        self._first = reader.position
+        whole, last = (sealed_length(header.part_length(number)) for number in (0, header.parts - 1))
+        self._stride = BLOCK + padded(whole)
+        reader.skip((header.parts - 1) * self._stride + BLOCK + padded(last))
         index = Index.parse(reader.read(reader.member(INDEX_NAME, limit=MAX_INDEX_BYTES)))
         reader.end()
         dataset_id = sha256(header_bytes)
         if index.dataset != dataset_id:
             raise SealIndexError("index-mismatch", "index.json is of another dataset")
-        if [part.size for part in index.parts] != sizes:
+        if [part.size for part in index.parts] != [whole] * (header.parts - 1) + [last]:
             raise SealIndexError("index-mismatch", "index.json lists other parts than the archive holds")
         self.info = SealedInfo(
             header=header,
@@ -86,7 +94,7 @@ class SealedArchive:
 
     @classmethod
     def open(cls, path: Path) -> SealedArchive:
-        """Open and check. Raises `SealError`; the subclass tells the stage."""
+        """Open and check, without the parts. Raises `SealError`; the subclass tells the stage."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -109,6 +117,25 @@ class SealedArchive:
         if self.info.index.key_commitment != key_commitment:
             raise SealIndexError("index-mismatch", "the index commits to another key than the registered one")
         check_commitment(dek, dataset_id=dataset_id, commitment=key_commitment)
+
+    def check_frames(self) -> None:
+        """Check what stands around each part. Raises `HeaderError`."""
+        for number, part in enumerate(self.info.index.parts):
+            before, after = member_around(part_name(number), part.size)
+            place = self.place(number)
+            around = (bytearray(len(before)), bytearray(len(after)))
+            for found, at in zip(around, (place - len(before), place + part.size), strict=True):
+                self._fill((memoryview(found),), at)
+            _check_around(number, around, (before, after))
+
+    def place(self, number: int) -> int:
+        """Where the ciphertext of a part begins in the file."""
+        return self._first + number * self._stride + BLOCK
+
+    def will_need(self, first: int, after: int) -> None:
+        """Have the system fetch parts from the disk that will be read soon."""
+        begin, end = self.place(first) - BLOCK, self.place(after) - BLOCK
+        will_read(self._descriptor, begin, end - begin)
 
     def read_part(self, number: int) -> bytes:
         """A sealed part whose digest is the index's. Raises `PartError` with code `part-altered`."""
@@ -134,14 +161,20 @@ class SealedArchive:
         )
 
     def _read(self, number: int, target: memoryview) -> None:
+        before, after = member_around(part_name(number), len(target))
+        around = (bytearray(len(before)), bytearray(len(after)))
+        self._fill((memoryview(around[0]), target, memoryview(around[1])), self.place(number) - len(before))
+        _check_around(number, around, (before, after))
+        if not hmac.compare_digest(part_digest(target), self.info.index.parts[number].digest):
+            raise PartError("part-altered", f"part {number} is not the one that the index lists")
+
+    def _fill(self, targets: Sequence[memoryview], offset: int) -> None:
         try:
-            whole = read_at(self._descriptor, target, self._offsets[number])
+            whole = read_at(self._descriptor, targets, offset)
         except OSError as error:
             raise HeaderError("source-unreadable", f"cannot read the archive: {error.strerror}") from None
         if not whole:
             raise HeaderError("archive-truncated", "the archive became shorter while it was read")
-        if not hmac.compare_digest(part_digest(target), self.info.index.parts[number].digest):
-            raise PartError("part-altered", f"part {number} is not the one that the index lists")
 
     def close(self) -> None:
         """Close the file."""
@@ -161,4 +194,14 @@ class SealedArchive:
 def inspect(path: Path) -> SealedInfo:
     """Read all of a sealed dataset that needs no key, without its parts' contents."""
     with SealedArchive.open(path) as archive:
+        archive.check_frames()
         return archive.info
+
+
+def _check_around(number: int, found: tuple[bytearray, bytearray], known: tuple[bytes, bytes]) -> None:
+    if found[0] != known[0]:
+        raise HeaderError(
+            "archive-malformed", f"the archive does not have {part_name(number)} where it must be"
+        )
+    if found[1] != known[1]:
+        raise HeaderError("archive-malformed", "the padding of a member is not zero")

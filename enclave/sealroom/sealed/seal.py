@@ -30,7 +30,7 @@ from sealroom.sealed.index import Index, PartEntry
 from sealroom.sealed.parallel import Buffers, for_each_part
 from sealroom.sealed.parquet import parse_footer
 from sealroom.sealed.parts import DIGEST_SIZE, key_commitment, seal_part, sealed_length
-from sealroom.sealed.positional import WriteBack, read_at, write_at
+from sealroom.sealed.positional import WriteBack, read_at, will_read, write_at
 from sealroom.sealed.wrap import WrapContext, make_wrap
 
 Progress = Callable[[int, int], None]
@@ -38,6 +38,10 @@ Progress = Callable[[int, int], None]
 
 Sign = Callable[[Index], bytes]
 """Given the unsigned index, returns the owner's signature over `index.message()`, 65 bytes."""
+
+
+PARTS_AHEAD = 16
+"""How far ahead of the work the disk is told what will be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +181,8 @@ def _seal_parts(
         length = header.part_length(number)
         plain, sealed = buffers.plain(length), buffers.sealed(sealed_length(length))
         try:
-            complete = read_at(source, plain, number * header.part_size)
+            will_read(source, (number + PARTS_AHEAD) * header.part_size, header.part_size)
+            complete = read_at(source, (plain,), number * header.part_size)
         except OSError as error:
             raise SealError("source-unreadable", f"cannot read the file: {error.strerror}") from None
         if not complete:

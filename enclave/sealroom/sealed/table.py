@@ -14,23 +14,25 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from typing_extensions import Buffer
 
 from sealroom.errors import SealError, SealroomError
 from sealroom.sealed.header import Header
 from sealroom.sealed.pages import malformed, walk_pages
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES, Chunk, parse_footer
+from sealroom.sealed.shares import OpenedShare, Parts, Share, opened, shares
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow.dataset as ds
+    from typing_extensions import Buffer
 
 MAX_TABLE_BYTES = 64 * 2**30
 """Largest table in memory, decoded; see `MEMORY_SHARE` too."""
@@ -41,12 +43,14 @@ MAX_PAGE_BYTES = 256 * 2**20
 BATCH_ROWS = 131_072
 """Rows of a scanner's batch, at most."""
 
-ARROW_TYPES = {"int64": pa.int64(), "float64": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
-_BITS = {"int64": 64, "float64": 64, "bool": 1, "string": 32}
-"""Bits that each row takes in memory; of text, only where it begins."""
-
 ReadAt = Callable[[int, memoryview], int]
 """Fills a buffer from an offset on, and says how many bytes that were."""
+
+ARROW_TYPES = {"int64": pa.int64(), "float64": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
+FOLDED = pa.dictionary(pa.int32(), pa.string())
+"""Text that is kept as the dictionary that the file holds."""
+_BITS = {"int64": 64, "float64": 64, "bool": 1, "string": 32}
+"""Bits that each row takes in memory; of text, only where it begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +70,15 @@ class TableLimits:
 
 
 class SealedTable:
-    """Reads one Parquet file through `read_at`. Threads may share it."""
+    """Reads one Parquet file out of its parts. Threads may share it."""
 
-    def __init__(self, header: Header, read_at: ReadAt, *, limits: TableLimits | None = None) -> None:
+    def __init__(self, header: Header, parts: Parts, *, limits: TableLimits | None = None) -> None:
         if header.columns is None:
             raise SealError("not-table", f"{header.owner}/{header.dataset} is a file, and no table")
         self._name = f"{header.owner}/{header.dataset}"
-        self._header, self._read_at = header, read_at
+        self._header, self._parts = header, parts
         self._limits = limits or TableLimits.of_this_machine()
-        self._footer = parse_footer(_Source(header.size, read_at), self._name)
+        self._footer = parse_footer(_Source(header.size, parts.read_at), self._name)
         if (self._footer.columns, self._footer.rows) != (header.columns, header.rows):
             raise SealError("table-mismatch", f"{self._name} has other columns or rows than its header says")
         self.schema = pa.schema([(name, ARROW_TYPES[kind]) for name, kind in header.columns])
@@ -84,18 +88,28 @@ class SealedTable:
         """These columns, or all, in memory."""
         names = self._names(columns)
         self._check_rows(names)
-        source = self._source(names, sums=True)
         folded = self._folded(names)
+        source = self._source(names, sums=True)
+        pieces: dict[str, list[pa.Array]] = {name: [] for name in names}
         try:
-            table = pq.ParquetFile(
+            parquet = pq.ParquetFile(
                 source,
                 metadata=self._footer.metadata,
                 read_dictionary=folded,
                 arrow_extensions_enabled=False,
                 thrift_string_size_limit=MAX_FOOTER_BYTES,
                 thrift_container_size_limit=MAX_FOOTER_BYTES,
-            ).read(names, use_pandas_metadata=False)
-            table = self._unfold(table.select(names), folded)
+            )
+            wanted = shares([chunk for chunk in self._footer.chunks if chunk.column in pieces])
+            with closing(opened(wanted, self._parts, self._header, check=source.check)) as opening:
+                for share, there in opening:
+                    source.opened = there
+                    found = parquet.read_row_group(
+                        share.group, [chunk.column for chunk in share.chunks], use_pandas_metadata=False
+                    )
+                    for chunk in share.chunks:
+                        pieces[chunk.column] += found.column(chunk.column).chunks
+            table = self._unfold(self._joined(pieces, folded), folded)
             table.validate(full=True)
         except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError):
             # Arrow's own words may quote what it read.
@@ -103,6 +117,11 @@ class SealedTable:
         if table.num_rows != self._header.rows:
             raise malformed("it has other rows than its footer says")
         return table
+
+    def _joined(self, pieces: Mapping[str, list[pa.Array]], folded: Sequence[str]) -> pa.Table:
+        """The columns of all row groups."""
+        types = {name: FOLDED if name in folded else self.schema.field(name).type for name in pieces}
+        return pa.table({name: pa.chunked_array(found, types[name]) for name, found in pieces.items()})
 
     def scan(
         self,
@@ -141,7 +160,7 @@ class SealedTable:
         schema = self.schema
         for name in folded:
             place = schema.get_field_index(name)
-            schema = schema.set(place, pa.field(name, pa.dictionary(pa.int32(), pa.string())))
+            schema = schema.set(place, pa.field(name, FOLDED))
         fragment = format.make_fragment(source, file_size=self._header.size)
         return ds.FileSystemDataset([fragment], schema, format)
 
@@ -157,7 +176,7 @@ class SealedTable:
 
     def _source(self, names: Sequence[str], *, sums: bool) -> _Source:
         chunks = [chunk for chunk in self._footer.chunks if chunk.column in names]
-        return _Source(self._header.size, self._read_at, chunks=chunks, limits=self._limits, sums=sums)
+        return _Source(self._header.size, self._parts.read_at, chunks=chunks, limits=self._limits, sums=sums)
 
     def _names(self, columns: Sequence[str] | None) -> list[str]:
         known = [name for name, _ in self._header.columns or ()]
@@ -231,8 +250,10 @@ class _Source(io.RawIOBase):
         self._size, self._fill = size, read_at
         self._position = 0
         self._limits = limits or TableLimits()
-        self._unchecked = list(chunks)
+        self._unchecked = dict.fromkeys(chunks)
         self._sums, self._unpacked = sums, 0
+        self.opened: OpenedShare | None = None
+        """What is open already of the file."""
         self.error: SealroomError | None = None
         """What went wrong here, however Arrow tells it."""
 
@@ -258,7 +279,7 @@ class _Source(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         try:
             count = self._fill(self._position, view)
-            self._check(self._position, view[:count])
+            self._check_read(self._position, view[:count])
         except SealroomError as error:
             self.error = error
             raise
@@ -266,27 +287,40 @@ class _Source(io.RawIOBase):
         return count
 
     def read_buffer(self, size: int) -> pa.Buffer:
-        """What Arrow calls instead of `read`, where it is there: one copy, into Arrow's own memory."""
+        """What Arrow calls instead of `read`, where it is there."""
         size = max(0, min(size, self._size - self._position))
+        lent = self.opened.lend(self._position, size) if self.opened is not None else None
+        if lent is not None:
+            self._position += size
+            return pa.py_buffer(lent)
+        # One copy, into Arrow's own memory.
         buffer = pa.allocate_buffer(size)
         if size:
             self.readinto(memoryview(buffer))
         return buffer
 
-    def _check(self, begin: int, data: memoryview) -> None:
+    def check(self, share: Share, there: OpenedShare) -> None:
+        """Walk the pages of all columns of a share."""
+        for chunk in share.chunks:
+            self._walk(chunk, there.read)
+
+    def _check_read(self, begin: int, data: memoryview) -> None:
         """Walk the pages of all columns that begin, end or lie in what was read."""
         end = begin + len(data)
-        hit = [chunk for chunk in self._unchecked if chunk.begin < end and begin < chunk.end]
-        for chunk in hit:
+        for chunk in [chunk for chunk in list(self._unchecked) if chunk.begin < end and begin < chunk.end]:
             inside = begin <= chunk.begin and chunk.end <= end
 
             def read(offset: int, count: int, inside: bool = inside) -> memoryview:
                 if inside:
-                    return data[offset - begin : offset - begin + count]
+                    return data[offset - begin :][:count]
                 part = memoryview(bytearray(count))
                 self._fill(offset, part)
                 return part
 
+            self._walk(chunk, read)
+
+    def _walk(self, chunk: Chunk, read: Callable[[int, int], memoryview]) -> None:
+        try:
             pages = walk_pages(read, chunk.begin, chunk.end, page_limit=self._limits.page_bytes)
             if (pages.values, pages.dictionary) != (chunk.values, chunk.dictionary):
                 raise malformed("a column has other values than its footer says")
@@ -295,4 +329,7 @@ class _Source(io.RawIOBase):
                 raise SealError(
                     "table-too-large", f"the table unpacks to more than {self._limits.table_bytes} bytes"
                 )
-            self._unchecked.remove(chunk)
+        except SealroomError as error:
+            self.error = error
+            raise
+        self._unchecked.pop(chunk, None)
