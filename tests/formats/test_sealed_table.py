@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from sealroom.errors import PartError, SealError
 from sealroom.schema import Column
-from sealroom.sealed import Header, inspect, seal
+from sealroom.sealed import Header, inspect, seal, shares
 from sealroom.sealed.pages import walk_pages
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES, parse_footer
 from sealroom.sealed.table import SealedTable, TableLimits
@@ -227,6 +228,66 @@ def test_pages_of_all_columns_together_have_a_limit() -> None:
     assert len(data) < MEGABYTE
     assert opened(data, column, rows=rows, table_bytes=20 * MEGABYTE).to_arrow().equals(table)
     small = opened(data, column, rows=rows, table_bytes=8 * MEGABYTE)
+    assert refusal(small.to_arrow) == "table-too-large"
+
+
+# Shares.
+
+
+@pytest.mark.parametrize("most", [1, 40_000, shares.SHARE_BYTES])
+def test_columns_of_many_row_groups_come_back_in_order(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(shares, "SHARE_BYTES", most)
+    count = 50_000
+    draw = np.random.default_rng(5)
+    table = pa.table(
+        {
+            "n": pa.array(range(count)),
+            "x": pa.array(draw.normal(size=count)),
+            "word": pa.array([f"word {number}" for number in draw.integers(0, 700, count)]),
+            "flag": pa.array(draw.random(count) < 0.5),
+            "note": pa.array(
+                [None if number % 3 else f"{number} {'ü' * (number % 7)}" for number in range(count)]
+            ),
+        }
+    )
+    data = parquet(table, row_group_size=7_000)
+    columns = [("n", "int64"), ("x", "float64"), ("word", "string"), ("flag", "bool"), ("note", "string")]
+    found = opened(data, *columns, rows=count)
+
+    assert found.to_arrow().equals(table)
+    assert found.to_arrow(["note", "n"]).equals(table.select(["note", "n"]))
+
+
+def test_who_holds_on_to_a_share_keeps_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "SHARE_BYTES", 1)
+    data = parquet(pa.table({"n": pa.array(range(90_000))}), row_group_size=10_000, compression="none")
+    footer = parse_footer(io.BytesIO(data), "it")  # type: ignore[arg-type]
+    header = opened(data, ("n", "int64"), rows=90_000)._header
+    wanted = shares.shares(footer.chunks)
+    held: list[tuple[int, memoryview]] = []
+    rooms: set[int] = set()
+    with closing(shares.opened(wanted, PlainParts(data), header, check=lambda *_: None)) as opening:
+        for number, (share, there) in enumerate(opening):
+            (chunk,) = share.chunks
+            lent = there.lend(chunk.begin, chunk.end - chunk.begin)
+            assert lent is not None and there.lend(chunk.begin - 2 * PART, 1) is None
+            rooms.add(id(there.room.obj))
+            if number % 2:
+                held.append((chunk.begin, memoryview(pa.py_buffer(lent))))
+
+    assert len(held) == 4 and len(rooms) < len(wanted) == 9
+    assert all(bytes(view) == data[begin : begin + len(view)] for begin, view in held)
+
+
+def test_columns_larger_than_a_table_may_be_are_refused_unopened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AR-04, AR-05."""
+    words = np.random.default_rng(1).bytes(MEGABYTE).hex()
+    data = parquet(pa.table({"t": [words[at : at + 8192] for at in range(0, len(words), 8192)]}))
+    rows = 2 * MEGABYTE // 8192
+    assert opened(data, ("t", "string"), rows=rows, table_bytes=4 * MEGABYTE).to_arrow().num_rows == rows
+
+    monkeypatch.delattr(PlainParts, "open_parts")
+    small = opened(data, ("t", "string"), rows=rows, table_bytes=MEGABYTE)
     assert refusal(small.to_arrow) == "table-too-large"
 
 

@@ -7,6 +7,7 @@ slower than one. What a worker knew of keys and plaintext is gone with it (OP-01
 
 from __future__ import annotations
 
+import gc
 import json
 import mmap
 import os
@@ -191,6 +192,7 @@ class _Crew:
             for number in _STOPPING:
                 signal.signal(number, signal.SIG_IGN)
             os.close(self._said)
+            gc.disable()  # it would make copies of all memory that is shared with the parent
             _work(self._job, self._numbers(parent), Buffers(self._plain, self._sealed), self._board, None)
             status = 0
         except SealroomError as error:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a table is decoded at a time, opened by threads while what was before it is decoded.
+"""What of a table is decoded at a time, opened by a thread while what was before it is decoded.
 
 Few shares are in memory at once, however large the table, and their memory is used again and again: to find
-and clear new memory takes the kernel longer than to decrypt into it.
+and clear new memory takes the kernel longer than to decrypt into it. What was opened goes into a table,
+which nobody wipes; so its memory is not wiped either.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import pyarrow as pa
 from sealroom.sealed.header import Header
 from sealroom.sealed.parquet import Chunk
 
-SHARE_BYTES = 16 * 1024 * 1024
+SHARE_BYTES = 32 * 1024 * 1024
 """Bytes of a share in the file; more where a single column of one row group has more."""
-OPENERS = 2
-"""Threads that open shares."""
+AHEAD = 2
+"""Shares that are opened, or wait for it, beside the one that is decoded."""
 ANNOUNCED = 8
 """Shares that the disk is told of before they are read."""
 
@@ -114,7 +115,6 @@ def opened(
     """
     free: list[memoryview] = []
     spans = [_spans(share.chunks, header.part_size) for share in wanted]
-    announced = 0
 
     def open_one(number: int) -> OpenedShare:
         lengths = [
@@ -136,14 +136,14 @@ def opened(
 
     ahead: deque[Future[OpenedShare]] = deque()
     announced = 0
-    with ThreadPoolExecutor(OPENERS, thread_name_prefix="shares") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="shares") as pool:
         try:
             for number, share in enumerate(wanted):
                 while announced < min(number + ANNOUNCED, len(wanted)):
                     for span in spans[announced]:
                         parts.will_need(*span)
                     announced += 1
-                while len(ahead) <= OPENERS and number + len(ahead) < len(wanted):
+                while len(ahead) < AHEAD and number + len(ahead) < len(wanted):
                     ahead.append(pool.submit(open_one, number + len(ahead)))
                 current = ahead.popleft().result()
                 yield share, current

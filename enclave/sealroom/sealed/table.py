@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,8 +89,12 @@ class SealedTable:
         names = self._names(columns)
         self._check_rows(names)
         folded = self._folded(names)
+        chunks = [chunk for chunk in self._footer.chunks if chunk.column in names]
+        if sum(chunk.end - chunk.begin for chunk in chunks) > self._limits.table_bytes:
+            raise self._too_large()
         source = self._source(names, sums=True)
         pieces: dict[str, list[pa.Array]] = {name: [] for name in names}
+        taken = 0
         try:
             parquet = pq.ParquetFile(
                 source,
@@ -100,7 +104,7 @@ class SealedTable:
                 thrift_string_size_limit=MAX_FOOTER_BYTES,
                 thrift_container_size_limit=MAX_FOOTER_BYTES,
             )
-            wanted = shares([chunk for chunk in self._footer.chunks if chunk.column in pieces])
+            wanted = shares(chunks)
             with closing(opened(wanted, self._parts, self._header, check=source.check)) as opening:
                 for share, there in opening:
                     source.opened = there
@@ -108,20 +112,22 @@ class SealedTable:
                         share.group, [chunk.column for chunk in share.chunks], use_pandas_metadata=False
                     )
                     for chunk in share.chunks:
-                        pieces[chunk.column] += found.column(chunk.column).chunks
-            table = self._unfold(self._joined(pieces, folded), folded)
-            table.validate(full=True)
+                        for piece in found.column(chunk.column).chunks:
+                            taken += _unfolded_bytes(piece)
+                            if taken > self._limits.table_bytes:
+                                raise self._too_large()
+                            plain = piece.cast(self.schema.field(chunk.column).type)
+                            plain.validate(full=True)
+                            pieces[chunk.column].append(plain)
+            fields = [self.schema.field(name) for name in names]
+            arrays = [pa.chunked_array(pieces[field.name], field.type) for field in fields]
+            table = pa.table(arrays, schema=pa.schema(fields))
         except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError):
             # Arrow's own words may quote what it read.
             raise source.error or malformed("a column does not decode") from None
         if table.num_rows != self._header.rows:
             raise malformed("it has other rows than its footer says")
         return table
-
-    def _joined(self, pieces: Mapping[str, list[pa.Array]], folded: Sequence[str]) -> pa.Table:
-        """The columns of all row groups."""
-        types = {name: FOLDED if name in folded else self.schema.field(name).type for name in pieces}
-        return pa.table({name: pa.chunked_array(found, types[name]) for name, found in pieces.items()})
 
     def scan(
         self,
@@ -201,24 +207,6 @@ class SealedTable:
         text = {name for name, kind in self._header.columns or () if kind == "string" and name in names}
         return sorted({chunk.column for chunk in self._footer.chunks if chunk.dictionary} & text)
 
-    def _unfold(self, table: pa.Table, folded: Sequence[str]) -> pa.Table:
-        """Make plain text of dictionaries, once it is known how much text that is."""
-        total = table.nbytes
-        for name in folded:
-            for piece in table.column(name).chunks:
-                total += _unfolded_bytes(piece)
-                if total > self._limits.table_bytes:
-                    raise self._too_large()
-        for name in folded:
-            place = table.schema.get_field_index(name)
-            pieces = [piece.cast(pa.string()) for piece in table.column(name).chunks]
-            table = table.set_column(
-                place, pa.field(name, pa.string()), pa.chunked_array(pieces, pa.string())
-            )
-        return table.replace_schema_metadata(None).cast(
-            pa.schema([self.schema.field(name) for name in table.column_names])
-        )
-
     def _too_large(self) -> SealError:
         return SealError(
             "table-too-large",
@@ -228,7 +216,9 @@ class SealedTable:
 
 
 def _unfolded_bytes(piece: Any) -> int:
-    """Bytes of the text that a dictionary array stands for."""
+    """Bytes that an array takes in memory, for text that is a dictionary once it is none any more."""
+    if not pa.types.is_dictionary(piece.type):
+        return int(piece.nbytes)
     lengths = pc.binary_length(piece.dictionary).cast(pa.int64())
     return int(pc.sum(lengths.take(piece.indices)).as_py() or 0)
 
