@@ -266,7 +266,9 @@ def test_who_holds_on_to_a_share_keeps_its_bytes(monkeypatch: pytest.MonkeyPatch
     wanted = shares.shares(footer.chunks)
     held: list[tuple[int, memoryview]] = []
     rooms: set[int] = set()
-    with closing(shares.opened(wanted, PlainParts(data), header, check=lambda *_: None)) as opening:
+    parts = PlainParts(data)
+    opener = shares.Opener(parts, header)
+    with closing(shares.opened(wanted, opener, parts, check=lambda *_: None)) as opening:
         for number, (share, there) in enumerate(opening):
             (chunk,) = share.chunks
             lent = there.lend(chunk.begin, chunk.end - chunk.begin)

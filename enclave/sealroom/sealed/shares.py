@@ -8,6 +8,7 @@ which nobody wipes; so its memory is not wiped either.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -105,32 +106,73 @@ class OpenedShare:
         return False
 
 
+class Opener:
+    """Opens what lies in some ranges of the file, into memory that is used again. Threads may share it."""
+
+    def __init__(self, parts: Parts, header: Header) -> None:
+        self._parts, self._header = parts, header
+        self._free: list[memoryview] = []
+        self._out: list[OpenedShare] = []
+        """What somebody may still hold on to."""
+        self._lock = threading.Lock()
+
+    def open(self, ranges: Sequence[tuple[int, int]]) -> OpenedShare:
+        """Open the parts that hold these ranges of bytes, each from its first up to its last."""
+        part_size = self._header.part_size
+        spans = [
+            (first * part_size, min(self._header.size, after * part_size))
+            for first, after in self.spans(ranges)
+        ]
+        there = OpenedShare(self._room(sum(end - begin for begin, end in spans)))
+        place = 0
+        for begin, end in spans:
+            view = there.room[place : place + end - begin]
+            self._parts.open_parts(begin // part_size, view)
+            there.add(begin, view)
+            place += end - begin
+        return there
+
+    def spans(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """From which part up to which these ranges lie; neighbours as one."""
+        found: list[tuple[int, int]] = []
+        for begin, end in ranges:
+            first, after = begin // self._header.part_size, -(-end // self._header.part_size)
+            if found and first <= found[-1][1]:
+                found[-1] = (found[-1][0], max(after, found[-1][1]))
+            else:
+                found.append((first, after))
+        return found
+
+    def done(self, there: OpenedShare) -> None:
+        """Its memory may be used again once all that was lent of it is given back."""
+        with self._lock:
+            self._out.append(there)
+
+    def _room(self, size: int) -> memoryview:
+        with self._lock:
+            held = [each for each in self._out if not each.is_given_back()]
+            self._free += [each.room for each in self._out if each not in held]
+            self._out = held
+            found = next((number for number, room in enumerate(self._free) if len(room) >= size), None)
+            if found is not None:
+                return self._free.pop(found)
+            # Those that are too small would only lie about.
+            self._free.clear()
+        return memoryview(pa.allocate_buffer(size)).cast("B")
+
+
 def opened(
-    wanted: Sequence[Share], parts: Parts, header: Header, *, check: Callable[[Share, OpenedShare], None]
+    wanted: Sequence[Share], opener: Opener, parts: Parts, *, check: Callable[[Share, OpenedShare], None]
 ) -> Generator[tuple[Share, OpenedShare], None, None]:
     """Each share, opened and checked; the next ones are opened meanwhile. Raises what that raises.
 
     What was lent of a share must be given back before the next one is asked for, or its memory stays with
     who holds it. No thread is left once this is closed.
     """
-    free: list[memoryview] = []
-    spans = [_spans(share.chunks, header.part_size) for share in wanted]
+    ranges = [[(chunk.begin, chunk.end) for chunk in share.chunks] for share in wanted]
 
     def open_one(number: int) -> OpenedShare:
-        lengths = [
-            min(header.size, after * header.part_size) - first * header.part_size
-            for first, after in spans[number]
-        ]
-        room = free.pop() if free else memoryview(b"")
-        if len(room) < sum(lengths):
-            room = memoryview(pa.allocate_buffer(sum(lengths))).cast("B")
-        there = OpenedShare(room)
-        place = 0
-        for (first, _), length in zip(spans[number], lengths, strict=True):
-            view = room[place : place + length]
-            parts.open_parts(first, view)
-            there.add(first * header.part_size, view)
-            place += length
+        there = opener.open(ranges[number])
         check(wanted[number], there)
         return there
 
@@ -140,26 +182,13 @@ def opened(
         try:
             for number, share in enumerate(wanted):
                 while announced < min(number + ANNOUNCED, len(wanted)):
-                    for span in spans[announced]:
+                    for span in opener.spans(ranges[announced]):
                         parts.will_need(*span)
                     announced += 1
                 while len(ahead) < AHEAD and number + len(ahead) < len(wanted):
                     ahead.append(pool.submit(open_one, number + len(ahead)))
                 current = ahead.popleft().result()
                 yield share, current
-                if current.is_given_back():
-                    free.append(current.room)
+                opener.done(current)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _spans(chunks: Sequence[Chunk], part_size: int) -> list[tuple[int, int]]:
-    """From which part up to which these chunks lie; neighbours as one."""
-    spans: list[tuple[int, int]] = []
-    for chunk in chunks:
-        first, after = chunk.begin // part_size, -(-chunk.end // part_size)
-        if spans and first <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(after, spans[-1][1]))
-        else:
-            spans.append((first, after))
-    return spans

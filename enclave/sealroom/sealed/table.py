@@ -27,7 +27,7 @@ from sealroom.errors import SealError, SealroomError
 from sealroom.sealed.header import Header
 from sealroom.sealed.pages import malformed, walk_pages
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES, Chunk, parse_footer
-from sealroom.sealed.shares import OpenedShare, Parts, Share, opened, shares
+from sealroom.sealed.shares import OpenedShare, Opener, Parts, Share, opened, shares
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,11 +40,10 @@ MEMORY_SHARE = 0.5
 """The part of the machine's memory that one decoded table may take."""
 MAX_PAGE_BYTES = 256 * 2**20
 """Largest page, unpacked. Writers make pages of about one megabyte."""
+LENT_BYTES = 1024 * 1024
+"""From this size on, what Arrow reads is not copied for it."""
 BATCH_ROWS = 131_072
 """Rows of a scanner's batch, at most."""
-
-ReadAt = Callable[[int, memoryview], int]
-"""Fills a buffer from an offset on, and says how many bytes that were."""
 
 ARROW_TYPES = {"int64": pa.int64(), "float64": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
 FOLDED = pa.dictionary(pa.int32(), pa.string())
@@ -78,7 +77,7 @@ class SealedTable:
         self._name = f"{header.owner}/{header.dataset}"
         self._header, self._parts = header, parts
         self._limits = limits or TableLimits.of_this_machine()
-        self._footer = parse_footer(_Source(header.size, parts.read_at), self._name)
+        self._footer = parse_footer(_Source(header, parts), self._name)
         if (self._footer.columns, self._footer.rows) != (header.columns, header.rows):
             raise SealError("table-mismatch", f"{self._name} has other columns or rows than its header says")
         self.schema = pa.schema([(name, ARROW_TYPES[kind]) for name, kind in header.columns])
@@ -105,7 +104,7 @@ class SealedTable:
                 thrift_container_size_limit=MAX_FOOTER_BYTES,
             )
             wanted = shares(chunks)
-            with closing(opened(wanted, self._parts, self._header, check=source.check)) as opening:
+            with closing(opened(wanted, source.opener, self._parts, check=source.check)) as opening:
                 for share, there in opening:
                     source.opened = there
                     found = parquet.read_row_group(
@@ -182,7 +181,7 @@ class SealedTable:
 
     def _source(self, names: Sequence[str], *, sums: bool) -> _Source:
         chunks = [chunk for chunk in self._footer.chunks if chunk.column in names]
-        return _Source(self._header.size, self._parts.read_at, chunks=chunks, limits=self._limits, sums=sums)
+        return _Source(self._header, self._parts, chunks=chunks, limits=self._limits, sums=sums)
 
     def _names(self, columns: Sequence[str] | None) -> list[str]:
         known = [name for name, _ in self._header.columns or ()]
@@ -228,8 +227,8 @@ class _Source(io.RawIOBase):
 
     def __init__(
         self,
-        size: int,
-        read_at: ReadAt,
+        header: Header,
+        parts: Parts,
         *,
         chunks: Sequence[Chunk] = (),
         limits: TableLimits | None = None,
@@ -237,13 +236,14 @@ class _Source(io.RawIOBase):
     ) -> None:
         """`chunks` are to be walked; with `sums`, the limit on a table holds for all of them together."""
         super().__init__()
-        self._size, self._fill = size, read_at
+        self._size, self._fill = header.size, parts.read_at
         self._position = 0
+        self.opener = Opener(parts, header)
+        self.opened: OpenedShare | None = None
+        """What is open already of the file."""
         self._limits = limits or TableLimits()
         self._unchecked = dict.fromkeys(chunks)
         self._sums, self._unpacked = sums, 0
-        self.opened: OpenedShare | None = None
-        """What is open already of the file."""
         self.error: SealroomError | None = None
         """What went wrong here, however Arrow tells it."""
 
@@ -277,17 +277,30 @@ class _Source(io.RawIOBase):
         return count
 
     def read_buffer(self, size: int) -> pa.Buffer:
-        """What Arrow calls instead of `read`, where it is there."""
+        """What Arrow calls instead of `read`, where it is there. Whole columns are not copied."""
         size = max(0, min(size, self._size - self._position))
         lent = self.opened.lend(self._position, size) if self.opened is not None else None
-        if lent is not None:
-            self._position += size
-            return pa.py_buffer(lent)
-        # One copy, into Arrow's own memory.
-        buffer = pa.allocate_buffer(size)
-        if size:
-            self.readinto(memoryview(buffer))
-        return buffer
+        if lent is None and size >= LENT_BYTES:
+            lent = self._lend(size)
+        if lent is None:
+            buffer = pa.allocate_buffer(size)
+            if size:
+                self.readinto(memoryview(buffer))
+            return buffer
+        self._position += size
+        return pa.py_buffer(lent)
+
+    def _lend(self, size: int) -> memoryview | None:
+        """Bytes from here on, opened for this read alone."""
+        try:
+            there = self.opener.open([(self._position, self._position + size)])
+            self._check_read(self._position, there.read(self._position, size))
+        except SealroomError as error:
+            self.error = error
+            raise
+        lent = there.lend(self._position, size)
+        self.opener.done(there)
+        return lent
 
     def check(self, share: Share, there: OpenedShare) -> None:
         """Walk the pages of all columns of a share."""
