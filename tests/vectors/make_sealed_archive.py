@@ -40,6 +40,10 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def blake3_256(data: bytes) -> bytes:
+    return blake3(data).digest()
+
+
 def same(value: Any) -> Any:
     """The change that changes nothing."""
     return value
@@ -118,6 +122,7 @@ def build(
     ciphertext: Change = same,
     wrap_text: Change = same,
     part: Callable[[Part], bytes] = Part.seal,
+    part_digest: Callable[[bytes], bytes] = blake3_256,
     before_listing: Change = same,
     after_listing: Change = same,
     committed_key: bytes = DATA_KEY,
@@ -191,7 +196,7 @@ def build(
             "version": 1,
             "dataset": _hex(dataset),
             "keyCommitment": _hex(hkdf(committed_key, dataset, lp("sealroom/v1/key-commitment"))),
-            "parts": [{"digest": _hex(blake3(piece).digest()), "size": len(piece)} for piece in parts],
+            "parts": [{"digest": _hex(part_digest(piece)), "size": len(piece)} for piece in parts],
             "signature": None,
         }
     )

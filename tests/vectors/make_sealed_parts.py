@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.vectors.make_sealed_archive import CURVE_ORDER, LARGE, PART, Json, Part, fixed, sign_index
+from tests.vectors.make_sealed_archive import CURVE_ORDER, LARGE, PART, Json, Part, fixed, sha256, sign_index
 from tests.vectors.make_sealed_case import OPAQUE, Case, at, flip, order, put, text, without
 from tests.vectors.make_sealed_crypto import cobblestone, hkdf, lp
 
@@ -139,6 +139,13 @@ def parts() -> Iterator[Case]:
     two = {"plain": LARGE, **OPAQUE}
     yield altered("part_flipped", "one bit of the last part (AR-11)", at(-1, flip(-1)), **two)
     yield altered("part_salt_flipped", "one bit of a part's salt (AR-11)", at(0, flip(0)))
+    yield Case(
+        "part_listed_by_sha_256",
+        "part part-altered",
+        "the index lists another hash of the part: a suite has one (CE-10)",
+        {"part_digest": sha256},
+        at="opening",
+    )
     pair = {"plain": LARGE[:PART] * 2, **OPAQUE}
     yield altered("parts_swapped", "two parts in each other's place (CE-06)", order(1, 0), **pair)
     yield altered("part_doubled", "the first part twice (CE-06)", order(0, 0), **pair)
