@@ -28,8 +28,8 @@ TELL_S = 0.1
 PARTS_OF_A_WORKER = 8
 """A worker takes as long to start as some parts take: with fewer than this many for each, there are fewer."""
 
-_SHARES = 4096
-"""How many shares the work is cut into, at most: their numbers fit into a pipe at once (macOS: 16 KiB)."""
+_TURNS = 4096
+"""How many turns the work is cut into, at most: their numbers fit into a pipe at once (macOS: 16 KiB)."""
 _NUMBER_BYTES = 4
 _MESSAGE_BYTES = 512
 """Longest message of a worker: what a pipe takes in one piece, by POSIX."""
@@ -135,8 +135,8 @@ class _Crew:
 
     def __init__(self, job: Job, board: _Board, plain: int, sealed: int) -> None:
         self._job, self._board, self._plain, self._sealed = job, board, plain, sealed
-        self._step = -(-board.count // _SHARES)
-        self._shares, filled = os.pipe()
+        self._step = -(-board.count // _TURNS)
+        self._turns, filled = os.pipe()
         self._said, self._saying = os.pipe()
         numbers = range(0, board.count, self._step)
         os.write(filled, b"".join(first.to_bytes(_NUMBER_BYTES, "big") for first in numbers))
@@ -157,6 +157,8 @@ class _Crew:
                 if child == 0:
                     self._be_worker(parent)
                 self._children.append(child)
+        except OSError as error:
+            raise SealError("worker-died", f"cannot start a worker process: {error.strerror}") from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(self._saying)
@@ -181,7 +183,7 @@ class _Crew:
             os.kill(child, signal.SIGKILL)
         for child in self._children:
             os.waitpid(child, 0)
-        for descriptor in (self._shares, self._said, self._saying):
+        for descriptor in (self._turns, self._said, self._saying):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -204,7 +206,7 @@ class _Crew:
 
     def _numbers(self, parent: int) -> Iterator[int]:
         """Numbers of parts, as long as there are any and somebody waits for them."""
-        while os.getppid() == parent and (taken := os.read(self._shares, _NUMBER_BYTES)):
+        while os.getppid() == parent and (taken := os.read(self._turns, _NUMBER_BYTES)):
             first = int.from_bytes(taken, "big")
             yield from range(first, min(first + self._step, self._board.count))
 
