@@ -181,12 +181,13 @@ def opened(
     with ThreadPoolExecutor(1, thread_name_prefix="shares") as pool:
         try:
             for number, share in enumerate(wanted):
+                while len(ahead) < AHEAD and number + len(ahead) < len(wanted):
+                    ahead.append(pool.submit(open_one, number + len(ahead)))
+                # Telling the disk takes its time too, and the first share is being read meanwhile.
                 while announced < min(number + ANNOUNCED, len(wanted)):
                     for span in opener.spans(ranges[announced]):
                         parts.will_need(*span)
                     announced += 1
-                while len(ahead) < AHEAD and number + len(ahead) < len(wanted):
-                    ahead.append(pool.submit(open_one, number + len(ahead)))
                 current = ahead.popleft().result()
                 yield share, current
                 opener.done(current)
