@@ -465,6 +465,43 @@ def test_no_broken_parquet_does_more_than_raise_our_error(data: st.DataObject) -
         assert table.schema == MIXED.schema and table.num_rows == 600
 
 
+@pytest.mark.parametrize("dictionary", [True, False])
+@pytest.mark.parametrize("rows", [1, 250, 600])
+def test_the_footer_is_read_as_arrow_reads_it(rows: int, dictionary: bool) -> None:
+    data = parquet(MIXED.slice(0, rows), row_group_size=250, use_dictionary=dictionary, write_page_index=True)
+    footer = parse_footer(io.BytesIO(data), "it")  # type: ignore[arg-type]
+    metadata = pq.read_metadata(io.BytesIO(data))
+    known = {
+        (group, chunk.path_in_schema): (
+            chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset,
+            chunk.total_compressed_size,
+            chunk.num_values,
+            chunk.has_dictionary_page,
+        )
+        for group in range(metadata.num_row_groups)
+        for chunk in (metadata.row_group(group).column(place) for place in range(metadata.num_columns))
+    }
+    assert footer.rows == metadata.num_rows == rows and len(footer.chunks) == len(known)
+    assert known == {
+        (chunk.group, chunk.column): (chunk.begin, chunk.end - chunk.begin, chunk.values, chunk.dictionary)
+        for chunk in footer.chunks
+    }
+
+
+def test_no_flipped_bit_of_a_footer_ends_the_process() -> None:
+    """AR-08: Arrow's own look at a footer's columns does, where level histograms do not fit."""
+    data = parquet(pa.table({"n": [1, None, 3]}), store_schema=False)
+    begin = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    refused = 0
+    for position in range(begin, len(data) - 8):
+        for bit in range(8):
+            try:
+                parse_footer(io.BytesIO(flip(data, position, bit)), "it")  # type: ignore[arg-type]
+            except SealError:
+                refused += 1
+    assert refused > 8 * (len(data) - 8 - begin) // 4
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=400))
 def test_no_bytes_make_the_page_walk_raise_another_error(data: bytes) -> None:

@@ -36,10 +36,8 @@ def inspect(sealed_file: Path, parts: bool, as_json: bool) -> None:
     with SealedArchive.open(sealed_file) as archive:
         info = archive.info
         if parts:
-            from sealroom_agents.owner.judge import read_all
-
             with progress(f"reading {sealed_file.name}", info.sealed_size) as advance:
-                read_all(archive, progress=advance)
+                archive.check_parts(progress=advance)
     click.echo(json.dumps(_facts(info)) if as_json else table(_lines(info, read=parts)))
 
 

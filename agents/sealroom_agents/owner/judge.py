@@ -55,22 +55,11 @@ def structure(path: Path, *, progress: Callable[[int, int], None] | None = None)
         header = archive.info.header
         yield Finding("frame", True, f"{header.owner}/{header.dataset}  {to_hex(archive.info.dataset_id)}")
         try:
-            read_all(archive, progress=progress)
+            archive.check_parts(progress=progress)
         except SealError as error:
             yield Finding("parts", False, error.message, error.code)
             return
         yield Finding("parts", True, f"{header.parts:,} of {header.parts:,} as the index lists them")
-
-
-def read_all(archive: SealedArchive, *, progress: Callable[[int, int], None] | None = None) -> None:
-    """Compare every part with its digest. Raises `PartError`."""
-    parts = archive.info.index.parts
-    total, done = sum(part.size for part in parts), 0
-    for number, part in enumerate(parts):
-        archive.read_part(number)
-        done += part.size
-        if progress is not None:
-            progress(done, total)
 
 
 def place(info: SealedInfo, where: Place) -> Finding:

@@ -23,7 +23,6 @@ from sealroom.sealed.archive import BLOCK, HEADER_NAME, ArchiveReader
 from sealroom.sealed.header import MAX_HEADER_BYTES
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import space, stores
-from sealroom_agents.owner.judge import read_all
 from sealroom_agents.owner.registration import Registration
 from sealroom_agents.owner.space import Free
 from sealroom_agents.owner.web import CHUNK_BYTES, Incoming, shown
@@ -62,7 +61,7 @@ def upload(
     `remote-differs`, and what `stores` raises."""
     stores.require_supported(url)
     with SealedArchive.open(path) as archive:
-        read_all(archive)
+        archive.check_parts()
         info = archive.info
     before = _digest(path)
     sent = hashlib.sha256()
@@ -115,7 +114,7 @@ def fetch(
                     f"{shown(url)} has the digest {to_hex(digest)}, not {to_hex(expected.digest)}",
                     "it was resealed or altered; nothing was kept",
                 )
-            read_all(archive)
+            archive.check_parts()
         os.fsync(stream.fileno())
         os.replace(beside, target)
     return info

@@ -44,7 +44,7 @@ def open_sealed(
     part is checked and authenticated whole before a byte of it is visible; with `verify_all`, all parts
     are before this returns. Raises `SealError`; the subclass tells the stage.
     """
-    archive = SealedArchive.open(path)
+    archive = SealedArchive.open(path, frames=False)
     try:
         archive.check(
             dek=dek, dataset_id=dataset_id, index_digest=index_digest, key_commitment=key_commitment

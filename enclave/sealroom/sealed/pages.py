@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealroom.errors import SealError
+from sealroom.sealed.thrift import Compact, Cut, malformed
 
 MAX_PAGE_HEADER_BYTES = 64 * 1024
 """Longest page header. Most have 30 bytes; the least and greatest value of the page may be in it."""
@@ -34,15 +35,6 @@ class Pages:
     """Bytes of all pages, unpacked."""
     dictionary: bool
     """Whether the first page is a dictionary."""
-
-
-class _Cut(Exception):
-    """The bytes end within a header."""
-
-
-def malformed(what: str) -> SealError:
-    """The error for data that its own footer does not describe."""
-    return SealError("table-malformed", f"the table is broken: {what}")
 
 
 def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, page_limit: int) -> Pages:
@@ -79,10 +71,10 @@ def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, 
 
 def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> tuple[dict[int, Any], int]:
     for most in (_USUAL_HEADER_BYTES, MAX_PAGE_HEADER_BYTES):
-        compact = _Compact(read(position, min(most, end - position)))
+        compact = Compact(read(position, min(most, end - position)), "a page header")
         try:
-            return compact.struct(_MAX_NESTING), compact.position
-        except _Cut:
+            return compact.values(_MAX_NESTING), compact.position
+        except Cut:
             continue
     raise malformed("a page header without end")
 
@@ -92,63 +84,3 @@ def _number(fields: dict[int, Any], field: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
         raise malformed("a page header with an impossible number")
     return value
-
-
-class _Compact:
-    """Reads structs in Thrift's compact protocol. Raises `_Cut`, or `SealError` for what may not be there."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self.position = 0
-        """Bytes read."""
-
-    def struct(self, nesting: int) -> dict[int, Any]:
-        if nesting == 0:
-            raise malformed("a page header that is nested too deeply")
-        fields: dict[int, Any] = {}
-        field = 0
-        while (head := self._byte()) != 0:
-            field = field + (head >> 4) if head >> 4 else self._zigzag()
-            if field in fields:
-                raise malformed("a page header with a field twice")
-            fields[field] = self._value(head & 15, nesting)
-        return fields
-
-    def _value(self, kind: int, nesting: int) -> Any:
-        if kind in (1, 2):
-            return kind == 1
-        if kind in (4, 5, 6):
-            return self._zigzag()
-        if kind == 3:
-            return self._byte()
-        if kind == 7:
-            return self._skip(8)
-        if kind == 8:
-            return self._skip(self._varint())
-        if kind == 12:
-            return self.struct(nesting - 1)
-        raise malformed("a page header with a field of no known type")  # none of PageHeader is a container
-
-    def _byte(self) -> int:
-        if self.position >= len(self._data):
-            raise _Cut
-        self.position += 1
-        return self._data[self.position - 1]
-
-    def _skip(self, count: int) -> None:
-        if count > len(self._data) - self.position:
-            raise _Cut
-        self.position += count
-
-    def _varint(self) -> int:
-        value = 0
-        for shift in range(0, 64, 7):
-            byte = self._byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-        raise malformed("a page header with a number without end")
-
-    def _zigzag(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sealroom.errors import SealError
 from sealroom.schema import COLUMN_TYPES, Column
 from sealroom.sealed.header import check_columns
+from sealroom.sealed.thrift import Compact, Cut
 
 if TYPE_CHECKING:
     pass
@@ -29,6 +30,8 @@ MAX_ROW_GROUPS = 65_536
 _MAGIC = b"PAR1"
 _TAIL = 8
 """Bytes after the footer: its length, and the magic number."""
+_VALUES, _SIZE, _DATA, _DICTIONARY = 5, 7, 9, 11
+"""Fields of ColumnMetaData: values, bytes in the file, and where data and dictionary begin."""
 _EXTENSION_KEY = b"ARROW:extension:name"
 _ARROW_NAMES = {"double": "float64"}
 """Arrow prints the type that everyone calls float64 as `double`."""
@@ -94,11 +97,13 @@ def parse_footer(file: io.RawIOBase, name: str) -> Footer:
             arrow_extensions_enabled=False,
         )
         columns = _columns(parquet.schema_arrow, parquet.schema, name)
-        chunks = _chunks(parquet.metadata, columns, footer_at, name)
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError):
         # Arrow's own words may quote what it read.
         raise _not_parquet(name) from None
-    return Footer(columns, int(parquet.metadata.num_rows), chunks, parquet.metadata)
+    rows, chunks = _walk(_footer_bytes(file, footer_at), columns, footer_at, name)
+    if rows != parquet.metadata.num_rows:
+        raise _lies(name)
+    return Footer(columns, rows, chunks, parquet.metadata)
 
 
 def _check_frame(file: io.RawIOBase, name: str) -> int:
@@ -138,39 +143,99 @@ def _columns(schema: Any, flat: Any, name: str) -> tuple[Column, ...]:
     return checked
 
 
-def _chunks(metadata: Any, columns: tuple[Column, ...], footer_at: int, name: str) -> tuple[Chunk, ...]:
-    """Where each column lies. Nothing may lie outside of the file or twice at one place."""
-    if metadata.num_rows > MAX_ROWS or metadata.num_row_groups > MAX_ROW_GROUPS:
-        raise SealError("table-too-large", f"{name} has more than {MAX_ROWS} rows or {MAX_ROW_GROUPS} groups")
+def _footer_bytes(file: io.RawIOBase, footer_at: int) -> memoryview:
+    size = file.seek(0, 2)
+    file.seek(footer_at)
+    footer = memoryview(bytearray(size - _TAIL - footer_at))
+    filled = 0
+    while filled < len(footer) and (count := file.readinto(footer[filled:])):
+        filled += count
+    return footer[:filled]
+
+
+def _walk(
+    data: memoryview, columns: tuple[Column, ...], footer_at: int, name: str
+) -> tuple[int, tuple[Chunk, ...]]:
+    """Rows, and where each column lies. Nothing may lie outside of the file or twice at one place.
+
+    What does not fit is refused at once, so that a footer takes no more memory than what it may hold. Fields
+    by their ids in `parquet.thrift`.
+    """
+    footer = Compact(data, "a footer")
+    rows, sum_of_rows = 0, 0
     found: list[Chunk] = []
-    rows = 0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        rows += group.num_rows
-        for place, column in enumerate(columns):
-            chunk = group.column(place)
-            dictionary = chunk.dictionary_page_offset if chunk.has_dictionary_page else None
-            begin = chunk.data_page_offset if dictionary is None else dictionary
-            end = begin + chunk.total_compressed_size
-            fits = (
-                chunk.path_in_schema == column.name
-                and not chunk.file_path
-                and chunk.num_values == group.num_rows >= 0
-                and len(_MAGIC) <= begin <= chunk.data_page_offset
-                and begin <= end <= footer_at
-            )
-            if not fits:
-                raise _lies(name)
-            found.append(Chunk(number, column.name, begin, end, chunk.num_values, dictionary is not None))
+    try:
+        for field, kind in footer.fields():  # FileMetaData
+            if field == 3:
+                rows = footer.number(kind)
+            elif field == 4:
+                for number, _ in enumerate(footer.structs(kind)):
+                    if number == MAX_ROW_GROUPS:
+                        raise _too_many(name)
+                    sum_of_rows += _walk_group(footer, number, columns, footer_at, found, name)
+            else:
+                footer.skip(kind)
+    except Cut:
+        raise _lies(name) from None
+    if rows > MAX_ROWS:
+        raise _too_many(name)
     found.sort(key=lambda chunk: (chunk.begin, chunk.end))
-    overlap = any(before.end > after.begin for before, after in pairwise(found))
-    if overlap or rows != metadata.num_rows:
+    if sum_of_rows != rows or any(before.end > after.begin for before, after in pairwise(found)):
         raise _lies(name)
-    return tuple(found)
+    return rows, tuple(found)
+
+
+def _walk_group(
+    footer: Compact, number: int, columns: tuple[Column, ...], footer_at: int, found: list[Chunk], name: str
+) -> int:
+    """Rows of one row group, whose columns are added to `found`."""
+    rows, before = 0, len(found)
+    for field, kind in footer.fields():  # RowGroup
+        if field == 1:
+            for place, _ in enumerate(footer.structs(kind)):
+                if place == len(columns):
+                    raise _lies(name)
+                found.append(_walk_chunk(footer, number, columns[place].name, footer_at, name))
+        elif field == 3:
+            rows = footer.number(kind)
+        else:
+            footer.skip(kind)
+    of_group = found[before:]
+    if len(of_group) != len(columns) or any(chunk.values != rows for chunk in of_group):
+        raise _lies(name)
+    return rows
+
+
+def _walk_chunk(footer: Compact, group: int, column: str, footer_at: int, name: str) -> Chunk:
+    path: list[bytes] = []
+    numbers: dict[int, int] = {}
+    for field, kind in footer.fields():  # ColumnChunk
+        if field == 1 and footer.text(kind):
+            raise _lies(name)  # it lies in another file
+        elif field == 3:
+            for inner, inner_kind in footer.struct(kind):  # ColumnMetaData
+                if inner == 3:
+                    path = footer.texts(inner_kind)
+                elif inner in (_VALUES, _SIZE, _DATA, _DICTIONARY):
+                    numbers[inner] = footer.number(inner_kind)
+                else:
+                    footer.skip(inner_kind)
+        elif field != 1:
+            footer.skip(kind)
+    values, size, data = (numbers.get(field, -1) for field in (_VALUES, _SIZE, _DATA))
+    begin = numbers.get(_DICTIONARY, data)
+    fits = path == [column.encode()] and min(values, size) >= 0 and len(_MAGIC) <= begin <= data
+    if not fits or begin + size > footer_at:
+        raise _lies(name)
+    return Chunk(group, column, begin, begin + size, values, _DICTIONARY in numbers)
 
 
 def _not_parquet(name: str) -> SealError:
     return SealError("not-parquet", f"{name} cannot be read as Parquet")
+
+
+def _too_many(name: str) -> SealError:
+    return SealError("table-too-large", f"{name} has more than {MAX_ROWS} rows or {MAX_ROW_GROUPS} groups")
 
 
 def _lies(name: str) -> SealError:

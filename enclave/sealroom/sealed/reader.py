@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from sealroom.sealed.archive import (
 )
 from sealroom.sealed.header import MAX_HEADER_BYTES, Header
 from sealroom.sealed.index import MAX_INDEX_BYTES, Index
+from sealroom.sealed.parallel import Buffers, for_each_part
 from sealroom.sealed.parts import check_commitment, open_part, part_digest, sealed_length
 from sealroom.sealed.positional import read_at, will_read
 from sealroom.sealed.wrap import MAX_WRAP_BYTES, Wrap, check_wrap
@@ -93,14 +94,20 @@ class SealedArchive:
         """Everything but the parts."""
 
     @classmethod
-    def open(cls, path: Path) -> SealedArchive:
-        """Open and check, without the parts. Raises `SealError`; the subclass tells the stage."""
+    def open(cls, path: Path, *, frames: bool = True) -> SealedArchive:
+        """Open and check all but the parts' contents. Raises `SealError`; the subclass tells the stage.
+
+        Without `frames`, what stands around a part is checked when the part is read, and not before.
+        """
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise HeaderError("source-unreadable", f"cannot read {path}: {error.strerror}") from None
         try:
-            return cls(descriptor)
+            archive = cls(descriptor)
+            if frames:
+                archive._check_frames()
+            return archive
         except BaseException:
             os.close(descriptor)
             raise
@@ -118,7 +125,7 @@ class SealedArchive:
             raise SealIndexError("index-mismatch", "the index commits to another key than the registered one")
         check_commitment(dek, dataset_id=dataset_id, commitment=key_commitment)
 
-    def check_frames(self) -> None:
+    def _check_frames(self) -> None:
         """Check what stands around each part. Raises `HeaderError`."""
         for number, part in enumerate(self.info.index.parts):
             before, after = member_around(part_name(number), part.size)
@@ -142,6 +149,24 @@ class SealedArchive:
         sealed = bytearray(self.info.index.parts[number].size)
         self._read(number, memoryview(sealed))
         return bytes(sealed)
+
+    def check_parts(self, *, progress: Callable[[int, int], None] | None = None) -> None:
+        """Compare every part with its digest, on all processors. Raises `PartError`, `HeaderError`.
+
+        `progress` is called with bytes done and bytes in all.
+        """
+        parts = self.info.index.parts
+        largest, total = parts[0].size, sum(part.size for part in parts)
+
+        def job(number: int, buffers: Buffers) -> bytes:
+            self._read(number, buffers.sealed(parts[number].size))
+            return b""
+
+        def tell(done: int) -> None:
+            if progress is not None:
+                progress(min(done * largest, total), total)
+
+        for_each_part(job, len(parts), plain=0, sealed=largest, tell=tell)
 
     def open_part(self, number: int, plain: memoryview, sealed: memoryview, data_key: Secret) -> None:
         """Fill `plain` with one part as it is in the file; `sealed` is room for the part in the archive.
@@ -194,7 +219,6 @@ class SealedArchive:
 def inspect(path: Path) -> SealedInfo:
     """Read all of a sealed dataset that needs no key, without its parts' contents."""
     with SealedArchive.open(path) as archive:
-        archive.check_frames()
         return archive.info
 
 

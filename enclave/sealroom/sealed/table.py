@@ -25,9 +25,10 @@ import pyarrow.parquet as pq
 
 from sealroom.errors import SealError, SealroomError
 from sealroom.sealed.header import Header
-from sealroom.sealed.pages import malformed, walk_pages
+from sealroom.sealed.pages import walk_pages
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES, Chunk, parse_footer
 from sealroom.sealed.shares import OpenedShare, Opener, Parts, Share, opened, shares
+from sealroom.sealed.thrift import malformed
 
 if TYPE_CHECKING:
     import duckdb
@@ -280,17 +281,19 @@ class _Source(io.RawIOBase):
         """What Arrow calls instead of `read`, where it is there. Whole columns are not copied."""
         size = max(0, min(size, self._size - self._position))
         lent = self.opened.lend(self._position, size) if self.opened is not None else None
-        if lent is None and size >= LENT_BYTES:
-            lent = self._lend(size)
-        if lent is None:
+        if lent is not None:
+            buffer = pa.py_buffer(lent)
+        elif size >= LENT_BYTES:
+            buffer = self._opened_buffer(size)
+        else:
             buffer = pa.allocate_buffer(size)
             if size:
                 self.readinto(memoryview(buffer))
             return buffer
         self._position += size
-        return pa.py_buffer(lent)
+        return buffer
 
-    def _lend(self, size: int) -> memoryview | None:
+    def _opened_buffer(self, size: int) -> pa.Buffer:
         """Bytes from here on, opened for this read alone."""
         try:
             there = self.opener.open([(self._position, self._position + size)])
@@ -298,9 +301,10 @@ class _Source(io.RawIOBase):
         except SealroomError as error:
             self.error = error
             raise
-        lent = there.lend(self._position, size)
+        buffer = pa.py_buffer(there.lend(self._position, size))
+        # Not before Arrow holds it: what nobody holds is used again.
         self.opener.done(there)
-        return lent
+        return buffer
 
     def check(self, share: Share, there: OpenedShare) -> None:
         """Walk the pages of all columns of a share."""

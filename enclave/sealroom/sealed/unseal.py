@@ -31,7 +31,7 @@ def unseal(
     `same-file`, `output-exists`, `output-unwritable`, and what reading raises.
     """
     refuse_same(path, target)
-    with SealedArchive.open(path) as archive:
+    with SealedArchive.open(path, frames=False) as archive:
         header = archive.info.header
         check_commitment(
             dek, dataset_id=archive.info.dataset_id, commitment=archive.info.index.key_commitment
