@@ -197,6 +197,14 @@ contract BatchTest is Runs {
         refuse(sequence(256, 1), badNumber(0, 256));
         refuse(numbersOf(2, 3, 768), badNumber(2, 768));
 
+        // Each in a word of its own, from the first on.
+        openUntil(1100);
+        anchor(numbersOf(801, 1024, 1100));
+        vm.assertTrue(ledger.isAnchored(address(room), 801), "first word");
+        vm.assertTrue(ledger.isAnchored(address(room), 1024), "second word");
+        vm.assertTrue(ledger.isAnchored(address(room), 1100), "second word again");
+        refuse(sequence(801, 1), badNumber(0, 801));
+
         // A later batch keeps what stands in the words that it writes to.
         anchor(numbersOf(2, 258, 513));
         vm.assertTrue(ledger.isAnchored(address(room), 1), "before");

@@ -21,8 +21,11 @@ interface IDeployer {
 
 /// @dev dstack's ways to change an app, as somebody might try them.
 interface IUpgradable {
+    error OwnableUnauthorizedAccount(address account);
+
     function upgradeToAndCall(address implementation, bytes calldata data) external payable;
     function initialize(address owner, bool, bool, bool, bytes32 device, bytes32 composeHash) external;
+    function transferOwnership(address owner) external;
 }
 
 contract FactoryTest is Room {
@@ -105,6 +108,25 @@ contract FactoryTest is Room {
         (bool done,) = address(app).call(call);
         vm.assertFalse(done, "initialised again");
         vm.assertEq(app.owner(), address(room), "owner");
+    }
+
+    /// @dev CH-21: an app that had another owner before changes hands in two steps, and anyone takes the second.
+    function test_a_consortium_accepts_the_app_that_is_offered_to_it() public {
+        app = IApp(vm.deployCode("contracts/DstackApp.sol:DstackApp", abi.encode(false)));
+        IUpgradable(address(app)).initialize(address(this), true, true, false, 0, 0);
+        room = deployRoom(address(app), address(ledger), members(), 2);
+        vm.expectRevert(abi.encodeWithSelector(IUpgradable.OwnableUnauthorizedAccount.selector, room));
+        room.acceptApp();
+
+        IUpgradable(address(app)).transferOwnership(address(room));
+        vm.assertEq(app.owner(), address(this), "owner before");
+        vm.prank(stranger);
+        room.acceptApp();
+        vm.assertEq(app.owner(), address(room), "owner");
+        furnish();
+        IConsortium.Study memory s = study();
+        pin(s);
+        checkPinned(s);
     }
 
     /* WHO MAY BE OWNERS (CH-10, CH-12) */

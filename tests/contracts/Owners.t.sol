@@ -244,6 +244,9 @@ contract OwnersTest is Room {
         vm.assertEq(room.accounts(1, 4), list(C), "the first roster");
         vm.assertEq(room.accounts(2, 4), list(E), "the second roster");
         vm.assertEq(room.accounts(2, 5), list(A, E), "two seats");
+        vm.assertEq(room.accounts(2, 0).length, 0, "no seat");
+        vm.assertEq(room.accounts(2, 16), list(address(0)), "a seat that there is not");
+        vm.assertEq(room.accounts(3, 1), list(address(0)), "a roster that there is not");
     }
 
     /* WHAT WAS BEFORE IS DEAD */

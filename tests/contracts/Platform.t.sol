@@ -132,18 +132,20 @@ contract PlatformTest is Room {
         room.adoptPlatform(p);
     }
 
-    function test_64_devices_fit_in_a_block() public {
+    function test_64_images_and_64_devices_fit_in_a_block() public {
         IConsortium.Platform memory p = next();
         p.devices = new bytes32[](64);
         for (uint256 i = 0; i < 64; ++i) {
             p.devices[i] = bytes32(i + 1);
         }
+        p.osImages = p.devices;
         vm.prank(A);
         room.adoptPlatform(p);
         uint256 before = gasleft();
         vm.prank(B);
         room.adoptPlatform(p);
         vm.assertTrue(before - gasleft() < 15_000_000, "gas");
+        vm.assertEq(room.platform().osImages.length, 64, "images");
     }
 
     /* BY SIGNATURE */
@@ -164,6 +166,11 @@ contract PlatformTest is Room {
         uint64 epoch = room.epoch();
         (address[] memory signers, bytes[] memory signatures) = signed(next());
         IConsortium.Platform memory p = next();
+        bytes32 id = room.hashPlatform(p, epoch);
+        vm.expectEmit(address(room));
+        emit IConsortium.PlatformApproved(id, signers[0]);
+        vm.expectEmit(address(room));
+        emit IConsortium.PlatformApproved(id, signers[1]);
         vm.prank(stranger);
         room.adoptPlatformWithSignatures(p, signers, signatures);
         checkAdopted(p, epoch);

@@ -365,6 +365,15 @@ contract RevocationTest is Room {
         checkBytes(hex"f48fbfbf", hex"f48fbfbf"); // the last of all
         checkBytes(hex"f4908080", "????"); // above U+10FFFF
         checkBytes(hex"f5808080", "????");
+        checkBytes(hex"c3c0", "??"); // a second byte above the range
+        checkBytes(hex"c37f", "??"); // and below it
+        checkBytes(hex"e1c080", "???");
+        checkBytes(hex"e17f80", "???");
+        checkBytes(hex"e180c0", "???"); // a third byte above the range
+        checkBytes(hex"e18080", hex"e18080");
+        checkBytes(hex"ed8080", hex"ed8080"); // below the surrogates
+        checkBytes(hex"f18fbfbf", hex"f18fbfbf");
+        checkBytes(hex"f1c08080", "????");
         checkBytes(hex"e282", "??"); // cut short
         checkBytes(hex"e28241", "??A"); // broken off
         checkBytes(hex"e2c3a9", hex"3fc3a9"); // broken off by a good one

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IConsortium} from "../../contracts/interfaces/IConsortium.sol";
+import {Cheats} from "./harness/Cheats.sol";
 import {AgreeableWallet, HostileWallet, Wallet} from "./harness/Hostile.sol";
 import {Room} from "./harness/Room.sol";
 
@@ -54,8 +55,16 @@ contract SignaturesTest is Room {
     /// @dev Else the first to see a batch could spoil it by handing in one signature of it.
     function test_an_approval_that_counts_already_does_not_spoil_a_batch() public {
         approve(s, A);
+        vm.recordLogs();
         handIn();
         checkPinned(s);
+        // And it is told once.
+        Cheats.Log[] memory logs = vm.getRecordedLogs();
+        uint256 told = 0;
+        for (uint256 i = 0; i < logs.length; ++i) {
+            if (logs[i].topics[0] == IConsortium.StudyApproved.selector) ++told;
+        }
+        vm.assertEq(told, 1, "approvals told");
     }
 
     function test_fewer_than_k_signatures_pin_nothing() public {

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IConsortium} from "../../contracts/interfaces/IConsortium.sol";
+import {Cheats} from "./harness/Cheats.sol";
 import {Room} from "./harness/Room.sol";
 
 /// @dev Proposing, approving by transaction, and pinning.
@@ -317,8 +318,13 @@ contract StudyTest is Room {
         pin(study());
         IConsortium.Study memory s = study();
         s.maxRuns = 7;
+        vm.recordLogs();
         pin(s);
         checkPinned(s);
+        Cheats.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i = 0; i < logs.length; ++i) {
+            vm.assertFalse(logs[i].emitter == address(app), "the app was told something");
+        }
     }
 
     /// @dev CH-13: one more approval would otherwise bring back what k owners replaced.
@@ -390,6 +396,18 @@ contract StudyTest is Room {
         vm.assertEq(room.datasetIds(), ids(DATA_A, DATA_B, DATA_C), "ids");
     }
 
+    function test_registering_is_told() public {
+        vm.expectEmit(address(room));
+        emit IConsortium.DatasetRegistered("new", B, 7, "i", "new");
+        vm.prank(B);
+        room.registerDataset("new", "i", "k", "s", 7, "new");
+        vm.assertEq(room.records(), 3007, "records");
+        IConsortium.Dataset memory d = room.dataset("new");
+        vm.assertEq(d.indexDigest, "i", "index");
+        vm.assertEq(d.keyCommitment, "k", "key");
+        vm.assertEq(d.schemaHash, "s", "schema");
+    }
+
     function test_a_stranger_registers_nothing() public {
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotOwner.selector, stranger));
         vm.prank(stranger);
@@ -425,7 +443,23 @@ contract StudyTest is Room {
     }
 
     function test_names_are_plain() public {
-        string[6] memory bad = ["", ".hidden", "a/b", "a b", unicode"kohorte-ä", "a\"b"];
+        // Beside the unlikely ones, the neighbours of each range that is allowed.
+        string[14] memory bad = [
+            "",
+            ".hidden",
+            "-a",
+            "_a",
+            "a b",
+            unicode"kohorte-ä",
+            "a\"b",
+            "a/b",
+            "a:b",
+            "a@b",
+            "a[b",
+            "a`b",
+            "a{b",
+            "0123456789-0123456789-0123456789-0123456789-0123456789-0123456789"
+        ];
         for (uint256 i = 0; i < bad.length; ++i) {
             vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumDatasetName.selector, bad[i]));
             vm.prank(A);
@@ -433,5 +467,13 @@ contract StudyTest is Room {
         }
         vm.prank(A);
         room.registerDataset("id", "i", "k", "s", 1, "Cohort_1.v2-final");
+        vm.prank(A);
+        room.registerDataset("id2", "i", "k", "s", 1, "09AZaz._-");
+        vm.prank(A);
+        room.registerDataset("id3", "i", "k", "s", 1, "z");
+        vm.prank(A);
+        room.registerDataset(
+            "id4", "i", "k", "s", 1, "0123456789-0123456789-0123456789-0123456789-0123456789-012345678"
+        );
     }
 }
