@@ -91,9 +91,11 @@ study_file_option = click.option(
 
 def chosen(room: Room, study_id: bytes | None, study_file: Path | None) -> Study:
     """The study that --study-id or --study names."""
-    if (study_id is None) == (study_file is None):
-        raise Complaint("one of --study-id and --study is needed", "`propose` prints the id")
-    return room.study(study_id) if study_id is not None else room.load_study(study_file)  # type: ignore[arg-type]
+    if study_id is not None and study_file is None:
+        return room.study(study_id)
+    if study_file is not None and study_id is None:
+        return room.load_study(study_file)
+    raise Complaint("one of --study-id and --study is needed", "`propose` prints the id")
 
 
 def one_way(sign: Path | None, signatures: tuple[Path, ...]) -> None:
