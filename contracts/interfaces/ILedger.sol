@@ -115,7 +115,8 @@ interface ILedger {
     }
 
     /// @notice What an auditor asks about a receipt.
-    /// @param opened The ledger opened this very run. If not, nothing else is said.
+    /// @param opened The ledger opened this very run. If not, nothing else is said. A run anchored alone is
+    /// known by its proof only: with a wrong one it does not count as opened.
     /// @param anchored This very receipt is anchored, and the enclave of the run signed it.
     /// @param sequence Its number among the receipts of the consortium; zero if it is not anchored.
     /// @param approvedBy Accounts that approved the study.
