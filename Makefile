@@ -13,7 +13,7 @@ FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
 PURE = $(foreach module,policy chain attestation gate,$(firstword $(wildcard agents/sealroom_agents/$(module).py agents/sealroom_agents/$(module)/__init__.py)))
 IMPORT_RULES = $(if $(word 4,$(PURE)),,--contract measured --contract no-ape --contract processes)
 
-.PHONY: help setup demo test contracts-test lint format abi release bench fuzz clean
+.PHONY: help setup demo test contracts-test prove lint format abi release bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: setup ## run all Python tests, those of the contracts through Ape included
 contracts-test: setup ## run the Solidity tests and compare the stored ABIs with the contracts
 	$(if $(FORGE_TESTS),@$(VENV)/bin/forge test $(ARGS),@echo "no Solidity tests yet")
 	$(if $(CONTRACTS),@.ci/abi --check)
+
+prove: setup ## prove by symbolic execution what the contracts promise (minutes)
+	@tests/contracts/analysis/prove $(ARGS)
 
 # --force: a cached build forgets its warnings.
 lint: setup ## check style, types, imports and warnings, changing nothing
