@@ -13,7 +13,7 @@ FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
 PURE = $(foreach module,policy chain attestation gate,$(firstword $(wildcard agents/sealroom_agents/$(module).py agents/sealroom_agents/$(module)/__init__.py)))
 IMPORT_RULES = $(if $(word 4,$(PURE)),,--contract measured --contract no-ape --contract processes)
 
-.PHONY: help setup demo test contracts-test prove slither lint format abi release bench fuzz clean
+.PHONY: help setup demo test contracts-test prove slither mutate lint format abi release bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ prove: setup ## prove by symbolic execution what the contracts promise (minutes)
 
 slither: setup ## analyse the contracts statically; fails on a finding without an answer
 	@$(VENV)/bin/python tests/contracts/analysis/slither.py
+
+mutate: setup ## break the contracts in small ways, and see that a test notices (15 minutes; ARGS=--all for all)
+	@$(VENV)/bin/python -m tests.contracts.mutation $(ARGS)
 
 # --force: a cached build forgets its warnings.
 lint: setup ## check style, types, imports and warnings, changing nothing
