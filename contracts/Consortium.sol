@@ -47,6 +47,8 @@ import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 /// - An app that had another owner before may allow more than this contract added. The gate does not.
 /// - Rows, regimes and jurisdictions are the owners' own declarations.
 contract Consortium is Catalogue {
+    /// @dev In the place of the study before the first one, so that the first pin costs what every other does.
+    bytes32 private constant NO_STUDY = bytes32(uint256(1));
     uint256 private constant MAX_DATASETS = 64;
     uint256 private constant MAX_PLATFORM_ENTRIES = 64;
     uint256 private constant MAX_LIFETIME = 400 days;
@@ -78,13 +80,14 @@ contract Consortium is Catalogue {
         require(ledger_.code.length != 0, ConsortiumLedgerMissing(ledger_));
         _app = IAppAuthBasicManagement(app_);
         ledger = ledger_;
+        _study = NO_STUDY;
     }
 
     /* ANY OWNER: STOPPING */
 
     /// @inheritdoc IConsortium
     function revoke(string calldata reason) external {
-        _revoke(msg.sender, _seatOf(msg.sender), reason);
+        _revoke(msg.sender, _seatIn(_standing.roster, msg.sender), reason);
     }
 
     /// @inheritdoc IConsortium
@@ -94,7 +97,7 @@ contract Consortium is Catalogue {
         uint64 epoch_,
         bytes calldata signature
     ) external {
-        uint256 seat = _seatOf(owner);
+        uint256 seat = _seatIn(_standing.roster, owner);
         _checkEpoch(epoch_);
         _checkSignature(owner, ConsortiumTypes.hashRevoke(owner, reason, epoch_), signature);
         _revoke(owner, seat, reason);
@@ -104,7 +107,7 @@ contract Consortium is Catalogue {
 
     /// @inheritdoc IConsortium
     function propose(Study calldata s) external returns (bytes32 id) {
-        _seatOf(msg.sender);
+        _bit(msg.sender);
         _checkStudy(s);
         _required(s.datasets);
         id = hashStudy(s);
@@ -118,8 +121,9 @@ contract Consortium is Catalogue {
         _checkStudy(s);
         bytes32 id = hashStudy(s);
         Votes memory votes = _countCaller(id);
+        if (_pin(id, s, votes)) return;
+        _store(id, votes);
         emit StudyApproved(id, msg.sender);
-        _pinOrStore(id, s, votes);
     }
 
     /// @inheritdoc IConsortium
@@ -127,17 +131,14 @@ contract Consortium is Catalogue {
         external
     {
         _checkStudy(s);
-        _checkSigners(signers, signatures);
-        bytes memory content = ConsortiumTypes.encode(s);
-        bytes32 id = ConsortiumTypes.hash(ConsortiumTypes.STUDY, content);
-        Votes memory votes = _votesOf(id);
-        for (uint256 i = 0; i < signers.length; ++i) {
-            bytes32 structHash = ConsortiumTypes.hash(ConsortiumTypes.APPROVE_STUDY, signers[i], content);
-            if (_countSigned(id, votes, signers[i], structHash, signatures[i])) {
-                emit StudyApproved(id, signers[i]);
-            }
+        bytes32 id = hashStudy(s);
+        Votes memory votes = _countSigned(ConsortiumTypes.APPROVE_STUDY, id, signers, signatures);
+        if (_pin(id, s, votes)) return;
+        address[] memory added = _added(id, votes);
+        _store(id, votes);
+        for (uint256 i = 0; i < added.length; ++i) {
+            emit StudyApproved(id, added[i]);
         }
-        _pinOrStore(id, s, votes);
     }
 
     /* THE QUORUM: PLATFORM */
@@ -158,15 +159,11 @@ contract Consortium is Catalogue {
         bytes[] calldata signatures
     ) external {
         _checkPlatform(p);
-        _checkSigners(signers, signatures);
-        bytes memory content = ConsortiumTypes.encode(p, _standing.epoch);
-        bytes32 id = ConsortiumTypes.hash(ConsortiumTypes.PLATFORM, content);
-        Votes memory votes = _votesOf(id);
-        for (uint256 i = 0; i < signers.length; ++i) {
-            bytes32 structHash = ConsortiumTypes.hash(ConsortiumTypes.ADOPT_PLATFORM, signers[i], content);
-            if (_countSigned(id, votes, signers[i], structHash, signatures[i])) {
-                emit PlatformApproved(id, signers[i]);
-            }
+        bytes32 id = hashPlatform(p, _standing.epoch);
+        Votes memory votes = _countSigned(ConsortiumTypes.ADOPT_PLATFORM, id, signers, signatures);
+        address[] memory added = _added(id, votes);
+        for (uint256 i = 0; i < added.length; ++i) {
+            emit PlatformApproved(id, added[i]);
         }
         _adoptOrStore(id, p, votes);
     }
@@ -188,15 +185,11 @@ contract Consortium is Catalogue {
         address[] calldata signers,
         bytes[] calldata signatures
     ) external {
-        _checkSigners(signers, signatures);
-        bytes memory content = ConsortiumTypes.encode(owners_, threshold_, _standing.epoch);
-        bytes32 id = ConsortiumTypes.hash(ConsortiumTypes.OWNERS, content);
-        Votes memory votes = _votesOf(id);
-        for (uint256 i = 0; i < signers.length; ++i) {
-            bytes32 structHash = ConsortiumTypes.hash(ConsortiumTypes.CHANGE_OWNERS, signers[i], content);
-            if (_countSigned(id, votes, signers[i], structHash, signatures[i])) {
-                emit OwnersApproved(id, signers[i]);
-            }
+        bytes32 id = hashOwners(owners_, threshold_, _standing.epoch);
+        Votes memory votes = _countSigned(ConsortiumTypes.CHANGE_OWNERS, id, signers, signatures);
+        address[] memory added = _added(id, votes);
+        for (uint256 i = 0; i < added.length; ++i) {
+            emit OwnersApproved(id, added[i]);
         }
         _changeOrStore(id, owners_, threshold_, votes);
     }
@@ -219,8 +212,9 @@ contract Consortium is Catalogue {
 
     /// @dev Own storage first, so that whatever the app does comes too late to prevent anything (I2).
     function _revoke(address owner, uint256 seat, string calldata reason) private {
-        Standing memory s = _standing;
-        s.epoch += 1;
+        Standing storage s = _standing;
+        uint40 epoch_ = s.epoch + 1;
+        s.epoch = epoch_;
         s.expiry = 0;
         // At most 16 seats; forty bits of blocks last for 300,000 years at one each ten seconds.
         // forge-lint: disable-next-item(unsafe-typecast)
@@ -230,9 +224,8 @@ contract Consortium is Catalogue {
             s.revokers |= uint16(1 << (seat - 1));
             s.revokedBy = uint8(seat);
         }
-        _standing = s;
         bytes32 composeHash = _composeHash;
-        emit Revoked(owner, composeHash, s.epoch, Text.clip(reason, MAX_REASON_BYTES));
+        emit Revoked(owner, composeHash, epoch_, Text.clip(reason, MAX_REASON_BYTES));
 
         if (composeHash == 0 || address(_app).code.length == 0) return;
         // Wallets look for the least gas with which a transaction succeeds. Without this line they would find
@@ -262,30 +255,32 @@ contract Consortium is Catalogue {
 
     /* INTERNAL: GRANTING */
 
-    function _pinOrStore(bytes32 id, Study calldata s, Votes memory votes) private {
+    /// @dev False, and nothing done, while an approval is missing. StudyPinned says who approved, so no
+    /// StudyApproved goes before it.
+    function _pin(bytes32 id, Study calldata s, Votes memory votes) private returns (bool) {
         uint256 required = _required(s.datasets);
-        if (!_reachesThreshold(votes.approved) || votes.approved & required != required) {
-            _store(id, votes);
-            return;
-        }
+        if (!_reachesThreshold(votes.approved) || votes.approved & required != required) return false;
         _forget(id);
         _study = id;
-        _standing.nonce += 1;
+        Standing storage standing = _standing;
+        standing.nonce += 1;
         // `_checkStudy` keeps the expiry within 400 days.
         // forge-lint: disable-next-item(unsafe-typecast)
         {
-            _standing.expiry = uint40(s.expiry);
-            _standing.approvedBlock = uint40(block.number);
+            standing.expiry = uint40(s.expiry);
+            standing.approvedBlock = uint40(block.number);
         }
-        _standing.approvals = votes.approved;
-        _standing.revokers = 0;
-        _standing.revokedBy = 0;
-        emit StudyPinned(id, s.composeHash, s.epoch, s);
+        standing.approvals = votes.approved;
+        standing.revokers = 0;
+        standing.revokedBy = 0;
+        emit StudyPinned(id, s.composeHash, standing.roster, votes.approved, s);
 
-        if (_composeHash == s.composeHash) return;
-        if (_composeHash != 0) _unpin();
+        bytes32 before = _composeHash;
+        if (before == s.composeHash) return true;
         _composeHash = s.composeHash;
+        if (before != 0) _app.removeComposeHash(before);
         _app.addComposeHash(s.composeHash);
+        return true;
     }
 
     function _adoptOrStore(bytes32 id, Platform calldata p, Votes memory votes) private {
@@ -323,7 +318,7 @@ contract Consortium is Catalogue {
     /* INTERNAL: CHECKS */
 
     function _checkStudy(Study calldata s) private view {
-        require(s.epoch == _standing.epoch, ConsortiumEpochMismatch(s.epoch, _standing.epoch));
+        _checkEpoch(s.epoch);
         require(s.nonce == _standing.nonce, ConsortiumNonceMismatch(s.nonce, _standing.nonce));
         require(s.composeHash != 0, ConsortiumStudyIncomplete(1));
         require(s.outputHash != 0, ConsortiumStudyIncomplete(2));
@@ -345,8 +340,9 @@ contract Consortium is Catalogue {
     /// @dev Owners without whom a study over these datasets cannot be pinned.
     function _required(bytes32[] calldata datasets) private view returns (uint256 required) {
         required = _standing.revokers;
+        uint256 roster = _standing.roster;
         for (uint256 i = 0; i < datasets.length; ++i) {
-            required |= _bit(_datasetOwner(datasets[i]));
+            required |= _bitIn(roster, _datasetOwner(datasets[i]));
         }
     }
 
@@ -421,12 +417,12 @@ contract Consortium is Catalogue {
 
     /// @inheritdoc IConsortium
     function hashStudy(Study calldata s) public pure returns (bytes32) {
-        return ConsortiumTypes.hash(ConsortiumTypes.STUDY, ConsortiumTypes.encode(s));
+        return ConsortiumTypes.hash(s);
     }
 
     /// @inheritdoc IConsortium
     function hashPlatform(Platform calldata p, uint64 epoch_) public pure returns (bytes32) {
-        return ConsortiumTypes.hash(ConsortiumTypes.PLATFORM, ConsortiumTypes.encode(p, epoch_));
+        return ConsortiumTypes.hash(p, epoch_);
     }
 
     /// @inheritdoc IConsortium
@@ -435,8 +431,7 @@ contract Consortium is Catalogue {
         pure
         returns (bytes32)
     {
-        return
-            ConsortiumTypes.hash(ConsortiumTypes.OWNERS, ConsortiumTypes.encode(owners_, threshold_, epoch_));
+        return ConsortiumTypes.hash(owners_, threshold_, epoch_);
     }
 
     /// @inheritdoc IConsortium

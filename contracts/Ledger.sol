@@ -43,18 +43,20 @@ contract Ledger is ILedger, EIP712 {
     );
     bytes32 private constant OPENED = keccak256("Sealroom run opened");
     bytes32 private constant ANCHORED = keccak256("Sealroom run anchored");
+    bytes8 private constant NO_STUDY = bytes8(uint64(1));
     uint256 private constant MAX_BATCH = 4096;
 
-    /// @dev `tag` is the beginning of the study's id. Should two share it, the later has less to spend.
+    /// @dev What a run writes, in one slot: how many runs the consortium opened, and what the study that ran last
+    /// has spent. `tag` is the beginning of that study's id. Should two share it, the later has less to spend.
     struct Tally {
-        bytes12 tag;
+        uint32 opened;
+        bytes8 tag;
         uint64 epsilonMicro;
         uint64 deltaPico;
         uint32 runs;
     }
 
     struct Books {
-        uint64 runs;
         uint64 receipts;
         uint64 batches;
     }
@@ -62,8 +64,7 @@ contract Ledger is ILedger, EIP712 {
     /* STORAGE */
 
     mapping(address consortium => mapping(bytes32 dataset => Budget)) private _budgets;
-    /// @dev Of the study that ran last. A study is pinned at most once, so what an earlier one spent decides
-    /// nothing any more.
+    /// @dev A study is pinned at most once, so what an earlier one spent decides nothing any more.
     mapping(address consortium => Tally) private _tallies;
     mapping(address consortium => Books) private _books;
     /// @dev Hash of what is known of a run: of its opening, later also of its receipt.
@@ -93,6 +94,8 @@ contract Ledger is ILedger, EIP712 {
         b.epsilonCap = cap.epsilonMicro;
         b.deltaCap = cap.deltaPico;
         b.runCap = cap.runs;
+        // A consortium's first run then finds its slot in use, and costs no more than any other.
+        if (_tallies[consortium].opened == 0) _tallies[consortium].tag = NO_STUDY;
         emit CapSet(consortium, dataset, msg.sender, cap.epsilonMicro, cap.deltaPico, cap.runs);
     }
 
@@ -109,11 +112,10 @@ contract Ledger is ILedger, EIP712 {
         require(_runs[r.runId] == 0, LedgerRunExists(r.runId));
         require(r.epoch == c.epoch, LedgerEpochMismatch(r.epoch, c.epoch));
         require(c.live, LedgerStudyNotLive(r.study));
-        bytes32 id = ConsortiumTypes.hash(ConsortiumTypes.STUDY, ConsortiumTypes.encode(study));
+        bytes32 id = ConsortiumTypes.hash(study);
         require(id == r.study, LedgerStudyMismatch(r.study, id));
 
-        _book(r, study);
-        uint64 number = ++_books[r.consortium].runs;
+        uint64 number = _book(r, study);
         Opening memory opening = Opening({
             run: r,
             composeHash: study.composeHash,
@@ -142,7 +144,7 @@ contract Ledger is ILedger, EIP712 {
             LedgerBatchSize(numbers.length, receipts.length)
         );
         Books storage books = _books[consortium];
-        _claim(consortium, numbers, books.runs);
+        _claim(consortium, numbers, _tallies[consortium].opened);
         Batch memory made = Batch({
             root: ReceiptTree.root(books.receipts + 1, numbers, receipts),
             first: books.receipts + 1,
@@ -177,14 +179,15 @@ contract Ledger is ILedger, EIP712 {
     /* INTERNAL */
 
     /// @dev Takes what the run may spend from the study and from each of its datasets, or refuses all of it
-    /// (I1).
-    function _book(Run calldata r, IConsortium.Study calldata study) private {
+    /// (I1). Answers with the run's number.
+    function _book(Run calldata r, IConsortium.Study calldata study) private returns (uint64) {
         Tally memory s = _tally(r.consortium, r.study);
         require(s.runs < study.maxRuns, LedgerRunsExhausted(r.study, study.maxRuns));
         uint64 left = study.epsilonMicro - s.epsilonMicro;
         require(r.epsilonMicro <= left, LedgerStudyBudgetExceeded(r.study, 1, r.epsilonMicro, left));
         left = study.deltaPico - s.deltaPico;
         require(r.deltaPico <= left, LedgerStudyBudgetExceeded(r.study, 2, r.deltaPico, left));
+        s.opened += 1;
         s.runs += 1;
         s.epsilonMicro += r.epsilonMicro;
         s.deltaPico += r.deltaPico;
@@ -206,14 +209,16 @@ contract Ledger is ILedger, EIP712 {
             }
             b.runs += 1;
         }
+        return s.opened;
     }
 
     function _tally(address consortium, bytes32 study) private view returns (Tally memory tally) {
         tally = _tallies[consortium];
         // The beginning is meant to be cut off.
         // forge-lint: disable-next-line(unsafe-typecast)
-        bytes12 tag = bytes12(study);
-        if (tally.tag != tag) tally = Tally({tag: tag, epsilonMicro: 0, deltaPico: 0, runs: 0});
+        bytes8 tag = bytes8(study);
+        if (tally.tag == tag) return tally;
+        tally = Tally({opened: tally.opened, tag: tag, epsilonMicro: 0, deltaPico: 0, runs: 0});
     }
 
     /// @dev Marks the runs of these numbers as anchored: opened, each once, strictly increasing.
@@ -335,7 +340,7 @@ contract Ledger is ILedger, EIP712 {
 
     /// @inheritdoc ILedger
     function runCount(address consortium) external view returns (uint64) {
-        return _books[consortium].runs;
+        return _tallies[consortium].opened;
     }
 
     /// @inheritdoc ILedger

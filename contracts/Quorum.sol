@@ -156,16 +156,20 @@ abstract contract Quorum is IConsortium, EIP712 {
         _standing.revokedBy = last;
     }
 
-    /// @dev Seat of an owner, counted from one.
-    function _seatOf(address account) internal view returns (uint256 seat) {
+    /// @dev Seat of an owner in a roster, counted from one.
+    function _seatIn(uint256 roster, address account) internal view returns (uint256 seat) {
         uint256 entry = _seats[account];
-        require(entry != 0 && entry >> 8 == _standing.roster, ConsortiumNotOwner(account));
+        require(entry != 0 && entry >> 8 == roster, ConsortiumNotOwner(account));
         seat = entry & 0xff;
     }
 
-    function _bit(address account) internal view returns (uint256) {
+    function _bitIn(uint256 roster, address account) internal view returns (uint256) {
         // forge-lint: disable-next-line(incorrect-shift)
-        return 1 << (_seatOf(account) - 1);
+        return 1 << (_seatIn(roster, account) - 1);
+    }
+
+    function _bit(address account) internal view returns (uint256) {
+        return _bitIn(_standing.roster, account);
     }
 
     /* INTERNAL: COUNTING */
@@ -179,21 +183,37 @@ abstract contract Quorum is IConsortium, EIP712 {
         _add(votes, bit);
     }
 
-    /// @dev Adds a signed approval. False if the owner's approval counted before, so that nobody can spoil a
-    /// batch by handing in one of its signatures first.
+    /// @dev The votes for a proposal with signed approvals added, not stored yet. Whose approval counted before is
+    /// passed over, so that nobody can spoil a batch by handing in one of its signatures first. Signers stand
+    /// strictly increasing, so that nobody stands twice.
     function _countSigned(
+        bytes32 kind,
         bytes32 proposal,
-        Votes memory votes,
-        address signer,
-        bytes32 structHash,
-        bytes calldata signature
-    ) internal view returns (bool) {
-        uint256 bit = _bit(signer);
-        _checkNotWithdrawn(proposal, signer, votes, bit);
-        if (votes.approved & bit != 0) return false;
-        _checkSignature(signer, structHash, signature);
-        _add(votes, bit);
-        return true;
+        address[] calldata signers,
+        bytes[] calldata signatures
+    ) internal view returns (Votes memory votes) {
+        require(
+            signers.length == signatures.length, ConsortiumSignatureCount(signers.length, signatures.length)
+        );
+        votes = _votesOf(proposal);
+        uint256 roster = _standing.roster;
+        address last = address(0);
+        for (uint256 i = 0; i < signers.length; ++i) {
+            address signer = signers[i];
+            bytes32 structHash = ConsortiumTypes.hashApproval(kind, signer, proposal);
+            require(signer > last, ConsortiumSignersNotSorted(signer));
+            last = signer;
+            uint256 bit = _bitIn(roster, signer);
+            _checkNotWithdrawn(proposal, signer, votes, bit);
+            if (votes.approved & bit != 0) continue;
+            _checkSignature(signer, structHash, signatures[i]);
+            _add(votes, bit);
+        }
+    }
+
+    /// @dev Accounts of the approvals that these votes have and the stored ones do not.
+    function _added(bytes32 proposal, Votes memory votes) internal view returns (address[] memory) {
+        return accounts(_standing.roster, votes.approved & ~_votesOf(proposal).approved);
     }
 
     /// @dev The votes of this epoch for a proposal.
@@ -266,18 +286,6 @@ abstract contract Quorum is IConsortium, EIP712 {
         for (uint256 i = 0; i < ids.length; ++i) {
             require(ids[i] > last, ConsortiumNotSorted(i));
             last = ids[i];
-        }
-    }
-
-    /// @dev Strictly increasing, so that nobody stands twice.
-    function _checkSigners(address[] calldata signers, bytes[] calldata signatures) internal pure {
-        require(
-            signers.length == signatures.length, ConsortiumSignatureCount(signers.length, signatures.length)
-        );
-        address last = address(0);
-        for (uint256 i = 0; i < signers.length; ++i) {
-            require(signers[i] > last, ConsortiumSignersNotSorted(signers[i]));
-            last = signers[i];
         }
     }
 }

@@ -148,18 +148,19 @@ class Request:
         fields = Fields(data, str(path))
         domain = Fields(fields.object("domain"), f"the domain of {path}")
         message = Fields(fields.object("message"), f"the message of {path}")
+        study = Fields(message.object("study"), f"the study of {path}")
         request = cls(
             study=Study(
-                compose_hash=message.hex("composeHash", HASH_BYTES),
-                output_hash=message.hex("outputHash", HASH_BYTES),
-                privacy_hash=message.hex("privacyHash", HASH_BYTES),
-                datasets=_hashes(message, "datasets"),
-                epsilon_micro=message.integer("epsilonMicro", 1),
-                delta_pico=message.integer("deltaPico"),
-                max_runs=message.integer("maxRuns", 1, MAX_UINT32),
-                expiry=message.integer("expiry", 1, MAX_EXPIRY),
-                epoch=message.integer("epoch", 1),
-                nonce=message.integer("nonce"),
+                compose_hash=study.hex("composeHash", HASH_BYTES),
+                output_hash=study.hex("outputHash", HASH_BYTES),
+                privacy_hash=study.hex("privacyHash", HASH_BYTES),
+                datasets=_hashes(study, "datasets"),
+                epsilon_micro=study.integer("epsilonMicro", 1),
+                delta_pico=study.integer("deltaPico"),
+                max_runs=study.integer("maxRuns", 1, MAX_UINT32),
+                expiry=study.integer("expiry", 1, MAX_EXPIRY),
+                epoch=study.integer("epoch", 1),
+                nonce=study.integer("nonce"),
             ),
             owner=message.address("owner"),
             chain_id=domain.integer("chainId", 1),
@@ -172,7 +173,7 @@ class Request:
     def json(self) -> dict[str, Any]:
         """EIP-712 typed data, as any wallet takes it."""
         domain = typed.consortium_domain(self.chain_id, self.consortium)
-        return typed.typed_data("ApproveStudy", domain, {"owner": self.owner, **self.study.json()})
+        return typed.typed_data("ApproveStudy", domain, {"owner": self.owner, "study": self.study.json()})
 
     def message(self) -> SignableMessage:
         """What is signed."""

@@ -173,14 +173,16 @@ interface IConsortium {
     event StudyProposed(
         bytes32 indexed study, bytes32 indexed composeHash, address indexed proposer, Study content
     );
-    /// @dev `owner` approved `study`.
+    /// @dev `owner` approved `study`, which lacks others' approval still. Who approved what was pinned stands in
+    /// StudyPinned.
     event StudyApproved(bytes32 indexed study, address indexed owner);
     /// @dev `owner` took back what it approved, or said in advance that it does not approve.
     event ApprovalWithdrawn(bytes32 indexed proposal, address indexed owner);
     /// @dev `study`, whose whole content is `content`, became the active one, and the app allows its compose
-    /// hash and no other.
+    /// hash and no other. `approvals` says who approved: the owner in seat i of `roster`, counted from zero, has
+    /// bit i ({accounts} lists them).
     event StudyPinned(
-        bytes32 indexed study, bytes32 indexed composeHash, uint64 indexed epoch, Study content
+        bytes32 indexed study, bytes32 indexed composeHash, uint16 roster, uint16 approvals, Study content
     );
     /// @dev `owner` stopped everything; the app allowed `composeHash` (or zero); `epoch` is the new one.
     event Revoked(address indexed owner, bytes32 indexed composeHash, uint64 indexed epoch, string reason);

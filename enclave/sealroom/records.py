@@ -29,29 +29,29 @@ STUDY_FIELDS = (
     ("epoch", "uint64"),
     ("nonce", "uint64"),
 )
+PLATFORM_FIELDS = (
+    ("gateRoot", "bytes32"),
+    ("gateSigner", "address"),
+    ("gateCompose", "bytes32"),
+    ("osImages", "bytes32[]"),
+    ("devices", "bytes32[]"),
+    ("epoch", "uint64"),
+)
 OWNER_FIELDS = (
     ("account", "address"),
     ("id", "bytes32"),
     ("jurisdiction", "bytes2"),
     ("regimes", "uint16"),
 )
+ROSTER_FIELDS = (
+    ("owners", "Owner[]"),
+    ("threshold", "uint8"),
+    ("epoch", "uint64"),
+)
 TYPES: dict[str, tuple[tuple[str, str], ...]] = {
-    "ApproveStudy": (("owner", "address"), *STUDY_FIELDS),
-    "AdoptPlatform": (
-        ("owner", "address"),
-        ("gateRoot", "bytes32"),
-        ("gateSigner", "address"),
-        ("gateCompose", "bytes32"),
-        ("osImages", "bytes32[]"),
-        ("devices", "bytes32[]"),
-        ("epoch", "uint64"),
-    ),
-    "ChangeOwners": (
-        ("owner", "address"),
-        ("owners", "Owner[]"),
-        ("threshold", "uint8"),
-        ("epoch", "uint64"),
-    ),
+    "ApproveStudy": (("owner", "address"), ("study", "Study")),
+    "AdoptPlatform": (("owner", "address"), ("platform", "Platform")),
+    "ChangeOwners": (("owner", "address"), ("roster", "Owners")),
     "Withdraw": (("owner", "address"), ("proposal", "bytes32"), ("epoch", "uint64")),
     "Revoke": (("owner", "address"), ("reason", "string"), ("epoch", "uint64")),
     "Receipt": (
@@ -108,8 +108,13 @@ OPENING_FIELDS = (
     ("roster", "uint16"),
 )
 """`ILedger.Opening`, behind its run."""
-NESTED: dict[str, tuple[tuple[str, str], ...]] = {"Owner": OWNER_FIELDS}
-"""Structures that stand inside others."""
+NESTED: dict[str, tuple[tuple[str, str], ...]] = {
+    "Study": STUDY_FIELDS,
+    "Platform": PLATFORM_FIELDS,
+    "Owners": ROSTER_FIELDS,
+    "Owner": OWNER_FIELDS,
+}
+"""Structures that stand inside others. The struct hash of one of the first three is a proposal's id."""
 
 
 class StudyLike(Protocol):

@@ -23,7 +23,6 @@ from sealroom.records import (
     NESTED,
     OPENING_FIELDS,
     RUN_FIELDS,
-    STUDY_FIELDS,
     TYPES,
     Grant,
     Opening,
@@ -61,7 +60,7 @@ def gate_domain(chain_id: int, consortium: str) -> dict[str, Any]:
 
 def approve_study(study: StudyLike, *, owner: str, chain_id: int, consortium: str) -> SignableMessage:
     """One owner's approval of one study."""
-    message = {"owner": owner, **study_fields(study)}
+    message = {"owner": owner, "study": study_fields(study)}
     return _message("ApproveStudy", consortium_domain(chain_id, consortium), message)
 
 
@@ -69,7 +68,7 @@ def adopt_platform(
     platform: PlatformLike, *, owner: str, epoch: int, chain_id: int, consortium: str
 ) -> SignableMessage:
     """One owner's approval of a gate and its machines."""
-    message = {"owner": owner, **platform_fields(platform), "epoch": epoch}
+    message = {"owner": owner, "platform": platform_fields(platform, epoch=epoch)}
     return _message("AdoptPlatform", consortium_domain(chain_id, consortium), message)
 
 
@@ -77,7 +76,7 @@ def change_owners(
     owners: Sequence[OwnerLike], threshold: int, *, owner: str, epoch: int, chain_id: int, consortium: str
 ) -> SignableMessage:
     """One owner's approval of a new roster."""
-    message = {"owner": owner, **owners_fields(owners, threshold), "epoch": epoch}
+    message = {"owner": owner, "roster": owners_fields(owners, threshold, epoch=epoch)}
     return _message("ChangeOwners", consortium_domain(chain_id, consortium), message)
 
 
@@ -128,18 +127,17 @@ def receipt_digest(content: Receipt, *, chain_id: int, ledger: str) -> bytes:
 
 def study_id(study: StudyLike) -> bytes:
     """Id of a study: its EIP-712 struct hash, 32 bytes."""
-    return _struct_hash("Study", STUDY_FIELDS, study_fields(study))
+    return _struct_hash("Study", study_fields(study))
 
 
 def platform_id(platform: PlatformLike, *, epoch: int) -> bytes:
     """Id of a platform's proposal in an epoch: its EIP-712 struct hash, 32 bytes."""
-    return _struct_hash("Platform", TYPES["AdoptPlatform"][1:], {**platform_fields(platform), "epoch": epoch})
+    return _struct_hash("Platform", platform_fields(platform, epoch=epoch))
 
 
 def owners_id(owners: Sequence[OwnerLike], threshold: int, *, epoch: int) -> bytes:
     """Id of a roster's proposal in an epoch: its EIP-712 struct hash, 32 bytes."""
-    fields = {**owners_fields(owners, threshold), "epoch": epoch}
-    return _struct_hash("Owners", TYPES["ChangeOwners"][1:], fields)
+    return _struct_hash("Owners", owners_fields(owners, threshold, epoch=epoch))
 
 
 def opening_hash(opening: Opening) -> bytes:
@@ -225,19 +223,20 @@ def _types(primary: str, fields: Table) -> dict[str, list[dict[str, str]]]:
     return types
 
 
-def _struct_hash(name: str, fields: Table, values: dict[str, Any]) -> bytes:
+def _struct_hash(name: str, values: dict[str, Any]) -> bytes:
     # The domain has no part in a struct hash.
-    return encode_typed_data(_domain("", 1, "0x" + 40 * "0"), _types(name, fields), values).body
+    return encode_typed_data(_domain("", 1, "0x" + 40 * "0"), _types(name, NESTED[name]), values).body
 
 
-def platform_fields(platform: PlatformLike) -> dict[str, Any]:
-    """A platform's content under its EIP-712 names."""
+def platform_fields(platform: PlatformLike, *, epoch: int) -> dict[str, Any]:
+    """A platform's content in an epoch under its EIP-712 names."""
     return {
         "gateRoot": platform.gate_root,
         "gateSigner": platform.gate_signer,
         "gateCompose": platform.gate_compose,
         "osImages": list(platform.os_images),
         "devices": list(platform.devices),
+        "epoch": epoch,
     }
 
 
@@ -257,8 +256,8 @@ def study_fields(study: StudyLike) -> dict[str, Any]:
     }
 
 
-def owners_fields(owners: Sequence[OwnerLike], threshold: int) -> dict[str, Any]:
-    """A roster's content under its EIP-712 names."""
+def owners_fields(owners: Sequence[OwnerLike], threshold: int, *, epoch: int) -> dict[str, Any]:
+    """A roster's content in an epoch under its EIP-712 names."""
     return {
         "owners": [
             {
@@ -270,4 +269,5 @@ def owners_fields(owners: Sequence[OwnerLike], threshold: int) -> dict[str, Any]
             for owner in owners
         ],
         "threshold": threshold,
+        "epoch": epoch,
     }

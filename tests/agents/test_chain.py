@@ -712,7 +712,10 @@ def test_the_history_tells_all_that_happened_with_its_transactions(
     assert [proposal.study.id for proposal in history.proposals] == [pinned.id, second]
     assert history.proposals[0].proposer == account(0)
     assert [approval.owner for approval in history.approvals_of(pinned.id)] == [account(0), account(1)]
-    assert [pin.study for pin in history.pins] == [chain.study(pinned.id)]
+    (pin,) = history.pins
+    assert (pin.study, pin.owners) == (chain.study(pinned.id), (account(0), account(1)))
+    assert [approval.owner for approval in history.approvals] == [account(0)]
+    assert history.approvals_of(pinned.id)[1].at == pin.at
     assert [(one.proposal, one.owner) for one in history.withdrawals] == [(second, account(2))]
     assert history.withdrawals[0].at.tx == withdrawn["transactionHash"]
     assert [one.name for one in history.registrations] == [dataset.name for dataset in pinned.datasets]

@@ -385,9 +385,9 @@ contract OwnersTest is Room {
         bytes32 id = room.hashOwners(withoutC(), 3, epoch);
         IConsortium.Owner[] memory owners = withoutC();
         vm.expectEmit(address(room));
-        emit IConsortium.OwnersApproved(id, signers[0]);
+        emit IConsortium.OwnersApproved(id, A);
         vm.expectEmit(address(room));
-        emit IConsortium.OwnersApproved(id, signers[1]);
+        emit IConsortium.OwnersApproved(id, B);
         vm.expectEmit(address(room));
         emit IConsortium.OwnersChanged(2, 3, epoch + 1, owners);
         vm.prank(stranger);
@@ -426,6 +426,7 @@ contract OwnersTest is Room {
     function test_signers_of_a_roster_stand_in_order() public {
         (address[] memory signers, bytes[] memory signatures) = signed(withoutC(), 2);
         (signers[0], signers[1]) = (signers[1], signers[0]);
+        (signatures[0], signatures[1]) = (signatures[1], signatures[0]);
         IConsortium.Owner[] memory owners = withoutC();
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumSignersNotSorted.selector, signers[1]));
         room.changeOwnersWithSignatures(owners, 2, signers, signatures);

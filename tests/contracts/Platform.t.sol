@@ -168,9 +168,9 @@ contract PlatformTest is Room {
         IConsortium.Platform memory p = next();
         bytes32 id = room.hashPlatform(p, epoch);
         vm.expectEmit(address(room));
-        emit IConsortium.PlatformApproved(id, signers[0]);
+        emit IConsortium.PlatformApproved(id, A);
         vm.expectEmit(address(room));
-        emit IConsortium.PlatformApproved(id, signers[1]);
+        emit IConsortium.PlatformApproved(id, B);
         vm.prank(stranger);
         room.adoptPlatformWithSignatures(p, signers, signatures);
         checkAdopted(p, epoch);

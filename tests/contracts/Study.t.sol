@@ -142,9 +142,7 @@ contract StudyTest is Room {
         vm.assertEq(room.approvals(id), list(A), "approvals before");
 
         vm.expectEmit(address(room));
-        emit IConsortium.StudyApproved(id, B);
-        vm.expectEmit(address(room));
-        emit IConsortium.StudyPinned(id, RECIPE, room.epoch(), s);
+        emit IConsortium.StudyPinned(id, RECIPE, 1, 3, s);
         approve(s, B);
         checkPinned(s);
         vm.assertEq(room.approvals(id), list(A, B), "approvals");

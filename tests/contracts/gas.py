@@ -39,6 +39,8 @@ from tests.local_chain import LocalChain, account
 SNAPSHOT = Path(__file__).with_name("gas-snapshot.json")
 QUORUMS = ((2, 3), (3, 3), (5, 8))
 """k of n."""
+RUN_DATASETS = (1, 4)
+"""Over how many datasets runs are opened."""
 BATCH = 1_000
 REASON = "consent withdrawn"
 KINDS = (
@@ -97,14 +99,18 @@ def used(receipt: dict[str, Any]) -> int:
     return int(receipt["gasUsed"], 16)
 
 
-def pin_name(which: str, k: int, n: int) -> str:
+def pin_name(which: str, k: int, n: int, datasets: int) -> str:
     """Name of a pin's measurement; `which` is first, replacement or after a revocation."""
-    return f"approveWithSignatures, {k}-of-{n}, {which}"
+    return f"approveWithSignatures, {k}-of-{n}, {counted(datasets)}, {which}"
 
 
 def open_name(which: str, datasets: int) -> str:
     """Name of a run's measurement; `which` is of the consortium, of the study or later."""
-    return f"open, {datasets} dataset{'s' if datasets > 1 else ''}, {which}"
+    return f"open, {counted(datasets)}, {which}"
+
+
+def counted(datasets: int) -> str:
+    return f"{datasets} dataset{'s' if datasets > 1 else ''}"
 
 
 def batch_name(count: int) -> str:
@@ -118,9 +124,10 @@ class _Ours:
 
     def all(self) -> dict[str, int]:
         for k, n in QUORUMS:
-            self._pins(k, n)
+            for datasets in (1, k):
+                self._pins(k, n, datasets)
         self._story()
-        for datasets in (1, 4):
+        for datasets in RUN_DATASETS:
             self._runs(datasets)
         self._batches()
         self._expiry()
@@ -132,13 +139,16 @@ class _Ours:
         self._gas[name] = used(receipt)
         return receipt
 
-    def _pins(self, k: int, n: int) -> None:
-        house = self._shop.consortium(n, k, datasets=k)
+    def _pins(self, k: int, n: int, datasets: int) -> None:
+        house = self._shop.consortium(n, k, datasets=datasets)
         for which in ("first", "replacement"):
-            self._note(pin_name(which, k, n), self._shop.pin(house, self._shop.study(house), owners=k))
-        self._note(f"revoke, {k}-of-{n}", self._shop.call(0, house.address, "revoke", REASON))
-        study = self._shop.study(house)
-        self._note(pin_name("after a revocation", k, n), self._shop.pin(house, study, owners=k))
+            pinned = self._shop.pin(house, self._shop.study(house), owners=k)
+            self._note(pin_name(which, k, n, datasets), pinned)
+        revoked = self._shop.call(0, house.address, "revoke", REASON)
+        if datasets == k:
+            self._note(f"revoke, {k}-of-{n}", revoked)
+        pinned = self._shop.pin(house, self._shop.study(house), owners=k)
+        self._note(pin_name("after a revocation", k, n, datasets), pinned)
 
     def _story(self) -> None:
         """Each call that owners make one by one, in a consortium of four, three of whom grant."""

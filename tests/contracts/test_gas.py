@@ -11,6 +11,7 @@ from tests.contracts.gas import (
     BATCH,
     KINDS,
     QUORUMS,
+    RUN_DATASETS,
     SNAPSHOT,
     Measured,
     batch_name,
@@ -69,8 +70,10 @@ def test_every_kind_of_safe_was_measured(measured: Measured, k: int, n: int) -> 
 
 
 @pytest.mark.anvil
-@pytest.mark.parametrize("datasets", [1, 4])
-@pytest.mark.parametrize("which", ["first run of a study", "later run of a study"])
+@pytest.mark.parametrize("datasets", RUN_DATASETS)
+@pytest.mark.parametrize(
+    "which", ["first run of the consortium", "first run of a study", "later run of a study"]
+)
 def test_opening_a_run_fits_its_limit(measured: Measured, which: str, datasets: int) -> None:
     assert measured.ours[open_name(which, datasets)] <= OPEN_LIMIT
 

@@ -15,7 +15,8 @@ import pytest
 from eth_abi.abi import encode as abi_encode
 from scripts._release import CONTRACTS, INPUT_FILE, Compiled, compare, compile_alone, selection
 
-from tests.local_chain import OPERATOR, ROOT, LocalChain, account
+from tests.contracts import safes
+from tests.local_chain import OPERATOR, ROOT, LocalChain
 
 pytestmark = [pytest.mark.anvil, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -63,10 +64,7 @@ def deployment(chain: LocalChain, release: dict[str, Compiled]) -> dict[str, Any
 
 
 def _deploy(chain: LocalChain, code: bytes) -> str:
-    transaction = {"from": account(OPERATOR), "data": "0x" + code.hex()}
-    receipt = chain.rpc("eth_getTransactionReceipt", chain.rpc("eth_sendTransaction", transaction))
-    assert int(receipt["status"], 16) == 1
-    return str(receipt["contractAddress"]).lower()
+    return safes.create(chain, code, sender=OPERATOR)
 
 
 def _unmatched(chain: LocalChain, release: dict[str, Compiled], deployment: dict[str, Any]) -> dict[str, Any]:
@@ -89,8 +87,8 @@ def test_what_the_release_says_of_settings_is_what_forge_is_told(folder: Path) -
     settings = json.loads((folder / INPUT_FILE).read_text())["settings"]
     forge = (ROOT / "foundry.toml").read_text()
     assert (settings["viaIR"], settings["evmVersion"]) == (True, "cancun")
-    assert settings["optimizer"] == {"enabled": True, "runs": 200}
-    for line in ("via_ir = true", 'evm_version = "cancun"', "optimizer = true", "optimizer_runs = 200"):
+    assert settings["optimizer"] == {"enabled": True, "runs": 1500}
+    for line in ("via_ir = true", 'evm_version = "cancun"', "optimizer = true", "optimizer_runs = 1500"):
         assert f"\n{line}\n" in forge
 
 

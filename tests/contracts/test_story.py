@@ -228,11 +228,16 @@ def test_events_tell_an_explorer_what_happened(room: Room) -> None:
     assert proposed.proposer == room.owners[2]
     assert bytes(proposed.composeHash) == study.compose_hash
 
-    room.contract.approve(study.solidity(), sender=room.owners[0])
+    receipt = room.contract.approve(study.solidity(), sender=room.owners[0])
+    (approved,) = receipt.decode_logs(room.contract.StudyApproved)
+    assert (bytes(approved.study), approved.owner) == (bytes(proposed.study), room.owners[0].address)
     receipt = room.contract.approve(study.solidity(), sender=room.owners[1])
-    assert [log.event_name for log in receipt.decode_logs()][:1] == ["StudyApproved"]
+    assert [log.event_name for log in receipt.decode_logs()][:1] == ["StudyPinned"]
     (pinned,) = receipt.decode_logs(room.contract.StudyPinned)
-    assert (bytes(pinned.composeHash), pinned.epoch) == (study.compose_hash, 2)
+    assert bytes(pinned.composeHash) == study.compose_hash
+    assert room.contract.accounts(pinned.roster, pinned.approvals) == [
+        owner.address for owner in room.owners[:2]
+    ]
     receipt = room.contract.revoke("stop", sender=room.owners[0])
     (revoked,) = receipt.decode_logs(room.contract.Revoked)
     assert (revoked.owner, revoked.epoch, revoked.reason) == (room.owners[0].address, 3, "stop")

@@ -18,6 +18,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
+from sealroom.records import OWNER_FIELDS, PLATFORM_FIELDS, STUDY_FIELDS
 from sealroom_agents.chain.contracts import interface
 from tests.contracts.workshop import EMPTY, Workshop, initialization
 from tests.local_chain import LocalChain, Reverted, account
@@ -108,13 +109,14 @@ class Placed:
 
     def reach(self, message: dict[str, Any]) -> None:
         """The other owner registers the study's data, pins studies, and revokes, up to the vector's time."""
-        for n, dataset in enumerate(message.get("datasets", ())):
+        study_ = message.get("study", {})
+        for n, dataset in enumerate(study_.get("datasets", ())):
             arguments = raw(dataset), b"\x01" * 32, b"\x02" * 32, EMPTY, 1, f"cohort-{n}"
             self.send(OTHER, "registerDataset", *arguments)
-        for _ in range(message.get("nonce", 0)):
+        for _ in range(study_.get("nonce", 0)):
             nonce, epoch = self.call("pinCount"), self.call("epoch")
-            self.send(OTHER, "approve", study({**message, "nonce": nonce, "epoch": epoch}))
-        while self.call("epoch") < message["epoch"]:
+            self.send(OTHER, "approve", study({**study_, "nonce": nonce, "epoch": epoch}))
+        while self.call("epoch") < epoch_of(message):
             self.send(OTHER, "revoke", "next")
 
 
@@ -167,12 +169,13 @@ def hand_in(placed: Placed, name: str, message: dict[str, Any], signature: bytes
     signed = [placed.owner], [signature]
     match name:
         case "ApproveStudy":
-            function, arguments = "approveWithSignatures", (study(message), *signed)
+            function, arguments = "approveWithSignatures", (study(message["study"]), *signed)
         case "AdoptPlatform":
-            function, arguments = "adoptPlatformWithSignatures", (platform(message), *signed)
+            function, arguments = "adoptPlatformWithSignatures", (platform(message["platform"]), *signed)
         case "ChangeOwners":
-            roster = owners(message), message["threshold"]
-            function, arguments = "changeOwnersWithSignatures", (*roster, *signed)
+            roster = message["roster"]
+            arguments = owners(roster), roster["threshold"], *signed
+            function = "changeOwnersWithSignatures"
         case "Revoke":
             words = placed.owner, message["reason"], message["epoch"]
             function, arguments = "revokeWithSignature", (*words, signature)
@@ -188,10 +191,10 @@ def took_effect(placed: Placed, name: str, message: dict[str, Any], vector: Vect
             # The other owner revoked, so this approval counts and does not pin alone.
             return placed.owner in lower(placed.call("approvals", vector.hex("proposal")))
         case "AdoptPlatform":
-            return bool(placed.call("platform")["gateRoot"] == raw(message["gateRoot"]))
+            return bool(placed.call("platform")["gateRoot"] == raw(message["platform"]["gateRoot"]))
         case "ChangeOwners":
             seated = lower([owner["account"] for owner in placed.call("owners")])
-            return seated == [owner["account"] for owner in message["owners"]]
+            return seated == [owner["account"] for owner in message["roster"]["owners"]]
         case "Revoke":
             return str(placed.call("revokedBy")).lower() == placed.owner
         case _:
@@ -202,28 +205,25 @@ def took_effect(placed: Placed, name: str, message: dict[str, Any], vector: Vect
             return any(log["topics"][:2] == [topic, message["proposal"]] for log in withdrawn)
 
 
+def epoch_of(message: dict[str, Any]) -> int:
+    """The epoch for which it is signed; it stands in the proposal, if there is one."""
+    inside = (value for value in message.values() if isinstance(value, dict))
+    return int(next(inside, message)["epoch"])
+
+
 def study(message: dict[str, Any]) -> tuple[Any, ...]:
     """`IConsortium.Study`."""
-    return tuple(
-        read_json(kind, message[name]) for name, kind in fields_of("ApproveStudy") if name != "owner"
-    )
+    return tuple(read_json(kind, message[name]) for name, kind in STUDY_FIELDS)
 
 
 def platform(message: dict[str, Any]) -> tuple[Any, ...]:
-    """`IConsortium.Platform`."""
-    own = ("owner", "epoch")
-    return tuple(
-        read_json(kind, message[name]) for name, kind in fields_of("AdoptPlatform") if name not in own
-    )
+    """`IConsortium.Platform`, which has no epoch."""
+    return tuple(read_json(kind, message[name]) for name, kind in PLATFORM_FIELDS if name != "epoch")
 
 
 def owners(message: dict[str, Any]) -> list[tuple[Any, ...]]:
     """`IConsortium.Owner[]`."""
-    types = body(VECTORS["ChangeOwners"])["types"]["Owner"]
-    return [
-        tuple(read_json(field["type"], owner[field["name"]]) for field in types)
-        for owner in message["owners"]
-    ]
+    return [tuple(read_json(kind, owner[name]) for name, kind in OWNER_FIELDS) for owner in message["owners"]]
 
 
 def values(data: dict[str, Any]) -> tuple[Any, ...]:
@@ -232,10 +232,6 @@ def values(data: dict[str, Any]) -> tuple[Any, ...]:
         read_json(field["type"], data["message"][field["name"]])
         for field in data["types"][data["primaryType"]]
     )
-
-
-def fields_of(name: str) -> list[tuple[str, str]]:
-    return [(field["name"], field["type"]) for field in body(VECTORS[name])["types"][name]]
 
 
 def read_json(kind: str, value: Any) -> Any:

@@ -46,9 +46,14 @@ def load(name: str) -> Descriptor:
     return json.loads((FOLDER / f"{name}.json").read_text())
 
 
+def inside(fields: Any) -> set[str]:
+    """Names of the structures that stand inside one, at any depth."""
+    found = {kind.removesuffix("[]") for _, kind in fields} & NESTED.keys()
+    return found.union(*(inside(NESTED[name]) for name in found))
+
+
 def encode_type(name: str) -> str:
-    nested = sorted({kind.removesuffix("[]") for _, kind in TYPES[name]} & NESTED.keys())
-    tables = [(name, TYPES[name]), *((other, NESTED[other]) for other in nested)]
+    tables = [(name, TYPES[name]), *((other, NESTED[other]) for other in sorted(inside(TYPES[name])))]
     return "".join(
         f"{title}({','.join(f'{kind} {field}' for field, kind in fields)})" for title, fields in tables
     )

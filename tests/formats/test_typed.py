@@ -21,7 +21,6 @@ from sealroom.records import (
     NESTED,
     OPENING_FIELDS,
     RUN_FIELDS,
-    STUDY_FIELDS,
     TYPES,
     Grant,
     Opening,
@@ -248,7 +247,7 @@ def test_an_opening_reads_back_from_an_event_and_from_json() -> None:
 
 
 def test_a_wallet_is_shown_the_nested_type_and_computes_the_same_digest() -> None:
-    message = {"owner": OWNER, **typed.owners_fields(ROSTER, 2), "epoch": 3}
+    message = {"owner": OWNER, "roster": typed.owners_fields(ROSTER, 2, epoch=3)}
     shown = typed.typed_data("ChangeOwners", typed.consortium_domain(CHAIN_ID, CONSORTIUM), message)
 
     assert [field["name"] for field in shown["types"]["Owner"]] == [
@@ -257,7 +256,7 @@ def test_a_wallet_is_shown_the_nested_type_and_computes_the_same_digest() -> Non
         "jurisdiction",
         "regimes",
     ]
-    assert shown["message"]["owners"][0]["jurisdiction"] == "0x4445"
+    assert shown["message"]["roster"]["owners"][0]["jurisdiction"] == "0x4445"
     theirs = encode_typed_data(full_message=json.loads(json.dumps(shown)))
     ours = typed.change_owners(ROSTER, 2, owner=OWNER, epoch=3, **AT)
     assert typed.digest(theirs) == typed.digest(ours)
@@ -283,16 +282,17 @@ def test_records_read_back_and_refuse_other_fields(record: Grant | Receipt) -> N
 
 def _type_string(name: str, fields: Table) -> str:
     """A type with those that it contains, as EIP-712's encodeType gives it."""
-    nested = sorted({kind.removesuffix("[]") for _, kind in fields} & NESTED.keys())
-    own = f"{name}({','.join(f'{kind} {field}' for field, kind in fields)})"
-    return own + "".join(_type_string(each, NESTED[each]) for each in nested)
+    tables = [(name, fields), *((each, NESTED[each]) for each in sorted(_inside(fields)))]
+    return "".join(f"{each}({','.join(f'{kind} {field}' for field, kind in own)})" for each, own in tables)
+
+
+def _inside(fields: Table) -> set[str]:
+    found = {kind.removesuffix("[]") for _, kind in fields} & NESTED.keys()
+    return found.union(*(_inside(NESTED[name]) for name in found))
 
 
 IN_CONTRACTS = {
-    "Study": STUDY_FIELDS,
-    "Platform": TYPES["AdoptPlatform"][1:],
-    "Owner": NESTED["Owner"],
-    "Owners": TYPES["ChangeOwners"][1:],
+    **NESTED,
     **{
         name: TYPES[name]
         for name in ("ApproveStudy", "AdoptPlatform", "ChangeOwners", "Withdraw", "Revoke", "Receipt")

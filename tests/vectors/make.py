@@ -165,9 +165,9 @@ def make_typed() -> None:
         "ChangeOwners": typed.owners_id(ROSTER, 2, epoch=3),
     }
     contents: dict[str, dict[str, Any]] = {
-        "ApproveStudy": {"owner": owner, **typed.study_fields(study)},
-        "AdoptPlatform": {**own, **typed.platform_fields(platform)},
-        "ChangeOwners": {**own, **typed.owners_fields(ROSTER, 2)},
+        "ApproveStudy": {"owner": owner, "study": typed.study_fields(study)},
+        "AdoptPlatform": {"owner": owner, "platform": typed.platform_fields(platform, epoch=3)},
+        "ChangeOwners": {"owner": owner, "roster": typed.owners_fields(ROSTER, 2, epoch=3)},
         "Withdraw": {**own, "proposal": ids["ApproveStudy"]},
         "Revoke": {**own, "reason": "consent withdrawn: ärztlich belegt"},
         "Receipt": receipt.to_json(),

@@ -47,6 +47,8 @@ def study_history(rpc: Rpc, consortium: str, *, from_block: int = 0) -> History:
             decoded = interface(contract).decode_log(log.topics, log.data)
             if decoded is not None and decoded[0] in found:
                 name, fields = decoded
+                if name == "StudyPinned":
+                    fields["owners"] = _accounts(rpc, consortium, fields["roster"], fields["approvals"])
                 found[name].append(_EVENTS[name](log, fields))
     return History(
         proposals=tuple(found["StudyProposed"]),
@@ -66,10 +68,19 @@ def study_history(rpc: Rpc, consortium: str, *, from_block: int = 0) -> History:
 
 
 def _ledger_of(rpc: Rpc, consortium: str) -> str:
+    return str(_ask(rpc, consortium, "ledger")).lower()
+
+
+def _accounts(rpc: Rpc, consortium: str, roster: int, bitmap: int) -> tuple[str, ...]:
+    """Accounts of a bitmap. Rosters are kept for good, so the answer never changes."""
+    return tuple(str(account).lower() for account in _ask(rpc, consortium, "accounts", roster, bitmap))
+
+
+def _ask(rpc: Rpc, consortium: str, view: str, *arguments: Any) -> Any:
     contract = interface("Consortium")
-    call = {"to": consortium, "data": "0x" + contract.encode("ledger").hex()}
+    call = {"to": consortium, "data": "0x" + contract.encode(view, *arguments).hex()}
     answer = str(rpc.request("eth_call", [call, "latest"]))
-    return str(contract.decode("ledger", bytes.fromhex(answer.removeprefix("0x")))).lower()
+    return contract.decode(view, bytes.fromhex(answer.removeprefix("0x")))
 
 
 def _proposal(log: Log, fields: dict[str, Any]) -> Proposal:
@@ -86,7 +97,7 @@ def _withdrawal(log: Log, fields: dict[str, Any]) -> Withdrawal:
 
 
 def _pin(log: Log, fields: dict[str, Any]) -> Pin:
-    return Pin(at=log.where, study=decode_study(fields["content"]))
+    return Pin(at=log.where, study=decode_study(fields["content"]), owners=fields["owners"])
 
 
 def _revocation(log: Log, fields: dict[str, Any]) -> Revocation:

@@ -28,6 +28,7 @@ class Approval:
     """An owner approved a study."""
 
     at: Where
+    """The approval; for those that a pin alone tells of, the pin."""
     study: bytes
     """Study id."""
     owner: str
@@ -52,6 +53,8 @@ class Pin:
     at: Where
     study: StudyRecord
     """Its content, under the id that it really has."""
+    owners: tuple[str, ...]
+    """Accounts that approved it."""
 
 
 @dataclass(frozen=True)
@@ -224,8 +227,14 @@ class History:
     batches: tuple[BatchAnchoring, ...]
 
     def approvals_of(self, study: bytes) -> tuple[Approval, ...]:
-        """Approvals of one study, oldest first."""
-        return tuple(approval for approval in self.approvals if approval.study == study)
+        """Approvals of one study, oldest first; of a pinned one, those that counted."""
+        told = tuple(approval for approval in self.approvals if approval.study == study)
+        pin = next((pin for pin in self.pins if pin.study.id == study), None)
+        if pin is None:
+            return told
+        counted = tuple(approval for approval in told if approval.owner in pin.owners)
+        missing = set(pin.owners) - {approval.owner for approval in counted}
+        return counted + tuple(Approval(pin.at, study, owner) for owner in pin.owners if owner in missing)
 
     def runs_of(self, study: bytes) -> tuple[RunOpening, ...]:
         """Runs of one study, oldest first."""

@@ -52,7 +52,11 @@ def _of_owners(history: History, name: Callable[[str], str]) -> Iterator[Happeni
         yield Happening(withdrawal.at, "approval-withdrawn", name(withdrawal.owner), what)
     for pin in history.pins:
         spends = f"ε {epsilon(pin.study.epsilon_micro)} and δ {delta(pin.study.delta_pico)}"
-        what = f"study {_short(pin.study.id)} was pinned: at most {pin.study.max_runs} runs, {spends}"
+        voices = ", ".join(name(owner) for owner in pin.owners)
+        what = (
+            f"study {_short(pin.study.id)} was pinned with the approval of {voices}: "
+            f"at most {pin.study.max_runs} runs, {spends}"
+        )
         yield Happening(pin.at, "study-pinned", "", what)
     for revocation in history.revocations:
         what = f"revoked; epoch {revocation.epoch} began"
@@ -100,6 +104,7 @@ def _proposal(history: History, proposal: bytes) -> str:
     """Logs hold the content of studies only; whatever else it is, is a platform or a roster."""
     is_study = any(item.study.id == proposal for item in history.proposals)
     is_study = is_study or any(item.study == proposal for item in history.approvals)
+    is_study = is_study or any(item.study.id == proposal for item in history.pins)
     return f"{'study' if is_study else 'proposal'} {_short(proposal)}"
 
 

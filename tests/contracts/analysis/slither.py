@@ -51,14 +51,14 @@ ANSWERS: dict[tuple[str, str], str] = {
     ("incorrect-equality", "Quorum._checkEpoch"): EQUALITY,
     ("incorrect-equality", "Quorum._checkNotWithdrawn"): EQUALITY,
     ("incorrect-equality", "Quorum._countCaller"): EQUALITY,
-    ("incorrect-equality", "Quorum._seatOf"): EQUALITY,
+    ("incorrect-equality", "Quorum._seatIn"): EQUALITY,
     ("incorrect-equality", "Quorum.accounts"): EQUALITY,
     ("divide-before-multiply", "Text.slitherConstructorConstantVariables"): (
         "ONES is the word of 32 bytes 0x01: the division has no remainder."
     ),
     ("unused-return", "Ledger._isSigned"): "What is left out is only more about the error.",
     ("unused-return", "OwnerSignature.isValid"): "What is left out is only more about the error.",
-    ("reentrancy-no-eth", "Consortium._pinOrStore"): ORDER,
+    ("reentrancy-no-eth", "Consortium._pin"): ORDER,
     ("reentrancy-no-eth", "Consortium._revoke"): ORDER,
     ("reentrancy-events", "Consortium._revoke"): ORDER,
     ("reentrancy-benign", "Factory.create"): (

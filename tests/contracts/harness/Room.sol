@@ -266,12 +266,15 @@ abstract contract Room is Cheating {
     /// @dev The digest of an approval, written out here once more, so that the contract is not its own judge.
     function approvalDigest(address owner, IConsortium.Study memory s) internal view returns (bytes32) {
         bytes32 kind = keccak256(
-            "ApproveStudy(address owner,bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
+            "ApproveStudy(address owner,Study study)Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
+        );
+        bytes32 inner = keccak256(
+            "Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
         );
         bytes memory tail = abi.encode(s.epsilonMicro, s.deltaPico, s.maxRuns, s.expiry, s.epoch, s.nonce);
         bytes32 datasets = keccak256(abi.encodePacked(s.datasets));
-        bytes memory head = abi.encode(kind, owner, s.composeHash, s.outputHash, s.privacyHash, datasets);
-        return typed(keccak256(bytes.concat(head, tail)));
+        bytes memory head = abi.encode(inner, s.composeHash, s.outputHash, s.privacyHash, datasets);
+        return typed(keccak256(abi.encode(kind, owner, keccak256(bytes.concat(head, tail)))));
     }
 
     function adoptionDigest(address owner, IConsortium.Platform memory p, uint64 epoch)
@@ -280,15 +283,16 @@ abstract contract Room is Cheating {
         returns (bytes32)
     {
         bytes32 kind = keccak256(
-            "AdoptPlatform(address owner,bytes32 gateRoot,address gateSigner,bytes32 gateCompose,bytes32[] osImages,bytes32[] devices,uint64 epoch)"
+            "AdoptPlatform(address owner,Platform platform)Platform(bytes32 gateRoot,address gateSigner,bytes32 gateCompose,bytes32[] osImages,bytes32[] devices,uint64 epoch)"
+        );
+        bytes32 inner = keccak256(
+            "Platform(bytes32 gateRoot,address gateSigner,bytes32 gateCompose,bytes32[] osImages,bytes32[] devices,uint64 epoch)"
         );
         bytes32 images = keccak256(abi.encodePacked(p.osImages));
         bytes32 devices = keccak256(abi.encodePacked(p.devices));
-        return typed(
-            keccak256(
-                abi.encode(kind, owner, p.gateRoot, p.gateSigner, p.gateCompose, images, devices, epoch)
-            )
-        );
+        bytes32 content =
+            keccak256(abi.encode(inner, p.gateRoot, p.gateSigner, p.gateCompose, images, devices, epoch));
+        return typed(keccak256(abi.encode(kind, owner, content)));
     }
 
     function revocationDigest(address owner, string memory reason, uint64 epoch)
@@ -311,7 +315,10 @@ abstract contract Room is Cheating {
         returns (bytes32)
     {
         bytes32 kind = keccak256(
-            "ChangeOwners(address owner,Owner[] owners,uint8 threshold,uint64 epoch)Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)"
+            "ChangeOwners(address owner,Owners roster)Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)Owners(Owner[] owners,uint8 threshold,uint64 epoch)"
+        );
+        bytes32 inner = keccak256(
+            "Owners(Owner[] owners,uint8 threshold,uint64 epoch)Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)"
         );
         bytes32 each = keccak256("Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)");
         bytes memory hashes = "";
@@ -320,7 +327,8 @@ abstract contract Room is Cheating {
             bytes32 hash = keccak256(abi.encode(each, o.account, o.id, o.jurisdiction, o.regimes));
             hashes = bytes.concat(hashes, hash);
         }
-        return typed(keccak256(abi.encode(kind, owner, keccak256(hashes), threshold, epoch)));
+        bytes32 content = keccak256(abi.encode(inner, keccak256(hashes), threshold, epoch));
+        return typed(keccak256(abi.encode(kind, owner, content)));
     }
 
     function keyOf(address owner) internal view returns (uint256) {

@@ -141,12 +141,9 @@ contract GrantingProof is AnyState {
 
     function digestOf(address owner, IConsortium.Study memory s) private view returns (bytes32) {
         bytes32 kind = keccak256(
-            "ApproveStudy(address owner,bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
+            "ApproveStudy(address owner,Study study)Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
         );
-        bytes memory tail = abi.encode(s.epsilonMicro, s.deltaPico, s.maxRuns, s.expiry, s.epoch, s.nonce);
-        bytes32 datasets = keccak256(abi.encodePacked(s.datasets));
-        bytes memory head = abi.encode(kind, owner, s.composeHash, s.outputHash, s.privacyHash, datasets);
-        bytes32 hash = keccak256(bytes.concat(head, tail));
+        bytes32 hash = keccak256(abi.encode(kind, owner, room.hashStudy(s)));
         return keccak256(abi.encodePacked(hex"1901", room.domainSeparator(), hash));
     }
 

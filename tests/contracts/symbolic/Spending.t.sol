@@ -33,8 +33,8 @@ contract SpendingProof {
         vm.etch(consortium, address(new AnyConsortium()).code);
         svm.enableSymbolicStorage(address(ledger));
         svm.enableSymbolicStorage(consortium);
-        // A run counter of 64 bits, one run a transaction: it does not come to its end.
-        vm.assume(ledger.runCount(consortium) < type(uint64).max);
+        // A run counter of 32 bits, one run a transaction: it does not come to its end.
+        vm.assume(ledger.runCount(consortium) < type(uint32).max);
     }
 
     function isWithin(ILedger.Budget memory b) private pure returns (bool) {

@@ -74,7 +74,7 @@ const Calldata = Object.freeze({
     return Calldata.hashStudySelector + Calldata.study(content);
   },
 
-  // What an owner signs instead of sending a transaction (EIP-712): the content, with its own account in front.
+  // What an owner signs instead of sending a transaction (EIP-712): its own account, and the content.
   typedData(content, { owner, chain, consortium }) {
     return {
       domain: { name: "Sealroom Consortium", version: "1", chainId: Number(chain), verifyingContract: consortium },
@@ -86,9 +86,13 @@ const Calldata = Object.freeze({
           { name: "chainId", type: "uint256" },
           { name: "verifyingContract", type: "address" },
         ],
-        ApproveStudy: [["owner", "address"], ...Calldata.studyFields].map(([name, type]) => ({ name, type })),
+        ApproveStudy: [
+          { name: "owner", type: "address" },
+          { name: "study", type: "Study" },
+        ],
+        Study: Calldata.studyFields.map(([name, type]) => ({ name, type })),
       },
-      message: { owner, ...content },
+      message: { owner, study: content },
     };
   },
 
