@@ -11,11 +11,16 @@ import {IConsortium} from "./interfaces/IConsortium.sol";
 contract ConsortiumDeployer {
     address private immutable _factory = msg.sender;
 
-    /// @dev Only the factory that made this contract may use it.
+    /// @notice `account` is not the factory that made this contract.
     error ConsortiumDeployerNotFactory(address account);
 
     /// @notice Deploys a consortium to the address that follows from all arguments.
-    /// Requirements: the caller is the factory: {ConsortiumDeployerNotFactory}.
+    /// @param app The app, which will make the consortium its owner.
+    /// @param ledger The ledger that will book its runs.
+    /// @param threshold Approvals that it takes to grant.
+    /// @param salt Bound to owners, threshold and what their founder chose.
+    /// @return The consortium.
+    /// @dev Requirements: the caller is the factory: {ConsortiumDeployerNotFactory}.
     function deploy(
         address app,
         address ledger,

@@ -47,7 +47,7 @@ contract DstackApp is
 {
     /* STORAGE: slots 0 to 3 as in dstack's contract; OpenZeppelin's state lies in ERC-7201 slots. */
 
-    /// @notice Recipes that may boot.
+    /// @notice Whether the recipe `composeHash` may boot.
     mapping(bytes32 composeHash => bool) public allowedComposeHashes;
 
     /// @dev Kept for the layout and the event alone: upgrades are off either way.
@@ -56,7 +56,7 @@ contract DstackApp is
     /// @notice Whether every machine may boot.
     bool public allowAnyDevice;
 
-    /// @notice Machines that may boot.
+    /// @notice Whether the machine `deviceId` may boot.
     mapping(bytes32 deviceId => bool) public allowedDeviceIds;
 
     /// @notice Whether Intel must call the platform "UpToDate".
@@ -64,9 +64,16 @@ contract DstackApp is
 
     uint256[49] private __gap;
 
+    /// @notice The owner said that upgrades are off. They always are.
     event UpgradesDisabled();
+    /// @notice Whether every machine may boot: `allowAny`.
     event AllowAnyDeviceSet(bool allowAny);
+    /// @notice Whether the TCB must be up to date: `requireUpToDate`.
     event RequireTcbUpToDateSet(bool requireUpToDate);
+    /// @notice `actor` changed something, told again in one form for all that the owner can change.
+    /// @param policy keccak256 of the name of what changed, such as "compose-hash".
+    /// @param value The compose hash or machine; zero for a switch.
+    /// @param enabled Whether it is allowed, or switched on, from now on.
     event PolicyChanged(address indexed actor, bytes32 indexed policy, bytes32 indexed value, bool enabled);
 
     /// @param implementation True for the one that a DstackKms lets its proxies delegate to: it can never be
@@ -77,6 +84,12 @@ contract DstackApp is
     }
 
     /// @notice dstack's older form, without the TCB switch. Here the TCB must then be up to date.
+    /// @param initialOwner Who owns the app.
+    /// @param upgradesDisabled Recorded, without effect: upgrades are off either way.
+    /// @param anyDevice Whether every machine may boot.
+    /// @param deviceId A machine that may boot.
+    /// @param composeHash A recipe that may boot.
+    /// @dev Requirements: it is the first call, and the app is no implementation; the owner is not zero.
     function initialize(
         address initialOwner,
         bool upgradesDisabled,
@@ -88,6 +101,13 @@ contract DstackApp is
     }
 
     /// @notice Sets up an app. A zero device or compose hash means none.
+    /// @param initialOwner Who owns the app.
+    /// @param upgradesDisabled Recorded, without effect: upgrades are off either way.
+    /// @param tcbUpToDate Whether Intel must call the platform "UpToDate".
+    /// @param anyDevice Whether every machine may boot.
+    /// @param deviceId A machine that may boot.
+    /// @param composeHash A recipe that may boot.
+    /// @dev Requirements: it is the first call, and the app is no implementation; the owner is not zero.
     function initialize(
         address initialOwner,
         bool upgradesDisabled,
@@ -128,6 +148,8 @@ contract DstackApp is
     }
 
     /// @notice Sets whether every machine may boot.
+    /// @param anyDevice Whether it may.
+    /// @dev Requirements: the caller owns the app.
     function setAllowAnyDevice(bool anyDevice) external onlyOwner {
         allowAnyDevice = anyDevice;
         emit AllowAnyDeviceSet(anyDevice);
@@ -135,6 +157,8 @@ contract DstackApp is
     }
 
     /// @notice Sets whether the TCB must be up to date.
+    /// @param tcbUpToDate Whether it must.
+    /// @dev Requirements: the caller owns the app.
     function setRequireTcbUpToDate(bool tcbUpToDate) external onlyOwner {
         requireTcbUpToDate = tcbUpToDate;
         emit RequireTcbUpToDateSet(tcbUpToDate);
@@ -142,6 +166,7 @@ contract DstackApp is
     }
 
     /// @notice Says for dstack's tools what always holds here.
+    /// @dev Requirements: the caller owns the app.
     function disableUpgrades() external onlyOwner {
         _upgradesDisabled = true;
         emit UpgradesDisabled();

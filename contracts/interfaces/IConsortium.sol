@@ -71,6 +71,7 @@ interface IConsortium {
     }
 
     /// @notice What an agent needs to know of a consortium, read in one call.
+    /// @param epoch Counter that each revocation, each new platform and each new roster advances.
     /// @param nonce Number of studies pinned so far.
     /// @param activeStudy The study that may run, or zero.
     /// @param live Whether it may open runs now: it has not expired.
@@ -80,6 +81,11 @@ interface IConsortium {
     /// that the app refused to drop.
     /// @param revokedBy Who revoked last since the last pin, or zero.
     /// @param revokedBlock In which block, or zero.
+    /// @param threshold Approvals that it takes to grant, k.
+    /// @param app The DstackApp that the consortium owns.
+    /// @param ledger The ledger that books its runs.
+    /// @param owners All owners, in their order.
+    /// @param platform The adopted platform; all zero before the first.
     /// @param approvals Accounts that approved the active study.
     struct State {
         uint64 epoch;
@@ -102,8 +108,10 @@ interface IConsortium {
     /// @notice What the ledger needs to know before it opens a run of a study.
     /// @param gateSigner Signer of the adopted platform's gate; zero before the first.
     /// @param live Whether the study is active and has not expired.
+    /// @param epoch Epoch of the consortium.
     /// @param approvedBlock Block in which the last study was pinned.
     /// @param approvals Who approved it: the owner in seat i of `roster`, counted from zero, has bit i.
+    /// @param roster Number of the roster that sits.
     struct Clearance {
         address gateSigner;
         bool live;
@@ -113,97 +121,107 @@ interface IConsortium {
         uint16 roster;
     }
 
-    /// @dev `account` is no owner.
+    /// @notice `account` is no owner.
     error ConsortiumNotOwner(address account);
-    /// @dev There are `count` owners; 1 to 16 are possible.
+    /// @notice There are `count` owners; 1 to 16 are possible.
     error ConsortiumOwnerCount(uint256 count);
-    /// @dev The owner at `index` has no account or no id.
+    /// @notice The owner at `index` has no account or no id.
     error ConsortiumOwnerInvalid(uint256 index);
-    /// @dev `account` or its id stands twice in the list of owners.
+    /// @notice `account` or its `id` stands twice in the list of owners.
     error ConsortiumOwnerDuplicate(address account, bytes32 id);
-    /// @dev `threshold` is not between 1 and `owners`.
+    /// @notice `threshold` is not between 1 and `owners`.
     error ConsortiumThreshold(uint8 threshold, uint256 owners);
-    /// @dev `app` has no code.
+    /// @notice `app` has no code.
     error ConsortiumAppMissing(address app);
-    /// @dev `ledger` has no code.
+    /// @notice `ledger` has no code.
     error ConsortiumLedgerMissing(address ledger);
-    /// @dev The content names the epoch `given`; the consortium is in `current`.
+    /// @notice The content names the epoch `given`; the consortium is in `current`.
     error ConsortiumEpochMismatch(uint64 given, uint64 current);
-    /// @dev The study was to be pinned after `given` others; `current` have been pinned.
+    /// @notice The study was to be pinned after `given` others; `current` have been pinned.
     error ConsortiumNonceMismatch(uint64 given, uint64 current);
-    /// @dev The study's hash, budget or run count that stands `field`-th in the struct is zero.
+    /// @notice The study's hash, budget or run count that stands `field`-th in the struct is zero.
     error ConsortiumStudyIncomplete(uint256 field);
-    /// @dev `count` datasets; 1 to 64 are possible.
+    /// @notice `count` datasets; 1 to 64 are possible.
     error ConsortiumDatasetCount(uint256 count);
-    /// @dev Identifiers stand strictly increasing; the one at `index` does not.
+    /// @notice Identifiers stand strictly increasing; the one at `index` does not.
     error ConsortiumNotSorted(uint256 index);
-    /// @dev The expiry is past, or further away than `latest`.
+    /// @notice The `expiry` is past, or further away than `latest`.
     error ConsortiumExpiryOutOfRange(uint64 expiry, uint256 latest);
-    /// @dev `owner` approved this proposal already.
+    /// @notice `owner` approved `proposal` already.
     error ConsortiumAlreadyApproved(bytes32 proposal, address owner);
-    /// @dev `owner` withdrew from this proposal; only a new one, which differs in something, can have its
+    /// @notice `owner` withdrew from `proposal`; only a new one, which differs in something, can have its
     /// approval.
     error ConsortiumWithdrawn(bytes32 proposal, address owner);
-    /// @dev The proposal took effect (or is zero): what runs is stopped by `revoke`.
+    /// @notice `proposal` took effect (or is zero): what runs is stopped by `revoke`.
     error ConsortiumNothingToWithdraw(bytes32 proposal);
-    /// @dev `signers` signers came with `signatures` signatures.
+    /// @notice `signers` signers came with `signatures` signatures.
     error ConsortiumSignatureCount(uint256 signers, uint256 signatures);
-    /// @dev Signers stand strictly increasing; `signer` does not.
+    /// @notice Signers stand strictly increasing; `signer` does not.
     error ConsortiumSignersNotSorted(address signer);
-    /// @dev The signature is not `signer`'s over this content.
+    /// @notice The signature is not `signer`'s over this content.
     error ConsortiumBadSignature(address signer);
-    /// @dev The dataset was registered before, by `owner`.
+    /// @notice `dataset` was registered before, by `owner`.
     error ConsortiumDatasetExists(bytes32 dataset, address owner);
-    /// @dev No dataset of this id was registered.
+    /// @notice No dataset of the id `dataset` was registered.
     error ConsortiumDatasetUnknown(bytes32 dataset);
-    /// @dev The dataset's id, index digest or key commitment is zero.
+    /// @notice The index digest or key commitment of `dataset`, or that id itself, is zero.
     error ConsortiumDatasetIncomplete(bytes32 dataset);
-    /// @dev `owner` has a dataset of this name already.
+    /// @notice `owner` has a dataset named `name` already.
     error ConsortiumDatasetNameTaken(address owner, string name);
-    /// @dev A name is 1 to 64 of `a-z A-Z 0-9 . _ -`, and begins with a letter or a digit.
+    /// @notice `name` is not 1 to 64 of `a-z A-Z 0-9 . _ -`, or begins with neither a letter nor a digit.
     error ConsortiumDatasetName(string name);
-    /// @dev The platform lacks root, signer or compose hash, or lists more than 64 images or devices.
+    /// @notice The platform lacks root, signer or compose hash, or lists more than 64 images or devices.
     error ConsortiumPlatformInvalid();
-    /// @dev Less gas is left than the unpinning of a study may need, `needed`.
+    /// @notice Less gas is left than the unpinning of a study may need, `needed`.
     error ConsortiumGasTooLow(uint256 needed);
-    /// @dev No compose hash is left in the app to be removed, or it belongs to the active study.
+    /// @notice No compose hash is left in the app to be removed, or it belongs to the active study.
     error ConsortiumNothingToUnpin();
 
-    /// @dev `proposer` proposed `study`, whose whole content is `content`.
+    /// @notice `proposer` proposed `study`, whose whole content is `content`.
+    /// @param composeHash Its recipe.
     event StudyProposed(
         bytes32 indexed study, bytes32 indexed composeHash, address indexed proposer, Study content
     );
-    /// @dev `owner` approved `study`, which lacks others' approval still. Who approved what was pinned stands in
-    /// StudyPinned.
+    /// @notice `owner` approved `study`, which lacks others' approval still. Who approved what was pinned stands
+    /// in StudyPinned.
     event StudyApproved(bytes32 indexed study, address indexed owner);
-    /// @dev `owner` took back what it approved, or said in advance that it does not approve.
+    /// @notice `owner` took back what it approved, or said in advance that it does not approve.
+    /// @param proposal Id of the study, platform or roster.
     event ApprovalWithdrawn(bytes32 indexed proposal, address indexed owner);
-    /// @dev `study`, whose whole content is `content`, became the active one, and the app allows its compose
-    /// hash and no other. `approvals` says who approved: the owner in seat i of `roster`, counted from zero, has
-    /// bit i ({accounts} lists them).
+    /// @notice `study`, whose whole content is `content`, became the active one, and the app allows its
+    /// `composeHash` and no other. `approvals` says who approved: the owner in seat i of `roster`, counted from
+    /// zero, has bit i ({accounts} lists them).
     event StudyPinned(
         bytes32 indexed study, bytes32 indexed composeHash, uint16 roster, uint16 approvals, Study content
     );
-    /// @dev `owner` stopped everything; the app allowed `composeHash` (or zero); `epoch` is the new one.
+    /// @notice `owner` stopped everything; the app allowed `composeHash` (or zero); `epoch` is the new one.
+    /// @param reason Why, in the owner's words: the first 256 bytes, made readable.
     event Revoked(address indexed owner, bytes32 indexed composeHash, uint64 indexed epoch, string reason);
-    /// @dev The app did not drop `composeHash`, which no longer grants anything.
+    /// @notice The app did not drop `composeHash`, which no longer grants anything.
     event UnpinFailed(bytes32 indexed composeHash);
-    /// @dev `owner` approved the platform whose struct hash is `platform`.
+    /// @notice `owner` approved the platform whose struct hash is `platform`.
     event PlatformApproved(bytes32 indexed platform, address indexed owner);
-    /// @dev A platform was adopted; `epoch` is the new one.
+    /// @notice A platform was adopted; `epoch` is the new one.
+    /// @param gateRoot SHA-256 of the gate's root public key.
+    /// @param gateSigner Account of the gate.
     event PlatformAdopted(bytes32 indexed gateRoot, address indexed gateSigner, uint64 indexed epoch);
-    /// @dev `owner` approved the roster whose struct hash is `proposal`.
+    /// @notice `owner` approved the roster whose struct hash is `proposal`.
     event OwnersApproved(bytes32 indexed proposal, address indexed owner);
-    /// @dev `owners` took their seats as roster number `roster`; `epoch` is the new one.
+    /// @notice `owners` took their seats as roster number `roster`; `epoch` is the new one.
+    /// @param threshold Approvals that it takes from now on.
     event OwnersChanged(uint64 indexed roster, uint8 threshold, uint64 indexed epoch, Owner[] owners);
-    /// @dev `owner` registered a sealed dataset.
+    /// @notice `owner` registered a sealed dataset.
+    /// @param dataset Its id.
+    /// @param rows Number of records, as declared.
+    /// @param indexDigest SHA-256 of its index.
+    /// @param name Its name.
     event DatasetRegistered(
         bytes32 indexed dataset, address indexed owner, uint64 rows, bytes32 indexDigest, string name
     );
 
     /// @notice Approves a platform; the approval that completes the threshold adopts it: its devices replace
     /// the ones before in the app, the epoch advances, and so the active study ends. A revocation stays.
-    /// Requirements:
+    /// @dev Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
     ///   {ConsortiumAlreadyApproved}; nor withdrew from it: {ConsortiumWithdrawn}
     /// - the platform is complete, its lists bounded and sorted: {ConsortiumPlatformInvalid},
@@ -212,7 +230,9 @@ interface IConsortium {
 
     /// @notice The same with EIP-712 signatures `AdoptPlatform`, handed in by anyone. Approvals that already
     /// count are passed over.
-    /// Requirements:
+    /// @param signers Owners who signed, strictly increasing.
+    /// @param signatures The signature of each, in the same order.
+    /// @dev Requirements:
     /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
     ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
     ///   {ConsortiumBadSignature}; none of them withdrew: {ConsortiumWithdrawn}
@@ -227,7 +247,8 @@ interface IConsortium {
     /// @notice Approves a new roster with its threshold; the approval that completes today's threshold seats
     /// it: the epoch advances, and so the active study ends. Owners who stay keep their datasets and their
     /// revocations. Datasets of an owner who leaves lock, and open when the same account returns.
-    /// Requirements:
+    /// @param threshold Approvals that it will take to grant.
+    /// @dev Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
     ///   {ConsortiumAlreadyApproved}; nor withdrew from it: {ConsortiumWithdrawn}
     /// - once it is complete, the roster is sound: {ConsortiumOwnerCount}, {ConsortiumThreshold},
@@ -236,7 +257,10 @@ interface IConsortium {
 
     /// @notice The same with EIP-712 signatures `ChangeOwners`, handed in by anyone. Approvals that already
     /// count are passed over.
-    /// Requirements:
+    /// @param threshold Approvals that it will take to grant.
+    /// @param signers Owners who signed, strictly increasing.
+    /// @param signatures The signature of each, in the same order.
+    /// @dev Requirements:
     /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
     ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
     ///   {ConsortiumBadSignature}; none of them withdrew: {ConsortiumWithdrawn}
@@ -249,7 +273,13 @@ interface IConsortium {
     ) external;
 
     /// @notice Registers a dataset that the caller sealed. It can neither be changed nor removed.
-    /// Requirements:
+    /// @param id Digest of the sealed file's header.
+    /// @param indexDigest SHA-256 of its index.
+    /// @param keyCommitment Commitment to its data key.
+    /// @param schemaHash SHA-256 of the declared columns.
+    /// @param rows Number of records, as the owner declares it.
+    /// @param name Name of the dataset.
+    /// @dev Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}
     /// - id, index digest and key commitment are not zero: {ConsortiumDatasetIncomplete}
     /// - the id is new: {ConsortiumDatasetExists}
@@ -266,7 +296,8 @@ interface IConsortium {
 
     /// @notice Puts a study before the owners, by an event that holds its content. Proposing is not
     /// approving, and approving needs no proposal.
-    /// Requirements:
+    /// @return id Its id, by which it is approved and withdrawn from.
+    /// @dev Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}
     /// - it names the current epoch, and as many studies as were pinned: {ConsortiumEpochMismatch},
     ///   {ConsortiumNonceMismatch}
@@ -278,7 +309,7 @@ interface IConsortium {
 
     /// @notice Approves a study. The approval that completes the threshold *and* every required owner pins
     /// it.
-    /// Requirements:
+    /// @dev Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
     ///   {ConsortiumAlreadyApproved}; nor withdrew from it: {ConsortiumWithdrawn}
     /// - the study as in {propose}
@@ -286,7 +317,9 @@ interface IConsortium {
 
     /// @notice The same with EIP-712 signatures `ApproveStudy`, handed in by anyone. Approvals that already
     /// count are passed over.
-    /// Requirements:
+    /// @param signers Owners who signed, strictly increasing.
+    /// @param signatures The signature of each, in the same order.
+    /// @dev Requirements:
     /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
     ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
     ///   {ConsortiumBadSignature}; none of them withdrew: {ConsortiumWithdrawn}
@@ -297,13 +330,18 @@ interface IConsortium {
     /// @notice Takes the caller's approval of a study, platform or roster back, before it takes effect, and
     /// bars it: a signature handed in later does not count. There is no way back for that same content.
     /// What took effect is stopped by {revoke}.
-    /// Requirements:
+    /// @param proposal Id of the study, platform or roster.
+    /// @dev Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}; who did not withdraw before: {ConsortiumWithdrawn}
     /// - it is not the active study: {ConsortiumNothingToWithdraw}
     function withdraw(bytes32 proposal) external;
 
     /// @notice The same with an EIP-712 signature `Withdraw`, handed in by anyone.
-    /// Requirements:
+    /// @param proposal Id of the study, platform or roster.
+    /// @param owner Who withdraws.
+    /// @param epoch Epoch for which it was signed.
+    /// @param signature The owner's signature.
+    /// @dev Requirements:
     /// - `owner` is an owner whose signature holds: {ConsortiumNotOwner}, {ConsortiumBadSignature}; who did
     ///   not withdraw before: {ConsortiumWithdrawn}
     /// - it was signed for this epoch: {ConsortiumEpochMismatch}
@@ -313,12 +351,16 @@ interface IConsortium {
 
     /// @notice Stops everything: no study is active, the epoch advances, the app no longer allows the recipe.
     /// The first 256 bytes of `reason` are kept.
-    /// Requirements: the caller is an owner: {ConsortiumNotOwner}. Nothing else can refuse it but a lack of
-    /// gas: {ConsortiumGasTooLow}.
+    /// @dev Requirements: the caller is an owner: {ConsortiumNotOwner}. Nothing else can refuse it but a lack
+    /// of gas: {ConsortiumGasTooLow}.
     function revoke(string calldata reason) external;
 
     /// @notice The same with an EIP-712 signature `Revoke`, handed in by anyone.
-    /// Requirements:
+    /// @param owner Who revokes.
+    /// @param reason Why, in the words that were signed.
+    /// @param epoch Epoch for which it was signed.
+    /// @param signature The owner's signature.
+    /// @dev Requirements:
     /// - `owner` is an owner whose signature holds: {ConsortiumNotOwner}, {ConsortiumBadSignature}
     /// - it was signed for this epoch: {ConsortiumEpochMismatch}
     function revokeWithSignature(
@@ -330,12 +372,12 @@ interface IConsortium {
 
     /// @notice Asks the app to drop a compose hash that it kept in spite of a revocation, or whose study
     /// expired. Anyone may.
-    /// Requirements: there is such a hash: {ConsortiumNothingToUnpin}.
+    /// @dev Requirements: there is such a hash: {ConsortiumNothingToUnpin}.
     function unpin() external;
 
     /// @notice Accepts the app from its owner before, who has offered it with `transferOwnership`. Anyone may
     /// call.
-    /// Requirements: the app offers itself to this contract.
+    /// @dev Requirements: the app offers itself to this contract.
     function acceptApp() external;
 
     /// @notice All owners, in their order.
@@ -355,6 +397,8 @@ interface IConsortium {
 
     /// @notice Accounts of a bitmap, in the order of the roster: the owner in seat i, counted from zero, has
     /// bit i. Rosters are numbered from 1 and kept.
+    /// @param roster Number of the roster.
+    /// @param bitmap Which of its seats.
     function accounts(uint256 roster, uint256 bitmap) external view returns (address[] memory);
 
     /// @notice The DstackApp that this consortium owns.
@@ -367,6 +411,7 @@ interface IConsortium {
     function platform() external view returns (Platform memory);
 
     /// @notice A dataset; all zero if it was never registered.
+    /// @param id Id of the dataset.
     function dataset(bytes32 id) external view returns (Dataset memory);
 
     /// @notice All datasets, in the order of their registration.
@@ -380,18 +425,22 @@ interface IConsortium {
 
     /// @notice Owners who approved the proposal of this id. Empty for one of another epoch, or one that took
     /// effect and is over.
+    /// @param id Id of the study, platform or roster.
     function approvals(bytes32 id) external view returns (address[] memory);
 
     /// @notice Owners without whom a study over these datasets cannot be pinned: those of the datasets, and
     /// all who revoked since the last pin.
-    /// Requirements: the datasets are registered, each by an owner: {ConsortiumDatasetUnknown},
+    /// @param datasets Ids of the datasets.
+    /// @dev Requirements: the datasets are registered, each by an owner: {ConsortiumDatasetUnknown},
     /// {ConsortiumNotOwner}.
     function requiredOwners(bytes32[] calldata datasets) external view returns (address[] memory);
 
     /// @notice Whether runs of the study may be opened: it is active and has not expired.
+    /// @param id Id of the study.
     function isLive(bytes32 id) external view returns (bool);
 
     /// @notice What the ledger needs to know before it opens a run of a study.
+    /// @param id Id of the study.
     function clearance(bytes32 id) external view returns (Clearance memory);
 
     /// @notice Who revoked last since the last pin, or zero. The words are in the event Revoked.
@@ -401,9 +450,12 @@ interface IConsortium {
     function hashStudy(Study calldata s) external pure returns (bytes32);
 
     /// @notice Id of a platform's proposal: its EIP-712 struct hash in the given epoch.
+    /// @param epoch Epoch in which it is proposed.
     function hashPlatform(Platform calldata p, uint64 epoch) external pure returns (bytes32);
 
     /// @notice Id of a roster's proposal: its EIP-712 struct hash in the given epoch.
+    /// @param threshold Approvals that it would take to grant.
+    /// @param epoch Epoch in which it is proposed.
     function hashOwners(Owner[] calldata owners, uint8 threshold, uint64 epoch)
         external
         pure

@@ -6,6 +6,7 @@ import {IConsortium} from "./IConsortium.sol";
 /// @title Deploys a consortium with its app in one transaction, and lists them for the board of studies.
 interface IFactory {
     /// @notice One line of the board.
+    /// @param consortium Its address.
     /// @param owners Number of owners.
     /// @param records Sum of the registered rows.
     /// @param criteria At least three owners; more than one jurisdiction; every owner under HIPAA, GDPR or
@@ -19,16 +20,24 @@ interface IFactory {
         uint8 status;
     }
 
-    /// @dev The ledger has no code.
+    /// @notice The ledger, `account`, has no code.
     error FactoryMissingCode(address account);
 
-    /// @dev A consortium was deployed.
+    /// @notice A consortium was deployed.
+    /// @param consortium Its address.
+    /// @param app The app that it owns.
+    /// @param threshold Approvals that it takes to grant.
+    /// @param owners Number of its owners.
     event ConsortiumCreated(address indexed consortium, address indexed app, uint8 threshold, uint256 owners);
 
     /// @notice Deploys a consortium and the app that it owns. Anyone may; the addresses follow from owners,
     /// threshold and salt, so nobody can take them for others. The app requires an up-to-date TCB and allows
     /// neither devices nor recipes yet.
-    /// Requirements: as in the constructor of Consortium; the salt is new for these owners.
+    /// @param threshold Approvals that it takes to grant.
+    /// @param salt Tells consortia of the same owners apart.
+    /// @return consortium The consortium.
+    /// @return app The app that it owns.
+    /// @dev Requirements: as in the constructor of Consortium; the salt is new for these owners.
     function create(IConsortium.Owner[] calldata owners, uint8 threshold, bytes32 salt)
         external
         returns (address consortium, address app);

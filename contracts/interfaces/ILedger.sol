@@ -8,6 +8,9 @@ import {IConsortium} from "./IConsortium.sol";
 /// ("pico").
 interface ILedger {
     /// @notice What the owner of a dataset lets all runs together spend on it, ever.
+    /// @param epsilonMicro Millionths of epsilon.
+    /// @param deltaPico Parts of delta in 10^12.
+    /// @param runs Number of runs.
     struct Cap {
         uint48 epsilonMicro;
         uint48 deltaPico;
@@ -15,6 +18,12 @@ interface ILedger {
     }
 
     /// @notice What may be and what is spent on a dataset.
+    /// @param epsilonCap Millionths of epsilon that all runs together may spend.
+    /// @param epsilonSpent Millionths of epsilon that they have spent.
+    /// @param deltaCap Parts of delta in 10^12 that all runs together may spend.
+    /// @param deltaSpent Parts of delta in 10^12 that they have spent.
+    /// @param runCap Number of runs that may be opened.
+    /// @param runs Number of runs that were opened.
     struct Budget {
         uint48 epsilonCap;
         uint48 epsilonSpent;
@@ -25,6 +34,9 @@ interface ILedger {
     }
 
     /// @notice What the runs of a study have spent.
+    /// @param epsilonMicro Millionths of epsilon.
+    /// @param deltaPico Parts of delta in 10^12.
+    /// @param runs Number of runs that were opened.
     struct Spending {
         uint64 epsilonMicro;
         uint64 deltaPico;
@@ -52,6 +64,7 @@ interface ILedger {
     }
 
     /// @notice A run as the ledger opened it. The event RunOpened holds it; the ledger keeps its hash.
+    /// @param run What the gate opened.
     /// @param composeHash Compose hash of the study.
     /// @param number Number of the run among those of the consortium, from 1.
     /// @param openedBlock Block in which it was opened.
@@ -69,9 +82,17 @@ interface ILedger {
     }
 
     /// @notice What an enclave signs about its run.
+    /// @param runId Id of the run.
+    /// @param consortium Whose study ran.
+    /// @param study Id of the study.
+    /// @param composeHash Compose hash of the study.
     /// @param datasetsRoot SHA-256 over the dataset ids; checked off chain only.
     /// @param resultDigest SHA-256 of the result.
     /// @param statementDigest SHA-256 of the signed statement.
+    /// @param epsilonMicro Millionths of epsilon that the run spent.
+    /// @param deltaPico Parts of delta in 10^12 that the run spent.
+    /// @param epoch Epoch in which the run was opened.
+    /// @param grantHash EIP-712 hash of the gate's grant.
     struct Receipt {
         bytes32 runId;
         address consortium;
@@ -138,47 +159,56 @@ interface ILedger {
         uint64 epoch;
     }
 
-    /// @dev `account` does not own the dataset.
+    /// @notice `account` does not own `dataset`.
     error LedgerNotDatasetOwner(address account, bytes32 dataset);
-    /// @dev The cap is below what is spent; `kind` is 1 for epsilon, 2 for delta, 3 for runs.
+    /// @notice The `cap` of `dataset` is below what is `spent`; `kind` is 1 for epsilon, 2 for delta, 3 for
+    /// runs.
     error LedgerCapBelowSpent(bytes32 dataset, uint256 kind, uint64 cap, uint64 spent);
-    /// @dev `account` is not the gate that the consortium adopted.
+    /// @notice `account` is not the gate that `consortium` adopted.
     error LedgerNotGate(address account, address consortium);
-    /// @dev The run's id, signer, grant hash or epsilon is zero.
+    /// @notice The signer, grant hash or epsilon of the run `runId`, or that id itself, is zero.
     error LedgerRunIncomplete(bytes32 runId);
-    /// @dev The run was opened before.
+    /// @notice The run `runId` was opened before.
     error LedgerRunExists(bytes32 runId);
-    /// @dev The run was never opened.
+    /// @notice The run `runId` was never opened.
     error LedgerRunUnknown(bytes32 runId);
-    /// @dev The study is not active, or has expired.
+    /// @notice `study` is not active, or has expired.
     error LedgerStudyNotLive(bytes32 study);
-    /// @dev The content handed in is that of the study `given`, not of the run's study.
+    /// @notice The content handed in is that of the study `given`, not of the run's `study`.
     error LedgerStudyMismatch(bytes32 study, bytes32 given);
-    /// @dev The run or batch names the epoch `given`; the consortium is in `current`.
+    /// @notice The run or batch names the epoch `given`; the consortium is in `current`.
     error LedgerEpochMismatch(uint64 given, uint64 current);
-    /// @dev All `maxRuns` runs of the study have been opened.
+    /// @notice All `maxRuns` runs of `study` have been opened.
     error LedgerRunsExhausted(bytes32 study, uint32 maxRuns);
-    /// @dev The study has `left` to spend; `kind` is 1 for epsilon, 2 for delta.
+    /// @notice `study` has `left` to spend, not `wanted`; `kind` is 1 for epsilon, 2 for delta.
     error LedgerStudyBudgetExceeded(bytes32 study, uint256 kind, uint64 wanted, uint64 left);
-    /// @dev The dataset has `left` under the cap that its owner set; `kind` is 1 for epsilon, 2 for delta, 3
-    /// for runs.
+    /// @notice `dataset` has `left` under the cap that its owner set, not `wanted`; `kind` is 1 for epsilon, 2
+    /// for delta, 3 for runs.
     error LedgerDatasetBudgetExceeded(bytes32 dataset, uint256 kind, uint64 wanted, uint64 left);
-    /// @dev The consortium advanced to `current` since the run was opened, so its result no longer counts.
+    /// @notice The run `runId` was opened in `epoch`; the consortium is in `current`, so its result no longer
+    /// counts.
     error LedgerRunRevoked(bytes32 runId, uint64 epoch, uint64 current);
-    /// @dev The run was not opened as is said here.
+    /// @notice The run `runId` was not opened as is said here.
     error LedgerOpeningMismatch(bytes32 runId);
-    /// @dev The receipt differs from the opened run in the field that stands `field`-th in the struct.
+    /// @notice The receipt differs from the opened run `runId` in the field that stands `field`-th in the
+    /// struct.
     error LedgerReceiptMismatch(bytes32 runId, uint256 field);
-    /// @dev A receipt of the run was anchored before.
+    /// @notice A receipt of the run `runId` was anchored before.
     error LedgerReceiptExists(bytes32 runId);
-    /// @dev The signature is not the enclave's, `signer`, over this receipt.
+    /// @notice The signature is not that of `signer`, the enclave of the run `runId`, over this receipt.
     error LedgerBadSignature(bytes32 runId, address signer);
-    /// @dev 1 to 4,096 receipts with as many numbers make a batch.
+    /// @notice `receipts` receipts came with `numbers` numbers; 1 to 4,096 of each make a batch.
     error LedgerBatchSize(uint256 numbers, uint256 receipts);
-    /// @dev The run number at `index` is not above the one before, is of no run, or its receipt was anchored.
+    /// @notice The run number at `index`, `number`, is not above the one before, is of no run, or its receipt
+    /// was anchored.
     error LedgerBatchNumber(uint256 index, uint64 number);
 
-    /// @dev `owner` set what runs may spend on a dataset.
+    /// @notice `owner` set what runs may spend on a dataset.
+    /// @param consortium Consortium whose dataset it is.
+    /// @param dataset Id of the dataset.
+    /// @param epsilonMicro Millionths of epsilon, all runs together.
+    /// @param deltaPico Parts of delta in 10^12, all runs together.
+    /// @param runs Number of runs.
     event CapSet(
         address indexed consortium,
         bytes32 indexed dataset,
@@ -187,11 +217,18 @@ interface ILedger {
         uint64 deltaPico,
         uint32 runs
     );
-    /// @dev A run was opened and what it may spend booked.
+    /// @notice A run was opened and what it may spend booked.
+    /// @param consortium Consortium whose run it is.
+    /// @param runId Id of the run.
+    /// @param study Id of its study.
     event RunOpened(
         address indexed consortium, bytes32 indexed runId, bytes32 indexed study, Opening opening
     );
-    /// @dev The receipt of a run was anchored alone.
+    /// @notice The receipt of a run was anchored alone.
+    /// @param consortium Consortium whose run it is.
+    /// @param runId Id of the run.
+    /// @param study Id of its study.
+    /// @param sequence Number of the receipt among those of the consortium.
     event ReceiptAnchored(
         address indexed consortium,
         bytes32 indexed runId,
@@ -199,8 +236,13 @@ interface ILedger {
         uint64 sequence,
         Receipt receipt
     );
-    /// @dev `count` receipts were anchored together; the numbers of their runs and their digests are in the
+    /// @notice `count` receipts were anchored together; the numbers of their runs and their digests are in the
     /// transaction.
+    /// @param consortium Consortium whose receipts they are.
+    /// @param batch Number of the batch, from 1.
+    /// @param root Root of the Merkle tree over them.
+    /// @param first Sequence of the first one.
+    /// @param epoch Epoch of their runs.
     event BatchAnchored(
         address indexed consortium,
         uint64 indexed batch,
@@ -211,13 +253,15 @@ interface ILedger {
     );
 
     /// @notice Sets what all runs together may ever spend on a dataset.
-    /// Requirements:
+    /// @param consortium Consortium whose dataset it is.
+    /// @param dataset Id of the dataset.
+    /// @dev Requirements:
     /// - the caller owns the dataset: {LedgerNotDatasetOwner}
     /// - no less than what is spent: {LedgerCapBelowSpent}
     function setCap(address consortium, bytes32 dataset, Cap calldata cap) external;
 
     /// @notice Books a run, before any key is released. Nothing is ever refunded.
-    /// Requirements:
+    /// @dev Requirements:
     /// - the caller is the gate of the consortium: {LedgerNotGate}
     /// - the run is complete and new: {LedgerRunIncomplete}, {LedgerRunExists}
     /// - the study is live, in the epoch named, and this is its content: {LedgerEpochMismatch},
@@ -227,7 +271,8 @@ interface ILedger {
     function open(Run calldata r, IConsortium.Study calldata study) external;
 
     /// @notice Records the receipt of a run. Anyone may hand it in; the enclave's signature counts.
-    /// Requirements:
+    /// @param signature The enclave's signature of the receipt.
+    /// @dev Requirements:
     /// - the run was opened, as `opening` says: {LedgerRunUnknown}, {LedgerOpeningMismatch}
     /// - the receipt agrees with the run: {LedgerReceiptMismatch}
     /// - no receipt of it is anchored: {LedgerReceiptExists}
@@ -237,9 +282,11 @@ interface ILedger {
 
     /// @notice Records many receipts by the root of a Merkle tree that the contract makes of them. They take
     /// the next sequence numbers in the order given.
+    /// @param consortium Consortium whose runs they are.
+    /// @param epoch Epoch of the runs.
     /// @param numbers Numbers of the runs, strictly increasing.
     /// @param receipts EIP-712 digest of the receipt of each.
-    /// Requirements:
+    /// @dev Requirements:
     /// - the caller is the gate of the consortium: {LedgerNotGate}
     /// - the epoch is the current one: {LedgerEpochMismatch}
     /// - 1 to 4,096 receipts, as many numbers: {LedgerBatchSize}
@@ -259,29 +306,41 @@ interface ILedger {
         returns (Verdict memory);
 
     /// @notice What may be and what is spent on the dataset.
+    /// @param consortium Consortium whose dataset it is.
+    /// @param dataset Id of the dataset.
     function budget(address consortium, bytes32 dataset) external view returns (Budget memory);
 
     /// @notice What the runs of the study have spent; zero again once another study has run. The events of
     /// its runs stay.
+    /// @param consortium Consortium whose study it is.
+    /// @param study Id of the study.
     function spending(address consortium, bytes32 study) external view returns (Spending memory);
 
     /// @notice Number of the consortium's runs, which is the number of its last one.
+    /// @param consortium The consortium.
     function runCount(address consortium) external view returns (uint64);
 
     /// @notice Number of the consortium's receipts, which is the sequence of its last one.
+    /// @param consortium The consortium.
     function receiptCount(address consortium) external view returns (uint64);
 
     /// @notice Number of the consortium's batches, which is the number of its last one.
+    /// @param consortium The consortium.
     function batchCount(address consortium) external view returns (uint64);
 
     /// @notice A batch; all zero if there is none of this number.
+    /// @param consortium The consortium.
+    /// @param number Number of the batch, from 1.
     function batch(address consortium, uint64 number) external view returns (Batch memory);
 
     /// @notice Zero for a run that was never opened; the hash of its opening until its receipt is anchored
     /// alone.
+    /// @param runId Id of the run.
     function commitment(bytes32 runId) external view returns (bytes32);
 
     /// @notice Whether a receipt of the run with this number is anchored, alone or in a batch.
+    /// @param consortium The consortium.
+    /// @param number Number of the run, from 1.
     function isAnchored(address consortium, uint64 number) external view returns (bool);
 
     /// @notice Hash of an opening, as {commitment} answers it.

@@ -217,6 +217,7 @@ def follow(
 
 
 def test_a_run_that_ends_well_waits_for_its_anchor(lab: Lab) -> None:
+    """CH-28: no anchor, no envelope."""
     run = follow(lab, ScriptedEnclave([*WAY, {"phase": "done"}], exit=0, output=b'{"draft":1}'))
     assert run.state == "anchoring"
     assert lab.store.draft(run.id) == '{"draft":1}'
@@ -505,6 +506,7 @@ def test_a_forged_envelope_is_not_published(lab: Lab) -> None:
 
 
 def test_a_chain_that_is_away_is_tried_again(lab: Lab) -> None:
+    """CH-28."""
     study = lab.live()
     run, _ = emit(lab, study)
     publish, sender = publisher(lab, failures=2)
