@@ -58,7 +58,6 @@ ANSWERS: dict[tuple[str, str], str] = {
     ),
     ("unused-return", "Ledger._isSigned"): "What is left out is only more about the error.",
     ("unused-return", "OwnerSignature.isValid"): "What is left out is only more about the error.",
-    ("reentrancy-no-eth", "Consortium._pin"): ORDER,
     ("reentrancy-no-eth", "Consortium._revoke"): ORDER,
     ("reentrancy-events", "Consortium._revoke"): ORDER,
     ("reentrancy-benign", "Factory.create"): (
