@@ -325,6 +325,17 @@ contract StudyTest is Room {
         }
     }
 
+    /// @dev In the first epoch as in any other.
+    function test_who_approved_is_forgotten_once_a_study_is_over() public {
+        enter(members(), 2, "another");
+        register(A, DATA_A, "cohort-A");
+        register(B, DATA_B, "cohort-B");
+        vm.assertEq(room.epoch(), 1, "epoch");
+        bytes32 over = pin(study());
+        pin(study());
+        vm.assertEq(room.approvals(over), new address[](0), "approvals");
+    }
+
     /// @dev CH-13: one more approval would otherwise bring back what k owners replaced.
     function test_a_replaced_study_cannot_be_brought_back() public {
         IConsortium.Study memory first = study();

@@ -27,6 +27,8 @@ contract SpendingProof {
     Symbols private constant svm = Symbols(address(uint160(uint256(keccak256("svm cheat code")))));
     Ledger private ledger = Ledger(address(0x1E));
     address private consortium = address(0xC0);
+    /// @dev Where `_tallies` lies.
+    uint256 private constant TALLIES = 3;
 
     function setUp() public {
         vm.etch(address(ledger), address(new Ledger()).code);
@@ -107,18 +109,25 @@ contract SpendingProof {
         assert(a.runs == uint256(b.runs) + 1 && a.runs <= uint32(limits[2]));
     }
 
-    /// @dev And Ledger I5: only the account that the consortium names as the owner.
+    /// @dev Of a dataset and of a study. And Ledger I5: only the account that the consortium names as the owner.
     function check_setting_a_cap_keeps_what_is_spent(
         address caller,
         bytes32 dataset,
         ILedger.Cap memory cap,
-        bytes32 any
+        bytes32 any,
+        bytes32 study
     ) public {
+        ILedger.Spending memory before = ledger.spending(consortium, study);
+        // Before the first run nothing is spent: what stands behind its count and the tag is zero.
+        uint256 tally = uint256(vm.load(address(ledger), keccak256(abi.encode(consortium, TALLIES))));
+        vm.assume(ledger.runCount(consortium) != 0 || tally >> 96 == 0);
         ILedger.Budget memory b = ledger.budget(consortium, any);
         bool done = checkBudget(caller, any, abi.encodeCall(ledger.setCap, (consortium, dataset, cap)));
         ILedger.Budget memory a = ledger.budget(consortium, any);
         assert(a.epsilonSpent == b.epsilonSpent && a.deltaSpent == b.deltaSpent && a.runs == b.runs);
         if (any != dataset) assert(a.epsilonCap == b.epsilonCap && a.deltaCap == b.deltaCap);
+        ILedger.Spending memory now_ = ledger.spending(consortium, study);
+        assert(now_.epsilonMicro == before.epsilonMicro && now_.runs == before.runs);
         if (done) assert(AnyConsortium(consortium).dataset(dataset).owner == caller);
     }
 
