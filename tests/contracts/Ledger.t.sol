@@ -254,11 +254,11 @@ contract LedgerTest is Room {
     /// @dev The first cap of a consortium prepares what its runs count; none resets it.
     function test_a_cap_set_after_a_run_gives_the_study_nothing_back() public {
         open(run(), s);
-        setCap(A, DATA_A, uint48(9 * EPSILON));
+        setCap(A, DATA_A, CAP + 1);
         vm.assertEq(ledger.spending(address(room), active).epsilonMicro, EPSILON, "spent");
         vm.assertEq(ledger.runCount(address(room)), 1, "runs");
         open(second(), s);
-        setCap(A, DATA_A, uint48(8 * EPSILON));
+        setCap(A, DATA_A, CAP + 2);
         checkBooked(2, 2 * EPSILON, 2 * DELTA);
     }
 
