@@ -8,6 +8,7 @@ sealed.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tempfile
@@ -42,6 +43,7 @@ from sealroom.recipe import parse as parse_recipe
 from sealroom.sealed import Header, Index, Wrap, inspect, open_sealed
 from sealroom.sealed.archive import write_end, write_member
 from sealroom.sealed.pages import walk_pages
+from sealroom.sealed.parquet import parse_footer
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 LIMIT = 1 << 20
@@ -200,8 +202,6 @@ def _pages(data: bytes) -> None:
 
 def _page_seeds() -> list[bytes]:
     """The column chunks of the Parquet file among the vectors: its two columns are stored as they are."""
-    import io
-
     import pyarrow.parquet as pq
 
     from tests.vectors.make_sealed_good import table
@@ -249,6 +249,33 @@ def _recipe_text_seeds() -> list[bytes]:
     for path in cases("recipe"):
         with suppress(ValueError):
             seeds.append(json.loads(read(path).body)["docker_compose_file"].encode())
+    return seeds
+
+
+def _footer(data: bytes) -> None:
+    """Any bytes as a Parquet file of which the footer alone is read, by Arrow and by ourselves."""
+    with suppress(SealError):
+        parse_footer(io.BytesIO(data), "it")  # type: ignore[arg-type]
+
+
+def _footer_seeds() -> list[bytes]:
+    """Small files, with and without what writers may leave out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    seeds = []
+    for dictionary, index in ((True, True), (False, False)):
+        out = io.BytesIO()
+        columns = pa.table({"n": [1, None, 3], "t": ["a", "b", None]})
+        pq.write_table(
+            columns,
+            out,
+            use_dictionary=dictionary,
+            write_page_index=index,
+            store_schema=index,
+            row_group_size=2,
+        )
+        seeds.append(out.getvalue())
     return seeds
 
 
@@ -322,6 +349,7 @@ TARGETS = {
             lambda: [BETWEEN.join(_members(vector.body)) for vector in _sealed_vectors()],
         ),
         Target("sealed-pages", _pages, _page_seeds),
+        Target("sealed-footer", _footer, _footer_seeds),
         Target("recipe", _recipe, lambda: _bodies("recipe")),
         Target("recipe-text", _recipe_text, _recipe_text_seeds),
         Target("envelope", _envelope, lambda: _bodies("envelope")),
