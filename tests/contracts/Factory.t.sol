@@ -232,6 +232,11 @@ contract FactoryTest is Room {
         owners[1].jurisdiction = "GB";
         (owners[0].regimes, owners[1].regimes) = (8, 16 | 32);
         checkCriteria(owners, 1, 2, 0);
+        // Each of the six regimes alone: the first three are of the grade.
+        for (uint16 bit = 0; bit < 6; ++bit) {
+            (owners[0].regimes, owners[1].regimes) = (uint16(1) << bit, uint16(1) << bit);
+            checkCriteria(owners, 1, 2, bit < 3 ? 2 : 0);
+        }
     }
 
     function test_the_board_is_read_in_pages() public {
