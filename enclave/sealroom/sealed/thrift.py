@@ -34,7 +34,7 @@ class Compact:
     """
 
     def __init__(self, data: memoryview, what: str) -> None:
-        self._data, self._what = data, what
+        self._data, self._what = bytes(data), what
         self.position = 0
         """Bytes read."""
 
@@ -43,7 +43,7 @@ class Compact:
         seen: set[int] = set()
         field = 0
         while (head := self._byte()) != 0:
-            field = field + (head >> 4) if head >> 4 else self._zigzag()
+            field = field + (head >> 4) if head > 15 else self._zigzag()
             if field in seen:
                 raise malformed(f"{self._what} with a field twice")
             seen.add(field)
@@ -81,7 +81,7 @@ class Compact:
         """A string."""
         if kind != _BINARY:
             raise self._unexpected()
-        return bytes(self._bytes(self._varint()))
+        return self._bytes(self._varint())
 
     def values(self, nesting: int) -> dict[int, Any]:
         """All integers, booleans and structs of a struct by their ids; other fields are `None`."""
@@ -89,14 +89,12 @@ class Compact:
 
     def skip(self, kind: int, nesting: int = _MAX_NESTING) -> None:
         """Step over a value, whatever it holds."""
-        if nesting == 0:
-            raise malformed(f"{self._what} that is nested too deeply")
-        if kind in (_TRUE, _FALSE):
-            return
         if kind in _INTEGERS:
             self._varint()
         elif kind == _BINARY:
             self._bytes(self._varint())
+        elif nesting == 0:
+            raise malformed(f"{self._what} that is nested too deeply")
         elif kind == _STRUCT:
             for _, each in self.fields():
                 self.skip(each, nesting - 1)
@@ -108,7 +106,7 @@ class Compact:
             self._byte()
         elif kind == _DOUBLE:
             self._bytes(8)
-        else:
+        elif kind not in (_TRUE, _FALSE):
             raise self._unexpected()
 
     def _value(self, kind: int, nesting: int) -> Any:
@@ -128,20 +126,25 @@ class Compact:
             yield head & 15
 
     def _byte(self) -> int:
-        if self.position >= len(self._data):
-            raise Cut
+        try:
+            byte = self._data[self.position]
+        except IndexError:
+            raise Cut from None
         self.position += 1
-        return self._data[self.position - 1]
+        return byte
 
-    def _bytes(self, count: int) -> memoryview:
+    def _bytes(self, count: int) -> bytes:
         if count > len(self._data) - self.position:
             raise Cut
         self.position += count
         return self._data[self.position - count : self.position]
 
     def _varint(self) -> int:
-        value = 0
-        for shift in range(0, 64, 7):
+        value = self._byte()
+        if value < 128:
+            return value
+        value &= 127
+        for shift in range(7, 64, 7):
             byte = self._byte()
             value |= (byte & 127) << shift
             if byte < 128:
