@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from sealroom.errors import PartError, SealError
 from sealroom.schema import Column
 from sealroom.sealed import Header, inspect, seal, shares
+from sealroom.sealed import parquet as footers
 from sealroom.sealed.pages import walk_pages
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES, parse_footer
 from sealroom.sealed.table import SealedTable, TableLimits
@@ -266,9 +267,8 @@ def test_who_holds_on_to_a_share_keeps_its_bytes(monkeypatch: pytest.MonkeyPatch
     wanted = shares.shares(footer.chunks)
     held: list[tuple[int, memoryview]] = []
     rooms: set[int] = set()
-    parts = PlainParts(data)
-    opener = shares.Opener(parts, header)
-    with closing(shares.opened(wanted, opener, parts, check=lambda *_: None)) as opening:
+    opener = shares.Opener(PlainParts(data), header)
+    with closing(shares.opened(wanted, opener, check=lambda *_: None)) as opening:
         for number, (share, there) in enumerate(opening):
             (chunk,) = share.chunks
             lent = there.lend(chunk.begin, chunk.end - chunk.begin)
@@ -486,6 +486,19 @@ def test_the_footer_is_read_as_arrow_reads_it(rows: int, dictionary: bool) -> No
         (chunk.group, chunk.column): (chunk.begin, chunk.end - chunk.begin, chunk.values, chunk.dictionary)
         for chunk in footer.chunks
     }
+
+
+@pytest.mark.parametrize("limit", ["MAX_ROW_GROUPS", "MAX_ROWS"])
+def test_a_footer_of_too_many_rows_or_row_groups_is_refused(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """AR-04, AR-05."""
+    data = parquet(pa.table({"n": [1, 2, 3]}), row_group_size=1)
+    monkeypatch.setattr(footers, limit, 3)
+    assert opened(data, ("n", "int64"), rows=3).to_arrow().num_rows == 3
+
+    monkeypatch.setattr(footers, limit, 2)
+    assert refusal(lambda: opened(data, ("n", "int64"), rows=3)) == "table-too-large"
 
 
 def test_no_flipped_bit_of_a_footer_ends_the_process() -> None:

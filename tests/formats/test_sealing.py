@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sealroom.errors import SealError, SealroomError
-from sealroom.sealed import PART_SIZE, SealedArchive, SealSummary, inspect, seal, unseal
+from sealroom.errors import PartError, SealError, SealroomError
+from sealroom.sealed import PART_SIZE, SealedArchive, SealSummary, inspect, parallel, seal, unseal
 from sealroom.sealed.archive import member_header
 from sealroom.sealed.header import MAX_PARTS, USUAL_PART_SIZE, usual_part_size
 from sealroom.sealed.parts import sealed_length
@@ -223,6 +224,32 @@ def test_a_worker_that_is_killed_is_our_error(tmp_path: Path) -> None:
     with pytest.raises(SealError) as caught:
         _seal(source, tmp_path / "file.tar", media_type=OPAQUE, progress=kill_one, processes=2)
     assert caught.value.code == "worker-died" and os.listdir(tmp_path) == ["file"]
+
+
+def test_a_machine_that_starts_no_process_is_our_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(bytes(40 * PART))
+
+    def no_more() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", no_more)
+    with pytest.raises(SealError) as caught:
+        _seal(source, tmp_path / "file.tar", media_type=OPAQUE, part_size=PART, processes=2)
+    assert caught.value.code == "worker-died" and os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("length", [10, 400, 4000])
+def test_what_a_worker_says_fits_into_one_piece(length: int) -> None:
+    """However long the name of a file, and whatever its letters."""
+    said = parallel._message(PartError("part-altered", "ü" * length, "a hint"))
+    error = parallel._error(said)
+
+    assert len(said) <= 512 and said.count(b"\n") == 1
+    assert (type(error), error.code, error.hint) == (PartError, "part-altered", "a hint")
+    assert error.message and ("ü" * length).startswith(error.message)
 
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:

@@ -171,10 +171,15 @@ def test_sealed_written_again(sealed_case: SealedCase) -> None:
     """Each value has one encoding: what the decoders take, the encoders give back byte for byte."""
     with SealedArchive.open(sealed_case.path) as archive:
         info = archive.info
-        parts = {part_name(number): archive.read_part(number) for number in range(info.header.parts)}
+        begins = [archive.place(number) for number in range(info.header.parts)]
+    body = sealed_case.vector.body
+    parts = {
+        part_name(number): body[begin : begin + info.index.parts[number].size]
+        for number, begin in enumerate(begins)
+    }
     first = {"header.json": info.header.encode(), "wrap.json": info.wrap.encode()}
     again = write(sealed_case.plain, first | parts | {"index.json": info.index.encode()})
-    assert again.read_bytes() == sealed_case.vector.body
+    assert again.read_bytes() == body
 
 
 @pytest.mark.parametrize("path", [FOLDER / "sealed" / "two_parts"], ids=_named)

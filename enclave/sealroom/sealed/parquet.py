@@ -10,15 +10,12 @@ import io
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sealroom.errors import SealError
 from sealroom.schema import COLUMN_TYPES, Column
 from sealroom.sealed.header import check_columns
 from sealroom.sealed.thrift import Compact, Cut
-
-if TYPE_CHECKING:
-    pass
 
 MAX_FOOTER_BYTES = 16 * 1024 * 1024
 """Largest footer. One row group of 30 columns takes some 3 kilobytes of it."""

@@ -144,12 +144,6 @@ class SealedArchive:
         begin, end = self.place(first) - BLOCK, self.place(after) - BLOCK
         will_read(self._descriptor, begin, end - begin)
 
-    def read_part(self, number: int) -> bytes:
-        """A sealed part whose digest is the index's. Raises `PartError` with code `part-altered`."""
-        sealed = bytearray(self.info.index.parts[number].size)
-        self._read(number, memoryview(sealed))
-        return bytes(sealed)
-
     def check_parts(self, *, progress: Callable[[int, int], None] | None = None) -> None:
         """Compare every part with its digest, on all processors. Raises `PartError`, `HeaderError`.
 

@@ -121,7 +121,7 @@ class Opener:
         part_size = self._header.part_size
         spans = [
             (first * part_size, min(self._header.size, after * part_size))
-            for first, after in self.spans(ranges)
+            for first, after in self._spans(ranges)
         ]
         there = OpenedShare(self._room(sum(end - begin for begin, end in spans)))
         place = 0
@@ -132,7 +132,12 @@ class Opener:
             place += end - begin
         return there
 
-    def spans(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    def announce(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Have the disk fetch the parts that hold these ranges."""
+        for first, after in self._spans(ranges):
+            self._parts.will_need(first, after)
+
+    def _spans(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """From which part up to which these ranges lie; neighbours as one."""
         found: list[tuple[int, int]] = []
         for begin, end in ranges:
@@ -162,7 +167,7 @@ class Opener:
 
 
 def opened(
-    wanted: Sequence[Share], opener: Opener, parts: Parts, *, check: Callable[[Share, OpenedShare], None]
+    wanted: Sequence[Share], opener: Opener, *, check: Callable[[Share, OpenedShare], None]
 ) -> Generator[tuple[Share, OpenedShare], None, None]:
     """Each share, opened and checked; the next ones are opened meanwhile. Raises what that raises.
 
@@ -185,8 +190,7 @@ def opened(
                     ahead.append(pool.submit(open_one, number + len(ahead)))
                 # Telling the disk takes its time too, and the first share is being read meanwhile.
                 while announced < min(number + ANNOUNCED, len(wanted)):
-                    for span in opener.spans(ranges[announced]):
-                        parts.will_need(*span)
+                    opener.announce(ranges[announced])
                     announced += 1
                 current = ahead.popleft().result()
                 yield share, current

@@ -105,7 +105,7 @@ class SealedTable:
                 thrift_container_size_limit=MAX_FOOTER_BYTES,
             )
             wanted = shares(chunks)
-            with closing(opened(wanted, source.opener, self._parts, check=source.check)) as opening:
+            with closing(opened(wanted, source.opener, check=source.check)) as opening:
                 for share, there in opening:
                     source.opened = there
                     found = parquet.read_row_group(
