@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads of a table through the sealed file and of the plain file, in turns, within one process.
 
-python -m tests.bench.sealing_reads PLAIN SEALED ROUNDS    prints rows of the table of `tests.bench.sealing`
+python -m tests.bench.sealing_reads PLAIN SEALED ROUNDS warm|cold
+
+prints rows of the table of `tests.bench.sealing`. If cold, what is read is not in the system's cache.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -26,7 +29,17 @@ FULL = "select count(columns(*)), max(columns(*)) from t"
 """Reads every cell."""
 
 
-def main(plain: Path, sealed: Path, rounds: int) -> None:
+def drop(path: Path) -> None:
+    """Bring all to the disk, and have the kernel forget this file's pages."""
+    os.sync()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def main(plain: Path, sealed: Path, rounds: int, *, cold: bool) -> None:
     info = inspect(sealed)  # in place of the chain, which tells a reader what is registered
 
     def opened() -> SealedFile:
@@ -60,21 +73,21 @@ def main(plain: Path, sealed: Path, rounds: int) -> None:
         with duckdb.connect() as connection:
             connection.from_arrow(ds.dataset(plain)).query("t", query).fetchall()
 
-    _row(
-        "2 of 30 columns, pyarrow",
-        lambda: pq.read_table(plain, columns=TWO),
-        lambda: sealed_columns(TWO),
-        rounds,
-    )
-    _row("all columns in memory, pyarrow", lambda: pq.read_table(plain), lambda: sealed_columns(None), rounds)
-    _row("full scan, pyarrow.dataset", plain_scan, sealed_scan, rounds)
-    for name, query in (("group by over 3 columns", QUERY), ("full scan", FULL)):
-        _row(
-            f"{name}, DuckDB on Arrow",
-            lambda query=query: plain_query(query),
-            lambda query=query: sealed_query(query),
-            rounds,
-        )
+    reads: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
+        (
+            "2 of 30 columns, pyarrow",
+            lambda: pq.read_table(plain, columns=TWO),
+            lambda: sealed_columns(TWO),
+        ),
+        ("all columns in memory, pyarrow", lambda: pq.read_table(plain), lambda: sealed_columns(None)),
+        ("full scan, pyarrow.dataset", plain_scan, sealed_scan),
+        ("group by over 3 columns, DuckDB on Arrow", lambda: plain_query(QUERY), lambda: sealed_query(QUERY)),
+        ("full scan, DuckDB on Arrow", lambda: plain_query(FULL), lambda: sealed_query(FULL)),
+    ]
+    for name, read_plain, read_sealed in reads:
+        _row(name, {plain: read_plain, sealed: read_sealed}, rounds, cold=cold)
+    if cold:
+        return
     metadata = pq.ParquetFile(plain).metadata
     needed = sum(
         metadata.row_group(group).column(place).total_compressed_size
@@ -92,11 +105,14 @@ def main(plain: Path, sealed: Path, rounds: int) -> None:
     print(f"{decrypted / needed:.2f} | |")
 
 
-def _row(name: str, plain: Callable[[], object], sealed: Callable[[], object], rounds: int) -> None:
+def _row(name: str, acts: dict[Path, Callable[[], object]], rounds: int, *, cold: bool) -> None:
+    """Time both acts, each on its file."""
     taken: list[tuple[float, float, float, float]] = []
     for number in range(rounds + 1):
         values = []
-        for act in (plain, sealed):
+        for path, act in acts.items():
+            if cold:
+                drop(path)
             wall, cpu = time.perf_counter(), time.process_time()
             act()
             values += [time.perf_counter() - wall, time.process_time() - cpu]
@@ -109,4 +125,4 @@ def _row(name: str, plain: Callable[[], object], sealed: Callable[[], object], r
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), cold=sys.argv[4] == "cold")

@@ -7,6 +7,7 @@ itself, as if their parts had opened.
 
 from __future__ import annotations
 
+import decimal
 import io
 import sys
 from contextlib import closing, suppress
@@ -56,8 +57,8 @@ class PlainParts:
     def open_parts(self, first: int, target: memoryview) -> None:
         assert self.read_at(first * PART, target) == len(target)
 
-    def will_need(self, first: int, after: int) -> None:
-        assert 0 <= first < after <= -(-len(self._data) // PART)
+    def will_need(self, number: int) -> None:
+        assert 0 <= number * PART < len(self._data)
 
 
 def opened(data: bytes, *columns: tuple[str, str], rows: int, **limits: int) -> SealedTable:
@@ -399,9 +400,11 @@ def test_an_extension_type_is_refused(tmp_path: Path) -> None:
         pa.array([1], pa.timestamp("us")),
         pa.array([[1]]),
         pa.array([{"n": 1}]),
+        pa.array([1], pa.date32()),
         pa.array([b"1"]),
-        pa.array(["1"]).dictionary_encode(),
-        pa.array(["1"], pa.large_string()),
+        pa.array([b"1"], pa.binary(1)),
+        pa.array([None], pa.null()),
+        pa.array([decimal.Decimal(1)], pa.decimal128(9)),
     ],
     ids=lambda array: str(array.type),
 )
@@ -410,6 +413,37 @@ def test_another_type_than_the_four_is_refused(array: pa.Array) -> None:
     data = parquet(pa.table({"n": array}))
     for kind in ("int64", "string"):
         assert refusal(lambda kind=kind: opened(data, ("n", kind), rows=1)) == "schema-unsupported"
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array(["left", None, "right"]).dictionary_encode(),
+        pa.array(["left", None, "right"], pa.large_string()),
+        pa.array(["left", None, "right"], pa.string_view()),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_text_is_text_however_its_writer_held_it(array: pa.Array) -> None:
+    """Categories of pandas and the large text of polars: only their writer's notes tell them from text."""
+    data = parquet(pa.table({"t": array, "n": [1, 2, 3]}))
+    assert pq.read_schema(io.BytesIO(data)).field("t").type == array.type
+    table = opened(data, ("t", "string"), ("n", "int64"), rows=3)
+    assert table.to_arrow().equals(pa.table({"t": ["left", None, "right"], "n": [1, 2, 3]}))
+    scanned = table.scan(filter=ds.field("n") > 1).to_table()
+    assert scanned.column("t").to_pylist() == [None, "right"]
+
+
+def test_arrow_is_shown_no_notes_of_a_writer() -> None:
+    """AR-07, AR-08: what Arrow would decode of them is not there, for a read and for a scan."""
+    data = parquet(pa.table({"n": [1, 2, 3]}, metadata={"pandas": "private"}))
+    assert pq.read_metadata(io.BytesIO(data)).metadata.keys() >= {b"ARROW:schema", b"pandas"}
+    footer = parse_footer(io.BytesIO(data), "it")  # type: ignore[arg-type]
+    known, shown = pq.read_metadata(io.BytesIO(data)), footer.for_arrow()
+    assert shown.metadata is None and shown.schema.equals(known.schema)
+    assert shown.row_group(0).to_dict() == known.row_group(0).to_dict()
+    assert (shown.created_by, shown.num_rows) == (known.created_by, 3)
+    assert opened(data, ("n", "int64"), rows=3).scan().to_table().schema.metadata is None
 
 
 @pytest.mark.parametrize(
@@ -486,6 +520,24 @@ def test_the_footer_is_read_as_arrow_reads_it(rows: int, dictionary: bool) -> No
         (chunk.group, chunk.column): (chunk.begin, chunk.end - chunk.begin, chunk.values, chunk.dictionary)
         for chunk in footer.chunks
     }
+
+
+@pytest.mark.parametrize("many", [0, 1, 20, 200])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_row_groups_without_rows_are_no_hindrance(many: int, dictionary: bool) -> None:
+    """Nobody may have been found who fits: a table of no rows is a table."""
+    out = io.BytesIO()
+    with pq.ParquetWriter(out, MIXED.schema, use_dictionary=dictionary) as writer:
+        writer.write_table(MIXED.slice(0, 0))
+        for number in range(many):
+            writer.write_table(MIXED.slice(3 * number, 3))
+            writer.write_table(MIXED.slice(0, 0))
+    data = out.getvalue()
+    assert pq.read_metadata(io.BytesIO(data)).num_row_groups == 2 * many + 1
+    table = opened(data, *MIXED_COLUMNS, rows=3 * many)
+    assert table.to_arrow().equals(MIXED.slice(0, 3 * many))
+    assert table.to_arrow(["s"]).equals(MIXED.slice(0, 3 * many).select(["s"]))
+    assert table.scan(["i"]).to_table().equals(MIXED.slice(0, 3 * many).select(["i"]))
 
 
 @pytest.mark.parametrize("limit", ["MAX_ROW_GROUPS", "MAX_ROWS"])

@@ -50,6 +50,26 @@ def test_sealing_a_file_onto_itself_is_refused(sealed: Sealed, tmp_path: Path) -
     assert caught.value.code == "same-file" and sealed.source.read_bytes() == before
 
 
+def test_sealing_a_table_does_without_arrow(sealed: Sealed, tmp_path: Path) -> None:
+    """Its import takes as long as sealing a hundred megabytes."""
+    script = """
+import sys
+from pathlib import Path
+from sealroom.sealed import seal
+from tests.formats.worked import CONTEXT, NAME, OWNER
+source, target = map(Path, sys.argv[1:])
+summary = seal(source, target, recipient=CONTEXT, owner=OWNER, name=NAME)
+print(summary.rows, sorted({"numpy", "pyarrow"} & set(sys.modules)))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(sealed.source), str(tmp_path / "a.tar")],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == f"{sealed.summary.rows} []\n"
+
+
 @pytest.mark.parametrize(
     "table",
     [

@@ -146,10 +146,10 @@ class SealedFile(io.RawIOBase):
         self._check_open()
         self._cache.open_into(first, memoryview(target).cast("B"))
 
-    def will_need(self, first: int, after: int) -> None:
-        """Have the system fetch the parts from `first` up to `after` from the disk."""
+    def will_need(self, number: int) -> None:
+        """Have the system fetch a part from the disk."""
         self._check_open()
-        self._archive.will_need(first, after)
+        self._archive.will_need(number)
 
     def close(self) -> None:
         """Wipe the opened parts and close the archive. The data key is the caller's to wipe."""

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import re
+from binascii import unhexlify
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sealroom.encoding import Fields, canonical, lp, parse_canonical, sha256, to_hex
 from sealroom.errors import FormatError, KeyMaterialError, SealIndexError
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 MAX_INDEX_BYTES = 8 * 1024 * 1024
 
-_PART = re.compile(rb'\{"digest":"0x([0-9a-f]{64})","size":([1-9][0-9]{0,8})\}')
-_PARTS = re.compile(rb'"parts":\[([^\]]*)\]')
+_ENTRY = rb'\{"digest":"0x([0-9a-f]{64})","size":([1-9][0-9]{0,8})\}'
+_PART = re.compile(_ENTRY)
+_PARTS = re.compile(rb'"parts":\[((?:%b(?:,(?!\])|(?=\])))*)\]' % _ENTRY.replace(b"(", b"(?:"))
+"""The list of parts in the one encoding that `encode` writes."""
 
 
-@dataclass(frozen=True)
-class PartEntry:
+class PartEntry(NamedTuple):
     """One part, as it lies in the archive."""
 
     digest: bytes
@@ -132,10 +134,8 @@ def _plain_parts(data: bytes) -> _PlainParts | None:
     if found is None:
         return None
     most = sealed_length(PART_SIZE)
-    parts = tuple(
-        PartEntry(bytes.fromhex(digest.decode()), int(size)) for digest, size in _PART.findall(found[1])
-    )
-    if _encoded(parts) != found[1] or len(parts) > MAX_PARTS or any(part.size > most for part in parts):
+    parts = tuple(PartEntry(unhexlify(digest), int(size)) for digest, size in _PART.findall(found[1]))
+    if len(parts) > MAX_PARTS or any(part.size > most for part in parts):
         return None
     return _PlainParts(parts, data[: found.start(1)] + data[found.end(1) :])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from sealroom.errors import SealError
 from sealroom.sealed.thrift import Compact, Cut, malformed
@@ -19,7 +19,6 @@ MAX_PAGE_HEADER_BYTES = 64 * 1024
 """Longest page header. Most have 30 bytes; the least and greatest value of the page may be in it."""
 
 _USUAL_HEADER_BYTES = 256
-_MAX_NESTING = 4
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 _NUMBERS_FIELD = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
 """The field of PageHeader that belongs to each type of page."""
@@ -48,39 +47,60 @@ def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, 
     position = begin
     while position < end:
         page, length = _header(read, position, end)
-        kind, size, packed = (_number(page, field) for field in (1, 2, 3))
-        if kind not in _NUMBERS_FIELD or (kind == _DICTIONARY and position != begin):
+        if page.kind not in _NUMBERS_FIELD or (page.kind == _DICTIONARY and position != begin):
             raise malformed("a page of no known type")
-        numbers = page.get(_NUMBERS_FIELD[kind])
-        if not isinstance(numbers, dict):
-            raise malformed("a page without its own header")
-        if size > page_limit:
+        if page.unpacked > page_limit:
             raise SealError(
-                "table-too-large", f"a page of the table unpacks to {size} bytes, more than {page_limit}"
+                "table-too-large",
+                f"a page of the table unpacks to {page.unpacked} bytes, more than {page_limit}",
             )
-        if kind == _DICTIONARY:
+        if page.kind == _DICTIONARY:
             dictionary = True
         else:
-            values += _number(numbers, 1)
-        unpacked += size
-        position += length + packed
+            values += page.values
+        unpacked += page.unpacked
+        position += length + page.packed
     if position != end:
         raise malformed("a page goes beyond its column")
     return Pages(values=values, unpacked=unpacked, dictionary=dictionary)
 
 
-def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> tuple[dict[int, Any], int]:
+class _Page(NamedTuple):
+    """What one page header says."""
+
+    kind: int
+    unpacked: int
+    packed: int
+    values: int
+
+
+def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> tuple[_Page, int]:
+    """The header at a place, and how many bytes it has."""
     for most in (_USUAL_HEADER_BYTES, MAX_PAGE_HEADER_BYTES):
         compact = Compact(read(position, min(most, end - position)), "a page header")
         try:
-            return compact.values(_MAX_NESTING), compact.position
+            return _page(compact), compact.position
         except Cut:
             continue
     raise malformed("a page header without end")
 
 
-def _number(fields: dict[int, Any], field: int) -> int:
-    value = fields.get(field)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
+def _page(compact: Compact) -> _Page:
+    numbers: dict[int, int] = {}
+    values: dict[int, int] = {}
+    for field, kind in compact.fields():  # PageHeader
+        if field <= 3:
+            numbers[field] = compact.number(kind)
+        elif field in _NUMBERS_FIELD.values():
+            for inner, inner_kind in compact.struct(kind):  # DataPageHeader and its like
+                if inner == 1:
+                    values[field] = compact.number(inner_kind)
+                else:
+                    compact.skip(inner_kind)
+        else:
+            compact.skip(kind)
+    kind, unpacked, packed = (numbers.get(field, -1) for field in (1, 2, 3))
+    page = _Page(kind, unpacked, packed, values.get(_NUMBERS_FIELD.get(kind, -1), -1))
+    if not all(0 <= number < 2**31 for number in page):
         raise malformed("a page header with an impossible number")
-    return value
+    return page

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a Parquet footer says: columns, rows and where each column lies. No row is decoded here.
 
-pyarrow is imported late, here and in `table`: whoever only seals files that are no tables does without.
+Read without Arrow: a broken one can end the process there (AR-08), and who seals would wait for its import
+as long as for sealing a hundred megabytes.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sealroom.errors import SealError
-from sealroom.schema import COLUMN_TYPES, Column
-from sealroom.sealed.header import check_columns
-from sealroom.sealed.thrift import Compact, Cut
+from sealroom.schema import Column
+from sealroom.sealed.columns import refuse_extensions, walk_columns
+from sealroom.sealed.thrift import Compact, Cut, field_of, structs_of
 
 MAX_FOOTER_BYTES = 16 * 1024 * 1024
 """Largest footer. One row group of 30 columns takes some 3 kilobytes of it."""
@@ -29,9 +30,10 @@ _TAIL = 8
 """Bytes after the footer: its length, and the magic number."""
 _VALUES, _SIZE, _DATA, _DICTIONARY = 5, 7, 9, 11
 """Fields of ColumnMetaData: values, bytes in the file, and where data and dictionary begin."""
-_EXTENSION_KEY = b"ARROW:extension:name"
-_ARROW_NAMES = {"double": "float64"}
-"""Arrow prints the type that everyone calls float64 as `double`."""
+_KEPT = (1, 2, 3, 4, 6, 7)
+"""Fields of FileMetaData that Arrow needs: version, schema, rows, row groups, and what statistics mean."""
+_ENCRYPTED = (8, 9)
+"""Fields of FileMetaData, and of ColumnChunk, that are there in a file that Parquet itself encrypts."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,17 @@ class Footer:
     """Rows of all row groups."""
     chunks: tuple[Chunk, ...]
     """All column chunks, by where they begin."""
-    metadata: Any
-    """pyarrow's own form of it."""
+    begin: int
+    """Where it begins in the file."""
+    tail: bytes
+    """The end of the file as Arrow is shown it: without the notes of whoever wrote it (AR-07, AR-08)."""
+
+    def for_arrow(self) -> Any:
+        """Arrow's own form of it. Raises `pyarrow.ArrowException` where Arrow cannot read it."""
+        import pyarrow
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_metadata(pyarrow.BufferReader(_MAGIC + self.tail))
 
 
 def read_footer(path: Path) -> tuple[tuple[Column, ...], int]:
@@ -81,26 +92,8 @@ def read_footer(path: Path) -> tuple[tuple[Column, ...], int]:
 
 def parse_footer(file: io.RawIOBase, name: str) -> Footer:
     """Read the footer of an open file; `name` is for messages. Raises as `read_footer`."""
-    footer_at = _check_frame(file, name)
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        # Not as a context manager: that would close the file, which is the caller's.
-        parquet = pyarrow.parquet.ParquetFile(
-            file,
-            thrift_string_size_limit=MAX_FOOTER_BYTES,
-            thrift_container_size_limit=MAX_FOOTER_BYTES,
-            arrow_extensions_enabled=False,
-        )
-        columns = _columns(parquet.schema_arrow, parquet.schema, name)
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError):
-        # Arrow's own words may quote what it read.
-        raise _not_parquet(name) from None
-    rows, chunks = _walk(_footer_bytes(file, footer_at), columns, footer_at, name)
-    if rows != parquet.metadata.num_rows:
-        raise _lies(name)
-    return Footer(columns, rows, chunks, parquet.metadata)
+    begin = _check_frame(file, name)
+    return _walk(_footer_bytes(file, begin), begin, name)
 
 
 def _check_frame(file: io.RawIOBase, name: str) -> int:
@@ -121,25 +114,6 @@ def _check_frame(file: io.RawIOBase, name: str) -> int:
     return begin
 
 
-def _columns(schema: Any, flat: Any, name: str) -> tuple[Column, ...]:
-    columns = [Column(field.name, _ARROW_NAMES.get(str(field.type), str(field.type))) for field in schema]
-    checked = check_columns(columns)
-    extended = [field.name for field in schema if _EXTENSION_KEY in (field.metadata or {})]
-    nested = [
-        flat.column(number).name for number in range(len(flat)) if flat.column(number).max_repetition_level
-    ]
-    if checked is None or extended or nested or len(flat) != len(columns):
-        wrong = [f"{column} ({kind})" for column, kind in columns if kind not in COLUMN_TYPES]
-        wrong += [f"{column} (an extension type)" for column in extended]
-        wrong = wrong or ["a name is not plain, or there twice"]
-        raise SealError(
-            "schema-unsupported",
-            f"{name} has columns that a study cannot use: {', '.join(wrong)}",
-            f"columns must have plain names and be {', '.join(sorted(COLUMN_TYPES))}",
-        )
-    return checked
-
-
 def _footer_bytes(file: io.RawIOBase, footer_at: int) -> memoryview:
     size = file.seek(0, 2)
     file.seek(footer_at)
@@ -150,43 +124,72 @@ def _footer_bytes(file: io.RawIOBase, footer_at: int) -> memoryview:
     return footer[:filled]
 
 
-def _walk(
-    data: memoryview, columns: tuple[Column, ...], footer_at: int, name: str
-) -> tuple[int, tuple[Chunk, ...]]:
-    """Rows, and where each column lies. Nothing may lie outside of the file or twice at one place.
+def _walk(data: memoryview, begin: int, name: str) -> Footer:
+    """What a footer says. Nothing may lie outside of the file or twice at one place.
 
     What does not fit is refused at once, so that a footer takes no more memory than what it may hold. Fields
     by their ids in `parquet.thrift`.
     """
     footer = Compact(data, "a footer")
-    rows, sum_of_rows = 0, 0
-    found: list[Chunk] = []
+    columns: tuple[Column, ...] = ()
+    rows, chunks = 0, list[Chunk]()
+    kept, groups = b"", list[bytes]()
     try:
         for field, kind in footer.fields():  # FileMetaData
-            if field == 3:
+            start = footer.position
+            if field == 2:
+                columns = walk_columns(footer, kind, name)
+            elif field == 3:
                 rows = footer.number(kind)
             elif field == 4:
-                for number, _ in enumerate(footer.structs(kind)):
-                    if number == MAX_ROW_GROUPS:
-                        raise _too_many(name)
-                    sum_of_rows += _walk_group(footer, number, columns, footer_at, found, name)
+                groups = _walk_groups(footer, kind, columns, begin, chunks, name)
+            elif field == 5:
+                refuse_extensions(footer, kind, name)
+            elif field in _ENCRYPTED:
+                raise _not_parquet(name)
             else:
                 footer.skip(kind)
+            if field in _KEPT:
+                kept += field_of(field, kind, footer.since(start) if field != 4 else structs_of(groups))
     except Cut:
-        raise _lies(name) from None
+        raise (_lies if columns else _not_parquet)(name) from None
+    if not columns:
+        raise _not_parquet(name)
     if rows > MAX_ROWS:
         raise _too_many(name)
-    found.sort(key=lambda chunk: (chunk.begin, chunk.end))
-    if sum_of_rows != rows or any(before.end > after.begin for before, after in pairwise(found)):
+    chunks.sort(key=lambda chunk: (chunk.begin, chunk.end))
+    sum_of_rows = sum(chunk.values for chunk in chunks if chunk.column == columns[0].name)
+    if sum_of_rows != rows or any(before.end > after.begin for before, after in pairwise(chunks)):
         raise _lies(name)
-    return rows, tuple(found)
+    kept += b"\0"
+    return Footer(columns, rows, tuple(chunks), begin, kept + len(kept).to_bytes(4, "little") + _MAGIC)
+
+
+def _walk_groups(
+    footer: Compact, kind: int, columns: tuple[Column, ...], footer_at: int, chunks: list[Chunk], name: str
+) -> list[bytes]:
+    """The row groups, as they are written; their columns are added to `chunks`.
+
+    Those without rows are left out: nothing of them is ever read, and where their columns lie, writers do not
+    say.
+    """
+    groups: list[bytes] = []
+    for number, _ in enumerate(footer.structs(kind)):
+        if number == MAX_ROW_GROUPS:
+            raise _too_many(name)
+        start = footer.position
+        of_group = _walk_group(footer, len(groups), columns, footer_at, name)
+        if of_group and of_group[0].values:
+            groups.append(footer.since(start))
+            chunks += of_group
+    return groups
 
 
 def _walk_group(
-    footer: Compact, number: int, columns: tuple[Column, ...], footer_at: int, found: list[Chunk], name: str
-) -> int:
-    """Rows of one row group, whose columns are added to `found`."""
-    rows, before = 0, len(found)
+    footer: Compact, number: int, columns: tuple[Column, ...], footer_at: int, name: str
+) -> list[Chunk]:
+    """The columns of one row group, in the file's order."""
+    rows, found = 0, list[Chunk]()
     for field, kind in footer.fields():  # RowGroup
         if field == 1:
             for place, _ in enumerate(footer.structs(kind)):
@@ -197,18 +200,17 @@ def _walk_group(
             rows = footer.number(kind)
         else:
             footer.skip(kind)
-    of_group = found[before:]
-    if len(of_group) != len(columns) or any(chunk.values != rows for chunk in of_group):
+    if len(found) != len(columns) or any(chunk.values != rows for chunk in found):
         raise _lies(name)
-    return rows
+    return found
 
 
 def _walk_chunk(footer: Compact, group: int, column: str, footer_at: int, name: str) -> Chunk:
     path: list[bytes] = []
     numbers: dict[int, int] = {}
     for field, kind in footer.fields():  # ColumnChunk
-        if field == 1 and footer.text(kind):
-            raise _lies(name)  # it lies in another file
+        if field in _ENCRYPTED or (field == 1 and footer.text(kind)):
+            raise _lies(name)  # Arrow could not read it, or it lies in another file
         elif field == 3:
             for inner, inner_kind in footer.struct(kind):  # ColumnMetaData
                 if inner == 3:
@@ -221,8 +223,8 @@ def _walk_chunk(footer: Compact, group: int, column: str, footer_at: int, name: 
             footer.skip(kind)
     values, size, data = (numbers.get(field, -1) for field in (_VALUES, _SIZE, _DATA))
     begin = numbers.get(_DICTIONARY, data)
-    fits = path == [column.encode()] and min(values, size) >= 0 and len(_MAGIC) <= begin <= data
-    if not fits or begin + size > footer_at:
+    inside = values == 0 or (len(_MAGIC) <= begin <= data and begin + size <= footer_at)
+    if path != [column.encode()] or min(values, size) < 0 or not inside:
         raise _lies(name)
     return Chunk(group, column, begin, begin + size, values, _DICTIONARY in numbers)
 

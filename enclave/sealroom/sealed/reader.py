@@ -139,10 +139,9 @@ class SealedArchive:
         """Where the ciphertext of a part begins in the file."""
         return self._first + number * self._stride + BLOCK
 
-    def will_need(self, first: int, after: int) -> None:
-        """Have the system fetch parts from the disk that will be read soon."""
-        begin, end = self.place(first) - BLOCK, self.place(after) - BLOCK
-        will_read(self._descriptor, begin, end - begin)
+    def will_need(self, number: int) -> None:
+        """Have the system fetch a part from the disk that will be read soon."""
+        will_read(self._descriptor, self.place(number) - BLOCK, self._stride)
 
     def check_parts(self, *, progress: Callable[[int, int], None] | None = None) -> None:
         """Compare every part with its digest, on all processors. Raises `PartError`, `HeaderError`.

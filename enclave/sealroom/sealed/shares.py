@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Protocol
 
 import pyarrow as pa
@@ -26,8 +26,8 @@ SHARE_BYTES = 32 * 1024 * 1024
 """Bytes of a share in the file; more where a single column of one row group has more."""
 AHEAD = 2
 """Shares that are opened, or wait for it, beside the one that is decoded."""
-ANNOUNCED = 8
-"""Shares that the disk is told of before they are read."""
+PARTS_AHEAD = 16
+"""How far ahead of the work the disk is told what will be read. Told of much more, it comes to that late."""
 
 
 class Parts(Protocol):
@@ -39,8 +39,8 @@ class Parts(Protocol):
     def open_parts(self, first: int, target: memoryview) -> None:
         """Open whole parts from `first` on into `target`."""
 
-    def will_need(self, first: int, after: int) -> None:
-        """The parts from `first` up to `after` will be opened soon."""
+    def will_need(self, number: int) -> None:
+        """A part will be opened soon."""
 
 
 @dataclass(frozen=True)
@@ -116,26 +116,50 @@ class Opener:
         """What somebody may still hold on to."""
         self._lock = threading.Lock()
 
-    def open(self, ranges: Sequence[tuple[int, int]]) -> OpenedShare:
-        """Open the parts that hold these ranges of bytes, each from its first up to its last."""
-        part_size = self._header.part_size
-        spans = [
-            (first * part_size, min(self._header.size, after * part_size))
-            for first, after in self._spans(ranges)
+    def open(
+        self, ranges: Sequence[tuple[int, int]], *, ahead: Callable[[], None] | None = None
+    ) -> OpenedShare:
+        """Open the parts that hold these ranges of bytes, each from its first up to its last.
+
+        `ahead` is called before each part, to have the disk fetch others meanwhile; that of `tell_disk` for
+        these ranges alone when not given.
+        """
+        header = self._header
+        ahead = ahead or self.tell_disk([ranges])
+        spans = self._spans(ranges)
+        sizes = [
+            min(header.size, after * header.part_size) - first * header.part_size for first, after in spans
         ]
-        there = OpenedShare(self._room(sum(end - begin for begin, end in spans)))
+        there = OpenedShare(self._room(sum(sizes)))
         place = 0
-        for begin, end in spans:
-            view = there.room[place : place + end - begin]
-            self._parts.open_parts(begin // part_size, view)
-            there.add(begin, view)
-            place += end - begin
+        for (first, after), size in zip(spans, sizes, strict=True):
+            view = there.room[place : place + size]
+            for number in range(first, after):
+                ahead()
+                begin = (number - first) * header.part_size
+                self._parts.open_parts(number, view[begin : begin + header.part_length(number)])
+            there.add(first * header.part_size, view)
+            place += size
         return there
 
-    def announce(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Have the disk fetch the parts that hold these ranges."""
-        for first, after in self._spans(ranges):
-            self._parts.will_need(first, after)
+    def tell_disk(self, wanted: Iterable[Sequence[tuple[int, int]]]) -> Callable[[], None]:
+        """What to call before each part of all these ranges: the disk is always told of the next few."""
+        numbers = (
+            number
+            for ranges in wanted
+            for first, after in self._spans(ranges)
+            for number in range(first, after)
+        )
+        told = iter(numbers)
+        due = PARTS_AHEAD
+
+        def tell() -> None:
+            nonlocal due
+            for number in islice(told, due):
+                self._parts.will_need(number)
+            due = 1
+
+        return tell
 
     def _spans(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """From which part up to which these ranges lie; neighbours as one."""
@@ -175,24 +199,15 @@ def opened(
     who holds it. No thread is left once this is closed.
     """
     ranges = [[(chunk.begin, chunk.end) for chunk in share.chunks] for share in wanted]
-
-    def open_one(number: int) -> OpenedShare:
-        there = opener.open(ranges[number])
-        check(wanted[number], there)
-        return there
-
+    tell = opener.tell_disk(ranges)
     ahead: deque[Future[OpenedShare]] = deque()
-    announced = 0
     with ThreadPoolExecutor(1, thread_name_prefix="shares") as pool:
         try:
             for number, share in enumerate(wanted):
                 while len(ahead) < AHEAD and number + len(ahead) < len(wanted):
-                    ahead.append(pool.submit(open_one, number + len(ahead)))
-                # Telling the disk takes its time too, and the first share is being read meanwhile.
-                while announced < min(number + ANNOUNCED, len(wanted)):
-                    opener.announce(ranges[announced])
-                    announced += 1
+                    ahead.append(pool.submit(opener.open, ranges[number + len(ahead)], ahead=tell))
                 current = ahead.popleft().result()
+                check(share, current)
                 yield share, current
                 opener.done(current)
         finally:

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from sealroom.errors import SealError, SealroomError
 from sealroom.sealed.header import Header
 from sealroom.sealed.pages import walk_pages
-from sealroom.sealed.parquet import MAX_FOOTER_BYTES, Chunk, parse_footer
+from sealroom.sealed.parquet import MAX_FOOTER_BYTES, Chunk, Footer, parse_footer
 from sealroom.sealed.shares import OpenedShare, Opener, Parts, Share, opened, shares
 from sealroom.sealed.thrift import malformed
 
@@ -98,7 +98,7 @@ class SealedTable:
         try:
             parquet = pq.ParquetFile(
                 source,
-                metadata=self._footer.metadata,
+                metadata=self._footer.for_arrow(),
                 read_dictionary=folded,
                 arrow_extensions_enabled=False,
                 thrift_string_size_limit=MAX_FOOTER_BYTES,
@@ -167,7 +167,7 @@ class SealedTable:
         for name in folded:
             place = schema.get_field_index(name)
             schema = schema.set(place, pa.field(name, FOLDED))
-        fragment = format.make_fragment(source, file_size=self._header.size)
+        fragment = format.make_fragment(source, file_size=source.size())
         return ds.FileSystemDataset([fragment], schema, format)
 
     def to_duckdb(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:
@@ -182,7 +182,9 @@ class SealedTable:
 
     def _source(self, names: Sequence[str], *, sums: bool) -> _Source:
         chunks = [chunk for chunk in self._footer.chunks if chunk.column in names]
-        return _Source(self._header, self._parts, chunks=chunks, limits=self._limits, sums=sums)
+        return _Source(
+            self._header, self._parts, footer=self._footer, chunks=chunks, limits=self._limits, sums=sums
+        )
 
     def _names(self, columns: Sequence[str] | None) -> list[str]:
         known = [name for name, _ in self._header.columns or ()]
@@ -231,13 +233,19 @@ class _Source(io.RawIOBase):
         header: Header,
         parts: Parts,
         *,
+        footer: Footer | None = None,
         chunks: Sequence[Chunk] = (),
         limits: TableLimits | None = None,
         sums: bool = True,
     ) -> None:
-        """`chunks` are to be walked; with `sums`, the limit on a table holds for all of them together."""
+        """With a `footer`, the file ends in what that shows to Arrow instead of its own end.
+
+        `chunks` are to be walked; with `sums`, the limit on a table holds for all of them together.
+        """
         super().__init__()
-        self._size, self._fill = header.size, parts.read_at
+        self._parts = parts
+        self._tail_at = header.size if footer is None else footer.begin
+        self._tail = b"" if footer is None else footer.tail
         self._position = 0
         self.opener = Opener(parts, header)
         self.opened: OpenedShare | None = None
@@ -258,11 +266,11 @@ class _Source(io.RawIOBase):
         return self._position
 
     def size(self) -> int:
-        return self._size
+        return self._tail_at + len(self._tail)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._position = (
-            offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+            offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size()}[whence]
         )
         return self._position
 
@@ -277,13 +285,22 @@ class _Source(io.RawIOBase):
         self._position += count
         return count
 
+    def _fill(self, offset: int, target: memoryview) -> int:
+        """Fill `target` from `offset` on; returns how many bytes."""
+        inside = max(0, min(len(target), self._tail_at - offset))
+        if inside and (count := self._parts.read_at(offset, target[:inside])) < inside:
+            return count
+        tail = self._tail[max(0, offset - self._tail_at) :][: len(target) - inside]
+        target[inside : inside + len(tail)] = tail
+        return inside + len(tail)
+
     def read_buffer(self, size: int) -> pa.Buffer:
         """What Arrow calls instead of `read`, where it is there. Whole columns are not copied."""
-        size = max(0, min(size, self._size - self._position))
+        size = max(0, min(size, self.size() - self._position))
         lent = self.opened.lend(self._position, size) if self.opened is not None else None
         if lent is not None:
             buffer = pa.py_buffer(lent)
-        elif size >= LENT_BYTES:
+        elif size >= LENT_BYTES and self._position + size <= self._tail_at:
             buffer = self._opened_buffer(size)
         else:
             buffer = pa.allocate_buffer(size)

@@ -7,7 +7,7 @@ ones (AR-08), and of page headers not at all. Source: thrift-compact-protocol.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sealroom.errors import SealError
@@ -26,6 +26,19 @@ def malformed(what: str) -> SealError:
     return SealError("table-malformed", f"the table is broken: {what}")
 
 
+def field_of(field: int, kind: int, value: bytes) -> bytes:
+    """A field of a struct, of an id below 64, whatever field is before it: with its id written out."""
+    return bytes((kind, field << 1)) + value
+
+
+def structs_of(items: Sequence[bytes]) -> bytes:
+    """A list of structs."""
+    count, head = len(items), b""
+    while count > 127:
+        head, count = head + bytes((count & 127 | 128,)), count >> 7
+    return b"".join((bytes((15 << 4 | _STRUCT,)), head + bytes((count,)), *items))
+
+
 class Compact:
     """Reads a struct field by field. `what` is for messages.
 
@@ -40,9 +53,17 @@ class Compact:
 
     def fields(self) -> Iterator[tuple[int, int]]:
         """Id and kind of each field of a struct. Each is there once."""
+        data = self._data
         seen: set[int] = set()
         field = 0
-        while (head := self._byte()) != 0:
+        while True:
+            try:
+                head = data[self.position]
+            except IndexError:
+                raise Cut from None
+            self.position += 1
+            if head == 0:
+                return
             field = field + (head >> 4) if head > 15 else self._zigzag()
             if field in seen:
                 raise malformed(f"{self._what} with a field twice")
@@ -83,40 +104,78 @@ class Compact:
             raise self._unexpected()
         return self._bytes(self._varint())
 
-    def values(self, nesting: int) -> dict[int, Any]:
+    def values(self, kind: int, nesting: int = _MAX_NESTING) -> dict[int, Any]:
         """All integers, booleans and structs of a struct by their ids; other fields are `None`."""
-        return {field: self._value(kind, nesting) for field, kind in self.fields()}
+        return {field: self._value(each, nesting - 1) for field, each in self.struct(kind)}
 
     def skip(self, kind: int, nesting: int = _MAX_NESTING) -> None:
-        """Step over a value, whatever it holds."""
-        if kind in _INTEGERS:
-            self._varint()
-        elif kind == _BINARY:
-            self._bytes(self._varint())
-        elif nesting == 0:
-            raise malformed(f"{self._what} that is nested too deeply")
-        elif kind == _STRUCT:
-            for _, each in self.fields():
-                self.skip(each, nesting - 1)
-        elif kind == _LIST:
-            for each in self._elements():
-                # A boolean takes a byte here, and none as a field.
-                self.skip(_BYTE if each in (_TRUE, _FALSE) else each, nesting - 1)
-        elif kind == _BYTE:
-            self._byte()
-        elif kind == _DOUBLE:
-            self._bytes(8)
-        elif kind not in (_TRUE, _FALSE):
-            raise self._unexpected()
+        """Step over a value, whatever it holds: a field may be there twice, as nobody reads it."""
+        try:
+            self.position = self._after(kind, self.position, nesting)
+        except IndexError:
+            raise Cut from None
+        if self.position > len(self._data):
+            raise Cut
+
+    def since(self, position: int) -> bytes:
+        """The bytes read from `position` on."""
+        return self._data[position : self.position]
 
     def _value(self, kind: int, nesting: int) -> Any:
         if kind in (_TRUE, _FALSE):
             return kind == _TRUE
         if kind in _INTEGERS:
             return self._zigzag()
-        if kind == _STRUCT and nesting > 1:
-            return self.values(nesting - 1)
-        return self.skip(kind, nesting - 1)
+        if kind == _BYTE:
+            return self._byte()
+        if kind == _STRUCT and nesting > 0:
+            return self.values(kind, nesting)
+        return self.skip(kind, nesting)
+
+    def _after(self, kind: int, position: int, nesting: int) -> int:
+        """Where a value ends, or somewhere beyond the bytes. Most of a footer is stepped over."""
+        data = self._data
+        if kind in _INTEGERS:
+            return self._after_varint(position)
+        if kind == _BINARY:
+            self.position = position
+            return self._varint() + self.position
+        if kind in (_TRUE, _FALSE):
+            return position
+        if kind == _BYTE:
+            return position + 1
+        if kind == _DOUBLE:
+            return position + 8
+        if nesting == 0:
+            raise malformed(f"{self._what} that is nested too deeply")
+        if kind == _STRUCT:
+            while head := data[position]:
+                position += 1
+                each = head & 15
+                if head < 16:
+                    position = self._after_varint(position)
+                if each in _INTEGERS and data[position] < 128:
+                    position += 1  # by far the most, and not worth a call
+                elif each not in (_TRUE, _FALSE):
+                    position = self._after(each, position, nesting - 1)
+            return position + 1
+        if kind == _LIST:
+            self.position = position
+            for each in self._elements():
+                # A boolean takes a byte here, and none as a field.
+                each = _BYTE if each in (_TRUE, _FALSE) else each
+                self.position = self._after(each, self.position, nesting - 1)
+                data[self.position - 1]  # however many it claims, the bytes are an end
+            return self.position
+        raise self._unexpected()
+
+    def _after_varint(self, position: int) -> int:
+        start, data = position, self._data
+        while data[position] > 127:
+            position += 1
+        if position - start > 9:
+            raise malformed(f"{self._what} with a number without end")
+        return position + 1
 
     def _elements(self) -> Iterator[int]:
         """The kind of each element of a list."""
@@ -140,15 +199,21 @@ class Compact:
         return self._data[self.position - count : self.position]
 
     def _varint(self) -> int:
-        value = self._byte()
-        if value < 128:
-            return value
-        value &= 127
-        for shift in range(7, 64, 7):
-            byte = self._byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
+        data, start = self._data, self.position
+        try:
+            value = data[start]
+            if value < 128:
+                self.position = start + 1
                 return value
+            value &= 127
+            for place in range(1, 10):
+                byte = data[start + place]
+                value |= (byte & 127) << 7 * place
+                if byte < 128:
+                    self.position = start + place + 1
+                    return value
+        except IndexError:
+            raise Cut from None
         raise malformed(f"{self._what} with a number without end")
 
     def _zigzag(self) -> int:
