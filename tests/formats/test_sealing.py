@@ -127,13 +127,14 @@ def test_a_file_that_changes_while_it_is_sealed_leaves_nothing(sealed: Sealed, t
     assert caught.value.code == "source-changed" and os.listdir(tmp_path) == ["growing"]
 
 
-def test_progress_is_told_in_order(sealed: Sealed, tmp_path: Path) -> None:
+def test_progress_is_told_in_order(sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "TELL_S", 0)
     seen: list[tuple[int, int]] = []
     other(sealed, tmp_path, progress=lambda done, total: seen.append((done, total)))
 
     size = sealed.source.stat().st_size
     told = [(min((number + 1) * PART, size), size) for number in range(sealed.summary.parts)]
-    assert seen == [*told, (size, size)]
+    assert seen == told
 
 
 def test_an_index_signature_names_its_owner(sealed: Sealed, tmp_path: Path) -> None:
@@ -203,7 +204,8 @@ def test_any_number_of_processes_seals_the_same_way(tmp_path: Path, processes: i
 
 
 @pytest.mark.parametrize("after", [1, 5, 30])
-def test_an_interrupt_leaves_no_file(tmp_path: Path, after: int) -> None:
+def test_an_interrupt_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    monkeypatch.setattr(parallel, "TELL_S", 0)
     source, target = tmp_path / "file", tmp_path / "file.tar"
     source.write_bytes(bytes(40 * PART))
     calls = 0
@@ -229,21 +231,42 @@ def test_an_interrupt_leaves_no_worker(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         _seal(source, tmp_path / "file.tar", media_type=OPAQUE, progress=interrupt, processes=3)
-    assert len(workers) == 3 and _children() == before and os.listdir(tmp_path) == ["file"]
+    assert len(workers) == 2 and _children() == before and os.listdir(tmp_path) == ["file"]
 
 
-def test_a_worker_that_is_killed_is_our_error(tmp_path: Path) -> None:
-    source, before = tmp_path / "file", _children()
-    with source.open("wb") as file:
-        file.truncate(2_000_000_000)
+def test_a_worker_that_is_killed_is_our_error() -> None:
+    """With what it was at, that part is lost: it is not taken for done."""
+    before = _children()
 
-    def kill_one(_done: int, _total: int) -> None:
+    def make(_number: int, _buffers: parallel.Buffers) -> bytes:
+        time.sleep(0.05)
+        return b""
+
+    def kill_one(_done: int) -> None:
         for worker in list(_children() - before)[:1]:
             os.kill(worker, signal.SIGKILL)
 
     with pytest.raises(SealError) as caught:
-        _seal(source, tmp_path / "file.tar", media_type=OPAQUE, progress=kill_one, processes=2)
-    assert caught.value.code == "worker-died" and os.listdir(tmp_path) == ["file"]
+        parallel.for_each_part(make, 60, source=1, target=1, processes=3, tell=kill_one)
+    assert caught.value.code == "worker-died" and _children() == before
+
+
+def test_parts_are_put_by_one_process_whoever_made_them() -> None:
+    """However many more are made than there is room for, and however long putting takes."""
+    made_by: dict[int, int] = {}
+
+    def make(number: int, buffers: parallel.Buffers) -> bytes:
+        buffers.target(8)[:] = number.to_bytes(4, "big") + os.getpid().to_bytes(4, "big")
+        return bytes((number,))
+
+    def put(number: int, room: memoryview) -> None:
+        time.sleep(0.002)
+        assert number not in made_by and int.from_bytes(room[:4], "big") == number
+        made_by[number] = int.from_bytes(room[4:8], "big")
+
+    results = parallel.for_each_part(make, 200, source=1, target=8, put=put, result=1, processes=3)
+    assert results == [bytes((number,)) for number in range(200)]
+    assert sorted(made_by) == list(range(200)) and len(set(made_by.values()) - {os.getpid()}) == 2
 
 
 def test_a_machine_that_starts_no_process_is_our_error(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sealroom.errors import SealroomError
 from sealroom.keys import Secret
-from sealroom.sealed.parallel import workers
+from sealroom.sealed.parallel import side_by_side
 from sealroom.sealed.parts import sealed_length, wipe
 from sealroom.sealed.reader import SealedArchive
 
@@ -48,7 +48,7 @@ class PartCache:
         self._archive, self._data_key = archive, data_key
         self._plain_size = header.part_length(0)
         self._sealed_size = sealed_length(self._plain_size)
-        self.threads = workers(self._plain_size + self._sealed_size)
+        self.threads = side_by_side(self._plain_size + self._sealed_size)
         """How many parts are opened side by side."""
         self.capacity = max(1, capacity)
         self._slots: OrderedDict[int, _Slot] = OrderedDict()

@@ -92,7 +92,7 @@ class SealedFile(io.RawIOBase):
         header = self.info.header
         whole = header.part_length(0)
         for_each_part(
-            self._verify_part, header.parts, plain=whole, sealed=sealed_length(whole), processes=processes
+            self._verify_part, header.parts, source=sealed_length(whole), target=whole, processes=processes
         )
 
     # The file.
@@ -197,8 +197,8 @@ class SealedFile(io.RawIOBase):
 
     def _verify_part(self, number: int, buffers: Buffers) -> bytes:
         length = self.info.header.part_length(number)
-        plain, sealed = buffers.plain(length), buffers.sealed(sealed_length(length))
-        self._archive.open_part(number, plain, sealed, self._data_key)
+        sealed = buffers.source(sealed_length(length))
+        self._archive.open_part(number, buffers.target(length), sealed, self._data_key)
         return b""
 
     def _check_open(self) -> None:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work on numbered parts in processes of their own, one a processor, each with two buffers.
+"""Work on numbered parts on all processors: helpers make parts, and one process puts them where they belong.
 
 Processes and not threads: Cobblestone holds the interpreter's lock while it works, so that two threads seal
-slower than one. What a worker knew of keys and plaintext is gone with it (OP-01).
+slower than one. What a helper knew of keys and plaintext is gone with it (OP-01).
+
+One process and not all put parts, since the kernel lets only one at a time write to a file, and who waits for
+another spins meanwhile. It makes parts too, whenever none is ready.
 """
 
 from __future__ import annotations
@@ -13,190 +16,244 @@ import mmap
 import os
 import select
 import signal
+import time
 import traceback
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from sealroom.errors import SealError, SealroomError
 
-BUFFER_BYTES = 96 * 1024 * 1024
+BUFFER_BYTES = 160 * 1024 * 1024
 """Most bytes of buffers in use at once, however many processors there are."""
 TELL_S = 0.1
 """Seconds between two calls that tell how far the work is."""
-
-PARTS_OF_A_WORKER = 8
-"""A worker takes as long to start as some parts take: with fewer than this many for each, there are fewer."""
+PARTS_OF_A_PROCESS = 8
+"""A helper takes as long to start as some parts take: with fewer than this many for each, there are fewer."""
+SLOTS = 3
+"""Parts of each helper that are made, or being made, and not yet put."""
 
 _TURNS = 4096
 """How many turns the work is cut into, at most: their numbers fit into a pipe at once (macOS: 16 KiB)."""
-_NUMBER_BYTES = 4
+_NUMBER_BYTES, _SLOT_BYTES = 4, 2
 _MESSAGE_BYTES = 512
-"""Longest message of a worker: what a pipe takes in one piece, by POSIX."""
+"""Longest message of a helper: what a pipe takes in one piece, by POSIX."""
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Buffers:
-    """The two buffers of one worker, made once and used for one part after another."""
+    """Room for one part as it is read and as it is made, used for one part after another."""
 
-    def __init__(self, plain: int, sealed: int) -> None:
-        self._plain, self._sealed = memoryview(bytearray(plain)), memoryview(bytearray(sealed))
+    def __init__(self, source: memoryview, target: memoryview) -> None:
+        self._source, self._target = source, target
 
-    def plain(self, length: int) -> memoryview:
-        """Room for a part as it is in the file."""
-        return self._plain[:length]
+    @classmethod
+    def of(cls, source: int, target: int) -> Buffers:
+        """New ones of so many bytes."""
+        return cls(memoryview(bytearray(source)), memoryview(bytearray(target)))
 
-    def sealed(self, length: int) -> memoryview:
-        """Room for a part as it is in the archive."""
-        return self._sealed[:length]
+    def into(self, target: memoryview) -> Buffers:
+        """The same with another target."""
+        return Buffers(self._source, target)
+
+    def source(self, length: int) -> memoryview:
+        """Room for a part as it is read."""
+        return self._source[:length]
+
+    def target(self, length: int) -> memoryview:
+        """Room for what is made of it."""
+        return self._target[:length]
 
     def wipe(self) -> None:
-        """Overwrite the plaintext."""
-        self._plain[:] = bytes(len(self._plain))
+        """Overwrite both."""
+        for room in (self._source, self._target):
+            room[:] = bytes(len(room))
 
 
-Job = Callable[[int, Buffers], bytes]
-"""Does the part of this number. Returns its result, of the size that was agreed."""
+Make = Callable[[int, Buffers], bytes]
+"""Makes the part of this number in the target buffer. Returns its result, of the size that was agreed."""
+
+Put = Callable[[int, memoryview], None]
+"""Puts the part of this number, which stands at the beginning of the memory, where it belongs."""
 
 
-def workers(each: int) -> int:
+def side_by_side(each: int) -> int:
     """How many at a time: one a processor, unless their buffers of `each` bytes were too many."""
     return max(1, min(len(os.sched_getaffinity(0)), BUFFER_BYTES // each))
 
 
 def for_each_part(
-    job: Job,
+    make: Make,
     count: int,
     *,
-    plain: int,
-    sealed: int,
+    source: int,
+    target: int,
+    put: Put | None = None,
     result: int = 0,
     processes: int | None = None,
     tell: Callable[[int], None] | None = None,
 ) -> list[bytes]:
-    """`job(number, buffers)` for each number below `count`, side by side; the results in order.
+    """Make the part of each number below `count`, side by side, and put it, here; the results in order.
 
-    `plain` and `sealed` are the sizes of a worker's buffers in bytes, `result` that of what a job returns;
-    `processes` is how many workers, in place of our own choice. `tell` is called now and then with the number
-    of the first part that is not done. No worker is left when this returns or raises. Raises the first
-    `SealroomError` of a job; `SealError` `worker-died`.
+    `source` and `target` are the sizes of the two buffers in bytes, `result` that of what `make` returns;
+    `processes` is how many work, this one included, in place of our own choice. `tell` is called now and then
+    with the number of the first part that is not done. No helper is left when this returns or raises. Raises
+    the first `SealroomError` of a part; `SealError` `worker-died`.
     """
-    running = processes or min(workers(plain + sealed), count // PARTS_OF_A_WORKER)
-    board = _Board(count, result)
-    if running <= 1:
-        _work(job, range(count), Buffers(plain, sealed), board, tell)
-    else:
-        with _Crew(job, board, plain, sealed) as crew:
-            crew.start(running)
-            crew.wait(tell)
+    slots = 0 if put is None else SLOTS
+    each = source + target * max(1, slots)
+    working = processes or min(side_by_side(each), count // PARTS_OF_A_PROCESS)
+    with _Crew(make, put, count, source=source, target=target, result=result) as crew:
+        crew.start(max(0, working - 1), slots)
+        crew.work(tell)
     if tell is not None:
         tell(count)
-    return board.results()
-
-
-def _work(
-    job: Job, numbers: Iterable[int], buffers: Buffers, board: _Board, tell: Callable[[int], None] | None
-) -> None:
-    try:
-        for number in numbers:
-            board.note(number, job(number, buffers))
-            if tell is not None:
-                tell(number + 1)
-    finally:
-        buffers.wipe()
-
-
-class _Board:
-    """What is done, in memory that all workers write to."""
-
-    def __init__(self, count: int, result: int) -> None:
-        self.count, self._result = count, result
-        self._memory = mmap.mmap(-1, count * (1 + result))
-
-    def note(self, number: int, result: bytes) -> None:
-        """A part is done."""
-        at = self.count + number * self._result
-        self._memory[at : at + self._result] = result
-        self._memory[number] = 1
-
-    def first_missing(self) -> int:
-        """The number of the first part that is not done, or `count`."""
-        found = self._memory.find(b"\0", 0, self.count)
-        return self.count if found < 0 else found
-
-    def results(self) -> list[bytes]:
-        """All results, in order."""
-        begins = (self.count + number * self._result for number in range(self.count))
-        return [self._memory[begin : begin + self._result] for begin in begins]
+    return crew.results
 
 
 class _Crew:
-    """The worker processes. Leaving it ends them, whatever they are at."""
+    """This process and its helpers. Leaving it ends them, whatever they are at."""
 
-    def __init__(self, job: Job, board: _Board, plain: int, sealed: int) -> None:
-        self._job, self._board, self._plain, self._sealed = job, board, plain, sealed
-        self._step = -(-board.count // _TURNS)
-        self._turns, filled = os.pipe()
-        self._said, self._saying = os.pipe()
-        numbers = range(0, board.count, self._step)
+    def __init__(
+        self, make: Make, put: Put | None, count: int, *, source: int, target: int, result: int
+    ) -> None:
+        self._make, self._put, self._count = make, put, count
+        self._source, self._target, self._result = source, target, result
+        self.results: list[bytes] = [b""] * count
+        """What each part gave."""
+        self._done = bytearray(count)
+        self._missing = 0
+        """The number of the first part that is not done."""
+        self._buffers = Buffers.of(source, target)
+        self._slots: list[memoryview] = []
+        self._helpers: list[int] = []
+        self._pipes: list[int] = []
+        self._turns, filled = self._pipe()
+        self._free, self._freeing = self._pipe()
+        self._ready, self._readying = self._pipe()
+        self._said, self._saying = self._pipe()
+        self._step = -(-count // _TURNS)
+        numbers = range(0, count, self._step)
         os.write(filled, b"".join(first.to_bytes(_NUMBER_BYTES, "big") for first in numbers))
-        os.close(filled)
-        self._children: list[int] = []
+        self._close(filled)
+
+    def _pipe(self) -> tuple[int, int]:
+        ends = os.pipe()
+        self._pipes += ends
+        return ends
+
+    def _close(self, end: int) -> None:
+        os.close(end)
+        self._pipes.remove(end)
 
     def __enter__(self) -> _Crew:
         return self
 
-    def start(self, running: int) -> None:
-        """Start as many workers."""
-        # Whoever asks us to stop asks us: a worker is ended by its parent, and not by Ctrl-C on its own.
+    def start(self, helpers: int, slots: int) -> None:
+        """Start so many helpers, with `slots` for each to hand parts over in, or none if nothing is put."""
+        stride = -(-self._target // mmap.PAGESIZE) * mmap.PAGESIZE
+        if slots and helpers and stride:
+            shared = memoryview(mmap.mmap(-1, stride * slots * helpers))
+            self._slots = [shared[at : at + stride] for at in range(0, len(shared), stride)]
+            numbers = range(len(self._slots))
+            os.write(self._freeing, b"".join(slot.to_bytes(_SLOT_BYTES, "big") for slot in numbers))
+        # Whoever asks us to stop asks us: a helper is ended by its parent, and not by Ctrl-C on its own.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         try:
-            for _ in range(running):
+            for _ in range(helpers):
                 parent = os.getpid()
                 child = os.fork()
                 if child == 0:
-                    self._be_worker(parent)
-                self._children.append(child)
+                    self._help(parent)
+                self._helpers.append(child)
         except OSError as error:
             raise SealError("worker-died", f"cannot start a worker process: {error.strerror}") from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(self._saying)
-        self._saying = -1
+        self._close(self._saying)
+        self._close(self._readying)
 
-    def wait(self, tell: Callable[[int], None] | None) -> None:
-        """Wait until all parts are done. Raises what a worker raised."""
-        while not select.select([self._said], [], [], TELL_S)[0]:
-            if tell is not None:
-                tell(self._board.first_missing())
-        said = os.read(self._said, _MESSAGE_BYTES)
-        if said:
-            raise _error(said.splitlines()[0])
-        # Nobody holds the other end any more: all have ended.
-        statuses = [os.waitpid(child, 0)[1] for child in self._children]
-        self._children = []
-        if any(statuses) or self._board.first_missing() != self._board.count:
-            raise SealError("worker-died", "a worker process ended before its work was done", "run it again")
+    def work(self, tell: Callable[[int], None] | None) -> None:
+        """Make and put parts until all are done. Raises what a helper raised."""
+        told = time.monotonic()
+        own: Iterator[int] | None = self._numbers()
+        events = select.poll()
+        for end in (self._ready, self._said):
+            events.register(end, select.POLLIN)
+        while self._missing < self._count:
+            found = dict(events.poll(0 if own is not None else int(TELL_S * 1000)))
+            if found.get(self._said, 0) & select.POLLIN:
+                raise _error(os.read(self._said, _MESSAGE_BYTES).splitlines()[0])
+            if found.get(self._ready, 0) & select.POLLIN:
+                self._take()  # before making another: a helper may wait for the slot
+            elif own is not None:
+                number = next(own, None)
+                if number is None:
+                    own = None
+                else:
+                    made = self._make(number, self._buffers)
+                    self._finish(number, made, self._buffers.target(self._target))
+            elif found.get(self._ready, 0) & select.POLLHUP:
+                # Nobody holds the other end any more: all helpers have ended.
+                raise SealError(
+                    "worker-died", "a worker process ended before its work was done", "run it again"
+                )
+            if tell is not None and self._missing < self._count and time.monotonic() - told >= TELL_S:
+                tell(self._missing)
+                told = time.monotonic()
+
+    def _take(self) -> None:
+        """Put the part that a helper has made."""
+        record = os.read(self._ready, _SLOT_BYTES + _NUMBER_BYTES + self._result)
+        slot, rest = record[:_SLOT_BYTES], record[_SLOT_BYTES:]
+        room = self._slots[int.from_bytes(slot, "big")] if self._slots else None
+        self._finish(int.from_bytes(rest[:_NUMBER_BYTES], "big"), rest[_NUMBER_BYTES:], room)
+        if self._slots:
+            os.write(self._freeing, slot)
+
+    def _finish(self, number: int, made: bytes, room: memoryview | None) -> None:
+        if self._put is not None and room is not None:
+            self._put(number, room)
+        self.results[number] = made
+        self._done[number] = 1
+        while self._missing < self._count and self._done[self._missing]:
+            self._missing += 1
 
     def __exit__(self, *_: object) -> None:
-        for child in self._children:
-            os.kill(child, signal.SIGKILL)
-        for child in self._children:
-            os.waitpid(child, 0)
-        for descriptor in (self._turns, self._said, self._saying):
-            if descriptor >= 0:
-                os.close(descriptor)
+        for helper in self._helpers:
+            os.kill(helper, signal.SIGKILL)
+        for helper in self._helpers:
+            os.waitpid(helper, 0)
+        self._buffers.wipe()
+        for slot in self._slots:
+            slot[:] = bytes(len(slot))
+        for end in self._pipes:
+            os.close(end)
 
-    def _be_worker(self, parent: int) -> NoReturn:
-        """All that a worker does. Nothing of its parent's is cleaned up: there it is still in use."""
+    def _help(self, parent: int) -> NoReturn:
+        """All that a helper does. Nothing of its parent's is cleaned up: there it is still in use."""
         status = 1
         try:
-            for number in _STOPPING:
-                signal.signal(number, signal.SIG_IGN)
-            os.close(self._said)
+            for stopping in _STOPPING:
+                signal.signal(stopping, signal.SIG_IGN)
+            # So that reading and writing end when the parent does.
+            for end in (self._said, self._ready, self._freeing):
+                os.close(end)
             gc.disable()  # it would make copies of all memory that is shared with the parent
-            _work(self._job, self._numbers(parent), Buffers(self._plain, self._sealed), self._board, None)
+            numbers = self._numbers(parent)
+            buffers = Buffers.of(self._source, 0 if self._slots else self._target)
+            slot = bytes(_SLOT_BYTES)
+            while not self._slots or (slot := os.read(self._free, _SLOT_BYTES)):
+                if self._slots:
+                    buffers = buffers.into(self._slots[int.from_bytes(slot, "big")])
+                number = next(numbers, None)
+                if number is None:
+                    break
+                made = self._make(number, buffers)
+                os.write(self._readying, slot + number.to_bytes(_NUMBER_BYTES, "big") + made)
             status = 0
+        except BrokenPipeError:
+            pass  # the parent has ended
         except SealroomError as error:
             os.write(self._saying, _message(error))
         except BaseException:
@@ -204,11 +261,11 @@ class _Crew:
         finally:
             os._exit(status)
 
-    def _numbers(self, parent: int) -> Iterator[int]:
-        """Numbers of parts, as long as there are any and somebody waits for them."""
-        while os.getppid() == parent and (taken := os.read(self._turns, _NUMBER_BYTES)):
+    def _numbers(self, parent: int | None = None) -> Iterator[int]:
+        """Numbers of parts, as long as there are any and, for a helper, somebody waits for them."""
+        while parent in (None, os.getppid()) and (taken := os.read(self._turns, _NUMBER_BYTES)):
             first = int.from_bytes(taken, "big")
-            yield from range(first, min(first + self._step, self._board.count))
+            yield from range(first, min(first + self._step, self._count))
 
 
 def _message(error: SealroomError) -> bytes:

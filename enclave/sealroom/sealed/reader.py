@@ -151,15 +151,15 @@ class SealedArchive:
         parts = self.info.index.parts
         largest, total = parts[0].size, sum(part.size for part in parts)
 
-        def job(number: int, buffers: Buffers) -> bytes:
-            self._read(number, buffers.sealed(parts[number].size))
+        def check(number: int, buffers: Buffers) -> bytes:
+            self._read(number, buffers.source(parts[number].size))
             return b""
 
         def tell(done: int) -> None:
             if progress is not None:
                 progress(min(done * largest, total), total)
 
-        for_each_part(job, len(parts), plain=0, sealed=largest, tell=tell)
+        for_each_part(check, len(parts), source=largest, target=0, tell=tell)
 
     def open_part(self, number: int, plain: memoryview, sealed: memoryview, data_key: Secret) -> None:
         """Fill `plain` with one part as it is in the file; `sealed` is room for the part in the archive.

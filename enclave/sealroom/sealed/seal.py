@@ -177,9 +177,9 @@ def _seal_parts(
     stride = BLOCK + padded(whole)
     write_back = WriteBack(target)
 
-    def job(number: int, buffers: Buffers) -> bytes:
+    def make(number: int, buffers: Buffers) -> bytes:
         length = header.part_length(number)
-        plain, sealed = buffers.plain(length), buffers.sealed(sealed_length(length))
+        plain, sealed = buffers.source(length), buffers.target(sealed_length(length))
         try:
             will_read(source, (number + PARTS_AHEAD) * header.part_size, header.part_size)
             complete = read_at(source, (plain,), number * header.part_size)
@@ -187,27 +187,27 @@ def _seal_parts(
             raise SealError("source-unreadable", f"cannot read the file: {error.strerror}") from None
         if not complete:
             raise SealError("source-changed", "the file became shorter while it was sealed")
-        digest = seal_part(
-            plain, sealed, data_key=data_key, dataset_id=dataset_id, number=number, count=count
-        )
+        return seal_part(plain, sealed, data_key=data_key, dataset_id=dataset_id, number=number, count=count)
+
+    def put(number: int, room: memoryview) -> None:
+        sealed = room[: sealed_length(header.part_length(number))]
         before, after = member_around(part_name(number), len(sealed))
         try:
             write_at(target, (before, sealed, after), first + number * stride)
         except OSError as error:
             raise SealError("output-unwritable", f"cannot write the output: {error.strerror}") from None
-        return digest
 
     def tell(parts: int) -> None:
         write_back.up_to(first + parts * stride)
         if progress is not None:
             progress(min(parts * header.part_size, header.size), header.size)
 
-    # No worker is left when this returns or raises: none writes to a file that is gone.
     digests = for_each_part(
-        job,
+        make,
         count,
-        plain=header.part_length(0),
-        sealed=whole,
+        source=header.part_length(0),
+        target=whole,
+        put=put,
         result=DIGEST_SIZE,
         processes=processes,
         tell=tell,

@@ -40,15 +40,18 @@ def unseal(
         with atomic_output(target, overwrite=overwrite) as stream:
             descriptor = stream.fileno()
 
-            def job(number: int, buffers: Buffers) -> bytes:
+            def make(number: int, buffers: Buffers) -> bytes:
                 length = header.part_length(number)
-                plain = buffers.plain(length)
-                archive.open_part(number, plain, buffers.sealed(sealed_length(length)), dek)
+                sealed = buffers.source(sealed_length(length))
+                archive.open_part(number, buffers.target(length), sealed, dek)
+                return b""
+
+            def put(number: int, room: memoryview) -> None:
+                plain = room[: header.part_length(number)]
                 try:
                     write_at(descriptor, (plain,), number * header.part_size)
                 except OSError as error:
                     raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
-                return b""
 
             write_back = WriteBack(descriptor)
 
@@ -59,6 +62,12 @@ def unseal(
                     progress(done, header.size)
 
             for_each_part(
-                job, header.parts, plain=whole, sealed=sealed_length(whole), processes=processes, tell=tell
+                make,
+                header.parts,
+                source=sealed_length(whole),
+                target=whole,
+                put=put,
+                processes=processes,
+                tell=tell,
             )
         return archive.info
