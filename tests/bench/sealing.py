@@ -2,9 +2,9 @@
 """Sealing, opening and reading a table of 1.2 GB, against ``age``, ``cp`` and pyarrow on the plain file.
 
 Each command is a process of its own, so start-up counts for all. Those that are compared run one after the
-other in each round, and a ratio is the median of the rounds' ratios: what else the machine does then falls on
-both. Peak memory is that of a command and all its processes together, sampled in a run that is not timed
-(Pss: what several share counts once). Not more than 4 GB of memory are filled at a time.
+other in each round, in an order drawn anew, and a ratio is the median of the rounds' ratios: what else the
+machine does then falls on both. Peak memory is that of a command and all its processes together, sampled in
+a run that is not timed (Pss: what several share counts once). Not more than 5 GB of memory are filled.
 
 Before each run, as much memory is filled and let go as it will take: a virtual machine may have given back
 what the last run let go, and whoever comes next would pay for it.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -26,7 +27,7 @@ from pathlib import Path
 
 from tests.bench.sealing_reads import drop
 
-ROUNDS = 5
+ROUNDS = 9
 """Rounds that count; one before them warms up."""
 LARGE_BYTES = 10_000_000_000
 """Size of the file whose sealing only shows that memory stays constant. It has holes only."""
@@ -37,7 +38,7 @@ SAMPLE_S = 0.01
 SHM = Path("/dev/shm")
 """A file system in memory, so that the disk does not hide the work."""
 
-FILL_BYTES = 1_500_000_000
+FILL_BYTES = 3_000_000_000
 """Memory that is filled before a run: more than the run itself will fill."""
 
 Command = list[str]
@@ -76,28 +77,31 @@ def run() -> Iterator[str]:
 
 
 def _in_memory(folder: Path, source: Path) -> Iterator[str]:
-    """Source and target in memory. What a round wrote is removed as soon as nothing needs it."""
-    seal_to, open_to = folder / "sealed.tar", folder / "out.bin"
-    steps: list[tuple[str, Command, tuple[Path, ...]]] = [
-        ("start-up alone", _ours("start", source, open_to), ())
-    ]
+    """Source and target in memory."""
+    sealed, aged, out = folder / "sealed.tar", folder / "age.bin", folder / "out.bin"
+    _check(_ours("seal", source, sealed))
+    steps = {
+        "start-up alone": _ours("start", source, out),
+        "sealroom seal": _ours("seal", source, out),
+        "sealroom unseal": _ours("unseal", sealed, out),
+        "sealroom verify": _ours("verify", sealed, out),
+        "cp": ["cp", str(source), str(out)],
+    }
     age = shutil.which("age")
     if age is None:
         yield "age is not installed (Debian: `apt-get install age`): its rows are missing"
         yield ""
     else:
         key, public = _age_key(folder)
-        aged = folder / "age.bin"
-        steps.append(("age -r", [age, "-r", public, "-o", str(aged), str(source)], ()))
-        steps.append(("age -d", [age, "-d", "-i", str(key), "-o", str(open_to), str(aged)], (aged, open_to)))
-    steps.append(("sealroom seal", _ours("seal", source, seal_to), ()))
-    steps.append(("sealroom unseal", _ours("unseal", seal_to, open_to), (open_to,)))
-    steps.append(("sealroom verify", _ours("verify", seal_to, open_to), (seal_to,)))
-    steps.append(("cp", ["cp", str(source), str(open_to)], (open_to,)))
-    runs = _rounds(steps)
+        _check([age, "-r", public, "-o", str(aged), str(source)])
+        steps["age -r"] = [age, "-r", public, "-o", str(out), str(source)]
+        steps["age -d"] = [age, "-d", "-i", str(key), "-o", str(out), str(aged)]
+    runs = _rounds(steps, out)
     yield from _table(
         "in memory", runs, {"sealroom seal": ["age -r", "cp"], "sealroom unseal": ["age -d", "cp"]}
     )
+    sealed.unlink()
+    aged.unlink(missing_ok=True)
 
 
 def _reads(folder: Path, source: Path) -> Iterator[str]:
@@ -116,14 +120,14 @@ def _reads_table(title: str, plain: Path, sealed: Path, cache: str) -> Iterator[
 
 
 def _on_disk(folder: Path, source: Path) -> Iterator[str]:
-    plain, sealed, copy = folder / "plain.bin", folder / "sealed.tar", folder / "copy.bin"
+    plain, sealed, out = folder / "plain.bin", folder / "sealed.tar", folder / "out.bin"
     shutil.copyfile(source, plain)
-    steps: list[tuple[str, Command, tuple[Path, ...]]] = [
-        ("cp", ["cp", str(plain), str(copy)], (copy,)),
-        ("cp, synced", ["sh", "-c", 'cp "$0" "$1" && sync "$1"', str(plain), str(copy)], (copy,)),
-        ("sealroom seal (syncs)", _ours("seal", plain, sealed), (sealed,)),
-    ]
-    runs = _rounds(steps, cold=plain)
+    steps = {
+        "cp": ["cp", str(plain), str(out)],
+        "cp, synced": ["sh", "-c", 'cp "$0" "$1" && sync "$1"', str(plain), str(out)],
+        "sealroom seal (syncs)": _ours("seal", plain, out),
+    }
+    runs = _rounds(steps, out, cold=plain)
     yield from _table(
         "on disk, source not in the cache", runs, {"sealroom seal (syncs)": ["cp", "cp, synced"]}
     )
@@ -153,35 +157,31 @@ def _large(folder: Path) -> Iterator[str]:
     large, sealed = folder / "large.bin", folder / "large.tar"
     with large.open("wb") as file:
         file.truncate(LARGE_BYTES)
-    steps: list[tuple[str, Command, tuple[Path, ...]]] = [
-        ("sealroom seal", _ours("seal-file", large, sealed), ()),
-        ("sealroom verify", _ours("verify", sealed, large), (sealed,)),
-    ]
-    yield from _table("10 GB, on disk", _rounds(steps, rounds=1), {})
+    seal, verify = _ours("seal-file", large, sealed), _ours("verify", sealed, large)
+    yield from _table("10 GB, on disk, sealed", _rounds({"sealroom seal": seal}, sealed, rounds=1), {})
+    _check(seal)
+    yield from _table("10 GB, on disk, verified", _rounds({"sealroom verify": verify}, None, rounds=1), {})
 
 
 def _rounds(
-    steps: Sequence[tuple[str, Command, tuple[Path, ...]]],
-    *,
-    rounds: int = ROUNDS,
-    warm: bool = True,
-    cold: Path | None = None,
+    steps: dict[str, Command], output: Path | None, *, rounds: int = ROUNDS, cold: Path | None = None
 ) -> dict[str, Runs]:
-    """Run all steps in turn; after each, what it names is removed."""
-    found = {name: Runs() for name, _, _ in steps}
-    for number in range(rounds + warm):
-        for name, command, outputs in steps:
-            _fill_memory()
+    """Run all steps in each round, in an order drawn anew; after each, its output is removed."""
+    found = {name: Runs() for name in steps}
+    draw = random.Random(7)
+    for number in range(rounds + 1):
+        for name in draw.sample(list(steps), len(steps)):
             if cold is not None:
                 drop(cold)
-            if number < warm:
-                found[name].peak = _peak(command)
+            _fill_memory()
+            if number == 0:
+                found[name].peak = _peak(steps[name])
             else:
-                wall, cpu = _measure(command)
+                wall, cpu = _measure(steps[name])
                 found[name].wall.append(wall)
                 found[name].cpu.append(cpu)
-            for output in outputs:
-                output.unlink()
+            if output is not None:
+                output.unlink(missing_ok=True)
     return found
 
 

@@ -236,9 +236,13 @@ def test_pages_of_all_columns_together_have_a_limit() -> None:
 # Shares.
 
 
+@pytest.mark.parametrize("openers", [1, 3])
 @pytest.mark.parametrize("most", [1, 40_000, shares.SHARE_BYTES])
-def test_columns_of_many_row_groups_come_back_in_order(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+def test_columns_of_many_row_groups_come_back_in_order(
+    monkeypatch: pytest.MonkeyPatch, most: int, openers: int
+) -> None:
     monkeypatch.setattr(shares, "SHARE_BYTES", most)
+    monkeypatch.setattr(shares, "_openers", lambda: openers)
     count = 50_000
     draw = np.random.default_rng(5)
     table = pa.table(

@@ -11,7 +11,8 @@
 Modules: `header`, `wrap`, `parts`, `index` are the members of the archive, `archive` is the tar around them.
 `seal`, `reseal` and `unseal` write, with `parallel` on all processors; `reader` reads and checks, `cache`
 holds opened parts, `file` is the seekable file over them, `table` reads it as Parquet within limits, and
-`shares` opens ahead of it. Spec: `enclave/spec/sealed-dataset.md`.
+`shares` opens ahead of it. Of Parquet, `parquet`, `columns` and `pages` read what Arrow must not be trusted
+with, by `thrift`. Spec: `enclave/spec/sealed-dataset.md`.
 """
 
 from sealroom.sealed.file import SealedFile, open_sealed

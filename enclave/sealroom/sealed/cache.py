@@ -230,7 +230,10 @@ class PartCache:
     @contextmanager
     def _sealed_room(self, number: int) -> Iterator[memoryview]:
         """Room for a part as it is in the archive. What was used last is still in the processor."""
-        room = self._scratch.pop() if self._scratch else bytearray(self._sealed_size)
+        try:
+            room = self._scratch.pop()
+        except IndexError:
+            room = bytearray(self._sealed_size)
         try:
             yield memoryview(room)[: sealed_length(self._archive.info.header.part_length(number))]
         finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a table is decoded at a time, opened by a thread while what was before it is decoded.
+"""What of a table is decoded at a time, opened by threads while what was before it is decoded.
 
 Few shares are in memory at once, however large the table, and their memory is used again and again: to find
 and clear new memory takes the kernel longer than to decrypt into it. What was opened goes into a table,
@@ -8,6 +8,7 @@ which nobody wipes; so its memory is not wiped either.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -22,10 +23,10 @@ import pyarrow as pa
 from sealroom.sealed.header import Header
 from sealroom.sealed.parquet import Chunk
 
-SHARE_BYTES = 32 * 1024 * 1024
+SHARE_BYTES = 16 * 1024 * 1024
 """Bytes of a share in the file; more where a single column of one row group has more."""
-AHEAD = 2
-"""Shares that are opened, or wait for it, beside the one that is decoded."""
+MOST_OPENERS = 3
+"""Threads that open shares, at most: a third of their time they hold the interpreter's lock."""
 PARTS_AHEAD = 16
 """How far ahead of the work the disk is told what will be read. Told of much more, it comes to that late."""
 
@@ -201,10 +202,11 @@ def opened(
     ranges = [[(chunk.begin, chunk.end) for chunk in share.chunks] for share in wanted]
     tell = opener.tell_disk(ranges)
     ahead: deque[Future[OpenedShare]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="shares") as pool:
+    openers = _openers()
+    with ThreadPoolExecutor(openers, thread_name_prefix="shares") as pool:
         try:
             for number, share in enumerate(wanted):
-                while len(ahead) < AHEAD and number + len(ahead) < len(wanted):
+                while len(ahead) <= openers and number + len(ahead) < len(wanted):
                     ahead.append(pool.submit(opener.open, ranges[number + len(ahead)], ahead=tell))
                 current = ahead.popleft().result()
                 check(share, current)
@@ -212,3 +214,8 @@ def opened(
                 opener.done(current)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _openers() -> int:
+    """One a processor, of which one is left to who decodes."""
+    return max(1, min(MOST_OPENERS, len(os.sched_getaffinity(0)) - 1))
