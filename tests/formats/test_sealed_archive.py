@@ -234,6 +234,19 @@ def test_the_quick_way_to_read_an_index_takes_what_the_strict_one_takes(
         ]
 
 
+def test_a_list_of_parts_within_a_part_is_not_the_index_s(sealed: Sealed) -> None:
+    """CE-18: that one is read the quick way, and the list around it would be judged by nobody."""
+    content = members(sealed.path)["index.json"]
+    before, list_on = content.split(b'"parts":[')
+    inner = list_on.rpartition(b"]")[0]
+    for outer in (b'{"digest":"0x00","parts":[' + inner + b"]}", b'{"parts":[' + inner + b"]}"):
+        changed = before + b'"parts":[' + outer + list_on[len(inner) :]
+        assert _strict(changed) is not None
+        with pytest.raises(SealError) as caught:
+            Index.parse(changed)
+        assert caught.value.code == "index-malformed"
+
+
 def _strict(data: bytes) -> dict[str, Any] | None:
     try:
         return parse_canonical(data, MAX_INDEX_BYTES)

@@ -22,6 +22,7 @@ MAX_INDEX_BYTES = 8 * 1024 * 1024
 
 _ENTRY = rb'\{"digest":"0x([0-9a-f]{64})","size":([1-9][0-9]{0,8})\}'
 _PART = re.compile(_ENTRY)
+_LIST = b'"parts":['
 _PARTS = re.compile(rb'"parts":\[((?:%b(?:,(?!\])|(?=\])))*)\]' % _ENTRY.replace(b"(", b"(?:"))
 """The list of parts in the one encoding that `encode` writes."""
 
@@ -97,7 +98,7 @@ class Index:
         fields = _fields(value, "index.json")
         fields.version()
         signature = fields.raw("signature")
-        listed = fields.array("parts", limit=MAX_PARTS)
+        listed = fields.array("parts", limit=MAX_PARTS if plain is None else 0)
         index = cls(
             dataset=fields.hex("dataset", 32),
             key_commitment=fields.hex("keyCommitment", 32),
@@ -130,7 +131,8 @@ def _plain_parts(data: bytes) -> _PlainParts | None:
     The general decoder takes seconds for the most parts there may be. What this does not take, that one
     judges, so both accept the same bytes.
     """
-    found = _PARTS.search(data) if len(data) <= MAX_INDEX_BYTES else None
+    # The first list of this name or none: within an entry that is not plain there could be another.
+    found = _PARTS.match(data, max(0, data.find(_LIST))) if len(data) <= MAX_INDEX_BYTES else None
     if found is None:
         return None
     most = sealed_length(PART_SIZE)
