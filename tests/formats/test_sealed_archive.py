@@ -239,8 +239,10 @@ def test_a_list_of_parts_within_a_part_is_not_the_index_s(sealed: Sealed) -> Non
     content = members(sealed.path)["index.json"]
     before, list_on = content.split(b'"parts":[')
     inner = list_on.rpartition(b"]")[0]
-    for outer in (b'{"digest":"0x00","parts":[' + inner + b"]}", b'{"parts":[' + inner + b"]}"):
-        changed = before + b'"parts":[' + outer + list_on[len(inner) :]
+    within = b'{"parts":[' + inner + b"]}"
+    in_part = before + b'"parts":[' + within + list_on[len(inner) :]
+    in_dataset = content.replace(b'"dataset":', b'"dataset":' + within + b',"dataset2":')
+    for changed in (in_part, in_part.replace(b'"parts":[{', b'"parts":[{"digest":"0x00",', 1), in_dataset):
         assert _strict(changed) is not None
         with pytest.raises(SealError) as caught:
             Index.parse(changed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import decimal
 import io
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealroom.errors import PartError, SealError
-from sealroom.schema import Column
+from sealroom.schema import MAX_COLUMNS, Column
 from sealroom.sealed import Header, inspect, seal, shares
 from sealroom.sealed import parquet as footers
 from sealroom.sealed.pages import walk_pages
@@ -346,7 +347,8 @@ def test_a_footer_of_an_impossible_length_is_refused_unread(length: int, code: s
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"PAR1", b"PAR1PAR1", b"PAR1\0\0\0\0PAR1", b"PARE" + b"\0" * 40 + b"PARE"]
+    "data",
+    [b"", b"PAR1", b"PAR1PAR1", b"PAR1\0\1\0\0\0PAR1", b"PAR1\0\0\0\0PAR1", b"PARE" + b"\0" * 40 + b"PARE"],
 )
 def test_what_is_no_parquet_is_refused(data: bytes) -> None:
     """AR-08."""
@@ -366,6 +368,17 @@ def test_row_groups_that_share_bytes_are_refused() -> None:
     doubled = data[:begin] + tail.getvalue()[4:]
     assert pq.read_table(io.BytesIO(doubled)).num_rows == 6
     assert refusal(lambda: opened(doubled, ("n", "int64"), rows=6)) == "table-malformed"
+
+
+@pytest.mark.parametrize("field", [8, 9])
+def test_a_file_that_parquet_itself_encrypts_is_refused(field: int) -> None:
+    """AR-08: by the field of its footer that says how, or with which key that is signed."""
+    data = parquet(pa.table({"n": [1]}))
+    assert data[-9:-8] == b"\0"
+    value = {8: b"\x0c\x10\0", 9: b"\x08\x12\1k"}[field]
+    length = int.from_bytes(data[-8:-4], "little") + len(value)
+    marked = data[:-9] + value + b"\0" + length.to_bytes(4, "little") + b"PAR1"
+    assert refusal(lambda: opened(marked, ("n", "int64"), rows=1)) == "not-parquet"
 
 
 # Schemas (AR-06, AR-07, AR-09).
@@ -417,6 +430,38 @@ def test_another_type_than_the_four_is_refused(array: pa.Array) -> None:
     data = parquet(pa.table({"n": array}))
     for kind in ("int64", "string"):
         assert refusal(lambda kind=kind: opened(data, ("n", kind), rows=1)) == "schema-unsupported"
+
+
+@pytest.mark.parametrize("many", [MAX_COLUMNS, MAX_COLUMNS + 1])
+def test_more_columns_than_a_table_may_have_are_refused(many: int) -> None:
+    """AR-04, AR-09."""
+    data = parquet(pa.table({f"c{number}": [number] for number in range(many)}))
+    columns = [(f"c{number}", "int64") for number in range(MAX_COLUMNS)]
+    if many == MAX_COLUMNS:
+        assert opened(data, *columns, rows=1).to_arrow(["c7"]).to_pylist() == [{"c7": 7}]
+    else:
+        assert refusal(lambda: opened(data, *columns, rows=1)) == "schema-unsupported"
+
+
+def test_the_disk_is_told_of_each_part_once_whichever_thread_asks() -> None:
+    told: list[int] = []
+
+    class Told(PlainParts):
+        def will_need(self, number: int) -> None:
+            told.append(number)
+
+    header = opened(COUNTED, ("n", "int64"), rows=ROW_COUNT)._header
+    wanted = [[(begin, begin + 1)] for begin in range(0, header.size, PART)] * 200
+    tell = shares.Opener(Told(COUNTED), header).tell_disk(wanted)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(tell) for _ in range(len(wanted))]:
+                done.result()
+    finally:
+        sys.setswitchinterval(before)
+    assert sorted(told) == sorted([*range(header.parts)] * 200)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ _VALUES, _SIZE, _DATA, _DICTIONARY = 5, 7, 9, 11
 _KEPT = (1, 2, 3, 4, 6, 7)
 """Fields of FileMetaData that Arrow needs: version, schema, rows, row groups, and what statistics mean."""
 _ENCRYPTED = (8, 9)
-"""Fields of FileMetaData, and of ColumnChunk, that are there in a file that Parquet itself encrypts."""
+"""Fields of FileMetaData that are there in a file that Parquet itself encrypts."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,8 @@ def _walk_chunk(footer: Compact, group: int, column: str, footer_at: int, name: 
     path: list[bytes] = []
     numbers: dict[int, int] = {}
     for field, kind in footer.fields():  # ColumnChunk
-        if field in _ENCRYPTED or (field == 1 and footer.text(kind)):
-            raise _lies(name)  # Arrow could not read it, or it lies in another file
+        if field == 1 and footer.text(kind):
+            raise _lies(name)  # it lies in another file
         elif field == 3:
             for inner, inner_kind in footer.struct(kind):  # ColumnMetaData
                 if inner == 3:

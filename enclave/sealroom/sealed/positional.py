@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+PARTS_AHEAD = 16
+"""How far ahead of the work the disk is told what will be read. Told of much more, it comes to that late."""
 WRITE_BACK_BYTES = 32 * 1024 * 1024
 """How much is written before the kernel is told to bring it to the disk."""
 

@@ -30,7 +30,7 @@ from sealroom.sealed.index import Index, PartEntry
 from sealroom.sealed.parallel import Buffers, for_each_part
 from sealroom.sealed.parquet import parse_footer
 from sealroom.sealed.parts import DIGEST_SIZE, key_commitment, seal_part, sealed_length
-from sealroom.sealed.positional import WriteBack, read_at, will_read, write_at
+from sealroom.sealed.positional import PARTS_AHEAD, WriteBack, read_at, will_read, write_at
 from sealroom.sealed.wrap import WrapContext, make_wrap
 
 Progress = Callable[[int, int], None]
@@ -38,10 +38,6 @@ Progress = Callable[[int, int], None]
 
 Sign = Callable[[Index], bytes]
 """Given the unsigned index, returns the owner's signature over `index.message()`, 65 bytes."""
-
-
-PARTS_AHEAD = 16
-"""How far ahead of the work the disk is told what will be read."""
 
 
 @dataclass(frozen=True, kw_only=True)

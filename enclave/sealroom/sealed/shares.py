@@ -22,13 +22,12 @@ import pyarrow as pa
 
 from sealroom.sealed.header import Header
 from sealroom.sealed.parquet import Chunk
+from sealroom.sealed.positional import PARTS_AHEAD
 
 SHARE_BYTES = 16 * 1024 * 1024
 """Bytes of a share in the file; more where a single column of one row group has more."""
 MOST_OPENERS = 3
 """Threads that open shares, at most: a third of their time they hold the interpreter's lock."""
-PARTS_AHEAD = 16
-"""How far ahead of the work the disk is told what will be read. Told of much more, it comes to that late."""
 
 
 class Parts(Protocol):
@@ -144,21 +143,25 @@ class Opener:
         return there
 
     def tell_disk(self, wanted: Iterable[Sequence[tuple[int, int]]]) -> Callable[[], None]:
-        """What to call before each part of all these ranges: the disk is always told of the next few."""
-        numbers = (
+        """What to call before each part of all these ranges: the disk is always told of the next few.
+
+        Threads may share it.
+        """
+        untold = (
             number
             for ranges in wanted
             for first, after in self._spans(ranges)
             for number in range(first, after)
         )
-        told = iter(numbers)
         due = PARTS_AHEAD
+        lock = threading.Lock()
 
         def tell() -> None:
             nonlocal due
-            for number in islice(told, due):
+            with lock:  # a generator takes one thread at a time
+                numbers, due = list(islice(untold, due)), 1
+            for number in numbers:
                 self._parts.will_need(number)
-            due = 1
 
         return tell
 
