@@ -106,7 +106,7 @@ class ChainReader:
         return self._nodes.finalized_floor
 
     def close(self) -> None:
-        """Let the worker threads go."""
+        """Let worker threads and connections go."""
         self._nodes.close()
 
     def chain_id(self) -> int:
@@ -329,6 +329,4 @@ class ChainReader:
 def _latest(rpc: Rpc, name: str, address: str, function: str, *arguments: Any) -> Any:
     """One view call at the head of one node."""
     contract = interface(name)
-    data = "0x" + contract.encode(function, *arguments).hex()
-    answer = rpc.request("eth_call", [{"to": address, "data": data}, "latest"])
-    return contract.decode(function, bytes.fromhex(str(answer).removeprefix("0x")))
+    return contract.decode(function, rpc.call_latest(address, contract.encode(function, *arguments)))

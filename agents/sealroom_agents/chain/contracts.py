@@ -23,6 +23,8 @@ from sealroom_agents.errors import ChainError
 
 PANIC_SELECTOR = keccak(text="Panic(uint256)")[:4]
 STRING_SELECTOR = keccak(text="Error(string)")[:4]
+UNREADABLE = (DecodingError, OverflowError, ValueError)
+"""What the decoder raises for bytes that are not of the type."""
 
 
 class Interface:
@@ -53,7 +55,7 @@ class Interface:
         outputs = self._functions[function]["outputs"]
         try:
             values = abi_decode(_types(outputs), data)
-        except (DecodingError, OverflowError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise ChainError(
                 "not-a-consortium",
                 f"{self.name}.{function} answers something else than the ABI says",
@@ -73,7 +75,7 @@ class Interface:
             return None
         try:
             values = abi_decode(_types(item["inputs"]), data[4:])
-        except (DecodingError, OverflowError, UnicodeDecodeError):
+        except UNREADABLE:
             return None
         return {
             field["name"]: _named(field, value) for field, value in zip(item["inputs"], values, strict=True)
@@ -101,7 +103,7 @@ class Interface:
                 fields[field["name"]] = _named(field, abi_decode([collapse_if_tuple(field)], topic)[0])
             for field, value in zip(plain, abi_decode(_types(plain), data), strict=True):
                 fields[field["name"]] = _named(field, value)
-        except (DecodingError, OverflowError, UnicodeDecodeError):
+        except UNREADABLE:
             return None
         return item["name"], fields
 
@@ -113,7 +115,7 @@ class Interface:
             return None
         try:
             values = abi_decode(_types(item["inputs"]), data[4:])
-        except (DecodingError, OverflowError, UnicodeDecodeError):
+        except UNREADABLE:
             return None
         return item["name"], {
             field["name"]: _named(field, value) for field, value in zip(item["inputs"], values, strict=True)
@@ -144,7 +146,7 @@ def explain_revert(data: bytes) -> tuple[str, dict[str, Any]]:
             return "Error", {"message": abi_decode(["string"], data[4:])[0]}
         if data[:4] == PANIC_SELECTOR:
             return "Panic", {"code": abi_decode(["uint256"], data[4:])[0]}
-    except (DecodingError, OverflowError, UnicodeDecodeError):
+    except UNREADABLE:
         pass
     return "unknown", {"data": data}
 

@@ -78,9 +78,7 @@ def _accounts(rpc: Rpc, consortium: str, roster: int, bitmap: int) -> tuple[str,
 
 def _ask(rpc: Rpc, consortium: str, view: str, *arguments: Any) -> Any:
     contract = interface("Consortium")
-    call = {"to": consortium, "data": "0x" + contract.encode(view, *arguments).hex()}
-    answer = str(rpc.request("eth_call", [call, "latest"]))
-    return contract.decode(view, bytes.fromhex(answer.removeprefix("0x")))
+    return contract.decode(view, rpc.call_latest(consortium, contract.encode(view, *arguments)))
 
 
 def _proposal(log: Log, fields: dict[str, Any]) -> Proposal:

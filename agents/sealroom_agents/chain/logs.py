@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealroom_agents.chain.rpc import Rpc, RpcFailure
-from sealroom_agents.errors import ChainError
 
 LOG_RANGE = 10_000
 """Blocks asked for in one `eth_getLogs`; public nodes refuse more."""
 MAX_RANGES = 200
 """Ranges walked in one search, so that a search ends."""
+MAX_TOPICS = 4
+"""Topics of one log, as the EVM has it."""
 
 
 @dataclass(frozen=True)
@@ -81,33 +82,32 @@ def of_block(rpc: Rpc, query: dict[str, Any], number: int) -> list[Log]:
     (answer,) = rpc.batch([("eth_getLogs", [{**query, "blockHash": "0x" + head.hash.hex()}])])
     if isinstance(answer, RpcFailure):
         return _asked(rpc, query, number, number)
-    return _parsed(rpc, answer)
+    return parsed(rpc, answer)
 
 
 def _asked(rpc: Rpc, query: dict[str, Any], lower: int, upper: int) -> list[Log]:
     asked = {**query, "fromBlock": hex(lower), "toBlock": hex(upper)}
-    return _parsed(rpc, rpc.request("eth_getLogs", [asked]))
+    return parsed(rpc, rpc.request("eth_getLogs", [asked]))
 
 
-def _parsed(rpc: Rpc, answer: Any) -> list[Log]:
-    try:
-        return [_log(item) for item in answer]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ChainError("chain-unreachable", f"{rpc.shown_url} answers malformed logs") from error
+def parsed(rpc: Rpc, answer: Any) -> list[Log]:
+    """A node's logs. Raises `ChainError` `chain-unreachable` when they are none."""
+    if not isinstance(answer, list):
+        raise rpc.malformed("malformed logs")
+    return [_log(rpc, item) for item in answer]
 
 
-def _log(item: dict[str, Any]) -> Log:
+def _log(rpc: Rpc, item: Any) -> Log:
+    named = item.get("topics") if isinstance(item, dict) else None
+    if not isinstance(named, list) or len(named) > MAX_TOPICS:
+        raise rpc.malformed("malformed logs")
     return Log(
         where=Where(
-            block=int(item["blockNumber"], 16),
-            block_hash=_bytes(item["blockHash"]),
-            tx=str(item["transactionHash"]).lower(),
-            index=int(item["logIndex"], 16),
+            block=rpc.quantity(item.get("blockNumber")),
+            block_hash=rpc.data(item.get("blockHash"), 32),
+            tx="0x" + rpc.data(item.get("transactionHash"), 32).hex(),
+            index=rpc.quantity(item.get("logIndex")),
         ),
-        topics=[_bytes(topic) for topic in item["topics"]],
-        data=_bytes(item["data"]),
+        topics=[rpc.data(topic, 32) for topic in named],
+        data=rpc.data(item.get("data")),
     )
-
-
-def _bytes(value: str) -> bytes:
-    return bytes.fromhex(value.removeprefix("0x"))

@@ -64,8 +64,10 @@ class Nodes:
         return self._finalized_floor
 
     def close(self) -> None:
-        """Let the worker threads go."""
+        """Let worker threads and connections go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for rpc in self.rpcs:
+            rpc.close()
 
     def chain_id(self) -> int:
         """The chain id on which all nodes agree; asked once. Raises `ChainError` `chain-disagrees`

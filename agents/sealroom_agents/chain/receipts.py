@@ -17,7 +17,6 @@ from sealroom.records import Opening, Receipt
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import MAX_RANGES, Log, Where, address_topic, backward, forward, topics
 from sealroom_agents.chain.rpc import Rpc
-from sealroom_agents.errors import ChainError
 
 
 @dataclass(frozen=True)
@@ -125,11 +124,9 @@ def find_anchoring(rpc: Rpc, ledger: str, opening: Opening) -> Anchoring | None:
 def _in_batch(rpc: Rpc, where: Where, batch: dict[str, Any], number: int) -> Anchoring | None:
     """The numbers and digests of a batch stand in its transaction; the path is made anew from them."""
     transaction = rpc.request("eth_getTransactionByHash", [where.tx])
-    try:
-        data = bytes.fromhex(transaction["input"].removeprefix("0x"))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ChainError("chain-unreachable", f"{rpc.shown_url} answers a malformed transaction") from error
-    arguments = interface("Ledger").decode_call("anchorBatch", data)
+    if not isinstance(transaction, dict):
+        raise rpc.malformed("a malformed transaction")
+    arguments = interface("Ledger").decode_call("anchorBatch", rpc.data(transaction.get("input")))
     if arguments is None:
         return None  # the gate's signer is a contract that made the call; its transaction says less
     numbers, digests = list(arguments["numbers"]), [bytes(one) for one in arguments["receipts"]]

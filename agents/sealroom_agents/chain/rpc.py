@@ -1,34 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One JSON-RPC endpoint: bounded, timed, retried only where a second try is harmless.
+"""One JSON-RPC endpoint that may be hostile: typed, bounded answers or `ChainError`, and nothing else.
 
 `eth_call` goes out with an EIP-1898 block object, so that a node answers from exactly the block that was
-named, or says that it can't. web3's own contract calls turn a block hash back into a number, which a
-reorganisation may have given to another block (CH-05); so this module speaks to the provider itself.
+named, or says that it can't: a block number may belong to another block after a reorganisation (CH-05).
+Quantities and data are read as the Ethereum JSON-RPC specification writes them, and no longer than what is
+asked for can be.
 """
 
 from __future__ import annotations
 
-import threading
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-from web3 import HTTPProvider
-from web3.types import RPCEndpoint
-
+from sealroom.encoding import strict_json
+from sealroom.errors import FormatError
+from sealroom_agents.chain.transport import Endpoint, shown
 from sealroom_agents.errors import ChainError
 
-DEFAULT_TIMEOUT_S = 5.0
-"""Seconds that one request may take."""
-ATTEMPTS = 3
-"""Tries of one request; only a transport failure is tried again."""
+DEFAULT_TIMEOUT_S = 10.0
+"""Seconds that one exchange may take, from its first byte to its last."""
 MAX_BATCH = 256
 """Calls in one batch."""
+MAX_ANSWER_BYTES = 4 * 2**20
+"""Bytes of one answer, whatever it is."""
+MAX_MESSAGE_CHARACTERS = 200
+"""What is kept of a node's words."""
+MAX_REVERT_BYTES = 16 * 1024
+"""Bytes of a revert that are read; the longest of our contracts' errors has a few hundred."""
+MAX_QUANTITY = 2**63 - 1
+"""Largest number that a node may answer where nothing else is said (block numbers, times, gas): what a
+database can keep."""
 REVERT_CODE = 3
 """JSON-RPC error code with which nodes report a revert."""
-_TRANSPORT_ERRORS = (requests.exceptions.RequestException, ConnectionError, TimeoutError)
+_QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})", re.ASCII)
+_DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -56,26 +64,23 @@ class RpcFailure:
 
 
 class Rpc:
-    """One endpoint. Thread safe: each thread has its own HTTP session."""
+    """One endpoint. Thread safe."""
 
     def __init__(self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ChainError(
-                "configuration", f"{url!r} is no http(s) URL", "give an RPC URL such as http://127.0.0.1:8545"
-            )
+        self._endpoint = Endpoint(url, timeout_s=timeout_s, limit=MAX_ANSWER_BYTES)
         self.url = url
-        self._timeout_s = timeout_s
-        self._local = threading.local()
 
     def __repr__(self) -> str:
-        # The path of an RPC URL is often an access token, so only scheme and host are shown.
         return f"Rpc({self.shown_url})"
 
     @property
     def shown_url(self) -> str:
         """Scheme and host: what may be logged."""
-        scheme, _, rest = self.url.partition("://")
-        return f"{scheme}://{rest.split('/', 1)[0].rpartition('@')[2]}"
+        return shown(self.url)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._endpoint.close()
 
     def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         """Send `calls` as one batch; each answer is the JSON result, or an `RpcFailure`.
@@ -86,28 +91,11 @@ class Rpc:
             return []
         if len(calls) > MAX_BATCH:
             raise ChainError("chain-unreachable", f"{len(calls)} calls exceed the batch limit of {MAX_BATCH}")
-        try:
-            for attempt in Retrying(
-                stop=stop_after_attempt(ATTEMPTS),
-                wait=wait_exponential(multiplier=0.05, max=1.0),
-                retry=retry_if_exception_type(_TRANSPORT_ERRORS),
-                reraise=True,
-            ):
-                with attempt:
-                    raw: Any = self._provider.make_batch_request(
-                        [(RPCEndpoint(method), params) for method, params in calls]
-                    )
-        except _TRANSPORT_ERRORS as error:
-            raise ChainError(
-                "chain-unreachable",
-                f"{self.shown_url} does not answer: {type(error).__name__}",
-                "check the RPC endpoint and the network to it",
-            ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ChainError("chain-unreachable", f"{self.shown_url} answers no JSON-RPC") from error
-        if not isinstance(raw, list) or len(raw) != len(calls):
-            raise ChainError("chain-unreachable", f"{self.shown_url} answers a batch with something else")
-        return [self._result(answer) for answer in raw]
+        asked = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            for number, (method, params) in enumerate(calls)
+        ]
+        return self._answers(self._parsed(self._endpoint.post(json.dumps(asked).encode())), len(calls))
 
     def request(self, method: str, params: list[Any]) -> Any:
         """One call; raises `ChainError` `chain-unreachable` also when the node answers with an error."""
@@ -118,7 +106,7 @@ class Rpc:
 
     def chain_id(self) -> int:
         """The chain id that the node claims."""
-        return self._quantity(self.request("eth_chainId", []))
+        return self.quantity(self.request("eth_chainId", []))
 
     def head(self, block: str | int) -> Head:
         """The block of a tag (`latest`, `finalized`) or number."""
@@ -126,16 +114,13 @@ class Rpc:
         raw = self.request("eth_getBlockByNumber", [name, False])
         if not isinstance(raw, dict):
             raise ChainError("chain-stale", f"{self.shown_url} has no block {name}")
-        try:
-            head = Head(
-                number=self._quantity(raw["number"]),
-                hash=bytes.fromhex(raw["hash"].removeprefix("0x")),
-                timestamp=self._quantity(raw["timestamp"]),
-            )
-        except (KeyError, ValueError, AttributeError) as error:
-            raise ChainError("chain-unreachable", f"{self.shown_url} answers a malformed block") from error
-        if len(head.hash) != 32:
-            raise ChainError("chain-unreachable", f"{self.shown_url} answers a malformed block")
+        head = Head(
+            number=self.quantity(raw.get("number")),
+            hash=self.data(raw.get("hash"), 32),
+            timestamp=self.quantity(raw.get("timestamp")),
+        )
+        if isinstance(block, int) and head.number != block:
+            raise self.malformed("another block than was asked for")
         return head
 
     def calls_at(self, block_hash: bytes, calls: Sequence[tuple[str, bytes]]) -> list[bytes | RpcFailure]:
@@ -144,56 +129,82 @@ class Rpc:
         answers = self.batch(
             [("eth_call", [{"to": to, "data": "0x" + data.hex()}, at]) for to, data in calls]
         )
-        return [answer if isinstance(answer, RpcFailure) else self._bytes(answer) for answer in answers]
+        return [answer if isinstance(answer, RpcFailure) else self.data(answer) for answer in answers]
 
-    @property
-    def _provider(self) -> HTTPProvider:
-        provider = getattr(self._local, "provider", None)
-        if provider is None:
-            session = requests.Session()
-            # No proxy, certificate bundle or password from the environment: it isn't measured (AT-21).
-            session.trust_env = False
-            provider = HTTPProvider(
-                self.url,
-                request_kwargs={"timeout": self._timeout_s, "allow_redirects": False},
-                session=session,
-                exception_retry_configuration=None,
-            )
-            self._local.provider = provider
-        return provider
+    def call_latest(self, to: str, data: bytes) -> bytes:
+        """One `eth_call` at the node's head: for pages and hints. Raises `ChainError`."""
+        return self.data(self.request("eth_call", [{"to": to, "data": "0x" + data.hex()}, "latest"]))
 
-    def _result(self, answer: Any) -> Any:
-        if not isinstance(answer, dict):
-            raise ChainError("chain-unreachable", f"{self.shown_url} answers no JSON-RPC")
-        error = answer.get("error")
-        if error is None:
-            return answer.get("result")
-        if not isinstance(error, dict):
-            return RpcFailure(message=str(error)[:200], data=b"", reverted=False)
-        message, data = str(error.get("message", ""))[:200], _revert_data(error.get("data"))
-        reverted = bool(data) or error.get("code") == REVERT_CODE or "revert" in message.lower()
-        return RpcFailure(message=message, data=data, reverted=reverted)
+    def quantity(self, value: object, limit: int = MAX_QUANTITY) -> int:
+        """A number as nodes write it, `0x` and hex digits without leading zeros, of at most `limit`."""
+        if isinstance(value, str) and _QUANTITY.fullmatch(value) is not None:
+            number = int(value, 16)
+            if number <= limit:
+                return number
+        raise self.malformed("a malformed number")
 
-    def _quantity(self, value: Any) -> int:
+    def data(self, value: object, size: int | None = None) -> bytes:
+        """Bytes as nodes write them, `0x` and two hex digits each; exactly `size` of them if it is given."""
+        if not isinstance(value, str) or _DATA.fullmatch(value) is None:
+            raise self.malformed("malformed bytes")
+        raw = bytes.fromhex(value[2:])
+        if size is not None and len(raw) != size:
+            raise self.malformed(f"{len(raw)} bytes where {size} must be")
+        return raw
+
+    def malformed(self, what: str) -> ChainError:
+        """The error of a node that answers something else than the protocol says."""
+        return ChainError("chain-unreachable", f"{self.shown_url} answers {what}")
+
+    def _parsed(self, raw: bytes) -> Any:
         try:
-            return int(value, 16)
-        except (TypeError, ValueError) as error:
-            raise ChainError("chain-unreachable", f"{self.shown_url} answers a malformed number") from error
+            whole = strict_json(b'{"answer":%b}' % raw, len(raw) + 11, allow_floats=True)
+        except FormatError as error:
+            raise self.malformed("no JSON-RPC") from error
+        if len(whole) != 1:  # bytes that close the object early and name more
+            raise self.malformed("no JSON-RPC")
+        return whole["answer"]
 
-    def _bytes(self, value: Any) -> bytes:
-        try:
-            return bytes.fromhex(value.removeprefix("0x"))
-        except (AttributeError, ValueError) as error:
-            raise ChainError("chain-unreachable", f"{self.shown_url} answers malformed bytes") from error
+    def _answers(self, answers: Any, count: int) -> list[Any]:
+        if isinstance(answers, dict) and answers.get("error") is not None:
+            # The whole batch is refused: too many calls, or too often.
+            message = _failure(answers["error"]).message
+            raise ChainError("chain-unreachable", f"{self.shown_url} refuses a batch: {message}")
+        if not isinstance(answers, list) or len(answers) != count:
+            raise self.malformed("a batch with something else")
+        found: dict[int, Any] = {}
+        for answer in answers:
+            number = answer.get("id") if isinstance(answer, dict) else None
+            if type(number) is not int or not 0 <= number < count or number in found:
+                raise self.malformed("a batch with something else")
+            if answer.get("error") is not None:
+                found[number] = _failure(answer["error"])
+            elif "result" in answer:
+                found[number] = answer["result"]
+            else:
+                raise self.malformed("no JSON-RPC")
+        return [found[number] for number in range(count)]
+
+
+def _failure(error: Any) -> RpcFailure:
+    if not isinstance(error, dict):
+        return RpcFailure(message=_words(error), data=b"", reverted=False)
+    message, data = _words(error.get("message")), _revert_data(error.get("data"))
+    code = error.get("code")
+    reverted = bool(data) or (type(code) is int and code == REVERT_CODE) or "revert" in message.lower()
+    return RpcFailure(message=message, data=data, reverted=reverted)
+
+
+def _words(text: Any) -> str:
+    """A node's words, cut, without what a terminal or a log would take for more than text."""
+    cut = text[:MAX_MESSAGE_CHARACTERS] if isinstance(text, str) else ""
+    return "".join(character if character.isprintable() else "?" for character in cut)
 
 
 def _revert_data(data: Any) -> bytes:
     """Nodes put the revert's bytes under `data`, some one level deeper."""
     if isinstance(data, dict):
         data = data.get("data")
-    if not isinstance(data, str):
+    if not isinstance(data, str) or len(data) > 2 + 2 * MAX_REVERT_BYTES or _DATA.fullmatch(data) is None:
         return b""
-    try:
-        return bytes.fromhex(data.removeprefix("0x"))
-    except ValueError:
-        return b""
+    return bytes.fromhex(data[2:])

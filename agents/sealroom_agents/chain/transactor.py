@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from eth_utils.address import to_checksum_address
 
 from sealroom.records import Opening, Receipt
 from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.chain.logs import Log, parsed
 from sealroom_agents.chain.receipts import receipt_values
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Rpc, RpcFailure
 from sealroom_agents.chain.views import study_values
@@ -153,13 +154,14 @@ class Transactor:
             raw, tx = self._sign(call)
             self._submit(raw)
             receipt = self._wait(tx)
-        if int(receipt["status"], 16) != 1:
+        result = self._result(tx, receipt)
+        if self._rpc.quantity(receipt.get("status")) != 1:
             # It was fine as a call but not when it was mined: another transaction came between. Ask for the
             # reason.
-            (answer,) = self._rpc.batch([("eth_call", [call, receipt["blockNumber"]])])
+            (answer,) = self._rpc.batch([("eth_call", [call, hex(result.block_number)])])
             data = answer.data if isinstance(answer, RpcFailure) else b""
             raise _reverted(data, f"transaction {tx} was mined but reverted")
-        return _result(tx, receipt)
+        return result
 
     def _sign(self, call: dict[str, str]) -> tuple[bytes, str]:
         estimate, nonce, block, chain_id = self._rpc.batch(
@@ -178,20 +180,23 @@ class Transactor:
                 f"the node does not accept the transaction: {estimate.message}",
                 f"does {self.address} hold gas money on this chain?",
             )
+        rpc = self._rpc
         for answer in (nonce, block, chain_id):
             if isinstance(answer, RpcFailure):
-                raise ChainError("chain-unreachable", f"{self._rpc.shown_url} refuses: {answer.message}")
-        gas = int(estimate, 16) * (100 + GAS_MARGIN_PERCENT) // 100
+                raise ChainError("chain-unreachable", f"{rpc.shown_url} refuses: {answer.message}")
+        gas = rpc.quantity(estimate) * (100 + GAS_MARGIN_PERCENT) // 100
         if gas > MAX_GAS:
             raise TransactionError(
                 "transaction-too-expensive", f"the call would cost {gas} gas, more than {MAX_GAS}"
             )
-        base_fee = int(block.get("baseFeePerGas", "0x0"), 16)
+        if not isinstance(block, dict):
+            raise rpc.malformed("a malformed block")
+        base_fee = rpc.quantity(block.get("baseFeePerGas", "0x0"))
         signed = self._account.sign_transaction(
             {
                 "type": 2,
-                "chainId": int(chain_id, 16),
-                "nonce": int(nonce, 16),
+                "chainId": rpc.quantity(chain_id),
+                "nonce": rpc.quantity(nonce),
                 "to": to_checksum_address(call["to"]),
                 "data": bytes.fromhex(call["data"].removeprefix("0x")),
                 "value": int(call["value"], 16),
@@ -223,6 +228,27 @@ class Transactor:
             "transaction-not-mined", f"transaction {tx} was not mined within {self._receipt_timeout_s:.0f} s"
         )
 
+    def _result(self, tx: str, receipt: dict[str, Any]) -> TxResult:
+        rpc = self._rpc
+        if "0x" + rpc.data(receipt.get("transactionHash"), 32).hex() != tx:
+            raise rpc.malformed("the receipt of another transaction")
+        return TxResult(
+            tx=tx,
+            block_number=rpc.quantity(receipt.get("blockNumber")),
+            block_hash=rpc.data(receipt.get("blockHash"), 32),
+            gas_used=rpc.quantity(receipt.get("gasUsed")),
+            logs=tuple(_decoded(parsed(rpc, receipt.get("logs")))),
+        )
+
+
+def _decoded(logs: Sequence[Log]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for log in logs:
+        for name in ("Ledger", "Consortium", "Factory", "DstackApp"):
+            decoded = interface(name).decode_log(log.topics, log.data)
+            if decoded is not None:
+                yield decoded
+                break
+
 
 def _reverted(data: bytes, message: str) -> TransactionError:
     name, fields = explain_revert(data)
@@ -237,22 +263,3 @@ def _reverted(data: bytes, message: str) -> TransactionError:
 
 def _show(value: Any) -> str:
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _result(tx: str, receipt: dict[str, Any]) -> TxResult:
-    logs: list[tuple[str, dict[str, Any]]] = []
-    for log in receipt["logs"]:
-        topics = [bytes.fromhex(topic.removeprefix("0x")) for topic in log["topics"]]
-        data = bytes.fromhex(log["data"].removeprefix("0x"))
-        for name in ("Ledger", "Consortium", "Factory", "DstackApp"):
-            decoded = interface(name).decode_log(topics, data)
-            if decoded is not None:
-                logs.append(decoded)
-                break
-    return TxResult(
-        tx=tx,
-        block_number=int(receipt["blockNumber"], 16),
-        block_hash=bytes.fromhex(receipt["blockHash"].removeprefix("0x")),
-        gas_used=int(receipt["gasUsed"], 16),
-        logs=tuple(logs),
-    )

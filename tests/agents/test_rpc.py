@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One endpoint that may be hostile: each exchange ends by its deadline and within its bounds, and what leaves
+is a typed answer or a `ChainError`."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.hostile_node import Answer, HostileNode, drips, endless, hangs_up, http, results, says, silent
+from tests.local_chain import ROOT
+
+from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain.logs import logs, of_block
+from sealroom_agents.chain.rpc import MAX_ANSWER_BYTES, Rpc, RpcFailure
+from sealroom_agents.errors import ChainError
+
+GENEROUS_S = 60.0
+"""For what must succeed, and for waits on conditions."""
+SHORT_S = 1.0
+"""For what must be given up."""
+SOCKET_BUFFERS = 32 * 2**20
+"""More than the kernel keeps between two sockets of one machine."""
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
+MEGABYTE = b"100000\r\n" + bytes(2**20) + b"\r\n"
+
+
+def code(error: pytest.ExceptionInfo[ChainError]) -> str:
+    return error.value.code
+
+
+def one(result: bytes) -> bytes:
+    return http(b'[{"jsonrpc":"2.0","id":0,"result":' + result + b"}]")
+
+
+NEVER_ENDS: dict[str, Answer] = {
+    "says nothing": silent,
+    "drips its headers": drips(OK + b"x: "),
+    "drips its body": drips(OK + b"content-length: 100000\r\n\r\n"),
+    "drips chunks": drips(CHUNKED + b"5;"),
+    "sends headers for ever": endless(OK, b"x: y\r\n"),
+    "sends one header for ever": endless(OK + b"x: ", b"y" * 4096),
+    "says 'continue' for ever": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "sends a body for ever": endless(CHUNKED, MEGABYTE),
+}
+
+
+@pytest.mark.parametrize("answer", NEVER_ENDS.values(), ids=NEVER_ENDS)
+def test_an_answer_that_never_ends_is_given_up_by_one_deadline(answer: Answer) -> None:
+    """A limit of each read alone would let a node that drips hold its caller for ever."""
+    with HostileNode(answer) as node:
+        rpc = Rpc(node.url, timeout_s=SHORT_S)
+        with pytest.raises(ChainError) as error:
+            rpc.chain_id()
+        assert code(error) == "chain-unreachable"
+        assert error.value.hint is not None
+        with node.changed:
+            assert node.changed.wait_for(lambda: node.open == 0, GENEROUS_S), "the connection is kept"
+
+
+def test_no_more_is_read_than_an_answer_may_have() -> None:
+    with HostileNode(endless(CHUNKED, MEGABYTE)) as node:
+        rpc = Rpc(node.url, timeout_s=GENEROUS_S)
+        with pytest.raises(ChainError, match="more than"):
+            rpc.chain_id()
+        assert node.sent < MAX_ANSWER_BYTES + SOCKET_BUFFERS
+
+
+WRONG: dict[str, bytes] = {
+    "no JSON": http(b"<html>"),
+    "not UTF-8": http(b'[{"id":0,"result":"\xff"}]'),
+    "deep JSON": http(b"[" * 100_000),
+    "a number without an end": http(b"9" * 100_000),
+    "NaN": one(b"NaN"),
+    "no list": http(b'{"jsonrpc":"2.0","id":0,"result":"0x1"}'),
+    "an error for the whole batch": http(b'{"id":null,"error":{"code":-32005,"message":"too many"}}'),
+    "nothing": http(b"[]"),
+    "JSON that goes on": http(b'[],"more":[]'),
+    "a name twice": http(b'[{"id":0,"result":"0x2","result":"0x1"}]'),
+    "two answers": http(b'[{"id":0,"result":"0x1"},{"id":0,"result":"0x1"}]'),
+    "the answer to another call": http(b'[{"id":1,"result":"0x1"}]'),
+    "an id that only equals it": http(b'[{"id":false,"result":"0x1"}]'),
+    "an id as text": http(b'[{"id":"0","result":"0x1"}]'),
+    "an answer that is none": http(b"[7]"),
+    "neither result nor error": http(b'[{"id":0}]'),
+    "null": one(b"null"),
+    "a number that is no text": one(b"1"),
+    "a negative number": one(b'"-0x1"'),
+    "a number with leading zeros": one(b'"0x01"'),
+    "a number with a space": one(b'"0x1 "'),
+    "a number without 0x": one(b'"1"'),
+    "a number in other digits": one('"0x١"'.encode()),
+    "a number beyond what can be": one(b'"0x' + b"f" * 17 + b'"'),
+    "a number of 300 digits": one(b'"0x' + b"f" * 300 + b'"'),
+    "a refusal": http(b'[{"id":0,"error":{"code":-32601,"message":"no such method"}}]'),
+    "an error that is none": http(b'[{"id":0,"error":[[[7]]]}]'),
+    "a compressed answer": http(gzip.compress(bytes(50 * 2**20)), b"content-encoding: gzip"),
+    "status 429": http(b"[]", status=b"429 Too Many Requests"),
+    "status 500": http(b'[{"id":0,"result":"0x1"}]', status=b"500 Internal Server Error"),
+    "another protocol": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "two lengths": OK + b"content-length: 1\r\ncontent-length: 2\r\n\r\n[]",
+}
+
+
+@pytest.mark.parametrize("answer", WRONG.values(), ids=WRONG)
+def test_an_answer_that_is_not_by_the_protocol_is_unreachable(answer: bytes) -> None:
+    with HostileNode(says(answer)) as node:
+        with pytest.raises(ChainError) as error:
+            Rpc(node.url, timeout_s=GENEROUS_S if b"SSH" not in answer else SHORT_S).chain_id()
+        assert code(error) == "chain-unreachable"
+        assert str(error.value).isprintable()
+
+
+BLOCK = {"number": "0x5", "hash": "0x" + "11" * 32, "timestamp": "0x64"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"number": "0x" + "f" * 300},
+        {"number": True},
+        {"number": "0x6"},
+        {"hash": "0x11"},
+        {"hash": "0x" + "1 " * 32},
+        {"hash": None},
+        {"timestamp": "0x" + "f" * 300},
+        {"timestamp": 1e300},
+        {"timestamp": "0x8000000000000000"},
+    ],
+    ids=str,
+)
+def test_a_block_of_other_types_or_ranges_is_none(change: dict[str, Any]) -> None:
+    with HostileNode(results(BLOCK)) as node:
+        rpc = Rpc(node.url, timeout_s=GENEROUS_S)
+        assert rpc.head(5).timestamp == 100
+        node.answer = results({**BLOCK, **change})
+        with pytest.raises(ChainError) as error:
+            rpc.head(5)
+        assert code(error) == "chain-unreachable"
+
+
+def test_a_node_s_words_are_cut_and_cannot_command_a_terminal() -> None:
+    words = json.dumps("\x1b[2J\nnot\u202eours" + "x" * 10_000).encode()
+    with HostileNode(says(http(b'[{"id":0,"error":{"code":3,"message":' + words + b"}}]"))) as node:
+        (failure,) = Rpc(node.url, timeout_s=GENEROUS_S).batch([("eth_call", [])])
+    assert isinstance(failure, RpcFailure) and failure.reverted
+    assert failure.message.isprintable() and len(failure.message) <= 200
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with HostileNode(results("0x1")) as other:
+        moved = http(b"", b"location: " + other.url.encode(), status=b"307 Temporary Redirect")
+        with HostileNode(says(moved)) as node, pytest.raises(ChainError, match="status 307"):
+            Rpc(node.url, timeout_s=GENEROUS_S).chain_id()
+        assert other.requests == []
+
+
+def test_nothing_of_the_environment_leads_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AT-21."""
+    with HostileNode(hangs_up) as proxy, HostileNode(results("0x7a69")) as node:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        assert Rpc(node.url, timeout_s=GENEROUS_S).chain_id() == 31337
+        assert proxy.requests == []
+        assert b"accept-encoding: identity\r\n" in node.requests[0].lower()
+
+
+def test_a_lost_connection_is_tried_again() -> None:
+    with HostileNode(hangs_up) as node:
+
+        def third_time(node: HostileNode, connection: Any, body: bytes) -> Any:
+            answer = results("0x7a69") if len(node.requests) == 3 else hangs_up
+            return answer(node, connection, body)
+
+        node.answer = third_time
+        assert Rpc(node.url, timeout_s=GENEROUS_S).chain_id() == 31337
+
+
+@pytest.mark.parametrize("let_go", ["close", "forget"])
+def test_an_endpoint_that_nobody_needs_keeps_no_connection(let_go: str) -> None:
+    with HostileNode(results("0x1")) as node:
+        reader = ChainReader([node.url], timeout_s=GENEROUS_S)
+        reader.chain_id()
+        with node.changed:
+            assert node.open > 0
+        if let_go == "close":
+            reader.close()
+        del reader
+        gc.collect()
+        with node.changed:
+            assert node.changed.wait_for(lambda: node.open == 0, GENEROUS_S)
+
+
+@pytest.mark.parametrize("url", ["ftp://node", "http://", "http://node:port", "localhost:8545", ""])
+def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ChainError) as error:
+        Rpc(url)
+    assert code(error) == "configuration"
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+    | st.from_regex(r"0x[0-9a-f]{0,80}", fullmatch=True)
+    | st.sampled_from(["0x0", "0x1", "0x" + "00" * 32, "0x" + "ff" * 32, "0x" + "00" * 640]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *("number", "hash", "timestamp", "topics", "data", "blockNumber", "blockHash", "status"),
+                    *("transactionHash", "logIndex", "logs", "input", "error", "code", "message", "id"),
+                    *("result", "baseFeePerGas", "gasUsed"),
+                ]
+            ),
+            inner,
+            max_size=8,
+        )
+    ),
+    max_leaves=20,
+)
+QUESTIONS: list[Callable[[Rpc], Any]] = [
+    Rpc.chain_id,
+    lambda rpc: rpc.head("latest"),
+    lambda rpc: rpc.head(7),
+    lambda rpc: rpc.calls_at(bytes(32), [("0x" + "11" * 20, b"")]),
+    lambda rpc: logs(rpc, {}, 0, 5),
+    lambda rpc: of_block(rpc, {}, 5),
+]
+
+
+@pytest.fixture(scope="module")
+def fuzzed() -> Any:
+    with HostileNode(results(None)) as node:
+        yield node
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(value=JSON, whole=st.booleans())
+def test_no_json_of_a_node_makes_anything_but_a_chain_error(
+    fuzzed: HostileNode, value: Any, whole: bool
+) -> None:
+    content = value if whole else None
+    fuzzed.answer = says(http(json.dumps(content).encode())) if whole else results(value)
+    rpc = Rpc(fuzzed.url, timeout_s=GENEROUS_S)
+    reader = ChainReader([fuzzed.url], timeout_s=GENEROUS_S, clock=lambda: 100.0)
+    room = "0x" + "77" * 20
+    questions = [
+        *(partial(question, rpc) for question in QUESTIONS),
+        partial(
+            Transactor(fuzzed.url, b"\x01" * 32, timeout_s=GENEROUS_S, receipt_timeout_s=0.0).send, room, b""
+        ),
+        partial(reader.finalized_view, room),
+        partial(reader.latest_view, room),
+        partial(reader.study_history, room),
+        partial(reader.board, room),
+        partial(reader.owners, room),
+    ]
+    for question in questions:
+        with suppress(ChainError):
+            question()
+    rpc.close()
+    reader.close()
+
+
+WITHOUT = """
+import sys
+for name in ("web3", "requests", "tenacity", "ape", "sqlalchemy", "fastapi"):
+    sys.modules[name] = None
+import sealroom_agents.chain, sealroom_agents.owner.onchain, sealroom_agents.studycard
+from sealroom_agents.chain import ChainReader, Transactor
+print(ChainReader(sys.argv[1:]).chain_id())
+"""
+
+
+def test_what_owners_and_auditors_ask_of_the_chain_needs_the_base_packages_only() -> None:
+    with HostileNode(results("0x7a69")) as node:
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT, node.url], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert (done.stdout, done.returncode) == ("31337\n", 0), done.stderr
