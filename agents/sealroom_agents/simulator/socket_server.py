@@ -72,6 +72,11 @@ class AgentServer:
         self._thread = threading.Thread(target=self._server.serve_forever, name="guest-agent", daemon=True)
         self._thread.start()
 
+    @property
+    def working(self) -> int:
+        """Connections whose request is being read or answered."""
+        return self._server.working
+
     def __enter__(self) -> AgentServer:
         return self
 
@@ -96,18 +101,33 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._idle: dict[socket.socket, None] = {}
         """Connections between two requests, the one that has been so for longest first."""
-        self._idle_lock = threading.Lock()
+        self._working: set[socket.socket] = set()
+        """Connections whose request has begun."""
+        self._lock = threading.Lock()
         super().__init__(path, handler)
+
+    @property
+    def working(self) -> int:
+        """How many connections have a request under way."""
+        with self._lock:
+            return len(self._working)
 
     def rests(self, connection: socket.socket) -> None:
         """The connection waits for its next request."""
-        with self._idle_lock:
+        with self._lock:
             self._idle[connection] = None
 
     def works(self, connection: socket.socket) -> None:
-        """The connection does not wait any more."""
-        with self._idle_lock:
+        """The connection's request has begun."""
+        with self._lock:
             self._idle.pop(connection, None)
+            self._working.add(connection)
+
+    def ends(self, connection: socket.socket) -> None:
+        """The connection's request was answered, or the connection is gone."""
+        with self._lock:
+            self._idle.pop(connection, None)
+            self._working.discard(connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._slots.acquire(blocking=False):
@@ -125,7 +145,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def _end_longest_idle(self) -> None:
         """Have a connection end that nobody needs: clients keep theirs open, and forget them."""
-        with self._idle_lock:
+        with self._lock:
             connection = next(iter(self._idle), None)
             if connection is None:
                 return
@@ -153,7 +173,7 @@ def _handler(methods: Mapping[str, Method]) -> type[BaseHTTPRequestHandler]:
             try:
                 super().handle_one_request()
             finally:
-                self.server.works(self.connection)
+                self.server.ends(self.connection)
 
         def parse_request(self) -> bool:
             self.server.works(self.connection)
