@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,3 +104,15 @@ def test_no_plaintext_is_left_where_the_enclave_ran(story: Story) -> None:
     for path in [*(story.folder / "runs").rglob("*"), *(story.folder / "logs").rglob("*")]:
         if path.is_file():
             assert needle not in path.read_bytes()
+
+
+def test_no_data_key_lies_where_the_runner_reads(story: Story) -> None:
+    """OP-03: four keys, each at its hospital's home alone, in no form anywhere else."""
+    homes = story.folder / "homes"
+    secrets = [bytes.fromhex(path.read_text().split("0x")[1].strip()) for path in homes.glob("*/keys/*.key")]
+    assert len(secrets) == 4
+    forms = [form for secret in secrets for form in (secret, secret.hex().encode(), b64encode(secret))]
+    for path in story.folder.rglob("*"):
+        if path.is_file() and path.parent.name != "keys":
+            content = path.read_bytes()
+            assert not any(form in content for form in forms), path

@@ -260,10 +260,11 @@ def test_a_large_file_shows_a_bar_at_a_terminal_and_none_in_a_pipe(sitting: Path
     write_cohort(sitting / "cohort-A.parquet", columns=columns)
     assert (sitting / "cohort-A.parquet").stat().st_size > PROGRESS_FROM_BYTES
     command = "sealroom seal --owner hospital-A --in cohort-A.parquet --simulated-root root.der --yes"
-    status, shown = at_a_terminal(f"{command} --out bar.tar", sitting)
+    status, shown = at_a_terminal(f"{command} --out bar.tar --key-out keys/bar.key", sitting)
     assert status == 0
     assert "sealing cohort-A.parquet" in shown
-    assert "sealing cohort-A.parquet" not in shell(f"{command} --out pipe.tar", sitting).stdout
+    piped = shell(f"{command} --out pipe.tar --key-out keys/pipe.key", sitting)
+    assert "sealing cohort-A.parquet" not in piped.stdout
 
 
 def test_the_bar_tells_rate_and_time_left(tmp_path: Path) -> None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.agents.shell import environment, shell
 from tests.agents.worked import fresh_platform, make_card, make_gate, render_recipe
 
+from sealroom.keys import Secret
+from sealroom_agents.cli import datakey
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import folder, space
+from sealroom_agents.owner import folder, space, staging
 from sealroom_agents.owner.source import look, ready
 from sealroom_agents.owner.staging import Outputs, Staging, recover
 
@@ -39,6 +44,7 @@ def make(staging: Staging, text: str = "one") -> None:
     """Stand in for a seal: three small files."""
     staging.sealed.write_text(f"sealed {text}")
     staging.key.write_text(f"key {text}")
+    staging.key.chmod(0o600)
     staging.registration.write_text(f"registration {text}")
 
 
@@ -54,7 +60,8 @@ def test_all_three_appear_and_the_folder_goes(outputs: Outputs, tmp_path: Path) 
     with Staging(outputs) as staging:
         make(staging)
         assert left(tmp_path) == [
-            f"sealed/.a.tar.sealing/{n}" for n in ("data.key", "registration.json", "sealed.tar")
+            "keys/.a.key.sealing/data.key",
+            *(f"sealed/.a.tar.sealing/{n}" for n in ("key-place", "registration.json", "sealed.tar")),
         ]
         staging.publish()
     assert left(tmp_path) == ["keys/a.key", "sealed/a.registration.json", "sealed/a.tar"]
@@ -105,7 +112,7 @@ def test_what_a_killed_run_left_is_gone_with_the_next(outputs: Outputs, tmp_path
     killed(outputs, make)
     assert left(tmp_path) != []
     with Staging(outputs) as staging:
-        assert list(staging.folder.iterdir()) == []
+        assert not (staging.sealed.exists() or staging.key.exists() or staging.registration.exists())
         make(staging, "two")
         staging.publish()
     assert outputs.sealed.read_text() == "sealed two"
@@ -164,15 +171,15 @@ def test_an_interrupted_run_leaves_nothing_and_can_be_run_again(desk: Path, how:
     process = subprocess.Popen(
         ["bash", "-c", SEAL], cwd=desk, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    staging = desk / "sealed" / "hospital-A" / ".cohort-A.tar.sealing"
+    workshop = desk / "sealed" / "hospital-A" / ".cohort-A.tar.sealing"
     until = time.monotonic() + 40
-    while not any(path.stat().st_size > 2**20 for path in staging.glob(".sealed.tar.*")):
+    while not any(path.stat().st_size > 2**20 for path in workshop.glob(".sealed.tar.*")):
         assert process.poll() is None and time.monotonic() < until, "it never began"
         time.sleep(0.02)
     process.send_signal(how)
     said = process.communicate(timeout=30)[0].decode()
     if how == signal.SIGKILL:
-        assert staging.exists()
+        assert workshop.exists()
     else:
         assert process.returncode == 130, said
         assert said.endswith("error: stopped\n")
@@ -180,7 +187,8 @@ def test_an_interrupted_run_leaves_nothing_and_can_be_run_again(desk: Path, how:
     (desk / "big").write_bytes(b"small")
     done = shell(SEAL, desk)
     assert done.returncode == 0, done.stdout
-    assert not staging.exists()
+    assert not workshop.exists()
+    assert not (desk / "keys" / "hospital-A" / ".cohort-A.key.sealing").exists()
 
 
 def test_too_little_room_is_said_before_anything_is_written(desk: Path) -> None:
@@ -203,6 +211,163 @@ def test_the_room_that_is_asked_for_is_enough_and_not_far_off(desk: Path, size: 
     assert shell(SEAL, desk).returncode == 0
     needed = (desk / "sealed" / "hospital-A" / "cohort-A.tar").stat().st_size
     assert needed <= space.sealed_size(size) <= needed + 2**18
+
+
+def test_a_kill_at_any_step_leaves_no_sealed_file_without_its_key_and_can_be_mended(tmp_path: Path) -> None:
+    """CE-04: a process is killed before each thing that it does to a file, and the next run copes."""
+    for step in range(1, MOST_STEPS):
+        desk = tmp_path / str(step)
+        outputs = Outputs(desk / "sealed" / "a.tar", desk / "keys" / "a.key", desk / "sealed" / "a.json")
+        if run_until(step, outputs):
+            break
+        if outputs.sealed.exists():
+            assert outputs.key.read_text() == "key one"
+        stands = outputs.sealed.exists()
+        assert recover(outputs) is None
+        assert outputs.sealed.exists() is stands
+        assert left(desk / "keys") in ([], ["a.key"])
+        assert stands or left(desk / "sealed") == []
+        if outputs.key.exists():  # it is told, and a person removes it
+            assert outputs.key.read_text() == "key one"
+        else:
+            with Staging(outputs) as staging:
+                make(staging, "two")
+                staging.publish()
+            assert outputs.key.read_text() == "key two"
+    else:
+        raise AssertionError("the run never came to its end")
+    assert step > 10
+
+
+MOST_STEPS = 500
+
+
+def run_until(step: int, outputs: Outputs) -> bool:
+    """Seal in a process that dies before its `step`th act on a file; true when it came to its end."""
+    child = os.fork()
+    if child == 0:
+        acts = 0
+
+        def die(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal acts
+            if event not in FILE_ACTS:
+                return
+            acts += 1
+            if acts == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(die)
+        with Staging(outputs) as staging:
+            make(staging)
+            staging.publish()
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status == 0
+
+
+FILE_ACTS = ("open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree")
+"""What Python reports before it is done (`sys.addaudithook`)."""
+
+
+def test_a_key_that_a_killed_run_left_elsewhere_is_told(outputs: Outputs, tmp_path: Path) -> None:
+    killed(outputs, make)
+    elsewhere = replace(outputs, key=tmp_path / "others" / "a.key")
+    assert recover(elsewhere) == outputs.key_workshop
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777], ids=["open", "shut"])
+def test_the_key_and_its_new_folders_are_for_their_owner_alone(tmp_path: Path, umask: int) -> None:
+    """OP-03: whatever the umask is."""
+    path = tmp_path / "keys" / "hospital-A" / "a.key"
+    before = os.umask(umask)
+    try:
+        staging.private_folder(path.parent)
+        datakey.create(path, Secret.generate(), owner="hospital-A", dataset="a")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(place.stat().st_mode) for place in (path, *path.parents[:2])]
+    assert modes == [0o600, 0o700, 0o700]
+
+
+# --- where a data key is ---------------------------------------------------------------------------
+
+WATCHED = '''
+import base64, os, stat, sys
+from pathlib import Path
+
+HERE, ACTS = Path.cwd(), {acts!r}
+seen = {{"acts": 0, "keys": 0}}
+busy = False
+
+
+def look(event, arguments):
+    """Before each act on a file: is a data key in any file that it must not be in?"""
+    global busy
+    if busy or event not in ACTS:
+        return
+    busy = True
+    try:
+        seen["acts"] += 1
+        secret = None
+        frame = sys._getframe(1)
+        while frame is not None:
+            for value in list(frame.f_locals.values()):
+                if type(value).__name__ == "Secret" and len(value) == 32:
+                    secret = value.reveal()
+            frame = frame.f_back
+        if secret is None:
+            return
+        seen["keys"] += 1
+        forms = [secret, secret.hex().encode(), secret.hex().upper().encode()]
+        forms += [base64.b64encode(secret).rstrip(b"="), base64.urlsafe_b64encode(secret).rstrip(b"=")]
+        for folder, _, names in os.walk(HERE):
+            for name in names:
+                path = Path(folder, name)
+                if any(form in path.read_bytes() for form in forms):
+                    kept = path.relative_to(HERE).parts[0] == "keys"
+                    mode = stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)
+                    if not kept or mode != (0o600, 0o700):
+                        os.write(2, f"a data key is in {{path}} {{mode}}\\n".encode())
+                        os._exit(99)
+    finally:
+        busy = False
+
+
+sys.addaudithook(look)
+sys.argv[0] = "sealroom"
+from sealroom_agents.cli import main
+try:
+    main()
+finally:
+    print("watched", seen["acts"], seen["keys"], file=sys.stderr)
+'''
+"""The real command, which looks at every file before each act on one: a kill would leave just that."""
+
+
+@pytest.mark.parametrize(
+    "places", ["", "--out out/A.tar --key-out keys/A.key"], ids=["usual-places", "places-of-choice"]
+)
+def test_no_file_outside_of_the_folder_for_keys_ever_holds_a_data_key(desk: Path, places: str) -> None:
+    """OP-03: in no form and at no moment, while it is sealed, resealed and inspected, with any umask."""
+    (desk / "big").write_bytes(os.urandom(3 * 2**20))
+    (desk / "watched.py").write_text(WATCHED.format(acts=FILE_ACTS))
+    sealed, key = ("out/A.tar", "keys/A.key") if places else (
+        "sealed/hospital-A/cohort-A.tar",
+        "keys/hospital-A/cohort-A.key",
+    )  # fmt: skip
+    commands = [
+        f"umask 0; {SEAL.replace('exec sealroom', 'exec python watched.py')} {places}",
+        f"exec python watched.py reseal {sealed} --key {key} --yes --simulated-root root.der",
+        f"exec python watched.py reseal {sealed} --key {key} --yes --simulated-root root.der --out out/B.tar",
+    ]
+    (desk / "out").mkdir()
+    for command in commands:
+        done = shell(command, desk)
+        assert done.returncode == 0, done.stdout
+        acts, keys = (int(word) for word in done.stdout.split("watched ")[1].split())
+        assert acts > keys > 0
+    assert left(desk / "keys") == [key.removeprefix("keys/")]
 
 
 # --- what is made on the way -----------------------------------------------------------------------

@@ -299,7 +299,8 @@ def study(stage: Stage, tmp_path: Path) -> Desk:
     write_cohort(tmp_path / "cohort-A.parquet")
     write_keystore(tmp_path / "officer.keystore", private_key(0))
     command = (
-        f"sealroom seal --owner hospital-A --in cohort-A.parquet --out A.tar --yes --rpc {stage.chain.url}"
+        "sealroom seal --owner hospital-A --in cohort-A.parquet --out A.tar --key-out keys/A.key --yes "
+        f"--rpc {stage.chain.url}"
     )
     done = shell(f"{command} --simulated-root root.der", tmp_path)
     assert done.returncode == 0, done.stdout

@@ -22,6 +22,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,8 @@ class LazyGroup(click.Group):
         """Run, and when standalone turn every error into lines and a status; the one place that does."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        # Some commands hold keys: what a crash leaves in the current folder must not.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         given = sys.argv[1:] if args is None else list(args)
         run = partial(super().main, args, prog_name, complete_var, False, **extra)
         sys.exit(_status(run, as_json="--json" in given))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data key that an owner keeps beside a sealed dataset: without it, resealing means sealing again.
+"""The data key that an owner keeps at home: without it, resealing means sealing again.
 
-A text file of mode 0600, made before the dataset is sealed and never overwritten::
+A text file of mode 0600, on the disk before the sealed dataset appears, and never overwritten::
 
     # data key of hospital-A/cohort-A: keep it, send it to nobody
     sealroom-data-key-1 0x…
@@ -29,6 +29,8 @@ def create(path: Path, key: Secret, *, owner: str, dataset: str) -> None:
     except FileExistsError:
         raise ToolError("key-exists", f"{path} exists, and a data key is never overwritten") from None
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        # The umask may have taken bits that its owner needs.
+        os.fchmod(descriptor, 0o600)
         stream.write(f"# data key of {owner}/{dataset}: keep it, send it to nobody\n")
         stream.write(f"sealroom-data-key-1 {to_hex(key.reveal())}\n")
         stream.flush()

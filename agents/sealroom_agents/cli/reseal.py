@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "--key",
     type=FILE,
     metavar="FILE",
-    help="Its data key.  [default: beside SEALED.tar, else keys/OWNER/NAME.key]",
+    help="Its data key.  [default: keys/OWNER/NAME.key]",
 )
 @click.option("--out", type=FILE, metavar="FILE", help="Write here.  [default: in place]")
 @rpc_option
@@ -143,15 +143,15 @@ def _read(sealed_file: Path) -> tuple[Header, str]:
 
 
 def _key_of(sealed_file: Path, header: Header) -> Path:
-    """Where `sealroom seal` puts the key. Raises `key-missing`."""
+    """Where `sealroom seal` keeps the key. Raises `key-missing`: one beside the sealed file is in the wrong
+    place, and is not taken from there."""
     from sealroom_agents.cli.seal import KEYS_FOLDER
 
     usual = KEYS_FOLDER / header.owner / f"{header.dataset}.key"
-    for path in (sealed_file.with_suffix(".key"), usual):
-        if path.is_file():
-            return path
-    raise ToolError(
-        "key-missing",
-        f"no data key beside {sealed_file}, and none in {usual}",
-        "name it with --key; where it is lost, the dataset must be sealed anew under another name",
-    )
+    if usual.is_file():
+        return usual
+    beside = sealed_file.with_suffix(".key")
+    hint = "name it with --key; where it is lost, the dataset must be sealed anew under another name"
+    if beside.is_file():
+        hint = f"{beside} lies where sealed files lie, and could leave with them: move it to {usual}"
+    raise ToolError("key-missing", f"no data key {usual}", hint)

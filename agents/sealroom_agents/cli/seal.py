@@ -97,7 +97,7 @@ class Job:
     "--key-out",
     type=FILE,
     metavar="FILE",
-    help="The data key, for resealing.  [default: keys/OWNER/NAME.key; with --out, beside it]",
+    help="The data key, for resealing; needed with --out.  [default: keys/OWNER/NAME.key]",
 )
 @click.option(
     "--sign-with",
@@ -139,7 +139,8 @@ def seal(
     folder as a tar; recipes read tables alone so far.
 
     Three files appear together, or none: the sealed file (send it), its data key (keep it, resealing needs
-    it) and a registration (it goes on chain). An interrupted run leaves nothing; run it again.
+    it) and a registration (it goes on chain). The key is never written where the sealed file lies, not even
+    for a moment. An interrupted run leaves nothing; run it again.
 
     \b
     Example:
@@ -163,7 +164,9 @@ def seal(
     else:
         check_columns(found.columns, declared, where=str(source))
     signing = keystore.read(sign_with) if sign_with is not None else None
-    recover(outputs)
+    left = recover(outputs)
+    if left is not None:
+        warn(f"a run that was killed left its key in {left}; it opens nothing: remove that folder")
     _refuse_existing(outputs)
     standing = standing_of(checked, reader, owner=owner)
     job = Job(found, declared, delimiter, outputs, context)
@@ -185,9 +188,11 @@ def seal(
 def _outputs(source: Path, *, owner: str, name: str, out: Path | None, key_out: Path | None) -> Outputs:
     """Where to write; refused before anything is read when input and outputs are one, by whatever name."""
     sealed = out if out is not None else SEALED_FOLDER / owner / f"{name}.tar"
-    refuse_stdout(sealed)
-    beside = sealed.with_suffix(".key") if out is not None else KEYS_FOLDER / owner / f"{name}.key"
-    key = key_out if key_out is not None else beside
+    key = key_out if key_out is not None else KEYS_FOLDER / owner / f"{name}.key"
+    for path in (sealed, key):
+        refuse_stdout(path)
+    if out is not None and key_out is None:
+        raise click.UsageError("--out needs --key-out: say where the data key stays")
     outputs = Outputs(sealed=sealed, key=key, registration=sealed.with_suffix(".registration.json"))
     if len({source.resolve(), *(path.resolve() for path in outputs.all)}) != 4 or any(
         path.exists() and source.exists() and path.samefile(source) for path in outputs.all
@@ -199,12 +204,28 @@ def _outputs(source: Path, *, owner: str, name: str, out: Path | None, key_out: 
         raise ToolError(
             "same-file", f"an output would lie in {source}, which is sealed", "name another --out"
         )
+    _refuse_key_that_would_leave(outputs)
     return outputs
+
+
+def _refuse_key_that_would_leave(outputs: Outputs) -> None:
+    """Whoever takes the folder of the sealed file along, or all of `sealed/`, must take no key along."""
+    leaves, stays = outputs.sealed.parent.resolve(), outputs.key.parent.resolve()
+    # A sealed file that somebody puts where they work: its folder is no folder to be sent.
+    below = leaves != Path.cwd() and stays.is_relative_to(leaves)
+    if leaves == stays or below or stays.is_relative_to(SEALED_FOLDER.resolve()):
+        raise ToolError(
+            "key-would-leave",
+            f"the key {outputs.key} would lie where sealed files lie, and leave with them",
+            "name a --key-out in another folder, such as keys/",
+        )
 
 
 def _refuse_existing(outputs: Outputs) -> None:
     hint = "for a new recipe or epoch: sealroom reseal; else name another file"
     if os.path.lexists(outputs.key):
+        if not os.path.lexists(outputs.sealed):
+            hint = "if it is of no sealed file (a run that was killed may have left it), remove it; " + hint
         raise ToolError("key-exists", f"{outputs.key} exists, and a data key is never overwritten", hint)
     if os.path.lexists(outputs.sealed):
         raise ToolError("output-exists", f"{outputs.sealed} exists, and may be registered already", hint)

@@ -103,7 +103,8 @@ def _seal(room: Room, screen: Screen) -> None:
         source = room.folder / "homes" / f"cohort-{letter}.parquet"
         output = room.sealroom(
             "seal", "--study", str(card), "--owner", f"hospital-{letter}", "--in", str(source),
-            "--out", str(_sealed(room, letter, ".tar")), "--yes", "--json", *trust,
+            "--out", str(_sealed(room, letter, ".tar")), "--key-out", str(_key(room, letter)),
+            "--yes", "--json", *trust,
         )  # fmt: skip
         registration = str(_sealed(room, letter, ".registration.json"))
         room.govern(letter, "register", "--registration", registration, *CAP)
@@ -164,6 +165,11 @@ def _proposal(room: Room) -> dict[str, Any]:
 
 def _sealed(room: Room, letter: str, suffix: str) -> Path:
     return room.folder / "sealed" / f"hospital-{letter}" / f"cohort-{letter}{suffix}"
+
+
+def _key(room: Room, letter: str) -> Path:
+    """Where a hospital keeps its data key: at home, and not in the folder that the runner reads."""
+    return room.folder / "homes" / f"hospital-{letter}" / "keys" / f"cohort-{letter}.key"
 
 
 # --- 3 attest and release ----------------------------------------------------------------------------

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three files that appear together: the sealed dataset, its data key and its registration.
 
-All are made in a hidden folder beside the sealed file and moved at the end, the sealed file last; so where
-it stands, its key stands too. A failure or an interruption removes the folder. What a killed run left behind
-is removed by the next one, which starts from nothing: an encryption is never taken up again (CE-04).
+Each is made in a hidden folder beside its place, and moved at the end. There are two such folders, because
+what lies beside the sealed file may be sent away at any moment: the key is made, and stays, in its own.
+
+The order makes sure that no sealed file ever stands without its key, on the disk too: the key's place, the
+registration, the key's hidden folder goes, and only then the sealed file. So a hidden folder of a key says
+that the sealed file never appeared, and a key that is in place opens nothing. A failure or an interruption
+removes both folders. What a killed run left behind is removed by the next one, which starts from nothing: an
+encryption is never taken up again (CE-04).
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import errno
 import fcntl
 import os
 import shutil
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +25,9 @@ from types import TracebackType
 from sealroom_agents.errors import ToolError
 
 SEALED, KEY, REGISTRATION = "sealed.tar", "data.key", "registration.json"
+KEY_PLACE = "key-place"
+"""File that names the hidden folder of the key, for a next run that is told to keep its key elsewhere."""
+MAX_PATH_BYTES = 4096
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 """How file systems say that they have no hard links."""
 
@@ -35,38 +44,52 @@ class Outputs:
     """What is registered on chain."""
 
     @property
+    def workshop(self) -> Path:
+        """The hidden folder in which sealed dataset and registration are made."""
+        return self.sealed.with_name(f".{self.sealed.name}.sealing")
+
+    @property
+    def key_workshop(self) -> Path:
+        """The hidden folder in which the key is made."""
+        return self.key.with_name(f".{self.key.name}.sealing")
+
+    @property
     def all(self) -> tuple[Path, Path, Path]:
         """All three."""
         return self.sealed, self.key, self.registration
 
 
 class Staging:
-    """The hidden folder of one run. `sealed`, `key` and `registration` are for the caller to make."""
+    """The hidden folders of one run. `sealed`, `key` and `registration` are for the caller to make."""
 
     def __init__(self, outputs: Outputs) -> None:
         self._outputs = outputs
-        self.folder = outputs.sealed.with_name(f".{outputs.sealed.name}.sealing")
-        self.sealed, self.key, self.registration = (
-            self.folder / name for name in (SEALED, KEY, REGISTRATION)
-        )
-        self._lock = -1
+        self.sealed = outputs.workshop / SEALED
+        self.registration = outputs.workshop / REGISTRATION
+        self.key = outputs.key_workshop / KEY
+        self._open = ExitStack()
 
     def __enter__(self) -> Staging:
-        for path in self._outputs.all:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self.folder.mkdir(mode=0o700)
-        except FileExistsError:
-            self._clear_after_a_killed_run()
-            self.folder.mkdir(mode=0o700)
-        self._lock = self._locked()
+        out = self._outputs
+        recover(out)
+        out.sealed.parent.mkdir(parents=True, exist_ok=True)
+        out.registration.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(out.key.parent)
+        with ExitStack() as stack:
+            for folder in (out.workshop, out.key_workshop):
+                try:
+                    _make_private(folder)
+                except FileExistsError:
+                    raise _busy(folder, out) from None
+                stack.callback(_remove, folder, _locked(folder, out))
+            (out.workshop / KEY_PLACE).write_bytes(os.fsencode(out.key_workshop.absolute()))
+            self._open = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
+        self._open.close()
 
     def publish(self) -> None:
         """Move all three to their places; none is written over but an older registration.
@@ -74,78 +97,101 @@ class Staging:
         Raises `key-exists` or `output-exists` when somebody put one there meanwhile.
         """
         out = self._outputs
-        _copy_key(self.key, out.key)
+        _place(self.key, out.key, "key-exists")
         try:
-            # A copy, so that the folder still knows the registration until the sealed file stands.
-            copy = self.folder / "copy"
+            _sync(out.key.parent)
+            # A copy, so that the hidden folder still knows the registration until the sealed file stands.
+            copy = out.workshop / "copy"
             shutil.copyfile(self.registration, copy)
             os.replace(copy, out.registration)
-            _place(self.sealed, out.sealed)
+            _sync(out.registration.parent)
+            # From here on nobody may take the key for one that opens nothing.
+            shutil.rmtree(out.key_workshop)
+            _sync(out.key.parent)
+            _place(self.sealed, out.sealed, "output-exists")
         except BaseException:
             # The one thing never to do is to drop the key of a sealed file that stands.
             if not _stands(self.sealed, out.sealed):
                 out.key.unlink(missing_ok=True)
             raise
-        for folder in {path.parent for path in out.all}:
-            _sync(folder)
-
-    def _clear_after_a_killed_run(self) -> None:
-        lock = self._locked()
-        try:
-            out = self._outputs
-            if not os.path.lexists(out.sealed):
-                # Its sealed file never appeared, so the key that it had put in place opens nothing.
-                for mine, theirs in ((self.key, out.key), (self.registration, out.registration)):
-                    if _same(mine, theirs):
-                        theirs.unlink()
-            shutil.rmtree(self.folder)
-        finally:
-            os.close(lock)
-
-    def _locked(self) -> int:
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise ToolError(
-                "already-sealing",
-                f"another run is sealing {self._outputs.sealed}",
-                "wait for it, or stop it",
-            ) from None
-        return descriptor
+        _sync(out.sealed.parent)
 
 
-def recover(outputs: Outputs) -> None:
-    """Remove what a killed run left of these outputs. Raises `already-sealing` while another run works."""
-    staging = Staging(outputs)
-    if staging.folder.is_dir() and not staging.folder.is_symlink():
-        staging._clear_after_a_killed_run()
+def recover(outputs: Outputs) -> Path | None:
+    """Remove what a killed run left of these outputs. Raises `already-sealing` while another run works.
+
+    Returns the hidden folder of a key that it left elsewhere, for a person to remove: it opens nothing.
+    """
+    elsewhere = None
+    with ExitStack() as stack:
+        left = [
+            folder
+            for folder in (outputs.workshop, outputs.key_workshop)
+            if folder.is_dir() and not folder.is_symlink()
+        ]
+        for folder in left:
+            stack.callback(_remove, folder, _locked(folder, outputs))
+        if _same(outputs.key_workshop / KEY, outputs.key):
+            # Its sealed file never appeared, so the key that it had put in place opens nothing.
+            outputs.key.unlink()
+        if not os.path.lexists(outputs.sealed) and _same(
+            outputs.workshop / REGISTRATION, outputs.registration
+        ):
+            outputs.registration.unlink()
+        with suppress(OSError), (outputs.workshop / KEY_PLACE).open("rb") as stream:
+            named = Path(os.fsdecode(stream.read(MAX_PATH_BYTES)))
+            if named != outputs.key_workshop.absolute() and named.is_dir():
+                elsewhere = named
+    return elsewhere
 
 
-def _copy_key(source: Path, target: Path) -> None:
-    """Not a link: the key may well be kept on another disk."""
+def private_folder(folder: Path) -> None:
+    """Make a folder for keys, and those above it: each that is new is for this user alone, whatever the
+    umask."""
+    if folder.is_dir():
+        return
+    private_folder(folder.parent)
+    with suppress(FileExistsError):
+        _make_private(folder)
+        _sync(folder.parent)
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o700)
+
+
+def _locked(folder: Path, outputs: Outputs) -> int:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise _appeared(target, "key-exists") from None
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(source.read_bytes())
-        stream.flush()
-        os.fsync(stream.fileno())
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise _busy(folder, outputs) from None
+    return descriptor
 
 
-def _place(source: Path, target: Path) -> None:
+def _busy(folder: Path, outputs: Outputs) -> ToolError:
+    what = f"sealing {outputs.sealed}" if folder == outputs.workshop else f"making the key {outputs.key}"
+    return ToolError("already-sealing", f"another run is {what}", "wait for it, or stop it")
+
+
+def _remove(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
+
+
+def _place(source: Path, target: Path, code: str) -> None:
     try:
         # A link, unlike a rename, never writes over what stands there.
         os.link(source, target)
     except FileExistsError:
-        raise _appeared(target, "output-exists") from None
+        raise _appeared(target, code) from None
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         if os.path.lexists(target):
-            raise _appeared(target, "output-exists") from None
+            raise _appeared(target, code) from None
         source.rename(target)
 
 
