@@ -105,12 +105,13 @@ def small_table(letter: str) -> pa.Table:
 
 
 @pytest.fixture(scope="session")
-def make_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recipe]:
-    """Render the small study with this analysis."""
+def make_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
+    """Render the small study with this analysis, and maybe with longer release slots."""
 
-    def make(analysis: str) -> Recipe:
+    def make(analysis: str, *, slot_seconds: int = 1) -> Recipe:
         folder = tmp_path_factory.mktemp("study")
-        (folder / "study.yaml").write_text(json.dumps(STUDY))
+        privacy = STUDY["privacy"] | {"release_slot_seconds": slot_seconds}
+        (folder / "study.yaml").write_text(json.dumps(STUDY | {"privacy": privacy}))
         (folder / "analysis.py").write_text(analysis.strip() + "\n")
         return recipe.parse(recipe.render(folder))
 
@@ -118,7 +119,7 @@ def make_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rec
 
 
 @pytest.fixture
-def run_analysis(make_recipe: Callable[[str], Recipe]) -> Callable[..., dict[str, Any]]:
+def run_analysis(make_recipe: Callable[..., Recipe]) -> Callable[..., dict[str, Any]]:
     """Run an analysis to its end; returns the emitted fields, or raises the refusal."""
 
     def run(

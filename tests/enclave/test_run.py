@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Room:
     platform: SimulatedPlatform
     gate: LocalGate
     url: str
-    make_recipe: Callable[[str], Recipe]
+    make_recipe: Callable[..., Recipe]
     agents: list[Any] = field(default_factory=list)
 
     def prepare(self, analysis: str) -> list[str]:
@@ -106,7 +107,7 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path: Path, make_recipe: Callable[[str], Recipe]) -> Iterator[Room]:
+def room(tmp_path: Path, make_recipe: Callable[..., Recipe]) -> Iterator[Room]:
     platform = SimulatedPlatform(b"p" * 32)
     gate = LocalGate(platform, epsilon_micro=EPSILON_MICRO, delta_pico=DELTA_PICO)
     server = gate.serve()
@@ -218,6 +219,25 @@ def test_a_revocation_kills_the_job_and_lets_nothing_out(room: Room) -> None:
     assert phases[-1] == {"phase": "lease-ended", "code": "revoked", "message": "refused: revoked"}
     assert not room.envelope.exists()
     assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize(
+    "analysis",
+    [
+        READ + "raise SystemExit\n",
+        GOOD.replace("emit_signed(result)", "emit_signed({})"),
+        GOOD.replace("hospital-B/cohort.tar", "hospital-C/cohort.tar"),
+    ],
+    ids=["an exception", "a refused output", "a refused request"],
+)
+def test_a_failure_waits_for_its_slot(room: Room, analysis: str) -> None:
+    """OU-06: a script may choose when to fail, and by that tell a value. In slots of an hour the lease ends
+    first, and a lease that ends waits for nothing."""
+    room = replace(room, make_recipe=partial(room.make_recipe, slot_seconds=3600))
+    command = room.prepare(analysis)
+    room.gate.before_lease = lambda: refuse("revoked")
+    status, phases, _ = room.run(command)
+    assert (status, phases[-1]["phase"], phases[-1]["code"]) == (4, "lease-ended", "revoked")
 
 
 def test_an_analysis_that_breaks_the_contract_is_refused_by_name(room: Room) -> None:

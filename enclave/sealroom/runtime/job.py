@@ -11,7 +11,9 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sealroom.errors import JobError
@@ -169,15 +171,20 @@ def main(descriptor: int) -> None:
     """
     status = 1
     try:
+        # Made before the walls stand, since a socket object asks the kernel what it is.
+        channel = Channel(socket.socket(fileno=descriptor))
         walls = lock_down()
+        # Nothing can be written anywhere. Libraries that only ask for a place (torch) go on with this one.
+        tempfile.tempdir = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/"
         # Imported behind the walls, while the custodian attests: this is most of the time a small analysis
         # takes.
         import numpy as _numpy  # noqa: F401
         import pandas as _pandas  # noqa: F401
-        import pyarrow as _pyarrow  # noqa: F401
+        import pyarrow
 
-        channel = Channel(socket.socket(fileno=descriptor))
-        channel.send({"op": "ready", "network": walls.network, "memory": walls.memory_bytes})
+        pyarrow.enable_signal_handlers(False)  # they need a pipe, and nobody interrupts an analysis
+
+        channel.send({"op": "ready", **asdict(walls)})
         begin = channel.receive(head_limit=SCRIPT_BYTES)
         if begin is not None:
             _run(channel, begin.head)

@@ -260,10 +260,17 @@ def _compute_and_sign(
     report("computing")
     releases = Releases(recipe.privacy, recipe.output, epsilon_micro=reply.grant.epsilon_micro)
     custodian = Custodian(recipe, open_dataset=datasets.open, releases=releases, check_lease=lease.check)
-    fields = custodian.serve(sandbox)
+    try:
+        fields = custodian.serve(sandbox)
+        result = build_result(fields, recipe)
+    except Exception:
+        # A failure leaves on a whole slot, as a result does: when an analysis fails is its own choice, and
+        # could tell a value. A lease that ends is nothing of its choice, and ends the wait at once.
+        sandbox.kill()
+        lease.wait(_next_slot(granted, recipe)[1])
+        raise
     sandbox.kill()
-    result = build_result(fields, recipe)
-    slot, wait = seconds_to_slot(clock() - granted, slot_seconds=recipe.privacy.release_slot_seconds)
+    slot, wait = _next_slot(granted, recipe)
     statement = _statement(
         result, order, recipe, app_id=app_id, session=session, reply=reply, grant_hash=grant_hash,
         datasets=datasets, mechanisms=releases.stated(), slot=slot,
@@ -293,6 +300,11 @@ def _compute_and_sign(
         lease.check()
     report("done", envelope=str(target), slot=slot)
     return target
+
+
+def _next_slot(granted: float, recipe: Recipe) -> tuple[int, float]:
+    """Its number, and the seconds until it begins."""
+    return seconds_to_slot(clock() - granted, slot_seconds=recipe.privacy.release_slot_seconds)
 
 
 def _statement(

@@ -7,28 +7,27 @@ before it is handed the analysis script; the parent then reads back from ``/proc
 (`Sandbox.verify`) and only then sends the script. What one wall lets through, another holds:
 
 ==============  ====================================================================================
-network         own network namespace where the kernel grants one; `socket` and kin denied always
-files           opening for writing, creating, renaming, deleting denied; RLIMIT_FSIZE 0
-processes       `ptrace`, `process_vm_*`, `kill`, `pidfd_*` denied; no capabilities; not dumpable
-new programs    `execve` and every `clone` that is not a thread denied
-kernel surface  `io_uring`, `bpf`, `userfaultfd`, `perf_event_open`, `mount`, keyrings denied
-memory          RLIMIT_AS, RLIMIT_CORE 0
+system calls    what `sealroom.runtime.syscalls` lists, with the arguments it lists; no other exists
+network         no call makes a socket; own network namespace where the kernel grants one
+files           no call writes, creates or locks; Landlock (where the kernel has it) hides all others
+processes       no call reaches another process; no capabilities; not dumpable; no command line
+new programs    none; the one way to `clone` makes a thread
+crashes         end in silence: a handler is set, so the kernel logs no registers
+memory          RLIMIT_AS, RLIMIT_CORE 0; first to go when the machine runs short
 ==============  ====================================================================================
 
 The system-call filter is not optional: if it cannot be installed, or the machine is neither x86-64 nor
-AArch64, the child dies before it sees any data. The network namespace is a second wall and may be missing (a
-container without privileges and without user namespaces); `Walls.network` says which it was.
-
-The filter is assembled here by hand, two or five instructions a rule (`seccomp(2)`, Linux
-Documentation/userspace-api/seccomp_filter.rst), because a library that does it would be larger than the
-rules.
+AArch64, the child dies before it sees any data. Landlock and the network namespace are second walls and may
+be missing (an older kernel, a container without privileges); `Walls` says which stood.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -38,7 +37,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealroom.errors import JobError
+from sealroom.runtime import landlock
 from sealroom.runtime.seccomp import Architecture, architecture, filter_program
+
+PACKAGES = Path(__file__).resolve().parent.parent.parent
+"""The folder that holds the package ``sealroom``."""
 
 MEMORY_SHARE = 0.75
 """The part of the machine's memory that the analysis may map."""
@@ -55,7 +58,8 @@ STOP_SECONDS = 5.0
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_TSYNC = 1, 1
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 0x08000000, 0x10000000, 0x40000000
-_SIGKILL = 9
+_PR_SET_MM, _PR_SET_MM_MAP = 35, 14
+_CRASHES = (signal.SIGILL, signal.SIGTRAP, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV)
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -69,6 +73,8 @@ class Walls:
 
     network: str
     """"namespace" (own, empty network namespace and the filter) or "filter" (the filter alone)."""
+    files: str
+    """"landlock" (only Python and its libraries can be read) or "filter" (any file can)."""
     memory_bytes: int
     """RLIMIT_AS."""
 
@@ -80,12 +86,17 @@ def lock_down() -> Walls:
     """
     machine = architecture()
     libc = ctypes.CDLL(None, use_errno=True)
-    _prctl(libc, _PR_SET_PDEATHSIG, _SIGKILL)
+    _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    _go_first_when_memory_is_short()
+    _blank_command_line(libc)
     network = "namespace" if _own_network(libc) else "filter"
     memory = _limit_resources()
     _prctl(libc, _PR_SET_DUMPABLE, 0)
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
     _drop_capabilities(libc, machine)
+    for number in _CRASHES:
+        libc.signal(number, ctypes.cast(libc._exit, ctypes.c_void_p))
+    files = "landlock" if landlock.restrict(libc, landlock.readable(PACKAGES)) else "filter"
     program = filter_program(pid=os.getpid())
     buffer = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
@@ -93,7 +104,7 @@ def lock_down() -> Walls:
     if libc.syscall(machine.seccomp, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_TSYNC, head) != 0:
         reason = os.strerror(ctypes.get_errno())
         raise JobError("sandbox-unavailable", f"the kernel did not take the system-call filter: {reason}")
-    return Walls(network=network, memory_bytes=memory)
+    return Walls(network=network, files=files, memory_bytes=memory)
 
 
 def protect_custodian() -> None:
@@ -113,6 +124,27 @@ def _own_network(libc: ctypes.CDLL) -> bool:
         if libc.unshare(flags) == 0:
             return True
     return False
+
+
+def _go_first_when_memory_is_short() -> None:
+    """The kernel then ends the analysis and not its custodian."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _blank_command_line(libc: ctypes.CDLL) -> None:
+    """Forget where arguments and environment lie in memory: every process may read them in /proc, and the
+    analysis could write there. Best effort (a kernel built without CONFIG_CHECKPOINT_RESTORE refuses)."""
+    text = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    field = {number: int(text[number - 3]) for number in (26, 27, 28, 45, 46, 47, 48, 50)}  # as in proc(5)
+    libc.sbrk.restype = ctypes.c_void_p
+    layout = struct.pack(
+        "=12QII",  # struct prctl_mm_map: code, data, break, stack, arguments, environment; no auxv, no exe
+        *(field[26], field[27], field[45], field[46], field[47], libc.sbrk(0), field[28]),
+        *(field[48], field[48], field[50], field[50]),
+        *(0, 0, 2**32 - 1),
+    )
+    libc.prctl(_PR_SET_MM, _PR_SET_MM_MAP, layout, ctypes.c_ulong(len(layout)), ctypes.c_ulong(0))
 
 
 def _limit_resources() -> int:
@@ -160,9 +192,8 @@ class Sandbox:
     def start(cls) -> Sandbox:
         """Start the job process. It has a fresh address space: no key this process holds can be in it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        root = str(Path(__file__).resolve().parent.parent)
         entry = (
-            f"import sys; sys.path.insert(0, {root!r}); "
+            f"import sys; sys.path.insert(0, {str(PACKAGES)!r}); "
             f"from sealroom.runtime.job import main; main({theirs.fileno()})"
         )
         with theirs:
