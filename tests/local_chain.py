@@ -30,6 +30,7 @@ import httpx
 from eth_abi.abi import encode as abi_encode
 from eth_account import Account
 
+from sealroom_agents import children
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.views import decode_study, study_values
 from sealroom_agents.facts import StudyRecord
@@ -40,8 +41,8 @@ ARTIFACTS = ROOT / ".build" / "forge"
 MNEMONIC = "test test test test test test test test test test test junk"
 ACCOUNTS = 20
 OPERATOR = ACCOUNTS - 1
-START_TIMEOUT_S = 20.0
-RPC_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 120.0
+RPC_TIMEOUT_S = 60.0
 REGIMES = {"HIPAA": 1, "GDPR": 2, "UK GDPR": 4, "PCI": 8, "FFIEC": 16, "SOC2": 32}
 YEAR_S = 365 * 24 * 3600
 CAP_PICO = 1_000_000
@@ -126,7 +127,7 @@ class LocalChain:
         command += ["--chain-id", str(chain_id)]
         if block_time is not None:
             command += ["--block-time", str(block_time)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         deadline = time.monotonic() + START_TIMEOUT_S
         lines: list[str] = []
         if process.stdout is None:
@@ -140,7 +141,7 @@ class LocalChain:
                 return cls(process, "http://" + line.removeprefix("Listening on ").strip())
             if not line and process.poll() is not None:
                 break
-        process.kill()
+        children.kill(process.pid)
         raise RuntimeError("anvil did not start: " + "".join(lines)[-2000:])
 
     def __enter__(self) -> LocalChain:
@@ -158,7 +159,7 @@ class LocalChain:
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            children.kill(self._process.pid)
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()

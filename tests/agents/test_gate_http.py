@@ -20,6 +20,7 @@ from sealroom.encoding import sha256
 from sealroom.release import (
     Hello,
 )
+from sealroom_agents import children
 from sealroom_agents.attestation import encode_os_images, load_os_images
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ConfigurationError
@@ -201,7 +202,7 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
 
     def start() -> subprocess.Popen[bytes]:
         (tmp_path / "ready.json").unlink(missing_ok=True)
-        process = subprocess.Popen(command, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        process = children.start(command, env={**os.environ, "PYTHONUNBUFFERED": "1"})
         deadline = time.monotonic() + 60
         while not (tmp_path / "ready.json").exists() and time.monotonic() < deadline:
             assert process.poll() is None
@@ -217,7 +218,7 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
         transcript, challenge = enclave.hello()
         message = enclave.evidence(transcript, challenge)
         granted(enclave.send(message))
-        process.kill()
+        assert children.kill(process.pid)
         process.wait()
         process = start()
         refused(enclave.send(message), "nonce-replayed", 409)

@@ -8,7 +8,6 @@ import json
 import signal
 import socket
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from cryptography import x509
 from dstack_sdk import DstackClient
 
 from sealroom.keys import public_key33, recover_kms_root
+from sealroom_agents import children
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.simulator import GuestAgent, SimulatedEnclave, SimulatedPlatform
 from sealroom_agents.simulator.__main__ import command
@@ -374,7 +374,7 @@ def test_guest_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     SimulatedPlatform.create(tmp_path / "p")
     (tmp_path / "app-compose.json").write_bytes(COMPOSE)
     ready = tmp_path / "ready.json"
-    process = subprocess.Popen(
+    process = children.start(
         [
             sys.executable, "-m", "sealroom_agents.simulator", "guest",
             "--platform", str(tmp_path / "p"), "--compose", str(tmp_path / "app-compose.json"),
@@ -392,7 +392,7 @@ def test_guest_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         status = process.wait(timeout=20)
     finally:
-        process.kill()
+        children.kill(process.pid)
         process.wait()
 
     assert announced["url"] == f"unix:{tmp_path / 'g.sock'}"

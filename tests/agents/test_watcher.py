@@ -20,6 +20,7 @@ from tests.local_chain import LocalChain
 from tests.outside import Lab
 
 from sealroom.release.replies import WatchReport
+from sealroom_agents import children
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ChainError, ConfigurationError
 from sealroom_agents.facts import LatestView
@@ -300,7 +301,7 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
     database = f"sqlite:///{tmp_path / 'watched.db'}"
     lab.store = Store(database)
     ready = tmp_path / "ready.json"
-    process = subprocess.Popen(
+    process = children.start(
         [
             *(sys.executable, "-m", "sealroom_agents.watcher"),
             *("--rpc", lab.chain.url, "--factory", lab.room.factory, "--every", "0.3"),

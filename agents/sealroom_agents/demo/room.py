@@ -91,6 +91,7 @@ def sealroom() -> str:
 
 def open_room(stack: Stack, screen: Screen, study: Path) -> Room:
     """Start everything; the owners adopt the gate and its machine. Each hospital's file is in `homes/`."""
+    screen.step("  set up")
     began = time.monotonic()
     folder = stack.folder
     chain = stack.start_chain()
@@ -127,7 +128,6 @@ def open_room(stack: Stack, screen: Screen, study: Path) -> Room:
     room.console = stack.start_ready("console", sealroom(), "console", *common, "--port", "0")["url"]
     _adopt_platform(room, identity, platform)
     wait_until_final(chain)
-    screen.step("  set up")
     screen.say(
         f"chain, contracts (Consortium {short(room.consortium)}, DstackApp {short(room.app)}), gate, runner, "
         "watcher, console"

@@ -20,6 +20,7 @@ class Screen:
     def __init__(self) -> None:
         self._label = ""
         self._started = time.monotonic()
+        self._steps: list[tuple[str, float]] = []
 
     def title(self, text: str) -> None:
         click.secho(text, bold=True)
@@ -27,6 +28,7 @@ class Screen:
     def step(self, label: str) -> None:
         """Begin a step: the next line carries its name."""
         self._label = label
+        self._steps.append((label, time.monotonic()))
 
     def say(self, text: str) -> None:
         click.echo(click.style(self._label.ljust(LABEL_WIDTH), fg="cyan", bold=True) + text)
@@ -39,6 +41,13 @@ class Screen:
     def plain(self, text: str) -> None:
         """A line that a person may want to copy."""
         click.echo(text)
+
+    def times(self) -> list[tuple[str, float]]:
+        """The steps before the present one, and the seconds that each took."""
+        return [
+            (name, after - began)
+            for (name, began), (_, after) in zip(self._steps, self._steps[1:], strict=False)
+        ]
 
     def elapsed(self) -> float:
         """Seconds since the demo began."""

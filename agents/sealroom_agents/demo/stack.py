@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes of the demo: started one by one, each in its own group, all stopped at the end."""
+"""The processes of the demo: started one by one, stopped at the end, gone with the demo if it dies."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,13 +17,16 @@ from typing import Any
 
 import httpx
 
+from sealroom_agents import children
 from sealroom_agents.errors import DemoError
 
-READY_TIMEOUT_SECONDS = 60.0
-"""How long a process may take until it says that it listens."""
+READY_TIMEOUT_SECONDS = 300.0
+"""How long a process may take until it says that it listens: seconds, on an idle machine."""
+COMMAND_TIMEOUT_SECONDS = 600.0
+"""How long a command may take that comes to an end by itself."""
 STOP_TIMEOUT_SECONDS = 5.0
 """How long a process may take to end after SIGTERM, before SIGKILL."""
-RPC_TIMEOUT_SECONDS = 10.0
+RPC_TIMEOUT_SECONDS = 60.0
 """One JSON-RPC call to the local chain."""
 
 
@@ -54,14 +56,13 @@ class Stack:
         logs = self.folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         with (logs / f"{name}.log").open("wb") as log:
-            self.processes[name] = subprocess.Popen(
+            self.processes[name] = children.start(
                 command,
                 cwd=self.root,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
 
     def start_ready(self, name: str, *command: str) -> dict[str, str]:
@@ -88,31 +89,37 @@ class Stack:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; on failure, raise with what it printed."""
-        done = subprocess.run(
+        shown = f"`{' '.join(command[:4])} …`"
+        with children.start(
             command,
             cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=180,
-        )
-        if check and done.returncode != 0:
-            raise DemoError(
-                f"`{' '.join(command[:4])} …` failed: {(done.stderr or done.stdout).strip()[-2000:]}"
-            )
-        return done
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=COMMAND_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise DemoError(f"{shown} took longer than {COMMAND_TIMEOUT_SECONDS:.0f} s") from None
+            finally:
+                if process.poll() is None:
+                    children.kill(process.pid)
+        if check and process.returncode != 0:
+            raise DemoError(f"{shown} failed: {(err or out).strip()[-2000:]}")
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def stop(self) -> None:
         """End every process, last started first; SIGKILL for what does not listen."""
         for process in reversed(self.processes.values()):
-            _signal(process, signal.SIGTERM)
+            process.terminate()
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         for process in self.processes.values():
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                _signal(process, signal.SIGKILL)
+                children.kill(process.pid)
                 process.wait()
         self.processes.clear()
 
@@ -166,8 +173,3 @@ def fresh(folder: Path) -> Path:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, mode=0o700)
     return folder
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, number)

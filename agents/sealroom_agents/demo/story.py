@@ -22,8 +22,8 @@ from sealroom_agents.demo.screen import Screen, result_lines, short
 from sealroom_agents.demo.stack import Stack, rpc
 from sealroom_agents.errors import DemoError
 
-RUN_TIMEOUT_SECONDS = 90.0
-"""How long the demo waits for a run to reach a state."""
+RUN_TIMEOUT_SECONDS = 900.0
+"""How long the demo waits for a run to reach a state; less than 20 on an idle machine."""
 POLL_SECONDS = 0.1
 """Pause between two looks at a run."""
 MAX_RUNS = 3
@@ -289,6 +289,7 @@ def _farewell(room: Room, screen: Screen, envelope: Path, *, keep: bool) -> None
     screen.say(
         f"{screen.elapsed():.0f} s   the signed result is {_relative(envelope, room)}; check it yourself:"
     )
+    screen.say("seconds: " + " · ".join(f"{name.strip()} {took:.0f}" for name, took in screen.times()))
     root = _relative(room.root, room)
     screen.plain(f"  .venv/bin/sealroom verify {_relative(envelope, room)} --simulated-root {root}")
     if keep:

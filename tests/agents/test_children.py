@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes end with the one that started them, whatever happens to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sealroom_agents import children, guard
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 120.0
+"""How long to wait for what takes milliseconds on an idle machine."""
+TREE = """
+import os, subprocess, sys, time
+inner = "import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(9999)"
+print(os.getpid(), flush=True)
+subprocess.Popen([sys.executable, "-c", inner])
+time.sleep(9999)
+"""
+"""A process that starts another one, which leaves for a session of its own."""
+PARENT = f"""
+import sys, threading, time
+from sealroom_agents import children
+tree = [sys.executable, "-c", {TREE!r}]
+thread = threading.Thread(target=lambda: print(children.start(tree).pid, flush=True))
+thread.start()
+thread.join()
+time.sleep(9999)
+"""
+"""Starts the tree from a thread that ends at once."""
+
+
+def gone(pids: set[int]) -> bool:
+    """Wait until none of them lives."""
+    deadline = time.monotonic() + PATIENCE_S
+    while any(guard.lives(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.parametrize("victim", ["parent", "guard", "command"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_all_that_a_process_started_ends_with_it(victim: str, how: signal.Signals) -> None:
+    """OP-10: also what moved to a session of its own; and not with the thread that started it."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        try:
+            first, second, third = (int(parent.stdout.readline()) for _ in range(3))
+            pids = {first, second, third}
+            keeper = next(pid for pid in pids if b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+            command = next(
+                pid
+                for pid in pids - {keeper}
+                if f"PPid:\t{keeper}\n" in Path(f"/proc/{pid}/status").read_text()
+            )
+            assert all(guard.lives(pid) for pid in pids)
+            os.kill({"parent": parent.pid, "guard": keeper, "command": command}[victim], how)
+            if (victim, how) == ("guard", signal.SIGKILL):  # its command at least, and by Linux alone
+                pids = {keeper, command}
+            assert gone(pids)
+            assert victim == "parent" or guard.lives(parent.pid)
+        finally:
+            parent.kill()
+            for pid in (first, second, third):
+                children.kill(pid)
+
+
+def test_a_child_ends_as_its_command_ends_and_hears_signals() -> None:
+    assert children.start([sys.executable, "-c", "raise SystemExit(7)"]).wait(PATIENCE_S) == 7
+    killed = "import os; os.kill(os.getpid(), 9)"
+    assert children.start([sys.executable, "-c", killed]).wait(PATIENCE_S) == -signal.SIGKILL
+    hears = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(9));"
+        "print('ready', flush=True); signal.pause()"
+    )
+    child = children.start([sys.executable, "-c", hears], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    child.terminate()
+    assert child.wait(PATIENCE_S) == 9
+    child.stdout.close()
+    with pytest.raises(FileNotFoundError):
+        children.start(["no-such-command"])
+
+
+def test_many_children_started_at_one_time_each_end() -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    threads = [
+        threading.Thread(target=lambda: started.append(children.start(["sleep", "9999"]))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for child in started:
+        children.kill(child.pid)
+    assert [child.wait(PATIENCE_S) for child in started] == [-signal.SIGKILL] * 4
+
+
+DEMO = """
+import sys, time
+from pathlib import Path
+from sealroom_agents.demo.room import _secret_file, _start_gate, sealroom
+from sealroom_agents.demo.stack import Stack
+stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[2]))
+chain = stack.start_chain()
+platform = stack.folder / "platform"
+stack.run(sealroom(), "simulate", "init", "--platform", str(platform))
+_start_gate(stack, chain, platform, _secret_file(stack.folder / "watch.token"))
+print("ready", flush=True)
+time.sleep(9999)
+"""
+"""The demo's own way to start its chain and its gate."""
+
+
+@pytest.mark.anvil
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_demo_leaves_no_process(tmp_path: Path, how: signal.Signals) -> None:
+    """Chain, guest agent and gate, each with its guard, are gone with it."""
+    command = [sys.executable, "-c", DEMO, str(ROOT), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as demo:
+        try:
+            assert demo.stdout is not None
+            assert demo.stdout.readline() == b"ready\n"
+            pids = set(guard.descendants(demo.pid))
+            assert len(pids) >= 6
+            demo.send_signal(how)
+            demo.wait(PATIENCE_S)
+            assert gone(pids)
+        finally:
+            children.kill(demo.pid)
