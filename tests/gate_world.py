@@ -134,6 +134,8 @@ class World:
     sealed: list[Sealed] = field(init=False)
     clock: Clock = field(default_factory=Clock)
     rpc_urls: list[str] = field(default_factory=list)
+    rpc_quorum: int | None = None
+    rpc_timeout_s: float = 10.0
     http: AppClient | httpx.Client = field(init=False)
     gate: Gate = field(init=False)
     closers: list[Callable[[], None]] = field(default_factory=list)
@@ -146,7 +148,10 @@ class World:
         root = GateRoot(client, chain_id=31337, anchor=anchor, collateral=collateral, clock=self.clock)
         sessions, audit = Sessions.open(self.state), AuditLog(self.state / "audit.jsonl")
         chain = ChainReader(
-            self.rpc_urls or [self.chain.url], timeout_s=2.0, finalized_floor=sessions.marked("finalized")
+            self.rpc_urls or [self.chain.url],
+            timeout_s=self.rpc_timeout_s,
+            quorum=self.rpc_quorum,
+            finalized_floor=sessions.marked("finalized"),
         )
         self.gate = Gate(
             config=GateConfig(chain_id=31337, **config),

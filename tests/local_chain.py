@@ -239,8 +239,11 @@ class LocalChain:
         return str(self.rpc("evm_snapshot"))
 
     def restore(self, snapshot: str) -> None:
-        """Go back to a snapshot, which is used up by it."""
+        """Go back to a snapshot, which is used up by it; the time of the next block is now all the same."""
         self.rpc("evm_revert", snapshot)
+        late = int(time.time()) - self.head_time()
+        if late > 0:
+            self.rpc("evm_increaseTime", hex(late))
 
     # --- what owners do -------------------------------------------------------------------------
 

@@ -48,11 +48,7 @@ class RpcProxy:
                     self.close_connection = True
                     self.connection.close()
                     return
-                asked = json.loads(body)
-                answers = client.post(
-                    upstream, content=body, headers={"content-type": "application/json"}
-                ).json()
-                content = json.dumps(proxy._changed(asked, answers)).encode()
+                content = proxy.answer(body)
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(content)))
@@ -62,7 +58,7 @@ class RpcProxy:
             def log_message(self, format: str, *arguments: Any) -> None:
                 """Quiet."""
 
-        self._client = client
+        self._client, self._upstream = client, upstream
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(
@@ -84,6 +80,12 @@ class RpcProxy:
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def answer(self, body: bytes) -> bytes:
+        """What a caller that sends `body` gets to see."""
+        headers = {"content-type": "application/json"}
+        answers = self._client.post(self._upstream, content=body, headers=headers).json()
+        return json.dumps(self._changed(json.loads(body), answers)).encode()
 
     def _changed(self, asked: Any, answers: Any) -> Any:
         if isinstance(asked, dict):

@@ -225,13 +225,25 @@ class ChainView:
 
 
 @dataclass(frozen=True)
+class Halt:
+    """A revocation that some node showed, and the block in which it showed it."""
+
+    block_number: int
+    """Number of the block; what the nodes agree on from there on decides."""
+    block_hash: bytes
+    """Its hash, 32 bytes."""
+    by: str
+    """Who showed it, for people: scheme and host of the node, or the watcher."""
+
+
+@dataclass(frozen=True)
 class LatestView:
     """The newest state that any node shows: enough to stop, never enough to grant."""
 
     block_number: int
-    """Highest head among the nodes."""
+    """Newest block that a quorum, and most nodes, have reached."""
     block_time: int
-    """Timestamp of that head, unix seconds."""
+    """Timestamp of that block, unix seconds."""
     epoch: int
     """Highest epoch that any node shows."""
     revoked_by: str | None
@@ -239,6 +251,8 @@ class LatestView:
     revocation_reason: str
     """Why, as the event says; empty when not revoked or when no node shows it. For people only."""
     active_study: bytes | None
-    """Id of the active study at the head, or `None`."""
+    """Id of the active study, the same at the head of every node; else `None`."""
     best: ChainView | None
     """The whole view at the head of the node that is furthest ahead, or `None` where it was not asked for."""
+    halt: Halt | None = None
+    """The newest block that shows the revocation; `None` when none does."""

@@ -8,7 +8,7 @@ verified as evidence (quote, report data, event log) before it comes here; what 
 2.  the TCB is up to date                                                  tcb-not-up-to-date
 3.  the owners adopted this gate: root key, signer, compose hash           gate-not-registered
 4.  nobody revoked: at the finalized block, at the latest of any node,     revoked
-    or earlier, as long as no finalized block shows a newer epoch (CH-02)
+    or earlier, until a finalized block as new as that shows otherwise (CH-02)
 5.  the machine booted for this consortium's app                           app-id-mismatch
 6.  the measured recipe is the one that was announced and is pinned        compose-hash-mismatch
     · proposed, but with too few approvals                                 not-approved
@@ -44,6 +44,7 @@ from sealroom_agents.facts import (
     ChainView,
     DatasetRecord,
     Evidence,
+    Halt,
     LatestView,
     StudyRecord,
 )
@@ -55,9 +56,6 @@ UP_TO_DATE = "UpToDate"
 KEY_PROVIDER = "kms"
 """The one kind of key provider that is accepted (AT-19)."""
 ZERO_HASH = bytes(32)
-NEVER = 2**64
-"""An epoch that no consortium reaches: `revoked_until_epoch` while a reported revocation can't be looked
-up."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +116,8 @@ class Config:
     """Unix seconds."""
     watcher_seen: int | None
     """Unix seconds of the watcher's last heartbeat; `None` when there was none."""
-    revoked_until_epoch: int = 0
-    """No view of an older epoch is believed: a revocation was seen that made this the epoch (CH-02)."""
+    halt: Halt | None = None
+    """A revocation that was seen: no view of an older block is believed (CH-02)."""
     gpu_required: bool = False
     """Whether GPU evidence is demanded."""
 
@@ -196,17 +194,20 @@ def _registered(view: ChainView, config: Config) -> Refusal | None:
 
 
 def _revoked(view: ChainView, latest: LatestView, config: Config) -> Refusal | None:
-    for state in (latest, view):
+    # What a node showed in a block as old as the view, the view has decided: the node is behind.
+    old = latest.halt is not None and latest.halt.block_number <= view.block_number
+    for state in (view,) if old else (latest, view):
         if state.revoked_by is not None:
             who = _owner_name(view, state.revoked_by)
             reason = f": {state.revocation_reason}" if state.revocation_reason else ""
             return Refusal("revoked", f"{who} revoked{reason}", seen={"revokedBy": state.revoked_by})
-    if view.epoch < config.revoked_until_epoch:
+    if config.halt is not None and view.block_number < config.halt.block_number:
+        number = config.halt.block_number
         return Refusal(
             "revoked",
-            f"a revocation was seen: nothing is released until epoch {config.revoked_until_epoch} is final",
-            seen={"epoch": view.epoch},
-            pinned={"epoch": config.revoked_until_epoch},
+            f"a revocation was seen in block {number}: nothing is released until a final block decides",
+            seen={"block": view.block_number},
+            pinned={"block": number},
         )
     return None
 

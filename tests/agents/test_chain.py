@@ -216,12 +216,28 @@ def test_a_node_that_lies_makes_the_reader_refuse(chain: LocalChain, pinned: Stu
         assert code(error) == "chain-disagrees"
 
 
-def test_a_lie_is_no_majority_vote_even_with_a_quorum(chain: LocalChain, pinned: Study) -> None:
-    """CH-03: one liar of three stops everything."""
+@pytest.mark.parametrize("lie", [lies_about_the_state, lies_about_the_hash])
+def test_a_liar_is_passed_over_while_a_quorum_agrees_and_only_then(
+    chain: LocalChain, pinned: Study, lie: Any
+) -> None:
+    """CH-03: two of three decide against one; one of three never decides, nor do one and one."""
+    consortium = pinned.room.consortium
+    true = ChainReader([chain.url]).finalized_view(consortium)
     with RpcProxy(chain.url) as one, RpcProxy(chain.url) as two:
-        two.tamper = lies_about_the_state
+        two.tamper = lie
+        reader = ChainReader([two.url, chain.url, one.url], quorum=2)
+        for _ in range(3):
+            assert reader.finalized_view(consortium) == true
+        one.down = True
         with pytest.raises(ChainError) as error:
-            ChainReader([chain.url, one.url, two.url], quorum=2).finalized_view(pinned.room.consortium)
+            ChainReader([two.url, chain.url, one.url], quorum=2).finalized_view(consortium)
+        assert code(error) == "chain-disagrees"
+        one.down, one.tamper = False, lie
+        with pytest.raises(ChainError) as error:
+            ChainReader([two.url, chain.url, one.url], quorum=3).finalized_view(consortium)
+        assert code(error) == "chain-disagrees"
+        with pytest.raises(ChainError) as error:
+            ChainReader([two.url, chain.url], quorum=1).finalized_view(consortium)
         assert code(error) == "chain-disagrees"
 
 

@@ -310,16 +310,17 @@ def test_a_revocation_counts_in_the_block_it_is_in_and_says_who_and_why(approved
     refused(Enclave(approved).ask(), "revoked")
 
 
-def test_a_revocation_that_a_reorganisation_dropped_still_counts(approved: World) -> None:
-    """CH-02: until a final block shows a newer epoch."""
+def test_a_revocation_that_a_reorganisation_dropped_counts_until_the_chain_decides(approved: World) -> None:
+    """CH-02: also over a restart; a final block as new as the one that showed it lifts it."""
     approved.chain.revoke(approved.room, 2)
     refused(Enclave(approved).ask(), "revoked")
     approved.chain.reorg(1)
     assert approved.chain.state(approved.room)["revokedBy"] == "0x" + "00" * 20
-    approved.chain.finalize()
     refused(Enclave(approved).ask(), "revoked")
     approved.start_gate()
     refused(Enclave(approved).ask(), "revoked")
+    approved.chain.finalize()
+    granted(Enclave(approved).ask())
 
 
 def test_a_revocation_between_decision_and_release_is_caught(approved: World) -> None:
@@ -547,6 +548,11 @@ def test_what_the_watcher_reports_as_revoked_is_denied_before_the_gates_nodes_sh
     refused(Enclave(approved).ask(), "revoked")
     approved.heartbeat()
     refused(Enclave(approved).ask(), "revoked")
+    approved.start_gate()
+    refused(Enclave(approved).ask(), "revoked")
+    approved.chain.mine()
+    approved.chain.finalize()
+    granted(Enclave(approved).ask())
 
 
 def test_only_the_watcher_may_report(approved: World) -> None:

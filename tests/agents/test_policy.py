@@ -17,6 +17,7 @@ from sealroom_agents.facts import (
     ChainView,
     DatasetRecord,
     Evidence,
+    Halt,
     LatestView,
     OwnerRecord,
     PlatformRecord,
@@ -288,10 +289,21 @@ def test_a_revocation_at_the_finalized_block_refuses(good: Case) -> None:
     refused(good.unpinned().but("view", revoked_by=ACCOUNTS[0]), "revoked")
 
 
-def test_a_revocation_that_was_reorganised_away_refuses_until_a_newer_epoch_is_final(good: Case) -> None:
-    """CH-02."""
-    refused(good.but("config", revoked_until_epoch=3), "revoked")
-    assert isinstance(good.but("config", revoked_until_epoch=2).decide(), Grant)
+def seen_in(block: int) -> Halt:
+    """A revocation that a node showed."""
+    return Halt(block_number=block, block_hash=bytes(32), by="http://node")
+
+
+def test_a_revocation_that_was_seen_refuses_until_a_block_as_new_is_final(good: Case) -> None:
+    """CH-02: also one that no node shows any more; then the chain decides, and lifts it."""
+    refused(good.but("config", halt=seen_in(good.view.block_number + 1)), "revoked")
+    assert isinstance(good.but("config", halt=seen_in(good.view.block_number)).decide(), Grant)
+
+
+def test_a_node_that_is_behind_the_finalized_block_revokes_nothing(good: Case) -> None:
+    behind = good.but("latest", revoked_by=ACCOUNTS[0], halt=seen_in(good.view.block_number - 1))
+    assert isinstance(behind.decide(), Grant)
+    refused(behind.but("latest", halt=seen_in(good.view.block_number + 1)), "revoked")
 
 
 def test_a_machine_that_booted_for_another_app_is_refused(good: Case) -> None:
@@ -509,7 +521,7 @@ def test_a_lease_is_renewed_while_everything_stands(good: Case) -> None:
 
 def test_a_lease_ends_with_revocation_epoch_study_expiry_gate_or_watcher(good: Case) -> None:
     assert renew(good.but("latest", revoked_by=ACCOUNTS[0])) == "revoked"
-    assert renew(good.but("config", revoked_until_epoch=3)) == "revoked"
+    assert renew(good.but("config", halt=seen_in(good.view.block_number + 1))) == "revoked"
     assert renew(good.but("latest", epoch=3)) == "lease-ended"
     assert renew(good, epoch=1) == "lease-ended"
     assert renew(good, study=bytes(32)) == "lease-ended"

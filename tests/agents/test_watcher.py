@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,10 +19,12 @@ from typing import Any
 import pytest
 from tests.local_chain import LocalChain
 from tests.outside import Lab
+from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom.release.replies import WatchReport
 from sealroom_agents import children
 from sealroom_agents.chain import ChainReader
+from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError, ConfigurationError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.store import Store
@@ -195,7 +198,8 @@ def test_a_node_that_lags_is_no_news(lab: Lab, gate: RecordingGate) -> None:
 
         def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
             view = super().latest_view(consortium, whole=whole)
-            return replace(view, epoch=view.epoch - 1) if self.behind else view
+            older = {"epoch": view.epoch - 1, "block_number": view.block_number - 1}
+            return replace(view, **older) if self.behind else view
 
     reader = Lagging(lab.reader)
     watcher = Watcher(reader, lab.store, gate, factory=lab.room.factory)
@@ -333,3 +337,32 @@ def _until(ready: Any, process: subprocess.Popen[bytes]) -> None:
         assert process.poll() is None, (process.stderr.read() if process.stderr else b"").decode()[-2000:]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("lie", [1, 5, 2**20, 2**40, 2**63], ids=hex)
+def test_a_lie_that_one_node_told_hides_no_later_revocation(lab: Lab, gate: RecordingGate, lie: int) -> None:
+    """CH-02, CH-03: an epoch that never was, once; then an owner revokes."""
+    lab.live()
+    epoch = lab.reader.latest_view(lab.room.consortium).epoch
+    state = "0x" + interface("Consortium").encode("state")[:4].hex()
+
+    def lies(method: str, params: list[Any], result: Any) -> Any:
+        if method != "eth_call" or not params[0]["data"].startswith(state):
+            return result
+        return result[:66] + (epoch + lie).to_bytes(32, "big").hex() + result[130:]
+
+    with RpcProxy(lab.chain.url) as proxy:
+        reader = ChainReader([lab.chain.url, proxy.url])
+        watcher = Watcher(reader, lab.store, gate, factory=lab.room.factory)
+        watcher.look()
+        proxy.tamper = lies
+        with suppress(ChainError):
+            watcher.look()
+        proxy.tamper = honest
+        watcher.look()
+        run = running(lab)
+        lab.chain.revoke(lab.room, 0, "real")
+        assert watcher.look().changed == (lab.room.consortium,)
+        order = lab.store.kill_order(run)
+        assert order is not None and order.kind == "revoked"
+        reader.close()

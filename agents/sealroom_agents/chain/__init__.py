@@ -23,10 +23,12 @@ from sealroom_agents.chain.history import (
     Withdrawal,
 )
 from sealroom_agents.chain.logs import Where
+from sealroom_agents.chain.nodes import MAX_AHEAD
 from sealroom_agents.chain.receipts import Anchoring, Verdict
 from sealroom_agents.chain.transactor import Run, Transactor, TxResult
 
 __all__ = [
+    "MAX_AHEAD",
     "Anchoring",
     "Approval",
     "BatchAnchoring",

@@ -24,13 +24,16 @@ from sealroom_agents.chain import events, receipts
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.history import History
-from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes, agreed
+from sealroom_agents.chain.newest import Newest, plausible
+from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
 from sealroom_agents.chain.receipts import NOT_ANCHORED, Anchoring, Verdict
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
-from sealroom_agents.chain.views import ConsortiumState, decode_owner, read_candidate, read_state, read_view
+from sealroom_agents.chain.views import decode_owner, read_candidate, read_state, read_view
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import CandidateRecord, ChainView, LatestView, OwnerRecord, StudyRecord
+from sealroom_agents.facts import CandidateRecord, ChainView, Halt, LatestView, OwnerRecord, StudyRecord
 
+MIN_DEPTH = 8
+"""Blocks upon a block after which it counts as the one of its height, short of finality."""
 BOARD_PAGE = 100
 """Rows of the board read in one call."""
 ZERO_HASH = bytes(32)
@@ -142,14 +145,18 @@ class ChainReader:
         consortium = consortium.lower()
         chain_id = self.chain_id()
 
-        def one(rpc: Rpc) -> tuple[Head, ConsortiumState]:
+        def one(rpc: Rpc) -> Newest:
             head = self._nodes.fresh(rpc, rpc.head("latest"))
-            return head, read_state(rpc, consortium, head)
+            return Newest(head, read_state(rpc, consortium, head))
 
-        found = self._nodes.ask(one)
-        ahead, (head, state) = max(found.items(), key=lambda item: item[1][0].number)
-        revoked = next((item for item in found.items() if item[1][1].revoked_by is not None), None)
-        reason = "" if revoked is None else self._contents.reason((revoked[0],), consortium, revoked[1][1])
+        found = plausible(self._nodes, consortium, self._nodes.ask(one))
+        ahead = max(found, key=lambda rpc: found[rpc].head.number)
+        head, state = found[ahead].head, found[ahead].state
+        reached = self._nodes.enough(newest.head.number for newest in found.values())
+        stops = [rpc for rpc in found if found[rpc].state.revoked_by is not None]
+        stop = max(stops, key=lambda rpc: found[rpc].head.number, default=None)
+        reason = "" if stop is None else self._contents.reason((stop,), consortium, found[stop].state)
+        active = {newest.state.active_study for newest in found.values()}
         best = None
         if whole or compose_hash is not None:
             others = tuple(rpc for rpc in found if rpc is not ahead)
@@ -159,14 +166,28 @@ class ChainReader:
                 best = replace(best, revocation_reason=reason)
             best = self._with_candidate(ahead, best, head, compose_hash)
         return LatestView(
-            block_number=head.number,
-            block_time=head.timestamp,
-            epoch=max(one.epoch for _, one in found.values()),
-            revoked_by=revoked[1][1].revoked_by if revoked else None,
+            block_number=reached,
+            block_time=next(one.head.timestamp for one in found.values() if one.head.number == reached),
+            epoch=max(newest.state.epoch for newest in found.values()),
+            revoked_by=found[stop].state.revoked_by if stop else None,
             revocation_reason=reason,
-            active_study=state.active_study,
+            halt=Halt(found[stop].head.number, found[stop].head.hash, stop.shown_url) if stop else None,
+            active_study=state.active_study if len(active) == 1 else None,
             best=best,
         )
+
+    def replaced(self, halt: Halt) -> bool:
+        """Whether a quorum of nodes has another block in place of the one that showed a revocation, with
+        `MIN_DEPTH` blocks upon it: a reorganisation took it. Raises `ChainError`."""
+
+        def one(rpc: Rpc) -> bytes | None:
+            head = self._nodes.fresh(rpc, rpc.head("latest"))
+            return rpc.head(halt.block_number).hash if head.number >= halt.block_number + MIN_DEPTH else None
+
+        found = {
+            rpc: seen for rpc, seen in self._nodes.ask(one).items() if seen not in (None, halt.block_hash)
+        }
+        return self._nodes.sufficient(found) and len(set(found.values())) == 1
 
     def view_at(self, consortium: str, block: int) -> ChainView:
         """Everything about a consortium at one past block, the same from every node that keeps its state.
@@ -176,8 +197,8 @@ class ChainReader:
         consortium = consortium.lower()
         chain_id = self.chain_id()
         heads = self._nodes.ask(lambda rpc: rpc.head(block))
-        head = agreed(heads, f"the hash of block {block}")
-        return self._agreed_view(consortium, head, tuple(heads), chain_id)[1]
+        head, rpcs = self._nodes.agreed(heads, f"the hash of block {block}")
+        return self._agreed_view(consortium, head, rpcs, chain_id)[1]
 
     def owners(self, consortium: str) -> tuple[OwnerRecord, ...]:
         """The owners of a consortium at the latest block."""
@@ -199,13 +220,16 @@ class ChainReader:
     # --- runs and receipts ----------------------------------------------------------------------
 
     def booked(self, ledger: str, run_id: bytes) -> bytes | None:
-        """What the ledger keeps of an opened run, at the head of every node; `None` while any lacks it.
+        """What the ledger keeps of an opened run, at the heads of a quorum; `None` while fewer nodes have it.
 
         The node that sent a transaction could invent its receipt, so whoever opened a run compares this with
         the hash of what it opened. Raises `ChainError` (CH-03).
         """
         found = self._everywhere(ledger, "commitment", run_id)
-        return None if ZERO_HASH in found.values() else bytes(agreed(found, "a booked run"))
+        booked = {rpc: bytes(kept) for rpc, kept in found.items() if kept != ZERO_HASH}
+        if not self._nodes.sufficient(booked):
+            return None
+        return self._nodes.agreed(booked, "a booked run")[0]
 
     def receipt(
         self, ledger: str, receipt: Receipt, signature: bytes, *, from_block: int | None = None
@@ -239,7 +263,8 @@ class ChainReader:
         proof = (anchoring or NOT_ANCHORED).proof(signature)
         arguments = (receipts.receipt_values(receipt), opening.solidity(), proof)
         verdicts = self._everywhere(ledger, "verify", *arguments)
-        verdict = receipts.decode_verdict(agreed(verdicts, f"run 0x{receipt.run_id.hex()}"))
+        agreed, _ = self._nodes.agreed(verdicts, f"run 0x{receipt.run_id.hex()}")
+        verdict = receipts.decode_verdict(agreed)
         if not verdict.opened and (anchoring is None or anchoring.batch):
             # Nothing but the opening goes into what the ledger keeps of such a run.
             raise ChainError("chain-disagrees", "the log of the run's opening is not what the ledger opened")
@@ -289,7 +314,8 @@ class ChainReader:
             allowed, reason = contract.decode("isAppAllowed", answer)
             return contract.decode("owner", owner).lower(), bool(allowed), str(reason)
 
-        return agreed(self._nodes.ask(one, rpcs), f"the answer of app {app} at block {head.number}")
+        what = f"the answer of app {app} at block {head.number}"
+        return self._nodes.agreed(self._nodes.ask(one, rpcs), what)[0]
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -299,15 +325,15 @@ class ChainReader:
         """The view that all nodes show at one block, and one of them."""
         what = f"the state of {consortium} at block {head.number}"
         states = self._nodes.ask(lambda rpc: read_state(rpc, consortium, head), rpcs)
-        state, rpcs = agreed(states, what), tuple(states)
+        state, rpcs = self._nodes.agreed(states, what)
         study = self._contents.pinned(rpcs, consortium, state)
         views = self._nodes.ask(
             lambda rpc: read_view(rpc, consortium, head, chain_id=chain_id, state=state, study=study), rpcs
         )
-        view = agreed(views, what)
+        view, rpcs = self._nodes.agreed(views, what)
         if view.revoked_by is not None:
             view = replace(view, revocation_reason=self._contents.reason(rpcs, consortium, state))
-        return next(iter(views)), view
+        return rpcs[0], view
 
     def _with_candidate(self, rpc: Rpc, view: ChainView, head: Head, compose_hash: bytes | None) -> ChainView:
         if compose_hash is None or (view.study is not None and view.study.compose_hash == compose_hash):

@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several nodes as one: asked together, and believed only where they agree.
+"""Several nodes as one: asked together, and believed only where enough of them agree.
 
-* Every node must show the same hash for the block that is read, and the same answer at that hash, else
-  `chain-disagrees` (CH-03). The block is the newest one that *all* nodes call finalized.
-* A node whose head is more than `MAX_HEAD_AGE_S` away from our clock, or whose finalized block went
-  backwards, is `chain-stale` (CH-04).
-* No answer from fewer nodes than `quorum` is used: `chain-unreachable`. By default every node must answer.
+* What is read is what `quorum` nodes show alike, at one block for which they show the same hash (CH-03). The
+  block is the newest one that `quorum` nodes call finalized. By default that is every node; with fewer, a
+  node that is silent or shows something else is passed over, named in the log, and asked again later.
+* Where two answers have a quorum each, or none has one, nothing is believed: `chain-disagrees`.
+* A node whose head is more than `MAX_HEAD_AGE_S` away from our clock, or more than `MAX_AHEAD` blocks before
+  the others, or whose finalized block went backwards, is `chain-stale` (CH-04).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence, Sized
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, wait
 from typing import TypeVar
 
 from sealroom_agents.chain.rpc import Head, Rpc
+from sealroom_agents.chain.seats import Seat
 from sealroom_agents.errors import ChainError
 
 MAX_HEAD_AGE_S = 90
 """Seconds between a node's head and our clock, either way, beyond which the node is stale."""
+OWN_CODES = ("chain-disagrees", "chain-stale", "chain-unreachable")
+"""Codes of a node's own failure; all others are about what it was asked for."""
+GRACE_S = 2.0
+"""Seconds that a slow node gets to disagree, or to show a revocation, when enough others have answered."""
+MAX_AHEAD = 512
+"""Blocks that one node's head may be before the others'; more is no head but a lie."""
 
 T = TypeVar("T")
 
@@ -56,7 +64,7 @@ class Nodes:
         self._clock = clock
         self._lock = threading.Lock()
         self._finalized_floor = finalized_floor
-        self._pool = ThreadPoolExecutor(max_workers=4 * len(rpc_urls), thread_name_prefix="chain")
+        self._seats = {rpc: Seat(rpc) for rpc in self.rpcs}
 
     @property
     def finalized_floor(self) -> int:
@@ -65,18 +73,14 @@ class Nodes:
 
     def close(self) -> None:
         """Let worker threads and connections go."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for rpc in self.rpcs:
-            rpc.close()
+        for seat in self._seats.values():
+            seat.close()
 
     def chain_id(self) -> int:
         """The chain id on which all nodes agree; asked once. Raises `ChainError` `chain-disagrees`
         (CH-07)."""
         if self._chain_id is None:
-            ids = set(self.ask(lambda rpc: rpc.chain_id()).values())
-            if len(ids) != 1:
-                raise ChainError("chain-disagrees", f"the nodes are on different chains: {sorted(ids)}")
-            (chain_id,) = ids
+            chain_id, _ = self.agreed(self.ask(lambda rpc: rpc.chain_id()), "the chain that they are on")
             if self._expected_chain_id is not None and chain_id != self._expected_chain_id:
                 raise ChainError(
                     "chain-disagrees",
@@ -87,19 +91,22 @@ class Nodes:
         return self._chain_id
 
     def finalized(self) -> tuple[Head, tuple[Rpc, ...]]:
-        """The newest block that all answering nodes call finalized, and those nodes."""
+        """The newest block that `quorum` nodes call finalized, and the nodes that agree on it."""
 
-        def newest(rpc: Rpc) -> Head:
-            self.fresh(rpc, rpc.head("latest"))
-            return rpc.head("finalized")
+        def newest(rpc: Rpc) -> tuple[Head, Head]:
+            latest = self.fresh(rpc, rpc.head("latest"))
+            final = rpc.head("finalized")
+            if final.number > latest.number:
+                raise ChainError("chain-stale", f"{rpc.shown_url} calls a block final that it has not got")
+            return latest, final
 
         heads = self.ask(newest)
-        number = min(head.number for head in heads.values())
-        rpcs = tuple(heads)
+        number = self.enough(final.number for _, final in heads.values())
+        rpcs = tuple(rpc for rpc, (_, final) in heads.items() if final.number >= number)
         at_number = self.ask(
-            lambda rpc: heads[rpc] if heads[rpc].number == number else rpc.head(number), rpcs
+            lambda rpc: heads[rpc][1] if heads[rpc][1].number == number else rpc.head(number), rpcs
         )
-        head = agreed(at_number, f"the hash of block {number}")
+        head, rpcs = self.agreed(at_number, f"the hash of block {number}")
         with self._lock:
             if head.number < self._finalized_floor:
                 raise ChainError(
@@ -122,40 +129,91 @@ class Nodes:
         return head
 
     def ask(self, question: Callable[[Rpc], T], rpcs: Sequence[Rpc] | None = None) -> dict[Rpc, T]:
-        """Ask nodes in parallel. A node that cannot be reached is passed over while `quorum` others answer;
-        every other failure of any node decides, because it is a sign that something is wrong."""
-        futures = [(rpc, self._pool.submit(question, rpc)) for rpc in (self.rpcs if rpcs is None else rpcs)]
+        """Ask nodes in parallel. One that fails is passed over while `quorum` others answer.
+
+        Raises `ChainError` of what failed: of the contract's own code when all say so, else
+        `chain-disagrees`, `chain-stale` or `chain-unreachable`.
+        """
+        seats = [self._seats[rpc] for rpc in (self.rpcs if rpcs is None else rpcs)]
+        taken = [seat for seat in seats if seat.taken]
+        asked = {seat.ask(question): seat.rpc for seat in (taken if len(taken) >= self._quorum else seats)}
         answers: dict[Rpc, T] = {}
-        unreachable: ChainError | None = None
-        for rpc, future in futures:
-            try:
-                answers[rpc] = future.result()
-            except ChainError as error:
-                if error.code != "chain-unreachable":
-                    raise
-                unreachable = error
-        if len(answers) < self._quorum:
-            raise unreachable or ChainError("chain-unreachable", "too few nodes answer")
-        return answers
+        failures: list[ChainError] = []
+        left = set(asked)
+        while left:
+            # The slow are waited for as long as they are needed, and then a little longer.
+            needed = len(answers) < self._quorum
+            done, left = wait(left, None if needed else GRACE_S, FIRST_COMPLETED if needed else ALL_COMPLETED)
+            for future in done:
+                try:
+                    answers[asked[future]] = future.result()
+                except ChainError as error:
+                    failures.append(error)
+            if not needed:
+                break
+        for future in left:
+            future.cancel()
+        if len(answers) >= self._quorum:
+            return answers
+        raise _decisive(failures, answered=bool(answers))
+
+    def agreed(self, answers: dict[Rpc, T], what: str) -> tuple[T, tuple[Rpc, ...]]:
+        """The one answer that `quorum` nodes give, and those nodes; the others lose their seats.
+
+        Raises `ChainError` `chain-disagrees` when no answer, or more than one, has that many.
+        """
+        groups: list[tuple[T, list[Rpc]]] = []
+        for rpc, answer in answers.items():
+            for value, rpcs in groups:
+                if value == answer:
+                    rpcs.append(rpc)
+                    break
+            else:
+                groups.append((answer, [rpc]))
+        believed = [group for group in groups if len(group[1]) >= self._quorum]
+        if len(believed) != 1:
+            raise ChainError(
+                "chain-disagrees",
+                f"the nodes disagree about {what}",
+                "one of them lies or follows a fork; see the gate's log for their names",
+            )
+        value, rpcs = believed[0]
+        for rpc in answers:
+            if rpc not in rpcs:
+                self.drop(rpc, f"shows something else about {what}")
+        return value, tuple(rpcs)
+
+    def sufficient(self, nodes: Sized) -> bool:
+        """Whether so many nodes are a quorum."""
+        return len(nodes) >= self._quorum
+
+    def drop(self, rpc: Rpc, why: str) -> None:
+        """Pass a node over for a while."""
+        self._seats[rpc].fail(ChainError("chain-disagrees", f"{rpc.shown_url} {why}"))
+
+    def enough(self, numbers: Iterable[int]) -> int:
+        """The largest number that at least `quorum` of these, and more than half, reach."""
+        ordered = sorted(numbers, reverse=True)
+        return ordered[min(len(ordered), max(self._quorum, len(ordered) // 2 + 1)) - 1]
 
     def first(self, question: Callable[[Rpc], T]) -> T:
         """Ask one node after the other until one can be reached: for pages, not for decisions."""
-        for rpc in self.rpcs[:-1]:
+        seats = sorted((self._seats[rpc] for rpc in self.rpcs), key=lambda seat: not seat.taken)
+        for seat in seats[:-1]:
             try:
-                return question(rpc)
+                return seat.ask(question).result()
             except ChainError as error:
                 if error.code != "chain-unreachable":
                     raise
-        return question(self.rpcs[-1])
+        return seats[-1].ask(question).result()
 
 
-def agreed(answers: dict[Rpc, T], what: str) -> T:
-    """The one answer of all nodes. Raises `ChainError` `chain-disagrees`."""
-    values = list(answers.values())
-    if any(value != values[0] for value in values[1:]):
-        raise ChainError(
-            "chain-disagrees",
-            f"the nodes disagree about {what}",
-            "one of them lies or follows a fork; see the gate's log for their names",
-        )
-    return values[0]
+def _decisive(failures: Sequence[ChainError], *, answered: bool) -> ChainError:
+    """The failure to tell of when too few nodes answer."""
+    own = [error for error in failures if error.code in OWN_CODES]
+    if own:
+        return own[0]
+    if failures and answered:
+        # Some say that the contract answers, and some that it does not.
+        return ChainError("chain-disagrees", failures[0].message, failures[0].hint)
+    return failures[0] if failures else ChainError("chain-unreachable", "too few nodes answer")

@@ -27,6 +27,8 @@ from sealroom_agents.facts import (
 
 ZERO_ADDRESS = "0x" + 40 * "0"
 ZERO_HASH = bytes(32)
+MAX_COUNTER = 2**40 - 1
+"""Largest epoch, number or block that the contract keeps."""
 REGIMES = ("HIPAA", "GDPR", "UK GDPR", "PCI", "FFIEC", "SOC 2")
 """Names of the regime bit flags, lowest bit first."""
 
@@ -158,7 +160,10 @@ def read_candidate(rpc: Rpc, consortium: str, head: Head, study: StudyRecord) ->
 
 
 def decode_state(raw: dict[str, Any]) -> ConsortiumState:
-    """`State` as facts."""
+    """`State` as facts. Raises `ChainError` `not-a-consortium` for numbers that no consortium reaches."""
+    counters = (raw["epoch"], raw["nonce"], raw["approvedBlock"], raw["revokedBlock"])
+    if max(counters) > MAX_COUNTER:
+        raise ChainError("not-a-consortium", f"{max(counters)} is no epoch, number or block of a consortium")
     return ConsortiumState(
         epoch=raw["epoch"],
         nonce=raw["nonce"],

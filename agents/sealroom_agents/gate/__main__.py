@@ -54,10 +54,10 @@ _log = logging.getLogger("sealroom.gate")
 
 @click.command()
 @click.option(
-    "--rpc", "rpc_urls", multiple=True, required=True, help="RPC endpoint; give several, all must agree."
+    "--rpc", "rpc_urls", multiple=True, required=True, help="RPC endpoint; give several, which must agree."
 )
 @click.option(
-    "--rpc-quorum", type=click.IntRange(1), help="Endpoints that must answer; by default all of them."
+    "--rpc-quorum", type=click.IntRange(1), help="Endpoints that must answer, and alike; by default all."
 )
 @click.option(
     "--chain-id", type=click.IntRange(1), required=True, help="The one chain that this gate serves."

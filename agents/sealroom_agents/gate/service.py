@@ -49,7 +49,7 @@ from sealroom.release import (
 )
 from sealroom_agents import policy
 from sealroom_agents.attestation import CollateralSource, TrustAnchor, verify_evidence
-from sealroom_agents.chain import Run, TxResult
+from sealroom_agents.chain import MAX_AHEAD, Run, TxResult
 from sealroom_agents.errors import AttestationError, ChainError, Refused, TransactionError
 from sealroom_agents.facts import ChainView, Evidence, LatestView, StudyRecord
 from sealroom_agents.gate import batch
@@ -66,6 +66,8 @@ BOOKED_POLL_S = 0.25
 """Pause between two looks, seconds."""
 CHALLENGE_LIFE_S = 60
 """Seconds within which evidence must follow its challenge."""
+MIN_HALT_S = 10
+"""Seconds that a revocation stands at least, however fast blocks follow, unless a final block decides."""
 NONCE_SIZE = 32
 
 _log = logging.getLogger(__name__)
@@ -125,7 +127,7 @@ class Gate:
         self._audit = audit
         self._clock = clock
         self._floor = 0
-        self._watch = Watch(chain=chain, sessions=sessions, clock=clock)
+        self._watch = Watch(clock=clock)
 
     def identity(self) -> GateIdentity:
         """Who this gate is, with its proof."""
@@ -204,8 +206,7 @@ class Gate:
 
     def watch(self, body: bytes) -> dict[str, Any]:
         """The watcher's heartbeat. What it reports as revoked is denied at once. Raises `Refused`."""
-        for consortium, block in self._watch.report(parsed(WatchReport.parse, body)):
-            self._write("watcher-reported-revocation", {"consortium": consortium, "block": block})
+        self._watch.report(parsed(WatchReport.parse, body))
         return {"version": 1, "watcherSeen": self._watch.seen}
 
     def receipts(self, body: bytes) -> dict[str, Any]:
@@ -400,17 +401,42 @@ class Gate:
         if self._chain.finalized_floor > self._floor:
             self._floor = self._chain.finalized_floor
             self._sessions.mark("finalized", self._floor)
-        return view, self._latest(consortium, compose_hash=compose_hash)
+        latest = self._latest(consortium, compose_hash=compose_hash)
+        self._lift(view)
+        return view, latest
 
     def _latest(self, consortium: str, *, compose_hash: bytes | None = None) -> LatestView:
         try:
             latest = self._chain.latest_view(consortium, compose_hash=compose_hash)
         except ChainError as error:
             raise chain_refused(error) from error
-        if latest.revoked_by is not None:
-            # Kept, so that a reorganisation that drops the revocation does not bring the study back (CH-02).
-            self._sessions.halt(consortium, latest.epoch)
+        # Kept, so that a node which loses the revocation again, or falls behind, does not bring the study
+        # back before the chain has decided (CH-02).
+        claim = self._watch.claim(consortium, highest=latest.block_number + MAX_AHEAD)
+        for halt in (latest.halt, claim):
+            if halt is not None and self._sessions.halt(consortium, halt, now=self._clock()):
+                _log.warning("%s: %s shows a revocation in block %d", consortium, halt.by, halt.block_number)
+                facts = {"consortium": consortium, "block": halt.block_number, "by": halt.by}
+                self._write("revocation-seen", facts)
         return latest
+
+    def _lift(self, view: ChainView) -> None:
+        """Drop a halt that the chain has decided: by a final block as new as the one that showed the
+        revocation, or by another block in its place. `policy` goes by the view, not by this."""
+        found = self._sessions.halted(view.consortium)
+        if found is None:
+            return
+        halt, since = found
+        try:
+            gone = view.block_number >= halt.block_number or (
+                self._clock() - since >= MIN_HALT_S and self._chain.replaced(halt)
+            )
+        except ChainError as error:
+            raise chain_refused(error) from error
+        if gone:
+            self._sessions.lift(view.consortium, halt)
+            _log.warning("%s: the chain has decided over block %d", view.consortium, halt.block_number)
+            self._write("halt-lifted", {"consortium": view.consortium, "block": halt.block_number})
 
     def _raise_if_revoked(self, consortium: str) -> None:
         view, latest = self._views(consortium)
@@ -429,7 +455,7 @@ class Gate:
             lease_seconds=self._config.lease_seconds,
             now=self._clock(),
             watcher_seen=self._watch.seen,
-            revoked_until_epoch=self._watch.revoked_until(consortium),
+            halt=found[0] if (found := self._sessions.halted(consortium)) is not None else None,
             gpu_required=self._config.gpu_required,
         )
 

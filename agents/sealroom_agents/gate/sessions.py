@@ -27,6 +27,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sealroom_agents.errors import GateError, Refused
+from sealroom_agents.facts import Halt
 
 KEEP_UNUSED_S = 3600
 """Seconds that a challenge which nobody answered is kept after it expired."""
@@ -34,6 +35,8 @@ KEEP_USED_S = 30 * 24 * 3600
 """Seconds that a used nonce is kept, to be refused as replayed; later it is refused as unknown."""
 MAX_OPEN_CHALLENGES = 10_000
 """Challenges that may wait for an answer at once (RE-05)."""
+MAX_BY_CHARACTERS = 128
+"""What is kept of who showed a revocation."""
 SQLITE_BUSY_S = 10
 """Seconds that a writer waits for another one."""
 
@@ -65,9 +68,12 @@ class _Lease(_Base):
 
 
 class _Halt(_Base):
-    __tablename__ = "halt"
+    __tablename__ = "halted"
     consortium: Mapped[str] = mapped_column(String(42), primary_key=True)
-    epoch: Mapped[int] = mapped_column(BigInteger)
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    block_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    by: Mapped[str] = mapped_column(String(MAX_BY_CHARACTERS))
+    since: Mapped[int] = mapped_column(BigInteger)
 
 
 class _Mark(_Base):
@@ -231,21 +237,36 @@ class Sessions:
 
     # --- revocations and marks ------------------------------------------------------------------
 
-    def halt(self, consortium: str, epoch: int) -> None:
-        """Believe no view of this consortium of an epoch older than `epoch` any more (CH-02); never
-        lowered."""
+    def halt(self, consortium: str, halt: Halt, *, now: int) -> bool:
+        """Keep a revocation that was seen, durably, until `lift` (CH-02); the newest block counts. True when
+        it is news."""
         with Session(self._engine) as session, session.begin():
             row = session.get(_Halt, consortium)
-            if row is None:
-                session.add(_Halt(consortium=consortium, epoch=epoch))
-            else:
-                row.epoch = max(row.epoch, epoch)
+            if row is not None and row.block_number >= halt.block_number:
+                return False
+            session.merge(
+                _Halt(
+                    consortium=consortium,
+                    block_number=halt.block_number,
+                    block_hash=halt.block_hash,
+                    by=halt.by[:MAX_BY_CHARACTERS],
+                    since=now,
+                )
+            )
+            return True
 
-    def halted_until(self, consortium: str) -> int:
-        """The epoch below which nothing is believed; 0 when no revocation was seen."""
+    def halted(self, consortium: str) -> tuple[Halt, int] | None:
+        """The revocation that stands and since when, unix seconds; `None` when there is none."""
         with Session(self._engine) as session:
             row = session.get(_Halt, consortium)
-            return 0 if row is None else row.epoch
+            return None if row is None else (Halt(row.block_number, row.block_hash, row.by), row.since)
+
+    def lift(self, consortium: str, halt: Halt) -> None:
+        """Forget a revocation, unless a newer one was seen meanwhile."""
+        with Session(self._engine) as session, session.begin():
+            session.execute(
+                delete(_Halt).where(_Halt.consortium == consortium, _Halt.block_number <= halt.block_number)
+            )
 
     def mark(self, name: str, value: int) -> None:
         """Keep the highest value under a name."""

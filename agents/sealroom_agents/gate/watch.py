@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the watcher tells the gate: that it is alive, and who revoked.
 
-The watcher is trusted to stop, never to grant: its word can deny a consortium, and lifts no denial. A
-revocation that it reports is looked up in the chain; until that succeeds, the consortium is denied outright.
+The watcher is trusted to stop, never to grant: its word can deny a consortium, and lifts no denial. What it
+reports becomes a halt like the ones that the gate's own nodes cause: kept durably, and lifted by the chain.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from sealroom.records import Receipt
 from sealroom.release import WatchReport
-from sealroom_agents import policy
 from sealroom_agents.chain import FoundReceipt
-from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import ChainView, LatestView
-from sealroom_agents.gate.sessions import Sessions
+from sealroom_agents.facts import ChainView, Halt, LatestView
 
-_log = logging.getLogger(__name__)
+MAX_CLAIMS = 4096
+"""Reported revocations that are kept until somebody asks for their consortium."""
 
 
 class Chain(Protocol):
@@ -39,8 +38,12 @@ class Chain(Protocol):
         """The newest state that any node shows."""
         ...
 
+    def replaced(self, halt: Halt) -> bool:
+        """Whether a reorganisation took the block that showed a revocation."""
+        ...
+
     def booked(self, ledger: str, run_id: bytes) -> bytes | None:
-        """What the ledger keeps of an opened run, the same at every node; `None` while any lacks it."""
+        """What the ledger keeps of an opened run, the same at a quorum; `None` while fewer nodes have it."""
         ...
 
     def receipt(self, ledger: str, receipt: Receipt, signature: bytes) -> FoundReceipt | None:
@@ -49,16 +52,14 @@ class Chain(Protocol):
 
 
 class Watch:
-    """The last heartbeat, and the epochs below which nothing is believed. Thread safe."""
+    """The last heartbeat, and the revocations that came with it. Thread safe."""
 
-    def __init__(self, *, chain: Chain, sessions: Sessions, clock: Callable[[], int]) -> None:
-        self._chain = chain
-        self._sessions = sessions
+    def __init__(self, *, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._seen: int | None = None
         self._noted: set[str] = set()
-        self._pending: set[str] = set()
+        self._claims: OrderedDict[str, Halt] = OrderedDict()
 
     @property
     def seen(self) -> int | None:
@@ -66,38 +67,22 @@ class Watch:
         with self._lock:
             return self._seen
 
-    def revoked_until(self, consortium: str) -> int:
-        """The epoch that must be final before this consortium is believed again; 0 when nobody revoked."""
-        with self._lock:
-            if consortium in self._pending:
-                return policy.NEVER
-        return self._sessions.halted_until(consortium)
-
-    def report(self, report: WatchReport) -> list[tuple[str, int]]:
-        """Take a heartbeat; returns the revocations that are new, each with the watcher's block."""
+    def report(self, report: WatchReport) -> None:
+        """Take a heartbeat. A revocation is new if the report before did not have it."""
         with self._lock:
             # Its own word for when it looked, so that an old report is no fresh one; but never the future.
             seen = min(self._clock(), report.observed)
             self._seen = seen if self._seen is None else max(self._seen, seen)
-            self._noted &= set(report.revoked)
-            fresh = [consortium for consortium in report.revoked if consortium not in self._noted]
-            self._pending |= set(fresh)
-        return [(one, report.block) for one in fresh if self._look_up(one, report.block)]
+            for consortium in set(report.revoked) - self._noted:
+                self._claims[consortium] = Halt(report.block, report.block_hash, "the watcher")
+                self._claims.move_to_end(consortium)
+            self._noted = set(report.revoked)
+            while len(self._claims) > MAX_CLAIMS:
+                self._claims.popitem(last=False)
 
-    def _look_up(self, consortium: str, block: int) -> bool:
-        """Find out since which epoch a consortium is revoked, and keep it durably."""
-        try:
-            latest = self._chain.latest_view(consortium)
-            view = self._chain.finalized_view(consortium)
-        except ChainError as error:
-            _log.warning("reported revocation of %s cannot be looked up: %s", consortium, error)
-            return False  # it stays pending, hence denied, until a later heartbeat finds the chain again
-        if latest.revoked_by is not None:
-            self._sessions.halt(consortium, latest.epoch)
-        elif view.block_number < block:
-            # The watcher sees more than our nodes: deny until they show the epoch that the revocation made.
-            self._sessions.halt(consortium, view.epoch + 1)
+    def claim(self, consortium: str, *, highest: int) -> Halt | None:
+        """The reported revocation of a consortium, handed out once; `highest` bounds its block, because the
+        watcher's nodes may lie about how far they are."""
         with self._lock:
-            self._noted.add(consortium)
-            self._pending.discard(consortium)
-        return True
+            claim = self._claims.pop(consortium, None)
+        return None if claim is None else replace(claim, block_number=min(claim.block_number, highest))

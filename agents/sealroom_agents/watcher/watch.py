@@ -180,8 +180,15 @@ class Watcher:
         now = Watched(epoch=view.epoch, block=view.block_number, revoked_by=view.revoked_by)
         if known is not None and (known.epoch, known.revoked_by) == (now.epoch, now.revoked_by):
             return False
-        # Nodes may lag one behind the other; an older epoch than one that was seen is no news.
-        older = known is not None and now.epoch < known.epoch
+        # Nodes may lag one behind the other: an older epoch in an older block is no news. In a block as new
+        # as the last, it means that what was seen then was a lie, or was reorganised away. A revocation is
+        # never old.
+        older = (
+            known is not None
+            and view.revoked_by is None
+            and now.epoch < known.epoch
+            and now.block < known.block
+        )
         # A first sight of a quiet consortium, and a quorum that lifts a revocation, end no run.
         ends = view.revoked_by is not None or (known is not None and now.epoch > known.epoch)
         if older or not ends:

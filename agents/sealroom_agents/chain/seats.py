@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node's seat: who may be asked, and how many may wait for it.
+
+A node that fails leaves its seat for a while, longer each time. While it is out, nobody waits for it, unless
+too few others are left; then one caller at a time tries it, and the others learn at once that it is out. So
+a silent node holds one thread, not all of them, and is back with its first good answer. Each node has its own
+few threads: those that wait for one keep nobody from asking another.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from sealroom_agents.chain.rpc import Rpc
+from sealroom_agents.errors import ChainError
+
+THREADS = 4
+"""Questions that one node is asked at once."""
+BACK_OFF_S = (1.0, 5.0, 30.0, 120.0)
+"""Seconds for which a node is out, by how often in a row it has failed."""
+FAULTS = frozenset({"chain-unreachable", "chain-stale"})
+"""Codes that are the node's own fault; what a contract answers is not."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Seat:
+    """One node of several. Thread safe."""
+
+    def __init__(self, rpc: Rpc, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rpc = rpc
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="chain")
+        self._faults = 0
+        self._back_at = 0.0
+        self._tried = False
+
+    def close(self) -> None:
+        """Let its threads and connections go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.rpc.close()
+
+    @property
+    def taken(self) -> bool:
+        """Whether it is to be asked: it has not failed, or its time out is over."""
+        with self._lock:
+            return self._faults == 0 or self._clock() >= self._back_at
+
+    def ask(self, question: Callable[[Rpc], T]) -> Future[T]:
+        """Ask it in a thread of its own. The future raises `ChainError`."""
+        return self._pool.submit(self._ask, question)
+
+    def fail(self, error: ChainError) -> None:
+        """Send it out, for `error`."""
+        with self._lock:
+            wait_s = BACK_OFF_S[min(self._faults, len(BACK_OFF_S) - 1)]
+            self._faults += 1
+            self._back_at = self._clock() + wait_s
+        log.warning("%s is passed over for %g s: %s", self.rpc.shown_url, wait_s, error.message)
+
+    def _ask(self, question: Callable[[Rpc], T]) -> T:
+        trying = self._try()
+        try:
+            answer = question(self.rpc)
+        except ChainError as error:
+            if error.code in FAULTS:
+                self.fail(error)
+            raise
+        finally:
+            if trying:
+                with self._lock:
+                    self._tried = False
+        with self._lock:
+            if self._faults:
+                log.warning("%s answers again", self.rpc.shown_url)
+            self._faults = 0
+        return answer
+
+    def _try(self) -> bool:
+        """Whether this caller tries a node that is out. Raises when somebody else does so already."""
+        with self._lock:
+            if self._faults == 0:
+                return False
+            if self._tried:
+                raise ChainError(
+                    "chain-unreachable",
+                    f"{self.rpc.shown_url} has failed, and is being tried again",
+                    "check the RPC endpoint and the network to it",
+                )
+            self._tried = True
+            return True

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One node of three against the gate: what it can stop is temporary, and lifted by the chain; what it can
+exhaust is nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.gate_world import RECIPE, Enclave, World, granted, refused
+from tests.hostile_node import HostileNode, drips, endless, http, says, silent
+from tests.rpc_proxy import RpcProxy, honest
+
+from sealroom.encoding import sha256
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.seats import THREADS
+
+pytestmark = pytest.mark.anvil
+
+STATE = "0x" + interface("Consortium").encode("state")[:4].hex()
+EPOCH, REVOKED_BY, REVOKED_BLOCK = 1, 8, 9
+"""Words of what `state()` answers."""
+SHORT_S = 2.0
+"""Deadline of a node that never answers."""
+
+
+@dataclass
+class Three:
+    """The gate's three nodes; the third is the one that misbehaves."""
+
+    world: World
+    nodes: list[RpcProxy]
+
+    @property
+    def third(self) -> RpcProxy:
+        return self.nodes[2]
+
+    def start(self, quorum: int | None) -> None:
+        self.world.rpc_urls = [node.url for node in self.nodes]
+        self.world.rpc_quorum = quorum
+        self.world.start_gate()
+
+    def enclave(self) -> Enclave:
+        return Enclave(self.world, epsilon_micro=1, delta_pico=1)
+
+
+@pytest.fixture
+def three(approved: World) -> Iterator[Three]:
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(RpcProxy(approved.chain.url)) for _ in range(3)]
+        yield Three(approved, nodes)
+        approved.stop_gate()
+
+
+def word(value: int) -> bytes:
+    return value.to_bytes(32, "big")
+
+
+def at_latest(world: World, words: dict[int, bytes]) -> Callable[[str, list[Any], Any], Any]:
+    """A lie about the state of every consortium, at the newest block only."""
+
+    def tamper(method: str, params: list[Any], result: Any) -> Any:
+        if method != "eth_call" or not params[0]["data"].startswith(STATE):
+            return result
+        if params[1]["blockHash"] != world.chain.rpc("eth_getBlockByNumber", "latest", False)["hash"]:
+            return result
+        state = bytearray.fromhex(result[2:])
+        for index, value in words.items():
+            state[32 * index : 32 * index + 32] = value
+        return "0x" + state.hex()
+
+    return tamper
+
+
+LIES = {
+    "revoked": ({REVOKED_BY: word(0xBAD), REVOKED_BLOCK: word(5)}, "revoked", 403),
+    "revoked, in the next epoch": (
+        {EPOCH: word(3), REVOKED_BY: word(0xBAD), REVOKED_BLOCK: word(5)},
+        "revoked",
+        403,
+    ),
+    "an epoch that no block could hold": ({EPOCH: word(2**30)}, "chain-disagrees", 503),
+    "revoked, in an epoch that no block could hold": (
+        {EPOCH: word(2**30), REVOKED_BY: word(0xBAD)},
+        "chain-disagrees",
+        503,
+    ),
+    "an epoch that the contract cannot count to": ({EPOCH: word(2**40)}, "chain-disagrees", 503),
+    "an epoch beyond the database's integers": ({EPOCH: word(2**63)}, "chain-disagrees", 503),
+    "an epoch beyond the contract's type": ({EPOCH: word(2**255)}, "chain-disagrees", 503),
+    "a revocation in a far block": (
+        {EPOCH: word(3), REVOKED_BY: word(0xBAD), REVOKED_BLOCK: word(2**64 - 1)},
+        "chain-disagrees",
+        503,
+    ),
+}
+
+
+@pytest.mark.parametrize(("lie", "code", "status"), LIES.values(), ids=LIES)
+def test_a_lie_at_the_newest_block_stops_for_as_long_as_the_chain_takes(
+    three: Three, lie: dict[int, bytes], code: str, status: int
+) -> None:
+    """CH-02, CH-03: every node must agree here, so one can stop; a restart forgets nothing, a final block
+    lifts it, and nobody has to do anything."""
+    world = three.world
+    world.chain.mine()
+    three.start(quorum=None)
+    three.third.tamper = at_latest(world, lie)
+    refused(three.enclave().ask(), code, status)
+    three.third.tamper = honest
+    world.start_gate()
+    if code == "revoked":
+        refused(three.enclave().ask(), "revoked")
+    world.chain.finalize()
+    granted(three.enclave().ask())
+
+
+@pytest.mark.parametrize(("lie", "code", "status"), LIES.values(), ids=LIES)
+def test_a_lie_at_the_newest_block_stops_nothing_where_two_of_three_are_enough(
+    three: Three, lie: dict[int, bytes], code: str, status: int
+) -> None:
+    """CH-03: two others have the very block, without what the third says of it."""
+    three.world.chain.mine()
+    three.start(quorum=2)
+    enclave = three.enclave()
+    granted(enclave.ask())
+    three.third.tamper = at_latest(three.world, lie)
+    assert enclave.renew(1).status_code == 200
+    granted(three.enclave().ask())
+
+
+def test_a_revocation_that_only_one_node_has_yet_stops_at_once(three: Three) -> None:
+    """CH-02, CH-04: the two others are still at the block before."""
+    world = three.world
+    three.start(quorum=2)
+    enclave = three.enclave()
+    granted(enclave.ask())
+    before = world.chain.rpc("eth_getBlockByNumber", "latest", False)
+
+    def behind(method: str, params: list[Any], result: Any) -> Any:
+        return before if method == "eth_getBlockByNumber" and params[0] == "latest" else result
+
+    def unknown(method: str, params: list[Any]) -> bool:
+        return method == "eth_call" and params[1].get("blockHash") == newest["hash"]
+
+    world.chain.revoke(world.room, 1, "stop")
+    newest = world.chain.rpc("eth_getBlockByNumber", "latest", False)
+    for node in three.nodes[:2]:
+        node.tamper, node.refuses = behind, unknown
+    refused(enclave.renew(1), "revoked")
+    refused(three.enclave().ask(), "revoked")
+
+
+def test_owners_lift_whatever_was_claimed_by_revoking_and_approving_anew(three: Three) -> None:
+    world = three.world
+    world.chain.mine()
+    three.start(quorum=None)
+    three.third.tamper = at_latest(world, {EPOCH: word(2**20), REVOKED_BY: word(0xBAD)})
+    three.enclave().ask()
+    three.third.tamper = at_latest(world, {EPOCH: word(9), REVOKED_BY: word(0xBAD)})
+    refused(three.enclave().ask(), "revoked")
+    three.third.tamper = honest
+    world.chain.revoke(world.room, 0, "to be sure")
+    refused(three.enclave().ask(), "revoked")
+    world.study = world.chain.propose(
+        world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed]
+    )
+    world.approve(0, 1)
+    granted(three.enclave().ask())
+
+
+def test_a_node_that_claims_to_be_far_ahead_halts_nothing_for_ever(three: Three) -> None:
+    """A revocation in a block that never comes would never be decided."""
+    world = three.world
+    three.start(quorum=None)
+    lie = at_latest(world, {REVOKED_BY: word(0xBAD)})
+
+    def ahead(method: str, params: list[Any], result: Any) -> Any:
+        if method == "eth_getBlockByNumber" and params[0] == "latest":
+            return {**result, "number": hex(2**40)}
+        return lie(method, params, result)
+
+    three.third.tamper = ahead
+    refused(three.enclave().ask(), "chain-disagrees", 503)
+    three.third.tamper = honest
+    granted(three.enclave().ask())
+
+
+NEVER_ENDS = {
+    "silent": silent,
+    "drips": drips(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"),
+    "endless": endless(
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"100000\r\n" + bytes(2**20) + b"\r\n"
+    ),
+    "nonsense": says(http(b"[" * 100_000)),
+}
+
+
+@pytest.mark.parametrize("answer", NEVER_ENDS.values(), ids=NEVER_ENDS)
+def test_a_node_that_does_not_answer_holds_nobody_where_two_others_do(three: Three, answer: Any) -> None:
+    """CH-03: it is passed over, and neither threads nor connections gather."""
+    world = three.world
+    with HostileNode(answer) as node:
+        world.rpc_urls = [node.url, three.nodes[0].url, three.nodes[1].url]
+        world.rpc_quorum, world.rpc_timeout_s = 2, SHORT_S
+        world.start_gate()
+        enclave = three.enclave()
+        granted(enclave.ask())
+        for counter in range(1, 20):
+            assert enclave.renew(counter).status_code == 200
+        assert len(node.requests) < 10, "it was asked again and again"
+        assert node.open <= THREADS
+        waiting = [one for one in threading.enumerate() if one.name.startswith("chain_")]
+        assert len(waiting) <= 4 * THREADS * len(world.rpc_urls)
+
+
+@pytest.mark.parametrize("answer", NEVER_ENDS.values(), ids=NEVER_ENDS)
+def test_where_every_node_must_answer_a_silent_one_stops_only_while_it_is_silent(
+    three: Three, answer: Any
+) -> None:
+    """CH-04: the lease survives, and the first honest answer is enough."""
+    world = three.world
+    enclave = three.enclave()
+    with HostileNode(answer) as node, RpcProxy(world.chain.url) as proxy:
+        world.rpc_urls = [three.nodes[0].url, node.url]
+        world.rpc_timeout_s = SHORT_S
+        world.start_gate(lease_seconds=60)
+        body = refused(three.enclave().ask(), "chain-unreachable", 503)
+        assert "127.0.0.1" in body["message"]
+
+        def forwards(node: HostileNode, connection: Any, body: bytes) -> None:
+            node.send(connection, http(proxy.answer(body)))
+
+        node.answer = forwards
+        granted(enclave.ask())
+        node.answer = answer
+        refused(enclave.renew(1), "chain-unreachable", 503)
+        node.answer = forwards
+        assert enclave.renew(2).status_code == 200
