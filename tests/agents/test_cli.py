@@ -152,6 +152,7 @@ def write_tables(folder: Path) -> None:
         writer.write_table(table)
     (folder / "cells.csv").write_text("person_id,age,sex\n1,60,F\n2,Ada Lovelace,F\n")
     (folder / "ragged.csv").write_text("person_id,age,sex\n1,60,F\n2,Lovelace\n")
+    (folder / "unclosed.csv").write_text('person_id,age,sex\n1,50,F\n2,60,"M\n3,61,F\n')
     (folder / "scans" / "1").mkdir(parents=True)
     (folder / "scans" / "1" / "a.dcm").write_bytes(b"scan")
     (folder / "scans" / "b.dcm").write_bytes(b"")

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,12 +32,12 @@ from sealroom_agents.cli.options import (
     study_option,
     yes_option,
 )
+from sealroom_agents.cli.sealing import Job, made, profiled, seal_as_made
 from sealroom_agents.cli.terminal import (
     ask_passphrase,
     confirm,
     interruptible,
     plural,
-    progress,
     refuse_stdout,
     size,
     table,
@@ -50,32 +47,15 @@ from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.staging import Outputs
 
 if TYPE_CHECKING:
-    from sealroom.recipe import DatasetSpec
-    from sealroom.sealed import SealSummary, WrapContext
+    from sealroom.sealed import SealSummary
     from sealroom_agents.owner.keystore import Keystore, Signer
     from sealroom_agents.owner.onchain import Standing
-    from sealroom_agents.owner.source import Source
+    from sealroom_agents.owner.profile import Profile
 
 SEALED_FOLDER = Path("sealed")
 """What may leave, as OWNER/NAME.tar, just as the runner reads it; ignored by git."""
 KEYS_FOLDER = Path("keys")
 """What stays. Another folder, so that whoever copies the first one takes no key along."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One dataset to be sealed, all of it checked."""
-
-    source: Source
-    """What is sealed."""
-    declared: DatasetSpec
-    """The dataset as the recipe declares it."""
-    delimiter: str
-    """Between the cells of a CSV."""
-    outputs: Outputs
-    """What is written."""
-    context: WrapContext
-    """For whom."""
 
 
 @click.command()
@@ -138,6 +118,10 @@ def seal(
     or an Arrow IPC or CSV file, sealed as Parquet. With --as opaque any other file is sealed as it is, and a
     folder as a tar; recipes read tables alone so far.
 
+    Nothing is guessed and nothing dropped: a CSV with a line that does not fit is refused, with its line and
+    column. Before you are asked, rows and each column's nulls, smallest and largest value are shown, read
+    back from what will be sealed.
+
     Three files appear together, or none: the sealed file (send it), its data key (keep it, resealing needs
     it) and a registration (it goes on chain). The key is never written where the sealed file lies, not even
     for a moment. An interrupted run leaves nothing; run it again.
@@ -171,18 +155,23 @@ def seal(
     standing = standing_of(checked, reader, owner=owner)
     job = Job(found, declared, delimiter, outputs, context)
     _need_space(job)
-    if not as_json:
+    shown = not (as_json and yes)
+    if shown:
         announce(checked, standing, owner=owner)
         click.echo(table(_leaves_and_stays(job)), err=True)
-    confirm(f"seal {source} for this recipe?", yes=yes)
-    signer = _unlock(signing, account=checked.card.owner(owner).account, owner=owner)
-    try:
-        with interruptible():
-            summary = _seal(job, signer)
-    finally:
-        if signer is not None:
-            signer.key.wipe()
-    _report(summary, job, signer, standing, as_json=as_json)
+    with interruptible(), ExitStack() as stack:
+        plain = stack.enter_context(made(job))
+        seen = None if found.columns is None else profiled(job, plain)
+        if shown and seen is not None:
+            click.echo(table(_rows_and_columns(seen)), err=True)
+        confirm(f"seal {source} for this recipe?", yes=yes)
+        signer = _unlock(signing, account=checked.card.owner(owner).account, owner=owner)
+        try:
+            summary = seal_as_made(job, plain, signer)
+        finally:
+            if signer is not None:
+                signer.key.wipe()
+    _report(summary, job, seen, signer, standing, as_json=as_json)
 
 
 def _outputs(source: Path, *, owner: str, name: str, out: Path | None, key_out: Path | None) -> Outputs:
@@ -253,7 +242,13 @@ def _leaves_and_stays(job: Job) -> list[tuple[str, str]]:
     ]
     if source.remade is not None:
         lines.append(("sealed as", source.remade))
+    if source.columns is None:
+        lines.append(("size", size(source.size)))
     return lines
+
+
+def _rows_and_columns(seen: Profile) -> list[tuple[str, str]]:
+    return [("rows", f"{seen.rows:,}"), *((column.name, column.sentence()) for column in seen.columns)]
 
 
 def _unlock(signing: Keystore | None, *, account: str, owner: str) -> Signer | None:
@@ -269,58 +264,14 @@ def _unlock(signing: Keystore | None, *, account: str, owner: str) -> Signer | N
     return signer
 
 
-def _seal(job: Job, signer: Signer | None) -> SealSummary:
-    from sealroom import sealed
-    from sealroom.keys import Secret
-    from sealroom_agents.cli import datakey
-    from sealroom_agents.owner import signing
-    from sealroom_agents.owner import source as sources
-    from sealroom_agents.owner.registration import Registration
-    from sealroom_agents.owner.staging import Staging
-
-    source, spec = job.source, job.declared
-    key = Secret.generate()
-    try:
-        with Staging(job.outputs) as staging, ExitStack() as stack:
-            with progress(f"reading {source.path.name}", source.size if source.remade else 0) as reading:
-                step = None if reading is None else partial(_step, reading, source.size)
-                plain = stack.enter_context(
-                    sources.ready(source, declared=spec.columns, delimiter=job.delimiter, advance=step)
-                )
-            with progress(f"sealing {source.path.name}", plain.size) as advance:
-                summary = sealed.seal(
-                    plain.path,
-                    staging.sealed,
-                    recipient=job.context,
-                    owner=spec.owner,
-                    name=spec.name,
-                    dek=key,
-                    media_type=source.media_type,
-                    progress=advance,
-                    sign=None if signer is None else partial(signing.sign, signer=signer),
-                )
-            datakey.create(staging.key, key, owner=spec.owner, dataset=spec.name)
-            registration = Registration(
-                dataset_id=summary.dataset_id,
-                index_digest=summary.index_digest,
-                key_commitment=summary.key_commitment,
-                schema_hash=summary.schema_hash,
-                rows=summary.rows,
-                name=spec.name,
-            )
-            staging.registration.write_bytes(registration.encode())
-            staging.publish()
-            return summary
-    finally:
-        key.wipe()
-
-
-def _step(advance: Callable[[int, int], None], total: int, done: int) -> None:
-    advance(done, total)
-
-
 def _report(
-    summary: SealSummary, job: Job, signer: Signer | None, standing: Standing | None, *, as_json: bool
+    summary: SealSummary,
+    job: Job,
+    seen: Profile | None,
+    signer: Signer | None,
+    standing: Standing | None,
+    *,
+    as_json: bool,
 ) -> None:
     from sealroom.encoding import to_hex
 
@@ -332,6 +283,7 @@ def _report(
             "keyCommitment": to_hex(summary.key_commitment),
             "schemaHash": to_hex(summary.schema_hash),
             "rows": summary.rows,
+            "columns": None if seen is None else [column.json() for column in seen.columns],
             "size": summary.size,
             "sealedSize": summary.sealed_size,
             "parts": summary.parts,

@@ -73,6 +73,8 @@ class Ready:
     """Where it can be read, for as long as the context lasts."""
     size: int
     """Its bytes."""
+    rows: int | None = None
+    """Rows that were written to it, where it was made."""
 
 
 def look(path: Path, *, kind: str | None, declared: Sequence[Column], delimiter: str = ",") -> Source:
@@ -121,13 +123,16 @@ def ready(
     need(source.path.absolute().parent, source.size, what=f"what is made of {source.path}", free=free)
     before = source.path.stat()
     with _nameless(source.path.absolute().parent) as (stream, path):
+        rows = None
         try:
             if source.entries is not None:
                 folder.pack(list(source.entries), stream, advance=advance)
             elif source.kind == "arrow":
-                tables.arrow_to_parquet(source.path, stream, advance=advance)
+                rows = tables.arrow_to_parquet(source.path, stream, advance=advance)
             else:
-                tables.csv_to_parquet(source.path, stream, declared, delimiter=delimiter, advance=advance)
+                rows = tables.csv_to_parquet(
+                    source.path, stream, declared, delimiter=delimiter, advance=advance
+                )
             stream.flush()
         except OSError as error:
             if error.errno != errno.ENOSPC:
@@ -138,7 +143,7 @@ def ready(
         after = source.path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise ToolError("source-changed", f"{source.path} changed while it was read", "run it again")
-        yield Ready(path, os.fstat(stream.fileno()).st_size)
+        yield Ready(path, os.fstat(stream.fileno()).st_size, rows)
 
 
 @contextmanager

@@ -7,23 +7,29 @@ declared type. What a cell holds is never repeated in an error: a terminal's log
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner import cells
+from sealroom_agents.owner.records import read_records, read_rows
 
 CSV_BLOCK_BYTES = 8 * 1024 * 1024
-"""How much of a CSV is read at once; a row must fit."""
+"""How much of a CSV is read at once."""
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 """How much of a table one row group holds, before it is compressed."""
 MAX_HEADING_BYTES = 128 * 1024
 """First line of a CSV: room for the most columns with the longest names."""
 _ARROW_NAMES = {"double": "float64"}
-_CSV_COLUMN = re.compile(r"column #(\d+)")
+_FILE_START, _FILE_END = b"ARROW1\0\0", b"ARROW1"
+_STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
+"""How Arrow marks the end of a stream."""
+MAX_FOOTER_BYTES = 64 * 1024 * 1024
+"""Largest footer of an Arrow file."""
 
 Advance = Callable[[int], None]
 
@@ -56,7 +62,10 @@ def csv_heading(path: Path, declared: Sequence[Column], *, delimiter: str) -> He
 
 
 def arrow_to_parquet(path: Path, target: BinaryIO, *, advance: Advance | None = None) -> int:
-    """Write an Arrow IPC file or stream as Parquet; returns its rows. Raises `not-arrow`."""
+    """Write an Arrow IPC file or stream as Parquet; returns its rows.
+
+    Raises `not-arrow`, also for one that was cut off or has something behind its end.
+    """
     import pyarrow
 
     with path.open("rb") as stream:
@@ -64,8 +73,14 @@ def arrow_to_parquet(path: Path, target: BinaryIO, *, advance: Advance | None = 
             reader = _arrow_reader(stream)
             # Metadata would carry pandas' or an application's own notes out with the columns.
             schema = reader.schema.remove_metadata()
-            return _write(_batches(reader), schema, target, stream, advance)
-        except (pyarrow.ArrowException, ValueError) as error:
+            batches = reader.num_record_batches if hasattr(reader, "num_record_batches") else None
+            messages = _ArrowStream(stream, batches=batches)
+            rows = _write(messages, schema, target, stream, advance)
+            messages.check_end()
+            return rows
+        except (pyarrow.ArrowException, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # Arrow's own carry no number
+                raise
             raise _not_arrow(path) from error
 
 
@@ -77,31 +92,87 @@ def csv_to_parquet(
     delimiter: str,
     advance: Advance | None = None,
 ) -> int:
-    """Write a CSV as Parquet with the declared types; returns its rows. Raises `csv-does-not-fit`.
+    """Write a CSV as Parquet with the declared types; returns its rows.
 
-    UTF-8; the first line names the columns; an empty cell is null, but an empty text in a text column.
+    UTF-8; the first line names the columns; an empty cell is null, but an empty text in a text column. Its
+    rows are counted twice, by Python's parser and by Arrow's. Raises `csv-does-not-fit`, `rows-differ`.
     """
     import pyarrow
     import pyarrow.csv
 
+    size = path.stat().st_size
     names = _csv_names(path, delimiter)
-    types = {column.name: _arrow_type(column.type) for column in declared}
+    # Half of the way for each reading.
+    first = None if advance is None else lambda done: advance(done // 2)
+    rows = sum(1 for _ in read_rows(path, delimiter=delimiter, advance=first)) - 1
+    types = dict(declared)
+    schema = pyarrow.schema([(name, _arrow_type(types[name])) for name in names])
     with path.open("rb") as stream:
         try:
+            # Every cell is read as text: what it means as a number is not left to a parser's guess.
             reader = pyarrow.csv.open_csv(
                 stream,
                 read_options=pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
                 parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=types, include_columns=names, null_values=[""]
+                    column_types=dict.fromkeys(names, pyarrow.string()),
+                    include_columns=names,
+                    null_values=[],
+                    strings_can_be_null=False,
                 ),
             )
-            return _write(reader, reader.schema, target, stream, advance)
-        except (pyarrow.ArrowException, ValueError) as error:
-            raise _does_not_fit(path, names, declared, str(error)) from None
+            second = None if advance is None else lambda done: advance((size + done) // 2)
+            converted = _converted(reader, schema, path, delimiter)
+            found = _write(converted, schema, target, stream, second)
+        except (pyarrow.ArrowException, ValueError):
+            raise ToolError(
+                "csv-does-not-fit",
+                f"a row of {path} does not have {len(names)} cells of text in UTF-8",
+                "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
+            ) from None
+    same_rows(path, records=rows, parsed=found)
+    return found
 
 
-def _write(batches: Any, schema: Any, target: BinaryIO, source: BinaryIO, advance: Advance | None) -> int:
+def same_rows(path: Path, **counted: int) -> None:
+    """Raise `rows-differ` unless all ways to count the rows agree."""
+    if len(set(counted.values())) > 1:
+        said = ", ".join(f"{count:,} {way}" for way, count in counted.items())
+        raise ToolError(
+            "rows-differ",
+            f"the rows of {path} cannot be counted the same twice: {said}",
+            "nothing was sealed",
+        )
+
+
+def _converted(reader: Any, schema: Any, path: Path, delimiter: str) -> Iterator[Any]:
+    """The batches of a CSV with each column as declared."""
+    import pyarrow
+
+    before = 0
+    for batch in reader:
+        columns = []
+        for field, text in zip(schema, batch.columns, strict=True):
+            kind = _ARROW_NAMES.get(str(field.type), str(field.type))
+            try:
+                columns.append(cells.convert(text, kind))
+            except cells.CellError as error:
+                line = _line_of(path, before + error.index, delimiter)
+                where = f"{path} line {line}, column {field.name}"
+                raise ToolError("csv-does-not-fit", f"{where}: {error.reason}", cells.hint(kind)) from None
+        before += batch.num_rows
+        yield pyarrow.record_batch(columns, schema=schema)
+
+
+def _line_of(path: Path, row: int, delimiter: str) -> int:
+    """The line in which a row, counted from 0, begins."""
+    rows = islice(read_rows(path, delimiter=delimiter), row + 1, None)
+    return next((record.line for record in rows), 0)
+
+
+def _write(
+    batches: Iterable[Any], schema: Any, target: BinaryIO, source: BinaryIO, advance: Advance | None
+) -> int:
     """Write all batches, gathered into row groups of one size however small they come."""
     import pyarrow
     import pyarrow.parquet
@@ -136,29 +207,61 @@ def _arrow_reader(stream: BinaryIO) -> Any:
     return pyarrow.ipc.open_file(stream) if magic == b"ARROW1" else pyarrow.ipc.open_stream(stream)
 
 
-def _batches(reader: Any) -> Any:
-    if hasattr(reader, "num_record_batches"):
-        return (reader.get_batch(number) for number in range(reader.num_record_batches))
-    return reader
+class _ArrowStream:
+    """The record batches of an Arrow file or stream, one after the other, to an end that is marked.
+
+    A file is a stream between two magic numbers, with a footer behind it (Arrow, "IPC File Format"). Read so,
+    and not by its footer, two files that were joined, or a stream that was cut between two batches, show.
+    """
+
+    def __init__(self, stream: BinaryIO, *, batches: int | None) -> None:
+        import pyarrow
+
+        self._stream, self._batches = stream, batches
+        stream.seek(0 if batches is None else len(_FILE_START))
+        self._reader = pyarrow.ipc.open_stream(stream)
+
+    def __iter__(self) -> Iterator[Any]:
+        found = 0
+        for batch in self._reader:
+            batch.validate(full=True)
+            found += 1
+            yield batch
+        if self._batches not in (None, found):
+            raise ValueError("the footer tells another number of batches")
+
+    def check_end(self) -> None:
+        """Raise `ValueError` unless the stream's end is marked, and nothing but a file's footer follows."""
+        at = self._stream.tell()
+        self._stream.seek(at - len(_STREAM_END))
+        end, rest = self._stream.read(len(_STREAM_END)), self._stream.read(MAX_FOOTER_BYTES)
+        footer = len(rest) - len(_FILE_END) - 4
+        whole = not rest if self._batches is None else footer == int.from_bytes(rest[footer:][:4], "little")
+        if end != _STREAM_END or not whole:
+            raise ValueError("it does not end where it should")
 
 
 def _csv_names(path: Path, delimiter: str) -> list[str]:
-    import csv
+    def refused(why: str, hint: str | None = None) -> ToolError:
+        return ToolError("not-csv", f"the first line of {path} {why}", hint)
 
-    if len(delimiter) != 1:
-        raise ToolError("not-csv", f"the delimiter {delimiter!r} is not one character")
-    try:
-        with path.open("rb") as stream:
-            line = stream.readline(MAX_HEADING_BYTES).decode("utf-8-sig")
-        names = next(csv.reader([line], delimiter=delimiter, strict=True), [])
-    except (UnicodeDecodeError, csv.Error):
-        raise ToolError(
-            "not-csv",
-            f"the first line of {path} does not name columns in UTF-8",
-            "write it as UTF-8; another delimiter: --delimiter ';'",
-        ) from None
+    with path.open("rb") as stream:
+        try:
+            heading = next(read_records(stream, name=str(path), delimiter=delimiter), None)
+        except ToolError as error:
+            if error.code == "not-csv":
+                raise
+            said = "write it as UTF-8; another delimiter: --delimiter ';'"
+            raise refused("does not name columns in UTF-8", said) from None
+    names = [] if heading is None else heading.cells
+    if sum(map(len, names)) > MAX_HEADING_BYTES:
+        raise refused("is too long to name columns")
+    if "" in names:
+        raise refused("leaves a column without a name", "is there a delimiter too many?")
     if not names or len(set(names)) != len(names):
-        raise ToolError("not-csv", f"the first line of {path} does not name each column once")
+        raise refused("does not name each column once")
+    if any(name != name.strip() for name in names):
+        raise refused("names a column with spaces around it", "remove them")
     return names
 
 
@@ -171,24 +274,6 @@ def _arrow_type(kind: str) -> Any:
         "string": pyarrow.string(),
         "bool": pyarrow.bool_(),
     }[kind]
-
-
-def _does_not_fit(path: Path, names: list[str], declared: Sequence[Column], said: str) -> ToolError:
-    """pyarrow's words without the cell that it quotes."""
-    number = _CSV_COLUMN.search(said)
-    if number is not None and int(number[1]) < len(names):
-        name = names[int(number[1])]
-        kind = dict(declared).get(name, "")
-        return ToolError(
-            "csv-does-not-fit",
-            f"a cell of {path} in the column {name} is no {kind}",
-            "an empty cell is null; numbers have a point, truth is true or false",
-        )
-    return ToolError(
-        "csv-does-not-fit",
-        f"a row of {path} does not have {len(names)} cells of text in UTF-8",
-        "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
-    )
 
 
 def _not_arrow(path: Path) -> ToolError:

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How one dataset is sealed, once all that was asked for is checked: made, looked through, encrypted.
+
+What is shown to its owner is read back from the file whose bytes are sealed, and that file must still be the
+same when it is sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sealroom_agents.cli.terminal import progress, warn
+from sealroom_agents.errors import ToolError
+
+if TYPE_CHECKING:
+    from sealroom.recipe import DatasetSpec
+    from sealroom.sealed import SealSummary, WrapContext
+    from sealroom_agents.owner.keystore import Signer
+    from sealroom_agents.owner.profile import Profile
+    from sealroom_agents.owner.source import Ready, Source
+    from sealroom_agents.owner.staging import Outputs
+
+
+@dataclass(frozen=True)
+class Job:
+    """One dataset to be sealed, all of it checked."""
+
+    source: Source
+    """What is sealed."""
+    declared: DatasetSpec
+    """The dataset as the recipe declares it."""
+    delimiter: str
+    """Between the cells of a CSV."""
+    outputs: Outputs
+    """What is written."""
+    context: WrapContext
+    """For whom."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The file whose bytes are sealed."""
+
+    ready: Ready
+    """Where it is."""
+    state: tuple[int, ...]
+    """As it was before anybody looked into it."""
+
+
+@contextmanager
+def made(job: Job) -> Iterator[Plain]:
+    """The file whose bytes are sealed, made where the input is not that file."""
+    from sealroom_agents.owner import source as sources
+
+    source = job.source
+    with ExitStack() as stack:
+        with progress(f"reading {source.path.name}", source.size if source.remade else 0) as reading:
+            step = None if reading is None else partial(_step, reading, source.size)
+            ready = stack.enter_context(
+                sources.ready(source, declared=job.declared.columns, delimiter=job.delimiter, advance=step)
+            )
+        yield Plain(ready, _state(ready.path))
+
+
+def profiled(job: Job, plain: Plain) -> Profile:
+    """What stands in the table, read back from the very file that is sealed."""
+    from sealroom_agents.owner.profile import profile
+
+    ready, rows = plain.ready, job.source.rows if plain.ready.rows is None else plain.ready.rows
+    with progress(f"looking through {job.source.path.name}", ready.size) as looking:
+        step = None if looking is None else partial(_step_of_rows, looking, ready.size, rows or 1)
+        seen = profile(ready.path, name=job.source.path, advance=step, expected=rows)
+    if seen.rows == 0:
+        warn(f"{job.source.path} has no rows")
+    return seen
+
+
+def _step_of_rows(advance: Callable[[int, int], None], total: int, rows: int, done: int) -> None:
+    advance(total * done // rows, total)
+
+
+def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
+    """Seal it under a fresh data key; sealed file, key and registration appear together, or none.
+
+    Raises `source-changed` when the file is another than was looked through.
+    """
+    from sealroom import sealed
+    from sealroom.keys import Secret
+    from sealroom_agents.cli import datakey
+    from sealroom_agents.owner import signing
+    from sealroom_agents.owner.registration import Registration
+    from sealroom_agents.owner.staging import Staging
+
+    source, spec = job.source, job.declared
+    key = Secret.generate()
+    try:
+        with Staging(job.outputs) as staging:
+            with progress(f"sealing {source.path.name}", plain.ready.size) as advance:
+                summary = sealed.seal(
+                    plain.ready.path,
+                    staging.sealed,
+                    recipient=job.context,
+                    owner=spec.owner,
+                    name=spec.name,
+                    dek=key,
+                    media_type=source.media_type,
+                    progress=advance,
+                    sign=None if signer is None else partial(signing.sign, signer=signer),
+                )
+            if _state(plain.ready.path) != plain.state:
+                raise ToolError(
+                    "source-changed", f"{source.path} changed after it was looked through", "run it again"
+                )
+            datakey.create(staging.key, key, owner=spec.owner, dataset=spec.name)
+            registration = Registration(
+                dataset_id=summary.dataset_id,
+                index_digest=summary.index_digest,
+                key_commitment=summary.key_commitment,
+                schema_hash=summary.schema_hash,
+                rows=summary.rows,
+                name=spec.name,
+            )
+            staging.registration.write_bytes(registration.encode())
+            staging.publish()
+            return summary
+    finally:
+        key.wipe()
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What differs once a file was changed or replaced."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _step(advance: Callable[[int, int], None], total: int, done: int) -> None:
+    advance(done, total)
