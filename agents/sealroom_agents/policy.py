@@ -18,7 +18,7 @@ verified as evidence (quote, report data, event log) before it comes here; what 
 7.  its keys come from the same KMS as the gate's                          key-provider-mismatch
 8.  OS image and machine are on the owners' lists (CH-22, CH-24, AT-27)    os-image-not-allowed
                                                                            device-not-allowed
-9.  GPU evidence is there, where it is demanded                            gpu-evidence-missing
+9.  no GPU evidence came, since nobody could verify it                     gpu-evidence-unverified
 10. the study has not expired                                              study-expired
 11. study, consortium and latest block are of one epoch                    epoch-mismatch
 12. approvals are counted again: k, and the owner of each dataset          not-approved, owner-not-approved
@@ -95,7 +95,7 @@ class Request:
     datasets: tuple[PresentedDataset, ...]
     """Datasets whose keys it asks for."""
     has_gpu_evidence: bool
-    """Whether GPU evidence came along."""
+    """Whether GPU evidence came along: bytes that prove nothing yet."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,6 @@ class Config:
     """Unix seconds of the watcher's last heartbeat; `None` when there was none."""
     halt: Halt | None = None
     """A revocation that was seen: no view of an older block is believed (CH-02)."""
-    gpu_required: bool = False
-    """Whether GPU evidence is demanded."""
 
 
 def decide(
@@ -290,8 +288,10 @@ def _machine(request: Request, evidence: Evidence, view: ChainView, config: Conf
             "the owners did not allow this machine",
             seen={"device": to_hex(evidence.device_id)},
         )
-    if config.gpu_required and not request.has_gpu_evidence:
-        return Refusal("gpu-evidence-missing", "GPU evidence is demanded, and none came")
+    if request.has_gpu_evidence:
+        return Refusal(
+            "gpu-evidence-unverified", "the enclave brought GPU evidence, which this version cannot verify"
+        )
     return None
 
 

@@ -214,6 +214,16 @@ def test_report_data_that_binds_something_else_is_refused(approved: World, chang
     refused(enclave.send(message), "report-data-mismatch")
 
 
+def test_gpu_evidence_opens_nothing(approved: World) -> None:
+    """GP-01: nobody verifies it, so it is no evidence, also where the quote binds it."""
+    enclave = Enclave(approved)
+    transcript, challenge = enclave.hello()
+    bound = report_data(transcript, kem_key=enclave.kem.public, signer=enclave.address, gpu_evidence=b"x")
+    quote, log, _ = enclave.machine.evidence(bound)
+    message = enclave.evidence(transcript, challenge, gpu_evidence=b"x")
+    refused(enclave.send(replace(message, quote=quote, event_log=log)), "gpu-evidence-unverified")
+
+
 # --- nonces -------------------------------------------------------------------------------------
 
 

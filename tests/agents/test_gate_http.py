@@ -227,6 +227,16 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
         assert process.wait(10) in (0, -signal.SIGTERM)
 
 
+def test_the_process_refuses_to_demand_what_it_cannot_verify_with_78(world: World, tmp_path: Path) -> None:
+    """GP-01: `--require-gpu` would take any bytes for evidence."""
+    SimulatedPlatform.create(tmp_path / "platform", seed=SEED)
+    command = gate_command(world, tmp_path, "--chain-id", "31337", "--require-gpu")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 78
+    assert done.stderr.startswith("error: --require-gpu: ") and "hint: start without it" in done.stderr
+    assert not (tmp_path / "process").exists()
+
+
 def test_the_process_refuses_a_simulated_platform_off_local_chains_with_78(
     world: World, tmp_path: Path
 ) -> None:

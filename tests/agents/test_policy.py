@@ -399,10 +399,9 @@ def test_an_app_that_allows_any_device_is_refused(good: Case) -> None:
     refused(good.but("view", allow_any_device=True), "device-not-allowed")
 
 
-def test_gpu_evidence_is_refused_missing_where_it_is_demanded(good: Case) -> None:
-    demanding = good.but("config", gpu_required=True)
-    assert isinstance(demanding.but("request", has_gpu_evidence=True).decide(), Grant)
-    refused(demanding, "gpu-evidence-missing")
+def test_gpu_evidence_that_nobody_can_verify_is_refused(good: Case) -> None:
+    """GP-01: that bytes are there proves nothing, so they are never taken for proof."""
+    refused(good.but("request", has_gpu_evidence=True), "gpu-evidence-unverified")
 
 
 def test_an_expired_study_is_refused_by_either_clock(good: Case) -> None:

@@ -232,6 +232,12 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], None], str, str]] = {
 }
 
 
+def test_gpu_evidence_that_nobody_verified_breaks_the_walk(bench: Bench) -> None:
+    """GP-01: bound by a true quote it is still no more than bytes."""
+    run = make_run(bench.platform, bench.gate, bench.recipe, gpu_evidence=b"x")
+    assert bench.broken(run.envelope()) == ("report-data", "gpu-evidence-unverified")
+
+
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edited_envelope_breaks_at(bench: Bench, name: str) -> None:
     """OU-09 and its kin: each line differs from the envelope that holds in one thing."""

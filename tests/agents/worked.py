@@ -247,6 +247,8 @@ class WorkedRun:
     """Its collateral."""
     result: Mapping[str, Any]
     """The result."""
+    gpu_evidence: bytes = b""
+    """What it says of a GPU."""
     statement_changes: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the statement to be other than they follow."""
 
@@ -267,7 +269,7 @@ class WorkedRun:
             hello=self.hello,
             challenge=self.challenge,
             kem_key=self.kem_key,
-            gpu_evidence=b"",
+            gpu_evidence=self.gpu_evidence,
             quote=self.quote,
             event_log=self.event_log,
             collateral=self.collateral,
@@ -328,11 +330,13 @@ def make_run(
     machine: str = DEFAULT_MACHINE,
     epsilon_micro: int | None = None,
     delta_pico: int | None = None,
+    gpu_evidence: bytes = b"",
 ) -> WorkedRun:
     """Carry out a run without computing: exchange, quote, grant and a result that fits.
 
     booted, app, key_provider_id, machine: what the enclave boots instead of `recipe`, for another app, with
     keys from another KMS, on another machine. epsilon_micro, delta_pico: what it says that a run costs.
+    gpu_evidence: bytes that its quote binds, too.
     """
     place = place or Place()
     issued = int(time.time()) if now is None else now
@@ -359,7 +363,9 @@ def make_run(
         machine,
         key_provider_id=key_provider_id,
     )
-    bound = report_data(transcript, kem_key=kem.public, signer=address_of(signer_key), gpu_evidence=b"")
+    bound = report_data(
+        transcript, kem_key=kem.public, signer=address_of(signer_key), gpu_evidence=gpu_evidence
+    )
     grant = Grant(
         run_id=run_id,
         study=place.study,
@@ -390,4 +396,5 @@ def make_run(
         event_log=enclave.event_log,
         collateral=platform.collateral(issued),
         result=build_result(RESULT_FIELDS, parsed),
+        gpu_evidence=gpu_evidence,
     )

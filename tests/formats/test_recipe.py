@@ -119,6 +119,7 @@ def test_output_and_privacy_hash_name_their_sections_only() -> None:
 
 
 IMAGE = "ghcr.io/sealroom/enclave"
+NVIDIA = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
 
 FRAME = [
     ("recipe-script", put("init_script", "true")),
@@ -176,6 +177,7 @@ SERVICE = [
     ("recipe-command", put("command", "sh")),
     ("recipe-logs", put("logging", {"driver": "json-file"})),
     ("recipe-gpu", put("deploy", {"replicas": 2})),
+    ("recipe-gpu", put("deploy", {"resources": {"reservations": {"devices": [NVIDIA]}}})),
     ("recipe-unknown-field", put("stop_signal", "SIGINT")),
     ("recipe-not-canonical", put("tmpfs", ["/tmp", "/run"])),
 ]
@@ -332,6 +334,7 @@ def test_a_field_that_breaks_a_rule_is_refused_by_name(number: int, code: str, c
         ("gpu: none", "gpu: *none", "recipe-malformed"),
         ("gpu: none", "<<: {gpu: none}", "recipe-malformed"),
         ("gpu: none", "gpu: no", "recipe-gpu"),
+        ("gpu: none", "gpu: h100", "recipe-gpu"),
         ("x-sealroom:", "---\nx-sealroom:", "recipe-malformed"),
         ("import pandas", "import\tpandas", "recipe-analysis"),
         ("as pd", "as pd ", "recipe-analysis"),
@@ -377,6 +380,7 @@ def folder(tmp_path: Path) -> Path:
     [
         ("study.yaml", "gpu: none", "gpu: none\nmore: 1", "recipe-unknown-field"),
         ("study.yaml", "gpu: none", "", "recipe-malformed"),
+        ("study.yaml", "gpu: none", "gpu: h100", "recipe-gpu"),
         ("study.yaml", "@sha256:", ":", "recipe-mutable-image"),
         ("study.yaml", "epsilon: 0.5", "epsilon: half", "recipe-malformed"),
         ("study.yaml", "epsilon: 0.5", "epsilon: 0.4", "recipe-budget"),

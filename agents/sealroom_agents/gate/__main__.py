@@ -76,7 +76,7 @@ _log = logging.getLogger("sealroom.gate")
     help="Seconds that a grant lives unless renewed.",
 )  # fmt: skip
 @click.option("--consortium", "consortia", multiple=True, help="Serve only this consortium; may be repeated.")
-@click.option("--require-gpu", is_flag=True, help="Refuse enclaves that bring no GPU evidence.")
+@click.option("--require-gpu", is_flag=True, help="Refused: no GPU evidence is verified yet.")
 @click.option("--pccs", default=DEFAULT_PCCS, show_default=True, help="Where Intel's collateral comes from.")
 @click.option(
     "--os-images",
@@ -139,13 +139,18 @@ def command(
     Exit status: 0 ended by a signal, 1 failed, 2 usage, 78 must not start as configured.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if require_gpu:
+        raise ConfigurationError(
+            "gpu-evidence-unverified",
+            "--require-gpu: this version cannot verify a GPU's evidence, so it cannot demand it",
+            "start without it; recipes that demand a GPU are refused",
+        )
     _serve(
         rpc_urls=rpc_urls,
         rpc_quorum=rpc_quorum,
         config=GateConfig(
             chain_id=chain_id,
             lease_seconds=lease_seconds,
-            gpu_required=require_gpu,
             consortia=frozenset(_address(one) for one in consortia),
         ),
         state=state,

@@ -95,8 +95,6 @@ class GateConfig:
     """The one chain that this gate serves."""
     lease_seconds: int = 30
     """How long a grant lives unless renewed, 1 to 60."""
-    gpu_required: bool = False
-    """Whether every enclave must bring GPU evidence."""
     consortia: frozenset[str] = frozenset()
     """Consortia that it serves; empty serves all that adopted it."""
 
@@ -456,7 +454,6 @@ class Gate:
             now=self._clock(),
             watcher_seen=self._watch.seen,
             halt=found[0] if (found := self._sessions.halted(consortium)) is not None else None,
-            gpu_required=self._config.gpu_required,
         )
 
     def _write(self, event: str, facts: Mapping[str, Any]) -> None:

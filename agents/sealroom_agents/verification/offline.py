@@ -149,7 +149,7 @@ def quote(found: Findings) -> str:
 
 
 def report_data(found: Findings) -> str:
-    """The quote binds the exchange with the gate, the KEM key, the signing key and the GPU evidence."""
+    """The quote binds the exchange with the gate, the KEM key and the signing key; no GPU vouched."""
     envelope = found.envelope
     bound = bound_report_data(
         found.transcript,
@@ -163,6 +163,8 @@ def report_data(found: Findings) -> str:
         "report-data-mismatch",
         "the quote was made for another exchange or key",
     )
+    if envelope.gpu_evidence:
+        raise ReleaseError("gpu-evidence-unverified", "it carries GPU evidence, which nobody has verified")
     return "binds the exchange with the gate, and the enclave's keys"
 
 

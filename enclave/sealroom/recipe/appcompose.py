@@ -20,7 +20,8 @@ MAX_COMPOSE_BYTES = 256 * 1024
 """Most bytes of an app-compose file (dstack's own limit)."""
 
 GUEST_SOCKET = "/var/run/dstack.sock"
-GPUS = ("none", "h100")
+NO_GPU = "none"
+"""The one thing that a recipe may say about a GPU, as long as nobody verifies what a GPU says of itself."""
 
 _DIGEST_IMAGE = re.compile(
     r"[a-z0-9]+(?:[.-][a-z0-9]+)*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+@sha256:[0-9a-f]{64}"
@@ -72,24 +73,25 @@ _SERVICE_CODES = {
     "entrypoint": "recipe-command",
     "command": "recipe-command",
     "healthcheck": "recipe-command",
+    "deploy": "recipe-gpu",
     "extends": "recipe-service",
 }
 """Settings of a service that no recipe may have, with the code that names each."""
 
 
-def render_frame(*, name: str, image: str, gpu: str, section: dict[str, Any]) -> bytes:
+def render_frame(*, name: str, image: str, section: dict[str, Any]) -> bytes:
     """The app-compose bytes for one study; `section` is its `x-sealroom`."""
     try:
-        text = yamltext.dump({"services": {"enclave": service(image, gpu)}, "x-sealroom": section})
+        text = yamltext.dump({"services": {"enclave": service(image)}, "x-sealroom": section})
     except FormatError as error:
         raise RecipeError("recipe-malformed", f"x-sealroom: {error.message}") from None
     frame = {field: value for field, (value, _) in _FIXED.items()}
     return canonical({**frame, "name": name, "docker_compose_file": text})
 
 
-def service(image: str, gpu: str) -> dict[str, Any]:
-    """The one service of a recipe. Only the image and the GPU are a study's choice."""
-    settings: dict[str, Any] = {
+def service(image: str) -> dict[str, Any]:
+    """The one service of a recipe. Only the image is a study's choice."""
+    return {
         "image": image,
         "restart": "no",
         "read_only": True,
@@ -99,10 +101,6 @@ def service(image: str, gpu: str) -> dict[str, Any]:
         "tmpfs": ["/tmp"],
         "volumes": [f"{GUEST_SOCKET}:{GUEST_SOCKET}"],
     }
-    if gpu != "none":
-        device = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
-        settings["deploy"] = {"resources": {"reservations": {"devices": [device]}}}
-    return settings
 
 
 def read_frame(compose: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -127,20 +125,19 @@ def read_frame(compose: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return name, settings, section
 
 
-def check_service(settings: dict[str, Any], *, gpu: str) -> str:
-    """Judge the service of a recipe that says it needs `gpu`; returns its image."""
+def check_service(settings: dict[str, Any]) -> str:
+    """Judge the service of a recipe; returns its image."""
     for field in settings:
         if field in _SERVICE_CODES:
             raise RecipeError(_SERVICE_CODES[field], f"the service has {field}, which no recipe may have")
     image = check_image(settings.get("image"))
-    expected = service(image, gpu)
+    expected = service(image)
     for field, code in (
         ("volumes", "recipe-host-mount"),
         ("logging", "recipe-logs"),
         ("security_opt", "recipe-privileged"),
         ("cap_drop", "recipe-privileged"),
         ("read_only", "recipe-privileged"),
-        ("deploy", "recipe-gpu"),
     ):
         if repr(settings.get(field)) != repr(expected.get(field)):
             raise RecipeError(code, f"the service must have {field}: {canonical_text(expected.get(field))}")

@@ -20,7 +20,7 @@ from sealroom.encoding import sha256
 from sealroom.errors import FormatError, RecipeError
 from sealroom.recipe import yamltext
 from sealroom.recipe.appcompose import (
-    GPUS,
+    NO_GPU,
     check_image,
     check_service,
     read_frame,
@@ -51,8 +51,6 @@ class Recipe:
     """What it asks, in one sentence."""
     image: str
     """Enclave image, by digest."""
-    gpu: str
-    """`none` or `h100`."""
     datasets: tuple[DatasetSpec, ...]
     """What it reads, in the researcher's order."""
     privacy: Privacy
@@ -97,19 +95,19 @@ def render(folder: Path) -> bytes:
     name = fields.text("name", limit=63, pattern=_STUDY_NAME)
     question = fields.text("question", limit=MAX_QUESTION)
     image = check_image(fields.raw("image"))
-    gpu = _gpu(fields.raw("gpu"))
+    _check_gpu(fields.raw("gpu"))
     section = {
         "version": 1,
         "study": name,
         "question": question,
-        "gpu": gpu,
+        "gpu": NO_GPU,
         "datasets": _datasets(fields.array("datasets", limit=MAX_DATASETS)),
         "privacy": Privacy.read(fields.object("privacy")),
         "output": OutputContract.read(fields.object("output")),
         "analysis": _check_analysis(analysis),
     }
     fields.done()
-    compose = render_frame(name=name, image=image, gpu=gpu, section=_plain(section))
+    compose = render_frame(name=name, image=image, section=_plain(section))
     parse(compose)
     return compose
 
@@ -121,7 +119,7 @@ def parse(compose: bytes) -> Recipe:
     fields.version()
     study = fields.text("study", limit=63, pattern=_STUDY_NAME)
     question = fields.text("question", limit=MAX_QUESTION)
-    gpu = _gpu(fields.raw("gpu"))
+    _check_gpu(fields.raw("gpu"))
     datasets = _datasets(fields.array("datasets", limit=MAX_DATASETS))
     privacy = Privacy.read(fields.object("privacy"))
     output = OutputContract.read(fields.object("output"))
@@ -133,12 +131,11 @@ def parse(compose: bytes) -> Recipe:
         if privacy.unit not in dict(spec.columns):
             raise RecipeError("recipe-unit", f"{spec.path} lacks {privacy.unit}, the column of the person")
     epsilon_micro, delta_pico = check_budget(privacy, output)
-    image = check_service(settings, gpu=gpu)
+    image = check_service(settings)
     recipe = Recipe(
         name=name,
         question=question,
         image=image,
-        gpu=gpu,
         datasets=datasets,
         privacy=privacy,
         output=output,
@@ -161,13 +158,13 @@ def _check_one_text(recipe: Recipe) -> None:
         "version": 1,
         "study": recipe.name,
         "question": recipe.question,
-        "gpu": recipe.gpu,
+        "gpu": NO_GPU,
         "datasets": recipe.datasets,
         "privacy": recipe.privacy,
         "output": recipe.output,
         "analysis": recipe.analysis,
     }
-    rendered = render_frame(name=recipe.name, image=recipe.image, gpu=recipe.gpu, section=_plain(section))
+    rendered = render_frame(name=recipe.name, image=recipe.image, section=_plain(section))
     if rendered != recipe.compose:
         raise RecipeError("recipe-not-canonical", "docker_compose_file is not in the one accepted form")
 
@@ -188,10 +185,14 @@ def _datasets(values: Any) -> tuple[DatasetSpec, ...]:
     return datasets
 
 
-def _gpu(value: Any) -> str:
-    if value not in GPUS:
-        raise RecipeError("recipe-gpu", f"gpu must be one of {', '.join(GPUS)}")
-    return str(value)
+def _check_gpu(value: Any) -> None:
+    """A recipe that demands an attested GPU is refused: this version verifies no GPU's evidence."""
+    if value != NO_GPU:
+        raise RecipeError(
+            "recipe-gpu",
+            "the recipe demands a GPU, and this version cannot verify a GPU's evidence",
+            f"write gpu: {NO_GPU}",
+        )
 
 
 def _check_analysis(text: str) -> str:

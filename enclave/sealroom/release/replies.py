@@ -47,7 +47,7 @@ REFUSAL_CODES = (
     "key-provider-mismatch",
     "os-image-not-allowed",
     "device-not-allowed",
-    "gpu-evidence-missing",
+    "gpu-evidence-unverified",
     "chain-unreachable",
     "chain-stale",
     "chain-disagrees",

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import build_envelope, result_digest
 from sealroom.envelope.statement import Statement, StatementMechanism, StatementPrivacy, quote_body_digest
-from sealroom.errors import GuestError, ReleaseError, SealroomError
+from sealroom.errors import ReleaseError, SealroomError
 from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
 from sealroom.privacy.policy import seconds_to_slot
 from sealroom.recipe import Recipe, parse
@@ -161,10 +161,6 @@ def execute(
 
 def _attest(order: Order, recipe: Recipe, *, guest: Guest, gate: Gate) -> _Session:
     """Make this run's keys and have the hardware vouch for them."""
-    if recipe.gpu != "none":
-        raise GuestError(
-            "gpu-evidence-unavailable", "this version cannot collect the GPU evidence that the recipe needs"
-        )
     identity = gate.identity()
     check_kms_chain(identity)
     kem, signer = KemPrivateKey.generate(), generate_signer()
