@@ -13,6 +13,8 @@ COLUMN_TYPES = frozenset({"int64", "float64", "string", "bool"})
 """Arrow type names that a column may have."""
 
 MAX_COLUMNS = 1024
+MAX_ROWS = 50_000_000
+"""Rows of one table that a field is released from."""
 COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 OWNER_ID = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,30}")
 """An owner's short name. It fits the contract's `bytes32`, with room to spare."""

@@ -22,7 +22,7 @@ from sealroom.privacy import logistic, noise
 from sealroom.privacy.budget import Budget
 from sealroom.privacy.means import noisy_means, quantise
 from sealroom.privacy.policy import rho_for, rounded_text, seconds_to_slot
-from sealroom.privacy.rows import Groups, Rows, parse_rows
+from sealroom.privacy.rows import Rows, parse_rows
 from sealroom.recipe.outputs import Feature
 
 DRAWS = 20_000
@@ -218,7 +218,7 @@ def test_a_group_that_is_not_declared_leaves_no_trace() -> None:
     rows = Rows(
         units=np.arange(4),
         numbers={},
-        groups={"sex": Groups(codes=np.array([0, 1, 2, -1]), labels=("F", "unheard-of", "M"))},
+        groups={"sex": np.array([0, 2, 1, -1])},
     )
     assert rows.cells(["sex"], {"sex": ("F", "M")}).tolist() == [0, -1, 1, -1]
 
@@ -232,7 +232,7 @@ def table(**changes: Any) -> tuple[dict[str, Any], memoryview]:
         "columns": [
             {"name": "id", "type": "i8"},
             {"name": "age", "type": "f8"},
-            {"name": "sex", "type": "i4", "labels": ["F"]},
+            {"name": "sex", "type": "i4"},
         ],
     }
     payload = (
@@ -250,12 +250,7 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "rows that are no number": {"rows": True},
     "no columns": {"columns": None},
     "an unknown type": {"columns": [{"name": "id", "type": "O"}]},
-    "a code without a label": {
-        "columns": [*table()[0]["columns"][:2], {"name": "sex", "type": "i4", "labels": []}]
-    },
-    "a label that is no text": {
-        "columns": [*table()[0]["columns"][:2], {"name": "sex", "type": "i4", "labels": [1]}]
-    },
+    "a second unit": {"columns": [table()[0]["columns"][0], {"name": "age", "type": "i8"}]},
     "one name twice": {"columns": [table()[0]["columns"][0], table()[0]["columns"][0]]},
 }
 

@@ -34,7 +34,7 @@ from sealroom.errors import PrivacyError
 from sealroom.privacy import noise
 from sealroom.privacy.policy import rho_for
 from sealroom.privacy.rows import Floats
-from sealroom.recipe.outputs import Feature
+from sealroom.recipe.outputs import MAX_CLIP, Feature
 
 GRADIENT_QUANTUM = 2**20
 """Integer steps a unit of gradient."""
@@ -45,9 +45,6 @@ COUNT_SHARE = 20
 _SIGMOID_REACH, _SIGMOID_STEPS = 24, 4096
 """The sigmoid is tabulated on ±24 with 4,096 entries a unit; the error is below 1e-4."""
 
-
-CLIP_MAXIMUM = 1024
-"""Largest clip: squared lengths of quantised gradients stay within 64 bits."""
 
 WEIGHT_LIMIT = 1e6
 """Weights are held within this, so that a careless learning rate ends in a useless model and not in an
@@ -89,8 +86,8 @@ def noisy_logistic(
     (pure) and the steps (zCDP, Bun and Steinke 2016). Raises `PrivacyError` ("privacy-range") for a clip too
     large to be exact.
     """
-    if clip > CLIP_MAXIMUM:
-        raise PrivacyError("privacy-range", f"the clip of a model is at most {CLIP_MAXIMUM}")
+    if clip > MAX_CLIP:
+        raise PrivacyError("privacy-range", f"the clip of a model is at most {MAX_CLIP}")
     whole = ~np.isnan(label)
     for column in columns:
         whole &= ~np.isnan(column)

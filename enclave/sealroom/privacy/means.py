@@ -9,7 +9,6 @@ floating-point inputs had (DP-02, DP-03).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -18,14 +17,8 @@ import numpy as np
 
 from sealroom.errors import PrivacyError
 from sealroom.privacy import noise
-from sealroom.privacy.rows import ROWS_MAXIMUM, Floats, Integers
-
-GUARD_DIGITS = 2
-"""The quantum is this many decimal places finer than the released value."""
-
-
-BOUND_MAXIMUM = 2**62 // ROWS_MAXIMUM
-"""Largest clipped value in quanta: no sum of as many rows as a table may have can overflow 64 bits."""
+from sealroom.privacy.rows import Floats, Integers
+from sealroom.recipe.outputs import GUARD_DIGITS, MAX_MEAN_BOUND, mean_bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +53,8 @@ def noisy_means(
     """
     quantum = Fraction(1, 10 ** (decimals + GUARD_DIGITS))
     centre = (Fraction(lower) + Fraction(upper)) / 2
-    bound = math.ceil((Fraction(upper) - Fraction(lower)) / 2 / quantum)
-    if bound > BOUND_MAXIMUM:
+    bound = mean_bound(lower=lower, upper=upper, decimals=decimals)
+    if bound > MAX_MEAN_BOUND:
         raise PrivacyError("privacy-range", "the bounds of a mean are too wide for so many decimal places")
     kept = (cells >= 0) & ~np.isnan(values)
     whole = quantise(values[kept], centre=float(centre), quantum=float(quantum), bound=bound)

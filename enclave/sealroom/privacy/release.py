@@ -24,6 +24,7 @@ from sealroom.privacy.groups import cell_names
 from sealroom.privacy.means import noisy_means
 from sealroom.privacy.policy import rounded_text
 from sealroom.privacy.rows import Rows
+from sealroom.recipe.columns import field_columns
 from sealroom.recipe.contract import OutputContract, Privacy
 from sealroom.recipe.outputs import CountField, FieldSpec, LogisticField, MeanField
 
@@ -175,20 +176,10 @@ class Releases:
         )
 
 
-def field_columns(field: FieldSpec) -> dict[str, list[str]]:
-    """The columns of the handed-over table that a field reads: numbers, and grouping columns."""
-    if isinstance(field, CountField):
-        return {"numbers": [], "groups": list(field.by)}
-    if isinstance(field, MeanField):
-        return {"numbers": [field.column], "groups": list(field.by)}
-    return {"numbers": [*(feature.name for feature in field.features), field.label], "groups": []}
-
-
 def _digest(rows: Rows) -> bytes:
     digest = hashlib.sha256(rows.units.tobytes())
     for name in sorted(rows.numbers):
         digest.update(name.encode() + b"\0" + rows.numbers[name].tobytes())
     for name in sorted(rows.groups):
-        column = rows.groups[name]
-        digest.update(name.encode() + b"\0" + canonical(list(column.labels)) + column.codes.tobytes())
+        digest.update(name.encode() + b"\0" + rows.groups[name].tobytes())
     return digest.digest()

@@ -18,6 +18,7 @@ from sealroom.decimals import decimal_text, exact_sum, to_micro, to_pico
 from sealroom.encoding import canonical, sha256
 from sealroom.errors import RecipeError
 from sealroom.recipe.outputs import FieldSpec, LogisticField, bounds_error, read_decimal, read_field, reader
+from sealroom.recipe.size import check_size
 from sealroom.schema import COLUMN_NAME, COLUMN_TYPES, DATASET_NAME, MAX_COLUMNS, OWNER_ID, Column
 
 MAX_EPSILON = Decimal(20)
@@ -156,6 +157,7 @@ class OutputContract:
                 fields.fail(f"has the field {field.name} by a group that is not declared, or twice by one")
             if math.prod(len(groups[name]) for name in by) > MAX_CELLS:
                 bounds_error(f"the field {field.name} has more than {MAX_CELLS} cells")
+        check_size(limit, listed, groups)
         return cls(limit_bytes=limit, fields=listed, groups=groups)
 
 

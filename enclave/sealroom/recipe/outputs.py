@@ -7,21 +7,31 @@ Errors: `RecipeError` with `recipe-malformed`, `recipe-unknown-field`, `recipe-b
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, ClassVar, NoReturn
 
 from sealroom.decimals import decimal_text, parse_normal_decimal
 from sealroom.encoding import Fields
 from sealroom.errors import FormatError, RecipeError
-from sealroom.schema import COLUMN_NAME
+from sealroom.schema import COLUMN_NAME, MAX_ROWS
 
 MAX_FEATURES = 64
 MAX_DECIMALS = 12
 MAX_STEPS = 10_000
 MAX_BY = 4
 """Most groups of one field."""
+
+MAX_CLIP = 1024
+"""Largest clip of a model: squared lengths of quantised gradients stay within 64 bits."""
+GUARD_DIGITS = 2
+"""Means are summed in steps this many decimal places finer than the released value."""
+MAX_MEAN_BOUND = 2**62 // MAX_ROWS
+"""Most such steps between the middle of a mean's bounds and a bound: no sum over as many rows as a table may
+have can overflow 64 bits."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -170,6 +180,9 @@ def read_field(value: Any) -> FieldSpec:
             decimals=fields.integer("decimals", 0, MAX_DECIMALS),
             epsilon=epsilon,
         )
+        _check_decimals(field)
+        if mean_bound(lower=lower, upper=upper, decimals=field.decimals) > MAX_MEAN_BOUND:
+            bounds_error(f"the bounds of {name} are too wide for so many decimal places")
     elif kind == "logistic":
         field = _logistic(fields, name=name, epsilon=epsilon)
     else:
@@ -200,9 +213,25 @@ def _logistic(fields: Fields, *, name: str, epsilon: Decimal) -> LogisticField:
     )
     if field.clip <= 0 or field.learning_rate <= 0:
         bounds_error(f"the field {name} needs a clip and a learning rate above 0")
+    if field.clip > MAX_CLIP:
+        bounds_error(f"the field {name} has a clip above {MAX_CLIP}")
+    _check_decimals(field)
     if field.delta <= 0:
         raise RecipeError("recipe-budget", f"the field {name} needs a δ above 0")
     return field
+
+
+def mean_bound(*, lower: Decimal, upper: Decimal, decimals: int) -> int:
+    """How far one person moves a sum: half the width of the bounds, in steps, rounded up."""
+    steps = 10 ** (decimals + GUARD_DIGITS)
+    return math.ceil((Fraction(upper) - Fraction(lower)) / 2 * steps)
+
+
+def _check_decimals(field: MeanField | LogisticField) -> None:
+    # Without one, a group would be refused when it is shown, and pass when it is too small to be shown.
+    unit = 10**field.decimals
+    if math.ceil(Fraction(field.lower) * unit) > math.floor(Fraction(field.upper) * unit):
+        bounds_error(f"no number with the decimals of {field.name} lies within its bounds")
 
 
 def _feature(value: Any) -> Feature:
@@ -210,6 +239,8 @@ def _feature(value: Any) -> Feature:
     name = fields.text("name", limit=63, pattern=COLUMN_NAME)
     lower, upper = _range(fields, name)
     fields.done()
+    if not float((upper - lower) / 2) > 0 or not float(lower) < float(upper):
+        bounds_error(f"the bounds of the feature {name} are too close for real numbers to tell them apart")
     return Feature(name=name, lower=lower, upper=upper)
 
 

@@ -26,6 +26,7 @@ from sealroom.recipe.appcompose import (
     read_frame,
     render_frame,
 )
+from sealroom.recipe.columns import check_columns
 from sealroom.recipe.contract import DatasetSpec, OutputContract, Privacy, check_budget
 from sealroom.recipe.outputs import reader
 
@@ -127,9 +128,7 @@ def parse(compose: bytes) -> Recipe:
     fields.done()
     if study != name:
         raise RecipeError("recipe-malformed", "app-compose and x-sealroom name different studies")
-    for spec in datasets:
-        if privacy.unit not in dict(spec.columns):
-            raise RecipeError("recipe-unit", f"{spec.path} lacks {privacy.unit}, the column of the person")
+    check_columns(datasets, privacy, output)
     epsilon_micro, delta_pico = check_budget(privacy, output)
     image = check_service(settings)
     recipe = Recipe(

@@ -21,7 +21,7 @@ from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, JobError
 
 HEAD_BYTES = 256 * 1024
-"""Largest head of a request; the labels of grouping columns are the longest thing in it."""
+"""Largest head of a request: the names of a table's columns are the longest thing in it."""
 
 SCRIPT_BYTES = 4 * 2**20
 """Largest head of the custodian's first message, which carries the analysis."""
@@ -56,7 +56,8 @@ class Channel:
                 sent = socket.send_fds(self._end, [start], [descriptor])
                 start = start[sent:]
             for part in (memoryview(start), *payload):
-                self._write(part.cast("B"))
+                if part.nbytes:  # a column of no rows has no bytes to cast
+                    self._write(part.cast("B"))
         except OSError:
             raise _closed() from None
 

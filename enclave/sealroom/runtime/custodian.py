@@ -28,9 +28,10 @@ import pyarrow as pa
 
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, JobError, SealroomError
-from sealroom.privacy.release import Releases, field_columns
+from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import parse_rows
 from sealroom.recipe import Recipe
+from sealroom.recipe.columns import field_columns
 from sealroom.recipe.contract import DatasetSpec
 from sealroom.runtime.channel import Channel, Frame
 from sealroom.runtime.output import check_output
@@ -103,9 +104,14 @@ class Custodian:
         return self._emitted
 
     def _begin(self) -> dict[str, Any]:
-        """What the analysis' process is told: the script, and which columns each field reads."""
-        fields = {field.name: field_columns(field) for field in self._recipe.output.fields}
-        return {"analysis": self._recipe.analysis, "unit": self._recipe.privacy.unit, "fields": fields}
+        """What the analysis' process is told: the script, the columns of each field, the labels."""
+        output = self._recipe.output
+        return {
+            "analysis": self._recipe.analysis,
+            "unit": self._recipe.privacy.unit,
+            "fields": {field.name: field_columns(field) for field in output.fields},
+            "groups": output.groups,
+        }
 
     def _judge(self, head: dict[str, Any], payload_bytes: int) -> None:
         """Refuse a payload before a byte of it is read."""

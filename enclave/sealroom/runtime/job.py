@@ -29,15 +29,23 @@ _session: _Session | None = None
 def unwrap(path: str) -> pandas.DataFrame:
     """Open one sealed dataset, named "owner/dataset.tar", as a pandas DataFrame, decrypted in memory.
 
-    Columns are those that the recipe declares. Missing numbers are NaN. Raises `JobError`:
-    "undeclared-dataset" for one that the recipe does not name, "schema-mismatch" when a column is missing or
-    has another type.
+    Columns are those that the recipe declares; their dtypes follow from the declared types alone, never from
+    what is in them: int64 is `Int64`, bool `boolean`, float64 `float64`, string `str`. What is missing is
+    `pandas.NA` in the first two, and NaN in the others.
+
+    Raises `JobError`: "undeclared-dataset" for one that the recipe does not name, "schema-mismatch" when a
+    column is missing or has another type.
     """
     return _here().unwrap(path)
 
 
 def private(table: pandas.DataFrame) -> PrivateTable:
-    """Take a table of people, one row each, from which only differentially private values can be read."""
+    """Take a table of people, one row each, from which only differentially private values can be read.
+
+    Of a person with several rows the first counts; a row without a person counts nowhere. A number that is
+    missing or is no number leaves its row out of a mean or a model; a label that is missing, or that the
+    recipe does not declare, leaves its row out of every group. None of them is an error.
+    """
     return PrivateTable(table)
 
 
@@ -91,13 +99,23 @@ class Released:
 class _Session:
     """The conversation with the custodian."""
 
-    def __init__(self, channel: Channel, *, unit: str, fields: Mapping[str, Mapping[str, list[str]]]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        unit: str,
+        fields: Mapping[str, Mapping[str, list[str]]],
+        groups: Mapping[str, list[str]],
+    ) -> None:
         self._channel = channel
         self._unit = unit
         self._fields = fields
+        self._groups = groups
 
     def unwrap(self, path: str) -> pandas.DataFrame:
         import pyarrow as pa
+
+        from sealroom.runtime.columns import to_frame
 
         frame = self._ask({"op": "unwrap", "path": path})
         if frame.descriptor is None:
@@ -107,19 +125,15 @@ class _Session:
             pages = mmap.mmap(frame.descriptor, frame.head["size"], prot=mmap.PROT_READ)
         finally:
             os.close(frame.descriptor)
-        table: pandas.DataFrame = pa.ipc.open_stream(pa.py_buffer(pages)).read_all().to_pandas()
-        return table
+        return to_frame(pa.ipc.open_stream(pa.py_buffer(pages)).read_all())
 
     def release(self, kind: str, field: str, table: pandas.DataFrame) -> dict[str, Any]:
+        from sealroom.runtime.columns import handed_over
+
         wanted = self._fields.get(field, {"numbers": [], "groups": []})
-        columns: list[dict[str, Any]] = []
-        payload: list[memoryview] = []
-        for name in dict.fromkeys([self._unit, *wanted["numbers"], *wanted["groups"]]):
-            if name in table.columns:
-                head, values = _column(table[name], unit=name == self._unit, number=name in wanted["numbers"])
-                columns.append({"name": name, **head})
-                payload.append(values)
-        request = {"op": "release", "kind": kind, "field": field, "rows": len(table), "columns": columns}
+        groups = {name: self._groups[name] for name in wanted["groups"]}
+        head, payload = handed_over(table, unit=self._unit, numbers=wanted["numbers"], groups=groups)
+        request = {"op": "release", "kind": kind, "field": field, **head}
         value: dict[str, Any] = self._ask(request, payload).head["value"]
         return value
 
@@ -140,19 +154,6 @@ class _Session:
         if not reply.head.get("ok"):
             raise JobError(str(reply.head.get("code")), str(reply.head.get("message")))
         return reply
-
-
-def _column(series: Any, *, unit: bool, number: bool) -> tuple[dict[str, Any], memoryview]:
-    """One column as plain little-endian values, with what the custodian must know to read them."""
-    import pandas
-
-    if unit:
-        codes = series.to_numpy() if series.dtype.kind in "iu" else pandas.factorize(series)[0]
-        return {"type": "i8"}, codes.astype("<i8").data
-    if number:
-        return {"type": "f8"}, series.astype("float64").to_numpy().astype("<f8").data
-    codes, labels = pandas.factorize(series.astype(object))
-    return {"type": "i4", "labels": [str(label) for label in labels]}, codes.astype("<i4").data
 
 
 def _here() -> _Session:
@@ -182,6 +183,8 @@ def main(descriptor: int) -> None:
         import pandas as _pandas  # noqa: F401
         import pyarrow
 
+        from sealroom.runtime import columns as _columns  # noqa: F401
+
         pyarrow.enable_signal_handlers(False)  # they need a pipe, and nobody interrupts an analysis
 
         channel.send({"op": "ready", **asdict(walls)})
@@ -197,5 +200,5 @@ def main(descriptor: int) -> None:
 
 def _run(channel: Channel, begin: dict[str, Any]) -> None:
     global _session
-    _session = _Session(channel, unit=begin["unit"], fields=begin["fields"])
+    _session = _Session(channel, unit=begin["unit"], fields=begin["fields"], groups=begin["groups"])
     exec(compile(begin["analysis"], "analysis.py", "exec"), {"__name__": "__main__"})

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The largest result that an output contract can lead to.
+
+A limit below it would refuse some results and let others pass, by the length of what the noise made of the
+data; so it is refused in the recipe. Errors: `RecipeError` with `recipe-bounds`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from sealroom.encoding import MAX_INTEGER, canonical
+from sealroom.errors import RecipeError
+from sealroom.privacy.groups import cell_names
+from sealroom.privacy.policy import rounded_text
+from sealroom.recipe.outputs import CountField, FieldSpec, LogisticField, MeanField
+
+_CELL_BYTES = len('{"people":null},')
+"""No group takes less."""
+
+
+def check_size(limit_bytes: int, fields: Sequence[FieldSpec], groups: Mapping[str, Sequence[str]]) -> None:
+    """Check that every result of these fields fits."""
+    cells = sum(
+        math.prod(len(groups[name]) for name in field.by)
+        for field in fields
+        if not isinstance(field, LogisticField)
+    )
+    most = cells * _CELL_BYTES
+    if most <= limit_bytes:  # else there is no need to spell them out, and they may be many
+        most = len(canonical({field.name: _largest(field, groups) for field in fields}))
+    if most > limit_bytes:
+        raise RecipeError(
+            "recipe-bounds",
+            f"limit_bytes is {limit_bytes}, and the fields can take {most} bytes or more",
+            f"set limit_bytes to {most} or more, or declare fewer groups",
+        )
+
+
+def _largest(field: FieldSpec, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The longest value that can be released for a field; `sealroom.runtime.output` has its shape."""
+    if isinstance(field, CountField):
+        return {"groups": [name | {"people": MAX_INTEGER} for name in cell_names(field.by, groups)]}
+    number = _longest_number(field)
+    if isinstance(field, MeanField):
+        names = cell_names(field.by, groups)
+        return {"groups": [name | {"mean": number, "people": MAX_INTEGER} for name in names]}
+    names_of_model = ("intercept", *(feature.name for feature in field.features))
+    return {"coefficients": dict.fromkeys(names_of_model, number), "people": MAX_INTEGER}
+
+
+def _longest_number(field: MeanField | LogisticField) -> str:
+    ends = (
+        rounded_text(Fraction(end), decimals=field.decimals, lower=field.lower, upper=field.upper)
+        for end in (field.lower, field.upper)
+    )
+    return max(ends, key=len)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Columns on their way through the analysis: out of Arrow into pandas, and from there to the custodian.
+
+Both ways, each value is turned by itself. No type, code or label depends on another row, and no value makes
+this module raise: with one person more or less, everybody else's values are the same, bit for bit. That is
+why whole numbers stay whole beside a missing one, and why nothing here looks for the distinct values of a
+column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+IDENTITY_BYTES = 16
+"""Of an id that is no whole number: the first bytes of its SHA-256. At 10⁷ people, two of them share these
+with a chance of 10⁻²⁵."""
+
+_DTYPES: Mapping[pa.DataType, Any] = {
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+    pa.string(): pd.StringDtype("pyarrow", na_value=np.nan),
+}
+"""pandas types that have room for a missing value. Real numbers need none: there it is NaN."""
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """A dataset as pandas; each column's dtype follows from its declared type alone.
+
+    int64 is `Int64`, bool `boolean`, string `str` and float64 `float64`, in a table of no rows too.
+    """
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_DTYPES.get)
+    return frame
+
+
+def handed_over(
+    table: pd.DataFrame, *, unit: str, numbers: Sequence[str], groups: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any], list[memoryview]]:
+    """A table as `sealroom.privacy.rows.parse_rows` reads it: the head of a request, and a payload.
+
+    Rows without a person are not among them. A column that the table lacks is left out; the custodian says
+    so. `groups` are the declared labels of each grouping column.
+    """
+    kind, units, named = identities(table[unit]) if unit in table.columns else ("", None, None)
+    if units is None or named is None:
+        return {"rows": 0, "columns": []}, []
+    columns: list[tuple[str, str, npt.NDArray[Any]]] = [(unit, kind, units)]
+    columns += [(name, "f8", reals(table[name])) for name in numbers if name in table.columns]
+    columns += [(name, "i4", places(table[name], groups[name])) for name in groups if name in table.columns]
+    head = {
+        "rows": int(named.sum()),
+        "columns": [{"name": name, "type": wire} for name, wire, _ in columns],
+    }
+    return head, [(values if named.all() else values[named]).data for _, _, values in columns]
+
+
+def identities(column: pd.Series[Any]) -> tuple[str, npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Who each row is about: the type on the wire, the ids, and which rows have one.
+
+    "i8" are the whole numbers themselves; "b16" are digests, one row each of shape (rows, 16). Text is taken
+    as it is, without Unicode normalisation: what an owner wrote in two ways are two people.
+    """
+    if pd.api.types.is_integer_dtype(column.dtype):
+        kind = "uint64" if "uint" in str(column.dtype).lower() else "int64"
+        ids = column.to_numpy(dtype=kind, na_value=0).astype("<i8", copy=False)
+        return "i8", ids, column.notna().to_numpy(dtype=bool)
+    texts = [_identity(value) for value in _objects(column)]
+    named = np.fromiter(map(bool, texts), np.bool_, count=len(texts))
+    digests = b"".join(hashlib.sha256(text).digest()[:IDENTITY_BYTES] for text in texts)
+    return "b16", np.frombuffer(digests, np.uint8).reshape(-1, IDENTITY_BYTES), named
+
+
+def reals(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """Each value as the nearest real number; NaN where one is missing or is no number."""
+    if pd.api.types.is_any_real_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(dtype="float64", na_value=math.nan)
+    return np.fromiter(map(_number, _objects(column)), np.float64, count=len(column))
+
+
+def places(column: pd.Series[Any], keys: Sequence[str]) -> npt.NDArray[np.int32]:
+    """For each value its place among the declared `keys`; −1 where it is missing or none of them."""
+    place = {key: number for number, key in enumerate(keys)}
+    # A recipe may write truth values as JSON does or as Python does.
+    true, false = ("true", "false") if {"true", "false"} & place.keys() else ("True", "False")
+    if isinstance(column.dtype, pd.CategoricalDtype):  # as `pandas.cut` makes it
+        known = [place.get(_label(each, true, false), -1) for each in _objects(column.cat.categories)]
+        return np.array([*known, -1], np.int32)[column.cat.codes.to_numpy()]  # −1, the last, is missing
+    found = (
+        place.get(value if type(value) is str else _label(value, true, false), -1)
+        for value in _objects(column)
+    )
+    return np.fromiter(found, np.int32, count=len(column))
+
+
+def _objects(column: Any) -> npt.NDArray[np.object_]:
+    values: npt.NDArray[np.object_] = column.astype(object).to_numpy(dtype=object)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """numpy's scalars as Python's, and real numbers that are whole as whole numbers."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _number(value: Any) -> float:
+    plain = _plain(value)
+    if not isinstance(plain, bool | int | float | Decimal | Fraction):
+        return math.nan
+    try:
+        return float(plain)
+    except (OverflowError, ValueError):  # beyond every real number; a signalling NaN
+        return math.nan
+
+
+def _identity(value: Any) -> bytes:
+    """What tells a person from all others: an id and its type ("1" and 1 are two); empty without one."""
+    if type(value) is str:
+        return b"str " + value.encode("utf-8", "surrogatepass")
+    plain = _plain(value)
+    text = _text(plain)
+    return f"{type(plain).__name__} {text}".encode("utf-8", "surrogatepass") if text else b""
+
+
+def _label(value: Any, true: str, false: str) -> str:
+    plain = _plain(value)
+    if isinstance(plain, bool):
+        return true if plain else false
+    return _text(plain)
+
+
+def _text(value: Any) -> str:
+    """A value as text; empty, which no declared key is, where it is missing or has none."""
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
+        return ""
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python writes
+        return ""
