@@ -56,12 +56,9 @@ def noisy_means(
     bound = mean_bound(lower=lower, upper=upper, decimals=decimals)
     if bound > MAX_MEAN_BOUND:
         raise PrivacyError("privacy-range", "the bounds of a mean are too wide for so many decimal places")
-    kept = (cells >= 0) & ~np.isnan(values)
-    whole = quantise(values[kept], centre=float(centre), quantum=float(quantum), bound=bound)
-    sums = np.zeros(groups, dtype=np.int64)
-    np.add.at(sums, cells[kept], whole)
-    counts = np.bincount(cells[kept], minlength=groups)
-
+    sums, counts = exact_sums(
+        values, cells, groups=groups, centre=float(centre), quantum=float(quantum), bound=bound
+    )
     sum_micro = epsilon_micro // 2
     count_micro = epsilon_micro - sum_micro
     noisy_sums, sum_scale = noise.laplace(
@@ -81,6 +78,17 @@ def noisy_means(
         count_scale=count_scale,
         count_micro=count_micro,
     )
+
+
+def exact_sums(
+    values: Floats, cells: Integers, *, groups: int, centre: float, quantum: float, bound: int
+) -> tuple[Integers, Integers]:
+    """The integer sum of the values in each group, and how many they are. Each person adds a part of its own,
+    of at most `bound`."""
+    kept = (cells >= 0) & ~np.isnan(values)
+    sums = np.zeros(groups, dtype=np.int64)
+    np.add.at(sums, cells[kept], quantise(values[kept], centre=centre, quantum=quantum, bound=bound))
+    return sums, np.bincount(cells[kept], minlength=groups)
 
 
 def quantise(values: Floats, *, centre: float, quantum: float, bound: int) -> Integers:

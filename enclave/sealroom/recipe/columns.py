@@ -24,12 +24,14 @@ _DERIVE = "let the analysis make a column of another name, of a fit type, and na
 
 
 def field_columns(field: FieldSpec) -> dict[str, list[str]]:
-    """The columns that a field reads: numbers, and grouping columns."""
+    """The columns that a field reads, each once: numbers, and grouping columns."""
     if isinstance(field, CountField):
         return {"numbers": [], "groups": list(field.by)}
     if isinstance(field, MeanField):
         return {"numbers": [field.column], "groups": list(field.by)}
-    return {"numbers": [*(feature.name for feature in field.features), field.label], "groups": []}
+    # the label may be a feature too
+    numbers = dict.fromkeys((*(feature.name for feature in field.features), field.label))
+    return {"numbers": list(numbers), "groups": []}
 
 
 def check_columns(datasets: Sequence[DatasetSpec], privacy: Privacy, output: OutputContract) -> None:
