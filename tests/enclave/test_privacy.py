@@ -223,6 +223,16 @@ def test_a_group_that_is_not_declared_leaves_no_trace() -> None:
     assert rows.cells(["sex"], {"sex": ("F", "M")}).tolist() == [0, -1, 1, -1]
 
 
+def test_ids_are_two_where_they_differ_in_one_word() -> None:
+    """DP-19: the first row of each person is kept, in the table's order."""
+    units = np.array([[1, 1], [1, 2], [2, 1], [1, 2], [1, 1]])
+    rows = Rows(units=units, numbers={"x": np.arange(5.0)}, groups={"sex": np.arange(5)})
+    kept = rows.one_per_person()
+    assert kept.units.tolist() == [[1, 1], [1, 2], [2, 1]]
+    assert kept.numbers["x"].tolist() == kept.groups["sex"].tolist() == [0, 1, 2]
+    assert Rows(units=units[:, 1], numbers={}, groups={}).one_per_person().units.tolist() == [1, 2]
+
+
 # -- reading and writing -----------------------------------------------------------------------------------
 
 
@@ -261,6 +271,18 @@ def test_a_table_that_lies_is_refused(case: str) -> None:
     with pytest.raises(PrivacyError) as caught:
         parse_rows(*table(**MALFORMED[case]), unit="id")
     assert caught.value.code == "table-malformed"
+
+
+def test_a_place_that_no_label_has_is_nowhere_and_refuses_nothing() -> None:
+    """What is in an array decides nothing but where its row goes."""
+    head, _ = table(rows=4)
+    payload = (
+        np.array([-(2**63), 2**63 - 1, 0, 1], "<i8").tobytes()
+        + np.array([math.inf, -0.0, math.nan, 5e-324], "<f8").tobytes()
+        + np.array([2**31 - 1, -(2**31), 1, 0], "<i4").tobytes()
+    )
+    rows = parse_rows(head, memoryview(payload), unit="id")
+    assert rows.cells(["sex"], {"sex": ("F",)}).tolist() == [-1, -1, -1, 0]
 
 
 @pytest.mark.parametrize(

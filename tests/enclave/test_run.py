@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.enclave.conftest import GOOD, READ, small_table
@@ -54,6 +55,8 @@ class Room:
     url: str
     make_recipe: Callable[..., Recipe]
     agents: list[Any] = field(default_factory=list)
+    table: Callable[[str], pa.Table] | None = None
+    """What an owner seals; the small table when not given."""
 
     def prepare(self, analysis: str) -> list[str]:
         """Seal the datasets for this analysis, boot a machine with it; returns the command line."""
@@ -74,7 +77,7 @@ class Room:
         target = self.folder / "sealed" / f"hospital-{place or letter}" / "cohort.tar"
         target.parent.mkdir(parents=True, exist_ok=True)
         source = self.folder / f"{letter}.parquet"
-        pq.write_table(small_table(letter), source)
+        pq.write_table((self.table or small_table)(letter), source)
         summary = seal(
             source,
             target,
@@ -135,6 +138,37 @@ def test_a_run_ends_in_an_envelope_that_holds(room: Room) -> None:
     lost = sum(mechanism.delta for mechanism in envelope.statement.privacy.mechanisms)
     assert lost * 10**12 == DELTA_PICO == envelope.receipt.delta_pico
     assert oct(room.envelope.stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        None,
+        {"person_id": None, "age": 40.0, "sex": "F", "ill": False},
+        {"person_id": 7, "age": None, "sex": None, "ill": None},
+    ],
+    ids=["nobody more", "a row without an id", "a person of whom nothing is known"],
+)
+def test_one_row_more_in_a_sealed_file_moves_nobody_elses(more: dict[str, Any] | None, room: Room) -> None:
+    """DP-02: ids that a real number cannot tell apart, from the owner's file to the envelope."""
+
+    def table(letter: str) -> pa.Table:
+        base = 2**62 + (0 if letter == "A" else 2**40)
+        ids = pa.array([base + number for number in range(300)], pa.int64())
+        whole = small_table(letter).set_column(0, "person_id", ids)
+        if more is None or letter == "B":
+            return whole
+        return pa.concat_tables([pa.Table.from_pylist([more], schema=whole.schema), whole])
+
+    room.table = table
+    status, _, printed = room.run(room.prepare(GOOD))
+    assert status == 0, printed
+    fields = parse_envelope(room.envelope.read_bytes()).result["fields"]
+    # noise of scale 1 on 400 women and 200 men, of scale 2 on those with an age: never 40
+    for name in ("people", "mean_age"):
+        women, men = fields[name]["groups"]
+        assert abs(women["people"] - 400) < 40 and abs(men["people"] - 200) < 40
+    assert abs(fields["risk"]["people"] - 600) < 400  # of scale 20
 
 
 def test_two_runs_on_the_same_data_differ(room: Room) -> None:

@@ -241,6 +241,95 @@ def test_a_study_that_breaks_a_rule_is_refused_by_name(code: str, change: Change
     assert caught.value.code == code
 
 
+def column_types(column: str, *kinds: str) -> Change:
+    """The study with a column of these types, one an owner."""
+
+    def change(section: dict[str, Any]) -> None:
+        for dataset, kind in zip(section["datasets"], kinds, strict=True):
+            dataset["columns"][column] = kind
+
+    return change
+
+
+def keyed(kind: str, *keys: str) -> Change:
+    """The study with groups of a column of this type."""
+
+    def change(section: dict[str, Any]) -> None:
+        column_types("sex", kind, kind)(section)
+        section["output"]["groups"]["sex"] = list(keys)
+
+    return change
+
+
+FIT = {
+    "ids as text": column_types("person", "string", "string"),
+    "a number that is whole": column_types("age", "int64", "int64"),
+    "a number that is a truth value": column_types("age", "bool", "bool"),
+    "a label that is a number": column_types("outcome", "float64", "float64"),
+    "two types that no field reads": column_types("note", "int64", "string"),
+    "whole keys": keyed("int64", "0", "-1", str(2**63 - 1)),
+    "truth values as in JSON": keyed("bool", "true", "false"),
+    "truth values as in Python": keyed("bool", "True", "False"),
+    "one truth value": keyed("bool", "true"),
+    "a column that the analysis makes": lambda section: section["output"]["fields"][1].update(
+        column="age_at_entry"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FIT)
+def test_columns_that_are_fit_for_their_use_are_taken(case: str) -> None:
+    assert parse(in_section(FIT[case])).compose != COMPOSE
+
+
+UNFIT = {
+    "ids that are real numbers": ("recipe-unit", "person", column_types("person", "float64", "float64")),
+    "ids that are truth values": ("recipe-unit", "person", column_types("person", "bool", "bool")),
+    "ids of two types": ("recipe-unit", "person", column_types("person", "int64", "string")),
+    "a number that is text": ("recipe-column", "age", column_types("age", "string", "string")),
+    "a number of two types": ("recipe-column", "age", column_types("age", "int64", "float64")),
+    "a label that is text": ("recipe-column", "outcome", column_types("outcome", "string", "string")),
+    "a label of two types": ("recipe-column", "outcome", column_types("outcome", "bool", "int64")),
+    "a group of real numbers": ("recipe-column", "sex", column_types("sex", "float64", "float64")),
+    "a group of two types": ("recipe-column", "sex", column_types("sex", "string", "int64")),
+    "a key that is no whole number": ("recipe-column", "sex", keyed("int64", "1", "F")),
+    "a key with a zero before it": ("recipe-column", "sex", keyed("int64", "01")),
+    "a key beyond 64 bits": ("recipe-column", "sex", keyed("int64", str(2**63))),
+    "a key in other digits": ("recipe-column", "sex", keyed("int64", "\u0661")),
+    "a key that is no truth value": ("recipe-column", "sex", keyed("bool", "yes", "no")),
+    "keys that mix spellings": ("recipe-column", "sex", keyed("bool", "true", "False")),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_column_that_is_unfit_for_its_use_is_refused_with_what_to_do(case: str) -> None:
+    """DP-12: left to a run, it would be somebody's value that decides."""
+    code, column, change = UNFIT[case]
+    with pytest.raises(RecipeError) as caught:
+        parse(in_section(change))
+    assert caught.value.code == code
+    assert column in caught.value.message and caught.value.hint
+
+
+def test_a_limit_that_a_result_could_pass_is_refused() -> None:
+    """OU-02: whether a result fits must not depend on the numbers in it."""
+    least = 314
+    assert parse(in_section(lambda section: section["output"].update(limit_bytes=least)))
+    with pytest.raises(RecipeError) as caught:
+        parse(in_section(lambda section: section["output"].update(limit_bytes=least - 1)))
+    assert caught.value.code == "recipe-bounds" and str(least) in str(caught.value.hint)
+
+
+def test_more_groups_than_any_result_holds_are_refused_before_they_are_spelt_out() -> None:
+    def change(section: dict[str, Any]) -> None:
+        section["output"]["groups"] = {name: [f"{n}" for n in range(64)] for name in ("sex", "other")}
+        section["output"]["fields"][0]["by"] = ["sex", "other"]
+
+    with pytest.raises(RecipeError) as caught:
+        parse(in_section(change))
+    assert caught.value.code == "recipe-bounds"
+
+
 def pure(section: dict[str, Any]) -> None:
     """Without the model, which alone costs δ."""
     model = section["output"]["fields"].pop()
@@ -306,7 +395,16 @@ FIELD = [
     (1, "recipe-malformed", put("decimals", 13)),
     (1, "recipe-malformed", put("upper", 120)),
     (1, "recipe-malformed", put("name", "people")),
+    (1, "recipe-bounds", put("upper", "1000000000000")),
+    (1, "recipe-bounds", lambda field: field.update(lower="0.11", upper="0.19")),
     (2, "recipe-bounds", put("clip", "0")),
+    (2, "recipe-bounds", put("clip", "1025")),
+    (
+        2,
+        "recipe-bounds",
+        lambda field: field["features"][0].update(lower="99999999999", upper="99999999999.0000000001"),
+    ),
+    (2, "recipe-bounds", lambda field: field.update(lower="0.1111", upper="0.1119")),
     (2, "recipe-malformed", put("steps", 0)),
     (2, "recipe-malformed", put("features", [])),
     (2, "recipe-budget", put("delta", "0")),

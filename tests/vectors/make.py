@@ -16,7 +16,16 @@ from sealroom.encoding import canonical, lp
 from sealroom.keys import address_of
 from sealroom.recipe import parse
 from sealroom.records import shown
-from tests.formats.test_recipe import in_field, in_frame, in_section, in_service, in_text, pure, put
+from tests.formats.test_recipe import (
+    column_types,
+    in_field,
+    in_frame,
+    in_section,
+    in_service,
+    in_text,
+    pure,
+    put,
+)
 from tests.formats.test_typed import ROSTER, Platform, Study
 from tests.formats.worked import (
     CHAIN_ID,
@@ -82,6 +91,21 @@ def make_recipes() -> None:
             "recipe-unit",
             "the unit is no column",
             in_section(lambda s: s["privacy"].update(unit="who")),
+        ),
+        "unit_of_two_types": (
+            "recipe-unit",
+            "one owner's ids are numbers, another's are text",
+            in_section(column_types("person", "int64", "string")),
+        ),
+        "group_of_real_numbers": (
+            "recipe-column",
+            "which real numbers are equal is a matter of rounding",
+            in_section(column_types("sex", "float64", "float64")),
+        ),
+        "limit_bytes": (
+            "recipe-bounds",
+            "a result could be longer",
+            in_section(lambda s: s["output"].update(limit_bytes=200)),
         ),
         "indented": (
             "recipe-not-canonical",

@@ -17,7 +17,15 @@ from typing import Any
 from sealroom.decimals import decimal_text, exact_sum, to_micro, to_pico
 from sealroom.encoding import canonical, sha256
 from sealroom.errors import RecipeError
-from sealroom.recipe.outputs import FieldSpec, LogisticField, bounds_error, read_decimal, read_field, reader
+from sealroom.recipe.outputs import (
+    MAX_OUTPUT_BYTES,
+    FieldSpec,
+    LogisticField,
+    bounds_error,
+    read_decimal,
+    read_field,
+    reader,
+)
 from sealroom.recipe.size import check_size
 from sealroom.schema import COLUMN_NAME, COLUMN_TYPES, DATASET_NAME, MAX_COLUMNS, OWNER_ID, Column
 
@@ -25,7 +33,6 @@ MAX_EPSILON = Decimal(20)
 """Above this the word "private" would mean nothing."""
 MAX_DELTA = Decimal("1e-4")
 """δ must stay far below one over the number of people."""
-MAX_OUTPUT_BYTES = 64 * 1024
 MAX_FIELDS = 64
 MAX_CELLS = 4096
 """Most cells of one field: the product of the sizes of its groups."""

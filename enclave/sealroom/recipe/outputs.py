@@ -19,6 +19,7 @@ from sealroom.encoding import Fields
 from sealroom.errors import FormatError, RecipeError
 from sealroom.schema import COLUMN_NAME, MAX_ROWS
 
+MAX_OUTPUT_BYTES = 64 * 1024
 MAX_FEATURES = 64
 MAX_DECIMALS = 12
 MAX_STEPS = 10_000

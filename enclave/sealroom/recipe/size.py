@@ -16,7 +16,7 @@ from sealroom.encoding import MAX_INTEGER, canonical
 from sealroom.errors import RecipeError
 from sealroom.privacy.groups import cell_names
 from sealroom.privacy.policy import rounded_text
-from sealroom.recipe.outputs import CountField, FieldSpec, LogisticField, MeanField
+from sealroom.recipe.outputs import MAX_OUTPUT_BYTES, CountField, FieldSpec, LogisticField, MeanField
 
 _CELL_BYTES = len('{"people":null},')
 """No group takes less."""
@@ -29,14 +29,20 @@ def check_size(limit_bytes: int, fields: Sequence[FieldSpec], groups: Mapping[st
         for field in fields
         if not isinstance(field, LogisticField)
     )
-    most = cells * _CELL_BYTES
-    if most <= limit_bytes:  # else there is no need to spell them out, and they may be many
-        most = len(canonical({field.name: _largest(field, groups) for field in fields}))
+    if cells * _CELL_BYTES > MAX_OUTPUT_BYTES:  # they may be very many, so they are not spelt out
+        raise RecipeError(
+            "recipe-bounds",
+            f"the fields have {cells} groups together, more than {MAX_OUTPUT_BYTES} bytes hold",
+            "declare fewer groups",
+        )
+    most = len(canonical({field.name: _largest(field, groups) for field in fields}))
     if most > limit_bytes:
         raise RecipeError(
             "recipe-bounds",
-            f"limit_bytes is {limit_bytes}, and the fields can take {most} bytes or more",
-            f"set limit_bytes to {most} or more, or declare fewer groups",
+            f"limit_bytes is {limit_bytes}, and the fields can take {most} bytes",
+            f"set limit_bytes to {most}"
+            if most <= MAX_OUTPUT_BYTES
+            else f"declare fewer groups: results have at most {MAX_OUTPUT_BYTES} bytes",
         )
 
 
