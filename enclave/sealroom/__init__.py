@@ -20,22 +20,29 @@ keys::
 
 ``unwrap(path)``
     A sealed dataset that the recipe declares, as a pandas DataFrame with the declared columns, decrypted in
-    memory.
+    memory. Dtypes follow from the declared types, never from what is in a column: int64 is ``Int64``, bool
+    ``boolean`` (missing is ``NA`` in both), float64 ``float64`` and string ``str`` (missing is NaN, and
+    equal to nothing).
 
 ``private(table)``
-    The table to release from: one row a person, named by the column that the recipe calls the privacy unit
-    (of several rows the first is kept). It has ``count(field)``, ``mean(field)`` and ``logistic(field)``;
-    each takes the name of a field which the recipe's output contract declares, and finds everything else
-    there: columns, groups, bounds, ε. The noise is drawn outside of this process, by the custodian, and
-    never twice for one field. What comes back may be looked at freely: it is private already. ``.summary()``
-    gives it as ``{field: value}``.
+    The table to release from: one row a person, named by the column that the recipe calls the privacy unit.
+    Of several rows the first is kept, and a row without a person counts nowhere. A missing number leaves its
+    row out of a mean or a model; a label that is missing or not declared leaves it out of every group. The
+    label of a whole number is its digits, that of a truth value ``true`` or ``false``.
+
+    It has ``count(field)``, ``mean(field)`` and ``logistic(field)``; each takes the name of a field which the
+    recipe's output contract declares, and finds everything else there: columns, groups, bounds, ε. The noise
+    is drawn outside of this process, by the custodian, and never twice for one field. What comes back may be
+    looked at freely: it is private already. ``.summary()`` gives it as ``{field: value}``.
 
 ``emit_signed(fields)``
     The one way out, once: all declared fields, each with exactly the value that was released. It is signed
     there.
 
 Make each new column from its own row alone. The guarantee is per row handed over; a script that lets one
-person's data change another person's row breaks it, and owners must not approve such a script.
+person's data change another person's row breaks it, and owners must not approve such a script. Sort with
+``kind="stable"``, so that others do not decide the order of a person's rows; fill what is missing before
+``astype(int)`` or ``numpy.where``, which raise on ``NA`` and would let one missing value end the run.
 
 Owners at home, and tools, open a dataset with its data key::
 
