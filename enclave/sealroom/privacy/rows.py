@@ -45,10 +45,12 @@ class Rows:
 
     def one_per_person(self) -> Rows:
         """The first row of each person. What is dropped depends on that person's own rows alone."""
-        words = self.units if self.units.ndim == 2 else self.units[:, np.newaxis]
-        order = np.lexsort(words.T)  # stable: the rows of one person stay in the table's order
-        first = np.ones(len(self), dtype=bool)
-        first[1:] = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+        words = self.units.T if self.units.ndim == 2 else self.units[np.newaxis]
+        order = np.lexsort(words)  # stable: the rows of one person stay in the table's order
+        first = np.arange(len(self)) == 0
+        for word in words:
+            ordered = word[order]
+            first[1:] |= ordered[1:] != ordered[:-1]
         kept = np.sort(order[first])
         return Rows(
             units=self.units[kept],

@@ -9,11 +9,11 @@ column.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ import pyarrow as pa
 IDENTITY_BYTES = 16
 """Of an id that is no whole number: the first bytes of its SHA-256. At 10⁷ people, two of them share these
 with a chance of 10⁻²⁵."""
+
+_UTF_8 = ("utf-8", "surrogatepass")
+"""How a script's text becomes bytes, whatever is in it."""
 
 _DTYPES: Mapping[pa.DataType, Any] = {
     pa.int64(): pd.Int64Dtype(),
@@ -73,9 +76,12 @@ def identities(column: pd.Series[Any]) -> tuple[str, npt.NDArray[Any], npt.NDArr
         kind = "uint64" if "uint" in str(column.dtype).lower() else "int64"
         ids = column.to_numpy(dtype=kind, na_value=0).astype("<i8", copy=False)
         return "i8", ids, column.notna().to_numpy(dtype=bool)
-    texts = [_identity(value) for value in _objects(column)]
-    named = np.fromiter(map(bool, texts), np.bool_, count=len(texts))
-    digests = b"".join(hashlib.sha256(text).digest()[:IDENTITY_BYTES] for text in texts)
+    texts = [
+        b"str " + value.encode(*_UTF_8) if type(value) is str else _identity(value)
+        for value in _objects(column)
+    ]
+    named = np.fromiter(map(len, texts), np.int64, count=len(texts)) > 0
+    digests = b"".join([sha256(text).digest()[:IDENTITY_BYTES] for text in texts])
     return "b16", np.frombuffer(digests, np.uint8).reshape(-1, IDENTITY_BYTES), named
 
 
@@ -125,11 +131,9 @@ def _number(value: Any) -> float:
 
 def _identity(value: Any) -> bytes:
     """What tells a person from all others: an id and its type ("1" and 1 are two); empty without one."""
-    if type(value) is str:
-        return b"str " + value.encode("utf-8", "surrogatepass")
     plain = _plain(value)
     text = _text(plain)
-    return f"{type(plain).__name__} {text}".encode("utf-8", "surrogatepass") if text else b""
+    return f"{type(plain).__name__} {text}".encode(*_UTF_8) if text else b""
 
 
 def _label(value: Any, true: str, false: str) -> str:
