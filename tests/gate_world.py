@@ -33,6 +33,7 @@ from sealroom.release import (
     GrantReply,
     Hello,
     LeaseRequest,
+    SeenRevocation,
     WatchReport,
     report_data,
     sign_lease,
@@ -237,11 +238,13 @@ class World:
 
     def heartbeat(self, *, revoked: tuple[str, ...] = (), block: int | None = None) -> httpx.Response:
         """What the watcher posts."""
+        number = self.chain.block_number() if block is None else block
         report = WatchReport(
-            block=self.chain.block_number() if block is None else block,
-            block_hash=bytes(32),
             observed=self.clock(),
-            revoked=revoked,
+            seen=(self.room.consortium,) if hasattr(self, "room") else (),
+            revoked=tuple(
+                SeenRevocation(consortium=one, block=number, block_hash=bytes(32)) for one in revoked
+            ),
         )
         return self.http.post(
             "/v1/watch", content=report.encode(), headers={"authorization": f"Bearer {TOKEN}"}

@@ -24,7 +24,7 @@ verified as evidence (quote, report data, event log) before it comes here; what 
 12. approvals are counted again: k, and the owner of each dataset          not-approved, owner-not-approved
 13. the datasets presented are the study's, each with its owner            dataset-mismatch
 14. a run is left, and ε and δ, of the study and of each dataset           runs-exhausted, budget-exceeded
-15. the watcher is alive                                                   watcher-dead
+15. the watcher sees it                                                     watcher-dead
 
 Granting takes k, stopping takes one; approve late, revoke early.
 """
@@ -115,7 +115,7 @@ class Config:
     now: int
     """Unix seconds."""
     watcher_seen: int | None
-    """Unix seconds of the watcher's last heartbeat; `None` when there was none."""
+    """Unix seconds at which the watcher last saw this consortium; `None` when it never did."""
     halt: Halt | None = None
     """A revocation that was seen: no view of an older block is believed (CH-02)."""
 
@@ -434,10 +434,12 @@ def _budget(request: Request, study: StudyRecord, view: ChainView) -> Refusal | 
 
 def _watched(config: Config) -> Refusal | None:
     if config.watcher_seen is None:
-        return Refusal("watcher-dead", "no watcher has reported to this gate yet")
+        return Refusal("watcher-dead", "no watcher has reported on this consortium yet")
     age = config.now - config.watcher_seen
     if age > MAX_WATCH_AGE_S:
-        return Refusal("watcher-dead", f"the watcher last reported {age} s ago (limit {MAX_WATCH_AGE_S} s)")
+        return Refusal(
+            "watcher-dead", f"the watcher last saw this consortium {age} s ago (limit {MAX_WATCH_AGE_S} s)"
+        )
     return None
 
 

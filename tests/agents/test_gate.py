@@ -542,7 +542,7 @@ def test_without_a_living_watcher_nothing_is_released(approved: World) -> None:
 
 
 def test_an_old_report_of_the_watcher_is_no_heartbeat(approved: World) -> None:
-    report = WatchReport(block=1, block_hash=bytes(32), observed=int(time.time()), revoked=())
+    report = WatchReport(observed=int(time.time()), seen=(approved.room.consortium,), revoked=())
     approved.clock.ahead = 31
     headers = {"authorization": f"Bearer {TOKEN}"}
     assert approved.http.post("/v1/watch", content=report.encode(), headers=headers).status_code == 200
@@ -567,7 +567,7 @@ def test_what_the_watcher_reports_as_revoked_is_denied_before_the_gates_nodes_sh
 
 def test_only_the_watcher_may_report(approved: World) -> None:
     """RE-03."""
-    report = WatchReport(block=1, block_hash=bytes(32), observed=1, revoked=()).encode()
+    report = WatchReport(observed=1, seen=(), revoked=()).encode()
     for headers in ({}, {"authorization": "Bearer " + "x" * 40}, {"authorization": TOKEN}):
         assert approved.http.post("/v1/watch", content=report, headers=headers).status_code == 401
     assert approved.heartbeat().status_code == 200

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +23,7 @@ from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom.release.replies import WatchReport
 from sealroom_agents import children
-from sealroom_agents.chain import ChainReader
+from sealroom_agents.chain import ChainReader, Sight
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError, ConfigurationError
 from sealroom_agents.facts import LatestView
@@ -38,13 +38,26 @@ pytestmark = pytest.mark.anvil
 class RecordingGate:
     """A gate that keeps the heartbeats it gets; `down` makes it unreachable."""
 
+    name: tuple[bytes, str]
     reports: list[WatchReport] = field(default_factory=list)
     down: bool = False
 
-    def watch(self, report: WatchReport) -> None:
+    @classmethod
+    def adopted_by(cls, lab: Lab) -> RecordingGate:
+        """The one that the lab's owners adopted."""
+        platform = lab.chain.state(lab.room)["platform"]
+        return cls((platform["gateRoot"], platform["gateSigner"].lower()))
+
+    def watch(self, report: WatchReport) -> tuple[bytes, str]:
         if self.down:
             raise WatchFailed("gate-unreachable", "the gate does not answer")
         self.reports.append(report)
+        return self.name
+
+    @property
+    def revoked(self) -> tuple[str, ...]:
+        """What the last heartbeat says."""
+        return tuple(one.consortium for one in self.reports[-1].revoked)
 
 
 @dataclass
@@ -53,14 +66,14 @@ class StateOnly:
 
     reader: ChainReader
 
-    def consortia(self, factory: str) -> list[str]:
-        return self.reader.consortia(factory)
+    def listed(self, factory: str, *, first: int, most: int) -> list[str]:
+        return self.reader.listed(factory, first=first, most=most)
 
-    def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
-        return self.reader.latest_view(consortium, whole=whole)
+    def sights(self, consortia: Sequence[str]) -> Mapping[str, Sight]:
+        return self.reader.sights(consortia)
 
-    def finalized_head(self) -> Any:
-        return self.reader.finalized_head()
+    def latest_view(self, consortium: str) -> LatestView:
+        return self.reader.latest_view(consortium)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +90,8 @@ def lab(chain: LocalChain, tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def gate() -> RecordingGate:
-    return RecordingGate()
+def gate(lab: Lab) -> RecordingGate:
+    return RecordingGate.adopted_by(lab)
 
 
 @pytest.fixture
@@ -101,10 +114,7 @@ def test_a_quiet_chain_gives_a_heartbeat_and_nothing_else(
     run = running(lab)
     look = watcher.look()
     assert (look.revoked, look.changed, look.heartbeat) == ((), (), True)
-    assert lab.room.consortium in StateOnly(lab.reader).consortia(lab.room.factory)
-    head = lab.reader.latest_view(lab.room.consortium, whole=True).best
-    assert head is not None
-    assert (gate.reports[-1].block, gate.reports[-1].block_hash) == (head.block_number, head.block_hash)
+    assert (gate.reports[-1].seen, gate.reports[-1].revoked) == ((lab.room.consortium,), ())
     assert abs(gate.reports[-1].observed - time.time()) < 5
     assert lab.store.kill_order(run) is None
 
@@ -121,7 +131,10 @@ def test_a_revocation_ends_running_runs_and_is_told_to_the_gate(
 
     look = watcher.look()
     assert look.revoked == look.changed == (lab.room.consortium,)
-    assert gate.reports[-1].revoked == (lab.room.consortium,)
+    head = lab.chain.rpc("eth_getBlockByNumber", "latest", False)
+    (reported,) = gate.reports[-1].revoked
+    assert reported.consortium == lab.room.consortium
+    assert (reported.block, reported.block_hash.hex()) == (int(head["number"], 16), head["hash"][2:])
     order = lab.store.kill_order(computing)
     assert order is not None
     assert (order.kind, order.reason, order.owner) == (
@@ -184,7 +197,7 @@ def test_a_new_quorum_lifts_the_report(lab: Lab, watcher: Watcher, gate: Recordi
     lab.chain.approve(lab.room, study, 0, 1, 2)
     run = running(lab)
     look = watcher.look()
-    assert (look.revoked, look.changed, gate.reports[-1].revoked) == ((), (), ())
+    assert (look.revoked, look.changed, gate.revoked) == ((), (), ())
     assert lab.store.kill_order(run) is None
 
 
@@ -196,10 +209,14 @@ def test_a_node_that_lags_is_no_news(lab: Lab, gate: RecordingGate) -> None:
     class Lagging(StateOnly):
         behind: bool = False
 
-        def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
-            view = super().latest_view(consortium, whole=whole)
+        def sights(self, consortia: Sequence[str]) -> Mapping[str, Sight]:
+            sights = super().sights(consortia)
+            return {one: self._older(sight) if self.behind else sight for one, sight in sights.items()}
+
+        def _older(self, sight: Sight) -> Sight:
+            view = sight.latest
             older = {"epoch": view.epoch - 1, "block_number": view.block_number - 1}
-            return replace(view, **older) if self.behind else view
+            return replace(sight, latest=replace(view, **older))
 
     reader = Lagging(lab.reader)
     watcher = Watcher(reader, lab.store, gate, factory=lab.room.factory)
@@ -215,7 +232,7 @@ def test_a_node_that_lags_is_no_news(lab: Lab, gate: RecordingGate) -> None:
 def test_a_blind_watcher_stays_silent(tmp_path: Path) -> None:
     """OP-09: no heartbeat without a look at every consortium; the gate's leases then lapse by themselves."""
     with Lab.start(tmp_path) as lab:
-        gate = RecordingGate()
+        gate = RecordingGate.adopted_by(lab)
         watcher = Watcher(StateOnly(lab.reader), lab.store, gate, factory=lab.room.factory)
         watcher.look()
         assert len(gate.reports) == 1
@@ -226,32 +243,27 @@ def test_a_blind_watcher_stays_silent(tmp_path: Path) -> None:
         assert len(gate.reports) == 1
 
 
-def test_one_consortium_out_of_sight_silences_the_heartbeat_but_not_the_others(
+def test_one_consortium_out_of_sight_costs_itself_its_heartbeat_and_the_others_nothing(
     lab: Lab, gate: RecordingGate
 ) -> None:
     lab.live()
-    other = lab.chain.create_consortium(["x", "y"], threshold=1)
+    other = lab.chain.create_consortium(["x", "y"], threshold=1).consortium
 
     @dataclass
     class Blind(StateOnly):
-        blind: bool = False
+        def sights(self, consortia: Sequence[str]) -> Mapping[str, Sight]:
+            return {one: sight for one, sight in super().sights(consortia).items() if one != other}
 
-        def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
-            if self.blind and consortium == other.consortium:
-                raise ChainError("chain-stale", "the head is old")
-            return super().latest_view(consortium, whole=whole)
-
-    reader = Blind(lab.reader)
-    only = (other.consortium, lab.room.consortium)
-    watcher = Watcher(reader, lab.store, gate, factory=None, only=only)
-    assert watcher.look().consortia == 2
+    only = (other, lab.room.consortium)
+    assert Watcher(StateOnly(lab.reader), lab.store, gate, factory=None, only=only).look().consortia == 2
+    watcher = Watcher(Blind(lab.reader), lab.store, gate, factory=None, only=only)
     run = running(lab)
     lab.chain.revoke(lab.room, 1)
-    reader.blind = True
-    with pytest.raises(ChainError):
-        watcher.look()
-    assert len(gate.reports) == 1
-    assert lab.store.kill_order(run) is not None, "what was seen still counts"
+    look = watcher.look()
+    assert (look.unseen, look.revoked, look.heartbeat) == ((other,), (lab.room.consortium,), True)
+    assert gate.reports[-1].seen == (lab.room.consortium,)
+    assert lab.store.kill_order(run) is not None
+    assert watcher.look().unseen == (other,), "it is looked at again"
 
 
 def test_a_gate_that_is_away_does_not_stop_the_watcher(
@@ -285,14 +297,17 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
     """The real command against a real chain, and a small server where the gate would be."""
     lab.live()
     heard: list[tuple[str | None, dict[str, Any]]] = []
+    root, signer = RecordingGate.adopted_by(lab).name
+    answer = json.dumps({"version": 2, "gateRoot": "0x" + root.hex(), "gateSigner": signer}).encode()
 
     class Gate(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             heard.append((self.headers["Authorization"], json.loads(body)))
             self.send_response(200)
+            self.send_header("content-length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(answer)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -320,7 +335,9 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
         run = running(lab)
         lab.chain.revoke(lab.room, 0, "stop")
         _until(lambda: lab.store.kill_order(run) is not None, process)
-        _until(lambda: heard[-1][1]["revoked"] == [lab.room.consortium], process)
+        _until(
+            lambda: [one["consortium"] for one in heard[-1][1]["revoked"]] == [lab.room.consortium], process
+        )
     finally:
         process.terminate()
         _, stderr = process.communicate(timeout=10)

@@ -27,6 +27,7 @@ from sealroom.release import (
     LeaseReply,
     LeaseRequest,
     Refusal,
+    SeenRevocation,
     WatchReport,
     check_kms_chain,
     datasets_root,
@@ -100,7 +101,11 @@ MESSAGES: list[Any] = [
     Refusal("revoked", "hospital-C has revoked"),
     sign_lease(HELLO.run_id, 1, chain_id=CHAIN_ID, consortium=CONSORTIUM, private_key=ENCLAVE_SIGNER),
     LeaseReply(lease_seconds=30, until=NOW, signature=GRANT_SIGNATURE),
-    WatchReport(block=1, block_hash=b"\x01" * 32, observed=NOW, revoked=(CONSORTIUM,)),
+    WatchReport(
+        observed=NOW,
+        seen=(CONSORTIUM, "0x" + "d2" * 20),
+        revoked=(SeenRevocation(consortium=CONSORTIUM, block=1, block_hash=b"\x01" * 32),),
+    ),
 ]
 NAMES = [f"{type(message).__name__}-{place}" for place, message in enumerate(MESSAGES)]
 

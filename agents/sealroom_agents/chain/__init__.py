@@ -23,6 +23,7 @@ from sealroom_agents.chain.history import (
     Withdrawal,
 )
 from sealroom_agents.chain.logs import Where
+from sealroom_agents.chain.newest import Sight
 from sealroom_agents.chain.nodes import MAX_AHEAD
 from sealroom_agents.chain.receipts import Anchoring, Verdict
 from sealroom_agents.chain.transactor import Run, Transactor, TxResult
@@ -46,6 +47,7 @@ __all__ = [
     "Revocation",
     "Run",
     "RunOpening",
+    "Sight",
     "Transactor",
     "TxResult",
     "UnpinFailure",

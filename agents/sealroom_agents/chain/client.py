@@ -24,7 +24,7 @@ from sealroom_agents.chain import events, receipts
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.history import History
-from sealroom_agents.chain.newest import Newest, plausible
+from sealroom_agents.chain.newest import Sight, read_many, read_one, stopping, summary
 from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
 from sealroom_agents.chain.receipts import NOT_ANCHORED, Anchoring, Verdict
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
@@ -145,18 +145,11 @@ class ChainReader:
         consortium = consortium.lower()
         chain_id = self.chain_id()
 
-        def one(rpc: Rpc) -> Newest:
-            head = self._nodes.fresh(rpc, rpc.head("latest"))
-            return Newest(head, read_state(rpc, consortium, head))
-
-        found = plausible(self._nodes, consortium, self._nodes.ask(one))
+        found = read_one(self._nodes, consortium)
         ahead = max(found, key=lambda rpc: found[rpc].head.number)
         head, state = found[ahead].head, found[ahead].state
-        reached = self._nodes.enough(newest.head.number for newest in found.values())
-        stops = [rpc for rpc in found if found[rpc].state.revoked_by is not None]
-        stop = max(stops, key=lambda rpc: found[rpc].head.number, default=None)
+        stop = stopping(found)
         reason = "" if stop is None else self._contents.reason((stop,), consortium, found[stop].state)
-        active = {newest.state.active_study for newest in found.values()}
         best = None
         if whole or compose_hash is not None:
             others = tuple(rpc for rpc in found if rpc is not ahead)
@@ -165,16 +158,14 @@ class ChainReader:
             if best.revoked_by is not None:
                 best = replace(best, revocation_reason=reason)
             best = self._with_candidate(ahead, best, head, compose_hash)
-        return LatestView(
-            block_number=reached,
-            block_time=next(one.head.timestamp for one in found.values() if one.head.number == reached),
-            epoch=max(newest.state.epoch for newest in found.values()),
-            revoked_by=found[stop].state.revoked_by if stop else None,
-            revocation_reason=reason,
-            halt=Halt(found[stop].head.number, found[stop].head.hash, stop.shown_url) if stop else None,
-            active_study=state.active_study if len(active) == 1 else None,
-            best=best,
-        )
+        return replace(summary(self._nodes, found), revocation_reason=reason, best=best)
+
+    def sights(self, consortia: Sequence[str]) -> dict[str, Sight]:
+        """The newest state of many consortia, by as few requests as it takes: those that can be seen.
+
+        Raises `ChainError` when the chain itself cannot be read.
+        """
+        return read_many(self._nodes, [consortium.lower() for consortium in consortia])
 
     def replaced(self, halt: Halt) -> bool:
         """Whether a quorum of nodes has another block in place of the one that showed a revocation, with
@@ -275,6 +266,11 @@ class ChainReader:
     def consortia(self, factory: str) -> list[str]:
         """Addresses of all consortia of a factory, oldest first, at the latest block."""
         return [address.lower() for address in self._latest_call("Factory", factory, "consortia")]
+
+    def listed(self, factory: str, *, first: int, most: int) -> list[str]:
+        """Addresses of at most `most` consortia of a factory, from number `first` on; the list only grows."""
+        rows = self._latest_call("Factory", factory, "board", first, min(most, BOARD_PAGE))
+        return [str(row["consortium"]).lower() for row in rows]
 
     def board(self, factory: str) -> list[BoardRow]:
         """The board of studies at the latest block, read page by page."""

@@ -11,13 +11,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, wait
 from typing import TypeVar
 
 from sealroom_agents.chain.rpc import Head, Rpc
 from sealroom_agents.chain.seats import Seat
+from sealroom_agents.chain.transport import TOO_LARGE
 from sealroom_agents.errors import ChainError
 
 MAX_HEAD_AGE_S = 90
@@ -29,7 +31,12 @@ GRACE_S = 2.0
 MAX_AHEAD = 512
 """Blocks that one node's head may be before the others'; more is no head but a lie."""
 
+MAX_WARNED = 1024
+"""Warnings that are remembered, so that each is given once."""
+
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Nodes:
@@ -63,6 +70,7 @@ class Nodes:
         self._chain_id: int | None = None
         self._clock = clock
         self._lock = threading.Lock()
+        self._warned: set[tuple[Rpc, str]] = set()
         self._finalized_floor = finalized_floor
         self._seats = {rpc: Seat(rpc) for rpc in self.rpcs}
 
@@ -138,7 +146,7 @@ class Nodes:
         taken = [seat for seat in seats if seat.taken]
         asked = {seat.ask(question): seat.rpc for seat in (taken if len(taken) >= self._quorum else seats)}
         answers: dict[Rpc, T] = {}
-        failures: list[ChainError] = []
+        failures: dict[Rpc, ChainError] = {}
         left = set(asked)
         while left:
             # The slow are waited for as long as they are needed, and then a little longer.
@@ -148,17 +156,20 @@ class Nodes:
                 try:
                     answers[asked[future]] = future.result()
                 except ChainError as error:
-                    failures.append(error)
+                    failures[asked[future]] = error
             if not needed:
                 break
         for future in left:
             future.cancel()
-        if len(answers) >= self._quorum:
-            return answers
-        raise _decisive(failures, answered=bool(answers))
+        if len(answers) < self._quorum:
+            raise _decisive(list(failures.values()), answered=bool(answers))
+        for rpc, failure in failures.items():
+            if failure.code == TOO_LARGE:  # it is the node's doing, since the same question had good answers
+                self._seats[rpc].fail(failure)
+        return answers
 
     def agreed(self, answers: dict[Rpc, T], what: str) -> tuple[T, tuple[Rpc, ...]]:
-        """The one answer that `quorum` nodes give, and those nodes; the others lose their seats.
+        """The one answer that `quorum` nodes give, and those nodes; the log names the others.
 
         Raises `ChainError` `chain-disagrees` when no answer, or more than one, has that many.
         """
@@ -180,16 +191,41 @@ class Nodes:
         value, rpcs = believed[0]
         for rpc in answers:
             if rpc not in rpcs:
-                self.drop(rpc, f"shows something else about {what}")
+                self.warn(rpc, f"shows something else about {what}")
         return value, tuple(rpcs)
 
     def sufficient(self, nodes: Sized) -> bool:
         """Whether so many nodes are a quorum."""
         return len(nodes) >= self._quorum
 
-    def drop(self, rpc: Rpc, why: str) -> None:
-        """Pass a node over for a while."""
-        self._seats[rpc].fail(ChainError("chain-disagrees", f"{rpc.shown_url} {why}"))
+    def near(self, heads: Mapping[Rpc, Head]) -> tuple[Rpc, ...]:
+        """Nodes whose head is no more than `MAX_AHEAD` before the others'; one that is loses its seat.
+
+        Raises `ChainError` `chain-disagrees` when too few are left.
+        """
+        number = self.enough(head.number for head in heads.values())
+        for rpc, head in heads.items():
+            if head.number > number + MAX_AHEAD:
+                why = f"{rpc.shown_url} shows block {head.number}, the others {number}"
+                self._seats[rpc].fail(ChainError("chain-stale", why))
+        near = tuple(rpc for rpc, head in heads.items() if head.number <= number + MAX_AHEAD)
+        if not self.sufficient(near):
+            raise ChainError(
+                "chain-disagrees",
+                "the nodes disagree about how long the chain is",
+                "one of them lies; see the log for its name",
+            )
+        return near
+
+    def warn(self, rpc: Rpc, what: str) -> None:
+        """Name a node in the log, once for each thing that it says."""
+        with self._lock:
+            if (rpc, what) in self._warned:
+                return
+            if len(self._warned) >= MAX_WARNED:
+                self._warned.clear()
+            self._warned.add((rpc, what))
+        log.warning("%s %s", rpc.shown_url, what)
 
     def enough(self, numbers: Iterable[int]) -> int:
         """The largest number that at least `quorum` of these, and more than half, reach."""
@@ -210,6 +246,10 @@ class Nodes:
 
 def _decisive(failures: Sequence[ChainError], *, answered: bool) -> ChainError:
     """The failure to tell of when too few nodes answer."""
+    failures = [
+        error if error.code != TOO_LARGE else ChainError("chain-unreachable", error.message)
+        for error in failures
+    ]
     own = [error for error in failures if error.code in OWN_CODES]
     if own:
         return own[0]

@@ -123,11 +123,15 @@ class Rpc:
             raise self.malformed("another block than was asked for")
         return head
 
-    def calls_at(self, block_hash: bytes, calls: Sequence[tuple[str, bytes]]) -> list[bytes | RpcFailure]:
-        """`eth_call` each `(address, data)` at exactly the block of `block_hash` (EIP-1898)."""
+    def calls_at(
+        self, block_hash: bytes, calls: Sequence[tuple[str, bytes]], *, gas: int | None = None
+    ) -> list[bytes | RpcFailure]:
+        """`eth_call` each `(address, data)` at exactly the block of `block_hash` (EIP-1898), each with at
+        most `gas`."""
         at = {"blockHash": "0x" + block_hash.hex(), "requireCanonical": True}
+        limit = {} if gas is None else {"gas": hex(gas)}
         answers = self.batch(
-            [("eth_call", [{"to": to, "data": "0x" + data.hex()}, at]) for to, data in calls]
+            [("eth_call", [{"to": to, "data": "0x" + data.hex(), **limit}, at]) for to, data in calls]
         )
         return [answer if isinstance(answer, RpcFailure) else self.data(answer) for answer in answers]
 

@@ -30,6 +30,8 @@ PAUSE_S = 0.05
 """Seconds before the second try; doubled before each further one."""
 NAME_THREADS = 16
 """Threads that look names up; the resolver knows no deadline of ours."""
+TOO_LARGE = "answer-too-large"
+"""Code of an answer beyond the limit; it may be the contract's doing, and is not held against the node."""
 SLACK_S = 10.0
 """Seconds beyond the deadline after which a caller stops waiting for the loop itself."""
 READ_BYTES = 65536
@@ -78,7 +80,10 @@ class Endpoint:
         self._finalizer()
 
     def post(self, body: bytes) -> bytes:
-        """Send `body`, return the answer's. Raises `ChainError` `chain-unreachable`, and nothing else."""
+        """Send `body`, return the answer's.
+
+        Raises `ChainError`, `chain-unreachable` or `answer-too-large`, and nothing else.
+        """
         try:
             return _run(self._post(body), self._timeout_s + SLACK_S)
         except TimeoutError as error:
@@ -116,7 +121,9 @@ class Endpoint:
             async for piece in answer.aiter_raw(READ_BYTES):
                 read += piece
                 if len(read) > self._limit:
-                    raise self._unreachable(f"answers with more than {self._limit} bytes")
+                    raise ChainError(
+                        TOO_LARGE, f"{shown(self.url)} answers with more than {self._limit} bytes"
+                    )
         return bytes(read)
 
     def _unreachable(self, why: str) -> ChainError:

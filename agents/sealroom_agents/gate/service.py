@@ -27,6 +27,7 @@ from sealroom.encoding import sha256, to_hex
 from sealroom.errors import ReleaseError, SealroomError
 from sealroom.records import Opening
 from sealroom.release import (
+    WATCH_VERSION,
     Challenge,
     EvidenceMessage,
     GateIdentity,
@@ -205,7 +206,12 @@ class Gate:
     def watch(self, body: bytes) -> dict[str, Any]:
         """The watcher's heartbeat. What it reports as revoked is denied at once. Raises `Refused`."""
         self._watch.report(parsed(WatchReport.parse, body))
-        return {"version": 1, "watcherSeen": self._watch.seen}
+        # Who it is, so that the watcher knows the consortia that adopted it.
+        return {
+            "version": WATCH_VERSION,
+            "gateRoot": to_hex(self._root.fingerprint),
+            "gateSigner": self._root.signer,
+        }
 
     def receipts(self, body: bytes) -> dict[str, Any]:
         """Anchor receipts that wait, in one transaction. Raises `Refused`."""
@@ -452,7 +458,7 @@ class Gate:
             key_provider_id=self._root.key_provider_id,
             lease_seconds=self._config.lease_seconds,
             now=self._clock(),
-            watcher_seen=self._watch.seen,
+            watcher_seen=self._watch.seen(consortium),
             halt=found[0] if (found := self._sessions.halted(consortium)) is not None else None,
         )
 

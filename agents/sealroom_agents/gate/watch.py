@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the watcher tells the gate: that it is alive, and who revoked.
+"""What the watcher tells the gate: which consortia it sees, and which of them are revoked.
 
 The watcher is trusted to stop, never to grant: its word can deny a consortium, and lifts no denial. What it
 reports becomes a halt like the ones that the gate's own nodes cause: kept durably, and lifted by the chain.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sealroom.records import Receipt
@@ -18,6 +18,8 @@ from sealroom.release import WatchReport
 from sealroom_agents.chain import FoundReceipt
 from sealroom_agents.facts import ChainView, Halt, LatestView
 
+MAX_ENTRIES = 16384
+"""Consortia of which the watcher's last word is kept: more than it can see within the life of a lease."""
 MAX_CLAIMS = 4096
 """Reported revocations that are kept until somebody asks for their consortium."""
 
@@ -51,34 +53,49 @@ class Chain(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """What the watcher last said of one consortium."""
+
+    seen: int
+    """When it saw it, unix seconds."""
+    revoked: bool
+    """Whether it was revoked."""
+
+
 class Watch:
-    """The last heartbeat, and the revocations that came with it. Thread safe."""
+    """The watcher's last word on each consortium. Thread safe."""
 
     def __init__(self, *, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen: int | None = None
-        self._noted: set[str] = set()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._claims: OrderedDict[str, Halt] = OrderedDict()
 
-    @property
-    def seen(self) -> int | None:
-        """Unix seconds of the last heartbeat; `None` since the gate started."""
+    def seen(self, consortium: str) -> int | None:
+        """Unix seconds at which the watcher last saw a consortium; `None` since the gate started."""
         with self._lock:
-            return self._seen
+            entry = self._entries.get(consortium)
+            return None if entry is None else entry.seen
 
     def report(self, report: WatchReport) -> None:
-        """Take a heartbeat. A revocation is new if the report before did not have it."""
+        """Take a heartbeat. A revocation is new if the word before on its consortium was another."""
         with self._lock:
             # Its own word for when it looked, so that an old report is no fresh one; but never the future.
             seen = min(self._clock(), report.observed)
-            self._seen = seen if self._seen is None else max(self._seen, seen)
-            for consortium in set(report.revoked) - self._noted:
-                self._claims[consortium] = Halt(report.block, report.block_hash, "the watcher")
-                self._claims.move_to_end(consortium)
-            self._noted = set(report.revoked)
-            while len(self._claims) > MAX_CLAIMS:
-                self._claims.popitem(last=False)
+            revoked = {one.consortium: one for one in report.revoked}
+            for consortium in report.seen:
+                before = self._entries.get(consortium)
+                found = revoked.get(consortium)
+                if found is not None and (before is None or not before.revoked):
+                    self._claims[consortium] = Halt(found.block, found.block_hash, "the watcher")
+                    self._claims.move_to_end(consortium)
+                latest = seen if before is None else max(before.seen, seen)
+                self._entries[consortium] = _Entry(latest, found is not None)
+                self._entries.move_to_end(consortium)
+            for kept, most in ((self._entries, MAX_ENTRIES), (self._claims, MAX_CLAIMS)):
+                while len(kept) > most:
+                    kept.popitem(last=False)
 
     def claim(self, consortium: str, *, highest: int) -> Halt | None:
         """The reported revocation of a consortium, handed out once; `highest` bounds its block, because the

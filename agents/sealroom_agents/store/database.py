@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -239,6 +239,19 @@ class Store:
             session.execute(update(RunRow).where(RunRow.id == run_id).values(killed=self._clock()))
 
     # --- the watcher ----------------------------------------------------------------------------
+
+    def under_way(self, *, limit: int) -> list[str]:
+        """Consortia that have runs under way, those with running ones first, then by the newest."""
+        running = func.max(case((RunRow.state.in_(RUNNING), 1), else_=0))
+        query = (
+            select(RunRow.consortium)
+            .where(RunRow.state.in_(ORDER))
+            .group_by(RunRow.consortium)
+            .order_by(running.desc(), func.max(RunRow.created).desc())
+            .limit(limit)
+        )
+        with self._read() as session:
+            return list(session.scalars(query))
 
     def watched(self, consortium: str) -> Watched | None:
         """What the watcher last knew of a consortium."""

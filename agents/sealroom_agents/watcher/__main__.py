@@ -33,7 +33,10 @@ log = logging.getLogger("sealroom_agents.watcher")
 
 @click.command()
 @click.option("--rpc", "rpcs", required=True, multiple=True, metavar="URL", help="RPC endpoint; repeatable.")
-@click.option("--factory", metavar="ADDRESS", help="Follow all consortia of this factory.")
+@click.option(
+    "--rpc-quorum", type=click.IntRange(1), help="Endpoints that must answer; by default all of them."
+)
+@click.option("--factory", metavar="ADDRESS", help="Follow this factory's consortia that adopted the gate.")
 @click.option(
     "--consortium", "consortia", multiple=True, metavar="ADDRESS", help="Follow only these; repeatable."
 )
@@ -51,6 +54,7 @@ log = logging.getLogger("sealroom_agents.watcher")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written after the first whole look.")
 def command(
     rpcs: tuple[str, ...],
+    rpc_quorum: int | None,
     factory: str | None,
     consortia: tuple[str, ...],
     gate: str,
@@ -61,9 +65,10 @@ def command(
 ) -> None:
     """Follow the chain, and end what was revoked.
 
-    Reads the state of each consortium at the newest block of every endpoint, orders running runs to be
-    killed when an owner revoked or the epoch advanced, and tells the gate after each look that revocations
-    are being watched.
+    Reads the state of consortia at the newest block of every endpoint, orders running runs to be killed when
+    an owner revoked or the epoch advanced, and tells the gate after each look which consortia it saw.
+    Follows those with runs under way, and those of the factory that adopted this gate; with --consortium
+    exactly those that are named. A look takes at most 256; more take turns.
 
     \b
     Example:
@@ -76,7 +81,7 @@ def command(
     if factory is None and not consortia:
         raise ConfigurationError("configuration", "nothing to follow", "give --factory, or --consortium")
     watcher = Watcher(
-        ChainReader(list(rpcs), timeout_s=LOOK_TIMEOUT_S),
+        ChainReader(list(rpcs), timeout_s=LOOK_TIMEOUT_S, quorum=rpc_quorum),
         Store(database),
         HttpGate(gate, read_token(watch_token_file)),
         factory=_address(factory) if factory else None,

@@ -1,65 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
 """One look at the chain: what changed, what must end, and the heartbeat that says so to the gate.
 
-State is the truth (CH-29): every look takes each consortium's epoch and revocation as any node shows them at
-its newest block; only the words of a revocation come from a log, and may be missing. The heartbeat goes out
-only after a look that saw *every* consortium; a watcher that is blind stays silent, and the gate's leases
-lapse by themselves (OP-09).
+State is the truth (CH-29): every look takes the epoch and revocation of consortia as any node shows them at
+its newest block; only the words of a revocation come from a log, and may be missing. The heartbeat names the
+consortia that were seen, and speaks for no other: one that is out of sight costs only itself. A watcher that
+sees nothing stays silent, and the gate's leases lapse by themselves (OP-09).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import httpx
 
-from sealroom.release.replies import WatchReport
+from sealroom.encoding import Fields, strict_json
+from sealroom.errors import FormatError
+from sealroom.release import WATCH_VERSION, SeenRevocation, WatchReport
+from sealroom_agents.chain import Sight
 from sealroom_agents.errors import AgentError, ChainError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.store import Store, Watched
+from sealroom_agents.watcher.follow import MAX_LOOK, Factory, Following
 
 HEARTBEAT_TIMEOUT_S = 5.0
 """How long the gate may take to answer a heartbeat, seconds."""
-MAX_CONSORTIA = 1000
-"""Consortia that one watcher follows; a factory anyone may use must not blind it."""
+MAX_ANSWER_BYTES = 4096
+"""Bytes of the gate's answer."""
+MAX_WORDS = 8
+"""Revocations whose words are looked for at one look."""
+MAX_REMEMBERED = 16384
+"""Consortia whose last state is kept in memory; all of them stand in the store."""
 
 log = logging.getLogger(__name__)
 
 
-class Head(Protocol):
-    """A block's identity."""
-
-    @property
-    def number(self) -> int:
-        """Block number."""
-
-    @property
-    def hash(self) -> bytes:
-        """Block hash."""
-
-
-class Chain(Protocol):
+class Chain(Factory, Protocol):
     """What watching needs of `sealroom_agents.chain.ChainReader`."""
 
-    def consortia(self, factory: str) -> list[str]:
-        """All consortia of a factory."""
+    def sights(self, consortia: Sequence[str]) -> Mapping[str, Sight]:
+        """Newest state of those that can be seen."""
 
-    def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
-        """Newest state that any node shows."""
-
-    def finalized_head(self) -> Head:
-        """Newest finalized block."""
+    def latest_view(self, consortium: str) -> LatestView:
+        """Newest state of one, with the words of a revocation."""
 
 
 class Gate(Protocol):
     """Where heartbeats go."""
 
-    def watch(self, report: WatchReport) -> None:
-        """Hand in a heartbeat. Raises `ChainError`-free: any failure is a `WatchFailed`."""
+    def watch(self, report: WatchReport) -> tuple[bytes, str]:
+        """Hand in a heartbeat; returns the gate's root fingerprint and signer. Raises `WatchFailed`."""
 
 
 class WatchFailed(AgentError):
@@ -78,18 +72,28 @@ class HttpGate:
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
 
-    def watch(self, report: WatchReport) -> None:
-        """Post it; raises `WatchFailed`."""
+    def watch(self, report: WatchReport) -> tuple[bytes, str]:
+        """Post it. Raises `WatchFailed`."""
         try:
-            answer = self._client.post("/v1/watch", content=report.encode())
+            with self._client.stream("POST", "/v1/watch", content=report.encode()) as answer:
+                body = b""
+                for piece in answer.iter_raw():
+                    body += piece
+                    if len(body) > MAX_ANSWER_BYTES:
+                        raise WatchFailed("heartbeat-refused", "the gate answers with too much")
+                status = answer.status_code
         except httpx.HTTPError as error:
             raise WatchFailed(
                 "gate-unreachable", f"the gate does not answer: {type(error).__name__}"
             ) from error
-        if answer.status_code >= 300:
-            raise WatchFailed(
-                "heartbeat-refused", f"the gate refuses the heartbeat: HTTP {answer.status_code}"
-            )
+        if status >= 300:
+            raise WatchFailed("heartbeat-refused", f"the gate refuses the heartbeat: HTTP {status}")
+        try:
+            fields = Fields(strict_json(body, MAX_ANSWER_BYTES), "the gate's answer to a heartbeat")
+            fields.integer("version", WATCH_VERSION, WATCH_VERSION)
+            return fields.hex("gateRoot", 32), fields.address("gateSigner")
+        except FormatError as error:
+            raise WatchFailed("heartbeat-refused", error.message) from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -102,6 +106,8 @@ class Look:
 
     consortia: int
     """How many consortia were seen."""
+    unseen: tuple[str, ...]
+    """Those that were looked at and could not be seen."""
     revoked: tuple[str, ...]
     """Those that are revoked now."""
     changed: tuple[str, ...]
@@ -126,59 +132,51 @@ class Watcher:
         self._chain = chain
         self._store = store
         self._gate = gate
-        self._factory = factory
-        self._only = tuple(only)
+        self._following = Following(chain, factory=factory, only=only)
         self._clock = clock
+        self._known: dict[str, Watched] = {}
+        self._words = 0
 
     def look(self) -> Look:
-        """One look at everything. Raises `ChainError` when not all of it could be seen; what was seen still
-        counts."""
-        revoked: list[str] = []
-        changed: list[str] = []
-        newest: tuple[int, bytes] | None = None
-        blind: ChainError | None = None
-        consortia = self._consortia()
-        for consortium in consortia:
-            try:
-                # The first one is read whole, because the heartbeat names the block that was seen.
-                view = self._chain.latest_view(consortium, whole=newest is None)
-            except ChainError as error:
-                blind = error
-                log.warning("cannot see %s: %s", consortium, error.message)
-                continue
-            if view.best is not None:
-                newest = view.best.block_number, view.best.block_hash
-            if self._judge(consortium, view):
-                changed.append(consortium)
-            if view.revoked_by is not None:
-                revoked.append(consortium)
-        if blind is not None:
-            raise blind
-        if newest is None:
-            head = self._chain.finalized_head()
-            newest = head.number, head.hash
-        heartbeat = self._beat(newest, tuple(revoked))
+        """One look. Raises `ChainError` when nothing could be seen because the chain itself could not."""
+        together, apart = self._following.turn(self._store.under_way(limit=MAX_LOOK))
+        observed = int(self._clock())
+        sights = dict(self._chain.sights(together)) if together else {}
+        if apart:
+            with suppress(ChainError):
+                sights.update(self._chain.sights(apart))
+        looked_at = (*together, *apart)
+        unseen = tuple(one for one in looked_at if one not in sights)
+        if unseen:
+            log.warning("cannot see %d consortia: %s", len(unseen), ", ".join(unseen[:5]))
+        followed = self._followed(sights)  # also those that leave this gate at this look
+        if sights:  # where nothing at all is seen, it is nobody's own fault
+            self._following.saw(unseen, {one: sight.platform for one, sight in sights.items()})
+        followed |= self._followed(sights)
+        self._words = 0
+        changed = [one for one in followed if self._judge(one, sights[one].latest)]
+        # Nothing is taken for seen that was looked for and not found; a look at nothing asks who the gate is.
+        heartbeat = (bool(sights) or not looked_at) and self._beat(observed, sights)
+        joined = self._followed(sights).keys() - followed.keys()  # the gate has just said who it is
+        changed += [one for one in joined if self._judge(one, sights[one].latest)]
+        revoked = [one for one in (*followed, *joined) if sights[one].latest.revoked_by is not None]
         return Look(
-            consortia=len(consortia), revoked=tuple(revoked), changed=tuple(changed), heartbeat=heartbeat
-        )  # fmt: skip
+            consortia=len(sights),
+            unseen=unseen,
+            revoked=tuple(revoked),
+            changed=tuple(changed),
+            heartbeat=heartbeat,
+        )
 
-    def _consortia(self) -> tuple[str, ...]:
-        if self._only or self._factory is None:
-            return self._only
-        found = self._chain.consortia(self._factory)
-        if len(found) > MAX_CONSORTIA:
-            raise ChainError(
-                "too-many-consortia",
-                f"the factory lists {len(found)} consortia, more than the {MAX_CONSORTIA} that are followed",
-                "name those to follow with --consortium",
-            )
-        return tuple(found)
+    def _followed(self, sights: Mapping[str, Sight]) -> dict[str, None]:
+        return dict.fromkeys(one for one in sights if self._following.follows(one))
 
     def _judge(self, consortium: str, view: LatestView) -> bool:
         """Compare with what was known; on a change order the running runs to end. True when there was one."""
-        known = self._store.watched(consortium)
+        known = self._known.get(consortium) or self._store.watched(consortium)
         now = Watched(epoch=view.epoch, block=view.block_number, revoked_by=view.revoked_by)
         if known is not None and (known.epoch, known.revoked_by) == (now.epoch, now.revoked_by):
+            self._remember(consortium, known)
             return False
         # Nodes may lag one behind the other: an older epoch in an older block is no news. In a block as new
         # as the last, it means that what was seen then was a lie, or was reorganised away. A revocation is
@@ -194,6 +192,7 @@ class Watcher:
         if older or not ends:
             if not older:
                 self._store.watch(consortium, now)
+                self._remember(consortium, now)
             return False
         seen = self._store.observe(
             consortium,
@@ -202,9 +201,10 @@ class Watcher:
             block=view.block_number,
             block_time=view.block_time,
             owner=view.revoked_by,
-            reason=view.revocation_reason,
+            reason=self._reason(consortium) if view.revoked_by is not None else "",
         )
         self._store.watch(consortium, now)
+        self._remember(consortium, now)
         log.warning(
             "%s: %s at block %d (epoch %d)%s; %d running run(s) to end, seen %.1f s after the block",
             consortium, seen.kind, seen.block, seen.epoch, f" by {seen.owner}" if seen.owner else "",
@@ -212,15 +212,37 @@ class Watcher:
         )  # fmt: skip
         return True
 
-    def _beat(self, newest: tuple[int, bytes], revoked: tuple[str, ...]) -> bool:
-        number, block_hash = newest
+    def _remember(self, consortium: str, known: Watched) -> None:
+        if len(self._known) >= MAX_REMEMBERED and consortium not in self._known:
+            self._known.clear()
+        self._known[consortium] = known
+
+    def _reason(self, consortium: str) -> str:
+        """Words of a revocation, from a log; a few at each look, since they are for people."""
+        self._words += 1
+        if self._words > MAX_WORDS:
+            return ""
+        try:
+            return self._chain.latest_view(consortium).revocation_reason
+        except ChainError:
+            return ""
+
+    def _beat(self, observed: int, sights: Mapping[str, Sight]) -> bool:
+        halts = {one: sight.latest.halt for one, sight in sights.items()}
         report = WatchReport(
-            block=number, block_hash=block_hash, observed=int(self._clock()), revoked=revoked
+            observed=observed,
+            seen=tuple(sights),
+            revoked=tuple(
+                SeenRevocation(consortium=one, block=halt.block_number, block_hash=halt.block_hash)
+                for one, halt in halts.items()
+                if halt is not None
+            ),
         )
         try:
-            self._gate.watch(report)
+            gate = self._gate.watch(report)
         except WatchFailed as error:
             # The gate will miss it and stop renewing; there's nothing more to do here.
             log.warning("%s", error.message)
             return False
+        self._following.named(gate, {one: sight.platform for one, sight in sights.items()})
         return True

@@ -6,7 +6,14 @@ Spec: `enclave/spec/release-protocol.md`.
 """
 
 from sealroom.records import Grant, Receipt
-from sealroom.release.messages import Challenge, DatasetOffer, EvidenceMessage, GateIdentity, Hello
+from sealroom.release.messages import (
+    WATCH_VERSION,
+    Challenge,
+    DatasetOffer,
+    EvidenceMessage,
+    GateIdentity,
+    Hello,
+)
 from sealroom.release.protocol import (
     check_kms_chain,
     datasets_root,
@@ -33,11 +40,13 @@ from sealroom.release.replies import (
     LeaseReply,
     LeaseRequest,
     Refusal,
+    SeenRevocation,
     WatchReport,
 )
 
 __all__ = [
     "REFUSAL_CODES",
+    "WATCH_VERSION",
     "Challenge",
     "DatasetOffer",
     "EvidenceMessage",
@@ -50,6 +59,7 @@ __all__ = [
     "LeaseRequest",
     "Receipt",
     "Refusal",
+    "SeenRevocation",
     "WatchReport",
     "check_kms_chain",
     "datasets_root",

@@ -37,8 +37,10 @@ MAX_HEADER = 64 * 1024
 MAX_WRAP = 16 * 1024
 """Most bytes of a wrap."""
 MAX_LEASE_SECONDS = 60
-MAX_CONSORTIA = 1024
+MAX_CONSORTIA = 256
 """Most consortia that a watcher reports in one message."""
+WATCH_VERSION = 2
+"""Version of the watcher's heartbeat; no other is read."""
 
 
 class Message(Protocol):

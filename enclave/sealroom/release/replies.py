@@ -19,6 +19,7 @@ from sealroom.release.messages import (
     MAX_DATASETS,
     MAX_LEASE_SECONDS,
     MAX_REPLY_BODY,
+    WATCH_VERSION,
     encode,
     read_body,
 )
@@ -256,24 +257,48 @@ class LeaseReply:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchReport:
-    """The watcher's heartbeat: how far it sees, and who has revoked."""
+class SeenRevocation:
+    """A consortium that is revoked, and the block in which the watcher saw it."""
 
+    consortium: str
+    """Its address."""
     block: int
-    """Number of the newest block it has seen."""
+    """Number of the newest block that shows it."""
     block_hash: bytes
-    """Its hash, 32 bytes."""
+    """Hash of that block, 32 bytes."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"consortium": self.consortium, "block": self.block, "blockHash": to_hex(self.block_hash)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> SeenRevocation:
+        fields = Fields(value, "watch report's revoked", error=ReleaseError)
+        seen = cls(
+            consortium=fields.address("consortium"),
+            block=fields.integer("block"),
+            block_hash=fields.hex("blockHash", 32),
+        )
+        fields.done()
+        return seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchReport:
+    """The watcher's heartbeat: which consortia it has just seen, and which of them are revoked."""
+
     observed: int
     """When it looked, unix seconds."""
-    revoked: tuple[str, ...]
-    """Addresses of revoked consortia."""
+    seen: tuple[str, ...]
+    """Addresses of the consortia that it saw, each once; for all others this says nothing."""
+    revoked: tuple[SeenRevocation, ...]
+    """Those of them that are revoked."""
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "block": self.block,
-            "blockHash": to_hex(self.block_hash),
+            "version": WATCH_VERSION,
             "observed": self.observed,
-            "revoked": list(self.revoked),
+            "seen": list(self.seen),
+            "revoked": [one.to_json() for one in self.revoked],
         }
 
     def encode(self) -> bytes:
@@ -282,15 +307,24 @@ class WatchReport:
     @classmethod
     def parse(cls, body: bytes) -> WatchReport:
         fields = read_body(body, "watch report")
-        addresses = fields.array("revoked", limit=MAX_CONSORTIA)
+        if (version := fields.integer("version")) != WATCH_VERSION:
+            raise ReleaseError(
+                "unsupported-version", f"watch report of version {version}, not {WATCH_VERSION}"
+            )
         report = cls(
-            block=fields.integer("block"),
-            block_hash=fields.hex("blockHash", 32),
             observed=fields.integer("observed"),
+            seen=tuple(
+                Fields({"address": item}, "watch report's seen", error=ReleaseError).address("address")
+                for item in fields.array("seen", limit=MAX_CONSORTIA)
+            ),
             revoked=tuple(
-                Fields({"address": item}, "watch report's revoked", error=ReleaseError).address("address")
-                for item in addresses
+                SeenRevocation.from_json(item) for item in fields.array("revoked", limit=MAX_CONSORTIA)
             ),
         )
         fields.done()
+        revoked = [one.consortium for one in report.revoked]
+        if len(set(report.seen)) != len(report.seen) or len(set(revoked)) != len(revoked):
+            raise ReleaseError("malformed", "watch report: a consortium stands there twice")
+        if not set(revoked) <= set(report.seen):
+            raise ReleaseError("malformed", "watch report: a consortium is revoked and was not seen")
         return report
