@@ -20,7 +20,7 @@ from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import cells, tables
 from sealroom_agents.owner.profile import MAX_DISTINCT, Profile, profile
-from sealroom_agents.owner.records import read_rows
+from sealroom_agents.owner.records import Records, count_rows
 from sealroom_agents.owner.source import look, ready
 
 DECLARED = (
@@ -217,9 +217,42 @@ def test_rows_that_two_ways_of_counting_tell_apart_are_refused(tmp_path: Path) -
 
 
 def test_records_are_counted_by_a_parser_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(HEAD + b'1,2,"a\n\nb",true\n2,3,x,false\n')
-    lines = [record.line for record in read_rows(tmp_path / "t.csv", delimiter=",")]
-    assert lines == [1, 2, 5]
+    path = tmp_path / "t.csv"
+    path.write_bytes(HEAD + b'1,2,"a\n\nb",true\n2,3,x,false\n')
+    with path.open("rb") as stream:
+        assert [record.line for record in Records(stream, name="t", delimiter=",")] == [1, 2, 5]
+    assert count_rows(path, delimiter=",") == 2
+
+
+@pytest.mark.parametrize("odd", ["nothing", *(n for n in STRUCTURE if "end" not in n and "joined" not in n)])
+def test_what_does_not_fit_is_found_behind_many_plain_lines(odd: str, tmp_path: Path) -> None:
+    """Plain lines are counted a block at a time; a fault in any of them comes to the parser all the same."""
+    plain = b"1,2,x,true\n" * 100_000
+    rows, _ = STRUCTURE.get(odd, (b"1,2,x,true\n", ""))
+    path = tmp_path / "t.csv"
+    path.write_bytes(HEAD + plain + rows + plain)
+    if odd == "nothing":
+        path.with_suffix(".crlf").write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+        assert count_rows(path.with_suffix(".crlf"), delimiter=",") == 200_001
+        assert count_rows(path, delimiter=",") == 200_001
+        return
+    with pytest.raises(ToolError) as error:
+        count_rows(path, delimiter=",")
+    assert error.value.code == "csv-does-not-fit"
+    assert any(f"line 10000{n}" in error.value.message for n in (2, 3, 4))
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["", "a", '"q"', '"a,b"', '"x\ny"', "łódź"]), min_size=2, max_size=2)),
+    st.integers(1, 40),
+)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_are_the_same_with_and_without_blocks(tmp_path: Path, rows: list[list[str]], plain: int) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(",".join(row) + "\n" + "1,2\n" * plain for row in rows))
+    with path.open("rb") as stream:
+        one_by_one = sum(1 for _ in Records(stream, name="t", delimiter=","))
+    assert count_rows(path, delimiter=",") == one_by_one - 1 == len(rows) * (1 + plain)
 
 
 # -- Arrow and Parquet -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ from sealroom_agents.errors import ToolError
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line; a cell may be as long."""
 
+_BLOCK_BYTES = 1024 * 1024
 _BOM = "\ufeff"
 _CODE = "csv-does-not-fit"
 
@@ -36,54 +38,87 @@ class Record:
     """What stands between its delimiters, without quotes."""
 
 
-def read_records(
-    stream: BinaryIO, *, name: str, delimiter: str, advance: Callable[[int], None] | None = None
-) -> Iterator[Record]:
-    """All records, the heading first. `name` is for messages; `advance` is told the bytes read so far.
+class Records:
+    """The records of an open CSV, the heading first; `name` is for messages.
 
     Raises `ToolError`: `not-csv` for a delimiter that cannot be one or a first line that is no text in UTF-8,
     else `csv-does-not-fit`, with the line.
     """
-    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
-        raise ToolError("not-csv", f"the delimiter {delimiter!r} is not one character of ASCII")
-    lines = _Lines(stream, name)
-    well_formed = _well_formed(delimiter)
-    with _cells_of(MAX_LINE_BYTES):
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        while True:
-            lines.begin()
-            try:
-                cells = next(reader, None)
-            except csv.Error:
-                raise lines.broken() from None
-            if cells is None:
-                return
-            lines.finish(blank=not cells)
-            raw = lines.raw
-            if ('"' in raw or "\r" in raw) and not well_formed.fullmatch(raw):
-                raise lines.broken()
-            if advance is not None:
-                advance(lines.bytes)
-            yield Record(lines.first, cells)
 
+    def __init__(self, stream: BinaryIO, *, name: str, delimiter: str) -> None:
+        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
+            raise ToolError("not-csv", f"the delimiter {delimiter!r} is not one character of ASCII")
+        self._stream, self._name, self._delimiter = stream, name, delimiter
+        self._lines = _Lines(stream, name)
+        self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
+        self._well_formed = _well_formed(delimiter)
+        self._width = 0
+        self._parse_until = 0
 
-def read_rows(
-    path: Path, *, delimiter: str, advance: Callable[[int], None] | None = None
-) -> Iterator[Record]:
-    """The heading and all records, each with as many cells as the heading. Raises as `read_records`."""
-    with path.open("rb") as stream:
-        records = read_records(stream, name=str(path), delimiter=delimiter, advance=advance)
-        width = 0
-        for record in records:
-            width = width or len(record.cells)
-            if len(record.cells) != width:
-                found = f"{len(record.cells)} cell{'s' if len(record.cells) > 1 else ''}"
-                raise ToolError(
-                    _CODE,
-                    f"{path} line {record.line}: {found}, where the heading names {width} columns",
-                    "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
-                )
+    def __iter__(self) -> Iterator[Record]:
+        while (record := self.next()) is not None:
             yield record
+
+    def next(self) -> Record | None:
+        """The next record, with as many cells as the heading; None at the end."""
+        lines = self._lines
+        lines.begin()
+        try:
+            with _cells_of(MAX_LINE_BYTES):
+                cells = next(self._reader, None)
+        except csv.Error:
+            raise lines.broken() from None
+        if cells is None:
+            return None
+        lines.finish(blank=not cells)
+        raw = lines.raw
+        if ('"' in raw or "\r" in raw) and not self._well_formed.fullmatch(raw):
+            raise lines.broken()
+        self._width = self._width or len(cells)
+        if len(cells) != self._width:
+            found = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+            raise ToolError(
+                _CODE,
+                f"{self._name} line {lines.first}: {found}, where the heading names {self._width} columns",
+                "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
+            )
+        return Record(lines.first, cells)
+
+    def skip_plain(self) -> int:
+        """Count and skip the records of a block in which every line is one, since it holds no quote.
+
+        0 where the parser is needed: at quotes, at the end, and wherever something does not fit, so that it
+        says what.
+        """
+        start = self._stream.tell()
+        if self._width < 2 or start < self._parse_until:
+            return 0
+        block = self._stream.read(_BLOCK_BYTES)
+        block = block[: block.rfind(b"\n") + 1]
+        count = self._lines.count_plain(block, delimiter=self._delimiter.encode(), width=self._width)
+        if count == 0:
+            self._parse_until = start + len(block)
+        self._stream.seek(start + len(block) if count else start)
+        return count
+
+
+def count_rows(path: Path, *, delimiter: str, advance: Callable[[int], None] | None = None) -> int:
+    """Rows below the heading. `advance` is told the bytes read so far. Raises as `Records`."""
+    with path.open("rb") as stream:
+        records = Records(stream, name=str(path), delimiter=delimiter)
+        rows = 0 if records.next() is not None else -1
+        while (count := records.skip_plain()) or records.next() is not None:
+            rows += count or 1
+            if advance is not None:
+                advance(stream.tell())
+    return rows
+
+
+def line_of(path: Path, row: int, *, delimiter: str) -> int:
+    """The line in which a row, counted from 0, begins."""
+    with path.open("rb") as stream:
+        records = Records(stream, name=str(path), delimiter=delimiter)
+        return next((record.line for record in islice(records, row + 1, None)), 0)
 
 
 class _Lines:
@@ -97,8 +132,6 @@ class _Lines:
         self._of_record: list[str] = []
         self.first = 1
         """The line in which the record begins."""
-        self.bytes = 0
-        """Bytes read so far."""
 
     def __iter__(self) -> _Lines:
         return self
@@ -109,7 +142,6 @@ class _Lines:
             self._ended = True
             raise StopIteration
         self._number += 1
-        self.bytes += len(raw)
         if len(raw) > MAX_LINE_BYTES:
             raise self._refused("is longer than 8 MiB", "is it a CSV, with a line for each row?")
         line = self._decoded(raw)
@@ -136,6 +168,25 @@ class _Lines:
         if ending is not None and self._ending is not None and ending != self._ending:
             raise self._refused("ends otherwise than those before", "use one line ending, LF or CR LF")
         self._ending = ending or self._ending
+
+    def count_plain(self, block: bytes, *, delimiter: bytes, width: int) -> int:
+        """Lines of a block that is to be skipped; 0 unless each is one record of `width` cells as it is."""
+        ending = (self._ending or "").encode()
+        lines = block.split(b"\n")[:-1]
+        plain = (
+            bool(ending)
+            and not any(odd in block for odd in (b'"', b"\0", _BOM.encode()))
+            and block.count(b"\r") == block.count(b"\r\n") == (len(lines) if ending == b"\r\n" else 0)
+            and all(line.count(delimiter) == width - 1 for line in lines)
+        )
+        if not plain:
+            return 0
+        try:
+            block.decode("utf-8")
+        except UnicodeDecodeError:
+            return 0
+        self._number += len(lines)
+        return len(lines)
 
     @property
     def raw(self) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import cells
-from sealroom_agents.owner.records import read_records, read_rows
+from sealroom_agents.owner.records import Records, count_rows, line_of
 
 CSV_BLOCK_BYTES = 8 * 1024 * 1024
 """How much of a CSV is read at once."""
@@ -104,7 +103,7 @@ def csv_to_parquet(
     names = _csv_names(path, delimiter)
     # Half of the way for each reading.
     first = None if advance is None else lambda done: advance(done // 2)
-    rows = sum(1 for _ in read_rows(path, delimiter=delimiter, advance=first)) - 1
+    rows = count_rows(path, delimiter=delimiter, advance=first)
     types = dict(declared)
     schema = pyarrow.schema([(name, _arrow_type(types[name])) for name in names])
     with path.open("rb") as stream:
@@ -157,17 +156,11 @@ def _converted(reader: Any, schema: Any, path: Path, delimiter: str) -> Iterator
             try:
                 columns.append(cells.convert(text, kind))
             except cells.CellError as error:
-                line = _line_of(path, before + error.index, delimiter)
+                line = line_of(path, before + error.index, delimiter=delimiter)
                 where = f"{path} line {line}, column {field.name}"
                 raise ToolError("csv-does-not-fit", f"{where}: {error.reason}", cells.hint(kind)) from None
         before += batch.num_rows
         yield pyarrow.record_batch(columns, schema=schema)
-
-
-def _line_of(path: Path, row: int, delimiter: str) -> int:
-    """The line in which a row, counted from 0, begins."""
-    rows = islice(read_rows(path, delimiter=delimiter), row + 1, None)
-    return next((record.line for record in rows), 0)
 
 
 def _write(
@@ -247,7 +240,7 @@ def _csv_names(path: Path, delimiter: str) -> list[str]:
 
     with path.open("rb") as stream:
         try:
-            heading = next(read_records(stream, name=str(path), delimiter=delimiter), None)
+            heading = Records(stream, name=str(path), delimiter=delimiter).next()
         except ToolError as error:
             if error.code == "not-csv":
                 raise
