@@ -421,6 +421,46 @@ def test_words_of_a_revocation_that_no_node_shows_are_no_error(chain: LocalChain
         assert ChainReader([proxy.url]).latest_view(pinned.room.consortium).revocation_reason == ""
 
 
+@pytest.mark.parametrize("most", [100, 500])
+def test_history_is_read_in_ranges_that_the_node_accepts(
+    chain: LocalChain, pinned: Study, reader: ChainReader, most: int
+) -> None:
+    """Public nodes limit the blocks of one `eth_getLogs`, each to another number."""
+    chain.mine(600)
+    whole = reader.study_history(pinned.room.consortium)
+    assert whole.pins
+
+    def too_wide(method: str, params: list[Any]) -> bool:
+        return (
+            method == "eth_getLogs"
+            and int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) >= most
+        )
+
+    with RpcProxy(chain.url) as proxy:
+        proxy.refuses = too_wide
+        limited = ChainReader([proxy.url])
+        assert limited.study_history(pinned.room.consortium) == whole
+        proxy.refuses = lambda method, params: method == "eth_getLogs"
+        before = proxy.calls
+        with pytest.raises(ChainError) as error:
+            limited.study_history(pinned.room.consortium)
+        assert code(error) == "chain-unreachable"
+        assert proxy.calls - before < 20, "a node that refuses everything is asked for ever"
+
+
+def test_a_node_that_answers_logs_of_other_blocks_is_refused(chain: LocalChain, pinned: Study) -> None:
+    """CH-29."""
+
+    def elsewhere(method: str, params: list[Any], result: Any) -> Any:
+        return [{**log, "blockNumber": "0x7fffffff"} for log in result] if method == "eth_getLogs" else result
+
+    with RpcProxy(chain.url) as proxy:
+        proxy.tamper = elsewhere
+        with pytest.raises(ChainError) as error:
+            ChainReader([proxy.url]).study_history(pinned.room.consortium)
+        assert code(error) == "chain-unreachable"
+
+
 def test_a_proposal_whose_content_is_not_what_it_is_called_is_none(
     chain: LocalChain, proposed: Study
 ) -> None:

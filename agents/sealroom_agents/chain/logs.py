@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealroom_agents.chain.rpc import Rpc, RpcFailure
+from sealroom_agents.chain.transport import TOO_LARGE
+from sealroom_agents.errors import ChainError
 
 LOG_RANGE = 10_000
-"""Blocks asked for in one `eth_getLogs`; public nodes refuse more."""
+"""Blocks asked for in one `eth_getLogs`; many public nodes refuse more, and some as many."""
 MAX_RANGES = 200
 """Ranges walked in one search, so that a search ends."""
+MAX_HALVINGS = 7
+"""Times that a range is halved which a node refuses: down to less than 100 blocks."""
+REFUSED = "request-refused"
+"""Code of a node's no, inside this module."""
 MAX_TOPICS = 4
 """Topics of one log, as the EVM has it."""
 
@@ -82,12 +88,31 @@ def of_block(rpc: Rpc, query: dict[str, Any], number: int) -> list[Log]:
     (answer,) = rpc.batch([("eth_getLogs", [{**query, "blockHash": "0x" + head.hash.hex()}])])
     if isinstance(answer, RpcFailure):
         return _asked(rpc, query, number, number)
-    return parsed(rpc, answer)
+    return _of_range(rpc, answer, number, number)
 
 
-def _asked(rpc: Rpc, query: dict[str, Any], lower: int, upper: int) -> list[Log]:
+def _asked(
+    rpc: Rpc, query: dict[str, Any], lower: int, upper: int, *, halvings: int = MAX_HALVINGS
+) -> list[Log]:
+    """Logs of a range; of its halves where the node finds it too wide, or its logs too many."""
     asked = {**query, "fromBlock": hex(lower), "toBlock": hex(upper)}
-    return parsed(rpc, rpc.request("eth_getLogs", [asked]))
+    try:
+        return _of_range(rpc, rpc.request("eth_getLogs", [asked], refused=REFUSED), lower, upper)
+    except ChainError as error:
+        if error.code not in (REFUSED, TOO_LARGE):
+            raise
+        if lower == upper or halvings == 0:
+            raise ChainError("chain-unreachable", error.message, error.hint) from error
+    middle = (lower + upper) // 2
+    left = _asked(rpc, query, lower, middle, halvings=halvings - 1)
+    return left + _asked(rpc, query, middle + 1, upper, halvings=halvings - 1)
+
+
+def _of_range(rpc: Rpc, answer: Any, lower: int, upper: int) -> list[Log]:
+    found = parsed(rpc, answer)
+    if any(not lower <= log.where.block <= upper for log in found):
+        raise rpc.malformed("logs of other blocks than were asked for")
+    return found
 
 
 def parsed(rpc: Rpc, answer: Any) -> list[Log]:

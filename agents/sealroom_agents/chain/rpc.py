@@ -97,11 +97,11 @@ class Rpc:
         ]
         return self._answers(self._parsed(self._endpoint.post(json.dumps(asked).encode())), len(calls))
 
-    def request(self, method: str, params: list[Any]) -> Any:
-        """One call; raises `ChainError` `chain-unreachable` also when the node answers with an error."""
+    def request(self, method: str, params: list[Any], *, refused: str = "chain-unreachable") -> Any:
+        """One call; raises `ChainError` `refused` when the node answers with an error."""
         (answer,) = self.batch([(method, params)])
         if isinstance(answer, RpcFailure):
-            raise ChainError("chain-unreachable", f"{self.shown_url} refuses {method}: {answer.message}")
+            raise ChainError(refused, f"{self.shown_url} refuses {method}: {answer.message}")
         return answer
 
     def chain_id(self) -> int:
