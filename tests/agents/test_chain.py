@@ -448,6 +448,40 @@ def test_history_is_read_in_ranges_that_the_node_accepts(
         assert proxy.calls - before < 20, "a node that refuses everything is asked for ever"
 
 
+def test_history_and_proposals_are_read_on_from_where_they_were(chain: LocalChain, pinned: Study) -> None:
+    """What a page or a refusal costs does not grow with the age of the chain."""
+    asked: list[tuple[int, int]] = []
+
+    def note(method: str, params: list[Any]) -> bool:
+        if method == "eth_getLogs" and "fromBlock" in params[0]:
+            asked.append((int(params[0]["fromBlock"], 16), int(params[0]["toBlock"], 16)))
+        return False
+
+    chain.mine(600)
+    with RpcProxy(chain.url) as proxy:
+        proxy.refuses = note
+        reader = ChainReader([proxy.url])
+        before = reader.study_history(pinned.room.consortium)
+        assert min(lower for lower, _ in asked) == 0
+        final = chain.block_number("finalized")
+        asked.clear()
+        chain.revoke(pinned.room, 0, "stop")
+        after = reader.study_history(pinned.room.consortium)
+        assert (len(before.revocations), len(after.revocations)) == (0, 1)
+        assert after.pins == before.pins
+        assert asked and all(lower > final for lower, _ in asked)
+
+        reader.latest_view(pinned.room.consortium, compose_hash=b"\x66" * 32)
+        asked.clear()
+        reader.latest_view(pinned.room.consortium, compose_hash=b"\x66" * 32)
+        assert asked and all(upper - lower <= 512 for lower, upper in asked)
+        assert chain.propose(
+            pinned.room, compose_hash=b"\x66" * 32, datasets=[dataset.id for dataset in pinned.datasets]
+        )
+        best = reader.latest_view(pinned.room.consortium, compose_hash=b"\x66" * 32).best
+        assert best is not None and best.candidate is not None
+
+
 def test_a_node_that_answers_logs_of_other_blocks_is_refused(chain: LocalChain, pinned: Study) -> None:
     """CH-29."""
 

@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sealroom.records import Opening, Receipt
-from sealroom_agents.chain import events, receipts
+from sealroom_agents.chain import receipts
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.events import Histories
 from sealroom_agents.chain.history import History
 from sealroom_agents.chain.newest import Sight, read_many, read_one, stopping, summary
 from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
@@ -97,6 +98,7 @@ class ChainReader:
             clock=clock,
         )
         self._contents = Contents()
+        self._histories = Histories()
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -206,7 +208,7 @@ class ChainReader:
         Logs are for people to follow: no decision rests on them (CH-29).
         """
         consortium = consortium.lower()
-        return self._nodes.first(lambda rpc: events.study_history(rpc, consortium, from_block=from_block))
+        return self._nodes.first(lambda rpc: self._histories.read(rpc, consortium, from_block=from_block))
 
     # --- runs and receipts ----------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ from sealroom_agents.facts import StudyRecord
 
 MAX_KEPT = 1024
 """Studies, and revocations, that are kept."""
+MAX_REORGANISATION = 512
+"""Blocks below the newest that are searched again."""
 PASSED_OVER = frozenset({"chain-unreachable", "chain-stale"})
 """Codes after which the next node is asked: this one cannot say."""
 
@@ -33,6 +35,7 @@ class Contents:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._studies: OrderedDict[bytes, StudyRecord] = OrderedDict()
+        self._searched: OrderedDict[tuple[str, str, bytes], tuple[int, StudyRecord | None]] = OrderedDict()
         self._words: OrderedDict[tuple[str, str, int, int], str] = OrderedDict()
 
     def pinned(self, rpcs: Sequence[Rpc], consortium: str, state: ConsortiumState) -> StudyRecord | None:
@@ -67,12 +70,24 @@ class Contents:
         """Content of the newest proposal of a recipe, of any epoch, up to block `until`, or `None`."""
         topic = interface("Consortium").topic("StudyProposed")
         query = {"address": consortium, "topics": topics(topic, None, compose_hash)}
-        for log in backward(rpc, query, until):
+        key = (rpc.url, consortium, compose_hash)
+        with self._lock:
+            searched, newest = self._searched.get(key, (-1, None))
+        # The newest blocks are searched again each time, because they may be replaced.
+        settled = until - MAX_REORGANISATION
+        for log in backward(rpc, query, until, lowest=searched + 1):
             found = _content(log)
             if found is not None and found.compose_hash == compose_hash:
                 self._keep(found)
-                return found
-        return None
+                newest = found
+                if log.where.block > settled:
+                    return newest
+                break
+        with self._lock:
+            self._searched[key] = max(searched, settled), newest
+            while len(self._searched) > MAX_KEPT:
+                self._searched.popitem(last=False)
+        return newest
 
     def reason(self, rpcs: Sequence[Rpc], consortium: str, state: ConsortiumState) -> str:
         """Words of the revocation that stands; empty when there is none, or when no node shows them."""

@@ -8,6 +8,9 @@ Logs are for people to follow and for finding things; state is the truth, and no
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -32,10 +35,51 @@ from sealroom_agents.chain.logs import Log, address_topic, logs, topics
 from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.chain.views import decode_owner, decode_study
 
+KEPT_S = 600.0
+"""Seconds after which a history is read anew."""
+MAX_KEPT = 256
+"""Histories that are kept."""
+Found = dict[str, tuple[Any, ...]]
+"""Records by the name of their event, oldest first."""
 
-def study_history(rpc: Rpc, consortium: str, *, from_block: int = 0) -> History:
-    """Everything that one consortium and its ledger logged about it, up to the latest block."""
-    head = rpc.head("latest").number
+
+class Histories:
+    """What finalized blocks say of consortia, read once and then from where it ended. Thread safe.
+
+    By node, and for `KEPT_S` seconds only, so that what a node once made up does not stay.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str, int], tuple[float, int, Found]] = OrderedDict()
+
+    def read(self, rpc: Rpc, consortium: str, *, from_block: int = 0) -> History:
+        """Everything that one consortium and its ledger logged about it, up to the node's latest block."""
+        key = (rpc.url, consortium, from_block)
+        with self._lock:
+            began, read_to, found = self._kept.get(key, (self._clock(), from_block - 1, {}))
+        if self._clock() - began > KEPT_S:
+            began, read_to, found = self._clock(), from_block - 1, {}
+        head, final = rpc.head("latest").number, rpc.head("finalized").number
+        if final > read_to:
+            found, read_to = _joined(found, _found(rpc, consortium, read_to + 1, final)), final
+            with self._lock:
+                self._kept[key] = began, read_to, found
+                self._kept.move_to_end(key)
+                while len(self._kept) > MAX_KEPT:
+                    self._kept.popitem(last=False)
+        return _history(_joined(found, _found(rpc, consortium, read_to + 1, head)))
+
+
+def _joined(older: Found, newer: Found) -> Found:
+    return {event: older.get(event, ()) + newer.get(event, ()) for event in _EVENTS}
+
+
+def _found(rpc: Rpc, consortium: str, lower: int, upper: int) -> Found:
+    """Records of the blocks from `lower` to `upper`."""
+    if lower > upper:
+        return {}
     ledger = _ledger_of(rpc, consortium)
     about = topics(None, address_topic(consortium))
     found: dict[str, list[Any]] = {event: [] for event in _EVENTS}
@@ -43,27 +87,31 @@ def study_history(rpc: Rpc, consortium: str, *, from_block: int = 0) -> History:
         ("Consortium", {"address": consortium}),
         ("Ledger", {"address": ledger, "topics": about}),
     ):
-        for log in logs(rpc, query, from_block, head):
+        for log in logs(rpc, query, lower, upper):
             decoded = interface(contract).decode_log(log.topics, log.data)
             if decoded is not None and decoded[0] in found:
                 name, fields = decoded
                 if name == "StudyPinned":
                     fields["owners"] = _accounts(rpc, consortium, fields["roster"], fields["approvals"])
                 found[name].append(_EVENTS[name](log, fields))
+    return {event: tuple(records) for event, records in found.items()}
+
+
+def _history(found: Found) -> History:
     return History(
-        proposals=tuple(found["StudyProposed"]),
-        approvals=tuple(found["StudyApproved"]),
-        withdrawals=tuple(found["ApprovalWithdrawn"]),
-        pins=tuple(found["StudyPinned"]),
-        revocations=tuple(found["Revoked"]),
-        unpin_failures=tuple(found["UnpinFailed"]),
-        platforms=tuple(found["PlatformAdopted"]),
-        rosters=tuple(found["OwnersChanged"]),
-        registrations=tuple(found["DatasetRegistered"]),
-        caps=tuple(found["CapSet"]),
-        runs=tuple(found["RunOpened"]),
-        receipts=tuple(found["ReceiptAnchored"]),
-        batches=tuple(found["BatchAnchored"]),
+        proposals=found["StudyProposed"],
+        approvals=found["StudyApproved"],
+        withdrawals=found["ApprovalWithdrawn"],
+        pins=found["StudyPinned"],
+        revocations=found["Revoked"],
+        unpin_failures=found["UnpinFailed"],
+        platforms=found["PlatformAdopted"],
+        rosters=found["OwnersChanged"],
+        registrations=found["DatasetRegistered"],
+        caps=found["CapSet"],
+        runs=found["RunOpened"],
+        receipts=found["ReceiptAnchored"],
+        batches=found["BatchAnchored"],
     )
 
 

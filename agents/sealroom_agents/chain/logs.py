@@ -71,13 +71,13 @@ def forward(rpc: Rpc, query: dict[str, Any], lower: int, upper: int) -> Iterator
         yield _asked(rpc, query, start, min(upper, start + LOG_RANGE - 1))
 
 
-def backward(rpc: Rpc, query: dict[str, Any], upper: int) -> Iterator[Log]:
-    """Newest first, from block `upper` back, at most `MAX_RANGES` ranges."""
+def backward(rpc: Rpc, query: dict[str, Any], upper: int, *, lowest: int = 0) -> Iterator[Log]:
+    """Newest first, from block `upper` back to `lowest`, at most `MAX_RANGES` ranges."""
     for _ in range(MAX_RANGES):
-        lower = max(0, upper - LOG_RANGE + 1)
-        yield from reversed(_asked(rpc, query, lower, upper))
-        if lower == 0:
+        if upper < lowest:
             return
+        lower = max(lowest, upper - LOG_RANGE + 1)
+        yield from reversed(_asked(rpc, query, lower, upper))
         upper = lower - 1
 
 
