@@ -19,8 +19,10 @@ from eth_utils.crypto import keccak
 from fastapi.testclient import TestClient
 from tests.local_chain import LocalChain, account
 from tests.outside import OWNERS, Lab, make_recipe
+from tests.rpc_proxy import RpcProxy
 
 from sealroom.records import STUDY_FIELDS
+from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.views import study_values
 from sealroom_agents.console import create_app, legible
@@ -275,6 +277,25 @@ def test_unknown_things_are_named(web: TestClient) -> None:
     ]:
         answer = web.get(path)
         assert (answer.status_code, answer.json()["code"]) == (status, code), path
+
+
+def test_a_strangers_consortium_that_cannot_be_drawn_takes_no_other_off_the_board(lab: Lab) -> None:
+    """Anyone may create one, and give it more logs than a node hands out."""
+    stranger = lab.chain.create_consortium(["x"], threshold=1, salt=secrets.token_bytes(32)).consortium
+
+    def too_many(method: str, params: list[Any]) -> bool:
+        return method == "eth_getLogs" and stranger[2:] in json.dumps(params)
+
+    with RpcProxy(lab.chain.url) as proxy:
+        proxy.refuses = too_many
+        reader = ChainReader([proxy.url])
+        app = create_app(lab.store, reader, factory=lab.room.factory, allowed_hosts=["testserver"])
+        web = TestClient(app, raise_server_exceptions=False)
+        listed = [one["consortium"] for one in web.get("/v1/studies").json()["studies"]]
+        assert lab.room.consortium in listed and stranger not in listed
+        page = web.get("/")
+        assert page.status_code == 200 and lab.room.consortium[2:8] in page.text
+        reader.close()
 
 
 def test_a_chain_that_is_away_is_said_so(tmp_path: Path) -> None:

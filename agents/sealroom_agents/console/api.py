@@ -171,7 +171,7 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
     ) -> models.Studies:
         """The board of studies, newest first, 25 at a time. Everything is read from chain."""
         rows = list(reversed(studies.rows()))
-        page = [summary(studies.picture(row.consortium)) for row in rows[start : start + BOARD_PAGE]]
+        page = [summary(picture) for picture in studies.pictures(rows[start : start + BOARD_PAGE])]
         return models.Studies(studies=page, total=len(rows))
 
     @api.get("/studies/{consortium}", response_model=models.Study, responses=problems(404, 503))

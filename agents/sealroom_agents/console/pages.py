@@ -79,7 +79,7 @@ class Pages:
     def board(self, start: int) -> HTMLResponse:
         """The board of studies, newest first."""
         rows = list(reversed(self._studies.rows()))
-        pictures = [self._studies.picture(row.consortium) for row in rows[start : start + BOARD_PAGE]]
+        pictures = self._studies.pictures(rows[start : start + BOARD_PAGE])
         block = max((picture.view.block_number for picture in pictures), default="–")
         return self._page(
             "board.html",

@@ -8,9 +8,10 @@ approvals and budgets are state at the newest block; transaction hashes come fro
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -38,6 +39,8 @@ MAX_KEPT = 256
 STATUS = ("forming", "live", "revoked")
 GRADES = ("miss", "partial", "match")
 CRITERIA = ("three or more owners", "more than one jurisdiction", "HIPAA / GDPR grade")
+
+log = logging.getLogger(__name__)
 
 
 class Chain(Protocol):
@@ -251,6 +254,21 @@ class Studies:
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
             self._kept[consortium] = time.monotonic(), drawn
+        return drawn
+
+    def pictures(self, rows: Sequence[BoardRow]) -> list[Picture]:
+        """Those of some rows. Anyone may have made them, so one that cannot be drawn is left out. Raises
+        `ChainError` when none can."""
+        drawn: list[Picture] = []
+        failed: ChainError | None = None
+        for row in rows:
+            try:
+                drawn.append(self.picture(row.consortium))
+            except ChainError as error:
+                failed = error
+                log.warning("%s is not on the board: %s", row.consortium, error.message)
+        if failed is not None and not drawn:
+            raise failed
         return drawn
 
     def recipe(self, compose_hash: bytes) -> Recipe | None:
