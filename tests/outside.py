@@ -19,13 +19,15 @@ from sealroom.recipe import Recipe, parse, render
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.views import study_values
-from sealroom_agents.store import Store
+from sealroom_agents.store import Holder, Run, Store
 from tests.local_chain import Dataset, LocalChain, Owner, Room, account
 
 GATE = 15
 """anvil's account that stands for the gate's signer."""
 ENCLAVE = 14
 """anvil's account that stands for an enclave's signer."""
+HOLDER = Holder(id="one", place="here", name="r")
+"""A runner."""
 OWNERS = ("hospital-A", "hospital-B", "hospital-C")
 CAP_MICRO = 4_500_000
 QUESTION = "How many people are there by sex, and how old are they?"
@@ -168,6 +170,12 @@ class Lab:
         )
         content = study_values(self.chain.study(study))
         self.chain.send(GATE, self.room.ledger, interface("Ledger").encode("open", run, content))
+
+    def take(self) -> Run:
+        """Claim a run, as a runner does."""
+        run = self.store.claim(HOLDER)
+        assert run is not None
+        return run
 
     def submit(self, *, waiting: bool = False) -> str:
         """A run in the store, past the console."""

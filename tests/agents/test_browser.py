@@ -410,11 +410,11 @@ def test_a_runs_page_follows_it_live(page: Page, url: str, lab: Lab) -> None:
     run = lab.submit()
     page.goto(f"{url}/runs/{run}")
     expect(page.locator("#state")).to_have_text("queued")
-    lab.store.claim("r")
-    lab.store.advance(run, "computing", message=ATTACK)
+    held = lab.take()
+    lab.store.advance(held, "computing", message=ATTACK)
     expect(page.locator("#state")).to_have_text("computing")
     expect(page.locator("#timeline li").last).to_contain_text(ATTACK)
-    lab.store.end(run, "failed", code="job-failed", message="ValueError")
+    lab.store.end(held, "failed", code="job-failed", message="ValueError")
     expect(page.locator("section.notice h2")).to_have_text("job-failed")
     assert page.title() != "owned"
 

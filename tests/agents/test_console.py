@@ -316,8 +316,8 @@ def test_a_chain_that_is_away_is_said_so(tmp_path: Path) -> None:
 def test_the_envelope_shows_only_once_it_is_anchored(lab: Lab, web: TestClient) -> None:
     """No anchor, no output."""
     run = lab.submit()
-    lab.store.claim("r")
-    lab.store.emitted(run, '{"result":{"fields":{}},"secret":"draft"}')
+    held = lab.take()
+    lab.store.emitted(held, '{"result":{"fields":{}},"secret":"draft"}')
     state = web.get(f"/v1/runs/{run}")
     assert (state.json()["state"], state.json()["envelope"], state.json()["payload"]) == (
         "anchoring",
@@ -327,7 +327,7 @@ def test_the_envelope_shows_only_once_it_is_anchored(lab: Lab, web: TestClient) 
     assert "draft" not in state.text
     assert web.get(f"/v1/runs/{run}/envelope").status_code == 404
 
-    lab.store.anchored(run, '{"result":{"fields":{}},"anchor":{}}', message="anchored")
+    lab.store.anchored(held, '{"result":{"fields":{}},"anchor":{}}', message="anchored")
     state = web.get(f"/v1/runs/{run}").json()
     assert (state["state"], state["payload"]) == ("done", {"fields": {}})
     download = web.get(f"/v1/runs/{run}/envelope")
@@ -340,10 +340,10 @@ def test_events_stream_until_the_run_ends(lab: Lab, web: TestClient) -> None:
 
     def live() -> None:
         time.sleep(0.4)
-        lab.store.claim("r")
-        lab.store.advance(run, "attesting", message="shows its quote")
+        held = lab.take()
+        lab.store.advance(held, "attesting", message="shows its quote")
         time.sleep(0.4)
-        lab.store.end(run, "refused", code="not-approved", message="2 of 3")
+        lab.store.end(held, "refused", code="not-approved", message="2 of 3")
 
     worker = threading.Thread(target=live)
     worker.start()

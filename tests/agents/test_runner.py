@@ -21,26 +21,25 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DatabaseError
-from tests.formats import worked
-from tests.local_chain import LocalChain, account, private_key
-from tests.outside import ENCLAVE, GATE, Lab
+from tests.agents.emitted import signed
+from tests.local_chain import LocalChain, private_key
+from tests.outside import GATE, HOLDER, Lab
 
 from sealroom import typed
-from sealroom.encoding import sha256
 from sealroom.envelope import Envelope, parse_envelope
 from sealroom.records import Opening, Receipt
-from sealroom.release import Hello, sign_challenge, sign_grant, transcript_0
+from sealroom_agents import children
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, StoreError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.runner.__main__ import command, read_key
-from sealroom_agents.runner.backend import Assignment
+from sealroom_agents.runner.backend import Assignment, Left
 from sealroom_agents.runner.follow import Follower
-from sealroom_agents.runner.local import LocalBackend, _kill_tree
+from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
 from sealroom_agents.simulator import SimulatedPlatform
-from sealroom_agents.store import ENDS, Run, Store
+from sealroom_agents.store import ENDS, Holder, Run, Store
 
 pytestmark = pytest.mark.anvil
 
@@ -86,7 +85,8 @@ def test_each_run_is_claimed_exactly_once(tmp_path: Path) -> None:
     def take(number: int) -> list[str]:
         mine = Store(url)
         claimed = []
-        while (run := mine.claim(f"runner-{number}")) is not None:
+        holder = Holder(id=f"runner-{number}", place=f"place-{number}", name="r")
+        while (run := mine.claim(holder)) is not None:
             claimed.append(run.id)
         return claimed
 
@@ -96,8 +96,9 @@ def test_each_run_is_claimed_exactly_once(tmp_path: Path) -> None:
 
 
 def test_a_run_only_moves_forward_and_ends_once(store: Store) -> None:
-    run = submit(store)
-    store.claim("r")
+    submit(store)
+    run = store.claim(HOLDER)
+    assert run is not None
     store.advance(run, "computing", message="runs")
     with pytest.raises(StoreError) as caught:
         store.advance(run, "attesting", message="again")
@@ -106,8 +107,8 @@ def test_a_run_only_moves_forward_and_ends_once(store: Store) -> None:
     assert store.end(run, "failed", code="late", message="too late") is False
     with pytest.raises(StoreError):
         store.emitted(run, "{}")
-    assert store.run(run).state == "revoked"
-    assert [event.phase for event in store.events(run)] == ["queued", "starting", "computing", "revoked"]
+    assert store.run(run.id).state == "revoked"
+    assert [event.phase for event in store.events(run.id)] == ["queued", "starting", "computing", "revoked"]
 
 
 def test_events_can_neither_be_changed_nor_removed(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ class ScriptedEnclave:
 
     lines: list[Mapping[str, object]]
     exit: int | None
-    output: bytes = b"{}"
+    output: bytes | None = None
     wipes: bool = False
     """Whether it ends by itself when it is asked to."""
     killed: bool = False
@@ -162,6 +163,8 @@ class ScriptedEnclave:
         return None if self.lines else self.exit
 
     def envelope(self) -> bytes:
+        if self.output is None:
+            raise RunnerError("no-envelope", "the enclave left no envelope")
         return self.output
 
     def terminate(self) -> None:
@@ -182,14 +185,22 @@ class ScriptedBackend:
 
     enclave: ScriptedEnclave
     started: list[Assignment] = field(default_factory=list)
-    orphans: list[str] = field(default_factory=list)
+    found: dict[str, Left] = field(default_factory=dict)
+    """What a runner that is gone left."""
+    forgotten: list[str] = field(default_factory=list)
 
     def start(self, assignment: Assignment) -> ScriptedEnclave:
         self.started.append(assignment)
         return self.enclave
 
-    def orphaned(self, run_id: str) -> None:
-        self.orphans.append(run_id)
+    def left(self, run_id: str) -> Left:
+        return self.found.get(run_id, Left(started=True, envelope=None))
+
+    def forget(self, run_id: str) -> None:
+        self.forgotten.append(run_id)
+
+    def known(self) -> list[str]:
+        return list(self.found)
 
 
 WAY = [
@@ -205,8 +216,7 @@ def follow(
 ) -> Run:
     """Submit, claim, follow; returns how the run stands then."""
     lab.submit()
-    run = lab.store.claim("r")
-    assert run is not None
+    run = lab.take()
     follower = Follower(
         lab.store, lab.reader, ScriptedBackend(enclave), stop=stop or threading.Event(), run_timeout_s=timeout
     )
@@ -228,8 +238,7 @@ def test_a_run_that_ends_well_waits_for_its_anchor(lab: Lab) -> None:
 
 def test_the_enclave_boots_the_stored_bytes_under_the_consortiums_app(lab: Lab) -> None:
     lab.submit()
-    run = lab.store.claim("r")
-    assert run is not None
+    run = lab.take()
     backend = ScriptedBackend(ScriptedEnclave([], exit=3))
     Follower(lab.store, lab.reader, backend, stop=threading.Event(), run_timeout_s=5).follow(run)
     (assignment,) = backend.started
@@ -323,54 +332,10 @@ def test_a_runner_that_stops_ends_its_runs(lab: Lab) -> None:
 
 def emit(lab: Lab, study: bytes, *, run_id: bytes | None = None) -> tuple[Run, Envelope]:
     """A run whose enclave has emitted; the ledger has opened it, nothing is anchored."""
-    run = lab.store.run(lab.submit())
-    lab.store.claim("r")
-    hello = Hello(
-        run_id=run_id or bytes.fromhex(run.id[2:]),
-        chain_id=31337,
-        consortium=lab.room.consortium,
-        compose_hash=lab.recipe.compose_hash,
-        epsilon_micro=lab.recipe.epsilon_micro,
-        delta_pico=worked.GRANT.delta_pico,
-    )
-    challenge = sign_challenge(
-        hello, nonce=secrets.token_bytes(32), issued=worked.NOW, expires=worked.NOW + 60,
-        private_key=worked.GATE_SIGNER,
-    )  # fmt: skip
-    grant = replace(
-        worked.GRANT,
-        run_id=hello.run_id,
-        study=study,
-        ledger=lab.room.ledger,
-        compose_hash=hello.compose_hash,
-        enclave_signer=account(ENCLAVE),
-        transcript=sha256(transcript_0(hello, challenge)),
-        epoch=lab.chain.epoch(lab.room),
-    )
-    place = {"chain_id": 31337, "consortium": lab.room.consortium}
-    grant_hash = typed.digest(typed.grant(grant, **place))
-    statement = replace(
-        worked.statement(),
-        run_id=hello.run_id,
-        consortium=lab.room.consortium,
-        ledger=lab.room.ledger,
-        app=lab.room.app,
-        study=study,
-        compose_hash=hello.compose_hash,
-        grant_hash=grant_hash,
-        epoch=grant.epoch,
-    )
-    envelope = worked.envelope(
-        statement=statement,
-        private_key=private_key(ENCLAVE),
-        grant=grant,
-        grant_signature=sign_grant(grant, private_key=worked.GATE_SIGNER, **place),
-        hello=hello,
-        challenge=challenge,
-        recipe=lab.recipe.compose,
-    )
-    lab.open_run(study, hello.run_id, delta_pico=grant.delta_pico, grant_hash=grant_hash)
-    lab.store.emitted(run.id, envelope.encode().decode())
+    lab.submit()
+    run = lab.take()
+    envelope = signed(lab, study, run_id or bytes.fromhex(run.id[2:]))
+    lab.store.emitted(run, envelope.encode().decode())
     return lab.store.run(run.id), envelope
 
 
@@ -495,10 +460,10 @@ def test_a_forged_envelope_is_not_published(lab: Lab) -> None:
     run, emitted = emit(lab, study)
     changed = json.loads(emitted.encode())
     changed["result"]["epsilon"] = "0.1"
-    lab.store.end(run.id, "failed", code="x", message="x")
-    run = lab.store.run(lab.submit())
-    lab.store.claim("r")
-    lab.store.emitted(run.id, json.dumps(changed))
+    lab.store.end(run, "failed", code="x", message="x")
+    lab.submit()
+    run = lab.take()
+    lab.store.emitted(run, json.dumps(changed))
     publish, sender = publisher(lab)
     publish.publish(lab.store.run(run.id))
     assert lab.store.run(run.id).state == "failed"
@@ -531,7 +496,15 @@ def test_a_crash_after_the_anchor_anchors_no_second_time(lab: Lab) -> None:
 # --- the loop ------------------------------------------------------------------------------------
 
 
-def runner(lab: Lab, backend: Any, *, stop: threading.Event | None = None) -> Runner:
+def runner(
+    lab: Lab,
+    backend: Any,
+    *,
+    stop: threading.Event | None = None,
+    drain: threading.Event | None = None,
+    holder: Holder = HOLDER,
+    **options: Any,
+) -> Runner:
     stop = stop or threading.Event()
     publish, _ = publisher(lab)
     return Runner(
@@ -540,9 +513,11 @@ def runner(lab: Lab, backend: Any, *, stop: threading.Event | None = None) -> Ru
         backend,
         Follower(lab.store, lab.reader, backend, stop=stop, run_timeout_s=10),
         publish,
-        name="r",
+        holder=holder,
         parallel=1,
         stop=stop,
+        drain=drain,
+        **options,
     )
 
 
@@ -573,22 +548,6 @@ def test_a_waiting_run_that_is_revoked_goes_to_the_gate(lab: Lab) -> None:
     lab.chain.revoke(lab.room, 2, "stop")
     runner(lab, ScriptedBackend(ScriptedEnclave([], exit=3))).recheck()
     assert lab.store.run(run).state == "queued"
-
-
-def test_what_a_dead_runner_left_is_ended_or_anchored(lab: Lab) -> None:
-    study = lab.live()
-    emitted, _ = emit(lab, study)
-    lost = lab.submit()
-    lab.store.claim("r")
-    lab.store.advance(lost, "computing", message="runs")
-    others = lab.submit()
-    lab.store.claim("another")
-    backend = ScriptedBackend(ScriptedEnclave([], exit=3))
-    runner(lab, backend).recover()
-    assert lab.store.run(emitted.id).state == "done"
-    assert (lab.store.run(lost).state, lab.store.run(lost).code) == ("failed", "runner-lost")
-    assert lab.store.run(others).state == "starting"
-    assert set(backend.orphans) == {emitted.id, lost}
 
 
 def test_the_loop_carries_runs_to_their_end_and_stops(lab: Lab) -> None:
@@ -679,7 +638,7 @@ def test_a_kill_reaches_children_in_sessions_of_their_own() -> None:
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     grandchild = int(process.stdout.readline())
-    _kill_tree(process.pid)
+    assert children.kill(process.pid)
     assert process.wait(5) == -9
     deadline = time.monotonic() + 5
     while Path(f"/proc/{grandchild}").exists() and "Z" not in _state(grandchild):
@@ -693,19 +652,6 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "Z"
-
-
-def test_orphans_of_a_dead_runner_are_killed(lab: Lab, platform: Path, tmp_path: Path) -> None:
-    backend = LocalBackend(
-        platform=platform, datasets=tmp_path, state=tmp_path / "state", gate="http://127.0.0.1:9"
-    )
-    run_id = "0x" + secrets.token_hex(32)
-    enclave = backend.start(Assignment(run_id, lab.room.consortium, lab.room.app, 31337, lab.recipe.compose))
-    assert enclave.guest is not None
-    backend.orphaned(run_id)
-    assert enclave.guest.wait(5) is not None
-    assert not (tmp_path / "state" / run_id[2:]).exists()
-    enclave.clean()
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -761,8 +707,7 @@ def test_latest_view_is_all_that_following_reads(lab: Lab) -> None:
             return self.reader.latest_view(consortium, whole=whole)
 
     lab.submit()
-    run = lab.store.claim("r")
-    assert run is not None
+    run = lab.take()
     backend = ScriptedBackend(ScriptedEnclave([{"phase": "refused", "code": "x", "message": "y"}], exit=3))
     Follower(lab.store, Shaky(lab.reader, 2), backend, stop=threading.Event(), run_timeout_s=5).follow(run)
     assert lab.store.run(run.id).code == "x"

@@ -102,8 +102,8 @@ def watcher(lab: Lab, gate: RecordingGate) -> Watcher:
 def running(lab: Lab) -> str:
     """A run that computes."""
     run = lab.submit()
-    lab.store.claim("r")
-    lab.store.advance(run, "computing", message="the analysis runs")
+    held = lab.take()
+    lab.store.advance(held, "computing", message="the analysis runs")
     return run
 
 
@@ -147,7 +147,7 @@ def test_a_revocation_ends_running_runs_and_is_told_to_the_gate(
     assert order.killed is None
     assert lab.store.kill_order(queued) is None, "the gate refuses it, with its reason"
 
-    lab.store.killed(computing)
+    lab.store.killed(lab.store.run(computing))
     (kept,) = lab.store.observations(lab.room.consortium)
     assert kept.killed is not None
 

@@ -117,7 +117,7 @@ def test_strangers_that_adopt_this_gate_take_turns(lab: Lab, monkeypatch: pytest
         )
     lab.live()
     lab.submit()
-    lab.store.claim("r")
+    lab.take()
     watcher = Watcher(lab.reader, lab.store, gate, factory=lab.room.factory)
     for _ in range(60):
         watcher.look()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import stat
@@ -21,13 +22,15 @@ from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.facts import LOCAL_CHAIN_IDS
 from sealroom_agents.runner.follow import Follower
 from sealroom_agents.runner.local import LocalBackend
+from sealroom_agents.runner.place import hold
 from sealroom_agents.runner.publish import Publisher
-from sealroom_agents.runner.service import Runner
-from sealroom_agents.store import DEFAULT_URL, Store
+from sealroom_agents.runner.service import DRAIN_S, Runner
+from sealroom_agents.store import DEFAULT_URL, Holder, Store
 
 DEFAULT_RUN_TIMEOUT_S = 3600.0
 """How long one run may take, seconds."""
 MAX_KEY_BYTES = 256
+MAX_NAME_CHARACTERS = 128
 
 log = logging.getLogger("sealroom_agents.runner")
 
@@ -64,12 +67,21 @@ log = logging.getLogger("sealroom_agents.runner")
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of mode 0600 with the private key that pays for anchoring.",
 )
-@click.option("--name", default=socket.gethostname, help="Name of this runner.  [default: host name]")
+@click.option(
+    "--name", default=socket.gethostname, help="Name of this runner, for people.  [default: host name]"
+)
 @click.option(
     "--parallel", default=1, show_default=True, type=click.IntRange(1, 64), help="Runs at one time."
 )
 @click.option(
     "--run-timeout", default=DEFAULT_RUN_TIMEOUT_S, show_default=True, help="Seconds that a run may take."
+)
+@click.option(
+    "--drain-seconds",
+    default=DRAIN_S,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="After SIGTERM: how long the runs under way may take to end.",
 )
 @click.option("--from-block", default=0, show_default=True, help="Block of the factory's deployment.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written when the runner takes runs.")
@@ -85,6 +97,7 @@ def command(
     name: str,
     parallel: int,
     run_timeout: float,
+    drain_seconds: float,
     from_block: int,
     ready_file: Path | None,
 ) -> None:
@@ -92,6 +105,10 @@ def command(
 
     Takes queued runs from the database, starts one enclave each, follows it, kills it on the watcher's
     word, and publishes its envelope once the receipt is on chain.
+
+    SIGTERM or Ctrl-C: it takes no more runs, and ends once those under way have ended, at the latest after
+    --drain-seconds; whoever kills it, such as docker stop, has to wait longer than that. A second signal
+    stops the runs. What a runner that died had finished, the next one with the same --state publishes.
 
     \b
     Example:
@@ -107,10 +124,10 @@ def command(
             f"the backend {backend} needs --platform and a local chain; this is chain {chain_id}",
             "a simulated platform proves nothing to the owners of a real consortium",
         )
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place, _ = hold(state)
     sender = Transactor(rpcs[0], read_key(key_file))
     store = Store(database)
-    stop = Event()
+    stop, drain = Event(), Event()
     local = LocalBackend(platform=platform, datasets=datasets, state=state, gate=gate)
     runner = Runner(
         store,
@@ -118,13 +135,15 @@ def command(
         local,
         Follower(store, chain, local, stop=stop, run_timeout_s=run_timeout),
         Publisher(store, chain, sender, stop=stop, chain_id=chain_id, from_block=from_block),
-        name=name,
+        holder=Holder(id=secrets.token_hex(16), place=place, name=name[:MAX_NAME_CHARACTERS]),
         parallel=parallel,
         stop=stop,
+        drain=drain,
+        drain_s=drain_seconds,
         from_block=from_block,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: (stop if drain.is_set() else drain).set())
     log.info("runner %s pays for anchoring as %s", name, sender.address)
     if ready_file is not None:
         partial = ready_file.with_name(f".{ready_file.name}.partial")

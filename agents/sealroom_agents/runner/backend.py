@@ -40,8 +40,18 @@ class Assignment:
     """The exact bytes of the recipe."""
 
 
+@dataclass(frozen=True)
+class Left:
+    """What a runner that is gone left of a run."""
+
+    started: bool
+    """Whether an enclave was ever started for it."""
+    envelope: bytes | None
+    """What that enclave emitted."""
+
+
 class Enclave(Protocol):
-    """One running enclave. Used from one thread."""
+    """One running enclave. It ends with the runner's process. Used from one thread."""
 
     def line(self, timeout_s: float) -> Mapping[str, object] | None:
         """The next JSON line it printed, `None` when none came in time or it has ended."""
@@ -59,7 +69,8 @@ class Enclave(Protocol):
         """End everything that belongs to it, now; returns when it is dead, also when it was before."""
 
     def clean(self) -> None:
-        """Kill what is left, and remove what must not stay on disk."""
+        """Kill what is left, and remove what must not stay on disk: its envelope too, so the caller keeps
+        that first."""
 
 
 class Backend(Protocol):
@@ -68,5 +79,11 @@ class Backend(Protocol):
     def start(self, assignment: Assignment) -> Enclave:
         """Start one. Raises `RunnerError`."""
 
-    def orphaned(self, run_id: str) -> None:
-        """End what an earlier runner process may have left of a run."""
+    def left(self, run_id: str) -> Left:
+        """What a runner that is gone left of a run; whatever of it still ran is dead when this returns."""
+
+    def forget(self, run_id: str) -> None:
+        """Remove what must not stay on disk of a run whose envelope is kept elsewhere, or has to go."""
+
+    def known(self) -> list[str]:
+        """Ids of the runs that something is left of here."""

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from sealroom_agents.errors import AgentError, ChainError, RunnerError
+from sealroom_agents.errors import ChainError, RunnerError, StoreError
 from sealroom_agents.facts import LatestView, OwnerRecord
 from sealroom_agents.runner import backend
 from sealroom_agents.runner.backend import Assignment, Backend, Enclave
@@ -32,10 +32,17 @@ CHAIN_PATIENCE_S = 60.0
 """How long a claimed run waits for a chain that does not answer, seconds."""
 MAX_MESSAGE_CHARACTERS = 500
 """What is kept of a message that an enclave prints."""
+DATABASE_PATIENCE_S = 600.0
+"""How long a run waits for a database that does not answer, seconds."""
+UNSAID = frozenset({"runner-stopped", "timeout", "enclave-died"})
+"""Codes of an enclave that did not say how it ended: it may have finished all the same."""
+LEFT_ALONE = frozenset({"claim-lost", "database"})
+"""Codes with which the store tells that a run is not ours to end."""
 REVOKED_CODES = frozenset({"revoked", "epoch-mismatch", "lease-ended"})
 """Codes of a lease that ended because the owners' will changed."""
 
 log = logging.getLogger(__name__)
+Returned = TypeVar("Returned")
 
 
 class Chain(Protocol):
@@ -58,6 +65,10 @@ class _Ended:
     message: str
 
 
+class Stopped(Exception):
+    """The runner was stopped before it had started an enclave: the run is as good as untouched."""
+
+
 class Follower:
     """Follows runs, one after the other; several may work in parallel on one store."""
 
@@ -71,48 +82,110 @@ class Follower:
         self._run_timeout_s = run_timeout_s
 
     def follow(self, run: Run) -> bool:
-        """Carry a claimed run to its end or to `anchoring`; true when its envelope waits for an anchor."""
+        """Carry a claimed run to its end or to `anchoring`; true when its envelope waits for an anchor.
+
+        Raises `StoreError` `claim-lost` or `database`, and `Stopped`: then the run is as it is, what its
+        enclave made stays on the disk, and whoever takes the run up goes on from there.
+        """
         try:
-            compose = self._store.recipe(run.compose_hash)
-            if compose is None:
-                raise RunnerError("recipe-unknown", "the recipe's bytes are not in the database")
-            latest, chain_id = self._read(run)
-            if latest.best is None:
-                raise RunnerError("backend", "the chain reader gave no whole view")
-            owners = latest.best.owners
-            enclave = self._backend.start(
-                Assignment(
-                    run_id=run.id,
-                    consortium=run.consortium,
-                    app=latest.best.app,
-                    chain_id=chain_id,
-                    compose=compose,
-                )
-            )
-        except AgentError as error:
-            self._store.end(run.id, "failed", code=error.code, message=error.message)
+            owners, enclave = self._start(run)
+        except (StoreError, ChainError, RunnerError) as error:
+            if isinstance(error, StoreError) and error.code in LEFT_ALONE:
+                raise
+            if self._stop.is_set():
+                raise Stopped from error
+            self._end(run, _Ended("failed", error.code, error.message))
             return False
         try:
-            ended = self._watch(run, enclave, owners)
+            done = self._to_its_end(run, enclave, owners)
+        except BaseException:
             enclave.kill()
-            order = self._store.kill_order(run.id)
-            if order is not None:
-                self._store.killed(run.id)
-                after = max(0.0, time.time() - order.block_time)
-                self._store.note(
-                    run.id, "killed", f"enclave and job dead {after:.1f} s after the block", code=order.kind
-                )
-                ended = _by_order(order, owners)
-            if ended.state == "done":
-                self._store.emitted(run.id, enclave.envelope().decode("utf-8", errors="replace"))
-                return True
-            self._store.end(run.id, ended.state, code=ended.code, message=ended.message)
-        except AgentError as error:
-            log.warning("run %s: %s", run.id, error.message)
-            self._store.end(run.id, "failed", code=error.code, message=error.message)
-        finally:
-            enclave.clean()
+            raise
+        # Not before: what is on the disk goes only when the database has it, or it has to go.
+        enclave.clean()
+        return done
+
+    def resume(self, run: Run) -> bool:
+        """The same for a run whose runner is gone, and its enclave with it; what it finished is not lost."""
+        left = self._backend.left(run.id)
+        if run.state == "anchoring":
+            return True  # also when it is to be killed: its receipt may have been on chain before
+        order = self._surely(self._store.order, run)
+        if order is not None:
+            self._was_killed(run, order)
+            self._end(run, _by_order(order, ()))
+        elif left.envelope is not None:
+            self._emitted(run, left.envelope)
+            return True
+        elif run.state == "starting" and not left.started:
+            return self.follow(run)
+        else:
+            why = "the runner died while the run was under way, and its enclave with it"
+            self._end(run, _Ended("failed", "runner-lost", why))
+        self._backend.forget(run.id)
         return False
+
+    def _start(self, run: Run) -> tuple[tuple[OwnerRecord, ...], Enclave]:
+        compose = self._surely(self._store.recipe, run.compose_hash)
+        if compose is None:
+            raise RunnerError("recipe-unknown", "the recipe's bytes are not in the database")
+        latest, chain_id = self._read(run)
+        if latest.best is None:
+            raise RunnerError("backend", "the chain reader gave no whole view")
+        assignment = Assignment(
+            run_id=run.id,
+            consortium=run.consortium,
+            app=latest.best.app,
+            chain_id=chain_id,
+            compose=compose,
+        )
+        return latest.best.owners, self._backend.start(assignment)
+
+    def _to_its_end(self, run: Run, enclave: Enclave, owners: tuple[OwnerRecord, ...]) -> bool:
+        try:
+            ended = self._watch(run, enclave, owners)
+        except RunnerError as error:
+            log.warning("run %s: %s", run.id, error.message)
+            ended = _Ended("failed", error.code, error.message)
+        enclave.kill()
+        order = self._surely(self._store.order, run)
+        if order is not None:
+            self._was_killed(run, order)
+            ended = _by_order(order, owners)
+        elif ended.state == "done" or ended.code in UNSAID:
+            try:
+                self._emitted(run, enclave.envelope())
+                return True
+            except RunnerError as error:
+                if ended.state == "done":
+                    ended = _Ended("failed", error.code, error.message)
+        self._end(run, ended)
+        return False
+
+    def _emitted(self, run: Run, envelope: bytes) -> None:
+        self._surely(self._store.emitted, run, envelope.decode("utf-8", errors="replace"))
+
+    def _end(self, run: Run, ended: _Ended) -> None:
+        self._surely(self._store.end, run, ended.state, code=ended.code, message=ended.message)
+
+    def _was_killed(self, run: Run, order: Observation) -> None:
+        self._surely(self._store.killed, run)
+        after = max(0.0, time.time() - order.block_time)
+        message = f"enclave and job dead {after:.1f} s after the block"
+        self._surely(self._store.note, run, "killed", message, code=order.kind)
+
+    def _surely(self, act: Callable[..., Returned], *arguments: object, **options: object) -> Returned:
+        """Do something to the store; while the database is away, the enclave works on, and this waits."""
+        for attempt in Retrying(
+            retry=retry_if_exception(_database_away),
+            wait=wait_exponential(multiplier=0.2, max=5.0),
+            stop=lambda state: self._stop.is_set() or stop_after_delay(DATABASE_PATIENCE_S)(state),
+            sleep=self._sleep,
+            reraise=True,
+        ):
+            with attempt:
+                return act(*arguments, **options)
+        raise StoreError("database", "the database was not asked")
 
     def _read(self, run: Run) -> tuple[LatestView, int]:
         """The app's address; without it nothing can boot."""
@@ -144,7 +217,7 @@ class Follower:
             code = enclave.exit_code()
             if code is not None:
                 return _by_exit(code, last)
-            order = self._store.kill_order(run.id)
+            order = self._surely(self._store.order, run)
             if order is not None:
                 self._let_wipe(run, enclave)
                 return _by_order(order, owners)
@@ -170,9 +243,9 @@ class Follower:
         message = _text(line, "message") or _SAID.get(phase, "")
         match phase:
             case "attesting" | "computing":
-                self._store.advance(run.id, phase, message=message)
+                self._surely(self._store.advance, run, phase, message=message)
             case "granted" | "emitting" | "lease-ended":
-                self._store.note(run.id, phase, message, code=_text(line, "code") or None)
+                self._surely(self._store.note, run, phase, message, code=_text(line, "code") or None)
             case "refused" | "done" | "failed":
                 pass  # the exit status says it again, and that is what counts
             case _:
@@ -214,6 +287,10 @@ def _by_order(order: Observation, owners: tuple[OwnerRecord, ...]) -> _Ended:
         return _Ended("revoked", "epoch-mismatch", f"the consortium advanced to epoch {order.epoch}")
     who = next((owner.id for owner in owners if owner.account == order.owner), order.owner)
     return _Ended("revoked", "revoked", f'revoked by {who}: "{order.reason}"')
+
+
+def _database_away(error: BaseException) -> bool:
+    return isinstance(error, StoreError) and error.code == "database"
 
 
 def _text(line: Mapping[str, object], name: str) -> str:

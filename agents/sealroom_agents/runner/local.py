@@ -2,17 +2,17 @@
 """The `local` backend: the simulated platform and the real enclave program, as two processes on this machine.
 
 Each run gets a fresh folder (0700), a guest agent that measures the run's recipe, and one `python -m
-sealroom`. Both start with an empty environment and in sessions of their own, so that one signal ends each
-with all its children. It proves nothing to anyone: the gate takes its quotes on a local chain only.
+sealroom`. Both start with an empty environment, each behind a guard, so that it ends with all its children
+when the runner does, however the runner ends. An envelope on the disk outlives them all. It proves nothing to
+anyone: the gate takes its quotes on a local chain only.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,16 +24,21 @@ from pathlib import Path
 from sealroom.encoding import strict_json
 from sealroom.envelope import MAX_ENVELOPE_BYTES
 from sealroom.errors import FormatError
+from sealroom_agents import children
 from sealroom_agents.errors import RunnerError
-from sealroom_agents.runner.backend import Assignment
+from sealroom_agents.runner.backend import Assignment, Left
 
-GUEST_READY_S = 20.0
+GUEST_READY_S = 120.0
 """How long the guest agent may take to listen, seconds."""
-DEATH_S = 5.0
+DEATH_S = 30.0
 """How long a killed process may take to be gone, seconds."""
 MAX_LINE_BYTES = 64 * 1024
 """Longest line that an enclave may print."""
 CHUNK_BYTES = 64 * 1024
+SOCKET_PREFIX = "sealroom-"
+SOCKET_FILE = "socket"
+"""Names the guest agent's socket, for whoever has to remove it."""
+_RUN_FOLDER = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,16 @@ class LocalBackend:
     def start(self, assignment: Assignment) -> LocalEnclave:
         """Boot the guest agent with the recipe, then start the enclave program."""
         folder = self._folder(assignment.run_id)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            raise RunnerError("backend", f"{folder} is there already: this run was started before") from None
         (folder / "out").mkdir(mode=0o700)
         compose = folder / "app-compose.json"
         compose.write_bytes(assignment.compose)
         # The path of a unix socket has about a hundred bytes, so it lives apart from the run's folder.
-        socket = Path(tempfile.mkdtemp(prefix="sealroom-")) / "guest.sock"
+        socket = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX)) / "guest.sock"
+        (folder / SOCKET_FILE).write_text(str(socket))
         enclave = LocalEnclave(folder=folder, socket=socket)
         try:
             ready = folder / "guest.ready"
@@ -78,8 +86,6 @@ class LocalBackend:
                 ["--datasets", str(self.datasets.absolute()), "--out", str(folder / "out")],
                 ["--guest-agent", str(socket)],
             )
-            pids = {"guest": enclave.guest.pid, "enclave": enclave.program.pid}
-            (folder / "pids.json").write_text(json.dumps(pids))
         except (OSError, RunnerError) as error:
             enclave.clean()
             if isinstance(error, RunnerError):
@@ -87,21 +93,26 @@ class LocalBackend:
             raise RunnerError("backend", f"the enclave cannot be started: {error.strerror}") from error
         return enclave
 
-    def orphaned(self, run_id: str) -> None:
-        """Kill what an earlier runner process left of a run, after a look at what those processes are."""
+    def left(self, run_id: str) -> Left:
+        """Kill what may still run, and look whether the envelope is there: it appears whole or not at all."""
         folder = self._folder(run_id)
+        for pid in _programs_of(run_id):
+            if not children.kill(pid):
+                raise RunnerError("backend", f"process {pid} does not die")
         try:
-            pids = json.loads((folder / "pids.json").read_text())
-        except (OSError, ValueError):
-            return
-        for pid in pids.values():
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if run_id.removeprefix("0x").encode() in command:
-                _kill_tree(int(pid))
-        shutil.rmtree(folder, ignore_errors=True)
+            envelope = _read_envelope(folder)
+        except RunnerError:
+            envelope = None
+        return Left(started=folder.is_dir(), envelope=envelope)
+
+    def forget(self, run_id: str) -> None:
+        """Remove all but the logs."""
+        _clean(self._folder(run_id))
+
+    def known(self) -> list[str]:
+        """Folders that are named as run ids are."""
+        names = sorted(path.name for path in self.state.glob("*") if path.is_dir())
+        return ["0x" + name for name in names if _RUN_FOLDER.fullmatch(name)]
 
     def _folder(self, run_id: str) -> Path:
         return self.state.absolute() / run_id.removeprefix("0x")
@@ -150,14 +161,7 @@ class LocalEnclave:
 
     def envelope(self) -> bytes:
         """`out/envelope.json`, bounded."""
-        try:
-            with (self.folder / "out" / "envelope.json").open("rb") as stream:
-                data = stream.read(MAX_ENVELOPE_BYTES + 1)
-        except OSError as error:
-            raise RunnerError("no-envelope", "the enclave ended well but left no envelope") from error
-        if len(data) > MAX_ENVELOPE_BYTES:
-            raise RunnerError("no-envelope", f"the envelope is larger than {MAX_ENVELOPE_BYTES} bytes")
-        return data
+        return _read_envelope(self.folder)
 
     def terminate(self) -> None:
         """Ask the enclave to end by itself (SIGTERM)."""
@@ -168,7 +172,7 @@ class LocalEnclave:
         """Kill both processes with all their children, and wait until they are gone."""
         for process in (self.program, self.guest):
             if process is not None and process.poll() is None:
-                _kill_tree(process.pid)
+                children.kill(process.pid)
         for process in (self.program, self.guest):
             if process is not None:
                 try:
@@ -182,13 +186,7 @@ class LocalEnclave:
         for process in (self.program, self.guest):
             if process is not None and process.stdout is not None:
                 process.stdout.close()
-        shutil.rmtree(self.socket.parent, ignore_errors=True)
-        for name in ("out", "app-compose.json", "guest.ready", "pids.json"):
-            path = self.folder / name
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        _clean(self.folder)
 
     def _read(self, timeout_s: float) -> bool:
         """Take what the enclave printed; false when nothing came in time or nothing will come any more."""
@@ -213,19 +211,18 @@ class LocalEnclave:
 
 
 def _spawn(folder: Path, name: str, *arguments: list[str]) -> subprocess.Popen[bytes]:
-    """Start a Python program with no environment, in a session of its own; stderr goes to `NAME.log`.
+    """Start a Python program with no environment; stderr goes to `NAME.log`. It ends with this process.
 
     Only the enclave's stdout is read, so only that is a pipe.
     """
     with (folder / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(
+        return children.start(
             [sys.executable, "-I", *(part for group in arguments for part in group)],
             cwd=folder,
             env={},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if name == "enclave" else log,
             stderr=log,
-            start_new_session=True,
             umask=0o077,
         )
 
@@ -244,30 +241,39 @@ def _wait_for(ready: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
 
 
-def _kill_tree(pid: int) -> None:
-    """Kill a process, its session, and every descendant that made a session of its own."""
-    doomed = [pid, *_descendants(pid)]
-    for each in doomed:
-        for kill in (os.killpg, os.kill):
-            try:
-                kill(each, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                continue  # gone already, or no leader of a group
+def _read_envelope(folder: Path) -> bytes:
+    try:
+        with (folder / "out" / "envelope.json").open("rb") as stream:
+            data = stream.read(MAX_ENVELOPE_BYTES + 1)
+    except OSError as error:
+        raise RunnerError("no-envelope", "the enclave left no envelope") from error
+    if len(data) > MAX_ENVELOPE_BYTES:
+        raise RunnerError("no-envelope", f"the envelope is larger than {MAX_ENVELOPE_BYTES} bytes")
+    return data
 
 
-def _descendants(pid: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
+def _clean(folder: Path) -> None:
+    """Leave nothing but the logs of a run's folder, and no socket."""
+    try:
+        place = Path((folder / SOCKET_FILE).read_text()).parent
+    except OSError:
+        place = None
+    if place is not None and place.name.startswith(SOCKET_PREFIX):
+        shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    for name in ("app-compose.json", "guest.ready", SOCKET_FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _programs_of(run_id: str) -> list[int]:
+    """Processes of this Python that name the run: its guest agent, its enclave, and the guards of both."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            # The name in parentheses may hold anything; what follows the last one is fixed.
-            fields = entry.read_text().rpartition(")")[2].split()
+            words = entry.read_bytes().split(b"\0")
         except OSError:
             continue
-        parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    found: list[int] = []
-    queue = [pid]
-    while queue:
-        children = parents.get(queue.pop(), [])
-        found += children
-        queue += children
+        named = any(run_id.removeprefix("0x").encode() in word for word in words)
+        if words[0] == os.fsencode(sys.executable) and words[1:2] == [b"-I"] and named:
+            found.append(int(entry.parent.name))
     return found

@@ -20,7 +20,7 @@ from sealroom.envelope import Anchor, Approval, Envelope, parse_envelope, verify
 from sealroom.errors import SealroomError
 from sealroom.records import Opening, Receipt
 from sealroom_agents.chain import Anchoring, FoundReceipt, History, TxResult
-from sealroom_agents.errors import ChainError, RunnerError, TransactionError
+from sealroom_agents.errors import ChainError, RunnerError, StoreError, TransactionError
 from sealroom_agents.store import Run, Store
 
 MAX_WAIT_S = 15.0
@@ -81,12 +81,14 @@ class Publisher:
                     anchor = self._anchor(run, envelope)
                     published = self._with_anchor(run, envelope, anchor)
         except SealroomError as error:
+            if isinstance(error, StoreError):
+                raise  # not this run's fault: it stays as it is
             if isinstance(error, ChainError) and _passes(error) and self._stop.is_set():
                 return
             self._refuse(run, error)
             return
         message = f"receipt {anchor.sequence} of the consortium anchored in block {anchor.block}"
-        self._store.anchored(run.id, published, message=message)
+        self._store.anchored(run, published, message=message)
 
     def _own(self, run: Run, envelope: Envelope) -> Envelope:
         """An enclave may speak for its own run only."""
@@ -134,7 +136,7 @@ class Publisher:
 
     def _give_up(self, run: Run) -> Callable[[RetryCallState], bool]:
         def stop(_: RetryCallState) -> bool:
-            return self._stop.is_set() or self._store.kill_order(run.id) is not None
+            return self._stop.is_set() or self._store.order(run) is not None
 
         return stop
 
@@ -149,15 +151,14 @@ class Publisher:
         self._stop.wait(seconds)
 
     def _refuse(self, run: Run, error: SealroomError) -> None:
-        order = self._store.kill_order(run.id)
+        order = self._store.order(run)
         revert = error.revert if isinstance(error, TransactionError) else None
         if revert in REVERT_CODES or order is not None:
             state, code = REVERT_CODES.get(revert or "", ("revoked", "revoked"))
-            self._store.end(
-                run.id, state, code=code, message="revoked before its receipt was on chain; dropped"
-            )
+            self._store.killed(run)
+            self._store.end(run, state, code=code, message="revoked before its receipt was on chain; dropped")
             return
-        self._store.end(run.id, "failed", code=error.code, message=error.message)
+        self._store.end(run, "failed", code=error.code, message=error.message)
 
 
 def _passes(error: BaseException) -> bool:

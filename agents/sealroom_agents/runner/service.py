@@ -7,7 +7,9 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Event, Thread
 
 from sealroom.errors import SealroomError
 from sealroom.recipe import parse
@@ -15,14 +17,20 @@ from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ChainError, StoreError
 from sealroom_agents.readiness import look, waits
 from sealroom_agents.runner.backend import Backend
-from sealroom_agents.runner.follow import Follower
+from sealroom_agents.runner.follow import Follower, Stopped
 from sealroom_agents.runner.publish import Publisher
-from sealroom_agents.store import Run, Store
+from sealroom_agents.store import CLAIM_S, ENDS, Holder, Run, Store
 
 LOOP_S = 0.2
 """Pause between two looks at the queue, seconds."""
 RECHECK_S = 1.0
 """Pause between two looks at what waiting runs lack, seconds."""
+DRAIN_S = 300.0
+"""How long a runner that is told to end waits for the runs under way, seconds."""
+BEATS = 6
+"""How often claims are renewed within the time that they hold."""
+PAUSE_S = 1.0
+"""Pause after a look for work that failed, seconds."""
 MAX_RECHECKS = 100
 """Waiting runs looked at in one round."""
 
@@ -40,58 +48,131 @@ class Runner:
         follower: Follower,
         publisher: Publisher,
         *,
-        name: str,
+        holder: Holder,
         parallel: int,
         stop: Event,
+        drain: Event | None = None,
+        drain_s: float = DRAIN_S,
+        claim_s: float = CLAIM_S,
         from_block: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`drain` asks the runner to take no more runs and to end with those it has, within `drain_s`
+        seconds; `stop` to end now. Follower and publisher have the same `stop`."""
         self._store = store
         self._chain = chain
         self._backend = backend
         self._follower = follower
         self._publisher = publisher
-        self._name = name
+        self._holder = holder
         self._parallel = parallel
         self._stop = stop
+        self._drain = drain or Event()
+        self._drain_s = drain_s
+        self._claim_s = claim_s
         self._from_block = from_block
         self._clock = clock
         self._rechecked = 0.0
+        self._dropped: SimpleQueue[str] = SimpleQueue()
+        """Runs that nobody follows any more, to be let go."""
 
     def serve(self) -> None:
-        """Work until `stop` is set; then the runs under way are ended, and this returns."""
-        self.recover()
-        with ThreadPoolExecutor(self._parallel, thread_name_prefix="run") as pool:
-            busy: set[Future[None]] = set()
-            while not self._stop.is_set():
-                finished = {future for future in busy if future.done()}
-                for future in finished:
-                    future.result()
-                busy -= finished
-                self.recheck()
-                while len(busy) < self._parallel and (run := self._store.claim(self._name)) is not None:
-                    log.info("run %s of %s", run.id, run.consortium)
-                    busy.add(pool.submit(self.carry, run))
-                self._stop.wait(LOOP_S)
+        """Work until told to drain or to stop, and until the runs under way have ended."""
+        self._sweep()
+        ended = Event()
+        beat = Thread(target=self._beat, args=(ended,), name="claims", daemon=True)
+        beat.start()
+        try:
+            with ThreadPoolExecutor(self._parallel, thread_name_prefix="run") as pool:
+                self._work(pool)
+        finally:
+            ended.set()
+            beat.join()
+            with suppress(StoreError):
+                self._store.release(self._holder)
 
     def carry(self, run: Run) -> None:
-        """One claimed run, to its end."""
-        if self._follower.follow(run):
-            self._publisher.publish(run)
-        ended = self._store.run(run.id)
-        log.info("run %s is %s%s", run.id, ended.state, f": {ended.code}" if ended.code else "")
-
-    def recover(self) -> None:
-        """What an earlier process of this name left: envelopes are still anchored, the rest is lost.
-
-        An enclave's keys die with it and a run id opens once, so an interrupted run cannot go on.
-        """
-        for run in self._store.held(self._name):
-            self._backend.orphaned(run.id)
-            if run.state == "anchoring":
+        """One claimed run, to its end, or as far as it goes. Never raises: the other runs go on."""
+        try:
+            go_on = self._follower.resume(run) if run.taken_up else self._follower.follow(run)
+            if go_on:
                 self._publisher.publish(run)
+                self._backend.forget(run.id)
+            ended = self._store.run(run.id)
+            log.info("run %s is %s%s", run.id, ended.state, f": {ended.code}" if ended.code else "")
+        except Stopped:
+            log.info("run %s is left for the next runner", run.id)
+        except StoreError as error:
+            log.warning("run %s is let go: %s", run.id, error.message)
+            self._dropped.put(run.id)
+        except SealroomError as error:
+            log.warning("run %s: %s", run.id, error.message)
+            self._fail(run, error.code, error.message)
+        except Exception as error:  # a fault of ours ends one run, with a cause, and not all of them
+            log.exception("run %s", run.id)
+            message = f"the runner failed on {type(error).__name__}; its log says more"
+            self._fail(run, "runner-error", message)
+
+    def _fail(self, run: Run, code: str, message: str) -> None:
+        try:
+            self._store.end(run, "failed", code=code, message=message)
+        except StoreError:
+            self._dropped.put(run.id)
+
+    def _work(self, pool: ThreadPoolExecutor) -> None:
+        busy: set[Future[None]] = set()
+        until: float | None = None
+        while not self._stop.is_set():
+            busy = {future for future in busy if not future.done()}
+            if self._drain.is_set():
+                if until is None:
+                    log.info("no more runs are taken; %d under way", len(busy))
+                    until = time.monotonic() + self._drain_s
+                if not busy:
+                    return
+                if time.monotonic() > until:
+                    log.warning("%d run(s) took too long to end, and are stopped", len(busy))
+                    self._stop.set()
             else:
-                self._store.end(run.id, "failed", code="runner-lost", message="the runner died while it ran")
+                try:
+                    self._round(pool, busy)
+                except Exception as error:
+                    log.warning("no look for work: %s: %s", type(error).__name__, error)
+                    self._stop.wait(PAUSE_S)
+            self._stop.wait(LOOP_S)
+
+    def _round(self, pool: ThreadPoolExecutor, busy: set[Future[None]]) -> None:
+        while not self._dropped.empty():
+            self._store.release(self._holder, run_id := self._dropped.get())
+            log.info("run %s can be taken up again", run_id)
+        self.recheck()
+        while len(busy) < self._parallel and not self._drain.is_set():
+            run = self._store.claim(self._holder, claim_s=self._claim_s)
+            if run is None:
+                return
+            log.info("run %s of %s%s", run.id, run.consortium, ", taken up" if run.taken_up else "")
+            busy.add(pool.submit(self.carry, run))
+
+    def _beat(self, ended: Event) -> None:
+        while not ended.wait(self._claim_s / BEATS):
+            try:
+                self._store.renew(self._holder, claim_s=self._claim_s)
+            except Exception as error:
+                log.warning("the claims are not renewed: %s", error)
+
+    def _sweep(self) -> None:
+        """What is left on the disk of runs that ended otherwise; an envelope that was not published stays."""
+        for run_id in self._backend.known():
+            try:
+                run = self._store.run(run_id)
+            except StoreError:
+                continue  # of another database
+            if run.state == "failed" and self._backend.left(run_id).envelope is not None:
+                log.warning(
+                    "run %s failed (%s), but its envelope is on the disk, and stays", run_id, run.code
+                )
+            elif run.state in ENDS:
+                self._backend.forget(run_id)
 
     def recheck(self) -> None:
         """Look again at what waiting runs lack; queue those that lack nothing, or nothing that can still
@@ -106,7 +187,7 @@ class Runner:
                 log.warning("cannot look at what run %s waits for: %s", run.id, error.message)
                 return
             except SealroomError as error:
-                self._store.end(run.id, "failed", code=error.code, message=error.message)
+                self._store.end(run, "failed", code=error.code, message=error.message)
 
     def _recheck(self, run: Run) -> None:
         compose = self._store.recipe(run.compose_hash)

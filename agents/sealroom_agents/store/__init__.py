@@ -5,7 +5,30 @@ The chain is the truth about approvals, budgets and revocations; this database o
 did about it. SQLite (with a write-ahead log) by default, PostgreSQL by URL.
 """
 
+from sealroom_agents.store.claims import CLAIM_S
 from sealroom_agents.store.database import Store
-from sealroom_agents.store.records import DEFAULT_URL, ENDS, ORDER, RUNNING, Event, Observation, Run, Watched
+from sealroom_agents.store.records import (
+    DEFAULT_URL,
+    ENDS,
+    ORDER,
+    RUNNING,
+    Event,
+    Holder,
+    Observation,
+    Run,
+    Watched,
+)
 
-__all__ = ["DEFAULT_URL", "ENDS", "ORDER", "RUNNING", "Event", "Observation", "Run", "Store", "Watched"]
+__all__ = [
+    "CLAIM_S",
+    "DEFAULT_URL",
+    "ENDS",
+    "ORDER",
+    "RUNNING",
+    "Event",
+    "Holder",
+    "Observation",
+    "Run",
+    "Store",
+    "Watched",
+]

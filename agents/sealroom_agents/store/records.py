@@ -41,6 +41,25 @@ class Run:
     """When its last process was dead, if it was killed."""
     observation: int | None
     """Id of the watcher's observation that ends it."""
+    fence: int = 0
+    """How often it was claimed; what a holder writes counts only while this is what it was."""
+
+    @property
+    def taken_up(self) -> bool:
+        """Whether another runner had it before."""
+        return self.fence > 1
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One runner process, as claims name it."""
+
+    id: str
+    """Random for each process, so that a restart is another one."""
+    place: str
+    """Where what its runs make lies: random for each state folder."""
+    name: str
+    """For people."""
 
 
 @dataclass(frozen=True)

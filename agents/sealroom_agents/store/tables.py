@@ -24,10 +24,14 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    inspect,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.schema import CreateColumn
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
+
+from sealroom_agents.store.records import RUNNING
 
 BUSY_TIMEOUT_S = 10
 """How long a SQLite connection waits for another writer, seconds."""
@@ -67,7 +71,15 @@ class RunRow(Base):
     missing: Mapped[str] = mapped_column(Text, default="[]")
     """JSON list of what the run waits for."""
     runner: Mapped[str | None] = mapped_column(String(128))
-    """Name of the runner that claimed it."""
+    """Name of the runner that claimed it, for people."""
+    holder: Mapped[str | None] = mapped_column(String(64), index=True)
+    """Id of the process that holds it."""
+    place: Mapped[str | None] = mapped_column(String(64))
+    """Id of the state folder in which what it made lies."""
+    fence: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """How often it was claimed."""
+    until: Mapped[float | None] = mapped_column(Float)
+    """When the claim ends unless it is renewed."""
     created: Mapped[float] = mapped_column(Float)
     updated: Mapped[float] = mapped_column(Float)
     draft: Mapped[str | None] = mapped_column(Text)
@@ -154,7 +166,25 @@ def open_engine(url: str) -> Engine:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
         Base.metadata.create_all(connection)
+        _add_claims(connection)
     return engine
+
+
+def _add_claims(connection: Connection) -> None:
+    """Give a database that knew runners by name what claims need; a run under way then counts as claimed
+    once, by a process that is gone."""
+    there = {column["name"] for column in inspect(connection).get_columns("runs")}
+    if "fence" in there:
+        return
+    table = Base.metadata.tables["runs"]
+    for name in ("holder", "place", "fence", "until"):
+        column = CreateColumn(table.columns[name]).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column}")
+    for index in table.indexes:
+        if [column.name for column in index.columns] == ["holder"]:
+            index.create(connection)
+    running = table.c.state.in_(RUNNING)
+    connection.execute(table.update().where(running).values(fence=1, until=table.c.updated))
 
 
 @retry(

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runner's state folder: a place with a name of its own, which one process holds at a time.
+
+What a run made lies there, whatever the host is called by now. Because only one process holds it, a runner
+that starts knows that whoever had its runs before is dead.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+from sealroom_agents.errors import RunnerError
+
+ID_FILE, LOCK_FILE = "place", "lock"
+MAX_ID_BYTES = 64
+
+
+def hold(folder: Path) -> tuple[str, int]:
+    """Take the folder, made when it is not there, until this process ends; returns its id and its lock's
+    descriptor.
+
+    Raises `RunnerError` `state-in-use` while another process holds it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise RunnerError(
+            "state-in-use",
+            f"another runner works in {folder}",
+            "wait until it has ended, or give this one a folder of its own",
+        ) from None
+    path = folder / ID_FILE
+    if not path.exists():
+        partial = folder / f".{ID_FILE}"
+        partial.write_text(secrets.token_hex(16))
+        partial.replace(path)
+    with path.open("rb") as stream:
+        return stream.read(MAX_ID_BYTES).decode("ascii", errors="replace").strip(), lock

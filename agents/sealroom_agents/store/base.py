@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all operations of the store rest on: its sessions, its clock, and how rows become records."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from sealroom_agents.errors import StoreError
+from sealroom_agents.store.records import DEFAULT_URL, Observation, Run
+from sealroom_agents.store.tables import EventRow, ObservationRow, RunRow, open_engine
+
+
+class StoreBase:
+    """The shared database. Thread safe."""
+
+    def __init__(self, url: str = DEFAULT_URL, *, clock: Callable[[], float] = time.time) -> None:
+        """Opens the database and makes its tables. Raises `StoreError` `database` when that's impossible."""
+        self._clock = clock
+        try:
+            self._engine = open_engine(url)
+        except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError, OSError) as error:
+            raise StoreError(
+                "database",
+                f"the database cannot be opened: {type(error).__name__}",
+                "give --database sqlite:///PATH or postgresql+DRIVER://…, with the driver installed",
+            ) from error
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._engine.dispose()
+
+    def run(self, run_id: str) -> Run:
+        """One run. Raises `StoreError` `unknown-run`."""
+        with self._read() as session:
+            return to_run(must(session, run_id))
+
+    def _now(self, session: Session) -> float:
+        """The time by which claims are judged: the database's own, where runners of several machines share
+        it."""
+        if self._engine.dialect.name == "postgresql" and self._clock is time.time:
+            return float(session.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
+        return self._clock()
+
+    def _observation(self, number: int) -> Observation:
+        with self._read() as session:
+            row = session.get_one(ObservationRow, number)
+            ended = session.execute(
+                select(RunRow.id, RunRow.killed).where(RunRow.observation == number)
+            ).all()
+            times = [killed for _, killed in ended if killed is not None]
+            return Observation(
+                id=row.id,
+                consortium=row.consortium,
+                kind=row.kind,
+                epoch=row.epoch,
+                block=row.block,
+                block_time=row.block_time,
+                seen=row.seen,
+                owner=row.owner,
+                reason=row.reason,
+                runs=tuple(run_id for run_id, _ in ended),
+                killed=max(times) if times and len(times) == len(ended) else None,
+            )
+
+    @contextmanager
+    def _read(self) -> Iterator[Session]:
+        with _told(), Session(self._engine) as session:
+            yield session
+
+    @contextmanager
+    def _write(self) -> Iterator[Session]:
+        with _told(), Session(self._engine.execution_options(write=True)) as session, session.begin():
+            yield session
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A database that is away, full or locked is an error with a code, and may pass."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        raise StoreError(
+            "database",
+            f"the database does not do it: {type(error.orig).__name__}",
+            "look at the database's own log",
+        ) from error
+
+
+def note(session: Session, run_id: str, now: float, phase: str, message: str, code: str | None) -> None:
+    """Append an event."""
+    session.add(EventRow(run=run_id, time=now, phase=phase, message=message, code=code))
+
+
+def must(session: Session, run_id: str) -> RunRow:
+    """A run's row. Raises `StoreError` `unknown-run`."""
+    row = session.get(RunRow, run_id)
+    if row is None:
+        raise StoreError("unknown-run", "there is no run of this id")
+    return row
+
+
+def changed(result: Any) -> bool:
+    """Whether an update found its row."""
+    return bool(result.rowcount)
+
+
+def to_run(row: RunRow) -> Run:
+    """A row as others see it."""
+    return Run(
+        id=row.id,
+        compose_hash=row.compose_hash,
+        consortium=row.consortium,
+        state=row.state,
+        code=row.code,
+        message=row.message,
+        missing=tuple(json.loads(row.missing)),
+        created=row.created,
+        updated=row.updated,
+        killed=row.killed,
+        observation=row.observation,
+        fence=row.fence,
+    )

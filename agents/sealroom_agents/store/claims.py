@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a runner does to a run that it holds.
+
+A claim is a lease in the database: who holds a run, until when, and its *fence*, a number that each claim
+raises. A holder renews its claims while it lives. Each of its writes names the fence, so that one that was
+paused, and whose run another has taken up by then, changes nothing any more: it gets `claim-lost`.
+
+A run whose holder is gone is taken up again: at once by a runner of the same place (its state folder, which
+only one process holds at a time), since what the run made lies there; by any other where all that is left to
+do is in the database, or when the place did not come back for `ABANDONED_S`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import case, or_, select, update
+from sqlalchemy.orm import Session
+
+from sealroom_agents.errors import StoreError
+from sealroom_agents.store.base import StoreBase, changed, must, note
+from sealroom_agents.store.records import ENDS, ORDER, RUNNING, Holder, Observation, Run
+from sealroom_agents.store.tables import RunRow
+
+CLAIM_S = 60.0
+"""How long a claim holds unless it is renewed, seconds."""
+ABANDONED_S = 600.0
+"""How long after that a run waits for a runner of the place where it ran, seconds."""
+CANDIDATES = 16
+"""Runs that one look for work considers."""
+
+
+class Claims(StoreBase):
+    """Claims, and what only the holder of one may do."""
+
+    def claim(self, holder: Holder, *, claim_s: float = CLAIM_S) -> Run | None:
+        """Take a run whose holder is gone, else the oldest queued one, else `None`.
+
+        Of several runners that try, exactly one gets it. `Run.taken_up` tells the two apart.
+        """
+        with self._read() as session:
+            now = self._now(session)
+            gone = or_(
+                RunRow.place == holder.place,
+                (RunRow.state == "anchoring") & (RunRow.until < now),
+                RunRow.until < now - ABANDONED_S,
+            )
+            others = or_(RunRow.holder.is_(None), RunRow.holder != holder.id)
+            found = session.execute(
+                select(RunRow.id, RunRow.state, RunRow.fence, RunRow.until)
+                .where(or_(RunRow.state == "queued", RunRow.state.in_(RUNNING) & others & gone))
+                .order_by(case((RunRow.state == "queued", 1), else_=0), RunRow.created, RunRow.id)
+                .limit(CANDIDATES)
+            ).all()
+        for run_id, state, fence, until in found:
+            run = self._take(run_id, state, fence, until, holder, claim_s)
+            if run is not None:
+                return run
+        return None
+
+    def renew(self, holder: Holder, *, claim_s: float = CLAIM_S) -> None:
+        """Hold all runs that this holder still holds for `claim_s` seconds from now."""
+        with self._write() as session:
+            session.execute(
+                update(RunRow)
+                .where(RunRow.holder == holder.id, RunRow.state.in_(RUNNING))
+                .values(until=self._now(session) + claim_s)
+            )
+
+    def release(self, holder: Holder, run_id: str | None = None) -> None:
+        """Let go of what this holder still holds, or of one run, for whoever takes it up."""
+        mine = RunRow.holder == holder.id
+        with self._write() as session:
+            session.execute(
+                update(RunRow)
+                .where(mine if run_id is None else mine & (RunRow.id == run_id), RunRow.state.in_(RUNNING))
+                .values(holder=None, until=self._now(session))
+            )
+
+    def order(self, run: Run) -> Observation | None:
+        """The observation that ends a held run, if there is one. Raises `StoreError` `claim-lost`."""
+        with self._read() as session:
+            row = must(session, run.id)
+            if row.fence != run.fence:
+                raise _lost(run)
+            number = row.observation
+        return self._observation(number) if number is not None else None
+
+    def advance(self, run: Run, state: str, *, message: str) -> None:
+        """Move a run further. Raises `StoreError`: `run-state` when it stands elsewhere, `claim-lost`."""
+        if not self._move(run, state, from_states=ORDER[: ORDER.index(state)], message=message):
+            raise self._why_not(run, state)
+
+    def note(self, run: Run, phase: str, message: str, *, code: str | None = None) -> None:
+        """Append an event that changes no state. Raises `StoreError` `claim-lost`."""
+        now = self._clock()
+        with self._write() as session:
+            if not _touched(session, run, updated=now):
+                raise _lost(run)
+            note(session, run.id, now, phase, message, code)
+
+    def emitted(self, run: Run, draft: str) -> None:
+        """Keep the enclave's envelope until its receipt is on chain; nobody is shown it."""
+        if not self._move(run, "anchoring", from_states=ORDER[:5], message="envelope received", draft=draft):
+            raise self._why_not(run, "anchoring")
+
+    def anchored(self, run: Run, envelope: str, *, message: str) -> None:
+        """The receipt is on chain: publish the envelope."""
+        if not self._move(
+            run, "done", from_states=("anchoring",), message=message, envelope=envelope, draft=None
+        ):
+            raise self._why_not(run, "done")
+
+    def end(self, run: Run, state: str, *, code: str, message: str) -> bool:
+        """End a run as `refused`, `revoked` or `failed`; false if it had ended, or is not held any more.
+
+        What a revocation stops is dropped. The envelope of a run that failed stays, shown to nobody, because
+        it cannot be made again.
+        """
+        drop = {} if state == "failed" else {"draft": None}
+        return self._move(run, state, from_states=ORDER, message=message, code=code, **drop)
+
+    def killed(self, run: Run) -> None:
+        """Write down that the last process of a run is dead now."""
+        with self._write() as session:
+            session.execute(
+                update(RunRow)
+                .where(RunRow.id == run.id, RunRow.fence == run.fence, RunRow.killed.is_(None))
+                .values(killed=self._clock())
+            )
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _take(
+        self, run_id: str, state: str, fence: int, until: float | None, holder: Holder, claim_s: float
+    ) -> Run | None:
+        fresh = state == "queued"
+        now = self._clock()
+        with self._write() as session:
+            values: dict[str, Any] = {
+                "holder": holder.id, "place": holder.place, "runner": holder.name, "fence": fence + 1,
+                "until": self._now(session) + claim_s, "updated": now,
+            }  # fmt: skip
+            if fresh:
+                values |= {"state": "starting", "missing": "[]"}
+            took = session.execute(
+                update(RunRow)
+                .where(
+                    RunRow.id == run_id,
+                    RunRow.state == state,
+                    RunRow.fence == fence,
+                    # A holder that was only slow has renewed its claim meanwhile.
+                    RunRow.until.is_not_distinct_from(until),
+                )
+                .values(**values)
+            )
+            if not changed(took):
+                return None
+            phase, message = ("starting", f"taken by {holder.name}") if fresh else _resumed(holder)
+            note(session, run_id, now, phase, message, None)
+        return self.run(run_id)
+
+    def _move(
+        self,
+        run: Run,
+        state: str,
+        *,
+        from_states: Sequence[str],
+        message: str,
+        code: str | None = None,
+        **more: Any,
+    ) -> bool:
+        now = self._clock()
+        values = {"state": state, "updated": now, **more}
+        if state in ENDS and state != "done":
+            values |= {"code": code, "message": message}
+        with self._write() as session:
+            if not _touched(session, run, from_states=from_states, **values):
+                return False
+            note(session, run.id, now, state, message, code)
+            return True
+
+    def _why_not(self, run: Run, state: str) -> StoreError:
+        now = self.run(run.id)
+        if now.fence != run.fence:
+            return _lost(run)
+        return StoreError("run-state", f"run {run.id} cannot become {state}: it is {now.state}")
+
+
+def _touched(session: Session, run: Run, *, from_states: Sequence[str] = ORDER, **values: Any) -> bool:
+    """Change a run that is held by this fence still; false when it is not."""
+    return changed(
+        session.execute(
+            update(RunRow)
+            .where(RunRow.id == run.id, RunRow.fence == run.fence, RunRow.state.in_(from_states))
+            .values(**values)
+        )
+    )
+
+
+def _resumed(holder: Holder) -> tuple[str, str]:
+    return "resumed", f"taken up by {holder.name}: the runner that had it is gone"
+
+
+def _lost(run: Run) -> StoreError:
+    return StoreError("claim-lost", f"another runner has taken up run {run.id}")

@@ -1,0 +1,569 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runners come and go; a run is carried out once, and what was finished is never lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.agents.emitted import signed
+from tests.local_chain import LocalChain, private_key
+from tests.outside import HOLDER, Lab
+
+from sealroom.envelope import parse_envelope
+from sealroom_agents import children, guard
+from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.errors import RunnerError, StoreError
+from sealroom_agents.runner import local
+from sealroom_agents.runner.backend import Assignment
+from sealroom_agents.runner.follow import Follower
+from sealroom_agents.runner.local import LocalBackend, LocalEnclave
+from sealroom_agents.runner.place import hold
+from sealroom_agents.runner.publish import Publisher
+from sealroom_agents.runner.service import Runner
+from sealroom_agents.simulator import SimulatedPlatform
+from sealroom_agents.store import ENDS, Holder, Run, Store
+from sealroom_agents.store.claims import ABANDONED_S, CLAIM_S
+
+pytestmark = pytest.mark.anvil
+
+PATIENCE_S = 240.0
+"""How long to wait for what takes seconds on an idle machine."""
+PAYER = 16
+"""anvil's account that pays for anchoring."""
+MOST_STEPS = 200
+RECIPE, CONSORTIUM = "0x" + "5e" * 32, "0x" + "c0" * 20
+ELSEWHERE = Holder(id="two", place="there", name="two")
+AGAIN = replace(HOLDER, id="three")
+"""The next process of the same place."""
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Clock:
+    """Time that passes when the test says so."""
+
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Store:
+    return Store(f"sqlite:///{tmp_path / 'runs.db'}", clock=clock)
+
+
+def submit(store: Store, run: str = "1") -> str:
+    store.add_recipe(RECIPE, b"{}")
+    run_id = "0x" + run * 64
+    store.submit(run_id, compose_hash=RECIPE, consortium=CONSORTIUM, missing=[], waiting=False)
+    return run_id
+
+
+def claimed(store: Store, state: str = "computing") -> Run:
+    """A run that HOLDER has taken that far."""
+    submit(store)
+    run = store.claim(HOLDER)
+    assert run is not None
+    if state == "anchoring":
+        store.emitted(run, "{}")
+    elif state != "starting":
+        store.advance(run, state, message="x")
+    return run
+
+
+@pytest.mark.parametrize("state", ["starting", "attesting", "computing", "anchoring"])
+def test_a_run_whose_runner_is_gone_is_taken_up_whatever_the_host_is_called(
+    store: Store, clock: Clock, state: str
+) -> None:
+    """By the next process of its place at once; by others when nothing is left in that place, or for long."""
+    claimed(store, state)
+    assert store.claim(HOLDER) is None, "who holds it does not take it twice"
+    assert store.claim(ELSEWHERE) is None
+    clock.now += CLAIM_S + 1
+    in_database = store.claim(ELSEWHERE)
+    assert (in_database is not None) is (state == "anchoring")
+    again = store.claim(AGAIN)
+    if state == "anchoring":
+        assert again is None
+        return
+    assert again is not None and again.taken_up and again.state == state
+    clock.now += CLAIM_S + ABANDONED_S + 1
+    late = store.claim(ELSEWHERE)
+    assert late is not None and late.taken_up and late.id == again.id
+
+
+def test_a_claim_that_is_renewed_holds(store: Store, clock: Clock) -> None:
+    claimed(store, "anchoring")
+    for _ in range(5):
+        clock.now += CLAIM_S - 1
+        store.renew(HOLDER)
+    assert store.claim(ELSEWHERE) is None
+    store.release(HOLDER)
+    clock.now += 1
+    assert store.claim(ELSEWHERE) is not None
+
+
+def test_a_paused_runner_changes_nothing_once_another_has_its_run(store: Store) -> None:
+    """OP-08's counterpart outside: a fence, not a clock, decides whose word counts."""
+    old = claimed(store, "anchoring")
+    new = store.claim(AGAIN)
+    assert new is not None
+    before = store.events(old.id)
+    attempts: list[Callable[[], object]] = [
+        lambda: store.note(old, "granted", "late"),
+        lambda: store.advance(old, "anchoring", message="late"),
+        lambda: store.emitted(old, "late"),
+        lambda: store.anchored(old, "late", message="late"),
+        lambda: store.order(old),
+    ]
+    for attempt in attempts:
+        with pytest.raises(StoreError) as refused:
+            attempt()
+        assert refused.value.code == "claim-lost"
+    store.renew(HOLDER)
+    store.killed(old)
+    store.release(HOLDER)
+    assert store.end(old, "failed", code="late", message="late") is False
+    assert store.events(old.id) == before
+    assert (store.draft(old.id), store.envelope(old.id), store.run(old.id).killed) == ("{}", None, None)
+    store.anchored(new, "envelope", message="in time")
+    assert store.envelope(old.id) == "envelope"
+
+
+def test_a_failed_run_keeps_its_envelope_unseen_and_a_revoked_one_drops_it(store: Store) -> None:
+    run = claimed(store, "anchoring")
+    store.end(run, "failed", code="transaction-reverted", message="x")
+    assert (store.draft(run.id), store.envelope(run.id)) == ("{}", None)
+    submit(store, "2")
+    other = store.claim(HOLDER)
+    assert other is not None
+    store.emitted(other, "{}")
+    store.end(other, "revoked", code="revoked", message="x")
+    assert store.draft(other.id) is None
+
+
+OLD_TABLES = """
+CREATE TABLE recipes (compose_hash VARCHAR(66) PRIMARY KEY, compose BLOB NOT NULL, created FLOAT NOT NULL);
+CREATE TABLE observations (id INTEGER PRIMARY KEY);
+CREATE TABLE runs (
+  id VARCHAR(66) NOT NULL PRIMARY KEY, compose_hash VARCHAR(66) NOT NULL, consortium VARCHAR(42) NOT NULL,
+  state VARCHAR(16) NOT NULL, code VARCHAR(64), message TEXT, missing TEXT NOT NULL, runner VARCHAR(128),
+  created FLOAT NOT NULL, updated FLOAT NOT NULL, draft TEXT, envelope TEXT, observation INTEGER,
+  killed FLOAT,
+  idempotency_key VARCHAR(128) UNIQUE, request_digest VARCHAR(66));
+CREATE TABLE run_events (id INTEGER PRIMARY KEY AUTOINCREMENT, run VARCHAR(66) NOT NULL, time FLOAT NOT NULL,
+  phase VARCHAR(32) NOT NULL, code VARCHAR(64), message TEXT NOT NULL);
+INSERT INTO recipes VALUES ('0xre', x'7b7d', 1);
+INSERT INTO runs (id, compose_hash, consortium, state, missing, runner, created, updated, draft)
+  VALUES ('0xold', '0xre', '0xco', 'anchoring', '[]', 'host-1', 1, 2, '{}');
+"""
+"""A database that knew runners by the names of their hosts, with a run under way."""
+
+
+def test_a_database_from_before_claims_is_used_as_it_is(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "old.db") as connection:
+        connection.executescript(OLD_TABLES)
+    for _ in range(2):  # the second time there is nothing to add
+        store = Store(f"sqlite:///{tmp_path / 'old.db'}")
+    run = store.claim(HOLDER)
+    assert run is not None and run.taken_up and run.id == "0xold"
+    store.anchored(run, "{}", message="x")
+    assert store.run("0xold").state == "done"
+
+
+# --- one state folder, one process ---------------------------------------------------------------
+
+
+def test_a_state_folder_is_one_place_and_one_process(tmp_path: Path) -> None:
+    place, lock = hold(tmp_path / "state")
+    with pytest.raises(RunnerError) as refused:
+        hold(tmp_path / "state")
+    assert refused.value.code == "state-in-use"
+    os.close(lock)
+    again, lock = hold(tmp_path / "state")
+    other, _ = hold(tmp_path / "other")
+    assert again == place != other
+    os.close(lock)
+
+
+# --- a run whose enclave is a real process -------------------------------------------------------
+
+ENCLAVE = """
+import json, os, sys, time
+for phase in ("attesting", "granted", "computing", "emitting"):
+    print(json.dumps({"phase": phase}), flush=True)
+    wait = sys.argv[3]
+    while phase == "computing" and wait and not os.path.exists(wait):
+        time.sleep(0.02)
+os.replace(sys.argv[1], sys.argv[2])
+print(json.dumps({"phase": "done"}), flush=True)
+"""
+"""Says what an enclave says, and emits an envelope that was made before; waits, if told to, for a file."""
+
+
+@dataclass(frozen=True)
+class ReadyMade(LocalBackend):
+    """The local backend, whose enclaves emit envelopes that lie in `drafts`."""
+
+    drafts: Path = Path()
+    wait: str = ""
+
+    def start(self, assignment: Assignment) -> LocalEnclave:
+        folder = self._folder(assignment.run_id)
+        (folder / "out").mkdir(mode=0o700, parents=True)
+        enclave = LocalEnclave(folder=folder, socket=folder / "none" / "guest.sock")
+        arguments = [self.drafts / assignment.run_id, folder / "out" / "envelope.json", self.wait]
+        enclave.program = local._spawn(folder, "enclave", ["-c", ENCLAVE, *map(str, arguments)])
+        return enclave
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[LocalChain]:
+    with LocalChain.start() as running:
+        yield running
+
+
+@dataclass
+class Shop:
+    """A chain, a database, a state folder, and envelopes that only have to be emitted."""
+
+    lab: Lab
+    study: bytes
+    folder: Path
+    wait: str = ""
+
+    @property
+    def url(self) -> str:
+        return str(self.lab.store._engine.url)
+
+    def backend(self) -> ReadyMade:
+        return ReadyMade(
+            platform=self.folder,
+            datasets=self.folder,
+            state=self.folder / "state",
+            gate="http://127.0.0.1:9",
+            drafts=self.folder / "drafts",
+            wait=self.wait,
+        )
+
+    def submit(self) -> str:
+        """A queued run, booked in the ledger, whose enclave will emit."""
+        run = self.lab.submit()
+        (self.folder / "drafts").mkdir(exist_ok=True)
+        envelope = signed(self.lab, self.study, bytes.fromhex(run[2:]))
+        (self.folder / "drafts" / run).write_bytes(envelope.encode())
+        return run
+
+    def runner(
+        self,
+        holder: Holder,
+        *,
+        store: Any = None,
+        backend: Any = None,
+        sender: Any = None,
+        **options: Any,
+    ) -> Runner:
+        store = store or Store(self.url)
+        backend = backend or self.backend()
+        chain = ChainReader([self.lab.chain.url])
+        stop = options.setdefault("stop", threading.Event())
+        sender = sender or Transactor(self.lab.chain.url, private_key(PAYER))
+        follower = Follower(store, chain, backend, stop=stop, run_timeout_s=PATIENCE_S)
+        publisher = Publisher(store, chain, sender, stop=stop, chain_id=31337)
+        return Runner(
+            store, chain, backend, follower, publisher, holder=holder, parallel=1, **options
+        )  # fmt: skip
+
+    def until(self, run: str, *states: str) -> Run:
+        """Wait until a run is in one of the states."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (found := self.lab.store.run(run)).state not in states:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+        return found
+
+
+@pytest.fixture
+def shop(chain: LocalChain, tmp_path: Path) -> Iterator[Shop]:
+    snapshot = chain.snapshot()
+    lab = Lab.on(chain, tmp_path)
+    yield Shop(lab, lab.live(), tmp_path)
+    chain.restore(snapshot)
+
+
+class Serving:
+    """A runner in a thread; leaves by `drain`."""
+
+    def __init__(self, runner: Runner, drain: threading.Event) -> None:
+        self.drain = drain
+        self.thread = threading.Thread(target=runner.serve, daemon=True)
+
+    def __enter__(self) -> Serving:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drain.set()
+        self.thread.join(PATIENCE_S)
+        assert not self.thread.is_alive()
+
+
+class Fatal:
+    """Hands calls on, and kills this process before the `step`th of them, or after it."""
+
+    def __init__(self, inner: Any, kill: Callable[[str], None]) -> None:
+        self._inner = inner
+        self._kill = kill
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not callable(found) or name not in ACTS:
+            return found
+
+        def act(*arguments: Any, **options: Any) -> Any:
+            self._kill(name)
+            result = found(*arguments, **options)
+            if name == "start":
+                result = Fatal(result, self._kill)
+            self._kill(name)
+            return result
+
+        return act
+
+
+ACTS = frozenset(
+    (
+        "claim",
+        "start",
+        "advance",
+        "note",
+        "emitted",
+        "kill",
+        "clean",
+        "envelope",
+        "anchor",
+        "anchored",
+        "forget",
+    )
+)
+"""What a runner does to the outside in the course of a run."""
+
+
+def carried_until(step: int, shop: Shop, run: str) -> bool:
+    """A runner in a process of its own, killed at its `step`th act; true when the run ended before that."""
+    child = os.fork()
+    if child == 0:
+        try:
+            acts = 0
+
+            def kill(_: str) -> None:
+                nonlocal acts
+                acts += 1
+                if acts == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            store = Store(shop.url)
+            runner = shop.runner(
+                HOLDER,
+                store=Fatal(store, kill),
+                backend=Fatal(shop.backend(), kill),
+                sender=Fatal(Transactor(shop.lab.chain.url, private_key(PAYER)), kill),
+            )
+            threading.Thread(target=runner.serve, daemon=True).start()
+            while store.run(run).state not in ENDS or (shop.folder / "state" / run[2:] / "out").exists():
+                time.sleep(0.02)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_runner_killed_at_any_step_loses_no_envelope_and_publishes_once(shop: Shop) -> None:
+    """RE-06, CH-28: the next runner publishes what was finished, and tells what was not."""
+    outcomes = set()
+    for step in range(1, MOST_STEPS):
+        snapshot = shop.lab.chain.snapshot()
+        # A restored chain takes its old time up again, and would be stale after some rounds.
+        shop.lab.chain.rpc("evm_setNextBlockTimestamp", int(time.time()))
+        shop.lab.chain.mine()
+        run = shop.submit()
+        if carried_until(step, shop, run):
+            break
+        draft = shop.folder / "drafts" / run
+        drain = threading.Event()
+        with Serving(shop.runner(replace(HOLDER, id=f"after {step}"), drain=drain), drain):
+            ended = shop.until(run, *ENDS)
+        outcomes.add((ended.state, ended.code))
+        if draft.exists():  # the enclave died before it emitted
+            assert (ended.state, ended.code) == ("failed", "runner-lost"), (step, ended)
+        else:
+            assert ended.state == "done", (step, ended)
+            envelope = parse_envelope((shop.lab.store.envelope(run) or "").encode())
+            assert envelope.anchor is not None and envelope.anchor.sequence == 1
+        assert not (shop.folder / "state" / run[2:] / "out").exists()
+        assert local._programs_of(run) == []
+        assert [event.phase for event in shop.lab.store.events(run)].count(ended.state) == 1
+        shop.lab.chain.restore(snapshot)
+    else:
+        raise AssertionError("the run never came to its end")
+    assert outcomes == {("done", None), ("failed", "runner-lost")}
+    assert step > 20
+
+
+def test_a_runner_that_drains_ends_what_it_has_and_takes_no_more(shop: Shop) -> None:
+    """A restart loses no run that can still end."""
+    shop.wait = str(shop.folder / "go")
+    first = shop.submit()
+    drain = threading.Event()
+    with Serving(shop.runner(HOLDER, drain=drain, drain_s=PATIENCE_S), drain) as serving:
+        shop.until(first, "computing")
+        drain.set()
+        second = shop.lab.submit()
+        Path(shop.wait).touch()
+        serving.thread.join(PATIENCE_S)
+    assert shop.lab.store.run(first).state == "done"
+    assert shop.lab.store.run(second).state == "queued"
+
+
+def test_a_drain_that_takes_too_long_stops_the_runs_with_their_cause(shop: Shop) -> None:
+    shop.wait = str(shop.folder / "never")
+    run = shop.submit()
+    drain = threading.Event()
+    with Serving(shop.runner(HOLDER, drain=drain, drain_s=0.0), drain):
+        shop.until(run, "computing")
+    ended = shop.lab.store.run(run)
+    assert (ended.state, ended.code) == ("failed", "runner-stopped")
+    assert local._programs_of(run) == []
+
+
+def test_a_revocation_that_came_while_no_runner_lived_still_ends_the_run(shop: Shop) -> None:
+    """OP-10: also when the enclave had finished; its result does not leave."""
+    run = shop.submit()
+    held = shop.lab.take()
+    shop.lab.store.advance(held, "computing", message="x")
+    out = shop.folder / "state" / run[2:] / "out"
+    out.mkdir(parents=True)
+    (shop.folder / "drafts" / run).rename(out / "envelope.json")
+    shop.lab.store.observe(
+        shop.lab.room.consortium, kind="revoked", epoch=3, block=9, block_time=0.0, owner=None, reason="stop"
+    )
+    drain = threading.Event()
+    with Serving(shop.runner(AGAIN, drain=drain), drain):
+        ended = shop.until(run, *ENDS)
+    assert (ended.state, ended.code) == ("revoked", "revoked")
+    assert ended.killed is not None
+    assert not out.exists()
+    assert shop.lab.store.envelope(run) is None
+
+
+def test_an_enclave_that_finished_as_its_runner_was_stopped_is_published(shop: Shop) -> None:
+    """No result is lost by the order of events: the envelope is there, though nobody heard `done`."""
+
+    class Deaf(ReadyMade):
+        def start(self, assignment: Assignment) -> LocalEnclave:
+            enclave = super().start(assignment)
+            assert enclave.program is not None
+            enclave.program.wait(PATIENCE_S)
+            enclave.exit_code = lambda: None  # type: ignore[method-assign]
+            enclave.line = lambda timeout_s: None  # type: ignore[method-assign]
+            return enclave
+
+    run = shop.submit()
+    stop = threading.Event()
+    stop.set()
+    follower = Follower(
+        shop.lab.store, shop.lab.reader, Deaf(**vars(shop.backend())), stop=stop, run_timeout_s=PATIENCE_S
+    )
+    assert follower.follow(shop.lab.take()) is True
+    assert shop.lab.store.run(run).state == "anchoring"
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_its_enclaves(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Real enclaves, which wait for a dataset whose bytes never come; OP-10: none outlives its runner."""
+    SimulatedPlatform.create(tmp_path / "platform")
+    key = tmp_path / "payer.key"
+    key.touch(mode=0o600)
+    key.write_text("0x" + private_key(PAYER).hex())
+    (tmp_path / "sealed" / "hospital-A").mkdir(parents=True)
+    os.mkfifo(tmp_path / "sealed" / "hospital-A" / "cohort-A.tar")
+    command = [
+        *(sys.executable, "-m", "sealroom_agents.runner", "--rpc", shop.lab.chain.url),
+        *("--gate", "http://127.0.0.1:9", "--database", shop.url, "--key-file", str(key)),
+        *("--platform", str(tmp_path / "platform"), "--datasets", str(tmp_path / "sealed")),
+        *("--state", str(tmp_path / "runs"), "--name", "host-1"),
+    ]
+    run = shop.lab.submit()
+    process = children.start(command, stderr=subprocess.PIPE)
+    try:
+        assert process.stderr is not None
+        under_way(run)
+        process.send_signal(signal.SIGTERM)
+        while b"no more runs are taken; 1 under way" not in process.stderr.readline():
+            assert process.poll() is None
+        later = shop.lab.submit()
+        assert shop.lab.store.run(run).state == "starting"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+    finally:
+        children.kill(process.pid)
+        process.communicate()
+    ended = shop.lab.store.run(run)
+    assert (ended.state, ended.code) == ("failed", "runner-stopped")
+    assert shop.lab.store.run(later).state == "queued"
+
+    command[-1] = "host-2"
+    process = children.start(command, stderr=subprocess.DEVNULL)
+    try:
+        programs = under_way(later)
+        victims = [pid for pid in guard.descendants(process.pid) if pid not in programs]
+        os.kill(victims[0], signal.SIGKILL)
+        assert process.wait(PATIENCE_S) == -signal.SIGKILL
+    finally:
+        children.kill(process.pid)
+    assert not any(guard.lives(pid) for pid in programs)
+    command[-1] = "host-3"
+    process = children.start(command, stderr=subprocess.DEVNULL)
+    try:
+        ended = shop.until(later, *ENDS)
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    assert (ended.state, ended.code) == ("failed", "runner-lost")
+    assert [event.phase for event in shop.lab.store.events(later)].count("resumed") == 1
+
+
+def under_way(run: str) -> list[int]:
+    """Wait until guest agent and enclave run, each behind its guard; returns the processes."""
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found := local._programs_of(run)) < 4:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+    return found
