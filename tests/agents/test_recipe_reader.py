@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipe reader of the console's pages (JavaScript) against ours: the same hashes, and the same refusals.
+
+An owner's browser hashes and draws the recipe by itself (WE-01). It runs here in Node.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.vectors.vector import cases, read
+
+from sealroom.decimals import decimal_text
+from sealroom.encoding import canonical, to_hex
+from sealroom.errors import RecipeError
+from sealroom.recipe import parse
+from sealroom.recipe.appcompose import render_frame
+from sealroom.schema import schema_hash
+
+RUN = Path(__file__).parent / "recipe_reader" / "run.mjs"
+LIMIT_S = 600
+SEED = 20260729
+WORDS = ["no", "NULL", "y", "a b", "ä-ö", "50-59", "80+", "1", "-7", "1e5", "{}", "[z]", "🙂", "x, y"]
+WORDS += ['q"uote', "back\\slash"]
+QUESTIONS = ["Why?", 'Überleben: α, or "β"?', "yes", "# no comment", "- a", "日本 🙂", "a: b"]
+SCRIPTS = ["x = 1\n", "def f():\n    return 'ü🙂'\n\n\ny = [f(), \"|\"]\n", "a\n  - b: c\n# -- \n\nz\n"]
+COLUMNS = ["age", "__proto__", "Z", "a_b", "on", "sex"]
+GROUPS = ["sex", "__proto__", "constructor", "band", "no"]
+TYPES = ("int64", "float64", "string", "bool")
+
+
+def read_in_node(folder: Path, recipes: list[bytes]) -> list[dict[str, Any]]:
+    """What the pages' scripts make of these bytes."""
+    paths = []
+    for number, compose in enumerate(recipes):
+        paths.append(folder / f"{number}.json")
+        paths[-1].write_bytes(compose)
+    done = subprocess.run(
+        ["node", str(RUN)],
+        input="\n".join(map(str, paths)),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == len(recipes)
+    return lines
+
+
+def agree(compose: bytes, found: dict[str, Any]) -> bool:
+    """Whether both accept with the same facts, or both refuse; returns whether they accept."""
+    try:
+        recipe = parse(compose)
+    except RecipeError as error:
+        assert not found["ok"], f"{error.code}: {error.message}"
+        return False
+    assert found["ok"], found.get("error")
+    assert (found["composeHash"], found["outputHash"], found["privacyHash"]) == (
+        to_hex(recipe.compose_hash),
+        to_hex(recipe.output_hash),
+        to_hex(recipe.privacy_hash),
+    )
+    assert (found["epsilonMicro"], found["deltaPico"]) == (str(recipe.epsilon_micro), str(recipe.delta_pico))
+    assert (found["name"], found["question"], found["image"], found["analysis"]) == (
+        recipe.name,
+        recipe.question,
+        recipe.image,
+        recipe.analysis,
+    )
+    assert found["schemas"] == [to_hex(schema_hash(spec.columns)) for spec in recipe.datasets]
+    return True
+
+
+def test_every_vector_is_read_as_we_read_it(tmp_path: Path) -> None:
+    recipes = [read(path).body for path in cases("recipe")]
+    accepted = [
+        agree(compose, found) for compose, found in zip(recipes, read_in_node(tmp_path, recipes), strict=True)
+    ]
+    assert {True, False} == set(accepted)
+
+
+class Maker:
+    """Random recipes within the rules, and small changes of them that mostly break one."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+
+    def decimal(self, low: int = -12, high: int = 3) -> str:
+        """A positive number in its one text."""
+        digits = self.dice.randint(1, 10 ** self.dice.randint(1, 9))
+        return decimal_text(Decimal(digits).scaleb(self.dice.randint(low, high) - len(str(digits))))
+
+    def bounds(self) -> dict[str, str]:
+        low, span = Decimal(self.dice.choice(["0", "-20", "-1e-6", self.decimal()])), Decimal(self.decimal())
+        return {"lower": decimal_text(low), "upper": decimal_text(low + span)}
+
+    def field(self, number: int, groups: list[str]) -> dict[str, Any]:
+        by = self.dice.sample(groups, self.dice.randint(0, min(2, len(groups))))
+        kind = self.dice.choice(["count", "mean", "logistic"])
+        head, cost = {"name": f"field_{number}", "kind": kind}, {"epsilon": self.decimal(-6, 0)}
+        if kind == "count":
+            return {**head, "by": by, **cost}
+        decimals = {"decimals": self.dice.randint(0, 12)}
+        if kind == "mean":
+            return {**head, "column": "age", "by": by, **self.bounds(), **decimals, **cost}
+        return {
+            **head,
+            "features": [{"name": f"x{n}", **self.bounds()} for n in range(self.dice.randint(1, 4))],
+            "label": "death",
+            "clip": self.decimal(),
+            "steps": 10,
+            "learning_rate": self.decimal(),
+            **self.bounds(),
+            **decimals,
+            **cost,
+            "delta": self.decimal(-20, -6),
+        }
+
+    def section(self) -> dict[str, Any]:
+        groups = {
+            name: self.dice.sample(WORDS, self.dice.randint(1, len(WORDS)))
+            for name in self.dice.sample(GROUPS, self.dice.randint(0, 3))
+        }
+        fields = [self.field(number, list(groups)) for number in range(self.dice.randint(1, 5))]
+        columns = {name: self.dice.choice(TYPES) for name in self.dice.sample(COLUMNS, 3)}
+
+        def total(name: str) -> str:
+            return decimal_text(sum((Decimal(one.get(name, "0")) for one in fields), Decimal(0)))
+
+        return {
+            "version": 1,
+            "study": "a-study",
+            "question": self.dice.choice(QUESTIONS),
+            "gpu": self.dice.choice(["none"] * 9 + ["h100"]),
+            "datasets": [
+                {"owner": owner, "name": f"cohort-{n}", "columns": {"person": "int64", **columns}}
+                for n, owner in enumerate(self.dice.sample(["hospital-A", "B", "no", "C-3"], 2))
+            ],
+            "privacy": {
+                "unit": "person",
+                "adjacency": "add-remove",
+                "epsilon": total("epsilon"),
+                "delta": total("delta"),
+                "minimum_cohort": self.dice.randint(1, 1000),
+                "release_slot_seconds": self.dice.randint(1, 60),
+            },
+            "output": {"limit_bytes": self.dice.randint(1, 65536), "fields": fields, "groups": groups},
+            "analysis": self.dice.choice(SCRIPTS),
+        }
+
+    def recipe(self) -> bytes | None:
+        section = self.section()
+        image = f"ghcr.io/a/b@sha256:{self.dice.randbytes(32).hex()}"
+        try:
+            return render_frame(name="a-study", image=image, section=section)
+        except RecipeError:
+            return None  # a text that cannot be written
+
+    def broken(self, compose: bytes) -> bytes:
+        """One change somewhere in the text of the compose part, or in the frame."""
+        frame = json.loads(compose)
+        text = frame["docker_compose_file"]
+        place = self.dice.randrange(len(text))
+        change = self.dice.randrange(6)
+        if change == 0:
+            text = text[:place] + text[place + 1 :]
+        elif change == 1:
+            text = text[:place] + self.dice.choice(" \n\"'-:#0&*!|>{}[],~$\t") + text[place:]
+        elif change == 2:
+            lines = text.split("\n")
+            lines.insert(self.dice.randrange(len(lines)), self.dice.choice(lines))
+            text = "\n".join(lines)
+        elif change == 3:
+            lines = text.split("\n")
+            one, two = self.dice.randrange(len(lines)), self.dice.randrange(len(lines))
+            lines[one], lines[two] = lines[two], lines[one]
+            text = "\n".join(lines)
+        elif change == 4:
+            name = self.dice.choice(["init_script", "public_logs", "allowed_envs", "features", "__proto__"])
+            frame[name] = self.dice.choice([True, "x", ["X"], 1])
+        else:
+            digit = self.dice.choice("0123456789")
+            text = text[:place] + digit + text[place + 1 :]
+        return canonical(frame | {"docker_compose_file": text})
+
+
+def test_many_recipes_are_read_as_we_read_them(tmp_path: Path) -> None:
+    """Within the rules and next to them: names that scripts know, texts that YAML knows, odd numbers."""
+    maker = Maker(SEED)
+    recipes: list[bytes] = []
+    while len(recipes) < 300:
+        if (compose := maker.recipe()) is not None:
+            recipes += [compose, *(maker.broken(compose) for _ in range(4))]
+    found = read_in_node(tmp_path, recipes)
+    accepted = sum(agree(compose, one) for compose, one in zip(recipes, found, strict=True))
+    assert 60 < accepted < len(recipes) - 60, "both kinds must be there"
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda compose: compose + b"\n",
+        lambda compose: b"\xef\xbb\xbf" + compose,
+        lambda compose: compose.replace(b'"name":"', b'"name":"x","name":"', 1),
+        lambda compose: compose.replace(b"small-study", b"small\\u002dstudy", 1),
+        lambda compose: compose.replace(b"How", b"\xff"),
+        lambda compose: compose.replace(b"How", b"\\ud800"),
+        lambda compose: compose[:-1],
+        lambda compose: b"[]",
+        lambda compose: b"",
+        lambda compose: compose.replace(b"minimum_cohort: ", b"minimum_cohort: 1e"),
+        lambda compose: b'{"a":' * 5000,
+        lambda compose: compose + b" " * 300_000,
+    ],
+)
+def test_other_bytes_for_the_same_are_refused(spoilt: Any, tmp_path: Path) -> None:
+    compose = read(next(path for path in cases("recipe") if path.name == "small_study")).body
+    changed = spoilt(compose)
+    assert changed != compose
+    assert not agree(changed, read_in_node(tmp_path, [changed])[0])
