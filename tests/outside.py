@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealroom.recipe import Recipe, parse, render
+from sealroom.schema import schema_hash
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.views import study_values
@@ -31,6 +32,7 @@ HOLDER = Holder(id="one", place="here", name="r")
 OWNERS = ("hospital-A", "hospital-B", "hospital-C")
 CAP_MICRO = 4_500_000
 QUESTION = "How many people are there by sex, and how old are they?"
+COLUMNS = "person_id: int64, age: float64, sex: string"
 STUDY_YAML = """\
 version: 1
 name: small-study
@@ -38,8 +40,8 @@ question: {question}
 image: ghcr.io/sealroom/enclave@sha256:1111111111111111111111111111111111111111111111111111111111111111
 gpu: none
 datasets:
-  - {{owner: hospital-A, name: cohort-A, columns: {{person_id: int64, age: float64, sex: string}}}}
-  - {{owner: hospital-B, name: cohort-B, columns: {{person_id: int64, age: float64, sex: string}}}}
+  - {{owner: hospital-A, name: cohort-A, columns: {{{columns}}}}}
+  - {{owner: hospital-B, name: cohort-B, columns: {{{columns}}}}}
 privacy:
   unit: person_id
   adjacency: add-remove
@@ -65,10 +67,12 @@ emit_signed(people.count("people").summary() | people.mean("age").summary())
 """
 
 
-def make_recipe(folder: Path, *, question: str = QUESTION, analysis: str = ANALYSIS) -> Recipe:
+def make_recipe(
+    folder: Path, *, question: str = QUESTION, analysis: str = ANALYSIS, columns: str = COLUMNS
+) -> Recipe:
     """The small study, whose data come from hospital-A and hospital-B; hospital-C only votes."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.yaml").write_text(STUDY_YAML.format(question=question))
+    (folder / "study.yaml").write_text(STUDY_YAML.format(question=question, columns=columns))
     (folder / "analysis.py").write_text(analysis)
     return parse(render(folder))
 
@@ -124,8 +128,8 @@ class Lab:
 
     def register(self) -> None:
         """hospital-A and hospital-B register the recipe's datasets."""
-        for n, letter in enumerate("AB"):
-            dataset = Dataset(rows=1000 + n, name=f"cohort-{letter}")
+        for n, spec in enumerate(self.recipe.datasets):
+            dataset = Dataset(rows=1000 + n, name=spec.name, schema_hash=schema_hash(spec.columns))
             self.datasets.append(dataset)
             self.chain.register(self.room, owner=n, dataset=dataset, cap_micro=CAP_MICRO)
 

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate's world as fixtures: `world` is proposed, `approved` is approved and final."""
+"""A browser, and the gate's world: `world` is proposed, `approved` is approved and final."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.gate_world import GATE_APP, GATE_RECIPE, PLATFORM, World, gate_world
 from tests.local_chain import LocalChain
 
 from sealroom_agents.simulator import GuestAgent
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +43,20 @@ def approved(world: World) -> World:
     """The same, approved by two of three, and final."""
     world.approve(0, 1)
     return world
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from tests.agents.browsing import launched
+
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page that fails the test when the content security policy or a script complains."""
+    from tests.agents.browsing import opened
+
+    with opened(browser) as page:
+        yield page

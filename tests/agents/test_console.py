@@ -29,6 +29,7 @@ from sealroom_agents.console import create_app, legible
 from sealroom_agents.console.app import STATIC
 from sealroom_agents.console.guard import MAX_BODY_BYTES
 from sealroom_agents.console.results import table
+from sealroom_agents.console.studies import SHOWN_OF_EACH_OWNER
 
 pytestmark = pytest.mark.anvil
 
@@ -369,7 +370,7 @@ def test_every_answer_carries_the_security_headers(lab: Lab, web: TestClient) ->
         "/docs",
         "/v1/studies",
         "/nothing",
-        "/static/wallet.js",
+        "/static/sign.js",
     ]:
         headers = web.get(path).headers
         policy = headers["content-security-policy"]
@@ -490,7 +491,7 @@ def test_another_proposal_is_read_before_it_is_approved(lab: Lab, web: TestClien
     )
     address = f"/studies/{lab.room.consortium}"
     page = web.get(address).text
-    assert "Also proposed" in page
+    assert "Proposals that wait for approval" in page
     assert "Approve this recipe" not in page
     chosen = web.get(f"{address}?study=0x{study.hex()}").text
     assert "Approve this recipe" in chosen
@@ -499,6 +500,78 @@ def test_another_proposal_is_read_before_it_is_approved(lab: Lab, web: TestClien
     assert "\\u{e9}" in chosen
     assert web.get(f"{address}?study=0x{'00' * 32}").status_code == 404
     assert web.get(f"{address}?study=1").status_code == 400
+
+
+def test_no_proposal_hides_another(lab: Lab, web: TestClient) -> None:
+    """WE-09, WE-12: an owner proposes the same recipe with ten times the budget, after the honest one.
+
+    Both are there, each by its own id, with who proposed it; neither takes the other's place by being later.
+    """
+    lab.register()
+    honest = lab.propose()
+    address = f"/studies/{lab.room.consortium}"
+    alone = web.get(address).text
+    assert "Approve this recipe" in alone
+    greedy = lab.propose(owner=2, epsilon_micro=45_000_000, max_runs=30)
+    time.sleep(1.1)
+    body = web.get(f"/v1{address}").json()
+    assert body["study"] == "0x" + honest.hex(), "what came first stays what the page speaks of"
+    told = [
+        (one["study"], one["proposedBy"], one["epsilonMicro"], one["maxRuns"]) for one in body["proposals"]
+    ]
+    assert told == [
+        ("0x" + greedy.hex(), ["hospital-C"], 45_000_000, 30),
+        ("0x" + honest.hex(), ["hospital-A"], 4_500_000, 3),
+    ]
+    page = web.get(address).text
+    for study in (honest, greedy):
+        assert f'data-proposal="0x{study.hex()}"' in page
+    assert page.count("same recipe as another proposal") == 2
+    assert "Approve this recipe" not in page, "whoever approves has chosen one"
+    for study, terms in ((honest, "ε 4.5 and"), (greedy, "ε 45 and")):
+        chosen = web.get(f"{address}?study=0x{study.hex()}").text
+        assert f'data-study="0x{study.hex()}"' in chosen
+        assert terms in chosen
+        call = web.post(
+            "/v1/calls",
+            json={"consortium": lab.room.consortium, "action": "approve", "study": "0x" + study.hex()},
+        ).json()
+        content = study_values(lab.chain.study(study))
+        assert call["data"] == "0x" + interface("Consortium").encode("approve", content).hex()
+    lab.chain.approve(lab.room, greedy, 2)
+    time.sleep(1.1)
+    assert web.get(f"/v1{address}").json()["study"] == "0x" + greedy.hex(), "approvals lead, not dates"
+
+
+def test_whoever_proposes_much_crowds_out_only_its_own(lab: Lab, web: TestClient) -> None:
+    """RE-02: the list stays short, the honest proposal stays on it, and any other is read by its id."""
+    lab.register()
+    honest = lab.propose()
+    flood = [lab.propose(owner=2, max_runs=10 + n) for n in range(SHOWN_OF_EACH_OWNER + 3)]
+    time.sleep(1.1)
+    address = f"/studies/{lab.room.consortium}"
+    body = web.get(f"/v1{address}").json()
+    listed = [one["study"] for one in body["proposals"]]
+    newest = ["0x" + study.hex() for study in reversed(flood[3:])]
+    assert listed == [*newest, "0x" + honest.hex()]
+    assert body["waiting"] == len(flood) + 1
+    oldest = web.get(f"{address}?study=0x{flood[0].hex()}")
+    assert (oldest.status_code, "Approve this recipe" in oldest.text) == (200, True)
+
+
+def test_one_content_proposed_twice_is_one_proposal(lab: Lab, web: TestClient) -> None:
+    """Another owner who proposes the same content again neither hides nor doubles it."""
+    lab.register()
+    study = lab.propose()
+    content = study_values(lab.chain.study(study))
+    lab.chain.send(1, lab.room.consortium, interface("Consortium").encode("propose", content))
+    time.sleep(1.1)
+    address = f"/studies/{lab.room.consortium}"
+    (one,) = web.get(f"/v1{address}").json()["proposals"]
+    assert (one["study"], one["proposedBy"]) == ("0x" + study.hex(), ["hospital-A", "hospital-B"])
+    page = web.get(address).text
+    assert "and again by hospital-B" in page
+    assert "Approve this recipe" in page
 
 
 @pytest.mark.parametrize("attack", XSS)
@@ -589,17 +662,23 @@ def test_calls_are_built_for_the_consortium_alone(lab: Lab, web: TestClient) -> 
     assert web.post("/v1/calls", json=revoke | {"reason": "ü" * 129}).status_code == 400
 
 
-def test_the_page_knows_the_selectors_and_the_fields_by_itself() -> None:
-    """WE-01: what the page compares the server's call with is right."""
-    script = (STATIC / "calldata.js").read_text()
+def test_the_page_knows_the_selectors_the_fields_and_the_events_by_itself() -> None:
+    """WE-01: what the page builds, reads back and asks its wallet's node is right."""
+    calls, node = (STATIC / "calldata.js").read_text(), (STATIC / "node.js").read_text()
     contract = interface("Consortium")
-    for item in contract.abi:
-        if item.get("name") in ("approve", "withdraw", "revoke"):
-            assert f'{item["name"]}: "{contract.signature(item["name"])}"' in script
-        if item.get("name") in ("approve", "hashStudy", "withdraw", "revoke"):
-            selector = keccak(text=contract.signature(item["name"]))[:4].hex()
-            assert f'{item["name"]}Selector: "0x{selector}"' in script
-    fields = re.findall(r'^    \["(\w+)", "(\S+)"\],$', script, re.MULTILINE)
+
+    def selector(name: str) -> str:
+        return f'{name}: "0x{keccak(text=contract.signature(name))[:4].hex()}"'
+
+    for name in ("approve", "withdraw", "revoke"):
+        assert f'{name}: "{contract.signature(name)}"' in calls
+    for name in ("approve", "withdraw", "revoke", "hashStudy"):
+        assert selector(name) in calls
+    for name in ("owners", "epoch", "pinCount", "threshold", "approvals", "dataset"):
+        assert selector(name) in node
+    for name in ("StudyProposed", "StudyApproved", "StudyPinned", "ApprovalWithdrawn", "Revoked"):
+        assert f'{name}: "0x{bytes(contract.topic(name)).hex()}"' in node
+    fields = re.findall(r'^    \["(\w+)", "(\S+)"\],$', calls, re.MULTILINE)
     assert tuple(fields) == STUDY_FIELDS
 
 

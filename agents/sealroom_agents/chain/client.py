@@ -29,7 +29,7 @@ from sealroom_agents.chain.newest import Sight, read_many, read_one, stopping, s
 from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
 from sealroom_agents.chain.receipts import NOT_ANCHORED, Anchoring, Verdict
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
-from sealroom_agents.chain.views import decode_owner, read_candidate, read_state, read_view
+from sealroom_agents.chain.views import decode_owner, read_candidates, read_state, read_view
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import CandidateRecord, ChainView, Halt, LatestView, OwnerRecord, StudyRecord
 
@@ -197,10 +197,15 @@ class ChainReader:
         """The owners of a consortium at the latest block."""
         return tuple(decode_owner(raw) for raw in self._latest_call("Consortium", consortium, "owners"))
 
-    def candidate(self, consortium: str, study: StudyRecord) -> CandidateRecord | None:
-        """A study with its approvals at the head of the first node that answers, whoever proposed it."""
+    def candidates(self, consortium: str, studies: Sequence[StudyRecord]) -> list[CandidateRecord]:
+        """Studies with their approvals at the head of the first node that answers, whoever proposed them.
+
+        In the order given, at most `MAX_CANDIDATES`, without those of which the contract knows nothing.
+        """
         consortium = consortium.lower()
-        return self._nodes.first(lambda rpc: read_candidate(rpc, consortium, rpc.head("latest"), study))
+        if not studies:
+            return []
+        return self._nodes.first(lambda rpc: read_candidates(rpc, consortium, rpc.head("latest"), studies))
 
     def study_history(self, consortium: str, *, from_block: int = 0) -> History:
         """Everything that happened to a consortium, oldest first, from the first node's logs.
@@ -339,7 +344,8 @@ class ChainReader:
         study = self._contents.proposed(rpc, view.consortium, compose_hash, until=head.number)
         if study is None:
             return view
-        return replace(view, candidate=read_candidate(rpc, view.consortium, head, study))
+        found = read_candidates(rpc, view.consortium, head, [study])
+        return replace(view, candidate=found[0] if found else None)
 
     def _latest_call(self, name: str, address: str, function: str, *arguments: Any) -> Any:
         """One view call at the head of the first node that answers: for pages, not for decisions."""

@@ -226,6 +226,10 @@ class History:
     """Those that were anchored alone."""
     batches: tuple[BatchAnchoring, ...]
 
+    def proposals_of(self, study: bytes) -> tuple[Proposal, ...]:
+        """Proposals of one study, oldest first: any owner may propose the same content again."""
+        return tuple(proposal for proposal in self.proposals if proposal.study.id == study)
+
     def approvals_of(self, study: bytes) -> tuple[Approval, ...]:
         """Approvals of one study, oldest first; of a pinned one, those that counted."""
         told = tuple(approval for approval in self.approvals if approval.study == study)

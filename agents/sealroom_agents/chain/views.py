@@ -9,12 +9,13 @@ keeps of a study only its hash; `sealroom_agents.chain.contents` finds what it i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sealroom import typed
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.rpc import Head, Rpc, RpcFailure
+from sealroom_agents.chain.rpc import MAX_BATCH, Head, Rpc, RpcFailure
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import (
     CandidateRecord,
@@ -29,6 +30,8 @@ ZERO_ADDRESS = "0x" + 40 * "0"
 ZERO_HASH = bytes(32)
 MAX_COUNTER = 2**40 - 1
 """Largest epoch, number or block that the contract keeps."""
+MAX_CANDIDATES = MAX_BATCH // 2
+"""Proposed studies that are read at once: two calls each."""
 REGIMES = ("HIPAA", "GDPR", "UK GDPR", "PCI", "FFIEC", "SOC 2")
 """Names of the regime bit flags, lowest bit first."""
 
@@ -140,23 +143,34 @@ def read_view(
     )
 
 
-def read_candidate(rpc: Rpc, consortium: str, head: Head, study: StudyRecord) -> CandidateRecord | None:
-    """A proposed study with its approvals at one block; `None` when the contract does not answer there."""
+def read_candidates(
+    rpc: Rpc, consortium: str, head: Head, studies: Sequence[StudyRecord]
+) -> list[CandidateRecord]:
+    """Proposed studies with their approvals at one block, in one batch.
+
+    At most `MAX_CANDIDATES`, and without those for which the contract does not answer there.
+    """
     contract = interface("Consortium")
-    calls = [
-        (consortium, contract.encode("approvals", study.id)),
-        (consortium, contract.encode("requiredOwners", list(study.datasets))),
-    ]
-    approvals, required = rpc.calls_at(head.hash, calls)
-    if isinstance(approvals, RpcFailure):
-        return None
-    # The owner of a dataset may have left since; then nobody can say who is required, and nobody needs to.
-    owners = () if isinstance(required, RpcFailure) else contract.decode("requiredOwners", required)
-    return CandidateRecord(
-        study=study,
-        approvals=tuple(account.lower() for account in contract.decode("approvals", approvals)),
-        required=tuple(account.lower() for account in owners),
-    )
+    calls = []
+    for study in studies[:MAX_CANDIDATES]:
+        calls.append((consortium, contract.encode("approvals", study.id)))
+        calls.append((consortium, contract.encode("requiredOwners", list(study.datasets))))
+    answers = iter(rpc.calls_at(head.hash, calls))
+    found = []
+    for study, approvals, required in zip(studies, answers, answers, strict=False):
+        if isinstance(approvals, RpcFailure):
+            continue
+        # The owner of a dataset may have left since; then nobody can say who is required, and nobody needs
+        # to.
+        owners = () if isinstance(required, RpcFailure) else contract.decode("requiredOwners", required)
+        found.append(
+            CandidateRecord(
+                study=study,
+                approvals=tuple(account.lower() for account in contract.decode("approvals", approvals)),
+                required=tuple(account.lower() for account in owners),
+            )
+        )
+    return found
 
 
 def decode_state(raw: dict[str, Any]) -> ConsortiumState:

@@ -5,10 +5,9 @@ checked by whoever reads it."""
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ValidationError
@@ -17,16 +16,15 @@ from starlette.concurrency import run_in_threadpool
 
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, SealroomError
-from sealroom.recipe import parse
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.views import study_values
 from sealroom_agents.console import models
+from sealroom_agents.console.bodies import accepted, happening, run_event, run_state, summary
 from sealroom_agents.console.guard import MAX_BODY_BYTES, MAX_RUN_BODY_BYTES
-from sealroom_agents.console.happenings import Happening
-from sealroom_agents.console.studies import Picture, Studies
+from sealroom_agents.console.studies import Studies
 from sealroom_agents.console.submission import Submissions, decode
 from sealroom_agents.errors import ChainError, RequestError
-from sealroom_agents.store import ENDS, Event, Run, Store
+from sealroom_agents.store import ENDS, Run, Store
 
 EVENT_POLL_S = 0.3
 """Pause between two looks for new events of a run, seconds."""
@@ -225,115 +223,6 @@ def read(model: type[Model], request: Request, body: bytes, limit: int) -> Model
         raise RequestError(400, "malformed", f"{where}: {first['msg'][:120]}") from error
 
 
-def accepted(run: Run) -> models.RunAccepted:
-    """What a submission answers."""
-    return models.RunAccepted(
-        id=run.id,
-        compose_hash=run.compose_hash,
-        consortium=run.consortium,
-        state=run.state,
-        missing=[models.Missing(**item) for item in run.missing],
-    )
-
-
-def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunState:
-    """A run with its events; what a waiting run lacks is looked up anew, where the chain answers."""
-    lacks = [models.Missing(**item) for item in run.missing]
-    if run.state == "waiting" and (compose := store.recipe(run.compose_hash)) is not None:
-        try:
-            found = submissions.lacks(run.consortium, parse(compose))
-            lacks = [models.Missing(**item.to_json()) for item in found]
-        except SealroomError:
-            pass  # the runner's last look stands
-    text = store.envelope(run.id) if run.state == "done" else None
-    envelope = json.loads(text) if text else None
-    return models.RunState(
-        id=run.id,
-        compose_hash=run.compose_hash,
-        consortium=run.consortium,
-        state=cast(models.State, run.state),
-        missing=lacks,
-        code=run.code,
-        message=run.message,
-        created=run.created,
-        updated=run.updated,
-        events=[run_event(event) for event in store.events(run.id)],
-        payload=envelope["result"] if envelope else None,
-        envelope=envelope,
-    )
-
-
-def run_event(event: Event) -> models.RunEvent:
-    """One event as JSON."""
-    return models.RunEvent(
-        id=event.id, time=event.time, phase=event.phase, code=event.code, message=event.message
-    )
-
-
-def summary(picture: Picture) -> models.Study:
-    """One consortium as JSON."""
-    view, current = picture.view, picture.current
-    study = current.study if current else None
-    recipe = current.recipe if current else None
-    votes = {one.owner.account: one for one in current.votes} if current else {}
-    owners = []
-    for owner in view.owners:
-        one = votes.get(owner.account)
-        owners.append(
-            models.Owner(
-                id=owner.id,
-                account=owner.account,
-                jurisdiction=owner.jurisdiction,
-                regimes=list(owner.regimes),
-                approved=bool(one and one.approved),
-                withdrawn=bool(one and one.withdrawn),
-                required=bool(one and one.required),
-                tx=one.tx if one else None,
-            )
-        )
-    return models.Study(
-        consortium=view.consortium,
-        app=view.app,
-        ledger=view.ledger,
-        chain_id=view.chain_id,
-        block=view.block_number,
-        epoch=view.epoch,
-        nonce=view.nonce,
-        status=cast(models.Status, picture.status),
-        records=picture.records,
-        criteria={label: cast(models.Grade, grade) for label, grade in picture.grades},
-        threshold=view.threshold,
-        owners=owners,
-        study="0x" + study.id.hex() if study else None,
-        standing=current.standing if current else None,
-        compose_hash="0x" + study.compose_hash.hex() if study else None,
-        name=recipe.name if recipe else None,
-        question=recipe.question if recipe else None,
-        epsilon_micro=study.epsilon_micro if study else None,
-        spent_micro=current.spent_micro if current else None,
-        delta_pico=study.delta_pico if study else None,
-        spent_pico=current.spent_pico if current else None,
-        max_runs=study.max_runs if study else None,
-        runs=current.runs if current else 0,
-        receipts=picture.history.receipt_count,
-        expiry=study.expiry if study else None,
-        revoked_by=picture.owner_id(view.revoked_by) or None,
-        revocation_reason=view.revocation_reason,
-    )
-
-
-def happening(item: Happening) -> models.Happening:
-    """One line of the history as JSON."""
-    return models.Happening(
-        block=item.at.block,
-        tx=item.at.tx,
-        kind=item.kind,
-        who=item.who,
-        what=item.what,
-        reason=item.reason,
-    )
-
-
 def call(studies: Studies, wanted: models.CallRequest) -> models.Call:
     """The calldata. Raises `RequestError`."""
     row = studies.row(wanted.consortium)
@@ -359,10 +248,10 @@ def call(studies: Studies, wanted: models.CallRequest) -> models.Call:
 
 
 def _content(studies: Studies, consortium: str, study: bytes) -> tuple[Any, ...]:
-    picture = studies.picture(consortium).showing(study).current
-    if picture is None or picture.standing != "pending":
+    current = studies.chosen(consortium, study).current
+    if current is None or current.standing != "pending":
         raise RequestError(404, "unknown-study", "no such study waits for approval here")
-    return study_values(picture.study)
+    return study_values(current.study)
 
 
 async def _events(

@@ -57,6 +57,11 @@ def delta(pico: int) -> str:
     return decimal_text(Decimal(pico) / PICO)
 
 
+def number(value: Decimal) -> str:
+    """A number of a recipe in its one text, which is the text in the recipe's bytes."""
+    return decimal_text(value)
+
+
 def moment(seconds: float) -> str:
     """Unix seconds as date and time, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

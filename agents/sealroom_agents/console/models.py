@@ -131,6 +131,21 @@ class Owner(Strict):
     tx: Hash | None
 
 
+class Proposal(Strict):
+    """One study that waits for approvals."""
+
+    study: Hash
+    compose_hash: Hash
+    name: str | None
+    proposed_by: list[str] = Field(description="Owners who proposed it, the first one first.")
+    block: int = Field(description="Block of its first proposal.")
+    epsilon_micro: int
+    delta_pico: int
+    max_runs: int
+    expiry: int
+    approved: list[str] = Field(description="Owners whose approval counts.")
+
+
 class Study(Strict):
     """One consortium with its present study."""
 
@@ -161,6 +176,10 @@ class Study(Strict):
     expiry: int | None
     revoked_by: str | None
     revocation_reason: str
+    proposals: list[Proposal] = Field(
+        description="Every study that waits, newest first; of one owner the newest eight."
+    )
+    waiting: int = Field(description="How many studies wait in all.")
 
 
 class Happening(Strict):

@@ -26,6 +26,8 @@ BOARD_PAGE = 20
 """Consortia on one page of the board."""
 HISTORY_SHOWN = 50
 """Happenings on the page of a consortium."""
+FILTERS = ("source", "prose", "plain", "epsilon", "delta", "number", "moment", "day", "short", "count")
+"""What the templates take from `legible`."""
 
 Consortium = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{40}$")]
 RunId = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{64}$")]
@@ -48,7 +50,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for name in ("source", "prose", "plain", "epsilon", "delta", "moment", "day", "short", "count"):
+        for name in FILTERS:
             self._jinja.filters[name] = getattr(legible, name)
 
     def router(self, reference: Reference) -> APIRouter:
@@ -93,9 +95,10 @@ class Pages:
 
     def study(self, consortium: str, study: str | None) -> HTMLResponse:
         """One consortium with its present study, or with the proposal that was asked for."""
-        picture = self._studies.picture(consortium)
-        if study is not None:
-            picture = picture.showing(bytes.fromhex(study[2:]))
+        if study is None:
+            picture = self._studies.picture(consortium)
+        else:
+            picture = self._studies.chosen(consortium, bytes.fromhex(study[2:]))
         current = picture.current
         recipe = current.recipe if current else None
         happenings = picture.happenings

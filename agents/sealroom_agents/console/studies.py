@@ -11,16 +11,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
 
-from sealroom import typed
 from sealroom.errors import RecipeError
 from sealroom.recipe import Recipe, parse
-from sealroom.records import shown
-from sealroom_agents.chain import BoardRow, History, Proposal, ReceiptAnchoring, RunOpening
-from sealroom_agents.console.happenings import Happening, happenings
+from sealroom_agents.chain import BoardRow, History, ReceiptAnchoring
+from sealroom_agents.console.pictures import STATUS, Picture, RunPicture, StudyPicture, Vote
 from sealroom_agents.errors import ChainError, RequestError
 from sealroom_agents.facts import (
     CandidateRecord,
@@ -30,13 +29,14 @@ from sealroom_agents.facts import (
     OwnerRecord,
     StudyRecord,
 )
-from sealroom_agents.store import Observation, Run, Store
+from sealroom_agents.store import Store
 
 FRESH_S = 1.0
 """How long what was read from the chain is shown again, seconds."""
 MAX_KEPT = 256
 """Consortia whose picture is kept."""
-STATUS = ("forming", "live", "revoked")
+SHOWN_OF_EACH_OWNER = 8
+"""Waiting studies of one owner that are listed; any other is shown to whoever asks for it by its id."""
 GRADES = ("miss", "partial", "match")
 CRITERIA = ("three or more owners", "more than one jurisdiction", "HIPAA / GDPR grade")
 
@@ -63,143 +63,11 @@ class Chain(Protocol):
     def finalized_view(self, consortium: str, *, compose_hash: bytes | None = None) -> ChainView:
         """State at the newest finalized block."""
 
-    def candidate(self, consortium: str, study: StudyRecord) -> CandidateRecord | None:
-        """A proposed study with its approvals."""
+    def candidates(self, consortium: str, studies: Sequence[StudyRecord]) -> list[CandidateRecord]:
+        """Proposed studies with their approvals."""
 
     def study_history(self, consortium: str, *, from_block: int = 0) -> History:
         """Logs."""
-
-
-@dataclass(frozen=True)
-class Vote:
-    """One owner beside one study."""
-
-    owner: OwnerRecord
-    """Who."""
-    approved: bool
-    """Whether the approval counts in the present epoch."""
-    withdrawn: bool
-    """Whether the owner took it back, or barred it before it was given."""
-    required: bool
-    """Whether the study cannot be pinned without it: its data is used, or it revoked."""
-    tx: str | None
-    """Transaction of the approval, or of the withdrawal that came after it."""
-    block: int | None
-    """Its block."""
-
-
-@dataclass(frozen=True)
-class StudyPicture:
-    """One proposed study."""
-
-    study: StudyRecord
-    """Its content, as the owners approve it."""
-    standing: str
-    """`pending`, `live`, `expired`, `stopped` (by a revocation) or `past`."""
-    recipe: Recipe | None
-    """The recipe, when its bytes were handed in."""
-    votes: tuple[Vote, ...]
-    """Every owner, approved or not."""
-    tx: str
-    """Transaction of the proposal; empty where it was approved without one."""
-    proposer: str
-    """Account that proposed it."""
-    runs: int
-    """Runs opened."""
-    spent_micro: int
-    """Budget booked by them, micro-epsilon."""
-    spent_pico: int
-    """δ booked by them, pico-delta."""
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """The content as JSON for the page that approves it: hashes as hex, numbers as text."""
-        fields = typed.study_fields(self.study)
-        return {
-            name: str(value) if isinstance(value, int) else shown(value) for name, value in fields.items()
-        }
-
-    @property
-    def approved(self) -> int:
-        """How many owners have approved."""
-        return sum(one.approved for one in self.votes)
-
-
-@dataclass(frozen=True)
-class RunPicture:
-    """One run: what the ledger opened, joined with what this database knows."""
-
-    id: str
-    opening: RunOpening | None
-    """Its entry in the ledger; `None` before the gate opened it, and when it never did."""
-    receipt: ReceiptAnchoring | None
-    run: Run | None
-    """Its row here; `None` when it was submitted elsewhere."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One consortium with all that the pages show of it."""
-
-    chain_id: int
-    view: ChainView
-    """State at the newest block."""
-    status: str
-    """One of `STATUS`."""
-    records: int
-    """Registered rows of all datasets."""
-    grades: tuple[tuple[str, str], ...]
-    """Criterion and grade."""
-    current: StudyPicture | None
-    """The study to speak of: the live one, else the newest that waits, else the one that was stopped."""
-    pending: tuple[StudyPicture, ...]
-    """Proposals that wait for approvals, newest first."""
-    datasets: tuple[DatasetRecord, ...]
-    """The live study's datasets with their books; for another study as registered, without."""
-    runs: tuple[RunPicture, ...]
-    """Newest first."""
-    history: History
-    """Logs."""
-    observations: tuple[Observation, ...]
-    """What the watcher saw."""
-
-    def owner_id(self, account: str | None) -> str:
-        """Name of an owner's account, or the account."""
-        if account is None:
-            return ""
-        return next((owner.id for owner in self.view.owners if owner.account == account), account)
-
-    def showing(self, study: bytes) -> Picture:
-        """The same with one proposal to speak of. Raises `RequestError` when it waits no more."""
-        if self.current is not None and self.current.study.id == study:
-            return self
-        chosen = next((one for one in self.pending if one.study.id == study), None)
-        if chosen is None:
-            raise RequestError(404, "unknown-study", "no such study waits for approval here")
-        return replace(self, current=chosen, datasets=_registered(self.view, self.history, chosen))
-
-    def vote(self, account: str) -> Vote | None:
-        """An owner beside the current study."""
-        found = self.current.votes if self.current else ()
-        return next((one for one in found if one.owner.account == account), None)
-
-    @property
-    def happenings(self) -> tuple[Happening, ...]:
-        """What happened, in words, newest first."""
-        return happenings(self.history, self.view.owners)
-
-    def observation(self, epoch: int) -> Observation | None:
-        """What the watcher saw of the change that led to an epoch."""
-        return next((seen for seen in self.observations if seen.epoch == epoch), None)
-
-    @property
-    def step(self) -> int:
-        """Which of the five steps comes next or goes on, 1 to 5."""
-        if any(run.run and run.run.state == "computing" for run in self.runs):
-            return 4
-        if self.status == "live":
-            return 5 if self.history.receipt_count else 3
-        return 2 if self.current else 1
 
 
 class Studies:
@@ -271,6 +139,22 @@ class Studies:
             raise failed
         return drawn
 
+    def chosen(self, consortium: str, study: bytes) -> Picture:
+        """The same with one study to speak of, which may be none of the newest. Raises `RequestError`
+        `unknown-study` when it waits no more."""
+        picture = self.picture(consortium)
+        shown = (*picture.pending, *((picture.current,) if picture.current else ()))
+        found = next((one for one in shown if one.study.id == study), None)
+        if found is None:
+            view, history = picture.view, picture.history
+            records = [one for one in self._standing(view, history) if one.id == study]
+            found = next(iter(self._pending(view, history, records)), None)
+        if found is None:
+            raise RequestError(404, "unknown-study", "no such study waits for approval here")
+        live = found.standing in ("live", "expired")
+        datasets = picture.datasets if live else _registered(picture.view, picture.history, found)
+        return replace(picture, current=found, datasets=datasets, chosen=True)
+
     def recipe(self, compose_hash: bytes) -> Recipe | None:
         """A recipe whose bytes are here; one that does not parse is as good as none."""
         compose = self._store.recipe("0x" + compose_hash.hex())
@@ -286,8 +170,11 @@ class Studies:
         view = self._whole(consortium)
         history = self._chain.study_history(consortium, from_block=self._from_block)
         live = self._live(view, history)
-        pending = self._pending(view, history)
-        current = live or (pending[0] if pending else self._stopped(view, history))
+        standing = self._standing(view, history)
+        pending = self._pending(view, history, _newest_of_each(standing, history))
+        # `max` keeps the first of equals, which is the oldest here.
+        leading = max(reversed(pending), key=lambda one: one.approved, default=None)
+        current = live or leading or self._stopped(view, history)
         datasets = view.datasets if live else _registered(view, history, current)
         return Picture(
             chain_id=view.chain_id,
@@ -297,6 +184,7 @@ class Studies:
             grades=tuple(zip(CRITERIA, (GRADES[min(grade, 2)] for grade in row.criteria), strict=True)),
             current=current,
             pending=pending,
+            waiting=len(standing),
             datasets=tuple(sorted(datasets, key=lambda data: (data.owner_id, data.name))),
             runs=self._runs(consortium, history),
             history=history,
@@ -312,49 +200,48 @@ class Studies:
     def _live(self, view: ChainView, history: History) -> StudyPicture | None:
         if view.study is None:
             return None
-        proposal = next((item for item in history.proposals if item.study.id == view.study.id), None)
         return self._study(
             view.study,
             "live" if view.study.expiry > self._clock() else "expired",
             view,
             history,
-            proposal,
             approvals=view.approvals,
             required=frozenset(data.owner for data in view.datasets),
         )
 
-    def _pending(self, view: ChainView, history: History) -> tuple[StudyPicture, ...]:
-        """Proposals that can still be pinned: of this epoch, and after the study that was pinned last. Their
-        approvals are state, read anew for each recipe."""
-        found: dict[bytes, StudyPicture] = {}
+    def _standing(self, view: ChainView, history: History) -> list[StudyRecord]:
+        """Studies that can still be pinned, each once, newest first: proposed in this epoch, after the study
+        that was pinned last, and not expired."""
+        found: dict[bytes, StudyRecord] = {}
         for proposal in reversed(history.proposals):
             study = proposal.study
-            if (study.epoch, study.nonce) != (view.epoch, view.nonce) or study.compose_hash in found:
-                continue
-            if study.expiry <= self._clock():
-                continue
-            candidate = self._chain.candidate(view.consortium, study)
-            if candidate is None:
-                continue
-            found[study.compose_hash] = self._study(
-                study,
+            if (study.epoch, study.nonce) == (view.epoch, view.nonce) and study.expiry > self._clock():
+                found.setdefault(study.id, study)
+        return list(found.values())
+
+    def _pending(
+        self, view: ChainView, history: History, studies: Sequence[StudyRecord]
+    ) -> tuple[StudyPicture, ...]:
+        """Pictures of standing studies. Their approvals are state, not logs."""
+        return tuple(
+            self._study(
+                candidate.study,
                 "pending",
                 view,
                 history,
-                proposal,
                 approvals=candidate.approvals,
                 required=frozenset(candidate.required),
             )
-        return tuple(found.values())
+            for candidate in self._chain.candidates(view.consortium, studies)
+        )
 
     def _stopped(self, view: ChainView, history: History) -> StudyPicture | None:
         """The study that was pinned last, shown when nothing is live or waits."""
         if not history.pins:
             return None
         study = history.pins[-1].study
-        proposal = next((item for item in history.proposals if item.study.id == study.id), None)
         standing = "stopped" if view.revoked_by else "past"
-        return self._study(study, standing, view, history, proposal, approvals=(), required=frozenset())
+        return self._study(study, standing, view, history, approvals=(), required=frozenset())
 
     def _study(
         self,
@@ -362,7 +249,6 @@ class Studies:
         standing: str,
         view: ChainView,
         history: History,
-        proposal: Proposal | None,
         *,
         approvals: tuple[str, ...],
         required: frozenset[str],
@@ -389,8 +275,7 @@ class Studies:
             standing=standing,
             recipe=self.recipe(study.compose_hash),
             votes=tuple(votes),
-            tx=proposal.at.tx if proposal else "",
-            proposer=proposal.proposer if proposal else "",
+            proposals=history.proposals_of(study.id),
             runs=view.study_runs if live else len(opened),
             spent_micro=view.study_spent_micro if live else sum(run.epsilon_micro for run in opened),
             spent_pico=view.study_spent_pico if live else sum(run.delta_pico for run in opened),
@@ -409,6 +294,21 @@ class Studies:
             if run_id not in rows
         ]
         return tuple(pictures)
+
+
+def _newest_of_each(standing: Sequence[StudyRecord], history: History) -> list[StudyRecord]:
+    """The newest few studies of each owner who proposed some, newest first. Whoever proposes many crowds out
+    only its own; a study that several proposed counts for each of them."""
+    proposers: dict[bytes, set[str]] = {}
+    for item in history.proposals:
+        proposers.setdefault(item.study.id, set()).add(item.proposer)
+    taken: Counter[str] = Counter()
+    found = []
+    for study in standing:
+        if any(taken[account] < SHOWN_OF_EACH_OWNER for account in proposers[study.id]):
+            found.append(study)
+        taken.update(proposers[study.id])
+    return found
 
 
 def _receipt(history: History, run_id: str) -> ReceiptAnchoring | None:

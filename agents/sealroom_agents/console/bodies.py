@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the REST interface answers, made from what the console knows."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+from sealroom.errors import SealroomError
+from sealroom.recipe import parse
+from sealroom_agents.console import models
+from sealroom_agents.console.happenings import Happening
+from sealroom_agents.console.pictures import Picture, StudyPicture
+from sealroom_agents.console.submission import Submissions
+from sealroom_agents.store import Event, Run, Store
+
+
+def accepted(run: Run) -> models.RunAccepted:
+    """What a submission answers."""
+    return models.RunAccepted(
+        id=run.id,
+        compose_hash=run.compose_hash,
+        consortium=run.consortium,
+        state=run.state,
+        missing=[models.Missing(**item) for item in run.missing],
+    )
+
+
+def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunState:
+    """A run with its events; what a waiting run lacks is looked up anew, where the chain answers."""
+    lacks = [models.Missing(**item) for item in run.missing]
+    if run.state == "waiting" and (compose := store.recipe(run.compose_hash)) is not None:
+        try:
+            found = submissions.lacks(run.consortium, parse(compose))
+            lacks = [models.Missing(**item.to_json()) for item in found]
+        except SealroomError:
+            pass  # the runner's last look stands
+    text = store.envelope(run.id) if run.state == "done" else None
+    envelope = json.loads(text) if text else None
+    return models.RunState(
+        id=run.id,
+        compose_hash=run.compose_hash,
+        consortium=run.consortium,
+        state=cast(models.State, run.state),
+        missing=lacks,
+        code=run.code,
+        message=run.message,
+        created=run.created,
+        updated=run.updated,
+        events=[run_event(event) for event in store.events(run.id)],
+        payload=envelope["result"] if envelope else None,
+        envelope=envelope,
+    )
+
+
+def run_event(event: Event) -> models.RunEvent:
+    """One event as JSON."""
+    return models.RunEvent(
+        id=event.id, time=event.time, phase=event.phase, code=event.code, message=event.message
+    )
+
+
+def summary(picture: Picture) -> models.Study:
+    """One consortium as JSON."""
+    view, current = picture.view, picture.current
+    study = current.study if current else None
+    recipe = current.recipe if current else None
+    votes = {one.owner.account: one for one in current.votes} if current else {}
+    owners = []
+    for owner in view.owners:
+        one = votes.get(owner.account)
+        owners.append(
+            models.Owner(
+                id=owner.id,
+                account=owner.account,
+                jurisdiction=owner.jurisdiction,
+                regimes=list(owner.regimes),
+                approved=bool(one and one.approved),
+                withdrawn=bool(one and one.withdrawn),
+                required=bool(one and one.required),
+                tx=one.tx if one else None,
+            )
+        )
+    return models.Study(
+        consortium=view.consortium,
+        app=view.app,
+        ledger=view.ledger,
+        chain_id=view.chain_id,
+        block=view.block_number,
+        epoch=view.epoch,
+        nonce=view.nonce,
+        status=cast(models.Status, picture.status),
+        records=picture.records,
+        criteria={label: cast(models.Grade, grade) for label, grade in picture.grades},
+        threshold=view.threshold,
+        owners=owners,
+        study="0x" + study.id.hex() if study else None,
+        standing=current.standing if current else None,
+        compose_hash="0x" + study.compose_hash.hex() if study else None,
+        name=recipe.name if recipe else None,
+        question=recipe.question if recipe else None,
+        epsilon_micro=study.epsilon_micro if study else None,
+        spent_micro=current.spent_micro if current else None,
+        delta_pico=study.delta_pico if study else None,
+        spent_pico=current.spent_pico if current else None,
+        max_runs=study.max_runs if study else None,
+        runs=current.runs if current else 0,
+        receipts=picture.history.receipt_count,
+        expiry=study.expiry if study else None,
+        revoked_by=picture.owner_id(view.revoked_by) or None,
+        revocation_reason=view.revocation_reason,
+        proposals=[proposal(picture, one) for one in picture.pending],
+        waiting=picture.waiting,
+    )
+
+
+def proposal(picture: Picture, one: StudyPicture) -> models.Proposal:
+    """One study that waits, as JSON."""
+    study = one.study
+    return models.Proposal(
+        study="0x" + study.id.hex(),
+        compose_hash="0x" + study.compose_hash.hex(),
+        name=one.recipe.name if one.recipe else None,
+        proposed_by=[picture.owner_id(account) for account in one.proposers],
+        block=one.proposals[0].at.block,
+        epsilon_micro=study.epsilon_micro,
+        delta_pico=study.delta_pico,
+        max_runs=study.max_runs,
+        expiry=study.expiry,
+        approved=[vote.owner.id for vote in one.votes if vote.approved],
+    )
+
+
+def happening(item: Happening) -> models.Happening:
+    """One line of the history as JSON."""
+    return models.Happening(
+        block=item.at.block,
+        tx=item.at.tx,
+        kind=item.kind,
+        who=item.who,
+        what=item.what,
+        reason=item.reason,
+    )

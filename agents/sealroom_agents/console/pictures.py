@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the pages show, as records: a consortium, its studies, the votes beside them, its runs.
+
+`sealroom_agents.console.studies` draws them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sealroom import typed
+from sealroom.recipe import Recipe
+from sealroom.records import shown
+from sealroom_agents.chain import History, Proposal, ReceiptAnchoring, RunOpening
+from sealroom_agents.console.happenings import Happening, happenings
+from sealroom_agents.facts import ChainView, DatasetRecord, OwnerRecord, StudyRecord
+from sealroom_agents.store import Observation, Run
+
+STATUS = ("forming", "live", "revoked")
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One owner beside one study."""
+
+    owner: OwnerRecord
+    """Who."""
+    approved: bool
+    """Whether the approval counts in the present epoch."""
+    withdrawn: bool
+    """Whether the owner took it back, or barred it before it was given."""
+    required: bool
+    """Whether the study cannot be pinned without it: its data is used, or it revoked."""
+    tx: str | None
+    """Transaction of the approval, or of the withdrawal that came after it."""
+    block: int | None
+    """Its block."""
+
+
+@dataclass(frozen=True)
+class StudyPicture:
+    """One proposed study."""
+
+    study: StudyRecord
+    """Its content, as the owners approve it."""
+    standing: str
+    """`pending`, `live`, `expired`, `stopped` (by a revocation) or `past`."""
+    recipe: Recipe | None
+    """The recipe, when its bytes were handed in."""
+    votes: tuple[Vote, ...]
+    """Every owner, approved or not."""
+    proposals: tuple[Proposal, ...]
+    """Who proposed it and when, oldest first; none where it was approved without a proposal."""
+    runs: int
+    """Runs opened."""
+    spent_micro: int
+    """Budget booked by them, micro-epsilon."""
+    spent_pico: int
+    """δ booked by them, pico-delta."""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The content as JSON for the page that approves it: hashes as hex, numbers as text."""
+        fields = typed.study_fields(self.study)
+        return {
+            name: str(value) if isinstance(value, int) else shown(value) for name, value in fields.items()
+        }
+
+    @property
+    def proposers(self) -> tuple[str, ...]:
+        """Accounts that proposed it, the first one first."""
+        return tuple(dict.fromkeys(item.proposer for item in self.proposals))
+
+    @property
+    def approved(self) -> int:
+        """How many owners have approved."""
+        return sum(one.approved for one in self.votes)
+
+
+@dataclass(frozen=True)
+class RunPicture:
+    """One run: what the ledger opened, joined with what this database knows."""
+
+    id: str
+    opening: RunOpening | None
+    """Its entry in the ledger; `None` before the gate opened it, and when it never did."""
+    receipt: ReceiptAnchoring | None
+    run: Run | None
+    """Its row here; `None` when it was submitted elsewhere."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One consortium with all that the pages show of it."""
+
+    chain_id: int
+    view: ChainView
+    """State at the newest block."""
+    status: str
+    """One of `STATUS`."""
+    records: int
+    """Registered rows of all datasets."""
+    grades: tuple[tuple[str, str], ...]
+    """Criterion and grade."""
+    current: StudyPicture | None
+    """The study to speak of: the live one, else the waiting one with most approvals (of several, the oldest),
+    else the one that was stopped. No later proposal can take its place by being later."""
+    pending: tuple[StudyPicture, ...]
+    """Proposals that wait for approvals, each study once, newest first: of each owner the newest few."""
+    waiting: int
+    """How many studies wait in all."""
+    datasets: tuple[DatasetRecord, ...]
+    """The live study's datasets with their books; for another study as registered, without."""
+    runs: tuple[RunPicture, ...]
+    """Newest first."""
+    history: History
+    """Logs."""
+    observations: tuple[Observation, ...]
+    """What the watcher saw."""
+    chosen: bool = False
+    """Whether the reader asked for this very study."""
+
+    @property
+    def must_choose(self) -> bool:
+        """Whether several proposals wait and the reader has not said which one is meant."""
+        return not self.chosen and len(self.pending) > 1
+
+    def owner_id(self, account: str | None) -> str:
+        """Name of an owner's account, or the account."""
+        if account is None:
+            return ""
+        return next((owner.id for owner in self.view.owners if owner.account == account), account)
+
+    def vote(self, account: str) -> Vote | None:
+        """An owner beside the current study."""
+        found = self.current.votes if self.current else ()
+        return next((one for one in found if one.owner.account == account), None)
+
+    @property
+    def happenings(self) -> tuple[Happening, ...]:
+        """What happened, in words, newest first."""
+        return happenings(self.history, self.view.owners)
+
+    def observation(self, epoch: int) -> Observation | None:
+        """What the watcher saw of the change that led to an epoch."""
+        return next((seen for seen in self.observations if seen.epoch == epoch), None)
+
+    @property
+    def step(self) -> int:
+        """Which of the five steps comes next or goes on, 1 to 5."""
+        if any(run.run and run.run.state == "computing" for run in self.runs):
+            return 4
+        if self.status == "live":
+            return 5 if self.history.receipt_count else 3
+        return 2 if self.current else 1

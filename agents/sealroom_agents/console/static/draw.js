@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Draws what owners read before they approve, from a recipe that this page read from its bytes and from the content that
+// is approved. The server draws the same for readers without scripts; the two must not differ. All text is set as text.
+"use strict";
+
+const Draw = (() => {
+  const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+
+  const HEADS = ["Field", "What", "By", "Bounds", "ε", "δ"];
+
+  // An element with a class (or none) and children, each an element or text.
+  const make = (tag, name, ...children) => {
+    const made = document.createElement(tag);
+    if (name) made.className = name;
+    made.append(...children);
+    return made;
+  };
+
+  const code = (text, name) => make("code", name, text);
+
+  const count = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
+  const day = (seconds) => {
+    const date = new Date(Number(seconds) * 1000);
+    return date.getUTCDate() + " " + MONTHS[date.getUTCMonth()] + " " + date.getUTCFullYear();
+  };
+
+  const epsilon = (micro) => Calldata.decimal(micro, 6);
+
+  // Parts of 10^12 in the one text of a number: 1e-6 for magnitudes below 0.0001.
+  const delta = (pico) => {
+    if (BigInt(pico) === 0n || BigInt(pico) >= 10n ** 8n) return Calldata.decimal(pico, 12);
+    const digits = String(pico);
+    const rest = digits.slice(1).replace(/0+$/, "");
+    return digits[0] + (rest && "." + rest) + "e" + (digits.length - 13);
+  };
+
+  // Source text: everything but printable ASCII by its number.
+  const source = (text) =>
+    text.split(/([^\x20-\x7e])/u).filter((part) => part).map((part) => (/^[\x20-\x7e]/.test(part) ? part : make("span", "odd", Calldata.visible(part))));
+
+  // Prose in any language: only what is invisible or reorders text by its number.
+  const prose = (text) =>
+    text.split(/([^\P{C}]|(?! )\p{Z})/u).filter((part) => part).map((part) => (Canonical.isPrintable(part) ? part : make("span", "odd", Calldata.visible(part))));
+
+  const joined = (parts, between) => parts.flatMap((part, index) => (index ? [between, part] : [part]));
+
+  const fact = (name, ...children) => make("div", "", make("dt", "", name), make("dd", "", ...children));
+
+  const budget = (content) =>
+    "ε " + epsilon(content.epsilonMicro) + " and δ " + delta(content.deltaPico) + " for at most " + content.maxRuns + " runs, until " + day(content.expiry);
+
+  // The facts of "What is agreed to".
+  const agreed = (study, content, recipe) => {
+    const full = (value) => code(value, "hash full");
+    const bytes = make("a", "", "bytes");
+    bytes.href = "/v1/recipes/" + content.composeHash;
+    return make(
+      "dl",
+      "facts",
+      fact("Study", full(study)),
+      fact("Compose hash", full(content.composeHash), " ", bytes),
+      fact("Output contract", full(content.outputHash)),
+      fact("Privacy policy", full(content.privacyHash)),
+      fact("Budget", budget(content), "; one run costs ε " + epsilon(recipe.epsilonMicro) + ", δ " + recipe.privacy.delta),
+      fact("Protects", "each ", code(recipe.privacy.unit), " with all its rows (" + recipe.privacy.adjacency + " adjacency); nothing about fewer than " + recipe.privacy.minimum_cohort),
+      fact("Runs in", code(recipe.image, "wrap")),
+      fact("Reads", ...joined(recipe.datasets.map((one) => one.owner + "/" + one.name + " (" + [...one.columns].map(([name, kind]) => name + " " + kind).join(", ") + ")"), "; ")),
+      fact("Counts in", "epoch " + content.epoch + ", as the study after " + content.nonce + " pinned before it"),
+    );
+  };
+
+  const what = (field) => {
+    if (field.kind === "count") return ["number of people"];
+    if (field.kind === "mean") return ["mean of ", code(field.column)];
+    return ["logistic model of ", code(field.label), " from " + field.features.map((one) => one.get("name") + " (" + one.get("lower") + " to " + one.get("upper") + ")").join(", ")];
+  };
+
+  const row = (field) => {
+    const head = make("th", "", code(field.name));
+    head.scope = "row";
+    const cells = [
+      make("td", "words", ...what(field)),
+      make("td", "", field.kind === "logistic" ? "one model" : field.by.join(" × ") || "one total"),
+      make("td", "", field.kind === "count" ? "–" : field.lower + " to " + field.upper + ", " + field.decimals + " decimals"),
+      make("td", "number", field.epsilon),
+      make("td", "number", field.delta ?? "0"),
+    ];
+    // Where a row becomes a card, each cell carries its label.
+    cells.forEach((cell, index) => (cell.dataset.label = HEADS[index + 1]));
+    return make("tr", "", head, ...cells);
+  };
+
+  // All that may leave: the table, and what bounds it.
+  const leaves = (recipe) => {
+    const { output, privacy } = recipe;
+    const heads = HEADS.map((name) => make("th", "εδ".includes(name) ? "number" : "", name));
+    const table = make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...output.fields.map(row)));
+    const groups = [...output.groups].map(([name, keys]) => make("span", "", code(name), " = ", ...source(keys.join(", "))));
+    const bounds = "At most " + count(output.limit_bytes) + " bytes; nothing about fewer than " + privacy.minimum_cohort + "; released on whole " + privacy.release_slot_seconds + " s.";
+    return make("div", "", make("div", "scroll", table), make("p", "quiet", "Groups: ", ...(groups.length ? joined(groups, "; ") : ["none"]), ". ", bounds));
+  };
+
+  const analysis = (recipe) => make("ol", "", ...recipe.analysis.slice(0, -1).split("\n").map((line) => make("li", "", make("code", "", ...source(line)))));
+
+  return Object.freeze({ make, code, fact, joined, count, day, epsilon, delta, source, prose, budget, agreed, leaves, analysis });
+})();

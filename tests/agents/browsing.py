@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real browser against a real console: how its pages are served, opened, and given a wallet.
+
+The wallet is a few lines of EIP-1193 over anvil's unlocked accounts, so what a page sends is really mined.
+The browser is the system's Chromium, else Playwright's own; without either the tests are skipped and say why.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
+from tests.local_chain import LocalChain
+from tests.outside import Lab
+
+from sealroom_agents.console import create_app
+from sealroom_agents.console.studies import Chain
+from sealroom_agents.store import Store
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WAIT_MS = 60_000
+"""How long a page may take for anything: a machine may be busy."""
+WALLET = """
+window.ethereum = {
+  isTest: true,
+  async request({ method, params }) {
+    const answer = JSON.parse(await window.walletRequest(JSON.stringify({ method, params: params || [] })));
+    if (answer.error) throw Object.assign(new Error(answer.error.message), { code: answer.error.code });
+    return answer.result;
+  },
+};
+"""
+READS = {"eth_chainId", "eth_call", "eth_getLogs", "eth_getTransactionReceipt"}
+"""What a page may ask of a wallet before its owner has pressed a button that says so."""
+
+
+@dataclass
+class Wallet:
+    """Answers for one account, as a browser wallet does; keeps what it was asked."""
+
+    chain: LocalChain
+    account: str
+    chain_id: str | None = None
+    declines: bool = False
+    asked: list[tuple[str, list[Any]]] = field(default_factory=list)
+
+    def __call__(self, raw: str) -> str:
+        request = json.loads(raw)
+        method, params = request["method"], request["params"]
+        self.asked.append((method, params))
+        if method == "eth_requestAccounts":
+            return json.dumps({"result": [self.account]})
+        if method == "eth_chainId" and self.chain_id is not None:
+            return json.dumps({"result": self.chain_id})
+        if method == "eth_sendTransaction" and self.declines:
+            return json.dumps({"error": {"code": 4001, "message": "User rejected the request."}})
+        # Through HTTP of its own: the page's loop and the test's thread both use the chain.
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        answer = httpx.post(self.chain.url, json=body, timeout=60).json()
+        return json.dumps({name: answer[name] for name in ("result", "error") if name in answer})
+
+    @property
+    def methods(self) -> set[str]:
+        return {method for method, _ in self.asked}
+
+    def sent(self) -> list[dict[str, Any]]:
+        return [params[0] for method, params in self.asked if method == "eth_sendTransaction"]
+
+    def signed(self) -> list[dict[str, Any]]:
+        return [json.loads(params[1]) for method, params in self.asked if method == "eth_signTypedData_v4"]
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A browser, or a skipped test."""
+    path = next(filter(None, map(shutil.which, SYSTEM_BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        except Error as error:
+            pytest.skip(f"no browser: {path or 'no Chromium on this system'}: {str(error).splitlines()[0]}")
+        expect.set_options(timeout=WAIT_MS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser) -> Iterator[Page]:
+    """A fresh page that fails the test when the content security policy or a script complains."""
+    context = browser.new_context()
+    context.set_default_timeout(WAIT_MS)
+    page = context.new_page()
+    troubles: list[str] = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda line: troubles.append(line.text) if "Content Security" in line.text else None)
+    yield page
+    context.close()
+    assert troubles == []
+
+
+@contextmanager
+def served(chain: Chain, store: Store, factory: str) -> Iterator[str]:
+    """The console over real HTTP; gives its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = create_app(store, chain, factory=factory)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+def with_wallet(page: Page, wallet: Callable[[str], str]) -> None:
+    """Inject the wallet into every page that is opened from now on."""
+    page.expose_function("walletRequest", wallet)
+    page.add_init_script(WALLET)
+
+
+def study_page(url: str, lab: Lab, study: bytes | None = None) -> str:
+    """Address of the consortium's page, or of one of its proposals."""
+    return f"{url}/studies/{lab.room.consortium}" + (f"?study=0x{study.hex()}" if study else "")
+
+
+def open_dialog(page: Page, label: str) -> Locator:
+    """Press the page's button of this label; gives the dialog that it opens."""
+    page.locator(".actions").get_by_role("button", name=label).click()
+    return page.get_by_role("dialog")

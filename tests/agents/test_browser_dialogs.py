@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each dialog of the study page, button by button: what it says is what the wallet is asked.
+
+WE-01, WE-03: one dialog an act. A button that is not in `BUTTONS` fails a test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+from tests.agents.browsing import READS, Wallet, open_dialog, opened, served, study_page, with_wallet
+from tests.local_chain import LocalChain, account
+from tests.outside import Lab
+
+from sealroom import typed
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.views import study_values
+
+pytestmark = [pytest.mark.anvil, pytest.mark.browser]
+
+ACTS = {"approve": "Approve this recipe", "withdraw": "Withdraw", "revoke": "Revoke"}
+BUTTONS = {
+    "approve": ["Cancel", "Approve: sign only, send nothing", "Approve: send 1 transaction"],
+    "withdraw": ["Cancel", "Withdraw: sign only, send nothing", "Withdraw: send 1 transaction"],
+    "revoke": ["Cancel", "Sign only: stops nothing yet", "Revoke now: send 1 transaction"],
+}
+"""Every button of each dialog, in order."""
+CANCEL, SIGN, SEND = range(3)
+REASON = "Einwilligung zurückgezogen <b>heute</b>"
+CONTRACT = interface("Consortium")
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[LocalChain]:
+    with LocalChain.start() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lab(chain: LocalChain, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Proposed by hospital-A, approved by it and by hospital-C; hospital-B, whose data it needs, has not."""
+    made = Lab.on(chain, tmp_path_factory.mktemp("dialogs"))
+    made.store.add_recipe(made.compose_hash, made.recipe.compose)
+    made.register()
+    made.chain.approve(made.room, made.propose(), 0, 2)
+    return made
+
+
+@pytest.fixture
+def study(lab: Lab) -> Iterator[bytes]:
+    """The proposal; the chain is afterwards as it was before."""
+    snapshot = lab.chain.snapshot()
+    lab.chain.mine()  # a console shows no chain whose head is old
+    (proposal,) = lab.reader.study_history(lab.room.consortium).proposals
+    yield proposal.study.id
+    lab.chain.restore(snapshot)
+
+
+@pytest.fixture
+def url(lab: Lab, study: bytes) -> Iterator[str]:
+    with served(lab.reader, lab.store, lab.room.factory) as address:
+        yield address
+
+
+def ready(page: Page, url: str, lab: Lab, act: str, wallet: Wallet) -> Locator:
+    """The dialog of an act, after its checks."""
+    with_wallet(page, wallet)
+    page.goto(study_page(url, lab))
+    dialog = open_dialog(page, ACTS[act])
+    if act == "revoke":
+        expect(dialog.get_by_role("button", name=BUTTONS[act][SEND])).to_be_disabled()
+        dialog.get_by_label("Why").fill(REASON)
+    expect(dialog.get_by_role("button", name=BUTTONS[act][SEND])).to_be_enabled()
+    expect(dialog.get_by_role("button", name=BUTTONS[act][SIGN])).to_be_enabled()
+    return dialog
+
+
+def call_of(lab: Lab, study: bytes, act: str) -> str:
+    content = study_values(lab.chain.study(study))
+    argument: Any = {"approve": content, "withdraw": study, "revoke": REASON}[act]
+    return "0x" + CONTRACT.encode(act, argument).hex()
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_dialog_has_its_own_buttons_and_no_other(
+    page: Page, url: str, lab: Lab, study: bytes, act: str
+) -> None:
+    """Nothing is asked of the wallet before one of them is pressed but what it reads; Cancel asks nothing
+    either."""
+    wallet = Wallet(lab.chain, account(1))
+    dialog = ready(page, url, lab, act, wallet)
+    assert dialog.get_by_role("button").all_inner_texts() == BUTTONS[act]
+    assert page.locator("dialog").count() == 1
+    expect(dialog).to_contain_text(CONTRACT.signature(act))
+    expect(dialog).to_contain_text(call_of(lab, study, act))
+    expect(dialog).to_contain_text(lab.room.consortium)
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator("dialog")).to_have_count(0)
+    assert wallet.methods <= READS
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_sending_asks_for_the_call_that_the_dialog_shows(
+    page: Page, url: str, lab: Lab, study: bytes, act: str
+) -> None:
+    """One transaction, to this consortium, of this act; the page then shows what the chain says."""
+    by = 2 if act == "withdraw" else 1
+    wallet = Wallet(lab.chain, account(by))
+    dialog = ready(page, url, lab, act, wallet)
+    dialog.get_by_role("button", name=BUTTONS[act][SEND]).click()
+    vote = page.locator(f"tr[data-owner='{account(by)}'] .vote")
+    expect(vote).to_have_text({"approve": "approved", "withdraw": "withdrew", "revoke": "revoked"}[act])
+    (sent,) = wallet.sent()
+    assert sent == {
+        "from": account(by),
+        "to": lab.room.consortium,
+        "data": call_of(lab, study, act),
+        "value": "0x0",
+    }
+    assert wallet.methods <= READS | {"eth_requestAccounts", "eth_sendTransaction"}
+    state = lab.chain.state(lab.room)
+    if act == "approve":
+        assert state["activeStudy"] == study
+        expect(page.locator("h1 .pill")).to_have_text("live")
+    elif act == "withdraw":
+        approvals = lab.chain.call("Consortium", lab.room.consortium, "approvals", study)
+        assert [one.lower() for one in approvals] == [account(0)]
+    else:
+        assert state["revokedBy"].lower() == account(1)
+        (revocation,) = lab.reader.study_history(lab.room.consortium).revocations
+        assert revocation.reason == REASON
+        expect(page.locator("section.notice")).to_contain_text(REASON)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_signing_only_signs_what_the_dialog_is_for(
+    page: Page, url: str, lab: Lab, study: bytes, act: str
+) -> None:
+    """In Revoke, a `Revoke`; in Withdraw, a `Withdraw`; an approval in Approve alone.
+
+    A stranger hands the file in, and the contract takes it for that act.
+    """
+    by = 2 if act == "withdraw" else 1
+    wallet = Wallet(lab.chain, account(by))
+    dialog = ready(page, url, lab, act, wallet)
+    dialog.get_by_role("button", name=BUTTONS[act][SIGN]).click()
+    signature_box = dialog.get_by_label("Your signature")
+    expect(signature_box).to_be_visible()
+    assert dialog.get_by_role("button").all_inner_texts() == BUTTONS[act]
+    (asked,) = wallet.signed()
+    file = json.loads(signature_box.input_value())
+    content = lab.chain.study(study)
+    epoch = lab.chain.epoch(lab.room)
+    owner, here = account(by), {"chain_id": 31337, "consortium": lab.room.consortium}
+    kind, message, proposal = {
+        "approve": ("ApproveStudy", typed.approve_study(content, owner=owner, **here), study),
+        "withdraw": ("Withdraw", typed.withdraw(study, owner=owner, epoch=epoch, **here), study),
+        "revoke": ("Revoke", typed.revoke(REASON, owner=owner, epoch=epoch, **here), bytes(32)),
+    }[act]
+    assert asked["primaryType"] == kind
+    assert asked["domain"] == typed.consortium_domain(31337, lab.room.consortium)
+    assert {
+        name: file[name] for name in ("version", "kind", "chainId", "consortium", "proposal", "owner")
+    } == {
+        "version": 1,
+        "kind": kind,
+        "chainId": 31337,
+        "consortium": lab.room.consortium,
+        "proposal": "0x" + proposal.hex(),
+        "owner": owner,
+    }
+    signature = bytes.fromhex(file["signature"][2:])
+    assert typed.recover(message, signature) == owner
+    assert wallet.methods <= READS | {"eth_requestAccounts", "eth_signTypedData_v4"}
+    assert lab.chain.epoch(lab.room) == epoch, "nothing was sent"
+
+    function, *arguments = {
+        "approve": ("approveWithSignatures", study_values(content), [owner], [signature]),
+        "withdraw": ("withdrawWithSignature", study, owner, epoch, signature),
+        "revoke": ("revokeWithSignature", owner, REASON, epoch, signature),
+    }[act]
+    lab.chain.send(9, lab.room.consortium, CONTRACT.encode(function, *arguments))
+    state = lab.chain.state(lab.room)
+    if act == "approve":
+        assert state["activeStudy"] == study
+    elif act == "withdraw":
+        approvals = lab.chain.call("Consortium", lab.room.consortium, "approvals", study)
+        assert [one.lower() for one in approvals] == [account(0)]
+    else:
+        assert state["revokedBy"].lower() == owner
+
+
+def test_what_stops_nothing_yet_says_so(page: Page, url: str, lab: Lab) -> None:
+    """An order to revoke that nobody has handed in is not taken for a revocation."""
+    dialog = ready(page, url, lab, "revoke", Wallet(lab.chain, account(1)))
+    dialog.get_by_role("button", name=BUTTONS["revoke"][SIGN]).click()
+    expect(dialog).to_contain_text("This stops nothing yet")
+    assert lab.chain.state(lab.room)["revokedBy"] == "0x" + "0" * 40
+
+
+def test_a_handler_refuses_what_is_not_its_own(page: Page, url: str, lab: Lab, study: bytes) -> None:
+    """WE-03: whoever built the bytes, the last look takes them only for the dialog's act and content."""
+    with_wallet(page, Wallet(lab.chain, account(1)))
+    page.goto(study_page(url, lab))
+    taken = page.evaluate(
+        """(reason) => {
+          const wanted = { ...Reading.page(), reason };
+          const content = { ...wanted.content, maxRuns: "9" };
+          const other = { ...wanted, content, reason: "x", study: "0x" + "6".repeat(64) };
+          const there = { ...wanted, consortium: "0x" + "6".repeat(40) };
+          const [owner, stranger] = ["0x" + "1".repeat(40), "0x" + "2".repeat(40)];
+          const taken = [];
+          const attempt = (name, work) => { try { work(); taken.push(name); } catch {} };
+          const call = (action, data) => Actions.guardCall(action, wanted, data);
+          const message = (action, data) => Actions.guardMessage(action, wanted, owner, data);
+          for (const one of ["approve", "withdraw", "revoke"]) {
+            const mine = Actions[one];
+            for (const two of ["approve", "withdraw", "revoke"]) {
+              const given = Actions[two];
+              attempt(`call ${two} in ${one}`, () => call(mine, given.data(wanted)));
+              attempt(`message ${two} in ${one}`, () => message(mine, given.message(wanted, owner, "2")));
+            }
+            attempt(`other call in ${one}`, () => call(mine, mine.data(other)));
+            attempt(`other message in ${one}`, () => message(mine, mine.message(other, owner, "2")));
+            attempt(`message elsewhere in ${one}`, () => message(mine, mine.message(there, owner, "2")));
+            attempt(`message of another in ${one}`, () => message(mine, mine.message(wanted, stranger, "2")));
+          }
+          return taken;
+        }""",
+        REASON,
+    )
+    assert taken == [f"{what} {act} in {act}" for act in ACTS for what in ("call", "message")]
+
+
+def test_revoking_works_while_the_server_lies(browser: Browser, lab: Lab, study: bytes) -> None:
+    """Stopping takes the address bar and the wallet's own node: no API, no content, no chain id."""
+    with served(lab.reader, lab.store, lab.room.factory) as url, opened(browser) as page:
+
+        def lie(route: Any) -> None:
+            answer = route.fetch()
+            text = answer.text().replace('data-chain="31337"', 'data-chain="1"').replace("composeHash", "x")
+            route.fulfill(response=answer, body=text)
+
+        page.route("**/studies/*", lie)
+        page.route("**/v1/**", lambda route: route.abort())
+        wallet = Wallet(lab.chain, account(1))
+        dialog = ready(page, url, lab, "revoke", wallet)
+        dialog.get_by_role("button", name=BUTTONS["revoke"][SEND]).click()
+        expect(dialog.locator(".checks")).to_contain_text("Revoked in block")
+        assert lab.chain.state(lab.room)["revokedBy"].lower() == account(1)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_done_is_said_only_of_this_very_act(page: Page, url: str, lab: Lab, act: str) -> None:
+    """A receipt that does not tell of the act, by this owner, is no proof of it."""
+
+    class Elsewhere(Wallet):
+        def __call__(self, raw: str) -> str:
+            answer = json.loads(super().__call__(raw))
+            if '"eth_getTransactionReceipt"' in raw and answer.get("result"):
+                for log in answer["result"]["logs"]:
+                    log["topics"] = [log["topics"][0], *("0x" + "66" * 32 for _ in log["topics"][1:])]
+            return json.dumps(answer)
+
+    dialog = ready(page, url, lab, act, Elsewhere(lab.chain, account(2 if act == "withdraw" else 1)))
+    dialog.get_by_role("button", name=BUTTONS[act][SEND]).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("does not show that this happened")
+    done = {"approve": "Approved in", "withdraw": "Withdrawn in", "revoke": "Revoked in"}[act]
+    expect(dialog).not_to_contain_text(done)
+
+
+def test_a_declined_signature_sends_nothing(page: Page, url: str, lab: Lab, study: bytes) -> None:
+    dialog = ready(page, url, lab, "approve", Wallet(lab.chain, account(1), declines=True))
+    dialog.get_by_role("button", name=BUTTONS["approve"][SEND]).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("You declined in the wallet. Nothing was sent.")
+    assert len(lab.chain.call("Consortium", lab.room.consortium, "approvals", study)) == 2
+
+
+@pytest.mark.parametrize("way", [SIGN, SEND])
+@pytest.mark.parametrize("act", ACTS)
+def test_a_stranger_is_stopped_before_anything_is_asked(
+    page: Page, url: str, lab: Lab, act: str, way: int
+) -> None:
+    """WE-02: owners are whom the wallet's own node names, not whom the server names."""
+    wallet = Wallet(lab.chain, account(9))
+    dialog = ready(page, url, lab, act, wallet)
+    dialog.get_by_role("button", name=BUTTONS[act][way]).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("None of the accounts that your wallet offers is an")
+    assert wallet.methods <= READS | {"eth_requestAccounts"}
+
+
+@pytest.mark.parametrize("way", [SIGN, SEND])
+@pytest.mark.parametrize("act", ACTS)
+def test_a_wallet_that_changes_its_chain_is_stopped(
+    page: Page, url: str, lab: Lab, act: str, way: int
+) -> None:
+    """WE-02, WE-12: after the checks and before the button, it went to another chain."""
+    wallet = Wallet(lab.chain, account(1))
+    dialog = ready(page, url, lab, act, wallet)
+    wallet.chain_id = "0x1"
+    dialog.get_by_role("button", name=BUTTONS[act][way]).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Your wallet is on chain 1; this consortium lives on")
+    assert wallet.methods <= READS | {"eth_requestAccounts"}

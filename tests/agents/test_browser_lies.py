@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A console that lies about a study, field by field: no approval of it can be signed, and the page says why.
+
+WE-01, WE-02, WE-09, WE-12. The world is one and only read: each test serves it through a console of its own.
+Two kinds of lies. In `TOLD` a whole console believes a falsified chain, so that its pages, its API and its
+hashes agree with one another. In `SHOWN` and `ANSWERS` one answer says something else than the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from tests.agents.browsing import READS, Wallet, open_dialog, opened, served, study_page, with_wallet
+from tests.local_chain import LocalChain, account
+from tests.outside import Lab, make_recipe
+
+from sealroom import typed
+from sealroom_agents.chain import History
+from sealroom_agents.facts import CandidateRecord, StudyRecord
+
+pytestmark = [pytest.mark.anvil, pytest.mark.browser]
+
+OTHER = b"\x66" * 32
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[LocalChain]:
+    with LocalChain.start() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lab(chain: LocalChain, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Registered, proposed by hospital-A and approved by it."""
+    made = Lab.on(chain, tmp_path_factory.mktemp("lies"))
+    made.store.add_recipe(made.compose_hash, made.recipe.compose)
+    made.register()
+    made.chain.approve(made.room, made.propose(), 0)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def head(lab: Lab) -> None:
+    """A block of now: the chain stands still otherwise, and a console shows no chain whose head is old."""
+    lab.chain.mine()
+
+
+@pytest.fixture(scope="module")
+def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
+    """The same study with another recipe, whose bytes are there and whose hashes fit; nobody proposed it."""
+    recipe = make_recipe(tmp_path_factory.mktemp("other"), question="What else is there?")
+    lab.store.add_recipe("0x" + recipe.compose_hash.hex(), recipe.compose)
+    return replace(
+        lab.reader.study_history(lab.room.consortium).proposals[0].study,
+        compose_hash=recipe.compose_hash,
+        output_hash=recipe.output_hash,
+        privacy_hash=recipe.privacy_hash,
+    )
+
+
+@dataclass(frozen=True)
+class Liar:
+    """A chain reader that falsifies what it reads."""
+
+    reader: Any
+    history: Callable[[History], History] = lambda found: found
+    view: Callable[[Any], Any] = lambda found: found
+    approvals: tuple[str, ...] | None = None
+    id: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reader, name)
+
+    def chain_id(self) -> int:
+        return self.reader.chain_id() if self.id is None else self.id
+
+    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
+        return self.history(self.reader.study_history(consortium, from_block=from_block))
+
+    def latest_view(self, consortium: str, **asked: Any) -> Any:
+        found = self.reader.latest_view(consortium, **asked)
+        best = replace(self.view(found.best), chain_id=self.chain_id())
+        return replace(found, best=best)
+
+    def candidates(self, consortium: str, studies: list[StudyRecord]) -> list[CandidateRecord]:
+        found = self.reader.candidates(consortium, studies)
+        if self.approvals is None:
+            return found
+        return [replace(one, approvals=self.approvals) for one in found]
+
+
+def restudied(**fields: Any) -> Callable[[History], History]:
+    """The proposal with other content, under the id that this content has."""
+
+    def change(history: History) -> History:
+        (proposal,) = history.proposals
+        study = replace(proposal.study, **fields)
+        return replace(
+            history, proposals=(replace(proposal, study=replace(study, id=typed.study_id(study))),)
+        )
+
+    return change
+
+
+def reregistered(**fields: Any) -> Callable[[History], History]:
+    def change(history: History) -> History:
+        first, *rest = history.registrations
+        return replace(history, registrations=(replace(first, **fields), *rest))
+
+    return change
+
+
+def reseated(**fields: Any) -> Callable[[Any], Any]:
+    return lambda view: replace(
+        view, owners=(view.owners[0], replace(view.owners[1], **fields), view.owners[2])
+    )
+
+
+@pytest.fixture(scope="module")
+def honest(lab: Lab) -> Iterator[str]:
+    """A console that does not lie by itself."""
+    with served(lab.reader, lab.store, lab.room.factory) as address:
+        yield address
+
+
+@dataclass
+class Desk:
+    """One tab for all tests here, since none of them changes anything; each has a wallet of its own."""
+
+    page: Page
+    wallet: Wallet
+
+    def __call__(self, raw: str) -> str:
+        return self.wallet(raw)
+
+
+@pytest.fixture(scope="module")
+def desk(browser: Browser, lab: Lab) -> Iterator[Desk]:
+    with opened(browser) as tab:
+        made = Desk(tab, Wallet(lab.chain, account(1)))
+        with_wallet(tab, made)
+        yield made
+
+
+def refused(desk: Desk, url: str, lab: Lab, says: str, before: Callable[[Page], None] | None = None) -> None:
+    """The owner opens the page and presses Approve: the page says what is wrong, and no button signs."""
+    page, desk.wallet = desk.page, Wallet(lab.chain, account(1))
+    if before:
+        before(page)
+    page.goto(study_page(url, lab))
+    dialog = open_dialog(page, "Approve this recipe")
+    expect(dialog.get_by_role("alert")).to_contain_text(says)
+    for name in ("Approve: sign only, send nothing", "Approve: send 1 transaction"):
+        expect(dialog.get_by_role("button", name=name)).to_be_disabled()
+    assert desk.wallet.methods <= READS, "nothing was asked of the wallet that an owner could sign"
+    page.unroute_all(behavior="wait")
+
+
+def test_an_honest_console_is_believed(page: Page, lab: Lab) -> None:
+    """The twin of all tests below: nothing is wrong, and the owner may sign."""
+    with served(Liar(lab.reader), lab.store, lab.room.factory) as url:
+        with_wallet(page, Wallet(lab.chain, account(1)))
+        page.goto(study_page(url, lab))
+        dialog = open_dialog(page, "Approve this recipe")
+        expect(dialog.get_by_role("button", name="Approve: send 1 transaction")).to_be_enabled()
+        ticks = dialog.locator(".checks li.ok").all_inner_texts()
+        sources = [line.split(":")[0] for line in ticks]
+        assert sources == [
+            "Computed in this page from the recipe’s 1\u202f900 bytes",
+            "Asked of your wallet",
+            *["Asked of your wallet’s node"] * 4,
+            "Compared with the server",
+        ]
+        expect(page.locator("#drawn-source")).to_contain_text("Drawn in this page from the recipe’s bytes")
+        expect(page.locator("#drawn-note")).to_be_hidden()
+
+
+NODE = "Your wallet’s node knows no proposal of this study"
+BYTES = "than the one in the recipe’s bytes"
+PAST = "Your wallet’s node is at epoch 2 after 0 studies"
+TOLD: dict[str, tuple[dict[str, Any], str]] = {
+    "epsilon": ({"history": restudied(epsilon_micro=9_500_000)}, NODE),
+    "delta": ({"history": restudied(delta_pico=9)}, NODE),
+    "runs": ({"history": restudied(max_runs=30)}, NODE),
+    "expiry": ({"history": restudied(expiry=2**33)}, NODE),
+    "output": ({"history": restudied(output_hash=OTHER)}, f"another output contract {BYTES}"),
+    "privacy": ({"history": restudied(privacy_hash=OTHER)}, f"another privacy policy {BYTES}"),
+    "datasets": ({"history": restudied(datasets=(OTHER,))}, NODE),
+    "compose": ({"history": restudied(compose_hash=OTHER)}, "The recipe’s bytes are not here"),
+    "epoch": (
+        {"history": restudied(epoch=7), "view": lambda view: replace(view, epoch=7)},
+        PAST,
+    ),
+    "nonce": (
+        {"history": restudied(nonce=7), "view": lambda view: replace(view, nonce=7)},
+        PAST,
+    ),
+    "chain": ({"id": 8453}, "Your wallet is on chain 31337; this consortium lives on chain 8453"),
+    "proposer": (
+        {
+            "history": lambda found: replace(
+                found, proposals=(replace(found.proposals[0], proposer=account(2)),)
+            )
+        },
+        "in “proposer”",
+    ),
+    "block": (
+        {
+            "history": lambda found: replace(
+                found,
+                proposals=(replace(found.proposals[0], at=replace(found.proposals[0].at, block=1)),),
+            )
+        },
+        NODE,
+    ),
+    "owner-name": ({"view": reseated(id="hospital-X")}, "in “Owners and approvals”"),
+    "owner-account": ({"view": reseated(account=account(7))}, "in “Owners and approvals”"),
+    "owner-missing": (
+        {"view": lambda view: replace(view, owners=view.owners[:2])},
+        "in “Owners and approvals”",
+    ),
+    "approval-invented": ({"approvals": (account(0), account(2))}, "in “Owners and approvals”"),
+    "approval-withheld": ({"approvals": ()}, "in “Owners and approvals”"),
+    "threshold": ({"view": lambda view: replace(view, threshold=1)}, "in “quorum”"),
+    "dataset-name": ({"history": reregistered(name="cohort-Z")}, "in “Datasets and budget”"),
+    "dataset-owner": ({"history": reregistered(owner=account(2))}, "in “Datasets and budget”"),
+    "dataset-rows": ({"history": reregistered(rows=9)}, "in “Datasets and budget”"),
+    "dataset-id": ({"history": reregistered(dataset=OTHER)}, "in “Datasets and budget”"),
+}
+
+
+@pytest.mark.parametrize("lie", TOLD)
+def test_a_console_that_agrees_with_itself_is_caught(desk: Desk, lab: Lab, lie: str) -> None:
+    """Page, API and study id say the same, and it is not what the wallet's node or the recipe's bytes say."""
+    falsified, says = TOLD[lie]
+    with served(Liar(lab.reader, **falsified), lab.store, lab.room.factory) as url:
+        refused(desk, url, lab, says)
+
+
+def test_a_whole_other_study_is_caught(desk: Desk, lab: Lab, other: StudyRecord) -> None:
+    """Another recipe, whose bytes, hashes and study id all fit one another: no owner proposed it."""
+    fields = {name: getattr(other, name) for name in ("compose_hash", "output_hash", "privacy_hash")}
+    liar = Liar(lab.reader, history=restudied(**fields))
+    with served(liar, lab.store, lab.room.factory) as url:
+        refused(desk, url, lab, NODE)
+
+
+def test_a_node_that_knows_another_study_stops_the_approval(page: Page, lab: Lab) -> None:
+    """What is approved is compared with the contract as the owner's own wallet sees it."""
+    study = lab.reader.study_history(lab.room.consortium).proposals[0].study.id
+
+    class Elsewhere(Wallet):
+        def __call__(self, raw: str) -> str:
+            return super().__call__(raw).replace(study.hex(), "66" * 32)
+
+    with served(lab.reader, lab.store, lab.room.factory) as url:
+        wallet = Elsewhere(lab.chain, account(1))
+        with_wallet(page, wallet)
+        page.goto(study_page(url, lab))
+        dialog = open_dialog(page, "Approve this recipe")
+        expect(dialog.get_by_role("alert")).to_contain_text("this content is another study")
+        assert wallet.methods <= READS
+
+
+FULL = '<code class="hash full">0x'
+OWNERS, DATASETS = "in “Owners and approvals”", "in “Datasets and budget”"
+MAX_RUNS = "&#34;maxRuns&#34;: &#34;"
+LEAVES, AGREED, ANALYSIS = "All that may leave", "What is agreed to", "The analysis"
+SHOWN: dict[str, tuple[str, str, str]] = {
+    "name": (">small-study</span>", ">large-study</span>", "name"),
+    "question": ("How many people are there by sex", "How many people are there", "question"),
+    "compose-hash": (f"Compose hash</dt><dd>{FULL}", f"Compose hash</dt><dd>{FULL}6", AGREED),
+    "output-hash": (f"Output contract</dt><dd>{FULL}", f"Output contract</dt><dd>{FULL}6", AGREED),
+    "privacy-hash": (f"Privacy policy</dt><dd>{FULL}", f"Privacy policy</dt><dd>{FULL}6", AGREED),
+    "study-id": (f"Study</dt><dd>{FULL}", f"Study</dt><dd>{FULL}6", AGREED),
+    "budget": ("Budget</dt><dd>\nε 4.5 and", "Budget</dt><dd>\nε 0.5 and", AGREED),
+    "cost-of-a-run": ("one run costs ε 1.5", "one run costs ε 0.1", AGREED),
+    "unit": ("each <code>person_id</code>", "each <code>visit_id</code>", AGREED),
+    "cohort": ("nothing about fewer than 20</dd>", "nothing about fewer than 2000</dd>", AGREED),
+    "image": ("@sha256:1111", "@sha256:2222", AGREED),
+    "columns": ("hospital-A/cohort-A (person_id int64, ", "hospital-A/cohort-A (", AGREED),
+    "counts-in": ("epoch 2, as the study after 0", "epoch 2, as the study after 5", AGREED),
+    "field": ("<code>people</code></th>", "<code>nobody</code></th>", LEAVES),
+    "kind": ("number of people", "whether there are people", LEAVES),
+    "column": ("mean of <code>age</code>", "mean of <code>height</code>", LEAVES),
+    "groups": ("<code>sex</code> = F, M", "<code>sex</code> = F", LEAVES),
+    "bounds": ("0 to 120, 1 decimals", "0 to 1, 0 decimals", LEAVES),
+    "epsilon": ('<td class="number">0.5</td>', '<td class="number">0.0001</td>', LEAVES),
+    "limit": ("At most 4\u202f096 bytes", "At most 96 bytes", LEAVES),
+    "slot": ("released on whole 1 s", "released on whole 3600 s", LEAVES),
+    "one-field-less": ('<th scope="row"><code>age</code></th>', "", LEAVES),
+    "analysis": ("import pandas", "import pandaz", ANALYSIS),
+    "chain-id": ('data-shown="chain">31337</dd>', 'data-shown="chain">8453</dd>', "in “chain”"),
+    "consortium-shown": (f'"consortium">{FULL}', f'"consortium">{FULL}6', "in “consortium”"),
+    "epoch": ('data-shown="epoch">2<', 'data-shown="epoch">9<', "in “epoch”"),
+    "proposer": ('data-shown="proposer">hospital-A', 'data-shown="proposer">hospital-B', "in “proposer”"),
+    "proposer-gone": ('data-shown="proposer"', "", "does not show “proposer”"),
+    "quorum": ("1 of 3 approved <span", "2 of 3 approved <span", "in “quorum”"),
+    "vote": ('<span class="vote wait">pending', '<span class="vote yes">approved', OWNERS),
+    "dataset-rows": (">1\u202f000</td>", ">10\u202f000</td>", DATASETS),
+    "content": (f"{MAX_RUNS}3&", f"{MAX_RUNS}30&", AGREED),
+    "content-form": (f"{MAX_RUNS}3&", f"{MAX_RUNS}03&", "maxRuns is no uint32"),
+    "consortium": ('data-consortium="0x', 'data-consortium="0x6', "The address bar names another consortium"),
+    "chain": ('data-chain="31337"', 'data-chain="1"', "in “chain”"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", SHOWN)
+def test_a_page_that_shows_something_else_is_caught(desk: Desk, honest: str, lab: Lab, lie: str) -> None:
+    """One field of the HTML, and nothing else, is not what the bytes or the wallet's node say."""
+    before, after, says = SHOWN[lie]
+
+    def tell(page: Page) -> None:
+        def change(route: Any) -> None:
+            answer = route.fetch()
+            text = answer.text()
+            assert before in text, "the test changes nothing"
+            route.fulfill(response=answer, body=text.replace(before, after))
+
+        page.route("**/studies/*", change)
+
+    refused(desk, honest, lab, says, tell)
+
+
+def test_what_the_server_drew_gives_way_to_what_the_bytes_say(page: Page, lab: Lab) -> None:
+    """Before any button: the table is the bytes', and the reader is told that the server's was another."""
+    with served(lab.reader, lab.store, lab.room.factory) as url:
+
+        def change(route: Any) -> None:
+            answer = route.fetch()
+            route.fulfill(
+                response=answer, body=answer.text().replace("0 to 120, 1 decimals", "0 to 1, 0 decimals")
+            )
+
+        page.route("**/studies/*", change)
+        page.goto(study_page(url, lab))
+        expect(page.locator("#drawn-note")).to_contain_text("The server had drawn something else")
+        expect(page.locator("#drawn-note")).to_contain_text(LEAVES)
+        expect(page.locator("#drawn-leaves")).to_contain_text("0 to 120, 1 decimals")
+
+
+CALLS, RECIPES, CALL = "**/v1/calls", "**/v1/recipes/*", "prepared another call"
+ANSWERS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
+    "call-data": (CALLS, lambda call: call | {"data": call["data"][:-2] + "ff"}, CALL),
+    "call-act": (CALLS, lambda call: call | {"data": "0x65b2a863"}, CALL),
+    "call-address": (CALLS, lambda call: call | {"to": "0x" + "66" * 20}, CALL),
+    "call-chain": (CALLS, lambda call: call | {"chainId": 1}, CALL),
+    "call-function": (CALLS, lambda call: call | {"function": "revoke(string)"}, CALL),
+    "recipe": (RECIPES, lambda recipe: recipe | {"name": "other"}, "do not have the compose hash"),
+    "recipe-gone": (RECIPES, lambda recipe: None, "The recipe’s bytes are not here"),
+}
+
+
+@pytest.mark.parametrize("lie", ANSWERS)
+def test_an_answer_that_is_another_is_caught(desk: Desk, honest: str, lab: Lab, lie: str) -> None:
+    path, change, says = ANSWERS[lie]
+
+    def tell(page: Page) -> None:
+        def lying(route: Any) -> None:
+            answer = route.fetch()
+            body = change(answer.json())
+            route.fulfill(status=200 if body else 404, json=body or {"message": "gone"})
+
+        page.route(path, lying)
+
+    refused(desk, honest, lab, says, tell)
