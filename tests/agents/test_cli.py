@@ -38,8 +38,10 @@ from tests.agents.worked import (
 )
 
 from sealroom.keys import address_of
+from sealroom_agents.attestation import encode_os_images
 from sealroom_agents.cli import ENTRIES
 from sealroom_agents.cli.terminal import PROGRESS_FROM_BYTES
+from sealroom_agents.simulator.platform import simulated_os_image
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -115,6 +117,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = json.loads(envelope.encode())
     content["result"]["fields"]["people"]["groups"][0]["people"] += 1
     (folder / "envelope.json").write_bytes(envelope.encode())
+    (folder / "os-images.json").write_bytes(encode_os_images([simulated_os_image()]))
     (folder / "edited.json").write_text(json.dumps(content))
     write_cohort(folder / "cohort-A.parquet")
     people = {"person_id": pa.array([1, 2]), "age": pa.array([60, 61]), "name": pa.array(["Ada", "Bo"])}

@@ -37,7 +37,7 @@ from sealroom_agents.attestation import INTEL, TrustAnchor
 from sealroom_agents.errors import AttestationError
 from sealroom_agents.simulator import SimulatedPlatform
 
-OFFLINE = [name for name, _ in verification.OFFLINE]
+OFFLINE = [step.name for step in verification.OFFLINE]
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], None], str, str]] = {
     ),
     "result digest in the receipt": (
         lambda e: e["receipt"].update(resultDigest=flip(e["receipt"]["resultDigest"])),
-        "result",
-        "result-mismatch",
+        "receipt",
+        "receipt-forged",
     ),
     "signature of the statement": (
         lambda e: e["statement"]["signatures"][0].update(sig=flip64(e["statement"]["signatures"][0]["sig"])),
@@ -262,7 +262,7 @@ def test_an_event_log_whose_payload_was_changed_under_kept_digests_is_broken(ben
 
 SWAPS: dict[str, tuple[tuple[str, ...], str]] = {
     "result": (("result",), "result"),
-    "result and statement": (("result", "statement"), "result"),
+    "result and statement": (("result", "statement"), "statement"),
     "result, statement and receipt": (("result", "statement", "receipt", "receiptSignature"), "statement"),
     "grant": (("grant", "grantSignature"), "statement"),
     "release": (("release",), "statement"),

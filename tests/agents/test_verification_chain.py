@@ -17,21 +17,21 @@ from typing import Any
 import pytest
 from tests.agents.shell import shell
 from tests.agents.staged import Stage, make_stage
-from tests.agents.worked import (
-    make_gate,
-    make_run,
-)
+from tests.agents.worked import make_card, make_gate, make_run
 from tests.local_chain import LocalChain
 from tests.rpc_proxy import RpcProxy
 
 from sealroom_agents import verification
+from sealroom_agents.attestation import encode_os_images
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError
+from sealroom_agents.simulator.platform import simulated_os_image
+from sealroom_agents.studycard import CardOwner
 
 pytestmark = pytest.mark.anvil
 
-LINKS = [name for name, _ in (*verification.OFFLINE, *verification.ON_CHAIN)]
+LINKS = [step.name for step in (*verification.OFFLINE, *verification.ON_CHAIN)]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def stage(settled: Stage) -> Iterator[Stage]:
     """The same for one test: what it does on chain is undone afterwards."""
     snapshot = settled.chain.snapshot()
+    settled.chain.finalize()  # a head of now, however long ago the study was settled
     # A reader remembers the newest finalized block, and believes nothing older.
     reader = ChainReader([settled.chain.url])
     yield replace(settled, reader=reader)
@@ -249,25 +250,74 @@ def sitting(stage: Stage, tmp_path: Path) -> Path:
     content["result"]["fields"]["people"]["groups"][0]["people"] += 1
     (tmp_path / "edited.json").write_text(json.dumps(content))
     (tmp_path / "root.der").write_bytes(stage.platform.root_der)
+    (tmp_path / "os-images.json").write_bytes(encode_os_images([simulated_os_image()]))
+    view = stage.reader.finalized_view(stage.room.consortium)
+    card = replace(
+        make_card(stage.gate, stage.recipe, epoch=view.epoch),
+        consortium=view.consortium,
+        app=view.app,
+        ledger=view.ledger,
+        owners=tuple(CardOwner(id=owner.id, account=owner.account) for owner in view.owners),
+    )
+    (tmp_path / "study.json").write_bytes(card.encode())
+    identity = stage.gate.identity
+    pin = verification.Pin(
+        chain_id=stage.chain.chain_id,
+        consortium=view.consortium,
+        gate_compose=identity.compose_hash,
+        gate_root=identity.gate_root,
+        kms_root=identity.kms_root,
+        os_images=(simulated_os_image(),),
+    )
+    (tmp_path / "pin.json").write_bytes(pin.encode())
     return tmp_path
 
 
-def test_verify_prints_one_line_a_link_and_ends_with_0(stage: Stage, sitting: Path) -> None:
-    done = shell(f"sealroom verify envelope.json --simulated-root root.der --rpc {stage.chain.url}", sitting)
+PINNED = ["pinned-consortium", "pinned-gate", "pinned-kms-root", "pinned-os-images"]
+ALL_LINKS = LINKS[: len(verification.OFFLINE)] + PINNED + LINKS[len(verification.OFFLINE) :]
+
+
+def test_verify_with_pins_and_a_chain_is_a_proof_and_ends_with_0(stage: Stage, sitting: Path) -> None:
+    done = shell(
+        f"sealroom verify envelope.json --pin pin.json --simulated-root root.der --rpc {stage.chain.url}",
+        sitting,
+    )
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
-    assert [line.split()[1] for line in lines[:-1]] == LINKS
-    assert all(line.startswith("ok ") for line in lines[:-1])
-    assert lines[-1] == "all 16 links hold, offline and on chain"
+    assert [line.split()[1] for line in lines if line.startswith("ok ")] == ALL_LINKS
+    assert lines[-2] == "proven: all 22 links hold, and every origin is the pinned one"
+    assert "SIMULATED" in lines[-1]
 
 
-def test_verify_offline_says_what_it_left_out(sitting: Path) -> None:
+def test_verify_without_pins_ends_with_4_and_says_what_is_unproven(stage: Stage, sitting: Path) -> None:
+    """AT-20, AT-30: an envelope of anybody's firmware, gate and consortium comes as far."""
     done = shell("sealroom verify envelope.json --simulated-root root.der", sitting)
-    assert done.returncode == 0, done.stdout
-    assert (
-        done.stdout.splitlines()[-1]
-        == "all 11 links hold offline; approval and anchoring are on chain: pass --rpc URL"
+    assert done.returncode == 4, done.stdout
+    verdict, unpinned, _, unchecked = done.stdout.splitlines()[-4:]
+    assert verdict.startswith("self-consistent, origin unproven: all 12 links hold")
+    assert "vouches for: consortium, gate, KMS root, OS images; pass --pin FILE" in unpinned
+    assert unchecked.startswith("warning: not checked, for it is on chain: gate, study, approvals, ")
+
+
+def test_a_chain_proves_nothing_about_a_consortium_that_nobody_pinned(stage: Stage, sitting: Path) -> None:
+    command = f"sealroom verify envelope.json --simulated-root root.der --rpc {stage.chain.url} --json"
+    done = shell(f"{command} 2>/dev/null", sitting)
+    assert done.returncode == 4, done.stdout
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["verdict"], told["onChain"]) == (False, "self-consistent", True)
+    assert told["unproven"] == ["consortium", "gate", "kms-root", "os-images"]
+    assert told["unchecked"] == []
+
+
+def test_verify_json_says_the_same_of_a_proof(sitting: Path) -> None:
+    done = shell(
+        "sealroom verify envelope.json --pin pin.json --simulated-root root.der --json 2>/dev/null", sitting
     )
+    assert done.returncode == 0, done.stdout
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["verdict"], told["simulated"], told["unproven"]) == (True, "proven", True, [])
+    assert told["pinned"] == ["consortium", "gate", "kms-root", "os-images"]
+    assert "approvals" in told["unchecked"]
 
 
 def test_verify_names_the_broken_link_and_ends_with_1(sitting: Path) -> None:
@@ -275,7 +325,7 @@ def test_verify_names_the_broken_link_and_ends_with_1(sitting: Path) -> None:
     done = shell("sealroom verify edited.json --simulated-root root.der", sitting)
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        "BROKEN  result           the statement is about another result",
+        "BROKEN  result             the statement is about another result",
         "error: the link result is broken: the statement is about another result",
     ]
 
@@ -283,18 +333,48 @@ def test_verify_names_the_broken_link_and_ends_with_1(sitting: Path) -> None:
 def test_verify_json_is_one_object(sitting: Path) -> None:
     done = shell("sealroom verify edited.json --simulated-root root.der --json 2>/dev/null", sitting)
     assert done.returncode == 1
-    assert json.loads(done.stdout) == {
-        "ok": False,
-        "onChain": False,
-        "links": [
-            {
-                "name": "result",
-                "ok": False,
-                "code": "result-mismatch",
-                "detail": "the statement is about another result",
-            }
-        ],
-    }
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["verdict"], told["onChain"]) == (False, "broken", False)
+    assert told["links"] == [
+        {
+            "name": "result",
+            "ok": False,
+            "code": "result-mismatch",
+            "check": "result.digest",
+            "detail": "the statement is about another result",
+        }
+    ]
+
+
+def test_verify_that_gets_no_answer_ends_with_3(sitting: Path) -> None:
+    command = "sealroom verify envelope.json --simulated-root root.der --rpc http://127.0.0.1:9 --json"
+    done = shell(f"{command} 2>/dev/null", sitting)
+    assert done.returncode == 3, done.stdout
+    assert json.loads(done.stdout)["verdict"] == "undecided"
+
+
+def test_pin_makes_the_file_from_a_study_card(stage: Stage, sitting: Path) -> None:
+    chain = f"--rpc {stage.chain.url} --simulated-root root.der"
+    done = shell(f"sealroom pin --os-images os-images.json {chain} --out made.json", sitting)
+    assert done.returncode == 0, done.stdout
+    assert (sitting / "made.json").read_bytes() == (sitting / "pin.json").read_bytes()
+    partly = shell(f"sealroom pin {chain} --out - 2>/dev/null", sitting)
+    assert "os-images" not in verification.parse_pin(partly.stdout.encode()).origins
+
+
+def test_another_consortiums_result_breaks_at_the_pin(stage: Stage, sitting: Path) -> None:
+    pin = verification.parse_pin((sitting / "pin.json").read_bytes())
+    (sitting / "pin.json").write_bytes(replace(pin, consortium="0x" + "66" * 20).encode())
+    done = shell("sealroom verify envelope.json --pin pin.json --simulated-root root.der", sitting)
+    assert done.returncode == 1
+    assert "the link pinned-consortium is broken" in done.stdout
+
+
+def test_a_pin_file_that_is_none_is_refused(sitting: Path) -> None:
+    (sitting / "pin.json").write_text('{"version": 1, "gate": "mine"}')
+    done = shell("sealroom verify envelope.json --pin pin.json --simulated-root root.der", sitting)
+    assert done.returncode == 1
+    assert "error: the pin file has the unknown field 'gate'" in done.stdout
 
 
 def test_verify_of_a_simulated_result_without_its_root_says_what_is_missing(sitting: Path) -> None:

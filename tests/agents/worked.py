@@ -28,7 +28,9 @@ from sealroom.envelope import (
     StatementPrivacy,
     build_envelope,
     quote_body_digest,
+    receipt_of,
     result_digest,
+    sign_payload,
 )
 from sealroom.keys import (
     GATE_ROOT_PATH,
@@ -53,7 +55,7 @@ from sealroom.release import (
     transcript_0,
 )
 from sealroom.runtime.output import build_result
-from sealroom_agents.simulator import DEFAULT_MACHINE, SimulatedEnclave, SimulatedPlatform
+from sealroom_agents.simulator import DEFAULT_MACHINE, SIMULATED_OS_IMAGE, SimulatedEnclave, SimulatedPlatform
 from sealroom_agents.studycard import CardOwner, StudyCard
 
 CHAIN_ID = 31337
@@ -136,10 +138,11 @@ def make_gate(
     chain_id: int = CHAIN_ID,
     compose: bytes = GATE_COMPOSE,
     now: int | None = None,
+    os_image: bytes = SIMULATED_OS_IMAGE,
 ) -> WorkedGate:
     """Boot a gate and let it say who it is."""
     issued = int(time.time()) if now is None else now
-    machine = SimulatedEnclave(platform, compose, recipes.compose_hash(compose)[:20])
+    machine = SimulatedEnclave(platform, compose, recipes.compose_hash(compose)[:20], os_image=os_image)
     root = gate_root_key(machine.key(path=GATE_ROOT_PATH, purpose=GATE_ROOT_PURPOSE).key, chain_id)
     signer = machine.key(path=GATE_SIGNER_PATH, purpose=GATE_SIGNER_PURPOSE)
     identity = GateIdentity(
@@ -254,18 +257,39 @@ class WorkedRun:
 
     def envelope(self) -> Envelope:
         """Sign grant, statement and receipt, and build the envelope; raises where the builder refuses."""
-        grant_signature = sign_grant(
-            self.grant,
-            chain_id=self.hello.chain_id,
-            consortium=self.hello.consortium,
-            private_key=self.gate.signer_key,
-        )
         return build_envelope(
-            statement=replace(self._statement(), **self.statement_changes),
-            result=self.result,
+            statement=self.statement(),
             private_key=self.signer_key,
+            **self._parts(),
+        )
+
+    def lie(self) -> Envelope:
+        """The same with true signatures under whatever it says: nothing is checked."""
+        statement = self.statement()
+        signed = sign_payload(
+            statement.encode(), private_key=self.signer_key, signer=address_of(self.signer_key)
+        )
+        receipt = receipt_of(statement, signed)
+        message = typed.receipt(receipt, chain_id=statement.chain_id, ledger=statement.ledger)
+        return Envelope(
+            signed=signed,
+            statement=statement,
+            receipt=receipt,
+            receipt_signature=typed.sign(message, self.signer_key),
+            anchor=None,
+            **self._parts(),
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        return dict(
+            result=self.result,
             grant=self.grant,
-            grant_signature=grant_signature,
+            grant_signature=sign_grant(
+                self.grant,
+                chain_id=CHAIN_ID,
+                consortium=self.place.consortium,
+                private_key=self.gate.signer_key,
+            ),
             hello=self.hello,
             challenge=self.challenge,
             kem_key=self.kem_key,
@@ -277,13 +301,14 @@ class WorkedRun:
             recipe=self.recipe.compose,
         )
 
-    def _statement(self) -> Statement:
+    def statement(self) -> Statement:
+        """What the enclave states: what follows, with `statement_changes`."""
         grant, recipe, place = self.grant, self.recipe, self.place
-        digest = typed.digest(typed.grant(grant, chain_id=self.hello.chain_id, consortium=place.consortium))
-        return Statement(
+        digest = typed.digest(typed.grant(grant, chain_id=CHAIN_ID, consortium=place.consortium))
+        stated = Statement(
             result_digest=result_digest(self.result),
             run_id=grant.run_id,
-            chain_id=self.hello.chain_id,
+            chain_id=CHAIN_ID,
             consortium=place.consortium,
             ledger=grant.ledger,
             app=place.app,
@@ -315,6 +340,7 @@ class WorkedRun:
             quote_body_digest=quote_body_digest(self.quote),
             issued_slot=1,
         )
+        return replace(stated, **self.statement_changes)
 
 
 def make_run(
@@ -326,16 +352,20 @@ def make_run(
     now: int | None = None,
     booted: bytes | None = None,
     app: str | None = None,
+    key_provider: str = "kms",
     key_provider_id: bytes | None = None,
     machine: str = DEFAULT_MACHINE,
+    os_image: bytes = SIMULATED_OS_IMAGE,
     epsilon_micro: int | None = None,
     delta_pico: int | None = None,
     gpu_evidence: bytes = b"",
+    hello_changes: Mapping[str, Any] | None = None,
 ) -> WorkedRun:
     """Carry out a run without computing: exchange, quote, grant and a result that fits.
 
-    booted, app, key_provider_id, machine: what the enclave boots instead of `recipe`, for another app, with
-    keys from another KMS, on another machine. epsilon_micro, delta_pico: what it says that a run costs.
+    booted, app, key_provider_id, machine, os_image: what the enclave boots instead of `recipe`, for another
+    app, with keys from another KMS, on another machine, from another image. epsilon_micro, delta_pico: what
+    it says that a run costs. hello_changes: what the hello says that grant and statement do not.
     gpu_evidence: bytes that its quote binds, too.
     """
     place = place or Place()
@@ -352,6 +382,7 @@ def make_run(
         epsilon_micro=epsilon_micro,
         delta_pico=delta_pico,
     )
+    hello = replace(hello, **(hello_changes or {}))
     challenge = sign_challenge(
         hello, nonce=secrets.token_bytes(32), issued=issued, expires=issued + 60, private_key=gate.signer_key
     )
@@ -361,7 +392,9 @@ def make_run(
         booted or recipe,
         bytes.fromhex((app or place.app)[2:]),
         machine,
+        key_provider=key_provider,
         key_provider_id=key_provider_id,
+        os_image=os_image,
     )
     bound = report_data(
         transcript, kem_key=kem.public, signer=address_of(signer_key), gpu_evidence=gpu_evidence

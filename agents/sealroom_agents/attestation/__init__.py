@@ -12,8 +12,8 @@ from sealroom_agents.attestation.anchor import (
 )
 from sealroom_agents.attestation.collateral import CollateralSource, DirectoryCollateral, PccsCollateral
 from sealroom_agents.attestation.eventlog import Claims, EventLog, read_event_log
-from sealroom_agents.attestation.evidence import verify_evidence
-from sealroom_agents.attestation.gate_identity import GateFacts, verify_gate
+from sealroom_agents.attestation.evidence import replayed, verify_evidence
+from sealroom_agents.attestation.gate_identity import GateFacts, attested_gate, verify_gate
 from sealroom_agents.attestation.osimage import OsImage, encode_os_images, load_os_images
 from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
 
@@ -28,10 +28,12 @@ __all__ = [
     "PccsCollateral",
     "QuoteFacts",
     "TrustAnchor",
+    "attested_gate",
     "encode_os_images",
     "load_os_images",
     "load_simulated_root",
     "read_event_log",
+    "replayed",
     "require_local_chain",
     "verify_evidence",
     "verify_gate",

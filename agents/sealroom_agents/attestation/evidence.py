@@ -40,6 +40,12 @@ def verify_evidence(
         raise AttestationError(
             "report-data-mismatch", "the quote was made for something else than this exchange"
         )
+    return replayed(facts, event_log, anchor=anchor)
+
+
+def replayed(facts: QuoteFacts, event_log: str, *, anchor: TrustAnchor) -> Evidence:
+    """What a verified quote and its event log prove together: the half of `verify_evidence` that reads the
+    log."""
     log = read_event_log(event_log)
     for number, (seen, replayed) in enumerate(zip(facts.rt_mr, log.registers(), strict=True)):
         if seen != replayed:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sealroom.encoding import Fields, strict_json, to_hex
 from sealroom.errors import FormatError
@@ -40,7 +41,7 @@ def load_os_images(path: Path) -> tuple[OsImage, ...]:
     try:
         with path.open("rb") as stream:
             document = Fields(strict_json(stream.read(MAX_FILE_BYTES + 1), MAX_FILE_BYTES), path.name)
-        images = tuple(_image(item) for item in document.array("images", limit=MAX_IMAGES))
+        images = tuple(parse_image(item) for item in document.array("images", limit=MAX_IMAGES))
         document.done()
     except FormatError as error:
         raise ConfigurationError("os-images", f"{path}: {error.message}") from error
@@ -51,20 +52,21 @@ def load_os_images(path: Path) -> tuple[OsImage, ...]:
 
 def encode_os_images(images: Iterable[OsImage]) -> bytes:
     """The file that `load_os_images` reads."""
-    document = {
-        "images": [
-            {
-                "digest": to_hex(image.digest),
-                "mrTd": to_hex(image.mr_td),
-                "rtMr": [to_hex(register) for register in image.rt_mr],
-            }
-            for image in images
-        ]
-    }
+    document = {"images": [image_json(image) for image in images]}
     return json.dumps(document, indent=1).encode() + b"\n"
 
 
-def _image(value: object) -> OsImage:
+def image_json(image: OsImage) -> dict[str, Any]:
+    """What `parse_image` reads."""
+    return {
+        "digest": to_hex(image.digest),
+        "mrTd": to_hex(image.mr_td),
+        "rtMr": [to_hex(register) for register in image.rt_mr],
+    }
+
+
+def parse_image(value: object) -> OsImage:
+    """Read one image strictly. Raises `FormatError`."""
     fields = Fields(value, "image")
     registers = fields.array("rtMr", limit=3)
     rt_mr = [Fields({"rtMr": item}, "image").hex("rtMr", REGISTER_BYTES) for item in registers]

@@ -23,7 +23,7 @@ from sealroom.records import Opening, Receipt
 from sealroom_agents.chain import receipts
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.events import Histories
+from sealroom_agents.chain.events import Histories, approvals_in
 from sealroom_agents.chain.history import History
 from sealroom_agents.chain.newest import Sight, read_many, read_one, stopping, summary
 from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
@@ -214,6 +214,14 @@ class ChainReader:
         """
         consortium = consortium.lower()
         return self._nodes.first(lambda rpc: self._histories.read(rpc, consortium, from_block=from_block))
+
+    def approvals_in(self, consortium: str, study: bytes, tx: bytes) -> frozenset[str]:
+        """The accounts whose approval of `study` one transaction brought on chain, by their own event or in
+        the pin that counted them; the same from every node. Empty for a transaction that is not there.
+        """
+        consortium = consortium.lower()
+        found = self._nodes.ask(lambda rpc: approvals_in(rpc, consortium, study, tx))
+        return self._nodes.agreed(found, f"transaction 0x{tx.hex()}")[0]
 
     # --- runs and receipts ----------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from sealroom_agents.chain.history import (
     UnpinFailure,
     Withdrawal,
 )
-from sealroom_agents.chain.logs import Log, address_topic, logs, topics
+from sealroom_agents.chain.logs import Log, address_topic, logs, parsed, topics
 from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.chain.views import decode_owner, decode_study
 
@@ -113,6 +113,28 @@ def _history(found: Found) -> History:
         receipts=found["ReceiptAnchored"],
         batches=found["BatchAnchored"],
     )
+
+
+def approvals_in(rpc: Rpc, consortium: str, study: bytes, tx: bytes) -> frozenset[str]:
+    """The accounts whose approval of `study` one node's receipt of a transaction tells of."""
+    receipt = rpc.request("eth_getTransactionReceipt", ["0x" + tx.hex()])
+    if receipt is None:
+        return frozenset()
+    if not isinstance(receipt, dict):
+        raise rpc.malformed("a malformed receipt")
+    accounts: set[str] = set()
+    for item, log in zip(receipt.get("logs") or (), parsed(rpc, receipt.get("logs")), strict=True):
+        if rpc.data(item.get("address"), 20).hex() != consortium.removeprefix("0x"):
+            continue
+        decoded = interface("Consortium").decode_log(log.topics, log.data)
+        if decoded is None or bytes(decoded[1].get("study", b"")) != study:
+            continue
+        name, fields = decoded
+        if name == "StudyApproved":
+            accounts.add(fields["owner"].lower())
+        elif name == "StudyPinned":
+            accounts.update(_accounts(rpc, consortium, fields["roster"], fields["approvals"]))
+    return frozenset(accounts)
 
 
 def _ledger_of(rpc: Rpc, consortium: str) -> str:

@@ -231,8 +231,12 @@ class History:
         return tuple(proposal for proposal in self.proposals if proposal.study.id == study)
 
     def approvals_of(self, study: bytes) -> tuple[Approval, ...]:
-        """Approvals of one study, oldest first; of a pinned one, those that counted."""
-        told = tuple(approval for approval in self.approvals if approval.study == study)
+        """Approvals of one study, oldest first, one an owner; of a pinned one, those that counted.
+
+        Of an owner who took its approval back and gave it again, the last one counts.
+        """
+        last = {approval.owner: approval for approval in self.approvals if approval.study == study}
+        told = tuple(approval for approval in self.approvals if approval is last.get(approval.owner))
         pin = next((pin for pin in self.pins if pin.study.id == study), None)
         if pin is None:
             return told

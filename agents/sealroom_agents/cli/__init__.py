@@ -8,7 +8,8 @@ error becomes lines on the terminal and an exit status:
 0     done; what was checked holds
 1     refused, or broken: the ``error:`` line says what, the ``hint:`` line what to do
 2     the command was called in a way it doesn't understand
-3     ``check`` alone: not decided, since no node answered
+3     ``check`` and ``verify``: not decided, since no node answered
+4     ``verify`` alone: self-consistent, origin unproven
 130   stopped by Ctrl-C, SIGTERM or SIGHUP; what was half made is removed
 78    a process that must not start as it was configured (sysexits ``EX_CONFIG``)
 ====  =========================================================================================
@@ -80,6 +81,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Researchers and auditors",
         (
             Entry("recipe", f"{_HERE}.cli.recipe:recipe", "render a study to the bytes that owners approve"),
+            Entry("pin", f"{_HERE}.cli.pin:pin", "write what results are proven against"),
             Entry("verify", f"{_HERE}.cli.verify:verify", "walk every link of a result's envelope"),
         ),
     ),
@@ -197,7 +199,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     epilog="\b\nExample:\n"
     "  sealroom card --rpc URL --consortium 0x… --recipe app-compose.json --gate URL\n"
     "  sealroom seal --study study.json --owner hospital-A --in cohort-A.parquet\n"
-    "  sealroom verify envelope.json",
+    "  sealroom verify envelope.json --pin pin.json",
 )
 @click.option(
     "--version",

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sealroom verify``: one line a link, and the first broken one by name."""
+"""``sealroom verify``: one line a link, the first broken one by name, and what all of them prove."""
 
 from __future__ import annotations
 
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,65 +18,134 @@ from sealroom_agents.cli.options import (
     rpc_option,
     simulated_root_option,
 )
-from sealroom_agents.cli.terminal import complain, read_bounded
+from sealroom_agents.cli.terminal import complain, read_bounded, warn
+
+if TYPE_CHECKING:
+    from sealroom_agents.errors import ChainError
+    from sealroom_agents.verification import Link, Pin, Verdict
 
 EXIT_BROKEN = 1
+EXIT_UNDECIDED = 3
+EXIT_UNPROVEN = 4
 
 
 @click.command()
 @click.argument("file", metavar="FILE", type=FILE)
+@click.option(
+    "--pin",
+    "pin_file",
+    type=FILE,
+    metavar="FILE",
+    help="What you know from elsewhere: consortium, gate, KMS root and OS images (see: sealroom pin).",
+)
 @rpc_option
 @simulated_root_option
 @json_option
-def verify(file: Path, rpc: tuple[str, ...], simulated_root: Path | None, as_json: bool) -> int:
-    """Walk every link of a result's envelope.
+def verify(
+    file: Path,
+    pin_file: Path | None,
+    rpc: tuple[str, ...],
+    simulated_root: Path | None,
+    as_json: bool,
+) -> int:
+    """Walk every link of a result's envelope, and say what it proves.
 
-    Offline, against roots that are pinned in the program: the result, who signed it, which gate let it have
-    keys, which recipe ran, on which hardware. With --rpc also on chain: that the owners had adopted the gate
-    and approved the study, that the budget was booked and the receipt anchored, and whether anyone revoked
-    since.
+    Offline: the result, who signed it, which gate let it have keys, which recipe ran, on which hardware. All
+    of that anybody can make with a consortium, a gate and firmware of his own. With --pin it is held against
+    the ones that you know, and becomes a proof. With --rpc also on chain: that the owners had adopted the
+    gate and approved the study, by the listed transactions, that the budget was booked and the receipt
+    anchored, and whether anyone revoked since.
 
-    Ends with status 0 when all links hold, with 1 at the first broken one.
+    \b
+    Exit status:
+      0  proven: all links hold, and every origin is the pinned one
+      1  broken: the first broken link is named
+      3  not decided: no node answered, or they disagree
+      4  self-consistent, origin unproven: all links hold, and anybody may have made it
 
     \b
     Example:
-      sealroom verify envelope.json
-      sealroom verify envelope.json --rpc URL
+      sealroom verify envelope.json --pin pin.json
+      sealroom verify envelope.json --pin pin.json --rpc URL
     """
     from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
     from sealroom_agents import verification
+    from sealroom_agents.errors import ChainError
 
     envelope = parse_envelope(read_bounded(file, MAX_ENVELOPE_BYTES, "an envelope"))
+    pin = verification.NOTHING
+    if pin_file is not None:
+        pin = verification.parse_pin(read_bounded(pin_file, verification.PIN_LIMIT_BYTES, "a pin file"))
     anchor = anchor_for(simulated_root, chain_id=envelope.statement.chain_id)
     reader = reader_for(rpc) if rpc else None
-    links = []
-    for link in verification.walk(envelope, anchor=anchor, chain=reader, now=int(time.time())):
-        links.append(link)
-        if not as_json:
-            click.echo(f"{'ok    ' if link.ok else 'BROKEN'}  {link.name:<15}  {link.detail}")
-    broken = verification.first_broken(links)
+    links: list[Link] = []
+    undecided: ChainError | None = None
+    try:
+        for link in verification.walk(envelope, anchor=anchor, pin=pin, chain=reader, now=int(time.time())):
+            links.append(link)
+            if not as_json:
+                click.echo(f"{'ok    ' if link.ok else 'BROKEN'}  {link.name:<17}  {link.detail}")
+    except ChainError as error:
+        undecided = error
+    verdict = verification.judge(links, pin=pin, on_chain=reader is not None)
     if as_json:
-        rows = [{"name": one.name, "ok": one.ok, "code": one.code, "detail": one.detail} for one in links]
-        click.echo(json.dumps({"ok": broken is None, "onChain": reader is not None, "links": rows}))
-    if broken is not None:
-        complain(f"the link {broken.name} is broken: {broken.detail}", _hint(broken.code))
+        facts = _facts(links, pin, verdict, undecided, simulated=anchor.is_simulated)
+        click.echo(json.dumps({"onChain": reader is not None, **facts}, ensure_ascii=False))
+    if undecided is not None:
+        complain(f"not decided: {undecided.message}", undecided.hint)
+        return EXIT_UNDECIDED
+    if verdict.broken is not None:
+        complain(
+            f"the link {verdict.broken.name} is broken: {verdict.broken.detail}", _hint(verdict.broken.code)
+        )
         return EXIT_BROKEN
     if not as_json:
-        click.echo(_verdict(len(links), on_chain=reader is not None), err=True)
-    return 0
+        _tell(len(links), verdict, simulated=anchor.is_simulated)
+    return EXIT_UNPROVEN if verdict.unproven else 0
 
 
-def _verdict(count: int, *, on_chain: bool) -> str:
-    if on_chain:
-        return f"all {count} links hold, offline and on chain"
-    return f"all {count} links hold offline; approval and anchoring are on chain: pass --rpc URL"
+def _facts(
+    links: list[Link], pin: Pin, verdict: Verdict, undecided: ChainError | None, *, simulated: bool
+) -> dict[str, object]:
+    outcome = "undecided" if undecided is not None else str(verdict.outcome)
+    return {
+        "ok": outcome == "proven",
+        "verdict": outcome,
+        "simulated": simulated,
+        "pinned": sorted(pin.origins),
+        "unproven": list(verdict.unproven),
+        "unchecked": list(verdict.unchecked),
+        "links": [
+            {"name": one.name, "ok": one.ok, "code": one.code, "check": one.check, "detail": one.detail}
+            for one in links
+        ],
+    }
+
+
+def _tell(count: int, verdict: Verdict, *, simulated: bool) -> None:
+    """The last lines, for people: what is proven, and what is not."""
+    from sealroom_agents.verification import ORIGINS
+
+    if verdict.unproven:
+        missing = ", ".join(ORIGINS[origin] for origin in verdict.unproven)
+        click.echo(
+            f"self-consistent, origin unproven: all {count} links hold, by the envelope's own word", err=True
+        )
+        warn(f"nothing that you pinned vouches for: {missing}; pass --pin FILE that holds it (sealroom pin)")
+    else:
+        click.echo(f"proven: all {count} links hold, and every origin is the pinned one", err=True)
+    if simulated:
+        warn("the hardware is SIMULATED: this is as good as the word of whoever holds its root key")
+    if verdict.unchecked:
+        warn(f"not checked, for it is on chain: {', '.join(verdict.unchecked)}; pass --rpc URL")
 
 
 def _hint(code: str | None) -> str | None:
-    if code == "quote-invalid":
-        return (
-            "a result of a simulated platform needs --simulated-root root.der, and proves nothing elsewhere"
-        )
-    if code == "receipt-not-anchored":
-        return "a result counts once its receipt is anchored"
-    return None
+    return {
+        "quote-invalid": "a result of a simulated platform needs --simulated-root root.der, and proves "
+        "nothing elsewhere",
+        "receipt-not-anchored": "a result counts once its receipt is anchored",
+        "consortium-not-pinned": "this is the result of other owners, or the pin file is of another study",
+        "gate-not-pinned": "where the owners changed their gate, pin the one of the time of this result",
+        "os-image-not-pinned": "add the image to the pin file only if its registers come from its maker",
+    }.get(code or "")

@@ -149,7 +149,8 @@ _EXAMPLES = {
         'id: 12\nevent: phase\ndata: {"id":12,"time":1760000000.4,"phase":"attesting","code":null, …}'
     ),
     ("get", "/v1/runs/{run_id}/envelope"): (
-        "curl -s $CONSOLE/v1/runs/$RUN/envelope -o envelope.json && sealroom verify envelope.json"
+        "curl -s $CONSOLE/v1/runs/$RUN/envelope -o envelope.json\n"
+        "sealroom verify envelope.json --pin pin.json"
     ),
     ("get", "/v1/recipes/{compose_hash}"): "curl -s $CONSOLE/v1/recipes/$HASH | sha256sum",
 }

@@ -21,6 +21,7 @@ from sealroom_agents.demo.room import CHAIN_ID, Room, open_room, sealroom
 from sealroom_agents.demo.screen import Screen, result_lines, short
 from sealroom_agents.demo.stack import Stack, rpc
 from sealroom_agents.errors import DemoError
+from sealroom_agents.simulator import OS_IMAGES_FILE
 
 RUN_TIMEOUT_SECONDS = 900.0
 """How long the demo waits for a run to reach a state; less than 20 on an idle machine."""
@@ -223,12 +224,17 @@ def _emit(room: Room, screen: Screen, run: str) -> Path:
     path.write_text(json.dumps(envelope, indent=1))
     for line in result_lines(envelope["result"]):
         screen.say(line)
+    pin = room.folder / "pin.json"
     trust = ("--simulated-root", str(room.root), "--rpc", room.chain)
-    links = last_object(room.sealroom("verify", str(path), *trust, "--json"))["links"]
+    room.sealroom(
+        "pin", "--study", str(room.folder / "study.json"),
+        "--os-images", str(room.root.parent / OS_IMAGES_FILE), "--out", str(pin), *trust,
+    )  # fmt: skip
+    proof = last_object(room.sealroom("verify", str(path), "--pin", str(pin), *trust, "--json"))
     anchor = envelope["anchor"]
     screen.say(
         f"receipt {anchor['sequence']} of this consortium anchored in block {anchor['block']}; "
-        f"sealroom verify: all {len(links)} links hold"
+        f"sealroom verify: {proof['verdict']}, {len(proof['links'])} links"
     )
     return path
 
@@ -290,8 +296,10 @@ def _farewell(room: Room, screen: Screen, envelope: Path, *, keep: bool) -> None
         f"{screen.elapsed():.0f} s   the signed result is {_relative(envelope, room)}; check it yourself:"
     )
     screen.say("seconds: " + " · ".join(f"{name.strip()} {took:.0f}" for name, took in screen.times()))
-    root = _relative(room.root, room)
-    screen.plain(f"  .venv/bin/sealroom verify {_relative(envelope, room)} --simulated-root {root}")
+    pin, root = _relative(room.folder / "pin.json", room), _relative(room.root, room)
+    screen.plain(
+        f"  .venv/bin/sealroom verify {_relative(envelope, room)} --pin {pin} --simulated-root {root}"
+    )
     if keep:
         screen.plain(f"  console {room.console}   gate {room.gate}/v1/gate   chain {room.chain}")
 

@@ -21,7 +21,7 @@ from sealroom_agents.simulator.events import (
 from sealroom_agents.simulator.guest import GuestAgent
 from sealroom_agents.simulator.kms import SimulatedKms
 from sealroom_agents.simulator.machine import Machine
-from sealroom_agents.simulator.platform import DEFAULT_MACHINE, SimulatedPlatform
+from sealroom_agents.simulator.platform import DEFAULT_MACHINE, OS_IMAGES_FILE, SimulatedPlatform
 from sealroom_agents.simulator.quote import DEBUG, SEPT_VE_DISABLE
 from sealroom_agents.simulator.sgx import Hardware
 from sealroom_agents.simulator.socket_server import AgentServer
@@ -29,6 +29,7 @@ from sealroom_agents.simulator.socket_server import AgentServer
 __all__ = [
     "DEBUG",
     "DEFAULT_MACHINE",
+    "OS_IMAGES_FILE",
     "SEPT_VE_DISABLE",
     "SIMULATED_OS_IMAGE",
     "AgentServer",

@@ -1,18 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walk a result's envelope link by link, and name the first that is broken.
+"""Walk a result's envelope link by link, name the first that is broken, and say what the walk proves.
 
-Offline, against pinned roots: `result` `statement` `receipt` `grant` `recipe` `output` `quote` `report-data`
-`event-log` `kms-chain` `gate-quote`. With a node of the chain also `gate-registered` `approved` `opened`
-`anchored` `revocation`. Each link rests on the ones before it, so the walk stops at the first that doesn't
+Offline: `result` `statement` `receipt` `grant` `recipe` `output` `quote` `report-data` `event-log`
+`kms-chain` `gate-quote` `anchor`. With pins also `pinned-consortium` `pinned-gate` `pinned-kms-root`
+`pinned-os-images`. With a node of the chain also `gate-registered` `approved` `opened` `anchored`
+`approvals` `revocation`. Each link rests on the ones before it, so the walk stops at the first that doesn't
 hold.
 
-What a whole walk proves: exactly this recipe, in an enclave of an attested machine, made exactly this
-result; a gate that the owners adopted let it have the keys; and, with the chain, k owners and every owner of
-a used dataset had approved it, the budget was booked, and the receipt is anchored. What it does not prove:
-that the data were true, or that the noise was drawn well; those rest on the owners and on the recipe that
-they read.
+A whole walk without pins proves that the file agrees with itself, and that machines of the root's maker
+took part: with firmware, gate, KMS and consortium of anybody's choice. With all pins it proves that exactly
+this recipe, in an enclave that booted a pinned image, made exactly this result, and that the gate of this
+consortium let it have the keys. With the chain: k owners and every owner of a used dataset had approved, the
+budget was booked, and the receipt is anchored. What no walk proves: that the data were true, or that the
+noise was drawn well; those rest on the owners and on the recipe that they read.
 """
 
-from sealroom_agents.verification.walk import OFFLINE, ON_CHAIN, Link, first_broken, verify, walk
+from sealroom_agents.verification.offline import OFFLINE
+from sealroom_agents.verification.onchain import ON_CHAIN
+from sealroom_agents.verification.pin import NOTHING, ORIGINS, PIN_LIMIT_BYTES, Pin, parse_pin
+from sealroom_agents.verification.state import Chain, Check, Findings, Step
+from sealroom_agents.verification.verdict import Outcome, Verdict, judge
+from sealroom_agents.verification.walk import Link, first_broken, steps, verify, walk
 
-__all__ = ["OFFLINE", "ON_CHAIN", "Link", "first_broken", "verify", "walk"]
+__all__ = [
+    "NOTHING",
+    "OFFLINE",
+    "ON_CHAIN",
+    "ORIGINS",
+    "PIN_LIMIT_BYTES",
+    "Chain",
+    "Check",
+    "Findings",
+    "Link",
+    "Outcome",
+    "Pin",
+    "Step",
+    "Verdict",
+    "first_broken",
+    "judge",
+    "parse_pin",
+    "steps",
+    "verify",
+    "walk",
+]

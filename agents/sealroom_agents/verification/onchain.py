@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The links that ask the chain: gate adopted, study approved, run booked, receipt anchored.
+"""The links that ask the chain: gate adopted, study approved, run booked, receipt anchored, by whom approved.
 
 State is read at the block that the grant names, so the answer is the same years later, from a node that keeps
 old state. The ledger's own records do not change: logs say where a run was opened and its receipt anchored,
@@ -8,16 +8,14 @@ and `Ledger.verify` at the latest block of every node says whether that is so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from sealroom.encoding import to_hex
+from sealroom.envelope import Anchor, StatementDataset
 from sealroom.errors import EnvelopeError
-from sealroom.records import Receipt
-from sealroom_agents.facts import ChainView, PlatformRecord
-from sealroom_agents.verification.state import Findings, need
-
-if TYPE_CHECKING:
-    from sealroom_agents.chain import FoundReceipt, History
+from sealroom_agents.facts import ChainView, DatasetRecord, PlatformRecord, StudyRecord
+from sealroom_agents.verification.state import Chain, Check, Findings, Step, equal
 
 MAX_BLOCK_AGE_S = 3600
 """How far a grant may be from its finalized block: finality takes a quarter of an hour on Ethereum."""
@@ -25,135 +23,235 @@ CLOCK_SKEW_S = 300
 """How far a grant may be before its block, by clocks that differ."""
 
 
-class Chain(Protocol):
-    """What the walk asks; `sealroom_agents.chain.ChainReader` answers."""
-
-    def chain_id(self) -> int:
-        """The chain id."""
-
-    def view_at(self, consortium: str, block: int) -> ChainView:
-        """A consortium at one block."""
-
-    def receipt(
-        self, ledger: str, receipt: Receipt, signature: bytes, *, from_block: int | None = None
-    ) -> FoundReceipt | None:
-        """A receipt and its run, as the ledger verifies them."""
-
-    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
-        """What happened to a consortium."""
+def _chain(found: Findings) -> Chain:
+    if found.chain is None:
+        raise EnvelopeError("wrong-chain", "no chain was asked")
+    return found.chain
 
 
-def gate_registered(found: Findings, chain: Chain) -> str:
-    """At the grant's block, the owners had adopted this gate, and this machine and OS image."""
-    grant, stated = found.envelope.grant, found.envelope.statement
-    need(chain.chain_id(), stated.chain_id, "wrong-chain", f"this is not chain {stated.chain_id}")
-    view = found.view = chain.view_at(stated.consortium, grant.block_number)
-    need(
-        view.block_hash, grant.block_hash, "wrong-chain", f"this chain has another block {grant.block_number}"
-    )
-    if not view.block_time - CLOCK_SKEW_S <= grant.issued <= view.block_time + MAX_BLOCK_AGE_S:
+# --- gate-registered ---------------------------------------------------------------------------------
+
+
+def _chain_id(found: Findings) -> None:
+    stated = found.envelope.statement
+    if _chain(found).chain_id() != stated.chain_id:
+        raise EnvelopeError("wrong-chain", f"this is not chain {stated.chain_id}")
+
+
+def _block(found: Findings) -> None:
+    number = found.envelope.grant.block_number
+    found.view = _chain(found).view_at(found.envelope.statement.consortium, number)
+    if found.view.block_hash != found.envelope.grant.block_hash:
+        raise EnvelopeError("wrong-chain", f"this chain has another block {number}")
+
+
+def _time(found: Findings) -> None:
+    issued, block_time = found.envelope.grant.issued, found.view.block_time
+    if not block_time - CLOCK_SKEW_S <= issued <= block_time + MAX_BLOCK_AGE_S:
         raise EnvelopeError("grant-mismatch", "the grant is not of the time of its block")
-    need(view.app, stated.app, "app-id-mismatch", "the consortium has another app")
-    need(view.ledger, stated.ledger, "ledger-mismatch", "the consortium has another ledger")
-    if view.platform is None:
+
+
+def _platform(found: Findings) -> PlatformRecord:
+    if found.view.platform is None:
         raise EnvelopeError("gate-not-registered", "the owners had adopted no gate")
-    _adopted(found, view.platform, any_device=view.allow_any_device)
-    return f"gate, OS image and machine adopted by the owners, block {view.block_number}"
+    return found.view.platform
 
 
-def approved(found: Findings, chain: Chain) -> str:
-    """At that block the study was live: k owners and every owner of a used dataset had approved it."""
-    stated, view = found.envelope.statement, found.view
-    study = view.study
-    if study is None or not view.live:
-        raise EnvelopeError("not-approved", f"no study was live at block {view.block_number}")
-    need(study.id, stated.study, "not-approved", f"the live study was {to_hex(study.id)}")
-    need(view.epoch, stated.epoch, "epoch-mismatch", f"the consortium was at epoch {view.epoch}")
-    pairs = (
-        ("recipe", study.compose_hash, stated.compose_hash),
-        ("output contract", study.output_hash, stated.output_hash),
-        ("privacy policy", study.privacy_hash, stated.privacy_hash),
-        ("datasets", study.datasets, tuple(dataset.id for dataset in stated.datasets)),
+def _adopted(name: str, what: str, seen: Callable[[Findings], Any], adopted: str) -> Check:
+    return equal(
+        name,
+        seen,
+        lambda found: getattr(_platform(found), adopted),
+        "gate-not-registered",
+        f"the owners had adopted a gate with another {what}",
     )
-    for what, pinned, used in pairs:
-        need(used, pinned, "not-approved", f"the owners approved another {what}")
-    voters = set(view.approvals) & {owner.account for owner in view.owners}
-    if len(voters) < view.threshold:
-        raise EnvelopeError("not-approved", f"{len(voters)} of {view.threshold} needed owners had approved")
-    for record, dataset in zip(view.datasets, stated.datasets, strict=True):
-        need(
-            (dataset.owner, dataset.name, dataset.index_digest),
-            (record.owner_id, record.name, record.index_digest),
-            "dataset-mismatch",
-            f"{dataset.owner}/{dataset.name} is not what its owner registered",
-        )
-        if record.owner not in voters:
-            raise EnvelopeError(
-                "owner-not-approved", f"{dataset.owner} had not approved the use of its dataset"
-            )
-    return f"{len(voters)} of {len(view.owners)} owners, {view.threshold} needed, block {view.block_number}"
 
 
-def opened(found: Findings, chain: Chain) -> str:
-    """The gate opened the run in the ledger for this key and grant, and ε and δ were booked."""
+def _os_image(found: Findings) -> None:
+    if found.evidence.os_image_hash not in _platform(found).os_images:
+        raise EnvelopeError("os-image-not-allowed", "the owners had not adopted the enclave's OS image")
+
+
+def _device(found: Findings) -> None:
+    if not found.view.allow_any_device and found.evidence.device_id not in _platform(found).devices:
+        raise EnvelopeError("device-not-allowed", "the owners had not adopted the enclave's machine")
+
+
+# --- approved ----------------------------------------------------------------------------------------
+
+
+def _study(found: Findings) -> StudyRecord:
+    if found.view.study is None:
+        raise EnvelopeError("not-approved", f"no study was live at block {found.view.block_number}")
+    return found.view.study
+
+
+def _live(found: Findings) -> None:
+    _study(found)
+    if not found.view.live:
+        raise EnvelopeError("not-approved", f"no study was live at block {found.view.block_number}")
+
+
+def _pinned(name: str, what: str, stated: Callable[[Findings], Any], pinned: str) -> Check:
+    return equal(
+        name,
+        stated,
+        lambda found: getattr(_study(found), pinned),
+        "not-approved",
+        f"the owners approved another {what}",
+    )
+
+
+def _voters(view: ChainView) -> set[str]:
+    return set(view.approvals) & {owner.account for owner in view.owners}
+
+
+def _quorum(found: Findings) -> None:
+    voters = len(_voters(found.view))
+    if voters < found.view.threshold:
+        raise EnvelopeError("not-approved", f"{voters} of {found.view.threshold} needed owners had approved")
+
+
+def _each_dataset(
+    name: str, code: str, message: str, holds: Callable[[ChainView, DatasetRecord, StatementDataset], bool]
+) -> Check:
+    def run(found: Findings) -> None:
+        for record, used in zip(found.view.datasets, found.envelope.statement.datasets, strict=True):
+            if not holds(found.view, record, used):
+                raise EnvelopeError(code, message.format(f"{used.owner}/{used.name}"))
+
+    return Check(name, run)
+
+
+# --- opened and anchored -----------------------------------------------------------------------------
+
+
+def _opening(found: Findings) -> None:
     envelope = found.envelope
-    receipt, grant = envelope.receipt, envelope.grant
-    seen = chain.receipt(grant.ledger, receipt, envelope.receipt_signature, from_block=grant.block_number)
+    grant, receipt = envelope.grant, envelope.receipt
+    seen = _chain(found).receipt(
+        grant.ledger, receipt, envelope.receipt_signature, from_block=grant.block_number
+    )
     if seen is None:
         raise EnvelopeError("run-not-opened", "the ledger never opened this run")
-    run = seen.opening
-    pairs = (
-        ("consortium", run.consortium, receipt.consortium),
-        ("study", run.study, receipt.study),
-        ("recipe", run.compose_hash, receipt.compose_hash),
-        ("ε", run.epsilon_micro, receipt.epsilon_micro),
-        ("δ", run.delta_pico, receipt.delta_pico),
-        ("epoch", run.epoch, receipt.epoch),
-        ("enclave key", run.enclave_signer, grant.enclave_signer),
-        ("grant", run.grant_hash, receipt.grant_hash),
-    )
-    for what, booked, claimed in pairs:
-        need(claimed, booked, "run-mismatch", f"the ledger opened this run for another {what}")
-    if run.opened_block < grant.block_number:
-        raise EnvelopeError("run-mismatch", "the ledger opened this run before it was granted")
     found.receipt = seen
-    return f"ε and δ booked before any key was released, block {run.opened_block}"
 
 
-def anchored(found: Findings, chain: Chain) -> str:
-    """The ledger holds this receipt, and the envelope says where."""
-    envelope, seen = found.envelope, found.receipt
-    verdict, anchor = seen.verdict, envelope.anchor
-    if seen.anchoring is None:
+def _booked(name: str, what: str, claimed: Callable[[Findings], Any], booked: str) -> Check:
+    return equal(
+        name,
+        claimed,
+        lambda found: getattr(found.receipt.opening, booked),
+        "run-mismatch",
+        f"the ledger opened this run for another {what}",
+    )
+
+
+def _opened_after_grant(found: Findings) -> None:
+    if found.receipt.opening.opened_block < found.envelope.grant.block_number:
+        raise EnvelopeError("run-mismatch", "the ledger opened this run before it was granted")
+
+
+def _is_anchored(found: Findings) -> None:
+    if found.receipt.anchoring is None:
         raise EnvelopeError("receipt-not-anchored", "the ledger holds no receipt of this run")
-    if not verdict.anchored:
+
+
+def _this_receipt(found: Findings) -> None:
+    if not found.receipt.verdict.anchored:
         raise EnvelopeError("receipt-mismatch", "the ledger holds another receipt of this run")
-    if anchor is not None:
-        says = (anchor.chain_id, anchor.ledger, to_hex(anchor.tx), anchor.block, anchor.sequence)
-        is_at = (
-            chain.chain_id(), envelope.grant.ledger, seen.anchoring.tx, verdict.anchored_block,
-            verdict.sequence,
-        )  # fmt: skip
-        need(says, is_at, "anchor-mismatch", "the receipt is not where the envelope says")
-    how = f" in batch {seen.anchoring.batch}" if seen.anchoring.batch else ""
-    names = {owner.account: owner.id for owner in found.view.owners}
+
+
+def _stands(name: str, said: Callable[[Anchor], Any], seen: Callable[[Findings], Any]) -> Check:
+    def run(found: Findings) -> None:
+        anchor = found.envelope.anchor
+        if anchor is not None and said(anchor) != seen(found):
+            raise EnvelopeError("anchor-mismatch", "the receipt is not where the envelope says")
+
+    return Check(name, run)
+
+
+def _anchoring_tx(found: Findings) -> str | None:
+    return None if found.receipt.anchoring is None else found.receipt.anchoring.tx
+
+
+# --- approvals ---------------------------------------------------------------------------------------
+
+
+def _listed_voters(found: Findings) -> None:
+    voters = _voters(found.view)
+    for approval in _approvals(found):
+        if approval.owner not in voters:
+            raise EnvelopeError(
+                "approval-mismatch", f"{approval.owner} is listed, and had not approved as an owner"
+            )
+
+
+def _listed_quorum(found: Findings) -> None:
+    count = len({approval.owner for approval in _approvals(found)})
+    if found.envelope.anchor is not None and count < found.view.threshold:
+        raise EnvelopeError(
+            "approval-mismatch", f"{count} approvals are listed, {found.view.threshold} were needed"
+        )
+
+
+def _listed_transactions(found: Findings) -> None:
+    statement = found.envelope.statement
+    for approval in _approvals(found):
+        brought = _chain(found).approvals_in(statement.consortium, statement.study, approval.tx)
+        if approval.owner not in brought:
+            raise EnvelopeError(
+                "approval-mismatch",
+                f"transaction {to_hex(approval.tx)} did not bring the approval of {approval.owner}",
+            )
+
+
+def _approvals(found: Findings) -> tuple[Any, ...]:
+    return () if found.envelope.anchor is None else found.envelope.anchor.approvals
+
+
+# --- what was found ----------------------------------------------------------------------------------
+
+
+def _names(found: Findings) -> dict[str, str]:
+    return {owner.account: owner.id for owner in found.view.owners}
+
+
+def _tell_approved(found: Findings) -> str:
+    view = found.view
+    return (
+        f"{len(_voters(view))} of {len(view.owners)} owners, {view.threshold} needed, "
+        f"block {view.block_number}"
+    )
+
+
+def _tell_anchored(found: Findings) -> str:
+    verdict, anchoring, names = found.receipt.verdict, found.receipt.anchoring, _names(found)
+    how = f" in batch {anchoring.batch}" if anchoring is not None and anchoring.batch else ""
     who = ", ".join(names.get(account, account) for account in verdict.approved_by)
     return (
         f"receipt {verdict.sequence} of the consortium{how}, block {verdict.anchored_block}, "
-        f"tx {seen.anchoring.tx}; approved by {who} in block {verdict.approved_block}"
+        f"tx {_anchoring_tx(found)}; approved by {who} in block {verdict.approved_block}"
     )
 
 
-def revocation(found: Findings, chain: Chain) -> str:
-    """Whether the consortium has left the run's epoch since, and why: for people to know, it breaks nothing
-    that was done before."""
+def _tell_approvals(found: Findings) -> str:
+    if found.envelope.anchor is None:
+        return "the envelope lists none"
+    names = _names(found)
+    who = ", ".join(names.get(approval.owner, approval.owner) for approval in _approvals(found))
+    return f"each listed transaction brought its owner's approval: {who}"
+
+
+def _tell_revocation(found: Findings) -> str:
+    """For people to know: what was done before a revocation stays done."""
     verdict = found.receipt.verdict
     if not verdict.revoked:
         return "not revoked since"
-    history = chain.study_history(found.envelope.receipt.consortium, from_block=verdict.opened_block)
+    history = _chain(found).study_history(found.envelope.receipt.consortium, from_block=verdict.opened_block)
     if history.revocations:
         last = history.revocations[-1]
-        who = next((one.id for one in found.view.owners if one.account == last.owner), last.owner)
+        who = _names(found).get(last.owner, last.owner)
         return f"revoked since: by {who} in block {last.at.block}: {last.reason or 'no reason given'}"
     if history.rosters:
         return f"ended since: the owners changed in block {history.rosters[-1].at.block}"
@@ -162,16 +260,136 @@ def revocation(found: Findings, chain: Chain) -> str:
     return f"ended since: the consortium is at epoch {verdict.epoch}"
 
 
-def _adopted(found: Findings, platform: PlatformRecord, *, any_device: bool) -> None:
-    gate, evidence = found.gate, found.evidence
-    pairs = (
-        ("root key", gate.gate_root, platform.gate_root),
-        ("signer", gate.signer, platform.gate_signer),
-        ("compose hash", gate.compose_hash, platform.gate_compose),
-    )
-    for what, seen, adopted in pairs:
-        need(seen, adopted, "gate-not-registered", f"the owners had adopted a gate with another {what}")
-    if evidence.os_image_hash not in platform.os_images:
-        raise EnvelopeError("os-image-not-allowed", "the owners had not adopted the enclave's OS image")
-    if not any_device and evidence.device_id not in platform.devices:
-        raise EnvelopeError("device-not-allowed", "the owners had not adopted the enclave's machine")
+ON_CHAIN: tuple[Step, ...] = (
+    Step(
+        "gate-registered",
+        (
+            Check("chain.id", _chain_id),
+            Check("chain.block", _block),
+            Check("chain.time", _time),
+            equal(
+                "chain.app",
+                lambda found: found.envelope.statement.app,
+                lambda found: found.view.app,
+                "app-id-mismatch",
+                "the consortium has another app",
+            ),
+            equal(
+                "chain.ledger",
+                lambda found: found.envelope.statement.ledger,
+                lambda found: found.view.ledger,
+                "ledger-mismatch",
+                "the consortium has another ledger",
+            ),
+            _adopted("platform.gate-root", "root key", lambda found: found.gate.gate_root, "gate_root"),
+            _adopted("platform.gate-signer", "signer", lambda found: found.gate.signer, "gate_signer"),
+            _adopted(
+                "platform.gate-compose", "compose hash", lambda found: found.gate.compose_hash, "gate_compose"
+            ),
+            Check("platform.os-image", _os_image),
+            Check("platform.device", _device),
+        ),
+        lambda found: f"gate, OS image and machine adopted by the owners, block {found.view.block_number}",
+    ),
+    Step(
+        "approved",
+        (
+            Check("study.live", _live),
+            equal(
+                "study.id",
+                lambda found: found.envelope.statement.study,
+                lambda found: _study(found).id,
+                "not-approved",
+                lambda found: f"the live study was {to_hex(_study(found).id)}",
+            ),
+            equal(
+                "study.epoch",
+                lambda found: found.envelope.statement.epoch,
+                lambda found: found.view.epoch,
+                "epoch-mismatch",
+                lambda found: f"the consortium was at epoch {found.view.epoch}",
+            ),
+            _pinned("study.recipe", "recipe", lambda f: f.envelope.statement.compose_hash, "compose_hash"),
+            _pinned(
+                "study.output", "output contract", lambda f: f.envelope.statement.output_hash, "output_hash"
+            ),
+            _pinned(
+                "study.privacy", "privacy policy", lambda f: f.envelope.statement.privacy_hash, "privacy_hash"
+            ),
+            _pinned(
+                "study.datasets",
+                "datasets",
+                lambda found: tuple(dataset.id for dataset in found.envelope.statement.datasets),
+                "datasets",
+            ),
+            Check("study.quorum", _quorum),
+            _each_dataset(
+                "dataset.owner",
+                "dataset-mismatch",
+                "{} is registered by another owner",
+                lambda view, record, used: record.owner_id == used.owner,
+            ),
+            _each_dataset(
+                "dataset.name",
+                "dataset-mismatch",
+                "{} is registered under another name",
+                lambda view, record, used: record.name == used.name,
+            ),
+            _each_dataset(
+                "dataset.index",
+                "dataset-mismatch",
+                "{} is not what its owner registered",
+                lambda view, record, used: record.index_digest == used.index_digest,
+            ),
+            _each_dataset(
+                "dataset.approved",
+                "owner-not-approved",
+                "the owner of {} had not approved its use",
+                lambda view, record, used: record.owner in _voters(view),
+            ),
+        ),
+        _tell_approved,
+    ),
+    Step(
+        "opened",
+        (
+            Check("run.opened", _opening),
+            _booked("run.consortium", "consortium", lambda f: f.envelope.receipt.consortium, "consortium"),
+            _booked("run.study", "study", lambda f: f.envelope.receipt.study, "study"),
+            _booked("run.recipe", "recipe", lambda f: f.envelope.receipt.compose_hash, "compose_hash"),
+            _booked("run.epsilon", "ε", lambda f: f.envelope.receipt.epsilon_micro, "epsilon_micro"),
+            _booked("run.delta", "δ", lambda f: f.envelope.receipt.delta_pico, "delta_pico"),
+            _booked("run.epoch", "epoch", lambda f: f.envelope.receipt.epoch, "epoch"),
+            _booked(
+                "run.enclave", "enclave key", lambda f: f.envelope.grant.enclave_signer, "enclave_signer"
+            ),
+            _booked("run.grant", "grant", lambda f: f.envelope.receipt.grant_hash, "grant_hash"),
+            Check("run.after-grant", _opened_after_grant),
+        ),
+        lambda found: (
+            f"ε and δ booked before any key was released, block {found.receipt.opening.opened_block}"
+        ),
+    ),
+    Step(
+        "anchored",
+        (
+            Check("receipt.anchored", _is_anchored),
+            Check("receipt.this", _this_receipt),
+            _stands("anchor.tx", lambda anchor: to_hex(anchor.tx), _anchoring_tx),
+            _stands("anchor.block", lambda anchor: anchor.block, lambda f: f.receipt.verdict.anchored_block),
+            _stands("anchor.sequence", lambda anchor: anchor.sequence, lambda f: f.receipt.verdict.sequence),
+        ),
+        _tell_anchored,
+    ),
+    Step(
+        "approvals",
+        (
+            Check("approvals.owners", _listed_voters),
+            Check("approvals.quorum", _listed_quorum),
+            Check("approvals.transactions", _listed_transactions),
+        ),
+        _tell_approvals,
+    ),
+    Step("revocation", (), _tell_revocation),
+)
+"""Links that ask the chain."""

@@ -1,20 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the links of a walk share: the envelope, and what earlier links established."""
+"""What the links of a walk are made of, and what they share: the envelope, and what earlier links found."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sealroom.envelope import Envelope
 from sealroom.errors import EnvelopeError
 from sealroom.recipe import Recipe
+from sealroom.records import Receipt
 from sealroom_agents.attestation import GateFacts, QuoteFacts, TrustAnchor
 from sealroom_agents.facts import ChainView, Evidence
+from sealroom_agents.verification.pin import Pin
 
 if TYPE_CHECKING:
     # Who verifies a file alone should not wait for a chain's client.
-    from sealroom_agents.chain import FoundReceipt
+    from sealroom_agents.chain import FoundReceipt, History
+
+
+class Chain(Protocol):
+    """What the walk asks; `sealroom_agents.chain.ChainReader` answers."""
+
+    def chain_id(self) -> int:
+        """The chain id."""
+
+    def view_at(self, consortium: str, block: int) -> ChainView:
+        """A consortium at one block."""
+
+    def receipt(
+        self, ledger: str, receipt: Receipt, signature: bytes, *, from_block: int | None = None
+    ) -> FoundReceipt | None:
+        """A receipt and its run, as the ledger verifies them."""
+
+    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
+        """What happened to a consortium."""
+
+    def approvals_in(self, consortium: str, study: bytes, tx: bytes) -> frozenset[str]:
+        """The accounts whose approval of a study one transaction brought on chain."""
 
 
 @dataclass
@@ -27,6 +51,10 @@ class Findings:
     """Root of trust for hardware."""
     now: int
     """Unix seconds."""
+    pin: Pin
+    """What the verifier knows from elsewhere."""
+    chain: Chain | None = None
+    """The chain, where it is asked."""
     transcript: bytes = field(init=False)
     """T0, set by `grant`."""
     recipe: Recipe = field(init=False)
@@ -43,7 +71,39 @@ class Findings:
     """What the chain has about the receipt, set by `opened`."""
 
 
-def need(value: object, expected: object, code: str, message: str) -> None:
-    """Raise `EnvelopeError` unless both are equal."""
-    if value != expected:
-        raise EnvelopeError(code, message)
+@dataclass(frozen=True)
+class Check:
+    """One single thing that has to hold. No other check of the walk looks at the same."""
+
+    name: str
+    """Stable word: what it compares, behind the part that says it."""
+    run: Callable[[Findings], None]
+    """Raises the error that names what is broken."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One link to walk: its checks in order, then what was found in one line."""
+
+    name: str
+    """Stable word."""
+    checks: tuple[Check, ...]
+    """What has to hold."""
+    tell: Callable[[Findings], str]
+    """What was found, once all of them hold."""
+
+
+def equal(
+    name: str,
+    seen: Callable[[Findings], object],
+    expected: Callable[[Findings], object],
+    code: str,
+    message: str | Callable[[Findings], str],
+) -> Check:
+    """A check that two values are the same; `code` and `message` say what is broken when they are not."""
+
+    def run(found: Findings) -> None:
+        if seen(found) != expected(found):
+            raise EnvelopeError(code, message if isinstance(message, str) else message(found))
+
+    return Check(name, run)

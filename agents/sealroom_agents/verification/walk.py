@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sealroom.envelope import Envelope
 from sealroom.errors import SealroomError
 from sealroom_agents.attestation import TrustAnchor, require_local_chain
 from sealroom_agents.errors import ChainError
-from sealroom_agents.verification import offline, onchain
-from sealroom_agents.verification.onchain import Chain
-from sealroom_agents.verification.state import Findings
+from sealroom_agents.verification import pinned
+from sealroom_agents.verification.offline import OFFLINE
+from sealroom_agents.verification.onchain import ON_CHAIN
+from sealroom_agents.verification.pin import NOTHING, Pin
+from sealroom_agents.verification.state import Chain, Findings, Step
 
 UNKNOWN = frozenset({"chain-unreachable", "chain-stale", "chain-disagrees", "configuration"})
 """Codes of a `ChainError` that say nothing about the envelope: the chain could not be asked."""
@@ -30,56 +32,53 @@ class Link:
     """What was found, in one line."""
     code: str | None = None
     """Stable code of what is broken."""
+    check: str | None = None
+    """The single check that broke."""
 
 
-OFFLINE: tuple[tuple[str, Callable[[Findings], str]], ...] = (
-    ("result", offline.result),
-    ("statement", offline.statement),
-    ("receipt", offline.receipt),
-    ("grant", offline.grant),
-    ("recipe", offline.recipe),
-    ("output", offline.output),
-    ("quote", offline.quote),
-    ("report-data", offline.report_data),
-    ("event-log", offline.event_log),
-    ("kms-chain", offline.kms_chain),
-    ("gate-quote", offline.gate_quote),
-)
-"""Links that need nothing but the envelope and the anchor."""
-
-ON_CHAIN: tuple[tuple[str, Callable[[Findings, Chain], str]], ...] = (
-    ("gate-registered", onchain.gate_registered),
-    ("approved", onchain.approved),
-    ("opened", onchain.opened),
-    ("anchored", onchain.anchored),
-    ("revocation", onchain.revocation),
-)
-"""Links that ask the chain."""
+def steps(*, pin: Pin = NOTHING, on_chain: bool = False) -> tuple[Step, ...]:
+    """The links to walk: all offline ones, one for each pinned origin, and those on chain where it is
+    asked."""
+    return (*OFFLINE, *pinned.steps(pin), *(ON_CHAIN if on_chain else ()))
 
 
-def verify(envelope: Envelope, *, anchor: TrustAnchor, chain: Chain | None = None, now: int) -> list[Link]:
-    """All links up to the first broken one; `all(link.ok for link in …)` is the verdict.
+def verify(
+    envelope: Envelope,
+    *,
+    anchor: TrustAnchor,
+    pin: Pin = NOTHING,
+    chain: Chain | None = None,
+    now: int,
+    links: Sequence[Step] | None = None,
+) -> list[Link]:
+    """All links up to the first broken one; `judge` says what they amount to.
 
-    anchor: the root of trust for hardware. chain: a `ChainReader`, to walk the links on chain too. now: unix
-    seconds, against which nothing may lie in the future.
+    anchor: the root of trust for hardware. pin: what is known from elsewhere. chain: a `ChainReader`, to walk
+    the links on chain too. now: unix seconds, against which nothing may lie in the future. links: what to
+    walk, when it is not what `steps` gives.
 
     Raises `ChainError` when the chain can't be asked: that is no verdict.
     """
-    return list(walk(envelope, anchor=anchor, chain=chain, now=now))
+    return list(walk(envelope, anchor=anchor, pin=pin, chain=chain, now=now, links=links))
 
 
-def walk(envelope: Envelope, *, anchor: TrustAnchor, chain: Chain | None = None, now: int) -> Iterator[Link]:
+def walk(
+    envelope: Envelope,
+    *,
+    anchor: TrustAnchor,
+    pin: Pin = NOTHING,
+    chain: Chain | None = None,
+    now: int,
+    links: Sequence[Step] | None = None,
+) -> Iterator[Link]:
     """`verify`, link by link as they are walked.
 
     Raises `AttestationError` for a simulated anchor off local chains.
     """
     require_local_chain(anchor, envelope.statement.chain_id)
-    findings = Findings(envelope=envelope, anchor=anchor, now=now)
-    checks: list[tuple[str, Callable[[], str]]] = [(name, _bound(check, findings)) for name, check in OFFLINE]
-    if chain is not None:
-        checks += [(name, _bound(check, findings, chain)) for name, check in ON_CHAIN]
-    for name, check in checks:
-        link = _try(name, check)
+    findings = Findings(envelope=envelope, anchor=anchor, now=now, pin=pin, chain=chain)
+    for step in steps(pin=pin, on_chain=chain is not None) if links is None else links:
+        link = _walked(step, findings)
         yield link
         if not link.ok:
             return
@@ -90,16 +89,12 @@ def first_broken(links: Sequence[Link]) -> Link | None:
     return next((link for link in links if not link.ok), None)
 
 
-def _bound(check: Callable[..., str], *arguments: object) -> Callable[[], str]:
-    return lambda: check(*arguments)
-
-
-def _try(name: str, check: Callable[[], str]) -> Link:
-    try:
-        return Link(name=name, ok=True, detail=check())
-    except ChainError as error:
-        if error.code in UNKNOWN:
-            raise
-        return Link(name=name, ok=False, detail=error.message, code=error.code)
-    except SealroomError as error:
-        return Link(name=name, ok=False, detail=error.message, code=error.code)
+def _walked(step: Step, findings: Findings) -> Link:
+    for check in step.checks:
+        try:
+            check.run(findings)
+        except SealroomError as error:
+            if isinstance(error, ChainError) and error.code in UNKNOWN:
+                raise
+            return Link(step.name, ok=False, detail=error.message, code=error.code, check=check.name)
+    return Link(step.name, ok=True, detail=step.tell(findings))

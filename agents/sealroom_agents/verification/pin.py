@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a verifier knows from elsewhere, `pin.json`: consortium, gate, KMS and OS images.
+
+Everything in an envelope can be made by anyone with a machine that Intel attests: a consortium, a gate, a
+KMS and an OS image of his own. So an envelope proves who is behind it only against values that come from
+another source. Source: `enclave/spec/envelope.md`, "Pins".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sealroom.encoding import Fields, strict_json, to_hex
+from sealroom.errors import FormatError
+from sealroom_agents.attestation.osimage import MAX_IMAGES, OsImage, image_json, parse_image
+from sealroom_agents.errors import ToolError
+
+PIN_LIMIT_BYTES = 64 * 1024
+ORIGINS = {
+    "consortium": "consortium",
+    "gate": "gate",
+    "kms-root": "KMS root",
+    "os-images": "OS images",
+}
+"""What has to be known from elsewhere, by stable word and in plain words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """Values that a verifier trusts because they come from elsewhere; what is missing stays unproven."""
+
+    chain_id: int | None = None
+    """Chain of the consortium; set exactly where `consortium` is."""
+    consortium: str | None = None
+    """Address of the consortium, lower case."""
+    gate_compose: bytes | None = None
+    """Compose hash of the gate's app, 32 bytes."""
+    gate_root: bytes | None = None
+    """Fingerprint of the gate's root key, 32 bytes."""
+    kms_root: bytes | None = None
+    """Fingerprint of the KMS root key: SHA-256 of its 33 bytes."""
+    os_images: tuple[OsImage, ...] = ()
+    """OS images that gate and enclave may boot, with their registers."""
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Which of `ORIGINS` it pins."""
+        pinned = {
+            "consortium": self.consortium is not None,
+            "gate": self.gate_compose is not None or self.gate_root is not None,
+            "kms-root": self.kms_root is not None,
+            "os-images": bool(self.os_images),
+        }
+        return frozenset(name for name, known in pinned.items() if known)
+
+    def encode(self) -> bytes:
+        """The file `pin.json`."""
+        content: dict[str, Any] = {"version": 1}
+        if self.consortium is not None:
+            content |= {"chainId": self.chain_id, "consortium": self.consortium}
+        for name, value in (
+            ("gateCompose", self.gate_compose),
+            ("gateRoot", self.gate_root),
+            ("kmsRoot", self.kms_root),
+        ):
+            if value is not None:
+                content[name] = to_hex(value)
+        if self.os_images:
+            content["osImages"] = [image_json(image) for image in self.os_images]
+        return json.dumps(content, indent=1).encode() + b"\n"
+
+
+_MEMBERS = (
+    "`sealroom pin` writes such a file; "
+    "its members are version, chainId, consortium, gateCompose, gateRoot, kmsRoot, osImages"
+)
+NOTHING = Pin()
+"""No pins: nothing that an envelope says of its origin is proven."""
+
+
+def parse_pin(data: bytes) -> Pin:
+    """Read a pin file strictly; unknown members are refused. Raises `ToolError` `pin-malformed`."""
+    try:
+        return _read(Fields(strict_json(data, PIN_LIMIT_BYTES), "the pin file"))
+    except FormatError as error:
+        raise ToolError("pin-malformed", error.message, _MEMBERS) from error
+
+
+def _read(fields: Fields) -> Pin:
+    fields.version()
+
+    def digest(name: str) -> bytes | None:
+        return fields.hex(name, 32) if fields.has(name) else None
+
+    placed = fields.has("consortium") or fields.has("chainId")
+    images = fields.array("osImages", limit=MAX_IMAGES) if fields.has("osImages") else []
+    pin = Pin(
+        chain_id=fields.integer("chainId", 1) if placed else None,
+        consortium=fields.address("consortium") if placed else None,
+        gate_compose=digest("gateCompose"),
+        gate_root=digest("gateRoot"),
+        kms_root=digest("kmsRoot"),
+        os_images=tuple(parse_image(image) for image in images),
+    )
+    fields.done()
+    if not pin.origins:
+        fields.fail("pins nothing")
+    return pin

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a walk amounts to: a proof, a file that agrees with itself, or a broken one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sealroom_agents.verification.pin import ORIGINS, Pin
+from sealroom_agents.verification.walk import Link, first_broken
+
+ON_CHAIN_QUESTIONS = ("gate", "study", "approvals", "opening", "anchoring", "revocation")
+"""What nobody asks without a chain: was the gate adopted, the study approved and by whom, the run opened, the
+receipt anchored, and did anyone revoke since."""
+
+
+class Outcome(StrEnum):
+    """The three outcomes of a walk."""
+
+    PROVEN = "proven"
+    """Every link holds, and every origin is known from elsewhere."""
+    UNPROVEN = "self-consistent"
+    """Every link holds, and whoever made the envelope may be anybody."""
+    BROKEN = "broken"
+    """A link does not hold."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a walk amounts to."""
+
+    outcome: Outcome
+    """Proven, self-consistent or broken."""
+    broken: Link | None
+    """The link that broke."""
+    unproven: tuple[str, ...]
+    """Origins (`pin.ORIGINS`) that nothing outside the envelope vouches for."""
+    unchecked: tuple[str, ...]
+    """What the envelope says, or leaves open, and was not looked at."""
+
+
+def judge(links: Sequence[Link], *, pin: Pin, on_chain: bool) -> Verdict:
+    """The verdict on the links that `verify` walked with this pin.
+
+    A chain vouches for the gate of a pinned consortium, which adopted it there. It vouches for nothing
+    else: a consortium that the envelope alone names may be anybody's, on any chain.
+    """
+    known = set(pin.origins)
+    if on_chain and "consortium" in known:
+        known.add("gate")
+    unproven = tuple(origin for origin in ORIGINS if origin not in known)
+    broken = first_broken(links)
+    holding = Outcome.UNPROVEN if unproven else Outcome.PROVEN
+    outcome = Outcome.BROKEN if broken is not None else holding
+    return Verdict(outcome, broken, unproven, () if on_chain else ON_CHAIN_QUESTIONS)
