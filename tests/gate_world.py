@@ -147,7 +147,8 @@ class World:
         client = connect_guest(chain_id=31337, environment={}, guest_agent=self.socket)
         collateral, anchor = MemoryCollateral(self.platform), self.platform.anchor()
         root = GateRoot(client, chain_id=31337, anchor=anchor, collateral=collateral, clock=self.clock)
-        sessions, audit = Sessions.open(self.state), AuditLog(self.state / "audit.jsonl")
+        sessions = Sessions.open(self.state)
+        audit = AuditLog(self.state / "audit.jsonl", sessions, clock=self.clock)
         chain = ChainReader(
             self.rpc_urls or [self.chain.url],
             timeout_s=self.rpc_timeout_s,

@@ -112,6 +112,8 @@ class Config:
     """Id of the gate's own key provider, as measured in the gate's own quote."""
     lease_seconds: int
     """How long a grant lives unless renewed."""
+    audit_head: bytes
+    """Digest of the last entry of the gate's audit log."""
     now: int
     """Unix seconds."""
     watcher_seen: int | None
@@ -325,6 +327,7 @@ def _study(
             block_hash=view.block_hash,
             issued=config.now,
             lease_seconds=config.lease_seconds,
+            audit_head=config.audit_head,
         )
     )
 

@@ -83,6 +83,7 @@ TYPES: dict[str, tuple[tuple[str, str], ...]] = {
         ("blockHash", "bytes32"),
         ("issued", "uint64"),
         ("leaseSeconds", "uint32"),
+        ("auditHead", "bytes32"),
     ),
     "Challenge": (("transcript", "bytes32"),),
     "Lease": (("runId", "bytes32"), ("counter", "uint64")),
@@ -204,6 +205,8 @@ class Grant:
     """When the gate decided, unix seconds."""
     lease_seconds: int
     """How long the grant lives unless renewed, at most 60."""
+    audit_head: bytes
+    """Digest of the last entry of the gate's audit log before this grant, 32 bytes; zeros for none."""
 
     def to_json(self) -> dict[str, Any]:
         """The grant as JSON fields."""

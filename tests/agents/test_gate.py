@@ -43,6 +43,7 @@ from sealroom_agents.gate import service
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.audit import verify as verify_audit
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
+from sealroom_agents.gate.sessions import Sessions
 from sealroom_agents.simulator import (
     DEBUG,
     SEPT_VE_DISABLE,
@@ -114,7 +115,7 @@ def test_the_audit_log_tells_of_grants_and_refusals_and_shows_tampering(approved
     log = approved.state / "audit.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["event"] for line in lines] == ["granted", "refused"]
-    assert verify_audit(log)[0] == 2
+    assert verify_audit(log).sequence == 2
     for sealed in approved.sealed:
         assert sealed.key.reveal().hex() not in log.read_text()
     first, second = log.read_bytes().splitlines(keepends=True)
@@ -124,10 +125,56 @@ def test_the_audit_log_tells_of_grants_and_refusals_and_shows_tampering(approved
             verify_audit(log)
 
 
+def test_each_grant_names_the_audit_logs_last_entry_and_its_hash_is_on_chain(approved: World) -> None:
+    """RE-12: who holds an envelope can show that the log was cut since."""
+    refused(Enclave(approved, recipe=RECIPE + b" ").ask(), "compose-hash-mismatch")
+    before = verify_audit(approved.state / "audit.jsonl")
+
+    grant = granted(Enclave(approved).ask()).grant
+
+    assert grant.audit_head == before.digest != bytes(32)
+    (run,) = ChainReader([approved.chain.url]).study_history(approved.room.consortium).runs
+    assert run.grant_hash == typed.digest(
+        typed.grant(grant, chain_id=31337, consortium=approved.room.consortium)
+    )
+
+
+def test_a_gate_that_was_killed_while_it_wrote_its_audit_log_starts_again(approved: World) -> None:
+    granted(Enclave(approved).ask())
+    approved.stop_gate()
+    log = approved.state / "audit.jsonl"
+    with log.open("ab") as file:
+        file.write(log.read_bytes()[:100])
+
+    approved.start_gate()
+
+    refused(Enclave(approved, recipe=RECIPE + b" ").ask(), "compose-hash-mismatch")
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == [
+        "granted", "torn-entry-set-aside", "refused",
+    ]  # fmt: skip
+
+
+def test_keys_stay_where_they_are_while_the_audit_log_cannot_be_written(approved: World) -> None:
+    """OP-05, RE-09: the answer names the trouble by its code, and says nothing of the disk."""
+    granted(Enclave(approved, epsilon_micro=1, delta_pico=1).ask())
+    log = approved.state / "audit.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-1])
+
+    answer = Enclave(approved, epsilon_micro=1, delta_pico=1).ask()
+
+    assert answer.status_code == 503
+    assert answer.json() == {"code": "audit-cut", "message": "the gate cannot serve at the moment"}
+    log.write_bytes(whole)
+    granted(Enclave(approved, epsilon_micro=1, delta_pico=1).ask())
+
+
 def test_a_second_gate_on_the_same_state_is_refused(approved: World) -> None:
     """Two writers would break the audit log's chain."""
+    sessions = Sessions.open(approved.state)
     with pytest.raises(GateError) as error:
-        AuditLog(approved.state / "audit.jsonl")
+        AuditLog(approved.state / "audit.jsonl", sessions, clock=approved.clock)
+    sessions.close()
     assert error.value.code == "state-in-use"
     approved.start_gate()
 

@@ -202,6 +202,7 @@ def good() -> Case:
         gate_compose=sha256(b"gate"),
         key_provider_id=b"kms-ca",
         lease_seconds=30,
+        audit_head=sha256(b"audit"),
         now=NOW,
         watcher_seen=NOW - 3,
     )

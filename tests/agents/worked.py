@@ -415,6 +415,7 @@ def make_run(
         block_hash=place.block_hash,
         issued=issued,
         lease_seconds=30,
+        audit_head=sha256(b"audit"),
     )
     return WorkedRun(
         gate=gate,

@@ -124,6 +124,7 @@ class LocalGate:
                 block_hash=b"b" * 32,
                 issued=int(time.time()),
                 lease_seconds=self.lease_seconds,
+                audit_head=b"a" * 32,
             )
         )
         later = transcript_1(

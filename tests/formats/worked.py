@@ -97,6 +97,7 @@ GRANT = Grant(
     block_hash=secret("block"),
     issued=NOW + 2,
     lease_seconds=30,
+    audit_head=secret("audit"),
 )
 GRANT_SIGNATURE = sign_grant(GRANT, chain_id=CHAIN_ID, consortium=CONSORTIUM, private_key=GATE_SIGNER)
 QUOTE = bytes(range(256)) * 4

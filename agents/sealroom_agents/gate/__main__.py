@@ -76,6 +76,10 @@ _log = logging.getLogger("sealroom.gate")
     help="Seconds that a grant lives unless renewed.",
 )  # fmt: skip
 @click.option("--consortium", "consortia", multiple=True, help="Serve only this consortium; may be repeated.")
+@click.option(
+    "--accept-audit-break", metavar="DIGEST",
+    help="Set an audit log aside that does not hold, and begin a new one; the refusal names the digest.",
+)  # fmt: skip
 @click.option("--require-gpu", is_flag=True, help="Refused: no GPU evidence is verified yet.")
 @click.option("--pccs", default=DEFAULT_PCCS, show_default=True, help="Where Intel's collateral comes from.")
 @click.option(
@@ -109,6 +113,7 @@ def command(
     watch_token_file: Path,
     lease_seconds: int,
     consortia: tuple[str, ...],
+    accept_audit_break: str | None,
     require_gpu: bool,
     pccs: str,
     os_images: Path | None,
@@ -157,7 +162,10 @@ def command(
         watch_token=_token(watch_token_file),
         pccs=pccs,
         os_images=os_images,
-        kms_measurements=frozenset(_measurement(one) for one in kms_measurements),
+        kms_measurements=frozenset(_digest(one, "kms-measurement") for one in kms_measurements),
+        accept_audit_break=None
+        if accept_audit_break is None
+        else _digest(accept_audit_break, "accept-audit-break"),
         guest_agent=guest_agent,
         platform=platform,
         host=host,
@@ -176,6 +184,7 @@ def _serve(
     pccs: str,
     os_images: Path | None,
     kms_measurements: frozenset[bytes],
+    accept_audit_break: bytes | None,
     guest_agent: Path | None,
     platform: Path | None,
     host: str,
@@ -188,7 +197,7 @@ def _serve(
     if len(rpc_urls) == 1 and config.chain_id not in LOCAL_CHAIN_IDS:
         _log.warning("one RPC endpoint only: it alone decides what this gate believes of the chain")
     sessions = Sessions.open(state)
-    audit = AuditLog(state / "audit.jsonl")
+    audit = AuditLog(state / "audit.jsonl", sessions, clock=_now, accept_break=accept_audit_break)
     chain = ChainReader(
         rpc_urls,
         quorum=rpc_quorum,
@@ -209,7 +218,7 @@ def _serve(
         clock=_now,
     )
     authority = BootAuthority(chain, chain_id=config.chain_id, kms_measurements=kms_measurements)
-    audit.append("started", time=_now(), facts={"signer": root.signer, "gateRoot": to_hex(root.fingerprint)})
+    audit.append("started", facts={"signer": root.signer, "gateRoot": to_hex(root.fingerprint)})
     _log.info("signer %s, root 0x%s, chain %d", root.signer, root.fingerprint.hex(), config.chain_id)
     try:
         _listen(create_app(gate, authority, watch_token=watch_token), host, port, ready_file)
@@ -290,11 +299,11 @@ def _address(text: str) -> str:
         raise ConfigurationError("address", f"--consortium {text!r} is {error}") from error
 
 
-def _measurement(text: str) -> bytes:
+def _digest(text: str, option: str) -> bytes:
     try:
         return from_hex(text.lower() if text.startswith("0x") else "0x" + text.lower(), 32)
     except FormatError as error:
-        raise ConfigurationError("kms-measurement", f"--kms-measurement {text!r} is {error}") from error
+        raise ConfigurationError(option, f"--{option} {text!r} is {error}") from error
 
 
 def _write_atomically(path: Path, content: dict[str, object]) -> None:

@@ -457,13 +457,14 @@ class Gate:
             gate_compose=self._root.compose_hash,
             key_provider_id=self._root.key_provider_id,
             lease_seconds=self._config.lease_seconds,
+            audit_head=self._audit.head.digest,
             now=self._clock(),
             watcher_seen=self._watch.seen(consortium),
             halt=found[0] if (found := self._sessions.halted(consortium)) is not None else None,
         )
 
     def _write(self, event: str, facts: Mapping[str, Any]) -> None:
-        self._audit.append(event, time=self._clock(), facts=facts)
+        self._audit.append(event, facts=facts)
 
 
 def _opening_hash(grant: Grant, consortium: str, grant_hash: bytes, opened: TxResult) -> bytes:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the gate must remember: nonces, leases, revocations it saw, the highest finalized block.
+"""What the gate must remember: nonces, leases, revocations it saw, the highest finalized block, the audit
+log's head.
 
 A nonce is marked as used, durably, *before* anything that came with it is looked at (AT-01), so that neither
 a crash nor a restart gives a second try. The mark is keyed by the nonce, never by the quote's bytes, which
@@ -22,12 +23,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sealroom_agents.errors import GateError, Refused
 from sealroom_agents.facts import Halt
+from sealroom_agents.gate.audit import Head
 
 KEEP_UNUSED_S = 3600
 """Seconds that a challenge which nobody answered is kept after it expired."""
@@ -76,6 +78,13 @@ class _Halt(_Base):
     since: Mapped[int] = mapped_column(BigInteger)
 
 
+class _AuditHead(_Base):
+    __tablename__ = "audit_head"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
 class _Mark(_Base):
     __tablename__ = "mark"
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -121,6 +130,7 @@ class Sessions:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        event.listen(engine, "handle_error", _unwritable)
         try:
             _Base.metadata.create_all(engine)
         except SQLAlchemyError as error:
@@ -235,6 +245,19 @@ class Sessions:
                 update(_Lease).where(_Lease.run_id == run_id, _Lease.ended.is_(None)).values(ended=code)
             )
 
+    # --- the audit log's head -------------------------------------------------------------------
+
+    def keep_audit_head(self, head: Head) -> None:
+        """Keep the end of the audit log, durably: a log that ends earlier was cut (RE-12)."""
+        with Session(self._engine) as session, session.begin():
+            session.merge(_AuditHead(id=0, sequence=head.sequence, digest=head.digest))
+
+    def audit_head(self) -> Head | None:
+        """The end of the audit log that was kept last; `None` before the first entry."""
+        with Session(self._engine) as session:
+            row = session.get(_AuditHead, 0)
+            return None if row is None else Head(row.sequence, row.digest)
+
     # --- revocations and marks ------------------------------------------------------------------
 
     def halt(self, consortium: str, halt: Halt, *, now: int) -> bool:
@@ -282,6 +305,16 @@ class Sessions:
         with Session(self._engine) as session:
             row = session.get(_Mark, name)
             return 0 if row is None else row.value
+
+
+def _unwritable(context: ExceptionContext) -> None:
+    """A full disk or a database out of reach is the gate's own trouble, told by a code (OP-05)."""
+    if not isinstance(context.sqlalchemy_exception, IntegrityError):
+        raise GateError(
+            "gate-state",
+            f"the gate's state cannot be read or written: {type(context.original_exception).__name__}",
+            "free space on its disk, and see that its database answers",
+        ) from context.original_exception
 
 
 def _durable(connection: object, _record: object) -> None:
