@@ -210,7 +210,7 @@ def envelope_of(head: bytes, path: Path) -> Path:
 
 
 def gate_log(*arguments: object) -> Result:
-    return CliRunner().invoke(command, [str(one) for one in arguments])
+    return CliRunner().invoke(command, [str(one) for one in arguments], standalone_mode=False)
 
 
 def test_an_auditor_sees_whether_the_log_has_what_envelopes_name(folder: Path, tmp_path: Path) -> None:
@@ -220,13 +220,13 @@ def test_an_auditor_sees_whether_the_log_has_what_envelopes_name(folder: Path, t
     first = envelope_of(GENESIS.digest, tmp_path / "first.json")
 
     whole = gate_log(path, *named, first)
-    assert (whole.exit_code, whole.output.count("in the log")) == (0, 3)
+    assert (whole.return_value, whole.output.count("in the log")) == (0, 3)
 
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
     cut = gate_log(path, *named)
-    assert cut.exit_code == 1
+    assert cut.return_value == 1
     assert "NOT in the log" in cut.output and cut.output.startswith("2 entries hold")
-    assert gate_log(path, named[1]).exit_code == 0
+    assert gate_log(path, named[1]).return_value == 0
 
     path.write_bytes(path.read_bytes() + b"{")
     broken = json.loads(gate_log(path, "--json").output)
