@@ -149,6 +149,7 @@ def desk(browser: Browser, lab: Lab) -> Iterator[Desk]:
 def refused(desk: Desk, url: str, lab: Lab, says: str, before: Callable[[Page], None] | None = None) -> None:
     """The owner opens the page and presses Approve: the page says what is wrong, and no button signs."""
     page, desk.wallet = desk.page, Wallet(lab.chain, account(1))
+    page.unroute_all(behavior="wait")
     if before:
         before(page)
     page.goto(study_page(url, lab))
@@ -157,7 +158,6 @@ def refused(desk: Desk, url: str, lab: Lab, says: str, before: Callable[[Page], 
     for name in ("Approve: sign only, send nothing", "Approve: send 1 transaction"):
         expect(dialog.get_by_role("button", name=name)).to_be_disabled()
     assert desk.wallet.methods <= READS, "nothing was asked of the wallet that an owner could sign"
-    page.unroute_all(behavior="wait")
 
 
 def test_an_honest_console_is_believed(page: Page, lab: Lab) -> None:
@@ -277,7 +277,7 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "output-hash": (f"Output contract</dt><dd>{FULL}", f"Output contract</dt><dd>{FULL}6", AGREED),
     "privacy-hash": (f"Privacy policy</dt><dd>{FULL}", f"Privacy policy</dt><dd>{FULL}6", AGREED),
     "study-id": (f"Study</dt><dd>{FULL}", f"Study</dt><dd>{FULL}6", AGREED),
-    "budget": ("Budget</dt><dd>\nε 4.5 and", "Budget</dt><dd>\nε 0.5 and", AGREED),
+    "budget": ("Budget</dt><dd>ε 4.5 and", "Budget</dt><dd>ε 0.5 and", AGREED),
     "cost-of-a-run": ("one run costs ε 1.5", "one run costs ε 0.1", AGREED),
     "unit": ("each <code>person_id</code>", "each <code>visit_id</code>", AGREED),
     "cohort": ("nothing about fewer than 20</dd>", "nothing about fewer than 2000</dd>", AGREED),
