@@ -161,6 +161,7 @@ class Nodes:
                 break
         for future in left:
             future.cancel()
+            self._seats[asked[future]].late()
         if len(answers) < self._quorum:
             raise _decisive(list(failures.values()), answered=bool(answers))
         for rpc, failure in failures.items():

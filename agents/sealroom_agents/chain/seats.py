@@ -19,10 +19,12 @@ from typing import TypeVar
 from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.errors import ChainError
 
-THREADS = 4
+THREADS = 8
 """Questions that one node is asked at once."""
 BACK_OFF_S = (1.0, 5.0, 30.0, 120.0)
 """Seconds for which a node is out, by how often in a row it has failed."""
+LATE_S = 5.0
+"""Seconds for which nobody waits for a node that let others wait, unless it answers."""
 FAULTS = frozenset({"chain-unreachable", "chain-stale"})
 """Codes that are the node's own fault; what a contract answers is not."""
 
@@ -41,6 +43,7 @@ class Seat:
         self._pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="chain")
         self._faults = 0
         self._back_at = 0.0
+        self._late_until = 0.0
         self._tried = False
 
     def close(self) -> None:
@@ -52,11 +55,17 @@ class Seat:
     def taken(self) -> bool:
         """Whether it is to be asked: it has not failed, or its time out is over."""
         with self._lock:
-            return self._faults == 0 or self._clock() >= self._back_at
+            now = self._clock()
+            return now >= self._late_until and (self._faults == 0 or now >= self._back_at)
 
     def ask(self, question: Callable[[Rpc], T]) -> Future[T]:
         """Ask it in a thread of its own. The future raises `ChainError`."""
         return self._pool.submit(self._ask, question)
+
+    def late(self) -> None:
+        """Others have answered, and it has not."""
+        with self._lock:
+            self._late_until = self._clock() + LATE_S
 
     def fail(self, error: ChainError) -> None:
         """Send it out, for `error`."""
@@ -81,7 +90,7 @@ class Seat:
         with self._lock:
             if self._faults:
                 log.warning("%s answers again", self.rpc.shown_url)
-            self._faults = 0
+            self._faults, self._late_until = 0, 0.0
         return answer
 
     def _try(self) -> bool:
