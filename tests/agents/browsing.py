@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_play
 from tests.local_chain import LocalChain
 from tests.outside import Lab
 
-from sealroom_agents.console import create_app
+from sealroom_agents.console.app import create_app
 from sealroom_agents.console.studies import Chain
 from sealroom_agents.store import Store
 

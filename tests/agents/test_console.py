@@ -25,8 +25,8 @@ from sealroom.records import STUDY_FIELDS
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.views import study_values
-from sealroom_agents.console import create_app, legible
-from sealroom_agents.console.app import STATIC
+from sealroom_agents.console import legible
+from sealroom_agents.console.app import STATIC, create_app
 from sealroom_agents.console.guard import MAX_BODY_BYTES
 from sealroom_agents.console.results import table
 from sealroom_agents.console.studies import SHOWN_OF_EACH_OWNER

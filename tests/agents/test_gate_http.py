@@ -24,7 +24,7 @@ from sealroom_agents import children
 from sealroom_agents.attestation import encode_os_images, load_os_images
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ConfigurationError
-from sealroom_agents.gate.__main__ import trust
+from sealroom_agents.gate.command import trust
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.root import connect_guest
 from sealroom_agents.gate.webhook import BootAuthority

@@ -32,8 +32,8 @@ from sealroom_agents import children
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, StoreError
 from sealroom_agents.facts import LatestView
-from sealroom_agents.runner.__main__ import command, read_key
 from sealroom_agents.runner.backend import Assignment, Left
+from sealroom_agents.runner.command import command, read_key
 from sealroom_agents.runner.follow import Follower
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher

@@ -24,7 +24,7 @@ from sealroom.keys import public_key33, recover_kms_root
 from sealroom_agents import children
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.simulator import GuestAgent, SimulatedEnclave, SimulatedPlatform
-from sealroom_agents.simulator.__main__ import command
+from sealroom_agents.simulator.command import command
 from sealroom_agents.simulator.kms import derive_path
 from sealroom_agents.simulator.pki import LABEL
 from sealroom_agents.simulator.socket_server import MAX_BODY_BYTES, MAX_CONNECTIONS, AgentServer

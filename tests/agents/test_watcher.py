@@ -28,8 +28,8 @@ from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError, ConfigurationError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.store import Store
-from sealroom_agents.watcher import Watcher, WatchFailed
-from sealroom_agents.watcher.__main__ import read_token
+from sealroom_agents.watcher.command import read_token
+from sealroom_agents.watcher.watch import Watcher, WatchFailed
 
 pytestmark = pytest.mark.anvil
 

@@ -20,8 +20,8 @@ from sealroom.release import WatchReport
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.newest import CALLS, MAX_SPLITS
 from sealroom_agents.store import Store
-from sealroom_agents.watcher import Watcher
 from sealroom_agents.watcher.follow import MAX_LOOK, MAX_SWEEP
+from sealroom_agents.watcher.watch import Watcher
 
 pytestmark = pytest.mark.anvil
 

@@ -89,18 +89,32 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Operators",
         (
-            Entry("gate", f"{_HERE}.gate.__main__:command", "release data keys to attested enclaves"),
-            Entry("runner", f"{_HERE}.runner.__main__:command", "start approved runs and anchor receipts"),
-            Entry("watcher", f"{_HERE}.watcher.__main__:command", "follow the chain, end what was revoked"),
+            Entry("gate", f"{_HERE}.gate.command:command", "release data keys to attested enclaves"),
+            Entry("runner", f"{_HERE}.runner.command:command", "start approved runs and anchor receipts"),
+            Entry("watcher", f"{_HERE}.watcher.command:command", "follow the chain, end what was revoked"),
             Entry(
-                "console", f"{_HERE}.console.__main__:command", "serve the REST interface and the web pages"
+                "console", f"{_HERE}.console.command:command", "serve the REST interface and the web pages"
             ),
-            Entry("simulate", f"{_HERE}.simulator.__main__:command", "a software TDX, for local chains only"),
-            Entry("demo", f"{_HERE}.demo.__main__:command", "tell the whole story once on this machine"),
+            Entry("simulate", f"{_HERE}.simulator.command:command", "a software TDX, for local chains only"),
+            Entry("demo", f"{_HERE}.demo.command:command", "tell the whole story once on this machine"),
         ),
     ),
 )
 
+EXTRAS = {
+    **dict.fromkeys(
+        (
+            "apscheduler", "fastapi", "jinja2", "multipart", "python_multipart", "sqlalchemy",
+            "sse_starlette", "starlette", "tenacity", "uvicorn",
+        ),
+        "agents",
+    ),
+    "duckdb": "duckdb",
+    "s3fs": "s3",
+    "sksurv": "studies",
+    "torch": "torch",
+}  # fmt: skip
+"""Which extra of the package `sealroom` brings a module."""
 ENTRIES = {entry.name: entry for _, entries in SECTIONS for entry in entries}
 
 
@@ -115,10 +129,7 @@ class LazyGroup(click.Group):
         if entry is None:
             return None
         module_name, _, attribute = entry.target.partition(":")
-        try:
-            command = getattr(importlib.import_module(module_name), attribute)
-        except ModuleNotFoundError as missing:
-            raise click.ClickException(f"'{cmd_name}' needs the Python package {missing.name}") from missing
+        command = getattr(importlib.import_module(module_name), attribute)
         command.name = cmd_name
         return command
 
@@ -153,11 +164,11 @@ def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
         sys.stdout.flush()
         return status if isinstance(status, int) else EXIT_OK
     except SealroomError as error:
-        if as_json:
-            refusal = {"ok": False, "code": error.code, "error": error.message, "hint": error.hint}
-            click.echo(json.dumps(refusal, ensure_ascii=False))
-        complain(error.message, error.hint)
-        return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_REFUSED
+        status = _refused(error.code, error.message, error.hint, as_json=as_json)
+        return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else status
+    except ModuleNotFoundError as missing:
+        package, hint = _package(missing)
+        return _refused("package-missing", f"this needs the Python package {package}", hint, as_json=as_json)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "sealroom"
         complain(_lower(error.format_message()), f"see '{path} --help'")
@@ -176,6 +187,23 @@ def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
         name = f"{error.filename}: " if error.filename else ""
         complain(f"{name}{_lower(error.strerror or str(error))}", None)
         return EXIT_REFUSED
+
+
+def _refused(code: str, message: str, hint: str | None, *, as_json: bool) -> int:
+    if as_json:
+        refusal = {"ok": False, "code": code, "error": message, "hint": hint}
+        click.echo(json.dumps(refusal, ensure_ascii=False))
+    complain(message, hint)
+    return EXIT_REFUSED
+
+
+def _package(missing: ModuleNotFoundError) -> tuple[str, str]:
+    """The package that was not found, and how to get it. Raises `missing` when it is one of ours: a bug."""
+    package = (missing.name or "").partition(".")[0]
+    if package in ("", "sealroom", "sealroom_agents"):
+        raise missing
+    extra = EXTRAS.get(package)
+    return package, f'pip install "sealroom[{extra}]"' if extra else f"pip install {package}"
 
 
 def _lower(message: str) -> str:

@@ -1,59 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sealroom demo``: the command behind ``make demo``."""
+"""``python -m sealroom_agents.demo``, the same as ``sealroom demo``."""
 
-from __future__ import annotations
+import sys
 
-import signal
-from pathlib import Path
-
-import click
-
-from sealroom_agents.demo.screen import Screen
-from sealroom_agents.demo.stack import Stack, fresh
-from sealroom_agents.demo.story import tell
-from sealroom_agents.errors import DemoError
-
-CHECKOUT = Path(__file__).resolve().parents[3]
-"""The demo runs Ape scripts and reads the study from a checkout; an installed wheel has neither."""
-
-
-@click.command()
-@click.option("--keep", is_flag=True, help="Leave the processes up at the end and say how to reach them.")
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".demo"),
-    show_default=True,
-    help="Where everything is written; emptied first.",
-)
-def command(keep: bool, folder: Path) -> None:
-    """Tell the whole story once on this machine: a local chain, simulated TDX, real everything else.
-
-    Four hospitals in three jurisdictions seal their cohorts, approve one recipe on chain, get one signed,
-    differentially private aggregate, and one of them revokes.
-
-    \b
-    Example:
-      sealroom demo --keep
-    """
-    if not (CHECKOUT / "ape-config.yaml").exists():
-        raise DemoError(
-            "the demo needs a checkout of the project", hint="clone the repository and run `make demo`"
-        )
-    stack = Stack(root=CHECKOUT, folder=fresh(folder.resolve()))
-    # SIGTERM must stop the children as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        tell(stack, Screen(), keep=keep)
-        if keep:
-            click.echo("press Ctrl-C to stop everything")
-            signal.pause()
-    except KeyboardInterrupt:
-        click.echo("stopped")
-    finally:
-        stack.stop()
-
+from sealroom_agents.cli import main
 
 if __name__ == "__main__":
-    command()
+    main(["demo", *sys.argv[1:]], prog_name="sealroom")

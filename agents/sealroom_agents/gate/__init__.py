@@ -6,5 +6,5 @@ sessions  nonces, leases, revocations seen       watch     what the watcher tell
 wraps     opening the owners' wraps              refusals  from errors to stable codes
 audit     hash-chained log                       http      the same over HTTP
 webhook   answers to dstack's KMS                batch     receipts anchored together
-__main__  `sealroom gate`
+command   `sealroom gate`
 """

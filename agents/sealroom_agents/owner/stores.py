@@ -73,9 +73,8 @@ def _store(url: str) -> tuple[Any, str]:
         store, path = fsspec.core.url_to_fs(url, **options)
     except ImportError:
         package = PACKAGE_OF.get(scheme, "fsspec")
-        raise ToolError(
-            "package-missing", f"{scheme}:// needs the Python package {package}", f"pip install {package}"
-        ) from None
+        hint = 'pip install "sealroom[s3]"' if scheme == "s3" else f"pip install {package}"
+        raise ToolError("package-missing", f"{scheme}:// needs the Python package {package}", hint) from None
     return store, str(path)
 
 

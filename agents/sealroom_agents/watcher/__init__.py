@@ -1,6 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
 """The watcher: follows the chain's state, ends the runs of what was revoked, and keeps the gate awake."""
-
-from sealroom_agents.watcher.watch import Gate, HttpGate, Look, Watcher, WatchFailed
-
-__all__ = ["Gate", "HttpGate", "Look", "WatchFailed", "Watcher"]

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sealroom gate`: start the gate from its options and serve until a signal ends it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import uvicorn
+
+from sealroom.encoding import from_hex, normal_address, to_hex
+from sealroom.errors import FormatError
+from sealroom.release.messages import MAX_LEASE_SECONDS
+from sealroom_agents.attestation import (
+    INTEL,
+    CollateralSource,
+    DirectoryCollateral,
+    PccsCollateral,
+    TrustAnchor,
+    load_os_images,
+    load_simulated_root,
+    require_local_chain,
+)
+from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.errors import AttestationError, ConfigurationError
+from sealroom_agents.facts import LOCAL_CHAIN_IDS
+from sealroom_agents.gate.audit import AuditLog
+from sealroom_agents.gate.http import create_app
+from sealroom_agents.gate.root import GateRoot, connect_guest
+from sealroom_agents.gate.service import Gate, GateConfig
+from sealroom_agents.gate.sessions import Sessions
+from sealroom_agents.gate.webhook import BootAuthority
+
+DEFAULT_PCCS = "https://api.trustedservices.intel.com"
+"""Intel's own service; a PCCS nearer by is faster."""
+MIN_TOKEN_CHARACTERS = 32
+"""Shortest token that a watcher may show."""
+MAX_TOKEN_BYTES = 4096
+CONNECTIONS = 256
+"""Connections served at once; more wait."""
+KEEP_ALIVE_S = 15
+"""Seconds that an idle connection is kept."""
+
+_log = logging.getLogger("sealroom.gate")
+
+
+@click.command()
+@click.option(
+    "--rpc", "rpc_urls", multiple=True, required=True, help="RPC endpoint; give several, which must agree."
+)
+@click.option(
+    "--rpc-quorum", type=click.IntRange(1), help="Endpoints that must answer, and alike; by default all."
+)
+@click.option(
+    "--chain-id", type=click.IntRange(1), required=True, help="The one chain that this gate serves."
+)
+@click.option(
+    "--state", type=click.Path(path_type=Path), required=True, help="Folder for nonces, leases, audit log."
+)
+@click.option(
+    "--watch-token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="File with the token that the watcher shows (at least 32 characters).",
+)
+@click.option(
+    "--lease", "lease_seconds", type=click.IntRange(1, MAX_LEASE_SECONDS), default=30, show_default=True,
+    help="Seconds that a grant lives unless renewed.",
+)  # fmt: skip
+@click.option("--consortium", "consortia", multiple=True, help="Serve only this consortium; may be repeated.")
+@click.option(
+    "--accept-audit-break", metavar="DIGEST",
+    help="Set an audit log aside that does not hold, and begin a new one; the refusal names the digest.",
+)  # fmt: skip
+@click.option("--require-gpu", is_flag=True, help="Refused: no GPU evidence is verified yet.")
+@click.option("--pccs", default=DEFAULT_PCCS, show_default=True, help="Where Intel's collateral comes from.")
+@click.option(
+    "--os-images",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON file with the registers of known OS images; required off local chains.",
+)
+@click.option(
+    "--kms-measurement", "kms_measurements", multiple=True,
+    help="Aggregated measurement (hex, 32 bytes) of a dstack KMS build that may share its root key.",
+)  # fmt: skip
+@click.option(
+    "--guest-agent",
+    type=click.Path(path_type=Path),
+    help="Guest agent's socket; local chains only. [/var/run/dstack.sock]",
+)
+@click.option(
+    "--platform", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Trust the simulated platform in this folder instead of Intel; local chains only.",
+)  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option("--ready-file", type=click.Path(path_type=Path), help='Written when it listens: {"url": …}.')
+def command(
+    rpc_urls: tuple[str, ...],
+    rpc_quorum: int | None,
+    chain_id: int,
+    state: Path,
+    watch_token_file: Path,
+    lease_seconds: int,
+    consortia: tuple[str, ...],
+    accept_audit_break: str | None,
+    require_gpu: bool,
+    pccs: str,
+    os_images: Path | None,
+    kms_measurements: tuple[str, ...],
+    guest_agent: Path | None,
+    platform: Path | None,
+    host: str,
+    port: int,
+    ready_file: Path | None,
+) -> None:
+    """Release data keys to attested enclaves, and to nothing else.
+
+    The gate runs in its own confidential VM and takes its root key from dstack. It serves every consortium
+    whose owners adopted it on chain. An enclave says hello, proves by a TDX quote what it runs, and gets its
+    keys only when a quorum of owners pinned exactly that recipe, nobody revoked, and the ledger booked the
+    run's privacy budget.
+
+    \b
+    On a local chain with a simulated platform:
+      sealroom gate --rpc http://127.0.0.1:8545 --chain-id 31337 --platform platform/ \\
+        --guest-agent gate.sock --watch-token-file watch.token --state gate/
+    \b
+    In production, inside its CVM:
+      sealroom gate --rpc https://… --rpc https://… --rpc https://… --chain-id 1 \\
+        --os-images os-images.json --watch-token-file /run/secrets/watch-token --state /data --host 0.0.0.0
+
+    The gate's signer pays for the transactions that open runs: fund the address that GET /v1/gate shows.
+    Exit status: 0 ended by a signal, 1 failed, 2 usage, 78 must not start as configured.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if require_gpu:
+        raise ConfigurationError(
+            "gpu-evidence-unverified",
+            "--require-gpu: this version cannot verify a GPU's evidence, so it cannot demand it",
+            "start without it; recipes that demand a GPU are refused",
+        )
+    _serve(
+        rpc_urls=rpc_urls,
+        rpc_quorum=rpc_quorum,
+        config=GateConfig(
+            chain_id=chain_id,
+            lease_seconds=lease_seconds,
+            consortia=frozenset(_address(one) for one in consortia),
+        ),
+        state=state,
+        watch_token=_token(watch_token_file),
+        pccs=pccs,
+        os_images=os_images,
+        kms_measurements=frozenset(_digest(one, "kms-measurement") for one in kms_measurements),
+        accept_audit_break=None
+        if accept_audit_break is None
+        else _digest(accept_audit_break, "accept-audit-break"),
+        guest_agent=guest_agent,
+        platform=platform,
+        host=host,
+        port=port,
+        ready_file=ready_file,
+    )
+
+
+def _serve(
+    *,
+    rpc_urls: tuple[str, ...],
+    rpc_quorum: int | None,
+    config: GateConfig,
+    state: Path,
+    watch_token: str,
+    pccs: str,
+    os_images: Path | None,
+    kms_measurements: frozenset[bytes],
+    accept_audit_break: bytes | None,
+    guest_agent: Path | None,
+    platform: Path | None,
+    host: str,
+    port: int,
+    ready_file: Path | None,
+) -> None:
+    # What must not start at all is decided first, before any file or node is touched.
+    client = connect_guest(chain_id=config.chain_id, environment=os.environ, guest_agent=guest_agent)
+    anchor, collateral = trust(platform, os_images, pccs, config.chain_id)
+    if len(rpc_urls) == 1 and config.chain_id not in LOCAL_CHAIN_IDS:
+        _log.warning("one RPC endpoint only: it alone decides what this gate believes of the chain")
+    sessions = Sessions.open(state)
+    audit = AuditLog(state / "audit.jsonl", sessions, clock=_now, accept_break=accept_audit_break)
+    chain = ChainReader(
+        rpc_urls,
+        quorum=rpc_quorum,
+        expected_chain_id=config.chain_id,
+        finalized_floor=sessions.marked("finalized"),
+    )
+    chain.chain_id()
+    root = GateRoot(client, chain_id=config.chain_id, anchor=anchor, collateral=collateral, clock=_now)
+    gate = Gate(
+        config=config,
+        root=root,
+        chain=chain,
+        opener=Transactor(rpc_urls[0], root.signer_key.reveal()),
+        anchor=anchor,
+        collateral=collateral,
+        sessions=sessions,
+        audit=audit,
+        clock=_now,
+    )
+    authority = BootAuthority(chain, chain_id=config.chain_id, kms_measurements=kms_measurements)
+    audit.append("started", facts={"signer": root.signer, "gateRoot": to_hex(root.fingerprint)})
+    _log.info("signer %s, root 0x%s, chain %d", root.signer, root.fingerprint.hex(), config.chain_id)
+    try:
+        _listen(create_app(gate, authority, watch_token=watch_token), host, port, ready_file)
+    finally:
+        audit.close()
+        sessions.close()
+        chain.close()
+
+
+def _listen(app: object, host: str, port: int, ready_file: Path | None) -> None:
+    """Bind first, so that the ready file names a port that already takes connections."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio switches Nagle's algorithm off: it would cost 40 ms a message.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(CONNECTIONS)
+        url = f"http://{f'[{host}]' if family == socket.AF_INET6 else host}:{listener.getsockname()[1]}"
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,  # type: ignore[arg-type]
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=CONNECTIONS,
+                timeout_keep_alive=KEEP_ALIVE_S,
+            )
+        )
+        if ready_file is not None:
+            _write_atomically(ready_file, {"url": url, "pid": os.getpid()})
+        _log.info("listening on %s", url)
+        server.run(sockets=[listener])
+
+
+def trust(
+    platform: Path | None, os_images: Path | None, pccs: str, chain_id: int
+) -> tuple[TrustAnchor, CollateralSource]:
+    """Whom to believe about hardware. Raises `ConfigurationError`."""
+    if platform is None:
+        if os_images is None and chain_id not in LOCAL_CHAIN_IDS:
+            raise ConfigurationError(
+                "os-images-missing",
+                "without the registers of known OS images, a guest's own word for its image would count",
+                "compute them with dstack's measurement tool, and pass --os-images FILE",
+            )
+        anchor: TrustAnchor = INTEL
+        collateral: CollateralSource = PccsCollateral(pccs)
+    else:
+        anchor = load_simulated_root(platform / "root.der")
+        try:
+            require_local_chain(anchor, chain_id)
+        except AttestationError as error:
+            raise ConfigurationError(error.code, error.message, error.hint) from error
+        collateral = DirectoryCollateral(platform)
+        os_images = os_images or platform / "os-images.json"
+    if os_images is None:
+        return anchor, collateral
+    return replace(anchor, os_images=load_os_images(os_images)), collateral
+
+
+def _token(path: Path) -> str:
+    with path.open("rb") as stream:
+        token = stream.read(MAX_TOKEN_BYTES).decode("ascii", errors="replace").strip()
+    if len(token) < MIN_TOKEN_CHARACTERS:
+        raise ConfigurationError(
+            "watch-token",
+            f"{path} holds a token of {len(token)} characters; at least {MIN_TOKEN_CHARACTERS} are needed",
+            "write a random one: openssl rand -hex 32",
+        )
+    return token
+
+
+def _address(text: str) -> str:
+    try:
+        return normal_address(text)
+    except FormatError as error:
+        raise ConfigurationError("address", f"--consortium {text!r} is {error}") from error
+
+
+def _digest(text: str, option: str) -> bytes:
+    try:
+        return from_hex(text.lower() if text.startswith("0x") else "0x" + text.lower(), 32)
+    except FormatError as error:
+        raise ConfigurationError(option, f"--{option} {text!r} is {error}") from error
+
+
+def _write_atomically(path: Path, content: dict[str, object]) -> None:
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial.write_text(json.dumps(content))
+    partial.replace(path)
+
+
+def _now() -> int:
+    return int(time.time())

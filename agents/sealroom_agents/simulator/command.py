@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sealroom simulate`: make a simulated TDX platform, and run the guest agent of one simulated VM."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from sealroom_agents.errors import EXIT_CONFIGURATION, ConfigurationError
+from sealroom_agents.simulator.enclave import APP_ID_BYTES
+from sealroom_agents.simulator.guest import GuestAgent
+from sealroom_agents.simulator.platform import DEFAULT_MACHINE, SimulatedPlatform
+
+MAX_COMPOSE_BYTES = 256 * 1024
+"""Largest app-compose.json that dstack takes."""
+
+_PLATFORM = click.option(
+    "--platform", "folder", required=True, type=click.Path(path_type=Path), help="Folder of the platform."
+)
+
+
+@click.group()
+def command() -> None:
+    """A software TDX for tests and demonstrations: SIMULATED - not Intel.
+
+    \b
+    Example:
+      sealroom simulate init --platform platform
+      sealroom simulate guest --platform platform --compose app-compose.json --app-id 0x… --socket guest.sock
+    """
+
+
+@command.command()
+@_PLATFORM
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def init(folder: Path, as_json: bool) -> None:
+    """Make a platform: a seed (keep it secret), a root certificate, collateral."""
+    try:
+        platform = SimulatedPlatform.create(folder)
+    except ConfigurationError as error:
+        raise _failure(error) from error
+    summary = platform.summary()
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    click.echo(f"platform  {folder}  {summary['label']}")
+    click.echo(f"machine   {DEFAULT_MACHINE}  device {summary['device']}")
+    click.echo(f"OS image  {summary['osImage']}")
+    click.echo(f"KMS root  {summary['kmsRoot']}")
+
+
+@command.command()
+@_PLATFORM
+@click.option(
+    "--compose",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The app-compose.json that the VM boots; its raw bytes are measured.",
+)
+@click.option("--app-id", required=True, help="Id of the app: 0x and 40 hex digits.")
+@click.option("--socket", "socket_path", required=True, type=click.Path(path_type=Path), help="Unix socket.")
+@click.option("--machine", default=DEFAULT_MACHINE, show_default=True, help="Machine that the VM runs on.")
+@click.option(
+    "--ready-file", type=click.Path(path_type=Path), help='Written as soon as the socket listens: {"url": …}.'
+)
+def guest(
+    folder: Path, compose: Path, app_id: str, socket_path: Path, machine: str, ready_file: Path | None
+) -> None:
+    """Run the guest agent of one VM until a signal ends it."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        platform = SimulatedPlatform.open(folder)
+        agent = GuestAgent(platform, _compose(compose), _app_id(app_id), machine=machine)
+        server = agent.serve(socket_path.absolute())
+    except ConfigurationError as error:
+        raise _failure(error) from error
+    with server:
+        if ready_file is not None:
+            _announce(ready_file, server.path)
+        stop.wait()
+
+
+def _compose(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        content = stream.read(MAX_COMPOSE_BYTES + 1)
+    if len(content) > MAX_COMPOSE_BYTES:
+        raise ConfigurationError("compose-too-large", f"{path} is larger than {MAX_COMPOSE_BYTES} bytes")
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError("compose-not-text", f"{path} is not UTF-8") from error
+    return content
+
+
+def _app_id(text: str) -> bytes:
+    try:
+        app_id = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        app_id = b""
+    if len(app_id) != APP_ID_BYTES:
+        raise ConfigurationError("app-id", f"{text!r} is no app id", "an app id is 0x and 40 hex digits")
+    return app_id
+
+
+def _announce(path: Path, socket_path: Path) -> None:
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial.write_text(
+        json.dumps({"url": f"unix:{socket_path}", "socket": str(socket_path), "pid": os.getpid()})
+    )
+    partial.replace(path)
+
+
+def _failure(error: ConfigurationError) -> click.ClickException:
+    hint = f"\nhint: {error.hint}" if error.hint else ""
+    failure = click.ClickException(f"{error.message}{hint}")
+    failure.exit_code = EXIT_CONFIGURATION
+    return failure

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `pyproject.toml` says that each part needs is what it imports: no more, no less."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OWN = {"sealroom", "sealroom_agents"}
+AGENTS = ("gate", "runner", "watcher", "console", "store", "demo")
+"""Parts of `sealroom_agents` that need the extra `agents`; the rest is the owner's and the auditor's."""
+THROUGH = {"botocore": "s3fs", "starlette": "fastapi"}
+"""Modules that come with another package by its contract."""
+NOT_IMPORTED = {
+    "coincurve": "eth-keys is a hundred times as fast with it",
+    "python-multipart": "fastapi reads forms with it",
+    "scikit-survival": "studies import it",
+}
+"""Declared, and imported by none of our modules."""
+
+
+def declared(lines: list[str]) -> set[str]:
+    return {re.split(r"[^A-Za-z0-9._-]", line)[0].lower() for line in lines}
+
+
+BASE = declared(PROJECT["dependencies"])
+EXTRAS = {name: declared(lines) for name, lines in PROJECT["optional-dependencies"].items()}
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level modules that a file imports, wherever it does."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - OWN - {"__future__"}
+
+
+SOURCES = {
+    path: imports(path)
+    for folder in ("enclave/sealroom", "agents/sealroom_agents")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+}
+DISTRIBUTIONS = packages_distributions()
+
+
+def packages(module: str) -> set[str]:
+    names = {name.lower().replace("_", "-") for name in DISTRIBUTIONS.get(module, [module])}
+    return {THROUGH.get(module, name) for name in names}
+
+
+def allowed(path: Path) -> set[str]:
+    """What a module may import: what its part declares, and optional packages, which it imports late."""
+    late = EXTRAS["s3"] | EXTRAS["torch"] | EXTRAS["duckdb"] | EXTRAS["studies"]
+    part = path.relative_to(ROOT / "agents/sealroom_agents") if "sealroom_agents" in path.parts else None
+    return BASE | late | (EXTRAS["agents"] if part is not None and part.parts[0] in AGENTS else set())
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if SOURCES[path]], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_a_module_imports_what_its_part_declares(path: Path) -> None:
+    for module in SOURCES[path]:
+        assert packages(module) & allowed(path), f"{path.name} imports {module}, which nothing declares"
+
+
+def test_nothing_is_declared_that_nobody_imports() -> None:
+    used = {name for modules in SOURCES.values() for module in modules for name in packages(module)}
+    every = BASE.union(*EXTRAS.values())
+    assert sorted(every - used - NOT_IMPORTED.keys()) == []
+
+
+def test_the_torch_that_is_set_up_is_the_one_of_the_extra() -> None:
+    """The extra is too large to install for a test: the suite runs with the version that it names."""
+    pinned = re.search(r"^readonly TORCH=(\S+)", (ROOT / ".ci/setup").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert PROJECT["optional-dependencies"]["torch"] == [f"torch=={pinned[1]}"]
