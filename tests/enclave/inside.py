@@ -39,7 +39,9 @@ class Inside:
         try:
             self.walls = await_ready(self.sandbox)
             self._channel = Channel(self.sandbox.channel)
-            self._channel.send({"analysis": _TELL_CUSTODIAN + script, "unit": "person_id", "fields": {}})
+            self._channel.send(
+                {"analysis": _TELL_CUSTODIAN + script, "unit": "person_id", "fields": {}, "groups": {}}
+            )
             self.sandbox.channel.settimeout(SECONDS)
         except BaseException:
             self.sandbox.kill()
