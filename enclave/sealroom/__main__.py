@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m sealroom`: one run inside the enclave, from attestation to the signed envelope.
 
-Progress is one JSON object a line on standard output, with "phase": attesting, granted, computing, emitting,
-done; or refused, lease-ended, failed, each with "code" and "message". Nothing in it comes from data.
+Progress is one JSON object a line on standard output, with "phase": attesting, granted, computing, final (the
+run's opening is; before or after the analysis ends), emitting, done; or refused, lease-ended, failed, each
+with "code" and "message". Nothing in it comes from data.
 
 Exit status: 0 done, 3 refused, 4 the lease ended, 5 the analysis failed, 78 wrong configuration (sysexits'
 EX_CONFIG).
@@ -104,7 +105,9 @@ def _parse(arguments: list[str] | None) -> Order:
 
 
 def _report(phase: str, **facts: Any) -> None:
-    print(json.dumps({"phase": phase, **facts}), flush=True)
+    # One write a line: the lease's thread reports, too.
+    sys.stdout.write(json.dumps({"phase": phase, **facts}) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

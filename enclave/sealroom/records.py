@@ -87,7 +87,12 @@ TYPES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "Challenge": (("transcript", "bytes32"),),
     "Lease": (("runId", "bytes32"), ("counter", "uint64")),
-    "Renewal": (("runId", "bytes32"), ("counter", "uint64"), ("leaseSeconds", "uint32")),
+    "Renewal": (
+        ("runId", "bytes32"),
+        ("counter", "uint64"),
+        ("leaseSeconds", "uint32"),
+        ("openingFinal", "bool"),
+    ),
 }
 RUN_FIELDS = (
     ("runId", "bytes32"),

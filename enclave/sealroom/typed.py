@@ -113,10 +113,16 @@ def lease(run_id: bytes, counter: int, *, chain_id: int, consortium: str) -> Sig
 
 
 def renewal(
-    run_id: bytes, counter: int, lease_seconds: int, *, chain_id: int, consortium: str
+    run_id: bytes, counter: int, lease_seconds: int, opening_final: bool, *, chain_id: int, consortium: str
 ) -> SignableMessage:
-    """The gate's answer to `lease`: good for `lease_seconds` from when the enclave asked."""
-    content = {"runId": run_id, "counter": counter, "leaseSeconds": lease_seconds}
+    """The gate's answer to `lease`: good for `lease_seconds` from when the enclave asked; `opening_final`
+    says whether the run's opening stands in a final block."""
+    content = {
+        "runId": run_id,
+        "counter": counter,
+        "leaseSeconds": lease_seconds,
+        "openingFinal": opening_final,
+    }
     return _message("Renewal", gate_domain(chain_id, consortium), content)
 
 

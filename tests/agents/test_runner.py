@@ -207,6 +207,7 @@ WAY = [
     {"phase": "attesting", "composeHash": "0x5e"},
     {"phase": "granted", "block": 12},
     {"phase": "computing"},
+    {"phase": "final"},
     {"phase": "emitting"},
 ]
 
@@ -233,7 +234,16 @@ def test_a_run_that_ends_well_waits_for_its_anchor(lab: Lab) -> None:
     assert lab.store.draft(run.id) == '{"draft":1}'
     assert lab.store.envelope(run.id) is None
     phases = [event.phase for event in lab.store.events(run.id)]
-    assert phases == ["queued", "starting", "attesting", "granted", "computing", "emitting", "anchoring"]
+    assert phases == [
+        "queued",
+        "starting",
+        "attesting",
+        "granted",
+        "computing",
+        "final",
+        "emitting",
+        "anchoring",
+    ]
 
 
 def test_the_enclave_boots_the_stored_bytes_under_the_consortiums_app(lab: Lab) -> None:

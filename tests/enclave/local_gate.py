@@ -68,7 +68,8 @@ class LocalGate:
         self.root = gate_root_key(root.key, CHAIN)
         self.epsilon_micro, self.delta_pico = epsilon_micro, delta_pico
         self.sealed: dict[bytes, SealSummary] = {}
-        self.lease_seconds = 3
+        self.lease_seconds = 15
+        self.final: Callable[[LeaseRequest], bool] = lambda request: True
         self.change_grant: Callable[[Grant], Grant] = lambda grant: grant
         self.grant_signer = signer.key
         self.before_evidence: Callable[[], None] = lambda: None
@@ -171,6 +172,7 @@ class LocalGate:
             message,
             lease_seconds=self.lease_seconds,
             until=int(time.time()) + self.lease_seconds,
+            opening_final=self.final(message),
             chain_id=CHAIN,
             consortium=CONSORTIUM,
             private_key=self.signer_key,

@@ -6,9 +6,11 @@ The gates here implement the seam's interface.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -33,19 +35,32 @@ class LeasingGate:
         self.address = address_of(self.key)
         self.answer = answer
         self.counters: list[int] = []
+        self.final = True
+        self.answered = threading.Semaphore(0)
 
     def lease(self, message: LeaseRequest, *, timeout: float) -> LeaseReply:
         verify_lease(message, signer=self.signer, chain_id=CHAIN, consortium=CONSORTIUM)
         self.counters.append(message.counter)
+        self.answered.release()
         self.answer(message.counter)
+        return self.signed(message, final=self.final)
+
+    def signed(self, message: LeaseRequest, *, final: bool) -> LeaseReply:
         return sign_renewal(
             message,
             lease_seconds=SECONDS,
             until=int(time.time()) + SECONDS,
+            opening_final=final,
             chain_id=CHAIN,
             consortium=CONSORTIUM,
             private_key=self.key,
         )
+
+    def renewals(self, number: int) -> bool:
+        """Wait until so many more were asked for."""
+        while self.answered.acquire(blocking=False):
+            pass
+        return all(self.answered.acquire(timeout=60) for _ in range(number))
 
     def identity(self) -> GateIdentity:
         raise NotImplementedError
@@ -59,7 +74,10 @@ class LeasingGate:
 
 @contextmanager
 def leased(
-    answer: Callable[[int], None] = lambda counter: None, *, granted: float | None = None
+    answer: Callable[[int], None] = lambda counter: None,
+    *,
+    granted: float | None = None,
+    on_final: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Lease, LeasingGate, list[LeaseEnd]]]:
     signer: Secret = generate_signer()
     gate = LeasingGate(address_of(signer.reveal()), answer)
@@ -74,6 +92,7 @@ def leased(
         granted=clock() if granted is None else granted,
         seconds=SECONDS,
         on_end=ends.append,
+        on_final=on_final,
     )
     lease.start()
     try:
@@ -178,6 +197,87 @@ def test_a_renewal_of_an_earlier_request_prolongs_nothing() -> None:
         with pytest.raises(LeaseEnded):
             lease.wait(2 * SECONDS + 1)
         assert [end.cause for end in ends] == ["renewal-forged"]
+
+
+# --- the opening's finality -----------------------------------------------------------------------
+
+
+PATIENCE_S = 120.0
+"""How long a test waits for a thread of the lease, seconds."""
+Alter = Callable[[LeaseReply, LeaseRequest, LeasingGate], LeaseReply]
+
+
+def test_a_result_waits_until_a_renewal_calls_the_opening_final() -> None:
+    """CH-01: and what was final once stays so, whatever later renewals say."""
+    finals = threading.Semaphore(0)
+    with leased() as (lease, gate, ends):
+        gate.final = False
+        waiter = threading.Thread(target=lambda: (lease.wait_final(), finals.release()), daemon=True)
+        waiter.start()
+        seen = gate.renewals(2)
+        assert seen and not finals.acquire(blocking=False)
+        gate.final = True
+        assert finals.acquire(timeout=PATIENCE_S)
+        gate.final = False
+        assert gate.renewals(1)
+        lease.wait_final()
+        assert ends == []
+
+
+def test_finality_is_told_once() -> None:
+    told: list[int] = []
+    with leased(on_final=lambda: told.append(1)) as (lease, gate, _):
+        lease.wait_final()
+        assert gate.renewals(2)
+    assert told == [1]
+
+
+@pytest.mark.parametrize("code", ["revoked", "opening-replaced", "budget-exceeded", "opening-lost"])
+def test_a_lease_that_ends_while_its_opening_is_not_final_lets_nothing_out(code: str) -> None:
+    """CH-01, OP-10: at once for a refusal that lasts, and on time for a lost opening, which may come back."""
+    with leased(lambda counter: refuse(code)) as (lease, gate, ends):
+        gate.final = False
+        with pytest.raises(LeaseEnded) as caught:
+            lease.wait_final()
+        assert caught.value.end.cause == code
+        assert [end.cause for end in ends] == [code]
+        assert (len(gate.counters) > 1) is (code == "opening-lost")
+
+
+def flipped(reply: LeaseReply, request: LeaseRequest, gate: LeasingGate) -> LeaseReply:
+    return replace(reply, opening_final=True)
+
+
+def of_another_run(reply: LeaseReply, request: LeaseRequest, gate: LeasingGate) -> LeaseReply:
+    return gate.signed(replace(request, run_id=b"s" * 32), final=True)
+
+
+def of_an_earlier_request(reply: LeaseReply, request: LeaseRequest, gate: LeasingGate) -> LeaseReply:
+    return gate.signed(replace(request, counter=request.counter - 1), final=True)
+
+
+def of_the_host(reply: LeaseReply, request: LeaseRequest, gate: LeasingGate) -> LeaseReply:
+    kept, gate.key = gate.key, generate_signer().reveal()
+    try:
+        return gate.signed(request, final=True)
+    finally:
+        gate.key = kept
+
+
+@pytest.mark.parametrize("alter", [flipped, of_another_run, of_an_earlier_request, of_the_host])
+def test_a_word_of_finality_that_the_gate_did_not_give_counts_for_nothing(alter: Alter) -> None:
+    """CH-01, AT-01, AT-04: the host wants the result out before the ε is booked for good."""
+    told: list[int] = []
+    with leased(on_final=lambda: told.append(1)) as (lease, gate, ends):
+        gate.final = False
+        honest = gate.lease
+        gate.lease = lambda message, *, timeout: alter(  # type: ignore[method-assign]
+            honest(message, timeout=timeout), message, gate
+        )
+        with pytest.raises(LeaseEnded):
+            lease.wait_final()
+        assert [end.cause for end in ends] == ["renewal-forged"]
+    assert told == []
 
 
 def test_a_lease_can_be_ended_from_this_side() -> None:

@@ -126,7 +126,14 @@ def room(tmp_path: Path, make_recipe: Callable[..., Recipe]) -> Iterator[Room]:
 def test_a_run_ends_in_an_envelope_that_holds(room: Room) -> None:
     command = room.prepare(GOOD)
     status, phases, _ = room.run(command)
-    assert [phase["phase"] for phase in phases] == ["attesting", "granted", "computing", "emitting", "done"]
+    assert [phase["phase"] for phase in phases] == [
+        "attesting",
+        "granted",
+        "computing",
+        "final",
+        "emitting",
+        "done",
+    ]
     assert status == 0
     envelope = parse_envelope(room.envelope.read_bytes())
     verify_statement(envelope)
@@ -253,6 +260,30 @@ def test_a_revocation_kills_the_job_and_lets_nothing_out(room: Room) -> None:
     assert phases[-1] == {"phase": "lease-ended", "code": "revoked", "message": "refused: revoked"}
     assert not room.envelope.exists()
     assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("analysis", [GOOD, READ + "raise SystemExit\n"], ids=["a result", "a failure"])
+def test_nothing_leaves_before_the_opening_is_final(room: Room, analysis: str) -> None:
+    """CH-01, DP-06: a reorganisation may still give the ε to another run. The gate renews three times, and
+    then says that the opening is gone for good."""
+    command = room.prepare(analysis)
+    room.gate.final = lambda request: False
+    room.gate.before_lease = lambda: refuse("opening-replaced") if len(room.gate.leases) >= 3 else None
+    status, phases, _ = room.run(command)
+    assert (status, phases[-1]["phase"], phases[-1]["code"]) == (4, "lease-ended", "opening-replaced")
+    assert [phase["phase"] for phase in phases] == ["attesting", "granted", "computing", "lease-ended"]
+    assert not room.envelope.exists()
+
+
+def test_a_result_leaves_once_the_opening_is_final(room: Room) -> None:
+    """CH-01: the twin of the run before."""
+    command = room.prepare(GOOD)
+    room.gate.final = lambda request: request.counter >= 3
+    status, phases, _ = room.run(command)
+    assert (status, phases[-1]["phase"]) == (0, "done")
+    assert [phase["phase"] for phase in phases][-3:] == ["final", "emitting", "done"]
+    assert len(room.gate.leases) >= 3
+    verify_receipt(parse_envelope(room.envelope.read_bytes()))
 
 
 @pytest.mark.parametrize(

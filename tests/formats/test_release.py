@@ -100,7 +100,7 @@ MESSAGES: list[Any] = [
     Refusal("compose-hash-mismatch", "another recipe", {"composeHash": "0x01"}, {"composeHash": "0x02"}),
     Refusal("revoked", "hospital-C has revoked"),
     sign_lease(HELLO.run_id, 1, chain_id=CHAIN_ID, consortium=CONSORTIUM, private_key=ENCLAVE_SIGNER),
-    LeaseReply(lease_seconds=30, until=NOW, signature=GRANT_SIGNATURE),
+    LeaseReply(lease_seconds=30, until=NOW, opening_final=True, signature=GRANT_SIGNATURE),
     WatchReport(
         observed=NOW,
         seen=(CONSORTIUM, "0x" + "d2" * 20),

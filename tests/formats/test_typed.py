@@ -140,7 +140,7 @@ def test_a_signature_is_bound_to_chain_contract_and_type() -> None:
         typed.digest(typed.grant(GRANT, chain_id=CHAIN_ID, consortium=LEDGER)),
         typed.digest(typed.challenge(zero, **AT)),
         typed.digest(typed.lease(zero, 0, **AT)),
-        typed.digest(typed.renewal(zero, 0, 0, **AT)),
+        typed.digest(typed.renewal(zero, 0, 0, False, **AT)),
         typed.digest(typed.receipt(envelope().receipt, chain_id=CHAIN_ID, ledger=LEDGER)),
         typed.digest(typed.revoke("", owner=OWNER, epoch=0, **AT)),
         typed.digest(typed.withdraw(zero, owner=OWNER, epoch=0, **AT)),

@@ -198,7 +198,7 @@ def make_typed() -> None:
         "Grant": GRANT.to_json(),
         "Challenge": {"transcript": secret("t")},
         "Lease": {"runId": GRANT.run_id, "counter": 2},
-        "Renewal": {"runId": GRANT.run_id, "counter": 2, "leaseSeconds": 30},
+        "Renewal": {"runId": GRANT.run_id, "counter": 2, "leaseSeconds": 30, "openingFinal": True},
     }
     reason = contents["Revoke"]["reason"]
     made = {
@@ -211,7 +211,7 @@ def make_typed() -> None:
         "Grant": (gate, GATE_SIGNER, typed.grant(GRANT, **at)),
         "Challenge": (gate, GATE_SIGNER, typed.challenge(secret("t"), **at)),
         "Lease": (gate, ENCLAVE_SIGNER, typed.lease(GRANT.run_id, 2, **at)),
-        "Renewal": (gate, GATE_SIGNER, typed.renewal(GRANT.run_id, 2, 30, **at)),
+        "Renewal": (gate, GATE_SIGNER, typed.renewal(GRANT.run_id, 2, 30, True, **at)),
     }
     for name, (domain, key, signable) in made.items():
         fields = {

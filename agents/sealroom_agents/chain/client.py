@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sealroom import typed
 from sealroom.records import Opening, Receipt
 from sealroom_agents.chain import receipts
 from sealroom_agents.chain.contents import Contents
@@ -225,17 +226,32 @@ class ChainReader:
 
     # --- runs and receipts ----------------------------------------------------------------------
 
-    def booked(self, ledger: str, run_id: bytes) -> bytes | None:
+    def booked(self, ledger: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
         """What the ledger keeps of an opened run, at the heads of a quorum; `None` while fewer nodes have it.
 
-        The node that sent a transaction could invent its receipt, so whoever opened a run compares this with
-        the hash of what it opened. Raises `ChainError` (CH-03).
+        With `at`, the hash of a block, at that block instead. The node that sent a transaction could invent
+        its receipt, so whoever opened a run compares this with the hash of what it opened. Raises
+        `ChainError` (CH-03).
         """
-        found = self._everywhere(ledger, "commitment", run_id)
+        found = self._everywhere(ledger, "commitment", run_id, at=at)
         booked = {rpc: bytes(kept) for rpc, kept in found.items() if kept != ZERO_HASH}
         if not self._nodes.sufficient(booked):
             return None
         return self._nodes.agreed(booked, "a booked run")[0]
+
+    def opening(self, ledger: str, run_id: bytes, kept: bytes, *, from_block: int) -> Opening:
+        """The opening of which the ledger keeps the hash `kept`, from the first node whose log has it.
+
+        Raises `ChainError` `chain-unreachable` when no node has a log, from `from_block` on, that fits.
+        """
+
+        def look(rpc: Rpc) -> Opening:
+            found = receipts.find_opening(rpc, ledger, consortium=None, run_id=run_id, from_block=from_block)
+            if found is None or typed.opening_hash(found) != kept:
+                raise ChainError("chain-unreachable", f"{rpc.shown_url} has no log of the run's opening")
+            return found
+
+        return self._nodes.first(look)
 
     def receipt(
         self, ledger: str, receipt: Receipt, signature: bytes, *, from_block: int | None = None
@@ -359,12 +375,25 @@ class ChainReader:
         """One view call at the head of the first node that answers: for pages, not for decisions."""
         return self._nodes.first(lambda rpc: _latest(rpc, name, address, function, *arguments))
 
-    def _everywhere(self, ledger: str, function: str, *arguments: Any) -> dict[Rpc, Any]:
-        """One view call of the ledger at the head of every node."""
-        return self._nodes.ask(lambda rpc: _latest(rpc, "Ledger", ledger, function, *arguments))
+    def _everywhere(
+        self, ledger: str, function: str, *arguments: Any, at: bytes | None = None
+    ) -> dict[Rpc, Any]:
+        """One view call of the ledger at every node: at its head, or at the block of a hash."""
+        if at is None:
+            return self._nodes.ask(lambda rpc: _latest(rpc, "Ledger", ledger, function, *arguments))
+        return self._nodes.ask(lambda rpc: _at(rpc, at, "Ledger", ledger, function, *arguments))
 
 
 def _latest(rpc: Rpc, name: str, address: str, function: str, *arguments: Any) -> Any:
     """One view call at the head of one node."""
     contract = interface(name)
     return contract.decode(function, rpc.call_latest(address, contract.encode(function, *arguments)))
+
+
+def _at(rpc: Rpc, block_hash: bytes, name: str, address: str, function: str, *arguments: Any) -> Any:
+    """One view call at the block of a hash, of one node."""
+    contract = interface(name)
+    (answer,) = rpc.calls_at(block_hash, [(address, contract.encode(function, *arguments))])
+    if isinstance(answer, RpcFailure):
+        raise ChainError("chain-unreachable", f"{rpc.shown_url} refuses {function}: {answer.message}")
+    return contract.decode(function, answer)

@@ -85,11 +85,11 @@ def receipt_values(receipt: Receipt) -> tuple[Any, ...]:
 
 
 def find_opening(
-    rpc: Rpc, ledger: str, *, consortium: str, run_id: bytes, from_block: int | None = None
+    rpc: Rpc, ledger: str, *, consortium: str | None, run_id: bytes, from_block: int | None = None
 ) -> Opening | None:
     """What one node's log says of a run's opening, not compared with anything; `None` without such a log.
 
-    Searched from `from_block` on, or from the newest block back.
+    Searched from `from_block` on, or from the newest block back; with `consortium` None, whoever opened it.
     """
     query = {"address": ledger, "topics": _about(("RunOpened",), consortium, run_id)}
     if from_block is None:
@@ -157,10 +157,10 @@ def decode_verdict(raw: dict[str, Any]) -> Verdict:
     )
 
 
-def _about(events: tuple[str, ...], consortium: str, *more: bytes) -> list[Any]:
-    """A topic filter for any of these events about a consortium."""
+def _about(events: tuple[str, ...], consortium: str | None, *more: bytes) -> list[Any]:
+    """A topic filter for any of these events about a consortium, or about any."""
     names = topics(*(interface("Ledger").topic(event) for event in events))
-    return [names, *topics(address_topic(consortium), *more)]
+    return [names, *topics(None if consortium is None else address_topic(consortium), *more)]
 
 
 def _forward(rpc: Rpc, query: dict[str, Any], from_block: int) -> Iterator[Log]:

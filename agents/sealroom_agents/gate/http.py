@@ -9,8 +9,8 @@
     POST /v1/receipts   receipts to be anchored together (the same token)
 
 Status: 400 malformed, 401 watcher's token, 403 refused, 409 used before, 413 and 415 body, 503 refused for
-now (chain out of reach or stale, watcher dead), each with `{code, message, seen?, pinned?}`. Nothing here
-trusts TLS.
+now (chain out of reach or stale, watcher dead, opening lost), each with `{code, message, seen?, pinned?}`.
+Nothing here trusts TLS.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from sealroom.release import Refusal
 from sealroom.release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom_agents.errors import Refused
 from sealroom_agents.gate.batch import MAX_RECEIPTS_BODY
+from sealroom_agents.gate.refusals import PASSING_CODES
 from sealroom_agents.gate.service import Gate
 from sealroom_agents.gate.webhook import BootAuthority, BootInfo, answer
 
 MALFORMED = frozenset({"malformed"})
 CONFLICT = frozenset({"unknown-run-id-reused", "nonce-replayed", "lease-counter"})
-FOR_NOW = frozenset({"chain-unreachable", "chain-stale", "chain-disagrees", "watcher-dead", "busy"})
+FOR_NOW = PASSING_CODES | {"busy"}
 """Refusals that may pass by themselves; an enclave may try to renew its lease again until it runs out."""
 WEBHOOK_MALFORMED = "invalid authorization request"
 """dstack's own words for a request that its server cannot read."""

@@ -27,6 +27,8 @@ STUDY_ENDED = frozenset({"LedgerStudyNotLive", "LedgerEpochMismatch"})
 KIND_RUNS = 3
 """What `LedgerDatasetBudgetExceeded` calls a cap on runs; 1 is ε and 2 is δ."""
 CHAIN_CODES = frozenset({"chain-unreachable", "chain-stale", "chain-disagrees"})
+PASSING_CODES = CHAIN_CODES | {"watcher-dead", "opening-lost"}
+"""Refusals to renew that may pass by themselves before the lease runs out; the others never do."""
 
 T = TypeVar("T")
 

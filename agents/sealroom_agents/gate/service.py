@@ -10,7 +10,7 @@ Evidence is handled in this order, and each step can only refuse:
                                         9. write the audit log, begin the lease, seal the keys to the enclave
 
 So ε and δ are booked before any key leaves, and a run that is refused after step 7 has spent them: nothing
-is refunded.
+is refunded. Each renewal looks at the booking again, and says whether it is final (`gate.opening`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,16 @@ from sealroom_agents.errors import AttestationError, ChainError, Refused, Transa
 from sealroom_agents.facts import ChainView, Evidence, LatestView, StudyRecord
 from sealroom_agents.gate import batch
 from sealroom_agents.gate.audit import AuditLog
-from sealroom_agents.gate.refusals import STUDY_ENDED, booking_refused, chain_refused, parsed, refused
+from sealroom_agents.gate.opening import Openings, opened_as
+from sealroom_agents.gate.refusals import (
+    CHAIN_CODES,
+    PASSING_CODES,
+    STUDY_ENDED,
+    booking_refused,
+    chain_refused,
+    parsed,
+    refused,
+)
 from sealroom_agents.gate.root import GateRoot
 from sealroom_agents.gate.sessions import Lease, Sessions
 from sealroom_agents.gate.watch import Chain, Watch
@@ -120,6 +129,7 @@ class Gate:
         self._root = root
         self._chain = chain
         self._opener = opener
+        self._openings = Openings(chain, opener)
         self._anchor = anchor
         self._collateral = collateral
         self._sessions = sessions
@@ -191,13 +201,14 @@ class Gate:
             raise Refused("lease-ended", "the lease was not renewed in time")
         if request.counter <= lease.counter:
             raise Refused("lease-counter", f"counter {request.counter} was used before")
-        self._renew(lease)
+        opening_final = self._renew(lease)
         until = self._clock() + self._config.lease_seconds
         self._sessions.prolong(lease.run_id, counter=request.counter, until=until)
         return sign_renewal(
             request,
             lease_seconds=self._config.lease_seconds,
             until=until,
+            opening_final=opening_final,
             chain_id=chain_id,
             consortium=lease.consortium,
             private_key=self._root.signer_key.reveal(),
@@ -257,8 +268,8 @@ class Gate:
             consortium=hello.consortium,
             private_key=self._root.signer_key.reveal(),
         )
-        opened = self._open(grant, view, grant_hash)
-        self._booked(grant, hello.consortium, grant_hash, opened)
+        opened, opening = self._open(grant, view, grant_hash)
+        self._booked(grant.ledger, opening)
         self._still(grant, view, hello.consortium)
         self._write("granted", _granted(grant, hello.consortium, grant_hash, evidence, opened))
         self._sessions.grant(
@@ -271,6 +282,9 @@ class Gate:
                 counter=0,
                 until=self._clock() + self._config.lease_seconds,
                 ended=None,
+                ledger=grant.ledger,
+                opening=opening,
+                since=grant.block_number,
             )
         )
         transcript1 = transcript_1(
@@ -329,7 +343,7 @@ class Gate:
             raise Refused(error.code, error.message, error.hint) from error
         return collateral, evidence
 
-    def _open(self, grant: Grant, view: ChainView, grant_hash: bytes) -> TxResult:
+    def _open(self, grant: Grant, view: ChainView, grant_hash: bytes) -> tuple[TxResult, Opening]:
         if view.study is None:  # the policy has refused already
             raise Refused("not-approved", "no study is pinned")
         run = Run(
@@ -343,7 +357,7 @@ class Gate:
             grant_hash=grant_hash,
         )
         try:
-            return self._opener.open_run(grant.ledger, run, view.study)
+            opened = self._opener.open_run(grant.ledger, run, view.study)
         except TransactionError as error:
             if error.revert in STUDY_ENDED:
                 # Something ended the study since the view: most likely a revocation, which then has its own
@@ -352,20 +366,20 @@ class Gate:
             raise booking_refused(error) from error
         except ChainError as error:
             raise chain_refused(error) from error
+        return opened, opened_as(run, grant.compose_hash, opened)
 
-    def _booked(self, grant: Grant, consortium: str, grant_hash: bytes, opened: TxResult) -> None:
+    def _booked(self, ledger: str, opening: Opening) -> None:
         """Every node keeps the hash of this very run: the word of the node that sent it is not enough
         (CH-03)."""
-        expected = _opening_hash(grant, consortium, grant_hash, opened)
         deadline = time.monotonic() + BOOKED_TIMEOUT_S
-        while (found := self._seen_booked(grant)) is None and time.monotonic() < deadline:
+        while (found := self._seen_booked(ledger, opening.run_id)) is None and time.monotonic() < deadline:
             time.sleep(BOOKED_POLL_S)
-        if found != expected:
+        if found != typed.opening_hash(opening):
             raise Refused("chain-disagrees", "not every node shows the run as booked")
 
-    def _seen_booked(self, grant: Grant) -> bytes | None:
+    def _seen_booked(self, ledger: str, run_id: bytes) -> bytes | None:
         try:
-            return self._chain.booked(grant.ledger, grant.run_id)
+            return self._chain.booked(ledger, run_id)
         except ChainError as error:
             raise chain_refused(error) from error
 
@@ -380,20 +394,28 @@ class Gate:
 
     # --- lease ----------------------------------------------------------------------------------
 
-    def _renew(self, lease: Lease) -> None:
+    def _renew(self, lease: Lease) -> bool:
+        """Whether the run's opening is final. Raises `Refused` when the lease is not renewed."""
         view, latest = self._views(lease.consortium)
+        facts = {"runId": to_hex(lease.run_id), "consortium": lease.consortium}
         refusal = policy.renew(
             view, latest, self._policy_config(lease.consortium), study=lease.study, epoch=lease.epoch
         )
-        if refusal is None:
-            return
-        if (
-            refusal.code != "watcher-dead"
-        ):  # a watcher may come back before the lease runs out; the others never do
-            self._sessions.end(lease.run_id, refusal.code)
-        facts = {"runId": to_hex(lease.run_id), "consortium": lease.consortium}
-        self._write("lease-refused", {**facts, "code": refusal.code, "message": refusal.message})
-        raise refused(refusal)
+        try:
+            if refusal is not None:
+                raise refused(refusal)
+            standing = self._openings.standing(lease, view)
+        except Refused as no:
+            if no.code not in PASSING_CODES:
+                self._sessions.end(lease.run_id, no.code)
+            if no.code not in CHAIN_CODES:
+                self._write("lease-refused", {**facts, "code": no.code, "message": no.message})
+            raise
+        if standing.moved is not None:
+            self._sessions.moved(lease.run_id, standing.moved)
+            block, number = standing.moved.opened_block, standing.moved.number
+            self._write("opening-moved", {**facts, "block": block, "number": number})
+        return standing.final
 
     # --- chain ----------------------------------------------------------------------------------
 
@@ -465,22 +487,6 @@ class Gate:
 
     def _write(self, event: str, facts: Mapping[str, Any]) -> None:
         self._audit.append(event, facts=facts)
-
-
-def _opening_hash(grant: Grant, consortium: str, grant_hash: bytes, opened: TxResult) -> bytes:
-    """What the ledger must keep if it opened what was sent. Raises `Refused` if the event says otherwise."""
-    event = opened.event("RunOpened")
-    opening = Opening.of_event(event["opening"]) if event is not None else None
-    sent = (
-        grant.run_id, consortium, grant.study, grant.compose_hash, grant.epsilon_micro, grant.delta_pico,
-        grant.epoch, grant.enclave_signer, grant_hash,
-    )  # fmt: skip
-    if opening is None or sent != (
-        opening.run_id, opening.consortium, opening.study, opening.compose_hash, opening.epsilon_micro,
-        opening.delta_pico, opening.epoch, opening.enclave_signer, opening.grant_hash,
-    ):  # fmt: skip
-        raise Refused("chain-disagrees", "the transaction that books the run opened another one, or none")
-    return typed.opening_hash(opening)
 
 
 def _granted(

@@ -27,6 +27,8 @@ from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from sealroom.encoding import canonical, strict_json
+from sealroom.records import Opening
 from sealroom_agents.errors import GateError, Refused
 from sealroom_agents.facts import Halt
 from sealroom_agents.gate.audit import Head
@@ -67,6 +69,14 @@ class _Lease(_Base):
     counter: Mapped[int] = mapped_column(BigInteger)
     until: Mapped[int] = mapped_column(BigInteger)
     ended: Mapped[str | None] = mapped_column(String(64))
+
+
+class _Opening(_Base):
+    __tablename__ = "opening"
+    run_id: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    ledger: Mapped[str] = mapped_column(String(42))
+    since: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class _Halt(_Base):
@@ -123,6 +133,12 @@ class Lease:
     """Unix seconds at which it ends unless renewed."""
     ended: str | None
     """Code of the refusal that ended it for good, or `None`."""
+    ledger: str
+    """Ledger that booked the run."""
+    opening: Opening
+    """What it booked, as it stood when somebody last looked."""
+    since: int
+    """A block that was final when the run was opened: its opening is in a later one."""
 
 
 class Sessions:
@@ -218,14 +234,23 @@ class Sessions:
                         ended=lease.ended,
                     )
                 )
+                session.add(
+                    _Opening(
+                        run_id=lease.run_id,
+                        ledger=lease.ledger,
+                        since=lease.since,
+                        content=canonical(lease.opening.to_json()),
+                    )
+                )
         except IntegrityError as error:
             raise Refused("unknown-run-id-reused", "keys were already released for this run id") from error
 
     def lease(self, run_id: bytes) -> Lease | None:
         """The lease of a run, or `None`."""
         with Session(self._engine) as session:
-            row = session.get(_Lease, run_id)
-            return None if row is None else _lease(row)
+            row, booked = session.get(_Lease, run_id), session.get(_Opening, run_id)
+            # An earlier version of the gate kept no opening. Nobody can renew what nobody can look after.
+            return None if row is None or booked is None else _lease(row, booked)
 
     def prolong(self, run_id: bytes, *, counter: int, until: int) -> None:
         """Count a renewal. Raises `Refused` `lease-counter` unless `counter` is larger than all before."""
@@ -237,6 +262,13 @@ class Sessions:
             )
             if done.rowcount != 1:  # type: ignore[attr-defined]
                 raise Refused("lease-counter", f"counter {counter} was used before")
+
+    def moved(self, run_id: bytes, opening: Opening) -> None:
+        """Keep where the opening of a run stands now."""
+        with Session(self._engine) as session, session.begin():
+            session.execute(
+                update(_Opening).where(_Opening.run_id == run_id).values(content=canonical(opening.to_json()))
+            )
 
     def end(self, run_id: bytes, code: str) -> None:
         """End a lease for good."""
@@ -325,7 +357,8 @@ def _durable(connection: object, _record: object) -> None:
     cursor.close()
 
 
-def _lease(row: _Lease) -> Lease:
+def _lease(row: _Lease, booked: _Opening) -> Lease:
+    content = strict_json(booked.content, len(booked.content))
     return Lease(
         run_id=row.run_id,
         consortium=row.consortium,
@@ -335,4 +368,7 @@ def _lease(row: _Lease) -> Lease:
         counter=row.counter,
         until=row.until,
         ended=row.ended,
+        ledger=booked.ledger,
+        opening=Opening.from_json(content, error=GateError),
+        since=booked.since,
     )

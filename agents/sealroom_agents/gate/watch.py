@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sealroom.records import Receipt
+from sealroom.records import Opening, Receipt
 from sealroom.release import WatchReport
 from sealroom_agents.chain import FoundReceipt
 from sealroom_agents.facts import ChainView, Halt, LatestView
@@ -44,8 +44,12 @@ class Chain(Protocol):
         """Whether a reorganisation took the block that showed a revocation."""
         ...
 
-    def booked(self, ledger: str, run_id: bytes) -> bytes | None:
+    def booked(self, ledger: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
         """What the ledger keeps of an opened run, the same at a quorum; `None` while fewer nodes have it."""
+        ...
+
+    def opening(self, ledger: str, run_id: bytes, kept: bytes, *, from_block: int) -> Opening:
+        """The opening of which the ledger keeps this hash."""
         ...
 
     def receipt(self, ledger: str, receipt: Receipt, signature: bytes) -> FoundReceipt | None:

@@ -149,15 +149,26 @@ def sign_renewal(
     *,
     lease_seconds: int,
     until: int,
+    opening_final: bool,
     chain_id: int,
     consortium: str,
     private_key: bytes,
 ) -> LeaseReply:
     """Renew a lease as the gate, in answer to this request and no other."""
     message = typed.renewal(
-        request.run_id, request.counter, lease_seconds, chain_id=chain_id, consortium=consortium
+        request.run_id,
+        request.counter,
+        lease_seconds,
+        opening_final,
+        chain_id=chain_id,
+        consortium=consortium,
     )
-    return LeaseReply(lease_seconds=lease_seconds, until=until, signature=typed.sign(message, private_key))
+    return LeaseReply(
+        lease_seconds=lease_seconds,
+        until=until,
+        opening_final=opening_final,
+        signature=typed.sign(message, private_key),
+    )
 
 
 def verify_renewal(
@@ -165,7 +176,12 @@ def verify_renewal(
 ) -> None:
     """Check that the gate renewed this lease in answer to this request. Raises `renewal-forged`."""
     message = typed.renewal(
-        request.run_id, request.counter, reply.lease_seconds, chain_id=chain_id, consortium=consortium
+        request.run_id,
+        request.counter,
+        reply.lease_seconds,
+        reply.opening_final,
+        chain_id=chain_id,
+        consortium=consortium,
     )
     _check_signer(message, reply.signature, signer=signer, code="renewal-forged", what="renewal")
 

@@ -67,6 +67,8 @@ REFUSAL_CODES = (
     "watcher-dead",
     "lease-ended",
     "lease-counter",
+    "opening-lost",
+    "opening-replaced",
 )
 """Every code of the gate's refusals, as the page lists them; `sealroom_agents.policy` tells its own order."""
 
@@ -231,13 +233,17 @@ class LeaseReply:
     """How long from now, at most 60. The enclave counts on its own monotonic clock."""
     until: int
     """The same as unix seconds of the gate's clock, for logs."""
+    opening_final: bool
+    """Whether the run's opening stands in a final block: no result leaves before."""
     signature: bytes
-    """EIP-712 `Renewal` by the gate's signer, 65 bytes: the network may not prolong a lease."""
+    """EIP-712 `Renewal` by the gate's signer, 65 bytes: the network may neither prolong a lease nor call an
+    opening final."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "leaseSeconds": self.lease_seconds,
             "until": self.until,
+            "openingFinal": self.opening_final,
             "signature": to_hex(self.signature),
         }
 
@@ -250,6 +256,7 @@ class LeaseReply:
         reply = cls(
             lease_seconds=fields.integer("leaseSeconds", 1, MAX_LEASE_SECONDS),
             until=fields.integer("until"),
+            opening_final=fields.boolean("openingFinal"),
             signature=fields.hex("signature", SIGNATURE_SIZE),
         )
         fields.done()

@@ -8,6 +8,7 @@ byte of it is used, and within the limits of `sealroom.sealed.table`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Datasets:
     def __init__(self, found: Sequence[_Found]) -> None:
         self._found = sorted(found, key=lambda each: each.info.dataset_id)
         self._opened: dict[str, _Opened] = {}
+        self._wiping = threading.Lock()
 
     @classmethod
     def locate(cls, folder: Path, recipe: Recipe, *, chain_id: int, consortium: str) -> Datasets:
@@ -135,6 +137,7 @@ class Datasets:
         )
 
     def wipe(self) -> None:
-        """Overwrite the data keys; nothing opens any more."""
-        for opened in self._opened.values():
-            opened.key.wipe()
+        """Overwrite the data keys; nothing opens any more. Several threads may."""
+        with self._wiping:
+            for opened in self._opened.values():
+                opened.key.wipe()

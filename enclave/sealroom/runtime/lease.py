@@ -6,6 +6,9 @@ the host, who may want a revoked run to go on. A second thread watches the clock
 which hangs, or comes in one byte a second, cannot stretch a lease. When the lease ends, `on_end` wipes and
 kills, at once and from that thread, whatever the rest of the process is doing.
 
+A renewal also says whether the run's opening, which books its ε, stands in a final block. Until one has said
+so, a reorganisation may give the ε to another run, and nothing leaves: see `wait_final`.
+
 The clock is CLOCK_BOOTTIME: a machine that was suspended and resumed finds its lease over.
 """
 
@@ -21,11 +24,21 @@ from sealroom.keys import Secret
 from sealroom.release import LeaseReply, sign_lease, verify_renewal
 from sealroom.runtime.gate_client import Gate, GateRefused
 
+FIRST_SECONDS = 3.0
+"""Longest pause before the first renewal: where blocks are final within seconds, no run waits for long."""
+
 RETRY_SECONDS = 1.0
 """Pause after a renewal that did not get through."""
 
 PASSING_CODES = frozenset(
-    {"chain-unreachable", "chain-stale", "chain-disagrees", "watcher-dead", "gate-unreachable"}
+    {
+        "chain-unreachable",
+        "chain-stale",
+        "chain-disagrees",
+        "watcher-dead",
+        "opening-lost",
+        "gate-unreachable",
+    }
 )
 """Refusals that may pass by themselves.
 
@@ -76,15 +89,19 @@ class Lease:
         granted: float,
         seconds: int,
         on_end: Callable[[LeaseEnd], None],
+        on_final: Callable[[], None] = lambda: None,
     ) -> None:
         """`gate_signer` is the address that signed the grant; `granted` is `clock()` from before it was asked
-        for, so that the lease is never overstated."""
+        for, so that the lease is never overstated. `on_final` is called once, when a renewal first says that
+        the run's opening is final."""
         self._gate = gate
         self._run_id, self._chain_id, self._consortium = run_id, chain_id, consortium
         self._signer, self._gate_signer = signer, gate_signer
         self._seconds = seconds
         self._deadline = granted + seconds
         self._on_end = on_end
+        self._on_final = on_final
+        self._final = False
         self._change = threading.Condition()
         self._end: LeaseEnd | None = None
         self._trouble: SealroomError | None = None
@@ -128,9 +145,19 @@ class Lease:
             self._change.wait_for(lambda: self._end is not None, timeout=max(seconds, 0.0))
         self.check()
 
+    def wait_final(self) -> None:
+        """Wait, under the lease, until a renewal has said that the run's opening is final.
+
+        What is final stays so. Finality is noticed at a renewal, so up to a third of a lease late. Raises
+        `LeaseEnded` as soon as the lease ends.
+        """
+        with self._change:
+            self._change.wait_for(lambda: self._final or self._end is not None)
+        self.check()
+
     def _renew(self) -> None:
         counter = 0
-        pause = self._left() / 3
+        pause = min(self._left() / 3, FIRST_SECONDS)
         while self._sleep(pause):
             asked, counter = clock(), counter + 1
             try:
@@ -148,7 +175,11 @@ class Lease:
                 if clock() >= self._deadline:
                     return  # it lapsed while the answer was on its way, and what has lapsed stays so
                 self._deadline = max(self._deadline, asked + reply.lease_seconds)
+                news = reply.opening_final and not self._final
+                self._final = self._final or reply.opening_final
                 self._change.notify_all()
+            if news:
+                self._on_final()
             self._trouble = None
             pause = reply.lease_seconds / 3
 

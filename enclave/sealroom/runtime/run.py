@@ -4,6 +4,9 @@
 The order matters twice. The sandbox is started before there is any key in this process, so that nothing
 secret can be in what it inherits. And the lease is checked last, after everything is signed and right before
 the envelope appears.
+
+Nothing leaves, neither a result nor the word of a failure, before the gate has said that the run's opening is
+final. Until then a reorganisation may take the opening back, and with it the ε that was booked.
 """
 
 from __future__ import annotations
@@ -143,6 +146,8 @@ def execute(
             granted=granted,
             seconds=reply.grant.lease_seconds,
             on_end=end,
+            # Whenever it comes: that tells nothing of how far the analysis is.
+            on_final=lambda: report("final"),
         )
         lease.start()
         on_stop(lambda: lease.end_now(STOPPED))
@@ -263,9 +268,13 @@ def _compute_and_sign(
         # A failure leaves on a whole slot, as a result does: when an analysis fails is its own choice, and
         # could tell a value. A lease that ends is nothing of its choice, and ends the wait at once.
         sandbox.kill()
+        datasets.wipe()
+        lease.wait_final()
         lease.wait(_next_slot(granted, recipe)[1])
         raise
     sandbox.kill()
+    datasets.wipe()  # the wait may be long, and the result needs them no more
+    lease.wait_final()
     slot, wait = _next_slot(granted, recipe)
     statement = _statement(
         result, order, recipe, app_id=app_id, session=session, reply=reply, grant_hash=grant_hash,
