@@ -19,10 +19,12 @@ from sealroom_agents.gate.audit import verify
 pytestmark = pytest.mark.anvil
 
 
-def run_one(world: World) -> dict[str, Any]:
+def run_one(world: World, *, final: bool = True) -> dict[str, Any]:
     """A granted run whose enclave has signed its receipt; as the message to the gate names it."""
     enclave = Enclave(world, epsilon_micro=100_000, delta_pico=1000)
     grant = granted(enclave.ask()).grant
+    if final:
+        world.chain.finalize()
     message = typed.grant(grant, chain_id=31337, consortium=world.room.consortium)
     receipt = Receipt(
         run_id=grant.run_id,
@@ -74,6 +76,15 @@ def test_receipts_that_wait_are_anchored_together_and_only_once(approved: World)
     events = [json.loads(line)["event"] for line in (approved.state / "audit.jsonl").read_text().splitlines()]
     assert events.count("batch-anchored") == 2
     assert verify(approved.state / "audit.jsonl").sequence == len(events)
+
+
+def test_runs_are_anchored_together_once_their_openings_are_final(approved: World) -> None:
+    """CH-01: a batch names runs by number, and a reorganisation may give the number to another run."""
+    first, second = run_one(approved), run_one(approved, final=False)
+    refused(send(approved, first, second), "not-finalized")
+    assert send(approved, first).json()["anchored"]["runs"] == [first["receipt"]["runId"]]
+    approved.chain.finalize()
+    assert send(approved, second).json()["anchored"]["runs"] == [second["receipt"]["runId"]]
 
 
 @pytest.mark.parametrize(

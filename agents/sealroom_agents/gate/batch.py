@@ -4,6 +4,9 @@
 The ledger looks at the signatures of a batch when somebody verifies a receipt of it, not when it is anchored:
 a wrong receipt would take its run's one chance. So the gate checks each before it sends any, exactly as the
 ledger will: the run is open, the receipt says what the run says, and the enclave of the run signed it.
+
+A batch names runs by their numbers alone, and a reorganisation may number them anew: so the openings must be
+final.
 """
 
 from __future__ import annotations
@@ -36,6 +39,10 @@ class Chain(Protocol):
 
     def finalized_view(self, consortium: str) -> ChainView:
         """The consortium, which names its ledger."""
+        ...
+
+    def booked(self, ledger: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
+        """What the ledger keeps of an opened run at the block of a hash."""
         ...
 
     def receipt(self, ledger: str, receipt: Receipt, signature: bytes) -> FoundReceipt | None:
@@ -98,13 +105,15 @@ def parse(body: bytes) -> tuple[Signed, ...]:
 def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id: int) -> Anchored | None:
     """Anchor all that are not anchored yet, in the order of their runs; `None` when nothing is left to do.
 
-    Raises `Refused`: `malformed` for a receipt that would not hold, `chain-unreachable` and the other codes
-    of a chain that does not do it. Then nothing is anchored.
+    Raises `Refused`: `malformed` for a receipt that would not hold, `not-finalized` while the opening of a
+    run is not final, `chain-unreachable` and the other codes of a chain that does not do it. Then nothing is
+    anchored.
     """
     consortium = given[0].receipt.consortium
     waiting: dict[int, tuple[Opening, bytes]] = {}
     try:
-        ledger = chain.finalized_view(consortium).ledger
+        view = chain.finalized_view(consortium)
+        ledger = view.ledger
         for signed in given:
             seen = chain.receipt(ledger, signed.receipt, signed.signature)
             if seen is None:
@@ -114,6 +123,13 @@ def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id:
                 waiting[seen.opening.number] = seen.opening, digest
         if not waiting:
             return None
+        for opening, _ in waiting.values():
+            if chain.booked(ledger, opening.run_id, at=view.block_hash) != typed.opening_hash(opening):
+                raise Refused(
+                    "not-finalized",
+                    f"the opening of run {to_hex(opening.run_id)} is not final yet",
+                    "its number may still change; send the receipts again later",
+                )
         epochs = {opening.epoch for opening, _ in waiting.values()}
         if len(epochs) != 1:
             raise Refused("malformed", "the receipts are of runs of several epochs")
