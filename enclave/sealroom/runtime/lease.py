@@ -25,7 +25,8 @@ from sealroom.release import LeaseReply, sign_lease, verify_renewal
 from sealroom.runtime.gate_client import Gate, GateRefused
 
 FIRST_SECONDS = 3.0
-"""Longest pause before the first renewal: where blocks are final within seconds, no run waits for long."""
+"""Longest pause before the first renewal; each after it may be twice as long, up to a third of the lease.
+Where blocks are final within seconds, no result waits for long."""
 
 RETRY_SECONDS = 1.0
 """Pause after a renewal that did not get through."""
@@ -181,7 +182,7 @@ class Lease:
             if news:
                 self._on_final()
             self._trouble = None
-            pause = reply.lease_seconds / 3
+            pause = min(reply.lease_seconds / 3, max(2 * pause, RETRY_SECONDS))
 
     def _ask(self, counter: int) -> LeaseReply:
         request = sign_lease(
