@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from tests.refusals import CODES
 
 from sealroom.encoding import sha256
 from sealroom.records import Grant
@@ -502,6 +505,50 @@ def test_without_a_living_watcher_nothing_is_released(good: Case) -> None:
     assert isinstance(good.but("config", watcher_seen=NOW - policy.MAX_WATCH_AGE_S).decide(), Grant)
     refused(good.but("config", watcher_seen=NOW - policy.MAX_WATCH_AGE_S - 1), "watcher-dead")
     refused(good.but("config", watcher_seen=None), "watcher-dead")
+
+
+# --- the order ----------------------------------------------------------------------------------
+
+WRONG: dict[int, Callable[[Case], Case]] = {
+    22: lambda case: case.but("view", chain_id=1),
+    23: lambda case: case.but("evidence", tcb_status="OutOfDate"),
+    24: lambda case: case.but("view", platform=None),
+    25: lambda case: case.but("latest", revoked_by=ACCOUNTS[2]),
+    26: lambda case: case.but("evidence", app_id=bytes(20)),
+    27: lambda case: case.but("request", compose_hash=sha256(b"other")),
+    28: lambda case: case.but("evidence", key_provider="local-sgx"),
+    29: lambda case: case.but("evidence", os_image_hash=bytes(32)),
+    30: lambda case: case.but("evidence", device_id=bytes(32)),
+    31: lambda case: case.but("request", has_gpu_evidence=True),
+    32: lambda case: case.but("view", block_time=NOW + 1000),
+    33: lambda case: case.but("latest", epoch=3),
+    34: lambda case: case.but("view", approvals=ACCOUNTS[:2]),
+    35: lambda case: case.but("request", datasets=case.request.datasets[:1]),
+    36: lambda case: case.but("view", study_runs=3),
+    37: lambda case: case.but("config", watcher_seen=None),
+}
+"""What fails each check of the decision, by its number on the release protocol's page."""
+
+
+@pytest.mark.parametrize("second", WRONG)
+@pytest.mark.parametrize("first", WRONG)
+def test_of_two_faults_the_one_that_is_published_first_is_told(good: Case, first: int, second: int) -> None:
+    decision = WRONG[second](WRONG[first](good)).decide()
+
+    assert isinstance(decision, Refusal)
+    assert decision.code in CODES[min(first, second)]
+
+
+def test_the_head_of_the_policy_lists_the_published_checks() -> None:
+    text = policy.__doc__ or ""
+    written = [
+        code for line in text.splitlines() for code in re.findall(r"[a-z]+(?:-[a-z]+)+|revoked$", line)
+    ]
+    listed = [code for code in written if code in REFUSAL_CODES]
+
+    assert set(listed) <= {code for row in WRONG for code in CODES[row]}
+    rest = iter(listed)
+    assert all(CODES[row][0] in rest for row in WRONG), "not in the published order"
 
 
 # --- leases -------------------------------------------------------------------------------------

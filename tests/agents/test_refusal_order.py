@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order of the gate's refusals is the published one (RE-09).
+
+A ladder is a list of checks that can fail together. For each of its rungs, everything from that rung on is
+wrong at once, and the gate must answer with the rung's own code. So each check comes before all later ones of
+its ladder, on a real gate with a real chain.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from tests.gate_world import PLATFORM, RECIPE, Enclave, World, granted
+from tests.local_chain import account
+from tests.refusals import CODES, ROWS
+from tests.rpc_proxy import RpcProxy
+
+from sealroom.encoding import sha256
+from sealroom.keys import Secret
+from sealroom.release import DatasetOffer, EvidenceMessage, Hello, LeaseRequest, report_data
+from sealroom.release.messages import MAX_BODY, MAX_EVIDENCE_BODY
+from sealroom.runtime.lease import PASSING_CODES
+from sealroom_agents.gate import sessions
+from sealroom_agents.gate.http import FOR_NOW
+from sealroom_agents.gate.service import CHALLENGE_LIFE_S
+from sealroom_agents.policy import MAX_WATCH_AGE_S
+from sealroom_agents.simulator import (
+    DEBUG,
+    SEPT_VE_DISABLE,
+    SIMULATED_OS_IMAGE,
+    SimulatedPlatform,
+    runtime_event,
+    to_json,
+)
+
+pytestmark = pytest.mark.anvil
+
+HELLO = (1, 2, 3, 4, 5)
+MESSAGE = (1, 2, 6, 7, 8)
+QUOTE = tuple(range(9, 20))
+CHAIN = (20, 24, 25, 26, 27, 28, 29, 30, 31, 32, 35, 36, 37, 38, 39)
+EVIDENCE = MESSAGE + QUOTE + CHAIN
+STRANGE_ADDRESS = (21, 26, 27, 28, 30, 31, 35, 38)
+BOOKING = (38, 39, 40, 41, 42)
+LEASE = (1, 2, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53)
+IN_POLICY = (22, 23, 33, 34)
+"""Not to be had on a local chain with honest contracts; `test_policy` has them in order."""
+ALONE = (43, 54, 55)
+"""A run that was never granted, and a lost opening's later fate: `test_gate` and `test_gate_opening`."""
+
+
+def test_every_published_check_is_on_a_ladder() -> None:
+    everywhere = {*HELLO, *EVIDENCE, *STRANGE_ADDRESS, *BOOKING, *LEASE, *IN_POLICY, *ALONE}
+    assert [row.number for row in ROWS] == sorted(everywhere) == list(range(1, len(ROWS) + 1))
+
+
+def test_the_page_gives_each_code_its_status() -> None:
+    assert {code for row in ROWS for code in row.codes if row.status == 503} == FOR_NOW
+    waits = {code for row in ROWS if row.message == "lease" and row.status == 503 for code in row.codes}
+    assert waits == PASSING_CODES - {"gate-unreachable"}
+    by_code: dict[str, set[int]] = {}
+    for row in ROWS:
+        for code in row.codes:
+            by_code.setdefault(code, set()).add(row.status)
+    assert all(len(statuses) == 1 for statuses in by_code.values()), by_code
+
+
+def answers(answer: httpx.Response, rung: int) -> None:
+    body = json.loads(answer.content)
+    row = ROWS[rung - 1]
+    assert body["code"] in CODES[rung], (row.check, body)
+    assert answer.status_code == row.status
+    assert "keys" not in body
+
+
+def damaged(message: bytes, faults: set[int], limit: int) -> bytes:
+    """The message with what the first two rungs ask for."""
+    if 2 in faults:
+        message = message.removesuffix(b"}") + b',"more":1}'
+    return message + b" " * limit if 1 in faults else message
+
+
+def rungs(ladder: tuple[int, ...]) -> Any:
+    """One case a rung: its number, and all that is wrong with it."""
+    return pytest.mark.parametrize(
+        ("rung", "faults"),
+        [(rung, set(ladder[place:])) for place, rung in enumerate(ladder)],
+        ids=[f"{rung} {'+'.join(CODES.get(rung, ()))}" for rung in ladder],
+    )
+
+
+# --- hello --------------------------------------------------------------------------------------
+
+
+@rungs(HELLO)
+def test_a_hello_is_refused_in_the_published_order(
+    approved: World, monkeypatch: pytest.MonkeyPatch, rung: int, faults: set[int]
+) -> None:
+    enclave = Enclave(approved)
+    if 4 in faults:
+        granted(enclave.ask())
+    if 3 in faults:
+        approved.start_gate(consortia=frozenset({"0x" + "77" * 20}))
+    if 5 in faults:
+        monkeypatch.setattr(sessions, "MAX_OPEN_CHALLENGES", 0)
+    hello = Hello(
+        run_id=enclave.run_id, chain_id=31337, consortium=approved.room.consortium,
+        compose_hash=sha256(RECIPE), epsilon_micro=1, delta_pico=0,
+    )  # fmt: skip
+
+    answers(approved.http.post("/v1/hello", content=damaged(hello.encode(), faults, MAX_BODY)), rung)
+
+
+# --- evidence -----------------------------------------------------------------------------------
+
+
+def decide_on_chain(world: World, faults: set[int]) -> None:
+    """What the owners did, before the enclave says hello."""
+    identity = world.identity()
+    world.chain.adopt_platform(
+        world.room,
+        gate_root=identity.gate_root,
+        gate_signer=identity.signer,
+        gate_compose=identity.compose_hash,
+        os_images=[sha256(b"another image")] if 29 in faults else [SIMULATED_OS_IMAGE],
+        devices=[sha256(b"another machine")] if 30 in faults else [PLATFORM.machine().device_id],
+    )
+    expiry = {"expiry": world.chain.head_time() + 30} if 32 in faults else {}
+    world.study = world.chain.propose(
+        world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
+    )
+    world.approve(0, 1)
+    world.heartbeat()
+
+
+def undo_on_chain(world: World, faults: set[int]) -> None:
+    """What an owner did after the enclave's evidence was made."""
+    if 24 in faults:
+        world.chain.adopt_platform(
+            world.room, gate_root=b"\x01" * 32, gate_signer=account(9), gate_compose=b"\x02" * 32,
+            os_images=[SIMULATED_OS_IMAGE], devices=[PLATFORM.machine().device_id],
+        )  # fmt: skip
+        world.chain.finalize()
+    if 25 in faults or 49 in faults:
+        world.chain.revoke(world.room, 0, "stop")
+
+
+def clock_ahead(faults: set[int]) -> int:
+    if 8 in faults:
+        return CHALLENGE_LIFE_S + 2
+    return MAX_WATCH_AGE_S + 2 if {32, 37} & faults else 0
+
+
+def offers_of(world: World, faults: set[int]) -> list[DatasetOffer]:
+    chosen = world.sealed[:1] if 35 in faults else world.sealed
+    forged = [replace(one, key=Secret.generate(32)) if 39 in faults else one for one in chosen]
+    return [world.offer(one, **({"epoch": 1} if 38 in faults else {})) for one in forged]
+
+
+def machine_of(platform: SimulatedPlatform, faults: set[int]) -> dict[str, Any]:
+    hardware: dict[str, Any] = {}
+    if 14 in faults:
+        hardware["cpu_svn"] = bytes(16)
+    if 15 in faults:
+        hardware["dynamic_platform"] = True
+    options: dict[str, Any] = {}
+    if hardware:
+        options["machine"] = platform.machine("twin", **hardware)
+    if 18 in faults:
+        options["extra_events"] = [runtime_event("compose-hash", sha256(RECIPE))]
+    if 19 in faults:
+        options["os_image"] = sha256(b"an image that nobody measured")
+    if 28 in faults:
+        options["key_provider"] = "local-sgx"
+    return options
+
+
+def evidence_of(enclave: Enclave, faults: set[int]) -> EvidenceMessage:
+    world = enclave.world
+    transcript, challenge = enclave.hello()
+    gpu_evidence = b"x" if 31 in faults else b""
+    bound = report_data(
+        transcript,
+        kem_key=enclave.kem.public,
+        signer=account(5) if 16 in faults else enclave.address,
+        gpu_evidence=gpu_evidence,
+    )
+    good = world.room
+    if 26 in faults:
+        world.room = replace(good, app="0x" + "77" * 20)
+    machine = enclave.machine
+    world.room = good
+    attributes = bytearray(SEPT_VE_DISABLE)
+    if 11 in faults:
+        attributes = bytearray(a | b for a, b in zip(attributes, DEBUG, strict=True))
+    if 12 in faults:
+        attributes[7] |= 0x80
+    quote = machine.quote(bound, td_attributes=bytes(attributes), version=5 if 10 in faults else 4)
+    events = machine.events
+    if 17 in faults:
+        events = (*events, runtime_event("later", b"1"))
+    return EvidenceMessage(
+        nonce=secrets.token_bytes(32) if 6 in faults else challenge.nonce,
+        kem_key=enclave.kem.public,
+        signer=enclave.address,
+        quote=bytes(5000) if 9 in faults else quote,
+        event_log=to_json(events),
+        gpu_evidence=gpu_evidence,
+        datasets=tuple(offers_of(world, faults)),
+    )
+
+
+@contextmanager
+def nodes(world: World, *, down: bool) -> Iterator[Callable[[], None]]:
+    """The gate reads through a second node too, which can be told to be silent."""
+    with RpcProxy(world.chain.url) as proxy:
+        if down:
+            world.rpc_urls = [world.chain.url, proxy.url]
+            world.start_gate()
+
+        def silence() -> None:
+            proxy.down = down
+
+        yield silence
+        world.stop_gate()
+
+
+def evidence_answer(world: World, faults: set[int]) -> httpx.Response:
+    with ExitStack() as stack:
+        silence = stack.enter_context(nodes(world, down=bool({20, 47} & faults)))
+        decide_on_chain(world, faults)
+        platform = SimulatedPlatform(b"\x08" * 32) if 13 in faults else PLATFORM
+        enclave = Enclave(
+            world,
+            recipe=RECIPE + b" " if 27 in faults else RECIPE,
+            epsilon_micro=10**9 if 36 in faults else 1_500_000,
+            options=machine_of(platform, faults),
+            platform=platform,
+        )
+        if 21 in faults:
+            world.room = replace(world.room, consortium="0x" + "77" * 20)
+            world.sealed = sorted((world.seal(0), world.seal(1)), key=lambda one: one.id)
+        message = evidence_of(enclave, faults)
+        if 7 in faults:
+            world.http.post("/v1/evidence", content=replace(message, quote=bytes(5000)).encode())
+        undo_on_chain(world, faults)
+        world.clock.ahead = clock_ahead(faults)
+        if 37 not in faults:
+            world.heartbeat()
+        silence()
+        return world.http.post("/v1/evidence", content=damaged(message.encode(), faults, MAX_EVIDENCE_BODY))
+
+
+def test_with_nothing_wrong_the_evidence_is_granted(approved: World) -> None:
+    granted(evidence_answer(approved, set()))
+
+
+@rungs(EVIDENCE)
+def test_evidence_is_refused_in_the_published_order(approved: World, rung: int, faults: set[int]) -> None:
+    answers(evidence_answer(approved, faults), rung)
+
+
+@rungs(STRANGE_ADDRESS)
+def test_an_address_that_is_no_consortium_comes_before_what_the_chain_says(
+    approved: World, rung: int, faults: set[int]
+) -> None:
+    answers(evidence_answer(approved, faults), rung)
+
+
+@rungs(BOOKING)
+def test_a_booking_is_refused_in_the_published_order(approved: World, rung: int, faults: set[int]) -> None:
+    opener, rival = approved.gate._opener, Enclave(approved)
+
+    class Racing:
+        """Between the decision and the release, the world goes on."""
+
+        def open_run(self, ledger: str, run: Any, study: Any) -> Any:
+            if 40 in faults:
+                opener.open_run(ledger, replace(run, run_id=rival.run_id), study)
+            opened = opener.open_run(ledger, run, study)
+            if 41 in faults:
+                event = opened.event("RunOpened")
+                assert event is not None
+                event["opening"]["number"] = 9
+            if 42 in faults:
+                approved.chain.revoke(approved.room, 0, "in time")
+            return opened
+
+    approved.gate._opener = Racing()
+    answers(Enclave(approved).ask(offers=offers_of(approved, faults)), rung)
+
+
+# --- lease --------------------------------------------------------------------------------------
+
+
+@rungs(LEASE)
+def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int, faults: set[int]) -> None:
+    world = approved
+    with nodes(world, down=47 in faults) as silence:
+        world.start_gate(lease_seconds=60)
+        expiry = {"expiry": world.chain.head_time() + 35} if 51 in faults else {}
+        world.study = world.chain.propose(
+            world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
+        )
+        world.approve(0, 1)
+        world.heartbeat()
+        enclave = Enclave(world)
+        granted(enclave.ask())
+        if 46 in faults:
+            assert enclave.renew(1).status_code == 200
+        request: LeaseRequest = enclave.renewal(1)
+        if 53 in faults:
+            world.chain.reorg(1)
+        if 44 in faults:
+            request = replace(request, signature=Enclave(world, run_id=enclave.run_id).renewal(1).signature)
+        if 50 in faults:
+            world.study = world.chain.propose(
+                world.room, compose_hash=sha256(b"next"), datasets=[one.id for one in world.sealed]
+            )
+            world.approve(0, 1)
+        undo_on_chain(world, {24 if 48 in faults else 0, 25 if 49 in faults else 0})
+        if {51, 52} & faults:
+            world.clock.ahead = MAX_WATCH_AGE_S + 10
+        if 45 in faults:
+            world.clock.ahead = 62
+        if 52 not in faults:
+            world.heartbeat()
+        silence()
+
+        answers(world.http.post("/v1/lease", content=damaged(request.encode(), faults, MAX_BODY)), rung)
