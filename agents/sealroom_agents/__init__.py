@@ -1,1 +1,7 @@
 """What runs outside the enclave: gate, runner, watcher, console and the command line."""
+
+import logging
+
+# Processes that log set a handler of their own. A command tells a person what went wrong by its error alone,
+# and without this line Python would print warnings beside it.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
