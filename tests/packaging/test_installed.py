@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The built wheel in clean environments: what each extra brings works, and the base reaches a chain.
+
+Versions are those of `requirements.lock`. The extra `torch` is too large to install for a test
+(`test_dependencies` compares its version with the one that the whole suite runs on).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+
+from sealroom_agents.cli import ENTRIES
+from sealroom_agents.simulator import SIMULATED_OS_IMAGE
+from sealroom_agents.simulator.platform import simulated_os_image
+from sealroom_agents.studycard import CardOwner, StudyCard
+from sealroom_agents.verification import Pin
+from tests.agents.staged import OWNERS, Stage, make_stage
+from tests.agents.worked import make_card, write_cohort
+from tests.local_chain import LocalChain, Room, private_key
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_S = 1500
+UNREACHABLE = ("NewConnectionError", "ConnectionError", "Could not fetch URL", "Temporary failure in name")
+AGENTS = {"gate", "runner", "watcher", "console"}
+"""Commands that need the extra `agents`."""
+pytestmark = [pytest.mark.slow, pytest.mark.anvil, pytest.mark.timeout(2 * LIMIT_S)]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An environment with the wheel in it."""
+
+    folder: Path
+
+    def run(self, *command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """`python -m …` there, with nothing of this checkout in reach."""
+        return subprocess.run(
+            [self.folder / "bin" / "python", "-m", *command],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            cwd=cwd or self.folder,
+            env={"PATH": "/usr/bin:/bin", "COLUMNS": "110", "SEALROOM_PASSPHRASE": "open"},
+        )
+
+    def sealroom(self, *command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """A command of `sealroom`."""
+        done = self.run("sealroom_agents.cli", *command, cwd=cwd)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def install(self, what: str, constraints: Path) -> None:
+        """`pip install`; skips where no package index can be reached."""
+        done = subprocess.run(
+            [self.folder / "bin" / "python", "-m", "pip", "install", "-q", "-c", constraints, what],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+        )
+        if done.returncode and any(word in done.stderr for word in UNREACHABLE):
+            pytest.skip(f"no package index answers: {done.stderr.strip().splitlines()[-1]}")
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel and the versions to install it with."""
+    folder = tmp_path_factory.mktemp("workshop")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT],
+        check=True,
+        timeout=LIMIT_S,
+    )
+    lines = re.findall(r"^([\w.-]+==[^\\\n]*[^\\\s])", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    (folder / "constraints.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(workshop: Path) -> Path:
+    (found,) = workshop.glob("sealroom-*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def base(workshop: Path, wheel: Path) -> Installed:
+    """The wheel without extras."""
+    subprocess.run([sys.executable, "-m", "venv", workshop / "base"], check=True, timeout=LIMIT_S)
+    made = Installed(workshop / "base")
+    made.install(str(wheel), workshop / "constraints.txt")
+    return made
+
+
+@pytest.fixture
+def with_extra(workshop: Path, wheel: Path, base: Installed) -> Iterator[Callable[[str], Installed]]:
+    """Makes an environment with one extra: a copy of the base, which is all that pip would keep of it."""
+    made = []
+
+    def make(extra: str) -> Installed:
+        folder = workshop / extra
+        shutil.copytree(base.folder, folder, symlinks=True, copy_function=os.link)
+        made.append(folder)
+        environment = Installed(folder)
+        environment.install(f"{wheel}[{extra}]", workshop / "constraints.txt")
+        return environment
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+def test_the_wheel_holds_each_file_of_the_packages(wheel: Path) -> None:
+    """Templates, ABIs and pages too."""
+    listed = subprocess.run(
+        ["git", "ls-files", "enclave/sealroom", "agents/sealroom_agents"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    missing = [name for name in listed.stdout.split() if name.partition("/")[2] not in packed]
+    assert missing == []
+
+
+def test_each_command_of_the_base_helps_or_says_what_to_install(base: Installed) -> None:
+    for name in ENTRIES:
+        done = base.sealroom(name, "--help")
+        if name in AGENTS:
+            assert done.returncode == 1
+            assert done.stderr.splitlines()[-1] == 'hint: pip install "sealroom[agents]"'
+        else:
+            assert (done.returncode, done.stderr) == (0, ""), name
+
+
+def test_the_extra_agents_starts_every_command(with_extra: Callable[[str], Installed]) -> None:
+    installed = with_extra("agents")
+    for name in ENTRIES:
+        assert installed.sealroom(name, "--help").returncode == 0, name
+    for module in sorted(AGENTS):
+        assert installed.run(f"sealroom_agents.{module}", "--help").returncode == 0, module
+
+
+@pytest.mark.parametrize(
+    ("extra", "program"),
+    [
+        ("s3", "import fsspec; fsspec.core.url_to_fs('s3://bucket/hospital-A/cohort-A.tar', anon=True)"),
+        ("duckdb", "import duckdb, sealroom.sealed; assert duckdb.sql('SELECT 1').fetchall() == [(1,)]"),
+        ("studies", "import sksurv.datasets"),
+    ],
+)
+def test_an_extra_brings_what_it_is_for(
+    with_extra: Callable[[str], Installed], tmp_path: Path, extra: str, program: str
+) -> None:
+    installed = with_extra(extra)
+    (tmp_path / "tried.py").write_text(program)
+    done = installed.run("tried", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_base_without_s3_says_what_to_install(base: Installed) -> None:
+    done = base.sealroom("fetch", "s3://bucket/a.tar", "--sha256", "0x" + 64 * "1", "--out", "a.tar")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == 'hint: pip install "sealroom[s3]"'
+
+
+# --- the base and a chain ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with LocalChain.start() as chain:
+        yield make_stage(chain, tmp_path_factory.mktemp("stage"))
+
+
+def card_of(stage: Stage, room: Room) -> StudyCard:
+    """The study card of a consortium on this chain."""
+    view = stage.reader.finalized_view(room.consortium)
+    return replace(
+        make_card(stage.gate, stage.recipe, epoch=view.epoch),
+        consortium=view.consortium,
+        app=view.app,
+        ledger=view.ledger,
+        owners=tuple(CardOwner(id=owner.id, account=owner.account) for owner in view.owners),
+    )
+
+
+@pytest.fixture
+def desk(stage: Stage, tmp_path: Path) -> Path:
+    """What an owner and an auditor hold."""
+    stage.chain.finalize()
+    identity, card = stage.gate.identity, card_of(stage, stage.room)
+    pin = Pin(
+        chain_id=stage.chain.chain_id,
+        consortium=card.consortium,
+        gate_compose=identity.compose_hash,
+        gate_root=identity.gate_root,
+        kms_root=identity.kms_root,
+        os_images=(simulated_os_image(),),
+    )
+    (tmp_path / "study.json").write_bytes(card.encode())
+    (tmp_path / "pin.json").write_bytes(pin.encode())
+    (tmp_path / "envelope.json").write_bytes(stage.done().encode())
+    (tmp_path / "root.der").write_bytes(stage.platform.root_der)
+    keystore = tmp_path / "officer.json"
+    keystore.write_text(json.dumps(Account.encrypt(private_key(0), "open", kdf="pbkdf2", iterations=2)))
+    keystore.chmod(0o600)
+    write_cohort(tmp_path / "cohort-A.parquet")
+    return tmp_path
+
+
+def test_the_base_proves_a_result_offline_and_on_chain(base: Installed, stage: Stage, desk: Path) -> None:
+    proof = ("verify", "envelope.json", "--pin", "pin.json", "--simulated-root", "root.der")
+    for chain in ((), ("--rpc", stage.chain.url)):
+        done = base.sealroom(*proof, *chain, cwd=desk)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr.startswith("proven: ")
+
+
+def test_the_base_seals_for_a_chain_and_registers_there(base: Installed, stage: Stage, desk: Path) -> None:
+    room = stage.chain.create_consortium(OWNERS, threshold=2, salt=b"\x02" * 32)
+    stage.chain.adopt_platform(
+        room,
+        gate_root=stage.gate.identity.gate_root,
+        gate_signer=stage.gate.identity.signer,
+        gate_compose=stage.gate.identity.compose_hash,
+        os_images=[SIMULATED_OS_IMAGE],
+        devices=[stage.platform.machine().device_id],
+    )
+    stage.chain.finalize()
+    (desk / "study.json").write_bytes(card_of(stage, room).encode())
+    chain = ("--rpc", stage.chain.url, "--yes")
+    sealed = base.sealroom(
+        "seal", "--owner", "hospital-A", "--in", "cohort-A.parquet", "--simulated-root", "root.der", *chain,
+        cwd=desk,
+    )  # fmt: skip
+    assert sealed.returncode == 0, sealed.stderr
+    registered = base.sealroom(
+        "register", "sealed/hospital-A/cohort-A.tar", "--keystore", "officer.json", *chain, cwd=desk
+    )
+    assert registered.returncode == 0, registered.stderr
+    checked = base.sealroom("check", "sealed/hospital-A/cohort-A.tar", "--rpc", stage.chain.url, cwd=desk)
+    assert "registr" in checked.stdout
