@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -25,7 +26,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".demo"),
     show_default=True,
-    help="Where everything is written; emptied first.",
+    help="Where everything is written. A new or an empty folder, or an earlier demo's: that one is emptied.",
 )
 def command(keep: bool, folder: Path) -> None:
     """Tell the whole story once on this machine: a local chain, simulated TDX, real everything else.
@@ -41,7 +42,9 @@ def command(keep: bool, folder: Path) -> None:
         raise DemoError(
             "the demo needs a checkout of the project", hint="clone the repository and run `make demo`"
         )
-    stack = Stack(root=CHECKOUT, folder=fresh(folder.resolve()))
+    folder = folder.resolve()
+    held = fresh(folder)
+    stack = Stack(root=CHECKOUT, folder=folder)
     # SIGTERM must stop the children as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -53,3 +56,4 @@ def command(keep: bool, folder: Path) -> None:
         click.echo("stopped")
     finally:
         stack.stop()
+        os.close(held)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -28,6 +29,8 @@ STOP_TIMEOUT_SECONDS = 5.0
 """How long a process may take to end after SIGTERM, before SIGKILL."""
 RPC_TIMEOUT_SECONDS = 60.0
 """One JSON-RPC call to the local chain."""
+MARK = ".sealroom-demo"
+"""File that says a folder is the demo's own, to be emptied; the demo that runs in it holds it locked."""
 
 
 @dataclass
@@ -167,9 +170,42 @@ def _finalized(url: str) -> int:
     return int(block["number"], 16)
 
 
-def fresh(folder: Path) -> Path:
-    """An empty folder that only this user can read."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, mode=0o700)
-    return folder
+def fresh(folder: Path) -> int:
+    """Make `folder` one that is empty, the demo's own, and readable by this user alone.
+
+    A new or an empty folder is marked as the demo's; one that bears the mark is emptied; any other is left as
+    it is and refused, and so is one in which another demo runs. Returns what holds the folder: a descriptor
+    to close at the end. Raises `DemoError`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {entry.name for entry in folder.iterdir()}
+        if names and MARK not in names:
+            raise DemoError(
+                f"{folder} holds files that no demo wrote, and would be emptied",
+                hint="name another --dir, or empty it yourself",
+            )
+        held = os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DemoError(
+                    f"another demo runs in {folder}", hint="stop it, or name another --dir"
+                ) from None
+            folder.chmod(0o700)
+            for entry in folder.iterdir():
+                if entry.name == MARK:
+                    continue
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        except BaseException:
+            os.close(held)
+            raise
+    except OSError as error:
+        raise DemoError(
+            f"the demo cannot write in {folder}: {error.strerror}", hint="name another --dir"
+        ) from None
+    return held
