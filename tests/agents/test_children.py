@@ -140,3 +140,46 @@ def test_a_killed_demo_leaves_no_process(tmp_path: Path, how: signal.Signals) ->
             assert gone(pids)
         finally:
             children.kill(demo.pid)
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from sealroom_agents.demo.owners import together
+from sealroom_agents.demo.stack import Stack
+stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[2]))
+print("ready", flush=True)
+begin = "import time; print(1, file=open({!r}, 'w'), flush=True); time.sleep(9999)"
+def one(name):
+    return stack.run(sys.executable, "-c", begin.format(str(stack.folder / name)))
+try:
+    together(*(lambda name=name: one(name) for name in "abcdefgh"))
+except KeyboardInterrupt:
+    pass
+finally:
+    stack.stop()
+print("stopped", flush=True)
+"""
+"""The demo's own way to run commands at one time: more of them than run at once."""
+
+
+@pytest.mark.timeout(900)
+def test_ctrl_c_ends_the_demo_s_commands_and_starts_no_more(tmp_path: Path) -> None:
+    """Nobody waits for commands that were under way, nor for those that waited for their turn."""
+    command = [sys.executable, "-c", STOPPED, str(ROOT), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as demo:
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while len(list(tmp_path.iterdir())) < 4:
+                assert time.monotonic() < deadline
+                assert demo.poll() is None
+                time.sleep(0.05)
+            pids = set(guard.descendants(demo.pid))
+            demo.send_signal(signal.SIGINT)
+            out, err = demo.communicate(timeout=PATIENCE_S)
+            assert out == b"ready\nstopped\n", err
+            assert demo.returncode == 0
+            assert gone(pids)
+            assert len(list(tmp_path.iterdir())) == 4
+        finally:
+            children.kill(demo.pid)

@@ -16,6 +16,8 @@ from sealroom_agents.errors import DemoError
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 """The demo runs Ape scripts and reads the study from a checkout; an installed wheel has neither."""
+INTERRUPTED = 130
+"""Exit status when the story was stopped before its end, as a shell has it for Ctrl-C."""
 
 
 @click.command()
@@ -47,8 +49,10 @@ def command(keep: bool, folder: Path) -> None:
     stack = Stack(root=CHECKOUT, folder=folder)
     # SIGTERM must stop the children as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    told = False
     try:
         tell(stack, Screen(), keep=keep)
+        told = True
         if keep:
             click.echo("press Ctrl-C to stop everything")
             signal.pause()
@@ -57,3 +61,5 @@ def command(keep: bool, folder: Path) -> None:
     finally:
         stack.stop()
         os.close(held)
+    if not told:
+        raise SystemExit(INTERRUPTED)

@@ -53,9 +53,18 @@ class Owners:
 
 
 def together(*jobs: Callable[[], Result]) -> list[Result]:
-    """Run several commands at one time; raises the first error once all have ended."""
-    with ThreadPoolExecutor(PARALLEL) as pool:
+    """Run several commands at one time; raises the first error once all have ended.
+
+    Who is interrupted does not wait for them: `Stack.stop` ends them.
+    """
+    pool, wait = ThreadPoolExecutor(PARALLEL), True
+    try:
         return [future.result() for future in [pool.submit(job) for job in jobs]]
+    except KeyboardInterrupt:
+        wait = False
+        raise
+    finally:
+        pool.shutdown(wait=wait, cancel_futures=not wait)
 
 
 def last_object(output: str) -> dict[str, Any]:

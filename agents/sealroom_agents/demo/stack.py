@@ -10,8 +10,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ class Stack:
     """Everything that the demo writes."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     """Running processes by name."""
+    commands: set[subprocess.Popen[str]] = field(default_factory=set)
+    """Commands under way, which come to an end by themselves."""
+
+    def __post_init__(self) -> None:
+        self._lock, self._stopped = threading.Lock(), False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,15 +64,8 @@ class Stack:
         """Start a process; its output goes to ``logs/<name>.log``."""
         logs = self.folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        with (logs / f"{name}.log").open("wb") as log:
-            self.processes[name] = children.start(
-                command,
-                cwd=self.root,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        with (logs / f"{name}.log").open("wb") as log, self._lock:
+            self.processes[name] = self._begin(command, stdout=log, stderr=subprocess.STDOUT)
 
     def start_ready(self, name: str, *command: str) -> dict[str, str]:
         """Start a process that takes ``--ready-file``; returns what it wrote there once it was ready."""
@@ -93,15 +92,10 @@ class Stack:
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; on failure, raise with what it printed."""
         shown = f"`{' '.join(command[:4])} …`"
-        with children.start(
-            command,
-            cwd=self.root,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with self._lock:
+            process = self._begin(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.commands.add(process)
+        with process:
             try:
                 out, err = process.communicate(timeout=COMMAND_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
@@ -109,12 +103,20 @@ class Stack:
             finally:
                 if process.poll() is None:
                     children.kill(process.pid)
+                with self._lock:
+                    self.commands.discard(process)
         if check and process.returncode != 0:
             raise DemoError(f"{shown} failed: {(err or out).strip()[-2000:]}")
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def stop(self) -> None:
-        """End every process, last started first; SIGKILL for what does not listen."""
+        """End every process, last started first; SIGKILL for what does not listen, and for commands under
+        way. Nothing is started after that."""
+        with self._lock:
+            self._stopped = True
+            commands = list(self.commands)
+        for command in commands:
+            children.kill(command.pid)
         for process in reversed(self.processes.values()):
             process.terminate()
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
@@ -125,6 +127,13 @@ class Stack:
                 children.kill(process.pid)
                 process.wait()
         self.processes.clear()
+
+    def _begin(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        if self._stopped:
+            raise DemoError("the demo was stopped")
+        return children.start(
+            command, cwd=self.root, env=self.environment, stdin=subprocess.DEVNULL, **options
+        )
 
     def _wait(self, name: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
