@@ -150,6 +150,50 @@ def test_the_key_of_a_sealed_file_that_stands_stays(outputs: Outputs, tmp_path: 
     assert left(tmp_path) == ["keys/a.key", "sealed/a.registration.json", "sealed/a.tar"]
 
 
+LATE = """
+import fcntl, os, sys
+from pathlib import Path
+from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.staging import Outputs, recover
+
+outputs = Outputs(*map(Path, sys.argv[1:4]))
+
+
+def pause(event, arguments):
+    if event == "fcntl.flock":
+        print("opened", flush=True)
+        sys.stdin.readline()
+
+
+sys.addaudithook(pause)
+try:
+    recover(outputs)
+except ToolError as error:
+    print(error.code)
+"""
+"""A run that has opened what a killed one left, and is slow to lock it."""
+
+
+def test_a_run_that_was_slow_to_lock_what_was_left_takes_nothing_from_the_next(
+    outputs: Outputs, tmp_path: Path
+) -> None:
+    """OP-03: another run cleared up and seals by then; its hidden folders and its key are its own."""
+    killed(outputs, make)
+    command = [sys.executable, "-c", LATE, *map(str, outputs.all)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as slow:
+        assert slow.stdin is not None and slow.stdout is not None
+        assert slow.stdout.readline() == "opened\n"
+        with Staging(outputs) as staging:
+            make(staging, "two")
+            outputs.key.hardlink_to(staging.key)
+            said, _ = slow.communicate("\n" * 9)
+            assert said.split()[-1] == "already-sealing"
+            outputs.key.unlink()
+            staging.publish()
+    assert left(tmp_path) == ["keys/a.key", "sealed/a.registration.json", "sealed/a.tar"]
+    assert outputs.key.read_text() == "key two"
+
+
 # --- the command itself ----------------------------------------------------------------------------
 
 

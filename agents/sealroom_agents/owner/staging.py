@@ -162,12 +162,22 @@ def _make_private(folder: Path) -> None:
 
 
 def _locked(folder: Path, outputs: Outputs) -> int:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    """Hold the hidden folder that stands there now. One that another run removed, or made anew, between our
+    opening it and our lock, is no folder of ours: what we hold then is not what the path names."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise _busy(folder, outputs) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if not os.path.samestat(os.fstat(descriptor), os.stat(folder, follow_symlinks=False)):
+            raise _busy(folder, outputs)
+    except (BlockingIOError, FileNotFoundError):
         os.close(descriptor)
         raise _busy(folder, outputs) from None
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
