@@ -15,15 +15,17 @@ from functools import partial
 from typing import Any
 
 import pytest
+from eth_abi import encode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.hostile_node import Answer, HostileNode, drips, endless, hangs_up, http, results, says, silent
 from tests.local_chain import ROOT
 
 from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain.contracts import STRING_SELECTOR
 from sealroom_agents.chain.logs import logs, of_block
 from sealroom_agents.chain.rpc import MAX_ANSWER_BYTES, Rpc, RpcFailure
-from sealroom_agents.errors import ChainError
+from sealroom_agents.errors import ChainError, TransactionError
 
 GENEROUS_S = 60.0
 """For what must succeed, and for waits on conditions."""
@@ -155,6 +157,21 @@ def test_a_node_s_words_are_cut_and_cannot_command_a_terminal() -> None:
         (failure,) = Rpc(node.url, timeout_s=GENEROUS_S).batch([("eth_call", [])])
     assert isinstance(failure, RpcFailure) and failure.reverted
     assert failure.message.isprintable() and len(failure.message) <= 200
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J\n" + "x" * 10_000, "\x01" * 16_000], ids=["escapes", "controls"])
+def test_the_words_of_a_revert_are_cut_too(text: str) -> None:
+    """They go into refusals and the audit log."""
+    data = "0x" + (STRING_SELECTOR + encode(["string"], [text])).hex()
+    answers = [{"id": 0, "error": {"code": 3, "message": "execution reverted", "data": data}}]
+    answers += [{"id": number, "result": "0x1"} for number in (1, 2, 3)]
+    with HostileNode(says(http(json.dumps(answers).encode()))) as node:
+        sender = Transactor(node.url, b"\x01" * 32, timeout_s=GENEROUS_S)
+        with pytest.raises(TransactionError) as error:
+            sender.send("0x" + "c0" * 20, b"")
+
+    assert error.value.revert == "Error"
+    assert error.value.message.isprintable() and len(error.value.message) <= 250
 
 
 def test_a_redirect_is_not_followed() -> None:

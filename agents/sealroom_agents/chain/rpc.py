@@ -192,14 +192,14 @@ class Rpc:
 
 def _failure(error: Any) -> RpcFailure:
     if not isinstance(error, dict):
-        return RpcFailure(message=_words(error), data=b"", reverted=False)
-    message, data = _words(error.get("message")), _revert_data(error.get("data"))
+        return RpcFailure(message=words(error), data=b"", reverted=False)
+    message, data = words(error.get("message")), _revert_data(error.get("data"))
     code = error.get("code")
     reverted = bool(data) or (type(code) is int and code == REVERT_CODE) or "revert" in message.lower()
     return RpcFailure(message=message, data=data, reverted=reverted)
 
 
-def _words(text: Any) -> str:
+def words(text: Any) -> str:
     """A node's words, cut, without what a terminal or a log would take for more than text."""
     cut = text[:MAX_MESSAGE_CHARACTERS] if isinstance(text, str) else ""
     return "".join(character if character.isprintable() else "?" for character in cut)

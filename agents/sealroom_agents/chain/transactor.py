@@ -22,7 +22,7 @@ from sealroom.records import Opening, Receipt
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.logs import Log, parsed
 from sealroom_agents.chain.receipts import receipt_values
-from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Rpc, RpcFailure
+from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Rpc, RpcFailure, words
 from sealroom_agents.chain.views import study_values
 from sealroom_agents.errors import ChainError, TransactionError
 from sealroom_agents.facts import StudyRecord
@@ -255,7 +255,7 @@ def _reverted(data: bytes, message: str) -> TransactionError:
     shown = ", ".join(f"{key}={_show(value)}" for key, value in fields.items())
     return TransactionError(
         "transaction-reverted",
-        f"the contract refuses: {name}({shown})" if data else message,
+        f"the contract refuses: {words(f'{name}({shown})')}" if data else message,
         revert=name,
         fields=fields,
     )

@@ -28,6 +28,8 @@ from sealroom_agents.errors import GateError
 
 MAX_LINE_BYTES = 64 * 1024
 """Longest line."""
+MAX_TEXT_CHARACTERS = 2048
+"""What an entry keeps of one text; some are the words of nodes and enclaves."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +148,12 @@ class AuditLog:
                 "sequence": sequence,
                 "time": self._clock(),
                 "event": event,
-                "facts": dict(facts),
+                "facts": {
+                    name: _text(fact) if isinstance(fact, str) else fact for name, fact in facts.items()
+                },
                 "previous": to_hex(self._head.digest),
             }
-            digest = sha256(canonical(entry))
-            line = canonical({**entry, "digest": to_hex(digest)}) + b"\n"
+            digest, line = _line(entry)
             self._write(line)
             head = Head(sequence, digest)
             self._heads.keep_audit_head(head)
@@ -250,6 +253,24 @@ class AuditLog:
             "sha256": to_hex(sha256(aside.read_bytes())),
         }
         self.append("break-accepted", facts=facts)
+
+
+def _line(entry: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Digest and line of an entry. Raises `GateError` `audit-unwritable` when nobody could read it again."""
+    try:
+        digest = sha256(canonical(entry))
+        line = canonical({**entry, "digest": to_hex(digest)}) + b"\n"
+    except FormatError as error:
+        raise GateError("audit-unwritable", f"an entry of the audit log {error.message}") from error
+    if len(line) > MAX_LINE_BYTES:
+        raise GateError("audit-unwritable", f"an entry of {len(line)} bytes, more than {MAX_LINE_BYTES}")
+    return digest, line
+
+
+def _text(fact: str) -> str:
+    """A text that JSON can carry, cut."""
+    cut = fact if len(fact) <= MAX_TEXT_CHARACTERS else fact[: MAX_TEXT_CHARACTERS - 1] + "…"
+    return cut.encode(errors="replace").decode()
 
 
 def _entry(line: bytes, *, sequence: int, previous: bytes) -> tuple[bytes | None, str | None]:
