@@ -7,10 +7,11 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +23,7 @@ from tests.vectors.vector import FOLDER, read
 
 from sealroom.encoding import canonical, to_hex
 from sealroom_agents.cli.gatelog import gate_log as command
-from sealroom_agents.errors import GateError
+from sealroom_agents.errors import GateError, Refused
 from sealroom_agents.gate.audit import GENESIS, AuditLog, Head, verify
 from sealroom_agents.gate.sessions import Sessions
 
@@ -237,7 +238,7 @@ def test_an_auditor_sees_whether_the_log_has_what_envelopes_name(folder: Path, t
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from sealroom_agents.errors import GateError
+from sealroom_agents.errors import GateError, Refused
 from sealroom_agents.gate.audit import AuditLog, verify
 
 class Heads:
@@ -293,3 +294,80 @@ def test_a_database_that_cannot_be_written_is_told_by_a_code(folder: Path) -> No
     finally:
         with suppress(GateError):
             sessions.close()
+
+
+@pytest.mark.parametrize(
+    "fact", ["\x01" * 16_000, "x" * 70_000, "a\ud800b"], ids=["control characters", "long", "half a pair"]
+)
+def test_no_words_of_others_make_an_entry_that_nobody_can_read_again(folder: Path, fact: str) -> None:
+    """Refusals hold words of nodes and enclaves (RE-12)."""
+    with opened(folder) as log:
+        log.append("refused", facts={"code": "revoked", "message": fact})
+
+    with opened(folder) as log:
+        assert log.append("started", facts={}).sequence == 2
+    entry = json.loads((folder / "audit.jsonl").read_bytes().splitlines()[0])
+    assert entry["facts"]["code"] == "revoked"
+    assert entry["facts"]["message"][0] == fact[0]
+
+
+@pytest.mark.parametrize("fact", [["x" * 70_000], 2**60], ids=["a long list", "a large number"])
+def test_an_entry_that_cannot_be_written_leaves_the_log_as_it_was(folder: Path, fact: object) -> None:
+    with opened(folder) as log:
+        before = log.append("started", facts={})
+        with pytest.raises(GateError) as error:
+            log.append("granted", facts={"fact": fact})
+        assert error.value.code == "audit-unwritable"
+        assert log.head == before
+        log.append("refused", facts={})
+    assert verify(folder / "audit.jsonl").sequence == 2
+
+
+FIRST_TABLES = """
+CREATE TABLE challenge (nonce BLOB NOT NULL PRIMARY KEY, run_id BLOB NOT NULL, hello BLOB NOT NULL,
+    challenge BLOB NOT NULL, expires BIGINT NOT NULL, used BOOLEAN NOT NULL);
+CREATE TABLE lease (run_id BLOB NOT NULL PRIMARY KEY, consortium VARCHAR(42) NOT NULL, study BLOB NOT NULL,
+    epoch BIGINT NOT NULL, signer VARCHAR(42) NOT NULL, counter BIGINT NOT NULL, until BIGINT NOT NULL,
+    ended VARCHAR(64));
+CREATE TABLE halt (consortium VARCHAR(42) NOT NULL PRIMARY KEY, epoch BIGINT NOT NULL);
+CREATE TABLE mark (name VARCHAR(32) NOT NULL PRIMARY KEY, value BIGINT NOT NULL);
+INSERT INTO lease VALUES (x'aa', '0xc0', x'bb', 1, '0xd0', 0, 1800000030, NULL);
+INSERT INTO mark VALUES ('finalized', 12);
+"""
+"""What the gate's first version made: no openings, no head of the audit log, halts by epoch."""
+
+
+def state(folder: Path, script: str) -> None:
+    folder.mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "gate.db")) as database:
+        database.executescript(script)
+
+
+def test_the_state_of_the_first_version_is_taken_up(folder: Path) -> None:
+    state(folder, FIRST_TABLES)
+
+    with opened(folder) as log, closing(Sessions.open(folder)) as sessions:
+        assert sessions.marked("finalized") == 12
+        assert sessions.lease(b"\xaa") is None  # no opening to look after: it is renewed no more
+        with pytest.raises(Refused, match="already released"):
+            sessions.remember(bytes(32), run_id=b"\xaa", hello=b"", challenge=b"", expires=1, now=0)
+        assert log.append("started", facts={}) == sessions.audit_head()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        FIRST_TABLES + "ALTER TABLE lease ADD COLUMN fence BIGINT NOT NULL DEFAULT 0;",
+        FIRST_TABLES + "ALTER TABLE lease DROP COLUMN counter;",
+        FIRST_TABLES + "INSERT INTO mark VALUES ('schema', 1000);",
+    ],
+    ids=["a column more", "a column less", "a later version"],
+)
+def test_the_state_of_another_version_is_refused_at_the_start(folder: Path, script: str) -> None:
+    """Not at the first message that needs what is missing."""
+    state(folder, script)
+
+    error = refusal(folder)
+
+    assert error.code == "state-version"
+    assert "--state" in error.hint

@@ -20,6 +20,7 @@ from sqlalchemy import (
     delete,
     event,
     func,
+    inspect,
     select,
     update,
 )
@@ -41,6 +42,8 @@ MAX_OPEN_CHALLENGES = 10_000
 """Challenges that may wait for an answer at once (RE-05)."""
 MAX_BY_CHARACTERS = 128
 """What is kept of who showed a revocation."""
+SCHEMA = 1
+"""Version of the tables and of what stands in them; a change that an earlier gate would misread raises it."""
 SQLITE_BUSY_S = 10
 """Seconds that a writer waits for another one."""
 
@@ -153,6 +156,18 @@ class Sessions:
             raise GateError(
                 "gate-state", f"the gate's state cannot be opened: {type(error).__name__}"
             ) from error
+        self._check_version()
+
+    def _check_version(self) -> None:
+        """Tables that are there already are not altered: refuse at the start what could only fail later."""
+        there = inspect(self._engine)
+        for table in _Base.metadata.sorted_tables:
+            columns = {column["name"] for column in there.get_columns(table.name)}
+            if columns != set(table.columns.keys()):
+                raise _other_version(f"its table {table.name} has other columns")
+        if (schema := self.marked("schema")) > SCHEMA:
+            raise _other_version(f"it is of version {schema}, and this gate reads up to {SCHEMA}")
+        self.mark("schema", SCHEMA)
 
     @classmethod
     def open(cls, folder: Path) -> Sessions:
@@ -347,6 +362,15 @@ def _unwritable(context: ExceptionContext) -> None:
             f"the gate's state cannot be read or written: {type(context.original_exception).__name__}",
             "free space on its disk, and see that its database answers",
         ) from context.original_exception
+
+
+def _other_version(why: str) -> GateError:
+    return GateError(
+        "state-version",
+        f"another version of the gate wrote this state: {why}",
+        "start the version that wrote it; or begin a new --state folder, which ends the runs under way, and "
+        "keep the old one for the owners",
+    )
 
 
 def _durable(connection: object, _record: object) -> None:
