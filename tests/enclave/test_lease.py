@@ -143,13 +143,15 @@ def test_a_renewal_that_hangs_cannot_stretch_a_lease() -> None:
         assert [end.cause for end in ends] == ["lease-expired"]
 
 
-def test_trouble_that_passes_does_not_end_a_lease() -> None:
+@pytest.mark.parametrize("code", ["chain-unreachable", "gate-state", "audit-unwritable"])
+def test_trouble_that_passes_does_not_end_a_lease(code: str) -> None:
+    """Also the gate's own: a full disk of its machine ends no run (OP-05)."""
     asked: list[int] = []
 
     def once(counter: int) -> None:
         asked.append(counter)
         if len(asked) == 1:
-            refuse("chain-unreachable")
+            refuse(code)
 
     with leased(once) as (lease, gate, ends):
         lease.wait(SECONDS + 1)

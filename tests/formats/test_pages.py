@@ -15,6 +15,7 @@ import pytest
 from sealroom.recipe import render
 from sealroom.records import NESTED, STUDY_FIELDS, TYPES, Table
 from sealroom.release import REFUSAL_CODES
+from sealroom.runtime.lease import PASSING_CODES
 from tests.formats.worked import CHALLENGE, GRANT, HELLO, envelope
 from tests.refusals import ROWS
 from tests.vectors.vector import FOLDER, read
@@ -60,6 +61,15 @@ def test_pages_and_code_have_the_same_domain_strings() -> None:
 
 def test_the_pages_name_every_refusal_of_the_gate_in_order() -> None:
     assert list(dict.fromkeys(code for row in ROWS for code in row.codes)) == list(REFUSAL_CODES)
+
+
+def test_an_enclave_asks_again_after_every_refusal_that_may_pass() -> None:
+    """The page says so of all answers with status 503."""
+    own = re.search(r"it says (.+), with status 503", PAGES["release-protocol.md"])
+    assert own is not None
+    codes = {code for row in ROWS if row.message == "lease" and row.status == 503 for code in row.codes}
+
+    assert codes | set(re.findall(r"`([a-z-]+)`", own[1])) | {"gate-unreachable"} == PASSING_CODES
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,9 @@ PASSING_CODES = frozenset(
         "chain-disagrees",
         "watcher-dead",
         "opening-lost",
+        "gate-state",
+        "audit-unwritable",
+        "audit-cut",
         "gate-unreachable",
     }
 )
