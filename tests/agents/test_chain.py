@@ -448,6 +448,21 @@ def test_history_is_read_in_ranges_that_the_node_accepts(
         assert proxy.calls - before < 20, "a node that refuses everything is asked for ever"
 
 
+def test_a_history_is_read_anew_where_the_chain_was_put_back(chain: LocalChain, pinned: Study) -> None:
+    """A development node puts back what it had called final; what was read of it goes too."""
+    reader = ChainReader([chain.url])
+    snapshot = chain.snapshot()
+    chain.revoke(pinned.room, 0, "stop")
+    chain.finalize()
+    assert len(reader.study_history(pinned.room.consortium).revocations) == 1
+
+    chain.restore(snapshot)
+    chain.mine(5)
+    chain.finalize()
+
+    assert reader.study_history(pinned.room.consortium).revocations == ()
+
+
 def test_history_and_proposals_are_read_on_from_where_they_were(chain: LocalChain, pinned: Study) -> None:
     """What a page or a refusal costs does not grow with the age of the chain."""
     asked: list[tuple[int, int]] = []

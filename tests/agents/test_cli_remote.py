@@ -391,7 +391,7 @@ def test_a_store_whose_package_is_not_installed_is_named(tar: Path) -> None:
     with pytest.raises(ToolError) as error:
         remote.upload(tar, "s3://bucket/A.tar")
     assert error.value.code == "package-missing"
-    assert "s3fs" in (error.value.hint or "")
+    assert "sealroom[s3]" in (error.value.hint or "")
 
 
 def test_two_runs_do_not_fetch_into_one_file(

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sealroom_agents.chain.contracts import interface
@@ -32,7 +33,7 @@ from sealroom_agents.chain.history import (
     Withdrawal,
 )
 from sealroom_agents.chain.logs import Log, address_topic, logs, parsed, topics
-from sealroom_agents.chain.rpc import Rpc
+from sealroom_agents.chain.rpc import Head, Rpc
 from sealroom_agents.chain.views import decode_owner, decode_study
 
 KEPT_S = 600.0
@@ -43,33 +44,55 @@ Found = dict[str, tuple[Any, ...]]
 """Records by the name of their event, oldest first."""
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What was read of one consortium."""
+
+    began: float
+    """When it was begun, seconds of the clock."""
+    last: Head | None
+    """The last block that was read; `None` before the first."""
+    found: Found
+    """What the blocks up to it say."""
+
+
 class Histories:
     """What finalized blocks say of consortia, read once and then from where it ended. Thread safe.
 
-    By node, and for `KEPT_S` seconds only, so that what a node once made up does not stay.
+    By node, and for `KEPT_S` seconds only, so that what a node once made up does not stay. A chain that was
+    put back below a block which it had called final, as development nodes allow, is read anew.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, int], tuple[float, int, Found]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, int], _Read] = OrderedDict()
 
     def read(self, rpc: Rpc, consortium: str, *, from_block: int = 0) -> History:
         """Everything that one consortium and its ledger logged about it, up to the node's latest block."""
         key = (rpc.url, consortium, from_block)
-        with self._lock:
-            began, read_to, found = self._kept.get(key, (self._clock(), from_block - 1, {}))
-        if self._clock() - began > KEPT_S:
-            began, read_to, found = self._clock(), from_block - 1, {}
-        head, final = rpc.head("latest").number, rpc.head("finalized").number
-        if final > read_to:
-            found, read_to = _joined(found, _found(rpc, consortium, read_to + 1, final)), final
+        head, final = rpc.head("latest"), rpc.head("finalized")
+        read = self._begun(key, rpc, head)
+        start = from_block if read.last is None else read.last.number + 1
+        if final.number >= start:
+            found = _joined(read.found, _found(rpc, consortium, start, final.number))
+            read, start = _Read(read.began, final, found), final.number + 1
             with self._lock:
-                self._kept[key] = began, read_to, found
+                self._kept[key] = read
                 self._kept.move_to_end(key)
                 while len(self._kept) > MAX_KEPT:
                     self._kept.popitem(last=False)
-        return _history(_joined(found, _found(rpc, consortium, read_to + 1, head)))
+        return _history(_joined(read.found, _found(rpc, consortium, start, head.number)))
+
+    def _begun(self, key: tuple[str, str, int], rpc: Rpc, head: Head) -> _Read:
+        """What was read before, as long as it still stands."""
+        with self._lock:
+            read = self._kept.get(key)
+        if read is None or read.last is None or self._clock() - read.began > KEPT_S:
+            return _Read(self._clock(), None, {})
+        if head.number >= read.last.number and rpc.head(read.last.number).hash == read.last.hash:
+            return read
+        return _Read(self._clock(), None, {})
 
 
 def _joined(older: Found, newer: Found) -> Found:
