@@ -268,15 +268,17 @@ def _gate_under_another_root(truth: Truth) -> Lie:
 
 
 def _own_gate(truth: Truth) -> Lie:
-    """AT-30: a gate of somebody's own on attested hardware, whose root key the verifier did not pin."""
-    gate = make_gate(truth.platform, compose=b'{"name":"my own gate"}')
-    pin = replace(truth.pin, gate_root=None)
-    return Lie(make_run(truth.platform, gate, truth.recipe).lie(), "gate-not-pinned", pin=pin)
+    """AT-30: a gate of somebody's own on attested hardware, keyed by the pinned KMS, that names the pinned
+    gate's root key: its own code wrote that into its own quote."""
+    named = truth.gate.identity.root_public_key
+    gate = make_gate(truth.platform, compose=b'{"name":"my own gate"}', claims_root=named)
+    return Lie(make_run(truth.platform, gate, truth.recipe).lie(), "gate-not-pinned")
 
 
 def _own_root(truth: Truth) -> Lie:
-    """The same, of a verifier who pinned the root key alone."""
-    return replace(_own_gate(truth), pin=replace(truth.pin, gate_compose=None))
+    """The pinned gate's code, under an app of somebody's own: another root key."""
+    gate = make_gate(truth.platform, app_id=b"\x66" * 20)
+    return Lie(make_run(truth.platform, gate, truth.recipe).lie(), "gate-not-pinned")
 
 
 def _own_firmware(truth: Truth) -> Lie:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.agents.liars import LIES, Truth, tell_the_truth
+from tests.agents.worked import make_gate, make_run
 
 from sealroom_agents import verification
 from sealroom_agents.verification import Check, Findings, Link, Pin, Step
@@ -106,6 +107,17 @@ def test_a_chain_vouches_for_the_gate_of_a_pinned_consortium_alone(truth: Truth)
     assert nobody.unproven == ("consortium", "gate", "kms-root", "os-images")
 
 
+def test_a_root_key_alone_pins_no_gate(truth: Truth) -> None:
+    """AT-30: any code can name any root key in its own quote, so only pinned code makes a gate known."""
+    named = truth.gate.identity.root_public_key
+    gate = make_gate(truth.platform, compose=b'{"name":"my own gate"}', claims_root=named)
+    lie = make_run(truth.platform, gate, truth.recipe).lie()
+    pin = replace(truth.pin, gate_compose=None)
+    links = verification.verify(lie, anchor=truth.anchor, pin=pin, now=int(time.time()))
+    verdict = verification.judge(links, pin=pin, on_chain=False)
+    assert (verdict.outcome, verdict.unproven) == ("self-consistent", ("gate",))
+
+
 def test_a_pin_file_reads_back(truth: Truth) -> None:
     assert verification.parse_pin(truth.pin.encode()) == truth.pin
 
@@ -123,13 +135,14 @@ def test_a_pin_file_reads_back(truth: Truth) -> None:
         b'{"version": 1, "kmsRoot": "0x12"}',
         b'{"version": 1, "kmsRoot": null}',
         b'{"version": 1, "osImages": []}',
+        b'{"version": 1, "kmsRoot": "0x' + b"11" * 32 + b'", "gateRoot": "0x' + b"22" * 32 + b'"}',
         b'{"version": 1, "kmsRoot": "0x' + b"11" * 32 + b'", "gate": "0x12"}',
         b'{"version": 1, "kmsRoot": "0x' + b"11" * 32 + b'", "kmsRoot": "0x' + b"22" * 32 + b'"}',
         b" " * (verification.PIN_LIMIT_BYTES + 1),
     ],
     ids=[
         "empty", "array", "no version", "version 2", "pins nothing", "no chain", "no consortium",
-        "short", "null", "no image", "unknown member", "twice", "too long",
+        "short", "null", "no image", "root without code", "unknown member", "twice", "too long",
     ],
 )  # fmt: skip
 def test_a_pin_file_with_anything_wrong_is_refused(text: bytes) -> None:

@@ -139,17 +139,21 @@ def make_gate(
     compose: bytes = GATE_COMPOSE,
     now: int | None = None,
     os_image: bytes = SIMULATED_OS_IMAGE,
+    app_id: bytes | None = None,
+    claims_root: bytes | None = None,
 ) -> WorkedGate:
-    """Boot a gate and let it say who it is."""
+    """Boot a gate and let it say who it is. `claims_root`: a root public key that it names and does not
+    hold."""
     issued = int(time.time()) if now is None else now
-    machine = SimulatedEnclave(platform, compose, recipes.compose_hash(compose)[:20], os_image=os_image)
+    app_id = recipes.compose_hash(compose)[:20] if app_id is None else app_id
+    machine = SimulatedEnclave(platform, compose, app_id, os_image=os_image)
     root = gate_root_key(machine.key(path=GATE_ROOT_PATH, purpose=GATE_ROOT_PURPOSE).key, chain_id)
     signer = machine.key(path=GATE_SIGNER_PATH, purpose=GATE_SIGNER_PURPOSE)
     identity = GateIdentity(
         chain_id=chain_id,
         app_id=machine.app_id,
         compose_hash=machine.compose_hash,
-        root_public_key=root.public,
+        root_public_key=root.public if claims_root is None else claims_root,
         signer_key=signer.public_key,
         kms_root_key=platform.kms.root_public_key,
         signature_chain=signer.signature_chain,

@@ -38,7 +38,7 @@ class Pin:
     gate_compose: bytes | None = None
     """Compose hash of the gate's app, 32 bytes."""
     gate_root: bytes | None = None
-    """Fingerprint of the gate's root key, 32 bytes."""
+    """Fingerprint of the gate's root key, 32 bytes; set only where `gate_compose` is, see `_read`."""
     kms_root: bytes | None = None
     """Fingerprint of the KMS root key: SHA-256 of its 33 bytes."""
     os_images: tuple[OsImage, ...] = ()
@@ -49,7 +49,7 @@ class Pin:
         """Which of `ORIGINS` it pins."""
         pinned = {
             "consortium": self.consortium is not None,
-            "gate": self.gate_compose is not None or self.gate_root is not None,
+            "gate": self.gate_compose is not None,
             "kms-root": self.kms_root is not None,
             "os-images": bool(self.os_images),
         }
@@ -105,6 +105,9 @@ def _read(fields: Fields) -> Pin:
         os_images=tuple(parse_image(image) for image in images),
     )
     fields.done()
+    # A gate writes its root key into its own quote: that it holds it is the word of the code that runs there.
+    if pin.gate_root is not None and pin.gate_compose is None:
+        fields.fail("has gateRoot without gateCompose: any gate can name that root key")
     if not pin.origins:
         fields.fail("pins nothing")
     return pin

@@ -68,15 +68,12 @@ _CONSORTIUM = Step(
 _GATE = Step(
     "pinned-gate",
     (
-        _if_pinned(
-            equal(
-                "pin.gate-compose",
-                lambda found: found.gate.compose_hash,
-                lambda found: found.pin.gate_compose,
-                "gate-not-pinned",
-                lambda found: f"the gate runs compose {to_hex(found.gate.compose_hash)}, not the pinned one",
-            ),
-            lambda pin: pin.gate_compose,
+        equal(
+            "pin.gate-compose",
+            lambda found: found.gate.compose_hash,
+            lambda found: found.pin.gate_compose,
+            "gate-not-pinned",
+            lambda found: f"the gate runs compose {to_hex(found.gate.compose_hash)}, not the pinned one",
         ),
         _if_pinned(
             equal(
