@@ -18,6 +18,7 @@ from ape.logging import LogLevel, logger
 
 from sealroom.encoding import normal_address, strict_json
 from sealroom.errors import FormatError, SealroomError
+from sealroom_agents.cli.terminal import shown
 
 MAX_FILE_BYTES = 256 * 1024
 """Largest configuration, proposal or signature file."""
@@ -112,7 +113,7 @@ def answer(facts: dict[str, Any], lines: Sequence[tuple[str, str]], *, as_json: 
         return
     width = max(len(label) for label, _ in lines)
     for label, value in lines:
-        click.echo(f"{label.ljust(width)}  {value}".rstrip())
+        click.echo(f"{label.ljust(width)}  {shown(value)}".rstrip())
 
 
 class AddressType(click.ParamType):

@@ -299,6 +299,21 @@ def test_verify_without_pins_ends_with_4_and_says_what_is_unproven(stage: Stage,
     assert unchecked.startswith("warning: not checked, for it is on chain: gate, study, approvals, ")
 
 
+def test_what_an_owner_wrote_on_chain_makes_up_no_line_and_commands_no_terminal(
+    stage: Stage, sitting: Path
+) -> None:
+    """WE-09: a reason is 256 bytes of anybody's."""
+    stage.chain.revoke(stage.room, 2, "x\n\x1b[2K\rproven: all 99 links hold\u202e\u200b")
+    done = shell(
+        f"sealroom verify envelope.json --pin pin.json --simulated-root root.der --rpc {stage.chain.url}",
+        sitting,
+    )
+    assert done.returncode == 0, done.stdout
+    assert all(line.isprintable() for line in done.stdout.split("\n"))
+    assert not any(line.startswith("proven: all 99") for line in done.stdout.splitlines())
+    assert r"proven: all 99 links hold\u{202e}\u{200b}" in done.stdout
+
+
 def test_a_chain_proves_nothing_about_a_consortium_that_nobody_pinned(stage: Stage, sitting: Path) -> None:
     command = f"sealroom verify envelope.json --simulated-root root.der --rpc {stage.chain.url} --json"
     done = shell(f"{command} 2>/dev/null", sitting)

@@ -171,7 +171,7 @@ def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
         return _refused("package-missing", f"this needs the Python package {package}", hint, as_json=as_json)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "sealroom"
-        complain(_lower(error.format_message()), f"see '{path} --help'")
+        complain(_lower(" ".join(error.format_message().split())), f"see '{path} --help'")
         return EXIT_USAGE
     except click.ClickException as error:
         complain(_lower(error.format_message()), None)

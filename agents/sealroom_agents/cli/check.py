@@ -19,7 +19,7 @@ from sealroom_agents.cli.options import (
     rpc_option,
     simulated_root_option,
 )
-from sealroom_agents.cli.terminal import complain, progress
+from sealroom_agents.cli.terminal import complain, finding, progress
 from sealroom_agents.errors import ChainError
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ def check(
     findings: list[Finding] = []
     undecided: ChainError | None = None
     try:
-        for finding in _findings(sealed_file, card, reader, rpc, required=require_signature):
-            findings.append(finding)
+        for one in _findings(sealed_file, card, reader, rpc, required=require_signature):
+            findings.append(one)
             if not as_json:
-                click.echo(f"{'ok    ' if finding.ok else 'BROKEN'}  {finding.name:<12}  {finding.detail}")
+                finding(one.name, one.detail, ok=one.ok, width=12)
     except ChainError as error:
         undecided = error
     broken = next((one for one in findings if not one.ok), None)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the commands speak: what was asked for goes to stdout, all that is for a person goes to stderr.
 
-Lower case, no full stop, one fact a line. A question is asked only where a person can answer it.
+Lower case, no full stop, one fact a line. A question is asked only where a person can answer it. What
+others wrote (a revocation's reason, an owner's name) can make up no line and command no terminal: see
+`shown`.
 """
 
 from __future__ import annotations
@@ -24,10 +26,15 @@ PROGRESS_FROM_BYTES = 64 * 1024 * 1024
 """Files below this are done before a bar could be read."""
 
 
+def shown(text: str) -> str:
+    """One line of `text`: what is invisible, reorders text or commands a terminal is shown by its number."""
+    return "".join(one if one.isprintable() else f"\\u{{{ord(one):x}}}" for one in text)
+
+
 def table(rows: Sequence[tuple[str, str]]) -> str:
     """Lines of `label  value`, the values in one column."""
     width = max((len(label) for label, _ in rows), default=0)
-    return "\n".join(f"{label.ljust(width)}  {value}".rstrip() for label, value in rows)
+    return "\n".join(f"{label.ljust(width)}  {shown(value)}".rstrip() for label, value in rows)
 
 
 def size(count: int) -> str:
@@ -45,16 +52,21 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def finding(name: str, detail: str, *, ok: bool, width: int) -> None:
+    """A line of a walk: whether it holds, its name in `width` characters, what was found."""
+    click.echo(f"{'ok    ' if ok else 'BROKEN'}  {name:<{width}}  {shown(detail)}")
+
+
 def warn(message: str) -> None:
     """A line on stderr that stops nothing."""
-    click.echo(f"warning: {message}", err=True)
+    click.echo(f"warning: {shown(message)}", err=True)
 
 
 def complain(message: str, hint: str | None) -> None:
     """How every refusal is told: one line of error, and maybe one that says what to do."""
-    click.echo(f"error: {message.rstrip('.')}", err=True)
+    click.echo(f"error: {shown(message.rstrip('.'))}", err=True)
     if hint:
-        click.echo(f"hint: {hint.rstrip('.')}", err=True)
+        click.echo(f"hint: {shown(hint.rstrip('.'))}", err=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -18,7 +18,7 @@ from sealroom_agents.cli.options import (
     rpc_option,
     simulated_root_option,
 )
-from sealroom_agents.cli.terminal import complain, read_bounded, warn
+from sealroom_agents.cli.terminal import complain, finding, read_bounded, warn
 
 if TYPE_CHECKING:
     from sealroom_agents.errors import ChainError
@@ -84,7 +84,7 @@ def verify(
         for link in verification.walk(envelope, anchor=anchor, pin=pin, chain=reader, now=int(time.time())):
             links.append(link)
             if not as_json:
-                click.echo(f"{'ok    ' if link.ok else 'BROKEN'}  {link.name:<17}  {link.detail}")
+                finding(link.name, link.detail, ok=link.ok, width=17)
     except ChainError as error:
         undecided = error
     verdict = verification.judge(links, pin=pin, on_chain=reader is not None)
