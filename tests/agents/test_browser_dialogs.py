@@ -120,6 +120,7 @@ def test_sending_asks_for_the_call_that_the_dialog_shows(
         "to": lab.room.consortium,
         "data": call_of(lab, study, act),
         "value": "0x0",
+        "chainId": hex(lab.chain.chain_id),
     }
     assert wallet.methods <= READS | {"eth_requestAccounts", "eth_sendTransaction"}
     state = lab.chain.state(lab.room)
@@ -280,6 +281,19 @@ def test_a_declined_signature_sends_nothing(page: Page, url: str, lab: Lab, stud
     assert len(lab.chain.call("Consortium", lab.room.consortium, "approvals", study)) == 2
 
 
+def test_on_a_small_screen_the_outcome_comes_into_view(page: Page, url: str, lab: Lab) -> None:
+    """What happened stands at the end of a long dialog, whose buttons cover the lower half of a phone."""
+    page.set_viewport_size({"width": 390, "height": 700})
+    wallet = Wallet(lab.chain, account(1), declines=True)
+    dialog = ready(page, url, lab, "approve", wallet)
+    dialog.get_by_role("button", name=BUTTONS["approve"][SEND]).click()
+    expect(dialog.get_by_role("alert")).to_be_in_viewport(ratio=1)
+    dialog.get_by_role("button", name="Cancel").click()
+    dialog = open_dialog(page, ACTS["approve"])
+    dialog.get_by_role("button", name=BUTTONS["approve"][SIGN]).click()
+    expect(dialog.locator(".warn")).to_be_in_viewport()
+
+
 @pytest.mark.parametrize("way", [SIGN, SEND])
 @pytest.mark.parametrize("act", ACTS)
 def test_a_stranger_is_stopped_before_anything_is_asked(
@@ -305,3 +319,36 @@ def test_a_wallet_that_changes_its_chain_is_stopped(
     dialog.get_by_role("button", name=BUTTONS[act][way]).click()
     expect(dialog.get_by_role("alert")).to_contain_text("Your wallet is on chain 1; this consortium lives on")
     assert wallet.methods <= READS | {"eth_requestAccounts"}
+
+
+SLOW = """() => {
+  const connecting = new Promise((done) => (window.connect = done));
+  const answers = window.ethereum.request;
+  window.ethereum.request = async (asked) => {
+    if (asked.method === "eth_requestAccounts") await connecting;
+    return answers(asked);
+  };
+}"""
+"""The wallet's owner takes until `connect()` to let the page see an account."""
+
+
+@pytest.mark.parametrize("way", [SIGN, SEND])
+@pytest.mark.parametrize("act", ACTS)
+def test_a_dialog_that_was_closed_asks_nothing_more(
+    page: Page, url: str, lab: Lab, act: str, way: int
+) -> None:
+    """WE-01, WE-02: closed while the wallet still asked for an account; the act of that dialog is over."""
+    wallet = Wallet(lab.chain, account(1))
+    dialog = ready(page, url, lab, act, wallet)
+    page.evaluate(SLOW)
+    dialog.get_by_role("button", name=BUTTONS[act][way]).click()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator("dialog")).to_have_count(0)
+    other = open_dialog(page, ACTS["withdraw"])
+    expect(other.get_by_role("button", name=BUTTONS["withdraw"][SEND])).to_be_enabled()
+    page.evaluate("() => window.connect()")
+    # What the first dialog would ask of the wallet comes before what the second asks.
+    other.get_by_role("button", name=BUTTONS["withdraw"][SIGN]).click()
+    expect(other.get_by_label("Your signature")).to_be_visible()
+    assert [one["primaryType"] for one in wallet.signed()] == ["Withdraw"]
+    assert wallet.sent() == []

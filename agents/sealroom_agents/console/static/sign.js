@@ -51,6 +51,7 @@ const Sign = (() => {
     const told = make("p", "notice warn");
     let turn = 0;
     let prepared = null;
+    let pressed = false;
 
     title.id = id;
     dialog.setAttribute("aria-labelledby", id);
@@ -62,8 +63,9 @@ const Sign = (() => {
 
     const fail = (error) => {
       // Wallets report a refusal by a person as code 4001.
-      problem.textContent = error?.code === 4001 ? "You declined in the wallet. Nothing was sent." : error?.message || String(error);
+      problem.textContent = error?.code === 4001 ? "You declined in the wallet. Nothing was sent. To try again, close this dialog and open it anew." : error?.message || String(error);
       problem.hidden = false;
+      problem.scrollIntoView({ block: "nearest" });
     };
 
     const forget = () => {
@@ -75,6 +77,8 @@ const Sign = (() => {
     const step = async (doing, work) => {
       const line = make("li", "", doing);
       checks.append(line);
+      // A button was pressed: what it does must be seen on a small screen too.
+      if (pressed) line.scrollIntoView({ block: "nearest" });
       try {
         const [said, value] = await work();
         line.textContent = said;
@@ -115,6 +119,11 @@ const Sign = (() => {
       }
     };
 
+    // A wallet may take as long as its owner likes; who closed the dialog meanwhile has called the act off.
+    const stillOpen = () => {
+      if (!dialog.open) throw new Error("The dialog was closed. Nothing more is asked of the wallet.");
+    };
+
     // Who acts, on the chain that was shown: asked again, for a wallet may have changed both meanwhile.
     const asOwner = ({ wanted, owners }) =>
       step("Waiting for the wallet", async () => {
@@ -127,13 +136,16 @@ const Sign = (() => {
       const mine = prepared;
       if (!mine) return;
       forget();
-      reason.text.disabled = true;
+      pressed = reason.text.disabled = true;
       try {
         const { wanted } = mine;
         const from = await asOwner(mine);
         const data = Actions.guardCall(action, wanted, action.data(wanted));
         const tx = await step("Waiting for your signature in the wallet", async () => {
-          const hash = await WalletNode.send({ from, to: wanted.consortium, data, value: "0x0" });
+          stillOpen();
+          // With the chain, so that a wallet which went to another one refuses.
+          const chainId = "0x" + BigInt(wanted.chain).toString(16);
+          const hash = await WalletNode.send({ from, to: wanted.consortium, data, value: "0x0", chainId });
           return ["Sent as " + hash + ". It does not count yet.", hash];
         });
         await step("Waiting for the block", async () => {
@@ -144,7 +156,8 @@ const Sign = (() => {
           return [action.done + " in block " + BigInt(receipt.blockNumber) + ", by your wallet’s node."];
         });
         await pause(RELOAD_AFTER_MS);
-        window.location.reload();
+        // Not from under another dialog.
+        if (dialog.open || !document.querySelector("dialog")) window.location.reload();
       } catch (error) {
         fail(error);
       }
@@ -155,13 +168,16 @@ const Sign = (() => {
       const mine = prepared;
       if (!mine) return;
       forget();
-      reason.text.disabled = true;
+      pressed = reason.text.disabled = true;
       try {
         const { wanted } = mine;
         const owner = await asOwner(mine);
         const epoch = await WalletNode.epoch(wanted.consortium);
         const data = Actions.guardMessage(action, wanted, owner, action.message(wanted, owner, epoch));
-        const signature = await step("Waiting for your signature in the wallet", async () => ["Signed; nothing was sent.", await WalletNode.sign(owner, data)]);
+        const signature = await step("Waiting for your signature in the wallet", async () => {
+          stillOpen();
+          return ["Signed; nothing was sent.", await WalletNode.sign(owner, data)];
+        });
         if (!/^0x[0-9a-f]+$/i.test(signature)) throw new Error("The wallet’s answer is no signature.");
         const file = {
           version: 1,
@@ -176,6 +192,7 @@ const Sign = (() => {
         told.replaceChildren(action.signed + " ", code(action.command(wanted)));
         actions.before(told, output.box);
         output.text.select();
+        told.scrollIntoView({ block: "start" });
       } catch (error) {
         fail(error);
       }
