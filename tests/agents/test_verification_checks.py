@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.agents.liars import LIES, Truth, tell_the_truth
@@ -107,12 +108,19 @@ def test_a_chain_vouches_for_the_gate_of_a_pinned_consortium_alone(truth: Truth)
     assert nobody.unproven == ("consortium", "gate", "kms-root", "os-images")
 
 
-def test_a_root_key_alone_pins_no_gate(truth: Truth) -> None:
-    """AT-30: any code can name any root key in its own quote, so only pinned code makes a gate known."""
-    named = truth.gate.identity.root_public_key
-    gate = make_gate(truth.platform, compose=b'{"name":"my own gate"}', claims_root=named)
+@pytest.mark.parametrize("missing", ["gate_compose", "gate_root"])
+def test_half_a_gate_is_no_gate(truth: Truth, missing: str) -> None:
+    """AT-30: any code can name any root key in its own quote, and anybody can run the gate's code."""
+    options: dict[str, Any] = {
+        "gate_compose": {
+            "compose": b'{"name":"my own gate"}',
+            "claims_root": truth.gate.identity.root_public_key,
+        },
+        "gate_root": {"app_id": b"\x66" * 20},
+    }
+    gate = make_gate(truth.platform, **options[missing])
     lie = make_run(truth.platform, gate, truth.recipe).lie()
-    pin = replace(truth.pin, gate_compose=None)
+    pin = replace(truth.pin, **{missing: None})
     links = verification.verify(lie, anchor=truth.anchor, pin=pin, now=int(time.time()))
     verdict = verification.judge(links, pin=pin, on_chain=False)
     assert (verdict.outcome, verdict.unproven) == ("self-consistent", ("gate",))
@@ -136,13 +144,15 @@ def test_a_pin_file_reads_back(truth: Truth) -> None:
         b'{"version": 1, "kmsRoot": null}',
         b'{"version": 1, "osImages": []}',
         b'{"version": 1, "kmsRoot": "0x' + b"11" * 32 + b'", "gateRoot": "0x' + b"22" * 32 + b'"}',
+        b'{"version": 1, "kmsRoot": "0x' + b"11" * 32 + b'", "gateCompose": "0x' + b"22" * 32 + b'"}',
         b'{"version": 1, "kmsRoot": "0x' + b"11" * 32 + b'", "gate": "0x12"}',
         b'{"version": 1, "kmsRoot": "0x' + b"11" * 32 + b'", "kmsRoot": "0x' + b"22" * 32 + b'"}',
         b" " * (verification.PIN_LIMIT_BYTES + 1),
     ],
     ids=[
         "empty", "array", "no version", "version 2", "pins nothing", "no chain", "no consortium",
-        "short", "null", "no image", "root without code", "unknown member", "twice", "too long",
+        "short", "null", "no image", "root without code", "code without root",
+        "unknown member", "twice", "too long",
     ],
 )  # fmt: skip
 def test_a_pin_file_with_anything_wrong_is_refused(text: bytes) -> None:

@@ -144,6 +144,7 @@ def _hint(code: str | None) -> str | None:
     return {
         "quote-invalid": "a result of a simulated platform needs --simulated-root root.der, and proves "
         "nothing elsewhere",
+        "wrong-chain": "ask a node of the chain that the envelope names, and that keeps its old blocks",
         "receipt-not-anchored": "a result counts once its receipt is anchored",
         "consortium-not-pinned": "this is the result of other owners, or the pin file is of another study",
         "gate-not-pinned": "where the owners changed their gate, pin the one of the time of this result",

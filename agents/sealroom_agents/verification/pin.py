@@ -36,9 +36,9 @@ class Pin:
     consortium: str | None = None
     """Address of the consortium, lower case."""
     gate_compose: bytes | None = None
-    """Compose hash of the gate's app, 32 bytes."""
+    """Compose hash of the gate's app, 32 bytes; set exactly where `gate_root` is."""
     gate_root: bytes | None = None
-    """Fingerprint of the gate's root key, 32 bytes; set only where `gate_compose` is, see `_read`."""
+    """Fingerprint of the gate's root key, 32 bytes."""
     kms_root: bytes | None = None
     """Fingerprint of the KMS root key: SHA-256 of its 33 bytes."""
     os_images: tuple[OsImage, ...] = ()
@@ -49,7 +49,7 @@ class Pin:
         """Which of `ORIGINS` it pins."""
         pinned = {
             "consortium": self.consortium is not None,
-            "gate": self.gate_compose is not None,
+            "gate": self.gate_compose is not None and self.gate_root is not None,
             "kms-root": self.kms_root is not None,
             "os-images": bool(self.os_images),
         }
@@ -91,23 +91,20 @@ def parse_pin(data: bytes) -> Pin:
 def _read(fields: Fields) -> Pin:
     fields.version()
 
-    def digest(name: str) -> bytes | None:
-        return fields.hex(name, 32) if fields.has(name) else None
-
+    # Both or neither: a gate of anybody's code can name any root key in its own quote, and anybody can run a
+    # gate's code on a chain of his own. Only together are they the one gate.
+    named = fields.has("gateCompose") or fields.has("gateRoot")
     placed = fields.has("consortium") or fields.has("chainId")
     images = fields.array("osImages", limit=MAX_IMAGES) if fields.has("osImages") else []
     pin = Pin(
         chain_id=fields.integer("chainId", 1) if placed else None,
         consortium=fields.address("consortium") if placed else None,
-        gate_compose=digest("gateCompose"),
-        gate_root=digest("gateRoot"),
-        kms_root=digest("kmsRoot"),
+        gate_compose=fields.hex("gateCompose", 32) if named else None,
+        gate_root=fields.hex("gateRoot", 32) if named else None,
+        kms_root=fields.hex("kmsRoot", 32) if fields.has("kmsRoot") else None,
         os_images=tuple(parse_image(image) for image in images),
     )
     fields.done()
-    # A gate writes its root key into its own quote: that it holds it is the word of the code that runs there.
-    if pin.gate_root is not None and pin.gate_compose is None:
-        fields.fail("has gateRoot without gateCompose: any gate can name that root key")
     if not pin.origins:
         fields.fail("pins nothing")
     return pin

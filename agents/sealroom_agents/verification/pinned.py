@@ -17,14 +17,6 @@ def steps(pin: Pin) -> tuple[Step, ...]:
     return tuple(_STEPS[origin] for origin in _STEPS if origin in pin.origins)
 
 
-def _if_pinned(check: Check, pinned: Callable[[Pin], object]) -> Check:
-    def run(found: Findings) -> None:
-        if pinned(found.pin) is not None:
-            check.run(found)
-
-    return Check(check.name, run)
-
-
 def _booted(name: str, who: str, evidence: Callable[[Findings], Evidence]) -> Check:
     """Digest and registers together: the digest alone is the guest's word (AT-20)."""
 
@@ -75,15 +67,12 @@ _GATE = Step(
             "gate-not-pinned",
             lambda found: f"the gate runs compose {to_hex(found.gate.compose_hash)}, not the pinned one",
         ),
-        _if_pinned(
-            equal(
-                "pin.gate-root",
-                lambda found: found.gate.gate_root,
-                lambda found: found.pin.gate_root,
-                "gate-not-pinned",
-                lambda found: f"the gate has root {to_hex(found.gate.gate_root)}, not the pinned one",
-            ),
-            lambda pin: pin.gate_root,
+        equal(
+            "pin.gate-root",
+            lambda found: found.gate.gate_root,
+            lambda found: found.pin.gate_root,
+            "gate-not-pinned",
+            lambda found: f"the gate has root {to_hex(found.gate.gate_root)}, not the pinned one",
         ),
     ),
     lambda found: "the gate is the pinned one",
