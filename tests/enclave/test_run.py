@@ -286,6 +286,22 @@ def test_a_result_leaves_once_the_opening_is_final(room: Room) -> None:
     verify_receipt(parse_envelope(room.envelope.read_bytes()))
 
 
+def test_an_analysis_that_is_slow_to_die_tells_nothing_by_it(room: Room) -> None:
+    """CH-01, OU-06: freeing much memory takes a process long, so a script chooses how long it takes to be
+    gone. That is a failure too, and waits as every other."""
+    refused = "try:\n    unwrap('nobody/nothing.tar')\nexcept Exception:\n    while True: pass\n"
+    _, *options = room.prepare(READ + refused)
+    at_once = (
+        "import sys; from sealroom.runtime import sandbox; sandbox.STOP_SECONDS = 0.0;"
+        "from sealroom.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-I", "-c", at_once, *options[options.index("--run-id") :]]
+    room.gate.final = lambda request: False
+    room.gate.before_lease = lambda: refuse("opening-replaced") if len(room.gate.leases) >= 3 else None
+    status, phases, _ = room.run(command)
+    assert (status, phases[-1]["phase"], phases[-1]["code"]) == (4, "lease-ended", "opening-replaced")
+
+
 @pytest.mark.parametrize(
     "analysis",
     [

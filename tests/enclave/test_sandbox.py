@@ -203,6 +203,33 @@ def test_a_child_that_is_not_shut_in_gets_no_data(monkeypatch: pytest.MonkeyPatc
     assert caught.value.code == "sandbox-unavailable"
 
 
+ANNOUNCE = """
+import resource, socket, struct
+from sealroom.errors import JobError
+from sealroom.runtime.channel import Channel
+ours, theirs = socket.socketpair()
+theirs.sendall(struct.pack(">IQ", 2, {size}) + b"{{}}" + b"a part of it")
+theirs.close()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    Channel(ours).receive(judge=lambda head, size: None)
+except JobError as error:
+    print(error.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_payload_that_is_announced_and_never_comes_takes_no_memory() -> None:
+    """OP-09: nor does it stop the lease's clock, as one long write of zeros in Python would."""
+    size = 2**30
+    done = subprocess.run(
+        [sys.executable, "-c", ANNOUNCE.format(size=size)],
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    code, grown = done.stdout.split()
+    assert code == "channel-closed"
+    assert int(grown) * 1024 < size / 4
+
+
 def test_a_killed_sandbox_is_gone_at_once() -> None:
     with Sandbox.start() as sandbox:
         await_ready(sandbox)

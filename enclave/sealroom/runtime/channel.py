@@ -2,14 +2,15 @@
 """The one socket between custodian and analysis: bounded frames of a JSON head and a plain payload.
 
 Frame = u32be length of head ‖ u64be length of payload ‖ head ‖ payload. Both lengths are checked before a
-byte of either is read, so that a lying peer costs nothing. A reply may carry one file descriptor
-(`SCM_RIGHTS`): a sealed memfd with a dataset in it. The child's side uses `read`, `write` and `recvmsg`
-alone, since its filter denies the rest of the socket calls.
+byte of either is read, and memory is taken as bytes arrive, so that a lying peer costs nothing. A reply may
+carry one file descriptor (`SCM_RIGHTS`): a sealed memfd with a dataset in it. The child's side uses `read`,
+`write` and `recvmsg` alone, since its filter denies the rest of the socket calls.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import socket
 import struct
@@ -27,6 +28,7 @@ SCRIPT_BYTES = 4 * 2**20
 """Largest head of the custodian's first message, which carries the analysis."""
 
 _LENGTHS = struct.Struct(">IQ")
+_MEMORY = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,8 @@ class Channel:
         `judge` sees the head and the payload's size, and raises to refuse; without it no payload is accepted.
 
         Raises `JobError`: "request-too-large" before anything is read of what is too large,
-        "request-malformed", "channel-closed" in the middle of a frame, "job-timeout" when the socket's own
-        timeout passes.
+        "request-malformed", "out-of-memory", "channel-closed" in the middle of a frame, "job-timeout" when
+        the socket's own timeout passes.
         """
         start, descriptor = self._first_bytes()
         if start is None:
@@ -113,7 +115,11 @@ class Channel:
         return start, descriptor
 
     def _read(self, size: int) -> memoryview:
-        target = memoryview(bytearray(size))
+        # Not a bytearray: Python writes all of it with zeros first, and stops every other thread meanwhile.
+        try:
+            target = memoryview(mmap.mmap(-1, size, flags=_MEMORY) if size else b"")
+        except OSError:
+            raise JobError("out-of-memory", "there is no room for a request in memory") from None
         filled = 0
         while filled < size:
             try:

@@ -262,18 +262,19 @@ def _compute_and_sign(
     releases = Releases(recipe.privacy, recipe.output, epsilon_micro=reply.grant.epsilon_micro)
     custodian = Custodian(recipe, open_dataset=datasets.open, releases=releases, check_lease=lease.check)
     try:
-        fields = custodian.serve(sandbox)
-        result = build_result(fields, recipe)
+        try:
+            fields = custodian.serve(sandbox)
+            result = build_result(fields, recipe)
+        finally:
+            datasets.wipe()  # the wait may be long, and neither a result nor a failure needs them
+            sandbox.kill()
     except Exception:
         # A failure leaves on a whole slot, as a result does: when an analysis fails is its own choice, and
-        # could tell a value. A lease that ends is nothing of its choice, and ends the wait at once.
-        sandbox.kill()
-        datasets.wipe()
+        # could tell a value. So is how long it takes to be gone. A lease that ends is nothing of its choice,
+        # and ends the wait at once.
         lease.wait_final()
         lease.wait(_next_slot(granted, recipe)[1])
         raise
-    sandbox.kill()
-    datasets.wipe()  # the wait may be long, and the result needs them no more
     lease.wait_final()
     slot, wait = _next_slot(granted, recipe)
     statement = _statement(

@@ -255,6 +255,11 @@ class Sandbox:
     def __enter__(self) -> Sandbox:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.kill()
-        self.channel.close()
+    def __exit__(self, raised: object, *exception: object) -> None:
+        try:
+            self.kill()
+        except JobError:
+            if raised is None:  # else what was raised before is the reason
+                raise
+        finally:
+            self.channel.close()
