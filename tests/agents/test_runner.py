@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -399,6 +399,54 @@ def anchor_outside(lab: Lab, emitted: Envelope) -> TxResult:
     return Transactor(lab.chain.url, private_key(PAYER)).anchor(
         lab.room.ledger, emitted.receipt, found.opening, emitted.receipt_signature
     )
+
+
+@dataclass
+class OvertakenSender:
+    """The real transactor, before which another transaction is mined: `overtake` sends it."""
+
+    transactor: Transactor
+    overtake: Callable[[], TxResult]
+    overtaken_by: TxResult | None = None
+    sent: int = 0
+
+    def anchor(self, ledger: str, receipt: Receipt, opening: Opening, signature: bytes) -> TxResult:
+        self.sent += 1
+        self.overtaken_by = self.overtaken_by or self.overtake()
+        return self.transactor.anchor(ledger, receipt, opening, signature)
+
+
+@pytest.mark.parametrize("how", ["a dead runner's transaction", "a batch", "another receipt"])
+def test_a_receipt_that_is_anchored_while_ours_is_on_its_way_is_published(lab: Lab, how: str) -> None:
+    """RE-06: a runner is killed after it sent its transaction, and the next one looks before that is mined;
+    or the gate's batch comes between. The envelope of a receipt that is on chain is never lost."""
+    study = lab.live()
+    run, emitted = emit(lab, study)
+    digest = typed.digest(typed.receipt(emitted.receipt, chain_id=31337, ledger=lab.room.ledger))
+
+    def overtake() -> TxResult:
+        if how.startswith("a dead"):
+            return anchor_outside(lab, emitted)
+        return Transactor(lab.chain.url, private_key(GATE)).anchor_batch(
+            lab.room.ledger,
+            lab.room.consortium,
+            epoch=emitted.receipt.epoch,
+            numbers=[1],
+            digests=[digest if how == "a batch" else bytes(32)],
+        )
+
+    sender = OvertakenSender(Transactor(lab.chain.url, private_key(PAYER)), overtake)
+    publish = Publisher(lab.store, lab.reader, sender, stop=threading.Event(), chain_id=31337)
+    publish.publish(run)
+    ended = lab.store.run(run.id)
+    assert sender.sent == 1
+    if how == "another receipt":
+        assert (ended.state, ended.code) == ("failed", "receipt-mismatch")
+        return
+    assert (ended.state, ended.code) == ("done", None)
+    published = parse_envelope((lab.store.envelope(run.id) or "").encode())
+    assert published.anchor is not None and sender.overtaken_by is not None
+    assert "0x" + published.anchor.tx.hex() == sender.overtaken_by.tx
 
 
 def test_a_run_that_the_ledger_never_opened_is_not_published(lab: Lab) -> None:

@@ -29,7 +29,9 @@ REVERT_CODES = {
     "LedgerRunRevoked": ("revoked", "revoked"),
     "LedgerEpochMismatch": ("revoked", "epoch-mismatch"),
 }
-"""Refusals of the ledger that are a revocation: state and code of the run. All others are a failure."""
+"""Refusals of the ledger that are a revocation: state and code of the run."""
+THERE_ALREADY = "LedgerReceiptExists"
+"""Refusal of the ledger that sends us back to look which receipt is there. All others are a failure."""
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +164,10 @@ class Publisher:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether a failure may pass by itself: the chain was away, not against us."""
+    """Whether a failure may pass by itself: the chain was away, not against us; or the receipt came there
+    while ours was on its way, from a runner that died or in a batch of the gate."""
     if isinstance(error, TransactionError):
+        if error.revert == THERE_ALREADY:
+            return True
         return error.revert is None and error.code in {"transaction-not-mined", "transaction-rejected"}
     return isinstance(error, ChainError)
