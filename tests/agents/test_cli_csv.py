@@ -6,6 +6,7 @@ Each refused input differs by one thing from a twin that is taken.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,73 @@ def test_an_arrow_file_that_was_cut_or_joined_is_refused(stream: bool, tmp_path:
         with pytest.raises(ToolError) as error:
             arrow_rows(tmp_path, data)
         assert error.value.code == "not-arrow"
+
+
+@pytest.mark.parametrize("first, second", [(10, 10), (100, 10), (10, 100), (10, 0), (0, 10)])
+def test_parquet_files_that_were_joined_are_refused(first: int, second: int, tmp_path: Path) -> None:
+    """Only the last one's footer is ever read."""
+    parts = []
+    for rows in (first, second):
+        table = pa.table(
+            {"person": pa.array(range(rows), pa.int64()), "note": pa.array(["PAR1PAR1"] * rows, pa.string())}
+        )
+        pq.write_table(table, tmp_path / "t.parquet", compression="none", row_group_size=7)
+        assert profile(tmp_path / "t.parquet", name=Path("t")).rows == rows
+        parts.append((tmp_path / "t.parquet").read_bytes())
+    (tmp_path / "t.parquet").write_bytes(b"".join(parts))
+    with pytest.raises(SealroomError) as error:
+        profile(tmp_path / "t.parquet", name=Path("t"))
+    assert error.value.code in ("not-parquet", "table-malformed")
+
+
+@pytest.mark.parametrize("name, kind", [(b"\xe9d", "not-arrow"), (b"id", "taken")])
+def test_an_arrow_column_whose_name_is_no_utf_8_is_refused(name: bytes, kind: str, tmp_path: Path) -> None:
+    table = pa.table({"@@": pa.array([1], pa.int64())})
+    with pa.ipc.new_stream(tmp_path / "t.arrow", table.schema) as writer:
+        writer.write_table(table)
+    (tmp_path / "t.arrow").write_bytes((tmp_path / "t.arrow").read_bytes().replace(b"@@", name))
+    if kind == "taken":
+        assert look(tmp_path / "t.arrow", kind=None, declared=()).columns == (Column("id", "int64"),)
+        return
+    with pytest.raises(ToolError) as error:
+        look(tmp_path / "t.arrow", kind=None, declared=())
+    assert error.value.code == kind
+
+
+def test_an_arrow_length_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"person": pa.array(range(1000), pa.int64())})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(tmp_path / "t.arrow", table.schema, options=options) as writer:
+        writer.write_table(table)
+    whole = (tmp_path / "t.arrow").read_bytes()
+    # Arrow writes how long a buffer is before compression in front of it.
+    length = (8000).to_bytes(8, "little")
+    assert whole.count(length + b"\x28\xb5\x2f\xfd") == 1
+    assert arrow_rows(tmp_path, whole) == 1000
+    with pytest.raises(ToolError) as error:
+        arrow_rows(tmp_path, whole.replace(length, (2**60).to_bytes(8, "little")))
+    assert error.value.code == "not-arrow"
+
+
+@pytest.mark.parametrize("kind", [None, "csv", "opaque"])
+def test_what_cannot_be_read_twice_is_refused_before_it_is_read(kind: str | None, tmp_path: Path) -> None:
+    """Of a pipe, a device or a file of /proc, which has no size, nothing or a part would be sealed."""
+    os.mkfifo(tmp_path / "pipe")
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, HEAD + b"1,2,x,true\n")
+        for path in (tmp_path / "pipe", Path(f"/dev/fd/{reading}"), Path("/dev/zero"), Path("/dev/null"),
+                     Path("/proc/self/maps")):  # fmt: skip
+            with pytest.raises(ToolError) as error:
+                look(path, kind=kind, declared=DECLARED)
+            assert (error.value.code, error.value.hint is not None) == ("source-unsupported", True)
+        assert os.read(reading, len(HEAD)) == HEAD
+    finally:
+        os.close(reading)
+        os.close(writing)
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    assert look(tmp_path / "link", kind="opaque", declared=()).size == 0
 
 
 def test_a_parquet_page_that_cannot_be_read_shows_before_sealing(tmp_path: Path) -> None:

@@ -7,20 +7,27 @@ it is sealed, and rows are counted once more, against what the footer says.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sealroom_agents.errors import ToolError
 
+if TYPE_CHECKING:
+    from sealroom.sealed.parquet import Footer
+
 BATCH_ROWS = 65_536
+GAP_BLOCK_BYTES = 1024 * 1024
+"""How much is read at once of what lies between columns."""
 MAX_DISTINCT = 1_000
 """Different texts that are counted; memory is bounded by this and `MAX_DISTINCT_BYTES`."""
 MAX_DISTINCT_BYTES = 1024 * 1024
 MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "-", ".", "?")
 """Texts that some programs write for a missing value. Here they are texts."""
+_MAGIC = b"PAR1"
 
 
 @dataclass
@@ -96,6 +103,7 @@ def profile(
 
     with path.open("rb", buffering=0) as file:
         footer = parse_footer(file, str(name))
+        _refuse_joined(file, footer, name)
         columns = tuple(ColumnProfile(column.name, column.type) for column in footer.columns)
         for column in columns:
             _begin(column)
@@ -114,13 +122,34 @@ def profile(
     return Profile(rows, columns)
 
 
+def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
+    """Parquet is read from its end, so of files that were joined the rows of all but one would be lost.
+
+    Where one ends and the next begins, `PAR1` stands twice; there is room for that only where no column lies.
+    """
+    at = len(_MAGIC)
+    for begin, end in [*((chunk.begin, chunk.end) for chunk in footer.chunks), (footer.begin, footer.begin)]:
+        file.seek(at)
+        known = b""
+        while at < begin and (block := file.read(min(begin - at, GAP_BLOCK_BYTES))):
+            if _MAGIC * 2 in known + block:
+                raise ToolError(
+                    "not-parquet",
+                    f"{name} is several Parquet files joined, and the rows of one alone would be sealed",
+                    "read them as tables, and write all rows to one file",
+                )
+            known, at = block[1 - 2 * len(_MAGIC) :], at + len(block)
+        at = max(at, end)
+    file.seek(0)
+
+
 @contextmanager
 def _decoding(name: Path) -> Iterator[None]:
     import pyarrow
 
     try:
         yield
-    except (pyarrow.ArrowException, ValueError, OSError) as error:
+    except (pyarrow.ArrowException, ValueError, OSError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ToolError(

@@ -80,11 +80,10 @@ class Ready:
 def look(path: Path, *, kind: str | None, declared: Sequence[Column], delimiter: str = ",") -> Source:
     """Find out what `path` is, from its first bytes; `kind` is what the owner says it is.
 
-    Raises `ToolError`: `source-missing`, `not-a-table`, `not-arrow`, `not-csv`, `folder-unsupported`; and
-    `SealError` `not-parquet`.
+    Raises `ToolError`: `source-missing`, `source-unsupported`, `not-a-table`, `not-arrow`, `not-csv`,
+    `folder-unsupported`; and `SealError` `not-parquet`.
     """
-    if not path.exists():
-        raise ToolError("source-missing", f"{path}: no such file or folder")
+    _require_file_or_folder(path)
     kind = kind or _guess(path)
     if path.is_dir():
         if kind != "opaque":
@@ -144,6 +143,22 @@ def ready(
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise ToolError("source-changed", f"{source.path} changed while it was read", "run it again")
         yield Ready(path, os.fstat(stream.fileno()).st_size, rows)
+
+
+def _require_file_or_folder(path: Path) -> None:
+    """A pipe or a device has no size and cannot be read twice: what is sealed of it would be less than it
+    gives. The same goes for what Linux shows as an empty file and is none, as below /proc."""
+    if not path.exists():
+        raise ToolError("source-missing", f"{path}: no such file or folder")
+    if path.is_dir():
+        return
+    hint = "write what it gives to a file first, and seal that"
+    if not path.is_file():
+        raise ToolError("source-unsupported", f"{path} is neither a file nor a folder", hint)
+    if path.stat().st_size == 0:
+        with path.open("rb") as stream:
+            if stream.read(1):
+                raise ToolError("source-unsupported", f"{path} says that it is empty, and is not", hint)
 
 
 @contextmanager

@@ -48,9 +48,11 @@ def arrow_heading(path: Path) -> Heading:
     with path.open("rb") as stream:
         try:
             schema: Any = _arrow_reader(stream).schema
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            # A name that is no UTF-8 shows only when it is asked for.
+            types = [(one.name, str(one.type)) for one in schema]
+        except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as error:
             raise _not_arrow(path) from error
-    return Heading(tuple(Column(one.name, _ARROW_NAMES.get(str(one.type), str(one.type))) for one in schema))
+    return Heading(tuple(Column(name, _ARROW_NAMES.get(kind, kind)) for name, kind in types))
 
 
 def csv_heading(path: Path, declared: Sequence[Column], *, delimiter: str) -> Heading:
@@ -77,7 +79,8 @@ def arrow_to_parquet(path: Path, target: BinaryIO, *, advance: Advance | None = 
             rows = _write(messages, schema, target, stream, advance)
             messages.check_end()
             return rows
-        except (pyarrow.ArrowException, ValueError, OSError) as error:
+        except (pyarrow.ArrowException, ValueError, OSError, MemoryError) as error:
+            # Arrow asks for as much memory as a broken length says.
             if isinstance(error, OSError) and error.errno is not None:  # Arrow's own carry no number
                 raise
             raise _not_arrow(path) from error
