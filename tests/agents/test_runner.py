@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import secrets
 import stat
 import subprocess
@@ -685,6 +686,22 @@ def test_a_real_enclave_is_started_confined_and_cleaned_up(lab: Lab, platform: P
     assert sorted(path.name for path in folder.iterdir()) == ["enclave.log", "guest.log"]
     assert not enclave.socket.parent.exists()
     assert enclave.guest.poll() is not None
+
+
+def test_a_full_or_missing_disk_ends_a_start_with_its_cause_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assignment = Assignment("0x" + "ab" * 32, "0x" + "c0" * 20, "0x" + "a0" * 20, 31337, b"{}")
+    for state in (tmp_path / "file", tmp_path / "state"):
+        backend = LocalBackend(tmp_path, tmp_path, state, "http://127.0.0.1:9")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # no file can be written, as on a full disk
+        try:
+            with pytest.raises(RunnerError) as error:
+                backend.start(assignment)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert error.value.code == "backend"
+    assert [path.name for path in (tmp_path / "state" / ("ab" * 32)).iterdir()] == []
 
 
 def test_a_kill_reaches_children_in_sessions_of_their_own() -> None:

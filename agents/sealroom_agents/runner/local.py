@@ -61,14 +61,17 @@ class LocalBackend:
             folder.mkdir(mode=0o700, parents=True)
         except FileExistsError:
             raise RunnerError("backend", f"{folder} is there already: this run was started before") from None
-        (folder / "out").mkdir(mode=0o700)
-        compose = folder / "app-compose.json"
-        compose.write_bytes(assignment.compose)
-        # The path of a unix socket has about a hundred bytes, so it lives apart from the run's folder.
-        socket = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX)) / "guest.sock"
-        (folder / SOCKET_FILE).write_text(str(socket))
-        enclave = LocalEnclave(folder=folder, socket=socket)
+        except OSError as error:
+            raise RunnerError("backend", f"the run's folder cannot be made: {error.strerror}") from error
+        enclave = LocalEnclave(folder=folder, socket=folder / "none" / "guest.sock")
         try:
+            (folder / "out").mkdir(mode=0o700)
+            compose = folder / "app-compose.json"
+            compose.write_bytes(assignment.compose)
+            # The path of a unix socket has about a hundred bytes, so it lives apart from the run's folder.
+            socket = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX)) / "guest.sock"
+            enclave.socket = socket
+            (folder / SOCKET_FILE).write_text(str(socket))
             ready = folder / "guest.ready"
             enclave.guest = _spawn(
                 folder,
