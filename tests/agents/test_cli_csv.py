@@ -315,6 +315,19 @@ def test_an_arrow_column_whose_name_is_no_utf_8_is_refused(name: bytes, kind: st
     assert error.value.code == kind
 
 
+def test_notes_of_an_arrow_table_and_of_its_columns_are_not_sealed(tmp_path: Path) -> None:
+    """AR-07: what a program noted beside the data is no part of it."""
+    column = pa.field("person", pa.int64(), nullable=False, metadata={"note": "ward 7"})
+    table = pa.table({"person": [1]}, schema=pa.schema([column], metadata={"pandas": "ward 7"}))
+    with pa.ipc.new_stream(tmp_path / "t.arrow", table.schema) as writer:
+        writer.write_table(table)
+    source = look(tmp_path / "t.arrow", kind=None, declared=())
+    with ready(source, declared=()) as made:
+        seen = pq.read_table(made.path)
+    assert seen.to_pydict() == {"person": [1]}
+    assert (seen.schema.metadata, seen.schema.field("person").metadata) == (None, None)
+
+
 def test_an_arrow_length_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
     table = pa.table({"person": pa.array(range(1000), pa.int64())})
     options = pa.ipc.IpcWriteOptions(compression="zstd")

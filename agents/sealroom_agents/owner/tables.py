@@ -72,8 +72,8 @@ def arrow_to_parquet(path: Path, target: BinaryIO, *, advance: Advance | None = 
     with path.open("rb") as stream:
         try:
             reader = _arrow_reader(stream)
-            # Metadata would carry pandas' or an application's own notes out with the columns.
-            schema = reader.schema.remove_metadata()
+            # Metadata would carry pandas' or an application's own notes out with the table or a column.
+            schema = pyarrow.schema([column.remove_metadata() for column in reader.schema])
             batches = reader.num_record_batches if hasattr(reader, "num_record_batches") else None
             messages = _ArrowStream(stream, batches=batches)
             rows = _write(messages, schema, target, stream, advance)
@@ -185,7 +185,7 @@ def _write(
         for batch in batches:
             rows += batch.num_rows
             gathered += batch.nbytes
-            waiting.append(batch.replace_schema_metadata(None))
+            waiting.append(pyarrow.RecordBatch.from_arrays(batch.columns, schema=schema))
             if gathered >= ROW_GROUP_BYTES:
                 flush()
                 gathered = 0
