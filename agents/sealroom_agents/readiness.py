@@ -210,7 +210,10 @@ def _short(
 
 def _of_candidate(candidate: CandidateRecord, latest: ChainView, now: float) -> Iterator[Missing]:
     if candidate.study.expiry <= now:
-        yield _expired(candidate.study)
+        # Not the end: any owner may have proposed this last, and a proposal before it may still be pinned.
+        yield Missing(
+            "proposal-expired", f"the newest proposal expired on {_date(candidate.study)}: it takes a new one"
+        )
         return
     have = f"{len(candidate.approvals)} of {latest.threshold}"
     short = len(candidate.approvals) < latest.threshold
@@ -258,8 +261,11 @@ def _owner(view: ChainView, owner_id: str) -> OwnerRecord | None:
 
 
 def _expired(study: StudyRecord) -> Missing:
-    when = datetime.fromtimestamp(study.expiry, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return Missing("expired", f"the approval expired on {when}")
+    return Missing("expired", f"the approval expired on {_date(study)}")
+
+
+def _date(study: StudyRecord) -> str:
+    return datetime.fromtimestamp(study.expiry, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _epsilon(micro: int) -> str:

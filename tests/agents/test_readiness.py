@@ -119,3 +119,12 @@ def test_a_proposal_that_another_study_overtook_counts_no_more(empty: ChainView)
     assert [item.code for item in lacks(proposed)] == ["approval-missing"]
     assert [item.code for item in lacks(replace(proposed, nonce=1))] == ["not-proposed"]
     assert [item.code for item in lacks(replace(proposed, epoch=2))] == ["not-proposed"]
+
+
+def test_a_proposal_that_expires_soon_ends_no_waiting_run(empty: ChainView, live: ChainView) -> None:
+    """One owner alone proposes; the others may be about to pin the same recipe as it was proposed before."""
+    short = CandidateRecord(study=replace(STUDY, expiry=NOW - 1), approvals=(), required=())
+    found = lacks(replace(empty, candidate=short))
+    assert [item.code for item in found] == ["proposal-expired"]
+    assert waits(found)
+    assert not waits(lacks(replace(live, study=replace(STUDY, expiry=NOW - 1))))
