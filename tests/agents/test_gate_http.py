@@ -3,30 +3,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from tests.gate_world import PLATFORM, RECIPE, SEED, TOKEN, AppClient, Enclave, World, granted, refused
 
 from sealroom.encoding import sha256
-from sealroom.release import (
-    Hello,
-)
+from sealroom.release import GrantReply, Hello, LeaseReply
 from sealroom_agents import children
 from sealroom_agents.attestation import encode_os_images, load_os_images
 from sealroom_agents.chain import ChainReader
-from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.errors import ConfigurationError, Refused
 from sealroom_agents.gate.command import trust
-from sealroom_agents.gate.http import create_app
+from sealroom_agents.gate.http import EVIDENCE_AT_ONCE, create_app
 from sealroom_agents.gate.root import connect_guest
+from sealroom_agents.gate.service import Gate
 from sealroom_agents.gate.webhook import BootAuthority
 from sealroom_agents.simulator import (
     SIMULATED_OS_IMAGE,
@@ -78,6 +79,46 @@ def test_the_gate_has_no_other_doors(approved: World) -> None:
     for path in ("/docs", "/openapi.json", "/v1/evidence", "/v1/watch", "/v1/keys"):
         assert approved.http.get(path).status_code in (404, 405)
     assert approved.http.get("/v1/healthz").json() == {"status": "ok"}
+
+
+class Busy:
+    """A gate all of whose evidences wait for their bookings; renewals are answered."""
+
+    def __init__(self) -> None:
+        self.judged = threading.Semaphore(0)
+        self.booked = threading.Event()
+
+    def evidence(self, body: bytes) -> GrantReply:
+        self.judged.release()
+        self.booked.wait()
+        raise Refused("nonce-unknown", "this gate gave out no such nonce")
+
+    def lease(self, body: bytes) -> LeaseReply:
+        raise Refused("lease-ended", "this gate granted no such run")
+
+
+def test_a_flood_of_evidence_holds_up_no_renewal() -> None:
+    """RE-05: anybody may ask; who holds a lease must get through before it runs out."""
+    gate = Busy()
+    app = create_app(cast(Gate, gate), cast(BootAuthority, None), watch_token=TOKEN)
+
+    async def flood() -> list[int]:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://gate", timeout=None
+        ) as client:
+            flooding = [
+                asyncio.create_task(client.post("/v1/evidence", content=b"{}"))
+                for _ in range(2 * EVIDENCE_AT_ONCE)
+            ]
+            try:
+                for _ in range(EVIDENCE_AT_ONCE):
+                    await asyncio.to_thread(gate.judged.acquire)
+                renewal = await asyncio.wait_for(client.post("/v1/lease", content=b"{}"), 30)
+            finally:
+                gate.booked.set()
+            return [renewal.status_code, *[(await one).status_code for one in flooding]]
+
+    assert asyncio.run(flood()) == [403] * (1 + 2 * EVIDENCE_AT_ONCE)
 
 
 # --- dstack's own KMS ---------------------------------------------------------------------------

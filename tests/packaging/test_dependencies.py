@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"sealroom", "sealroom_agents"}
 AGENTS = ("gate", "runner", "watcher", "console", "store", "demo")
 """Parts of `sealroom_agents` that need the extra `agents`; the rest is the owner's and the auditor's."""
-THROUGH = {"botocore": "s3fs", "starlette": "fastapi"}
+THROUGH = {"anyio": "fastapi", "botocore": "s3fs", "starlette": "fastapi"}
 """Modules that come with another package by its contract."""
 NOT_IMPORTED = {
     "coincurve": "eth-keys is a hundred times as fast with it",

@@ -20,8 +20,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from sealroom.encoding import canonical, strict_json
 from sealroom.errors import FormatError, SealroomError
@@ -37,6 +37,11 @@ MALFORMED = frozenset({"malformed"})
 CONFLICT = frozenset({"unknown-run-id-reused", "nonce-replayed", "lease-counter"})
 FOR_NOW = PASSING_CODES | {"busy"}
 """Refusals that may pass by themselves; an enclave may try to renew its lease again until it runs out."""
+EVIDENCE_AT_ONCE = 40
+"""Evidences judged at once. Each may wait a minute for its booking, so they have threads of their own: others
+need theirs to renew leases. More of them wait."""
+BOOTS_AT_ONCE = 8
+"""Boot requests judged at once; each reads the chain, whoever asks."""
 WEBHOOK_MALFORMED = "invalid authorization request"
 """dstack's own words for a request that its server cannot read."""
 
@@ -46,7 +51,8 @@ _log = logging.getLogger(__name__)
 def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> FastAPI:
     """The application. `watch_token` is the secret that the operator's processes show."""
     app = FastAPI(title="Sealroom gate", docs_url=None, redoc_url=None, openapi_url=None)
-    handle = _Handler()
+    handle, handle_evidence = _Handler(), _Handler(CapacityLimiter(EVIDENCE_AT_ONCE))
+    boots = CapacityLimiter(BOOTS_AT_ONCE)
 
     def authorized(request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -62,7 +68,9 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
 
     @app.post("/v1/evidence")
     async def evidence(request: Request) -> Response:
-        return await handle.body(request, MAX_EVIDENCE_BODY, lambda body: gate.evidence(body).encode())
+        return await handle_evidence.body(
+            request, MAX_EVIDENCE_BODY, lambda body: gate.evidence(body).encode()
+        )
 
     @app.post("/v1/lease")
     async def lease(request: Request) -> Response:
@@ -91,11 +99,11 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
 
     @app.post("/bootAuth/app")
     async def boot_app(request: Request) -> Response:
-        return await _boot(request, authority.app)
+        return await _boot(request, authority.app, boots)
 
     @app.post("/bootAuth/kms")
     async def boot_kms(request: Request) -> Response:
-        return await _boot(request, authority.kms)
+        return await _boot(request, authority.kms, boots)
 
     return app
 
@@ -103,9 +111,15 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
 class _Handler:
     """Runs blocking work off the event loop, and turns what it raises into a refusal."""
 
+    def __init__(self, limiter: CapacityLimiter | None = None) -> None:
+        """`limiter`: threads that the work takes, instead of the ones that all share."""
+        self._limiter = limiter
+
     async def __call__(self, work: Callable[[], bytes]) -> Response:
         try:
-            return Response(await run_in_threadpool(work), media_type="application/json")
+            return Response(
+                await to_thread.run_sync(work, limiter=self._limiter), media_type="application/json"
+            )
         except Refused as refused:
             refusal = Refusal(refused.code, refused.message, seen=refused.seen, pinned=refused.pinned)
             return Response(
@@ -126,13 +140,15 @@ class _Handler:
         return await self(lambda: work(data))
 
 
-async def _boot(request: Request, judge: Callable[[BootInfo], dict[str, Any]]) -> Response:
+async def _boot(
+    request: Request, judge: Callable[[BootInfo], dict[str, Any]], limiter: CapacityLimiter
+) -> Response:
     data = await _read(request, MAX_BODY)
     try:
         info = BootInfo.parse(strict_json(data or b"", MAX_BODY))
     except FormatError:
         return _json(400, answer(False, WEBHOOK_MALFORMED))
-    return _json(200, await run_in_threadpool(judge, info))
+    return _json(200, await to_thread.run_sync(judge, info, limiter=limiter))
 
 
 async def _read(request: Request, limit: int) -> bytes | None:
