@@ -6,9 +6,12 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from sealroom.recipe import parse, render
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
@@ -37,6 +40,14 @@ def test_each_command_of_the_pages_exists_with_its_options(line: str) -> None:
     assert done.returncode == 0, done.stderr
     for option in (word for word in words if word.startswith("--")):
         assert option in done.stdout, f"{path} has no {option}"
+
+
+def test_the_caps_of_the_readme_allow_a_run_of_its_study() -> None:
+    line = next(line for line in commands() if line.startswith("ape run govern register "))
+    words = shlex.split(line)
+    caps = {option: Decimal(words[words.index(option) + 1]) for option in ("--cap", "--delta")}
+    study = parse(render(ROOT / "enclave" / "studies" / "cardio-renal")).privacy
+    assert caps["--cap"] >= study.epsilon and caps["--delta"] >= study.delta
 
 
 def test_the_pages_name_commands_at_all() -> None:
