@@ -405,7 +405,6 @@ def test_no_file_outside_of_the_folder_for_keys_ever_holds_a_data_key(desk: Path
         f"exec python watched.py reseal {sealed} --key {key} --yes --simulated-root root.der",
         f"exec python watched.py reseal {sealed} --key {key} --yes --simulated-root root.der --out out/B.tar",
     ]
-    (desk / "out").mkdir()
     for command in commands:
         done = shell(command, desk)
         assert done.returncode == 0, done.stdout

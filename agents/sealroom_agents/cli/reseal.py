@@ -69,8 +69,8 @@ def reseal(
 
     \b
     Example:
-      sealroom reseal sealed/cohort-A.tar --study study.json
-      sealroom reseal sealed/cohort-A.tar --study study.json --rpc URL --out sealed/new/cohort-A.tar
+      sealroom reseal sealed/hospital-A/cohort-A.tar --study study.json
+      sealroom reseal sealed/hospital-A/cohort-A.tar --rpc URL --out again/hospital-A/cohort-A.tar
     """
     from sealroom import sealed
     from sealroom.encoding import to_hex
@@ -102,6 +102,8 @@ def reseal(
         if not as_json:
             announce(checked, standing_of(checked, reader, owner=header.owner), owner=header.owner)
         confirm(f"reseal {sealed_file} for this recipe?", yes=yes)
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
         # In place is what was asked for; another file is never overwritten.
         with interruptible():
             sealed.reseal(sealed_file, dek=data_key, recipient=context, target=out, overwrite=out is None)
