@@ -92,6 +92,9 @@ def test_the_envelope_verifies_by_the_command_that_the_story_ends_with(story: St
         for line in story.text.splitlines()
         if "sealroom verify .venv" in line or " verify " in line
     )
+    # The line above it announces it.
+    before = story.text.splitlines()[[line.split() for line in story.text.splitlines()].index(command) - 1]
+    assert before.endswith("check it yourself:")
     assert str(story.folder / "envelope.json") in command and str(story.folder / "pin.json") in command
     done = subprocess.run([SEALROOM, *command[1:]], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -292,10 +292,9 @@ def _revoke_in_the_console(room: Room) -> int:
 
 def _farewell(room: Room, screen: Screen, envelope: Path, *, keep: bool) -> None:
     screen.step("done")
-    screen.say(
-        f"{screen.elapsed():.0f} s   the signed result is {_relative(envelope, room)}; check it yourself:"
-    )
-    screen.say("seconds: " + " · ".join(f"{name.strip()} {took:.0f}" for name, took in screen.times()))
+    steps = " · ".join(f"{name.strip()} {took:.0f}" for name, took in screen.times())
+    screen.say(f"{screen.elapsed():.0f} s: {steps}")
+    screen.say(f"the signed result is {_relative(envelope, room)}; check it yourself:")
     pin, root = _relative(room.folder / "pin.json", room), _relative(room.root, room)
     screen.plain(
         f"  .venv/bin/sealroom verify {_relative(envelope, room)} --pin {pin} --simulated-root {root}"
