@@ -271,7 +271,16 @@ def cap(
     help="JSON: composeHash, outputHash, privacyHash, datasets, epsilon, delta, maxRuns, expiry.",
 )
 def propose(room: Room, account: AccountAPI, *, study_file: Path, as_json: bool) -> None:
-    """Put a study before the owners, and print its id. Proposing is not approving."""
+    """Put a study before the owners, and print its id. Proposing is not approving.
+
+    The study is JSON. `sealroom recipe` printed its hashes, and `register` the ids of its datasets:
+
+    \b
+      {"composeHash": "0x…", "outputHash": "0x…", "privacyHash": "0x…", "datasets": ["0x…", …],
+       "epsilon": "4.5", "delta": "3e-6",     what all its runs together may spend, as text
+       "maxRuns": 3,
+       "expiry": 1798301396}                  unix seconds, at most 400 days ahead
+    """
     study = room.load_study(study_file)
     receipt = room.send(account, "propose", study.solidity())
     study_id = typed.study_id(study)

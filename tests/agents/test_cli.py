@@ -190,6 +190,23 @@ def test_help_of_every_command_shows_an_example(name: str, tmp_path: Path) -> No
     assert re.search(rf"\n +sealroom {name} .*--?\w|\n +sealroom {name} \w", done.stdout), done.stdout
 
 
+@pytest.mark.parametrize("name", ENTRIES)
+def test_each_example_of_a_help_can_be_copied(name: str, tmp_path: Path) -> None:
+    said, _, listed = shell(f"sealroom {name} --help", tmp_path).stdout.partition("\nOptions:")
+    options = set(re.findall(r"(?<!\S)--[a-z0-9-]+", listed))
+    # Lines that end in a backslash go on.
+    _, first, rest = said.replace("\\\n", " ").partition("\n    sealroom ")
+    examples = [line.split() for line in (first + rest).splitlines() if line.startswith("    ")]
+    assert examples and all(words[:2] == ["sealroom", name] for words in examples)
+    if name != "simulate":
+        assert {word for words in examples for word in words if word.startswith("--")} <= options
+
+
+def test_a_recipe_shows_its_budget_as_the_envelope_does(tmp_path: Path) -> None:
+    done = shell(f"sealroom recipe {ROOT / 'enclave' / 'studies' / 'cardio-renal'}", tmp_path)
+    assert "privacy       ε 1.5, δ 1e-6, per person_id" in done.stdout
+
+
 def test_help_lists_every_command_in_the_order_of_the_story(tmp_path: Path) -> None:
     shown = shell("sealroom --help", tmp_path).stdout
     places = [shown.index(f"\n  {name} ") for name in ENTRIES]

@@ -56,16 +56,18 @@ def recipe(folder: Path | None, given: Path | None, out: Path, as_json: bool) ->
 
 
 def _lines(read: Recipe) -> list[tuple[str, str]]:
+    from sealroom.decimals import decimal_text
     from sealroom.encoding import to_hex
 
-    fields = ", ".join(f"{field.name} (ε {field.epsilon})" for field in read.output.fields)
+    fields = ", ".join(f"{field.name} (ε {decimal_text(field.epsilon)})" for field in read.output.fields)
+    epsilon, delta = decimal_text(read.privacy.epsilon), decimal_text(read.privacy.delta)
     return [
         ("study", read.name),
         ("question", read.question),
         ("recipe", to_hex(read.compose_hash)),
         ("datasets", ", ".join(spec.path for spec in read.datasets)),
         ("output", fields),
-        ("privacy", f"ε {read.privacy.epsilon}, δ {read.privacy.delta}, per {read.privacy.unit}"),
+        ("privacy", f"ε {epsilon}, δ {delta}, per {read.privacy.unit}"),
         ("output hash", to_hex(read.output_hash)),
         ("privacy hash", to_hex(read.privacy_hash)),
     ]

@@ -53,8 +53,9 @@ _log = logging.getLogger("sealroom.gate")
 
 @click.command()
 @click.option(
-    "--rpc", "rpc_urls", multiple=True, required=True, help="RPC endpoint; give several, which must agree."
-)
+    "--rpc", "rpc_urls", multiple=True, required=True, metavar="URL",
+    help="RPC endpoint; give several, which must agree.",
+)  # fmt: skip
 @click.option(
     "--rpc-quorum", type=click.IntRange(1), help="Endpoints that must answer, and alike; by default all."
 )
@@ -74,21 +75,27 @@ _log = logging.getLogger("sealroom.gate")
     "--lease", "lease_seconds", type=click.IntRange(1, MAX_LEASE_SECONDS), default=30, show_default=True,
     help="Seconds that a grant lives unless renewed.",
 )  # fmt: skip
-@click.option("--consortium", "consortia", multiple=True, help="Serve only this consortium; may be repeated.")
+@click.option(
+    "--consortium", "consortia", multiple=True, metavar="ADDRESS",
+    help="Serve only this consortium; may be repeated.",
+)  # fmt: skip
 @click.option(
     "--accept-audit-break", metavar="DIGEST",
     help="Set an audit log aside that does not hold, and begin a new one; the refusal names the digest.",
 )  # fmt: skip
 @click.option("--require-gpu", is_flag=True, help="Refused: no GPU evidence is verified yet.")
-@click.option("--pccs", default=DEFAULT_PCCS, show_default=True, help="Where Intel's collateral comes from.")
+@click.option(
+    "--pccs", default=DEFAULT_PCCS, show_default=True, metavar="URL",
+    help="Where Intel's collateral comes from.",
+)  # fmt: skip
 @click.option(
     "--os-images",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="JSON file with the registers of known OS images; required off local chains.",
 )
 @click.option(
-    "--kms-measurement", "kms_measurements", multiple=True,
-    help="Aggregated measurement (hex, 32 bytes) of a dstack KMS build that may share its root key.",
+    "--kms-measurement", "kms_measurements", multiple=True, metavar="HASH",
+    help="Aggregated measurement (32 bytes) of a dstack KMS build that may share its root key.",
 )  # fmt: skip
 @click.option(
     "--guest-agent",

@@ -112,8 +112,8 @@ def command(
 
     \b
     Example:
-      sealroom runner --rpc URL --gate URL --platform platform --datasets sealed --state runs --key-file
-      runner.key
+      sealroom runner --rpc URL --gate URL --platform platform --datasets sealed --state runs \\
+        --key-file runner.key
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     chain = ChainReader(list(rpcs))

@@ -40,7 +40,10 @@ def command() -> None:
 @_PLATFORM
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def init(folder: Path, as_json: bool) -> None:
-    """Make a platform: a seed (keep it secret), a root certificate, collateral."""
+    """Make a platform.
+
+    It is a folder with a seed, which stays secret, a root certificate and collateral.
+    """
     try:
         platform = SimulatedPlatform.create(folder)
     except ConfigurationError as error:
