@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sealroom proposal`: recipe and registrations become what owners are asked to approve."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from tests.agents.shell import shell
+from tests.agents.worked import render_recipe
+
+from sealroom.recipe import Recipe, parse
+from sealroom.schema import schema_hash
+from sealroom_agents.owner.registration import Registration
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """A study of two datasets; both registrations lie beside it."""
+    made = parse(render_recipe(tmp_path / "study"))
+    (tmp_path / "app-compose.json").write_bytes(made.compose)
+    for place, spec in enumerate(made.datasets):
+        registration = Registration(
+            dataset_id=bytes([9 - place]) * 32,
+            index_digest=b"\x01" * 32,
+            key_commitment=b"\x02" * 32,
+            schema_hash=schema_hash(spec.columns),
+            rows=200,
+            name=spec.name,
+        )
+        (tmp_path / f"{spec.name}.registration.json").write_bytes(registration.encode())
+    return made
+
+
+def test_a_proposal_holds_recipe_datasets_and_the_budget_of_all_runs(recipe: Recipe, tmp_path: Path) -> None:
+    before = int(time.time())
+    done = shell("sealroom proposal app-compose.json *.registration.json --runs 3 --days 2", tmp_path)
+    after = int(time.time())
+    assert done.returncode == 0, done.stdout
+    asked = json.loads((tmp_path / "proposal.json").read_text())
+    assert before <= asked.pop("expiry") - 2 * 86400 <= after
+    assert float(asked.pop("epsilon")) * 1e6 == pytest.approx(3 * recipe.epsilon_micro)
+    assert float(asked.pop("delta")) * 1e12 == pytest.approx(3 * recipe.delta_pico)
+    assert asked == {
+        "composeHash": "0x" + recipe.compose_hash.hex(),
+        "outputHash": "0x" + recipe.output_hash.hex(),
+        "privacyHash": "0x" + recipe.privacy_hash.hex(),
+        "datasets": ["0x" + "08" * 32, "0x" + "09" * 32],
+        "maxRuns": 3,
+    }
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_dataset_without_a_registration_is_named(tmp_path: Path) -> None:
+    done = shell("sealroom proposal app-compose.json cohort-A.registration.json", tmp_path)
+    assert done.returncode == 1
+    assert "hospital-B/cohort-B.tar" in done.stdout
+    assert not (tmp_path / "proposal.json").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "cohort-X"},
+        {"schemaHash": "0x" + "00" * 32},
+    ],
+)
+def test_a_registration_of_something_else_is_refused(tmp_path: Path, change: dict[str, str]) -> None:
+    path = tmp_path / "cohort-B.registration.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    done = shell("sealroom proposal app-compose.json *.registration.json", tmp_path)
+    assert done.returncode == 1
+    assert "error: small-study reads no dataset " in done.stdout
+    assert not (tmp_path / "proposal.json").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_one_registration_given_twice_is_refused(tmp_path: Path) -> None:
+    """It would leave a dataset out, or count its owner's budget twice."""
+    done = shell(
+        "sealroom proposal app-compose.json *.registration.json cohort-A.registration.json", tmp_path
+    )
+    assert done.returncode == 1
+    assert "given twice" in done.stdout
