@@ -13,7 +13,7 @@ FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
 PURE = $(foreach module,policy chain attestation gate,$(firstword $(wildcard agents/sealroom_agents/$(module).py agents/sealroom_agents/$(module)/__init__.py)))
 IMPORT_RULES = $(if $(word 4,$(PURE)),,--contract measured --contract no-ape --contract processes)
 
-.PHONY: help setup demo test contracts-test prove slither mutate lint format abi release bench fuzz clean
+.PHONY: help setup demo room test contracts-test prove slither mutate lint format abi release bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ setup: ## make .venv and node_modules ready (does nothing where they are)
 
 demo: setup ## tell the whole story once on this machine (KEEP=1 leaves it running)
 	@$(VENV)/bin/sealroom demo $(if $(KEEP),--keep)
+
+room: setup ## set up what the demo has, and leave it running for the README's commands
+	@$(VENV)/bin/sealroom demo --room
 
 test: setup ## run all Python tests, those of the contracts through Ape included
 	@$(VENV)/bin/python -m pytest -q $(ARGS)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from sealroom_agents.demo.room import open_room
 from sealroom_agents.demo.screen import Screen
 from sealroom_agents.demo.stack import Stack, fresh
-from sealroom_agents.demo.story import tell
+from sealroom_agents.demo.story import STUDY, tell
+from sealroom_agents.demo.yours import hand_over
 from sealroom_agents.errors import DemoError
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -23,6 +25,9 @@ INTERRUPTED = 130
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave the processes up at the end and say how to reach them.")
 @click.option(
+    "--room", is_flag=True, help="Only set up, and leave the room to you: the README's commands run there."
+)
+@click.option(
     "--dir",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -30,7 +35,7 @@ INTERRUPTED = 130
     show_default=True,
     help="Where everything is written. A new or an empty folder, or an earlier demo's: that one is emptied.",
 )
-def command(keep: bool, folder: Path) -> None:
+def command(keep: bool, room: bool, folder: Path) -> None:
     """Tell the whole story once on this machine: a local chain, simulated TDX, real everything else.
 
     Four hospitals in three jurisdictions seal their cohorts, approve one recipe on chain, get one signed,
@@ -39,7 +44,10 @@ def command(keep: bool, folder: Path) -> None:
     \b
     Example:
       sealroom demo --keep
+      sealroom demo --room
     """
+    if keep and room:
+        raise click.UsageError("--room stays up by itself: leave out --keep")
     if not (CHECKOUT / "ape-config.yaml").exists():
         raise DemoError(
             "the demo needs a checkout of the project", hint="clone the repository and run `make demo`"
@@ -51,9 +59,12 @@ def command(keep: bool, folder: Path) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     told = False
     try:
-        tell(stack, Screen(), keep=keep)
+        if room:
+            hand_over(open_room(stack, Screen(), CHECKOUT / STUDY))
+        else:
+            tell(stack, Screen(), keep=keep)
         told = True
-        if keep:
+        if keep or room:
             click.echo("press Ctrl-C to stop everything")
             signal.pause()
     except KeyboardInterrupt:

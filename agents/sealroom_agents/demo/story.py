@@ -23,6 +23,8 @@ from sealroom_agents.demo.stack import Stack, rpc
 from sealroom_agents.errors import DemoError
 from sealroom_agents.simulator import OS_IMAGES_FILE
 
+STUDY = Path("enclave/studies/cardio-renal")
+"""The study, in the checkout."""
 RUN_TIMEOUT_SECONDS = 900.0
 """How long the demo waits for a run to reach a state; less than 20 on an idle machine."""
 POLL_SECONDS = 0.1
@@ -60,7 +62,7 @@ def tell(stack: Stack, screen: Screen, *, keep: bool) -> Told:
     screen.title(
         "sealroom · cardio-renal: 4 hospitals, 3 jurisdictions, ε = 1.5 · TDX simulated, chain local"
     )
-    room = open_room(stack, screen, stack.root / "enclave" / "studies" / "cardio-renal")
+    room = open_room(stack, screen, stack.root / STUDY)
     first = _submit(room)
     _seal(room, screen)
     _approve(room, screen, first)
