@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,78 +27,11 @@ from sealroom_agents.verification import Pin
 from tests.agents.staged import OWNERS, Stage, make_stage
 from tests.agents.worked import make_card, write_cohort
 from tests.local_chain import LocalChain, Room, private_key
+from tests.packaging.conftest import LIMIT_S, ROOT, Installed
 
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 1500
-UNREACHABLE = ("NewConnectionError", "ConnectionError", "Could not fetch URL", "Temporary failure in name")
 AGENTS = {"gate", "runner", "watcher", "console"}
 """Commands that need the extra `agents`."""
 pytestmark = [pytest.mark.slow, pytest.mark.anvil, pytest.mark.timeout(2 * LIMIT_S)]
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An environment with the wheel in it."""
-
-    folder: Path
-
-    def run(self, *command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """`python -m …` there, with nothing of this checkout in reach."""
-        return subprocess.run(
-            [self.folder / "bin" / "python", "-m", *command],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            cwd=cwd or self.folder,
-            env={"PATH": "/usr/bin:/bin", "COLUMNS": "110", "SEALROOM_PASSPHRASE": "open"},
-        )
-
-    def sealroom(self, *command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """A command of `sealroom`."""
-        done = self.run("sealroom_agents.cli", *command, cwd=cwd)
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
-
-    def install(self, what: str, constraints: Path) -> None:
-        """`pip install`; skips where no package index can be reached."""
-        done = subprocess.run(
-            [self.folder / "bin" / "python", "-m", "pip", "install", "-q", "-c", constraints, what],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-        )
-        if done.returncode and any(word in done.stderr for word in UNREACHABLE):
-            pytest.skip(f"no package index answers: {done.stderr.strip().splitlines()[-1]}")
-        assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel and the versions to install it with."""
-    folder = tmp_path_factory.mktemp("workshop")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT],
-        check=True,
-        timeout=LIMIT_S,
-    )
-    lines = re.findall(r"^([\w.-]+==[^\\\n]*[^\\\s])", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
-    (folder / "constraints.txt").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheel(workshop: Path) -> Path:
-    (found,) = workshop.glob("sealroom-*.whl")
-    return found
-
-
-@pytest.fixture(scope="module")
-def base(workshop: Path, wheel: Path) -> Installed:
-    """The wheel without extras."""
-    subprocess.run([sys.executable, "-m", "venv", workshop / "base"], check=True, timeout=LIMIT_S)
-    made = Installed(workshop / "base")
-    made.install(str(wheel), workshop / "constraints.txt")
-    return made
 
 
 @pytest.fixture
