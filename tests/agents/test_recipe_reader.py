@@ -32,7 +32,11 @@ QUESTIONS = ["Why?", 'Überleben: α, or "β"?', "yes", "# no comment", "- a", "
 SCRIPTS = ["x = 1\n", "def f():\n    return 'ü🙂'\n\n\ny = [f(), \"|\"]\n", "a\n  - b: c\n# -- \n\nz\n"]
 COLUMNS = ["age", "__proto__", "Z", "a_b", "on", "sex"]
 GROUPS = ["sex", "__proto__", "constructor", "band", "no"]
-TYPES = ("int64", "float64", "string", "bool")
+TYPES = {"age": ("int64", "float64"), "sex": ("string",), "__proto__": ("string",)}
+ANY_TYPE = ("int64", "float64", "string", "bool")
+FITNESS = {"recipe-unit", "recipe-column", "recipe-bounds"}
+"""Whether a study can run as it is written. The pages judge what the bytes say, and leave this to the
+commands and to the enclave: such a study spends nothing and tells nothing."""
 
 
 def read_in_node(folder: Path, recipes: list[bytes]) -> list[dict[str, Any]]:
@@ -60,7 +64,7 @@ def agree(compose: bytes, found: dict[str, Any]) -> bool:
     try:
         recipe = parse(compose)
     except RecipeError as error:
-        assert not found["ok"], f"{error.code}: {error.message}"
+        assert error.code in FITNESS or not found["ok"], f"{error.code}: {error.message}"
         return False
     assert found["ok"], found.get("error")
     assert (found["composeHash"], found["outputHash"], found["privacyHash"]) == (
@@ -130,7 +134,7 @@ class Maker:
             for name in self.dice.sample(GROUPS, self.dice.randint(0, 3))
         }
         fields = [self.field(number, list(groups)) for number in range(self.dice.randint(1, 5))]
-        columns = {name: self.dice.choice(TYPES) for name in self.dice.sample(COLUMNS, 3)}
+        columns = {name: self.dice.choice(TYPES.get(name, ANY_TYPE)) for name in self.dice.sample(COLUMNS, 3)}
 
         def total(name: str) -> str:
             return decimal_text(sum((Decimal(one.get(name, "0")) for one in fields), Decimal(0)))
@@ -152,7 +156,11 @@ class Maker:
                 "minimum_cohort": self.dice.randint(1, 1000),
                 "release_slot_seconds": self.dice.randint(1, 60),
             },
-            "output": {"limit_bytes": self.dice.randint(1, 65536), "fields": fields, "groups": groups},
+            "output": {
+                "limit_bytes": self.dice.choice([self.dice.randint(1, 65536), 65536, 65536]),
+                "fields": fields,
+                "groups": groups,
+            },
             "analysis": self.dice.choice(SCRIPTS),
         }
 
@@ -196,7 +204,7 @@ def test_many_recipes_are_read_as_we_read_them(tmp_path: Path) -> None:
     """Within the rules and next to them: names that scripts know, texts that YAML knows, odd numbers."""
     maker = Maker(SEED)
     recipes: list[bytes] = []
-    while len(recipes) < 300:
+    while len(recipes) < 600:
         if (compose := maker.recipe()) is not None:
             recipes += [compose, *(maker.broken(compose) for _ in range(4))]
     found = read_in_node(tmp_path, recipes)

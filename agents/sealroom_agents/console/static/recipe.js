@@ -2,6 +2,7 @@
 // A recipe read from the very bytes that owners approve (enclave/spec/recipe.md): what it asks, what may leave, and the
 // hashes that stand on chain, all computed here. Only the bytes that rendering writes for what was read are accepted, so
 // nothing can stand in them that is not shown: no script, no second service, no field that this page does not know.
+// Whether the columns' types fit their use is left to the enclave, which runs no such study.
 "use strict";
 
 const Recipe = (() => {
