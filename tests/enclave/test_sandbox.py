@@ -230,6 +230,21 @@ def test_a_payload_that_is_announced_and_never_comes_takes_no_memory() -> None:
     assert int(grown) * 1024 < size / 4
 
 
+def test_a_table_that_the_machine_could_not_work_on_is_refused_unread(run_analysis: Run) -> None:
+    """OU-06: a custodian out of memory would end at a time that the script chose."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    announce = """
+import json, os, struct
+from sealroom.runtime import job
+head = json.dumps({"op": "release"}).encode()
+os.write(job._session._channel._end.fileno(), struct.pack(">IQ", len(head), SIZE) + head)
+job._session._channel.receive()
+"""
+    with pytest.raises(JobError) as caught:
+        run_analysis(announce.replace("SIZE", str(memory // 8)))
+    assert caught.value.code == "request-too-large"
+
+
 def test_a_killed_sandbox_is_gone_at_once() -> None:
     with Sandbox.start() as sandbox:
         await_ready(sandbox)

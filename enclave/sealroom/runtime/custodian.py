@@ -44,7 +44,11 @@ READY_SECONDS = 60.0
 """Longest that the sandbox may take to start and import pandas."""
 
 TABLE_BYTES = 2**32
-"""Largest table of one release."""
+"""Largest table of one release, on a machine however large."""
+
+TABLE_SHARE = 1 / 16
+"""The part of the machine's memory that such a table may take. A model takes seven times its table; were that
+too much, the kernel would end the custodian, at a time that the analysis chose."""
 
 ENCODING_SLACK = 4
 """How much longer than canonical JSON the analysis' own encoding of its result may be."""
@@ -118,7 +122,7 @@ class Custodian:
         if head.get("op") == "emit":
             if payload_bytes > self._recipe.output.limit_bytes * ENCODING_SLACK:
                 raise self._too_large()
-        elif payload_bytes > (TABLE_BYTES if head.get("op") == "release" else 0):
+        elif payload_bytes > (table_limit() if head.get("op") == "release" else 0):
             raise JobError("request-too-large", "the analysis sent more than any request may hold")
 
     def _too_large(self) -> JobError:
@@ -175,6 +179,12 @@ class Custodian:
             )
         self._emitted = checked
         channel.send({"ok": True})
+
+
+def table_limit() -> int:
+    """Most bytes of a table that the analysis hands over for one release, on this machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(TABLE_BYTES, int(memory * TABLE_SHARE))
 
 
 def _end_over_time(sandbox: Sandbox, over_time: threading.Event) -> None:
