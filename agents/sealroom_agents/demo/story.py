@@ -32,13 +32,11 @@ POLL_SECONDS = 0.1
 MAX_RUNS = 3
 """Runs that the owners approve at once."""
 EPSILON_TOTAL = "4.5"
-"""What they approve for all of them together, and each owner's cap: three runs of ε 1.5."""
+"""Each owner's cap: three runs of ε 1.5, which is what they approve."""
 DELTA_TOTAL = "3e-6"
 """The same for δ: three runs of δ 1e-6."""
 CAP = ("--cap", EPSILON_TOTAL, "--delta", DELTA_TOTAL, "--runs", str(MAX_RUNS))
 """What each owner lets all runs together spend on its dataset."""
-LIFETIME_SECONDS = 30 * 86400
-"""How long the approval holds."""
 REASON = "consent withdrawn"
 """Why hospital-C revokes."""
 AFTERMATH = ("emitting", "lease-ended", "killed")
@@ -131,7 +129,11 @@ def _approve(room: Room, screen: Screen, run: str) -> None:
     """Two owners by transaction, two by signature; the last one that is needed pins the recipe."""
     screen.step("2 approve by quorum")
     proposal = room.folder / "proposal.json"
-    proposal.write_text(json.dumps(_proposal(room)))
+    registrations = [str(_sealed(room, letter, ".registration.json")) for letter in LETTERS]
+    room.sealroom(
+        "proposal", str(room.folder / "app-compose.json"), *registrations,
+        "--runs", str(MAX_RUNS), "--out", str(proposal),
+    )  # fmt: skip
     study = room.govern("A", "propose", "--study", str(proposal))["study"]
     approve = ("approve", "--study-id", study)
     signed = {letter: str(room.folder / f"approval-{letter}.json") for letter in "CD"}
@@ -147,23 +149,6 @@ def _approve(room: Room, screen: Screen, run: str) -> None:
         screen.refused(item["code"], item["message"])
     room.govern("A", *approve, "--signatures", signed["D"])
     screen.say("hospital-D by signature, handed in by hospital-A: the recipe is pinned in DstackApp")
-
-
-def _proposal(room: Room) -> dict[str, Any]:
-    recipe = parse(room.recipe)
-    registrations = [
-        json.loads(_sealed(room, letter, ".registration.json").read_text()) for letter in LETTERS
-    ]
-    return {
-        "composeHash": "0x" + recipe.compose_hash.hex(),
-        "outputHash": "0x" + recipe.output_hash.hex(),
-        "privacyHash": "0x" + recipe.privacy_hash.hex(),
-        "datasets": [registration["datasetId"] for registration in registrations],
-        "epsilon": EPSILON_TOTAL,
-        "delta": DELTA_TOTAL,
-        "maxRuns": MAX_RUNS,
-        "expiry": int(time.time()) + LIFETIME_SECONDS,
-    }
 
 
 def _sealed(room: Room, letter: str, suffix: str) -> Path:
