@@ -309,3 +309,13 @@ def test_what_owners_and_auditors_ask_of_the_chain_needs_the_base_packages_only(
             [sys.executable, "-c", WITHOUT, node.url], cwd=ROOT, capture_output=True, text=True, check=False
         )
     assert (done.stdout, done.returncode) == ("31337\n", 0), done.stderr
+
+
+def test_no_log_tells_the_path_of_a_url(caplog: pytest.LogCaptureFixture) -> None:
+    """OP-04: it is often an access token, and processes log from INFO on."""
+    caplog.set_level("INFO")
+    with HostileNode(results("0x7a69")) as node:
+        assert Rpc(f"{node.url}/v3/secret-token").chain_id() == 31337
+    with HostileNode(hangs_up) as node, pytest.raises(ChainError):
+        Rpc(f"{node.url}/v3/secret-token").chain_id()
+    assert "secret-token" not in caplog.text
