@@ -79,11 +79,11 @@ def test_what_must_be_refused_is_refused_by_name(story: Story, code: str) -> Non
 
 
 def test_the_revocation_kills_the_second_run_within_the_lease(story: Story) -> None:
-    """OP-10."""
-    seconds = re.search(r"\+(\d+\.\d) s   killed:", story.text)
-    assert seconds is not None
+    """OP-10. The watcher kills it, or the gate refuses its renewal first: its last line is either."""
+    ends = re.findall(r"\+(\d+\.\d) s   (?:killed|lease-ended):", story.text)
+    assert ends
     # The lease is 6 s; a busy machine may be late in noticing.
-    assert float(seconds[1]) <= 60.0
+    assert float(ends[-1]) <= 60.0
 
 
 def test_the_envelope_verifies_by_the_command_that_the_story_ends_with(story: Story) -> None:
