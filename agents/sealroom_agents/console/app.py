@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sealroom_agents.console.api import router, status_of
 from sealroom_agents.console.guard import Guard
 from sealroom_agents.console.pages import Pages
 from sealroom_agents.console.reference import Reference
-from sealroom_agents.console.studies import Chain, Studies
+from sealroom_agents.console.studies import FRESH_S, Chain, Studies
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.errors import RequestError
 from sealroom_agents.store import Store
@@ -39,10 +40,13 @@ def create_app(
     factory: str,
     allowed_hosts: Sequence[str] = LOCAL_HOSTS,
     from_block: int = 0,
+    fresh_s: float = FRESH_S,
+    clock: Callable[[], float] = time.time,
 ) -> FastAPI:
-    """The application. `allowed_hosts` are the names under which it may be reached."""
-    studies = Studies(chain, store, factory=factory, from_block=from_block)
-    submissions = Submissions(chain, store, rows=studies.rows, from_block=from_block)
+    """The application. `allowed_hosts` are the names under which it may be reached, `fresh_s` how long a
+    look at the chain serves further readers, `clock` the time in unix seconds."""
+    studies = Studies(chain, store, factory=factory, from_block=from_block, fresh_s=fresh_s, clock=clock)
+    submissions = Submissions(chain, store, rows=studies.rows, from_block=from_block, clock=clock)
     pages = Pages(store, studies, submissions, factory=factory)
     # FastAPI's own pages load scripts from elsewhere; ours are drawn here.
     app = FastAPI(

@@ -80,12 +80,14 @@ class Studies:
         *,
         factory: str,
         from_block: int = 0,
+        fresh_s: float = FRESH_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._chain = chain
         self._store = store
         self._factory = factory
         self._from_block = from_block
+        self._fresh_s = fresh_s
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, Picture]] = {}
@@ -98,7 +100,7 @@ class Studies:
     def rows(self) -> list[BoardRow]:
         """The board's rows, oldest first."""
         with self._lock:
-            if self._rows is None or time.monotonic() - self._rows[0] > FRESH_S:
+            if self._rows is None or not self._is_fresh(self._rows[0]):
                 self._rows = time.monotonic(), self._chain.board(self._factory)
             return self._rows[1]
 
@@ -110,12 +112,15 @@ class Studies:
                 return row
         raise RequestError(404, "unknown-consortium", "the factory has made no consortium at this address")
 
+    def _is_fresh(self, drawn: float) -> bool:
+        return time.monotonic() - drawn < self._fresh_s
+
     def picture(self, consortium: str) -> Picture:
         """One consortium, as new as the last second. Raises `RequestError`, `ChainError`."""
         row = self.row(consortium)
         with self._lock:
             kept = self._kept.get(consortium)
-        if kept is not None and time.monotonic() - kept[0] <= FRESH_S:
+        if kept is not None and self._is_fresh(kept[0]):
             return kept[1]
         drawn = self._draw(row)
         with self._lock:
