@@ -23,7 +23,7 @@ MAX_DIGITS = 24
 
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,23})(\.[0-9]{1,24})?(e-?[0-9]{1,2})?")
 _SMALL = Decimal("0.0001")
-_EXACT = Context(prec=400, traps=[Inexact])
+EXACT = Context(prec=400, traps=[Inexact])
 """Holds each sum and product of the numbers above whole; whatever would need rounding raises."""
 
 
@@ -72,10 +72,10 @@ def to_pico(delta: Decimal) -> int:
 
 def exact_sum(values: Iterable[Decimal]) -> Decimal:
     """The sum, to the last digit. Python's own would drop a δ of 1e-40 next to one of 1e-6."""
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return sum(values, Decimal(0))
 
 
 def _rounded_up(value: Decimal, unit: int) -> int:
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return int((value * unit).to_integral_value(rounding=ROUND_CEILING))

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records: dataclasses whose fields say once how they stand in Python, in a contract and in JSON.
+
+From the annotations of its fields, `Record` derives the names in camelCase, the EIP-712 type, the ABI type,
+what an ABI encoder takes, what an ABI decoder hands out, and JSON in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin, get_type_hints
+
+from sealroom.encoding import to_hex
+from sealroom.errors import FormatError, SealroomError
+from sealroom.model.kinds import Boolean, Kind, Many
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import CoreSchema, ErrorDetails
+
+MAX_SHOWN = 80
+"""Most characters of a foreign field's name that a message repeats."""
+
+Table = tuple[tuple[str, str], ...]
+"""Names and Solidity types of a structure's fields, in order."""
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """Bounds a tuple of records or values, in the annotation of a field."""
+
+    limit: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One field of a record."""
+
+    attribute: str
+    """Name in Python."""
+    name: str
+    """Name in contracts and in JSON."""
+    kind: Kind
+    """How its values are written and read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What all records can do. A subclass is a frozen dataclass with keyword arguments only."""
+
+    struct: ClassVar[str]
+    """Name of the structure in contracts and in EIP-712: the class keyword `struct`, or the class's name."""
+    what: ClassVar[str]
+    """What messages call it; the class keyword `what`, else the structure's name in lower case."""
+
+    def __init_subclass__(cls, *, struct: str = "", what: str = "") -> None:
+        cls.struct = struct or cls.__name__
+        cls.what = what or cls.struct.lower()
+
+    # --- shape ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def parts(cls) -> tuple[Part, ...]:
+        """Its fields, in order."""
+        return _parts(cls)  # type: ignore[arg-type]  # classes are hashable
+
+    @classmethod
+    def table(cls) -> Table:
+        """Names and Solidity types of its fields, in order."""
+        return tuple((part.name, part.kind.solidity) for part in cls.parts())
+
+    @classmethod
+    def types(cls) -> dict[str, Table]:
+        """The EIP-712 type and those that it contains, the outer one first."""
+        found = {cls.struct: cls.table()}
+        for part in cls.parts():
+            inner = part.kind.kind if isinstance(part.kind, Many) else part.kind
+            if isinstance(inner, Nested):
+                found |= inner.record.types()
+        return found
+
+    @classmethod
+    def abi_type(cls) -> str:
+        """Its ABI type, a tuple: `(bytes32,uint64)`."""
+        kinds = []
+        for part in cls.parts():
+            inner, array = (part.kind.kind, "[]") if isinstance(part.kind, Many) else (part.kind, "")
+            kinds.append((inner.record.abi_type() if isinstance(inner, Nested) else inner.solidity) + array)
+        return f"({','.join(kinds)})"
+
+    # --- contracts -----------------------------------------------------------------------------------
+
+    def solidity(self) -> tuple[Any, ...]:
+        """What an ABI encoder takes for it."""
+        return tuple(part.kind.abi(getattr(self, part.attribute)) for part in self.parts())
+
+    @classmethod
+    def of_abi(cls, found: Any, **more: Any) -> Self:
+        """Of what an ABI decoder hands out, by the names of its fields: a mapping, or an object with
+        attributes. `more` holds fields that do not stand there."""
+        get = found.__getitem__ if isinstance(found, Mapping) else lambda name: getattr(found, name)
+        values = {
+            part.attribute: part.kind.of_abi(get(part.name))
+            for part in cls.parts()
+            if part.attribute not in more
+        }
+        return cls(**values, **more)
+
+    def typed(self) -> dict[str, Any]:
+        """Its fields under their EIP-712 names, values as they are signed."""
+        return {part.name: _typed(part.kind, getattr(self, part.attribute)) for part in self.parts()}
+
+    # --- JSON ----------------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON."""
+        return {part.name: part.kind.json(getattr(self, part.attribute)) for part in self.parts()}
+
+    @classmethod
+    def from_json(
+        cls,
+        value: Any,
+        *,
+        error: type[SealroomError] = FormatError,
+        code: str = "malformed",
+        what: str | None = None,
+    ) -> Self:
+        """Read strictly what `to_json` writes: each field there, none besides, no value of another form.
+
+        `what` names it in messages. Raises `error` with `code`, about the first fault.
+        """
+        from pydantic import ValidationError
+
+        try:
+            return _adapter(cls).validate_python(value)  # type: ignore[arg-type]  # as above
+        except ValidationError as caught:
+            first = caught.errors(include_url=False, include_context=False, include_input=False)[0]
+            raise error(code, _words(what or cls.what, first)) from None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        from pydantic_core import PydanticCustomError, core_schema
+
+        known = {part.name for part in cls.parts()}
+
+        def foreign(value: Any) -> Any:
+            # Before pydantic looks: it would make one error of each foreign field, however many they are.
+            if not isinstance(value, dict):
+                raise PydanticCustomError("object", "")
+            for name in sorted(value.keys() - known, key=str):
+                raise PydanticCustomError("foreign", "{name}", {"name": repr(str(name)[:MAX_SHOWN])})
+            return value
+
+        arguments = [
+            core_schema.dataclass_field(part.attribute, part.kind.reader(), validation_alias=part.name)
+            for part in cls.parts()
+        ]
+        read = core_schema.dataclass_args_schema(cls.__name__, arguments)
+        names = [part.attribute for part in cls.parts()]
+        made = core_schema.dataclass_schema(
+            cls, read, names, frozen=True, post_init=hasattr(cls, "__post_init__")
+        )
+        return core_schema.no_info_before_validator_function(foreign, made)
+
+
+@dataclass(frozen=True)
+class Nested(Kind):
+    """A record inside another one."""
+
+    record: type[Record]
+
+    @property
+    def solidity(self) -> str:  # type: ignore[override]
+        return self.record.struct
+
+    def abi(self, value: Record) -> tuple[Any, ...]:
+        return value.solidity()
+
+    def of_abi(self, value: Any) -> Record:
+        return self.record.of_abi(value)
+
+    def json(self, value: Record) -> dict[str, Any]:
+        return value.to_json()
+
+    def reader(self) -> CoreSchema:
+        return self.record.__get_pydantic_core_schema__(self.record, None)
+
+
+def shown(value: Any) -> Any:
+    """Signed values with bytes as hex, as a wallet's JSON holds them."""
+    if isinstance(value, bytes):
+        return to_hex(value)
+    if isinstance(value, dict):
+        return {name: shown(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [shown(item) for item in value]
+    return value
+
+
+def _typed(kind: Kind, value: Any) -> Any:
+    if isinstance(kind, Nested):
+        return value.typed()
+    return [_typed(kind.kind, item) for item in value] if isinstance(kind, Many) else kind.abi(value)
+
+
+@cache
+def _parts(record: type[Record]) -> tuple[Part, ...]:
+    hints = get_type_hints(record, include_extras=True)
+    return tuple(Part(each.name, _camel(each.name), _kind(hints[each.name])) for each in fields(record))
+
+
+def _kind(hint: Any) -> Kind:
+    """The kind that an annotation names."""
+    inner, *marks = get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+    for mark in marks:
+        if isinstance(mark, Kind):
+            return mark
+    if get_origin(inner) is tuple:
+        (limit,) = (mark.limit for mark in marks if isinstance(mark, AtMost))
+        return Many(_kind(get_args(inner)[0]), limit)
+    if inner is bool:
+        return Boolean()
+    if isinstance(inner, type) and issubclass(inner, Record):
+        return Nested(inner)
+    raise TypeError(f"{hint} names no kind of field")
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+@cache
+def _adapter(record: type[Record]) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(record)
+
+
+def _words(what: str, fault: ErrorDetails) -> str:
+    """One line about a fault: what is wrong, in which field of what."""
+    *outer, last = fault["loc"] or ("",)
+    kind, words = fault["type"], fault["msg"]
+    if kind in ("foreign", "object"):
+        what, last = "'s ".join([what, *_path([*outer, last])]), ""
+        return f"{what} has the unknown field {words}" if kind == "foreign" else f"{what} must be an object"
+    if isinstance(last, int):
+        (last,) = _path([outer.pop(), last])
+    what = "'s ".join([what, *_path(outer)])
+    return f"{what} lacks {last}" if kind == "missing" else f"{what} has {last} that is {words}"
+
+
+def _path(steps: Sequence[str | int]) -> list[str]:
+    """`("datasets", 3)` as `["datasets[3]"]`."""
+    found: list[str] = []
+    for step in steps:
+        if isinstance(step, int) and found:
+            found[-1] += f"[{step}]"
+        elif step != "":
+            found.append(str(step))
+    return found

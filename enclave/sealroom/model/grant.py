@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What gate and enclave sign to each other: challenge, grant, lease and renewal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sealroom.model.base import Record
+from sealroom.model.kinds import B32, U32, U64, Address, Flag
+
+DOMAIN = "Sealroom Gate"
+"""Name of the EIP-712 domain of all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant(Record):
+    """A signed release of data keys to one attested enclave."""
+
+    run_id: B32
+    """Drawn by whoever starts the run; opens once in the ledger's life."""
+    study: B32
+    """Id of the study."""
+    ledger: Address
+    """Address of the ledger in which the run was opened."""
+    compose_hash: B32
+    """Compose hash that the enclave booted."""
+    enclave_signer: Address
+    """Address of the enclave's signing key of this run."""
+    kem_key_hash: B32
+    """SHA-256 of the enclave's X-Wing public key of this run."""
+    transcript: B32
+    """SHA-256 of T0: what was said before the evidence."""
+    datasets_root: B32
+    """SHA-256 of the dataset ids, in the study's order."""
+    epsilon_micro: U64
+    """ε booked for this run, micro-epsilon."""
+    delta_pico: U64
+    """δ booked for this run, pico-delta."""
+    epoch: U64
+    """Epoch of the consortium at the block."""
+    block_number: U64
+    """The finalized block at which the gate decided."""
+    block_hash: B32
+    """Its hash."""
+    issued: U64
+    """When the gate decided, unix seconds."""
+    lease_seconds: U32
+    """How long the grant lives unless renewed, at most 60."""
+    audit_head: B32
+    """Digest of the last entry of the gate's audit log before this grant; zeros for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Challenge(Record):
+    """The gate's challenge."""
+
+    transcript: B32
+    """SHA-256 of T0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease(Record):
+    """The enclave asks for its lease to be renewed."""
+
+    run_id: B32
+    """Id of the run."""
+    counter: U64
+    """Grows with each request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal(Record):
+    """The gate's answer to `Lease`."""
+
+    run_id: B32
+    """Id of the run."""
+    counter: U64
+    """Counter of the request."""
+    lease_seconds: U32
+    """How long the lease lives, from when the enclave asked."""
+    opening_final: Flag
+    """The run's opening stands in a final block."""
