@@ -9,10 +9,6 @@ export SOLCX_BINARY_PATH := $(VENV)/solc
 
 CONTRACTS = $(wildcard contracts/*.sol)
 FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
-# The rule on policy can be checked once the modules that it names exist.
-PURE = $(foreach module,policy chain attestation gate,$(firstword $(wildcard agents/sealroom_agents/$(module).py agents/sealroom_agents/$(module)/__init__.py)))
-IMPORT_RULES = $(if $(word 4,$(PURE)),,--contract measured --contract no-ape --contract processes)
-
 .PHONY: help setup demo room test contracts-test prove slither mutate lint format abi release bench fuzz clean
 
 help: ## list the targets
@@ -48,7 +44,7 @@ lint: setup ## check style, types, imports and warnings, changing nothing
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/ruff check --quiet
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-logo --cache-dir .build/import-linter $(IMPORT_RULES)
+	$(VENV)/bin/lint-imports --no-logo --cache-dir .build/import-linter
 	$(if $(CONTRACTS)$(FORGE_TESTS),$(VENV)/bin/forge fmt --check)
 	$(if $(CONTRACTS)$(FORGE_TESTS),$(VENV)/bin/forge build --force --deny warnings)
 	$(if $(CONTRACTS),$(VENV)/bin/forge lint --deny warnings)

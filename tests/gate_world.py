@@ -23,8 +23,7 @@ from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI
 
 from sealroom.encoding import sha256
-from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
-from sealroom.release import (
+from sealroom.key_release import (
     REFUSAL_CODES,
     Challenge,
     DatasetOffer,
@@ -39,6 +38,7 @@ from sealroom.release import (
     sign_lease,
     verify_challenge,
 )
+from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.gate.audit import AuditLog
@@ -145,8 +145,8 @@ class World:
         """A gate process' inside; again to restart it on the same state."""
         self.stop_gate()
         client = connect_guest(chain_id=31337, environment={}, guest_agent=self.socket)
-        collateral, anchor = MemoryCollateral(self.platform), self.platform.anchor()
-        root = GateRoot(client, chain_id=31337, anchor=anchor, collateral=collateral, clock=self.clock)
+        collateral, trust = MemoryCollateral(self.platform), self.platform.trust()
+        root = GateRoot(client, chain_id=31337, trust=trust, collateral=collateral, clock=self.clock)
         sessions = Sessions.open(self.state)
         audit = AuditLog(self.state / "audit.jsonl", sessions, clock=self.clock)
         chain = ChainReader(
@@ -160,7 +160,7 @@ class World:
             root=root,
             chain=chain,
             opener=Transactor(self.chain.url, root.signer_key.reveal()),
-            anchor=anchor,
+            trust=trust,
             collateral=collateral,
             sessions=sessions,
             audit=audit,

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[1] / "enclave" / "spec" / "release-protocol.md"
+PAGE = Path(__file__).resolve().parents[1] / "enclave" / "spec" / "key-release.md"
 
 
 @dataclass(frozen=True)

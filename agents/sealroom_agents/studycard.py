@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sealroom.encoding import Fields, strict_json, to_base64, to_hex
+from sealroom.key_release import GateIdentity
 from sealroom.recipe import Recipe
 from sealroom.recipe import parse as parse_recipe
-from sealroom.release import GateIdentity
-from sealroom_agents.attestation import GateFacts, TrustAnchor, require_local_chain, verify_gate
+from sealroom_agents.attestation import GateFacts, TrustRoot, require_local_chain, verify_gate
 from sealroom_agents.errors import AttestationError, CardError
 from sealroom_agents.facts import LOCAL_CHAIN_IDS, ChainView, LatestView
 
@@ -113,7 +113,7 @@ class CheckedCard:
 
 
 def parse(data: bytes) -> StudyCard:
-    """Read a card strictly. Raises `FormatError`, `CardError`, `RecipeError` or `ReleaseError`."""
+    """Read a card strictly. Raises `FormatError`, `CardError`, `RecipeError` or `KeyReleaseError`."""
     fields = Fields(strict_json(data, CARD_LIMIT_BYTES), "the study card", error=CardError)
     fields.version()
     chain_id = fields.integer("chainId", 1)
@@ -142,7 +142,7 @@ def parse(data: bytes) -> StudyCard:
 def check(
     card: StudyCard,
     *,
-    anchor: TrustAnchor,
+    trust: TrustRoot,
     now: int,
     view: ChainView | None = None,
     latest: LatestView | None = None,
@@ -155,8 +155,8 @@ def check(
 
     Raises `CardError` or `AttestationError`.
     """
-    require_local_chain(anchor, card.chain_id)
-    gate = _check_gate(card, anchor=anchor, now=now)
+    require_local_chain(trust, card.chain_id)
+    gate = _check_gate(card, trust=trust, now=now)
     if gate_compose is not None and gate_compose != gate.compose_hash:
         raise CardError(
             "gate-not-registered",
@@ -180,7 +180,7 @@ def check(
 def load(
     path: Path,
     *,
-    anchor: TrustAnchor,
+    trust: TrustRoot,
     now: int,
     reader: ChainReader | None = None,
     gate_compose: bytes | None = None,
@@ -188,13 +188,13 @@ def load(
     """Read and check the card in `path`; with a `reader` also against the chain."""
     with path.open("rb") as stream:
         card = parse(stream.read(CARD_LIMIT_BYTES + 1))
-    return check_with(card, anchor=anchor, now=now, reader=reader, gate_compose=gate_compose)
+    return check_with(card, trust=trust, now=now, reader=reader, gate_compose=gate_compose)
 
 
 def check_with(
     card: StudyCard,
     *,
-    anchor: TrustAnchor,
+    trust: TrustRoot,
     now: int,
     reader: ChainReader | None,
     gate_compose: bytes | None = None,
@@ -204,7 +204,7 @@ def check_with(
     if reader is not None:
         view = reader.finalized_view(card.consortium)
         latest = reader.latest_view(card.consortium)
-    return check(card, anchor=anchor, now=now, view=view, latest=latest, gate_compose=gate_compose)
+    return check(card, trust=trust, now=now, view=view, latest=latest, gate_compose=gate_compose)
 
 
 def build(consortium: str, *, reader: ChainReader, recipe: bytes, gate_url: str) -> StudyCard:
@@ -255,7 +255,7 @@ def _owner(value: object) -> CardOwner:
     return owner
 
 
-def _check_gate(card: StudyCard, *, anchor: TrustAnchor, now: int) -> GateFacts:
+def _check_gate(card: StudyCard, *, trust: TrustRoot, now: int) -> GateFacts:
     identity = card.gate
     if identity.chain_id != card.chain_id:
         raise CardError(
@@ -268,10 +268,10 @@ def _check_gate(card: StudyCard, *, anchor: TrustAnchor, now: int) -> GateFacts:
         days = (now - identity.issued) // 86400
         raise CardError("gate-evidence-stale", f"the gate's evidence is {days} days old", "fetch a new card")
     try:
-        return verify_gate(identity, anchor=anchor, now=now)
+        return verify_gate(identity, trust=trust, now=now)
     except AttestationError as error:
         hint = error.hint
-        if not anchor.is_simulated and card.chain_id in LOCAL_CHAIN_IDS:
+        if not trust.is_simulated and card.chain_id in LOCAL_CHAIN_IDS:
             hint = "a gate on a simulated platform needs --simulated-root root.der"
         raise AttestationError(error.code, f"the gate is not believed: {error.message}", hint) from error
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, Context, Decimal, Inexact, localcontext
+from fractions import Fraction
 
 from sealroom.errors import FormatError
 
@@ -74,6 +76,16 @@ def exact_sum(values: Iterable[Decimal]) -> Decimal:
     """The sum, to the last digit. Python's own would drop a δ of 1e-40 next to one of 1e-6."""
     with localcontext(EXACT):
         return sum(values, Decimal(0))
+
+
+def rounded_text(value: Fraction, *, decimals: int, lower: Decimal, upper: Decimal) -> str:
+    """`value` rounded once, half to even, to `decimals` places and held within the bounds."""
+    unit = 10**decimals
+    lowest = math.ceil(Fraction(lower) * unit)
+    highest = math.floor(Fraction(upper) * unit)
+    whole = min(max(round(value * unit), lowest), highest)
+    sign, digits = "-" if whole < 0 else "", str(abs(whole)).rjust(decimals + 1, "0")
+    return sign + (digits if decimals == 0 else f"{digits[:-decimals]}.{digits[-decimals:]}")
 
 
 def _rounded_up(value: Decimal, unit: int) -> int:

@@ -2,7 +2,7 @@
 """The encodings that hashes and signatures rest on: length-prefixed tuples and canonical JSON.
 
 Each value has exactly one accepted encoding. Whoever finds two encodings of one value has found a bug.
-Spec: `enclave/spec/release-protocol.md`, "Conventions"; RFC 8785 for canonical JSON.
+Spec: `enclave/spec/key-release.md`, "Conventions"; RFC 8785 for canonical JSON.
 """
 
 from __future__ import annotations

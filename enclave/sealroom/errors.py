@@ -12,7 +12,7 @@ The tree::
     │   ├── WrapError      found in wrap.json, or the wrap does not open
     │   ├── SealIndexError found in index.json, or against what the chain registered
     │   └── PartError      found in a part
-    ├── ReleaseError       a message of the release protocol that is broken or forged
+    ├── KeyReleaseError       a message of the release protocol that is broken or forged
     ├── EnvelopeError      a result envelope that does not hold
     ├── PrivacyError       a release that the privacy policy does not allow
     ├── JobError           the analysis failed, or asked for what it must not have
@@ -75,7 +75,7 @@ class PartError(SealError):
     """A part is truncated, swapped or altered."""
 
 
-class ReleaseError(SealroomError):
+class KeyReleaseError(SealroomError):
     """A message of the release protocol is malformed, forged or out of place."""
 
 

@@ -13,7 +13,7 @@ from tests.outside import ENCLAVE, Lab
 from sealroom import typed
 from sealroom.encoding import sha256
 from sealroom.envelope import Envelope
-from sealroom.release import Hello, sign_challenge, sign_grant, transcript_0
+from sealroom.key_release import Hello, sign_challenge, sign_grant, transcript_0
 
 
 def signed(lab: Lab, study: bytes, run_id: bytes) -> Envelope:

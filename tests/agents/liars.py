@@ -27,10 +27,10 @@ from tests.agents.worked import (
 from sealroom import typed
 from sealroom.encoding import sha256
 from sealroom.envelope import Anchor, Approval, Envelope
+from sealroom.key_release import transcript_0
 from sealroom.recipe import parse as parse_recipe
-from sealroom.release import transcript_0
-from sealroom.runtime.output import build_result
-from sealroom_agents.attestation import TrustAnchor, attested_gate, replayed, verify_quote
+from sealroom.recipe.result import build_result
+from sealroom_agents.attestation import TrustRoot, attested_gate, replayed, verify_quote
 from sealroom_agents.simulator import SimulatedPlatform
 from sealroom_agents.simulator.platform import simulated_os_image
 from sealroom_agents.verification import Findings, Pin
@@ -70,9 +70,9 @@ class Truth:
     pin: Pin
 
     @property
-    def anchor(self) -> TrustAnchor:
+    def trust(self) -> TrustRoot:
         """Root of trust, with no word on OS images: those are the pin's."""
-        return replace(self.platform.anchor(), os_images=())
+        return replace(self.platform.trust(), os_images=())
 
     def ran(self, **options: Any) -> WorkedRun:
         """Another run of the same gate."""
@@ -114,7 +114,7 @@ class Truth:
     @property
     def findings(self) -> Findings:
         """What the walk of the true envelope finds first; for stand-ins."""
-        return Findings(envelope=self.envelope, anchor=self.anchor, now=0, pin=self.pin)
+        return Findings(envelope=self.envelope, trust=self.trust, now=0, pin=self.pin)
 
 
 def tell_the_truth(folder: Path) -> Truth:
@@ -218,7 +218,7 @@ def _enclave_under_another_root(truth: Truth) -> Lie:
     lie = make_run(other, truth.gate, truth.recipe, key_provider_id=truth.platform.kms.key_provider_id).lie()
 
     def off(found: Findings) -> None:
-        found.quote = verify_quote(lie.quote, lie.collateral, anchor=other.anchor(), now=lie.grant.issued)
+        found.quote = verify_quote(lie.quote, lie.collateral, trust=other.trust(), now=lie.grant.issued)
 
     return Lie(lie, "quote-invalid", off)
 
@@ -232,7 +232,7 @@ def _log_of_other_events(truth: Truth) -> Lie:
     log[-1]["digest"] = "00" * 48
 
     def off(found: Findings) -> None:
-        found.evidence = replayed(found.quote, truth.run.event_log, anchor=truth.anchor)
+        found.evidence = replayed(found.quote, truth.run.event_log, trust=truth.trust)
 
     return Lie(replace(truth.run, event_log=json.dumps(log)).lie(), "event-log-mismatch", off)
 
@@ -261,7 +261,7 @@ def _gate_under_another_root(truth: Truth) -> Lie:
     ).lie()  # fmt: skip
 
     def off(found: Findings) -> None:
-        found.gate = attested_gate(gate.identity, anchor=other.anchor(), now=gate.identity.issued)
+        found.gate = attested_gate(gate.identity, trust=other.trust(), now=gate.identity.issued)
 
     pin = replace(truth.pin, gate_root=gate.identity.gate_root, kms_root=gate.identity.kms_root)
     return Lie(lie, "quote-invalid", off, pin)

@@ -24,7 +24,7 @@ from sealroom.envelope import Anchor, Approval, Envelope, StatementDataset
 from sealroom.recipe import parse as parse_recipe
 from sealroom.records import Opening
 from sealroom_agents import verification
-from sealroom_agents.attestation import TrustAnchor
+from sealroom_agents.attestation import TrustRoot
 from sealroom_agents.chain import ChainReader, Run, Transactor, TxResult
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
 
@@ -45,8 +45,8 @@ class Stage:
     study: bytes
 
     @property
-    def anchor(self) -> TrustAnchor:
-        return self.platform.anchor()
+    def trust(self) -> TrustRoot:
+        return self.platform.trust()
 
     def place(self, **changes: Any) -> Place:
         """What the finalized block says now."""
@@ -146,7 +146,7 @@ class Stage:
 
     def walk(self, envelope: Envelope) -> list[verification.Link]:
         """All links, on chain too."""
-        return verification.verify(envelope, anchor=self.anchor, chain=self.reader, now=int(time.time()))
+        return verification.verify(envelope, trust=self.trust, chain=self.reader, now=int(time.time()))
 
     def broken(self, envelope: Envelope) -> tuple[str, str | None]:
         """Name and code of the first broken link."""

@@ -19,13 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sealroom.key_release import GateIdentity, gate_report_data
 from sealroom.keys import GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE, public_key33
-from sealroom.release import GateIdentity, gate_report_data
 from sealroom_agents.attestation import (
     INTEL,
     DirectoryCollateral,
     PccsCollateral,
-    TrustAnchor,
+    TrustRoot,
     load_simulated_root,
     read_event_log,
     require_local_chain,
@@ -59,7 +59,7 @@ LOCAL_CHAIN = 31337
 
 PLATFORM = SimulatedPlatform(b"\x51" * 32)
 COLLATERAL = PLATFORM.collateral(NOW)
-ANCHOR = PLATFORM.anchor()
+TRUST = PLATFORM.trust()
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "quotes"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="no real quotes in ../shared/vectors")
@@ -75,7 +75,7 @@ def verify(
     *,
     event_log: str | None = None,
     collateral: dict[str, Any] | None = None,
-    anchor: TrustAnchor = ANCHOR,
+    trust: TrustRoot = TRUST,
     now: int = NOW,
     report_data: bytes = REPORT_DATA,
     **options: Any,
@@ -86,7 +86,7 @@ def verify(
         quote,
         log if event_log is None else event_log,
         COLLATERAL if collateral is None else collateral,
-        anchor=anchor,
+        trust=trust,
         now=now,
         report_data=report_data,
     )
@@ -131,41 +131,39 @@ def test_a_log_without_runtime_digests_verifies_too() -> None:
 def test_quote_of_another_root_is_refused(enclave: SimulatedEnclave) -> None:
     """AT-14."""
     assert verify(enclave).simulated
-    assert (
-        refused(lambda: verify(enclave, anchor=SimulatedPlatform(b"\x52" * 32).anchor())) == "quote-invalid"
-    )
+    assert refused(lambda: verify(enclave, trust=SimulatedPlatform(b"\x52" * 32).trust())) == "quote-invalid"
 
 
 def test_simulated_quote_is_refused_under_intels_root(enclave: SimulatedEnclave) -> None:
     """AT-14."""
-    assert refused(lambda: verify(enclave, anchor=INTEL)) == "quote-invalid"
+    assert refused(lambda: verify(enclave, trust=INTEL)) == "quote-invalid"
 
 
 def test_simulated_root_is_for_local_chains_only() -> None:
     """AT-14."""
-    require_local_chain(ANCHOR, LOCAL_CHAIN)
+    require_local_chain(TRUST, LOCAL_CHAIN)
     require_local_chain(INTEL, 1)
-    assert refused(lambda: require_local_chain(ANCHOR, 1)) == "simulated-root-off-local-chain"
+    assert refused(lambda: require_local_chain(TRUST, 1)) == "simulated-root-off-local-chain"
 
 
 def test_intels_root_cannot_be_replaced() -> None:
     """AT-14: a root from configuration never stands in for Intel's."""
     with pytest.raises(ConfigurationError, match="built in"):
-        TrustAnchor(kind="intel", root_der=PLATFORM.root_der)
+        TrustRoot(kind="intel", root_der=PLATFORM.root_der)
 
 
 @pytest.mark.parametrize("root", [None, b"", b"\x30\x00", b"\x00" * 5000])
 def test_simulated_anchor_needs_a_root_that_says_so(root: bytes | None) -> None:
     with pytest.raises(ConfigurationError, match="SIMULATED"):
-        TrustAnchor(kind="simulated", root_der=root)
+        TrustRoot(kind="simulated", root_der=root)
 
 
 def test_root_file_makes_an_anchor(tmp_path: Path, enclave: SimulatedEnclave) -> None:
     (tmp_path / "root.der").write_bytes(PLATFORM.root_der)
 
-    anchor = load_simulated_root(tmp_path / "root.der")
+    trust = load_simulated_root(tmp_path / "root.der")
 
-    assert verify(enclave, anchor=anchor).compose_hash == COMPOSE_HASH
+    assert verify(enclave, trust=trust).compose_hash == COMPOSE_HASH
     with pytest.raises(ConfigurationError, match="cannot read"):
         load_simulated_root(tmp_path / "nothing")
 
@@ -206,20 +204,20 @@ def test_quoting_enclave_of_another_vendor_is_refused(enclave: SimulatedEnclave)
 def test_only_listed_tdx_modules_are_accepted_where_there_is_a_list(enclave: SimulatedEnclave) -> None:
     """AT-11."""
     known, other = b"\x01" * 48, b"\x02" * 48
-    anchor = PLATFORM.anchor(tdx_modules=frozenset({known}))
+    trust = PLATFORM.trust(tdx_modules=frozenset({known}))
 
-    assert verify(enclave, anchor=anchor, mr_seam=known)
-    assert refused(lambda: verify(enclave, anchor=anchor, mr_seam=other)) == "td-attributes"
+    assert verify(enclave, trust=trust, mr_seam=known)
+    assert refused(lambda: verify(enclave, trust=trust, mr_seam=other)) == "td-attributes"
 
 
 def test_version_5_quote_needs_a_grant_and_no_service_td(enclave: SimulatedEnclave) -> None:
     """AT-12, AT-13."""
-    granted = PLATFORM.anchor(allow_v5_quotes=True)
+    granted = PLATFORM.trust(allow_v5_quotes=True)
 
-    assert verify(enclave, anchor=granted, version=5).compose_hash == COMPOSE_HASH
+    assert verify(enclave, trust=granted, version=5).compose_hash == COMPOSE_HASH
     assert refused(lambda: verify(enclave, version=5)) == "quote-not-tdx"
     service = {"version": 5, "mr_service_td": b"\x01" * 48}
-    assert refused(lambda: verify(enclave, anchor=granted, **service)) == "td-attributes"
+    assert refused(lambda: verify(enclave, trust=granted, **service)) == "td-attributes"
 
 
 # --- TCB and collateral --------------------------------------------------------------------------
@@ -260,17 +258,17 @@ def test_refusal_says_how_far_the_tcb_is_out_of_date(enclave: SimulatedEnclave) 
 def test_rejected_advisory_is_refused_though_the_tcb_is_up_to_date(enclave: SimulatedEnclave) -> None:
     """AT-06."""
     collateral = PLATFORM.collateral(NOW, state=TcbState(advisories=("INTEL-SA-00837",)))
-    strict = PLATFORM.anchor(rejected_advisories=("INTEL-SA-00837",))
+    strict = PLATFORM.trust(rejected_advisories=("INTEL-SA-00837",))
 
     assert verify(enclave, collateral=collateral).advisory_ids == ("INTEL-SA-00837",)
-    assert refused(lambda: verify(enclave, collateral=collateral, anchor=strict)) == "tcb-not-up-to-date"
+    assert refused(lambda: verify(enclave, collateral=collateral, trust=strict)) == "tcb-not-up-to-date"
 
 
 def test_old_tcb_evaluation_is_refused(enclave: SimulatedEnclave) -> None:
     """AT-07."""
-    assert verify(enclave, anchor=PLATFORM.anchor(min_tcb_evaluation=17))
-    later = PLATFORM.anchor(min_tcb_evaluation=18)
-    assert refused(lambda: verify(enclave, anchor=later)) == "tcb-not-up-to-date"
+    assert verify(enclave, trust=PLATFORM.trust(min_tcb_evaluation=17))
+    later = PLATFORM.trust(min_tcb_evaluation=18)
+    assert refused(lambda: verify(enclave, trust=later)) == "tcb-not-up-to-date"
 
 
 @pytest.mark.parametrize("days", [-400, -1, 31])
@@ -321,7 +319,7 @@ def test_platform_decisions_are_refused_until_granted(hardware: str, grant: str)
     machine = PLATFORM.machine("shared", **{hardware: True})
     subject = SimulatedEnclave(PLATFORM, COMPOSE, APP_ID, machine)
 
-    assert verify(subject, anchor=PLATFORM.anchor(**{grant: True})).compose_hash == COMPOSE_HASH
+    assert verify(subject, trust=PLATFORM.trust(**{grant: True})).compose_hash == COMPOSE_HASH
     assert refused(lambda: verify(subject)) == "device-not-allowed"
 
 
@@ -334,8 +332,8 @@ def test_oversized_evidence_is_refused_before_it_is_read(enclave: SimulatedEncla
     padded = quote.ljust(MAX_QUOTE_BYTES + 1, b"\0")
     fat = {**COLLATERAL, "tcb_info": "x" * MAX_COLLATERAL_BYTES}
 
-    assert refused(lambda: verify_quote(padded, COLLATERAL, anchor=ANCHOR, now=NOW)) == "evidence-too-large"
-    assert refused(lambda: verify_quote(quote, fat, anchor=ANCHOR, now=NOW)) == "evidence-too-large"
+    assert refused(lambda: verify_quote(padded, COLLATERAL, trust=TRUST, now=NOW)) == "evidence-too-large"
+    assert refused(lambda: verify_quote(quote, fat, trust=TRUST, now=NOW)) == "evidence-too-large"
     assert refused(lambda: read_event_log(log.ljust(MAX_LOG_BYTES + 1))) == "evidence-too-large"
     many = json.dumps(json.loads(log)[:1] * (MAX_EVENTS + 1))
     assert refused(lambda: read_event_log(many)) == "evidence-too-large"
@@ -343,7 +341,7 @@ def test_oversized_evidence_is_refused_before_it_is_read(enclave: SimulatedEncla
 
 @pytest.mark.parametrize("quote", [b"", b"\x04\x00", bytes(700)], ids=["empty", "two bytes", "zeros"])
 def test_something_that_is_no_quote_is_refused(quote: bytes) -> None:
-    assert refused(lambda: verify_quote(quote, COLLATERAL, anchor=ANCHOR, now=NOW)) == "quote-invalid"
+    assert refused(lambda: verify_quote(quote, COLLATERAL, trust=TRUST, now=NOW)) == "quote-invalid"
 
 
 @given(offset=st.integers(0, 631), bit=st.integers(0, 7))
@@ -352,7 +350,7 @@ def test_no_bit_of_the_signed_body_can_be_changed(offset: int, bit: int) -> None
     quote = bytearray(SimulatedEnclave(PLATFORM, COMPOSE, APP_ID).quote(REPORT_DATA))
     quote[offset] ^= 1 << bit
 
-    code = refused(lambda: verify_quote(bytes(quote), COLLATERAL, anchor=ANCHOR, now=NOW))
+    code = refused(lambda: verify_quote(bytes(quote), COLLATERAL, trust=TRUST, now=NOW))
 
     assert code in {"quote-invalid", "quote-not-tdx", "debug-td", "td-attributes", "tcb-not-up-to-date"}
 
@@ -360,7 +358,7 @@ def test_no_bit_of_the_signed_body_can_be_changed(offset: int, bit: int) -> None
 @given(data=st.binary(max_size=200))
 @settings(max_examples=60, deadline=None)
 def test_decoders_raise_nothing_but_our_error(data: bytes) -> None:
-    assert refused(lambda: verify_quote(data, COLLATERAL, anchor=ANCHOR, now=NOW)) == "quote-invalid"
+    assert refused(lambda: verify_quote(data, COLLATERAL, trust=TRUST, now=NOW)) == "quote-invalid"
     with suppress(AttestationError):  # "[]" is a log, of a machine that never booted
         read_event_log("[" + data.decode("latin-1"))
 
@@ -526,7 +524,7 @@ def test_machine_that_booted_something_else_than_it_claims_is_refused(enclave: S
     liar = SimulatedEnclave(PLATFORM, COMPOSE, APP_ID, os_image=bytes(32), events=runtime)
 
     assert refused(lambda: verify(liar)) == "os-image-not-allowed"
-    assert verify(liar, anchor=PLATFORM.anchor(os_images=())).os_image_hash == SIMULATED_OS_IMAGE
+    assert verify(liar, trust=PLATFORM.trust(os_images=())).os_image_hash == SIMULATED_OS_IMAGE
 
 
 # --- gates ---------------------------------------------------------------------------------------
@@ -563,9 +561,9 @@ def test_gate_proves_its_keys(enclave: SimulatedEnclave) -> None:
     """AT-30."""
     identity = gate_identity(enclave)
 
-    facts = verify_gate(identity.to_json(), anchor=ANCHOR, now=NOW)
+    facts = verify_gate(identity.to_json(), trust=TRUST, now=NOW)
 
-    assert facts == verify_gate(identity, anchor=ANCHOR, now=NOW)
+    assert facts == verify_gate(identity, trust=TRUST, now=NOW)
     assert facts.gate_root == hashlib.sha256(identity.root_public_key).digest()
     assert (facts.signer, facts.compose_hash, facts.app_id) == (identity.signer, COMPOSE_HASH, APP_ID)
     assert facts.kms_root_fingerprint == hashlib.sha256(PLATFORM.kms.root_public_key).digest()
@@ -592,30 +590,28 @@ def test_gate_that_shows_another_thing_than_it_attests_is_refused(
     """AT-30."""
     identity = replace(gate_identity(enclave), **change)
 
-    assert refused(lambda: verify_gate(identity, anchor=ANCHOR, now=NOW)) == code
+    assert refused(lambda: verify_gate(identity, trust=TRUST, now=NOW)) == code
 
 
 def test_gate_key_of_another_purpose_is_refused(enclave: SimulatedEnclave) -> None:
     identity = gate_identity(enclave, purpose="another-purpose")
 
-    assert refused(lambda: verify_gate(identity, anchor=ANCHOR, now=NOW)) == "key-provider-mismatch"
+    assert refused(lambda: verify_gate(identity, trust=TRUST, now=NOW)) == "key-provider-mismatch"
 
 
 def test_gate_without_a_kms_is_refused() -> None:
     """AT-19."""
     local = SimulatedEnclave(PLATFORM, COMPOSE, APP_ID, key_provider="local-sgx")
 
-    assert (
-        refused(lambda: verify_gate(gate_identity(local), anchor=ANCHOR, now=NOW)) == "key-provider-mismatch"
-    )
+    assert refused(lambda: verify_gate(gate_identity(local), trust=TRUST, now=NOW)) == "key-provider-mismatch"
 
 
 def test_something_that_is_no_identity_is_refused(enclave: SimulatedEnclave) -> None:
     good = gate_identity(enclave).to_json()
 
-    assert verify_gate(good, anchor=ANCHOR, now=NOW)
-    assert refused(lambda: verify_gate({**good, "more": 1}, anchor=ANCHOR, now=NOW)) == "malformed"
-    assert refused(lambda: verify_gate({}, anchor=ANCHOR, now=NOW)) == "malformed"
+    assert verify_gate(good, trust=TRUST, now=NOW)
+    assert refused(lambda: verify_gate({**good, "more": 1}, trust=TRUST, now=NOW)) == "malformed"
+    assert refused(lambda: verify_gate({}, trust=TRUST, now=NOW)) == "malformed"
 
 
 # --- where collateral comes from -----------------------------------------------------------------
@@ -626,7 +622,7 @@ def test_folder_gives_the_collateral_of_its_platform(tmp_path: Path) -> None:
     subject = SimulatedEnclave(platform, COMPOSE, APP_ID)
     collateral = DirectoryCollateral(tmp_path).fetch(subject.quote(REPORT_DATA))
 
-    assert verify(subject, collateral=collateral, anchor=platform.anchor(), now=int(time.time()))
+    assert verify(subject, collateral=collateral, trust=platform.trust(), now=int(time.time()))
 
 
 def test_missing_collateral_is_a_refusal(tmp_path: Path, enclave: SimulatedEnclave) -> None:
@@ -660,7 +656,7 @@ def real(name: str) -> bytes:
 def test_real_tdx_quote_verifies_under_intels_root() -> None:
     quote, collateral = real("tdx_quote"), json.loads(real("tdx_quote_collateral.json"))
 
-    facts = verify_quote(quote, collateral, anchor=REAL_GRANTS, now=REAL_NOW)
+    facts = verify_quote(quote, collateral, trust=REAL_GRANTS, now=REAL_NOW)
 
     assert facts.tcb_status == "UpToDate"
     assert not facts.simulated
@@ -675,7 +671,7 @@ def test_real_platform_needs_each_decision_granted(grant: str) -> None:
     lacking = replace(REAL_GRANTS, **{grant: False})
 
     assert (
-        refused(lambda: verify_quote(quote, collateral, anchor=lacking, now=REAL_NOW)) == "device-not-allowed"
+        refused(lambda: verify_quote(quote, collateral, trust=lacking, now=REAL_NOW)) == "device-not-allowed"
     )
 
 
@@ -685,14 +681,14 @@ def test_real_collateral_counts_between_its_dates_only(now: int) -> None:
     """AT-08."""
     quote, collateral = real("tdx_quote"), json.loads(real("tdx_quote_collateral.json"))
 
-    assert refused(lambda: verify_quote(quote, collateral, anchor=REAL_GRANTS, now=now)) == "quote-invalid"
+    assert refused(lambda: verify_quote(quote, collateral, trust=REAL_GRANTS, now=now)) == "quote-invalid"
 
 
 @needs_vectors
 def test_real_quote_is_refused_under_a_simulated_root() -> None:
     quote, collateral = real("tdx_quote"), json.loads(real("tdx_quote_collateral.json"))
 
-    assert refused(lambda: verify_quote(quote, collateral, anchor=ANCHOR, now=REAL_NOW)) == "quote-invalid"
+    assert refused(lambda: verify_quote(quote, collateral, trust=TRUST, now=REAL_NOW)) == "quote-invalid"
 
 
 @needs_vectors
@@ -701,7 +697,7 @@ def test_real_sgx_quote_is_refused() -> None:
     quote, collateral = real("sgx_quote"), json.loads(real("sgx_quote_collateral.json"))
 
     assert (
-        refused(lambda: verify_quote(quote, collateral, anchor=REAL_GRANTS, now=REAL_NOW)) == "quote-not-tdx"
+        refused(lambda: verify_quote(quote, collateral, trust=REAL_GRANTS, now=REAL_NOW)) == "quote-not-tdx"
     )
 
 

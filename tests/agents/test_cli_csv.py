@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from sealroom.errors import SealroomError
 from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import cells, tables
+from sealroom_agents.owner import cells, to_parquet
+from sealroom_agents.owner.csv_records import Records, count_rows
 from sealroom_agents.owner.profile import MAX_DISTINCT, Profile, profile
-from sealroom_agents.owner.records import Records, count_rows
 from sealroom_agents.owner.source import look, ready
 
 DECLARED = (
@@ -154,7 +154,7 @@ def test_a_cell_that_would_change_is_refused_where_it_stands(kind: str, tmp_path
 
 def test_the_line_is_right_behind_cells_of_several_lines_and_several_blocks(tmp_path: Path) -> None:
     row = b'1,2,"one\ntwo",true\n'
-    rows = tables.CSV_BLOCK_BYTES // len(row) + 10
+    rows = to_parquet.CSV_BLOCK_BYTES // len(row) + 10
     error = refused(tmp_path, HEAD + row * rows + b"1,x,y,true\n")
     assert f"line {2 * rows + 2}, column age" in error.message
 

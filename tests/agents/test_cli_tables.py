@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import tables
+from sealroom_agents.owner import to_parquet
 from sealroom_agents.owner.source import look, ready
 
 DECLARED = (
@@ -132,7 +132,7 @@ def test_small_batches_are_gathered_into_one_row_group(tmp_path: Path) -> None:
     with pa.ipc.new_stream(tmp_path / "t.arrow", table.schema) as writer:
         writer.write_table(table, max_chunksize=10)
     made = BytesIO()
-    assert tables.arrow_to_parquet(tmp_path / "t.arrow", made) == 10_000
+    assert to_parquet.arrow_to_parquet(tmp_path / "t.arrow", made) == 10_000
     assert pq.read_metadata(BytesIO(made.getvalue())).num_row_groups == 1
 
 

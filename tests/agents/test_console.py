@@ -25,9 +25,9 @@ from sealroom.records import STUDY_FIELDS
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.views import study_values
-from sealroom_agents.console import legible
+from sealroom_agents.console import display
 from sealroom_agents.console.app import STATIC, create_app
-from sealroom_agents.console.guard import MAX_BODY_BYTES
+from sealroom_agents.console.middleware import MAX_BODY_BYTES
 from sealroom_agents.console.results import table
 from sealroom_agents.console.studies import SHOWN_OF_EACH_OWNER
 
@@ -611,16 +611,16 @@ def test_hostile_text_is_shown_as_text(chain: LocalChain, tmp_path: Path, attack
 
 def test_hidden_characters_are_shown_by_their_number() -> None:
     """WE-09: bidi overrides, zero-width and look-alike characters cannot hide in what is read."""
-    assert str(legible.source("x = 1  # ok\n")) == "x = 1  # ok\n"
+    assert str(display.source("x = 1  # ok\n")) == "x = 1  # ok\n"
     for character in ("\u202e", "\u2066", "\u200b", "\u00a0", "\u0430", "\ufeff", "\t", "\x00", "\U000e0041"):
-        shown = str(legible.source(f"a{character}b"))
+        shown = str(display.source(f"a{character}b"))
         assert character not in shown
         assert f"\\u{{{ord(character):x}}}" in shown
-        assert legible.oddities(f"a{character}b") == 1
-    assert str(legible.prose("Überleben α")) == "Überleben α"
-    assert "\u202e" not in str(legible.prose("a\u202eb"))
-    assert str(legible.source("<b>")) == "&lt;b&gt;"
-    assert legible.plain("\u202e<") == "\\u{202e}<"
+        assert display.oddities(f"a{character}b") == 1
+    assert str(display.prose("Überleben α")) == "Überleben α"
+    assert "\u202e" not in str(display.prose("a\u202eb"))
+    assert str(display.source("<b>")) == "&lt;b&gt;"
+    assert display.plain("\u202e<") == "\\u{202e}<"
 
 
 def test_the_reference_is_our_own_page(web: TestClient) -> None:
@@ -708,7 +708,7 @@ def test_the_history_is_told_in_words(lab: Lab, web: TestClient) -> None:
     lab.chain.change_owners(lab.room, lab.room.owners, threshold=3)
     page = web.get(address).text
     told = web.get(f"/v1{address}/history").json()
-    newest = [(one["kind"], one["who"], one["reason"]) for one in told["happenings"]]
+    newest = [(one["kind"], one["who"], one["reason"]) for one in told["activities"]]
     assert newest[:3] == [
         ("owners-changed", "", ""),
         ("revoked", "hospital-C", "consent withdrawn"),
@@ -722,7 +722,7 @@ def test_the_history_is_told_in_words(lab: Lab, web: TestClient) -> None:
         "set the cap of dataset ",
         "ε 4.5, δ 1e-6, 100 runs",
     ):
-        assert any(words in one["what"] for one in told["happenings"]), words
+        assert any(words in one["what"] for one in told["activities"]), words
         assert words in page
 
 

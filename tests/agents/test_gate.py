@@ -22,9 +22,7 @@ from tests.rpc_proxy import RpcProxy, honest
 from sealroom import typed
 from sealroom.encoding import sha256, to_hex
 from sealroom.errors import WrapError
-from sealroom.keys import Secret
-from sealroom.records import Opening
-from sealroom.release import (
+from sealroom.key_release import (
     Hello,
     LeaseReply,
     WatchReport,
@@ -34,6 +32,8 @@ from sealroom.release import (
     verify_grant,
     verify_renewal,
 )
+from sealroom.keys import Secret
+from sealroom.records import Opening
 from sealroom.sealed import make_wrap, open_wrap
 from sealroom_agents.attestation import verify_gate
 from sealroom_agents.chain import ChainReader
@@ -65,7 +65,7 @@ BUDGET = "0x" + keccak(text="budget(address,bytes32)")[:4].hex()
 def test_the_gate_proves_who_it_is(approved: World) -> None:
     """AT-30."""
     identity = approved.identity()
-    facts = verify_gate(identity, anchor=approved.platform.anchor(), now=int(time.time()))
+    facts = verify_gate(identity, trust=approved.platform.trust(), now=int(time.time()))
     assert facts.gate_root == identity.gate_root
     assert facts.compose_hash == sha256(GATE_RECIPE)
     assert facts.kms_root_key == approved.platform.kms.root_public_key

@@ -19,12 +19,12 @@ import pytest
 from tests.gate_world import PLATFORM, RECIPE, SEED, TOKEN, AppClient, Enclave, World, granted, refused
 
 from sealroom.encoding import sha256
-from sealroom.release import GrantReply, Hello, LeaseReply
+from sealroom.key_release import GrantReply, Hello, LeaseReply
 from sealroom_agents import children
 from sealroom_agents.attestation import encode_os_images, load_os_images
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ConfigurationError, Refused
-from sealroom_agents.gate.command import trust
+from sealroom_agents.gate.command import trust_root
 from sealroom_agents.gate.http import EVIDENCE_AT_ONCE, create_app
 from sealroom_agents.gate.root import connect_guest
 from sealroom_agents.gate.service import Gate
@@ -200,18 +200,18 @@ def test_off_local_chains_a_gate_without_known_os_images_does_not_start(tmp_path
     """AT-20: else a guest's own word for its image would count."""
     path = tmp_path / "os-images.json"
     path.write_bytes(encode_os_images([simulated_os_image()]))
-    anchor, _ = trust(None, path, "https://pccs.example", chain_id=1)
+    anchor, _ = trust_root(None, path, "https://pccs.example", chain_id=1)
     assert anchor.os_images == (simulated_os_image(),)
 
     with pytest.raises(ConfigurationError) as error:
-        trust(None, None, "https://pccs.example", chain_id=1)
+        trust_root(None, None, "https://pccs.example", chain_id=1)
     assert error.value.code == "os-images-missing"
 
 
 def test_a_simulated_platform_brings_its_os_image_along(tmp_path: Path) -> None:
     """AT-20, on the way that the demonstration takes."""
     SimulatedPlatform.create(tmp_path, seed=SEED)
-    anchor, _ = trust(tmp_path, None, "", chain_id=31337)
+    anchor, _ = trust_root(tmp_path, None, "", chain_id=31337)
     assert anchor.os_images == (simulated_os_image(),)
 
 

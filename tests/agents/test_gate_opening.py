@@ -18,7 +18,7 @@ from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom import typed
 from sealroom.encoding import sha256
-from sealroom.release import LeaseReply, verify_renewal
+from sealroom.key_release import LeaseReply, verify_renewal
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.views import study_values
 

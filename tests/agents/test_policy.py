@@ -12,9 +12,8 @@ import pytest
 from tests.refusals import CODES
 
 from sealroom.encoding import sha256
+from sealroom.key_release import REFUSAL_CODES, Refusal, datasets_root
 from sealroom.records import Grant
-from sealroom.release import REFUSAL_CODES, Refusal, datasets_root
-from sealroom_agents import policy
 from sealroom_agents.facts import (
     CandidateRecord,
     ChainView,
@@ -26,6 +25,7 @@ from sealroom_agents.facts import (
     PlatformRecord,
     StudyRecord,
 )
+from sealroom_agents.gate import policy
 
 NOW = 1_800_000_000
 ACCOUNTS = tuple("0x" + f"{n:02x}" * 20 for n in (0xA1, 0xB2, 0xC3, 0xD4))

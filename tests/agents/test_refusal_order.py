@@ -23,13 +23,13 @@ from tests.refusals import CODES, ROWS
 from tests.rpc_proxy import RpcProxy
 
 from sealroom.encoding import sha256
+from sealroom.key_release import DatasetOffer, EvidenceMessage, Hello, LeaseRequest, report_data
+from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom.keys import Secret
-from sealroom.release import DatasetOffer, EvidenceMessage, Hello, LeaseRequest, report_data
-from sealroom.release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom_agents.gate import sessions
 from sealroom_agents.gate.http import FOR_NOW
+from sealroom_agents.gate.policy import MAX_WATCH_AGE_S
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
-from sealroom_agents.policy import MAX_WATCH_AGE_S
 from sealroom_agents.simulator import (
     DEBUG,
     SEPT_VE_DISABLE,

@@ -27,11 +27,11 @@ from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.errors import RunnerError, StoreError
 from sealroom_agents.runner import local
 from sealroom_agents.runner.backend import Assignment
-from sealroom_agents.runner.follow import Follower
 from sealroom_agents.runner.local import LocalBackend, LocalEnclave
-from sealroom_agents.runner.place import hold
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
+from sealroom_agents.runner.state_folder import hold
+from sealroom_agents.runner.supervisor import Supervisor
 from sealroom_agents.simulator import SimulatedPlatform
 from sealroom_agents.store import ENDS, Holder, Run, Store
 from sealroom_agents.store.claims import ABANDONED_S, CLAIM_S
@@ -402,7 +402,7 @@ def make_runner(url: str, holder: Holder, *, store: Any, backend: Any, sender: A
     """A runner of real parts."""
     chain = ChainReader([url])
     stop = options.setdefault("stop", threading.Event())
-    follower = Follower(store, chain, backend, stop=stop, run_timeout_s=PATIENCE_S)
+    follower = Supervisor(store, chain, backend, stop=stop, run_timeout_s=PATIENCE_S)
     publisher = Publisher(store, chain, sender, stop=stop, chain_id=31337)
     return Runner(store, chain, backend, follower, publisher, holder=holder, parallel=1, **options)
 
@@ -505,7 +505,7 @@ def test_an_enclave_that_finished_as_its_runner_was_stopped_is_published(shop: S
     run = shop.submit()
     stop = threading.Event()
     stop.set()
-    follower = Follower(
+    follower = Supervisor(
         shop.lab.store, shop.lab.reader, Deaf(**vars(shop.backend())), stop=stop, run_timeout_s=PATIENCE_S
     )
     assert follower.follow(shop.lab.take()) is True

@@ -297,7 +297,7 @@ WITHOUT = """
 import sys
 for name in ("web3", "requests", "tenacity", "ape", "sqlalchemy", "fastapi"):
     sys.modules[name] = None
-import sealroom_agents.chain, sealroom_agents.owner.onchain, sealroom_agents.studycard
+import sealroom_agents.chain, sealroom_agents.owner.consortium_contract, sealroom_agents.studycard
 from sealroom_agents.chain import ChainReader, Transactor
 print(ChainReader(sys.argv[1:]).chain_id())
 """

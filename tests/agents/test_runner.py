@@ -35,10 +35,10 @@ from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, 
 from sealroom_agents.facts import LatestView
 from sealroom_agents.runner.backend import Assignment, Left
 from sealroom_agents.runner.command import command, read_key
-from sealroom_agents.runner.follow import Follower
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
+from sealroom_agents.runner.supervisor import Supervisor
 from sealroom_agents.simulator import SimulatedPlatform
 from sealroom_agents.store import ENDS, Holder, Run, Store
 
@@ -219,7 +219,7 @@ def follow(
     """Submit, claim, follow; returns how the run stands then."""
     lab.submit()
     run = lab.take()
-    follower = Follower(
+    follower = Supervisor(
         lab.store, lab.reader, ScriptedBackend(enclave), stop=stop or threading.Event(), run_timeout_s=timeout
     )
     follower.follow(run)
@@ -251,7 +251,7 @@ def test_the_enclave_boots_the_stored_bytes_under_the_consortiums_app(lab: Lab) 
     lab.submit()
     run = lab.take()
     backend = ScriptedBackend(ScriptedEnclave([], exit=3))
-    Follower(lab.store, lab.reader, backend, stop=threading.Event(), run_timeout_s=5).follow(run)
+    Supervisor(lab.store, lab.reader, backend, stop=threading.Event(), run_timeout_s=5).follow(run)
     (assignment,) = backend.started
     assert assignment.compose == lab.recipe.compose
     assert (assignment.app, assignment.consortium) == (lab.room.app, lab.room.consortium)
@@ -570,7 +570,7 @@ def runner(
         lab.store,
         lab.reader,
         backend,
-        Follower(lab.store, lab.reader, backend, stop=stop, run_timeout_s=10),
+        Supervisor(lab.store, lab.reader, backend, stop=stop, run_timeout_s=10),
         publish,
         holder=holder,
         parallel=1,
@@ -784,5 +784,5 @@ def test_latest_view_is_all_that_following_reads(lab: Lab) -> None:
     lab.submit()
     run = lab.take()
     backend = ScriptedBackend(ScriptedEnclave([{"phase": "refused", "code": "x", "message": "y"}], exit=3))
-    Follower(lab.store, Shaky(lab.reader, 2), backend, stop=threading.Event(), run_timeout_s=5).follow(run)
+    Supervisor(lab.store, Shaky(lab.reader, 2), backend, stop=threading.Event(), run_timeout_s=5).follow(run)
     assert lab.store.run(run.id).code == "x"

@@ -27,7 +27,7 @@ from tests.agents.worked import (
 from sealroom.encoding import to_base64
 from sealroom.errors import FormatError, RecipeError, SealroomError
 from sealroom_agents import studycard
-from sealroom_agents.attestation import INTEL, TrustAnchor
+from sealroom_agents.attestation import INTEL, TrustRoot
 from sealroom_agents.errors import AttestationError, CardError
 from sealroom_agents.facts import ChainView, LatestView, OwnerRecord, PlatformRecord
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE
@@ -42,7 +42,7 @@ class Desk:
 
     card: StudyCard
     gate: WorkedGate
-    anchor: TrustAnchor
+    trust: TrustRoot
     view: ChainView
     latest: LatestView
     now: int
@@ -50,9 +50,7 @@ class Desk:
     def check(self, **changes: Any) -> studycard.CheckedCard:
         """Check with some of it replaced."""
         desk = replace(self, **changes)
-        return studycard.check(
-            desk.card, anchor=desk.anchor, now=desk.now, view=desk.view, latest=desk.latest
-        )
+        return studycard.check(desk.card, trust=desk.trust, now=desk.now, view=desk.view, latest=desk.latest)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +61,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return Desk(
         card=card,
         gate=gate,
-        anchor=platform.anchor(),
+        trust=platform.trust(),
         view=make_view(gate),
         latest=LatestView(
             block_number=12,
@@ -168,7 +166,7 @@ def test_a_truncated_card_is_refused(desk: Desk, cut: int) -> None:
 
 
 def test_a_card_that_holds_is_accepted_offline_and_says_that_no_chain_was_asked(desk: Desk) -> None:
-    checked = studycard.check(desk.card, anchor=desk.anchor, now=desk.now)
+    checked = studycard.check(desk.card, trust=desk.trust, now=desk.now)
     assert checked.block is None
     assert checked.gate.gate_root == desk.gate.identity.gate_root
 
@@ -193,7 +191,7 @@ def test_a_gate_on_a_platform_of_another_root_is_refused(desk: Desk) -> None:
 
 def test_a_simulated_gate_is_refused_under_intels_root(desk: Desk) -> None:
     """AT-14."""
-    assert refusal(lambda: desk.check(anchor=INTEL)) == "quote-invalid"
+    assert refusal(lambda: desk.check(trust=INTEL)) == "quote-invalid"
 
 
 def test_a_root_key_that_the_quote_does_not_bind_is_refused(desk: Desk) -> None:
@@ -223,18 +221,16 @@ def test_a_simulated_root_is_refused_off_local_chains(desk: Desk) -> None:
     """AT-14."""
     card = replace(desk.card, chain_id=1, gate=replace(desk.card.gate, chain_id=1))
     with pytest.raises(AttestationError) as refused:
-        studycard.check(card, anchor=desk.anchor, now=desk.now)
+        studycard.check(card, trust=desk.trust, now=desk.now)
     assert refused.value.code == "simulated-root-off-local-chain"
 
 
 def test_a_gate_that_runs_another_compose_than_the_owner_expects_is_refused(desk: Desk) -> None:
     """AT-30: without a chain, the owner may name the gate's compose hash."""
     good = desk.gate.identity.compose_hash
-    studycard.check(desk.card, anchor=desk.anchor, now=desk.now, gate_compose=good)
+    studycard.check(desk.card, trust=desk.trust, now=desk.now, gate_compose=good)
     other = bytes(32)
-    refused = refusal(
-        lambda: studycard.check(desk.card, anchor=desk.anchor, now=desk.now, gate_compose=other)
-    )
+    refused = refusal(lambda: studycard.check(desk.card, trust=desk.trust, now=desk.now, gate_compose=other))
     assert refused == "gate-not-registered"
 
 
@@ -290,4 +286,4 @@ def test_a_gate_that_nobody_answers_for_is_one_clear_error() -> None:
 def test_load_reads_and_checks(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_bytes(desk.card.encode())
-    assert studycard.load(path, anchor=desk.anchor, now=desk.now).card == desk.card
+    assert studycard.load(path, trust=desk.trust, now=desk.now).card == desk.card

@@ -30,10 +30,10 @@ from tests.agents.worked import (
 from sealroom.encoding import to_base64
 from sealroom.envelope import Envelope, parse_envelope
 from sealroom.errors import EnvelopeError
-from sealroom.release import GateIdentity
-from sealroom.runtime.output import build_result
+from sealroom.key_release import GateIdentity
+from sealroom.recipe.result import build_result
 from sealroom_agents import verification
-from sealroom_agents.attestation import INTEL, TrustAnchor
+from sealroom_agents.attestation import INTEL, TrustRoot
 from sealroom_agents.errors import AttestationError
 from sealroom_agents.simulator import SimulatedPlatform
 
@@ -50,11 +50,11 @@ class Bench:
     changed_recipe: bytes
     run: WorkedRun
     envelope: Envelope
-    anchor: TrustAnchor
+    trust: TrustRoot
 
     def walk(self, envelope: Envelope, **options: Any) -> list[verification.Link]:
         """Verify now, under the platform's root."""
-        return verification.verify(envelope, **{"anchor": self.anchor, "now": int(time.time()), **options})
+        return verification.verify(envelope, **{"trust": self.trust, "now": int(time.time()), **options})
 
     def broken(self, envelope: Envelope, **options: Any) -> tuple[str, str | None]:
         """Name and code of the first broken link."""
@@ -77,7 +77,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         changed_recipe=render_recipe(folder / "changed", analysis=ANALYSIS + "# one line more\n"),
         run=run,
         envelope=run.envelope(),
-        anchor=platform.anchor(),
+        trust=platform.trust(),
     )
 
 
@@ -302,7 +302,7 @@ def test_an_enclave_of_another_platform_is_broken(bench: Bench) -> None:
 
 def test_a_simulated_result_is_broken_under_intels_root(bench: Bench) -> None:
     """AT-14."""
-    assert bench.broken(bench.envelope, anchor=INTEL) == ("quote", "quote-invalid")
+    assert bench.broken(bench.envelope, trust=INTEL) == ("quote", "quote-invalid")
 
 
 def test_a_simulated_root_is_refused_off_local_chains(bench: Bench) -> None:

@@ -122,11 +122,11 @@ def test_a_node_that_hides_what_the_ledger_has_is_no_verdict(stage: Stage, event
 
     with RpcProxy(stage.chain.url) as proxy:
         reader = ChainReader([proxy.url])
-        links = verification.verify(envelope, anchor=stage.anchor, chain=reader, now=int(time.time()))
+        links = verification.verify(envelope, trust=stage.trust, chain=reader, now=int(time.time()))
         assert all(link.ok for link in links)
         proxy.tamper = hides
         with pytest.raises(ChainError) as unknown:
-            verification.verify(envelope, anchor=stage.anchor, chain=reader, now=int(time.time()))
+            verification.verify(envelope, trust=stage.trust, chain=reader, now=int(time.time()))
         assert unknown.value.code == "chain-unreachable"
 
 
@@ -149,7 +149,7 @@ def test_a_node_that_makes_up_a_receipt_does_not_get_it_believed(stage: Stage) -
     with RpcProxy(stage.chain.url) as proxy:
         proxy.tamper = lie
         reader = ChainReader([proxy.url])
-        links = verification.verify(envelope, anchor=stage.anchor, chain=reader, now=int(time.time()))
+        links = verification.verify(envelope, trust=stage.trust, chain=reader, now=int(time.time()))
         broken = verification.first_broken(links)
         assert broken is not None and (broken.name, broken.code) == ("anchored", "receipt-mismatch")
 
@@ -234,7 +234,7 @@ def test_a_dataset_that_is_not_what_its_owner_registered_is_broken(stage: Stage)
 def test_a_chain_that_does_not_answer_is_no_verdict(stage: Stage) -> None:
     reader = ChainReader(["http://127.0.0.1:9"])
     with pytest.raises(ChainError) as unknown:
-        verification.verify(stage.done(), anchor=stage.anchor, chain=reader, now=int(time.time()))
+        verification.verify(stage.done(), trust=stage.trust, chain=reader, now=int(time.time()))
     assert unknown.value.code == "chain-unreachable"
 
 

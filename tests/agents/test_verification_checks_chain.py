@@ -209,7 +209,7 @@ APART = {"study.quorum", "receipt.anchored"}
 
 def walk(settled: Set, chain: Twin, envelope: Envelope, links: Sequence[Step]) -> list[Link]:
     return verification.verify(
-        envelope, anchor=settled.stage.anchor, chain=chain, now=int(time.time()), links=links
+        envelope, trust=settled.stage.trust, chain=chain, now=int(time.time()), links=links
     )
 
 

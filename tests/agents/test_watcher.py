@@ -21,7 +21,7 @@ from tests.local_chain import LocalChain
 from tests.outside import Lab
 from tests.rpc_proxy import RpcProxy, honest
 
-from sealroom.release.replies import WatchReport
+from sealroom.key_release.replies import WatchReport
 from sealroom_agents import children
 from sealroom_agents.chain import ChainReader, Sight
 from sealroom_agents.chain.contracts import interface
@@ -29,7 +29,7 @@ from sealroom_agents.errors import ChainError, ConfigurationError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.store import Store
 from sealroom_agents.watcher.command import read_token
-from sealroom_agents.watcher.watch import Watcher, WatchFailed
+from sealroom_agents.watcher.service import Watcher, WatchFailed
 
 pytestmark = pytest.mark.anvil
 

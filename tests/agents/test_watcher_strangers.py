@@ -16,12 +16,12 @@ from tests.local_chain import LocalChain
 from tests.outside import Lab
 from tests.rpc_proxy import RpcProxy
 
-from sealroom.release import WatchReport
+from sealroom.key_release import WatchReport
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.newest import CALLS, MAX_SPLITS
 from sealroom_agents.store import Store
-from sealroom_agents.watcher.follow import MAX_LOOK, MAX_SWEEP
-from sealroom_agents.watcher.watch import Watcher
+from sealroom_agents.watcher.selection import MAX_LOOK, MAX_SWEEP
+from sealroom_agents.watcher.service import Watcher
 
 pytestmark = pytest.mark.anvil
 
@@ -96,11 +96,12 @@ def test_a_consortium_with_a_run_under_way_is_followed_at_the_very_first_look(la
 
 def test_strangers_that_adopt_this_gate_take_turns(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing raises however many there are, each is seen in turn, and running runs come first."""
-    from sealroom_agents.watcher import follow
 
-    monkeypatch.setattr(follow, "MAX_LOOK", 12)
-    monkeypatch.setattr(follow, "MAX_UNSEEN", 2)
-    monkeypatch.setattr(follow, "MAX_SWEEP", 4)
+    from sealroom_agents.watcher import selection
+
+    monkeypatch.setattr(selection, "MAX_LOOK", 12)
+    monkeypatch.setattr(selection, "MAX_UNSEEN", 2)
+    monkeypatch.setattr(selection, "MAX_SWEEP", 4)
     gate = RecordingGate.adopted_by(lab)
     platform = lab.chain.state(lab.room)["platform"]
     strangers = [

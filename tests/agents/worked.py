@@ -32,17 +32,7 @@ from sealroom.envelope import (
     result_digest,
     sign_payload,
 )
-from sealroom.keys import (
-    GATE_ROOT_PATH,
-    GATE_ROOT_PURPOSE,
-    GATE_SIGNER_PATH,
-    GATE_SIGNER_PURPOSE,
-    KemPrivateKey,
-    address_of,
-    gate_root_key,
-    generate_signer,
-)
-from sealroom.release import (
+from sealroom.key_release import (
     Challenge,
     GateIdentity,
     Grant,
@@ -54,7 +44,17 @@ from sealroom.release import (
     sign_grant,
     transcript_0,
 )
-from sealroom.runtime.output import build_result
+from sealroom.keys import (
+    GATE_ROOT_PATH,
+    GATE_ROOT_PURPOSE,
+    GATE_SIGNER_PATH,
+    GATE_SIGNER_PURPOSE,
+    KemPrivateKey,
+    address_of,
+    gate_root_key,
+    generate_signer,
+)
+from sealroom.recipe.result import build_result
 from sealroom_agents.simulator import DEFAULT_MACHINE, SIMULATED_OS_IMAGE, SimulatedEnclave, SimulatedPlatform
 from sealroom_agents.studycard import CardOwner, StudyCard
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scripts._documents import Study
 
-from sealroom import receipts as tree
+from sealroom import receipt_tree as tree
 from sealroom import typed
 from sealroom.encoding import sha256
 from sealroom.records import Opening, Receipt

@@ -16,15 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from sealroom.encoding import sha256
-from sealroom.keys import (
-    GATE_ROOT_PATH,
-    GATE_ROOT_PURPOSE,
-    GATE_SIGNER_PATH,
-    GATE_SIGNER_PURPOSE,
-    address_of,
-    gate_root_key,
-)
-from sealroom.release import (
+from sealroom.key_release import (
     Grant,
     GrantReply,
     KeyRelease,
@@ -39,8 +31,16 @@ from sealroom.release import (
     transcript_1,
     verify_lease,
 )
-from sealroom.release.messages import Challenge, EvidenceMessage, GateIdentity, Hello
-from sealroom.release.replies import Refusal
+from sealroom.key_release.messages import Challenge, EvidenceMessage, GateIdentity, Hello
+from sealroom.key_release.replies import Refusal
+from sealroom.keys import (
+    GATE_ROOT_PATH,
+    GATE_ROOT_PURPOSE,
+    GATE_SIGNER_PATH,
+    GATE_SIGNER_PURPOSE,
+    address_of,
+    gate_root_key,
+)
 from sealroom.runtime.gate_client import GateRefused
 from sealroom.sealed import Header, SealSummary, Wrap, open_wrap
 from sealroom_agents.simulator import SimulatedPlatform

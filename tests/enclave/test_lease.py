@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import pytest
 
-from sealroom.errors import ReleaseError
+from sealroom.errors import KeyReleaseError
+from sealroom.key_release import GrantReply, LeaseReply, LeaseRequest, sign_renewal, verify_lease
+from sealroom.key_release.messages import Challenge, EvidenceMessage, GateIdentity, Hello
+from sealroom.key_release.replies import Refusal
 from sealroom.keys import Secret, address_of, generate_signer
-from sealroom.release import GrantReply, LeaseReply, LeaseRequest, sign_renewal, verify_lease
-from sealroom.release.messages import Challenge, EvidenceMessage, GateIdentity, Hello
-from sealroom.release.replies import Refusal
 from sealroom.runtime.gate_client import GateRefused
 from sealroom.runtime.lease import Lease, LeaseEnd, LeaseEnded, clock
 
@@ -124,7 +124,7 @@ def test_a_lease_that_the_gate_will_not_renew_ends_at_once() -> None:
 
 def test_a_lease_that_nobody_answers_ends_on_time() -> None:
     def unreachable(counter: int) -> None:
-        raise ReleaseError("gate-unreachable", "no answer")
+        raise KeyReleaseError("gate-unreachable", "no answer")
 
     start = time.monotonic()
     with leased(unreachable) as (lease, _, ends):
@@ -169,7 +169,7 @@ def test_trouble_that_lasts_ends_a_lease_and_is_named() -> None:
 def test_a_lost_answer_does_not_end_a_lease() -> None:
     def lose_the_first_answer(counter: int) -> None:
         if counter == 1:
-            raise ReleaseError("gate-unreachable", "the answer was lost")
+            raise KeyReleaseError("gate-unreachable", "the answer was lost")
 
     with leased(lose_the_first_answer) as (lease, gate, ends):
         lease.wait(SECONDS + 1)

@@ -29,10 +29,10 @@ from sealroom.privacy.means import exact_sums
 from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import Rows, parse_rows
 from sealroom.recipe import Recipe
-from sealroom.recipe.columns import field_columns
-from sealroom.runtime.columns import handed_over, to_frame
+from sealroom.recipe.column_use import field_columns
+from sealroom.recipe.result import build_result, check_result
+from sealroom.runtime.conversion import handed_over, to_frame
 from sealroom.runtime.custodian import Custodian
-from sealroom.runtime.output import build_result, check_result
 from sealroom.runtime.sandbox import Sandbox
 
 Person = dict[str, Any]

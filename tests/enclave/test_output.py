@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tests.enclave.conftest import GOOD, READ, RELEASE, small_table
 
-from sealroom.errors import JobError, PrivacyError, ReleaseError, SealroomError
+from sealroom.errors import JobError, KeyReleaseError, PrivacyError, SealroomError
 from sealroom.recipe import Recipe
-from sealroom.runtime.output import build_result, check_output, check_result
+from sealroom.recipe.result import build_result, check_output, check_result
 
 Run = Callable[..., dict[str, Any]]
 CANARY = "Ms-Ada-Lovelace-1815"
@@ -121,7 +121,7 @@ def test_an_emit_after_the_lease_has_ended_is_refused(run_analysis: Run) -> None
     def ends_before_the_emit() -> None:
         requests.append(1)
         if len(requests) == 6:  # two datasets, three releases, then the emit
-            raise ReleaseError("lease-ended", "the lease of this run has ended")
+            raise KeyReleaseError("lease-ended", "the lease of this run has ended")
 
     assert refused(run_analysis, GOOD, check_lease=ends_before_the_emit).code == "lease-ended"
 

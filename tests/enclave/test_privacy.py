@@ -17,12 +17,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sealroom.decimals import rounded_text
 from sealroom.errors import PrivacyError
 from sealroom.privacy import logistic, noise
 from sealroom.privacy.budget import Budget
 from sealroom.privacy.means import noisy_means, quantise
-from sealroom.privacy.policy import rho_for, rounded_text, seconds_to_slot
 from sealroom.privacy.rows import Rows, parse_rows
+from sealroom.privacy.slots import seconds_to_slot
+from sealroom.privacy.zcdp import rho_for
 from sealroom.recipe.outputs import Feature
 
 DRAWS = 20_000

@@ -35,8 +35,8 @@ from tests.enclave.local_gate import (
 from sealroom.encoding import canonical
 from sealroom.envelope import parse_envelope, verify_receipt, verify_statement
 from sealroom.recipe import Recipe
-from sealroom.runtime.guest import REDIRECTING_VARIABLES
-from sealroom.runtime.output import check_result
+from sealroom.recipe.result import check_result
+from sealroom.runtime.guest_agent import REDIRECTING_VARIABLES
 from sealroom.sealed import WrapContext, seal
 from sealroom_agents.simulator import GuestAgent, SimulatedPlatform
 

@@ -17,8 +17,8 @@ from sklearn.metrics import roc_auc_score
 from sealroom import recipe
 from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import Rows
+from sealroom.recipe.result import build_result, check_result
 from sealroom.runtime.custodian import Custodian
-from sealroom.runtime.output import build_result, check_result
 from sealroom.runtime.sandbox import Sandbox
 
 FOLDER = Path(__file__).resolve().parents[2] / "enclave" / "studies" / "cardio-renal"

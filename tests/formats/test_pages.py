@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from sealroom.key_release import REFUSAL_CODES
 from sealroom.recipe import render
 from sealroom.records import NESTED, STUDY_FIELDS, TYPES, Table
-from sealroom.release import REFUSAL_CODES
 from sealroom.runtime.lease import PASSING_CODES
 from tests.formats.worked import CHALLENGE, GRANT, HELLO, envelope
 from tests.refusals import ROWS
@@ -27,7 +27,7 @@ PAGES = {path.name: path.read_text() for path in sorted(SPEC.glob("*.md"))}
 ORDER = {
     "recipe.md": ["Example", "Conventions", "app-compose", "Hashes", "Vectors"],
     "sealed-dataset.md": ["Example", "Conventions", "Keys, one line each", "Archive", "Opening", "Vectors"],
-    "release-protocol.md": [
+    "key-release.md": [
         "Example",
         "Conventions",
         "Hashes, one line each",
@@ -65,7 +65,7 @@ def test_the_pages_name_every_refusal_of_the_gate_in_order() -> None:
 
 def test_an_enclave_asks_again_after_every_refusal_that_may_pass() -> None:
     """The page says so of all answers with status 503."""
-    own = re.search(r"it says (.+), with status 503", PAGES["release-protocol.md"])
+    own = re.search(r"it says (.+), with status 503", PAGES["key-release.md"])
     assert own is not None
     codes = {code for row in ROWS if row.message == "lease" and row.status == 503 for code in row.codes}
 
@@ -128,9 +128,9 @@ def _examples(page: str) -> list[Any]:
 @pytest.mark.parametrize(
     "page, true",
     [
-        ("release-protocol.md", HELLO.to_json()),
-        ("release-protocol.md", CHALLENGE.to_json()),
-        ("release-protocol.md", GRANT.to_json()),
+        ("key-release.md", HELLO.to_json()),
+        ("key-release.md", CHALLENGE.to_json()),
+        ("key-release.md", GRANT.to_json()),
         ("envelope.md", envelope().receipt.to_json()),
         ("envelope.md", envelope().statement.to_json()),
         ("envelope.md", dict(envelope().result)),
@@ -151,4 +151,4 @@ def _type_string(name: str, fields: Table) -> str:
 def test_the_pages_have_each_type_that_is_signed(name: str) -> None:
     fields = STUDY_FIELDS if name == "Study" else TYPES[name]
 
-    assert _type_string(name, fields) in PAGES["release-protocol.md"] + PAGES["envelope.md"]
+    assert _type_string(name, fields) in PAGES["key-release.md"] + PAGES["envelope.md"]

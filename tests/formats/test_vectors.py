@@ -14,7 +14,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
-from sealroom import receipts, typed
+from sealroom import receipt_tree, typed
 from sealroom import recipe as recipes
 from sealroom.encoding import canonical, from_hex, lp, sha256
 from sealroom.envelope import parse_envelope, verify_receipt, verify_statement
@@ -302,13 +302,13 @@ def test_ledger_batch(path: Path) -> None:
     batch = json.loads(vector.body)
     digests = [from_hex(digest) for digest in batch["receipts"]]
     first, numbers, root = batch["first"], batch["numbers"], vector.hex("root")
-    assert receipts.root(first, numbers, digests) == root
+    assert receipt_tree.root(first, numbers, digests) == root
     for place, digest in enumerate(digests):
-        leaf = receipts.leaf(first + place, numbers[place], digest)
+        leaf = receipt_tree.leaf(first + place, numbers[place], digest)
         siblings = [from_hex(sibling) for sibling in batch["paths"][place]]
         assert leaf == from_hex(batch["leaves"][place])
-        assert siblings == receipts.path(first, numbers, digests, place)
-        assert receipts.contains(root, leaf, siblings)
+        assert siblings == receipt_tree.path(first, numbers, digests, place)
+        assert receipt_tree.contains(root, leaf, siblings)
 
 
 @pytest.mark.parametrize("path", cases("tuple"), ids=_named)

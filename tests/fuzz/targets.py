@@ -33,8 +33,8 @@ from sealroom.envelope import Statement, parse_envelope, verify_receipt, verify_
 from sealroom.errors import (
     EnvelopeError,
     FormatError,
+    KeyReleaseError,
     RecipeError,
-    ReleaseError,
     SealError,
     SealroomError,
 )
@@ -42,8 +42,8 @@ from sealroom.keys import Secret
 from sealroom.recipe import parse as parse_recipe
 from sealroom.sealed import Header, Index, Wrap, inspect, open_sealed
 from sealroom.sealed.archive import write_end, write_member
-from sealroom.sealed.pages import walk_pages
 from sealroom.sealed.parquet import parse_footer
+from sealroom.sealed.parquet_pages import walk_pages
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 LIMIT = 1 << 20
@@ -319,7 +319,7 @@ def _release(data: bytes) -> None:
     kind = kinds[data[0] % len(kinds)] if data else kinds[0]
     try:
         message = kind.parse(data[1:])
-    except ReleaseError:
+    except KeyReleaseError:
         return
     try:
         written = message.encode()
@@ -330,7 +330,7 @@ def _release(data: bytes) -> None:
 
 @cache
 def _messages() -> list[Any]:
-    from sealroom import release
+    from sealroom import key_release as release
 
     names = ("GateIdentity", "Hello", "Challenge", "EvidenceMessage", "GrantReply", "Refusal")
     return [getattr(release, name) for name in (*names, "LeaseRequest", "LeaseReply", "WatchReport")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from eth_utils.crypto import keccak
 
-from sealroom import receipts, typed
+from sealroom import receipt_tree, typed
 from sealroom.encoding import canonical, to_hex
 from tests.formats.test_typed import OPENING
 from tests.vectors.vector import FOLDER, Vector
@@ -31,18 +31,19 @@ def make_ledger() -> None:
     }.items():
         numbers = [2 * place + place % 3 + 1 for place in range(count)]
         digests = [keccak(text=f"a test's receipt {place}") for place in range(count)]
-        paths = [receipts.path(FIRST, numbers, digests, place) for place in range(count)]
+        paths = [receipt_tree.path(FIRST, numbers, digests, place) for place in range(count)]
         fields = {
             "expect": "success",
             "comment": comment,
-            "root": receipts.root(FIRST, numbers, digests).hex(),
+            "root": receipt_tree.root(FIRST, numbers, digests).hex(),
         }
         body = {
             "first": FIRST,
             "numbers": numbers,
             "receipts": [to_hex(digest) for digest in digests],
             "leaves": [
-                to_hex(receipts.leaf(FIRST + place, numbers[place], digests[place])) for place in range(count)
+                to_hex(receipt_tree.leaf(FIRST + place, numbers[place], digests[place]))
+                for place in range(count)
             ],
             "paths": [[to_hex(sibling) for sibling in path] for path in paths],
         }

@@ -4,18 +4,18 @@
 Verification takes everything it needs as arguments, the time included; only `collateral` does IO.
 """
 
-from sealroom_agents.attestation.anchor import (
-    INTEL,
-    TrustAnchor,
-    load_simulated_root,
-    require_local_chain,
-)
 from sealroom_agents.attestation.collateral import CollateralSource, DirectoryCollateral, PccsCollateral
 from sealroom_agents.attestation.eventlog import Claims, EventLog, read_event_log
 from sealroom_agents.attestation.evidence import replayed, verify_evidence
 from sealroom_agents.attestation.gate_identity import GateFacts, attested_gate, verify_gate
 from sealroom_agents.attestation.osimage import OsImage, encode_os_images, load_os_images
 from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
+from sealroom_agents.attestation.trust import (
+    INTEL,
+    TrustRoot,
+    load_simulated_root,
+    require_local_chain,
+)
 
 __all__ = [
     "INTEL",
@@ -27,7 +27,7 @@ __all__ = [
     "OsImage",
     "PccsCollateral",
     "QuoteFacts",
-    "TrustAnchor",
+    "TrustRoot",
     "attested_gate",
     "encode_os_images",
     "load_os_images",

@@ -8,9 +8,9 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from sealroom_agents.attestation.anchor import TrustAnchor
 from sealroom_agents.attestation.eventlog import Claims, read_event_log
 from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
+from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import AttestationError
 from sealroom_agents.facts import Evidence
 
@@ -22,7 +22,7 @@ def verify_evidence(
     event_log: str,
     collateral: Mapping[str, Any],
     *,
-    anchor: TrustAnchor,
+    trust: TrustRoot,
     now: int,
     report_data: bytes,
 ) -> Evidence:
@@ -35,15 +35,15 @@ def verify_evidence(
 
     Whether the app, its compose hash, machine and key provider are the right ones is for the caller to judge.
     """
-    facts = verify_quote(quote, collateral, anchor=anchor, now=now)
+    facts = verify_quote(quote, collateral, trust=trust, now=now)
     if len(report_data) != REPORT_DATA_BYTES or not hmac.compare_digest(facts.report_data, report_data):
         raise AttestationError(
             "report-data-mismatch", "the quote was made for something else than this exchange"
         )
-    return replayed(facts, event_log, anchor=anchor)
+    return replayed(facts, event_log, trust=trust)
 
 
-def replayed(facts: QuoteFacts, event_log: str, *, anchor: TrustAnchor) -> Evidence:
+def replayed(facts: QuoteFacts, event_log: str, *, trust: TrustRoot) -> Evidence:
     """What a verified quote and its event log prove together: the half of `verify_evidence` that reads the
     log."""
     log = read_event_log(event_log)
@@ -53,7 +53,7 @@ def replayed(facts: QuoteFacts, event_log: str, *, anchor: TrustAnchor) -> Evide
                 "event-log-mismatch", f"the event log does not replay to RTMR{number} of the quote"
             )
     claims = log.claims()
-    _require_known_image(facts, claims, anchor)
+    _require_known_image(facts, claims, trust)
     return Evidence(
         app_id=claims.app_id,
         compose_hash=claims.compose_hash,
@@ -73,10 +73,10 @@ def replayed(facts: QuoteFacts, event_log: str, *, anchor: TrustAnchor) -> Evide
     )
 
 
-def _require_known_image(facts: QuoteFacts, claims: Claims, anchor: TrustAnchor) -> None:
-    if not anchor.os_images:
+def _require_known_image(facts: QuoteFacts, claims: Claims, trust: TrustRoot) -> None:
+    if not trust.os_images:
         return
-    for image in anchor.os_images:
+    for image in trust.os_images:
         if (image.digest, image.mr_td, image.rt_mr) == (claims.os_image_hash, facts.mr_td, facts.rt_mr[:3]):
             return
     raise AttestationError(

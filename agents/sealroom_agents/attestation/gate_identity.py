@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sealroom.errors import ReleaseError
-from sealroom.release import GateIdentity, check_kms_chain, gate_report_data
-from sealroom_agents.attestation.anchor import TrustAnchor, require_local_chain
+from sealroom.errors import KeyReleaseError
+from sealroom.key_release import GateIdentity, check_kms_chain, gate_report_data
 from sealroom_agents.attestation.evidence import verify_evidence
+from sealroom_agents.attestation.trust import TrustRoot, require_local_chain
 from sealroom_agents.errors import AttestationError
 from sealroom_agents.facts import Evidence
 
@@ -47,7 +47,7 @@ class GateFacts:
     """All facts about the gate's machine."""
 
 
-def verify_gate(identity: GateIdentity | Mapping[str, Any], *, anchor: TrustAnchor, now: int) -> GateFacts:
+def verify_gate(identity: GateIdentity | Mapping[str, Any], *, trust: TrustRoot, now: int) -> GateFacts:
     """Verify a gate's identity, the JSON object of `GET /v1/gate` or its parsed form, at `now` (unix
     seconds).
 
@@ -56,22 +56,22 @@ def verify_gate(identity: GateIdentity | Mapping[str, Any], *, anchor: TrustAnch
     `compose-hash-mismatch`, `key-provider-mismatch` (no KMS, or a broken signature chain).
     """
     gate = _parse(identity)
-    facts = attested_gate(gate, anchor=anchor, now=now)
+    facts = attested_gate(gate, trust=trust, now=now)
     try:
         check_kms_chain(gate)
-    except ReleaseError as error:
+    except KeyReleaseError as error:
         raise AttestationError("key-provider-mismatch", error.message) from error
     return facts
 
 
-def attested_gate(gate: GateIdentity, *, anchor: TrustAnchor, now: int) -> GateFacts:
+def attested_gate(gate: GateIdentity, *, trust: TrustRoot, now: int) -> GateFacts:
     """`verify_gate` without the KMS root key's signature over the signer's (`check_kms_chain`)."""
-    require_local_chain(anchor, gate.chain_id)
+    require_local_chain(trust, gate.chain_id)
     evidence = verify_evidence(
         gate.quote,
         gate.event_log,
         gate.collateral,
-        anchor=anchor,
+        trust=trust,
         now=now,
         report_data=gate_report_data(
             chain_id=gate.chain_id,
@@ -108,5 +108,5 @@ def _parse(identity: GateIdentity | Mapping[str, Any]) -> GateIdentity:
         return identity
     try:
         return GateIdentity.from_json(identity)
-    except ReleaseError as error:
+    except KeyReleaseError as error:
         raise AttestationError("malformed", error.message) from error

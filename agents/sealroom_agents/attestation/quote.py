@@ -20,7 +20,7 @@ from typing import Any
 
 import dcap_qvl
 
-from sealroom_agents.attestation.anchor import TrustAnchor
+from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import AttestationError
 
 MAX_QUOTE_BYTES = 16 * 1024
@@ -77,7 +77,7 @@ class QuoteFacts:
     """Whether the root was a simulated one."""
 
 
-def verify_quote(quote: bytes, collateral: Mapping[str, Any], *, anchor: TrustAnchor, now: int) -> QuoteFacts:
+def verify_quote(quote: bytes, collateral: Mapping[str, Any], *, trust: TrustRoot, now: int) -> QuoteFacts:
     """Verify `quote` with `collateral` (JSON form of `dcap_qvl.QuoteCollateralV3`) at `now` (unix seconds).
 
     Raises `AttestationError` with one of the codes `evidence-too-large`, `quote-invalid`, `quote-not-tdx`,
@@ -85,10 +85,10 @@ def verify_quote(quote: bytes, collateral: Mapping[str, Any], *, anchor: TrustAn
     """
     material = _collateral(collateral)
     parsed = _parse(quote)
-    _require_tdx(parsed, anchor)
-    _require_production_td(parsed.report, anchor)
-    claims = _authenticate(quote, material, anchor, now)
-    return _facts(claims, anchor)
+    _require_tdx(parsed, trust)
+    _require_production_td(parsed.report, trust)
+    claims = _authenticate(quote, material, trust, now)
+    return _facts(claims, trust)
 
 
 def _collateral(collateral: Mapping[str, Any]) -> dcap_qvl.QuoteCollateralV3:
@@ -117,12 +117,12 @@ def _parse(quote: bytes) -> dcap_qvl.Quote:
         raise AttestationError("quote-invalid", f"the quote is malformed: {error}") from error
 
 
-def _require_tdx(quote: dcap_qvl.Quote, anchor: TrustAnchor) -> None:
+def _require_tdx(quote: dcap_qvl.Quote, trust: TrustRoot) -> None:
     header = quote.header
     if not quote.is_tdx() or header.tee_type != TEE_TDX:
         raise AttestationError("quote-not-tdx", f"a {quote.quote_type()} quote where a TDX quote must be")
     report = type(quote.report).__name__
-    accepted = {(4, "PyTdReport10")} | ({(5, "PyTdReport15")} if anchor.allow_v5_quotes else set())
+    accepted = {(4, "PyTdReport10")} | ({(5, "PyTdReport15")} if trust.allow_v5_quotes else set())
     if (header.version, report) not in accepted:
         raise AttestationError("quote-not-tdx", f"a TDX quote of version {header.version} is not accepted")
     if header.attestation_key_type != ECDSA_P256:
@@ -133,7 +133,7 @@ def _require_tdx(quote: dcap_qvl.Quote, anchor: TrustAnchor) -> None:
         raise AttestationError("quote-invalid", "the quoting enclave's vendor is not Intel")
 
 
-def _require_production_td(report: Any, anchor: TrustAnchor) -> None:
+def _require_production_td(report: Any, trust: TrustRoot) -> None:
     """Judge the TD before its signature is checked: that can only refuse, and so gives each reason its own
     code."""
     attributes = bytes(report.td_attributes)
@@ -148,7 +148,7 @@ def _require_production_td(report: Any, anchor: TrustAnchor) -> None:
         )
     if any(report.mr_signer_seam) or any(report.seam_attributes):
         raise AttestationError("td-attributes", "the TDX module is not Intel's production module")
-    if anchor.tdx_modules and bytes(report.mr_seam) not in anchor.tdx_modules:
+    if trust.tdx_modules and bytes(report.mr_seam) not in trust.tdx_modules:
         raise AttestationError(
             "td-attributes", f"TDX module {bytes(report.mr_seam).hex()[:16]}… is not a known one"
         )
@@ -157,21 +157,21 @@ def _require_production_td(report: Any, anchor: TrustAnchor) -> None:
 
 
 def _authenticate(
-    quote: bytes, collateral: dcap_qvl.QuoteCollateralV3, anchor: TrustAnchor, now: int
+    quote: bytes, collateral: dcap_qvl.QuoteCollateralV3, trust: TrustRoot, now: int
 ) -> dict[str, Any]:
-    verifier = dcap_qvl.QuoteVerifier(anchor.root_der)
+    verifier = dcap_qvl.QuoteVerifier(trust.root_der)
     policy = (
         dcap_qvl.QuotePolicy.strict(now)
-        .allow_dynamic_platform(anchor.allow_dynamic_platform)
-        .allow_cached_keys(anchor.allow_cached_keys)
-        .allow_smt(anchor.allow_smt)
-        .min_tcb_eval_data_number(anchor.min_tcb_evaluation)
-        .reject_advisories(list(anchor.rejected_advisories))
+        .allow_dynamic_platform(trust.allow_dynamic_platform)
+        .allow_cached_keys(trust.allow_cached_keys)
+        .allow_smt(trust.allow_smt)
+        .min_tcb_eval_data_number(trust.min_tcb_evaluation)
+        .reject_advisories(list(trust.rejected_advisories))
     )
     try:
         claims = verifier.verify_with_policy(quote, collateral, now, policy)
     except ValueError as error:
-        raise _reason(verifier, quote, collateral, anchor, now, error) from error
+        raise _reason(verifier, quote, collateral, trust, now, error) from error
     verified: dict[str, Any] = json.loads(claims.to_json())
     _require_up_to_date(verified)
     return verified
@@ -201,7 +201,7 @@ def _reason(
     verifier: dcap_qvl.QuoteVerifier,
     quote: bytes,
     collateral: dcap_qvl.QuoteCollateralV3,
-    anchor: TrustAnchor,
+    trust: TrustRoot,
     now: int,
     cause: ValueError,
 ) -> AttestationError:
@@ -219,7 +219,7 @@ def _reason(
     except AttestationError as error:
         return error
     pck = claims["platform"]["pck"]
-    ungranted = [name for name, granted in _platform_grants(anchor) if not granted and pck[name] != "False"]
+    ungranted = [name for name, granted in _platform_grants(trust) if not granted and pck[name] != "False"]
     if ungranted:
         return AttestationError(
             "device-not-allowed", f"the platform has {', '.join(ungranted)}, which is not granted here"
@@ -227,15 +227,15 @@ def _reason(
     return AttestationError("tcb-not-up-to-date", text)
 
 
-def _platform_grants(anchor: TrustAnchor) -> tuple[tuple[str, bool], ...]:
+def _platform_grants(trust: TrustRoot) -> tuple[tuple[str, bool], ...]:
     return (
-        ("dynamic_platform", anchor.allow_dynamic_platform),
-        ("cached_keys", anchor.allow_cached_keys),
-        ("smt_enabled", anchor.allow_smt),
+        ("dynamic_platform", trust.allow_dynamic_platform),
+        ("cached_keys", trust.allow_cached_keys),
+        ("smt_enabled", trust.allow_smt),
     )
 
 
-def _facts(claims: dict[str, Any], anchor: TrustAnchor) -> QuoteFacts:
+def _facts(claims: dict[str, Any], trust: TrustRoot) -> QuoteFacts:
     report: dict[str, Any] = claims["report"].get("TD10") or claims["report"]["TD15"]["base"]
     ppid = bytes(claims["platform"]["pck"]["ppid"])
 
@@ -256,5 +256,5 @@ def _facts(claims: dict[str, Any], anchor: TrustAnchor) -> QuoteFacts:
         mr_owner_config=register("mr_owner_config"),
         rt_mr=(register("rt_mr0"), register("rt_mr1"), register("rt_mr2"), register("rt_mr3")),
         report_data=register("report_data"),
-        simulated=anchor.is_simulated,
+        simulated=trust.is_simulated,
     )

@@ -2,7 +2,7 @@
 """All knowledge of the chain: reads that several nodes agree on, history from logs, transactions.
 
 `ChainReader` answers with facts, `Transactor` sends. Neither decides anything: that is
-`sealroom_agents.policy`.
+`sealroom_agents.gate.policy`.
 """
 
 from sealroom_agents.chain.client import BoardRow, ChainReader, FoundReceipt

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sealroom.receipts import path
+from sealroom.receipt_tree import path
 from sealroom.records import Opening, Receipt
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import MAX_RANGES, Log, Where, address_topic, backward, forward, topics

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sealroom_agents.cli.card import describe, tell_doubts
-from sealroom_agents.cli.options import anchor_for
+from sealroom_agents.cli.options import trust_for
 from sealroom_agents.cli.terminal import read_bounded, table
 from sealroom_agents.errors import ToolError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sealroom.recipe import Column, DatasetSpec, Recipe
     from sealroom.sealed import WrapContext
     from sealroom_agents.chain import ChainReader
-    from sealroom_agents.owner.onchain import Standing
+    from sealroom_agents.owner.consortium_contract import ApprovalState
     from sealroom_agents.studycard import CheckedCard
 
 
@@ -38,7 +38,7 @@ def checked_card(
     card = studycard.parse(read_bounded(study, studycard.CARD_LIMIT_BYTES, "a study card"))
     checked = studycard.check_with(
         card,
-        anchor=anchor_for(simulated_root, chain_id=card.chain_id),
+        trust=trust_for(simulated_root, chain_id=card.chain_id),
         now=int(time.time()),
         reader=reader,
         gate_compose=gate_compose,
@@ -47,21 +47,21 @@ def checked_card(
     return checked
 
 
-def standing_of(checked: CheckedCard, reader: ChainReader | None, *, owner: str) -> Standing | None:
+def approval_of(checked: CheckedCard, reader: ChainReader | None, *, owner: str) -> ApprovalState | None:
     """How far the recipe's approval has come; `None` where no chain was asked."""
     if reader is None:
         return None
-    from sealroom_agents.owner import onchain
+    from sealroom_agents.owner import consortium_contract
 
     card = checked.card
-    return onchain.standing(
+    return consortium_contract.approval_state(
         reader, consortium=card.consortium, compose_hash=card.recipe.compose_hash, owner=owner
     )
 
 
-def announce(checked: CheckedCard, standing: Standing | None, *, owner: str) -> None:
+def announce(checked: CheckedCard, approval: ApprovalState | None, *, owner: str) -> None:
     """Show on stderr for what an owner is about to seal, and whether anybody approved it yet."""
-    said = "not asked: pass --rpc URL to see it" if standing is None else standing.sentence(owner)
+    said = "not asked: pass --rpc URL to see it" if approval is None else approval.sentence(owner)
     click.echo(table([*describe(checked), ("approval", said)]), err=True)
 
 

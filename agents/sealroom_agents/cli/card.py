@@ -12,12 +12,12 @@ import click
 
 from sealroom_agents.cli.options import (
     FILE,
-    anchor_for,
     gate_compose_option,
     json_option,
     reader_for,
     rpc_option,
     simulated_root_option,
+    trust_for,
 )
 from sealroom_agents.cli.terminal import read_bounded, table, warn, write_out
 
@@ -77,9 +77,9 @@ def card(
             raise click.UsageError("needs --rpc, --consortium, --recipe and --gate, or --check FILE")
         exact = read_bounded(recipe, studycard.RECIPE_LIMIT_BYTES, "a recipe")
         made = studycard.build(normal_address(consortium), reader=reader, recipe=exact, gate_url=gate_url)
-    anchor = anchor_for(simulated_root, chain_id=made.chain_id)
+    trust = trust_for(simulated_root, chain_id=made.chain_id)
     checked = studycard.check_with(
-        made, anchor=anchor, now=int(time.time()), reader=reader, gate_compose=gate_compose
+        made, trust=trust, now=int(time.time()), reader=reader, gate_compose=gate_compose
     )
     if given is None:
         write_out(out, made.encode())

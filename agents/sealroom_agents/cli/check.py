@@ -25,7 +25,7 @@ from sealroom_agents.errors import ChainError
 if TYPE_CHECKING:
     from sealroom.sealed import SealedInfo
     from sealroom_agents.chain import ChainReader
-    from sealroom_agents.owner.judge import Finding, Place
+    from sealroom_agents.owner.findings import ConsortiumFacts, Finding
     from sealroom_agents.studycard import CheckedCard
 
 EXIT_BROKEN = 1
@@ -107,42 +107,42 @@ def _findings(
 ) -> Iterator[Finding]:
     """All findings; those about the file's own structure first, and no more after a broken one of these."""
     from sealroom.sealed import inspect
-    from sealroom_agents.owner import judge
+    from sealroom_agents.owner import findings
 
     with progress(f"reading {path.name}", path.stat().st_size if path.is_file() else 0) as advance:
-        structure = list(judge.structure(path, progress=advance))
+        structure = list(findings.structure(path, progress=advance))
     yield from structure
     if not all(finding.ok for finding in structure):
         return
     info = inspect(path)
-    where = _place(info, card, reader)
-    found = judge.place(info, where)
+    where = _consortium(info, card, reader)
+    found = findings.consortium(info, where)
     yield found
     if not found.ok:
         return
     account = where.accounts.get(info.header.owner)
-    yield judge.signature(info, account=account, required=required)
+    yield findings.signature(info, account=account, required=required)
     if card is not None:
-        yield judge.recipe(info, card.card.recipe)
-        yield judge.wrap(info, wrap_context(card, owner=info.header.owner))
+        yield findings.recipe(info, card.card.recipe)
+        yield findings.wrap(info, wrap_context(card, owner=info.header.owner))
     if reader is not None:
         yield from _on_chain(info, card, reader, rpc, account)
 
 
-def _place(info: SealedInfo, card: CheckedCard | None, reader: ChainReader | None) -> Place:
-    from sealroom_agents.owner import judge, onchain
+def _consortium(info: SealedInfo, card: CheckedCard | None, reader: ChainReader | None) -> ConsortiumFacts:
+    from sealroom_agents.owner import consortium_contract, findings
 
     if card is not None:
         accounts = {owner.id: owner.account for owner in card.card.owners}
-        return judge.Place(card.card.chain_id, card.card.consortium, accounts)
+        return findings.ConsortiumFacts(card.card.chain_id, card.card.consortium, accounts)
     if reader is None:
         raise click.UsageError("needs --study, --rpc or both")
     chain_id, consortium = reader.chain_id(), info.header.consortium
     if info.header.chain_id != chain_id:
         # Another chain's consortium may not even exist here: there is nothing to ask it.
-        return judge.Place(chain_id, consortium, {})
-    accounts = {owner.id: owner.account for owner in onchain.owners(reader, consortium)}
-    return judge.Place(chain_id, consortium, accounts)
+        return findings.ConsortiumFacts(chain_id, consortium, {})
+    accounts = {owner.id: owner.account for owner in consortium_contract.owners(reader, consortium)}
+    return findings.ConsortiumFacts(chain_id, consortium, accounts)
 
 
 def _on_chain(
@@ -152,15 +152,15 @@ def _on_chain(
     rpc: tuple[str, ...],
     account: str | None,
 ) -> Iterator[Finding]:
-    from sealroom_agents.owner import judge, onchain
+    from sealroom_agents.owner import consortium_contract, findings
 
     consortium = info.header.consortium
     if card is None:
         view = reader.finalized_view(consortium)
         gate_root = None if view.platform is None else view.platform.gate_root
-        yield judge.wrap_on_chain(info, app=view.app, epoch=view.epoch, gate_root=gate_root)
-    found = onchain.registered(reader, rpc, consortium=consortium, dataset_id=info.dataset_id)
-    yield judge.registration(info, found, account=account)
+        yield findings.wrap_on_chain(info, app=view.app, epoch=view.epoch, gate_root=gate_root)
+    found = consortium_contract.registered(reader, rpc, consortium=consortium, dataset_id=info.dataset_id)
+    yield findings.registration(info, found, account=account)
 
 
 def _verdict(*, study: bool, chain: bool) -> str:

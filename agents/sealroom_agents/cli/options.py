@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from sealroom_agents.attestation import TrustAnchor
+    from sealroom_agents.attestation import TrustRoot
     from sealroom_agents.chain import ChainReader
 
 HASH_SIZE = 32
@@ -75,15 +75,15 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask; scripts must 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
-def anchor_for(simulated_root: Path | None, *, chain_id: int) -> TrustAnchor:
+def trust_for(simulated_root: Path | None, *, chain_id: int) -> TrustRoot:
     """The root to trust: Intel's, or a simulated one when it was named and the chain is a local one."""
     from sealroom_agents.attestation import INTEL, load_simulated_root, require_local_chain
 
     if simulated_root is None:
         return INTEL
-    anchor = load_simulated_root(simulated_root)
-    require_local_chain(anchor, chain_id)
-    return anchor
+    trust = load_simulated_root(simulated_root)
+    require_local_chain(trust, chain_id)
+    return trust
 
 
 def reader_for(rpc: tuple[str, ...]) -> ChainReader:

@@ -17,7 +17,7 @@ from sealroom_agents.errors import ToolError
 if TYPE_CHECKING:
     from sealroom.sealed import SealedInfo
     from sealroom_agents.chain import ChainReader
-    from sealroom_agents.owner.onchain import Registered
+    from sealroom_agents.owner.consortium_contract import Registered
     from sealroom_agents.owner.registration import Registration
 
 
@@ -56,7 +56,7 @@ def register(
       sealroom register sealed/hospital-A/cohort-A.tar --calldata
     """
     from sealroom.sealed import inspect
-    from sealroom_agents.owner import onchain
+    from sealroom_agents.owner import consortium_contract
     from sealroom_agents.owner.registration import Registration
 
     if sum((keystore is not None, safe is not None, calldata)) != 1:
@@ -67,8 +67,10 @@ def register(
     registration = Registration.of(info)
     reader = reader_for(rpc) if rpc else None
     if reader is not None:
-        onchain.require_chain(reader, info.header.chain_id, what=str(sealed_file))
-        known = onchain.registered(reader, rpc, consortium=info.header.consortium, dataset_id=info.dataset_id)
+        consortium_contract.require_chain(reader, info.header.chain_id, what=str(sealed_file))
+        known = consortium_contract.registered(
+            reader, rpc, consortium=info.header.consortium, dataset_id=info.dataset_id
+        )
         if known is not None:
             _already(known, registration, as_json=as_json)
             return
@@ -90,7 +92,7 @@ def _send(
     yes: bool,
     as_json: bool,
 ) -> None:
-    from sealroom_agents.owner import keystore, onchain
+    from sealroom_agents.owner import consortium_contract, keystore
 
     locked = keystore.read(path)
     account = _account(info, reader)
@@ -102,7 +104,9 @@ def _send(
     signer = locked.unlock(ask_passphrase(str(path)))
     try:
         _require_account(signer.address, account, owner=info.header.owner)
-        sent = onchain.register(url, signer, consortium=info.header.consortium, registration=registration)
+        sent = consortium_contract.register(
+            url, signer, consortium=info.header.consortium, registration=registration
+        )
     finally:
         signer.key.wipe()
     facts = {**registration.facts(), "tx": sent.tx, "block": sent.block_number, "gas": sent.gas_used}
@@ -125,7 +129,7 @@ def _write_safe(
     as_json: bool,
 ) -> None:
     from sealroom.encoding import normal_address
-    from sealroom_agents.owner import onchain
+    from sealroom_agents.owner import consortium_contract
     from sealroom_agents.owner import safe as safes
 
     address, header = normal_address(safe.lower()), info.header
@@ -135,8 +139,8 @@ def _write_safe(
         chain_id=header.chain_id,
         safe=address,
         to=header.consortium,
-        function=onchain.FUNCTION,
-        inputs=onchain.function_inputs(),
+        function=consortium_contract.FUNCTION,
+        inputs=consortium_contract.function_inputs(),
         values=registration.arguments,
         name=f"Register {header.owner}/{header.dataset}",
         description=f"Sealroom: register the sealed dataset {header.dataset} with its consortium",
@@ -163,9 +167,9 @@ def _write_safe(
 
 def _print_call(info: SealedInfo, registration: Registration, *, as_json: bool) -> None:
     from sealroom.encoding import to_hex
-    from sealroom_agents.owner import onchain
+    from sealroom_agents.owner import consortium_contract
 
-    data = to_hex(onchain.calldata(registration))
+    data = to_hex(consortium_contract.calldata(registration))
     if as_json:
         call: dict[str, Any] = {"chainId": info.header.chain_id, "to": info.header.consortium}
         click.echo(json.dumps({**call, "value": "0", "data": data}))
@@ -188,10 +192,11 @@ def _already(known: Registered, registration: Registration, *, as_json: bool) ->
 
 
 def _account(info: SealedInfo, reader: ChainReader) -> str:
-    from sealroom_agents.owner import onchain
+
+    from sealroom_agents.owner import consortium_contract
 
     header = info.header
-    for owner in onchain.owners(reader, header.consortium):
+    for owner in consortium_contract.owners(reader, header.consortium):
         if owner.id == header.owner:
             return owner.account
     raise ToolError("owner-unknown", f"{header.consortium} has no owner {header.owner}")

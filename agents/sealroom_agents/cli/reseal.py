@@ -11,12 +11,12 @@ import click
 
 from sealroom_agents.cli.binding import (
     announce,
+    approval_of,
     bound_json,
     bound_lines,
     check_columns,
     checked_card,
     dataset_in,
-    standing_of,
     wrap_context,
 )
 from sealroom_agents.cli.options import (
@@ -100,7 +100,7 @@ def reseal(
     data_key = datakey.read(key if key is not None else _key_of(sealed_file, header))
     try:
         if not as_json:
-            announce(checked, standing_of(checked, reader, owner=header.owner), owner=header.owner)
+            announce(checked, approval_of(checked, reader, owner=header.owner), owner=header.owner)
         confirm(f"reseal {sealed_file} for this recipe?", yes=yes)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,12 +13,12 @@ import click
 
 from sealroom_agents.cli.binding import (
     announce,
+    approval_of,
     bound_json,
     bound_lines,
     check_columns,
     checked_card,
     dataset_in,
-    standing_of,
     wrap_context,
 )
 from sealroom_agents.cli.options import (
@@ -48,8 +48,8 @@ from sealroom_agents.owner.staging import Outputs
 
 if TYPE_CHECKING:
     from sealroom.sealed import SealSummary
+    from sealroom_agents.owner.consortium_contract import ApprovalState
     from sealroom_agents.owner.keystore import Keystore, Signer
-    from sealroom_agents.owner.onchain import Standing
     from sealroom_agents.owner.profile import Profile
 
 SEALED_FOLDER = Path("sealed")
@@ -152,12 +152,12 @@ def seal(
     if left is not None:
         warn(f"a run that was killed left its key in {left}; it opens nothing: remove that folder")
     _refuse_existing(outputs)
-    standing = standing_of(checked, reader, owner=owner)
+    approval = approval_of(checked, reader, owner=owner)
     job = Job(found, declared, delimiter, outputs, context)
     _need_space(job)
     shown = not (as_json and yes)
     if shown:
-        announce(checked, standing, owner=owner)
+        announce(checked, approval, owner=owner)
         click.echo(table(_leaves_and_stays(job)), err=True)
     with interruptible(), ExitStack() as stack:
         plain = stack.enter_context(made(job))
@@ -171,7 +171,7 @@ def seal(
         finally:
             if signer is not None:
                 signer.key.wipe()
-    _report(summary, job, seen, signer, standing, as_json=as_json)
+    _report(summary, job, seen, signer, approval, as_json=as_json)
 
 
 def _outputs(source: Path, *, owner: str, name: str, out: Path | None, key_out: Path | None) -> Outputs:
@@ -269,7 +269,7 @@ def _report(
     job: Job,
     seen: Profile | None,
     signer: Signer | None,
-    standing: Standing | None,
+    approval: ApprovalState | None,
     *,
     as_json: bool,
 ) -> None:
@@ -292,7 +292,7 @@ def _report(
             "registration": str(outputs.registration),
             "signer": None if signer is None else signer.address,
             "sealedAs": job.source.remade,
-            "approval": None if standing is None else standing.facts(),
+            "approval": None if approval is None else approval.facts(),
             "wrap": bound_json(job.context, owner=owner, dataset_id=summary.dataset_id),
         }
         click.echo(json.dumps(facts))

@@ -12,11 +12,11 @@ import click
 
 from sealroom_agents.cli.options import (
     FILE,
-    anchor_for,
     json_option,
     reader_for,
     rpc_option,
     simulated_root_option,
+    trust_for,
 )
 from sealroom_agents.cli.terminal import complain, finding, read_bounded, warn
 
@@ -76,20 +76,20 @@ def verify(
     pin = verification.NOTHING
     if pin_file is not None:
         pin = verification.parse_pin(read_bounded(pin_file, verification.PIN_LIMIT_BYTES, "a pin file"))
-    anchor = anchor_for(simulated_root, chain_id=envelope.statement.chain_id)
+    trust = trust_for(simulated_root, chain_id=envelope.statement.chain_id)
     reader = reader_for(rpc) if rpc else None
     links: list[Link] = []
     undecided: ChainError | None = None
     try:
-        for link in verification.walk(envelope, anchor=anchor, pin=pin, chain=reader, now=int(time.time())):
+        for link in verification.walk(envelope, trust=trust, pin=pin, chain=reader, now=int(time.time())):
             links.append(link)
             if not as_json:
                 finding(link.name, link.detail, ok=link.ok, width=17)
     except ChainError as error:
         undecided = error
-    verdict = verification.judge(links, pin=pin, on_chain=reader is not None)
+    verdict = verification.verdict_of(links, pin=pin, on_chain=reader is not None)
     if as_json:
-        facts = _facts(links, pin, verdict, undecided, simulated=anchor.is_simulated)
+        facts = _facts(links, pin, verdict, undecided, simulated=trust.is_simulated)
         click.echo(json.dumps({"onChain": reader is not None, **facts}, ensure_ascii=False))
     if undecided is not None:
         complain(f"not decided: {undecided.message}", undecided.hint)
@@ -100,7 +100,7 @@ def verify(
         )
         return EXIT_BROKEN
     if not as_json:
-        _tell(len(links), verdict, simulated=anchor.is_simulated)
+        _tell(len(links), verdict, simulated=trust.is_simulated)
     return EXIT_UNPROVEN if verdict.unproven else 0
 
 

@@ -19,8 +19,8 @@ from sealroom.errors import FormatError, SealroomError
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.views import study_values
 from sealroom_agents.console import models
-from sealroom_agents.console.bodies import accepted, happening, run_event, run_state, summary
-from sealroom_agents.console.guard import MAX_BODY_BYTES, MAX_RUN_BODY_BYTES
+from sealroom_agents.console.bodies import accepted, activity, run_event, run_state, summary
+from sealroom_agents.console.middleware import MAX_BODY_BYTES, MAX_RUN_BODY_BYTES
 from sealroom_agents.console.studies import Studies
 from sealroom_agents.console.submission import Submissions, decode
 from sealroom_agents.errors import ChainError, RequestError
@@ -36,7 +36,7 @@ MAX_IDEMPOTENCY_CHARACTERS = 128
 BOARD_PAGE = 25
 """Studies in one answer."""
 HISTORY_PAGE = 100
-"""Happenings in one answer."""
+"""ActivityPage in one answer."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -177,17 +177,19 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         """One consortium and its present study."""
         return summary(studies.picture(consortium))
 
-    @api.get("/studies/{consortium}/history", response_model=models.Happenings, responses=problems(404, 503))
+    @api.get(
+        "/studies/{consortium}/history", response_model=models.ActivityPage, responses=problems(404, 503)
+    )
     def read_history(
         consortium: ConsortiumAddress,
         start: Annotated[
             int, Query(alias="from", ge=0, le=1_000_000, description="Position to begin at.")
         ] = 0,
-    ) -> models.Happenings:
+    ) -> models.ActivityPage:
         """What happened to a consortium, from its logs, newest first, 100 at a time."""
-        found = studies.picture(consortium).happenings
-        page = [happening(item) for item in found[start : start + HISTORY_PAGE]]
-        return models.Happenings(happenings=page, total=len(found))
+        found = studies.picture(consortium).activities
+        page = [activity(item) for item in found[start : start + HISTORY_PAGE]]
+        return models.ActivityPage(activities=page, total=len(found))
 
     @api.post(
         "/calls",

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from sealroom.errors import SealroomError
 from sealroom_agents.console.api import router, status_of
-from sealroom_agents.console.guard import Guard
+from sealroom_agents.console.middleware import Guard
 from sealroom_agents.console.pages import Pages
 from sealroom_agents.console.reference import Reference
 from sealroom_agents.console.studies import FRESH_S, Chain, Studies

@@ -9,7 +9,7 @@ from typing import cast
 from sealroom.errors import SealroomError
 from sealroom.recipe import parse
 from sealroom_agents.console import models
-from sealroom_agents.console.happenings import Happening
+from sealroom_agents.console.activity import Activity
 from sealroom_agents.console.pictures import Picture, StudyPicture
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.store import Event, Run, Store
@@ -131,9 +131,9 @@ def proposal(picture: Picture, one: StudyPicture) -> models.Proposal:
     )
 
 
-def happening(item: Happening) -> models.Happening:
+def activity(item: Activity) -> models.Activity:
     """One line of the history as JSON."""
-    return models.Happening(
+    return models.Activity(
         block=item.at.block,
         tx=item.at.tx,
         kind=item.kind,

@@ -182,7 +182,7 @@ class Study(Strict):
     waiting: int = Field(description="How many studies wait in all.")
 
 
-class Happening(Strict):
+class Activity(Strict):
     """One thing that happened to a consortium."""
 
     block: int
@@ -193,10 +193,10 @@ class Happening(Strict):
     reason: str = Field(description="The owner's own words, where it gave any.")
 
 
-class Happenings(Strict):
+class ActivityPage(Strict):
     """A page of what happened, newest first."""
 
-    happenings: list[Happening]
+    activities: list[Activity]
     total: int
 
 

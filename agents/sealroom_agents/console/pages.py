@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sealroom.errors import SealroomError
 from sealroom.recipe import parse
-from sealroom_agents.console import legible
+from sealroom_agents.console import display
 from sealroom_agents.console.reference import Reference
 from sealroom_agents.console.results import Table, table
 from sealroom_agents.console.studies import Studies
@@ -25,9 +25,9 @@ TEMPLATES = Path(__file__).with_name("templates")
 BOARD_PAGE = 20
 """Consortia on one page of the board."""
 HISTORY_SHOWN = 50
-"""Happenings on the page of a consortium."""
+"""ActivityPage on the page of a consortium."""
 FILTERS = ("source", "prose", "plain", "epsilon", "delta", "number", "moment", "day", "short", "count")
-"""What the templates take from `legible`."""
+"""What the templates take from `display`."""
 
 Consortium = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{40}$")]
 RunId = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{64}$")]
@@ -51,7 +51,7 @@ class Pages:
             lstrip_blocks=True,
         )
         for name in FILTERS:
-            self._jinja.filters[name] = getattr(legible, name)
+            self._jinja.filters[name] = getattr(display, name)
 
     def router(self, reference: Reference) -> APIRouter:
         """Routes of the pages; none is part of the REST interface."""
@@ -101,16 +101,16 @@ class Pages:
             picture = self._studies.chosen(consortium, bytes.fromhex(study[2:]))
         current = picture.current
         recipe = current.recipe if current else None
-        happenings = picture.happenings
+        activities = picture.activities
         return self._page(
             "study.html",
             page="study",
             picture=picture,
             step=picture.step,
             revoked=picture.view.revoked_by is not None,
-            odd=legible.oddities(recipe.analysis) if recipe else 0,
-            happenings=happenings[:HISTORY_SHOWN],
-            more=len(happenings) if len(happenings) > HISTORY_SHOWN else 0,
+            odd=display.oddities(recipe.analysis) if recipe else 0,
+            activities=activities[:HISTORY_SHOWN],
+            more=len(activities) if len(activities) > HISTORY_SHOWN else 0,
             books=current is not None and current.standing in ("live", "expired"),
         )
 

@@ -13,7 +13,7 @@ from sealroom import typed
 from sealroom.recipe import Recipe
 from sealroom.records import shown
 from sealroom_agents.chain import History, Proposal, ReceiptAnchoring, RunOpening
-from sealroom_agents.console.happenings import Happening, happenings
+from sealroom_agents.console.activity import Activity, activities
 from sealroom_agents.facts import ChainView, DatasetRecord, OwnerRecord, StudyRecord
 from sealroom_agents.store import Observation, Run
 
@@ -138,9 +138,9 @@ class Picture:
         return next((one for one in found if one.owner.account == account), None)
 
     @property
-    def happenings(self) -> tuple[Happening, ...]:
+    def activities(self) -> tuple[Activity, ...]:
         """What happened, in words, newest first."""
-        return happenings(self.history, self.view.owners)
+        return activities(self.history, self.view.owners)
 
     def observation(self, epoch: int) -> Observation | None:
         """What the watcher saw of the change that led to an epoch."""

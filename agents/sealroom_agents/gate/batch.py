@@ -17,10 +17,10 @@ from typing import Protocol
 
 from sealroom import typed
 from sealroom.encoding import Fields, to_hex
-from sealroom.errors import KeyMaterialError, ReleaseError
+from sealroom.errors import KeyMaterialError, KeyReleaseError
+from sealroom.key_release.messages import read_body
 from sealroom.keys import SIGNATURE_SIZE
 from sealroom.records import Opening, Receipt
-from sealroom.release.messages import read_body
 from sealroom_agents.chain import FoundReceipt, TxResult
 from sealroom_agents.errors import ChainError, Refused, TransactionError
 from sealroom_agents.facts import ChainView
@@ -85,20 +85,20 @@ class Anchored:
 
 
 def parse(body: bytes) -> tuple[Signed, ...]:
-    """Read `{"version": 1, "receipts": [{"receipt": …, "signature": …}]}`. Raises `ReleaseError`."""
+    """Read `{"version": 1, "receipts": [{"receipt": …, "signature": …}]}`. Raises `KeyReleaseError`."""
     fields = read_body(body, "receipts", MAX_RECEIPTS_BODY)
     fields.version()
     found = []
     for item in fields.array("receipts", limit=MAX_RECEIPTS):
-        one = Fields(item, "a signed receipt", error=ReleaseError)
-        receipt = Receipt.from_json(one.object("receipt"), error=ReleaseError)
+        one = Fields(item, "a signed receipt", error=KeyReleaseError)
+        receipt = Receipt.from_json(one.object("receipt"), error=KeyReleaseError)
         found.append(Signed(receipt, one.hex("signature", SIGNATURE_SIZE)))
         one.done()
     fields.done()
     if not found or len({one.receipt.run_id for one in found}) != len(found):
-        raise ReleaseError("malformed", "receipts must be one for each of one or more runs")
+        raise KeyReleaseError("malformed", "receipts must be one for each of one or more runs")
     if len({one.receipt.consortium for one in found}) != 1:
-        raise ReleaseError("malformed", "a batch is of one consortium")
+        raise KeyReleaseError("malformed", "a batch is of one consortium")
     return tuple(found)
 
 

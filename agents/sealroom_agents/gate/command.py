@@ -17,13 +17,13 @@ import uvicorn
 
 from sealroom.encoding import from_hex, normal_address, to_hex
 from sealroom.errors import FormatError
-from sealroom.release.messages import MAX_LEASE_SECONDS
+from sealroom.key_release.messages import MAX_LEASE_SECONDS
 from sealroom_agents.attestation import (
     INTEL,
     CollateralSource,
     DirectoryCollateral,
     PccsCollateral,
-    TrustAnchor,
+    TrustRoot,
     load_os_images,
     load_simulated_root,
     require_local_chain,
@@ -199,7 +199,7 @@ def _serve(
 ) -> None:
     # What must not start at all is decided first, before any file or node is touched.
     client = connect_guest(chain_id=config.chain_id, environment=os.environ, guest_agent=guest_agent)
-    anchor, collateral = trust(platform, os_images, pccs, config.chain_id)
+    trust, collateral = trust_root(platform, os_images, pccs, config.chain_id)
     if len(rpc_urls) == 1 and config.chain_id not in LOCAL_CHAIN_IDS:
         _log.warning("one RPC endpoint only: it alone decides what this gate believes of the chain")
     sessions = Sessions.open(state)
@@ -211,13 +211,13 @@ def _serve(
         finalized_floor=sessions.marked("finalized"),
     )
     chain.chain_id()
-    root = GateRoot(client, chain_id=config.chain_id, anchor=anchor, collateral=collateral, clock=_now)
+    root = GateRoot(client, chain_id=config.chain_id, trust=trust, collateral=collateral, clock=_now)
     gate = Gate(
         config=config,
         root=root,
         chain=chain,
         opener=Transactor(rpc_urls[0], root.signer_key.reveal()),
-        anchor=anchor,
+        trust=trust,
         collateral=collateral,
         sessions=sessions,
         audit=audit,
@@ -260,9 +260,9 @@ def _listen(app: object, host: str, port: int, ready_file: Path | None) -> None:
         server.run(sockets=[listener])
 
 
-def trust(
+def trust_root(
     platform: Path | None, os_images: Path | None, pccs: str, chain_id: int
-) -> tuple[TrustAnchor, CollateralSource]:
+) -> tuple[TrustRoot, CollateralSource]:
     """Whom to believe about hardware. Raises `ConfigurationError`."""
     if platform is None:
         if os_images is None and chain_id not in LOCAL_CHAIN_IDS:
@@ -271,19 +271,19 @@ def trust(
                 "without the registers of known OS images, a guest's own word for its image would count",
                 "compute them with dstack's measurement tool, and pass --os-images FILE",
             )
-        anchor: TrustAnchor = INTEL
+        trust: TrustRoot = INTEL
         collateral: CollateralSource = PccsCollateral(pccs)
     else:
-        anchor = load_simulated_root(platform / "root.der")
+        trust = load_simulated_root(platform / "root.der")
         try:
-            require_local_chain(anchor, chain_id)
+            require_local_chain(trust, chain_id)
         except AttestationError as error:
             raise ConfigurationError(error.code, error.message, error.hint) from error
         collateral = DirectoryCollateral(platform)
         os_images = os_images or platform / "os-images.json"
     if os_images is None:
-        return anchor, collateral
-    return replace(anchor, os_images=load_os_images(os_images)), collateral
+        return trust, collateral
+    return replace(trust, os_images=load_os_images(os_images)), collateral
 
 
 def _token(path: Path) -> str:

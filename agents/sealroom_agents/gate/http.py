@@ -25,8 +25,8 @@ from fastapi import FastAPI, Request, Response
 
 from sealroom.encoding import canonical, strict_json
 from sealroom.errors import FormatError, SealroomError
-from sealroom.release import Refusal
-from sealroom.release.messages import MAX_BODY, MAX_EVIDENCE_BODY
+from sealroom.key_release import Refusal
+from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom_agents.errors import Refused
 from sealroom_agents.gate.batch import MAX_RECEIPTS_BODY
 from sealroom_agents.gate.refusals import PASSING_CODES
@@ -141,14 +141,14 @@ class _Handler:
 
 
 async def _boot(
-    request: Request, judge: Callable[[BootInfo], dict[str, Any]], limiter: CapacityLimiter
+    request: Request, decide: Callable[[BootInfo], dict[str, Any]], limiter: CapacityLimiter
 ) -> Response:
     data = await _read(request, MAX_BODY)
     try:
         info = BootInfo.parse(strict_json(data or b"", MAX_BODY))
     except FormatError:
         return _json(400, answer(False, WEBHOOK_MALFORMED))
-    return _json(200, await to_thread.run_sync(judge, info, limiter=limiter))
+    return _json(200, await to_thread.run_sync(decide, info, limiter=limiter))
 
 
 async def _read(request: Request, limit: int) -> bytes | None:

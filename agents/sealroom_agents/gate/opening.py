@@ -53,7 +53,7 @@ class Opener(Protocol):
 
 
 @dataclass(frozen=True)
-class Standing:
+class OpeningState:
     """How a run's opening stands."""
 
     final: bool
@@ -69,7 +69,7 @@ class Openings:
         self._chain = chain
         self._again = _Again(opener)
 
-    def standing(self, lease: Lease, view: ChainView) -> Standing:
+    def state(self, lease: Lease, view: ChainView) -> OpeningState:
         """How the opening of a run stands; `view` is the agreed finalized one, with the run's study.
 
         Raises `Refused`: `opening-lost` while it is gone; `opening-replaced` when the ledger opened something
@@ -95,7 +95,7 @@ class Openings:
             raise Refused(code, error.message, error.hint) from error
         if final not in (None, kept):
             raise Refused("chain-disagrees", "the newest block has another opening than the finalized one")
-        return Standing(final=final is not None, moved=moved)
+        return OpeningState(final=final is not None, moved=moved)
 
     def _lost(self, lease: Lease, view: ChainView) -> Refused:
         refusal = self._again.refusal(lease.run_id)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from sealroom.errors import ReleaseError
-from sealroom.release import Refusal
+from sealroom.errors import KeyReleaseError
+from sealroom.key_release import Refusal
 from sealroom_agents.errors import ChainError, Refused, TransactionError
 
 LEDGER_REFUSALS = {
@@ -37,7 +37,7 @@ def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
     """Parse a message. Raises `Refused`: `malformed`, `evidence-too-large`."""
     try:
         return parse(body)
-    except ReleaseError as error:
+    except KeyReleaseError as error:
         code = "evidence-too-large" if error.code == "too-large" else "malformed"
         raise Refused(code, error.message) from error
 

@@ -18,6 +18,7 @@ from dstack_sdk import DstackClient
 
 from sealroom.encoding import from_hex
 from sealroom.errors import FormatError, KeyMaterialError
+from sealroom.key_release import GateIdentity, gate_report_data
 from sealroom.keys import (
     GATE_ROOT_PATH,
     GATE_ROOT_PURPOSE,
@@ -30,9 +31,8 @@ from sealroom.keys import (
     public_key33,
     recover_kms_root,
 )
-from sealroom.release import GateIdentity, gate_report_data
-from sealroom.runtime.guest import PRODUCTION_SOCKET, REDIRECTING_VARIABLES
-from sealroom_agents.attestation import CollateralSource, TrustAnchor, verify_gate
+from sealroom.runtime.guest_agent import PRODUCTION_SOCKET, REDIRECTING_VARIABLES
+from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_gate
 from sealroom_agents.errors import ConfigurationError, GateError
 from sealroom_agents.facts import LOCAL_CHAIN_IDS
 
@@ -50,14 +50,14 @@ class GateRoot:
         client: DstackClient,
         *,
         chain_id: int,
-        anchor: TrustAnchor,
+        trust: TrustRoot,
         collateral: CollateralSource,
         clock: Callable[[], int],
     ) -> None:
         """Fetch the keys, quote, and verify the own quote. Raises `GateError`, `AttestationError`."""
         self._client = client
         self._chain_id = chain_id
-        self._anchor = anchor
+        self._trust = trust
         self._collateral = collateral
         self._clock = clock
         self._lock = threading.Lock()
@@ -88,7 +88,7 @@ class GateRoot:
                 "the gate's app must use the KMS as its key provider",
             ) from error
         self._identity = self._quote()
-        facts = verify_gate(self._identity, anchor=anchor, now=clock())
+        facts = verify_gate(self._identity, trust=trust, now=clock())
         self.key_provider_id: bytes = facts.evidence.key_provider_id
 
     def __repr__(self) -> str:

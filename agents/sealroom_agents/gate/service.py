@@ -24,9 +24,8 @@ from typing import Any, Protocol
 
 from sealroom import typed
 from sealroom.encoding import sha256, to_hex
-from sealroom.errors import ReleaseError, SealroomError
-from sealroom.records import Opening
-from sealroom.release import (
+from sealroom.errors import KeyReleaseError, SealroomError
+from sealroom.key_release import (
     WATCH_VERSION,
     Challenge,
     EvidenceMessage,
@@ -48,13 +47,14 @@ from sealroom.release import (
     transcript_1,
     verify_lease,
 )
-from sealroom_agents import policy
-from sealroom_agents.attestation import CollateralSource, TrustAnchor, verify_evidence
+from sealroom.records import Opening
+from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_evidence
 from sealroom_agents.chain import MAX_AHEAD, Run, TxResult
 from sealroom_agents.errors import AttestationError, ChainError, Refused, TransactionError
 from sealroom_agents.facts import ChainView, Evidence, LatestView, StudyRecord
-from sealroom_agents.gate import batch
+from sealroom_agents.gate import batch, policy
 from sealroom_agents.gate.audit import AuditLog
+from sealroom_agents.gate.heartbeats import Chain, Watch
 from sealroom_agents.gate.opening import Openings, opened_as
 from sealroom_agents.gate.refusals import (
     CHAIN_CODES,
@@ -67,7 +67,6 @@ from sealroom_agents.gate.refusals import (
 )
 from sealroom_agents.gate.root import GateRoot
 from sealroom_agents.gate.sessions import Lease, Sessions
-from sealroom_agents.gate.watch import Chain, Watch
 from sealroom_agents.gate.wraps import open_wraps, present
 
 BOOKED_TIMEOUT_S = 10.0
@@ -119,7 +118,7 @@ class Gate:
         root: GateRoot,
         chain: Chain,
         opener: Opener,
-        anchor: TrustAnchor,
+        trust: TrustRoot,
         collateral: CollateralSource,
         sessions: Sessions,
         audit: AuditLog,
@@ -130,7 +129,7 @@ class Gate:
         self._chain = chain
         self._opener = opener
         self._openings = Openings(chain, opener)
-        self._anchor = anchor
+        self._trust = trust
         self._collateral = collateral
         self._sessions = sessions
         self._audit = audit
@@ -192,7 +191,7 @@ class Gate:
         chain_id = self._config.chain_id
         try:
             verify_lease(request, signer=lease.signer, chain_id=chain_id, consortium=lease.consortium)
-        except ReleaseError as error:
+        except KeyReleaseError as error:
             raise Refused("malformed", error.message) from error
         if lease.ended is not None:
             raise Refused("lease-ended", f"the lease ended: {lease.ended}")
@@ -335,7 +334,7 @@ class Gate:
                 message.quote,
                 message.event_log,
                 collateral,
-                anchor=self._anchor,
+                trust=self._trust,
                 now=self._clock(),
                 report_data=expected,
             )
@@ -404,18 +403,18 @@ class Gate:
         try:
             if refusal is not None:
                 raise refused(refusal)
-            standing = self._openings.standing(lease, view)
+            opening = self._openings.state(lease, view)
         except Refused as no:
             if no.code not in PASSING_CODES:
                 self._sessions.end(lease.run_id, no.code)
             if no.code not in CHAIN_CODES:
                 self._write("lease-refused", {**facts, "code": no.code, "message": no.message})
             raise
-        if standing.moved is not None:
-            self._sessions.moved(lease.run_id, standing.moved)
-            block, number = standing.moved.opened_block, standing.moved.number
+        if opening.moved is not None:
+            self._sessions.moved(lease.run_id, opening.moved)
+            block, number = opening.moved.opened_block, opening.moved.number
             self._write("opening-moved", {**facts, "block": block, "number": number})
-        return standing.final
+        return opening.final
 
     # --- chain ----------------------------------------------------------------------------------
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 from sealroom.encoding import to_hex
 from sealroom.errors import SealError
+from sealroom.key_release import DatasetOffer
 from sealroom.keys import KemPrivateKey, Secret
-from sealroom.release import DatasetOffer
 from sealroom.sealed import Header, Wrap, WrapContext, check_commitment, open_wrap
 from sealroom_agents.errors import Refused
 from sealroom_agents.facts import ChainView, DatasetRecord
-from sealroom_agents.policy import PresentedDataset
+from sealroom_agents.gate.policy import PresentedDataset
 
 
 @dataclass(frozen=True)

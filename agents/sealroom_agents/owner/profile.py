@@ -99,7 +99,7 @@ def profile(
     import pyarrow.parquet as pq
 
     from sealroom.sealed.parquet import parse_footer
-    from sealroom_agents.owner.tables import same_rows
+    from sealroom_agents.owner.to_parquet import same_rows
 
     with path.open("rb", buffering=0) as file:
         footer = parse_footer(file, str(name))

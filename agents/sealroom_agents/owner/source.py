@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 from sealroom.schema import Column
 from sealroom.sealed import PARQUET
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import folder, tables
+from sealroom_agents.owner import folder, to_parquet
 from sealroom_agents.owner.space import Free, free_at, need
 
 KINDS = ("parquet", "arrow", "csv", "opaque")
@@ -98,10 +98,10 @@ def look(path: Path, *, kind: str | None, declared: Sequence[Column], delimiter:
         columns, rows = read_footer(path)
         return Source(path=path, kind=kind, columns=columns, rows=rows, size=size)
     if kind == "arrow":
-        heading = tables.arrow_heading(path)
+        heading = to_parquet.arrow_heading(path)
         return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size)
     if kind == "csv":
-        heading = tables.csv_heading(path, declared, delimiter=delimiter)
+        heading = to_parquet.csv_heading(path, declared, delimiter=delimiter)
         return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size)
     return Source(path=path, kind="opaque", columns=None, rows=None, size=size)
 
@@ -127,9 +127,9 @@ def ready(
             if source.entries is not None:
                 folder.pack(list(source.entries), stream, advance=advance)
             elif source.kind == "arrow":
-                rows = tables.arrow_to_parquet(source.path, stream, advance=advance)
+                rows = to_parquet.arrow_to_parquet(source.path, stream, advance=advance)
             else:
-                rows = tables.csv_to_parquet(
+                rows = to_parquet.csv_to_parquet(
                     source.path, stream, declared, delimiter=delimiter, advance=advance
                 )
             stream.flush()

@@ -20,11 +20,11 @@ from sealroom.errors import FormatError
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.facts import LOCAL_CHAIN_IDS
-from sealroom_agents.runner.follow import Follower
 from sealroom_agents.runner.local import LocalBackend
-from sealroom_agents.runner.place import hold
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import DRAIN_S, Runner
+from sealroom_agents.runner.state_folder import hold
+from sealroom_agents.runner.supervisor import Supervisor
 from sealroom_agents.store import DEFAULT_URL, Holder, Store
 
 DEFAULT_RUN_TIMEOUT_S = 3600.0
@@ -133,7 +133,7 @@ def command(
         store,
         chain,
         local,
-        Follower(store, chain, local, stop=stop, run_timeout_s=run_timeout),
+        Supervisor(store, chain, local, stop=stop, run_timeout_s=run_timeout),
         Publisher(store, chain, sender, stop=stop, chain_id=chain_id, from_block=from_block),
         holder=Holder(id=secrets.token_hex(16), place=place, name=name[:MAX_NAME_CHARACTERS]),
         parallel=parallel,

@@ -17,8 +17,8 @@ from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ChainError, StoreError
 from sealroom_agents.readiness import look, waits
 from sealroom_agents.runner.backend import Backend
-from sealroom_agents.runner.follow import Follower, Stopped
 from sealroom_agents.runner.publish import Publisher
+from sealroom_agents.runner.supervisor import Stopped, Supervisor
 from sealroom_agents.store import CLAIM_S, ENDS, Holder, Run, Store
 
 LOOP_S = 0.2
@@ -45,7 +45,7 @@ class Runner:
         store: Store,
         chain: ChainReader,
         backend: Backend,
-        follower: Follower,
+        follower: Supervisor,
         publisher: Publisher,
         *,
         holder: Holder,
@@ -58,7 +58,7 @@ class Runner:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`drain` asks the runner to take no more runs and to end with those it has, within `drain_s`
-        seconds; `stop` to end now. Follower and publisher have the same `stop`."""
+        seconds; `stop` to end now. Supervisor and publisher have the same `stop`."""
         self._store = store
         self._chain = chain
         self._backend = backend

@@ -7,9 +7,11 @@ production verification code, and the trust anchor alone differs. The gate refus
 but a local one.
 """
 
-from sealroom_agents.simulator.collateral import TcbState
 from sealroom_agents.simulator.enclave import SimulatedEnclave
-from sealroom_agents.simulator.events import (
+from sealroom_agents.simulator.guest import GuestAgent
+from sealroom_agents.simulator.kms import SimulatedKms
+from sealroom_agents.simulator.machine import Machine
+from sealroom_agents.simulator.measurement import (
     SIMULATED_OS_IMAGE,
     Event,
     Measurements,
@@ -18,11 +20,9 @@ from sealroom_agents.simulator.events import (
     runtime_event,
     to_json,
 )
-from sealroom_agents.simulator.guest import GuestAgent
-from sealroom_agents.simulator.kms import SimulatedKms
-from sealroom_agents.simulator.machine import Machine
+from sealroom_agents.simulator.pccs import TcbState
 from sealroom_agents.simulator.platform import DEFAULT_MACHINE, OS_IMAGES_FILE, SimulatedPlatform
-from sealroom_agents.simulator.quote import DEBUG, SEPT_VE_DISABLE
+from sealroom_agents.simulator.quoting import DEBUG, SEPT_VE_DISABLE
 from sealroom_agents.simulator.sgx import Hardware
 from sealroom_agents.simulator.socket_server import AgentServer
 

@@ -8,7 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sealroom_agents.simulator.events import (
+from sealroom_agents.simulator.kms import DerivedKey
+from sealroom_agents.simulator.machine import Machine
+from sealroom_agents.simulator.measurement import (
     SIMULATED_OS_IMAGE,
     Event,
     Measurements,
@@ -18,8 +20,6 @@ from sealroom_agents.simulator.events import (
     to_json,
     to_records,
 )
-from sealroom_agents.simulator.kms import DerivedKey
-from sealroom_agents.simulator.machine import Machine
 from sealroom_agents.simulator.platform import DEFAULT_MACHINE, SimulatedPlatform
 
 APP_ID_BYTES = 20

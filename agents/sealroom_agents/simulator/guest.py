@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sealroom_agents.simulator.enclave import SimulatedEnclave
-from sealroom_agents.simulator.events import SIMULATED_OS_IMAGE
 from sealroom_agents.simulator.machine import Machine
+from sealroom_agents.simulator.measurement import SIMULATED_OS_IMAGE
 from sealroom_agents.simulator.pki import LABEL
 from sealroom_agents.simulator.platform import DEFAULT_MACHINE, SimulatedPlatform
-from sealroom_agents.simulator.quote import REPORT_DATA_BYTES
+from sealroom_agents.simulator.quoting import REPORT_DATA_BYTES
 from sealroom_agents.simulator.socket_server import AgentServer, BadRequest
 
 VERSION = "0.5.11"

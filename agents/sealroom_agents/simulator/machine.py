@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from sealroom_agents.simulator.events import Measurements
+from sealroom_agents.simulator.measurement import Measurements
 from sealroom_agents.simulator.pki import SimulatedPki, pem_chain
-from sealroom_agents.simulator.quote import (
+from sealroom_agents.simulator.quoting import (
     INTEL_QE_VENDOR_ID,
     REPORT_DATA_BYTES,
     SEPT_VE_DISABLE,

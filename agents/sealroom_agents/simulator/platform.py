@@ -2,11 +2,11 @@
 """A simulated TDX platform: one seed, from which everything follows, kept in a directory.
 
     DIR/seed             32 bytes, mode 0600: whoever reads it can make any quote and any key of this platform
-    DIR/root.der         the trust anchor
+    DIR/root.der         the root of trust
     DIR/collateral.json  TCB info, QE identity and CRLs; renewed whenever the platform is opened
     DIR/platform.json    what an owner would write on chain about it: device ids, OS image, KMS root
 
-Never a production trust anchor: the gate refuses it on any chain but a local one.
+Never a production root of trust: the gate refuses it on any chain but a local one.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sealroom_agents.attestation.anchor import TrustAnchor
 from sealroom_agents.attestation.osimage import OsImage, encode_os_images
+from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import ConfigurationError
-from sealroom_agents.simulator.collateral import TcbState, mint_collateral
-from sealroom_agents.simulator.events import (
+from sealroom_agents.simulator.kms import SimulatedKms
+from sealroom_agents.simulator.machine import Machine
+from sealroom_agents.simulator.measurement import (
     SIMULATED_OS_IMAGE,
     boot_events,
     extend,
     firmware_measurement,
 )
-from sealroom_agents.simulator.kms import SimulatedKms
-from sealroom_agents.simulator.machine import Machine
+from sealroom_agents.simulator.pccs import TcbState, mint_collateral
 from sealroom_agents.simulator.pki import LABEL, SimulatedPki
 from sealroom_agents.simulator.sgx import PPID_BYTES, Hardware
 
@@ -112,9 +112,9 @@ class SimulatedPlatform:
         """The platform's root certificate, DER."""
         return self.pki.root_der
 
-    def anchor(self, **options: Any) -> TrustAnchor:
-        """The trust anchor that accepts this platform; `options` override fields of `TrustAnchor`."""
-        return TrustAnchor(
+    def trust(self, **options: Any) -> TrustRoot:
+        """The root of trust that accepts this platform; `options` override fields of `TrustRoot`."""
+        return TrustRoot(
             kind="simulated", root_der=self.root_der, **{"os_images": (simulated_os_image(),), **options}
         )
 

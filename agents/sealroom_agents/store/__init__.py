@@ -14,9 +14,9 @@ from sealroom_agents.store.records import (
     RUNNING,
     Event,
     Holder,
+    LastSeen,
     Observation,
     Run,
-    Watched,
 )
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
     "RUNNING",
     "Event",
     "Holder",
+    "LastSeen",
     "Observation",
     "Run",
     "Store",
-    "Watched",
 ]

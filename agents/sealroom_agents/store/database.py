@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sealroom_agents.errors import StoreError
 from sealroom_agents.store.base import changed, must, note, to_run
 from sealroom_agents.store.claims import Claims
-from sealroom_agents.store.records import ORDER, RUNNING, Event, Observation, Run, Watched
+from sealroom_agents.store.records import ORDER, RUNNING, Event, LastSeen, Observation, Run
 from sealroom_agents.store.tables import EventRow, ObservationRow, RecipeRow, RunRow, WatchRow
 
 
@@ -170,13 +170,13 @@ class Store(Claims):
         with self._read() as session:
             return list(session.scalars(query))
 
-    def watched(self, consortium: str) -> Watched | None:
+    def watched(self, consortium: str) -> LastSeen | None:
         """What the watcher last knew of a consortium."""
         with self._read() as session:
             row = session.get(WatchRow, consortium)
-            return Watched(epoch=row.epoch, block=row.block, revoked_by=row.revoked_by) if row else None
+            return LastSeen(epoch=row.epoch, block=row.block, revoked_by=row.revoked_by) if row else None
 
-    def watch(self, consortium: str, watched: Watched) -> None:
+    def watch(self, consortium: str, watched: LastSeen) -> None:
         """Remember what the watcher knows of a consortium."""
         with self._write() as session:
             session.merge(

@@ -107,7 +107,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Watched:
+class LastSeen:
     """What the watcher last knew of a consortium."""
 
     epoch: int

@@ -19,7 +19,7 @@ from sealroom_agents.verification.offline import OFFLINE
 from sealroom_agents.verification.onchain import ON_CHAIN
 from sealroom_agents.verification.pin import NOTHING, ORIGINS, PIN_LIMIT_BYTES, Pin, parse_pin
 from sealroom_agents.verification.state import Chain, Check, Findings, Step
-from sealroom_agents.verification.verdict import Outcome, Verdict, judge
+from sealroom_agents.verification.verdict import Outcome, Verdict, verdict_of
 from sealroom_agents.verification.walk import Link, first_broken, steps, verify, walk
 
 __all__ = [
@@ -37,9 +37,9 @@ __all__ = [
     "Step",
     "Verdict",
     "first_broken",
-    "judge",
     "parse_pin",
     "steps",
+    "verdict_of",
     "verify",
     "walk",
 ]

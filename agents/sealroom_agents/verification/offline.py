@@ -11,12 +11,12 @@ from decimal import Decimal
 
 from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import RECEIPT_CHECKS, RESULT_CHECK, STATEMENT_CHECKS, EnvelopeCheck
-from sealroom.errors import EnvelopeError, ReleaseError
+from sealroom.errors import EnvelopeError, KeyReleaseError
+from sealroom.key_release import check_kms_chain, verify_challenge, verify_grant
+from sealroom.key_release import report_data as bound_report_data
 from sealroom.recipe import compose_hash
 from sealroom.recipe import parse as parse_recipe
-from sealroom.release import check_kms_chain, verify_challenge, verify_grant
-from sealroom.release import report_data as bound_report_data
-from sealroom.runtime.output import check_result
+from sealroom.recipe.result import check_result
 from sealroom_agents.attestation import attested_gate, replayed, verify_quote
 from sealroom_agents.studycard import CLOCK_SKEW_S, GATE_EVIDENCE_MAX_AGE_S
 from sealroom_agents.verification.state import Check, Findings, Step, equal
@@ -91,7 +91,7 @@ def _spent(found: Findings) -> dict[str, tuple[Decimal, Decimal]]:
 def _quote(found: Findings) -> None:
     envelope = found.envelope
     found.quote = verify_quote(
-        envelope.quote, envelope.collateral, anchor=found.anchor, now=envelope.grant.issued
+        envelope.quote, envelope.collateral, trust=found.trust, now=envelope.grant.issued
     )
 
 
@@ -107,22 +107,22 @@ def _report_data(found: Findings) -> bytes:
 
 def _no_gpu(found: Findings) -> None:
     if found.envelope.gpu_evidence:
-        raise ReleaseError("gpu-evidence-unverified", "it carries GPU evidence, which nobody has verified")
+        raise KeyReleaseError("gpu-evidence-unverified", "it carries GPU evidence, which nobody has verified")
 
 
 def _replay(found: Findings) -> None:
-    found.evidence = replayed(found.quote, found.envelope.event_log, anchor=found.anchor)
+    found.evidence = replayed(found.quote, found.envelope.event_log, trust=found.trust)
 
 
 def _gate_age(found: Findings) -> None:
     age = found.envelope.grant.issued - found.envelope.gate.issued
     if not -CLOCK_SKEW_S <= age <= GATE_EVIDENCE_MAX_AGE_S:
-        raise ReleaseError("gate-evidence-stale", "the gate's evidence is not of the time of the grant")
+        raise KeyReleaseError("gate-evidence-stale", "the gate's evidence is not of the time of the grant")
 
 
 def _gate(found: Findings) -> None:
     gate = found.envelope.gate
-    found.gate = attested_gate(gate, anchor=found.anchor, now=gate.issued)
+    found.gate = attested_gate(gate, trust=found.trust, now=gate.issued)
 
 
 # --- where it stands ---------------------------------------------------------------------------------

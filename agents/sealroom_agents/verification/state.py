@@ -11,7 +11,7 @@ from sealroom.envelope import Envelope
 from sealroom.errors import EnvelopeError
 from sealroom.recipe import Recipe
 from sealroom.records import Receipt
-from sealroom_agents.attestation import GateFacts, QuoteFacts, TrustAnchor
+from sealroom_agents.attestation import GateFacts, QuoteFacts, TrustRoot
 from sealroom_agents.facts import ChainView, Evidence
 from sealroom_agents.verification.pin import Pin
 
@@ -47,7 +47,7 @@ class Findings:
 
     envelope: Envelope
     """What is walked."""
-    anchor: TrustAnchor
+    trust: TrustRoot
     """Root of trust for hardware."""
     now: int
     """Unix seconds."""

@@ -40,7 +40,7 @@ class Verdict:
     """What the envelope says, or leaves open, and was not looked at."""
 
 
-def judge(links: Sequence[Link], *, pin: Pin, on_chain: bool) -> Verdict:
+def verdict_of(links: Sequence[Link], *, pin: Pin, on_chain: bool) -> Verdict:
     """The verdict on the links that `verify` walked with this pin.
 
     A chain vouches for the gate of a pinned consortium, which adopted it there. It vouches for nothing

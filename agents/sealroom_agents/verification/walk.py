@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sealroom.envelope import Envelope
 from sealroom.errors import SealroomError
-from sealroom_agents.attestation import TrustAnchor, require_local_chain
+from sealroom_agents.attestation import TrustRoot, require_local_chain
 from sealroom_agents.errors import ChainError
 from sealroom_agents.verification import pinned
 from sealroom_agents.verification.offline import OFFLINE
@@ -45,27 +45,27 @@ def steps(*, pin: Pin = NOTHING, on_chain: bool = False) -> tuple[Step, ...]:
 def verify(
     envelope: Envelope,
     *,
-    anchor: TrustAnchor,
+    trust: TrustRoot,
     pin: Pin = NOTHING,
     chain: Chain | None = None,
     now: int,
     links: Sequence[Step] | None = None,
 ) -> list[Link]:
-    """All links up to the first broken one; `judge` says what they amount to.
+    """All links up to the first broken one; `verdict_of` says what they amount to.
 
-    anchor: the root of trust for hardware. pin: what is known from elsewhere. chain: a `ChainReader`, to walk
+    trust: the root of trust for hardware. pin: what is known from elsewhere. chain: a `ChainReader`, to walk
     the links on chain too. now: unix seconds, against which nothing may lie in the future. links: what to
     walk, when it is not what `steps` gives.
 
     Raises `ChainError` when the chain can't be asked: that is no verdict.
     """
-    return list(walk(envelope, anchor=anchor, pin=pin, chain=chain, now=now, links=links))
+    return list(walk(envelope, trust=trust, pin=pin, chain=chain, now=now, links=links))
 
 
 def walk(
     envelope: Envelope,
     *,
-    anchor: TrustAnchor,
+    trust: TrustRoot,
     pin: Pin = NOTHING,
     chain: Chain | None = None,
     now: int,
@@ -73,10 +73,10 @@ def walk(
 ) -> Iterator[Link]:
     """`verify`, link by link as they are walked.
 
-    Raises `AttestationError` for a simulated anchor off local chains.
+    Raises `AttestationError` for a simulated root off local chains.
     """
-    require_local_chain(anchor, envelope.statement.chain_id)
-    findings = Findings(envelope=envelope, anchor=anchor, now=now, pin=pin, chain=chain)
+    require_local_chain(trust, envelope.statement.chain_id)
+    findings = Findings(envelope=envelope, trust=trust, now=now, pin=pin, chain=chain)
     for step in steps(pin=pin, on_chain=chain is not None) if links is None else links:
         link = _walked(step, findings)
         yield link

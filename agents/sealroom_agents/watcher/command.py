@@ -18,7 +18,7 @@ from sealroom.errors import FormatError
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import AgentError, ConfigurationError
 from sealroom_agents.store import DEFAULT_URL, Store
-from sealroom_agents.watcher.watch import HttpGate, Watcher
+from sealroom_agents.watcher.service import HttpGate, Watcher
 
 DEFAULT_EVERY_S = 1.0
 """Seconds between two looks."""

@@ -11,9 +11,9 @@ from sealroom.envelope.checks import receipt_of, verify_receipt, verify_statemen
 from sealroom.envelope.dsse import sign_payload
 from sealroom.envelope.envelope import Envelope
 from sealroom.envelope.statement import Statement
+from sealroom.key_release.messages import Challenge, GateIdentity, Hello
 from sealroom.keys import address_of
 from sealroom.records import Grant
-from sealroom.release.messages import Challenge, GateIdentity, Hello
 
 
 def build_envelope(

@@ -17,8 +17,8 @@ from sealroom.envelope.dsse import SignedStatement
 from sealroom.envelope.envelope import Envelope, result_digest
 from sealroom.envelope.statement import Statement, quote_body_digest
 from sealroom.errors import EnvelopeError, KeyMaterialError
+from sealroom.key_release import datasets_root
 from sealroom.records import Receipt
-from sealroom.release import datasets_root
 
 EnvelopeCheck = tuple[str, Callable[[Envelope], None]]
 """A stable name, and the function that raises `EnvelopeError` where the envelope does not hold."""

@@ -16,10 +16,8 @@ from sealroom.encoding import Fields, canonical, sha256, strict_json, to_base64,
 from sealroom.envelope.anchor import Anchor
 from sealroom.envelope.dsse import SignedStatement
 from sealroom.envelope.statement import Statement
-from sealroom.errors import EnvelopeError, FormatError, ReleaseError
-from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE
-from sealroom.records import Grant, Receipt
-from sealroom.release.messages import (
+from sealroom.errors import EnvelopeError, FormatError, KeyReleaseError
+from sealroom.key_release.messages import (
     MAX_EVENT_LOG,
     MAX_GPU_EVIDENCE,
     MAX_QUOTE,
@@ -27,6 +25,8 @@ from sealroom.release.messages import (
     GateIdentity,
     Hello,
 )
+from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE
+from sealroom.records import Grant, Receipt
 
 MAX_ENVELOPE_BYTES = 6 * 1024 * 1024
 """Most bytes of an envelope: two event logs, two collaterals and a recipe fit well."""
@@ -122,7 +122,7 @@ def parse_envelope(data: bytes) -> Envelope:
     try:
         fields = Fields(strict_json(data, MAX_ENVELOPE_BYTES), "envelope", error=EnvelopeError)
         return _read(fields)
-    except (FormatError, ReleaseError) as error:
+    except (FormatError, KeyReleaseError) as error:
         raise EnvelopeError(error.code, f"envelope: {error.message}") from None
 
 

@@ -32,8 +32,8 @@ import torch
 
 from sealroom.errors import PrivacyError
 from sealroom.privacy import noise
-from sealroom.privacy.policy import rho_for
 from sealroom.privacy.rows import Floats
+from sealroom.privacy.zcdp import rho_for
 from sealroom.recipe.outputs import MAX_CLIP, Feature
 
 GRADIENT_QUANTUM = 2**20

@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from sealroom.decimals import MICRO, to_micro
+from sealroom.decimals import MICRO, rounded_text, to_micro
 from sealroom.encoding import canonical
 from sealroom.envelope.statement import StatementMechanism
 from sealroom.errors import PrivacyError
@@ -22,9 +22,8 @@ from sealroom.privacy.budget import Budget
 from sealroom.privacy.counts import noisy_counts
 from sealroom.privacy.groups import cell_names
 from sealroom.privacy.means import noisy_means
-from sealroom.privacy.policy import rounded_text
 from sealroom.privacy.rows import Rows
-from sealroom.recipe.columns import field_columns
+from sealroom.recipe.column_use import field_columns
 from sealroom.recipe.contract import OutputContract, Privacy
 from sealroom.recipe.outputs import CountField, FieldSpec, LogisticField, MeanField
 

@@ -26,7 +26,7 @@ from sealroom.recipe.appcompose import (
     read_frame,
     render_frame,
 )
-from sealroom.recipe.columns import check_columns
+from sealroom.recipe.column_use import check_columns
 from sealroom.recipe.contract import DatasetSpec, OutputContract, Privacy, check_budget
 from sealroom.recipe.outputs import reader
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from sealroom.decimals import rounded_text
 from sealroom.encoding import MAX_INTEGER, canonical
 from sealroom.errors import RecipeError
 from sealroom.privacy.groups import cell_names
-from sealroom.privacy.policy import rounded_text
 from sealroom.recipe.outputs import MAX_OUTPUT_BYTES, CountField, FieldSpec, LogisticField, MeanField
 
 _CELL_BYTES = len('{"people":null},')
@@ -47,7 +47,7 @@ def check_size(limit_bytes: int, fields: Sequence[FieldSpec], groups: Mapping[st
 
 
 def _largest(field: FieldSpec, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The longest value that can be released for a field; `sealroom.runtime.output` has its shape."""
+    """The longest value that can be released for a field; `sealroom.recipe.result` has its shape."""
     if isinstance(field, CountField):
         return {"groups": [name | {"people": MAX_INTEGER} for name in cell_names(field.by, groups)]}
     number = _longest_number(field)

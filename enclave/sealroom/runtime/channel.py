@@ -64,11 +64,11 @@ class Channel:
             raise _closed() from None
 
     def receive(
-        self, *, head_limit: int = HEAD_BYTES, judge: Callable[[dict[str, Any], int], None] | None = None
+        self, *, head_limit: int = HEAD_BYTES, check: Callable[[dict[str, Any], int], None] | None = None
     ) -> Frame | None:
         """The next frame, or None when the peer has closed between frames.
 
-        `judge` sees the head and the payload's size, and raises to refuse; without it no payload is accepted.
+        `check` sees the head and the payload's size, and raises to refuse; without it no payload is accepted.
 
         Raises `JobError`: "request-too-large" before anything is read of what is too large,
         "request-malformed", "out-of-memory", "channel-closed" in the middle of a frame, "job-timeout" when
@@ -82,8 +82,8 @@ class Channel:
             if head_size > head_limit:
                 raise _too_large()
             head = strict_json(bytes(self._read(head_size)), head_limit, allow_floats=True)
-            if judge is not None:
-                judge(head, payload_size)
+            if check is not None:
+                check(head, payload_size)
             elif payload_size:
                 raise _too_large()
             return Frame(head=head, payload=self._read(payload_size), descriptor=descriptor)

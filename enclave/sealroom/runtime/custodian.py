@@ -31,10 +31,10 @@ from sealroom.errors import FormatError, JobError, SealroomError
 from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import parse_rows
 from sealroom.recipe import Recipe
-from sealroom.recipe.columns import field_columns
+from sealroom.recipe.column_use import field_columns
 from sealroom.recipe.contract import DatasetSpec
+from sealroom.recipe.result import check_output
 from sealroom.runtime.channel import Channel, Frame
-from sealroom.runtime.output import check_output
 from sealroom.runtime.sandbox import Sandbox
 
 JOB_SECONDS = 900.0
@@ -80,7 +80,7 @@ class Custodian:
         """Run the recipe's analysis in the sandbox; returns the fields it emitted.
 
         Raises the refusal that ended it, or `JobError`: "job-failed" (it stopped without a result, or
-        crashed), "job-timeout", "sandbox-unavailable"; `ReleaseError` ("lease-ended").
+        crashed), "job-timeout", "sandbox-unavailable"; `KeyReleaseError` ("lease-ended").
         """
         channel = Channel(sandbox.channel)
         await_ready(sandbox)
@@ -90,7 +90,7 @@ class Custodian:
         alarm.start()
         try:
             channel.send(self._begin())
-            while (frame := channel.receive(judge=self._judge)) is not None:
+            while (frame := channel.receive(check=self._check)) is not None:
                 self._answer(channel, frame)
             if sandbox.ended(within=READY_SECONDS) != 0 or self._emitted is None:
                 raise JobError("job-failed", "the analysis ended without a result")
@@ -117,7 +117,7 @@ class Custodian:
             "groups": output.groups,
         }
 
-    def _judge(self, head: dict[str, Any], payload_bytes: int) -> None:
+    def _check(self, head: dict[str, Any], payload_bytes: int) -> None:
         """Refuse a payload before a byte of it is read."""
         if head.get("op") == "emit":
             if payload_bytes > self._recipe.output.limit_bytes * ENCODING_SLACK:

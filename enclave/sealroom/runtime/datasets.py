@@ -16,12 +16,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from sealroom.envelope.statement import StatementDataset
-from sealroom.errors import ReleaseError, SealError
+from sealroom.errors import KeyReleaseError, SealError
+from sealroom.key_release import DatasetOffer, KeyRelease, datasets_root, open_key
+from sealroom.key_release.messages import GateIdentity
 from sealroom.keys import KemPrivateKey, Secret
 from sealroom.recipe import Recipe
 from sealroom.recipe.contract import DatasetSpec
-from sealroom.release import DatasetOffer, KeyRelease, datasets_root, open_key
-from sealroom.release.messages import GateIdentity
 from sealroom.sealed import SealedInfo, inspect, open_sealed
 
 
@@ -82,21 +82,21 @@ class Datasets:
         )
 
     def check_gate(self, identity: GateIdentity) -> None:
-        """Check that the owners sealed to this very gate. Raises `ReleaseError` ("gate-mismatch").
+        """Check that the owners sealed to this very gate. Raises `KeyReleaseError` ("gate-mismatch").
 
         Whoever merely relays, or pretends to be the gate with keys of its own, is not the one that owners
         chose.
         """
         for each in self._found:
             if (each.info.wrap.gate_root, each.info.wrap.kms_root) != (identity.gate_root, identity.kms_root):
-                raise ReleaseError(
+                raise KeyReleaseError(
                     "gate-mismatch", f"{each.spec.path} is sealed to another gate than the one that answered"
                 )
 
     def accept(self, releases: Sequence[KeyRelease], *, private: KemPrivateKey, transcript: bytes) -> None:
-        """Take the released keys; `transcript` is T1. Raises `ReleaseError`."""
+        """Take the released keys; `transcript` is T1. Raises `KeyReleaseError`."""
         if tuple(release.dataset for release in releases) != self.ids:
-            raise ReleaseError("malformed", "the gate released keys of other datasets than those offered")
+            raise KeyReleaseError("malformed", "the gate released keys of other datasets than those offered")
         for each, release in zip(self._found, releases, strict=True):
             key = open_key(
                 private,

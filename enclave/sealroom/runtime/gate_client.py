@@ -2,7 +2,7 @@
 """The enclave's side of the gate's HTTP interface.
 
 The connection is trusted for nothing: whoever relays or alters it can only make a run fail, since the gate's
-word is signed and the keys are sealed to the attested enclave (`sealroom.release`). So this is plain HTTP
+word is signed and the keys are sealed to the attested enclave (`sealroom.key_release`). So this is plain HTTP
 with bounds: every call has a timeout, every answer a size, and no redirect, proxy or content encoding is
 followed.
 """
@@ -13,8 +13,8 @@ from typing import Protocol
 
 import httpx
 
-from sealroom.errors import ReleaseError
-from sealroom.release import (
+from sealroom.errors import KeyReleaseError
+from sealroom.key_release import (
     Challenge,
     EvidenceMessage,
     GateIdentity,
@@ -23,8 +23,8 @@ from sealroom.release import (
     LeaseReply,
     LeaseRequest,
 )
-from sealroom.release.messages import MAX_BODY, MAX_IDENTITY_BODY, MAX_REPLY_BODY
-from sealroom.release.replies import Refusal
+from sealroom.key_release.messages import MAX_BODY, MAX_IDENTITY_BODY, MAX_REPLY_BODY
+from sealroom.key_release.replies import Refusal
 
 CONNECT_SECONDS = 5.0
 HELLO_SECONDS = 15.0
@@ -32,7 +32,7 @@ EVIDENCE_SECONDS = 90.0
 """The gate verifies, waits for its transaction that books ε, and re-reads revocation before it answers."""
 
 
-class GateRefused(ReleaseError):
+class GateRefused(KeyReleaseError):
     """The gate said no, with its code; `refusal` has what it saw and what is pinned."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -43,7 +43,7 @@ class GateRefused(ReleaseError):
 class Gate(Protocol):
     """What a run needs of a gate.
 
-    Each call raises `GateRefused`, or `ReleaseError` ("gate-unreachable", …).
+    Each call raises `GateRefused`, or `KeyReleaseError` ("gate-unreachable", …).
     """
 
     def identity(self) -> GateIdentity: ...
@@ -96,18 +96,20 @@ class HttpGate:
                 for piece in response.iter_raw():
                     answer += piece
                     if len(answer) > limit:
-                        raise ReleaseError(
+                        raise KeyReleaseError(
                             "too-large", f"the gate's answer to {path} is larger than {limit} bytes"
                         )
                 status = response.status_code
         except httpx.HTTPError as error:
-            raise ReleaseError(
+            raise KeyReleaseError(
                 "gate-unreachable", f"the gate gave no answer to {path} ({type(error).__name__})"
             ) from None
         if status == 200:
             return answer
         try:
             refusal = Refusal.parse(answer)
-        except ReleaseError:
-            raise ReleaseError("gate-unreachable", f"the gate answered {path} with status {status}") from None
+        except KeyReleaseError:
+            raise KeyReleaseError(
+                "gate-unreachable", f"the gate answered {path} with status {status}"
+            ) from None
         raise GateRefused(refusal)

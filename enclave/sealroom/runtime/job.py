@@ -115,7 +115,7 @@ class _Session:
     def unwrap(self, path: str) -> pandas.DataFrame:
         import pyarrow as pa
 
-        from sealroom.runtime.columns import to_frame
+        from sealroom.runtime.conversion import to_frame
 
         frame = self._ask({"op": "unwrap", "path": path})
         if frame.descriptor is None:
@@ -128,7 +128,7 @@ class _Session:
         return to_frame(pa.ipc.open_stream(pa.py_buffer(pages)).read_all())
 
     def release(self, kind: str, field: str, table: pandas.DataFrame) -> dict[str, Any]:
-        from sealroom.runtime.columns import handed_over
+        from sealroom.runtime.conversion import handed_over
 
         wanted = self._fields.get(field, {"numbers": [], "groups": []})
         groups = {name: self._groups[name] for name in wanted["groups"]}
@@ -183,7 +183,7 @@ def main(descriptor: int) -> None:
         import pandas as _pandas  # noqa: F401
         import pyarrow
 
-        from sealroom.runtime import columns as _columns  # noqa: F401
+        from sealroom.runtime import conversion as _columns  # noqa: F401
 
         pyarrow.enable_signal_handlers(False)  # they need a pipe, and nobody interrupts an analysis
 

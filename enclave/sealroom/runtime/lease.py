@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sealroom.errors import ReleaseError, SealroomError
+from sealroom.errors import KeyReleaseError, SealroomError
+from sealroom.key_release import LeaseReply, sign_lease, verify_renewal
 from sealroom.keys import Secret
-from sealroom.release import LeaseReply, sign_lease, verify_renewal
 from sealroom.runtime.gate_client import Gate, GateRefused
 
 FIRST_SECONDS = 3.0
@@ -70,7 +70,7 @@ class LeaseEnd:
 _EXPIRED = LeaseEnd(cause="lease-expired", message="the gate did not renew it in time")
 
 
-class LeaseEnded(ReleaseError):
+class LeaseEnded(KeyReleaseError):
     """The lease of this run has ended ("lease-ended"): nothing opens, nothing leaves any more."""
 
     def __init__(self, end: LeaseEnd) -> None:

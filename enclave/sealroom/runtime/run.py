@@ -20,11 +20,8 @@ from typing import Any, Protocol
 from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import build_envelope, result_digest
 from sealroom.envelope.statement import Statement, StatementMechanism, StatementPrivacy, quote_body_digest
-from sealroom.errors import ReleaseError, SealroomError
-from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
-from sealroom.privacy.policy import seconds_to_slot
-from sealroom.recipe import Recipe, parse
-from sealroom.release import (
+from sealroom.errors import KeyReleaseError, SealroomError
+from sealroom.key_release import (
     Challenge,
     EvidenceMessage,
     GateIdentity,
@@ -36,11 +33,14 @@ from sealroom.release import (
     verify_challenge,
     verify_grant,
 )
+from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
+from sealroom.privacy.slots import seconds_to_slot
+from sealroom.recipe import Recipe, parse
+from sealroom.recipe.result import build_result
 from sealroom.runtime.datasets import Datasets
 from sealroom.runtime.gate_client import Gate, HttpGate
-from sealroom.runtime.guest import Guest, Quote
+from sealroom.runtime.guest_agent import Guest, Quote
 from sealroom.runtime.lease import Lease, LeaseEnd, clock
-from sealroom.runtime.output import build_result
 from sealroom.runtime.sandbox import Sandbox, protect_custodian
 from sealroom.sealed.atomic import atomic_output
 
@@ -204,7 +204,7 @@ def _check_grant(
 ) -> bytes:
     """Check that this grant is by the owners' gate and for exactly this run, then take its keys.
 
-    Returns the grant hash. Raises `ReleaseError`: "grant-forged", "grant-mismatch", "gate-mismatch",
+    Returns the grant hash. Raises `KeyReleaseError`: "grant-forged", "grant-mismatch", "gate-mismatch",
     "release-does-not-open".
     """
     grant = reply.grant
@@ -227,7 +227,7 @@ def _check_grant(
     }
     for name, value in own.items():
         if getattr(grant, name) != value:
-            raise ReleaseError("grant-mismatch", f"the grant is not for this run: {name} differs")
+            raise KeyReleaseError("grant-mismatch", f"the grant is not for this run: {name} differs")
     datasets.check_gate(session.identity)
     transcript = transcript_1(
         session.transcript,

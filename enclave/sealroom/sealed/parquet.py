@@ -15,7 +15,7 @@ from typing import Any
 
 from sealroom.errors import SealError
 from sealroom.schema import Column
-from sealroom.sealed.columns import refuse_extensions, walk_columns
+from sealroom.sealed.parquet_columns import refuse_extensions, walk_columns
 from sealroom.sealed.thrift import Compact, Cut, field_of, structs_of
 
 MAX_FOOTER_BYTES = 16 * 1024 * 1024

@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 
 from sealroom.errors import SealError, SealroomError
 from sealroom.sealed.header import Header
-from sealroom.sealed.pages import walk_pages
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES, Chunk, Footer, parse_footer
+from sealroom.sealed.parquet_pages import walk_pages
 from sealroom.sealed.shares import OpenedShare, Opener, Parts, Share, opened, shares
 from sealroom.sealed.thrift import malformed
 

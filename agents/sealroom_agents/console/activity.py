@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sealroom_agents.chain import History, Where
-from sealroom_agents.console.legible import delta, epsilon, short
+from sealroom_agents.console.display import delta, epsilon, short
 from sealroom_agents.facts import OwnerRecord
 
 
 @dataclass(frozen=True)
-class Happening:
+class Activity:
     """One thing that happened."""
 
     at: Where
@@ -31,7 +31,7 @@ class Happening:
     """The owner's own words."""
 
 
-def happenings(history: History, owners: tuple[OwnerRecord, ...]) -> tuple[Happening, ...]:
+def activities(history: History, owners: tuple[OwnerRecord, ...]) -> tuple[Activity, ...]:
     """All of it, newest first."""
     names = {owner.account: owner.id for change in history.rosters for owner in change.owners}
     names |= {owner.account: owner.id for owner in owners}
@@ -39,17 +39,17 @@ def happenings(history: History, owners: tuple[OwnerRecord, ...]) -> tuple[Happe
     return tuple(sorted(found, key=lambda item: (item.at.block, item.at.index), reverse=True))
 
 
-def _of_owners(history: History, name: Callable[[str], str]) -> Iterator[Happening]:
+def _of_owners(history: History, name: Callable[[str], str]) -> Iterator[Activity]:
     for proposal in history.proposals:
         study = proposal.study
         what = f"proposed study {_short(study.id)}, recipe {_short(study.compose_hash)}"
-        yield Happening(proposal.at, "study-proposed", name(proposal.proposer), what)
+        yield Activity(proposal.at, "study-proposed", name(proposal.proposer), what)
     for approval in history.approvals:
         what = f"approved study {_short(approval.study)}"
-        yield Happening(approval.at, "study-approved", name(approval.owner), what)
+        yield Activity(approval.at, "study-approved", name(approval.owner), what)
     for withdrawal in history.withdrawals:
         what = f"withdrew from {_proposal(history, withdrawal.proposal)}"
-        yield Happening(withdrawal.at, "approval-withdrawn", name(withdrawal.owner), what)
+        yield Activity(withdrawal.at, "approval-withdrawn", name(withdrawal.owner), what)
     for pin in history.pins:
         spends = f"ε {epsilon(pin.study.epsilon_micro)} and δ {delta(pin.study.delta_pico)}"
         voices = ", ".join(name(owner) for owner in pin.owners)
@@ -57,47 +57,47 @@ def _of_owners(history: History, name: Callable[[str], str]) -> Iterator[Happeni
             f"study {_short(pin.study.id)} was pinned with the approval of {voices}: "
             f"at most {pin.study.max_runs} runs, {spends}"
         )
-        yield Happening(pin.at, "study-pinned", "", what)
+        yield Activity(pin.at, "study-pinned", "", what)
     for revocation in history.revocations:
         what = f"revoked; epoch {revocation.epoch} began"
-        yield Happening(revocation.at, "revoked", name(revocation.owner), what, revocation.reason)
+        yield Activity(revocation.at, "revoked", name(revocation.owner), what, revocation.reason)
     for failure in history.unpin_failures:
         what = (
             f"the app did not drop recipe {_short(failure.compose_hash)}; no key is released for it, "
             "and anyone may call unpin"
         )
-        yield Happening(failure.at, "unpin-failed", "", what)
+        yield Activity(failure.at, "unpin-failed", "", what)
     for platform in history.platforms:
         what = f"the owners adopted gate {short(platform.gate_signer)}; epoch {platform.epoch} began"
-        yield Happening(platform.at, "platform-adopted", "", what)
+        yield Activity(platform.at, "platform-adopted", "", what)
     for change in history.rosters:
         seats = ", ".join(owner.id for owner in change.owners)
         what = (
             f"the owners changed: {seats}; {change.threshold} of {len(change.owners)} approve; "
             f"epoch {change.epoch} began"
         )
-        yield Happening(change.at, "owners-changed", "", what)
+        yield Activity(change.at, "owners-changed", "", what)
     for item in history.registrations:
         what = f"registered dataset {item.name}, {item.rows} rows"
-        yield Happening(item.at, "dataset-registered", name(item.owner), what)
+        yield Activity(item.at, "dataset-registered", name(item.owner), what)
     for cap in history.caps:
         limit = f"ε {epsilon(cap.epsilon_micro)}, δ {delta(cap.delta_pico)}, {cap.runs} runs"
         what = f"set the cap of dataset {_short(cap.dataset)}: {limit}"
-        yield Happening(cap.at, "cap-set", name(cap.owner), what)
+        yield Activity(cap.at, "cap-set", name(cap.owner), what)
 
 
-def _of_runs(history: History) -> Iterator[Happening]:
+def _of_runs(history: History) -> Iterator[Activity]:
     for run in history.runs:
         books = f"ε {epsilon(run.epsilon_micro)} and δ {delta(run.delta_pico)}"
         what = f"run {run.number}, {_short(run.run_id)}, was opened; {books} booked"
-        yield Happening(run.at, "run-opened", "", what)
+        yield Activity(run.at, "run-opened", "", what)
     for receipt in history.receipts:
         what = f"receipt {receipt.sequence} was anchored, of run {_short(receipt.run_id)}"
-        yield Happening(receipt.at, "receipt-anchored", "", what)
+        yield Activity(receipt.at, "receipt-anchored", "", what)
     for batch in history.batches:
         last = batch.first + batch.count - 1
         what = f"receipts {batch.first} to {last} were anchored together as batch {batch.batch}"
-        yield Happening(batch.at, "batch-anchored", "", what)
+        yield Activity(batch.at, "batch-anchored", "", what)
 
 
 def _proposal(history: History, proposal: bytes) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whom we believe about hardware: Intel's root, or on a local chain a simulated one.
 
-An anchor also holds the decisions that a platform owner has to take knowingly. Each default refuses.
+A root of trust also holds the decisions that a platform owner has to take knowingly. Each default refuses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_ROOT_BYTES = 4096
 
 
 @dataclass(frozen=True)
-class TrustAnchor:
+class TrustRoot:
     """A root of trust and what we accept under it."""
 
     kind: Literal["intel", "simulated"]
@@ -59,7 +59,7 @@ class TrustAnchor:
         if self.kind == "simulated" and not _is_simulated_root(self.root_der):
             raise ConfigurationError(
                 "trust-anchor",
-                f"a simulated trust anchor needs a root certificate that says {SIMULATED_LABEL} of itself",
+                f"a simulated root of trust needs a root certificate that says {SIMULATED_LABEL} of itself",
                 "use the root.der that `sealroom simulate init` wrote",
             )
 
@@ -69,29 +69,29 @@ class TrustAnchor:
         return self.kind == "simulated"
 
 
-INTEL = TrustAnchor(kind="intel")
+INTEL = TrustRoot(kind="intel")
 """Intel's root with every optional grant refused."""
 
 
-def load_simulated_root(path: Path) -> TrustAnchor:
-    """The anchor for a `root.der` file; raises `ConfigurationError` `trust-anchor` when it is none."""
+def load_simulated_root(path: Path) -> TrustRoot:
+    """The root of trust for a `root.der` file; raises `ConfigurationError` `trust-anchor` when it is none."""
     try:
         with path.open("rb") as stream:
             root = stream.read(MAX_ROOT_BYTES + 1)
     except OSError as error:
         raise ConfigurationError("trust-anchor", f"cannot read {path}: {error.strerror}") from error
-    return TrustAnchor(kind="simulated", root_der=root)
+    return TrustRoot(kind="simulated", root_der=root)
 
 
-def require_local_chain(anchor: TrustAnchor, chain_id: int) -> None:
+def require_local_chain(trust: TrustRoot, chain_id: int) -> None:
     """A simulated root is for local chains only.
 
     Raises `AttestationError` `simulated-root-off-local-chain`.
     """
-    if anchor.is_simulated and chain_id not in LOCAL_CHAIN_IDS:
+    if trust.is_simulated and chain_id not in LOCAL_CHAIN_IDS:
         raise AttestationError(
             "simulated-root-off-local-chain",
-            f"a simulated trust anchor is refused on chain {chain_id}",
+            f"a simulated root of trust is refused on chain {chain_id}",
             "simulated platforms are accepted on local chains only: "
             + ", ".join(str(known) for known in sorted(LOCAL_CHAIN_IDS)),
         )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of the release protocol: what gate, enclave and watcher say to each other over HTTP.
 
-Each message has `parse(bytes)`, which raises only `ReleaseError` (`malformed`, `too-large`,
+Each message has `parse(bytes)`, which raises only `KeyReleaseError` (`malformed`, `too-large`,
 `unsupported-version`), and `encode() -> bytes`, which writes canonical JSON. Addresses are `0x` + 40
-lower-case hex digits; hashes, keys and evidence are raw bytes. Spec: `enclave/spec/release-protocol.md`.
+lower-case hex digits; hashes, keys and evidence are raw bytes. Spec: `enclave/spec/key-release.md`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sealroom.encoding import Fields, canonical, sha256, strict_json, to_base64, to_hex
-from sealroom.errors import FormatError, KeyMaterialError, ReleaseError
+from sealroom.errors import FormatError, KeyMaterialError, KeyReleaseError
 from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE, address_of_public
 
 MAX_EVIDENCE_BODY = 2 * 1024 * 1024
@@ -55,12 +55,12 @@ def encode(message: Message) -> bytes:
 
 
 def read_body(body: bytes, what: str, limit: int = MAX_BODY) -> Fields:
-    """Decode a message body into a field reader whose errors are `ReleaseError`."""
+    """Decode a message body into a field reader whose errors are `KeyReleaseError`."""
     try:
         value = strict_json(body, limit)
     except FormatError as error:
-        raise ReleaseError(error.code, f"{what}: {error.message}") from None
-    return Fields(value, what, error=ReleaseError)
+        raise KeyReleaseError(error.code, f"{what}: {error.message}") from None
+    return Fields(value, what, error=KeyReleaseError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class GateIdentity:
 
     @classmethod
     def from_json(cls, value: Any) -> GateIdentity:
-        return cls.read(Fields(value, "gate identity", error=ReleaseError))
+        return cls.read(Fields(value, "gate identity", error=KeyReleaseError))
 
     @classmethod
     def read(cls, fields: Fields) -> GateIdentity:
@@ -142,7 +142,7 @@ class GateIdentity:
         if len(chain) != 2:
             fields.fail("has signatureChain without two signatures")
         pair = Fields(
-            {"app": chain[0], "kms": chain[1]}, "gate identity's signatureChain", error=ReleaseError
+            {"app": chain[0], "kms": chain[1]}, "gate identity's signatureChain", error=KeyReleaseError
         )
         stated_root, stated_signer = fields.hex("gateRoot", 32), fields.address("signer")
         identity = cls(
@@ -330,7 +330,7 @@ class EvidenceMessage:
 
 
 def _offer(value: Any) -> DatasetOffer:
-    fields = Fields(value, "evidence's dataset", error=ReleaseError)
+    fields = Fields(value, "evidence's dataset", error=KeyReleaseError)
     offer = DatasetOffer(
         header=fields.base64("header", limit=MAX_HEADER), wrap=fields.base64("wrap", limit=MAX_WRAP)
     )

@@ -24,7 +24,7 @@ MINED_WITHIN_S = 180.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class ApprovalState:
     """How far a recipe's approval has come."""
 
     state: str
@@ -71,7 +71,7 @@ class Registered:
     """Whether a finalized block says so, or only the newest."""
 
 
-def standing(reader: ChainReader, *, consortium: str, compose_hash: bytes, owner: str) -> Standing:
+def approval_state(reader: ChainReader, *, consortium: str, compose_hash: bytes, owner: str) -> ApprovalState:
     """The approval of one recipe, as the finalized block says. Raises `ChainError`."""
     view = reader.finalized_view(consortium, compose_hash=compose_hash)
     accounts: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ def standing(reader: ChainReader, *, consortium: str, compose_hash: bytes, owner
         state = "revoked"
     names = {one.account: one.id for one in view.owners}
     approved = tuple(names.get(account, account) for account in accounts)
-    return Standing(
+    return ApprovalState(
         state=state,
         approved_by=approved,
         threshold=view.threshold,

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealroom.encoding import canonical, sha256
-from sealroom.errors import ReleaseError
-from sealroom.keys import KemPrivateKey, address_of
-from sealroom.release import (
+from sealroom.errors import KeyReleaseError
+from sealroom.key_release import (
     REFUSAL_CODES,
     Challenge,
     DatasetOffer,
@@ -44,6 +43,7 @@ from sealroom.release import (
     verify_grant,
     verify_lease,
 )
+from sealroom.keys import KemPrivateKey, address_of
 from tests.formats.worked import (
     CHAIN_ID,
     CHALLENGE,
@@ -122,7 +122,7 @@ def test_messages_with_a_field_more_or_less_are_malformed(message: Any) -> None:
     for changed in [{**value, "more": 1}, *({k: v for k, v in value.items() if k != name} for name in value)]:
         if set(value) - set(changed) <= optional and "more" not in changed:
             continue
-        with pytest.raises(ReleaseError) as caught:
+        with pytest.raises(KeyReleaseError) as caught:
             type(message).parse(canonical(changed))
         assert caught.value.code in ("malformed", "unsupported-version")
 
@@ -132,7 +132,7 @@ def test_messages_with_a_field_more_or_less_are_malformed(message: Any) -> None:
 def test_decoders_raise_only_our_error(message: Any, data: st.DataObject) -> None:
     body = message.encode()
     changed = flip(body, data.draw(st.integers(0, len(body) - 1)), data.draw(st.integers(0, 7)))
-    with suppress(ReleaseError):
+    with suppress(KeyReleaseError):
         type(message).parse(changed)
 
 
@@ -142,7 +142,7 @@ def test_decoders_raise_only_our_error(message: Any, data: st.DataObject) -> Non
 )
 def test_messages_are_bounded(kind: Any, limit: int) -> None:
     """AT-31."""
-    with pytest.raises(ReleaseError) as caught:
+    with pytest.raises(KeyReleaseError) as caught:
         kind.parse(b" " * (limit * 1024 + 1))
     assert caught.value.code == "too-large"
 
@@ -151,7 +151,7 @@ def test_a_challenge_lives_for_sixty_seconds_at_most() -> None:
     """AT-01."""
     long = {**CHALLENGE.to_json(), "expires": CHALLENGE.issued + 61}
     assert Challenge.parse(CHALLENGE.encode())
-    with pytest.raises(ReleaseError):
+    with pytest.raises(KeyReleaseError):
         Challenge.parse(canonical(long))
 
 
@@ -171,7 +171,7 @@ def test_the_gate_s_challenge_is_its_own() -> None:
         (replace(HELLO, epsilon_micro=1), CHALLENGE),
         (replace(HELLO, delta_pico=0), CHALLENGE),
     ]:
-        with pytest.raises(ReleaseError) as caught:
+        with pytest.raises(KeyReleaseError) as caught:
             verify_challenge(hello, challenge, signer=gate)
         assert caught.value.code == "challenge-forged"
 
@@ -226,7 +226,7 @@ def test_a_released_key_opens_for_its_run_and_dataset_only(change: dict[str, Any
     """CE-08, AT-04."""
     sealed = seal_key(DATA_KEY.reveal(), kem_key=ENCLAVE_KEM.public, **RELEASE)
     assert open_key(ENCLAVE_KEM, sealed, **RELEASE).reveal() == DATA_KEY.reveal()
-    with pytest.raises(ReleaseError) as caught:
+    with pytest.raises(KeyReleaseError) as caught:
         open_key(ENCLAVE_KEM, sealed, **{**RELEASE, **change})
     assert caught.value.code == "release-does-not-open"
 
@@ -234,14 +234,14 @@ def test_a_released_key_opens_for_its_run_and_dataset_only(change: dict[str, Any
 def test_a_released_key_opens_in_no_other_enclave() -> None:
     """AT-04."""
     sealed = seal_key(DATA_KEY.reveal(), kem_key=ENCLAVE_KEM.public, **RELEASE)
-    with pytest.raises(ReleaseError):
+    with pytest.raises(KeyReleaseError):
         open_key(KemPrivateKey.generate(), sealed, **RELEASE)
 
 
 def test_a_release_of_something_else_than_a_key_is_refused() -> None:
     """CE-12."""
     sealed = seal_key(b"\x01" * 31, kem_key=ENCLAVE_KEM.public, **RELEASE)
-    with pytest.raises(ReleaseError):
+    with pytest.raises(KeyReleaseError):
         open_key(ENCLAVE_KEM, sealed, **RELEASE)
 
 
@@ -260,7 +260,7 @@ def test_the_gates_signer_is_part_of_the_transcript() -> None:
     told = transcript_1(T0, kem_key=ENCLAVE_KEM.public, signer=SIGNER, gate_signer=SIGNER, grant=GRANT)
     sealed = seal_key(b"\x01" * 32, kem_key=ENCLAVE_KEM.public, **RELEASE)
     assert open_key(ENCLAVE_KEM, sealed, **RELEASE).reveal() == b"\x01" * 32
-    with pytest.raises(ReleaseError) as caught:
+    with pytest.raises(KeyReleaseError) as caught:
         open_key(ENCLAVE_KEM, sealed, **{**RELEASE, "transcript": told})
     assert caught.value.code == "release-does-not-open"
 
@@ -274,7 +274,7 @@ def test_a_grant_by_anyone_else_is_forged() -> None:
         (replace(GRANT, delta_pico=0), address_of(GATE_SIGNER)),
         (GRANT, SIGNER),
     ]:
-        with pytest.raises(ReleaseError) as caught:
+        with pytest.raises(KeyReleaseError) as caught:
             verify_grant(grant, GRANT_SIGNATURE, signer=signer, **arguments)
         assert caught.value.code == "grant-forged"
 
@@ -288,7 +288,7 @@ def test_a_lease_is_renewed_by_its_enclave_and_counter_only() -> None:
         (replace(request, run_id=bytes(32)), SIGNER),
         (request, address_of(GATE_SIGNER)),
     ]:
-        with pytest.raises(ReleaseError) as caught:
+        with pytest.raises(KeyReleaseError) as caught:
             verify_lease(changed, signer=signer, **arguments)
         assert caught.value.code == "lease-forged"
 
@@ -303,7 +303,7 @@ def test_the_gate_s_keys_lead_to_its_kms() -> None:
         replace(identity, kms_root_key=identity.signer_key),
         replace(identity, signature_chain=(bytes(65), bytes(65))),
     ]:
-        with pytest.raises(ReleaseError) as caught:
+        with pytest.raises(KeyReleaseError) as caught:
             check_kms_chain(changed)
         assert caught.value.code == "kms-chain-broken"
 
@@ -315,7 +315,7 @@ def test_the_gate_s_keys_lead_to_its_kms() -> None:
 def test_a_gate_identity_cannot_contradict_itself(change: dict[str, str]) -> None:
     value = gate_identity().to_json()
     assert GateIdentity.from_json(value)
-    with pytest.raises(ReleaseError):
+    with pytest.raises(KeyReleaseError):
         GateIdentity.from_json({**value, **change})
 
 
@@ -341,7 +341,7 @@ def test_the_gate_s_report_data_binds_its_keys() -> None:
 def test_the_datasets_root_keeps_the_order() -> None:
     first, second = b"\x01" * 32, b"\x02" * 32
     assert datasets_root([first, second]) == sha256(first + second) != datasets_root([second, first])
-    with pytest.raises(ReleaseError):
+    with pytest.raises(KeyReleaseError):
         datasets_root([first[:31]])
 
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import cells
-from sealroom_agents.owner.records import Records, count_rows, line_of
+from sealroom_agents.owner.csv_records import Records, count_rows, line_of
 
 CSV_BLOCK_BYTES = 8 * 1024 * 1024
 """How much of a CSV is read at once."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sealroom_agents.simulator.collateral import QE_PRODUCT_ID, QE_SIGNER
+from sealroom_agents.simulator.pccs import QE_PRODUCT_ID, QE_SIGNER
 from sealroom_agents.simulator.pki import LABEL, raw_public_key, raw_signature
 
 INTEL_QE_VENDOR_ID = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")

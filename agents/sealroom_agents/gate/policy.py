@@ -34,8 +34,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sealroom.encoding import sha256, to_hex
+from sealroom.key_release import Refusal, datasets_root
 from sealroom.records import Grant
-from sealroom.release import Refusal, datasets_root
 from sealroom_agents.facts import (
     LOCAL_CHAIN_IDS,
     MICRO,

@@ -3,7 +3,7 @@
 
 hello → challenge → evidence → grant → lease. Everything that a signature or a quote vouches for is a hash of
 a transcript, and each hash has its own domain string; TLS is trusted for nothing (AT-04).
-Spec: `enclave/spec/release-protocol.md`.
+Spec: `enclave/spec/key-release.md`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from eth_account.messages import SignableMessage
 
 from sealroom import typed
 from sealroom.encoding import address_bytes, canonical, lp, sha256, sha512
-from sealroom.errors import KeyMaterialError, ReleaseError
+from sealroom.errors import KeyMaterialError, KeyReleaseError
+from sealroom.key_release.messages import Challenge, GateIdentity, Hello
+from sealroom.key_release.replies import (
+    LeaseReply,
+    LeaseRequest,
+)
 from sealroom.keys import (
     GATE_SIGNER_PURPOSE,
     KemPrivateKey,
@@ -24,11 +29,6 @@ from sealroom.keys import (
     recover_kms_root,
 )
 from sealroom.records import Grant
-from sealroom.release.messages import Challenge, GateIdentity, Hello
-from sealroom.release.replies import (
-    LeaseReply,
-    LeaseRequest,
-)
 
 DATA_KEY_SIZE = 32
 
@@ -51,9 +51,9 @@ def check_kms_chain(identity: GateIdentity) -> None:
             signature_chain=identity.signature_chain,
         )
     except KeyMaterialError as error:
-        raise ReleaseError("kms-chain-broken", f"the gate's signature chain: {error.message}") from None
+        raise KeyReleaseError("kms-chain-broken", f"the gate's signature chain: {error.message}") from None
     if root != identity.kms_root_key:
-        raise ReleaseError("kms-chain-broken", "the gate's signature chain ends at another KMS root key")
+        raise KeyReleaseError("kms-chain-broken", "the gate's signature chain ends at another KMS root key")
 
 
 def transcript_0(hello: Hello, challenge: Challenge) -> bytes:
@@ -97,7 +97,7 @@ def datasets_root(dataset_ids: Sequence[bytes]) -> bytes:
     """SHA-256 of the dataset ids in the study's order, 32 bytes each."""
     for dataset_id in dataset_ids:
         if len(dataset_id) != 32:
-            raise ReleaseError("malformed", "a dataset id has 32 bytes")
+            raise KeyReleaseError("malformed", "a dataset id has 32 bytes")
     return sha256(b"".join(dataset_ids))
 
 
@@ -213,9 +213,9 @@ def open_key(
     try:
         data_key = hpke_open(private, ciphertext, info=info)
     except KeyMaterialError:
-        raise ReleaseError("release-does-not-open", "the released key does not open in this run") from None
+        raise KeyReleaseError("release-does-not-open", "the released key does not open in this run") from None
     if len(data_key) != DATA_KEY_SIZE:
-        raise ReleaseError("release-does-not-open", "the released key does not open in this run")
+        raise KeyReleaseError("release-does-not-open", "the released key does not open in this run")
     return Secret(data_key)
 
 
@@ -227,6 +227,6 @@ def _check_signer(message: SignableMessage, signature: bytes, *, signer: str, co
     try:
         found = typed.recover(message, signature)
     except KeyMaterialError as error:
-        raise ReleaseError(code, f"{what}: {error.message}") from None
+        raise KeyReleaseError(code, f"{what}: {error.message}") from None
     if found != signer:
-        raise ReleaseError(code, f"the {what} was signed by {found}, not by {signer}")
+        raise KeyReleaseError(code, f"the {what} was signed by {found}, not by {signer}")

@@ -20,12 +20,12 @@ import httpx
 
 from sealroom.encoding import Fields, strict_json
 from sealroom.errors import FormatError
-from sealroom.release import WATCH_VERSION, SeenRevocation, WatchReport
+from sealroom.key_release import WATCH_VERSION, SeenRevocation, WatchReport
 from sealroom_agents.chain import Sight
 from sealroom_agents.errors import AgentError, ChainError
 from sealroom_agents.facts import LatestView
-from sealroom_agents.store import Store, Watched
-from sealroom_agents.watcher.follow import MAX_LOOK, Factory, Following
+from sealroom_agents.store import LastSeen, Store
+from sealroom_agents.watcher.selection import MAX_LOOK, Factory, Selection
 
 HEARTBEAT_TIMEOUT_S = 5.0
 """How long the gate may take to answer a heartbeat, seconds."""
@@ -132,9 +132,9 @@ class Watcher:
         self._chain = chain
         self._store = store
         self._gate = gate
-        self._following = Following(chain, factory=factory, only=only)
+        self._following = Selection(chain, factory=factory, only=only)
         self._clock = clock
-        self._known: dict[str, Watched] = {}
+        self._known: dict[str, LastSeen] = {}
         self._words = 0
 
     def look(self) -> Look:
@@ -174,7 +174,7 @@ class Watcher:
     def _judge(self, consortium: str, view: LatestView) -> bool:
         """Compare with what was known; on a change order the running runs to end. True when there was one."""
         known = self._known.get(consortium) or self._store.watched(consortium)
-        now = Watched(epoch=view.epoch, block=view.block_number, revoked_by=view.revoked_by)
+        now = LastSeen(epoch=view.epoch, block=view.block_number, revoked_by=view.revoked_by)
         if known is not None and (known.epoch, known.revoked_by) == (now.epoch, now.revoked_by):
             self._remember(consortium, known)
             return False
@@ -212,7 +212,7 @@ class Watcher:
         )  # fmt: skip
         return True
 
-    def _remember(self, consortium: str, known: Watched) -> None:
+    def _remember(self, consortium: str, known: LastSeen) -> None:
         if len(self._known) >= MAX_REMEMBERED and consortium not in self._known:
             self._known.clear()
         self._known[consortium] = known

@@ -2,11 +2,10 @@
 """The release protocol between enclave and gate: hello → challenge → evidence → grant → lease.
 
 `messages` and `replies` are what each side says, `protocol` the hashes and signatures that bind it.
-Spec: `enclave/spec/release-protocol.md`.
+Spec: `enclave/spec/key-release.md`.
 """
 
-from sealroom.records import Grant, Receipt
-from sealroom.release.messages import (
+from sealroom.key_release.messages import (
     WATCH_VERSION,
     Challenge,
     DatasetOffer,
@@ -14,7 +13,7 @@ from sealroom.release.messages import (
     GateIdentity,
     Hello,
 )
-from sealroom.release.protocol import (
+from sealroom.key_release.protocol import (
     check_kms_chain,
     datasets_root,
     gate_report_data,
@@ -33,7 +32,7 @@ from sealroom.release.protocol import (
     verify_lease,
     verify_renewal,
 )
-from sealroom.release.replies import (
+from sealroom.key_release.replies import (
     REFUSAL_CODES,
     GrantReply,
     KeyRelease,
@@ -43,6 +42,7 @@ from sealroom.release.replies import (
     SeenRevocation,
     WatchReport,
 )
+from sealroom.records import Grant, Receipt
 
 __all__ = [
     "REFUSAL_CODES",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the gate answers to evidence, and the messages that follow: grant, refusal, lease, watch.
 
-Same rules as `sealroom.release.messages`.
+Same rules as `sealroom.key_release.messages`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealroom.encoding import Fields, to_base64, to_hex
-from sealroom.errors import ReleaseError
-from sealroom.keys import SIGNATURE_SIZE
-from sealroom.records import Grant
-from sealroom.release.messages import (
+from sealroom.errors import KeyReleaseError
+from sealroom.key_release.messages import (
     MAX_CONSORTIA,
     MAX_DATASETS,
     MAX_LEASE_SECONDS,
@@ -23,6 +21,8 @@ from sealroom.release.messages import (
     encode,
     read_body,
 )
+from sealroom.keys import SIGNATURE_SIZE
+from sealroom.records import Grant
 
 MAX_KEY_CIPHERTEXT = 4096
 """Most bytes of one released key's HPKE ciphertext."""
@@ -97,7 +97,7 @@ class KeyRelease:
 
     @classmethod
     def from_json(cls, value: Any) -> KeyRelease:
-        fields = Fields(value, "grant reply's key", error=ReleaseError)
+        fields = Fields(value, "grant reply's key", error=KeyReleaseError)
         release = cls(
             dataset=fields.hex("dataset", 32),
             index_digest=fields.hex("indexDigest", 32),
@@ -140,9 +140,9 @@ class GrantReply:
     @classmethod
     def parse(cls, body: bytes) -> GrantReply:
         fields = read_body(body, "grant reply", MAX_REPLY_BODY)
-        opened = Fields(fields.object("opened"), "grant reply's opened", error=ReleaseError)
+        opened = Fields(fields.object("opened"), "grant reply's opened", error=KeyReleaseError)
         reply = cls(
-            grant=Grant.from_json(fields.object("grant"), error=ReleaseError),
+            grant=Grant.from_json(fields.object("grant"), error=KeyReleaseError),
             grant_signature=fields.hex("grantSignature", SIGNATURE_SIZE),
             keys=tuple(KeyRelease.from_json(key) for key in fields.array("keys", limit=MAX_DATASETS)),
             collateral=fields.object("collateral"),
@@ -280,7 +280,7 @@ class SeenRevocation:
 
     @classmethod
     def from_json(cls, value: Any) -> SeenRevocation:
-        fields = Fields(value, "watch report's revoked", error=ReleaseError)
+        fields = Fields(value, "watch report's revoked", error=KeyReleaseError)
         seen = cls(
             consortium=fields.address("consortium"),
             block=fields.integer("block"),
@@ -316,13 +316,13 @@ class WatchReport:
     def parse(cls, body: bytes) -> WatchReport:
         fields = read_body(body, "watch report")
         if (version := fields.integer("version")) != WATCH_VERSION:
-            raise ReleaseError(
+            raise KeyReleaseError(
                 "unsupported-version", f"watch report of version {version}, not {WATCH_VERSION}"
             )
         report = cls(
             observed=fields.integer("observed"),
             seen=tuple(
-                Fields({"address": item}, "watch report's seen", error=ReleaseError).address("address")
+                Fields({"address": item}, "watch report's seen", error=KeyReleaseError).address("address")
                 for item in fields.array("seen", limit=MAX_CONSORTIA)
             ),
             revoked=tuple(
@@ -332,7 +332,7 @@ class WatchReport:
         fields.done()
         revoked = [one.consortium for one in report.revoked]
         if len(set(report.seen)) != len(report.seen) or len(set(revoked)) != len(revoked):
-            raise ReleaseError("malformed", "watch report: a consortium stands there twice")
+            raise KeyReleaseError("malformed", "watch report: a consortium stands there twice")
         if not set(revoked) <= set(report.seen):
-            raise ReleaseError("malformed", "watch report: a consortium is revoked and was not seen")
+            raise KeyReleaseError("malformed", "watch report: a consortium is revoked and was not seen")
         return report

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from sealroom.key_release import WatchReport
 from sealroom.records import Opening, Receipt
-from sealroom.release import WatchReport
 from sealroom_agents.chain import FoundReceipt
 from sealroom_agents.facts import ChainView, Halt, LatestView
 

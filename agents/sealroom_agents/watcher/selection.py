@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
-from sealroom.release.messages import MAX_CONSORTIA
+from sealroom.key_release.messages import MAX_CONSORTIA
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import PlatformRecord
 
@@ -43,7 +43,7 @@ class Factory(Protocol):
         """The factory's consortia from number `first` on."""
 
 
-class Following:
+class Selection:
     """The consortia that are known, and whose turn it is."""
 
     def __init__(self, chain: Factory, *, factory: str | None, only: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from sealroom.encoding import to_hex
 from sealroom.errors import SealError
 from sealroom.recipe import Recipe
 from sealroom.sealed import SealedArchive, SealedInfo, WrapContext
-from sealroom_agents.owner.onchain import Registered
+from sealroom_agents.owner.consortium_contract import Registered
 from sealroom_agents.owner.registration import Registration
 
 
@@ -33,7 +33,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Place:
+class ConsortiumFacts:
     """One consortium, as a checked study card or the chain says."""
 
     chain_id: int
@@ -62,7 +62,7 @@ def structure(path: Path, *, progress: Callable[[int, int], None] | None = None)
         yield Finding("parts", True, f"{header.parts:,} of {header.parts:,} as the index lists them")
 
 
-def place(info: SealedInfo, where: Place) -> Finding:
+def consortium(info: SealedInfo, where: ConsortiumFacts) -> Finding:
     """`consortium`: the dataset belongs to this one, and to an owner of it."""
     header = info.header
     if (header.chain_id, header.consortium) != (where.chain_id, where.consortium):

@@ -69,7 +69,7 @@ class Stopped(Exception):
     """The runner was stopped before it had started an enclave: the run is as good as untouched."""
 
 
-class Follower:
+class Supervisor:
     """Follows runs, one after the other; several may work in parallel on one store."""
 
     def __init__(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealroom.errors import FormatError
-from sealroom.receipts import MAX_BATCH, MAX_PATH, contains, leaf, path, root
+from sealroom.receipt_tree import MAX_BATCH, MAX_PATH, contains, leaf, path, root
 
 DIGESTS = [keccak(bytes([number])) for number in range(5)]
 NUMBERS = [3, 4, 9, 10, 17]
