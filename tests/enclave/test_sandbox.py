@@ -212,7 +212,7 @@ theirs.sendall(struct.pack(">IQ", 2, {size}) + b"{{}}" + b"a part of it")
 theirs.close()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    Channel(ours).receive(judge=lambda head, size: None)
+    Channel(ours).receive(check=lambda head, size: None)
 except JobError as error:
     print(error.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """

@@ -221,7 +221,7 @@ def test_a_sum_drops_no_digit() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["encoding", "typed", "receipts", "release", "recipe", "envelope", "sealed"]
+    "module", ["encoding", "typed", "receipt_tree", "key_release", "recipe", "envelope", "sealed"]
 )
 def test_formats_import_nothing_heavy(module: str) -> None:
     """An owner's tools and the gate start without the libraries of an analysis."""
