@@ -216,7 +216,7 @@ def _page_seeds() -> list[bytes]:
     return chunks
 
 
-# --- recipe, envelope, release ------------------------------------------------------------------------------
+# --- recipe, envelope, key release ------------------------------------------------------------------------------
 
 
 def _recipe(data: bytes) -> None:
@@ -313,7 +313,7 @@ def _statement_seeds() -> list[bytes]:
     return seeds
 
 
-def _release(data: bytes) -> None:
+def _key_release(data: bytes) -> None:
     """The first byte chooses the message."""
     kinds = _messages()
     kind = kinds[data[0] % len(kinds)] if data else kinds[0]
@@ -330,14 +330,14 @@ def _release(data: bytes) -> None:
 
 @cache
 def _messages() -> list[Any]:
-    from sealroom import key_release as release
+    from sealroom import key_release
 
     names = ("GateIdentity", "Hello", "Challenge", "EvidenceMessage", "GrantReply", "Refusal")
-    return [getattr(release, name) for name in (*names, "LeaseRequest", "LeaseReply", "WatchReport")]
+    return [getattr(key_release, name) for name in (*names, "LeaseRequest", "LeaseReply", "WatchReport")]
 
 
-def _release_seeds() -> list[bytes]:
-    from tests.formats.test_release import MESSAGES
+def _key_release_seeds() -> list[bytes]:
+    from tests.formats.test_key_release import MESSAGES
 
     return [bytes([_messages().index(type(message))]) + message.encode() for message in MESSAGES]
 
@@ -363,7 +363,7 @@ TARGETS = {
         Target("recipe-text", _recipe_text, _recipe_text_seeds),
         Target("envelope", _envelope, lambda: _bodies("envelope")),
         Target("statement", _statement, _statement_seeds),
-        Target("release", _release, _release_seeds),
+        Target("key_release", _key_release, _key_release_seeds),
     )
 }
 
