@@ -216,7 +216,7 @@ def _page_seeds() -> list[bytes]:
     return chunks
 
 
-# --- recipe, envelope, key release ----------------------------------------------------------------------------
+# --- recipe, envelope, key release --------------------------------------------------------------------------
 
 
 def _recipe(data: bytes) -> None:
