@@ -68,7 +68,7 @@ class LocalGate:
         self.root = gate_root_key(root.key, CHAIN)
         self.epsilon_micro, self.delta_pico = epsilon_micro, delta_pico
         self.sealed: dict[bytes, SealSummary] = {}
-        self.lease_seconds = 15
+        self.lease_seconds = 9
         self.final: Callable[[LeaseRequest], bool] = lambda request: True
         self.change_grant: Callable[[Grant], Grant] = lambda grant: grant
         self.grant_signer = signer.key

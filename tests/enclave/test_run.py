@@ -264,11 +264,11 @@ def test_a_revocation_kills_the_job_and_lets_nothing_out(room: Room) -> None:
 
 @pytest.mark.parametrize("analysis", [GOOD, READ + "raise SystemExit\n"], ids=["a result", "a failure"])
 def test_nothing_leaves_before_the_opening_is_final(room: Room, analysis: str) -> None:
-    """CH-01, DP-06: a reorganisation may still give the ε to another run. The gate renews three times, and
-    then says that the opening is gone for good."""
+    """CH-01, DP-06: a reorganisation may still give the ε to another run. The gate renews once, and then says
+    that the opening is gone for good."""
     command = room.prepare(analysis)
     room.gate.final = lambda request: False
-    room.gate.before_lease = lambda: refuse("opening-replaced") if len(room.gate.leases) >= 3 else None
+    room.gate.before_lease = lambda: refuse("opening-replaced") if room.gate.leases else None
     status, phases, _ = room.run(command)
     assert (status, phases[-1]["phase"], phases[-1]["code"]) == (4, "lease-ended", "opening-replaced")
     assert [phase["phase"] for phase in phases] == ["attesting", "granted", "computing", "lease-ended"]
@@ -278,11 +278,11 @@ def test_nothing_leaves_before_the_opening_is_final(room: Room, analysis: str) -
 def test_a_result_leaves_once_the_opening_is_final(room: Room) -> None:
     """CH-01: the twin of the run before."""
     command = room.prepare(GOOD)
-    room.gate.final = lambda request: request.counter >= 3
+    room.gate.final = lambda request: request.counter >= 2
     status, phases, _ = room.run(command)
     assert (status, phases[-1]["phase"]) == (0, "done")
     assert [phase["phase"] for phase in phases][-3:] == ["final", "emitting", "done"]
-    assert len(room.gate.leases) >= 3
+    assert len(room.gate.leases) >= 2
     verify_receipt(parse_envelope(room.envelope.read_bytes()))
 
 
@@ -297,7 +297,7 @@ def test_an_analysis_that_is_slow_to_die_tells_nothing_by_it(room: Room) -> None
     )
     command = [sys.executable, "-I", "-c", at_once, *options[options.index("--run-id") :]]
     room.gate.final = lambda request: False
-    room.gate.before_lease = lambda: refuse("opening-replaced") if len(room.gate.leases) >= 3 else None
+    room.gate.before_lease = lambda: refuse("opening-replaced") if room.gate.leases else None
     status, phases, _ = room.run(command)
     assert (status, phases[-1]["phase"], phases[-1]["code"]) == (4, "lease-ended", "opening-replaced")
 
