@@ -23,8 +23,8 @@ demo: setup ## tell the whole story once on this machine (KEEP=1 leaves it runni
 room: setup ## set up what the demo has, and leave it running for the README's commands
 	@$(VENV)/bin/sealroom demo --room
 
-test: setup ## run all Python tests, those of the contracts through Ape included
-	@$(VENV)/bin/python -m pytest -q $(ARGS)
+test: setup ## run all Python tests, those of the contracts through Ape included (ARGS="tests/formats -k seal")
+	@.ci/test $(ARGS)
 
 contracts-test: setup ## run the Solidity tests and compare the stored ABIs with the contracts
 	$(if $(FORGE_TESTS),@$(VENV)/bin/forge test $(ARGS),@echo "no Solidity tests yet")

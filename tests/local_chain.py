@@ -15,6 +15,7 @@ behind either way. Accounts are anvil's own: owners are 0, 1, 2…, the operator
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
 import subprocess
@@ -37,8 +38,11 @@ from sealroom_agents.facts import StudyRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 ANVIL = ROOT / ".venv" / "bin" / "anvil"
+FORGE = ROOT / ".venv" / "bin" / "forge"
 ARTIFACTS = ROOT / ".build" / "forge"
 MNEMONIC = "test test test test test test test test test test test junk"
+DEPLOYED = ("Ledger", "Factory")
+"""What all consortia of a chain share."""
 ACCOUNTS = 20
 OPERATOR = ACCOUNTS - 1
 START_TIMEOUT_S = 120.0
@@ -444,12 +448,20 @@ def _rows(owners: Sequence[Owner]) -> list[tuple[str, bytes, bytes, int]]:
 
 @cache
 def _artifact(name: str) -> dict[str, Any]:
-    path = ARTIFACTS / f"{name}.sol" / f"{name}.json"
-    if not path.exists():
-        subprocess.run(
-            [str(ROOT / ".venv" / "bin" / "forge"), "build"], cwd=ROOT, check=True, capture_output=True
-        )
-    return dict(json.loads(path.read_text()))
+    _build()
+    return dict(json.loads((ARTIFACTS / f"{name}.sol" / f"{name}.json").read_text()))
+
+
+@cache
+def _build() -> None:
+    """Compile what the chain deploys, unless it is compiled as it stands; one process at a time."""
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    with (ARTIFACTS.parent / "forge.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sources = [f"contracts/{name}.sol" for name in DEPLOYED]
+        done = subprocess.run([FORGE, "build", "--quiet", *sources], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the contracts do not compile: {done.stdout}{done.stderr}")
 
 
 def _drain(process: subprocess.Popen[str]) -> None:

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files are run first, so that no worker is left with a long one when the others have nothing to do."""
+
+from __future__ import annotations
+
+import pytest
+
+LONG = (
+    "tests/test_story.py",
+    "tests/packaging/test_readme.py",
+    "tests/packaging/test_installed.py",
+    "tests/enclave/test_run.py",
+    "tests/agents/test_cli.py",
+    "tests/agents/test_restart.py",
+)
+"""Files of the longest tests, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _rank(item.nodeid.partition("::")[0]))
+
+
+def _rank(path: str) -> int:
+    return LONG.index(path) if path in LONG else len(LONG)
