@@ -35,6 +35,7 @@ from sealroom_agents import children
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.views import decode_study, study_values
 from sealroom_agents.facts import StudyRecord
+from tests.patience import until
 
 ROOT = Path(__file__).resolve().parent.parent
 ANVIL = ROOT / ".venv" / "bin" / "anvil"
@@ -421,16 +422,11 @@ class LocalChain:
 
     def _mined(self, transaction: dict[str, Any]) -> dict[str, Any]:
         tx = self.rpc("eth_sendTransaction", transaction)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            receipt = self.rpc("eth_getTransactionReceipt", tx)
-            if receipt is not None:
-                if int(receipt["status"], 16) != 1:
-                    self.rpc("eth_call", transaction, receipt["blockNumber"])
-                    raise Reverted("unknown", {})
-                return dict(receipt)
-            time.sleep(0.05)
-        raise AssertionError(f"{tx} was not mined")
+        receipt: dict[str, Any] = until(lambda: self.rpc("eth_getTransactionReceipt", tx))
+        if int(receipt["status"], 16) != 1:
+            self.rpc("eth_call", transaction, receipt["blockNumber"])
+            raise Reverted("unknown", {})
+        return dict(receipt)
 
 
 def _rows(owners: Sequence[Owner]) -> list[tuple[str, bytes, bytes, int]]:

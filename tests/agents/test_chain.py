@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.local_chain import Dataset, LocalChain, Room, account, private_key
+from tests.patience import until
 from tests.rpc_proxy import RpcProxy
 
 from sealroom import typed
@@ -862,9 +862,7 @@ def test_a_chain_that_mines_by_the_clock_works_the_same() -> None:
     with LocalChain.start(block_time=1) as chain:
         room = chain.create_consortium(["hospital-A"], threshold=1)
         reader = ChainReader([chain.url])
-        deadline = time.monotonic() + 15
-        while reader.finalized_head().number < chain.block_number() - 2 and time.monotonic() < deadline:
-            time.sleep(0.2)
+        until(lambda: reader.finalized_head().number >= chain.block_number() - 2)
         chain.finalize()
         assert reader.finalized_view(room.consortium).threshold == 1
         reader.close()

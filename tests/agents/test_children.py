@@ -12,12 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_S
 
 from sealroom_agents import children, guard
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 120.0
-"""How long to wait for what takes milliseconds on an idle machine."""
 TREE = """
 import os, subprocess, sys, time
 inner = "import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(9999)"

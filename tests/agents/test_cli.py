@@ -26,7 +26,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from eth_account import Account
-from tests.agents.shell import COMMAND_TIMEOUT_S, environment, shell
+from tests.agents.shell import environment, shell
 from tests.agents.worked import (
     ANALYSIS,
     fresh_platform,
@@ -36,6 +36,7 @@ from tests.agents.worked import (
     render_recipe,
     write_cohort,
 )
+from tests.patience import PATIENCE_S
 
 from sealroom.keys import address_of
 from sealroom_agents.attestation import encode_os_images
@@ -227,7 +228,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=COMMAND_TIMEOUT_S,
+        timeout=PATIENCE_S,
     )
     modules = json.loads(done.stdout.splitlines()[-1])
     assert not set(HEAVY) & set(modules)
@@ -255,7 +256,7 @@ def at_a_terminal(command: str, folder: Path, *, keys: bytes = b"") -> tuple[int
         pass
     finally:
         os.close(ours)
-    return process.wait(COMMAND_TIMEOUT_S), shown.decode(errors="replace")
+    return process.wait(PATIENCE_S), shown.decode(errors="replace")
 
 
 def test_at_a_terminal_sealing_asks_and_a_no_leaves_everything_as_it_was(sitting: Path) -> None:

@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.agents.shell import environment, shell
 from tests.agents.worked import fresh_platform, make_card, make_gate, render_recipe
+from tests.patience import PATIENCE_S, until
 
 from sealroom.keys import Secret
 from sealroom_agents.cli import datakey
@@ -212,16 +212,16 @@ def desk(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_interrupted_run_leaves_nothing_and_can_be_run_again(desk: Path, how: signal.Signals) -> None:
     before = left(desk)
+    workshop = desk / "sealed" / "hospital-A" / ".cohort-A.tar.sealing"
     process = subprocess.Popen(
         ["bash", "-c", SEAL], cwd=desk, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    workshop = desk / "sealed" / "hospital-A" / ".cohort-A.tar.sealing"
-    until = time.monotonic() + 40
-    while not any(path.stat().st_size > 2**20 for path in workshop.glob(".sealed.tar.*")):
-        assert process.poll() is None and time.monotonic() < until, "it never began"
-        time.sleep(0.02)
-    process.send_signal(how)
-    said = process.communicate(timeout=30)[0].decode()
+    try:
+        until(lambda: any(path.stat().st_size > 2**20 for path in workshop.glob(".sealed.tar.*")), process)
+        process.send_signal(how)
+        said = process.communicate(timeout=PATIENCE_S)[0].decode()
+    finally:
+        process.kill()
     if how == signal.SIGKILL:
         assert workshop.exists()
     else:

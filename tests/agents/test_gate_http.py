@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 from tests.gate_world import PLATFORM, RECIPE, SEED, TOKEN, AppClient, Enclave, World, granted, refused
+from tests.patience import PATIENCE_S, until
 
 from sealroom.encoding import sha256
 from sealroom.key_release import GrantReply, Hello, LeaseReply
@@ -244,12 +244,9 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
     def start() -> subprocess.Popen[bytes]:
         (tmp_path / "ready.json").unlink(missing_ok=True)
         process = children.start(command, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "ready.json").exists() and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.05)
+        until((tmp_path / "ready.json").exists, process)
         url = json.loads((tmp_path / "ready.json").read_text())["url"]
-        approved.http = httpx.Client(base_url=url, timeout=30)
+        approved.http = httpx.Client(base_url=url, timeout=PATIENCE_S)
         approved.closers.append(approved.http.close)
         return process
 
@@ -265,14 +262,14 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
         refused(enclave.send(message), "nonce-replayed", 409)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) in (0, -signal.SIGTERM)
+        assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
 
 
 def test_the_process_refuses_to_demand_what_it_cannot_verify_with_78(world: World, tmp_path: Path) -> None:
     """GP-01: `--require-gpu` would take any bytes for evidence."""
     SimulatedPlatform.create(tmp_path / "platform", seed=SEED)
     command = gate_command(world, tmp_path, "--chain-id", "31337", "--require-gpu")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 78
     assert done.stderr.startswith("error: --require-gpu: ") and "hint: start without it" in done.stderr
     assert not (tmp_path / "process").exists()
@@ -289,7 +286,11 @@ def test_the_process_refuses_a_simulated_platform_off_local_chains_with_78(
         (["--chain-id", "1"], environment, "DSTACK_SIMULATOR_ENDPOINT"),
     ):
         done = subprocess.run(
-            gate_command(world, tmp_path, *more), env=dict(env), capture_output=True, text=True, timeout=60
+            gate_command(world, tmp_path, *more),
+            env=dict(env),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 78
         assert word in done.stderr and done.stderr.startswith("error: ")

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from tests.gate_world import RECIPE, Enclave, World, granted, refused
 from tests.local_chain import CAP_PICO, Dataset, LocalChain, account
+from tests.patience import PATIENCE_S
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom import typed
@@ -24,8 +25,6 @@ from sealroom_agents.chain.views import study_values
 
 pytestmark = pytest.mark.anvil
 
-PATIENCE_S = 120.0
-"""How long a test waits for what the gate does in a thread of its own, seconds."""
 EPSILON_MICRO = 1_500_000
 COMMITMENT = "0x" + interface("Ledger").encode("commitment", bytes(32))[:4].hex()
 """Selector of what the ledger keeps of a run."""

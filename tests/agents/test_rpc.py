@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.hostile_node import Answer, HostileNode, drips, endless, hangs_up, http, results, says, silent
 from tests.local_chain import ROOT
+from tests.patience import PATIENCE_S
 
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.chain.contracts import STRING_SELECTOR
@@ -27,8 +28,6 @@ from sealroom_agents.chain.logs import logs, of_block
 from sealroom_agents.chain.rpc import MAX_ANSWER_BYTES, Rpc, RpcFailure
 from sealroom_agents.errors import ChainError, TransactionError
 
-GENEROUS_S = 60.0
-"""For what must succeed, and for waits on conditions."""
 SHORT_S = 1.0
 """For what must be given up."""
 SOCKET_BUFFERS = 32 * 2**20
@@ -67,12 +66,12 @@ def test_an_answer_that_never_ends_is_given_up_by_one_deadline(answer: Answer) -
             rpc.chain_id()
         assert code(error) in {"chain-unreachable", "answer-too-large"}
         with node.changed:
-            assert node.changed.wait_for(lambda: node.open == 0, GENEROUS_S), "the connection is kept"
+            assert node.changed.wait_for(lambda: node.open == 0, PATIENCE_S), "the connection is kept"
 
 
 def test_no_more_is_read_than_an_answer_may_have() -> None:
     with HostileNode(endless(CHUNKED, MEGABYTE)) as node:
-        rpc = Rpc(node.url, timeout_s=GENEROUS_S)
+        rpc = Rpc(node.url, timeout_s=PATIENCE_S)
         with pytest.raises(ChainError, match="more than"):
             rpc.chain_id()
         assert node.sent < MAX_ANSWER_BYTES + SOCKET_BUFFERS
@@ -118,7 +117,7 @@ WRONG: dict[str, bytes] = {
 def test_an_answer_that_is_not_by_the_protocol_is_unreachable(answer: bytes) -> None:
     with HostileNode(says(answer)) as node:
         with pytest.raises(ChainError) as error:
-            Rpc(node.url, timeout_s=GENEROUS_S if b"SSH" not in answer else SHORT_S).chain_id()
+            Rpc(node.url, timeout_s=PATIENCE_S if b"SSH" not in answer else SHORT_S).chain_id()
         assert code(error) == "chain-unreachable"
         assert str(error.value).isprintable()
 
@@ -143,7 +142,7 @@ BLOCK = {"number": "0x5", "hash": "0x" + "11" * 32, "timestamp": "0x64"}
 )
 def test_a_block_of_other_types_or_ranges_is_none(change: dict[str, Any]) -> None:
     with HostileNode(results(BLOCK)) as node:
-        rpc = Rpc(node.url, timeout_s=GENEROUS_S)
+        rpc = Rpc(node.url, timeout_s=PATIENCE_S)
         assert rpc.head(5).timestamp == 100
         node.answer = results({**BLOCK, **change})
         with pytest.raises(ChainError) as error:
@@ -154,7 +153,7 @@ def test_a_block_of_other_types_or_ranges_is_none(change: dict[str, Any]) -> Non
 def test_a_node_s_words_are_cut_and_cannot_command_a_terminal() -> None:
     words = json.dumps("\x1b[2J\nnot\u202eours" + "x" * 10_000).encode()
     with HostileNode(says(http(b'[{"id":0,"error":{"code":3,"message":' + words + b"}}]"))) as node:
-        (failure,) = Rpc(node.url, timeout_s=GENEROUS_S).batch([("eth_call", [])])
+        (failure,) = Rpc(node.url, timeout_s=PATIENCE_S).batch([("eth_call", [])])
     assert isinstance(failure, RpcFailure) and failure.reverted
     assert failure.message.isprintable() and len(failure.message) <= 200
 
@@ -166,7 +165,7 @@ def test_the_words_of_a_revert_are_cut_too(text: str) -> None:
     answers = [{"id": 0, "error": {"code": 3, "message": "execution reverted", "data": data}}]
     answers += [{"id": number, "result": "0x1"} for number in (1, 2, 3)]
     with HostileNode(says(http(json.dumps(answers).encode()))) as node:
-        sender = Transactor(node.url, b"\x01" * 32, timeout_s=GENEROUS_S)
+        sender = Transactor(node.url, b"\x01" * 32, timeout_s=PATIENCE_S)
         with pytest.raises(TransactionError) as error:
             sender.send("0x" + "c0" * 20, b"")
 
@@ -178,7 +177,7 @@ def test_a_redirect_is_not_followed() -> None:
     with HostileNode(results("0x1")) as other:
         moved = http(b"", b"location: " + other.url.encode(), status=b"307 Temporary Redirect")
         with HostileNode(says(moved)) as node, pytest.raises(ChainError, match="status 307"):
-            Rpc(node.url, timeout_s=GENEROUS_S).chain_id()
+            Rpc(node.url, timeout_s=PATIENCE_S).chain_id()
         assert other.requests == []
 
 
@@ -187,7 +186,7 @@ def test_nothing_of_the_environment_leads_elsewhere(monkeypatch: pytest.MonkeyPa
     with HostileNode(hangs_up) as proxy, HostileNode(results("0x7a69")) as node:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        assert Rpc(node.url, timeout_s=GENEROUS_S).chain_id() == 31337
+        assert Rpc(node.url, timeout_s=PATIENCE_S).chain_id() == 31337
         assert proxy.requests == []
         assert b"accept-encoding: identity\r\n" in node.requests[0].lower()
 
@@ -200,13 +199,13 @@ def test_a_lost_connection_is_tried_again() -> None:
             return answer(node, connection, body)
 
         node.answer = third_time
-        assert Rpc(node.url, timeout_s=GENEROUS_S).chain_id() == 31337
+        assert Rpc(node.url, timeout_s=PATIENCE_S).chain_id() == 31337
 
 
 @pytest.mark.parametrize("let_go", ["close", "forget"])
 def test_an_endpoint_that_nobody_needs_keeps_no_connection(let_go: str) -> None:
     with HostileNode(results("0x1")) as node:
-        reader = ChainReader([node.url], timeout_s=GENEROUS_S)
+        reader = ChainReader([node.url], timeout_s=PATIENCE_S)
         reader.chain_id()
         with node.changed:
             assert node.open > 0
@@ -215,7 +214,7 @@ def test_an_endpoint_that_nobody_needs_keeps_no_connection(let_go: str) -> None:
         del reader
         gc.collect()
         with node.changed:
-            assert node.changed.wait_for(lambda: node.open == 0, GENEROUS_S)
+            assert node.changed.wait_for(lambda: node.open == 0, PATIENCE_S)
 
 
 @pytest.mark.parametrize("url", ["ftp://node", "http://", "http://node:port", "localhost:8545", ""])
@@ -272,13 +271,13 @@ def test_no_json_of_a_node_makes_anything_but_a_chain_error(
 ) -> None:
     content = value if whole else None
     fuzzed.answer = says(http(json.dumps(content).encode())) if whole else results(value)
-    rpc = Rpc(fuzzed.url, timeout_s=GENEROUS_S)
-    reader = ChainReader([fuzzed.url], timeout_s=GENEROUS_S, clock=lambda: 100.0)
+    rpc = Rpc(fuzzed.url, timeout_s=PATIENCE_S)
+    reader = ChainReader([fuzzed.url], timeout_s=PATIENCE_S, clock=lambda: 100.0)
     room = "0x" + "77" * 20
     questions = [
         *(partial(question, rpc) for question in QUESTIONS),
         partial(
-            Transactor(fuzzed.url, b"\x01" * 32, timeout_s=GENEROUS_S, receipt_timeout_s=0.0).send, room, b""
+            Transactor(fuzzed.url, b"\x01" * 32, timeout_s=PATIENCE_S, receipt_timeout_s=0.0).send, room, b""
         ),
         partial(reader.finalized_view, room),
         partial(reader.latest_view, room),

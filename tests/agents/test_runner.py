@@ -25,6 +25,7 @@ from sqlalchemy.exc import DatabaseError
 from tests.agents.emitted import signed
 from tests.local_chain import LocalChain, private_key
 from tests.outside import GATE, HOLDER, Lab
+from tests.patience import PATIENCE_S, until
 
 from sealroom import typed
 from sealroom.envelope import Envelope, parse_envelope
@@ -622,12 +623,9 @@ def test_the_loop_carries_runs_to_their_end_and_stops(lab: Lab) -> None:
         target=runner(lab, Fresh(ScriptedEnclave([], exit=3)), stop=stop).serve, daemon=True
     )
     loop.start()
-    deadline = time.monotonic() + 15
-    while any(lab.store.run(run).state not in ENDS for run in runs):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: all(lab.store.run(run).state in ENDS for run in runs))
     stop.set()
-    loop.join(5)
+    loop.join(PATIENCE_S)
     assert not loop.is_alive()
     assert {lab.store.run(run).code for run in runs} == {"not-approved"}
 
@@ -669,7 +667,7 @@ def test_a_real_enclave_is_started_confined_and_cleaned_up(lab: Lab, platform: P
             assert b"PYTHON" not in given
             assert os.getsid(process.pid) == process.pid
         lines = []
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while enclave.exit_code() is None:
             assert time.monotonic() < deadline
             line = enclave.line(0.2)
@@ -706,19 +704,16 @@ def test_a_full_or_missing_disk_ends_a_start_with_its_cause_and_leaves_nothing(t
 
 def test_a_kill_reaches_children_in_sessions_of_their_own() -> None:
     """OP-10: a job that moved to another session dies with its enclave."""
-    child = "import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(60)"
+    child = "import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(9999)"
     parent = (
-        f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"
+        f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(9999)"
     )
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     grandchild = int(process.stdout.readline())
     assert children.kill(process.pid)
-    assert process.wait(5) == -9
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{grandchild}").exists() and "Z" not in _state(grandchild):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    assert process.wait(PATIENCE_S) == -9
+    until(lambda: _state(grandchild) == "Z")
     process.stdout.close()
 
 

@@ -9,7 +9,6 @@ import signal
 import socket
 import stat
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography import x509
 from dstack_sdk import DstackClient
+from tests.patience import PATIENCE_S, until
 
 from sealroom.keys import public_key33, recover_kms_root
 from sealroom_agents import children
@@ -291,10 +291,7 @@ def test_connections_at_work_are_not_ended_for_a_new_one(server: AgentServer) ->
             connection.connect(str(server.path))
             busy.append(connection)
             connection.sendall(half)
-        soon = time.monotonic() + 120
-        while server.working < MAX_CONNECTIONS:  # until then, one of them still counts as idle
-            assert time.monotonic() < soon
-            time.sleep(0.01)
+        until(lambda: server.working == MAX_CONNECTIONS)  # before, one of them still counts as idle
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as late:
             late.settimeout(60)
             late.connect(str(server.path))
@@ -382,15 +379,13 @@ def test_guest_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         ]
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
-        while not ready.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(ready.exists, process)
         announced = json.loads(ready.read_text())
         client = DstackClient(announced["socket"])
         with client:
             info = client.info()
         process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=20)
+        status = process.wait(PATIENCE_S)
     finally:
         children.kill(process.pid)
         process.wait()

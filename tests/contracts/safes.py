@@ -12,7 +12,6 @@ Owners and signers are numbers of the chain's accounts, or other Safes as owners
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +26,7 @@ from eth_account.messages import SignableMessage, encode_typed_data
 from eth_utils.crypto import keccak
 
 from tests.local_chain import ROOT, LocalChain, account, private_key
+from tests.patience import until
 
 V1_4_1 = "safe-contracts"
 V1_5_0 = "safe-smart-account"
@@ -36,7 +36,6 @@ NOBODY = "0x" + "00" * 20
 CALL, DELEGATECALL = 0, 1
 CONTRACT_SIGNATURE = b"\x00"
 """Last byte of a signature's 65 whose owner is a contract; its own signature lies further back."""
-MINING_LIMIT_S, POLL_S = 10.0, 0.01
 RELAYER = 17
 """The account that sends what the owners of a Safe signed, and pays for it."""
 
@@ -189,12 +188,7 @@ def create(chain: LocalChain, code: bytes, *, sender: int = RELAYER) -> str:
 
 def mined(chain: LocalChain, transaction: str) -> dict[str, Any]:
     """Receipt of a transaction that was sent, on a chain that mines each at once."""
-    deadline = time.monotonic() + MINING_LIMIT_S
-    while (receipt := chain.rpc("eth_getTransactionReceipt", transaction)) is None:
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{transaction} was not mined")
-        time.sleep(POLL_S)
-    return dict(receipt)
+    return dict(until(lambda: chain.rpc("eth_getTransactionReceipt", transaction)))
 
 
 def call(signature: str, *arguments: Any) -> bytes:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.local_chain import ROOT, LocalChain, account
+from tests.patience import PATIENCE_S
 
-TIMEOUT_S = 60
 OPERATOR = 9
 HASH = "0x" + 64 * "a"
 
@@ -40,7 +40,7 @@ class Desk:
             env={**os.environ, "APE_DATA_FOLDER": str(ROOT / ".ape")},
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == rc, done.stdout + done.stderr
         return done.stdout, done.stderr

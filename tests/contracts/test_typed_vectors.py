@@ -22,10 +22,10 @@ from sealroom.records import OWNER_FIELDS, PLATFORM_FIELDS, STUDY_FIELDS
 from sealroom_agents.chain.contracts import interface
 from tests.contracts.workshop import EMPTY, Workshop, initialization
 from tests.local_chain import LocalChain, Reverted, account
+from tests.patience import PATIENCE_S
 from tests.vectors.vector import Vector, cases, read
 
 SCRIPT = Path(__file__).with_name("viem_typed.mjs")
-LIMIT_S = 60
 NOW = 1_890_000_000
 """Some weeks before the study of the vectors expires."""
 OTHER, STRANGER, DEPLOYER = 0, 16, 18
@@ -57,7 +57,7 @@ def viem() -> dict[str, dict[str, str]]:
         input=json.dumps(given),
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

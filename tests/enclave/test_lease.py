@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from tests.patience import PATIENCE_S
 
 from sealroom.errors import KeyReleaseError
 from sealroom.key_release import GrantReply, LeaseReply, LeaseRequest, sign_renewal, verify_lease
@@ -25,8 +26,6 @@ from sealroom.runtime.lease import Lease, LeaseEnd, LeaseEnded, clock
 RUN, CHAIN, CONSORTIUM = b"r" * 32, 31337, "0x" + "c0" * 20
 SECONDS = 2
 """Lease that a gate gives, seconds."""
-PATIENCE_S = 120.0
-"""How long a test waits for a thread of the lease, seconds: no test takes so long."""
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,6 +30,7 @@ from tests.enclave.local_gate import (
     with_less_delta,
     with_more_epsilon,
 )
+from tests.patience import PATIENCE_S, until
 
 from sealroom.encoding import canonical
 from sealroom.envelope import parse_envelope, verify_receipt, verify_statement
@@ -99,7 +99,13 @@ class Room:
     def run(self, command: list[str], **environment: str) -> tuple[int, list[dict[str, Any]], str]:
         """Exit status, phases, and everything that was printed."""
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False, env=environment, cwd=self.folder
+            command,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+            env=environment,
+            cwd=self.folder,
         )
         phases = [json.loads(line) for line in done.stdout.splitlines()]
         return done.returncode, phases, done.stdout + done.stderr
@@ -254,12 +260,10 @@ def test_a_revocation_kills_the_job_and_lets_nothing_out(room: Room) -> None:
     """OP-10."""
     command = room.prepare(ENDLESS)
     room.gate.before_lease = lambda: refuse("revoked")
-    start = time.monotonic()
     status, phases, _ = room.run(command)
     assert status == 4
     assert phases[-1] == {"phase": "lease-ended", "code": "revoked", "message": "refused: revoked"}
     assert not room.envelope.exists()
-    assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize("analysis", [GOOD, READ + "raise SystemExit\n"], ids=["a result", "a failure"])
@@ -375,7 +379,4 @@ def test_the_job_does_not_outlive_its_custodian(room: Room) -> None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 1
         os.kill(process.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{children[0]}/cmdline").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{children[0]}/cmdline").exists()
+    until(lambda: not Path(f"/proc/{children[0]}/cmdline").exists())

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from tests.enclave.conftest import GOOD
+from tests.patience import PATIENCE_S
 
 from sealroom.errors import JobError
 from sealroom.runtime.custodian import await_ready
@@ -53,7 +54,7 @@ def attempt_outside(line: str) -> None:
     """The same line in an ordinary process, where it must work: otherwise the test would prove nothing."""
     script = MUST_FAIL.format(attempt=line)
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert "the wall has a hole" in done.stderr, done.stderr
 
@@ -223,7 +224,7 @@ def test_a_payload_that_is_announced_and_never_comes_takes_no_memory() -> None:
     size = 2**30
     done = subprocess.run(
         [sys.executable, "-c", ANNOUNCE.format(size=size)],
-        capture_output=True, text=True, timeout=300, check=True,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=True,
     )  # fmt: skip
     code, grown = done.stdout.split()
     assert code == "channel-closed"

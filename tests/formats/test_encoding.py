@@ -33,6 +33,7 @@ from sealroom.encoding import (
     strict_json,
 )
 from sealroom.errors import FormatError, SealroomError
+from tests.patience import PATIENCE_S
 
 LIMIT = 4096
 
@@ -229,7 +230,7 @@ def test_formats_import_nothing_heavy(module: str) -> None:
         f"import sys, sealroom.{module}; "
         "print(sorted({'pandas', 'pyarrow', 'torch', 'numpy', 'opendp'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout.strip() == "[]", done.stderr
 
 

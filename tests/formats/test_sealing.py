@@ -25,6 +25,7 @@ from sealroom.sealed.header import MAX_PARTS, USUAL_PART_SIZE, usual_part_size
 from sealroom.sealed.parts import sealed_length
 from tests.formats.sealing import PART, Sealed, other
 from tests.formats.worked import CONTEXT, DATA_KEY, NAME, OWNER
+from tests.patience import PATIENCE_S, until
 
 
 def _seal(source: Path, target: Path, **changes: object) -> SealSummary:
@@ -300,12 +301,9 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     process = _sealing_process(_with_holes(tmp_path / "file"), tmp_path / "file.tar")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
-    process.communicate(timeout=30)
-    deadline = time.monotonic() + 10
-    while any(_lives(int(child)) for child in children) and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-    assert children and not any(_lives(int(child)) for child in children)
+    process.communicate(timeout=PATIENCE_S)
+    assert children
+    until(lambda: not any(_lives(int(child)) for child in children))
 
 
 def _lives(pid: int) -> bool:
@@ -335,7 +333,7 @@ def _sealing_process(source: Path, target: Path) -> subprocess.Popen[bytes]:
 def test_a_signal_while_sealing_leaves_no_file_and_ends_the_process(tmp_path: Path) -> None:
     process = _sealing_process(_with_holes(tmp_path / "file"), tmp_path / "file.tar")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == -signal.SIGINT and b"KeyboardInterrupt" in errors
     assert os.listdir(tmp_path) == ["file"]
@@ -356,7 +354,7 @@ def test_a_disk_that_is_full_is_our_error(tmp_path: Path, processes: int) -> Non
     )
     command = [sys.executable, "-c", code, str(source), str(tmp_path / "file.tar")]
     found = subprocess.run(
-        command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True, timeout=60
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True, timeout=PATIENCE_S
     )
     assert found.stdout == "output-unwritable cannot write the output: File too large\n"
     assert os.listdir(tmp_path) == ["file"] and not found.stderr

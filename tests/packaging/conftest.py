@@ -41,8 +41,10 @@ class Installed:
 
     def install(self, what: str, constraints: Path) -> None:
         """`pip install`; skips where no package index can be reached."""
+        # This environment's pip installs there; what is imported is compiled then, and most is not.
+        pip = [sys.executable, "-m", "pip", "--python", self.folder / "bin" / "python"]
         done = subprocess.run(
-            [self.folder / "bin" / "python", "-m", "pip", "install", "-q", "-c", constraints, what],
+            [*pip, "install", "-q", "--no-compile", "-c", constraints, what],
             capture_output=True,
             text=True,
             timeout=LIMIT_S,
@@ -75,7 +77,8 @@ def wheel(workshop: Path) -> Path:
 @pytest.fixture(scope="session")
 def base(workshop: Path, wheel: Path) -> Installed:
     """The wheel without extras."""
-    subprocess.run([sys.executable, "-m", "venv", workshop / "base"], check=True, timeout=LIMIT_S)
+    command = [sys.executable, "-m", "venv", "--without-pip", workshop / "base"]
+    subprocess.run(command, check=True, timeout=LIMIT_S)
     made = Installed(workshop / "base")
     made.install(str(wheel), workshop / "constraints.txt")
     return made

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for what must come, on a machine of any speed."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+PATIENCE_S = 240.0
+"""The longest wait: what takes seconds on an idle machine takes ten times as long on a busy one. pytest ends
+a test after 300 s."""
+PAUSE_S = 0.02
+
+Found = TypeVar("Found")
+
+
+def until(ready: Callable[[], Found], process: subprocess.Popen[bytes] | None = None) -> Found:
+    """Wait until `ready` returns what counts as true; returns that. Fails where `process` ends before."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := ready()):
+        assert process is None or process.poll() is None, "the process ended"
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s"
+        time.sleep(PAUSE_S)
+    return found
