@@ -15,20 +15,33 @@ import pytest
 
 from sealroom.recipe import parse, render
 from sealroom_agents.cli import main
+from tests.pages import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
-PAGES = [
-    ROOT / name
-    for name in ("README.md", "SECURITY.md", "contracts/README.md", "enclave/README.md", "agents/README.md")
-]
-
-
-LEAST = {"README.md": 9, "agents/README.md": 12, "enclave/README.md": 1, "contracts/README.md": 2}
+LEAST = {
+    "README.md": 9,
+    "docs/tutorial.md": 9,
+    "agents/README.md": 12,
+    "enclave/README.md": 1,
+    "contracts/README.md": 2,
+}
 """Command lines that these pages show."""
 OPTIONS = ("$CHAIN", "$AT")
 """Variables of the README that stand for options, which `make room` writes."""
 COMMAND = re.compile(r"(?:^|do )((?:sealroom|ape run|python -m sealroom) .*?)(?:; done)?$")
+
+
+def tracked() -> list[Path]:
+    """Files of the project."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [path for name in listed.stdout.split("\0")[:-1] if (path := ROOT / name).is_file()]
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,7 @@ def lines(page: Path) -> list[Line]:
     return [Line(name, tuple(shlex.split(line, comments=True)), whole) for line, whole in found]
 
 
+PAGES = [page for page in tracked() if page.suffix == ".md" and page.name != "CHANGELOG.md"]
 SHOWN = [line for page in PAGES for line in lines(page)]
 
 
@@ -95,7 +109,11 @@ def test_each_option_of_ape_and_of_the_enclave_exists(line: Line) -> None:
 
 
 def test_the_caps_of_the_readme_allow_a_run_of_its_study() -> None:
-    words = next(line.words for line in SHOWN if line.words[:4] == ("ape", "run", "govern", "register"))
+    words = next(
+        line.words
+        for line in SHOWN
+        if line.page == "README.md" and line.words[:4] == ("ape", "run", "govern", "register")
+    )
     caps = {option: Decimal(words[words.index(option) + 1]) for option in ("--cap", "--delta")}
     study = parse(render(ROOT / "enclave" / "studies" / "cardio-renal")).privacy
     assert caps["--cap"] >= study.epsilon and caps["--delta"] >= study.delta
@@ -106,23 +124,56 @@ def test_the_pages_show_commands_at_all() -> None:
     assert {page: shown.count(page) >= least for page, least in LEAST.items()} == dict.fromkeys(LEAST, True)
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link into a page may name after `#`, as GitHub makes it from the headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_relative_link_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        found = page.parent / path if path else page
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found), target
+
+
+def test_each_page_of_docs_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / target).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", page.read_text())
+    }
+    docs = [page for page in PAGES if page.is_relative_to(ROOT / "docs")]
+    assert [page for page in docs if page not in linked and page.parent not in linked] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_begins_with_a_title_and_what_it_is_for(page: Path) -> None:
+    first, blank, second, *_ = page.read_text().splitlines()
+    assert re.match(r"# \S", first) and not blank
+    assert re.match(r"\w", second), "one sentence first: what is the page for?"
 
 
 def test_the_map_of_folders_is_the_folders() -> None:
     text = (ROOT / "README.md").read_text()
-    for folder in ("contracts", "scripts", "enclave", "agents", "tests"):
+    for folder in ("contracts", "scripts", "enclave", "agents", "tests", "docs"):
         assert re.search(rf"^{folder}/ ", text, re.MULTILINE)
         assert (ROOT / folder).is_dir()
 
 
-def test_the_first_code_block_is_short() -> None:
-    first = re.search(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert first is not None
-    assert len(first[1].strip().splitlines()) <= 24
+def test_the_session_of_the_readme_is_short() -> None:
+    assert max(len(block.strip().splitlines()) for block in blocks("README.md", "sh")) <= 24
+
+
+def test_the_readme_begins_with_one_sentence_and_one_command() -> None:
+    _, _, sentence, _, *rest = (ROOT / "README.md").read_text().splitlines()
+    assert sentence.count(". ") == 0 and sentence.endswith(".")
+    assert rest[:3] == ["```sh", "make demo", "```"]
 
 
 def test_make_targets_of_the_readme_exist() -> None:

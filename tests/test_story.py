@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sealroom_agents import children
+from tests.pages import unprinted
 
 ROOT = Path(__file__).resolve().parent.parent
 SEALROOM = ROOT / ".venv" / "bin" / "sealroom"
@@ -70,6 +71,10 @@ def test_the_story_tells_its_steps_in_order_in_at_most_forty_lines(story: Story)
     places = [story.text.index(step) for step in STEPS]
     assert places == sorted(places)
     assert len(story.text.splitlines()) <= MOST_LINES
+
+
+def test_the_readme_shows_what_the_demo_prints(story: Story) -> None:
+    assert unprinted("README.md", story.text) == []
 
 
 @pytest.mark.parametrize("code", ["data-owner-approval-missing", "compose-hash-mismatch", "revoked"])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README's shell session, run as it stands: `sealroom` from the built wheel, `ape` from this checkout."""
+"""The shell sessions of README and tutorial, run as they stand in one room: `sealroom` from the built wheel, `ape`
+from this checkout."""
 
 from __future__ import annotations
 
@@ -15,26 +16,30 @@ import pytest
 
 from sealroom_agents import children
 from tests.packaging.conftest import ROOT, Installed
+from tests.pages import blocks, unprinted
 
 BIN = ROOT / ".venv" / "bin"
 LIMIT_S = 1800
 """Setting up and the session take a minute or two each on two cores; a machine may be ten times as slow."""
 READY = "press Ctrl-C to stop everything"
-OTHERS = ["make demo", "make test"]
-"""What the README shows beside the session; the first is told by `test_story`, the second is this suite."""
-NAMING = "trap 'echo \"README: failed: $BASH_COMMAND\"' ERR; source "
+TUTORIAL = "docs/tutorial.md"
+OTHERS = {"README.md": ["make demo", "make test"], TUTORIAL: ["make room"]}
+"""What the pages show beside their sessions: `test_story` runs the demo, the fixture `room` does what `make room` does."""
+NAMING = "trap 'echo \"failed: $BASH_COMMAND\"' ERR; source "
 """Say which command failed, beside what `set -x` shows of it."""
 pytestmark = [pytest.mark.slow, pytest.mark.anvil, pytest.mark.timeout(3 * LIMIT_S)]
 
 
-def blocks() -> list[str]:
-    """The README's shell blocks: the session, and others."""
-    return re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def session(page: str) -> str:
+    """The shell lines of a page, without the targets of make."""
+    shown = blocks(page, "sh")
+    return "".join(block for block in shown if block.strip() not in OTHERS[page])
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, base: Installed) -> Path:
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, base: Installed) -> Path:
     """What a newcomer's checkout has at these names, except that `.venv` holds the built wheel alone."""
+    tmp_path = tmp_path_factory.mktemp("checkout")
     (tmp_path / ".venv").symlink_to(base.folder)
     (tmp_path / "enclave").symlink_to(ROOT / "enclave")
     (tmp_path / "ape").mkdir()
@@ -42,7 +47,7 @@ def checkout(tmp_path: Path, base: Installed) -> Path:
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def room(checkout: Path) -> Iterator[None]:
     """What `make room` starts, until the test is over."""
     with children.start(
@@ -72,17 +77,12 @@ def room(checkout: Path) -> Iterator[None]:
             children.kill(process.pid)
 
 
-def test_every_other_block_is_a_target_of_make() -> None:
-    assert [block.strip() for block in blocks()[1:]] == OTHERS
-
-
-@pytest.mark.usefixtures("room")
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the session asks the console with curl")
-def test_the_session_runs_line_by_line_to_a_proven_result(checkout: Path) -> None:
-    session = checkout / "session.sh"
-    session.write_text(blocks()[0])
+def typed(page: str, checkout: Path) -> str:
+    """Type a page's session into a shell in the checkout; returns what was printed."""
+    script = checkout / f"{Path(page).stem}.sh"
+    script.write_text(session(page))
     with children.start(
-        ["bash", "-eux", "-o", "pipefail", "-c", NAMING + str(session)],
+        ["bash", "-eux", "-o", "pipefail", "-c", NAMING + str(script)],
         cwd=checkout,
         env={"PATH": f"{checkout / 'ape'}:/usr/bin:/bin", "HOME": os.environ["HOME"], "COLUMNS": "110"},
         stdin=subprocess.DEVNULL,
@@ -95,5 +95,24 @@ def test_the_session_runs_line_by_line_to_a_proven_result(checkout: Path) -> Non
         finally:
             children.kill(shell.pid)
     assert shell.returncode == 0, output[-8000:]
+    return output
+
+
+@pytest.mark.parametrize("page", OTHERS)
+def test_every_other_block_is_a_target_of_make(page: str) -> None:
+    assert [block.strip() for block in blocks(page, "sh") if block.startswith("make")] == OTHERS[page]
+
+
+@pytest.mark.usefixtures("room")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the session asks the console with curl")
+def test_the_session_of_the_readme_ends_in_a_proven_result_and_a_revocation(checkout: Path) -> None:
+    output = typed("README.md", checkout)
     assert re.search(r"^proven: all \d+ links hold", output, re.MULTILINE), output[-8000:]
     assert re.search(r"^revoked +0x", output, re.MULTILINE), output[-8000:]
+
+
+@pytest.mark.usefixtures("room")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the session asks the console with curl")
+def test_the_tutorial_prints_what_it_shows(checkout: Path) -> None:
+    output = typed(TUTORIAL, checkout)
+    assert unprinted(TUTORIAL, output) == [], output[-8000:]

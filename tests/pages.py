@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blocks of the pages, and whether what they show is what was printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VARIES = re.compile(r"…|0x[0-9a-f]+|[0-9][0-9,.]*")
+"""What may differ between a page and a run: a cut, a hash or an address, a number."""
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The text of each block of `language` in a page, named from the root."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def pattern(line: str) -> re.Pattern[str]:
+    """Matches a printed line that says what the page's `line` says, up to `VARIES`."""
+
+    def free(match: re.Match[str]) -> str:
+        return {"…": ".*", "0x": "0x[0-9a-f]+"}.get(match[0][:2], "[0-9][0-9,.]*")
+
+    parts, end = [], 0
+    for match in VARIES.finditer(line):
+        parts += [re.escape(line[end : match.start()]), free(match)]
+        end = match.end()
+    return re.compile("".join([*parts, re.escape(line[end:]), r"\s*$"]))
+
+
+def unprinted(page: str, output: str) -> list[str]:
+    """Lines of the page's `text` blocks that no line of `output` matches."""
+    printed = output.splitlines()
+    shown = [line for block in blocks(page, "text") for line in block.splitlines()]
+    return [line for line in shown if not any(pattern(line).match(each) for each in printed)]
