@@ -9,7 +9,7 @@ export SOLCX_BINARY_PATH := $(VENV)/solc
 
 CONTRACTS = $(wildcard contracts/*.sol)
 FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
-.PHONY: help setup demo room test contracts-test prove slither mutate lint format abi release bench fuzz clean
+.PHONY: help setup demo room test contracts-test prove slither mutate lint format abi docs release bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ format: setup ## rewrite Python and Solidity in the house style
 
 abi: setup ## write the contracts' ABIs to where the agents read them
 	@.ci/abi
+
+docs: setup ## write the generated pages of docs/reference
+	@$(VENV)/bin/python .ci/docs
 
 release: setup ## write what checks deployed contracts against their sources, and prove it (ARGS="--check …")
 	@.ci/release $(ARGS)

@@ -180,3 +180,10 @@ def test_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text())):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_generated_pages_are_current() -> None:
+    done = subprocess.run(
+        [BIN / "python", ROOT / ".ci" / "docs", "--check"], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr

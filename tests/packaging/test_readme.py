@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shell sessions of README and tutorial, run as they stand in one room: `sealroom` from the built wheel, `ape`
-from this checkout."""
+"""The shell sessions of README and tutorial, run as they stand, in one room.
+
+`sealroom` is that of the built wheel, `ape` that of this checkout.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ LIMIT_S = 1800
 READY = "press Ctrl-C to stop everything"
 TUTORIAL = "docs/tutorial.md"
 OTHERS = {"README.md": ["make demo", "make test"], TUTORIAL: ["make room"]}
-"""What the pages show beside their sessions: `test_story` runs the demo, the fixture `room` does what `make room` does."""
+"""What the pages show beside their sessions. `test_story` runs the demo; fixture `room` is `make room`."""
 NAMING = "trap 'echo \"failed: $BASH_COMMAND\"' ERR; source "
 """Say which command failed, beside what `set -x` shows of it."""
 pytestmark = [pytest.mark.slow, pytest.mark.anvil, pytest.mark.timeout(3 * LIMIT_S)]
