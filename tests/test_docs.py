@@ -22,7 +22,8 @@ BIN = ROOT / ".venv" / "bin"
 LEAST = {
     "README.md": 9,
     "docs/tutorial.md": 9,
-    "agents/README.md": 12,
+    "docs/operations.md": 7,
+    "agents/README.md": 9,
     "enclave/README.md": 1,
     "contracts/README.md": 2,
 }

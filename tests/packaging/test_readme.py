@@ -107,14 +107,14 @@ def test_every_other_block_is_a_target_of_make(page: str) -> None:
 
 @pytest.mark.usefixtures("room")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the session asks the console with curl")
-def test_the_session_of_the_readme_ends_in_a_proven_result_and_a_revocation(checkout: Path) -> None:
-    output = typed("README.md", checkout)
-    assert re.search(r"^proven: all \d+ links hold", output, re.MULTILINE), output[-8000:]
-    assert re.search(r"^revoked +0x", output, re.MULTILINE), output[-8000:]
+def test_the_tutorial_prints_what_it_shows(checkout: Path) -> None:
+    output = typed(TUTORIAL, checkout)
+    assert unprinted(TUTORIAL, output) == [], output[-8000:]
 
 
 @pytest.mark.usefixtures("room")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the session asks the console with curl")
-def test_the_tutorial_prints_what_it_shows(checkout: Path) -> None:
-    output = typed(TUTORIAL, checkout)
-    assert unprinted(TUTORIAL, output) == [], output[-8000:]
+def test_the_session_of_the_readme_ends_in_a_proven_result_and_a_revocation(checkout: Path) -> None:
+    output = typed("README.md", checkout)
+    assert re.search(r"^proven: all \d+ links hold", output, re.MULTILINE), output[-8000:]
+    assert re.search(r"^revoked +0x", output, re.MULTILINE), output[-8000:]
