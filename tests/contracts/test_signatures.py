@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scripts._deploy import REGIMES, Owner
 from scripts._documents import Platform, Study
 
-from sealroom import receipts, typed
+from sealroom import receipt_tree, typed
 from sealroom.records import Opening, Receipt
 from tests.contracts.conftest import Reverts, Room
 from tests.contracts.test_story import Run, receipt_of, signed, solidity
@@ -144,14 +144,14 @@ def test_solidity_and_python_make_the_same_trees_of_receipts(room: Room) -> None
         room.ledger.anchorBatch(room.contract, epoch, numbers, digests, sender=room.gate)
         anchored = room.ledger.batch(room.contract, batch)
         assert (anchored.first, anchored.count) == (first, len(places))
-        assert bytes(anchored.root) == receipts.root(first, numbers, digests)
+        assert bytes(anchored.root) == receipt_tree.root(first, numbers, digests)
         for place in places:
-            path = receipts.path(first, numbers, digests, place - places[0])
+            path = receipt_tree.path(first, numbers, digests, place - places[0])
             proof = place + 1, anchored.blockNumber, batch, signed(room, of_runs[place]), path
             asked = solidity(of_runs[place]), openings[place].solidity()
             assert room.ledger.verify(*asked, proof).anchored
-            leaf = receipts.leaf(place + 1, openings[place].number, digests[place - places[0]])
-            assert receipts.contains(bytes(anchored.root), leaf, path)
+            leaf = receipt_tree.leaf(place + 1, openings[place].number, digests[place - places[0]])
+            assert receipt_tree.contains(bytes(anchored.root), leaf, path)
             if path:
                 assert not room.ledger.verify(*asked, (*proof[:4], path[:-1])).anchored
 
