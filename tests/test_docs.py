@@ -188,3 +188,12 @@ def test_the_generated_pages_are_current() -> None:
         [BIN / "python", ROOT / ".ci" / "docs", "--check"], capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_codes_that_the_operations_page_explains_exist() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    explained = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", page[page.index("## What to do when") :]))
+    code = [path for path in tracked() if path.suffix == ".py" and path.is_relative_to(ROOT / "agents")]
+    text = "".join(path.read_text() for path in code)
+    assert len(explained) > 10
+    assert {each for each in explained if f'"{each}"' not in text} == set()

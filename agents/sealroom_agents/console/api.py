@@ -60,7 +60,7 @@ def gives(media: str) -> dict[int | str, dict[str, Any]]:
 
 _SAYS = {
     400: "The body is not what it must be.",
-    404: "There is no such thing.",
+    404: "Not found.",
     409: "It contradicts something that exists.",
     413: "The body is too large.",
     415: "The body is not plain application/json.",
