@@ -103,6 +103,11 @@ def test_a_row_has_a_test_or_says_that_it_is_open(row: Row) -> None:
         assert name in names(path), f"tests/{file} has no {name}"
 
 
+def test_the_page_lists_what_is_open() -> None:
+    section = PAGE.read_text().split("## Open\n")[1].split("\n## ")[0]
+    assert ID.findall(section) == [row.id for row in ROWS if row.shown.startswith("open: ")]
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_the_code_that_a_row_names_exists(row: Row) -> None:
     for name in row.paths:
