@@ -292,7 +292,7 @@ def test_the_watchers_word_ends_a_running_enclave(lab: Lab, wipes: bool) -> None
     block_time = time.time()
 
     def revoke() -> None:
-        time.sleep(0.3)
+        until(lambda: not enclave.lines)
         lab.store.observe(
             lab.room.consortium, kind="revoked", epoch=3, block=9, block_time=block_time,
             owner=lab.room.owners[2].account, reason="consent withdrawn",
