@@ -54,8 +54,9 @@ format: setup ## rewrite Python and Solidity in the house style
 	@$(VENV)/bin/ruff format --quiet
 	$(if $(CONTRACTS)$(FORGE_TESTS),@$(VENV)/bin/forge fmt)
 
-abi: setup ## write the contracts' ABIs to where the agents read them
+abi: setup ## write the contracts' ABIs and the page's model to where they are read
 	@.ci/abi
+	@$(VENV)/bin/python -m sealroom_agents.console.model_script
 
 docs: setup ## write the generated pages of docs/reference
 	@$(VENV)/bin/python .ci/docs

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,101 +14,53 @@ from scripts._send import send
 
 from sealroom.encoding import Fields, normal_address, to_hex
 from sealroom.errors import FormatError
-
-REGIMES = {"HIPAA": 1, "GDPR": 2, "UK GDPR": 4, "PCI": 8, "FFIEC": 16, "SOC 2": 32}
-"""Compliance regimes and their flags on chain."""
+from sealroom.model import MAX_OWNERS, Owner, Roster
 
 ALIASES = {"SOC2": "SOC 2", "UK-GDPR": "UK GDPR", "UKGDPR": "UK GDPR"}
 """Other ways in which people write them."""
 
-MAX_OWNERS = 16
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_JURISDICTION = re.compile(r"[A-Z]{2}")
+
+def read_owner(value: Any) -> Owner:
+    """Read an owner from a configuration: the address in any case, regimes also by their aliases.
+
+    Raises `FormatError`.
+    """
+    given = dict(value) if isinstance(value, dict) else value
+    if isinstance(given, dict):
+        if "account" in given:
+            given["account"] = normal_address(given["account"])
+        if isinstance(regimes := given.get("regimes"), list):
+            given["regimes"] = [ALIASES.get(str(regime), regime) for regime in regimes]
+    return Owner.from_json(given)
 
 
-@dataclass(frozen=True)
-class Owner:
-    """One owner of a consortium."""
-
-    account: str
-    """Address of the owner's wallet."""
-    id: str
-    """Name, such as `hospital-A`; at most 32 ASCII characters."""
-    jurisdiction: str
-    """ISO 3166-1 alpha-2, such as `DE`."""
-    regimes: tuple[str, ...]
-    """Declared compliance regimes, out of `REGIMES`."""
-
-    @classmethod
-    def parse(cls, value: Any) -> Owner:
-        """Read an owner from a configuration. Raises `FormatError`."""
-        fields = Fields(value, "an owner")
-        name = fields.text("id", limit=32, pattern=_ID)
-        written = fields.array("regimes", limit=len(REGIMES))
-        regimes = tuple(ALIASES.get(str(regime), str(regime)) for regime in written)
-        for regime in regimes:
-            if regime not in REGIMES:
-                fields.fail(f"{name} has the regime {regime!r}; known are {', '.join(REGIMES)}")
-        owner = cls(
-            account=normal_address(fields.raw("account")),
-            id=name,
-            jurisdiction=fields.text("jurisdiction", limit=2, pattern=_JURISDICTION),
-            regimes=regimes,
-        )
-        fields.done()
-        return owner
-
-    @property
-    def id_bytes(self) -> bytes:
-        """Name as on chain."""
-        return self.id.encode().ljust(32, b"\0")
-
-    @property
-    def jurisdiction_bytes(self) -> bytes:
-        """Jurisdiction as on chain."""
-        return self.jurisdiction.encode()
-
-    @property
-    def regime_flags(self) -> int:
-        """Regimes as on chain."""
-        return sum({REGIMES[regime] for regime in self.regimes})
-
-    def solidity(self) -> tuple[str, bytes, bytes, int]:
-        """`IConsortium.Owner`."""
-        return self.account, self.id_bytes, self.jurisdiction_bytes, self.regime_flags
+def read_owners(fields: Fields) -> tuple[tuple[Owner, ...], int]:
+    """Owners with their threshold k, of a configuration or a roster's file. Raises `FormatError`."""
+    owners = tuple(read_owner(owner) for owner in fields.array("owners", limit=MAX_OWNERS))
+    return owners, fields.integer("threshold", 1, max(1, len(owners)))
 
 
-@dataclass(frozen=True)
-class Roster:
-    """Owners with their threshold, as `govern owners` changes them."""
+def read_roster(value: Any, *, epoch: int) -> Roster:
+    """Read a roster, proposed in an epoch. Raises `FormatError`."""
+    fields = Fields(value, "the roster")
+    owners, threshold = read_owners(fields)
+    fields.done()
+    if not owners:
+        raise FormatError("malformed", "the roster names no owner")
+    return Roster(owners=owners, threshold=threshold, epoch=epoch)
 
-    owners: tuple[Owner, ...]
-    """1 to 16 owners, in their order on chain."""
-    threshold: int
-    """How many grant, k."""
 
-    @classmethod
-    def parse(cls, value: Any) -> Roster:
-        """Read a roster. Raises `FormatError`."""
-        fields = Fields(value, "the roster")
-        owners = tuple(Owner.parse(owner) for owner in fields.array("owners", limit=MAX_OWNERS))
-        roster = cls(owners=owners, threshold=fields.integer("threshold", 1, max(1, len(owners))))
-        fields.done()
-        if not owners:
-            raise FormatError("malformed", "the roster names no owner")
-        return roster
+def roster_lines(roster: Roster) -> list[tuple[str, str]]:
+    """A roster for people, who are about to approve it."""
+    return [
+        *(("owner", owner_line(owner)) for owner in roster.owners),
+        ("threshold", f"{roster.threshold} of {len(roster.owners)}"),
+    ]
 
-    def solidity(self) -> tuple[list[tuple[str, bytes, bytes, int]], int]:
-        """Arguments of `changeOwners`."""
-        return [owner.solidity() for owner in self.owners], self.threshold
 
-    def lines(self) -> list[tuple[str, str]]:
-        """For people, who are about to approve it."""
-        lines = [
-            ("owner", f"{owner.id}  {owner.account}  {owner.jurisdiction}  {', '.join(owner.regimes)}")
-            for owner in self.owners
-        ]
-        return [*lines, ("threshold", f"{self.threshold} of {len(self.owners)}")]
+def owner_line(owner: Owner) -> str:
+    """An owner for people, in one line."""
+    return f"{owner.id}  {owner.account}  {owner.jurisdiction}  {', '.join(owner.regimes)}"
 
 
 @dataclass(frozen=True)
@@ -134,10 +85,10 @@ class Config:
     def parse(cls, value: Any) -> Config:
         """Read a configuration. Raises `FormatError`."""
         fields = Fields(value, "the configuration")
-        owners = tuple(Owner.parse(owner) for owner in fields.array("owners", limit=MAX_OWNERS))
+        owners, threshold = read_owners(fields)
         config = cls(
             owners=owners,
-            threshold=fields.integer("threshold", 1, max(1, len(owners))),
+            threshold=threshold,
             salt=fields.hex("salt", 32) if fields.has("salt") else secrets.token_bytes(32),
             ledger=normal_address(fields.raw("ledger")) if fields.has("ledger") else None,
             factory=normal_address(fields.raw("factory")) if fields.has("factory") else None,

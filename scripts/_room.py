@@ -13,23 +13,18 @@ from ape.api import AccountAPI
 from eth_account.messages import SignableMessage
 from eth_utils.address import to_checksum_address
 from scripts._command import HINTS, Complaint
-from scripts._deploy import REGIMES
 from scripts._documents import (
     NO_HASH,
-    Cap,
-    Platform,
-    Registration,
     SignatureFile,
-    Study,
-    delta_text,
-    epsilon_text,
     gather,
+    load_study,
 )
 from scripts._send import send
 from web3.exceptions import Web3Exception
 
-from sealroom import typed
 from sealroom.encoding import address_bytes, to_hex
+from sealroom.model import Budget, Cap, Dataset, Owner, Platform, Registration, Study
+from sealroom.model.units import delta_text, epsilon_text
 from sealroom_agents.chain.contracts import interface
 
 NOBODY = "0x" + 40 * "0"
@@ -71,8 +66,8 @@ class Room:
         """
         for name in ("StudyProposed", "StudyPinned"):
             for fields in self._logs(name, study_id):
-                study = Study.of_event(fields["content"])
-                if typed.study_id(study) == study_id:
+                study = Study.of_abi(fields["content"])
+                if study.id == study_id:
                     return study
         raise Complaint(
             f"no study {to_hex(study_id)} was proposed in {self.address}",
@@ -81,7 +76,7 @@ class Room:
 
     def load_study(self, path: Path) -> Study:
         """A study from its file, for the consortium as it stands now."""
-        return Study.load(path, epoch=self.contract.epoch(), nonce=self.contract.pinCount())
+        return load_study(path, epoch=self.contract.epoch(), nonce=self.contract.pinCount())
 
     def _logs(self, event: str, topic: bytes, *, block: int | None = None) -> list[dict[str, Any]]:
         """Fields of the events whose first indexed field is `topic`, the last one first."""
@@ -107,7 +102,7 @@ class Room:
 
     def owner_ids(self) -> dict[str, str]:
         """Names of the owners by account, lower case."""
-        return {o.account.lower(): _text(o.id) for o in self.contract.owners()}
+        return {owner.account: owner.id for owner in map(Owner.of_abi, self.contract.owners())}
 
     # --- signing --------------------------------------------------------------------------------
 
@@ -142,7 +137,7 @@ class Room:
     def progress(self, study: Study) -> dict[str, Any]:
         """Who approved a study, who must still, and whether it is pinned."""
         names = self.owner_ids()
-        study_id = typed.study_id(study)
+        study_id = study.id
         approved = [names[account.lower()] for account in self.contract.approvals(study_id)]
         return {
             "study": to_hex(study_id),
@@ -172,9 +167,10 @@ class Room:
     def facts(self) -> dict[str, Any]:
         """All that `status` shows."""
         state = self.contract.state()
-        names = {owner.account.lower(): _text(owner.id) for owner in state.owners}
+        owners = [Owner.of_abi(owner) for owner in state.owners]
+        names = {owner.account: owner.id for owner in owners}
         active = bytes(state.activeStudy)
-        platform = Platform.of_chain(state.platform)
+        platform = Platform.of_abi(state.platform)
         revoker = state.revokedBy.lower()
         return {
             "consortium": self.address,
@@ -184,19 +180,11 @@ class Room:
             "epoch": state.epoch,
             "nonce": state.nonce,
             "threshold": state.threshold,
-            "owners": [
-                {
-                    "account": owner.account.lower(),
-                    "id": _text(owner.id),
-                    "jurisdiction": bytes(owner.jurisdiction).decode(errors="replace"),
-                    "regimes": [name for name, flag in REGIMES.items() if owner.regimes & flag],
-                }
-                for owner in state.owners
-            ],
-            "platform": platform.json() if platform else None,
+            "owners": [owner.to_json() for owner in owners],
+            "platform": None if platform.gate_root == NO_HASH else platform.to_json(),
             "activeStudy": None if active == NO_HASH else to_hex(active),
             "live": state.live,
-            "study": None if active == NO_HASH else self.study(active).json(),
+            "study": None if active == NO_HASH else self.study(active).to_json(),
             "approvals": [names[account.lower()] for account in state.approvals],
             "revokedBy": None if revoker == NOBODY else names[revoker],
             "revocationReason": None if revoker == NOBODY else self._reason(revoker, state.revokedBlock),
@@ -207,9 +195,9 @@ class Room:
         ledger = self.project.Ledger.at(ledger_address)
         found = []
         for dataset_id in self.contract.datasetIds():
-            dataset = self.contract.dataset(dataset_id)
-            budget = ledger.budget(self.address, dataset_id)
-            owner = dataset.owner.lower()
+            dataset = Dataset.of_abi(self.contract.dataset(dataset_id))
+            budget = Budget.of_abi(ledger.budget(self.address, dataset_id))
+            owner = dataset.owner
             found.append(
                 {
                     "id": to_hex(bytes(dataset_id)),
@@ -218,11 +206,11 @@ class Room:
                     "locked": owner not in names,
                     "name": dataset.name,
                     "rows": dataset.rows,
-                    "capMicro": budget.epsilonCap,
-                    "spentMicro": budget.epsilonSpent,
-                    "capDeltaPico": budget.deltaCap,
-                    "spentDeltaPico": budget.deltaSpent,
-                    "capRuns": budget.runCap,
+                    "capMicro": budget.epsilon_cap,
+                    "spentMicro": budget.epsilon_spent,
+                    "capDeltaPico": budget.delta_cap,
+                    "spentDeltaPico": budget.delta_spent,
+                    "capRuns": budget.run_cap,
                     "runs": budget.runs,
                 }
             )
@@ -314,7 +302,3 @@ def progress_lines(progress: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("missing", f"{', '.join(progress['missing'])}: owners of the data, or who revoked"))
     lines.append(("pinned", "yes" if progress["pinned"] else "no"))
     return lines
-
-
-def _text(padded: bytes) -> str:
-    return bytes(padded).rstrip(b"\0").decode("ascii", errors="replace")

@@ -26,20 +26,20 @@ from scripts._command import (
     signer,
     write_json,
 )
-from scripts._deploy import Roster
+from scripts._deploy import read_roster, roster_lines
 from scripts._documents import (
     NO_HASH,
-    Cap,
-    Platform,
-    Registration,
     Request,
     SignatureFile,
-    Study,
+    load_platform,
+    load_registration,
+    read_cap,
 )
 from scripts._room import Room, progress_lines, sign_to, status_lines
 
 from sealroom import typed
 from sealroom.encoding import to_hex
+from sealroom.model import ApproveStudy, Study
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 NEW_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -164,7 +164,7 @@ def platform(
     The approval that completes the threshold adopts them and advances the epoch: the active study ends.
     """
     one_way(sign, signatures)
-    wanted = Platform.load(file_)
+    wanted = load_platform(file_)
     epoch = room.contract.epoch()
     proposal = bytes(room.contract.hashPlatform(wanted.solidity(), epoch))
     if sign:
@@ -224,20 +224,20 @@ def register(
 
     Without a cap no run is possible. `cap` changes it.
     """
-    dataset = Registration.load(registration)
-    limit = None if cap is None else Cap.parse(cap, delta, runs)
+    dataset = load_registration(registration)
+    limit = None if cap is None else read_cap(cap, delta, runs)
     receipt = room.register(account, dataset, limit)
     facts = {
         "dataset": to_hex(dataset.dataset_id),
         "name": dataset.name,
         "rows": dataset.rows,
-        "cap": None if limit is None else limit.json(),
+        "cap": None if limit is None else limit.to_json(),
         **sent(receipt),
     }
     lines = [
         ("dataset", f"{dataset.name}  {dataset.rows:,} rows"),
         ("id", to_hex(dataset.dataset_id)),
-        ("cap", "none: no run is possible" if limit is None else limit.text()),
+        ("cap", "none: no run is possible" if limit is None else str(limit)),
         *sent_lines(receipt),
     ]
     answer(facts, lines, as_json=as_json)
@@ -254,10 +254,10 @@ def cap(
     room: Room, account: AccountAPI, *, dataset_id: bytes, cap: str, delta: str, runs: int, as_json: bool
 ) -> None:
     """Change what all runs together may ever spend on a dataset of yours; never below what is spent."""
-    limit = Cap.parse(cap, delta, runs)
+    limit = read_cap(cap, delta, runs)
     receipt = room.set_cap(account, dataset_id, limit)
-    facts = {"dataset": to_hex(dataset_id), "cap": limit.json(), **sent(receipt)}
-    lines = [("dataset", to_hex(dataset_id)), ("cap", limit.text()), *sent_lines(receipt)]
+    facts = {"dataset": to_hex(dataset_id), "cap": limit.to_json(), **sent(receipt)}
+    lines = [("dataset", to_hex(dataset_id)), ("cap", str(limit)), *sent_lines(receipt)]
     answer(facts, lines, as_json=as_json)
 
 
@@ -283,7 +283,7 @@ def propose(room: Room, account: AccountAPI, *, study_file: Path, as_json: bool)
     """
     study = room.load_study(study_file)
     receipt = room.send(account, "propose", study.solidity())
-    study_id = typed.study_id(study)
+    study_id = study.id
     required = room.required(study)
     facts = {"study": to_hex(study_id), "required": required, "epoch": study.epoch, **sent(receipt)}
     lines = [
@@ -324,9 +324,10 @@ def approve(
     """
     one_way(sign, signatures)
     study = chosen(room, study_id, study_file)
-    proposal = typed.study_id(study)
+    proposal = study.id
     owner = account.address.lower()
-    asked = Request(study=study, owner=owner, chain_id=room.chain_id, consortium=room.address)
+    vote = ApproveStudy(owner=owner, study=study)
+    asked = Request(vote=vote, chain_id=room.chain_id, consortium=room.address)
     if request:
         write_json(request, asked.json())
         lines = [*study.lines(), ("written to", str(request))]
@@ -415,9 +416,9 @@ def owners(
     Who leaves keeps its data: its datasets lock.
     """
     one_way(sign, signatures)
-    roster = Roster.parse(read_json(file_))
     epoch = room.contract.epoch()
-    proposal = typed.owners_id(roster.owners, roster.threshold, epoch=epoch)
+    roster = read_roster(read_json(file_), epoch=epoch)
+    proposal = roster.id
     if sign:
         message = typed.change_owners(
             roster.owners,
@@ -431,15 +432,15 @@ def owners(
         return written(signature, sign, as_json=as_json)
     if signatures:
         given = room.gathered(signatures, kind="ChangeOwners", proposal=proposal)
-        receipt = room.send(account, "changeOwnersWithSignatures", *roster.solidity(), *given)
+        receipt = room.send(account, "changeOwnersWithSignatures", *roster.solidity()[:2], *given)
     else:
-        receipt = room.send(account, "changeOwners", *roster.solidity())
+        receipt = room.send(account, "changeOwners", *roster.solidity()[:2])
     now = room.contract.epoch()
     names = room.owner_ids()
     approvals = [names[owner.lower()] for owner in room.contract.approvals(proposal)]
     facts = {"owners": to_hex(proposal), "approvals": approvals, "seated": now != epoch, "epoch": now}
     lines = [
-        *roster.lines(),
+        *roster_lines(roster),
         ("proposal", to_hex(proposal)),
         ("seated", f"yes, epoch {now}" if now != epoch else f"not yet; approved: {', '.join(approvals)}"),
         *sent_lines(receipt),
@@ -514,9 +515,9 @@ def sign_request(account: AccountAPI, request: Path, out: Path, as_json: bool) -
     """Sign an approval on a machine without a network; `approve --signatures` hands it in."""
     with complaints():
         asked = Request.load(request)
-        if account.address.lower() != asked.owner:
+        if account.address.lower() != asked.vote.owner:
             raise Complaint(
-                f"the request is for {asked.owner}, not for {account.address}", "choose that --account"
+                f"the request is for {asked.vote.owner}, not for {account.address}", "choose that --account"
             )
         signature = sign_to(
             out,
@@ -525,10 +526,10 @@ def sign_request(account: AccountAPI, request: Path, out: Path, as_json: bool) -
             kind="ApproveStudy",
             chain_id=asked.chain_id,
             consortium=asked.consortium,
-            proposal=typed.study_id(asked.study),
+            proposal=asked.vote.study.id,
         )
     if not as_json:
-        answer({}, asked.study.lines(), as_json=False)
+        answer({}, asked.vote.study.lines(), as_json=False)
     written(signature, out, as_json=as_json)
 
 

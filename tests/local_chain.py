@@ -31,10 +31,9 @@ import httpx
 from eth_abi.abi import encode as abi_encode
 from eth_account import Account
 
+from sealroom.model import Owner, Study
 from sealroom_agents import children
 from sealroom_agents.chain.contracts import explain_revert, interface
-from sealroom_agents.chain.views import decode_study, study_values
-from sealroom_agents.facts import StudyRecord
 from tests.patience import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +47,6 @@ ACCOUNTS = 20
 OPERATOR = ACCOUNTS - 1
 START_TIMEOUT_S = 120.0
 RPC_TIMEOUT_S = 60.0
-REGIMES = {"HIPAA": 1, "GDPR": 2, "UK GDPR": 4, "PCI": 8, "FFIEC": 16, "SOC2": 32}
 YEAR_S = 365 * 24 * 3600
 CAP_PICO = 1_000_000
 """δ that a study, and a dataset's cap, have unless a test says otherwise: 1e-6."""
@@ -63,16 +61,6 @@ class Reverted(AssertionError):
         super().__init__(f"{name}{fields}")
         self.name = name
         self.fields = fields
-
-
-@dataclass(frozen=True)
-class Owner:
-    """One owner as it stands in the contract."""
-
-    account: str
-    id: str
-    jurisdiction: str = "DE"
-    regimes: tuple[str, ...] = ("GDPR",)
 
 
 @dataclass(frozen=True)
@@ -123,7 +111,7 @@ class LocalChain:
         self.chain_id = int(self.rpc("eth_chainId"), 16)
         self.ledger = self.deploy("Ledger")
         self.factory = self.deploy("Factory", self.ledger)
-        self._studies: dict[bytes, StudyRecord] = {}
+        self._studies: dict[bytes, Study] = {}
 
     @classmethod
     def start(cls, *, block_time: int | None = None, chain_id: int = 31337) -> LocalChain:
@@ -257,11 +245,12 @@ class LocalChain:
     ) -> Room:
         """A new consortium; names become owners with anvil's accounts 0, 1, 2…"""
         members = tuple(
-            Owner(account=account(n), id=owner) if isinstance(owner, str) else owner
-            for n, owner in enumerate(owners)
+            member(account(n), owner) if isinstance(owner, str) else owner for n, owner in enumerate(owners)
         )
         contract = interface("Factory")
-        data = contract.encode("create", _rows(members), threshold, salt or secrets.token_bytes(32))
+        data = contract.encode(
+            "create", [owner.solidity() for owner in members], threshold, salt or secrets.token_bytes(32)
+        )
         receipt = self.send(OPERATOR, self.factory, data)
         created = self.event(receipt, "Factory", "ConsortiumCreated")
         return Room(
@@ -353,32 +342,32 @@ class LocalChain:
         owner: int = 0,
     ) -> bytes:
         """An owner proposes a study in the current epoch, after those pinned so far; returns its id."""
-        content = (
-            compose_hash,
-            output_hash,
-            privacy_hash,
-            sorted(datasets),
-            epsilon_micro,
-            delta_pico,
-            max_runs,
-            self.head_time() + YEAR_S if expiry is None else expiry,
-            self.epoch(room),
-            self.nonce(room) if nonce is None else nonce,
+        content = Study(
+            compose_hash=compose_hash,
+            output_hash=output_hash,
+            privacy_hash=privacy_hash,
+            datasets=tuple(sorted(datasets)),
+            epsilon_micro=epsilon_micro,
+            delta_pico=delta_pico,
+            max_runs=max_runs,
+            expiry=self.head_time() + YEAR_S if expiry is None else expiry,
+            epoch=self.epoch(room),
+            nonce=self.nonce(room) if nonce is None else nonce,
         )
-        data = interface("Consortium").encode("propose", content)
+        data = interface("Consortium").encode("propose", content.solidity())
         receipt = self.send(room.owners[owner].account, room.consortium, data)
-        study = decode_study(self.event(receipt, "Consortium", "StudyProposed")["content"])
+        study = Study.of_abi(self.event(receipt, "Consortium", "StudyProposed")["content"])
         self._studies[study.id] = study
         return study.id
 
-    def study(self, study: bytes) -> StudyRecord:
+    def study(self, study: bytes) -> Study:
         """Content of a study that was proposed here."""
         return self._studies[study]
 
     def approve(self, room: Room, study: bytes, *owners: int) -> None:
         """Owners approve; the last one that is needed pins the study."""
         for owner in owners:
-            data = interface("Consortium").encode("approve", study_values(self.study(study)))
+            data = interface("Consortium").encode("approve", self.study(study).solidity())
             self.send(room.owners[owner].account, room.consortium, data)
 
     def withdraw(self, room: Room, proposal: bytes, owner: int) -> dict[str, Any]:
@@ -388,7 +377,9 @@ class LocalChain:
 
     def change_owners(self, room: Room, owners: Sequence[Owner], *, threshold: int) -> Room:
         """The first `threshold` owners seat a new roster; returns the room with it."""
-        data = interface("Consortium").encode("changeOwners", _rows(owners), threshold)
+        data = interface("Consortium").encode(
+            "changeOwners", [owner.solidity() for owner in owners], threshold
+        )
         for owner in room.owners[: room.threshold]:
             self.send(owner.account, room.consortium, data)
         return replace(room, owners=tuple(owners), threshold=threshold)
@@ -429,17 +420,9 @@ class LocalChain:
         return dict(receipt)
 
 
-def _rows(owners: Sequence[Owner]) -> list[tuple[str, bytes, bytes, int]]:
-    """Owners as the contract's `Owner`."""
-    return [
-        (
-            owner.account,
-            owner.id.encode().ljust(32, b"\0"),
-            owner.jurisdiction.encode(),
-            sum(REGIMES[regime] for regime in owner.regimes),
-        )
-        for owner in owners
-    ]
+def member(account: str, name: str, jurisdiction: str = "DE", regimes: tuple[str, ...] = ("GDPR",)) -> Owner:
+    """One owner as it stands in the contract."""
+    return Owner(account=account, id=name, jurisdiction=jurisdiction, regimes=regimes)
 
 
 @cache

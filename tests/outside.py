@@ -19,9 +19,8 @@ from sealroom.recipe import Recipe, parse, render
 from sealroom.schema import schema_hash
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.views import study_values
 from sealroom_agents.store import Holder, Run, Store
-from tests.local_chain import Dataset, LocalChain, Owner, Room, account
+from tests.local_chain import Dataset, LocalChain, Room, account, member
 
 GATE = 15
 """anvil's account that stands for the gate's signer."""
@@ -99,7 +98,7 @@ class Lab:
     def on(cls, chain: LocalChain, folder: Path, *, owners: tuple[str, ...] = OWNERS) -> Lab:
         """A fresh consortium on a chain that runs."""
         members = [
-            Owner(account(n), name, country, regimes)
+            member(account(n), name, country, regimes)
             for n, (name, country, regimes) in enumerate(
                 zip(owners, ("US", "DE", "FR"), (("HIPAA",), ("GDPR",), ("GDPR",)), strict=True)
             )
@@ -172,7 +171,7 @@ class Lab:
             account(ENCLAVE),
             grant_hash,
         )
-        content = study_values(self.chain.study(study))
+        content = self.chain.study(study).solidity()
         self.chain.send(GATE, self.room.ledger, interface("Ledger").encode("open", run, content))
 
     def take(self) -> Run:

@@ -4,23 +4,19 @@
 Plain frozen records without behaviour. `attestation` and `chain` produce them, `policy` judges them, and none
 of the three knows another.
 
-Units and shapes, everywhere: hashes are raw `bytes` of 32; account and contract addresses are `0x` + 40
-lower-case hex digits; times are unix seconds; privacy budgets are integers: ε in millionths ("micro",
-1_000_000 = ε of 1) and δ in parts of 10^12 ("pico").
+Units and shapes are those of `sealroom.model`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from sealroom.model import Budget, Dataset, Owner, Platform, Spending, Study
+from sealroom.model.base import Beside
 
 LOCAL_CHAIN_IDS = frozenset({31337, 1337})
 """Chain ids of development chains: the only ones on which a simulated platform may be trusted."""
-
-MICRO = 1_000_000
-"""Micro-epsilon in an ε of 1."""
-
-PICO = 10**12
-"""Pico-delta in a δ of 1."""
 
 
 @dataclass(frozen=True)
@@ -59,103 +55,23 @@ class Evidence:
     """Whether the quote chains to a simulated root instead of Intel's."""
 
 
-@dataclass(frozen=True)
-class OwnerRecord:
-    """One owner of a consortium."""
-
-    account: str
-    """Address that votes: an EOA or a contract wallet."""
-    id: str
-    """Short name, such as `hospital-A`."""
-    jurisdiction: str
-    """ISO-3166 alpha-2 code."""
-    regimes: tuple[str, ...]
-    """Compliance regimes that the owner declared, such as `HIPAA`."""
-
-
-@dataclass(frozen=True)
-class PlatformRecord:
-    """Which gate and which machines the owners trust."""
-
-    gate_root: bytes
-    """Fingerprint of the gate's root public key: SHA-256 of its bytes."""
-    gate_signer: str
-    """Address of the gate's signing key; it alone opens runs."""
-    gate_compose: bytes
-    """Compose hash of the gate's own app."""
-    os_images: tuple[bytes, ...]
-    """OS images an enclave may boot."""
-    devices: tuple[bytes, ...]
-    """Machines an enclave may run on; empty allows none unless the app allows any device."""
-
-
-@dataclass(frozen=True)
-class StudyRecord:
-    """One study as the owners approved it."""
-
-    id: bytes
-    """EIP-712 struct hash of all that follows; whoever makes a record has compared it."""
-    compose_hash: bytes
-    """The recipe's compose hash."""
-    output_hash: bytes
-    """SHA-256 of the canonical output contract."""
-    privacy_hash: bytes
-    """SHA-256 of the canonical privacy policy."""
-    datasets: tuple[bytes, ...]
-    """Ids of the datasets it uses, strictly increasing."""
-    epsilon_micro: int
-    """Budget for all its runs together, micro-epsilon."""
-    delta_pico: int
-    """The same for δ, pico-delta; 0 for pure differential privacy."""
-    max_runs: int
-    """How many runs may be opened."""
-    expiry: int
-    """Unix seconds after which it is dead."""
-    epoch: int
-    """Epoch of the consortium at which it was proposed."""
-    nonce: int
-    """Number of studies pinned before it: an approval is good for one pin."""
-
-
-@dataclass(frozen=True)
-class DatasetRecord:
+@dataclass(frozen=True, kw_only=True)
+class DatasetRecord(Dataset):
     """One dataset as its owner registered it, with its budget in the ledger."""
 
-    id: bytes
+    id: Annotated[bytes, Beside()]
     """Dataset id: SHA-256 of the sealed header."""
-    owner: str
-    """Account of its owner."""
-    owner_id: str
+    owner_id: Annotated[str, Beside()]
     """Short name of its owner; empty when that account is no owner any more."""
-    index_digest: bytes
-    """Digest of the sealed index."""
-    key_commitment: bytes
-    """Commitment to the data key; all zero when the dataset isn't registered."""
-    schema_hash: bytes
-    """Digest of the schema."""
-    rows: int
-    """Rows, as the owner declared them."""
-    name: str
-    """Name among the owner's datasets."""
-    cap_micro: int
-    """Budget that the owner set in the ledger, micro-epsilon."""
-    spent_micro: int
-    """Budget that runs have booked, micro-epsilon."""
-    cap_pico: int
-    """Cap of δ, pico-delta."""
-    spent_pico: int
-    """δ that runs have booked, pico-delta."""
-    cap_runs: int
-    """How many runs the owner allows on it, ever."""
-    runs: int
-    """How many have been opened on it."""
+    budget: Annotated[Budget, Beside()]
+    """What its owner allows on it, and what runs have booked."""
 
 
 @dataclass(frozen=True)
 class CandidateRecord:
     """A study that was proposed for a recipe but is not the pinned one: enough to say what it still lacks."""
 
-    study: StudyRecord
+    study: Study
     """Its content."""
     approvals: tuple[str, ...]
     """Accounts that approved it in this epoch."""
@@ -187,11 +103,11 @@ class ChainView:
     """Number of studies pinned so far; what a new study must name."""
     threshold: int
     """Approvals that a study needs."""
-    owners: tuple[OwnerRecord, ...]
+    owners: tuple[Owner, ...]
     """The owners, in the order of the contract."""
-    platform: PlatformRecord | None
+    platform: Platform | None
     """Adopted gate and machines, or `None` before the first adoption."""
-    study: StudyRecord | None
+    study: Study | None
     """The active study, or `None`."""
     live: bool
     """Whether the active study may open runs now: this epoch, not expired."""
@@ -207,12 +123,8 @@ class ChainView:
     """Why, as the event says; empty when not revoked or when no node shows it. For people only."""
     datasets: tuple[DatasetRecord, ...]
     """The study's datasets, in the study's order."""
-    study_spent_micro: int
-    """Budget that the study's runs have booked, micro-epsilon."""
-    study_spent_pico: int
-    """δ that the study's runs have booked, pico-delta."""
-    study_runs: int
-    """Runs that the study has opened."""
+    spending: Spending
+    """What the study's runs have booked; nothing without a study."""
     app_allows: bool
     """Whether the app allows the study's compose hash."""
     require_tcb: bool

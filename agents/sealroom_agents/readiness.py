@@ -10,20 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
+from sealroom.model import Owner, Study
+from sealroom.model.units import delta_text, epsilon_text, time_text
 from sealroom_agents.chain import History
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import (
-    MICRO,
-    PICO,
-    CandidateRecord,
-    ChainView,
-    LatestView,
-    OwnerRecord,
-    StudyRecord,
-)
+from sealroom_agents.facts import CandidateRecord, ChainView, LatestView
 
 FINAL = frozenset({"revoked", "expired", "budget"})
 """Codes that no further approval of this study mends."""
@@ -161,7 +154,7 @@ def _missing(
 
 
 def _of_active(
-    recipe: RecipeFacts, study: StudyRecord, latest: ChainView, finalized: ChainView | None, now: float
+    recipe: RecipeFacts, study: Study, latest: ChainView, finalized: ChainView | None, now: float
 ) -> Iterator[Missing]:
     if study.expiry <= now:
         yield _expired(study)
@@ -172,25 +165,25 @@ def _of_active(
         yield Missing("not-finalized", f"pinned, but not yet in a finalized block{final}")
 
 
-def _over_budget(recipe: RecipeFacts, study: StudyRecord, latest: ChainView) -> Iterator[Missing]:
-    if latest.study_runs >= study.max_runs:
+def _over_budget(recipe: RecipeFacts, study: Study, latest: ChainView) -> Iterator[Missing]:
+    if latest.spending.runs >= study.max_runs:
         yield Missing("budget", f"all {study.max_runs} runs of the study are used")
     yield from _short(
         recipe,
         "the study has {left} left",
-        study.epsilon_micro - latest.study_spent_micro,
-        study.delta_pico - latest.study_spent_pico,
+        study.epsilon_micro - latest.spending.epsilon_micro,
+        study.delta_pico - latest.spending.delta_pico,
     )
     for dataset in latest.datasets:
         owner = dataset.owner_id or None
-        if dataset.runs >= dataset.cap_runs:
-            allows = f"{dataset.owner_id} allows {dataset.cap_runs} runs on {dataset.name}"
-            yield Missing("budget", f"{allows}, and {dataset.runs} were opened", owner)
+        if dataset.budget.runs >= dataset.budget.run_cap:
+            allows = f"{dataset.owner_id} allows {dataset.budget.run_cap} runs on {dataset.name}"
+            yield Missing("budget", f"{allows}, and {dataset.budget.runs} were opened", owner)
         yield from _short(
             recipe,
             f"{dataset.owner_id} leaves {{left}} for {dataset.name}",
-            dataset.cap_micro - dataset.spent_micro,
-            dataset.cap_pico - dataset.spent_pico,
+            dataset.budget.epsilon_cap - dataset.budget.epsilon_spent,
+            dataset.budget.delta_cap - dataset.budget.delta_spent,
             owner,
         )
 
@@ -200,8 +193,8 @@ def _short(
 ) -> Iterator[Missing]:
     """What of ε and δ is too little for one run; `says` has a place for what is left."""
     for letter, wanted, left, text in (
-        ("ε", recipe.epsilon_micro, left_micro, _epsilon),
-        ("δ", recipe.delta_pico, left_pico, _delta),
+        ("ε", recipe.epsilon_micro, left_micro, epsilon_text),
+        ("δ", recipe.delta_pico, left_pico, delta_text),
     ):
         if wanted > left:
             has = says.format(left=text(max(left, 0)))
@@ -212,7 +205,8 @@ def _of_candidate(candidate: CandidateRecord, latest: ChainView, now: float) -> 
     if candidate.study.expiry <= now:
         # Not the end: any owner may have proposed this last, and a proposal before it may still be pinned.
         yield Missing(
-            "proposal-expired", f"the newest proposal expired on {_date(candidate.study)}: it takes a new one"
+            "proposal-expired",
+            f"the newest proposal expired on {time_text(candidate.study.expiry)}: it takes a new one",
         )
         return
     have = f"{len(candidate.approvals)} of {latest.threshold}"
@@ -256,22 +250,9 @@ def _of_nothing(
     yield Missing("not-proposed", "no owner has proposed this recipe in the present epoch")
 
 
-def _owner(view: ChainView, owner_id: str) -> OwnerRecord | None:
+def _owner(view: ChainView, owner_id: str) -> Owner | None:
     return next((owner for owner in view.owners if owner.id == owner_id), None)
 
 
-def _expired(study: StudyRecord) -> Missing:
-    return Missing("expired", f"the approval expired on {_date(study)}")
-
-
-def _date(study: StudyRecord) -> str:
-    return datetime.fromtimestamp(study.expiry, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _epsilon(micro: int) -> str:
-    text = f"{micro / MICRO:.6f}".rstrip("0")
-    return text + "0" if text.endswith(".") else text
-
-
-def _delta(pico: int) -> str:
-    return f"{pico / PICO:.6g}"
+def _expired(study: Study) -> Missing:
+    return Missing("expired", f"the approval expired on {time_text(study.expiry)}")

@@ -6,16 +6,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from decimal import ROUND_CEILING, Context, Decimal, Inexact, localcontext
+from decimal import Context, Decimal, Inexact, localcontext
 from fractions import Fraction
 
 from sealroom.errors import FormatError
-
-MICRO = 1_000_000
-"""Micro-epsilon in an ε of 1."""
-
-PICO = 10**12
-"""Parts of δ, as the ledger counts them, in a δ of 1."""
 
 MAX_DECIMAL = Decimal(10) ** 12
 """Largest magnitude of a number in our formats."""
@@ -62,16 +56,6 @@ def parse_normal_decimal(text: object) -> Decimal:
     return value
 
 
-def to_micro(epsilon: Decimal) -> int:
-    """ε in millionths, rounded up: the ledger never books less than is spent."""
-    return _rounded_up(epsilon, MICRO)
-
-
-def to_pico(delta: Decimal) -> int:
-    """δ in parts of 10^12, rounded up: the ledger never books less than is spent. Zero stays zero."""
-    return _rounded_up(delta, PICO)
-
-
 def exact_sum(values: Iterable[Decimal]) -> Decimal:
     """The sum, to the last digit. Python's own would drop a δ of 1e-40 next to one of 1e-6."""
     with localcontext(EXACT):
@@ -86,8 +70,3 @@ def rounded_text(value: Fraction, *, decimals: int, lower: Decimal, upper: Decim
     whole = min(max(round(value * unit), lowest), highest)
     sign, digits = "-" if whole < 0 else "", str(abs(whole)).rjust(decimals + 1, "0")
     return sign + (digits if decimals == 0 else f"{digits[:-decimals]}.{digits[-decimals:]}")
-
-
-def _rounded_up(value: Decimal, unit: int) -> int:
-    with localcontext(EXACT):
-        return int((value * unit).to_integral_value(rounding=ROUND_CEILING))

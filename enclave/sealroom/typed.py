@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every EIP-712 structure of the product, in one place: domains, types, digests, signatures.
+"""What is signed, and how: the EIP-712 domains, and the digests and signatures of the model's records.
 
 The contracts hold the same type strings; vectors pin both to the same digests. Signatures are 65 bytes
 r ‖ s ‖ v with v 27 or 28 and s in the lower half of the order; nothing else is accepted (CH-09).
@@ -19,19 +19,23 @@ from eth_utils.exceptions import ValidationError
 
 from sealroom.encoding import address_bytes
 from sealroom.errors import KeyMaterialError
-from sealroom.records import (
-    NESTED,
-    OPENING_FIELDS,
-    RUN_FIELDS,
-    TYPES,
+from sealroom.model import (
+    AdoptPlatform,
+    ApproveStudy,
+    Challenge,
+    ChangeOwners,
     Grant,
+    Lease,
     Opening,
-    OwnerLike,
-    PlatformLike,
+    Owner,
+    Platform,
     Receipt,
-    StudyLike,
-    Table,
-    raw,
+    Record,
+    Renewal,
+    Revoke,
+    Roster,
+    Study,
+    Withdraw,
     shown,
 )
 
@@ -39,77 +43,89 @@ SIGNATURE_SIZE = 65
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """Order of secp256k1 (SEC 2, section 2.4.1)."""
 
-_RUN_TYPE = f"({','.join(kind for _, kind in RUN_FIELDS)})"
-_OPENING_TYPE = f"({','.join([_RUN_TYPE, *(kind for _, kind in OPENING_FIELDS)])})"
+CONSORTIUM = "Sealroom Consortium"
+"""Name of the domain of what owners sign."""
+LEDGER = "Sealroom Ledger"
+"""Name of the domain of receipts."""
+GATE = "Sealroom Gate"
+"""Name of the domain of grants, challenges and leases."""
+VERSION = "1"
+"""Version of all of them."""
+DOMAIN_FIELDS = (
+    ("name", "string"),
+    ("version", "string"),
+    ("chainId", "uint256"),
+    ("verifyingContract", "address"),
+)
+"""Fields of a domain, in order."""
 
 
 def consortium_domain(chain_id: int, consortium: str) -> dict[str, Any]:
     """Domain of what owners sign."""
-    return _domain("Sealroom Consortium", chain_id, consortium)
+    return _domain(CONSORTIUM, chain_id, consortium)
 
 
 def ledger_domain(chain_id: int, ledger: str) -> dict[str, Any]:
     """Domain of receipts."""
-    return _domain("Sealroom Ledger", chain_id, ledger)
+    return _domain(LEDGER, chain_id, ledger)
 
 
 def gate_domain(chain_id: int, consortium: str) -> dict[str, Any]:
     """Domain of grants, challenges and leases."""
-    return _domain("Sealroom Gate", chain_id, consortium)
+    return _domain(GATE, chain_id, consortium)
 
 
-def approve_study(study: StudyLike, *, owner: str, chain_id: int, consortium: str) -> SignableMessage:
+def approve_study(study: Study, *, owner: str, chain_id: int, consortium: str) -> SignableMessage:
     """One owner's approval of one study."""
-    message = {"owner": owner, "study": study_fields(study)}
-    return _message("ApproveStudy", consortium_domain(chain_id, consortium), message)
+    return _message(ApproveStudy(owner=owner, study=study), consortium_domain(chain_id, consortium))
 
 
 def adopt_platform(
-    platform: PlatformLike, *, owner: str, epoch: int, chain_id: int, consortium: str
+    platform: Platform, *, owner: str, epoch: int, chain_id: int, consortium: str
 ) -> SignableMessage:
     """One owner's approval of a gate and its machines."""
-    message = {"owner": owner, "platform": platform_fields(platform, epoch=epoch)}
-    return _message("AdoptPlatform", consortium_domain(chain_id, consortium), message)
+    vote = AdoptPlatform(owner=owner, platform=platform.at(epoch))
+    return _message(vote, consortium_domain(chain_id, consortium))
 
 
 def change_owners(
-    owners: Sequence[OwnerLike], threshold: int, *, owner: str, epoch: int, chain_id: int, consortium: str
+    owners: Sequence[Owner], threshold: int, *, owner: str, epoch: int, chain_id: int, consortium: str
 ) -> SignableMessage:
     """One owner's approval of a new roster."""
-    message = {"owner": owner, "roster": owners_fields(owners, threshold, epoch=epoch)}
-    return _message("ChangeOwners", consortium_domain(chain_id, consortium), message)
+    roster = Roster(owners=tuple(owners), threshold=threshold, epoch=epoch)
+    return _message(ChangeOwners(owner=owner, roster=roster), consortium_domain(chain_id, consortium))
 
 
 def withdraw(proposal: bytes, *, owner: str, epoch: int, chain_id: int, consortium: str) -> SignableMessage:
     """One owner takes back its approval of the study, platform or roster of this id."""
-    message = {"owner": owner, "proposal": proposal, "epoch": epoch}
-    return _message("Withdraw", consortium_domain(chain_id, consortium), message)
+    vote = Withdraw(owner=owner, proposal=proposal, epoch=epoch)
+    return _message(vote, consortium_domain(chain_id, consortium))
 
 
 def revoke(reason: str, *, owner: str, epoch: int, chain_id: int, consortium: str) -> SignableMessage:
     """One owner's revocation."""
-    message = {"owner": owner, "reason": reason, "epoch": epoch}
-    return _message("Revoke", consortium_domain(chain_id, consortium), message)
+    vote = Revoke(owner=owner, reason=reason, epoch=epoch)
+    return _message(vote, consortium_domain(chain_id, consortium))
 
 
 def receipt(content: Receipt, *, chain_id: int, ledger: str) -> SignableMessage:
     """The enclave's receipt of one run."""
-    return _message("Receipt", ledger_domain(chain_id, ledger), raw("Receipt", content))
+    return _message(content, ledger_domain(chain_id, ledger))
 
 
 def grant(content: Grant, *, chain_id: int, consortium: str) -> SignableMessage:
     """The gate's grant to one enclave. Its `digest` is the grant hash that the ledger keeps."""
-    return _message("Grant", gate_domain(chain_id, consortium), raw("Grant", content))
+    return _message(content, gate_domain(chain_id, consortium))
 
 
 def challenge(transcript: bytes, *, chain_id: int, consortium: str) -> SignableMessage:
     """The gate's challenge; `transcript` is SHA-256(T0)."""
-    return _message("Challenge", gate_domain(chain_id, consortium), {"transcript": transcript})
+    return _message(Challenge(transcript=transcript), gate_domain(chain_id, consortium))
 
 
 def lease(run_id: bytes, counter: int, *, chain_id: int, consortium: str) -> SignableMessage:
     """The enclave asks for its lease to be renewed; `counter` grows each time."""
-    return _message("Lease", gate_domain(chain_id, consortium), {"runId": run_id, "counter": counter})
+    return _message(Lease(run_id=run_id, counter=counter), gate_domain(chain_id, consortium))
 
 
 def renewal(
@@ -117,13 +133,10 @@ def renewal(
 ) -> SignableMessage:
     """The gate's answer to `lease`: good for `lease_seconds` from when the enclave asked; `opening_final`
     says whether the run's opening stands in a final block."""
-    content = {
-        "runId": run_id,
-        "counter": counter,
-        "leaseSeconds": lease_seconds,
-        "openingFinal": opening_final,
-    }
-    return _message("Renewal", gate_domain(chain_id, consortium), content)
+    content = Renewal(
+        run_id=run_id, counter=counter, lease_seconds=lease_seconds, opening_final=opening_final
+    )
+    return _message(content, gate_domain(chain_id, consortium))
 
 
 def receipt_digest(content: Receipt, *, chain_id: int, ledger: str) -> bytes:
@@ -131,43 +144,22 @@ def receipt_digest(content: Receipt, *, chain_id: int, ledger: str) -> bytes:
     return digest(receipt(content, chain_id=chain_id, ledger=ledger))
 
 
-def study_id(study: StudyLike) -> bytes:
-    """Id of a study: its EIP-712 struct hash, 32 bytes."""
-    return _struct_hash("Study", study_fields(study))
-
-
-def platform_id(platform: PlatformLike, *, epoch: int) -> bytes:
-    """Id of a platform's proposal in an epoch: its EIP-712 struct hash, 32 bytes."""
-    return _struct_hash("Platform", platform_fields(platform, epoch=epoch))
-
-
-def owners_id(owners: Sequence[OwnerLike], threshold: int, *, epoch: int) -> bytes:
-    """Id of a roster's proposal in an epoch: its EIP-712 struct hash, 32 bytes."""
-    return _struct_hash("Owners", owners_fields(owners, threshold, epoch=epoch))
-
-
 def opening_hash(opening: Opening) -> bytes:
     """What the ledger keeps of a run that is opened (`Ledger.commitment`), 32 bytes."""
-    return keccak(
-        abi_encode(["bytes32", _OPENING_TYPE], [keccak(text="Sealroom run opened"), opening.solidity()])
-    )
+    label = keccak(text="Sealroom run opened")
+    return keccak(abi_encode(["bytes32", Opening.abi_type()], [label, opening.solidity()]))
 
 
-def typed_data(primary: str, domain: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+def typed_data(content: Record, domain: dict[str, Any]) -> dict[str, Any]:
     """The full EIP-712 JSON which a wallet's `eth_signTypedData_v4` takes; bytes appear as hex."""
     return {
         "domain": domain,
-        "primaryType": primary,
+        "primaryType": content.struct,
         "types": {
-            "EIP712Domain": [
-                {"name": "name", "type": "string"},
-                {"name": "version", "type": "string"},
-                {"name": "chainId", "type": "uint256"},
-                {"name": "verifyingContract", "type": "address"},
-            ],
-            **_types(primary, TYPES[primary]),
+            "EIP712Domain": [{"name": name, "type": kind} for name, kind in DOMAIN_FIELDS],
+            **content.eip712(),
         },
-        "message": shown(message),
+        "message": shown(content.typed()),
     }
 
 
@@ -213,67 +205,8 @@ def recover_digest(message_digest: bytes, signature: bytes) -> str:
 
 def _domain(name: str, chain_id: int, contract: str) -> dict[str, Any]:
     address_bytes(contract)
-    return {"name": name, "version": "1", "chainId": chain_id, "verifyingContract": contract}
+    return {"name": name, "version": VERSION, "chainId": chain_id, "verifyingContract": contract}
 
 
-def _message(primary: str, domain: dict[str, Any], message: dict[str, Any]) -> SignableMessage:
-    return encode_typed_data(domain, _types(primary, TYPES[primary]), message)
-
-
-def _types(primary: str, fields: Table) -> dict[str, list[dict[str, str]]]:
-    """The type and those that it contains, as EIP-712 JSON has them."""
-    types = {primary: [{"name": name, "type": kind} for name, kind in fields]}
-    for _, kind in fields:
-        if (nested := kind.removesuffix("[]")) in NESTED:
-            types |= _types(nested, NESTED[nested])
-    return types
-
-
-def _struct_hash(name: str, values: dict[str, Any]) -> bytes:
-    # The domain has no part in a struct hash.
-    return encode_typed_data(_domain("", 1, "0x" + 40 * "0"), _types(name, NESTED[name]), values).body
-
-
-def platform_fields(platform: PlatformLike, *, epoch: int) -> dict[str, Any]:
-    """A platform's content in an epoch under its EIP-712 names."""
-    return {
-        "gateRoot": platform.gate_root,
-        "gateSigner": platform.gate_signer,
-        "gateCompose": platform.gate_compose,
-        "osImages": list(platform.os_images),
-        "devices": list(platform.devices),
-        "epoch": epoch,
-    }
-
-
-def study_fields(study: StudyLike) -> dict[str, Any]:
-    """A study's content under its EIP-712 names."""
-    return {
-        "composeHash": study.compose_hash,
-        "outputHash": study.output_hash,
-        "privacyHash": study.privacy_hash,
-        "datasets": list(study.datasets),
-        "epsilonMicro": study.epsilon_micro,
-        "deltaPico": study.delta_pico,
-        "maxRuns": study.max_runs,
-        "expiry": study.expiry,
-        "epoch": study.epoch,
-        "nonce": study.nonce,
-    }
-
-
-def owners_fields(owners: Sequence[OwnerLike], threshold: int, *, epoch: int) -> dict[str, Any]:
-    """A roster's content in an epoch under its EIP-712 names."""
-    return {
-        "owners": [
-            {
-                "account": owner.account,
-                "id": owner.id_bytes,
-                "jurisdiction": owner.jurisdiction_bytes,
-                "regimes": owner.regime_flags,
-            }
-            for owner in owners
-        ],
-        "threshold": threshold,
-        "epoch": epoch,
-    }
+def _message(content: Record, domain: dict[str, Any]) -> SignableMessage:
+    return encode_typed_data(domain, content.eip712(), content.typed())

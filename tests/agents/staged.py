@@ -21,11 +21,11 @@ from tests.local_chain import Dataset, LocalChain, Room
 
 from sealroom import typed
 from sealroom.envelope import Anchor, Approval, Envelope, StatementDataset
+from sealroom.model import Opening, Run
 from sealroom.recipe import parse as parse_recipe
-from sealroom.records import Opening
 from sealroom_agents import verification
 from sealroom_agents.attestation import TrustRoot
-from sealroom_agents.chain import ChainReader, Run, Transactor, TxResult
+from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
 
 OWNERS = ("hospital-A", "hospital-B", "hospital-C")

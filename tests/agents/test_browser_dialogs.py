@@ -18,7 +18,6 @@ from tests.outside import Lab
 
 from sealroom import typed
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.views import study_values
 
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
@@ -56,7 +55,7 @@ def study(lab: Lab) -> Iterator[bytes]:
     snapshot = lab.chain.snapshot()
     lab.chain.mine()  # a console shows no chain whose head is old
     (proposal,) = lab.reader.study_history(lab.room.consortium).proposals
-    yield proposal.study.id
+    yield proposal.content.id
     lab.chain.restore(snapshot)
 
 
@@ -80,7 +79,7 @@ def ready(page: Page, url: str, lab: Lab, act: str, wallet: Wallet) -> Locator:
 
 
 def call_of(lab: Lab, study: bytes, act: str) -> str:
-    content = study_values(lab.chain.study(study))
+    content = lab.chain.study(study).solidity()
     argument: Any = {"approve": content, "withdraw": study, "revoke": REASON}[act]
     return "0x" + CONTRACT.encode(act, argument).hex()
 
@@ -180,7 +179,7 @@ def test_signing_only_signs_what_the_dialog_is_for(
     assert lab.chain.epoch(lab.room) == epoch, "nothing was sent"
 
     function, *arguments = {
-        "approve": ("approveWithSignatures", study_values(content), [owner], [signature]),
+        "approve": ("approveWithSignatures", content.solidity(), [owner], [signature]),
         "withdraw": ("withdrawWithSignature", study, owner, epoch, signature),
         "revoke": ("revokeWithSignature", owner, REASON, epoch, signature),
     }[act]

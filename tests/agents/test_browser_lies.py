@@ -18,9 +18,9 @@ from tests.agents.browsing import READS, Wallet, open_dialog, opened, served, st
 from tests.local_chain import LocalChain, account
 from tests.outside import Lab, make_recipe
 
-from sealroom import typed
+from sealroom.model import Study
 from sealroom_agents.chain import History
-from sealroom_agents.facts import CandidateRecord, StudyRecord
+from sealroom_agents.facts import CandidateRecord
 
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
@@ -50,12 +50,12 @@ def head(lab: Lab) -> None:
 
 
 @pytest.fixture(scope="module")
-def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
+def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The same study with another recipe, whose bytes are there and whose hashes fit; nobody proposed it."""
     recipe = make_recipe(tmp_path_factory.mktemp("other"), question="What else is there?")
     lab.store.add_recipe("0x" + recipe.compose_hash.hex(), recipe.compose)
     return replace(
-        lab.reader.study_history(lab.room.consortium).proposals[0].study,
+        lab.reader.study_history(lab.room.consortium).proposals[0].content,
         compose_hash=recipe.compose_hash,
         output_hash=recipe.output_hash,
         privacy_hash=recipe.privacy_hash,
@@ -86,7 +86,7 @@ class Liar:
         best = replace(self.view(found.best), chain_id=self.chain_id())
         return replace(found, best=best)
 
-    def candidates(self, consortium: str, studies: list[StudyRecord]) -> list[CandidateRecord]:
+    def candidates(self, consortium: str, studies: list[Study]) -> list[CandidateRecord]:
         found = self.reader.candidates(consortium, studies)
         if self.approvals is None:
             return found
@@ -98,10 +98,8 @@ def restudied(**fields: Any) -> Callable[[History], History]:
 
     def change(history: History) -> History:
         (proposal,) = history.proposals
-        study = replace(proposal.study, **fields)
-        return replace(
-            history, proposals=(replace(proposal, study=replace(study, id=typed.study_id(study))),)
-        )
+        study = replace(proposal.content, **fields)
+        return replace(history, proposals=(replace(proposal, content=study),))
 
     return change
 
@@ -241,7 +239,7 @@ def test_a_console_that_agrees_with_itself_is_caught(desk: Desk, lab: Lab, lie: 
         refused(desk, url, lab, says)
 
 
-def test_a_whole_other_study_is_caught(desk: Desk, lab: Lab, other: StudyRecord) -> None:
+def test_a_whole_other_study_is_caught(desk: Desk, lab: Lab, other: Study) -> None:
     """Another recipe, whose bytes, hashes and study id all fit one another: no owner proposed it."""
     fields = {name: getattr(other, name) for name in ("compose_hash", "output_hash", "privacy_hash")}
     liar = Liar(lab.reader, history=restudied(**fields))
@@ -251,7 +249,7 @@ def test_a_whole_other_study_is_caught(desk: Desk, lab: Lab, other: StudyRecord)
 
 def test_a_node_that_knows_another_study_stops_the_approval(page: Page, lab: Lab) -> None:
     """What is approved is compared with the contract as the owner's own wallet sees it."""
-    study = lab.reader.study_history(lab.room.consortium).proposals[0].study.id
+    study = lab.reader.study_history(lab.room.consortium).proposals[0].content.id
 
     class Elsewhere(Wallet):
         def __call__(self, raw: str) -> str:

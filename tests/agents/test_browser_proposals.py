@@ -15,7 +15,6 @@ from tests.agents.browsing import READS, Wallet, open_dialog, opened, served, st
 from tests.local_chain import LocalChain, account
 from tests.outside import Lab, make_recipe
 
-from sealroom import typed
 from sealroom.encoding import canonical, sha256
 from sealroom_agents.chain.contracts import interface
 
@@ -131,7 +130,7 @@ def refused_proposal(browser: Browser, lab: Lab, study: bytes, says: str) -> Non
 
 def test_each_of_two_proposals_is_approved_under_its_own_id(page: Page, lab: Lab) -> None:
     """WE-12: the honest one is approved while a later, greedier one of the same recipe waits beside it."""
-    (honest,) = [item.study for item in lab.reader.study_history(lab.room.consortium).proposals]
+    (honest,) = [item.content for item in lab.reader.study_history(lab.room.consortium).proposals]
     greedy = propose(lab, epsilon_micro=45_000_000, max_runs=30)
     wallet = Wallet(lab.chain, account(1))
     with served(lab.reader, lab.store, lab.room.factory) as url:
@@ -150,6 +149,6 @@ def test_each_of_two_proposals_is_approved_under_its_own_id(page: Page, lab: Lab
         dialog.get_by_role("button", name="Approve: send 1 transaction").click()
         expect(page.locator("h1 .pill")).to_have_text("live")
     (sent,) = wallet.sent()
-    content = interface("Consortium").encode("approve", tuple(typed.study_fields(honest).values()))
+    content = interface("Consortium").encode("approve", honest.solidity())
     assert sent["data"] == "0x" + content.hex()
     assert lab.chain.state(lab.room)["activeStudy"] == honest.id

@@ -15,8 +15,8 @@ from tests.patience import until
 from tests.rpc_proxy import RpcProxy
 
 from sealroom import typed
-from sealroom.records import Opening, Receipt
-from sealroom_agents.chain import ChainReader, Run, Transactor
+from sealroom.model import Opening, Receipt, Run
+from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.errors import ChainError, TransactionError
 
@@ -118,16 +118,16 @@ def test_the_finalized_view_has_everything_of_one_block(
     assert [record.id for record in view.datasets] == [dataset.id for dataset in pinned.datasets]
     assert [record.owner_id for record in view.datasets] == ["hospital-A", "hospital-B"]
     assert view.datasets[0].key_commitment == pinned.datasets[0].key_commitment
-    assert (view.datasets[0].cap_micro, view.datasets[0].spent_micro) == (3_000_000, 0)
-    assert (view.datasets[0].cap_pico, view.datasets[0].spent_pico) == (1_000_000, 0)
-    assert (view.datasets[0].cap_runs, view.datasets[0].runs) == (100, 0)
+    assert (view.datasets[0].budget.epsilon_cap, view.datasets[0].budget.epsilon_spent) == (3_000_000, 0)
+    assert (view.datasets[0].budget.delta_cap, view.datasets[0].budget.delta_spent) == (1_000_000, 0)
+    assert (view.datasets[0].budget.run_cap, view.datasets[0].budget.runs) == (100, 0)
     assert (view.revoked_by, view.revocation_reason, view.candidate) == (None, "", None)
 
 
 def test_python_computes_the_same_study_id_as_the_contract(pinned: Study, reader: ChainReader) -> None:
     study = reader.finalized_view(pinned.room.consortium).study
     assert study is not None
-    assert typed.study_id(study) == pinned.id
+    assert study.id == pinned.id
 
 
 def test_an_approval_shows_at_latest_before_it_is_final(
@@ -623,23 +623,23 @@ def open_one(chain: LocalChain, pinned: Study, gate: Transactor, **changes: Any)
     opened = gate.open_run(pinned.room.ledger, run, chain.study(pinned.id))
     event = opened.event("RunOpened")
     assert event is not None
-    return Opening.of_event(event["opening"])
+    return Opening.of_abi(event["opening"])
 
 
 def signed_receipt(opening: Opening, ledger: str, **changes: Any) -> tuple[Receipt, bytes]:
     """What the enclave of a run signs."""
     receipt = Receipt(
-        run_id=opening.run_id,
-        consortium=opening.consortium,
-        study=opening.study,
+        run_id=opening.run.run_id,
+        consortium=opening.run.consortium,
+        study=opening.run.study,
         compose_hash=RECIPE,
         datasets_root=b"\x0b" * 32,
         result_digest=b"\x0c" * 32,
         statement_digest=b"\x0d" * 32,
-        epsilon_micro=opening.epsilon_micro,
-        delta_pico=opening.delta_pico,
-        epoch=opening.epoch,
-        grant_hash=opening.grant_hash,
+        epsilon_micro=opening.run.epsilon_micro,
+        delta_pico=opening.run.delta_pico,
+        epoch=opening.run.epoch,
+        grant_hash=opening.run.grant_hash,
     )
     receipt = replace(receipt, **changes)
     message = typed.receipt(receipt, chain_id=31337, ledger=ledger)
@@ -657,9 +657,9 @@ def test_a_run_is_opened_and_its_receipt_anchored(
     before = chain.block_number()
     assert reader.booked(ledger, b"\x01" * 32) is None
     opening = open_one(chain, pinned, gate, run_id=b"\x01" * 32)
-    assert (opening.study, opening.compose_hash, opening.number) == (pinned.id, RECIPE, 1)
+    assert (opening.run.study, opening.compose_hash, opening.number) == (pinned.id, RECIPE, 1)
     assert (opening.approvals, opening.roster, opening.opened_block) == (0b11, 1, before + 1)
-    assert reader.booked(ledger, opening.run_id) == typed.opening_hash(opening)
+    assert reader.booked(ledger, opening.run.run_id) == typed.opening_hash(opening)
 
     receipt, signature = signed_receipt(opening, ledger)
     found = reader.receipt(ledger, receipt, signature)
@@ -679,10 +679,14 @@ def test_a_run_is_opened_and_its_receipt_anchored(
 
     chain.finalize()
     view = reader.finalized_view(pinned.room.consortium)
-    assert (view.study_runs, view.study_spent_micro, view.study_spent_pico) == (1, 1_500_000, 400_000)
-    assert [(one.spent_micro, one.spent_pico, one.runs) for one in view.datasets] == 2 * [
-        (1_500_000, 400_000, 1)
-    ]
+    assert (view.spending.runs, view.spending.epsilon_micro, view.spending.delta_pico) == (
+        1,
+        1_500_000,
+        400_000,
+    )
+    assert [
+        (one.budget.epsilon_spent, one.budget.delta_spent, one.budget.runs) for one in view.datasets
+    ] == 2 * [(1_500_000, 400_000, 1)]
 
 
 def test_a_receipt_in_a_batch_is_found_with_its_proof(
@@ -700,7 +704,7 @@ def test_a_receipt_in_a_batch_is_found_with_its_proof(
     done = gate.anchor_batch(
         ledger,
         pinned.room.consortium,
-        epoch=openings[0].epoch,
+        epoch=openings[0].run.epoch,
         numbers=[openings[0].number, openings[2].number],
         digests=[digest_of(receipts[0][0], ledger), digest_of(receipts[2][0], ledger)],
     )
@@ -814,11 +818,11 @@ def test_the_history_tells_all_that_happened_with_its_transactions(
     revoked = chain.revoke(pinned.room, 1, "stop")
     room = chain.change_owners(pinned.room, pinned.room.owners[:2], threshold=2)
     history = reader.study_history(pinned.room.consortium)
-    assert [proposal.study.id for proposal in history.proposals] == [pinned.id, second]
+    assert [proposal.content.id for proposal in history.proposals] == [pinned.id, second]
     assert history.proposals[0].proposer == account(0)
     assert [approval.owner for approval in history.approvals_of(pinned.id)] == [account(0), account(1)]
     (pin,) = history.pins
-    assert (pin.study, pin.owners) == (chain.study(pinned.id), (account(0), account(1)))
+    assert (pin.content, pin.owners) == (chain.study(pinned.id), (account(0), account(1)))
     assert [approval.owner for approval in history.approvals] == [account(0)]
     assert history.approvals_of(pinned.id)[1].at == pin.at
     assert [(one.proposal, one.owner) for one in history.withdrawals] == [(second, account(2))]
@@ -828,8 +832,8 @@ def test_the_history_tells_all_that_happened_with_its_transactions(
         (3_000_000, 1_000_000, 100)
     ]
     assert [one.gate_signer for one in history.platforms] == [account(GATE)]
-    assert [one.run_id for one in history.runs_of(pinned.id)] == [opening.run_id]
-    assert (history.runs[0].number, history.runs[0].delta_pico) == (1, 400_000)
+    assert [one.run_id for one in history.runs_of(pinned.id)] == [opening.run.run_id]
+    assert (history.runs[0].opening.number, history.runs[0].opening.run.delta_pico) == (1, 400_000)
     assert history.runs[0].at.block == opening.opened_block
     assert [(one.owner, one.reason, one.compose_hash) for one in history.revocations] == [
         (account(1), "stop", RECIPE)
@@ -838,7 +842,7 @@ def test_the_history_tells_all_that_happened_with_its_transactions(
     (change,) = history.rosters
     assert (change.roster, change.threshold) == (2, 2)
     assert [owner.account for owner in change.owners] == [owner.account for owner in room.owners]
-    assert history.receipt_of(opening.run_id) is None
+    assert history.receipt_of(opening.run.run_id) is None
     assert history.unpin_failures == ()
 
 

@@ -11,9 +11,10 @@ import pytest
 from tests.agents.shell import shell
 from tests.agents.worked import render_recipe
 
+from sealroom.model import Registration
 from sealroom.recipe import Recipe, parse
 from sealroom.schema import schema_hash
-from sealroom_agents.owner.registration import Registration
+from sealroom_agents.owner.registration import registration_file
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def recipe(tmp_path: Path) -> Recipe:
             rows=200,
             name=spec.name,
         )
-        (tmp_path / f"{spec.name}.registration.json").write_bytes(registration.encode())
+        (tmp_path / f"{spec.name}.registration.json").write_bytes(registration_file(registration))
     return made
 
 

@@ -23,8 +23,9 @@ from tests.rpc_proxy import RpcProxy
 
 from sealroom import sealed
 from sealroom.keys import KemPrivateKey
+from sealroom.model import Registration
 from sealroom_agents.owner import safe as safes
-from sealroom_agents.owner.registration import Registration
+from sealroom_agents.owner.registration import registration_of
 
 SAFE_ARTIFACTS = (
     Path(__file__).resolve().parents[2] / "node_modules/@safe-global/safe-contracts/build/artifacts/contracts"
@@ -86,7 +87,7 @@ class Desk:
 
     @property
     def registration(self) -> Registration:
-        return Registration.of(self.info)
+        return registration_of(self.info)
 
     def run(self, command: str, status: int = 0) -> str:
         """A command in this folder, with the passphrase of every keystore here."""
@@ -386,4 +387,4 @@ def test_a_dataset_that_somebody_else_claimed_is_told(desk: Desk) -> None:
 def encoded(registration: Registration) -> bytes:
     """Call data, encoded here and not by the command."""
     kinds = ["bytes32", "bytes32", "bytes32", "bytes32", "uint64", "string"]
-    return keccak(text=f"registerDataset({','.join(kinds)})")[:4] + abi_encode(kinds, registration.arguments)
+    return keccak(text=f"registerDataset({','.join(kinds)})")[:4] + abi_encode(kinds, registration.solidity())

@@ -26,7 +26,7 @@ from sealroom.errors import SealroomError
 from sealroom.keys import KemPrivateKey
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import remote, web
-from sealroom_agents.owner.registration import Registration
+from sealroom_agents.owner.registration import load_registration, registration_file, registration_of
 from sealroom_agents.owner.remote import Expected
 
 ROWS = 300_000
@@ -66,7 +66,7 @@ def tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def expected(tar: Path) -> Expected:
     """What was registered."""
-    return Expected(registration=Registration.of(sealed.inspect(tar)), digest=None)
+    return Expected(registration=registration_of(sealed.inspect(tar)), digest=None)
 
 
 @dataclass
@@ -416,11 +416,11 @@ def test_what_is_no_url_of_a_store_is_refused(url: str, tar: Path) -> None:
 @pytest.mark.parametrize("change", ["", "{}", '{"datasetId": "0x12"}'])
 def test_a_registration_of_another_form_is_refused(change: str, tmp_path: Path, tar: Path) -> None:
     path = tmp_path / "a.registration.json"
-    path.write_bytes(Registration.of(sealed.inspect(tar)).encode())
-    assert Registration.load(path) == Registration.of(sealed.inspect(tar))
+    path.write_bytes(registration_file(registration_of(sealed.inspect(tar))))
+    assert load_registration(path) == registration_of(sealed.inspect(tar))
     path.write_text(change)
     with pytest.raises(SealroomError) as error:
-        Registration.load(path)
+        load_registration(path)
     assert error.value.code in {"registration-malformed", "malformed"}
 
 

@@ -21,11 +21,10 @@ from tests.local_chain import YEAR_S, LocalChain, account
 from tests.outside import OWNERS, Lab, make_recipe
 from tests.rpc_proxy import RpcProxy
 
-from sealroom.records import STUDY_FIELDS
+from sealroom.model import Study
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.views import study_values
-from sealroom_agents.console import display
+from sealroom_agents.console import display, model_script
 from sealroom_agents.console.app import STATIC, create_app
 from sealroom_agents.console.middleware import MAX_BODY_BYTES
 from sealroom_agents.console.results import table
@@ -551,7 +550,7 @@ def test_no_proposal_hides_another(lab: Lab, web: TestClient) -> None:
             "/v1/calls",
             json={"consortium": lab.room.consortium, "action": "approve", "study": "0x" + study.hex()},
         ).json()
-        content = study_values(lab.chain.study(study))
+        content = lab.chain.study(study).solidity()
         assert call["data"] == "0x" + interface("Consortium").encode("approve", content).hex()
     lab.chain.approve(lab.room, greedy, 2)
     assert web.get(f"/v1{address}").json()["study"] == "0x" + greedy.hex(), "approvals lead, not dates"
@@ -576,7 +575,7 @@ def test_one_content_proposed_twice_is_one_proposal(lab: Lab, web: TestClient) -
     """Another owner who proposes the same content again neither hides nor doubles it."""
     lab.register()
     study = lab.propose()
-    content = study_values(lab.chain.study(study))
+    content = lab.chain.study(study).solidity()
     lab.chain.send(1, lab.room.consortium, interface("Consortium").encode("propose", content))
     address = f"/studies/{lab.room.consortium}"
     (one,) = web.get(f"/v1{address}").json()["proposals"]
@@ -643,14 +642,14 @@ def test_calls_are_built_for_the_consortium_alone(lab: Lab, web: TestClient) -> 
     lab.register()
     proposal = lab.propose()
     contract = interface("Consortium")
-    content = study_values(lab.chain.study(proposal))
+    content = lab.chain.study(proposal).solidity()
     study = "0x" + proposal.hex()
     wanted = {"consortium": lab.room.consortium, "action": "approve", "study": study}
     call = web.post("/v1/calls", json=wanted).json()
     assert call == {
         "chainId": 31337,
         "to": lab.room.consortium,
-        "function": "approve((bytes32,bytes32,bytes32,bytes32[],uint64,uint64,uint32,uint64,uint64,uint64))",
+        "function": contract.signature("approve"),
         "data": "0x" + contract.encode("approve", content).hex(),
     }
     call = web.post("/v1/calls", json=wanted | {"action": "withdraw"}).json()
@@ -675,22 +674,25 @@ def test_calls_are_built_for_the_consortium_alone(lab: Lab, web: TestClient) -> 
 
 def test_the_page_knows_the_selectors_the_fields_and_the_events_by_itself() -> None:
     """WE-01: what the page builds, reads back and asks its wallet's node is right."""
-    calls, node = (STATIC / "calldata.js").read_text(), (STATIC / "node.js").read_text()
+    model, node = (STATIC / "model.js").read_text(), (STATIC / "node.js").read_text()
+    assert model == model_script.text(), "run `make abi`, and commit"
     contract = interface("Consortium")
 
     def selector(name: str) -> str:
         return f'{name}: "0x{keccak(text=contract.signature(name))[:4].hex()}"'
 
     for name in ("approve", "withdraw", "revoke"):
-        assert f'{name}: "{contract.signature(name)}"' in calls
+        assert f'{name}: "{contract.signature(name)}"' in model
     for name in ("approve", "withdraw", "revoke", "hashStudy"):
-        assert selector(name) in calls
+        assert selector(name) in model
     for name in ("owners", "epoch", "pinCount", "threshold", "approvals", "dataset"):
         assert selector(name) in node
     for name in ("StudyProposed", "StudyApproved", "StudyPinned", "ApprovalWithdrawn", "Revoked"):
         assert f'{name}: "0x{bytes(contract.topic(name)).hex()}"' in node
-    fields = re.findall(r'^    \["(\w+)", "(\S+)"\],$', calls, re.MULTILINE)
-    assert tuple(fields) == STUDY_FIELDS
+    study = model[model.index("Study: ") : model.index("ApproveStudy: ")]
+    assert (
+        tuple(re.findall(r'^      \["(\w+)", "(\S+)", ".+", "\w*"\],$', study, re.MULTILINE)) == Study.table()
+    )
 
 
 def test_the_history_is_told_in_words(lab: Lab, web: TestClient) -> None:

@@ -33,7 +33,7 @@ from sealroom.key_release import (
     verify_renewal,
 )
 from sealroom.keys import Secret
-from sealroom.records import Opening
+from sealroom.model import Opening
 from sealroom.sealed import make_wrap, open_wrap
 from sealroom_agents.attestation import verify_gate
 from sealroom_agents.chain import ChainReader
@@ -101,11 +101,14 @@ def test_an_enclave_that_keeps_every_rule_gets_its_keys(approved: World) -> None
         assert key.reveal() == sealed.key.reveal()
 
     (run,) = ChainReader([approved.chain.url]).study_history(approved.room.consortium).runs
-    assert (run.run_id, run.grant_hash, run.enclave_signer) == (
+    assert (run.run_id, run.opening.run.grant_hash, run.opening.run.enclave_signer) == (
         enclave.run_id, grant_hash, enclave.address
     )  # fmt: skip
-    assert (run.epsilon_micro, run.delta_pico) == (grant.epsilon_micro, grant.delta_pico)
-    assert ("0x" + reply.opened_tx.hex(), reply.opened_block) == (run.at.tx, run.at.block)
+    assert (run.opening.run.epsilon_micro, run.opening.run.delta_pico) == (
+        grant.epsilon_micro,
+        grant.delta_pico,
+    )
+    assert ("0x" + reply.opened.tx.hex(), reply.opened.block) == (run.at.tx, run.at.block)
 
 
 def test_the_audit_log_tells_of_grants_and_refusals_and_shows_tampering(approved: World) -> None:
@@ -134,7 +137,7 @@ def test_each_grant_names_the_audit_logs_last_entry_and_its_hash_is_on_chain(app
 
     assert grant.audit_head == before.digest != bytes(32)
     (run,) = ChainReader([approved.chain.url]).study_history(approved.room.consortium).runs
-    assert run.grant_hash == typed.digest(
+    assert run.opening.run.grant_hash == typed.digest(
         typed.grant(grant, chain_id=31337, consortium=approved.room.consortium)
     )
 
@@ -696,14 +699,15 @@ def test_a_booking_of_something_else_releases_nothing(approved: World, changes: 
             opened = opener.open_run(ledger, run, study)
             event = opened.event("RunOpened")
             assert event is not None
-            opening = Opening.of_event(event["opening"])
+            opening = Opening.of_abi(event["opening"])
             names = {"enclave_signer": ("run", "enclaveSigner"), "number": ("number",)}
             for name, value in changes.items():
                 place, fields = names[name], event["opening"]
                 for part in place[:-1]:
                     fields = fields[part]
                 fields[place[-1]] = value
-            assert Opening.of_event(event["opening"]) == replace(opening, **changes)
+            told = Opening.of_abi(event["opening"])
+            assert told != opening and (told.run != opening.run) == ("enclave_signer" in changes)
             return opened
 
     approved.gate._opener = Lying()

@@ -12,7 +12,7 @@ from tests.gate_world import TOKEN, Enclave, World, granted, refused
 
 from sealroom import typed
 from sealroom.encoding import to_hex
-from sealroom.records import Receipt
+from sealroom.model import Receipt
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.gate.audit import verify
 

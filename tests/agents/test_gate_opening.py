@@ -21,7 +21,6 @@ from sealroom import typed
 from sealroom.encoding import sha256
 from sealroom.key_release import LeaseReply, verify_renewal
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.views import study_values
 
 pytestmark = pytest.mark.anvil
 
@@ -248,7 +247,7 @@ def opened_by_a_stranger(chain: LocalChain, run_id: bytes) -> None:
         run_id, room.consortium, study, EPSILON_MICRO, CAP_PICO, chain.epoch(room), account(stranger),
         b"\x07" * 32,
     )  # fmt: skip
-    data = interface("Ledger").encode("open", run, study_values(chain.study(study)))
+    data = interface("Ledger").encode("open", run, chain.study(study).solidity())
     chain.send(stranger, chain.ledger, data)
 
 

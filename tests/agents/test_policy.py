@@ -13,18 +13,8 @@ from tests.refusals import CODES
 
 from sealroom.encoding import sha256
 from sealroom.key_release import REFUSAL_CODES, Refusal, datasets_root
-from sealroom.records import Grant
-from sealroom_agents.facts import (
-    CandidateRecord,
-    ChainView,
-    DatasetRecord,
-    Evidence,
-    Halt,
-    LatestView,
-    OwnerRecord,
-    PlatformRecord,
-    StudyRecord,
-)
+from sealroom.model import Budget, Grant, Owner, Platform, Spending, Study
+from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, Evidence, Halt, LatestView
 from sealroom_agents.gate import policy
 
 NOW = 1_800_000_000
@@ -54,11 +44,19 @@ class Case:
         study = self.view.study
         if study is None:
             raise ValueError("no study")
-        return self.but("view", study=replace(study, **changes))
+        changed = replace(study, **changes)
+        active = changed.id if self.latest.active_study == study.id else self.latest.active_study
+        return self.but("view", study=changed).but("latest", active_study=active)
 
     def dataset(self, **changes: Any) -> Case:
         first, *rest = self.view.datasets
         return self.but("view", datasets=(replace(first, **changes), *rest))
+
+    def budget(self, **changes: int) -> Case:
+        return self.dataset(budget=replace(self.view.datasets[0].budget, **changes))
+
+    def spending(self, **changes: int) -> Case:
+        return self.but("view", spending=replace(self.view.spending, **changes))
 
     def unpinned(self) -> Case:
         """The same before the study was pinned anywhere."""
@@ -88,11 +86,10 @@ class Case:
 def good() -> Case:
     """Everything is as it must be: four owners, three needed, two datasets."""
     owners = tuple(
-        OwnerRecord(account=account, id=f"hospital-{letter}", jurisdiction="DE", regimes=("GDPR",))
+        Owner(account=account, id=f"hospital-{letter}", jurisdiction="DE", regimes=("GDPR",))
         for account, letter in zip(ACCOUNTS, "ABCD", strict=True)
     )
-    study = StudyRecord(
-        id=sha256(b"study"),
+    study = Study(
         compose_hash=RECIPE,
         output_hash=sha256(b"output"),
         privacy_hash=sha256(b"privacy"),
@@ -114,12 +111,9 @@ def good() -> Case:
             schema_hash=sha256(b"schema"),
             rows=100,
             name="cohort",
-            cap_micro=4_500_000,
-            spent_micro=0,
-            cap_pico=3_000_000,
-            spent_pico=0,
-            cap_runs=10,
-            runs=0,
+            budget=Budget(
+                epsilon_cap=4_500_000, epsilon_spent=0, delta_cap=3_000_000, delta_spent=0, run_cap=10, runs=0
+            ),
         )
         for n, dataset in enumerate(DATASETS)
     )
@@ -135,7 +129,7 @@ def good() -> Case:
         nonce=5,
         threshold=3,
         owners=owners,
-        platform=PlatformRecord(
+        platform=Platform(
             gate_root=sha256(b"root"),
             gate_signer=GATE,
             gate_compose=sha256(b"gate"),
@@ -150,9 +144,7 @@ def good() -> Case:
         revoked_block=0,
         revocation_reason="",
         datasets=datasets,
-        study_spent_micro=0,
-        study_spent_pico=0,
-        study_runs=0,
+        spending=Spending(epsilon_micro=0, delta_pico=0, runs=0),
         app_allows=True,
         require_tcb=True,
         allow_any_device=False,
@@ -224,7 +216,7 @@ def refused(case: Case, code: str) -> Refusal:
 def test_a_request_that_keeps_every_rule_is_granted_as_the_chain_says(good: Case) -> None:
     decision = good.decide()
     assert isinstance(decision, Grant)
-    assert decision.study == sha256(b"study")
+    assert good.view.study is not None and decision.study == good.view.study.id
     assert decision.compose_hash == RECIPE
     assert decision.kem_key_hash == sha256(bytes(1216))
     assert decision.datasets_root == datasets_root(DATASETS)
@@ -468,35 +460,35 @@ def test_a_header_that_differs_from_what_its_owner_registered_is_refused(
 
 
 def test_a_run_too_many_is_refused(good: Case) -> None:
-    assert isinstance(good.but("view", study_runs=2).decide(), Grant)
-    refused(good.but("view", study_runs=3), "runs-exhausted")
+    assert isinstance(good.spending(runs=2).decide(), Grant)
+    refused(good.spending(runs=3), "runs-exhausted")
 
 
 def test_a_budget_that_the_study_or_a_dataset_has_not_got_is_refused(good: Case) -> None:
     """DP: never beyond what was approved."""
-    assert isinstance(good.but("view", study_spent_micro=3_000_000).decide(), Grant)
-    refused(good.but("view", study_spent_micro=3_000_001), "budget-exceeded")
-    assert isinstance(good.dataset(spent_micro=3_000_000).decide(), Grant)
-    refusal = refused(good.dataset(spent_micro=3_000_001), "budget-exceeded")
+    assert isinstance(good.spending(epsilon_micro=3_000_000).decide(), Grant)
+    refused(good.spending(epsilon_micro=3_000_001), "budget-exceeded")
+    assert isinstance(good.budget(epsilon_spent=3_000_000).decide(), Grant)
+    refusal = refused(good.budget(epsilon_spent=3_000_001), "budget-exceeded")
     assert "hospital-A/cohort" in refusal.message
 
 
 def test_a_delta_that_the_study_or_a_dataset_has_not_got_is_refused(good: Case) -> None:
     """DP-05: δ is booked like ε."""
-    assert isinstance(good.but("view", study_spent_pico=2_000_000).decide(), Grant)
-    refusal = refused(good.but("view", study_spent_pico=2_000_001), "budget-exceeded")
-    assert refusal.message == "a run needs δ 1e-06, and the study has 9.99999e-07 left"
+    assert isinstance(good.spending(delta_pico=2_000_000).decide(), Grant)
+    refusal = refused(good.spending(delta_pico=2_000_001), "budget-exceeded")
+    assert refusal.message == "a run needs δ 1e-6, and the study has 9.99999e-7 left"
     assert (refusal.seen, refusal.pinned) == ({"deltaPico": 1_000_000}, {"leftPico": 999_999})
-    assert isinstance(good.dataset(spent_pico=2_000_000).decide(), Grant)
-    refusal = refused(good.dataset(spent_pico=2_000_001), "budget-exceeded")
+    assert isinstance(good.budget(delta_spent=2_000_000).decide(), Grant)
+    refusal = refused(good.budget(delta_spent=2_000_001), "budget-exceeded")
     assert "δ" in refusal.message and "hospital-A/cohort" in refusal.message
     pure = good.but("request", delta_pico=0)
-    assert isinstance(pure.dataset(spent_pico=3_000_000).decide(), Grant)
+    assert isinstance(pure.budget(delta_spent=3_000_000).decide(), Grant)
 
 
 def test_a_run_beyond_the_number_that_a_datasets_owner_allows_is_refused(good: Case) -> None:
-    assert isinstance(good.dataset(runs=9).decide(), Grant)
-    refusal = refused(good.dataset(runs=10), "runs-exhausted")
+    assert isinstance(good.budget(runs=9).decide(), Grant)
+    refusal = refused(good.budget(runs=10), "runs-exhausted")
     assert refusal.message == "all 10 runs that hospital-A/cohort allows were opened"
 
 
@@ -524,7 +516,7 @@ WRONG: dict[int, Callable[[Case], Case]] = {
     33: lambda case: case.but("latest", epoch=3),
     34: lambda case: case.but("view", approvals=ACCOUNTS[:2]),
     35: lambda case: case.but("request", datasets=case.request.datasets[:1]),
-    36: lambda case: case.but("view", study_runs=3),
+    36: lambda case: case.spending(runs=3),
     37: lambda case: case.but("config", watcher_seen=None),
 }
 """What fails each check of the decision, by its number on the release protocol's page."""
@@ -555,7 +547,8 @@ def test_the_head_of_the_policy_lists_the_published_checks() -> None:
 
 
 def renew(case: Case, **run: Any) -> str | None:
-    run = {"study": sha256(b"study"), "epoch": 2, **run}
+    pinned = case.view.study
+    run = {"study": pinned.id if pinned is not None else bytes(32), "epoch": 2, **run}
     refusal = policy.renew(case.view, case.latest, case.config, **run)
     return None if refusal is None else refusal.code
 
@@ -563,7 +556,7 @@ def renew(case: Case, **run: Any) -> str | None:
 def test_a_lease_is_renewed_while_everything_stands(good: Case) -> None:
     assert renew(good) is None
     # A run that goes on needs no further budget, and no second look at its approvals.
-    assert renew(good.but("view", study_runs=3, study_spent_micro=4_500_000)) is None
+    assert renew(good.spending(runs=3, epsilon_micro=4_500_000)) is None
 
 
 def test_a_lease_ends_with_revocation_epoch_study_expiry_gate_or_watcher(good: Case) -> None:

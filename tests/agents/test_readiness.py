@@ -9,7 +9,8 @@ import pytest
 from tests.agents.test_studycard import make_view
 from tests.agents.worked import OWNERS, fresh_platform, make_gate
 
-from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, StudyRecord
+from sealroom.model import Budget, Study
+from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord
 from sealroom_agents.readiness import Missing, missing, waits
 
 NOW = 1_800_000_000.0
@@ -34,8 +35,7 @@ class Facts:
     datasets: tuple[Name, ...] = (Name("hospital-A", "cohort-A"),)
 
 
-STUDY = StudyRecord(
-    id=b"\x57" * 32,
+STUDY = Study(
     compose_hash=RECIPE,
     output_hash=bytes(32),
     privacy_hash=bytes(32),
@@ -56,12 +56,9 @@ DATASET = DatasetRecord(
     schema_hash=bytes(32),
     rows=10,
     name="cohort-A",
-    cap_micro=4_500_000,
-    spent_micro=0,
-    cap_pico=3_000_000,
-    spent_pico=0,
-    cap_runs=10,
-    runs=0,
+    budget=Budget(
+        epsilon_cap=4_500_000, epsilon_spent=0, delta_cap=3_000_000, delta_spent=0, run_cap=10, runs=0
+    ),
 )
 
 
@@ -94,19 +91,21 @@ def test_a_live_study_with_budget_lacks_nothing(live: ChainView) -> None:
 @pytest.mark.parametrize(
     ("study", "dataset", "says"),
     [
-        ({"study_spent_micro": 3_000_001}, {}, "a run needs ε = 1.5; the study has 1.499999 left"),
-        ({"study_spent_pico": 2_000_001}, {}, "a run needs δ = 1e-06; the study has 9.99999e-07 left"),
-        ({"study_runs": 3}, {}, "all 3 runs of the study are used"),
-        ({}, {"spent_micro": 4_000_000}, "a run needs ε = 1.5; hospital-A leaves 0.5 for cohort-A"),
-        ({}, {"spent_pico": 3_000_000}, "a run needs δ = 1e-06; hospital-A leaves 0 for cohort-A"),
-        ({}, {"cap_pico": 0}, "a run needs δ = 1e-06; hospital-A leaves 0 for cohort-A"),
+        ({"epsilon_micro": 3_000_001}, {}, "a run needs ε = 1.5; the study has 1.499999 left"),
+        ({"delta_pico": 2_000_001}, {}, "a run needs δ = 1e-6; the study has 9.99999e-7 left"),
+        ({"runs": 3}, {}, "all 3 runs of the study are used"),
+        ({}, {"epsilon_spent": 4_000_000}, "a run needs ε = 1.5; hospital-A leaves 0.5 for cohort-A"),
+        ({}, {"delta_spent": 3_000_000}, "a run needs δ = 1e-6; hospital-A leaves 0 for cohort-A"),
+        ({}, {"delta_cap": 0}, "a run needs δ = 1e-6; hospital-A leaves 0 for cohort-A"),
         ({}, {"runs": 10}, "hospital-A allows 10 runs on cohort-A, and 10 were opened"),
     ],
 )
 def test_budget_that_is_spent_is_named(
     live: ChainView, study: dict[str, int], dataset: dict[str, int], says: str
 ) -> None:
-    (found,) = lacks(replace(live, datasets=(replace(DATASET, **dataset),), **study))  # type: ignore[arg-type]
+    budget = replace(DATASET.budget, **dataset)
+    spending = replace(live.spending, **study)
+    (found,) = lacks(replace(live, datasets=(replace(DATASET, budget=budget),), spending=spending))
     assert (found.code, found.message) == ("budget", says)
     assert found.owner == ("hospital-A" if dataset else None)
     assert not waits([found])

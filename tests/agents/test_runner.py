@@ -29,7 +29,7 @@ from tests.patience import PATIENCE_S, until
 
 from sealroom import typed
 from sealroom.envelope import Envelope, parse_envelope
-from sealroom.records import Opening, Receipt
+from sealroom.model import Opening, Receipt
 from sealroom_agents import children
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, StoreError

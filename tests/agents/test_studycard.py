@@ -26,10 +26,11 @@ from tests.agents.worked import (
 
 from sealroom.encoding import to_base64
 from sealroom.errors import FormatError, RecipeError, SealroomError
+from sealroom.model import Owner, Platform, Spending
 from sealroom_agents import studycard
 from sealroom_agents.attestation import INTEL, TrustRoot
 from sealroom_agents.errors import AttestationError, CardError
-from sealroom_agents.facts import ChainView, LatestView, OwnerRecord, PlatformRecord
+from sealroom_agents.facts import ChainView, LatestView
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE
 from sealroom_agents.studycard import StudyCard
 
@@ -90,10 +91,10 @@ def make_view(gate: WorkedGate) -> ChainView:
         nonce=0,
         threshold=2,
         owners=tuple(
-            OwnerRecord(account=owner.account, id=owner.id, jurisdiction="DE", regimes=("GDPR",))
+            Owner(account=owner.account, id=owner.id, jurisdiction="DE", regimes=("GDPR",))
             for owner in OWNERS
         ),
-        platform=PlatformRecord(
+        platform=Platform(
             gate_root=gate.identity.gate_root,
             gate_signer=gate.identity.signer,
             gate_compose=gate.identity.compose_hash,
@@ -108,9 +109,7 @@ def make_view(gate: WorkedGate) -> ChainView:
         revoked_block=0,
         revocation_reason="",
         datasets=(),
-        study_spent_micro=0,
-        study_spent_pico=0,
-        study_runs=0,
+        spending=Spending(epsilon_micro=0, delta_pico=0, runs=0),
         app_allows=False,
         require_tcb=True,
         allow_any_device=False,

@@ -18,6 +18,7 @@ from tests.agents.test_verification_checks import names, without
 from tests.local_chain import LocalChain
 
 from sealroom.envelope import Envelope
+from sealroom.model import Opening, Study
 from sealroom_agents import verification
 from sealroom_agents.chain import ChainReader, FoundReceipt
 from sealroom_agents.facts import ChainView
@@ -98,7 +99,15 @@ def platform(code: str, **changes: Any) -> Lie:
 
 
 def study(code: str, **changes: Any) -> Lie:
-    return Lie(code, {"view": lambda view: replace(view, study=replace(view.study, **changes))})
+    """Another content under the same id, or the same under another: a chain whose hashes do not hold."""
+
+    def changed(truth: Study) -> Study:
+        contents = {name: value for name, value in changes.items() if name != "id"}
+        made = replace(truth, **contents)
+        vars(made)["id"] = changes.get("id", truth.id)
+        return made
+
+    return Lie(code, {"view": lambda view: replace(view, study=changed(view.study))})
 
 
 def dataset(code: str, **changes: Any) -> Lie:
@@ -116,8 +125,14 @@ def dataset(code: str, **changes: Any) -> Lie:
 def opening(**changes: Any) -> Lie:
     """The run was opened for something else."""
     return Lie(
-        "run-mismatch", {"found": lambda found: replace(found, opening=replace(found.opening, **changes))}
+        "run-mismatch", {"found": lambda found: replace(found, opening=reopened(found.opening, changes))}
     )
+
+
+def reopened(opening: Opening, changes: dict[str, Any]) -> Opening:
+    of_run = {name: value for name, value in changes.items() if name in vars(opening.run)}
+    rest = {name: value for name, value in changes.items() if name not in of_run}
+    return replace(opening, run=replace(opening.run, **of_run), **rest)
 
 
 def anchored(**changes: Any) -> Lie:

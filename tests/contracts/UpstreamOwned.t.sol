@@ -64,19 +64,16 @@ contract UpstreamOwnedTest is Cheating {
         room.acceptApp();
     }
 
-    function study(bytes32 composeHash) private view returns (IConsortium.Study memory) {
-        return IConsortium.Study({
-            composeHash: composeHash,
-            outputHash: keccak256("output"),
-            privacyHash: keccak256("privacy"),
-            datasets: ids("data"),
-            epsilonMicro: 1_000_000,
-            deltaPico: 0,
-            maxRuns: 1,
-            expiry: uint64(block.timestamp + 30 days),
-            epoch: room.epoch(),
-            nonce: room.pinCount()
-        });
+    function study(bytes32 composeHash) private view returns (IConsortium.Study memory s) {
+        s.composeHash = composeHash;
+        s.outputHash = keccak256("output");
+        s.privacyHash = keccak256("privacy");
+        s.datasets = ids("data");
+        s.epsilonMicro = 1_000_000;
+        s.maxRuns = 1;
+        s.expiry = uint64(block.timestamp + 30 days);
+        s.epoch = room.epoch();
+        s.nonce = room.pinCount();
     }
 
     function pin(bytes32 composeHash) private {

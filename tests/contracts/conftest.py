@@ -15,10 +15,9 @@ from ape.exceptions import ContractLogicError, CustomError
 from eth_abi.abi import decode as abi_decode
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from scripts._deploy import Owner, create_consortium, deploy_factory
-from scripts._documents import Platform, Study
+from scripts._deploy import create_consortium, deploy_factory
 
-from sealroom import typed
+from sealroom.model import Owner, Platform, Study
 
 MICRO = 1_000_000
 MONTH_S = 30 * 24 * 3600
@@ -114,7 +113,7 @@ class Room:
     def propose(self, study: Study) -> bytes:
         """The third owner, who has no data in it, proposes."""
         self.contract.propose(study.solidity(), sender=self.owners[2])
-        return typed.study_id(study)
+        return study.id
 
     def pin(self, study: Study) -> bytes:
         """Both owners of the data approve, which makes the quorum."""
@@ -150,7 +149,7 @@ def deployed(project: Any, accounts: Any) -> Room:
     owners, (gate, enclave, operator, stranger) = tuple(accounts[:3]), accounts[3:7]
     factory = deploy_factory(project, operator)
     members = [
-        Owner(account.address, f"hospital-{letter}", jurisdiction, ("GDPR",))
+        Owner(account=account.address, id=f"hospital-{letter}", jurisdiction=jurisdiction, regimes=("GDPR",))
         for account, letter, jurisdiction in zip(owners, "ABC", ("DE", "FR", "DE"), strict=True)
     ]
     contract, app, _ = create_consortium(project, operator, factory, owners=members, threshold=2, salt=SALT)

@@ -193,7 +193,7 @@ class _Ours:
         for n, what in enumerate(("first vote", "later vote", "pins")):
             self._note(f"approve, {what}", shop.call(n, house.address, "approve", content))
         study = shop.study(house)
-        proposal = typed.study_id(study)
+        proposal = study.id
         shop.call(0, house.address, "approve", study.solidity())
         self._note("withdraw", shop.call(0, house.address, "withdraw", proposal))
         epoch = shop.epoch(house)

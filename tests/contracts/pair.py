@@ -13,8 +13,7 @@ from eth_account.messages import SignableMessage
 
 from sealroom import typed
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.views import study_values
-from tests.local_chain import Dataset, LocalChain, Owner, Room, account
+from tests.local_chain import Dataset, LocalChain, Room, account, member
 
 STRANGER = 16
 """The account that hands in what others signed."""
@@ -34,7 +33,7 @@ class Pair:
 
     @classmethod
     def create(cls, chain: LocalChain, tested: str) -> Pair:
-        owners = [Owner(account(0), "hospital-A"), Owner(tested, "hospital-S")]
+        owners = [member(account(0), "hospital-A"), member(tested, "hospital-S")]
         room = chain.create_consortium(owners, threshold=2)
         dataset = Dataset()
         chain.register(room, owner=0, dataset=dataset)
@@ -63,7 +62,7 @@ class Pair:
 
     def content(self) -> tuple[Any, ...]:
         """`IConsortium.Study`."""
-        return tuple(study_values(self.chain.study(self.study)))
+        return tuple(self.chain.study(self.study).solidity())
 
     def data(self, function: str, *arguments: Any) -> bytes:
         """Call data for the consortium."""

@@ -13,19 +13,17 @@ import pytest
 from scripts._command import Complaint
 from scripts._deploy import Config
 from scripts._documents import (
-    Platform,
-    Registration,
     Request,
     SignatureFile,
-    Study,
-    delta_pico,
-    delta_text,
-    epsilon_micro,
-    epsilon_text,
     gather,
+    load_platform,
+    load_registration,
+    load_study,
 )
 
 from sealroom.errors import FormatError
+from sealroom.model import ApproveStudy
+from sealroom.model.units import delta_text, epsilon_text, read_delta, read_epsilon
 
 HASH = "0x" + 64 * "a"
 OTHER_HASH = "0x" + 64 * "1"
@@ -82,7 +80,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_a_proposal_is_read_and_its_datasets_put_in_order(write: Write) -> None:
-    study = Study.load(write(STUDY), epoch=7, nonce=2)
+    study = load_study(write(STUDY), epoch=7, nonce=2)
     assert study.datasets == (b"\x11" * 32, b"\xaa" * 32)
     assert (study.epsilon_micro, study.delta_pico) == (4_500_000, 10_000_000)
     assert (study.max_runs, study.epoch, study.nonce) == (3, 7, 2)
@@ -108,36 +106,36 @@ def test_a_proposal_that_says_something_else_is_refused(
     write: Write, change: dict[str, Any], words: str
 ) -> None:
     with pytest.raises((FormatError, Complaint)) as caught:
-        Study.load(write(STUDY | change), epoch=7, nonce=2)
+        load_study(write(STUDY | change), epoch=7, nonce=2)
     assert words in str(caught.value) or words == "floats"
 
 
 def test_a_proposal_is_complete_but_for_delta(write: Write) -> None:
     pure = {key: value for key, value in STUDY.items() if key != "delta"}
-    assert Study.load(write(pure), epoch=7, nonce=2).delta_pico == 0
+    assert load_study(write(pure), epoch=7, nonce=2).delta_pico == 0
     for name in pure:
         with pytest.raises(FormatError, match=f"lacks {name}"):
-            Study.load(write({key: value for key, value in STUDY.items() if key != name}), epoch=7, nonce=2)
+            load_study(write({key: value for key, value in STUDY.items() if key != name}), epoch=7, nonce=2)
 
 
 def test_a_name_twice_is_refused(write: Write) -> None:
     """Two readers could otherwise see two proposals in one file."""
     with pytest.raises(Complaint, match="twice"):
-        Study.load(write('{"epsilon": "1", "epsilon": "9"}'), epoch=1, nonce=0)
+        load_study(write('{"epsilon": "1", "epsilon": "9"}'), epoch=1, nonce=0)
 
 
 def test_a_platform_is_read_and_put_in_order(write: Write) -> None:
-    platform = Platform.load(write(PLATFORM))
+    platform = load_platform(write(PLATFORM))
     assert platform.devices == (b"\x11" * 32, b"\xaa" * 32)
     assert platform.gate_signer == ADDRESS
-    assert Platform.load(write(platform.json())) == platform
+    assert load_platform(write(platform.to_json())) == platform
 
 
 def test_a_registration_is_read(write: Write) -> None:
-    assert Registration.load(write(REGISTRATION)).rows == 7874
-    assert Registration.load(write(REGISTRATION | {"rows": None})).rows == 0
-    with pytest.raises(FormatError, match="not a count"):
-        Registration.load(write(REGISTRATION | {"rows": -1}))
+    assert load_registration(write(REGISTRATION)).rows == 7874
+    assert load_registration(write(REGISTRATION | {"rows": None})).rows == 0
+    with pytest.raises(FormatError, match="not an integer"):
+        load_registration(write(REGISTRATION | {"rows": -1}))
 
 
 @pytest.mark.parametrize(
@@ -145,16 +143,22 @@ def test_a_registration_is_read(write: Write) -> None:
     [("4.5", 4_500_000, "4.5"), ("1", 1_000_000, "1"), ("0.000001", 1, "0.000001"), ("10", 10_000_000, "10")],
 )
 def test_epsilon_is_exact(written: str, micro: int, shown: str) -> None:
-    assert epsilon_micro(written, what="epsilon") == micro
+    assert read_epsilon(written, "epsilon") == micro
     assert epsilon_text(micro) == shown
 
 
 @pytest.mark.parametrize(
-    ("written", "pico"), [("0", 0), ("0.00001", 10_000_000), ("0.000000000001", 1), ("0.5", 5 * 10**11)]
+    ("written", "pico", "shown"),
+    [
+        ("0", 0, "0"),
+        ("0.00001", 10_000_000, "1e-5"),
+        ("0.000000000001", 1, "1e-12"),
+        ("0.5", 5 * 10**11, "0.5"),
+    ],
 )
-def test_delta_is_exact(written: str, pico: int) -> None:
-    assert delta_pico(written, what="delta") == pico
-    assert delta_text(pico) == written
+def test_delta_is_exact(written: str, pico: int, shown: str) -> None:
+    assert read_delta(written, "delta") == pico
+    assert delta_text(pico) == shown
 
 
 def test_a_signature_survives_its_file(tmp_path: Path) -> None:
@@ -194,8 +198,8 @@ def test_a_signature_for_something_else_is_not_handed_in(tmp_path: Path, change:
 
 
 def request(write: Write) -> Request:
-    study = Study.load(write(STUDY), epoch=7, nonce=2)
-    return Request(study=study, owner=ADDRESS, chain_id=31337, consortium=ADDRESS)
+    study = load_study(write(STUDY), epoch=7, nonce=2)
+    return Request(vote=ApproveStudy(owner=ADDRESS, study=study), chain_id=31337, consortium=ADDRESS)
 
 
 def test_a_request_survives_its_file(write: Write) -> None:

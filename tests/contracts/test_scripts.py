@@ -138,7 +138,7 @@ def test_a_consortium_is_deployed_and_governed_from_the_command_line(tmp_path: P
 
         printed, _ = desk.run("govern", "status", "--network", chain.url, "--consortium", desk.consortium)
         assert f"study       {proposed['study']}  live" in printed
-        assert "hospital-A/cohort-A  1,968 rows  ε 0 of 4.5, δ 0 of 0.00001 spent in 0 of 3 runs" in printed
+        assert "hospital-A/cohort-A  1,968 rows  ε 0 of 4.5, δ 0 of 1e-5 spent in 0 of 3 runs" in printed
 
         revoked = desk.govern("revoke", 1, "--reason", "consent withdrawn")
         assert chain.call("Consortium", desk.consortium, "revokedBy").lower() == account(1)

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripts._deploy import REGIMES, Owner
-from scripts._documents import Platform, Study
 
 from sealroom import receipt_tree, typed
-from sealroom.records import Opening, Receipt
+from sealroom.model import REGIMES, Opening, Owner, Platform, Receipt, Roster, Run, Study
 from tests.contracts.conftest import Reverts, Room
-from tests.contracts.test_story import Run, receipt_of, signed, solidity
+from tests.contracts.test_story import Run as GateRun
+from tests.contracts.test_story import receipt_of, signed
 
 HASH = st.binary(min_size=32, max_size=32)
 UINT64 = st.integers(0, 2**64 - 1)
@@ -36,8 +35,8 @@ STUDIES = st.builds(
     nonce=UINT64,
 )
 UINT16 = st.integers(0, 2**16 - 1)
-OPENINGS = st.builds(
-    Opening,
+RUNS = st.builds(
+    Run,
     run_id=HASH,
     consortium=ADDRESS,
     study=HASH,
@@ -46,6 +45,10 @@ OPENINGS = st.builds(
     epoch=UINT64,
     enclave_signer=ADDRESS,
     grant_hash=HASH,
+)
+OPENINGS = st.builds(
+    Opening,
+    run=RUNS,
     compose_hash=HASH,
     number=UINT64,
     opened_block=UINT64,
@@ -66,7 +69,7 @@ OWNERS = st.builds(
     account=ADDRESS,
     id=st.text("abcXYZ019-", min_size=1, max_size=32),
     jurisdiction=st.text("ABDEFR", min_size=2, max_size=2),
-    regimes=st.lists(st.sampled_from(list(REGIMES)), unique=True).map(tuple),
+    regimes=st.lists(st.sampled_from(REGIMES), unique=True).map(tuple),
 )
 RECEIPTS = st.builds(
     Receipt,
@@ -97,14 +100,14 @@ def in_order(room: Room, sign: Any) -> tuple[list[str], list[bytes]]:
 @PURE_CALLS
 @given(study=STUDIES)
 def test_solidity_and_python_give_a_study_the_same_id(room: Room, study: Study) -> None:
-    assert bytes(room.contract.hashStudy(study.solidity())) == typed.study_id(study)
+    assert bytes(room.contract.hashStudy(study.solidity())) == study.id
 
 
 @PURE_CALLS
 @given(receipt=RECEIPTS)
 def test_solidity_and_python_give_a_receipt_the_same_digest(room: Room, receipt: Receipt) -> None:
     message = typed.receipt(receipt, chain_id=room.chain_id, ledger=room.ledger.address.lower())
-    assert bytes(room.ledger.hashReceipt(tuple(vars(receipt).values()))) == typed.digest(message)
+    assert bytes(room.ledger.hashReceipt(receipt.solidity())) == typed.digest(message)
 
 
 @PURE_CALLS
@@ -119,21 +122,21 @@ def test_solidity_and_python_give_a_roster_the_same_id(
     room: Room, owners: list[Owner], threshold: int, epoch: int
 ) -> None:
     on_chain = room.contract.hashOwners([owner.solidity() for owner in owners], threshold, epoch)
-    assert bytes(on_chain) == typed.owners_id(owners, threshold, epoch=epoch)
+    assert bytes(on_chain) == Roster(owners=tuple(owners), threshold=threshold, epoch=epoch).id
 
 
 @PURE_CALLS
 @given(platform=PLATFORMS, epoch=UINT64)
 def test_solidity_and_python_give_a_platform_the_same_id(room: Room, platform: Platform, epoch: int) -> None:
     on_chain = room.contract.hashPlatform(platform.solidity(), epoch)
-    assert bytes(on_chain) == typed.platform_id(platform, epoch=epoch)
+    assert bytes(on_chain) == platform.at(epoch).id
 
 
 def test_solidity_and_python_make_the_same_trees_of_receipts(room: Room) -> None:
     """Batches of one, of two, and of seven with two odd levels; the later ones do not begin at sequence 1."""
     study = room.study(max_runs=10)
     room.pin(study)
-    openings = [Run(room, study, run_id=bytes([n]) * 32, epsilon_micro=1000).open() for n in range(1, 11)]
+    openings = [GateRun(room, study, run_id=bytes([n]) * 32, epsilon_micro=1000).open() for n in range(1, 11)]
     of_runs = [receipt_of(room, opening) for opening in openings]
     at = {"chain_id": room.chain_id, "ledger": room.ledger.address.lower()}
     epoch = room.contract.epoch()
@@ -148,7 +151,7 @@ def test_solidity_and_python_make_the_same_trees_of_receipts(room: Room) -> None
         for place in places:
             path = receipt_tree.path(first, numbers, digests, place - places[0])
             proof = place + 1, anchored.blockNumber, batch, signed(room, of_runs[place]), path
-            asked = solidity(of_runs[place]), openings[place].solidity()
+            asked = of_runs[place].solidity(), openings[place].solidity()
             assert room.ledger.verify(*asked, proof).anchored
             leaf = receipt_tree.leaf(place + 1, openings[place].number, digests[place - places[0]])
             assert receipt_tree.contains(bytes(anchored.root), leaf, path)
@@ -219,7 +222,7 @@ def test_a_withdrawal_is_handed_in_by_a_stranger_and_bars_the_signature(room: Ro
     study = room.study()
     owner = room.owners[0]
     where: dict[str, Any] = {"epoch": 2, "chain_id": room.chain_id, "consortium": room.address.lower()}
-    study_id = typed.study_id(study)
+    study_id = study.id
     message = typed.withdraw(study_id, owner=owner.address.lower(), **where)
     signature = typed.sign(message, key(owner))
     room.contract.withdrawWithSignature(study_id, owner, 2, signature, sender=room.stranger)
@@ -230,7 +233,7 @@ def test_a_withdrawal_is_handed_in_by_a_stranger_and_bars_the_signature(room: Ro
 def test_owners_are_changed_by_signatures(room: Room) -> None:
     accounts = (room.owners[0], room.owners[1], room.stranger)
     roster = [
-        Owner(account.address.lower(), f"hospital-{letter}", "DE", ("GDPR",))
+        Owner(account=account.address.lower(), id=f"hospital-{letter}", jurisdiction="DE", regimes=("GDPR",))
         for account, letter in zip(accounts, "ABD", strict=True)
     ]
     where: dict[str, Any] = {"epoch": 2, "chain_id": room.chain_id, "consortium": room.address.lower()}

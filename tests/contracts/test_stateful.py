@@ -26,13 +26,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from scripts._documents import Platform, Study
 
 from sealroom import typed
-from sealroom.records import Opening
+from sealroom.model import Opening, Platform, Study
 from tests.contracts.conftest import MICRO, Reverts, Room
 from tests.contracts.test_signatures import key
-from tests.contracts.test_story import Run, receipt_of, signed, solidity
+from tests.contracts.test_story import Run, receipt_of, signed
 
 WALKS, STEPS = 3, 30
 VARIABLE = "SEALROOM_STATEFUL"
@@ -151,7 +150,7 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
         def withdraw(self, who: int, pick: int, odd: bool) -> None:
             """Oddly from what is active."""
             study = self.model.active if odd and self.model.active else self._study(pick)
-            proposal = typed.study_id(study)
+            proposal = study.id
             refused = who_is_no_owner(who)
             if not refused and study == self.model.active:
                 refused = contract.ConsortiumNothingToWithdraw, {"proposal": proposal}
@@ -172,8 +171,14 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
         def adopt(self, who: int, pick: int, odd: bool) -> None:
             """Two owners make the quorum; oddly one alone does not, however often."""
             first, second = who % 3, who % 3 if odd else (who + 1) % 3
-            platform = Platform(self._fresh(), room.gate.address, self._fresh(), (), room.platform.devices)
-            proposal = typed.platform_id(platform, epoch=self.model.epoch)
+            platform = Platform(
+                gate_root=self._fresh(),
+                gate_signer=room.gate.address,
+                gate_compose=self._fresh(),
+                os_images=(),
+                devices=room.platform.devices,
+            )
+            proposal = platform.at(self.model.epoch).id
             contract.adoptPlatform(platform.solidity(), sender=people[first])
             again = {"proposal": proposal, "owner": people[first].address}
             with self._refusal((contract.ConsortiumAlreadyApproved, again) if odd else None):
@@ -217,7 +222,7 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
                 opening = run.open()
                 assert opening.number == len(self.model.openings) + 1
                 self.model.openings.append(opening)
-                for name in (typed.study_id(study), *study.datasets):
+                for name in (study.id, *study.datasets):
                     spent = self._spent(name)
                     spent.epsilon += run.epsilon_micro
                     spent.runs += 1
@@ -233,24 +238,24 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
                 message = typed.receipt(receipt, chain_id=room.chain_id, ledger=ledger.address.lower())
                 signature = typed.sign(message, key(room.stranger))
             refused: Any = None
-            run = {"runId": opening.run_id}
-            if opening.run_id in self.model.anchored:
+            run = {"runId": opening.run.run_id}
+            if opening.run.run_id in self.model.anchored:
                 refused = ledger.LedgerReceiptExists, run
-            elif opening.epoch != self.model.epoch:
-                fields = run | {"epoch": opening.epoch, "current": self.model.epoch}
+            elif opening.run.epoch != self.model.epoch:
+                fields = run | {"epoch": opening.run.epoch, "current": self.model.epoch}
                 refused = ledger.LedgerRunRevoked, fields
             elif odd:
                 refused = ledger.LedgerBadSignature, run | {"signer": room.enclave.address}
             with self._refusal(refused):
-                ledger.anchor(solidity(receipt), opening.solidity(), signature, sender=people[who])
-                self.model.anchored.append(opening.run_id)
+                ledger.anchor(receipt.solidity(), opening.solidity(), signature, sender=people[who])
+                self.model.anchored.append(opening.run.run_id)
 
         # --- what must be true after each step ------------------------------------------------
 
         @invariant()
         def the_consortium_is_as_the_model_says(self) -> None:
             model, state = self.model, contract.state()
-            active = typed.study_id(model.active) if model.active else bytes(32)
+            active = model.active.id if model.active else bytes(32)
             voices = sorted(model.approvers) if model.active else []
             assert bytes(state.activeStudy) == active  # I1, I2
             assert state.approvals == [people[n].address for n in voices]
@@ -270,7 +275,7 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
         def the_votes_are_as_the_model_says(self) -> None:
             for study in self.studies[-1:]:
                 if study != self.model.active:
-                    proposal = typed.study_id(study)
+                    proposal = study.id
                     voices = sorted(self.model.approved.get(proposal, ()))
                     assert contract.approvals(proposal) == [people[n].address for n in voices]
 
@@ -289,13 +294,13 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
             assert ledger.runCount(contract) == len(model.openings)
             assert ledger.receiptCount(contract) == len(model.anchored)
             for opening in model.openings[-1:]:
-                assert ledger.isAnchored(contract, opening.number) == (opening.run_id in model.anchored)
+                assert ledger.isAnchored(contract, opening.number) == (opening.run.run_id in model.anchored)
 
         # --- the model's rules ----------------------------------------------------------------
 
         def _count(self, study: Study, voices: set[int]) -> None:
             """Pins the study once k owners and each required one approved (I1, I4)."""
-            proposal = typed.study_id(study)
+            proposal = study.id
             approved = self.model.approved.setdefault(proposal, set())
             approved |= voices
             required = {holder[dataset] for dataset in study.datasets} | self.model.revokers
@@ -325,7 +330,7 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
             return (contract.ConsortiumWithdrawn, fields) if barred else None
 
         def _no_vote(self, study: Study, who: int) -> Any:
-            proposal = typed.study_id(study)
+            proposal = study.id
             fields = {"proposal": proposal, "owner": people[who].address}
             again = who in self.model.approved.get(proposal, ())
             return self._barred(proposal, who) or (
@@ -334,7 +339,7 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
 
         def _bad_batch(self, study: Study, order: list[int], forged: bool) -> Any:
             """The first signer who stands in the way, if any does."""
-            proposal = typed.study_id(study)
+            proposal = study.id
             for who in order:
                 if barred := self._barred(proposal, who):
                     return barred
@@ -344,8 +349,8 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
 
         def _not_open(self, study: Study, run: Run) -> Any:
             """Why the ledger opens no such run, in the order of its checks."""
-            name, wanted = typed.study_id(study), run.epsilon_micro
-            if any(opening.run_id == run.run_id for opening in self.model.openings):
+            name, wanted = study.id, run.epsilon_micro
+            if any(opening.run.run_id == run.run_id for opening in self.model.openings):
                 return ledger.LedgerRunExists, {"runId": run.run_id}
             if study != self.model.active or not self._live(study):
                 return ledger.LedgerStudyNotLive, {"study": name}

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from scripts._documents import Study
 
 from sealroom import receipt_tree as tree
 from sealroom import typed
 from sealroom.encoding import sha256
-from sealroom.records import Opening, Receipt
+from sealroom.model import Opening, Receipt, Study
 from sealroom_agents.chain.contracts import interface
 from tests.contracts.conftest import MICRO, Reverts, Room
 
@@ -33,7 +32,7 @@ class Run:
         """`ILedger.Run`."""
         epoch = self.room.contract.epoch()
         signer = self.room.enclave.address
-        study_id = typed.study_id(self.study)
+        study_id = self.study.id
         return self.run_id, self.room.address, study_id, self.epsilon_micro, 0, epoch, signer, GRANT_HASH
 
     def open(self, sender: Any = None) -> Opening:
@@ -44,29 +43,24 @@ class Run:
             interface("Ledger").decode_log([bytes(topic) for topic in log["topics"]], bytes(log["data"]))
             for log in receipt.logs
         ]
-        return next(Opening.of_event(found[1]["opening"]) for found in decoded if found is not None)
+        return next(Opening.of_abi(found[1]["opening"]) for found in decoded if found is not None)
 
 
 def receipt_of(room: Room, opening: Opening) -> Receipt:
     """What the enclave says about a run."""
     return Receipt(
-        run_id=opening.run_id,
-        consortium=opening.consortium,
-        study=opening.study,
+        run_id=opening.run.run_id,
+        consortium=opening.run.consortium,
+        study=opening.run.study,
         compose_hash=opening.compose_hash,
         datasets_root=sha256(b"".join(room.datasets)),
         result_digest=b"\x20" * 32,
         statement_digest=b"\x21" * 32,
-        epsilon_micro=opening.epsilon_micro,
-        delta_pico=opening.delta_pico,
-        epoch=opening.epoch,
-        grant_hash=opening.grant_hash,
+        epsilon_micro=opening.run.epsilon_micro,
+        delta_pico=opening.run.delta_pico,
+        epoch=opening.run.epoch,
+        grant_hash=opening.run.grant_hash,
     )
-
-
-def solidity(receipt: Receipt) -> tuple[Any, ...]:
-    """`ILedger.Receipt`."""
-    return tuple(vars(receipt).values())
 
 
 def signed(room: Room, receipt: Receipt) -> bytes:
@@ -100,10 +94,10 @@ def test_the_whole_way_and_its_end(room: Room, reverts: Reverts) -> None:
     assert room.ledger.budget(room.contract, room.datasets[0]).epsilonSpent == 1_500_000
     receipt = receipt_of(room, opening)
     anchored = room.ledger.anchor(
-        solidity(receipt), opening.solidity(), signed(room, receipt), sender=room.stranger
+        receipt.solidity(), opening.solidity(), signed(room, receipt), sender=room.stranger
     )
     proof: tuple[Any, ...] = (1, anchored.block_number, 0, b"", [])
-    verdict = room.ledger.verify(solidity(receipt), opening.solidity(), proof)
+    verdict = room.ledger.verify(receipt.solidity(), opening.solidity(), proof)
     assert (verdict.opened, verdict.anchored, verdict.sequence, verdict.revoked) == (True, True, 1, False)
     assert verdict.approvedBy == [owner.address for owner in room.owners[:2]]
 
@@ -111,10 +105,10 @@ def test_the_whole_way_and_its_end(room: Room, reverts: Reverts) -> None:
     room.contract.revoke("consent withdrawn", sender=room.owners[2])
     assert not room.contract.isLive(study_id)
     assert room.app.isAppAllowed(boot_info(room, study.compose_hash)) == (False, "Compose hash not allowed")
-    assert room.ledger.verify(solidity(receipt), opening.solidity(), proof).revoked
+    assert room.ledger.verify(receipt.solidity(), opening.solidity(), proof).revoked
     receipt = receipt_of(room, second)
     with reverts(room.ledger.LedgerRunRevoked, runId=b"\x79" * 32, epoch=2, current=3):
-        room.ledger.anchor(solidity(receipt), second.solidity(), signed(room, receipt), sender=room.stranger)
+        room.ledger.anchor(receipt.solidity(), second.solidity(), signed(room, receipt), sender=room.stranger)
     with reverts(room.ledger.LedgerStudyNotLive, study=study_id):
         Run(room, study, run_id=b"\x7a" * 32).open()
 
@@ -181,9 +175,9 @@ def test_a_receipt_altered_after_signing_is_refused(room: Room, reverts: Reverts
     signature = signed(room, receipt)
     altered = Receipt(**{**vars(receipt), field: b"\xee" * 32})
     with reverts(room.ledger.LedgerBadSignature, runId=RUN_ID, signer=room.enclave.address):
-        room.ledger.anchor(solidity(altered), opening.solidity(), signature, sender=room.stranger)
+        room.ledger.anchor(altered.solidity(), opening.solidity(), signature, sender=room.stranger)
 
-    room.ledger.anchor(solidity(receipt), opening.solidity(), signature, sender=room.stranger)
+    room.ledger.anchor(receipt.solidity(), opening.solidity(), signature, sender=room.stranger)
 
 
 def test_receipts_are_anchored_together_and_each_is_proven(room: Room) -> None:
@@ -192,7 +186,7 @@ def test_receipts_are_anchored_together_and_each_is_proven(room: Room) -> None:
     room.pin(study)
     openings = [Run(room, study, run_id=bytes([n]) * 32, epsilon_micro=1000).open() for n in (1, 2)]
     receipts = [receipt_of(room, opening) for opening in openings]
-    digests = [bytes(room.ledger.hashReceipt(solidity(receipt))) for receipt in receipts]
+    digests = [bytes(room.ledger.hashReceipt(receipt.solidity())) for receipt in receipts]
     numbers = [opening.number for opening in openings]
     epoch = room.contract.epoch()
     done = room.ledger.anchorBatch(room.contract, epoch, numbers, digests, sender=room.gate)
@@ -201,9 +195,9 @@ def test_receipts_are_anchored_together_and_each_is_proven(room: Room) -> None:
     for at, (receipt, opening) in enumerate(zip(receipts, openings, strict=True)):
         path = tree.path(1, numbers, digests, at)
         proof = (1 + at, done.block_number, 1, signed(room, receipt), path)
-        assert room.ledger.verify(solidity(receipt), opening.solidity(), proof).anchored
+        assert room.ledger.verify(receipt.solidity(), opening.solidity(), proof).anchored
         wrong = (2 - at, *proof[1:])
-        assert not room.ledger.verify(solidity(receipt), opening.solidity(), wrong).anchored
+        assert not room.ledger.verify(receipt.solidity(), opening.solidity(), wrong).anchored
 
 
 def test_coming_back_takes_the_one_who_revoked(room: Room) -> None:
@@ -224,7 +218,7 @@ def test_events_tell_an_explorer_what_happened(room: Room) -> None:
     study = room.study()
     receipt = room.contract.propose(study.solidity(), sender=room.owners[2])
     (proposed,) = receipt.decode_logs(room.contract.StudyProposed)
-    assert bytes(proposed.study) == typed.study_id(study)
+    assert bytes(proposed.study) == study.id
     assert proposed.proposer == room.owners[2]
     assert bytes(proposed.composeHash) == study.compose_hash
 

@@ -18,7 +18,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
-from sealroom.records import OWNER_FIELDS, PLATFORM_FIELDS, STUDY_FIELDS
+from sealroom.model import Owner, Platform, Study
 from sealroom_agents.chain.contracts import interface
 from tests.contracts.workshop import EMPTY, Workshop, initialization
 from tests.local_chain import LocalChain, Reverted, account
@@ -213,17 +213,19 @@ def epoch_of(message: dict[str, Any]) -> int:
 
 def study(message: dict[str, Any]) -> tuple[Any, ...]:
     """`IConsortium.Study`."""
-    return tuple(read_json(kind, message[name]) for name, kind in STUDY_FIELDS)
+    return tuple(read_json(kind, message[name]) for name, kind in Study.table())
 
 
 def platform(message: dict[str, Any]) -> tuple[Any, ...]:
     """`IConsortium.Platform`, which has no epoch."""
-    return tuple(read_json(kind, message[name]) for name, kind in PLATFORM_FIELDS if name != "epoch")
+    return tuple(read_json(kind, message[name]) for name, kind in Platform.table())
 
 
 def owners(message: dict[str, Any]) -> list[tuple[Any, ...]]:
     """`IConsortium.Owner[]`."""
-    return [tuple(read_json(kind, owner[name]) for name, kind in OWNER_FIELDS) for owner in message["owners"]]
+    return [
+        tuple(read_json(kind, owner[name]) for name, kind in Owner.table()) for owner in message["owners"]
+    ]
 
 
 def values(data: dict[str, Any]) -> tuple[Any, ...]:

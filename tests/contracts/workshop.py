@@ -19,7 +19,7 @@ from eth_account.messages import SignableMessage
 from eth_utils.crypto import keccak
 
 from sealroom import typed
-from sealroom.records import Opening, Receipt
+from sealroom.model import Opening, Owner, Platform, Receipt, Study
 from sealroom_agents.chain.contracts import interface
 from tests.contracts import safes
 from tests.local_chain import ARTIFACTS, ROOT, LocalChain, account, private_key
@@ -39,58 +39,12 @@ _RECEIPT_FIELDS = frozenset(field.name for field in fields(Receipt))
 
 
 @dataclass(frozen=True)
-class Study:
-    """`StudyLike` of sealroom.records."""
-
-    compose_hash: bytes
-    output_hash: bytes
-    privacy_hash: bytes
-    datasets: tuple[bytes, ...]
-    epsilon_micro: int
-    delta_pico: int
-    max_runs: int
-    expiry: int
-    epoch: int
-    nonce: int
-
-    def solidity(self) -> tuple[Any, ...]:
-        return tuple(vars(self).values())
-
-
-@dataclass(frozen=True)
-class Platform:
-    """`PlatformLike` of sealroom.records."""
-
-    gate_root: bytes
-    gate_signer: str
-    gate_compose: bytes
-    os_images: tuple[bytes, ...]
-    devices: tuple[bytes, ...]
-
-    def solidity(self) -> tuple[Any, ...]:
-        return tuple(vars(self).values())
-
-
-@dataclass(frozen=True)
-class Member:
-    """`OwnerLike` of sealroom.records."""
-
-    account: str
-    id_bytes: bytes
-    jurisdiction_bytes: bytes = b"DE"
-    regime_flags: int = 2
-
-    def solidity(self) -> tuple[Any, ...]:
-        return tuple(vars(self).values())
-
-
-@dataclass(frozen=True)
 class Consortium:
     """One consortium with its app."""
 
     address: str
     app: str
-    members: tuple[Member, ...]
+    members: tuple[Owner, ...]
     datasets: tuple[bytes, ...] = ()
 
 
@@ -120,7 +74,10 @@ class Workshop:
     def consortium(self, owners: int, threshold: int, *, datasets: int) -> Consortium:
         """What the factory makes, with one dataset each of the first owners, uncapped."""
         app = self.deploy("DstackApp", False)
-        members = tuple(Member(account(n), f"hospital-{n}".encode().ljust(32, b"\0")) for n in range(owners))
+        members = tuple(
+            Owner(account=account(n), id=f"hospital-{n}", jurisdiction="DE", regimes=("GDPR",))
+            for n in range(owners)
+        )
         rows = [member.solidity() for member in members]
         address = self.deploy("Consortium", app, self.ledger, rows, threshold)
         self.chain.send(DEPLOYER, app, initialization(address, upgrades_disabled=True))
@@ -159,7 +116,13 @@ class Workshop:
 
     def platform(self) -> Platform:
         """A gate not used before."""
-        return Platform(self.draw(), account(GATE), self.draw(), (self.draw(),), (self.draw(),))
+        return Platform(
+            gate_root=self.draw(),
+            gate_signer=account(GATE),
+            gate_compose=self.draw(),
+            os_images=(self.draw(),),
+            devices=(self.draw(),),
+        )
 
     def epoch(self, house: Consortium) -> int:
         return int(self.chain.call("Consortium", house.address, "epoch"))
@@ -203,7 +166,7 @@ class Workshop:
         return (
             self.draw(),
             house.address,
-            typed.study_id(study),
+            study.id,
             RUN_EPSILON_MICRO,
             RUN_DELTA_PICO,
             study.epoch,
@@ -229,13 +192,17 @@ class Workshop:
 
     def anchor(self, opened: dict[str, Any]) -> dict[str, Any]:
         """Anchor the receipt of a run, whose `open` gave this transaction receipt."""
-        opening = Opening.of_event(LocalChain.event(opened, "Ledger", "RunOpened")["opening"])
-        shared = {name: value for name, value in vars(opening).items() if name in _RECEIPT_FIELDS}
+        opening = Opening.of_abi(LocalChain.event(opened, "Ledger", "RunOpened")["opening"])
+        shared = {name: value for name, value in vars(opening.run).items() if name in _RECEIPT_FIELDS}
         receipt = Receipt(
-            datasets_root=self.draw(), result_digest=self.draw(), statement_digest=self.draw(), **shared
+            compose_hash=opening.compose_hash,
+            datasets_root=self.draw(),
+            result_digest=self.draw(),
+            statement_digest=self.draw(),
+            **shared,
         )
         message = typed.receipt(receipt, chain_id=self.chain.chain_id, ledger=self.ledger)
-        arguments = tuple(vars(receipt).values()), opening.solidity(), sign(message, ENCLAVE)
+        arguments = receipt.solidity(), opening.solidity(), sign(message, ENCLAVE)
         return self.call(STRANGER, self.ledger, "anchor", *arguments)
 
 
@@ -250,7 +217,7 @@ def initialization(owner: str, *, upgrades_disabled: bool) -> bytes:
     return safes.call(signature, owner, upgrades_disabled, True, False, EMPTY, EMPTY)
 
 
-def with_another(members: Sequence[Member]) -> tuple[Member, ...]:
+def with_another(members: Sequence[Owner]) -> tuple[Owner, ...]:
     """The same owners, the last of them under another account."""
     return (*members[:-1], replace(members[-1], account=account(STRANGER)))
 

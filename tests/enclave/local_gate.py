@@ -22,6 +22,7 @@ from sealroom.key_release import (
     KeyRelease,
     LeaseReply,
     LeaseRequest,
+    Opened,
     datasets_root,
     seal_key,
     sign_challenge,
@@ -160,8 +161,7 @@ class LocalGate:
             grant_signature=signature,
             keys=tuple(keys),
             collateral={},
-            opened_tx=b"t" * 32,
-            opened_block=8,
+            opened=Opened(tx=b"t" * 32, block=8),
         )
 
     def lease(self, message: LeaseRequest, *, timeout: float = 0.0) -> LeaseReply:

@@ -20,15 +20,15 @@ import yaml
 from eth_utils.crypto import keccak
 from jsonschema import Draft202012Validator
 
-from sealroom.records import NESTED, TYPES
+from sealroom.model import VOTES, Receipt, Record
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "contracts" / "clear-signing"
 ABI = ROOT / "agents" / "sealroom_agents" / "chain" / "abi"
 SCHEMA = json.loads((Path(__file__).parent / "clear_signing" / "erc7730-v2.schema.json").read_text())
 SIGNED = {
-    "eip712-consortium": ("ApproveStudy", "AdoptPlatform", "ChangeOwners", "Withdraw", "Revoke"),
-    "eip712-ledger": ("Receipt",),
+    "eip712-consortium": VOTES,
+    "eip712-ledger": (Receipt,),
 }
 DOMAINS = {"eip712-consortium": "Sealroom Consortium", "eip712-ledger": "Sealroom Ledger"}
 CALLED = {"calldata-consortium": "Consortium", "calldata-ledger": "Ledger"}
@@ -46,26 +46,18 @@ def load(name: str) -> Descriptor:
     return json.loads((FOLDER / f"{name}.json").read_text())
 
 
-def inside(fields: Any) -> set[str]:
-    """Names of the structures that stand inside one, at any depth."""
-    found = {kind.removesuffix("[]") for _, kind in fields} & NESTED.keys()
-    return found.union(*(inside(NESTED[name]) for name in found))
+def typed_leaves(record: type[Record]) -> Leaves:
+    types = record.types()
 
+    def of(struct: str, prefix: str) -> Leaves:
+        leaves: Leaves = {}
+        for name, kind in types[struct]:
+            base, array = kind.removesuffix("[]"), ".[]" if kind.endswith("[]") else ""
+            path = f"{prefix}{name}{array}"
+            leaves |= of(base, path + ".") if base in types else {path: base}
+        return leaves
 
-def encode_type(name: str) -> str:
-    tables = [(name, TYPES[name]), *((other, NESTED[other]) for other in sorted(inside(TYPES[name])))]
-    return "".join(
-        f"{title}({','.join(f'{kind} {field}' for field, kind in fields)})" for title, fields in tables
-    )
-
-
-def typed_leaves(fields: Any, prefix: str = "") -> Leaves:
-    leaves: Leaves = {}
-    for name, kind in fields:
-        base, array = kind.removesuffix("[]"), ".[]" if kind.endswith("[]") else ""
-        path = f"{prefix}{name}{array}"
-        leaves |= typed_leaves(NESTED[base], path + ".") if base in NESTED else {path: base}
-    return leaves
+    return of(record.struct, "")
 
 
 def call_leaves(inputs: Any, prefix: str = "") -> Leaves:
@@ -98,7 +90,7 @@ def transactions(contract: str) -> list[Any]:
 def expected(name: str) -> dict[str, Leaves]:
     """What a file has to describe: the keys of its formats, and the fields of each."""
     if name in SIGNED:
-        return {encode_type(primary): typed_leaves(TYPES[primary]) for primary in SIGNED[name]}
+        return {record.encode_type(): typed_leaves(record) for record in SIGNED[name]}
     return {signature(entry): call_leaves(entry["inputs"]) for entry in transactions(CALLED[name])}
 
 

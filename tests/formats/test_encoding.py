@@ -13,14 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealroom.decimals import (
-    decimal_text,
-    exact_sum,
-    parse_decimal,
-    parse_normal_decimal,
-    to_micro,
-    to_pico,
-)
+from sealroom.decimals import decimal_text, exact_sum, parse_decimal, parse_normal_decimal
 from sealroom.encoding import (
     MAX_DEPTH,
     Fields,
@@ -33,6 +26,7 @@ from sealroom.encoding import (
     strict_json,
 )
 from sealroom.errors import FormatError, SealroomError
+from sealroom.model.units import to_micro, to_pico
 from tests.patience import PATIENCE_S
 
 LIMIT = 4096

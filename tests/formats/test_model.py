@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from eth_abi.abi import decode, encode
 
-from sealroom.errors import FormatError, ReleaseError
+from sealroom.errors import FormatError, KeyReleaseError
 from sealroom.model import (
     REGIMES,
     ApproveStudy,
@@ -161,8 +161,8 @@ def test_an_owner_is_text_for_people_and_bytes_for_contracts() -> None:
     ],
 )
 def test_reading_is_strict_and_names_what_and_where(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(ReleaseError) as caught:
-        Grant.from_json({**GRANT.to_json(), **change}, error=ReleaseError)
+    with pytest.raises(KeyReleaseError) as caught:
+        Grant.from_json({**GRANT.to_json(), **change}, error=KeyReleaseError)
     assert (caught.value.code, caught.value.message) == ("malformed", words)
 
 
@@ -182,7 +182,9 @@ def test_a_fault_inside_is_told_with_its_way() -> None:
     seats["owners"][1]["regimes"] = ["GDPR", "other"]
     with pytest.raises(FormatError, match=r"^request's study has datasets\[1\] that is not lower-case hex"):
         ApproveStudy.from_json(inside, what="request")
-    with pytest.raises(FormatError, match=r"^the roster's owners\[1\] has regimes that is not of known"):
+    with pytest.raises(
+        FormatError, match=r"^the roster's owners\[1\] has regimes that is not of known regimes: 'other'"
+    ):
         Roster.from_json(seats)
     inside["study"] = {**STUDY.to_json(), "datasets": [], "more": 1}
     with pytest.raises(FormatError, match=r"^request's study has the unknown field 'more'$"):

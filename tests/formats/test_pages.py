@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from sealroom.key_release import REFUSAL_CODES
+from sealroom.model import SIGNED, Record, Study
 from sealroom.recipe import render
-from sealroom.records import NESTED, STUDY_FIELDS, TYPES, Table
 from sealroom.runtime.lease import PASSING_CODES
 from tests.formats.worked import CHALLENGE, GRANT, HELLO, envelope
 from tests.refusals import ROWS
@@ -142,13 +142,14 @@ def test_the_examples_are_the_worked_values(page: str, true: dict[str, Any]) -> 
     assert sum(_fits(shown, true) for shown in _examples(page)) == 1
 
 
-def _type_string(name: str, fields: Table) -> str:
-    own = f"{name}({','.join(f'{kind} {field}' for field, kind in fields)})"
-    return own + "".join(_type_string(each, NESTED[each]) for each in NESTED if f"{each}[]" in own)
+def _type_string(record: type[Record]) -> str:
+    types = record.types()
+    own, *others = [
+        f"{name}({','.join(f'{kind} {field}' for field, kind in table)})" for name, table in types.items()
+    ]
+    return own + "".join(other for other in others if other.partition("(")[0] + "[]" in own)
 
 
-@pytest.mark.parametrize("name", ["Study", *TYPES])
-def test_the_pages_have_each_type_that_is_signed(name: str) -> None:
-    fields = STUDY_FIELDS if name == "Study" else TYPES[name]
-
-    assert _type_string(name, fields) in PAGES["key-release.md"] + PAGES["envelope.md"]
+@pytest.mark.parametrize("record", [Study, *SIGNED], ids=lambda record: record.struct)
+def test_the_pages_have_each_type_that_is_signed(record: type[Record]) -> None:
+    assert _type_string(record) in PAGES["key-release.md"] + PAGES["envelope.md"]

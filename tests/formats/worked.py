@@ -28,8 +28,8 @@ from sealroom.envelope import (
 )
 from sealroom.key_release import GateIdentity, Hello, datasets_root, sign_challenge, sign_grant, transcript_0
 from sealroom.keys import GATE_SIGNER_PURPOSE, KemPrivateKey, Secret, address_of, gate_root_key, public_key33
+from sealroom.model import Grant
 from sealroom.recipe import compose_hash, render
-from sealroom.records import Grant
 from sealroom.sealed import WrapContext
 
 STUDY = Path(__file__).parent / "study"

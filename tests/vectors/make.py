@@ -14,8 +14,19 @@ from typing import Any
 from sealroom import typed
 from sealroom.encoding import canonical, lp
 from sealroom.keys import address_of
+from sealroom.model import (
+    AdoptPlatform,
+    ApproveStudy,
+    Challenge,
+    ChangeOwners,
+    Lease,
+    Record,
+    Renewal,
+    Revoke,
+    Roster,
+    Withdraw,
+)
 from sealroom.recipe import parse
-from sealroom.records import shown
 from tests.formats.test_recipe import (
     column_types,
     in_field,
@@ -26,7 +37,7 @@ from tests.formats.test_recipe import (
     pure,
     put,
 )
-from tests.formats.test_typed import ROSTER, Platform, Study
+from tests.formats.test_typed import PLATFORM, ROSTER, STUDY
 from tests.formats.worked import (
     CHAIN_ID,
     COMPOSE,
@@ -182,28 +193,25 @@ def make_typed() -> None:
     at: dict[str, Any] = {"chain_id": CHAIN_ID, "consortium": CONSORTIUM}
     own: dict[str, Any] = {"owner": owner, "epoch": 3}
     receipt = envelope().receipt
-    study, platform = Study(), Platform()
-    ids = {
-        "ApproveStudy": typed.study_id(study),
-        "AdoptPlatform": typed.platform_id(platform, epoch=3),
-        "ChangeOwners": typed.owners_id(ROSTER, 2, epoch=3),
+    study, platform = STUDY, PLATFORM.at(3)
+    roster = Roster(owners=ROSTER, threshold=2, epoch=3)
+    ids = {"ApproveStudy": study.id, "AdoptPlatform": platform.id, "ChangeOwners": roster.id}
+    reason = "consent withdrawn: ärztlich belegt"
+    contents: dict[str, Record] = {
+        "ApproveStudy": ApproveStudy(owner=owner, study=study),
+        "AdoptPlatform": AdoptPlatform(owner=owner, platform=platform),
+        "ChangeOwners": ChangeOwners(owner=owner, roster=roster),
+        "Withdraw": Withdraw(**own, proposal=study.id),
+        "Revoke": Revoke(**own, reason=reason),
+        "Receipt": receipt,
+        "Grant": GRANT,
+        "Challenge": Challenge(transcript=secret("t")),
+        "Lease": Lease(run_id=GRANT.run_id, counter=2),
+        "Renewal": Renewal(run_id=GRANT.run_id, counter=2, lease_seconds=30, opening_final=True),
     }
-    contents: dict[str, dict[str, Any]] = {
-        "ApproveStudy": {"owner": owner, "study": typed.study_fields(study)},
-        "AdoptPlatform": {"owner": owner, "platform": typed.platform_fields(platform, epoch=3)},
-        "ChangeOwners": {"owner": owner, "roster": typed.owners_fields(ROSTER, 2, epoch=3)},
-        "Withdraw": {**own, "proposal": ids["ApproveStudy"]},
-        "Revoke": {**own, "reason": "consent withdrawn: ärztlich belegt"},
-        "Receipt": receipt.to_json(),
-        "Grant": GRANT.to_json(),
-        "Challenge": {"transcript": secret("t")},
-        "Lease": {"runId": GRANT.run_id, "counter": 2},
-        "Renewal": {"runId": GRANT.run_id, "counter": 2, "leaseSeconds": 30, "openingFinal": True},
-    }
-    reason = contents["Revoke"]["reason"]
     made = {
         "ApproveStudy": (consortium, owner_key, typed.approve_study(study, owner=owner, **at)),
-        "AdoptPlatform": (consortium, owner_key, typed.adopt_platform(platform, **own, **at)),
+        "AdoptPlatform": (consortium, owner_key, typed.adopt_platform(PLATFORM, **own, **at)),
         "ChangeOwners": (consortium, owner_key, typed.change_owners(ROSTER, 2, **own, **at)),
         "Withdraw": (consortium, owner_key, typed.withdraw(ids["ApproveStudy"], **own, **at)),
         "Revoke": (consortium, owner_key, typed.revoke(reason, **own, **at)),
@@ -226,7 +234,7 @@ def make_typed() -> None:
         }
         if name in ids:
             fields["proposal"] = ids[name].hex()
-        body = canonical(typed.typed_data(name, domain, shown(contents[name])))
+        body = canonical(typed.typed_data(contents[name], domain))
         Vector(fields, body).write(FOLDER / "typed" / name)
 
 

@@ -10,13 +10,13 @@ from sealroom_agents.chain.history import (
     Approval,
     BatchAnchoring,
     CapSetting,
+    DatasetRegistration,
     History,
     OwnersChange,
     Pin,
     PlatformAdoption,
     Proposal,
     ReceiptAnchoring,
-    Registration,
     Revocation,
     RunOpening,
     UnpinFailure,
@@ -25,8 +25,8 @@ from sealroom_agents.chain.history import (
 from sealroom_agents.chain.logs import Where
 from sealroom_agents.chain.newest import Sight
 from sealroom_agents.chain.nodes import MAX_AHEAD
-from sealroom_agents.chain.receipts import Anchoring, Verdict
-from sealroom_agents.chain.transactor import Run, Transactor, TxResult
+from sealroom_agents.chain.receipts import Anchoring
+from sealroom_agents.chain.transactor import Transactor, TxResult
 
 __all__ = [
     "MAX_AHEAD",
@@ -36,6 +36,7 @@ __all__ = [
     "BoardRow",
     "CapSetting",
     "ChainReader",
+    "DatasetRegistration",
     "FoundReceipt",
     "History",
     "OwnersChange",
@@ -43,15 +44,12 @@ __all__ = [
     "PlatformAdoption",
     "Proposal",
     "ReceiptAnchoring",
-    "Registration",
     "Revocation",
-    "Run",
     "RunOpening",
     "Sight",
     "Transactor",
     "TxResult",
     "UnpinFailure",
-    "Verdict",
     "Where",
     "Withdrawal",
 ]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sealroom import typed
-from sealroom.records import Opening, Receipt
+from sealroom.model import Opening, Owner, Receipt, Study, Verdict
 from sealroom_agents.chain import receipts
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
@@ -28,11 +28,11 @@ from sealroom_agents.chain.events import Histories, approvals_in
 from sealroom_agents.chain.history import History
 from sealroom_agents.chain.newest import Sight, read_many, read_one, stopping, summary
 from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
-from sealroom_agents.chain.receipts import NOT_ANCHORED, Anchoring, Verdict
+from sealroom_agents.chain.receipts import NOT_ANCHORED, Anchoring
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
-from sealroom_agents.chain.views import decode_owner, read_candidates, read_state, read_view
+from sealroom_agents.chain.views import read_candidates, read_state, read_view
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import CandidateRecord, ChainView, Halt, LatestView, OwnerRecord, StudyRecord
+from sealroom_agents.facts import CandidateRecord, ChainView, Halt, LatestView
 
 MIN_DEPTH = 8
 """Blocks upon a block after which it counts as the one of its height, short of finality."""
@@ -194,11 +194,11 @@ class ChainReader:
         head, rpcs = self._nodes.agreed(heads, f"the hash of block {block}")
         return self._agreed_view(consortium, head, rpcs, chain_id)[1]
 
-    def owners(self, consortium: str) -> tuple[OwnerRecord, ...]:
+    def owners(self, consortium: str) -> tuple[Owner, ...]:
         """The owners of a consortium at the latest block."""
-        return tuple(decode_owner(raw) for raw in self._latest_call("Consortium", consortium, "owners"))
+        return tuple(Owner.of_abi(raw) for raw in self._latest_call("Consortium", consortium, "owners"))
 
-    def candidates(self, consortium: str, studies: Sequence[StudyRecord]) -> list[CandidateRecord]:
+    def candidates(self, consortium: str, studies: Sequence[Study]) -> list[CandidateRecord]:
         """Studies with their approvals at the head of the first node that answers, whoever proposed them.
 
         In the order given, at most `MAX_CANDIDATES`, without those of which the contract knows nothing.
@@ -273,7 +273,7 @@ class ChainReader:
                 raise ChainError("chain-unreachable", f"{rpc.shown_url} has no log of the run's opening")
             found = receipts.find_anchoring(rpc, ledger, opening)
             if found is None and _latest(
-                rpc, "Ledger", ledger, "isAnchored", opening.consortium, opening.number
+                rpc, "Ledger", ledger, "isAnchored", opening.run.consortium, opening.number
             ):
                 raise ChainError("chain-unreachable", f"{rpc.shown_url} has no log of the run's receipt")
             return opening, found
@@ -283,10 +283,10 @@ class ChainReader:
             return None
         opening, anchoring = found
         proof = (anchoring or NOT_ANCHORED).proof(signature)
-        arguments = (receipts.receipt_values(receipt), opening.solidity(), proof)
+        arguments = (receipt.solidity(), opening.solidity(), proof)
         verdicts = self._everywhere(ledger, "verify", *arguments)
         agreed, _ = self._nodes.agreed(verdicts, f"run 0x{receipt.run_id.hex()}")
-        verdict = receipts.decode_verdict(agreed)
+        verdict = Verdict.of_abi(agreed)
         if not verdict.opened and (anchoring is None or anchoring.batch):
             # Nothing but the opening goes into what the ledger keeps of such a run.
             raise ChainError("chain-disagrees", "the log of the run's opening is not what the ledger opened")

@@ -14,12 +14,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from sealroom.model import Study
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import Log, address_topic, backward, of_block, topics
 from sealroom_agents.chain.rpc import Rpc
-from sealroom_agents.chain.views import ConsortiumState, decode_study
+from sealroom_agents.chain.views import ConsortiumState
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import StudyRecord
 
 MAX_KEPT = 1024
 """Studies, and revocations, that are kept."""
@@ -34,11 +34,11 @@ class Contents:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._studies: OrderedDict[bytes, StudyRecord] = OrderedDict()
-        self._searched: OrderedDict[tuple[str, str, bytes], tuple[int, StudyRecord | None]] = OrderedDict()
+        self._studies: OrderedDict[bytes, Study] = OrderedDict()
+        self._searched: OrderedDict[tuple[str, str, bytes], tuple[int, Study | None]] = OrderedDict()
         self._words: OrderedDict[tuple[str, str, int, int], str] = OrderedDict()
 
-    def pinned(self, rpcs: Sequence[Rpc], consortium: str, state: ConsortiumState) -> StudyRecord | None:
+    def pinned(self, rpcs: Sequence[Rpc], consortium: str, state: ConsortiumState) -> Study | None:
         """Content of the active study; `None` when there is none.
 
         Raises `ChainError` `chain-disagrees` when no node shows it, though the state says that it is there.
@@ -66,7 +66,7 @@ class Contents:
             "the node hides or falsifies the log, or does not keep logs of that block: ask another one",
         )
 
-    def proposed(self, rpc: Rpc, consortium: str, compose_hash: bytes, *, until: int) -> StudyRecord | None:
+    def proposed(self, rpc: Rpc, consortium: str, compose_hash: bytes, *, until: int) -> Study | None:
         """Content of the newest proposal of a recipe, of any epoch, up to block `until`, or `None`."""
         topic = interface("Consortium").topic("StudyProposed")
         query = {"address": consortium, "topics": topics(topic, None, compose_hash)}
@@ -110,21 +110,21 @@ class Contents:
                 return words
         return ""
 
-    def _kept(self, study: bytes) -> StudyRecord | None:
+    def _kept(self, study: bytes) -> Study | None:
         with self._lock:
             found = self._studies.get(study)
             if found is not None:
                 self._studies.move_to_end(study)
             return found
 
-    def _keep(self, study: StudyRecord) -> None:
+    def _keep(self, study: Study) -> None:
         with self._lock:
             self._studies[study.id] = study
             while len(self._studies) > MAX_KEPT:
                 self._studies.popitem(last=False)
 
 
-def _pinned(rpc: Rpc, consortium: str, study: bytes, block: int) -> StudyRecord | None:
+def _pinned(rpc: Rpc, consortium: str, study: bytes, block: int) -> Study | None:
     query = {"address": consortium, "topics": topics(interface("Consortium").topic("StudyPinned"), study)}
     for log in of_block(rpc, query, block):
         found = _content(log)
@@ -133,12 +133,12 @@ def _pinned(rpc: Rpc, consortium: str, study: bytes, block: int) -> StudyRecord 
     return None
 
 
-def _content(log: Log) -> StudyRecord | None:
+def _content(log: Log) -> Study | None:
     """The study in a log, if it is the one that the log says it is."""
     decoded = interface("Consortium").decode_log(log.topics, log.data)
     if decoded is None or "content" not in decoded[1]:
         return None
-    study = decode_study(decoded[1]["content"])
+    study = Study.of_abi(decoded[1]["content"])
     return study if study.id == decoded[1]["study"] else None
 
 

@@ -20,21 +20,21 @@ from sealroom_agents.chain.history import (
     Approval,
     BatchAnchoring,
     CapSetting,
+    DatasetRegistration,
+    Event,
     History,
     OwnersChange,
     Pin,
     PlatformAdoption,
     Proposal,
     ReceiptAnchoring,
-    Registration,
     Revocation,
     RunOpening,
     UnpinFailure,
     Withdrawal,
 )
-from sealroom_agents.chain.logs import Log, address_topic, logs, parsed, topics
+from sealroom_agents.chain.logs import address_topic, logs, parsed, topics
 from sealroom_agents.chain.rpc import Head, Rpc
-from sealroom_agents.chain.views import decode_owner, decode_study
 
 KEPT_S = 600.0
 """Seconds after which a history is read anew."""
@@ -114,9 +114,10 @@ def _found(rpc: Rpc, consortium: str, lower: int, upper: int) -> Found:
             decoded = interface(contract).decode_log(log.topics, log.data)
             if decoded is not None and decoded[0] in found:
                 name, fields = decoded
+                more: dict[str, Any] = {"at": log.where}
                 if name == "StudyPinned":
-                    fields["owners"] = _accounts(rpc, consortium, fields["roster"], fields["approvals"])
-                found[name].append(_EVENTS[name](log, fields))
+                    more["owners"] = _accounts(rpc, consortium, fields["roster"], fields["approvals"])
+                found[name].append(_EVENTS[name].of_abi(fields, **more))
     return {event: tuple(records) for event, records in found.items()}
 
 
@@ -174,133 +175,19 @@ def _ask(rpc: Rpc, consortium: str, view: str, *arguments: Any) -> Any:
     return contract.decode(view, rpc.call_latest(consortium, contract.encode(view, *arguments)))
 
 
-def _proposal(log: Log, fields: dict[str, Any]) -> Proposal:
-    study = decode_study(fields["content"])
-    return Proposal(at=log.where, study=study, proposer=fields["proposer"].lower())
-
-
-def _approval(log: Log, fields: dict[str, Any]) -> Approval:
-    return Approval(at=log.where, study=bytes(fields["study"]), owner=fields["owner"].lower())
-
-
-def _withdrawal(log: Log, fields: dict[str, Any]) -> Withdrawal:
-    return Withdrawal(at=log.where, proposal=bytes(fields["proposal"]), owner=fields["owner"].lower())
-
-
-def _pin(log: Log, fields: dict[str, Any]) -> Pin:
-    return Pin(at=log.where, study=decode_study(fields["content"]), owners=fields["owners"])
-
-
-def _revocation(log: Log, fields: dict[str, Any]) -> Revocation:
-    return Revocation(
-        at=log.where,
-        owner=fields["owner"].lower(),
-        compose_hash=bytes(fields["composeHash"]),
-        epoch=fields["epoch"],
-        reason=fields["reason"],
-    )
-
-
-def _unpin_failure(log: Log, fields: dict[str, Any]) -> UnpinFailure:
-    return UnpinFailure(at=log.where, compose_hash=bytes(fields["composeHash"]))
-
-
-def _platform(log: Log, fields: dict[str, Any]) -> PlatformAdoption:
-    return PlatformAdoption(
-        at=log.where,
-        gate_root=bytes(fields["gateRoot"]),
-        gate_signer=fields["gateSigner"].lower(),
-        epoch=fields["epoch"],
-    )
-
-
-def _roster(log: Log, fields: dict[str, Any]) -> OwnersChange:
-    return OwnersChange(
-        at=log.where,
-        roster=fields["roster"],
-        threshold=fields["threshold"],
-        epoch=fields["epoch"],
-        owners=tuple(decode_owner(owner) for owner in fields["owners"]),
-    )
-
-
-def _registration(log: Log, fields: dict[str, Any]) -> Registration:
-    return Registration(
-        at=log.where,
-        dataset=bytes(fields["dataset"]),
-        owner=fields["owner"].lower(),
-        rows=fields["rows"],
-        index_digest=bytes(fields["indexDigest"]),
-        name=fields["name"],
-    )
-
-
-def _cap(log: Log, fields: dict[str, Any]) -> CapSetting:
-    return CapSetting(
-        at=log.where,
-        dataset=bytes(fields["dataset"]),
-        owner=fields["owner"].lower(),
-        epsilon_micro=fields["epsilonMicro"],
-        delta_pico=fields["deltaPico"],
-        runs=fields["runs"],
-    )
-
-
-def _run(log: Log, fields: dict[str, Any]) -> RunOpening:
-    opening = fields["opening"]
-    run = opening["run"]
-    return RunOpening(
-        at=log.where,
-        run_id=bytes(fields["runId"]),
-        study=bytes(fields["study"]),
-        number=opening["number"],
-        epsilon_micro=run["epsilonMicro"],
-        delta_pico=run["deltaPico"],
-        epoch=run["epoch"],
-        enclave_signer=run["enclaveSigner"].lower(),
-        grant_hash=bytes(run["grantHash"]),
-    )
-
-
-def _receipt(log: Log, fields: dict[str, Any]) -> ReceiptAnchoring:
-    receipt = fields["receipt"]
-    return ReceiptAnchoring(
-        at=log.where,
-        run_id=bytes(fields["runId"]),
-        study=bytes(fields["study"]),
-        sequence=fields["sequence"],
-        compose_hash=bytes(receipt["composeHash"]),
-        result_digest=bytes(receipt["resultDigest"]),
-        statement_digest=bytes(receipt["statementDigest"]),
-        epsilon_micro=receipt["epsilonMicro"],
-        delta_pico=receipt["deltaPico"],
-    )
-
-
-def _batch(log: Log, fields: dict[str, Any]) -> BatchAnchoring:
-    return BatchAnchoring(
-        at=log.where,
-        batch=fields["batch"],
-        root=bytes(fields["root"]),
-        first=fields["first"],
-        count=fields["count"],
-        epoch=fields["epoch"],
-    )
-
-
-_EVENTS: dict[str, Callable[[Log, dict[str, Any]], Any]] = {
-    "StudyProposed": _proposal,
-    "StudyApproved": _approval,
-    "ApprovalWithdrawn": _withdrawal,
-    "StudyPinned": _pin,
-    "Revoked": _revocation,
-    "UnpinFailed": _unpin_failure,
-    "PlatformAdopted": _platform,
-    "OwnersChanged": _roster,
-    "DatasetRegistered": _registration,
-    "CapSet": _cap,
-    "RunOpened": _run,
-    "ReceiptAnchored": _receipt,
-    "BatchAnchored": _batch,
+_EVENTS: dict[str, type[Event]] = {
+    "StudyProposed": Proposal,
+    "StudyApproved": Approval,
+    "ApprovalWithdrawn": Withdrawal,
+    "StudyPinned": Pin,
+    "Revoked": Revocation,
+    "UnpinFailed": UnpinFailure,
+    "PlatformAdopted": PlatformAdoption,
+    "OwnersChanged": OwnersChange,
+    "DatasetRegistered": DatasetRegistration,
+    "CapSet": CapSetting,
+    "RunOpened": RunOpening,
+    "ReceiptAnchored": ReceiptAnchoring,
+    "BatchAnchored": BatchAnchoring,
 }
-"""How each event is read; all others are passed over."""
+"""What each event is read as; all others are passed over."""

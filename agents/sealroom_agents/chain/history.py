@@ -7,202 +7,176 @@ For people to follow. `sealroom_agents.chain.events` reads them from logs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from sealroom.model import MAX_OWNERS, Cap, Opening, Owner, Receipt, Record, Study
+from sealroom.model.base import AtMost, Beside
+from sealroom.model.consortium import MAX_REASON_BYTES
+from sealroom.model.kinds import B32, U8, U64, Address, Text
 from sealroom_agents.chain.logs import Where
-from sealroom_agents.facts import OwnerRecord, StudyRecord
 
 
-@dataclass(frozen=True)
-class Proposal:
+@dataclass(frozen=True, kw_only=True)
+class Event(Record):
+    """What a log tells, its fields under the names that the contract's event has."""
+
+    at: Annotated[Where, Beside()]
+    """Where it happened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal(Event):
     """A study was proposed."""
 
-    at: Where
-    study: StudyRecord
+    content: Study
     """Its content, under the id that it really has."""
-    proposer: str
+    proposer: Address
     """Account that proposed it."""
 
 
-@dataclass(frozen=True)
-class Approval:
-    """An owner approved a study."""
+@dataclass(frozen=True, kw_only=True)
+class Approval(Event):
+    """An owner approved a study. For an approval that a pin alone tells of, `at` is the pin."""
 
-    at: Where
-    """The approval; for those that a pin alone tells of, the pin."""
-    study: bytes
+    study: B32
     """Study id."""
-    owner: str
+    owner: Address
     """Account that approved."""
 
 
-@dataclass(frozen=True)
-class Withdrawal:
+@dataclass(frozen=True, kw_only=True)
+class Withdrawal(Event):
     """An owner took back an approval, or barred it before it was given."""
 
-    at: Where
-    proposal: bytes
+    proposal: B32
     """Id of the study, platform or roster."""
-    owner: str
+    owner: Address
     """Account that withdrew."""
 
 
-@dataclass(frozen=True)
-class Pin:
+@dataclass(frozen=True, kw_only=True)
+class Pin(Event):
     """A study was pinned: it may run, and the app allows its recipe."""
 
-    at: Where
-    study: StudyRecord
+    content: Study
     """Its content, under the id that it really has."""
-    owners: tuple[str, ...]
+    owners: Annotated[tuple[str, ...], Beside()]
     """Accounts that approved it."""
 
 
-@dataclass(frozen=True)
-class Revocation:
+@dataclass(frozen=True, kw_only=True)
+class Revocation(Event):
     """An owner revoked."""
 
-    at: Where
-    owner: str
+    owner: Address
     """Account that revoked."""
-    compose_hash: bytes
+    compose_hash: B32
     """The recipe that the app allowed, or zero."""
-    epoch: int
+    epoch: U64
     """Epoch after the revocation."""
-    reason: str
+    reason: Annotated[str, Text(MAX_REASON_BYTES, empty=True)]
     """Why."""
 
 
-@dataclass(frozen=True)
-class UnpinFailure:
+@dataclass(frozen=True, kw_only=True)
+class UnpinFailure(Event):
     """The app did not drop a recipe when an owner revoked."""
 
-    at: Where
-    compose_hash: bytes
+    compose_hash: B32
     """The recipe."""
 
 
-@dataclass(frozen=True)
-class PlatformAdoption:
+@dataclass(frozen=True, kw_only=True)
+class PlatformAdoption(Event):
     """The owners adopted a gate and its machines."""
 
-    at: Where
-    gate_root: bytes
+    gate_root: B32
     """Fingerprint of the gate's root key."""
-    gate_signer: str
+    gate_signer: Address
     """The gate's signing address."""
-    epoch: int
+    epoch: U64
     """Epoch after it."""
 
 
-@dataclass(frozen=True)
-class OwnersChange:
+@dataclass(frozen=True, kw_only=True)
+class OwnersChange(Event):
     """Another roster of owners took its seats."""
 
-    at: Where
-    roster: int
+    roster: U64
     """Its number, from 1."""
-    threshold: int
+    threshold: U8
     """Approvals that it takes from now on."""
-    epoch: int
+    epoch: U64
     """Epoch after it."""
-    owners: tuple[OwnerRecord, ...]
+    owners: Annotated[tuple[Owner, ...], AtMost(MAX_OWNERS)]
     """The owners."""
 
 
-@dataclass(frozen=True)
-class Registration:
+@dataclass(frozen=True, kw_only=True)
+class DatasetRegistration(Event):
     """An owner registered a dataset."""
 
-    at: Where
-    dataset: bytes
+    dataset: B32
     """Dataset id."""
-    owner: str
+    owner: Address
     """Its owner's account."""
-    rows: int
+    rows: U64
     """Rows."""
-    index_digest: bytes
+    index_digest: B32
     """Digest of the sealed index."""
-    name: str
+    name: Annotated[str, Text(64)]
     """Its name."""
 
 
-@dataclass(frozen=True)
-class CapSetting:
+@dataclass(frozen=True, kw_only=True)
+class CapSetting(Event, Cap):
     """An owner set what runs may spend on a dataset."""
 
-    at: Where
-    dataset: bytes
+    dataset: B32
     """Dataset id."""
-    owner: str
+    owner: Address
     """Its owner's account."""
-    epsilon_micro: int
-    """ε, micro-epsilon."""
-    delta_pico: int
-    """δ, pico-delta."""
-    runs: int
-    """Runs."""
 
 
-@dataclass(frozen=True)
-class RunOpening:
+@dataclass(frozen=True, kw_only=True)
+class RunOpening(Event):
     """A run was opened: its budget is booked."""
 
-    at: Where
-    run_id: bytes
+    run_id: B32
     """Run id."""
-    study: bytes
+    study: B32
     """Study id."""
-    number: int
-    """Its number among the consortium's runs, from 1."""
-    epsilon_micro: int
-    """Budget booked, micro-epsilon."""
-    delta_pico: int
-    """δ booked, pico-delta."""
-    epoch: int
-    """Epoch at which it was opened."""
-    enclave_signer: str
-    """Key that may sign its receipt."""
-    grant_hash: bytes
-    """EIP-712 digest of the grant."""
+    opening: Opening
+    """The run as the ledger opened it."""
 
 
-@dataclass(frozen=True)
-class ReceiptAnchoring:
+@dataclass(frozen=True, kw_only=True)
+class ReceiptAnchoring(Event):
     """A receipt was anchored alone."""
 
-    at: Where
-    run_id: bytes
+    run_id: B32
     """Run id."""
-    study: bytes
+    study: B32
     """Study id."""
-    sequence: int
+    sequence: U64
     """Position among the consortium's receipts, from 1."""
-    compose_hash: bytes
-    """The recipe."""
-    result_digest: bytes
-    """SHA-256 of the canonical result."""
-    statement_digest: bytes
-    """SHA-256 of the signed statement."""
-    epsilon_micro: int
-    """Budget, micro-epsilon."""
-    delta_pico: int
-    """δ, pico-delta."""
+    receipt: Receipt
+    """The receipt."""
 
 
-@dataclass(frozen=True)
-class BatchAnchoring:
+@dataclass(frozen=True, kw_only=True)
+class BatchAnchoring(Event):
     """Receipts were anchored together; which ones stands in the transaction."""
 
-    at: Where
-    batch: int
+    batch: U64
     """Its number, from 1."""
-    root: bytes
+    root: B32
     """Root of the tree of receipts."""
-    first: int
+    first: U64
     """Sequence of the first receipt."""
-    count: int
+    count: U64
     """How many they are."""
-    epoch: int
+    epoch: U64
     """Epoch of the consortium."""
 
 
@@ -219,7 +193,7 @@ class History:
     platforms: tuple[PlatformAdoption, ...]
     rosters: tuple[OwnersChange, ...]
     """Changes of owners; the first roster, which is the consortium's own, is not among them."""
-    registrations: tuple[Registration, ...]
+    registrations: tuple[DatasetRegistration, ...]
     caps: tuple[CapSetting, ...]
     runs: tuple[RunOpening, ...]
     receipts: tuple[ReceiptAnchoring, ...]
@@ -228,7 +202,7 @@ class History:
 
     def proposals_of(self, study: bytes) -> tuple[Proposal, ...]:
         """Proposals of one study, oldest first: any owner may propose the same content again."""
-        return tuple(proposal for proposal in self.proposals if proposal.study.id == study)
+        return tuple(proposal for proposal in self.proposals if proposal.content.id == study)
 
     def approvals_of(self, study: bytes) -> tuple[Approval, ...]:
         """Approvals of one study, oldest first, one an owner; of a pinned one, those that counted.
@@ -237,12 +211,14 @@ class History:
         """
         last = {approval.owner: approval for approval in self.approvals if approval.study == study}
         told = tuple(approval for approval in self.approvals if approval is last.get(approval.owner))
-        pin = next((pin for pin in self.pins if pin.study.id == study), None)
+        pin = next((pin for pin in self.pins if pin.content.id == study), None)
         if pin is None:
             return told
         counted = tuple(approval for approval in told if approval.owner in pin.owners)
         missing = set(pin.owners) - {approval.owner for approval in counted}
-        return counted + tuple(Approval(pin.at, study, owner) for owner in pin.owners if owner in missing)
+        return counted + tuple(
+            Approval(at=pin.at, study=study, owner=owner) for owner in pin.owners if owner in missing
+        )
 
     def runs_of(self, study: bytes) -> tuple[RunOpening, ...]:
         """Runs of one study, oldest first."""

@@ -21,13 +21,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sealroom.model import Platform
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.nodes import Nodes
 from sealroom_agents.chain.rpc import Head, Rpc, RpcFailure
 from sealroom_agents.chain.transport import TOO_LARGE
 from sealroom_agents.chain.views import ConsortiumState, decode_state, read_state
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import Halt, LatestView, PlatformRecord
+from sealroom_agents.facts import Halt, LatestView
 
 EPOCHS_PER_BLOCK = 2**14
 """Epochs that one block can hold: a revocation costs more than 4,000 gas, and a block has less than 65
@@ -58,7 +59,7 @@ class Sight:
 
     latest: LatestView
     """What it says about stopping; without `best`, and without the words of a revocation."""
-    platform: PlatformRecord | None
+    platform: Platform | None
     """The gate and machines that it adopted, as the node says that is furthest ahead."""
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from sealroom.model import Opening
 from sealroom.receipt_tree import path
-from sealroom.records import Opening, Receipt
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import MAX_RANGES, Log, Where, address_topic, backward, forward, topics
 from sealroom_agents.chain.rpc import Rpc
@@ -43,47 +43,6 @@ NOT_ANCHORED = Anchoring(tx="", block=0, sequence=0)
 """What to hand to `Ledger.verify` for a receipt that was not found."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the ledger says about a receipt."""
-
-    opened: bool
-    """It opened this very run."""
-    anchored: bool
-    """This very receipt is anchored, and the enclave of the run signed it."""
-    sequence: int
-    """Position among the consortium's receipts; 0 if it is not anchored."""
-    approved_by: tuple[str, ...]
-    """Accounts that approved the study."""
-    approved_block: int
-    """Block in which the study was pinned."""
-    opened_block: int
-    """Block in which the run was opened."""
-    anchored_block: int
-    """Block in which the receipt was anchored; 0 if it is not."""
-    revoked: bool
-    """The consortium has left the run's epoch since."""
-    epoch: int
-    """Epoch of the consortium now."""
-
-
-def receipt_values(receipt: Receipt) -> tuple[Any, ...]:
-    """`ILedger.Receipt`, as an ABI encoder takes it."""
-    return (
-        receipt.run_id,
-        receipt.consortium,
-        receipt.study,
-        receipt.compose_hash,
-        receipt.datasets_root,
-        receipt.result_digest,
-        receipt.statement_digest,
-        receipt.epsilon_micro,
-        receipt.delta_pico,
-        receipt.epoch,
-        receipt.grant_hash,
-    )
-
-
 def find_opening(
     rpc: Rpc, ledger: str, *, consortium: str | None, run_id: bytes, from_block: int | None = None
 ) -> Opening | None:
@@ -99,7 +58,7 @@ def find_opening(
     for log in found:
         fields = _decoded("RunOpened", log)
         if fields is not None:
-            return Opening.of_event(fields["opening"])
+            return Opening.of_abi(fields["opening"])
     return None
 
 
@@ -109,10 +68,13 @@ def find_anchoring(rpc: Rpc, ledger: str, opening: Opening) -> Anchoring | None:
     Not compared with anything: `Ledger.verify` says whether it is there, and whether it is the receipt that
     is meant.
     """
-    query = {"address": ledger, "topics": _about(("ReceiptAnchored", "BatchAnchored"), opening.consortium)}
+    query = {
+        "address": ledger,
+        "topics": _about(("ReceiptAnchored", "BatchAnchored"), opening.run.consortium),
+    }
     for log in _forward(rpc, query, opening.opened_block):
         if (alone := _decoded("ReceiptAnchored", log)) is not None:
-            if bytes(alone["runId"]) == opening.run_id:
+            if bytes(alone["runId"]) == opening.run.run_id:
                 return Anchoring(tx=log.where.tx, block=log.where.block, sequence=alone["sequence"])
         elif (batch := _decoded("BatchAnchored", log)) is not None:
             found = _in_batch(rpc, log.where, batch, opening.number)
@@ -139,21 +101,6 @@ def _in_batch(rpc: Rpc, where: Where, batch: dict[str, Any], number: int) -> Anc
         sequence=batch["first"] + at,
         batch=batch["batch"],
         path=tuple(path(batch["first"], numbers, digests, at)),
-    )
-
-
-def decode_verdict(raw: dict[str, Any]) -> Verdict:
-    """`ILedger.Verdict` as facts."""
-    return Verdict(
-        opened=raw["opened"],
-        anchored=raw["anchored"],
-        sequence=raw["sequence"],
-        approved_by=tuple(account.lower() for account in raw["approvedBy"]),
-        approved_block=raw["approvedBlock"],
-        opened_block=raw["openedBlock"],
-        anchored_block=raw["anchoredBlock"],
-        revoked=raw["revoked"],
-        epoch=raw["epoch"],
     )
 
 

@@ -18,14 +18,11 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
-from sealroom.records import Opening, Receipt
+from sealroom.model import Opening, Receipt, Run, Study
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.logs import Log, parsed
-from sealroom_agents.chain.receipts import receipt_values
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Rpc, RpcFailure, words
-from sealroom_agents.chain.views import study_values
 from sealroom_agents.errors import ChainError, TransactionError
-from sealroom_agents.facts import StudyRecord
 
 RECEIPT_TIMEOUT_S = 60.0
 """Seconds to wait until a transaction is mined."""
@@ -38,28 +35,6 @@ GAS_MARGIN_PERCENT = 30
 """Added to the estimate, because the state may move before the transaction is mined."""
 PRIORITY_FEE_WEI = 1_000_000_000
 """Tip per gas, wei."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What `Ledger.open` books; field for field the contract's `Run`."""
-
-    run_id: bytes
-    """Run id, 32 bytes; opens once."""
-    consortium: str
-    """Consortium."""
-    study: bytes
-    """Study id."""
-    epsilon_micro: int
-    """Budget of this run, micro-epsilon."""
-    delta_pico: int
-    """δ of this run, pico-delta."""
-    epoch: int
-    """Epoch of the consortium."""
-    enclave_signer: str
-    """Key that may sign its receipt."""
-    grant_hash: bytes
-    """EIP-712 digest of the grant."""
 
 
 @dataclass(frozen=True)
@@ -106,29 +81,19 @@ class Transactor:
         """Address that pays and signs, lower case."""
         return str(self._account.address).lower()
 
-    def open_run(self, ledger: str, run: Run, study: StudyRecord) -> TxResult:
+    def open_run(self, ledger: str, run: Run, study: Study) -> TxResult:
         """Book a run's budget; `study` is the content that the run's study is the hash of.
 
         Raises `TransactionError` whose `.revert` is the ledger's error name.
         """
-        values = (
-            run.run_id,
-            run.consortium,
-            run.study,
-            run.epsilon_micro,
-            run.delta_pico,
-            run.epoch,
-            run.enclave_signer,
-            run.grant_hash,
-        )
-        return self.send(ledger, interface("Ledger").encode("open", values, study_values(study)))
+        return self.send(ledger, interface("Ledger").encode("open", run.solidity(), study.solidity()))
 
     def anchor(self, ledger: str, receipt: Receipt, opening: Opening, signature: bytes) -> TxResult:
         """Record a signed receipt of a run that was opened as `opening` says.
 
         Raises `TransactionError` whose `.revert` is the ledger's error name.
         """
-        arguments = (receipt_values(receipt), opening.solidity(), signature)
+        arguments = (receipt.solidity(), opening.solidity(), signature)
         return self.send(ledger, interface("Ledger").encode("anchor", *arguments))
 
     def anchor_batch(

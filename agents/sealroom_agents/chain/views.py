@@ -10,30 +10,23 @@ keeps of a study only its hash; `sealroom_agents.chain.contents` finds what it i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from sealroom import typed
+from sealroom.model import Budget, Owner, Platform, Spending, Study
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.rpc import MAX_BATCH, Head, Rpc, RpcFailure
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import (
-    CandidateRecord,
-    ChainView,
-    DatasetRecord,
-    OwnerRecord,
-    PlatformRecord,
-    StudyRecord,
-)
+from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord
 
 ZERO_ADDRESS = "0x" + 40 * "0"
 ZERO_HASH = bytes(32)
 MAX_COUNTER = 2**40 - 1
 """Largest epoch, number or block that the contract keeps."""
+NOTHING = Spending(epsilon_micro=0, delta_pico=0, runs=0)
+"""What no run has booked."""
 MAX_CANDIDATES = MAX_BATCH // 2
 """Proposed studies that are read at once: two calls each."""
-REGIMES = ("HIPAA", "GDPR", "UK GDPR", "PCI", "FFIEC", "SOC 2")
-"""Names of the regime bit flags, lowest bit first."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +53,9 @@ class ConsortiumState:
     """Address of the DstackApp."""
     ledger: str
     """Address of the Ledger."""
-    owners: tuple[OwnerRecord, ...]
+    owners: tuple[Owner, ...]
     """Owners."""
-    platform: PlatformRecord | None
+    platform: Platform | None
     """Adopted platform, or `None`."""
     approvals: tuple[str, ...]
     """Accounts that approved the active study."""
@@ -86,7 +79,7 @@ def read_view(
     *,
     chain_id: int,
     state: ConsortiumState,
-    study: StudyRecord | None,
+    study: Study | None,
 ) -> ChainView:
     """The whole view at one block; `state` was read at it, and `study` is the content of its active study."""
     app, ledger, contract = interface("DstackApp"), interface("Ledger"), interface("Consortium")
@@ -104,11 +97,11 @@ def read_view(
     require_tcb = bool(app.decode("requireTcbUpToDate", next(answers)))
     allow_any_device = bool(app.decode("allowAnyDevice", next(answers)))
     app_allows = False
-    spending = {"epsilonMicro": 0, "deltaPico": 0, "runs": 0}
+    spending = NOTHING
     datasets: list[DatasetRecord] = []
     if study is not None:
         app_allows = bool(app.decode("allowedComposeHashes", next(answers)))
-        spending = ledger.decode("spending", next(answers))
+        spending = Spending.of_abi(ledger.decode("spending", next(answers)))
         for dataset in study.datasets:
             raw = contract.decode("dataset", next(answers))
             budget = ledger.decode("budget", next(answers))
@@ -134,18 +127,14 @@ def read_view(
         revoked_block=state.revoked_block,
         revocation_reason="",
         datasets=tuple(datasets),
-        study_spent_micro=spending["epsilonMicro"],
-        study_spent_pico=spending["deltaPico"],
-        study_runs=spending["runs"],
+        spending=spending,
         app_allows=app_allows,
         require_tcb=require_tcb,
         allow_any_device=allow_any_device,
     )
 
 
-def read_candidates(
-    rpc: Rpc, consortium: str, head: Head, studies: Sequence[StudyRecord]
-) -> list[CandidateRecord]:
+def read_candidates(rpc: Rpc, consortium: str, head: Head, studies: Sequence[Study]) -> list[CandidateRecord]:
     """Proposed studies with their approvals at one block, in one batch.
 
     At most `MAX_CANDIDATES`, and without those for which the contract does not answer there.
@@ -189,90 +178,24 @@ def decode_state(raw: dict[str, Any]) -> ConsortiumState:
         threshold=raw["threshold"],
         app=raw["app"].lower(),
         ledger=raw["ledger"].lower(),
-        owners=tuple(decode_owner(owner) for owner in raw["owners"]),
+        owners=tuple(Owner.of_abi(owner) for owner in raw["owners"]),
         platform=decode_platform(raw["platform"]),
         approvals=tuple(account.lower() for account in raw["approvals"]),
     )
 
 
-def decode_owner(raw: dict[str, Any]) -> OwnerRecord:
-    """`Owner` as facts."""
-    return OwnerRecord(
-        account=raw["account"].lower(),
-        id=_text(raw["id"]),
-        jurisdiction=_text(raw["jurisdiction"]),
-        regimes=tuple(name for bit, name in enumerate(REGIMES) if raw["regimes"] >> bit & 1),
-    )
-
-
-def decode_platform(raw: dict[str, Any]) -> PlatformRecord | None:
+def decode_platform(raw: dict[str, Any]) -> Platform | None:
     """`Platform` as facts; all zero before the first adoption."""
-    if raw["gateRoot"] == ZERO_HASH:
-        return None
-    return PlatformRecord(
-        gate_root=bytes(raw["gateRoot"]),
-        gate_signer=raw["gateSigner"].lower(),
-        gate_compose=bytes(raw["gateCompose"]),
-        os_images=tuple(bytes(image) for image in raw["osImages"]),
-        devices=tuple(bytes(device) for device in raw["devices"]),
-    )
-
-
-def decode_study(raw: dict[str, Any]) -> StudyRecord:
-    """`Study` as facts, under the id that it really has, whatever a log calls it."""
-    content = StudyRecord(
-        id=b"",
-        compose_hash=bytes(raw["composeHash"]),
-        output_hash=bytes(raw["outputHash"]),
-        privacy_hash=bytes(raw["privacyHash"]),
-        datasets=tuple(bytes(dataset) for dataset in raw["datasets"]),
-        epsilon_micro=raw["epsilonMicro"],
-        delta_pico=raw["deltaPico"],
-        max_runs=raw["maxRuns"],
-        expiry=raw["expiry"],
-        epoch=raw["epoch"],
-        nonce=raw["nonce"],
-    )
-    return replace(content, id=typed.study_id(content))
-
-
-def study_values(study: StudyRecord) -> tuple[Any, ...]:
-    """A study's content in the order of the contract's `Study`, to be handed in."""
-    return (
-        study.compose_hash,
-        study.output_hash,
-        study.privacy_hash,
-        list(study.datasets),
-        study.epsilon_micro,
-        study.delta_pico,
-        study.max_runs,
-        study.expiry,
-        study.epoch,
-        study.nonce,
-    )
+    return None if raw["gateRoot"] == ZERO_HASH else Platform.of_abi(raw)
 
 
 def decode_dataset(
-    dataset: bytes, raw: dict[str, Any], owners: tuple[OwnerRecord, ...], budget: dict[str, Any]
+    dataset: bytes, raw: dict[str, Any], owners: tuple[Owner, ...], budget: dict[str, Any]
 ) -> DatasetRecord:
     """`Dataset` with its `Budget` as facts."""
     account = raw["owner"].lower()
-    return DatasetRecord(
-        id=dataset,
-        owner=account,
-        owner_id=next((owner.id for owner in owners if owner.account == account), ""),
-        index_digest=bytes(raw["indexDigest"]),
-        key_commitment=bytes(raw["keyCommitment"]),
-        schema_hash=bytes(raw["schemaHash"]),
-        rows=raw["rows"],
-        name=raw["name"],
-        cap_micro=budget["epsilonCap"],
-        spent_micro=budget["epsilonSpent"],
-        cap_pico=budget["deltaCap"],
-        spent_pico=budget["deltaSpent"],
-        cap_runs=budget["runCap"],
-        runs=budget["runs"],
-    )
+    owner_id = next((owner.id for owner in owners if owner.account == account), "")
+    return DatasetRecord.of_abi(raw, id=dataset, owner_id=owner_id, budget=Budget.of_abi(budget))
 
 
 def _calls(rpc: Rpc, head: Head, calls: list[tuple[str, bytes]]) -> list[bytes]:
@@ -289,11 +212,6 @@ def _calls(rpc: Rpc, head: Head, calls: list[tuple[str, bytes]]) -> list[bytes]:
             )
         answers.append(answer)
     return answers
-
-
-def _text(raw: bytes) -> str:
-    """ASCII, right-padded with zero bytes; anything else is shown escaped, never trusted as text."""
-    return raw.rstrip(b"\0").decode("ascii", errors="backslashreplace")
 
 
 def _address_or_none(account: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import time
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,8 @@ from sealroom_agents.cli.terminal import read_bounded, table, write_out
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
+    from sealroom.model import Registration
     from sealroom.recipe import Recipe
-    from sealroom_agents.owner.registration import Registration
 
 MAX_RUNS = 2**32 - 1
 MAX_DAYS = 36_500
@@ -51,24 +50,23 @@ def proposal(recipe_file: Path, registrations: tuple[Path, ...], runs: int, days
       sealroom proposal app-compose.json sealed/*/*.registration.json --runs 3
       ape run govern propose --consortium 0x… --study proposal.json
     """
-    from sealroom.decimals import MICRO, PICO, decimal_text
-    from sealroom.encoding import to_hex
+    from sealroom.model import Terms
     from sealroom.recipe import MAX_COMPOSE_BYTES, parse
-    from sealroom_agents.owner.registration import Registration
+    from sealroom_agents.owner.registration import load_registration
 
     recipe = parse(read_bounded(recipe_file, MAX_COMPOSE_BYTES, "a recipe"))
-    given = [Registration.load(path) for path in registrations]
+    given = [load_registration(path) for path in registrations]
     _match(recipe, given)
-    asked = {
-        "composeHash": to_hex(recipe.compose_hash),
-        "outputHash": to_hex(recipe.output_hash),
-        "privacyHash": to_hex(recipe.privacy_hash),
-        "datasets": sorted(to_hex(one.dataset_id) for one in given),
-        "epsilon": decimal_text(Decimal(recipe.epsilon_micro * runs) / MICRO),
-        "delta": decimal_text(Decimal(recipe.delta_pico * runs) / PICO),
-        "maxRuns": runs,
-        "expiry": int(time.time()) + days * DAY_SECONDS,
-    }
+    asked = Terms(
+        compose_hash=recipe.compose_hash,
+        output_hash=recipe.output_hash,
+        privacy_hash=recipe.privacy_hash,
+        datasets=tuple(sorted(one.dataset_id for one in given)),
+        epsilon_micro=recipe.epsilon_micro * runs,
+        delta_pico=recipe.delta_pico * runs,
+        max_runs=runs,
+        expiry=int(time.time()) + days * DAY_SECONDS,
+    ).to_file()
     write_out(out, json.dumps(asked, indent=1).encode() + b"\n")
     if str(out) != "-":
         click.echo(

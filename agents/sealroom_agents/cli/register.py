@@ -15,10 +15,10 @@ from sealroom_agents.cli.terminal import ask_passphrase, confirm, table, write_o
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
+    from sealroom.model import Registration
     from sealroom.sealed import SealedInfo
     from sealroom_agents.chain import ChainReader
     from sealroom_agents.owner.consortium_contract import Registered
-    from sealroom_agents.owner.registration import Registration
 
 
 @click.command()
@@ -57,14 +57,14 @@ def register(
     """
     from sealroom.sealed import inspect
     from sealroom_agents.owner import consortium_contract
-    from sealroom_agents.owner.registration import Registration
+    from sealroom_agents.owner.registration import registration_of
 
     if sum((keystore is not None, safe is not None, calldata)) != 1:
         raise click.UsageError("needs one of --keystore, --safe and --calldata")
     if keystore is not None and not rpc:
         raise click.UsageError("--keystore sends a transaction: pass --rpc URL")
     info = inspect(sealed_file)
-    registration = Registration.of(info)
+    registration = registration_of(info)
     reader = reader_for(rpc) if rpc else None
     if reader is not None:
         consortium_contract.require_chain(reader, info.header.chain_id, what=str(sealed_file))
@@ -109,7 +109,7 @@ def _send(
         )
     finally:
         signer.key.wipe()
-    facts = {**registration.facts(), "tx": sent.tx, "block": sent.block_number, "gas": sent.gas_used}
+    facts = {**registration.to_json(), "tx": sent.tx, "block": sent.block_number, "gas": sent.gas_used}
     lines = [
         ("registered", f"{info.header.owner}/{registration.name}"),
         ("transaction", f"{sent.tx}  block {sent.block_number}  gas {sent.gas_used:,}"),
@@ -141,7 +141,7 @@ def _write_safe(
         to=header.consortium,
         function=consortium_contract.FUNCTION,
         inputs=consortium_contract.function_inputs(),
-        values=registration.arguments,
+        values=registration.solidity(),
         name=f"Register {header.owner}/{header.dataset}",
         description=f"Sealroom: register the sealed dataset {header.dataset} with its consortium",
         created_ms=int(time.time() * 1000),
@@ -151,7 +151,7 @@ def _write_safe(
     if str(target) == "-":
         return
     facts = {
-        **registration.facts(),
+        **registration.to_json(),
         "safe": address,
         "file": str(target),
         "checksum": batch["meta"]["checksum"],
@@ -186,7 +186,7 @@ def _already(known: Registered, registration: Registration, *, as_json: bool) ->
             "a registration is for ever: seal the file anew, under another name",
         )
     final = "final" if known.final else "not final yet"
-    facts = {**registration.facts(), "registeredBy": known.owner, "final": known.final}
+    facts = {**registration.to_json(), "registeredBy": known.owner, "final": known.final}
     line = table([("registered", f"already, just so, by {known.owner}; {final}")])
     click.echo(json.dumps(facts) if as_json else line)
 
@@ -212,7 +212,7 @@ def _require_account(given: str, account: str, *, owner: str) -> None:
 
 
 def _lines(info: SealedInfo, registration: Registration) -> list[tuple[str, str]]:
-    facts = registration.facts()
+    facts = registration.to_json()
     return [
         ("consortium", f"{info.header.consortium}  chain {info.header.chain_id}"),
         ("becomes public", f"{info.header.owner}/{registration.name}, {registration.rows:,} rows"),

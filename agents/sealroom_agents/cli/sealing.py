@@ -91,9 +91,10 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
     """
     from sealroom import sealed
     from sealroom.keys import Secret
+    from sealroom.model import Registration
     from sealroom_agents.cli import datakey
     from sealroom_agents.owner import signing
-    from sealroom_agents.owner.registration import Registration
+    from sealroom_agents.owner.registration import registration_file
     from sealroom_agents.owner.staging import Staging
 
     source, spec = job.source, job.declared
@@ -125,7 +126,7 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
                 rows=summary.rows,
                 name=spec.name,
             )
-            staging.registration.write_bytes(registration.encode())
+            staging.registration.write_bytes(registration_file(registration))
             staging.publish()
             return summary
     finally:

@@ -83,14 +83,14 @@ def fetch(url: str, out: Path, registration: Path | None, sha256: bytes | None, 
     """
     from sealroom.encoding import to_hex
     from sealroom_agents.owner import remote
-    from sealroom_agents.owner.registration import Registration
+    from sealroom_agents.owner.registration import load_registration
     from sealroom_agents.owner.web import shown
 
     refuse_stdout(out)
     if registration is None and sha256 is None:
         raise click.UsageError("needs --registration or --sha256: a file that nobody can compare is not kept")
     expected = remote.Expected(
-        registration=None if registration is None else Registration.load(registration), digest=sha256
+        registration=None if registration is None else load_registration(registration), digest=sha256
     )
     with interruptible(), progress(f"fetching {out.name}", LENGTH_UNKNOWN) as advance:
         info = remote.fetch(url, out, expected=expected, progress=advance)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from sealroom.model import Owner
+from sealroom.model.units import delta_text, epsilon_text
 from sealroom_agents.chain import History, Where
-from sealroom_agents.console.display import delta, epsilon, short
-from sealroom_agents.facts import OwnerRecord
+from sealroom_agents.console.display import short
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Activity:
     """The owner's own words."""
 
 
-def activities(history: History, owners: tuple[OwnerRecord, ...]) -> tuple[Activity, ...]:
+def activities(history: History, owners: tuple[Owner, ...]) -> tuple[Activity, ...]:
     """All of it, newest first."""
     names = {owner.account: owner.id for change in history.rosters for owner in change.owners}
     names |= {owner.account: owner.id for owner in owners}
@@ -41,7 +42,7 @@ def activities(history: History, owners: tuple[OwnerRecord, ...]) -> tuple[Activ
 
 def _of_owners(history: History, name: Callable[[str], str]) -> Iterator[Activity]:
     for proposal in history.proposals:
-        study = proposal.study
+        study = proposal.content
         what = f"proposed study {_short(study.id)}, recipe {_short(study.compose_hash)}"
         yield Activity(proposal.at, "study-proposed", name(proposal.proposer), what)
     for approval in history.approvals:
@@ -51,11 +52,11 @@ def _of_owners(history: History, name: Callable[[str], str]) -> Iterator[Activit
         what = f"withdrew from {_proposal(history, withdrawal.proposal)}"
         yield Activity(withdrawal.at, "approval-withdrawn", name(withdrawal.owner), what)
     for pin in history.pins:
-        spends = f"ε {epsilon(pin.study.epsilon_micro)} and δ {delta(pin.study.delta_pico)}"
+        spends = f"ε {epsilon_text(pin.content.epsilon_micro)} and δ {delta_text(pin.content.delta_pico)}"
         voices = ", ".join(name(owner) for owner in pin.owners)
         what = (
-            f"study {_short(pin.study.id)} was pinned with the approval of {voices}: "
-            f"at most {pin.study.max_runs} runs, {spends}"
+            f"study {_short(pin.content.id)} was pinned with the approval of {voices}: "
+            f"at most {pin.content.max_runs} runs, {spends}"
         )
         yield Activity(pin.at, "study-pinned", "", what)
     for revocation in history.revocations:
@@ -81,15 +82,15 @@ def _of_owners(history: History, name: Callable[[str], str]) -> Iterator[Activit
         what = f"registered dataset {item.name}, {item.rows} rows"
         yield Activity(item.at, "dataset-registered", name(item.owner), what)
     for cap in history.caps:
-        limit = f"ε {epsilon(cap.epsilon_micro)}, δ {delta(cap.delta_pico)}, {cap.runs} runs"
-        what = f"set the cap of dataset {_short(cap.dataset)}: {limit}"
+        what = f"set the cap of dataset {_short(cap.dataset)}: {cap}"
         yield Activity(cap.at, "cap-set", name(cap.owner), what)
 
 
 def _of_runs(history: History) -> Iterator[Activity]:
     for run in history.runs:
-        books = f"ε {epsilon(run.epsilon_micro)} and δ {delta(run.delta_pico)}"
-        what = f"run {run.number}, {_short(run.run_id)}, was opened; {books} booked"
+        booked = run.opening.run
+        books = f"ε {epsilon_text(booked.epsilon_micro)} and δ {delta_text(booked.delta_pico)}"
+        what = f"run {run.opening.number}, {_short(run.run_id)}, was opened; {books} booked"
         yield Activity(run.at, "run-opened", "", what)
     for receipt in history.receipts:
         what = f"receipt {receipt.sequence} was anchored, of run {_short(receipt.run_id)}"
@@ -102,9 +103,9 @@ def _of_runs(history: History) -> Iterator[Activity]:
 
 def _proposal(history: History, proposal: bytes) -> str:
     """Logs hold the content of studies only; whatever else it is, is a platform or a roster."""
-    is_study = any(item.study.id == proposal for item in history.proposals)
+    is_study = any(item.content.id == proposal for item in history.proposals)
     is_study = is_study or any(item.study == proposal for item in history.approvals)
-    is_study = is_study or any(item.study.id == proposal for item in history.pins)
+    is_study = is_study or any(item.content.id == proposal for item in history.pins)
     return f"{'study' if is_study else 'proposal'} {_short(proposal)}"
 
 

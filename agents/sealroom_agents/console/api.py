@@ -17,7 +17,6 @@ from starlette.concurrency import run_in_threadpool
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, SealroomError
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.views import study_values
 from sealroom_agents.console import models
 from sealroom_agents.console.bodies import accepted, activity, run_event, run_state, summary
 from sealroom_agents.console.middleware import MAX_BODY_BYTES, MAX_RUN_BODY_BYTES
@@ -253,7 +252,7 @@ def _content(studies: Studies, consortium: str, study: bytes) -> tuple[Any, ...]
     current = studies.chosen(consortium, study).current
     if current is None or current.standing != "pending":
         raise RequestError(404, "unknown-study", "no such study waits for approval here")
-    return study_values(current.study)
+    return current.study.solidity()
 
 
 async def _events(

@@ -15,7 +15,6 @@ from decimal import Decimal
 from markupsafe import Markup, escape
 
 from sealroom.decimals import decimal_text
-from sealroom_agents.facts import MICRO, PICO
 
 _HIDING_CATEGORIES = ("C", "Z")
 """Unicode categories of what is invisible or has no fixed meaning: control, format, unassigned, odd
@@ -43,18 +42,6 @@ def plain(text: str) -> str:
 def oddities(text: str) -> int:
     """How many characters `source` would show by their number."""
     return sum(_hides(character, plain_ascii=True) for character in text)
-
-
-def epsilon(micro: int) -> str:
-    """Micro-epsilon as a decimal: 1_500_000 is `1.5`."""
-    whole, part = divmod(micro, MICRO)
-    decimals = f"{part:06d}".rstrip("0")
-    return f"{whole}.{decimals}" if decimals else f"{whole}"
-
-
-def delta(pico: int) -> str:
-    """Pico-delta as a number in one line: 1_000_000 is `1e-6`."""
-    return decimal_text(Decimal(pico) / PICO)
 
 
 def number(value: Decimal) -> str:

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sealroom.errors import SealroomError
+from sealroom.model.units import delta_text, epsilon_text
 from sealroom.recipe import parse
 from sealroom_agents.console import display
 from sealroom_agents.console.reference import Reference
@@ -26,7 +27,7 @@ BOARD_PAGE = 20
 """Consortia on one page of the board."""
 HISTORY_SHOWN = 50
 """ActivityPage on the page of a consortium."""
-FILTERS = ("source", "prose", "plain", "epsilon", "delta", "number", "moment", "day", "short", "count")
+FILTERS = ("source", "prose", "plain", "number", "moment", "day", "short", "count")
 """What the templates take from `display`."""
 
 Consortium = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{40}$")]
@@ -52,6 +53,7 @@ class Pages:
         )
         for name in FILTERS:
             self._jinja.filters[name] = getattr(display, name)
+        self._jinja.filters |= {"epsilon": epsilon_text, "delta": delta_text}
 
     def router(self, reference: Reference) -> APIRouter:
         """Routes of the pages; none is part of the REST interface."""

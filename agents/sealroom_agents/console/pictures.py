@@ -9,14 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sealroom import typed
+from sealroom.model import Owner, Study
 from sealroom.recipe import Recipe
-from sealroom.records import shown
 from sealroom_agents.chain import History, Proposal, ReceiptAnchoring, RunOpening
 from sealroom_agents.console.activity import Activity, activities
-from sealroom_agents.facts import ChainView, DatasetRecord, OwnerRecord, StudyRecord
+from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.store import Observation, Run
 
+WORDED = frozenset(
+    {
+        "compose_hash",
+        "output_hash",
+        "privacy_hash",
+        "datasets",
+        "epsilon_micro",
+        "delta_pico",
+        "max_runs",
+        "expiry",
+        "epoch",
+        "nonce",
+    }
+)
+"""Fields of a study that the page tells in words of its own."""
 STATUS = ("forming", "live", "revoked")
 
 
@@ -24,7 +38,7 @@ STATUS = ("forming", "live", "revoked")
 class Vote:
     """One owner beside one study."""
 
-    owner: OwnerRecord
+    owner: Owner
     """Who."""
     approved: bool
     """Whether the approval counts in the present epoch."""
@@ -42,7 +56,7 @@ class Vote:
 class StudyPicture:
     """One proposed study."""
 
-    study: StudyRecord
+    study: Study
     """Its content, as the owners approve it."""
     standing: str
     """`pending`, `live`, `expired`, `stopped` (by a revocation) or `past`."""
@@ -62,10 +76,17 @@ class StudyPicture:
     @property
     def content(self) -> dict[str, Any]:
         """The content as JSON for the page that approves it: hashes as hex, numbers as text."""
-        fields = typed.study_fields(self.study)
-        return {
-            name: str(value) if isinstance(value, int) else shown(value) for name, value in fields.items()
-        }
+        fields = self.study.to_json()
+        return {name: str(value) if isinstance(value, int) else value for name, value in fields.items()}
+
+    @property
+    def further(self) -> list[tuple[str, str]]:
+        """Label and value of the fields that the page has no words of its own for, so that none is hidden."""
+        return [
+            (part.label[0].upper() + part.label[1:], part.kind.text(getattr(self.study, part.attribute)))
+            for part in self.study.parts()
+            if part.attribute not in WORDED
+        ]
 
     @property
     def proposers(self) -> tuple[str, ...]:
@@ -83,7 +104,7 @@ class RunPicture:
     """One run: what the ledger opened, joined with what this database knows."""
 
     id: str
-    opening: RunOpening | None
+    opened: RunOpening | None
     """Its entry in the ledger; `None` before the gate opened it, and when it never did."""
     receipt: ReceiptAnchoring | None
     run: Run | None

@@ -17,18 +17,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from sealroom.errors import RecipeError
+from sealroom.model import Budget, Owner, Study
 from sealroom.recipe import Recipe, parse
 from sealroom_agents.chain import BoardRow, History, ReceiptAnchoring
 from sealroom_agents.console.pictures import STATUS, Picture, RunPicture, StudyPicture, Vote
 from sealroom_agents.errors import ChainError, RequestError
-from sealroom_agents.facts import (
-    CandidateRecord,
-    ChainView,
-    DatasetRecord,
-    LatestView,
-    OwnerRecord,
-    StudyRecord,
-)
+from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, LatestView
 from sealroom_agents.store import Store
 
 FRESH_S = 1.0
@@ -39,6 +33,8 @@ SHOWN_OF_EACH_OWNER = 8
 """Waiting studies of one owner that are listed; any other is shown to whoever asks for it by its id."""
 GRADES = ("miss", "partial", "match")
 CRITERIA = ("three or more owners", "more than one jurisdiction", "HIPAA / GDPR grade")
+
+NO_BUDGET = Budget(epsilon_cap=0, epsilon_spent=0, delta_cap=0, delta_spent=0, run_cap=0, runs=0)
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +48,7 @@ class Chain(Protocol):
     def board(self, factory: str) -> list[BoardRow]:
         """All consortia of a factory, one row each."""
 
-    def owners(self, consortium: str) -> tuple[OwnerRecord, ...]:
+    def owners(self, consortium: str) -> tuple[Owner, ...]:
         """Owners."""
 
     def latest_view(
@@ -63,7 +59,7 @@ class Chain(Protocol):
     def finalized_view(self, consortium: str, *, compose_hash: bytes | None = None) -> ChainView:
         """State at the newest finalized block."""
 
-    def candidates(self, consortium: str, studies: Sequence[StudyRecord]) -> list[CandidateRecord]:
+    def candidates(self, consortium: str, studies: Sequence[Study]) -> list[CandidateRecord]:
         """Proposed studies with their approvals."""
 
     def study_history(self, consortium: str, *, from_block: int = 0) -> History:
@@ -214,18 +210,18 @@ class Studies:
             required=frozenset(data.owner for data in view.datasets),
         )
 
-    def _standing(self, view: ChainView, history: History) -> list[StudyRecord]:
+    def _standing(self, view: ChainView, history: History) -> list[Study]:
         """Studies that can still be pinned, each once, newest first: proposed in this epoch, after the study
         that was pinned last, and not expired."""
-        found: dict[bytes, StudyRecord] = {}
+        found: dict[bytes, Study] = {}
         for proposal in reversed(history.proposals):
-            study = proposal.study
+            study = proposal.content
             if (study.epoch, study.nonce) == (view.epoch, view.nonce) and study.expiry > self._clock():
                 found.setdefault(study.id, study)
         return list(found.values())
 
     def _pending(
-        self, view: ChainView, history: History, studies: Sequence[StudyRecord]
+        self, view: ChainView, history: History, studies: Sequence[Study]
     ) -> tuple[StudyPicture, ...]:
         """Pictures of standing studies. Their approvals are state, not logs."""
         return tuple(
@@ -244,13 +240,13 @@ class Studies:
         """The study that was pinned last, shown when nothing is live or waits."""
         if not history.pins:
             return None
-        study = history.pins[-1].study
+        study = history.pins[-1].content
         standing = "stopped" if view.revoked_by else "past"
         return self._study(study, standing, view, history, approvals=(), required=frozenset())
 
     def _study(
         self,
-        study: StudyRecord,
+        study: Study,
         standing: str,
         view: ChainView,
         history: History,
@@ -281,32 +277,36 @@ class Studies:
             recipe=self.recipe(study.compose_hash),
             votes=tuple(votes),
             proposals=history.proposals_of(study.id),
-            runs=view.study_runs if live else len(opened),
-            spent_micro=view.study_spent_micro if live else sum(run.epsilon_micro for run in opened),
-            spent_pico=view.study_spent_pico if live else sum(run.delta_pico for run in opened),
+            runs=view.spending.runs if live else len(opened),
+            spent_micro=view.spending.epsilon_micro
+            if live
+            else sum(one.opening.run.epsilon_micro for one in opened),
+            spent_pico=view.spending.delta_pico
+            if live
+            else sum(one.opening.run.delta_pico for one in opened),
         )
 
     def _runs(self, consortium: str, history: History) -> tuple[RunPicture, ...]:
         rows = {run.id: run for run in self._store.runs(consortium=consortium)}
         opened = {"0x" + opening.run_id.hex(): opening for opening in history.runs}
         pictures = [
-            RunPicture(id=run_id, opening=opened.get(run_id), receipt=_receipt(history, run_id), run=run)
+            RunPicture(id=run_id, opened=opened.get(run_id), receipt=_receipt(history, run_id), run=run)
             for run_id, run in rows.items()
         ]
         pictures += [
-            RunPicture(id=run_id, opening=opening, receipt=_receipt(history, run_id), run=None)
+            RunPicture(id=run_id, opened=opening, receipt=_receipt(history, run_id), run=None)
             for run_id, opening in reversed(opened.items())
             if run_id not in rows
         ]
         return tuple(pictures)
 
 
-def _newest_of_each(standing: Sequence[StudyRecord], history: History) -> list[StudyRecord]:
+def _newest_of_each(standing: Sequence[Study], history: History) -> list[Study]:
     """The newest few studies of each owner who proposed some, newest first. Whoever proposes many crowds out
     only its own; a study that several proposed counts for each of them."""
     proposers: dict[bytes, set[str]] = {}
     for item in history.proposals:
-        proposers.setdefault(item.study.id, set()).add(item.proposer)
+        proposers.setdefault(item.content.id, set()).add(item.proposer)
     taken: Counter[str] = Counter()
     found = []
     for study in standing:
@@ -333,12 +333,7 @@ def _registered(view: ChainView, history: History, study: StudyPicture | None) -
             schema_hash=bytes(32),
             rows=item.rows,
             name=item.name,
-            cap_micro=0,
-            spent_micro=0,
-            cap_pico=0,
-            spent_pico=0,
-            cap_runs=0,
-            runs=0,
+            budget=NO_BUDGET,
         )
         for item in history.registrations
         if wanted is None or item.dataset in wanted

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from sealroom import typed
-from sealroom.encoding import Fields, to_hex
-from sealroom.errors import KeyMaterialError, KeyReleaseError
-from sealroom.key_release.messages import read_body
-from sealroom.keys import SIGNATURE_SIZE
-from sealroom.records import Opening, Receipt
+from sealroom.encoding import to_hex
+from sealroom.errors import KeyMaterialError
+from sealroom.key_release.messages import Message, Signature
+from sealroom.model import Opening, Receipt, Record
+from sealroom.model.base import AtMost
 from sealroom_agents.chain import FoundReceipt, TxResult
 from sealroom_agents.errors import ChainError, Refused, TransactionError
 from sealroom_agents.facts import ChainView
@@ -60,14 +60,34 @@ class Sender(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Signed:
+@dataclass(frozen=True, kw_only=True)
+class Signed(Record):
     """One receipt with the enclave's signature."""
 
     receipt: Receipt
     """The receipt."""
-    signature: bytes
-    """65 bytes."""
+    signature: Signature
+    """The enclave's, 65 bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipts(Message):
+    """What a runner asks to be anchored together."""
+
+    limit = MAX_RECEIPTS_BODY
+
+    receipts: Annotated[tuple[Signed, ...], AtMost(MAX_RECEIPTS)]
+    """One of each of one or more runs, all of one consortium."""
+
+    def fault(self) -> str | None:
+        runs = {one.receipt.run_id for one in self.receipts}
+        if not runs or len(runs) != len(self.receipts):
+            return "must be one for each of one or more runs"
+        return (
+            None
+            if len({one.receipt.consortium for one in self.receipts}) == 1
+            else "must be of one consortium"
+        )
 
 
 @dataclass(frozen=True)
@@ -86,20 +106,7 @@ class Anchored:
 
 def parse(body: bytes) -> tuple[Signed, ...]:
     """Read `{"version": 1, "receipts": [{"receipt": …, "signature": …}]}`. Raises `KeyReleaseError`."""
-    fields = read_body(body, "receipts", MAX_RECEIPTS_BODY)
-    fields.version()
-    found = []
-    for item in fields.array("receipts", limit=MAX_RECEIPTS):
-        one = Fields(item, "a signed receipt", error=KeyReleaseError)
-        receipt = Receipt.from_json(one.object("receipt"), error=KeyReleaseError)
-        found.append(Signed(receipt, one.hex("signature", SIGNATURE_SIZE)))
-        one.done()
-    fields.done()
-    if not found or len({one.receipt.run_id for one in found}) != len(found):
-        raise KeyReleaseError("malformed", "receipts must be one for each of one or more runs")
-    if len({one.receipt.consortium for one in found}) != 1:
-        raise KeyReleaseError("malformed", "a batch is of one consortium")
-    return tuple(found)
+    return Receipts.parse(body).receipts
 
 
 def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id: int) -> Anchored | None:
@@ -124,13 +131,13 @@ def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id:
         if not waiting:
             return None
         for opening, _ in waiting.values():
-            if chain.booked(ledger, opening.run_id, at=view.block_hash) != typed.opening_hash(opening):
+            if chain.booked(ledger, opening.run.run_id, at=view.block_hash) != typed.opening_hash(opening):
                 raise Refused(
                     "not-finalized",
-                    f"the opening of run {to_hex(opening.run_id)} is not final yet",
+                    f"the opening of run {to_hex(opening.run.run_id)} is not final yet",
                     "its number may still change; send the receipts again later",
                 )
-        epochs = {opening.epoch for opening, _ in waiting.values()}
+        epochs = {opening.run.epoch for opening, _ in waiting.values()}
         if len(epochs) != 1:
             raise Refused("malformed", "the receipts are of runs of several epochs")
         numbers = sorted(waiting)
@@ -152,15 +159,16 @@ def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id:
         tx=sent.tx,
         batch=event["batch"],
         first=event["first"],
-        runs=tuple(waiting[number][0].run_id for number in numbers),
+        runs=tuple(waiting[number][0].run.run_id for number in numbers),
     )
 
 
 def _checked(signed: Signed, opening: Opening, *, chain_id: int, ledger: str) -> bytes:
     """Digest of a receipt that the ledger will verify. Raises `Refused`."""
     receipt = signed.receipt
+    of_run = {**vars(opening.run), "compose_hash": opening.compose_hash}
     for name in RUN_FIELDS:
-        if getattr(receipt, name) != getattr(opening, name):
+        if getattr(receipt, name) != of_run[name]:
             raise Refused(
                 "malformed", f"the receipt of run {to_hex(receipt.run_id)} has another {name} than the run"
             )
@@ -169,6 +177,6 @@ def _checked(signed: Signed, opening: Opening, *, chain_id: int, ledger: str) ->
         signer = typed.recover(message, signed.signature)
     except KeyMaterialError as error:
         raise Refused("malformed", f"receipt: {error.message}") from error
-    if signer != opening.enclave_signer:
+    if signer != opening.run.enclave_signer:
         raise Refused("malformed", f"the receipt of run {to_hex(receipt.run_id)} is not its enclave's")
     return typed.digest(message)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sealroom.key_release import WatchReport
-from sealroom.records import Opening, Receipt
+from sealroom.model import Opening, Receipt
 from sealroom_agents.chain import FoundReceipt
 from sealroom_agents.facts import ChainView, Halt, LatestView
 

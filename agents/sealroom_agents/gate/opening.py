@@ -17,10 +17,10 @@ from typing import Protocol
 
 from sealroom import typed
 from sealroom.encoding import to_hex
-from sealroom.records import Opening
-from sealroom_agents.chain import Run, TxResult
+from sealroom.model import Opening, Run, Study
+from sealroom_agents.chain import TxResult
 from sealroom_agents.errors import ChainError, Refused, TransactionError
-from sealroom_agents.facts import ChainView, StudyRecord
+from sealroom_agents.facts import ChainView
 from sealroom_agents.gate.refusals import CHAIN_CODES, LEDGER_REFUSALS, booking_refused
 from sealroom_agents.gate.sessions import Lease
 
@@ -47,7 +47,7 @@ class Chain(Protocol):
 class Opener(Protocol):
     """What opens a run; `sealroom_agents.chain.Transactor` does."""
 
-    def open_run(self, ledger: str, run: Run, study: StudyRecord) -> TxResult:
+    def open_run(self, ledger: str, run: Run, study: Study) -> TxResult:
         """Book and wait until mined."""
         ...
 
@@ -125,9 +125,9 @@ class _Again:
         with self._lock:
             return self._refused.pop(run_id, None)
 
-    def send(self, lease: Lease, study: StudyRecord) -> None:
+    def send(self, lease: Lease, study: Study) -> None:
         """Send a run's opening again, unless that is under way. Waits for nothing."""
-        run = _run(lease.opening)
+        run = lease.opening.run
         with self._lock:
             if lease.run_id in self._waiting or len(self._waiting) >= MAX_LOST:
                 return
@@ -177,25 +177,11 @@ def _tried(run_id: bytes, open_run: Callable[[], TxResult]) -> Refused | None:
 def opened_as(sent: Run, compose_hash: bytes, opened: TxResult) -> Opening:
     """The opening that a transaction reports. Raises `Refused` unless it is the one that was sent."""
     event = opened.event("RunOpened")
-    opening = Opening.of_event(event["opening"]) if event is not None else None
-    if opening is None or _run(opening) != sent or opening.compose_hash != compose_hash:
+    opening = Opening.of_abi(event["opening"]) if event is not None else None
+    if opening is None or opening.run != sent or opening.compose_hash != compose_hash:
         raise Refused("chain-disagrees", "the transaction that books the run opened another one, or none")
     return opening
 
 
-def _run(opening: Opening) -> Run:
-    """What was sent to the ledger to open a run."""
-    return Run(
-        run_id=opening.run_id,
-        consortium=opening.consortium,
-        study=opening.study,
-        epsilon_micro=opening.epsilon_micro,
-        delta_pico=opening.delta_pico,
-        epoch=opening.epoch,
-        enclave_signer=opening.enclave_signer,
-        grant_hash=opening.grant_hash,
-    )
-
-
 def _same_run(one: Opening, other: Opening) -> bool:
-    return _run(one) == _run(other) and one.compose_hash == other.compose_hash
+    return one.run == other.run and one.compose_hash == other.compose_hash

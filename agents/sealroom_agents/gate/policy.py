@@ -35,18 +35,16 @@ from dataclasses import dataclass
 
 from sealroom.encoding import sha256, to_hex
 from sealroom.key_release import Refusal, datasets_root
-from sealroom.records import Grant
+from sealroom.model import Grant, Study
+from sealroom.model.units import delta_text, epsilon_text
 from sealroom_agents.facts import (
     LOCAL_CHAIN_IDS,
-    MICRO,
-    PICO,
     CandidateRecord,
     ChainView,
     DatasetRecord,
     Evidence,
     Halt,
     LatestView,
-    StudyRecord,
 )
 
 MAX_WATCH_AGE_S = 30
@@ -332,7 +330,7 @@ def _study(
     )
 
 
-def _expired(study: StudyRecord, view: ChainView, config: Config) -> Refusal | None:
+def _expired(study: Study, view: ChainView, config: Config) -> Refusal | None:
     # The later of the two clocks: whoever turns back the gate's cannot turn back the chain's (AT-08).
     now = max(config.now, view.block_time)
     if now >= study.expiry:
@@ -345,13 +343,13 @@ def _expired(study: StudyRecord, view: ChainView, config: Config) -> Refusal | N
     return None
 
 
-def _epochs(study: StudyRecord, view: ChainView, latest: LatestView) -> Refusal | None:
+def _epochs(study: Study, view: ChainView, latest: LatestView) -> Refusal | None:
     if study.epoch != view.epoch or latest.epoch != view.epoch or not view.live:
         return _old_epoch(study, max(view.epoch, latest.epoch))
     return None
 
 
-def _superseded(study: StudyRecord, evidence: Evidence, latest: LatestView) -> Refusal | None:
+def _superseded(study: Study, evidence: Evidence, latest: LatestView) -> Refusal | None:
     """Losing the pin counts at once, like a revocation."""
     if latest.active_study == study.id:
         return None
@@ -380,7 +378,7 @@ def _lacking(approvals: tuple[str, ...], required: tuple[str, ...], view: ChainV
     return None
 
 
-def _datasets(request: Request, study: StudyRecord, view: ChainView) -> Refusal | None:
+def _datasets(request: Request, study: Study, view: ChainView) -> Refusal | None:
     presented = tuple(dataset.id for dataset in request.datasets)
     if sorted(presented) != list(study.datasets) or len(set(presented)) != len(presented):
         return Refusal(
@@ -412,23 +410,26 @@ def _same(dataset: PresentedDataset, record: DatasetRecord, view: ChainView) -> 
     )
 
 
-def _budget(request: Request, study: StudyRecord, view: ChainView) -> Refusal | None:
-    if view.study_runs >= study.max_runs:
-        return _no_run_left("the study", view.study_runs, study.max_runs)
+def _budget(request: Request, study: Study, view: ChainView) -> Refusal | None:
+    if view.spending.runs >= study.max_runs:
+        return _no_run_left("the study", view.spending.runs, study.max_runs)
     refusal = _over(
         "the study",
         request,
-        study.epsilon_micro - view.study_spent_micro,
-        study.delta_pico - view.study_spent_pico,
+        study.epsilon_micro - view.spending.epsilon_micro,
+        study.delta_pico - view.spending.delta_pico,
     )
     if refusal is not None:
         return refusal
     for dataset in view.datasets:
         what = f"{dataset.owner_id}/{dataset.name}"
-        if dataset.runs >= dataset.cap_runs:
-            return _no_run_left(what, dataset.runs, dataset.cap_runs)
+        if dataset.budget.runs >= dataset.budget.run_cap:
+            return _no_run_left(what, dataset.budget.runs, dataset.budget.run_cap)
         refusal = _over(
-            what, request, dataset.cap_micro - dataset.spent_micro, dataset.cap_pico - dataset.spent_pico
+            what,
+            request,
+            dataset.budget.epsilon_cap - dataset.budget.epsilon_spent,
+            dataset.budget.delta_cap - dataset.budget.delta_spent,
         )
         if refusal is not None:
             return refusal
@@ -461,14 +462,15 @@ def _over(what: str, request: Request, left_micro: int, left_pico: int) -> Refus
     if request.epsilon_micro > left_micro:
         return Refusal(
             "budget-exceeded",
-            f"a run needs ε {request.epsilon_micro / MICRO:g}, and {what} has {left_micro / MICRO:g} left",
+            f"a run needs ε {epsilon_text(request.epsilon_micro)}, "
+            f"and {what} has {epsilon_text(left_micro)} left",
             seen={"epsilonMicro": request.epsilon_micro},
             pinned={"leftMicro": left_micro},
         )
     if request.delta_pico > left_pico:
         return Refusal(
             "budget-exceeded",
-            f"a run needs δ {request.delta_pico / PICO:g}, and {what} has {left_pico / PICO:g} left",
+            f"a run needs δ {delta_text(request.delta_pico)}, and {what} has {delta_text(left_pico)} left",
             seen={"deltaPico": request.delta_pico},
             pinned={"leftPico": left_pico},
         )
@@ -484,7 +486,7 @@ def _overtaken(candidate: CandidateRecord, view: ChainView) -> Refusal:
     )
 
 
-def _old_epoch(study: StudyRecord, epoch: int) -> Refusal:
+def _old_epoch(study: Study, epoch: int) -> Refusal:
     return Refusal(
         "epoch-mismatch",
         f"the study is of epoch {study.epoch}, the consortium is in {epoch}: it takes a new approval",

@@ -36,6 +36,7 @@ from sealroom.key_release import (
     KeyRelease,
     LeaseReply,
     LeaseRequest,
+    Opened,
     Refusal,
     WatchReport,
     report_data,
@@ -47,11 +48,11 @@ from sealroom.key_release import (
     transcript_1,
     verify_lease,
 )
-from sealroom.records import Opening
+from sealroom.model import Opening, Run, Study
 from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_evidence
-from sealroom_agents.chain import MAX_AHEAD, Run, TxResult
+from sealroom_agents.chain import MAX_AHEAD, TxResult
 from sealroom_agents.errors import AttestationError, ChainError, Refused, TransactionError
-from sealroom_agents.facts import ChainView, Evidence, LatestView, StudyRecord
+from sealroom_agents.facts import ChainView, Evidence, LatestView
 from sealroom_agents.gate import batch, policy
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.heartbeats import Chain, Watch
@@ -85,7 +86,7 @@ _log = logging.getLogger(__name__)
 class Opener(Protocol):
     """What books a run; `sealroom_agents.chain.Transactor` does."""
 
-    def open_run(self, ledger: str, run: Run, study: StudyRecord) -> TxResult:
+    def open_run(self, ledger: str, run: Run, study: Study) -> TxResult:
         """Book and wait until mined."""
         ...
 
@@ -320,8 +321,7 @@ class Gate:
             grant_signature=signature,
             keys=releases,
             collateral=collateral,
-            opened_tx=bytes.fromhex(opened.tx.removeprefix("0x")),
-            opened_block=opened.block_number,
+            opened=Opened(tx=bytes.fromhex(opened.tx.removeprefix("0x")), block=opened.block_number),
         )
 
     def _verify(self, message: EvidenceMessage, transcript: bytes) -> tuple[Mapping[str, Any], Evidence]:
@@ -371,7 +371,9 @@ class Gate:
         """Every node keeps the hash of this very run: the word of the node that sent it is not enough
         (CH-03)."""
         deadline = time.monotonic() + BOOKED_TIMEOUT_S
-        while (found := self._seen_booked(ledger, opening.run_id)) is None and time.monotonic() < deadline:
+        while (
+            found := self._seen_booked(ledger, opening.run.run_id)
+        ) is None and time.monotonic() < deadline:
             time.sleep(BOOKED_POLL_S)
         if found != typed.opening_hash(opening):
             raise Refused("chain-disagrees", "not every node shows the run as booked")

@@ -29,7 +29,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sealroom.encoding import canonical, strict_json
-from sealroom.records import Opening
+from sealroom.model import Opening
 from sealroom_agents.errors import GateError, Refused
 from sealroom_agents.facts import Halt
 from sealroom_agents.gate.audit import Head

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.model import Owner, Registration
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.rpc import Head, Rpc, RpcFailure
 from sealroom_agents.errors import ChainError, ToolError
-from sealroom_agents.facts import OwnerRecord
 from sealroom_agents.owner.keystore import Signer
-from sealroom_agents.owner.registration import Registration
 
 FUNCTION = "registerDataset"
 NOBODY = "0x" + 40 * "0"
@@ -93,7 +92,7 @@ def approval_state(reader: ChainReader, *, consortium: str, compose_hash: bytes,
     )
 
 
-def owners(reader: ChainReader, consortium: str) -> tuple[OwnerRecord, ...]:
+def owners(reader: ChainReader, consortium: str) -> tuple[Owner, ...]:
     """The owners, as all nodes say at the finalized block. Raises `ChainError`."""
     return reader.finalized_view(consortium).owners
 
@@ -114,7 +113,7 @@ def registered(
 
 def calldata(registration: Registration) -> bytes:
     """The call that registers a dataset."""
-    return interface("Consortium").encode(FUNCTION, *registration.arguments)
+    return interface("Consortium").encode(FUNCTION, *registration.solidity())
 
 
 def function_inputs() -> tuple[dict[str, Any], ...]:
@@ -168,13 +167,6 @@ def _dataset(rpc: Rpc, head: Head, consortium: str, dataset_id: bytes) -> dict[s
 def _record(dataset_id: bytes, raw: dict[str, Any], *, final: bool) -> Registered:
     return Registered(
         owner=raw["owner"].lower(),
-        registration=Registration(
-            dataset_id=dataset_id,
-            index_digest=bytes(raw["indexDigest"]),
-            key_commitment=bytes(raw["keyCommitment"]),
-            schema_hash=bytes(raw["schemaHash"]),
-            rows=raw["rows"],
-            name=raw["name"],
-        ),
+        registration=Registration.of_abi(raw, dataset_id=dataset_id),
         final=final,
     )

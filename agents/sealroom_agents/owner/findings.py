@@ -15,7 +15,7 @@ from sealroom.errors import SealError
 from sealroom.recipe import Recipe
 from sealroom.sealed import SealedArchive, SealedInfo, WrapContext
 from sealroom_agents.owner.consortium_contract import Registered
-from sealroom_agents.owner.registration import Registration
+from sealroom_agents.owner.registration import registration_of
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def registration(info: SealedInfo, found: Registered | None, *, account: str | N
     """`registration`: the owner registered exactly this, and a finalized block holds it."""
     if found is None:
         return Finding("registration", False, "nobody registered it", "not-registered")
-    mine, theirs = Registration.of(info), found.registration
+    mine, theirs = registration_of(info), found.registration
     if found.owner != account:
         return Finding(
             "registration",
@@ -147,7 +147,7 @@ def registration(info: SealedInfo, found: Registered | None, *, account: str | N
             f"{found.owner} registered it, and the owner's account is {account}",
             "registered-by-other",
         )
-    ours, chain = mine.facts(), theirs.facts()
+    ours, chain = mine.to_json(), theirs.to_json()
     differ = [name for name in ours if ours[name] != chain[name]]
     if differ:
         return Finding(

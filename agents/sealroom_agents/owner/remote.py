@@ -18,12 +18,12 @@ from typing import BinaryIO
 
 from sealroom.encoding import sha256, to_hex
 from sealroom.errors import HeaderError
+from sealroom.model import Registration
 from sealroom.sealed import Header, SealedArchive, SealedInfo
 from sealroom.sealed.archive import BLOCK, HEADER_NAME, ArchiveReader
 from sealroom.sealed.header import MAX_HEADER_BYTES
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import space, stores
-from sealroom_agents.owner.registration import Registration
 from sealroom_agents.owner.space import Free
 from sealroom_agents.owner.web import CHUNK_BYTES, Incoming, shown
 

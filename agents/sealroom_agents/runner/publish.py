@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 from sealroom.encoding import from_hex, to_hex
 from sealroom.envelope import Anchor, Approval, Envelope, parse_envelope, verify_receipt, verify_statement
 from sealroom.errors import SealroomError
-from sealroom.records import Opening, Receipt
+from sealroom.model import Opening, Receipt
 from sealroom_agents.chain import Anchoring, FoundReceipt, History, TxResult
 from sealroom_agents.errors import ChainError, RunnerError, StoreError, TransactionError
 from sealroom_agents.store import Run, Store

@@ -18,8 +18,9 @@ from typing import Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from sealroom.model import Owner
 from sealroom_agents.errors import ChainError, RunnerError, StoreError
-from sealroom_agents.facts import LatestView, OwnerRecord
+from sealroom_agents.facts import LatestView
 from sealroom_agents.runner import backend
 from sealroom_agents.runner.backend import Assignment, Backend, Enclave
 from sealroom_agents.store import Observation, Run, Store
@@ -125,7 +126,7 @@ class Supervisor:
         self._backend.forget(run.id)
         return False
 
-    def _start(self, run: Run) -> tuple[tuple[OwnerRecord, ...], Enclave]:
+    def _start(self, run: Run) -> tuple[tuple[Owner, ...], Enclave]:
         compose = self._surely(self._store.recipe, run.compose_hash)
         if compose is None:
             raise RunnerError("recipe-unknown", "the recipe's bytes are not in the database")
@@ -141,7 +142,7 @@ class Supervisor:
         )
         return latest.best.owners, self._backend.start(assignment)
 
-    def _to_its_end(self, run: Run, enclave: Enclave, owners: tuple[OwnerRecord, ...]) -> bool:
+    def _to_its_end(self, run: Run, enclave: Enclave, owners: tuple[Owner, ...]) -> bool:
         try:
             ended = self._watch(run, enclave, owners)
         except RunnerError as error:
@@ -203,7 +204,7 @@ class Supervisor:
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)
 
-    def _watch(self, run: Run, enclave: Enclave, owners: tuple[OwnerRecord, ...]) -> _Ended:
+    def _watch(self, run: Run, enclave: Enclave, owners: tuple[Owner, ...]) -> _Ended:
         """Listen until the enclave ends, the watcher ends it, its time is up, or this process stops."""
         deadline = time.monotonic() + self._run_timeout_s
         last: Mapping[str, object] = {}
@@ -284,7 +285,7 @@ def _by_exit(code: int, last: Mapping[str, object]) -> _Ended:
     return _Ended("failed", said or "enclave-died", message or f"the enclave ended {how}")
 
 
-def _by_order(order: Observation, owners: tuple[OwnerRecord, ...]) -> _Ended:
+def _by_order(order: Observation, owners: tuple[Owner, ...]) -> _Ended:
     if order.kind != "revoked":
         return _Ended("revoked", "epoch-mismatch", f"the consortium advanced to epoch {order.epoch}")
     who = next((owner.id for owner in owners if owner.account == order.owner), order.owner)

@@ -9,12 +9,14 @@ and `Ledger.verify` at the latest block of every node says whether that is so.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from sealroom.encoding import to_hex
 from sealroom.envelope import Anchor, StatementDataset
 from sealroom.errors import EnvelopeError
-from sealroom_agents.facts import ChainView, DatasetRecord, PlatformRecord, StudyRecord
+from sealroom.model import Platform, Study
+from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.verification.state import Chain, Check, Findings, Step, equal
 
 MAX_BLOCK_AGE_S = 3600
@@ -51,7 +53,7 @@ def _time(found: Findings) -> None:
         raise EnvelopeError("grant-mismatch", "the grant is not of the time of its block")
 
 
-def _platform(found: Findings) -> PlatformRecord:
+def _platform(found: Findings) -> Platform:
     if found.view.platform is None:
         raise EnvelopeError("gate-not-registered", "the owners had adopted no gate")
     return found.view.platform
@@ -80,7 +82,7 @@ def _device(found: Findings) -> None:
 # --- approved ----------------------------------------------------------------------------------------
 
 
-def _study(found: Findings) -> StudyRecord:
+def _study(found: Findings) -> Study:
     if found.view.study is None:
         raise EnvelopeError("not-approved", f"no study was live at block {found.view.block_number}")
     return found.view.study
@@ -141,7 +143,7 @@ def _booked(name: str, what: str, claimed: Callable[[Findings], Any], booked: st
     return equal(
         name,
         claimed,
-        lambda found: getattr(found.receipt.opening, booked),
+        lambda found: attrgetter(booked)(found.receipt.opening),
         "run-mismatch",
         f"the ledger opened this run for another {what}",
     )
@@ -354,16 +356,18 @@ ON_CHAIN: tuple[Step, ...] = (
         "opened",
         (
             Check("run.opened", _opening),
-            _booked("run.consortium", "consortium", lambda f: f.envelope.receipt.consortium, "consortium"),
-            _booked("run.study", "study", lambda f: f.envelope.receipt.study, "study"),
-            _booked("run.recipe", "recipe", lambda f: f.envelope.receipt.compose_hash, "compose_hash"),
-            _booked("run.epsilon", "ε", lambda f: f.envelope.receipt.epsilon_micro, "epsilon_micro"),
-            _booked("run.delta", "δ", lambda f: f.envelope.receipt.delta_pico, "delta_pico"),
-            _booked("run.epoch", "epoch", lambda f: f.envelope.receipt.epoch, "epoch"),
             _booked(
-                "run.enclave", "enclave key", lambda f: f.envelope.grant.enclave_signer, "enclave_signer"
+                "run.consortium", "consortium", lambda f: f.envelope.receipt.consortium, "run.consortium"
             ),
-            _booked("run.grant", "grant", lambda f: f.envelope.receipt.grant_hash, "grant_hash"),
+            _booked("run.study", "study", lambda f: f.envelope.receipt.study, "run.study"),
+            _booked("run.recipe", "recipe", lambda f: f.envelope.receipt.compose_hash, "compose_hash"),
+            _booked("run.epsilon", "ε", lambda f: f.envelope.receipt.epsilon_micro, "run.epsilon_micro"),
+            _booked("run.delta", "δ", lambda f: f.envelope.receipt.delta_pico, "run.delta_pico"),
+            _booked("run.epoch", "epoch", lambda f: f.envelope.receipt.epoch, "run.epoch"),
+            _booked(
+                "run.enclave", "enclave key", lambda f: f.envelope.grant.enclave_signer, "run.enclave_signer"
+            ),
+            _booked("run.grant", "grant", lambda f: f.envelope.receipt.grant_hash, "run.grant_hash"),
             Check("run.after-grant", _opened_after_grant),
         ),
         lambda found: (

@@ -14,7 +14,7 @@ from typing import Any
 
 from sealroom.encoding import Fields, strict_json, to_hex
 from sealroom.errors import FormatError
-from sealroom_agents.attestation.osimage import MAX_IMAGES, OsImage, image_json, parse_image
+from sealroom_agents.attestation.osimage import MAX_IMAGES, OsImage
 from sealroom_agents.errors import ToolError
 
 PIN_LIMIT_BYTES = 64 * 1024
@@ -68,7 +68,7 @@ class Pin:
             if value is not None:
                 content[name] = to_hex(value)
         if self.os_images:
-            content["osImages"] = [image_json(image) for image in self.os_images]
+            content["osImages"] = [image.to_json() for image in self.os_images]
         return json.dumps(content, indent=1).encode() + b"\n"
 
 
@@ -102,7 +102,7 @@ def _read(fields: Fields) -> Pin:
         gate_compose=fields.hex("gateCompose", 32) if named else None,
         gate_root=fields.hex("gateRoot", 32) if named else None,
         kms_root=fields.hex("kmsRoot", 32) if fields.has("kmsRoot") else None,
-        os_images=tuple(parse_image(image) for image in images),
+        os_images=tuple(OsImage.from_json(image) for image in images),
     )
     fields.done()
     if not pin.origins:

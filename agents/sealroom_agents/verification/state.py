@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from sealroom.envelope import Envelope
 from sealroom.errors import EnvelopeError
+from sealroom.model import Receipt
 from sealroom.recipe import Recipe
-from sealroom.records import Receipt
 from sealroom_agents.attestation import GateFacts, QuoteFacts, TrustRoot
 from sealroom_agents.facts import ChainView, Evidence
 from sealroom_agents.verification.pin import Pin

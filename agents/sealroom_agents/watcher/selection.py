@@ -20,8 +20,8 @@ from itertools import islice
 from typing import Protocol
 
 from sealroom.key_release.messages import MAX_CONSORTIA
+from sealroom.model import Platform
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import PlatformRecord
 
 MAX_LOOK = MAX_CONSORTIA
 """Consortia in one look; they fit into one heartbeat."""
@@ -79,13 +79,13 @@ class Selection:
         """Whether it is followed, rather than looked at in case it adopts the gate."""
         return consortium in self._named or consortium in self._adopters or consortium in self._busy
 
-    def named(self, gate: tuple[bytes, str], platforms: Mapping[str, PlatformRecord | None]) -> None:
+    def named(self, gate: tuple[bytes, str], platforms: Mapping[str, Platform | None]) -> None:
         """The gate's root fingerprint and signer, as it has just said, and what the look before found."""
         if gate != self._gate:
             self._gate = gate
             self.saw((), platforms)
 
-    def saw(self, unseen: Sequence[str], platforms: Mapping[str, PlatformRecord | None]) -> None:
+    def saw(self, unseen: Sequence[str], platforms: Mapping[str, Platform | None]) -> None:
         """What a look found: those that could not be seen, and the platform of each that could."""
         for consortium in unseen:
             self._unseen[consortium] = None

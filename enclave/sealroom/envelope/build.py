@@ -13,7 +13,7 @@ from sealroom.envelope.envelope import Envelope
 from sealroom.envelope.statement import Statement
 from sealroom.key_release.messages import Challenge, GateIdentity, Hello
 from sealroom.keys import address_of
-from sealroom.records import Grant
+from sealroom.model import Grant
 
 
 def build_envelope(

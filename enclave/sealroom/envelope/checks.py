@@ -12,13 +12,13 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from sealroom import typed
-from sealroom.decimals import to_pico
 from sealroom.envelope.dsse import SignedStatement
 from sealroom.envelope.envelope import Envelope, result_digest
 from sealroom.envelope.statement import Statement, quote_body_digest
 from sealroom.errors import EnvelopeError, KeyMaterialError
 from sealroom.key_release import datasets_root
-from sealroom.records import Receipt
+from sealroom.model import Receipt
+from sealroom.model.units import to_pico
 
 EnvelopeCheck = tuple[str, Callable[[Envelope], None]]
 """A stable name, and the function that raises `EnvelopeError` where the envelope does not hold."""

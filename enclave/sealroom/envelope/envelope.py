@@ -26,7 +26,7 @@ from sealroom.key_release.messages import (
     Hello,
 )
 from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE
-from sealroom.records import Grant, Receipt
+from sealroom.model import Grant, Receipt
 
 MAX_ENVELOPE_BYTES = 6 * 1024 * 1024
 """Most bytes of an envelope: two event logs, two collaterals and a recipe fit well."""
@@ -140,9 +140,9 @@ def _read(fields: Fields) -> Envelope:
         receipt_signature=fields.hex("receiptSignature", SIGNATURE_SIZE),
         grant=Grant.from_json(fields.object("grant"), error=EnvelopeError),
         grant_signature=fields.hex("grantSignature", SIGNATURE_SIZE),
-        hello=Hello.read(Fields(release.object("hello"), "envelope's hello", error=EnvelopeError)),
-        challenge=Challenge.read(
-            Fields(release.object("challenge"), "envelope's challenge", error=EnvelopeError)
+        hello=Hello.from_json(release.object("hello"), error=EnvelopeError, what="envelope's hello"),
+        challenge=Challenge.from_json(
+            release.object("challenge"), error=EnvelopeError, what="envelope's challenge"
         ),
         kem_key=release.base64("kemKey", limit=KEM_PUBLIC_SIZE, size=KEM_PUBLIC_SIZE),
         gpu_evidence=release.base64("gpuEvidence", limit=MAX_GPU_EVIDENCE),
@@ -151,7 +151,7 @@ def _read(fields: Fields) -> Envelope:
         collateral=evidence.object("collateral"),
         gate=GateIdentity.from_json(fields.object("gate")),
         recipe=fields.base64("recipe", limit=MAX_RECIPE_BYTES),
-        anchor=None if anchor is None else Anchor.from_json(anchor),
+        anchor=None if anchor is None else Anchor.from_json(anchor, error=EnvelopeError),
     )
     for reader in (release, evidence, fields):
         reader.done()

@@ -38,11 +38,12 @@ from sealroom.key_release.replies import (
     KeyRelease,
     LeaseReply,
     LeaseRequest,
+    Opened,
     Refusal,
     SeenRevocation,
     WatchReport,
 )
-from sealroom.records import Grant, Receipt
+from sealroom.model import Grant, Receipt
 
 __all__ = [
     "REFUSAL_CODES",
@@ -57,6 +58,7 @@ __all__ = [
     "KeyRelease",
     "LeaseReply",
     "LeaseRequest",
+    "Opened",
     "Receipt",
     "Refusal",
     "SeenRevocation",

@@ -28,7 +28,7 @@ from sealroom.keys import (
     hpke_seal,
     recover_kms_root,
 )
-from sealroom.records import Grant
+from sealroom.model import Grant
 
 DATA_KEY_SIZE = 32
 

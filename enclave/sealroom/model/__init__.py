@@ -24,6 +24,7 @@ from sealroom.model.consortium import (
     Revoke,
     Roster,
     Study,
+    Terms,
     Vote,
     Withdraw,
 )
@@ -31,9 +32,13 @@ from sealroom.model.grant import Challenge, Grant, Lease, Renewal
 from sealroom.model.kinds import REGIMES
 from sealroom.model.ledger import Budget, Cap, Opening, Receipt, Run, Spending, Verdict
 
+SIGNED: tuple[type[Record], ...] = (*VOTES, Receipt, Grant, Challenge, Lease, Renewal)
+"""All that somebody signs."""
+
 __all__ = [
     "MAX_OWNERS",
     "REGIMES",
+    "SIGNED",
     "VOTES",
     "AdoptPlatform",
     "ApproveStudy",
@@ -58,6 +63,7 @@ __all__ = [
     "Spending",
     "Study",
     "Table",
+    "Terms",
     "Verdict",
     "Vote",
     "Withdraw",

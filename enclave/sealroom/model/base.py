@@ -35,6 +35,18 @@ class AtMost:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What people read beside a value, in the annotation of a field."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Marks a field that stands in no contract and in no JSON: whoever makes the record gives it."""
+
+
+@dataclass(frozen=True)
 class Part:
     """One field of a record."""
 
@@ -44,6 +56,8 @@ class Part:
     """Name in contracts and in JSON."""
     kind: Kind
     """How its values are written and read."""
+    label: str
+    """What people read beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +77,7 @@ class Record:
 
     @classmethod
     def parts(cls) -> tuple[Part, ...]:
-        """Its fields, in order."""
+        """Its fields, in order, without those beside it."""
         return _parts(cls)  # type: ignore[arg-type]  # classes are hashable
 
     @classmethod
@@ -80,6 +94,15 @@ class Record:
             if isinstance(inner, Nested):
                 found |= inner.record.types()
         return found
+
+    @classmethod
+    def encode_type(cls) -> str:
+        """EIP-712's `encodeType`: its own type, then those that it contains in the order of their names."""
+        own, *others = cls.types().items()
+        return "".join(
+            f"{struct}({','.join(f'{kind} {name}' for name, kind in table)})"
+            for struct, table in (own, *sorted(others))
+        )
 
     @classmethod
     def abi_type(cls) -> str:
@@ -112,11 +135,35 @@ class Record:
         """Its fields under their EIP-712 names, values as they are signed."""
         return {part.name: _typed(part.kind, getattr(self, part.attribute)) for part in self.parts()}
 
+    def struct_hash(self) -> bytes:
+        """EIP-712's `hashStruct` of it, 32 bytes."""
+        from eth_account.messages import encode_typed_data
+
+        # The domain has no part in a struct hash.
+        domain = {"name": "", "version": "1", "chainId": 1, "verifyingContract": "0x" + 40 * "0"}
+        return bytes(encode_typed_data(domain, self.eip712(), self.typed()).body)
+
+    @classmethod
+    def eip712(cls) -> dict[str, list[dict[str, str]]]:
+        """`types` as EIP-712 JSON has them."""
+        return {
+            struct: [{"name": name, "type": kind} for name, kind in table]
+            for struct, table in cls.types().items()
+        }
+
     # --- JSON ----------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
         """Its fields as JSON."""
         return {part.name: part.kind.json(getattr(self, part.attribute)) for part in self.parts()}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Label and value of its fields for people, one line for each value of a list."""
+        return [
+            (part.label, line)
+            for part in self.parts()
+            for line in part.kind.texts(getattr(self, part.attribute))
+        ]
 
     @classmethod
     def from_json(
@@ -139,6 +186,13 @@ class Record:
             first = caught.errors(include_url=False, include_context=False, include_input=False)[0]
             raise error(code, _words(what or cls.what, first)) from None
 
+    def fault(self) -> str | None:
+        """What is wrong between its fields, behind its name: `has expires before issued`; `None` if nothing.
+
+        Whoever reads a record from JSON asks, for each record inside too.
+        """
+        return None
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
         from pydantic_core import PydanticCustomError, core_schema
@@ -153,6 +207,11 @@ class Record:
                 raise PydanticCustomError("foreign", "{name}", {"name": repr(str(name)[:MAX_SHOWN])})
             return value
 
+        def checked(record: Record) -> Record:
+            if (words := record.fault()) is not None:
+                raise PydanticCustomError("fault", "{words}", {"words": words})
+            return record
+
         arguments = [
             core_schema.dataclass_field(part.attribute, part.kind.reader(), validation_alias=part.name)
             for part in cls.parts()
@@ -162,7 +221,8 @@ class Record:
         made = core_schema.dataclass_schema(
             cls, read, names, frozen=True, post_init=hasattr(cls, "__post_init__")
         )
-        return core_schema.no_info_before_validator_function(foreign, made)
+        whole = core_schema.no_info_after_validator_function(checked, made)
+        return core_schema.no_info_before_validator_function(foreign, whole)
 
 
 @dataclass(frozen=True)
@@ -208,7 +268,13 @@ def _typed(kind: Kind, value: Any) -> Any:
 @cache
 def _parts(record: type[Record]) -> tuple[Part, ...]:
     hints = get_type_hints(record, include_extras=True)
-    return tuple(Part(each.name, _camel(each.name), _kind(hints[each.name])) for each in fields(record))
+    found = []
+    for name in (each.name for each in fields(record)):
+        marks = get_args(hints[name])[1:]
+        if not any(isinstance(mark, Beside) for mark in marks):
+            label = next((mark.text for mark in marks if isinstance(mark, Label)), name.replace("_", " "))
+            found.append(Part(name, _camel(name), _kind(hints[name]), label))
+    return tuple(found)
 
 
 def _kind(hint: Any) -> Kind:
@@ -243,9 +309,10 @@ def _words(what: str, fault: ErrorDetails) -> str:
     """One line about a fault: what is wrong, in which field of what."""
     *outer, last = fault["loc"] or ("",)
     kind, words = fault["type"], fault["msg"]
-    if kind in ("foreign", "object"):
-        what, last = "'s ".join([what, *_path([*outer, last])]), ""
-        return f"{what} has the unknown field {words}" if kind == "foreign" else f"{what} must be an object"
+    if kind in ("foreign", "object", "fault"):
+        what = "'s ".join([what, *_path([*outer, last])])
+        says = {"foreign": f"has the unknown field {words}", "object": "must be an object"}.get(kind, words)
+        return f"{what} {says}"
     if isinstance(last, int):
         (last,) = _path([outer.pop(), last])
     what = "'s ".join([what, *_path(outer)])

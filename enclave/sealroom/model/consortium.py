@@ -7,15 +7,28 @@ The contract's twins are the structures of `IConsortium` and the types of `Conso
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from functools import cached_property
+from typing import Annotated, Any, Self
 
-from sealroom.model.base import AtMost, Record
-from sealroom.model.kinds import B32, U8, U64, Address, Ascii, Regimes, Text, UInt
+from sealroom.errors import FormatError
+from sealroom.model.base import AtMost, Label, Part, Record
+from sealroom.model.kinds import (
+    B32,
+    U8,
+    U64,
+    Address,
+    Ascii,
+    Delta,
+    Epsilon,
+    Pico,
+    Regimes,
+    Text,
+    Time,
+    UInt,
+)
 from sealroom.schema import DATASET_NAME
-
-DOMAIN = "Sealroom Consortium"
-"""Name of the EIP-712 domain of what owners sign."""
 
 MAX_OWNERS = 16
 MAX_LIST = 64
@@ -25,6 +38,16 @@ MAX_REASON_BYTES = 256
 
 OWNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 JURISDICTION = re.compile(r"[A-Z]{2}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content(Record):
+    """The content of a proposal: what owners approve."""
+
+    @cached_property
+    def id(self) -> bytes:
+        """Id of the proposal, 32 bytes: the EIP-712 struct hash of its content."""
+        return self.struct_hash()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +65,8 @@ class Owner(Record, what="an owner"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Roster(Record, struct="Owners", what="the roster"):
-    """Owners with their threshold, in an epoch. Its struct hash is the id of its proposal."""
+class Roster(Content, struct="Owners", what="the roster"):
+    """Owners with their threshold, in an epoch."""
 
     owners: Annotated[tuple[Owner, ...], AtMost(MAX_OWNERS)]
     """1 to 16 owners, in their order on chain."""
@@ -57,15 +80,15 @@ class Roster(Record, struct="Owners", what="the roster"):
 class Platform(Record):
     """Which gate and which machines the owners trust (`IConsortium.Platform`)."""
 
-    gate_root: B32
+    gate_root: Annotated[B32, Label("gate root")]
     """Fingerprint of the gate's root public key: SHA-256 of its bytes."""
-    gate_signer: Address
+    gate_signer: Annotated[Address, Label("gate signer")]
     """Address of the gate's signing key; it alone opens runs."""
-    gate_compose: B32
+    gate_compose: Annotated[B32, Label("gate recipe")]
     """Compose hash of the gate's own app."""
-    os_images: Annotated[tuple[B32, ...], AtMost(MAX_LIST)]
+    os_images: Annotated[tuple[B32, ...], AtMost(MAX_LIST), Label("OS image")]
     """OS images an enclave may boot, strictly increasing."""
-    devices: Annotated[tuple[B32, ...], AtMost(MAX_LIST)]
+    devices: Annotated[tuple[B32, ...], AtMost(MAX_LIST), Label("device")]
     """Machines an enclave may run on, strictly increasing; empty allows none unless the app allows any."""
 
     def at(self, epoch: int) -> PlatformProposal:
@@ -74,37 +97,94 @@ class Platform(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlatformProposal(Platform, struct="Platform", what="platform"):
-    """A platform in an epoch. Its struct hash is the id of its proposal."""
+class PlatformProposal(Platform, Content, struct="Platform"):
+    """A platform in an epoch."""
 
     epoch: U64
     """Epoch in which approvals count."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study(Record):
-    """One study, as it is proposed, approved and pinned. Its struct hash is its id (`typed.study_id`)."""
+class Terms(Record, what="proposal"):
+    """What a study's proposer asks for: all of a study but what the chain says of it."""
 
-    compose_hash: B32
+    compose_hash: Annotated[B32, Label("recipe")]
     """The recipe's compose hash: SHA-256 of its bytes."""
-    output_hash: B32
+    output_hash: Annotated[B32, Label("output")]
     """SHA-256 of the canonical output contract."""
-    privacy_hash: B32
+    privacy_hash: Annotated[B32, Label("privacy")]
     """SHA-256 of the canonical privacy policy."""
-    datasets: Annotated[tuple[B32, ...], AtMost(MAX_LIST)]
+    datasets: Annotated[tuple[B32, ...], AtMost(MAX_LIST), Label("dataset")]
     """Ids of the datasets it uses, strictly increasing."""
-    epsilon_micro: Annotated[int, UInt(64, low=1)]
+    epsilon_micro: Annotated[int, Epsilon(64, low=1), Label("epsilon")]
     """Budget for all its runs together, micro-epsilon."""
-    delta_pico: U64
+    delta_pico: Annotated[Pico, Label("delta")]
     """The same for δ, pico-delta; 0 for pure differential privacy."""
-    max_runs: Annotated[int, UInt(32, low=1)]
+    max_runs: Annotated[int, UInt(32, low=1), Label("runs")]
     """How many runs may be opened."""
-    expiry: Annotated[int, UInt(64, low=1)]
+    expiry: Annotated[int, Time(64, low=1), Label("expires")]
     """Unix seconds after which it is dead."""
-    epoch: Annotated[int, UInt(64, low=1)]
+
+    def to_file(self) -> dict[str, Any]:
+        """The JSON of a proposal's file: as `to_json`, with ε and δ as decimal text under `epsilon` and
+        `delta`."""
+        found = {}
+        for part in self.parts():
+            value, kind = getattr(self, part.attribute), part.kind
+            decimal = isinstance(kind, Epsilon | Delta)
+            found[_in_file(part)] = kind.text(value) if decimal else kind.json(value)
+        return found
+
+    @classmethod
+    def of_file(cls, value: Mapping[str, Any], *, what: str) -> Self:
+        """Read what `to_file` writes. Datasets may stand in any order, and a missing `delta` is 0.
+
+        `what` names the file. Raises `FormatError`.
+        """
+        given = {"delta": "0", **in_order(value, "datasets", what=what)}
+        for part in cls.parts():
+            if not isinstance(part.kind, Epsilon | Delta):
+                continue
+            name = _in_file(part)
+            if name not in given:
+                raise FormatError("malformed", f"{what} lacks {name}")
+            if part.name in given:
+                raise FormatError("malformed", f"{what} has the unknown field {part.name!r}")
+            given[part.name] = part.kind.of_text(given.pop(name), name)
+        return cls.from_json(given, what=what)
+
+    def at(self, *, epoch: int, nonce: int) -> Study:
+        """The study that it is, proposed in an epoch after `nonce` pinned ones."""
+        return Study(**vars(self), epoch=epoch, nonce=nonce)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Terms, Content):
+    """One study, as it is proposed, approved and pinned."""
+
+    epoch: Annotated[int, UInt(64, low=1), Label("epoch")]
     """Epoch of the consortium at which it was proposed."""
-    nonce: U64
+    nonce: Annotated[U64, Label("after studies")]
     """Number of studies pinned before it: an approval is good for one pin."""
+
+
+def in_order(value: Mapping[str, Any], *names: str, what: str) -> dict[str, Any]:
+    """JSON that a person wrote, with the hashes of some lists put in order. Raises `FormatError` for one
+    that stands twice."""
+    found = dict(value)
+    for name in names:
+        if isinstance(items := found.get(name), list) and all(isinstance(item, str) for item in items):
+            if len(set(items)) != len(items):
+                raise FormatError("malformed", f"{what} lists one of {name} twice")
+            found[name] = sorted(items)
+    return found
+
+
+def _in_file(part: Part) -> str:
+    """Name of a field in a proposal's file."""
+    if isinstance(part.kind, Epsilon | Delta):
+        return part.name.removesuffix(part.kind.unit.capitalize())
+    return part.name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sealroom.model.base import Record
-from sealroom.model.kinds import B32, U32, U64, Address, Flag
-
-DOMAIN = "Sealroom Gate"
-"""Name of the EIP-712 domain of all of them."""
+from sealroom.model.kinds import B32, U32, U64, Address, Flag, Micro, Pico, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +29,9 @@ class Grant(Record):
     """SHA-256 of T0: what was said before the evidence."""
     datasets_root: B32
     """SHA-256 of the dataset ids, in the study's order."""
-    epsilon_micro: U64
+    epsilon_micro: Micro
     """ε booked for this run, micro-epsilon."""
-    delta_pico: U64
+    delta_pico: Pico
     """δ booked for this run, pico-delta."""
     epoch: U64
     """Epoch of the consortium at the block."""
@@ -42,7 +39,7 @@ class Grant(Record):
     """The finalized block at which the gate decided."""
     block_hash: B32
     """Its hash."""
-    issued: U64
+    issued: Seconds
     """When the gate decided, unix seconds."""
     lease_seconds: U32
     """How long the grant lives unless renewed, at most 60."""

@@ -11,12 +11,13 @@ reads nothing does not wait for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sealroom.encoding import MAX_INTEGER, address_bytes, from_base64, from_hex, to_base64, to_hex
 from sealroom.errors import FormatError
+from sealroom.model.units import delta_text, epsilon_text, read_delta, read_epsilon, time_text
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
@@ -30,6 +31,8 @@ class Kind:
 
     solidity = ""
     """Solidity type; empty for a kind that stands in no contract."""
+    unit = ""
+    """Unit of a number: `micro`, `pico` or `seconds`; empty for all else."""
 
     def abi(self, value: Any) -> Any:
         """The value as an ABI encoder, or an encoder of EIP-712 structures, takes it."""
@@ -42,6 +45,14 @@ class Kind:
     def json(self, value: Any) -> Any:
         """The value as JSON holds it."""
         return value
+
+    def text(self, value: Any) -> str:
+        """The value for people, in one line."""
+        return str(value)
+
+    def texts(self, value: Any) -> list[str]:
+        """The value for people, a line for each item of a list."""
+        return [self.text(value)]
 
     def reader(self) -> CoreSchema:
         """pydantic's schema that reads what `json` writes, and nothing else."""
@@ -65,6 +76,9 @@ class Hex(Kind):
         return bytes(value)
 
     def json(self, value: bytes) -> str:
+        return to_hex(value)
+
+    def text(self, value: bytes) -> str:
         return to_hex(value)
 
     def reader(self) -> CoreSchema:
@@ -129,6 +143,44 @@ class UInt(Kind):
 
 
 @dataclass(frozen=True)
+class Epsilon(UInt):
+    """ε, in millionths."""
+
+    unit = "micro"
+
+    def text(self, value: int) -> str:
+        return epsilon_text(value)
+
+    def of_text(self, text: object, what: str) -> int:
+        """Of what a person wrote. Raises `FormatError`; `what` names it."""
+        return read_epsilon(text, what)
+
+
+@dataclass(frozen=True)
+class Delta(UInt):
+    """δ, in parts of 10^12."""
+
+    unit = "pico"
+
+    def text(self, value: int) -> str:
+        return delta_text(value)
+
+    def of_text(self, text: object, what: str) -> int:
+        """Of what a person wrote. Raises `FormatError`; `what` names it."""
+        return read_delta(text, what)
+
+
+@dataclass(frozen=True)
+class Time(UInt):
+    """Unix seconds."""
+
+    unit = "seconds"
+
+    def text(self, value: int) -> str:
+        return time_text(value)
+
+
+@dataclass(frozen=True)
 class Boolean(Kind):
     """True or false."""
 
@@ -164,6 +216,19 @@ class Text(Kind):
         if self.pattern is not None and self.pattern.fullmatch(value) is None:
             raise FormatError("malformed", f"not of the form {self.pattern.pattern}")
         return value
+
+
+@dataclass(frozen=True)
+class JsonObject(Kind):
+    """Any JSON object; whoever uses it judges what is inside."""
+
+    def json(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(value)
+
+    def reader(self) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return _or(core_schema.dict_schema(strict=True), "not an object")
 
 
 @dataclass(frozen=True)
@@ -205,6 +270,9 @@ class Regimes(Kind):
     def json(self, value: Sequence[str]) -> list[str]:
         return list(value)
 
+    def text(self, value: Sequence[str]) -> str:
+        return ", ".join(value)
+
     def reader(self) -> CoreSchema:
         return _decoder(self._read)
 
@@ -213,7 +281,9 @@ class Regimes(Kind):
             raise FormatError("malformed", f"not an array of at most {len(REGIMES)} items")
         for name in value:
             if name not in REGIMES:
-                raise FormatError("malformed", f"not of known regimes: {', '.join(REGIMES)}")
+                raise FormatError(
+                    "malformed", f"not of known regimes: {str(name)[:64]!r}; known are {', '.join(REGIMES)}"
+                )
         return tuple(value)
 
 
@@ -237,6 +307,12 @@ class Many(Kind):
     def json(self, value: Sequence[Any]) -> list[Any]:
         return [self.kind.json(item) for item in value]
 
+    def text(self, value: Sequence[Any]) -> str:
+        return ", ".join(self.texts(value))
+
+    def texts(self, value: Sequence[Any]) -> list[str]:
+        return [self.kind.text(item) for item in value]
+
     def reader(self) -> CoreSchema:
         from pydantic_core import core_schema
 
@@ -248,8 +324,6 @@ class Many(Kind):
         return core_schema.no_info_after_validator_function(tuple, core_schema.chain_schema([array, items]))
 
 
-B2 = Annotated[bytes, Hex(2)]
-B20 = Annotated[bytes, Hex(20)]
 B32 = Annotated[bytes, Hex(32)]
 """A hash, a digest or an id of 32 bytes."""
 Address = Annotated[str, AddressKind()]
@@ -259,6 +333,11 @@ U16 = Annotated[int, UInt(16)]
 U32 = Annotated[int, UInt(32)]
 U48 = Annotated[int, UInt(48)]
 U64 = Annotated[int, UInt(64)]
+Micro48 = Annotated[int, Epsilon(48)]
+Micro = Annotated[int, Epsilon(64)]
+Pico48 = Annotated[int, Delta(48)]
+Pico = Annotated[int, Delta(64)]
+Seconds = Annotated[int, Time(64)]
 Flag = Annotated[bool, Boolean()]
 
 

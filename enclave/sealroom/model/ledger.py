@@ -9,12 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from sealroom.model import units
 from sealroom.model.base import AtMost, Record
-from sealroom.model.kinds import B32, U16, U32, U48, U64, Address, Flag
-
-DOMAIN = "Sealroom Ledger"
-"""Name of the EIP-712 domain of receipts."""
+from sealroom.model.kinds import B32, U16, U32, U64, Address, Flag, Micro, Micro48, Pico, Pico48
+from sealroom.model.units import delta_text, epsilon_text
 
 MAX_APPROVERS = 16
 
@@ -23,29 +20,28 @@ MAX_APPROVERS = 16
 class Cap(Record):
     """What all runs together may ever spend on a dataset."""
 
-    epsilon_micro: U48
+    epsilon_micro: Micro48
     """ε, micro-epsilon."""
-    delta_pico: U48
+    delta_pico: Pico48
     """δ, pico-delta."""
     runs: U32
     """How many runs the owner allows on it, ever."""
 
     def __str__(self) -> str:
-        epsilon, delta = units.epsilon_text(self.epsilon_micro), units.delta_text(self.delta_pico)
-        return f"ε {epsilon}, δ {delta}, {self.runs} runs"
+        return f"ε {epsilon_text(self.epsilon_micro)}, δ {delta_text(self.delta_pico)}, {self.runs} runs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget(Record):
     """A dataset's cap, and what runs have booked of it."""
 
-    epsilon_cap: U48
+    epsilon_cap: Micro48
     """Budget that the owner set, micro-epsilon."""
-    epsilon_spent: U48
+    epsilon_spent: Micro48
     """Budget that runs have booked, micro-epsilon."""
-    delta_cap: U48
+    delta_cap: Pico48
     """Cap of δ, pico-delta."""
-    delta_spent: U48
+    delta_spent: Pico48
     """δ that runs have booked, pico-delta."""
     run_cap: U32
     """How many runs the owner allows on it, ever."""
@@ -57,9 +53,9 @@ class Budget(Record):
 class Spending(Record):
     """What the runs of a study have booked."""
 
-    epsilon_micro: U64
+    epsilon_micro: Micro
     """ε, micro-epsilon."""
-    delta_pico: U64
+    delta_pico: Pico
     """δ, pico-delta."""
     runs: U32
     """Runs that it has opened."""
@@ -75,9 +71,9 @@ class Run(Record, what="opening's run"):
     """Address of the consortium."""
     study: B32
     """Id of the study."""
-    epsilon_micro: U64
+    epsilon_micro: Micro
     """ε booked for this run, micro-epsilon."""
-    delta_pico: U64
+    delta_pico: Pico
     """δ booked for this run, pico-delta."""
     epoch: U64
     """Epoch of the consortium."""
@@ -125,9 +121,9 @@ class Receipt(Record):
     """SHA-256 of the canonical result JSON."""
     statement_digest: B32
     """SHA-256 of the DSSE pre-authentication encoding that the enclave signed."""
-    epsilon_micro: U64
+    epsilon_micro: Micro
     """ε of this run, micro-epsilon."""
-    delta_pico: U64
+    delta_pico: Pico
     """δ of this run, pico-delta."""
     epoch: U64
     """Epoch of the consortium when the run was opened."""

@@ -6,6 +6,7 @@ Contracts, records and JSON hold these whole numbers. People write and read deci
 
 from __future__ import annotations
 
+import time
 from decimal import ROUND_CEILING, Decimal, localcontext
 
 from sealroom.decimals import EXACT, decimal_text, parse_decimal
@@ -38,6 +39,11 @@ def epsilon_text(micro: int) -> str:
 def delta_text(pico: int) -> str:
     """Pico-delta for people and for files: 2_000_000 is `2e-6`."""
     return decimal_text(Decimal(pico) / PICO)
+
+
+def time_text(seconds: int) -> str:
+    """Unix seconds for people: `2030-03-17 17:46 UTC`."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def read_epsilon(text: object, what: str) -> int:

@@ -22,8 +22,8 @@ from opendp.measurements import make_gaussian, make_laplace
 from opendp.metrics import l1_distance, l2_distance
 from opendp.mod import enable_features
 
-from sealroom.decimals import MICRO
 from sealroom.errors import PrivacyError
+from sealroom.model.units import MICRO
 
 enable_features("contrib")
 

@@ -14,10 +14,11 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from sealroom.decimals import MICRO, rounded_text, to_micro
+from sealroom.decimals import rounded_text
 from sealroom.encoding import canonical
 from sealroom.envelope.statement import StatementMechanism
 from sealroom.errors import PrivacyError
+from sealroom.model.units import MICRO, to_micro
 from sealroom.privacy.budget import Budget
 from sealroom.privacy.counts import noisy_counts
 from sealroom.privacy.groups import cell_names

@@ -6,8 +6,8 @@ from __future__ import annotations
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
-from sealroom.decimals import MICRO
 from sealroom.errors import PrivacyError
+from sealroom.model.units import MICRO
 
 _DIGITS = 40
 _RHO_DIGITS = 15

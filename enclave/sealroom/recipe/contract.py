@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sealroom.decimals import decimal_text, exact_sum, to_micro, to_pico
+from sealroom.decimals import decimal_text, exact_sum
 from sealroom.encoding import canonical, sha256
 from sealroom.errors import RecipeError
+from sealroom.model.units import to_micro, to_pico
 from sealroom.recipe.outputs import (
     MAX_OUTPUT_BYTES,
     FieldSpec,

@@ -123,7 +123,7 @@ def execute(
         granted = clock()
         reply = gate.evidence(_evidence(session, datasets))
         grant_hash = _check_grant(reply, order, recipe, session=session, datasets=datasets)
-        report("granted", block=reply.grant.block_number, opened=to_hex(reply.opened_tx))
+        report("granted", block=reply.grant.block_number, opened=to_hex(reply.opened.tx))
 
         wiping = threading.Lock()
 

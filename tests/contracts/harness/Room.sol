@@ -7,6 +7,10 @@ import {IFactory} from "../../../contracts/interfaces/IFactory.sol";
 import {ILedger} from "../../../contracts/interfaces/ILedger.sol";
 import {Cheating} from "./Cheats.sol";
 
+/// @dev The type of an approval, written out here once more, so that the contract is not its own judge.
+bytes constant APPROVE_STUDY =
+    "ApproveStudy(address owner,Study study)Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)";
+
 /// @dev What the tests ask of an app.
 interface IApp is IAppAuth {
     function allowedComposeHashes(bytes32 composeHash) external view returns (bool);
@@ -108,19 +112,17 @@ abstract contract Room is Cheating {
     }
 
     /// @dev A study on A's data alone. It takes A and one more.
-    function study() internal view returns (IConsortium.Study memory) {
-        return IConsortium.Study({
-            composeHash: RECIPE,
-            outputHash: keccak256("output"),
-            privacyHash: keccak256("privacy"),
-            datasets: ids(DATA_A),
-            epsilonMicro: 2 * EPSILON,
-            deltaPico: 2 * DELTA,
-            maxRuns: 2,
-            expiry: uint64(block.timestamp + 30 days),
-            epoch: room.epoch(),
-            nonce: room.pinCount()
-        });
+    function study() internal view returns (IConsortium.Study memory s) {
+        s.composeHash = RECIPE;
+        s.outputHash = keccak256("output");
+        s.privacyHash = keccak256("privacy");
+        s.datasets = ids(DATA_A);
+        s.epsilonMicro = 2 * EPSILON;
+        s.deltaPico = 2 * DELTA;
+        s.maxRuns = 2;
+        s.expiry = uint64(block.timestamp + 30 days);
+        s.epoch = room.epoch();
+        s.nonce = room.pinCount();
     }
 
     /// @dev The same, running another recipe.
@@ -263,11 +265,9 @@ abstract contract Room is Cheating {
         return keccak256(abi.encodePacked(hex"1901", room.domainSeparator(), structHash));
     }
 
-    /// @dev The digest of an approval, written out here once more, so that the contract is not its own judge.
+    /// @dev The digest of an approval, computed here once more, so that the contract is not its own judge.
     function approvalDigest(address owner, IConsortium.Study memory s) internal view returns (bytes32) {
-        bytes32 kind = keccak256(
-            "ApproveStudy(address owner,Study study)Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
-        );
+        bytes32 kind = keccak256(APPROVE_STUDY);
         bytes32 inner = keccak256(
             "Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
         );

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IConsortium} from "../../../contracts/interfaces/IConsortium.sol";
+import {APPROVE_STUDY} from "../harness/Room.sol";
 import {AnyState, Glass} from "./Glass.sol";
 
 /// @dev Granting, one call from any storage whatever. Together with the bases (a vote is zero until somebody
@@ -142,9 +143,7 @@ contract GrantingProof is AnyState {
     }
 
     function digestOf(address owner, IConsortium.Study memory s) private view returns (bytes32) {
-        bytes32 kind = keccak256(
-            "ApproveStudy(address owner,Study study)Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
-        );
+        bytes32 kind = keccak256(APPROVE_STUDY);
         bytes32 hash = keccak256(abi.encode(kind, owner, room.hashStudy(s)));
         return keccak256(abi.encodePacked(hex"1901", room.domainSeparator(), hash));
     }

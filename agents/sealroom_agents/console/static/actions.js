@@ -8,7 +8,7 @@ const Actions = (() => {
 
   const place = (wanted) => [fact("Consortium", code(wanted.consortium)), fact("Chain id", wanted.chain)];
 
-  const call = (name, data) => [fact("Call", code(Calldata.functions[name])), fact("Call data", code(data))];
+  const call = (name, data) => [fact("Call", code(Model.functions[name])), fact("Call data", code(data))];
 
   const asText = (content) => JSON.stringify(Calldata.content(content));
 
@@ -50,11 +50,12 @@ const Actions = (() => {
       fact("Privacy policy", code(wanted.content.privacyHash)),
       fact("Datasets", code(wanted.content.datasets.join(" "))),
       fact("Epoch, nonce", wanted.content.epoch + ", " + wanted.content.nonce),
+      ...Draw.further(wanted.content),
       ...place(wanted),
       ...call("approve", Calldata.approve(wanted.content)),
     ],
     message: (wanted, owner) =>
-      Calldata.typedData("ApproveStudy", [["owner", "address"], ["study", "Study"]], { owner, study: wanted.content }, wanted),
+      Calldata.typedData("ApproveStudy", { owner, study: wanted.content }, wanted),
     primaryType: "ApproveStudy",
     proposal: (wanted) => wanted.study,
     signed: "Signed. It does not count yet: whoever hands it in passes this file to",
@@ -84,7 +85,7 @@ const Actions = (() => {
     ],
     facts: (wanted) => [...place(wanted), ...call("withdraw", Calldata.withdraw(wanted.study))],
     message: (wanted, owner, epoch) =>
-      Calldata.typedData("Withdraw", [["owner", "address"], ["proposal", "bytes32"], ["epoch", "uint64"]], { owner, proposal: wanted.study, epoch }, wanted),
+      Calldata.typedData("Withdraw", { owner, proposal: wanted.study, epoch }, wanted),
     primaryType: "Withdraw",
     proposal: (wanted) => wanted.study,
     signed: "Signed. Your approval is not withdrawn yet: somebody must hand this file in, in this epoch, with",
@@ -108,7 +109,7 @@ const Actions = (() => {
     summary: async () => [],
     facts: (wanted) => [fact("Reason", ...Draw.prose(wanted.reason)), ...place(wanted), ...call("revoke", Calldata.revoke(wanted.reason))],
     message: (wanted, owner, epoch) =>
-      Calldata.typedData("Revoke", [["owner", "address"], ["reason", "string"], ["epoch", "uint64"]], { owner, reason: wanted.reason, epoch }, wanted),
+      Calldata.typedData("Revoke", { owner, reason: wanted.reason, epoch }, wanted),
     primaryType: "Revoke",
     proposal: () => "0x" + "0".repeat(64),
     signed: "Signed. This stops nothing yet: somebody must hand this file in, in this epoch and with the same words, with",

@@ -1,36 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Builds, and reads back, the few calls and messages that this console asks a wallet to sign. Nothing here comes from the
-// server: the selectors are the first four bytes of keccak256 of the signature, written down and compared in the project's
-// tests.
+// server's data: what they are made of stands in model.js, which the project's tests compare with the contracts.
 "use strict";
 
 const Calldata = Object.freeze({
-  functions: Object.freeze({
-    approve: "approve((bytes32,bytes32,bytes32,bytes32[],uint64,uint64,uint32,uint64,uint64,uint64))",
-    withdraw: "withdraw(bytes32)",
-    revoke: "revoke(string)",
-  }),
-  selectors: Object.freeze({
-    approve: "0x9193f18f",
-    withdraw: "0x8e19899e",
-    revoke: "0x65b2a863",
-    hashStudy: "0x5e7c43e0",
-  }),
-
-  // A study's fields in the order in which the contract has them, with their types.
-  studyFields: Object.freeze([
-    ["composeHash", "bytes32"],
-    ["outputHash", "bytes32"],
-    ["privacyHash", "bytes32"],
-    ["datasets", "bytes32[]"],
-    ["epsilonMicro", "uint64"],
-    ["deltaPico", "uint64"],
-    ["maxRuns", "uint32"],
-    ["expiry", "uint64"],
-    ["epoch", "uint64"],
-    ["nonce", "uint64"],
-  ]),
-
   hex(bytes) {
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   },
@@ -49,7 +22,7 @@ const Calldata = Object.freeze({
 
   // The content of a study as the page names it, checked field by field; it alone is encoded, shown and signed.
   content(given) {
-    const fields = Calldata.studyFields.map(([name, type]) => {
+    const fields = Model.structs.Study.map(([name, type]) => {
       const value = given[name];
       if (type === "bytes32" && !Calldata.isHash(value)) throw new Error(name + " is no hash");
       if (type === "bytes32[]" && !(Array.isArray(value) && value.every(Calldata.isHash))) throw new Error(name + " are no hashes");
@@ -62,43 +35,43 @@ const Calldata = Object.freeze({
   // The struct is dynamic, so an offset stands before it, and another one in the place of its array.
   study(content) {
     const { datasets } = content;
-    const place = Calldata.word(32 * Calldata.studyFields.length);
-    const heads = Calldata.studyFields.map(([name, type]) =>
+    const place = Calldata.word(32 * Model.structs.Study.length);
+    const heads = Model.structs.Study.map(([name, type]) =>
       type === "bytes32" ? content[name].slice(2) : type === "bytes32[]" ? place : Calldata.word(content[name]),
     );
     return Calldata.word(32) + heads.join("") + Calldata.word(datasets.length) + datasets.map((one) => one.slice(2)).join("");
   },
 
   approve(content) {
-    return Calldata.selectors.approve + Calldata.study(content);
+    return Model.selectors.approve + Calldata.study(content);
   },
 
   hashStudy(content) {
-    return Calldata.selectors.hashStudy + Calldata.study(content);
+    return Model.selectors.hashStudy + Calldata.study(content);
   },
 
   withdraw(study) {
     if (!Calldata.isHash(study)) throw new Error("not a study id");
-    return Calldata.selectors.withdraw + study.slice(2);
+    return Model.selectors.withdraw + study.slice(2);
   },
 
   revoke(reason) {
     const bytes = Calldata.reason(reason);
     const padded = Calldata.hex(bytes).padEnd(Math.ceil(bytes.length / 32) * 64, "0");
-    return Calldata.selectors.revoke + Calldata.word(32) + Calldata.word(bytes.length) + padded;
+    return Model.selectors.revoke + Calldata.word(32) + Calldata.word(bytes.length) + padded;
   },
 
   // The bytes of a reason. The contract keeps 256 of them.
   reason(text) {
     if (/\p{Cs}/u.test(text)) throw new Error("the reason has half of a surrogate pair");
     const bytes = new TextEncoder().encode(text);
-    if (bytes.length > 256) throw new Error("the reason has more than 256 bytes");
+    if (bytes.length > Model.maxReasonBytes) throw new Error("the reason has more than " + Model.maxReasonBytes + " bytes");
     return bytes;
   },
 
   // What final call data do, read from the bytes alone: which act, and on what.
   readBack(data) {
-    const act = Object.keys(Calldata.functions).find((name) => data.startsWith(Calldata.selectors[name]));
+    const act = ["approve", "withdraw", "revoke"].find((name) => data.startsWith(Model.selectors[name]));
     if (!act || !/^0x[0-9a-f]+$/.test(data)) throw new Error("These call data are of no act that this page knows.");
     const words = data.slice(10).match(/.{1,64}/g) ?? [];
     if (act === "withdraw") return { act, study: "0x" + words.join("") };
@@ -107,8 +80,8 @@ const Calldata = Object.freeze({
       return { act, reason: new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) };
     }
     const heads = words.slice(1);
-    const content = Calldata.studyFields.map(([name, type], index) => {
-      if (type === "bytes32[]") return [name, heads.slice(1 + Calldata.studyFields.length).map((one) => "0x" + one)];
+    const content = Model.structs.Study.map(([name, type], index) => {
+      if (type === "bytes32[]") return [name, heads.slice(1 + Model.structs.Study.length).map((one) => "0x" + one)];
       return [name, type === "bytes32" ? "0x" + heads[index] : BigInt("0x" + heads[index]).toString()];
     });
     return { act, content: Object.fromEntries(content) };
@@ -123,19 +96,15 @@ const Calldata = Object.freeze({
   },
 
   // An EIP-712 message of this consortium, as `eth_signTypedData_v4` takes it.
-  typedData(primaryType, fields, message, { chain, consortium }) {
+  typedData(primaryType, message, { chain, consortium }) {
+    const named = (fields) => fields.map(([name, type]) => ({ name, type }));
+    const inside = Model.structs[primaryType].map(([, type]) => type).filter((type) => type in Model.structs);
     return {
-      domain: { name: "Sealroom Consortium", version: "1", chainId: Number(chain), verifyingContract: consortium },
+      domain: { ...Model.domain, chainId: Number(chain), verifyingContract: consortium },
       primaryType,
       types: {
-        EIP712Domain: [
-          { name: "name", type: "string" },
-          { name: "version", type: "string" },
-          { name: "chainId", type: "uint256" },
-          { name: "verifyingContract", type: "address" },
-        ],
-        [primaryType]: fields.map(([name, type]) => ({ name, type })),
-        ...(primaryType === "ApproveStudy" ? { Study: Calldata.studyFields.map(([name, type]) => ({ name, type })) } : {}),
+        EIP712Domain: named(Model.domainFields),
+        ...Object.fromEntries([primaryType, ...inside].map((struct) => [struct, named(Model.structs[struct])])),
       },
       message,
     };

@@ -100,7 +100,7 @@ const Checks = (() => {
     });
     const call = await answer.json();
     if (!answer.ok) stop(call.message || "the server refuses");
-    const expected = [wanted.consortium, Calldata.functions.approve, Calldata.approve(wanted.content), wanted.chain];
+    const expected = [wanted.consortium, Model.functions.approve, Calldata.approve(wanted.content), wanted.chain];
     if ([call.to, call.function, call.data, String(call.chainId)].some((value, index) => value !== expected[index])) {
       stop("The server prepared another call than the one shown here. Do not sign; tell the operator.");
     }

@@ -50,6 +50,17 @@ const Draw = (() => {
   const budget = (content) =>
     "ε " + epsilon(content.epsilonMicro) + " and δ " + delta(content.deltaPico) + " for at most " + content.maxRuns + " runs, until " + day(content.expiry);
 
+  // Fields of a study that have words of their own here; any other is shown as the model names it, so that none is hidden.
+  const WORDED = ["composeHash", "outputHash", "privacyHash", "datasets", "epsilonMicro", "deltaPico", "maxRuns", "expiry", "epoch", "nonce"];
+
+  const minute = (seconds) => new Date(Number(seconds) * 1000).toISOString().slice(0, 16).replace("T", " ") + " UTC";
+
+  const further = (content) =>
+    Model.structs.Study.filter(([name]) => !WORDED.includes(name)).map(([name, , label, unit]) => {
+      const told = { micro: epsilon, pico: delta, seconds: minute }[unit] ?? String;
+      return fact(label[0].toUpperCase() + label.slice(1), [content[name]].flat().map(told).join(", "));
+    });
+
   // The facts of "What is agreed to".
   const agreed = (study, content, recipe) => {
     const full = (value) => code(value, "hash full");
@@ -66,6 +77,7 @@ const Draw = (() => {
       fact("Protects", "each ", code(recipe.privacy.unit), " with all its rows (" + recipe.privacy.adjacency + " adjacency); nothing about fewer than " + recipe.privacy.minimum_cohort),
       fact("Runs in", code(recipe.image, "wrap")),
       fact("Reads", ...joined(recipe.datasets.map((one) => one.owner + "/" + one.name + " (" + [...one.columns].map(([name, kind]) => name + " " + kind).join(", ") + ")"), "; ")),
+      ...further(content),
       fact("Counts in", "epoch " + content.epoch + ", as the study after " + content.nonce + " pinned before it"),
     );
   };
@@ -103,5 +115,5 @@ const Draw = (() => {
 
   const analysis = (recipe) => make("ol", "", ...recipe.analysis.slice(0, -1).split("\n").map((line) => make("li", "", make("code", "", ...source(line)))));
 
-  return Object.freeze({ make, code, fact, joined, count, day, epsilon, delta, source, prose, budget, agreed, leaves, analysis });
+  return Object.freeze({ make, code, fact, joined, count, day, epsilon, delta, source, prose, budget, further, agreed, leaves, analysis });
 })();
