@@ -102,7 +102,7 @@ class Stage:
         sent = Transactor(self.chain.url, self.gate.signer_key).anchor_batch(
             self.room.ledger,
             self.room.consortium,
-            epoch=openings[0].epoch,
+            epoch=openings[0].run.epoch,
             numbers=[opening.number for opening in openings],
             digests=[
                 typed.digest(

@@ -18,7 +18,7 @@ from eth_utils.crypto import keccak
 from tests.agents.shell import shell
 from tests.agents.staged import Stage, make_stage
 from tests.agents.worked import make_card, write_cohort
-from tests.local_chain import LocalChain, Owner, Room, account, private_key
+from tests.local_chain import LocalChain, Room, account, member, private_key
 from tests.rpc_proxy import RpcProxy
 
 from sealroom import sealed
@@ -255,7 +255,7 @@ def encoded_by_hand(transaction: dict[str, Any]) -> bytes:
 def test_a_genuine_safe_executes_the_file_and_owns_the_dataset(chain: LocalChain, tmp_path: Path) -> None:
     keys = [private_key(16), private_key(17)]
     safe = make_safe(chain, keys)
-    room = chain.create_consortium([Owner(account=safe, id="hospital-A"), "hospital-B"], threshold=2)
+    room = chain.create_consortium([member(safe, "hospital-A"), "hospital-B"], threshold=2)
     chain.finalize()
     desk = Desk(chain, room, tmp_path, seal_for(room, tmp_path))
     desk.run(f"sealroom register A.tar --safe {to_checksum_address(safe)} --rpc {chain.url}")
