@@ -20,7 +20,7 @@ import yaml
 from eth_utils.crypto import keccak
 from jsonschema import Draft202012Validator
 
-from sealroom.model import VOTES, Receipt, Record
+from sealroom.model import VOTES, Receipt, Record, Run, Study
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "contracts" / "clear-signing"
@@ -35,7 +35,10 @@ CALLED = {"calldata-consortium": "Consortium", "calldata-ledger": "Ledger"}
 FILES = (*SIGNED, *CALLED)
 CONTAINER = {"@.to"}
 """Paths to the transaction rather than to its arguments: which consortium is called."""
-UNITS = {"epsilonMicro": ("ε", 6), "deltaPico": ("δ", 12)}
+MEANT = {part.name: part.kind.unit for record in (Study, Run, Receipt) for part in record.parts()}
+"""The unit of each field of the model."""
+UNITS = {"micro": ("ε", 6), "pico": ("δ", 12)}
+"""Letter and decimals of a unit."""
 
 Descriptor = dict[str, Any]
 Leaves = dict[str, str]
@@ -164,10 +167,10 @@ def in_bad_form(name: str, descriptor: Descriptor) -> list[str]:
         problems += [] if entry.get("intent") else [f"{key}: no intent"]
         for path, field in described(entry["fields"]):
             last, kind = path.split(".")[-1], leaves.get(path, "address")
-            if last in UNITS:
-                base, decimals = UNITS[last]
+            if (unit := MEANT.get(last)) in UNITS:
+                base, decimals = UNITS[unit]
                 right = field["format"] == "unit" and field["params"] == {"base": base, "decimals": decimals}
-            elif last == "expiry":
+            elif unit == "seconds":
                 right = field["format"] == "date" and field["params"] == {"encoding": "timestamp"}
             elif kind == "address":
                 right = field["format"] == "addressName" and field["params"]["sources"] == ["local"]
