@@ -18,6 +18,7 @@ from ape.logging import LogLevel, logger
 
 from sealroom.encoding import normal_address, strict_json
 from sealroom.errors import FormatError, SealroomError
+from sealroom.files import PUBLIC, write_atomic
 from sealroom_agents.cli.terminal import shown
 
 MAX_FILE_BYTES = 256 * 1024
@@ -98,12 +99,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(path, text.encode(), mode=PUBLIC, replace=True)
 
 
 def answer(facts: dict[str, Any], lines: Sequence[tuple[str, str]], *, as_json: bool) -> None:

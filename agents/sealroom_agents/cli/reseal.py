@@ -74,7 +74,7 @@ def reseal(
     """
     from sealroom import sealed
     from sealroom.encoding import to_hex
-    from sealroom.sealed.atomic import refuse_same
+    from sealroom.sealed.target import refuse_same
     from sealroom_agents.cli import datakey
     from sealroom_agents.owner import space
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from sealroom.files import PUBLIC, write_atomic
 from sealroom_agents.errors import ToolError
 
 PASSPHRASE_VARIABLE = "SEALROOM_PASSPHRASE"
@@ -153,23 +153,13 @@ def refuse_stdout(path: Path) -> None:
         raise click.UsageError("a sealed dataset is written to a file, not to stdout")
 
 
-def write_out(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write `data` to `path` by atomic rename, so that nobody ever sees half of it; `-` is stdout."""
+def write_out(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all; `-` is stdout."""
     if str(path) == "-":
         sys.stdout.buffer.write(data)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            os.fchmod(stream.fileno(), mode)
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomic(path, data, mode=PUBLIC, replace=True)
 
 
 def read_bounded(path: Path, limit: int, what: str) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from eth_account import Account
 
+from sealroom.files import PRIVATE, write_atomic
 from sealroom.recipe import compose_hash
 from sealroom_agents.demo.owners import LETTERS, OPERATOR, Owners, together
 from sealroom_agents.demo.screen import Screen, short
@@ -194,8 +195,7 @@ def _adopt_platform(room: Room, identity: dict[str, Any], platform: Path) -> Non
 
 def _secret_file(path: Path) -> Path:
     """32 random bytes as hex in a file that only this user can read."""
-    path.touch(mode=0o600)
-    path.write_text("0x" + secrets.token_hex(32))
+    write_atomic(path, b"0x" + secrets.token_hex(32).encode(), mode=PRIVATE)
     return path
 
 

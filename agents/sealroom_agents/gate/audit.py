@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from sealroom.encoding import canonical, parse_canonical, sha256, to_hex
 from sealroom.errors import FormatError
+from sealroom.files import PRIVATE, fsync_folder, write_atomic
 from sealroom_agents.errors import GateError
 
 MAX_LINE_BYTES = 64 * 1024
@@ -170,7 +171,7 @@ class AuditLog:
         descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _sync_folder(self._path)
+            fsync_folder(self._path.parent)
         except BlockingIOError as error:
             os.close(descriptor)
             raise GateError(
@@ -226,7 +227,8 @@ class AuditLog:
         """Move what is left of an entry that never counted into a file of its own, and say so in the log."""
         aside = self._path.with_name(f"{self._path.name}.torn-{log.head.sequence + 1}")
         try:
-            _write_new(aside, log.rest)
+            # One that is there already is of an earlier attempt.
+            write_atomic(aside, log.rest, mode=PRIVATE, replace=True)
             os.ftruncate(self._file, log.size)
         except OSError as error:
             raise GateError(
@@ -317,24 +319,3 @@ def _trouble(log: Log, kept: Head) -> GateError | None:
             "audit-broken", f"line {log.head.sequence + 1} of the audit log: {log.trouble}", hint
         )
     return None
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    """A durable file; one that is there already is of an earlier attempt, and is written anew."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    _sync_folder(path)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sealroom.encoding import normal_address
 from sealroom.errors import FormatError
+from sealroom.files import FileExposed, read_private
 from sealroom.keys import Secret, address_of
 from sealroom_agents.errors import ToolError
 
@@ -67,10 +66,10 @@ def read(path: Path) -> Keystore:
     on this machine can read it."""
     if not path.is_file():
         raise ToolError("keystore-missing", f"{path}: no such file", "name an Ethereum keystore file")
-    with path.open("rb") as stream:
-        if stat.S_IMODE(os.fstat(stream.fileno()).st_mode) & 0o077:
-            raise ToolError("key-exposed", f"others on this machine can read {path}", f"chmod 600 {path}")
-        data = stream.read(MAX_KEYSTORE_BYTES + 1)
+    try:
+        data = read_private(path, MAX_KEYSTORE_BYTES)
+    except FileExposed as error:
+        raise ToolError("key-exposed", error.reason, error.remedy) from None
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

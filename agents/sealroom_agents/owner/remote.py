@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from sealroom.encoding import sha256, to_hex
 from sealroom.errors import HeaderError
+from sealroom.files import TargetExists, fsync_folder, link_new
 from sealroom.model import Registration
 from sealroom.sealed import Header, SealedArchive, SealedInfo
 from sealroom.sealed.archive import BLOCK, HEADER_NAME, ArchiveReader
@@ -116,7 +117,11 @@ def fetch(
                 )
             archive.check_parts()
         os.fsync(stream.fileno())
-        os.replace(beside, target)
+        try:
+            link_new(beside, target)
+        except TargetExists:
+            raise ToolError("output-exists", f"{target} appeared meanwhile", "name another --out") from None
+    fsync_folder(target.parent)
     return info
 
 

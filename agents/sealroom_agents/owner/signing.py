@@ -15,7 +15,7 @@ from sealroom.encoding import from_hex, lp
 from sealroom.errors import FormatError
 from sealroom.sealed import Index, SealedArchive
 from sealroom.sealed.archive import BLOCK, INDEX_NAME, padded, write_end, write_member
-from sealroom.sealed.atomic import atomic_output
+from sealroom.sealed.target import sealed_output
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.keystore import Signer
 from sealroom_agents.owner.space import need
@@ -68,7 +68,7 @@ def attach(path: Path, signature: bytes) -> None:
         signed.signer()
         head = archive.info.sealed_size - _tail(archive.info.index)
     need(path.parent, path.stat().st_size, what=f"the signed {path}")
-    with path.open("rb") as source, atomic_output(path, overwrite=True) as stream:
+    with path.open("rb") as source, sealed_output(path, overwrite=True) as stream:
         while head:
             piece = source.read(min(COPY_BYTES, head))
             if not piece:

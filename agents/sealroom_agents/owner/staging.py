@@ -13,7 +13,6 @@ encryption is never taken up again (CE-04).
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -22,14 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from sealroom.files import PUBLIC, TargetExists, fsync_folder, link_new, write_atomic
 from sealroom_agents.errors import ToolError
 
 SEALED, KEY, REGISTRATION = "sealed.tar", "data.key", "registration.json"
 KEY_PLACE = "key-place"
 """File that names the hidden folder of the key, for a next run that is told to keep its key elsewhere."""
 MAX_PATH_BYTES = 4096
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
-"""How file systems say that they have no hard links."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +97,19 @@ class Staging:
         out = self._outputs
         _place(self.key, out.key, "key-exists")
         try:
-            _sync(out.key.parent)
-            # A copy, so that the hidden folder still knows the registration until the sealed file stands.
-            copy = out.workshop / "copy"
-            shutil.copyfile(self.registration, copy)
-            os.replace(copy, out.registration)
-            _sync(out.registration.parent)
+            fsync_folder(out.key.parent)
+            # A copy: the hidden folder keeps the registration until the sealed file is in place.
+            write_atomic(out.registration, self.registration.read_bytes(), mode=PUBLIC, replace=True)
             # From here on nobody may take the key for one that opens nothing.
             shutil.rmtree(out.key_workshop)
-            _sync(out.key.parent)
+            fsync_folder(out.key.parent)
             _place(self.sealed, out.sealed, "output-exists")
         except BaseException:
             # The one thing never to do is to drop the key of a sealed file that stands.
             if not _stands(self.sealed, out.sealed):
                 out.key.unlink(missing_ok=True)
             raise
-        _sync(out.sealed.parent)
+        fsync_folder(out.sealed.parent)
 
 
 def recover(outputs: Outputs) -> Path | None:
@@ -153,7 +148,7 @@ def private_folder(folder: Path) -> None:
     private_folder(folder.parent)
     with suppress(FileExistsError):
         _make_private(folder)
-        _sync(folder.parent)
+        fsync_folder(folder.parent)
 
 
 def _make_private(folder: Path) -> None:
@@ -193,33 +188,14 @@ def _remove(folder: Path, lock: int) -> None:
 
 def _place(source: Path, target: Path, code: str) -> None:
     try:
-        # A link, unlike a rename, never writes over what stands there.
-        os.link(source, target)
-    except FileExistsError:
-        raise _appeared(target, code) from None
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        if os.path.lexists(target):
-            raise _appeared(target, code) from None
-        source.rename(target)
+        link_new(source, target)
+    except TargetExists:
+        raise ToolError(code, f"{target} appeared while this run sealed", "nothing was written") from None
 
 
 def _stands(source: Path, target: Path) -> bool:
     return not source.exists() or (target.exists() and os.path.samefile(source, target))
 
 
-def _appeared(target: Path, code: str) -> ToolError:
-    return ToolError(code, f"{target} appeared while this run sealed", "nothing was written")
-
-
 def _same(one: Path, other: Path) -> bool:
     return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ import os
 import secrets
 from pathlib import Path
 
+from sealroom.files import PRIVATE, write_atomic
 from sealroom_agents.errors import RunnerError
 
 ID_FILE, LOCK_FILE = "place", "lock"
@@ -37,8 +38,6 @@ def hold(folder: Path) -> tuple[str, int]:
         ) from None
     path = folder / ID_FILE
     if not path.exists():
-        partial = folder / f".{ID_FILE}"
-        partial.write_text(secrets.token_hex(16))
-        partial.replace(path)
+        write_atomic(path, secrets.token_hex(16).encode(), mode=PRIVATE)
     with path.open("rb") as stream:
         return stream.read(MAX_ID_BYTES).decode("ascii", errors="replace").strip(), lock

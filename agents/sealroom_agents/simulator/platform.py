@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import time
 from pathlib import Path
 from typing import Any
 
+from sealroom.files import PRIVATE, PUBLIC, TargetExists, write_atomic
 from sealroom_agents.attestation.osimage import OsImage, encode_os_images
 from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import ConfigurationError
@@ -70,15 +70,13 @@ class SimulatedPlatform:
         folder.mkdir(parents=True, exist_ok=True)
         seed = secrets.token_bytes(SEED_BYTES) if seed is None else seed
         try:
-            descriptor = os.open(folder / SEED_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
+            write_atomic(folder / SEED_FILE, seed, mode=PRIVATE)
+        except TargetExists as error:
             raise ConfigurationError(
                 "platform-exists",
                 f"{folder} already holds a simulated platform",
                 "use it, or name another folder",
             ) from error
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(seed)
         platform = cls(seed)
         _write(folder / ROOT_FILE, platform.root_der)
         platform._publish(folder)
@@ -174,10 +172,7 @@ def simulated_os_image(os_image: bytes = SIMULATED_OS_IMAGE) -> OsImage:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replace the file whole, so that a reader in another process never sees half of it."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_atomic(path, content, mode=PUBLIC, replace=True)
 
 
 def _hex(value: bytes) -> str:

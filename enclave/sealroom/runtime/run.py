@@ -42,7 +42,7 @@ from sealroom.runtime.gate_client import Gate, HttpGate
 from sealroom.runtime.guest_agent import Guest, Quote
 from sealroom.runtime.lease import Lease, LeaseEnd, clock
 from sealroom.runtime.sandbox import Sandbox, protect_custodian
-from sealroom.sealed.atomic import atomic_output
+from sealroom.sealed.target import sealed_output
 
 ENVELOPE_NAME = "envelope.json"
 
@@ -301,7 +301,7 @@ def _compute_and_sign(
     report("emitting")  # not before the slot: when the analysis ended is not for the host to know
     order.out.mkdir(parents=True, exist_ok=True)
     target = order.out / ENVELOPE_NAME
-    with atomic_output(target, overwrite=True) as stream:
+    with sealed_output(target, overwrite=True) as stream:
         stream.write(envelope)
         lease.check()
     report("done", envelope=str(target), slot=slot)

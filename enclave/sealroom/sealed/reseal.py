@@ -20,11 +20,11 @@ from sealroom.sealed.archive import (
     member_around,
     padded,
 )
-from sealroom.sealed.atomic import atomic_output
 from sealroom.sealed.header import MAX_HEADER_BYTES, Header
 from sealroom.sealed.index import MAX_INDEX_BYTES, Index
 from sealroom.sealed.parts import check_commitment, sealed_length
 from sealroom.sealed.positional import write_at
+from sealroom.sealed.target import output_exists, sealed_output
 from sealroom.sealed.wrap import MAX_WRAP_BYTES, Wrap, WrapContext, make_wrap
 
 COPY_BYTES = 64 * 1024 * 1024
@@ -60,9 +60,7 @@ def reseal(
     """
     target = path if target is None else target
     if not overwrite and os.path.lexists(target):
-        raise SealError(
-            "output-exists", f"{target} is there already", "choose another name, or allow overwriting"
-        )
+        raise output_exists(target)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -120,7 +118,7 @@ def _overwrite(target: Path, member: bytes, place: _Place) -> bool:
 
 def _copy(source: int, target: Path, member: bytes, place: _Place, *, overwrite: bool) -> None:
     """Write the archive with another wrap to `target`."""
-    with atomic_output(target, overwrite=overwrite) as stream:
+    with sealed_output(target, overwrite=overwrite) as stream:
         output = stream.fileno()
         try:
             if place.end - place.begin == len(member) and _share(source, output):

@@ -24,13 +24,13 @@ from sealroom.sealed.archive import (
     write_end,
     write_member,
 )
-from sealroom.sealed.atomic import atomic_output, refuse_same
 from sealroom.sealed.header import MAX_PARTS, PARQUET, Header, usual_part_size
 from sealroom.sealed.index import Index, PartEntry
 from sealroom.sealed.parallel import Buffers, for_each_part
 from sealroom.sealed.parquet import parse_footer
 from sealroom.sealed.parts import DIGEST_SIZE, key_commitment, seal_part, sealed_length
 from sealroom.sealed.positional import PARTS_AHEAD, WriteBack, read_at, will_read, write_at
+from sealroom.sealed.target import refuse_same, sealed_output
 from sealroom.sealed.wrap import WrapContext, make_wrap
 
 Progress = Callable[[int, int], None]
@@ -112,7 +112,7 @@ def seal(
         # What we write, we must be able to read: the decoder is the one judge of names, sizes and types.
         Header.parse(header.encode())
         wrap = make_wrap(data_key, header=header, recipient=recipient)
-        with atomic_output(target, overwrite=overwrite) as stream:
+        with sealed_output(target, overwrite=overwrite) as stream:
             write_member(stream, HEADER_NAME, header.encode())
             write_member(stream, WRAP_NAME, wrap.encode())
             stream.flush()

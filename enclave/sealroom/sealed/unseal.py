@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sealroom.errors import SealError
 from sealroom.keys import Secret
-from sealroom.sealed.atomic import atomic_output, refuse_same
 from sealroom.sealed.parallel import Buffers, for_each_part
 from sealroom.sealed.parts import check_commitment, sealed_length
 from sealroom.sealed.positional import WriteBack, write_at
 from sealroom.sealed.reader import SealedArchive, SealedInfo
+from sealroom.sealed.target import refuse_same, sealed_output
 
 
 def unseal(
@@ -37,7 +37,7 @@ def unseal(
             dek, dataset_id=archive.info.dataset_id, commitment=archive.info.index.key_commitment
         )
         whole = header.part_length(0)
-        with atomic_output(target, overwrite=overwrite) as stream:
+        with sealed_output(target, overwrite=overwrite) as stream:
             descriptor = stream.fileno()
 
             def make(number: int, buffers: Buffers) -> bytes:

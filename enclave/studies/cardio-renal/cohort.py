@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sksurv.datasets import load_flchain
+
+from sealroom.files import PUBLIC, atomic_output
 
 SHARES = {"A": 35, "B": 28, "C": 22, "D": 15}
 """Percent of the people in each hospital."""
@@ -67,9 +68,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for letter, table in split(load()).items():
         target = folder / f"cohort-{letter}.parquet"
-        partial = target.with_suffix(".partial")
-        pq.write_table(table, partial)
-        os.replace(partial, target)
+        with atomic_output(target, mode=PUBLIC, replace=True) as stream:
+            pq.write_table(table, stream)
         print(f"{target}  {table.num_rows:,} people")
 
 
