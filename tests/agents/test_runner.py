@@ -35,7 +35,7 @@ from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, StoreError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.runner.backend import Assignment, Left
-from sealroom_agents.runner.command import command, read_key
+from sealroom_agents.runner.command import command
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
@@ -741,22 +741,6 @@ def test_the_command_refuses_a_simulated_platform_off_a_local_chain(platform: Pa
         result = CliRunner().invoke(command, arguments, standalone_mode=False)
     assert isinstance(result.exception, ConfigurationError)
     assert "chain 17000" in str(result.exception)
-
-
-def test_the_key_file_is_for_its_owner_only(tmp_path: Path) -> None:
-    """OP-03, OP-04: and what is wrong with it never shows it."""
-    path = tmp_path / "key"
-    path.write_text("0x" + "11" * 32 + "\n")
-    path.chmod(0o600)
-    assert read_key(path) == b"\x11" * 32
-    path.chmod(0o644)
-    with pytest.raises(ConfigurationError):
-        read_key(path)
-    path.chmod(0o600)
-    path.write_text("0x" + "zz" * 32)
-    with pytest.raises(ConfigurationError) as caught:
-        read_key(path)
-    assert "zz" not in str(caught.value)
 
 
 def test_latest_view_is_all_that_following_reads(lab: Lab) -> None:

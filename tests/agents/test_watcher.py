@@ -26,10 +26,9 @@ from sealroom.key_release.replies import WatchReport
 from sealroom_agents import children
 from sealroom_agents.chain import ChainReader, Sight
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.errors import ChainError, ConfigurationError
+from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.store import Store
-from sealroom_agents.watcher.command import read_token
 from sealroom_agents.watcher.service import Watcher, WatchFailed
 
 pytestmark = pytest.mark.anvil
@@ -278,21 +277,6 @@ def test_a_gate_that_is_away_does_not_stop_the_watcher(
     lab.chain.revoke(lab.room, 1)
     assert watcher.look().heartbeat is False
     assert lab.store.kill_order(run) is not None
-
-
-def test_the_token_file_is_for_its_owner_only(tmp_path: Path) -> None:
-    """OP-03."""
-    path = tmp_path / "token"
-    path.write_text("t" * 40 + "\n")
-    path.chmod(0o600)
-    assert read_token(path) == "t" * 40
-    path.chmod(0o640)
-    with pytest.raises(ConfigurationError):
-        read_token(path)
-    path.chmod(0o600)
-    path.write_text("short")
-    with pytest.raises(ConfigurationError):
-        read_token(path)
 
 
 def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Path) -> None:

@@ -3,19 +3,13 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import socket
 from pathlib import Path
 
 import click
-import uvicorn
 
-from sealroom.encoding import normal_address
-from sealroom.errors import FormatError
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.console.app import LOCAL_HOSTS, create_app
-from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.host import address_option, announce, listen, log_to_stderr, serve
 from sealroom_agents.store import DEFAULT_URL, Store
 
 DEFAULT_PORT = 8080
@@ -23,9 +17,6 @@ KEEP_ALIVE_S = 5
 """How long an idle connection stays open, seconds."""
 SHUTDOWN_S = 2
 """How long open answers, such as event streams, may take when the process is told to end, seconds."""
-MAX_CONNECTIONS = 256
-MAX_HEAD_BYTES = 16 * 1024
-"""Largest request head."""
 
 
 @click.command()
@@ -62,48 +53,18 @@ def command(
     Example:
       sealroom console --rpc URL --factory 0x… --port 8080
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    try:
-        address = normal_address(factory)
-    except FormatError as error:
-        raise ConfigurationError("configuration", f"{factory!r} is no address: {error.message}") from error
+    log_to_stderr()
     app = create_app(
         Store(database),
         ChainReader(list(rpcs)),
-        factory=address,
+        factory=address_option(factory, "factory"),
         allowed_hosts=(*LOCAL_HOSTS, host, *allowed),
         from_block=from_block,
     )
-    try:
-        listener = socket.create_server((host, port), reuse_port=False)
-    except OSError as error:
-        raise ConfigurationError("listen", f"cannot listen on {host}:{port}: {error.strerror}") from error
-    url = f"http://{host}:{listener.getsockname()[1]}"
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        server_header=False,
-        access_log=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=SHUTDOWN_S,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-    )
-    _Server(config, url=url, ready_file=ready_file).run(sockets=[listener])
+    with listen(host, port) as (listener, url):
 
+        def ready() -> None:
+            click.echo(f"console at {url}", err=True)
+            announce(ready_file, url=url)
 
-class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
-
-    def __init__(self, config: uvicorn.Config, *, url: str, ready_file: Path | None) -> None:
-        super().__init__(config)
-        self._url = url
-        self._ready_file = ready_file
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        click.echo(f"console at {self._url}", err=True)
-        if self._ready_file is not None:
-            partial = self._ready_file.with_name(f".{self._ready_file.name}.partial")
-            partial.write_text(json.dumps({"url": self._url}))
-            partial.replace(self._ready_file)
+        serve(app, listener, ready=ready, keep_alive_s=KEEP_ALIVE_S, shutdown_s=SHUTDOWN_S)

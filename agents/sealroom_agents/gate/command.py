@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import secrets
-import socket
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import click
-import uvicorn
 
-from sealroom.encoding import from_hex, normal_address, to_hex
+from sealroom.encoding import from_hex, to_hex
 from sealroom.errors import FormatError
 from sealroom.key_release.messages import MAX_LEASE_SECONDS
 from sealroom_agents.attestation import (
@@ -37,18 +33,14 @@ from sealroom_agents.gate.root import GateRoot, connect_guest
 from sealroom_agents.gate.service import Gate, GateConfig
 from sealroom_agents.gate.sessions import Sessions
 from sealroom_agents.gate.webhook import BootAuthority
+from sealroom_agents.host import address_option, announce, listen, log_to_stderr, read_token, serve
 
 DEFAULT_PCCS = "https://api.trustedservices.intel.com"
 """Intel's own service; a PCCS nearer by is faster."""
-MIN_TOKEN_CHARACTERS = 32
-"""Shortest token that a watcher may show."""
-MAX_TOKEN_BYTES = 4096
-CONNECTIONS = 256
-"""Connections served at once; more wait."""
 KEEP_ALIVE_S = 15
 """Seconds that an idle connection is kept."""
 
-_log = logging.getLogger("sealroom.gate")
+_log = logging.getLogger("sealroom_agents.gate")
 
 
 @click.command()
@@ -69,7 +61,7 @@ _log = logging.getLogger("sealroom.gate")
     "--watch-token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
-    help="File with the token that the watcher shows (at least 32 characters).",
+    help="File of mode 0600 with the token that the watcher shows (at least 32 characters).",
 )
 @click.option(
     "--lease", "lease_seconds", type=click.IntRange(1, MAX_LEASE_SECONDS), default=30, show_default=True,
@@ -149,7 +141,7 @@ def command(
     The gate's signer pays for the transactions that open runs: fund the address that GET /v1/gate shows.
     Exit status: 0 ended by a signal, 1 failed, 2 usage, 78 must not start as configured.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     if require_gpu:
         raise ConfigurationError(
             "gpu-evidence-unverified",
@@ -162,10 +154,10 @@ def command(
         config=GateConfig(
             chain_id=chain_id,
             lease_seconds=lease_seconds,
-            consortia=frozenset(_address(one) for one in consortia),
+            consortia=frozenset(address_option(one, "consortium") for one in consortia),
         ),
         state=state,
-        watch_token=_token(watch_token_file),
+        watch_token=read_token(watch_token_file),
         pccs=pccs,
         os_images=os_images,
         kms_measurements=frozenset(_digest(one, "kms-measurement") for one in kms_measurements),
@@ -227,37 +219,14 @@ def _serve(
     audit.append("started", facts={"signer": root.signer, "gateRoot": to_hex(root.fingerprint)})
     _log.info("signer %s, root 0x%s, chain %d", root.signer, root.fingerprint.hex(), config.chain_id)
     try:
-        _listen(create_app(gate, authority, watch_token=watch_token), host, port, ready_file)
+        with listen(host, port) as (listener, url):
+            _log.info("listening on %s", url)
+            app = create_app(gate, authority, watch_token=watch_token)
+            serve(app, listener, ready=lambda: announce(ready_file, url=url), keep_alive_s=KEEP_ALIVE_S)
     finally:
         audit.close()
         sessions.close()
         chain.close()
-
-
-def _listen(app: object, host: str, port: int, ready_file: Path | None) -> None:
-    """Bind first, so that the ready file names a port that already takes connections."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio switches Nagle's algorithm off: it would cost 40 ms a message.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(CONNECTIONS)
-        url = f"http://{f'[{host}]' if family == socket.AF_INET6 else host}:{listener.getsockname()[1]}"
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,  # type: ignore[arg-type]
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                limit_concurrency=CONNECTIONS,
-                timeout_keep_alive=KEEP_ALIVE_S,
-            )
-        )
-        if ready_file is not None:
-            _write_atomically(ready_file, {"url": url, "pid": os.getpid()})
-        _log.info("listening on %s", url)
-        server.run(sockets=[listener])
 
 
 def trust_root(
@@ -286,36 +255,11 @@ def trust_root(
     return replace(trust, os_images=load_os_images(os_images)), collateral
 
 
-def _token(path: Path) -> str:
-    with path.open("rb") as stream:
-        token = stream.read(MAX_TOKEN_BYTES).decode("ascii", errors="replace").strip()
-    if len(token) < MIN_TOKEN_CHARACTERS:
-        raise ConfigurationError(
-            "watch-token",
-            f"{path} holds a token of {len(token)} characters; at least {MIN_TOKEN_CHARACTERS} are needed",
-            "write a random one: openssl rand -hex 32",
-        )
-    return token
-
-
-def _address(text: str) -> str:
-    try:
-        return normal_address(text)
-    except FormatError as error:
-        raise ConfigurationError("address", f"--consortium {text!r} is {error}") from error
-
-
 def _digest(text: str, option: str) -> bytes:
     try:
         return from_hex(text.lower() if text.startswith("0x") else "0x" + text.lower(), 32)
     except FormatError as error:
         raise ConfigurationError(option, f"--{option} {text!r} is {error}") from error
-
-
-def _write_atomically(path: Path, content: dict[str, object]) -> None:
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    partial.write_text(json.dumps(content))
-    partial.replace(path)
 
 
 def _now() -> int:

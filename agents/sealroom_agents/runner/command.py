@@ -3,23 +3,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import secrets
-import signal
 import socket
-import stat
 from pathlib import Path
 from threading import Event
 
 import click
 
-from sealroom.encoding import from_hex
-from sealroom.errors import FormatError
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.facts import LOCAL_CHAIN_IDS
+from sealroom_agents.host import announce, log_to_stderr, on_signals, read_key
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import DRAIN_S, Runner
@@ -29,7 +24,6 @@ from sealroom_agents.store import DEFAULT_URL, Holder, Store
 
 DEFAULT_RUN_TIMEOUT_S = 3600.0
 """How long one run may take, seconds."""
-MAX_KEY_BYTES = 256
 MAX_NAME_CHARACTERS = 128
 
 log = logging.getLogger("sealroom_agents.runner")
@@ -115,7 +109,7 @@ def command(
       sealroom runner --rpc URL --gate URL --platform platform --datasets sealed --state runs \\
         --key-file runner.key
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_to_stderr()
     chain = ChainReader(list(rpcs))
     chain_id = chain.chain_id()
     if platform is None or chain_id not in LOCAL_CHAIN_IDS:
@@ -142,27 +136,7 @@ def command(
         drain_s=drain_seconds,
         from_block=from_block,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: (stop if drain.is_set() else drain).set())
+    on_signals(drain.set, stop.set)
     log.info("runner %s pays for anchoring as %s", name, sender.address)
-    if ready_file is not None:
-        partial = ready_file.with_name(f".{ready_file.name}.partial")
-        partial.write_text(json.dumps({"name": name, "address": sender.address}))
-        partial.replace(ready_file)
+    announce(ready_file, name=name, address=sender.address)
     runner.serve()
-
-
-def read_key(path: Path) -> bytes:
-    """The private key, from a file that nobody else may read. Raises `ConfigurationError`; never shows it."""
-    try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            data = stream.read(MAX_KEY_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError("key-file", f"{path}: {error.strerror}") from error
-    if mode & 0o077:
-        raise ConfigurationError("key-file", f"{path} can be read by others", f"chmod 600 {path}")
-    try:
-        return from_hex(data.decode("ascii", errors="replace").strip(), 32)
-    except FormatError as error:
-        raise ConfigurationError("key-file", f"{path} holds no key", "0x and 64 hex digits") from error

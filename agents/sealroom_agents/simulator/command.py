@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import signal
 import threading
 from pathlib import Path
 
 import click
 
 from sealroom_agents.errors import EXIT_CONFIGURATION, ConfigurationError
+from sealroom_agents.host import announce, on_signals
 from sealroom_agents.simulator.enclave import APP_ID_BYTES
 from sealroom_agents.simulator.guest import GuestAgent
 from sealroom_agents.simulator.platform import DEFAULT_MACHINE, SimulatedPlatform
@@ -77,8 +75,7 @@ def guest(
 ) -> None:
     """Run the guest agent of one VM until a signal ends it."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    on_signals(stop.set)
     try:
         platform = SimulatedPlatform.open(folder)
         agent = GuestAgent(platform, _compose(compose), _app_id(app_id), machine=machine)
@@ -86,8 +83,7 @@ def guest(
     except ConfigurationError as error:
         raise _failure(error) from error
     with server:
-        if ready_file is not None:
-            _announce(ready_file, server.path)
+        announce(ready_file, url=f"unix:{server.path}", socket=str(server.path))
         stop.wait()
 
 
@@ -111,14 +107,6 @@ def _app_id(text: str) -> bytes:
     if len(app_id) != APP_ID_BYTES:
         raise ConfigurationError("app-id", f"{text!r} is no app id", "an app id is 0x and 40 hex digits")
     return app_id
-
-
-def _announce(path: Path, socket_path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    partial.write_text(
-        json.dumps({"url": f"unix:{socket_path}", "socket": str(socket_path), "pid": os.getpid()})
-    )
-    partial.replace(path)
 
 
 def _failure(error: ConfigurationError) -> click.ClickException:

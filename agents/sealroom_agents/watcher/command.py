@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import signal
-import stat
 from pathlib import Path
+from threading import Event
 
 import click
-from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
 
-from sealroom.encoding import normal_address
-from sealroom.errors import FormatError
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import AgentError, ConfigurationError
+from sealroom_agents.host import address_option, announce, log_to_stderr, on_signals, read_token
 from sealroom_agents.store import DEFAULT_URL, Store
 from sealroom_agents.watcher.service import HttpGate, Watcher
 
@@ -24,9 +20,6 @@ DEFAULT_EVERY_S = 1.0
 """Seconds between two looks."""
 LOOK_TIMEOUT_S = 5.0
 """How long one question to a node may take, seconds."""
-MIN_TOKEN_CHARACTERS = 16
-"""A token shorter than this can be guessed."""
-MAX_TOKEN_BYTES = 1024
 
 log = logging.getLogger("sealroom_agents.watcher")
 
@@ -45,7 +38,7 @@ log = logging.getLogger("sealroom_agents.watcher")
     "--watch-token-file",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of mode 0600 with the token that the gate expects.",
+    help="File of mode 0600 with the token that the gate expects (at least 32 characters).",
 )
 @click.option(
     "--database", default=DEFAULT_URL, show_default=True, metavar="URL", help="SQLite or PostgreSQL."
@@ -74,21 +67,20 @@ def command(
     Example:
       sealroom watcher --rpc URL --factory 0x… --gate URL --watch-token-file watch.token
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # APScheduler tells of every job that it runs.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to_stderr()
     if factory is None and not consortia:
         raise ConfigurationError("configuration", "nothing to follow", "give --factory, or --consortium")
     watcher = Watcher(
         ChainReader(list(rpcs), timeout_s=LOOK_TIMEOUT_S, quorum=rpc_quorum),
         Store(database),
         HttpGate(gate, read_token(watch_token_file)),
-        factory=_address(factory) if factory else None,
-        only=[_address(one) for one in consortia],
+        factory=address_option(factory, "factory") if factory else None,
+        only=[address_option(one, "consortium") for one in consortia],
     )
-    scheduler = BlockingScheduler(timezone="UTC")
-    waiting = [ready_file] if ready_file else []
+    stop = Event()
+    on_signals(stop.set)
+    scheduler = BackgroundScheduler(timezone="UTC")
+    waiting = [ready_file]
 
     def look() -> None:
         try:
@@ -97,42 +89,13 @@ def command(
             log.warning("no heartbeat: %s", error.message)
             return
         if waiting and found.heartbeat:
-            _announce(waiting.pop(), found.consortia)
+            announce(waiting.pop(), consortia=found.consortia)
 
     # A look that takes too long is not followed by the ones that it delayed.
     scheduler.add_job(
         look, "interval", seconds=every, max_instances=1, coalesce=True, misfire_grace_time=None
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: scheduler.shutdown(wait=False))
     look()
     scheduler.start()
-
-
-def read_token(path: Path) -> str:
-    """The token, from a file that nobody else may read. Raises `ConfigurationError`."""
-    try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            data = stream.read(MAX_TOKEN_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError("token-file", f"{path}: {error.strerror}") from error
-    if mode & 0o077:
-        raise ConfigurationError("token-file", f"{path} can be read by others", f"chmod 600 {path}")
-    token = data.decode("ascii", errors="replace").strip()
-    if len(data) > MAX_TOKEN_BYTES or len(token) < MIN_TOKEN_CHARACTERS or not token.isprintable():
-        raise ConfigurationError("token-file", f"{path} holds no token", "put 32 random bytes in it, as hex")
-    return token
-
-
-def _address(text: str) -> str:
-    try:
-        return normal_address(text)
-    except FormatError as error:
-        raise ConfigurationError("configuration", f"{text!r} is no address: {error.message}") from error
-
-
-def _announce(path: Path, consortia: int) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps({"consortia": consortia}))
-    partial.replace(path)
+    stop.wait()
+    scheduler.shutdown(wait=False)

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the processes share: secrets in files, signals, the ready file, listening and serving."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.patience import PATIENCE_S, until
+
+from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.host import (
+    MAX_HEAD_BYTES,
+    MAX_KEY_BYTES,
+    MAX_TOKEN_BYTES,
+    MIN_TOKEN_CHARACTERS,
+    address_option,
+    announce,
+    listen,
+    read_key,
+    read_token,
+)
+
+TOKEN = "t" * MIN_TOKEN_CHARACTERS
+KEY = "0x" + "11" * 32
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from fastapi import FastAPI
+from sealroom_agents.host import announce, listen, log_to_stderr, serve
+app = FastAPI()
+@app.get("/")
+async def quick():
+    return "done"
+@app.get("/slow")
+async def slow():
+    Path(sys.argv[2]).touch()
+    await asyncio.sleep(600)
+log_to_stderr()
+with listen("127.0.0.1", 0) as (listener, url):
+    serve(app, listener, ready=lambda: announce(Path(sys.argv[1]), url=url), keep_alive_s=5)
+print("in order")
+"""
+
+WAITER = """
+import sys
+from threading import Event
+from sealroom_agents.host import on_signals
+first, second = Event(), Event()
+on_signals(first.set, second.set)
+print("ready", flush=True)
+first.wait()
+print("first", flush=True)
+second.wait()
+print("second", flush=True)
+"""
+
+
+def secret(path: Path, content: bytes, mode: int = 0o600) -> Path:
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize(("read", "content"), [(read_token, TOKEN), (read_key, KEY)])
+def test_a_secret_is_read_from_a_file_for_its_owner_alone(
+    tmp_path: Path, read: Callable[[Path], Any], content: str
+) -> None:
+    """OP-03."""
+    path = secret(tmp_path / "secret", content.encode() + b"\n")
+    assert read(path) in (content, bytes.fromhex(content.removeprefix("0x")) if read is read_key else None)
+    for mode in (0o640, 0o604, 0o620, 0o601):
+        path.chmod(mode)
+        with pytest.raises(ConfigurationError) as caught:
+            read(path)
+        assert caught.value.hint == f"chmod 600 {path}"
+    with pytest.raises(ConfigurationError):
+        read(tmp_path / "none")
+    with pytest.raises(ConfigurationError):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"t" * (MIN_TOKEN_CHARACTERS - 1), b"t" * 20 + b" " + b"t" * 20, b"t" * 40 + b"\0",
+        "é".encode() * 40, b"t" * 40 + b"\n" + b"t" * 40, b"t" * (MAX_TOKEN_BYTES + 1),
+        b"t" * 40 + b"\n" * MAX_TOKEN_BYTES,
+    ],
+)  # fmt: skip
+def test_what_is_no_token_is_refused_and_not_shown(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_token(secret(tmp_path / "token", content))
+    assert caught.value.code == "token-file" and "ttt" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [MIN_TOKEN_CHARACTERS, MAX_TOKEN_BYTES])
+def test_tokens_of_the_least_and_the_greatest_length_are_read(tmp_path: Path, length: int) -> None:
+    assert read_token(secret(tmp_path / "token", b"t" * length)) == "t" * length
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "11" * 32, "0x" + "zz" * 32, KEY + "1", KEY + "\n" * MAX_KEY_BYTES],
+    ids=["empty", "bare", "no-hex", "long", "larger"],
+)
+def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path, content: str) -> None:
+    """OP-04."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_key(secret(tmp_path / "key", content.encode()))
+    assert caught.value.code == "key-file"
+    assert "zz" not in str(caught.value) and "11" not in str(caught.value).removeprefix(str(tmp_path))
+
+
+def test_an_address_is_read_in_any_case_and_a_wrong_one_names_its_option() -> None:
+    assert address_option("0x" + "AB" * 20, "factory") == "0x" + "ab" * 20
+    with pytest.raises(ConfigurationError, match="--factory '0x12' is"):
+        address_option("0x12", "factory")
+
+
+def test_the_ready_file_names_the_process(tmp_path: Path) -> None:
+    announce(None, url="nowhere")
+    for url in ("http://one", "http://two"):
+        announce(tmp_path / "ready", url=url)
+        assert json.loads((tmp_path / "ready").read_text()) == {"url": url, "pid": os.getpid()}
+    assert os.listdir(tmp_path) == ["ready"]
+
+
+def test_a_port_that_is_taken_is_a_wrong_configuration() -> None:
+    with listen("127.0.0.1", 0) as (first, _), pytest.raises(ConfigurationError) as caught:
+        listen("127.0.0.1", first.getsockname()[1]).__enter__()
+    assert caught.value.code == "listen"
+    with pytest.raises(ConfigurationError):
+        listen("no host of this name.invalid", 0).__enter__()
+
+
+def test_an_ipv6_address_is_written_as_a_url_has_it() -> None:
+    try:
+        with listen("::1", 0) as (listener, url):
+            assert url == f"http://[::1]:{listener.getsockname()[1]}"
+            socket.create_connection(listener.getsockname()[:2]).close()
+    except ConfigurationError:
+        with pytest.raises(OSError), socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-c", SERVER, str(tmp_path / "ready"), str(tmp_path / "slow")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        until((tmp_path / "ready").exists, process)
+        yield process, json.loads((tmp_path / "ready").read_text())["url"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_server_in_order_with_status_0(
+    server: tuple[subprocess.Popen[str], str], number: signal.Signals
+) -> None:
+    process, url = server
+    assert httpx.get(url).json() == "done"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out, err) == (0, "in order\n", "")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_second_signal_ends_a_server_whose_answer_takes_long(
+    server: tuple[subprocess.Popen[str], str], tmp_path: Path, number: signal.Signals
+) -> None:
+    process, url = server
+
+    def ask() -> None:
+        # Cut off, or answered with an error: which of them, uvicorn decides.
+        with suppress(httpx.TransportError):
+            httpx.get(f"{url}/slow", timeout=PATIENCE_S)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until((tmp_path / "slow").exists, process)
+    process.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(number)
+    assert process.communicate(timeout=PATIENCE_S)[0] == "in order\n"
+    assert process.returncode == 0
+    asking.join(PATIENCE_S)
+    assert not asking.is_alive()
+
+
+def test_a_head_that_is_too_large_is_refused(server: tuple[subprocess.Popen[str], str]) -> None:
+    host, port = server[1].removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nx: " + b"x" * MAX_HEAD_BYTES)
+        assert client.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
+
+
+@pytest.mark.parametrize("signals", [SIGNALS, SIGNALS[::-1], SIGNALS[:1] * 2])
+def test_the_nth_signal_has_the_nth_action(signals: list[signal.Signals]) -> None:
+    with subprocess.Popen([sys.executable, "-c", WAITER], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line, number in zip(("ready\n", "first\n"), signals, strict=True):
+            assert process.stdout.readline() == line
+            process.send_signal(number)
+        assert process.stdout.readline() == "second\n"
+        assert process.wait(PATIENCE_S) == 0
