@@ -153,7 +153,7 @@ class World:
             self.rpc_urls or [self.chain.url],
             timeout_s=self.rpc_timeout_s,
             quorum=self.rpc_quorum,
-            finalized_floor=sessions.marked("finalized"),
+            finalized_floor=sessions.highest("finalized"),
         )
         self.gate = Gate(
             config=GateConfig(chain_id=31337, **config),

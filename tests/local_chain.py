@@ -32,7 +32,7 @@ from eth_abi.abi import encode as abi_encode
 from eth_account import Account
 
 from sealroom.model import Owner, Study
-from sealroom_agents import children
+from sealroom_agents import child_processes
 from sealroom_agents.chain.contracts import explain_revert, interface
 from tests.patience import until
 
@@ -120,7 +120,7 @@ class LocalChain:
         command += ["--chain-id", str(chain_id)]
         if block_time is not None:
             command += ["--block-time", str(block_time)]
-        process = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = child_processes.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         deadline = time.monotonic() + START_TIMEOUT_S
         lines: list[str] = []
         if process.stdout is None:
@@ -134,7 +134,7 @@ class LocalChain:
                 return cls(process, "http://" + line.removeprefix("Listening on ").strip())
             if not line and process.poll() is not None:
                 break
-        children.kill(process.pid)
+        child_processes.kill(process.pid)
         raise RuntimeError("anvil did not start: " + "".join(lines)[-2000:])
 
     def __enter__(self) -> LocalChain:
@@ -152,7 +152,7 @@ class LocalChain:
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
-            children.kill(self._process.pid)
+            child_processes.kill(self._process.pid)
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()

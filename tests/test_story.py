@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sealroom_agents import children
+from sealroom_agents import child_processes
 from tests.pages import unprinted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,7 +37,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("story") / "demo"
-    with children.start(
+    with child_processes.start(
         [str(SEALROOM), "demo", "--dir", str(folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -3,7 +3,7 @@
 
 Two kinds of things can be missing. Some can still arrive, such as an approval or a finalized block: a run
 waits for them. Others can't, such as an expired study: the run goes on at once, so that the gate gives the
-refusal, with the chain state that it saw. `missing` is pure; `look` reads the chain and calls it.
+refusal, with the chain state that it saw. `missing` is pure; `check_readiness` reads the chain and calls it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Missing:
 
 
 class Chain(Protocol):
-    """What `look` reads of `sealroom_agents.chain.ChainReader`."""
+    """What `check_readiness` reads of `sealroom_agents.chain.ChainReader`."""
 
     def latest_view(self, consortium: str, *, compose_hash: bytes | None = None) -> LatestView:
         """Newest state."""
@@ -83,13 +83,13 @@ class Chain(Protocol):
         """Logs."""
 
 
-def waits(missing: Sequence[Missing]) -> bool:
+def should_wait(missing: Sequence[Missing]) -> bool:
     """Whether a run that lacks this should wait: something can still arrive, and nothing is beyond
     mending."""
     return bool(missing) and not any(item.code in FINAL for item in missing)
 
 
-def look(
+def check_readiness(
     chain: Chain, consortium: str, recipe: RecipeFacts, *, now: float, from_block: int = 0
 ) -> tuple[Missing, ...]:
     """What a run of `recipe` lacks by the chain as it is now. Raises `ChainError`."""

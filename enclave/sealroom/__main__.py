@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         _report("lease-ended", code=error.end.cause, message=error.end.message)
         return EXIT_LEASE_ENDED
     except SealroomError as error:
-        status, phase = _judge(error)
+        status, phase = _outcome(error)
         _report(phase, code=error.code, message=error.message)
         return status
     except Exception as error:  # outermost; what it says could hold data, so only its type is told
@@ -59,7 +59,7 @@ def _on_terminate(stop: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop, daemon=True).start())
 
 
-def _judge(error: SealroomError) -> tuple[int, str]:
+def _outcome(error: SealroomError) -> tuple[int, str]:
     if isinstance(error, GuestError | _UsageError) or error.code in CONFIGURATION_FAILURES:
         return EXIT_CONFIGURATION, "failed"
     if isinstance(error, JobError) and error.code in JOB_FAILURES:

@@ -347,7 +347,7 @@ def test_the_state_of_the_first_version_is_taken_up(folder: Path) -> None:
     state(folder, FIRST_TABLES)
 
     with opened(folder) as log, closing(Sessions.open(folder)) as sessions:
-        assert sessions.marked("finalized") == 12
+        assert sessions.highest("finalized") == 12
         assert sessions.lease(b"\xaa") is None  # no opening to look after: it is renewed no more
         with pytest.raises(Refused, match="already released"):
             sessions.remember(bytes(32), run_id=b"\xaa", hello=b"", challenge=b"", expires=1, now=0)

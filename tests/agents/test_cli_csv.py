@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sealroom.errors import SealroomError
 from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import cells, to_parquet
+from sealroom_agents.owner import csv_cells, to_parquet
 from sealroom_agents.owner.csv_records import Records, count_rows
 from sealroom_agents.owner.profile import MAX_DISTINCT, Profile, profile
 from sealroom_agents.owner.source import look, ready
@@ -199,10 +199,10 @@ def test_a_well_written_csv_becomes_the_same_table(
 @given(st.text("0123456789+-.eEx_ ,NaInf", min_size=1, max_size=8), st.sampled_from(["int64", "float64"]))
 @settings(max_examples=300, deadline=None)
 def test_a_number_is_taken_exactly_when_it_reads_back_the_same(text: str, kind: str) -> None:
-    reason = cells.fault(text, kind)
+    reason = csv_cells.fault(text, kind)
     try:
-        found = cells.convert(pa.array([text]), kind)[0].as_py()
-    except cells.CellError as error:
+        found = csv_cells.convert(pa.array([text]), kind)[0].as_py()
+    except csv_cells.CellError as error:
         assert error.reason == reason
     else:
         assert reason is None

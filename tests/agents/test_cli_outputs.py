@@ -21,7 +21,7 @@ from tests.patience import PATIENCE_S, until
 from sealroom.keys import Secret
 from sealroom_agents.cli import datakey
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import folder, space, staging
+from sealroom_agents.owner import disk_space, folder, staging
 from sealroom_agents.owner.source import look, ready
 from sealroom_agents.owner.staging import Outputs, Staging, recover
 
@@ -246,7 +246,7 @@ def test_an_interrupted_run_leaves_nothing_and_can_be_run_again(desk: Path, how:
 
 
 def test_too_little_room_is_said_before_anything_is_written(desk: Path) -> None:
-    free = space.free_at(desk)
+    free = disk_space.free_at(desk)
     with (desk / "big").open("r+b") as stream:
         stream.truncate(min(free + 2**30, 500 * 2**30))
     if free > 500 * 2**30:
@@ -264,7 +264,7 @@ def test_the_room_that_is_asked_for_is_enough_and_not_far_off(desk: Path, size: 
     (desk / "big").write_bytes(bytes(size))
     assert shell(SEAL, desk).returncode == 0
     needed = (desk / "sealed" / "hospital-A" / "cohort-A.tar").stat().st_size
-    assert needed <= space.sealed_size(size) <= needed + 2**18
+    assert needed <= disk_space.sealed_size(size) <= needed + 2**18
 
 
 def test_a_kill_at_any_step_leaves_no_sealed_file_without_its_key_and_can_be_mended(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sealroom_agents.demo.stack import MARK, fresh
+from sealroom_agents.demo.stack import MARK, empty_folder
 from sealroom_agents.errors import DemoError
 
 SEALROOM = Path(sys.executable).parent / "sealroom"
@@ -54,29 +54,29 @@ def test_a_new_an_empty_and_an_earlier_demo_s_folder_are_taken(tmp_path: Path) -
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder in (tmp_path / "new" / "er", empty):
-        os.close(fresh(folder))
+        os.close(empty_folder(folder))
         assert [entry.name for entry in folder.iterdir()] == [MARK]
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "logs").mkdir()
         (folder / "logs" / "gate.log").write_text("old")
         (folder / "link").symlink_to(outside)
-        os.close(fresh(folder))
+        os.close(empty_folder(folder))
         assert [entry.name for entry in folder.iterdir()] == [MARK]
     assert (outside / "kept").read_text() == "kept"
 
 
 def test_a_folder_in_which_a_demo_runs_is_not_emptied_below_it(tmp_path: Path) -> None:
-    held = fresh(tmp_path / "demo")
+    held = empty_folder(tmp_path / "demo")
     (tmp_path / "demo" / "runner.key").write_text("0x")
     assert "another demo runs" in refused(tmp_path / "demo")
     assert (tmp_path / "demo" / "runner.key").exists()
     os.close(held)
-    os.close(fresh(tmp_path / "demo"))
+    os.close(empty_folder(tmp_path / "demo"))
     assert not (tmp_path / "demo" / "runner.key").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told_as_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(DemoError) as error:
-        fresh(tmp_path / "file" / "demo")
+        empty_folder(tmp_path / "file" / "demo")
     assert "cannot write" in error.value.message

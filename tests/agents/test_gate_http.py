@@ -20,7 +20,7 @@ from tests.patience import PATIENCE_S, until
 
 from sealroom.encoding import sha256
 from sealroom.key_release import GrantReply, Hello, LeaseReply
-from sealroom_agents import children
+from sealroom_agents import child_processes
 from sealroom_agents.attestation import encode_os_images, load_os_images
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ConfigurationError, Refused
@@ -244,7 +244,7 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
 
     def start() -> subprocess.Popen[bytes]:
         (tmp_path / "ready.json").unlink(missing_ok=True)
-        process = children.start(command, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        process = child_processes.start(command, env={**os.environ, "PYTHONUNBUFFERED": "1"})
         until((tmp_path / "ready.json").exists, process)
         url = json.loads((tmp_path / "ready.json").read_text())["url"]
         approved.http = httpx.Client(base_url=url, timeout=PATIENCE_S)
@@ -257,7 +257,7 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
         transcript, challenge = enclave.hello()
         message = enclave.evidence(transcript, challenge)
         granted(enclave.send(message))
-        assert children.kill(process.pid)
+        assert child_processes.kill(process.pid)
         process.wait()
         process = start()
         refused(enclave.send(message), "nonce-replayed", 409)

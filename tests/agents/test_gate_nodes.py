@@ -16,8 +16,8 @@ from tests.hostile_node import HostileNode, drips, endless, http, says, silent
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom.encoding import sha256
+from sealroom_agents.chain.breaker import THREADS
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.seats import THREADS
 
 pytestmark = pytest.mark.anvil
 

@@ -11,7 +11,7 @@ from tests.agents.worked import OWNERS, fresh_platform, make_gate
 
 from sealroom.model import Budget, Study
 from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord
-from sealroom_agents.readiness import Missing, missing, waits
+from sealroom_agents.readiness import Missing, missing, should_wait
 
 NOW = 1_800_000_000.0
 RECIPE = b"\x5e" * 32
@@ -108,7 +108,7 @@ def test_budget_that_is_spent_is_named(
     (found,) = lacks(replace(live, datasets=(replace(DATASET, budget=budget),), spending=spending))
     assert (found.code, found.message) == ("budget", says)
     assert found.owner == ("hospital-A" if dataset else None)
-    assert not waits([found])
+    assert not should_wait([found])
 
 
 def test_a_proposal_that_another_study_overtook_counts_no_more(empty: ChainView) -> None:
@@ -125,5 +125,5 @@ def test_a_proposal_that_expires_soon_ends_no_waiting_run(empty: ChainView, live
     short = CandidateRecord(study=replace(STUDY, expiry=NOW - 1), approvals=(), required=())
     found = lacks(replace(empty, candidate=short))
     assert [item.code for item in found] == ["proposal-expired"]
-    assert waits(found)
-    assert not waits(lacks(replace(live, study=replace(STUDY, expiry=NOW - 1))))
+    assert should_wait(found)
+    assert not should_wait(lacks(replace(live, study=replace(STUDY, expiry=NOW - 1))))

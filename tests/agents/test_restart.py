@@ -23,7 +23,7 @@ from tests.outside import HOLDER, Lab
 from tests.patience import PATIENCE_S, until
 
 from sealroom.envelope import parse_envelope
-from sealroom_agents import children, guard
+from sealroom_agents import child_guard, child_processes
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.errors import RunnerError, StoreError
 from sealroom_agents.runner import local
@@ -31,7 +31,7 @@ from sealroom_agents.runner.backend import Assignment
 from sealroom_agents.runner.local import LocalBackend, LocalEnclave
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
-from sealroom_agents.runner.state_folder import hold
+from sealroom_agents.runner.state_folder import lock_folder
 from sealroom_agents.runner.supervisor import Supervisor
 from sealroom_agents.simulator import SimulatedPlatform
 from sealroom_agents.store import ENDS, Holder, Run, Store
@@ -194,13 +194,13 @@ def test_a_database_from_before_claims_is_used_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_state_folder_is_one_place_and_one_process(tmp_path: Path) -> None:
-    place, lock = hold(tmp_path / "state")
+    place, lock = lock_folder(tmp_path / "state")
     with pytest.raises(RunnerError) as refused:
-        hold(tmp_path / "state")
+        lock_folder(tmp_path / "state")
     assert refused.value.code == "state-in-use"
     os.close(lock)
-    again, lock = hold(tmp_path / "state")
-    other, _ = hold(tmp_path / "other")
+    again, lock = lock_folder(tmp_path / "state")
+    other, _ = lock_folder(tmp_path / "other")
     assert again == place != other
     os.close(lock)
 
@@ -510,7 +510,7 @@ def test_an_enclave_that_finished_as_its_runner_was_stopped_is_published(shop: S
     follower = Supervisor(
         shop.lab.store, shop.lab.reader, Deaf(**vars(shop.backend())), stop=stop, run_timeout_s=PATIENCE_S
     )
-    assert follower.follow(shop.lab.take()) is True
+    assert follower.supervise(shop.lab.take()) is True
     assert shop.lab.store.run(run).state == "anchoring"
 
 
@@ -534,7 +534,7 @@ def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_it
         *("--state", str(tmp_path / "runs"), "--name", "host-1"),
     ]
     run = shop.lab.submit()
-    process = children.start(command, stderr=subprocess.PIPE)
+    process = child_processes.start(command, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
         under_way(run)
@@ -546,24 +546,24 @@ def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_it
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     finally:
-        children.kill(process.pid)
+        child_processes.kill(process.pid)
         process.communicate()
     ended = shop.lab.store.run(run)
     assert (ended.state, ended.code) == ("failed", "runner-stopped")
     assert shop.lab.store.run(later).state == "queued"
 
     command[-1] = "host-2"
-    process = children.start(command, stderr=subprocess.DEVNULL)
+    process = child_processes.start(command, stderr=subprocess.DEVNULL)
     try:
         programs = under_way(later)
-        victims = [pid for pid in guard.descendants(process.pid) if pid not in programs]
+        victims = [pid for pid in child_guard.descendants(process.pid) if pid not in programs]
         os.kill(victims[0], signal.SIGKILL)
         assert process.wait(PATIENCE_S) == -signal.SIGKILL
     finally:
-        children.kill(process.pid)
-    assert not any(guard.lives(pid) for pid in programs)
+        child_processes.kill(process.pid)
+    assert not any(child_guard.is_alive(pid) for pid in programs)
     command[-1] = "host-3"
-    process = children.start(command, stderr=subprocess.DEVNULL)
+    process = child_processes.start(command, stderr=subprocess.DEVNULL)
     try:
         ended = shop.until(later, *ENDS)
     finally:

@@ -30,11 +30,11 @@ from tests.patience import PATIENCE_S, until
 from sealroom import typed
 from sealroom.envelope import Envelope, parse_envelope
 from sealroom.model import Opening, Receipt
-from sealroom_agents import children
+from sealroom_agents import child_processes
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, StoreError
 from sealroom_agents.facts import LatestView
-from sealroom_agents.runner.backend import Assignment, Left
+from sealroom_agents.runner.backend import Assignment, Leftovers
 from sealroom_agents.runner.command import command
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher
@@ -187,7 +187,7 @@ class ScriptedBackend:
 
     enclave: ScriptedEnclave
     started: list[Assignment] = field(default_factory=list)
-    found: dict[str, Left] = field(default_factory=dict)
+    found: dict[str, Leftovers] = field(default_factory=dict)
     """What a runner that is gone left."""
     forgotten: list[str] = field(default_factory=list)
 
@@ -195,8 +195,8 @@ class ScriptedBackend:
         self.started.append(assignment)
         return self.enclave
 
-    def left(self, run_id: str) -> Left:
-        return self.found.get(run_id, Left(started=True, envelope=None))
+    def leftovers(self, run_id: str) -> Leftovers:
+        return self.found.get(run_id, Leftovers(started=True, envelope=None))
 
     def forget(self, run_id: str) -> None:
         self.forgotten.append(run_id)
@@ -223,7 +223,7 @@ def follow(
     follower = Supervisor(
         lab.store, lab.reader, ScriptedBackend(enclave), stop=stop or threading.Event(), run_timeout_s=timeout
     )
-    follower.follow(run)
+    follower.supervise(run)
     assert enclave.killed
     assert enclave.cleaned
     return lab.store.run(run.id)
@@ -252,7 +252,7 @@ def test_the_enclave_boots_the_stored_bytes_under_the_consortiums_app(lab: Lab) 
     lab.submit()
     run = lab.take()
     backend = ScriptedBackend(ScriptedEnclave([], exit=3))
-    Supervisor(lab.store, lab.reader, backend, stop=threading.Event(), run_timeout_s=5).follow(run)
+    Supervisor(lab.store, lab.reader, backend, stop=threading.Event(), run_timeout_s=5).supervise(run)
     (assignment,) = backend.started
     assert assignment.compose == lab.recipe.compose
     assert (assignment.app, assignment.consortium) == (lab.room.app, lab.room.consortium)
@@ -711,7 +711,7 @@ def test_a_kill_reaches_children_in_sessions_of_their_own() -> None:
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     grandchild = int(process.stdout.readline())
-    assert children.kill(process.pid)
+    assert child_processes.kill(process.pid)
     assert process.wait(PATIENCE_S) == -9
     until(lambda: _state(grandchild) == "Z")
     process.stdout.close()
@@ -763,5 +763,7 @@ def test_latest_view_is_all_that_following_reads(lab: Lab) -> None:
     lab.submit()
     run = lab.take()
     backend = ScriptedBackend(ScriptedEnclave([{"phase": "refused", "code": "x", "message": "y"}], exit=3))
-    Supervisor(lab.store, Shaky(lab.reader, 2), backend, stop=threading.Event(), run_timeout_s=5).follow(run)
+    Supervisor(lab.store, Shaky(lab.reader, 2), backend, stop=threading.Event(), run_timeout_s=5).supervise(
+        run
+    )
     assert lab.store.run(run.id).code == "x"

@@ -21,7 +21,7 @@ from dstack_sdk import DstackClient
 from tests.patience import PATIENCE_S, until
 
 from sealroom.keys import public_key33, recover_kms_root
-from sealroom_agents import children
+from sealroom_agents import child_processes
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.simulator import GuestAgent, SimulatedEnclave, SimulatedPlatform
 from sealroom_agents.simulator.command import command
@@ -371,7 +371,7 @@ def test_guest_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     SimulatedPlatform.create(tmp_path / "p")
     (tmp_path / "app-compose.json").write_bytes(COMPOSE)
     ready = tmp_path / "ready.json"
-    process = children.start(
+    process = child_processes.start(
         [
             sys.executable, "-m", "sealroom_agents.simulator", "guest",
             "--platform", str(tmp_path / "p"), "--compose", str(tmp_path / "app-compose.json"),
@@ -387,7 +387,7 @@ def test_guest_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         status = process.wait(PATIENCE_S)
     finally:
-        children.kill(process.pid)
+        child_processes.kill(process.pid)
         process.wait()
 
     assert announced["url"] == f"unix:{tmp_path / 'g.sock'}"

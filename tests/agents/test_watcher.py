@@ -23,8 +23,8 @@ from tests.patience import PATIENCE_S, until
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom.key_release.replies import WatchReport
-from sealroom_agents import children
-from sealroom_agents.chain import ChainReader, Sight
+from sealroom_agents import child_processes
+from sealroom_agents.chain import ChainReader, Snapshot
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import LatestView
@@ -69,8 +69,8 @@ class StateOnly:
     def listed(self, factory: str, *, first: int, most: int) -> list[str]:
         return self.reader.listed(factory, first=first, most=most)
 
-    def sights(self, consortia: Sequence[str]) -> Mapping[str, Sight]:
-        return self.reader.sights(consortia)
+    def snapshots(self, consortia: Sequence[str]) -> Mapping[str, Snapshot]:
+        return self.reader.snapshots(consortia)
 
     def latest_view(self, consortium: str) -> LatestView:
         return self.reader.latest_view(consortium)
@@ -113,7 +113,7 @@ def test_a_quiet_chain_gives_a_heartbeat_and_nothing_else(
     lab.live()
     run = running(lab)
     began = int(time.time())
-    look = watcher.look()
+    look = watcher.poll()
     assert (look.revoked, look.changed, look.heartbeat) == ((), (), True)
     assert (gate.reports[-1].seen, gate.reports[-1].revoked) == ((lab.room.consortium,), ())
     assert began <= gate.reports[-1].observed <= time.time()
@@ -127,10 +127,10 @@ def test_a_revocation_ends_running_runs_and_is_told_to_the_gate(
     lab.live()
     computing = running(lab)
     queued = lab.submit()
-    watcher.look()
+    watcher.poll()
     lab.chain.revoke(lab.room, 2, "consent withdrawn")
 
-    look = watcher.look()
+    look = watcher.poll()
     assert look.revoked == look.changed == (lab.room.consortium,)
     head = lab.chain.rpc("eth_getBlockByNumber", "latest", False)
     (reported,) = gate.reports[-1].revoked
@@ -152,7 +152,7 @@ def test_a_revocation_ends_running_runs_and_is_told_to_the_gate(
     (kept,) = lab.store.observations(lab.room.consortium)
     assert kept.killed is not None
 
-    again = watcher.look()
+    again = watcher.poll()
     assert (again.revoked, again.changed) == ((lab.room.consortium,), ())
     assert len(lab.store.observations(lab.room.consortium)) == 1
 
@@ -162,18 +162,18 @@ def test_a_revocation_during_the_watchers_absence_is_seen_by_the_next_one(
 ) -> None:
     """What it knew is in the store, so a restart compares with what was."""
     lab.live()
-    watcher.look()
+    watcher.poll()
     run = running(lab)
     lab.chain.revoke(lab.room, 0)
     successor = Watcher(StateOnly(lab.reader), lab.store, gate, factory=lab.room.factory)
-    assert successor.look().changed == (lab.room.consortium,)
+    assert successor.poll().changed == (lab.room.consortium,)
     assert lab.store.kill_order(run) is not None
 
 
 def test_an_epoch_that_advances_otherwise_ends_runs_too(lab: Lab, watcher: Watcher) -> None:
     """Another gate was adopted: grants of the gate before are dead."""
     lab.live()
-    watcher.look()
+    watcher.poll()
     run = running(lab)
     lab.chain.adopt_platform(
         lab.room,
@@ -183,7 +183,7 @@ def test_an_epoch_that_advances_otherwise_ends_runs_too(lab: Lab, watcher: Watch
         os_images=[secrets.token_bytes(32)],
         devices=[secrets.token_bytes(32)],
     )
-    look = watcher.look()
+    look = watcher.poll()
     assert (look.revoked, look.changed) == ((), (lab.room.consortium,))
     order = lab.store.kill_order(run)
     assert order is not None
@@ -193,11 +193,11 @@ def test_an_epoch_that_advances_otherwise_ends_runs_too(lab: Lab, watcher: Watch
 def test_a_new_quorum_lifts_the_report(lab: Lab, watcher: Watcher, gate: RecordingGate) -> None:
     lab.live()
     lab.chain.revoke(lab.room, 2)
-    assert watcher.look().revoked == (lab.room.consortium,)
+    assert watcher.poll().revoked == (lab.room.consortium,)
     study = lab.propose()
     lab.chain.approve(lab.room, study, 0, 1, 2)
     run = running(lab)
-    look = watcher.look()
+    look = watcher.poll()
     assert (look.revoked, look.changed, gate.revoked) == ((), (), ())
     assert lab.store.kill_order(run) is None
 
@@ -210,23 +210,25 @@ def test_a_node_that_lags_is_no_news(lab: Lab, gate: RecordingGate) -> None:
     class Lagging(StateOnly):
         behind: bool = False
 
-        def sights(self, consortia: Sequence[str]) -> Mapping[str, Sight]:
-            sights = super().sights(consortia)
-            return {one: self._older(sight) if self.behind else sight for one, sight in sights.items()}
+        def snapshots(self, consortia: Sequence[str]) -> Mapping[str, Snapshot]:
+            snapshots = super().snapshots(consortia)
+            return {
+                one: self._older(snapshot) if self.behind else snapshot for one, snapshot in snapshots.items()
+            }
 
-        def _older(self, sight: Sight) -> Sight:
-            view = sight.latest
+        def _older(self, snapshot: Snapshot) -> Snapshot:
+            view = snapshot.latest
             older = {"epoch": view.epoch - 1, "block_number": view.block_number - 1}
-            return replace(sight, latest=replace(view, **older))
+            return replace(snapshot, latest=replace(view, **older))
 
     reader = Lagging(lab.reader)
     watcher = Watcher(reader, lab.store, gate, factory=lab.room.factory)
-    watcher.look()
+    watcher.poll()
     run = running(lab)
     reader.behind = True
-    assert watcher.look().changed == ()
+    assert watcher.poll().changed == ()
     reader.behind = False
-    assert watcher.look().changed == ()
+    assert watcher.poll().changed == ()
     assert lab.store.kill_order(run) is None
 
 
@@ -235,11 +237,11 @@ def test_a_blind_watcher_stays_silent(tmp_path: Path) -> None:
     with Lab.start(tmp_path) as lab:
         gate = RecordingGate.adopted_by(lab)
         watcher = Watcher(StateOnly(lab.reader), lab.store, gate, factory=lab.room.factory)
-        watcher.look()
+        watcher.poll()
         assert len(gate.reports) == 1
         lab.chain.stop()
         with pytest.raises(ChainError) as caught:
-            watcher.look()
+            watcher.poll()
         assert caught.value.code == "chain-unreachable"
         assert len(gate.reports) == 1
 
@@ -252,30 +254,30 @@ def test_one_consortium_out_of_sight_costs_itself_its_heartbeat_and_the_others_n
 
     @dataclass
     class Blind(StateOnly):
-        def sights(self, consortia: Sequence[str]) -> Mapping[str, Sight]:
-            return {one: sight for one, sight in super().sights(consortia).items() if one != other}
+        def snapshots(self, consortia: Sequence[str]) -> Mapping[str, Snapshot]:
+            return {one: snapshot for one, snapshot in super().snapshots(consortia).items() if one != other}
 
     only = (other, lab.room.consortium)
-    assert Watcher(StateOnly(lab.reader), lab.store, gate, factory=None, only=only).look().consortia == 2
+    assert Watcher(StateOnly(lab.reader), lab.store, gate, factory=None, only=only).poll().consortia == 2
     watcher = Watcher(Blind(lab.reader), lab.store, gate, factory=None, only=only)
     run = running(lab)
     lab.chain.revoke(lab.room, 1)
-    look = watcher.look()
+    look = watcher.poll()
     assert (look.unseen, look.revoked, look.heartbeat) == ((other,), (lab.room.consortium,), True)
     assert gate.reports[-1].seen == (lab.room.consortium,)
     assert lab.store.kill_order(run) is not None
-    assert watcher.look().unseen == (other,), "it is looked at again"
+    assert watcher.poll().unseen == (other,), "it is looked at again"
 
 
 def test_a_gate_that_is_away_does_not_stop_the_watcher(
     lab: Lab, watcher: Watcher, gate: RecordingGate
 ) -> None:
     lab.live()
-    watcher.look()
+    watcher.poll()
     run = running(lab)
     gate.down = True
     lab.chain.revoke(lab.room, 1)
-    assert watcher.look().heartbeat is False
+    assert watcher.poll().heartbeat is False
     assert lab.store.kill_order(run) is not None
 
 
@@ -306,7 +308,7 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
     database = f"sqlite:///{tmp_path / 'watched.db'}"
     lab.store = Store(database)
     ready = tmp_path / "ready.json"
-    process = children.start(
+    process = child_processes.start(
         [
             *(sys.executable, "-m", "sealroom_agents.watcher"),
             *("--rpc", lab.chain.url, "--factory", lab.room.factory, "--every", "0.3"),
@@ -349,15 +351,15 @@ def test_a_lie_that_one_node_told_hides_no_later_revocation(lab: Lab, gate: Reco
     with RpcProxy(lab.chain.url) as proxy:
         reader = ChainReader([lab.chain.url, proxy.url])
         watcher = Watcher(reader, lab.store, gate, factory=lab.room.factory)
-        watcher.look()
+        watcher.poll()
         proxy.tamper = lies
         with suppress(ChainError):
-            watcher.look()
+            watcher.poll()
         proxy.tamper = honest
-        watcher.look()
+        watcher.poll()
         run = running(lab)
         lab.chain.revoke(lab.room, 0, "real")
-        assert watcher.look().changed == (lab.room.consortium,)
+        assert watcher.poll().changed == (lab.room.consortium,)
         order = lab.store.kill_order(run)
         assert order is not None and order.kind == "revoked"
         reader.close()

@@ -20,13 +20,13 @@ from sealroom.key_release import WatchReport
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.newest import CALLS, MAX_SPLITS
 from sealroom_agents.store import Store
-from sealroom_agents.watcher.selection import MAX_LOOK, MAX_SWEEP
+from sealroom_agents.watcher.selection import MAX_POLL, MAX_SWEEP
 from sealroom_agents.watcher.service import Watcher
 
 pytestmark = pytest.mark.anvil
 
 STRANGERS = 60
-ROUND_TRIPS = 2 + -(-MAX_LOOK // CALLS) + 4
+ROUND_TRIPS = 2 + -(-MAX_POLL // CALLS) + 4
 """Requests that one look takes of one node at most, whoever is on the chain."""
 REVERTS = "0x60006000fd"
 HUGE = "0x" + "6210000060" + "00" + "f3"  # returns 1 MiB of zeros
@@ -60,7 +60,7 @@ def hostile(chain: LocalChain, code: str) -> str:
 def until_followed(watcher: Watcher, gate: RecordingGate, consortium: str) -> None:
     """Look until the sweep has found it: once through the factory's list at most."""
     for _ in range(2 + (STRANGERS + 2) // MAX_SWEEP + 1):
-        watcher.look()
+        watcher.poll()
         if consortium in gate.reports[-1].seen:
             return
     raise AssertionError("it was not found")
@@ -75,7 +75,7 @@ def test_what_a_look_costs_does_not_grow_with_strangers(lab: Lab) -> None:
         until_followed(watcher, gate, lab.room.consortium)
         for _ in range(5):
             before = proxy.calls
-            look = watcher.look()
+            look = watcher.poll()
             assert lab.room.consortium in gate.reports[-1].seen
             assert look.heartbeat and look.unseen == ()
             assert proxy.calls - before <= 5, "a head, two batches, and the end of the factory's list"
@@ -90,7 +90,7 @@ def test_a_consortium_with_a_run_under_way_is_followed_at_the_very_first_look(la
     lab.live()
     lab.submit()
     gate = RecordingGate.adopted_by(lab)
-    Watcher(lab.reader, lab.store, gate, factory=lab.room.factory).look()
+    Watcher(lab.reader, lab.store, gate, factory=lab.room.factory).poll()
     assert lab.room.consortium in gate.reports[-1].seen
 
 
@@ -99,7 +99,7 @@ def test_strangers_that_adopt_this_gate_take_turns(lab: Lab, monkeypatch: pytest
 
     from sealroom_agents.watcher import selection
 
-    monkeypatch.setattr(selection, "MAX_LOOK", 12)
+    monkeypatch.setattr(selection, "MAX_POLL", 12)
     monkeypatch.setattr(selection, "MAX_UNSEEN", 2)
     monkeypatch.setattr(selection, "MAX_SWEEP", 4)
     gate = RecordingGate.adopted_by(lab)
@@ -121,7 +121,7 @@ def test_strangers_that_adopt_this_gate_take_turns(lab: Lab, monkeypatch: pytest
     lab.take()
     watcher = Watcher(lab.reader, lab.store, gate, factory=lab.room.factory)
     for _ in range(60):
-        watcher.look()
+        watcher.poll()
     assert all(len(report.seen) <= 12 for report in gate.reports)
     assert all(lab.room.consortium in report.seen for report in gate.reports)
     late = [one for report in gate.reports[-12:] for one in report.seen]
@@ -137,7 +137,7 @@ def test_a_contract_that_answers_something_else_costs_only_itself(lab: Lab, code
         watcher = Watcher(reader, lab.store, gate, factory=None, only=[*bad, lab.room.consortium])
         for _ in range(4):
             before = proxy.calls
-            look = watcher.look()
+            look = watcher.poll()
             assert set(look.unseen) == set(bad)
             assert gate.reports[-1].seen == (lab.room.consortium,)
             assert proxy.calls - before <= ROUND_TRIPS + 2 * MAX_SPLITS
@@ -175,12 +175,12 @@ def test_a_run_renews_on_beside_strangers_and_a_contract_that_lies(approved: Wor
         reader = ChainReader([slow.url, world.chain.url, other.url], timeout_s=1.0, quorum=2)
         watcher = Watcher(reader, store, Posting(), factory=world.room.factory, clock=world.clock)
         for _ in range(4):
-            watcher.look()
+            watcher.poll()
         enclave = Enclave(world)
         granted(enclave.ask())
         for counter in range(1, 4):
             world.clock.ahead += 20
-            watcher.look()
+            watcher.poll()
             assert enclave.renew(counter).status_code == 200
         reader.close()
 
@@ -218,7 +218,7 @@ def test_a_heartbeat_keeps_awake_only_the_consortia_that_it_names(approved: Worl
             "seen": [],
             "revoked": [{"consortium": "0x" + "77" * 20, "block": 1, "blockHash": "0x" + "00" * 32}],
         },
-        {"version": 2, "observed": 1, "seen": [f"0x{n:040x}" for n in range(MAX_LOOK + 1)], "revoked": []},
+        {"version": 2, "observed": 1, "seen": [f"0x{n:040x}" for n in range(MAX_POLL + 1)], "revoked": []},
     ],
     ids=["of before", "version 1", "version 3", "twice", "unseen", "too many"],
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sealroom_agents.demo.screen import Screen
-from sealroom_agents.demo.stack import Stack, fresh
+from sealroom_agents.demo.stack import Stack, empty_folder
 from sealroom_agents.demo.story import tell
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ class Silent(Screen):
 
 def run() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="sealroom-bench-") as folder:
-        stack = Stack(root=CHECKOUT, folder=fresh(Path(folder) / "demo"))
+        stack = Stack(root=CHECKOUT, folder=empty_folder(Path(folder) / "demo"))
         try:
             told = tell(stack, Silent(), keep=False)
         finally:

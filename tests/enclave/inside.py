@@ -37,7 +37,7 @@ class Inside:
     def __init__(self, script: str) -> None:
         self.sandbox = Sandbox.start()
         try:
-            self.walls = await_ready(self.sandbox)
+            self.confinement = await_ready(self.sandbox)
             self._channel = Channel(self.sandbox.channel)
             self._channel.send(
                 {"analysis": _TELL_CUSTODIAN + script, "unit": "person_id", "fields": {}, "groups": {}}

@@ -340,7 +340,7 @@ def test_the_custodians_entries_cannot_be_read() -> None:
     script = prelude({path: f"os.read(os.open({path!r}, os.O_RDONLY), 1)" for path in places})
     with Inside(script + "tell(through)\n") as running:
         found = running.told()
-        if running.walls["files"] != "landlock":
+        if running.confinement["files"] != "landlock":
             pytest.skip("this kernel has no Landlock")
     assert found == []
 

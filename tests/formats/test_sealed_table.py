@@ -446,13 +446,13 @@ def test_more_columns_than_a_table_may_have_are_refused(many: int) -> None:
 def test_the_disk_is_told_of_each_part_once_whichever_thread_asks() -> None:
     told: list[int] = []
 
-    class Told(PlainParts):
+    class StoryResult(PlainParts):
         def will_need(self, number: int) -> None:
             told.append(number)
 
     header = opened(COUNTED, ("n", "int64"), rows=ROW_COUNT)._header
     wanted = [[(begin, begin + 1)] for begin in range(0, header.size, PART)] * 200
-    tell = shares.Opener(Told(COUNTED), header).tell_disk(wanted)
+    tell = shares.Opener(StoryResult(COUNTED), header).tell_disk(wanted)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sealroom_agents import children
+from sealroom_agents import child_processes
 from tests.packaging.conftest import ROOT, Installed
 from tests.pages import blocks, unprinted
 
@@ -52,7 +52,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, base: Installed) -> Path:
 @pytest.fixture(scope="module")
 def room(checkout: Path) -> Iterator[None]:
     """What `make room` starts, until the test is over."""
-    with children.start(
+    with child_processes.start(
         [str(BIN / "sealroom"), "demo", "--room"],
         cwd=checkout,
         stdin=subprocess.DEVNULL,
@@ -76,14 +76,14 @@ def room(checkout: Path) -> Iterator[None]:
             process.communicate(timeout=LIMIT_S)
             assert process.returncode == 0
         finally:
-            children.kill(process.pid)
+            child_processes.kill(process.pid)
 
 
 def typed(page: str, checkout: Path) -> str:
     """Type a page's session into a shell in the checkout; returns what was printed."""
     script = checkout / f"{Path(page).stem}.sh"
     script.write_text(session(page))
-    with children.start(
+    with child_processes.start(
         ["bash", "-eux", "-o", "pipefail", "-c", NAMING + str(script)],
         cwd=checkout,
         env={"PATH": f"{checkout / 'ape'}:/usr/bin:/bin", "HOME": os.environ["HOME"], "COLUMNS": "110"},
@@ -95,7 +95,7 @@ def typed(page: str, checkout: Path) -> str:
         try:
             output, _ = shell.communicate(timeout=LIMIT_S)
         finally:
-            children.kill(shell.pid)
+            child_processes.kill(shell.pid)
     assert shell.returncode == 0, output[-8000:]
     return output
 

@@ -22,8 +22,8 @@ from sealroom_agents.chain.history import (
     UnpinFailure,
     Withdrawal,
 )
-from sealroom_agents.chain.logs import Where
-from sealroom_agents.chain.newest import Sight
+from sealroom_agents.chain.logs import LogPosition
+from sealroom_agents.chain.newest import Snapshot
 from sealroom_agents.chain.nodes import MAX_AHEAD
 from sealroom_agents.chain.receipts import Anchoring
 from sealroom_agents.chain.transactor import Transactor, TxResult
@@ -39,6 +39,7 @@ __all__ = [
     "DatasetRegistration",
     "FoundReceipt",
     "History",
+    "LogPosition",
     "OwnersChange",
     "Pin",
     "PlatformAdoption",
@@ -46,10 +47,9 @@ __all__ = [
     "ReceiptAnchoring",
     "Revocation",
     "RunOpening",
-    "Sight",
+    "Snapshot",
     "Transactor",
     "TxResult",
     "UnpinFailure",
-    "Where",
     "Withdrawal",
 ]

@@ -26,7 +26,7 @@ from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.events import Histories, approvals_in
 from sealroom_agents.chain.history import History
-from sealroom_agents.chain.newest import Sight, read_many, read_one, stopping, summary
+from sealroom_agents.chain.newest import Snapshot, read_many, read_one, stopping, summary
 from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
 from sealroom_agents.chain.receipts import NOT_ANCHORED, Anchoring
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
@@ -163,7 +163,7 @@ class ChainReader:
             best = self._with_candidate(ahead, best, head, compose_hash)
         return replace(summary(self._nodes, found), revocation_reason=reason, best=best)
 
-    def sights(self, consortia: Sequence[str]) -> dict[str, Sight]:
+    def snapshots(self, consortia: Sequence[str]) -> dict[str, Snapshot]:
         """The newest state of many consortia, by as few requests as it takes: those that can be seen.
 
         Raises `ChainError` when the chain itself cannot be read.
@@ -175,7 +175,7 @@ class ChainReader:
         `MIN_DEPTH` blocks upon it: a reorganisation took it. Raises `ChainError`."""
 
         def one(rpc: Rpc) -> bytes | None:
-            head = self._nodes.fresh(rpc, rpc.head("latest"))
+            head = self._nodes.require_recent(rpc, rpc.head("latest"))
             return rpc.head(halt.block_number).hash if head.number >= halt.block_number + MIN_DEPTH else None
 
         found = {

@@ -13,14 +13,14 @@ from sealroom.model import MAX_OWNERS, Cap, Opening, Owner, Receipt, Record, Stu
 from sealroom.model.base import AtMost, Beside
 from sealroom.model.consortium import MAX_REASON_BYTES
 from sealroom.model.kinds import B32, U8, U64, Address, Text
-from sealroom_agents.chain.logs import Where
+from sealroom_agents.chain.logs import LogPosition
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event(Record):
     """What a log tells, its fields under the names that the contract's event has."""
 
-    at: Annotated[Where, Beside()]
+    at: Annotated[LogPosition, Beside()]
     """Where it happened."""
 
 

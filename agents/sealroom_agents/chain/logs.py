@@ -28,7 +28,7 @@ MAX_TOPICS = 4
 
 
 @dataclass(frozen=True)
-class Where:
+class LogPosition:
     """Where an event happened."""
 
     block: int
@@ -45,7 +45,7 @@ class Where:
 class Log:
     """One log, not decoded."""
 
-    where: Where
+    where: LogPosition
     topics: list[bytes]
     data: bytes
 
@@ -127,7 +127,7 @@ def _log(rpc: Rpc, item: Any) -> Log:
     if not isinstance(named, list) or len(named) > MAX_TOPICS:
         raise rpc.malformed("malformed logs")
     return Log(
-        where=Where(
+        where=LogPosition(
             block=rpc.quantity(item.get("blockNumber")),
             block_hash=rpc.data(item.get("blockHash"), 32),
             tx="0x" + rpc.data(item.get("transactionHash"), 32).hex(),

@@ -54,7 +54,7 @@ class Newest:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Snapshot:
     """A consortium as a quorum of nodes shows it at their newest blocks."""
 
     latest: LatestView
@@ -67,7 +67,7 @@ def read_one(nodes: Nodes, consortium: str) -> dict[Rpc, Newest]:
     """The newest state of one consortium at each node that is believed. Raises `ChainError`."""
 
     def one(rpc: Rpc) -> Newest:
-        head = nodes.fresh(rpc, rpc.head("latest"))
+        head = nodes.require_recent(rpc, rpc.head("latest"))
         return Newest(head, read_state(rpc, consortium, head))
 
     found = nodes.ask(one)
@@ -75,14 +75,14 @@ def read_one(nodes: Nodes, consortium: str) -> dict[Rpc, Newest]:
     return plausible(nodes, consortium, {rpc: found[rpc] for rpc in near})
 
 
-def read_many(nodes: Nodes, consortia: Sequence[str]) -> dict[str, Sight]:
+def read_many(nodes: Nodes, consortia: Sequence[str]) -> dict[str, Snapshot]:
     """The newest state of many consortia; those that cannot be seen are left out.
 
     Raises `ChainError` when the chain itself cannot be read.
     """
 
     def one(rpc: Rpc) -> tuple[Head, dict[str, ConsortiumState]]:
-        head = nodes.fresh(rpc, rpc.head("latest"))
+        head = nodes.require_recent(rpc, rpc.head("latest"))
         states: dict[str, ConsortiumState] = {}
         splits = Splits()
         for start in range(0, len(consortia), CALLS):
@@ -91,7 +91,7 @@ def read_many(nodes: Nodes, consortia: Sequence[str]) -> dict[str, Sight]:
 
     answers = nodes.ask(one)
     near = nodes.near({rpc: head for rpc, (head, _) in answers.items()})
-    sights: dict[str, Sight] = {}
+    snapshots: dict[str, Snapshot] = {}
     for consortium in consortia:
         found = {
             rpc: Newest(answers[rpc][0], answers[rpc][1][consortium])
@@ -104,8 +104,8 @@ def read_many(nodes: Nodes, consortia: Sequence[str]) -> dict[str, Sight]:
             except ChainError:
                 continue  # the nodes, or a contract that tells them apart, disagree
             ahead = max(found.values(), key=lambda newest: newest.head.number)
-            sights[consortium] = Sight(summary(nodes, found), ahead.state.platform)
-    return sights
+            snapshots[consortium] = Snapshot(summary(nodes, found), ahead.state.platform)
+    return snapshots
 
 
 def summary(nodes: Nodes, found: dict[Rpc, Newest]) -> LatestView:
@@ -134,7 +134,7 @@ def stopping(found: dict[Rpc, Newest]) -> Rpc | None:
 def plausible(nodes: Nodes, consortium: str, found: dict[Rpc, Newest]) -> dict[Rpc, Newest]:
     """What can be true of `found`. Raises `ChainError` `chain-disagrees` when too little is left.
 
-    Nobody loses a seat here: the contract that answers may be the one that tells the nodes apart.
+    No node is left out here: the contract that answers may be the one that tells the nodes apart.
     """
     believed = _possible(nodes, consortium, found)
     for rpc, newest in list(believed.items()):

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, wait
 from typing import TypeVar
 
+from sealroom_agents.chain.breaker import Breaker
 from sealroom_agents.chain.rpc import Head, Rpc
-from sealroom_agents.chain.seats import Seat
 from sealroom_agents.chain.transport import TOO_LARGE
 from sealroom_agents.errors import ChainError
 
@@ -72,7 +72,7 @@ class Nodes:
         self._lock = threading.Lock()
         self._warned: set[tuple[Rpc, str]] = set()
         self._finalized_floor = finalized_floor
-        self._seats = {rpc: Seat(rpc) for rpc in self.rpcs}
+        self._breakers = {rpc: Breaker(rpc) for rpc in self.rpcs}
 
     @property
     def finalized_floor(self) -> int:
@@ -81,8 +81,8 @@ class Nodes:
 
     def close(self) -> None:
         """Let worker threads and connections go."""
-        for seat in self._seats.values():
-            seat.close()
+        for breaker in self._breakers.values():
+            breaker.close()
 
     def chain_id(self) -> int:
         """The chain id on which all nodes agree; asked once. Raises `ChainError` `chain-disagrees`
@@ -102,7 +102,7 @@ class Nodes:
         """The newest block that `quorum` nodes call finalized, and the nodes that agree on it."""
 
         def newest(rpc: Rpc) -> tuple[Head, Head]:
-            latest = self.fresh(rpc, rpc.head("latest"))
+            latest = self.require_recent(rpc, rpc.head("latest"))
             final = rpc.head("finalized")
             if final.number > latest.number:
                 raise ChainError("chain-stale", f"{rpc.shown_url} calls a block final that it has not got")
@@ -125,7 +125,7 @@ class Nodes:
             self._finalized_floor = head.number
         return head, rpcs
 
-    def fresh(self, rpc: Rpc, head: Head) -> Head:
+    def require_recent(self, rpc: Rpc, head: Head) -> Head:
         """The head, unless it is too far from our clock."""
         age = self._clock() - head.timestamp
         if abs(age) > MAX_HEAD_AGE_S:
@@ -142,9 +142,12 @@ class Nodes:
         Raises `ChainError` of what failed: of the contract's own code when all say so, else
         `chain-disagrees`, `chain-stale` or `chain-unreachable`.
         """
-        seats = [self._seats[rpc] for rpc in (self.rpcs if rpcs is None else rpcs)]
-        taken = [seat for seat in seats if seat.taken]
-        asked = {seat.ask(question): seat.rpc for seat in (taken if len(taken) >= self._quorum else seats)}
+        breakers = [self._breakers[rpc] for rpc in (self.rpcs if rpcs is None else rpcs)]
+        available = [breaker for breaker in breakers if breaker.available]
+        asked = {
+            breaker.ask(question): breaker.rpc
+            for breaker in (available if len(available) >= self._quorum else breakers)
+        }
         answers: dict[Rpc, T] = {}
         failures: dict[Rpc, ChainError] = {}
         left = set(asked)
@@ -161,12 +164,12 @@ class Nodes:
                 break
         for future in left:
             future.cancel()
-            self._seats[asked[future]].late()
+            self._breakers[asked[future]].late()
         if len(answers) < self._quorum:
             raise _decisive(list(failures.values()), answered=bool(answers))
         for rpc, failure in failures.items():
             if failure.code == TOO_LARGE:  # it is the node's doing, since the same question had good answers
-                self._seats[rpc].fail(failure)
+                self._breakers[rpc].fail(failure)
         return answers
 
     def agreed(self, answers: dict[Rpc, T], what: str) -> tuple[T, tuple[Rpc, ...]]:
@@ -200,7 +203,7 @@ class Nodes:
         return len(nodes) >= self._quorum
 
     def near(self, heads: Mapping[Rpc, Head]) -> tuple[Rpc, ...]:
-        """Nodes whose head is no more than `MAX_AHEAD` before the others'; one that is loses its seat.
+        """Nodes whose head is at most `MAX_AHEAD` before the others'; any other is left out for a while.
 
         Raises `ChainError` `chain-disagrees` when too few are left.
         """
@@ -208,7 +211,7 @@ class Nodes:
         for rpc, head in heads.items():
             if head.number > number + MAX_AHEAD:
                 why = f"{rpc.shown_url} shows block {head.number}, the others {number}"
-                self._seats[rpc].fail(ChainError("chain-stale", why))
+                self._breakers[rpc].fail(ChainError("chain-stale", why))
         near = tuple(rpc for rpc, head in heads.items() if head.number <= number + MAX_AHEAD)
         if not self.sufficient(near):
             raise ChainError(
@@ -235,14 +238,16 @@ class Nodes:
 
     def first(self, question: Callable[[Rpc], T]) -> T:
         """Ask one node after the other until one can be reached: for pages, not for decisions."""
-        seats = sorted((self._seats[rpc] for rpc in self.rpcs), key=lambda seat: not seat.taken)
-        for seat in seats[:-1]:
+        breakers = sorted(
+            (self._breakers[rpc] for rpc in self.rpcs), key=lambda breaker: not breaker.available
+        )
+        for breaker in breakers[:-1]:
             try:
-                return seat.ask(question).result()
+                return breaker.ask(question).result()
             except ChainError as error:
                 if error.code != "chain-unreachable":
                     raise
-        return seats[-1].ask(question).result()
+        return breakers[-1].ask(question).result()
 
 
 def _decisive(failures: Sequence[ChainError], *, answered: bool) -> ChainError:

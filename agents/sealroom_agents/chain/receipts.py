@@ -15,7 +15,7 @@ from typing import Any
 from sealroom.model import Opening
 from sealroom.receipt_tree import path
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.logs import MAX_RANGES, Log, Where, address_topic, backward, forward, topics
+from sealroom_agents.chain.logs import MAX_RANGES, Log, LogPosition, address_topic, backward, forward, topics
 from sealroom_agents.chain.rpc import Rpc
 
 
@@ -83,7 +83,7 @@ def find_anchoring(rpc: Rpc, ledger: str, opening: Opening) -> Anchoring | None:
     return None
 
 
-def _in_batch(rpc: Rpc, where: Where, batch: dict[str, Any], number: int) -> Anchoring | None:
+def _in_batch(rpc: Rpc, where: LogPosition, batch: dict[str, Any], number: int) -> Anchoring | None:
     """The numbers and digests of a batch stand in its transaction; the path is made anew from them."""
     transaction = rpc.request("eth_getTransactionByHash", [where.tx])
     if not isinstance(transaction, dict):

@@ -76,7 +76,7 @@ def reseal(
     from sealroom.encoding import to_hex
     from sealroom.sealed.target import refuse_same
     from sealroom_agents.cli import datakey
-    from sealroom_agents.owner import space
+    from sealroom_agents.owner import disk_space
 
     if out is not None:
         refuse_stdout(out)
@@ -96,7 +96,7 @@ def reseal(
         check_columns(header.columns, declared, where=str(sealed_file))
     if out is not None:
         refuse_same(sealed_file, out)
-        space.need(out.parent, sealed_file.stat().st_size, what=str(out))
+        disk_space.need(out.parent, sealed_file.stat().st_size, what=str(out))
     data_key = datakey.read(key if key is not None else _key_of(sealed_file, header))
     try:
         if not as_json:

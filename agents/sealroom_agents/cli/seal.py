@@ -221,15 +221,15 @@ def _refuse_existing(outputs: Outputs) -> None:
 
 
 def _need_space(job: Job) -> None:
-    from sealroom_agents.owner import space
+    from sealroom_agents.owner import disk_space
 
     here, there = job.outputs.sealed.parent, job.source.path.absolute().parent
-    sealed = space.sealed_size(job.source.size)
+    sealed = disk_space.sealed_size(job.source.size)
     if job.source.remade is not None:
-        space.need(there, job.source.size, what=f"what is made of {job.source.path}")
+        disk_space.need(there, job.source.size, what=f"what is made of {job.source.path}")
         # On one disk both stand side by side for a while.
         sealed += job.source.size
-    space.need(here, sealed, what=str(job.outputs.sealed))
+    disk_space.need(here, sealed, what=str(job.outputs.sealed))
 
 
 def _leaves_and_stays(job: Job) -> list[tuple[str, str]]:

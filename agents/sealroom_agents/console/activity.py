@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sealroom.model import Owner
 from sealroom.model.units import delta_text, epsilon_text
-from sealroom_agents.chain import History, Where
+from sealroom_agents.chain import History, LogPosition
 from sealroom_agents.console.display import short
 
 
@@ -20,7 +20,7 @@ from sealroom_agents.console.display import short
 class Activity:
     """One thing that happened."""
 
-    at: Where
+    at: LogPosition
     """Where."""
     kind: str
     """Stable word: the event's name in kebab case."""

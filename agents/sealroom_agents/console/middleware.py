@@ -79,7 +79,7 @@ class Guard:
             await send(message)
 
         try:
-            limit = self._judge(scope)
+            limit = self._check_head(scope)
         except RequestError as error:
             await _refuse(error, hardened)
             return
@@ -91,7 +91,7 @@ class Guard:
             if not started:
                 await _refuse(RequestError(500, "internal", "something went wrong here"), hardened)
 
-    def _judge(self, scope: Scope) -> int:
+    def _check_head(self, scope: Scope) -> int:
         """Refuse by the head alone; returns how long the body may be."""
         headers = Headers(scope=scope)
         host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")

@@ -15,7 +15,7 @@ from sealroom.recipe import MAX_COMPOSE_BYTES, Recipe, parse
 from sealroom_agents.chain import BoardRow
 from sealroom_agents.console.studies import Chain
 from sealroom_agents.errors import RequestError
-from sealroom_agents.readiness import Missing, look, waits
+from sealroom_agents.readiness import Missing, check_readiness, should_wait
 from sealroom_agents.store import Run, Store
 
 MAX_OPEN_RUNS = 1000
@@ -71,13 +71,15 @@ class Submissions:
             compose_hash=compose_hash,
             consortium=consortium,
             missing=[item.to_json() for item in lacks],
-            waiting=waits(lacks),
+            waiting=should_wait(lacks),
             idempotency=key,
         )
 
     def lacks(self, consortium: str, recipe: Recipe) -> tuple[Missing, ...]:
         """What a run of this recipe lacks now. Raises `ChainError`."""
-        return look(self._chain, consortium, recipe, now=self._clock(), from_block=self._from_block)
+        return check_readiness(
+            self._chain, consortium, recipe, now=self._clock(), from_block=self._from_block
+        )
 
     def _check_owners(self, wanted: Wanted) -> None:
         strangers = sorted({spec.owner for spec in wanted.recipe.datasets} - wanted.owners)

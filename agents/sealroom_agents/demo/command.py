@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
+from sealroom_agents.demo.handover import hand_over
 from sealroom_agents.demo.room import open_room
 from sealroom_agents.demo.screen import Screen
-from sealroom_agents.demo.stack import Stack, fresh
+from sealroom_agents.demo.stack import Stack, empty_folder
 from sealroom_agents.demo.story import STUDY, tell
-from sealroom_agents.demo.yours import hand_over
 from sealroom_agents.errors import DemoError
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -53,7 +53,7 @@ def command(keep: bool, room: bool, folder: Path) -> None:
             "the demo needs a checkout of the project", hint="clone the repository and run `make demo`"
         )
     folder = folder.resolve()
-    held = fresh(folder)
+    held = empty_folder(folder)
     stack = Stack(root=CHECKOUT, folder=folder)
     # SIGTERM must stop the children as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -52,7 +52,7 @@ class Owners:
         ).stdout
 
 
-def together(*jobs: Callable[[], Result]) -> list[Result]:
+def in_parallel(*jobs: Callable[[], Result]) -> list[Result]:
     """Run several commands at one time; raises the first error once all have ended.
 
     Who is interrupted does not wait for them: `Stack.stop` ends them.

@@ -17,7 +17,7 @@ from eth_account import Account
 
 from sealroom.files import PRIVATE, write_atomic
 from sealroom.recipe import compose_hash
-from sealroom_agents.demo.owners import LETTERS, OPERATOR, Owners, together
+from sealroom_agents.demo.owners import LETTERS, OPERATOR, Owners, in_parallel
 from sealroom_agents.demo.screen import Screen, short
 from sealroom_agents.demo.stack import Stack, rpc, wait_until_final
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
@@ -103,7 +103,7 @@ def open_room(stack: Stack, screen: Screen, study: Path) -> Room:
     owners = Owners(stack=stack, chain=chain)
     recipe = folder / "app-compose.json"
 
-    gate, deployment, *_ = together(
+    gate, deployment, *_ = in_parallel(
         lambda: {"url": _start_gate(stack, chain, platform, token)},
         lambda: owners.deploy(_deploy_config(folder, study, chain), folder / "deployment.json"),
         lambda: _nothing(stack.run(sys.executable, str(study / "cohort.py"), "--out", str(folder / "homes"))),
@@ -183,7 +183,7 @@ def _adopt_platform(room: Room, identity: dict[str, Any], platform: Path) -> Non
         )
     )
     signatures = {letter: str(room.folder / f"platform-{letter}.json") for letter in LETTERS[:3]}
-    together(
+    in_parallel(
         *(
             partial(room.govern, letter, "platform", "--file", str(wanted), "--sign", path)
             for letter, path in signatures.items()

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from sealroom_agents import children
+from sealroom_agents import child_processes
 from sealroom_agents.errors import DemoError
 
 READY_TIMEOUT_SECONDS = 300.0
@@ -102,7 +102,7 @@ class Stack:
                 raise DemoError(f"{shown} took longer than {COMMAND_TIMEOUT_SECONDS:.0f} s") from None
             finally:
                 if process.poll() is None:
-                    children.kill(process.pid)
+                    child_processes.kill(process.pid)
                 with self._lock:
                     self.commands.discard(process)
         if check and process.returncode != 0:
@@ -116,7 +116,7 @@ class Stack:
             self._stopped = True
             commands = list(self.commands)
         for command in commands:
-            children.kill(command.pid)
+            child_processes.kill(command.pid)
         for process in reversed(self.processes.values()):
             process.terminate()
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
@@ -124,14 +124,14 @@ class Stack:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                children.kill(process.pid)
+                child_processes.kill(process.pid)
                 process.wait()
         self.processes.clear()
 
     def _begin(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         if self._stopped:
             raise DemoError("the demo was stopped")
-        return children.start(
+        return child_processes.start(
             command, cwd=self.root, env=self.environment, stdin=subprocess.DEVNULL, **options
         )
 
@@ -179,7 +179,7 @@ def _finalized(url: str) -> int:
     return int(block["number"], 16)
 
 
-def fresh(folder: Path) -> int:
+def empty_folder(folder: Path) -> int:
     """Make `folder` one that is empty, the demo's own, and readable by this user alone.
 
     A new or an empty folder is marked as the demo's; one that bears the mark is emptied; any other is left as

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from sealroom.recipe import parse
-from sealroom_agents.demo.owners import LETTERS, last_object, together
+from sealroom_agents.demo.owners import LETTERS, in_parallel, last_object
 from sealroom_agents.demo.room import CHAIN_ID, Room, open_room, sealroom
 from sealroom_agents.demo.screen import Screen, result_lines, short
 from sealroom_agents.demo.stack import Stack, rpc
@@ -46,7 +46,7 @@ ENDS = frozenset({"done", "refused", "revoked", "failed"})
 
 
 @dataclass(frozen=True)
-class Told:
+class StoryResult:
     """What a caller may want to know of a story that was told."""
 
     envelope: Path
@@ -55,7 +55,7 @@ class Told:
     """Seconds from the time stamp of the revocation's block to each thing that it brought about."""
 
 
-def tell(stack: Stack, screen: Screen, *, keep: bool) -> Told:
+def tell(stack: Stack, screen: Screen, *, keep: bool) -> StoryResult:
     """Tell the whole story; raises `DemoError` at the first thing that does not go as told."""
     screen.title(
         "sealroom · cardio-renal: 4 hospitals, 3 jurisdictions, ε = 1.5 · TDX simulated, chain local"
@@ -68,8 +68,8 @@ def tell(stack: Stack, screen: Screen, *, keep: bool) -> Told:
     _compute(room, screen, first)
     envelope = _emit(room, screen, first)
     revocation = _revoke(room, screen)
-    _farewell(room, screen, envelope, keep=keep)
-    return Told(envelope=envelope, revocation=revocation)
+    _closing_lines(room, screen, envelope, keep=keep)
+    return StoryResult(envelope=envelope, revocation=revocation)
 
 
 def _submit(room: Room) -> str:
@@ -111,7 +111,9 @@ def _seal(room: Room, screen: Screen) -> None:
         room.govern(letter, "register", "--registration", registration, *CAP)
         return last_object(output)
 
-    for letter, sealed in zip(LETTERS, together(*(partial(one, letter) for letter in LETTERS)), strict=True):
+    for letter, sealed in zip(
+        LETTERS, in_parallel(*(partial(one, letter) for letter in LETTERS)), strict=True
+    ):
         screen.say(
             f"hospital-{letter}   cohort-{letter}.parquet → .tar   {sealed['rows']:,} people   "
             f"{sealed['size'] / 1000:.0f} kB   registered as {short(sealed['datasetId'])}"
@@ -137,7 +139,7 @@ def _approve(room: Room, screen: Screen, run: str) -> None:
     study = room.govern("A", "propose", "--study", str(proposal))["study"]
     approve = ("approve", "--study-id", study)
     signed = {letter: str(room.folder / f"approval-{letter}.json") for letter in "CD"}
-    together(
+    in_parallel(
         partial(room.govern, "A", *approve),
         partial(room.govern, "B", *approve),
         partial(room.govern, "C", *approve, "--sign", signed["C"]),
@@ -277,7 +279,7 @@ def _revoke_in_the_console(room: Room) -> int:
     return int(block["timestamp"], 16)
 
 
-def _farewell(room: Room, screen: Screen, envelope: Path, *, keep: bool) -> None:
+def _closing_lines(room: Room, screen: Screen, envelope: Path, *, keep: bool) -> None:
     screen.step("done")
     steps = " · ".join(f"{name.strip()} {took:.0f}" for name, took in screen.times())
     screen.say(f"{screen.elapsed():.0f} s: {steps}")

@@ -200,7 +200,7 @@ def _serve(
         rpc_urls,
         quorum=rpc_quorum,
         expected_chain_id=config.chain_id,
-        finalized_floor=sessions.marked("finalized"),
+        finalized_floor=sessions.highest("finalized"),
     )
     chain.chain_id()
     root = GateRoot(client, chain_id=config.chain_id, trust=trust, collateral=collateral, clock=_now)

@@ -67,7 +67,7 @@ class Openings:
 
     def __init__(self, chain: Chain, opener: Opener) -> None:
         self._chain = chain
-        self._again = _Again(opener)
+        self._resender = _Resender(opener)
 
     def state(self, lease: Lease, view: ChainView) -> OpeningState:
         """How the opening of a run stands; `view` is the agreed finalized one, with the run's study.
@@ -98,11 +98,11 @@ class Openings:
         return OpeningState(final=final is not None, moved=moved)
 
     def _lost(self, lease: Lease, view: ChainView) -> Refused:
-        refusal = self._again.refusal(lease.run_id)
+        refusal = self._resender.refusal(lease.run_id)
         if refusal is not None:
             return refusal
         if view.study is not None and view.study.id == lease.study:
-            self._again.send(lease, view.study)
+            self._resender.send(lease, view.study)
         return Refused(
             "opening-lost",
             "a reorganisation took the run's opening from the chain; it is sent again",
@@ -110,7 +110,7 @@ class Openings:
         )
 
 
-class _Again:
+class _Resender:
     """Sends lost openings again: one after the other, and at most one try a run at a time."""
 
     def __init__(self, opener: Opener) -> None:

@@ -427,7 +427,7 @@ class Gate:
             raise chain_refused(error) from error
         if self._chain.finalized_floor > self._floor:
             self._floor = self._chain.finalized_floor
-            self._sessions.mark("finalized", self._floor)
+            self._sessions.keep_highest("finalized", self._floor)
         latest = self._latest(consortium, compose_hash=compose_hash)
         self._lift(view)
         return view, latest

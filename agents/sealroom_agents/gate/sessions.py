@@ -165,9 +165,9 @@ class Sessions:
             columns = {column["name"] for column in there.get_columns(table.name)}
             if columns != set(table.columns.keys()):
                 raise _other_version(f"its table {table.name} has other columns")
-        if (schema := self.marked("schema")) > SCHEMA:
+        if (schema := self.highest("schema")) > SCHEMA:
             raise _other_version(f"it is of version {schema}, and this gate reads up to {SCHEMA}")
-        self.mark("schema", SCHEMA)
+        self.keep_highest("schema", SCHEMA)
 
     @classmethod
     def open(cls, folder: Path) -> Sessions:
@@ -338,7 +338,7 @@ class Sessions:
                 delete(_Halt).where(_Halt.consortium == consortium, _Halt.block_number <= halt.block_number)
             )
 
-    def mark(self, name: str, value: int) -> None:
+    def keep_highest(self, name: str, value: int) -> None:
         """Keep the highest value under a name."""
         with Session(self._engine) as session, session.begin():
             row = session.get(_Mark, name)
@@ -347,7 +347,7 @@ class Sessions:
             else:
                 row.value = max(row.value, value)
 
-    def marked(self, name: str) -> int:
+    def highest(self, name: str) -> int:
         """The highest value kept under a name; 0 when there is none."""
         with Session(self._engine) as session:
             row = session.get(_Mark, name)

@@ -24,8 +24,8 @@ from sealroom.sealed import Header, SealedArchive, SealedInfo
 from sealroom.sealed.archive import BLOCK, HEADER_NAME, ArchiveReader
 from sealroom.sealed.header import MAX_HEADER_BYTES
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import space, stores
-from sealroom_agents.owner.space import Free
+from sealroom_agents.owner import disk_space, stores
+from sealroom_agents.owner.disk_space import Free
 from sealroom_agents.owner.web import CHUNK_BYTES, Incoming, shown
 
 Progress = Callable[[int, int], None]
@@ -92,7 +92,7 @@ def fetch(
     *,
     expected: Expected,
     progress: Progress | None = None,
-    free: Free = space.free_at,
+    free: Free = disk_space.free_at,
 ) -> SealedInfo:
     """Fetch a sealed file to `target`, which appears once all of it was compared.
 
@@ -159,7 +159,9 @@ def _receive(
         if most is None and done >= HEAD_BYTES:
             stream.flush()
             most = _bound(stream.fileno(), url, incoming, expected)
-            space.need(folder, min(most, incoming.size or most) - done, what="the sealed file", free=free)
+            disk_space.need(
+                folder, min(most, incoming.size or most) - done, what="the sealed file", free=free
+            )
         if most is not None and done > most:
             raise _too_long(url, most)
         if progress is not None:
@@ -179,7 +181,7 @@ def _bound(descriptor: int, url: str, incoming: Incoming, expected: Expected) ->
     registration = expected.registration
     if registration is not None and sha256(data) != registration.dataset_id:
         raise HeaderError("dataset-mismatch", f"{shown(url)} is another dataset than the registered one")
-    most = space.most_bytes(Header.parse(data))
+    most = disk_space.most_bytes(Header.parse(data))
     if incoming.size is not None and incoming.size > most:
         raise _too_long(url, most)
     return most

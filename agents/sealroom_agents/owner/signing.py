@@ -17,8 +17,8 @@ from sealroom.sealed import Index, SealedArchive
 from sealroom.sealed.archive import BLOCK, INDEX_NAME, padded, write_end, write_member
 from sealroom.sealed.target import sealed_output
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.disk_space import need
 from sealroom_agents.owner.keystore import Signer
-from sealroom_agents.owner.space import need
 
 MAX_SIGNATURE_TEXT = 1024
 COPY_BYTES = 8 * 1024 * 1024

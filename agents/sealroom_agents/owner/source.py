@@ -20,7 +20,7 @@ from sealroom.schema import Column
 from sealroom.sealed import PARQUET
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import folder, to_parquet
-from sealroom_agents.owner.space import Free, free_at, need
+from sealroom_agents.owner.disk_space import Free, free_at, need
 
 KINDS = ("parquet", "arrow", "csv", "opaque")
 OPAQUE_FILE, OPAQUE_FOLDER = "application/octet-stream", "application/x-tar"

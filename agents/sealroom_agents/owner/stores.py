@@ -42,7 +42,7 @@ def reading(url: str) -> Iterator[Incoming]:
             yield incoming
         return
     store, path = _store(url)
-    with _told(url):
+    with _store_errors(url):
         size = store.info(path).get("size")
         stream = store.open(path, "rb")
     with stream:
@@ -55,7 +55,7 @@ def write(url: str, chunks: Iterator[bytes], size: int, *, overwrite: bool) -> N
         web.write(url, chunks, size)
         return
     store, path = _store(url)
-    with _told(url):
+    with _store_errors(url):
         if not overwrite and store.exists(path):
             raise ToolError("remote-exists", f"{shown(url)} is there already", "another name, or --overwrite")
         # Closing a file of an object store publishes it, even after an error; a transaction does not.
@@ -79,13 +79,13 @@ def _store(url: str) -> tuple[Any, str]:
 
 
 def _chunks(stream: Any, url: str) -> Iterator[bytes]:
-    with _told(url):
+    with _store_errors(url):
         while chunk := stream.read(CHUNK_BYTES):
             yield chunk
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def _store_errors(url: str) -> Iterator[None]:
     """What a store raises, as ours: it may name a path or a bucket, never a secret."""
     try:
         yield

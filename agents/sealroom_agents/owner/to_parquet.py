@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import cells
+from sealroom_agents.owner import csv_cells
 from sealroom_agents.owner.csv_records import Records, count_rows, line_of
 
 CSV_BLOCK_BYTES = 8 * 1024 * 1024
@@ -157,11 +157,13 @@ def _converted(reader: Any, schema: Any, path: Path, delimiter: str) -> Iterator
         for field, text in zip(schema, batch.columns, strict=True):
             kind = _ARROW_NAMES.get(str(field.type), str(field.type))
             try:
-                columns.append(cells.convert(text, kind))
-            except cells.CellError as error:
+                columns.append(csv_cells.convert(text, kind))
+            except csv_cells.CellError as error:
                 line = line_of(path, before + error.index, delimiter=delimiter)
                 where = f"{path} line {line}, column {field.name}"
-                raise ToolError("csv-does-not-fit", f"{where}: {error.reason}", cells.hint(kind)) from None
+                raise ToolError(
+                    "csv-does-not-fit", f"{where}: {error.reason}", csv_cells.hint(kind)
+                ) from None
         before += batch.num_rows
         yield pyarrow.record_batch(columns, schema=schema)
 

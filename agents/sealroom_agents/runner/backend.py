@@ -41,7 +41,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Left:
+class Leftovers:
     """What a runner that is gone left of a run."""
 
     started: bool
@@ -79,7 +79,7 @@ class Backend(Protocol):
     def start(self, assignment: Assignment) -> Enclave:
         """Start one. Raises `RunnerError`."""
 
-    def left(self, run_id: str) -> Left:
+    def leftovers(self, run_id: str) -> Leftovers:
         """What a runner that is gone left of a run; whatever of it still ran is dead when this returns."""
 
     def forget(self, run_id: str) -> None:

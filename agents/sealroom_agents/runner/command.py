@@ -18,7 +18,7 @@ from sealroom_agents.host import announce, log_to_stderr, on_signals, read_key
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import DRAIN_S, Runner
-from sealroom_agents.runner.state_folder import hold
+from sealroom_agents.runner.state_folder import lock_folder
 from sealroom_agents.runner.supervisor import Supervisor
 from sealroom_agents.store import DEFAULT_URL, Holder, Store
 
@@ -118,7 +118,7 @@ def command(
             f"the backend {backend} needs --platform and a local chain; this is chain {chain_id}",
             "a simulated platform proves nothing to the owners of a real consortium",
         )
-    place, _ = hold(state)
+    place, _ = lock_folder(state)
     sender = Transactor(rpcs[0], read_key(key_file))
     store = Store(database)
     stop, drain = Event(), Event()

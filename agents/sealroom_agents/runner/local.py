@@ -24,9 +24,9 @@ from pathlib import Path
 from sealroom.encoding import strict_json
 from sealroom.envelope import MAX_ENVELOPE_BYTES
 from sealroom.errors import FormatError
-from sealroom_agents import children
+from sealroom_agents import child_processes
 from sealroom_agents.errors import RunnerError
-from sealroom_agents.runner.backend import Assignment, Left
+from sealroom_agents.runner.backend import Assignment, Leftovers
 
 GUEST_READY_S = 120.0
 """How long the guest agent may take to listen, seconds."""
@@ -96,17 +96,17 @@ class LocalBackend:
             raise RunnerError("backend", f"the enclave cannot be started: {error.strerror}") from error
         return enclave
 
-    def left(self, run_id: str) -> Left:
+    def leftovers(self, run_id: str) -> Leftovers:
         """Kill what may still run, and look whether the envelope is there: it appears whole or not at all."""
         folder = self._folder(run_id)
         for pid in _programs_of(run_id):
-            if not children.kill(pid):
+            if not child_processes.kill(pid):
                 raise RunnerError("backend", f"process {pid} does not die")
         try:
             envelope = _read_envelope(folder)
         except RunnerError:
             envelope = None
-        return Left(started=folder.is_dir(), envelope=envelope)
+        return Leftovers(started=folder.is_dir(), envelope=envelope)
 
     def forget(self, run_id: str) -> None:
         """Remove all but the logs."""
@@ -175,7 +175,7 @@ class LocalEnclave:
         """Kill both processes with all their children, and wait until they are gone."""
         for process in (self.program, self.guest):
             if process is not None and process.poll() is None:
-                children.kill(process.pid)
+                child_processes.kill(process.pid)
         for process in (self.program, self.guest):
             if process is not None:
                 try:
@@ -219,7 +219,7 @@ def _spawn(folder: Path, name: str, *arguments: list[str]) -> subprocess.Popen[b
     Only the enclave's stdout is read, so only that is a pipe.
     """
     with (folder / f"{name}.log").open("wb") as log:
-        return children.start(
+        return child_processes.start(
             [sys.executable, "-I", *(part for group in arguments for part in group)],
             cwd=folder,
             env={},

@@ -15,7 +15,7 @@ from sealroom.errors import SealroomError
 from sealroom.recipe import parse
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ChainError, StoreError
-from sealroom_agents.readiness import look, waits
+from sealroom_agents.readiness import check_readiness, should_wait
 from sealroom_agents.runner.backend import Backend
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.supervisor import Stopped, Supervisor
@@ -45,7 +45,7 @@ class Runner:
         store: Store,
         chain: ChainReader,
         backend: Backend,
-        follower: Supervisor,
+        supervisor: Supervisor,
         publisher: Publisher,
         *,
         holder: Holder,
@@ -62,7 +62,7 @@ class Runner:
         self._store = store
         self._chain = chain
         self._backend = backend
-        self._follower = follower
+        self._supervisor = supervisor
         self._publisher = publisher
         self._holder = holder
         self._parallel = parallel
@@ -78,9 +78,9 @@ class Runner:
 
     def serve(self) -> None:
         """Work until told to drain or to stop, and until the runs under way have ended."""
-        self._sweep()
+        self._clean_up()
         ended = Event()
-        beat = Thread(target=self._beat, args=(ended,), name="claims", daemon=True)
+        beat = Thread(target=self._renew_claims, args=(ended,), name="claims", daemon=True)
         beat.start()
         try:
             with ThreadPoolExecutor(self._parallel, thread_name_prefix="run") as pool:
@@ -91,10 +91,10 @@ class Runner:
             with suppress(StoreError):
                 self._store.release(self._holder)
 
-    def carry(self, run: Run) -> None:
+    def process(self, run: Run) -> None:
         """One claimed run, to its end, or as far as it goes. Never raises: the other runs go on."""
         try:
-            go_on = self._follower.resume(run) if run.taken_up else self._follower.follow(run)
+            go_on = self._supervisor.resume(run) if run.taken_up else self._supervisor.supervise(run)
             if go_on:
                 self._publisher.publish(run)
                 self._backend.forget(run.id)
@@ -151,23 +151,23 @@ class Runner:
             if run is None:
                 return
             log.info("run %s of %s%s", run.id, run.consortium, ", taken up" if run.taken_up else "")
-            busy.add(pool.submit(self.carry, run))
+            busy.add(pool.submit(self.process, run))
 
-    def _beat(self, ended: Event) -> None:
+    def _renew_claims(self, ended: Event) -> None:
         while not ended.wait(self._claim_s / BEATS):
             try:
                 self._store.renew(self._holder, claim_s=self._claim_s)
             except Exception as error:
                 log.warning("the claims are not renewed: %s", error)
 
-    def _sweep(self) -> None:
+    def _clean_up(self) -> None:
         """What is left on the disk of runs that ended otherwise; an envelope that was not published stays."""
         for run_id in self._backend.known():
             try:
                 run = self._store.run(run_id)
             except StoreError:
                 continue  # of another database
-            if run.state == "failed" and self._backend.left(run_id).envelope is not None:
+            if run.state == "failed" and self._backend.leftovers(run_id).envelope is not None:
                 log.warning(
                     "run %s failed (%s), but its envelope is on the disk, and stays", run_id, run.code
                 )
@@ -193,7 +193,7 @@ class Runner:
         compose = self._store.recipe(run.compose_hash)
         if compose is None:
             raise StoreError("recipe-unknown", "the recipe's bytes are not in the database")
-        lacks = look(
+        lacks = check_readiness(
             self._chain, run.consortium, parse(compose), now=self._clock(), from_block=self._from_block
         )
-        self._store.recheck(run.id, missing=[item.to_json() for item in lacks], waiting=waits(lacks))
+        self._store.recheck(run.id, missing=[item.to_json() for item in lacks], waiting=should_wait(lacks))

@@ -19,7 +19,7 @@ ID_FILE, LOCK_FILE = "place", "lock"
 MAX_ID_BYTES = 64
 
 
-def hold(folder: Path) -> tuple[str, int]:
+def lock_folder(folder: Path) -> tuple[str, int]:
     """Take the folder, made when it is not there, until this process ends; returns its id and its lock's
     descriptor.
 

@@ -82,7 +82,7 @@ class Supervisor:
         self._stop = stop
         self._run_timeout_s = run_timeout_s
 
-    def follow(self, run: Run) -> bool:
+    def supervise(self, run: Run) -> bool:
         """Carry a claimed run to its end or to `anchoring`; true when its envelope waits for an anchor.
 
         Raises `StoreError` `claim-lost` or `database`, and `Stopped`: then the run is as it is, what its
@@ -108,10 +108,10 @@ class Supervisor:
 
     def resume(self, run: Run) -> bool:
         """The same for a run whose runner is gone, and its enclave with it; what it finished is not lost."""
-        left = self._backend.left(run.id)
+        left = self._backend.leftovers(run.id)
         if run.state == "anchoring":
             return True  # also when it is to be killed: its receipt may have been on chain before
-        order = self._surely(self._store.order, run)
+        order = self._until_stored(self._store.order, run)
         if order is not None:
             self._was_killed(run, order)
             self._end(run, _by_order(order, ()))
@@ -119,7 +119,7 @@ class Supervisor:
             self._emitted(run, left.envelope)
             return True
         elif run.state == "starting" and not left.started:
-            return self.follow(run)
+            return self.supervise(run)
         else:
             why = "the runner died while the run was under way, and its enclave with it"
             self._end(run, _Ended("failed", "runner-lost", why))
@@ -127,7 +127,7 @@ class Supervisor:
         return False
 
     def _start(self, run: Run) -> tuple[tuple[Owner, ...], Enclave]:
-        compose = self._surely(self._store.recipe, run.compose_hash)
+        compose = self._until_stored(self._store.recipe, run.compose_hash)
         if compose is None:
             raise RunnerError("recipe-unknown", "the recipe's bytes are not in the database")
         latest, chain_id = self._read(run)
@@ -149,7 +149,7 @@ class Supervisor:
             log.warning("run %s: %s", run.id, error.message)
             ended = _Ended("failed", error.code, error.message)
         enclave.kill()
-        order = self._surely(self._store.order, run)
+        order = self._until_stored(self._store.order, run)
         if order is not None:
             self._was_killed(run, order)
             ended = _by_order(order, owners)
@@ -164,18 +164,18 @@ class Supervisor:
         return False
 
     def _emitted(self, run: Run, envelope: bytes) -> None:
-        self._surely(self._store.emitted, run, envelope.decode("utf-8", errors="replace"))
+        self._until_stored(self._store.emitted, run, envelope.decode("utf-8", errors="replace"))
 
     def _end(self, run: Run, ended: _Ended) -> None:
-        self._surely(self._store.end, run, ended.state, code=ended.code, message=ended.message)
+        self._until_stored(self._store.end, run, ended.state, code=ended.code, message=ended.message)
 
     def _was_killed(self, run: Run, order: Observation) -> None:
-        self._surely(self._store.killed, run)
+        self._until_stored(self._store.killed, run)
         after = max(0.0, time.time() - order.block_time)
         message = f"enclave and job dead {after:.1f} s after the block"
-        self._surely(self._store.note, run, "killed", message, code=order.kind)
+        self._until_stored(self._store.note, run, "killed", message, code=order.kind)
 
-    def _surely(self, act: Callable[..., Returned], *arguments: object, **options: object) -> Returned:
+    def _until_stored(self, act: Callable[..., Returned], *arguments: object, **options: object) -> Returned:
         """Do something to the store; while the database is away, the enclave works on, and this waits."""
         for attempt in Retrying(
             retry=retry_if_exception(_database_away),
@@ -211,23 +211,23 @@ class Supervisor:
         while True:
             line = enclave.line(POLL_S)
             if line is not None:
-                self._hear(run, line)
+                self._handle_line(run, line)
                 if _text(line, "phase") in ("refused", "lease-ended", "failed"):
                     last = line
                 continue
             code = enclave.exit_code()
             if code is not None:
                 return _by_exit(code, last)
-            order = self._surely(self._store.order, run)
+            order = self._until_stored(self._store.order, run)
             if order is not None:
-                self._let_wipe(run, enclave)
+                self._wait_for_wipe(run, enclave)
                 return _by_order(order, owners)
             if time.monotonic() > deadline:
                 return _Ended("failed", "timeout", f"the run took longer than {self._run_timeout_s:.0f} s")
             if self._stop.is_set():
                 return _Ended("failed", "runner-stopped", "the runner was stopped")
 
-    def _let_wipe(self, run: Run, enclave: Enclave) -> None:
+    def _wait_for_wipe(self, run: Run, enclave: Enclave) -> None:
         """Ask the enclave to end its lease, wipe and say so; one that doesn't in time is killed all the
         same."""
         enclave.terminate()
@@ -237,16 +237,16 @@ class Supervisor:
             while enclave.exit_code() is None and time.monotonic() < deadline:
                 line = enclave.line(POLL_S)
                 if line is not None and _text(line, "phase") == "lease-ended":
-                    self._hear(run, line)
+                    self._handle_line(run, line)
 
-    def _hear(self, run: Run, line: Mapping[str, object]) -> None:
+    def _handle_line(self, run: Run, line: Mapping[str, object]) -> None:
         phase = _text(line, "phase")
         message = _text(line, "message") or _SAID.get(phase, "")
         match phase:
             case "attesting" | "computing":
-                self._surely(self._store.advance, run, phase, message=message)
+                self._until_stored(self._store.advance, run, phase, message=message)
             case "granted" | "final" | "emitting" | "lease-ended":
-                self._surely(self._store.note, run, phase, message, code=_text(line, "code") or None)
+                self._until_stored(self._store.note, run, phase, message, code=_text(line, "code") or None)
             case "refused" | "done" | "failed":
                 pass  # the exit status says it again, and that is what counts
             case _:

@@ -112,12 +112,12 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         with self._lock:
             return len(self._working)
 
-    def rests(self, connection: socket.socket) -> None:
+    def mark_idle(self, connection: socket.socket) -> None:
         """The connection waits for its next request."""
         with self._lock:
             self._idle[connection] = None
 
-    def works(self, connection: socket.socket) -> None:
+    def mark_working(self, connection: socket.socket) -> None:
         """The connection's request has begun."""
         with self._lock:
             self._idle.pop(connection, None)
@@ -169,14 +169,14 @@ def _handler(methods: Mapping[str, Method]) -> type[BaseHTTPRequestHandler]:
         server: _Server
 
         def handle_one_request(self) -> None:
-            self.server.rests(self.connection)
+            self.server.mark_idle(self.connection)
             try:
                 super().handle_one_request()
             finally:
                 self.server.ends(self.connection)
 
         def parse_request(self) -> bool:
-            self.server.works(self.connection)
+            self.server.mark_working(self.connection)
             return super().parse_request()
 
         def do_POST(self) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import case, or_, select, update
 from sqlalchemy.orm import Session
 
 from sealroom_agents.errors import StoreError
-from sealroom_agents.store.base import StoreBase, changed, must, note
+from sealroom_agents.store.connection import StoreBase, changed, note, run_row
 from sealroom_agents.store.records import ENDS, ORDER, RUNNING, Holder, Observation, Run
 from sealroom_agents.store.tables import RunRow
 
@@ -81,7 +81,7 @@ class Claims(StoreBase):
     def order(self, run: Run) -> Observation | None:
         """The observation that ends a held run, if there is one. Raises `StoreError` `claim-lost`."""
         with self._read() as session:
-            row = must(session, run.id)
+            row = run_row(session, run.id)
             if row.fence != run.fence:
                 raise _lost(run)
             number = row.observation

@@ -12,8 +12,8 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sealroom_agents.errors import StoreError
-from sealroom_agents.store.base import changed, must, note, to_run
 from sealroom_agents.store.claims import Claims
+from sealroom_agents.store.connection import changed, note, run_row, to_run
 from sealroom_agents.store.records import ORDER, RUNNING, Event, LastSeen, Observation, Run
 from sealroom_agents.store.tables import EventRow, ObservationRow, RecipeRow, RunRow, WatchRow
 
@@ -111,7 +111,7 @@ class Store(Claims):
     def envelope(self, run_id: str) -> str | None:
         """The anchored envelope's JSON, `None` before its receipt is on chain."""
         with self._read() as session:
-            return must(session, run_id).envelope
+            return run_row(session, run_id).envelope
 
     def events(self, run_id: str, *, after: int = 0) -> list[Event]:
         """Events of a run later than the one with id `after`, oldest first."""
@@ -148,7 +148,7 @@ class Store(Claims):
     def draft(self, run_id: str) -> str | None:
         """The envelope that waits for its anchor."""
         with self._read() as session:
-            return must(session, run_id).draft
+            return run_row(session, run_id).draft
 
     def kill_order(self, run_id: str) -> Observation | None:
         """The observation that ends this run, if there is one."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`sealroom watcher`: one look at the chain every second, and a heartbeat to the gate after each."""
+"""`sealroom watcher`: one poll of the chain every second, and a heartbeat to the gate after each."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sealroom_agents.store import DEFAULT_URL, Store
 from sealroom_agents.watcher.service import HttpGate, Watcher
 
 DEFAULT_EVERY_S = 1.0
-"""Seconds between two looks."""
-LOOK_TIMEOUT_S = 5.0
+"""Seconds between two polls."""
+POLL_TIMEOUT_S = 5.0
 """How long one question to a node may take, seconds."""
 
 log = logging.getLogger("sealroom_agents.watcher")
@@ -43,8 +43,8 @@ log = logging.getLogger("sealroom_agents.watcher")
 @click.option(
     "--database", default=DEFAULT_URL, show_default=True, metavar="URL", help="SQLite or PostgreSQL."
 )
-@click.option("--every", default=DEFAULT_EVERY_S, show_default=True, help="Seconds between two looks.")
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Written after the first whole look.")
+@click.option("--every", default=DEFAULT_EVERY_S, show_default=True, help="Seconds between two polls.")
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Written after the first whole poll.")
 def command(
     rpcs: tuple[str, ...],
     rpc_quorum: int | None,
@@ -59,9 +59,9 @@ def command(
     """Follow the chain, and end what was revoked.
 
     Reads the state of consortia at the newest block of every endpoint, orders running runs to be killed when
-    an owner revoked or the epoch advanced, and tells the gate after each look which consortia it saw.
+    an owner revoked or the epoch advanced, and tells the gate after each poll which consortia it saw.
     Follows those with runs under way, and those of the factory that adopted this gate; with --consortium
-    exactly those that are named. A look takes at most 256; more take turns.
+    exactly those that are named. A poll takes at most 256; more take turns.
 
     \b
     Example:
@@ -71,7 +71,7 @@ def command(
     if factory is None and not consortia:
         raise ConfigurationError("configuration", "nothing to follow", "give --factory, or --consortium")
     watcher = Watcher(
-        ChainReader(list(rpcs), timeout_s=LOOK_TIMEOUT_S, quorum=rpc_quorum),
+        ChainReader(list(rpcs), timeout_s=POLL_TIMEOUT_S, quorum=rpc_quorum),
         Store(database),
         HttpGate(gate, read_token(watch_token_file)),
         factory=address_option(factory, "factory") if factory else None,
@@ -82,20 +82,20 @@ def command(
     scheduler = BackgroundScheduler(timezone="UTC")
     waiting = [ready_file]
 
-    def look() -> None:
+    def poll() -> None:
         try:
-            found = watcher.look()
+            found = watcher.poll()
         except AgentError as error:
             log.warning("no heartbeat: %s", error.message)
             return
         if waiting and found.heartbeat:
             announce(waiting.pop(), consortia=found.consortia)
 
-    # A look that takes too long is not followed by the ones that it delayed.
+    # A poll that takes too long is not followed by the ones that it delayed.
     scheduler.add_job(
-        look, "interval", seconds=every, max_instances=1, coalesce=True, misfire_grace_time=None
+        poll, "interval", seconds=every, max_instances=1, coalesce=True, misfire_grace_time=None
     )
-    look()
+    poll()
     scheduler.start()
     stop.wait()
     scheduler.shutdown(wait=False)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom the watcher looks at: a bounded number at each look, and everybody who matters among them.
+"""Whom the watcher looks at: a bounded number at each poll, and everybody who matters among them.
 
 Anyone may create consortia, so their number says nothing, and none of them may cost the others anything.
 With `--consortium` exactly those are followed. Else, in this order:
 
 1. consortia that have runs under way, those with running ones first;
 2. consortia that adopted the gate which gets the heartbeats;
-3. a few of the factory's others at each look, in turn, in case they adopt it.
+3. a few of the factory's others at each poll, in turn, in case they adopt it.
 
-What does not fit into one look has its turn in the next. The factory's list only grows, so it is read once,
+What does not fit into one poll has its turn in the next. The factory's list only grows, so it is read once,
 and then its end.
 """
 
@@ -23,8 +23,8 @@ from sealroom.key_release.messages import MAX_CONSORTIA
 from sealroom.model import Platform
 from sealroom_agents.errors import ChainError
 
-MAX_LOOK = MAX_CONSORTIA
-"""Consortia in one look; they fit into one heartbeat."""
+MAX_POLL = MAX_CONSORTIA
+"""Consortia in one poll; they fit into one heartbeat."""
 MAX_UNSEEN = 32
 """Of them, those that could not be seen when they were last looked at. They have a batch of their own, which
 they may spoil."""
@@ -33,7 +33,7 @@ MAX_BUSY = 128
 MAX_SWEEP = 32
 """Of the others, the factory's that have not adopted this gate."""
 MAX_NEW = 100
-"""Consortia that are taken from the factory's list at one look."""
+"""Consortia that are taken from the factory's list at one poll."""
 
 
 class Factory(Protocol):
@@ -57,12 +57,12 @@ class Selection:
         self._busy: frozenset[str] = frozenset()
         self._gate: tuple[bytes, str] | None = None
 
-    def turn(self, busy: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The consortia of this look: those to read together, and those that could not be seen before.
+    def next_poll(self, busy: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The consortia of this poll: those to read together, and those that could not be seen before.
 
         busy: consortia with runs under way, the most urgent first.
         """
-        room = MAX_LOOK - MAX_UNSEEN
+        room = MAX_POLL - MAX_UNSEEN
         self._busy = frozenset(busy)
         if self._named:
             wanted = _rotate(self._named, room)
@@ -75,18 +75,18 @@ class Selection:
         together = tuple(one for one in wanted if one not in unseen)
         return together, tuple(one for one in self._unseen if one in unseen)[:MAX_UNSEEN]
 
-    def follows(self, consortium: str) -> bool:
+    def watches(self, consortium: str) -> bool:
         """Whether it is followed, rather than looked at in case it adopts the gate."""
         return consortium in self._named or consortium in self._adopters or consortium in self._busy
 
-    def named(self, gate: tuple[bytes, str], platforms: Mapping[str, Platform | None]) -> None:
-        """The gate's root fingerprint and signer, as it has just said, and what the look before found."""
+    def gate_identified(self, gate: tuple[bytes, str], platforms: Mapping[str, Platform | None]) -> None:
+        """The gate's root fingerprint and signer, as it has just said, and what the poll before found."""
         if gate != self._gate:
             self._gate = gate
-            self.saw((), platforms)
+            self.seen((), platforms)
 
-    def saw(self, unseen: Sequence[str], platforms: Mapping[str, Platform | None]) -> None:
-        """What a look found: those that could not be seen, and the platform of each that could."""
+    def seen(self, unseen: Sequence[str], platforms: Mapping[str, Platform | None]) -> None:
+        """What a poll found: those that could not be seen, and the platform of each that could."""
         for consortium in unseen:
             self._unseen[consortium] = None
             self._unseen.move_to_end(consortium)
@@ -108,7 +108,7 @@ class Selection:
         try:
             new = self._chain.listed(self._factory, first=self._listed, most=MAX_NEW)
         except ChainError:
-            return  # the next look finds them; those that are known go on
+            return  # the next poll finds them; those that are known go on
         self._listed += len(new)
         for consortium in new:
             if consortium not in self._adopters and consortium not in self._others:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One look at the chain: what changed, what must end, and the heartbeat that says so to the gate.
+"""One poll of the chain: what changed, what must end, and the heartbeat that says so to the gate.
 
-State is the truth (CH-29): every look takes the epoch and revocation of consortia as any node shows them at
+State is the truth (CH-29): every poll reads the epoch and revocation of consortia as any node shows them at
 its newest block; only the words of a revocation come from a log, and may be missing. The heartbeat names the
 consortia that were seen, and speaks for no other: one that is out of sight costs only itself. A watcher that
 sees nothing stays silent, and the gate's leases lapse by themselves (OP-09).
@@ -21,18 +21,18 @@ import httpx
 from sealroom.encoding import Fields, strict_json
 from sealroom.errors import FormatError
 from sealroom.key_release import WATCH_VERSION, SeenRevocation, WatchReport
-from sealroom_agents.chain import Sight
+from sealroom_agents.chain import Snapshot
 from sealroom_agents.errors import AgentError, ChainError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.store import LastSeen, Store
-from sealroom_agents.watcher.selection import MAX_LOOK, Factory, Selection
+from sealroom_agents.watcher.selection import MAX_POLL, Factory, Selection
 
 HEARTBEAT_TIMEOUT_S = 5.0
 """How long the gate may take to answer a heartbeat, seconds."""
 MAX_ANSWER_BYTES = 4096
 """Bytes of the gate's answer."""
 MAX_WORDS = 8
-"""Revocations whose words are looked for at one look."""
+"""Revocations whose words are looked for at one poll."""
 MAX_REMEMBERED = 16384
 """Consortia whose last state is kept in memory; all of them stand in the store."""
 
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 class Chain(Factory, Protocol):
     """What watching needs of `sealroom_agents.chain.ChainReader`."""
 
-    def sights(self, consortia: Sequence[str]) -> Mapping[str, Sight]:
+    def snapshots(self, consortia: Sequence[str]) -> Mapping[str, Snapshot]:
         """Newest state of those that can be seen."""
 
     def latest_view(self, consortium: str) -> LatestView:
@@ -101,8 +101,8 @@ class HttpGate:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look found."""
+class PollResult:
+    """What one poll found."""
 
     consortia: int
     """How many consortia were seen."""
@@ -111,7 +111,7 @@ class Look:
     revoked: tuple[str, ...]
     """Those that are revoked now."""
     changed: tuple[str, ...]
-    """Those whose epoch or revocation changed since the look before."""
+    """Those whose epoch or revocation changed since the poll before."""
     heartbeat: bool
     """Whether the gate took the heartbeat."""
 
@@ -132,46 +132,46 @@ class Watcher:
         self._chain = chain
         self._store = store
         self._gate = gate
-        self._following = Selection(chain, factory=factory, only=only)
+        self._selection = Selection(chain, factory=factory, only=only)
         self._clock = clock
         self._known: dict[str, LastSeen] = {}
         self._words = 0
 
-    def look(self) -> Look:
-        """One look. Raises `ChainError` when nothing could be seen because the chain itself could not."""
-        together, apart = self._following.turn(self._store.under_way(limit=MAX_LOOK))
+    def poll(self) -> PollResult:
+        """One poll. Raises `ChainError` when nothing could be seen because the chain itself could not."""
+        together, apart = self._selection.next_poll(self._store.under_way(limit=MAX_POLL))
         observed = int(self._clock())
-        sights = dict(self._chain.sights(together)) if together else {}
+        snapshots = dict(self._chain.snapshots(together)) if together else {}
         if apart:
             with suppress(ChainError):
-                sights.update(self._chain.sights(apart))
+                snapshots.update(self._chain.snapshots(apart))
         looked_at = (*together, *apart)
-        unseen = tuple(one for one in looked_at if one not in sights)
+        unseen = tuple(one for one in looked_at if one not in snapshots)
         if unseen:
             log.warning("cannot see %d consortia: %s", len(unseen), ", ".join(unseen[:5]))
-        followed = self._followed(sights)  # also those that leave this gate at this look
-        if sights:  # where nothing at all is seen, it is nobody's own fault
-            self._following.saw(unseen, {one: sight.platform for one, sight in sights.items()})
-        followed |= self._followed(sights)
+        followed = self._followed(snapshots)  # also those that leave this gate at this poll
+        if snapshots:  # where nothing at all is seen, it is nobody's own fault
+            self._selection.seen(unseen, {one: snapshot.platform for one, snapshot in snapshots.items()})
+        followed |= self._followed(snapshots)
         self._words = 0
-        changed = [one for one in followed if self._judge(one, sights[one].latest)]
-        # Nothing is taken for seen that was looked for and not found; a look at nothing asks who the gate is.
-        heartbeat = (bool(sights) or not looked_at) and self._beat(observed, sights)
-        joined = self._followed(sights).keys() - followed.keys()  # the gate has just said who it is
-        changed += [one for one in joined if self._judge(one, sights[one].latest)]
-        revoked = [one for one in (*followed, *joined) if sights[one].latest.revoked_by is not None]
-        return Look(
-            consortia=len(sights),
+        changed = [one for one in followed if self._compare(one, snapshots[one].latest)]
+        # Nothing is taken for seen that was looked for and not found; a poll of nothing asks who the gate is.
+        heartbeat = (bool(snapshots) or not looked_at) and self._send_heartbeat(observed, snapshots)
+        joined = self._followed(snapshots).keys() - followed.keys()  # the gate has just said who it is
+        changed += [one for one in joined if self._compare(one, snapshots[one].latest)]
+        revoked = [one for one in (*followed, *joined) if snapshots[one].latest.revoked_by is not None]
+        return PollResult(
+            consortia=len(snapshots),
             unseen=unseen,
             revoked=tuple(revoked),
             changed=tuple(changed),
             heartbeat=heartbeat,
         )
 
-    def _followed(self, sights: Mapping[str, Sight]) -> dict[str, None]:
-        return dict.fromkeys(one for one in sights if self._following.follows(one))
+    def _followed(self, snapshots: Mapping[str, Snapshot]) -> dict[str, None]:
+        return dict.fromkeys(one for one in snapshots if self._selection.watches(one))
 
-    def _judge(self, consortium: str, view: LatestView) -> bool:
+    def _compare(self, consortium: str, view: LatestView) -> bool:
         """Compare with what was known; on a change order the running runs to end. True when there was one."""
         known = self._known.get(consortium) or self._store.watched(consortium)
         now = LastSeen(epoch=view.epoch, block=view.block_number, revoked_by=view.revoked_by)
@@ -218,7 +218,7 @@ class Watcher:
         self._known[consortium] = known
 
     def _reason(self, consortium: str) -> str:
-        """Words of a revocation, from a log; a few at each look, since they are for people."""
+        """Words of a revocation, from a log; a few at each poll, since they are for people."""
         self._words += 1
         if self._words > MAX_WORDS:
             return ""
@@ -227,11 +227,11 @@ class Watcher:
         except ChainError:
             return ""
 
-    def _beat(self, observed: int, sights: Mapping[str, Sight]) -> bool:
-        halts = {one: sight.latest.halt for one, sight in sights.items()}
+    def _send_heartbeat(self, observed: int, snapshots: Mapping[str, Snapshot]) -> bool:
+        halts = {one: snapshot.latest.halt for one, snapshot in snapshots.items()}
         report = WatchReport(
             observed=observed,
-            seen=tuple(sights),
+            seen=tuple(snapshots),
             revoked=tuple(
                 SeenRevocation(consortium=one, block=halt.block_number, block_hash=halt.block_hash)
                 for one, halt in halts.items()
@@ -244,5 +244,5 @@ class Watcher:
             # The gate will miss it and stop renewing; there's nothing more to do here.
             log.warning("%s", error.message)
             return False
-        self._following.named(gate, {one: sight.platform for one, sight in sights.items()})
+        self._selection.gate_identified(gate, {one: snapshot.platform for one, snapshot in snapshots.items()})
         return True

@@ -174,7 +174,7 @@ def main(descriptor: int) -> None:
     try:
         # Made before the walls stand, since a socket object asks the kernel what it is.
         channel = Channel(socket.socket(fileno=descriptor))
-        walls = lock_down()
+        confinement = lock_down()
         # Nothing can be written anywhere. Libraries that only ask for a place (torch) go on with this one.
         tempfile.tempdir = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/"
         # Imported behind the walls, while the custodian attests: this is most of the time a small analysis
@@ -187,7 +187,7 @@ def main(descriptor: int) -> None:
 
         pyarrow.enable_signal_handlers(False)  # they need a pipe, and nobody interrupts an analysis
 
-        channel.send({"op": "ready", **asdict(walls)})
+        channel.send({"op": "ready", **asdict(confinement)})
         begin = channel.receive(head_limit=SCRIPT_BYTES)
         if begin is not None:
             _run(channel, begin.head)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Landlock: of the file system, the analysis may read Python, its libraries and itself, and nothing else.
 
-The system-call filter sees flags but no names; this wall sees names. It takes no privilege, but the kernel
-must have it (Linux 5.13), and a dstack image may not: so it is never the wall that counts, and `Walls.files`
-says whether it stood.
+The system-call filter sees flags but no names; Landlock sees names. It takes no privilege, but the kernel
+must have it (Linux 5.13), and that of a dstack image may not. So no guarantee rests on it, and
+`Confinement.files` says whether it was in force.
 
 Source: Linux, Documentation/userspace-api/landlock.rst; uapi/linux/landlock.h.
 """

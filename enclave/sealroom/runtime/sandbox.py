@@ -18,7 +18,7 @@ memory          RLIMIT_AS, RLIMIT_CORE 0; first to go when the machine runs shor
 
 The system-call filter is not optional: if it cannot be installed, or the machine is neither x86-64 nor
 AArch64, the child dies before it sees any data. Landlock and the network namespace are second walls and may
-be missing (an older kernel, a container without privileges); `Walls` says which stood.
+be missing (an older kernel, a container without privileges); `Confinement` says which stood.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walls:
+class Confinement:
     """What holds a child in, as the child reports it."""
 
     network: str
@@ -79,7 +79,7 @@ class Walls:
     """RLIMIT_AS."""
 
 
-def lock_down() -> Walls:
+def lock_down() -> Confinement:
     """Shut this process in for good. Call it single-threaded and before any foreign code is loaded.
 
     Raises `JobError` ("sandbox-unavailable") when the filter cannot be installed.
@@ -104,7 +104,7 @@ def lock_down() -> Walls:
     if libc.syscall(machine.seccomp, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_TSYNC, head) != 0:
         reason = os.strerror(ctypes.get_errno())
         raise JobError("sandbox-unavailable", f"the kernel did not take the system-call filter: {reason}")
-    return Walls(network=network, files=files, memory_bytes=memory)
+    return Confinement(network=network, files=files, memory_bytes=memory)
 
 
 def protect_custodian() -> None:

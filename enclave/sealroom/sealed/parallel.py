@@ -103,15 +103,15 @@ def for_each_part(
     slots = 0 if put is None else SLOTS
     each = source + target * max(1, slots)
     working = processes or min(side_by_side(each), count // PARTS_OF_A_PROCESS)
-    with _Crew(make, put, count, source=source, target=target, result=result) as crew:
-        crew.start(max(0, working - 1), slots)
-        crew.work(tell)
+    with _WorkerPool(make, put, count, source=source, target=target, result=result) as pool:
+        pool.start(max(0, working - 1), slots)
+        pool.work(tell)
     if tell is not None:
         tell(count)
-    return crew.results
+    return pool.results
 
 
-class _Crew:
+class _WorkerPool:
     """This process and its helpers. Leaving it ends them, whatever they are at."""
 
     def __init__(
@@ -146,7 +146,7 @@ class _Crew:
         os.close(end)
         self._pipes.remove(end)
 
-    def __enter__(self) -> _Crew:
+    def __enter__(self) -> _WorkerPool:
         return self
 
     def start(self, helpers: int, slots: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from sealroom.errors import SealError
 from sealroom.schema import Column
 from sealroom.sealed.parquet_columns import refuse_extensions, walk_columns
-from sealroom.sealed.thrift import Compact, Cut, field_of, structs_of
+from sealroom.sealed.thrift import CompactReader, Truncated, field_of, structs_of
 
 MAX_FOOTER_BYTES = 16 * 1024 * 1024
 """Largest footer. One row group of 30 columns takes some 3 kilobytes of it."""
@@ -130,7 +130,7 @@ def _walk(data: memoryview, begin: int, name: str) -> Footer:
     What does not fit is refused at once, so that a footer takes no more memory than what it may hold. Fields
     by their ids in `parquet.thrift`.
     """
-    footer = Compact(data, "a footer")
+    footer = CompactReader(data, "a footer")
     columns: tuple[Column, ...] = ()
     rows, chunks = 0, list[Chunk]()
     kept, groups = b"", list[bytes]()
@@ -151,8 +151,8 @@ def _walk(data: memoryview, begin: int, name: str) -> Footer:
                 footer.skip(kind)
             if field in _KEPT:
                 kept += field_of(field, kind, footer.since(start) if field != 4 else structs_of(groups))
-    except Cut:
-        raise (_lies if columns else _not_parquet)(name) from None
+    except Truncated:
+        raise (_false_footer if columns else _not_parquet)(name) from None
     if not columns:
         raise _not_parquet(name)
     if rows > MAX_ROWS:
@@ -160,13 +160,18 @@ def _walk(data: memoryview, begin: int, name: str) -> Footer:
     chunks.sort(key=lambda chunk: (chunk.begin, chunk.end))
     sum_of_rows = sum(chunk.values for chunk in chunks if chunk.column == columns[0].name)
     if sum_of_rows != rows or any(before.end > after.begin for before, after in pairwise(chunks)):
-        raise _lies(name)
+        raise _false_footer(name)
     kept += b"\0"
     return Footer(columns, rows, tuple(chunks), begin, kept + len(kept).to_bytes(4, "little") + _MAGIC)
 
 
 def _walk_groups(
-    footer: Compact, kind: int, columns: tuple[Column, ...], footer_at: int, chunks: list[Chunk], name: str
+    footer: CompactReader,
+    kind: int,
+    columns: tuple[Column, ...],
+    footer_at: int,
+    chunks: list[Chunk],
+    name: str,
 ) -> list[bytes]:
     """The row groups, as they are written; their columns are added to `chunks`.
 
@@ -186,7 +191,7 @@ def _walk_groups(
 
 
 def _walk_group(
-    footer: Compact, number: int, columns: tuple[Column, ...], footer_at: int, name: str
+    footer: CompactReader, number: int, columns: tuple[Column, ...], footer_at: int, name: str
 ) -> list[Chunk]:
     """The columns of one row group, in the file's order."""
     rows, found = 0, list[Chunk]()
@@ -194,23 +199,23 @@ def _walk_group(
         if field == 1:
             for place, _ in enumerate(footer.structs(kind)):
                 if place == len(columns):
-                    raise _lies(name)
+                    raise _false_footer(name)
                 found.append(_walk_chunk(footer, number, columns[place].name, footer_at, name))
         elif field == 3:
             rows = footer.number(kind)
         else:
             footer.skip(kind)
     if len(found) != len(columns) or any(chunk.values != rows for chunk in found):
-        raise _lies(name)
+        raise _false_footer(name)
     return found
 
 
-def _walk_chunk(footer: Compact, group: int, column: str, footer_at: int, name: str) -> Chunk:
+def _walk_chunk(footer: CompactReader, group: int, column: str, footer_at: int, name: str) -> Chunk:
     path: list[bytes] = []
     numbers: dict[int, int] = {}
     for field, kind in footer.fields():  # ColumnChunk
         if field == 1 and footer.text(kind):
-            raise _lies(name)  # it lies in another file
+            raise _false_footer(name)  # it lies in another file
         elif field == 3:
             for inner, inner_kind in footer.struct(kind):  # ColumnMetaData
                 if inner == 3:
@@ -225,7 +230,7 @@ def _walk_chunk(footer: Compact, group: int, column: str, footer_at: int, name: 
     begin = numbers.get(_DICTIONARY, data)
     inside = values == 0 or (len(_MAGIC) <= begin <= data and begin + size <= footer_at)
     if path != [column.encode()] or min(values, size) < 0 or not inside:
-        raise _lies(name)
+        raise _false_footer(name)
     return Chunk(group, column, begin, begin + size, values, _DICTIONARY in numbers)
 
 
@@ -237,5 +242,5 @@ def _too_many(name: str) -> SealError:
     return SealError("table-too-large", f"{name} has more than {MAX_ROWS} rows or {MAX_ROW_GROUPS} groups")
 
 
-def _lies(name: str) -> SealError:
+def _false_footer(name: str) -> SealError:
     return SealError("table-malformed", f"{name} has a footer that cannot be true")

@@ -13,7 +13,7 @@ from typing import Any
 from sealroom.errors import SealError
 from sealroom.schema import COLUMN_TYPES, MAX_COLUMNS, Column
 from sealroom.sealed.header import check_columns
-from sealroom.sealed.thrift import Compact
+from sealroom.sealed.thrift import CompactReader
 
 _TYPE, _REPETITION, _NAME, _CHILDREN, _CONVERTED, _LOGICAL = 1, 3, 4, 5, 6, 10
 """Fields of SchemaElement."""
@@ -43,7 +43,7 @@ _SHOWN = 64
 _ARROW_SCHEMA, _EXTENSION = b"ARROW:schema", b"ARROW:extension:name"
 
 
-def walk_columns(footer: Compact, kind: int, name: str) -> tuple[Column, ...]:
+def walk_columns(footer: CompactReader, kind: int, name: str) -> tuple[Column, ...]:
     """Columns of a file from the schema in its footer; `name` is the file's, for messages.
 
     Raises `SealError`: `schema-unsupported`, `table-malformed`.
@@ -62,7 +62,7 @@ def walk_columns(footer: Compact, kind: int, name: str) -> tuple[Column, ...]:
     return checked
 
 
-def refuse_extensions(footer: Compact, kind: int, name: str) -> None:
+def refuse_extensions(footer: CompactReader, kind: int, name: str) -> None:
     """Refuse a file whose notes name an extension type of Arrow (AR-07). Raises as `walk_columns`."""
     for _ in footer.structs(kind):
         key, value = b"", b""
@@ -77,7 +77,7 @@ def refuse_extensions(footer: Compact, kind: int, name: str) -> None:
             raise _unsupported(name, "an extension type")
 
 
-def _column(footer: Compact) -> Column:
+def _column(footer: CompactReader) -> Column:
     """One element of a schema as a column; its type may be one that no column may have."""
     name = b""
     logical: dict[int, Any] | None = None

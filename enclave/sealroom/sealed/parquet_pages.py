@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sealroom.errors import SealError
-from sealroom.sealed.thrift import Compact, Cut, malformed
+from sealroom.sealed.thrift import CompactReader, Truncated, malformed
 
 MAX_PAGE_HEADER_BYTES = 64 * 1024
 """Longest page header. Most have 30 bytes; the least and greatest value of the page may be in it."""
@@ -77,15 +77,15 @@ class _Page(NamedTuple):
 def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> tuple[_Page, int]:
     """The header at a place, and how many bytes it has."""
     for most in (_USUAL_HEADER_BYTES, MAX_PAGE_HEADER_BYTES):
-        compact = Compact(read(position, min(most, end - position)), "a page header")
+        compact = CompactReader(read(position, min(most, end - position)), "a page header")
         try:
             return _page(compact), compact.position
-        except Cut:
+        except Truncated:
             continue
     raise malformed("a page header without end")
 
 
-def _page(compact: Compact) -> _Page:
+def _page(compact: CompactReader) -> _Page:
     numbers: dict[int, int] = {}
     values: dict[int, int] = {}
     for field, kind in compact.fields():  # PageHeader

@@ -35,7 +35,7 @@ _FICLONE = 0x40049409
 
 
 @dataclass(frozen=True)
-class _Place:
+class _WrapPosition:
     """Where the wrap of one archive lies."""
 
     header: Header
@@ -66,22 +66,24 @@ def reseal(
     except OSError as error:
         raise HeaderError("source-unreadable", f"cannot read {path}: {error.strerror}") from None
     try:
-        place = _find(descriptor)
-        dataset_id = place.header.dataset_id
-        check_commitment(dek, dataset_id=dataset_id, commitment=place.index.key_commitment)
-        wrap = make_wrap(dek, header=place.header, recipient=recipient)
+        position = _find(descriptor)
+        dataset_id = position.header.dataset_id
+        check_commitment(dek, dataset_id=dataset_id, commitment=position.index.key_commitment)
+        wrap = make_wrap(dek, header=position.header, recipient=recipient)
         content = wrap.encode()
         before, after = member_around(WRAP_NAME, len(content))
         member = before + content + after
         in_place = target.exists() and os.path.samestat(os.fstat(descriptor), target.stat())
-        if not (in_place and place.end - place.begin == len(member) and _overwrite(target, member, place)):
-            _copy(descriptor, target, member, place, overwrite=overwrite)
+        if not (
+            in_place and position.end - position.begin == len(member) and _overwrite(target, member, position)
+        ):
+            _copy(descriptor, target, member, position, overwrite=overwrite)
     finally:
         os.close(descriptor)
     return wrap
 
 
-def _find(descriptor: int) -> _Place:
+def _find(descriptor: int) -> _WrapPosition:
     """Read header and index, and step over the wrap and the parts."""
     reader = ArchiveReader(descriptor)
     header_bytes = reader.read(reader.member(HEADER_NAME, limit=MAX_HEADER_BYTES))
@@ -95,10 +97,12 @@ def _find(descriptor: int) -> _Place:
     reader.end()
     if index.dataset != sha256(header_bytes):
         raise SealIndexError("index-mismatch", "index.json is of another dataset")
-    return _Place(header=header, index=index, begin=begin, end=end, length=os.fstat(descriptor).st_size)
+    return _WrapPosition(
+        header=header, index=index, begin=begin, end=end, length=os.fstat(descriptor).st_size
+    )
 
 
-def _overwrite(target: Path, member: bytes, place: _Place) -> bool:
+def _overwrite(target: Path, member: bytes, position: _WrapPosition) -> bool:
     """Put the wrap where the old one is; `False` when the file may be replaced but not written to."""
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
@@ -107,7 +111,7 @@ def _overwrite(target: Path, member: bytes, place: _Place) -> bool:
     except OSError as error:
         raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
     try:
-        write_at(descriptor, (member,), place.begin)
+        write_at(descriptor, (member,), position.begin)
         os.fsync(descriptor)
     except OSError as error:
         raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
@@ -116,17 +120,17 @@ def _overwrite(target: Path, member: bytes, place: _Place) -> bool:
     return True
 
 
-def _copy(source: int, target: Path, member: bytes, place: _Place, *, overwrite: bool) -> None:
+def _copy(source: int, target: Path, member: bytes, position: _WrapPosition, *, overwrite: bool) -> None:
     """Write the archive with another wrap to `target`."""
     with sealed_output(target, overwrite=overwrite) as stream:
         output = stream.fileno()
         try:
-            if place.end - place.begin == len(member) and _share(source, output):
-                write_at(output, (member,), place.begin)
+            if position.end - position.begin == len(member) and _share(source, output):
+                write_at(output, (member,), position.begin)
                 return
-            _copy_range(source, output, 0, 0, place.begin)
-            after = place.begin + write_at(output, (member,), place.begin)
-            _copy_range(source, output, place.end, after, place.length - place.end)
+            _copy_range(source, output, 0, 0, position.begin)
+            after = position.begin + write_at(output, (member,), position.begin)
+            _copy_range(source, output, position.end, after, position.length - position.end)
         except OSError as error:
             raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
 

@@ -17,7 +17,7 @@ _MAX_NESTING = 16
 """Deepest that structs and lists lie in one another; Parquet has seven levels at most."""
 
 
-class Cut(Exception):
+class Truncated(Exception):
     """The bytes end within a struct."""
 
 
@@ -39,11 +39,11 @@ def structs_of(items: Sequence[bytes]) -> bytes:
     return b"".join((bytes((15 << 4 | _STRUCT,)), head + bytes((count,)), *items))
 
 
-class Compact:
+class CompactReader:
     """Reads a struct field by field. `what` is for messages.
 
-    Raises `Cut`, or `SealError` `table-malformed` for what may not be there. Whoever is given the kind of a
-    value must read or skip it before the next.
+    Raises `Truncated`, or `SealError` `table-malformed` for what may not be there. A caller that was given
+    the kind of a value must read or skip it before the next.
     """
 
     def __init__(self, data: memoryview, what: str) -> None:
@@ -60,7 +60,7 @@ class Compact:
             try:
                 head = data[self.position]
             except IndexError:
-                raise Cut from None
+                raise Truncated from None
             self.position += 1
             if head == 0:
                 return
@@ -113,9 +113,9 @@ class Compact:
         try:
             self.position = self._after(kind, self.position, nesting)
         except IndexError:
-            raise Cut from None
+            raise Truncated from None
         if self.position > len(self._data):
-            raise Cut
+            raise Truncated
 
     def since(self, position: int) -> bytes:
         """The bytes read from `position` on."""
@@ -188,13 +188,13 @@ class Compact:
         try:
             byte = self._data[self.position]
         except IndexError:
-            raise Cut from None
+            raise Truncated from None
         self.position += 1
         return byte
 
     def _bytes(self, count: int) -> bytes:
         if count > len(self._data) - self.position:
-            raise Cut
+            raise Truncated
         self.position += count
         return self._data[self.position - count : self.position]
 
@@ -213,7 +213,7 @@ class Compact:
                     self.position = start + place + 1
                     return value
         except IndexError:
-            raise Cut from None
+            raise Truncated from None
         raise malformed(f"{self._what} with a number without end")
 
     def _zigzag(self) -> int:

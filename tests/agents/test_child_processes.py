@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.patience import PATIENCE_S
 
-from sealroom_agents import children, guard
+from sealroom_agents import child_guard, child_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 TREE = """
@@ -27,9 +27,9 @@ time.sleep(9999)
 """A process that starts another one, which leaves for a session of its own."""
 PARENT = f"""
 import sys, threading, time
-from sealroom_agents import children
+from sealroom_agents import child_processes
 tree = [sys.executable, "-c", {TREE!r}]
-thread = threading.Thread(target=lambda: print(children.start(tree).pid, flush=True))
+thread = threading.Thread(target=lambda: print(child_processes.start(tree).pid, flush=True))
 thread.start()
 thread.join()
 time.sleep(9999)
@@ -40,7 +40,7 @@ time.sleep(9999)
 def gone(pids: set[int]) -> bool:
     """Wait until none of them lives."""
     deadline = time.monotonic() + PATIENCE_S
-    while any(guard.lives(pid) for pid in pids):
+    while any(child_guard.is_alive(pid) for pid in pids):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
@@ -56,53 +56,56 @@ def test_all_that_a_process_started_ends_with_it(victim: str, how: signal.Signal
         try:
             first, second, third = (int(parent.stdout.readline()) for _ in range(3))
             pids = {first, second, third}
-            keeper = next(pid for pid in pids if b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+            keeper = next(
+                pid for pid in pids if b"child_guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            )
             command = next(
                 pid
                 for pid in pids - {keeper}
                 if f"PPid:\t{keeper}\n" in Path(f"/proc/{pid}/status").read_text()
             )
-            assert all(guard.lives(pid) for pid in pids)
+            assert all(child_guard.is_alive(pid) for pid in pids)
             os.kill({"parent": parent.pid, "guard": keeper, "command": command}[victim], how)
             if (victim, how) == ("guard", signal.SIGKILL):  # its command at least, and by Linux alone
                 pids = {keeper, command}
             assert gone(pids)
-            assert victim == "parent" or guard.lives(parent.pid)
+            assert victim == "parent" or child_guard.is_alive(parent.pid)
         finally:
             parent.kill()
             for pid in (first, second, third):
-                children.kill(pid)
+                child_processes.kill(pid)
 
 
 def test_a_child_ends_as_its_command_ends_and_hears_signals() -> None:
-    assert children.start([sys.executable, "-c", "raise SystemExit(7)"]).wait(PATIENCE_S) == 7
+    assert child_processes.start([sys.executable, "-c", "raise SystemExit(7)"]).wait(PATIENCE_S) == 7
     killed = "import os; os.kill(os.getpid(), 9)"
-    assert children.start([sys.executable, "-c", killed]).wait(PATIENCE_S) == -signal.SIGKILL
+    assert child_processes.start([sys.executable, "-c", killed]).wait(PATIENCE_S) == -signal.SIGKILL
     hears = (
         "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(9));"
         "print('ready', flush=True); signal.pause()"
     )
-    child = children.start([sys.executable, "-c", hears], stdout=subprocess.PIPE)
+    child = child_processes.start([sys.executable, "-c", hears], stdout=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"
     child.terminate()
     assert child.wait(PATIENCE_S) == 9
     child.stdout.close()
     with pytest.raises(FileNotFoundError):
-        children.start(["no-such-command"])
+        child_processes.start(["no-such-command"])
 
 
 def test_many_children_started_at_one_time_each_end() -> None:
     started: list[subprocess.Popen[bytes]] = []
     threads = [
-        threading.Thread(target=lambda: started.append(children.start(["sleep", "9999"]))) for _ in range(4)
+        threading.Thread(target=lambda: started.append(child_processes.start(["sleep", "9999"])))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     for child in started:
-        children.kill(child.pid)
+        child_processes.kill(child.pid)
     assert [child.wait(PATIENCE_S) for child in started] == [-signal.SIGKILL] * 4
 
 
@@ -132,19 +135,19 @@ def test_a_killed_demo_leaves_no_process(tmp_path: Path, how: signal.Signals) ->
         try:
             assert demo.stdout is not None
             assert demo.stdout.readline() == b"ready\n"
-            pids = set(guard.descendants(demo.pid))
+            pids = set(child_guard.descendants(demo.pid))
             assert len(pids) >= 6
             demo.send_signal(how)
             demo.wait(PATIENCE_S)
             assert gone(pids)
         finally:
-            children.kill(demo.pid)
+            child_processes.kill(demo.pid)
 
 
 STOPPED = """
 import sys
 from pathlib import Path
-from sealroom_agents.demo.owners import together
+from sealroom_agents.demo.owners import in_parallel
 from sealroom_agents.demo.stack import Stack
 stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[2]))
 print("ready", flush=True)
@@ -152,7 +155,7 @@ begin = "import time; print(1, file=open({!r}, 'w'), flush=True); time.sleep(999
 def one(name):
     return stack.run(sys.executable, "-c", begin.format(str(stack.folder / name)))
 try:
-    together(*(lambda name=name: one(name) for name in "abcdefgh"))
+    in_parallel(*(lambda name=name: one(name) for name in "abcdefgh"))
 except KeyboardInterrupt:
     pass
 finally:
@@ -173,7 +176,7 @@ def test_ctrl_c_ends_the_demo_s_commands_and_starts_no_more(tmp_path: Path) -> N
                 assert time.monotonic() < deadline
                 assert demo.poll() is None
                 time.sleep(0.05)
-            pids = set(guard.descendants(demo.pid))
+            pids = set(child_guard.descendants(demo.pid))
             demo.send_signal(signal.SIGINT)
             out, err = demo.communicate(timeout=PATIENCE_S)
             assert out == b"ready\nstopped\n", err
@@ -181,4 +184,4 @@ def test_ctrl_c_ends_the_demo_s_commands_and_starts_no_more(tmp_path: Path) -> N
             assert gone(pids)
             assert len(list(tmp_path.iterdir())) == 4
         finally:
-            children.kill(demo.pid)
+            child_processes.kill(demo.pid)

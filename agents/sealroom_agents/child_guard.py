@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands between a process and its parent, and ends it with the parent: what `children` starts as a script.
+"""Ends a process when its parent ends: the script that `child_processes` starts between the two.
 
-    python -I -S guard.py LIFELINE COMMAND…
+    python -I -S child_guard.py LIFELINE COMMAND…
 
 LIFELINE is the reading end of a pipe whose writing end only the parent holds. However the parent ends,
 SIGKILL included, the pipe closes, and the guard kills the command with all that it started. If the guard
@@ -104,7 +104,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether a process runs, as Linux tells it: one that only waits to be reaped does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes that end with the one that started them, however that one ends, SIGKILL included.
 
-Between both stands a `guard`, which the parent holds by a pipe: Linux's own PR_SET_PDEATHSIG alone would kill
-the child with the *thread* that started it, and other systems have nothing like it.
+Between the two runs a `child_guard`, which notices by a pipe that the parent is gone. PR_SET_PDEATHSIG alone
+would kill the child with the *thread* that started it, and exists on Linux only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sealroom_agents import guard
+from sealroom_agents import child_guard
 
 DEATH_S = 10.0
 """How long killed processes may take to be gone, seconds."""
@@ -40,7 +40,7 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         raise FileNotFoundError(2, "no such command", command[0])
     alive = _reading_end()
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", guard.__file__, str(alive), *command],
+        [sys.executable, "-I", "-S", child_guard.__file__, str(alive), *command],
         pass_fds=(alive, *options.pop("pass_fds", ())),
         start_new_session=True,
         **options,
@@ -52,7 +52,7 @@ def kill(pid: int, *, wait_s: float = DEATH_S) -> bool:
 
     True when all of it is dead, which takes milliseconds; false when some still lives after `wait_s` seconds.
     """
-    doomed = [pid, *guard.descendants(pid)]
+    doomed = [pid, *child_guard.descendants(pid)]
     for each in doomed:
         for send in (os.killpg, os.kill):
             try:
@@ -60,7 +60,7 @@ def kill(pid: int, *, wait_s: float = DEATH_S) -> bool:
             except (ProcessLookupError, PermissionError):
                 continue  # gone already, or no leader of a group
     deadline = time.monotonic() + wait_s
-    while any(guard.lives(each) for each in doomed):
+    while any(child_guard.is_alive(each) for each in doomed):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.005)

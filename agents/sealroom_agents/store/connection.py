@@ -40,7 +40,7 @@ class StoreBase:
     def run(self, run_id: str) -> Run:
         """One run. Raises `StoreError` `unknown-run`."""
         with self._read() as session:
-            return to_run(must(session, run_id))
+            return to_run(run_row(session, run_id))
 
     def _now(self, session: Session) -> float:
         """The time by which claims are judged: the database's own, where runners of several machines share
@@ -72,17 +72,21 @@ class StoreBase:
 
     @contextmanager
     def _read(self) -> Iterator[Session]:
-        with _told(), Session(self._engine) as session:
+        with _database_errors(), Session(self._engine) as session:
             yield session
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
-        with _told(), Session(self._engine.execution_options(write=True)) as session, session.begin():
+        with (
+            _database_errors(),
+            Session(self._engine.execution_options(write=True)) as session,
+            session.begin(),
+        ):
             yield session
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _database_errors() -> Iterator[None]:
     """A database that is away, full or locked is an error with a code, and may pass."""
     try:
         yield
@@ -101,7 +105,7 @@ def note(session: Session, run_id: str, now: float, phase: str, message: str, co
     session.add(EventRow(run=run_id, time=now, phase=phase, message=message, code=code))
 
 
-def must(session: Session, run_id: str) -> RunRow:
+def run_row(session: Session, run_id: str) -> RunRow:
     """A run's row. Raises `StoreError` `unknown-run`."""
     row = session.get(RunRow, run_id)
     if row is None:

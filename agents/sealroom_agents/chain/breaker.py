@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node's seat: who may be asked, and how many may wait for it.
+"""A circuit breaker for each node: whether it is asked, and how many callers may wait for it.
 
-A node that fails leaves its seat for a while, longer each time. While it is out, nobody waits for it, unless
-too few others are left; then one caller at a time tries it, and the others learn at once that it is out. So
-a silent node holds one thread, not all of them, and is back with its first good answer. Each node has its own
-few threads: those that wait for one keep nobody from asking another.
+A node that fails is left out for a while, longer each time. Meanwhile no caller waits for it, unless too few
+others are available: then one caller at a time tries it, and the others get an error at once. So a silent
+node holds one thread, not all of them, and its first good answer brings it back. Each node has a few threads
+of its own, so that callers who wait for one node do not keep others from asking another.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Seat:
-    """One node of several. Thread safe."""
+class Breaker:
+    """The circuit breaker of one node. Thread safe."""
 
     def __init__(self, rpc: Rpc, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.rpc = rpc
@@ -52,8 +52,8 @@ class Seat:
         self.rpc.close()
 
     @property
-    def taken(self) -> bool:
-        """Whether it is to be asked: it has not failed, or its time out is over."""
+    def available(self) -> bool:
+        """Whether it is asked: it has not failed, or the time for which it is left out is over."""
         with self._lock:
             now = self._clock()
             return now >= self._late_until and (self._faults == 0 or now >= self._back_at)
@@ -68,7 +68,7 @@ class Seat:
             self._late_until = self._clock() + LATE_S
 
     def fail(self, error: ChainError) -> None:
-        """Send it out, for `error`."""
+        """Leave it out for a while, because of `error`."""
         with self._lock:
             wait_s = BACK_OFF_S[min(self._faults, len(BACK_OFF_S) - 1)]
             self._faults += 1
