@@ -324,7 +324,11 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
         lab.chain.revoke(lab.room, 0, "stop")
         until(lambda: lab.store.kill_order(run) is not None, process)
         until(
-            lambda: [one["consortium"] for one in heard[-1][1]["revoked"]] == [lab.room.consortium], process
+            lambda: (
+                [one["consortium"] for _, told in heard[-1:] for one in told["revoked"]]
+                == [lab.room.consortium]
+            ),
+            process,
         )
     finally:
         process.terminate()

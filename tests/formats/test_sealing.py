@@ -255,19 +255,38 @@ def test_a_worker_that_is_killed_is_our_error() -> None:
 def test_parts_are_put_by_one_process_whoever_made_them() -> None:
     """However many more are made than there is room for, and however long putting takes."""
     made_by: dict[int, int] = {}
+    here, met = os.getpid(), set[int]()
+    begun, begin = os.pipe()
+    going, go = os.pipe()
+
+    def meet() -> None:
+        """No process goes on before all three have begun, which a busy machine may delay."""
+        if os.getpid() in met:
+            return
+        met.add(os.getpid())
+        if os.getpid() == here:
+            assert os.read(begun, 1) + os.read(begun, 1) == b".."
+            os.write(go, b"..")
+        else:
+            os.write(begin, b".")
+            os.read(going, 1)
 
     def make(number: int, buffers: parallel.Buffers) -> bytes:
+        meet()
         buffers.target(8)[:] = number.to_bytes(4, "big") + os.getpid().to_bytes(4, "big")
         return bytes((number,))
 
     def put(number: int, room: memoryview) -> None:
+        meet()
         time.sleep(0.002)
         assert number not in made_by and int.from_bytes(room[:4], "big") == number
         made_by[number] = int.from_bytes(room[4:8], "big")
 
     results = parallel.for_each_part(make, 200, source=1, target=8, put=put, result=1, processes=3)
     assert results == [bytes((number,)) for number in range(200)]
-    assert sorted(made_by) == list(range(200)) and len(set(made_by.values()) - {os.getpid()}) == 2
+    assert sorted(made_by) == list(range(200)) and len(set(made_by.values()) - {here}) == 2
+    for end in (begun, begin, going, go):
+        os.close(end)
 
 
 def test_a_machine_that_starts_no_process_is_our_error(
