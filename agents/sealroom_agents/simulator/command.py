@@ -45,7 +45,7 @@ def init(folder: Path, as_json: bool) -> None:
     try:
         platform = SimulatedPlatform.create(folder)
     except ConfigurationError as error:
-        raise _failure(error) from error
+        raise _Failure(error) from error
     summary = platform.summary()
     if as_json:
         click.echo(json.dumps(summary))
@@ -81,7 +81,7 @@ def guest(
         agent = GuestAgent(platform, _compose(compose), _app_id(app_id), machine=machine)
         server = agent.serve(socket_path.absolute())
     except ConfigurationError as error:
-        raise _failure(error) from error
+        raise _Failure(error) from error
     with server:
         announce(ready_file, url=f"unix:{server.path}", socket=str(server.path))
         stop.wait()
@@ -109,8 +109,10 @@ def _app_id(text: str) -> bytes:
     return app_id
 
 
-def _failure(error: ConfigurationError) -> click.ClickException:
-    hint = f"\nhint: {error.hint}" if error.hint else ""
-    failure = click.ClickException(f"{error.message}{hint}")
-    failure.exit_code = EXIT_CONFIGURATION
-    return failure
+class _Failure(click.ClickException):
+    """The process must not start as it was configured."""
+
+    exit_code = EXIT_CONFIGURATION
+
+    def __init__(self, error: ConfigurationError) -> None:
+        super().__init__(f"{error.message}\nhint: {error.hint}" if error.hint else error.message)

@@ -2,9 +2,10 @@
 """Make the four hospitals' files of the demonstration study from real, public data.
 
 The 7,874 people are those of the flchain study of Olmsted County, Minnesota (Dispenzieri et al., Mayo Clinic
-Proceedings 2012; Kyle et al., New England Journal of Medicine 2006), as scikit-survival ships them.
-Creatinine is missing for 1,350 of them, and stays missing. Who goes to which hospital is drawn by a hash of
-the person's number, so that every machine makes the same four files::
+Proceedings 2012; Kyle et al., New England Journal of Medicine 2006). `.ci/setup` takes their table, and nothing
+else, out of the package scikit-survival; that package, under the GPL, is not installed. Creatinine is missing for
+1,350 people, and stays missing. Who goes to which hospital is drawn by a hash of the person's number, so that
+every machine makes the same four files::
 
     python enclave/studies/cardio-renal/cohort.py --out homes/
 """
@@ -12,35 +13,50 @@ the person's number, so that every machine makes the same four files::
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
+import sys
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sksurv.datasets import load_flchain
 
 from sealroom.files import PUBLIC, atomic_output
+
+SOURCE = Path(sys.prefix) / "share" / "sealroom" / "flchain.arff"
+"""Where `.ci/setup` puts the table."""
+SOURCE_SHA256 = "bf2600ec437dd19071f73bdad82de681780457d1141ec36ed551b0026e6e5773"
 
 SHARES = {"A": 35, "B": 28, "C": 22, "D": 15}
 """Percent of the people in each hospital."""
 
 
-def load() -> pa.Table:
+def load(source: Path = SOURCE) -> pa.Table:
     """All people as plain Arrow columns; creatinine in mg/dL is null where unknown, futime is in days."""
-    people, outcome = load_flchain()
+    if not source.is_file():
+        raise SystemExit(f"error: {source} is not there\nhint: run .ci/setup, which fetches it")
+    content = source.read_bytes()
+    if hashlib.sha256(content).hexdigest() != SOURCE_SHA256:
+        raise SystemExit(f"error: {source} is not the expected table\nhint: remove it, and run .ci/setup")
+    head, _, body = content.decode("ascii").partition("@data\n")
+    names = [line.split()[1] for line in head.splitlines() if line.startswith("@attribute")]
+    rows = list(csv.DictReader(body.splitlines(), names))
+
+    def reals(name: str) -> pa.Array:
+        return pa.array([None if row[name] == "?" else float(row[name]) for row in rows], type=pa.float64())
+
     return pa.table(
         {
-            "person_id": pa.array(np.arange(1, len(people) + 1, dtype=np.int64)),
-            "age": pa.array(people["age"].to_numpy(), type=pa.float64()),
-            "sex": pa.array(people["sex"].astype(str).to_list(), type=pa.string()),
-            "creatinine": pa.array(people["creatinine"].to_numpy(), type=pa.float64(), from_pandas=True),
-            "kappa": pa.array(people["kappa"].to_numpy(), type=pa.float64()),
-            "lambda_": pa.array(people["lambda"].to_numpy(), type=pa.float64()),
-            "flc_grp": pa.array(people["flc.grp"].astype(int).to_list(), type=pa.int64()),
-            "mgus": pa.array((people["mgus"] == "yes").to_list(), type=pa.bool_()),
-            "futime": pa.array(outcome["futime"].astype(np.float64), type=pa.float64()),
-            "death": pa.array(outcome["death"].astype(bool), type=pa.bool_()),
+            "person_id": pa.array(range(1, len(rows) + 1), type=pa.int64()),
+            "age": reals("age"),
+            "sex": pa.array([row["sex"] for row in rows], type=pa.string()),
+            "creatinine": reals("creatinine"),
+            "kappa": reals("kappa"),
+            "lambda_": reals("lambda"),
+            "flc_grp": pa.array([int(row["flc.grp"]) for row in rows], type=pa.int64()),
+            "mgus": pa.array([row["mgus"] == "yes" for row in rows], type=pa.bool_()),
+            "futime": reals("futime"),
+            "death": pa.array([row["death"] == "dead" for row in rows], type=pa.bool_()),
         }
     )
 
