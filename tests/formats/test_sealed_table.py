@@ -171,7 +171,10 @@ def test_pandas_metadata_of_the_owner_changes_nothing(tmp_path: Path) -> None:
     """AR-07: an index that the owner's pandas wrote is a column as any other."""
     frame = pa.table({"person": [1, 2], "age": [3.0, 4.0]}).to_pandas().set_index("person")
     table = opened(
-        parquet(pa.Table.from_pandas(frame)), ("age", "float64"), ("person", "int64"), rows=2
+        parquet(pa.Table.from_pandas(frame, preserve_index=True)),
+        ("age", "float64"),
+        ("person", "int64"),
+        rows=2,
     ).to_arrow(["person", "age"])
     assert table.schema.metadata is None and list(table.to_pandas().columns) == ["person", "age"]
 

@@ -204,9 +204,9 @@ def _page_seeds() -> list[bytes]:
     """The column chunks of the Parquet file among the vectors: its two columns are stored as they are."""
     import pyarrow.parquet as pq
 
-    from tests.vectors.make_sealed_good import table
+    from tests.vectors.make_sealed_good import TABLE
 
-    content = table()
+    content = TABLE.read_bytes()
     group = pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0)
     chunks = []
     for number in range(group.num_columns):
