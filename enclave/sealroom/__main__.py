@@ -24,7 +24,15 @@ from typing import Any, NoReturn
 from sealroom.encoding import from_hex, normal_address
 from sealroom.errors import FormatError, GuestError, JobError, SealroomError
 from sealroom.runtime.lease import LeaseEnded
-from sealroom.runtime.run import ENVELOPE_NAME, Order, execute
+
+try:
+    from sealroom.runtime.run import ENVELOPE_NAME, Order, execute
+except ModuleNotFoundError as missing:
+    if (missing.name or "sealroom").partition(".")[0] == "sealroom":
+        raise
+    message = f'this needs the Python package {missing.name}: pip install "sealroom[enclave]"'
+    print(json.dumps({"phase": "failed", "code": "package-missing", "message": message}))
+    raise SystemExit(78) from None
 
 EXIT_DONE, EXIT_REFUSED, EXIT_LEASE_ENDED, EXIT_JOB_FAILED, EXIT_CONFIGURATION = 0, 3, 4, 5, 78
 

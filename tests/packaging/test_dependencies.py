@@ -17,12 +17,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"sealroom", "sealroom_agents"}
 AGENTS = ("gate", "runner", "watcher", "console", "store", "demo")
 """Parts of `sealroom_agents` that need the extra `agents`; the rest is the owner's and the auditor's."""
-THROUGH = {"anyio": "fastapi", "botocore": "s3fs", "starlette": "fastapi"}
+ENCLAVE = ("privacy", "runtime")
+"""Parts of `sealroom` that need the extra `enclave`; the rest is everybody's."""
+THROUGH = {"anyio": "fastapi", "botocore": "s3fs", "pydantic_core": "pydantic", "starlette": "fastapi"}
 """Modules that come with another package by its contract."""
 NOT_IMPORTED = {
     "coincurve": "eth-keys is a hundred times as fast with it",
     "python-multipart": "fastapi reads forms with it",
-    "scikit-survival": "studies import it",
 }
 """Declared, and imported by none of our modules."""
 
@@ -61,9 +62,10 @@ def packages(module: str) -> set[str]:
 
 def allowed(path: Path) -> set[str]:
     """What a module may import: what its part declares, and optional packages, which it imports late."""
-    late = EXTRAS["s3"] | EXTRAS["torch"] | EXTRAS["duckdb"] | EXTRAS["studies"]
-    part = path.relative_to(ROOT / "agents/sealroom_agents") if "sealroom_agents" in path.parts else None
-    return BASE | late | (EXTRAS["agents"] if part is not None and part.parts[0] in AGENTS else set())
+    late = EXTRAS["s3"] | EXTRAS["torch"] | EXTRAS["duckdb"]
+    side, _, *parts = path.relative_to(ROOT).parts
+    extra, needing = ("enclave", ENCLAVE) if side == "enclave" else ("agents", AGENTS)
+    return BASE | late | (EXTRAS[extra] if parts[0] in needing else set())
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,14 @@ def test_with_json_it_is_one_object(bare: Path) -> None:
     assert json.loads(done.stdout)["code"] == "package-missing"
 
 
-def test_the_simulated_platform_and_the_enclave_start_without_extras(bare: Path) -> None:
-    for module in ("sealroom_agents.simulator", "sealroom"):
-        done = run(bare, "-m", module, "--help")
-        assert done.returncode == 0, done.stderr
+def test_the_simulated_platform_starts_without_extras(bare: Path) -> None:
+    done = run(bare, "-m", "sealroom_agents.simulator", "--help")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_enclave_program_without_its_extra_says_what_to_install(bare: Path) -> None:
+    done = run(bare, "-m", "sealroom", "--help")
+    assert (done.returncode, done.stderr) == (78, "")
+    said = json.loads(done.stdout)
+    assert (said["phase"], said["code"]) == ("failed", "package-missing")
+    assert said["message"].endswith('pip install "sealroom[enclave]"')

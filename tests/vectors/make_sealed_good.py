@@ -10,9 +10,8 @@ from typing import Any
 from tests.vectors.make_sealed_archive import COLUMNS, LARGE, PART, SMALL, fixed, sign_index
 from tests.vectors.make_sealed_case import OPAQUE, Case
 
-
 TABLE = Path(__file__).with_name("table.parquet")
-"""A Parquet file of nine rows. It is stored, since every version of Arrow writes its own number into a file."""
+"""A Parquet file of nine rows. It is stored, since Arrow writes its own version into a file."""
 
 
 FOUR_TYPES = [

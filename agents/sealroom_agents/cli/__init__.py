@@ -110,9 +110,9 @@ EXTRAS = {
         ),
         "agents",
     ),
+    **dict.fromkeys(("dstack_sdk", "numpy", "opendp", "pandas"), "enclave"),
     "duckdb": "duckdb",
     "s3fs": "s3",
-    "sksurv": "studies",
     "torch": "torch",
 }  # fmt: skip
 """Which extra of the package `sealroom` brings a module."""

@@ -2,10 +2,10 @@
 """Make the four hospitals' files of the demonstration study from real, public data.
 
 The 7,874 people are those of the flchain study of Olmsted County, Minnesota (Dispenzieri et al., Mayo Clinic
-Proceedings 2012; Kyle et al., New England Journal of Medicine 2006). `.ci/setup` takes their table, and nothing
-else, out of the package scikit-survival; that package, under the GPL, is not installed. Creatinine is missing for
-1,350 people, and stays missing. Who goes to which hospital is drawn by a hash of the person's number, so that
-every machine makes the same four files::
+Proceedings 2012; Kyle et al., New England Journal of Medicine 2006). `.ci/setup` reads their table out of the
+package scikit-survival; that package is under the GPL and is not installed. Creatinine is missing for 1,350
+people, and stays missing. Who goes to which hospital is drawn by a hash of the person's number, so that every
+machine makes the same four files::
 
     python enclave/studies/cardio-renal/cohort.py --out homes/
 """
