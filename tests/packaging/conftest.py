@@ -39,12 +39,12 @@ class Installed:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
-    def install(self, what: str, constraints: Path) -> None:
+    def install(self, what: str, constraints: Path, *options: str) -> None:
         """`pip install`; skips where no package index can be reached."""
         # This environment's pip installs there; what is imported is compiled then, and most is not.
         pip = [sys.executable, "-m", "pip", "--python", self.folder / "bin" / "python"]
         done = subprocess.run(
-            [*pip, "install", "-q", "--no-compile", "-c", constraints, what],
+            [*pip, "install", "-q", "--no-compile", *options, "-c", constraints, what],
             capture_output=True,
             text=True,
             timeout=LIMIT_S,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The built wheel in clean environments: what each extra brings works, and the base reaches a chain.
 
-Versions are those of `requirements.lock`. The extra `torch` is too large to install for a test
-(`test_dependencies` compares its version with the one that the whole suite runs on).
+Versions are those of `requirements.lock`. The extra `torch` is too large to install: pip resolves it
+(`--dry-run`), and `test_dependencies` compares its version with the one that the whole suite runs on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ from tests.packaging.conftest import LIMIT_S, ROOT, Installed
 
 AGENTS = {"gate", "runner", "watcher", "console"}
 """Commands that need the extra `agents`."""
+NOT_IN_BASE = {"dstack-sdk", "duckdb", "fastapi", "numpy", "opendp", "pandas", "torch", "web3"}
+DRAW = """
+import runpy, sys
+from sealroom.privacy.noise import laplace
+values, _ = laplace([0, 0, 0], sensitivity=1, epsilon_micro=1_000_000)
+assert [type(value) for value in values] == [int, int, int]
+sys.argv = ["sealroom", "--help"]
+runpy.run_module("sealroom", run_name="__main__")
+"""
+"""Noise from OpenDP, and the enclave program's own help."""
 pytestmark = [pytest.mark.slow, pytest.mark.anvil, pytest.mark.timeout(2 * LIMIT_S)]
 
 
@@ -76,6 +87,16 @@ def test_each_command_of_the_base_helps_or_says_what_to_install(base: Installed)
             assert (done.returncode, done.stderr) == (0, ""), name
 
 
+def test_the_base_is_without_what_only_an_enclave_or_an_agent_needs(base: Installed) -> None:
+    (packages,) = base.folder.glob("lib/python3*/site-packages")
+    held = {one.metadata["Name"].lower() for one in distributions(path=[str(packages)])}
+    assert "cryptography" in held and held & NOT_IN_BASE == set()
+
+
+def test_the_extra_torch_can_be_had(workshop: Path, wheel: Path, base: Installed) -> None:
+    base.install(f"{wheel}[torch]", workshop / "constraints.txt", "--dry-run")
+
+
 def test_the_extra_agents_starts_every_command(with_extra: Callable[[str], Installed]) -> None:
     installed = with_extra("agents")
     for name in ENTRIES:
@@ -89,7 +110,7 @@ def test_the_extra_agents_starts_every_command(with_extra: Callable[[str], Insta
     [
         ("s3", "import fsspec; fsspec.core.url_to_fs('s3://bucket/hospital-A/cohort-A.tar', anon=True)"),
         ("duckdb", "import duckdb, sealroom.sealed; assert duckdb.sql('SELECT 1').fetchall() == [(1,)]"),
-        ("studies", "import sksurv.datasets"),
+        ("enclave", DRAW),
     ],
 )
 def test_an_extra_brings_what_it_is_for(
