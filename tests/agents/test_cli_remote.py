@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -383,15 +382,6 @@ def test_a_store_that_gives_fewer_bytes_than_it_said_is_refused(
         assert refused("memory://short/A.tar", target, expected) == "remote-too-short"
     finally:
         fsspec.register_implementation("memory", MemoryFileSystem, clobber=True)
-
-
-def test_a_store_whose_package_is_not_installed_is_named(tar: Path) -> None:
-    if importlib.util.find_spec("s3fs") is not None:
-        pytest.skip("s3fs is installed here")
-    with pytest.raises(ToolError) as error:
-        remote.upload(tar, "s3://bucket/A.tar")
-    assert error.value.code == "package-missing"
-    assert "sealroom[s3]" in (error.value.hint or "")
 
 
 def test_two_runs_do_not_fetch_into_one_file(
