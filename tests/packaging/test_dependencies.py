@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"sealroom", "sealroom_agents"}
-AGENTS = ("gate", "runner", "watcher", "console", "store", "demo")
+AGENTS = ("gate", "runner", "watcher", "console", "store", "demo", "host.py")
 """Parts of `sealroom_agents` that need the extra `agents`; the rest is the owner's and the auditor's."""
 ENCLAVE = ("privacy", "runtime")
 """Parts of `sealroom` that need the extra `enclave`; the rest is everybody's."""
