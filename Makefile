@@ -17,7 +17,7 @@ help: ## list the targets
 setup: ## make .venv and node_modules ready (does nothing where they are)
 	@.ci/setup
 
-demo: setup ## tell the whole story once on this machine (KEEP=1 leaves it running)
+demo: setup ## run one study from sealing to revocation on this machine (KEEP=1 leaves it running)
 	@$(VENV)/bin/sealroom demo $(if $(KEEP),--keep)
 
 room: setup ## set up what the demo has, and leave it running for the README's commands
@@ -36,7 +36,7 @@ prove: setup ## prove by symbolic execution what the contracts promise (minutes)
 slither: setup ## analyse the contracts statically; fails on a finding without an answer
 	@$(VENV)/bin/python tests/contracts/analysis/slither.py
 
-mutate: setup ## break the contracts in small ways, and see that a test notices (15 minutes; ARGS=--all for all)
+mutate: setup ## mutation tests of the contracts (15 minutes; ARGS=--all for all)
 	@$(VENV)/bin/python -m tests.contracts.mutation $(ARGS)
 
 # --force: a cached build forgets its warnings.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the scripts speak: answers on standard output, `error:` and `hint:` on standard error, exit code 1."""
+"""Output of the scripts: answers on standard output, `error:` and `hint:` on standard error, exit code 1."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def complaints() -> Iterator[None]:
 
 
 class ChainCommand(ConnectedProviderCommand):
-    """A command on a network. With --json, Ape speaks of errors only: it logs to standard output."""
+    """A command on a network. With --json, Ape logs errors only: it logs to standard output."""
 
     def invoke(self, ctx: click.Context) -> Any:
         if ctx.params.get("as_json"):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Seal one dataset at its source; the same as `sealroom seal`, for owners who keep to one line.
+"""Seal one dataset at its source; the same as `sealroom seal`, in one line.
 
     python scripts/seal-dataset.py --owner hospital-A --in cohort-A.parquet
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A gate with everything around it that is real: chain, contracts, quotes, wraps. Only the hardware is
-simulated.
+"""A gate with everything around it that is real: chain, contracts, quotes,
+wraps. Only the hardware is simulated.
 
 `World` is one consortium whose owners adopted one gate, sealed two datasets and proposed a recipe. `Enclave`
 plays the enclave's side of the release protocol step by step, and lets a test change whatever it hands in.

@@ -132,8 +132,8 @@ class ChainView:
     allow_any_device: bool
     """Whether the app allows every device."""
     candidate: CandidateRecord | None = None
-    """Newest proposal of the recipe that was asked for, where it is not the pinned one; never grounds for a
-    grant."""
+    """Newest proposal of the recipe that was asked for, where it is not the
+    pinned one; never grounds for a grant."""
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ class Chain(Protocol):
 
 
 def should_wait(missing: Sequence[Missing]) -> bool:
-    """Whether a run that lacks this should wait: something can still arrive, and nothing is beyond
-    mending."""
+    """Whether a run that lacks this should wait: something can still
+    arrive, and nothing is beyond mending."""
     return bool(missing) and not any(item.code in FINAL for item in missing)
 
 

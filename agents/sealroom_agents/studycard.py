@@ -273,7 +273,7 @@ def _check_gate(card: StudyCard, *, trust: TrustRoot, now: int) -> GateFacts:
         hint = error.hint
         if not trust.is_simulated and card.chain_id in LOCAL_CHAIN_IDS:
             hint = "a gate on a simulated platform needs --simulated-root root.der"
-        raise AttestationError(error.code, f"the gate is not believed: {error.message}", hint) from error
+        raise AttestationError(error.code, f"the gate does not verify: {error.message}", hint) from error
 
 
 def _check_chain(card: StudyCard, view: ChainView) -> None:

@@ -5,8 +5,8 @@ Progress is one JSON object a line on standard output, with "phase": attesting, 
 run's opening is; before or after the analysis ends), emitting, done; or refused, lease-ended, failed, each
 with "code" and "message". Nothing in it comes from data.
 
-Exit status: 0 done, 3 refused, 4 the lease ended, 5 the analysis failed, 78 wrong configuration (sysexits'
-EX_CONFIG).
+Exit status: 0 done, 3 refused, 4 the lease ended, 5 the analysis failed, 78 wrong
+configuration (sysexits' EX_CONFIG).
 """
 
 from __future__ import annotations

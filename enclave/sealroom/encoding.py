@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The encodings that hashes and signatures rest on: length-prefixed tuples and canonical JSON.
 
-Each value has exactly one accepted encoding. Whoever finds two encodings of one value has found a bug.
-Spec: `enclave/spec/key-release.md`, "Conventions"; RFC 8785 for canonical JSON.
+Each value has exactly one accepted encoding; a second one is a bug. Spec: `enclave/spec/key-release.md`,
+"Conventions"; RFC 8785 for canonical JSON.
 """
 
 from __future__ import annotations
@@ -329,7 +329,7 @@ class Fields:
             raise self._error("unsupported-version", f"{self._what} has a version other than {supported}")
 
     def done(self) -> None:
-        """Refuse fields that nobody read."""
+        """Refuse fields that were not read."""
         for name in sorted(self._left, key=str):
             raise self._error(self._unknown, f"{self._what} has the unknown field {str(name)[:80]!r}")
 

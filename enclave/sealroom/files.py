@@ -122,9 +122,9 @@ def fsync_folder(folder: Path) -> None:
 def read_private(path: Path, limit: int) -> bytes:
     """Read a file with a secret, at most `limit` + 1 bytes: a caller refuses what is longer than `limit`.
 
-    It must be a regular file that belongs to this process's user or to root, and that no other user may
-    access: else `FileExposed`. The rule is applied to the file that is read, after symbolic links were
-    followed.
+    It must be a regular file that belongs to this process's user or to root, and that no other
+    user may access: else `FileExposed`. The rule is applied to the file that is read,
+    after symbolic links were followed.
     """
     # Without O_NONBLOCK, opening a pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -2,7 +2,7 @@
 """Keys: X-Wing for wrapping and releasing data keys, and dstack's signature chain back to the KMS root.
 
 One HPKE suite everywhere (RFC 9180): KEM MLKEM768-X25519 (0x647a), HKDF-SHA256, AES-256-GCM. Base mode proves
-no sender, so whoever receives a release checks the gate's signature over the transcript too (CE-12).
+no sender, so the receiver of a release checks the gate's signature over the transcript too (CE-12).
 
 What works on secp256k1 imports eth-keys where it runs: that import takes longer than sealing half a gigabyte,
 and sealing needs none of it.

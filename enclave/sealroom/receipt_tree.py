@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Merkle tree over receipts that a gate anchored together, for whoever audits one of them.
+"""The Merkle tree over receipts that a gate anchored together, for auditors of one of them.
 
 A leaf is keccak256(keccak256(sequence ‖ run number ‖ receipt digest)), each as 32 bytes: hashed twice, so
 that no inner node can pass for one. A pair is hashed in ascending order, so that a path needs no sides. The

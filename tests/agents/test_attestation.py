@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verification of evidence: each refusal stands beside its passing twin, from which it differs in one
-line."""
+"""Verification of evidence: each refusal stands beside its passing twin,
+from which it differs in one line."""
 
 from __future__ import annotations
 

@@ -88,8 +88,8 @@ def call_of(lab: Lab, study: bytes, act: str) -> str:
 def test_a_dialog_has_its_own_buttons_and_no_other(
     page: Page, url: str, lab: Lab, study: bytes, act: str
 ) -> None:
-    """Nothing is asked of the wallet before one of them is pressed but what it reads; Cancel asks nothing
-    either."""
+    """Nothing is asked of the wallet before one of them is pressed but what it
+    reads; Cancel asks nothing either."""
     wallet = Wallet(lab.chain, account(1))
     dialog = ready(page, url, lab, act, wallet)
     assert dialog.get_by_role("button").all_inner_texts() == BUTTONS[act]

@@ -142,8 +142,8 @@ def make_gate(
     app_id: bytes | None = None,
     claims_root: bytes | None = None,
 ) -> WorkedGate:
-    """Boot a gate and let it say who it is. `claims_root`: a root public key that it names and does not
-    hold."""
+    """Boot a gate and let it say who it is. `claims_root`: a root public key
+    that it names and does not hold."""
     issued = int(time.time()) if now is None else now
     app_id = recipes.compose_hash(compose)[:20] if app_id is None else app_id
     machine = SimulatedEnclave(platform, compose, app_id, os_image=os_image)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small study of two owners, and a function that runs an analysis in the real sandbox under a real
-custodian."""
+"""A small study of two owners, and a function that runs an analysis in the
+real sandbox under a real custodian."""
 
 from __future__ import annotations
 

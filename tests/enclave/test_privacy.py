@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The noise, its accounting and its sensitivities, checked against OpenDP's own maps, against theory and by
-force."""
+"""The noise, its accounting and its sensitivities, checked against OpenDP's own
+maps, against theory and by force."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ DRAWS = 20_000
 @pytest.mark.parametrize("delta", ["1e-9", "1e-6", "1e-4"])
 @pytest.mark.parametrize("steps", [1, 40])
 def test_the_gradient_steps_cost_no_more_than_is_stated(epsilon_micro: int, delta: str, steps: int) -> None:
-    """DP-07, DP-17: our zCDP conversion against OpenDP's, which is another derivation; ours must be the
-    larger."""
+    """DP-07, DP-17: our zCDP conversion against OpenDP's, which is another
+    derivation; ours must be the larger."""
     sensitivity = 3 * 2**19
     rho = rho_for(epsilon_micro=epsilon_micro, delta=Decimal(delta)) / steps
     scale = noise.gaussian_scale(sensitivity=sensitivity, rho=rho)
@@ -125,8 +125,8 @@ def test_gaussian_noise_has_the_stated_spread() -> None:
 
 
 def test_empirical_epsilon_does_not_exceed_the_stated_one() -> None:
-    """DP-18: the best single threshold between two neighbours tells them apart by no more than ε = 0.5
-    allows."""
+    """DP-18: the best single threshold between two neighbours tells them
+    apart by no more than ε = 0.5 allows."""
     less, _ = noise.laplace([10] * DRAWS, sensitivity=1, epsilon_micro=500_000)
     more, _ = noise.laplace([11] * DRAWS, sensitivity=1, epsilon_micro=500_000)
     for threshold in range(7, 15):
@@ -167,8 +167,8 @@ def test_bounds_whose_sums_could_overflow_are_refused() -> None:
 
 
 def test_one_person_moves_the_gradient_by_that_persons_own_clipped_part_and_no_more() -> None:
-    """DP-02, DP-17: exact row by row, so adding somebody changes nobody else's contribution by a single
-    bit."""
+    """DP-02, DP-17: exact row by row, so adding somebody changes nobody
+    else's contribution by a single bit."""
     generator = torch.Generator().manual_seed(7)
     people, features = 257, 5
     inputs = [torch.rand(people, generator=generator, dtype=torch.float64) * 2 - 1 for _ in range(features)]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is fuzzed: each decoder of `sealroom`, as a function that takes any bytes.
 
-A target returns for bytes that its decoder takes or refuses as it should, and raises for all else: an error
-that is not one of ours, a value that does not encode back to what it was read from, or plaintext that nobody
-sealed.
+A target returns for bytes that its decoder takes or refuses as it should, and raises for all
+else: an error that is not one of ours, a value that does not encode back to what it was read
+from, or plaintext that nobody sealed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One sealed dataset, put together from its page, with a place to break each of its steps.
 
-`build` makes a dataset that opens. Each of its arguments replaces one value or changes one thing at one step,
-and all that follows from that step is made right again: what is left is one fault. Nothing here comes from
-`sealroom`.
+`build` makes a dataset that opens. Each of its arguments replaces one value or changes one thing at
+one step, and all that follows from that step is made right again: what is left is one fault.
+Nothing here comes from `sealroom`.
 """
 
 from __future__ import annotations

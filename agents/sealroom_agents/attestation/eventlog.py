@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a dstack event log, replay it into RTMR0 to RTMR3, and take the claims from it.
 
-A log is only a list of excuses for four registers: nothing in it counts until the replay equals the
-quote's. For RTMR3 the digests that the log carries are never used; each is recomputed from name and payload
-(AT-15). Event format: dstack 0.5, event log version 1; a version 2 log is refused, not guessed at (AT-18).
+The log is untrusted: only its replay counts, and only when it equals the four registers of the quote. For
+RTMR3 the digests that the log carries are never used; each is recomputed from name and payload (AT-15). Event
+format: dstack 0.5, event log version 1; a version 2 log is refused, not guessed at (AT-18).
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class EventLog:
     def claims(self) -> Claims:
         """The guest's claims, each measured exactly once and in its place.
 
-        Raises `AttestationError` `event-log-duplicate` when a name is there twice, `event-log-mismatch` for
-        everything else.
+        Raises `AttestationError` `event-log-duplicate` when a name is there twice,
+        `event-log-mismatch` for everything else.
         """
         position = self._positions()
         for name in (BOOT_DONE, READY, *_BEFORE_BOOT_DONE, *_BEFORE_READY):
@@ -138,7 +138,8 @@ class EventLog:
         )
 
     def _positions(self) -> dict[str, int]:
-        """Where each name first stands; any name twice before `system-ready` condemns the log (AT-16)."""
+        """Position of the first event of each name. A name that comes twice before
+        `system-ready` is refused (AT-16)."""
         position: dict[str, int] = {}
         ready = False
         for index, event in enumerate(self.events):

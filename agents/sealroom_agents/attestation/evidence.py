@@ -28,10 +28,10 @@ def verify_evidence(
 ) -> Evidence:
     """Verify everything that a guest hands in about itself, and return what it proves.
 
-    `report_data` is what the quote must bind, 64 bytes; `now` is in unix seconds, and must not be the
-    guest's word. Raises `AttestationError` with one of the gate's refusal codes, in the order of the
-    checks: those of `verify_quote`, `report-data-mismatch`, those of `read_event_log`, `event-log-mismatch`
-    where the log does not replay to the registers, `event-log-duplicate`, `os-image-not-allowed`.
+    `report_data` is what the quote must bind, 64 bytes; `now` is in unix seconds, and must not come from the
+    guest. Raises `AttestationError` with one of the gate's refusal codes, in the order of the checks: those
+    of `verify_quote`, `report-data-mismatch`, those of `read_event_log`, `event-log-mismatch` where the log
+    does not replay to the registers, `event-log-duplicate`, `os-image-not-allowed`.
 
     Whether the app, its compose hash, machine and key provider are the right ones is for the caller to judge.
     """
@@ -44,8 +44,8 @@ def verify_evidence(
 
 
 def replayed(facts: QuoteFacts, event_log: str, *, trust: TrustRoot) -> Evidence:
-    """What a verified quote and its event log prove together: the half of `verify_evidence` that reads the
-    log."""
+    """What a verified quote and its event log prove together:
+    the half of `verify_evidence` that reads the log."""
     log = read_event_log(event_log)
     for number, (seen, replayed) in enumerate(zip(facts.rt_mr, log.registers(), strict=True)):
         if seen != replayed:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verify a gate before anybody seals to it: its quote, its recipe, and the keys that it shows (AT-30).
+"""Verify a gate before an owner seals to it: its quote, its recipe, and the keys that it shows (AT-30).
 
 The quote's report data binds the gate's root public key, signer and KMS root key to the attested machine,
 and its event log says which app-compose runs there. Whether that compose hash, KMS root and chain are the
@@ -48,8 +48,8 @@ class GateFacts:
 
 
 def verify_gate(identity: GateIdentity | Mapping[str, Any], *, trust: TrustRoot, now: int) -> GateFacts:
-    """Verify a gate's identity, the JSON object of `GET /v1/gate` or its parsed form, at `now` (unix
-    seconds).
+    """Verify a gate's identity, the JSON object of `GET /v1/gate` or its
+    parsed form, at `now` (unix seconds).
 
     Raises `AttestationError`: `malformed` for an identity that is no identity,
     `simulated-root-off-local-chain`, all codes of `verify_evidence`, `app-id-mismatch`,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """OS images by the registers that a machine shows when it boots exactly that image.
 
-A guest names its image itself; that the name is true follows from MRTD and RTMR0 to RTMR2 alone (AT-20).
-Whoever runs a gate computes the registers offline, with dstack's measurement tool, and keeps them in a file::
+A guest names its image itself; that the name is true follows from MRTD and RTMR0 to RTMR2 alone (AT-20). The
+operator of a gate computes the registers offline, with dstack's measurement tool, and keeps them in a file::
 
     {"images": [{"digest": "0x…32 bytes", "mrTd": "0x…48 bytes", "rtMr": ["0x…48 bytes", "0x…", "0x…"]}]}
 """

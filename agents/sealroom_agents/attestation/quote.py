@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verify a TDX quote: signatures, collateral, TCB by dcap-qvl's strict policy, then what the policy leaves
-open.
+"""Verify a TDX quote: signatures, collateral, TCB by dcap-qvl's strict policy,
+then what the policy leaves open.
 
-Each step may only refuse; a quote is believed when all have passed:
+Each step may only refuse; a quote is accepted when all have passed:
 
 1. sizes (AT-31)
 2. type: a TD quote of an accepted version by Intel's quoting enclave (AT-11, AT-13)
@@ -134,8 +134,8 @@ def _require_tdx(quote: dcap_qvl.Quote, trust: TrustRoot) -> None:
 
 
 def _require_production_td(report: Any, trust: TrustRoot) -> None:
-    """Judge the TD before its signature is checked: that can only refuse, and so gives each reason its own
-    code."""
+    """Judge the TD before its signature is checked: that can only refuse,
+    and so gives each reason its own code."""
     attributes = bytes(report.td_attributes)
     # The whole first byte is "TD under debug": bit 0 and seven reserved bits, any of which may come to mean
     # worse.
@@ -205,8 +205,8 @@ def _reason(
     now: int,
     cause: ValueError,
 ) -> AttestationError:
-    """Why the strict policy refused. dcap-qvl says it in prose only, so ask again without a policy and
-    compare."""
+    """Why the strict policy refused. dcap-qvl says it in prose only, so ask
+    again without a policy and compare."""
     text = str(cause).removeprefix("Verification failed: ")
     try:
         verified = verifier.verify_with_policy(quote, collateral, now, dcap_qvl.QuotePolicy.claims_only(now))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom we believe about hardware: Intel's root, or on a local chain a simulated one.
+"""The root of trust for hardware: Intel's root, or on a local chain a simulated one.
 
 A root of trust also holds the decisions that a platform owner has to take knowingly. Each default refuses.
 """
@@ -35,8 +35,8 @@ class TrustRoot:
     """Accept platforms that can take in further packages after registration. Most servers with two sockets or
     more are such; granting it means trusting Intel's registration of each added package."""
     allow_cached_keys: bool = False
-    """Accept platforms whose root keys Intel's registration service keeps. True for most of the same
-    machines."""
+    """Accept platforms whose root keys Intel's registration service keeps.
+    True for most of the same machines."""
     allow_smt: bool = False
     """Accept machines on which two threads share a core, and so see something of each other (AT-29)."""
     allow_v5_quotes: bool = False
@@ -48,9 +48,9 @@ class TrustRoot:
     tdx_modules: frozenset[bytes] = frozenset()
     """Accepted measurements of the TDX module (MRSEAM, 48 bytes); empty accepts what the collateral does."""
     os_images: tuple[OsImage, ...] = ()
-    """Known OS images. When not empty, the `os-image-hash` that a guest claims must be one of these, and
-    MRTD and RTMR0 to RTMR2 must be its registers (AT-20). When empty, the claim rests on the guest's word
-    alone."""
+    """Known OS images. When not empty, the `os-image-hash` that a guest claims must be one of
+    these, and MRTD and RTMR0 to RTMR2 must be its registers (AT-20). When empty, nothing
+    but the guest's claim supports it."""
 
     def __post_init__(self) -> None:
         """Raises `ConfigurationError` `trust-anchor` for a root that does not go with the kind."""
@@ -65,7 +65,7 @@ class TrustRoot:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether this root can be had by anybody."""
+        """Whether anybody can make such a root."""
         return self.kind == "simulated"
 
 

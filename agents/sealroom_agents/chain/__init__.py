@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """All knowledge of the chain: reads that several nodes agree on, history from logs, transactions.
 
-`ChainReader` answers with facts, `Transactor` sends. Neither decides anything: that is
-`sealroom_agents.gate.policy`.
+`ChainReader` answers with facts, `Transactor` sends. Neither decides anything:
+that is `sealroom_agents.gate.policy`.
 """
 
 from sealroom_agents.chain.client import BoardRow, ChainReader, FoundReceipt

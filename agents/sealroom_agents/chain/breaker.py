@@ -24,7 +24,7 @@ THREADS = 8
 BACK_OFF_S = (1.0, 5.0, 30.0, 120.0)
 """Seconds for which a node is out, by how often in a row it has failed."""
 LATE_S = 5.0
-"""Seconds for which nobody waits for a node that let others wait, unless it answers."""
+"""Seconds for which no caller waits for a node that was late, unless it answers."""
 FAULTS = frozenset({"chain-unreachable", "chain-stale"})
 """Codes that are the node's own fault; what a contract answers is not."""
 
@@ -94,7 +94,7 @@ class Breaker:
         return answer
 
     def _try(self) -> bool:
-        """Whether this caller tries a node that is out. Raises when somebody else does so already."""
+        """Whether this caller tries a node that is out. Raises when another caller does so already."""
         with self._lock:
             if self._faults == 0:
                 return False

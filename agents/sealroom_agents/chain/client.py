@@ -88,8 +88,8 @@ class ChainReader:
         finalized_floor: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`finalized_floor`: highest finalized block that an earlier process saw; nothing older is
-        believed."""
+        """`finalized_floor`: highest finalized block that an earlier process
+        saw; anything older is refused."""
         self._nodes = Nodes(
             rpc_urls,
             timeout_s=timeout_s,
@@ -116,8 +116,8 @@ class ChainReader:
         self._nodes.close()
 
     def chain_id(self) -> int:
-        """The chain id on which all nodes agree; asked once. Raises `ChainError` `chain-disagrees`
-        (CH-07)."""
+        """The chain id on which all nodes agree; asked once.
+        Raises `ChainError` `chain-disagrees` (CH-07)."""
         return self._nodes.chain_id()
 
     def finalized_head(self) -> Head:
@@ -199,7 +199,7 @@ class ChainReader:
         return tuple(Owner.of_abi(raw) for raw in self._latest_call("Consortium", consortium, "owners"))
 
     def candidates(self, consortium: str, studies: Sequence[Study]) -> list[CandidateRecord]:
-        """Studies with their approvals at the head of the first node that answers, whoever proposed them.
+        """Studies with their approvals at the head of the first node that answers, by any proposer.
 
         In the order given, at most `MAX_CANDIDATES`, without those of which the contract knows nothing.
         """
@@ -229,9 +229,9 @@ class ChainReader:
     def booked(self, ledger: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
         """What the ledger keeps of an opened run, at the heads of a quorum; `None` while fewer nodes have it.
 
-        With `at`, the hash of a block, at that block instead. The node that sent a transaction could invent
-        its receipt, so whoever opened a run compares this with the hash of what it opened. Raises
-        `ChainError` (CH-03).
+        With `at`, the hash of a block, at that block instead. The node that sent a transaction
+        could invent its receipt, so a caller that opened a run compares this with the hash of its
+        opening. Raises `ChainError` (CH-03).
         """
         found = self._everywhere(ledger, "commitment", run_id, at=at)
         booked = {rpc: bytes(kept) for rpc, kept in found.items() if kept != ZERO_HASH}

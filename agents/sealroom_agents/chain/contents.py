@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a hash on chain is the hash of: the content of studies, and the words of a revocation.
 
-The contract keeps a study's struct hash, and the block in which it was pinned; the content stands in that
-block's log. So the state is the proof and the log a hint (CH-29): content counts only if it hashes to the id
-that the state names. A node that hides or falsifies the log can be the reason that nothing is read, never
-that something false is. Content never changes under its id, so once found it is kept, and a release costs no
-further question.
+The contract keeps a study's struct hash, and the block in which it was pinned; the content stands in
+that block's log. So the state is the proof and the log a hint (CH-29): content counts only if it hashes
+to the id that the state names. A node that hides or falsifies the log can be the reason that nothing is
+read, never that something false is. Content never changes under its id, so once found it is kept, and a
+release costs no further question.
 """
 
 from __future__ import annotations

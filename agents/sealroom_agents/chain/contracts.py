@@ -44,14 +44,14 @@ class Interface:
         self._errors = {_selector(item): item for item in abi if item["type"] == "error"}
 
     def encode(self, function: str, *arguments: Any) -> bytes:
-        """Call data: selector and arguments. Tuples are given as tuples, hashes as bytes, addresses as hex
-        text."""
+        """Call data: selector and arguments. Tuples are given as tuples, hashes
+        as bytes, addresses as hex text."""
         item = self._functions[function]
         return _selector(item) + abi_encode(_types(item["inputs"]), arguments)
 
     def decode(self, function: str, data: bytes) -> Any:
-        """The returned value; structs become dictionaries by field name. Raises `ChainError` on other
-        bytes."""
+        """The returned value; structs become dictionaries by field name.
+        Raises `ChainError` on other bytes."""
         outputs = self._functions[function]["outputs"]
         try:
             values = abi_decode(_types(outputs), data)
@@ -108,8 +108,8 @@ class Interface:
         return item["name"], fields
 
     def error(self, data: bytes) -> tuple[str, dict[str, Any]] | None:
-        """Name and fields of the custom error that `data` carries, `None` when it is none of this
-        contract's."""
+        """Name and fields of the custom error that `data` carries, `None`
+        when it is none of this contract's."""
         item = self._errors.get(data[:4])
         if item is None:
             return None

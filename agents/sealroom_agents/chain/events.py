@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened, from logs: each event with its transaction, as the records of
-`sealroom_agents.chain.history`.
+"""What happened, from logs: each event with its transaction, as the
+records of `sealroom_agents.chain.history`.
 
-Logs are for people to follow and for finding things; state is the truth, and no decision rests on a log
-(CH-29).
+Logs are for people to follow and for finding things; state is the truth,
+and no decision rests on a log (CH-29).
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _ledger_of(rpc: Rpc, consortium: str) -> str:
 
 
 def _accounts(rpc: Rpc, consortium: str, roster: int, bitmap: int) -> tuple[str, ...]:
-    """Accounts of a bitmap. Rosters are kept for good, so the answer never changes."""
+    """Accounts of a bitmap. The contract keeps all rosters, so the answer never changes."""
     return tuple(str(account).lower() for account in _ask(rpc, consortium, "accounts", roster, bitmap))
 
 

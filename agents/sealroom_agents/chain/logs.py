@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Logs from one node: asked for in bounded ranges, or of exactly one block; parsed strictly.
 
-A log is a hint: a node can leave one out or make one up. Whoever acts on what a log says compares it with
-state (CH-29).
+A log is a hint: a node can leave one out or make one up. Code that acts on a log
+compares it with state first (CH-29).
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def backward(rpc: Rpc, query: dict[str, Any], upper: int, *, lowest: int = 0) ->
 
 
 def of_block(rpc: Rpc, query: dict[str, Any], number: int) -> list[Log]:
-    """Logs of one block of the canonical chain: by its hash, and by its number where a node knows no hashes
-    there (EIP-234)."""
+    """Logs of one block of the canonical chain: by its hash, and by its number where a node
+    knows no hashes there (EIP-234)."""
     head = rpc.head(number)
     (answer,) = rpc.batch([("eth_getLogs", [{**query, "blockHash": "0x" + head.hash.hex()}])])
     if isinstance(answer, RpcFailure):

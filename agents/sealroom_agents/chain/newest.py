@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each node shows at its own newest block, and when a node is believed that says stop.
+"""State at each node's newest block, and when a revocation that one node shows counts.
 
-One node is enough to stop: it may be the first to see a revocation (CH-02). So it is also the way in which
-one node can lie, and its word counts only while it can be true:
+A revocation that one node shows stops everything: that node may be the first to see it (CH-02). A node could
+lie in the same way, so its answer counts only while it is plausible:
 
 * its head is at most `MAX_AHEAD` blocks before what most others have;
 * its epoch is at most what the blocks between could hold;
-* no quorum of other nodes has the very block that it names, without the revocation: the same hash means the
+* no quorum of other nodes has the block that it names without the revocation, for the same hash means the
   same state.
 
-A node that says otherwise stops nothing. Nor does a node that is only behind: where a quorum has its block,
-and newer ones in which the revocation is no more.
+An answer that is not plausible stops nothing. Neither does the answer of a node that is only behind: where a
+quorum has its block, and newer ones without the revocation.
 
 Many consortia are read by one batch of calls for each `CALLS` of them. A contract that answers nothing, too
-much or nonsense, or asks for too much gas, costs itself its place in the answer, and the others nothing.
+much or something malformed, or needs too much gas, is left out of the result; the others are not affected.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import Halt, LatestView
 
 EPOCHS_PER_BLOCK = 2**14
-"""Epochs that one block can hold: a revocation costs more than 4,000 gas, and a block has less than 65
-million."""
+"""Epochs that one block can hold: a revocation costs more than 4,000 gas,
+and a block has less than 65 million."""
 CALLS = 32
 """Consortia in one batch."""
 CALL_GAS = 2_000_000

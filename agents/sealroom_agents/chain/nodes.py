@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several nodes as one: asked together, and believed only where enough of them agree.
+"""Several nodes read as one: an answer counts only when a quorum of them agrees.
 
 * What is read is what `quorum` nodes show alike, at one block for which they show the same hash (CH-03). The
   block is the newest one that `quorum` nodes call finalized. By default that is every node; with fewer, a
   node that is silent or shows something else is passed over, named in the log, and asked again later.
-* Where two answers have a quorum each, or none has one, nothing is believed: `chain-disagrees`.
+* Where two answers have a quorum each, or none has one, the read fails: `chain-disagrees`.
 * A node whose head is more than `MAX_HEAD_AGE_S` away from our clock, or more than `MAX_AHEAD` blocks before
   the others, or whose finalized block went backwards, is `chain-stale` (CH-04).
 """
@@ -85,8 +85,8 @@ class Nodes:
             breaker.close()
 
     def chain_id(self) -> int:
-        """The chain id on which all nodes agree; asked once. Raises `ChainError` `chain-disagrees`
-        (CH-07)."""
+        """The chain id on which all nodes agree; asked once.
+        Raises `ChainError` `chain-disagrees` (CH-07)."""
         if self._chain_id is None:
             chain_id, _ = self.agreed(self.ask(lambda rpc: rpc.chain_id()), "the chain that they are on")
             if self._expected_chain_id is not None and chain_id != self._expected_chain_id:

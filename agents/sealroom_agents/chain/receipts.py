@@ -65,8 +65,8 @@ def find_opening(
 def find_anchoring(rpc: Rpc, ledger: str, opening: Opening) -> Anchoring | None:
     """Where one node's logs say that the receipt of a run stands, alone or in a batch.
 
-    Not compared with anything: `Ledger.verify` says whether it is there, and whether it is the receipt that
-    is meant.
+    Not compared with anything: `Ledger.verify` says whether it is there, and whether
+    it is the receipt that is meant.
     """
     query = {
         "address": ledger,

@@ -126,8 +126,8 @@ class Rpc:
     def calls_at(
         self, block_hash: bytes, calls: Sequence[tuple[str, bytes]], *, gas: int | None = None
     ) -> list[bytes | RpcFailure]:
-        """`eth_call` each `(address, data)` at exactly the block of `block_hash` (EIP-1898), each with at
-        most `gas`."""
+        """`eth_call` each `(address, data)` at exactly the block of `block_hash`
+        (EIP-1898), each with at most `gas`."""
         at = {"blockHash": "0x" + block_hash.hex(), "requireCanonical": True}
         limit = {} if gas is None else {"gas": hex(gas)}
         answers = self.batch(

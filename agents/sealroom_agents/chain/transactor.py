@@ -111,8 +111,8 @@ class Transactor:
         """Try as a call, sign, send, wait until mined.
 
         Raises `TransactionError`: `transaction-reverted` (with `.revert`), `transaction-too-expensive`,
-        `transaction-rejected` (such as no gas money), `transaction-not-mined`; and `ChainError` `chain-
-        unreachable`.
+        `transaction-rejected` (such as no gas money), `transaction-not-mined`;
+        and `ChainError` `chain- unreachable`.
         """
         call = {"from": self.address, "to": to, "data": "0x" + data.hex(), "value": hex(value)}
         with self._lock:

@@ -29,7 +29,7 @@ TRIES = 3
 PAUSE_S = 0.05
 """Seconds before the second try; doubled before each further one."""
 NAME_THREADS = 16
-"""Threads that look names up; the resolver knows no deadline of ours."""
+"""Threads that look names up; the resolver takes no deadline."""
 TOO_LARGE = "answer-too-large"
 """Code of an answer beyond the limit; it may be the contract's doing, and is not held against the node."""
 SLACK_S = 10.0
@@ -71,7 +71,7 @@ class Endpoint:
                 keepalive_expiry=IDLE_S,
             ),
         )
-        # An endpoint that nobody holds any more keeps no sockets.
+        # An endpoint without references keeps no sockets.
         self._finalizer = weakref.finalize(self, _let_go, self._client)
         self._finalizer.atexit = False
 
@@ -114,7 +114,7 @@ class Endpoint:
         async with self._client.stream("POST", self.url, content=body) as answer:
             if answer.status_code != 200:
                 raise self._unreachable(f"answers with HTTP status {answer.status_code}")
-            # Nobody asked for it, and what is small on the wire may be endless when unpacked.
+            # It was not requested, and a small body may be unpacked to an unbounded one.
             if answer.headers.get("content-encoding", "identity").lower() != "identity":
                 raise self._unreachable("sends a compressed answer that was not asked for")
             read = bytearray()

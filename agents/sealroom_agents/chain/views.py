@@ -46,7 +46,7 @@ class ConsortiumState:
     revoked_by: str | None
     """Who revoked, or `None`."""
     revoked_block: int
-    """In which block; 0 when nobody did."""
+    """In which block; 0 without a revocation."""
     threshold: int
     """Approvals that a study needs."""
     app: str
@@ -149,7 +149,7 @@ def read_candidates(rpc: Rpc, consortium: str, head: Head, studies: Sequence[Stu
     for study, approvals, required in zip(studies, answers, answers, strict=False):
         if isinstance(approvals, RpcFailure):
             continue
-        # The owner of a dataset may have left since; then nobody can say who is required, and nobody needs
+        # The owner of a dataset may have left since; then it is unknown who is required, and no caller needs
         # to.
         owners = () if isinstance(required, RpcFailure) else contract.decode("requiredOwners", required)
         found.append(

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``sealroom``: one door, each command behind it imported only when it is called.
+"""The command ``sealroom``: a group whose commands are imported only when they are called.
 
 This module is the only place that knows the commands' names, the order in which help tells them, and how an
 error becomes lines on the terminal and an exit status:
 
 ====  =========================================================================================
-0     done; what was checked holds
+0     done; what was checked holds; also a process that SIGTERM or Ctrl-C ended in order
 1     refused, or broken: the ``error:`` line says what, the ``hint:`` line what to do
 2     the command was called in a way it doesn't understand
 3     ``check`` and ``verify``: not decided, since no node answered
@@ -97,7 +97,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "console", f"{_HERE}.console.command:command", "serve the REST interface and the web pages"
             ),
             Entry("simulate", f"{_HERE}.simulator.command:command", "a software TDX, for local chains only"),
-            Entry("demo", f"{_HERE}.demo.command:command", "tell the whole story once on this machine"),
+            Entry("demo", f"{_HERE}.demo.command:command", "run one study, from sealing to revocation"),
         ),
     ),
 )
@@ -161,7 +161,7 @@ class LazyGroup(click.Group):
 def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
     try:
         status = run()
-        # Output that nobody reads any more must fail here, not in the interpreter's exit.
+        # Output to a closed pipe must fail here, not in the interpreter's exit.
         sys.stdout.flush()
         return status if isinstance(status, int) else EXIT_OK
     except SealroomError as error:

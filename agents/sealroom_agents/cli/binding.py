@@ -60,7 +60,7 @@ def approval_of(checked: CheckedCard, reader: ChainReader | None, *, owner: str)
 
 
 def announce(checked: CheckedCard, approval: ApprovalState | None, *, owner: str) -> None:
-    """Show on stderr for what an owner is about to seal, and whether anybody approved it yet."""
+    """Show on stderr for which study an owner is about to seal, and which owners approved it."""
     said = "not asked: pass --rpc URL to see it" if approval is None else approval.sentence(owner)
     click.echo(table([*describe(checked), ("approval", said)]), err=True)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sealroom card``: write the study card from chain and gate, or check one that somebody sent."""
+"""``sealroom card``: write the study card from chain and gate, or check a given one."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def check(
     simulated_root: Path | None,
     as_json: bool,
 ) -> int:
-    """Check a sealed file without any key: before its owner sends it, or after somebody received it.
+    """Check a sealed file without any key: before its owner sends it, or after it was received.
 
     Its frame is read strictly, every part is compared with its digest, the owner's signature is verified.
     With --study: the card holds, the recipe reads this dataset, and the key is wrapped to exactly that
@@ -178,5 +178,5 @@ def _hint(code: str | None) -> str | None:
         "not-signed": "its owner signs it: sealroom sign SEALED.tar --keystore FILE",
         "part-altered": "fetch it again: it is not what its owner sealed",
         "registration-differs": "do not use it: it is not what its owner registered",
-        "registered-by-other": "do not use it: somebody else claimed this dataset",
+        "registered-by-other": "do not use it: another account registered this dataset",
     }.get(code or "")

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 SEALED_FOLDER = Path("sealed")
 """What may leave, as OWNER/NAME.tar, just as the runner reads it; ignored by git."""
 KEYS_FOLDER = Path("keys")
-"""What stays. Another folder, so that whoever copies the first one takes no key along."""
+"""Folder of what stays. Another one, so that a copy of the first holds no key."""
 
 
 @click.command()
@@ -109,10 +109,9 @@ def seal(
 ) -> None:
     """Seal a dataset at its source, for one recipe of one consortium.
 
-    First the study card is checked: the recipe breaks no rule, the gate is attested, and with --rpc all
-    of it is the same on chain. Then the input is encrypted part by part under a fresh data key, and that
-    key is wrapped to the gate, bound to this recipe: with one byte of the recipe changed, the wrap does
-    not open.
+    First the study card is checked: the recipe breaks no rule, the gate is attested, and with --rpc all of
+    it is the same on chain. Then the input is encrypted part by part under a fresh data key, and that key is
+    wrapped to the gate, bound to this recipe: with one byte of the recipe changed, the wrap does not open.
 
     The input is a table with exactly the columns that the recipe declares: a Parquet file, sealed as it is;
     or an Arrow IPC or CSV file, sealed as Parquet. With --as opaque any other file is sealed as it is, and a
@@ -198,7 +197,7 @@ def _outputs(source: Path, *, owner: str, name: str, out: Path | None, key_out: 
 
 
 def _refuse_key_that_would_leave(outputs: Outputs) -> None:
-    """Whoever takes the folder of the sealed file along, or all of `sealed/`, must take no key along."""
+    """A copy of the sealed file's folder, or of all of `sealed/`, must hold no key."""
     leaves, stays = outputs.sealed.parent.resolve(), outputs.key.parent.resolve()
     # A sealed file that somebody puts where they work: its folder is no folder to be sent.
     below = leaves != Path.cwd() and stays.is_relative_to(leaves)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How one dataset is sealed, once all that was asked for is checked: made, looked through, encrypted.
+"""How one dataset is sealed, once all arguments are checked: converted, profiled, encrypted.
 
 What is shown to its owner is read back from the file whose bytes are sealed, and that file must still be the
 same when it is sealed.
@@ -49,7 +49,7 @@ class Plain:
     ready: Ready
     """Where it is."""
     state: tuple[int, ...]
-    """As it was before anybody looked into it."""
+    """Its state before it was read."""
 
 
 @contextmanager

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the commands speak: what was asked for goes to stdout, all that is for a person goes to stderr.
+"""Output of the commands: results go to stdout, messages for a person to stderr.
 
-Lower case, no full stop, one fact a line. A question is asked only where a person can answer it. What
-others wrote (a revocation's reason, an owner's name) can make up no line and command no terminal: see
-`shown`.
+Lower case, no full stop, one fact a line. A question is asked only where a person can answer it. What others
+wrote (a revocation's reason, an owner's name) can make up no line and command no terminal: see `shown`.
 """
 
 from __future__ import annotations
@@ -70,12 +69,12 @@ def complain(message: str, hint: str | None) -> None:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask, unless `yes`. Raises `not-confirmed` for a no, `nobody-to-ask` where no person can answer."""
+    """Ask, unless `yes`. Raises `not-confirmed` for a no, `nobody-to-ask` where there is no terminal."""
     if yes:
         return
     if not _at_a_terminal():
         raise ToolError(
-            "nobody-to-ask", f"nobody is there to be asked: {question}", "in a script, pass --yes"
+            "nobody-to-ask", f"cannot prompt, not a terminal: {question}", "in a script, pass --yes"
         )
     if not click.confirm(question, default=False, err=True):
         raise ToolError("not-confirmed", "nothing was done")
@@ -89,7 +88,7 @@ def ask_passphrase(what: str) -> str:
     if not _at_a_terminal():
         raise ToolError(
             "passphrase-missing",
-            f"nobody is there to type the passphrase of {what}",
+            f"cannot prompt for the passphrase of {what}: not a terminal",
             f"in a script, set {PASSPHRASE_VARIABLE}",
         )
     return str(

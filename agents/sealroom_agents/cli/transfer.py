@@ -72,9 +72,9 @@ def upload(
 def fetch(url: str, out: Path, registration: Path | None, sha256: bytes | None, as_json: bool) -> None:
     """Fetch a sealed file, and keep it only if it is the expected one.
 
-    No server is believed: what comes must have the registered id and index, or the given digest, and be
-    no longer than its own header allows. A redirect is followed to https, or from http to http, and nowhere
-    else.
+    No server is trusted: what comes must have the registered id and index, or the given digest,
+    and be no longer than its own header allows. A redirect is followed to https,
+    or from http to http, and nowhere else.
 
     \b
     Example:
@@ -88,7 +88,7 @@ def fetch(url: str, out: Path, registration: Path | None, sha256: bytes | None, 
 
     refuse_stdout(out)
     if registration is None and sha256 is None:
-        raise click.UsageError("needs --registration or --sha256: a file that nobody can compare is not kept")
+        raise click.UsageError("needs --registration or --sha256: a file is kept only if it can be compared")
     expected = remote.Expected(
         registration=None if registration is None else load_registration(registration), digest=sha256
     )

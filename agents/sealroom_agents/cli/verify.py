@@ -50,11 +50,11 @@ def verify(
 ) -> int:
     """Walk every link of a result's envelope, and say what it proves.
 
-    Offline: the result, who signed it, which gate let it have keys, which recipe ran, on which hardware. All
-    of that anybody can make with a consortium, a gate and firmware of his own. With --pin it is held against
-    the ones that you know, and becomes a proof. With --rpc also on chain: that the owners had adopted the
-    gate and approved the study, by the listed transactions, that the budget was booked and the receipt
-    anchored, and whether anyone revoked since.
+    Offline: the result, who signed it, which gate let it have keys, which recipe ran, on which hardware.
+    Anybody can make all of that with a consortium, a gate and firmware of their own. With --pin it is
+    compared with the ones that you know, and becomes a proof. With --rpc also on chain: that the owners had
+    adopted the gate and approved the study, by the listed transactions, that the budget was booked and the
+    receipt anchored, and whether anyone revoked since.
 
     \b
     Exit status:
@@ -128,14 +128,12 @@ def _tell(count: int, verdict: Verdict, *, simulated: bool) -> None:
 
     if verdict.unproven:
         missing = ", ".join(ORIGINS[origin] for origin in verdict.unproven)
-        click.echo(
-            f"self-consistent, origin unproven: all {count} links hold, by the envelope's own word", err=True
-        )
+        click.echo(f"self-consistent, origin unproven: all {count} links hold, by its own claims", err=True)
         warn(f"nothing that you pinned vouches for: {missing}; pass --pin FILE that holds it (sealroom pin)")
     else:
         click.echo(f"proven: all {count} links hold, and every origin is the pinned one", err=True)
     if simulated:
-        warn("the hardware is SIMULATED: this is as good as the word of whoever holds its root key")
+        warn("the hardware is SIMULATED: the holder of its root key can make such an envelope")
     if verdict.unchecked:
         warn(f"not checked, for it is on chain: {', '.join(verdict.unchecked)}; pass --rpc URL")
 

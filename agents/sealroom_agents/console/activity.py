@@ -2,7 +2,7 @@
 """What happened to a consortium, one line each, in words: the owners' acts, and what gate and ledger did.
 
 Everything comes from logs, for people to follow. An account is shown by the name that it has, or had in a
-roster that some log tells of; the first roster is in none, so whoever left it is shown as an account.
+roster that some log tells of; the first roster is in none, so an owner who left it is shown as an account.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Activity:
     kind: str
     """Stable word: the event's name in kebab case."""
     who: str
-    """Name of the owner who did it; empty where nobody in particular did."""
+    """Name of the owner who did it; empty where it was no single owner."""
     what: str
     """In words, from a name or a reason of others only where it says so."""
     reason: str = ""

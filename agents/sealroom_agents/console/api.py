@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The REST interface under `/v1`. It holds no key and needs none: what it takes is public, what it gives is
-checked by whoever reads it."""
+"""The REST interface under `/v1`. It holds no key and needs none:
+requests are public, and readers verify the answers."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         responses=gives("text/event-stream") | problems(404, 429),
     )
     async def follow_run(request: Request, run_id: RunId) -> EventSourceResponse:
-        """Server-sent events: what happened so far, then what happens, until the run ends. `Last-Event-ID`
-        resumes."""
+        """Server-sent events: what happened so far, then what happens, until the
+        run ends. `Last-Event-ID` resumes."""
         await run_in_threadpool(store.run, run_id)
         if streams.locked():
             raise RequestError(429, "too-many-streams", f"{MAX_STREAMS} event streams are open")
@@ -156,7 +156,7 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         """The exact bytes of a recipe: their SHA-256 is the compose hash."""
         compose = store.recipe(compose_hash)
         if compose is None:
-            raise RequestError(404, "unknown-recipe", "nobody has handed in a recipe with this compose hash")
+            raise RequestError(404, "unknown-recipe", "no recipe with this compose hash was submitted")
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return Response(compose, media_type="application/json", headers=headers)
 

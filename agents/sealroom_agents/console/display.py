@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text and numbers for people, with nothing hidden in them (WE-09).
 
-Whoever wrote a recipe, a name or a reason may have put characters in it that show nothing, reorder what
+The author of a recipe, a name or a reason may have put characters in it that show nothing, reorder what
 stands around them, or look like another letter. In source text and names everything but printable ASCII is
 shown by its number; in prose, what is invisible or reorders.
 """
@@ -17,8 +17,8 @@ from markupsafe import Markup, escape
 from sealroom.decimals import decimal_text
 
 _HIDING_CATEGORIES = ("C", "Z")
-"""Unicode categories of what is invisible or has no fixed meaning: control, format, unassigned, odd
-spaces."""
+"""Unicode categories of what is invisible or has no fixed meaning:
+control, format, unassigned, odd spaces."""
 
 
 def source(text: str) -> Markup:
@@ -60,7 +60,7 @@ def day(seconds: float) -> str:
 
 
 def short(value: str) -> str:
-    """A hash or address with its middle left out; the whole stands beside it for whoever wants it."""
+    """A hash or address with its middle left out; the whole is shown on demand."""
     return value if len(value) <= 14 else f"{value[:8]}…{value[-4:]}"
 
 

@@ -86,7 +86,7 @@ class Guard:
         try:
             await self._app(scope, _bounded(receive, limit), hardened)
         except Exception:
-            # The outermost place: what went wrong is for the log, not for whoever asked (RE-09).
+            # The outermost handler: details of an error go to the log, not to the client (RE-09).
             log.exception("%s %s", scope["method"], scope["path"])
             if not started:
                 await _refuse(RequestError(500, "internal", "something went wrong here"), hardened)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The REST interface's bodies. Requests are strict: no unknown field, no value of another type (RE-07,
-RE-11).
+"""The REST interface's bodies. Requests are strict: no unknown field,
+no value of another type (RE-07, RE-11).
 
 Hashes and addresses are lower-case `0x` hex, times unix seconds, budgets whole millionths of ε and parts of
 10^12 of δ.
@@ -188,7 +188,7 @@ class Activity(Strict):
     block: int
     tx: Hash
     kind: str = Field(examples=["approval-withdrawn"])
-    who: str = Field(description="Name of the owner who did it; empty where nobody in particular did.")
+    who: str = Field(description="Name of the owner who did it; empty where it was no single owner.")
     what: str
     reason: str = Field(description="The owner's own words, where it gave any.")
 
@@ -219,7 +219,7 @@ class CallRequest(Strict):
 
 
 class Call(Strict):
-    """A transaction, unsigned. Whoever signs it should build it anew and compare."""
+    """A transaction, unsigned. A signer should build it anew and compare."""
 
     chain_id: int
     to: Address

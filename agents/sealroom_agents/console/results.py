@@ -28,8 +28,8 @@ class Table:
 
 
 def table(value: Mapping[str, Any], by: Sequence[str]) -> Table:
-    """A field of a result: groups of a count or mean, or the coefficients of a model; `by` orders the
-    groups."""
+    """A field of a result: groups of a count or mean, or the coefficients of
+    a model; `by` orders the groups."""
     if isinstance(groups := value.get("groups"), list):
         return _groups(groups, by)
     rows: list[list[str]] = []

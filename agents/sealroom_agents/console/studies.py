@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the pages show of a consortium: chain state for what counts, logs for what happened, the store for
-its runs.
+"""What the pages show of a consortium: chain state for what counts, logs for what
+happened, the store for its runs.
 
 Everything here is for reading. Whether a number comes from state or from a log is kept apart: `status`,
 approvals and budgets are state at the newest block; transaction hashes come from logs.
@@ -30,7 +30,7 @@ FRESH_S = 1.0
 MAX_KEPT = 256
 """Consortia whose picture is kept."""
 SHOWN_OF_EACH_OWNER = 8
-"""Waiting studies of one owner that are listed; any other is shown to whoever asks for it by its id."""
+"""Waiting studies of one owner that are listed; any other is shown by its id."""
 GRADES = ("miss", "partial", "match")
 CRITERIA = ("three or more owners", "more than one jurisdiction", "HIPAA / GDPR grade")
 
@@ -302,8 +302,8 @@ class Studies:
 
 
 def _newest_of_each(standing: Sequence[Study], history: History) -> list[Study]:
-    """The newest few studies of each owner who proposed some, newest first. Whoever proposes many crowds out
-    only its own; a study that several proposed counts for each of them."""
+    """The newest few studies of each owner who proposed some, newest first. An owner who proposes many
+    displaces only its own; a study that several proposed counts for each of them."""
     proposers: dict[bytes, set[str]] = {}
     for item in history.proposals:
         proposers.setdefault(item.content.id, set()).add(item.proposer)

@@ -54,8 +54,8 @@ class Submissions:
         self._owners: dict[str, tuple[float, frozenset[str]]] = {}
 
     def take(self, wanted: Wanted, *, idempotency: tuple[str, bytes] | None) -> Run:
-        """A new run, or the one that this idempotency key made. Raises `RequestError`, `StoreError`,
-        `ChainError`."""
+        """A new run, or the one that this idempotency key made.
+        Raises `RequestError`, `StoreError`, `ChainError`."""
         key = (idempotency[0], to_hex(sha256(idempotency[1]))) if idempotency else None
         if key is not None and (earlier := self._store.submitted(*key)) is not None:
             return earlier

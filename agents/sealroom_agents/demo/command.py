@@ -19,7 +19,7 @@ from sealroom_agents.errors import DemoError
 CHECKOUT = Path(__file__).resolve().parents[3]
 """The demo runs Ape scripts and reads the study from a checkout; an installed wheel has neither."""
 INTERRUPTED = 130
-"""Exit status when the story was stopped before its end, as a shell has it for Ctrl-C."""
+"""Exit status when the demo was stopped before its end, as a shell has it for Ctrl-C."""
 
 
 @click.command()
@@ -36,7 +36,7 @@ INTERRUPTED = 130
     help="Where everything is written. A new or an empty folder, or an earlier demo's: that one is emptied.",
 )
 def command(keep: bool, room: bool, folder: Path) -> None:
-    """Tell the whole story once on this machine: a local chain, simulated TDX, real everything else.
+    """Run one study from sealing to revocation on this machine. The chain is local and TDX is simulated.
 
     Four hospitals in three jurisdictions seal their cohorts, approve one recipe on chain, get one signed,
     differentially private aggregate, and one of them revokes.

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Owners:
-    """Runs `ape run` for whoever's turn it is."""
+    """Runs `ape run` for one owner at a time."""
 
     stack: Stack
     """Where commands run."""

@@ -44,7 +44,7 @@ GATE_COMPOSE = {
 
 @dataclass
 class Room:
-    """What all steps of the story share."""
+    """What all steps of the demo share."""
 
     stack: Stack
     """Processes and files."""

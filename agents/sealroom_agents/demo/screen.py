@@ -15,7 +15,7 @@ LABEL_WIDTH = 29
 
 
 class Screen:
-    """Prints the story's lines; a step's name stands before its first line only."""
+    """Prints the demo's lines; a step's name is before its first line only."""
 
     def __init__(self) -> None:
         self._label = ""
@@ -35,7 +35,7 @@ class Screen:
         self._label = ""
 
     def refused(self, code: str, text: str) -> None:
-        """A refusal that the story provoked: its stable code and its one line."""
+        """A refusal that the demo provoked: its stable code and its message."""
         self.say(click.style(f"refused {code}: ", fg="yellow") + LONG_HASH.sub(r"\1…", text))
 
     def plain(self, text: str) -> None:

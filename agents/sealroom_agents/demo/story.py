@@ -47,7 +47,7 @@ ENDS = frozenset({"done", "refused", "revoked", "failed"})
 
 @dataclass(frozen=True)
 class StoryResult:
-    """What a caller may want to know of a story that was told."""
+    """What a caller may want to know of a demo that ran."""
 
     envelope: Path
     """The first run's envelope."""
@@ -56,7 +56,7 @@ class StoryResult:
 
 
 def tell(stack: Stack, screen: Screen, *, keep: bool) -> StoryResult:
-    """Tell the whole story; raises `DemoError` at the first thing that does not go as told."""
+    """Run the whole demo; raises `DemoError` at the first unexpected outcome."""
     screen.title(
         "sealroom · cardio-renal: 4 hospitals, 3 jurisdictions, ε = 1.5 · TDX simulated, chain local"
     )

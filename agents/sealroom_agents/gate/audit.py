@@ -137,8 +137,8 @@ class AuditLog:
             return self._head
 
     def append(self, event: str, *, facts: Mapping[str, Any]) -> Head:
-        """Write one entry durably; returns the new head. `facts` hold hashes, addresses, codes: nothing
-        secret.
+        """Write one entry durably; returns the new head. `facts` hold hashes,
+        addresses, codes: nothing secret.
 
         Raises `GateError` `audit-unwritable` or `audit-cut`: the entry does not count then, and what it was
         to vouch for must not happen.
@@ -258,7 +258,7 @@ class AuditLog:
 
 
 def _line(entry: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Digest and line of an entry. Raises `GateError` `audit-unwritable` when nobody could read it again."""
+    """Digest and line of an entry. Raises `GateError` `audit-unwritable` when it could not be read again."""
     try:
         digest = sha256(canonical(entry))
         line = canonical({**entry, "digest": to_hex(digest)}) + b"\n"

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Anchoring many receipts in one transaction, which only the gate's signer may send.
 
-The ledger looks at the signatures of a batch when somebody verifies a receipt of it, not when it is anchored:
-a wrong receipt would take its run's one chance. So the gate checks each before it sends any, exactly as the
-ledger will: the run is open, the receipt says what the run says, and the enclave of the run signed it.
+The ledger checks the signatures of a batch when a receipt of it is verified, not when it is anchored, and a
+run is anchored once: a wrong receipt would leave the run without a valid one. So the gate checks each before
+it sends any, exactly as the ledger will: the run is open, the receipt says what the run says, and the enclave
+of the run signed it.
 
-A batch names runs by their numbers alone, and a reorganisation may number them anew: so the openings must be
-final.
+A batch names runs by their numbers alone, and a reorganisation may number them
+anew: so the openings must be final.
 """
 
 from __future__ import annotations
@@ -112,9 +113,9 @@ def parse(body: bytes) -> tuple[Signed, ...]:
 def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id: int) -> Anchored | None:
     """Anchor all that are not anchored yet, in the order of their runs; `None` when nothing is left to do.
 
-    Raises `Refused`: `malformed` for a receipt that would not hold, `not-finalized` while the opening of a
-    run is not final, `chain-unreachable` and the other codes of a chain that does not do it. Then nothing is
-    anchored.
+    Raises `Refused`: `malformed` for a receipt that would not hold, `not-finalized` while the
+    opening of a run is not final, `chain-unreachable` and the other codes of a chain that does not
+    do it. Then nothing is anchored.
     """
     consortium = given[0].receipt.consortium
     waiting: dict[int, tuple[Opening, bytes]] = {}

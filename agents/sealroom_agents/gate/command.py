@@ -193,7 +193,7 @@ def _serve(
     client = connect_guest(chain_id=config.chain_id, environment=os.environ, guest_agent=guest_agent)
     trust, collateral = trust_root(platform, os_images, pccs, config.chain_id)
     if len(rpc_urls) == 1 and config.chain_id not in LOCAL_CHAIN_IDS:
-        _log.warning("one RPC endpoint only: it alone decides what this gate believes of the chain")
+        _log.warning("one RPC endpoint only: this gate's view of the chain rests on it alone")
     sessions = Sessions.open(state)
     audit = AuditLog(state / "audit.jsonl", sessions, clock=_now, accept_break=accept_audit_break)
     chain = ChainReader(
@@ -232,12 +232,12 @@ def _serve(
 def trust_root(
     platform: Path | None, os_images: Path | None, pccs: str, chain_id: int
 ) -> tuple[TrustRoot, CollateralSource]:
-    """Whom to believe about hardware. Raises `ConfigurationError`."""
+    """Root of trust and collateral. Raises `ConfigurationError`."""
     if platform is None:
         if os_images is None and chain_id not in LOCAL_CHAIN_IDS:
             raise ConfigurationError(
                 "os-images-missing",
-                "without the registers of known OS images, a guest's own word for its image would count",
+                "without the registers of known OS images, a guest's claim about its image would count",
                 "compute them with dstack's measurement tool, and pass --os-images FILE",
             )
         trust: TrustRoot = INTEL

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the watcher tells the gate: which consortia it sees, and which of them are revoked.
 
-The watcher is trusted to stop, never to grant: its word can deny a consortium, and lifts no denial. What it
+The watcher is trusted to stop, never to grant: its report can deny a consortium, and lifts no denial. What it
 reports becomes a halt like the ones that the gate's own nodes cause: kept durably, and lifted by the chain.
 """
 
@@ -19,9 +19,9 @@ from sealroom_agents.chain import FoundReceipt
 from sealroom_agents.facts import ChainView, Halt, LatestView
 
 MAX_ENTRIES = 16384
-"""Consortia of which the watcher's last word is kept: more than it can see within the life of a lease."""
+"""Consortia whose last report is kept: more than it can see within the life of a lease."""
 MAX_CLAIMS = 4096
-"""Reported revocations that are kept until somebody asks for their consortium."""
+"""Reported revocations that are kept until their consortium is read."""
 
 
 class Chain(Protocol):
@@ -83,9 +83,9 @@ class Watch:
             return None if entry is None else entry.seen
 
     def report(self, report: WatchReport) -> None:
-        """Take a heartbeat. A revocation is new if the word before on its consortium was another."""
+        """Take a heartbeat. A revocation is new if the report before on its consortium was another."""
         with self._lock:
-            # Its own word for when it looked, so that an old report is no fresh one; but never the future.
+            # The time that the report names, so that an old report does not count as new; never the future.
             seen = min(self._clock(), report.observed)
             revoked = {one.consortium: one for one in report.revoked}
             for consortium in report.seen:

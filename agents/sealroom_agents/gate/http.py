@@ -41,7 +41,7 @@ EVIDENCE_AT_ONCE = 40
 """Evidences judged at once. Each may wait a minute for its booking, so they have threads of their own: others
 need theirs to renew leases. More of them wait."""
 BOOTS_AT_ONCE = 8
-"""Boot requests judged at once; each reads the chain, whoever asks."""
+"""Boot requests judged at once; each reads the chain, for any caller."""
 WEBHOOK_MALFORMED = "invalid authorization request"
 """dstack's own words for a request that its server cannot read."""
 

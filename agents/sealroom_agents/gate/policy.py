@@ -117,7 +117,7 @@ class Config:
     watcher_seen: int | None
     """Unix seconds at which the watcher last saw this consortium; `None` when it never did."""
     halt: Halt | None = None
-    """A revocation that was seen: no view of an older block is believed (CH-02)."""
+    """A revocation that was seen: no view of an older block counts (CH-02)."""
 
 
 def decide(
@@ -141,8 +141,8 @@ def decide(
 def renew(view: ChainView, latest: LatestView, config: Config, *, study: bytes, epoch: int) -> Refusal | None:
     """Whether a lease of a run of `study`, opened in `epoch`, may be renewed; `None` means yes.
 
-    Refuses: `gate-not-registered`, `revoked`, `lease-ended` (another epoch or study), `study-expired`,
-    `watcher-dead`.
+    Refuses: `gate-not-registered`, `revoked`, `lease-ended` (another epoch or
+    study), `study-expired`, `watcher-dead`.
     """
     refusal = _registered(view, config) or _revoked(view, latest, config)
     if refusal is not None:
@@ -331,7 +331,7 @@ def _study(
 
 
 def _expired(study: Study, view: ChainView, config: Config) -> Refusal | None:
-    # The later of the two clocks: whoever turns back the gate's cannot turn back the chain's (AT-08).
+    # The later of the two clocks: an operator who sets the gate's back cannot set the chain's back (AT-08).
     now = max(config.now, view.block_time)
     if now >= study.expiry:
         return Refusal(

@@ -48,7 +48,7 @@ def refused(refusal: Refusal) -> Refused:
 
 
 def chain_refused(error: ChainError) -> Refused:
-    """The chain cannot be read, or must not be believed."""
+    """The chain cannot be read, or the answers cannot be trusted."""
     code = "gate-not-registered" if error.code == "not-a-consortium" else error.code
     if code not in CHAIN_CODES and code != "gate-not-registered":
         code = "chain-unreachable"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate's own keys, from the guest agent of its own CVM, and the proof of where they live.
+"""The gate's own keys, from the guest agent of its own CVM, and the quote that proves where they are held.
 
 Two keys, both derived by dstack from (KMS root, the gate's app): the root key, to which owners wrap data
 keys, and the signer, which signs challenges and grants and opens runs. Neither ever leaves this process. The

@@ -368,8 +368,8 @@ class Gate:
         return opened, opened_as(run, grant.compose_hash, opened)
 
     def _booked(self, ledger: str, opening: Opening) -> None:
-        """Every node keeps the hash of this very run: the word of the node that sent it is not enough
-        (CH-03)."""
+        """A quorum of nodes keeps the hash of this run: the node that sent the
+        transaction is not enough (CH-03)."""
         deadline = time.monotonic() + BOOKED_TIMEOUT_S
         while (
             found := self._seen_booked(ledger, opening.run.run_id)

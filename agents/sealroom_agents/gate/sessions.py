@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the gate must remember: nonces, leases, revocations it saw, the highest finalized block, the audit
-log's head.
+"""The gate's durable state: nonces, leases, revocations it saw, the highest
+finalized block, the audit log's head.
 
 A nonce is marked as used, durably, *before* anything that came with it is looked at (AT-01), so that neither
 a crash nor a restart gives a second try. The mark is keyed by the nonce, never by the quote's bytes, which
@@ -35,7 +35,7 @@ from sealroom_agents.facts import Halt
 from sealroom_agents.gate.audit import Head
 
 KEEP_UNUSED_S = 3600
-"""Seconds that a challenge which nobody answered is kept after it expired."""
+"""Seconds that an unanswered challenge is kept after it expired."""
 KEEP_USED_S = 30 * 24 * 3600
 """Seconds that a used nonce is kept, to be refused as replayed; later it is refused as unknown."""
 MAX_OPEN_CHALLENGES = 10_000
@@ -135,11 +135,11 @@ class Lease:
     until: int
     """Unix seconds at which it ends unless renewed."""
     ended: str | None
-    """Code of the refusal that ended it for good, or `None`."""
+    """Code of the final refusal that ended it, or `None`."""
     ledger: str
     """Ledger that booked the run."""
     opening: Opening
-    """What it booked, as it stood when somebody last looked."""
+    """What it booked, as it was read last."""
     since: int
     """A block that was final when the run was opened: its opening is in a later one."""
 
@@ -188,8 +188,8 @@ class Sessions:
     def remember(
         self, nonce: bytes, *, run_id: bytes, hello: bytes, challenge: bytes, expires: int, now: int
     ) -> None:
-        """Keep a fresh challenge. Raises `Refused` `unknown-run-id-reused` when the run was granted
-        before."""
+        """Keep a fresh challenge. Raises `Refused` `unknown-run-id-reused`
+        when the run was granted before."""
         with Session(self._engine) as session, session.begin():
             unused = ~_Challenge.used & (_Challenge.expires < now - KEEP_UNUSED_S)
             session.execute(delete(_Challenge).where(unused | (_Challenge.expires < now - KEEP_USED_S)))
@@ -264,7 +264,7 @@ class Sessions:
         """The lease of a run, or `None`."""
         with Session(self._engine) as session:
             row, booked = session.get(_Lease, run_id), session.get(_Opening, run_id)
-            # An earlier version of the gate kept no opening. Nobody can renew what nobody can look after.
+            # An earlier version of the gate kept no opening, and a lease without one cannot be renewed.
             return None if row is None or booked is None else _lease(row, booked)
 
     def prolong(self, run_id: bytes, *, counter: int, until: int) -> None:
@@ -286,7 +286,7 @@ class Sessions:
             )
 
     def end(self, run_id: bytes, code: str) -> None:
-        """End a lease for good."""
+        """End a lease; it cannot be renewed any more."""
         with Session(self._engine) as session, session.begin():
             session.execute(
                 update(_Lease).where(_Lease.run_id == run_id, _Lease.ended.is_(None)).values(ended=code)
@@ -355,7 +355,7 @@ class Sessions:
 
 
 def _unwritable(context: ExceptionContext) -> None:
-    """A full disk or a database out of reach is the gate's own trouble, told by a code (OP-05)."""
+    """A full disk or an unreachable database is a fault of the gate, with its own code (OP-05)."""
     if not isinstance(context.sqlalchemy_exception, IntegrityError):
         raise GateError(
             "gate-state",

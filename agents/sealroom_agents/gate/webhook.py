@@ -124,8 +124,8 @@ class BootAuthority:
     def __init__(
         self, chain: AppReader, *, chain_id: int, kms_measurements: frozenset[bytes] = frozenset()
     ) -> None:
-        """`kms_measurements`: aggregated measurements of KMS builds that the operator vouches for; none by
-        default."""
+        """`kms_measurements`: aggregated measurements of KMS builds that the
+        operator vouches for; none by default."""
         self._chain = chain
         self._chain_id = chain_id
         self._kms_measurements = kms_measurements
@@ -147,8 +147,8 @@ class BootAuthority:
         return answer(True)
 
     def status(self) -> dict[str, Any]:
-        """What `GET /` tells the KMS. There is no DstackKms contract behind this authority: addresses are
-        zero."""
+        """What `GET /` tells the KMS. There is no DstackKms contract behind
+        this authority: addresses are zero."""
         return {
             "status": "ok",
             "kmsContractAddr": ZERO_ADDRESS,
@@ -184,6 +184,6 @@ def _hex(body: Mapping[str, Any], name: str, size: int, *, empty: bool = False) 
     if match[1] == "":
         return b""
     if len(match[1]) != 2 * size:
-        # dstack's own server pads short values; a padded hash is somebody else's hash.
+        # dstack's own server pads short values; a padded hash is another hash.
         raise FormatError("malformed", f"{name} must have exactly {size} bytes")
     return bytes.fromhex(match[1])

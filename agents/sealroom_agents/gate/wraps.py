@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opening the owners' wraps, under a context that comes from the chain and not from the wrap.
 
-What a wrap says of itself is a claim of whoever handed it over. Recipe, app, epoch, owner and dataset are
-taken from the finalized view, and the KMS root and gate root from the gate's own keys: a wrap that its owner
-made for anything else does not open. What it says of itself only tells, afterwards, where it differs.
+The fields of a wrap are claims of its sender. Recipe, app, epoch, owner and dataset are taken from the
+finalized view, and the KMS root and gate root from the gate's own keys: a wrap that its owner made for
+anything else does not open. Its own fields only serve, afterwards, to name the difference.
 """
 
 from __future__ import annotations

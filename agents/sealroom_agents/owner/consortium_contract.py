@@ -100,7 +100,7 @@ def owners(reader: ChainReader, consortium: str) -> tuple[Owner, ...]:
 def registered(
     reader: ChainReader, urls: Sequence[str], *, consortium: str, dataset_id: bytes
 ) -> Registered | None:
-    """A dataset as all nodes hold it, final or not; `None` when nobody registered it. Raises `ChainError`."""
+    """A dataset as all nodes hold it, final or not; `None` when it is not registered. Raises `ChainError`."""
     rpcs = [Rpc(url, timeout_s=TIMEOUT_S) for url in urls]
     head = reader.finalized_head()
     final = _agreed(rpcs, head, consortium, dataset_id)

@@ -87,8 +87,8 @@ class Records:
     def skip_plain(self) -> int:
         """Count and skip the records of a block in which every line is one, since it holds no quote.
 
-        0 where the parser is needed: at quotes, at the end, and wherever something does not fit, so that it
-        says what.
+        0 where the parser is needed: at quotes, at the end, and wherever something
+        does not fit, so that it says what.
         """
         start = self._stream.tell()
         if self._width < 2 or start < self._parse_until:

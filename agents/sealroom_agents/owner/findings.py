@@ -138,7 +138,7 @@ def wrap_on_chain(info: SealedInfo, *, app: str, epoch: int, gate_root: bytes | 
 def registration(info: SealedInfo, found: Registered | None, *, account: str | None) -> Finding:
     """`registration`: the owner registered exactly this, and a finalized block holds it."""
     if found is None:
-        return Finding("registration", False, "nobody registered it", "not-registered")
+        return Finding("registration", False, "it is not registered", "not-registered")
     mine, theirs = registration_of(info), found.registration
     if found.owner != account:
         return Finding(

@@ -49,8 +49,8 @@ def packed_size(entries: list[Entry]) -> int:
 def pack(entries: list[Entry], target: BinaryIO, *, advance: Callable[[int], None] | None = None) -> None:
     """Write the tar. Owners, modes and times are left out: they are not the data, and would differ.
 
-    advance: called with the bytes of files done so far. Raises `source-changed` when a file is another than
-    was listed.
+    advance: called with the bytes of files done so far. Raises `source-changed` when a
+    file is another than was listed.
     """
     done = 0
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:

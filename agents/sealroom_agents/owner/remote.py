@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sending a sealed file and fetching one: only sealed files, checked by digest at both ends.
 
-A server is never believed. What comes is kept under another name until all of it was compared with a digest
-that the caller had before, and it may not be longer than its own header allows.
+A server is not trusted. What comes is kept under another name until all of it was compared with a digest that
+the caller had before, and it may not be longer than its own header allows.
 """
 
 from __future__ import annotations

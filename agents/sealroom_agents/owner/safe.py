@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One transaction as a file for Safe{Wallet}'s transaction builder, which shows each argument in words.
 
-The builder loads such a file, compares its checksum and lets the Safe's owners sign. The call is given by
-its function and arguments and not as data: data would be shown as bytes, and nobody can read those.
+The builder loads such a file, compares its checksum and lets the Safe's owners sign. The call is given by its
+function and arguments and not as data: data would be shown as bytes, which an owner cannot read.
 
 The checksum, as the builder computes it: keccak-256 over a text of the whole file without the checksum and
 with its name as `null`. An object is written as `{`, the JSON array of its sorted member names, each value
@@ -39,8 +39,8 @@ def batch(
 ) -> dict[str, Any]:
     """The file's content: one call of `function` on `to`, with no ether.
 
-    inputs: the function's arguments from its ABI. values: theirs, in the same order. created_ms: unix
-    milliseconds.
+    inputs: the function's arguments from its ABI. values: theirs, in the same
+    order. created_ms: unix milliseconds.
     """
     content: dict[str, Any] = {
         "version": FORMAT_VERSION,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an owner has, as one file that can be sealed: a Parquet file, or something that nobody looks into.
+"""What an owner has, as one file that can be sealed: a Parquet file, or an opaque file or folder.
 
 A file that has to be made first holds plaintext. It is made beside the input, so that data stays where its
 owner keeps it, and without a name, so that nothing is left of it however the run ends.
@@ -163,7 +163,7 @@ def _require_file_or_folder(path: Path) -> None:
 
 @contextmanager
 def _nameless(place: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A file in `place` that nobody else can open, and a path by which we can; gone when we are."""
+    """A file without a name in `place`, and a path for this process; it is gone when the process ends."""
     nameless = DESCRIPTORS.is_dir()
     make = tempfile.TemporaryFile if nameless else tempfile.NamedTemporaryFile
     try:

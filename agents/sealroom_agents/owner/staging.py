@@ -92,7 +92,7 @@ class Staging:
     def publish(self) -> None:
         """Move all three to their places; none is written over but an older registration.
 
-        Raises `key-exists` or `output-exists` when somebody put one there meanwhile.
+        Raises `key-exists` or `output-exists` when one appeared meanwhile.
         """
         out = self._outputs
         _place(self.key, out.key, "key-exists")
@@ -100,12 +100,12 @@ class Staging:
             fsync_folder(out.key.parent)
             # A copy: the hidden folder keeps the registration until the sealed file is in place.
             write_atomic(out.registration, self.registration.read_bytes(), mode=PUBLIC, replace=True)
-            # From here on nobody may take the key for one that opens nothing.
+            # From here on the key must not be taken for one that opens nothing.
             shutil.rmtree(out.key_workshop)
             fsync_folder(out.key.parent)
             _place(self.sealed, out.sealed, "output-exists")
         except BaseException:
-            # The one thing never to do is to drop the key of a sealed file that stands.
+            # The key of a sealed file that is in place must never be removed.
             if not _stands(self.sealed, out.sealed):
                 out.key.unlink(missing_ok=True)
             raise
@@ -141,8 +141,8 @@ def recover(outputs: Outputs) -> Path | None:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder for keys, and those above it: each that is new is for this user alone, whatever the
-    umask."""
+    """Make a folder for keys, and those above it: each that is new is for
+    this user alone, whatever the umask."""
     if folder.is_dir():
         return
     private_folder(folder.parent)

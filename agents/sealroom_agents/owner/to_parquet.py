@@ -111,7 +111,7 @@ def csv_to_parquet(
     schema = pyarrow.schema([(name, _arrow_type(types[name])) for name in names])
     with path.open("rb") as stream:
         try:
-            # Every cell is read as text: what it means as a number is not left to a parser's guess.
+            # Every cell is read as text: a parser does not guess its type.
             reader = pyarrow.csv.open_csv(
                 stream,
                 read_options=pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),

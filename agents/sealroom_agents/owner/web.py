@@ -87,7 +87,7 @@ def _asked(client: httpx.Client, method: str, url: str, **options: object) -> It
 
 def _chunks(answer: httpx.Response, url: str) -> Iterator[bytes]:
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise ToolError("remote-refused", f"{shown(url)} sends a compressed body, which nobody asked for")
+        raise ToolError("remote-refused", f"{shown(url)} sends a compressed body, which was not requested")
     yield from answer.iter_raw(CHUNK_BYTES)
 
 

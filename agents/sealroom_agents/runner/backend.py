@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where enclaves run: what the runner asks of a backend.
 
-A backend starts one enclave for one run and hands out what it says: JSON lines, then an exit status. It
-knows nothing of approvals and releases nothing; whether the enclave gets keys is between the enclave and
-the gate.
+A backend starts one enclave for one run and hands out what it says: JSON lines, then an exit status. It knows
+nothing of approvals and releases nothing; whether the enclave gets keys is between the enclave and the gate.
 """
 
 from __future__ import annotations
@@ -69,8 +68,8 @@ class Enclave(Protocol):
         """End everything that belongs to it, now; returns when it is dead, also when it was before."""
 
     def clean(self) -> None:
-        """Kill what is left, and remove what must not stay on disk: its envelope too, so the caller keeps
-        that first."""
+        """Kill what is left, and remove what must not stay on disk: its envelope too,
+        so the caller keeps that first."""
 
 
 class Backend(Protocol):

@@ -100,9 +100,10 @@ def command(
     Takes queued runs from the database, starts one enclave each, follows it, kills it on the watcher's
     word, and publishes its envelope once the receipt is on chain.
 
-    SIGTERM or Ctrl-C: it takes no more runs, and ends once those under way have ended, at the latest after
-    --drain-seconds; whoever kills it, such as docker stop, has to wait longer than that. A second signal
-    stops the runs. What a runner that died had finished, the next one with the same --state publishes.
+    SIGTERM or Ctrl-C: it takes no more runs, and ends once those under way have ended, at the latest
+    after --drain-seconds; `docker stop` and other supervisors must wait longer than that before
+    they kill it. A second signal stops the runs. What a runner that died had finished, the next one
+    with the same --state publishes.
 
     \b
     Example:

@@ -37,7 +37,7 @@ MAX_LINE_BYTES = 64 * 1024
 CHUNK_BYTES = 64 * 1024
 SOCKET_PREFIX = "sealroom-"
 SOCKET_FILE = "socket"
-"""Names the guest agent's socket, for whoever has to remove it."""
+"""Names the guest agent's socket, for its removal."""
 _RUN_FOLDER = re.compile(r"[0-9a-f]{64}")
 
 

@@ -93,7 +93,7 @@ class Publisher:
         self._store.anchored(run, published, message=message)
 
     def _own(self, run: Run, envelope: Envelope) -> Envelope:
-        """An enclave may speak for its own run only."""
+        """An envelope counts for its own run only."""
         receipt = envelope.receipt
         mine = (run.id, run.consortium, run.compose_hash)
         if (to_hex(receipt.run_id), receipt.consortium, to_hex(receipt.compose_hash)) != mine:

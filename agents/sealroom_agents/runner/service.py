@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The runner's loop: look again at what waits, claim what is queued, carry each claimed run to its end."""
+"""The runner's loop: check waiting runs again, claim queued ones, supervise each claimed run to its end."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Runner:
         self._clock = clock
         self._rechecked = 0.0
         self._dropped: SimpleQueue[str] = SimpleQueue()
-        """Runs that nobody follows any more, to be let go."""
+        """Runs without a supervisor, whose claims are to be released."""
 
     def serve(self) -> None:
         """Work until told to drain or to stop, and until the runs under way have ended."""
@@ -175,8 +175,8 @@ class Runner:
                 self._backend.forget(run_id)
 
     def recheck(self) -> None:
-        """Look again at what waiting runs lack; queue those that lack nothing, or nothing that can still
-        arrive."""
+        """Look again at what waiting runs lack; queue those that lack nothing,
+        or nothing that can still arrive."""
         if time.monotonic() - self._rechecked < RECHECK_S:
             return
         self._rechecked = time.monotonic()

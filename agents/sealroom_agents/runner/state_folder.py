@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The runner's state folder: a place with a name of its own, which one process holds at a time.
+"""The runner's state folder: it has an id, and one process at a time locks it.
 
-What a run made lies there, whatever the host is called by now. Because only one process holds it, a runner
-that starts knows that whoever had its runs before is dead.
+It holds what a run made, and keeps its id when the host is renamed. Because only one process holds it, a
+runner that starts knows that the runner which had its runs before has ended.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MAX_ID_BYTES = 64
 
 
 def lock_folder(folder: Path) -> tuple[str, int]:
-    """Take the folder, made when it is not there, until this process ends; returns its id and its lock's
-    descriptor.
+    """Take the folder, made when it is not there, until this process ends;
+    returns its id and its lock's descriptor.
 
     Raises `RunnerError` `state-in-use` while another process holds it.
     """

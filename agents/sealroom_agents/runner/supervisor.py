@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run, from its claim to its end: start the enclave, follow what it says, stop it when the watcher says
-so.
+"""Supervise one run from its claim to its end: start the enclave, read its messages, stop it on a kill order.
 
-Nothing here decides whether a run may happen: the enclave asks the gate, and the runner writes down the
-answer.
+Nothing here decides whether a run may happen: the enclave asks the gate, and the runner records the answer.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from sealroom_agents.runner.backend import Assignment, Backend, Enclave
 from sealroom_agents.store import Observation, Run, Store
 
 POLL_S = 0.1
-"""How long the runner listens to the enclave before it looks for a kill order, seconds."""
+"""How long the runner reads from the enclave before it checks for a kill order, seconds."""
 WIPE_S = 1.0
 """How long an enclave that must end may take to wipe its keys before it is killed, seconds."""
 CHAIN_PATIENCE_S = 60.0
@@ -86,7 +84,7 @@ class Supervisor:
         """Carry a claimed run to its end or to `anchoring`; true when its envelope waits for an anchor.
 
         Raises `StoreError` `claim-lost` or `database`, and `Stopped`: then the run is as it is, what its
-        enclave made stays on the disk, and whoever takes the run up goes on from there.
+        enclave made stays on the disk, and the runner that takes the run up continues there.
         """
         try:
             owners, enclave = self._start(run)
@@ -228,8 +226,8 @@ class Supervisor:
                 return _Ended("failed", "runner-stopped", "the runner was stopped")
 
     def _wait_for_wipe(self, run: Run, enclave: Enclave) -> None:
-        """Ask the enclave to end its lease, wipe and say so; one that doesn't in time is killed all the
-        same."""
+        """Ask the enclave to end its lease, wipe and say so; one that doesn't
+        in time is killed all the same."""
         enclave.terminate()
         deadline = time.monotonic() + WIPE_S
         # Whatever else it says now, it ends as revoked.

@@ -91,7 +91,7 @@ class SimulatedEnclave:
 
     @property
     def vm_config(self) -> str:
-        """What the host says of the VM, as JSON text; nobody should believe it."""
+        """What the host reports about the VM, as JSON text; it is not trusted."""
         return json.dumps({"os_image_hash": self.os_image.hex(), "cpu_count": 2, "memory_size": 2 << 30})
 
     def quote(self, report_data: bytes, **options: Any) -> bytes:

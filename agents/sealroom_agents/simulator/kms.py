@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A KMS root and the keys that dstack derives from it for an app.
 
-Derivations and signatures are dstack's (`kms/src/main_service.rs`, `ra-tls/src/kdf.rs`, guest agent
-`GetKey` v0):
+Derivations and signatures are dstack's (`kms/src/main_service.rs`,
+`ra-tls/src/kdf.rs`, guest agent `GetKey` v0):
 
     KDF(key, context) = HKDF-SHA256(ikm = key, salt = "RATLS", info = context, 32 bytes)
     app key           = KDF(root, app_id ‖ "app-key")
@@ -80,8 +80,8 @@ class SimulatedKms:
 def derive_path(
     app_key: bytes, *, path: str, purpose: str, algorithm: str = ""
 ) -> tuple[bytes, bytes, bytes]:
-    """(private key, public key, the app key's signature) for `path`; `ValueError` for an unknown
-    algorithm."""
+    """(private key, public key, the app key's signature) for `path`;
+    `ValueError` for an unknown algorithm."""
     key = _kdf(app_key, path.encode())
     if algorithm in SECP256K1_NAMES:
         public = PrivateKey(key).public_key.to_compressed_bytes()

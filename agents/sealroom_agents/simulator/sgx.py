@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hardware of a simulated machine, and the SGX extension that tells of it in its PCK certificate.
 
-Layout of the extension: Intel, "SGX PCK Certificate and Certificate Revocation List Profile Specification",
-§1.3.5.
+Layout of the extension: Intel, "SGX PCK Certificate and Certificate Revocation
+List Profile Specification", §1.3.5.
 """
 
 from __future__ import annotations

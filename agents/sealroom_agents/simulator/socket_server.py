@@ -144,7 +144,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             self._slots.release()
 
     def _end_longest_idle(self) -> None:
-        """Have a connection end that nobody needs: clients keep theirs open, and forget them."""
+        """Close an idle connection: clients leave theirs open."""
         with self._lock:
             connection = next(iter(self._idle), None)
             if connection is None:

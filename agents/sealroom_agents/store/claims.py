@@ -69,7 +69,7 @@ class Claims(StoreBase):
             )
 
     def release(self, holder: Holder, run_id: str | None = None) -> None:
-        """Let go of what this holder still holds, or of one run, for whoever takes it up."""
+        """Release what this holder still holds, or one run, for another runner."""
         mine = RunRow.holder == holder.id
         with self._write() as session:
             session.execute(
@@ -101,7 +101,7 @@ class Claims(StoreBase):
             note(session, run.id, now, phase, message, code)
 
     def emitted(self, run: Run, draft: str) -> None:
-        """Keep the enclave's envelope until its receipt is on chain; nobody is shown it."""
+        """Keep the enclave's envelope, not shown, until its receipt is on chain."""
         if not self._move(run, "anchoring", from_states=ORDER[:5], message="envelope received", draft=draft):
             raise self._why_not(run, "anchoring")
 
@@ -115,7 +115,7 @@ class Claims(StoreBase):
     def end(self, run: Run, state: str, *, code: str, message: str) -> bool:
         """End a run as `refused`, `revoked` or `failed`; false if it had ended, or is not held any more.
 
-        What a revocation stops is dropped. The envelope of a run that failed stays, shown to nobody, because
+        What a revocation stops is dropped. The envelope of a run that failed is kept and not shown, because
         it cannot be made again.
         """
         drop = {} if state == "failed" else {"draft": None}

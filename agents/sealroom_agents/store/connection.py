@@ -43,8 +43,8 @@ class StoreBase:
             return to_run(run_row(session, run_id))
 
     def _now(self, session: Session) -> float:
-        """The time by which claims are judged: the database's own, where runners of several machines share
-        it."""
+        """The time by which claims are judged: the database's own,
+        where runners of several machines share it."""
         if self._engine.dialect.name == "postgresql" and self._clock is time.time:
             return float(session.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
         return self._clock()

@@ -24,7 +24,7 @@ class Store(Claims):
     # --- recipes --------------------------------------------------------------------------------
 
     def recipe(self, compose_hash: str) -> bytes | None:
-        """The bytes of a recipe, `None` when nobody handed it in."""
+        """The bytes of a recipe, `None` when it was not submitted."""
         with self._read() as session:
             row = session.get(RecipeRow, compose_hash)
             return row.compose if row else None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of the store, how its database is opened, and what the database itself enforces.
 
-Events are append-only: the database refuses to change or delete one, whoever asks. Times are unix seconds
-with fractions; ids, hashes and addresses are lower-case `0x` hex.
+Events are append-only: the database refuses to change or delete one. Times are unix seconds with fractions;
+ids, hashes and addresses are lower-case `0x` hex.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _add_claims(connection: Connection) -> None:
     reraise=True,
 )
 def _use_wal(connection: sqlite3.Connection) -> None:
-    # SQLite does not wait here as it does elsewhere: whoever comes second is told "locked" at once.
+    # SQLite does not wait here as it does elsewhere: the second connection gets "locked" at once.
     connection.execute("PRAGMA journal_mode=WAL")
 
 
@@ -210,7 +210,7 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
-        # The driver's own guesses at when to BEGIN are off: we say it below.
+        # The driver's implicit BEGIN is off: it is sent explicitly below.
         connection.isolation_level = None
         _use_wal(connection)
         connection.execute("PRAGMA foreign_keys=ON")

@@ -3,16 +3,15 @@
 
 Offline: `result` `statement` `receipt` `grant` `recipe` `output` `quote` `report-data` `event-log`
 `kms-chain` `gate-quote` `anchor`. With pins also `pinned-consortium` `pinned-gate` `pinned-kms-root`
-`pinned-os-images`. With a node of the chain also `gate-registered` `approved` `opened` `anchored`
-`approvals` `revocation`. Each link rests on the ones before it, so the walk stops at the first that doesn't
-hold.
+`pinned-os-images`. With a node of the chain also `gate-registered` `approved` `opened` `anchored` `approvals`
+`revocation`. Each link rests on the ones before it, so the walk stops at the first that doesn't hold.
 
-A whole walk without pins proves that the file agrees with itself, and that machines of the root's maker
-took part: with firmware, gate, KMS and consortium of anybody's choice. With all pins it proves that exactly
-this recipe, in an enclave that booted a pinned image, made exactly this result, and that the gate of this
-consortium let it have the keys. With the chain: k owners and every owner of a used dataset had approved, the
-budget was booked, and the receipt is anchored. What no walk proves: that the data were true, or that the
-noise was drawn well; those rest on the owners and on the recipe that they read.
+A whole walk without pins proves that the file is self-consistent, and that machines of the root's maker took
+part: with firmware, gate, KMS and consortium of any choice. With all pins it proves that exactly this recipe,
+in an enclave that booted a pinned image, made exactly this result, and that the gate of this consortium let
+it have the keys. With the chain: k owners and every owner of a used dataset had approved, the budget was
+booked, and the receipt is anchored. What no walk proves: that the data were true, or that the noise was drawn
+well; those rest on the owners and on the recipe that they read.
 """
 
 from sealroom_agents.verification.offline import OFFLINE

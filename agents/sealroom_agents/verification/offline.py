@@ -107,7 +107,7 @@ def _report_data(found: Findings) -> bytes:
 
 def _no_gpu(found: Findings) -> None:
     if found.envelope.gpu_evidence:
-        raise KeyReleaseError("gpu-evidence-unverified", "it carries GPU evidence, which nobody has verified")
+        raise KeyReleaseError("gpu-evidence-unverified", "it carries GPU evidence, which is not verified")
 
 
 def _replay(found: Findings) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a verifier knows from elsewhere, `pin.json`: consortium, gate, KMS and OS images.
 
-Everything in an envelope can be made by anyone with a machine that Intel attests: a consortium, a gate, a
-KMS and an OS image of his own. So an envelope proves who is behind it only against values that come from
-another source. Source: `enclave/spec/envelope.md`, "Pins".
+Everything in an envelope can be made by anyone with a machine that Intel attests: a consortium, a gate, a KMS
+and an OS image of their own. So an envelope proves its origin only against values that come from another
+source. Source: `enclave/spec/envelope.md`, "Pins".
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def steps(pin: Pin) -> tuple[Step, ...]:
 
 
 def _booted(name: str, who: str, evidence: Callable[[Findings], Evidence]) -> Check:
-    """Digest and registers together: the digest alone is the guest's word (AT-20)."""
+    """Digest and registers together: the digest alone is the guest's claim (AT-20)."""
 
     def run(found: Findings) -> None:
         seen = evidence(found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a walk amounts to: a proof, a file that agrees with itself, or a broken one."""
+"""The verdict of a walk: proven, self-consistent or broken."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sealroom_agents.verification.pin import ORIGINS, Pin
 from sealroom_agents.verification.walk import Link, first_broken
 
 ON_CHAIN_QUESTIONS = ("gate", "study", "approvals", "opening", "anchoring", "revocation")
-"""What nobody asks without a chain: was the gate adopted, the study approved and by whom, the run opened, the
-receipt anchored, and did anyone revoke since."""
+"""Questions that only the chain answers: was the gate adopted, the study approved and by whom, the run
+opened, the receipt anchored, and did anyone revoke since."""
 
 
 class Outcome(StrEnum):
@@ -21,7 +21,7 @@ class Outcome(StrEnum):
     PROVEN = "proven"
     """Every link holds, and every origin is known from elsewhere."""
     UNPROVEN = "self-consistent"
-    """Every link holds, and whoever made the envelope may be anybody."""
+    """Every link holds, and the origin of the envelope is not proven."""
     BROKEN = "broken"
     """A link does not hold."""
 

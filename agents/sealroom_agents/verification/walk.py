@@ -37,8 +37,8 @@ class Link:
 
 
 def steps(*, pin: Pin = NOTHING, on_chain: bool = False) -> tuple[Step, ...]:
-    """The links to walk: all offline ones, one for each pinned origin, and those on chain where it is
-    asked."""
+    """The links to walk: all offline ones, one for each pinned origin,
+    and those on chain where it is asked."""
     return (*OFFLINE, *pinned.steps(pin), *(ON_CHAIN if on_chain else ()))
 
 

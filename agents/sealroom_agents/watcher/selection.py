@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom the watcher looks at: a bounded number at each poll, and everybody who matters among them.
+"""Which consortia the watcher reads: a bounded number at each poll, those that matter first.
 
 Anyone may create consortia, so their number says nothing, and none of them may cost the others anything.
 With `--consortium` exactly those are followed. Else, in this order:
@@ -26,8 +26,8 @@ from sealroom_agents.errors import ChainError
 MAX_POLL = MAX_CONSORTIA
 """Consortia in one poll; they fit into one heartbeat."""
 MAX_UNSEEN = 32
-"""Of them, those that could not be seen when they were last looked at. They have a batch of their own, which
-they may spoil."""
+"""Of them, those that could not be seen when they were last looked at. They have a batch of their own, so
+that they fail alone."""
 MAX_BUSY = 128
 """Of the others, those with runs under way that come first."""
 MAX_SWEEP = 32

@@ -3,8 +3,8 @@
 
 State is the truth (CH-29): every poll reads the epoch and revocation of consortia as any node shows them at
 its newest block; only the words of a revocation come from a log, and may be missing. The heartbeat names the
-consortia that were seen, and speaks for no other: one that is out of sight costs only itself. A watcher that
-sees nothing stays silent, and the gate's leases lapse by themselves (OP-09).
+consortia that were seen, and no others, so that an unreachable one affects only itself. A watcher that sees
+none sends nothing, and the gate's leases lapse by themselves (OP-09).
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Watcher:
         if unseen:
             log.warning("cannot see %d consortia: %s", len(unseen), ", ".join(unseen[:5]))
         followed = self._followed(snapshots)  # also those that leave this gate at this poll
-        if snapshots:  # where nothing at all is seen, it is nobody's own fault
+        if snapshots:  # when none is seen, the fault is not a contract's
             self._selection.seen(unseen, {one: snapshot.platform for one, snapshot in snapshots.items()})
         followed |= self._followed(snapshots)
         self._words = 0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Sign-RPC envelope: one file with a run's result, its receipt and all evidence.
 
-`statement` is what the enclave signs about the result, `dsse` how, `anchor` what the ledger adds afterwards,
-`envelope` the file that holds them all, `build` makes one, and `checks` is what it must say of itself.
-Spec: `enclave/spec/envelope.md`.
+`statement` is what the enclave signs about the result, `dsse` how, `anchor` what the ledger adds
+afterwards, `envelope` the file that holds them all, `build` makes one, and `checks` is what it must say of
+itself. Spec: `enclave/spec/envelope.md`.
 """
 
 from sealroom.envelope.anchor import Anchor, Approval

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an envelope must say of itself, one check a line: each pair of values that has to be equal, each
-signature.
+"""What an envelope must say of itself, one check a line: each pair of values
+that has to be equal, each signature.
 
-No check repeats another, so that each has an envelope which it alone refuses.
-Spec: `enclave/spec/envelope.md`.
+No check repeats another, so that each has an envelope which it alone
+refuses. Spec: `enclave/spec/envelope.md`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DSSE: exact bytes with a signature over them and their type. To check it, nobody writes JSON anew.
+"""DSSE: exact bytes with a signature over them and their type.
+Checking it needs no second serialisation of JSON.
 
 Source: DSSE protocol v1.0 (pre-authentication encoding).
 """

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Sign-RPC envelope: a result with everything that proves it, in one JSON file.
 
-The enclave signs twice with one key: the statement (in-toto, DSSE) for tools, and the receipt (EIP-712)
-for the chain; each names the other. The rest is what leads from that key to the hardware, the gate and
-the owners. Spec: `enclave/spec/envelope.md`. Quotes are judged elsewhere: this module knows no TDX.
+The enclave signs twice with one key: the statement (in-toto, DSSE) for tools, and the receipt
+(EIP-712) for the chain; each names the other. The rest is what leads from that key to the hardware,
+the gate and the owners. Spec: `enclave/spec/envelope.md`. Quotes are verified elsewhere:
+this module contains nothing about TDX.
 """
 
 from __future__ import annotations

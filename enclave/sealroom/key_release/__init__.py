@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The release protocol between enclave and gate: hello → challenge → evidence → grant → lease.
 
-`messages` and `replies` are what each side says, `protocol` the hashes and signatures that bind it.
-Spec: `enclave/spec/key-release.md`.
+`messages` and `replies` are what each side says, `protocol` the hashes and signatures that bind
+it. Spec: `enclave/spec/key-release.md`.
 """
 
 from sealroom.key_release.messages import (

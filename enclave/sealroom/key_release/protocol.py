@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The release protocol: transcripts, report data, and the keys that pass from gate to enclave.
 
-hello → challenge → evidence → grant → lease. Everything that a signature or a quote vouches for is a hash of
-a transcript, and each hash has its own domain string; TLS is trusted for nothing (AT-04).
-Spec: `enclave/spec/key-release.md`.
+hello → challenge → evidence → grant → lease. Everything that a signature or a quote vouches for
+is a hash of a transcript, and each hash has its own domain string; TLS is trusted for nothing
+(AT-04). Spec: `enclave/spec/key-release.md`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def transcript_1(transcript: bytes, *, kem_key: bytes, signer: str, gate_signer:
     """T1, 64 bytes: T0 with the evidence's keys, the gate's signer and the grant.
 
     Only the gate that opened the wraps can seal a data key under T1. So a key that opens proves the signer
-    that the enclave was told, whoever told it; leases rest on that.
+    that the enclave was told, by any party; leases rest on that.
     """
     return sha512(
         lp(

@@ -181,8 +181,8 @@ class LeaseReply(Message, what="lease reply"):
     opening_final: Flag
     """Whether the run's opening stands in a final block: no result leaves before."""
     signature: Signature
-    """EIP-712 `Renewal` by the gate's signer: the network may neither prolong a lease nor call an opening
-    final."""
+    """EIP-712 `Renewal` by the gate's signer: the network may neither prolong a
+    lease nor call an opening final."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model: what owners, ledger and gate speak of, each defined once.
+"""The model: every record that owners, ledger and gate exchange, each defined once.
 
 A record names its fields with their kinds. Its EIP-712 type, its ABI type, its JSON and its text for people
 derive from that; Solidity's structures and the console's script are compared with it in tests.

@@ -126,8 +126,8 @@ class Terms(Record, what="proposal"):
     """Unix seconds after which it is dead."""
 
     def to_file(self) -> dict[str, Any]:
-        """The JSON of a proposal's file: as `to_json`, with ε and δ as decimal text under `epsilon` and
-        `delta`."""
+        """The JSON of a proposal's file: as `to_json`, with ε and δ as decimal
+        text under `epsilon` and `delta`."""
         found = {}
         for part in self.parts():
             value, kind = getattr(self, part.attribute), part.kind

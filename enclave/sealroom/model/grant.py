@@ -14,7 +14,7 @@ class Grant(Record):
     """A signed release of data keys to one attested enclave."""
 
     run_id: B32
-    """Drawn by whoever starts the run; opens once in the ledger's life."""
+    """Drawn by the party that starts the run; opens once in the ledger's life."""
     study: B32
     """Id of the study."""
     ledger: Address

@@ -66,7 +66,7 @@ class Run(Record, what="opening's run"):
     """What the gate's transaction books to open a run."""
 
     run_id: B32
-    """Id of the run; drawn by whoever starts it, opens once in the ledger's life."""
+    """Id of the run; drawn by the party that starts it, opens once in the ledger's life."""
     consortium: Address
     """Address of the consortium."""
     study: B32

@@ -5,16 +5,14 @@ Each step sums one clipped gradient a person and adds discrete Gaussian noise; t
 There is no sampling of batches, hence nothing to amplify and nothing to get wrong in accounting for it
 (DP-17). Three details carry the guarantee:
 
-* A person's gradient is a function of that person's row alone, *bit for bit*. Sums over features run feature
-by
-  feature in elementwise operations, and the sigmoid is looked up in a table, because a matrix product or a
-  vectorised exponential may round a row differently when another row is added, and would then change every
-  person's gradient.
+* A person's gradient is a function of that person's row alone, *bit for bit*. Sums over features run
+  feature by feature in elementwise operations, and the sigmoid is looked up in a table, because a matrix
+  product or a vectorised exponential may round a row differently when another row is added, and would then
+  change every person's gradient.
 * Gradients become integers (quantum 2⁻²⁰, towards zero), and the L2 bound is checked again on the integers; a
   gradient that fails it counts as zero. The sensitivity given to OpenDP is therefore exact.
-* Features are scaled by bounds written in the recipe, never by anything seen in the data (DP-03), and the
-gradient is
-  averaged over a noisy count, since the true one is private too.
+* Features are scaled by bounds written in the recipe, never by anything seen in the data (DP-03), and
+  the gradient is averaged over a noisy count, since the true one is private too.
 
 Runs on CUDA when present. The noise is always drawn by OpenDP on the CPU.
 """
@@ -47,8 +45,8 @@ _SIGMOID_REACH, _SIGMOID_STEPS = 24, 4096
 
 
 WEIGHT_LIMIT = 1e6
-"""Weights are held within this, so that a careless learning rate ends in a useless model and not in an
-overflow."""
+"""Weights are held within this, so that a careless learning rate ends in a
+useless model and not in an overflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +60,8 @@ class NoisyModel:
     count_scale: float
     count_micro: int
     gradient_scale: float
-    """σ of the noise on a summed gradient, in units of the clip's scale (that is, of one person's
-    gradient)."""
+    """σ of the noise on a summed gradient, in units of the clip's scale
+    (that is, of one person's gradient)."""
     gradient_micro: int
     delta: Decimal
     device: str
@@ -138,8 +136,8 @@ def gradient_sum(
     clip: float,
     sensitivity: int,
 ) -> list[int]:
-    """The exact integer sum of everyone's clipped gradient; one person moves it by at most `sensitivity` in
-    L2."""
+    """The exact integer sum of everyone's clipped gradient; one person moves
+    it by at most `sensitivity` in L2."""
     score = torch.zeros_like(target)
     for column, weight in zip(inputs, weights, strict=True):
         score = score + column * weight

@@ -92,8 +92,8 @@ def exact_sums(
 
 
 def quantise(values: Floats, *, centre: float, quantum: float, bound: int) -> Integers:
-    """Integers of `quantum` around `centre`, each within ±`bound`: the last clip is on integers, so it is
-    exact."""
+    """Integers of `quantum` around `centre`, each within ±`bound`:
+    the last clip is on integers, so it is exact."""
     reach = bound * quantum
     steps = np.rint((np.clip(values, centre - reach, centre + reach) - centre) / quantum)
     return np.clip(steps.astype(np.int64), -bound, bound)

@@ -28,8 +28,8 @@ from sealroom.model.units import MICRO
 enable_features("contrib")
 
 _NUDGE = 1 + 2.0**-40
-"""The step by which a scale grows until floating-point rounding no longer puts its privacy map above the
-target."""
+"""The step by which a scale grows until floating-point rounding no longer puts
+its privacy map above the target."""
 
 
 def laplace(values: Sequence[int], *, sensitivity: int, epsilon_micro: int) -> tuple[list[int], float]:
@@ -48,8 +48,8 @@ def laplace(values: Sequence[int], *, sensitivity: int, epsilon_micro: int) -> t
 
 
 def gaussian_scale(*, sensitivity: int, rho: Fraction) -> float:
-    """The scale σ of the discrete Gaussian that gives ρ-zCDP at this L2 sensitivity: Δ / √(2ρ), rounded
-    up."""
+    """The scale σ of the discrete Gaussian that gives ρ-zCDP at this L2
+    sensitivity: Δ / √(2ρ), rounded up."""
     scale = sensitivity / math.sqrt(2 * float(rho))
     while Fraction(_gaussian(scale).map(float(sensitivity))) > rho:
         scale *= _NUDGE

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One released value a declared field, booked before the noise is drawn and remembered afterwards.
 
-The analysis names a field and hands over rows; everything else about a release stands in the recipe that the
-owners approved. `Releases.is_released` is what makes `emit_signed` safe: only these very values may leave
-(DP-15).
+The analysis names a field and hands over rows; everything else about a release stands in the recipe
+that the owners approved. `Releases.is_released` is what makes `emit_signed` safe:
+only these very values may leave (DP-15).
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ class Rows:
     numbers: Mapping[str, Floats]
     """Numeric columns; NaN where a value is missing."""
     groups: Mapping[str, Integers]
-    """Grouping columns: the place of each row's label among the declared ones; any other number is none of
-    them."""
+    """Grouping columns: the place of each row's label among the declared ones;
+    any other number is none of them."""
 
     def __len__(self) -> int:
         return len(self.units)

@@ -21,7 +21,7 @@ MAX_COMPOSE_BYTES = 256 * 1024
 
 GUEST_SOCKET = "/var/run/dstack.sock"
 NO_GPU = "none"
-"""The one thing that a recipe may say about a GPU, as long as nobody verifies what a GPU says of itself."""
+"""The one thing that a recipe may say about a GPU, as long as GPU evidence is not verified."""
 
 _DIGEST_IMAGE = re.compile(
     r"[a-z0-9]+(?:[.-][a-z0-9]+)*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+@sha256:[0-9a-f]{64}"

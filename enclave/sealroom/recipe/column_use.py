@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which columns a study reads, what for, and whether their declared types are fit for it.
 
-All of it is judged from the recipe alone. What were left to a run to find would be found in somebody's data.
-A column that no dataset declares is one that the analysis makes; nothing is known of it here.
-Errors: `RecipeError` with `recipe-unit`, `recipe-column`.
+All of it follows from the recipe alone: what only a run could find would depend on the data. A column
+that no dataset declares is one that the analysis makes; nothing is known of it here. Errors: `RecipeError`
+with `recipe-unit`, `recipe-column`.
 """
 
 from __future__ import annotations

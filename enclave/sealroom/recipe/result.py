@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The output contract: what a result may look like, to the last character.
 
-A result is built of integers, decimal strings with a declared number of places, declared labels and null;
-there is no free text in it, no float, and no choice of order or spelling, since its bytes are canonical
-JSON. So the analysis has nothing to hide a message in (OU-01). Refusals never repeat what the analysis sent
-(OU-03).
+A result is built of integers, decimal strings with a declared number of places, declared labels
+and null; there is no free text in it, no float, and no choice of order or spelling, since its
+bytes are canonical JSON. So the analysis has nothing to hide a message in (OU-01). Refusals never
+repeat what the analysis sent (OU-03).
 
 One value a field, by kind::
 

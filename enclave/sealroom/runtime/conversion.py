@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Columns on their way through the analysis: out of Arrow into pandas, and from there to the custodian.
 
-Both ways, each value is turned by itself. No type, code or label depends on another row, and no value makes
-this module raise: with one person more or less, everybody else's values are the same, bit for bit. That is
-why whole numbers stay whole beside a missing one, and why nothing here looks for the distinct values of a
-column.
+Both ways, each value is turned by itself. No type, code or label depends on another row, and no
+value makes this module raise: with one person more or less, everybody else's values are the same,
+bit for bit. That is why whole numbers stay whole beside a missing one, and why nothing here looks
+for the distinct values of a column.
 """
 
 from __future__ import annotations

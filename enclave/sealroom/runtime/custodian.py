@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between the data and the analysis: opens datasets, adds the noise, judges the output.
+"""The custodian, between the data and the analysis: opens datasets, adds noise, checks the output.
 
 The custodian is the measured process that holds the keys. It answers three requests of the sandboxed
 analysis, and there is no fourth:
@@ -10,9 +10,8 @@ release  one declared field over rows handed in: clipped, noised, booked, rememb
 emit     the result: declared fields only, each exactly as it was released, once
 =======  ======================================================================================
 
-The first request that is refused ends the run, so that an analysis cannot feel its way along the rules. What
-a refusal says is a fixed sentence with at most names from the recipe in it, never a word of the analysis
-(OU-03).
+The first request that is refused ends the run, so that an analysis cannot probe the rules. The message of a
+refusal is a fixed sentence with at most names from the recipe in it, and nothing from the analysis (OU-03).
 """
 
 from __future__ import annotations
@@ -193,9 +192,9 @@ def _end_over_time(sandbox: Sandbox, over_time: threading.Event) -> None:
 
 
 def await_ready(sandbox: Sandbox) -> dict[str, Any]:
-    """Wait until the child is shut in, and check from outside that it is.
+    """Wait until the child is confined, and verify the sandbox through /proc.
 
-    Returns what the child said of its walls.
+    Returns the child's report, the fields of `Confinement`.
     """
     sandbox.channel.settimeout(READY_SECONDS)
     try:
@@ -218,8 +217,8 @@ def declared_columns(table: pa.Table, spec: DatasetSpec) -> pa.Table:
 
 
 def sealed_memory(table: pa.Table) -> tuple[int, int]:
-    """The table as an Arrow stream in a memfd that nobody can change any more; returns descriptor and size
-    in bytes."""
+    """The table as an Arrow stream in a memfd that is sealed against changes;
+    returns descriptor and size in bytes."""
     descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with (

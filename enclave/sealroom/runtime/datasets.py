@@ -84,8 +84,7 @@ class Datasets:
     def check_gate(self, identity: GateIdentity) -> None:
         """Check that the owners sealed to this very gate. Raises `KeyReleaseError` ("gate-mismatch").
 
-        Whoever merely relays, or pretends to be the gate with keys of its own, is not the one that owners
-        chose.
+        A relay, or a server that pretends to be the gate with its own keys, is not the one that owners chose.
         """
         for each in self._found:
             if (each.info.wrap.gate_root, each.info.wrap.kms_root) != (identity.gate_root, identity.kms_root):

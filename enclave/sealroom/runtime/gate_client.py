@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The enclave's side of the gate's HTTP interface.
 
-The connection is trusted for nothing: whoever relays or alters it can only make a run fail, since the gate's
-word is signed and the keys are sealed to the attested enclave (`sealroom.key_release`). So this is plain HTTP
-with bounds: every call has a timeout, every answer a size, and no redirect, proxy or content encoding is
-followed.
+The connection is untrusted: a party that relays or alters it can only make a run fail, since the gate's word
+is signed and the keys are sealed to the attested enclave (`sealroom.key_release`). So this is plain HTTP with
+bounds: every call has a timeout, every answer a size, and no redirect, proxy or content encoding is followed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 """The dstack guest agent of this machine: who we are, which recipe booted, and quotes.
 
 Wraps `dstack_sdk.DstackClient` (dstack's guest agent API, v0). The SDK quietly prefers an endpoint from the
-environment; here the socket is fixed, and such a variable stops the process (AT-22): whoever can set it could
-otherwise put a software agent between this code and the hardware.
+environment; here the socket is fixed, and such a variable stops the process (AT-22): a host that sets it
+could otherwise put a software agent between this code and the hardware.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOCAL_CHAIN_IDS = frozenset({1337, 31337})
 """Development chains, the only ones on which another socket, hence a simulated platform, may be named."""
 
 REDIRECTING_VARIABLES = ("DSTACK_SIMULATOR_ENDPOINT", "TAPPD_SIMULATOR_ENDPOINT", "DSTACK_AGENT_ADDRESS")
-"""Environment variables with which dstack's tools let somebody else answer for the guest agent."""
+"""Environment variables that redirect dstack's tools to another guest agent."""
 
 TIMEOUT_SECONDS = 20.0
 """For one call; a quote takes about a second on hardware."""

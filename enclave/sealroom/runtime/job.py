@@ -172,20 +172,20 @@ def main(descriptor: int) -> None:
     """
     status = 1
     try:
-        # Made before the walls stand, since a socket object asks the kernel what it is.
+        # Made before the lock-down, since a socket object asks the kernel what it is.
         channel = Channel(socket.socket(fileno=descriptor))
         confinement = lock_down()
         # Nothing can be written anywhere. Libraries that only ask for a place (torch) go on with this one.
         tempfile.tempdir = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/"
-        # Imported behind the walls, while the custodian attests: this is most of the time a small analysis
-        # takes.
+        # Imported after the lock-down, while the custodian attests: most of a small analysis's time goes
+        # here.
         import numpy as _numpy  # noqa: F401
         import pandas as _pandas  # noqa: F401
         import pyarrow
 
         from sealroom.runtime import conversion as _columns  # noqa: F401
 
-        pyarrow.enable_signal_handlers(False)  # they need a pipe, and nobody interrupts an analysis
+        pyarrow.enable_signal_handlers(False)  # they need a pipe, and an analysis is not interrupted
 
         channel.send({"op": "ready", **asdict(confinement)})
         begin = channel.receive(head_limit=SCRIPT_BYTES)

@@ -5,7 +5,7 @@ The order matters twice. The sandbox is started before there is any key in this 
 secret can be in what it inherits. And the lease is checked last, after everything is signed and right before
 the envelope appears.
 
-Nothing leaves, neither a result nor the word of a failure, before the gate has said that the run's opening is
+Nothing leaves, neither a result nor a failure's code, before the gate has said that the run's opening is
 final. Until then a reorganisation may take the opening back, and with it the ε that was booked.
 """
 
@@ -204,8 +204,8 @@ def _check_grant(
 ) -> bytes:
     """Check that this grant is by the owners' gate and for exactly this run, then take its keys.
 
-    Returns the grant hash. Raises `KeyReleaseError`: "grant-forged", "grant-mismatch", "gate-mismatch",
-    "release-does-not-open".
+    Returns the grant hash. Raises `KeyReleaseError`: "grant-forged",
+    "grant-mismatch", "gate-mismatch", "release-does-not-open".
     """
     grant = reply.grant
     grant_hash = verify_grant(

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The walls around the analysis: a process that can read, compute and talk to one socket, and nothing else.
+"""The sandbox of the analysis: a process that can read, compute and use one socket, and nothing else.
 
 `Sandbox.start` starts `sealroom.runtime.job` with no environment, no standard streams and one inherited
 socket. The child calls `lock_down` on itself before it imports anything but the standard library, and long
-before it is handed the analysis script; the parent then reads back from ``/proc`` that the walls stand
-(`Sandbox.verify`) and only then sends the script. What one wall lets through, another holds:
+before it receives the analysis script. The parent verifies the sandbox through ``/proc`` (`Sandbox.verify`)
+and only then sends the script. The layers overlap, so that one holds what another lets through:
 
 ==============  ====================================================================================
 system calls    what `sealroom.runtime.syscalls` lists, with the arguments it lists; no other exists
@@ -17,8 +17,8 @@ memory          RLIMIT_AS, RLIMIT_CORE 0; first to go when the machine runs shor
 ==============  ====================================================================================
 
 The system-call filter is not optional: if it cannot be installed, or the machine is neither x86-64 nor
-AArch64, the child dies before it sees any data. Landlock and the network namespace are second walls and may
-be missing (an older kernel, a container without privileges); `Confinement` says which stood.
+AArch64, the child dies before it sees any data. Landlock and the network namespace are additional and may be
+missing (an older kernel, a container without privileges); `Confinement` says which are in force.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 @dataclass(frozen=True, kw_only=True)
 class Confinement:
-    """What holds a child in, as the child reports it."""
+    """Which layers of the sandbox are in force, as the child reports them."""
 
     network: str
     """"namespace" (own, empty network namespace and the filter) or "filter" (the filter alone)."""
@@ -80,7 +80,8 @@ class Confinement:
 
 
 def lock_down() -> Confinement:
-    """Shut this process in for good. Call it single-threaded and before any foreign code is loaded.
+    """Confine this process; nothing can undo it. Call it single-threaded and
+    before any foreign code is loaded.
 
     Raises `JobError` ("sandbox-unavailable") when the filter cannot be installed.
     """
@@ -100,7 +101,7 @@ def lock_down() -> Confinement:
     program = filter_program(pid=os.getpid())
     buffer = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-    # TSYNC: should a library have started a thread already, it is shut in as well.
+    # TSYNC: a thread that a library has started already gets the filter as well.
     if libc.syscall(machine.seccomp, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_TSYNC, head) != 0:
         reason = os.strerror(ctypes.get_errno())
         raise JobError("sandbox-unavailable", f"the kernel did not take the system-call filter: {reason}")
@@ -108,8 +109,8 @@ def lock_down() -> Confinement:
 
 
 def protect_custodian() -> None:
-    """Keep this process, which holds keys, out of core dumps, out of debuggers and, where allowed, out of
-    swap."""
+    """Keep this process, which holds keys, out of core dumps, out of debuggers
+    and, where allowed, out of swap."""
     libc = ctypes.CDLL(None, use_errno=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(libc, _PR_SET_DUMPABLE, 0)
@@ -181,7 +182,7 @@ def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
 
 
 class Sandbox:
-    """A running, shut-in child. Use as a context manager: leaving kills it."""
+    """A running, confined child. A context manager: its exit kills the child."""
 
     def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
         self._process = process
@@ -218,8 +219,8 @@ class Sandbox:
     def verify(self) -> None:
         """Read from the kernel that every thread of the child is filtered and powerless.
 
-        Raises `JobError` ("sandbox-unavailable"). The child's own word is not enough: a lock-down that failed
-        half-way must not be handed data.
+        Raises `JobError` ("sandbox-unavailable"). The child's own report is not enough: a child whose
+        lock-down failed half-way must get no data.
         """
         wanted = {"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0" * 16, "CapPrm": "0" * 16}
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The system-call filter of the sandbox: the table of `sealroom.runtime.syscalls` as a BPF program.
 
-Assembled by hand, because a library that does it would be larger than this page, and knows no "else this
-errno" for one call.
+Assembled by hand, because a library that does it would be larger than this page, and has no "else this errno"
+for one call.
 
 Source: Linux, Documentation/userspace-api/seccomp_filter.rst; linux/filter.h, linux/seccomp.h.
 """

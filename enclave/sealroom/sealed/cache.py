@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The opened parts of one dataset: a fixed number of them, shared by all who read.
 
-A part is opened once, by whoever asks first or ahead of need by a thread, and stays until its room is
-needed for another. Until all of it is authenticated nobody sees it: those who want it wait (CE-07). What
-does not open is an error for each who asks, and is not kept.
+A part is opened once, by the first reader or ahead of need by a thread, and stays until its room is needed
+for another. Readers wait until all of it is authenticated (CE-07). What does not open is an error for each
+who asks, and is not kept.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class PartCache:
     def open_into(self, first: int, target: memoryview) -> None:
         """Open parts from `first` on, as many whole ones as `target` has room for, past the cache.
 
-        Nobody may look at `target` before this returns. Raises as `read_into`.
+        `target` must not be read before this returns. Raises as `read_into`.
         """
         with self._changed:
             if self._closed:
@@ -183,7 +183,7 @@ class PartCache:
         return slot
 
     def _open_ahead(self, numbers: Iterable[int]) -> None:
-        """Have threads open parts, as far as there is room that nobody uses."""
+        """Have threads open parts, as far as there is unused room."""
         for number in list(numbers)[1:]:
             with self._changed:
                 # One slot is left to the reader itself, which would else wait for those that wait for it.

@@ -142,7 +142,7 @@ class SealedFile(io.RawIOBase):
         return self._cache.read_into(memoryview(target).cast("B"), offset)
 
     def open_parts(self, first: int, target: Buffer) -> None:
-        """Open whole parts from `first` on into `target`, at which nobody may look on an error."""
+        """Open whole parts from `first` on into `target`, which must not be read after an error."""
         self._check_open()
         self._cache.open_into(first, memoryview(target).cast("B"))
 

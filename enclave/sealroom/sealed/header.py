@@ -24,8 +24,8 @@ MAX_HEADER_BYTES = 64 * 1024
 PART_SIZE = 8 * 1024 * 1024
 """Largest part size that is accepted: bytes of the file in each part but the last."""
 USUAL_PART_SIZE = 1024 * 1024
-"""Part size of all but the largest files. Whoever reads one column chunk of a table opens at most one part
-more than it fills; in a chunk of 7 MB, with parts of 8 MiB that would double the work."""
+"""Part size of all but the largest files. A reader of one column chunk of a table opens at most one part more
+than it fills; in a chunk of 7 MB, with parts of 8 MiB that would double the work."""
 MIN_PART_SIZE = 16 * 1024
 """Smallest part size that is accepted."""
 MAX_PARTS = 65_536

@@ -157,7 +157,7 @@ class _WorkerPool:
             self._slots = [shared[at : at + stride] for at in range(0, len(shared), stride)]
             numbers = range(len(self._slots))
             os.write(self._freeing, b"".join(slot.to_bytes(_SLOT_BYTES, "big") for slot in numbers))
-        # Whoever asks us to stop asks us: a helper is ended by its parent, and not by Ctrl-C on its own.
+        # Signals are for this process: a helper is ended by its parent, and not by Ctrl-C on its own.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         try:
             for _ in range(helpers):
@@ -194,7 +194,7 @@ class _WorkerPool:
                     made = self._make(number, self._buffers)
                     self._finish(number, made, self._buffers.target(self._target))
             elif found.get(self._ready, 0) & select.POLLHUP:
-                # Nobody holds the other end any more: all helpers have ended.
+                # The other end is closed everywhere: all helpers have ended.
                 raise SealError(
                     "worker-died", "a worker process ended before its work was done", "run it again"
                 )

@@ -56,7 +56,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Footer:
-    """A footer that agrees with itself."""
+    """A self-consistent footer."""
 
     columns: tuple[Column, ...]
     """Columns in the file's order."""
@@ -67,7 +67,7 @@ class Footer:
     begin: int
     """Where it begins in the file."""
     tail: bytes
-    """The end of the file as Arrow is shown it: without the notes of whoever wrote it (AR-07, AR-08)."""
+    """The end of the file as Arrow is shown it: without the metadata of its writer (AR-07, AR-08)."""
 
     def for_arrow(self) -> Any:
         """Arrow's own form of it. Raises `pyarrow.ArrowException` where Arrow cannot read it."""
@@ -175,8 +175,8 @@ def _walk_groups(
 ) -> list[bytes]:
     """The row groups, as they are written; their columns are added to `chunks`.
 
-    Those without rows are left out: nothing of them is ever read, and where their columns lie, writers do not
-    say.
+    Those without rows are left out: nothing of them is ever read, and where their
+    columns lie, writers do not say.
     """
     groups: list[bytes] = []
     for number, _ in enumerate(footer.structs(kind)):
@@ -243,4 +243,4 @@ def _too_many(name: str) -> SealError:
 
 
 def _false_footer(name: str) -> SealError:
-    return SealError("table-malformed", f"{name} has a footer that cannot be true")
+    return SealError("table-malformed", f"{name} has an inconsistent footer")

@@ -112,7 +112,7 @@ def _type(stored: str, logical: dict[int, Any] | None, converted: int | None) ->
 
 
 def _decoded(text: bytes) -> bytes:
-    """What base64 holds, or the text itself: whoever wrote it otherwise, Arrow never sees it."""
+    """What base64 holds, or the text itself: written in any other way, it never reaches Arrow."""
     try:
         return binascii.a2b_base64(text)
     except binascii.Error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walks the page headers of a Parquet column chunk, so that no page is decoded on the word of the footer.
+"""Walks the page headers of a Parquet column chunk, so that no page is decoded because of the footer alone.
 
 A footer may say 78 kilobytes of what unpacks to gigabytes (AR-05). The header of each page says how many
 bytes are made room for when that page is unpacked, and the unpacker holds it to that. Source: parquet-format,
@@ -39,8 +39,8 @@ class Pages:
 def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, page_limit: int) -> Pages:
     """Walk the pages from `begin` to `end`; `read(offset, count)` gives bytes of the file.
 
-    Raises `SealError`: `table-malformed`; `table-too-large` when a page unpacks to more than `page_limit`
-    bytes.
+    Raises `SealError`: `table-malformed`; `table-too-large` when a page unpacks
+    to more than `page_limit` bytes.
     """
     values = unpacked = 0
     dictionary = False

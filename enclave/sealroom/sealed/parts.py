@@ -74,7 +74,7 @@ def open_part(
 ) -> None:
     """Open one part into `plain`, which has exactly the bytes that the header says of the part.
 
-    Nobody may look at `plain` before this has returned: only then is the part authenticated whole (CE-07).
+    `plain` must not be read before this has returned: only then is the part authenticated whole (CE-07).
     Raises `PartError` with code `part-does-not-open`, and then `plain` is zero.
     """
     key, context = _part_key(data_key, dataset_id, number, count)

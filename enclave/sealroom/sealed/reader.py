@@ -164,8 +164,8 @@ class SealedArchive:
     def open_part(self, number: int, plain: memoryview, sealed: memoryview, data_key: Secret) -> None:
         """Fill `plain` with one part as it is in the file; `sealed` is room for the part in the archive.
 
-        Both have exactly the part's lengths. Nobody may look at `plain` before this returns. Threads may
-        share the archive. Raises `PartError`: `part-altered` when the index lists another part,
+        Both have exactly the part's lengths. `plain` must not be read before this returns. Threads may share
+        the archive. Raises `PartError`: `part-altered` when the index lists another part,
         `part-does-not-open`; `HeaderError` when the archive cannot be read.
         """
         self._read(number, sealed)

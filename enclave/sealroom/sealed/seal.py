@@ -82,9 +82,9 @@ def seal(
     """Seal `source` to `target` for one recipe. `target` appears whole or not at all.
 
     `dek` is the data key, made fresh when not given; `part_size` is `usual_part_size` when not given;
-    `processes` is one a processor. Raises `SealError`: `source-unreadable`, `source-changed`, `same-file`,
-    `not-parquet`, `schema-unsupported`, `table-malformed`, `table-too-large`, `too-large`, `output-exists`,
-    `output-unwritable`.
+    `processes` is one a processor. Raises `SealError`: `source-unreadable`, `source-changed`,
+    `same-file`, `not-parquet`, `schema-unsupported`, `table-malformed`, `table-too-large`,
+    `too-large`, `output-exists`, `output-unwritable`.
     """
     refuse_same(source, target)
     data_key = Secret.generate(32) if dek is None else dek

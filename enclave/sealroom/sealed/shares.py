@@ -2,8 +2,8 @@
 """What of a table is decoded at a time, opened by threads while what was before it is decoded.
 
 Few shares are in memory at once, however large the table, and their memory is used again and again: to find
-and clear new memory takes the kernel longer than to decrypt into it. What was opened goes into a table,
-which nobody wipes; so its memory is not wiped either.
+and clear new memory takes the kernel longer than to decrypt into it. What was opened goes into a table, which
+is not wiped; so its memory is not wiped either.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class OpenedShare:
         return lent
 
     def is_given_back(self) -> bool:
-        """Whether nobody holds on to what was lent, so that its memory may be used again."""
+        """Whether no reference to what was lent is left, so that its memory may be used again."""
         with suppress(BufferError):
             for lent in self._lent:
                 lent.release()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A sealed dataset as a table, read within limits.
 
-Whoever sealed it is trusted for nothing: a consortium's owners need not trust one another. Before a column is
-decoded, its footer agreed with itself and with the header that the owner registered (AR-06, AR-07, AR-09),
-and each of its pages said how large it is (AR-05). Fixed-width columns are bounded by rows; text by its
-pages, and text that repeats a dictionary is kept as one until its full size is known.
+Its sealer is not trusted: a consortium's owners need not trust one another. Before a column is decoded, its
+footer agreed with itself and with the header that the owner registered (AR-06, AR-07, AR-09), and each of its
+pages said how large it is (AR-05). Fixed-width columns are bounded by rows; text by its pages, and text that
+repeats a dictionary is kept as one until its full size is known.
 
 Codes: `not-table`, `not-parquet`, `schema-unsupported`, `table-mismatch`, `table-malformed`,
 `table-too-large`, `unknown-column`, and those of opening parts. Messages quote nothing of the data.
@@ -150,7 +150,7 @@ class SealedTable:
         import pyarrow.dataset as ds
 
         names = self._names(None)
-        # Limits hold for each page and each column chunk; whoever keeps batches counts them.
+        # Limits hold for each page and each column chunk; a caller that keeps batches counts them.
         source = self._source(names, sums=False)
         folded = self._folded(names)
         options = ds.ParquetFragmentScanOptions(
@@ -319,7 +319,7 @@ class _Source(io.RawIOBase):
             self.error = error
             raise
         buffer = pa.py_buffer(there.lend(self._position, size))
-        # Not before Arrow holds it: what nobody holds is used again.
+        # Not before Arrow holds it: memory without a reference is used again.
         self.opener.done(there)
         return buffer
 

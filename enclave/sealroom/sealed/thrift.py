@@ -109,7 +109,7 @@ class CompactReader:
         return {field: self._value(each, nesting - 1) for field, each in self.struct(kind)}
 
     def skip(self, kind: int, nesting: int = _MAX_NESTING) -> None:
-        """Step over a value, whatever it holds: a field may be there twice, as nobody reads it."""
+        """Step over a value, whatever it holds: a field may be there twice, as it is not read."""
         try:
             self.position = self._after(kind, self.position, nesting)
         except IndexError:

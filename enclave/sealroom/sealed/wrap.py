@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`wrap.json`: the data key, sealed to the gate for one recipe, owner, dataset and epoch.
 
-The HPKE `info` holds the whole context. A wrap therefore opens only for the recipe that its owner
-meant: change one byte of the recipe, and its compose hash is another, and the wrap stays shut (CE-08).
+The HPKE `info` holds the whole context. A wrap therefore opens only for the recipe that its owner meant: with
+one byte of the recipe changed, the compose hash is another, and the wrap does not open (CE-08).
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def open_wrap(wrap: Wrap, root_private: KemPrivateKey, *, context: WrapContext |
     except KeyMaterialError:
         raise WrapError("wrap-does-not-open", DOES_NOT_OPEN) from None
     if context is not None and wrap.context != _stated(context):
-        # It opens here, but says of itself that it is for something else: nobody honest wrote that.
+        # It opens here, but claims to be for something else: an honest sealer does not write that.
         raise WrapError("wrap-does-not-open", DOES_NOT_OPEN)
     return Secret(data_key)
 
