@@ -58,7 +58,7 @@ const Actions = (() => {
       Calldata.typedData("ApproveStudy", { owner, study: wanted.content }, wanted),
     primaryType: "ApproveStudy",
     proposal: (wanted) => wanted.study,
-    signed: "Signed. It does not count yet: whoever hands it in passes this file to",
+    signed: "Signed. It does not count yet: to submit it, pass this file to",
     command: () => "ape run govern approve --signatures FILE",
     // The approval that completes a quorum is told by the pin alone.
     happened: (log, wanted, owner) =>
@@ -88,7 +88,7 @@ const Actions = (() => {
       Calldata.typedData("Withdraw", { owner, proposal: wanted.study, epoch }, wanted),
     primaryType: "Withdraw",
     proposal: (wanted) => wanted.study,
-    signed: "Signed. Your approval is not withdrawn yet: somebody must hand this file in, in this epoch, with",
+    signed: "Signed. Your approval is not withdrawn yet: any account must submit this file, in this epoch, with",
     command: (wanted) => "ape run govern withdraw --proposal " + wanted.study + " --signatures FILE",
     happened: (log, wanted, owner) => log.topics[0] === WalletNode.EVENTS.ApprovalWithdrawn && log.topics[1] === wanted.study && log.topics[2].endsWith(owner.slice(2)),
     done: "Withdrawn",
@@ -112,7 +112,7 @@ const Actions = (() => {
       Calldata.typedData("Revoke", { owner, reason: wanted.reason, epoch }, wanted),
     primaryType: "Revoke",
     proposal: () => "0x" + "0".repeat(64),
-    signed: "Signed. This stops nothing yet: somebody must hand this file in, in this epoch and with the same words, with",
+    signed: "Signed. This stops nothing yet: any account must submit this file, in this epoch and with the same words, with",
     command: (wanted) => "ape run govern revoke --reason " + JSON.stringify(wanted.reason) + " --signatures FILE",
     happened: (log, wanted, owner) => log.topics[0] === WalletNode.EVENTS.Revoked && log.topics[1].endsWith(owner.slice(2)),
     done: "Revoked",

@@ -12,7 +12,7 @@ const Checks = (() => {
 
   const cell = (row, name) => row.querySelector("[data-cell=" + name + "]")?.textContent ?? "";
 
-  // A hash or address as the server shows it: its middle left out, the whole for whoever points at it.
+  // A hash or address as the server shows it: its middle left out, the whole in the title.
   const hash = (row, name) => (row.querySelector("[data-cell=" + name + "] code")?.title ?? "") + cell(row, name);
 
   const shortened = (value) => value + value.slice(0, 8) + "…" + value.slice(-4);

@@ -42,7 +42,7 @@ const Reading = (() => {
 
   const fetched = async (content) => {
     const answer = await fetch("/v1/recipes/" + content.composeHash, { credentials: "omit", redirect: "error" });
-    if (!answer.ok) throw new Error("The recipe’s bytes are not here, so nobody can have read them.");
+    if (!answer.ok) throw new Error("The server does not have the recipe’s bytes, so they cannot be checked.");
     const bytes = await answer.arrayBuffer();
     const digest = "0x" + Calldata.hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
     if (digest !== content.composeHash) throw new Error("The recipe’s bytes do not have the compose hash that you approve. Do not sign.");
