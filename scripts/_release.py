@@ -170,8 +170,8 @@ def compare(release: dict[str, Compiled], rpc: Rpc, deployment: dict[str, Any]) 
         return
     made = _sent(release["Factory"], rpc, factory)
     yield made
-    # The factory makes it in its constructor, as the first contract of its own: its creation code is the
-    # factory's.
+    # The factory makes it in its constructor, as the first contract of its own:
+    # its creation code is the factory's.
     deployer = "0x" + keccak(b"\xd6\x94" + _address(factory) + b"\x01")[12:].hex()
     held = release["ConsortiumDeployer"]
     yield Finding(held.name, deployer, _runtime(held, rpc, deployer), made.creation)

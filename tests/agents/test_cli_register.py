@@ -32,8 +32,8 @@ SAFE_ARTIFACTS = (
 )
 NOBODY = "0x" + 40 * "0"
 
-# A file that Safe's transaction builder 1.18.2 exported, with the checksum that it wrote; from the public
-# repository 5afe/safe-cli-nodejs.
+# A file that Safe's transaction builder 1.18.2 exported, with the checksum that it wrote; from the
+# public repository 5afe/safe-cli-nodejs.
 EXPORTED: dict[str, Any] = {
     "version": "1.0",
     "chainId": "1",

@@ -145,8 +145,8 @@ class EventLog:
         for index, event in enumerate(self.events):
             if event.imr != 3:
                 continue
-            # After system-ready the app may extend what it likes, as often as it likes, under names of its
-            # own.
+            # After system-ready the app may extend what it likes, as often as it
+            # likes, under names of its own.
             if event.name in position and (not ready or event.name in _RESERVED):
                 raise AttestationError("event-log-duplicate", f"the event {event.name} was measured twice")
             position.setdefault(event.name, index)
@@ -165,9 +165,9 @@ def read_event_log(text: str) -> EventLog:
         raise AttestationError(
             "evidence-too-large", f"the event log has {len(data)} bytes, at most {MAX_LOG_BYTES}"
         )
-    # A log is one array of flat objects. Counting brackets first keeps nested ones away from the parser,
-    # whose recursion ends in a crash where a library has raised Python's limit (py-ecc, which Ape loads,
-    # does).
+    # A log is one array of flat objects. Counting brackets first keeps nested ones away from
+    # the parser, whose recursion ends in a crash where a library has raised Python's limit
+    # (py-ecc, which Ape loads, does).
     if data.count(b"[") > 1:
         _mismatch("the event log is not one JSON array of events")
     if data.count(b"{") > MAX_EVENTS:

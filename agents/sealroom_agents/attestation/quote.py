@@ -137,8 +137,8 @@ def _require_production_td(report: Any, trust: TrustRoot) -> None:
     """Judge the TD before its signature is checked: that can only refuse,
     and so gives each reason its own code."""
     attributes = bytes(report.td_attributes)
-    # The whole first byte is "TD under debug": bit 0 and seven reserved bits, any of which may come to mean
-    # worse.
+    # The whole first byte is "TD under debug": bit 0 and seven reserved bits,
+    # any of which may come to mean worse.
     if attributes[0] != 0:
         raise AttestationError("debug-td", "the TD can be debugged by its host")
     if attributes != TD_ATTRIBUTES:

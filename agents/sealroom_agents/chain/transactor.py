@@ -121,8 +121,8 @@ class Transactor:
             receipt = self._wait(tx)
         result = self._result(tx, receipt)
         if self._rpc.quantity(receipt.get("status")) != 1:
-            # It was fine as a call but not when it was mined: another transaction came between. Ask for the
-            # reason.
+            # It was fine as a call but not when it was mined: another transaction
+            # came between. Ask for the reason.
             (answer,) = self._rpc.batch([("eth_call", [call, hex(result.block_number)])])
             data = answer.data if isinstance(answer, RpcFailure) else b""
             raise _reverted(data, f"transaction {tx} was mined but reverted")

@@ -149,8 +149,8 @@ def read_candidates(rpc: Rpc, consortium: str, head: Head, studies: Sequence[Stu
     for study, approvals, required in zip(studies, answers, answers, strict=False):
         if isinstance(approvals, RpcFailure):
             continue
-        # The owner of a dataset may have left since; then it is unknown who is required, and no caller needs
-        # to.
+        # The owner of a dataset may have left since; then it is unknown who is
+        # required, and it is not needed.
         owners = () if isinstance(required, RpcFailure) else contract.decode("requiredOwners", required)
         found.append(
             CandidateRecord(

@@ -359,8 +359,8 @@ class Gate:
             opened = self._opener.open_run(grant.ledger, run, view.study)
         except TransactionError as error:
             if error.revert in STUDY_ENDED:
-                # Something ended the study since the view: most likely a revocation, which then has its own
-                # code.
+                # Something ended the study since the view: most likely a revocation,
+                # which then has its own code.
                 self._raise_if_revoked(view.consortium)
             raise booking_refused(error) from error
         except ChainError as error:

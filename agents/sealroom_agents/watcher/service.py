@@ -178,9 +178,9 @@ class Watcher:
         if known is not None and (known.epoch, known.revoked_by) == (now.epoch, now.revoked_by):
             self._remember(consortium, known)
             return False
-        # Nodes may lag one behind the other: an older epoch in an older block is no news. In a block as new
-        # as the last, it means that what was seen then was a lie, or was reorganised away. A revocation is
-        # never old.
+        # Nodes may lag one behind the other: an older epoch in an older block is no news.
+        # In a block as new as the last, it means that what was seen then was a lie, or was reorganised
+        # away. A revocation is never old.
         older = (
             known is not None
             and view.revoked_by is None

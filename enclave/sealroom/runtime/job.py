@@ -177,8 +177,8 @@ def main(descriptor: int) -> None:
         confinement = lock_down()
         # Nothing can be written anywhere. Libraries that only ask for a place (torch) go on with this one.
         tempfile.tempdir = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/"
-        # Imported after the lock-down, while the custodian attests: most of a small analysis's time goes
-        # here.
+        # Imported after the lock-down, while the custodian attests:
+        # most of a small analysis's time goes here.
         import numpy as _numpy  # noqa: F401
         import pandas as _pandas  # noqa: F401
         import pyarrow

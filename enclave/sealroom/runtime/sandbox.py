@@ -114,8 +114,8 @@ def protect_custodian() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(libc, _PR_SET_DUMPABLE, 0)
-    # Pages stay in memory from their first use on. Needs privilege; without it there is no swap in a dstack
-    # VM either.
+    # Pages stay in memory from their first use on. Needs privilege; without it there
+    # is no swap in a dstack VM either.
     libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
 
 
