@@ -57,7 +57,7 @@ def client(server: AgentServer) -> Iterator[DstackClient]:
 
 
 def test_quote_verifies_under_its_own_root_and_not_under_intels(platform: SimulatedPlatform) -> None:
-    """AT-14: the trust anchor is the only difference between simulation and hardware."""
+    """AT-14: the root of trust is the only difference between simulation and hardware."""
     quote = SimulatedEnclave(platform, COMPOSE, APP_ID).quote(REPORT_DATA)
     collateral = dcap_qvl.QuoteCollateralV3.from_json(json.dumps(platform.collateral(NOW)))
 

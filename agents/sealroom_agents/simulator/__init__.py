@@ -3,7 +3,7 @@
 
 It mints what the real verifier checks — certificates, collateral, quotes, event logs — under a root of its
 own, and serves them through a guest agent that the real dstack SDK drives. So everything runs the
-production verification code, and the trust anchor alone differs. The gate refuses that anchor on any chain
+production verification code, and the root of trust alone differs. The gate refuses that root on any chain
 but a local one.
 """
 

@@ -59,7 +59,7 @@ class SimulatedPki:
 
     @property
     def root_der(self) -> bytes:
-        """The trust anchor, DER."""
+        """The root certificate, DER."""
         return self.root.certificate.public_bytes(serialization.Encoding.DER)
 
     def key(self, label: str) -> ec.EllipticCurvePrivateKey:
