@@ -12,6 +12,7 @@ from ape import Project
 from ape.api import AccountAPI
 from scripts._send import send
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, normal_address, to_hex
 from sealroom.errors import FormatError
 from sealroom.model import MAX_OWNERS, Owner, Roster
@@ -46,7 +47,7 @@ def read_roster(value: Any, *, epoch: int) -> Roster:
     owners, threshold = read_owners(fields)
     fields.done()
     if not owners:
-        raise FormatError("malformed", "the roster names no owner")
+        raise FormatError(Code.MALFORMED, "the roster names no owner")
     return Roster(owners=owners, threshold=threshold, epoch=epoch)
 
 
@@ -96,11 +97,11 @@ class Config:
         )
         fields.done()
         if not owners:
-            raise FormatError("malformed", "the configuration names no owner")
+            raise FormatError(Code.MALFORMED, "the configuration names no owner")
         if config.ledger and config.factory:
-            raise FormatError("malformed", "a factory brings its ledger: name one of the two")
+            raise FormatError(Code.MALFORMED, "a factory brings its ledger: name one of the two")
         if config.app and config.factory:
-            raise FormatError("malformed", "a factory makes apps of its own: name one of the two")
+            raise FormatError(Code.MALFORMED, "a factory makes apps of its own: name one of the two")
         return config
 
 

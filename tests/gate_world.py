@@ -24,7 +24,6 @@ from fastapi import FastAPI
 
 from sealroom.encoding import sha256
 from sealroom.key_release import (
-    REFUSAL_CODES,
     Challenge,
     DatasetOffer,
     EvidenceMessage,
@@ -53,6 +52,7 @@ from sealroom_agents.simulator import (
     SimulatedPlatform,
 )
 from tests.local_chain import Dataset, LocalChain, Room
+from tests.refusals import REFUSAL_CODES
 
 TOKEN = "t" * 40
 RECIPE = b'{"docker_compose_file":"services: {}","name":"cardio-renal"}'

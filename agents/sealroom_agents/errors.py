@@ -24,11 +24,29 @@ A code is a stable kebab-case word: programs compare codes, people read messages
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 
+from sealroom.codes import Code, Exit, Stage
 from sealroom.errors import SealroomError
 
-EXIT_CONFIGURATION = 78
-"""Exit status (sysexits `EX_CONFIG`) of a process that refuses to start as configured."""
+
+class CommandExit(IntEnum):
+    """Exit status of a command and of the processes that commands start."""
+
+    DONE = 0
+    """What was asked for is done, or holds."""
+    FAILED = Exit.FAILED
+    """It could not be done, or something is broken."""
+    USAGE = 2
+    """The command was called wrongly."""
+    UNDECIDED = 3
+    """Something could not be looked at, so there is no verdict."""
+    UNPROVEN = 4
+    """All links of an envelope hold, and not every origin is a pinned one."""
+    CONFIGURATION = Exit.CONFIGURATION
+    """The process refuses to start as configured."""
+    INTERRUPTED = 130
+    """What a shell reports for a command that Ctrl-C ended."""
 
 
 class AgentError(SealroomError):
@@ -52,7 +70,7 @@ class TransactionError(ChainError):
 
     def __init__(
         self,
-        code: str,
+        code: Code,
         message: str,
         hint: str | None = None,
         *,
@@ -73,7 +91,7 @@ class Refused(GateError):
 
     def __init__(
         self,
-        code: str,
+        code: Code,
         message: str,
         hint: str | None = None,
         *,
@@ -94,22 +112,29 @@ class RunnerError(AgentError):
 
 
 class RequestError(AgentError):
-    """The console does not take a request; `status` is the HTTP status that says so."""
+    """The console does not take a request; `status` is the HTTP status of the answer."""
 
-    def __init__(self, status: int, code: str, message: str, hint: str | None = None) -> None:
+    def __init__(
+        self, code: Code, message: str, hint: str | None = None, *, status: int | None = None
+    ) -> None:
         super().__init__(code, message, hint)
-        self.status = status
+        self.status = status or code.http or 422
+
+
+def server_code(status: int) -> Code:
+    """The code of an answer that a web framework gives by itself, such as 404."""
+    return next((code for code in Code if (code.stage, code.http) == (Stage.SERVER, status)), Code.REFUSED)
 
 
 class ConfigurationError(AgentError):
-    """The process must not start as configured; it ends with `EXIT_CONFIGURATION`."""
+    """The process must not start as configured; it ends with `CommandExit.CONFIGURATION`."""
 
 
 class DemoError(AgentError):
     """A step of the demo did not go as it must; the message carries the output of what failed."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__("demo-failed", message, hint)
+        super().__init__(Code.DEMO_FAILED, message, hint)
 
 
 class CardError(AgentError):

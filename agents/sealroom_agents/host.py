@@ -29,6 +29,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from sealroom.codes import Code
 from sealroom.encoding import from_hex, normal_address
 from sealroom.errors import FormatError
 from sealroom.files import PUBLIC, FileExposed, read_private, write_atomic
@@ -85,13 +86,15 @@ def read_token(path: Path) -> str:
 
     White space around it is ignored. Raises `ConfigurationError` `token-file`, which never shows it.
     """
-    data = _read_secret(path, MAX_TOKEN_BYTES, code="token-file")
+    data = _read_secret(path, MAX_TOKEN_BYTES, code=Code.TOKEN_FILE)
     token = data.strip()
     if len(data) > MAX_TOKEN_BYTES or not _TOKEN.fullmatch(token):
-        raise ConfigurationError("token-file", f"{path} holds no token", "put 32 random bytes in it, as hex")
+        raise ConfigurationError(
+            Code.TOKEN_FILE, f"{path} holds no token", "put 32 random bytes in it, as hex"
+        )
     if len(token) < MIN_TOKEN_CHARACTERS:
         raise ConfigurationError(
-            "token-file",
+            Code.TOKEN_FILE,
             f"{path} holds a token of {len(token)} characters; at least {MIN_TOKEN_CHARACTERS} are needed",
             "write a random one: openssl rand -hex 32",
         )
@@ -103,13 +106,13 @@ def read_key(path: Path) -> bytes:
 
     Raises `ConfigurationError` `key-file`, which never shows it.
     """
-    data = _read_secret(path, MAX_KEY_BYTES, code="key-file")
+    data = _read_secret(path, MAX_KEY_BYTES, code=Code.KEY_FILE)
     if len(data) > MAX_KEY_BYTES:
-        raise ConfigurationError("key-file", f"{path} holds no key", "0x and 64 hex digits")
+        raise ConfigurationError(Code.KEY_FILE, f"{path} holds no key", "0x and 64 hex digits")
     try:
         return from_hex(data.decode("ascii", errors="replace").strip(), 32)
     except FormatError as error:
-        raise ConfigurationError("key-file", f"{path} holds no key", "0x and 64 hex digits") from error
+        raise ConfigurationError(Code.KEY_FILE, f"{path} holds no key", "0x and 64 hex digits") from error
 
 
 def address_option(text: str, option: str) -> str:
@@ -117,7 +120,7 @@ def address_option(text: str, option: str) -> str:
     try:
         return normal_address(text)
     except FormatError as error:
-        raise ConfigurationError("address", f"--{option} {text!r} is {error.message}") from error
+        raise ConfigurationError(Code.ADDRESS, f"--{option} {text!r} is {error.message}") from error
 
 
 def announce(ready_file: Path | None, **facts: object) -> None:
@@ -142,7 +145,7 @@ def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
             listener.listen(MAX_CONNECTIONS)
         except OSError as error:
             reason = error.strerror or error
-            raise ConfigurationError("listen", f"cannot listen on {host}:{port}: {reason}") from error
+            raise ConfigurationError(Code.LISTEN, f"cannot listen on {host}:{port}: {reason}") from error
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         yield listener, f"http://{shown}:{listener.getsockname()[1]}"
 
@@ -191,7 +194,7 @@ def serve(
     server.run(sockets=[listener])
 
 
-def _read_secret(path: Path, limit: int, *, code: str) -> bytes:
+def _read_secret(path: Path, limit: int, *, code: Code) -> bytes:
     try:
         return read_private(path, limit)
     except FileExposed as error:

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sealroom.codes import Code
 from sealroom.model import Owner, Study
 from sealroom.model.units import delta_text, epsilon_text, time_text
 from sealroom_agents.chain import History
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import CandidateRecord, ChainView, LatestView
 
-FINAL = frozenset({"revoked", "expired", "budget"})
+FINAL = frozenset({Code.REVOKED, Code.EXPIRED, Code.BUDGET})
 """Codes that no further approval of this study mends."""
 
 
@@ -58,7 +59,7 @@ class RecipeFacts(Protocol):
 class Missing:
     """One thing that a run lacks."""
 
-    code: str
+    code: Code
     """Stable word, such as `approval-missing`."""
     message: str
     """One line for people."""
@@ -95,12 +96,12 @@ def check_readiness(
     """What a run of `recipe` lacks by the chain as it is now. Raises `ChainError`."""
     latest = chain.latest_view(consortium, compose_hash=recipe.compose_hash).best
     if latest is None:
-        raise ChainError("chain-unreachable", "the node gave no whole view")
+        raise ChainError(Code.CHAIN_UNREACHABLE, "the node gave no whole view")
     finalized: ChainView | None
     try:
         finalized = chain.finalized_view(consortium, compose_hash=recipe.compose_hash)
     except ChainError as error:
-        if error.code != "not-a-consortium":
+        if error.code != Code.NOT_A_CONSORTIUM:
             raise
         finalized = None  # so new that its own creation is not final
     registered = None
@@ -162,12 +163,12 @@ def _of_active(
     yield from _over_budget(recipe, study, latest)
     if finalized is None or finalized.study is None or finalized.study.id != study.id:
         final = f" (final: {finalized.block_number}, newest: {latest.block_number})" if finalized else ""
-        yield Missing("not-finalized", f"pinned, but not yet in a finalized block{final}")
+        yield Missing(Code.NOT_FINALIZED, f"pinned, but not yet in a finalized block{final}")
 
 
 def _over_budget(recipe: RecipeFacts, study: Study, latest: ChainView) -> Iterator[Missing]:
     if latest.spending.runs >= study.max_runs:
-        yield Missing("budget", f"all {study.max_runs} runs of the study are used")
+        yield Missing(Code.BUDGET, f"all {study.max_runs} runs of the study are used")
     yield from _short(
         recipe,
         "the study has {left} left",
@@ -178,7 +179,7 @@ def _over_budget(recipe: RecipeFacts, study: Study, latest: ChainView) -> Iterat
         owner = dataset.owner_id or None
         if dataset.budget.runs >= dataset.budget.run_cap:
             allows = f"{dataset.owner_id} allows {dataset.budget.run_cap} runs on {dataset.name}"
-            yield Missing("budget", f"{allows}, and {dataset.budget.runs} were opened", owner)
+            yield Missing(Code.BUDGET, f"{allows}, and {dataset.budget.runs} were opened", owner)
         yield from _short(
             recipe,
             f"{dataset.owner_id} leaves {{left}} for {dataset.name}",
@@ -198,14 +199,14 @@ def _short(
     ):
         if wanted > left:
             has = says.format(left=text(max(left, 0)))
-            yield Missing("budget", f"a run needs {letter} = {text(wanted)}; {has}", owner)
+            yield Missing(Code.BUDGET, f"a run needs {letter} = {text(wanted)}; {has}", owner)
 
 
 def _of_candidate(candidate: CandidateRecord, latest: ChainView, now: float) -> Iterator[Missing]:
     if candidate.study.expiry <= now:
         # Not the end: any owner may have proposed this last, and a proposal before it may still be pinned.
         yield Missing(
-            "proposal-expired",
+            Code.PROPOSAL_EXPIRED,
             f"the newest proposal expired on {time_text(candidate.study.expiry)}: it takes a new one",
         )
         return
@@ -217,16 +218,16 @@ def _of_candidate(candidate: CandidateRecord, latest: ChainView, now: float) -> 
         if owner.account == latest.revoked_by:
             reason = f' ("{latest.revocation_reason}")' if latest.revocation_reason else ""
             yield Missing(
-                "approval-missing", f"{owner.id} revoked{reason} and has not approved again", owner.id
+                Code.APPROVAL_MISSING, f"{owner.id} revoked{reason} and has not approved again", owner.id
             )
         elif owner.account in candidate.required:
             yield Missing(
-                "data-owner-approval-missing",
+                Code.DATA_OWNER_APPROVAL_MISSING,
                 f"{owner.id}, whose data it uses, has not approved ({have})",
                 owner.id,
             )
         elif short:
-            yield Missing("approval-missing", f"{owner.id} has not approved ({have})", owner.id)
+            yield Missing(Code.APPROVAL_MISSING, f"{owner.id} has not approved ({have})", owner.id)
 
 
 def _of_nothing(
@@ -236,18 +237,20 @@ def _of_nothing(
         who = next(
             (owner.id for owner in latest.owners if owner.account == latest.revoked_by), latest.revoked_by
         )
-        yield Missing("revoked", f'revoked by {who}: "{latest.revocation_reason}"', who)
+        yield Missing(Code.REVOKED, f'revoked by {who}: "{latest.revocation_reason}"', who)
         return
     if latest.platform is None:
-        yield Missing("platform-missing", "the owners have not adopted a gate and its machines yet")
+        yield Missing(Code.PLATFORM_MISSING, "the owners have not adopted a gate and its machines yet")
     if registered is not None:
         for dataset in recipe.datasets:
             owner = _owner(latest, dataset.owner)
             if owner is None or (owner.account, dataset.name) not in registered:
                 yield Missing(
-                    "not-registered", f"{dataset.owner} has not registered {dataset.name} yet", dataset.owner
+                    Code.NOT_REGISTERED,
+                    f"{dataset.owner} has not registered {dataset.name} yet",
+                    dataset.owner,
                 )
-    yield Missing("not-proposed", "no owner has proposed this recipe in the present epoch")
+    yield Missing(Code.NOT_PROPOSED, "no owner has proposed this recipe in the present epoch")
 
 
 def _owner(view: ChainView, owner_id: str) -> Owner | None:
@@ -255,4 +258,4 @@ def _owner(view: ChainView, owner_id: str) -> Owner | None:
 
 
 def _expired(study: Study) -> Missing:
-    return Missing("expired", f"the approval expired on {time_text(study.expiry)}")
+    return Missing(Code.EXPIRED, f"the approval expired on {time_text(study.expiry)}")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, strict_json, to_base64, to_hex
 from sealroom.key_release import GateIdentity
 from sealroom.recipe import Recipe
@@ -80,7 +81,9 @@ class StudyCard:
             if owner.id == owner_id:
                 return owner
         names = ", ".join(owner.id for owner in self.owners)
-        raise CardError("owner-not-in-card", f"the card names no owner {owner_id}", f"its owners are {names}")
+        raise CardError(
+            Code.OWNER_NOT_IN_CARD, f"the card names no owner {owner_id}", f"its owners are {names}"
+        )
 
     def encode(self) -> bytes:
         """The file `study.json`."""
@@ -159,7 +162,7 @@ def check(
     gate = _check_gate(card, trust=trust, now=now)
     if gate_compose is not None and gate_compose != gate.compose_hash:
         raise CardError(
-            "gate-not-registered",
+            Code.GATE_NOT_REGISTERED,
             f"the gate runs compose {to_hex(gate.compose_hash)}, not {to_hex(gate_compose)}",
         )
     if view is None:
@@ -169,7 +172,7 @@ def check(
     newest = max(view.epoch, latest.epoch if latest is not None else 0)
     if card.epoch != newest:
         raise CardError(
-            "card-stale",
+            Code.CARD_STALE,
             f"the card is of epoch {card.epoch}, the consortium is at epoch {newest}",
             "fetch a new card: sealroom card --rpc URL --consortium … --recipe … --gate URL",
         )
@@ -235,16 +238,16 @@ def fetch_gate(url: str) -> GateIdentity:
             client.stream("GET", f"{url.rstrip('/')}/v1/gate") as answer,
         ):
             if answer.status_code != 200:
-                raise CardError("gate-unreachable", f"the gate at {url} answered {answer.status_code}")
+                raise CardError(Code.GATE_UNREACHABLE, f"the gate at {url} answered {answer.status_code}")
             data = b""
             for piece in answer.iter_bytes():
                 data += piece
                 if len(data) > CARD_LIMIT_BYTES:
                     raise CardError(
-                        "gate-unreachable", f"the gate at {url} answers with more than an identity"
+                        Code.GATE_UNREACHABLE, f"the gate at {url} answers with more than an identity"
                     )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise CardError("gate-unreachable", f"the gate at {url} cannot be reached: {error}") from error
+        raise CardError(Code.GATE_UNREACHABLE, f"the gate at {url} cannot be reached: {error}") from error
     return GateIdentity.from_json(strict_json(data, CARD_LIMIT_BYTES))
 
 
@@ -259,14 +262,16 @@ def _check_gate(card: StudyCard, *, trust: TrustRoot, now: int) -> GateFacts:
     identity = card.gate
     if identity.chain_id != card.chain_id:
         raise CardError(
-            "gate-not-registered",
+            Code.GATE_NOT_REGISTERED,
             f"the gate serves chain {identity.chain_id}, the card is for {card.chain_id}",
         )
     if identity.issued > now + CLOCK_SKEW_S:
-        raise CardError("gate-evidence-stale", "the gate's evidence is from the future", "check the clock")
+        raise CardError(Code.GATE_EVIDENCE_STALE, "the gate's evidence is from the future", "check the clock")
     if identity.issued < now - GATE_EVIDENCE_MAX_AGE_S:
         days = (now - identity.issued) // 86400
-        raise CardError("gate-evidence-stale", f"the gate's evidence is {days} days old", "fetch a new card")
+        raise CardError(
+            Code.GATE_EVIDENCE_STALE, f"the gate's evidence is {days} days old", "fetch a new card"
+        )
     try:
         return verify_gate(identity, trust=trust, now=now)
     except AttestationError as error:
@@ -286,7 +291,7 @@ def _check_chain(card: StudyCard, view: ChainView) -> None:
     for what, mine, theirs in pairs:
         if mine != theirs:
             raise CardError(
-                "card-mismatch",
+                Code.CARD_MISMATCH,
                 f"the card's {what} differ from the consortium's: {_short(mine)}, on chain {_short(theirs)}",
                 "do not seal: ask where this card comes from",
             )
@@ -295,7 +300,7 @@ def _check_chain(card: StudyCard, view: ChainView) -> None:
 def _check_gate_on_chain(gate: GateFacts, view: ChainView) -> None:
     platform = view.platform
     if platform is None:
-        raise CardError("gate-not-registered", "the owners have not adopted a gate yet")
+        raise CardError(Code.GATE_NOT_REGISTERED, "the owners have not adopted a gate yet")
     pairs = (
         ("root key", gate.gate_root, platform.gate_root),
         ("signer", gate.signer, platform.gate_signer),
@@ -304,7 +309,7 @@ def _check_gate_on_chain(gate: GateFacts, view: ChainView) -> None:
     for what, mine, theirs in pairs:
         if mine != theirs:
             raise CardError(
-                "gate-not-registered",
+                Code.GATE_NOT_REGISTERED,
                 f"the gate's {what} is {_short(mine)}, the owners adopted {_short(theirs)}",
                 "do not seal: this is not the gate that the owners approved",
             )

@@ -21,8 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sealroom.codes import Code, Exit
 from sealroom.encoding import from_hex, normal_address
-from sealroom.errors import FormatError, GuestError, JobError, SealroomError
+from sealroom.errors import FormatError, GuestError, SealroomError
+from sealroom.runtime.gate_client import GateRefused
 from sealroom.runtime.lease import LeaseEnded
 
 try:
@@ -31,16 +33,8 @@ except ModuleNotFoundError as missing:
     if (missing.name or "sealroom").partition(".")[0] == "sealroom":
         raise
     message = f'this needs the Python package {missing.name}: pip install "sealroom[enclave]"'
-    print(json.dumps({"phase": "failed", "code": "package-missing", "message": message}))
+    print(json.dumps({"phase": "failed", "code": Code.PACKAGE_MISSING, "message": message}))
     raise SystemExit(78) from None
-
-EXIT_DONE, EXIT_REFUSED, EXIT_LEASE_ENDED, EXIT_JOB_FAILED, EXIT_CONFIGURATION = 0, 3, 4, 5, 78
-
-JOB_FAILURES = frozenset({"job-failed", "job-timeout", "job-will-not-die", "out-of-memory"})
-"""What the analysis did wrong without breaking a rule of the recipe."""
-
-CONFIGURATION_FAILURES = frozenset({"sandbox-unavailable", "output-unwritable"})
-"""What this machine lacks."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,15 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
         execute(order, environment=os.environ, report=_report, on_stop=_on_terminate)
     except LeaseEnded as error:
         _report("lease-ended", code=error.end.cause, message=error.end.message)
-        return EXIT_LEASE_ENDED
+        return Exit.LEASE_ENDED
     except SealroomError as error:
         status, phase = _outcome(error)
         _report(phase, code=error.code, message=error.message)
         return status
     except Exception as error:  # outermost; what it says could hold data, so only its type is told
-        _report("failed", code="internal-error", message=f"the custodian stopped on {type(error).__name__}")
-        return EXIT_JOB_FAILED
-    return EXIT_DONE
+        _report(
+            "failed", code=Code.INTERNAL_ERROR, message=f"the custodian stopped on {type(error).__name__}"
+        )
+        return Exit.JOB_FAILED
+    return Exit.DONE
 
 
 def _on_terminate(stop: Callable[[], None]) -> None:
@@ -67,12 +63,13 @@ def _on_terminate(stop: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop, daemon=True).start())
 
 
-def _outcome(error: SealroomError) -> tuple[int, str]:
-    if isinstance(error, GuestError | _UsageError) or error.code in CONFIGURATION_FAILURES:
-        return EXIT_CONFIGURATION, "failed"
-    if isinstance(error, JobError) and error.code in JOB_FAILURES:
-        return EXIT_JOB_FAILED, "failed"
-    return EXIT_REFUSED, "refused"
+def _outcome(error: SealroomError) -> tuple[Exit, str]:
+    """Exit status and last phase of a run that an error ended."""
+    if isinstance(error, GuestError):
+        return Exit.CONFIGURATION, "failed"  # whatever is wrong with the guest agent
+    if isinstance(error, GateRefused):
+        return Exit.REFUSED, "refused"  # no code of the gate makes it anything else
+    return error.code.exit, "refused" if error.code.exit is Exit.REFUSED else "failed"
 
 
 class _UsageError(SealroomError):
@@ -81,7 +78,7 @@ class _UsageError(SealroomError):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise _UsageError("usage", message)
+        raise _UsageError(Code.USAGE, message)
 
 
 def _parse(arguments: list[str] | None) -> Order:
@@ -109,7 +106,7 @@ def _parse(arguments: list[str] | None) -> Order:
             guest_agent=given.guest_agent,
         )
     except FormatError as error:
-        raise _UsageError("usage", f"--run-id or --consortium: {error.message}") from None
+        raise _UsageError(Code.USAGE, f"--run-id or --consortium: {error.message}") from None
 
 
 def _report(phase: str, **facts: Any) -> None:

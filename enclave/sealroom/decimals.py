@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact, localcontext
 from fractions import Fraction
 
+from sealroom.codes import Code
 from sealroom.errors import FormatError
 
 MAX_DECIMAL = Decimal(10) ** 12
@@ -26,12 +27,12 @@ EXACT = Context(prec=400, traps=[Inexact])
 def decimal_text(value: Decimal) -> str:
     """The one text of a number: `0.3`, `-20`, and `1e-6` for magnitudes below 0.0001."""
     if not value.is_finite() or abs(value) > MAX_DECIMAL:
-        raise FormatError("malformed", "not a number of bounded size")
+        raise FormatError(Code.MALFORMED, "not a number of bounded size")
     if value == 0:
         return "0"
     sign, digits, _ = value.normalize().as_tuple()
     if len(digits) > MAX_DIGITS:
-        raise FormatError("malformed", f"a number with more than {MAX_DIGITS} digits")
+        raise FormatError(Code.MALFORMED, f"a number with more than {MAX_DIGITS} digits")
     if abs(value) >= _SMALL:
         return format(value.normalize(), "f")
     shown = "".join(map(str, digits))
@@ -42,7 +43,7 @@ def decimal_text(value: Decimal) -> str:
 def parse_decimal(text: object) -> Decimal:
     """Read any decimal text that a person may write, such as `0.30`."""
     if not isinstance(text, str) or _DECIMAL.fullmatch(text) is None:
-        raise FormatError("malformed", "not a decimal number")
+        raise FormatError(Code.MALFORMED, "not a decimal number")
     value = Decimal(text)
     decimal_text(value)
     return value
@@ -52,7 +53,7 @@ def parse_normal_decimal(text: object) -> Decimal:
     """Read only what `decimal_text` writes."""
     value = parse_decimal(text)
     if decimal_text(value) != text:
-        raise FormatError("malformed", f"the number {text} must be written {decimal_text(value)}")
+        raise FormatError(Code.MALFORMED, f"the number {text} must be written {decimal_text(value)}")
     return value
 
 

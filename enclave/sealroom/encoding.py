@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import rfc8785
 
+from sealroom.codes import Code
 from sealroom.errors import FormatError, SealroomError
 
 MAX_DEPTH = 16
@@ -59,7 +60,7 @@ def _field(value: bytes | str | int) -> bytes:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"cannot encode {type(value).__name__} as a field")
     if not 0 <= value < 2**256:
-        raise FormatError("malformed", f"{value} is not an unsigned 256-bit integer")
+        raise FormatError(Code.MALFORMED, f"{value} is not an unsigned 256-bit integer")
     return value.to_bytes(32, "big")
 
 
@@ -81,17 +82,17 @@ def to_hex(data: bytes) -> str:
 def from_hex(text: object, size: int | None = None) -> bytes:
     """Decode `0x` + lower-case hex; `size` in bytes, when it is fixed."""
     if not isinstance(text, str) or _HEX.fullmatch(text) is None:
-        raise FormatError("malformed", "not lower-case hex with 0x")
+        raise FormatError(Code.MALFORMED, "not lower-case hex with 0x")
     data = bytes.fromhex(text[2:])
     if size is not None and len(data) != size:
-        raise FormatError("malformed", f"{len(data)} bytes of hex where {size} must be")
+        raise FormatError(Code.MALFORMED, f"{len(data)} bytes of hex where {size} must be")
     return data
 
 
 def address_bytes(address: object) -> bytes:
     """The 20 raw bytes of an address in our one text form, `0x` + 40 lower-case hex digits."""
     if not isinstance(address, str) or _ADDRESS.fullmatch(address) is None:
-        raise FormatError("malformed", "not an address in lower-case hex")
+        raise FormatError(Code.MALFORMED, "not an address in lower-case hex")
     return bytes.fromhex(address[2:])
 
 
@@ -110,13 +111,13 @@ def to_base64(data: bytes) -> str:
 def from_base64(text: object) -> bytes:
     """Decode standard base64, refusing white space, missing padding and spare bits (no malleability)."""
     if not isinstance(text, str) or _BASE64.fullmatch(text) is None:
-        raise FormatError("malformed", "not standard base64")
+        raise FormatError(Code.MALFORMED, "not standard base64")
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise FormatError("malformed", "not standard base64") from None
+        raise FormatError(Code.MALFORMED, "not standard base64") from None
     if to_base64(data) != text:
-        raise FormatError("malformed", "base64 with spare bits")
+        raise FormatError(Code.MALFORMED, "base64 with spare bits")
     return data
 
 
@@ -129,7 +130,7 @@ def canonical(value: Any) -> bytes:
     try:
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
-        raise FormatError("malformed", f"cannot be written as canonical JSON: {error}") from None
+        raise FormatError(Code.MALFORMED, f"cannot be written as canonical JSON: {error}") from None
 
 
 def strict_json(data: bytes, limit: int, *, allow_floats: bool = False) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def strict_json(data: bytes, limit: int, *, allow_floats: bool = False) -> dict[
     `MAX_DEPTH`. Raises `FormatError` with code `malformed` or `too-large`, and nothing else.
     """
     if len(data) > limit:
-        raise FormatError("too-large", f"{len(data)} bytes where at most {limit} may be")
+        raise FormatError(Code.TOO_LARGE, f"{len(data)} bytes where at most {limit} may be")
     _check_nesting(data)
     try:
         value = json.loads(
@@ -152,11 +153,11 @@ def strict_json(data: bytes, limit: int, *, allow_floats: bool = False) -> dict[
     except FormatError:
         raise
     except RecursionError:
-        raise FormatError("malformed", "JSON is nested too deeply") from None
+        raise FormatError(Code.MALFORMED, "JSON is nested too deeply") from None
     except ValueError:  # UnicodeDecodeError and JSONDecodeError both are
-        raise FormatError("malformed", "not valid JSON in UTF-8") from None
+        raise FormatError(Code.MALFORMED, "not valid JSON in UTF-8") from None
     if not isinstance(value, dict):
-        raise FormatError("malformed", "the top level of the JSON must be an object")
+        raise FormatError(Code.MALFORMED, "the top level of the JSON must be an object")
     if _SURROGATE.search(data):
         _check_text(value)
     _check_tree(value, allow_floats=allow_floats)
@@ -172,7 +173,7 @@ def _check_nesting(data: bytes) -> None:
         if first in b"[{":
             depth += 1
             if depth > MAX_DEPTH + 1:
-                raise FormatError("malformed", "JSON is nested too deeply")
+                raise FormatError(Code.MALFORMED, "JSON is nested too deeply")
         elif first in b"]}":
             depth -= 1
 
@@ -182,32 +183,32 @@ def _check_text(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise FormatError("malformed", "text with half of a surrogate pair") from None
+        raise FormatError(Code.MALFORMED, "text with half of a surrogate pair") from None
 
 
 def parse_canonical(data: bytes, limit: int) -> dict[str, Any]:
     """Like `strict_json`, and the bytes must be the canonical ones (`not-canonical` otherwise)."""
     value = strict_json(data, limit)
     if canonical(value) != data:
-        raise FormatError("not-canonical", "JSON is not in canonical form (RFC 8785)")
+        raise FormatError(Code.NOT_CANONICAL, "JSON is not in canonical form (RFC 8785)")
     return value
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise FormatError("malformed", "an object has one name twice")
+        raise FormatError(Code.MALFORMED, "an object has one name twice")
     return result
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise FormatError("malformed", f"{name} is not a number")
+    raise FormatError(Code.MALFORMED, f"{name} is not a number")
 
 
 def _integer(text: str) -> int:
     # Checked before int(): its cost grows with the square of the digits.
     if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
-        raise FormatError("malformed", "an integer is beyond 2^53 - 1")
+        raise FormatError(Code.MALFORMED, "an integer is beyond 2^53 - 1")
     return int(text)
 
 
@@ -221,11 +222,11 @@ def _check_tree(value: Any, *, allow_floats: bool) -> None:
             elif isinstance(item, list | tuple):
                 below.extend(item)
             elif isinstance(item, float) and not allow_floats:
-                raise FormatError("malformed", "a float where only integers and strings may be")
+                raise FormatError(Code.MALFORMED, "a float where only integers and strings may be")
         if not below:
             return
         level = below
-    raise FormatError("malformed", f"JSON is nested deeper than {MAX_DEPTH} levels")
+    raise FormatError(Code.MALFORMED, f"JSON is nested deeper than {MAX_DEPTH} levels")
 
 
 class Fields:
@@ -241,8 +242,8 @@ class Fields:
         what: str,
         *,
         error: type[SealroomError] = FormatError,
-        code: str = "malformed",
-        unknown: str | None = None,
+        code: Code = Code.MALFORMED,
+        unknown: Code | None = None,
     ) -> None:
         self._what, self._error, self._code, self._unknown = what, error, code, unknown or code
         if not isinstance(value, Mapping):
@@ -326,7 +327,7 @@ class Fields:
         """Take `version`; another than the supported one is refused by its own code."""
         value = self.raw("version")
         if value != supported or isinstance(value, bool):
-            raise self._error("unsupported-version", f"{self._what} has a version other than {supported}")
+            raise self._error(Code.UNSUPPORTED_VERSION, f"{self._what} has a version other than {supported}")
 
     def done(self) -> None:
         """Refuse fields that were not read."""

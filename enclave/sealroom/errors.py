@@ -23,11 +23,13 @@ A code is a stable kebab-case word: programs compare codes, people read messages
 
 from __future__ import annotations
 
+from sealroom.codes import Code
+
 
 class SealroomError(Exception):
     """Root of all errors that this product raises on purpose."""
 
-    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+    def __init__(self, code: Code, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         """Stable kebab-case word for programs."""
@@ -40,7 +42,7 @@ class SealroomError(Exception):
         return self.message
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.code!r}, {self.message!r})"
+        return f"{type(self).__name__}({str(self.code)!r}, {self.message!r})"
 
 
 class FormatError(SealroomError):

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.hpke import (
 )
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from sealroom.codes import Code
 from sealroom.encoding import lp, sha256
 from sealroom.errors import KeyMaterialError
 
@@ -67,7 +68,7 @@ class Secret:
     def reveal(self) -> bytes:
         """The bytes themselves."""
         if not self._bytes:
-            raise KeyMaterialError("key-wiped", "this key was wiped")
+            raise KeyMaterialError(Code.KEY_WIPED, "this key was wiped")
         return bytes(self._bytes)
 
     def wipe(self) -> None:
@@ -98,7 +99,7 @@ class KemPrivateKey:
     def from_seed(cls, seed: bytes) -> KemPrivateKey:
         """Expand 32 secret bytes (draft-connolly-cfrg-xwing-kem, section 5.2: SHAKE256, 96 bytes)."""
         if len(seed) != SEED_SIZE:
-            raise KeyMaterialError("key-invalid", f"an X-Wing seed has {SEED_SIZE} bytes, not {len(seed)}")
+            raise KeyMaterialError(Code.KEY_INVALID, f"an X-Wing seed has {SEED_SIZE} bytes, not {len(seed)}")
         expanded = hashlib.shake_256(seed).digest(96)
         return cls(
             mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64]),
@@ -116,7 +117,7 @@ class KemPrivateKey:
             return _SUITE.decrypt(ciphertext, self._hybrid, info)
         except (InvalidTag, ValueError):
             raise KeyMaterialError(
-                "does-not-open", "the ciphertext does not open with this key in this context"
+                Code.DOES_NOT_OPEN, "the ciphertext does not open with this key in this context"
             ) from None
 
     def __repr__(self) -> str:
@@ -130,7 +131,7 @@ def hpke_seal(public: bytes, plaintext: bytes, *, info: bytes) -> bytes:
     """Seal to an X-Wing public key (1216 bytes); the result is `HPKE_OVERHEAD` bytes longer."""
     if len(public) != KEM_PUBLIC_SIZE:
         raise KeyMaterialError(
-            "key-invalid", f"an X-Wing public key has {KEM_PUBLIC_SIZE} bytes, not {len(public)}"
+            Code.KEY_INVALID, f"an X-Wing public key has {KEM_PUBLIC_SIZE} bytes, not {len(public)}"
         )
     try:
         key = MLKEM768X25519PublicKey(
@@ -139,7 +140,7 @@ def hpke_seal(public: bytes, plaintext: bytes, *, info: bytes) -> bytes:
         )
         return _SUITE.encrypt(plaintext, key, info)
     except ValueError:  # an ML-KEM key out of range, or an X25519 point of low order (CE-11)
-        raise KeyMaterialError("key-invalid", "not a valid X-Wing public key") from None
+        raise KeyMaterialError(Code.KEY_INVALID, "not a valid X-Wing public key") from None
 
 
 def hpke_open(private: KemPrivateKey, ciphertext: bytes, *, info: bytes) -> bytes:
@@ -171,7 +172,7 @@ def public_key33(private_key: bytes) -> bytes:
     try:
         return PrivateKey(private_key).public_key.to_compressed_bytes()
     except ValidationError:
-        raise KeyMaterialError("key-invalid", "not a secp256k1 private key") from None
+        raise KeyMaterialError(Code.KEY_INVALID, "not a secp256k1 private key") from None
 
 
 def address_of(private_key: bytes) -> str:
@@ -182,7 +183,7 @@ def address_of(private_key: bytes) -> str:
     try:
         return str(PrivateKey(private_key).public_key.to_address())
     except ValidationError:
-        raise KeyMaterialError("key-invalid", "not a secp256k1 private key") from None
+        raise KeyMaterialError(Code.KEY_INVALID, "not a secp256k1 private key") from None
 
 
 def address_of_public(key_public33: bytes) -> str:
@@ -193,7 +194,7 @@ def address_of_public(key_public33: bytes) -> str:
     try:
         return str(PublicKey.from_compressed_bytes(key_public33).to_address())
     except (ValidationError, ValueError):
-        raise KeyMaterialError("key-invalid", "not a compressed secp256k1 public key") from None
+        raise KeyMaterialError(Code.KEY_INVALID, "not a compressed secp256k1 public key") from None
 
 
 def generate_signer() -> Secret:
@@ -221,9 +222,9 @@ def recover_kms_root(
     from eth_utils.crypto import keccak
 
     if len(signature_chain) != 2:
-        raise KeyMaterialError("signature-invalid", "a key's signature chain has two signatures")
+        raise KeyMaterialError(Code.SIGNATURE_INVALID, "a key's signature chain has two signatures")
     if len(app_id) != 20 or len(key_public33) != 33:
-        raise KeyMaterialError("key-invalid", "an app id has 20 bytes, and a compressed public key 33")
+        raise KeyMaterialError(Code.KEY_INVALID, "an app id has 20 bytes, and a compressed public key 33")
     claim = keccak(purpose.encode() + b":" + key_public33.hex().encode())
     app_public = _recover_compressed(claim, signature_chain[0])
     return _recover_compressed(keccak(b"dstack-kms-issued:" + app_id + app_public), signature_chain[1])
@@ -236,10 +237,10 @@ def _recover_compressed(digest: bytes, signature: bytes) -> bytes:
 
     if len(signature) != SIGNATURE_SIZE:
         raise KeyMaterialError(
-            "signature-invalid", f"a signature has {SIGNATURE_SIZE} bytes, not {len(signature)}"
+            Code.SIGNATURE_INVALID, f"a signature has {SIGNATURE_SIZE} bytes, not {len(signature)}"
         )
     try:
         public = Signature(signature).recover_public_key_from_msg_hash(digest)
     except (BadSignature, ValidationError, ValueError):
-        raise KeyMaterialError("signature-invalid", "the signature recovers no key") from None
+        raise KeyMaterialError(Code.SIGNATURE_INVALID, "the signature recovers no key") from None
     return public.to_compressed_bytes()

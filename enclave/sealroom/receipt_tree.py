@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from eth_utils.crypto import keccak
 
+from sealroom.codes import Code
 from sealroom.encoding import HASH_SIZE
 from sealroom.errors import FormatError
 
@@ -43,7 +44,7 @@ def path(first: int, numbers: Sequence[int], digests: Sequence[bytes], at: int) 
     """
     levels = _levels(first, numbers, digests)
     if not 0 <= at < len(digests):
-        raise FormatError("malformed", f"a batch of {len(digests)} receipts has none at {at}")
+        raise FormatError(Code.MALFORMED, f"a batch of {len(digests)} receipts has none at {at}")
     siblings: list[bytes] = []
     for level in levels[:-1]:
         if (at ^ 1) < len(level):
@@ -58,7 +59,9 @@ def contains(tree_root: bytes, leaf_hash: bytes, siblings: Sequence[bytes]) -> b
     Raises `FormatError` for a sibling that is no hash, or for more of them than a tree can have.
     """
     if len(siblings) > MAX_PATH:
-        raise FormatError("malformed", f"a path of {len(siblings)} siblings; at most {MAX_PATH} are possible")
+        raise FormatError(
+            Code.MALFORMED, f"a path of {len(siblings)} siblings; at most {MAX_PATH} are possible"
+        )
     node = _checked(leaf_hash)
     for sibling in siblings:
         node = _pair(node, _checked(sibling))
@@ -69,7 +72,7 @@ def _levels(first: int, numbers: Sequence[int], digests: Sequence[bytes]) -> lis
     """All levels of the tree, the leaves first and the root alone last."""
     if not 0 < len(digests) <= MAX_BATCH or len(numbers) != len(digests):
         raise FormatError(
-            "malformed",
+            Code.MALFORMED,
             f"{len(numbers)} run numbers and {len(digests)} receipts; 1 to {MAX_BATCH} of both make a batch",
         )
     pairs = zip(numbers, digests, strict=True)
@@ -86,5 +89,5 @@ def _pair(left: bytes, right: bytes) -> bytes:
 
 def _checked(node: bytes) -> bytes:
     if len(node) != HASH_SIZE:
-        raise FormatError("malformed", f"a node of the tree has {HASH_SIZE} bytes, not {len(node)}")
+        raise FormatError(Code.MALFORMED, f"a node of the tree has {HASH_SIZE} bytes, not {len(node)}")
     return node

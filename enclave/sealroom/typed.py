@@ -17,6 +17,7 @@ from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
+from sealroom.codes import Code
 from sealroom.encoding import address_bytes
 from sealroom.errors import KeyMaterialError
 from sealroom.model import (
@@ -178,7 +179,7 @@ def sign_digest(message_digest: bytes, private_key: bytes) -> bytes:
     try:
         signature = PrivateKey(private_key).sign_msg_hash(message_digest)
     except ValidationError:
-        raise KeyMaterialError("key-invalid", "not a secp256k1 private key") from None
+        raise KeyMaterialError(Code.KEY_INVALID, "not a secp256k1 private key") from None
     return signature.to_bytes()[:64] + bytes([27 + signature.v])
 
 
@@ -191,15 +192,15 @@ def recover_digest(message_digest: bytes, signature: bytes) -> str:
     """Like `recover`, for a digest."""
     if len(signature) != SIGNATURE_SIZE:
         raise KeyMaterialError(
-            "signature-invalid", f"a signature has {SIGNATURE_SIZE} bytes, not {len(signature)}"
+            Code.SIGNATURE_INVALID, f"a signature has {SIGNATURE_SIZE} bytes, not {len(signature)}"
         )
     r, s, v = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
     if v not in (27, 28) or not 0 < r < CURVE_ORDER or not 0 < s <= CURVE_ORDER // 2:
-        raise KeyMaterialError("signature-invalid", "the signature is not in its one accepted form")
+        raise KeyMaterialError(Code.SIGNATURE_INVALID, "the signature is not in its one accepted form")
     try:
         public = Signature(vrs=(v - 27, r, s)).recover_public_key_from_msg_hash(message_digest)
     except (BadSignature, ValidationError, ValueError):
-        raise KeyMaterialError("signature-invalid", "the signature recovers no key") from None
+        raise KeyMaterialError(Code.SIGNATURE_INVALID, "the signature recovers no key") from None
     return str(public.to_address())
 
 

@@ -13,6 +13,8 @@ from tests.agents.browsing import open_dialog, served, study_page
 from tests.local_chain import LocalChain
 from tests.outside import Lab, make_recipe
 
+from sealroom.codes import Code
+
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
 ATTACK = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
@@ -73,7 +75,7 @@ def test_a_runs_page_follows_it_live(page: Page, url: str, lab: Lab) -> None:
     lab.store.advance(held, "computing", message=ATTACK)
     expect(page.locator("#state")).to_have_text("computing")
     expect(page.locator("#timeline li").last).to_contain_text(ATTACK)
-    lab.store.end(held, "failed", code="job-failed", message="ValueError")
+    lab.store.end(held, "failed", code=Code.JOB_FAILED, message="ValueError")
     expect(page.locator("section.notice h2")).to_have_text("job-failed")
     assert page.title() != "owned"
 

@@ -21,6 +21,7 @@ from tests.local_chain import YEAR_S, LocalChain, account
 from tests.outside import OWNERS, Lab, make_recipe
 from tests.rpc_proxy import RpcProxy
 
+from sealroom.codes import Code
 from sealroom.model import Study
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
@@ -361,7 +362,7 @@ def test_events_stream_until_the_run_ends(lab: Lab, web: TestClient) -> None:
         held = lab.take()
         lab.store.advance(held, "attesting", message="shows its quote")
         time.sleep(0.4)
-        lab.store.end(held, "refused", code="not-approved", message="2 of 3")
+        lab.store.end(held, "refused", code=Code.NOT_APPROVED, message="2 of 3")
 
     worker = threading.Thread(target=live)
     worker.start()

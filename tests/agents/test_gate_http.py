@@ -18,6 +18,7 @@ import pytest
 from tests.gate_world import PLATFORM, RECIPE, SEED, TOKEN, AppClient, Enclave, World, granted, refused
 from tests.patience import PATIENCE_S, until
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.key_release import GrantReply, Hello, LeaseReply
 from sealroom_agents import child_processes
@@ -77,7 +78,11 @@ def test_bodies_are_bounded_and_not_encoded(approved: World) -> None:
 def test_the_gate_has_no_other_doors(approved: World) -> None:
     """RE-03."""
     for path in ("/docs", "/openapi.json", "/v1/evidence", "/v1/watch", "/v1/keys"):
-        assert approved.http.get(path).status_code in (404, 405)
+        answer = approved.http.get(path)
+        assert (answer.status_code, answer.json()["code"]) in (
+            (404, "not-found"),
+            (405, "method-not-allowed"),
+        )
     assert approved.http.get("/v1/healthz").json() == {"status": "ok"}
 
 
@@ -91,10 +96,10 @@ class Busy:
     def evidence(self, body: bytes) -> GrantReply:
         self.judged.release()
         self.booked.wait()
-        raise Refused("nonce-unknown", "this gate gave out no such nonce")
+        raise Refused(Code.NONCE_UNKNOWN, "this gate gave out no such nonce")
 
     def lease(self, body: bytes) -> LeaseReply:
-        raise Refused("lease-ended", "this gate granted no such run")
+        raise Refused(Code.LEASE_ENDED, "this gate granted no such run")
 
 
 def test_a_flood_of_evidence_holds_up_no_renewal() -> None:
@@ -119,6 +124,27 @@ def test_a_flood_of_evidence_holds_up_no_renewal() -> None:
             return [renewal.status_code, *[(await one).status_code for one in flooding]]
 
     assert asyncio.run(flood()) == [403] * (1 + 2 * EVIDENCE_AT_ONCE)
+
+
+class Broken:
+    """A gate with a fault of its own."""
+
+    def lease(self, body: bytes) -> LeaseReply:
+        raise ZeroDivisionError("a secret of this process")
+
+
+def test_a_fault_of_the_gate_is_told_by_a_code_and_nothing_else() -> None:
+    """RE-09."""
+    app = create_app(cast(Gate, Broken()), cast(BootAuthority, None), watch_token=TOKEN)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gate") as client:
+            return await client.post("/v1/lease", content=b"{}")
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 500
+    assert answer.json() == {"code": "internal", "message": Code.INTERNAL.line}
 
 
 # --- dstack's own KMS ---------------------------------------------------------------------------

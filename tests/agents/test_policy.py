@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from tests.refusals import CODES
+from tests.refusals import CODES, REFUSAL_CODES
 
 from sealroom.encoding import sha256
-from sealroom.key_release import REFUSAL_CODES, Refusal, datasets_root
+from sealroom.key_release import Refusal, datasets_root
 from sealroom.model import Budget, Grant, Owner, Platform, Spending, Study
 from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, Evidence, Halt, LatestView
 from sealroom_agents.gate import policy

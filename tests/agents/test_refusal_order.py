@@ -19,7 +19,7 @@ import httpx
 import pytest
 from tests.gate_world import PLATFORM, RECIPE, Enclave, World, granted
 from tests.local_chain import account
-from tests.refusals import CODES, ROWS
+from tests.refusals import CODES
 from tests.rpc_proxy import RpcProxy
 
 from sealroom.encoding import sha256
@@ -27,7 +27,7 @@ from sealroom.key_release import DatasetOffer, EvidenceMessage, Hello, LeaseRequ
 from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom.keys import Secret
 from sealroom_agents.gate import sessions
-from sealroom_agents.gate.http import FOR_NOW
+from sealroom_agents.gate.checks import CHECKS
 from sealroom_agents.gate.policy import MAX_WATCH_AGE_S
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
 from sealroom_agents.simulator import (
@@ -57,21 +57,17 @@ ALONE = (43, 54, 55)
 
 def test_every_published_check_is_on_a_ladder() -> None:
     everywhere = {*HELLO, *EVIDENCE, *STRANGE_ADDRESS, *BOOKING, *LEASE, *IN_POLICY, *ALONE}
-    assert [row.number for row in ROWS] == sorted(everywhere) == list(range(1, len(ROWS) + 1))
+    assert [row.number for row in CHECKS] == sorted(everywhere) == list(range(1, len(CHECKS) + 1))
 
 
-def test_the_page_gives_each_code_its_status() -> None:
-    assert {code for row in ROWS for code in row.codes if row.status == 503} == FOR_NOW
-    by_code: dict[str, set[int]] = {}
-    for row in ROWS:
-        for code in row.codes:
-            by_code.setdefault(code, set()).add(row.status)
-    assert all(len(statuses) == 1 for statuses in by_code.values()), by_code
+def test_the_codes_of_a_check_have_one_status_which_says_whether_they_pass() -> None:
+    assert all(code.http == row.status for row in CHECKS for code in row.codes)
+    assert all(code.transient == (code.http == 503) for row in CHECKS for code in row.codes)
 
 
 def answers(answer: httpx.Response, rung: int) -> None:
     body = json.loads(answer.content)
-    row = ROWS[rung - 1]
+    row = CHECKS[rung - 1]
     assert body["code"] in CODES[rung], (row.check, body)
     assert answer.status_code == row.status
     assert "keys" not in body

@@ -22,6 +22,7 @@ from tests.local_chain import LocalChain, private_key
 from tests.outside import HOLDER, Lab
 from tests.patience import PATIENCE_S, until
 
+from sealroom.codes import Code
 from sealroom.envelope import parse_envelope
 from sealroom_agents import child_guard, child_processes
 from sealroom_agents.chain import ChainReader, Transactor
@@ -151,13 +152,13 @@ def test_a_paused_runner_changes_nothing_once_another_has_its_run(store: Store) 
 
 def test_a_failed_run_keeps_its_envelope_unseen_and_a_revoked_one_drops_it(store: Store) -> None:
     run = claimed(store, "anchoring")
-    store.end(run, "failed", code="transaction-reverted", message="x")
+    store.end(run, "failed", code=Code.TRANSACTION_REVERTED, message="x")
     assert (store.draft(run.id), store.envelope(run.id)) == ("{}", None)
     submit(store, "2")
     other = store.claim(HOLDER)
     assert other is not None
     store.emitted(other, "{}")
-    store.end(other, "revoked", code="revoked", message="x")
+    store.end(other, "revoked", code=Code.REVOKED, message="x")
     assert store.draft(other.id) is None
 
 

@@ -28,6 +28,7 @@ from tests.outside import GATE, HOLDER, Lab
 from tests.patience import PATIENCE_S, until
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.envelope import Envelope, parse_envelope
 from sealroom.model import Opening, Receipt
 from sealroom_agents import child_processes
@@ -105,7 +106,7 @@ def test_a_run_only_moves_forward_and_ends_once(store: Store) -> None:
     with pytest.raises(StoreError) as caught:
         store.advance(run, "attesting", message="again")
     assert caught.value.code == "run-state"
-    assert store.end(run, "revoked", code="revoked", message="stop") is True
+    assert store.end(run, "revoked", code=Code.REVOKED, message="stop") is True
     assert store.end(run, "failed", code="late", message="too late") is False
     with pytest.raises(StoreError):
         store.emitted(run, "{}")
@@ -166,7 +167,7 @@ class ScriptedEnclave:
 
     def envelope(self) -> bytes:
         if self.output is None:
-            raise RunnerError("no-envelope", "the enclave left no envelope")
+            raise RunnerError(Code.NO_ENVELOPE, "the enclave left no envelope")
         return self.output
 
     def terminate(self) -> None:
@@ -362,7 +363,7 @@ class CountingSender:
     def anchor(self, ledger: str, receipt: Receipt, opening: Opening, signature: bytes) -> TxResult:
         if self.failures:
             self.failures -= 1
-            raise ChainError("chain-unreachable", "the node does not answer")
+            raise ChainError(Code.CHAIN_UNREACHABLE, "the node does not answer")
         self.sent += 1
         return self.transactor.anchor(ledger, receipt, opening, signature)
 
@@ -757,7 +758,7 @@ def test_latest_view_is_all_that_following_reads(lab: Lab) -> None:
         def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
             if self.failures:
                 self.failures -= 1
-                raise ChainError("chain-unreachable", "away")
+                raise ChainError(Code.CHAIN_UNREACHABLE, "away")
             return self.reader.latest_view(consortium, whole=whole)
 
     lab.submit()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.key_release import (
     Grant,
@@ -186,7 +187,7 @@ class LocalGate:
 
 
 def refuse(code: str) -> None:
-    raise GateRefused(Refusal(code, f"refused: {code}"))
+    raise GateRefused(Refusal(Code.parse(code), f"refused: {code}"))
 
 
 def for_another_run(grant: Grant) -> Grant:

@@ -15,6 +15,7 @@ from dataclasses import replace
 import pytest
 from tests.patience import PATIENCE_S
 
+from sealroom.codes import Code
 from sealroom.errors import KeyReleaseError
 from sealroom.key_release import GrantReply, LeaseReply, LeaseRequest, sign_renewal, verify_lease
 from sealroom.key_release.messages import Challenge, EvidenceMessage, GateIdentity, Hello
@@ -129,7 +130,7 @@ def leased(
 
 
 def refuse(code: str) -> None:
-    raise GateRefused(Refusal(code, f"refused: {code}"))
+    raise GateRefused(Refusal(Code.parse(code), f"refused: {code}"))
 
 
 def test_a_lease_lives_as_long_as_it_is_renewed() -> None:
@@ -151,7 +152,7 @@ def test_a_lease_that_the_gate_will_not_renew_ends_at_once() -> None:
 
 def test_a_lease_that_nobody_answers_ends_on_time() -> None:
     def unreachable(counter: int) -> None:
-        raise KeyReleaseError("gate-unreachable", "no answer")
+        raise KeyReleaseError(Code.GATE_UNREACHABLE, "no answer")
 
     start = time.monotonic()
     with leased(unreachable) as (lease, _, ends):
@@ -199,7 +200,7 @@ def test_trouble_that_lasts_ends_a_lease_and_is_named() -> None:
 def test_a_lost_answer_does_not_end_a_lease() -> None:
     def lose_the_first_answer(counter: int) -> None:
         if counter == 1:
-            raise KeyReleaseError("gate-unreachable", "the answer was lost")
+            raise KeyReleaseError(Code.GATE_UNREACHABLE, "the answer was lost")
 
     with leased(lose_the_first_answer) as (lease, gate, ends):
         assert gate.renewals(3)
@@ -314,7 +315,7 @@ def test_a_word_of_finality_that_the_gate_did_not_give_counts_for_nothing(alter:
 def test_a_lease_can_be_ended_from_this_side() -> None:
     """OP-10: a host that stops the enclave lets it wipe first."""
     with leased() as (lease, _, ends):
-        lease.end_now(LeaseEnd(cause="stopped", message="the host stopped the enclave"))
+        lease.end_now(LeaseEnd(cause=Code.STOPPED, message="the host stopped the enclave"))
         with pytest.raises(LeaseEnded):
             lease.check()
         assert ends.causes() == ["stopped"]

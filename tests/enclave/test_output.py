@@ -12,6 +12,7 @@ import pytest
 from tests.enclave.conftest import GOOD, READ, RELEASE, small_table
 from tests.patience import PATIENCE_S
 
+from sealroom.codes import Code
 from sealroom.errors import JobError, KeyReleaseError, PrivacyError, SealroomError
 from sealroom.recipe import Recipe
 from sealroom.recipe.result import build_result, check_output, check_result
@@ -122,7 +123,7 @@ def test_an_emit_after_the_lease_has_ended_is_refused(run_analysis: Run) -> None
     def ends_before_the_emit() -> None:
         requests.append(1)
         if len(requests) == 6:  # two datasets, three releases, then the emit
-            raise KeyReleaseError("lease-ended", "the lease of this run has ended")
+            raise KeyReleaseError(Code.LEASE_ENDED, "the lease of this run has ended")
 
     assert refused(run_analysis, GOOD, check_lease=ends_before_the_emit).code == "lease-ended"
 

@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 
-from sealroom.key_release import REFUSAL_CODES
+from sealroom.codes import Code
 from sealroom.model import SIGNED, Record, Study
 from sealroom.recipe import render
-from sealroom.runtime.lease import PASSING_CODES
 from tests.formats.worked import CHALLENGE, GRANT, HELLO, envelope
-from tests.refusals import ROWS
 from tests.vectors.vector import FOLDER, read
 
 ROOT = Path(__file__).parents[2]
@@ -59,17 +57,13 @@ def test_pages_and_code_have_the_same_domain_strings() -> None:
     assert used == written
 
 
-def test_the_pages_name_every_refusal_of_the_gate_in_order() -> None:
-    assert list(dict.fromkeys(code for row in ROWS for code in row.codes)) == list(REFUSAL_CODES)
-
-
-def test_an_enclave_asks_again_after_every_refusal_that_may_pass() -> None:
-    """The page says so of all answers with status 503."""
+def test_an_enclave_asks_again_when_the_gate_cannot_serve() -> None:
+    """The page names the codes of the gate's own state beside its table."""
     own = re.search(r"it says (.+), with status 503", PAGES["key-release.md"])
     assert own is not None
-    codes = {code for row in ROWS if row.message == "lease" and row.status == 503 for code in row.codes}
+    codes = [Code(word) for word in re.findall(r"`([a-z-]+)`", own[1])]
 
-    assert codes | set(re.findall(r"`([a-z-]+)`", own[1])) | {"gate-unreachable"} == PASSING_CODES
+    assert codes and all(code.transient and code.http == 503 for code in codes)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +80,8 @@ def test_an_enclave_asks_again_after_every_refusal_that_may_pass() -> None:
 def test_the_pages_name_every_code_of_their_decoders(page: str, modules: list[str]) -> None:
     raised: set[str] = set()
     for module in modules:
-        raised.update(re.findall(r'Error\(\s*"([a-z-]+)"', (CODE / module).read_text()))
-        raised.update(re.findall(r'"(recipe-[a-z-]+)"', (CODE / module).read_text()))
+        named = re.findall(r"Error\(\s*Code\.([A-Z_]+)|Code\.(RECIPE_[A-Z_]+)", (CODE / module).read_text())
+        raised.update(Code[error or recipe] for error, recipe in named)
 
     assert {code for code in raised if f"`{code}`" not in PAGES[page]} <= {"recipe-unreadable"}
 

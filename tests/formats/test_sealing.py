@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sealroom.codes import Code
 from sealroom.errors import PartError, SealError, SealroomError
 from sealroom.sealed import PART_SIZE, SealedArchive, SealSummary, inspect, parallel, seal, unseal
 from sealroom.sealed.archive import member_header
@@ -307,7 +308,7 @@ def test_a_machine_that_starts_no_process_is_our_error(
 @pytest.mark.parametrize("length", [10, 400, 4000])
 def test_what_a_worker_says_fits_into_one_piece(length: int) -> None:
     """However long the name of a file, and whatever its letters."""
-    said = parallel._message(PartError("part-altered", "ü" * length, "a hint"))
+    said = parallel._message(PartError(Code.PART_ALTERED, "ü" * length, "a hint"))
     error = parallel._error(said)
 
     assert len(said) <= 512 and said.count(b"\n") == 1

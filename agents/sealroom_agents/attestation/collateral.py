@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import dcap_qvl
 
+from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError
 from sealroom_agents.attestation.quote import MAX_COLLATERAL_BYTES
@@ -50,7 +51,7 @@ class PccsCollateral:
             return dict(json.loads(asyncio.run(self._fetch(quote)).to_json()))
         except (ValueError, TimeoutError) as error:
             raise AttestationError(
-                "quote-invalid", f"no collateral for the quote: {str(error) or 'timed out'}"
+                Code.QUOTE_INVALID, f"no collateral for the quote: {str(error) or 'timed out'}"
             ) from error
 
     async def _fetch(self, quote: bytes) -> dcap_qvl.QuoteCollateralV3:
@@ -69,4 +70,4 @@ class DirectoryCollateral:
             with self._path.open("rb") as stream:
                 return strict_json(stream.read(MAX_COLLATERAL_BYTES + 1), MAX_COLLATERAL_BYTES)
         except (OSError, FormatError) as error:
-            raise AttestationError("quote-invalid", f"no collateral for the quote: {error}") from error
+            raise AttestationError(Code.QUOTE_INVALID, f"no collateral for the quote: {error}") from error

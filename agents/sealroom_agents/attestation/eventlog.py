@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, strict_json
 from sealroom.errors import FormatError
 from sealroom_agents.errors import AttestationError
@@ -148,7 +149,7 @@ class EventLog:
             # After system-ready the app may extend what it likes, as often as it
             # likes, under names of its own.
             if event.name in position and (not ready or event.name in _RESERVED):
-                raise AttestationError("event-log-duplicate", f"the event {event.name} was measured twice")
+                raise AttestationError(Code.EVENT_LOG_DUPLICATE, f"the event {event.name} was measured twice")
             position.setdefault(event.name, index)
             ready = ready or event.name == READY
         return position
@@ -163,7 +164,7 @@ def read_event_log(text: str) -> EventLog:
     data = text.encode("utf-8", "surrogatepass")
     if len(data) > MAX_LOG_BYTES:
         raise AttestationError(
-            "evidence-too-large", f"the event log has {len(data)} bytes, at most {MAX_LOG_BYTES}"
+            Code.EVIDENCE_TOO_LARGE, f"the event log has {len(data)} bytes, at most {MAX_LOG_BYTES}"
         )
     # A log is one array of flat objects. Counting brackets first keeps nested ones away from
     # the parser, whose recursion ends in a crash where a library has raised Python's limit
@@ -171,7 +172,7 @@ def read_event_log(text: str) -> EventLog:
     if data.count(b"[") > 1:
         _mismatch("the event log is not one JSON array of events")
     if data.count(b"{") > MAX_EVENTS:
-        raise AttestationError("evidence-too-large", f"the event log has more than {MAX_EVENTS} events")
+        raise AttestationError(Code.EVIDENCE_TOO_LARGE, f"the event log has more than {MAX_EVENTS} events")
     try:
         records = json.loads(data, object_pairs_hook=_no_duplicate_fields, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -223,7 +224,7 @@ def _key_provider(payload: bytes) -> tuple[str, bytes]:
         fields.done()
     except FormatError as error:
         raise AttestationError(
-            "event-log-mismatch", f"the event key-provider is malformed: {error}"
+            Code.EVENT_LOG_MISMATCH, f"the event key-provider is malformed: {error}"
         ) from error
     return name, _hex(provider_id)
 
@@ -252,4 +253,4 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _mismatch(message: str) -> NoReturn:
-    raise AttestationError("event-log-mismatch", message)
+    raise AttestationError(Code.EVENT_LOG_MISMATCH, message)

@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom_agents.attestation.eventlog import Claims, read_event_log
 from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
 from sealroom_agents.attestation.trust import TrustRoot
@@ -38,7 +39,7 @@ def verify_evidence(
     facts = verify_quote(quote, collateral, trust=trust, now=now)
     if len(report_data) != REPORT_DATA_BYTES or not hmac.compare_digest(facts.report_data, report_data):
         raise AttestationError(
-            "report-data-mismatch", "the quote was made for something else than this exchange"
+            Code.REPORT_DATA_MISMATCH, "the quote was made for something else than this exchange"
         )
     return replayed(facts, event_log, trust=trust)
 
@@ -50,7 +51,7 @@ def replayed(facts: QuoteFacts, event_log: str, *, trust: TrustRoot) -> Evidence
     for number, (seen, replayed) in enumerate(zip(facts.rt_mr, log.registers(), strict=True)):
         if seen != replayed:
             raise AttestationError(
-                "event-log-mismatch", f"the event log does not replay to RTMR{number} of the quote"
+                Code.EVENT_LOG_MISMATCH, f"the event log does not replay to RTMR{number} of the quote"
             )
     claims = log.claims()
     _require_known_image(facts, claims, trust)
@@ -80,7 +81,7 @@ def _require_known_image(facts: QuoteFacts, claims: Claims, trust: TrustRoot) ->
         if (image.digest, image.mr_td, image.rt_mr) == (claims.os_image_hash, facts.mr_td, facts.rt_mr[:3]):
             return
     raise AttestationError(
-        "os-image-not-allowed",
+        Code.OS_IMAGE_NOT_ALLOWED,
         f"OS image {claims.os_image_hash.hex()[:16]}… is unknown, or the machine did not boot it",
     )
 

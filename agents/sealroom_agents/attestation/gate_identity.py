@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.errors import KeyReleaseError
 from sealroom.key_release import GateIdentity, check_kms_chain, gate_report_data
 from sealroom_agents.attestation.evidence import verify_evidence
@@ -60,7 +61,7 @@ def verify_gate(identity: GateIdentity | Mapping[str, Any], *, trust: TrustRoot,
     try:
         check_kms_chain(gate)
     except KeyReleaseError as error:
-        raise AttestationError("key-provider-mismatch", error.message) from error
+        raise AttestationError(Code.KEY_PROVIDER_MISMATCH, error.message) from error
     return facts
 
 
@@ -81,14 +82,16 @@ def attested_gate(gate: GateIdentity, *, trust: TrustRoot, now: int) -> GateFact
         ),
     )
     if evidence.app_id != gate.app_id:
-        raise AttestationError("app-id-mismatch", "the gate's machine booted another app than the gate says")
+        raise AttestationError(
+            Code.APP_ID_MISMATCH, "the gate's machine booted another app than the gate says"
+        )
     if evidence.compose_hash != gate.compose_hash:
         raise AttestationError(
-            "compose-hash-mismatch", "the gate's machine booted another recipe than the gate says"
+            Code.COMPOSE_HASH_MISMATCH, "the gate's machine booted another recipe than the gate says"
         )
     if evidence.key_provider != KMS:
         raise AttestationError(
-            "key-provider-mismatch", f"the gate's keys come from {evidence.key_provider}, not a KMS"
+            Code.KEY_PROVIDER_MISMATCH, f"the gate's keys come from {evidence.key_provider}, not a KMS"
         )
     return GateFacts(
         chain_id=gate.chain_id,
@@ -109,4 +112,4 @@ def _parse(identity: GateIdentity | Mapping[str, Any]) -> GateIdentity:
     try:
         return GateIdentity.from_json(identity)
     except KeyReleaseError as error:
-        raise AttestationError("malformed", error.message) from error
+        raise AttestationError(Code.MALFORMED, error.message) from error

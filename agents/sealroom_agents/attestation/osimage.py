@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, strict_json
 from sealroom.errors import FormatError
 from sealroom.model import Record
@@ -51,9 +52,9 @@ def load_os_images(path: Path) -> tuple[OsImage, ...]:
         images = tuple(OsImage.from_json(item) for item in document.array("images", limit=MAX_IMAGES))
         document.done()
     except FormatError as error:
-        raise ConfigurationError("os-images", f"{path}: {error.message}") from error
+        raise ConfigurationError(Code.OS_IMAGES, f"{path}: {error.message}") from error
     except OSError as error:
-        raise ConfigurationError("os-images", f"cannot read {path}: {error.strerror}") from error
+        raise ConfigurationError(Code.OS_IMAGES, f"cannot read {path}: {error.strerror}") from error
     return images
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import dcap_qvl
 
+from sealroom.codes import Code
 from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import AttestationError
 
@@ -95,42 +96,42 @@ def _collateral(collateral: Mapping[str, Any]) -> dcap_qvl.QuoteCollateralV3:
     try:
         text = json.dumps(collateral)
     except (TypeError, ValueError, RecursionError) as error:
-        raise AttestationError("quote-invalid", "the collateral is not JSON") from error
+        raise AttestationError(Code.QUOTE_INVALID, "the collateral is not JSON") from error
     if len(text) > MAX_COLLATERAL_BYTES:
         raise AttestationError(
-            "evidence-too-large", f"the collateral has {len(text)} bytes, at most {MAX_COLLATERAL_BYTES}"
+            Code.EVIDENCE_TOO_LARGE, f"the collateral has {len(text)} bytes, at most {MAX_COLLATERAL_BYTES}"
         )
     try:
         return dcap_qvl.QuoteCollateralV3.from_json(text)
     except ValueError as error:
-        raise AttestationError("quote-invalid", f"the collateral is malformed: {error}") from error
+        raise AttestationError(Code.QUOTE_INVALID, f"the collateral is malformed: {error}") from error
 
 
 def _parse(quote: bytes) -> dcap_qvl.Quote:
     if len(quote) > MAX_QUOTE_BYTES:
         raise AttestationError(
-            "evidence-too-large", f"the quote has {len(quote)} bytes, at most {MAX_QUOTE_BYTES}"
+            Code.EVIDENCE_TOO_LARGE, f"the quote has {len(quote)} bytes, at most {MAX_QUOTE_BYTES}"
         )
     try:
         return dcap_qvl.Quote.parse(quote)
     except ValueError as error:
-        raise AttestationError("quote-invalid", f"the quote is malformed: {error}") from error
+        raise AttestationError(Code.QUOTE_INVALID, f"the quote is malformed: {error}") from error
 
 
 def _require_tdx(quote: dcap_qvl.Quote, trust: TrustRoot) -> None:
     header = quote.header
     if not quote.is_tdx() or header.tee_type != TEE_TDX:
-        raise AttestationError("quote-not-tdx", f"a {quote.quote_type()} quote where a TDX quote must be")
+        raise AttestationError(Code.QUOTE_NOT_TDX, f"a {quote.quote_type()} quote where a TDX quote must be")
     report = type(quote.report).__name__
     accepted = {(4, "PyTdReport10")} | ({(5, "PyTdReport15")} if trust.allow_v5_quotes else set())
     if (header.version, report) not in accepted:
-        raise AttestationError("quote-not-tdx", f"a TDX quote of version {header.version} is not accepted")
+        raise AttestationError(Code.QUOTE_NOT_TDX, f"a TDX quote of version {header.version} is not accepted")
     if header.attestation_key_type != ECDSA_P256:
         raise AttestationError(
-            "quote-not-tdx", f"attestation key type {header.attestation_key_type} is unknown"
+            Code.QUOTE_NOT_TDX, f"attestation key type {header.attestation_key_type} is unknown"
         )
     if header.qe_vendor_id != INTEL_QE_VENDOR_ID:
-        raise AttestationError("quote-invalid", "the quoting enclave's vendor is not Intel")
+        raise AttestationError(Code.QUOTE_INVALID, "the quoting enclave's vendor is not Intel")
 
 
 def _require_production_td(report: Any, trust: TrustRoot) -> None:
@@ -140,20 +141,20 @@ def _require_production_td(report: Any, trust: TrustRoot) -> None:
     # The whole first byte is "TD under debug": bit 0 and seven reserved bits,
     # any of which may come to mean worse.
     if attributes[0] != 0:
-        raise AttestationError("debug-td", "the TD can be debugged by its host")
+        raise AttestationError(Code.DEBUG_TD, "the TD can be debugged by its host")
     if attributes != TD_ATTRIBUTES:
         raise AttestationError(
-            "td-attributes",
+            Code.TD_ATTRIBUTES,
             f"TD attributes are {attributes.hex()}, and must be {TD_ATTRIBUTES.hex()} (SEPT_VE_DISABLE only)",
         )
     if any(report.mr_signer_seam) or any(report.seam_attributes):
-        raise AttestationError("td-attributes", "the TDX module is not Intel's production module")
+        raise AttestationError(Code.TD_ATTRIBUTES, "the TDX module is not Intel's production module")
     if trust.tdx_modules and bytes(report.mr_seam) not in trust.tdx_modules:
         raise AttestationError(
-            "td-attributes", f"TDX module {bytes(report.mr_seam).hex()[:16]}… is not a known one"
+            Code.TD_ATTRIBUTES, f"TDX module {bytes(report.mr_seam).hex()[:16]}… is not a known one"
         )
     if any(getattr(report, "mr_service_td", b"")):
-        raise AttestationError("td-attributes", "a service TD is bound to the TD, and could migrate it")
+        raise AttestationError(Code.TD_ATTRIBUTES, "a service TD is bound to the TD, and could migrate it")
 
 
 def _authenticate(
@@ -192,7 +193,7 @@ def _require_up_to_date(claims: dict[str, Any]) -> None:
         if status != UP_TO_DATE:
             advisories = ", ".join(claims["tcb"]["advisory_ids"]) or "none named"
             raise AttestationError(
-                "tcb-not-up-to-date",
+                Code.TCB_NOT_UP_TO_DATE,
                 f"{what} is {status}, of level {level['tcbDate'][:10]}; advisories: {advisories}",
             )
 
@@ -212,7 +213,7 @@ def _reason(
         verified = verifier.verify_with_policy(quote, collateral, now, dcap_qvl.QuotePolicy.claims_only(now))
     except ValueError:
         about_tcb = any(words in text for words in _TCB_WORDS)
-        return AttestationError("tcb-not-up-to-date" if about_tcb else "quote-invalid", text)
+        return AttestationError(Code.TCB_NOT_UP_TO_DATE if about_tcb else Code.QUOTE_INVALID, text)
     claims = json.loads(verified.to_json())
     try:
         _require_up_to_date(claims)
@@ -222,9 +223,9 @@ def _reason(
     ungranted = [name for name, granted in _platform_grants(trust) if not granted and pck[name] != "False"]
     if ungranted:
         return AttestationError(
-            "device-not-allowed", f"the platform has {', '.join(ungranted)}, which is not granted here"
+            Code.DEVICE_NOT_ALLOWED, f"the platform has {', '.join(ungranted)}, which is not granted here"
         )
-    return AttestationError("tcb-not-up-to-date", text)
+    return AttestationError(Code.TCB_NOT_UP_TO_DATE, text)
 
 
 def _platform_grants(trust: TrustRoot) -> tuple[tuple[str, bool], ...]:

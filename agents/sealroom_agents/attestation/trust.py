@@ -12,6 +12,7 @@ from typing import Literal
 
 from cryptography import x509
 
+from sealroom.codes import Code
 from sealroom_agents.attestation.osimage import OsImage
 from sealroom_agents.errors import AttestationError, ConfigurationError
 from sealroom_agents.facts import LOCAL_CHAIN_IDS
@@ -55,10 +56,12 @@ class TrustRoot:
     def __post_init__(self) -> None:
         """Raises `ConfigurationError` `trust-anchor` for a root that does not go with the kind."""
         if self.kind == "intel" and self.root_der is not None:
-            raise ConfigurationError("trust-anchor", "Intel's root is built in; no other may take its place")
+            raise ConfigurationError(
+                Code.TRUST_ANCHOR, "Intel's root is built in; no other may take its place"
+            )
         if self.kind == "simulated" and not _is_simulated_root(self.root_der):
             raise ConfigurationError(
-                "trust-anchor",
+                Code.TRUST_ANCHOR,
                 f"a simulated root of trust needs a root certificate that says {SIMULATED_LABEL} of itself",
                 "use the root.der that `sealroom simulate init` wrote",
             )
@@ -79,7 +82,7 @@ def load_simulated_root(path: Path) -> TrustRoot:
         with path.open("rb") as stream:
             root = stream.read(MAX_ROOT_BYTES + 1)
     except OSError as error:
-        raise ConfigurationError("trust-anchor", f"cannot read {path}: {error.strerror}") from error
+        raise ConfigurationError(Code.TRUST_ANCHOR, f"cannot read {path}: {error.strerror}") from error
     return TrustRoot(kind="simulated", root_der=root)
 
 
@@ -90,7 +93,7 @@ def require_local_chain(trust: TrustRoot, chain_id: int) -> None:
     """
     if trust.is_simulated and chain_id not in LOCAL_CHAIN_IDS:
         raise AttestationError(
-            "simulated-root-off-local-chain",
+            Code.SIMULATED_ROOT_OFF_LOCAL_CHAIN,
             f"a simulated root of trust is refused on chain {chain_id}",
             "simulated platforms are accepted on local chains only: "
             + ", ".join(str(known) for known in sorted(LOCAL_CHAIN_IDS)),

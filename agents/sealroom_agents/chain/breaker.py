@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from sealroom.codes import Code
 from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.errors import ChainError
 
@@ -25,7 +26,7 @@ BACK_OFF_S = (1.0, 5.0, 30.0, 120.0)
 """Seconds for which a node is out, by how often in a row it has failed."""
 LATE_S = 5.0
 """Seconds for which no caller waits for a node that was late, unless it answers."""
-FAULTS = frozenset({"chain-unreachable", "chain-stale"})
+FAULTS = frozenset({Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE})
 """Codes that are the node's own fault; what a contract answers is not."""
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ class Breaker:
                 return False
             if self._tried:
                 raise ChainError(
-                    "chain-unreachable",
+                    Code.CHAIN_UNREACHABLE,
                     f"{self.rpc.shown_url} has failed, and is being tried again",
                     "check the RPC endpoint and the network to it",
                 )

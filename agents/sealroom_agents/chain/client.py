@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.model import Opening, Owner, Receipt, Study, Verdict
 from sealroom_agents.chain import receipts
 from sealroom_agents.chain.contents import Contents
@@ -248,7 +249,7 @@ class ChainReader:
         def look(rpc: Rpc) -> Opening:
             found = receipts.find_opening(rpc, ledger, consortium=None, run_id=run_id, from_block=from_block)
             if found is None or typed.opening_hash(found) != kept:
-                raise ChainError("chain-unreachable", f"{rpc.shown_url} has no log of the run's opening")
+                raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's opening")
             return found
 
         return self._nodes.first(look)
@@ -270,12 +271,12 @@ class ChainReader:
                 rpc, ledger, consortium=receipt.consortium, run_id=receipt.run_id, from_block=from_block
             )
             if opening is None:
-                raise ChainError("chain-unreachable", f"{rpc.shown_url} has no log of the run's opening")
+                raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's opening")
             found = receipts.find_anchoring(rpc, ledger, opening)
             if found is None and _latest(
                 rpc, "Ledger", ledger, "isAnchored", opening.run.consortium, opening.number
             ):
-                raise ChainError("chain-unreachable", f"{rpc.shown_url} has no log of the run's receipt")
+                raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's receipt")
             return opening, found
 
         found = self._nodes.first(look)
@@ -289,7 +290,9 @@ class ChainReader:
         verdict = Verdict.of_abi(agreed)
         if not verdict.opened and (anchoring is None or anchoring.batch):
             # Nothing but the opening goes into what the ledger keeps of such a run.
-            raise ChainError("chain-disagrees", "the log of the run's opening is not what the ledger opened")
+            raise ChainError(
+                Code.CHAIN_DISAGREES, "the log of the run's opening is not what the ledger opened"
+            )
         return FoundReceipt(opening=opening, anchoring=anchoring, verdict=verdict)
 
     # --- the factory, and dstack's app ----------------------------------------------------------
@@ -395,5 +398,5 @@ def _at(rpc: Rpc, block_hash: bytes, name: str, address: str, function: str, *ar
     contract = interface(name)
     (answer,) = rpc.calls_at(block_hash, [(address, contract.encode(function, *arguments))])
     if isinstance(answer, RpcFailure):
-        raise ChainError("chain-unreachable", f"{rpc.shown_url} refuses {function}: {answer.message}")
+        raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} refuses {function}: {answer.message}")
     return contract.decode(function, answer)

@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from sealroom.codes import Code
 from sealroom.model import Study
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import Log, address_topic, backward, of_block, topics
@@ -25,7 +26,7 @@ MAX_KEPT = 1024
 """Studies, and revocations, that are kept."""
 MAX_REORGANISATION = 512
 """Blocks below the newest that are searched again."""
-PASSED_OVER = frozenset({"chain-unreachable", "chain-stale"})
+PASSED_OVER = frozenset({Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE})
 """Codes after which the next node is asked: this one cannot say."""
 
 
@@ -61,7 +62,7 @@ class Contents:
                 self._keep(found)
                 return found
         raise silent or ChainError(
-            "chain-disagrees",
+            Code.CHAIN_DISAGREES,
             f"block {state.approved_block} has no log with the content of study 0x{state.active_study.hex()}",
             "the node hides or falsifies the log, or does not keep logs of that block: ask another one",
         )

@@ -19,6 +19,7 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector
 from eth_utils.crypto import keccak
 
+from sealroom.codes import Code
 from sealroom_agents.errors import ChainError
 
 PANIC_SELECTOR = keccak(text="Panic(uint256)")[:4]
@@ -57,7 +58,7 @@ class Interface:
             values = abi_decode(_types(outputs), data)
         except UNREADABLE as error:
             raise ChainError(
-                "not-a-consortium",
+                Code.NOT_A_CONSORTIUM,
                 f"{self.name}.{function} answers something else than the ABI says",
                 "check the address: another contract, or none, lives there on this chain",
             ) from error

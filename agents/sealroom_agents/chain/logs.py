@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom_agents.chain.rpc import Rpc, RpcFailure
 from sealroom_agents.chain.transport import TOO_LARGE
 from sealroom_agents.errors import ChainError
@@ -21,7 +22,7 @@ MAX_RANGES = 200
 """Ranges walked in one search, so that a search ends."""
 MAX_HALVINGS = 7
 """Times that a range is halved which a node refuses: down to less than 100 blocks."""
-REFUSED = "request-refused"
+REFUSED = Code.REQUEST_REFUSED
 """Code of a node's no, inside this module."""
 MAX_TOPICS = 4
 """Topics of one log, as the EVM has it."""
@@ -102,7 +103,7 @@ def _asked(
         if error.code not in (REFUSED, TOO_LARGE):
             raise
         if lower == upper or halvings == 0:
-            raise ChainError("chain-unreachable", error.message, error.hint) from error
+            raise ChainError(Code.CHAIN_UNREACHABLE, error.message, error.hint) from error
     middle = (lower + upper) // 2
     left = _asked(rpc, query, lower, middle, halvings=halvings - 1)
     return left + _asked(rpc, query, middle + 1, upper, halvings=halvings - 1)

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sealroom.codes import Code
 from sealroom.model import Platform
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.nodes import Nodes
@@ -142,7 +143,7 @@ def plausible(nodes: Nodes, consortium: str, found: dict[Rpc, Newest]) -> dict[R
             del believed[rpc]
     if not nodes.sufficient(believed):
         raise ChainError(
-            "chain-disagrees",
+            Code.CHAIN_DISAGREES,
             f"the nodes disagree about the newest state of {consortium}",
             "one of them lies or follows a fork; see the log for its name",
         )

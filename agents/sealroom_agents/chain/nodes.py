@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, wait
 from typing import TypeVar
 
+from sealroom.codes import Code
 from sealroom_agents.chain.breaker import Breaker
 from sealroom_agents.chain.rpc import Head, Rpc
 from sealroom_agents.chain.transport import TOO_LARGE
@@ -24,7 +25,7 @@ from sealroom_agents.errors import ChainError
 
 MAX_HEAD_AGE_S = 90
 """Seconds between a node's head and our clock, either way, beyond which the node is stale."""
-OWN_CODES = ("chain-disagrees", "chain-stale", "chain-unreachable")
+OWN_CODES = (Code.CHAIN_DISAGREES, Code.CHAIN_STALE, Code.CHAIN_UNREACHABLE)
 """Codes of a node's own failure; all others are about what it was asked for."""
 GRACE_S = 2.0
 """Seconds that a slow node gets to disagree, or to show a revocation, when enough others have answered."""
@@ -53,17 +54,17 @@ class Nodes:
         clock: Callable[[], float],
     ) -> None:
         if not rpc_urls:
-            raise ChainError("configuration", "no RPC endpoint was given", "pass --rpc URL at least once")
+            raise ChainError(Code.CONFIGURATION, "no RPC endpoint was given", "pass --rpc URL at least once")
         if len(set(rpc_urls)) != len(rpc_urls):
             raise ChainError(
-                "configuration",
+                Code.CONFIGURATION,
                 "an RPC endpoint was given twice",
                 "agreement of a node with itself says nothing",
             )
         self._quorum = len(rpc_urls) if quorum is None else quorum
         if not 1 <= self._quorum <= len(rpc_urls):
             raise ChainError(
-                "configuration", f"a quorum of {self._quorum} of {len(rpc_urls)} endpoints makes no sense"
+                Code.CONFIGURATION, f"a quorum of {self._quorum} of {len(rpc_urls)} endpoints makes no sense"
             )
         self.rpcs = tuple(Rpc(url, timeout_s=timeout_s) for url in rpc_urls)
         self._expected_chain_id = expected_chain_id
@@ -91,7 +92,7 @@ class Nodes:
             chain_id, _ = self.agreed(self.ask(lambda rpc: rpc.chain_id()), "the chain that they are on")
             if self._expected_chain_id is not None and chain_id != self._expected_chain_id:
                 raise ChainError(
-                    "chain-disagrees",
+                    Code.CHAIN_DISAGREES,
                     f"the nodes are on chain {chain_id}, not {self._expected_chain_id}",
                     "compare --chain-id with the RPC endpoint",
                 )
@@ -105,7 +106,7 @@ class Nodes:
             latest = self.require_recent(rpc, rpc.head("latest"))
             final = rpc.head("finalized")
             if final.number > latest.number:
-                raise ChainError("chain-stale", f"{rpc.shown_url} calls a block final that it has not got")
+                raise ChainError(Code.CHAIN_STALE, f"{rpc.shown_url} calls a block final that it has not got")
             return latest, final
 
         heads = self.ask(newest)
@@ -118,7 +119,7 @@ class Nodes:
         with self._lock:
             if head.number < self._finalized_floor:
                 raise ChainError(
-                    "chain-stale",
+                    Code.CHAIN_STALE,
                     f"finalized block went back from {self._finalized_floor} to {head.number}",
                     "a node serves an old or another chain",
                 )
@@ -130,7 +131,7 @@ class Nodes:
         age = self._clock() - head.timestamp
         if abs(age) > MAX_HEAD_AGE_S:
             raise ChainError(
-                "chain-stale",
+                Code.CHAIN_STALE,
                 f"the head of {rpc.shown_url} is {age:.0f} s away from this clock (limit {MAX_HEAD_AGE_S} s)",
                 "check that the node is in sync, and the clock",
             )
@@ -188,7 +189,7 @@ class Nodes:
         believed = [group for group in groups if len(group[1]) >= self._quorum]
         if len(believed) != 1:
             raise ChainError(
-                "chain-disagrees",
+                Code.CHAIN_DISAGREES,
                 f"the nodes disagree about {what}",
                 "one of them lies or follows a fork; see the gate's log for their names",
             )
@@ -211,11 +212,11 @@ class Nodes:
         for rpc, head in heads.items():
             if head.number > number + MAX_AHEAD:
                 why = f"{rpc.shown_url} shows block {head.number}, the others {number}"
-                self._breakers[rpc].fail(ChainError("chain-stale", why))
+                self._breakers[rpc].fail(ChainError(Code.CHAIN_STALE, why))
         near = tuple(rpc for rpc, head in heads.items() if head.number <= number + MAX_AHEAD)
         if not self.sufficient(near):
             raise ChainError(
-                "chain-disagrees",
+                Code.CHAIN_DISAGREES,
                 "the nodes disagree about how long the chain is",
                 "one of them lies; see the log for its name",
             )
@@ -245,7 +246,7 @@ class Nodes:
             try:
                 return breaker.ask(question).result()
             except ChainError as error:
-                if error.code != "chain-unreachable":
+                if error.code != Code.CHAIN_UNREACHABLE:
                     raise
         return breakers[-1].ask(question).result()
 
@@ -253,7 +254,7 @@ class Nodes:
 def _decisive(failures: Sequence[ChainError], *, answered: bool) -> ChainError:
     """The failure to tell of when too few nodes answer."""
     failures = [
-        error if error.code != TOO_LARGE else ChainError("chain-unreachable", error.message)
+        error if error.code != TOO_LARGE else ChainError(Code.CHAIN_UNREACHABLE, error.message)
         for error in failures
     ]
     own = [error for error in failures if error.code in OWN_CODES]
@@ -261,5 +262,5 @@ def _decisive(failures: Sequence[ChainError], *, answered: bool) -> ChainError:
         return own[0]
     if failures and answered:
         # Some say that the contract answers, and some that it does not.
-        return ChainError("chain-disagrees", failures[0].message, failures[0].hint)
-    return failures[0] if failures else ChainError("chain-unreachable", "too few nodes answer")
+        return ChainError(Code.CHAIN_DISAGREES, failures[0].message, failures[0].hint)
+    return failures[0] if failures else ChainError(Code.CHAIN_UNREACHABLE, "too few nodes answer")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError
 from sealroom_agents.chain.transport import Endpoint, shown
@@ -90,14 +91,16 @@ class Rpc:
         if not calls:
             return []
         if len(calls) > MAX_BATCH:
-            raise ChainError("chain-unreachable", f"{len(calls)} calls exceed the batch limit of {MAX_BATCH}")
+            raise ChainError(
+                Code.CHAIN_UNREACHABLE, f"{len(calls)} calls exceed the batch limit of {MAX_BATCH}"
+            )
         asked = [
             {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
             for number, (method, params) in enumerate(calls)
         ]
         return self._answers(self._parsed(self._endpoint.post(json.dumps(asked).encode())), len(calls))
 
-    def request(self, method: str, params: list[Any], *, refused: str = "chain-unreachable") -> Any:
+    def request(self, method: str, params: list[Any], *, refused: Code = Code.CHAIN_UNREACHABLE) -> Any:
         """One call; raises `ChainError` `refused` when the node answers with an error."""
         (answer,) = self.batch([(method, params)])
         if isinstance(answer, RpcFailure):
@@ -113,7 +116,7 @@ class Rpc:
         name = block if isinstance(block, str) else hex(block)
         raw = self.request("eth_getBlockByNumber", [name, False])
         if not isinstance(raw, dict):
-            raise ChainError("chain-stale", f"{self.shown_url} has no block {name}")
+            raise ChainError(Code.CHAIN_STALE, f"{self.shown_url} has no block {name}")
         head = Head(
             number=self.quantity(raw.get("number")),
             hash=self.data(raw.get("hash"), 32),
@@ -158,7 +161,7 @@ class Rpc:
 
     def malformed(self, what: str) -> ChainError:
         """The error of a node that answers something else than the protocol says."""
-        return ChainError("chain-unreachable", f"{self.shown_url} answers {what}")
+        return ChainError(Code.CHAIN_UNREACHABLE, f"{self.shown_url} answers {what}")
 
     def _parsed(self, raw: bytes) -> Any:
         try:
@@ -173,7 +176,7 @@ class Rpc:
         if isinstance(answers, dict) and answers.get("error") is not None:
             # The whole batch is refused: too many calls, or too often.
             message = _failure(answers["error"]).message
-            raise ChainError("chain-unreachable", f"{self.shown_url} refuses a batch: {message}")
+            raise ChainError(Code.CHAIN_UNREACHABLE, f"{self.shown_url} refuses a batch: {message}")
         if not isinstance(answers, list) or len(answers) != count:
             raise self.malformed("a batch with something else")
         found: dict[int, Any] = {}

@@ -18,6 +18,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
+from sealroom.codes import Code
 from sealroom.model import Opening, Receipt, Run, Study
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.logs import Log, parsed
@@ -141,18 +142,18 @@ class Transactor:
             if estimate.data:
                 raise _reverted(estimate.data, estimate.message)
             raise TransactionError(
-                "transaction-rejected",
+                Code.TRANSACTION_REJECTED,
                 f"the node does not accept the transaction: {estimate.message}",
                 f"does {self.address} hold gas money on this chain?",
             )
         rpc = self._rpc
         for answer in (nonce, block, chain_id):
             if isinstance(answer, RpcFailure):
-                raise ChainError("chain-unreachable", f"{rpc.shown_url} refuses: {answer.message}")
+                raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} refuses: {answer.message}")
         gas = rpc.quantity(estimate) * (100 + GAS_MARGIN_PERCENT) // 100
         if gas > MAX_GAS:
             raise TransactionError(
-                "transaction-too-expensive", f"the call would cost {gas} gas, more than {MAX_GAS}"
+                Code.TRANSACTION_TOO_EXPENSIVE, f"the call would cost {gas} gas, more than {MAX_GAS}"
             )
         if not isinstance(block, dict):
             raise rpc.malformed("a malformed block")
@@ -177,7 +178,7 @@ class Transactor:
         (answer,) = self._rpc.batch([("eth_sendRawTransaction", ["0x" + raw.hex()])])
         if isinstance(answer, RpcFailure) and "already" not in answer.message.lower():
             raise TransactionError(
-                "transaction-rejected",
+                Code.TRANSACTION_REJECTED,
                 f"the node does not accept the transaction: {answer.message}",
                 f"does {self.address} hold gas money on this chain?",
             )
@@ -190,7 +191,8 @@ class Transactor:
                 return receipt
             time.sleep(RECEIPT_POLL_S)
         raise TransactionError(
-            "transaction-not-mined", f"transaction {tx} was not mined within {self._receipt_timeout_s:.0f} s"
+            Code.TRANSACTION_NOT_MINED,
+            f"transaction {tx} was not mined within {self._receipt_timeout_s:.0f} s",
         )
 
     def _result(self, tx: str, receipt: dict[str, Any]) -> TxResult:
@@ -219,7 +221,7 @@ def _reverted(data: bytes, message: str) -> TransactionError:
     name, fields = explain_revert(data)
     shown = ", ".join(f"{key}={_show(value)}" for key, value in fields.items())
     return TransactionError(
-        "transaction-reverted",
+        Code.TRANSACTION_REVERTED,
         f"the contract refuses: {words(f'{name}({shown})')}" if data else message,
         revert=name,
         fields=fields,

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from sealroom.codes import Code
 from sealroom_agents.errors import ChainError
 
 MAX_CONNECTIONS = 8
@@ -30,7 +31,7 @@ PAUSE_S = 0.05
 """Seconds before the second try; doubled before each further one."""
 NAME_THREADS = 16
 """Threads that look names up; the resolver takes no deadline."""
-TOO_LARGE = "answer-too-large"
+TOO_LARGE = Code.ANSWER_TOO_LARGE
 """Code of an answer beyond the limit; it may be the contract's doing, and is not held against the node."""
 SLACK_S = 10.0
 """Seconds beyond the deadline after which a caller stops waiting for the loop itself."""
@@ -51,7 +52,7 @@ class Endpoint:
             fine = False
         if not fine:
             raise ChainError(
-                "configuration",
+                Code.CONFIGURATION,
                 f"{shown(url)!r} is no http(s) URL",
                 "give an RPC URL such as http://127.0.0.1:8545",
             )
@@ -128,7 +129,7 @@ class Endpoint:
 
     def _unreachable(self, why: str) -> ChainError:
         return ChainError(
-            "chain-unreachable",
+            Code.CHAIN_UNREACHABLE,
             f"{shown(self.url)} {why}",
             "check the RPC endpoint and the network to it",
         )

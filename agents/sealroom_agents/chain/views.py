@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.model import Budget, Owner, Platform, Spending, Study
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.rpc import MAX_BATCH, Head, Rpc, RpcFailure
@@ -166,7 +167,9 @@ def decode_state(raw: dict[str, Any]) -> ConsortiumState:
     """`State` as facts. Raises `ChainError` `not-a-consortium` for numbers that no consortium reaches."""
     counters = (raw["epoch"], raw["nonce"], raw["approvedBlock"], raw["revokedBlock"])
     if max(counters) > MAX_COUNTER:
-        raise ChainError("not-a-consortium", f"{max(counters)} is no epoch, number or block of a consortium")
+        raise ChainError(
+            Code.NOT_A_CONSORTIUM, f"{max(counters)} is no epoch, number or block of a consortium"
+        )
     return ConsortiumState(
         epoch=raw["epoch"],
         nonce=raw["nonce"],
@@ -203,10 +206,10 @@ def _calls(rpc: Rpc, head: Head, calls: list[tuple[str, bytes]]) -> list[bytes]:
     for (address, _), answer in zip(calls, rpc.calls_at(head.hash, calls), strict=True):
         if isinstance(answer, RpcFailure):
             if answer.reverted:
-                raise ChainError("not-a-consortium", f"{address} reverts: {answer.message}")
+                raise ChainError(Code.NOT_A_CONSORTIUM, f"{address} reverts: {answer.message}")
             # A node that no longer (or not yet) has this block as canonical says so here.
             raise ChainError(
-                "chain-disagrees",
+                Code.CHAIN_DISAGREES,
                 f"{rpc.shown_url} does not answer at block {head.number}: {answer.message}",
                 "try again; the chain has moved under the read",
             )

@@ -32,15 +32,10 @@ from typing import Any
 
 import click
 
+from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom_agents.cli.terminal import complain
-from sealroom_agents.errors import EXIT_CONFIGURATION, ConfigurationError
-
-EXIT_OK = 0
-EXIT_REFUSED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
-"""What a shell reports for a command that Ctrl-C ended."""
+from sealroom_agents.errors import CommandExit, ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -163,39 +158,41 @@ def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
         status = run()
         # Output to a closed pipe must fail here, not in the interpreter's exit.
         sys.stdout.flush()
-        return status if isinstance(status, int) else EXIT_OK
+        return status if isinstance(status, int) else CommandExit.DONE
     except SealroomError as error:
         status = _refused(error.code, error.message, error.hint, as_json=as_json)
-        return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else status
+        return CommandExit.CONFIGURATION if isinstance(error, ConfigurationError) else status
     except ModuleNotFoundError as missing:
         package, hint = _package(missing)
-        return _refused("package-missing", f"this needs the Python package {package}", hint, as_json=as_json)
+        return _refused(
+            Code.PACKAGE_MISSING, f"this needs the Python package {package}", hint, as_json=as_json
+        )
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "sealroom"
         complain(_lower(" ".join(error.format_message().split())), f"see '{path} --help'")
-        return EXIT_USAGE
+        return CommandExit.USAGE
     except click.ClickException as error:
         complain(_lower(error.format_message()), None)
-        return EXIT_REFUSED
+        return CommandExit.FAILED
     except (click.Abort, KeyboardInterrupt):
         complain("stopped", None)
-        return EXIT_INTERRUPTED
+        return CommandExit.INTERRUPTED
     except BrokenPipeError:
         # `sealroom … | head` is no error; point stdout elsewhere so that the exit's flush stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+        return CommandExit.DONE
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         complain(f"{name}{_lower(error.strerror or str(error))}", None)
-        return EXIT_REFUSED
+        return CommandExit.FAILED
 
 
-def _refused(code: str, message: str, hint: str | None, *, as_json: bool) -> int:
+def _refused(code: Code, message: str, hint: str | None, *, as_json: bool) -> int:
     if as_json:
         refusal = {"ok": False, "code": code, "error": message, "hint": hint}
         click.echo(json.dumps(refusal, ensure_ascii=False))
     complain(message, hint)
-    return EXIT_REFUSED
+    return CommandExit.FAILED
 
 
 def _package(missing: ModuleNotFoundError) -> tuple[str, str]:
@@ -220,7 +217,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     from importlib.metadata import version
 
     click.echo(f"sealroom {version('sealroom')}")
-    ctx.exit(EXIT_OK)
+    ctx.exit(CommandExit.DONE)
 
 
 @click.group(

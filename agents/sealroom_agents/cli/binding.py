@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.cli.card import describe, tell_doubts
 from sealroom_agents.cli.options import trust_for
 from sealroom_agents.cli.terminal import read_bounded, table
@@ -34,7 +35,9 @@ def checked_card(
     from sealroom_agents import studycard
 
     if not study.exists():
-        raise ToolError("card-missing", f"{study}: no such file", "get the study card: sealroom card --help")
+        raise ToolError(
+            Code.CARD_MISSING, f"{study}: no such file", "get the study card: sealroom card --help"
+        )
     card = studycard.parse(read_bounded(study, studycard.CARD_LIMIT_BYTES, "a study card"))
     checked = studycard.check_with(
         card,
@@ -90,7 +93,7 @@ def dataset_in(recipe: Recipe, *, owner: str, name: str) -> DatasetSpec:
             return spec
     wanted = ", ".join(spec.name for spec in mine)
     raise ToolError(
-        "dataset-not-in-recipe",
+        Code.DATASET_NOT_IN_RECIPE,
         f"the recipe {recipe.name} reads no dataset {owner}/{name}",
         f"of {owner} it reads {wanted}: pass --name" if mine else f"it reads nothing of {owner}",
     )
@@ -108,7 +111,7 @@ def check_columns(columns: Iterable[Column], declared: DatasetSpec, *, where: st
     ]
     if wrong:
         raise ToolError(
-            "columns-differ",
+            Code.COLUMNS_DIFFER,
             f"{where} does not have the columns that the recipe declares: it {'; it '.join(wrong)}",
             "write a file with exactly the recipe's columns: what a study does not need is not sealed",
         )

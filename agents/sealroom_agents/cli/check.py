@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.cli.binding import checked_card, wrap_context
 from sealroom_agents.cli.options import (
     FILE,
@@ -20,16 +21,13 @@ from sealroom_agents.cli.options import (
     simulated_root_option,
 )
 from sealroom_agents.cli.terminal import complain, finding, progress
-from sealroom_agents.errors import ChainError
+from sealroom_agents.errors import ChainError, CommandExit
 
 if TYPE_CHECKING:
     from sealroom.sealed import SealedInfo
     from sealroom_agents.chain import ChainReader
     from sealroom_agents.owner.findings import ConsortiumFacts, Finding
     from sealroom_agents.studycard import CheckedCard
-
-EXIT_BROKEN = 1
-EXIT_UNDECIDED = 3
 
 
 @click.command()
@@ -88,10 +86,10 @@ def check(
         click.echo(json.dumps({"ok": verdict == "holds", "verdict": verdict, "findings": rows}))
     if broken is not None:
         complain(f"{sealed_file} does not hold: {broken.name}: {broken.detail}", _hint(broken.code))
-        return EXIT_BROKEN
+        return CommandExit.FAILED
     if undecided is not None:
         complain(f"not decided: {undecided.message}", undecided.hint)
-        return EXIT_UNDECIDED
+        return CommandExit.UNDECIDED
     if not as_json:
         click.echo(_verdict(study=study is not None, chain=reader is not None), err=True)
     return 0
@@ -171,12 +169,13 @@ def _verdict(*, study: bool, chain: bool) -> str:
     return "holds as it was registered; for which recipe is in the study card: pass --study FILE"
 
 
-def _hint(code: str | None) -> str | None:
-    return {
-        "wrap-of-another": "its owner reseals it: sealroom reseal SEALED.tar --study FILE",
-        "not-registered": "its owner registers it: sealroom register SEALED.tar",
-        "not-signed": "its owner signs it: sealroom sign SEALED.tar --keystore FILE",
-        "part-altered": "fetch it again: it is not what its owner sealed",
-        "registration-differs": "do not use it: it is not what its owner registered",
-        "registered-by-other": "do not use it: another account registered this dataset",
-    }.get(code or "")
+def _hint(code: Code | None) -> str | None:
+    hints = {
+        Code.WRAP_OF_ANOTHER: "its owner reseals it: sealroom reseal SEALED.tar --study FILE",
+        Code.NOT_REGISTERED: "its owner registers it: sealroom register SEALED.tar",
+        Code.NOT_SIGNED: "its owner signs it: sealroom sign SEALED.tar --keystore FILE",
+        Code.PART_ALTERED: "fetch it again: it is not what its owner sealed",
+        Code.REGISTRATION_DIFFERS: "do not use it: it is not what its owner registered",
+        Code.REGISTERED_BY_OTHER: "do not use it: another account registered this dataset",
+    }
+    return None if code is None else hints.get(code)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.files import PRIVATE, FileExposed, TargetExists, read_private, write_atomic
 from sealroom.keys import Secret
@@ -30,7 +31,7 @@ def create(path: Path, key: Secret, *, owner: str, dataset: str) -> None:
     try:
         write_atomic(path, text.encode("ascii"), mode=PRIVATE)
     except TargetExists:
-        raise ToolError("key-exists", f"{path} exists, and a data key is never overwritten") from None
+        raise ToolError(Code.KEY_EXISTS, f"{path} exists, and a data key is never overwritten") from None
 
 
 def read(path: Path) -> Secret:
@@ -40,17 +41,17 @@ def read(path: Path) -> Secret:
     """
     if not path.is_file():
         raise ToolError(
-            "key-missing", f"{path}: no such file", "it is the .key file that sealroom seal wrote"
+            Code.KEY_MISSING, f"{path}: no such file", "it is the .key file that sealroom seal wrote"
         )
     try:
         data = read_private(path, MAX_KEY_FILE_BYTES)
     except FileExposed as error:
-        raise ToolError("key-exposed", error.reason, error.remedy) from None
+        raise ToolError(Code.KEY_EXPOSED, error.reason, error.remedy) from None
     text = data.decode("ascii", errors="replace")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     found = _LINE.fullmatch(lines[0]) if len(lines) == 1 and len(data) <= MAX_KEY_FILE_BYTES else None
     if found is None:
         raise ToolError(
-            "key-malformed", f"{path} is not a data key", "it is the .key file that sealroom seal wrote"
+            Code.KEY_MALFORMED, f"{path} is not a data key", "it is the .key file that sealroom seal wrote"
         )
     return Secret(bytes.fromhex(found[1]))

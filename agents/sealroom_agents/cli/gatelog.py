@@ -10,8 +10,7 @@ import click
 
 from sealroom_agents.cli.options import FILE, json_option
 from sealroom_agents.cli.terminal import read_bounded
-
-EXIT_BROKEN = 1
+from sealroom_agents.errors import CommandExit
 
 
 @click.command()
@@ -58,4 +57,4 @@ def gate_log(log: Path, envelopes: tuple[Path, ...], as_json: bool) -> int:
             click.echo(
                 f"{'ok    ' if row['ok'] else 'BROKEN'}  {row['file']}: entry {row['auditHead']} {verdict}"
             )
-    return 0 if whole and all(row["ok"] for row in rows) else EXIT_BROKEN
+    return 0 if whole and all(row["ok"] for row in rows) else CommandExit.FAILED

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.cli.options import FILE
 from sealroom_agents.cli.terminal import read_bounded, table, write_out
 from sealroom_agents.errors import ToolError
@@ -94,14 +95,14 @@ def _match(recipe: Recipe, given: list[Registration]) -> None:
         found = next((spec for spec in open_specs if spec[1:] == (one.name, one.schema_hash)), None)
         if found is None:
             raise ToolError(
-                "dataset-not-in-recipe",
+                Code.DATASET_NOT_IN_RECIPE,
                 f"{recipe.name} reads no dataset {one.name} with these columns, or it was given twice",
                 "give one registration for each dataset of the recipe; `sealroom recipe --check` lists them",
             )
         open_specs.remove(found)
     if open_specs:
         raise ToolError(
-            "dataset-missing",
+            Code.DATASET_MISSING,
             f"there is no registration of {', '.join(path for path, *_ in open_specs)}",
             "its owner gets it from `sealroom seal`, beside the sealed file",
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.cli.options import FILE, json_option, keystore_option, reader_for, rpc_option, yes_option
 from sealroom_agents.cli.terminal import ask_passphrase, confirm, table, write_out
 from sealroom_agents.errors import ToolError
@@ -181,7 +182,7 @@ def _print_call(info: SealedInfo, registration: Registration, *, as_json: bool) 
 def _already(known: Registered, registration: Registration, *, as_json: bool) -> None:
     if known.registration != registration:
         raise ToolError(
-            "registration-differs",
+            Code.REGISTRATION_DIFFERS,
             f"{known.owner} registered this dataset with other digests",
             "a registration is for ever: seal the file anew, under another name",
         )
@@ -199,13 +200,13 @@ def _account(info: SealedInfo, reader: ChainReader) -> str:
     for owner in consortium_contract.owners(reader, header.consortium):
         if owner.id == header.owner:
             return owner.account
-    raise ToolError("owner-unknown", f"{header.consortium} has no owner {header.owner}")
+    raise ToolError(Code.OWNER_UNKNOWN, f"{header.consortium} has no owner {header.owner}")
 
 
 def _require_account(given: str, account: str, *, owner: str) -> None:
     if given != account:
         raise ToolError(
-            "signer-not-owner",
+            Code.SIGNER_NOT_OWNER,
             f"{owner} registers with its account {account}, not {given}",
             "use that account; a Safe takes --safe, any other wallet --calldata",
         )

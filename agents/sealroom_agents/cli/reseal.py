@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.cli.binding import (
     announce,
     approval_of,
@@ -86,7 +87,7 @@ def reseal(
     card = checked.card
     if (header.chain_id, header.consortium) != (card.chain_id, card.consortium):
         raise ToolError(
-            "other-consortium",
+            Code.OTHER_CONSORTIUM,
             f"{sealed_file} was sealed for the consortium {header.consortium} on chain {header.chain_id}",
             "a dataset belongs to one consortium: seal the file again for another",
         )
@@ -156,4 +157,4 @@ def _key_of(sealed_file: Path, header: Header) -> Path:
     hint = "name it with --key; where it is lost, the dataset must be sealed anew under another name"
     if beside.is_file():
         hint = f"{beside} lies where sealed files lie, and could leave with them: move it to {usual}"
-    raise ToolError("key-missing", f"no data key {usual}", hint)
+    raise ToolError(Code.KEY_MISSING, f"no data key {usual}", hint)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.cli.binding import (
     announce,
     approval_of,
@@ -186,11 +187,11 @@ def _outputs(source: Path, *, owner: str, name: str, out: Path | None, key_out: 
         path.exists() and source.exists() and path.samefile(source) for path in outputs.all
     ):
         raise ToolError(
-            "same-file", "input, sealed dataset and key must be different files", "name another --out"
+            Code.SAME_FILE, "input, sealed dataset and key must be different files", "name another --out"
         )
     if source.is_dir() and any(path.resolve().is_relative_to(source.resolve()) for path in outputs.all):
         raise ToolError(
-            "same-file", f"an output would lie in {source}, which is sealed", "name another --out"
+            Code.SAME_FILE, f"an output would lie in {source}, which is sealed", "name another --out"
         )
     _refuse_key_that_would_leave(outputs)
     return outputs
@@ -203,7 +204,7 @@ def _refuse_key_that_would_leave(outputs: Outputs) -> None:
     below = leaves != Path.cwd() and stays.is_relative_to(leaves)
     if leaves == stays or below or stays.is_relative_to(SEALED_FOLDER.resolve()):
         raise ToolError(
-            "key-would-leave",
+            Code.KEY_WOULD_LEAVE,
             f"the key {outputs.key} would lie where sealed files lie, and leave with them",
             "name a --key-out in another folder, such as keys/",
         )
@@ -214,9 +215,9 @@ def _refuse_existing(outputs: Outputs) -> None:
     if os.path.lexists(outputs.key):
         if not os.path.lexists(outputs.sealed):
             hint = "if it is of no sealed file (a run that was killed may have left it), remove it; " + hint
-        raise ToolError("key-exists", f"{outputs.key} exists, and a data key is never overwritten", hint)
+        raise ToolError(Code.KEY_EXISTS, f"{outputs.key} exists, and a data key is never overwritten", hint)
     if os.path.lexists(outputs.sealed):
-        raise ToolError("output-exists", f"{outputs.sealed} exists, and may be registered already", hint)
+        raise ToolError(Code.OUTPUT_EXISTS, f"{outputs.sealed} exists, and may be registered already", hint)
 
 
 def _need_space(job: Job) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sealroom.codes import Code
 from sealroom_agents.cli.terminal import progress, warn
 from sealroom_agents.errors import ToolError
 
@@ -115,7 +116,7 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
                 )
             if _state(plain.ready.path) != plain.state:
                 raise ToolError(
-                    "source-changed", f"{source.path} changed after it was looked through", "run it again"
+                    Code.SOURCE_CHANGED, f"{source.path} changed after it was looked through", "run it again"
                 )
             datakey.create(staging.key, key, owner=spec.owner, dataset=spec.name)
             registration = Registration(

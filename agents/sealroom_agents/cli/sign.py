@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.cli.options import FILE, json_option, keystore_option, yes_option
 from sealroom_agents.cli.terminal import ask_passphrase, confirm, interruptible, table
 from sealroom_agents.errors import ToolError
@@ -72,7 +73,7 @@ def sign(
         who = signing.signer_of(index, signature)
         confirm(f"put the signature of {who} into {sealed_file}?", yes=yes)
     if account is not None and normal_address(account) != who:
-        raise ToolError("signer-not-owner", f"{who} signed, not {account}", "nothing was changed")
+        raise ToolError(Code.SIGNER_NOT_OWNER, f"{who} signed, not {account}", "nothing was changed")
     with interruptible():
         signing.attach(sealed_file, signature)
     facts = {"sealed": str(sealed_file), "signer": who, "signature": to_hex(signature)}

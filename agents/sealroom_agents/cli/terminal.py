@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from sealroom.codes import Code
 from sealroom.files import PUBLIC, write_atomic
 from sealroom_agents.errors import ToolError
 
@@ -74,10 +75,10 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not _at_a_terminal():
         raise ToolError(
-            "nobody-to-ask", f"cannot prompt, not a terminal: {question}", "in a script, pass --yes"
+            Code.NOBODY_TO_ASK, f"cannot prompt, not a terminal: {question}", "in a script, pass --yes"
         )
     if not click.confirm(question, default=False, err=True):
-        raise ToolError("not-confirmed", "nothing was done")
+        raise ToolError(Code.NOT_CONFIRMED, "nothing was done")
 
 
 def ask_passphrase(what: str) -> str:
@@ -87,7 +88,7 @@ def ask_passphrase(what: str) -> str:
         return given
     if not _at_a_terminal():
         raise ToolError(
-            "passphrase-missing",
+            Code.PASSPHRASE_MISSING,
             f"cannot prompt for the passphrase of {what}: not a terminal",
             f"in a script, set {PASSPHRASE_VARIABLE}",
         )
@@ -166,5 +167,5 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
     with path.open("rb") as stream:
         data = stream.read(limit + 1)
     if len(data) > limit:
-        raise ToolError("file-too-large", f"{path} is larger than {size(limit)}: not {what}")
+        raise ToolError(Code.FILE_TOO_LARGE, f"{path} is larger than {size(limit)}: not {what}")
     return data

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.cli.options import (
     FILE,
     json_option,
@@ -19,14 +20,11 @@ from sealroom_agents.cli.options import (
     trust_for,
 )
 from sealroom_agents.cli.terminal import complain, finding, read_bounded, warn
+from sealroom_agents.errors import CommandExit
 
 if TYPE_CHECKING:
     from sealroom_agents.errors import ChainError
     from sealroom_agents.verification import Link, Pin, Verdict
-
-EXIT_BROKEN = 1
-EXIT_UNDECIDED = 3
-EXIT_UNPROVEN = 4
 
 
 @click.command()
@@ -93,15 +91,15 @@ def verify(
         click.echo(json.dumps({"onChain": reader is not None, **facts}, ensure_ascii=False))
     if undecided is not None:
         complain(f"not decided: {undecided.message}", undecided.hint)
-        return EXIT_UNDECIDED
+        return CommandExit.UNDECIDED
     if verdict.broken is not None:
         complain(
             f"the link {verdict.broken.name} is broken: {verdict.broken.detail}", _hint(verdict.broken.code)
         )
-        return EXIT_BROKEN
+        return CommandExit.FAILED
     if not as_json:
         _tell(len(links), verdict, simulated=trust.is_simulated)
-    return EXIT_UNPROVEN if verdict.unproven else 0
+    return CommandExit.UNPROVEN if verdict.unproven else 0
 
 
 def _facts(
@@ -138,13 +136,14 @@ def _tell(count: int, verdict: Verdict, *, simulated: bool) -> None:
         warn(f"not checked, for it is on chain: {', '.join(verdict.unchecked)}; pass --rpc URL")
 
 
-def _hint(code: str | None) -> str | None:
-    return {
-        "quote-invalid": "a result of a simulated platform needs --simulated-root root.der, and proves "
+def _hint(code: Code | None) -> str | None:
+    hints = {
+        Code.QUOTE_INVALID: "a result of a simulated platform needs --simulated-root root.der, and proves "
         "nothing elsewhere",
-        "wrong-chain": "ask a node of the chain that the envelope names, and that keeps its old blocks",
-        "receipt-not-anchored": "a result counts once its receipt is anchored",
-        "consortium-not-pinned": "this is the result of other owners, or the pin file is of another study",
-        "gate-not-pinned": "where the owners changed their gate, pin the one of the time of this result",
-        "os-image-not-pinned": "add the image to the pin file only if its registers come from its maker",
-    }.get(code or "")
+        Code.WRONG_CHAIN: "ask a node of the chain that the envelope names, and that keeps its old blocks",
+        Code.RECEIPT_NOT_ANCHORED: "a result counts once its receipt is anchored",
+        Code.CONSORTIUM_NOT_PINNED: "this is the result of other owners, or the pin file is of another study",
+        Code.GATE_NOT_PINNED: "where the owners changed their gate, pin the one of the time of this result",
+        Code.OS_IMAGE_NOT_PINNED: "add the image to the pin file only if its registers come from its maker",
+    }
+    return None if code is None else hints.get(code)

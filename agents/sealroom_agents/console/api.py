@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, SealroomError
 from sealroom_agents.chain.contracts import interface
@@ -22,7 +23,7 @@ from sealroom_agents.console.bodies import accepted, activity, run_event, run_st
 from sealroom_agents.console.middleware import MAX_BODY_BYTES, MAX_RUN_BODY_BYTES
 from sealroom_agents.console.studies import Studies
 from sealroom_agents.console.submission import Submissions, decode
-from sealroom_agents.errors import ChainError, RequestError
+from sealroom_agents.errors import RequestError
 from sealroom_agents.store import ENDS, Run, Store
 
 EVENT_POLL_S = 0.3
@@ -104,7 +105,7 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         wanted = read(models.RunRequest, request, body, MAX_RUN_BODY_BYTES)
         key = request.headers.get("idempotency-key")
         if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-            raise RequestError(400, "malformed", "Idempotency-Key must be 1 to 128 printable characters")
+            raise RequestError(Code.MALFORMED, "Idempotency-Key must be 1 to 128 printable characters")
 
         def take() -> Run:
             decoded = decode(wanted.compose, wanted.owners, wanted.consortium)
@@ -128,7 +129,7 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         run ends. `Last-Event-ID` resumes."""
         await run_in_threadpool(store.run, run_id)
         if streams.locked():
-            raise RequestError(429, "too-many-streams", f"{MAX_STREAMS} event streams are open")
+            raise RequestError(Code.TOO_MANY_STREAMS, f"{MAX_STREAMS} event streams are open")
         after = request.headers.get("last-event-id", "0")
         start = int(after) if after.isdecimal() and len(after) < 16 else 0
         return EventSourceResponse(_events(store, run_id, start, streams), ping=PING_S, sep="\n")
@@ -142,7 +143,7 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         """The Sign-RPC envelope as a file for `sealroom verify`."""
         envelope = store.envelope(run_id)
         if envelope is None:
-            raise RequestError(404, "no-envelope", "the run has no envelope whose receipt is on chain")
+            raise RequestError(Code.NO_ENVELOPE, "the run has no envelope whose receipt is on chain")
         name = f"envelope-{run_id[2:10]}.json"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(envelope, media_type="application/json", headers=headers)
@@ -156,7 +157,7 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         """The exact bytes of a recipe: their SHA-256 is the compose hash."""
         compose = store.recipe(compose_hash)
         if compose is None:
-            raise RequestError(404, "unknown-recipe", "no recipe with this compose hash was submitted")
+            raise RequestError(Code.UNKNOWN_RECIPE, "no recipe with this compose hash was submitted")
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return Response(compose, media_type="application/json", headers=headers)
 
@@ -213,15 +214,15 @@ def read(model: type[Model], request: Request, body: bytes, limit: int) -> Model
     """A strict body. Raises `RequestError`; never repeats what was sent."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         # A form or a plain-text fetch of another site cannot set this type without asking first (WE-05).
-        raise RequestError(415, "unsupported-media-type", "the body must be application/json")
+        raise RequestError(Code.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
     try:
         return model.model_validate(strict_json(body, limit))
     except FormatError as error:
-        raise RequestError(400, "malformed", f"the body is {error.message}") from error
+        raise RequestError(Code.MALFORMED, f"the body is {error.message}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:80]
-        raise RequestError(400, "malformed", f"{where}: {first['msg'][:120]}") from error
+        raise RequestError(Code.MALFORMED, f"{where}: {first['msg'][:120]}") from error
 
 
 def call(studies: Studies, wanted: models.CallRequest) -> models.Call:
@@ -229,13 +230,13 @@ def call(studies: Studies, wanted: models.CallRequest) -> models.Call:
     row = studies.row(wanted.consortium)
     if wanted.action == "revoke":
         if wanted.reason is None or wanted.study is not None:
-            raise RequestError(400, "malformed", "a revocation gives a reason, and no study")
+            raise RequestError(Code.MALFORMED, "a revocation gives a reason, and no study")
         if len(wanted.reason.encode()) > models.MAX_REASON_BYTES:
-            raise RequestError(400, "malformed", f"the reason has more than {models.MAX_REASON_BYTES} bytes")
+            raise RequestError(Code.MALFORMED, f"the reason has more than {models.MAX_REASON_BYTES} bytes")
         argument: Any = wanted.reason
     else:
         if wanted.study is None or wanted.reason is not None:
-            raise RequestError(400, "malformed", f"to {wanted.action} names a study, and no reason")
+            raise RequestError(Code.MALFORMED, f"to {wanted.action} names a study, and no reason")
         study = bytes.fromhex(wanted.study[2:])
         # The contract takes the whole content of what is approved, and the id of what is withdrawn from.
         argument = study if wanted.action == "withdraw" else _content(studies, wanted.consortium, study)
@@ -251,7 +252,7 @@ def call(studies: Studies, wanted: models.CallRequest) -> models.Call:
 def _content(studies: Studies, consortium: str, study: bytes) -> tuple[Any, ...]:
     current = studies.chosen(consortium, study).current
     if current is None or current.standing != "pending":
-        raise RequestError(404, "unknown-study", "no such study waits for approval here")
+        raise RequestError(Code.UNKNOWN_STUDY, "no such study waits for approval here")
     return current.study.solidity()
 
 
@@ -274,8 +275,4 @@ async def _events(
 
 def status_of(error: SealroomError) -> int:
     """The HTTP status of one of our errors."""
-    if isinstance(error, RequestError):
-        return error.status
-    if isinstance(error, ChainError):
-        return 503
-    return {"unknown-run": 404, "idempotency-conflict": 409, "malformed": 400}.get(error.code, 422)
+    return error.status if isinstance(error, RequestError) else error.code.http or 422

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
+from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom_agents.console.api import router, status_of
 from sealroom_agents.console.middleware import Guard
@@ -23,7 +24,7 @@ from sealroom_agents.console.pages import Pages
 from sealroom_agents.console.reference import Reference
 from sealroom_agents.console.studies import FRESH_S, Chain, Studies
 from sealroom_agents.console.submission import Submissions
-from sealroom_agents.errors import RequestError
+from sealroom_agents.errors import RequestError, server_code
 from sealroom_agents.store import Store
 
 STATIC = Path(__file__).with_name("static")
@@ -79,13 +80,13 @@ def create_app(
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])[:80]
-        refused = RequestError(400, "malformed", f"{where}: {str(first['msg'])[:120]}")
+        refused = RequestError(Code.MALFORMED, f"{where}: {str(first['msg'])[:120]}")
         return answer(request, refused, 400)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        code, message = _HTTP.get(error.status_code, ("refused", "the request is refused"))
-        refused = RequestError(error.status_code, code, message)
+        code = server_code(error.status_code)
+        refused = RequestError(code, code.line, status=error.status_code)
         response = answer(request, refused, error.status_code)
         response.headers.update(error.headers or {})
         return response
@@ -112,8 +113,4 @@ def create_app(
 _MALFORMED = {
     "description": "A parameter is not what it must be.",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
-_HTTP = {
-    404: ("not-found", "there is nothing at this address"),
-    405: ("method-not-allowed", "this address does not take that method"),
 }

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sealroom.codes import Code
 from sealroom.recipe import MAX_COMPOSE_BYTES
 from sealroom_agents.errors import RequestError
 
@@ -89,7 +90,7 @@ class Guard:
             # The outermost handler: details of an error go to the log, not to the client (RE-09).
             log.exception("%s %s", scope["method"], scope["path"])
             if not started:
-                await _refuse(RequestError(500, "internal", "something went wrong here"), hardened)
+                await _refuse(RequestError(Code.INTERNAL, "something went wrong here"), hardened)
 
     def _check_head(self, scope: Scope) -> int:
         """Refuse by the head alone; returns how long the body may be."""
@@ -97,19 +98,16 @@ class Guard:
         host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
         if host.lower() not in self._hosts:
             raise RequestError(
-                421,
-                "unknown-host",
+                Code.UNKNOWN_HOST,
                 "this server does not answer under that name",
                 "start it with --allowed-host",
             )
         if headers.get("content-encoding", "identity").lower() != "identity":
-            raise RequestError(
-                415, "content-encoded", "bodies are taken as they are, without content encoding"
-            )
+            raise RequestError(Code.CONTENT_ENCODED, "bodies are taken as they are, without content encoding")
         limit = MAX_RUN_BODY_BYTES if scope["path"] == RUNS_PATH else MAX_BODY_BYTES
         length = headers.get("content-length", "0")
         if not length.isdecimal():
-            raise RequestError(400, "malformed", "the content length is no number")
+            raise RequestError(Code.MALFORMED, "the content length is no number")
         if int(length) > limit:
             raise _too_large(limit)
         return limit
@@ -130,7 +128,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
             async with asyncio.timeout_at(deadline):
                 message = await receive()
         except TimeoutError:
-            raise RequestError(408, "too-slow", f"the body took longer than {BODY_TIMEOUT_S:.0f} s") from None
+            raise RequestError(Code.TOO_SLOW, f"the body took longer than {BODY_TIMEOUT_S:.0f} s") from None
         if message["type"] == "http.request":
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
@@ -142,7 +140,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
 
 
 def _too_large(limit: int) -> RequestError:
-    return RequestError(413, "too-large", f"the body is larger than {limit // 1024} KiB")
+    return RequestError(Code.TOO_LARGE, f"the body is larger than {limit // 1024} KiB")
 
 
 async def _refuse(error: RequestError, send: Send) -> None:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from sealroom.codes import Code
+
 MAX_OWNERS = 16
 MAX_COMPOSE_CHARACTERS = 360_000
 """256 KiB as base64."""
@@ -49,7 +51,7 @@ class Strict(BaseModel):
 class Missing(Strict):
     """One thing that a run lacks."""
 
-    code: str = Field(examples=["approval-missing"])
+    code: str = Field(examples=[str(Code.APPROVAL_MISSING)])
     message: str = Field(examples=["hospital-B has not approved (1 of 3)"])
     owner: str | None = None
 
@@ -57,7 +59,7 @@ class Missing(Strict):
 class Problem(Strict):
     """A refused request."""
 
-    code: str = Field(description="Stable word for programs.", examples=["malformed"])
+    code: str = Field(description="Stable word for programs.", examples=[str(Code.MALFORMED)])
     message: str = Field(description="One line for people.")
     hint: str | None = Field(None, description="What to do about it.")
 

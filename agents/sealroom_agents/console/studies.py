@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from sealroom.codes import Code
 from sealroom.errors import RecipeError
 from sealroom.model import Budget, Owner, Study
 from sealroom.recipe import Recipe, parse
@@ -106,7 +107,7 @@ class Studies:
         for row in self.rows():
             if row.consortium == consortium:
                 return row
-        raise RequestError(404, "unknown-consortium", "the factory has made no consortium at this address")
+        raise RequestError(Code.UNKNOWN_CONSORTIUM, "the factory has made no consortium at this address")
 
     def _is_fresh(self, drawn: float) -> bool:
         return time.monotonic() - drawn < self._fresh_s
@@ -151,7 +152,7 @@ class Studies:
             records = [one for one in self._standing(view, history) if one.id == study]
             found = next(iter(self._pending(view, history, records)), None)
         if found is None:
-            raise RequestError(404, "unknown-study", "no such study waits for approval here")
+            raise RequestError(Code.UNKNOWN_STUDY, "no such study waits for approval here")
         live = found.standing in ("live", "expired")
         datasets = picture.datasets if live else _registered(picture.view, picture.history, found)
         return replace(picture, current=found, datasets=datasets, chosen=True)
@@ -195,7 +196,7 @@ class Studies:
     def _whole(self, consortium: str) -> ChainView:
         best = self._chain.latest_view(consortium, whole=True).best
         if best is None:
-            raise ChainError("chain-unreachable", "the node gave no whole view")
+            raise ChainError(Code.CHAIN_UNREACHABLE, "the node gave no whole view")
         return best
 
     def _live(self, view: ChainView, history: History) -> StudyPicture | None:

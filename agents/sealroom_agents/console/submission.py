@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sealroom.codes import Code
 from sealroom.encoding import from_base64, sha256, to_hex
 from sealroom.errors import FormatError
 from sealroom.recipe import MAX_COMPOSE_BYTES, Recipe, parse
@@ -60,7 +61,7 @@ class Submissions:
         if key is not None and (earlier := self._store.submitted(*key)) is not None:
             return earlier
         if self._store.open_runs() >= MAX_OPEN_RUNS:
-            raise RequestError(429, "too-many-runs", f"{MAX_OPEN_RUNS} runs are under way", "try again later")
+            raise RequestError(Code.TOO_MANY_RUNS, f"{MAX_OPEN_RUNS} runs are under way", "try again later")
         self._check_owners(wanted)
         consortium = self._consortium(wanted)
         lacks = self.lacks(consortium, wanted.recipe)
@@ -85,8 +86,7 @@ class Submissions:
         strangers = sorted({spec.owner for spec in wanted.recipe.datasets} - wanted.owners)
         if strangers:
             raise RequestError(
-                422,
-                "owners-mismatch",
+                Code.OWNERS_MISMATCH,
                 f"the recipe reads data of {strangers[0]}, who is not among the owners",
             )
 
@@ -103,12 +103,12 @@ class Submissions:
             found = knowing or found
         if not found:
             raise RequestError(
-                404, "unknown-consortium", f"no consortium has the owners {', '.join(sorted(wanted.owners))}"
+                Code.UNKNOWN_CONSORTIUM,
+                f"no consortium has the owners {', '.join(sorted(wanted.owners))}",
             )
         if len(found) > 1:
             raise RequestError(
-                409,
-                "ambiguous-consortium",
+                Code.AMBIGUOUS_CONSORTIUM,
                 f"{len(found)} consortia have these owners",
                 "name the one you mean in the field consortium",
             )
@@ -143,13 +143,12 @@ def decode(compose: str, owners: Sequence[str], consortium: str | None) -> Wante
             data = from_base64(compose)
         except FormatError as error:
             raise RequestError(
-                400,
-                "malformed",
+                Code.MALFORMED,
                 f"compose is {error.message}",
                 "send base64, or the text of app-compose.json",
             ) from error
     if len(data) > MAX_COMPOSE_BYTES:
-        raise RequestError(413, "too-large", f"the recipe is larger than {MAX_COMPOSE_BYTES // 1024} KiB")
+        raise RequestError(Code.TOO_LARGE, f"the recipe is larger than {MAX_COMPOSE_BYTES // 1024} KiB")
     if len(set(owners)) != len(owners):
-        raise RequestError(400, "malformed", "an owner is named twice")
+        raise RequestError(Code.MALFORMED, "an owner is named twice")
     return Wanted(recipe=parse(data), owners=frozenset(owners), consortium=consortium)

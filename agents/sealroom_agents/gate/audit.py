@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sealroom.codes import Code
 from sealroom.encoding import canonical, parse_canonical, sha256, to_hex
 from sealroom.errors import FormatError
 from sealroom.files import PRIVATE, fsync_folder, write_atomic
@@ -103,7 +104,7 @@ def verify(path: Path) -> Head:
     from the one before."""
     log = read(path)
     if log.trouble is not None:
-        raise GateError("audit-broken", f"line {log.head.sequence + 1} of the audit log: {log.trouble}")
+        raise GateError(Code.AUDIT_BROKEN, f"line {log.head.sequence + 1} of the audit log: {log.trouble}")
     return log.head
 
 
@@ -175,7 +176,7 @@ class AuditLog:
         except BlockingIOError as error:
             os.close(descriptor)
             raise GateError(
-                "state-in-use",
+                Code.STATE_IN_USE,
                 f"another gate writes {self._path}",
                 "one gate process for each --state folder",
             ) from error
@@ -188,7 +189,7 @@ class AuditLog:
         there = os.fstat(self._file)
         if there.st_size < self._size or not there.st_nlink:
             raise GateError(
-                "audit-cut",
+                Code.AUDIT_CUT,
                 f"{self._path} was cut or removed while the gate runs",
                 "put the file back as it was, or restart the gate to decide",
             )
@@ -202,7 +203,7 @@ class AuditLog:
             os.fsync(self._file)
         except OSError as error:
             raise GateError(
-                "audit-unwritable",
+                Code.AUDIT_UNWRITABLE,
                 f"the audit log {self._path} cannot be written: {error.strerror}",
                 "free space on its disk; nothing is released until the log can be written",
             ) from error
@@ -232,7 +233,7 @@ class AuditLog:
             os.ftruncate(self._file, log.size)
         except OSError as error:
             raise GateError(
-                "audit-unwritable",
+                Code.AUDIT_UNWRITABLE,
                 f"the torn end of {self._path} cannot be set aside: {error.strerror}",
                 "free space on its disk",
             ) from error
@@ -263,9 +264,9 @@ def _line(entry: dict[str, Any]) -> tuple[bytes, bytes]:
         digest = sha256(canonical(entry))
         line = canonical({**entry, "digest": to_hex(digest)}) + b"\n"
     except FormatError as error:
-        raise GateError("audit-unwritable", f"an entry of the audit log {error.message}") from error
+        raise GateError(Code.AUDIT_UNWRITABLE, f"an entry of the audit log {error.message}") from error
     if len(line) > MAX_LINE_BYTES:
-        raise GateError("audit-unwritable", f"an entry of {len(line)} bytes, more than {MAX_LINE_BYTES}")
+        raise GateError(Code.AUDIT_UNWRITABLE, f"an entry of {len(line)} bytes, more than {MAX_LINE_BYTES}")
     return digest, line
 
 
@@ -303,19 +304,21 @@ def _trouble(log: Log, kept: Head) -> GateError | None:
     if log.head.sequence < kept.sequence:
         if log.trouble is not None:
             return GateError(
-                "audit-broken", f"line {log.head.sequence + 1} of the audit log: {log.trouble}", hint
+                Code.AUDIT_BROKEN, f"line {log.head.sequence + 1} of the audit log: {log.trouble}", hint
             )
         return GateError(
-            "audit-cut",
+            Code.AUDIT_CUT,
             f"the audit log ends at entry {log.head.sequence}, and the gate wrote {kept.sequence}",
             hint,
         )
     if kept.sequence and log.digests[kept.sequence - 1] != kept.digest:
         return GateError(
-            "audit-broken", f"entry {kept.sequence} of the audit log is not the one that the gate wrote", hint
+            Code.AUDIT_BROKEN,
+            f"entry {kept.sequence} of the audit log is not the one that the gate wrote",
+            hint,
         )
     if log.trouble is not None and not log.torn:
         return GateError(
-            "audit-broken", f"line {log.head.sequence + 1} of the audit log: {log.trouble}", hint
+            Code.AUDIT_BROKEN, f"line {log.head.sequence + 1} of the audit log: {log.trouble}", hint
         )
     return None

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import KeyMaterialError
 from sealroom.key_release.messages import Message, Signature
@@ -125,7 +126,7 @@ def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id:
         for signed in given:
             seen = chain.receipt(ledger, signed.receipt, signed.signature)
             if seen is None:
-                raise Refused("malformed", f"run {to_hex(signed.receipt.run_id)} was never opened")
+                raise Refused(Code.MALFORMED, f"run {to_hex(signed.receipt.run_id)} was never opened")
             digest = _checked(signed, seen.opening, chain_id=chain_id, ledger=ledger)
             if seen.anchoring is None:
                 waiting[seen.opening.number] = seen.opening, digest
@@ -134,13 +135,13 @@ def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id:
         for opening, _ in waiting.values():
             if chain.booked(ledger, opening.run.run_id, at=view.block_hash) != typed.opening_hash(opening):
                 raise Refused(
-                    "not-finalized",
+                    Code.NOT_FINALIZED,
                     f"the opening of run {to_hex(opening.run.run_id)} is not final yet",
                     "its number may still change; send the receipts again later",
                 )
         epochs = {opening.run.epoch for opening, _ in waiting.values()}
         if len(epochs) != 1:
-            raise Refused("malformed", "the receipts are of runs of several epochs")
+            raise Refused(Code.MALFORMED, "the receipts are of runs of several epochs")
         numbers = sorted(waiting)
         sent = sender.anchor_batch(
             ledger,
@@ -155,7 +156,7 @@ def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id:
         raise chain_refused(error) from error
     event = sent.event("BatchAnchored")
     if event is None:
-        raise Refused("chain-disagrees", f"transaction {sent.tx} anchored nothing")
+        raise Refused(Code.CHAIN_DISAGREES, f"transaction {sent.tx} anchored nothing")
     return Anchored(
         tx=sent.tx,
         batch=event["batch"],
@@ -171,13 +172,13 @@ def _checked(signed: Signed, opening: Opening, *, chain_id: int, ledger: str) ->
     for name in RUN_FIELDS:
         if getattr(receipt, name) != of_run[name]:
             raise Refused(
-                "malformed", f"the receipt of run {to_hex(receipt.run_id)} has another {name} than the run"
+                Code.MALFORMED, f"the receipt of run {to_hex(receipt.run_id)} has another {name} than the run"
             )
     message = typed.receipt(receipt, chain_id=chain_id, ledger=ledger)
     try:
         signer = typed.recover(message, signed.signature)
     except KeyMaterialError as error:
-        raise Refused("malformed", f"receipt: {error.message}") from error
+        raise Refused(Code.MALFORMED, f"receipt: {error.message}") from error
     if signer != opening.run.enclave_signer:
-        raise Refused("malformed", f"the receipt of run {to_hex(receipt.run_id)} is not its enclave's")
+        raise Refused(Code.MALFORMED, f"the receipt of run {to_hex(receipt.run_id)} is not its enclave's")
     return typed.digest(message)

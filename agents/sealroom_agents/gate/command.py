@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from sealroom.codes import Code
 from sealroom.encoding import from_hex, to_hex
 from sealroom.errors import FormatError
 from sealroom.key_release.messages import MAX_LEASE_SECONDS
@@ -144,7 +145,7 @@ def command(
     log_to_stderr()
     if require_gpu:
         raise ConfigurationError(
-            "gpu-evidence-unverified",
+            Code.GPU_EVIDENCE_UNVERIFIED,
             "--require-gpu: this version cannot verify a GPU's evidence, so it cannot demand it",
             "start without it; recipes that demand a GPU are refused",
         )
@@ -160,10 +161,10 @@ def command(
         watch_token=read_token(watch_token_file),
         pccs=pccs,
         os_images=os_images,
-        kms_measurements=frozenset(_digest(one, "kms-measurement") for one in kms_measurements),
+        kms_measurements=frozenset(_digest(one, Code.KMS_MEASUREMENT) for one in kms_measurements),
         accept_audit_break=None
         if accept_audit_break is None
-        else _digest(accept_audit_break, "accept-audit-break"),
+        else _digest(accept_audit_break, Code.ACCEPT_AUDIT_BREAK),
         guest_agent=guest_agent,
         platform=platform,
         host=host,
@@ -236,7 +237,7 @@ def trust_root(
     if platform is None:
         if os_images is None and chain_id not in LOCAL_CHAIN_IDS:
             raise ConfigurationError(
-                "os-images-missing",
+                Code.OS_IMAGES_MISSING,
                 "without the registers of known OS images, a guest's claim about its image would count",
                 "compute them with dstack's measurement tool, and pass --os-images FILE",
             )
@@ -255,7 +256,7 @@ def trust_root(
     return replace(trust, os_images=load_os_images(os_images)), collateral
 
 
-def _digest(text: str, option: str) -> bytes:
+def _digest(text: str, option: Code) -> bytes:
     try:
         return from_hex(text.lower() if text.startswith("0x") else "0x" + text.lower(), 32)
     except FormatError as error:

@@ -10,7 +10,7 @@
 
 Status: 400 malformed, 401 watcher's token, 403 refused, 409 used before, 413 and 415 body, 503 refused for
 now (chain out of reach or stale, watcher dead, opening lost), each with `{code, message, seen?, pinned?}`.
-Nothing here trusts TLS.
+What reaches no route or fails in one (404, 405, 500) has code and message, too. Nothing here trusts TLS.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
 
+from sealroom.codes import Code
 from sealroom.encoding import canonical, strict_json
 from sealroom.errors import FormatError, SealroomError
 from sealroom.key_release import Refusal
 from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
-from sealroom_agents.errors import Refused
+from sealroom_agents.errors import Refused, server_code
 from sealroom_agents.gate.batch import MAX_RECEIPTS_BODY
-from sealroom_agents.gate.refusals import PASSING_CODES
 from sealroom_agents.gate.service import Gate
 from sealroom_agents.gate.webhook import BootAuthority, BootInfo, answer
 
-MALFORMED = frozenset({"malformed"})
-CONFLICT = frozenset({"unknown-run-id-reused", "nonce-replayed", "lease-counter"})
-FOR_NOW = PASSING_CODES | {"busy"}
-"""Refusals that may pass by themselves; an enclave may try to renew its lease again until it runs out."""
+FORBIDDEN = 403
+"""Status of a refusal whose code names none."""
 EVIDENCE_AT_ONCE = 40
 """Evidences judged at once. Each may wait a minute for its booking, so they have threads of their own: others
 need theirs to renew leases. More of them wait."""
@@ -79,14 +78,14 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
     @app.post("/v1/watch")
     async def watch(request: Request) -> Response:
         if not authorized(request):
-            return _json(401, {"code": "unauthorized", "message": "the watcher's token is missing or wrong"})
+            return _refusal(Code.UNAUTHORIZED, "the watcher's token is missing or wrong")
         return await handle.body(request, MAX_BODY, lambda body: canonical(gate.watch(body)))
 
     @app.post("/v1/receipts")
     async def receipts(request: Request) -> Response:
         # The gate pays for it, so it is for the operator's own processes.
         if not authorized(request):
-            return _json(401, {"code": "unauthorized", "message": "the operator's token is missing or wrong"})
+            return _refusal(Code.UNAUTHORIZED, "the operator's token is missing or wrong")
         return await handle.body(request, MAX_RECEIPTS_BODY, lambda body: canonical(gate.receipts(body)))
 
     @app.get("/v1/healthz")
@@ -104,6 +103,18 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
     @app.post("/bootAuth/kms")
     async def boot_kms(request: Request) -> Response:
         return await _boot(request, authority.kms, boots)
+
+    @app.exception_handler(HTTPException)
+    async def not_served(request: Request, error: HTTPException) -> Response:
+        code = server_code(error.status_code)
+        answer = _json(error.status_code, {"code": code, "message": code.line})
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        # The server raises it again once this is sent, so that the log has it.
+        return _refusal(Code.INTERNAL, Code.INTERNAL.line)
 
     return app
 
@@ -123,7 +134,7 @@ class _Handler:
         except Refused as refused:
             refusal = Refusal(refused.code, refused.message, seen=refused.seen, pinned=refused.pinned)
             return Response(
-                refusal.encode(), status_code=_status(refused.code), media_type="application/json"
+                refusal.encode(), status_code=refused.code.http or FORBIDDEN, media_type="application/json"
             )
         except SealroomError as error:
             # Ours, but no refusal: the gate itself cannot serve. What it was stays in the log (RE-09).
@@ -133,10 +144,10 @@ class _Handler:
     async def body(self, request: Request, limit: int, work: Callable[[bytes], bytes]) -> Response:
         """Read at most `limit` bytes, then work."""
         if request.headers.get("content-encoding", "identity") != "identity":
-            return _json(415, {"code": "malformed", "message": "content encodings are not accepted"})
+            return _json(415, {"code": Code.MALFORMED, "message": "content encodings are not accepted"})
         data = await _read(request, limit)
         if data is None:
-            return _json(413, {"code": "evidence-too-large", "message": f"a body has at most {limit} bytes"})
+            return _refusal(Code.EVIDENCE_TOO_LARGE, f"a body has at most {limit} bytes")
         return await self(lambda: work(data))
 
 
@@ -161,14 +172,8 @@ async def _read(request: Request, limit: int) -> bytes | None:
     return bytes(data)
 
 
-def _status(code: str) -> int:
-    if code in MALFORMED:
-        return 400
-    if code in CONFLICT:
-        return 409
-    if code == "evidence-too-large":
-        return 413
-    return 503 if code in FOR_NOW else 403
+def _refusal(code: Code, message: str) -> Response:
+    return _json(code.http or FORBIDDEN, {"code": code, "message": message})
 
 
 def _json(status: int, value: dict[str, Any]) -> Response:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.model import Opening, Run, Study
 from sealroom_agents.chain import TxResult
@@ -84,17 +85,17 @@ class Openings:
                 moved = self._chain.opening(lease.ledger, lease.run_id, kept, from_block=lease.since)
                 if not _same_run(moved, lease.opening):
                     raise Refused(
-                        "opening-replaced",
+                        Code.OPENING_REPLACED,
                         "the ledger has opened another run under this run id",
                         "start a new run",
                     )
             final = self._chain.booked(lease.ledger, lease.run_id, at=view.block_hash)
         except ChainError as error:
             # Whatever it is, a node says it of a ledger that has opened the run: it may pass.
-            code = error.code if error.code in CHAIN_CODES else "chain-disagrees"
+            code = error.code if error.code in CHAIN_CODES else Code.CHAIN_DISAGREES
             raise Refused(code, error.message, error.hint) from error
         if final not in (None, kept):
-            raise Refused("chain-disagrees", "the newest block has another opening than the finalized one")
+            raise Refused(Code.CHAIN_DISAGREES, "the newest block has another opening than the finalized one")
         return OpeningState(final=final is not None, moved=moved)
 
     def _lost(self, lease: Lease, view: ChainView) -> Refused:
@@ -104,7 +105,7 @@ class Openings:
         if view.study is not None and view.study.id == lease.study:
             self._resender.send(lease, view.study)
         return Refused(
-            "opening-lost",
+            Code.OPENING_LOST,
             "a reorganisation took the run's opening from the chain; it is sent again",
             "the run goes on if it is back before the lease runs out",
         )
@@ -179,7 +180,7 @@ def opened_as(sent: Run, compose_hash: bytes, opened: TxResult) -> Opening:
     event = opened.event("RunOpened")
     opening = Opening.of_abi(event["opening"]) if event is not None else None
     if opening is None or opening.run != sent or opening.compose_hash != compose_hash:
-        raise Refused("chain-disagrees", "the transaction that books the run opened another one, or none")
+        raise Refused(Code.CHAIN_DISAGREES, "the transaction that books the run opened another one, or none")
     return opening
 
 

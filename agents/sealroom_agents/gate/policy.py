@@ -31,8 +31,11 @@ Granting takes k, stopping takes one; approve late, revoke early.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.key_release import Refusal, datasets_root
 from sealroom.model import Grant, Study
@@ -120,6 +123,45 @@ class Config:
     """A revocation that was seen: no view of an older block counts (CH-02)."""
 
 
+@dataclass(frozen=True)
+class Case:
+    """A request and all that it is judged by."""
+
+    request: Request
+    evidence: Evidence
+    view: ChainView
+    latest: LatestView
+    config: Config
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """A run whose lease is to be renewed, and all that it is judged by."""
+
+    view: ChainView
+    latest: LatestView
+    config: Config
+    study: bytes
+    """Id of the run's study, 32 bytes."""
+    epoch: int
+    """Epoch in which the run was opened."""
+
+
+Judged = TypeVar("Judged", Case, Renewal)
+
+
+@dataclass(frozen=True)
+class Rule(Generic[Judged]):
+    """One check of a decision, as the release protocol's page publishes it."""
+
+    check: str
+    """What the gate checks: the page's words."""
+    codes: tuple[Code, ...]
+    """What it answers where the check fails."""
+    judge: Callable[[Judged], Refusal | None]
+    """The check."""
+
+
 def decide(
     request: Request, evidence: Evidence, view: ChainView, latest: LatestView, config: Config
 ) -> Grant | Refusal:
@@ -128,13 +170,30 @@ def decide(
     `view` is the agreed state at one finalized block, `latest` the newest that any node shows. A `Grant` has
     everything but a signature; nothing is released before its run is booked in the ledger.
     """
-    return (
-        _platform(evidence, view)
-        or _registered(view, config)
-        or _revoked(view, latest, config)
-        or _measured(request, evidence, view, latest)
-        or _machine(request, evidence, view, config)
-        or _study(request, evidence, view, latest, config)
+    case = Case(request=request, evidence=evidence, view=view, latest=latest, config=config)
+    refusal = _first(rule.judge(case) for rule in RULES)
+    if refusal is not None:
+        return refusal
+    study = view.study
+    if study is None:
+        return _wrong_recipe(evidence.compose_hash, ZERO_HASH)
+    return Grant(
+        run_id=request.run_id,
+        study=study.id,
+        ledger=view.ledger,
+        compose_hash=evidence.compose_hash,
+        enclave_signer=request.enclave_signer,
+        kem_key_hash=sha256(request.kem_key),
+        transcript=request.transcript,
+        datasets_root=datasets_root(study.datasets),
+        epsilon_micro=request.epsilon_micro,
+        delta_pico=request.delta_pico,
+        epoch=view.epoch,
+        block_number=view.block_number,
+        block_hash=view.block_hash,
+        issued=config.now,
+        lease_seconds=config.lease_seconds,
+        audit_head=config.audit_head,
     )
 
 
@@ -144,29 +203,28 @@ def renew(view: ChainView, latest: LatestView, config: Config, *, study: bytes, 
     Refuses: `gate-not-registered`, `revoked`, `lease-ended` (another epoch or
     study), `study-expired`, `watcher-dead`.
     """
-    refusal = _registered(view, config) or _revoked(view, latest, config)
-    if refusal is not None:
-        return refusal
-    if view.epoch != epoch or latest.epoch != epoch:
-        return Refusal(
-            "lease-ended",
-            f"the run is of epoch {epoch}, the consortium is in {max(view.epoch, latest.epoch)}",
-        )
-    if view.study is None or view.study.id != study or latest.active_study != study:
-        return Refusal("lease-ended", "the study of this run is no longer the active one")
-    return _expired(view.study, view, config) or _watched(config)
+    run = Renewal(view=view, latest=latest, config=config, study=study, epoch=epoch)
+    return _first(rule.judge(run) for rule in RENEWAL)
 
 
-def _platform(evidence: Evidence, view: ChainView) -> Refusal | None:
+def _first(refusals: Iterator[Refusal | None]) -> Refusal | None:
+    return next((refusal for refusal in refusals if refusal is not None), None)
+
+
+def _simulated(evidence: Evidence, view: ChainView) -> Refusal | None:
     if evidence.simulated and view.chain_id not in LOCAL_CHAIN_IDS:
         return Refusal(
-            "simulated-root-off-local-chain",
+            Code.SIMULATED_ROOT_OFF_LOCAL_CHAIN,
             f"the quote comes from a simulated platform, and chain {view.chain_id} is not a local one",
         )
+    return None
+
+
+def _tcb(evidence: Evidence, view: ChainView) -> Refusal | None:
     # The gate asks for it whatever the app contract says; an app that does not is set up wrongly (CH-23).
     if evidence.tcb_status != UP_TO_DATE or not view.require_tcb:
         return Refusal(
-            "tcb-not-up-to-date",
+            Code.TCB_NOT_UP_TO_DATE,
             f"TCB status is {evidence.tcb_status}, not {UP_TO_DATE}"
             if evidence.tcb_status != UP_TO_DATE
             else "the app contract does not require an up-to-date TCB",
@@ -179,11 +237,11 @@ def _platform(evidence: Evidence, view: ChainView) -> Refusal | None:
 def _registered(view: ChainView, config: Config) -> Refusal | None:
     platform = view.platform
     if platform is None:
-        return Refusal("gate-not-registered", "the owners have not adopted any gate yet")
+        return Refusal(Code.GATE_NOT_REGISTERED, "the owners have not adopted any gate yet")
     adopted = (platform.gate_root, platform.gate_signer, platform.gate_compose)
     if adopted != (config.gate_root, config.gate_signer, config.gate_compose):
         return Refusal(
-            "gate-not-registered",
+            Code.GATE_NOT_REGISTERED,
             "the owners adopted another gate",
             seen=_gate(config.gate_root, config.gate_signer, config.gate_compose),
             pinned=_gate(*adopted),
@@ -198,11 +256,11 @@ def _revoked(view: ChainView, latest: LatestView, config: Config) -> Refusal | N
         if state.revoked_by is not None:
             who = _owner_name(view, state.revoked_by)
             reason = f": {state.revocation_reason}" if state.revocation_reason else ""
-            return Refusal("revoked", f"{who} revoked{reason}", seen={"revokedBy": state.revoked_by})
+            return Refusal(Code.REVOKED, f"{who} revoked{reason}", seen={"revokedBy": state.revoked_by})
     if config.halt is not None and view.block_number < config.halt.block_number:
         number = config.halt.block_number
         return Refusal(
-            "revoked",
+            Code.REVOKED,
             f"a revocation was seen in block {number}: nothing is released until a final block decides",
             seen={"block": view.block_number},
             pinned={"block": number},
@@ -210,15 +268,19 @@ def _revoked(view: ChainView, latest: LatestView, config: Config) -> Refusal | N
     return None
 
 
-def _measured(request: Request, evidence: Evidence, view: ChainView, latest: LatestView) -> Refusal | None:
+def _booted(evidence: Evidence, view: ChainView) -> Refusal | None:
     app = to_hex(evidence.app_id)
     if app != view.app:
         return Refusal(
-            "app-id-mismatch",
+            Code.APP_ID_MISMATCH,
             f"the machine booted for app {app}, not for {view.app}",
             seen={"appId": app},
             pinned={"appId": view.app},
         )
+    return None
+
+
+def _measured(request: Request, evidence: Evidence, view: ChainView, latest: LatestView) -> Refusal | None:
     seen = evidence.compose_hash
     pinned = view.study
     if seen != request.compose_hash:
@@ -226,13 +288,13 @@ def _measured(request: Request, evidence: Evidence, view: ChainView, latest: Lat
     if pinned is not None and pinned.compose_hash == seen:
         if not view.app_allows:
             return Refusal(
-                "compose-hash-mismatch", "the app contract does not allow the recipe", seen=_compose(seen)
+                Code.COMPOSE_HASH_MISMATCH, "the app contract does not allow the recipe", seen=_compose(seen)
             )
         return None
     newest = latest.best
     if newest is not None and newest.study is not None and newest.study.compose_hash == seen:
         return Refusal(
-            "not-finalized",
+            Code.NOT_FINALIZED,
             f"the approval is not final yet: the head is block {newest.block_number}, "
             f"finalized is {view.block_number}",
             seen={"block": newest.block_number},
@@ -249,85 +311,63 @@ def _measured(request: Request, evidence: Evidence, view: ChainView, latest: Lat
             return lacking
         if candidate.study.expiry <= view.block_time:
             return Refusal(
-                "study-expired", f"the study expired at {candidate.study.expiry} without having been pinned"
+                Code.STUDY_EXPIRED,
+                f"the study expired at {candidate.study.expiry} without having been pinned",
             )
     if pinned is not None:
         return _wrong_recipe(seen, pinned.compose_hash)
     if candidate is not None:
         return _count_short(candidate, view)
     return Refusal(
-        "not-approved",
+        Code.NOT_APPROVED,
         f"no owner has proposed this recipe in this epoch: 0 of {view.threshold} approvals",
         seen={**_compose(seen), "approvals": 0},
         pinned={"threshold": view.threshold},
     )
 
 
-def _machine(request: Request, evidence: Evidence, view: ChainView, config: Config) -> Refusal | None:
+def _key_provider(evidence: Evidence, config: Config) -> Refusal | None:
     if evidence.key_provider != KEY_PROVIDER or evidence.key_provider_id != config.key_provider_id:
         return Refusal(
-            "key-provider-mismatch",
+            Code.KEY_PROVIDER_MISMATCH,
             "the machine takes its keys from another key provider than the gate",
             seen={"name": evidence.key_provider, "id": to_hex(evidence.key_provider_id)},
             pinned={"name": KEY_PROVIDER, "id": to_hex(config.key_provider_id)},
         )
-    platform = view.platform
-    if platform is None or evidence.os_image_hash not in platform.os_images:
+    return None
+
+
+def _os_image(evidence: Evidence, view: ChainView) -> Refusal | None:
+    if view.platform is None or evidence.os_image_hash not in view.platform.os_images:
         return Refusal(
-            "os-image-not-allowed",
+            Code.OS_IMAGE_NOT_ALLOWED,
             "the owners did not allow this OS image",
             seen={"osImage": to_hex(evidence.os_image_hash)},
-        )
-    if view.allow_any_device:
-        return Refusal(
-            "device-not-allowed", "the app contract allows any device, so the owners' list means nothing"
-        )
-    if evidence.device_id not in platform.devices:
-        return Refusal(
-            "device-not-allowed",
-            "the owners did not allow this machine",
-            seen={"device": to_hex(evidence.device_id)},
-        )
-    if request.has_gpu_evidence:
-        return Refusal(
-            "gpu-evidence-unverified", "the enclave brought GPU evidence, which this version cannot verify"
         )
     return None
 
 
-def _study(
-    request: Request, evidence: Evidence, view: ChainView, latest: LatestView, config: Config
-) -> Grant | Refusal:
-    study = view.study
-    if study is None:
-        return _wrong_recipe(evidence.compose_hash, ZERO_HASH)
-    return (
-        _expired(study, view, config)
-        or _epochs(study, view, latest)
-        or _superseded(study, evidence, latest)
-        or _lacking(view.approvals, tuple(dataset.owner for dataset in view.datasets), view)
-        or _datasets(request, study, view)
-        or _budget(request, study, view)
-        or _watched(config)
-        or Grant(
-            run_id=request.run_id,
-            study=study.id,
-            ledger=view.ledger,
-            compose_hash=evidence.compose_hash,
-            enclave_signer=request.enclave_signer,
-            kem_key_hash=sha256(request.kem_key),
-            transcript=request.transcript,
-            datasets_root=datasets_root(study.datasets),
-            epsilon_micro=request.epsilon_micro,
-            delta_pico=request.delta_pico,
-            epoch=view.epoch,
-            block_number=view.block_number,
-            block_hash=view.block_hash,
-            issued=config.now,
-            lease_seconds=config.lease_seconds,
-            audit_head=config.audit_head,
+def _device(evidence: Evidence, view: ChainView) -> Refusal | None:
+    if view.allow_any_device:
+        return Refusal(
+            Code.DEVICE_NOT_ALLOWED, "the app contract allows any device, so the owners' list means nothing"
         )
-    )
+    if view.platform is None or evidence.device_id not in view.platform.devices:
+        return Refusal(
+            Code.DEVICE_NOT_ALLOWED,
+            "the owners did not allow this machine",
+            seen={"device": to_hex(evidence.device_id)},
+        )
+    return None
+
+
+def _gpu(request: Request) -> Refusal | None:
+    if request.has_gpu_evidence:
+        return Refusal(
+            Code.GPU_EVIDENCE_UNVERIFIED,
+            "the enclave brought GPU evidence, which this version cannot verify",
+        )
+    return None
 
 
 def _expired(study: Study, view: ChainView, config: Config) -> Refusal | None:
@@ -335,7 +375,7 @@ def _expired(study: Study, view: ChainView, config: Config) -> Refusal | None:
     now = max(config.now, view.block_time)
     if now >= study.expiry:
         return Refusal(
-            "study-expired",
+            Code.STUDY_EXPIRED,
             f"the study expired {now - study.expiry} s ago",
             seen={"now": now},
             pinned={"expiry": study.expiry},
@@ -362,7 +402,7 @@ def _lacking(approvals: tuple[str, ...], required: tuple[str, ...], view: ChainV
     approved = set(approvals) & owners
     if len(approved) < view.threshold:
         return Refusal(
-            "not-approved",
+            Code.NOT_APPROVED,
             f"{len(approved)} of {view.threshold} approvals",
             seen={"approvals": len(approved)},
             pinned={"threshold": view.threshold},
@@ -370,7 +410,7 @@ def _lacking(approvals: tuple[str, ...], required: tuple[str, ...], view: ChainV
     missing = sorted({_owner_name(view, account) for account in required if account not in approved})
     if missing:
         return Refusal(
-            "owner-not-approved",
+            Code.OWNER_NOT_APPROVED,
             f"{', '.join(missing)} must approve, and has not",
             seen={"approvals": len(approved)},
             pinned={"required": missing},
@@ -382,7 +422,7 @@ def _datasets(request: Request, study: Study, view: ChainView) -> Refusal | None
     presented = tuple(dataset.id for dataset in request.datasets)
     if sorted(presented) != list(study.datasets) or len(set(presented)) != len(presented):
         return Refusal(
-            "dataset-mismatch",
+            Code.DATASET_MISMATCH,
             "the datasets are not those of the study",
             seen={"datasets": [to_hex(one) for one in presented]},
             pinned={"datasets": [to_hex(one) for one in study.datasets]},
@@ -392,7 +432,7 @@ def _datasets(request: Request, study: Study, view: ChainView) -> Refusal | None
         record = records.get(dataset.id)
         if record is None or not _same(dataset, record, view):
             return Refusal(
-                "dataset-mismatch",
+                Code.DATASET_MISMATCH,
                 f"the header of {dataset.owner_id}/{dataset.name} differs from what its owner registered",
                 seen={"dataset": to_hex(dataset.id), "owner": dataset.owner_id, "name": dataset.name},
                 pinned={"owner": record.owner_id, "name": record.name} if record is not None else None,
@@ -436,20 +476,32 @@ def _budget(request: Request, study: Study, view: ChainView) -> Refusal | None:
     return None
 
 
+def _of_the_run(run: Renewal) -> Refusal | None:
+    view, latest = run.view, run.latest
+    if view.epoch != run.epoch or latest.epoch != run.epoch:
+        return Refusal(
+            Code.LEASE_ENDED,
+            f"the run is of epoch {run.epoch}, the consortium is in {max(view.epoch, latest.epoch)}",
+        )
+    if view.study is None or view.study.id != run.study or latest.active_study != run.study:
+        return Refusal(Code.LEASE_ENDED, "the study of this run is no longer the active one")
+    return None
+
+
 def _watched(config: Config) -> Refusal | None:
     if config.watcher_seen is None:
-        return Refusal("watcher-dead", "no watcher has reported on this consortium yet")
+        return Refusal(Code.WATCHER_DEAD, "no watcher has reported on this consortium yet")
     age = config.now - config.watcher_seen
     if age > MAX_WATCH_AGE_S:
         return Refusal(
-            "watcher-dead", f"the watcher last saw this consortium {age} s ago (limit {MAX_WATCH_AGE_S} s)"
+            Code.WATCHER_DEAD, f"the watcher last saw this consortium {age} s ago (limit {MAX_WATCH_AGE_S} s)"
         )
     return None
 
 
 def _no_run_left(what: str, runs: int, limit: int) -> Refusal:
     return Refusal(
-        "runs-exhausted",
+        Code.RUNS_EXHAUSTED,
         f"all {limit} runs that {what} allows were opened",
         seen={"runs": runs},
         pinned={"maxRuns": limit},
@@ -461,7 +513,7 @@ def _over(what: str, request: Request, left_micro: int, left_pico: int) -> Refus
     left_micro, left_pico = max(0, left_micro), max(0, left_pico)
     if request.epsilon_micro > left_micro:
         return Refusal(
-            "budget-exceeded",
+            Code.BUDGET_EXCEEDED,
             f"a run needs ε {epsilon_text(request.epsilon_micro)}, "
             f"and {what} has {epsilon_text(left_micro)} left",
             seen={"epsilonMicro": request.epsilon_micro},
@@ -469,7 +521,7 @@ def _over(what: str, request: Request, left_micro: int, left_pico: int) -> Refus
         )
     if request.delta_pico > left_pico:
         return Refusal(
-            "budget-exceeded",
+            Code.BUDGET_EXCEEDED,
             f"a run needs δ {delta_text(request.delta_pico)}, and {what} has {delta_text(left_pico)} left",
             seen={"deltaPico": request.delta_pico},
             pinned={"leftPico": left_pico},
@@ -479,7 +531,7 @@ def _over(what: str, request: Request, left_micro: int, left_pico: int) -> Refus
 
 def _overtaken(candidate: CandidateRecord, view: ChainView) -> Refusal:
     return Refusal(
-        "not-approved",
+        Code.NOT_APPROVED,
         "another study was pinned since this one was proposed: it takes a new proposal",
         seen={"nonce": candidate.study.nonce},
         pinned={"nonce": view.nonce},
@@ -488,7 +540,7 @@ def _overtaken(candidate: CandidateRecord, view: ChainView) -> Refusal:
 
 def _old_epoch(study: Study, epoch: int) -> Refusal:
     return Refusal(
-        "epoch-mismatch",
+        Code.EPOCH_MISMATCH,
         f"the study is of epoch {study.epoch}, the consortium is in {epoch}: it takes a new approval",
         seen={"epoch": study.epoch},
         pinned={"epoch": epoch},
@@ -498,7 +550,7 @@ def _old_epoch(study: Study, epoch: int) -> Refusal:
 def _wrong_recipe(seen: bytes, pinned: bytes) -> Refusal:
     approved = "none" if pinned == ZERO_HASH else to_hex(pinned)
     return Refusal(
-        "compose-hash-mismatch",
+        Code.COMPOSE_HASH_MISMATCH,
         f"the machine runs recipe {to_hex(seen)}, pinned is {approved}",
         seen=_compose(seen),
         pinned=_compose(pinned),
@@ -507,7 +559,7 @@ def _wrong_recipe(seen: bytes, pinned: bytes) -> Refusal:
 
 def _count_short(candidate: CandidateRecord, view: ChainView) -> Refusal:
     return Refusal(
-        "not-approved",
+        Code.NOT_APPROVED,
         f"{len(candidate.approvals)} of {view.threshold} approvals, and the study is not pinned",
         seen={"approvals": len(candidate.approvals)},
         pinned={"threshold": view.threshold},
@@ -524,3 +576,135 @@ def _compose(compose_hash: bytes) -> dict[str, object]:
 
 def _owner_name(view: ChainView, account: str) -> str:
     return next((owner.id for owner in view.owners if owner.account == account), account)
+
+
+def _of_study(judge: Callable[[Study, Case], Refusal | None]) -> Callable[[Case], Refusal | None]:
+    """A check of the pinned study; where none is pinned, the recipe is not the pinned one."""
+
+    def of_study(case: Case) -> Refusal | None:
+        study = case.view.study
+        if study is None:
+            return _wrong_recipe(case.evidence.compose_hash, ZERO_HASH)
+        return judge(study, case)
+
+    return of_study
+
+
+RULES: tuple[Rule[Case], ...] = (
+    Rule(
+        "the platform is simulated on a local chain only",
+        (Code.SIMULATED_ROOT_OFF_LOCAL_CHAIN,),
+        lambda case: _simulated(case.evidence, case.view),
+    ),
+    Rule(
+        "the TCB is up to date, and the app contract asks for it",
+        (Code.TCB_NOT_UP_TO_DATE,),
+        lambda case: _tcb(case.evidence, case.view),
+    ),
+    Rule(
+        "the owners adopted this gate",
+        (Code.GATE_NOT_REGISTERED,),
+        lambda case: _registered(case.view, case.config),
+    ),
+    Rule(
+        "nobody revoked, in the finalized block or in any newer one that a node shows",
+        (Code.REVOKED,),
+        lambda case: _revoked(case.view, case.latest, case.config),
+    ),
+    Rule(
+        "the machine booted for the consortium's app",
+        (Code.APP_ID_MISMATCH,),
+        lambda case: _booted(case.evidence, case.view),
+    ),
+    Rule(
+        "the measured recipe is the announced and the pinned one; if it is proposed only, how far that came",
+        (
+            Code.COMPOSE_HASH_MISMATCH,
+            Code.NOT_FINALIZED,
+            Code.EPOCH_MISMATCH,
+            Code.NOT_APPROVED,
+            Code.OWNER_NOT_APPROVED,
+            Code.STUDY_EXPIRED,
+        ),
+        lambda case: _measured(case.request, case.evidence, case.view, case.latest),
+    ),
+    Rule(
+        "the machine's keys come from the gate's KMS",
+        (Code.KEY_PROVIDER_MISMATCH,),
+        lambda case: _key_provider(case.evidence, case.config),
+    ),
+    Rule(
+        "the owners allow the OS image",
+        (Code.OS_IMAGE_NOT_ALLOWED,),
+        lambda case: _os_image(case.evidence, case.view),
+    ),
+    Rule(
+        "the owners allow the machine, and the app contract not any machine",
+        (Code.DEVICE_NOT_ALLOWED,),
+        lambda case: _device(case.evidence, case.view),
+    ),
+    Rule(
+        "no GPU evidence came, since nobody verifies it yet",
+        (Code.GPU_EVIDENCE_UNVERIFIED,),
+        lambda case: _gpu(case.request),
+    ),
+    Rule(
+        "the study has not expired",
+        (Code.STUDY_EXPIRED,),
+        _of_study(lambda study, case: _expired(study, case.view, case.config)),
+    ),
+    Rule(
+        "study, consortium and newest block are of one epoch, and the newest block has the study pinned",
+        (Code.EPOCH_MISMATCH, Code.COMPOSE_HASH_MISMATCH),
+        _of_study(
+            lambda study, case: (
+                _epochs(study, case.view, case.latest) or _superseded(study, case.evidence, case.latest)
+            )
+        ),
+    ),
+    Rule(
+        "the approvals, counted again, are k and those of all datasets' owners",
+        (Code.NOT_APPROVED, Code.OWNER_NOT_APPROVED),
+        lambda case: _lacking(
+            case.view.approvals, tuple(dataset.owner for dataset in case.view.datasets), case.view
+        ),
+    ),
+    Rule(
+        "the datasets are the study's, with the headers that their owners registered",
+        (Code.DATASET_MISMATCH,),
+        _of_study(lambda study, case: _datasets(case.request, study, case.view)),
+    ),
+    Rule(
+        "a run is left, and ε and δ, of the study and of each dataset",
+        (Code.RUNS_EXHAUSTED, Code.BUDGET_EXCEEDED),
+        _of_study(lambda study, case: _budget(case.request, study, case.view)),
+    ),
+    Rule(
+        "the watcher saw the consortium within 30 s",
+        (Code.WATCHER_DEAD,),
+        lambda case: _watched(case.config),
+    ),
+)
+"""The checks of `decide`, in their order."""
+RENEWAL: tuple[Rule[Renewal], ...] = (
+    Rule(
+        "the owners still adopt this gate",
+        (Code.GATE_NOT_REGISTERED,),
+        lambda run: _registered(run.view, run.config),
+    ),
+    Rule("nobody revoked", (Code.REVOKED,), lambda run: _revoked(run.view, run.latest, run.config)),
+    Rule("the run's study is pinned in the epoch of the run", (Code.LEASE_ENDED,), _of_the_run),
+    Rule(
+        "the study has not expired",
+        (Code.STUDY_EXPIRED,),
+        lambda run: (
+            _expired(run.view.study, run.view, run.config) if run.view.study is not None else _of_the_run(run)
+        ),
+    ),
+    Rule(
+        "the watcher saw the consortium within 30 s",
+        (Code.WATCHER_DEAD,),
+        lambda run: _watched(run.config),
+    ),
+)
+"""The checks of `renew`, in their order."""

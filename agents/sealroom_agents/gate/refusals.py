@@ -6,29 +6,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from sealroom.codes import Code
 from sealroom.errors import KeyReleaseError
 from sealroom.key_release import Refusal
 from sealroom_agents.errors import ChainError, Refused, TransactionError
 
-LEDGER_REFUSALS = {
-    "LedgerStudyBudgetExceeded": "budget-exceeded",
-    "LedgerDatasetBudgetExceeded": "budget-exceeded",
-    "LedgerRunsExhausted": "runs-exhausted",
-    "LedgerRunExists": "unknown-run-id-reused",
-    "LedgerStudyNotLive": "epoch-mismatch",
-    "LedgerEpochMismatch": "epoch-mismatch",
-    "LedgerNotGate": "gate-not-registered",
-    "LedgerRunIncomplete": "malformed",
-    "LedgerStudyMismatch": "chain-disagrees",
+LEDGER_REFUSALS: dict[str, Code] = {
+    "LedgerStudyBudgetExceeded": Code.BUDGET_EXCEEDED,
+    "LedgerDatasetBudgetExceeded": Code.BUDGET_EXCEEDED,
+    "LedgerRunsExhausted": Code.RUNS_EXHAUSTED,
+    "LedgerRunExists": Code.UNKNOWN_RUN_ID_REUSED,
+    "LedgerStudyNotLive": Code.EPOCH_MISMATCH,
+    "LedgerEpochMismatch": Code.EPOCH_MISMATCH,
+    "LedgerNotGate": Code.GATE_NOT_REGISTERED,
+    "LedgerRunIncomplete": Code.MALFORMED,
+    "LedgerStudyMismatch": Code.CHAIN_DISAGREES,
 }
 """The ledger's custom errors as codes of refusals."""
 STUDY_ENDED = frozenset({"LedgerStudyNotLive", "LedgerEpochMismatch"})
 """Errors that a revocation just before the booking causes, among other things."""
 KIND_RUNS = 3
 """What `LedgerDatasetBudgetExceeded` calls a cap on runs; 1 is ε and 2 is δ."""
-CHAIN_CODES = frozenset({"chain-unreachable", "chain-stale", "chain-disagrees"})
-PASSING_CODES = CHAIN_CODES | {"watcher-dead", "opening-lost"}
-"""Refusals to renew that may pass by themselves before the lease runs out; the others never do."""
+CHAIN_CODES = (Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE, Code.CHAIN_DISAGREES)
+"""What is wrong with the chain as it is read; it may pass by itself."""
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
     try:
         return parse(body)
     except KeyReleaseError as error:
-        code = "evidence-too-large" if error.code == "too-large" else "malformed"
+        code = Code.EVIDENCE_TOO_LARGE if error.code == Code.TOO_LARGE else Code.MALFORMED
         raise Refused(code, error.message) from error
 
 
@@ -49,15 +49,15 @@ def refused(refusal: Refusal) -> Refused:
 
 def chain_refused(error: ChainError) -> Refused:
     """The chain cannot be read, or the answers cannot be trusted."""
-    code = "gate-not-registered" if error.code == "not-a-consortium" else error.code
-    if code not in CHAIN_CODES and code != "gate-not-registered":
-        code = "chain-unreachable"
+    code = Code.GATE_NOT_REGISTERED if error.code == Code.NOT_A_CONSORTIUM else error.code
+    if code not in CHAIN_CODES and code != Code.GATE_NOT_REGISTERED:
+        code = Code.CHAIN_UNREACHABLE
     return Refused(code, error.message, error.hint)
 
 
 def booking_refused(error: TransactionError, what: str = "the run could not be booked") -> Refused:
     """The ledger, or the node before it, did not take the gate's transaction."""
-    code = LEDGER_REFUSALS.get(error.revert or "", "chain-unreachable")
+    code = LEDGER_REFUSALS.get(error.revert or "", Code.CHAIN_UNREACHABLE)
     if error.revert == "LedgerDatasetBudgetExceeded" and error.fields.get("kind") == KIND_RUNS:
-        code = "runs-exhausted"
+        code = Code.RUNS_EXHAUSTED
     return Refused(code, f"{what}: {error.message}", error.hint)

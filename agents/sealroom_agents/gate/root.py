@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 from dstack_sdk import DstackClient
 
+from sealroom.codes import Code
 from sealroom.encoding import from_hex
 from sealroom.errors import FormatError, KeyMaterialError
 from sealroom.key_release import GateIdentity, gate_report_data
@@ -73,7 +74,7 @@ class GateRoot:
             self._signer_public = public_key33(self._signer_key.reveal())
             self.signer: str = address_of(self._signer_key.reveal())
             if len(chain) != 2:
-                raise KeyMaterialError("signature-invalid", "a key's signature chain has two signatures")
+                raise KeyMaterialError(Code.SIGNATURE_INVALID, "a key's signature chain has two signatures")
             self._chain = (bytes(chain[0]), bytes(chain[1]))
             self._kms_root = recover_kms_root(
                 self._signer_public,
@@ -83,7 +84,7 @@ class GateRoot:
             )
         except (httpx.HTTPError, ValueError, FormatError, KeyMaterialError) as error:
             raise GateError(
-                "guest-agent-failed",
+                Code.GUEST_AGENT_FAILED,
                 f"the guest agent gave no usable keys: {error}",
                 "the gate's app must use the KMS as its key provider",
             ) from error
@@ -135,7 +136,7 @@ class GateRoot:
             reply = self._client.get_quote(report_data)
             quote, event_log = reply.decode_quote(), reply.event_log
         except (httpx.HTTPError, ValueError) as error:
-            raise GateError("guest-agent-failed", f"the guest agent gave no quote: {error}") from error
+            raise GateError(Code.GUEST_AGENT_FAILED, f"the guest agent gave no quote: {error}") from error
         return GateIdentity(
             chain_id=self._chain_id,
             app_id=self._app_id,
@@ -162,13 +163,13 @@ def connect_guest(
     for name in REDIRECTING_VARIABLES:
         if name in environment:
             raise ConfigurationError(
-                "simulator-endpoint-set",
+                Code.SIMULATOR_ENDPOINT_SET,
                 f"{name} is set, so something else could answer for the guest agent",
                 f"unset {name}; to use a simulated platform on a local chain pass --guest-agent SOCKET",
             )
     if guest_agent is not None and guest_agent != PRODUCTION_SOCKET and chain_id not in LOCAL_CHAIN_IDS:
         raise ConfigurationError(
-            "simulator-off-local-chain",
+            Code.SIMULATOR_OFF_LOCAL_CHAIN,
             f"chain {chain_id} is not local, so no guest agent but {PRODUCTION_SOCKET} is allowed",
             "leave out --guest-agent",
         )
@@ -177,7 +178,7 @@ def connect_guest(
         return DstackClient(str(socket), timeout=GUEST_TIMEOUT_S)
     except FileNotFoundError as error:
         raise ConfigurationError(
-            "guest-agent-missing",
+            Code.GUEST_AGENT_MISSING,
             f"there is no dstack guest agent at {socket}",
             "mount /var/run/dstack.sock into the gate's container",
         ) from error

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.errors import KeyReleaseError, SealroomError
 from sealroom.key_release import (
@@ -59,7 +60,6 @@ from sealroom_agents.gate.heartbeats import Chain, Watch
 from sealroom_agents.gate.opening import Openings, opened_as
 from sealroom_agents.gate.refusals import (
     CHAIN_CODES,
-    PASSING_CODES,
     STUDY_ENDED,
     booking_refused,
     chain_refused,
@@ -147,10 +147,10 @@ class Gate:
         hello = parsed(Hello.parse, body)
         if hello.chain_id != self._config.chain_id:
             raise Refused(
-                "malformed", f"this gate serves chain {self._config.chain_id}, not {hello.chain_id}"
+                Code.MALFORMED, f"this gate serves chain {self._config.chain_id}, not {hello.chain_id}"
             )
         if self._config.consortia and hello.consortium not in self._config.consortia:
-            raise Refused("gate-not-registered", "this gate does not serve that consortium")
+            raise Refused(Code.GATE_NOT_REGISTERED, "this gate does not serve that consortium")
         now = self._clock()
         challenge = sign_challenge(
             hello,
@@ -188,19 +188,19 @@ class Gate:
         request = parsed(LeaseRequest.parse, body)
         lease = self._sessions.lease(request.run_id)
         if lease is None:
-            raise Refused("lease-ended", "this gate granted no such run")
+            raise Refused(Code.LEASE_ENDED, "this gate granted no such run")
         chain_id = self._config.chain_id
         try:
             verify_lease(request, signer=lease.signer, chain_id=chain_id, consortium=lease.consortium)
         except KeyReleaseError as error:
-            raise Refused("malformed", error.message) from error
+            raise Refused(Code.MALFORMED, error.message) from error
         if lease.ended is not None:
-            raise Refused("lease-ended", f"the lease ended: {lease.ended}")
+            raise Refused(Code.LEASE_ENDED, f"the lease ended: {lease.ended}")
         if self._clock() > lease.until:
-            self._sessions.end(lease.run_id, "lease-ended")
-            raise Refused("lease-ended", "the lease was not renewed in time")
+            self._sessions.end(lease.run_id, Code.LEASE_ENDED)
+            raise Refused(Code.LEASE_ENDED, "the lease was not renewed in time")
         if request.counter <= lease.counter:
-            raise Refused("lease-counter", f"counter {request.counter} was used before")
+            raise Refused(Code.LEASE_COUNTER, f"counter {request.counter} was used before")
         opening_final = self._renew(lease)
         until = self._clock() + self._config.lease_seconds
         self._sessions.prolong(lease.run_id, counter=request.counter, until=until)
@@ -312,7 +312,7 @@ class Gate:
                 for key in keys
             )
         except SealroomError as error:
-            raise Refused("malformed", f"the enclave's key: {error.message}") from error
+            raise Refused(Code.MALFORMED, f"the enclave's key: {error.message}") from error
         finally:
             for key in keys:
                 key.data_key.wipe()
@@ -344,7 +344,7 @@ class Gate:
 
     def _open(self, grant: Grant, view: ChainView, grant_hash: bytes) -> tuple[TxResult, Opening]:
         if view.study is None:  # the policy has refused already
-            raise Refused("not-approved", "no study is pinned")
+            raise Refused(Code.NOT_APPROVED, "no study is pinned")
         run = Run(
             run_id=grant.run_id,
             consortium=view.consortium,
@@ -376,7 +376,7 @@ class Gate:
         ) is None and time.monotonic() < deadline:
             time.sleep(BOOKED_POLL_S)
         if found != typed.opening_hash(opening):
-            raise Refused("chain-disagrees", "not every node shows the run as booked")
+            raise Refused(Code.CHAIN_DISAGREES, "not every node shows the run as booked")
 
     def _seen_booked(self, ledger: str, run_id: bytes) -> bytes | None:
         try:
@@ -407,7 +407,7 @@ class Gate:
                 raise refused(refusal)
             opening = self._openings.state(lease, view)
         except Refused as no:
-            if no.code not in PASSING_CODES:
+            if not no.code.transient:
                 self._sessions.end(lease.run_id, no.code)
             if no.code not in CHAIN_CODES:
                 self._write("lease-refused", {**facts, "code": no.code, "message": no.message})
@@ -470,7 +470,7 @@ class Gate:
         refusal = policy.renew(
             view, latest, self._policy_config(consortium), study=b"", epoch=max(view.epoch, latest.epoch)
         )
-        if refusal is not None and refusal.code == "revoked":
+        if refusal is not None and refusal.code == Code.REVOKED:
             raise refused(refusal)
 
     def _policy_config(self, consortium: str) -> policy.Config:

@@ -28,6 +28,7 @@ from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from sealroom.codes import Code
 from sealroom.encoding import canonical, strict_json
 from sealroom.model import Opening
 from sealroom_agents.errors import GateError, Refused
@@ -154,7 +155,7 @@ class Sessions:
             _Base.metadata.create_all(engine)
         except SQLAlchemyError as error:
             raise GateError(
-                "gate-state", f"the gate's state cannot be opened: {type(error).__name__}"
+                Code.GATE_STATE, f"the gate's state cannot be opened: {type(error).__name__}"
             ) from error
         self._check_version()
 
@@ -195,7 +196,9 @@ class Sessions:
             session.execute(delete(_Challenge).where(unused | (_Challenge.expires < now - KEEP_USED_S)))
             if session.get(_Lease, run_id) is not None:
                 raise Refused(
-                    "unknown-run-id-reused", "keys were already released for this run id", "draw a new run id"
+                    Code.UNKNOWN_RUN_ID_REUSED,
+                    "keys were already released for this run id",
+                    "draw a new run id",
                 )
             waiting = session.scalar(
                 select(func.count())
@@ -203,7 +206,7 @@ class Sessions:
                 .where(~_Challenge.used, _Challenge.expires >= now)
             )
             if (waiting or 0) >= MAX_OPEN_CHALLENGES:
-                raise Refused("busy", "too many challenges are open", "try again in a minute")
+                raise Refused(Code.BUSY, "too many challenges are open", "try again in a minute")
             session.add(
                 _Challenge(
                     nonce=nonce, run_id=run_id, hello=hello, challenge=challenge, expires=expires, used=False
@@ -221,14 +224,14 @@ class Sessions:
             )
             row = session.get(_Challenge, nonce)
             if row is None:
-                raise Refused("nonce-unknown", "this gate gave out no such nonce")
+                raise Refused(Code.NONCE_UNKNOWN, "this gate gave out no such nonce")
             first = marked.rowcount == 1  # type: ignore[attr-defined]
             opened, expires = Opened(run_id=row.run_id, hello=row.hello, challenge=row.challenge), row.expires
         # The transaction is committed here: from now on the nonce is spent whatever happens.
         if not first:
-            raise Refused("nonce-replayed", "this nonce was used before", "say hello again")
+            raise Refused(Code.NONCE_REPLAYED, "this nonce was used before", "say hello again")
         if now > expires:
-            raise Refused("nonce-expired", f"the nonce expired {now - expires} s ago", "say hello again")
+            raise Refused(Code.NONCE_EXPIRED, f"the nonce expired {now - expires} s ago", "say hello again")
         return opened
 
     # --- leases ---------------------------------------------------------------------------------
@@ -258,7 +261,7 @@ class Sessions:
                     )
                 )
         except IntegrityError as error:
-            raise Refused("unknown-run-id-reused", "keys were already released for this run id") from error
+            raise Refused(Code.UNKNOWN_RUN_ID_REUSED, "keys were already released for this run id") from error
 
     def lease(self, run_id: bytes) -> Lease | None:
         """The lease of a run, or `None`."""
@@ -276,7 +279,7 @@ class Sessions:
                 .values(counter=counter, until=until)
             )
             if done.rowcount != 1:  # type: ignore[attr-defined]
-                raise Refused("lease-counter", f"counter {counter} was used before")
+                raise Refused(Code.LEASE_COUNTER, f"counter {counter} was used before")
 
     def moved(self, run_id: bytes, opening: Opening) -> None:
         """Keep where the opening of a run stands now."""
@@ -285,11 +288,11 @@ class Sessions:
                 update(_Opening).where(_Opening.run_id == run_id).values(content=canonical(opening.to_json()))
             )
 
-    def end(self, run_id: bytes, code: str) -> None:
+    def end(self, run_id: bytes, code: Code) -> None:
         """End a lease; it cannot be renewed any more."""
         with Session(self._engine) as session, session.begin():
             session.execute(
-                update(_Lease).where(_Lease.run_id == run_id, _Lease.ended.is_(None)).values(ended=code)
+                update(_Lease).where(_Lease.run_id == run_id, _Lease.ended.is_(None)).values(ended=str(code))
             )
 
     # --- the audit log's head -------------------------------------------------------------------
@@ -358,7 +361,7 @@ def _unwritable(context: ExceptionContext) -> None:
     """A full disk or an unreachable database is a fault of the gate, with its own code (OP-05)."""
     if not isinstance(context.sqlalchemy_exception, IntegrityError):
         raise GateError(
-            "gate-state",
+            Code.GATE_STATE,
             f"the gate's state cannot be read or written: {type(context.original_exception).__name__}",
             "free space on its disk, and see that its database answers",
         ) from context.original_exception
@@ -366,7 +369,7 @@ def _unwritable(context: ExceptionContext) -> None:
 
 def _other_version(why: str) -> GateError:
     return GateError(
-        "state-version",
+        Code.STATE_VERSION,
         f"another version of the gate wrote this state: {why}",
         "start the version that wrote it; or begin a new --state folder, which ends the runs under way, and "
         "keep the old one for the owners",

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sealroom.codes import Code
 from sealroom.errors import FormatError
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import ChainView, LatestView
@@ -77,14 +78,14 @@ class BootInfo:
         """Read a request; unknown fields are ignored, as dstack adds some. Raises `FormatError`."""
         advisories = body.get("advisoryIds", [])
         if not isinstance(advisories, list) or len(advisories) > MAX_ADVISORIES:
-            raise FormatError("malformed", f"advisoryIds must be a list of at most {MAX_ADVISORIES}")
+            raise FormatError(Code.MALFORMED, f"advisoryIds must be a list of at most {MAX_ADVISORIES}")
         status = body.get("tcbStatus", "")
         for text, limit in (
             (status, MAX_TCB_STATUS_CHARS),
             *((one, MAX_ADVISORY_CHARS) for one in advisories),
         ):
             if not isinstance(text, str) or len(text) > limit:
-                raise FormatError("malformed", "tcbStatus and advisoryIds must be short texts")
+                raise FormatError(Code.MALFORMED, "tcbStatus and advisoryIds must be short texts")
         instance = _hex(body, "instanceId", 20, empty=True)
         return cls(
             app_id="0x" + _hex(body, "appId", 20).hex(),
@@ -180,10 +181,10 @@ def _hex(body: Mapping[str, Any], name: str, size: int, *, empty: bool = False) 
     value = body.get(name, "" if empty else None)
     match = _HEX.fullmatch(value) if isinstance(value, str) else None
     if match is None or (match[1] == "" and not empty):
-        raise FormatError("malformed", f"{name} must be hex of {size} bytes")
+        raise FormatError(Code.MALFORMED, f"{name} must be hex of {size} bytes")
     if match[1] == "":
         return b""
     if len(match[1]) != 2 * size:
         # dstack's own server pads short values; a padded hash is another hash.
-        raise FormatError("malformed", f"{name} must have exactly {size} bytes")
+        raise FormatError(Code.MALFORMED, f"{name} must have exactly {size} bytes")
     return bytes.fromhex(match[1])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import SealError
 from sealroom.key_release import DatasetOffer
@@ -36,7 +37,7 @@ def present(offer: DatasetOffer) -> PresentedDataset:
     try:
         header = Header.parse(offer.header)
     except SealError as error:
-        raise Refused("malformed", error.message) from error
+        raise Refused(Code.MALFORMED, error.message) from error
     return PresentedDataset(
         id=header.dataset_id,
         owner_id=header.owner,
@@ -54,7 +55,7 @@ def open_wraps(
     Raises `Refused`: `malformed`, `dataset-mismatch`, `wrap-does-not-open`, `wrong-key`.
     """
     if view.study is None:
-        raise Refused("not-approved", "no study is pinned")
+        raise Refused(Code.NOT_APPROVED, "no study is pinned")
     context = WrapContext(
         chain_id=view.chain_id,
         consortium=view.consortium,
@@ -82,11 +83,11 @@ def _open(
     dataset = present(offer).id
     record = records.get(dataset)
     if record is None:
-        raise Refused("dataset-mismatch", f"the study does not use dataset {to_hex(dataset)}")
+        raise Refused(Code.DATASET_MISMATCH, f"the study does not use dataset {to_hex(dataset)}")
     try:
         wrap = Wrap.parse(offer.wrap)
     except SealError as error:
-        raise Refused("malformed", error.message) from error
+        raise Refused(Code.MALFORMED, error.message) from error
     meant = replace(wrap, owner=record.owner_id, dataset=record.id)
     try:
         data_key = open_wrap(meant, root_key, context=context)
@@ -97,7 +98,7 @@ def _open(
     except SealError as error:
         data_key.wipe()
         raise Refused(
-            "wrong-key",
+            Code.WRONG_KEY,
             f"the wrap of {record.owner_id}/{record.name} holds another key than its owner registered",
         ) from error
     return OpenedKey(record=record, data_key=data_key)
@@ -119,7 +120,7 @@ def _shut(wrap: Wrap, record: DatasetRecord, context: WrapContext) -> Refused:
     differing = {name: pair for name, pair in sides.items() if pair[0] != pair[1]}
     why = f"it was made for another {' and '.join(differing)}" if differing else "it was damaged or forged"
     return Refused(
-        "wrap-does-not-open",
+        Code.WRAP_DOES_NOT_OPEN,
         f"the wrap of {record.owner_id}/{record.name} does not open: {why}",
         "its owner re-seals it for this recipe: sealroom reseal",
         seen={name: pair[0] for name, pair in differing.items()} or None,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.model import Owner, Registration
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.chain.contracts import interface
@@ -135,7 +136,7 @@ def require_chain(reader: ChainReader, chain_id: int, *, what: str) -> None:
     found = reader.chain_id()
     if found != chain_id:
         raise ToolError(
-            "other-chain",
+            Code.OTHER_CHAIN,
             f"{what} is for chain {chain_id}, the RPC is on chain {found}",
             "name an RPC endpoint of that chain",
         )
@@ -145,7 +146,7 @@ def _agreed(rpcs: Sequence[Rpc], head: Head, consortium: str, dataset_id: bytes)
     answers = [_dataset(rpc, head, consortium, dataset_id) for rpc in rpcs]
     if any(answer != answers[0] for answer in answers):
         raise ChainError(
-            "chain-disagrees",
+            Code.CHAIN_DISAGREES,
             "the nodes do not agree on this dataset's registration",
             "one of them lies, or serves another chain",
         )
@@ -157,7 +158,7 @@ def _dataset(rpc: Rpc, head: Head, consortium: str, dataset_id: bytes) -> dict[s
     (answer,) = rpc.calls_at(head.hash, [(consortium, contract.encode("dataset", dataset_id))])
     if isinstance(answer, RpcFailure):
         raise ChainError(
-            "not-a-consortium" if answer.reverted else "chain-disagrees",
+            Code.NOT_A_CONSORTIUM if answer.reverted else Code.CHAIN_DISAGREES,
             f"{consortium} does not answer at block {head.number}: {answer.message}",
         )
     raw: dict[str, Any] = contract.decode("dataset", answer)

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
@@ -25,7 +26,6 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 
 _BLOCK_BYTES = 1024 * 1024
 _BOM = "\ufeff"
-_CODE = "csv-does-not-fit"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Records:
 
     def __init__(self, stream: BinaryIO, *, name: str, delimiter: str) -> None:
         if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
-            raise ToolError("not-csv", f"the delimiter {delimiter!r} is not one character of ASCII")
+            raise ToolError(Code.NOT_CSV, f"the delimiter {delimiter!r} is not one character of ASCII")
         self._stream, self._name, self._delimiter = stream, name, delimiter
         self._lines = _Lines(stream, name)
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
@@ -78,7 +78,7 @@ class Records:
         if len(cells) != self._width:
             found = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
             raise ToolError(
-                _CODE,
+                Code.CSV_DOES_NOT_FIT,
                 f"{self._name} line {lines.first}: {found}, where the heading names {self._width} columns",
                 "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
             )
@@ -198,7 +198,7 @@ class _Lines:
         """Why the parser did not take this record."""
         if self._ended:
             return ToolError(
-                _CODE,
+                Code.CSV_DOES_NOT_FIT,
                 f"{self._name} line {self.first}: a quote is opened and not closed before the file ends",
                 'close it; a quote that belongs to a cell is doubled, and the cell quoted: "5"" pipe"',
             )
@@ -206,7 +206,7 @@ class _Lines:
             return self._refused("holds a carriage return inside a row", "end lines with LF or CR LF")
         upto = f" to {self._number}" if self._number > self.first else ""
         return ToolError(
-            _CODE,
+            Code.CSV_DOES_NOT_FIT,
             f"{self._name} line {self.first}{upto}: a quote stands inside a cell",
             'is one not closed? one that belongs to a cell is doubled, and the cell quoted: "5"" pipe"',
         )
@@ -217,14 +217,14 @@ class _Lines:
         except UnicodeDecodeError:
             if self._number == 1:
                 raise ToolError(
-                    "not-csv",
+                    Code.NOT_CSV,
                     f"the first line of {self._name} does not name columns in UTF-8",
                     "write it as UTF-8; another delimiter: --delimiter ';'",
                 ) from None
             raise self._refused("is not UTF-8", "write it again as UTF-8") from None
 
     def _refused(self, what: str, hint: str) -> ToolError:
-        return ToolError(_CODE, f"{self._name} line {self._number} {what}", hint)
+        return ToolError(Code.CSV_DOES_NOT_FIT, f"{self._name} line {self._number} {what}", hint)
 
 
 def _well_formed(delimiter: str) -> re.Pattern[str]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.sealed.archive import BLOCK, padded
 from sealroom.sealed.header import MAX_HEADER_BYTES, Header, usual_part_size
 from sealroom.sealed.index import MAX_INDEX_BYTES
@@ -51,7 +52,7 @@ def need(folder: Path, size: int, *, what: str, free: Free = free_at) -> None:
     available = free(folder)
     if available < size:
         raise ToolError(
-            "no-space",
+            Code.NO_SPACE,
             f"{what} needs {size:,} bytes in {folder}, and {available:,} are free",
             "make room, or write elsewhere",
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import SealError
 from sealroom.recipe import Recipe
@@ -28,7 +29,7 @@ class Finding:
     """Whether it holds."""
     detail: str
     """What was found."""
-    code: str | None = None
+    code: Code | None = None
     """Stable word for what is wrong."""
 
 
@@ -71,10 +72,10 @@ def consortium(info: SealedInfo, where: ConsortiumFacts) -> Finding:
             False,
             f"it is of {header.consortium} on chain {header.chain_id}, "
             f"not of {where.consortium} on chain {where.chain_id}",
-            "other-consortium",
+            Code.OTHER_CONSORTIUM,
         )
     if header.owner not in where.accounts:
-        return Finding("consortium", False, f"no owner is called {header.owner}", "owner-unknown")
+        return Finding("consortium", False, f"no owner is called {header.owner}", Code.OWNER_UNKNOWN)
     return Finding("consortium", True, f"{where.consortium}, owner {header.owner}")
 
 
@@ -86,10 +87,10 @@ def signature(info: SealedInfo, *, account: str | None, required: bool) -> Findi
         return Finding("signature", False, error.message, error.code)
     if signer is None:
         said = "none: who sealed it is told by the chain alone"
-        return Finding("signature", not required, said, "not-signed" if required else None)
+        return Finding("signature", not required, said, Code.NOT_SIGNED if required else None)
     if account is not None and signer != account:
         return Finding(
-            "signature", False, f"by {signer}, the owner's account is {account}", "signer-not-owner"
+            "signature", False, f"by {signer}, the owner's account is {account}", Code.SIGNER_NOT_OWNER
         )
     return Finding("signature", True, f"by {signer}, the owner's account")
 
@@ -101,11 +102,11 @@ def recipe(info: SealedInfo, study: Recipe) -> Finding:
         if (spec.owner, spec.name) == (header.owner, header.dataset):
             if dict(header.columns or ()) != dict(spec.columns):
                 return Finding(
-                    "recipe", False, "it declares other columns than the dataset has", "columns-differ"
+                    "recipe", False, "it declares other columns than the dataset has", Code.COLUMNS_DIFFER
                 )
             return Finding("recipe", True, f"{study.name} reads it, with these columns")
     missing = f"{study.name} reads no dataset {header.owner}/{header.dataset}"
-    return Finding("recipe", False, missing, "dataset-not-in-recipe")
+    return Finding("recipe", False, missing, Code.DATASET_NOT_IN_RECIPE)
 
 
 def wrap(info: SealedInfo, context: WrapContext) -> Finding:
@@ -138,23 +139,23 @@ def wrap_on_chain(info: SealedInfo, *, app: str, epoch: int, gate_root: bytes | 
 def registration(info: SealedInfo, found: Registered | None, *, account: str | None) -> Finding:
     """`registration`: the owner registered exactly this, and a finalized block holds it."""
     if found is None:
-        return Finding("registration", False, "it is not registered", "not-registered")
+        return Finding("registration", False, "it is not registered", Code.NOT_REGISTERED)
     mine, theirs = registration_of(info), found.registration
     if found.owner != account:
         return Finding(
             "registration",
             False,
             f"{found.owner} registered it, and the owner's account is {account}",
-            "registered-by-other",
+            Code.REGISTERED_BY_OTHER,
         )
     ours, chain = mine.to_json(), theirs.to_json()
     differ = [name for name in ours if ours[name] != chain[name]]
     if differ:
         return Finding(
-            "registration", False, f"the chain has another {', '.join(differ)}", "registration-differs"
+            "registration", False, f"the chain has another {', '.join(differ)}", Code.REGISTRATION_DIFFERS
         )
     if not found.final:
-        return Finding("registration", False, "registered, and not final yet: ask again", "not-final")
+        return Finding("registration", False, "registered, and not final yet: ask again", Code.NOT_FINAL)
     return Finding("registration", True, f"by {found.owner}, {mine.rows:,} rows")
 
 
@@ -162,7 +163,7 @@ def _wrap(pairs: Sequence[tuple[str, object, object]], said: str) -> Finding:
     for name, mine, theirs in pairs:
         if mine != theirs:
             return Finding(
-                "wrap", False, f"bound to {name} {_short(mine)}, not {_short(theirs)}", "wrap-of-another"
+                "wrap", False, f"bound to {name} {_short(mine)}, not {_short(theirs)}", Code.WRAP_OF_ANOTHER
             )
     return Finding("wrap", True, said)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
 
 MAX_FILES = 1_000_000
@@ -37,7 +38,7 @@ def listing(folder: Path) -> list[Entry]:
     """
     entries = sorted(_walk(folder, ""), key=lambda entry: entry.name.encode())
     if len(entries) > MAX_FILES:
-        raise ToolError("folder-unsupported", f"{folder} holds more than {MAX_FILES:,} files")
+        raise ToolError(Code.FOLDER_UNSUPPORTED, f"{folder} holds more than {MAX_FILES:,} files")
     return entries
 
 
@@ -102,8 +103,8 @@ def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
 
 
 def _unsupported(path: Path, why: str) -> ToolError:
-    return ToolError("folder-unsupported", f"{path} {why}", "a folder is sealed with plain files alone")
+    return ToolError(Code.FOLDER_UNSUPPORTED, f"{path} {why}", "a folder is sealed with plain files alone")
 
 
 def _changed(entry: Entry) -> ToolError:
-    return ToolError("source-changed", f"{entry.path} changed while it was read", "run it again")
+    return ToolError(Code.SOURCE_CHANGED, f"{entry.path} changed while it was read", "run it again")

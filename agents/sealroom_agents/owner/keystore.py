@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import normal_address
 from sealroom.errors import FormatError
 from sealroom.files import FileExposed, read_private
@@ -37,7 +38,7 @@ class Keystore:
         except ValueError as error:
             if "MAC" in str(error):
                 raise ToolError(
-                    "wrong-passphrase", f"the passphrase does not open {self.path}", "nothing was signed"
+                    Code.WRONG_PASSPHRASE, f"the passphrase does not open {self.path}", "nothing was signed"
                 ) from None
             raise _malformed(self.path) from None
         except (KeyError, TypeError, AttributeError, NotImplementedError):
@@ -46,7 +47,7 @@ class Keystore:
         if self.address not in (None, signer.address):
             key.wipe()
             raise ToolError(
-                "keystore-malformed", f"{self.path} holds another key than that of {self.address}"
+                Code.KEYSTORE_MALFORMED, f"{self.path} holds another key than that of {self.address}"
             )
         return signer
 
@@ -65,11 +66,11 @@ def read(path: Path) -> Keystore:
     """Read a keystore file. Raises `keystore-missing`, `keystore-malformed`, and `key-exposed` when others
     on this machine can read it."""
     if not path.is_file():
-        raise ToolError("keystore-missing", f"{path}: no such file", "name an Ethereum keystore file")
+        raise ToolError(Code.KEYSTORE_MISSING, f"{path}: no such file", "name an Ethereum keystore file")
     try:
         data = read_private(path, MAX_KEYSTORE_BYTES)
     except FileExposed as error:
-        raise ToolError("key-exposed", error.reason, error.remedy) from None
+        raise ToolError(Code.KEY_EXPOSED, error.reason, error.remedy) from None
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
@@ -86,7 +87,7 @@ def read(path: Path) -> Keystore:
 
 def _malformed(path: Path) -> ToolError:
     return ToolError(
-        "keystore-malformed",
+        Code.KEYSTORE_MALFORMED,
         f"{path} is no Ethereum keystore file of version 3",
         "geth, Ape, cast and most wallets export one",
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
         while at < begin and (block := file.read(min(begin - at, GAP_BLOCK_BYTES))):
             if _MAGIC * 2 in known + block:
                 raise ToolError(
-                    "not-parquet",
+                    Code.NOT_PARQUET,
                     f"{name} is several Parquet files joined, and the rows of one alone would be sealed",
                     "read them as tables, and write all rows to one file",
                 )
@@ -153,7 +154,7 @@ def _decoding(name: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ToolError(
-            "not-parquet", f"{name} holds a page that cannot be read", "is it whole? write it again"
+            Code.NOT_PARQUET, f"{name} holds a page that cannot be read", "is it whole? write it again"
         ) from None
 
 

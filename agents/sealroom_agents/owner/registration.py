@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.model import Registration
 from sealroom.sealed import SealedInfo
@@ -31,7 +32,7 @@ def load_registration(path: Path) -> Registration:
     with path.open("rb") as stream:
         data = stream.read(MAX_REGISTRATION_BYTES + 1)
     value = strict_json(data, MAX_REGISTRATION_BYTES)
-    return Registration.from_json(value, error=ToolError, code="registration-malformed", what=str(path))
+    return Registration.from_json(value, error=ToolError, code=Code.REGISTRATION_MALFORMED, what=str(path))
 
 
 def registration_file(registration: Registration) -> bytes:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.errors import HeaderError
 from sealroom.files import TargetExists, fsync_folder, link_new
@@ -78,7 +79,7 @@ def upload(
                     progress(done, info.sealed_size)
         if sent.digest() != before:
             # Raised into the store's transaction, so that nothing of it appears there.
-            raise ToolError("source-changed", f"{path} changed while it was sent", "send it again")
+            raise ToolError(Code.SOURCE_CHANGED, f"{path} changed while it was sent", "send it again")
 
     stores.write(url, chunks(), info.sealed_size, overwrite=overwrite)
     if read_back:
@@ -101,17 +102,17 @@ def fetch(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(target):
-        raise ToolError("output-exists", f"{target} exists", "name another --out")
+        raise ToolError(Code.OUTPUT_EXISTS, f"{target} exists", "name another --out")
     with stores.reading(url) as incoming, _beside(target) as (stream, beside):
         digest = _receive(incoming, stream, url, target.parent, expected, progress, free)
         with SealedArchive.open(beside) as archive:
             info = archive.info
             registration = expected.registration
             if registration is not None and registration.index_digest != info.index_digest:
-                raise ToolError("remote-differs", f"{shown(url)} has another index than was registered")
+                raise ToolError(Code.REMOTE_DIFFERS, f"{shown(url)} has another index than was registered")
             if expected.digest is not None and expected.digest != digest:
                 raise ToolError(
-                    "remote-differs",
+                    Code.REMOTE_DIFFERS,
                     f"{shown(url)} has the digest {to_hex(digest)}, not {to_hex(expected.digest)}",
                     "it was resealed or altered; nothing was kept",
                 )
@@ -120,7 +121,9 @@ def fetch(
         try:
             link_new(beside, target)
         except TargetExists:
-            raise ToolError("output-exists", f"{target} appeared meanwhile", "name another --out") from None
+            raise ToolError(
+                Code.OUTPUT_EXISTS, f"{target} appeared meanwhile", "name another --out"
+            ) from None
     fsync_folder(target.parent)
     return info
 
@@ -134,7 +137,7 @@ def _beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ToolError("already-fetching", f"another run is fetching {target}") from None
+            raise ToolError(Code.ALREADY_FETCHING, f"another run is fetching {target}") from None
         try:
             stream.truncate()
             yield stream, path
@@ -170,7 +173,7 @@ def _receive(
     if most is None:
         _bound(stream.fileno(), url, incoming, expected)
     if incoming.size is not None and done != incoming.size:
-        raise ToolError("remote-too-short", f"{shown(url)} sent {done:,} of {incoming.size:,} bytes")
+        raise ToolError(Code.REMOTE_TOO_SHORT, f"{shown(url)} sent {done:,} of {incoming.size:,} bytes")
     return digest.digest()
 
 
@@ -180,7 +183,7 @@ def _bound(descriptor: int, url: str, incoming: Incoming, expected: Expected) ->
     data = reader.read(reader.member(HEADER_NAME, limit=MAX_HEADER_BYTES))
     registration = expected.registration
     if registration is not None and sha256(data) != registration.dataset_id:
-        raise HeaderError("dataset-mismatch", f"{shown(url)} is another dataset than the registered one")
+        raise HeaderError(Code.DATASET_MISMATCH, f"{shown(url)} is another dataset than the registered one")
     most = disk_space.most_bytes(Header.parse(data))
     if incoming.size is not None and incoming.size > most:
         raise _too_long(url, most)
@@ -189,7 +192,7 @@ def _bound(descriptor: int, url: str, incoming: Incoming, expected: Expected) ->
 
 def _too_long(url: str, most: int) -> ToolError:
     return ToolError(
-        "remote-too-long",
+        Code.REMOTE_TOO_LONG,
         f"{shown(url)} sends more than the {most:,} bytes that its header allows",
         "nothing was kept",
     )
@@ -205,7 +208,7 @@ def _compare(url: str, digest: bytes, size: int) -> None:
                 break
     if found.digest() != digest:
         raise ToolError(
-            "remote-differs",
+            Code.REMOTE_DIFFERS,
             f"{shown(url)} gives back other bytes than were sent",
             "do not count on what lies there; send it again",
         )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.encoding import from_hex, lp
 from sealroom.errors import FormatError
 from sealroom.sealed import Index, SealedArchive
@@ -42,12 +43,12 @@ def read_signature(text: str) -> bytes:
             with Path(given).open("rb") as stream:
                 given = stream.read(MAX_SIGNATURE_TEXT).decode("ascii", errors="replace").strip()
         except OSError as error:
-            raise ToolError("signature-malformed", f"cannot read {text}: {error.strerror}") from None
+            raise ToolError(Code.SIGNATURE_MALFORMED, f"cannot read {text}: {error.strerror}") from None
     try:
         signature = from_hex(given.lower(), typed.SIGNATURE_SIZE)
     except FormatError:
         raise ToolError(
-            "signature-malformed",
+            Code.SIGNATURE_MALFORMED,
             "a signature is 0x and 130 hex digits, or a file that holds that",
             "sign what `sealroom sign --show` prints, as a personal message",
         ) from None
@@ -72,7 +73,7 @@ def attach(path: Path, signature: bytes) -> None:
         while head:
             piece = source.read(min(COPY_BYTES, head))
             if not piece:
-                raise ToolError("source-changed", f"{path} became shorter while it was read")
+                raise ToolError(Code.SOURCE_CHANGED, f"{path} became shorter while it was read")
             stream.write(piece)
             head -= len(piece)
         write_member(stream, INDEX_NAME, signed.encode())
@@ -88,7 +89,7 @@ def require_owner(signer: str, account: str, *, owner: str) -> None:
     """Raise `signer-not-owner` unless the signer is the account that votes for this owner."""
     if signer != account:
         raise ToolError(
-            "signer-not-owner",
+            Code.SIGNER_NOT_OWNER,
             f"{signer} signs, and {owner} votes with {account}",
             "sign with the owner's own account; a contract wallet registers on chain instead",
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from sealroom.codes import Code
 from sealroom.schema import Column
 from sealroom.sealed import PARQUET
 from sealroom_agents.errors import ToolError
@@ -87,7 +88,9 @@ def look(path: Path, *, kind: str | None, declared: Sequence[Column], delimiter:
     kind = kind or _guess(path)
     if path.is_dir():
         if kind != "opaque":
-            raise ToolError("not-a-table", f"{path} is a folder, not a table", "seal it whole: --as opaque")
+            raise ToolError(
+                Code.NOT_A_TABLE, f"{path} is a folder, not a table", "seal it whole: --as opaque"
+            )
         entries = tuple(folder.listing(path))
         size = folder.packed_size(list(entries))
         return Source(path=path, kind=kind, columns=None, rows=None, size=size, entries=entries)
@@ -137,11 +140,11 @@ def ready(
             if error.errno != errno.ENOSPC:
                 raise
             raise ToolError(
-                "no-space", f"no room beside {source.path}", "make room and run it again"
+                Code.NO_SPACE, f"no room beside {source.path}", "make room and run it again"
             ) from None
         after = source.path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise ToolError("source-changed", f"{source.path} changed while it was read", "run it again")
+            raise ToolError(Code.SOURCE_CHANGED, f"{source.path} changed while it was read", "run it again")
         yield Ready(path, os.fstat(stream.fileno()).st_size, rows)
 
 
@@ -149,16 +152,16 @@ def _require_file_or_folder(path: Path) -> None:
     """A pipe or a device has no size and cannot be read twice: what is sealed of it would be less than it
     gives. The same goes for what Linux shows as an empty file and is none, as below /proc."""
     if not path.exists():
-        raise ToolError("source-missing", f"{path}: no such file or folder")
+        raise ToolError(Code.SOURCE_MISSING, f"{path}: no such file or folder")
     if path.is_dir():
         return
     hint = "write what it gives to a file first, and seal that"
     if not path.is_file():
-        raise ToolError("source-unsupported", f"{path} is neither a file nor a folder", hint)
+        raise ToolError(Code.SOURCE_UNSUPPORTED, f"{path} is neither a file nor a folder", hint)
     if path.stat().st_size == 0:
         with path.open("rb") as stream:
             if stream.read(1):
-                raise ToolError("source-unsupported", f"{path} says that it is empty, and is not", hint)
+                raise ToolError(Code.SOURCE_UNSUPPORTED, f"{path} says that it is empty, and is not", hint)
 
 
 @contextmanager
@@ -170,7 +173,7 @@ def _nameless(place: Path) -> Iterator[tuple[BinaryIO, Path]]:
         opened = make(dir=place)
     except OSError as error:
         raise ToolError(
-            "scratch-unwritable",
+            Code.SCRATCH_UNWRITABLE,
             f"cannot write beside the input, in {place}: {error.strerror}",
             "what is sealed is made there first: give write access, or seal from another folder",
         ) from None
@@ -191,7 +194,7 @@ def _guess(path: Path) -> str:
     if path.suffix.lower() == ".csv":
         return "csv"
     raise ToolError(
-        "not-a-table",
+        Code.NOT_A_TABLE,
         f"{path} is no Parquet, Arrow or CSV file",
         "say what it is with --as; --as opaque seals any file or folder as it is",
     )

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from sealroom.codes import Code
 from sealroom.files import PUBLIC, TargetExists, fsync_folder, link_new, write_atomic
 from sealroom_agents.errors import ToolError
 
@@ -95,7 +96,7 @@ class Staging:
         Raises `key-exists` or `output-exists` when one appeared meanwhile.
         """
         out = self._outputs
-        _place(self.key, out.key, "key-exists")
+        _place(self.key, out.key, Code.KEY_EXISTS)
         try:
             fsync_folder(out.key.parent)
             # A copy: the hidden folder keeps the registration until the sealed file is in place.
@@ -103,7 +104,7 @@ class Staging:
             # From here on the key must not be taken for one that opens nothing.
             shutil.rmtree(out.key_workshop)
             fsync_folder(out.key.parent)
-            _place(self.sealed, out.sealed, "output-exists")
+            _place(self.sealed, out.sealed, Code.OUTPUT_EXISTS)
         except BaseException:
             # The key of a sealed file that is in place must never be removed.
             if not _stands(self.sealed, out.sealed):
@@ -178,7 +179,7 @@ def _locked(folder: Path, outputs: Outputs) -> int:
 
 def _busy(folder: Path, outputs: Outputs) -> ToolError:
     what = f"sealing {outputs.sealed}" if folder == outputs.workshop else f"making the key {outputs.key}"
-    return ToolError("already-sealing", f"another run is {what}", "wait for it, or stop it")
+    return ToolError(Code.ALREADY_SEALING, f"another run is {what}", "wait for it, or stop it")
 
 
 def _remove(folder: Path, lock: int) -> None:
@@ -186,7 +187,7 @@ def _remove(folder: Path, lock: int) -> None:
     os.close(lock)
 
 
-def _place(source: Path, target: Path, code: str) -> None:
+def _place(source: Path, target: Path, code: Code) -> None:
     try:
         link_new(source, target)
     except TargetExists:

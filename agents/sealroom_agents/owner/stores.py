@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import web
 from sealroom_agents.owner.web import CHUNK_BYTES, Incoming, shown
@@ -26,7 +27,7 @@ def require_supported(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator or not rest or scheme not in WEB | STORES:
         raise ToolError(
-            "url-unsupported",
+            Code.URL_UNSUPPORTED,
             f"{shown(url) if separator else url} is no URL that sealed files go to",
             "s3://BUCKET/KEY, https://HOST/PATH or file:///PATH",
         )
@@ -57,7 +58,9 @@ def write(url: str, chunks: Iterator[bytes], size: int, *, overwrite: bool) -> N
     store, path = _store(url)
     with _store_errors(url):
         if not overwrite and store.exists(path):
-            raise ToolError("remote-exists", f"{shown(url)} is there already", "another name, or --overwrite")
+            raise ToolError(
+                Code.REMOTE_EXISTS, f"{shown(url)} is there already", "another name, or --overwrite"
+            )
         # Closing a file of an object store publishes it, even after an error; a transaction does not.
         with store.transaction, store.open(path, "wb") as stream:
             for chunk in chunks:
@@ -74,7 +77,9 @@ def _store(url: str) -> tuple[Any, str]:
     except ImportError:
         package = PACKAGE_OF.get(scheme, "fsspec")
         hint = 'pip install "sealroom[s3]"' if scheme == "s3" else f"pip install {package}"
-        raise ToolError("package-missing", f"{scheme}:// needs the Python package {package}", hint) from None
+        raise ToolError(
+            Code.PACKAGE_MISSING, f"{scheme}:// needs the Python package {package}", hint
+        ) from None
     return store, str(path)
 
 
@@ -90,16 +95,16 @@ def _store_errors(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ToolError("remote-missing", f"{shown(url)} is not there") from None
+        raise ToolError(Code.REMOTE_MISSING, f"{shown(url)} is not there") from None
     except PermissionError:
         raise _refused(url) from None
     except OSError as error:
         raise ToolError(
-            "remote-unreachable", f"{shown(url)}: {error.strerror or type(error).__name__}"
+            Code.REMOTE_UNREACHABLE, f"{shown(url)}: {error.strerror or type(error).__name__}"
         ) from None
     except _foreign_errors() as error:
         raise ToolError(
-            "remote-unreachable",
+            Code.REMOTE_UNREACHABLE,
             f"{shown(url)}: {type(error).__name__}",
             "check the store's endpoint and credentials",
         ) from None
@@ -115,4 +120,4 @@ def _foreign_errors() -> tuple[type[Exception], ...]:
 
 
 def _refused(url: str) -> ToolError:
-    return ToolError("remote-refused", f"{shown(url)} is not ours to use", "check the store's credentials")
+    return ToolError(Code.REMOTE_REFUSED, f"{shown(url)} is not ours to use", "check the store's credentials")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sealroom.codes import Code
 from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import csv_cells
@@ -128,7 +129,7 @@ def csv_to_parquet(
             found = _write(converted, schema, target, stream, second)
         except (pyarrow.ArrowException, ValueError):
             raise ToolError(
-                "csv-does-not-fit",
+                Code.CSV_DOES_NOT_FIT,
                 f"a row of {path} does not have {len(names)} cells of text in UTF-8",
                 "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
             ) from None
@@ -141,7 +142,7 @@ def same_rows(path: Path, **counted: int) -> None:
     if len(set(counted.values())) > 1:
         said = ", ".join(f"{count:,} {way}" for way, count in counted.items())
         raise ToolError(
-            "rows-differ",
+            Code.ROWS_DIFFER,
             f"the rows of {path} cannot be counted the same twice: {said}",
             "nothing was sealed",
         )
@@ -162,7 +163,7 @@ def _converted(reader: Any, schema: Any, path: Path, delimiter: str) -> Iterator
                 line = line_of(path, before + error.index, delimiter=delimiter)
                 where = f"{path} line {line}, column {field.name}"
                 raise ToolError(
-                    "csv-does-not-fit", f"{where}: {error.reason}", csv_cells.hint(kind)
+                    Code.CSV_DOES_NOT_FIT, f"{where}: {error.reason}", csv_cells.hint(kind)
                 ) from None
         before += batch.num_rows
         yield pyarrow.record_batch(columns, schema=schema)
@@ -241,13 +242,13 @@ class _ArrowStream:
 
 def _csv_names(path: Path, delimiter: str) -> list[str]:
     def refused(why: str, hint: str | None = None) -> ToolError:
-        return ToolError("not-csv", f"the first line of {path} {why}", hint)
+        return ToolError(Code.NOT_CSV, f"the first line of {path} {why}", hint)
 
     with path.open("rb") as stream:
         try:
             heading = Records(stream, name=str(path), delimiter=delimiter).next()
         except ToolError as error:
-            if error.code == "not-csv":
+            if error.code == Code.NOT_CSV:
                 raise
             said = "write it as UTF-8; another delimiter: --delimiter ';'"
             raise refused("does not name columns in UTF-8", said) from None
@@ -275,4 +276,6 @@ def _arrow_type(kind: str) -> Any:
 
 
 def _not_arrow(path: Path) -> ToolError:
-    return ToolError("not-arrow", f"cannot read {path} as Arrow IPC", "is it whole? else write it as Parquet")
+    return ToolError(
+        Code.NOT_ARROW, f"cannot read {path} as Arrow IPC", "is it whole? else write it as Parquet"
+    )

@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
 
 CONNECT_TIMEOUT_S = 20.0
@@ -53,7 +54,7 @@ def reading(url: str) -> Iterator[Incoming]:
                     yield Incoming(_length(answer), _chunks(answer, url))
                     return
                 url = _next(url, answer.headers.get("location", ""))
-        raise ToolError("redirect-refused", f"{shown(url)} leads on and on")
+        raise ToolError(Code.REDIRECT_REFUSED, f"{shown(url)} leads on and on")
 
 
 def write(url: str, chunks: Iterator[bytes], size: int) -> None:
@@ -79,7 +80,7 @@ def _asked(client: httpx.Client, method: str, url: str, **options: object) -> It
             yield answer
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise ToolError(
-            "remote-unreachable",
+            Code.REMOTE_UNREACHABLE,
             f"{shown(url)} does not answer as it must: {type(error).__name__}",
             "try again; nothing was kept",
         ) from None
@@ -87,14 +88,14 @@ def _asked(client: httpx.Client, method: str, url: str, **options: object) -> It
 
 def _chunks(answer: httpx.Response, url: str) -> Iterator[bytes]:
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise ToolError("remote-refused", f"{shown(url)} sends a compressed body, which was not requested")
+        raise ToolError(Code.REMOTE_REFUSED, f"{shown(url)} sends a compressed body, which was not requested")
     yield from answer.iter_raw(CHUNK_BYTES)
 
 
 def _require_success(answer: httpx.Response, url: str) -> None:
     if not 200 <= answer.status_code < 300 or answer.status_code == 206:
         raise ToolError(
-            "remote-refused",
+            Code.REMOTE_REFUSED,
             f"{shown(url)} answers {answer.status_code}",
             "is the URL right, and still valid? a redirect is never followed when sending",
         )
@@ -108,7 +109,7 @@ def _next(url: str, location: str) -> str:
         target, scheme = location, ""
     if scheme not in {"http", "https"} or (scheme == "http" and url.startswith("https:")):
         raise ToolError(
-            "redirect-refused",
+            Code.REDIRECT_REFUSED,
             f"{shown(url)} leads to {shown(target)}",
             "only to https, or from http to http, is followed",
         )

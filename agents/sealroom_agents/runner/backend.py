@@ -11,17 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-EXIT_DONE = 0
-"""The envelope is written."""
-EXIT_REFUSED = 3
-"""The gate refused."""
-EXIT_LEASE_ENDED = 4
-"""The gate did not renew the lease; keys are wiped."""
-EXIT_JOB_FAILED = 5
-"""The analysis failed, or broke the output contract or the privacy policy."""
-EXIT_CONFIGURATION = 78
-"""The enclave refuses to start as configured."""
-
 
 @dataclass(frozen=True)
 class Assignment:

@@ -11,6 +11,7 @@ from threading import Event
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.facts import LOCAL_CHAIN_IDS
@@ -115,7 +116,7 @@ def command(
     chain_id = chain.chain_id()
     if platform is None or chain_id not in LOCAL_CHAIN_IDS:
         raise ConfigurationError(
-            "configuration",
+            Code.CONFIGURATION,
             f"the backend {backend} needs --platform and a local chain; this is chain {chain_id}",
             "a simulated platform proves nothing to the owners of a real consortium",
         )

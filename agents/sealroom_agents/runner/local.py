@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.envelope import MAX_ENVELOPE_BYTES
 from sealroom.errors import FormatError
@@ -60,9 +61,11 @@ class LocalBackend:
         try:
             folder.mkdir(mode=0o700, parents=True)
         except FileExistsError:
-            raise RunnerError("backend", f"{folder} is there already: this run was started before") from None
+            raise RunnerError(
+                Code.BACKEND, f"{folder} is there already: this run was started before"
+            ) from None
         except OSError as error:
-            raise RunnerError("backend", f"the run's folder cannot be made: {error.strerror}") from error
+            raise RunnerError(Code.BACKEND, f"the run's folder cannot be made: {error.strerror}") from error
         enclave = LocalEnclave(folder=folder, socket=folder / "none" / "guest.sock")
         try:
             (folder / "out").mkdir(mode=0o700)
@@ -93,7 +96,7 @@ class LocalBackend:
             enclave.clean()
             if isinstance(error, RunnerError):
                 raise
-            raise RunnerError("backend", f"the enclave cannot be started: {error.strerror}") from error
+            raise RunnerError(Code.BACKEND, f"the enclave cannot be started: {error.strerror}") from error
         return enclave
 
     def leftovers(self, run_id: str) -> Leftovers:
@@ -101,7 +104,7 @@ class LocalBackend:
         folder = self._folder(run_id)
         for pid in _programs_of(run_id):
             if not child_processes.kill(pid):
-                raise RunnerError("backend", f"process {pid} does not die")
+                raise RunnerError(Code.BACKEND, f"process {pid} does not die")
         try:
             envelope = _read_envelope(folder)
         except RunnerError:
@@ -144,7 +147,7 @@ class LocalEnclave:
         while b"\n" not in self._buffer:
             if len(self._buffer) > MAX_LINE_BYTES:
                 raise RunnerError(
-                    "enclave-protocol", f"the enclave printed a line over {MAX_LINE_BYTES} bytes"
+                    Code.ENCLAVE_PROTOCOL, f"the enclave printed a line over {MAX_LINE_BYTES} bytes"
                 )
             if not self._read(max(0.0, deadline - time.monotonic())):
                 return None
@@ -153,7 +156,7 @@ class LocalEnclave:
             return strict_json(raw, MAX_LINE_BYTES, allow_floats=True)
         except FormatError as error:
             raise RunnerError(
-                "enclave-protocol", "the enclave printed a line that is no JSON object"
+                Code.ENCLAVE_PROTOCOL, "the enclave printed a line that is no JSON object"
             ) from error
 
     def exit_code(self) -> int | None:
@@ -181,7 +184,7 @@ class LocalEnclave:
                 try:
                     process.wait(DEATH_S)
                 except subprocess.TimeoutExpired as error:
-                    raise RunnerError("backend", f"process {process.pid} does not die") from error
+                    raise RunnerError(Code.BACKEND, f"process {process.pid} does not die") from error
 
     def clean(self) -> None:
         """Kill what is left; only the logs stay, since an envelope without its anchor must not."""
@@ -235,11 +238,11 @@ def _wait_for(ready: Path, process: subprocess.Popen[bytes]) -> None:
     while not ready.exists():
         if process.poll() is not None:
             raise RunnerError(
-                "backend", "the simulated guest agent did not start", "its log is in the run's folder"
+                Code.BACKEND, "the simulated guest agent did not start", "its log is in the run's folder"
             )
         if time.monotonic() > deadline:
             raise RunnerError(
-                "backend", f"the simulated guest agent was not ready within {GUEST_READY_S:.0f} s"
+                Code.BACKEND, f"the simulated guest agent was not ready within {GUEST_READY_S:.0f} s"
             )
         time.sleep(0.02)
 
@@ -249,9 +252,9 @@ def _read_envelope(folder: Path) -> bytes:
         with (folder / "out" / "envelope.json").open("rb") as stream:
             data = stream.read(MAX_ENVELOPE_BYTES + 1)
     except OSError as error:
-        raise RunnerError("no-envelope", "the enclave left no envelope") from error
+        raise RunnerError(Code.NO_ENVELOPE, "the enclave left no envelope") from error
     if len(data) > MAX_ENVELOPE_BYTES:
-        raise RunnerError("no-envelope", f"the envelope is larger than {MAX_ENVELOPE_BYTES} bytes")
+        raise RunnerError(Code.NO_ENVELOPE, f"the envelope is larger than {MAX_ENVELOPE_BYTES} bytes")
     return data
 
 

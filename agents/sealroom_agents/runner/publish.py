@@ -15,6 +15,7 @@ from typing import Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
+from sealroom.codes import Code
 from sealroom.encoding import from_hex, to_hex
 from sealroom.envelope import Anchor, Approval, Envelope, parse_envelope, verify_receipt, verify_statement
 from sealroom.errors import SealroomError
@@ -26,8 +27,8 @@ from sealroom_agents.store import Run, Store
 MAX_WAIT_S = 15.0
 """Longest pause between two tries to anchor, seconds."""
 REVERT_CODES = {
-    "LedgerRunRevoked": ("revoked", "revoked"),
-    "LedgerEpochMismatch": ("revoked", "epoch-mismatch"),
+    "LedgerRunRevoked": ("revoked", Code.REVOKED),
+    "LedgerEpochMismatch": ("revoked", Code.EPOCH_MISMATCH),
 }
 """Refusals of the ledger that are a revocation: state and code of the run."""
 THERE_ALREADY = "LedgerReceiptExists"
@@ -97,7 +98,7 @@ class Publisher:
         receipt = envelope.receipt
         mine = (run.id, run.consortium, run.compose_hash)
         if (to_hex(receipt.run_id), receipt.consortium, to_hex(receipt.compose_hash)) != mine:
-            raise RunnerError("envelope-mismatch", "the enclave emitted the envelope of another run")
+            raise RunnerError(Code.ENVELOPE_MISMATCH, "the enclave emitted the envelope of another run")
         verify_statement(envelope)
         verify_receipt(envelope)
         return envelope
@@ -108,15 +109,15 @@ class Publisher:
         signed, signature, ledger = envelope.receipt, envelope.receipt_signature, envelope.grant.ledger
         seen = self._chain.receipt(ledger, signed, signature)
         if seen is None:
-            raise RunnerError("run-not-opened", "the ledger never opened this run")
+            raise RunnerError(Code.RUN_NOT_OPENED, "the ledger never opened this run")
         if seen.anchoring is not None:
             if not seen.verdict.anchored:
-                raise RunnerError("receipt-mismatch", "another receipt of this run is anchored")
+                raise RunnerError(Code.RECEIPT_MISMATCH, "another receipt of this run is anchored")
             return seen.anchoring
         result = self._sender.anchor(ledger, signed, seen.opening, signature)
         event = result.event("ReceiptAnchored")
         if event is None:
-            raise TransactionError("transaction-reverted", f"transaction {result.tx} anchored nothing")
+            raise TransactionError(Code.TRANSACTION_REVERTED, f"transaction {result.tx} anchored nothing")
         return Anchoring(tx=result.tx, block=result.block_number, sequence=int(event["sequence"]))
 
     def _with_anchor(self, run: Run, envelope: Envelope, found: Anchoring) -> str:
@@ -156,7 +157,7 @@ class Publisher:
         order = self._store.order(run)
         revert = error.revert if isinstance(error, TransactionError) else None
         if revert in REVERT_CODES or order is not None:
-            state, code = REVERT_CODES.get(revert or "", ("revoked", "revoked"))
+            state, code = REVERT_CODES.get(revert or "", ("revoked", Code.REVOKED))
             self._store.killed(run)
             self._store.end(run, state, code=code, message="revoked before its receipt was on chain; dropped")
             return
@@ -169,5 +170,5 @@ def _passes(error: BaseException) -> bool:
     if isinstance(error, TransactionError):
         if error.revert == THERE_ALREADY:
             return True
-        return error.revert is None and error.code in {"transaction-not-mined", "transaction-rejected"}
+        return error.revert is None and error.code in {Code.TRANSACTION_NOT_MINED, Code.TRANSACTION_REJECTED}
     return isinstance(error, ChainError)

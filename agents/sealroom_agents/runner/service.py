@@ -11,6 +11,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Thread
 
+from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom.recipe import parse
 from sealroom_agents.chain import ChainReader
@@ -111,9 +112,9 @@ class Runner:
         except Exception as error:  # a fault of ours ends one run, with a cause, and not all of them
             log.exception("run %s", run.id)
             message = f"the runner failed on {type(error).__name__}; its log says more"
-            self._fail(run, "runner-error", message)
+            self._fail(run, Code.RUNNER_ERROR, message)
 
-    def _fail(self, run: Run, code: str, message: str) -> None:
+    def _fail(self, run: Run, code: Code, message: str) -> None:
         try:
             self._store.end(run, "failed", code=code, message=message)
         except StoreError:
@@ -192,7 +193,7 @@ class Runner:
     def _recheck(self, run: Run) -> None:
         compose = self._store.recipe(run.compose_hash)
         if compose is None:
-            raise StoreError("recipe-unknown", "the recipe's bytes are not in the database")
+            raise StoreError(Code.RECIPE_UNKNOWN, "the recipe's bytes are not in the database")
         lacks = check_readiness(
             self._chain, run.consortium, parse(compose), now=self._clock(), from_block=self._from_block
         )

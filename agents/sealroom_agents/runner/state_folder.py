@@ -12,6 +12,7 @@ import os
 import secrets
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.files import PRIVATE, write_atomic
 from sealroom_agents.errors import RunnerError
 
@@ -32,7 +33,7 @@ def lock_folder(folder: Path) -> tuple[str, int]:
     except BlockingIOError:
         os.close(lock)
         raise RunnerError(
-            "state-in-use",
+            Code.STATE_IN_USE,
             f"another runner works in {folder}",
             "wait until it has ended, or give this one a folder of its own",
         ) from None

@@ -16,10 +16,10 @@ from typing import Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from sealroom.codes import Code, Exit
 from sealroom.model import Owner
 from sealroom_agents.errors import ChainError, RunnerError, StoreError
 from sealroom_agents.facts import LatestView
-from sealroom_agents.runner import backend
 from sealroom_agents.runner.backend import Assignment, Backend, Enclave
 from sealroom_agents.store import Observation, Run, Store
 
@@ -33,11 +33,11 @@ MAX_MESSAGE_CHARACTERS = 500
 """What is kept of a message that an enclave prints."""
 DATABASE_PATIENCE_S = 600.0
 """How long a run waits for a database that does not answer, seconds."""
-UNSAID = frozenset({"runner-stopped", "timeout", "enclave-died"})
+UNSAID = frozenset({Code.RUNNER_STOPPED, Code.TIMEOUT, Code.ENCLAVE_DIED})
 """Codes of an enclave that did not say how it ended: it may have finished all the same."""
-LEFT_ALONE = frozenset({"claim-lost", "database"})
+LEFT_ALONE = frozenset({Code.CLAIM_LOST, Code.DATABASE})
 """Codes with which the store tells that a run is not ours to end."""
-REVOKED_CODES = frozenset({"revoked", "epoch-mismatch", "lease-ended"})
+REVOKED_CODES = frozenset({Code.REVOKED, Code.EPOCH_MISMATCH, Code.LEASE_ENDED})
 """Codes of a lease that ended because the owners' will changed."""
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ class _Ended:
 
     state: str
     """`done`, or the run's end."""
-    code: str
+    code: Code | None
+    """Why, unless it is `done`."""
     message: str
 
 
@@ -120,17 +121,17 @@ class Supervisor:
             return self.supervise(run)
         else:
             why = "the runner died while the run was under way, and its enclave with it"
-            self._end(run, _Ended("failed", "runner-lost", why))
+            self._end(run, _Ended("failed", Code.RUNNER_LOST, why))
         self._backend.forget(run.id)
         return False
 
     def _start(self, run: Run) -> tuple[tuple[Owner, ...], Enclave]:
         compose = self._until_stored(self._store.recipe, run.compose_hash)
         if compose is None:
-            raise RunnerError("recipe-unknown", "the recipe's bytes are not in the database")
+            raise RunnerError(Code.RECIPE_UNKNOWN, "the recipe's bytes are not in the database")
         latest, chain_id = self._read(run)
         if latest.best is None:
-            raise RunnerError("backend", "the chain reader gave no whole view")
+            raise RunnerError(Code.BACKEND, "the chain reader gave no whole view")
         assignment = Assignment(
             run_id=run.id,
             consortium=run.consortium,
@@ -184,7 +185,7 @@ class Supervisor:
         ):
             with attempt:
                 return act(*arguments, **options)
-        raise StoreError("database", "the database was not asked")
+        raise StoreError(Code.DATABASE, "the database was not asked")
 
     def _read(self, run: Run) -> tuple[LatestView, int]:
         """The app's address; without it nothing can boot."""
@@ -197,7 +198,7 @@ class Supervisor:
         ):
             with attempt:
                 return self._chain.latest_view(run.consortium, whole=True), self._chain.chain_id()
-        raise RunnerError("backend", "the chain was not read")
+        raise RunnerError(Code.BACKEND, "the chain was not read")
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)
@@ -221,9 +222,9 @@ class Supervisor:
                 self._wait_for_wipe(run, enclave)
                 return _by_order(order, owners)
             if time.monotonic() > deadline:
-                return _Ended("failed", "timeout", f"the run took longer than {self._run_timeout_s:.0f} s")
+                return _Ended("failed", Code.TIMEOUT, f"the run took longer than {self._run_timeout_s:.0f} s")
             if self._stop.is_set():
-                return _Ended("failed", "runner-stopped", "the runner was stopped")
+                return _Ended("failed", Code.RUNNER_STOPPED, "the runner was stopped")
 
     def _wait_for_wipe(self, run: Run, enclave: Enclave) -> None:
         """Ask the enclave to end its lease, wipe and say so; one that doesn't
@@ -244,11 +245,11 @@ class Supervisor:
             case "attesting" | "computing":
                 self._until_stored(self._store.advance, run, phase, message=message)
             case "granted" | "final" | "emitting" | "lease-ended":
-                self._until_stored(self._store.note, run, phase, message, code=_text(line, "code") or None)
+                self._until_stored(self._store.note, run, phase, message, code=_said(line))
             case "refused" | "done" | "failed":
                 pass  # the exit status says it again, and that is what counts
             case _:
-                raise RunnerError("enclave-protocol", f"the enclave is in an unknown phase {phase[:40]!r}")
+                raise RunnerError(Code.ENCLAVE_PROTOCOL, f"the enclave is in an unknown phase {phase[:40]!r}")
 
 
 _SAID = {
@@ -263,35 +264,41 @@ _SAID = {
 """What a phase means, where the enclave says no more."""
 
 
-def _by_exit(code: int, last: Mapping[str, object]) -> _Ended:
-    said, message = _text(last, "code"), _text(last, "message")
-    match code:
-        case backend.EXIT_DONE:
-            return _Ended("done", "", "")
-        case backend.EXIT_REFUSED:
-            return _Ended("refused", said or "refused", message or "the gate refused")
-        case backend.EXIT_LEASE_ENDED:
+def _by_exit(status: int, last: Mapping[str, object]) -> _Ended:
+    said, message = _said(last), _text(last, "message")
+    match status:
+        case Exit.DONE:
+            return _Ended("done", None, "")
+        case Exit.REFUSED:
+            return _Ended("refused", said or Code.REFUSED, message or "the gate refused")
+        case Exit.LEASE_ENDED:
             state = "revoked" if said in REVOKED_CODES else "failed"
-            return _Ended(state, said or "lease-ended", message or "the gate did not renew the lease")
-        case backend.EXIT_JOB_FAILED:
-            return _Ended("failed", said or "job-failed", message or "the analysis failed")
-        case backend.EXIT_CONFIGURATION:
+            return _Ended(state, said or Code.LEASE_ENDED, message or "the gate did not renew the lease")
+        case Exit.JOB_FAILED:
+            return _Ended("failed", said or Code.JOB_FAILED, message or "the analysis failed")
+        case Exit.CONFIGURATION:
             return _Ended(
-                "failed", said or "configuration", message or "the enclave refuses its configuration"
+                "failed", said or Code.CONFIGURATION, message or "the enclave refuses its configuration"
             )
-    how = f"by signal {-code}" if code < 0 else f"with status {code}"
-    return _Ended("failed", said or "enclave-died", message or f"the enclave ended {how}")
+    how = f"by signal {-status}" if status < 0 else f"with status {status}"
+    return _Ended("failed", said or Code.ENCLAVE_DIED, message or f"the enclave ended {how}")
 
 
 def _by_order(order: Observation, owners: tuple[Owner, ...]) -> _Ended:
-    if order.kind != "revoked":
-        return _Ended("revoked", "epoch-mismatch", f"the consortium advanced to epoch {order.epoch}")
+    if order.kind != Code.REVOKED:
+        return _Ended("revoked", Code.EPOCH_MISMATCH, f"the consortium advanced to epoch {order.epoch}")
     who = next((owner.id for owner in owners if owner.account == order.owner), order.owner)
-    return _Ended("revoked", "revoked", f'revoked by {who}: "{order.reason}"')
+    return _Ended("revoked", Code.REVOKED, f'revoked by {who}: "{order.reason}"')
 
 
 def _database_away(error: BaseException) -> bool:
-    return isinstance(error, StoreError) and error.code == "database"
+    return isinstance(error, StoreError) and error.code == Code.DATABASE
+
+
+def _said(line: Mapping[str, object]) -> Code | None:
+    """The code that an enclave printed."""
+    text = _text(line, "code")
+    return Code.parse(text) if text else None
 
 
 def _text(line: Mapping[str, object], name: str) -> str:

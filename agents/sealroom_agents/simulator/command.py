@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from sealroom_agents.errors import EXIT_CONFIGURATION, ConfigurationError
+from sealroom.codes import Code
+from sealroom_agents.errors import CommandExit, ConfigurationError
 from sealroom_agents.host import announce, on_signals
 from sealroom_agents.simulator.enclave import APP_ID_BYTES
 from sealroom_agents.simulator.guest import GuestAgent
@@ -91,11 +92,11 @@ def _compose(path: Path) -> bytes:
     with path.open("rb") as stream:
         content = stream.read(MAX_COMPOSE_BYTES + 1)
     if len(content) > MAX_COMPOSE_BYTES:
-        raise ConfigurationError("compose-too-large", f"{path} is larger than {MAX_COMPOSE_BYTES} bytes")
+        raise ConfigurationError(Code.COMPOSE_TOO_LARGE, f"{path} is larger than {MAX_COMPOSE_BYTES} bytes")
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        raise ConfigurationError("compose-not-text", f"{path} is not UTF-8") from error
+        raise ConfigurationError(Code.COMPOSE_NOT_TEXT, f"{path} is not UTF-8") from error
     return content
 
 
@@ -105,14 +106,14 @@ def _app_id(text: str) -> bytes:
     except ValueError:
         app_id = b""
     if len(app_id) != APP_ID_BYTES:
-        raise ConfigurationError("app-id", f"{text!r} is no app id", "an app id is 0x and 40 hex digits")
+        raise ConfigurationError(Code.APP_ID, f"{text!r} is no app id", "an app id is 0x and 40 hex digits")
     return app_id
 
 
 class _Failure(click.ClickException):
     """The process must not start as it was configured."""
 
-    exit_code = EXIT_CONFIGURATION
+    exit_code = CommandExit.CONFIGURATION
 
     def __init__(self, error: ConfigurationError) -> None:
         super().__init__(f"{error.message}\nhint: {error.hint}" if error.hint else error.message)

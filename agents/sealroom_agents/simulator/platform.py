@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.files import PRIVATE, PUBLIC, TargetExists, write_atomic
 from sealroom_agents.attestation.osimage import OsImage, encode_os_images
 from sealroom_agents.attestation.trust import TrustRoot
@@ -73,7 +74,7 @@ class SimulatedPlatform:
             write_atomic(folder / SEED_FILE, seed, mode=PRIVATE)
         except TargetExists as error:
             raise ConfigurationError(
-                "platform-exists",
+                Code.PLATFORM_EXISTS,
                 f"{folder} already holds a simulated platform",
                 "use it, or name another folder",
             ) from error
@@ -93,13 +94,13 @@ class SimulatedPlatform:
             seed = (folder / SEED_FILE).read_bytes()
         except OSError as error:
             raise ConfigurationError(
-                "platform-missing",
+                Code.PLATFORM_MISSING,
                 f"{folder} holds no simulated platform",
                 f"make one: sealroom simulate init --platform {folder}",
             ) from error
         if len(seed) != SEED_BYTES:
             raise ConfigurationError(
-                "platform-missing", f"the seed in {folder} is broken", "make a new platform"
+                Code.PLATFORM_MISSING, f"the seed in {folder} is broken", "make a new platform"
             )
         platform = cls(seed)
         platform._publish(folder)

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom_agents.errors import ConfigurationError
 
 MAX_BODY_BYTES = 64 * 1024
@@ -56,7 +57,7 @@ class AgentServer:
         self.path = Path(socket_path)
         if len(os.fsencode(self.path)) > MAX_SOCKET_PATH_BYTES:
             raise ConfigurationError(
-                "socket-path",
+                Code.SOCKET_PATH,
                 f"{self.path} is longer than {MAX_SOCKET_PATH_BYTES} bytes",
                 "use a shorter folder",
             )
@@ -67,7 +68,7 @@ class AgentServer:
             self.path.chmod(0o600)
         except OSError as error:
             raise ConfigurationError(
-                "socket-path", f"cannot listen on {self.path}: {error.strerror}"
+                Code.SOCKET_PATH, f"cannot listen on {self.path}: {error.strerror}"
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="guest-agent", daemon=True)
         self._thread.start()

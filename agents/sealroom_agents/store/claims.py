@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import case, or_, select, update
 from sqlalchemy.orm import Session
 
+from sealroom.codes import Code
 from sealroom_agents.errors import StoreError
 from sealroom_agents.store.connection import StoreBase, changed, note, run_row
 from sealroom_agents.store.records import ENDS, ORDER, RUNNING, Holder, Observation, Run
@@ -92,7 +93,7 @@ class Claims(StoreBase):
         if not self._move(run, state, from_states=ORDER[: ORDER.index(state)], message=message):
             raise self._why_not(run, state)
 
-    def note(self, run: Run, phase: str, message: str, *, code: str | None = None) -> None:
+    def note(self, run: Run, phase: str, message: str, *, code: Code | None = None) -> None:
         """Append an event that changes no state. Raises `StoreError` `claim-lost`."""
         now = self._clock()
         with self._write() as session:
@@ -112,7 +113,7 @@ class Claims(StoreBase):
         ):
             raise self._why_not(run, "done")
 
-    def end(self, run: Run, state: str, *, code: str, message: str) -> bool:
+    def end(self, run: Run, state: str, *, code: Code, message: str) -> bool:
         """End a run as `refused`, `revoked` or `failed`; false if it had ended, or is not held any more.
 
         What a revocation stops is dropped. The envelope of a run that failed is kept and not shown, because
@@ -168,13 +169,13 @@ class Claims(StoreBase):
         *,
         from_states: Sequence[str],
         message: str,
-        code: str | None = None,
+        code: Code | None = None,
         **more: Any,
     ) -> bool:
         now = self._clock()
         values = {"state": state, "updated": now, **more}
         if state in ENDS and state != "done":
-            values |= {"code": code, "message": message}
+            values |= {"code": None if code is None else str(code), "message": message}
         with self._write() as session:
             if not _touched(session, run, from_states=from_states, **values):
                 return False
@@ -185,7 +186,7 @@ class Claims(StoreBase):
         now = self.run(run.id)
         if now.fence != run.fence:
             return _lost(run)
-        return StoreError("run-state", f"run {run.id} cannot become {state}: it is {now.state}")
+        return StoreError(Code.RUN_STATE, f"run {run.id} cannot become {state}: it is {now.state}")
 
 
 def _touched(session: Session, run: Run, *, from_states: Sequence[str] = ORDER, **values: Any) -> bool:
@@ -204,4 +205,4 @@ def _resumed(holder: Holder) -> tuple[str, str]:
 
 
 def _lost(run: Run) -> StoreError:
-    return StoreError("claim-lost", f"another runner has taken up run {run.id}")
+    return StoreError(Code.CLAIM_LOST, f"another runner has taken up run {run.id}")

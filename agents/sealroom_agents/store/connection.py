@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from sealroom.codes import Code
 from sealroom_agents.errors import StoreError
 from sealroom_agents.store.records import DEFAULT_URL, Observation, Run
 from sealroom_agents.store.tables import EventRow, ObservationRow, RunRow, open_engine
@@ -28,7 +29,7 @@ class StoreBase:
             self._engine = open_engine(url)
         except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError, OSError) as error:
             raise StoreError(
-                "database",
+                Code.DATABASE,
                 f"the database cannot be opened: {type(error).__name__}",
                 "give --database sqlite:///PATH or postgresql+DRIVER://…, with the driver installed",
             ) from error
@@ -59,7 +60,7 @@ class StoreBase:
             return Observation(
                 id=row.id,
                 consortium=row.consortium,
-                kind=row.kind,
+                kind=Code.parse(row.kind),
                 epoch=row.epoch,
                 block=row.block,
                 block_time=row.block_time,
@@ -94,28 +95,35 @@ def _database_errors() -> Iterator[None]:
         raise
     except DBAPIError as error:
         raise StoreError(
-            "database",
+            Code.DATABASE,
             f"the database does not do it: {type(error.orig).__name__}",
             "look at the database's own log",
         ) from error
 
 
-def note(session: Session, run_id: str, now: float, phase: str, message: str, code: str | None) -> None:
+def note(session: Session, run_id: str, now: float, phase: str, message: str, code: Code | None) -> None:
     """Append an event."""
-    session.add(EventRow(run=run_id, time=now, phase=phase, message=message, code=code))
+    session.add(
+        EventRow(run=run_id, time=now, phase=phase, message=message, code=None if code is None else str(code))
+    )
 
 
 def run_row(session: Session, run_id: str) -> RunRow:
     """A run's row. Raises `StoreError` `unknown-run`."""
     row = session.get(RunRow, run_id)
     if row is None:
-        raise StoreError("unknown-run", "there is no run of this id")
+        raise StoreError(Code.UNKNOWN_RUN, "there is no run of this id")
     return row
 
 
 def changed(result: Any) -> bool:
     """Whether an update found its row."""
     return bool(result.rowcount)
+
+
+def to_code(text: str | None) -> Code | None:
+    """The code of a row, which another version may have written."""
+    return None if text is None else Code.parse(text)
 
 
 def to_run(row: RunRow) -> Run:
@@ -125,7 +133,7 @@ def to_run(row: RunRow) -> Run:
         compose_hash=row.compose_hash,
         consortium=row.consortium,
         state=row.state,
-        code=row.code,
+        code=to_code(row.code),
         message=row.message,
         missing=tuple(json.loads(row.missing)),
         created=row.created,

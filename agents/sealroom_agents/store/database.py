@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import case, func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from sealroom.codes import Code
 from sealroom_agents.errors import StoreError
 from sealroom_agents.store.claims import Claims
-from sealroom_agents.store.connection import changed, note, run_row, to_run
+from sealroom_agents.store.connection import changed, note, run_row, to_code, to_run
 from sealroom_agents.store.records import ORDER, RUNNING, Event, LastSeen, Observation, Run
 from sealroom_agents.store.tables import EventRow, ObservationRow, RecipeRow, RunRow, WatchRow
 
@@ -87,7 +88,7 @@ class Store(Claims):
                 return None
             if row.request_digest != digest:
                 raise StoreError(
-                    "idempotency-conflict",
+                    Code.IDEMPOTENCY_CONFLICT,
                     "this Idempotency-Key came with another request before",
                     "use a new key for a new request",
                 )
@@ -118,7 +119,13 @@ class Store(Claims):
         query = select(EventRow).where(EventRow.run == run_id, EventRow.id > after).order_by(EventRow.id)
         with self._read() as session:
             return [
-                Event(id=row.id, time=row.time, phase=row.phase, code=row.code, message=row.message)
+                Event(
+                    id=row.id,
+                    time=row.time,
+                    phase=row.phase,
+                    code=to_code(row.code),
+                    message=row.message,
+                )
                 for row in session.scalars(query)
             ]
 
@@ -192,7 +199,7 @@ class Store(Claims):
         self,
         consortium: str,
         *,
-        kind: str,
+        kind: Code,
         epoch: int,
         block: int,
         block_time: float,
@@ -201,7 +208,7 @@ class Store(Claims):
     ) -> Observation:
         """Record a change and order every running run of the consortium to be killed, in one transaction."""
         row = ObservationRow(
-            consortium=consortium, kind=kind, epoch=epoch, block=block, block_time=block_time,
+            consortium=consortium, kind=str(kind), epoch=epoch, block=block, block_time=block_time,
             seen=self._clock(), owner=owner, reason=reason,
         )  # fmt: skip
         with self._write() as session:

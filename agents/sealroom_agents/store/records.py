@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sealroom.codes import Code
+
 DEFAULT_URL = "sqlite:///sealroom.db"
 ORDER = ("waiting", "queued", "starting", "attesting", "computing", "anchoring")
 """States of a run that is under way; it only ever moves to the right."""
@@ -27,7 +29,7 @@ class Run:
     """Whose study it is."""
     state: str
     """One of `ORDER` or `ENDS`."""
-    code: str | None
+    code: Code | None
     """Why it ended, when it did not end as `done`."""
     message: str | None
     """The same in one line for people."""
@@ -72,7 +74,7 @@ class Event:
     """Unix seconds."""
     phase: str
     """State or phase, such as `attesting` or `killed`."""
-    code: str | None
+    code: Code | None
     """Stable code of a refusal."""
     message: str
     """One line for people."""
@@ -86,7 +88,7 @@ class Observation:
     """Key."""
     consortium: str
     """Address."""
-    kind: str
+    kind: Code
     """`revoked`, or `epoch` when the epoch advanced for another reason."""
     epoch: int
     """Epoch after the change."""

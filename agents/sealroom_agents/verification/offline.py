@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from decimal import Decimal
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import RECEIPT_CHECKS, RESULT_CHECK, STATEMENT_CHECKS, EnvelopeCheck
 from sealroom.errors import EnvelopeError, KeyReleaseError
@@ -53,12 +54,12 @@ def _challenge(found: Findings) -> None:
 def _lease(found: Findings) -> None:
     seconds = found.envelope.grant.lease_seconds
     if not 0 < seconds <= MAX_LEASE_SECONDS:
-        raise EnvelopeError("grant-mismatch", f"a lease of {seconds} s is not one")
+        raise EnvelopeError(Code.GRANT_MISMATCH, f"a lease of {seconds} s is not one")
 
 
 def _not_from_future(found: Findings) -> None:
     if found.envelope.grant.issued > found.now + CLOCK_SKEW_S:
-        raise EnvelopeError("grant-from-future", "the grant was issued in the future: check the clock")
+        raise EnvelopeError(Code.GRANT_FROM_FUTURE, "the grant was issued in the future: check the clock")
 
 
 # --- recipe and output -------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ def _report_data(found: Findings) -> bytes:
 
 def _no_gpu(found: Findings) -> None:
     if found.envelope.gpu_evidence:
-        raise KeyReleaseError("gpu-evidence-unverified", "it carries GPU evidence, which is not verified")
+        raise KeyReleaseError(Code.GPU_EVIDENCE_UNVERIFIED, "it carries GPU evidence, which is not verified")
 
 
 def _replay(found: Findings) -> None:
@@ -117,7 +118,7 @@ def _replay(found: Findings) -> None:
 def _gate_age(found: Findings) -> None:
     age = found.envelope.grant.issued - found.envelope.gate.issued
     if not -CLOCK_SKEW_S <= age <= GATE_EVIDENCE_MAX_AGE_S:
-        raise KeyReleaseError("gate-evidence-stale", "the gate's evidence is not of the time of the grant")
+        raise KeyReleaseError(Code.GATE_EVIDENCE_STALE, "the gate's evidence is not of the time of the grant")
 
 
 def _gate(found: Findings) -> None:
@@ -131,19 +132,19 @@ def _gate(found: Findings) -> None:
 def _after_grant(found: Findings) -> None:
     anchor = found.envelope.anchor
     if anchor is not None and anchor.block < found.envelope.grant.block_number:
-        raise EnvelopeError("anchor-mismatch", "the receipt is said to be anchored before the grant")
+        raise EnvelopeError(Code.ANCHOR_MISMATCH, "the receipt is said to be anchored before the grant")
 
 
 def _anchor_chain(found: Findings) -> None:
     anchor = found.envelope.anchor
     if anchor is not None and anchor.chain_id != found.envelope.statement.chain_id:
-        raise EnvelopeError("anchor-mismatch", "the receipt is said to be anchored on another chain")
+        raise EnvelopeError(Code.ANCHOR_MISMATCH, "the receipt is said to be anchored on another chain")
 
 
 def _anchor_ledger(found: Findings) -> None:
     anchor = found.envelope.anchor
     if anchor is not None and anchor.ledger != found.envelope.grant.ledger:
-        raise EnvelopeError("anchor-mismatch", "the receipt is said to be anchored in another ledger")
+        raise EnvelopeError(Code.ANCHOR_MISMATCH, "the receipt is said to be anchored in another ledger")
 
 
 def _each_owner_once(found: Findings) -> None:
@@ -151,7 +152,7 @@ def _each_owner_once(found: Findings) -> None:
     counted = Counter(approval.owner for approval in anchor.approvals) if anchor is not None else Counter()
     for owner, times in counted.items():
         if times > 1:
-            raise EnvelopeError("approval-repeated", f"the approval of {owner} is listed {times} times")
+            raise EnvelopeError(Code.APPROVAL_REPEATED, f"the approval of {owner} is listed {times} times")
 
 
 def _tell_quote(found: Findings) -> str:
@@ -205,7 +206,7 @@ OFFLINE: tuple[Step, ...] = (
                 "gate.chain",
                 lambda found: found.envelope.gate.chain_id,
                 lambda found: found.envelope.statement.chain_id,
-                "grant-mismatch",
+                Code.GRANT_MISMATCH,
                 "the gate serves another chain than the statement's",
             ),
             Check("grant.signature", _grant_signature),
@@ -214,14 +215,14 @@ OFFLINE: tuple[Step, ...] = (
                 "grant.transcript",
                 lambda found: found.envelope.grant.transcript,
                 lambda found: sha256(found.transcript),
-                "grant-mismatch",
+                Code.GRANT_MISMATCH,
                 "the grant answers another exchange",
             ),
             equal(
                 "grant.kem-key",
                 lambda found: found.envelope.grant.kem_key_hash,
                 lambda found: sha256(found.envelope.kem_key),
-                "grant-mismatch",
+                Code.GRANT_MISMATCH,
                 "the grant is for another KEM key",
             ),
             Check("grant.lease", _lease),
@@ -236,7 +237,7 @@ OFFLINE: tuple[Step, ...] = (
                 "recipe.hash",
                 lambda found: compose_hash(found.envelope.recipe),
                 lambda found: found.envelope.statement.compose_hash,
-                "compose-hash-mismatch",
+                Code.COMPOSE_HASH_MISMATCH,
                 lambda found: (
                     f"the embedded recipe is {to_hex(compose_hash(found.envelope.recipe))}, "
                     f"the statement says {to_hex(found.envelope.statement.compose_hash)}"
@@ -247,21 +248,21 @@ OFFLINE: tuple[Step, ...] = (
                 "recipe.output",
                 lambda found: found.envelope.statement.output_hash,
                 lambda found: found.recipe.output_hash,
-                "recipe-mismatch",
+                Code.RECIPE_MISMATCH,
                 "the statement names another output contract",
             ),
             equal(
                 "recipe.privacy",
                 lambda found: found.envelope.statement.privacy_hash,
                 lambda found: found.recipe.privacy_hash,
-                "recipe-mismatch",
+                Code.RECIPE_MISMATCH,
                 "the statement names another privacy policy",
             ),
             equal(
                 "recipe.datasets",
                 _used,
                 _declared,
-                "recipe-mismatch",
+                Code.RECIPE_MISMATCH,
                 "the statement names other datasets than the recipe",
             ),
         ),
@@ -275,28 +276,28 @@ OFFLINE: tuple[Step, ...] = (
                 "output.epsilon",
                 lambda found: found.envelope.statement.privacy.epsilon_micro,
                 lambda found: found.recipe.epsilon_micro,
-                "epsilon-mismatch",
+                Code.EPSILON_MISMATCH,
                 "the statement's ε is not the recipe's",
             ),
             equal(
                 "output.delta",
                 lambda found: found.envelope.statement.privacy.delta,
                 lambda found: found.recipe.privacy.delta,
-                "privacy-mismatch",
+                Code.PRIVACY_MISMATCH,
                 "the statement's δ is not the recipe's",
             ),
             equal(
                 "output.unit",
                 lambda found: found.envelope.statement.privacy.unit,
                 lambda found: found.recipe.privacy.unit,
-                "privacy-mismatch",
+                Code.PRIVACY_MISMATCH,
                 "the statement's unit is not the recipe's",
             ),
             equal(
                 "output.adjacency",
                 lambda found: found.envelope.statement.privacy.adjacency,
                 lambda found: found.recipe.privacy.adjacency,
-                "privacy-mismatch",
+                Code.PRIVACY_MISMATCH,
                 "the statement's adjacency is not the recipe's",
             ),
             equal(
@@ -305,7 +306,7 @@ OFFLINE: tuple[Step, ...] = (
                 lambda found: {
                     field.name: (field.epsilon, field.delta) for field in found.recipe.output.fields
                 },
-                "privacy-mismatch",
+                Code.PRIVACY_MISMATCH,
                 "the statement's noise is not, field by field, what the recipe declares",
             ),
         ),
@@ -319,7 +320,7 @@ OFFLINE: tuple[Step, ...] = (
                 "quote.report-data",
                 lambda found: found.quote.report_data,
                 _report_data,
-                "report-data-mismatch",
+                Code.REPORT_DATA_MISMATCH,
                 "the quote was made for another exchange or key",
             ),
             Check("quote.no-gpu", _no_gpu),
@@ -334,7 +335,7 @@ OFFLINE: tuple[Step, ...] = (
                 "event-log.recipe",
                 lambda found: found.evidence.compose_hash,
                 lambda found: found.recipe.compose_hash,
-                "compose-hash-mismatch",
+                Code.COMPOSE_HASH_MISMATCH,
                 lambda found: (
                     f"the enclave booted {to_hex(found.evidence.compose_hash)}, not the embedded recipe"
                 ),
@@ -343,7 +344,7 @@ OFFLINE: tuple[Step, ...] = (
                 "event-log.app",
                 lambda found: to_hex(found.evidence.app_id),
                 lambda found: found.envelope.statement.app,
-                "app-id-mismatch",
+                Code.APP_ID_MISMATCH,
                 lambda found: (
                     f"the enclave booted for the app {to_hex(found.evidence.app_id)}, "
                     f"not {found.envelope.statement.app}"
@@ -353,7 +354,7 @@ OFFLINE: tuple[Step, ...] = (
                 "event-log.key-provider",
                 lambda found: found.evidence.key_provider,
                 lambda found: KMS,
-                "key-provider-mismatch",
+                Code.KEY_PROVIDER_MISMATCH,
                 "the enclave's keys come from no KMS",
             ),
         ),
@@ -373,7 +374,7 @@ OFFLINE: tuple[Step, ...] = (
                 "gate.key-provider",
                 lambda found: found.evidence.key_provider_id,
                 lambda found: found.gate.evidence.key_provider_id,
-                "key-provider-mismatch",
+                Code.KEY_PROVIDER_MISMATCH,
                 "gate and enclave have their keys from different KMSs",
             ),
         ),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.envelope import Anchor, StatementDataset
 from sealroom.errors import EnvelopeError
@@ -27,7 +28,7 @@ CLOCK_SKEW_S = 300
 
 def _chain(found: Findings) -> Chain:
     if found.chain is None:
-        raise EnvelopeError("wrong-chain", "no chain was asked")
+        raise EnvelopeError(Code.WRONG_CHAIN, "no chain was asked")
     return found.chain
 
 
@@ -37,25 +38,25 @@ def _chain(found: Findings) -> Chain:
 def _chain_id(found: Findings) -> None:
     stated = found.envelope.statement
     if _chain(found).chain_id() != stated.chain_id:
-        raise EnvelopeError("wrong-chain", f"this is not chain {stated.chain_id}")
+        raise EnvelopeError(Code.WRONG_CHAIN, f"this is not chain {stated.chain_id}")
 
 
 def _block(found: Findings) -> None:
     number = found.envelope.grant.block_number
     found.view = _chain(found).view_at(found.envelope.statement.consortium, number)
     if found.view.block_hash != found.envelope.grant.block_hash:
-        raise EnvelopeError("wrong-chain", f"this chain has another block {number}")
+        raise EnvelopeError(Code.WRONG_CHAIN, f"this chain has another block {number}")
 
 
 def _time(found: Findings) -> None:
     issued, block_time = found.envelope.grant.issued, found.view.block_time
     if not block_time - CLOCK_SKEW_S <= issued <= block_time + MAX_BLOCK_AGE_S:
-        raise EnvelopeError("grant-mismatch", "the grant is not of the time of its block")
+        raise EnvelopeError(Code.GRANT_MISMATCH, "the grant is not of the time of its block")
 
 
 def _platform(found: Findings) -> Platform:
     if found.view.platform is None:
-        raise EnvelopeError("gate-not-registered", "the owners had adopted no gate")
+        raise EnvelopeError(Code.GATE_NOT_REGISTERED, "the owners had adopted no gate")
     return found.view.platform
 
 
@@ -64,19 +65,19 @@ def _adopted(name: str, what: str, seen: Callable[[Findings], Any], adopted: str
         name,
         seen,
         lambda found: getattr(_platform(found), adopted),
-        "gate-not-registered",
+        Code.GATE_NOT_REGISTERED,
         f"the owners had adopted a gate with another {what}",
     )
 
 
 def _os_image(found: Findings) -> None:
     if found.evidence.os_image_hash not in _platform(found).os_images:
-        raise EnvelopeError("os-image-not-allowed", "the owners had not adopted the enclave's OS image")
+        raise EnvelopeError(Code.OS_IMAGE_NOT_ALLOWED, "the owners had not adopted the enclave's OS image")
 
 
 def _device(found: Findings) -> None:
     if not found.view.allow_any_device and found.evidence.device_id not in _platform(found).devices:
-        raise EnvelopeError("device-not-allowed", "the owners had not adopted the enclave's machine")
+        raise EnvelopeError(Code.DEVICE_NOT_ALLOWED, "the owners had not adopted the enclave's machine")
 
 
 # --- approved ----------------------------------------------------------------------------------------
@@ -84,14 +85,14 @@ def _device(found: Findings) -> None:
 
 def _study(found: Findings) -> Study:
     if found.view.study is None:
-        raise EnvelopeError("not-approved", f"no study was live at block {found.view.block_number}")
+        raise EnvelopeError(Code.NOT_APPROVED, f"no study was live at block {found.view.block_number}")
     return found.view.study
 
 
 def _live(found: Findings) -> None:
     _study(found)
     if not found.view.live:
-        raise EnvelopeError("not-approved", f"no study was live at block {found.view.block_number}")
+        raise EnvelopeError(Code.NOT_APPROVED, f"no study was live at block {found.view.block_number}")
 
 
 def _pinned(name: str, what: str, stated: Callable[[Findings], Any], pinned: str) -> Check:
@@ -99,7 +100,7 @@ def _pinned(name: str, what: str, stated: Callable[[Findings], Any], pinned: str
         name,
         stated,
         lambda found: getattr(_study(found), pinned),
-        "not-approved",
+        Code.NOT_APPROVED,
         f"the owners approved another {what}",
     )
 
@@ -111,11 +112,13 @@ def _voters(view: ChainView) -> set[str]:
 def _quorum(found: Findings) -> None:
     voters = len(_voters(found.view))
     if voters < found.view.threshold:
-        raise EnvelopeError("not-approved", f"{voters} of {found.view.threshold} needed owners had approved")
+        raise EnvelopeError(
+            Code.NOT_APPROVED, f"{voters} of {found.view.threshold} needed owners had approved"
+        )
 
 
 def _each_dataset(
-    name: str, code: str, message: str, holds: Callable[[ChainView, DatasetRecord, StatementDataset], bool]
+    name: str, code: Code, message: str, holds: Callable[[ChainView, DatasetRecord, StatementDataset], bool]
 ) -> Check:
     def run(found: Findings) -> None:
         for record, used in zip(found.view.datasets, found.envelope.statement.datasets, strict=True):
@@ -135,7 +138,7 @@ def _opening(found: Findings) -> None:
         grant.ledger, receipt, envelope.receipt_signature, from_block=grant.block_number
     )
     if seen is None:
-        raise EnvelopeError("run-not-opened", "the ledger never opened this run")
+        raise EnvelopeError(Code.RUN_NOT_OPENED, "the ledger never opened this run")
     found.receipt = seen
 
 
@@ -144,31 +147,31 @@ def _booked(name: str, what: str, claimed: Callable[[Findings], Any], booked: st
         name,
         claimed,
         lambda found: attrgetter(booked)(found.receipt.opening),
-        "run-mismatch",
+        Code.RUN_MISMATCH,
         f"the ledger opened this run for another {what}",
     )
 
 
 def _opened_after_grant(found: Findings) -> None:
     if found.receipt.opening.opened_block < found.envelope.grant.block_number:
-        raise EnvelopeError("run-mismatch", "the ledger opened this run before it was granted")
+        raise EnvelopeError(Code.RUN_MISMATCH, "the ledger opened this run before it was granted")
 
 
 def _is_anchored(found: Findings) -> None:
     if found.receipt.anchoring is None:
-        raise EnvelopeError("receipt-not-anchored", "the ledger holds no receipt of this run")
+        raise EnvelopeError(Code.RECEIPT_NOT_ANCHORED, "the ledger holds no receipt of this run")
 
 
 def _this_receipt(found: Findings) -> None:
     if not found.receipt.verdict.anchored:
-        raise EnvelopeError("receipt-mismatch", "the ledger holds another receipt of this run")
+        raise EnvelopeError(Code.RECEIPT_MISMATCH, "the ledger holds another receipt of this run")
 
 
 def _stands(name: str, said: Callable[[Anchor], Any], seen: Callable[[Findings], Any]) -> Check:
     def run(found: Findings) -> None:
         anchor = found.envelope.anchor
         if anchor is not None and said(anchor) != seen(found):
-            raise EnvelopeError("anchor-mismatch", "the receipt is not where the envelope says")
+            raise EnvelopeError(Code.ANCHOR_MISMATCH, "the receipt is not where the envelope says")
 
     return Check(name, run)
 
@@ -185,7 +188,7 @@ def _listed_voters(found: Findings) -> None:
     for approval in _approvals(found):
         if approval.owner not in voters:
             raise EnvelopeError(
-                "approval-mismatch", f"{approval.owner} is listed, and had not approved as an owner"
+                Code.APPROVAL_MISMATCH, f"{approval.owner} is listed, and had not approved as an owner"
             )
 
 
@@ -193,7 +196,7 @@ def _listed_quorum(found: Findings) -> None:
     count = len({approval.owner for approval in _approvals(found)})
     if found.envelope.anchor is not None and count < found.view.threshold:
         raise EnvelopeError(
-            "approval-mismatch", f"{count} approvals are listed, {found.view.threshold} were needed"
+            Code.APPROVAL_MISMATCH, f"{count} approvals are listed, {found.view.threshold} were needed"
         )
 
 
@@ -203,7 +206,7 @@ def _listed_transactions(found: Findings) -> None:
         brought = _chain(found).approvals_in(statement.consortium, statement.study, approval.tx)
         if approval.owner not in brought:
             raise EnvelopeError(
-                "approval-mismatch",
+                Code.APPROVAL_MISMATCH,
                 f"transaction {to_hex(approval.tx)} did not bring the approval of {approval.owner}",
             )
 
@@ -273,14 +276,14 @@ ON_CHAIN: tuple[Step, ...] = (
                 "chain.app",
                 lambda found: found.envelope.statement.app,
                 lambda found: found.view.app,
-                "app-id-mismatch",
+                Code.APP_ID_MISMATCH,
                 "the consortium has another app",
             ),
             equal(
                 "chain.ledger",
                 lambda found: found.envelope.statement.ledger,
                 lambda found: found.view.ledger,
-                "ledger-mismatch",
+                Code.LEDGER_MISMATCH,
                 "the consortium has another ledger",
             ),
             _adopted("platform.gate-root", "root key", lambda found: found.gate.gate_root, "gate_root"),
@@ -301,14 +304,14 @@ ON_CHAIN: tuple[Step, ...] = (
                 "study.id",
                 lambda found: found.envelope.statement.study,
                 lambda found: _study(found).id,
-                "not-approved",
+                Code.NOT_APPROVED,
                 lambda found: f"the live study was {to_hex(_study(found).id)}",
             ),
             equal(
                 "study.epoch",
                 lambda found: found.envelope.statement.epoch,
                 lambda found: found.view.epoch,
-                "epoch-mismatch",
+                Code.EPOCH_MISMATCH,
                 lambda found: f"the consortium was at epoch {found.view.epoch}",
             ),
             _pinned("study.recipe", "recipe", lambda f: f.envelope.statement.compose_hash, "compose_hash"),
@@ -327,25 +330,25 @@ ON_CHAIN: tuple[Step, ...] = (
             Check("study.quorum", _quorum),
             _each_dataset(
                 "dataset.owner",
-                "dataset-mismatch",
+                Code.DATASET_MISMATCH,
                 "{} is registered by another owner",
                 lambda view, record, used: record.owner_id == used.owner,
             ),
             _each_dataset(
                 "dataset.name",
-                "dataset-mismatch",
+                Code.DATASET_MISMATCH,
                 "{} is registered under another name",
                 lambda view, record, used: record.name == used.name,
             ),
             _each_dataset(
                 "dataset.index",
-                "dataset-mismatch",
+                Code.DATASET_MISMATCH,
                 "{} is not what its owner registered",
                 lambda view, record, used: record.index_digest == used.index_digest,
             ),
             _each_dataset(
                 "dataset.approved",
-                "owner-not-approved",
+                Code.OWNER_NOT_APPROVED,
                 "the owner of {} had not approved its use",
                 lambda view, record, used: record.owner in _voters(view),
             ),

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, strict_json, to_hex
 from sealroom.errors import FormatError
 from sealroom_agents.attestation.osimage import MAX_IMAGES, OsImage
@@ -85,7 +86,7 @@ def parse_pin(data: bytes) -> Pin:
     try:
         return _read(Fields(strict_json(data, PIN_LIMIT_BYTES), "the pin file"))
     except FormatError as error:
-        raise ToolError("pin-malformed", error.message, _MEMBERS) from error
+        raise ToolError(Code.PIN_MALFORMED, error.message, _MEMBERS) from error
 
 
 def _read(fields: Fields) -> Pin:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import EnvelopeError
 from sealroom_agents.facts import Evidence
@@ -25,7 +26,7 @@ def _booted(name: str, who: str, evidence: Callable[[Findings], Evidence]) -> Ch
         booted = (seen.os_image_hash, seen.mr_td, seen.rt_mr[:3])
         if booted not in {(image.digest, image.mr_td, image.rt_mr) for image in found.pin.os_images}:
             raise EnvelopeError(
-                "os-image-not-pinned",
+                Code.OS_IMAGE_NOT_PINNED,
                 f"{who} booted no pinned OS image: it says {to_hex(seen.os_image_hash)}, "
                 f"with MRTD {to_hex(seen.mr_td)}",
             )
@@ -40,7 +41,7 @@ _CONSORTIUM = Step(
             "pin.chain",
             lambda found: found.envelope.statement.chain_id,
             lambda found: found.pin.chain_id,
-            "consortium-not-pinned",
+            Code.CONSORTIUM_NOT_PINNED,
             lambda found: (
                 f"the result is of chain {found.envelope.statement.chain_id}, not of the pinned one"
             ),
@@ -49,7 +50,7 @@ _CONSORTIUM = Step(
             "pin.consortium",
             lambda found: found.envelope.statement.consortium,
             lambda found: found.pin.consortium,
-            "consortium-not-pinned",
+            Code.CONSORTIUM_NOT_PINNED,
             lambda found: (
                 f"the result is of consortium {found.envelope.statement.consortium}, not of the pinned one"
             ),
@@ -64,14 +65,14 @@ _GATE = Step(
             "pin.gate-compose",
             lambda found: found.gate.compose_hash,
             lambda found: found.pin.gate_compose,
-            "gate-not-pinned",
+            Code.GATE_NOT_PINNED,
             lambda found: f"the gate runs compose {to_hex(found.gate.compose_hash)}, not the pinned one",
         ),
         equal(
             "pin.gate-root",
             lambda found: found.gate.gate_root,
             lambda found: found.pin.gate_root,
-            "gate-not-pinned",
+            Code.GATE_NOT_PINNED,
             lambda found: f"the gate has root {to_hex(found.gate.gate_root)}, not the pinned one",
         ),
     ),
@@ -84,7 +85,7 @@ _KMS = Step(
             "pin.kms-root",
             lambda found: found.gate.kms_root_fingerprint,
             lambda found: found.pin.kms_root,
-            "kms-root-not-pinned",
+            Code.KMS_ROOT_NOT_PINNED,
             lambda found: (
                 f"the keys come from KMS root {to_hex(found.gate.kms_root_fingerprint)}, not the pinned one"
             ),

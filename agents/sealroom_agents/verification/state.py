@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from sealroom.codes import Code
 from sealroom.envelope import Envelope
 from sealroom.errors import EnvelopeError
 from sealroom.model import Receipt
@@ -97,7 +98,7 @@ def equal(
     name: str,
     seen: Callable[[Findings], object],
     expected: Callable[[Findings], object],
-    code: str,
+    code: Code,
     message: str | Callable[[Findings], str],
 ) -> Check:
     """A check that two values are the same; `code` and `message` say what is broken when they are not."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from sealroom.codes import Code
 from sealroom.envelope import Envelope
 from sealroom.errors import SealroomError
 from sealroom_agents.attestation import TrustRoot, require_local_chain
@@ -16,7 +17,7 @@ from sealroom_agents.verification.onchain import ON_CHAIN
 from sealroom_agents.verification.pin import NOTHING, Pin
 from sealroom_agents.verification.state import Chain, Findings, Step
 
-UNKNOWN = frozenset({"chain-unreachable", "chain-stale", "chain-disagrees", "configuration"})
+UNKNOWN = frozenset({Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE, Code.CHAIN_DISAGREES, Code.CONFIGURATION})
 """Codes of a `ChainError` that say nothing about the envelope: the chain could not be asked."""
 
 
@@ -30,7 +31,7 @@ class Link:
     """Whether it holds."""
     detail: str
     """What was found, in one line."""
-    code: str | None = None
+    code: Code | None = None
     """Stable code of what is broken."""
     check: str | None = None
     """The single check that broke."""

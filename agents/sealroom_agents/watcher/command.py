@@ -10,6 +10,7 @@ from threading import Event
 import click
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from sealroom.codes import Code
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import AgentError, ConfigurationError
 from sealroom_agents.host import address_option, announce, log_to_stderr, on_signals, read_token
@@ -69,7 +70,7 @@ def command(
     """
     log_to_stderr()
     if factory is None and not consortia:
-        raise ConfigurationError("configuration", "nothing to follow", "give --factory, or --consortium")
+        raise ConfigurationError(Code.CONFIGURATION, "nothing to follow", "give --factory, or --consortium")
     watcher = Watcher(
         ChainReader(list(rpcs), timeout_s=POLL_TIMEOUT_S, quorum=rpc_quorum),
         Store(database),

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import httpx
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, strict_json
 from sealroom.errors import FormatError
 from sealroom.key_release import WATCH_VERSION, SeenRevocation, WatchReport
@@ -80,20 +81,20 @@ class HttpGate:
                 for piece in answer.iter_raw():
                     body += piece
                     if len(body) > MAX_ANSWER_BYTES:
-                        raise WatchFailed("heartbeat-refused", "the gate answers with too much")
+                        raise WatchFailed(Code.HEARTBEAT_REFUSED, "the gate answers with too much")
                 status = answer.status_code
         except httpx.HTTPError as error:
             raise WatchFailed(
-                "gate-unreachable", f"the gate does not answer: {type(error).__name__}"
+                Code.GATE_UNREACHABLE, f"the gate does not answer: {type(error).__name__}"
             ) from error
         if status >= 300:
-            raise WatchFailed("heartbeat-refused", f"the gate refuses the heartbeat: HTTP {status}")
+            raise WatchFailed(Code.HEARTBEAT_REFUSED, f"the gate refuses the heartbeat: HTTP {status}")
         try:
             fields = Fields(strict_json(body, MAX_ANSWER_BYTES), "the gate's answer to a heartbeat")
             fields.integer("version", WATCH_VERSION, WATCH_VERSION)
             return fields.hex("gateRoot", 32), fields.address("gateSigner")
         except FormatError as error:
-            raise WatchFailed("heartbeat-refused", error.message) from error
+            raise WatchFailed(Code.HEARTBEAT_REFUSED, error.message) from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -196,7 +197,7 @@ class Watcher:
             return False
         seen = self._store.observe(
             consortium,
-            kind="revoked" if view.revoked_by is not None else "epoch",
+            kind=Code.REVOKED if view.revoked_by is not None else Code.EPOCH,
             epoch=view.epoch,
             block=view.block_number,
             block_time=view.block_time,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.envelope.dsse import SignedStatement
 from sealroom.envelope.envelope import Envelope, result_digest
 from sealroom.envelope.statement import Statement, quote_body_digest
@@ -44,7 +45,7 @@ def verify_receipt(envelope: Envelope) -> None:
 
 def _result(envelope: Envelope) -> None:
     if result_digest(envelope.result) != envelope.statement.result_digest:
-        raise EnvelopeError("result-mismatch", "the statement is about another result")
+        raise EnvelopeError(Code.RESULT_MISMATCH, "the statement is about another result")
 
 
 def _statement_signature(envelope: Envelope) -> None:
@@ -53,7 +54,7 @@ def _statement_signature(envelope: Envelope) -> None:
 
 def _key_id(envelope: Envelope) -> None:
     if envelope.signed.key_id != envelope.grant.enclave_signer:
-        raise EnvelopeError("statement-forged", "the statement's key id is not the key that signed it")
+        raise EnvelopeError(Code.STATEMENT_FORGED, "the statement's key id is not the key that signed it")
 
 
 def _receipt_signature(envelope: Envelope) -> None:
@@ -62,14 +63,14 @@ def _receipt_signature(envelope: Envelope) -> None:
     try:
         found = typed.recover(message, envelope.receipt_signature)
     except KeyMaterialError as error:
-        raise EnvelopeError("receipt-forged", f"receipt: {error.message}") from None
+        raise EnvelopeError(Code.RECEIPT_FORGED, f"receipt: {error.message}") from None
     if found != signer:
-        raise EnvelopeError("receipt-forged", f"the receipt was not signed by {signer}")
+        raise EnvelopeError(Code.RECEIPT_FORGED, f"the receipt was not signed by {signer}")
 
 
 def _receipt_content(envelope: Envelope) -> None:
     if envelope.receipt != receipt_of(envelope.statement, envelope.signed):
-        raise EnvelopeError("receipt-mismatch", "the receipt does not say what the statement says")
+        raise EnvelopeError(Code.RECEIPT_MISMATCH, "the receipt does not say what the statement says")
 
 
 def receipt_of(statement: Statement, signed: SignedStatement) -> Receipt:
@@ -111,7 +112,9 @@ def _same(name: str, what: str, stated: Value, other: Value) -> EnvelopeCheck:
 
     def check(envelope: Envelope) -> None:
         if left(envelope) != right(envelope):
-            raise EnvelopeError("statement-mismatch", f"the statement names another {what} than the {part}")
+            raise EnvelopeError(
+                Code.STATEMENT_MISMATCH, f"the statement names another {what} than the {part}"
+            )
 
     return name, check
 

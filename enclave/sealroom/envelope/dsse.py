@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.encoding import Fields, sha256, to_base64
 from sealroom.errors import EnvelopeError, KeyMaterialError
 
@@ -49,7 +50,7 @@ class SignedStatement:
                 continue
             if found == signer:
                 return
-        raise EnvelopeError("statement-forged", f"the statement was not signed by {signer}")
+        raise EnvelopeError(Code.STATEMENT_FORGED, f"the statement was not signed by {signer}")
 
     def to_json(self) -> dict[str, Any]:
         """The DSSE envelope."""
@@ -64,7 +65,7 @@ class SignedStatement:
         """Read strictly what `to_json` writes. Raises `EnvelopeError`."""
         fields = Fields(value, "statement envelope", error=EnvelopeError)
         if fields.raw("payloadType") != PAYLOAD_TYPE:
-            raise EnvelopeError("unsupported-version", "the statement envelope has another payload type")
+            raise EnvelopeError(Code.UNSUPPORTED_VERSION, "the statement envelope has another payload type")
         signatures = fields.array("signatures", limit=1)
         if len(signatures) != 1:
             fields.fail("must have one signature")

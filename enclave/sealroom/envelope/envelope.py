@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, canonical, sha256, strict_json, to_base64, to_hex
 from sealroom.envelope.anchor import Anchor
 from sealroom.envelope.dsse import SignedStatement
@@ -115,7 +116,7 @@ def result_digest(result: Mapping[str, Any]) -> bytes:
     try:
         return sha256(canonical(result))
     except FormatError as error:
-        raise EnvelopeError("malformed", f"result: {error.message}") from None
+        raise EnvelopeError(Code.MALFORMED, f"result: {error.message}") from None
 
 
 def parse_envelope(data: bytes) -> Envelope:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.decimals import decimal_text, parse_normal_decimal
 from sealroom.encoding import Fields, canonical, parse_canonical, sha256, to_hex
 from sealroom.envelope.dsse import MAX_STATEMENT_BYTES
@@ -174,10 +175,10 @@ class Statement:
         try:
             value = parse_canonical(payload, MAX_STATEMENT_BYTES)
         except FormatError as error:
-            raise EnvelopeError("malformed", f"statement: {error.message}") from None
+            raise EnvelopeError(Code.MALFORMED, f"statement: {error.message}") from None
         statement = _reader(value, "statement")
         if (statement.raw("_type"), statement.raw("predicateType")) != (STATEMENT_TYPE, PREDICATE_TYPE):
-            raise EnvelopeError("unsupported-version", "the statement is of another type")
+            raise EnvelopeError(Code.UNSUPPORTED_VERSION, "the statement is of another type")
         subjects = statement.array("subject", limit=1)
         fields = _reader(statement.object("predicate"), "predicate")
         statement.done()
@@ -210,13 +211,13 @@ class Statement:
 def quote_body_digest(quote: bytes) -> bytes:
     """SHA-256 of what a version 4 TDX quote's signature covers, 32 bytes."""
     if len(quote) < QUOTE_BODY_SIZE:
-        raise EnvelopeError("malformed", "the quote is shorter than its body")
+        raise EnvelopeError(Code.MALFORMED, "the quote is shorter than its body")
     return sha256(quote[:QUOTE_BODY_SIZE])
 
 
 def _subject_digest(subjects: Any) -> bytes:
     if len(subjects) != 1:
-        raise EnvelopeError("malformed", "a statement has one subject")
+        raise EnvelopeError(Code.MALFORMED, "a statement has one subject")
     subject = _reader(subjects[0], "statement's subject")
     digest = _reader(subject.object("digest"), "subject's digest")
     if subject.raw("name") != SUBJECT_NAME:

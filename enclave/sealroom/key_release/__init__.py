@@ -33,7 +33,6 @@ from sealroom.key_release.protocol import (
     verify_renewal,
 )
 from sealroom.key_release.replies import (
-    REFUSAL_CODES,
     GrantReply,
     KeyRelease,
     LeaseReply,
@@ -46,7 +45,6 @@ from sealroom.key_release.replies import (
 from sealroom.model import Grant, Receipt
 
 __all__ = [
-    "REFUSAL_CODES",
     "WATCH_VERSION",
     "Challenge",
     "DatasetOffer",

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
+from sealroom.codes import Code
 from sealroom.encoding import canonical, sha256, strict_json, to_hex
 from sealroom.errors import FormatError, KeyMaterialError, KeyReleaseError, SealroomError
 from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE, address_of_public
@@ -98,7 +99,7 @@ class Message(Record):
         value: Any,
         *,
         error: type[SealroomError] = KeyReleaseError,
-        code: str = "malformed",
+        code: Code = Code.MALFORMED,
         what: str | None = None,
     ) -> Self:
         """Read strictly what `to_json` writes; another version is `unsupported-version`."""
@@ -108,7 +109,7 @@ class Message(Record):
             if "version" not in value:
                 raise error(code, f"{what} lacks version")
             if (found := value.pop("version")) != cls.version or isinstance(found, bool):
-                raise error("unsupported-version", f"{what} has a version other than {cls.version}")
+                raise error(Code.UNSUPPORTED_VERSION, f"{what} has a version other than {cls.version}")
         return super().from_json(value, error=error, code=code, what=what)
 
 
@@ -175,7 +176,7 @@ class GateIdentity(Message, what="gate identity"):
         value: Any,
         *,
         error: type[SealroomError] = KeyReleaseError,
-        code: str = "malformed",
+        code: Code = Code.MALFORMED,
         what: str | None = None,
     ) -> Self:
         """Read strictly what `to_json` writes. Derived fields must equal what they derive from."""

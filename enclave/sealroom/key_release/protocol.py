@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from eth_account.messages import SignableMessage
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.encoding import address_bytes, canonical, lp, sha256, sha512
 from sealroom.errors import KeyMaterialError, KeyReleaseError
 from sealroom.key_release.messages import Challenge, GateIdentity, Hello
@@ -51,9 +52,11 @@ def check_kms_chain(identity: GateIdentity) -> None:
             signature_chain=identity.signature_chain,
         )
     except KeyMaterialError as error:
-        raise KeyReleaseError("kms-chain-broken", f"the gate's signature chain: {error.message}") from None
+        raise KeyReleaseError(Code.KMS_CHAIN_BROKEN, f"the gate's signature chain: {error.message}") from None
     if root != identity.kms_root_key:
-        raise KeyReleaseError("kms-chain-broken", "the gate's signature chain ends at another KMS root key")
+        raise KeyReleaseError(
+            Code.KMS_CHAIN_BROKEN, "the gate's signature chain ends at another KMS root key"
+        )
 
 
 def transcript_0(hello: Hello, challenge: Challenge) -> bytes:
@@ -97,7 +100,7 @@ def datasets_root(dataset_ids: Sequence[bytes]) -> bytes:
     """SHA-256 of the dataset ids in the study's order, 32 bytes each."""
     for dataset_id in dataset_ids:
         if len(dataset_id) != 32:
-            raise KeyReleaseError("malformed", "a dataset id has 32 bytes")
+            raise KeyReleaseError(Code.MALFORMED, "a dataset id has 32 bytes")
     return sha256(b"".join(dataset_ids))
 
 
@@ -114,7 +117,7 @@ def verify_challenge(hello: Hello, challenge: Challenge, *, signer: str) -> byte
     """Check that the gate signed this challenge to this hello; returns T0. Raises `challenge-forged`."""
     transcript = transcript_0(hello, challenge)
     message = typed.challenge(sha256(transcript), chain_id=hello.chain_id, consortium=hello.consortium)
-    _check_signer(message, challenge.signature, signer=signer, code="challenge-forged", what="challenge")
+    _check_signer(message, challenge.signature, signer=signer, code=Code.CHALLENGE_FORGED, what="challenge")
     return transcript
 
 
@@ -126,7 +129,7 @@ def sign_grant(grant: Grant, *, chain_id: int, consortium: str, private_key: byt
 def verify_grant(grant: Grant, signature: bytes, *, signer: str, chain_id: int, consortium: str) -> bytes:
     """Check that the gate signed this grant; returns the grant hash. Raises `grant-forged`."""
     message = typed.grant(grant, chain_id=chain_id, consortium=consortium)
-    _check_signer(message, signature, signer=signer, code="grant-forged", what="grant")
+    _check_signer(message, signature, signer=signer, code=Code.GRANT_FORGED, what="grant")
     return typed.digest(message)
 
 
@@ -141,7 +144,7 @@ def sign_lease(
 def verify_lease(request: LeaseRequest, *, signer: str, chain_id: int, consortium: str) -> None:
     """Check that the enclave of this run signed its renewal. Raises `lease-forged`."""
     message = typed.lease(request.run_id, request.counter, chain_id=chain_id, consortium=consortium)
-    _check_signer(message, request.signature, signer=signer, code="lease-forged", what="lease request")
+    _check_signer(message, request.signature, signer=signer, code=Code.LEASE_FORGED, what="lease request")
 
 
 def sign_renewal(
@@ -183,7 +186,7 @@ def verify_renewal(
         chain_id=chain_id,
         consortium=consortium,
     )
-    _check_signer(message, reply.signature, signer=signer, code="renewal-forged", what="renewal")
+    _check_signer(message, reply.signature, signer=signer, code=Code.RENEWAL_FORGED, what="renewal")
 
 
 def seal_key(
@@ -213,9 +216,11 @@ def open_key(
     try:
         data_key = hpke_open(private, ciphertext, info=info)
     except KeyMaterialError:
-        raise KeyReleaseError("release-does-not-open", "the released key does not open in this run") from None
+        raise KeyReleaseError(
+            Code.RELEASE_DOES_NOT_OPEN, "the released key does not open in this run"
+        ) from None
     if len(data_key) != DATA_KEY_SIZE:
-        raise KeyReleaseError("release-does-not-open", "the released key does not open in this run")
+        raise KeyReleaseError(Code.RELEASE_DOES_NOT_OPEN, "the released key does not open in this run")
     return Secret(data_key)
 
 
@@ -223,7 +228,7 @@ def _release_info(transcript: bytes, owner: str, dataset_id: bytes, key_commitme
     return lp("sealroom/v1/release", transcript, owner, dataset_id, key_commitment)
 
 
-def _check_signer(message: SignableMessage, signature: bytes, *, signer: str, code: str, what: str) -> None:
+def _check_signer(message: SignableMessage, signature: bytes, *, signer: str, code: Code, what: str) -> None:
     try:
         found = typed.recover(message, signature)
     except KeyMaterialError as error:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, canonical
 from sealroom.errors import KeyReleaseError
 from sealroom.key_release.messages import (
@@ -28,52 +29,6 @@ from sealroom.model.kinds import B32, U64, Address, Base64, Flag, JsonObject, Se
 
 MAX_KEY_CIPHERTEXT = 4096
 """Most bytes of one released key's HPKE ciphertext."""
-
-REFUSAL_CODES = (
-    "evidence-too-large",
-    "malformed",
-    "gate-not-registered",
-    "unknown-run-id-reused",
-    "busy",
-    "nonce-unknown",
-    "nonce-replayed",
-    "nonce-expired",
-    "quote-invalid",
-    "quote-not-tdx",
-    "debug-td",
-    "td-attributes",
-    "tcb-not-up-to-date",
-    "device-not-allowed",
-    "report-data-mismatch",
-    "event-log-mismatch",
-    "event-log-duplicate",
-    "os-image-not-allowed",
-    "chain-unreachable",
-    "chain-stale",
-    "chain-disagrees",
-    "simulated-root-off-local-chain",
-    "revoked",
-    "app-id-mismatch",
-    "compose-hash-mismatch",
-    "not-finalized",
-    "epoch-mismatch",
-    "not-approved",
-    "owner-not-approved",
-    "study-expired",
-    "key-provider-mismatch",
-    "gpu-evidence-unverified",
-    "dataset-mismatch",
-    "runs-exhausted",
-    "budget-exceeded",
-    "watcher-dead",
-    "wrap-does-not-open",
-    "wrong-key",
-    "lease-ended",
-    "lease-counter",
-    "opening-lost",
-    "opening-replaced",
-)
-"""Every code of the gate's refusals, in the order in which the release protocol's page first names them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +78,8 @@ class GrantReply(Message, what="grant reply"):
 class Refusal:
     """The gate says no. A value, so that a pure decision can return it."""
 
-    code: str
-    """One of `REFUSAL_CODES`."""
+    code: Code
+    """Which check failed; a word of another version is kept as it is."""
     message: str
     """Why, in one line for a person."""
     seen: Mapping[str, Any] | None = None
@@ -147,7 +102,7 @@ class Refusal:
     def parse(cls, body: bytes) -> Refusal:
         fields = Fields(read_body(body, "refusal"), "refusal", error=KeyReleaseError)
         refusal = cls(
-            code=fields.text("code", limit=64),
+            code=Code.parse(fields.text("code", limit=64)),
             message=fields.text("message", limit=4096),
             seen=fields.object("seen") if fields.has("seen") else None,
             pinned=fields.object("pinned") if fields.has("pinned") else None,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
+from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import FormatError, SealroomError
 from sealroom.model.kinds import Boolean, Kind, Many
@@ -171,7 +172,7 @@ class Record:
         value: Any,
         *,
         error: type[SealroomError] = FormatError,
-        code: str = "malformed",
+        code: Code = Code.MALFORMED,
         what: str | None = None,
     ) -> Self:
         """Read strictly what `to_json` writes: each field there, none besides, no value of another form.

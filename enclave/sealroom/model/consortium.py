@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Self
 
+from sealroom.codes import Code
 from sealroom.errors import FormatError
 from sealroom.model.base import AtMost, Label, Part, Record
 from sealroom.model.kinds import (
@@ -147,9 +148,9 @@ class Terms(Record, what="proposal"):
                 continue
             name = _in_file(part)
             if name not in given:
-                raise FormatError("malformed", f"{what} lacks {name}")
+                raise FormatError(Code.MALFORMED, f"{what} lacks {name}")
             if part.name in given:
-                raise FormatError("malformed", f"{what} has the unknown field {part.name!r}")
+                raise FormatError(Code.MALFORMED, f"{what} has the unknown field {part.name!r}")
             given[part.name] = part.kind.of_text(given.pop(name), name)
         return cls.from_json(given, what=what)
 
@@ -175,7 +176,7 @@ def in_order(value: Mapping[str, Any], *names: str, what: str) -> dict[str, Any]
     for name in names:
         if isinstance(items := found.get(name), list) and all(isinstance(item, str) for item in items):
             if len(set(items)) != len(items):
-                raise FormatError("malformed", f"{what} lists one of {name} twice")
+                raise FormatError(Code.MALFORMED, f"{what} lists one of {name} twice")
             found[name] = sorted(items)
     return found
 

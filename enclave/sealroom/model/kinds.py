@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+from sealroom.codes import Code
 from sealroom.encoding import MAX_INTEGER, address_bytes, from_base64, from_hex, to_base64, to_hex
 from sealroom.errors import FormatError
 from sealroom.model.units import delta_text, epsilon_text, read_delta, read_epsilon, time_text
@@ -102,7 +103,7 @@ class Base64(Kind):
         data = from_base64(value)
         if len(data) > self.limit or self.size not in (None, len(data)):
             wanted = f"{self.size} bytes" if self.size is not None else f"at most {self.limit} bytes"
-            raise FormatError("malformed", f"{len(data)} bytes where {wanted} must be")
+            raise FormatError(Code.MALFORMED, f"{len(data)} bytes where {wanted} must be")
         return data
 
 
@@ -212,9 +213,9 @@ class Text(Kind):
 
     def _read(self, value: object) -> str:
         if not isinstance(value, str) or len(value) > self.limit or not (value or self.empty):
-            raise FormatError("malformed", f"not text of at most {self.limit} characters")
+            raise FormatError(Code.MALFORMED, f"not text of at most {self.limit} characters")
         if self.pattern is not None and self.pattern.fullmatch(value) is None:
-            raise FormatError("malformed", f"not of the form {self.pattern.pattern}")
+            raise FormatError(Code.MALFORMED, f"not of the form {self.pattern.pattern}")
         return value
 
 
@@ -278,11 +279,12 @@ class Regimes(Kind):
 
     def _read(self, value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or len(value) > len(REGIMES):
-            raise FormatError("malformed", f"not an array of at most {len(REGIMES)} items")
+            raise FormatError(Code.MALFORMED, f"not an array of at most {len(REGIMES)} items")
         for name in value:
             if name not in REGIMES:
                 raise FormatError(
-                    "malformed", f"not of known regimes: {str(name)[:64]!r}; known are {', '.join(REGIMES)}"
+                    Code.MALFORMED,
+                    f"not of known regimes: {str(name)[:64]!r}; known are {', '.join(REGIMES)}",
                 )
         return tuple(value)
 

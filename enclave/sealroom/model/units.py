@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from decimal import ROUND_CEILING, Decimal, localcontext
 
+from sealroom.codes import Code
 from sealroom.decimals import EXACT, decimal_text, parse_decimal
 from sealroom.encoding import MAX_INTEGER
 from sealroom.errors import FormatError
@@ -53,7 +54,7 @@ def read_epsilon(text: object, what: str) -> int:
     """
     epsilon = _read(text, what, "4.5")
     if epsilon <= 0 or (micro := _whole(epsilon, MICRO)) is None or micro > MAX_INTEGER:
-        raise FormatError("malformed", f"{what} must be above zero, with at most six decimals")
+        raise FormatError(Code.MALFORMED, f"{what} must be above zero, with at most six decimals")
     return micro
 
 
@@ -64,7 +65,7 @@ def read_delta(text: object, what: str) -> int:
     """
     delta = _read(text, what, "0.00001")
     if not 0 <= delta < 1 or (pico := _whole(delta, PICO)) is None:
-        raise FormatError("malformed", f"{what} must be from zero to below one, with at most 12 decimals")
+        raise FormatError(Code.MALFORMED, f"{what} must be from zero to below one, with at most 12 decimals")
     return pico
 
 
@@ -73,7 +74,7 @@ def _read(text: object, what: str, example: str) -> Decimal:
         return parse_decimal(text)
     except FormatError as error:
         raise FormatError(
-            "malformed", f'{what} must be a decimal number as text, such as "{example}"'
+            Code.MALFORMED, f'{what} must be a decimal number as text, such as "{example}"'
         ) from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
+from sealroom.codes import Code
 from sealroom.errors import PrivacyError
 
 
@@ -36,14 +37,14 @@ class Budget:
         Raises `PrivacyError` ("budget-exceeded"), and books nothing, when either sum would pass its bound.
         """
         if epsilon_micro <= 0 or delta < 0:
-            raise PrivacyError("privacy-range", "a release must cost a positive ε and no negative δ")
+            raise PrivacyError(Code.PRIVACY_RANGE, "a release must cost a positive ε and no negative δ")
         if self._spent_micro + epsilon_micro > self._epsilon_micro:
             raise PrivacyError(
-                "budget-exceeded",
+                Code.BUDGET_EXCEEDED,
                 f"this release costs {epsilon_micro} micro-ε and {self.left_micro} are left of the run's"
                 f" {self._epsilon_micro}",
             )
         if self._spent_delta + Fraction(delta) > self._delta:
-            raise PrivacyError("budget-exceeded", "this release would pass the δ of the run")
+            raise PrivacyError(Code.BUDGET_EXCEEDED, "this release would pass the δ of the run")
         self._spent_micro += epsilon_micro
         self._spent_delta += Fraction(delta)

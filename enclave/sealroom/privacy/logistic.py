@@ -28,6 +28,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
+from sealroom.codes import Code
 from sealroom.errors import PrivacyError
 from sealroom.privacy import noise
 from sealroom.privacy.rows import Floats
@@ -85,7 +86,7 @@ def noisy_logistic(
     large to be exact.
     """
     if clip > MAX_CLIP:
-        raise PrivacyError("privacy-range", f"the clip of a model is at most {MAX_CLIP}")
+        raise PrivacyError(Code.PRIVACY_RANGE, f"the clip of a model is at most {MAX_CLIP}")
     whole = ~np.isnan(label)
     for column in columns:
         whole &= ~np.isnan(column)

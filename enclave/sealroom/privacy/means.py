@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from sealroom.codes import Code
 from sealroom.errors import PrivacyError
 from sealroom.privacy import noise
 from sealroom.privacy.rows import Floats, Integers
@@ -55,7 +56,7 @@ def noisy_means(
     centre = (Fraction(lower) + Fraction(upper)) / 2
     bound = mean_bound(lower=lower, upper=upper, decimals=decimals)
     if bound > MAX_MEAN_BOUND:
-        raise PrivacyError("privacy-range", "the bounds of a mean are too wide for so many decimal places")
+        raise PrivacyError(Code.PRIVACY_RANGE, "the bounds of a mean are too wide for so many decimal places")
     sums, counts = exact_sums(
         values, cells, groups=groups, centre=float(centre), quantum=float(quantum), bound=bound
     )

@@ -22,6 +22,7 @@ from opendp.measurements import make_gaussian, make_laplace
 from opendp.metrics import l1_distance, l2_distance
 from opendp.mod import enable_features
 
+from sealroom.codes import Code
 from sealroom.errors import PrivacyError
 from sealroom.model.units import MICRO
 
@@ -60,7 +61,7 @@ def gaussian(values: Sequence[int], *, sensitivity: int, rho: Fraction, scale: f
     """Discrete Gaussian noise on a vector that one person changes by at most `sensitivity` in L2; ρ-zCDP."""
     measurement = _gaussian(scale)
     if Fraction(measurement.map(float(sensitivity))) > rho:
-        raise PrivacyError("budget-exceeded", "the noise scale is below what the privacy policy needs")
+        raise PrivacyError(Code.BUDGET_EXCEEDED, "the noise scale is below what the privacy policy needs")
     return [int(value) for value in measurement(list(values))]
 
 

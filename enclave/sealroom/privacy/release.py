@@ -14,6 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.decimals import rounded_text
 from sealroom.encoding import canonical
 from sealroom.envelope.statement import StatementMechanism
@@ -48,14 +49,14 @@ class Releases:
         """
         field = self._output.field(name)
         if field is None or field.kind != kind:
-            raise PrivacyError("undeclared-field", "the recipe declares no field of this kind and name")
+            raise PrivacyError(Code.UNDECLARED_FIELD, "the recipe declares no field of this kind and name")
         self._check_columns(field, rows)
         digest = _digest(rows)
         if name in self._released:
             earlier, value = self._released[name]
             if earlier != digest:
                 raise PrivacyError(
-                    "budget-exceeded", f"the ε of the field {name} is spent: it was released already"
+                    Code.BUDGET_EXCEEDED, f"the ε of the field {name} is spent: it was released already"
                 )
             return value
         self._budget.spend(epsilon_micro=to_micro(field.epsilon), delta=field.delta)
@@ -82,7 +83,7 @@ class Releases:
             for name in names:
                 if name not in present:
                     raise PrivacyError(
-                        "schema-mismatch", f"the table for the field {field.name} lacks column {name}"
+                        Code.SCHEMA_MISMATCH, f"the table for the field {field.name} lacks column {name}"
                     )
 
     def _count(self, field: CountField, people: Rows) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sealroom.codes import Code
 from sealroom.errors import PrivacyError
 from sealroom.schema import MAX_ROWS
 
@@ -108,9 +109,9 @@ def parse_rows(head: Mapping[str, Any], payload: memoryview, *, unit: str) -> Ro
     if offset != len(payload):
         raise _malformed("its length")
     if units is None:
-        raise PrivacyError("schema-mismatch", f"the table lacks the column of the privacy unit, {unit}")
+        raise PrivacyError(Code.SCHEMA_MISMATCH, f"the table lacks the column of the privacy unit, {unit}")
     return Rows(units=units, numbers=numbers, groups=groups)
 
 
 def _malformed(what: str) -> PrivacyError:
-    return PrivacyError("table-malformed", f"the table handed over for a release cannot be read: {what}")
+    return PrivacyError(Code.TABLE_MALFORMED, f"the table handed over for a release cannot be read: {what}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from sealroom.codes import Code
 from sealroom.errors import RecipeError
 from sealroom.recipe.contract import DatasetSpec, OutputContract, Privacy
 from sealroom.recipe.outputs import CountField, FieldSpec, MeanField
@@ -36,28 +37,28 @@ def field_columns(field: FieldSpec) -> dict[str, list[str]]:
 
 def check_columns(datasets: Sequence[DatasetSpec], privacy: Privacy, output: OutputContract) -> None:
     """Check the unit, and each column that a field reads, against its declared types."""
-    unit = _one_type(privacy.unit, datasets, "recipe-unit", "the privacy unit")
+    unit = _one_type(privacy.unit, datasets, Code.RECIPE_UNIT, "the privacy unit")
     for spec in datasets:
         if privacy.unit not in dict(spec.columns):
-            raise RecipeError("recipe-unit", f"{spec.path} lacks {privacy.unit}, the column of the person")
+            raise RecipeError(Code.RECIPE_UNIT, f"{spec.path} lacks {privacy.unit}, the column of the person")
     _check_type(
-        privacy.unit, unit, _UNIT, "recipe-unit", "the privacy unit",
+        privacy.unit, unit, _UNIT, Code.RECIPE_UNIT, "the privacy unit",
         "seal the ids as whole numbers or as text",
     )  # fmt: skip
     for field in output.fields:
         columns = field_columns(field)
         for name in columns["numbers"]:
             what = f"a number of the field {field.name}"
-            kind = _one_type(name, datasets, "recipe-column", what)
-            _check_type(name, kind, _NUMBER, "recipe-column", what, _DERIVE)
+            kind = _one_type(name, datasets, Code.RECIPE_COLUMN, what)
+            _check_type(name, kind, _NUMBER, Code.RECIPE_COLUMN, what, _DERIVE)
         for name in columns["groups"]:
             what = f"a group of the field {field.name}"
-            kind = _one_type(name, datasets, "recipe-column", what)
-            _check_type(name, kind, _GROUP, "recipe-column", what, _DERIVE)
+            kind = _one_type(name, datasets, Code.RECIPE_COLUMN, what)
+            _check_type(name, kind, _GROUP, Code.RECIPE_COLUMN, what, _DERIVE)
             _check_keys(name, kind, output.groups)
 
 
-def _one_type(name: str, datasets: Iterable[DatasetSpec], code: str, what: str) -> str | None:
+def _one_type(name: str, datasets: Iterable[DatasetSpec], code: Code, what: str) -> str | None:
     """The type that all datasets with this column declare for it; `None` where none has it."""
     found: dict[str, str] = {}
     for spec in datasets:
@@ -73,7 +74,7 @@ def _one_type(name: str, datasets: Iterable[DatasetSpec], code: str, what: str) 
     return next(iter(found), None)
 
 
-def _check_type(name: str, kind: str | None, fit: frozenset[str], code: str, what: str, hint: str) -> None:
+def _check_type(name: str, kind: str | None, fit: frozenset[str], code: Code, what: str, hint: str) -> None:
     if kind is not None and kind not in fit:
         raise RecipeError(code, f"{name}, {what}, is {kind}; it must be {_either(sorted(fit))}", hint)
 
@@ -88,7 +89,7 @@ def _check_keys(name: str, kind: str | None, groups: Mapping[str, Sequence[str]]
     else:
         return
     raise RecipeError(
-        "recipe-column", f"the group {name} is {kind}, and no such value is written {wrong!r}", form
+        Code.RECIPE_COLUMN, f"the group {name} is {kind}, and no such value is written {wrong!r}", form
     )
 
 

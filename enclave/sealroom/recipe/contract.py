@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.decimals import decimal_text, exact_sum
 from sealroom.encoding import canonical, sha256
 from sealroom.errors import RecipeError
@@ -119,7 +120,7 @@ class Privacy:
         fields.done()
         if not 0 < privacy.epsilon <= MAX_EPSILON or not 0 <= privacy.delta <= MAX_DELTA:
             raise RecipeError(
-                "recipe-budget", f"ε must be above 0 and at most {MAX_EPSILON}, δ at most {MAX_DELTA}"
+                Code.RECIPE_BUDGET, f"ε must be above 0 and at most {MAX_EPSILON}, δ at most {MAX_DELTA}"
             )
         return privacy
 
@@ -178,7 +179,7 @@ def check_budget(privacy: Privacy, output: OutputContract) -> tuple[int, int]:
     delta = exact_sum(field.delta for field in output.fields)
     if epsilon != privacy.epsilon or delta != privacy.delta:
         raise RecipeError(
-            "recipe-budget",
+            Code.RECIPE_BUDGET,
             f"the fields cost ε {epsilon} and δ {delta}, the policy says"
             f" {decimal_text(privacy.epsilon)} and {decimal_text(privacy.delta)}",
             "basic composition: the fields must add up to the policy exactly",
@@ -188,10 +189,10 @@ def check_budget(privacy: Privacy, output: OutputContract) -> tuple[int, int]:
 
 def _group(name: Any, value: Any) -> tuple[str, ...]:
     if not COLUMN_NAME.fullmatch(str(name)) or not isinstance(value, list) or len(value) > MAX_GROUP_KEYS:
-        raise RecipeError("recipe-malformed", f"the group {name} is not a name with a list of keys")
+        raise RecipeError(Code.RECIPE_MALFORMED, f"the group {name} is not a name with a list of keys")
     for key in value:
         if not isinstance(key, str) or not 0 < len(key) <= 64 or not key.isprintable():
-            raise RecipeError("recipe-malformed", f"the group {name} has a key that is not short text")
+            raise RecipeError(Code.RECIPE_MALFORMED, f"the group {name} has a key that is not short text")
     if not value or len(set(value)) != len(value):
-        raise RecipeError("recipe-malformed", f"the group {name} must have keys, each once")
+        raise RecipeError(Code.RECIPE_MALFORMED, f"the group {name} must have keys, each once")
     return tuple(value)

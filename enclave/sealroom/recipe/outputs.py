@@ -14,6 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, ClassVar, NoReturn
 
+from sealroom.codes import Code
 from sealroom.decimals import decimal_text, parse_normal_decimal
 from sealroom.encoding import Fields
 from sealroom.errors import FormatError, RecipeError
@@ -39,7 +40,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 def reader(value: Any, what: str) -> Fields:
     """A field reader whose errors are `RecipeError`."""
-    return Fields(value, what, error=RecipeError, code="recipe-malformed", unknown="recipe-unknown-field")
+    return Fields(
+        value, what, error=RecipeError, code=Code.RECIPE_MALFORMED, unknown=Code.RECIPE_UNKNOWN_FIELD
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +193,7 @@ def read_field(value: Any) -> FieldSpec:
         fields.fail("has a kind that is none of count, mean and logistic")
     fields.done()
     if field.epsilon <= 0 or field.delta < 0:
-        raise RecipeError("recipe-budget", f"the field {name} must cost a positive ε and no negative δ")
+        raise RecipeError(Code.RECIPE_BUDGET, f"the field {name} must cost a positive ε and no negative δ")
     return field
 
 
@@ -218,7 +221,7 @@ def _logistic(fields: Fields, *, name: str, epsilon: Decimal) -> LogisticField:
         bounds_error(f"the field {name} has a clip above {MAX_CLIP}")
     _check_decimals(field)
     if field.delta <= 0:
-        raise RecipeError("recipe-budget", f"the field {name} needs a δ above 0")
+        raise RecipeError(Code.RECIPE_BUDGET, f"the field {name} needs a δ above 0")
     return field
 
 
@@ -269,4 +272,4 @@ def read_decimal(fields: Fields, name: str) -> Decimal:
 
 def bounds_error(message: str) -> NoReturn:
     """Refuse a bound."""
-    raise RecipeError("recipe-bounds", message)
+    raise RecipeError(Code.RECIPE_BOUNDS, message)

@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.decimals import decimal_text, parse_decimal
 from sealroom.encoding import sha256
 from sealroom.errors import FormatError, RecipeError
@@ -90,7 +91,7 @@ def render(folder: Path) -> bytes:
     try:
         ast.parse(analysis)
     except (SyntaxError, ValueError) as error:
-        raise RecipeError("recipe-analysis", f"{ANALYSIS_FILE} is not Python: {error}") from None
+        raise RecipeError(Code.RECIPE_ANALYSIS, f"{ANALYSIS_FILE} is not Python: {error}") from None
     fields = reader(study, STUDY_FILE)
     fields.version()
     name = fields.text("name", limit=63, pattern=_STUDY_NAME)
@@ -127,7 +128,7 @@ def parse(compose: bytes) -> Recipe:
     analysis = _check_analysis(fields.text("analysis", limit=MAX_ANALYSIS_BYTES))
     fields.done()
     if study != name:
-        raise RecipeError("recipe-malformed", "app-compose and x-sealroom name different studies")
+        raise RecipeError(Code.RECIPE_MALFORMED, "app-compose and x-sealroom name different studies")
     check_columns(datasets, privacy, output)
     epsilon_micro, delta_pico = check_budget(privacy, output)
     image = check_service(settings)
@@ -165,7 +166,7 @@ def _check_one_text(recipe: Recipe) -> None:
     }
     rendered = render_frame(name=recipe.name, image=recipe.image, section=_plain(section))
     if rendered != recipe.compose:
-        raise RecipeError("recipe-not-canonical", "docker_compose_file is not in the one accepted form")
+        raise RecipeError(Code.RECIPE_NOT_CANONICAL, "docker_compose_file is not in the one accepted form")
 
 
 def _plain(section: dict[str, Any]) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def _plain(section: dict[str, Any]) -> dict[str, Any]:
 def _datasets(values: Any) -> tuple[DatasetSpec, ...]:
     datasets = tuple(DatasetSpec.read(value) for value in values)
     if not datasets or len({spec.path.lower() for spec in datasets}) != len(datasets):
-        raise RecipeError("recipe-malformed", "a recipe has datasets, each once")
+        raise RecipeError(Code.RECIPE_MALFORMED, "a recipe has datasets, each once")
     return datasets
 
 
@@ -188,7 +189,7 @@ def _check_gpu(value: Any) -> None:
     """A recipe that demands an attested GPU is refused: this version verifies no GPU's evidence."""
     if value != NO_GPU:
         raise RecipeError(
-            "recipe-gpu",
+            Code.RECIPE_GPU,
             "the recipe demands a GPU, and this version cannot verify a GPU's evidence",
             f"write gpu: {NO_GPU}",
         )
@@ -197,7 +198,7 @@ def _check_gpu(value: Any) -> None:
 def _check_analysis(text: str) -> str:
     if not yamltext.is_block_text(text) or len(text.encode()) > MAX_ANALYSIS_BYTES:
         raise RecipeError(
-            "recipe-analysis",
+            Code.RECIPE_ANALYSIS,
             "the analysis is not plain printable text",
             "no tabs, spaces at line ends or invisible characters, no blank line at the start or the end",
         )
@@ -208,9 +209,9 @@ def _load_study(text: str) -> dict[str, Any]:
     try:
         study = yamltext.load(text)
     except FormatError as error:
-        raise RecipeError("recipe-malformed", f"{STUDY_FILE}: {error.message}") from None
+        raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE}: {error.message}") from None
     if not isinstance(study, dict):
-        raise RecipeError("recipe-malformed", f"{STUDY_FILE} must be a mapping")
+        raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE} must be a mapping")
     return dict(_normal(study))
 
 
@@ -234,7 +235,7 @@ def _normal_decimal(name: str, value: Any) -> Any:
         number = Decimal(value) if isinstance(value, int) else parse_decimal(value)
         return decimal_text(number)
     except FormatError as error:
-        raise RecipeError("recipe-malformed", f"{STUDY_FILE} has {name} that is {error.message}") from None
+        raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE} has {name} that is {error.message}") from None
 
 
 def _read_text(path: Path, limit: int) -> str:
@@ -243,9 +244,9 @@ def _read_text(path: Path, limit: int) -> str:
             data = stream.read(limit + 1)
         text = data.decode("utf-8")
     except OSError as error:
-        raise RecipeError("recipe-unreadable", f"cannot read {path}: {error.strerror}") from None
+        raise RecipeError(Code.RECIPE_UNREADABLE, f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise RecipeError("recipe-malformed", f"{path.name} is not UTF-8") from None
+        raise RecipeError(Code.RECIPE_MALFORMED, f"{path.name} is not UTF-8") from None
     if len(data) > limit:
-        raise RecipeError("recipe-too-large", f"{path.name} has more than {limit} bytes")
+        raise RecipeError(Code.RECIPE_TOO_LARGE, f"{path.name} has more than {limit} bytes")
     return text

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.decimals import decimal_text
 from sealroom.encoding import MAX_INTEGER, canonical
 from sealroom.errors import FormatError, JobError
@@ -40,17 +41,17 @@ def check_output(fields: Any, contract: OutputContract) -> dict[str, Any]:
     Raises `JobError`: "undeclared-field", "missing-field", "wrong-type", "out-of-bounds", "output-too-large".
     """
     if not isinstance(fields, dict):
-        raise JobError("wrong-type", "a result is a mapping from field to value")
+        raise JobError(Code.WRONG_TYPE, "a result is a mapping from field to value")
     declared = {field.name: field for field in contract.fields}
     if not fields.keys() <= declared.keys():
         raise JobError(
-            "undeclared-field",
+            Code.UNDECLARED_FIELD,
             f"the result has a field that the recipe does not declare; declared: {_list(declared)}",
         )
     for name, field in declared.items():
         if name not in fields:
             # What is left out could tell as much as what is said.
-            raise JobError("missing-field", f"the result lacks the declared field {name}")
+            raise JobError(Code.MISSING_FIELD, f"the result lacks the declared field {name}")
         if isinstance(field, CountField):
             _check_count(fields[name], field, contract)
         elif isinstance(field, MeanField):
@@ -60,10 +61,10 @@ def check_output(fields: Any, contract: OutputContract) -> dict[str, Any]:
     try:
         size = len(canonical(fields))
     except FormatError:
-        raise JobError("wrong-type", "the result holds a value that canonical JSON has not") from None
+        raise JobError(Code.WRONG_TYPE, "the result holds a value that canonical JSON has not") from None
     if size > contract.limit_bytes:
         raise JobError(
-            "output-too-large", f"the result is larger than the {contract.limit_bytes} bytes declared"
+            Code.OUTPUT_TOO_LARGE, f"the result is larger than the {contract.limit_bytes} bytes declared"
         )
     return fields
 
@@ -84,10 +85,10 @@ def check_result(result: Any, recipe: Recipe) -> None:
     Raises `JobError` like `check_output`.
     """
     if not isinstance(result, dict) or result.keys() != {"study", "fields", "epsilon", "delta"}:
-        raise JobError("wrong-type", "a result has the members study, fields, epsilon and delta")
+        raise JobError(Code.WRONG_TYPE, "a result has the members study, fields, epsilon and delta")
     fields = check_output(result["fields"], recipe.output)
     if result != build_result(fields, recipe):
-        raise JobError("wrong-type", "the result names another study, ε or δ than the recipe")
+        raise JobError(Code.WRONG_TYPE, "the result names another study, ε or δ than the recipe")
 
 
 def _check_count(value: Any, field: CountField, contract: OutputContract) -> None:
@@ -156,11 +157,13 @@ def _decimal(value: Any, field: MeanField | LogisticField) -> None:
 
 
 def _wrong(field: FieldSpec, rule: str) -> JobError:
-    return JobError("wrong-type", f"the field {field.name} does not have its declared shape: {rule}")
+    return JobError(Code.WRONG_TYPE, f"the field {field.name} does not have its declared shape: {rule}")
 
 
 def _outside(field: FieldSpec) -> JobError:
-    return JobError("out-of-bounds", f"a number of the field {field.name} lies outside its declared bounds")
+    return JobError(
+        Code.OUT_OF_BOUNDS, f"a number of the field {field.name} lies outside its declared bounds"
+    )
 
 
 def _list(names: Any) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.decimals import rounded_text
 from sealroom.encoding import MAX_INTEGER, canonical
 from sealroom.errors import RecipeError
@@ -31,14 +32,14 @@ def check_size(limit_bytes: int, fields: Sequence[FieldSpec], groups: Mapping[st
     )
     if cells * _CELL_BYTES > MAX_OUTPUT_BYTES:  # they may be very many, so they are not spelt out
         raise RecipeError(
-            "recipe-bounds",
+            Code.RECIPE_BOUNDS,
             f"the fields have {cells} groups together, more than {MAX_OUTPUT_BYTES} bytes hold",
             "declare fewer groups",
         )
     most = len(canonical({field.name: _largest(field, groups) for field in fields}))
     if most > limit_bytes:
         raise RecipeError(
-            "recipe-bounds",
+            Code.RECIPE_BOUNDS,
             f"limit_bytes is {limit_bytes}, and the fields can take {most} bytes",
             f"set limit_bytes to {most}"
             if most <= MAX_OUTPUT_BYTES

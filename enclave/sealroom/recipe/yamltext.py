@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from sealroom.codes import Code
 from sealroom.encoding import MAX_DEPTH, MAX_INTEGER
 from sealroom.errors import FormatError
 
@@ -30,25 +31,25 @@ class _Reader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
-            raise FormatError("malformed", "YAML aliases are not allowed")
+            raise FormatError(Code.MALFORMED, "YAML aliases are not allowed")
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "anchor", None) is not None or getattr(event, "tag", None) is not None:
-            raise FormatError("malformed", "YAML anchors and tags are not allowed")
+            raise FormatError(Code.MALFORMED, "YAML anchors and tags are not allowed")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         names = [self.construct_object(name, deep=True) for name, _ in node.value]
         if not all(isinstance(name, str) for name in names):
-            raise FormatError("malformed", "a YAML mapping has a name that is not text")
+            raise FormatError(Code.MALFORMED, "a YAML mapping has a name that is not text")
         if len(set(names)) != len(names):
-            raise FormatError("malformed", "a YAML mapping has one name twice")
+            raise FormatError(Code.MALFORMED, "a YAML mapping has one name twice")
         return super().construct_mapping(node, deep=True)
 
 
 def _integer(loader: _Reader, node: Any) -> int:
     text = str(node.value)
     if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
-        raise FormatError("malformed", "an integer is beyond 2^53 - 1")
+        raise FormatError(Code.MALFORMED, "an integer is beyond 2^53 - 1")
     return int(text)
 
 
@@ -66,9 +67,9 @@ def load(text: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
-        raise FormatError("malformed", f"not valid YAML{where}") from None
+        raise FormatError(Code.MALFORMED, f"not valid YAML{where}") from None
     except RecursionError:
-        raise FormatError("malformed", "YAML is nested too deeply") from None
+        raise FormatError(Code.MALFORMED, "YAML is nested too deeply") from None
     _check_depth(value, MAX_DEPTH)
     return value
 
@@ -115,7 +116,7 @@ def _entry(head: str, item: Any, indent: str) -> list[str]:
         return [head + "\n", *_sequence(item, indent)]
     if isinstance(item, str) and "\n" in item:
         if not is_block_text(item):
-            raise FormatError("malformed", "text with line breaks that cannot be shown as it is")
+            raise FormatError(Code.MALFORMED, "text with line breaks that cannot be shown as it is")
         shown = [f"{indent}{line}\n" if line else "\n" for line in item.split("\n")[:-1]]
         return [f"{head} |\n", *shown]
     return [f"{head} {_leaf(item)}\n"]
@@ -145,7 +146,7 @@ def _leaf(value: Any) -> str:
     if isinstance(value, list):
         flow = _flow(value)
         if flow is None:
-            raise FormatError("malformed", "a list within a list")
+            raise FormatError(Code.MALFORMED, "a list within a list")
         return flow
     return _scalar(value)
 
@@ -156,18 +157,18 @@ def _scalar(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if not isinstance(value, str):
-        raise FormatError("malformed", f"cannot write {type(value).__name__} as YAML")
+        raise FormatError(Code.MALFORMED, f"cannot write {type(value).__name__} as YAML")
     if _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
         return value
     if not value.isprintable():
-        raise FormatError("malformed", "text with characters that cannot be shown as they are")
+        raise FormatError(Code.MALFORMED, "text with characters that cannot be shown as they are")
     # A JSON string of printable characters is a double-quoted YAML string.
     return json.dumps(value, ensure_ascii=False)
 
 
 def _check_depth(value: Any, left: int) -> None:
     if left == 0:
-        raise FormatError("malformed", f"YAML is nested deeper than {MAX_DEPTH} levels")
+        raise FormatError(Code.MALFORMED, f"YAML is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
         for item in value.values():
             _check_depth(item, left - 1)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, JobError
 
@@ -91,7 +92,7 @@ class Channel:
             if descriptor is not None:
                 os.close(descriptor)
             if isinstance(error, FormatError):
-                raise JobError("request-malformed", "a request of the analysis cannot be read") from None
+                raise JobError(Code.REQUEST_MALFORMED, "a request of the analysis cannot be read") from None
             raise
 
     def _first_bytes(self) -> tuple[bytes | None, int | None]:
@@ -119,7 +120,7 @@ class Channel:
         try:
             target = memoryview(mmap.mmap(-1, size, flags=_MEMORY) if size else b"")
         except OSError:
-            raise JobError("out-of-memory", "there is no room for a request in memory") from None
+            raise JobError(Code.OUT_OF_MEMORY, "there is no room for a request in memory") from None
         filled = 0
         while filled < size:
             try:
@@ -146,12 +147,12 @@ class Channel:
 
 
 def _too_large() -> JobError:
-    return JobError("request-too-large", "the analysis sent more than any request may hold")
+    return JobError(Code.REQUEST_TOO_LARGE, "the analysis sent more than any request may hold")
 
 
 def _closed() -> JobError:
-    return JobError("channel-closed", "the other end of the channel is gone")
+    return JobError(Code.CHANNEL_CLOSED, "the other end of the channel is gone")
 
 
 def _timeout() -> JobError:
-    return JobError("job-timeout", "the analysis took longer than a run may")
+    return JobError(Code.JOB_TIMEOUT, "the analysis took longer than a run may")

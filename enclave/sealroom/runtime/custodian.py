@@ -25,6 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, JobError, SealroomError
 from sealroom.privacy.release import Releases
@@ -92,15 +93,15 @@ class Custodian:
             while (frame := channel.receive(check=self._check)) is not None:
                 self._answer(channel, frame)
             if sandbox.ended(within=READY_SECONDS) != 0 or self._emitted is None:
-                raise JobError("job-failed", "the analysis ended without a result")
+                raise JobError(Code.JOB_FAILED, "the analysis ended without a result")
         except JobError as error:
             self._check_lease()  # a lease that ended killed the job: that is the reason then
             if over_time.is_set():
                 raise JobError(
-                    "job-timeout", f"the analysis took longer than {self._job_seconds:.0f} s"
+                    Code.JOB_TIMEOUT, f"the analysis took longer than {self._job_seconds:.0f} s"
                 ) from None
-            if error.code == "channel-closed":
-                raise JobError("job-failed", "the analysis ended without a result") from None
+            if error.code == Code.CHANNEL_CLOSED:
+                raise JobError(Code.JOB_FAILED, "the analysis ended without a result") from None
             raise
         finally:
             alarm.cancel()
@@ -122,11 +123,11 @@ class Custodian:
             if payload_bytes > self._recipe.output.limit_bytes * ENCODING_SLACK:
                 raise self._too_large()
         elif payload_bytes > (table_limit() if head.get("op") == "release" else 0):
-            raise JobError("request-too-large", "the analysis sent more than any request may hold")
+            raise JobError(Code.REQUEST_TOO_LARGE, "the analysis sent more than any request may hold")
 
     def _too_large(self) -> JobError:
         return JobError(
-            "output-too-large",
+            Code.OUTPUT_TOO_LARGE,
             f"the result is larger than the {self._recipe.output.limit_bytes} bytes declared",
         )
 
@@ -136,7 +137,7 @@ class Custodian:
             self._check_lease()
             handler = handlers.get(str(frame.head.get("op")))
             if handler is None:
-                raise JobError("request-malformed", "a request of the analysis cannot be read")
+                raise JobError(Code.REQUEST_MALFORMED, "a request of the analysis cannot be read")
             handler(channel, frame)
         except SealroomError as error:
             with contextlib.suppress(JobError):  # the analysis may be gone; the refusal stands all the same
@@ -148,7 +149,9 @@ class Custodian:
         spec = next((each for each in self._recipe.datasets if each.path == path), None)
         if spec is None:
             declared = ", ".join(each.path for each in self._recipe.datasets)
-            raise JobError("undeclared-dataset", f"the recipe declares no such dataset; declared: {declared}")
+            raise JobError(
+                Code.UNDECLARED_DATASET, f"the recipe declares no such dataset; declared: {declared}"
+            )
         table = declared_columns(self._open_dataset(spec), spec)
         descriptor, size = sealed_memory(table)
         try:
@@ -159,22 +162,22 @@ class Custodian:
     def _release(self, channel: Channel, frame: Frame) -> None:
         kind, field = frame.head.get("kind"), frame.head.get("field")
         if not isinstance(kind, str) or not isinstance(field, str):
-            raise JobError("request-malformed", "a request of the analysis cannot be read")
+            raise JobError(Code.REQUEST_MALFORMED, "a request of the analysis cannot be read")
         rows = parse_rows(frame.head, frame.payload, unit=self._recipe.privacy.unit)
         channel.send({"ok": True, "value": self._releases.release(kind, field, rows)})
 
     def _emit(self, channel: Channel, frame: Frame) -> None:
         if self._emitted is not None:
             self._emitted = None
-            raise JobError("already-emitted", "the analysis emitted a second result; a run has one")
+            raise JobError(Code.ALREADY_EMITTED, "the analysis emitted a second result; a run has one")
         try:
             fields = strict_json(bytes(frame.payload), frame.payload.nbytes, allow_floats=True)
         except FormatError:
-            raise JobError("wrong-type", "the result is not a mapping from field to value") from None
+            raise JobError(Code.WRONG_TYPE, "the result is not a mapping from field to value") from None
         checked = check_output(fields, self._recipe.output)
         if not self._releases.is_released(checked):
             raise JobError(
-                "not-released", "the result holds a value that was not released with noise in this run"
+                Code.NOT_RELEASED, "the result holds a value that was not released with noise in this run"
             )
         self._emitted = checked
         channel.send({"ok": True})
@@ -200,9 +203,9 @@ def await_ready(sandbox: Sandbox) -> dict[str, Any]:
     try:
         frame = Channel(sandbox.channel).receive()
     except JobError as error:
-        raise JobError("sandbox-unavailable", f"the sandbox did not come up: {error.message}") from None
+        raise JobError(Code.SANDBOX_UNAVAILABLE, f"the sandbox did not come up: {error.message}") from None
     if frame is None or frame.head.get("op") != "ready":
-        raise JobError("sandbox-unavailable", "the sandbox did not come up")
+        raise JobError(Code.SANDBOX_UNAVAILABLE, "the sandbox did not come up")
     sandbox.verify()
     sandbox.channel.settimeout(None)
     return frame.head
@@ -212,7 +215,7 @@ def declared_columns(table: pa.Table, spec: DatasetSpec) -> pa.Table:
     """The declared columns of a dataset, in declared order. Raises `JobError` ("schema-mismatch")."""
     for name, kind in spec.columns:
         if table.column_names.count(name) != 1 or table.schema.field(name).type != _ARROW_TYPES[kind]:
-            raise JobError("schema-mismatch", f"{spec.path} has no column {name} of type {kind}")
+            raise JobError(Code.SCHEMA_MISMATCH, f"{spec.path} has no column {name} of type {kind}")
     return table.select([name for name, _ in spec.columns])
 
 
@@ -234,4 +237,4 @@ def sealed_memory(table: pa.Table) -> tuple[int, int]:
         return descriptor, os.fstat(descriptor).st_size
     except OSError:
         os.close(descriptor)
-        raise JobError("out-of-memory", "there is no room for a dataset in memory") from None
+        raise JobError(Code.OUT_OF_MEMORY, "there is no room for a dataset in memory") from None

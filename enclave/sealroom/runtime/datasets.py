@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sealroom.codes import Code
 from sealroom.envelope.statement import StatementDataset
 from sealroom.errors import KeyReleaseError, SealError
 from sealroom.key_release import DatasetOffer, KeyRelease, datasets_root, open_key
@@ -60,9 +61,13 @@ class Datasets:
             header = info.header
             stated = (header.owner, header.dataset, header.chain_id, header.consortium)
             if stated != (spec.owner, spec.name, chain_id, consortium):
-                raise SealError("dataset-mismatch", f"{spec.path} holds another dataset than its name says")
+                raise SealError(
+                    Code.DATASET_MISMATCH, f"{spec.path} holds another dataset than its name says"
+                )
             if sorted(header.columns or ()) != sorted(spec.columns):
-                raise SealError("dataset-mismatch", f"{spec.path} has other columns than the recipe declares")
+                raise SealError(
+                    Code.DATASET_MISMATCH, f"{spec.path} has other columns than the recipe declares"
+                )
             found.append(_Found(spec=spec, path=path, info=info))
         return cls(found)
 
@@ -89,13 +94,16 @@ class Datasets:
         for each in self._found:
             if (each.info.wrap.gate_root, each.info.wrap.kms_root) != (identity.gate_root, identity.kms_root):
                 raise KeyReleaseError(
-                    "gate-mismatch", f"{each.spec.path} is sealed to another gate than the one that answered"
+                    Code.GATE_MISMATCH,
+                    f"{each.spec.path} is sealed to another gate than the one that answered",
                 )
 
     def accept(self, releases: Sequence[KeyRelease], *, private: KemPrivateKey, transcript: bytes) -> None:
         """Take the released keys; `transcript` is T1. Raises `KeyReleaseError`."""
         if tuple(release.dataset for release in releases) != self.ids:
-            raise KeyReleaseError("malformed", "the gate released keys of other datasets than those offered")
+            raise KeyReleaseError(
+                Code.MALFORMED, "the gate released keys of other datasets than those offered"
+            )
         for each, release in zip(self._found, releases, strict=True):
             key = open_key(
                 private,

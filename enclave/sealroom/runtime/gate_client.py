@@ -12,6 +12,7 @@ from typing import Protocol
 
 import httpx
 
+from sealroom.codes import Code, Stage
 from sealroom.errors import KeyReleaseError
 from sealroom.key_release import (
     Challenge,
@@ -96,12 +97,12 @@ class HttpGate:
                     answer += piece
                     if len(answer) > limit:
                         raise KeyReleaseError(
-                            "too-large", f"the gate's answer to {path} is larger than {limit} bytes"
+                            Code.TOO_LARGE, f"the gate's answer to {path} is larger than {limit} bytes"
                         )
                 status = response.status_code
         except httpx.HTTPError as error:
             raise KeyReleaseError(
-                "gate-unreachable", f"the gate gave no answer to {path} ({type(error).__name__})"
+                Code.GATE_UNREACHABLE, f"the gate gave no answer to {path} ({type(error).__name__})"
             ) from None
         if status == 200:
             return answer
@@ -109,6 +110,8 @@ class HttpGate:
             refusal = Refusal.parse(answer)
         except KeyReleaseError:
             raise KeyReleaseError(
-                "gate-unreachable", f"the gate answered {path} with status {status}"
+                Code.GATE_UNREACHABLE, f"the gate answered {path} with status {status}"
             ) from None
+        if refusal.code.stage is Stage.SERVER:  # no word about this request: it did not reach the protocol
+            raise KeyReleaseError(Code.GATE_UNREACHABLE, f"the gate answered {path} with status {status}")
         raise GateRefused(refusal)

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 from dstack_sdk import DstackClient
 
+from sealroom.codes import Code
 from sealroom.encoding import from_hex, sha256
 from sealroom.errors import FormatError, GuestError
 
@@ -69,13 +70,13 @@ class Guest:
         for name in REDIRECTING_VARIABLES:
             if name in environment:
                 raise GuestError(
-                    "simulator-endpoint-set",
+                    Code.SIMULATOR_ENDPOINT_SET,
                     f"{name} is set, so something else could answer for the guest agent",
                     f"unset {name}",
                 )
         if simulator is not None and chain_id not in LOCAL_CHAIN_IDS:
             raise GuestError(
-                "simulator-off-local-chain",
+                Code.SIMULATOR_OFF_LOCAL_CHAIN,
                 f"another guest agent than {PRODUCTION_SOCKET} is allowed on a local chain only, not on"
                 f" {chain_id}",
             )
@@ -83,7 +84,9 @@ class Guest:
         try:
             return cls(DstackClient(str(endpoint), timeout=TIMEOUT_SECONDS))
         except FileNotFoundError:
-            raise GuestError("guest-agent-missing", f"there is no dstack guest agent at {endpoint}") from None
+            raise GuestError(
+                Code.GUEST_AGENT_MISSING, f"there is no dstack guest agent at {endpoint}"
+            ) from None
 
     def info(self) -> GuestInfo:
         """Read the recipe that booted.
@@ -98,7 +101,7 @@ class Guest:
             raise _failed("Info") from error
         if sha256(compose) != stated:
             raise GuestError(
-                "compose-hash-mismatch", "the recipe that the guest agent shows is not the one it names"
+                Code.COMPOSE_HASH_MISMATCH, "the recipe that the guest agent shows is not the one it names"
             )
         return GuestInfo(app_id=app_id, compose=compose, compose_hash=stated)
 
@@ -116,4 +119,4 @@ def _from_hex(text: str, size: int) -> bytes:
 
 
 def _failed(method: str) -> GuestError:
-    return GuestError("guest-agent-failed", f"the guest agent gave no usable answer to {method}")
+    return GuestError(Code.GUEST_AGENT_FAILED, f"the guest agent gave no usable answer to {method}")

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.runtime.channel import SCRIPT_BYTES, Channel, Frame
 from sealroom.runtime.sandbox import lock_down
@@ -119,7 +120,7 @@ class _Session:
 
         frame = self._ask({"op": "unwrap", "path": path})
         if frame.descriptor is None:
-            raise JobError("request-malformed", "the custodian sent no dataset")
+            raise JobError(Code.REQUEST_MALFORMED, "the custodian sent no dataset")
         try:
             # Pages of the sealed memfd, read in place: the plaintext is never written anywhere.
             pages = mmap.mmap(frame.descriptor, frame.head["size"], prot=mmap.PROT_READ)
@@ -150,16 +151,16 @@ class _Session:
         self._channel.send(request, payload or [])
         reply = self._channel.receive(head_limit=SCRIPT_BYTES)
         if reply is None:
-            raise JobError("channel-closed", "the custodian is gone")
+            raise JobError(Code.CHANNEL_CLOSED, "the custodian is gone")
         if not reply.head.get("ok"):
-            raise JobError(str(reply.head.get("code")), str(reply.head.get("message")))
+            raise JobError(Code.parse(str(reply.head.get("code"))), str(reply.head.get("message")))
         return reply
 
 
 def _here() -> _Session:
     if _session is None:
         raise JobError(
-            "not-in-enclave",
+            Code.NOT_IN_ENCLAVE,
             "unwrap, private and emit_signed work only in the analysis of a recipe, inside the enclave",
         )
     return _session

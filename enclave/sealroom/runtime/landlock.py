@@ -16,6 +16,7 @@ import struct
 import sys
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.errors import JobError
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -76,5 +77,7 @@ def _allow_reading(libc: ctypes.CDLL, ruleset: int, path: str) -> None:
 def _must(done: int) -> int:
     if done < 0:
         reason = os.strerror(ctypes.get_errno())
-        raise JobError("sandbox-unavailable", f"the kernel has Landlock and did not take its rules: {reason}")
+        raise JobError(
+            Code.SANDBOX_UNAVAILABLE, f"the kernel has Landlock and did not take its rules: {reason}"
+        )
     return done

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sealroom.codes import Code
 from sealroom.errors import KeyReleaseError, SealroomError
 from sealroom.key_release import LeaseReply, sign_lease, verify_renewal
 from sealroom.keys import Secret
@@ -30,24 +31,6 @@ Where blocks are final within seconds, no result waits for long."""
 
 RETRY_SECONDS = 1.0
 """Pause after a renewal that did not get through."""
-
-PASSING_CODES = frozenset(
-    {
-        "chain-unreachable",
-        "chain-stale",
-        "chain-disagrees",
-        "watcher-dead",
-        "opening-lost",
-        "gate-state",
-        "audit-unwritable",
-        "audit-cut",
-        "gate-unreachable",
-    }
-)
-"""Refusals that may pass by themselves.
-
-The enclave asks again, and the lease ends all the same if they last.
-"""
 
 CALL_SECONDS = 5.0
 """Longest wait for one renewal."""
@@ -62,19 +45,19 @@ def clock() -> float:
 class LeaseEnd:
     """Why a lease ended."""
 
-    cause: str
+    cause: Code
     """The gate's code ("revoked", "watcher-dead", …), or why no renewal came through in time."""
     message: str
 
 
-_EXPIRED = LeaseEnd(cause="lease-expired", message="the gate did not renew it in time")
+_EXPIRED = LeaseEnd(cause=Code.LEASE_EXPIRED, message="the gate did not renew it in time")
 
 
 class LeaseEnded(KeyReleaseError):
     """The lease of this run has ended ("lease-ended"): nothing opens, nothing leaves any more."""
 
     def __init__(self, end: LeaseEnd) -> None:
-        super().__init__("lease-ended", f"the lease of this run has ended: {end.message}")
+        super().__init__(Code.LEASE_ENDED, f"the lease of this run has ended: {end.message}")
         self.end = end
 
 
@@ -167,7 +150,8 @@ class Lease:
             try:
                 reply = self._ask(counter)
             except GateRefused as refused:
-                if refused.code not in PASSING_CODES:
+                # What may pass by itself is asked again; the lease ends all the same if it lasts.
+                if not refused.code.transient:
                     self._finish(LeaseEnd(cause=refused.code, message=refused.message))
                     return
                 self._trouble, pause = refused, RETRY_SECONDS

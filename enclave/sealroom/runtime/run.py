@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import build_envelope, result_digest
 from sealroom.envelope.statement import Statement, StatementMechanism, StatementPrivacy, quote_body_digest
@@ -49,7 +50,8 @@ ENVELOPE_NAME = "envelope.json"
 OnStop = Callable[[Callable[[], None]], None]
 """Takes what stops a run, to be called when the host wants the enclave to end."""
 STOPPED = LeaseEnd(
-    cause="stopped", message="the host stops the enclave: keys wiped, job killed, emit refused from here on"
+    cause=Code.STOPPED,
+    message="the host stops the enclave: keys wiped, job killed, emit refused from here on",
 )
 
 
@@ -227,7 +229,7 @@ def _check_grant(
     }
     for name, value in own.items():
         if getattr(grant, name) != value:
-            raise KeyReleaseError("grant-mismatch", f"the grant is not for this run: {name} differs")
+            raise KeyReleaseError(Code.GRANT_MISMATCH, f"the grant is not for this run: {name} differs")
     datasets.check_gate(session.identity)
     transcript = transcript_1(
         session.transcript,

@@ -36,6 +36,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.runtime import landlock
 from sealroom.runtime.seccomp import Architecture, architecture, filter_program
@@ -104,7 +105,7 @@ def lock_down() -> Confinement:
     # TSYNC: a thread that a library has started already gets the filter as well.
     if libc.syscall(machine.seccomp, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_TSYNC, head) != 0:
         reason = os.strerror(ctypes.get_errno())
-        raise JobError("sandbox-unavailable", f"the kernel did not take the system-call filter: {reason}")
+        raise JobError(Code.SANDBOX_UNAVAILABLE, f"the kernel did not take the system-call filter: {reason}")
     return Confinement(network=network, files=files, memory_bytes=memory)
 
 
@@ -169,13 +170,13 @@ def _limit_resources() -> int:
 def _drop_capabilities(libc: ctypes.CDLL, machine: Architecture) -> None:
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     if libc.syscall(machine.capset, header, bytes(24)) != 0:
-        raise JobError("sandbox-unavailable", "the process could not give up its capabilities")
+        raise JobError(Code.SANDBOX_UNAVAILABLE, "the process could not give up its capabilities")
 
 
 def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
     if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         reason = os.strerror(ctypes.get_errno())
-        raise JobError("sandbox-unavailable", f"prctl({option}, {value}) failed: {reason}")
+        raise JobError(Code.SANDBOX_UNAVAILABLE, f"prctl({option}, {value}) failed: {reason}")
 
 
 # -- from the parent ---------------------------------------------------------------------------------------
@@ -226,14 +227,14 @@ class Sandbox:
         try:
             threads = [path.read_text() for path in Path(f"/proc/{self.pid}/task").glob("*/status")]
         except OSError:
-            raise JobError("sandbox-unavailable", "the sandboxed process is gone") from None
+            raise JobError(Code.SANDBOX_UNAVAILABLE, "the sandboxed process is gone") from None
         for status in threads:
             lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
             missing = [name for name, value in wanted.items() if lines.get(name, "").strip() != value]
             if missing:
-                raise JobError("sandbox-unavailable", f"the sandbox does not hold: {', '.join(missing)}")
+                raise JobError(Code.SANDBOX_UNAVAILABLE, f"the sandbox does not hold: {', '.join(missing)}")
         if not threads:
-            raise JobError("sandbox-unavailable", "the sandboxed process is gone")
+            raise JobError(Code.SANDBOX_UNAVAILABLE, "the sandboxed process is gone")
 
     def ended(self, *, within: float) -> int | None:
         """The child's exit status if it ends within so many seconds, else None."""
@@ -250,7 +251,7 @@ class Sandbox:
         try:
             self._process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise JobError("job-will-not-die", "the analysis process did not end after SIGKILL") from None
+            raise JobError(Code.JOB_WILL_NOT_DIE, "the analysis process did not end after SIGKILL") from None
         return time.monotonic() - start
 
     def __enter__(self) -> Sandbox:

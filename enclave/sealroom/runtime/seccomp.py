@@ -15,6 +15,7 @@ import struct
 import sys
 from dataclasses import dataclass
 
+from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.runtime.syscalls import NUMBERS, Case, Rule, Test, rules
 
@@ -48,7 +49,7 @@ def architecture() -> Architecture:
     found = {"x86_64": X86_64, "aarch64": AARCH64, "arm64": AARCH64}.get(machine)
     if found is None or sys.platform != "linux" or sys.maxsize < 2**32:
         raise JobError(
-            "sandbox-unavailable", f"there is no system-call filter for {sys.platform} on {machine}"
+            Code.SANDBOX_UNAVAILABLE, f"there is no system-call filter for {sys.platform} on {machine}"
         )
     return found
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO
 
+from sealroom.codes import Code
 from sealroom.errors import HeaderError
 
 BLOCK = 512
@@ -106,17 +107,19 @@ class ArchiveReader:
         """
         block = self._after_padding(BLOCK)
         if len(block) < BLOCK:
-            raise HeaderError("archive-truncated", f"the archive ends before {name}")
+            raise HeaderError(Code.ARCHIVE_TRUNCATED, f"the archive ends before {name}")
         found = _octal(block[_SIZE_FIELD]) if size is None else size
         if found is None or block != member_header(name, found):
-            raise HeaderError("archive-malformed", f"the archive does not have {name} where it must be")
+            raise HeaderError(Code.ARCHIVE_MALFORMED, f"the archive does not have {name} where it must be")
         if found > limit:
-            raise HeaderError("archive-malformed", f"{name} has {found} bytes where at most {limit} may be")
+            raise HeaderError(
+                Code.ARCHIVE_MALFORMED, f"{name} has {found} bytes where at most {limit} may be"
+            )
         member = Member(self.position + BLOCK, found)
         self.position += BLOCK + padded(found)
         self._padding = padded(found) - found
         if self.position > self._length:
-            raise HeaderError("archive-truncated", f"the archive ends within {name}")
+            raise HeaderError(Code.ARCHIVE_TRUNCATED, f"the archive ends within {name}")
         return member
 
     def skip(self, count: int) -> None:
@@ -125,28 +128,28 @@ class ArchiveReader:
         self.position += count
         self._padding = 0
         if self.position > self._length:
-            raise HeaderError("archive-truncated", "the archive ends within its parts")
+            raise HeaderError(Code.ARCHIVE_TRUNCATED, "the archive ends within its parts")
 
     def end(self) -> None:
         """Check that the archive ends here, with two zero blocks and nothing after."""
         last = self._after_padding(len(_END) + 1)
         if len(last) < len(_END):
-            raise HeaderError("archive-truncated", "the archive has no end")
+            raise HeaderError(Code.ARCHIVE_TRUNCATED, "the archive has no end")
         if last != _END:
-            raise HeaderError("archive-malformed", "the archive goes on after its index")
+            raise HeaderError(Code.ARCHIVE_MALFORMED, "the archive goes on after its index")
 
     def _after_padding(self, count: int) -> bytes:
         """The next bytes, once the padding before them is seen to be zero."""
         found = os.pread(self._descriptor, self._padding + count, self.position - self._padding)
         if found.count(0, 0, self._padding) != min(self._padding, len(found)):
-            raise HeaderError("archive-malformed", "the padding of a member is not zero")
+            raise HeaderError(Code.ARCHIVE_MALFORMED, "the padding of a member is not zero")
         return found[self._padding :]
 
     def read(self, member: Member) -> bytes:
         """The content of a member."""
         content = os.pread(self._descriptor, member.size, member.offset)
         if len(content) != member.size:
-            raise HeaderError("archive-truncated", "the archive became shorter while it was read")
+            raise HeaderError(Code.ARCHIVE_TRUNCATED, "the archive became shorter while it was read")
         return content
 
 

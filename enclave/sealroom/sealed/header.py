@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, canonical, parse_canonical, sha256, to_hex
 from sealroom.errors import FormatError, HeaderError
 from sealroom.schema import (
@@ -113,11 +114,11 @@ class Header:
         try:
             value = parse_canonical(data, MAX_HEADER_BYTES)
         except FormatError as error:
-            raise HeaderError("header-malformed", f"header.json: {error.message}") from None
-        fields = Fields(value, "header.json", error=HeaderError, code="header-malformed")
+            raise HeaderError(Code.HEADER_MALFORMED, f"header.json: {error.message}") from None
+        fields = Fields(value, "header.json", error=HeaderError, code=Code.HEADER_MALFORMED)
         fields.version()
         if fields.raw("suite") != SUITE:
-            raise HeaderError("unsupported-suite", f"header.json has a suite other than {SUITE}")
+            raise HeaderError(Code.UNSUPPORTED_SUITE, f"header.json has a suite other than {SUITE}")
         size, part_size = fields.integer("size"), fields.integer("partSize", MIN_PART_SIZE, PART_SIZE)
         header = cls(
             chain_id=fields.integer("chainId", 1),
@@ -155,7 +156,7 @@ def _columns(fields: Fields) -> tuple[Column, ...] | None:
 
 
 def _column(value: Any) -> Column:
-    fields = Fields(value, "header.json's column", error=HeaderError, code="header-malformed")
+    fields = Fields(value, "header.json's column", error=HeaderError, code=Code.HEADER_MALFORMED)
     column = Column(fields.text("name", limit=63), fields.text("type", limit=16))
     fields.done()
     return column
@@ -165,7 +166,9 @@ def _rows(fields: Fields) -> int | None:
     value = fields.raw("rows")
     if value is None:
         return None
-    return Fields({"rows": value}, "header.json", error=HeaderError, code="header-malformed").integer("rows")
+    return Fields({"rows": value}, "header.json", error=HeaderError, code=Code.HEADER_MALFORMED).integer(
+        "rows"
+    )
 
 
 def check_columns(columns: list[Column]) -> tuple[Column, ...] | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sealroom.codes import Code
 from sealroom.encoding import Fields, canonical, lp, parse_canonical, sha256, to_hex
 from sealroom.errors import FormatError, KeyMaterialError, SealIndexError
 from sealroom.keys import SIGNATURE_SIZE
@@ -84,7 +85,7 @@ class Index:
         try:
             return typed.recover(self.message(), self.signature)
         except KeyMaterialError as error:
-            raise SealIndexError("index-signature", f"index.json: {error.message}") from None
+            raise SealIndexError(Code.INDEX_SIGNATURE, f"index.json: {error.message}") from None
 
     @classmethod
     def parse(cls, data: bytes) -> Index:
@@ -94,7 +95,7 @@ class Index:
             # What is left of a plain index has no parts in it, and is quick to judge.
             value = parse_canonical(data if plain is None else plain.rest, MAX_INDEX_BYTES)
         except FormatError as error:
-            raise SealIndexError("index-malformed", f"index.json: {error.message}") from None
+            raise SealIndexError(Code.INDEX_MALFORMED, f"index.json: {error.message}") from None
         fields = _fields(value, "index.json")
         fields.version()
         signature = fields.raw("signature")
@@ -150,4 +151,4 @@ def _part(value: Any) -> PartEntry:
 
 
 def _fields(value: Any, what: str) -> Fields:
-    return Fields(value, what, error=SealIndexError, code="index-malformed")
+    return Fields(value, what, error=SealIndexError, code=Code.INDEX_MALFORMED)

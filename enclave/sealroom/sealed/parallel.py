@@ -22,6 +22,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from sealroom.codes import Code
 from sealroom.errors import SealError, SealroomError
 
 BUFFER_BYTES = 160 * 1024 * 1024
@@ -167,7 +168,7 @@ class _WorkerPool:
                     self._help(parent)
                 self._helpers.append(child)
         except OSError as error:
-            raise SealError("worker-died", f"cannot start a worker process: {error.strerror}") from None
+            raise SealError(Code.WORKER_DIED, f"cannot start a worker process: {error.strerror}") from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._close(self._saying)
@@ -196,7 +197,7 @@ class _WorkerPool:
             elif found.get(self._ready, 0) & select.POLLHUP:
                 # The other end is closed everywhere: all helpers have ended.
                 raise SealError(
-                    "worker-died", "a worker process ended before its work was done", "run it again"
+                    Code.WORKER_DIED, "a worker process ended before its work was done", "run it again"
                 )
             if tell is not None and self._missing < self._count and time.monotonic() - told >= TELL_S:
                 tell(self._missing)
@@ -279,7 +280,7 @@ def _message(error: SealroomError) -> bytes:
 
 def _error(message: bytes) -> SealroomError:
     kind, code, text, hint = json.loads(message)
-    return _kinds(SealroomError)[kind](code, text, hint)
+    return _kinds(SealroomError)[kind](Code.parse(code), text, hint)
 
 
 def _kinds(root: type[SealroomError]) -> dict[str, type[SealroomError]]:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.errors import SealError
 from sealroom.schema import Column
 from sealroom.sealed.parquet_columns import refuse_extensions, walk_columns
@@ -86,7 +87,7 @@ def read_footer(path: Path) -> tuple[tuple[Column, ...], int]:
         with path.open("rb", buffering=0) as file:
             footer = parse_footer(file, str(path))
     except OSError as error:
-        raise SealError("not-parquet", f"cannot read {path} as Parquet: {error.strerror}") from None
+        raise SealError(Code.NOT_PARQUET, f"cannot read {path} as Parquet: {error.strerror}") from None
     return footer.columns, footer.rows
 
 
@@ -106,7 +107,7 @@ def _check_frame(file: io.RawIOBase, name: str) -> int:
         raise _not_parquet(name)
     length = int.from_bytes(tail[:4], "little")
     if length > MAX_FOOTER_BYTES:
-        raise SealError("table-too-large", f"{name} has a footer of more than {MAX_FOOTER_BYTES} bytes")
+        raise SealError(Code.TABLE_TOO_LARGE, f"{name} has a footer of more than {MAX_FOOTER_BYTES} bytes")
     begin = size - _TAIL - length
     if begin < len(_MAGIC):
         raise _not_parquet(name)
@@ -235,12 +236,12 @@ def _walk_chunk(footer: CompactReader, group: int, column: str, footer_at: int, 
 
 
 def _not_parquet(name: str) -> SealError:
-    return SealError("not-parquet", f"{name} cannot be read as Parquet")
+    return SealError(Code.NOT_PARQUET, f"{name} cannot be read as Parquet")
 
 
 def _too_many(name: str) -> SealError:
-    return SealError("table-too-large", f"{name} has more than {MAX_ROWS} rows or {MAX_ROW_GROUPS} groups")
+    return SealError(Code.TABLE_TOO_LARGE, f"{name} has more than {MAX_ROWS} rows or {MAX_ROW_GROUPS} groups")
 
 
 def _false_footer(name: str) -> SealError:
-    return SealError("table-malformed", f"{name} has an inconsistent footer")
+    return SealError(Code.TABLE_MALFORMED, f"{name} has an inconsistent footer")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.errors import SealError
 from sealroom.schema import COLUMN_TYPES, MAX_COLUMNS, Column
 from sealroom.sealed.header import check_columns
@@ -121,7 +122,7 @@ def _decoded(text: bytes) -> bytes:
 
 def _unsupported(name: str, wrong: str) -> SealError:
     return SealError(
-        "schema-unsupported",
+        Code.SCHEMA_UNSUPPORTED,
         f"{name} has columns that a study cannot use: {wrong}",
         f"columns must have plain names and be {', '.join(sorted(COLUMN_TYPES))}",
     )

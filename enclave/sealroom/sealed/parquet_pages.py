@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sealroom.codes import Code
 from sealroom.errors import SealError
 from sealroom.sealed.thrift import CompactReader, Truncated, malformed
 
@@ -51,7 +52,7 @@ def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, 
             raise malformed("a page of no known type")
         if page.unpacked > page_limit:
             raise SealError(
-                "table-too-large",
+                Code.TABLE_TOO_LARGE,
                 f"a page of the table unpacks to {page.unpacked} bytes, more than {page_limit}",
             )
         if page.kind == _DICTIONARY:

@@ -15,6 +15,7 @@ from blake3 import blake3
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
 
+from sealroom.codes import Code
 from sealroom.encoding import lp
 from sealroom.errors import PartError, SealIndexError
 from sealroom.keys import Secret, hkdf_sha256
@@ -47,7 +48,7 @@ def check_commitment(data_key: Secret, *, dataset_id: bytes, commitment: bytes) 
     """Check that this is the dataset's key. Raises `SealIndexError` with code `wrong-key`."""
     found = b"" if len(data_key) != DATA_KEY_SIZE else key_commitment(data_key, dataset_id=dataset_id)
     if not hmac.compare_digest(found, commitment):
-        raise SealIndexError("wrong-key", DOES_NOT_OPEN)
+        raise SealIndexError(Code.WRONG_KEY, DOES_NOT_OPEN)
 
 
 def part_digest(sealed: memoryview) -> bytes:
@@ -86,7 +87,7 @@ def open_part(
         plain[written:] = decryptor.finalize()
     except InvalidTag:
         plain[:] = bytes(len(plain))
-        raise PartError("part-does-not-open", DOES_NOT_OPEN) from None
+        raise PartError(Code.PART_DOES_NOT_OPEN, DOES_NOT_OPEN) from None
 
 
 def wipe(buffer: bytearray) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.errors import HeaderError, PartError, SealIndexError
 from sealroom.keys import Secret
@@ -78,9 +79,9 @@ class SealedArchive:
         reader.end()
         dataset_id = sha256(header_bytes)
         if index.dataset != dataset_id:
-            raise SealIndexError("index-mismatch", "index.json is of another dataset")
+            raise SealIndexError(Code.INDEX_MISMATCH, "index.json is of another dataset")
         if [part.size for part in index.parts] != [whole] * (header.parts - 1) + [last]:
-            raise SealIndexError("index-mismatch", "index.json lists other parts than the archive holds")
+            raise SealIndexError(Code.INDEX_MISMATCH, "index.json lists other parts than the archive holds")
         self.info = SealedInfo(
             header=header,
             wrap=wrap,
@@ -102,7 +103,7 @@ class SealedArchive:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise HeaderError("source-unreadable", f"cannot read {path}: {error.strerror}") from None
+            raise HeaderError(Code.SOURCE_UNREADABLE, f"cannot read {path}: {error.strerror}") from None
         try:
             archive = cls(descriptor)
             if frames:
@@ -118,11 +119,13 @@ class SealedArchive:
         The three digests have 32 bytes. Raises `dataset-mismatch`, `index-mismatch` or `wrong-key`.
         """
         if self.info.dataset_id != dataset_id:
-            raise HeaderError("dataset-mismatch", "this is another dataset than the registered one")
+            raise HeaderError(Code.DATASET_MISMATCH, "this is another dataset than the registered one")
         if self.info.index_digest != index_digest:
-            raise SealIndexError("index-mismatch", "the index is not the one that the owner registered")
+            raise SealIndexError(Code.INDEX_MISMATCH, "the index is not the one that the owner registered")
         if self.info.index.key_commitment != key_commitment:
-            raise SealIndexError("index-mismatch", "the index commits to another key than the registered one")
+            raise SealIndexError(
+                Code.INDEX_MISMATCH, "the index commits to another key than the registered one"
+            )
         check_commitment(dek, dataset_id=dataset_id, commitment=key_commitment)
 
     def _check_frames(self) -> None:
@@ -184,15 +187,15 @@ class SealedArchive:
         self._fill((memoryview(around[0]), target, memoryview(around[1])), self.place(number) - len(before))
         _check_around(number, around, (before, after))
         if not hmac.compare_digest(part_digest(target), self.info.index.parts[number].digest):
-            raise PartError("part-altered", f"part {number} is not the one that the index lists")
+            raise PartError(Code.PART_ALTERED, f"part {number} is not the one that the index lists")
 
     def _fill(self, targets: Sequence[memoryview], offset: int) -> None:
         try:
             whole = read_at(self._descriptor, targets, offset)
         except OSError as error:
-            raise HeaderError("source-unreadable", f"cannot read the archive: {error.strerror}") from None
+            raise HeaderError(Code.SOURCE_UNREADABLE, f"cannot read the archive: {error.strerror}") from None
         if not whole:
-            raise HeaderError("archive-truncated", "the archive became shorter while it was read")
+            raise HeaderError(Code.ARCHIVE_TRUNCATED, "the archive became shorter while it was read")
 
     def close(self) -> None:
         """Close the file."""
@@ -218,7 +221,7 @@ def inspect(path: Path) -> SealedInfo:
 def _check_around(number: int, found: tuple[bytearray, bytearray], known: tuple[bytes, bytes]) -> None:
     if found[0] != known[0]:
         raise HeaderError(
-            "archive-malformed", f"the archive does not have {part_name(number)} where it must be"
+            Code.ARCHIVE_MALFORMED, f"the archive does not have {part_name(number)} where it must be"
         )
     if found[1] != known[1]:
-        raise HeaderError("archive-malformed", "the padding of a member is not zero")
+        raise HeaderError(Code.ARCHIVE_MALFORMED, "the padding of a member is not zero")

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.errors import HeaderError, SealError, SealIndexError
 from sealroom.keys import Secret
@@ -64,7 +65,7 @@ def reseal(
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise HeaderError("source-unreadable", f"cannot read {path}: {error.strerror}") from None
+        raise HeaderError(Code.SOURCE_UNREADABLE, f"cannot read {path}: {error.strerror}") from None
     try:
         position = _find(descriptor)
         dataset_id = position.header.dataset_id
@@ -96,7 +97,7 @@ def _find(descriptor: int) -> _WrapPosition:
     index = Index.parse(reader.read(reader.member(INDEX_NAME, limit=MAX_INDEX_BYTES)))
     reader.end()
     if index.dataset != sha256(header_bytes):
-        raise SealIndexError("index-mismatch", "index.json is of another dataset")
+        raise SealIndexError(Code.INDEX_MISMATCH, "index.json is of another dataset")
     return _WrapPosition(
         header=header, index=index, begin=begin, end=end, length=os.fstat(descriptor).st_size
     )
@@ -109,12 +110,12 @@ def _overwrite(target: Path, member: bytes, position: _WrapPosition) -> bool:
     except PermissionError:
         return False
     except OSError as error:
-        raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+        raise SealError(Code.OUTPUT_UNWRITABLE, f"cannot write {target}: {error.strerror}") from None
     try:
         write_at(descriptor, (member,), position.begin)
         os.fsync(descriptor)
     except OSError as error:
-        raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+        raise SealError(Code.OUTPUT_UNWRITABLE, f"cannot write {target}: {error.strerror}") from None
     finally:
         os.close(descriptor)
     return True
@@ -132,7 +133,7 @@ def _copy(source: int, target: Path, member: bytes, position: _WrapPosition, *, 
             after = position.begin + write_at(output, (member,), position.begin)
             _copy_range(source, output, position.end, after, position.length - position.end)
         except OSError as error:
-            raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+            raise SealError(Code.OUTPUT_UNWRITABLE, f"cannot write {target}: {error.strerror}") from None
 
 
 def _share(source: int, output: int) -> bool:
@@ -152,5 +153,5 @@ def _copy_range(source: int, output: int, begin: int, to: int, count: int) -> No
         except OSError:  # across file systems, on older kernels
             copied = write_at(output, (os.pread(source, min(step, 2**20), begin + done),), to + done)
         if copied == 0:
-            raise HeaderError("archive-truncated", "the archive became shorter while it was read")
+            raise HeaderError(Code.ARCHIVE_TRUNCATED, "the archive became shorter while it was read")
         done += copied

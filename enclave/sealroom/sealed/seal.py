@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from sealroom.codes import Code
 from sealroom.errors import SealError
 from sealroom.keys import Secret
 from sealroom.schema import Column
@@ -91,7 +92,7 @@ def seal(
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise SealError("source-unreadable", f"cannot read {source}: {error.strerror}") from None
+        raise SealError(Code.SOURCE_UNREADABLE, f"cannot read {source}: {error.strerror}") from None
     try:
         before = os.fstat(descriptor)
         columns, rows = _table(descriptor, source) if media_type == PARQUET else (None, None)
@@ -108,7 +109,7 @@ def seal(
             salt=Secret.generate(32).reveal(),
         )
         if header.parts > MAX_PARTS:
-            raise SealError("too-large", f"{source} needs more than {MAX_PARTS} parts")
+            raise SealError(Code.TOO_LARGE, f"{source} needs more than {MAX_PARTS} parts")
         # What we write, we must be able to read: the decoder is the one judge of names, sizes and types.
         Header.parse(header.encode())
         wrap = make_wrap(data_key, header=header, recipient=recipient)
@@ -121,7 +122,7 @@ def seal(
             )
             after = os.fstat(descriptor)
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-                raise SealError("source-changed", f"{source} changed while it was sealed")
+                raise SealError(Code.SOURCE_CHANGED, f"{source} changed while it was sealed")
             index = Index(
                 dataset=header.dataset_id,
                 key_commitment=key_commitment(data_key, dataset_id=header.dataset_id),
@@ -180,9 +181,9 @@ def _seal_parts(
             will_read(source, (number + PARTS_AHEAD) * header.part_size, header.part_size)
             complete = read_at(source, (plain,), number * header.part_size)
         except OSError as error:
-            raise SealError("source-unreadable", f"cannot read the file: {error.strerror}") from None
+            raise SealError(Code.SOURCE_UNREADABLE, f"cannot read the file: {error.strerror}") from None
         if not complete:
-            raise SealError("source-changed", "the file became shorter while it was sealed")
+            raise SealError(Code.SOURCE_CHANGED, "the file became shorter while it was sealed")
         return seal_part(plain, sealed, data_key=data_key, dataset_id=dataset_id, number=number, count=count)
 
     def put(number: int, room: memoryview) -> None:
@@ -191,7 +192,7 @@ def _seal_parts(
         try:
             write_at(target, (before, sealed, after), first + number * stride)
         except OSError as error:
-            raise SealError("output-unwritable", f"cannot write the output: {error.strerror}") from None
+            raise SealError(Code.OUTPUT_UNWRITABLE, f"cannot write the output: {error.strerror}") from None
 
     def tell(parts: int) -> None:
         write_back.up_to(first + parts * stride)

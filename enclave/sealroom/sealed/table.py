@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sealroom.codes import Code
 from sealroom.errors import SealError, SealroomError
 from sealroom.sealed.header import Header
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES, Chunk, Footer, parse_footer
@@ -74,13 +75,15 @@ class SealedTable:
 
     def __init__(self, header: Header, parts: Parts, *, limits: TableLimits | None = None) -> None:
         if header.columns is None:
-            raise SealError("not-table", f"{header.owner}/{header.dataset} is a file, and no table")
+            raise SealError(Code.NOT_TABLE, f"{header.owner}/{header.dataset} is a file, and no table")
         self._name = f"{header.owner}/{header.dataset}"
         self._header, self._parts = header, parts
         self._limits = limits or TableLimits.of_this_machine()
         self._footer = parse_footer(_Source(header, parts), self._name)
         if (self._footer.columns, self._footer.rows) != (header.columns, header.rows):
-            raise SealError("table-mismatch", f"{self._name} has other columns or rows than its header says")
+            raise SealError(
+                Code.TABLE_MISMATCH, f"{self._name} has other columns or rows than its header says"
+            )
         self.schema = pa.schema([(name, ARROW_TYPES[kind]) for name, kind in header.columns])
         """Names and types of the columns."""
 
@@ -176,7 +179,7 @@ class SealedTable:
             import duckdb
         except ImportError:
             raise SealError(
-                "duckdb-missing", "DuckDB is not installed here", "install it: pip install duckdb"
+                Code.DUCKDB_MISSING, "DuckDB is not installed here", "install it: pip install duckdb"
             ) from None
         return (connection or duckdb.default_connection()).from_arrow(self.dataset())
 
@@ -193,7 +196,7 @@ class SealedTable:
         names = list(columns)
         if len(set(names)) != len(names) or not set(names) <= set(known):
             raise SealError(
-                "unknown-column",
+                Code.UNKNOWN_COLUMN,
                 f"{self._name} has no such column, or it is asked for twice",
                 ", ".join(known),
             )
@@ -211,7 +214,7 @@ class SealedTable:
 
     def _too_large(self) -> SealError:
         return SealError(
-            "table-too-large",
+            Code.TABLE_TOO_LARGE,
             f"{self._name} would take more than {self._limits.table_bytes} bytes of memory",
             "read fewer columns, or scan it in batches",
         )
@@ -351,7 +354,7 @@ class _Source(io.RawIOBase):
             self._unpacked = pages.unpacked + (self._unpacked if self._sums else 0)
             if self._unpacked > self._limits.table_bytes:
                 raise SealError(
-                    "table-too-large", f"the table unpacks to more than {self._limits.table_bytes} bytes"
+                    Code.TABLE_TOO_LARGE, f"the table unpacks to more than {self._limits.table_bytes} bytes"
                 )
         except SealroomError as error:
             self.error = error

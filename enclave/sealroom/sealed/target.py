@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from sealroom.codes import Code
 from sealroom.errors import SealError
 from sealroom.files import PRIVATE, TargetExists, atomic_output
 
@@ -26,7 +27,7 @@ def sealed_output(target: Path, *, overwrite: bool = False) -> Iterator[BinaryIO
             except TargetExists:
                 raise
             except OSError as error:
-                raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+                raise SealError(Code.OUTPUT_UNWRITABLE, f"cannot write {target}: {error.strerror}") from None
             yield stream
     except TargetExists:
         raise output_exists(target) from None
@@ -35,11 +36,11 @@ def sealed_output(target: Path, *, overwrite: bool = False) -> Iterator[BinaryIO
 def refuse_same(source: Path, target: Path) -> None:
     """Raise `same-file` when both are one file, by whatever names."""
     if target.exists() and source.exists() and os.path.samefile(source, target):
-        raise SealError("same-file", f"{target} is the file to be read", "choose another output")
+        raise SealError(Code.SAME_FILE, f"{target} is the file to be read", "choose another output")
 
 
 def output_exists(target: Path) -> SealError:
     """The refusal of a target that is there already."""
     return SealError(
-        "output-exists", f"{target} is there already", "choose another name, or allow overwriting"
+        Code.OUTPUT_EXISTS, f"{target} is there already", "choose another name, or allow overwriting"
     )

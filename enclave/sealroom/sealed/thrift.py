@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.errors import SealError
 
 _TRUE, _FALSE, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, (4, 5, 6), 7, 8, 9, 12
@@ -23,7 +24,7 @@ class Truncated(Exception):
 
 def malformed(what: str) -> SealError:
     """The error for data that its own footer does not describe."""
-    return SealError("table-malformed", f"the table is broken: {what}")
+    return SealError(Code.TABLE_MALFORMED, f"the table is broken: {what}")
 
 
 def field_of(field: int, kind: int, value: bytes) -> bytes:

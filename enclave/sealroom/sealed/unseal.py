@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.errors import SealError
 from sealroom.keys import Secret
 from sealroom.sealed.parallel import Buffers, for_each_part
@@ -51,7 +52,9 @@ def unseal(
                 try:
                     write_at(descriptor, (plain,), number * header.part_size)
                 except OSError as error:
-                    raise SealError("output-unwritable", f"cannot write {target}: {error.strerror}") from None
+                    raise SealError(
+                        Code.OUTPUT_UNWRITABLE, f"cannot write {target}: {error.strerror}"
+                    ) from None
 
             write_back = WriteBack(descriptor)
 

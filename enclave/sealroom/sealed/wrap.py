@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sealroom.codes import Code
 from sealroom.encoding import (
     Fields,
     address_bytes,
@@ -117,11 +118,11 @@ class Wrap:
         try:
             value = parse_canonical(data, MAX_WRAP_BYTES)
         except FormatError as error:
-            raise WrapError("wrap-malformed", f"wrap.json: {error.message}") from None
-        fields = Fields(value, "wrap.json", error=WrapError, code="wrap-malformed")
+            raise WrapError(Code.WRAP_MALFORMED, f"wrap.json: {error.message}") from None
+        fields = Fields(value, "wrap.json", error=WrapError, code=Code.WRAP_MALFORMED)
         fields.version()
         if fields.raw("suite") != SUITE:
-            raise WrapError("unsupported-suite", f"wrap.json has a suite other than {SUITE}")
+            raise WrapError(Code.UNSUPPORTED_SUITE, f"wrap.json has a suite other than {SUITE}")
         size = HPKE_OVERHEAD + DATA_KEY_SIZE
         wrap = cls(
             chain_id=fields.integer("chainId", 1),
@@ -161,7 +162,7 @@ def make_wrap(data_key: Secret, *, header: Header, recipient: WrapContext) -> Wr
     """Wrap a data key for one recipe. Raises `WrapError` when the dataset is of another consortium."""
     if (header.chain_id, header.consortium) != (recipient.chain_id, recipient.consortium):
         raise WrapError(
-            "wrap-mismatch",
+            Code.WRAP_MISMATCH,
             "the dataset was sealed for another consortium",
             "seal the file anew: a dataset belongs to one consortium for life",
         )
@@ -190,10 +191,10 @@ def open_wrap(wrap: Wrap, root_private: KemPrivateKey, *, context: WrapContext |
     try:
         data_key = hpke_open(root_private, wrap.ciphertext, info=info)
     except KeyMaterialError:
-        raise WrapError("wrap-does-not-open", DOES_NOT_OPEN) from None
+        raise WrapError(Code.WRAP_DOES_NOT_OPEN, DOES_NOT_OPEN) from None
     if context is not None and wrap.context != _stated(context):
         # It opens here, but claims to be for something else: an honest sealer does not write that.
-        raise WrapError("wrap-does-not-open", DOES_NOT_OPEN)
+        raise WrapError(Code.WRAP_DOES_NOT_OPEN, DOES_NOT_OPEN)
     return Secret(data_key)
 
 
@@ -217,7 +218,7 @@ def check_wrap(wrap: Wrap, header: Header) -> None:
         header.owner,
         header.dataset_id,
     ):
-        raise WrapError("wrap-mismatch", "wrap.json is of another dataset, owner or consortium")
+        raise WrapError(Code.WRAP_MISMATCH, "wrap.json is of another dataset, owner or consortium")
 
 
 def _info(

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate's checks, in the order in which it makes them: what the release protocol's page publishes (RE-09).
+
+The rows of the decision and of a renewal are the rules themselves, which `policy` walks. The others say what
+`service`, `sessions`, `attestation` and `wraps` do, in the order of `service`. The page's table is written
+from here, and the tests prove the order on a running gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sealroom.codes import Code
+from sealroom_agents.gate.policy import RENEWAL, RULES
+from sealroom_agents.gate.refusals import CHAIN_CODES
+
+
+class About(StrEnum):
+    """Which message a check is about."""
+
+    ANY = "any"
+    HELLO = "hello"
+    EVIDENCE = "evidence"
+    LEASE = "lease"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check."""
+
+    number: int
+    """Its place, from 1."""
+    about: About
+    """The message."""
+    check: str
+    """What the gate checks, after "the gate checks that"."""
+    codes: tuple[Code, ...]
+    """What it answers where the check fails."""
+
+    @property
+    def status(self) -> int | None:
+        """HTTP status of that answer."""
+        return self.codes[0].http
+
+
+BOOKING_CODES = (Code.BUDGET_EXCEEDED, Code.RUNS_EXHAUSTED, Code.EPOCH_MISMATCH)
+"""What the ledger says of a run that it does not book."""
+
+
+def _checks() -> Iterator[tuple[About, str, tuple[Code, ...]]]:
+    yield About.ANY, "the body is within its limit", (Code.EVIDENCE_TOO_LARGE,)
+    yield About.ANY, "the message is as this page says, and for this gate's chain", (Code.MALFORMED,)
+    for text, code in _HELLO:
+        yield About.HELLO, text, (code,)
+    for text, code in _QUOTE:
+        yield About.EVIDENCE, text, (code,)
+    yield About.EVIDENCE, "the nodes answer, are fresh, and agree", CHAIN_CODES
+    yield About.EVIDENCE, "the address is a consortium", (Code.GATE_NOT_REGISTERED,)
+    for rule in RULES:
+        yield About.EVIDENCE, rule.check, rule.codes
+    yield (
+        About.EVIDENCE,
+        "each wrap opens with the gate's root key in this context",
+        (Code.WRAP_DOES_NOT_OPEN,),
+    )
+    yield About.EVIDENCE, "each key is the registered one", (Code.WRONG_KEY,)
+    yield About.EVIDENCE, "the ledger books the run", BOOKING_CODES
+    yield About.EVIDENCE, "every node shows that booking", (Code.CHAIN_DISAGREES,)
+    yield About.EVIDENCE, "still nobody revoked", (Code.REVOKED,)
+    for text, code in _LEASE:
+        yield About.LEASE, text, (code,)
+    yield About.LEASE, "the nodes answer, are fresh, and agree", CHAIN_CODES
+    for renewal in RENEWAL:
+        yield About.LEASE, renewal.check, renewal.codes
+    yield About.LEASE, "the ledger has the run's opening", (Code.OPENING_LOST,)
+    yield About.LEASE, "it is this run's, and no other's under its id", (Code.OPENING_REPLACED,)
+    yield About.LEASE, "the ledger takes a lost opening again", BOOKING_CODES
+
+
+_HELLO = (
+    ("the operator lets this gate serve the consortium", Code.GATE_NOT_REGISTERED),
+    ("no keys were released under this run id", Code.UNKNOWN_RUN_ID_REUSED),
+    ("fewer than 10,000 challenges wait for an answer", Code.BUSY),
+)
+_QUOTE = (
+    ("this gate gave the nonce out", Code.NONCE_UNKNOWN),
+    ("nobody used the nonce before", Code.NONCE_REPLAYED),
+    ("the nonce is at most 60 s old", Code.NONCE_EXPIRED),
+    ("quote and collateral can be read", Code.QUOTE_INVALID),
+    ("it is a TDX quote of an accepted version", Code.QUOTE_NOT_TDX),
+    ("the host cannot debug the TD", Code.DEBUG_TD),
+    ("TD attributes and TDX module are the accepted ones", Code.TD_ATTRIBUTES),
+    ("certificates and signatures lead to the trusted root, and nothing is revoked", Code.QUOTE_INVALID),
+    ("platform, TDX module and quoting enclave are up to date", Code.TCB_NOT_UP_TO_DATE),
+    (
+        "the platform has nothing that was not granted (dynamic platform, cached keys, SMT)",
+        Code.DEVICE_NOT_ALLOWED,
+    ),
+    ("the quote binds this exchange", Code.REPORT_DATA_MISMATCH),
+    ("the event log can be read, and replays to the quote", Code.EVENT_LOG_MISMATCH),
+    ("the log names app, recipe and key provider once each", Code.EVENT_LOG_DUPLICATE),
+    ("the operator knows the OS image's registers", Code.OS_IMAGE_NOT_ALLOWED),
+)
+_LEASE = (
+    ("this gate granted the run", Code.LEASE_ENDED),
+    ("the run's enclave signed", Code.MALFORMED),
+    ("the lease neither ended nor ran out", Code.LEASE_ENDED),
+    ("the counter is larger than all before", Code.LEASE_COUNTER),
+)
+
+CHECKS = tuple(Check(number, *row) for number, row in enumerate(_checks(), 1))
+"""All of them, in order."""

@@ -1,0 +1,683 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry of codes: every refusal and every error of the product is one of these words.
+
+A code is what programs compare, and stays the same from version to version; messages are for people and may
+change. Each member says what it means, where it arises, which HTTP status an answer with it has, whether the
+same request may succeed later, and with which status a process ends for it.
+
+To add a refusal, add its line to the section of its stage, raise it, and run `make docs`: the tables in the
+documents are written from here. This module is measured, and imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum, StrEnum, unique
+from typing import NamedTuple, Self, TypeVar
+
+
+class Exit(IntEnum):
+    """Exit status of a process that a code ends; of a run in the enclave all but `FAILED`."""
+
+    DONE = 0
+    """What was asked for is done; of a run: the envelope is written."""
+    FAILED = 1
+    """A command could not do what it was asked to, or found something broken."""
+    REFUSED = 3
+    """The gate refused, or what the run was given breaks a rule."""
+    LEASE_ENDED = 4
+    """The lease of the run ended; keys are wiped."""
+    JOB_FAILED = 5
+    """The analysis failed."""
+    CONFIGURATION = 78
+    """The process refuses to start as configured (sysexits' EX_CONFIG)."""
+
+
+class Stage(StrEnum):
+    """Where a code arises."""
+
+    about: str
+    """What that is, in one line."""
+
+    def __new__(cls, word: str, about: str) -> Self:
+        """A stage by its name."""
+        stage = str.__new__(cls, word)
+        stage._value_, stage.about = word, about
+        return stage
+
+    FORMAT = "format", "Any document or message: its bytes are not what its format says."
+    KEY = "key", "Keys and signatures."
+    RECIPE = "recipe", "A recipe, before owners approve it."
+    SEALED = "sealed dataset", "A sealed dataset, when it is made, moved or opened."
+    RELEASE = "key release", "The enclave's side of the release protocol."
+    ATTESTATION = "attestation", "The gate, about a quote and its event log."
+    GATE = "gate", "The gate, about everything else that an enclave shows or asks."
+    GATE_STATE = "gate state", "The gate, about its own database and audit log."
+    CHAIN = "chain", "Reading the chain, or sending it a transaction."
+    RUN = "run", "A run inside the enclave: sandbox, analysis, releases and result."
+    RUNNER = "runner", "What a runner or the watcher says of a run, and the database that they share."
+    READINESS = "readiness", "What a submitted run still lacks."
+    CONSOLE = "console", "The console's REST interface."
+    SERVER = "server", "Any HTTP server of ours: the request did not reach what it asks for."
+    ENVELOPE = "envelope", "A result envelope that is verified."
+    CARD = "study card", "A study card that is compared with the gate and the chain."
+    COMMAND = "command", "The commands of owners and auditors."
+    CONFIGURATION = "configuration", "The start of a process."
+    UNKNOWN = "unknown", "A word that a peer of another version said; no member of the registry."
+
+
+class _Entry(NamedTuple):
+    """A member as it is written below."""
+
+    word: str
+    sentence: str
+    stage: Stage
+    http: int | None
+    transient: bool
+    exit: Exit
+
+
+def _section(stage: Stage, http: int | None, exit: Exit = Exit.REFUSED) -> Callable[..., _Entry]:
+    """What writes the members of one stage, with what most of them share."""
+
+    def entry(
+        word: str,
+        sentence: str,
+        *,
+        http: int | None = http,
+        transient: bool = False,
+        exit: Exit = exit,
+    ) -> _Entry:
+        return _Entry(word, sentence, stage, http, transient, exit)
+
+    return entry
+
+
+_format = _section(Stage.FORMAT, None)
+_key = _section(Stage.KEY, None)
+_recipe = _section(Stage.RECIPE, 422)
+_sealed = _section(Stage.SEALED, None)
+_release = _section(Stage.RELEASE, None)
+_attestation = _section(Stage.ATTESTATION, 403)
+_gate = _section(Stage.GATE, 403)
+_state = _section(Stage.GATE_STATE, 503, Exit.FAILED)
+_chain = _section(Stage.CHAIN, 503)
+_run = _section(Stage.RUN, None)
+_runner = _section(Stage.RUNNER, None, Exit.FAILED)
+_readiness = _section(Stage.READINESS, None, Exit.FAILED)
+_console = _section(Stage.CONSOLE, 422, Exit.FAILED)
+_server = _section(Stage.SERVER, 400, Exit.FAILED)
+_envelope = _section(Stage.ENVELOPE, None, Exit.FAILED)
+_card = _section(Stage.CARD, None, Exit.FAILED)
+_command = _section(Stage.COMMAND, None, Exit.FAILED)
+_start = _section(Stage.CONFIGURATION, None, Exit.CONFIGURATION)
+_unknown = _section(Stage.UNKNOWN, None)
+
+
+_Text = TypeVar("_Text", bound="Code")
+
+
+def _filled(code: _Text, entry: _Entry) -> _Text:
+    code._value_ = entry.word
+    code.sentence, code.stage, code.http = entry.sentence, entry.stage, entry.http
+    code.transient, code.exit = entry.transient, entry.exit
+    return code
+
+
+@unique
+class Code(StrEnum):
+    """A code. It is text, so it is written, sent and compared as its word."""
+
+    sentence: str
+    """What it means and, where that helps, what to do: one line."""
+    stage: Stage
+    """Where it arises; where it first does, if it does in several places."""
+    http: int | None
+    """Status of an HTTP answer with this code; `None` when no server gives one."""
+    transient: bool
+    """Whether the same request may succeed later without anybody doing anything."""
+    exit: Exit
+    """Status with which a process ends that ends with this code.
+
+    A run in the enclave ends with 4 when its lease ended, whatever the code; a command with 78 when it
+    refuses to start as configured, else with 1.
+    """
+
+    def __new__(
+        cls, word: str, sentence: str, stage: Stage, http: int | None, transient: bool, exit: Exit
+    ) -> Self:
+        """A member, from its entry below."""
+        return _filled(str.__new__(cls, word), _Entry(word, sentence, stage, http, transient, exit))
+
+    @classmethod
+    def parse(cls, text: str) -> Code:
+        """The code that a peer, a job or a stored row gives.
+
+        A word of another version is kept as it is, with `Stage.UNKNOWN`: people see it, and nothing takes it
+        for transient.
+        """
+        known = cls._value2member_map_.get(text)
+        if isinstance(known, cls):
+            return known
+        code = _filled(str.__new__(cls, text), _unknown(text, "This version does not know the code."))
+        code._name_ = "UNKNOWN"
+        return code
+
+    @property
+    def line(self) -> str:
+        """The sentence as messages are written: lower case, no full stop."""
+        return self.sentence[:1].lower() + self.sentence[1:].removesuffix(".")
+
+    # --- any document or message ----------------------------------------------------------------
+
+    MALFORMED = _format("malformed", "The message or document is not what its format says.", http=400)
+    TOO_LARGE = _format("too-large", "The message or document is larger than its format allows.", http=413)
+    NOT_CANONICAL = _format("not-canonical", "The JSON is not in canonical form (RFC 8785).")
+    UNSUPPORTED_VERSION = _format(
+        "unsupported-version", "The document is of a version that this one does not read."
+    )
+    UNSUPPORTED_SUITE = _format(
+        "unsupported-suite", "The document names other algorithms than the one suite."
+    )
+
+    # --- keys and signatures --------------------------------------------------------------------
+
+    KEY_INVALID = _key("key-invalid", "A key does not have the length or the form of its kind.")
+    KEY_WIPED = _key("key-wiped", "The key was wiped from memory, and cannot be used any more.")
+    SIGNATURE_INVALID = _key("signature-invalid", "A signature is malformed, or nobody's key made it.")
+    DOES_NOT_OPEN = _key("does-not-open", "The ciphertext does not open with this key in this context.")
+
+    # --- recipes --------------------------------------------------------------------------------
+
+    RECIPE_MALFORMED = _recipe("recipe-malformed", "The recipe is not what its format says.")
+    RECIPE_TOO_LARGE = _recipe("recipe-too-large", "The recipe is larger than a recipe may be.")
+    RECIPE_UNREADABLE = _recipe("recipe-unreadable", "A file of the recipe cannot be read.")
+    RECIPE_NOT_CANONICAL = _recipe(
+        "recipe-not-canonical", "The recipe is not in its one form: build it again."
+    )
+    RECIPE_UNKNOWN_FIELD = _recipe("recipe-unknown-field", "The recipe has a field that no recipe has.")
+    RECIPE_MANIFEST_VERSION = _recipe(
+        "recipe-manifest-version", "The app-compose is not of manifest version 2."
+    )
+    RECIPE_RUNNER = _recipe("recipe-runner", "The app-compose names another runner than docker-compose.")
+    RECIPE_KEY_PROVIDER = _recipe(
+        "recipe-key-provider", "The app would take its keys from elsewhere than the KMS."
+    )
+    RECIPE_GATEWAY = _recipe("recipe-gateway", "The app would be reachable through dstack's gateway.")
+    RECIPE_PUBLIC_LOGS = _recipe("recipe-public-logs", "The app would publish its logs.")
+    RECIPE_PUBLIC_SYSINFO = _recipe("recipe-public-sysinfo", "The app would publish facts of its machine.")
+    RECIPE_PUBLIC_TCBINFO = _recipe("recipe-public-tcbinfo", "The app would publish its event log.")
+    RECIPE_INSTANCE_ID = _recipe("recipe-instance-id", "The app would run without an instance id.")
+    RECIPE_SECURE_TIME = _recipe("recipe-secure-time", "The app would start before its clock is set.")
+    RECIPE_ALLOWED_ENVS = _recipe("recipe-allowed-envs", "The app would take variables from its operator.")
+    RECIPE_SCRIPT = _recipe("recipe-script", "The app-compose has a script that dstack would run as root.")
+    RECIPE_INTERPOLATION = _recipe(
+        "recipe-interpolation", "The recipe has a $, which Docker takes for a variable."
+    )
+    RECIPE_SERVICE = _recipe("recipe-service", "The recipe has another service than the one named enclave.")
+    RECIPE_MUTABLE_IMAGE = _recipe("recipe-mutable-image", "The image is not pinned by its digest.")
+    RECIPE_PRIVILEGED = _recipe("recipe-privileged", "The service would have rights that no recipe may have.")
+    RECIPE_NETWORK = _recipe("recipe-network", "The service would choose its network.")
+    RECIPE_PORTS = _recipe("recipe-ports", "The service would open a port.")
+    RECIPE_ENVIRONMENT = _recipe("recipe-environment", "The service would take variables of its environment.")
+    RECIPE_HOST_MOUNT = _recipe(
+        "recipe-host-mount", "The service would mount more than the guest agent's socket."
+    )
+    RECIPE_COMMAND = _recipe("recipe-command", "The service would start something else than its image does.")
+    RECIPE_LOGS = _recipe("recipe-logs", "The service would write logs.")
+    RECIPE_GPU = _recipe(
+        "recipe-gpu", "The recipe asks for a GPU, whose evidence this version cannot verify."
+    )
+    RECIPE_ANALYSIS = _recipe("recipe-analysis", "The analysis is not plain text, or not Python.")
+    RECIPE_COLUMN = _recipe(
+        "recipe-column", "A field uses a column that the datasets lack, or of the wrong type."
+    )
+    RECIPE_UNIT = _recipe(
+        "recipe-unit", "A dataset lacks the privacy unit's column, or it is of the wrong type."
+    )
+    RECIPE_BUDGET = _recipe(
+        "recipe-budget", "ε or δ are out of range, or not the sum of what the fields cost."
+    )
+    RECIPE_BOUNDS = _recipe("recipe-bounds", "The declared bounds or sizes of the result are out of range.")
+
+    # --- sealed datasets ------------------------------------------------------------------------
+
+    ARCHIVE_MALFORMED = _sealed("archive-malformed", "The sealed file is not in the one form of its archive.")
+    ARCHIVE_TRUNCATED = _sealed("archive-truncated", "The sealed file ends too early: fetch it again.")
+    HEADER_MALFORMED = _sealed(
+        "header-malformed", "The sealed file's header.json is not what its format says."
+    )
+    WRAP_MALFORMED = _sealed("wrap-malformed", "The sealed file's wrap.json is not what its format says.")
+    WRAP_MISMATCH = _sealed("wrap-mismatch", "The wrap is of another dataset, owner, consortium or epoch.")
+    INDEX_MALFORMED = _sealed("index-malformed", "The sealed file's index.json is not what its format says.")
+    INDEX_SIGNATURE = _sealed("index-signature", "The signature in index.json is malformed.")
+    INDEX_MISMATCH = _sealed(
+        "index-mismatch", "The index differs from the archive, or from what was registered."
+    )
+    PART_ALTERED = _sealed(
+        "part-altered", "A part is not the one that the index lists: fetch the file again."
+    )
+    PART_DOES_NOT_OPEN = _sealed("part-does-not-open", "A part does not open with the data key.")
+    TABLE_MALFORMED = _sealed("table-malformed", "The table cannot be read.")
+    TABLE_MISMATCH = _sealed("table-mismatch", "The table has other columns or rows than its header says.")
+    TABLE_TOO_LARGE = _sealed("table-too-large", "The table would take more memory than a run has.")
+    SCHEMA_UNSUPPORTED = _sealed(
+        "schema-unsupported", "The table has columns of types that no study can use."
+    )
+    NOT_PARQUET = _sealed("not-parquet", "The file is not one whole Parquet file.")
+    NOT_TABLE = _sealed("not-table", "The dataset is a file, and no table.")
+    UNKNOWN_COLUMN = _sealed("unknown-column", "The table has no such column, or it is asked for twice.")
+    DUCKDB_MISSING = _sealed("duckdb-missing", "The package duckdb is not installed.")
+    SOURCE_UNREADABLE = _sealed("source-unreadable", "The file cannot be read.")
+    SOURCE_CHANGED = _sealed("source-changed", "The file changed while it was read: run the command again.")
+    SAME_FILE = _sealed("same-file", "Input and output are the same file, or one lies in the other.")
+    OUTPUT_EXISTS = _sealed("output-exists", "The output is there already, and nothing is overwritten.")
+    OUTPUT_UNWRITABLE = _sealed("output-unwritable", "The output cannot be written.", exit=Exit.CONFIGURATION)
+    WORKER_DIED = _sealed(
+        "worker-died", "A worker process could not start, or ended before its work was done."
+    )
+
+    # --- the release protocol, as the enclave sees it -------------------------------------------
+
+    GATE_UNREACHABLE = _release(
+        "gate-unreachable", "The gate gives no answer, or none of the protocol.", transient=True
+    )
+    GATE_MISMATCH = _release(
+        "gate-mismatch", "A dataset is sealed to another gate than the one that answers."
+    )
+    KMS_CHAIN_BROKEN = _release(
+        "kms-chain-broken", "The gate's signature chain does not lead to its KMS root key."
+    )
+    CHALLENGE_FORGED = _release("challenge-forged", "The challenge was not signed by the consortium's gate.")
+    GRANT_FORGED = _release("grant-forged", "The grant was not signed by the consortium's gate.")
+    GRANT_MISMATCH = _release("grant-mismatch", "The grant is for something else than this run.")
+    LEASE_FORGED = _release("lease-forged", "The renewal request was not signed by the run's enclave.")
+    RENEWAL_FORGED = _release("renewal-forged", "The renewal was not signed by the consortium's gate.")
+    RELEASE_DOES_NOT_OPEN = _release("release-does-not-open", "A released key does not open in this run.")
+    LEASE_EXPIRED = _release(
+        "lease-expired", "The gate did not renew the lease in time.", exit=Exit.LEASE_ENDED
+    )
+    STOPPED = _release(
+        "stopped", "The host stopped the enclave, which ended its lease.", exit=Exit.LEASE_ENDED
+    )
+
+    # --- the gate, about evidence ---------------------------------------------------------------
+
+    EVIDENCE_TOO_LARGE = _attestation(
+        "evidence-too-large", "A body, quote or log is larger than its limit.", http=413
+    )
+    QUOTE_INVALID = _attestation("quote-invalid", "The quote does not lead to the trusted root.")
+    QUOTE_NOT_TDX = _attestation("quote-not-tdx", "The quote is not a TDX quote of an accepted version.")
+    DEBUG_TD = _attestation("debug-td", "The host can debug the TD.")
+    TD_ATTRIBUTES = _attestation("td-attributes", "TD attributes or TDX module are not the accepted ones.")
+    TCB_NOT_UP_TO_DATE = _attestation("tcb-not-up-to-date", "The platform's TCB is not up to date.")
+    REPORT_DATA_MISMATCH = _attestation(
+        "report-data-mismatch", "The quote binds something else than this exchange."
+    )
+    EVENT_LOG_MISMATCH = _attestation("event-log-mismatch", "The event log does not replay to the quote.")
+    EVENT_LOG_DUPLICATE = _attestation("event-log-duplicate", "An event that counts once was measured twice.")
+    SIMULATED_ROOT_OFF_LOCAL_CHAIN = _attestation(
+        "simulated-root-off-local-chain", "A simulated platform is accepted on local chains only."
+    )
+    GPU_EVIDENCE_UNVERIFIED = _attestation(
+        "gpu-evidence-unverified", "There is GPU evidence, or a demand for it, and nothing can verify it yet."
+    )
+
+    # --- the gate -------------------------------------------------------------------------------
+
+    BUSY = _gate("busy", "Too many challenges wait for an answer: ask again later.", http=503, transient=True)
+    UNKNOWN_RUN_ID_REUSED = _gate(
+        "unknown-run-id-reused", "Keys were released under this run id before.", http=409
+    )
+    NONCE_UNKNOWN = _gate("nonce-unknown", "The gate gave out no such nonce.")
+    NONCE_REPLAYED = _gate("nonce-replayed", "The nonce was used before.", http=409)
+    NONCE_EXPIRED = _gate("nonce-expired", "The evidence came too late after its challenge.")
+    GATE_NOT_REGISTERED = _gate("gate-not-registered", "The owners have not adopted this gate.")
+    REVOKED = _gate("revoked", "An owner revoked: nothing is released until the owners approve again.")
+    APP_ID_MISMATCH = _gate("app-id-mismatch", "The machine booted another app than the consortium's.")
+    COMPOSE_HASH_MISMATCH = _gate(
+        "compose-hash-mismatch", "The machine runs another recipe than the pinned one."
+    )
+    NOT_FINALIZED = _gate("not-finalized", "What was approved or opened is not in a finalized block yet.")
+    EPOCH_MISMATCH = _gate("epoch-mismatch", "The study is of another epoch: it takes a new approval.")
+    NOT_APPROVED = _gate("not-approved", "Too few owners approved the study.")
+    OWNER_NOT_APPROVED = _gate(
+        "owner-not-approved", "The owner of a dataset that the study uses has not approved."
+    )
+    STUDY_EXPIRED = _gate("study-expired", "The study expired.")
+    KEY_PROVIDER_MISMATCH = _gate(
+        "key-provider-mismatch", "The machine takes its keys from another KMS than the gate."
+    )
+    OS_IMAGE_NOT_ALLOWED = _gate(
+        "os-image-not-allowed", "The OS image is unknown, or the owners did not allow it."
+    )
+    DEVICE_NOT_ALLOWED = _gate(
+        "device-not-allowed", "The owners did not allow the machine, or what its platform has."
+    )
+    DATASET_MISMATCH = _gate(
+        "dataset-mismatch", "A dataset is not the one that its owner registered for the study."
+    )
+    RUNS_EXHAUSTED = _gate("runs-exhausted", "All runs that the study or a dataset allows were opened.")
+    BUDGET_EXCEEDED = _gate("budget-exceeded", "The run or release needs more privacy budget than is left.")
+    WATCHER_DEAD = _gate(
+        "watcher-dead", "The watcher has not seen the consortium of late.", http=503, transient=True
+    )
+    WRAP_DOES_NOT_OPEN = _gate(
+        "wrap-does-not-open", "A wrap does not open with the gate's key in this context."
+    )
+    WRONG_KEY = _gate("wrong-key", "The key is not the one whose commitment the owner registered.")
+    LEASE_ENDED = _gate("lease-ended", "The lease ended, or the gate never granted the run.")
+    LEASE_COUNTER = _gate("lease-counter", "The counter of a renewal was used before.", http=409)
+    OPENING_LOST = _gate(
+        "opening-lost",
+        "A reorganisation took the run's opening; the gate sends it again.",
+        http=503,
+        transient=True,
+    )
+    OPENING_REPLACED = _gate("opening-replaced", "The ledger opened another run under this run id.")
+
+    # --- the gate's own state -------------------------------------------------------------------
+
+    GATE_STATE = _state("gate-state", "The gate cannot read or write its state.", transient=True)
+    AUDIT_UNWRITABLE = _state("audit-unwritable", "The gate cannot write its audit log.", transient=True)
+    AUDIT_CUT = _state("audit-cut", "The audit log lacks entries that the gate wrote.", transient=True)
+    AUDIT_BROKEN = _state("audit-broken", "The audit log holds an entry that the gate did not write.")
+    STATE_IN_USE = _state("state-in-use", "Another process of the same kind works with this state.")
+    STATE_VERSION = _state("state-version", "Another version of the gate wrote this state.")
+
+    # --- the chain ------------------------------------------------------------------------------
+
+    CHAIN_UNREACHABLE = _chain("chain-unreachable", "Too few nodes give a usable answer.", transient=True)
+    CHAIN_STALE = _chain(
+        "chain-stale", "The nodes are behind, or their clocks differ from this one.", transient=True
+    )
+    CHAIN_DISAGREES = _chain(
+        "chain-disagrees", "The nodes contradict each other or themselves.", transient=True
+    )
+    NOT_A_CONSORTIUM = _chain("not-a-consortium", "The address is no consortium of the factory.")
+    ANSWER_TOO_LARGE = _chain("answer-too-large", "A node answers with more than is taken.")
+    REQUEST_REFUSED = _chain("request-refused", "A node refuses the request.")
+    TRANSACTION_REVERTED = _chain("transaction-reverted", "A contract refuses the transaction.")
+    TRANSACTION_REJECTED = _chain(
+        "transaction-rejected", "A node does not take the transaction.", transient=True
+    )
+    TRANSACTION_NOT_MINED = _chain(
+        "transaction-not-mined", "The transaction was not mined in time.", transient=True
+    )
+    TRANSACTION_TOO_EXPENSIVE = _chain(
+        "transaction-too-expensive", "The transaction would cost more gas than allowed."
+    )
+    CONFIGURATION = _chain(
+        "configuration", "The process was told something that makes no sense.", exit=Exit.CONFIGURATION
+    )
+
+    # --- a run inside the enclave ---------------------------------------------------------------
+
+    USAGE = _run("usage", "The enclave was called with wrong arguments.", exit=Exit.CONFIGURATION)
+    GUEST_AGENT_MISSING = _run(
+        "guest-agent-missing", "There is no dstack guest agent here.", exit=Exit.CONFIGURATION
+    )
+    GUEST_AGENT_FAILED = _run(
+        "guest-agent-failed", "The guest agent gave no usable answer.", exit=Exit.CONFIGURATION
+    )
+    SIMULATOR_ENDPOINT_SET = _run(
+        "simulator-endpoint-set",
+        "A variable would let something else answer for the guest agent.",
+        exit=Exit.CONFIGURATION,
+    )
+    SIMULATOR_OFF_LOCAL_CHAIN = _run(
+        "simulator-off-local-chain",
+        "Another guest agent is allowed on local chains only.",
+        exit=Exit.CONFIGURATION,
+    )
+    SANDBOX_UNAVAILABLE = _run(
+        "sandbox-unavailable", "The kernel lacks what confines the analysis.", exit=Exit.CONFIGURATION
+    )
+    JOB_FAILED = _run("job-failed", "The analysis ended without a result.", exit=Exit.JOB_FAILED)
+    JOB_TIMEOUT = _run("job-timeout", "The analysis took longer than it may.", exit=Exit.JOB_FAILED)
+    JOB_WILL_NOT_DIE = _run(
+        "job-will-not-die", "The analysis did not end when it was killed.", exit=Exit.JOB_FAILED
+    )
+    OUT_OF_MEMORY = _run(
+        "out-of-memory", "The analysis needs more memory than there is.", exit=Exit.JOB_FAILED
+    )
+    INTERNAL_ERROR = _run("internal-error", "The enclave met a fault of its own.", exit=Exit.JOB_FAILED)
+    CHANNEL_CLOSED = _run("channel-closed", "The analysis or its supervisor went away.")
+    REQUEST_MALFORMED = _run("request-malformed", "The analysis sent what is no request.")
+    REQUEST_TOO_LARGE = _run("request-too-large", "The analysis sent more than a request may hold.")
+    NOT_IN_ENCLAVE = _run("not-in-enclave", "The function works in the analysis of a recipe only.")
+    UNDECLARED_DATASET = _run(
+        "undeclared-dataset", "The analysis asked for a dataset that its recipe does not declare."
+    )
+    SCHEMA_MISMATCH = _run("schema-mismatch", "The table lacks a column that the recipe or a release needs.")
+    PRIVACY_RANGE = _run(
+        "privacy-range", "A parameter of a release is out of the range that its noise is proven for."
+    )
+    ALREADY_EMITTED = _run("already-emitted", "The analysis emitted a second result, and a run has one.")
+    NOT_RELEASED = _run("not-released", "The result holds a value that was not released with noise.")
+    UNDECLARED_FIELD = _run("undeclared-field", "The result has a field that the recipe does not declare.")
+    MISSING_FIELD = _run("missing-field", "The result lacks a field that the recipe declares.")
+    WRONG_TYPE = _run("wrong-type", "A field of the result does not have its declared shape.")
+    OUT_OF_BOUNDS = _run("out-of-bounds", "A number of the result lies outside its declared bounds.")
+    OUTPUT_TOO_LARGE = _run("output-too-large", "The result is larger than the recipe declares.")
+
+    # --- runner, watcher and their database -----------------------------------------------------
+
+    REFUSED = _runner("refused", "The run or the request was refused, and no more was said.")
+    BACKEND = _runner("backend", "The backend could not start the enclave.")
+    ENCLAVE_PROTOCOL = _runner("enclave-protocol", "The enclave printed what no enclave prints.")
+    ENCLAVE_DIED = _runner("enclave-died", "The enclave ended without saying why.")
+    ENVELOPE_MISMATCH = _runner("envelope-mismatch", "The enclave emitted the envelope of another run.")
+    NO_ENVELOPE = _runner(
+        "no-envelope", "The run has no envelope that may be had, or one that is too large.", http=404
+    )
+    TIMEOUT = _runner("timeout", "The run took longer than the runner allows.")
+    EPOCH = _runner("epoch", "The consortium went to another epoch while the run was under way.")
+    RUNNER_STOPPED = _runner("runner-stopped", "The runner was stopped while the run was under way.")
+    RUNNER_LOST = _runner("runner-lost", "The runner was gone while the run was under way.")
+    RUNNER_ERROR = _runner("runner-error", "The runner met a fault of its own.")
+    RECIPE_UNKNOWN = _runner("recipe-unknown", "The recipe's bytes are not in the database.", http=422)
+    UNKNOWN_RUN = _runner("unknown-run", "There is no run of this id.", http=404)
+    CLAIM_LOST = _runner("claim-lost", "Another runner has taken up the run.", http=422)
+    RUN_STATE = _runner("run-state", "The run cannot go from its state to that one.", http=422)
+    DATABASE = _runner("database", "The database is out of reach, full or locked.", http=422)
+    HEARTBEAT_REFUSED = _runner("heartbeat-refused", "The gate does not take the watcher's heartbeat.")
+
+    # --- what a run lacks -----------------------------------------------------------------------
+
+    NOT_PROPOSED = _readiness("not-proposed", "No owner has proposed the recipe in this epoch.")
+    PROPOSAL_EXPIRED = _readiness("proposal-expired", "The newest proposal expired: it takes a new one.")
+    PLATFORM_MISSING = _readiness(
+        "platform-missing", "Nobody has adopted, or made, the platform that this needs."
+    )
+    APPROVAL_MISSING = _readiness("approval-missing", "An owner has not approved yet.")
+    DATA_OWNER_APPROVAL_MISSING = _readiness(
+        "data-owner-approval-missing", "An owner whose data the recipe reads has not approved yet."
+    )
+    NOT_REGISTERED = _readiness("not-registered", "The dataset's owner has not registered it yet.")
+    EXPIRED = _readiness("expired", "The study's approval expired.")
+    BUDGET = _readiness("budget", "No run, or too little privacy budget, is left.")
+
+    # --- the console ----------------------------------------------------------------------------
+
+    UNSUPPORTED_MEDIA_TYPE = _console(
+        "unsupported-media-type", "The body must be application/json.", http=415
+    )
+    CONTENT_ENCODED = _console("content-encoded", "Bodies are taken without content encoding only.", http=415)
+    UNKNOWN_HOST = _console("unknown-host", "The server does not answer under this name.", http=421)
+    TOO_SLOW = _console("too-slow", "The body took too long to arrive.", http=408)
+    TOO_MANY_STREAMS = _console(
+        "too-many-streams", "Too many event streams are open: try again later.", http=429
+    )
+    TOO_MANY_RUNS = _console("too-many-runs", "Too many runs are under way: try again later.", http=429)
+    UNKNOWN_CONSORTIUM = _console(
+        "unknown-consortium", "There is no such consortium of the factory.", http=404
+    )
+    UNKNOWN_STUDY = _console("unknown-study", "No such study waits for approval.", http=404)
+    UNKNOWN_RECIPE = _console(
+        "unknown-recipe", "Nobody has handed in a recipe with this compose hash.", http=404
+    )
+    OWNERS_MISMATCH = _console(
+        "owners-mismatch", "The recipe reads data of somebody who is not among the owners."
+    )
+    AMBIGUOUS_CONSORTIUM = _console(
+        "ambiguous-consortium", "Several consortia have these owners: name one.", http=409
+    )
+    IDEMPOTENCY_CONFLICT = _console(
+        "idempotency-conflict", "This Idempotency-Key came with another request before.", http=409
+    )
+
+    # --- any HTTP server ------------------------------------------------------------------------
+
+    UNAUTHORIZED = _server("unauthorized", "The token is missing or wrong.", http=401)
+    NOT_FOUND = _server("not-found", "There is nothing at this address.", http=404)
+    METHOD_NOT_ALLOWED = _server("method-not-allowed", "This address does not take that method.", http=405)
+    INTERNAL = _server("internal", "The server met a fault of its own; its log says which.", http=500)
+
+    # --- result envelopes -----------------------------------------------------------------------
+
+    STATEMENT_FORGED = _envelope("statement-forged", "The statement was not signed by the run's enclave.")
+    STATEMENT_MISMATCH = _envelope(
+        "statement-mismatch", "The statement names something else than the envelope holds."
+    )
+    RESULT_MISMATCH = _envelope("result-mismatch", "The statement is about another result.")
+    RECEIPT_FORGED = _envelope("receipt-forged", "The receipt was not signed by the run's enclave.")
+    RECEIPT_MISMATCH = _envelope(
+        "receipt-mismatch", "The receipt says something else than the statement or the ledger."
+    )
+    RECEIPT_NOT_ANCHORED = _envelope("receipt-not-anchored", "The ledger holds no receipt of the run.")
+    RECIPE_MISMATCH = _envelope("recipe-mismatch", "The statement names something else than the recipe.")
+    EPSILON_MISMATCH = _envelope("epsilon-mismatch", "The statement's ε is not the recipe's.")
+    PRIVACY_MISMATCH = _envelope(
+        "privacy-mismatch", "The statement's privacy is not what the recipe declares."
+    )
+    GRANT_FROM_FUTURE = _envelope("grant-from-future", "The grant was issued in the future: check the clock.")
+    ANCHOR_MISMATCH = _envelope("anchor-mismatch", "The anchor of the receipt cannot be true.")
+    APPROVAL_MISMATCH = _envelope("approval-mismatch", "The listed approvals are not those of the chain.")
+    APPROVAL_REPEATED = _envelope("approval-repeated", "An owner's approval is listed more than once.")
+    WRONG_CHAIN = _envelope(
+        "wrong-chain", "The node is of another chain than the envelope, or of another fork."
+    )
+    LEDGER_MISMATCH = _envelope("ledger-mismatch", "The consortium has another ledger.")
+    RUN_NOT_OPENED = _envelope("run-not-opened", "The ledger never opened the run.")
+    RUN_MISMATCH = _envelope("run-mismatch", "The ledger opened the run with other facts.")
+    CONSORTIUM_NOT_PINNED = _envelope(
+        "consortium-not-pinned", "The result is of another consortium than the pinned one."
+    )
+    GATE_NOT_PINNED = _envelope("gate-not-pinned", "The gate is not the pinned one.")
+    KMS_ROOT_NOT_PINNED = _envelope(
+        "kms-root-not-pinned", "The keys come from another KMS than the pinned one."
+    )
+    OS_IMAGE_NOT_PINNED = _envelope("os-image-not-pinned", "A machine booted no pinned OS image.")
+
+    # --- study cards ----------------------------------------------------------------------------
+
+    CARD_MISMATCH = _card("card-mismatch", "The study card differs from what the chain or the gate says.")
+    CARD_STALE = _card("card-stale", "The study card is of an earlier epoch: ask for a new one.")
+    OWNER_NOT_IN_CARD = _card("owner-not-in-card", "The study card names no such owner.")
+    GATE_EVIDENCE_STALE = _card("gate-evidence-stale", "The gate's evidence is too old, or not of that time.")
+
+    # --- commands: answers of people ------------------------------------------------------------
+
+    NOBODY_TO_ASK = _command("nobody-to-ask", "A question has nobody to answer it: in a script, pass --yes.")
+    NOT_CONFIRMED = _command("not-confirmed", "The question was answered with no.")
+    PASSPHRASE_MISSING = _command(
+        "passphrase-missing", "Nobody can type the passphrase: set SEALROOM_PASSPHRASE."
+    )
+    PACKAGE_MISSING = _command(
+        "package-missing", "A Python package is not installed; the hint names the extra."
+    )
+
+    # --- commands: input of `seal` --------------------------------------------------------------
+
+    CARD_MISSING = _command("card-missing", "There is no study card: write one with sealroom card.")
+    DATASET_NOT_IN_RECIPE = _command("dataset-not-in-recipe", "The recipe reads no such dataset.")
+    DATASET_MISSING = _command("dataset-missing", "A dataset that the recipe reads has no registration.")
+    COLUMNS_DIFFER = _command(
+        "columns-differ", "The table does not have the columns that the recipe declares."
+    )
+    SOURCE_MISSING = _command("source-missing", "There is no such file or folder.")
+    SOURCE_UNSUPPORTED = _command("source-unsupported", "The input is neither a plain file nor a folder.")
+    FOLDER_UNSUPPORTED = _command(
+        "folder-unsupported", "The folder holds what cannot be sealed, or too much."
+    )
+    NOT_A_TABLE = _command("not-a-table", "The input is no Parquet, Arrow or CSV file.")
+    NOT_ARROW = _command("not-arrow", "The input cannot be read as Arrow IPC.")
+    NOT_CSV = _command("not-csv", "The input is no strict CSV: the message names the line.")
+    CSV_DOES_NOT_FIT = _command("csv-does-not-fit", "A cell of the CSV does not have its column's type.")
+    ROWS_DIFFER = _command("rows-differ", "Two parsers count different numbers of rows.")
+    FILE_TOO_LARGE = _command("file-too-large", "The file is larger than any of its kind.")
+    NO_SPACE = _command("no-space", "There is too little free space.")
+    SCRATCH_UNWRITABLE = _command("scratch-unwritable", "The folder of the input cannot be written to.")
+    ALREADY_SEALING = _command("already-sealing", "Another run seals the same output.")
+
+    # --- commands: keys and signatures ----------------------------------------------------------
+
+    KEY_EXISTS = _command("key-exists", "The data key is there already, and is never overwritten.")
+    KEY_MISSING = _command("key-missing", "There is no such data key.")
+    KEY_MALFORMED = _command("key-malformed", "The file is no data key.")
+    KEY_EXPOSED = _command("key-exposed", "Others on this machine can read the key file: chmod 600.")
+    KEY_WOULD_LEAVE = _command("key-would-leave", "The data key would lie where sealed files lie.")
+    KEYSTORE_MISSING = _command("keystore-missing", "There is no such keystore file.")
+    KEYSTORE_MALFORMED = _command("keystore-malformed", "The file is no Ethereum keystore of version 3.")
+    WRONG_PASSPHRASE = _command("wrong-passphrase", "The passphrase does not open the keystore.")
+    SIGNATURE_MALFORMED = _command("signature-malformed", "The signature is not 0x and 130 hex digits.")
+    SIGNER_NOT_OWNER = _command(
+        "signer-not-owner", "The signer is not the account with which the owner votes."
+    )
+
+    # --- commands: checks against card and chain ------------------------------------------------
+
+    NOT_SIGNED = _command("not-signed", "The sealed file is not signed: sealroom sign.")
+    WRAP_OF_ANOTHER = _command(
+        "wrap-of-another", "The wrap is of another study, epoch or gate: sealroom reseal."
+    )
+    REGISTERED_BY_OTHER = _command(
+        "registered-by-other", "Somebody else registered the dataset: do not use it."
+    )
+    REGISTRATION_DIFFERS = _command(
+        "registration-differs", "The owner registered other digests: do not use it."
+    )
+    REGISTRATION_MALFORMED = _command(
+        "registration-malformed", "The registration file is not what its format says."
+    )
+    NOT_FINAL = _command("not-final", "The registration is not in a finalized block yet.")
+    OWNER_UNKNOWN = _command("owner-unknown", "The consortium has no such owner.")
+    OTHER_CHAIN = _command("other-chain", "The node is of another chain than the document.")
+    OTHER_CONSORTIUM = _command("other-consortium", "The dataset was sealed for another consortium.")
+    PIN_MALFORMED = _command("pin-malformed", "The pin file is not what its format says.")
+
+    # --- commands: transfer ---------------------------------------------------------------------
+
+    URL_UNSUPPORTED = _command("url-unsupported", "Sealed files do not go to a URL of this kind.")
+    REMOTE_EXISTS = _command("remote-exists", "There is a file at the URL already.")
+    REMOTE_MISSING = _command("remote-missing", "There is no file at the URL.")
+    REMOTE_REFUSED = _command(
+        "remote-refused", "The store refuses the request, or answers what is not taken."
+    )
+    REMOTE_UNREACHABLE = _command("remote-unreachable", "The store does not answer.")
+    REMOTE_DIFFERS = _command("remote-differs", "The file at the URL is not the expected one.")
+    REMOTE_TOO_LONG = _command("remote-too-long", "The store sends more than the file's header allows.")
+    REMOTE_TOO_SHORT = _command("remote-too-short", "The store sent less than the whole file: run it again.")
+    REDIRECT_REFUSED = _command(
+        "redirect-refused", "The store redirects to where the command does not follow."
+    )
+    ALREADY_FETCHING = _command("already-fetching", "Another run fetches the same file.")
+    DEMO_FAILED = _command("demo-failed", "A step of the demo failed; its output says why.")
+
+    # --- the start of a process -----------------------------------------------------------------
+
+    ADDRESS = _start("address", "--consortium is no address.")
+    APP_ID = _start("app-id", "The option is no app id.")
+    ACCEPT_AUDIT_BREAK = _start("accept-audit-break", "--accept-audit-break is no digest.")
+    KMS_MEASUREMENT = _start("kms-measurement", "--kms-measurement is no digest.")
+    KEY_FILE = _start("key-file", "The file of the sending key cannot be read, or others can read it.")
+    TOKEN_FILE = _start("token-file", "The token's file cannot be read, or others can read it.")
+    LISTEN = _start("listen", "The address to listen on is taken or forbidden.")
+    SOCKET_PATH = _start("socket-path", "The socket's path is too long or cannot be used.")
+    OS_IMAGES = _start("os-images", "The file of OS images cannot be read, or is not what its format says.")
+    OS_IMAGES_MISSING = _start("os-images-missing", "The gate needs the registers of known OS images.")
+    TRUST_ANCHOR = _start("trust-anchor", "The root certificate is not one that may be trusted here.")
+    PLATFORM_EXISTS = _start("platform-exists", "The folder holds a simulated platform already.")
+    COMPOSE_TOO_LARGE = _start("compose-too-large", "The app-compose is larger than any app-compose may be.")
+    COMPOSE_NOT_TEXT = _start("compose-not-text", "The app-compose is not UTF-8.")
