@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model for the page: `static/model.js`, written from `sealroom.model`.
+"""The model for the page: `static/model.js`, written from `sealroom.model` and the contract's ABI.
 
 The page makes calls, messages and ids by itself and asks no server what they are made of. So the file is part
 of the package; a test compares it with what this writes.
@@ -16,24 +16,28 @@ from pathlib import Path
 from eth_utils.crypto import keccak
 
 from sealroom import typed
-from sealroom.model import ApproveStudy, Record, Revoke, Study, Withdraw
+from sealroom.encoding import to_hex
+from sealroom.model import MAX_OWNERS, ApproveStudy, Record, Revoke, Study, Withdraw
 from sealroom.model.consortium import MAX_REASON_BYTES
+from sealroom_agents.chain.contracts import interface
 
 PATH = Path(__file__).with_name("static") / "model.js"
-FUNCTIONS = {
-    "approve": f"approve({Study.abi_type()})",
-    "withdraw": "withdraw(bytes32)",
-    "revoke": "revoke(string)",
-    "hashStudy": f"hashStudy({Study.abi_type()})",
-}
-"""Functions of the consortium that the page calls."""
+ACTS = ("approve", "withdraw", "revoke")
+"""Functions of the consortium that owners call."""
+VIEWS = ("hashStudy", "owners", "epoch", "pinCount", "threshold", "approvals", "dataset")
+"""Functions of the consortium that the page asks the wallet's node for."""
+EVENTS = ("StudyProposed", "StudyApproved", "StudyPinned", "ApprovalWithdrawn", "Revoked")
+"""Events of the consortium that the page reads."""
 SIGNED: tuple[type[Record], ...] = (Study, ApproveStudy, Withdraw, Revoke)
 """Structures of the messages that the page has signed."""
 
 
 def text() -> str:
     """The whole file."""
-    selectors = {name: "0x" + keccak(text=signature)[:4].hex() for name, signature in FUNCTIONS.items()}
+    contract = interface("Consortium")
+    functions = {name: contract.signature(name) for name in ACTS}
+    selectors = {name: to_hex(keccak(text=contract.signature(name))[:4]) for name in (*ACTS, *VIEWS)}
+    events = {name: to_hex(contract.topic(name)) for name in EVENTS}
     structs = "".join(f"    {record.struct}: {_list(_field(record), 4)},\n" for record in SIGNED)
     return f"""// SPDX-License-Identifier: Apache-2.0
 // What owners call and sign, as sealroom.model defines it. Written by `make abi`; never by hand.
@@ -46,8 +50,10 @@ const Model = Object.freeze({{
   // The fields of each structure in order: name, type, what people read beside it, unit.
   structs: Object.freeze({{
 {structs}  }}),
-  functions: {_map(FUNCTIONS)},
+  functions: {_map(functions)},
   selectors: {_map(selectors)},
+  events: {_map(events)},
+  maxOwners: {MAX_OWNERS},
   maxReasonBytes: {MAX_REASON_BYTES},
 }});
 """

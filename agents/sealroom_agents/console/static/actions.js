@@ -62,7 +62,7 @@ const Actions = (() => {
     command: () => "ape run govern approve --signatures FILE",
     // The approval that completes a quorum is told by the pin alone.
     happened: (log, wanted, owner) =>
-      log.topics[1] === wanted.study && (log.topics[0] === WalletNode.EVENTS.StudyPinned || (log.topics[0] === WalletNode.EVENTS.StudyApproved && log.topics[2].endsWith(owner.slice(2)))),
+      log.topics[1] === wanted.study && (log.topics[0] === Model.events.StudyPinned || (log.topics[0] === Model.events.StudyApproved && log.topics[2].endsWith(owner.slice(2)))),
     done: "Approved",
   });
 
@@ -90,7 +90,7 @@ const Actions = (() => {
     proposal: (wanted) => wanted.study,
     signed: "Signed. Your approval is not withdrawn yet: any account must submit this file, in this epoch, with",
     command: (wanted) => "ape run govern withdraw --proposal " + wanted.study + " --signatures FILE",
-    happened: (log, wanted, owner) => log.topics[0] === WalletNode.EVENTS.ApprovalWithdrawn && log.topics[1] === wanted.study && log.topics[2].endsWith(owner.slice(2)),
+    happened: (log, wanted, owner) => log.topics[0] === Model.events.ApprovalWithdrawn && log.topics[1] === wanted.study && log.topics[2].endsWith(owner.slice(2)),
     done: "Withdrawn",
   });
 
@@ -114,7 +114,7 @@ const Actions = (() => {
     proposal: () => "0x" + "0".repeat(64),
     signed: "Signed. This stops nothing yet: any account must submit this file, in this epoch and with the same words, with",
     command: (wanted) => "ape run govern revoke --reason " + JSON.stringify(wanted.reason) + " --signatures FILE",
-    happened: (log, wanted, owner) => log.topics[0] === WalletNode.EVENTS.Revoked && log.topics[1].endsWith(owner.slice(2)),
+    happened: (log, wanted, owner) => log.topics[0] === Model.events.Revoked && log.topics[1].endsWith(owner.slice(2)),
     done: "Revoked",
   });
 

@@ -4,22 +4,7 @@
 "use strict";
 
 const WalletNode = (() => {
-  const VIEWS = Object.freeze({
-    owners: "0xaffe39c1",
-    epoch: "0x900cf0cf",
-    pinCount: "0xa9a9b2e2",
-    threshold: "0x42cde4e8",
-    approvals: "0xbf7c2131",
-    dataset: "0xd768add7",
-  });
-  const EVENTS = Object.freeze({
-    StudyProposed: "0x20503168d4023905ec8b9214120054bec8999e0ed8f52bcf0524518c8ae9af43",
-    StudyApproved: "0x0a3a55b4019ac0c8b4bdf5788f0c63022c5d3d93e52b7d06566338e432ce80b8",
-    StudyPinned: "0x5d7c540eff7e89bc55c1497a1cc23efc6c512743979e976ff85b1a541ad8d187",
-    ApprovalWithdrawn: "0xd757fbaea313474a073c66566acba6acd3576da9eb6958f2cbb2a5b5467d15ad",
-    Revoked: "0x28dcb0e43449cb14bfb510fab050117fb4138cc53cdf70dd3f78c08778d20bef",
-  });
-  const MAX_OWNERS = 16;
+  const MAX_OWNERS = Model.maxOwners;
 
   const provider = () => {
     if (!window.ethereum || typeof window.ethereum.request !== "function") {
@@ -33,7 +18,7 @@ const WalletNode = (() => {
   const raw = (to, data) => ask("eth_call", { to, data }, "latest");
 
   const view = async (consortium, name, argument = "") => {
-    const answer = String(await raw(consortium, VIEWS[name] + argument)).toLowerCase();
+    const answer = String(await raw(consortium, Model.selectors[name] + argument)).toLowerCase();
     if (!/^0x([0-9a-f]{64})+$/.test(answer)) throw new Error("Your wallet’s node knows no consortium at this address. Is the wallet on the right chain?");
     return answer.slice(2).match(/.{64}/g);
   };
@@ -61,7 +46,6 @@ const WalletNode = (() => {
 
   return Object.freeze({
     VIEWS,
-    EVENTS,
 
     // Throws where the page has no wallet.
     present: () => void provider(),
@@ -98,9 +82,9 @@ const WalletNode = (() => {
     // Accounts that proposed a study in a block.
     async proposers(consortium, study, block) {
       const at = "0x" + BigInt(block).toString(16);
-      const logs = await ask("eth_getLogs", { address: consortium, fromBlock: at, toBlock: at, topics: [EVENTS.StudyProposed, study] });
+      const logs = await ask("eth_getLogs", { address: consortium, fromBlock: at, toBlock: at, topics: [Model.events.StudyProposed, study] });
       // Whatever the node was asked for: only what it answers counts.
-      return (logs ?? []).filter((log) => log.address.toLowerCase() === consortium && log.topics[0] === EVENTS.StudyProposed && log.topics[1] === study).map((log) => address(log.topics[3].slice(2)));
+      return (logs ?? []).filter((log) => log.address.toLowerCase() === consortium && log.topics[0] === Model.events.StudyProposed && log.topics[1] === study).map((log) => address(log.topics[3].slice(2)));
     },
 
     send: (transaction) => ask("eth_sendTransaction", transaction),
