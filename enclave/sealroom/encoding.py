@@ -278,13 +278,6 @@ class Fields:
             self.fail(f"has {name} that does not match {pattern.pattern}")
         return value
 
-    def boolean(self, name: str) -> bool:
-        """Take true or false."""
-        value = self.raw(name)
-        if not isinstance(value, bool):
-            self.fail(f"has {name} that is neither true nor false")
-        return value
-
     def hex(self, name: str, size: int) -> bytes:
         """Take `size` bytes written as hex."""
         return self._decoded(name, lambda value: from_hex(value, size))
