@@ -153,8 +153,8 @@ class Code(StrEnum):
     def parse(cls, text: str) -> Code:
         """The code that a peer, a job or a stored row gives.
 
-        A word of another version is kept as it is, with `Stage.UNKNOWN`: people see it, and nothing takes it
-        for transient.
+        A word of another version is kept as it is, with `Stage.UNKNOWN`: people see it, and
+        nothing takes it for transient.
         """
         known = cls._value2member_map_.get(text)
         if isinstance(known, cls):

@@ -147,13 +147,13 @@ def test_an_opening_that_comes_back_in_another_block_keeps_the_run_going(approve
     """A node puts what a reorganisation dropped into a later block, by itself."""
     chain, enclave = approved.chain, Enclave(approved)
     reply = granted(enclave.ask())
-    raw = chain.rpc("eth_getRawTransactionByHash", "0x" + reply.opened_tx.hex())
+    raw = chain.rpc("eth_getRawTransactionByHash", "0x" + reply.opened.tx.hex())
     chain.reorg(1)
     chain.mine()
     chain.rpc("eth_sendRawTransaction", raw)
     assert renewed(enclave, 1).opening_final is False
     (moved,) = [line for line in audited(approved) if line["event"] == "opening-moved"]
-    assert moved["facts"]["block"] > reply.opened_block
+    assert moved["facts"]["block"] > reply.opened.block
     chain.finalize()
     assert renewed(enclave, 2).opening_final is True
 
@@ -165,7 +165,7 @@ def test_a_moved_opening_counts_only_with_a_log_that_fits(approved: World) -> No
         approved.rpc_urls = [proxy.url]
         approved.start_gate()
         reply = granted(enclave.ask())
-        raw = chain.rpc("eth_getRawTransactionByHash", "0x" + reply.opened_tx.hex())
+        raw = chain.rpc("eth_getRawTransactionByHash", "0x" + reply.opened.tx.hex())
         chain.reorg(1)
         chain.mine()
         chain.rpc("eth_sendRawTransaction", raw)

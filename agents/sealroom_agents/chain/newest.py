@@ -65,7 +65,7 @@ class Snapshot:
 
 
 def read_one(nodes: Nodes, consortium: str) -> dict[Rpc, Newest]:
-    """The newest state of one consortium at each node that is believed. Raises `ChainError`."""
+    """The newest state of one consortium at each node that is accepted. Raises `ChainError`."""
 
     def one(rpc: Rpc) -> Newest:
         head = nodes.require_recent(rpc, rpc.head("latest"))
@@ -137,37 +137,37 @@ def plausible(nodes: Nodes, consortium: str, found: dict[Rpc, Newest]) -> dict[R
 
     No node is left out here: the contract that answers may be the one that tells the nodes apart.
     """
-    believed = _possible(nodes, consortium, found)
-    for rpc, newest in list(believed.items()):
-        if newest.state.revoked_by is not None and _settled(nodes, consortium, rpc, believed):
-            del believed[rpc]
-    if not nodes.sufficient(believed):
+    accepted = _possible(nodes, consortium, found)
+    for rpc, newest in list(accepted.items()):
+        if newest.state.revoked_by is not None and _settled(nodes, consortium, rpc, accepted):
+            del accepted[rpc]
+    if not nodes.sufficient(accepted):
         raise ChainError(
             Code.CHAIN_DISAGREES,
             f"the nodes disagree about the newest state of {consortium}",
             "one of them lies or follows a fork; see the log for its name",
         )
-    return believed
+    return accepted
 
 
 def _possible(nodes: Nodes, consortium: str, found: dict[Rpc, Newest]) -> dict[Rpc, Newest]:
     epoch = nodes.enough(one.state.epoch for one in found.values())
     lowest = min(one.head.number for one in found.values())
-    believed: dict[Rpc, Newest] = {}
+    accepted: dict[Rpc, Newest] = {}
     for rpc, one in found.items():
         if one.state.epoch > epoch + EPOCHS_PER_BLOCK * (one.head.number - lowest + 1):
             nodes.warn(rpc, f"shows epoch {one.state.epoch} of {consortium}, the others {epoch}")
         else:
-            believed[rpc] = one
-    return believed
+            accepted[rpc] = one
+    return accepted
 
 
-def _settled(nodes: Nodes, consortium: str, claimant: Rpc, believed: dict[Rpc, Newest]) -> bool:
+def _settled(nodes: Nodes, consortium: str, claimant: Rpc, accepted: dict[Rpc, Newest]) -> bool:
     """Whether a quorum of the others has the claimant's very block, and knows better."""
-    others = [rpc for rpc, one in believed.items() if rpc is not claimant and one.state.revoked_by is None]
+    others = [rpc for rpc, one in accepted.items() if rpc is not claimant and one.state.revoked_by is None]
     if not nodes.sufficient(others):
         return False
-    head = believed[claimant].head
+    head = accepted[claimant].head
     try:
         states = nodes.ask(lambda rpc: read_state(rpc, consortium, head), others)
     except ChainError:
@@ -175,7 +175,7 @@ def _settled(nodes: Nodes, consortium: str, claimant: Rpc, believed: dict[Rpc, N
     if nodes.sufficient([one for one in states.values() if one.revoked_by is None]):
         nodes.warn(claimant, f"shows a revocation of {consortium} that no other node has in that block")
         return True
-    return nodes.sufficient([rpc for rpc in states if believed[rpc].head.number > head.number])
+    return nodes.sufficient([rpc for rpc in states if accepted[rpc].head.number > head.number])
 
 
 @dataclass

@@ -186,14 +186,14 @@ class Nodes:
                     break
             else:
                 groups.append((answer, [rpc]))
-        believed = [group for group in groups if len(group[1]) >= self._quorum]
-        if len(believed) != 1:
+        accepted = [group for group in groups if len(group[1]) >= self._quorum]
+        if len(accepted) != 1:
             raise ChainError(
                 Code.CHAIN_DISAGREES,
                 f"the nodes disagree about {what}",
                 "one of them lies or follows a fork; see the gate's log for their names",
             )
-        value, rpcs = believed[0]
+        value, rpcs = accepted[0]
         for rpc in answers:
             if rpc not in rpcs:
                 self.warn(rpc, f"shows something else about {what}")
