@@ -45,8 +45,6 @@ const WalletNode = (() => {
   };
 
   return Object.freeze({
-    VIEWS,
-
     // Throws where the page has no wallet.
     present: () => void provider(),
 
