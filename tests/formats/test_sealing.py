@@ -238,19 +238,29 @@ def test_an_interrupt_leaves_no_worker(tmp_path: Path) -> None:
 
 def test_a_worker_that_is_killed_is_our_error() -> None:
     """With what it was at, that part is lost: it is not taken for done."""
-    before = _children()
+    before, here = _children(), os.getpid()
+    begun, begin = os.pipe()
+    workers: list[int] = []
+    killed: list[int] = []
 
     def make(_number: int, _buffers: parallel.Buffers) -> bytes:
-        time.sleep(0.05)
+        if os.getpid() != here:
+            os.write(begin, os.getpid().to_bytes(4, "big"))
+            time.sleep(9999)
+        while not killed and len(workers) < 2:  # both are at a part when the first is killed
+            workers.append(int.from_bytes(os.read(begun, 4), "big"))
         return b""
 
     def kill_one(_done: int) -> None:
-        for worker in list(_children() - before)[:1]:
-            os.kill(worker, signal.SIGKILL)
+        if workers:
+            killed.append(workers.pop())
+            os.kill(killed[-1], signal.SIGKILL)
 
     with pytest.raises(SealError) as caught:
         parallel.for_each_part(make, 60, source=1, target=1, processes=3, tell=kill_one)
     assert caught.value.code == "worker-died" and _children() == before
+    os.close(begun)
+    os.close(begin)
 
 
 def test_parts_are_put_by_one_process_whoever_made_them() -> None:
