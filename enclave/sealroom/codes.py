@@ -63,7 +63,7 @@ class Stage(StrEnum):
     CARD = "study card", "A study card that is compared with the gate and the chain."
     COMMAND = "command", "The commands of owners and auditors."
     CONFIGURATION = "configuration", "The start of a process."
-    UNKNOWN = "unknown", "A word that a peer of another version said; no member of the registry."
+    UNKNOWN = "unknown", "A code of a peer of another version; no member of the registry."
 
 
 class _Entry(NamedTuple):
@@ -184,7 +184,7 @@ class Code(StrEnum):
 
     KEY_INVALID = _key("key-invalid", "A key does not have the length or the form of its kind.")
     KEY_WIPED = _key("key-wiped", "The key was wiped from memory, and cannot be used any more.")
-    SIGNATURE_INVALID = _key("signature-invalid", "A signature is malformed, or nobody's key made it.")
+    SIGNATURE_INVALID = _key("signature-invalid", "A signature is malformed or does not verify.")
     DOES_NOT_OPEN = _key("does-not-open", "The ciphertext does not open with this key in this context.")
 
     # --- recipes --------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ class Code(StrEnum):
         "transaction-too-expensive", "The transaction would cost more gas than allowed."
     )
     CONFIGURATION = _chain(
-        "configuration", "The process was told something that makes no sense.", exit=Exit.CONFIGURATION
+        "configuration", "An option of the process has a value that it cannot use.", exit=Exit.CONFIGURATION
     )
 
     # --- a run inside the enclave ---------------------------------------------------------------
@@ -518,7 +518,7 @@ class Code(StrEnum):
         "unknown-recipe", "Nobody has handed in a recipe with this compose hash.", http=404
     )
     OWNERS_MISMATCH = _console(
-        "owners-mismatch", "The recipe reads data of somebody who is not among the owners."
+        "owners-mismatch", "The recipe reads data of a party that is not among the owners."
     )
     AMBIGUOUS_CONSORTIUM = _console(
         "ambiguous-consortium", "Several consortia have these owners: name one.", http=409
@@ -579,7 +579,9 @@ class Code(StrEnum):
 
     # --- commands: answers of people ------------------------------------------------------------
 
-    NOBODY_TO_ASK = _command("nobody-to-ask", "A question has nobody to answer it: in a script, pass --yes.")
+    NOBODY_TO_ASK = _command(
+        "nobody-to-ask", "A question cannot be asked without a terminal: in a script, pass --yes."
+    )
     NOT_CONFIRMED = _command("not-confirmed", "The question was answered with no.")
     PASSPHRASE_MISSING = _command(
         "passphrase-missing", "Nobody can type the passphrase: set SEALROOM_PASSPHRASE."
