@@ -49,6 +49,10 @@ class CommandExit(IntEnum):
     """What a shell reports for a command that Ctrl-C ended."""
 
 
+CHAIN_CODES = (Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE, Code.CHAIN_DISAGREES)
+"""Codes of a chain that cannot be read, or not be believed: they say nothing about what was asked for."""
+
+
 class AgentError(SealroomError):
     """Root of the errors that agents raise."""
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from sealroom.codes import Code
 from sealroom.model import Study
+from sealroom_agents.chain.breaker import FAULTS
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import Log, address_topic, backward, of_block, topics
 from sealroom_agents.chain.rpc import Rpc
@@ -26,8 +27,6 @@ MAX_KEPT = 1024
 """Studies, and revocations, that are kept."""
 MAX_REORGANISATION = 512
 """Blocks below the newest that are searched again."""
-PASSED_OVER = frozenset({Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE})
-"""Codes after which the next node is asked: this one cannot say."""
 
 
 class Contents:
@@ -54,7 +53,7 @@ class Contents:
             try:
                 found = _pinned(rpc, consortium, state.active_study, state.approved_block)
             except ChainError as error:
-                if error.code not in PASSED_OVER:
+                if error.code not in FAULTS:
                     raise
                 silent = error
                 continue

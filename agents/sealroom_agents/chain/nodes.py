@@ -21,12 +21,10 @@ from sealroom.codes import Code
 from sealroom_agents.chain.breaker import Breaker
 from sealroom_agents.chain.rpc import Head, Rpc
 from sealroom_agents.chain.transport import TOO_LARGE
-from sealroom_agents.errors import ChainError
+from sealroom_agents.errors import CHAIN_CODES, ChainError
 
 MAX_HEAD_AGE_S = 90
 """Seconds between a node's head and our clock, either way, beyond which the node is stale."""
-OWN_CODES = (Code.CHAIN_DISAGREES, Code.CHAIN_STALE, Code.CHAIN_UNREACHABLE)
-"""Codes of a node's own failure; all others are about what it was asked for."""
 GRACE_S = 2.0
 """Seconds that a slow node gets to disagree, or to show a revocation, when enough others have answered."""
 MAX_AHEAD = 512
@@ -257,7 +255,7 @@ def _decisive(failures: Sequence[ChainError], *, answered: bool) -> ChainError:
         error if error.code != TOO_LARGE else ChainError(Code.CHAIN_UNREACHABLE, error.message)
         for error in failures
     ]
-    own = [error for error in failures if error.code in OWN_CODES]
+    own = [error for error in failures if error.code in CHAIN_CODES]
     if own:
         return own[0]
     if failures and answered:

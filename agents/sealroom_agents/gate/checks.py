@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sealroom.codes import Code
+from sealroom_agents.errors import CHAIN_CODES
 from sealroom_agents.gate.policy import RENEWAL, RULES
-from sealroom_agents.gate.refusals import CHAIN_CODES
 
 
 class About(StrEnum):

@@ -20,9 +20,9 @@ from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.model import Opening, Run, Study
 from sealroom_agents.chain import TxResult
-from sealroom_agents.errors import ChainError, Refused, TransactionError
+from sealroom_agents.errors import CHAIN_CODES, ChainError, Refused, TransactionError
 from sealroom_agents.facts import ChainView
-from sealroom_agents.gate.refusals import CHAIN_CODES, LEDGER_REFUSALS, booking_refused
+from sealroom_agents.gate.refusals import LEDGER_REFUSALS, booking_refused
 from sealroom_agents.gate.sessions import Lease
 
 MAX_LOST = 1024

@@ -9,7 +9,7 @@ from typing import TypeVar
 from sealroom.codes import Code
 from sealroom.errors import KeyReleaseError
 from sealroom.key_release import Refusal
-from sealroom_agents.errors import ChainError, Refused, TransactionError
+from sealroom_agents.errors import CHAIN_CODES, ChainError, Refused, TransactionError
 
 LEDGER_REFUSALS: dict[str, Code] = {
     "LedgerStudyBudgetExceeded": Code.BUDGET_EXCEEDED,
@@ -27,8 +27,6 @@ STUDY_ENDED = frozenset({"LedgerStudyNotLive", "LedgerEpochMismatch"})
 """Errors that a revocation just before the booking causes, among other things."""
 KIND_RUNS = 3
 """What `LedgerDatasetBudgetExceeded` calls a cap on runs; 1 is ε and 2 is δ."""
-CHAIN_CODES = (Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE, Code.CHAIN_DISAGREES)
-"""What is wrong with the chain as it is read; it may pass by itself."""
 
 T = TypeVar("T")
 

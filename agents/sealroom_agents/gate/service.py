@@ -52,14 +52,13 @@ from sealroom.key_release import (
 from sealroom.model import Opening, Run, Study
 from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_evidence
 from sealroom_agents.chain import MAX_AHEAD, TxResult
-from sealroom_agents.errors import AttestationError, ChainError, Refused, TransactionError
+from sealroom_agents.errors import CHAIN_CODES, AttestationError, ChainError, Refused, TransactionError
 from sealroom_agents.facts import ChainView, Evidence, LatestView
 from sealroom_agents.gate import batch, policy
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.heartbeats import Chain, Watch
 from sealroom_agents.gate.opening import Openings, opened_as
 from sealroom_agents.gate.refusals import (
-    CHAIN_CODES,
     STUDY_ENDED,
     booking_refused,
     chain_refused,

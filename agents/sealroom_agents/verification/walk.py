@@ -10,14 +10,14 @@ from sealroom.codes import Code
 from sealroom.envelope import Envelope
 from sealroom.errors import SealroomError
 from sealroom_agents.attestation import TrustRoot, require_local_chain
-from sealroom_agents.errors import ChainError
+from sealroom_agents.errors import CHAIN_CODES, ChainError
 from sealroom_agents.verification import pinned
 from sealroom_agents.verification.offline import OFFLINE
 from sealroom_agents.verification.onchain import ON_CHAIN
 from sealroom_agents.verification.pin import NOTHING, Pin
 from sealroom_agents.verification.state import Chain, Findings, Step
 
-UNKNOWN = frozenset({Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE, Code.CHAIN_DISAGREES, Code.CONFIGURATION})
+UNKNOWN = frozenset({*CHAIN_CODES, Code.CONFIGURATION})
 """Codes of a `ChainError` that say nothing about the envelope: the chain could not be asked."""
 
 
