@@ -18,7 +18,7 @@ The tree (all are `sealroom.errors.SealroomError`, so each carries `.code`, `.me
         ├── ConfigurationError        a process that must not start as it was told to (exit code 78)
         └── DemoError                 a step of the demo that did not go as it must
 
-A code is a stable kebab-case word: programs compare codes, people read messages.
+A code is a member of the registry `sealroom.codes`: programs compare codes, people read messages.
 """
 
 from __future__ import annotations

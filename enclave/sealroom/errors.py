@@ -18,7 +18,8 @@ The tree::
     ├── JobError           the analysis failed, or asked for what it must not have
     └── GuestError         the guest agent is missing or answers wrongly
 
-A code is a stable kebab-case word: programs compare codes, people read messages. Decoders raise nothing else.
+A code is a member of the registry `sealroom.codes`: programs compare codes, people read messages. Decoders
+raise nothing else.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class SealroomError(Exception):
     def __init__(self, code: Code, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.code = code
-        """Stable kebab-case word for programs."""
+        """Stable word for programs."""
         self.message = message
         """What is wrong, in one line."""
         self.hint = hint
