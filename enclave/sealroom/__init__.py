@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from sealroom.sealed import open_sealed
 
 __all__ = ["emit_signed", "open_sealed", "private", "unwrap"]
-__version__ = "0.1.0"
+__version__ = "0.4.0"
 
 
 def __getattr__(name: str) -> Any:
