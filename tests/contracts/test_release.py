@@ -21,6 +21,8 @@ from tests.local_chain import OPERATOR, ROOT, LocalChain
 pytestmark = [pytest.mark.anvil, pytest.mark.slow, pytest.mark.timeout(900)]
 
 TIMEOUT_S = 600
+MATERIALS = ("sealroom", "enclave")
+"""Of what the release holds a bill."""
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +80,17 @@ def test_the_files_are_named_in_the_sums_and_hold_no_path_of_this_machine(folder
     sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "SHA256SUMS"}
     assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    assert len(files) == 1 + 2 * len(CONTRACTS)
+    assert len(files) == 1 + 2 * len(CONTRACTS) + len(MATERIALS)
     for name, content in files.items():
         assert str(ROOT).encode() not in content, name
+
+
+@pytest.mark.parametrize("name", MATERIALS)
+def test_the_bill_of_materials_has_what_is_shipped_and_no_tool(folder: Path, name: str) -> None:
+    bill = json.loads((folder / f"{name}.cdx.json").read_text())
+    listed = {one["name"] for one in bill["components"]}
+    assert bill["bomFormat"] == "CycloneDX" and {"cryptography", "numpy", "opendp"} <= listed
+    assert not listed & {"pytest", "mypy", "eth-ape", "cyclonedx-bom"}
 
 
 def test_what_the_release_says_of_settings_is_what_forge_is_told(folder: Path) -> None:
