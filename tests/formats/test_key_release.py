@@ -127,6 +127,16 @@ def test_messages_with_a_field_more_or_less_are_malformed(message: Any) -> None:
         assert caught.value.code in ("malformed", "unsupported-version")
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [GateIdentity, Hello, Challenge, EvidenceMessage, LeaseRequest, WatchReport],
+)
+def test_another_version_is_told_before_all_that_it_lacks(kind: Any) -> None:
+    with pytest.raises(KeyReleaseError) as caught:
+        kind.parse(canonical({"version": kind.version + 1}))
+    assert caught.value.code == Code.UNSUPPORTED_VERSION
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(MESSAGES), st.data())
 def test_decoders_raise_only_our_error(message: Any, data: st.DataObject) -> None:

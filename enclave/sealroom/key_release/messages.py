@@ -184,11 +184,12 @@ class GateIdentity(Message, what="gate identity"):
         stated = {}
         if isinstance(value, dict):
             value = dict(value)
-            for name in ("gateRoot", "signer"):
-                if name not in value:
-                    raise error(code, f"{what} lacks {name}")
-                stated[name] = value.pop(name)
+            stated = {name: value.pop(name) for name in ("gateRoot", "signer") if name in value}
+        # The version is read first: one that this code does not know may lack anything.
         identity = super().from_json(value, error=error, code=code, what=what)
+        for name in ("gateRoot", "signer"):
+            if name not in stated:
+                raise error(code, f"{what} lacks {name}")
         if stated["gateRoot"] != to_hex(identity.gate_root):
             raise error(code, f"{what} has a gateRoot that is not the digest of rootPublicKey")
         if stated["signer"] != identity.signer:
