@@ -32,7 +32,8 @@ def read_owner(value: Any) -> Owner:
             given["account"] = normal_address(given["account"])
         if isinstance(regimes := given.get("regimes"), list):
             given["regimes"] = [ALIASES.get(str(regime), regime) for regime in regimes]
-    return Owner.from_json(given)
+    name = given.get("id") if isinstance(given, dict) else None
+    return Owner.from_json(given, what=None if name is None else f"the owner {str(name)[:32]!r}")
 
 
 def read_owners(fields: Fields) -> tuple[tuple[Owner, ...], int]:

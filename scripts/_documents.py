@@ -66,18 +66,18 @@ class Request:
         data = read_json(path)
         fields = Fields(data, str(path))
         domain = Fields(fields.object("domain"), f"the domain of {path}")
-        other = Complaint(f"{path} is not a request to approve a study", "`approve --request` writes one")
+        other, hint = f"{path} is not a request to approve a study", "`approve --request` writes one"
         try:
-            vote = ApproveStudy.from_json(fields.object("message"))
+            vote = ApproveStudy.from_json(fields.object("message"), what="its message")
         except FormatError as error:
-            raise other from error
+            raise Complaint(f"{other}: {error.message}", hint) from error
         request = cls(
             vote=vote,
             chain_id=domain.integer("chainId", 1),
             consortium=domain.address("verifyingContract"),
         )
         if request.json() != data:
-            raise other
+            raise Complaint(other, hint)
         return request
 
     def json(self) -> dict[str, Any]:

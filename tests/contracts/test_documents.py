@@ -221,6 +221,13 @@ def test_a_request_with_something_hidden_in_it_is_refused(write: Write, part: st
         Request.load(write(asked))
 
 
+def test_a_wrong_field_of_a_request_is_named(write: Write) -> None:
+    asked = request(write).json()
+    del asked["message"]["study"]["epoch"]
+    with pytest.raises(Complaint, match=r"not a request.* lacks epoch"):
+        Request.load(write(asked))
+
+
 def test_a_configuration_is_read() -> None:
     config = Config.parse(CONFIG)
     (owner,) = config.owners
@@ -235,7 +242,7 @@ def test_a_configuration_is_read() -> None:
         ({"owners": []}, "names no owner"),
         ({"threshold": 2}, "threshold"),
         ({"threshold": 0}, "threshold"),
-        ({"owners": [OWNER | {"regimes": ["ISO"]}]}, "known are HIPAA"),
+        ({"owners": [OWNER | {"regimes": ["ISO"]}]}, "hospital-A.* known are HIPAA"),
         ({"owners": [OWNER | {"jurisdiction": "Germany"}]}, "jurisdiction"),
         ({"owners": [OWNER | {"account": "hospital.eth"}]}, "address"),
         ({"owners": [OWNER] * 17}, "at most 16"),
