@@ -5,7 +5,8 @@ Gate, runner, watcher, console and the simulated guest agent are started by comm
 is its own, and takes from here:
 
 * `log_to_stderr`: one format and level.
-* `on_signals`: SIGTERM and SIGINT do the same. The first one ends the process in order, a second one at once.
+* `on_signals`: SIGTERM and SIGINT do the same. The first one ends the process in order, a second one without
+  waiting for answers under way.
   A process that a signal ended in order has exit status 0.
 * `read_token`, `read_key`: one rule for files with secrets, that of `sealroom.files.read_private`.
 * `announce`: the ready file, written once the process does its work.
@@ -161,7 +162,8 @@ def serve(
     """Serve until SIGTERM or SIGINT. `ready` is called once requests are answered.
 
     `keep_alive_s` bounds how long an idle connection is kept, and `shutdown_s` how long answers under way may
-    take after the signal, `None` as long as they need; a second signal ends them at once.
+    take after the signal, `None` as long as they need; a second signal cuts them off. The process ends when
+    the work that they left in threads has.
     """
     import uvicorn
 
