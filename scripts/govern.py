@@ -196,8 +196,12 @@ def platform(
     }
     lines = [
         *wanted.lines(),
-        ("approved", f"{', '.join(approvals)} (threshold {facts['threshold']})"),
-        ("adopted", f"yes, epoch {now}" if facts["adopted"] else "not yet"),
+        (
+            "adopted",
+            f"yes, epoch {now}"
+            if facts["adopted"]
+            else f"not yet; approved: {', '.join(approvals)} (threshold {facts['threshold']})",
+        ),
         *sent_lines(receipt),
     ]
     answer(facts, lines, as_json=as_json)

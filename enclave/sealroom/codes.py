@@ -137,10 +137,9 @@ class Code(StrEnum):
     transient: bool
     """Whether the same request may succeed later without anybody doing anything."""
     exit: Exit
-    """Status with which a process ends that ends with this code.
+    """Status of a run in the enclave that ends with this code; 4 when its lease ended, whatever the code.
 
-    A run in the enclave ends with 4 when its lease ended, whatever the code; a command with 78 when it
-    refuses to start as configured, else with 1.
+    A command ends with 78 when it refuses to start as configured, else with 1.
     """
 
     def __new__(

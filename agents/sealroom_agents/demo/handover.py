@@ -30,7 +30,7 @@ def _environment(room: Room) -> str:
     """Shell variables, one a line, each with what it is."""
     named = (
         ("RPC", room.chain, "the local chain"),
-        ("GATE", room.gate, "the key service"),
+        ("GATE", room.gate, "the gate"),
         ("CONSOLE", room.console, "REST interface, and web pages for a browser"),
         ("CONSORTIUM", room.consortium, "hospital-A to -D; they have adopted the gate and its machine"),
         ("CHAIN", f"--rpc {room.chain} --simulated-root platform/root.der", "the root stands in for Intel's"),

@@ -82,6 +82,12 @@ class GateRoot:
                 app_id=self._app_id,
                 signature_chain=self._chain,
             )
+        except (OSError, httpx.TransportError) as error:
+            raise GateError(
+                Code.GUEST_AGENT_FAILED,
+                f"the guest agent does not answer: {error}",
+                "start the gate inside its CVM, or name a socket with --guest-agent",
+            ) from error
         except (httpx.HTTPError, ValueError, FormatError, KeyMaterialError) as error:
             raise GateError(
                 Code.GUEST_AGENT_FAILED,

@@ -165,7 +165,7 @@ class Study(Terms, Content):
 
     epoch: Annotated[int, UInt(64, low=1), Label("epoch")]
     """Epoch of the consortium at which it was proposed."""
-    nonce: Annotated[U64, Label("after studies")]
+    nonce: Annotated[U64, Label("studies before")]
     """Number of studies pinned before it: an approval is good for one pin."""
 
 

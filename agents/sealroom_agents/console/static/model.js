@@ -23,7 +23,7 @@ const Model = Object.freeze({
       ["maxRuns", "uint32", "runs", ""],
       ["expiry", "uint64", "expires", "seconds"],
       ["epoch", "uint64", "epoch", ""],
-      ["nonce", "uint64", "after studies", ""],
+      ["nonce", "uint64", "studies before", ""],
     ]),
     ApproveStudy: Object.freeze([
       ["owner", "address", "owner", ""],
