@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 LONG = (
@@ -14,6 +16,12 @@ LONG = (
     "tests/agents/test_restart.py",
 )
 """Files of the longest tests, the longest first."""
+
+
+def pytest_configure() -> None:
+    """Heed SIGINT, which a shell lets its jobs in the background ignore: what tests start inherits that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -229,7 +229,7 @@ class World:
             "gate_public_key": identity.root_public_key,
             "app": self.room.app,
             "compose_hash": sha256(RECIPE),
-            "epoch": self.chain.epoch(self.room),
+            "epoch": self.chain.epoch(self.room) if self.chain.has_code(self.room.consortium) else 1,
         }
         return WrapContext(**{**fields, **changes})
 

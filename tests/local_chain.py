@@ -389,6 +389,10 @@ class LocalChain:
         data = interface("Consortium").encode("revoke", reason)
         return self.send(room.owners[owner].account, room.consortium, data)
 
+    def has_code(self, address: str) -> bool:
+        """Whether a contract lives at the address, at the latest block."""
+        return bool(self.rpc("eth_getCode", address, "latest") != "0x")
+
     def epoch(self, room: Room) -> int:
         """Epoch at the latest block."""
         return int(self.call("Consortium", room.consortium, "epoch"))

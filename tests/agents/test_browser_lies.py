@@ -188,7 +188,7 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
     "output": ({"history": restudied(output_hash=OTHER)}, f"another output contract {BYTES}"),
     "privacy": ({"history": restudied(privacy_hash=OTHER)}, f"another privacy policy {BYTES}"),
     "datasets": ({"history": restudied(datasets=(OTHER,))}, NODE),
-    "compose": ({"history": restudied(compose_hash=OTHER)}, "The recipe’s bytes are not here"),
+    "compose": ({"history": restudied(compose_hash=OTHER)}, "The server does not have the recipe’s bytes"),
     "epoch": (
         {"history": restudied(epoch=7), "view": lambda view: replace(view, epoch=7)},
         PAST,
@@ -349,7 +349,7 @@ ANSWERS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "call-chain": (CALLS, lambda call: call | {"chainId": 1}, CALL),
     "call-function": (CALLS, lambda call: call | {"function": "revoke(string)"}, CALL),
     "recipe": (RECIPES, lambda recipe: recipe | {"name": "other"}, "do not have the compose hash"),
-    "recipe-gone": (RECIPES, lambda recipe: None, "The recipe’s bytes are not here"),
+    "recipe-gone": (RECIPES, lambda recipe: None, "The server does not have the recipe’s bytes"),
 }
 
 

@@ -216,7 +216,7 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
             """Oddly a run that was opened before."""
             study = self.model.active or self._study(pick)
             before = odd and self.model.openings
-            run_id = self.model.openings[-1].run_id if before else self._fresh()
+            run_id = self.model.openings[-1].run.run_id if before else self._fresh()
             run = Run(room, study, run_id=run_id, epsilon_micro=(1 + pick % 2) * MICRO)
             with self._refusal(self._not_open(study, run)):
                 opening = run.open()

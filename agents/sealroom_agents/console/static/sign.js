@@ -231,6 +231,9 @@ const Sign = (() => {
 
   for (const one of document.querySelectorAll("button[data-action]")) {
     const action = { approve: Actions.approve, withdraw: Actions.withdraw, revoke: Actions.revoke }[one.dataset.action];
-    if (action) one.addEventListener("click", () => open(action));
+    if (!action) continue;
+    one.addEventListener("click", () => open(action));
+    // Until here the button would have done nothing.
+    one.disabled = false;
   }
 })();
