@@ -17,7 +17,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def pattern(line: str) -> re.Pattern[str]:
-    """Matches a printed line that says what the page's `line` says, up to `VARIES`."""
+    """Matches a printed line that says what the page's `line` says, up to `VARIES` and columns' width."""
 
     def free(match: re.Match[str]) -> str:
         return {"…": ".*", "0x": "0x[0-9a-f]+"}.get(match[0][:2], "[0-9][0-9,.]*")
@@ -26,7 +26,8 @@ def pattern(line: str) -> re.Pattern[str]:
     for match in VARIES.finditer(line):
         parts += [re.escape(line[end : match.start()]), free(match)]
         end = match.end()
-    return re.compile("".join([*parts, re.escape(line[end:]), r"\s*$"]))
+    whole = "".join([*parts, re.escape(line[end:]), r"\s*$"])
+    return re.compile(re.sub(r"(\\ ){2,}", r"\\s{2,}", whole))
 
 
 def unprinted(page: str, output: str) -> list[str]:
