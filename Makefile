@@ -58,9 +58,10 @@ abi: setup ## write the contracts' ABIs and the page's model to where they are r
 	@.ci/abi
 	@$(VENV)/bin/python -m sealroom_agents.console.model_script
 
-docs: setup ## write the generated pages of docs/reference, and the tables of codes in other pages
+docs: setup ## write the generated pages: reference, licences, and the tables of codes in other pages
 	@$(VENV)/bin/python .ci/docs
 	@$(VENV)/bin/python .ci/codes
+	@$(VENV)/bin/python .ci/licences
 
 release: setup ## write what checks deployed contracts against their sources, and prove it (ARGS="--check …")
 	@.ci/release $(ARGS)

@@ -13,6 +13,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from sealroom_agents import child_processes
@@ -125,11 +126,16 @@ def test_a_result_with_one_digit_changed_breaks_at_the_link_that_holds_it(story:
 
 
 def test_no_plaintext_is_left_where_the_enclave_ran(story: Story) -> None:
-    """OU-11, OU-04: a value that only the plain files hold is in no file of the run, and in no log."""
-    needle = (story.folder / "homes" / "cohort-A.parquet").read_bytes()[:64]
+    """OU-11, OU-04: in no file of the run, and in no log, is a plain file, a column, or a row as text."""
+    plain = story.folder / "homes" / "cohort-A.parquet"
+    rows = pq.read_table(plain)
+    columns = [rows[name].to_numpy()[:16].tobytes() for name in ("creatinine", "kappa", "futime")]
+    text = [",".join(str(rows[name][0]) for name in ("kappa", "lambda_")).encode()]
+    needles = [plain.read_bytes()[:64], *columns, *text]
     for path in [*(story.folder / "runs").rglob("*"), *(story.folder / "logs").rglob("*")]:
         if path.is_file():
-            assert needle not in path.read_bytes()
+            held = path.read_bytes()
+            assert not any(needle in held for needle in needles), path
 
 
 def test_no_data_key_lies_where_the_runner_reads(story: Story) -> None:

@@ -33,22 +33,11 @@ from sealroom.model import (
     shown,
 )
 from sealroom.model.units import delta_text, epsilon_text, read_delta, read_epsilon
+from tests.formats.worked import PROPOSED as STUDY
 
 ABI = Path(__file__).parents[2] / "agents" / "sealroom_agents" / "chain" / "abi"
 IN_CONTRACTS = (Owner, Platform, Dataset, Study, Cap, Budget, Spending, Run, Opening, Receipt, Verdict)
 
-STUDY = Study(
-    compose_hash=b"\x01" * 32,
-    output_hash=b"\x02" * 32,
-    privacy_hash=b"\x03" * 32,
-    datasets=(b"\x0a" * 32, b"\x0b" * 32),
-    epsilon_micro=4_500_000,
-    delta_pico=3_000_000,
-    max_runs=3,
-    expiry=1_900_000_000,
-    epoch=7,
-    nonce=5,
-)
 ROSTER = Roster(
     owners=(
         Owner(account="0x" + "05" * 20, id="hospital-A", jurisdiction="DE", regimes=("HIPAA", "GDPR")),

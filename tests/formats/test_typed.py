@@ -32,19 +32,8 @@ from sealroom.model import (
     Study,
 )
 from tests.formats.worked import CHAIN_ID, CONSORTIUM, GATE_SIGNER, GRANT, GRANT_SIGNATURE, LEDGER, envelope
+from tests.formats.worked import PROPOSED as STUDY
 
-STUDY = Study(
-    compose_hash=b"\x01" * 32,
-    output_hash=b"\x02" * 32,
-    privacy_hash=b"\x03" * 32,
-    datasets=(b"\x0a" * 32, b"\x0b" * 32),
-    epsilon_micro=4_500_000,
-    delta_pico=3_000_000,
-    max_runs=3,
-    expiry=1_900_000_000,
-    epoch=7,
-    nonce=5,
-)
 PLATFORM = Platform(
     gate_root=b"\x01" * 32,
     gate_signer="0x" + "02" * 20,

@@ -28,7 +28,7 @@ from sealroom.envelope import (
 )
 from sealroom.key_release import GateIdentity, Hello, datasets_root, sign_challenge, sign_grant, transcript_0
 from sealroom.keys import GATE_SIGNER_PURPOSE, KemPrivateKey, Secret, address_of, gate_root_key, public_key33
-from sealroom.model import Grant
+from sealroom.model import Grant, Study
 from sealroom.recipe import compose_hash, render
 from sealroom.sealed import WrapContext
 
@@ -38,6 +38,19 @@ CONSORTIUM = "0x" + "c1" * 20
 LEDGER = "0x" + "1e" * 20
 APP = "0x" + "a9" * 20
 OWNER = "hospital-A"
+PROPOSED = Study(
+    compose_hash=b"\x01" * 32,
+    output_hash=b"\x02" * 32,
+    privacy_hash=b"\x03" * 32,
+    datasets=(b"\x0a" * 32, b"\x0b" * 32),
+    epsilon_micro=4_500_000,
+    delta_pico=3_000_000,
+    max_runs=3,
+    expiry=1_900_000_000,
+    epoch=7,
+    nonce=5,
+)
+"""A study as it is put before the owners; of no recipe in particular."""
 NAME = "cohort-A"
 NOW = 1_800_000_000
 

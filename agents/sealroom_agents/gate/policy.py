@@ -578,14 +578,14 @@ def _owner_name(view: ChainView, account: str) -> str:
     return next((owner.id for owner in view.owners if owner.account == account), account)
 
 
-def _of_study(judge: Callable[[Study, Case], Refusal | None]) -> Callable[[Case], Refusal | None]:
+def _of_study(check: Callable[[Study, Case], Refusal | None]) -> Callable[[Case], Refusal | None]:
     """A check of the pinned study; where none is pinned, the recipe is not the pinned one."""
 
     def of_study(case: Case) -> Refusal | None:
         study = case.view.study
         if study is None:
             return _wrong_recipe(case.evidence.compose_hash, ZERO_HASH)
-        return judge(study, case)
+        return check(study, case)
 
     return of_study
 

@@ -233,7 +233,7 @@ class Nested(Kind):
     record: type[Record]
 
     @property
-    def solidity(self) -> str:  # type: ignore[override]
+    def solidity(self) -> str:
         return self.record.struct
 
     def abi(self, value: Record) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ reads nothing does not wait for it.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,13 +28,16 @@ REGIMES = ("HIPAA", "GDPR", "UK GDPR", "PCI", "FFIEC", "SOC 2")
 """Names of the compliance regimes; the place of each is its bit on chain, the lowest first."""
 
 
-class Kind:
+class Kind(ABC):
     """How the values of a field are written and read."""
 
-    solidity = ""
-    """Solidity type; empty for a kind that stands in no contract."""
     unit = ""
     """Unit of a number: `micro`, `pico` or `seconds`; empty for all else."""
+
+    @property
+    def solidity(self) -> str:
+        """Solidity type; empty for a kind that stands in no contract."""
+        return ""
 
     def abi(self, value: Any) -> Any:
         """The value as an ABI encoder, or an encoder of EIP-712 structures, takes it."""
@@ -55,9 +59,9 @@ class Kind:
         """The value for people, a line for each item of a list."""
         return [self.text(value)]
 
+    @abstractmethod
     def reader(self) -> CoreSchema:
         """pydantic's schema that reads what `json` writes, and nothing else."""
-        raise NotImplementedError
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return self.reader()
@@ -70,7 +74,7 @@ class Hex(Kind):
     size: int
 
     @property
-    def solidity(self) -> str:  # type: ignore[override]
+    def solidity(self) -> str:
         return f"bytes{self.size}"
 
     def of_abi(self, value: Any) -> bytes:
@@ -111,7 +115,9 @@ class Base64(Kind):
 class AddressKind(Kind):
     """An address of a chain: `0x` and 40 lower-case hex digits, in Python too."""
 
-    solidity = "address"
+    @property
+    def solidity(self) -> str:
+        return "address"
 
     def of_abi(self, value: Any) -> str:
         return str(value).lower()
@@ -129,7 +135,7 @@ class UInt(Kind):
     high: int = MAX_INTEGER
 
     @property
-    def solidity(self) -> str:  # type: ignore[override]
+    def solidity(self) -> str:
         return f"uint{self.bits}"
 
     def of_abi(self, value: Any) -> int:
@@ -185,7 +191,9 @@ class Time(UInt):
 class Boolean(Kind):
     """True or false."""
 
-    solidity = "bool"
+    @property
+    def solidity(self) -> str:
+        return "bool"
 
     def of_abi(self, value: Any) -> bool:
         return bool(value)
@@ -203,7 +211,10 @@ class Text(Kind):
     limit: int
     pattern: re.Pattern[str] | None = None
     empty: bool = False
-    solidity = "string"
+
+    @property
+    def solidity(self) -> str:
+        return "string"
 
     def of_abi(self, value: Any) -> str:
         return str(value)
@@ -243,7 +254,7 @@ class Ascii(Kind):
     pattern: re.Pattern[str]
 
     @property
-    def solidity(self) -> str:  # type: ignore[override]
+    def solidity(self) -> str:
         return f"bytes{self.size}"
 
     def abi(self, value: str) -> bytes:
@@ -260,7 +271,9 @@ class Ascii(Kind):
 class Regimes(Kind):
     """Names out of `REGIMES`; bit flags in a contract."""
 
-    solidity = "uint16"
+    @property
+    def solidity(self) -> str:
+        return "uint16"
 
     def abi(self, value: Sequence[str]) -> int:
         return sum({1 << REGIMES.index(name) for name in value})
@@ -297,7 +310,7 @@ class Many(Kind):
     limit: int
 
     @property
-    def solidity(self) -> str:  # type: ignore[override]
+    def solidity(self) -> str:
         return f"{self.kind.solidity}[]"
 
     def abi(self, value: Sequence[Any]) -> list[Any]:
