@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Catalogue} from "./Catalogue.sol";
 import {Quorum} from "./Quorum.sol";
 import {IAppAuthBasicManagement} from "./interfaces/IAppAuthBasicManagement.sol";
 import {IConsortium} from "./interfaces/IConsortium.sol";
+import {IRegistry} from "./interfaces/IRegistry.sol";
 import {ConsortiumTypes} from "./libraries/ConsortiumTypes.sol";
 import {Text} from "./libraries/Text.sol";
 import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
@@ -13,47 +13,48 @@ import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 ///
 /// TRUST
 /// No owner trusts another. `threshold` of them grant; for a study on somebody's data that somebody is among
-/// them. The app is trusted for nothing but its own answers: revoking works whatever it does. There is no
-/// administrator, no upgrade, and no way to make this contract call anything but the four functions of
-/// IAppAuthBasicManagement, and `acceptOwnership`, of its one app.
+/// them. The app is trusted for nothing but its own answers: revoking and changing owners work whatever it
+/// does. The ledger is trusted to say whose a dataset is. There is no administrator, no upgrade, and no way to
+/// make this contract call anything but the four functions of IAppAuthBasicManagement, and `acceptOwnership`,
+/// of its one app, and a view of its one ledger.
 ///
 /// INVARIANTS
-/// I1. A study is active only with approvals by `threshold` owners and by every required owner, all of this
-/// epoch, none of them withdrawn.
-/// I2. Any owner can revoke in any state; afterwards no study is active, and the epoch is a new one.
-/// I3. The epoch only grows. An approval of an older epoch never counts again.
-/// I4. After a revocation nothing is pinned without an approval by each owner who revoked since the last pin,
-/// as long as that one is an owner.
-/// I5. At most one compose hash was added to the app and not removed. It is the active study's, if there is
-/// one.
-/// I6. A dataset belongs to the account that registered it, for good. While that account is no owner, no
-/// study uses the dataset.
-/// I7. 1 <= threshold <= owners <= 16; accounts and ids are unique and not zero.
+/// I1. A study is live only with votes by `threshold` owners, by every holder of its datasets, and by every
+/// owner whose veto stands; all of them for this very basis, none withdrawn.
+/// I2. Any owner revokes in any state, by transaction, or by a signature that nobody but itself can void.
+/// Afterwards no study is live, and no signature made before counts for one.
+/// I3. Whatever one owner does, `threshold` owners seat the roster and adopt the platform for which they
+/// voted.
+/// I4. After a revocation nothing is pinned without an approval by each owner whose veto stands, as long as its
+/// id has a seat.
+/// I5. At most one compose hash was added to the app and not removed. It is the live study's, if there is one.
+/// I6. Machines are added under a live study only with the vote of everybody who approved it. It goes on.
+/// I7. A dataset is used only with its holder's vote. While its holder has no seat, no study uses it.
 /// I8. A study is pinned at most once.
 ///
-/// AWKWARD TRUTHS
-/// - One owner can keep all others from working, until they change the owners. That is the meaning of
-/// "stopping takes one".
+/// LIMITATIONS
+/// - One owner can keep all others from working, until they remove it. That is the meaning of "stopping takes
+/// one". Who comes under a new id is a new party.
 /// - `threshold` owners can remove another one. They do not get its data: its datasets lock with its seat.
+/// - Who votes for two rosters, or two platforms, lends its vote to both. Withdraw from the one first.
 /// - A study's content is not stored, only its hash. It is in the events, and whoever acts on it hands it in.
 /// - A pinned study's approvals cannot be taken back one by one; revoking takes them all back.
-/// - A withdrawal counts in the epoch in which it is made. Who signed for a later epoch must withdraw then.
-/// - If the app refuses to drop a compose hash, it keeps it, and dstack's key service may go on booting that
-///   recipe. The gate does not release a key for it. `unpin` tries again.
+/// - A veto signed in reserve counts until it is used, or its signer has come back from another one.
+/// - With k = n one owner who objects once a month is never removed. That is the meaning of unanimity.
+/// - If the app refuses to drop a compose hash, it keeps it, and dstack's KMS may go on booting that recipe.
+///   The gate does not release a key for it. `unpin` tries again.
 /// - A study that expires stays in the app until somebody calls `unpin`. The ledger opens no run of it.
-/// - A revocation signed for an epoch is void once another owner advanced that epoch. A transaction always
-///   counts.
+/// - A signature made after the block before a revocation, and before the revocation in the next one, counts.
 /// - An EIP-1271 wallet is asked when its signature is handed in. What it answers later does not matter.
 /// - An app that had another owner before may allow more than this contract added. The gate does not.
-/// - Rows, regimes and jurisdictions are the owners' own declarations.
-contract Consortium is Catalogue {
+/// - Regimes and jurisdictions are the owners' own declarations; which codes ISO has assigned is not checked.
+contract Consortium is Quorum {
     /// @dev In the place of the study before the first one, so that the first pin costs what every other does.
     bytes32 private constant NO_STUDY = bytes32(uint256(1));
-    uint256 private constant MAX_DATASETS = 64;
-    uint256 private constant MAX_PLATFORM_ENTRIES = 64;
-    uint256 private constant MAX_LIFETIME = 400 days;
+    uint8 private constant SUPERSEDED = 255;
+    uint256 private constant MAX_ENTRIES = 64;
     uint256 private constant MAX_REASON_BYTES = 256;
-    /// @dev What the app may use up while a revocation unpins; an honest one takes some 20,000.
+    /// @dev What the app may use up while a study is unpinned; an honest one takes some 20,000.
     uint256 private constant UNPIN_GAS = 100_000;
     /// @dev What must be left so that the app gets as much (63 of 64 parts), and the rest can finish.
     uint256 private constant UNPIN_GAS_NEEDED = 125_000;
@@ -65,19 +66,20 @@ contract Consortium is Catalogue {
 
     /* STORAGE: WHAT IS GRANTED; the rest of it is in `_standing` */
 
-    /// @dev The study pinned last. Active only while the standing has an expiry.
+    /// @dev The study pinned last. Live until `_standing.until`.
     bytes32 private _study;
     /// @dev The compose hash that the app was told to allow and not told, or did not agree, to drop.
     bytes32 private _composeHash;
     Platform private _platform;
+    mapping(bytes32 study => Fate) private _fates;
 
     /// @param app_ The app, which made this contract its owner or will do so (`acceptApp`).
     /// @param ledger_ The ledger that books this consortium's runs.
     constructor(address app_, address ledger_, Owner[] memory owners_, uint8 threshold_)
         Quorum(owners_, threshold_)
     {
-        require(app_.code.length != 0, ConsortiumAppMissing(app_));
-        require(ledger_.code.length != 0, ConsortiumLedgerMissing(ledger_));
+        require(app_.code.length != 0, ConsortiumCodeMissing(app_));
+        require(ledger_.code.length != 0, ConsortiumCodeMissing(ledger_));
         _app = IAppAuthBasicManagement(app_);
         ledger = ledger_;
         _study = NO_STUDY;
@@ -87,120 +89,103 @@ contract Consortium is Catalogue {
 
     /// @inheritdoc IConsortium
     function revoke(string calldata reason) external {
-        _revoke(msg.sender, _seatIn(_standing.roster, msg.sender), reason);
+        _revoke(msg.sender, _seatOf(msg.sender), reason);
     }
 
     /// @inheritdoc IConsortium
-    function revokeWithSignature(
-        address owner,
-        string calldata reason,
-        uint64 epoch_,
-        bytes calldata signature
-    ) external {
-        uint256 seat = _seatIn(_standing.roster, owner);
-        _checkEpoch(epoch_);
-        _checkSignature(owner, ConsortiumTypes.hashRevoke(owner, reason, epoch_), signature);
-        _revoke(owner, seat, reason);
-    }
-
-    /* ANY OWNER: PROPOSING */
-
-    /// @inheritdoc IConsortium
-    function propose(Study calldata s) external returns (bytes32 id) {
-        _bit(msg.sender);
-        _checkStudy(s);
-        _required(s.datasets);
-        id = hashStudy(s);
-        emit StudyProposed(id, s.composeHash, msg.sender, s);
+    function revokeWithSignature(string calldata reason, Signed calldata by) external {
+        uint256 seat = _seatOf(by.owner);
+        require(_standing.revokers & _bitOf(seat) == 0, ConsortiumVetoStands(by.owner));
+        uint64 returns_ = returnsOf(_idOf(seat - 1));
+        _checkSignature(by.owner, ConsortiumTypes.revocation(by.owner, reason, returns_), by.signature);
+        _revoke(by.owner, seat, reason);
     }
 
     /* THE QUORUM: STUDIES */
 
     /// @inheritdoc IConsortium
-    function approve(Study calldata s) external {
-        _checkStudy(s);
-        bytes32 id = hashStudy(s);
-        Votes memory votes = _countCaller(id);
-        if (_pin(id, s, votes)) return;
-        _store(id, votes);
-        emit StudyApproved(id, msg.sender);
-    }
-
-    /// @inheritdoc IConsortium
-    function approveWithSignatures(Study calldata s, address[] calldata signers, bytes[] calldata signatures)
-        external
-    {
-        _checkStudy(s);
-        bytes32 id = hashStudy(s);
-        Votes memory votes = _countSigned(ConsortiumTypes.APPROVE_STUDY, id, signers, signatures);
-        if (_pin(id, s, votes)) return;
-        address[] memory added = _added(id, votes);
-        _store(id, votes);
-        for (uint256 i = 0; i < added.length; ++i) {
-            emit StudyApproved(id, added[i]);
+    function approve(Study calldata s, Signed[] calldata by) external {
+        (bytes32[] calldata datasets, uint32[] calldata versions) = (s.datasets, s.versions);
+        _checkStudy(s, datasets, versions);
+        bytes32 id = ConsortiumTypes.id(s);
+        (Votes memory v, uint256 added) = _count(ConsortiumTypes.STUDY, id, by);
+        uint256 required = requiredSeats(datasets, versions);
+        if (_ones(v.approved) >= _standing.threshold && v.approved & required == required) {
+            _pin(id, s, v.approved);
+        } else if (_store(id, v, added)) {
+            address first = accountsAt(_standing.roll, added)[0];
+            emit StudyProposed(id, s.composeHash, first, s, _record(0));
         }
     }
 
-    /* THE QUORUM: PLATFORM */
+    /* THE QUORUM: PLATFORM AND MACHINES */
 
     /// @inheritdoc IConsortium
-    function adoptPlatform(Platform calldata p) external {
-        _checkPlatform(p);
-        bytes32 id = hashPlatform(p, _standing.epoch);
-        Votes memory votes = _countCaller(id);
-        emit PlatformApproved(id, msg.sender);
-        _adoptOrStore(id, p, votes);
-    }
-
-    /// @inheritdoc IConsortium
-    function adoptPlatformWithSignatures(
-        Platform calldata p,
-        address[] calldata signers,
-        bytes[] calldata signatures
-    ) external {
-        _checkPlatform(p);
-        bytes32 id = hashPlatform(p, _standing.epoch);
-        Votes memory votes = _countSigned(ConsortiumTypes.ADOPT_PLATFORM, id, signers, signatures);
-        address[] memory added = _added(id, votes);
-        for (uint256 i = 0; i < added.length; ++i) {
-            emit PlatformApproved(id, added[i]);
+    function adoptPlatform(Platform calldata p, Validity calldata t, Signed[] calldata by) external {
+        _checkValidity(t, charter);
+        require(p.gateRoot != 0, ConsortiumIncomplete(1));
+        require(p.gateSigner != address(0), ConsortiumIncomplete(2));
+        require(p.gateCompose != 0, ConsortiumIncomplete(3));
+        require(p.policyHash != 0, ConsortiumIncomplete(4));
+        _checkMachines(p.osImages, p.devices, 0, 0);
+        bytes32 id = ConsortiumTypes.id(p, t);
+        (Votes memory v, uint256 added) = _count(ConsortiumTypes.PLATFORM, id, by);
+        if (_ones(v.approved) < _standing.threshold) {
+            if (_store(id, v, added)) emit PlatformProposed(id, p, t, _record(0));
+            return;
         }
-        _adoptOrStore(id, p, votes);
-    }
-
-    /* THE QUORUM: OWNERS */
-
-    /// @inheritdoc IConsortium
-    function changeOwners(Owner[] calldata owners_, uint8 threshold_) external {
-        bytes32 id = hashOwners(owners_, threshold_, _standing.epoch);
-        Votes memory votes = _countCaller(id);
-        emit OwnersApproved(id, msg.sender);
-        _changeOrStore(id, owners_, threshold_, votes);
-    }
-
-    /// @inheritdoc IConsortium
-    function changeOwnersWithSignatures(
-        Owner[] calldata owners_,
-        uint8 threshold_,
-        address[] calldata signers,
-        bytes[] calldata signatures
-    ) external {
-        bytes32 id = hashOwners(owners_, threshold_, _standing.epoch);
-        Votes memory votes = _countSigned(ConsortiumTypes.CHANGE_OWNERS, id, signers, signatures);
-        address[] memory added = _added(id, votes);
-        for (uint256 i = 0; i < added.length; ++i) {
-            emit OwnersApproved(id, added[i]);
+        _forget(id);
+        _supersede();
+        bytes32[] memory before = _platform.devices;
+        _platform = p;
+        _amend(id);
+        emit PlatformAdopted(id, charter, v.approved, p, _record(added));
+        _clear();
+        for (uint256 i = 0; i < before.length; ++i) {
+            _app.removeDevice(before[i]);
         }
-        _changeOrStore(id, owners_, threshold_, votes);
+        for (uint256 i = 0; i < p.devices.length; ++i) {
+            _app.addDevice(p.devices[i]);
+        }
+    }
+
+    /// @inheritdoc IConsortium
+    function addMachines(Machines calldata m, Validity calldata t, Signed[] calldata by) external {
+        _checkValidity(t, charter);
+        require(_platform.gateSigner != address(0), ConsortiumIncomplete(2));
+        _checkMachines(m.osImages, m.devices, _platform.osImages.length, _platform.devices.length);
+        bytes32 id = ConsortiumTypes.id(m, t);
+        (Votes memory v, uint256 added) = _count(ConsortiumTypes.MACHINES, id, by);
+        uint256 required = _isLive(_study) ? _standing.approvals : 0;
+        if (_ones(v.approved) < _standing.threshold || v.approved & required != required) {
+            if (_store(id, v, added)) emit MachinesProposed(id, m, t, _record(0));
+            return;
+        }
+        // It follows the charter, which stays: the same signatures must not add it again.
+        uint16 approvals = v.approved;
+        _bar(id, v);
+        for (uint256 i = 0; i < m.osImages.length; ++i) {
+            _platform.osImages.push(m.osImages[i]);
+        }
+        for (uint256 i = 0; i < m.devices.length; ++i) {
+            _platform.devices.push(m.devices[i]);
+        }
+        // Approvals of other studies that are still gathered have not seen these.
+        _ground = keccak256(abi.encode(_ground, id));
+        emit MachinesAdded(id, approvals, m, _record(added));
+        for (uint256 i = 0; i < m.devices.length; ++i) {
+            _app.addDevice(m.devices[i]);
+        }
     }
 
     /* ANYONE */
 
     /// @inheritdoc IConsortium
     function unpin() external {
-        require(_composeHash != 0 && !_isLive(), ConsortiumNothingToUnpin());
-        _standing.expiry = 0;
-        _unpin();
+        bytes32 composeHash = _composeHash;
+        require(composeHash != 0 && !_isLive(_study), ConsortiumNothingToUnpin());
+        _composeHash = 0;
+        _app.removeComposeHash(composeHash);
     }
 
     /// @inheritdoc IConsortium
@@ -212,21 +197,43 @@ contract Consortium is Catalogue {
 
     /// @dev Own storage first, so that whatever the app does comes too late to prevent anything (I2).
     function _revoke(address owner, uint256 seat, string calldata reason) private {
-        Standing storage s = _standing;
-        uint40 epoch_ = s.epoch + 1;
-        s.epoch = epoch_;
-        s.expiry = 0;
-        // At most 16 seats; forty bits of blocks last for 300,000 years at one each ten seconds.
+        uint256 bit = _bitOf(seat);
+        Standing memory s = _standing;
+        bytes32 stopped = 0;
+        // forge-lint: disable-next-line(block-timestamp)
+        if (s.until > block.timestamp) {
+            stopped = _study;
+            s.until = uint32(block.timestamp);
+            // forge-lint: disable-next-line(unsafe-typecast)
+            s.ended = uint8(seat);
+        }
+        // At most 16 seats; the mark is cut on purpose.
         // forge-lint: disable-next-item(unsafe-typecast)
         {
-            s.revokedBlock = uint40(block.number);
-            // forge-lint: disable-next-line(incorrect-shift)
-            s.revokers |= uint16(1 << (seat - 1));
-            s.revokedBy = uint8(seat);
+            s.revokers |= uint16(bit);
+            // Nobody knows the hash of the block before when that block is made; so nobody signs for this mark
+            // before there is a revocation.
+            s.mark = uint80(uint256(keccak256(abi.encode(s.mark, owner, blockhash(block.number - 1)))));
         }
-        bytes32 composeHash = _composeHash;
-        emit Revoked(owner, composeHash, epoch_, Text.clip(reason, MAX_REASON_BYTES));
+        _standing = s;
+        _step();
+        emit Revoked(owner, stopped, _composeHash, s.mark, Text.clip(reason, MAX_REASON_BYTES), _record(bit));
+        _clear();
+    }
 
+    function _supersede() internal override {
+        if (_isLive(_study)) (_standing.until, _standing.ended) = (uint32(block.timestamp), SUPERSEDED);
+        _settle();
+    }
+
+    function _settle() internal override {
+        if (_standing.ended == 0) return;
+        _fates[_study] = fate(_study);
+        _standing.ended = 0;
+    }
+
+    function _clear() internal override {
+        bytes32 composeHash = _composeHash;
         if (composeHash == 0 || address(_app).code.length == 0) return;
         // Wallets look for the least gas with which a transaction succeeds. Without this line they would find
         // an amount that starves the call below and yet succeeds.
@@ -235,137 +242,95 @@ contract Consortium is Catalogue {
             _composeHash = 0;
         } catch {
             // The app still lists the hash. It grants nothing; `unpin` and the next pin try again.
-            emit UnpinFailed(composeHash);
+            emit UnpinFailed(composeHash, _record(0));
         }
-    }
-
-    /// @dev Ends the active study and its epoch. A revocation that stands goes on standing.
-    function _advanceEpoch() private returns (uint40 epoch_) {
-        epoch_ = _standing.epoch + 1;
-        _standing.epoch = epoch_;
-        _standing.expiry = 0;
-        if (_composeHash != 0) _unpin();
-    }
-
-    function _unpin() private {
-        bytes32 composeHash = _composeHash;
-        _composeHash = 0;
-        _app.removeComposeHash(composeHash);
     }
 
     /* INTERNAL: GRANTING */
 
-    /// @dev False, and nothing done, while an approval is missing. StudyPinned says who approved, so no
-    /// StudyApproved goes before it.
-    function _pin(bytes32 id, Study calldata s, Votes memory votes) private returns (bool) {
-        uint256 required = _required(s.datasets);
-        if (!_reachesThreshold(votes.approved) || votes.approved & required != required) return false;
+    /// @dev Pays, for a study that ended before its time, for the record of that, so that `revoke` need not.
+    function _pin(bytes32 id, Study calldata s, uint16 approvals) private {
         _forget(id);
-        _study = id;
-        Standing storage standing = _standing;
-        standing.nonce += 1;
+        _settle();
+        Standing memory n = _standing;
+        _lift(n.revokers);
+        n.pins += 1;
         // `_checkStudy` keeps the expiry within 400 days.
-        // forge-lint: disable-next-item(unsafe-typecast)
-        {
-            standing.expiry = uint40(s.expiry);
-            standing.approvedBlock = uint40(block.number);
-        }
-        standing.approvals = votes.approved;
-        standing.revokers = 0;
-        standing.revokedBy = 0;
-        emit StudyPinned(id, s.composeHash, standing.roster, votes.approved, s);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        (n.until, n.approvedAt) = (uint32(s.expiry), uint32(block.timestamp));
+        (n.approvals, n.revokers) = (approvals, 0);
+        _standing = n;
+        _study = id;
+        emit StudyPinned(id, s.composeHash, n.roll, approvals, s, _record(approvals));
 
         bytes32 before = _composeHash;
-        if (before == s.composeHash) return true;
-        _composeHash = s.composeHash;
+        if (before == s.composeHash) return;
+        // An app that comes back while it is told finds here what it was told to allow and not yet to drop.
         if (before != 0) _app.removeComposeHash(before);
+        _composeHash = s.composeHash;
         _app.addComposeHash(s.composeHash);
-        return true;
-    }
-
-    function _adoptOrStore(bytes32 id, Platform calldata p, Votes memory votes) private {
-        if (!_reachesThreshold(votes.approved)) {
-            _store(id, votes);
-            return;
-        }
-        _forget(id);
-        bytes32[] memory before = _platform.devices;
-        _platform = p;
-        emit PlatformAdopted(p.gateRoot, p.gateSigner, _standing.epoch + 1);
-
-        _advanceEpoch();
-        for (uint256 i = 0; i < before.length; ++i) {
-            _app.removeDevice(before[i]);
-        }
-        for (uint256 i = 0; i < p.devices.length; ++i) {
-            _app.addDevice(p.devices[i]);
-        }
-    }
-
-    function _changeOrStore(bytes32 id, Owner[] calldata owners_, uint8 threshold_, Votes memory votes)
-        private
-    {
-        if (!_reachesThreshold(votes.approved)) {
-            _store(id, votes);
-            return;
-        }
-        _forget(id);
-        _seat(owners_, threshold_);
-        emit OwnersChanged(_standing.roster, threshold_, _standing.epoch + 1, owners_);
-        _advanceEpoch();
     }
 
     /* INTERNAL: CHECKS */
 
-    function _checkStudy(Study calldata s) private view {
-        _checkEpoch(s.epoch);
-        require(s.nonce == _standing.nonce, ConsortiumNonceMismatch(s.nonce, _standing.nonce));
-        require(s.composeHash != 0, ConsortiumStudyIncomplete(1));
-        require(s.outputHash != 0, ConsortiumStudyIncomplete(2));
-        require(s.privacyHash != 0, ConsortiumStudyIncomplete(3));
-        require(s.epsilonMicro != 0, ConsortiumStudyIncomplete(5));
-        require(s.maxRuns != 0, ConsortiumStudyIncomplete(7));
-        uint256 latest = block.timestamp + MAX_LIFETIME;
-        // A validator may shift a timestamp by seconds; expiries are days away.
+    function _checkStudy(Study calldata s, bytes32[] calldata datasets, uint32[] calldata versions)
+        private
+        view
+    {
+        bytes32 seen = basis();
+        require(s.basis == seen, ConsortiumStale(s.basis, seen));
+        uint64 pins = _standing.pins;
+        require(s.nonce == pins, ConsortiumNonceMismatch(s.nonce, pins));
+        require(s.composeHash != 0, ConsortiumIncomplete(1));
+        require(s.outputHash != 0, ConsortiumIncomplete(2));
+        require(s.privacyHash != 0, ConsortiumIncomplete(3));
+        uint256 count = datasets.length;
+        require(count != 0 && count <= MAX_ENTRIES, ConsortiumIncomplete(4));
+        require(versions.length == count, ConsortiumIncomplete(5));
+        require(s.epsilonMicro != 0, ConsortiumIncomplete(6));
+        require(s.maxRuns != 0, ConsortiumIncomplete(8));
+        _checkExpiry(s.expiry);
+        _checkSorted(datasets);
+    }
+
+    /// @dev `images` and `devices` are there already.
+    function _checkMachines(bytes32[] calldata a, bytes32[] calldata b, uint256 images, uint256 devices)
+        private
+        pure
+    {
+        require(a.length + images <= MAX_ENTRIES, ConsortiumIncomplete(5));
+        require(b.length + devices <= MAX_ENTRIES, ConsortiumIncomplete(6));
+        _checkSorted(a);
+        _checkSorted(b);
+    }
+
+    function _isLive(bytes32 study) internal view override returns (bool) {
+        // See `_checkExpiry`.
         // forge-lint: disable-next-line(block-timestamp)
-        bool inRange = s.expiry > block.timestamp && s.expiry <= latest;
-        require(inRange, ConsortiumExpiryOutOfRange(s.expiry, latest));
-        require(
-            s.datasets.length != 0 && s.datasets.length <= MAX_DATASETS,
-            ConsortiumDatasetCount(s.datasets.length)
-        );
-        _checkSorted(s.datasets);
-    }
-
-    /// @dev Owners without whom a study over these datasets cannot be pinned.
-    function _required(bytes32[] calldata datasets) private view returns (uint256 required) {
-        required = _standing.revokers;
-        uint256 roster = _standing.roster;
-        for (uint256 i = 0; i < datasets.length; ++i) {
-            required |= _bitIn(roster, _datasetOwner(datasets[i]));
-        }
-    }
-
-    function _checkPlatform(Platform calldata p) private pure {
-        require(
-            p.gateRoot != 0 && p.gateSigner != address(0) && p.gateCompose != 0
-                && p.osImages.length <= MAX_PLATFORM_ENTRIES && p.devices.length <= MAX_PLATFORM_ENTRIES,
-            ConsortiumPlatformInvalid()
-        );
-        _checkSorted(p.osImages);
-        _checkSorted(p.devices);
-    }
-
-    function _isLive() private view returns (bool) {
-        // See `_checkStudy`. With no active study the expiry is zero.
-        // forge-lint: disable-next-line(block-timestamp)
-        return _standing.expiry > block.timestamp;
+        return study == _study && _standing.until > block.timestamp;
     }
 
     /* VIEWS */
 
     /// @inheritdoc IConsortium
-    function app() public view returns (address) {
+    function requiredSeats(bytes32[] calldata datasets, uint32[] calldata versions)
+        public
+        view
+        returns (uint256 seats)
+    {
+        seats = _standing.revokers;
+        for (uint256 i = 0; i < datasets.length; ++i) {
+            bytes32 dataset = datasets[i];
+            address holder = IRegistry(ledger).holderOf(dataset, versions[i]);
+            uint256 seat = seatOf[holder];
+            require(seat != 0, ConsortiumDatasetLocked(dataset, holder));
+            // forge-lint: disable-next-line(incorrect-shift)
+            seats |= 1 << (seat - 1);
+        }
+    }
+
+    /// @inheritdoc IConsortium
+    function app() external view returns (address) {
         return address(_app);
     }
 
@@ -375,85 +340,36 @@ contract Consortium is Catalogue {
     }
 
     /// @inheritdoc IConsortium
-    function activeStudy() public view override returns (bytes32) {
-        return _standing.expiry == 0 ? bytes32(0) : _study;
+    function pinned() external view returns (bytes32 study, bytes32 composeHash) {
+        return (_study == NO_STUDY ? bytes32(0) : _study, _composeHash);
     }
 
     /// @inheritdoc IConsortium
-    function approvals(bytes32 id) public view returns (address[] memory) {
-        bool active = id != 0 && id == activeStudy();
-        return accounts(_standing.roster, active ? _standing.approvals : _votesOf(id).approved);
+    function isLive(bytes32 study) external view returns (bool) {
+        return _isLive(study);
     }
 
     /// @inheritdoc IConsortium
-    function requiredOwners(bytes32[] calldata datasets) external view returns (address[] memory) {
-        return accounts(_standing.roster, _required(datasets));
-    }
-
-    /// @inheritdoc IConsortium
-    function isLive(bytes32 id) external view returns (bool) {
-        return id != 0 && id == _study && _isLive();
-    }
-
-    /// @inheritdoc IConsortium
-    function clearance(bytes32 id) external view returns (Clearance memory) {
+    function clearance(bytes32 study) external view returns (Clearance memory) {
         Standing memory s = _standing;
         return Clearance({
             gateSigner: _platform.gateSigner,
-            live: id != 0 && id == _study && _isLive(),
-            epoch: s.epoch,
-            approvedBlock: s.approvedBlock,
+            live: _isLive(study),
+            standing: standing(),
+            charter: charter,
+            approvedAt: s.approvedAt,
             approvals: s.approvals,
-            roster: s.roster
+            roll: s.roll
         });
     }
 
     /// @inheritdoc IConsortium
-    function revokedBy() public view returns (address) {
+    function fate(bytes32 study) public view returns (Fate memory) {
         Standing memory s = _standing;
+        if (study != _study || s.ended == 0) return _fates[study];
+        if (s.ended == SUPERSEDED) return Fate({revokedBy: address(0), superseded: true, endedAt: s.until});
         // forge-lint: disable-next-line(incorrect-shift)
-        return s.revokedBy == 0 ? address(0) : accounts(s.roster, 1 << (s.revokedBy - 1))[0];
-    }
-
-    /// @inheritdoc IConsortium
-    function hashStudy(Study calldata s) public pure returns (bytes32) {
-        return ConsortiumTypes.hash(s);
-    }
-
-    /// @inheritdoc IConsortium
-    function hashPlatform(Platform calldata p, uint64 epoch_) public pure returns (bytes32) {
-        return ConsortiumTypes.hash(p, epoch_);
-    }
-
-    /// @inheritdoc IConsortium
-    function hashOwners(Owner[] calldata owners_, uint8 threshold_, uint64 epoch_)
-        public
-        pure
-        returns (bytes32)
-    {
-        return ConsortiumTypes.hash(owners_, threshold_, epoch_);
-    }
-
-    /// @inheritdoc IConsortium
-    function state() external view returns (State memory) {
-        Standing memory s = _standing;
-        bytes32 active = activeStudy();
-        return State({
-            epoch: s.epoch,
-            nonce: s.nonce,
-            activeStudy: active,
-            live: _isLive(),
-            expiry: s.expiry,
-            approvedBlock: active == 0 ? 0 : s.approvedBlock,
-            composeHash: _composeHash,
-            revokedBy: revokedBy(),
-            revokedBlock: s.revokedBy == 0 ? 0 : s.revokedBlock,
-            threshold: s.threshold,
-            app: app(),
-            ledger: ledger,
-            owners: owners(),
-            platform: _platform,
-            approvals: approvals(active)
-        });
+        address by = accountsAt(s.roll, 1 << (s.ended - 1))[0];
+        return Fate({revokedBy: by, superseded: false, endedAt: s.until});
     }
 }

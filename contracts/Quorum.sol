@@ -1,115 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Seats} from "./Seats.sol";
 import {IConsortium} from "./interfaces/IConsortium.sol";
 import {ConsortiumTypes} from "./libraries/ConsortiumTypes.sol";
 import {OwnerSignature} from "./libraries/OwnerSignature.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
-/// @title Who the owners of a consortium are, and which of them approved what.
-///  Votes are bitmaps: the owner in seat i, counted from zero, has bit i. A proposal is named by the hash of
-/// its whole content, epoch included, so a vote can neither be moved to other content nor outlive its epoch.
-/// The owners of one time are a roster; rosters are numbered and kept, so that a bitmap can be read years
-/// later.
+/// @title Who approved what, and how owners come and go.
 ///
 /// INVARIANTS
-/// Q1. 1 <= threshold <= owners <= 16; accounts and ids are unique and not zero. (I7 of Consortium)
-/// Q2. An owner counts once for a proposal, whether by transaction, by signature or by both.
-/// Q3. A signature counts for the one account that its signed content names.
-/// Q4. Who withdrew from a proposal never counts for it again in that epoch.
-abstract contract Quorum is IConsortium, EIP712 {
-    uint256 private constant MAX_OWNERS = 16;
+/// Q1. A seat counts once for a proposal. Who withdrew from one never counts for it again.
+/// Q2. Votes for a roster become void by another roster only; for a platform or machines, by another roster or
+/// platform; for a study, also by machines or a revocation. So one owner voids no vote that governs.
+/// Q3. A signature counts for the one account, and the one content, that it names.
+/// Q4. Without `threshold` votes a seat is lost only if all who stay want it, half of the seats at least,
+/// SILENCE_NOTICE has passed since the last of them said so, and nobody who leaves withdrew from that
+/// proposal.
+abstract contract Quorum is Seats, EIP712 {
+    uint256 private constant MAX_TERM = 400 days;
+    uint256 private constant SILENCE_NOTICE = 30 days;
 
-    /// @dev All that decides in one slot, so that stopping and granting each touch little storage.
-    /// `expiry` and `approvals` are those of the active study; an `expiry` of zero says that there is none.
-    struct Standing {
-        uint40 epoch;
-        uint32 nonce;
-        uint40 expiry;
-        uint40 approvedBlock;
-        uint40 revokedBlock;
-        uint16 approvals;
-        // Owners who revoked since the last pin, and the seat of the last of them, counted from one.
-        uint16 revokers;
-        uint8 revokedBy;
-        uint8 threshold;
-        uint16 roster;
-    }
-
-    struct Votes {
-        uint16 approved;
-        uint16 withdrawn;
-        uint40 epoch;
-    }
-
-    Standing internal _standing;
-    mapping(uint256 roster => Owner[]) private _rosters;
-    /// @dev Roster, and in the lowest eight bits the seat counted from one. Counts only in that roster.
-    mapping(address account => uint256) private _seats;
     mapping(bytes32 proposal => Votes) private _votes;
-    /// @dev Owners who left with a revocation of theirs standing. It stands again when they return.
-    mapping(address account => bool) private _leftRevoking;
 
-    constructor(Owner[] memory owners_, uint8 threshold_) EIP712("Sealroom Consortium", "1") {
-        _standing.epoch = 1;
-        _seat(owners_, threshold_);
+    constructor(Owner[] memory founders, uint8 threshold) EIP712("Sealroom Consortium", "2") {
+        Roster memory r = Roster({remove: new bytes32[](0), add: founders, threshold: threshold});
+        _seat(ConsortiumTypes.id(r, Validity({expiry: 0, follows: 0})), r);
+    }
+
+    /* THE QUORUM: OWNERS */
+
+    /// @inheritdoc IConsortium
+    function changeRoster(Roster calldata r, Validity calldata t, Signed[] calldata by) external {
+        _checkValidity(t, rosterDigest);
+        bytes32 id = ConsortiumTypes.id(r, t);
+        (Votes memory v, uint256 added) = _count(ConsortiumTypes.ROSTER, id, by);
+        if (_ones(v.approved) < _standing.threshold) {
+            if (_store(id, v, added)) emit RosterProposed(id, r, t, _record(0));
+        } else {
+            _changeRoster(id, r, v.approved);
+        }
+    }
+
+    /// @inheritdoc IConsortium
+    function removeSilent(Roster calldata r, Validity calldata t) external {
+        _checkValidity(t, rosterDigest);
+        bytes32 id = ConsortiumTypes.id(r, t);
+        Votes memory v = _votesOf(id);
+        uint256 seats = _chronicle.seats;
+        uint256 leaving = 0;
+        for (uint256 i = 0; i < r.remove.length; ++i) {
+            leaving |= _seatedBit(r.remove[i]);
+        }
+        uint256 left = _ones(seats & ~leaving);
+        uint256 threshold = _standing.threshold;
+        bool wanted = v.approved | leaving == seats && 2 * _ones(v.approved) >= _ones(seats);
+        bool removes = r.add.length == 0 && r.threshold == (left < threshold ? left : threshold);
+        // A validator may shift a timestamp by seconds; the notice is thirty days.
+        // forge-lint: disable-next-line(block-timestamp)
+        bool silent = v.withdrawn & leaving == 0 && block.timestamp >= v.since + SILENCE_NOTICE;
+        require(wanted && removes && silent, ConsortiumNotDue(id));
+        _changeRoster(id, r, v.approved);
     }
 
     /* ANY OWNER: TAKING AN APPROVAL BACK */
 
     /// @inheritdoc IConsortium
     function withdraw(bytes32 proposal) external {
-        _withdraw(proposal, msg.sender, _bit(msg.sender));
+        _withdraw(proposal, msg.sender);
     }
 
     /// @inheritdoc IConsortium
-    function withdrawWithSignature(bytes32 proposal, address owner, uint64 epoch_, bytes calldata signature)
-        external
-    {
-        uint256 bit = _bit(owner);
-        _checkEpoch(epoch_);
-        _checkSignature(owner, ConsortiumTypes.hashWithdraw(owner, proposal, epoch_), signature);
-        _withdraw(proposal, owner, bit);
+    function withdrawWithSignature(bytes32 proposal, Signed calldata by) external {
+        _checkSignature(by.owner, ConsortiumTypes.withdrawal(by.owner, proposal), by.signature);
+        _withdraw(proposal, by.owner);
     }
 
     /* VIEWS */
 
     /// @inheritdoc IConsortium
-    function owners() public view returns (Owner[] memory) {
-        return _rosters[_standing.roster];
+    function standing() public view returns (bytes32) {
+        return keccak256(abi.encode(charter, _standing.mark));
     }
 
     /// @inheritdoc IConsortium
-    function ownerCount() external view returns (uint256) {
-        return _rosters[_standing.roster].length;
+    function basis() public view returns (bytes32) {
+        return keccak256(abi.encode(_ground, _standing.mark));
     }
 
     /// @inheritdoc IConsortium
-    function threshold() external view returns (uint8) {
-        return _standing.threshold;
-    }
-
-    /// @inheritdoc IConsortium
-    function epoch() external view returns (uint64) {
-        return _standing.epoch;
-    }
-
-    /// @inheritdoc IConsortium
-    function pinCount() external view returns (uint64) {
-        return _standing.nonce;
-    }
-
-    /// @inheritdoc IConsortium
-    function activeStudy() public view virtual returns (bytes32);
-
-    /// @inheritdoc IConsortium
-    function accounts(uint256 roster, uint256 bitmap) public view returns (address[] memory found) {
-        Owner[] storage list = _rosters[roster];
-        found = new address[](_count(bitmap));
-        uint256 count = 0;
-        for (uint256 i = 0; i < list.length; ++i) {
-            if ((bitmap >> i) & 1 == 1) found[count++] = list[i].account;
-        }
+    function votes(bytes32 proposal) external view returns (Votes memory v, bool count) {
+        v = _votesOf(proposal);
+        count = v.kind != 0 && v.base == bytes20(_followed(v.kind));
     }
 
     /// @inheritdoc IConsortium
@@ -117,162 +99,119 @@ abstract contract Quorum is IConsortium, EIP712 {
         return _domainSeparatorV4();
     }
 
-    /* INTERNAL: SEATS */
+    /* INTERNAL: OWNERS */
 
-    /// @dev Seats a new roster. Revocations that stand follow their owners.
-    function _seat(Owner[] memory owners_, uint8 threshold_) internal {
-        require(owners_.length != 0 && owners_.length <= MAX_OWNERS, ConsortiumOwnerCount(owners_.length));
-        require(
-            threshold_ != 0 && threshold_ <= owners_.length, ConsortiumThreshold(threshold_, owners_.length)
-        );
-        address[] memory revokers = accounts(_standing.roster, _standing.revokers);
-        for (uint256 i = 0; i < revokers.length; ++i) {
-            _leftRevoking[revokers[i]] = true;
-        }
-        uint16 roster = _standing.roster + 1;
-        uint16 standing = 0;
-        uint8 last = 0;
-        for (uint256 i = 0; i < owners_.length; ++i) {
-            Owner memory owner = owners_[i];
-            require(owner.account != address(0) && owner.id != 0, ConsortiumOwnerInvalid(i));
-            bool duplicate = _seats[owner.account] >> 8 == roster;
-            for (uint256 j = 0; j < i; ++j) {
-                duplicate = duplicate || owners_[j].id == owner.id;
-            }
-            require(!duplicate, ConsortiumOwnerDuplicate(owner.account, owner.id));
-            uint256 seat = i + 1;
-            _seats[owner.account] = (uint256(roster) << 8) | seat;
-            _rosters[roster].push(owner);
-            if (_leftRevoking[owner.account]) {
-                delete _leftRevoking[owner.account];
-                // At most 16 seats.
-                // forge-lint: disable-next-line(incorrect-shift, unsafe-typecast)
-                (standing, last) = (standing | uint16(1 << i), uint8(seat));
-            }
-        }
-        _standing.roster = roster;
-        _standing.threshold = threshold_;
-        _standing.revokers = standing;
-        _standing.revokedBy = last;
-    }
+    /// @dev Ends the live study, because roster or platform change.
+    function _supersede() internal virtual;
+    /// @dev Has the app drop what it allows.
+    function _clear() internal virtual;
+    function _isLive(bytes32 study) internal view virtual returns (bool);
 
-    /// @dev Seat of an owner in a roster, counted from one.
-    function _seatIn(uint256 roster, address account) internal view returns (uint256 seat) {
-        uint256 entry = _seats[account];
-        require(entry != 0 && entry >> 8 == roster, ConsortiumNotOwner(account));
-        seat = entry & 0xff;
-    }
-
-    function _bitIn(uint256 roster, address account) internal view returns (uint256) {
-        // forge-lint: disable-next-line(incorrect-shift)
-        return 1 << (_seatIn(roster, account) - 1);
-    }
-
-    function _bit(address account) internal view returns (uint256) {
-        return _bitIn(_standing.roster, account);
+    function _changeRoster(bytes32 id, Roster calldata r, uint16 approved) private {
+        delete _votes[id];
+        _supersede();
+        // Before anybody can sit in the place of one who voted and leaves.
+        _chronicle.confirmed |= approved;
+        _seat(id, r);
+        emit RosterChanged(id, _standing.roll, approved, r, _record(0));
+        _clear();
     }
 
     /* INTERNAL: COUNTING */
 
-    /// @dev The votes for a proposal with the caller's approval added, not stored yet.
-    function _countCaller(bytes32 proposal) internal view returns (Votes memory votes) {
-        votes = _votesOf(proposal);
-        uint256 bit = _bit(msg.sender);
-        _checkNotWithdrawn(proposal, msg.sender, votes, bit);
-        require(votes.approved & bit == 0, ConsortiumAlreadyApproved(proposal, msg.sender));
-        _add(votes, bit);
-    }
-
-    /// @dev The votes for a proposal with signed approvals added, not stored yet. Whose approval counted before is
-    /// passed over, so that nobody can spoil a batch by handing in one of its signatures first. Signers stand
-    /// strictly increasing, so that nobody stands twice.
-    function _countSigned(
-        bytes32 kind,
-        bytes32 proposal,
-        address[] calldata signers,
-        bytes[] calldata signatures
-    ) internal view returns (Votes memory votes) {
-        require(
-            signers.length == signatures.length, ConsortiumSignatureCount(signers.length, signatures.length)
-        );
-        votes = _votesOf(proposal);
-        uint256 roster = _standing.roster;
+    /// @dev The votes for a proposal with new ones added, not stored yet.
+    function _count(uint8 kind, bytes32 id, Signed[] calldata by)
+        internal
+        view
+        returns (Votes memory v, uint256 added)
+    {
+        v = _votesOf(id);
+        v.kind = kind;
+        if (by.length == 0) {
+            added = _bit(msg.sender);
+            require(v.withdrawn & added == 0, ConsortiumWithdrawn(id, msg.sender));
+            require(v.approved & added == 0, ConsortiumAlreadyApproved(id, msg.sender));
+        }
         address last = address(0);
-        for (uint256 i = 0; i < signers.length; ++i) {
-            address signer = signers[i];
-            bytes32 structHash = ConsortiumTypes.hashApproval(kind, signer, proposal);
-            require(signer > last, ConsortiumSignersNotSorted(signer));
-            last = signer;
-            uint256 bit = _bitIn(roster, signer);
-            _checkNotWithdrawn(proposal, signer, votes, bit);
-            if (votes.approved & bit != 0) continue;
-            _checkSignature(signer, structHash, signatures[i]);
-            _add(votes, bit);
+        for (uint256 i = 0; i < by.length; ++i) {
+            Signed calldata one = by[i];
+            address owner = one.owner;
+            // Strictly increasing, so that nobody stands twice.
+            require(owner > last, ConsortiumSignersNotSorted(owner));
+            last = owner;
+            uint256 bit = _bit(owner);
+            require(v.withdrawn & bit == 0, ConsortiumWithdrawn(id, owner));
+            // Passed over, so that nobody can spoil a batch by handing in one of its signatures first.
+            if (v.approved & bit != 0) continue;
+            _checkSignature(owner, ConsortiumTypes.approval(kind, owner, id), one.signature);
+            added |= bit;
         }
-    }
-
-    /// @dev Accounts of the approvals that these votes have and the stored ones do not.
-    function _added(bytes32 proposal, Votes memory votes) internal view returns (address[] memory) {
-        return accounts(_standing.roster, votes.approved & ~_votesOf(proposal).approved);
-    }
-
-    /// @dev The votes of this epoch for a proposal.
-    function _votesOf(bytes32 proposal) internal view returns (Votes memory votes) {
-        votes = _votes[proposal];
-        uint40 current = _standing.epoch;
-        if (votes.epoch != current) votes = Votes({approved: 0, withdrawn: 0, epoch: current});
-    }
-
-    function _store(bytes32 proposal, Votes memory votes) internal {
-        _votes[proposal] = votes;
-    }
-
-    /// @dev Forgets the votes for a proposal that took effect. It cannot come again: its epoch or its nonce
-    /// has passed.
-    function _forget(bytes32 proposal) internal {
-        if (_votes[proposal].epoch != 0) delete _votes[proposal];
-    }
-
-    function _reachesThreshold(uint256 bitmap) internal view returns (bool) {
-        return _count(bitmap) >= _standing.threshold;
-    }
-
-    function _count(uint256 bitmap) internal pure returns (uint256 count) {
-        for (; bitmap != 0; bitmap &= bitmap - 1) {
-            ++count;
-        }
-    }
-
-    function _add(Votes memory votes, uint256 bit) private pure {
-        // A seat's bit is one of 16.
+        // At most 16 seats.
         // forge-lint: disable-next-line(unsafe-typecast)
-        votes.approved |= uint16(bit);
+        v.approved |= uint16(added);
     }
 
-    function _withdraw(bytes32 proposal, address owner, uint256 bit) private {
-        require(proposal != 0 && proposal != activeStudy(), ConsortiumNothingToWithdraw(proposal));
-        Votes memory votes = _votesOf(proposal);
-        _checkNotWithdrawn(proposal, owner, votes, bit);
-        // forge-lint: disable-next-item(unsafe-typecast)
-        {
-            votes.approved &= ~uint16(bit);
-            votes.withdrawn |= uint16(bit);
+    /// @dev Answers whether these are the first votes for it: then its content goes into an event. Votes that
+    /// count already change nothing, so that handing them in again does not put a removal off.
+    function _store(bytes32 id, Votes memory v, uint256 added) internal returns (bool first) {
+        if (added == 0) return false;
+        first = v.since == 0;
+        (v.since, v.base) = (uint32(block.timestamp), bytes20(_followed(v.kind)));
+        _votes[id] = v;
+        address[] memory who = accountsAt(_standing.roll, added);
+        for (uint256 i = 0; i < who.length; ++i) {
+            emit Approved(id, who[i], _record(added));
         }
-        _votes[proposal] = votes;
-        emit ApprovalWithdrawn(proposal, owner);
+    }
+
+    /// @dev Forgets the votes for a proposal that took effect. It cannot come again: what it follows has passed.
+    function _forget(bytes32 id) internal {
+        if (_votes[id].roster != 0) delete _votes[id];
+    }
+
+    /// @dev Bars everybody from a proposal that took effect and could come again, since what it follows stays.
+    function _bar(bytes32 id, Votes memory v) internal {
+        (v.kind, v.approved, v.withdrawn) = (0, 0, _chronicle.seats);
+        _votes[id] = v;
+    }
+
+    /// @dev The votes under this roster for a proposal.
+    function _votesOf(bytes32 id) internal view returns (Votes memory v) {
+        Votes storage kept = _votes[id];
+        uint16 roster = _standing.roster;
+        if (kept.roster == roster) v = kept;
+        else v.roster = roster;
+    }
+
+    function _withdraw(bytes32 id, address owner) private {
+        Votes memory v = _votesOf(id);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        uint16 bit = uint16(_bit(owner));
+        require(v.withdrawn & bit == 0, ConsortiumWithdrawn(id, owner));
+        require(!_isLive(id), ConsortiumNothingToWithdraw(id));
+        (v.approved, v.withdrawn) = (v.approved & ~bit, v.withdrawn | bit);
+        _votes[id] = v;
+        emit Withdrawn(id, owner, _record(bit));
+    }
+
+    /// @dev What a proposal of this kind has to follow.
+    function _followed(uint8 kind) private view returns (bytes32) {
+        return
+            kind == ConsortiumTypes.ROSTER ? rosterDigest : kind == ConsortiumTypes.STUDY ? basis() : charter;
     }
 
     /* INTERNAL: CHECKS */
 
-    function _checkNotWithdrawn(bytes32 proposal, address owner, Votes memory votes, uint256 bit)
-        private
-        pure
-    {
-        require(votes.withdrawn & bit == 0, ConsortiumWithdrawn(proposal, owner));
+    function _checkValidity(Validity calldata t, bytes32 current) internal view {
+        require(t.follows == current, ConsortiumStale(t.follows, current));
+        _checkExpiry(t.expiry);
     }
 
-    function _checkEpoch(uint64 given) internal view {
-        require(given == _standing.epoch, ConsortiumEpochMismatch(given, _standing.epoch));
+    function _checkExpiry(uint64 expiry) internal view {
+        // A validator may shift a timestamp by seconds; expiries are days away.
+        // forge-lint: disable-next-line(block-timestamp)
+        bool inRange = expiry > block.timestamp && expiry <= block.timestamp + MAX_TERM;
+        require(inRange, ConsortiumExpiryOutOfRange(expiry));
     }
 
     function _checkSignature(address signer, bytes32 structHash, bytes calldata signature) internal view {
@@ -284,8 +223,9 @@ abstract contract Quorum is IConsortium, EIP712 {
     function _checkSorted(bytes32[] calldata ids) internal pure {
         bytes32 last = 0;
         for (uint256 i = 0; i < ids.length; ++i) {
-            require(ids[i] > last, ConsortiumNotSorted(i));
-            last = ids[i];
+            bytes32 id = ids[i];
+            require(id > last, ConsortiumNotSorted(i));
+            last = id;
         }
     }
 }

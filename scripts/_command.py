@@ -16,34 +16,13 @@ from ape.cli import ConnectedProviderCommand
 from ape.exceptions import ApeException
 from ape.logging import LogLevel, logger
 
-from sealroom.encoding import normal_address, strict_json
+from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, SealroomError
 from sealroom.files import PUBLIC, write_atomic
 from sealroom_agents.cli.terminal import shown
 
 MAX_FILE_BYTES = 256 * 1024
 """Largest configuration, proposal or signature file."""
-
-HINTS = {
-    "ConsortiumNotOwner": "`ape run govern status` lists the owners; is --account the right one?",
-    "ConsortiumAlreadyApproved": "nothing is left to do for this owner",
-    "ConsortiumEpochMismatch": "the epoch advanced since: propose, and sign, again",
-    "ConsortiumNonceMismatch": "a study was pinned since: propose it again, and have it approved again",
-    "ConsortiumWithdrawn": "propose it again with another expiry, which makes it another proposal",
-    "ConsortiumNothingToWithdraw": "it took effect: `ape run govern revoke` stops it",
-    "ConsortiumNothingToUnpin": "the app allows nothing that it should not",
-    "ConsortiumThreshold": "the threshold is at least 1, and at most the number of owners",
-    "ConsortiumOwnerDuplicate": "each owner has an account and an id of its own",
-    "ConsortiumDatasetUnknown": "its owner must first `ape run govern register` it",
-    "ConsortiumDatasetExists": "a sealed file is registered once",
-    "ConsortiumDatasetNameTaken": "seal the data under a new name",
-    "ConsortiumExpiryOutOfRange": "an expiry lies in the future, at most 400 days ahead",
-    "ConsortiumBadSignature": "sign again: the owner's key, or what was signed, is another",
-    "ConsortiumGasTooLow": "let your wallet estimate the gas",
-    "LedgerNotDatasetOwner": "register the dataset first, with the same account",
-    "LedgerCapBelowSpent": "what is spent stays spent",
-}
-"""What to do about a refusal of the contracts."""
 
 
 class Complaint(click.ClickException):
@@ -111,27 +90,3 @@ def answer(facts: dict[str, Any], lines: Sequence[tuple[str, str]], *, as_json: 
     width = max(len(label) for label, _ in lines)
     for label, value in lines:
         click.echo(f"{label.ljust(width)}  {shown(value)}".rstrip())
-
-
-class AddressType(click.ParamType):
-    """An address in any case; becomes lower case."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return normal_address(value)
-        except FormatError:
-            self.fail(f"{value!r} is not an address: 0x and 40 hex digits", param, ctx)
-
-
-class HashType(click.ParamType):
-    """32 bytes in hex."""
-
-    name = "hash"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        text = str(value).lower().removeprefix("0x")
-        if len(text) != 64 or any(c not in "0123456789abcdef" for c in text):
-            self.fail(f"{value!r} is not a hash: 0x and 64 hex digits", param, ctx)
-        return bytes.fromhex(text)

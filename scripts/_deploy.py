@@ -4,65 +4,31 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ape import Project
 from ape.api import AccountAPI
-from scripts._send import send
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from scripts._command import Complaint, read_json, write_json
+from scripts._send import send, tried
 
 from sealroom.codes import Code
 from sealroom.encoding import Fields, normal_address, to_hex
 from sealroom.errors import FormatError
-from sealroom.model import MAX_OWNERS, Owner, Roster
-
-ALIASES = {"SOC2": "SOC 2", "UK-GDPR": "UK GDPR", "UKGDPR": "UK GDPR"}
-"""Other ways in which people write them."""
-
-
-def read_owner(value: Any) -> Owner:
-    """Read an owner from a configuration: the address in any case, regimes also by their aliases.
-
-    Raises `FormatError`.
-    """
-    given = dict(value) if isinstance(value, dict) else value
-    if isinstance(given, dict):
-        if "account" in given:
-            given["account"] = normal_address(given["account"])
-        if isinstance(regimes := given.get("regimes"), list):
-            given["regimes"] = [ALIASES.get(str(regime), regime) for regime in regimes]
-    name = given.get("id") if isinstance(given, dict) else None
-    return Owner.from_json(given, what=None if name is None else f"the owner {str(name)[:32]!r}")
+from sealroom.model import MAX_OWNERS, Owner
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.logs import address_topic
+from sealroom_agents.governance.files import read_owner
 
 
 def read_owners(fields: Fields) -> tuple[tuple[Owner, ...], int]:
     """Owners with their threshold k, of a configuration or a roster's file. Raises `FormatError`."""
     owners = tuple(read_owner(owner) for owner in fields.array("owners", limit=MAX_OWNERS))
     return owners, fields.integer("threshold", 1, max(1, len(owners)))
-
-
-def read_roster(value: Any, *, epoch: int) -> Roster:
-    """Read a roster, proposed in an epoch. Raises `FormatError`."""
-    fields = Fields(value, "the roster")
-    owners, threshold = read_owners(fields)
-    fields.done()
-    if not owners:
-        raise FormatError(Code.MALFORMED, "the roster names no owner")
-    return Roster(owners=owners, threshold=threshold, epoch=epoch)
-
-
-def roster_lines(roster: Roster) -> list[tuple[str, str]]:
-    """A roster for people, who are about to approve it."""
-    return [
-        *(("owner", owner_line(owner)) for owner in roster.owners),
-        ("threshold", f"{roster.threshold} of {len(roster.owners)}"),
-    ]
-
-
-def owner_line(owner: Owner) -> str:
-    """An owner for people, in one line."""
-    return f"{owner.id}  {owner.account}  {owner.jurisdiction}  {', '.join(owner.regimes)}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +41,8 @@ class Config:
     """How many grant, k."""
     salt: bytes
     """32 bytes; the same owners, threshold and salt give the same addresses once."""
+    salt_given: bool
+    """Whether the configuration names it; else it is random."""
     ledger: str | None
     """A ledger that is there already."""
     factory: str | None
@@ -91,6 +59,7 @@ class Config:
         config = cls(
             owners=owners,
             threshold=threshold,
+            salt_given=fields.has("salt"),
             salt=fields.hex("salt", 32) if fields.has("salt") else secrets.token_bytes(32),
             ledger=normal_address(fields.raw("ledger")) if fields.has("ledger") else None,
             factory=normal_address(fields.raw("factory")) if fields.has("factory") else None,
@@ -105,6 +74,26 @@ class Config:
             raise FormatError(Code.MALFORMED, "a factory makes apps of its own: name one of the two")
         return config
 
+    def json(self) -> dict[str, Any]:
+        """The same, to be compared with what was begun."""
+        return {
+            "owners": [owner.to_json() for owner in self.owners],
+            "threshold": self.threshold,
+            "salt": to_hex(self.salt),
+            "ledger": self.ledger,
+            "factory": self.factory,
+            "app": self.app,
+        }
+
+    def warnings(self) -> list[str]:
+        """What may be a mistake that shows too late."""
+        if self.threshold == len(self.owners) > 1:
+            return [
+                f"all {self.threshold} owners are needed for everything: one lost wallet stops all until its "
+                "owner is removed, which takes 30 days"
+            ]
+        return []
+
 
 @dataclass(frozen=True)
 class Deployment:
@@ -114,6 +103,8 @@ class Deployment:
     factory: str | None
     """None for a consortium with an app of dstack's own."""
     ledger: str
+    lens: str
+    """Answers for all consortia in one call; the ledger names it."""
     consortium: str
     app: str
     block: int
@@ -124,9 +115,21 @@ class Deployment:
         return asdict(self)
 
 
+def creation_code(project: Project) -> bytes:
+    """Consortium's creation code, which the factory wants with each call and compares by its hash."""
+    return bytes.fromhex(project.Consortium.contract_type.deployment_bytecode.bytecode.removeprefix("0x"))
+
+
+def deploy_ledger(project: Project, account: AccountAPI) -> str:
+    """Deploy a ledger with its lens, and return its address."""
+    lens = account.deploy(project.Lens)
+    return str(account.deploy(project.Ledger, lens).address)
+
+
 def deploy_factory(project: Project, account: AccountAPI, *, ledger: str | None = None) -> Any:
-    """Deploy what all consortia of a chain share, and return the factory, which knows the rest."""
-    return account.deploy(project.Factory, ledger or account.deploy(project.Ledger).address)
+    """Deploy what all consortia of a chain share, and return the factory, which knows the ledger."""
+    ledger = ledger or deploy_ledger(project, account)
+    return account.deploy(project.Factory, ledger, keccak(creation_code(project)))
 
 
 def create_consortium(
@@ -138,49 +141,106 @@ def create_consortium(
     threshold: int,
     salt: bytes,
 ) -> tuple[Any, Any, int]:
-    """Create a consortium and its app; returns both and the block."""
-    arguments = [owner.solidity() for owner in owners], threshold, salt
-    receipt = send(project, account, factory.create, *arguments)
-    (created,) = receipt.decode_logs(factory.ConsortiumCreated)
-    return project.Consortium.at(created.consortium), project.DstackApp.at(created.app), receipt.block_number
+    """Create a consortium and its app, unless it is there already; returns both and the block."""
+    arguments = [owner.solidity() for owner in owners], threshold, salt, creation_code(project)
+    answer = tried(project, account, factory.create, *arguments)
+    consortium, app = map(to_checksum_address, interface("Factory").decode("create", answer))
+    if not factory.isListed(consortium):
+        send(project, account, factory.create, *arguments)
+    block = _created(project, factory, consortium)
+    return project.Consortium.at(consortium), project.DstackApp.at(app), block
 
 
-def deploy(project: Project, account: AccountAPI, config: Config) -> Deployment:
+def _created(project: Project, factory: Any, consortium: str) -> int:
+    """Block in which the factory made a consortium."""
+    topics = [
+        to_hex(interface("Factory").topic("ConsortiumCreated")),
+        to_hex(address_topic(consortium.lower())),
+    ]
+    where = {"address": factory.address, "topics": topics, "fromBlock": 0, "toBlock": "latest"}
+    (log,) = project.provider.web3.eth.get_logs(where)
+    return int(log["blockNumber"])
+
+
+class Journal:
+    """What a deployment has made so far, in a file beside its own: one that was interrupted goes on from it.
+
+    Nothing that is in it is deployed again, and no finished deployment is overwritten.
+    """
+
+    def __init__(self, out: Path, config: Config, chain_id: int) -> None:
+        """Raises `Complaint` where a deployment is finished, or another one begun."""
+        if out.exists():
+            there = read_json(out)
+            raise Complaint(
+                f"{out} holds the deployment of {there.get('consortium')} on chain {there.get('chainId')}",
+                "nothing was deployed; name another file with --out",
+            )
+        self._path = out.with_name(out.name + ".part")
+        asked = config.json()
+        self._made: dict[str, Any] = {"chainId": chain_id, "config": asked, "made": {}}
+        if self._path.exists():
+            begun = read_json(self._path)
+            if not config.salt_given:
+                asked = {**asked, "salt": begun.get("config", {}).get("salt")}
+            if (begun.get("chainId"), begun.get("config")) != (chain_id, asked):
+                raise Complaint(
+                    f"{self._path} holds another deployment that was begun",
+                    "finish it with its own configuration, or remove the file",
+                )
+            self._made = begun
+        self.salt = bytes.fromhex(self._made["config"]["salt"].removeprefix("0x"))
+
+    def once(self, name: str, make: Callable[[], str]) -> str:
+        """The address of a part: made now, or before."""
+        made = self._made["made"]
+        if name not in made:
+            made[name] = make().lower()
+            write_json(self._path, self._made)
+        return str(made[name])
+
+    @property
+    def made(self) -> dict[str, str]:
+        """What is there already."""
+        return dict(self._made["made"])
+
+    def done(self) -> None:
+        """The deployment is finished, and written to its own file."""
+        self._path.unlink(missing_ok=True)
+
+
+def deploy(project: Project, account: AccountAPI, config: Config, journal: Journal) -> Deployment:
     """Deploy a consortium, and the shared contracts where the configuration names none."""
+
+    def ledger() -> str:
+        if config.ledger:
+            return config.ledger
+        lens = journal.once("lens", lambda: str(account.deploy(project.Lens).address))
+        return journal.once("ledger", lambda: str(account.deploy(project.Ledger, lens).address))
+
+    owners = [owner.solidity() for owner in config.owners]
+    factory = None
     if config.app:
-        return _deploy_around(project, account, config, config.app)
-    if config.factory:
-        factory = project.Factory.at(config.factory)
+        shared, app = ledger(), config.app
+        arguments = project.Consortium, app, shared, owners, config.threshold
+        consortium = journal.once("consortium", lambda: str(account.deploy(*arguments).address))
+        block = int(project.provider.get_block("latest").number)
     else:
-        factory = deploy_factory(project, account, ledger=config.ledger)
-    consortium, app, block = create_consortium(
-        project, account, factory, owners=config.owners, threshold=config.threshold, salt=config.salt
-    )
+        factory = config.factory or journal.once(
+            "factory",
+            lambda: str(account.deploy(project.Factory, ledger(), keccak(creation_code(project))).address),
+        )
+        made = project.Factory.at(factory)
+        one, its, block = create_consortium(
+            project, account, made, owners=config.owners, threshold=config.threshold, salt=journal.salt
+        )
+        consortium, app, shared = str(one.address), str(its.address), str(made.ledger())
     return Deployment(
         chainId=project.provider.chain_id,
-        factory=factory.address.lower(),
-        ledger=factory.ledger().lower(),
-        consortium=consortium.address.lower(),
-        app=app.address.lower(),
+        factory=None if factory is None else factory.lower(),
+        ledger=shared.lower(),
+        lens=project.Ledger.at(shared).lens().lower(),
+        consortium=consortium.lower(),
+        app=app.lower(),
         block=block,
     )
-
-
-def _deploy_around(project: Project, account: AccountAPI, config: Config, app: str) -> Deployment:
-    """Deploy a consortium for an app that somebody else owns so far."""
-    ledger = config.ledger or account.deploy(project.Ledger).address
-    owners = [owner.solidity() for owner in config.owners]
-    consortium = account.deploy(project.Consortium, app, ledger, owners, config.threshold)
-    return Deployment(
-        chainId=project.provider.chain_id,
-        factory=None,
-        ledger=ledger.lower(),
-        consortium=consortium.address.lower(),
-        app=app.lower(),
-        block=consortium.creation_metadata.block,
-    )
-
-
-def salt_text(config: Config) -> str:
-    """The salt as it stands in a configuration, to repeat a deployment on another chain."""
-    return to_hex(config.salt)

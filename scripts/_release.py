@@ -16,7 +16,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
-CONTRACTS = ("Consortium", "ConsortiumDeployer", "DstackApp", "Factory", "Ledger")
+CONTRACTS = ("Consortium", "DstackApp", "Factory", "Ledger", "Lens")
 OUTPUTS = ["abi", "metadata", "evm.bytecode.object", "evm.deployedBytecode"]
 INPUT_FILE = "standard-input.json"
 
-OWNERS = "(address,bytes32,bytes2,uint16)[]"
-CREATE_ARGUMENTS = (OWNERS, "uint8", "bytes32")
-CREATED = keccak(text="ConsortiumCreated(address,address,uint8,uint256)")
+OWNERS = "(address,bytes2,uint16,bytes32)[]"
+CREATE_ARGUMENTS = (OWNERS, "uint8", "bytes32", "bytes")
+CREATED = keccak(text="ConsortiumCreated(address,address,address)")
+CODE_HASH = keccak(text="codeHash()")[:4]
 CREATE_SELECTOR = keccak(text=f"create({','.join(CREATE_ARGUMENTS)})")[:4]
 
 Rpc = Callable[..., Any]
@@ -163,24 +164,30 @@ def compare(release: dict[str, Compiled], rpc: Rpc, deployment: dict[str, Any]) 
     """Compare each contract of a deployment, which is the content of deployment.json."""
     ledger, consortium = deployment["ledger"], deployment["consortium"]
     yield _sent(release["Ledger"], rpc, ledger)
+    yield _sent(release["Lens"], rpc, deployment["lens"])
     factory = deployment.get("factory")
     if factory is None:
         # The app is dstack's own then, and no release of ours.
         yield _sent(release["Consortium"], rpc, consortium)
         return
-    made = _sent(release["Factory"], rpc, factory)
-    yield made
-    # The factory makes it in its constructor, as the first contract of its own:
-    # its creation code is the factory's.
-    deployer = "0x" + keccak(b"\xd6\x94" + _address(factory) + b"\x01")[12:].hex()
-    held = release["ConsortiumDeployer"]
-    yield Finding(held.name, deployer, _runtime(held, rpc, deployer), made.creation)
+    yield _factory(release, rpc, factory)
     owners, threshold, salt = _create_arguments(rpc, factory, consortium, deployment["block"])
-    bound = keccak(abi_encode(CREATE_ARGUMENTS, (owners, threshold, salt)))
+    bound = keccak(abi_encode(CREATE_ARGUMENTS[:3], (owners, threshold, salt)))
     app = deployment["app"]
     yield _created(release["DstackApp"], rpc, app, factory, bound, (False,))
     arguments = (app, ledger, owners, threshold)
-    yield _created(release["Consortium"], rpc, consortium, deployer, bound, arguments)
+    yield _created(release["Consortium"], rpc, consortium, factory, bound, arguments)
+
+
+def _factory(release: dict[str, Compiled], rpc: Rpc, address: str) -> Finding:
+    """The factory, and whether it makes this release's consortia and no other."""
+    found = _sent(release["Factory"], rpc, address)
+    call = {"to": address, "data": "0x" + CODE_HASH.hex()}
+    if found.matches and bytes.fromhex(rpc("eth_call", call, "latest")[2:]) != keccak(
+        release["Consortium"].creation
+    ):
+        return replace(found, creation="it makes consortia of another code")
+    return found
 
 
 def _sent(contract: Compiled, rpc: Rpc, address: str) -> Finding:
@@ -265,7 +272,7 @@ def _create_arguments(rpc: Rpc, factory: str, consortium: str, block: int) -> tu
             f"{consortium} was created through another contract",
             "its arguments are in that transaction: compare by hand",
         )
-    owners, threshold, salt = abi_decode(CREATE_ARGUMENTS, data[4:])
+    owners, threshold, salt, _ = abi_decode(CREATE_ARGUMENTS, data[4:])
     return owners, threshold, salt
 
 

@@ -13,7 +13,10 @@ from ape import project
 from ape.api import AccountAPI
 from ape.cli import account_option
 from scripts._command import ChainCommand, answer, complaints, read_json, signer, write_json
-from scripts._deploy import Config, deploy, salt_text
+from scripts._deploy import Config, Journal, deploy
+
+from sealroom.encoding import to_hex
+from sealroom_agents.cli.terminal import warn
 
 HELP = """Deploy a consortium and the DstackApp that it owns.
 
@@ -27,6 +30,10 @@ CONFIG is JSON:
 
 With "app": "0x…" the consortium is made for an app that dstack's own contracts deployed. Its owner then sends
 `transferOwnership(consortium)`, and anybody `ape run govern accept-app`.
+
+A call that is interrupted is repeated with the same configuration: what it has made is in OUT.part, and is
+not made again. A deployment that is finished is never overwritten. A consortium of the same owners, threshold
+and salt is created once: made again, it is the same one.
 
 Regimes: HIPAA, GDPR, UK GDPR, PCI, FFIEC, SOC 2. The account pays, and gets no right over what it deploys.
 """
@@ -51,9 +58,15 @@ Regimes: HIPAA, GDPR, UK GDPR, PCI, FFIEC, SOC 2. The account pays, and gets no 
 def cli(account: AccountAPI, config_file: Path, out: Path, as_json: bool) -> None:
     with complaints():
         config = Config.parse(read_json(config_file))
-        deployment = deploy(project, signer(account), config)
+        for warning in config.warnings():
+            warn(warning)
+        journal = Journal(out, config, project.provider.chain_id)
+        for name, address in journal.made.items():
+            warn(f"{name} is there from an earlier call: {address}")
+        deployment = deploy(project, signer(account), config, journal)
         write_json(out, deployment.json())
+        journal.done()
     lines = [(name, str(value)) for name, value in deployment.json().items()]
     lines += [("owners", ", ".join(owner.id for owner in config.owners))]
-    lines += [("threshold", f"{config.threshold} of {len(config.owners)}"), ("salt", salt_text(config))]
+    lines += [("threshold", f"{config.threshold} of {len(config.owners)}"), ("salt", to_hex(journal.salt))]
     answer(deployment.json(), [*lines, ("written to", str(out))], as_json=as_json)

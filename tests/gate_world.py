@@ -38,6 +38,7 @@ from sealroom.key_release import (
     verify_challenge,
 )
 from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
+from sealroom.platform_policy import PlatformPolicy
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.gate.audit import AuditLog
@@ -51,7 +52,7 @@ from sealroom_agents.simulator import (
     SimulatedEnclave,
     SimulatedPlatform,
 )
-from tests.local_chain import Dataset, LocalChain, Room
+from tests.local_chain import Dataset, LocalChain, Room, account
 from tests.refusals import REFUSAL_CODES
 
 TOKEN = "t" * 40
@@ -116,10 +117,15 @@ class Sealed:
 
     @property
     def commitment(self) -> bytes:
-        return key_commitment(self.key, dataset_id=self.id)
+        return key_commitment(self.key, header_digest=self.header.digest)
 
     def registered(self) -> Dataset:
-        return Dataset(id=self.id, key_commitment=self.commitment, name=self.header.dataset)
+        return Dataset(
+            owner=self.owner,
+            header=self.header.digest,
+            key_commitment=self.commitment,
+            name=self.header.dataset,
+        )
 
 
 @dataclass
@@ -134,6 +140,7 @@ class World:
     study: bytes = field(init=False)
     sealed: list[Sealed] = field(init=False)
     clock: Clock = field(default_factory=Clock)
+    policy: PlatformPolicy = field(default_factory=PLATFORM.policy)
     rpc_urls: list[str] = field(default_factory=list)
     rpc_quorum: int | None = None
     rpc_timeout_s: float = 10.0
@@ -146,7 +153,9 @@ class World:
         self.stop_gate()
         client = connect_guest(chain_id=31337, environment={}, guest_agent=self.socket)
         collateral, trust = MemoryCollateral(self.platform), self.platform.trust()
-        root = GateRoot(client, chain_id=31337, trust=trust, collateral=collateral, clock=self.clock)
+        root = GateRoot(
+            client, chain_id=31337, trust=trust, collateral=collateral, policy=self.policy, clock=self.clock
+        )
         sessions = Sessions.open(self.state)
         audit = AuditLog(self.state / "audit.jsonl", sessions, clock=self.clock)
         chain = ChainReader(
@@ -159,15 +168,17 @@ class World:
             config=GateConfig(chain_id=31337, **config),
             root=root,
             chain=chain,
-            opener=Transactor(self.chain.url, root.signer_key.reveal()),
+            sender=Transactor(self.chain.url, root.signer_key.reveal()),
             trust=trust,
             collateral=collateral,
             sessions=sessions,
             audit=audit,
             clock=self.clock,
         )
+        self.closers += [chain.close, sessions.close, audit.close, self.gate.close]
+        self.gate.require_adopted_policy()
         self.http = AppClient(create_app(self.gate, BootAuthority(chain, chain_id=31337), watch_token=TOKEN))
-        self.closers += [chain.close, sessions.close, audit.close, self.http.close]
+        self.closers += [self.http.close]
         self.heartbeat()
 
     def stop_gate(self) -> None:
@@ -181,26 +192,36 @@ class World:
         identity = self.identity()
         self.chain.fund(identity.signer)
         self.room = self.chain.create_consortium(OWNERS, threshold=2)
-        self.chain.adopt_platform(
-            self.room,
-            gate_root=identity.gate_root,
-            gate_signer=identity.signer,
-            gate_compose=identity.compose_hash,
-            os_images=[SIMULATED_OS_IMAGE],
-            devices=[self.platform.machine().device_id],
-        )
+        self.adopt()
         self.sealed = sorted((self.seal(0), self.seal(1)), key=lambda one: one.id)
         for one in self.sealed:
-            self.chain.register(self.room, owner=one.owner, dataset=one.registered(), cap_micro=1_500_000)
-        self.study = self.chain.propose(
+            self.chain.register(self.room, one.registered(), cap_micro=4_500_000)
+            self.allow(one, cap_micro=1_500_000)
+        self.study = self.chain.draft(
             self.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in self.sealed]
         )
 
+    def adopt(self, **changes: Any) -> None:
+        """The owners adopt this gate, or one that differs from it by `changes`."""
+        identity = self.identity()
+        platform: dict[str, Any] = {
+            "gate_root": identity.gate_root,
+            "gate_signer": identity.signer,
+            "gate_compose": identity.compose_hash,
+            "policy_hash": identity.policy_hash,
+            "os_images": [SIMULATED_OS_IMAGE],
+            "devices": [self.platform.machine().device_id],
+        }
+        self.chain.adopt_platform(self.room, **{**platform, **changes})
+
+    def allow(self, sealed: Sealed, **limits: Any) -> None:
+        """The holder of a dataset says what the room may spend on it."""
+        self.chain.allow(self.room, sealed.registered(), **limits)
+
     def seal(self, owner: int) -> Sealed:
         header = Header(
-            chain_id=31337,
-            consortium=self.room.consortium,
-            owner=OWNERS[owner],
+            owner=account(owner),
+            dataset_version=1,
             dataset=f"cohort-{'ABC'[owner]}",
             media_type="application/octet-stream",
             columns=None,
@@ -229,7 +250,6 @@ class World:
             "gate_public_key": identity.root_public_key,
             "app": self.room.app,
             "compose_hash": sha256(RECIPE),
-            "epoch": self.chain.epoch(self.room) if self.chain.has_code(self.room.consortium) else 1,
         }
         return WrapContext(**{**fields, **changes})
 

@@ -4,8 +4,8 @@
     with LocalChain.start() as chain:                    # mines at each transaction
         room = chain.create_consortium(["hospital-A", "hospital-B", "hospital-C"], threshold=2)
         chain.adopt_platform(room, gate_root=…, gate_signer=…, gate_compose=…, os_images=[…], devices=[…])
-        chain.register(room, owner=0, dataset=…, cap_micro=4_500_000)
-        study = chain.propose(room, compose_hash=…, datasets=[…])
+        chain.register(room, Dataset(owner=0), cap_micro=4_500_000)
+        study = chain.draft(room, compose_hash=…, datasets=[…])
         chain.approve(room, study, 0, 1)
         chain.finalize()                                 # now the approval counts
 
@@ -30,8 +30,20 @@ from typing import Any
 import httpx
 from eth_abi.abi import encode as abi_encode
 from eth_account import Account
+from eth_utils.crypto import keccak
 
-from sealroom.model import Owner, Study
+from sealroom.model import (
+    Limits,
+    Machines,
+    Owner,
+    Platform,
+    Roster,
+    State,
+    Study,
+    Validity,
+    Version,
+    dataset_id,
+)
 from sealroom_agents import child_processes
 from sealroom_agents.chain.contracts import explain_revert, interface
 from tests.patience import until
@@ -41,17 +53,20 @@ ANVIL = ROOT / ".venv" / "bin" / "anvil"
 FORGE = ROOT / ".venv" / "bin" / "forge"
 ARTIFACTS = ROOT / ".build" / "forge"
 MNEMONIC = "test test test test test test test test test test test junk"
-DEPLOYED = ("Ledger", "Factory")
-"""What all consortia of a chain share."""
+DEPLOYED = ("Ledger", "Factory", "Lens", "Consortium")
+"""What all consortia of a chain share, and what the factory makes."""
 ACCOUNTS = 20
 OPERATOR = ACCOUNTS - 1
 START_TIMEOUT_S = 120.0
 RPC_TIMEOUT_S = 60.0
+MONTH_S = 30 * 24 * 3600
 YEAR_S = 365 * 24 * 3600
 CAP_PICO = 1_000_000
 """δ that a study, and a dataset's cap, have unless a test says otherwise: 1e-6."""
-CAP_RUNS = 100
-"""Runs that a dataset's cap allows unless a test says otherwise."""
+RUNS_PER_DAY = 100
+"""Runs that an allowance allows a day unless a test says otherwise."""
+POLICY_HASH = b"\x04" * 32
+"""Hash of the platform policy unless a test says otherwise."""
 
 
 class Reverted(AssertionError):
@@ -71,6 +86,7 @@ class Room:
     app: str
     ledger: str
     factory: str
+    lens: str
     owners: tuple[Owner, ...]
     threshold: int
 
@@ -79,12 +95,30 @@ class Room:
 class Dataset:
     """What an owner registers; random digests where the test doesn't care."""
 
-    id: bytes = field(default_factory=lambda: secrets.token_bytes(32))
-    index_digest: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    owner: int = 0
+    """Which of anvil's accounts registers it."""
+    header: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    index: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     key_commitment: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     schema_hash: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     rows: int = 1000
     name: str = field(default_factory=lambda: "cohort-" + secrets.token_hex(3))
+
+    @property
+    def id(self) -> bytes:
+        """Its id, as the registry makes it."""
+        return dataset_id(account(self.owner), self.name)
+
+    @property
+    def version(self) -> Version:
+        """The sealed file."""
+        return Version(
+            header=self.header,
+            index=self.index,
+            key_commitment=self.key_commitment,
+            schema_hash=self.schema_hash,
+            rows=self.rows,
+        )
 
 
 @cache
@@ -109,13 +143,14 @@ class LocalChain:
         self._http = httpx.Client(timeout=RPC_TIMEOUT_S)
         self._snapshot = ""
         self.chain_id = int(self.rpc("eth_chainId"), 16)
-        self.ledger = self.deploy("Ledger")
-        self.factory = self.deploy("Factory", self.ledger)
+        self.lens = self.deploy("Lens")
+        self.ledger = self.deploy("Ledger", self.lens)
+        self.factory = self.deploy("Factory", self.ledger, keccak(creation_code("Consortium")))
         self._studies: dict[bytes, Study] = {}
 
     @classmethod
     def start(cls, *, block_time: int | None = None, chain_id: int = 31337) -> LocalChain:
-        """Start anvil on a free port and deploy Ledger and Factory."""
+        """Start anvil on a free port and deploy Ledger, Factory and Lens."""
         command = [str(ANVIL), "--port", "0", "--slots-in-an-epoch", "1", "--accounts", str(ACCOUNTS)]
         command += ["--chain-id", str(chain_id)]
         if block_time is not None:
@@ -172,14 +207,13 @@ class LocalChain:
 
     def deploy(self, name: str, *arguments: Any) -> str:
         """Deploy a contract from its compiled artifact; returns its address."""
-        artifact = _artifact(name)
         types = [
             part["type"]
-            for item in artifact["abi"]
+            for item in _artifact(name)["abi"]
             if item["type"] == "constructor"
             for part in item["inputs"]
         ]
-        data = artifact["bytecode"]["object"] + abi_encode(types, arguments).hex()
+        data = "0x" + (creation_code(name) + abi_encode(types, arguments)).hex()
         return str(self._mined({"from": account(OPERATOR), "data": data})["contractAddress"]).lower()
 
     def send(self, sender: int | str, to: str, data: bytes, *, value: int = 0) -> dict[str, Any]:
@@ -241,15 +275,24 @@ class LocalChain:
     # --- what owners do -------------------------------------------------------------------------
 
     def create_consortium(
-        self, owners: Sequence[str | Owner], *, threshold: int, salt: bytes | None = None
+        self,
+        owners: Sequence[str | Owner],
+        *,
+        threshold: int,
+        salt: bytes | None = None,
+        code: bytes | None = None,
     ) -> Room:
-        """A new consortium; names become owners with anvil's accounts 0, 1, 2…"""
+        """A new consortium, of this creation code; names become owners with anvil's accounts 0, 1, 2…"""
         members = tuple(
             member(account(n), owner) if isinstance(owner, str) else owner for n, owner in enumerate(owners)
         )
         contract = interface("Factory")
         data = contract.encode(
-            "create", [owner.solidity() for owner in members], threshold, salt or secrets.token_bytes(32)
+            "create",
+            [owner.solidity() for owner in members],
+            threshold,
+            salt or secrets.token_bytes(32),
+            code or creation_code("Consortium"),
         )
         receipt = self.send(OPERATOR, self.factory, data)
         created = self.event(receipt, "Factory", "ConsortiumCreated")
@@ -258,6 +301,7 @@ class LocalChain:
             app=created["app"].lower(),
             ledger=self.ledger,
             factory=self.factory,
+            lens=self.lens,
             owners=members,
             threshold=threshold,
         )
@@ -271,67 +315,72 @@ class LocalChain:
         gate_compose: bytes,
         os_images: Sequence[bytes],
         devices: Sequence[bytes],
+        policy_hash: bytes = POLICY_HASH,
     ) -> None:
-        """The first `threshold` owners adopt a gate and its machines."""
-        platform = (gate_root, gate_signer, gate_compose, sorted(os_images), sorted(devices))
-        for owner in room.owners[: room.threshold]:
-            self.send(
-                owner.account, room.consortium, interface("Consortium").encode("adoptPlatform", platform)
-            )
+        """The first `threshold` owners adopt a gate, its rules and its machines."""
+        platform = Platform(
+            gate_root=gate_root,
+            gate_signer=gate_signer,
+            gate_compose=gate_compose,
+            policy_hash=policy_hash,
+            os_images=tuple(sorted(os_images)),
+            devices=tuple(sorted(devices)),
+        )
+        validity = self.validity(self.state(room).charter)
+        for owner in range(room.threshold):
+            self.vote(room, owner, "adoptPlatform", platform.solidity(), validity.solidity())
+
+    def add_machines(
+        self, room: Room, *owners: int, os_images: Sequence[bytes] = (), devices: Sequence[bytes] = ()
+    ) -> None:
+        """Owners approve machines and images that are added to the platform."""
+        machines = Machines(os_images=tuple(sorted(os_images)), devices=tuple(sorted(devices)))
+        validity = self.validity(self.state(room).charter)
+        for owner in owners:
+            self.vote(room, owner, "addMachines", machines.solidity(), validity.solidity())
 
     def register(
         self,
         room: Room,
-        *,
-        owner: int,
         dataset: Dataset,
+        *,
         cap_micro: int | None = None,
         cap_pico: int = CAP_PICO,
-        cap_runs: int = CAP_RUNS,
+        runs_per_day: int = RUNS_PER_DAY,
     ) -> None:
-        """An owner registers a dataset, and sets its budget in the ledger."""
-        by = room.owners[owner].account
-        data = interface("Consortium").encode(
-            "registerDataset",
-            dataset.id,
-            dataset.index_digest,
-            dataset.key_commitment,
-            dataset.schema_hash,
-            dataset.rows,
-            dataset.name,
-        )
-        self.send(by, room.consortium, data)
+        """An owner registers a dataset, and lets the room spend all of its lifetime account."""
+        arguments = dataset.name, dataset.version.solidity(), cap_micro or 0, cap_pico
+        self.send(dataset.owner, room.ledger, interface("Ledger").encode("register", *arguments))
         if cap_micro is not None:
-            self.set_cap(
-                room,
-                owner=owner,
-                dataset=dataset.id,
-                cap_micro=cap_micro,
-                cap_pico=cap_pico,
-                cap_runs=cap_runs,
-            )
+            self.allow(room, dataset, cap_micro=cap_micro, cap_pico=cap_pico, runs_per_day=runs_per_day)
 
-    def set_cap(
+    def allow(
         self,
         room: Room,
+        dataset: Dataset,
         *,
-        owner: int,
-        dataset: bytes,
         cap_micro: int,
         cap_pico: int = CAP_PICO,
-        cap_runs: int = CAP_RUNS,
+        micro_per_day: int | None = None,
+        runs_per_day: int = RUNS_PER_DAY,
     ) -> None:
-        """An owner sets what runs may spend on a dataset: ε, δ and their number."""
-        cap = (cap_micro, cap_pico, cap_runs)
-        data = interface("Ledger").encode("setCap", room.consortium, dataset, cap)
-        self.send(room.owners[owner].account, room.ledger, data)
+        """A holder sets what the room may spend on a dataset: ε, δ, and ε and runs a day."""
+        limits = Limits(
+            epsilon_micro=cap_micro,
+            delta_pico=cap_pico,
+            epsilon_per_day=cap_micro if micro_per_day is None else micro_per_day,
+            runs_per_day=runs_per_day,
+        )
+        data = interface("Ledger").encode("allow", dataset.id, room.consortium, limits.solidity())
+        self.send(dataset.owner, room.ledger, data)
 
-    def propose(
+    def draft(
         self,
         room: Room,
         *,
         compose_hash: bytes,
         datasets: Sequence[bytes],
+        versions: Sequence[int] | None = None,
         output_hash: bytes = b"\x01" * 32,
         privacy_hash: bytes = b"\x02" * 32,
         epsilon_micro: int = 4_500_000,
@@ -339,50 +388,62 @@ class LocalChain:
         max_runs: int = 3,
         expiry: int | None = None,
         nonce: int | None = None,
-        owner: int = 0,
     ) -> bytes:
-        """An owner proposes a study in the current epoch, after those pinned so far; returns its id."""
-        content = Study(
+        """A study on the room's present basis, after those pinned so far; returns its id.
+
+        Nothing is sent: the first approval is what proposes it. `versions` stand in the order of `datasets`;
+        without them the study uses the newest.
+        """
+        state = self.state(room)
+        wanted = dict(zip(datasets, versions or [0] * len(datasets), strict=True))
+        study = Study(
             compose_hash=compose_hash,
             output_hash=output_hash,
             privacy_hash=privacy_hash,
             datasets=tuple(sorted(datasets)),
+            versions=tuple(wanted[dataset] for dataset in sorted(datasets)),
             epsilon_micro=epsilon_micro,
             delta_pico=delta_pico,
             max_runs=max_runs,
             expiry=self.head_time() + YEAR_S if expiry is None else expiry,
-            epoch=self.epoch(room),
-            nonce=self.nonce(room) if nonce is None else nonce,
+            basis=state.basis,
+            nonce=state.nonce if nonce is None else nonce,
         )
-        data = interface("Consortium").encode("propose", content.solidity())
-        receipt = self.send(room.owners[owner].account, room.consortium, data)
-        study = Study.of_abi(self.event(receipt, "Consortium", "StudyProposed")["content"])
         self._studies[study.id] = study
         return study.id
 
     def study(self, study: bytes) -> Study:
-        """Content of a study that was proposed here."""
+        """Content of a study that was drafted here."""
         return self._studies[study]
 
     def approve(self, room: Room, study: bytes, *owners: int) -> None:
-        """Owners approve; the last one that is needed pins the study."""
+        """Owners approve; the first proposes the study, the last one that is needed pins it."""
         for owner in owners:
-            data = interface("Consortium").encode("approve", self.study(study).solidity())
-            self.send(room.owners[owner].account, room.consortium, data)
+            self.vote(room, owner, "approve", self.study(study).solidity())
+
+    def vote(self, room: Room, owner: int, function: str, *arguments: Any) -> dict[str, Any]:
+        """One owner votes with its own account; returns the receipt."""
+        data = interface("Consortium").encode(function, *arguments, [])
+        return self.send(room.owners[owner].account, room.consortium, data)
+
+    def validity(self, follows: bytes) -> Validity:
+        """Votes that follow a digest and count for a month."""
+        return Validity(expiry=self.head_time() + MONTH_S, follows=follows)
 
     def withdraw(self, room: Room, proposal: bytes, owner: int) -> dict[str, Any]:
         """One owner takes its approval back; returns the receipt."""
         data = interface("Consortium").encode("withdraw", proposal)
         return self.send(room.owners[owner].account, room.consortium, data)
 
-    def change_owners(self, room: Room, owners: Sequence[Owner], *, threshold: int) -> Room:
-        """The first `threshold` owners seat a new roster; returns the room with it."""
-        data = interface("Consortium").encode(
-            "changeOwners", [owner.solidity() for owner in owners], threshold
-        )
-        for owner in room.owners[: room.threshold]:
-            self.send(owner.account, room.consortium, data)
-        return replace(room, owners=tuple(owners), threshold=threshold)
+    def change_roster(
+        self, room: Room, *, remove: Sequence[str] = (), add: Sequence[Owner] = (), threshold: int
+    ) -> Room:
+        """The first `threshold` owners change the owners; returns the room with those who sit then."""
+        roster = Roster(remove=tuple(remove), add=tuple(add), threshold=threshold)
+        validity = self.validity(self.state(room).roster_digest)
+        for owner in range(room.threshold):
+            self.vote(room, owner, "changeRoster", roster.solidity(), validity.solidity())
+        return replace(room, owners=self.state(room).owners, threshold=threshold)
 
     def revoke(self, room: Room, owner: int, reason: str = "stop") -> dict[str, Any]:
         """One owner stops everything; returns the receipt."""
@@ -393,17 +454,9 @@ class LocalChain:
         """Whether a contract lives at the address, at the latest block."""
         return bool(self.rpc("eth_getCode", address, "latest") != "0x")
 
-    def epoch(self, room: Room) -> int:
-        """Epoch at the latest block."""
-        return int(self.call("Consortium", room.consortium, "epoch"))
-
-    def nonce(self, room: Room) -> int:
-        """Number of studies pinned so far, at the latest block."""
-        return int(self.call("Consortium", room.consortium, "pinCount"))
-
-    def state(self, room: Room) -> dict[str, Any]:
-        """`Consortium.state()` at the latest block."""
-        return dict(self.call("Consortium", room.consortium, "state"))
+    def state(self, room: Room) -> State:
+        """Where the room stands at the latest block."""
+        return State.of_abi(self.call("Lens", self.lens, "state", room.consortium))
 
     @staticmethod
     def event(receipt: dict[str, Any], contract: str, name: str) -> dict[str, Any]:
@@ -427,6 +480,12 @@ class LocalChain:
 def member(account: str, name: str, jurisdiction: str = "DE", regimes: tuple[str, ...] = ("GDPR",)) -> Owner:
     """One owner as it stands in the contract."""
     return Owner(account=account, id=name, jurisdiction=jurisdiction, regimes=regimes)
+
+
+@cache
+def creation_code(name: str) -> bytes:
+    """Creation code of a contract, without its constructor's arguments."""
+    return bytes.fromhex(_artifact(name)["bytecode"]["object"][2:])
 
 
 @cache

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sealroom.recipe import Recipe, parse, render
 from sealroom.schema import schema_hash
@@ -30,6 +31,8 @@ HOLDER = Holder(id="one", place="here", name="r")
 """A runner."""
 OWNERS = ("hospital-A", "hospital-B", "hospital-C")
 CAP_MICRO = 4_500_000
+NOTE = b"\x09" * 32
+"""What the gate writes down with a run."""
 QUESTION = "How many people are there by sex, and how old are they?"
 COLUMNS = "person_id: int64, age: float64, sex: string"
 STUDY_YAML = """\
@@ -128,13 +131,13 @@ class Lab:
     def register(self) -> None:
         """hospital-A and hospital-B register the recipe's datasets."""
         for n, spec in enumerate(self.recipe.datasets):
-            dataset = Dataset(rows=1000 + n, name=spec.name, schema_hash=schema_hash(spec.columns))
+            dataset = Dataset(owner=n, rows=1000 + n, name=spec.name, schema_hash=schema_hash(spec.columns))
             self.datasets.append(dataset)
-            self.chain.register(self.room, owner=n, dataset=dataset, cap_micro=CAP_MICRO)
+            self.chain.register(self.room, dataset, cap_micro=CAP_MICRO)
 
-    def propose(self, **changes: int) -> bytes:
-        """hospital-A proposes the recipe."""
-        return self.chain.propose(
+    def draft(self, **changes: Any) -> bytes:
+        """A study of the recipe, of which the chain knows nothing before the first approval."""
+        return self.chain.draft(
             self.room,
             compose_hash=self.recipe.compose_hash,
             output_hash=self.recipe.output_hash,
@@ -143,10 +146,16 @@ class Lab:
             **changes,
         )
 
-    def live(self, **changes: int) -> bytes:
-        """Registered, proposed, approved by the owners of the data, final."""
+    def propose(self, *, owner: int = 0, **changes: Any) -> bytes:
+        """An owner approves the recipe first, and so proposes it."""
+        study = self.draft(**changes)
+        self.chain.approve(self.room, study, owner)
+        return study
+
+    def live(self, **changes: Any) -> bytes:
+        """Registered, approved by the owners of the data, final."""
         self.register()
-        study = self.propose(**changes)
+        study = self.draft(**changes)
         self.chain.approve(self.room, study, 0, 1)
         self.chain.finalize()
         return study
@@ -161,18 +170,9 @@ class Lab:
         grant_hash: bytes = b"\x07" * 32,
     ) -> None:
         """The gate books a run."""
-        run = (
-            run_id,
-            self.room.consortium,
-            study,
-            epsilon_micro,
-            delta_pico,
-            self.chain.epoch(self.room),
-            account(ENCLAVE),
-            grant_hash,
-        )
-        content = self.chain.study(study).solidity()
-        self.chain.send(GATE, self.room.ledger, interface("Ledger").encode("open", run, content))
+        run = (run_id, epsilon_micro, delta_pico, account(ENCLAVE), grant_hash, 2**40)
+        arguments = self.room.consortium, self.chain.study(study).solidity(), [run], NOTE
+        self.chain.send(GATE, self.room.ledger, interface("Ledger").encode("open", *arguments))
 
     def take(self) -> Run:
         """Claim a run, as a runner does."""

@@ -10,13 +10,8 @@ Units and shapes are those of `sealroom.model`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from sealroom.model import Budget, Dataset, Owner, Platform, Spending, Study
-from sealroom.model.base import Beside
-
-LOCAL_CHAIN_IDS = frozenset({31337, 1337})
-"""Chain ids of development chains: the only ones on which a simulated platform may be trusted."""
+from sealroom.model import Account, Allowance, Owner, Platform, Spending, Study, Version
 
 
 @dataclass(frozen=True)
@@ -56,15 +51,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetRecord(Dataset):
-    """One dataset as its owner registered it, with its budget in the ledger."""
+class DatasetRecord:
+    """One dataset of a study, as its holder registered it, with what may be spent on it."""
 
-    id: Annotated[bytes, Beside()]
-    """Dataset id: SHA-256 of the sealed header."""
-    owner_id: Annotated[str, Beside()]
-    """Short name of its owner; empty when that account is no owner any more."""
-    budget: Annotated[Budget, Beside()]
-    """What its owner allows on it, and what runs have booked."""
+    id: bytes
+    """Dataset id, 32 bytes: account that registered it, and name."""
+    name: str
+    """Name among those of its registrant."""
+    holder: str
+    """Account that holds it; zero for one that is not registered."""
+    holder_id: str
+    """Owner id of its holder; empty when that account is no owner here."""
+    number: int
+    """Version that the study uses: the one it pins, else the newest at this block; 0 if there is none."""
+    version: Version
+    """The sealed file of that version; all zero if there is none."""
+    account: Account
+    """Its lifetime account, all consortia together."""
+    allowance: Allowance
+    """What this consortium may spend on it."""
+    tenure: int = 0
+    """How often it changed hands."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,39 @@ class CandidateRecord:
     study: Study
     """Its content."""
     approvals: tuple[str, ...]
-    """Accounts that approved it in this epoch."""
+    """Accounts that approved it, and whose approval still counts."""
     required: tuple[str, ...]
-    """Accounts without which it can't be pinned: owners of its datasets, and revokers to reconcile."""
+    """Accounts without which it can't be pinned: holders of its datasets, and all whose veto stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingRecord:
+    """Votes for a roster, a platform or machines that can still take effect."""
+
+    id: bytes
+    """Id of the proposal, 32 bytes."""
+    kind: str
+    """`roster`, `platform` or `machines`."""
+    approved: tuple[str, ...]
+    """Accounts that approved it."""
+    withdrawn: tuple[str, ...]
+    """Accounts that took that back, or barred it."""
+    since: int
+    """When the last of them approved, unix seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handover:
+    """A seat or a dataset that is offered to another account."""
+
+    kind: str
+    """`seat` or `dataset`."""
+    about: str
+    """Account that holds the seat, or id of the dataset, as hex."""
+    to: str
+    """Account that may take it."""
+    due: int
+    """From when, unix seconds."""
 
 
 @dataclass(frozen=True)
@@ -97,28 +134,38 @@ class ChainView:
     """Hash of the block; every field was read at this hash."""
     block_time: int
     """Timestamp of the block, unix seconds."""
-    epoch: int
-    """Epoch of the consortium."""
+    roster_digest: bytes
+    """What votes for a roster follow, 32 bytes."""
+    charter: bytes
+    """What votes for a platform and for machines follow, 32 bytes."""
+    standing: bytes
+    """What runs are opened and anchored under, 32 bytes."""
+    basis: bytes
+    """What approvals of a study follow, 32 bytes."""
+    steps: int
+    """How often the standing changed; at most one step a block."""
     nonce: int
     """Number of studies pinned so far; what a new study must name."""
     threshold: int
     """Approvals that a study needs."""
     owners: tuple[Owner, ...]
-    """The owners, in the order of the contract."""
+    """The owners, by seat."""
     platform: Platform | None
     """Adopted gate and machines, or `None` before the first adoption."""
     study: Study | None
-    """The active study, or `None`."""
+    """The active study: pinned last, and neither revoked nor superseded; or `None`."""
     live: bool
-    """Whether the active study may open runs now: this epoch, not expired."""
-    approved_block: int
-    """Block in which the active study was pinned; 0 without one."""
+    """Whether the active study may open runs now: it has not expired."""
+    approved_at: int
+    """When the active study was pinned, unix seconds; 0 without one."""
     approvals: tuple[str, ...]
-    """Accounts that approved the active study in this epoch."""
+    """Accounts that approved the active study, as they were then; empty without one."""
+    revokers: tuple[str, ...]
+    """Accounts whose veto stands; nothing is pinned without their approval."""
     revoked_by: str | None
-    """Who revoked, or `None`; a new quorum that includes the revoker clears it."""
-    revoked_block: int
-    """Block of that revocation; 0 when not revoked."""
+    """Who revoked the study pinned last, else the first of `revokers`, or `None` when no veto stands."""
+    revoked_at: int
+    """When the study pinned last was revoked, unix seconds; 0 when it was not."""
     revocation_reason: str
     """Why, as the event says; empty when not revoked or when no node shows it. For people only."""
     datasets: tuple[DatasetRecord, ...]
@@ -131,6 +178,8 @@ class ChainView:
     """Whether the app requires an up-to-date TCB."""
     allow_any_device: bool
     """Whether the app allows every device."""
+    confirmed: tuple[str, ...] = ()
+    """Accounts of the owners who did something there with their own account or signature."""
     candidate: CandidateRecord | None = None
     """Newest proposal of the recipe that was asked for, where it is not the
     pinned one; never grounds for a grant."""
@@ -156,8 +205,10 @@ class LatestView:
     """Newest block that a quorum, and most nodes, have reached."""
     block_time: int
     """Timestamp of that block, unix seconds."""
-    epoch: int
-    """Highest epoch that any node shows."""
+    steps: int
+    """Most steps of the standing that any node shows."""
+    standing: bytes
+    """The standing at those steps, 32 bytes."""
     revoked_by: str | None
     """Who revoked, as soon as any node shows it."""
     revocation_reason: str

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run still lacks, in words for the researcher; it decides nothing, the gate does.
 
-Two kinds of things can be missing. Some can still arrive, such as an approval or a finalized block: a run
-waits for them. Others can't, such as an expired study: the run goes on at once, so that the gate gives the
-refusal, with the chain state that it saw. `missing` is pure; `check_readiness` reads the chain and calls it.
+Two kinds of things can be missing. Some can still arrive, such as an approval, a finalized block or the next
+day's budget: a run waits for them. Others can't, such as an expired study: the run goes on at once, so that
+the gate gives the refusal, with the chain state that it saw. `missing` is pure; `check_readiness` reads the
+chain and calls it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Protocol
 from sealroom.codes import Code
 from sealroom.model import Owner, Study
 from sealroom.model.units import delta_text, epsilon_text, time_text
-from sealroom_agents.chain import History
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import CandidateRecord, ChainView, LatestView
+from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, LatestView
 
+DAY_S = 86_400
 FINAL = frozenset({Code.REVOKED, Code.EXPIRED, Code.BUDGET})
 """Codes that no further approval of this study mends."""
 
@@ -80,8 +81,8 @@ class Chain(Protocol):
     def finalized_view(self, consortium: str, *, compose_hash: bytes | None = None) -> ChainView:
         """State at the newest finalized block."""
 
-    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
-        """Logs."""
+    def offered(self, consortium: str) -> tuple[DatasetRecord, ...]:
+        """Datasets that owners let the consortium use."""
 
 
 def should_wait(missing: Sequence[Missing]) -> bool:
@@ -90,9 +91,7 @@ def should_wait(missing: Sequence[Missing]) -> bool:
     return bool(missing) and not any(item.code in FINAL for item in missing)
 
 
-def check_readiness(
-    chain: Chain, consortium: str, recipe: RecipeFacts, *, now: float, from_block: int = 0
-) -> tuple[Missing, ...]:
+def check_readiness(chain: Chain, consortium: str, recipe: RecipeFacts, *, now: float) -> tuple[Missing, ...]:
     """What a run of `recipe` lacks by the chain as it is now. Raises `ChainError`."""
     latest = chain.latest_view(consortium, compose_hash=recipe.compose_hash).best
     if latest is None:
@@ -106,17 +105,15 @@ def check_readiness(
         finalized = None  # so new that its own creation is not final
     registered = None
     if latest.study is None and proposed(latest) is None:
-        # Where nothing is proposed, the logs tell who has registered; no decision rests on them.
-        history = chain.study_history(consortium, from_block=from_block)
-        registered = frozenset((item.owner, item.name) for item in history.registrations)
+        registered = frozenset((item.holder, item.name) for item in chain.offered(consortium))
     return missing(recipe, latest=latest, finalized=finalized, registered=registered, now=now)
 
 
 def proposed(view: ChainView) -> CandidateRecord | None:
-    """The proposal that the view was asked for, where it still counts: approvals of another epoch are dead,
-    and those of a study that another one overtook."""
+    """The proposal that the view was asked for, where it still counts: approvals that follow another basis
+    are dead, and those of a study that another one overtook."""
     candidate = view.candidate
-    if candidate is None or (candidate.study.epoch, candidate.study.nonce) != (view.epoch, view.nonce):
+    if candidate is None or (candidate.study.basis, candidate.study.nonce) != (view.basis, view.nonce):
         return None
     return candidate
 
@@ -132,8 +129,8 @@ def missing(
     """Everything that a run of `recipe` lacks, in the order in which it is got.
 
     `latest` and `finalized` were read with the recipe's compose hash, so that a proposal stands in
-    `candidate`. `registered` holds (owner account, dataset name) pairs, or `None` when that was not looked
-    up. `now`: unix seconds.
+    `candidate`. `registered` holds (account, dataset name) of the datasets that the consortium may use, or
+    `None` when that was not looked up. `now`: unix seconds.
     """
     return tuple(_missing(recipe, latest, finalized, registered, now))
 
@@ -160,13 +157,13 @@ def _of_active(
     if study.expiry <= now:
         yield _expired(study)
         return
-    yield from _over_budget(recipe, study, latest)
+    yield from _over_budget(recipe, study, latest, now)
     if finalized is None or finalized.study is None or finalized.study.id != study.id:
         final = f" (final: {finalized.block_number}, newest: {latest.block_number})" if finalized else ""
         yield Missing(Code.NOT_FINALIZED, f"pinned, but not yet in a finalized block{final}")
 
 
-def _over_budget(recipe: RecipeFacts, study: Study, latest: ChainView) -> Iterator[Missing]:
+def _over_budget(recipe: RecipeFacts, study: Study, latest: ChainView, now: float) -> Iterator[Missing]:
     if latest.spending.runs >= study.max_runs:
         yield Missing(Code.BUDGET, f"all {study.max_runs} runs of the study are used")
     yield from _short(
@@ -176,17 +173,40 @@ def _over_budget(recipe: RecipeFacts, study: Study, latest: ChainView) -> Iterat
         study.delta_pico - latest.spending.delta_pico,
     )
     for dataset in latest.datasets:
-        owner = dataset.owner_id or None
-        if dataset.budget.runs >= dataset.budget.run_cap:
-            allows = f"{dataset.owner_id} allows {dataset.budget.run_cap} runs on {dataset.name}"
-            yield Missing(Code.BUDGET, f"{allows}, and {dataset.budget.runs} were opened", owner)
-        yield from _short(
-            recipe,
-            f"{dataset.owner_id} leaves {{left}} for {dataset.name}",
-            dataset.budget.epsilon_cap - dataset.budget.epsilon_spent,
-            dataset.budget.delta_cap - dataset.budget.delta_spent,
-            owner,
-        )
+        who = dataset.holder_id or dataset.holder
+        account, allowance = dataset.account, dataset.allowance
+        for says, books in (
+            (f"{dataset.name} has {{left}} left in its life", account),
+            (f"{who} leaves {{left}} for {dataset.name}", allowance),
+        ):
+            yield from _short(
+                recipe,
+                says,
+                books.epsilon_cap - books.epsilon_spent,
+                books.delta_cap - books.delta_spent,
+                who,
+            )
+        yield from _over_day(recipe, dataset, who, now)
+
+
+def _over_day(recipe: RecipeFacts, dataset: DatasetRecord, who: str, now: float) -> Iterator[Missing]:
+    """What the day's limits lack. The next day mends it, unless a run needs more than a whole day has."""
+    allowance = dataset.allowance
+    today = allowance.day == int(now) // DAY_S
+    spent, runs = (allowance.epsilon_today, allowance.runs_today) if today else (0, 0)
+    needs = f"a run needs ε = {epsilon_text(recipe.epsilon_micro)}"
+    if recipe.epsilon_micro > allowance.epsilon_per_day:
+        has = f"{who} allows {epsilon_text(allowance.epsilon_per_day)} a day for {dataset.name}"
+        yield Missing(Code.BUDGET, f"{needs}; {has}", who)
+    elif recipe.epsilon_micro > allowance.epsilon_per_day - spent:
+        has = f"{who} leaves {epsilon_text(allowance.epsilon_per_day - spent)} today for {dataset.name}"
+        yield Missing(Code.BUDGET_TODAY, f"{needs}; {has}", who)
+    if runs >= allowance.runs_per_day:
+        allows = f"{who} allows {allowance.runs_per_day} runs a day on {dataset.name}"
+        if allowance.runs_per_day:
+            yield Missing(Code.BUDGET_TODAY, f"{allows}, and {runs} were opened today", who)
+        else:
+            yield Missing(Code.BUDGET, allows, who)
 
 
 def _short(
@@ -215,8 +235,9 @@ def _of_candidate(candidate: CandidateRecord, latest: ChainView, now: float) -> 
     for owner in latest.owners:
         if owner.account in candidate.approvals:
             continue
-        if owner.account == latest.revoked_by:
-            reason = f' ("{latest.revocation_reason}")' if latest.revocation_reason else ""
+        if owner.account in latest.revokers:
+            words = latest.revocation_reason if owner.account == latest.revoked_by else ""
+            reason = f' ("{words}")' if words else ""
             yield Missing(
                 Code.APPROVAL_MISSING, f"{owner.id} revoked{reason} and has not approved again", owner.id
             )
@@ -247,10 +268,13 @@ def _of_nothing(
             if owner is None or (owner.account, dataset.name) not in registered:
                 yield Missing(
                     Code.NOT_REGISTERED,
-                    f"{dataset.owner} has not registered {dataset.name} yet",
+                    f"{dataset.owner} has not registered {dataset.name}, and allowed its use here, yet",
                     dataset.owner,
                 )
-    yield Missing(Code.NOT_PROPOSED, "no owner has proposed this recipe in the present epoch")
+    yield Missing(
+        Code.NOT_PROPOSED,
+        "no owner has approved this recipe on the present basis yet; the first approval proposes it",
+    )
 
 
 def _owner(view: ChainView, owner_id: str) -> Owner | None:

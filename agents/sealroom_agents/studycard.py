@@ -3,11 +3,11 @@
 
 A card is a claim. Whoever hands it over may have put in a gate of his own, so nothing is sealed to a card
 before `check` turned it into a `CheckedCard`: the recipe breaks no rule, the gate's quote shows that the
-root key lives in an attested machine, and, where a node of the chain can be asked, owners, addresses, epoch
-and gate are those of the consortium (AT-30).
+root key lives in an attested machine, and, where a node of the chain can be asked, owners, addresses and
+gate are those of the consortium (AT-30). What changes with each vote and revocation is not in a card.
 
-Format: one JSON object `{version: 1, chainId, consortium, app, ledger, epoch, recipe (base64), gate (the
-gate's identity), owners: [{id, account}]}`; unknown fields are refused.
+Format: one JSON object `{version: 2, chainId, consortium, app, ledger, recipe (base64), gate (the gate's
+identity), owners: [{id, account}]}`; unknown fields are refused.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from sealroom.key_release import GateIdentity
 from sealroom.recipe import Recipe
 from sealroom.recipe import parse as parse_recipe
 from sealroom_agents.attestation import GateFacts, TrustRoot, require_local_chain, verify_gate
+from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.errors import AttestationError, CardError
-from sealroom_agents.facts import LOCAL_CHAIN_IDS, ChainView, LatestView
+from sealroom_agents.facts import ChainView, LatestView
 
 if TYPE_CHECKING:
     from sealroom_agents.chain import ChainReader
 
+VERSION = 2
+"""Version of the format."""
 CARD_LIMIT_BYTES = 2 * 1024 * 1024
 """A card is a recipe (at most 256 KiB), a quote and collateral (about 30 KiB): far below this."""
 RECIPE_LIMIT_BYTES = 256 * 1024
@@ -66,8 +69,6 @@ class StudyCard:
     """Address of its DstackApp, which is the enclave's app id."""
     ledger: str
     """Address of the ledger that books its budget."""
-    epoch: int
-    """Epoch to which a wrap made from this card is bound."""
     recipe: Recipe
     """The recipe, parsed and linted; `recipe.compose` are its exact bytes."""
     gate: GateIdentity
@@ -88,12 +89,11 @@ class StudyCard:
     def encode(self) -> bytes:
         """The file `study.json`."""
         content = {
-            "version": 1,
+            "version": VERSION,
             "chainId": self.chain_id,
             "consortium": self.consortium,
             "app": self.app,
             "ledger": self.ledger,
-            "epoch": self.epoch,
             "owners": [{"id": owner.id, "account": owner.account} for owner in self.owners],
             "recipe": to_base64(self.recipe.compose),
             "gate": self.gate.to_json(),
@@ -118,12 +118,11 @@ class CheckedCard:
 def parse(data: bytes) -> StudyCard:
     """Read a card strictly. Raises `FormatError`, `CardError`, `RecipeError` or `KeyReleaseError`."""
     fields = Fields(strict_json(data, CARD_LIMIT_BYTES), "the study card", error=CardError)
-    fields.version()
+    fields.version(VERSION)
     chain_id = fields.integer("chainId", 1)
     consortium = fields.address("consortium")
     app = fields.address("app")
     ledger = fields.address("ledger")
-    epoch = fields.integer("epoch")
     owners = tuple(_owner(item) for item in fields.array("owners", limit=OWNERS_LIMIT))
     if len({owner.id for owner in owners}) != len(owners) or not owners:
         fields.fail("must name each owner once")
@@ -135,7 +134,6 @@ def parse(data: bytes) -> StudyCard:
         consortium=consortium,
         app=app,
         ledger=ledger,
-        epoch=epoch,
         recipe=recipe,
         gate=gate,
         owners=owners,
@@ -169,13 +167,6 @@ def check(
         return CheckedCard(card=card, gate=gate, block=None, revoked_by=None)
     _check_chain(card, view)
     _check_gate_on_chain(gate, view)
-    newest = max(view.epoch, latest.epoch if latest is not None else 0)
-    if card.epoch != newest:
-        raise CardError(
-            Code.CARD_STALE,
-            f"the card is of epoch {card.epoch}, the consortium is at epoch {newest}",
-            "fetch a new card: sealroom card --rpc URL --consortium … --recipe … --gate URL",
-        )
     revoked_by = view.revoked_by or (latest.revoked_by if latest is not None else None)
     return CheckedCard(card=card, gate=gate, block=view.block_number, revoked_by=revoked_by)
 
@@ -221,7 +212,6 @@ def build(consortium: str, *, reader: ChainReader, recipe: bytes, gate_url: str)
         consortium=view.consortium,
         app=view.app,
         ledger=view.ledger,
-        epoch=view.epoch,
         recipe=parse_recipe(recipe),
         gate=fetch_gate(gate_url),
         owners=tuple(CardOwner(id=owner.id, account=owner.account) for owner in view.owners),
@@ -305,6 +295,7 @@ def _check_gate_on_chain(gate: GateFacts, view: ChainView) -> None:
         ("root key", gate.gate_root, platform.gate_root),
         ("signer", gate.signer, platform.gate_signer),
         ("compose hash", gate.compose_hash, platform.gate_compose),
+        ("platform policy", gate.policy_hash, platform.policy_hash),
     )
     for what, mine, theirs in pairs:
         if mine != theirs:

@@ -3,376 +3,414 @@ pragma solidity 0.8.37;
 
 /// @title n owners of data who let exactly one recipe at a time run on it.
 /// @notice Granting takes `threshold` owners, and every owner whose dataset is used. Stopping takes one.
+/// @dev Three levels: roster above platform above study. A vote names, by digest, what it follows at its own
+/// level and above, and is void after a change there. A revocation lies below all three: it ends the study
+/// and voids votes for studies, and nothing that governs.
+///
+/// Each function that takes `by` counts, if that list is empty, the caller's own vote; else the signed votes
+/// in it and no other, whoever hands them in. Votes that already count are passed over. The vote that
+/// completes what is needed puts the proposal into effect; the first vote for it tells its content in an event.
+///
+/// All times are unix seconds. Each event names the block of the consortium's event before it.
 interface IConsortium {
     /// @notice One owner: a party that holds data and has one vote.
     /// @param account Wallet of the owner: an EOA, or a contract that speaks EIP-1271.
-    /// @param id ASCII name padded with zero bytes, such as "hospital-A".
-    /// @param jurisdiction ISO 3166-1 alpha-2, such as "DE".
+    /// @param jurisdiction ISO 3166-1 alpha-2, two upper-case letters, such as "DE".
     /// @param regimes Declared regimes as flags: 1 HIPAA, 2 GDPR, 4 UK GDPR, 8 PCI, 16 FFIEC, 32 SOC 2.
+    /// @param id A letter, then up to 30 letters, digits or hyphens, padded with zero bytes: "hospital-A".
     struct Owner {
         address account;
-        bytes32 id;
         bytes2 jurisdiction;
         uint16 regimes;
+        bytes32 id;
     }
 
-    /// @notice The gate and the machines that the owners trust.
+    /// @notice A change of owners. Who stays keeps the seat, whatever account holds it by then.
+    /// @param remove Ids of the owners who lose their seats.
+    /// @param add Owners who get one.
+    /// @param threshold Approvals that it takes to grant afterwards, k.
+    struct Roster {
+        bytes32[] remove;
+        Owner[] add;
+        uint8 threshold;
+    }
+
+    /// @notice The gate, its rules, and the machines that the owners trust.
     /// @param gateRoot SHA-256 of the gate's root public key, to which wraps are sealed.
     /// @param gateSigner Account with which the gate opens runs and signs grants.
     /// @param gateCompose Compose hash that the gate's own CVM runs.
-    /// @param osImages Guest images an enclave may boot, strictly increasing.
-    /// @param devices Machines an enclave may run on (SHA-256 of the PPID), strictly increasing.
+    /// @param policyHash SHA-256 of the platform policy: TCB rules, registers of OS images, KMS root, GPU rules.
+    /// @param osImages Guest images an enclave may boot, strictly increasing in each addition.
+    /// @param devices Machines an enclave may run on (SHA-256 of the PPID), strictly increasing in each addition.
     struct Platform {
         bytes32 gateRoot;
         address gateSigner;
         bytes32 gateCompose;
+        bytes32 policyHash;
         bytes32[] osImages;
         bytes32[] devices;
     }
 
-    /// @notice A sealed dataset, as its owner registered it.
-    /// @param owner Account of the owner.
-    /// @param indexDigest SHA-256 of the sealed file's index.
-    /// @param keyCommitment Commitment to the data key.
-    /// @param schemaHash SHA-256 of the declared columns.
-    /// @param rows Number of records, as declared by the owner.
-    /// @param name Name of the dataset, unique for its owner.
-    struct Dataset {
-        address owner;
-        bytes32 indexDigest;
-        bytes32 keyCommitment;
-        bytes32 schemaHash;
-        uint64 rows;
-        string name;
+    /// @notice Guest images and machines that are added to the platform, and end nothing.
+    /// @param osImages More guest images an enclave may boot, strictly increasing.
+    /// @param devices More machines an enclave may run on (SHA-256 of the PPID), strictly increasing.
+    struct Machines {
+        bytes32[] osImages;
+        bytes32[] devices;
     }
 
-    /// @notice All that an approval covers.
+    /// @notice Until when, and under what, votes for a roster, a platform or machines count.
+    /// @param expiry Unix time from which they no longer count; at most 400 days ahead.
+    /// @param follows The roster digest (for a roster) or the charter (for a platform or machines).
+    struct Validity {
+        uint64 expiry;
+        bytes32 follows;
+    }
+
+    /// @notice All that an approval of a study covers.
     /// @param composeHash SHA-256 of the recipe's bytes.
     /// @param outputHash SHA-256 of the output contract.
     /// @param privacyHash SHA-256 of the privacy policy.
     /// @param datasets Ids of the datasets used, strictly increasing.
+    /// @param versions Version of each dataset; zero for the newest one when a run opens.
     /// @param epsilonMicro Millionths of epsilon that all runs together may spend.
     /// @param deltaPico Parts of delta in 10^12 that all runs together may spend; zero for pure privacy.
     /// @param maxRuns Number of runs that may be opened.
     /// @param expiry Unix time from which no run may be opened.
-    /// @param epoch Epoch of the consortium in which the approval counts.
+    /// @param basis Digest of all rosters, platforms, machines and revocations that the approval has seen.
     /// @param nonce Number of studies pinned before this one, so that an approval is good for one pin.
     struct Study {
         bytes32 composeHash;
         bytes32 outputHash;
         bytes32 privacyHash;
         bytes32[] datasets;
+        uint32[] versions;
         uint64 epsilonMicro;
         uint64 deltaPico;
         uint32 maxRuns;
         uint64 expiry;
-        uint64 epoch;
+        bytes32 basis;
         uint64 nonce;
     }
 
-    /// @notice What an agent needs to know of a consortium, read in one call.
-    /// @param epoch Counter that each revocation, each new platform and each new roster advances.
-    /// @param nonce Number of studies pinned so far.
-    /// @param activeStudy The study that may run, or zero.
-    /// @param live Whether it may open runs now: it has not expired.
-    /// @param expiry Its expiry; zero without one.
-    /// @param approvedBlock Block in which it was pinned, where the event StudyPinned has its content.
-    /// @param composeHash The compose hash that the app allows, or zero. Without an active study it is one
-    /// that the app refused to drop.
-    /// @param revokedBy Who revoked last since the last pin, or zero.
-    /// @param revokedBlock In which block, or zero.
-    /// @param threshold Approvals that it takes to grant, k.
-    /// @param app The DstackApp that the consortium owns.
-    /// @param ledger The ledger that books its runs.
-    /// @param owners All owners, in their order.
-    /// @param platform The adopted platform; all zero before the first.
-    /// @param approvals Accounts that approved the active study.
-    struct State {
-        uint64 epoch;
-        uint64 nonce;
-        bytes32 activeStudy;
-        bool live;
-        uint64 expiry;
-        uint64 approvedBlock;
-        bytes32 composeHash;
-        address revokedBy;
-        uint64 revokedBlock;
-        uint8 threshold;
-        address app;
-        address ledger;
-        Owner[] owners;
-        Platform platform;
-        address[] approvals;
+    /// @notice An owner's EIP-712 signature.
+    /// @param owner Account of the owner.
+    /// @param signature 65 bytes of its key, or what its wallet takes (EIP-1271).
+    struct Signed {
+        address owner;
+        bytes signature;
     }
 
     /// @notice What the ledger needs to know before it opens a run of a study.
     /// @param gateSigner Signer of the adopted platform's gate; zero before the first.
-    /// @param live Whether the study is active and has not expired.
-    /// @param epoch Epoch of the consortium.
-    /// @param approvedBlock Block in which the last study was pinned.
-    /// @param approvals Who approved it: the owner in seat i of `roster`, counted from zero, has bit i.
-    /// @param roster Number of the roster that sits.
+    /// @param live Whether the study is pinned, not revoked, not superseded, and has not expired.
+    /// @param standing Digest of all rosters, platforms and revocations.
+    /// @param charter Digest of all rosters and platforms.
+    /// @param approvedAt When the study that was pinned last was pinned.
+    /// @param approvals Who approved it: the holder of seat i has bit i.
+    /// @param roll How often seats had changed hands when it was asked; {accountsAt} reads `approvals` with it.
     struct Clearance {
         address gateSigner;
         bool live;
-        uint64 epoch;
-        uint64 approvedBlock;
+        bytes32 standing;
+        bytes32 charter;
+        uint64 approvedAt;
         uint16 approvals;
+        uint24 roll;
+    }
+
+    /// @notice How a study ended before its time; all zero if it did not.
+    /// @param revokedBy Who revoked it; zero if another roster or platform superseded it.
+    /// @param superseded Whether another roster or platform did.
+    /// @param endedAt When.
+    struct Fate {
+        address revokedBy;
+        bool superseded;
+        uint64 endedAt;
+    }
+
+    /// @notice Where a consortium stands. {Lens} answers with it in words.
+    /// @param mark Chain of all revocations, a block hash in each link.
+    /// @param pins Number of studies pinned so far.
+    /// @param until When the study pinned last ends, or ended.
+    /// @param approvedAt When it was pinned.
+    /// @param approvals Who approved it, by seat.
+    /// @param revokers Seats whose veto stands: they revoked, and approved nothing that was pinned since.
+    /// @param roster Number of the roster that sits.
+    /// @param roll How often seats changed hands.
+    /// @param threshold Approvals that it takes to grant, k.
+    /// @param ended How the study pinned last ended: 0 by time or not yet, 255 superseded, else revoked by the
+    /// holder of that seat, counted from one. Zero again once seats have changed; {fate} tells it for ever.
+    struct Standing {
+        uint80 mark;
+        uint24 pins;
+        uint32 until;
+        uint32 approvedAt;
+        uint16 approvals;
+        uint16 revokers;
         uint16 roster;
+        uint24 roll;
+        uint8 threshold;
+        uint8 ended;
+    }
+
+    /// @notice What happened, for readers that follow.
+    /// @param lastBlock Block of the consortium's last event.
+    /// @param steps How often the standing changed: at most one step a block.
+    /// @param steppedBlock Block of the last step.
+    /// @param seats Seats that are taken.
+    /// @param confirmed Seats whose holder did something here with its own account or signature.
+    /// @param events Number of the consortium's events so far.
+    struct Chronicle {
+        uint64 lastBlock;
+        uint64 steps;
+        uint64 steppedBlock;
+        uint16 seats;
+        uint16 confirmed;
+        uint32 events;
+    }
+
+    /// @notice Votes for a proposal.
+    /// @param approved Seats that approved it.
+    /// @param withdrawn Seats that took that back, or barred it in advance.
+    /// @param roster Number of the roster under which they voted.
+    /// @param kind 1 roster, 2 platform, 3 machines, 4 study; zero before the first approval.
+    /// @param since When the last of them approved.
+    /// @param base First 20 bytes of the digest that it follows.
+    struct Votes {
+        uint16 approved;
+        uint16 withdrawn;
+        uint16 roster;
+        uint8 kind;
+        uint32 since;
+        bytes20 base;
     }
 
     /// @notice `account` is no owner.
     error ConsortiumNotOwner(address account);
-    /// @notice There are `count` owners; 1 to 16 are possible.
-    error ConsortiumOwnerCount(uint256 count);
-    /// @notice The owner at `index` has no account or no id.
-    error ConsortiumOwnerInvalid(uint256 index);
-    /// @notice `account` or its `id` stands twice in the list of owners.
-    error ConsortiumOwnerDuplicate(address account, bytes32 id);
+    /// @notice The account or the id of `id`, or its jurisdiction, is not well-formed.
+    error ConsortiumOwnerInvalid(bytes32 id);
+    /// @notice The owner `id`, or its account, has a seat already.
+    error ConsortiumOwnerSeated(bytes32 id);
+    /// @notice No owner `id` has a seat to leave.
+    error ConsortiumOwnerNotSeated(bytes32 id);
+    /// @notice `id` belongs to `account` and to whom that one moved its seat, and to nobody else.
+    error ConsortiumOwnerTaken(bytes32 id, address account);
+    /// @notice More than 16 owners.
+    error ConsortiumOwnersTooMany();
     /// @notice `threshold` is not between 1 and `owners`.
     error ConsortiumThreshold(uint8 threshold, uint256 owners);
-    /// @notice `app` has no code.
-    error ConsortiumAppMissing(address app);
-    /// @notice `ledger` has no code.
-    error ConsortiumLedgerMissing(address ledger);
-    /// @notice The content names the epoch `given`; the consortium is in `current`.
-    error ConsortiumEpochMismatch(uint64 given, uint64 current);
+    /// @notice Nobody offered the seat of `owner` to `to`, its notice has not passed, or `to` has a seat.
+    error ConsortiumNoHandover(address owner, address to);
+    /// @notice App or ledger, `account`, has no code.
+    error ConsortiumCodeMissing(address account);
+    /// @notice The content follows `given`; what it has to follow is `current`.
+    error ConsortiumStale(bytes32 given, bytes32 current);
     /// @notice The study was to be pinned after `given` others; `current` have been pinned.
     error ConsortiumNonceMismatch(uint64 given, uint64 current);
-    /// @notice The study's hash, budget or run count that stands `field`-th in the struct is zero.
-    error ConsortiumStudyIncomplete(uint256 field);
-    /// @notice `count` datasets; 1 to 64 are possible.
-    error ConsortiumDatasetCount(uint256 count);
+    /// @notice `dataset` is held by `holder`, who is no owner here; zero: nobody registered it.
+    error ConsortiumDatasetLocked(bytes32 dataset, address holder);
+    /// @notice The member of the study or platform that stands `field`-th in its struct is zero, or has a
+    /// length that is not possible.
+    error ConsortiumIncomplete(uint256 field);
     /// @notice Identifiers stand strictly increasing; the one at `index` does not.
     error ConsortiumNotSorted(uint256 index);
-    /// @notice The `expiry` is past, or further away than `latest`.
-    error ConsortiumExpiryOutOfRange(uint64 expiry, uint256 latest);
+    /// @notice The `expiry` is past, or further away than 400 days.
+    error ConsortiumExpiryOutOfRange(uint64 expiry);
     /// @notice `owner` approved `proposal` already.
     error ConsortiumAlreadyApproved(bytes32 proposal, address owner);
-    /// @notice `owner` withdrew from `proposal`; only a new one, which differs in something, can have its
-    /// approval.
+    /// @notice `owner` withdrew from `proposal`, or it took effect before; a new one, with another expiry, can
+    /// have its approval.
     error ConsortiumWithdrawn(bytes32 proposal, address owner);
-    /// @notice `proposal` took effect (or is zero): what runs is stopped by `revoke`.
+    /// @notice `proposal` is the live study: what runs is stopped by `revoke`.
     error ConsortiumNothingToWithdraw(bytes32 proposal);
-    /// @notice `signers` signers came with `signatures` signatures.
-    error ConsortiumSignatureCount(uint256 signers, uint256 signatures);
     /// @notice Signers stand strictly increasing; `signer` does not.
     error ConsortiumSignersNotSorted(address signer);
     /// @notice The signature is not `signer`'s over this content.
     error ConsortiumBadSignature(address signer);
-    /// @notice `dataset` was registered before, by `owner`.
-    error ConsortiumDatasetExists(bytes32 dataset, address owner);
-    /// @notice No dataset of the id `dataset` was registered.
-    error ConsortiumDatasetUnknown(bytes32 dataset);
-    /// @notice The index digest or key commitment of `dataset`, or that id itself, is zero.
-    error ConsortiumDatasetIncomplete(bytes32 dataset);
-    /// @notice `owner` has a dataset named `name` already.
-    error ConsortiumDatasetNameTaken(address owner, string name);
-    /// @notice `name` is not 1 to 64 of `a-z A-Z 0-9 . _ -`, or begins with neither a letter nor a digit.
-    error ConsortiumDatasetName(string name);
-    /// @notice The platform lacks root, signer or compose hash, or lists more than 64 images or devices.
-    error ConsortiumPlatformInvalid();
+    /// @notice The veto of `owner` stands already.
+    error ConsortiumVetoStands(address owner);
+    /// @notice Not all who stay want the removal, too few do, it does more than remove, who leaves objects, or
+    /// 30 days since the last vote have not passed.
+    /// @param proposal Id of the proposal.
+    error ConsortiumNotDue(bytes32 proposal);
     /// @notice Less gas is left than the unpinning of a study may need, `needed`.
     error ConsortiumGasTooLow(uint256 needed);
-    /// @notice No compose hash is left in the app to be removed, or it belongs to the active study.
+    /// @notice No compose hash is left in the app to be removed, or it belongs to the live study.
     error ConsortiumNothingToUnpin();
 
-    /// @notice `proposer` proposed `study`, whose whole content is `content`.
+    /// @notice `study`, whose whole content is `content`, has its first approval.
     /// @param composeHash Its recipe.
+    /// @param by Who approved it first.
+    /// @param previousBlock Block of the event before it.
     event StudyProposed(
-        bytes32 indexed study, bytes32 indexed composeHash, address indexed proposer, Study content
+        bytes32 indexed study,
+        bytes32 indexed composeHash,
+        address indexed by,
+        Study content,
+        uint64 previousBlock
     );
-    /// @notice `owner` approved `study`, which lacks others' approval still. Who approved what was pinned stands
-    /// in StudyPinned.
-    event StudyApproved(bytes32 indexed study, address indexed owner);
+    /// @notice The platform `proposal` has its first approval.
+    /// @param previousBlock Block of the event before it.
+    event PlatformProposed(bytes32 indexed proposal, Platform platform, Validity terms, uint64 previousBlock);
+    /// @notice The machines `proposal` have their first approval.
+    /// @param previousBlock Block of the event before it.
+    event MachinesProposed(bytes32 indexed proposal, Machines machines, Validity terms, uint64 previousBlock);
+    /// @notice The roster `proposal` has its first approval.
+    /// @param previousBlock Block of the event before it.
+    event RosterProposed(bytes32 indexed proposal, Roster roster, Validity terms, uint64 previousBlock);
+    /// @notice `owner` approved `proposal`, which lacks others' approval still.
+    /// @param previousBlock Block of the event before it.
+    event Approved(bytes32 indexed proposal, address indexed owner, uint64 previousBlock);
     /// @notice `owner` took back what it approved, or said in advance that it does not approve.
-    /// @param proposal Id of the study, platform or roster.
-    event ApprovalWithdrawn(bytes32 indexed proposal, address indexed owner);
-    /// @notice `study`, whose whole content is `content`, became the active one, and the app allows its
-    /// `composeHash` and no other. `approvals` says who approved: the owner in seat i of `roster`, counted from
-    /// zero, has bit i ({accounts} lists them).
+    /// @param proposal Id of the proposal.
+    /// @param previousBlock Block of the event before it.
+    event Withdrawn(bytes32 indexed proposal, address indexed owner, uint64 previousBlock);
+    /// @notice `study`, whose whole content is `content`, is live, and the app allows its `composeHash` and no
+    /// other. `approvals` says who approved: the holder of seat i has bit i ({accountsAt} lists them by `roll`).
+    /// @param previousBlock Block of the event before it.
     event StudyPinned(
-        bytes32 indexed study, bytes32 indexed composeHash, uint16 roster, uint16 approvals, Study content
+        bytes32 indexed study,
+        bytes32 indexed composeHash,
+        uint24 roll,
+        uint16 approvals,
+        Study content,
+        uint64 previousBlock
     );
-    /// @notice `owner` stopped everything; the app allowed `composeHash` (or zero); `epoch` is the new one.
+    /// @notice `owner` stopped everything: `study` was live, or is zero; the app allowed `composeHash`, or zero.
+    /// @param mark What approvals have to follow from now on.
     /// @param reason Why, in the owner's words: the first 256 bytes, made readable.
-    event Revoked(address indexed owner, bytes32 indexed composeHash, uint64 indexed epoch, string reason);
-    /// @notice The app did not drop `composeHash`, which no longer grants anything.
-    event UnpinFailed(bytes32 indexed composeHash);
-    /// @notice `owner` approved the platform whose struct hash is `platform`.
-    event PlatformApproved(bytes32 indexed platform, address indexed owner);
-    /// @notice A platform was adopted; `epoch` is the new one.
-    /// @param gateRoot SHA-256 of the gate's root public key.
-    /// @param gateSigner Account of the gate.
-    event PlatformAdopted(bytes32 indexed gateRoot, address indexed gateSigner, uint64 indexed epoch);
-    /// @notice `owner` approved the roster whose struct hash is `proposal`.
-    event OwnersApproved(bytes32 indexed proposal, address indexed owner);
-    /// @notice `owners` took their seats as roster number `roster`; `epoch` is the new one.
-    /// @param threshold Approvals that it takes from now on.
-    event OwnersChanged(uint64 indexed roster, uint8 threshold, uint64 indexed epoch, Owner[] owners);
-    /// @notice `owner` registered a sealed dataset.
-    /// @param dataset Its id.
-    /// @param rows Number of records, as declared.
-    /// @param indexDigest SHA-256 of its index.
-    /// @param name Its name.
-    event DatasetRegistered(
-        bytes32 indexed dataset, address indexed owner, uint64 rows, bytes32 indexDigest, string name
+    /// @param previousBlock Block of the event before it.
+    event Revoked(
+        address indexed owner,
+        bytes32 indexed study,
+        bytes32 indexed composeHash,
+        uint80 mark,
+        string reason,
+        uint64 previousBlock
     );
+    /// @notice The app did not drop `composeHash`, which no longer grants anything.
+    /// @param previousBlock Block of the event before it.
+    event UnpinFailed(bytes32 indexed composeHash, uint64 previousBlock);
+    /// @notice The platform `proposal` was adopted; `charter` is the new one.
+    /// @param approvals Who approved: the holder of seat i has bit i.
+    /// @param previousBlock Block of the event before it.
+    event PlatformAdopted(
+        bytes32 indexed proposal, bytes32 charter, uint16 approvals, Platform platform, uint64 previousBlock
+    );
+    /// @notice The machines `proposal` belong to the platform from now on.
+    /// @param approvals Who approved: the holder of seat i has bit i.
+    /// @param previousBlock Block of the event before it.
+    event MachinesAdded(bytes32 indexed proposal, uint16 approvals, Machines machines, uint64 previousBlock);
+    /// @notice The roster `proposal` sits; `roll` counts the changes of seats.
+    /// @param approvals Who approved: the holder of seat i has bit i.
+    /// @param previousBlock Block of the event before it.
+    event RosterChanged(
+        bytes32 indexed proposal, uint24 roll, uint16 approvals, Roster roster, uint64 previousBlock
+    );
+    /// @notice `owner` offered its seat to `to`, who may take it at the time `from`; zero takes the offer back.
+    /// @param previousBlock Block of the event before it.
+    event SeatOffered(address indexed owner, address indexed to, uint256 from, uint64 previousBlock);
+    /// @notice `to` holds the seat of `owner` from now on; `roll` counts the changes of seats.
+    /// @param previousBlock Block of the event before it.
+    event SeatMoved(address indexed owner, address indexed to, uint24 roll, uint64 previousBlock);
+    /// @notice `owner` said that it knows of its seat.
+    /// @param previousBlock Block of the event before it.
+    event Confirmed(address indexed owner, uint64 previousBlock);
 
-    /// @notice Approves a platform; the approval that completes the threshold adopts it: its devices replace
-    /// the ones before in the app, the epoch advances, and so the active study ends. A revocation stays.
-    /// @dev Requirements:
-    /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
-    ///   {ConsortiumAlreadyApproved}; nor withdrew from it: {ConsortiumWithdrawn}
-    /// - the platform is complete, its lists bounded and sorted: {ConsortiumPlatformInvalid},
-    ///   {ConsortiumNotSorted}
-    function adoptPlatform(Platform calldata p) external;
-
-    /// @notice The same with EIP-712 signatures `AdoptPlatform`, handed in by anyone. Approvals that already
-    /// count are passed over.
-    /// @param signers Owners who signed, strictly increasing.
-    /// @param signatures The signature of each, in the same order.
-    /// @dev Requirements:
-    /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
-    ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
-    ///   {ConsortiumBadSignature}; none of them withdrew: {ConsortiumWithdrawn}
-    /// - the platform is complete, its lists bounded and sorted: {ConsortiumPlatformInvalid},
-    ///   {ConsortiumNotSorted}
-    function adoptPlatformWithSignatures(
-        Platform calldata p,
-        address[] calldata signers,
-        bytes[] calldata signatures
-    ) external;
-
-    /// @notice Approves a new roster with its threshold; the approval that completes today's threshold seats
-    /// it: the epoch advances, and so the active study ends. Owners who stay keep their datasets and their
-    /// revocations. Datasets of an owner who leaves lock, and open when the same account returns.
-    /// @param threshold Approvals that it will take to grant.
-    /// @dev Requirements:
-    /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
-    ///   {ConsortiumAlreadyApproved}; nor withdrew from it: {ConsortiumWithdrawn}
-    /// - once it is complete, the roster is sound: {ConsortiumOwnerCount}, {ConsortiumThreshold},
-    ///   {ConsortiumOwnerInvalid}, {ConsortiumOwnerDuplicate}
-    function changeOwners(Owner[] calldata owners, uint8 threshold) external;
-
-    /// @notice The same with EIP-712 signatures `ChangeOwners`, handed in by anyone. Approvals that already
-    /// count are passed over.
-    /// @param threshold Approvals that it will take to grant.
-    /// @param signers Owners who signed, strictly increasing.
-    /// @param signatures The signature of each, in the same order.
-    /// @dev Requirements:
-    /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
-    ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
-    ///   {ConsortiumBadSignature}; none of them withdrew: {ConsortiumWithdrawn}
-    /// - once it is complete, the roster is sound, as in {changeOwners}
-    function changeOwnersWithSignatures(
-        Owner[] calldata owners,
-        uint8 threshold,
-        address[] calldata signers,
-        bytes[] calldata signatures
-    ) external;
-
-    /// @notice Registers a dataset that the caller sealed. It can neither be changed nor removed.
-    /// @param id Digest of the sealed file's header.
-    /// @param indexDigest SHA-256 of its index.
-    /// @param keyCommitment Commitment to its data key.
-    /// @param schemaHash SHA-256 of the declared columns.
-    /// @param rows Number of records, as the owner declares it.
-    /// @param name Name of the dataset.
-    /// @dev Requirements:
-    /// - the caller is an owner: {ConsortiumNotOwner}
-    /// - id, index digest and key commitment are not zero: {ConsortiumDatasetIncomplete}
-    /// - the id is new: {ConsortiumDatasetExists}
-    /// - the name is well-formed and new for this owner: {ConsortiumDatasetName},
-    ///   {ConsortiumDatasetNameTaken}
-    function registerDataset(
-        bytes32 id,
-        bytes32 indexDigest,
-        bytes32 keyCommitment,
-        bytes32 schemaHash,
-        uint64 rows,
-        string calldata name
-    ) external;
-
-    /// @notice Puts a study before the owners, by an event that holds its content. Proposing is not
-    /// approving, and approving needs no proposal.
-    /// @return id Its id, by which it is approved and withdrawn from.
-    /// @dev Requirements:
-    /// - the caller is an owner: {ConsortiumNotOwner}
-    /// - it names the current epoch, and as many studies as were pinned: {ConsortiumEpochMismatch},
-    ///   {ConsortiumNonceMismatch}
-    /// - hashes, epsilon and run count are not zero: {ConsortiumStudyIncomplete}
-    /// - it ends in the future, at most 400 days ahead: {ConsortiumExpiryOutOfRange}
-    /// - 1 to 64 registered datasets, strictly increasing, each of an account that is an owner now:
-    ///   {ConsortiumDatasetCount}, {ConsortiumNotSorted}, {ConsortiumDatasetUnknown}, {ConsortiumNotOwner}
-    function propose(Study calldata s) external returns (bytes32 id);
-
-    /// @notice Approves a study. The approval that completes the threshold *and* every required owner pins
-    /// it.
-    /// @dev Requirements:
-    /// - the caller is an owner: {ConsortiumNotOwner}; who did not approve it yet:
-    ///   {ConsortiumAlreadyApproved}; nor withdrew from it: {ConsortiumWithdrawn}
-    /// - the study as in {propose}
-    function approve(Study calldata s) external;
-
-    /// @notice The same with EIP-712 signatures `ApproveStudy`, handed in by anyone. Approvals that already
-    /// count are passed over.
-    /// @param signers Owners who signed, strictly increasing.
-    /// @param signatures The signature of each, in the same order.
-    /// @dev Requirements:
-    /// - as many signatures as signers, signers strictly increasing, each an owner whose signature holds:
-    ///   {ConsortiumSignatureCount}, {ConsortiumSignersNotSorted}, {ConsortiumNotOwner},
-    ///   {ConsortiumBadSignature}; none of them withdrew: {ConsortiumWithdrawn}
-    /// - the study as in {propose}
-    function approveWithSignatures(Study calldata s, address[] calldata signers, bytes[] calldata signatures)
-        external;
-
-    /// @notice Takes the caller's approval of a study, platform or roster back, before it takes effect, and
-    /// bars it: a signature handed in later does not count. There is no way back for that same content.
-    /// What took effect is stopped by {revoke}.
-    /// @param proposal Id of the study, platform or roster.
-    /// @dev Requirements:
-    /// - the caller is an owner: {ConsortiumNotOwner}; who did not withdraw before: {ConsortiumWithdrawn}
-    /// - it is not the active study: {ConsortiumNothingToWithdraw}
-    function withdraw(bytes32 proposal) external;
-
-    /// @notice The same with an EIP-712 signature `Withdraw`, handed in by anyone.
-    /// @param proposal Id of the study, platform or roster.
-    /// @param owner Who withdraws.
-    /// @param epoch Epoch for which it was signed.
-    /// @param signature The owner's signature.
-    /// @dev Requirements:
-    /// - `owner` is an owner whose signature holds: {ConsortiumNotOwner}, {ConsortiumBadSignature}; who did
-    ///   not withdraw before: {ConsortiumWithdrawn}
-    /// - it was signed for this epoch: {ConsortiumEpochMismatch}
-    /// - it is not the active study: {ConsortiumNothingToWithdraw}
-    function withdrawWithSignature(bytes32 proposal, address owner, uint64 epoch, bytes calldata signature)
-        external;
-
-    /// @notice Stops everything: no study is active, the epoch advances, the app no longer allows the recipe.
-    /// The first 256 bytes of `reason` are kept.
+    /// @notice Stops everything: no study is live, no signature made before counts for one, and the app no
+    /// longer allows the recipe. The first 256 bytes of `reason` are kept. Votes for rosters, platforms and
+    /// machines go on counting.
     /// @dev Requirements: the caller is an owner: {ConsortiumNotOwner}. Nothing else can refuse it but a lack
     /// of gas: {ConsortiumGasTooLow}.
     function revoke(string calldata reason) external;
 
-    /// @notice The same with an EIP-712 signature `Revoke`, handed in by anyone.
-    /// @param owner Who revokes.
+    /// @notice The same with an EIP-712 signature `Revoke`, handed in by anyone. It names how often the owner's
+    /// veto was lifted ({returnsOf}), so it works once, and nobody else can make it void.
     /// @param reason Why, in the words that were signed.
-    /// @param epoch Epoch for which it was signed.
-    /// @param signature The owner's signature.
     /// @dev Requirements:
-    /// - `owner` is an owner whose signature holds: {ConsortiumNotOwner}, {ConsortiumBadSignature}
-    /// - it was signed for this epoch: {ConsortiumEpochMismatch}
-    function revokeWithSignature(
-        address owner,
-        string calldata reason,
-        uint64 epoch,
-        bytes calldata signature
-    ) external;
+    /// - the signer is an owner whose signature holds: {ConsortiumNotOwner}, {ConsortiumBadSignature}
+    /// - its veto does not stand already: {ConsortiumVetoStands}
+    function revokeWithSignature(string calldata reason, Signed calldata by) external;
+
+    /// @notice Approves a study. It is pinned with the approval of `threshold` owners, of every holder of its
+    /// datasets, and of every owner whose veto stands.
+    /// @dev Requirements:
+    /// - it follows the current basis, and names as many studies as were pinned: {ConsortiumStale},
+    ///   {ConsortiumNonceMismatch}
+    /// - hashes, epsilon and run count are not zero, 1 to 64 datasets, as many versions: {ConsortiumIncomplete};
+    ///   datasets strictly increasing: {ConsortiumNotSorted}, each held by an owner and known in that version:
+    ///   {ConsortiumDatasetLocked}, {RegistryVersionUnknown}
+    /// - it ends in the future, at most 400 days ahead: {ConsortiumExpiryOutOfRange}
+    /// - who votes is an owner, and did not withdraw: {ConsortiumNotOwner}, {ConsortiumWithdrawn}; a caller that
+    ///   votes for itself did not before: {ConsortiumAlreadyApproved}; signers strictly increasing, their
+    ///   signatures hold: {ConsortiumSignersNotSorted}, {ConsortiumBadSignature}
+    function approve(Study calldata s, Signed[] calldata by) external;
+
+    /// @notice Approves a platform. With `threshold` votes it replaces the one before; the live study ends.
+    /// @dev Requirements:
+    /// - it follows the current charter, and has not expired: {ConsortiumStale}, {ConsortiumExpiryOutOfRange}
+    /// - it is complete, with at most 64 images and devices: {ConsortiumIncomplete}; sorted: {ConsortiumNotSorted}
+    /// - votes as in {approve}
+    function adoptPlatform(Platform calldata p, Validity calldata t, Signed[] calldata by) external;
+
+    /// @notice Approves images and machines to be added to the platform. It takes `threshold` votes and, while
+    /// a study is live, of everybody who approved it. The study goes on.
+    /// @dev Requirements:
+    /// - there is a platform, and at most 64 images and devices in all: {ConsortiumIncomplete}; sorted:
+    ///   {ConsortiumNotSorted}
+    /// - it follows the current charter, and has not expired: {ConsortiumStale}, {ConsortiumExpiryOutOfRange}
+    /// - votes as in {approve}; nobody votes again for what was added: {ConsortiumWithdrawn}
+    function addMachines(Machines calldata m, Validity calldata t, Signed[] calldata by) external;
+
+    /// @notice Approves a change of owners. With `threshold` votes it takes effect; the live study ends. A veto
+    /// leaves with its owner, and stands again when the same id returns.
+    /// @dev Requirements:
+    /// - it follows the current roster digest, and has not expired: {ConsortiumStale},
+    ///   {ConsortiumExpiryOutOfRange}
+    /// - votes as in {approve}
+    /// - once it takes effect: who leaves sits, who joins does not: {ConsortiumOwnerNotSeated},
+    ///   {ConsortiumOwnerSeated}; who joins is well-formed, and its id nobody else's: {ConsortiumOwnerInvalid},
+    ///   {ConsortiumOwnerTaken}; 1 to 16 owners, 1 to that many of them to grant: {ConsortiumOwnersTooMany},
+    ///   {ConsortiumThreshold}
+    function changeRoster(Roster calldata r, Validity calldata t, Signed[] calldata by) external;
+
+    /// @notice Removes owners without `threshold` votes: all who stay voted for it, they are half of the seats
+    /// at least, 30 days have passed since the last of those votes, and nobody who leaves has withdrawn from
+    /// the proposal. It seats nobody; the threshold stays, or becomes the number of those who stay.
+    /// @dev Requirements: it is due: {ConsortiumNotDue}; else as in {changeRoster}. Anyone may call.
+    function removeSilent(Roster calldata r, Validity calldata t) external;
+
+    /// @notice Takes the caller's approval back before it takes effect, and bars it: a signature handed in later
+    /// does not count. For an owner that is to be removed as silent it is the objection.
+    /// @param proposal Id of the proposal.
+    /// @dev Requirements:
+    /// - the caller is an owner: {ConsortiumNotOwner}; who did not withdraw before: {ConsortiumWithdrawn}
+    /// - it is not the live study: {ConsortiumNothingToWithdraw}
+    function withdraw(bytes32 proposal) external;
+
+    /// @notice The same with an EIP-712 signature `Withdraw`, handed in by anyone.
+    /// @param proposal Id of the proposal.
+    /// @dev Requirements: as in {withdraw}; the signature holds: {ConsortiumBadSignature}
+    function withdrawWithSignature(bytes32 proposal, Signed calldata by) external;
+
+    /// @notice Says that the caller knows of its seat. Everything else that an owner does says so too.
+    /// @dev Requirements: the caller is an owner: {ConsortiumNotOwner}.
+    function confirm() external;
+
+    /// @notice Offers the caller's seat, with its votes and its veto, to another account, which can take it two
+    /// days later. Zero takes the offer back.
+    /// @param to Account that may take it; zero takes the offer back.
+    /// @dev Requirements: the caller is an owner: {ConsortiumNotOwner}.
+    function offerSeat(address to) external;
+
+    /// @notice Takes the seat that `owner` offered to the caller.
+    /// @dev Requirements: it did, two days ago or more, and the caller has no seat: {ConsortiumNoHandover}.
+    function acceptSeat(address owner) external;
 
     /// @notice Asks the app to drop a compose hash that it kept in spite of a revocation, or whose study
     /// expired. Anyone may.
-    /// @dev Requirements: there is such a hash: {ConsortiumNothingToUnpin}.
+    /// @dev Requirements: there is such a hash: {ConsortiumNothingToUnpin}; the app drops it.
     function unpin() external;
 
     /// @notice Accepts the app from its owner before, who has offered it with `transferOwnership`. Anyone may
@@ -380,90 +418,90 @@ interface IConsortium {
     /// @dev Requirements: the app offers itself to this contract.
     function acceptApp() external;
 
-    /// @notice All owners, in their order.
+    /// @notice All owners, by seat.
     function owners() external view returns (Owner[] memory);
 
-    /// @notice Number of owners, n.
-    function ownerCount() external view returns (uint256);
+    /// @notice Seat of an owner, counted from one; zero for anybody else.
+    /// @param account The account.
+    function seatOf(address account) external view returns (uint256);
 
-    /// @notice Approvals that it takes to grant, k.
-    function threshold() external view returns (uint8);
+    /// @notice To whom the holder of a seat, counted from zero, offered it, and from when it can be taken.
+    /// @param seat The seat, counted from zero.
+    /// @return to Account that may take it; zero if there is none.
+    /// @return from Unix time from which it can be taken.
+    function handover(uint256 seat) external view returns (address to, uint64 from);
 
-    /// @notice Counter that each revocation, each new platform and each new roster advances; it starts at 1.
-    function epoch() external view returns (uint64);
+    /// @notice Who held these seats (bit i: seat i) after `roll` changes of seats; zero for nobody.
+    /// @param seats Which seats: bit i for seat i.
+    function accountsAt(uint256 roll, uint256 seats) external view returns (address[] memory);
 
-    /// @notice Number of studies pinned so far, which the next study names.
-    function pinCount() external view returns (uint64);
+    /// @notice How often the veto of the owner `id` was lifted by its own approval. {revokeWithSignature} names
+    /// it.
+    function returnsOf(bytes32 id) external view returns (uint64);
 
-    /// @notice Accounts of a bitmap, in the order of the roster: the owner in seat i, counted from zero, has
-    /// bit i. Rosters are numbered from 1 and kept.
-    /// @param roster Number of the roster.
-    /// @param bitmap Which of its seats.
-    function accounts(uint256 roster, uint256 bitmap) external view returns (address[] memory);
+    /// @notice Digest of the last roster and all before it. Votes for a roster follow it.
+    function rosterDigest() external view returns (bytes32);
+
+    /// @notice Digest of all rosters and platforms, and of the machines that were added before the last of them.
+    /// Votes for a platform and for machines follow it.
+    function charter() external view returns (bytes32);
+
+    /// @notice Digest of all rosters, platforms and revocations, under which runs are opened and anchored.
+    function standing() external view returns (bytes32);
+
+    /// @notice Digest of the standing and of all machines added. Approvals of a study follow it.
+    function basis() external view returns (bytes32);
 
     /// @notice The DstackApp that this consortium owns.
     function app() external view returns (address);
 
-    /// @notice The ledger that books this consortium's runs.
+    /// @notice The ledger that books this consortium's runs, and knows whose the datasets are.
     function ledger() external view returns (address);
 
-    /// @notice The adopted platform; all zero before the first.
+    /// @notice The adopted platform with the machines added; all zero before the first.
     function platform() external view returns (Platform memory);
 
-    /// @notice A dataset; all zero if it was never registered.
-    /// @param id Id of the dataset.
-    function dataset(bytes32 id) external view returns (Dataset memory);
+    /// @notice The study pinned last, live or not, and the compose hash that the app was told to allow and not
+    /// told, or did not agree, to drop. Each is zero if there is none.
+    /// @return study Id of the study.
+    /// @return composeHash The compose hash.
+    function pinned() external view returns (bytes32 study, bytes32 composeHash);
 
-    /// @notice All datasets, in the order of their registration.
-    function datasetIds() external view returns (bytes32[] memory);
+    /// @notice Where the consortium stands.
+    function state() external view returns (Standing memory);
 
-    /// @notice Sum of the rows of all registered datasets.
-    function records() external view returns (uint256);
+    /// @notice What happened, for readers that follow.
+    function chronicle() external view returns (Chronicle memory);
 
-    /// @notice The study that may run, or zero.
-    function activeStudy() external view returns (bytes32);
+    /// @notice Votes for a proposal, and whether what they follow still holds. Whether it has expired, and how
+    /// many studies it wants to have been pinned before, only its content tells.
+    /// @param proposal Id of the proposal.
+    /// @return The votes under this roster.
+    /// @return count Whether they can still take effect.
+    function votes(bytes32 proposal) external view returns (Votes memory, bool count);
 
-    /// @notice Owners who approved the proposal of this id. Empty for one of another epoch, or one that took
-    /// effect and is over.
-    /// @param id Id of the study, platform or roster.
-    function approvals(bytes32 id) external view returns (address[] memory);
-
-    /// @notice Owners without whom a study over these datasets cannot be pinned: those of the datasets, and
-    /// all who revoked since the last pin.
+    /// @notice Seats without which a study over these datasets cannot be pinned: those of the holders, and of
+    /// all whose veto stands.
     /// @param datasets Ids of the datasets.
-    /// @dev Requirements: the datasets are registered, each by an owner: {ConsortiumDatasetUnknown},
-    /// {ConsortiumNotOwner}.
-    function requiredOwners(bytes32[] calldata datasets) external view returns (address[] memory);
+    /// @param versions Version of each; zero for the newest.
+    /// @dev Requirements: as for the datasets in {approve}.
+    function requiredSeats(bytes32[] calldata datasets, uint32[] calldata versions)
+        external
+        view
+        returns (uint256);
 
-    /// @notice Whether runs of the study may be opened: it is active and has not expired.
-    /// @param id Id of the study.
-    function isLive(bytes32 id) external view returns (bool);
+    /// @notice Whether runs of the study may be opened.
+    /// @param study Id of the study.
+    function isLive(bytes32 study) external view returns (bool);
 
     /// @notice What the ledger needs to know before it opens a run of a study.
-    /// @param id Id of the study.
-    function clearance(bytes32 id) external view returns (Clearance memory);
+    /// @param study Id of the study.
+    function clearance(bytes32 study) external view returns (Clearance memory);
 
-    /// @notice Who revoked last since the last pin, or zero. The words are in the event Revoked.
-    function revokedBy() external view returns (address);
-
-    /// @notice Id of a study: its EIP-712 struct hash.
-    function hashStudy(Study calldata s) external pure returns (bytes32);
-
-    /// @notice Id of a platform's proposal: its EIP-712 struct hash in the given epoch.
-    /// @param epoch Epoch in which it is proposed.
-    function hashPlatform(Platform calldata p, uint64 epoch) external pure returns (bytes32);
-
-    /// @notice Id of a roster's proposal: its EIP-712 struct hash in the given epoch.
-    /// @param threshold Approvals that it would take to grant.
-    /// @param epoch Epoch in which it is proposed.
-    function hashOwners(Owner[] calldata owners, uint8 threshold, uint64 epoch)
-        external
-        pure
-        returns (bytes32);
+    /// @notice How a study ended before its time.
+    /// @param study Id of the study.
+    function fate(bytes32 study) external view returns (Fate memory);
 
     /// @notice The EIP-712 domain separator.
     function domainSeparator() external view returns (bytes32);
-
-    /// @notice Everything at once.
-    function state() external view returns (State memory);
 }

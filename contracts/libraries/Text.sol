@@ -5,21 +5,33 @@ pragma solidity 0.8.37;
 /// @dev Programs that decode strictly stop at malformed UTF-8. No owner shall be able to stop them that way.
 library Text {
     uint256 private constant MAX_NAME_BYTES = 64;
+    uint256 private constant MAX_ID_BYTES = 31;
+    /// @dev The same byte 32 times.
     uint256 private constant ONES = type(uint256).max / 0xff;
-    uint256 private constant SPACES = ONES * 0x20;
-    uint256 private constant HIGH_BITS = ONES * 0x80;
 
-    /// @notice Whether `name` is 1 to 64 of `a-z A-Z 0-9 . _ -`, beginning with a letter or a digit.
+    /// @notice Whether `name` is 1 to 64 of `a-z A-Z 0-9 _ -`, beginning with a letter.
     function isName(string calldata name) internal pure returns (bool) {
         bytes calldata text = bytes(name);
-        if (text.length == 0 || text.length > MAX_NAME_BYTES) return false;
-        for (uint256 i = 0; i < text.length; ++i) {
-            bytes1 c = text[i];
-            bool alphanumeric = (c >= "0" && c <= "9") || (c >= "A" && c <= "Z") || (c >= "a" && c <= "z");
-            bool punctuation = i != 0 && (c == "." || c == "_" || c == "-");
-            if (!alphanumeric && !punctuation) return false;
+        if (text.length == 0 || text.length > MAX_NAME_BYTES || !_isLetter(text[0])) return false;
+        for (uint256 i = 1; i < text.length; ++i) {
+            if (!_isLetter(text[i]) && !_isDigitOrHyphen(text[i]) && text[i] != "_") return false;
         }
         return true;
+    }
+
+    /// @notice Whether `id` is a letter, then up to 30 letters, digits or hyphens, then zero bytes only.
+    function isId(bytes32 id) internal pure returns (bool) {
+        if (!_isLetter(id[0])) return false;
+        uint256 i = 1;
+        while (i < MAX_ID_BYTES && (_isLetter(id[i]) || _isDigitOrHyphen(id[i]))) {
+            ++i;
+        }
+        return uint256(id) << (8 * i) == 0;
+    }
+
+    /// @notice Whether `code` is two upper-case letters, as in ISO 3166-1 alpha-2.
+    function isCountry(bytes2 code) internal pure returns (bool) {
+        return code[0] >= "A" && code[0] <= "Z" && code[1] >= "A" && code[1] <= "Z";
     }
 
     /// @notice The first `limit` bytes of `text`, with "?" for each byte that is a control character or part
@@ -27,32 +39,39 @@ library Text {
     function clip(string calldata text, uint256 limit) internal pure returns (string memory) {
         bytes calldata source = bytes(text);
         if (source.length > limit) source = source[:limit];
-        if (_isPlain(source)) return string(source);
         bytes memory kept = source;
         uint256 i = 0;
         while (i < kept.length) {
-            uint256 width = _width(kept, i);
+            uint256 width = _isPlain(source[i:]) ? 32 : _width(kept, i);
             if (width == 0) {
                 kept[i] = "?";
                 width = 1;
             }
-            i += width;
+            unchecked {
+                i += width;
+            }
         }
         return string(kept);
     }
 
-    /// @dev Whether all is printable ASCII, 32 bytes at a time. That is the common case, and cheap.
+    /// @dev Whether the next 32 bytes, or all that are left, are printable ASCII, 0x20 to 0x7e: the top bit of
+    /// each is clear, and stays so when 1 is added, and is set when 0x60 is added. (Only a byte whose top bit is
+    /// set carries into its neighbour.) Spares a stop up to 85,000 gas, which one look at each byte would take.
     function _isPlain(bytes calldata text) private pure returns (bool) {
-        for (uint256 i = 0; i < text.length; i += 32) {
-            uint256 word = uint256(bytes32(text[i:]));
-            // What stands behind the end reads as zero bytes, which are made spaces.
-            if (text.length - i < 32) word |= SPACES >> (8 * (text.length - i));
-            // Below 0x80 nothing carries from byte to byte: the highest bit of a byte then shows 0x7f, when one is
-            // added, and what is below 0x20, when that is taken from it.
-            if (word & HIGH_BITS != 0) return false;
-            if (((word + ONES) | ~((word | HIGH_BITS) - SPACES)) & HIGH_BITS != 0) return false;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        uint256 word = uint256(bytes32(text));
+        if (text.length < 32) word |= (0x20 * ONES) >> (8 * text.length);
+        unchecked {
+            return (word | (word + ONES) | ~(word + 0x60 * ONES)) & (0x80 * ONES) == 0;
         }
-        return true;
+    }
+
+    function _isLetter(bytes1 c) private pure returns (bool) {
+        return (c >= "A" && c <= "Z") || (c >= "a" && c <= "z");
+    }
+
+    function _isDigitOrHyphen(bytes1 c) private pure returns (bool) {
+        return (c >= "0" && c <= "9") || c == "-";
     }
 
     /// @dev Bytes of the character that begins at `i`, or 0 if none does.

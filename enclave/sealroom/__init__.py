@@ -46,7 +46,7 @@ person's data change another person's row breaks it, and owners must not approve
 
 Owners at home, and tools, open a dataset with its data key::
 
-    with sealroom.open_sealed(path, dek=..., dataset_id=..., index_digest=..., key_commitment=...) as file:
+    with sealroom.open_sealed(path, dek=..., header_digest=..., index_digest=..., key_commitment=...) as file:
         file.read(100); file.schema; file.to_arrow(["age"]); file.scan(); file.to_duckdb()
 
 A request that breaks a rule raises an error with a stable `code` and ends the run. No text that a script
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from sealroom.sealed import open_sealed
 
 __all__ = ["emit_signed", "open_sealed", "private", "unwrap"]
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 
 def __getattr__(name: str) -> Any:

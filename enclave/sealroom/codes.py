@@ -247,7 +247,7 @@ class Code(StrEnum):
         "header-malformed", "The sealed file's header.json is not what its format says."
     )
     WRAP_MALFORMED = _sealed("wrap-malformed", "The sealed file's wrap.json is not what its format says.")
-    WRAP_MISMATCH = _sealed("wrap-mismatch", "The wrap is of another dataset, owner, consortium or epoch.")
+    WRAP_MISMATCH = _sealed("wrap-mismatch", "The wrap is of another sealed file, or for another consortium.")
     INDEX_MALFORMED = _sealed("index-malformed", "The sealed file's index.json is not what its format says.")
     INDEX_SIGNATURE = _sealed("index-signature", "The signature in index.json is malformed.")
     INDEX_MISMATCH = _sealed(
@@ -332,13 +332,20 @@ class Code(StrEnum):
     NONCE_REPLAYED = _gate("nonce-replayed", "The nonce was used before.", http=409)
     NONCE_EXPIRED = _gate("nonce-expired", "The evidence came too late after its challenge.")
     GATE_NOT_REGISTERED = _gate("gate-not-registered", "The owners have not adopted this gate.")
+    PLATFORM_POLICY_MISMATCH = _gate(
+        "platform-policy-mismatch",
+        "The owners adopted this gate with another platform policy.",
+        exit=Exit.CONFIGURATION,
+    )
     REVOKED = _gate("revoked", "An owner revoked: nothing is released until the owners approve again.")
     APP_ID_MISMATCH = _gate("app-id-mismatch", "The machine booted another app than the consortium's.")
     COMPOSE_HASH_MISMATCH = _gate(
         "compose-hash-mismatch", "The machine runs another recipe than the pinned one."
     )
     NOT_FINALIZED = _gate("not-finalized", "What was approved or opened is not in a finalized block yet.")
-    EPOCH_MISMATCH = _gate("epoch-mismatch", "The study is of another epoch: it takes a new approval.")
+    STANDING_MISMATCH = _gate(
+        "standing-mismatch", "The consortium's standing changed since the study was approved."
+    )
     NOT_APPROVED = _gate("not-approved", "Too few owners approved the study.")
     OWNER_NOT_APPROVED = _gate(
         "owner-not-approved", "The owner of a dataset that the study uses has not approved."
@@ -360,6 +367,9 @@ class Code(StrEnum):
     BUDGET_EXCEEDED = _gate("budget-exceeded", "The run or release needs more privacy budget than is left.")
     WATCHER_DEAD = _gate(
         "watcher-dead", "The watcher has not seen the consortium of late.", http=503, transient=True
+    )
+    NOT_WRAPPED = _gate(
+        "not-wrapped", "The sealed file's key is wrapped for no recipe yet: its owner reseals it."
     )
     WRAP_DOES_NOT_OPEN = _gate(
         "wrap-does-not-open", "A wrap does not open with the gate's key in this context."
@@ -393,6 +403,7 @@ class Code(StrEnum):
     CHAIN_DISAGREES = _chain(
         "chain-disagrees", "The nodes contradict each other or themselves.", transient=True
     )
+    CHAIN_UNSUPPORTED = _chain("chain-unsupported", "The chain is none of those that the agents can follow.")
     NOT_A_CONSORTIUM = _chain("not-a-consortium", "The address is no consortium of the factory.")
     ANSWER_TOO_LARGE = _chain("answer-too-large", "A node answers with more than is taken.")
     REQUEST_REFUSED = _chain("request-refused", "A node refuses the request.")
@@ -471,7 +482,9 @@ class Code(StrEnum):
         "no-envelope", "The run has no envelope that may be had, or one that is too large.", http=404
     )
     TIMEOUT = _runner("timeout", "The run took longer than the runner allows.")
-    EPOCH = _runner("epoch", "The consortium went to another epoch while the run was under way.")
+    SUPERSEDED = _runner(
+        "superseded", "Another roster or platform governs since, while the run was under way."
+    )
     RUNNER_STOPPED = _runner("runner-stopped", "The runner was stopped while the run was under way.")
     RUNNER_LOST = _runner("runner-lost", "The runner was gone while the run was under way.")
     RUNNER_ERROR = _runner("runner-error", "The runner met a fault of its own.")
@@ -480,11 +493,12 @@ class Code(StrEnum):
     CLAIM_LOST = _runner("claim-lost", "Another runner has taken up the run.", http=422)
     RUN_STATE = _runner("run-state", "The run cannot go from its state to that one.", http=422)
     DATABASE = _runner("database", "The database is out of reach, full or locked.", http=422)
+    STORE_VERSION = _runner("store-version", "Another version wrote the database: start with a new one.")
     HEARTBEAT_REFUSED = _runner("heartbeat-refused", "The gate does not take the watcher's heartbeat.")
 
     # --- what a run lacks -----------------------------------------------------------------------
 
-    NOT_PROPOSED = _readiness("not-proposed", "No owner has proposed the recipe in this epoch.")
+    NOT_PROPOSED = _readiness("not-proposed", "No owner has proposed the recipe on the present basis.")
     PROPOSAL_EXPIRED = _readiness("proposal-expired", "The newest proposal expired: it takes a new one.")
     PLATFORM_MISSING = _readiness(
         "platform-missing", "Nobody has adopted, or made, the platform that this needs."
@@ -494,6 +508,7 @@ class Code(StrEnum):
         "data-owner-approval-missing", "An owner whose data the recipe reads has not approved yet."
     )
     NOT_REGISTERED = _readiness("not-registered", "The dataset's owner has not registered it yet.")
+    BUDGET_TODAY = _readiness("budget-today", "A dataset's limits for the day are used up: the run waits.")
     EXPIRED = _readiness("expired", "The study's approval expired.")
     BUDGET = _readiness("budget", "No run, or too little privacy budget, is left.")
 
@@ -572,7 +587,6 @@ class Code(StrEnum):
     # --- study cards ----------------------------------------------------------------------------
 
     CARD_MISMATCH = _card("card-mismatch", "The study card differs from what the chain or the gate says.")
-    CARD_STALE = _card("card-stale", "The study card is of an earlier epoch: ask for a new one.")
     OWNER_NOT_IN_CARD = _card("owner-not-in-card", "The study card names no such owner.")
     GATE_EVIDENCE_STALE = _card("gate-evidence-stale", "The gate's evidence is too old, or not of that time.")
 
@@ -596,6 +610,9 @@ class Code(StrEnum):
     DATASET_MISSING = _command("dataset-missing", "A dataset that the recipe reads has no registration.")
     COLUMNS_DIFFER = _command(
         "columns-differ", "The table does not have the columns that the recipe declares."
+    )
+    COLUMNS_UNDECLARED = _command(
+        "columns-undeclared", "The input says no types of its columns, and no recipe declares them."
     )
     SOURCE_MISSING = _command("source-missing", "There is no such file or folder.")
     SOURCE_UNSUPPORTED = _command("source-unsupported", "The input is neither a plain file nor a folder.")
@@ -631,10 +648,7 @@ class Code(StrEnum):
 
     NOT_SIGNED = _command("not-signed", "The sealed file is not signed: sealroom sign.")
     WRAP_OF_ANOTHER = _command(
-        "wrap-of-another", "The wrap is of another study, epoch or gate: sealroom reseal."
-    )
-    REGISTERED_BY_OTHER = _command(
-        "registered-by-other", "Somebody else registered the dataset: do not use it."
+        "wrap-of-another", "The wrap is of another recipe, app, consortium or gate: sealroom reseal."
     )
     REGISTRATION_DIFFERS = _command(
         "registration-differs", "The owner registered other digests: do not use it."
@@ -645,8 +659,18 @@ class Code(StrEnum):
     NOT_FINAL = _command("not-final", "The registration is not in a finalized block yet.")
     OWNER_UNKNOWN = _command("owner-unknown", "The consortium has no such owner.")
     OTHER_CHAIN = _command("other-chain", "The node is of another chain than the document.")
-    OTHER_CONSORTIUM = _command("other-consortium", "The dataset was sealed for another consortium.")
     PIN_MALFORMED = _command("pin-malformed", "The pin file is not what its format says.")
+
+    PROPOSAL_UNKNOWN = _command("proposal-unknown", "No owner voted for a proposal of this id.")
+    PROPOSAL_DIFFERS = _command(
+        "proposal-differs", "The proposal is not what the recipe or the command says."
+    )
+    RECIPE_NEEDED = _command("recipe-needed", "A study is approved with its recipe in hand, or with --blind.")
+    VOTE_REQUEST_MALFORMED = _command("vote-request-malformed", "The file is no request to an owner to sign.")
+    SIGNATURE_OF_ANOTHER = _command("signature-of-another", "The signature is over something else.")
+    SAFE_SIGNATURES = _command("safe-signatures", "Too few of a Safe's owners signed, or somebody else did.")
+    WAY_UNCLEAR = _command("way-unclear", "How the act shall leave the desk, or what it is, is not clear.")
+    APP_UNSAFE = _command("app-unsafe", "The app holds what a revocation could not stop.")
 
     # --- commands: transfer ---------------------------------------------------------------------
 
@@ -677,7 +701,11 @@ class Code(StrEnum):
     LISTEN = _start("listen", "The address to listen on is taken or forbidden.")
     SOCKET_PATH = _start("socket-path", "The socket's path is too long or cannot be used.")
     OS_IMAGES = _start("os-images", "The file of OS images cannot be read, or is not what its format says.")
-    OS_IMAGES_MISSING = _start("os-images-missing", "The gate needs the registers of known OS images.")
+    PLATFORM_POLICY = _start(
+        "platform-policy",
+        "The platform policy cannot be read, or the gate's KMS or root of trust is not the policy's.",
+    )
+    PLATFORM_POLICY_MISSING = _start("platform-policy-missing", "The gate needs the owners' platform policy.")
     TRUST_ANCHOR = _start("trust-anchor", "The root certificate is not one that may be trusted here.")
     PLATFORM_EXISTS = _start("platform-exists", "The folder holds a simulated platform already.")
     COMPOSE_TOO_LARGE = _start("compose-too-large", "The app-compose is larger than any app-compose may be.")

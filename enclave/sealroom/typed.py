@@ -7,7 +7,6 @@ r ‖ s ‖ v with v 27 or 28 and s in the lower half of the order; nothing else
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from eth_abi.abi import encode as abi_encode
@@ -20,25 +19,7 @@ from eth_utils.exceptions import ValidationError
 from sealroom.codes import Code
 from sealroom.encoding import address_bytes
 from sealroom.errors import KeyMaterialError
-from sealroom.model import (
-    AdoptPlatform,
-    ApproveStudy,
-    Challenge,
-    ChangeOwners,
-    Grant,
-    Lease,
-    Opening,
-    Owner,
-    Platform,
-    Receipt,
-    Record,
-    Renewal,
-    Revoke,
-    Roster,
-    Study,
-    Withdraw,
-    shown,
-)
+from sealroom.model import Challenge, Grant, Lease, Opening, Receipt, Record, Renewal, Vote, shown
 
 SIGNATURE_SIZE = 65
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -50,7 +31,7 @@ LEDGER = "Sealroom Ledger"
 """Name of the domain of receipts."""
 GATE = "Sealroom Gate"
 """Name of the domain of grants, challenges and leases."""
-VERSION = "1"
+VERSION = "2"
 """Version of all of them."""
 DOMAIN_FIELDS = (
     ("name", "string"),
@@ -76,37 +57,9 @@ def gate_domain(chain_id: int, consortium: str) -> dict[str, Any]:
     return _domain(GATE, chain_id, consortium)
 
 
-def approve_study(study: Study, *, owner: str, chain_id: int, consortium: str) -> SignableMessage:
-    """One owner's approval of one study."""
-    return _message(ApproveStudy(owner=owner, study=study), consortium_domain(chain_id, consortium))
-
-
-def adopt_platform(
-    platform: Platform, *, owner: str, epoch: int, chain_id: int, consortium: str
-) -> SignableMessage:
-    """One owner's approval of a gate and its machines."""
-    vote = AdoptPlatform(owner=owner, platform=platform.at(epoch))
-    return _message(vote, consortium_domain(chain_id, consortium))
-
-
-def change_owners(
-    owners: Sequence[Owner], threshold: int, *, owner: str, epoch: int, chain_id: int, consortium: str
-) -> SignableMessage:
-    """One owner's approval of a new roster."""
-    roster = Roster(owners=tuple(owners), threshold=threshold, epoch=epoch)
-    return _message(ChangeOwners(owner=owner, roster=roster), consortium_domain(chain_id, consortium))
-
-
-def withdraw(proposal: bytes, *, owner: str, epoch: int, chain_id: int, consortium: str) -> SignableMessage:
-    """One owner takes back its approval of the study, platform or roster of this id."""
-    vote = Withdraw(owner=owner, proposal=proposal, epoch=epoch)
-    return _message(vote, consortium_domain(chain_id, consortium))
-
-
-def revoke(reason: str, *, owner: str, epoch: int, chain_id: int, consortium: str) -> SignableMessage:
-    """One owner's revocation."""
-    vote = Revoke(owner=owner, reason=reason, epoch=epoch)
-    return _message(vote, consortium_domain(chain_id, consortium))
+def vote(content: Vote, *, chain_id: int, consortium: str) -> SignableMessage:
+    """What one owner signs: a vote for a study, platform, machines or roster, a withdrawal, a revocation."""
+    return _message(content, consortium_domain(chain_id, consortium))
 
 
 def receipt(content: Receipt, *, chain_id: int, ledger: str) -> SignableMessage:

@@ -38,7 +38,7 @@ def signed(lab: Lab, study: bytes, run_id: bytes) -> Envelope:
         compose_hash=hello.compose_hash,
         enclave_signer=account(ENCLAVE),
         transcript=sha256(transcript_0(hello, challenge)),
-        epoch=lab.chain.epoch(lab.room),
+        standing=lab.chain.state(lab.room).standing,
     )
     place = {"chain_id": 31337, "consortium": lab.room.consortium}
     grant_hash = typed.digest(typed.grant(grant, **place))
@@ -51,7 +51,7 @@ def signed(lab: Lab, study: bytes, run_id: bytes) -> Envelope:
         study=study,
         compose_hash=hello.compose_hash,
         grant_hash=grant_hash,
-        epoch=grant.epoch,
+        standing=grant.standing,
     )
     envelope = worked.envelope(
         statement=statement,

@@ -81,7 +81,9 @@ class Truth:
     def granted(self, **changes: Any) -> Envelope:
         """The gate granted something else; the enclave states what was meant."""
         stated = self.run.statement()
-        kept = {"run_id", "study", "compose_hash", "epoch", "block_number", "block_hash", "ledger", "privacy"}
+        kept = {
+            "run_id", "study", "compose_hash", "standing", "block_number", "block_hash", "ledger", "privacy",
+        }  # fmt: skip
         changed = replace(
             self.run,
             grant=replace(self.run.grant, **changes),
@@ -153,8 +155,8 @@ def _signed(truth: Truth, code: str, **changes: Any) -> Lie:
     return Lie(replace(truth.envelope, signed=replace(truth.envelope.signed, **changes)), code)
 
 
-def _receipt_of_another_epoch(truth: Truth) -> Lie:
-    receipt = replace(truth.envelope.receipt, epoch=truth.envelope.receipt.epoch + 1)
+def _receipt_of_another_statement(truth: Truth) -> Lie:
+    receipt = replace(truth.envelope.receipt, statement_digest=OTHER)
     message = typed.receipt(receipt, chain_id=31337, ledger=truth.envelope.statement.ledger)
     signature = typed.sign(message, truth.run.signer_key)
     return Lie(replace(truth.envelope, receipt=receipt, receipt_signature=signature), "receipt-mismatch")
@@ -224,7 +226,7 @@ def _enclave_under_another_root(truth: Truth) -> Lie:
 
 
 def _quote_of_another_exchange(truth: Truth) -> Lie:
-    return Lie(replace(truth.run, quote=truth.ran().quote).lie(), "report-data-mismatch")
+    return Lie(truth.run.shown(quote=truth.ran().quote).lie(), "report-data-mismatch")
 
 
 def _log_of_other_events(truth: Truth) -> Lie:
@@ -234,7 +236,7 @@ def _log_of_other_events(truth: Truth) -> Lie:
     def off(found: Findings) -> None:
         found.evidence = replayed(found.quote, truth.run.event_log, trust=truth.trust)
 
-    return Lie(replace(truth.run, event_log=json.dumps(log)).lie(), "event-log-mismatch", off)
+    return Lie(truth.run.shown(event_log=json.dumps(log)).lie(), "event-log-mismatch", off)
 
 
 def _gate(truth: Truth, **changes: Any) -> Envelope:
@@ -308,7 +310,7 @@ LIES: dict[str, Callable[[Truth], Lie]] = {
     "statement.datasets": lambda t: Lie(t.granted(datasets_root=OTHER), "statement-mismatch"),
     "statement.epsilon": lambda t: Lie(t.granted(epsilon_micro=1), "statement-mismatch"),
     "statement.delta": lambda t: Lie(t.granted(delta_pico=5), "statement-mismatch"),
-    "statement.epoch": lambda t: Lie(t.granted(epoch=9), "statement-mismatch"),
+    "statement.standing": lambda t: Lie(t.granted(standing=OTHER), "statement-mismatch"),
     "statement.block": lambda t: Lie(t.granted(block_number=9), "statement-mismatch"),
     "statement.block-hash": lambda t: Lie(t.granted(block_hash=OTHER), "statement-mismatch"),
     "statement.grant": lambda t: Lie(t.stated(grant_hash=OTHER), "statement-mismatch"),
@@ -322,7 +324,7 @@ LIES: dict[str, Callable[[Truth], Lie]] = {
     "receipt.signature": lambda t: Lie(
         replace(t.envelope, receipt_signature=_flipped(t.envelope.receipt_signature)), "receipt-forged"
     ),
-    "receipt.content": _receipt_of_another_epoch,
+    "receipt.content": _receipt_of_another_statement,
     "gate.chain": _gate_of_another_chain,
     "grant.signature": lambda t: Lie(
         replace(t.envelope, grant_signature=_flipped(t.envelope.grant_signature)), "grant-forged"
@@ -330,6 +332,7 @@ LIES: dict[str, Callable[[Truth], Lie]] = {
     "challenge.signature": _forged_challenge,
     "grant.transcript": lambda t: Lie(t.granted(transcript=OTHER), "grant-mismatch"),
     "grant.kem-key": lambda t: Lie(t.granted(kem_key_hash=OTHER), "grant-mismatch"),
+    "grant.evidence": lambda t: Lie(t.granted(evidence=OTHER), "grant-mismatch"),
     "grant.lease": lambda t: Lie(t.granted(lease_seconds=3600), "grant-mismatch"),
     "grant.time": lambda t: Lie(t.envelope, "grant-from-future", seconds_ago=3600),
     "recipe.hash": _booted_and_shown_another,

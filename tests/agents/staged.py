@@ -57,7 +57,7 @@ class Stage:
                 "app": view.app,
                 "ledger": view.ledger,
                 "study": self.study,
-                "epoch": view.epoch,
+                "standing": view.standing,
                 "block_number": view.block_number,
                 "block_hash": view.block_hash,
                 "datasets": self.datasets,
@@ -72,19 +72,20 @@ class Stage:
     def open(self, envelope: Envelope) -> None:
         """Book the run, as the gate does before it releases keys."""
         receipt = envelope.receipt
-        Transactor(self.chain.url, self.gate.signer_key).open_run(
+        run = Run(
+            run_id=receipt.run_id,
+            epsilon_micro=receipt.epsilon_micro,
+            delta_pico=receipt.delta_pico,
+            enclave_signer=envelope.grant.enclave_signer,
+            grant_hash=receipt.grant_hash,
+            open_before=self.chain.head_time() + 600,
+        )
+        Transactor(self.chain.url, self.gate.signer_key).open_runs(
             envelope.grant.ledger,
-            Run(
-                run_id=receipt.run_id,
-                consortium=receipt.consortium,
-                study=receipt.study,
-                epsilon_micro=receipt.epsilon_micro,
-                delta_pico=receipt.delta_pico,
-                epoch=receipt.epoch,
-                enclave_signer=envelope.grant.enclave_signer,
-                grant_hash=receipt.grant_hash,
-            ),
+            receipt.consortium,
             self.chain.study(self.study),
+            [run],
+            note=envelope.grant.audit_head,
         )
 
     def anchored(self, envelope: Envelope) -> Envelope:
@@ -102,7 +103,7 @@ class Stage:
         sent = Transactor(self.chain.url, self.gate.signer_key).anchor_batch(
             self.room.ledger,
             self.room.consortium,
-            epoch=openings[0].run.epoch,
+            standing=openings[0].standing,
             numbers=[opening.number for opening in openings],
             digests=[
                 typed.digest(
@@ -167,20 +168,25 @@ def make_stage(chain: LocalChain, folder: Path) -> Stage:
         gate_root=gate.identity.gate_root,
         gate_signer=gate.identity.signer,
         gate_compose=gate.identity.compose_hash,
+        policy_hash=gate.identity.policy_hash,
         os_images=[SIMULATED_OS_IMAGE],
         devices=[platform.machine().device_id],
     )
     stated = []
     for number, spec in enumerate(parsed.datasets):
-        dataset = Dataset(name=spec.name)
-        chain.register(room, owner=number, dataset=dataset, cap_micro=4_500_000)
+        dataset = Dataset(owner=number, name=spec.name)
+        chain.register(room, dataset, cap_micro=4_500_000)
         stated.append(
             StatementDataset(
-                id=dataset.id, owner=spec.owner, name=spec.name, index_digest=dataset.index_digest
+                id=dataset.id,
+                owner=spec.owner,
+                name=spec.name,
+                header=dataset.header,
+                index_digest=dataset.index,
             )
         )
     stated.sort(key=lambda dataset: dataset.id)
-    study = chain.propose(
+    study = chain.draft(
         room,
         compose_hash=parsed.compose_hash,
         datasets=[dataset.id for dataset in stated],

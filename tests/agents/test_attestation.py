@@ -543,6 +543,7 @@ def gate_identity(
         signer_key=public_key33(signer.key),
         kms_root_key=PLATFORM.kms.root_public_key,
         signature_chain=signer.signature_chain,
+        policy_hash=PLATFORM.policy().hash,
         quote=b"",
         event_log=subject.event_log,
         collateral=COLLATERAL,
@@ -553,6 +554,7 @@ def gate_identity(
         root_public_key=draft.root_public_key,
         signer=draft.signer,
         kms_root_key=draft.kms_root_key,
+        policy_hash=draft.policy_hash,
     )
     return replace(draft, quote=subject.quote(bound))
 
@@ -566,6 +568,7 @@ def test_gate_proves_its_keys(enclave: SimulatedEnclave) -> None:
     assert facts == verify_gate(identity, trust=TRUST, now=NOW)
     assert facts.gate_root == hashlib.sha256(identity.root_public_key).digest()
     assert (facts.signer, facts.compose_hash, facts.app_id) == (identity.signer, COMPOSE_HASH, APP_ID)
+    assert facts.policy_hash == PLATFORM.policy().hash
     assert facts.kms_root_fingerprint == hashlib.sha256(PLATFORM.kms.root_public_key).digest()
 
 
@@ -574,6 +577,7 @@ def test_gate_proves_its_keys(enclave: SimulatedEnclave) -> None:
     [
         ({"root_public_key": b"\x08" * 1216}, "report-data-mismatch"),
         ({"kms_root_key": b"\x02" + b"\x11" * 32}, "report-data-mismatch"),
+        ({"policy_hash": bytes(32)}, "report-data-mismatch"),
         ({"chain_id": 1337}, "report-data-mismatch"),
         ({"chain_id": 1}, "simulated-root-off-local-chain"),
         ({"app_id": bytes(20)}, "app-id-mismatch"),

@@ -8,7 +8,7 @@ hashes agree with one another. In `SHOWN` and `ANSWERS` one answer says somethin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +19,8 @@ from tests.local_chain import LocalChain, account
 from tests.outside import Lab, make_recipe
 
 from sealroom.model import Study
-from sealroom_agents.chain import History
-from sealroom_agents.facts import CandidateRecord
+from sealroom_agents.chain import History, Proposal
+from sealroom_agents.facts import CandidateRecord, DatasetRecord
 
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
@@ -39,7 +39,7 @@ def lab(chain: LocalChain, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     made = Lab.on(chain, tmp_path_factory.mktemp("lies"))
     made.store.add_recipe(made.compose_hash, made.recipe.compose)
     made.register()
-    made.chain.approve(made.room, made.propose(), 0)
+    made.propose()
     return made
 
 
@@ -69,6 +69,7 @@ class Liar:
     reader: Any
     history: Callable[[History], History] = lambda found: found
     view: Callable[[Any], Any] = lambda found: found
+    told: Callable[[tuple[DatasetRecord, ...]], tuple[DatasetRecord, ...]] = lambda found: found
     approvals: tuple[str, ...] | None = None
     id: int | None = None
 
@@ -78,15 +79,18 @@ class Liar:
     def chain_id(self) -> int:
         return self.reader.chain_id() if self.id is None else self.id
 
-    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
-        return self.history(self.reader.study_history(consortium, from_block=from_block))
+    def study_history(self, consortium: str) -> History:
+        return self.history(self.reader.study_history(consortium))
+
+    def datasets(self, consortium: str, study: Study) -> tuple[DatasetRecord, ...]:
+        return self.told(self.reader.datasets(consortium, study))
 
     def latest_view(self, consortium: str, **asked: Any) -> Any:
         found = self.reader.latest_view(consortium, **asked)
         best = replace(self.view(found.best), chain_id=self.chain_id())
         return replace(found, best=best)
 
-    def candidates(self, consortium: str, studies: list[Study]) -> list[CandidateRecord]:
+    def candidates(self, consortium: str, studies: Sequence[Study]) -> list[CandidateRecord]:
         found = self.reader.candidates(consortium, studies)
         if self.approvals is None:
             return found
@@ -98,16 +102,31 @@ def restudied(**fields: Any) -> Callable[[History], History]:
 
     def change(history: History) -> History:
         (proposal,) = history.proposals
-        study = replace(proposal.content, **fields)
-        return replace(history, proposals=(replace(proposal, content=study),))
+        return reproposed(content=replace(proposal.content, **fields))(history)
 
     return change
 
 
-def reregistered(**fields: Any) -> Callable[[History], History]:
+def reproposed(**fields: Any) -> Callable[[History], History]:
+    """The proposal with another field."""
+
     def change(history: History) -> History:
-        first, *rest = history.registrations
-        return replace(history, registrations=(replace(first, **fields), *rest))
+        events = [replace(one, **fields) if isinstance(one, Proposal) else one for one in history.events]
+        return replace(history, events=tuple(events))
+
+    return change
+
+
+def retold(**fields: Any) -> Callable[[tuple[DatasetRecord, ...]], tuple[DatasetRecord, ...]]:
+    """One dataset with another field; a field of a record inside it is named with two underscores between."""
+
+    def change(found: tuple[DatasetRecord, ...]) -> tuple[DatasetRecord, ...]:
+        first, *rest = sorted(found, key=lambda one: one.name)
+        for name, value in fields.items():
+            outer, _, inner = name.partition("__")
+            told = replace(getattr(first, outer), **{inner: value}) if inner else value
+            first = replace(first, **{outer: told})
+        return (first, *rest)
 
     return change
 
@@ -170,7 +189,8 @@ def test_an_honest_console_is_believed(page: Page, lab: Lab) -> None:
         assert sources == [
             "Computed in this page from the recipe’s 1\u202f900 bytes",
             "Asked of your wallet",
-            *["Asked of your wallet’s node"] * 4,
+            "Computed in this page",
+            *["Asked of your wallet’s node"] * 3,
             "Compared with the server",
         ]
         expect(page.locator("#drawn-source")).to_contain_text("Drawn in this page from the recipe’s bytes")
@@ -179,7 +199,8 @@ def test_an_honest_console_is_believed(page: Page, lab: Lab) -> None:
 
 NODE = "Your wallet’s node knows no proposal of this study"
 BYTES = "than the one in the recipe’s bytes"
-PAST = "Your wallet’s node is at epoch 2 after 0 studies"
+PAST = "changed what an approval follows: one of this study counts no more"
+BOOKS = "in “Datasets and budget”"
 TOLD: dict[str, tuple[dict[str, Any], str]] = {
     "epsilon": ({"history": restudied(epsilon_micro=9_500_000)}, NODE),
     "delta": ({"history": restudied(delta_pico=9)}, NODE),
@@ -187,10 +208,11 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
     "expiry": ({"history": restudied(expiry=2**33)}, NODE),
     "output": ({"history": restudied(output_hash=OTHER)}, f"another output contract {BYTES}"),
     "privacy": ({"history": restudied(privacy_hash=OTHER)}, f"another privacy policy {BYTES}"),
-    "datasets": ({"history": restudied(datasets=(OTHER,))}, NODE),
+    "datasets": ({"history": restudied(datasets=(OTHER,), versions=(0,))}, NODE),
     "compose": ({"history": restudied(compose_hash=OTHER)}, "The server does not have the recipe’s bytes"),
-    "epoch": (
-        {"history": restudied(epoch=7), "view": lambda view: replace(view, epoch=7)},
+    "versions": ({"history": restudied(versions=(1, 0))}, NODE),
+    "basis": (
+        {"history": restudied(basis=OTHER), "view": lambda view: replace(view, basis=OTHER)},
         PAST,
     ),
     "nonce": (
@@ -198,21 +220,9 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
         PAST,
     ),
     "chain": ({"id": 8453}, "Your wallet is on chain 31337; this consortium lives on chain 8453"),
-    "proposer": (
-        {
-            "history": lambda found: replace(
-                found, proposals=(replace(found.proposals[0], proposer=account(2)),)
-            )
-        },
-        "in “proposer”",
-    ),
+    "proposer": ({"history": reproposed(by=account(2))}, "in “proposer”"),
     "block": (
-        {
-            "history": lambda found: replace(
-                found,
-                proposals=(replace(found.proposals[0], at=replace(found.proposals[0].at, block=1)),),
-            )
-        },
+        {"history": lambda found: reproposed(at=replace(found.proposals[0].at, block=1))(found)},
         NODE,
     ),
     "owner-name": ({"view": reseated(id="hospital-X")}, "in “Owners and approvals”"),
@@ -224,10 +234,18 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
     "approval-invented": ({"approvals": (account(0), account(2))}, "in “Owners and approvals”"),
     "approval-withheld": ({"approvals": ()}, "in “Owners and approvals”"),
     "threshold": ({"view": lambda view: replace(view, threshold=1)}, "in “quorum”"),
-    "dataset-name": ({"history": reregistered(name="cohort-Z")}, "in “Datasets and budget”"),
-    "dataset-owner": ({"history": reregistered(owner=account(2))}, "in “Datasets and budget”"),
-    "dataset-rows": ({"history": reregistered(rows=9)}, "in “Datasets and budget”"),
-    "dataset-id": ({"history": reregistered(dataset=OTHER)}, "in “Datasets and budget”"),
+    "dataset-name": ({"told": retold(name="cohort-Z")}, BOOKS),
+    "dataset-holder": ({"told": retold(holder_id="hospital-C")}, BOOKS),
+    "dataset-version": ({"told": retold(number=2)}, BOOKS),
+    "dataset-rows": ({"told": retold(version__rows=9)}, BOOKS),
+    "dataset-id": ({"told": retold(id=OTHER)}, BOOKS),
+    "lifetime-cap": ({"told": retold(account__epsilon_cap=1)}, BOOKS),
+    "lifetime-spent": ({"told": retold(account__epsilon_spent=1)}, BOOKS),
+    "lifetime-delta": ({"told": retold(account__delta_cap=1)}, BOOKS),
+    "allowance-cap": ({"told": retold(allowance__epsilon_cap=1)}, BOOKS),
+    "allowance-spent": ({"told": retold(allowance__delta_spent=1)}, BOOKS),
+    "epsilon-a-day": ({"told": retold(allowance__epsilon_per_day=1)}, BOOKS),
+    "runs-a-day": ({"told": retold(allowance__runs_per_day=1)}, BOOKS),
 }
 
 
@@ -248,7 +266,7 @@ def test_a_whole_other_study_is_caught(desk: Desk, lab: Lab, other: Study) -> No
 
 
 def test_a_node_that_knows_another_study_stops_the_approval(page: Page, lab: Lab) -> None:
-    """What is approved is compared with the contract as the owner's own wallet sees it."""
+    """What is approved is compared with the chain as the owner's own wallet sees it."""
     study = lab.reader.study_history(lab.room.consortium).proposals[0].content.id
 
     class Elsewhere(Wallet):
@@ -260,7 +278,7 @@ def test_a_node_that_knows_another_study_stops_the_approval(page: Page, lab: Lab
         with_wallet(page, wallet)
         page.goto(study_page(url, lab))
         dialog = open_dialog(page, "Approve this recipe")
-        expect(dialog.get_by_role("alert")).to_contain_text("this content is another study")
+        expect(dialog.get_by_role("alert")).to_contain_text(NODE)
         assert wallet.methods <= READS
 
 
@@ -281,7 +299,9 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "cohort": ("nothing about fewer than 20</dd>", "nothing about fewer than 2000</dd>", AGREED),
     "image": ("@sha256:1111", "@sha256:2222", AGREED),
     "columns": ("hospital-A/cohort-A (person_id int64, ", "hospital-A/cohort-A (", AGREED),
-    "counts-in": ("epoch 2, as the study after 0", "epoch 2, as the study after 5", AGREED),
+    "follows": (f"Follows</dt><dd>{FULL}", f"Follows</dt><dd>{FULL}6", AGREED),
+    "studies-before": ("as the study after 0", "as the study after 5", AGREED),
+    "version-agreed": ("the newest version", "version 1", AGREED),
     "field": ("<code>people</code></th>", "<code>nobody</code></th>", LEAVES),
     "kind": ("number of people", "whether there are people", LEAVES),
     "column": ("mean of <code>age</code>", "mean of <code>height</code>", LEAVES),
@@ -294,12 +314,16 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "analysis": ("import pandas", "import pandaz", ANALYSIS),
     "chain-id": ('data-shown="chain">31337</dd>', 'data-shown="chain">8453</dd>', "in “chain”"),
     "consortium-shown": (f'"consortium">{FULL}', f'"consortium">{FULL}6', "in “consortium”"),
-    "epoch": ('data-shown="epoch">2<', 'data-shown="epoch">9<', "in “epoch”"),
+    "basis": ('data-shown="basis">0x', 'data-shown="basis">0x6', "in “basis”"),
     "proposer": ('data-shown="proposer">hospital-A', 'data-shown="proposer">hospital-B', "in “proposer”"),
     "proposer-gone": ('data-shown="proposer"', "", "does not show “proposer”"),
     "quorum": ("1 of 3 approved <span", "2 of 3 approved <span", "in “quorum”"),
     "vote": ('<span class="vote wait">pending', '<span class="vote yes">approved', OWNERS),
     "dataset-rows": (">1\u202f000</td>", ">10\u202f000</td>", DATASETS),
+    "dataset-version": ("1, the newest</td>", "1, pinned</td>", DATASETS),
+    "lifetime": ('"lifetime">ε 0 of 4.5', '"lifetime">ε 0 of 45', DATASETS),
+    "allowance": ('"allowance">ε 0 of 4.5', '"allowance">ε 0 of 0.5', DATASETS),
+    "a-day": ("ε 4.5 and 100 runs", "ε 4.5 and 1 runs", DATASETS),
     "content": (f"{MAX_RUNS}3&", f"{MAX_RUNS}30&", AGREED),
     "content-form": (f"{MAX_RUNS}3&", f"{MAX_RUNS}03&", "maxRuns is no uint32"),
     "consortium": ('data-consortium="0x', 'data-consortium="0x6', "The address bar names another consortium"),

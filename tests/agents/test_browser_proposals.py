@@ -35,7 +35,7 @@ def world(chain: LocalChain, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     made = Lab.on(chain, tmp_path_factory.mktemp("proposals"))
     made.store.add_recipe(made.compose_hash, made.recipe.compose)
     made.register()
-    made.chain.approve(made.room, made.propose(), 0)
+    made.propose()
     return made
 
 
@@ -91,8 +91,8 @@ def test_a_proposal_that_its_recipe_does_not_bear_out_is_caught(
     if wanted == "first":
         own["datasets"] = [lab.datasets[0].id]
     elif wanted == "of another name":
-        extra = replace(lab.datasets[1], id=OTHER, name="cohort-X")
-        lab.chain.register(lab.room, owner=1, dataset=extra, cap_micro=1)
+        extra = replace(lab.datasets[1], name="cohort-X")
+        lab.chain.register(lab.room, extra, cap_micro=1)
         own["datasets"] = [lab.datasets[0].id, extra.id]
     elif wanted == "of other columns":
         lab = replace(
@@ -114,7 +114,9 @@ def propose(lab: Lab, **changes: Any) -> bytes:
         "privacy_hash": lab.recipe.privacy_hash,
         "datasets": [dataset.id for dataset in lab.datasets],
     }
-    return lab.chain.propose(lab.room, owner=2, **(content | changes))
+    study = lab.chain.draft(lab.room, **(content | changes))
+    lab.chain.approve(lab.room, study, 2)
+    return study
 
 
 def refused_proposal(browser: Browser, lab: Lab, study: bytes, says: str) -> None:
@@ -149,6 +151,6 @@ def test_each_of_two_proposals_is_approved_under_its_own_id(page: Page, lab: Lab
         dialog.get_by_role("button", name="Approve: send 1 transaction").click()
         expect(page.locator("h1 .pill")).to_have_text("live")
     (sent,) = wallet.sent()
-    content = interface("Consortium").encode("approve", honest.solidity())
+    content = interface("Consortium").encode("approve", honest.solidity(), [])
     assert sent["data"] == "0x" + content.hex()
-    assert lab.chain.state(lab.room)["activeStudy"] == honest.id
+    assert lab.chain.state(lab.room).study == honest.id

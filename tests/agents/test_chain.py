@@ -4,20 +4,53 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import click
 import pytest
-from tests.local_chain import Dataset, LocalChain, Room, account, private_key
+from click.testing import CliRunner
+from tests.local_chain import (
+    POLICY_HASH,
+    RUNS_PER_DAY,
+    Dataset,
+    LocalChain,
+    Room,
+    account,
+    member,
+    private_key,
+)
 from tests.patience import until
 from tests.rpc_proxy import RpcProxy
 
 from sealroom import typed
 from sealroom.model import Opening, Receipt, Run
-from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain import (
+    AllowanceSetting,
+    BatchAnchoring,
+    ChainReader,
+    Confirmation,
+    DatasetRegistration,
+    LifetimeSetting,
+    MachinesAddition,
+    PlatformAdoption,
+    ProposedMachines,
+    ProposedPlatform,
+    ProposedRoster,
+    RosterChange,
+    RunRefusal,
+    SeatMove,
+    SeatOffer,
+    Transactor,
+    UnpinFailure,
+    VersionAddition,
+    Withdrawal,
+)
 from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.chains import OTHER_HEIGHTS, SUPPORTED
+from sealroom_agents.cli.options import reader_for, rpc_option
 from sealroom_agents.errors import ChainError, TransactionError
 
 pytestmark = pytest.mark.anvil
@@ -29,7 +62,7 @@ RECIPE = b"\x09" * 32
 
 @dataclass(frozen=True)
 class Study:
-    """A consortium of three, threshold two, with two datasets and one proposed study."""
+    """A consortium of three, threshold two, with two datasets and one study that nobody approved yet."""
 
     room: Room
     datasets: tuple[Dataset, ...]
@@ -60,10 +93,10 @@ def proposed(chain: LocalChain) -> Study:
         os_images=[b"\x07" * 32],
         devices=[b"\x08" * 32],
     )
-    datasets = tuple(sorted((Dataset(), Dataset()), key=lambda dataset: dataset.id))
-    for owner, dataset in enumerate(datasets):
-        chain.register(room, owner=owner, dataset=dataset, cap_micro=3_000_000)
-    study = chain.propose(room, compose_hash=RECIPE, datasets=[dataset.id for dataset in datasets])
+    datasets = tuple(sorted((Dataset(owner=0), Dataset(owner=1)), key=lambda dataset: dataset.id))
+    for dataset in datasets:
+        chain.register(room, dataset, cap_micro=3_000_000)
+    study = chain.draft(room, compose_hash=RECIPE, datasets=[dataset.id for dataset in datasets])
     return Study(room=room, datasets=datasets, id=study)
 
 
@@ -108,20 +141,68 @@ def test_the_finalized_view_has_everything_of_one_block(
     assert view.platform is not None
     assert (view.platform.gate_root, view.platform.gate_signer) == (b"\x05" * 32, account(GATE))
     assert (view.platform.os_images, view.platform.devices) == ((b"\x07" * 32,), (b"\x08" * 32,))
+    assert view.platform.policy_hash == POLICY_HASH
     assert view.study is not None
-    assert (view.study.id, view.study.compose_hash, view.study.epoch) == (pinned.id, RECIPE, view.epoch)
+    assert (view.study.id, view.study.compose_hash, view.study.basis) == (pinned.id, RECIPE, view.basis)
     assert (view.study.epsilon_micro, view.study.delta_pico, view.study.max_runs) == (4_500_000, 1_000_000, 3)
-    assert (view.study.nonce, view.nonce) == (0, 1)
-    assert 0 < view.approved_block <= view.block_number
+    assert (view.study.nonce, view.nonce, view.steps) == (0, 1, 2)
+    state = chain.state(pinned.room)
+    assert (view.roster_digest, view.charter) == (state.roster_digest, state.charter)
+    assert (view.standing, view.basis) == (state.standing, state.basis)
+    assert 0 < view.approved_at <= view.block_time
     assert view.live and view.app_allows and view.require_tcb and not view.allow_any_device
     assert view.approvals == (account(0), account(1))
     assert [record.id for record in view.datasets] == [dataset.id for dataset in pinned.datasets]
-    assert [record.owner_id for record in view.datasets] == ["hospital-A", "hospital-B"]
-    assert view.datasets[0].key_commitment == pinned.datasets[0].key_commitment
-    assert (view.datasets[0].budget.epsilon_cap, view.datasets[0].budget.epsilon_spent) == (3_000_000, 0)
-    assert (view.datasets[0].budget.delta_cap, view.datasets[0].budget.delta_spent) == (1_000_000, 0)
-    assert (view.datasets[0].budget.run_cap, view.datasets[0].budget.runs) == (100, 0)
-    assert (view.revoked_by, view.revocation_reason, view.candidate) == (None, "", None)
+    for record, dataset in zip(view.datasets, pinned.datasets, strict=True):
+        assert (record.name, record.holder) == (dataset.name, account(dataset.owner))
+        assert record.holder_id == ["hospital-A", "hospital-B"][dataset.owner]
+        assert (record.number, record.version) == (1, dataset.version)
+        assert (record.account.epsilon_cap, record.account.epsilon_spent) == (3_000_000, 0)
+        assert (record.account.delta_cap, record.account.delta_spent) == (1_000_000, 0)
+        assert (record.allowance.epsilon_cap, record.allowance.runs_per_day) == (3_000_000, RUNS_PER_DAY)
+    assert (view.revoked_by, view.revoked_at, view.revocation_reason) == (None, 0, "")
+    assert (view.revokers, view.candidate) == ((), None)
+
+
+def test_a_study_uses_the_version_that_it_pins_else_the_newest(
+    chain: LocalChain, proposed: Study, reader: ChainReader
+) -> None:
+    """CH-05: both are read at the same block as all else."""
+    pinned, newest = proposed.datasets
+    study = chain.draft(proposed.room, compose_hash=RECIPE, datasets=[pinned.id, newest.id], versions=[1, 0])
+    chain.approve(proposed.room, study, 0, 1)
+    corrected = [Dataset(owner=dataset.owner, name=dataset.name, rows=999) for dataset in proposed.datasets]
+    for dataset in corrected:
+        data = interface("Ledger").encode("addVersion", dataset.id, dataset.version.solidity())
+        chain.send(dataset.owner, proposed.room.ledger, data)
+    chain.finalize()
+    view = reader.finalized_view(proposed.room.consortium)
+    assert [(record.number, record.version) for record in view.datasets] == [
+        (1, pinned.version),
+        (2, corrected[1].version),
+    ]
+
+
+def test_a_pinned_version_that_does_not_exist_is_none(
+    chain: LocalChain, pinned: Study, reader: ChainReader
+) -> None:
+    """A genuine consortium pins no such study; a lying node can say so, and it is no version then."""
+    selector = "0x" + interface("Ledger").encode("versionOf", bytes(32), 1)[:4].hex()
+    study = chain.draft(
+        pinned.room, compose_hash=RECIPE, datasets=[one.id for one in pinned.datasets], versions=[1, 1]
+    )
+    chain.approve(pinned.room, study, 0, 1)
+
+    def without(method: str, params: list[Any], result: Any) -> Any:
+        if method == "eth_call" and params[0]["data"].startswith(selector):
+            return "0x" + bytes(len(result) // 2 - 1).hex()
+        return result
+
+    with RpcProxy(chain.url) as proxy:
+        proxy.tamper = without
+        best = ChainReader([proxy.url]).latest_view(pinned.room.consortium, whole=True).best
+    assert best is not None
+    assert [record.number for record in best.datasets] == [0, 0]
 
 
 def test_python_computes_the_same_study_id_as_the_contract(pinned: Study, reader: ChainReader) -> None:
@@ -151,7 +232,7 @@ def test_a_proposal_that_is_not_pinned_comes_as_candidate_with_what_it_lacks(
     assert candidate is not None
     assert candidate.study.id == proposed.id
     assert candidate.approvals == (account(2),)
-    assert candidate.required == (account(0), account(1))
+    assert set(candidate.required) == {account(0), account(1)}
     other = reader.finalized_view(proposed.room.consortium, compose_hash=bytes(32))
     assert other.candidate is None
 
@@ -173,7 +254,8 @@ def test_a_revocation_shows_at_latest_at_once(chain: LocalChain, pinned: Study, 
     assert (latest.revoked_by, latest.revocation_reason) == (account(2), "consent withdrawn")
     assert latest.active_study is None
     finalized = reader.finalized_view(pinned.room.consortium)
-    assert finalized.revoked_by is None and latest.epoch == finalized.epoch + 1
+    assert finalized.revoked_by is None and latest.steps == finalized.steps + 1
+    assert latest.standing == chain.state(pinned.room).standing != finalized.standing
 
 
 # --- several nodes ------------------------------------------------------------------------------
@@ -186,15 +268,18 @@ def test_two_nodes_that_agree_answer_as_one(chain: LocalChain, pinned: Study) ->
 
 
 def lies_about_the_state(method: str, params: list[Any], result: Any) -> Any:
-    """One bit of one answer of `budget`."""
-    if method == "eth_call" and params[0]["data"].startswith(
-        "0x" + interface("Ledger").encode("budget", GATE_ADDRESS, bytes(32))[:4].hex()
-    ):
-        return result[:-1] + "f"
+    """One bit of what the lens says of the books."""
+    if method == "eth_call" and params[0]["data"].startswith(ROW):
+        words = [result[2:][start : start + 64] for start in range(0, len(result) - 2, 64)]
+        words[BOOKED] = f"{1:064x}"
+        return "0x" + "".join(words)
     return result
 
 
-GATE_ADDRESS = account(GATE)
+ROW = "0x" + interface("Lens").encode("row", (account(GATE), [], []))[:4].hex()
+STATE = "0x" + interface("Lens").encode("state", account(GATE))[:4].hex()
+BOOKED = 1 + 4
+"""Word of a row: its offset, then state, three switches, and ε of the study's runs."""
 
 
 def lies_about_the_hash(method: str, params: list[Any], result: Any) -> Any:
@@ -251,6 +336,47 @@ def test_nodes_of_different_chains_are_refused(chain: LocalChain, pinned: Study)
     with pytest.raises(ChainError) as error:
         ChainReader([chain.url], expected_chain_id=1).chain_id()
     assert code(error) == "chain-disagrees"
+
+
+def test_a_chain_whose_block_numbers_are_not_its_own_is_refused_by_name(chain: LocalChain) -> None:
+    """CH-07: what happened is found by the numbers that contracts see."""
+    with RpcProxy(chain.url) as proxy:
+        for chain_id, name in OTHER_HEIGHTS.items():
+            proxy.tamper = lambda method, params, result, number=chain_id: (
+                hex(number) if method == "eth_chainId" else result
+            )
+            for private in (None, chain_id):
+                with pytest.raises(ChainError, match=name) as error:
+                    ChainReader([proxy.url], private_chain=private).chain_id()
+                assert code(error) == "chain-unsupported"
+
+
+@click.command()
+@rpc_option
+def shows_the_chain(rpc: tuple[str, ...]) -> None:
+    click.echo(reader_for(rpc).chain_id())
+
+
+def test_a_chain_that_is_not_known_takes_an_operators_word(chain: LocalChain) -> None:
+    with RpcProxy(chain.url) as proxy:
+        proxy.tamper = lambda method, params, result: hex(4242) if method == "eth_chainId" else result
+        for private in (None, 4243):
+            with pytest.raises(ChainError, match="4242") as error:
+                ChainReader([proxy.url], private_chain=private).chain_id()
+            assert code(error) == "chain-unsupported"
+            assert error.value.hint is not None and "--private-chain 4242" in error.value.hint
+        assert ChainReader([proxy.url], private_chain=4242).chain_id() == 4242
+        # Nothing is walked either, not even for a page.
+        for read in (ChainReader([proxy.url]).study_history, ChainReader([proxy.url]).owners):
+            with pytest.raises(ChainError) as error:
+                read("0x" + "77" * 20)
+            assert code(error) == "chain-unsupported"
+        with pytest.raises(ChainError) as error:
+            ChainReader([proxy.url]).snapshots(["0x" + "77" * 20])
+        assert code(error) == "chain-unsupported"
+        shown = CliRunner().invoke(shows_the_chain, ["--rpc", proxy.url, "--private-chain", "4242"])
+        assert shown.output == "4242\n", "an owner's tools take the word as well"
+    assert ChainReader([chain.url]).chain_id() in SUPPORTED
 
 
 def test_a_revocation_that_one_node_hides_is_seen_through_the_other(chain: LocalChain, pinned: Study) -> None:
@@ -316,31 +442,43 @@ def test_what_is_shown_of_an_endpoint_has_no_token(chain: LocalChain) -> None:
 
 # --- what a hash is the hash of ------------------------------------------------------------------
 
-PINNED = "0x" + interface("Consortium").topic("StudyPinned").hex()
+
+def tampered(*events: str) -> Callable[[Callable[[dict[str, Any]], list[Any]]], Any]:
+    """A lie about the logs of some events: each is replaced by what the function makes of it."""
+    wanted = {"0x" + interface(name).topic(event).hex() for name, event in map(named, events)}
+
+    def of(change: Callable[[dict[str, Any]], list[Any]]) -> Any:
+        def tamper(method: str, params: list[Any], result: Any) -> Any:
+            if method != "eth_getLogs":
+                return result
+            return [new for log in result for new in (change(log) if log["topics"][0] in wanted else [log])]
+
+        return tamper
+
+    return of
 
 
-def asks_for_the_pin(method: str, params: list[Any]) -> bool:
-    return method == "eth_getLogs" and params[0]["topics"][0] == PINNED
+def named(event: str) -> tuple[str, str]:
+    """The contract of an event."""
+    return ("Ledger" if event.startswith(("Run", "Receipt", "Batch")) else "Consortium"), event
 
 
-def hides_the_content(method: str, params: list[Any], result: Any) -> Any:
-    """No log of any pin."""
-    return [] if asks_for_the_pin(method, params) else result
+def replaced(old: bytes | str, new: bytes | str) -> Callable[[dict[str, Any]], list[Any]]:
+    """Another value in a log's data; its topics stay."""
+    left, right = (value.hex() if isinstance(value, bytes) else value[2:] for value in (old, new))
+    return lambda log: [{**log, "data": log["data"].replace(left, right)}]
 
 
-def falsifies_the_content(method: str, params: list[Any], result: Any) -> Any:
-    """Another recipe in every pinned study; its topics still name the study that the state names."""
-    if not asks_for_the_pin(method, params):
-        return result
-    return [{**log, "data": log["data"].replace(RECIPE.hex(), "66" * 32)} for log in result]
+hides_the_content = tampered("StudyPinned")(lambda log: [])
+"""No log of any pin."""
+falsifies_the_content = tampered("StudyPinned")(replaced(RECIPE, b"\x66" * 32))
+"""Another recipe in every pinned study; its topics still name the study that the state names."""
+says_nothing_readable = tampered("StudyPinned")(lambda log: [{**log, "data": "0x"}])
+"""A log that does not decode."""
+LIES_ABOUT_CONTENT = [hides_the_content, falsifies_the_content, says_nothing_readable]
 
 
-def says_nothing_readable(method: str, params: list[Any], result: Any) -> Any:
-    """A log that does not decode."""
-    return [{**log, "data": "0x"} for log in result] if asks_for_the_pin(method, params) else result
-
-
-@pytest.mark.parametrize("lie", [hides_the_content, falsifies_the_content, says_nothing_readable])
+@pytest.mark.parametrize("lie", LIES_ABOUT_CONTENT, ids=["hidden", "falsified", "unreadable"])
 def test_a_node_that_hides_or_falsifies_the_content_makes_the_reader_refuse(
     chain: LocalChain, pinned: Study, lie: Any
 ) -> None:
@@ -352,12 +490,12 @@ def test_a_node_that_hides_or_falsifies_the_content_makes_the_reader_refuse(
         for read in (reader.finalized_view, partial(reader.latest_view, whole=True)):
             with pytest.raises(ChainError) as error:
                 read(pinned.room.consortium)
-            assert code(error) == "chain-disagrees"
+            assert code(error) in ("chain-unreachable", "chain-disagrees")
         # Who asks no more than whether to stop needs no content.
         assert reader.latest_view(pinned.room.consortium).active_study == pinned.id
 
 
-@pytest.mark.parametrize("lie", [hides_the_content, falsifies_the_content, says_nothing_readable])
+@pytest.mark.parametrize("lie", LIES_ABOUT_CONTENT, ids=["hidden", "falsified", "unreadable"])
 def test_one_honest_node_is_enough_to_find_the_content(chain: LocalChain, pinned: Study, lie: Any) -> None:
     """CH-29, CH-03: the state must still be the same from both; content proves itself."""
     with RpcProxy(chain.url) as proxy:
@@ -368,13 +506,6 @@ def test_one_honest_node_is_enough_to_find_the_content(chain: LocalChain, pinned
         with pytest.raises(ChainError) as error:
             ChainReader([proxy.url, chain.url]).finalized_view(pinned.room.consortium)
         assert code(error) == "chain-disagrees"
-
-
-def test_a_node_that_knows_no_logs_by_block_hash_is_asked_by_number(chain: LocalChain, pinned: Study) -> None:
-    with RpcProxy(chain.url) as proxy:
-        proxy.refuses = lambda method, params: method == "eth_getLogs" and "blockHash" in params[0]
-        view = ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
-        assert view.study == chain.study(pinned.id)
 
 
 def test_content_is_asked_for_once(chain: LocalChain, pinned: Study) -> None:
@@ -392,7 +523,7 @@ def test_content_is_asked_for_once(chain: LocalChain, pinned: Study) -> None:
             reader.finalized_view(pinned.room.consortium)
             reader.latest_view(pinned.room.consortium, whole=True)
         assert len(asked) == 1
-        again = chain.propose(
+        again = chain.draft(
             pinned.room, compose_hash=RECIPE, datasets=[one.id for one in pinned.datasets], max_runs=5
         )
         chain.approve(pinned.room, again, 0, 1)
@@ -406,46 +537,78 @@ def test_words_of_a_revocation_that_no_node_shows_are_no_error(chain: LocalChain
     """The state says who revoked; why is for people."""
     revoked = chain.revoke(pinned.room, 2, "consent withdrawn")
     chain.finalize()
-    topic = "0x" + interface("Consortium").topic("Revoked").hex()
-
-    def hides(method: str, params: list[Any], result: Any) -> Any:
-        return [] if method == "eth_getLogs" and params[0]["topics"][0] == topic else result
-
     with RpcProxy(chain.url) as proxy:
         honest = ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
         assert (honest.revoked_by, honest.revocation_reason) == (account(2), "consent withdrawn")
-        assert honest.revoked_block == int(revoked["blockNumber"], 16)
-        proxy.tamper = hides
+        block = chain.rpc("eth_getBlockByNumber", revoked["blockNumber"], False)
+        assert honest.revoked_at == int(block["timestamp"], 16)
+        proxy.tamper = tampered("Revoked")(lambda log: [])
         silent = ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
         assert silent == replace(honest, revocation_reason="")
         assert ChainReader([proxy.url]).latest_view(pinned.room.consortium).revocation_reason == ""
 
 
-@pytest.mark.parametrize("most", [100, 500])
-def test_history_is_read_in_ranges_that_the_node_accepts(
-    chain: LocalChain, pinned: Study, reader: ChainReader, most: int
+def test_a_history_costs_its_events_however_long_the_chain_is(
+    chain: LocalChain, pinned: Study, gate: Transactor
 ) -> None:
-    """Public nodes limit the blocks of one `eth_getLogs`, each to another number."""
-    chain.mine(600)
-    whole = reader.study_history(pinned.room.consortium)
-    assert whole.pins
+    """Hundreds of blocks lie between the events."""
+    asked: list[dict[str, Any]] = []
 
-    def too_wide(method: str, params: list[Any]) -> bool:
-        return (
-            method == "eth_getLogs"
-            and int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) >= most
-        )
+    def note(method: str, params: list[Any]) -> bool:
+        asked.extend(params[:1] if method == "eth_getLogs" else [])
+        return False
 
+    open_one(chain, pinned, gate)
+    confirm = interface("Consortium").encode("confirm")
+    for _ in range(6):
+        for _ in range(3):
+            chain.send(0, pinned.room.consortium, confirm)
+        chain.mine(200)
     with RpcProxy(chain.url) as proxy:
-        proxy.refuses = too_wide
-        limited = ChainReader([proxy.url])
-        assert limited.study_history(pinned.room.consortium) == whole
-        proxy.refuses = lambda method, params: method == "eth_getLogs"
-        before = proxy.calls
+        proxy.refuses = note
+        history = ChainReader([proxy.url]).study_history(pinned.room.consortium)
+    assert history.complete and len(history.of(Confirmation)) == 18
+    assert len(history.pins) == len(history.runs) == 1
+    assert len(asked) <= len(history.events)
+    assert all(one["fromBlock"] == one["toBlock"] for one in asked)
+
+
+def test_several_events_of_one_block_are_one_question(chain: LocalChain, pinned: Study) -> None:
+    confirm = interface("Consortium").encode("confirm")
+    chain.rpc("evm_setAutomine", False)
+    for owner in (0, 1, 2):
+        call = {"from": account(owner), "to": pinned.room.consortium, "data": "0x" + confirm.hex()}
+        chain.rpc("eth_sendTransaction", call)
+    chain.mine()
+    chain.rpc("evm_setAutomine", True)
+    history = ChainReader([chain.url]).study_history(pinned.room.consortium)
+    found = history.of(Confirmation)
+    assert {event.owner for event in found} == {account(0), account(1), account(2)}
+    assert len({event.at.block for event in found}) == 1
+
+
+HIDDEN = {
+    "the last": tampered("Revoked")(lambda log: []),
+    "one of the middle": tampered("StudyPinned")(lambda log: []),
+    "the first": tampered("Approved")(lambda log: []),
+    "a run": tampered("RunOpened")(lambda log: []),
+}
+
+
+@pytest.mark.parametrize("lie", HIDDEN.values(), ids=HIDDEN)
+def test_a_history_from_which_a_node_hides_events_comes_from_another_node(
+    chain: LocalChain, pinned: Study, gate: Transactor, lie: Any
+) -> None:
+    """CH-29: events are linked, so what is left out between others is missed, and the state counts them."""
+    open_one(chain, pinned, gate)
+    chain.revoke(pinned.room, 0)
+    with RpcProxy(chain.url) as proxy:
+        honest = ChainReader([proxy.url]).study_history(pinned.room.consortium)
+        proxy.tamper = lie
         with pytest.raises(ChainError) as error:
-            limited.study_history(pinned.room.consortium)
+            ChainReader([proxy.url]).study_history(pinned.room.consortium)
         assert code(error) == "chain-unreachable"
-        assert proxy.calls - before < 20, "a node that refuses everything is asked for ever"
+        assert ChainReader([proxy.url, chain.url]).study_history(pinned.room.consortium) == honest
 
 
 def test_a_history_is_read_anew_where_the_chain_was_put_back(chain: LocalChain, pinned: Study) -> None:
@@ -464,12 +627,12 @@ def test_a_history_is_read_anew_where_the_chain_was_put_back(chain: LocalChain, 
 
 
 def test_history_and_proposals_are_read_on_from_where_they_were(chain: LocalChain, pinned: Study) -> None:
-    """What a page or a refusal costs does not grow with the age of the chain."""
-    asked: list[tuple[int, int]] = []
+    """What a page or a refusal costs does not grow with the age of the consortium."""
+    asked: list[int] = []
 
     def note(method: str, params: list[Any]) -> bool:
-        if method == "eth_getLogs" and "fromBlock" in params[0]:
-            asked.append((int(params[0]["fromBlock"], 16), int(params[0]["toBlock"], 16)))
+        if method == "eth_getLogs":
+            asked.append(int(params[0]["fromBlock"], 16))
         return False
 
     chain.mine(600)
@@ -477,24 +640,26 @@ def test_history_and_proposals_are_read_on_from_where_they_were(chain: LocalChai
         proxy.refuses = note
         reader = ChainReader([proxy.url])
         before = reader.study_history(pinned.room.consortium)
-        assert min(lower for lower, _ in asked) == 0
-        final = chain.block_number("finalized")
+        assert len(asked) == 4, "two votes for the platform, two for the study"
         asked.clear()
-        chain.revoke(pinned.room, 0, "stop")
+        revoked = chain.revoke(pinned.room, 0, "stop")
         after = reader.study_history(pinned.room.consortium)
         assert (len(before.revocations), len(after.revocations)) == (0, 1)
         assert after.pins == before.pins
-        assert asked and all(lower > final for lower, _ in asked)
+        assert asked == [int(revoked["blockNumber"], 16)]
 
-        reader.latest_view(pinned.room.consortium, compose_hash=b"\x66" * 32)
+        recipe = {"compose_hash": b"\x66" * 32}
+        chain.mine(600)
+        reader.latest_view(pinned.room.consortium, **recipe)
         asked.clear()
-        reader.latest_view(pinned.room.consortium, compose_hash=b"\x66" * 32)
-        assert asked and all(upper - lower <= 512 for lower, upper in asked)
-        assert chain.propose(
-            pinned.room, compose_hash=b"\x66" * 32, datasets=[dataset.id for dataset in pinned.datasets]
-        )
-        best = reader.latest_view(pinned.room.consortium, compose_hash=b"\x66" * 32).best
+        reader.latest_view(pinned.room.consortium, **recipe)
+        assert len(asked) <= 1
+        study = chain.draft(pinned.room, datasets=[dataset.id for dataset in pinned.datasets], **recipe)
+        chain.approve(pinned.room, study, 2)
+        best = reader.latest_view(pinned.room.consortium, **recipe).best
         assert best is not None and best.candidate is not None
+        assert best.candidate.approvals == (account(2),)
+        assert set(best.candidate.required) == {account(0), account(1)}
 
 
 def test_a_node_that_answers_logs_of_other_blocks_is_refused(chain: LocalChain, pinned: Study) -> None:
@@ -514,19 +679,13 @@ def test_a_proposal_whose_content_is_not_what_it_is_called_is_none(
     chain: LocalChain, proposed: Study
 ) -> None:
     """CH-29."""
-    topic = "0x" + interface("Consortium").topic("StudyProposed").hex()
-
-    def falsifies(method: str, params: list[Any], result: Any) -> Any:
-        if method != "eth_getLogs" or params[0]["topics"][0] != topic:
-            return result
-        dataset = proposed.datasets[0].id.hex()
-        return [{**log, "data": log["data"].replace(dataset, "66" * 32)} for log in result]
-
+    chain.approve(proposed.room, proposed.id, 2)
     chain.finalize()
     with RpcProxy(chain.url) as proxy:
         reader = ChainReader([proxy.url])
         assert reader.finalized_view(proposed.room.consortium, compose_hash=RECIPE).candidate is not None
-        proxy.tamper = falsifies
+        proxy.tamper = tampered("StudyProposed")(replaced(proposed.datasets[0].id, b"\x66" * 32))
+        reader = ChainReader([proxy.url])
         assert reader.finalized_view(proposed.room.consortium, compose_hash=RECIPE).candidate is None
 
 
@@ -594,18 +753,20 @@ def test_a_block_that_left_the_chain_during_the_read_is_refused(chain: LocalChai
 # --- runs, receipts, history --------------------------------------------------------------------
 
 
-def run_of(pinned: Study, epoch: int, **changes: Any) -> Run:
+def run_of(chain: LocalChain, **changes: Any) -> Run:
     fields: dict[str, Any] = {
         "run_id": secrets.token_bytes(32),
-        "consortium": pinned.room.consortium,
-        "study": pinned.id,
         "epsilon_micro": 1_500_000,
         "delta_pico": 400_000,
-        "epoch": epoch,
         "enclave_signer": account(11),
         "grant_hash": b"\x0a" * 32,
+        "open_before": chain.head_time() + 600,
     }
     return Run(**{**fields, **changes})
+
+
+NOTE = b"\x0f" * 32
+"""What the gate writes down with each opening."""
 
 
 @pytest.fixture
@@ -619,8 +780,10 @@ ENCLAVE = 11
 
 def open_one(chain: LocalChain, pinned: Study, gate: Transactor, **changes: Any) -> Opening:
     """Open a run, as the gate does; returns what the ledger has of it."""
-    run = run_of(pinned, chain.epoch(pinned.room), **changes)
-    opened = gate.open_run(pinned.room.ledger, run, chain.study(pinned.id))
+    room = pinned.room
+    opened = gate.open_runs(
+        room.ledger, room.consortium, chain.study(pinned.id), [run_of(chain, **changes)], note=NOTE
+    )
     event = opened.event("RunOpened")
     assert event is not None
     return Opening.of_abi(event["opening"])
@@ -630,15 +793,14 @@ def signed_receipt(opening: Opening, ledger: str, **changes: Any) -> tuple[Recei
     """What the enclave of a run signs."""
     receipt = Receipt(
         run_id=opening.run.run_id,
-        consortium=opening.run.consortium,
-        study=opening.run.study,
+        consortium=opening.consortium,
+        study=opening.study,
         compose_hash=RECIPE,
         datasets_root=b"\x0b" * 32,
         result_digest=b"\x0c" * 32,
         statement_digest=b"\x0d" * 32,
         epsilon_micro=opening.run.epsilon_micro,
         delta_pico=opening.run.delta_pico,
-        epoch=opening.run.epoch,
         grant_hash=opening.run.grant_hash,
     )
     receipt = replace(receipt, **changes)
@@ -653,13 +815,19 @@ def digest_of(receipt: Receipt, ledger: str) -> bytes:
 def test_a_run_is_opened_and_its_receipt_anchored(
     chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
 ) -> None:
-    ledger = pinned.room.ledger
+    ledger, consortium = pinned.room.ledger, pinned.room.consortium
     before = chain.block_number()
-    assert reader.booked(ledger, b"\x01" * 32) is None
+    assert reader.booked(ledger, consortium, b"\x01" * 32) is None
     opening = open_one(chain, pinned, gate, run_id=b"\x01" * 32)
-    assert (opening.run.study, opening.compose_hash, opening.number) == (pinned.id, RECIPE, 1)
-    assert (opening.approvals, opening.roster, opening.opened_block) == (0b11, 1, before + 1)
-    assert reader.booked(ledger, opening.run.run_id) == typed.opening_hash(opening)
+    assert (opening.study, opening.compose_hash, opening.number) == (pinned.id, RECIPE, 1)
+    assert (opening.approvals, opening.roll, opening.opened_at) == (0b11, 1, chain.head_time())
+    assert (opening.standing, opening.note) == (chain.state(pinned.room).standing, NOTE)
+    kept = typed.opening_hash(opening)
+    assert reader.booked(ledger, consortium, opening.run.run_id) == kept
+    assert reader.booked(ledger, "0x" + "66" * 20, opening.run.run_id) is None
+    for from_block in (None, before):
+        found = reader.opening(ledger, consortium, opening.run.run_id, kept, from_block=from_block)
+        assert found == opening
 
     receipt, signature = signed_receipt(opening, ledger)
     found = reader.receipt(ledger, receipt, signature)
@@ -668,14 +836,16 @@ def test_a_run_is_opened_and_its_receipt_anchored(
     assert (found.verdict.opened, found.verdict.anchored) == (True, False)
 
     anchored = Transactor(chain.url, private_key(12)).anchor(ledger, receipt, opening, signature)
-    for from_block in (None, opening.opened_block):
+    for from_block in (None, before):
         found = reader.receipt(ledger, receipt, signature, from_block=from_block)
         assert found is not None and found.anchoring is not None
         assert (found.anchoring.tx, found.anchoring.sequence, found.anchoring.batch) == (anchored.tx, 1, 0)
+        assert found.anchoring.block == anchored.block_number
     verdict = found.verdict
-    assert verdict.opened and verdict.anchored and not verdict.revoked
+    assert verdict.opened and verdict.anchored
+    assert not (verdict.superseded or verdict.revoked_at or verdict.stopped_since)
     assert verdict.approved_by == (account(0), account(1))
-    assert (verdict.opened_block, verdict.anchored_block) == (before + 1, anchored.block_number)
+    assert (verdict.opened_at, verdict.anchored_at) == (opening.opened_at, chain.head_time())
 
     chain.finalize()
     view = reader.finalized_view(pinned.room.consortium)
@@ -685,8 +855,42 @@ def test_a_run_is_opened_and_its_receipt_anchored(
         400_000,
     )
     assert [
-        (one.budget.epsilon_spent, one.budget.delta_spent, one.budget.runs) for one in view.datasets
-    ] == 2 * [(1_500_000, 400_000, 1)]
+        (one.account.epsilon_spent, one.allowance.epsilon_spent, one.allowance.delta_spent)
+        for one in view.datasets
+    ] == 2 * [(1_500_000, 1_500_000, 400_000)]
+
+
+def test_a_receipt_stays_and_tells_what_happened_since(
+    chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
+) -> None:
+    ledger = pinned.room.ledger
+    opening = open_one(chain, pinned, gate)
+    receipt, signature = signed_receipt(opening, ledger)
+    gate.anchor(ledger, receipt, opening, signature)
+    chain.advance(60)
+    revoked = chain.revoke(pinned.room, 2)
+    found = reader.receipt(ledger, receipt, signature)
+    assert found is not None and found.verdict.anchored and found.verdict.stopped_since
+    assert (found.verdict.revoked_at, found.verdict.revoked_by) == (chain.head_time(), account(2))
+    assert found.verdict.revoked_at > found.verdict.anchored_at
+    assert revoked["status"] == "0x1"
+    chain.change_roster(pinned.room, remove=["hospital-C"], threshold=2)
+    found = reader.receipt(ledger, receipt, signature)
+    assert found is not None and found.verdict.anchored and found.verdict.superseded
+    assert found.verdict.revoked_by == account(2), "what became of the study is kept"
+
+
+def test_runs_that_are_refused_are_passed_over_and_told(
+    chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
+) -> None:
+    room, study = pinned.room, chain.study(pinned.id)
+    runs = [run_of(chain, epsilon_micro=1_000_000), run_of(chain, epsilon_micro=9_000_000)]
+    gate.open_runs(room.ledger, room.consortium, study, runs, note=NOTE)
+    history = reader.study_history(room.consortium)
+    assert [one.run_id for one in history.runs] == [runs[0].run_id]
+    assert [(one.run_id, one.error) for one in history.of(RunRefusal)] == [
+        (runs[1].run_id, "LedgerStudyExceeds")
+    ]
 
 
 def test_a_receipt_in_a_batch_is_found_with_its_proof(
@@ -704,7 +908,7 @@ def test_a_receipt_in_a_batch_is_found_with_its_proof(
     done = gate.anchor_batch(
         ledger,
         pinned.room.consortium,
-        epoch=openings[0].run.epoch,
+        standing=openings[0].standing,
         numbers=[openings[0].number, openings[2].number],
         digests=[digest_of(receipts[0][0], ledger), digest_of(receipts[2][0], ledger)],
     )
@@ -713,12 +917,13 @@ def test_a_receipt_in_a_batch_is_found_with_its_proof(
         assert found is not None and found.anchoring is not None
         assert (found.anchoring.tx, found.anchoring.batch, found.anchoring.sequence) == (done.tx, 1, sequence)
         assert len(found.anchoring.path) == 1
-        assert found.verdict.anchored and found.verdict.anchored_block == done.block_number
+        assert found.verdict.anchored and found.verdict.anchored_at == chain.head_time()
+        assert found.anchoring.block == done.block_number
     receipt, signature = signed_receipt(openings[2], ledger, result_digest=b"\x66" * 32)
     found = reader.receipt(ledger, receipt, signature)
     assert found is not None and found.verdict.opened and not found.verdict.anchored
     history = reader.study_history(pinned.room.consortium)
-    assert [(one.batch, one.first, one.count) for one in history.batches] == [(1, 2, 2)]
+    assert [(one.batch, one.first, one.count) for one in history.of(BatchAnchoring)] == [(1, 2, 2)]
     assert (len(history.receipts), history.receipt_count) == (1, 3)
 
 
@@ -729,19 +934,8 @@ def test_a_false_log_of_an_opening_is_named_as_such(
     ledger = pinned.room.ledger
     opening = open_one(chain, pinned, gate)
     receipt, signature = signed_receipt(opening, ledger)
-    topic = "0x" + interface("Ledger").topic("RunOpened").hex()
-
-    def of_openings(params: list[Any]) -> bool:
-        return params[0]["topics"][0] in (topic, [topic])
-
-    def hides(method: str, params: list[Any], result: Any) -> Any:
-        return [] if method == "eth_getLogs" and of_openings(params) else result
-
-    def falsifies(method: str, params: list[Any], result: Any) -> Any:
-        if method != "eth_getLogs" or not of_openings(params):
-            return result
-        signer, other = account(ENCLAVE)[2:], account(13)[2:]
-        return [{**log, "data": log["data"].replace(signer, other)} for log in result]
+    hides = tampered("RunOpened")(lambda log: [])
+    falsifies = tampered("RunOpened")(replaced(account(ENCLAVE), account(13)))
 
     with RpcProxy(chain.url) as proxy:
         watched = ChainReader([proxy.url])
@@ -757,24 +951,24 @@ def test_a_false_log_of_an_opening_is_named_as_such(
 def test_what_the_ledger_refuses_comes_back_by_its_name_and_costs_nothing(
     chain: LocalChain, pinned: Study, gate: Transactor
 ) -> None:
-    epoch = chain.epoch(pinned.room)
-    first, content = run_of(pinned, epoch), chain.study(pinned.id)
-    gate.open_run(pinned.room.ledger, first, content)
+    room, content = pinned.room, chain.study(pinned.id)
+    first, late = run_of(chain), run_of(chain, open_before=chain.head_time())
+    gate.open_runs(room.ledger, room.consortium, content, [first], note=NOTE)
     block = chain.block_number()
     for run, study, revert in (
         (first, content, "LedgerRunExists"),
-        (run_of(pinned, epoch, epsilon_micro=3_000_001), content, "LedgerStudyBudgetExceeded"),
-        (run_of(pinned, epoch, delta_pico=600_001), content, "LedgerStudyBudgetExceeded"),
-        (run_of(pinned, epoch, epsilon_micro=2_000_000), content, "LedgerDatasetBudgetExceeded"),
-        (run_of(pinned, epoch + 1), content, "LedgerEpochMismatch"),
-        (run_of(pinned, epoch, study=bytes(32)), content, "LedgerStudyNotLive"),
-        (run_of(pinned, epoch), replace(content, delta_pico=10**9), "LedgerStudyMismatch"),
+        (late, content, "LedgerRunLate"),
+        (run_of(chain, epsilon_micro=3_000_001), content, "LedgerStudyExceeds"),
+        (run_of(chain, delta_pico=600_001), content, "LedgerStudyExceeds"),
+        (run_of(chain, epsilon_micro=2_000_000), content, "RegistryExceeds"),
+        (run_of(chain), replace(content, delta_pico=10**9), "LedgerStudyNotLive"),
     ):
         with pytest.raises(TransactionError) as error:
-            gate.open_run(pinned.room.ledger, run, study)
+            gate.open_runs(room.ledger, room.consortium, study, [run], note=NOTE)
         assert (code(error), error.value.revert) == ("transaction-reverted", revert)
+    stranger = Transactor(chain.url, private_key(12))
     with pytest.raises(TransactionError) as error:
-        Transactor(chain.url, private_key(12)).open_run(pinned.room.ledger, run_of(pinned, epoch), content)
+        stranger.open_runs(room.ledger, room.consortium, content, [run_of(chain)], note=NOTE)
     assert error.value.revert == "LedgerNotGate"
     assert chain.block_number() == block
 
@@ -811,39 +1005,66 @@ def test_the_history_tells_all_that_happened_with_its_transactions(
     chain: LocalChain, pinned: Study, reader: ChainReader, gate: Transactor
 ) -> None:
     opening = open_one(chain, pinned, gate)
-    second = chain.propose(
-        pinned.room, compose_hash=b"\x0e" * 32, datasets=[one.id for one in pinned.datasets]
-    )
+    second = chain.draft(pinned.room, compose_hash=b"\x0e" * 32, datasets=[one.id for one in pinned.datasets])
+    chain.approve(pinned.room, second, 2)
     withdrawn = chain.withdraw(pinned.room, second, 2)
+    chain.add_machines(pinned.room, 0, 1, devices=[b"\x66" * 32])
     revoked = chain.revoke(pinned.room, 1, "stop")
-    room = chain.change_owners(pinned.room, pinned.room.owners[:2], threshold=2)
+    contract = interface("Consortium")
+    chain.send(2, pinned.room.consortium, contract.encode("offerSeat", account(5)))
+    chain.advance(2 * 24 * 3600)
+    chain.send(5, pinned.room.consortium, contract.encode("acceptSeat", account(2)))
+    chain.change_roster(
+        pinned.room, remove=["hospital-C"], add=[member(account(6), "hospital-D")], threshold=2
+    )
     history = reader.study_history(pinned.room.consortium)
+    assert history.complete
     assert [proposal.content.id for proposal in history.proposals] == [pinned.id, second]
-    assert history.proposals[0].proposer == account(0)
+    assert [proposal.by for proposal in history.proposals] == [account(0), account(2)]
     assert [approval.owner for approval in history.approvals_of(pinned.id)] == [account(0), account(1)]
     (pin,) = history.pins
     assert (pin.content, pin.owners) == (chain.study(pinned.id), (account(0), account(1)))
-    assert [approval.owner for approval in history.approvals] == [account(0)]
     assert history.approvals_of(pinned.id)[1].at == pin.at
-    assert [(one.proposal, one.owner) for one in history.withdrawals] == [(second, account(2))]
-    assert history.withdrawals[0].at.tx == withdrawn["transactionHash"]
-    assert [one.name for one in history.registrations] == [dataset.name for dataset in pinned.datasets]
-    assert [(one.epsilon_micro, one.delta_pico, one.runs) for one in history.caps] == 2 * [
-        (3_000_000, 1_000_000, 100)
-    ]
-    assert [one.gate_signer for one in history.platforms] == [account(GATE)]
+    assert history.approvals_of(second) == ()
+    for tx, counted in ((pin.at.tx, {account(0), account(1)}), (history.proposals[0].at.tx, set())):
+        given = bytes.fromhex(tx[2:])
+        assert reader.approvals_in(pinned.room.consortium, pinned.id, given, counted=True) == counted
+    assert [(one.proposal, one.owner) for one in history.of(Withdrawal)] == [(second, account(2))]
+    assert history.of(Withdrawal)[0].at.tx == withdrawn["transactionHash"]
+    (proposed,), (adopted,) = history.of(ProposedPlatform), history.of(PlatformAdoption)
+    assert (adopted.proposal, adopted.platform) == (proposed.proposal, proposed.platform)
+    assert (adopted.platform.gate_signer, adopted.owners) == (account(GATE), (account(0), account(1)))
+    (asked,), (added,) = history.of(ProposedMachines), history.of(MachinesAddition)
+    assert (added.proposal, added.machines.devices) == (asked.proposal, (b"\x66" * 32,))
+    assert added.owners == (account(0), account(1))
     assert [one.run_id for one in history.runs_of(pinned.id)] == [opening.run.run_id]
     assert (history.runs[0].opening.number, history.runs[0].opening.run.delta_pico) == (1, 400_000)
-    assert history.runs[0].at.block == opening.opened_block
-    assert [(one.owner, one.reason, one.compose_hash) for one in history.revocations] == [
-        (account(1), "stop", RECIPE)
+    assert [(one.owner, one.study, one.reason, one.compose_hash) for one in history.revocations] == [
+        (account(1), pinned.id, "stop", RECIPE)
     ]
     assert history.revocations[0].at.tx == revoked["transactionHash"]
-    (change,) = history.rosters
-    assert (change.roster, change.threshold) == (2, 2)
-    assert [owner.account for owner in change.owners] == [owner.account for owner in room.owners]
+    assert [(one.owner, one.to) for one in history.of(SeatOffer)] == [(account(2), account(5))]
+    assert history.of(SeatOffer)[0].from_ > 2 * 24 * 3600
+    assert [(one.owner, one.to, one.roll) for one in history.of(SeatMove)] == [(account(2), account(5), 2)]
+    (wanted,), (change,) = history.of(ProposedRoster), history.of(RosterChange)
+    assert (change.proposal, change.roster) == (wanted.proposal, wanted.roster)
+    assert (change.roll, change.roster.remove, change.roster.threshold) == (3, ("hospital-C",), 2)
+    assert change.owners == (account(0), account(1))
     assert history.receipt_of(opening.run.run_id) is None
-    assert history.unpin_failures == ()
+    assert history.of(UnpinFailure) == ()
+    places = [(event.at.block, event.at.index) for event in history.events]
+    assert places == sorted(places)
+
+
+def test_what_happened_to_a_dataset_is_found_by_its_id(
+    chain: LocalChain, pinned: Study, reader: ChainReader
+) -> None:
+    dataset = pinned.datasets[0]
+    kinds = [type(event) for event in reader.dataset_history(pinned.room.ledger, dataset.id)]
+    assert kinds == [DatasetRegistration, VersionAddition, LifetimeSetting, AllowanceSetting]
+    offered = reader.offered(pinned.room.consortium)
+    assert {one.id for one in offered} == {one.id for one in pinned.datasets}
+    assert {one.holder_id for one in offered} == {"hospital-A", "hospital-B"}
 
 
 def test_the_factory_lists_consortia_owners_and_board(
@@ -851,15 +1072,15 @@ def test_the_factory_lists_consortia_owners_and_board(
 ) -> None:
     assert reader.consortia(pinned.room.factory) == [pinned.room.consortium]
     (row,) = reader.board(pinned.room.factory)
-    assert (row.consortium, row.owners, row.records) == (pinned.room.consortium, 3, 2000)
-    assert (row.criteria, row.status) == ((2, 0, 2), 1)
+    assert (row.consortium, row.owners, row.confirmed, row.records) == (pinned.room.consortium, 3, 2, 2000)
+    assert (row.criteria, row.status) == ((2, 0, 2), 2)
     assert [owner.id for owner in reader.owners(pinned.room.consortium)] == [
         "hospital-A",
         "hospital-B",
         "hospital-C",
     ]
     chain.revoke(pinned.room, 0)
-    assert reader.board(pinned.room.factory)[0].status == 2
+    assert reader.board(pinned.room.factory)[0].status == 3
 
 
 def test_a_chain_that_mines_by_the_clock_works_the_same() -> None:

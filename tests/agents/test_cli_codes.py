@@ -17,7 +17,7 @@ from tests.agents.shell import shell
         ("reseal a.tar", "source-unreadable"),
         ("inspect a.tar", "source-unreadable"),
         ("sign a.tar --show", "source-unreadable"),
-        ("register a.tar --calldata", "source-unreadable"),
+        ("govern confirm --consortium 0x" + 40 * "1" + " --calldata", "configuration"),
         ("upload a.tar memory://a --yes", "source-unreadable"),
         ("fetch memory://a --sha256 0x" + 64 * "1" + " --out a.tar", "remote-missing"),
     ],

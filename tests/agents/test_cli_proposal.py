@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.agents.shell import shell
 from tests.agents.worked import render_recipe
 
-from sealroom.model import Registration
+from sealroom.model import Version, dataset_id
 from sealroom.recipe import Recipe, parse
 from sealroom.schema import schema_hash
-from sealroom_agents.owner.registration import registration_file
+from sealroom_agents.owner.registration import Registration, load_registration, registration_file
 
 
 @pytest.fixture
@@ -23,13 +24,19 @@ def recipe(tmp_path: Path) -> Recipe:
     made = parse(render_recipe(tmp_path / "study"))
     (tmp_path / "app-compose.json").write_bytes(made.compose)
     for place, spec in enumerate(made.datasets):
+        owner = "0x" + f"{9 - place:040x}"
         registration = Registration(
-            dataset_id=bytes([9 - place]) * 32,
-            index_digest=b"\x01" * 32,
-            key_commitment=b"\x02" * 32,
-            schema_hash=schema_hash(spec.columns),
-            rows=200,
+            dataset=dataset_id(owner, spec.name),
+            owner=owner,
             name=spec.name,
+            number=1,
+            version=Version(
+                header=b"\x03" * 32,
+                index=b"\x01" * 32,
+                key_commitment=b"\x02" * 32,
+                schema_hash=schema_hash(spec.columns),
+                rows=200,
+            ),
         )
         (tmp_path / f"{spec.name}.registration.json").write_bytes(registration_file(registration))
     return made
@@ -48,7 +55,11 @@ def test_a_proposal_holds_recipe_datasets_and_the_budget_of_all_runs(recipe: Rec
         "composeHash": "0x" + recipe.compose_hash.hex(),
         "outputHash": "0x" + recipe.output_hash.hex(),
         "privacyHash": "0x" + recipe.privacy_hash.hex(),
-        "datasets": ["0x" + "08" * 32, "0x" + "09" * 32],
+        "datasets": sorted(
+            "0x" + dataset_id("0x" + f"{9 - place:040x}", spec.name).hex()
+            for place, spec in enumerate(recipe.datasets)
+        ),
+        "versions": [0, 0],
         "maxRuns": 3,
     }
 
@@ -62,16 +73,15 @@ def test_a_dataset_without_a_registration_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("recipe")
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"name": "cohort-X"},
-        {"schemaHash": "0x" + "00" * 32},
-    ],
-)
-def test_a_registration_of_something_else_is_refused(tmp_path: Path, change: dict[str, str]) -> None:
+@pytest.mark.parametrize("what", ["name", "columns"])
+def test_a_registration_of_something_else_is_refused(tmp_path: Path, what: str) -> None:
     path = tmp_path / "cohort-B.registration.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    given = load_registration(path)
+    if what == "name":
+        given = replace(given, name="cohort-X", dataset=dataset_id(given.owner, "cohort-X"))
+    else:
+        given = replace(given, version=replace(given.version, schema_hash=bytes(32)))
+    path.write_bytes(registration_file(given))
     done = shell("sealroom proposal app-compose.json *.registration.json", tmp_path)
     assert done.returncode == 1
     assert "error: small-study reads no dataset " in done.stdout

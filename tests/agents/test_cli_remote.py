@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,13 +50,12 @@ def tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
         gate_public_key=KemPrivateKey.generate().public,
         app=APP,
         compose_hash=bytes(32),
-        epoch=1,
     )
     sealed.seal(
         folder / "cohort-A.parquet",
         folder / "A.tar",
         recipient=recipient,
-        owner="hospital-A",
+        owner="0x" + "0a" * 20,
         name="cohort-A",
         part_size=2**16,
     )
@@ -187,8 +187,8 @@ def test_a_resealed_file_has_the_registered_index_and_another_digest(
     tar: Path, server: Server, target: Path, expected: Expected
 ) -> None:
     content = bytearray(tar.read_bytes())
-    place = content.index(b'"epoch":1')
-    content[place + 8 : place + 9] = b"2"
+    place = content.index(b'"chainId":31337')
+    content[place + 10 : place + 11] = b"2"
     server.kept["/A"] = bytes(content)
     by_digest = Expected(registration=None, digest=sha256(tar.read_bytes()))
     assert refused(f"{server.url}/A", target, by_digest) == "remote-differs"
@@ -412,6 +412,25 @@ def test_a_registration_of_another_form_is_refused(change: str, tmp_path: Path, 
     with pytest.raises(SealroomError) as error:
         load_registration(path)
     assert error.value.code in {"registration-malformed", "malformed"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dataset": "0x" + "12" * 32}, {"owner": "0x" + "0b" * 20}, {"name": "cohort-B"}, {"number": 0}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_registration_whose_id_is_not_its_accounts_and_names_is_refused(
+    change: dict[str, object], tmp_path: Path, tar: Path
+) -> None:
+    """CE-15: an id that stands for another dataset than the file names."""
+    path = tmp_path / "a.registration.json"
+    content = json.loads(registration_file(registration_of(sealed.inspect(tar))))
+    path.write_text(json.dumps(content))
+    assert load_registration(path)
+    path.write_text(json.dumps(content | change))
+    with pytest.raises(SealroomError) as error:
+        load_registration(path)
+    assert error.value.code == "registration-malformed"
 
 
 def leads(request: BaseHTTPRequestHandler, to: str) -> None:

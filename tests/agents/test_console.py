@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,23 @@ from typing import Any
 import pytest
 from eth_utils.crypto import keccak
 from fastapi.testclient import TestClient
-from tests.local_chain import YEAR_S, LocalChain, account
-from tests.outside import OWNERS, Lab, make_recipe
+from tests.agents.staged import make_stage
+from tests.local_chain import YEAR_S, Dataset, LocalChain, account
+from tests.outside import CAP_MICRO, HOLDER, OWNERS, Lab, make_recipe
 from tests.rpc_proxy import RpcProxy
 
 from sealroom.codes import Code
-from sealroom.model import Study
+from sealroom.model import Machines, Roster, Study, Validity
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.console import display, model_script
 from sealroom_agents.console.app import STATIC, create_app
 from sealroom_agents.console.middleware import MAX_BODY_BYTES
+from sealroom_agents.console.pages import BOARD_PAGE
 from sealroom_agents.console.results import table
-from sealroom_agents.console.studies import SHOWN_OF_EACH_OWNER
+from sealroom_agents.errors import ChainError
+from sealroom_agents.notices import SHOWN_OF_EACH_OWNER
+from sealroom_agents.store import Store
 
 pytestmark = pytest.mark.anvil
 
@@ -77,7 +82,7 @@ def codes(answer: Any) -> list[str]:
 
 
 def test_a_run_says_what_is_missing_until_nothing_is(lab: Lab, web: TestClient) -> None:
-    """The researcher sees each step arrive: registered, proposed, approved by the data's owners, final."""
+    """The researcher sees each step arrive: registered and allowed, approved, which proposes it, final."""
     answer = web.post("/v1/runs", json=body_of(lab))
     assert answer.status_code == 202
     run = answer.json()
@@ -94,11 +99,10 @@ def test_a_run_says_what_is_missing_until_nothing_is(lab: Lab, web: TestClient) 
     assert missing() == [("not-proposed", None)]
     study = lab.propose()
     assert missing() == [
-        ("data-owner-approval-missing", "hospital-A"),
         ("data-owner-approval-missing", "hospital-B"),
         ("approval-missing", "hospital-C"),
     ]
-    lab.chain.approve(lab.room, study, 0, 2)
+    lab.chain.approve(lab.room, study, 2)
     assert missing() == [("data-owner-approval-missing", "hospital-B")]
     lab.chain.approve(lab.room, study, 1)
     assert missing() == [("not-finalized", None)]
@@ -124,7 +128,7 @@ def test_after_a_revocation_a_new_proposal_waits_for_the_revoker(lab: Lab, web: 
     lab.live()
     lab.chain.revoke(lab.room, 2, "consent withdrawn")
     study = lab.propose()
-    lab.chain.approve(lab.room, study, 0, 1)
+    lab.chain.approve(lab.room, study, 1)
     answer = web.post("/v1/runs", json=body_of(lab))
     assert (answer.json()["state"], codes(answer)) == ("waiting", ["approval-missing"])
     assert answer.json()["missing"][0]["owner"] == "hospital-C"
@@ -257,6 +261,9 @@ def test_two_consortia_of_the_same_owners_need_an_address(lab: Lab, web: TestCli
     """RE-04: a run never lands at a consortium that was not meant."""
     assert web.post("/v1/runs", json=body_of(lab)).json()["consortium"] == lab.room.consortium
     twin = lab.chain.create_consortium(list(lab.room.owners), threshold=1)
+    declared = web.post("/v1/runs", json=body_of(lab)).json()
+    assert declared["consortium"] == lab.room.consortium, "what a stranger declares is not meant"
+    lab.chain.send(2, twin.consortium, interface("Consortium").encode("confirm"))
     answer = web.post("/v1/runs", json=body_of(lab))
     assert (answer.status_code, answer.json()["code"]) == (409, "ambiguous-consortium")
     named = web.post("/v1/runs", json=body_of(lab, consortium=twin.consortium))
@@ -302,6 +309,7 @@ def test_many_readers_cost_one_look_at_the_chain(lab: Lab) -> None:
 def test_a_strangers_consortium_that_cannot_be_drawn_takes_no_other_off_the_board(lab: Lab) -> None:
     """Anyone may create one, and give it more logs than a node hands out."""
     stranger = lab.chain.create_consortium(["x"], threshold=1, salt=secrets.token_bytes(32)).consortium
+    lab.chain.send(0, stranger, interface("Consortium").encode("confirm"))
 
     def too_many(method: str, params: list[Any]) -> bool:
         return method == "eth_getLogs" and stranger[2:] in json.dumps(params)
@@ -352,6 +360,54 @@ def test_the_envelope_shows_only_once_it_is_anchored(lab: Lab, web: TestClient) 
     download = web.get(f"/v1/runs/{run}/envelope")
     assert download.json() == state["envelope"]
     assert "attachment" in download.headers["content-disposition"]
+
+
+def test_a_runs_page_tells_the_chain_and_the_enclave_apart(chain: LocalChain, tmp_path: Path) -> None:
+    """What a stolen gate key could anchor is not shown as proven; what happened since is told in words."""
+    snapshot = chain.snapshot()
+    stage = make_stage(chain, tmp_path)
+    store = Store(f"sqlite:///{tmp_path / 'runs.db'}")
+    web = TestClient(create_app(store, stage.reader, factory=stage.room.factory, **OPEN))
+    shown = [stage.done(), stage.granted().envelope(), stage.done()]
+    shown[2] = replace(shown[2], result={**shown[2].result, "epsilon": "0.1"})
+    assert shown[0].anchor is not None
+    shown[1] = shown[1].with_anchor(shown[0].anchor)
+    runs = []
+    for envelope in shown:
+        compose_hash = "0x" + envelope.receipt.compose_hash.hex()
+        store.add_recipe(compose_hash, stage.recipe)
+        submitted = store.submit(
+            "0x" + envelope.receipt.run_id.hex(),
+            compose_hash=compose_hash,
+            consortium=stage.room.consortium,
+            missing=[],
+            waiting=False,
+        )
+        held = store.claim(HOLDER)
+        assert held is not None
+        store.emitted(held, "{}")
+        store.anchored(held, envelope.encode().decode(), message="anchored")
+        runs.append(f"/runs/{submitted.id}")
+
+    def says(path: str, id: str) -> str:
+        (found,) = re.findall(rf'<dd id="{id}">(.*?)</dd>', web.get(path).text)
+        return re.sub(r"<[^>]+>", "", found)
+
+    anchored, invented, altered = runs
+    assert says(anchored, "anchored").startswith("Yes, by the ledger: receipt #1, on ")
+    assert "approved by hospital-A, hospital-B. Since then: nobody has revoked since" in says(
+        anchored, "anchored"
+    )
+    assert says(anchored, "proven").startswith("Not by this page.")
+    for lie in (invented, altered):
+        assert says(lie, "anchored") == "No. The ledger has no receipt of this result."
+    chain.revoke(stage.room, 2, "consent withdrawn")
+    assert "its study was revoked on " in says(anchored, "anchored")
+    chain.change_roster(stage.room, remove=["hospital-C"], threshold=2)
+    assert "another roster or platform governs now, which says nothing against it" in says(
+        anchored, "anchored"
+    )
+    chain.restore(snapshot)
 
 
 def test_events_stream_until_the_run_ends(lab: Lab, web: TestClient) -> None:
@@ -446,22 +502,29 @@ def test_the_board_reads_studies_from_chain(lab: Lab, web: TestClient) -> None:
     """Owners, jurisdictions, records, criteria, approved and pending, quorum, runs, revocation."""
     lab.register()
     study = lab.propose()
-    lab.chain.approve(lab.room, study, 0)
     web.post("/v1/runs", json=body_of(lab))
     board = web.get("/v1/studies").json()
     (row,) = [one for one in board["studies"] if one["consortium"] == lab.room.consortium]
     assert row["status"] == "forming"
-    assert row["standing"] == "pending"
+    assert row["state"] == "pending"
     assert row["records"] == 2001
     assert row["name"] == "small-study"
-    assert [(one["id"], one["approved"], one["required"]) for one in row["owners"]] == [
-        ("hospital-A", True, True),
-        ("hospital-B", False, True),
-        ("hospital-C", False, False),
+    told = [(one["id"], one["approved"], one["required"], one["confirmed"]) for one in row["owners"]]
+    assert told == [
+        ("hospital-A", True, True, True),
+        ("hospital-B", False, True, True),
+        ("hospital-C", False, False, False),
     ]
     assert row["criteria"]["more than one jurisdiction"] == "match"
     page = web.get("/").text
-    for shown in ("small-study", "hospital-C", "1 of 3 approved", "waits for approval", "2\u202f001"):
+    for shown in (
+        "small-study",
+        "hospital-C",
+        "1 of 3 approved",
+        "2 of 3 owners confirmed",
+        "waits for approval",
+        "2\u202f001",
+    ):
         assert shown in page
 
     lab.chain.approve(lab.room, study, 1)
@@ -490,6 +553,9 @@ def test_the_study_page_shows_all_that_is_agreed(lab: Lab, web: TestClient) -> N
         "mean of <code>age</code>",
         "unwrap(&#34;hospital-A/cohort-A.tar&#34;)",
         "1.5 of 4.5",
+        "ε 1.5 of 4.5, δ 0 of 1e-6",
+        "ε 4.5 and 100 runs",
+        "1, the newest",
         "δ 1e-6 for at most 3 runs",
         "submitted elsewhere",
         lab.room.app,
@@ -502,9 +568,10 @@ def test_another_proposal_is_read_before_it_is_approved(lab: Lab, web: TestClien
     lab.live()
     other = make_recipe(tmp_path / "other", question="Something else?", analysis="x = 1  # \u00e9\n")
     lab.store.add_recipe("0x" + other.compose_hash.hex(), other.compose)
-    study = lab.chain.propose(
+    study = lab.chain.draft(
         lab.room, compose_hash=other.compose_hash, datasets=[dataset.id for dataset in lab.datasets]
     )
+    lab.chain.approve(lab.room, study, 2)
     address = f"/studies/{lab.room.consortium}"
     page = web.get(address).text
     assert "Proposals that wait for approval" in page
@@ -535,8 +602,8 @@ def test_no_proposal_hides_another(lab: Lab, web: TestClient) -> None:
         (one["study"], one["proposedBy"], one["epsilonMicro"], one["maxRuns"]) for one in body["proposals"]
     ]
     assert told == [
-        ("0x" + greedy.hex(), ["hospital-C"], 45_000_000, 30),
-        ("0x" + honest.hex(), ["hospital-A"], 4_500_000, 3),
+        ("0x" + greedy.hex(), "hospital-C", 45_000_000, 30),
+        ("0x" + honest.hex(), "hospital-A", 4_500_000, 3),
     ]
     page = web.get(address).text
     for study in (honest, greedy):
@@ -552,8 +619,8 @@ def test_no_proposal_hides_another(lab: Lab, web: TestClient) -> None:
             json={"consortium": lab.room.consortium, "action": "approve", "study": "0x" + study.hex()},
         ).json()
         content = lab.chain.study(study).solidity()
-        assert call["data"] == "0x" + interface("Consortium").encode("approve", content).hex()
-    lab.chain.approve(lab.room, greedy, 2)
+        assert call["data"] == "0x" + interface("Consortium").encode("approve", content, []).hex()
+    lab.chain.approve(lab.room, greedy, 0)
     assert web.get(f"/v1{address}").json()["study"] == "0x" + greedy.hex(), "approvals lead, not dates"
 
 
@@ -572,26 +639,197 @@ def test_whoever_proposes_much_crowds_out_only_its_own(lab: Lab, web: TestClient
     assert (oldest.status_code, "Approve this recipe" in oldest.text) == (200, True)
 
 
-def test_one_content_proposed_twice_is_one_proposal(lab: Lab, web: TestClient) -> None:
-    """Another owner who proposes the same content again neither hides nor doubles it."""
+def test_the_first_approval_proposes_and_a_second_is_an_approval(lab: Lab, web: TestClient) -> None:
+    """One content is one proposal, whoever approves it and in which order."""
     lab.register()
     study = lab.propose()
-    content = lab.chain.study(study).solidity()
-    lab.chain.send(1, lab.room.consortium, interface("Consortium").encode("propose", content))
+    lab.chain.approve(lab.room, study, 2)
     address = f"/studies/{lab.room.consortium}"
     (one,) = web.get(f"/v1{address}").json()["proposals"]
-    assert (one["study"], one["proposedBy"]) == ("0x" + study.hex(), ["hospital-A", "hospital-B"])
+    assert (one["study"], one["proposedBy"]) == ("0x" + study.hex(), "hospital-A")
+    assert one["approved"] == ["hospital-A", "hospital-C"]
+    kinds = [item["kind"] for item in web.get(f"/v1{address}/history").json()["activities"]]
+    assert kinds[:3] == ["approved", "study-proposed", "approved"]
+    assert "First approved, and so proposed, by" in web.get(address).text
+
+
+def test_a_version_that_a_study_pins_is_told_from_the_newest(lab: Lab, web: TestClient) -> None:
+    """A corrected extract is another version of the same dataset, and shares its lifetime account."""
+    lab.register()
+    first = lab.datasets[0]
+    corrected = Dataset(owner=0, name=first.name, rows=5000, schema_hash=first.schema_hash)
+    data = interface("Ledger").encode("addVersion", first.id, corrected.version.solidity())
+    lab.chain.send(0, lab.room.ledger, data)
+    address = f"/v1/studies/{lab.room.consortium}"
+    lab.propose()
+    told = {one["name"]: one for one in web.get(address).json()["datasets"]}
+    assert (told["cohort-A"]["version"], told["cohort-A"]["pinned"], told["cohort-A"]["rows"]) == (
+        2,
+        False,
+        5000,
+    )
+    assert told["cohort-A"]["lifetime"]["epsilonCap"] == CAP_MICRO
+    pinned = lab.chain.draft(
+        lab.room,
+        compose_hash=lab.recipe.compose_hash,
+        datasets=[one.id for one in lab.datasets],
+        versions=[1, 0],
+    )
+    lab.chain.approve(lab.room, pinned, 0, 2)
+    told = {one["name"]: one for one in web.get(address).json()["datasets"]}
+    assert (told["cohort-A"]["version"], told["cohort-A"]["pinned"], told["cohort-A"]["rows"]) == (
+        1,
+        True,
+        1000,
+    )
+    assert told["cohort-B"]["pinned"] is False
+    assert "1, pinned" in web.get(f"/studies/{lab.room.consortium}").text
+
+
+def test_what_governs_waits_beside_the_studies(lab: Lab, web: TestClient) -> None:
+    """Content, who signed, who is missing; a roster that removes an owner is loud."""
+    lab.live()
+    state = lab.chain.state(lab.room)
+    roster = Roster(remove=("hospital-C",), add=(), threshold=2)
+    validity = lab.chain.validity(state.roster_digest)
+    lab.chain.vote(lab.room, 0, "changeRoster", roster.solidity(), validity.solidity())
+    machines = Machines(os_images=(), devices=(b"\x77" * 32,))
+    added = lab.chain.validity(state.charter)
+    lab.chain.vote(lab.room, 1, "addMachines", machines.solidity(), added.solidity())
+    address = f"/studies/{lab.room.consortium}"
+    body = web.get(f"/v1{address}").json()
+    told = [(one["kind"], one["id"], one["approved"], one["missing"]) for one in body["governing"]]
+    assert told == [
+        ("machines", "0x" + machines.under(added).id.hex(), ["hospital-B"], ["hospital-A", "hospital-C"]),
+        ("roster", "0x" + roster.under(validity).id.hex(), ["hospital-A"], ["hospital-B", "hospital-C"]),
+    ]
+    assert ["Device", "0x" + "77" * 32] in body["governing"][0]["content"]
+    (notice,) = body["notices"]
+    assert (notice["kind"], notice["about"]) == ("removal-pending", told[1][1])
+    assert "removes hospital-C is signed by hospital-A: 1 of the 2" in notice["text"]
     page = web.get(address).text
-    assert "and again by hospital-B" in page
-    assert "Approve this recipe" in page
+    assert "A roster that removes an owner waits for votes" in page
+    assert "Missing: hospital-A, hospital-C." in page
+    assert "A roster that removes an owner waits for votes." in web.get("/").text
+    assert body["state"] == "live", "votes end nothing"
+    lab.chain.vote(lab.room, 0, "addMachines", machines.solidity(), added.solidity())
+    lab.chain.withdraw(lab.room, roster.under(validity).id, 0)
+    body = web.get(f"/v1{address}").json()
+    assert (body["state"], len(body["governing"])) == ("live", 1), "machines end no study"
+    assert body["governing"][0]["approved"] == []
+    kinds = {item["kind"] for item in web.get(f"/v1{address}/history").json()["activities"]}
+    assert kinds >= {"roster-proposed", "machines-proposed", "machines-added", "withdrawn"}
+
+
+def test_whoever_proposes_many_rosters_hides_none_of_others(lab: Lab, web: TestClient) -> None:
+    """An owner cannot bury the roster that removes another one under its own."""
+    follows = lab.chain.state(lab.room).roster_digest
+    removal = Roster(remove=("hospital-C",), add=(), threshold=2)
+    honest = lab.chain.validity(follows)
+    lab.chain.vote(lab.room, 0, "changeRoster", removal.solidity(), honest.solidity())
+    flood = [Roster(remove=("hospital-B",), add=(), threshold=1) for _ in range(SHOWN_OF_EACH_OWNER + 2)]
+    for n, roster in enumerate(flood):
+        validity = Validity(expiry=honest.expiry + 1 + n, follows=follows)
+        lab.chain.vote(lab.room, 2, "changeRoster", roster.solidity(), validity.solidity())
+    body = web.get(f"/v1/studies/{lab.room.consortium}").json()
+    listed = [(one["id"], one["approved"]) for one in body["governing"]]
+    assert len(listed) == SHOWN_OF_EACH_OWNER + 1
+    assert listed[-1] == ("0x" + removal.under(honest).id.hex(), ["hospital-A"])
+    assert body["notices"][-1]["about"] == listed[-1][0]
+
+
+def test_seats_and_datasets_that_are_offered_are_loud(lab: Lab, web: TestClient) -> None:
+    """Whoever stole a key offers them to itself; the true owner has two days to see this and to stop it."""
+    lab.live()
+    consortium, ledger = interface("Consortium"), interface("Ledger")
+    address = f"/studies/{lab.room.consortium}"
+    assert web.get(f"/v1{address}").json()["notices"] == []
+    lab.chain.send(0, lab.room.consortium, consortium.encode("offerSeat", account(9)))
+    lab.chain.send(1, lab.room.ledger, ledger.encode("offer", [lab.datasets[1].id], account(9)))
+    seat, dataset = web.get(f"/v1{address}").json()["notices"]
+    assert (seat["kind"], seat["about"]) == ("seat-offered", account(0))
+    assert (dataset["kind"], dataset["about"]) == ("dataset-offered", "0x" + lab.datasets[1].id.hex())
+    assert (
+        f"hospital-A offered its seat, with its votes and its veto, to account {account(9)}" in seat["text"]
+    )
+    assert "hospital-B offered dataset cohort-B" in dataset["text"]
+    page = web.get(address).text
+    assert "A seat is offered to another account" in page and "A dataset is offered to" in page
+    lab.chain.send(0, lab.room.consortium, consortium.encode("offerSeat", "0x" + "00" * 20))
+    lab.chain.send(1, lab.room.ledger, ledger.encode("offer", [lab.datasets[1].id], "0x" + "00" * 20))
+    assert web.get(f"/v1{address}").json()["notices"] == []
+    told = [item["what"] for item in web.get(f"/v1{address}/history").json()["activities"][:4]]
+    assert told[0].startswith("offered dataset 0x") and told[0].endswith(" to nobody any more")
+    assert told[1] == "offered its seat to nobody any more"
+    assert f" to account {account(9)}, which may take it from " in told[2]
+    assert told[3].startswith(f"offered its seat to account {account(9)}, which may take it from ")
+
+
+def test_what_strangers_declare_comes_last_and_is_not_read(lab: Lab) -> None:
+    """Anyone may create any number of consortia under any names: they take no place and cost no reads."""
+    strangers = [
+        lab.chain.create_consortium(list(lab.room.owners), threshold=2, salt=secrets.token_bytes(32))
+        for _ in range(BOARD_PAGE + 1)
+    ]
+    named = {room.consortium[2:] for room in strangers}
+    asked: list[str] = []
+
+    def watching(method: str, params: list[Any]) -> bool:
+        asked.append(json.dumps([method, params]))
+        return False
+
+    with RpcProxy(lab.chain.url) as proxy:
+        proxy.refuses = watching
+        reader = ChainReader([proxy.url])
+        app = create_app(lab.store, reader, factory=lab.room.factory, **OPEN)
+        web = TestClient(app, raise_server_exceptions=False)
+        page = web.get("/").text
+        assert not any(name in call for name in named for call in asked)
+        reader.close()
+    first = page.index(lab.room.consortium)
+    assert first < page.index("Declared by their creators only") < page.index(strangers[-1].consortium)
+    assert strangers[0].consortium not in page, "it is on the next page"
+    board = web_of(lab).get("/v1/studies").json()["studies"]
+    assert (board[0]["consortium"], board[0]["status"]) == (lab.room.consortium, "forming")
+    assert board[1]["status"] == "declared"
+    declared = web_of(lab).get(f"/studies/{strangers[0].consortium}").text
+    assert "Declared by its creator only" in declared and "0 of 3 owners confirmed" in declared
+
+
+def test_a_row_that_costs_a_node_much_takes_no_other_off_the_board(lab: Lab) -> None:
+    """A stranger offers its own consortium all that it may: the board is then read in smaller pages."""
+    other = lab.chain.create_consortium(["x"], threshold=1, salt=secrets.token_bytes(32))
+    most = 1
+
+    def without_gas(method: str, params: list[Any]) -> bool:
+        asked = "0x" + interface("Factory").encode("board", 0, 1)[:4].hex()
+        call = params[0]["data"] if method == "eth_call" else ""
+        return call.startswith(asked) and int(call[-64:], 16) > most
+
+    with RpcProxy(lab.chain.url) as proxy:
+        proxy.refuses = without_gas
+        reader = ChainReader([proxy.url])
+        found = {row.consortium for row in reader.board(lab.room.factory)}
+        assert {lab.room.consortium, other.consortium} <= found
+        assert len(found) == lab.chain.call("Factory", lab.room.factory, "consortiumCount")
+        assert len(reader.listed(lab.room.factory, first=0, most=100)) == 1
+        most = 0
+        with pytest.raises(ChainError) as refused:
+            reader.board(lab.room.factory)
+        assert refused.value.code == "chain-unreachable"
+        reader.close()
+
+
+def web_of(lab: Lab) -> TestClient:
+    """The application for one question."""
+    return TestClient(create_app(lab.store, lab.reader, factory=lab.room.factory, **OPEN))
 
 
 @pytest.mark.parametrize("attack", XSS)
 def test_hostile_text_is_shown_as_text(chain: LocalChain, tmp_path: Path, attack: str) -> None:
-    """WE-06: in the question, an owner's name, a dataset's name and a reason."""
-    names = (attack.encode()[:31].decode(), *OWNERS[1:])
+    """WE-06: in the question and a reason. The contracts refuse such names of owners and datasets."""
     snapshot = chain.snapshot()
-    lab = Lab.on(chain, tmp_path, owners=names)
+    lab = Lab.on(chain, tmp_path)
     lab.recipe = make_recipe(tmp_path / "hostile", question=json.dumps(attack))
     lab.store.add_recipe(lab.compose_hash, lab.recipe.compose)
     lab.live()
@@ -651,7 +889,7 @@ def test_calls_are_built_for_the_consortium_alone(lab: Lab, web: TestClient) -> 
         "chainId": 31337,
         "to": lab.room.consortium,
         "function": contract.signature("approve"),
-        "data": "0x" + contract.encode("approve", content).hex(),
+        "data": "0x" + contract.encode("approve", content, []).hex(),
     }
     call = web.post("/v1/calls", json=wanted | {"action": "withdraw"}).json()
     assert (call["function"], call["data"]) == (
@@ -684,11 +922,9 @@ def test_the_page_knows_the_selectors_the_fields_and_the_events_by_itself() -> N
 
     for name in ("approve", "withdraw", "revoke"):
         assert f'{name}: "{contract.signature(name)}"' in model
-    for name in ("approve", "withdraw", "revoke", "hashStudy"):
+    for name in (*model_script.ACTS, *model_script.VIEWS):
         assert selector(name) in model
-    for name in ("owners", "epoch", "pinCount", "threshold", "approvals", "dataset"):
-        assert selector(name) in model
-    for name in ("StudyProposed", "StudyApproved", "StudyPinned", "ApprovalWithdrawn", "Revoked"):
+    for name in ("StudyProposed", "Approved", "StudyPinned", "Withdrawn", "Revoked"):
         assert f'{name}: "0x{bytes(contract.topic(name)).hex()}"' in model
     study = model[model.index("Study: ") : model.index("ApproveStudy: ")]
     assert (
@@ -708,22 +944,28 @@ def test_the_history_is_told_in_words(lab: Lab, web: TestClient) -> None:
     owners = web.get(f"/v1{address}").json()["owners"]
     assert not any(one["withdrawn"] for one in owners), "it speaks of the live study"
     lab.chain.revoke(lab.room, 2, "consent withdrawn")
-    lab.chain.change_owners(lab.room, lab.room.owners, threshold=3)
+    lab.chain.change_roster(lab.room, threshold=3)
     page = web.get(address).text
     told = web.get(f"/v1{address}/history").json()
     newest = [(one["kind"], one["who"], one["reason"]) for one in told["activities"]]
-    assert newest[:3] == [
-        ("owners-changed", "", ""),
+    assert newest[:5] == [
+        ("roster-changed", "", ""),
+        ("roster-proposed", "", ""),
+        ("approved", "hospital-A", ""),
         ("revoked", "hospital-C", "consent withdrawn"),
-        ("approval-withdrawn", "hospital-C", ""),
+        ("withdrawn", "hospital-C", ""),
     ]
     assert told["total"] == len(newest)
     for words in (
-        "the owners changed: hospital-A, hospital-B, hospital-C; 3 of 3 approve; epoch 4 began",
+        "the owners changed: 3 approve from then on; a study that was live ended",
+        "approvals of studies given before count no more",
         "withdrew from study ",
         "ε 1.5 and δ 0 booked",
-        "set the cap of dataset ",
-        "ε 4.5, δ 1e-6, 100 runs",
+        "the owners adopted gate ",
+        "registered dataset cohort-A, ",
+        "has version 1, 1000 rows",
+        "may be spent, ever: ε 4.5, δ 1e-6",
+        "ε 4.5, δ 1e-6, ε 4.5 and 100 runs a day",
     ):
         assert any(words in one["what"] for one in told["activities"]), words
         assert words in page

@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eth_utils.crypto import keccak
-from tests.gate_world import GATE_RECIPE, PLATFORM, RECIPE, TOKEN, Enclave, World, granted, refused
+from tests.gate_world import GATE_RECIPE, OWNERS, RECIPE, TOKEN, Enclave, World, granted, refused
 from tests.local_chain import account
 from tests.rpc_proxy import RpcProxy, honest
 
@@ -26,6 +25,7 @@ from sealroom.key_release import (
     Hello,
     LeaseReply,
     WatchReport,
+    datasets_root,
     open_key,
     report_data,
     transcript_1,
@@ -34,11 +34,12 @@ from sealroom.key_release import (
 )
 from sealroom.keys import Secret
 from sealroom.model import Opening
-from sealroom.sealed import make_wrap, open_wrap
+from sealroom.platform_policy import PlatformPolicy
+from sealroom.sealed import UNWRAPPED, make_wrap, open_wrap
 from sealroom_agents.attestation import verify_gate
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.errors import GateError
+from sealroom_agents.errors import ConfigurationError, GateError
 from sealroom_agents.gate import service
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.audit import verify as verify_audit
@@ -47,7 +48,6 @@ from sealroom_agents.gate.sessions import Sessions
 from sealroom_agents.simulator import (
     DEBUG,
     SEPT_VE_DISABLE,
-    SIMULATED_OS_IMAGE,
     SimulatedPlatform,
     edit_event,
     runtime_event,
@@ -56,8 +56,8 @@ from sealroom_agents.simulator import (
 
 pytestmark = pytest.mark.anvil
 
-BUDGET = "0x" + keccak(text="budget(address,bytes32)")[:4].hex()
-"""Selector of the ledger's `cap`."""
+ROW = "0x" + interface("Lens").encode("row", ("0x" + "00" * 20, [], []))[:4].hex()
+"""Selector of the lens's `row`, with which nodes are asked for the state."""
 
 # --- the good way -------------------------------------------------------------------------------
 
@@ -94,8 +94,9 @@ def test_an_enclave_that_keeps_every_rule_gets_its_keys(approved: World) -> None
             enclave.kem,
             release.ciphertext,
             transcript=secret,
-            owner=sealed.header.owner,
+            owner=OWNERS[sealed.owner],
             dataset_id=release.dataset,
+            header=sealed.header.digest,
             key_commitment=release.key_commitment,
         )
         assert key.reveal() == sealed.key.reveal()
@@ -137,6 +138,7 @@ def test_each_grant_names_the_audit_logs_last_entry_and_its_hash_is_on_chain(app
 
     assert grant.audit_head == before.digest != bytes(32)
     (run,) = ChainReader([approved.chain.url]).study_history(approved.room.consortium).runs
+    assert run.opening.note == before.digest
     assert run.opening.run.grant_hash == typed.digest(
         typed.grant(grant, chain_id=31337, consortium=approved.room.consortium)
     )
@@ -375,7 +377,7 @@ def test_a_revocation_that_a_reorganisation_dropped_counts_until_the_chain_decid
     approved.chain.revoke(approved.room, 2)
     refused(Enclave(approved).ask(), "revoked")
     approved.chain.reorg(1)
-    assert approved.chain.state(approved.room)["revokedBy"] == "0x" + "00" * 20
+    assert approved.chain.state(approved.room).revokers == ()
     refused(Enclave(approved).ask(), "revoked")
     approved.start_gate()
     refused(Enclave(approved).ask(), "revoked")
@@ -385,35 +387,35 @@ def test_a_revocation_that_a_reorganisation_dropped_counts_until_the_chain_decid
 
 def test_a_revocation_between_decision_and_release_is_caught(approved: World) -> None:
     """CH-06: the owner revokes in the block after the run was booked."""
-    opener = approved.gate._opener
+    opener = approved.gate._bookings._opener
 
     class Racing:
-        def open_run(self, ledger: str, run: Any, study: Any) -> Any:
-            opened = opener.open_run(ledger, run, study)
+        def book(self, *order: Any, note: bytes) -> Any:
+            booked = opener.book(*order, note=note)
             approved.chain.revoke(approved.room, 0, "in time")
-            return opened
+            return booked
 
-    approved.gate._opener = Racing()
+    approved.gate._bookings._opener = Racing()
     refused(Enclave(approved).ask(), "revoked")
 
 
 def test_a_revocation_just_before_the_booking_is_told_as_one(approved: World) -> None:
     """CH-06: the ledger refuses, and the reason is the revocation."""
-    opener = approved.gate._opener
+    opener = approved.gate._bookings._opener
 
     class Racing:
-        def open_run(self, ledger: str, run: Any, study: Any) -> Any:
+        def book(self, *order: Any, note: bytes) -> Any:
             approved.chain.revoke(approved.room, 0, "in time")
-            return opener.open_run(ledger, run, study)
+            return opener.book(*order, note=note)
 
-    approved.gate._opener = Racing()
+    approved.gate._bookings._opener = Racing()
     refused(Enclave(approved).ask(), "revoked")
 
 
 def test_after_a_revocation_a_new_quorum_with_the_revoker_opens_the_room_again(approved: World) -> None:
     approved.chain.revoke(approved.room, 2)
     refused(Enclave(approved).ask(), "revoked")
-    approved.study = approved.chain.propose(
+    approved.study = approved.chain.draft(
         approved.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in approved.sealed]
     )
     approved.approve(0, 1)
@@ -424,16 +426,92 @@ def test_after_a_revocation_a_new_quorum_with_the_revoker_opens_the_room_again(a
 
 def test_a_gate_that_the_owners_replaced_refuses(approved: World) -> None:
     """AT-34."""
-    approved.chain.adopt_platform(
-        approved.room,
-        gate_root=b"\x01" * 32,
-        gate_signer=account(9),
-        gate_compose=b"\x02" * 32,
-        os_images=[SIMULATED_OS_IMAGE],
-        devices=[PLATFORM.machine().device_id],
-    )
+    approved.adopt(gate_root=b"\x01" * 32, gate_signer=account(9), gate_compose=b"\x02" * 32)
     approved.chain.finalize()
     refused(Enclave(approved).ask(), "gate-not-registered")
+
+
+def test_a_gate_starts_only_with_the_platform_policy_that_owners_adopted(approved: World) -> None:
+    """AT-35: another one takes a new platform. Its identity, under its quote, names the one it has."""
+    adopted = approved.policy
+    assert approved.identity().policy_hash == adopted.hash
+    assert PlatformPolicy.parse(approved.http.get("/v1/policy").content) == adopted
+    approved.policy = replace(adopted, tcb=replace(adopted.tcb, smt=True))
+    approved.start_gate()  # it is told of no consortium, and released nothing: it serves, and grants nothing
+    refused(Enclave(approved).ask(), "platform-policy-mismatch")
+    with pytest.raises(ConfigurationError) as error:
+        approved.start_gate(consortia=frozenset({approved.room.consortium}))
+    assert error.value.code == "platform-policy-mismatch"
+    assert error.value.hint is not None and "new platform" in error.value.hint
+
+    lenient = approved.policy.hash
+    approved.start_gate()
+    approved.adopt()
+    approved.chain.finalize()
+    approved.start_gate(consortia=frozenset({approved.room.consortium}))
+    assert approved.identity().policy_hash == lenient
+
+
+def test_a_gate_that_released_keys_asks_about_its_policy_whatever_it_is_told_to_serve(
+    approved: World,
+) -> None:
+    granted(Enclave(approved).ask())
+    approved.policy = replace(approved.policy, tcb=replace(approved.policy.tcb, cached_keys=True))
+    with pytest.raises(ConfigurationError, match="adopted this gate with platform policy"):
+        approved.start_gate()
+
+
+def test_a_gate_whose_kms_is_not_the_policys_does_not_start(approved: World) -> None:
+    """AT-19."""
+    approved.policy = replace(approved.policy, kms_root=bytes(32))
+    with pytest.raises(ConfigurationError) as error:
+        approved.start_gate()
+    assert error.value.code == "platform-policy"
+
+
+def test_machines_that_owners_add_end_no_run_and_take_no_new_wrap(approved: World) -> None:
+    """AT-27, CH-22: the same sealed files, the same study, one machine more."""
+    running, other = Enclave(approved), Enclave(approved, options={"machine": "machine-2"})
+    for one in approved.sealed:
+        approved.allow(one, cap_micro=4_500_000)
+    approved.chain.finalize()
+    offers = [approved.offer(one) for one in approved.sealed]
+    granted(running.ask(offers=offers))
+    refused(other.ask(offers=offers), "device-not-allowed")
+
+    added = [approved.platform.machine("machine-2").device_id]
+    approved.chain.add_machines(approved.room, 0, 1, devices=added)
+    approved.chain.finalize()
+
+    assert running.renew(1).status_code == 200
+    granted(other.ask(offers=offers))
+
+
+def test_a_new_roster_ends_what_runs(approved: World) -> None:
+    """CH-13: nobody revoked, and the run goes on under owners who did not let it."""
+    enclave = Enclave(approved)
+    granted(enclave.ask())
+    approved.chain.change_roster(approved.room, remove=["hospital-C"], threshold=2)
+    refused(enclave.renew(1), "lease-ended")
+    refused(Enclave(approved).ask(), "standing-mismatch")
+    approved.chain.finalize()
+    refused(Enclave(approved).ask(), "standing-mismatch")
+
+
+def test_a_corrected_extract_is_used_without_a_new_quorum(approved: World) -> None:
+    """The study pins no version, so a run uses the newest; the old file is refused from then on."""
+    first, second = approved.sealed
+    later = replace(first, header=replace(first.header, dataset_version=2, salt=secrets.token_bytes(32)))
+    data = interface("Ledger").encode("addVersion", first.id, later.registered().version.solidity())
+    approved.chain.send(first.owner, approved.room.ledger, data)
+    approved.chain.finalize()
+    refused(Enclave(approved).ask(), "dataset-mismatch")
+
+    approved.sealed = [later, second]
+    reply = granted(Enclave(approved).ask())
+
+    pairs = [(one.id, one.header.digest) for one in approved.sealed]
+    assert reply.grant.datasets_root == datasets_root(pairs)
 
 
 def test_an_address_that_is_no_consortium_is_refused(approved: World) -> None:
@@ -446,7 +524,7 @@ def test_an_expired_study_is_refused(approved: World) -> None:
     """CH-14."""
     world = approved
     expiry = world.chain.head_time() + 40
-    world.study = world.chain.propose(
+    world.study = world.chain.draft(
         world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], expiry=expiry
     )
     world.approve(0, 1)
@@ -466,13 +544,13 @@ def test_a_second_run_beyond_a_datasets_budget_is_refused(approved: World) -> No
     approved.chain.finalize()
     refused(Enclave(approved).ask(), "budget-exceeded")
     for one in approved.sealed:
-        approved.chain.set_cap(approved.room, owner=one.owner, dataset=one.id, cap_micro=3_000_000)
+        approved.allow(one, cap_micro=3_000_000)
     approved.chain.finalize()
     granted(Enclave(approved).ask())
 
 
 def test_a_run_beyond_the_studys_number_is_refused(world: World) -> None:
-    world.study = world.chain.propose(
+    world.study = world.chain.draft(
         world.room,
         compose_hash=sha256(RECIPE),
         datasets=[one.id for one in world.sealed],
@@ -486,8 +564,12 @@ def test_a_run_beyond_the_studys_number_is_refused(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("cap", "code"),
-    [({"cap_pico": 400_000}, "budget-exceeded"), ({"cap_runs": 1}, "runs-exhausted")],
-    ids=["delta", "runs"],
+    [
+        ({"cap_pico": 400_000}, "budget-exceeded"),
+        ({"micro_per_day": 1_500_000}, "budget-exceeded"),
+        ({"runs_per_day": 1}, "runs-exhausted"),
+    ],
+    ids=["delta", "epsilon a day", "runs a day"],
 )
 def test_a_second_run_beyond_the_delta_or_the_runs_of_a_dataset_is_refused(
     approved: World, cap: dict[str, int], code: str
@@ -495,13 +577,13 @@ def test_a_second_run_beyond_the_delta_or_the_runs_of_a_dataset_is_refused(
     """DP-05: and what is refused books nothing; the ledger would refuse it as well."""
     first, second = approved.sealed
     for one, limits in ((first, {}), (second, cap)):
-        approved.chain.set_cap(approved.room, owner=one.owner, dataset=one.id, cap_micro=4_500_000, **limits)
+        approved.allow(one, cap_micro=4_500_000, **limits)
     approved.chain.finalize()
     granted(Enclave(approved).ask())
     refused(Enclave(approved).ask(), code)
     approved.chain.finalize()
     refused(Enclave(approved).ask(), code)
-    approved.chain.set_cap(approved.room, owner=second.owner, dataset=second.id, cap_micro=4_500_000)
+    approved.allow(second, cap_micro=4_500_000)
     approved.chain.finalize()
     granted(Enclave(approved).ask())
 
@@ -519,12 +601,17 @@ def test_a_wrap_of_another_owner_does_not_open(approved: World) -> None:
     first, second = (approved.offer(one) for one in approved.sealed)
     swapped = [replace(first, wrap=second.wrap), second]
     body = refused(Enclave(approved).ask(offers=swapped), "wrap-does-not-open")
-    assert set(body["seen"]) == {"owner", "dataset"}
+    assert set(body["seen"]) == {"dataset", "header"}
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("composeHash", sha256(b"other")), ("epoch", 1), ("app", "0x" + "77" * 20), ("kmsRoot", bytes(32))],
+    [
+        ("composeHash", sha256(b"other")),
+        ("consortium", "0x" + "77" * 20),
+        ("app", "0x" + "77" * 20),
+        ("kmsRoot", bytes(32)),
+    ],
 )
 def test_a_wrap_for_another_context_does_not_open_and_says_where_it_differs(
     approved: World, name: str, value: Any
@@ -534,6 +621,13 @@ def test_a_wrap_for_another_context_does_not_open_and_says_where_it_differs(
     offers = [approved.offer(approved.sealed[0], **changes), approved.offer(approved.sealed[1])]
     body = refused(Enclave(approved).ask(offers=offers), "wrap-does-not-open")
     assert set(body["seen"]) == {name}
+
+
+def test_a_file_that_is_not_wrapped_is_refused_by_its_own_code(approved: World) -> None:
+    first, second = (approved.offer(one) for one in approved.sealed)
+    body = refused(Enclave(approved).ask(offers=[first, replace(second, wrap=UNWRAPPED)]), "not-wrapped")
+    assert "wrapped for no recipe yet" in body["message"]
+    granted(Enclave(approved).ask())
 
 
 def test_a_wrap_with_another_key_than_the_registered_one_is_refused(approved: World) -> None:
@@ -566,9 +660,7 @@ def test_without_the_chain_nothing_is_released(approved: World) -> None:
         proxy.down = False
 
         def lie(method: str, params: list[Any], result: Any) -> Any:
-            return (
-                result[:-1] + "7" if method == "eth_call" and params[0]["data"].startswith(BUDGET) else result
-            )
+            return result[:-1] + "7" if method == "eth_call" and params[0]["data"].startswith(ROW) else result
 
         proxy.tamper = lie
         refused(Enclave(approved).ask(), "chain-disagrees", 503)
@@ -673,7 +765,7 @@ def test_a_booking_that_not_every_node_shows_releases_nothing(
         approved.rpc_urls = [approved.chain.url, proxy.url]
         approved.start_gate()
         approved.heartbeat()
-        kept = "0x" + interface("Ledger").encode("commitment", bytes(32))[:4].hex()
+        kept = "0x" + interface("Ledger").encode("commitment", "0x" + "00" * 20, bytes(32))[:4].hex()
 
         def unbooked(method: str, params: list[Any], result: Any) -> Any:
             return zeros(result) if method == "eth_call" and params[0]["data"].startswith(kept) else result
@@ -682,7 +774,7 @@ def test_a_booking_that_not_every_node_shows_releases_nothing(
         refused(Enclave(approved).ask(), "chain-disagrees", 503)
         proxy.tamper = honest
         for one in approved.sealed:  # the first attempt's ε stays spent
-            approved.chain.set_cap(approved.room, owner=one.owner, dataset=one.id, cap_micro=3_000_000)
+            approved.allow(one, cap_micro=3_000_000)
         approved.chain.finalize()
         granted(Enclave(approved).ask())
 
@@ -692,25 +784,21 @@ def test_a_booking_that_not_every_node_shows_releases_nothing(
 )
 def test_a_booking_of_something_else_releases_nothing(approved: World, changes: dict[str, Any]) -> None:
     """CH-03: the sending node reports another opening than the ledger's; its twin is every grant above."""
-    opener = approved.gate._opener
+    opener = approved.gate._bookings._opener
 
     class Lying:
-        def open_run(self, ledger: str, run: Any, study: Any) -> Any:
-            opened = opener.open_run(ledger, run, study)
-            event = opened.event("RunOpened")
-            assert event is not None
-            opening = Opening.of_abi(event["opening"])
-            names = {"enclave_signer": ("run", "enclaveSigner"), "number": ("number",)}
-            for name, value in changes.items():
-                place, fields = names[name], event["opening"]
-                for part in place[:-1]:
-                    fields = fields[part]
-                fields[place[-1]] = value
-            told = Opening.of_abi(event["opening"])
-            assert told != opening and (told.run != opening.run) == ("enclave_signer" in changes)
-            return opened
+        def book(self, *order: Any, note: bytes) -> Any:
+            return {
+                run_id: replace(opened, opening=lie(opened.opening))
+                for run_id, opened in opener.book(*order, note=note).items()
+            }
 
-    approved.gate._opener = Lying()
+    def lie(opening: Opening) -> Opening:
+        told = {name: value for name, value in changes.items() if name != "enclave_signer"}
+        signer = changes.get("enclave_signer", opening.run.enclave_signer)
+        return replace(opening, run=replace(opening.run, enclave_signer=signer), **told)
+
+    approved.gate._bookings._opener = Lying()
     refused(Enclave(approved).ask(), "chain-disagrees", 503)
 
 
@@ -720,17 +808,21 @@ def test_without_the_content_of_the_pinned_study_nothing_is_released(approved: W
     topic = "0x" + interface("Consortium").topic("StudyPinned").hex()
 
     def lie(method: str, params: list[Any], result: Any) -> Any:
-        if method != "eth_getLogs" or params[0]["topics"][0] != topic:
+        if method != "eth_getLogs":
             return result
+        told = [log for log in result if log["topics"][0] != topic]
         if hides:
-            return []
-        return [{**log, "data": log["data"].replace(sha256(RECIPE).hex(), "66" * 32)} for log in result]
+            return told
+        pinned = [log for log in result if log["topics"][0] == topic]
+        return told + [
+            {**log, "data": log["data"].replace(sha256(RECIPE).hex(), "66" * 32)} for log in pinned
+        ]
 
     with RpcProxy(approved.chain.url) as proxy:
         proxy.tamper = lie
         approved.rpc_urls = [proxy.url]
         approved.start_gate()
-        refused(Enclave(approved).ask(), "chain-disagrees", 503)
+        refused(Enclave(approved).ask(), "chain-unreachable" if hides else "chain-disagrees", 503)
         proxy.tamper = honest
         granted(Enclave(approved).ask())
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,10 +23,10 @@ from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.key_release import GrantReply, Hello, LeaseReply
 from sealroom_agents import child_processes
-from sealroom_agents.attestation import encode_os_images, load_os_images
+from sealroom_agents.attestation import load_os_images, trust_under
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ConfigurationError, Refused
-from sealroom_agents.gate.command import trust_root
+from sealroom_agents.gate.command import POLICY_FILE, load_policy, trust_root
 from sealroom_agents.gate.http import EVIDENCE_AT_ONCE, create_app
 from sealroom_agents.gate.root import connect_guest
 from sealroom_agents.gate.service import Gate
@@ -222,23 +223,30 @@ def test_a_variable_that_redirects_the_guest_agent_stops_the_gate(tmp_path: Path
     assert error.value.code == "simulator-off-local-chain"
 
 
-def test_off_local_chains_a_gate_without_known_os_images_does_not_start(tmp_path: Path) -> None:
-    """AT-20: else a guest's own word for its image would count."""
-    path = tmp_path / "os-images.json"
-    path.write_bytes(encode_os_images([simulated_os_image()]))
-    anchor, _ = trust_root(None, path, "https://pccs.example", chain_id=1)
-    assert anchor.os_images == (simulated_os_image(),)
-
+def test_a_gate_without_a_platform_policy_does_not_start() -> None:
+    """AT-20: else a guest's own word for its image would count, and the operator's for everything else."""
     with pytest.raises(ConfigurationError) as error:
-        trust_root(None, None, "https://pccs.example", chain_id=1)
-    assert error.value.code == "os-images-missing"
+        load_policy(None)
+    assert error.value.code == "platform-policy-missing"
 
 
-def test_a_simulated_platform_brings_its_os_image_along(tmp_path: Path) -> None:
+def test_a_simulated_platform_brings_its_policy_along(tmp_path: Path) -> None:
     """AT-20, on the way that the demonstration takes."""
-    SimulatedPlatform.create(tmp_path, seed=SEED)
-    anchor, _ = trust_root(tmp_path, None, "", chain_id=31337)
-    assert anchor.os_images == (simulated_os_image(),)
+    platform = SimulatedPlatform.create(tmp_path, seed=SEED)
+    root, _ = trust_root(tmp_path, "", chain_id=31337)
+    policy = load_policy(tmp_path / POLICY_FILE)
+    assert policy == platform.policy()
+    assert trust_under(policy, root).os_images == (simulated_os_image(),)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"version": 2}', "[" * 10_000, " " * 70_000])
+def test_a_file_that_is_no_platform_policy_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(text)
+    for place in (path, tmp_path / "nowhere"):
+        with pytest.raises(ConfigurationError) as error:
+            load_policy(place)
+        assert error.value.code == "platform-policy"
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"images": [{}]}', '{"images": [], "more": 1}', "[" * 10_000])
@@ -300,6 +308,22 @@ def test_the_process_refuses_to_demand_what_it_cannot_verify_with_78(world: Worl
     assert done.returncode == 78
     assert done.stderr.startswith("error: --require-gpu: ") and "hint: start without it" in done.stderr
     assert not (tmp_path / "process").exists()
+
+
+def test_the_process_refuses_another_policy_than_the_adopted_one_with_78(
+    approved: World, tmp_path: Path
+) -> None:
+    """AT-35: the operator hands it a document of his own; the owners' own, the test above it, is served."""
+    SimulatedPlatform.create(tmp_path / "platform", seed=SEED)
+    lax = tmp_path / "lax.json"
+    lax.write_bytes(replace(approved.policy, tcb=replace(approved.policy.tcb, smt=True)).encode())
+    command = gate_command(
+        approved, tmp_path, "--chain-id", "31337", "--consortium", approved.room.consortium,
+        "--platform-policy", str(lax),
+    )  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 78
+    assert "adopted this gate with platform policy" in done.stderr and "hint: start it with" in done.stderr
 
 
 def test_the_process_refuses_a_simulated_platform_off_local_chains_with_78(

@@ -7,23 +7,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode as abi_encode
 from tests.gate_world import RECIPE, Enclave, World, granted, refused
 from tests.hostile_node import HostileNode, drips, endless, http, says, silent
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom.encoding import sha256
+from sealroom.model import State
 from sealroom_agents.chain.breaker import THREADS
 from sealroom_agents.chain.contracts import interface
 
 pytestmark = pytest.mark.anvil
 
-STATE = "0x" + interface("Consortium").encode("state")[:4].hex()
-EPOCH, REVOKED_BY, REVOKED_BLOCK = 1, 8, 9
-"""Words of what `state()` answers."""
+STATE = "0x" + interface("Lens").encode("state", "0x" + 40 * "0")[:4].hex()
+STEPS, ENDED_AT = 5, 15
+"""Words of what the lens answers to `state()`, its offset in front."""
+STRANGER = "0x" + "0bad" * 10
+"""Somebody who never revoked."""
+OTHER = b"\x66" * 32
 SHORT_S = 2.0
 """Deadline of a node that never answers."""
 
@@ -56,11 +61,37 @@ def three(approved: World) -> Iterator[Three]:
         approved.stop_gate()
 
 
-def word(value: int) -> bytes:
-    return value.to_bytes(32, "big")
+@dataclass(frozen=True)
+class Lie:
+    """What a node says of the newest block."""
+
+    code: str
+    """What the gate makes of it where every node must agree."""
+    further: int | None = None
+    """Steps more than there were; `None` for as many."""
+    standing: bytes | None = None
+    """Another standing."""
+    revokers: tuple[str, ...] | None = None
+    """Whose veto stands."""
+    words: dict[int, int] = field(default_factory=dict)
+    """Words that no contract could answer with."""
+
+    def tell(self, data: bytes) -> bytes:
+        """The lens' answer, changed."""
+        state = State.of_abi(interface("Lens").decode("state", data))
+        state = replace(
+            state,
+            steps=state.steps + (self.further or 0),
+            standing=self.standing or state.standing,
+            revokers=state.revokers if self.revokers is None else self.revokers,
+        )
+        told = bytearray(abi_encode([State.abi_type()], [state.solidity()]))
+        for index, value in self.words.items():
+            told[32 * index : 32 * index + 32] = value.to_bytes(32, "big")
+        return bytes(told)
 
 
-def at_latest(world: World, words: dict[int, bytes]) -> Callable[[str, list[Any], Any], Any]:
+def at_latest(world: World, lie: Lie) -> Callable[[str, list[Any], Any], Any]:
     """A lie about the state of every consortium, at the newest block only."""
 
     def tamper(method: str, params: list[Any], result: Any) -> Any:
@@ -68,60 +99,47 @@ def at_latest(world: World, words: dict[int, bytes]) -> Callable[[str, list[Any]
             return result
         if params[1]["blockHash"] != world.chain.rpc("eth_getBlockByNumber", "latest", False)["hash"]:
             return result
-        state = bytearray.fromhex(result[2:])
-        for index, value in words.items():
-            state[32 * index : 32 * index + 32] = value
-        return "0x" + state.hex()
+        return "0x" + lie.tell(bytes.fromhex(result[2:])).hex()
 
     return tamper
 
 
+REVOKED = Lie("revoked", further=1, standing=OTHER, revokers=(STRANGER,))
 LIES = {
-    "revoked": ({REVOKED_BY: word(0xBAD), REVOKED_BLOCK: word(5)}, "revoked", 403),
-    "revoked, in the next epoch": (
-        {EPOCH: word(3), REVOKED_BY: word(0xBAD), REVOKED_BLOCK: word(5)},
-        "revoked",
-        403,
-    ),
-    "an epoch that no block could hold": ({EPOCH: word(2**30)}, "chain-disagrees", 503),
-    "revoked, in an epoch that no block could hold": (
-        {EPOCH: word(2**30), REVOKED_BY: word(0xBAD)},
-        "chain-disagrees",
-        503,
-    ),
-    "an epoch that the contract cannot count to": ({EPOCH: word(2**40)}, "chain-disagrees", 503),
-    "an epoch beyond the database's integers": ({EPOCH: word(2**63)}, "chain-disagrees", 503),
-    "an epoch beyond the contract's type": ({EPOCH: word(2**255)}, "chain-disagrees", 503),
-    "a revocation in a far block": (
-        {EPOCH: word(3), REVOKED_BY: word(0xBAD), REVOKED_BLOCK: word(2**64 - 1)},
-        "chain-disagrees",
-        503,
-    ),
+    "revoked, a step further": REVOKED,
+    "another standing, a step further": Lie("standing-mismatch", further=1, standing=OTHER),
+    "revoked, without a step": Lie("chain-disagrees", standing=OTHER, revokers=(STRANGER,)),
+    "revoked, under the same standing": Lie("chain-disagrees", revokers=(STRANGER,)),
+    "another standing without a step": Lie("chain-disagrees", standing=OTHER),
+    "more steps than blocks": Lie("chain-disagrees", further=600, standing=OTHER),
+    "revoked, with more steps than blocks": replace(REVOKED, code="chain-disagrees", further=2**30),
+    "steps that the contract cannot count to": Lie("chain-disagrees", words={STEPS: 2**40 + 1}),
+    "steps beyond the database's integers": Lie("chain-disagrees", words={STEPS: 2**63}),
+    "steps beyond the contract's type": Lie("chain-disagrees", words={STEPS: 2**255}),
+    "an end in a far time": replace(REVOKED, code="chain-disagrees", words={ENDED_AT: 2**64 - 1}),
 }
 
 
-@pytest.mark.parametrize(("lie", "code", "status"), LIES.values(), ids=LIES)
-def test_a_lie_at_the_newest_block_stops_for_as_long_as_the_chain_takes(
-    three: Three, lie: dict[int, bytes], code: str, status: int
-) -> None:
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_lie_at_the_newest_block_stops_for_as_long_as_the_chain_takes(three: Three, lie: Lie) -> None:
     """CH-02, CH-03: every node must agree here, so one can stop; a restart forgets nothing, a final block
     lifts it, and nobody has to do anything."""
     world = three.world
     world.chain.mine()
     three.start(quorum=None)
     three.third.tamper = at_latest(world, lie)
-    refused(three.enclave().ask(), code, status)
+    refused(three.enclave().ask(), lie.code, 503 if lie.code == "chain-disagrees" else 403)
     three.third.tamper = honest
     world.start_gate()
-    if code == "revoked":
+    if lie.code == "revoked":
         refused(three.enclave().ask(), "revoked")
     world.chain.finalize()
     granted(three.enclave().ask())
 
 
-@pytest.mark.parametrize(("lie", "code", "status"), LIES.values(), ids=LIES)
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_a_lie_at_the_newest_block_stops_nothing_where_two_of_three_are_enough(
-    three: Three, lie: dict[int, bytes], code: str, status: int
+    three: Three, lie: Lie
 ) -> None:
     """CH-03: two others have the very block, without what the third says of it."""
     three.world.chain.mine()
@@ -159,14 +177,14 @@ def test_owners_lift_whatever_was_claimed_by_revoking_and_approving_anew(three: 
     world = three.world
     world.chain.mine()
     three.start(quorum=None)
-    three.third.tamper = at_latest(world, {EPOCH: word(2**20), REVOKED_BY: word(0xBAD)})
+    three.third.tamper = at_latest(world, LIES["revoked, with more steps than blocks"])
     three.enclave().ask()
-    three.third.tamper = at_latest(world, {EPOCH: word(9), REVOKED_BY: word(0xBAD)})
+    three.third.tamper = at_latest(world, REVOKED)
     refused(three.enclave().ask(), "revoked")
     three.third.tamper = honest
     world.chain.revoke(world.room, 0, "to be sure")
     refused(three.enclave().ask(), "revoked")
-    world.study = world.chain.propose(
+    world.study = world.chain.draft(
         world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed]
     )
     world.approve(0, 1)
@@ -177,7 +195,7 @@ def test_a_node_that_claims_to_be_far_ahead_halts_nothing_for_ever(three: Three)
     """A revocation in a block that never comes would never be decided."""
     world = three.world
     three.start(quorum=None)
-    lie = at_latest(world, {REVOKED_BY: word(0xBAD)})
+    lie = at_latest(world, REVOKED)
 
     def ahead(method: str, params: list[Any], result: Any) -> Any:
         if method == "eth_getBlockByNumber" and params[0] == "latest":

@@ -20,22 +20,24 @@ from tests.rpc_proxy import RpcProxy, honest
 from sealroom import typed
 from sealroom.encoding import sha256
 from sealroom.key_release import LeaseReply, verify_renewal
+from sealroom.model import Run
+from sealroom_agents.chain import Transactor
 from sealroom_agents.chain.contracts import interface
 
 pytestmark = pytest.mark.anvil
 
 EPSILON_MICRO = 1_500_000
-COMMITMENT = "0x" + interface("Ledger").encode("commitment", bytes(32))[:4].hex()
+COMMITMENT = "0x" + interface("Ledger").encode("commitment", "0x" + "00" * 20, bytes(32))[:4].hex()
 """Selector of what the ledger keeps of a run."""
 OPENED = "0x" + interface("Ledger").topic("RunOpened").hex()
 
 
 def spent(world: World) -> tuple[int, int]:
     """What the first dataset has spent: micro-epsilon, runs."""
-    budget = world.chain.call(
-        "Ledger", world.chain.ledger, "budget", world.room.consortium, world.sealed[0].id
+    allowance = world.chain.call(
+        "Ledger", world.chain.ledger, "allowanceOf", world.sealed[0].id, world.room.consortium
     )
-    return budget["epsilonSpent"], budget["runs"]
+    return allowance["epsilonSpent"], allowance["runsToday"]
 
 
 def renewed(enclave: Enclave, counter: int) -> LeaseReply:
@@ -116,7 +118,7 @@ def test_of_two_runs_with_the_same_budget_one_becomes_final(approved: World) -> 
 
 def test_both_runs_go_on_where_the_budget_has_room_for_both(approved: World) -> None:
     for one in approved.sealed:
-        approved.chain.set_cap(approved.room, owner=one.owner, dataset=one.id, cap_micro=2 * EPSILON_MICRO)
+        approved.allow(one, cap_micro=2 * EPSILON_MICRO)
     approved.chain.finalize()
     first, second = Enclave(approved), Enclave(approved)
     granted(first.ask())
@@ -149,11 +151,11 @@ def test_an_opening_that_comes_back_in_another_block_keeps_the_run_going(approve
     reply = granted(enclave.ask())
     raw = chain.rpc("eth_getRawTransactionByHash", "0x" + reply.opened.tx.hex())
     chain.reorg(1)
-    chain.mine()
+    chain.advance(5)
     chain.rpc("eth_sendRawTransaction", raw)
     assert renewed(enclave, 1).opening_final is False
     (moved,) = [line for line in audited(approved) if line["event"] == "opening-moved"]
-    assert moved["facts"]["block"] > reply.opened.block
+    assert moved["facts"]["number"] == 1 and moved["facts"]["openedAt"] >= reply.grant.issued - 60
     chain.finalize()
     assert renewed(enclave, 2).opening_final is True
 
@@ -167,11 +169,13 @@ def test_a_moved_opening_counts_only_with_a_log_that_fits(approved: World) -> No
         reply = granted(enclave.ask())
         raw = chain.rpc("eth_getRawTransactionByHash", "0x" + reply.opened.tx.hex())
         chain.reorg(1)
-        chain.mine()
+        chain.advance(5)
         chain.rpc("eth_sendRawTransaction", raw)
 
         def hide(method: str, params: list[Any], result: Any) -> Any:
-            return [] if method == "eth_getLogs" and params[0]["topics"][0] == [OPENED] else result
+            if method != "eth_getLogs":
+                return result
+            return [log for log in result if log["topics"][0] != OPENED]
 
         proxy.tamper = hide
         refused(enclave.renew(1), "chain-unreachable", 503)
@@ -184,10 +188,10 @@ def test_a_lost_opening_that_the_ledger_takes_no_more_ends_the_lease(approved: W
     enclave, first = Enclave(approved), approved.sealed[0]
     granted(enclave.ask())
     approved.chain.reorg(1)
-    approved.chain.set_cap(approved.room, owner=first.owner, dataset=first.id, cap_micro=EPSILON_MICRO - 1)
+    approved.allow(first, cap_micro=EPSILON_MICRO - 1)
     body = refused(after_the_loss(enclave, 1), "budget-exceeded")
     assert "opening was lost" in body["message"]
-    approved.chain.set_cap(approved.room, owner=first.owner, dataset=first.id, cap_micro=EPSILON_MICRO)
+    approved.allow(first, cap_micro=EPSILON_MICRO)
     refused(enclave.renew(1), "lease-ended")
     approved.start_gate()
     refused(enclave.renew(1), "lease-ended")
@@ -217,12 +221,34 @@ def test_an_opening_that_does_not_come_back_lets_the_lease_run_out(approved: Wor
     assert spent(approved) == (0, 0)
 
 
-def test_a_run_id_that_somebody_else_opened_meanwhile_ends_the_lease(approved: World) -> None:
-    """Run ids are global: who saw ours may open it first, under a consortium of its own."""
+def test_a_run_id_that_another_consortium_opened_is_another_run(approved: World) -> None:
+    """Who saw our run id may open it under a consortium of its own: that changes nothing for ours."""
     enclave = Enclave(approved)
-    reply = granted(enclave.ask())
+    granted(enclave.ask())
     approved.chain.reorg(1)
     opened_by_a_stranger(approved.chain, enclave.run_id)
+    checked(enclave, 1, after_the_loss(enclave, 1))
+    approved.chain.finalize()
+    assert renewed(enclave, 2).opening_final is True
+    assert spent(approved) == (EPSILON_MICRO, 1)
+
+
+def test_another_run_under_the_same_id_ends_the_lease(approved: World) -> None:
+    """Only who has the gate's key can open one, for another enclave than the gate's own."""
+    enclave, room = Enclave(approved), approved.room
+    reply = granted(enclave.ask())
+    approved.chain.reorg(1)
+    run = Run(
+        run_id=enclave.run_id,
+        epsilon_micro=EPSILON_MICRO,
+        delta_pico=0,
+        enclave_signer=account(15),
+        grant_hash=b"\x07" * 32,
+        open_before=approved.chain.head_time() + 600,
+    )
+    sender = Transactor(approved.chain.url, approved.gate._root.signer_key.reveal())
+    study = approved.chain.study(approved.study)
+    sender.open_runs(room.ledger, room.consortium, study, [run], note=bytes(32))
     refused(enclave.renew(1), "opening-replaced")
     refused(enclave.renew(1), "lease-ended")
     assert reply.grant.run_id == enclave.run_id
@@ -239,15 +265,14 @@ def opened_by_a_stranger(chain: LocalChain, run_id: bytes) -> None:
         os_images=[b"\x03" * 32],
         devices=[b"\x04" * 32],
     )
-    dataset = Dataset(id=b"\x05" * 32, key_commitment=b"\x06" * 32, name="cohort-M")
-    chain.register(room, owner=0, dataset=dataset, cap_micro=EPSILON_MICRO)
-    study = chain.propose(room, compose_hash=sha256(RECIPE), datasets=[dataset.id])
+    dataset = Dataset(owner=0, name="cohort-M")
+    chain.register(room, dataset, cap_micro=EPSILON_MICRO)
+    study = chain.draft(room, compose_hash=sha256(RECIPE), datasets=[dataset.id])
     chain.approve(room, study, 0)
-    run = (
-        run_id, room.consortium, study, EPSILON_MICRO, CAP_PICO, chain.epoch(room), account(stranger),
-        b"\x07" * 32,
-    )  # fmt: skip
-    data = interface("Ledger").encode("open", run, chain.study(study).solidity())
+    run = (run_id, EPSILON_MICRO, CAP_PICO, account(stranger), b"\x07" * 32, chain.head_time() + 600)
+    data = interface("Ledger").encode(
+        "open", room.consortium, chain.study(study).solidity(), [run], bytes(32)
+    )
     chain.send(stranger, chain.ledger, data)
 
 
@@ -258,7 +283,9 @@ def test_one_node_alone_cannot_call_an_opening_final(approved: World) -> None:
         approved.start_gate()
         enclave = Enclave(approved)
         granted(enclave.ask())
-        kept = approved.chain.call("Ledger", approved.chain.ledger, "commitment", enclave.run_id)
+        kept = approved.chain.call(
+            "Ledger", approved.chain.ledger, "commitment", approved.room.consortium, enclave.run_id
+        )
 
         def hurry(method: str, params: list[Any], result: Any) -> Any:
             asked = method == "eth_call" and params[0]["data"].startswith(COMMITMENT)

@@ -13,7 +13,7 @@ from tests.refusals import CODES, REFUSAL_CODES
 
 from sealroom.encoding import sha256
 from sealroom.key_release import Refusal, datasets_root
-from sealroom.model import Budget, Grant, Owner, Platform, Spending, Study
+from sealroom.model import Account, Allowance, Grant, Owner, Platform, Spending, Study, Version
 from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, Evidence, Halt, LatestView
 from sealroom_agents.gate import policy
 
@@ -25,6 +25,9 @@ CONSORTIUM = "0x" + "c0" * 20
 RECIPE = sha256(b"recipe")
 IMAGE, DEVICE = sha256(b"image"), sha256(b"device")
 DATASETS = tuple(sorted(sha256(name) for name in (b"A", b"B")))
+POLICY = sha256(b"platform policy")
+STANDING, BASIS = sha256(b"standing"), sha256(b"basis")
+TODAY = NOW // 86_400
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,11 @@ class Case:
         first, *rest = self.view.datasets
         return self.but("view", datasets=(replace(first, **changes), *rest))
 
-    def budget(self, **changes: int) -> Case:
-        return self.dataset(budget=replace(self.view.datasets[0].budget, **changes))
+    def account(self, **changes: int) -> Case:
+        return self.dataset(account=replace(self.view.datasets[0].account, **changes))
+
+    def allowance(self, **changes: int) -> Case:
+        return self.dataset(allowance=replace(self.view.datasets[0].allowance, **changes))
 
     def spending(self, **changes: int) -> Case:
         return self.but("view", spending=replace(self.view.spending, **changes))
@@ -98,21 +104,37 @@ def good() -> Case:
         delta_pico=3_000_000,
         max_runs=3,
         expiry=NOW + 1000,
-        epoch=2,
+        versions=(0, 2),
+        basis=BASIS,
         nonce=4,
     )
     datasets = tuple(
         DatasetRecord(
             id=dataset,
-            owner=ACCOUNTS[n],
-            owner_id=f"hospital-{'AB'[n]}",
-            index_digest=sha256(b"index"),
-            key_commitment=sha256(b"commitment"),
-            schema_hash=sha256(b"schema"),
-            rows=100,
+            holder=ACCOUNTS[n],
+            holder_id=f"hospital-{'AB'[n]}",
             name="cohort",
-            budget=Budget(
-                epsilon_cap=4_500_000, epsilon_spent=0, delta_cap=3_000_000, delta_spent=0, run_cap=10, runs=0
+            number=n + 1,
+            version=Version(
+                header=sha256(b"header" + dataset),
+                index=sha256(b"index"),
+                key_commitment=sha256(b"commitment"),
+                schema_hash=sha256(b"schema"),
+                rows=100,
+            ),
+            account=Account(
+                epsilon_cap=9_000_000, epsilon_spent=4_500_000, delta_cap=6_000_000, delta_spent=3_000_000
+            ),
+            allowance=Allowance(
+                epsilon_cap=4_500_000,
+                epsilon_spent=0,
+                delta_cap=3_000_000,
+                delta_spent=0,
+                epsilon_per_day=4_500_000,
+                epsilon_today=0,
+                runs_per_day=10,
+                runs_today=0,
+                day=TODAY,
             ),
         )
         for n, dataset in enumerate(DATASETS)
@@ -125,7 +147,11 @@ def good() -> Case:
         block_number=100,
         block_hash=sha256(b"block"),
         block_time=NOW - 4,
-        epoch=2,
+        roster_digest=sha256(b"roster"),
+        charter=sha256(b"charter"),
+        standing=STANDING,
+        basis=BASIS,
+        steps=2,
         nonce=5,
         threshold=3,
         owners=owners,
@@ -133,15 +159,17 @@ def good() -> Case:
             gate_root=sha256(b"root"),
             gate_signer=GATE,
             gate_compose=sha256(b"gate"),
+            policy_hash=POLICY,
             os_images=(IMAGE,),
             devices=(DEVICE,),
         ),
         study=study,
         live=True,
-        approved_block=90,
+        approved_at=NOW - 500,
         approvals=ACCOUNTS[:3],
+        revokers=(),
         revoked_by=None,
-        revoked_block=0,
+        revoked_at=0,
         revocation_reason="",
         datasets=datasets,
         spending=Spending(epsilon_micro=0, delta_pico=0, runs=0),
@@ -152,7 +180,8 @@ def good() -> Case:
     latest = LatestView(
         block_number=102,
         block_time=NOW - 2,
-        epoch=2,
+        steps=2,
+        standing=STANDING,
         revoked_by=None,
         revocation_reason="",
         active_study=study.id,
@@ -183,9 +212,14 @@ def good() -> Case:
         kem_key=bytes(1216),
         enclave_signer="0x" + "e5" * 20,
         transcript=sha256(b"transcript"),
+        evidence_digest=sha256(b"evidence"),
         datasets=tuple(
             policy.PresentedDataset(
-                id=record.id, owner_id=record.owner_id, name="cohort", consortium=CONSORTIUM, chain_id=31337
+                id=record.id,
+                owner="0x" + "a1" * 20,
+                name="cohort",
+                version=record.number,
+                header=record.version.header,
             )
             for record in datasets
         ),
@@ -195,6 +229,7 @@ def good() -> Case:
         gate_root=sha256(b"root"),
         gate_signer=GATE,
         gate_compose=sha256(b"gate"),
+        policy_hash=POLICY,
         key_provider_id=b"kms-ca",
         lease_seconds=30,
         audit_head=sha256(b"audit"),
@@ -219,8 +254,10 @@ def test_a_request_that_keeps_every_rule_is_granted_as_the_chain_says(good: Case
     assert good.view.study is not None and decision.study == good.view.study.id
     assert decision.compose_hash == RECIPE
     assert decision.kem_key_hash == sha256(bytes(1216))
-    assert decision.datasets_root == datasets_root(DATASETS)
-    assert (decision.block_number, decision.block_hash, decision.epoch) == (100, sha256(b"block"), 2)
+    assert decision.datasets_root == datasets_root([(one, sha256(b"header" + one)) for one in DATASETS])
+    assert decision.evidence == sha256(b"evidence")
+    assert (decision.block_number, decision.block_hash) == (100, sha256(b"block"))
+    assert decision.standing == STANDING
     assert (decision.issued, decision.lease_seconds) == (NOW, 30)
 
 
@@ -267,6 +304,13 @@ def test_a_gate_that_the_owners_did_not_adopt_refuses(good: Case, change: dict[s
     platform = good.view.platform
     assert platform is not None
     refused(good.but("view", platform=replace(platform, **change)), "gate-not-registered")
+
+
+def test_a_gate_that_judges_by_another_policy_than_the_adopted_one_refuses(good: Case) -> None:
+    """AT-35: the owners' rules for machines are theirs, not the operator's."""
+    refusal = refused(good.but("config", policy_hash=sha256(b"lenient")), "platform-policy-mismatch")
+    assert refusal.pinned == {"policyHash": "0x" + POLICY.hex()}
+    assert renew(good.but("config", policy_hash=sha256(b"lenient"))) == "platform-policy-mismatch"
 
 
 def test_before_any_platform_was_adopted_the_gate_refuses(good: Case) -> None:
@@ -353,11 +397,16 @@ def test_a_study_pinned_at_latest_only_is_not_final(good: Case) -> None:
     refused(replace(case, latest=replace(good.latest, best=best)), "not-finalized")
 
 
-def test_a_proposal_of_an_older_epoch_takes_a_new_approval(good: Case) -> None:
-    """CH-13."""
-    refused(
-        good.proposed(at="finalized").but("view", epoch=3).but("latest", epoch=3, best=None), "epoch-mismatch"
-    )
+def test_a_proposal_on_an_older_basis_takes_a_new_one(good: Case) -> None:
+    """CH-13: its approvals have not seen what changed since; judged in the block that shows the proposal."""
+    moved = sha256(b"a machine more")
+    finalized = good.proposed(at="finalized").but("latest", best=None)
+    refused(finalized.but("view", basis=moved), "standing-mismatch")
+    proposed = good.proposed(*ACCOUNTS[:2])
+    best = proposed.latest.best
+    assert best is not None
+    refused(proposed.but("latest", best=replace(best, basis=moved)), "standing-mismatch")
+    refused(proposed.but("view", basis=moved), "not-approved")
 
 
 def test_a_proposal_that_another_study_overtook_takes_a_new_one(good: Case) -> None:
@@ -406,17 +455,30 @@ def test_an_expired_study_is_refused_by_either_clock(good: Case) -> None:
     refused(good.but("view", block_time=NOW + 1000), "study-expired")
 
 
-def test_a_study_of_an_older_epoch_is_refused(good: Case) -> None:
+def test_a_standing_that_moved_at_the_latest_block_is_refused(good: Case) -> None:
     """CH-13."""
-    refused(good.study(epoch=1), "epoch-mismatch")
-
-
-def test_an_epoch_that_advanced_at_the_latest_block_is_refused(good: Case) -> None:
-    refused(good.but("latest", epoch=3), "epoch-mismatch")
+    refused(good.but("latest", standing=sha256(b"another roster"), steps=3), "standing-mismatch")
 
 
 def test_a_study_that_the_contract_does_not_call_live_is_refused(good: Case) -> None:
-    refused(good.but("view", live=False), "epoch-mismatch")
+    refused(good.but("view", live=False), "standing-mismatch")
+
+
+def test_machines_that_are_added_stop_no_study(good: Case) -> None:
+    """CH-22, AT-27: they move the basis of what is approved next, not the standing, nor what is live."""
+    platform = good.view.platform
+    assert platform is not None
+    other = good.but("evidence", device_id=sha256(b"new"), os_image_hash=sha256(b"new image"))
+    refused(other, "os-image-not-allowed")
+    grown = replace(
+        platform,
+        os_images=(*platform.os_images, sha256(b"new image")),
+        devices=(*platform.devices, sha256(b"new")),
+    )
+    after = {"basis": sha256(b"after the addition"), "platform": grown}
+    assert isinstance(other.but("view", **after).decide(), Grant)
+    assert isinstance(good.but("view", **after).decide(), Grant)
+    assert renew(good.but("view", **after)) is None
 
 
 def test_approvals_of_strangers_do_not_count(good: Case) -> None:
@@ -446,10 +508,8 @@ def test_a_dataset_too_few_or_another_one_is_refused(good: Case) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"owner_id": "hospital-B"},
-        {"name": "other"},
-        {"consortium": "0x" + "00" * 20},
-        {"chain_id": 1},
+        {"header": sha256(b"another file")},
+        {"version": 2},
     ],
 )
 def test_a_header_that_differs_from_what_its_owner_registered_is_refused(
@@ -457,6 +517,21 @@ def test_a_header_that_differs_from_what_its_owner_registered_is_refused(
 ) -> None:
     first, second = good.request.datasets
     refused(good.but("request", datasets=(replace(first, **change), second)), "dataset-mismatch")
+
+
+def test_a_holder_who_is_no_owner_here_has_not_approved(good: Case) -> None:
+    """CH-17: also the account that took the dataset over since."""
+    moved = "0x" + "77" * 20
+    refusal = refused(good.dataset(holder=moved, holder_id=""), "owner-not-approved")
+    assert moved in refusal.message
+
+
+def test_a_version_that_does_not_exist_is_refused(good: Case) -> None:
+    none = Version(header=bytes(32), index=bytes(32), key_commitment=bytes(32), schema_hash=bytes(32), rows=0)
+    first, second = good.request.datasets
+    case = good.dataset(number=0, version=none, holder="0x" + "00" * 20, holder_id="")
+    asked = case.but("request", datasets=(replace(first, version=0, header=bytes(32)), second))
+    refused(asked, "dataset-mismatch")
 
 
 def test_a_run_too_many_is_refused(good: Case) -> None:
@@ -468,9 +543,11 @@ def test_a_budget_that_the_study_or_a_dataset_has_not_got_is_refused(good: Case)
     """DP: never beyond what was approved."""
     assert isinstance(good.spending(epsilon_micro=3_000_000).decide(), Grant)
     refused(good.spending(epsilon_micro=3_000_001), "budget-exceeded")
-    assert isinstance(good.budget(epsilon_spent=3_000_000).decide(), Grant)
-    refusal = refused(good.budget(epsilon_spent=3_000_001), "budget-exceeded")
-    assert "hospital-A/cohort" in refusal.message
+    for purse in (good.allowance, lambda **spent: good.account(epsilon_cap=4_500_000, **spent)):
+        assert isinstance(purse(epsilon_spent=3_000_000).decide(), Grant)
+        refusal = refused(purse(epsilon_spent=3_000_001), "budget-exceeded")
+        assert "hospital-A/cohort" in refusal.message
+    assert "lifetime" in refusal.message
 
 
 def test_a_delta_that_the_study_or_a_dataset_has_not_got_is_refused(good: Case) -> None:
@@ -479,17 +556,29 @@ def test_a_delta_that_the_study_or_a_dataset_has_not_got_is_refused(good: Case) 
     refusal = refused(good.spending(delta_pico=2_000_001), "budget-exceeded")
     assert refusal.message == "a run needs δ 1e-6, and the study has 9.99999e-7 left"
     assert (refusal.seen, refusal.pinned) == ({"deltaPico": 1_000_000}, {"leftPico": 999_999})
-    assert isinstance(good.budget(delta_spent=2_000_000).decide(), Grant)
-    refusal = refused(good.budget(delta_spent=2_000_001), "budget-exceeded")
-    assert "δ" in refusal.message and "hospital-A/cohort" in refusal.message
+    for purse in (good.allowance, lambda **spent: good.account(delta_cap=3_000_000, **spent)):
+        assert isinstance(purse(delta_spent=2_000_000).decide(), Grant)
+        refusal = refused(purse(delta_spent=2_000_001), "budget-exceeded")
+        assert "δ" in refusal.message and "hospital-A/cohort" in refusal.message
     pure = good.but("request", delta_pico=0)
-    assert isinstance(pure.budget(delta_spent=3_000_000).decide(), Grant)
+    assert isinstance(pure.allowance(delta_spent=3_000_000).decide(), Grant)
 
 
 def test_a_run_beyond_the_number_that_a_datasets_owner_allows_is_refused(good: Case) -> None:
-    assert isinstance(good.budget(runs=9).decide(), Grant)
-    refusal = refused(good.budget(runs=10), "runs-exhausted")
-    assert refusal.message == "all 10 runs that hospital-A/cohort allows were opened"
+    assert isinstance(good.allowance(runs_today=9).decide(), Grant)
+    refusal = refused(good.allowance(runs_today=10), "runs-exhausted")
+    assert refusal.message == "all 10 runs that hospital-A/cohort today allows were opened"
+
+
+def test_what_a_holder_allows_a_day_comes_back_with_the_next_utc_day(good: Case) -> None:
+    """AT-36: bounds what a stolen gate key spends; counted by the newer of gate's and chain's clocks."""
+    assert isinstance(good.allowance(epsilon_today=3_000_000).decide(), Grant)
+    spent = good.allowance(epsilon_today=3_000_001, runs_today=10)
+    assert "today" in refused(spent, "budget-exceeded").message
+    assert isinstance(spent.allowance(day=TODAY - 1).decide(), Grant)
+    tomorrow = spent.study(expiry=NOW + 200_000).but("latest", block_time=(TODAY + 1) * 86_400)
+    assert isinstance(tomorrow.decide(), Grant)
+    refused(good.allowance(epsilon_per_day=0, runs_per_day=0), "budget-exceeded")
 
 
 def test_without_a_living_watcher_nothing_is_released(good: Case) -> None:
@@ -513,7 +602,7 @@ WRONG: dict[int, Callable[[Case], Case]] = {
     30: lambda case: case.but("evidence", device_id=bytes(32)),
     31: lambda case: case.but("request", has_gpu_evidence=True),
     32: lambda case: case.but("view", block_time=NOW + 1000),
-    33: lambda case: case.but("latest", epoch=3),
+    33: lambda case: case.but("latest", standing=bytes(32)),
     34: lambda case: case.but("view", approvals=ACCOUNTS[:2]),
     35: lambda case: case.but("request", datasets=case.request.datasets[:1]),
     36: lambda case: case.spending(runs=3),
@@ -548,7 +637,7 @@ def test_the_head_of_the_policy_lists_the_published_checks() -> None:
 
 def renew(case: Case, **run: Any) -> str | None:
     pinned = case.view.study
-    run = {"study": pinned.id if pinned is not None else bytes(32), "epoch": 2, **run}
+    run = {"study": pinned.id if pinned is not None else bytes(32), "standing": STANDING, **run}
     refusal = policy.renew(case.view, case.latest, case.config, **run)
     return None if refusal is None else refusal.code
 
@@ -559,11 +648,12 @@ def test_a_lease_is_renewed_while_everything_stands(good: Case) -> None:
     assert renew(good.spending(runs=3, epsilon_micro=4_500_000)) is None
 
 
-def test_a_lease_ends_with_revocation_epoch_study_expiry_gate_or_watcher(good: Case) -> None:
+def test_a_lease_ends_with_revocation_standing_study_expiry_gate_or_watcher(good: Case) -> None:
     assert renew(good.but("latest", revoked_by=ACCOUNTS[0])) == "revoked"
     assert renew(good.but("config", halt=seen_in(good.view.block_number + 1))) == "revoked"
-    assert renew(good.but("latest", epoch=3)) == "lease-ended"
-    assert renew(good, epoch=1) == "lease-ended"
+    assert renew(good.but("latest", standing=bytes(32))) == "lease-ended"
+    assert renew(good.but("view", standing=bytes(32))) == "lease-ended"
+    assert renew(good, standing=bytes(32)) == "lease-ended"
     assert renew(good, study=bytes(32)) == "lease-ended"
     assert renew(good.but("latest", active_study=None)) == "lease-ended"
     assert renew(good.but("config", now=NOW + 1000, watcher_seen=NOW + 1000)) == "study-expired"

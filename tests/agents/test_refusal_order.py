@@ -26,6 +26,7 @@ from sealroom.encoding import sha256
 from sealroom.key_release import DatasetOffer, EvidenceMessage, Hello, LeaseRequest, report_data
 from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom.keys import Secret
+from sealroom_agents.chain import Opened
 from sealroom_agents.gate import sessions
 from sealroom_agents.gate.checks import CHECKS
 from sealroom_agents.gate.policy import MAX_WATCH_AGE_S
@@ -116,17 +117,12 @@ def test_a_hello_is_refused_in_the_published_order(
 
 def decide_on_chain(world: World, faults: set[int]) -> None:
     """What the owners did, before the enclave says hello."""
-    identity = world.identity()
-    world.chain.adopt_platform(
-        world.room,
-        gate_root=identity.gate_root,
-        gate_signer=identity.signer,
-        gate_compose=identity.compose_hash,
+    world.adopt(
         os_images=[sha256(b"another image")] if 29 in faults else [SIMULATED_OS_IMAGE],
         devices=[sha256(b"another machine")] if 30 in faults else [PLATFORM.machine().device_id],
     )
     expiry = {"expiry": world.chain.head_time() + 30} if 32 in faults else {}
-    world.study = world.chain.propose(
+    world.study = world.chain.draft(
         world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
     )
     world.approve(0, 1)
@@ -136,10 +132,7 @@ def decide_on_chain(world: World, faults: set[int]) -> None:
 def undo_on_chain(world: World, faults: set[int]) -> None:
     """What an owner did after the enclave's evidence was made."""
     if 24 in faults:
-        world.chain.adopt_platform(
-            world.room, gate_root=b"\x01" * 32, gate_signer=account(9), gate_compose=b"\x02" * 32,
-            os_images=[SIMULATED_OS_IMAGE], devices=[PLATFORM.machine().device_id],
-        )  # fmt: skip
+        world.adopt(gate_root=b"\x01" * 32, gate_signer=account(9), gate_compose=b"\x02" * 32)
         world.chain.finalize()
     if 25 in faults or 49 in faults:
         world.chain.revoke(world.room, 0, "stop")
@@ -154,7 +147,7 @@ def clock_ahead(faults: set[int]) -> int:
 def offers_of(world: World, faults: set[int]) -> list[DatasetOffer]:
     chosen = world.sealed[:1] if 35 in faults else world.sealed
     forged = [replace(one, key=Secret.generate(32)) if 39 in faults else one for one in chosen]
-    return [world.offer(one, **({"epoch": 1} if 38 in faults else {})) for one in forged]
+    return [world.offer(one, **({"app": "0x" + "77" * 20} if 38 in faults else {})) for one in forged]
 
 
 def machine_of(platform: SimulatedPlatform, faults: set[int]) -> dict[str, Any]:
@@ -269,24 +262,27 @@ def test_an_address_that_is_no_consortium_comes_before_what_the_chain_says(
 
 @rungs(BOOKING)
 def test_a_booking_is_refused_in_the_published_order(approved: World, rung: int, faults: set[int]) -> None:
-    opener, rival = approved.gate._opener, Enclave(approved)
+    opener, rival = approved.gate._bookings._opener, Enclave(approved)
 
     class Racing:
         """Between the decision and the release, the world goes on."""
 
-        def open_run(self, ledger: str, run: Any, study: Any) -> Any:
+        def book(self, ledger: str, consortium: str, study: Any, runs: Any, *, note: bytes) -> Any:
             if 40 in faults:
-                opener.open_run(ledger, replace(run, run_id=rival.run_id), study)
-            opened = opener.open_run(ledger, run, study)
+                before = [replace(run, run_id=rival.run_id) for run in runs]
+                opener.book(ledger, consortium, study, before, note=note)
+            told = opener.book(ledger, consortium, study, runs, note=note)
             if 41 in faults:
-                event = opened.event("RunOpened")
-                assert event is not None
-                event["opening"]["number"] = 9
+                told = {
+                    run_id: replace(opened, opening=replace(opened.opening, number=9))
+                    for run_id, opened in told.items()
+                    if isinstance(opened, Opened)
+                } or told
             if 42 in faults:
                 approved.chain.revoke(approved.room, 0, "in time")
-            return opened
+            return told
 
-    approved.gate._opener = Racing()
+    approved.gate._bookings._opener = Racing()
     answers(Enclave(approved).ask(offers=offers_of(approved, faults)), rung)
 
 
@@ -299,7 +295,7 @@ def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int,
     with nodes(world, down=47 in faults) as silence:
         world.start_gate(lease_seconds=60)
         expiry = {"expiry": world.chain.head_time() + 35} if 51 in faults else {}
-        world.study = world.chain.propose(
+        world.study = world.chain.draft(
             world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
         )
         world.approve(0, 1)
@@ -314,7 +310,7 @@ def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int,
         if 44 in faults:
             request = replace(request, signature=Enclave(world, run_id=enclave.run_id).renewal(1).signature)
         if 50 in faults:
-            world.study = world.chain.propose(
+            world.study = world.chain.draft(
                 world.room, compose_hash=sha256(b"next"), datasets=[one.id for one in world.sealed]
             )
             world.approve(0, 1)

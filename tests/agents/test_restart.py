@@ -162,33 +162,25 @@ def test_a_failed_run_keeps_its_envelope_unseen_and_a_revoked_one_drops_it(store
     assert store.draft(other.id) is None
 
 
-OLD_TABLES = """
-CREATE TABLE recipes (compose_hash VARCHAR(66) PRIMARY KEY, compose BLOB NOT NULL, created FLOAT NOT NULL);
-CREATE TABLE observations (id INTEGER PRIMARY KEY);
-CREATE TABLE runs (
-  id VARCHAR(66) NOT NULL PRIMARY KEY, compose_hash VARCHAR(66) NOT NULL, consortium VARCHAR(42) NOT NULL,
-  state VARCHAR(16) NOT NULL, code VARCHAR(64), message TEXT, missing TEXT NOT NULL, runner VARCHAR(128),
-  created FLOAT NOT NULL, updated FLOAT NOT NULL, draft TEXT, envelope TEXT, observation INTEGER,
-  killed FLOAT,
-  idempotency_key VARCHAR(128) UNIQUE, request_digest VARCHAR(66));
-CREATE TABLE run_events (id INTEGER PRIMARY KEY AUTOINCREMENT, run VARCHAR(66) NOT NULL, time FLOAT NOT NULL,
-  phase VARCHAR(32) NOT NULL, code VARCHAR(64), message TEXT NOT NULL);
-INSERT INTO recipes VALUES ('0xre', x'7b7d', 1);
-INSERT INTO runs (id, compose_hash, consortium, state, missing, runner, created, updated, draft)
-  VALUES ('0xold', '0xre', '0xco', 'anchoring', '[]', 'host-1', 1, 2, '{}');
-"""
-"""A database that knew runners by the names of their hosts, with a run under way."""
-
-
-def test_a_database_from_before_claims_is_used_as_it_is(tmp_path: Path) -> None:
+def test_a_database_of_another_version_is_refused_by_its_version(tmp_path: Path) -> None:
+    """Version 1 did not say its version; nothing of it is changed. What owners decided is on chain."""
     with sqlite3.connect(tmp_path / "old.db") as connection:
-        connection.executescript(OLD_TABLES)
-    for _ in range(2):  # the second time there is nothing to add
-        store = Store(f"sqlite:///{tmp_path / 'old.db'}")
-    run = store.claim(HOLDER)
-    assert run is not None and run.taken_up and run.id == "0xold"
-    store.anchored(run, "{}", message="x")
-    assert store.run("0xold").state == "done"
+        connection.execute("CREATE TABLE runs (id VARCHAR(66) PRIMARY KEY, epoch INTEGER)")
+    with pytest.raises(StoreError) as refused:
+        Store(f"sqlite:///{tmp_path / 'old.db'}")
+    assert (refused.value.code, "of version 1;" in refused.value.message) == ("store-version", True)
+    assert refused.value.hint is not None and "read from the chain again" in refused.value.hint
+    with sqlite3.connect(tmp_path / "old.db") as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [
+            ("runs",),
+            ("sqlite_autoindex_runs_1",),
+        ]
+    for _ in range(2):
+        Store(f"sqlite:///{tmp_path / 'new.db'}").close()
+    with sqlite3.connect(tmp_path / "new.db") as connection:
+        connection.execute("UPDATE schema_version SET version = 3")
+    with pytest.raises(StoreError, match="of version 3; this program uses version 2"):
+        Store(f"sqlite:///{tmp_path / 'new.db'}")
 
 
 # --- one state folder, one process ---------------------------------------------------------------
@@ -482,8 +474,9 @@ def test_a_revocation_that_came_while_no_runner_lived_still_ends_the_run(shop: S
     out.mkdir(parents=True)
     (shop.folder / "drafts" / run).rename(out / "envelope.json")
     shop.lab.store.observe(
-        shop.lab.room.consortium, kind="revoked", epoch=3, block=9, block_time=0.0, owner=None, reason="stop"
-    )
+        shop.lab.room.consortium, kind="revoked", steps=3, standing="0x5a", block=9, block_time=0.0,
+        owner=None, reason="stop",
+    )  # fmt: skip
     drain = threading.Event()
     with Serving(shop.runner(AGAIN, drain=drain), drain):
         ended = shop.until(run, *ENDS)

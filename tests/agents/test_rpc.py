@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,10 +23,12 @@ from tests.hostile_node import Answer, HostileNode, drips, endless, hangs_up, ht
 from tests.local_chain import ROOT
 from tests.patience import PATIENCE_S
 
+from sealroom.model import Fate, Owner, Platform, State
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.chain.contracts import STRING_SELECTOR
-from sealroom_agents.chain.logs import logs, of_block
-from sealroom_agents.chain.rpc import MAX_ANSWER_BYTES, Rpc, RpcFailure
+from sealroom_agents.chain.logs import forward, walk
+from sealroom_agents.chain.rpc import MAX_ANSWER_BYTES, Head, Rpc, RpcFailure
+from sealroom_agents.chain.views import Place, Places, decode_state, read_state
 from sealroom_agents.errors import ChainError, TransactionError
 
 SHORT_S = 1.0
@@ -248,13 +251,18 @@ JSON = st.recursive(
     ),
     max_leaves=20,
 )
+ROOM = "0x" + "77" * 20
+HEAD = Head(number=5, hash=bytes(32), timestamp=100)
+PLACE = Place(ledger="0x" + "1e" * 20, lens="0x" + "1f" * 20)
 QUESTIONS: list[Callable[[Rpc], Any]] = [
     Rpc.chain_id,
     lambda rpc: rpc.head("latest"),
     lambda rpc: rpc.head(7),
     lambda rpc: rpc.calls_at(bytes(32), [("0x" + "11" * 20, b"")]),
-    lambda rpc: logs(rpc, {}, 0, 5),
-    lambda rpc: of_block(rpc, {}, 5),
+    lambda rpc: list(forward(rpc, {}, 0, 5)),
+    lambda rpc: list(walk(rpc, "Consortium", {}, 5)),
+    lambda rpc: read_state(rpc, Places(), ROOM, HEAD),
+    lambda rpc: Places().many(rpc, [ROOM], HEAD),
 ]
 
 
@@ -273,23 +281,98 @@ def test_no_json_of_a_node_makes_anything_but_a_chain_error(
     fuzzed.answer = says(http(json.dumps(content).encode())) if whole else results(value)
     rpc = Rpc(fuzzed.url, timeout_s=PATIENCE_S)
     reader = ChainReader([fuzzed.url], timeout_s=PATIENCE_S, clock=lambda: 100.0)
-    room = "0x" + "77" * 20
     questions = [
         *(partial(question, rpc) for question in QUESTIONS),
         partial(
-            Transactor(fuzzed.url, b"\x01" * 32, timeout_s=PATIENCE_S, receipt_timeout_s=0.0).send, room, b""
+            Transactor(fuzzed.url, b"\x01" * 32, timeout_s=PATIENCE_S, receipt_timeout_s=0.0).send, ROOM, b""
         ),
-        partial(reader.finalized_view, room),
-        partial(reader.latest_view, room),
-        partial(reader.study_history, room),
-        partial(reader.board, room),
-        partial(reader.owners, room),
+        partial(reader.finalized_view, ROOM),
+        partial(reader.latest_view, ROOM),
+        partial(reader.snapshots, [ROOM]),
+        partial(reader.study_history, ROOM),
+        partial(reader.dataset_history, ROOM, bytes(32)),
+        partial(reader.offered, ROOM),
+        partial(reader.board, ROOM),
+        partial(reader.owners, ROOM),
     ]
     for question in questions:
         with suppress(ChainError):
             question()
     rpc.close()
     reader.close()
+
+
+OWNER = Owner(account="0x" + "a1" * 20, jurisdiction="DE", regimes=("GDPR",), id="hospital-A")
+STATE = State(
+    roster_digest=b"\x01" * 32,
+    charter=b"\x02" * 32,
+    standing=b"\x03" * 32,
+    basis=b"\x04" * 32,
+    steps=2,
+    last_block=9,
+    events=3,
+    nonce=1,
+    study=b"\x05" * 32,
+    live=True,
+    expiry=200,
+    approved_at=50,
+    fate=Fate(revoked_by="0x" + "00" * 20, superseded=False, ended_at=0),
+    compose_hash=b"\x06" * 32,
+    approvals=(OWNER.account,),
+    revokers=(),
+    threshold=1,
+    confirmed=(OWNER.account,),
+    app="0x" + "a9" * 20,
+    ledger=PLACE.ledger,
+    owners=(OWNER,),
+    platform=Platform(
+        gate_root=b"\x07" * 32,
+        gate_signer=OWNER.account,
+        gate_compose=b"\x08" * 32,
+        policy_hash=b"\x09" * 32,
+        os_images=(b"\x0a" * 32,),
+        devices=(),
+    ),
+)
+
+
+def told(state: State) -> bytes:
+    """What the lens answers."""
+    return encode([State.abi_type()], [state.solidity()])
+
+
+def test_what_the_lens_says_of_a_consortium_is_read_back() -> None:
+    assert decode_state(told(STATE), PLACE) == STATE
+
+
+TOO_MUCH: dict[str, dict[str, Any]] = {
+    "owners": {"owners": (OWNER,) * 17},
+    "approvals": {"approvals": (OWNER.account,) * 17},
+    "revokers": {"revokers": (OWNER.account,) * 17},
+    "images": {"platform": replace(STATE.platform, os_images=(bytes(32),) * 65)},
+    "devices": {"platform": replace(STATE.platform, devices=(bytes(32),) * 65)},
+    "bytes": {"platform": replace(STATE.platform, devices=(bytes(32),) * 1000)},
+    "steps": {"steps": 2**40 + 1},
+    "blocks": {"last_block": 2**64 - 1},
+    "seconds": {"expiry": 2**63},
+    "another ledger": {"ledger": "0x" + "66" * 20},
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_a_contract_that_says_more_than_a_genuine_one_is_no_consortium(name: str) -> None:
+    """CH-03: lists, numbers and bytes are bounded, whoever made the contract."""
+    with pytest.raises(ChainError) as error:
+        decode_state(told(replace(STATE, **TOO_MUCH[name])), PLACE)
+    assert code(error) == "not-a-consortium"
+
+
+@settings(max_examples=300, deadline=None)
+@given(word=st.integers(0, len(told(STATE)) // 32 - 1), value=st.binary(min_size=32, max_size=32))
+def test_no_word_of_an_answer_makes_anything_but_a_chain_error(word: int, value: bytes) -> None:
+    data = told(STATE)
+    with suppress(ChainError):
+        decode_state(data[: 32 * word] + value + data[32 * word + 32 :], PLACE)
 
 
 WITHOUT = """

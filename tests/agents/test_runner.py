@@ -295,8 +295,8 @@ def test_the_watchers_word_ends_a_running_enclave(lab: Lab, wipes: bool) -> None
     def revoke() -> None:
         until(lambda: not enclave.lines)
         lab.store.observe(
-            lab.room.consortium, kind="revoked", epoch=3, block=9, block_time=block_time,
-            owner=lab.room.owners[2].account, reason="consent withdrawn",
+            lab.room.consortium, kind="revoked", steps=3, standing="0x5a", block=9,
+            block_time=block_time, owner=lab.room.owners[2].account, reason="consent withdrawn",
         )  # fmt: skip
 
     watcher = threading.Thread(target=revoke)
@@ -319,7 +319,7 @@ def test_an_envelope_that_came_after_the_watchers_word_is_dropped(lab: Lab) -> N
     class Late(ScriptedEnclave):
         def line(self, timeout_s: float) -> Mapping[str, object] | None:
             if not self.lines:
-                seen = {"kind": "revoked", "epoch": 3, "block": 9, "block_time": 0.0}
+                seen = {"kind": "revoked", "steps": 3, "standing": "0x5a", "block": 9, "block_time": 0.0}
                 lab.store.observe(lab.room.consortium, owner=None, reason="x", **seen)
             return super().line(timeout_s)
 
@@ -433,7 +433,7 @@ def test_a_receipt_that_is_anchored_while_ours_is_on_its_way_is_published(lab: L
         return Transactor(lab.chain.url, private_key(GATE)).anchor_batch(
             lab.room.ledger,
             lab.room.consortium,
-            epoch=emitted.receipt.epoch,
+            standing=emitted.grant.standing,
             numbers=[1],
             digests=[digest if how == "a batch" else bytes(32)],
         )
@@ -470,7 +470,7 @@ def test_a_receipt_that_the_gate_anchored_in_a_batch_is_published_with_its_place
     digest = typed.digest(typed.receipt(emitted.receipt, chain_id=31337, ledger=lab.room.ledger))
     gate = Transactor(lab.chain.url, private_key(GATE))
     done = gate.anchor_batch(
-        lab.room.ledger, lab.room.consortium, epoch=emitted.receipt.epoch, numbers=[1], digests=[digest]
+        lab.room.ledger, lab.room.consortium, standing=emitted.grant.standing, numbers=[1], digests=[digest]
     )
     publish, sender = publisher(lab)
     publish.publish(run)
@@ -486,7 +486,11 @@ def test_another_receipt_of_the_run_in_a_batch_ends_it(lab: Lab) -> None:
     run, emitted = emit(lab, study)
     gate = Transactor(lab.chain.url, private_key(GATE))
     gate.anchor_batch(
-        lab.room.ledger, lab.room.consortium, epoch=emitted.receipt.epoch, numbers=[1], digests=[bytes(32)]
+        lab.room.ledger,
+        lab.room.consortium,
+        standing=emitted.grant.standing,
+        numbers=[1],
+        digests=[bytes(32)],
     )
     publish, _ = publisher(lab)
     publish.publish(run)
@@ -495,7 +499,7 @@ def test_another_receipt_of_the_run_in_a_batch_ends_it(lab: Lab) -> None:
 
 
 def test_a_revocation_before_the_anchor_drops_the_envelope(lab: Lab) -> None:
-    """The ledger itself refuses a receipt of an older epoch; nothing is ever shown."""
+    """The ledger itself refuses a receipt of an older standing; nothing is ever shown."""
     study = lab.live()
     run, _ = emit(lab, study)
     lab.chain.revoke(lab.room, 2, "stop")
@@ -584,7 +588,7 @@ def runner(
 
 def test_a_waiting_run_is_queued_when_the_last_approval_is_final(lab: Lab) -> None:
     lab.register()
-    study = lab.propose()
+    study = lab.propose(owner=2)
     run = lab.submit(waiting=True)
     one = runner(lab, ScriptedBackend(ScriptedEnclave([], exit=3)))
 
@@ -594,7 +598,7 @@ def test_a_waiting_run_is_queued_when_the_last_approval_is_final(lab: Lab) -> No
         state = lab.store.run(run)
         return state.state, [item["code"] for item in state.missing]
 
-    assert recheck() == ("waiting", ["data-owner-approval-missing"] * 2 + ["approval-missing"])
+    assert recheck() == ("waiting", ["data-owner-approval-missing"] * 2)
     lab.chain.approve(lab.room, study, 0, 1)
     assert recheck() == ("waiting", ["not-finalized"])
     lab.chain.finalize()
@@ -733,7 +737,7 @@ def test_the_command_refuses_a_simulated_platform_off_a_local_chain(platform: Pa
     key = tmp_path / "key"
     key.touch(mode=0o600)
     key.write_text("0x" + "11" * 32)
-    with LocalChain.start(chain_id=17000) as chain:
+    with LocalChain.start(chain_id=560048) as chain:
         arguments = [
             *("--rpc", chain.url, "--gate", "http://127.0.0.1:9", "--database", f"sqlite:///{tmp_path}/r.db"),
             *("--platform", str(platform), "--datasets", str(tmp_path), "--state", str(tmp_path / "s")),
@@ -741,7 +745,7 @@ def test_the_command_refuses_a_simulated_platform_off_a_local_chain(platform: Pa
         ]
         result = CliRunner().invoke(command, arguments, standalone_mode=False)
     assert isinstance(result.exception, ConfigurationError)
-    assert "chain 17000" in str(result.exception)
+    assert "chain 560048" in str(result.exception)
 
 
 def test_latest_view_is_all_that_following_reads(lab: Lab) -> None:

@@ -67,7 +67,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
         latest=LatestView(
             block_number=12,
             block_time=0,
-            epoch=1,
+            steps=1,
+            standing=bytes(32),
             revoked_by=None,
             revocation_reason="",
             active_study=None,
@@ -87,7 +88,11 @@ def make_view(gate: WorkedGate) -> ChainView:
         block_number=10,
         block_hash=bytes(32),
         block_time=0,
-        epoch=1,
+        roster_digest=bytes(32),
+        charter=bytes(32),
+        standing=bytes(32),
+        basis=bytes(32),
+        steps=1,
         nonce=0,
         threshold=2,
         owners=tuple(
@@ -98,15 +103,17 @@ def make_view(gate: WorkedGate) -> ChainView:
             gate_root=gate.identity.gate_root,
             gate_signer=gate.identity.signer,
             gate_compose=gate.identity.compose_hash,
+            policy_hash=gate.identity.policy_hash,
             os_images=(SIMULATED_OS_IMAGE,),
             devices=(),
         ),
         study=None,
         live=False,
-        approved_block=0,
+        approved_at=0,
         approvals=(),
+        revokers=(),
         revoked_by=None,
-        revoked_block=0,
+        revoked_at=0,
         revocation_reason="",
         datasets=(),
         spending=Spending(epsilon_micro=0, delta_pico=0, runs=0),
@@ -131,7 +138,7 @@ def test_an_unknown_field_is_refused(desk: Desk) -> None:
 
 
 def test_another_version_is_refused_by_its_own_code(desk: Desk) -> None:
-    content = json.loads(desk.card.encode()) | {"version": 2}
+    content = json.loads(desk.card.encode()) | {"version": 1, "epoch": 1}
     with pytest.raises(CardError) as refused:
         studycard.parse(json.dumps(content).encode())
     assert refused.value.code == "unsupported-version"
@@ -236,7 +243,7 @@ def test_a_gate_that_runs_another_compose_than_the_owner_expects_is_refused(desk
 # --- the chain -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", ["gate_root", "gate_signer", "gate_compose"])
+@pytest.mark.parametrize("field", ["gate_root", "gate_signer", "gate_compose", "policy_hash"])
 def test_a_gate_that_the_owners_did_not_adopt_is_refused(desk: Desk, field: str) -> None:
     """AT-30: attested, but by nobody's choice."""
     value: Any = "0x" + "66" * 20 if field == "gate_signer" else b"\x66" * 32
@@ -258,19 +265,20 @@ def test_a_card_that_differs_from_the_consortium_is_refused(desk: Desk, change: 
     assert refusal(lambda: desk.check(view=replace(desk.view, **change))) == "card-mismatch"
 
 
-def test_an_epoch_passed_by_makes_the_card_stale(desk: Desk) -> None:
-    """CE-20: a wrap of an older epoch would be dead."""
-    assert refusal(lambda: desk.check(view=replace(desk.view, epoch=2))) == "card-stale"
+def test_what_changes_with_each_vote_takes_no_new_card(desk: Desk) -> None:
+    """CE-20: a wrap names recipe, app, consortium and gate; the gate reads all else on chain."""
+    view = replace(desk.view, standing=b"\x01" * 32, charter=b"\x02" * 32, basis=b"\x03" * 32, steps=9)
+    assert desk.check(view=view, latest=replace(desk.latest, steps=10)).card == desk.card
 
 
-def test_an_epoch_seen_at_the_newest_block_counts_before_it_is_final(desk: Desk) -> None:
-    """Approve late, revoke early."""
-    assert refusal(lambda: desk.check(latest=replace(desk.latest, epoch=2))) == "card-stale"
-
-
-def test_a_revocation_is_told_but_does_not_stop_sealing_for_the_new_epoch(desk: Desk) -> None:
-    view = replace(desk.view, revoked_by=OWNERS[1].account)
-    assert desk.check(view=view).revoked_by == OWNERS[1].account
+@pytest.mark.parametrize("where", ["finalized", "newest"])
+def test_a_revocation_is_told_but_does_not_stop_sealing(desk: Desk, where: str) -> None:
+    who = OWNERS[1].account
+    change = {
+        "finalized": {"view": replace(desk.view, revoked_by=who)},
+        "newest": {"latest": replace(desk.latest, revoked_by=who)},
+    }[where]
+    assert desk.check(**change).revoked_by == who
 
 
 # --- fetching ------------------------------------------------------------------------------------

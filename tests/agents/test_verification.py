@@ -194,8 +194,8 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], None], str, str]] = {
     ),
     "signature of the quote": (
         lambda e: e["evidence"].update(quote=flip64(e["evidence"]["quote"], 640)),
-        "quote",
-        "quote-invalid",
+        "grant",
+        "grant-mismatch",
     ),
     "collateral": (
         lambda e: e["evidence"]["collateral"].update(
@@ -206,8 +206,8 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], None], str, str]] = {
     ),
     "GPU evidence": (
         lambda e: e["release"].update(gpuEvidence=to_base64(b"a GPU that nobody asked for")),
-        "report-data",
-        "report-data-mismatch",
+        "grant",
+        "grant-mismatch",
     ),
     "KMS root key": (
         lambda e: e["gate"].update(kmsRootKey=flip(e["gate"]["kmsRootKey"])),
@@ -245,17 +245,36 @@ def test_an_edited_envelope_breaks_at(bench: Bench, name: str) -> None:
     assert bench.broken(edited(bench.envelope, edit)) == (link, code)
 
 
+SHOWN: dict[str, tuple[Callable[[WorkedRun], dict[str, Any]], str, str]] = {
+    "signature of the quote": (
+        lambda run: {"quote": run.quote[:640] + bytes([run.quote[640] ^ 1]) + run.quote[641:]},
+        "quote",
+        "quote-invalid",
+    ),
+    "GPU evidence": (
+        lambda run: {"gpu_evidence": b"a GPU that nobody asked for"},
+        "report-data",
+        "report-data-mismatch",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_evidence_that_the_gate_itself_vouches_for_is_judged_all_the_same(bench: Bench, name: str) -> None:
+    """AT-02, AT-30, GP-01: whoever holds the gate's key can grant for any bytes."""
+    shown, link, code = SHOWN[name]
+    assert bench.broken(bench.run.shown(**shown(bench.run)).envelope()) == (link, code)
+
+
 def test_an_event_log_whose_payload_was_changed_under_kept_digests_is_broken(bench: Bench) -> None:
     """AT-15."""
 
-    def forge(content: dict[str, Any]) -> None:
-        log = json.loads(content["evidence"]["eventLog"])
-        for event in log:
-            if event["event"] == "compose-hash":
-                event["event_payload"] = "aa" * 32
-        content["evidence"]["eventLog"] = json.dumps(log)
-
-    assert bench.broken(edited(bench.envelope, forge)) == ("event-log", "event-log-mismatch")
+    log = json.loads(bench.run.event_log)
+    for event in log:
+        if event["event"] == "compose-hash":
+            event["event_payload"] = "aa" * 32
+    run = bench.run.shown(event_log=json.dumps(log))
+    assert bench.broken(run.envelope()) == ("event-log", "event-log-mismatch")
 
 
 # --- parts of two envelopes mixed ----------------------------------------------------------------
@@ -327,7 +346,7 @@ def test_an_enclave_that_booted_for_another_app_is_broken(bench: Bench) -> None:
 def test_a_quote_made_for_another_exchange_is_broken(bench: Bench) -> None:
     """AT-01, AT-03."""
     other = make_run(bench.platform, bench.gate, bench.recipe)
-    run = replace(bench.run, quote=other.quote)
+    run = bench.run.shown(quote=other.quote)
     assert bench.broken(run.envelope()) == ("report-data", "report-data-mismatch")
 
 

@@ -57,7 +57,7 @@ def test_every_link_of_an_anchored_run_holds(stage: Stage) -> None:
     links = stage.walk(stage.done())
     assert [link.name for link in links] == LINKS
     assert all(link.ok for link in links), links[-1]
-    assert links[-1].detail == "not revoked since"
+    assert links[-1].detail == "nobody has revoked since, and the same roster and platform govern"
 
 
 def test_a_later_revocation_is_told_and_breaks_nothing(stage: Stage) -> None:
@@ -65,24 +65,70 @@ def test_a_later_revocation_is_told_and_breaks_nothing(stage: Stage) -> None:
     stage.chain.revoke(stage.room, 2, "consent withdrawn")
     links = stage.walk(envelope)
     assert all(link.ok for link in links)
-    assert "revoked since" in links[-1].detail
-    assert "consent withdrawn" in links[-1].detail
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(stage.chain.head_time()))
+    assert links[-1].detail == f"its study was revoked on {when} by hospital-C: consent withdrawn"
 
 
-def test_what_ended_the_epoch_without_a_revocation_is_told(stage: Stage) -> None:
+def test_a_revocation_when_the_study_was_over_is_told_as_such(stage: Stage) -> None:
+    """Another study is live when an owner revokes; the first one was not revoked."""
     envelope = stage.done()
-    stage.chain.change_owners(stage.room, stage.room.owners, threshold=3)
+    again = stage.chain.draft(
+        stage.room, compose_hash=b"\x66" * 32, datasets=[dataset.id for dataset in stage.datasets]
+    )
+    stage.chain.approve(stage.room, again, 0, 1)
+    stage.chain.revoke(stage.room, 2, "consent withdrawn")
     links = stage.walk(envelope)
     assert all(link.ok for link in links)
-    assert links[-1].detail.startswith("ended since: the owners changed in block ")
+    assert links[-1].detail == "an owner revoked since, when its study was over"
+
+
+def test_another_roster_or_platform_is_told_and_says_nothing_against_a_result(stage: Stage) -> None:
+    envelope = stage.done()
+    stage.chain.change_roster(stage.room, remove=["hospital-C"], threshold=2)
+    links = stage.walk(envelope)
+    assert all(link.ok for link in links)
+    assert links[-1].detail == "another roster or platform governs now, which says nothing against it"
+
+
+def test_a_run_that_was_revoked_in_flight_is_opened_and_not_anchored(stage: Stage) -> None:
+    """The walk says why its receipt can never be anchored."""
+    envelope = stage.granted().envelope()
+    stage.open(envelope)
+    stage.chain.revoke(stage.room, 2, "stop")
+    broken = verification.first_broken(stage.walk(envelope))
+    assert broken is not None and (broken.name, broken.code) == ("anchored", "receipt-not-anchored")
+    assert "which it opened on 20" in broken.detail
+    assert "its study was revoked on 20" in broken.detail and broken.detail.endswith("by hospital-C: stop")
+
+
+def test_machines_that_were_added_change_nothing_about_a_result(stage: Stage) -> None:
+    envelope = stage.done()
+    stage.chain.add_machines(stage.room, 0, 1, devices=[b"\x66" * 32])
+    links = stage.walk(envelope)
+    assert all(link.ok for link in links), links[-1]
+    assert links[-1].detail == "nobody has revoked since, and the same roster and platform govern"
+
+
+def test_a_receipt_of_a_stolen_gate_key_is_anchored_and_proves_no_enclave(stage: Stage) -> None:
+    """CH-27, OU-09: who holds the gate's key opens a run for evidence that it does not have, with a key of
+    its own as the enclave's, and anchors a receipt. The chain has it; the walk breaks before it asks."""
+    run = stage.granted()
+    envelope = replace(run, grant=replace(run.grant, evidence=b"\x66" * 32)).envelope()
+    stage.open(envelope)
+    forged = stage.anchored(envelope)
+    found = stage.reader.receipt(stage.room.ledger, forged.receipt, forged.receipt_signature)
+    assert found is not None and found.verdict.anchored
+    assert stage.broken(forged) == ("grant", "grant-mismatch")
+    verdict = verification.verdict_of(stage.walk(forged), pin=verification.NOTHING, on_chain=True)
+    assert verdict.lines() == [("enclave proven", "no"), ("anchored on chain", "not looked at")]
 
 
 def test_the_walk_says_who_approved_and_where_the_receipt_stands(stage: Stage) -> None:
     envelope = stage.done()
     detail = next(link.detail for link in stage.walk(envelope) if link.name == "anchored")
     assert envelope.anchor is not None
-    assert f"receipt 1 of the consortium, block {envelope.anchor.block}, tx 0x" in detail
-    assert "; approved by hospital-A, hospital-B in block " in detail
+    assert detail.startswith("receipt 1 of the consortium, on 20")
+    assert f", tx 0x{envelope.anchor.tx.hex()}; approved by hospital-A, hospital-B on 20" in detail
 
 
 def test_receipts_that_were_anchored_together_hold_each(stage: Stage) -> None:
@@ -94,7 +140,7 @@ def test_receipts_that_were_anchored_together_hold_each(stage: Stage) -> None:
         links = stage.walk(envelope)
         assert [link.name for link in links] == LINKS
         assert all(link.ok for link in links), links[-1]
-        assert " in batch 1, block " in next(link.detail for link in links if link.name == "anchored")
+        assert " in batch 1, on 20" in next(link.detail for link in links if link.name == "anchored")
     moved = envelope.with_anchor(replace(envelope.anchor, sequence=1))  # type: ignore[type-var]
     assert stage.broken(moved) == ("anchored", "anchor-mismatch")
 
@@ -253,7 +299,7 @@ def sitting(stage: Stage, tmp_path: Path) -> Path:
     (tmp_path / "os-images.json").write_bytes(encode_os_images([simulated_os_image()]))
     view = stage.reader.finalized_view(stage.room.consortium)
     card = replace(
-        make_card(stage.gate, stage.recipe, epoch=view.epoch),
+        make_card(stage.gate, stage.recipe),
         consortium=view.consortium,
         app=view.app,
         ledger=view.ledger,
@@ -285,6 +331,7 @@ def test_verify_with_pins_and_a_chain_is_a_proof_and_ends_with_0(stage: Stage, s
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("ok ")] == ALL_LINKS
+    assert lines[-4:-2] == ["enclave proven: yes", "anchored on chain: yes"]
     assert lines[-2] == "proven: all 22 links hold, and every origin is the pinned one"
     assert "SIMULATED" in lines[-1]
 
@@ -293,7 +340,8 @@ def test_verify_without_pins_ends_with_4_and_says_what_is_unproven(stage: Stage,
     """AT-20, AT-30: an envelope of anybody's firmware, gate and consortium comes as far."""
     done = shell("sealroom verify envelope.json --simulated-root root.der", sitting)
     assert done.returncode == 4, done.stdout
-    verdict, unpinned, _, unchecked = done.stdout.splitlines()[-4:]
+    enclave, anchored, verdict, unpinned, _, unchecked = done.stdout.splitlines()[-6:]
+    assert (enclave, anchored) == ("enclave proven: no", "anchored on chain: not looked at")
     assert verdict.startswith("self-consistent, origin unproven: all 12 links hold")
     assert "vouches for: consortium, gate, KMS root, OS images; pass --pin FILE" in unpinned
     assert unchecked.startswith("warning: not checked, for it is on chain: gate, study, approvals, ")
@@ -322,6 +370,7 @@ def test_a_chain_proves_nothing_about_a_consortium_that_nobody_pinned(stage: Sta
     assert (told["ok"], told["verdict"], told["onChain"]) == (False, "self-consistent", True)
     assert told["unproven"] == ["consortium", "gate", "kms-root", "os-images"]
     assert told["unchecked"] == []
+    assert (told["enclaveProven"], told["anchored"]) == (False, True)
 
 
 def test_verify_json_says_the_same_of_a_proof(sitting: Path) -> None:
@@ -333,6 +382,7 @@ def test_verify_json_says_the_same_of_a_proof(sitting: Path) -> None:
     assert (told["ok"], told["verdict"], told["simulated"], told["unproven"]) == (True, "proven", True, [])
     assert told["pinned"] == ["consortium", "gate", "kms-root", "os-images"]
     assert "approvals" in told["unchecked"]
+    assert (told["enclaveProven"], told["anchored"]) == (True, None)
 
 
 def test_verify_names_the_broken_link_and_ends_with_1(sitting: Path) -> None:
@@ -341,6 +391,8 @@ def test_verify_names_the_broken_link_and_ends_with_1(sitting: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "BROKEN  result             the statement is about another result",
+        "enclave proven: no",
+        "anchored on chain: not looked at",
         "error: the link result is broken: the statement is about another result",
     ]
 

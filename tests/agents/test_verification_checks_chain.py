@@ -21,7 +21,7 @@ from sealroom.envelope import Envelope
 from sealroom.model import Opening, Study
 from sealroom_agents import verification
 from sealroom_agents.chain import ChainReader, FoundReceipt
-from sealroom_agents.facts import ChainView
+from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.verification import Findings, Link, Step
 
 pytestmark = pytest.mark.anvil
@@ -57,8 +57,8 @@ class Twin:
     def study_history(self, *arguments: Any, **options: Any) -> Any:
         return self._reader.study_history(*arguments, **options)
 
-    def approvals_in(self, *arguments: Any) -> frozenset[str]:
-        return self._reader.approvals_in(*arguments)
+    def approvals_in(self, *arguments: Any, **options: Any) -> frozenset[str]:
+        return self._reader.approvals_in(*arguments, **options)
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,19 @@ def study(code: str, **changes: Any) -> Lie:
 
 def dataset(code: str, **changes: Any) -> Lie:
     """Of the first dataset."""
-    return Lie(
-        code,
-        {
-            "view": lambda view: replace(
-                view, datasets=(replace(view.datasets[0], **changes), *view.datasets[1:])
-            )
-        },
-    )
+    return of_first(code, lambda record: replace(record, **changes))
+
+
+def of_version(code: str, **changes: Any) -> Lie:
+    """Of the version of the first dataset."""
+    return of_first(code, lambda record: replace(record, version=replace(record.version, **changes)))
+
+
+def of_first(code: str, change: Callable[[DatasetRecord], DatasetRecord]) -> Lie:
+    def changed(view: ChainView) -> ChainView:
+        return replace(view, datasets=(change(view.datasets[0]), *view.datasets[1:]))
+
+    return Lie(code, {"view": changed})
 
 
 def opening(**changes: Any) -> Lie:
@@ -182,29 +187,31 @@ LIES: dict[str, Lie] = {
     "platform.gate-root": platform("gate-not-registered", gate_root=OTHER),
     "platform.gate-signer": platform("gate-not-registered", gate_signer=OTHER_ADDRESS),
     "platform.gate-compose": platform("gate-not-registered", gate_compose=OTHER),
+    "platform.policy": platform("gate-not-registered", policy_hash=OTHER),
     "platform.os-image": platform("os-image-not-allowed", os_images=(OTHER,)),
     "platform.device": platform("device-not-allowed", devices=(OTHER,)),
     "study.live": viewed("not-approved", live=False),
     "study.id": study("not-approved", id=OTHER),
-    "study.epoch": viewed("epoch-mismatch", epoch=99),
+    "study.standing": viewed("standing-mismatch", standing=OTHER),
     "study.recipe": study("not-approved", compose_hash=OTHER),
     "study.output": study("not-approved", output_hash=OTHER),
     "study.privacy": study("not-approved", privacy_hash=OTHER),
     "study.datasets": study("not-approved", datasets=(OTHER, OTHER)),
-    "dataset.owner": dataset("dataset-mismatch", owner_id="hospital-Z"),
+    "dataset.owner": dataset("dataset-mismatch", holder_id="hospital-Z"),
     "dataset.name": dataset("dataset-mismatch", name="cohort-Z"),
-    "dataset.index": dataset("dataset-mismatch", index_digest=OTHER),
-    "dataset.approved": dataset("owner-not-approved", owner=OTHER_ADDRESS),
+    "dataset.header": of_version("dataset-mismatch", header=OTHER),
+    "dataset.index": of_version("dataset-mismatch", index=OTHER),
+    "dataset.approved": dataset("owner-not-approved", holder=OTHER_ADDRESS),
     "run.opened": Lie("run-not-opened", {"found": lambda found: None}, off=found),
     "run.consortium": opening(consortium=OTHER_ADDRESS),
     "run.study": opening(study=OTHER),
     "run.recipe": opening(compose_hash=OTHER),
     "run.epsilon": opening(epsilon_micro=1),
     "run.delta": opening(delta_pico=1),
-    "run.epoch": opening(epoch=99),
+    "run.standing": opening(standing=OTHER),
     "run.enclave": opening(enclave_signer=OTHER_ADDRESS),
     "run.grant": opening(grant_hash=OTHER),
-    "run.after-grant": opening(opened_block=1),
+    "run.after-grant": opening(opened_at=1),
     "receipt.this": Lie(
         "receipt-mismatch",
         {"found": lambda found: replace(found, verdict=replace(found.verdict, anchored=False))},
@@ -273,6 +280,27 @@ def test_a_receipt_that_stands_nowhere_is_refused(settled: Set) -> None:
     broken = verification.first_broken(walk(settled, chain, envelope, steps))
     assert broken is not None and (broken.check, broken.code) == ("receipt.anchored", "receipt-not-anchored")
     links = walk(settled, chain, envelope, without(steps, "receipt.anchored", None))
+    assert all(link.ok for link in links), links[-1]
+
+
+def test_a_seat_that_moved_between_pin_and_run_breaks_nothing(settled: Set) -> None:
+    """The envelope lists accounts as they were when they approved; the grant's block has the new holder."""
+    assert settled.envelope.anchor is not None
+    old = settled.envelope.anchor.approvals[1].owner
+
+    def now(account: str) -> str:
+        return OTHER_ADDRESS if account == old else account
+
+    def moved(view: ChainView) -> ChainView:
+        return replace(
+            view,
+            owners=tuple(replace(owner, account=now(owner.account)) for owner in view.owners),
+            approvals=tuple(map(now, view.approvals)),
+            datasets=tuple(replace(one, holder=now(one.holder)) for one in view.datasets),
+        )
+
+    chain = Twin(settled.stage.reader, view=moved)
+    links = walk(settled, chain, settled.envelope, verification.steps(on_chain=True))
     assert all(link.ok for link in links), links[-1]
 
 

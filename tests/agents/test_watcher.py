@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local_chain import LocalChain
+from tests.local_chain import LocalChain, account
 from tests.outside import Lab
 from tests.patience import PATIENCE_S, until
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom.key_release.replies import WatchReport
+from sealroom.model import Roster
 from sealroom_agents import child_processes
 from sealroom_agents.chain import ChainReader, Snapshot
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.store import Store
+from sealroom_agents.watcher.lookout import Lookout
 from sealroom_agents.watcher.service import Watcher, WatchFailed
 
 pytestmark = pytest.mark.anvil
@@ -45,8 +47,8 @@ class RecordingGate:
     @classmethod
     def adopted_by(cls, lab: Lab) -> RecordingGate:
         """The one that the lab's owners adopted."""
-        platform = lab.chain.state(lab.room)["platform"]
-        return cls((platform["gateRoot"], platform["gateSigner"].lower()))
+        platform = lab.chain.state(lab.room).platform
+        return cls((platform.gate_root, platform.gate_signer))
 
     def watch(self, report: WatchReport) -> tuple[bytes, str]:
         if self.down:
@@ -170,7 +172,7 @@ def test_a_revocation_during_the_watchers_absence_is_seen_by_the_next_one(
     assert lab.store.kill_order(run) is not None
 
 
-def test_an_epoch_that_advances_otherwise_ends_runs_too(lab: Lab, watcher: Watcher) -> None:
+def test_another_platform_ends_runs_too(lab: Lab, watcher: Watcher) -> None:
     """Another gate was adopted: grants of the gate before are dead."""
     lab.live()
     watcher.poll()
@@ -187,7 +189,44 @@ def test_an_epoch_that_advances_otherwise_ends_runs_too(lab: Lab, watcher: Watch
     assert (look.revoked, look.changed) == ((), (lab.room.consortium,))
     order = lab.store.kill_order(run)
     assert order is not None
-    assert order.kind == "epoch"
+    assert order.kind == "superseded"
+    state = lab.chain.state(lab.room)
+    assert (order.steps, order.standing) == (state.steps, "0x" + state.standing.hex())
+
+
+def test_another_roster_ends_runs_too(lab: Lab, watcher: Watcher) -> None:
+    """Without any revocation: who was granted to is not who sits now."""
+    lab.live()
+    watcher.poll()
+    run = running(lab)
+    lab.chain.change_roster(lab.room, remove=("hospital-C",), threshold=2)
+    assert watcher.poll().changed == (lab.room.consortium,)
+    order = lab.store.kill_order(run)
+    assert order is not None and (order.kind, order.owner) == ("superseded", None)
+
+
+def test_machines_that_are_added_end_nothing(lab: Lab, watcher: Watcher) -> None:
+    """Routine operation is no revocation: the study goes on, and its runs with it."""
+    study = lab.live()
+    watcher.poll()
+    run = running(lab)
+    lab.chain.add_machines(lab.room, 0, 1, devices=[secrets.token_bytes(32)])
+    look = watcher.poll()
+    assert (look.revoked, look.changed) == ((), ())
+    assert lab.store.kill_order(run) is None
+    assert lab.chain.state(lab.room).study == study and lab.chain.state(lab.room).live
+
+
+def test_a_second_revocation_is_another_one(lab: Lab, watcher: Watcher) -> None:
+    """The veto of a second owner moves the standing too, in whatever state the consortium is."""
+    lab.live()
+    watcher.poll()
+    lab.chain.revoke(lab.room, 0, "first")
+    watcher.poll()
+    lab.chain.revoke(lab.room, 1, "second")
+    assert watcher.poll().changed == (lab.room.consortium,)
+    first, second = lab.store.observations(lab.room.consortium)
+    assert first.standing != second.standing and second.steps == first.steps + 1
 
 
 def test_a_new_quorum_lifts_the_report(lab: Lab, watcher: Watcher, gate: RecordingGate) -> None:
@@ -195,7 +234,7 @@ def test_a_new_quorum_lifts_the_report(lab: Lab, watcher: Watcher, gate: Recordi
     lab.chain.revoke(lab.room, 2)
     assert watcher.poll().revoked == (lab.room.consortium,)
     study = lab.propose()
-    lab.chain.approve(lab.room, study, 0, 1, 2)
+    lab.chain.approve(lab.room, study, 1, 2)
     run = running(lab)
     look = watcher.poll()
     assert (look.revoked, look.changed, gate.revoked) == ((), (), ())
@@ -203,7 +242,7 @@ def test_a_new_quorum_lifts_the_report(lab: Lab, watcher: Watcher, gate: Recordi
 
 
 def test_a_node_that_lags_is_no_news(lab: Lab, gate: RecordingGate) -> None:
-    """A node that shows an older epoch for a while neither ends runs nor makes the newer one news again."""
+    """A node that shows an older standing for a while neither ends runs nor makes the newer news again."""
     lab.live()
 
     @dataclass
@@ -218,7 +257,11 @@ def test_a_node_that_lags_is_no_news(lab: Lab, gate: RecordingGate) -> None:
 
         def _older(self, snapshot: Snapshot) -> Snapshot:
             view = snapshot.latest
-            older = {"epoch": view.epoch - 1, "block_number": view.block_number - 1}
+            older = {
+                "steps": view.steps - 1,
+                "standing": bytes(32),
+                "block_number": view.block_number - 1,
+            }
             return replace(snapshot, latest=replace(view, **older))
 
     reader = Lagging(lab.reader)
@@ -342,15 +385,18 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
 
 @pytest.mark.parametrize("lie", [1, 5, 2**20, 2**40, 2**63], ids=hex)
 def test_a_lie_that_one_node_told_hides_no_later_revocation(lab: Lab, gate: RecordingGate, lie: int) -> None:
-    """CH-02, CH-03: an epoch that never was, once; then an owner revokes."""
+    """CH-02, CH-03: steps of the standing that never were, once; then an owner revokes."""
     lab.live()
-    epoch = lab.reader.latest_view(lab.room.consortium).epoch
-    state = "0x" + interface("Consortium").encode("state")[:4].hex()
+    steps = lab.reader.latest_view(lab.room.consortium).steps
+    asked = "0x" + interface("Lens").encode("state", lab.room.consortium)[:4].hex()
+    place = 2 + 64 * (1 + 4)  # behind the offset of the struct, and its first four digests
 
     def lies(method: str, params: list[Any], result: Any) -> Any:
-        if method != "eth_call" or not params[0]["data"].startswith(state):
+        if method != "eth_call" or not params[0]["data"].startswith(asked):
             return result
-        return result[:66] + (epoch + lie).to_bytes(32, "big").hex() + result[130:]
+        assert int(result[place : place + 64], 16) == steps
+        told = (steps + lie).to_bytes(32, "big").hex()
+        return result[: place - 128] + 2 * ("5a" * 32) + told + result[place + 64 :]
 
     with RpcProxy(lab.chain.url) as proxy:
         reader = ChainReader([lab.chain.url, proxy.url])
@@ -367,3 +413,53 @@ def test_a_lie_that_one_node_told_hides_no_later_revocation(lab: Lab, gate: Reco
         order = lab.store.kill_order(run)
         assert order is not None and order.kind == "revoked"
         reader.close()
+
+
+# --- what owners should know of ---------------------------------------------------------------------
+
+
+def test_what_owners_should_know_of_is_written_down_once(lab: Lab, watcher: Watcher) -> None:
+    """Seats and datasets that are offered and taken, and a roster that would remove an owner: each is kept
+    with its words, whoever looks at the chain later; none of it ends a run."""
+    lab.live()
+    run = running(lab)
+    watcher.poll()
+    lookout = Lookout(lab.reader, lab.store, watcher.followed)
+    assert lookout.look() == ()
+    consortium, ledger = interface("Consortium"), interface("Ledger")
+    dataset = lab.datasets[1].id
+    lab.chain.send(0, lab.room.consortium, consortium.encode("offerSeat", account(9)))
+    lab.chain.send(1, lab.room.ledger, ledger.encode("offer", [dataset], account(8)))
+    roster = Roster(remove=("hospital-C",), add=(), threshold=2)
+    validity = lab.chain.validity(lab.chain.state(lab.room).roster_digest)
+    lab.chain.vote(lab.room, 1, "changeRoster", roster.solidity(), validity.solidity())
+    new = lookout.look()
+    assert {(one.kind, one.about) for one in new} == {
+        ("removal-pending", "0x" + roster.under(validity).id.hex()),
+        ("seat-offered", account(0)),
+        ("dataset-offered", "0x" + dataset.hex()),
+    }
+    assert lookout.look() == (), "the same again is no news"
+    lab.chain.advance(2 * 24 * 3600)
+    lab.chain.send(9, lab.room.consortium, consortium.encode("acceptSeat", account(0)))
+    lab.chain.send(8, lab.room.ledger, ledger.encode("accept", [dataset]))
+    fresh = ChainReader([lab.chain.url], clock=lab.chain.head_time)
+    moved = Lookout(fresh, lab.store, watcher.followed).look()
+    assert {(one.kind, one.about) for one in moved} == {
+        ("seat-moved", account(0)),
+        ("dataset-moved", "0x" + dataset.hex()),
+    }
+    fresh.close()
+    assert [one.kind for one in lab.store.notices(lab.room.consortium)][-1] == "dataset-moved"
+    assert lab.store.kill_order(run) is None
+
+
+def test_each_followed_consortium_is_looked_at_in_turn(lab: Lab) -> None:
+    """One that cannot be read keeps no other from its turn."""
+    lab.live()
+    bad = "0x" + "77" * 20
+    lab.chain.send(0, lab.room.consortium, interface("Consortium").encode("offerSeat", account(9)))
+    lookout = Lookout(lab.reader, lab.store, lambda: (bad, lab.room.consortium))
+    with pytest.raises(ChainError):
+        lookout.look()
+    assert [one.kind for one in lookout.look()] == ["seat-offered"]

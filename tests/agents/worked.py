@@ -38,6 +38,7 @@ from sealroom.key_release import (
     Grant,
     Hello,
     datasets_root,
+    evidence_digest,
     gate_report_data,
     report_data,
     sign_challenge,
@@ -66,6 +67,8 @@ OWNERS = (
     CardOwner(id="hospital-A", account="0x" + "0a" * 20),
     CardOwner(id="hospital-B", account="0x" + "0b" * 20),
 )
+POLICY_HASH = b"\x90" * 32
+"""Of the platform policy by which the gates here judge."""
 GATE_COMPOSE = b'{"manifest_version":2,"name":"sealroom-gate","runner":"docker-compose"}'
 STUDY_YAML = """\
 version: 1
@@ -141,6 +144,7 @@ def make_gate(
     os_image: bytes = SIMULATED_OS_IMAGE,
     app_id: bytes | None = None,
     claims_root: bytes | None = None,
+    policy_hash: bytes = POLICY_HASH,
 ) -> WorkedGate:
     """Boot a gate and let it say who it is. `claims_root`: a root public key
     that it names and does not hold."""
@@ -156,6 +160,7 @@ def make_gate(
         root_public_key=root.public if claims_root is None else claims_root,
         signer_key=signer.public_key,
         kms_root_key=platform.kms.root_public_key,
+        policy_hash=policy_hash,
         signature_chain=signer.signature_chain,
         quote=b"",
         event_log=machine.event_log,
@@ -167,20 +172,20 @@ def make_gate(
         root_public_key=identity.root_public_key,
         signer=identity.signer,
         kms_root_key=identity.kms_root_key,
+        policy_hash=policy_hash,
     )
     return WorkedGate(
         identity=replace(identity, quote=machine.quote(bound)), root=root, signer_key=signer.key
     )
 
 
-def make_card(gate: WorkedGate, recipe: bytes, *, epoch: int = 1) -> StudyCard:
+def make_card(gate: WorkedGate, recipe: bytes) -> StudyCard:
     """A card of the small study."""
     return StudyCard(
         chain_id=CHAIN_ID,
         consortium=CONSORTIUM,
         app=APP,
         ledger=LEDGER,
-        epoch=epoch,
         recipe=recipes.parse(recipe),
         gate=gate.identity,
         owners=OWNERS,
@@ -204,15 +209,27 @@ class Place:
     """Its ledger."""
     study: bytes = b"\x57" * 32
     """Study id."""
-    epoch: int = 1
-    """Epoch."""
+    standing: bytes = b"\x5a" * 32
+    """Standing."""
     block_number: int = 100
     """Finalized block of the grant."""
     block_hash: bytes = b"\xb1" * 32
     """Its hash."""
     datasets: tuple[StatementDataset, ...] = (
-        StatementDataset(id=b"\x0a" * 32, owner="hospital-A", name="cohort-A", index_digest=b"\xa1" * 32),
-        StatementDataset(id=b"\x0b" * 32, owner="hospital-B", name="cohort-B", index_digest=b"\xb2" * 32),
+        StatementDataset(
+            id=b"\x0a" * 32,
+            owner="hospital-A",
+            name="cohort-A",
+            header=b"\x1a" * 32,
+            index_digest=b"\xa1" * 32,
+        ),
+        StatementDataset(
+            id=b"\x0b" * 32,
+            owner="hospital-B",
+            name="cohort-B",
+            header=b"\x2b" * 32,
+            index_digest=b"\xb2" * 32,
+        ),
     )
     """The datasets, ids strictly increasing."""
 
@@ -266,6 +283,12 @@ class WorkedRun:
             private_key=self.signer_key,
             **self._parts(),
         )
+
+    def shown(self, **changes: Any) -> WorkedRun:
+        """The same with other evidence, for which the gate gave its grant."""
+        run = replace(self, **changes)
+        evidence = evidence_digest(quote=run.quote, event_log=run.event_log, gpu_evidence=run.gpu_evidence)
+        return replace(run, grant=replace(run.grant, evidence=evidence))
 
     def lie(self) -> Envelope:
         """The same with true signatures under whatever it says: nothing is checked."""
@@ -338,7 +361,7 @@ class WorkedRun:
                 ),
             ),
             grant_hash=digest,
-            epoch=grant.epoch,
+            standing=grant.standing,
             block_number=grant.block_number,
             block_hash=grant.block_hash,
             quote_body_digest=quote_body_digest(self.quote),
@@ -403,6 +426,7 @@ def make_run(
     bound = report_data(
         transcript, kem_key=kem.public, signer=address_of(signer_key), gpu_evidence=gpu_evidence
     )
+    quote = enclave.quote(bound)
     grant = Grant(
         run_id=run_id,
         study=place.study,
@@ -411,10 +435,11 @@ def make_run(
         enclave_signer=address_of(signer_key),
         kem_key_hash=sha256(kem.public),
         transcript=sha256(transcript),
-        datasets_root=datasets_root([dataset.id for dataset in place.datasets]),
+        evidence=evidence_digest(quote=quote, event_log=enclave.event_log, gpu_evidence=gpu_evidence),
+        datasets_root=datasets_root([(dataset.id, dataset.header) for dataset in place.datasets]),
         epsilon_micro=epsilon_micro,
         delta_pico=delta_pico,
-        epoch=place.epoch,
+        standing=place.standing,
         block_number=place.block_number,
         block_hash=place.block_hash,
         issued=issued,
@@ -430,7 +455,7 @@ def make_run(
         kem_key=kem.public,
         signer_key=signer_key,
         grant=grant,
-        quote=enclave.quote(bound),
+        quote=quote,
         event_log=enclave.event_log,
         collateral=platform.collateral(issued),
         result=build_result(RESULT_FIELDS, parsed),

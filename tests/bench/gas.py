@@ -13,21 +13,24 @@ from collections.abc import Iterator
 from tests.contracts.gas import (
     BATCH,
     KINDS,
+    LONG_REVOCATION,
     QUORUMS,
     RUN_DATASETS,
     Measured,
     batch_name,
     counted,
+    each_name,
     measure,
-    open_name,
     pin_name,
 )
 
 PEER = KINDS[0][0]
 """The Safe that most wallets make."""
-PIN_RATIO = 1.15
-REVOKE_GAS, REVOKE_RATIO = 60_000, 0.5
-OPEN_GAS = 120_000
+PIN_RATIO = 1.25
+"""Over one dataset."""
+REVOKE_GAS = 60_000
+EACH_GAS = 60_000
+"""One of many runs that are opened together."""
 ANCHORED_GAS = 3_000
 
 
@@ -54,25 +57,26 @@ def _against_safe(measured: Measured) -> Iterator[str]:
             yield from _pins(measured, k, n, datasets)
     for k, n in QUORUMS:
         revoke = measured.ours[f"revoke, {k}-of-{n}"]
-        yield _row(f"{k}-of-{n}: revoke : remove", revoke, measured.safes[PEER, k, n].remove, REVOKE_RATIO)
+        yield _row(f"{k}-of-{n}: revoke : remove", revoke, measured.safes[PEER, k, n].remove, None)
     yield _row("revoke : remove by an EOA that owns the app", revoke, measured.eoa_remove, None)
 
 
 def _pins(measured: Measured, k: int, n: int, datasets: int) -> Iterator[str]:
     safe = measured.safes[PEER, k, n]
     first, later = (measured.ours[pin_name(which, k, n, datasets)] for which in ("first", "replacement"))
-    what = f"{k}-of-{n}, {counted(datasets)}"
-    yield _row(f"{what}: first pin : first add", first, safe.first, PIN_RATIO)
-    yield _row(f"{what}: replacement : add", later, safe.add, PIN_RATIO)
-    yield _row(f"{what}: replacement : add and remove", later, safe.replace, PIN_RATIO)
+    what, target = f"{k}-of-{n}, {counted(datasets)}", PIN_RATIO if datasets == 1 else None
+    returned = measured.ours[pin_name("after a revocation", k, n, datasets)]
+    yield _row(f"{what}: first pin : first add", first, safe.first, target)
+    yield _row(f"{what}: replacement : add", later, safe.add, target)
+    yield _row(f"{what}: replacement : add and remove", later, safe.replace, target)
+    yield _row(f"{what}: pin after a revocation : add", returned, safe.add, None)
 
 
 def _alone(measured: Measured) -> Iterator[str]:
-    yield _limit("revoke", measured.ours["revoke, 2-of-3"], REVOKE_GAS)
+    for name in ("revoke, 2-of-3", LONG_REVOCATION):
+        yield _limit(name, measured.ours[name], REVOKE_GAS)
     for datasets in RUN_DATASETS:
-        for which in ("first run of the consortium", "first run of a study", "later run of a study"):
-            name = open_name(which, datasets)
-            yield _limit(name, measured.ours[name], OPEN_GAS)
+        yield _limit(each_name(datasets), measured.ours[each_name(datasets)], EACH_GAS)
     yield _limit("anchor, each of a batch of 1,000", measured.ours[batch_name(BATCH)] // BATCH, ANCHORED_GAS)
 
 

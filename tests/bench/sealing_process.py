@@ -27,6 +27,7 @@ from sealroom.sealed import (
     unseal,
 )
 
+OWNER = "0x" + "a1" * 20
 DATA_KEY = Secret(b"\x5e" * 32)
 """Known, so that the opening process needs no key file; wraps and noise are of no matter here."""
 
@@ -40,7 +41,6 @@ def recipient() -> WrapContext:
         gate_public_key=KemPrivateKey.generate().public,
         app="0x" + "a1" * 20,
         compose_hash=os.urandom(32),
-        epoch=1,
     )
 
 
@@ -50,7 +50,7 @@ def main(action: str, source: Path, target: Path) -> None:
             source,
             target,
             recipient=recipient(),
-            owner="hospital-A",
+            owner=OWNER,
             name="bench",
             dek=DATA_KEY,
             media_type=PARQUET if action == "seal" else "application/octet-stream",
@@ -62,7 +62,7 @@ def main(action: str, source: Path, target: Path) -> None:
         open_sealed(
             source,
             dek=DATA_KEY,
-            dataset_id=info.dataset_id,
+            header_digest=info.header_digest,
             index_digest=info.index_digest,
             key_commitment=info.index.key_commitment,
             verify_all=True,
@@ -85,10 +85,9 @@ def write_largest(target: Path) -> None:
     from sealroom.sealed.parts import sealed_length
 
     header = Header(
-        chain_id=31337,
-        consortium="0x" + "c1" * 20,
-        owner="hospital-A",
+        owner=OWNER,
         dataset="bench",
+        dataset_version=1,
         media_type="application/octet-stream",
         columns=None,
         rows=None,
@@ -96,11 +95,11 @@ def write_largest(target: Path) -> None:
         part_size=PART_SIZE,
         salt=bytes(32),
     )
-    dataset_id = header.dataset_id
+    digest = header.digest
     length = sealed_length(PART_SIZE)
     index = Index(
-        dataset=dataset_id,
-        key_commitment=key_commitment(DATA_KEY, dataset_id=dataset_id),
+        header=digest,
+        key_commitment=key_commitment(DATA_KEY, header_digest=digest),
         parts=tuple(PartEntry(os.urandom(32), length) for _ in range(MAX_PARTS)),
     )
     with target.open("wb") as stream:

@@ -46,7 +46,7 @@ def main(plain: Path, sealed: Path, rounds: int, *, cold: bool) -> None:
         return open_sealed(
             sealed,
             dek=DATA_KEY,
-            dataset_id=info.dataset_id,
+            header_digest=info.header_digest,
             index_digest=info.index_digest,
             key_commitment=info.index.key_commitment,
         )

@@ -7,12 +7,15 @@ import {Runs} from "./harness/Runs.sol";
 
 /// @dev Many receipts by one root.
 contract BatchTest is Runs {
+    uint64 private constant OPENED_AT = 1_800_000_000;
+    uint64 private constant ANCHORED_AT = OPENED_AT + 300;
+
     function refuse(uint64[] memory numbers, bytes memory because) private {
         bytes32[] memory digests = digestsOf(numbers);
-        uint64 epoch = room.epoch();
+        bytes32 standing = room.standing();
         vm.expectRevert(because);
         vm.prank(gate);
-        ledger.anchorBatch(address(room), epoch, numbers, digests);
+        ledger.anchorBatch(address(room), standing, numbers, digests);
     }
 
     function badNumber(uint256 index, uint64 number) private pure returns (bytes memory) {
@@ -32,22 +35,23 @@ contract BatchTest is Runs {
         uint64[] memory numbers = sequence(1, count);
         bytes32[] memory leaves = leavesOf(1, numbers);
         (bytes32 root,) = pathOf(leaves, 0);
-        uint64 epoch = room.epoch();
+        bytes32 standing = room.standing();
         bytes32[] memory digests = digestsOf(numbers);
+        vm.warp(ANCHORED_AT);
         vm.expectEmit(address(ledger));
         // forge-lint: disable-next-line(unsafe-typecast)
-        emit ILedger.BatchAnchored(address(room), 1, root, 1, uint64(count), epoch);
+        emit ILedger.BatchAnchored(address(room), 1, root, 1, uint64(count), 100);
         vm.prank(gate);
-        ledger.anchorBatch(address(room), epoch, numbers, digests);
+        ledger.anchorBatch(address(room), standing, numbers, digests);
 
-        ILedger.Batch memory b = ledger.batch(address(room), 1);
+        ILedger.Batch memory b = ledger.batchOf(address(room), 1);
         vm.assertEq(b.root, root, "root");
         vm.assertEq(b.first, 1, "first");
         vm.assertEq(b.count, count, "count");
-        vm.assertEq(b.epoch, epoch, "epoch");
-        vm.assertEq(b.blockNumber, 130, "block");
-        vm.assertEq(ledger.batchCount(address(room)), 1, "batches");
-        vm.assertEq(ledger.receiptCount(address(room)), count, "receipts");
+        vm.assertEq(b.standing, standing, "standing");
+        vm.assertEq(b.anchoredAt, ANCHORED_AT, "anchored at");
+        vm.assertEq(ledger.books(address(room)).batches, 1, "batches");
+        vm.assertEq(ledger.books(address(room)).receipts, count, "receipts");
         uint256 step = count < 8 ? 1 : count / 4 - 1;
         for (uint256 i = 0; i < count; i += step) {
             // forge-lint: disable-next-line(unsafe-typecast)
@@ -61,13 +65,13 @@ contract BatchTest is Runs {
     }
 
     function checkVerifies(bytes32[] memory leaves, uint256 index) private {
-        vm.roll(100); // the block in which the runs were opened
+        vm.warp(OPENED_AT);
         // forge-lint: disable-next-line(unsafe-typecast)
         ILedger.Opening memory o = opened(uint64(index + 1));
         ILedger.Receipt memory receipt = receiptOf(o);
         (, bytes32[] memory path) = pathOf(leaves, index);
         // forge-lint: disable-next-line(unsafe-typecast)
-        ILedger.Proof memory proof = ILedger.Proof(uint64(index + 1), 130, 1, signed(receipt), path);
+        ILedger.Proof memory proof = ILedger.Proof(uint64(index + 1), ANCHORED_AT, 1, signed(receipt), path);
         ILedger.Verdict memory v = ledger.verify(receipt, o, proof);
         vm.assertTrue(v.opened && v.anchored, "a receipt of the batch does not verify");
         vm.assertEq(v.sequence, index + 1, "sequence");
@@ -102,35 +106,36 @@ contract BatchTest is Runs {
         refuse(sequence(1, 4097), abi.encodeWithSelector(ILedger.LedgerBatchSize.selector, 4097, 4097));
 
         openUntil(2);
-        uint64 epoch = room.epoch();
+        bytes32 standing = room.standing();
         uint64[] memory numbers = sequence(1, 2);
         bytes32[] memory digests = digestsOf(sequence(1, 1));
         vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerBatchSize.selector, 2, 1));
         vm.prank(gate);
-        ledger.anchorBatch(address(room), epoch, numbers, digests);
+        ledger.anchorBatch(address(room), standing, numbers, digests);
         anchor(numbers);
     }
 
     function test_nobody_but_the_gate_anchors_a_batch() public {
         openUntil(1);
-        uint64 epoch = room.epoch();
+        bytes32 standing = room.standing();
         uint64[] memory numbers = sequence(1, 1);
         bytes32[] memory digests = digestsOf(numbers);
         vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerNotGate.selector, A, address(room)));
         vm.prank(A);
-        ledger.anchorBatch(address(room), epoch, numbers, digests);
+        ledger.anchorBatch(address(room), standing, numbers, digests);
         anchor(numbers);
     }
 
-    function test_a_batch_names_the_current_epoch() public {
+    function test_a_batch_names_the_standing() public {
         openUntil(1);
         uint64[] memory numbers = sequence(1, 1);
         bytes32[] memory digests = digestsOf(numbers);
-        uint64 epoch = room.epoch();
+        bytes32 before = room.standing();
         revoke(C);
-        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerEpochMismatch.selector, epoch, epoch + 1));
+        bytes32 now_ = room.standing();
+        vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerStanding.selector, before, now_));
         vm.prank(gate);
-        ledger.anchorBatch(address(room), epoch, numbers, digests);
+        ledger.anchorBatch(address(room), before, numbers, digests);
     }
 
     function test_numbers_are_those_of_opened_runs_strictly_increasing() public {
@@ -150,9 +155,9 @@ contract BatchTest is Runs {
         refuse(sequence(3, 2), badNumber(1, 4));
 
         anchor(sequence(3, 1));
-        vm.assertEq(ledger.receiptCount(address(room)), 4, "receipts");
-        vm.assertEq(ledger.batchCount(address(room)), 2, "batches");
-        vm.assertEq(ledger.batch(address(room), 2).first, 4, "first of the second batch");
+        vm.assertEq(ledger.books(address(room)).receipts, 4, "receipts");
+        vm.assertEq(ledger.books(address(room)).batches, 2, "batches");
+        vm.assertEq(ledger.batchOf(address(room), 2).first, 4, "first of the second batch");
     }
 
     function test_what_was_anchored_alone_is_in_no_batch() public {
@@ -161,7 +166,7 @@ contract BatchTest is Runs {
         refuse(numbersOf(1, 2, 3), badNumber(1, 2));
         vm.assertFalse(ledger.isAnchored(address(room), 1), "a refused batch left something");
         anchor(sequence(1, 1));
-        vm.assertEq(ledger.batch(address(room), 1).first, 2, "sequence goes on");
+        vm.assertEq(ledger.batchOf(address(room), 1).first, 2, "sequence goes on");
     }
 
     function test_what_is_in_a_batch_is_not_anchored_alone() public {
@@ -178,7 +183,7 @@ contract BatchTest is Runs {
         vm.expectRevert(abi.encodeWithSelector(ILedger.LedgerOpeningMismatch.selector, receipt.runId));
         ledger.anchor(receipt, o, signature);
         anchorAlone(3);
-        vm.assertEq(ledger.receiptCount(address(room)), 3, "receipts");
+        vm.assertEq(ledger.books(address(room)).receipts, 3, "receipts");
     }
 
     /// @dev 256 numbers share a word: what lies on either side of its ends, and that no neighbour is touched.
@@ -217,12 +222,13 @@ contract BatchTest is Runs {
         anchor(sequence(1, 2));
         address first = address(room);
         enter(members(), 2, "other salt");
-        furnish();
+        adopt(platform());
+        allow(A, dataA, limits());
         s = study();
         pin(s);
-        vm.assertEq(ledger.runCount(address(room)), 0, "runs");
-        vm.assertEq(ledger.receiptCount(address(room)), 0, "receipts");
-        vm.assertEq(ledger.batchCount(address(room)), 0, "batches");
+        vm.assertEq(ledger.books(address(room)).runs, 0, "runs");
+        vm.assertEq(ledger.books(address(room)).receipts, 0, "receipts");
+        vm.assertEq(ledger.books(address(room)).batches, 0, "batches");
         vm.assertFalse(ledger.isAnchored(address(room), 1), "anchored");
         refuse(sequence(1, 1), badNumber(0, 1));
         vm.assertTrue(ledger.isAnchored(first, 1), "the first one's");

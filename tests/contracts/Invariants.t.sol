@@ -19,20 +19,34 @@ contract InvariantsTest {
         _selectors = [
             actors.act_approve.selector,
             actors.act_approve.selector,
-            actors.act_approveSigned.selector,
-            actors.act_approveSigned.selector,
-            actors.act_approveSigned.selector,
+            actors.act_approve.selector,
+            actors.act_approve.selector,
             actors.act_withdraw.selector,
-            actors.act_register.selector,
             actors.act_revoke.selector,
+            actors.act_revokeSigned.selector,
             actors.act_unpin.selector,
-            actors.act_adopt.selector,
-            actors.act_changeOwners.selector,
-            actors.act_setCap.selector,
+            actors.act_platform.selector,
+            actors.act_machines.selector,
+            actors.act_roster.selector,
+            actors.act_accuse.selector,
+            actors.act_removeSilent.selector,
+            actors.act_offerSeat.selector,
+            actors.act_acceptSeat.selector,
+            actors.act_confirm.selector,
+            actors.act_register.selector,
+            actors.act_version.selector,
+            actors.act_lifetime.selector,
+            actors.act_allow.selector,
+            actors.act_allow.selector,
+            actors.act_offer.selector,
+            actors.act_accept.selector,
             actors.act_open.selector,
             actors.act_open.selector,
+            actors.act_open.selector,
+            actors.act_openForeign.selector,
             actors.act_anchor.selector,
             actors.act_batch.selector,
+            actors.act_wait.selector,
             actors.act_wait.selector
         ];
     }
@@ -49,104 +63,136 @@ contract InvariantsTest {
 
     /// @dev Both walks are long, so each looks at all that the walkers can break.
     function invariant_consortium() public {
-        consortium_I1_an_active_study_has_its_quorum();
+        consortium_I1_a_live_study_has_its_quorum();
         consortium_I2_any_owner_revokes_in_any_state();
-        consortium_I3_the_epoch_only_grows();
+        consortium_I3_no_vote_that_governs_is_voided_by_another();
         consortium_I4_nothing_is_pinned_without_who_revoked();
-        consortium_I5_the_app_allows_the_active_recipe_and_no_other();
-        consortium_I6_a_dataset_is_its_owner_s_and_locks_with_its_seat();
-        consortium_I7_owners_and_threshold_are_sound();
+        consortium_I5_the_app_allows_the_live_recipe_and_no_other();
+        consortium_I6_machines_join_with_all_who_approved_and_end_nothing();
+        consortium_I7_a_dataset_is_used_with_its_holder_s_vote();
         consortium_I8_a_study_is_pinned_at_most_once();
+        quorum_Q4_a_silent_owner_leaves_only_when_it_is_due();
+        seats_S1_to_S4_seats_are_as_rosters_and_handovers_made_them();
     }
 
     function invariant_ledger() public view {
-        ledger_I1_what_is_spent_was_booked_within_caps_and_budgets();
-        ledger_I2_a_run_opens_once_and_is_anchored_once();
-        ledger_I3_a_receipt_is_the_enclave_s_and_in_time();
-        ledger_I4_receipts_have_no_gaps();
-        ledger_I5_only_its_owner_caps_a_dataset();
+        registry_R1_R2_a_dataset_is_its_holder_s();
+        registry_R3_R4_what_is_spent_was_booked_within_caps();
+        ledger_L1_a_study_spends_within_its_budget();
+        ledger_L2_a_run_opens_once_and_is_anchored_once();
+        ledger_L3_a_receipt_is_the_enclave_s_and_in_time();
+        ledger_L4_receipts_have_no_gaps();
     }
 
-    /* CONSORTIUM, QUORUM AND CATALOGUE */
+    /* CONSORTIUM, QUORUM AND SEATS */
 
-    function consortium_I1_an_active_study_has_its_quorum() private view {
+    function consortium_I1_a_live_study_has_its_quorum() private view {
         require(!actors.pinnedWithoutQuorum(), "pinned without a quorum");
-        require(actors.activeHasItsQuorum(), "active without a quorum");
+        require(actors.liveHasItsQuorum(), "live without a quorum");
     }
 
     function consortium_I2_any_owner_revokes_in_any_state() private {
         require(actors.everyOwnerCanRevoke(), "an owner could not revoke");
-        require(!actors.epochStoodStill(), "the end of an epoch left a study active");
+        require(!actors.stopFailed(), "a revocation left a study live, or its basis");
+        require(!actors.pinnedStale(), "a vote of before a revocation counted");
+        require(!actors.vetoReplayed(), "a signed revocation worked twice");
+        require(!actors.stepsRan(), "more than one step a block, or none");
     }
 
-    function consortium_I3_the_epoch_only_grows() private view {
-        require(!actors.epochWentBack(), "the epoch went back");
+    function consortium_I3_no_vote_that_governs_is_voided_by_another() private view {
+        require(actors.votesAgree(), "votes are not what their owners gave");
+        require(!actors.governedWithoutQuorum(), "roster or platform changed without a quorum");
     }
 
     function consortium_I4_nothing_is_pinned_without_who_revoked() private view {
-        require(!actors.pinnedWithoutRevoker(), "pinned without who revoked");
+        require(!actors.pinnedWithoutVeto(), "pinned without who revoked");
     }
 
-    function consortium_I5_the_app_allows_the_active_recipe_and_no_other() private view {
+    function consortium_I5_the_app_allows_the_live_recipe_and_no_other() private view {
         require(actors.allowedIsPinned(), "the app and the consortium differ");
         require(actors.appIsClosed(), "the app is open");
     }
 
-    function consortium_I6_a_dataset_is_its_owner_s_and_locks_with_its_seat() private view {
-        require(!actors.datasetChangedHands(), "a dataset changed hands");
-        require(!actors.pinnedLockedData(), "pinned on the data of who is no owner");
+    function consortium_I6_machines_join_with_all_who_approved_and_end_nothing() private view {
+        require(!actors.machineWithoutQuorum(), "a machine joined without all who approved, or twice");
+        require(!actors.machineEndedSomething(), "a machine ended something");
     }
 
-    function consortium_I7_owners_and_threshold_are_sound() private view {
-        require(actors.rosterIsSound(), "unsound");
+    function consortium_I7_a_dataset_is_used_with_its_holder_s_vote() private view {
+        require(!actors.pinnedLockedData(), "pinned on the data of who is no owner");
     }
 
     function consortium_I8_a_study_is_pinned_at_most_once() private view {
         require(!actors.pinnedTwice(), "pinned twice");
     }
 
-    /* LEDGER */
+    function quorum_Q4_a_silent_owner_leaves_only_when_it_is_due() private view {
+        require(!actors.removedTooEarly(), "removed without notice");
+    }
 
-    function ledger_I1_what_is_spent_was_booked_within_caps_and_budgets() private view {
+    function seats_S1_to_S4_seats_are_as_rosters_and_handovers_made_them() private view {
+        require(actors.seatsAgree(), "seats, vetoes or threshold are not sound");
+        require(!actors.impostorSeated(), "seated under another's name");
+        require(!actors.seatMovedOtherwise(), "a seat moved without offer, notice or accept");
+    }
+
+    /* REGISTRY AND LEDGER */
+
+    function registry_R1_R2_a_dataset_is_its_holder_s() private view {
+        require(!actors.foreignDataset(), "somebody else's dataset");
+        require(!actors.datasetMovedOtherwise(), "a dataset moved without offer, notice or accept");
+    }
+
+    function registry_R3_R4_what_is_spent_was_booked_within_caps() private view {
+        require(!actors.overspent(), "more than was allowed, all in all or on one day");
+    }
+
+    function ledger_L1_a_study_spends_within_its_budget() private view {
         require(actors.spentWithinCaps(), "overspent, or not what was booked");
     }
 
-    function ledger_I2_a_run_opens_once_and_is_anchored_once() private view {
-        require(!actors.runOpenedTwice(), "opened twice");
+    function ledger_L2_a_run_opens_once_and_is_anchored_once() private view {
+        require(!actors.runOpenedTwice(), "opened twice, or late");
         require(!actors.runAnchoredTwice(), "anchored twice");
     }
 
-    function ledger_I3_a_receipt_is_the_enclave_s_and_in_time() private view {
+    function ledger_L3_a_receipt_is_the_enclave_s_and_in_time() private view {
         require(!actors.anchoredForged(), "forged");
         require(!actors.anchoredLate(), "late");
     }
 
-    function ledger_I4_receipts_have_no_gaps() private view {
+    function ledger_L4_receipts_have_no_gaps() private view {
         require(actors.booksAgree(), "the books are wrong");
-    }
-
-    function ledger_I5_only_its_owner_caps_a_dataset() private view {
-        require(!actors.foreignCap(), "a cap that is not the owner's");
     }
 
     /* THAT THE ABOVE SAYS SOMETHING */
 
     /// @dev A long walk whose steps do not change: everything that can happen happened in it.
     function test_the_actors_come_everywhere() public {
-        for (uint256 i = 0; i < 3000; ++i) {
+        for (uint256 i = 0; i < 6000; ++i) {
             bytes32 a = keccak256(abi.encode(i, "a"));
             bytes32 b = keccak256(abi.encode(i, "b"));
             bytes4 selector = _selectors[uint256(keccak256(abi.encode(i))) % _selectors.length];
             bytes memory arguments = argumentsOf(selector, a, b);
             (bool done,) = address(actors).call(bytes.concat(selector, arguments));
             require(done, "an actor stumbled");
+            if (i % 100 != 0) continue;
+            invariant_consortium();
+            invariant_ledger();
         }
         require(actors.pins() > 20, "pins");
         require(actors.comebacks() > 2, "comebacks");
-        require(actors.rotations() > 5, "rotations");
+        require(actors.rosters() > 5, "rosters");
+        require(actors.silences() > 0, "silences");
         require(actors.adoptions() > 5, "adoptions");
+        require(actors.additions() > 5, "additions");
         require(actors.withdrawals() > 20, "withdrawals");
+        require(actors.relayedStops() > 2, "relayed stops");
+        require(actors.handovers() > 5, "handovers");
+        require(actors.transfers() > 5, "transfers");
         require(actors.unpins() > 0, "unpins");
+        require(actors.refusals() > 2, "refusals");
+        require(actors.foreignRuns() > 2, "foreign runs");
         require(actors.anchored() > 2, "anchored");
         require(actors.batches() > 2, "batches");
         invariant_consortium();
@@ -160,12 +206,14 @@ contract InvariantsTest {
         // forge-lint: disable-next-line(unsafe-typecast)
         uint256 many = uint32(bytes4(b));
         if (selector == actors.act_revoke.selector) return abi.encode(a, "stop");
-        if (selector == actors.act_approveSigned.selector) return abi.encode(few, b);
-        if (selector == actors.act_setCap.selector) return abi.encode(a, b, many, many >> 8, many >> 4);
+        if (selector == actors.act_lifetime.selector) return abi.encode(a, b, many, many >> 4);
+        if (selector == actors.act_allow.selector) return abi.encode(a, b, many, many >> 4, few);
         if (selector == actors.act_open.selector) return abi.encode(many, many >> 8, few);
-        if (selector == actors.act_anchor.selector || selector == actors.act_batch.selector) {
-            return abi.encode(b, few);
-        }
+        if (selector == actors.act_offer.selector) return abi.encode(a, b, few);
+        if (selector == actors.act_openForeign.selector) return abi.encode(a, many);
+        bool twoParts = selector == actors.act_anchor.selector || selector == actors.act_batch.selector
+            || selector == actors.act_removeSilent.selector;
+        if (twoParts) return abi.encode(b, few);
         if (selector == actors.act_wait.selector) return abi.encode(many);
         return abi.encode(a, b);
     }

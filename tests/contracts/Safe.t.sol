@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IConsortium} from "../../contracts/interfaces/IConsortium.sol";
+import {APPROVE_STUDY} from "./harness/Room.sol";
 import {SafeRoom} from "./harness/Safes.sol";
 
 /// @dev What a Safe does as an owner, for each of four kinds of Safe. The signatures are made here, as Safe's
@@ -23,13 +24,13 @@ contract SafeTest is SafeRoom {
         if (kind < 2) seat(package, 2, 3);
         else seat(package, 5, 8);
         s = study();
-        id = room.hashStudy(s);
+        id = idOf(s);
         approve(s, A);
         _;
     }
 
     function approval() private view returns (bytes32) {
-        return approvalDigest(address(safe), s);
+        return approvalDigest(APPROVE_STUDY, address(safe), id);
     }
 
     function expectBadSignature() private {
@@ -45,7 +46,7 @@ contract SafeTest is SafeRoom {
 
     function table_a_safe_approves_by_transaction(uint256 kind) public with(kind) {
         checkNotPinned(s);
-        execute(address(room), abi.encodeCall(room.approve, (s)));
+        execute(address(room), abi.encodeCall(room.approve, (s, own)));
         checkPinned(s);
     }
 
@@ -73,7 +74,7 @@ contract SafeTest is SafeRoom {
         expectBadSignature();
         handIn(s, forTheTwin);
 
-        bytes memory asTheTwin = safeSigns(approvalDigest(address(twin), s));
+        bytes memory asTheTwin = safeSigns(approvalDigest(APPROVE_STUDY, address(twin), id));
         expectBadSignature();
         handIn(s, asTheTwin);
 
@@ -105,7 +106,7 @@ contract SafeTest is SafeRoom {
     }
 
     function table_a_transaction_that_former_owners_signed_is_refused(uint256 kind) public with(kind) {
-        bytes memory call = abi.encodeCall(room.approve, (s));
+        bytes memory call = abi.encodeCall(room.approve, (s, own));
         bytes memory former = ownersSign(transactionDigest(address(room), call), threshold);
         swapFirstOwner(D);
         vm.expectRevert("GS026");
@@ -115,32 +116,37 @@ contract SafeTest is SafeRoom {
 
     /* STOPPING */
 
+    function revocation() private view returns (IConsortium.Signed memory) {
+        return IConsortium.Signed(address(safe), safeSigns(revocationDigest(address(safe), "stop", 0)));
+    }
+
     function table_a_safe_revokes_by_transaction(uint256 kind) public with(kind) {
-        uint64 epoch = room.epoch();
+        handIn(s, safeSigns(approval()));
+        bytes32 standing = room.standing();
         execute(address(room), abi.encodeCall(room.revoke, ("consent withdrawn")));
-        checkStopped(address(safe), epoch);
+        checkStopped(address(safe), id, standing);
     }
 
     function table_a_safe_revokes_by_signature(uint256 kind) public with(kind) {
-        uint64 epoch = room.epoch();
-        bytes memory signature = safeSigns(revocationDigest(address(safe), "stop", epoch));
+        handIn(s, safeSigns(approval()));
+        bytes32 standing = room.standing();
+        IConsortium.Signed memory by = revocation();
         vm.prank(stranger);
-        room.revokeWithSignature(address(safe), "stop", epoch, signature);
-        checkStopped(address(safe), epoch);
+        room.revokeWithSignature("stop", by);
+        checkStopped(address(safe), id, standing);
     }
 
     function table_a_revocation_that_former_owners_signed_does_not_count(uint256 kind) public with(kind) {
-        uint64 epoch = room.epoch();
-        bytes memory former = safeSigns(revocationDigest(address(safe), "stop", epoch));
+        IConsortium.Signed memory former = revocation();
         swapFirstOwner(D);
         expectBadSignature();
-        room.revokeWithSignature(address(safe), "stop", epoch, former);
+        room.revokeWithSignature("stop", former);
     }
 
     function table_after_its_revocation_nothing_is_pinned_without_the_safe(uint256 kind) public with(kind) {
         execute(address(room), abi.encodeCall(room.revoke, ("stop")));
         s = study();
-        id = room.hashStudy(s);
+        id = idOf(s);
         approve(s, A);
         checkNotPinned(s);
         handIn(s, safeSigns(approval()));
@@ -158,13 +164,29 @@ contract SafeTest is SafeRoom {
     }
 
     function table_a_safe_withdraws_by_signature(uint256 kind) public with(kind) {
-        uint64 epoch = room.epoch();
         bytes memory signature = safeSigns(approval());
-        bytes memory withdrawal = safeSigns(withdrawalDigest(address(safe), id, epoch));
+        bytes memory withdrawal = safeSigns(withdrawalDigest(address(safe), id));
         vm.prank(stranger);
-        room.withdrawWithSignature(id, address(safe), epoch, withdrawal);
+        room.withdrawWithSignature(id, IConsortium.Signed(address(safe), withdrawal));
         expectWithdrawn();
         handIn(s, signature);
         checkNotPinned(s);
+    }
+
+    /* MOVING IN */
+
+    /// @dev An owner moves its seat and its data from an EOA to a Safe; votes given before still count.
+    function table_an_owner_moves_to_a_safe(uint256 kind) public with(kind) {
+        vm.prank(A);
+        room.offerSeat(address(twin));
+        vm.prank(A);
+        ledger.offer(ids(dataA), address(twin));
+        later(2 days);
+        execute(twin, address(room), abi.encodeCall(room.acceptSeat, (A)));
+        execute(twin, address(ledger), abi.encodeCall(ledger.accept, (ids(dataA))));
+        vm.assertTrue(room.seatOf(A) == 0 && room.seatOf(address(twin)) == 1, "seat");
+        vm.assertEq(approvers(id), list(address(twin)), "the vote moved with the seat");
+        handIn(s, safeSigns(approval()));
+        checkPinned(s);
     }
 }

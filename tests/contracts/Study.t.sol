@@ -2,118 +2,136 @@
 pragma solidity 0.8.37;
 
 import {IConsortium} from "../../contracts/interfaces/IConsortium.sol";
+import {IRegistry} from "../../contracts/interfaces/IRegistry.sol";
 import {Cheats} from "./harness/Cheats.sol";
 import {Room} from "./harness/Room.sol";
 
-/// @dev Proposing, approving by transaction, and pinning.
+/// @dev Approving by transaction, and pinning.
 contract StudyTest is Room {
-    /* PROPOSE */
+    bytes32 private constant UNKNOWN = bytes32(uint256(0xF));
 
-    function test_an_owner_proposes_and_the_event_shows_all_of_it() public {
+    function locked(bytes32 dataset, address holder) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(IConsortium.ConsortiumDatasetLocked.selector, dataset, holder);
+    }
+
+    function stale(bytes32 given) private view returns (bytes memory) {
+        return abi.encodeWithSelector(IConsortium.ConsortiumStale.selector, given, room.basis());
+    }
+
+    /* WHAT IS APPROVED */
+
+    function test_the_first_approval_tells_all_of_a_study() public {
         IConsortium.Study memory s = study();
-        bytes32 expected = room.hashStudy(s);
+        uint64 last = room.chronicle().lastBlock;
+        vm.roll(200);
         vm.expectEmit(address(room));
-        emit IConsortium.StudyProposed(expected, s.composeHash, D, s);
-        bytes32 id = propose(s);
+        emit IConsortium.Approved(idOf(s), D, last);
+        vm.expectEmit(address(room));
+        emit IConsortium.StudyProposed(idOf(s), s.composeHash, D, s, 200);
+        approve(s, D);
 
-        vm.assertEq(id, expected, "id");
-        vm.assertEq(room.approvals(id).length, 0, "proposing approves");
+        (IConsortium.Votes memory v, bool count) = room.votes(idOf(s));
+        vm.assertTrue(count, "counts");
+        vm.assertEq(v.kind, 4, "kind");
+        vm.assertEq(v.since, block.timestamp, "since");
+        vm.assertEq(bytes32(v.base), bytes32(bytes20(s.basis)), "what it follows");
+        vm.assertEq(approvers(idOf(s)), list(D), "approvals");
+
+        vm.recordLogs();
+        approve(s, C);
+        Cheats.Log[] memory logs = vm.getRecordedLogs();
+        vm.assertEq(logs.length, 1, "the content is told once");
+        vm.assertEq(logs[0].topics[0], IConsortium.Approved.selector, "approved");
     }
 
-    function test_a_stranger_cannot_propose() public {
+    function test_an_approval_follows_the_current_basis() public {
         IConsortium.Study memory s = study();
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotOwner.selector, stranger));
-        vm.prank(stranger);
-        room.propose(s);
+        s.basis = room.rosterDigest();
+        vm.expectRevert(stale(s.basis));
+        approve(s, A);
+        s.basis = room.charter();
+        vm.expectRevert(stale(s.basis));
+        approve(s, A);
     }
 
-    function test_a_proposal_names_the_current_epoch() public {
-        IConsortium.Study memory s = study();
-        s.epoch += 1;
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumEpochMismatch.selector, s.epoch, s.epoch - 1)
-        );
-        vm.prank(D);
-        room.propose(s);
-    }
-
-    function test_a_proposal_is_complete() public {
-        propose(study());
-        for (uint256 field = 1; field <= 7; ++field) {
-            if (field == 4 || field == 6) continue; // datasets have errors of their own, delta may be zero
+    function test_a_study_is_complete() public {
+        for (uint256 field = 1; field <= 8; ++field) {
+            if (field == 7) continue; // delta may be zero
             IConsortium.Study memory s = study();
             if (field == 1) s.composeHash = 0;
             if (field == 2) s.outputHash = 0;
             if (field == 3) s.privacyHash = 0;
-            if (field == 5) s.epsilonMicro = 0;
-            if (field == 7) s.maxRuns = 0;
-            vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumStudyIncomplete.selector, field));
-            vm.prank(D);
-            room.propose(s);
+            if (field == 4) (s.datasets, s.versions) = (ids(), new uint32[](0));
+            if (field == 5) s.versions = new uint32[](2);
+            if (field == 6) s.epsilonMicro = 0;
+            if (field == 8) s.maxRuns = 0;
+            vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumIncomplete.selector, field));
+            approve(s, D);
         }
+        approve(study(), D);
     }
 
     /// @dev CH-14.
-    function test_a_proposal_ends_within_400_days() public {
-        uint64 latest = uint64(block.timestamp) + 400 days;
+    function test_a_study_ends_within_400_days() public {
         IConsortium.Study memory s = study();
-        s.expiry = latest;
-        propose(s);
+        s.expiry = uint64(block.timestamp) + 400 days;
+        approve(s, D);
 
-        s.expiry = latest + 1;
-        checkExpiryRefused(s, latest);
-        s.expiry = uint64(block.timestamp);
-        checkExpiryRefused(s, latest);
+        uint64[3] memory bad = [s.expiry + 1, uint64(block.timestamp), type(uint64).max];
+        for (uint256 i = 0; i < bad.length; ++i) {
+            s.expiry = bad[i];
+            vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumExpiryOutOfRange.selector, s.expiry));
+            approve(s, D);
+        }
     }
 
-    function checkExpiryRefused(IConsortium.Study memory s, uint256 latest) private {
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumExpiryOutOfRange.selector, s.expiry, latest)
-        );
-        vm.prank(D);
-        room.propose(s);
-    }
-
-    function test_a_proposal_uses_between_1_and_64_datasets() public {
-        IConsortium.Study memory s = study();
-        s.datasets = new bytes32[](64);
+    function test_a_study_uses_between_1_and_64_datasets() public {
+        bytes32[] memory many = new bytes32[](64);
         for (uint256 i = 0; i < 64; ++i) {
-            s.datasets[i] = bytes32(1000 + i);
-            register(A, s.datasets[i], numbered(i));
+            vm.prank(A);
+            many[i] = ledger.register(numbered(i), version("many"), 0, 0);
         }
-        propose(s);
+        IConsortium.Study memory s = study(RECIPE, many);
+        pin(s);
+        checkPinned(s);
 
-        for (uint256 count = 0; count <= 65; count += 65) {
-            s.datasets = new bytes32[](count);
-            vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumDatasetCount.selector, count));
-            vm.prank(D);
-            room.propose(s);
-        }
+        s = study(RECIPE, new bytes32[](65));
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumIncomplete.selector, 4));
+        approve(s, D);
     }
 
     function test_datasets_stand_strictly_increasing() public {
-        IConsortium.Study memory s = study();
-        s.datasets = ids(DATA_A, DATA_B);
-        propose(s);
-
-        s.datasets = ids(DATA_A, DATA_A);
+        IConsortium.Study memory s = study(RECIPE, ids(dataA, dataB));
+        approve(s, D);
+        (s.datasets[0], s.datasets[1]) = (s.datasets[1], s.datasets[0]);
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotSorted.selector, 1));
-        vm.prank(D);
-        room.propose(s);
+        approve(s, D);
+        s.datasets = ids(dataA, dataA);
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotSorted.selector, 1));
+        approve(s, D);
+        s.datasets = ids(0, dataA);
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotSorted.selector, 0));
+        approve(s, D);
     }
 
     function test_datasets_are_registered() public {
-        IConsortium.Study memory s = study();
-        s.datasets = ids(DATA_A, bytes32(uint256(0xF)));
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumDatasetUnknown.selector, bytes32(uint256(0xF)))
-        );
-        vm.prank(D);
-        room.propose(s);
+        IConsortium.Study memory s = study(RECIPE, ids(dataA, UNKNOWN));
+        vm.expectRevert(locked(UNKNOWN, address(0)));
+        approve(s, A);
     }
 
-    function test_the_same_content_may_be_proposed_again() public {
-        vm.assertEq(propose(study()), propose(study()), "id");
+    function test_versions_are_known_and_zero_is_the_newest() public {
+        IConsortium.Study memory s = study();
+        s.versions[0] = 2;
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.RegistryVersionUnknown.selector, dataA, 2));
+        approve(s, A);
+        vm.prank(A);
+        ledger.addVersion(dataA, version("corrected"));
+        pin(s);
+        checkPinned(s);
+        s = study();
+        pin(s);
+        checkPinned(s);
     }
 
     function test_a_study_need_not_spend_any_delta() public {
@@ -123,38 +141,30 @@ contract StudyTest is Room {
         checkPinned(s);
     }
 
-    function test_a_proposal_names_the_studies_pinned_before() public {
+    function test_a_study_names_how_many_were_pinned_before() public {
         IConsortium.Study memory s = study();
         s.nonce += 1;
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, s.nonce, s.nonce - 1)
-        );
-        propose(s);
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, 1, 0));
+        approve(s, A);
     }
 
     /* APPROVE AND PIN */
 
     function test_the_approval_that_completes_the_quorum_pins() public {
         IConsortium.Study memory s = study();
-        bytes32 id = propose(s);
+        bytes32 id = idOf(s);
         approve(s, A);
         checkNotPinned(s);
-        vm.assertEq(room.approvals(id), list(A), "approvals before");
+        vm.assertEq(approvers(id), list(A), "approvals before");
 
+        uint64 last = room.chronicle().lastBlock;
         vm.expectEmit(address(room));
-        emit IConsortium.StudyPinned(id, RECIPE, 1, 3, s);
+        emit IConsortium.StudyPinned(id, RECIPE, 1, 3, s, last);
         approve(s, B);
         checkPinned(s);
-        vm.assertEq(room.approvals(id), list(A, B), "approvals");
-        vm.assertEq(room.state().approvals, list(A, B), "approvals in the state");
-        vm.assertEq(room.state().approvedBlock, block.number, "block");
-    }
-
-    function test_an_approval_needs_no_proposal() public {
-        IConsortium.Study memory s = study();
-        approve(s, A);
-        approve(s, B);
-        checkPinned(s);
+        vm.assertEq(accounts(room.state().approvals), list(A, B), "approvals");
+        vm.assertEq(room.state().approvedAt, block.timestamp, "when");
+        vm.assertEq(approvers(id), new address[](0), "votes for what took effect");
     }
 
     function test_fewer_than_k_approvals_pin_nothing() public {
@@ -163,21 +173,21 @@ contract StudyTest is Room {
         checkNotPinned(s);
     }
 
-    function test_k_approvals_without_the_owner_of_the_data_pin_nothing() public {
+    function test_k_approvals_without_the_holder_of_the_data_pin_nothing() public {
         IConsortium.Study memory s = study();
         approve(s, B);
         approve(s, C);
         approve(s, D);
         checkNotPinned(s);
-        vm.assertEq(room.requiredOwners(s.datasets), list(A), "required");
+        vm.assertEq(accounts(room.requiredSeats(s.datasets, s.versions)), list(A), "required");
 
         approve(s, A);
         checkPinned(s);
     }
 
-    function test_every_owner_of_used_data_approves() public {
+    function test_every_holder_of_used_data_approves() public {
         IConsortium.Study memory s = jointStudy();
-        vm.assertEq(room.requiredOwners(s.datasets), list(A, B, C), "required");
+        vm.assertEq(accounts(room.requiredSeats(s.datasets, s.versions)), list(A, B, C), "required");
         approve(s, A);
         approve(s, B);
         approve(s, D);
@@ -187,9 +197,10 @@ contract StudyTest is Room {
         checkPinned(s);
     }
 
-    function test_required_owners_are_asked_of_registered_datasets() public {
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumDatasetUnknown.selector, RECIPE));
-        room.requiredOwners(ids(RECIPE));
+    function test_required_seats_are_those_of_registered_datasets() public {
+        vm.expectRevert(locked(UNKNOWN, address(0)));
+        room.requiredSeats(ids(UNKNOWN), new uint32[](1));
+        vm.assertEq(room.requiredSeats(ids(), new uint32[](0)), 0, "no data, no veto");
     }
 
     function test_a_stranger_cannot_approve() public {
@@ -201,25 +212,27 @@ contract StudyTest is Room {
     function test_an_owner_approves_once() public {
         IConsortium.Study memory s = study();
         approve(s, A);
-        bytes32 id = room.hashStudy(s);
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumAlreadyApproved.selector, id, A));
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumAlreadyApproved.selector, idOf(s), A));
         approve(s, A);
     }
 
     /// @dev CH-26: whatever an owner approved, one field more or less is another study.
     function test_approvals_of_different_contents_do_not_add_up() public {
-        bytes32 id = room.hashStudy(study());
-        for (uint256 field = 1; field <= 8; ++field) {
+        bytes32 id = idOf(study());
+        vm.prank(A);
+        ledger.addVersion(dataA, version("corrected"));
+        for (uint256 field = 1; field <= 9; ++field) {
             IConsortium.Study memory s = study();
             if (field == 1) s.composeHash = "another";
             if (field == 2) s.outputHash = "another";
             if (field == 3) s.privacyHash = "another";
-            if (field == 4) s.datasets = ids(DATA_A, DATA_B);
-            if (field == 5) s.epsilonMicro += 1;
-            if (field == 6) s.deltaPico += 1;
-            if (field == 7) s.maxRuns += 1;
-            if (field == 8) s.expiry += 1;
-            vm.assertFalse(room.hashStudy(s) == id, "another content has the same id");
+            if (field == 4) s = study(RECIPE, ids(dataA, dataB));
+            if (field == 5) s.versions[0] = 1;
+            if (field == 6) s.epsilonMicro += 1;
+            if (field == 7) s.deltaPico += 1;
+            if (field == 8) s.maxRuns += 1;
+            if (field == 9) s.expiry += 1;
+            vm.assertFalse(idOf(s) == id, "another content has the same id");
             approve(s, B);
         }
         IConsortium.Study memory whole = study();
@@ -227,30 +240,15 @@ contract StudyTest is Room {
         checkNotPinned(whole);
     }
 
-    /// @dev What is refused in a proposal is refused in an approval.
-    function test_an_approval_is_checked_like_a_proposal() public {
-        IConsortium.Study memory s = study();
-        s.datasets = ids(DATA_A, bytes32(uint256(0xF)));
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumDatasetUnknown.selector, bytes32(uint256(0xF)))
-        );
-        approve(s, A);
-
-        s = study();
-        s.composeHash = 0;
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumStudyIncomplete.selector, 1));
-        approve(s, A);
-    }
-
-    function test_an_approval_of_an_older_epoch_is_refused() public {
+    /// @dev CH-13.
+    function test_an_approval_from_before_a_revocation_is_void() public {
         IConsortium.Study memory s = study();
         approve(s, A);
         revoke(D);
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumEpochMismatch.selector, s.epoch, s.epoch + 1)
-        );
+        vm.expectRevert(stale(s.basis));
         approve(s, B);
-        vm.assertEq(room.approvals(room.hashStudy(s)).length, 0, "approvals of an older epoch count");
+        (, bool count) = room.votes(idOf(s));
+        vm.assertFalse(count, "votes from before a revocation count");
     }
 
     function test_an_expired_study_cannot_be_approved() public {
@@ -259,10 +257,7 @@ contract StudyTest is Room {
         approve(s, A);
 
         vm.warp(s.expiry);
-        uint256 latest = block.timestamp + 400 days;
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumExpiryOutOfRange.selector, s.expiry, latest)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumExpiryOutOfRange.selector, s.expiry));
         approve(s, B);
     }
 
@@ -274,30 +269,38 @@ contract StudyTest is Room {
 
         vm.warp(s.expiry);
         vm.assertFalse(room.isLive(id), "live after its expiry");
-        vm.assertFalse(room.state().live, "live in the state");
         vm.assertFalse(room.clearance(id).live, "cleared");
+        vm.assertEq(room.fate(id).endedAt, 0, "an expiry is no early end");
     }
 
-    function test_a_clearance_is_for_the_active_study_alone() public {
-        vm.assertFalse(room.clearance(0).live, "nothing is active");
+    function test_a_clearance_is_for_the_live_study_alone() public {
+        vm.assertFalse(room.clearance(0).live, "nothing is live");
         bytes32 id = pin(study());
         IConsortium.Clearance memory c = room.clearance(id);
         vm.assertTrue(c.live, "live");
         vm.assertEq(c.gateSigner, gate, "gate");
-        vm.assertEq(c.epoch, room.epoch(), "epoch");
-        vm.assertEq(c.approvedBlock, block.number, "block");
-        vm.assertEq(room.accounts(c.roster, c.approvals), list(A, B), "approvals");
+        vm.assertEq(c.standing, room.standing(), "standing");
+        vm.assertEq(c.charter, room.charter(), "charter");
+        vm.assertEq(c.approvedAt, block.timestamp, "when");
+        vm.assertEq(room.accountsAt(c.roll, c.approvals), list(A, B), "approvals");
         vm.assertFalse(room.clearance(0).live, "zero is no study");
         vm.assertFalse(room.clearance("another").live, "another study");
-        vm.assertFalse(room.isLive(0), "zero is live");
+        vm.assertFalse(room.isLive(0) || room.isLive(bytes32(uint256(1))), "what was there before is live");
     }
 
-    function test_an_active_study_takes_no_further_approval() public {
+    function test_before_the_first_study_nothing_is_pinned() public view {
+        (bytes32 pinned, bytes32 composeHash) = room.pinned();
+        vm.assertEq(pinned, bytes32(0), "pinned");
+        vm.assertEq(composeHash, bytes32(0), "compose hash");
+        vm.assertEq(room.state().pins, 0, "pins");
+        vm.assertFalse(room.isLive(0) || room.isLive(bytes32(uint256(1))), "live");
+        vm.assertEq(room.fate(bytes32(uint256(1))).endedAt, 0, "ended");
+    }
+
+    function test_a_live_study_takes_no_further_approval() public {
         IConsortium.Study memory s = study();
         pin(s);
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, s.nonce, s.nonce + 1)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, 0, 1));
         approve(s, C);
         checkPinned(s);
     }
@@ -309,7 +312,7 @@ contract StudyTest is Room {
         checkPinned(s);
         vm.assertFalse(room.isLive(first), "the study before is still live");
         vm.assertFalse(app.allowedComposeHashes(RECIPE), "the recipe before is still allowed");
-        vm.assertEq(room.approvals(first).length, 0, "approvals of the study before");
+        vm.assertEq(room.fate(first).endedAt, 0, "nobody stopped the study before");
     }
 
     function test_a_new_study_on_the_same_recipe_keeps_it_allowed() public {
@@ -325,21 +328,10 @@ contract StudyTest is Room {
         }
     }
 
-    /// @dev In the first epoch as in any other.
-    function test_who_approved_is_forgotten_once_a_study_is_over() public {
-        enter(members(), 2, "another");
-        register(A, DATA_A, "cohort-A");
-        register(B, DATA_B, "cohort-B");
-        vm.assertEq(room.epoch(), 1, "epoch");
-        bytes32 over = pin(study());
-        pin(study());
-        vm.assertEq(room.approvals(over), new address[](0), "approvals");
-    }
-
     /// @dev CH-13: one more approval would otherwise bring back what k owners replaced.
     function test_a_replaced_study_cannot_be_brought_back() public {
         IConsortium.Study memory first = study();
-        (address[] memory signers, bytes[] memory signatures) = signedByAB(first);
+        IConsortium.Signed[] memory by = signed(first, list(A, B));
         pin(first);
         IConsortium.Study memory second = study("second recipe");
         pin(second);
@@ -347,12 +339,12 @@ contract StudyTest is Room {
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, 0, 2));
         approve(first, C);
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNonceMismatch.selector, 0, 2));
-        room.approveWithSignatures(first, signers, signatures);
+        room.approve(first, by);
 
         // The same content under the number of today is another study, which A and B did not sign.
         first.nonce = nonce();
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumBadSignature.selector, signers[0]));
-        room.approveWithSignatures(first, signers, signatures);
+        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumBadSignature.selector, by[0].owner));
+        room.approve(first, by);
         checkPinned(second);
     }
 
@@ -368,121 +360,94 @@ contract StudyTest is Room {
         checkNotPinned(late);
     }
 
-    function test_the_state_tells_all_of_it() public {
-        IConsortium.State memory s = room.state();
-        vm.assertEq(s.epoch, room.epoch(), "epoch");
-        vm.assertEq(s.nonce, 0, "nonce");
-        vm.assertEq(s.activeStudy, bytes32(0), "active");
-        vm.assertEq(s.expiry, 0, "expiry");
-        vm.assertEq(s.approvedBlock, 0, "approved block");
-        vm.assertEq(s.composeHash, bytes32(0), "compose hash");
-        vm.assertEq(s.revokedBlock, 0, "revoked block");
-        vm.assertEq(s.threshold, 2, "threshold");
-        vm.assertEq(s.app, address(app), "app");
-        vm.assertEq(s.ledger, address(ledger), "ledger");
-        vm.assertEq(keccak256(abi.encode(s.owners)), keccak256(abi.encode(members())), "owners");
-        vm.assertEq(keccak256(abi.encode(s.platform)), keccak256(abi.encode(platform())), "platform");
-        vm.assertEq(s.approvals.length, 0, "approvals");
+    /// @dev Whose data it is counts when the study is pinned, not when the first of them votes.
+    function test_a_dataset_that_moves_while_votes_are_gathered_takes_its_new_holder() public {
+        IConsortium.Study memory s = study();
+        s.expiry += 30 days;
+        vm.prank(A);
+        ledger.offer(ids(dataA), C);
+        approve(s, A);
+        later(2 days);
+        vm.prank(C);
+        ledger.accept(ids(dataA));
+        approve(s, B);
+        checkNotPinned(s);
+        approve(s, C);
+        checkPinned(s);
+    }
 
-        pin(study());
+    /* WHAT IS TOLD */
+
+    /// @dev History is a walk back from the last event: each names the block of the one before, and those of one
+    /// block are told apart from earlier ones by the first of them.
+    function test_each_event_names_the_block_of_the_one_before() public {
+        enter(members(), 2, "a fresh one");
+        IConsortium.Chronicle memory c = room.chronicle();
+        vm.assertEq(c.lastBlock, 0, "before the first event");
+        vm.assertEq(c.events, 0, "events");
+
+        vm.recordLogs();
+        IConsortium.Validity memory t = terms(room.charter());
+        vm.roll(300);
+        adopt(platform(), t, A); // Approved, PlatformProposed
+        vm.roll(310);
+        adopt(platform(), t, B); // PlatformAdopted
         revoke(C);
-        s = room.state();
-        vm.assertEq(s.approvedBlock, 0, "approved block after a revocation");
-        vm.assertEq(s.expiry, 0, "expiry after a revocation");
-        vm.assertEq(s.approvals.length, 0, "approvals after a revocation");
-        vm.assertEq(s.composeHash, bytes32(0), "compose hash after a revocation");
-        vm.assertEq(s.nonce, 1, "nonce after a revocation");
+        vm.roll(320);
+        vm.prank(D);
+        room.confirm();
+
+        uint64[5] memory told = [uint64(0), 300, 300, 310, 310];
+        uint256 n = 0;
+        Cheats.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i = 0; i < logs.length; ++i) {
+            if (logs[i].emitter != address(room)) continue;
+            vm.assertEq(previousBlockOf(logs[i]), told[n++], "the block of the event before");
+        }
+        vm.assertEq(n, 5, "events told");
+        c = room.chronicle();
+        vm.assertEq(c.lastBlock, 320, "last block");
+        vm.assertEq(c.events, 5, "events");
     }
 
-    /* DATASETS */
-
-    function test_a_registered_dataset_is_its_owner_s() public view {
-        IConsortium.Dataset memory d = room.dataset(DATA_A);
-        vm.assertEq(d.owner, A, "owner");
-        vm.assertEq(d.name, "cohort-A", "name");
-        vm.assertEq(d.rows, 1000, "rows");
-        vm.assertEq(room.records(), 3000, "records");
-        vm.assertEq(room.datasetIds(), ids(DATA_A, DATA_B, DATA_C), "ids");
-    }
-
-    function test_registering_is_told() public {
-        vm.expectEmit(address(room));
-        emit IConsortium.DatasetRegistered("new", B, 7, "i", "new");
-        vm.prank(B);
-        room.registerDataset("new", "i", "k", "s", 7, "new");
-        vm.assertEq(room.records(), 3007, "records");
-        IConsortium.Dataset memory d = room.dataset("new");
-        vm.assertEq(d.indexDigest, "i", "index");
-        vm.assertEq(d.keyCommitment, "k", "key");
-        vm.assertEq(d.schemaHash, "s", "schema");
-    }
-
-    function test_a_stranger_registers_nothing() public {
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotOwner.selector, stranger));
-        vm.prank(stranger);
-        room.registerDataset("new", "i", "k", "s", 1, "new");
-    }
-
-    function test_an_id_is_registered_once_by_anyone() public {
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumDatasetExists.selector, DATA_A, A));
-        vm.prank(B);
-        room.registerDataset(DATA_A, "i", "k", "s", 1, "mine");
-    }
-
-    function test_a_name_is_taken_per_owner() public {
-        vm.prank(B);
-        room.registerDataset("other id", "i", "k", "s", 1, "cohort-A");
-
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumDatasetNameTaken.selector, A, "cohort-A")
-        );
-        vm.prank(A);
-        room.registerDataset("another id", "i", "k", "s", 1, "cohort-A");
-    }
-
-    function test_a_dataset_is_complete() public {
-        for (uint256 field = 0; field < 3; ++field) {
-            bytes32 id = field == 0 ? bytes32(0) : RECIPE;
-            vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumDatasetIncomplete.selector, id));
-            vm.prank(A);
-            room.registerDataset(
-                id, field == 1 ? bytes32(0) : RECIPE, field == 2 ? bytes32(0) : RECIPE, "s", 1, "n"
-            );
+    /// @dev It stands last, wherever the static part of the data ends.
+    function previousBlockOf(Cheats.Log memory log) private pure returns (uint64 previous) {
+        bytes32 kind = log.topics[0];
+        bytes memory data = log.data;
+        if (kind == IConsortium.Approved.selector || kind == IConsortium.Confirmed.selector) {
+            return abi.decode(data, (uint64));
+        }
+        if (kind == IConsortium.Revoked.selector) {
+            (,, previous) = abi.decode(data, (uint80, string, uint64));
+        } else if (kind == IConsortium.PlatformProposed.selector) {
+            (,, previous) = abi.decode(data, (IConsortium.Platform, IConsortium.Validity, uint64));
+        } else {
+            vm.assertEq(kind, IConsortium.PlatformAdopted.selector, "event");
+            (,,, previous) = abi.decode(data, (bytes32, uint16, IConsortium.Platform, uint64));
         }
     }
 
-    function test_names_are_plain() public {
-        // Beside the unlikely ones, the neighbours of each range that is allowed.
-        string[14] memory bad = [
-            "",
-            ".hidden",
-            "-a",
-            "_a",
-            "a b",
-            unicode"kohorte-ä",
-            "a\"b",
-            "a/b",
-            "a:b",
-            "a@b",
-            "a[b",
-            "a`b",
-            "a{b",
-            "0123456789-0123456789-0123456789-0123456789-0123456789-0123456789"
-        ];
-        for (uint256 i = 0; i < bad.length; ++i) {
-            vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumDatasetName.selector, bad[i]));
-            vm.prank(A);
-            room.registerDataset("id", "i", "k", "s", 1, bad[i]);
-        }
+    function test_the_standing_takes_one_step_a_block_at_most() public {
+        uint64 steps = room.chronicle().steps;
+        bytes32 before = room.standing();
+        vm.roll(200);
+        revoke(A);
+        bytes32 once = room.standing();
+        revoke(B);
+        revoke(A);
+        vm.assertTrue(before != once && once != room.standing(), "each revocation moves the standing");
+        vm.assertEq(room.chronicle().steps, steps + 1, "three in one block");
+        vm.assertEq(room.chronicle().steppedBlock, 200, "block");
+        vm.roll(201);
+        adopt(platform());
+        revoke(A);
+        vm.assertEq(room.chronicle().steps, steps + 2, "two in the next");
+        // What changes no standing is no step.
+        vm.roll(202);
+        room.approve(study(), signed(study(), list(A, B)));
+        add(machines());
         vm.prank(A);
-        room.registerDataset("id", "i", "k", "s", 1, "Cohort_1.v2-final");
-        vm.prank(A);
-        room.registerDataset("id2", "i", "k", "s", 1, "09AZaz._-");
-        vm.prank(A);
-        room.registerDataset("id3", "i", "k", "s", 1, "z");
-        vm.prank(A);
-        room.registerDataset(
-            "id4", "i", "k", "s", 1, "0123456789-0123456789-0123456789-0123456789-0123456789-012345678"
-        );
+        room.offerSeat(stranger);
+        vm.assertEq(room.chronicle().steps, steps + 2, "a pin and a machine");
     }
 }

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IConsortium} from "../../contracts/interfaces/IConsortium.sol";
-import {Room} from "./harness/Room.sol";
+import {ADOPT_PLATFORM, Room} from "./harness/Room.sol";
 
 /// @dev Taking an approval back before it takes effect.
 contract WithdrawTest is Room {
@@ -12,30 +12,32 @@ contract WithdrawTest is Room {
     function setUp() public override {
         super.setUp();
         s = study();
-        id = room.hashStudy(s);
+        id = idOf(s);
     }
 
     function withdrawn(address owner) private view returns (bytes memory) {
         return abi.encodeWithSelector(IConsortium.ConsortiumWithdrawn.selector, id, owner);
     }
 
-    function signedWithdrawal(address owner, uint64 epoch) private view returns (bytes memory) {
-        return sign(keyOf(owner), withdrawalDigest(owner, id, epoch));
+    function withdrawal(address owner) private view returns (IConsortium.Signed memory) {
+        return signedWithdrawal(owner, id);
     }
 
     /* BY TRANSACTION */
 
     function test_an_approval_is_taken_back() public {
         approve(s, A);
+        uint64 last = room.chronicle().lastBlock;
         vm.expectEmit(address(room));
-        emit IConsortium.ApprovalWithdrawn(id, A);
+        emit IConsortium.Withdrawn(id, A, last);
         withdraw(id, A);
-        vm.assertEq(room.approvals(id).length, 0, "approvals");
+        vm.assertEq(approvers(id).length, 0, "approvals");
+        vm.assertEq(lens.pending(address(room), id).withdrawn, list(A), "withdrawn");
         approve(s, B);
         checkNotPinned(s);
 
         // B's approval stands, and A's could come only for other content.
-        vm.assertEq(room.approvals(id), list(B), "approvals");
+        vm.assertEq(approvers(id), list(B), "approvals");
         vm.expectRevert(withdrawn(A));
         approve(s, A);
     }
@@ -46,22 +48,32 @@ contract WithdrawTest is Room {
         approve(s, A);
         approve(s, B);
         checkPinned(s);
-        vm.assertEq(room.approvals(id), list(A, B), "approvals");
+        vm.assertEq(accounts(room.state().approvals), list(A, B), "approvals");
     }
 
     function test_an_owner_withdraws_in_advance() public {
-        (address[] memory signers, bytes[] memory signatures) = signedByAB(s);
+        IConsortium.Signed[] memory by = signed(s, list(A, B));
         withdraw(id, A);
         vm.expectRevert(withdrawn(A));
-        room.approveWithSignatures(s, signers, signatures);
+        room.approve(s, by);
         checkNotPinned(s);
     }
 
+    /// @dev A withdrawal by mistake is mended by a new proposal, at every level.
     function test_other_content_can_have_the_approval() public {
         withdraw(id, A);
         s.expiry += 1;
         pin(s);
         checkPinned(s);
+
+        IConsortium.Platform memory p = platform();
+        p.policyHash = keccak256("stricter");
+        IConsortium.Validity memory t = terms(room.charter());
+        withdraw(idOf(p, t), A);
+        t.expiry += 1;
+        adopt(p, t, A);
+        adopt(p, t, B);
+        vm.assertEq(room.platform().policyHash, p.policyHash, "adopted");
     }
 
     function test_an_owner_withdraws_once() public {
@@ -74,16 +86,14 @@ contract WithdrawTest is Room {
         approve(s, A);
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotOwner.selector, stranger));
         withdraw(id, stranger);
-        vm.assertEq(room.approvals(id), list(A), "approvals");
+        vm.assertEq(approvers(id), list(A), "approvals");
     }
 
-    function test_what_is_active_is_not_withdrawn() public {
+    function test_what_is_live_is_not_withdrawn() public {
         pin(s);
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNothingToWithdraw.selector, id));
         withdraw(id, A);
         checkPinned(s);
-        vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNothingToWithdraw.selector, bytes32(0)));
-        withdraw(0, A);
     }
 
     /// @dev It does no harm, and brings nothing back.
@@ -91,132 +101,137 @@ contract WithdrawTest is Room {
         pin(s);
         revoke(C);
         withdraw(id, A);
-        vm.assertEq(room.activeStudy(), bytes32(0), "active");
-        vm.assertEq(room.approvals(id).length, 0, "approvals");
+        withdraw(0, A);
+        withdraw(bytes32(uint256(1)), A);
+        vm.assertFalse(room.isLive(id), "live");
+        vm.assertEq(approvers(id).length, 0, "approvals");
+        vm.assertEq(room.fate(id).revokedBy, C, "who stopped it");
     }
 
     function test_a_withdrawal_from_a_platform_counts() public {
         IConsortium.Platform memory p = platform();
         p.gateRoot = "another";
-        id = room.hashPlatform(p, room.epoch());
-        vm.prank(A);
-        room.adoptPlatform(p);
+        IConsortium.Validity memory t = terms(room.charter());
+        id = idOf(p, t);
+        adopt(p, t, A);
         withdraw(id, A);
-        vm.prank(B);
-        room.adoptPlatform(p);
+        adopt(p, t, B);
         vm.assertEq(room.platform().gateRoot, keccak256("root"), "adopted");
 
         vm.expectRevert(withdrawn(A));
-        vm.prank(A);
-        room.adoptPlatform(p);
-        bytes[] memory signatures = new bytes[](1);
-        signatures[0] = sign(KEY_A, adoptionDigest(A, p, room.epoch()));
+        adopt(p, t, A);
+        IConsortium.Signed[] memory by = signed(ADOPT_PLATFORM, id, list(A));
         vm.expectRevert(withdrawn(A));
-        room.adoptPlatformWithSignatures(p, list(A), signatures);
+        room.adoptPlatform(p, t, by);
+    }
+
+    function test_a_withdrawal_from_machines_counts() public {
+        IConsortium.Machines memory m = machines();
+        IConsortium.Validity memory t = terms(room.charter());
+        id = idOf(m, t);
+        add(m, t, A);
+        withdraw(id, A);
+        add(m, t, B);
+        vm.assertEq(room.platform().devices.length, 1, "added");
+        IConsortium.Signed[] memory by = signed(m, t, list(A));
+        vm.expectRevert(withdrawn(A));
+        room.addMachines(m, t, by);
     }
 
     function test_a_withdrawal_from_a_roster_counts() public {
-        IConsortium.Owner[] memory owners = members();
-        uint64 epoch = room.epoch();
-        id = room.hashOwners(owners, 3, epoch);
-        changeOwners(owners, 3, A);
+        IConsortium.Roster memory r = removal(ID_D, 2);
+        IConsortium.Validity memory t = terms(room.rosterDigest());
+        id = idOf(r, t);
+        change(r, t, A);
         withdraw(id, A);
-        changeOwners(owners, 3, B);
-        vm.assertEq(room.threshold(), 2, "threshold");
+        change(r, t, B);
+        vm.assertEq(room.owners().length, 4, "owners");
 
         vm.expectRevert(withdrawn(A));
-        changeOwners(owners, 3, A);
-        bytes[] memory signatures = new bytes[](1);
-        signatures[0] = sign(KEY_A, rotationDigest(A, owners, 3, epoch));
+        change(r, t, A);
+        IConsortium.Signed[] memory by = signed(r, t, list(A));
         vm.expectRevert(withdrawn(A));
-        room.changeOwnersWithSignatures(owners, 3, list(A), signatures);
+        room.changeRoster(r, t, by);
+    }
+
+    /// @dev A seat moves with what it withdrew from: its new holder cannot vote for that either.
+    function test_who_takes_a_seat_takes_its_withdrawals() public {
+        s.expiry += 10 days;
+        id = idOf(s);
+        withdraw(id, B);
+        moveSeat(B, stranger);
+        vm.expectRevert(withdrawn(stranger));
+        approve(s, stranger);
     }
 
     /* BY SIGNATURE */
 
     function test_anyone_hands_a_withdrawal_in() public {
         approve(s, A);
-        bytes memory signature = signedWithdrawal(A, room.epoch());
+        IConsortium.Signed memory by = withdrawal(A);
+        uint64 last = room.chronicle().lastBlock;
         vm.expectEmit(address(room));
-        emit IConsortium.ApprovalWithdrawn(id, A);
+        emit IConsortium.Withdrawn(id, A, last);
         vm.prank(stranger);
-        room.withdrawWithSignature(id, A, s.epoch, signature);
-        vm.assertEq(room.approvals(id).length, 0, "approvals");
+        room.withdrawWithSignature(id, by);
+        vm.assertEq(approvers(id).length, 0, "approvals");
         approve(s, B);
         checkNotPinned(s);
     }
 
     /// @dev CH-13: each row differs by one thing from a withdrawal that counts.
     function test_a_signed_withdrawal_is_replayed_in_no_way() public {
-        uint64 epoch = room.epoch();
-        bytes memory signature = signedWithdrawal(A, epoch);
+        IConsortium.Signed memory by = withdrawal(A);
         bytes memory bad = abi.encodeWithSelector(IConsortium.ConsortiumBadSignature.selector, A);
 
         vm.expectRevert(bad);
-        room.withdrawWithSignature("another proposal", A, epoch, signature);
+        room.withdrawWithSignature("another proposal", by);
 
+        IConsortium.Signed memory other = IConsortium.Signed(B, by.signature);
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumBadSignature.selector, B));
-        room.withdrawWithSignature(id, B, epoch, signature);
+        room.withdrawWithSignature(id, other);
 
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumEpochMismatch.selector, epoch + 1, epoch)
-        );
-        room.withdrawWithSignature(id, A, epoch + 1, signature);
-
-        bytes memory other = sign(KEY_A, revocationDigest(A, "", epoch));
+        other = signedRevocation(A, "", 0);
         vm.expectRevert(bad);
-        room.withdrawWithSignature(id, A, epoch, other);
+        room.withdrawWithSignature(id, other);
 
         uint256 chain = block.chainid;
         vm.chainId(chain + 1);
         vm.expectRevert(bad);
-        room.withdrawWithSignature(id, A, epoch, signature);
+        room.withdrawWithSignature(id, by);
         vm.chainId(chain);
 
         IConsortium first = room;
         enter(members(), 2, "other salt");
-        furnish();
-        vm.assertEq(room.epoch(), epoch, "epochs");
         vm.expectRevert(bad);
-        room.withdrawWithSignature(id, A, epoch, signature);
+        room.withdrawWithSignature(id, by);
         room = first;
 
-        room.withdrawWithSignature(id, A, epoch, signature);
+        room.withdrawWithSignature(id, by);
         vm.expectRevert(withdrawn(A));
-        room.withdrawWithSignature(id, A, epoch, signature);
-
-        revoke(C);
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsortium.ConsortiumEpochMismatch.selector, epoch, epoch + 1)
-        );
-        room.withdrawWithSignature(id, A, epoch, signature);
-        vm.expectRevert(bad);
-        room.withdrawWithSignature(id, A, epoch + 1, signature);
+        room.withdrawWithSignature(id, by);
     }
 
     function test_a_stranger_signs_no_withdrawal() public {
-        uint64 epoch = room.epoch();
-        address foreigner = vm.addr(0xF0);
-        bytes memory signature = sign(0xF0, withdrawalDigest(foreigner, id, epoch));
+        address foreigner = person(0xF0, "foreigner");
+        IConsortium.Signed memory by = withdrawal(foreigner);
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotOwner.selector, foreigner));
-        room.withdrawWithSignature(id, foreigner, epoch, signature);
+        room.withdrawWithSignature(id, by);
     }
 
-    function test_what_is_active_is_not_withdrawn_by_signature() public {
-        bytes memory signature = signedWithdrawal(A, room.epoch());
+    function test_what_is_live_is_not_withdrawn_by_signature() public {
+        IConsortium.Signed memory by = withdrawal(A);
         pin(s);
         vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNothingToWithdraw.selector, id));
-        room.withdrawWithSignature(id, A, s.epoch, signature);
+        room.withdrawWithSignature(id, by);
         checkPinned(s);
     }
 
-    /// @dev A withdrawal is of its epoch: who signed for a later one must withdraw then.
-    function test_a_withdrawal_ends_with_its_epoch() public {
-        IConsortium.Owner[] memory owners = members();
+    /// @dev The proposal follows what is over by then, so that nobody can vote for it either.
+    function test_a_withdrawal_ends_with_its_roster() public {
         withdraw(id, A);
-        changeOwners(owners, 2, A);
-        changeOwners(owners, 2, B);
-        vm.assertEq(room.approvals(id).length, 0, "approvals");
+        change(addition(member(stranger, "new"), 2));
+        vm.assertEq(lens.pending(address(room), id).withdrawn.length, 0, "withdrawn");
         withdraw(id, A);
     }
 }

@@ -17,11 +17,19 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from scripts._deploy import create_consortium, deploy_factory
 
-from sealroom.model import Owner, Platform, Study
+from sealroom.model import Limits, Owner, Platform, State, Study, Validity, Version, dataset_id
 
 MICRO = 1_000_000
 MONTH_S = 30 * 24 * 3600
 SALT = bytes(32)
+VERSION = Version(
+    header=b"\x01" * 32,
+    index=b"\x02" * 32,
+    key_commitment=b"\x03" * 32,
+    schema_hash=b"\x04" * 32,
+    rows=1000,
+)
+"""The sealed file of both datasets."""
 
 Reverts = Callable[..., AbstractContextManager[None]]
 
@@ -81,6 +89,7 @@ class Room:
     app: Any
     ledger: Any
     factory: Any
+    lens: Any
     chain_id: int
     owners: tuple[Any, ...]
     """Accounts of the owners. The first two hold a dataset each."""
@@ -95,57 +104,55 @@ class Room:
         return str(self.contract.address)
 
     def study(self, **changes: Any) -> Study:
-        """A study on both datasets, of this epoch."""
+        """A study on both datasets, on the present basis."""
+        state = self.state()
         fields: dict[str, Any] = {
             "compose_hash": b"\xc0" * 32,
             "output_hash": b"\x01" * 32,
             "privacy_hash": b"\x02" * 32,
             "datasets": self.datasets,
+            "versions": (0, 0),
             "epsilon_micro": 3 * MICRO,
             "delta_pico": 0,
             "max_runs": 2,
             "expiry": ape.chain.pending_timestamp + MONTH_S,
-            "epoch": self.contract.epoch(),
-            "nonce": self.contract.pinCount(),
+            "basis": state.basis,
+            "nonce": state.nonce,
         }
         return Study(**(fields | changes))
 
+    def state(self) -> State:
+        """Where the consortium stands."""
+        return State.of_abi(self.lens.state(self.contract))
+
     def propose(self, study: Study) -> bytes:
-        """The third owner, who has no data in it, proposes."""
-        self.contract.propose(study.solidity(), sender=self.owners[2])
+        """The third owner, who has no data in it, approves first, which proposes it."""
+        self.contract.approve(study.solidity(), [], sender=self.owners[2])
         return study.id
 
     def pin(self, study: Study) -> bytes:
-        """Both owners of the data approve, which makes the quorum."""
-        study_id = self.propose(study)
+        """Both holders of the data approve, which makes the quorum."""
         for owner in self.owners[:2]:
-            self.contract.approve(study.solidity(), sender=owner)
-        assert self.contract.isLive(study_id)
-        return study_id
+            self.contract.approve(study.solidity(), [], sender=owner)
+        assert self.contract.isLive(study.id)
+        return study.id
+
+    def validity(self, follows: bytes) -> Validity:
+        """Votes that follow a digest and count for a month."""
+        return Validity(expiry=ape.chain.pending_timestamp + MONTH_S, follows=follows)
 
 
 @pytest.fixture
 def room(deployed: Room) -> Room:
     """The consortium. Ape forgets types when it puts the chain back, and could then not name an error."""
-    for contract in (deployed.contract, deployed.ledger, deployed.app, deployed.factory):
+    for contract in (deployed.contract, deployed.ledger, deployed.app, deployed.factory, deployed.lens):
         ape.chain.contracts[contract.address] = contract.contract_type
     return deployed
 
 
-def _compile_what_contains_a_change(project: Any) -> None:
-    """Ape compiles a changed source, but not one that holds its code, as the deployer holds Consortium's."""
-    held, holder = (
-        str(getattr(project, name).contract_type.deployment_bytecode.bytecode).removeprefix("0x")
-        for name in ("Consortium", "ConsortiumDeployer")
-    )
-    if held not in holder:
-        project.load_contracts(use_cache=False)
-
-
 @pytest.fixture(scope="session")
 def deployed(project: Any, accounts: Any) -> Room:
-    """The consortium, with a platform adopted and two datasets registered under a cap of ε 3."""
-    _compile_what_contains_a_change(project)
+    """The consortium, with a platform adopted and two datasets of which it may spend ε 3."""
     owners, (gate, enclave, operator, stranger) = tuple(accounts[:3]), accounts[3:7]
     factory = deploy_factory(project, operator)
     members = [
@@ -157,26 +164,32 @@ def deployed(project: Any, accounts: Any) -> Room:
         gate_root=b"\x10" * 32,
         gate_signer=gate.address,
         gate_compose=b"\x11" * 32,
+        policy_hash=b"\x14" * 32,
         os_images=(b"\x12" * 32,),
         devices=(b"\x13" * 32,),
     )
+    validity = Validity(expiry=ape.chain.pending_timestamp + MONTH_S, follows=bytes(contract.charter()))
     for owner in owners[:2]:
-        contract.adoptPlatform(platform.solidity(), sender=owner)
+        contract.adoptPlatform(platform.solidity(), validity.solidity(), [], sender=owner)
     ledger = project.Ledger.at(factory.ledger())
-    datasets = (b"\xda" * 32, b"\xdb" * 32)
-    for owner, dataset, name in zip(owners[:2], datasets, ("cohort-A", "cohort-B"), strict=True):
-        contract.registerDataset(dataset, b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, 1000, name, sender=owner)
-        ledger.setCap(contract, dataset, (3 * MICRO, 0, 10), sender=owner)
+    lens = project.Lens.at(ledger.lens())
+    limits = Limits(epsilon_micro=3 * MICRO, delta_pico=0, epsilon_per_day=3 * MICRO, runs_per_day=10)
+    datasets = []
+    for owner, name in zip(owners[:2], ("cohort-A", "cohort-B"), strict=True):
+        ledger.register(name, VERSION.solidity(), 3 * MICRO, 0, sender=owner)
+        datasets.append(dataset_id(owner.address.lower(), name))
+        ledger.allow(datasets[-1], contract, limits.solidity(), sender=owner)
     return Room(
         contract=contract,
         app=app,
         ledger=ledger,
         factory=factory,
+        lens=lens,
         chain_id=project.provider.chain_id,
         owners=owners,
         gate=gate,
         enclave=enclave,
         stranger=stranger,
-        datasets=datasets,
+        datasets=tuple(sorted(datasets)),
         platform=platform,
     )

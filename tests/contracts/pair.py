@@ -12,6 +12,7 @@ from typing import Any
 from eth_account.messages import SignableMessage
 
 from sealroom import typed
+from sealroom.model import ApproveStudy, Revoke, Withdraw
 from sealroom_agents.chain.contracts import interface
 from tests.local_chain import Dataset, LocalChain, Room, account, member
 
@@ -36,29 +37,26 @@ class Pair:
         owners = [member(account(0), "hospital-A"), member(tested, "hospital-S")]
         room = chain.create_consortium(owners, threshold=2)
         dataset = Dataset()
-        chain.register(room, owner=0, dataset=dataset)
+        chain.register(room, dataset)
         return cls(chain, room, tested, dataset.id, b"").again()
 
     def again(self) -> Pair:
-        """The same with a new study, of the present epoch."""
-        study = self.chain.propose(self.room, compose_hash=RECIPE, datasets=[self.dataset])
+        """The same with a new study, on the present basis."""
+        study = self.chain.draft(self.room, compose_hash=RECIPE, datasets=[self.dataset])
         self.chain.approve(self.room, study, 0)
         return replace(self, study=study)
 
     # --- what S signs, or sends -----------------------------------------------------------------
 
-    @property
-    def epoch(self) -> int:
-        return self.chain.epoch(self.room)
-
     def approval(self, *, owner: str | None = None) -> SignableMessage:
-        return typed.approve_study(self.chain.study(self.study), owner=owner or self.tested, **self._domain())
+        study = self.chain.study(self.study)
+        return typed.vote(ApproveStudy(owner=owner or self.tested, study=study), **self._domain())
 
     def revocation(self, reason: str) -> SignableMessage:
-        return typed.revoke(reason, owner=self.tested, epoch=self.epoch, **self._domain())
+        return typed.vote(Revoke(owner=self.tested, reason=reason, returns=0), **self._domain())
 
     def withdrawal(self) -> SignableMessage:
-        return typed.withdraw(self.study, owner=self.tested, epoch=self.epoch, **self._domain())
+        return typed.vote(Withdraw(owner=self.tested, proposal=self.study), **self._domain())
 
     def content(self) -> tuple[Any, ...]:
         """`IConsortium.Study`."""
@@ -71,25 +69,27 @@ class Pair:
     # --- what a stranger hands in ---------------------------------------------------------------
 
     def hand_in(self, signature: bytes) -> None:
-        self._relay("approveWithSignatures", self.content(), [self.tested], [signature])
+        self._relay("approve", self.content(), [(self.tested, signature)])
 
     def hand_in_revocation(self, reason: str, signature: bytes) -> None:
-        self._relay("revokeWithSignature", self.tested, reason, self.epoch, signature)
+        self._relay("revokeWithSignature", reason, (self.tested, signature))
 
     def hand_in_withdrawal(self, signature: bytes) -> None:
-        self._relay("withdrawWithSignature", self.study, self.tested, self.epoch, signature)
+        self._relay("withdrawWithSignature", self.study, (self.tested, signature))
 
     # --- what is true ---------------------------------------------------------------------------
 
     def is_pinned(self) -> bool:
-        """The study is active, and the app allows its recipe."""
+        """The study is live, and the app allows its recipe."""
         allowed = self.chain.call("DstackApp", self.room.app, "allowedComposeHashes", RECIPE)
-        active = self.chain.state(self.room)["activeStudy"] == self.study
-        assert allowed == active
-        return bool(active)
+        state = self.chain.state(self.room)
+        live = state.live and state.study == self.study
+        assert allowed == live
+        return bool(live)
 
-    def revoked_by(self) -> str:
-        return str(self.chain.state(self.room)["revokedBy"]).lower()
+    def revoked_by(self) -> tuple[str, ...]:
+        """Whose veto stands."""
+        return self.chain.state(self.room).revokers
 
     def _relay(self, function: str, *arguments: Any) -> None:
         self.chain.send(STRANGER, self.room.consortium, self.data(function, *arguments))

@@ -69,7 +69,7 @@ INDEXED = {
 }
 """Indexed fields of its events; the others have none."""
 
-OWN_ERRORS = ("Consortium", "Ledger", "Factory")
+OWN_ERRORS = ("Consortium", "Registry", "Ledger", "Factory", "Lens")
 """Errors with these prefixes are ours to test."""
 
 
@@ -153,7 +153,7 @@ def test_storage_lies_where_a_light_client_looks(room: Room, project: Any) -> No
     assert "0x" + bytes(held)[-20:].hex() == room.address.lower()
 
 
-@pytest.mark.parametrize("name", ["Consortium", "DstackApp", "Factory", "Ledger"])
+@pytest.mark.parametrize("name", ["Consortium", "DstackApp", "Factory", "Ledger", "Lens"])
 def test_the_agents_have_the_contracts_abi(project: Any, name: str) -> None:
     compiled = [entry.model_dump() for entry in getattr(project, name).contract_type.abi]
     for kind in ("function", "event", "error"):
@@ -170,7 +170,10 @@ def test_every_error_is_expected_by_a_test() -> None:
     solidity = "".join(path.read_text() for path in folder.glob("*.t.sol"))
     python = "".join(path.read_text() for path in folder.glob("test_*.py"))
     expected = set(re.findall(r"encodeWithSelector\(\s*\w+\.(\w+)\.selector", solidity))
-    expected |= set(re.findall(r"(?:expectRevert\(|bytes4 selector = )\w+\.(\w+)\.selector", solidity))
+    expected |= set(
+        re.findall(r"(?:expect(?:Partial)?Revert\(|bytes4 selector = )\w+\.(\w+)\.selector", solidity)
+    )
+    expected |= set(re.findall(r"\brefused\(\s*\w+\.(\w+)\.selector", solidity))
     expected |= set(re.findall(r"reverts\(\s*[\w.]+\.(\w+)\b", python))
     sources = "".join(path.read_text() for path in (ROOT / "contracts").rglob("*.sol"))
     declared = set(re.findall(r"\berror (\w+)\(", sources))
@@ -182,7 +185,7 @@ def test_every_error_is_expected_by_a_test() -> None:
 def test_no_error_name_stands_for_two_things() -> None:
     """Whoever decodes with all ABIs at once finds one meaning."""
     meanings: dict[str, set[str]] = {}
-    for name in ("Consortium", "DstackApp", "Factory", "Ledger"):
+    for name in ("Consortium", "DstackApp", "Factory", "Ledger", "Lens"):
         for signature in signatures(stored(name), "error"):
             meanings.setdefault(signature.split("(")[0], set()).add(signature)
     assert {name: found for name, found in meanings.items() if len(found) > 1} == {}

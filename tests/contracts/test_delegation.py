@@ -99,7 +99,7 @@ def code(chain: LocalChain) -> str:
 def test_it_approves_by_transaction(delegated: Delegated) -> None:
     pair = delegated.pair
     assert not pair.is_pinned()
-    delegated.chain.send(OWNER, pair.room.consortium, pair.data("approve", pair.content()))
+    delegated.chain.send(OWNER, pair.room.consortium, pair.data("approve", pair.content(), []))
     assert pair.is_pinned()
 
 
@@ -117,7 +117,7 @@ def test_it_approves_through_the_contract_that_it_delegated_to(delegated: Delega
 
 def test_it_approves_by_a_transaction_of_its_contract(delegated: Delegated) -> None:
     pair = delegated.pair
-    delegated.safe.execute(pair.room.consortium, pair.data("approve", pair.content()), signers=OTHERS)
+    delegated.safe.execute(pair.room.consortium, pair.data("approve", pair.content(), []), signers=OTHERS)
     assert pair.is_pinned()
 
 
@@ -152,15 +152,18 @@ def test_after_it_took_the_delegation_back_its_key_alone_signs(delegated: Delega
     assert pair.is_pinned()
 
 
-def test_it_revokes_by_transaction_with_its_key_and_through_its_contract(delegated: Delegated) -> None:
+@pytest.mark.parametrize("way", ["transaction", "key", "contract"])
+def test_it_revokes_by_transaction_with_its_key_and_through_its_contract(
+    delegated: Delegated, way: str
+) -> None:
     pair = delegated.pair
     pair.hand_in(typed.sign(pair.approval(), private_key(OWNER)))
-    delegated.chain.send(OWNER, pair.room.consortium, pair.data("revoke", "stop"))
+    message = pair.revocation("stop")
+    if way == "transaction":
+        delegated.chain.send(OWNER, pair.room.consortium, pair.data("revoke", "stop"))
+    elif way == "key":
+        pair.hand_in_revocation("stop", typed.sign(message, private_key(OWNER)))
+    else:
+        pair.hand_in_revocation("stop", delegated.safe.sign_digest(typed.digest(message), OTHERS))
     assert not pair.is_pinned()
-    assert pair.revoked_by() == account(OWNER)
-
-    epoch = pair.epoch
-    pair.hand_in_revocation("stop", typed.sign(pair.revocation("stop"), private_key(OWNER)))
-    digest = typed.digest(pair.revocation("again"))
-    pair.hand_in_revocation("again", delegated.safe.sign_digest(digest, OTHERS))
-    assert pair.epoch == epoch + 2
+    assert pair.revoked_by() == (account(OWNER),)

@@ -26,12 +26,20 @@ from eth_utils.abi import abi_to_signature
 
 from tests.local_chain import ARTIFACTS, ROOT
 
-INTERFACES = ("IConsortium", "ILedger", "IFactory", "IAppAuth", "IAppAuthBasicManagement")
-CONTRACTS = ("Consortium", "Ledger", "Factory", "DstackApp", "ConsortiumDeployer")
+INTERFACES = (
+    "IConsortium",
+    "IRegistry",
+    "ILedger",
+    "IFactory",
+    "ILens",
+    "IAppAuth",
+    "IAppAuthBasicManagement",
+)
+CONTRACTS = ("Consortium", "Ledger", "Factory", "Lens", "DstackApp")
 OWN = {name: f"contracts/interfaces/{name}.sol" for name in INTERFACES} | {
-    name: f"contracts/{name}.sol" for name in ("DstackApp", "ConsortiumDeployer")
+    "DstackApp": "contracts/DstackApp.sol"
 }
-"""Where words stand: the interfaces, and the two contracts that declare something of their own."""
+"""Where words stand: the interfaces, and the contract that declares something of its own."""
 WITHOUT_WORDS = {
     "InvalidShortString()",
     "StringTooLong(string)",

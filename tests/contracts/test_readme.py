@@ -63,24 +63,25 @@ def test_the_console_lines_work(room: Room, project: Any) -> None:
             else:
                 exec(line, names)
         questions = asked.getvalue().decode()
-    state, owners, approvals, allowed, budgets, revoked = shown
-    assert state == (True, 2, ape.utils.ZERO_ADDRESS)
+    state, owners, approvals, allowed, allowances, revoked = shown
+    assert state == (True, study.nonce + 1, [])
     assert [account for _, account in owners] == [owner.address for owner in room.owners]
     assert approvals == [owner.address for owner in room.owners[:2]]
     assert allowed is True
-    assert [budget.runCap for budget in budgets] == [10, 10]
+    assert [allowance.runsPerDay for allowance in allowances] == [10, 10]
     assert not revoked.failed
     assert "Sign:" in questions
-    assert room.contract.revokedBy() == room.owners[0].address
+    assert room.state().revokers == (room.owners[0].address.lower(),)
 
 
 # --- commands -------------------------------------------------------------------------------------
 
 
-def test_the_list_of_govern_s_commands_is_whole() -> None:
-    (listed,) = re.findall(r"^ape run govern --help +# (.*)$", block("sh"), re.MULTILINE)
+def test_each_command_of_govern_that_is_listed_exists() -> None:
+    (listed,) = re.findall(r"^ape run govern --help +# (.*), …$", block("sh"), re.MULTILINE)
     assert isinstance(govern, click.Group)
-    assert sorted(listed.split(", ")) == sorted(govern.commands)
+    assert len(listed.split(", ")) > 8
+    assert set(listed.split(", ")) <= set(govern.commands)
 
 
 # --- tests and proofs -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode as abi_encode
+from eth_utils.crypto import keccak
 from scripts._release import CONTRACTS, INPUT_FILE, Compiled, compare, compile_alone, selection
 
 from tests.contracts import safes
@@ -50,13 +51,17 @@ def chain() -> Iterator[LocalChain]:
 
 @pytest.fixture(scope="module")
 def deployment(chain: LocalChain, release: dict[str, Compiled]) -> dict[str, Any]:
-    """A consortium whose ledger and factory are of the release's code."""
+    """A consortium that is of the release's code with all that it needs."""
     forge_ledger = chain.ledger
-    chain.ledger = _deploy(chain, release["Ledger"].creation)
-    chain.factory = _deploy(chain, release["Factory"].creation + abi_encode(["address"], [chain.ledger]))
-    room = chain.create_consortium(["hospital-A", "hospital-B"], threshold=2)
+    code = release["Consortium"].creation
+    lens = _deploy(chain, release["Lens"].creation)
+    chain.ledger = _deploy(chain, release["Ledger"].creation + abi_encode(["address"], [lens]))
+    arguments = abi_encode(["address", "bytes32"], [chain.ledger, keccak(code)])
+    chain.factory = _deploy(chain, release["Factory"].creation + arguments)
+    room = chain.create_consortium(["hospital-A", "hospital-B"], threshold=2, code=code)
     return {
         "ledger": chain.ledger,
+        "lens": lens,
         "factory": chain.factory,
         "consortium": room.consortium,
         "app": room.app,
@@ -97,8 +102,8 @@ def test_what_the_release_says_of_settings_is_what_forge_is_told(folder: Path) -
     settings = json.loads((folder / INPUT_FILE).read_text())["settings"]
     forge = (ROOT / "foundry.toml").read_text()
     assert (settings["viaIR"], settings["evmVersion"]) == (True, "cancun")
-    assert settings["optimizer"] == {"enabled": True, "runs": 1500}
-    for line in ("via_ir = true", 'evm_version = "cancun"', "optimizer = true", "optimizer_runs = 1500"):
+    assert settings["optimizer"] == {"enabled": True, "runs": 200}
+    for line in ("via_ir = true", 'evm_version = "cancun"', "optimizer = true", "optimizer_runs = 200"):
         assert f"\n{line}\n" in forge
 
 
@@ -121,24 +126,25 @@ def test_one_changed_byte_of_the_creation_code_is_no_match(
     chain: LocalChain, release: dict[str, Compiled], deployment: dict[str, Any]
 ) -> None:
     assert _unmatched(chain, release, deployment) == {}
-    for name in ("Consortium", "DstackApp", "Factory", "Ledger"):
+    for name in CONTRACTS:
         contract = release[name]
         other = replace(contract, creation=bytes([contract.creation[0] ^ 1]) + contract.creation[1:])
         unmatched = _unmatched(chain, {**release, name: other}, deployment)
         runtime, creation = unmatched[name]
         assert runtime is None and creation is not None
-        # The deployer's creation code is part of the factory's.
-        assert set(unmatched) == {name} | ({"ConsortiumDeployer"} if name == "Factory" else set())
+        # The factory names the hash of the consortia that it makes.
+        assert set(unmatched) == {name} | ({"Factory"} if name == "Consortium" else set())
 
 
 def test_bytes_after_the_arguments_of_a_constructor_are_no_match(
     chain: LocalChain, release: dict[str, Compiled], deployment: dict[str, Any]
 ) -> None:
     assert _unmatched(chain, release, deployment) == {}
-    padded = _deploy(chain, release["Ledger"].creation + b"\0")
+    argument = abi_encode(["address"], [deployment["lens"]])
+    padded = _deploy(chain, release["Ledger"].creation + argument + b"\0")
     found = next(compare(release, chain.rpc, {**deployment, "ledger": padded}))
     assert found.runtime is None
-    assert found.creation == "1 bytes after the code, which are not the constructor's arguments"
+    assert found.creation == "33 bytes after the code, which are not the constructor's arguments"
 
 
 def test_the_same_sources_under_other_names_differ_in_the_metadata_alone(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from sealroom import typed
+from sealroom.model import dataset_id
 from sealroom_agents.chain.contracts import interface
 from tests.contracts import safes
 from tests.contracts.pair import Pair
@@ -72,7 +73,7 @@ def ward(
 
 def test_a_safe_approves_by_transaction(ward: Ward) -> None:
     assert not ward.pair.is_pinned()
-    ward.execute("approve", ward.pair.content())
+    ward.execute("approve", ward.pair.content(), [])
     assert ward.pair.is_pinned()
 
 
@@ -125,7 +126,7 @@ def test_a_safe_that_a_safe_owns_approves_by_signature_and_by_transaction(ward: 
     assert pair.is_pinned()
 
     pair = pair.again()
-    outer.execute(pair.room.consortium, pair.data("approve", pair.content()), signers=outer.owners)
+    outer.execute(pair.room.consortium, pair.data("approve", pair.content(), []), signers=outer.owners)
     assert pair.is_pinned()
 
 
@@ -146,7 +147,7 @@ def test_signatures_of_former_owners_do_not_count(ward: Ward) -> None:
 
 
 def test_a_transaction_that_former_owners_signed_is_refused(ward: Ward) -> None:
-    to, data = ward.pair.room.consortium, ward.pair.data("approve", ward.pair.content())
+    to, data = ward.pair.room.consortium, ward.pair.data("approve", ward.pair.content(), [])
     former = ward.safe.sign(ward.safe.message(to, data), ward.signers)
     ward.safe.swap_owner(FIRST, NEWCOMER, signers=ward.signers)
     with pytest.raises(Reverted) as refused:
@@ -162,15 +163,15 @@ def test_a_transaction_that_former_owners_signed_is_refused(ward: Ward) -> None:
 
 
 def test_a_safe_revokes_by_transaction(ward: Ward) -> None:
-    ward.execute("approve", ward.pair.content())
+    ward.execute("approve", ward.pair.content(), [])
     assert ward.pair.is_pinned()
     ward.execute("revoke", "consent withdrawn")
     assert not ward.pair.is_pinned()
-    assert ward.pair.revoked_by() == ward.safe.address.lower()
+    assert ward.pair.revoked_by() == (ward.safe.address.lower(),)
 
 
 def test_a_safe_revokes_by_signatures_gathered_off_chain(ward: Ward) -> None:
-    ward.execute("approve", ward.pair.content())
+    ward.execute("approve", ward.pair.content(), [])
     assert ward.pair.is_pinned()
     signature = ward.sign(typed.digest(ward.pair.revocation("stop")))
     with pytest.raises(Reverted) as refused:
@@ -180,7 +181,7 @@ def test_a_safe_revokes_by_signatures_gathered_off_chain(ward: Ward) -> None:
 
     ward.pair.hand_in_revocation("stop", signature)
     assert not ward.pair.is_pinned()
-    assert ward.pair.revoked_by() == ward.safe.address.lower()
+    assert ward.pair.revoked_by() == (ward.safe.address.lower(),)
 
 
 def test_after_its_revocation_the_safe_must_approve_anew(ward: Ward) -> None:
@@ -188,7 +189,7 @@ def test_after_its_revocation_the_safe_must_approve_anew(ward: Ward) -> None:
     ward.execute("revoke", "stop")
     with pytest.raises(Reverted) as refused:
         ward.pair.hand_in(former)
-    assert refused.value.name == "ConsortiumEpochMismatch"
+    assert refused.value.name == "ConsortiumStale"
 
     pair = ward.pair.again()
     with pytest.raises(Reverted) as refused:
@@ -219,11 +220,18 @@ def test_a_safe_withdraws_by_signatures_gathered_off_chain(ward: Ward) -> None:
 # --- its data -----------------------------------------------------------------------------------
 
 
-def test_a_safe_registers_a_dataset_and_sets_its_cap(ward: Ward) -> None:
-    pair, dataset = ward.pair, b"\xda" * 32
-    ward.execute("registerDataset", dataset, b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, 1968, "cohort-S")
-    cap = interface("Ledger").encode("setCap", pair.room.consortium, dataset, (3_000_000, 100, 3))
-    ward.safe.execute(pair.room.ledger, cap, signers=ward.signers)
-    budget = pair.chain.call("Ledger", pair.room.ledger, "budget", pair.room.consortium, dataset)
-    assert budget["epsilonCap"] == 3_000_000
-    assert budget["runCap"] == 3
+def test_a_safe_registers_a_dataset_and_lets_the_consortium_use_it(ward: Ward) -> None:
+    pair = ward.pair
+    dataset = dataset_id(ward.safe.address.lower(), "cohort-S")
+    version = b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, b"\x04" * 32, 1968
+    ledger = interface("Ledger")
+    for call in (
+        ledger.encode("register", "cohort-S", version, 3_000_000, 100),
+        ledger.encode("allow", dataset, pair.room.consortium, (2_000_000, 100, 1_000_000, 3)),
+    ):
+        ward.safe.execute(pair.room.ledger, call, signers=ward.signers)
+    found = pair.chain.call("Ledger", pair.room.ledger, "datasetOf", dataset)
+    assert found["holder"].lower() == ward.safe.address.lower()
+    assert pair.chain.call("Ledger", pair.room.ledger, "accountOf", dataset)["epsilonCap"] == 3_000_000
+    allowed = pair.chain.call("Ledger", pair.room.ledger, "allowanceOf", dataset, pair.room.consortium)
+    assert (allowed["epsilonCap"], allowed["runsPerDay"]) == (2_000_000, 3)

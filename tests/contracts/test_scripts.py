@@ -6,12 +6,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.local_chain import ROOT, LocalChain, account
+from sealroom.recipe import parse, render
+from sealroom.schema import schema_hash
+from sealroom_agents.owner.registration import Registration
+from tests.local_chain import ROOT, Dataset, LocalChain, account
 from tests.patience import PATIENCE_S
 
 OPERATOR = 9
@@ -69,8 +73,17 @@ class Desk:
         return said
 
     def _who(self, owner: int) -> tuple[str, ...]:
-        network = "--network", self._chain.url, "--consortium", self.consortium
-        return (*network, "--account", f"TEST::{owner}")
+        return (*self.at, "--account", f"TEST::{owner}")
+
+    @property
+    def at(self) -> tuple[str, ...]:
+        """Which consortium, on which chain."""
+        return "--network", self._chain.url, "--consortium", self.consortium
+
+    def read(self, action: str, *options: str) -> dict[str, Any]:
+        """What an action answers that needs no account."""
+        printed, _ = self.run("govern", action, *self.at, *options, "--json")
+        return dict(json.loads(printed))
 
 
 @pytest.mark.anvil
@@ -80,84 +93,59 @@ def test_a_consortium_is_deployed_and_governed_from_the_command_line(tmp_path: P
         desk = Desk(chain, tmp_path)
         owners = [
             {"account": account(n), "id": f"hospital-{letter}", "jurisdiction": "DE", "regimes": ["GDPR"]}
-            for n, letter in enumerate("AB")
+            for n, letter in enumerate("ABCD")
         ]
-        deployment = desk.deploy({"owners": owners, "threshold": 1, "factory": chain.factory})
-        assert deployment["ledger"] == chain.ledger
+        deployment = desk.deploy({"owners": owners, "threshold": 1, "ledger": chain.ledger})
+        assert (deployment["ledger"], deployment["lens"]) == (chain.ledger, chain.lens)
+        out = ("--config", desk.file("deploy.json"), "--out", desk.file("deployment.json"))
+        _, said = desk.run("deploy", "--network", chain.url, "--account", "TEST::9", *out, rc=1)
+        assert f"holds the deployment of {desk.consortium} on chain 31337" in said
 
-        platform = desk.file(
-            "platform.json",
-            {
-                "gateRoot": HASH,
-                "gateSigner": account(5),
-                "gateCompose": HASH,
-                "osImages": [HASH],
-                "devices": [HASH],
-            },
-        )
-        assert desk.govern("platform", 1, "--file", platform)["adopted"]
+        platform = {
+            "gateRoot": HASH,
+            "gateSigner": account(5),
+            "gateCompose": HASH,
+            "policyHash": HASH,
+            "osImages": [HASH],
+            "devices": [HASH],
+        }
+        adopted = desk.govern("platform", 1, "--file", desk.file("platform.json", platform))
+        assert adopted["effective"]
 
-        registration = desk.file(
-            "cohort.registration.json",
-            {
-                "datasetId": HASH,
-                "indexDigest": HASH,
-                "keyCommitment": HASH,
-                "schemaHash": HASH,
-                "rows": 1968,
-                "name": "cohort-A",
-            },
-        )
-        desk.govern("register", 0, "--registration", registration, "--cap", "4")
-        desk.govern("cap", 0, "--dataset-id", HASH, "--cap", "4.5", "--delta", "0.00001", "--runs", "3")
+        recipe = desk.file("app-compose.json")
+        Path(recipe).write_bytes(render(ROOT / "enclave" / "studies" / "cardio-renal"))
+        room = replace(chain.create_consortium(["hospital-A"], threshold=1), consortium=desk.consortium)
+        for n, spec in enumerate(parse(Path(recipe).read_bytes()).datasets):
+            one = Dataset(owner=n, name=spec.name, schema_hash=schema_hash(spec.columns))
+            if n:
+                chain.register(room, one, cap_micro=4_500_000, cap_pico=3_000_000)
+                continue
+            given = Registration(
+                dataset=one.id, owner=account(n), name=one.name, number=1, version=one.version
+            )
+            file = desk.file(f"{one.name}.registration.json", given.to_json())
+            caps = "--lifetime", "9", "--lifetime-delta", "9e-6", "--cap", "4.5", "--delta", "3e-6"
+            desk.govern("register", n, "--registration", file, *caps)
 
-        proposal = desk.file(
-            "proposal.json",
-            {
-                "composeHash": HASH,
-                "outputHash": HASH,
-                "privacyHash": HASH,
-                "datasets": [HASH],
-                "epsilon": "4.5",
-                "delta": "0.00001",
-                "maxRuns": 3,
-                "expiry": chain.head_time() + 30 * 24 * 3600,
-            },
-        )
-        proposed = desk.govern("propose", 1, "--study", proposal)
-        assert proposed["required"] == ["hospital-A"]
-        study = "--study-id", proposed["study"]
-
-        # Approval by the second owner by transaction, by the first on a machine without a network.
-        progress = desk.govern("approve", 1, *study)
-        assert (progress["pinned"], progress["missing"]) == (False, ["hospital-A"])
+        # The first by transaction, the second on a machine without a network, and two at once.
+        study = desk.govern("propose", 0, "--recipe", recipe, "--runs", "3")["proposal"]
+        (open_,) = desk.read("pending")["proposals"]
+        assert (open_["id"], open_["missing"]) == (study, ["hospital-B", "hospital-C", "hospital-D"])
         request, signed = desk.file("request.json"), desk.file("approve.sig.json")
-        desk.govern("approve", 0, *study, "--request", request)
-        desk.run("govern", "sign", "--account", "TEST::0", "--request", request, "--out", signed)
-        assert desk.govern("approve", OPERATOR, *study, "--signatures", signed)["pinned"]
+        desk.run("govern", "approve", study, *desk.at, "--blind", "--owner", account(1), "--request", request)
+        desk.run("govern", "sign", "--account", "TEST::1", "--request", request, "--out", signed)
+        desk.govern("approve", 2, study, "--recipe", recipe)
+        other = desk.file("other.sig.json")
+        desk.govern("approve", 3, study, "--recipe", recipe, "--sign", other)
+        handed_in = "--signatures", signed, "--signatures", other
+        assert desk.govern("approve", OPERATOR, study, "--recipe", recipe, *handed_in)["effective"]
 
-        printed, _ = desk.run("govern", "status", "--network", chain.url, "--consortium", desk.consortium)
-        assert f"study       {proposed['study']}  live" in printed
-        assert "hospital-A/cohort-A  1,968 rows  ε 0 of 4.5, δ 0 of 1e-5 spent in 0 of 3 runs" in printed
-
-        revoked = desk.govern("revoke", 1, "--reason", "consent withdrawn")
-        assert chain.call("Consortium", desk.consortium, "revokedBy").lower() == account(1)
-        assert revoked["epoch"] == proposed["epoch"] + 1
-        said = desk.refused("approve", OPERATOR, *study, "--signatures", signed)
-        assert "ConsortiumEpochMismatch(given=2, current=3)" in said
-        status = json.loads(
-            desk.run("govern", "status", "--network", chain.url, "--consortium", desk.consortium, "--json")[0]
-        )
-        assert (status["revokedBy"], status["revocationReason"]) == ("hospital-B", "consent withdrawn")
-
-        # Both approve another study and one takes it back; then they change who they are.
-        later = desk.govern("propose", 1, "--study", proposal)["study"]
-        desk.govern("approve", 1, "--study", proposal)
-        assert desk.govern("withdraw", 1, "--proposal", later)["approvals"] == []
-        assert "ConsortiumWithdrawn" in desk.refused("approve", 1, "--study", proposal)
-        roster = desk.file("roster.json", {"owners": owners[:1], "threshold": 1})
-        assert desk.govern("owners", 0, "--file", roster)["seated"]
-        assert "ConsortiumNotOwner" in desk.refused("revoke", 1, "--reason", "stop")
+        printed, _ = desk.run("govern", "status", *desk.at)
+        assert f"{study}  live until" in printed and "hospital-A/cohort-A  1,000 rows" in printed
+        assert desk.govern("revoke", 1, "--reason", "consent withdrawn")["by"] == "hospital-B"
+        assert desk.read("status")["revokedBy"] == "hospital-B"
+        said = desk.refused("confirm", OPERATOR)
+        assert f"{account(OPERATOR)} is no owner" in said and "hospital-A" in said
 
 
 @pytest.mark.anvil
@@ -165,7 +153,9 @@ def test_what_people_get_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     with LocalChain.start() as chain:
         desk = Desk(chain, tmp_path)
         desk.consortium = "0x" + 40 * "a"
-        said = desk.refused("revoke", 0, "--reason", "stop")
+        said = desk.refused("confirm", 0)
         error, hint = said.splitlines()
         assert error.startswith("error: 0x") and error.endswith(" holds no contract on chain 31337")
-        assert hint == "hint: check --consortium and --network; deployment.json has the address"
+        assert hint == "hint: check --consortium and the network; deployment.json has the address"
+        _, said = desk.run("govern", "confirm", *desk.at, "--account", "nobody", rc=1)
+        assert "error: there is no account nobody" in said

@@ -6,17 +6,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import ape
 import pytest
 
 from sealroom import receipt_tree as tree
 from sealroom import typed
 from sealroom.encoding import sha256
 from sealroom.model import Opening, Receipt, Study
+from sealroom.model import Run as BookedRun
 from sealroom_agents.chain.contracts import interface
 from tests.contracts.conftest import MICRO, Reverts, Room
 
 RUN_ID = b"\x77" * 32
 GRANT_HASH = b"\x78" * 32
+NOTE = b"\x76" * 32
+"""What the gate writes down with an opening."""
+HOUR_S = 3600
 
 
 @dataclass(frozen=True)
@@ -30,35 +35,43 @@ class Run:
 
     def solidity(self) -> tuple[Any, ...]:
         """`ILedger.Run`."""
-        epoch = self.room.contract.epoch()
-        signer = self.room.enclave.address
-        study_id = self.study.id
-        return self.run_id, self.room.address, study_id, self.epsilon_micro, 0, epoch, signer, GRANT_HASH
+        return BookedRun(
+            run_id=self.run_id,
+            epsilon_micro=self.epsilon_micro,
+            delta_pico=0,
+            enclave_signer=self.room.enclave.address,
+            grant_hash=GRANT_HASH,
+            open_before=ape.chain.pending_timestamp + HOUR_S,
+        ).solidity()
 
     def open(self, sender: Any = None) -> Opening:
         """Open it; the event says how."""
-        ledger = self.room.ledger
-        receipt = ledger.open(self.solidity(), self.study.solidity(), sender=sender or self.room.gate)
-        decoded = [
-            interface("Ledger").decode_log([bytes(topic) for topic in log["topics"]], bytes(log["data"]))
-            for log in receipt.logs
-        ]
-        return next(Opening.of_abi(found[1]["opening"]) for found in decoded if found is not None)
+        arguments = self.room.contract, self.study.solidity(), [self.solidity()], NOTE
+        receipt = self.room.ledger.open(*arguments, sender=sender or self.room.gate)
+        return Opening.of_abi(event(receipt, "Ledger", "RunOpened")["opening"])
+
+
+def event(receipt: Any, contract: str, name: str) -> dict[str, Any]:
+    """Fields of the event of that name in Ape's receipt."""
+    decoded = [
+        interface(contract).decode_log([bytes(topic) for topic in log["topics"]], bytes(log["data"]))
+        for log in receipt.logs
+    ]
+    return next(found[1] for found in decoded if found is not None and found[0] == name)
 
 
 def receipt_of(room: Room, opening: Opening) -> Receipt:
     """What the enclave says about a run."""
     return Receipt(
         run_id=opening.run.run_id,
-        consortium=opening.run.consortium,
-        study=opening.run.study,
+        consortium=opening.consortium,
+        study=opening.study,
         compose_hash=opening.compose_hash,
         datasets_root=sha256(b"".join(room.datasets)),
         result_digest=b"\x20" * 32,
         statement_digest=b"\x21" * 32,
         epsilon_micro=opening.run.epsilon_micro,
         delta_pico=opening.run.delta_pico,
-        epoch=opening.run.epoch,
         grant_hash=opening.run.grant_hash,
     )
 
@@ -80,48 +93,50 @@ def test_the_whole_way_and_its_end(room: Room, reverts: Reverts) -> None:
     """Approved by two, opened, anchored; stopped by the third, who has no data in it."""
     study = room.study()
     study_id = room.propose(study)
-    room.contract.approve(study.solidity(), sender=room.owners[0])
+    room.contract.approve(study.solidity(), [], sender=room.owners[0])
     assert room.app.isAppAllowed(boot_info(room, study.compose_hash)) == (False, "Compose hash not allowed")
 
-    room.contract.approve(study.solidity(), sender=room.owners[1])
+    room.contract.approve(study.solidity(), [], sender=room.owners[1])
     assert room.app.isAppAllowed(boot_info(room, study.compose_hash)) == (True, "")
-    state = room.contract.state()
-    assert (state.live, bytes(state.activeStudy), state.threshold) == (True, study_id, 2)
-    assert state.approvals == [owner.address for owner in room.owners[:2]]
+    state = room.state()
+    assert (state.live, state.study, state.threshold) == (True, study_id, 2)
+    assert set(state.approvals) == {owner.address.lower() for owner in room.owners}
 
     opening = Run(room, study).open()
-    assert bytes(room.ledger.commitment(RUN_ID)) == typed.opening_hash(opening)
-    assert room.ledger.budget(room.contract, room.datasets[0]).epsilonSpent == 1_500_000
+    assert bytes(room.ledger.commitment(room.contract, RUN_ID)) == typed.opening_hash(opening)
+    assert room.ledger.accountOf(room.datasets[0]).epsilonSpent == 1_500_000
     receipt = receipt_of(room, opening)
     anchored = room.ledger.anchor(
         receipt.solidity(), opening.solidity(), signed(room, receipt), sender=room.stranger
     )
-    proof: tuple[Any, ...] = (1, anchored.block_number, 0, b"", [])
+    proof: tuple[Any, ...] = (1, anchored.timestamp, 0, b"", [])
     verdict = room.ledger.verify(receipt.solidity(), opening.solidity(), proof)
-    assert (verdict.opened, verdict.anchored, verdict.sequence, verdict.revoked) == (True, True, 1, False)
-    assert verdict.approvedBy == [owner.address for owner in room.owners[:2]]
+    assert (verdict.opened, verdict.anchored, verdict.sequence) == (True, True, 1)
+    assert (verdict.superseded, verdict.revokedAt, verdict.stoppedSince) == (False, 0, False)
+    assert set(verdict.approvedBy) == {owner.address for owner in room.owners}
 
     second = Run(room, study, run_id=b"\x79" * 32).open()
+    before = room.state().standing
     room.contract.revoke("consent withdrawn", sender=room.owners[2])
     assert not room.contract.isLive(study_id)
     assert room.app.isAppAllowed(boot_info(room, study.compose_hash)) == (False, "Compose hash not allowed")
-    assert room.ledger.verify(receipt.solidity(), opening.solidity(), proof).revoked
+    verdict = room.ledger.verify(receipt.solidity(), opening.solidity(), proof)
+    assert (verdict.anchored, verdict.revokedBy, verdict.stoppedSince) == (True, room.owners[2].address, True)
     receipt = receipt_of(room, second)
-    with reverts(room.ledger.LedgerRunRevoked, runId=b"\x79" * 32, epoch=2, current=3):
+    with reverts(room.ledger.LedgerStanding, given=before, current=room.state().standing):
         room.ledger.anchor(receipt.solidity(), second.solidity(), signed(room, receipt), sender=room.stranger)
     with reverts(room.ledger.LedgerStudyNotLive, study=study_id):
         Run(room, study, run_id=b"\x7a" * 32).open()
 
     row = room.factory.board(0, 1)[0]
-    assert (row.owners, row.records, list(row.criteria), row.status) == (3, 2000, [2, 2, 2], 2)
+    assert (row.owners, row.records, list(row.criteria), row.status) == (3, 2000, [2, 2, 2], 3)
 
 
 def test_fewer_than_k_approvals_open_nothing(room: Room, reverts: Reverts) -> None:
     """The twin is `test_the_whole_way_and_its_end`; here one approval is missing."""
     study = room.study()
-    study_id = room.propose(study)
-    room.contract.approve(study.solidity(), sender=room.owners[0])
-    with reverts(room.ledger.LedgerStudyNotLive, study=study_id):
+    room.contract.approve(study.solidity(), [], sender=room.owners[0])
+    with reverts(room.ledger.LedgerStudyNotLive, study=study.id):
         Run(room, study).open()
 
 
@@ -129,9 +144,8 @@ def test_k_approvals_without_the_owner_of_used_data_open_nothing(room: Room, rev
     """CH-17: two of three approved, but not the one whose dataset it is."""
     study = room.study()
     study_id = room.propose(study)
-    for owner in (room.owners[0], room.owners[2]):
-        room.contract.approve(study.solidity(), sender=owner)
-    required = room.contract.requiredOwners(list(study.datasets))
+    room.contract.approve(study.solidity(), [], sender=room.owners[0])
+    required = room.lens.requiredOwners(room.contract, list(study.datasets), list(study.versions))
     assert required == [owner.address for owner in room.owners[:2]]
     with reverts(room.ledger.LedgerStudyNotLive, study=study_id):
         Run(room, study).open()
@@ -143,7 +157,7 @@ def test_a_second_run_does_not_overspend(room: Room, reverts: Reverts) -> None:
     study_id = room.pin(study)
     Run(room, study).open()
     fields: dict[str, Any] = {"study": study_id, "kind": 1, "wanted": 1_500_001, "left": 1_500_000}
-    with reverts(room.ledger.LedgerStudyBudgetExceeded, **fields):
+    with reverts(room.ledger.LedgerStudyExceeds, **fields):
         Run(room, study, run_id=b"\x79" * 32, epsilon_micro=1_500_001).open()
 
     Run(room, study, run_id=b"\x79" * 32).open()
@@ -188,13 +202,13 @@ def test_receipts_are_anchored_together_and_each_is_proven(room: Room) -> None:
     receipts = [receipt_of(room, opening) for opening in openings]
     digests = [bytes(room.ledger.hashReceipt(receipt.solidity())) for receipt in receipts]
     numbers = [opening.number for opening in openings]
-    epoch = room.contract.epoch()
-    done = room.ledger.anchorBatch(room.contract, epoch, numbers, digests, sender=room.gate)
+    standing = room.state().standing
+    done = room.ledger.anchorBatch(room.contract, standing, numbers, digests, sender=room.gate)
     (log,) = done.decode_logs(room.ledger.BatchAnchored)
     assert bytes(log.root) == tree.root(1, numbers, digests)
     for at, (receipt, opening) in enumerate(zip(receipts, openings, strict=True)):
         path = tree.path(1, numbers, digests, at)
-        proof = (1 + at, done.block_number, 1, signed(room, receipt), path)
+        proof = (1 + at, done.timestamp, 1, signed(room, receipt), path)
         assert room.ledger.verify(receipt.solidity(), opening.solidity(), proof).anchored
         wrong = (2 - at, *proof[1:])
         assert not room.ledger.verify(receipt.solidity(), opening.solidity(), wrong).anchored
@@ -204,34 +218,36 @@ def test_coming_back_takes_the_one_who_revoked(room: Room) -> None:
     room.pin(room.study())
     room.contract.revoke("consent withdrawn", sender=room.owners[2])
     study = room.study()
-    study_id = room.propose(study)
     for owner in room.owners[:2]:
-        room.contract.approve(study.solidity(), sender=owner)
-    assert not room.contract.isLive(study_id)
+        room.contract.approve(study.solidity(), [], sender=owner)
+    assert not room.contract.isLive(study.id)
 
-    room.contract.approve(study.solidity(), sender=room.owners[2])
-    assert room.contract.isLive(study_id)
+    room.contract.approve(study.solidity(), [], sender=room.owners[2])
+    assert room.contract.isLive(study.id)
 
 
 def test_events_tell_an_explorer_what_happened(room: Room) -> None:
-    """Indexers and the console read these."""
+    """Indexers and the console read these. Each names the block of the one before."""
     study = room.study()
-    receipt = room.contract.propose(study.solidity(), sender=room.owners[2])
+    before = room.state().last_block
+    receipt = room.contract.approve(study.solidity(), [], sender=room.owners[2])
+    assert [log.event_name for log in receipt.decode_logs()] == ["Approved", "StudyProposed"]
     (proposed,) = receipt.decode_logs(room.contract.StudyProposed)
-    assert bytes(proposed.study) == study.id
-    assert proposed.proposer == room.owners[2]
-    assert bytes(proposed.composeHash) == study.compose_hash
+    assert (bytes(proposed.study), proposed.by) == (study.id, room.owners[2].address)
+    assert Study.of_abi(event(receipt, "Consortium", "StudyProposed")["content"]) == study
+    (approved,) = receipt.decode_logs(room.contract.Approved)
+    assert (bytes(approved.proposal), approved.owner) == (study.id, room.owners[2].address)
+    assert (approved.previousBlock, proposed.previousBlock) == (before, receipt.block_number)
 
-    receipt = room.contract.approve(study.solidity(), sender=room.owners[0])
-    (approved,) = receipt.decode_logs(room.contract.StudyApproved)
-    assert (bytes(approved.study), approved.owner) == (bytes(proposed.study), room.owners[0].address)
-    receipt = room.contract.approve(study.solidity(), sender=room.owners[1])
-    assert [log.event_name for log in receipt.decode_logs()][:1] == ["StudyPinned"]
+    first = receipt.block_number
+    receipt = room.contract.approve(study.solidity(), [], sender=room.owners[0])
+    (approved,) = receipt.decode_logs(room.contract.Approved)
+    assert approved.previousBlock == first
+    receipt = room.contract.approve(study.solidity(), [], sender=room.owners[1])
     (pinned,) = receipt.decode_logs(room.contract.StudyPinned)
     assert bytes(pinned.composeHash) == study.compose_hash
-    assert room.contract.accounts(pinned.roster, pinned.approvals) == [
-        owner.address for owner in room.owners[:2]
-    ]
+    by = room.contract.accountsAt(pinned.roll, pinned.approvals)
+    assert set(by) == {owner.address for owner in room.owners}
     receipt = room.contract.revoke("stop", sender=room.owners[0])
     (revoked,) = receipt.decode_logs(room.contract.Revoked)
-    assert (revoked.owner, revoked.epoch, revoked.reason) == (room.owners[0].address, 3, "stop")
+    assert (revoked.owner, bytes(revoked.study), revoked.reason) == (room.owners[0].address, study.id, "stop")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,37 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
-from sealroom.model import Owner, Platform, Study
+from sealroom import typed
+from sealroom.model import (
+    VOTES,
+    AddMachines,
+    AdoptPlatform,
+    ApproveStudy,
+    ChangeRoster,
+    Revoke,
+    State,
+    Study,
+    Validity,
+    Vote,
+    Withdraw,
+    dataset_id,
+)
 from sealroom_agents.chain.contracts import interface
-from tests.contracts.workshop import EMPTY, Workshop, initialization
-from tests.local_chain import LocalChain, Reverted, account
+from tests.contracts.workshop import Workshop, initialization
+from tests.formats.test_typed import MACHINES, PLATFORM, ROSTER, STUDY, VALIDITY
+from tests.local_chain import LocalChain, Reverted, account, member
 from tests.patience import PATIENCE_S
 from tests.vectors.vector import Vector, cases, read
 
 SCRIPT = Path(__file__).with_name("viem_typed.mjs")
 NOW = 1_890_000_000
-"""Some weeks before the study of the vectors expires."""
+"""Some weeks before the votes of the vectors expire."""
 OTHER, STRANGER, DEPLOYER = 0, 16, 18
 VECTORS = {path.name: read(path) for path in cases("typed")}
-OWNERS = ("AdoptPlatform", "ApproveStudy", "ChangeOwners", "Revoke", "Withdraw")
+OWNERS = tuple(vote.struct for vote in VOTES)
 """What owners sign, and a consortium takes."""
+AS_THEY_STAND = ("Withdraw", "Revoke")
+"""Those whose vector names nothing that only a chain knows."""
 
 
 def body(vector: Vector) -> dict[str, Any]:
@@ -79,20 +97,24 @@ class Placed:
 
     def __init__(self, chain: LocalChain) -> None:
         self.chain = chain
-        shop = Workshop(chain, now=NOW)
+        self.shop = shop = Workshop(chain, now=NOW)
         vector = VECTORS["ApproveStudy"]
         self.owner = vector.fields["signer"]
+        self.key = vector.hex("private-key")
         self.address = body(vector)["domain"]["verifyingContract"]
         self.ledger = body(VECTORS["Receipt"])["domain"]["verifyingContract"]
         rows = [
-            (member, name.ljust(32, b"\0"), b"DE", 2)
-            for member, name in ((self.owner, b"hospital-A"), (account(OTHER), b"hospital-B"))
+            member(address, name).solidity()
+            for address, name in ((self.owner, "hospital-C"), (account(OTHER), "hospital-D"))
         ]
         app = shop.deploy("DstackApp", False)
         made = shop.deploy("Consortium", app, shop.ledger, rows, 1)
         chain.send(DEPLOYER, app, initialization(self.address, upgrades_disabled=True))
         self._move(made, self.address)
         self._move(shop.ledger, self.ledger)
+        given = "cohort", shop.version().solidity(), 0, 0
+        chain.send(OTHER, shop.ledger, interface("Ledger").encode("register", *given))
+        self.dataset = dataset_id(account(OTHER), "cohort")
 
     def _move(self, made: str, to: str) -> None:
         """Copy a contract with all that it stores."""
@@ -107,17 +129,35 @@ class Placed:
     def call(self, function: str, *arguments: Any) -> Any:
         return self.chain.call("Consortium", self.address, function, *arguments)
 
-    def reach(self, message: dict[str, Any]) -> None:
-        """The other owner registers the study's data, pins studies, and revokes, up to the vector's time."""
-        study_ = message.get("study", {})
-        for n, dataset in enumerate(study_.get("datasets", ())):
-            arguments = raw(dataset), b"\x01" * 32, b"\x02" * 32, EMPTY, 1, f"cohort-{n}"
-            self.send(OTHER, "registerDataset", *arguments)
-        for _ in range(study_.get("nonce", 0)):
-            nonce, epoch = self.call("pinCount"), self.call("epoch")
-            self.send(OTHER, "approve", study({**study_, "nonce": nonce, "epoch": epoch}))
-        while self.call("epoch") < epoch_of(message):
-            self.send(OTHER, "revoke", "next")
+    def state(self) -> State:
+        return State.of_abi(self.chain.call("Lens", self.shop.lens, "state", self.address))
+
+    def pending(self, proposal: bytes) -> Any:
+        return self.chain.call("Lens", self.shop.lens, "pending", self.address, proposal)
+
+    def follows(self, digest: bytes) -> Validity:
+        return replace(VALIDITY, follows=digest)
+
+    def study(self) -> Study:
+        """The study of the vectors, on what this chain knows."""
+        state = self.state()
+        known = {"basis": state.basis, "nonce": state.nonce}
+        return replace(STUDY, datasets=(self.dataset,), versions=(0,), **known)
+
+    def signed(self, vote: Vote) -> tuple[str, bytes]:
+        """`IConsortium.Signed` of the owner of the vectors."""
+        message = typed.vote(vote, chain_id=self.chain.chain_id, consortium=self.address)
+        return self.owner, typed.sign(message, self.key)
+
+    def return_once(self) -> None:
+        """The owner revokes, and comes back."""
+        vote: Vote = Revoke(owner=self.owner, reason="", returns=0)
+        self.send(STRANGER, "revokeWithSignature", "", self.signed(vote))
+        study = self.study()
+        vote = ApproveStudy(owner=self.owner, study=study)
+        self.send(STRANGER, "approve", study.solidity(), [self.signed(vote)])
+        self.send(OTHER, "approve", study.solidity(), [])
+        assert self.state().live
 
 
 @pytest.fixture(scope="module")
@@ -141,18 +181,20 @@ def placed(moved: Placed) -> Iterator[Placed]:
 @pytest.mark.anvil
 @pytest.mark.parametrize("name", OWNERS)
 def test_the_consortium_takes_the_signature_and_no_other(name: str, placed: Placed) -> None:
-    vector = VECTORS[name]
-    message = body(vector)["message"]
-    placed.reach(message)
-    assert placed.call("domainSeparator") == vector.hex("domain-separator")
-    signature = vector.hex("signature")
-    with pytest.raises(Reverted) as refused:
-        hand_in(placed, name, message, signature[:-2] + bytes([signature[-2] ^ 1]) + signature[-1:])
-    assert refused.value.name == "ConsortiumBadSignature"
-    assert not took_effect(placed, name, message, vector)
+    """The domain is the vectors'. So is the content, but for what only the chain knows: what it follows."""
+    assert placed.call("domainSeparator") == VECTORS[name].hex("domain-separator")
+    vote, hand_in, took_effect = CALLS[name](placed)
+    _, signature = placed.signed(vote)
+    assert (signature == VECTORS[name].hex("signature")) == (name in AS_THEY_STAND)
 
-    hand_in(placed, name, message, signature)
-    assert took_effect(placed, name, message, vector)
+    flipped = signature[:-2] + bytes([signature[-2] ^ 1]) + signature[-1:]
+    with pytest.raises(Reverted) as refused:
+        hand_in((placed.owner, flipped))
+    assert refused.value.name == "ConsortiumBadSignature"
+    assert not took_effect()
+
+    hand_in((placed.owner, signature))
+    assert took_effect()
 
 
 @pytest.mark.anvil
@@ -163,69 +205,76 @@ def test_the_ledger_hashes_the_receipt_to_the_digest(placed: Placed) -> None:
     assert answer == vector.hex("digest")
 
 
-def hand_in(placed: Placed, name: str, message: dict[str, Any], signature: bytes) -> None:
-    """A stranger hands in what the owner signed."""
-    arguments: tuple[Any, ...]
-    signed = [placed.owner], [signature]
-    match name:
-        case "ApproveStudy":
-            function, arguments = "approveWithSignatures", (study(message["study"]), *signed)
-        case "AdoptPlatform":
-            function, arguments = "adoptPlatformWithSignatures", (platform(message["platform"]), *signed)
-        case "ChangeOwners":
-            roster = message["roster"]
-            arguments = owners(roster), roster["threshold"], *signed
-            function = "changeOwnersWithSignatures"
-        case "Revoke":
-            words = placed.owner, message["reason"], message["epoch"]
-            function, arguments = "revokeWithSignature", (*words, signature)
-        case _:
-            withdrawal = raw(message["proposal"]), placed.owner, message["epoch"]
-            function, arguments = "withdrawWithSignature", (*withdrawal, signature)
-    placed.send(STRANGER, function, *arguments)
+Call = tuple[Vote, Callable[[tuple[str, bytes]], None], Callable[[], bool]]
+"""What is signed, how a stranger hands it in, and whether it took effect."""
 
 
-def took_effect(placed: Placed, name: str, message: dict[str, Any], vector: Vector) -> bool:
-    match name:
-        case "ApproveStudy":
-            # The other owner revoked, so this approval counts and does not pin alone.
-            return placed.owner in lower(placed.call("approvals", vector.hex("proposal")))
-        case "AdoptPlatform":
-            return bool(placed.call("platform")["gateRoot"] == raw(message["platform"]["gateRoot"]))
-        case "ChangeOwners":
-            seated = lower([owner["account"] for owner in placed.call("owners")])
-            return seated == [owner["account"] for owner in message["roster"]["owners"]]
-        case "Revoke":
-            return str(placed.call("revokedBy")).lower() == placed.owner
-        case _:
-            withdrawn = placed.chain.rpc(
-                "eth_getLogs", {"address": placed.address, "fromBlock": "0x0", "toBlock": "latest"}
-            )
-            topic = "0x" + interface("Consortium").topic("ApprovalWithdrawn").hex()
-            return any(log["topics"][:2] == [topic, message["proposal"]] for log in withdrawn)
+def _approve(placed: Placed) -> Call:
+    study = placed.study()
+    return (
+        ApproveStudy(owner=placed.owner, study=study),
+        lambda by: placed.send(STRANGER, "approve", study.solidity(), [by]),
+        # The data are the other owner's, so this approval counts and does not pin alone.
+        lambda: lower(placed.pending(study.id)["approved"]) == [placed.owner],
+    )
 
 
-def epoch_of(message: dict[str, Any]) -> int:
-    """The epoch for which it is signed; it stands in the proposal, if there is one."""
-    inside = (value for value in message.values() if isinstance(value, dict))
-    return int(next(inside, message)["epoch"])
+def _adopt(placed: Placed) -> Call:
+    terms = placed.follows(placed.state().charter)
+    return (
+        AdoptPlatform(owner=placed.owner, platform=PLATFORM.under(terms)),
+        lambda by: placed.send(STRANGER, "adoptPlatform", PLATFORM.solidity(), terms.solidity(), [by]),
+        lambda: placed.state().platform == PLATFORM,
+    )
 
 
-def study(message: dict[str, Any]) -> tuple[Any, ...]:
-    """`IConsortium.Study`."""
-    return tuple(read_json(kind, message[name]) for name, kind in Study.table())
+def _add(placed: Placed) -> Call:
+    terms = placed.follows(placed.state().charter)
+    placed.send(OTHER, "adoptPlatform", PLATFORM.solidity(), terms.solidity(), [])
+    terms = placed.follows(placed.state().charter)
+    return (
+        AddMachines(owner=placed.owner, machines=MACHINES.under(terms)),
+        lambda by: placed.send(STRANGER, "addMachines", MACHINES.solidity(), terms.solidity(), [by]),
+        lambda: placed.state().platform.devices == MACHINES.devices,
+    )
 
 
-def platform(message: dict[str, Any]) -> tuple[Any, ...]:
-    """`IConsortium.Platform`, which has no epoch."""
-    return tuple(read_json(kind, message[name]) for name, kind in Platform.table())
+def _change(placed: Placed) -> Call:
+    terms = placed.follows(placed.state().roster_digest)
+    joined = {owner.account for owner in ROSTER.add}
+    return (
+        ChangeRoster(owner=placed.owner, roster=ROSTER.under(terms)),
+        lambda by: placed.send(STRANGER, "changeRoster", ROSTER.solidity(), terms.solidity(), [by]),
+        lambda: {owner.account for owner in placed.state().owners} == {account(OTHER), *joined},
+    )
 
 
-def owners(message: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """`IConsortium.Owner[]`."""
-    return [
-        tuple(read_json(kind, owner[name]) for name, kind in Owner.table()) for owner in message["owners"]
-    ]
+def _withdraw(placed: Placed) -> Call:
+    return (
+        Withdraw(owner=placed.owner, proposal=STUDY.id),
+        lambda by: placed.send(STRANGER, "withdrawWithSignature", STUDY.id, by),
+        lambda: lower(placed.pending(STUDY.id)["withdrawn"]) == [placed.owner],
+    )
+
+
+def _revoke(placed: Placed) -> Call:
+    message = body(VECTORS["Revoke"])["message"]
+    placed.return_once()
+    return (
+        Revoke(owner=placed.owner, reason=message["reason"], returns=message["returns"]),
+        lambda by: placed.send(STRANGER, "revokeWithSignature", message["reason"], by),
+        lambda: placed.state().revokers == (placed.owner,),
+    )
+
+
+CALLS: dict[str, Callable[[Placed], Call]] = {
+    "ApproveStudy": _approve,
+    "AdoptPlatform": _adopt,
+    "AddMachines": _add,
+    "ChangeRoster": _change,
+    "Withdraw": _withdraw,
+    "Revoke": _revoke,
+}
 
 
 def values(data: dict[str, Any]) -> tuple[Any, ...]:
@@ -238,13 +287,7 @@ def values(data: dict[str, Any]) -> tuple[Any, ...]:
 
 def read_json(kind: str, value: Any) -> Any:
     """A value of typed data's JSON as an ABI encoder takes it."""
-    if kind.endswith("[]"):
-        return [read_json(kind[:-2], item) for item in value]
-    return raw(value) if kind.startswith("bytes") else value
-
-
-def raw(value: str) -> bytes:
-    return bytes.fromhex(value.removeprefix("0x"))
+    return bytes.fromhex(value.removeprefix("0x")) if kind.startswith("bytes") else value
 
 
 def word(value: str) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from eth_abi.abi import encode as abi_encode
@@ -19,7 +19,27 @@ from eth_account.messages import SignableMessage
 from eth_utils.crypto import keccak
 
 from sealroom import typed
-from sealroom.model import Opening, Owner, Platform, Receipt, Study
+from sealroom.model import (
+    AdoptPlatform,
+    ApproveStudy,
+    ChangeRoster,
+    Limits,
+    Machines,
+    Opening,
+    Owner,
+    Platform,
+    PlatformProposal,
+    Receipt,
+    Roster,
+    RosterProposal,
+    Run,
+    State,
+    Study,
+    Validity,
+    Version,
+    Vote,
+    dataset_id,
+)
 from sealroom_agents.chain.contracts import interface
 from tests.contracts import safes
 from tests.local_chain import ARTIFACTS, ROOT, LocalChain, account, private_key
@@ -29,10 +49,14 @@ GATE, ENCLAVE, STRANGER, DEPLOYER = 14, 15, 16, 18
 NOW = 2_000_000_000
 """Unix time at which the measurements begin."""
 MONTH_S = 30 * 24 * 3600
-EPSILON_MICRO, DELTA_PICO, RUNS = 9_000_000_000, 1_000_000_000, 5_000
-"""What a study and a dataset's cap allow: enough for thousands of runs."""
+EPSILON_MICRO, DELTA_PICO, RUNS = 4_000_000_000, 1_000_000_000, 5_000
+"""What a study, a dataset's lifetime account and its allowance allow: enough for thousands of runs."""
+LIMITS = Limits(
+    epsilon_micro=EPSILON_MICRO, delta_pico=DELTA_PICO, epsilon_per_day=EPSILON_MICRO, runs_per_day=RUNS
+)
 RUN_EPSILON_MICRO, RUN_DELTA_PICO = 1_000_000, 100
-OPEN_GAS_LIMIT = 300_000
+MOST_RUNS = 256
+"""Most runs that one transaction opens."""
 EMPTY = bytes(32)
 SOURCES = ("contracts", "tests/contracts/harness/Upstream.sol")
 _RECEIPT_FIELDS = frozenset(field.name for field in fields(Receipt))
@@ -45,7 +69,13 @@ class Consortium:
     address: str
     app: str
     members: tuple[Owner, ...]
-    datasets: tuple[bytes, ...] = ()
+    holders: Mapping[bytes, int] = field(default_factory=dict)
+    """Its datasets, each with the number of the owner that holds it."""
+
+    @property
+    def datasets(self) -> tuple[bytes, ...]:
+        """Ids of its datasets, in order."""
+        return tuple(sorted(self.holders))
 
 
 class Workshop:
@@ -57,9 +87,11 @@ class Workshop:
         subprocess.run([forge, "build", *SOURCES], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         self.chain = chain
         self._drawn = 0
+        self._registered = 0
         chain.rpc("evm_setNextBlockTimestamp", now)
         chain.mine()
-        self.ledger = self.deploy("Ledger")
+        self.lens = self.deploy("Lens")
+        self.ledger = self.deploy("Ledger", self.lens)
 
     # --- deploying ------------------------------------------------------------------------------
 
@@ -72,20 +104,26 @@ class Workshop:
         return safes.create(self.chain, code + abi_encode(types, arguments), sender=DEPLOYER)
 
     def consortium(self, owners: int, threshold: int, *, datasets: int) -> Consortium:
-        """What the factory makes, with one dataset each of the first owners, uncapped."""
+        """What the factory makes, with one dataset each of the first owners, which it may not spend yet."""
         app = self.deploy("DstackApp", False)
-        members = tuple(
-            Owner(account=account(n), id=f"hospital-{n}", jurisdiction="DE", regimes=("GDPR",))
-            for n in range(owners)
-        )
+        members = tuple(self.member(n) for n in range(owners))
         rows = [member.solidity() for member in members]
         address = self.deploy("Consortium", app, self.ledger, rows, threshold)
         self.chain.send(DEPLOYER, app, initialization(address, upgrades_disabled=True))
-        ids = tuple(sorted(self.draw() for _ in range(datasets)))
-        for n, dataset in enumerate(ids):
-            arguments = dataset, self.draw(), self.draw(), self.draw(), 1968, "cohort"
-            self.call(n, address, "registerDataset", *arguments)
-        return Consortium(address, app, members, ids)
+        return Consortium(address, app, members, {self.register(n): n for n in range(datasets)})
+
+    @staticmethod
+    def member(number: int) -> Owner:
+        """The owner whose account is the chain's of that number."""
+        return Owner(account=account(number), id=f"hospital-{number}", jurisdiction="DE", regimes=("GDPR",))
+
+    def register(self, owner: int) -> bytes:
+        """One more dataset of an owner; answers its id."""
+        self._registered += 1
+        name = f"cohort-{self._registered}"
+        arguments = name, self.version().solidity(), EPSILON_MICRO, DELTA_PICO
+        self.call(owner, self.ledger, "register", *arguments)
+        return dataset_id(account(owner), name)
 
     def upstream_app(self, owner: str) -> str:
         """An app as dstack's own tools deploy it: a proxy, which its owner may upgrade."""
@@ -99,19 +137,31 @@ class Workshop:
         self._drawn += 1
         return bytes(keccak(text=f"draw {self._drawn}"))
 
+    def version(self) -> Version:
+        """A sealed file not used before."""
+        return Version(
+            header=self.draw(),
+            index=self.draw(),
+            key_commitment=self.draw(),
+            schema_hash=self.draw(),
+            rows=1968,
+        )
+
     def study(self, house: Consortium) -> Study:
         """A study on all datasets, with a recipe not used before."""
+        state = self.state(house)
         return Study(
             compose_hash=self.draw(),
             output_hash=self.draw(),
             privacy_hash=self.draw(),
             datasets=house.datasets,
+            versions=(0,) * len(house.datasets),
             epsilon_micro=EPSILON_MICRO,
             delta_pico=DELTA_PICO,
             max_runs=RUNS,
             expiry=NOW + MONTH_S,
-            epoch=self.epoch(house),
-            nonce=int(self.chain.call("Consortium", house.address, "pinCount")),
+            basis=state.basis,
+            nonce=state.nonce,
         )
 
     def platform(self) -> Platform:
@@ -120,16 +170,23 @@ class Workshop:
             gate_root=self.draw(),
             gate_signer=account(GATE),
             gate_compose=self.draw(),
+            policy_hash=self.draw(),
             os_images=(self.draw(),),
             devices=(self.draw(),),
         )
 
-    def epoch(self, house: Consortium) -> int:
-        return int(self.chain.call("Consortium", house.address, "epoch"))
+    def machines(self) -> Machines:
+        """An image and a machine not used before."""
+        return Machines(os_images=(self.draw(),), devices=(self.draw(),))
 
-    def domain(self, house: Consortium) -> dict[str, Any]:
-        """Where what owners sign counts."""
-        return {"chain_id": self.chain.chain_id, "consortium": house.address}
+    def state(self, house: Consortium) -> State:
+        """Where the consortium stands."""
+        return State.of_abi(self.chain.call("Lens", self.lens, "state", house.address))
+
+    @staticmethod
+    def validity(follows: bytes) -> Validity:
+        """Votes that follow this digest, for a month."""
+        return Validity(expiry=NOW + MONTH_S, follows=follows)
 
     # --- calls ----------------------------------------------------------------------------------
 
@@ -137,69 +194,72 @@ class Workshop:
         contract = "Ledger" if to == self.ledger else "Consortium"
         return self.chain.send(sender, to, interface(contract).encode(function, *arguments))
 
-    def cap(self, house: Consortium) -> None:
-        """Each owner allows the runs of one study on its dataset."""
-        for n, dataset in enumerate(house.datasets):
-            cap = EPSILON_MICRO, DELTA_PICO, RUNS
-            self.call(n, self.ledger, "setCap", house.address, dataset, cap)
+    def allow(self, house: Consortium) -> None:
+        """Each holder allows the runs of one study on its dataset."""
+        for dataset, owner in house.holders.items():
+            self.call(owner, self.ledger, "allow", dataset, house.address, LIMITS.solidity())
 
-    def adopt(self, house: Consortium, *, threshold: int) -> None:
-        platform = self.platform().solidity()
-        for n in range(threshold):
-            self.call(n, house.address, "adoptPlatform", platform)
+    def adopt(self, house: Consortium, *, owners: int) -> dict[str, Any]:
+        """A new gate, by the first owners' signatures."""
+        platform = self.platform()
+        terms = self.validity(self.state(house).charter)
+        by = self.signed(house, owners, lambda owner: _adoption(owner, platform.under(terms)))
+        return self.call(STRANGER, house.address, "adoptPlatform", platform.solidity(), terms.solidity(), by)
+
+    def change(self, house: Consortium, roster: Roster, *, owners: int) -> dict[str, Any]:
+        """Another roster, by the first owners' signatures."""
+        terms = self.validity(self.state(house).roster_digest)
+        by = self.signed(house, owners, lambda owner: _seating(owner, roster.under(terms)))
+        return self.call(STRANGER, house.address, "changeRoster", roster.solidity(), terms.solidity(), by)
 
     def pin(self, house: Consortium, study: Study, *, owners: int) -> dict[str, Any]:
         """The first owners' signatures, collected off chain, handed in by a stranger."""
-        signers, signatures = self.collect(
-            owners, lambda owner: typed.approve_study(study, owner=owner, **self.domain(house))
-        )
-        arguments = study.solidity(), signers, signatures
-        return self.call(STRANGER, house.address, "approveWithSignatures", *arguments)
+        by = self.signed(house, owners, lambda owner: ApproveStudy(owner=owner, study=study))
+        return self.call(STRANGER, house.address, "approve", study.solidity(), by)
 
-    def collect(self, owners: int, message: Any) -> tuple[list[str], list[bytes]]:
-        """Signers in the order that the contract wants, and the signature of each over `message(owner)`."""
+    def signed(self, house: Consortium, owners: int, vote: Callable[[str], Vote]) -> list[tuple[str, bytes]]:
+        """`IConsortium.Signed[]` of the first owners, in the order that the contract wants."""
         order = sorted(range(owners), key=lambda n: int(account(n), 16))
-        return [account(n) for n in order], [sign(message(account(n)), n) for n in order]
+        return [self.signature(house, n, vote(account(n))) for n in order]
 
-    def run(self, house: Consortium, study: Study) -> tuple[Any, ...]:
-        """`ILedger.Run`, not opened yet."""
-        return (
-            self.draw(),
-            house.address,
-            study.id,
-            RUN_EPSILON_MICRO,
-            RUN_DELTA_PICO,
-            study.epoch,
-            account(ENCLAVE),
-            self.draw(),
+    def signature(self, house: Consortium, owner: int, vote: Vote) -> tuple[str, bytes]:
+        """`IConsortium.Signed`: what one owner says, with its signature."""
+        message = typed.vote(vote, chain_id=self.chain.chain_id, consortium=house.address)
+        return account(owner), sign(message, owner)
+
+    def run(self) -> Run:
+        """A run not opened yet."""
+        return Run(
+            run_id=self.draw(),
+            epsilon_micro=RUN_EPSILON_MICRO,
+            delta_pico=RUN_DELTA_PICO,
+            enclave_signer=account(ENCLAVE),
+            grant_hash=self.draw(),
+            open_before=NOW + MONTH_S,
         )
 
-    def open(self, house: Consortium, study: Study) -> dict[str, Any]:
-        run = self.run(house, study)
-        return self.call(GATE, self.ledger, "open", run, study.solidity())
+    def open(self, house: Consortium, study: Study, count: int = 1) -> dict[str, Any]:
+        """Runs that the gate opens in one transaction."""
+        runs = [self.run().solidity() for _ in range(count)]
+        arguments = house.address, study.solidity(), runs, self.draw()
+        return self.call(GATE, self.ledger, "open", *arguments)
 
     def open_many(self, house: Consortium, study: Study, count: int) -> None:
-        """Open runs in few blocks, without waiting for each."""
-        first = int(self.chain.rpc("eth_getTransactionCount", account(GATE), "latest"), 16)
-        self.chain.rpc("evm_setAutomine", False)
-        for n in range(first, first + count):
-            data = interface("Ledger").encode("open", self.run(house, study), study.solidity())
-            transaction = {"from": account(GATE), "to": self.ledger, "data": "0x" + data.hex()}
-            self.chain.rpc("eth_sendTransaction", transaction | {"nonce": hex(n), "gas": hex(OPEN_GAS_LIMIT)})
-        while int(self.chain.rpc("eth_getTransactionCount", account(GATE), "latest"), 16) < first + count:
-            self.chain.mine()
-        self.chain.rpc("evm_setAutomine", True)
+        """Open runs in as few transactions as the ledger takes."""
+        while count:
+            some = min(count, MOST_RUNS)
+            self.open(house, study, some)
+            count -= some
 
     def anchor(self, opened: dict[str, Any]) -> dict[str, Any]:
         """Anchor the receipt of a run, whose `open` gave this transaction receipt."""
         opening = Opening.of_abi(LocalChain.event(opened, "Ledger", "RunOpened")["opening"])
-        shared = {name: value for name, value in vars(opening.run).items() if name in _RECEIPT_FIELDS}
+        known = vars(opening) | vars(opening.run)
         receipt = Receipt(
-            compose_hash=opening.compose_hash,
             datasets_root=self.draw(),
             result_digest=self.draw(),
             statement_digest=self.draw(),
-            **shared,
+            **{name: value for name, value in known.items() if name in _RECEIPT_FIELDS},
         )
         message = typed.receipt(receipt, chain_id=self.chain.chain_id, ledger=self.ledger)
         arguments = receipt.solidity(), opening.solidity(), sign(message, ENCLAVE)
@@ -217,9 +277,12 @@ def initialization(owner: str, *, upgrades_disabled: bool) -> bytes:
     return safes.call(signature, owner, upgrades_disabled, True, False, EMPTY, EMPTY)
 
 
-def with_another(members: Sequence[Owner]) -> tuple[Owner, ...]:
-    """The same owners, the last of them under another account."""
-    return (*members[:-1], replace(members[-1], account=account(STRANGER)))
+def _adoption(owner: str, platform: PlatformProposal) -> AdoptPlatform:
+    return AdoptPlatform(owner=owner, platform=platform)
+
+
+def _seating(owner: str, roster: RosterProposal) -> ChangeRoster:
+    return ChangeRoster(owner=owner, roster=roster)
 
 
 def _canonical(field: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from sealroom.key_release import (
     LeaseRequest,
     Opened,
     datasets_root,
+    evidence_digest,
     seal_key,
     sign_challenge,
     sign_grant,
@@ -70,6 +71,7 @@ class LocalGate:
         self.root = gate_root_key(root.key, CHAIN)
         self.epsilon_micro, self.delta_pico = epsilon_micro, delta_pico
         self.sealed: dict[bytes, SealSummary] = {}
+        self.owners: dict[bytes, str] = {}
         self.lease_seconds = 9
         self.final: Callable[[LeaseRequest], bool] = lambda request: True
         self.change_grant: Callable[[Grant], Grant] = lambda grant: grant
@@ -87,6 +89,7 @@ class LocalGate:
             signer_key=signer.public_key,
             kms_root_key=platform.kms.root_public_key,
             signature_chain=signer.signature_chain,
+            policy_hash=b"p" * 32,
             quote=b"quote of the gate",
             event_log="[]",
             collateral={},
@@ -119,10 +122,13 @@ class LocalGate:
                 enclave_signer=message.signer,
                 kem_key_hash=sha256(message.kem_key),
                 transcript=sha256(transcript),
-                datasets_root=datasets_root([header.dataset_id for header in headers]),
+                evidence=evidence_digest(
+                    quote=message.quote, event_log=message.event_log, gpu_evidence=message.gpu_evidence
+                ),
+                datasets_root=datasets_root([(header.dataset_id, header.digest) for header in headers]),
                 epsilon_micro=self.epsilon_micro,
                 delta_pico=self.delta_pico,
-                epoch=1,
+                standing=b"e" * 32,
                 block_number=7,
                 block_hash=b"b" * 32,
                 issued=int(time.time()),
@@ -144,8 +150,9 @@ class LocalGate:
                 open_wrap(Wrap.parse(offer.wrap), self.root).reveal(),
                 kem_key=message.kem_key,
                 transcript=later,
-                owner=header.owner,
+                owner=self.owners[header.dataset_id],
                 dataset_id=header.dataset_id,
+                header=header.digest,
                 key_commitment=summary.key_commitment,
             )
             keys.append(
@@ -192,6 +199,10 @@ def refuse(code: str) -> None:
 
 def for_another_run(grant: Grant) -> Grant:
     return dataclasses.replace(grant, run_id=b"?" * 32)
+
+
+def for_other_evidence(grant: Grant) -> Grant:
+    return dataclasses.replace(grant, evidence=b"?" * 32)
 
 
 def with_more_epsilon(grant: Grant) -> Grant:

@@ -25,6 +25,7 @@ from tests.enclave.local_gate import (
     CONSORTIUM,
     LocalGate,
     for_another_run,
+    for_other_evidence,
     refuse,
     stranger,
     with_less_delta,
@@ -34,12 +35,15 @@ from tests.patience import PATIENCE_S, until
 
 from sealroom.encoding import canonical
 from sealroom.envelope import parse_envelope, verify_receipt, verify_statement
+from sealroom.keys import Secret
 from sealroom.recipe import Recipe
 from sealroom.recipe.result import check_result
 from sealroom.runtime.guest_agent import REDIRECTING_VARIABLES
-from sealroom.sealed import WrapContext, seal
+from sealroom.sealed import WrapContext, reseal, seal
 from sealroom_agents.simulator import GuestAgent, SimulatedPlatform
 
+ACCOUNTS = {"A": "0x" + "a1" * 20, "B": "0x" + "b2" * 20}
+"""Accounts of the owners."""
 EPSILON_MICRO = 3_000_000
 DELTA_PICO = 1_000_000
 ENDLESS = READ + "while True: pass"
@@ -81,20 +85,24 @@ class Room:
         summary = seal(
             source,
             target,
-            recipient=WrapContext(
-                chain_id=CHAIN,
-                consortium=CONSORTIUM,
-                kms_root=self.gate.identity().kms_root,
-                gate_public_key=self.gate.root.public,
-                app="0x" + APP_ID.hex(),
-                compose_hash=recipe.compose_hash,
-                epoch=1,
-            ),
-            owner=f"hospital-{letter}",
+            recipient=self.recipient(recipe),
+            owner=ACCOUNTS[letter],
             name="cohort",
             overwrite=True,
         )
         self.gate.sealed[summary.dataset_id] = summary
+        self.gate.owners[summary.dataset_id] = f"hospital-{letter}"
+
+    def recipient(self, recipe: Recipe) -> WrapContext:
+        """For whom owners wrap."""
+        return WrapContext(
+            chain_id=CHAIN,
+            consortium=CONSORTIUM,
+            kms_root=self.gate.identity().kms_root,
+            gate_public_key=self.gate.root.public,
+            app="0x" + APP_ID.hex(),
+            compose_hash=recipe.compose_hash,
+        )
 
     def run(self, command: list[str], **environment: str) -> tuple[int, list[dict[str, Any]], str]:
         """Exit status, phases, and everything that was printed."""
@@ -209,6 +217,7 @@ def test_a_gate_that_says_no_ends_the_run(room: Room) -> None:
     [
         (lambda gate: setattr(gate, "change_grant", for_another_run), "grant-mismatch"),
         (lambda gate: setattr(gate, "change_grant", with_more_epsilon), "grant-mismatch"),
+        (lambda gate: setattr(gate, "change_grant", for_other_evidence), "grant-mismatch"),
         (lambda gate: setattr(gate, "change_grant", with_less_delta), "grant-mismatch"),
         (lambda gate: setattr(gate, "grant_signer", stranger()), "grant-forged"),
         (lambda gate: setattr(gate, "signer_key", stranger()), "challenge-forged"),
@@ -216,6 +225,7 @@ def test_a_gate_that_says_no_ends_the_run(room: Room) -> None:
     ids=[
         "a grant for another run",
         "a grant of another ε",
+        "a grant for other evidence",
         "a grant of another δ",
         "a forged grant",
         "a forged challenge",
@@ -243,6 +253,32 @@ def test_a_dataset_in_another_owners_place_is_refused(room: Room) -> None:
     room.seal(room.make_recipe(GOOD), "A", place="B")
     status, phases, _ = room.run(command)
     assert (status, phases[-1]["code"]) == (3, "dataset-mismatch")
+
+
+def test_two_datasets_in_each_others_place_are_refused(room: Room) -> None:
+    """CE-08: a file does not name its owner in the consortium. The gate seals its key for that owner."""
+    command = room.prepare(GOOD)
+    recipe = room.make_recipe(GOOD)
+    room.seal(recipe, "A", place="B")
+    room.seal(recipe, "B", place="A")
+    status, phases, _ = room.run(command)
+    assert (status, phases[-1]["code"]) == (3, "release-does-not-open")
+    assert not room.envelope.exists()
+
+
+def test_a_dataset_that_is_not_wrapped_or_for_another_consortium_is_refused(room: Room) -> None:
+    command = room.prepare(GOOD)
+    sealed = room.folder / "sealed" / "hospital-B" / "cohort.tar"
+    source, key = room.folder / "B.parquet", Secret.generate()
+    seal(source, sealed, recipient=None, owner=ACCOUNTS["B"], name="cohort", dek=key, overwrite=True)
+    status, phases, _ = room.run(command)
+    assert (status, phases[-1]["code"]) == (3, "not-wrapped")
+
+    elsewhere = replace(room.recipient(room.make_recipe(GOOD)), consortium="0x" + "c9" * 20)
+    reseal(sealed, dek=key, recipient=elsewhere)
+    status, phases, _ = room.run(command)
+    assert (status, phases[-1]["code"]) == (3, "wrap-mismatch")
+    assert not room.envelope.exists()
 
 
 def test_a_changed_part_is_refused(room: Room) -> None:

@@ -36,7 +36,7 @@ class Sealed:
     def open(self, path: Path | None = None, *, verify_all: bool = True, **changes: object) -> SealedFile:
         registered = {
             "dek": self.summary.data_key,
-            "dataset_id": self.summary.dataset_id,
+            "header_digest": self.summary.header_digest,
             "index_digest": self.summary.index_digest,
             "key_commitment": self.summary.key_commitment,
             **changes,

@@ -131,7 +131,7 @@ STATEMENTS = [
     ("statement-mismatch", replace(ENVELOPE, hello=replace(HELLO, epsilon_micro=1))),
     ("statement-mismatch", replace(ENVELOPE, hello=replace(HELLO, delta_pico=0))),
     ("statement-mismatch", replace(ENVELOPE, grant=replace(GRANT, delta_pico=0))),
-    ("statement-mismatch", _restated(epoch=4)),
+    ("statement-mismatch", _restated(standing=bytes(32))),
     ("statement-mismatch", _restated(block_number=1)),
     ("statement-mismatch", _restated(block_hash=bytes(32))),
     ("statement-mismatch", _restated(grant_hash=bytes(32))),
@@ -179,7 +179,7 @@ def test_an_enclave_signs_nothing_that_a_verifier_would_refuse() -> None:
         envelope(private_key=GATE_SIGNER)
     assert caught.value.code == "statement-forged"
     with pytest.raises(EnvelopeError) as caught:
-        envelope(statement=replace(statement(), epoch=9))
+        envelope(statement=replace(statement(), standing=bytes(32)))
     assert caught.value.code == "statement-mismatch"
 
 
@@ -210,10 +210,11 @@ def test_an_envelope_with_a_field_more_or_less_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda value: value.update(version=2),
+        lambda value: value.update(version=1),
+        lambda value: value.update(version=3),
         lambda value: value["statement"].update(payloadType="text/plain"),
         lambda value: value["statement"]["signatures"].append(value["statement"]["signatures"][0]),
-        lambda value: value["receipt"].pop("epoch"),
+        lambda value: value["receipt"].pop("grantHash"),
         lambda value: value["gate"].update(signer="0x" + "00" * 20),
         lambda value: value["release"]["challenge"].update(expires=10**12),
         lambda value: value["evidence"].update(quote="!"),

@@ -31,6 +31,7 @@ from sealroom.key_release import (
     WatchReport,
     check_kms_chain,
     datasets_root,
+    evidence_digest,
     gate_report_data,
     gpu_nonce,
     open_key,
@@ -219,6 +220,7 @@ RELEASE: dict[str, Any] = {
     "transcript": T1,
     "owner": "hospital-A",
     "dataset_id": b"\x0a" * 32,
+    "header": b"\x1a" * 32,
     "key_commitment": b"\x02" * 32,
 }
 
@@ -229,6 +231,7 @@ RELEASE: dict[str, Any] = {
         {"transcript": flip(T1, 63)},
         {"owner": "hospital-B"},
         {"dataset_id": b"\x0b" * 32},
+        {"header": b"\x1b" * 32},
         {"key_commitment": b"\x03" * 32},
     ],
 )
@@ -336,6 +339,7 @@ def test_the_gate_s_report_data_binds_its_keys() -> None:
         "root_public_key": identity.root_public_key,
         "signer": identity.signer,
         "kms_root_key": identity.kms_root_key,
+        "policy_hash": identity.policy_hash,
     }
     seen = {gate_report_data(**arguments)}
     for change in (
@@ -343,13 +347,38 @@ def test_the_gate_s_report_data_binds_its_keys() -> None:
         {"root_public_key": flip(identity.root_public_key, 0)},
         {"signer": SIGNER},
         {"kms_root_key": flip(identity.kms_root_key, 32)},
+        {"policy_hash": flip(identity.policy_hash, 31)},
     ):
         seen.add(gate_report_data(**{**arguments, **change}))
-    assert len(seen) == 5
+    assert len(seen) == 6
 
 
-def test_the_datasets_root_keeps_the_order() -> None:
-    first, second = b"\x01" * 32, b"\x02" * 32
-    assert datasets_root([first, second]) == sha256(first + second) != datasets_root([second, first])
+def test_the_datasets_root_is_of_ids_and_files_in_their_order() -> None:
+    first, second = (b"\x01" * 32, b"\x11" * 32), (b"\x02" * 32, b"\x12" * 32)
+    root = datasets_root([first, second])
+    assert root == sha256(b"".join((*first, *second)))
+    assert len({root, datasets_root([second, first]), datasets_root([(first[0], second[1]), second])}) == 3
     with pytest.raises(KeyReleaseError):
-        datasets_root([first[:31]])
+        datasets_root([(first[0], first[1][:31])])
+
+
+def test_a_grants_evidence_is_quote_event_log_and_gpu_evidence_each_for_itself() -> None:
+    """AT-36: what stands in one of them cannot stand in another."""
+    parts: dict[str, Any] = {"quote": QUOTE, "event_log": "[]", "gpu_evidence": b"gpu"}
+    moved: list[dict[str, Any]] = [
+        {"quote": flip(QUOTE, 0)},
+        {"event_log": "[ ]"},
+        {"gpu_evidence": b""},
+        {"quote": QUOTE + b"[", "event_log": "]"},
+        {"event_log": "[]gpu", "gpu_evidence": b""},
+    ]
+    seen = {evidence_digest(**{**parts, **change}) for change in ({}, *moved)}
+    assert len(seen) == 6 and {len(digest) for digest in seen} == {32}
+
+
+def test_a_message_of_version_1_is_refused_by_its_version() -> None:
+    for message in (gate_identity(), HELLO, CHALLENGE):
+        value = {**json.loads(message.encode()), "version": 1}
+        with pytest.raises(KeyReleaseError) as caught:
+            type(message).parse(canonical(value))
+        assert caught.value.code == Code.UNSUPPORTED_VERSION

@@ -15,36 +15,48 @@ from eth_abi.abi import decode, encode
 from sealroom.errors import FormatError, KeyReleaseError
 from sealroom.model import (
     REGIMES,
+    Account,
+    Allowance,
     ApproveStudy,
-    Budget,
-    Cap,
+    Books,
     Dataset,
+    DatasetView,
+    Fate,
     Grant,
+    Limits,
+    Machines,
     Opening,
     Owner,
     Platform,
     Receipt,
     Record,
     Roster,
+    Row,
     Run,
     Spending,
+    State,
     Study,
+    Validity,
     Verdict,
+    Version,
     shown,
 )
 from sealroom.model.units import delta_text, epsilon_text, read_delta, read_epsilon
 from tests.formats.worked import PROPOSED as STUDY
 
 ABI = Path(__file__).parents[2] / "agents" / "sealroom_agents" / "chain" / "abi"
-IN_CONTRACTS = (Owner, Platform, Dataset, Study, Cap, Budget, Spending, Run, Opening, Receipt, Verdict)
+IN_CONTRACTS = (
+    Owner, Roster, Validity, Platform, Machines, Study, Fate, Dataset, Version, Account, Limits, Allowance,
+    Spending, Books, Run, Opening, Receipt, Verdict, State, DatasetView, Row,
+)  # fmt: skip
 
 ROSTER = Roster(
-    owners=(
+    remove=("hospital-C",),
+    add=(
         Owner(account="0x" + "05" * 20, id="hospital-A", jurisdiction="DE", regimes=("HIPAA", "GDPR")),
         Owner(account="0x" + "06" * 20, id="hospital-B", jurisdiction="FR", regimes=()),
     ),
     threshold=2,
-    epoch=3,
 )
 GRANT = Grant(
     run_id=b"\x01" * 32,
@@ -54,10 +66,11 @@ GRANT = Grant(
     enclave_signer="0x" + "0d" * 20,
     kem_key_hash=b"\x04" * 32,
     transcript=b"\x05" * 32,
+    evidence=b"\x08" * 32,
     datasets_root=b"\x06" * 32,
     epsilon_micro=1,
     delta_pico=0,
-    epoch=1,
+    standing=b"\x09" * 32,
     block_number=2,
     block_hash=b"\x07" * 32,
     issued=3,
@@ -86,7 +99,7 @@ def name(part: dict[str, Any]) -> str:
 
 FOUND = {
     struct: fields
-    for contract in ("Consortium", "Ledger")
+    for contract in ("Consortium", "Ledger", "Lens")
     for struct, fields in structs(json.loads((ABI / f"{contract}.json").read_text()))
 }
 
@@ -113,21 +126,21 @@ def test_addresses_of_a_decoder_lose_their_checksum() -> None:
 
 
 def test_an_owner_is_text_for_people_and_bytes_for_contracts() -> None:
-    assert ROSTER.to_json()["owners"][0] == {
+    assert ROSTER.to_json()["add"][0] == {
         "account": "0x" + "05" * 20,
         "id": "hospital-A",
         "jurisdiction": "DE",
         "regimes": ["HIPAA", "GDPR"],
     }
     assert Roster.from_json(ROSTER.to_json()) == ROSTER
-    assert ROSTER.owners[0].solidity() == ("0x" + "05" * 20, b"hospital-A".ljust(32, b"\0"), b"DE", 3)
-    assert ROSTER.typed()["owners"][1] == {
+    assert ROSTER.add[0].solidity() == ("0x" + "05" * 20, b"DE", 3, b"hospital-A".ljust(32, b"\0"))
+    assert ROSTER.typed()["add"][1] == {
         "account": "0x" + "06" * 20,
         "id": b"hospital-B".ljust(32, b"\0"),
         "jurisdiction": b"FR",
         "regimes": 0,
     }
-    flags = dict(zip((field for field, _ in Owner.table()), ROSTER.owners[0].solidity(), strict=True))
+    flags = dict(zip((field for field, _ in Owner.table()), ROSTER.add[0].solidity(), strict=True))
     assert Owner.of_abi({**flags, "regimes": 2**16 - 1}).regimes == REGIMES
     assert Owner.of_abi({**flags, "id": b"\xff".ljust(32, b"\0")}).id == r"\xff"
 
@@ -138,10 +151,10 @@ def test_an_owner_is_text_for_people_and_bytes_for_contracts() -> None:
         ({"runId": "0xAA"}, "grant has runId that is not lower-case hex with 0x"),
         ({"runId": "0xaa"}, "grant has runId that is 1 bytes of hex where 32 must be"),
         ({"runId": None}, "grant has runId that is not lower-case hex with 0x"),
-        ({"epoch": True}, "grant has epoch that is not an integer from 0 to 9007199254740991"),
-        ({"epoch": 1.0}, "grant has epoch that is not an integer from 0 to 9007199254740991"),
-        ({"epoch": "1"}, "grant has epoch that is not an integer from 0 to 9007199254740991"),
-        ({"epoch": 2**53}, "grant has epoch that is not an integer from 0 to 9007199254740991"),
+        ({"blockNumber": True}, "grant has blockNumber that is not an integer from 0 to 9007199254740991"),
+        ({"blockNumber": 1.0}, "grant has blockNumber that is not an integer from 0 to 9007199254740991"),
+        ({"blockNumber": "1"}, "grant has blockNumber that is not an integer from 0 to 9007199254740991"),
+        ({"blockNumber": 2**53}, "grant has blockNumber that is not an integer from 0 to 9007199254740991"),
         ({"leaseSeconds": 2**32}, "grant has leaseSeconds that is not an integer from 0 to 4294967295"),
         ({"ledger": "0x" + "0C" * 20}, "grant has ledger that is not an address in lower-case hex"),
         ({"ledger": "0x" + "0c" * 20 + "\n"}, "grant has ledger that is not an address in lower-case hex"),
@@ -168,11 +181,11 @@ def test_a_missing_field_and_another_type_are_told() -> None:
 def test_a_fault_inside_is_told_with_its_way() -> None:
     inside, seats = ApproveStudy(owner="0x" + "05" * 20, study=STUDY).to_json(), ROSTER.to_json()
     inside["study"]["datasets"][1] = 3
-    seats["owners"][1]["regimes"] = ["GDPR", "other"]
+    seats["add"][1]["regimes"] = ["GDPR", "other"]
     with pytest.raises(FormatError, match=r"^request's study has datasets\[1\] that is not lower-case hex"):
         ApproveStudy.from_json(inside, what="request")
     with pytest.raises(
-        FormatError, match=r"^the roster's owners\[1\] has regimes that is not of known regimes: 'other'"
+        FormatError, match=r"^the roster's add\[1\] has regimes that is not of known regimes: 'other'"
     ):
         Roster.from_json(seats)
     inside["study"] = {**STUDY.to_json(), "datasets": [], "more": 1}
@@ -184,9 +197,9 @@ def test_a_fault_inside_is_told_with_its_way() -> None:
 
 
 def test_a_roster_keeps_the_order_of_its_owners() -> None:
-    turned = replace(ROSTER, owners=ROSTER.owners[::-1])
+    turned = replace(ROSTER, add=ROSTER.add[::-1])
 
-    assert [owner["id"] for owner in turned.to_json()["owners"]] == ["hospital-B", "hospital-A"]
+    assert [owner["id"] for owner in turned.to_json()["add"]] == ["hospital-B", "hospital-A"]
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,11 @@ def test_anyone_can_inspect_without_a_key(sealed: Sealed) -> None:
 
     assert (info.header.owner, info.header.dataset, info.header.rows) == (OWNER, NAME, ROWS)
     assert info.dataset_id == sealed.summary.dataset_id and info.index_digest == sealed.summary.index_digest
-    assert info.wrap.compose_hash == CONTEXT.compose_hash
+    assert info.needed_wrap().compose_hash == CONTEXT.compose_hash
 
 
 def test_the_gate_opens_the_wrap_it_was_made_for(sealed: Sealed) -> None:
-    data_key = open_wrap(inspect(sealed.path).wrap, GATE_ROOT, context=CONTEXT)
+    data_key = open_wrap(inspect(sealed.path).needed_wrap(), GATE_ROOT, context=CONTEXT)
 
     assert data_key.reveal() == DATA_KEY.reveal()
 
@@ -82,7 +82,8 @@ def test_two_seals_of_one_file_with_one_key_share_nothing(sealed: Sealed, tmp_pa
     """CE-04."""
     again = other(sealed, tmp_path, dek=DATA_KEY)
 
-    assert again.summary.dataset_id != sealed.summary.dataset_id
+    assert again.summary.dataset_id == sealed.summary.dataset_id
+    assert again.summary.header_digest != sealed.summary.header_digest
     assert again.summary.key_commitment != sealed.summary.key_commitment
     assert not set(members(again.path).values()) & set(members(sealed.path).values())
 
@@ -121,7 +122,7 @@ def test_files_of_any_size_seal_and_open(tmp_path: Path, size: int) -> None:
 @pytest.mark.parametrize(
     "change, kind, code",
     [
-        ({"dataset_id": b"\x01" * 32}, HeaderError, "dataset-mismatch"),
+        ({"header_digest": b"\x01" * 32}, HeaderError, "dataset-mismatch"),
         ({"index_digest": b"\x01" * 32}, SealIndexError, "index-mismatch"),
         ({"key_commitment": b"\x01" * 32}, SealIndexError, "index-mismatch"),
         ({"dek": Secret(b"\x01" * 32)}, SealIndexError, "wrong-key"),
@@ -234,7 +235,9 @@ def test_one_text_for_all_that_does_not_open(sealed: Sealed, tmp_path: Path) -> 
     for act in (
         lambda: sealed.open(dek=Secret(b"\x01" * 32)),
         lambda: sealed.open(path, index_digest=inspect(path).index_digest),
-        lambda: open_wrap(inspect(sealed.path).wrap, GATE_ROOT, context=replace(CONTEXT, epoch=4)),
+        lambda: open_wrap(
+            inspect(sealed.path).needed_wrap(), GATE_ROOT, context=replace(CONTEXT, app="0x" + "aa" * 20)
+        ),
     ):
         with pytest.raises(SealError) as caught:
             act()

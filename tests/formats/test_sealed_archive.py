@@ -161,7 +161,7 @@ def test_no_flipped_bit_raises_another_error_or_goes_unseen(sealed: Sealed, data
         with sealed.open(path) as opened:
             assert opened.read() == sealed.source.read_bytes()
         with pytest.raises(WrapError):
-            open_wrap(inspect(path).wrap, GATE_ROOT, context=CONTEXT)
+            open_wrap(inspect(path).needed_wrap(), GATE_ROOT, context=CONTEXT)
 
 
 DECODERS = {"header.json": Header, "wrap.json": Wrap, "index.json": Index}
@@ -182,7 +182,7 @@ def test_decoders_raise_only_our_error(sealed: Sealed, name: str, data: st.DataO
 @pytest.mark.parametrize(
     "name, old, new, code",
     [
-        ("header.json", b'"version":1', b'"version":2', "unsupported-version"),
+        ("header.json", b'"version":2', b'"version":1', "unsupported-version"),
         ("header.json", b"cobblestone-256+", b"cobblestone-128+", "unsupported-suite"),
         ("header.json", b'"partSize":16384', b'"partSize":16385', "header-malformed"),
         ("header.json", b'"rows":4000', b'"rows":null', "header-malformed"),
@@ -191,11 +191,11 @@ def test_decoders_raise_only_our_error(sealed: Sealed, name: str, data: st.DataO
         ("header.json", b'"dataset":"cohort-A"', b'"dataset":"../cohort"', "header-malformed"),
         ("header.json", b"{", b'{"a":1,', "header-malformed"),
         ("header.json", b"{", b"{ ", "header-malformed"),
-        ("wrap.json", b'"version":1', b'"version":2', "unsupported-version"),
+        ("wrap.json", b'"version":2', b'"version":1', "unsupported-version"),
         ("wrap.json", b"mlkem768-x25519+", b"x25519+", "unsupported-suite"),
-        ("wrap.json", b'"epoch":3', b'"epoch":-3', "wrap-malformed"),
-        ("wrap.json", b'"epoch":3', b'"epoch":3.0', "wrap-malformed"),
-        ("index.json", b'"version":1', b'"version":2', "unsupported-version"),
+        ("wrap.json", b'"chainId":31337', b'"chainId":0', "wrap-malformed"),
+        ("wrap.json", b'"chainId":31337', b'"chainId":31337.0', "wrap-malformed"),
+        ("index.json", b'"version":2', b'"version":1', "unsupported-version"),
         ("index.json", b'"signature":null', b'"signature":"0x"', "index-malformed"),
     ],
 )
@@ -241,8 +241,8 @@ def test_a_list_of_parts_within_a_part_is_not_the_index_s(sealed: Sealed) -> Non
     inner = list_on.rpartition(b"]")[0]
     within = b'{"parts":[' + inner + b"]}"
     in_part = before + b'"parts":[' + within + list_on[len(inner) :]
-    in_dataset = content.replace(b'"dataset":', b'"dataset":' + within + b',"dataset2":')
-    for changed in (in_part, in_part.replace(b'"parts":[{', b'"parts":[{"digest":"0x00",', 1), in_dataset):
+    in_header = content.replace(b'"header":', b'"header":' + within + b',"header2":')
+    for changed in (in_part, in_part.replace(b'"parts":[{', b'"parts":[{"digest":"0x00",', 1), in_header):
         assert _strict(changed) is not None
         with pytest.raises(SealError) as caught:
             Index.parse(changed)
@@ -258,16 +258,16 @@ def _strict(data: bytes) -> dict[str, Any] | None:
 
 def test_an_index_of_the_most_parts_is_written_as_canonical_json() -> None:
     parts = tuple(PartEntry(sha256(number.to_bytes(4, "big")), number + 1) for number in range(MAX_PARTS))
-    index = Index(dataset=b"\x01" * 32, key_commitment=b"\x02" * 32, parts=parts, signature=b"\x03" * 65)
+    index = Index(header=b"\x01" * 32, key_commitment=b"\x02" * 32, parts=parts, signature=b"\x03" * 65)
     value = {
-        "version": 1,
-        "dataset": to_hex(index.dataset),
+        "version": 2,
+        "header": to_hex(index.header),
         "keyCommitment": to_hex(index.key_commitment),
         "parts": [{"digest": to_hex(part.digest), "size": part.size} for part in parts],
         "signature": "0x" + "03" * 65,
     }
     assert index.encode() == canonical(value) and Index.parse(index.encode()) == index
-    more = Index(dataset=index.dataset, key_commitment=index.key_commitment, parts=(*parts, parts[0]))
+    more = Index(header=index.header, key_commitment=index.key_commitment, parts=(*parts, parts[0]))
     with pytest.raises(SealError) as caught:
         Index.parse(more.encode())
     assert caught.value.code == "index-malformed"

@@ -65,8 +65,7 @@ class PlainParts:
 def opened(data: bytes, *columns: tuple[str, str], rows: int, **limits: int) -> SealedTable:
     """These bytes as the table that such a header promises."""
     header = Header(
-        chain_id=CONTEXT.chain_id,
-        consortium=CONTEXT.consortium,
+        dataset_version=1,
         owner=OWNER,
         dataset=NAME,
         media_type="application/vnd.apache.parquet",

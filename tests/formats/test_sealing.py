@@ -100,7 +100,17 @@ def test_another_file_is_not_parquet(tmp_path: Path, content: bytes) -> None:
     assert caught.value.code == "not-parquet" and not target.exists()
 
 
-@pytest.mark.parametrize("change", [{"owner": "hospital A"}, {"name": "../x"}, {"part_size": 5000}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"owner": "hospital-A"},
+        {"owner": "0x" + "A1" * 20},
+        {"name": "../x"},
+        {"dataset_version": 0},
+        {"dataset_version": 2**32},
+        {"part_size": 5000},
+    ],
+)
 def test_a_header_that_could_not_be_read_is_not_written(
     sealed: Sealed, tmp_path: Path, change: dict[str, object]
 ) -> None:
@@ -149,7 +159,7 @@ def test_an_index_signature_names_its_owner(sealed: Sealed, tmp_path: Path) -> N
     index = inspect(signed.path).index
     assert index.signer() == address_of(key) and index.digest == signed.summary.index_digest
     assert inspect(sealed.path).index.signer() is None
-    moved = replace(index, dataset=b"\x01" * 32)
+    moved = replace(index, header=b"\x01" * 32)
     with suppress(SealroomError):
         assert moved.signer() != address_of(key)
 

@@ -45,7 +45,8 @@ def test_the_second_decoder_agrees(path: Path, decoded: dict[str, dict[str, Any]
     """The same plaintext, or a refusal by the same step, at the same stage, with the same code."""
     fields, outcome = read(path).fields, decoded[path.name]
     if fields["expect"] == "success":
-        assert (outcome["plain"], outcome["signer"]) == (fields["plain-digest"], fields.get("signer"))
+        found = (outcome["plain"], outcome["signer"], outcome["dataset"])
+        assert found == (fields["plain-digest"], fields.get("signer"), fields["dataset-id"])
     else:
         found = (outcome["at"], outcome.get("stage"), outcome.get("code"))
         assert found == (fields["at"], STAGES[fields["stage"]], fields["expect"])
@@ -72,8 +73,7 @@ def test_the_second_decoder_opens_what_sealroom_seals(sealed: Sealed, tmp_path: 
         "kms-root": CONTEXT.kms_root.hex(),
         "app": CONTEXT.app,
         "compose-hash": CONTEXT.compose_hash.hex(),
-        "epoch": str(CONTEXT.epoch),
-        "dataset-id": summary.dataset_id.hex(),
+        "header-digest": summary.header_digest.hex(),
         "index-digest": summary.index_digest.hex(),
         "key-commitment": summary.key_commitment.hex(),
     }
@@ -83,6 +83,7 @@ def test_the_second_decoder_opens_what_sealroom_seals(sealed: Sealed, tmp_path: 
     outcome = decode([vector])["fresh"]
 
     assert outcome["plain"] == sha256(sealed.source.read_bytes()).hex()
+    assert outcome["dataset"] == summary.dataset_id.hex()
     assert outcome["signer"] == address_of(GATE_SIGNER)
 
 

@@ -19,17 +19,27 @@ from sealroom.errors import FormatError, KeyMaterialError
 from sealroom.keys import address_of
 from sealroom.model import (
     VOTES,
-    ChangeOwners,
+    AddMachines,
+    AdoptPlatform,
+    ApproveStudy,
+    ChangeRoster,
     Grant,
+    Machines,
+    MachinesProposal,
     Opening,
     Owner,
     Platform,
     PlatformProposal,
     Receipt,
     Record,
+    Revoke,
     Roster,
+    RosterProposal,
     Run,
     Study,
+    Validity,
+    Vote,
+    Withdraw,
 )
 from tests.formats.worked import CHAIN_ID, CONSORTIUM, GATE_SIGNER, GRANT, GRANT_SIGNATURE, LEDGER, envelope
 from tests.formats.worked import PROPOSED as STUDY
@@ -38,32 +48,39 @@ PLATFORM = Platform(
     gate_root=b"\x01" * 32,
     gate_signer="0x" + "02" * 20,
     gate_compose=b"\x03" * 32,
+    policy_hash=b"\x08" * 32,
     os_images=(b"\x04" * 32,),
     devices=(),
 )
+MACHINES = Machines(os_images=(), devices=(b"\x09" * 32, b"\x0a" * 32))
+VALIDITY = Validity(expiry=1_900_000_000, follows=b"\x0b" * 32)
 OWNER = address_of(GATE_SIGNER)
-ROSTER = (
+ADDED = (
     Owner(account="0x" + "05" * 20, id="hospital-A", jurisdiction="DE", regimes=("HIPAA", "GDPR")),
     Owner(account="0x" + "06" * 20, id="hospital-B", jurisdiction="FR", regimes=("GDPR",)),
 )
+ROSTER = Roster(remove=("hospital-C",), add=ADDED, threshold=2)
 RUN = Run(
     run_id=GRANT.run_id,
-    consortium=CONSORTIUM,
-    study=GRANT.study,
     epsilon_micro=GRANT.epsilon_micro,
     delta_pico=GRANT.delta_pico,
-    epoch=GRANT.epoch,
     enclave_signer=GRANT.enclave_signer,
     grant_hash=envelope().receipt.grant_hash,
+    open_before=1_800_000_062,
 )
 OPENING = Opening(
     run=RUN,
+    consortium=CONSORTIUM,
+    study=GRANT.study,
+    standing=GRANT.standing,
+    charter=b"\x0c" * 32,
     compose_hash=GRANT.compose_hash,
     number=6,
-    opened_block=1236,
-    approved_block=1200,
+    opened_at=1_800_000_012,
+    approved_at=1_799_000_000,
     approvals=0b101,
-    roster=2,
+    roll=2,
+    note=GRANT.audit_head,
 )
 AT: dict[str, Any] = {"chain_id": CHAIN_ID, "consortium": CONSORTIUM}
 CONTRACTS = Path(__file__).parents[2] / "contracts"
@@ -128,13 +145,21 @@ def test_a_signature_is_bound_to_chain_contract_and_type() -> None:
         typed.digest(typed.lease(zero, 0, **AT)),
         typed.digest(typed.renewal(zero, 0, 0, False, **AT)),
         typed.digest(typed.receipt(envelope().receipt, chain_id=CHAIN_ID, ledger=LEDGER)),
-        typed.digest(typed.revoke("", owner=OWNER, epoch=0, **AT)),
-        typed.digest(typed.withdraw(zero, owner=OWNER, epoch=0, **AT)),
-        typed.digest(typed.adopt_platform(PLATFORM, owner=OWNER, epoch=0, **AT)),
-        typed.digest(typed.change_owners(ROSTER, 2, owner=OWNER, epoch=0, **AT)),
-        typed.digest(typed.approve_study(STUDY, owner=OWNER, **AT)),
+        *(typed.digest(typed.vote(vote, **AT)) for vote in votes()),
     }
-    assert len(digests) == 12
+    assert len(digests) == 13
+
+
+def votes() -> list[Vote]:
+    """One of each."""
+    return [
+        ApproveStudy(owner=OWNER, study=STUDY),
+        AdoptPlatform(owner=OWNER, platform=PLATFORM.under(VALIDITY)),
+        AddMachines(owner=OWNER, machines=MACHINES.under(VALIDITY)),
+        ChangeRoster(owner=OWNER, roster=ROSTER.under(VALIDITY)),
+        Withdraw(owner=OWNER, proposal=STUDY.id),
+        Revoke(owner=OWNER, reason="consent withdrawn: ärztlich belegt", returns=1),
+    ]
 
 
 def _word(value: int | bytes | str) -> bytes:
@@ -148,7 +173,7 @@ def _hash(kind: str, *values: int | bytes | str) -> bytes:
     return keccak(keccak(text=kind) + b"".join(_word(value) for value in values))
 
 
-OWNER_TYPE = "Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)"
+OWNER_TYPE = "Owner(address account,bytes2 jurisdiction,uint16 regimes,bytes32 id)"
 
 
 def _written(struct: str) -> str:
@@ -159,7 +184,10 @@ def _written(struct: str) -> str:
 
 
 def test_a_study_id_is_the_struct_hash() -> None:
-    words = [keccak(b"".join(value)) if isinstance(value, list) else value for value in STUDY.solidity()]
+    words = [
+        keccak(b"".join(map(_word, value))) if isinstance(value, list) else value
+        for value in STUDY.solidity()
+    ]
 
     assert _hash(_written("Study"), *words) == STUDY.id
 
@@ -167,38 +195,49 @@ def test_a_study_id_is_the_struct_hash() -> None:
 def test_a_platform_id_is_the_struct_hash() -> None:
     platform = PLATFORM
     images, devices = keccak(b"".join(platform.os_images)), keccak(b"".join(platform.devices))
-    gate = platform.gate_root, platform.gate_signer, platform.gate_compose
+    gate = platform.gate_root, platform.gate_signer, platform.gate_compose, platform.policy_hash
     kind = (
-        "Platform(bytes32 gateRoot,address gateSigner,bytes32 gateCompose,"
-        "bytes32[] osImages,bytes32[] devices,uint64 epoch)"
+        "Platform(bytes32 gateRoot,address gateSigner,bytes32 gateCompose,bytes32 policyHash,"
+        "bytes32[] osImages,bytes32[] devices,uint64 expiry,bytes32 follows)"
     )
 
-    assert platform.at(3).id == _hash(kind, *gate, images, devices, 3)
+    proposed = platform.under(VALIDITY)
+    assert proposed.id == _hash(kind, *gate, images, devices, VALIDITY.expiry, VALIDITY.follows)
 
 
-def test_an_owners_id_is_the_struct_hash_with_the_type_of_an_owner() -> None:
+def test_the_id_of_machines_is_the_struct_hash() -> None:
+    images, devices = keccak(b""), keccak(b"".join(MACHINES.devices))
+    kind = "Machines(bytes32[] osImages,bytes32[] devices,uint64 expiry,bytes32 follows)"
+
+    proposed = MACHINES.under(VALIDITY)
+    assert proposed.id == _hash(kind, images, devices, VALIDITY.expiry, VALIDITY.follows)
+
+
+def test_a_rosters_id_is_the_struct_hash_with_the_type_of_an_owner() -> None:
     seats = [
-        _hash(OWNER_TYPE, "0x" + "05" * 20, b"hospital-A", b"DE", 0b11),
-        _hash(OWNER_TYPE, "0x" + "06" * 20, b"hospital-B", b"FR", 0b10),
+        _hash(OWNER_TYPE, "0x" + "05" * 20, b"DE", 0b11, b"hospital-A"),
+        _hash(OWNER_TYPE, "0x" + "06" * 20, b"FR", 0b10, b"hospital-B"),
     ]
-    kind = "Owners(Owner[] owners,uint8 threshold,uint64 epoch)" + OWNER_TYPE
+    kind = "Roster(bytes32[] remove,Owner[] add,uint8 threshold,uint64 expiry,bytes32 follows)" + OWNER_TYPE
 
-    roster = Roster(owners=ROSTER, threshold=2, epoch=3)
-    assert roster.id == _hash(kind, keccak(b"".join(seats)), 2, 3)
-    assert replace(roster, owners=ROSTER[::-1]).id != roster.id
+    roster = ROSTER.under(VALIDITY)
+    removed, added = keccak(_word(b"hospital-C")), keccak(b"".join(seats))
+    assert roster.id == _hash(kind, removed, added, 2, VALIDITY.expiry, VALIDITY.follows)
+    assert replace(roster, add=ADDED[::-1]).id != roster.id
 
 
 def test_an_opening_s_hash_is_over_the_words_of_its_encoding() -> None:
     run = (
-        _word(RUN.run_id)
-        + b"".join(_word(value) for value in (RUN.consortium, RUN.study, RUN.epsilon_micro))
-        + b"".join(_word(value) for value in (RUN.delta_pico, RUN.epoch, RUN.enclave_signer))
-        + _word(RUN.grant_hash)
-    )
-    rest = OPENING.compose_hash, 6, 1236, 1200, 0b101, 2
+        RUN.run_id, RUN.epsilon_micro, RUN.delta_pico, RUN.enclave_signer, RUN.grant_hash, 1_800_000_062
+    )  # fmt: skip
+    rest = (
+        CONSORTIUM, GRANT.study, GRANT.standing, b"\x0c" * 32, GRANT.compose_hash, 6, 1_800_000_012,
+        1_799_000_000, 0b101, 2, GRANT.audit_head,
+    )  # fmt: skip
     label = keccak(b"Sealroom run opened")
 
-    assert typed.opening_hash(OPENING) == keccak(label + run + b"".join(_word(value) for value in rest))
+    words = b"".join(_word(value) for value in (*run, *rest))
+    assert typed.opening_hash(OPENING) == keccak(label + words)
 
 
 def _changed(record: Record, name: str) -> Record:
@@ -231,11 +270,11 @@ def test_an_opening_reads_back_from_an_event_and_from_json() -> None:
         name: bytes.fromhex(event["run"][name][2:]) if kind == "bytes32" else event["run"][name]
         for name, kind in Run.table()
     }
-    decoded["run"]["consortium"] = decoded["run"]["consortium"].replace("c", "C")
+    decoded["consortium"] = decoded["consortium"].replace("c", "C")
 
     assert Opening.of_abi(decoded) == Opening.from_json(event) == OPENING
     run = event["run"]
-    changes = [{**event, "more": 1}, {**event, "run": {**run, "more": 1}}, {**event, "roster": 2**16}]
+    changes = [{**event, "more": 1}, {**event, "run": {**run, "more": 1}}, {**event, "roll": 2**24}]
     changes += [{k: v for k, v in event.items() if k != name} for name in event]
     changes += [{**event, "run": {k: v for k, v in run.items() if k != name}} for name in run]
     for changed in changes:
@@ -244,19 +283,18 @@ def test_an_opening_reads_back_from_an_event_and_from_json() -> None:
 
 
 def test_a_wallet_is_shown_the_nested_type_and_computes_the_same_digest() -> None:
-    vote = ChangeOwners(owner=OWNER, roster=Roster(owners=ROSTER, threshold=2, epoch=3))
+    vote = ChangeRoster(owner=OWNER, roster=ROSTER.under(VALIDITY))
     shown = typed.typed_data(vote, typed.consortium_domain(CHAIN_ID, CONSORTIUM))
 
     assert [field["name"] for field in shown["types"]["Owner"]] == [
         "account",
-        "id",
         "jurisdiction",
         "regimes",
+        "id",
     ]
-    assert shown["message"]["roster"]["owners"][0]["jurisdiction"] == "0x4445"
+    assert shown["message"]["roster"]["add"][0]["jurisdiction"] == "0x4445"
     theirs = encode_typed_data(full_message=json.loads(json.dumps(shown)))
-    ours = typed.change_owners(ROSTER, 2, owner=OWNER, epoch=3, **AT)
-    assert typed.digest(theirs) == typed.digest(ours)
+    assert typed.digest(theirs) == typed.digest(typed.vote(vote, **AT))
 
 
 def test_a_receipt_s_digest_is_what_the_enclave_signs() -> None:
@@ -277,7 +315,15 @@ def test_records_read_back_and_refuse_other_fields(record: Grant | Receipt) -> N
         type(record).from_json({**value, "more": 1}, error=FormatError)
 
 
-IN_CONTRACTS: tuple[type[Record], ...] = (*VOTES, Receipt, Study, PlatformProposal, Roster, Owner)
+IN_CONTRACTS: tuple[type[Record], ...] = (
+    *VOTES,
+    Receipt,
+    Study,
+    PlatformProposal,
+    MachinesProposal,
+    RosterProposal,
+    Owner,
+)
 
 
 def test_the_contracts_hold_the_same_type_strings_and_no_other() -> None:

@@ -32,13 +32,13 @@ from sealroom.sealed import (
     unseal,
 )
 from sealroom.sealed.archive import part_name
-from tests.formats.sealing import write
+from tests.formats.sealing import members, write
 from tests.formats.worked import flip
 from tests.vectors.make_sealed import coverage, make_sealed
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 PAGE = FOLDER.parents[1] / "enclave" / "spec" / "sealed-dataset.md"
-KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "tuple")
+KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "policy", "tuple")
 
 
 def _named(path: Path) -> str:
@@ -74,7 +74,6 @@ class SealedCase:
             gate_public_key=self.gate.public,
             app=vector.fields["app"],
             compose_hash=vector.hex("compose-hash"),
-            epoch=int(vector.fields["epoch"]),
         )
 
     def inspect(self) -> SealedInfo:
@@ -84,13 +83,13 @@ class SealedCase:
         assert self.inspect().index.signer() == self.vector.fields.get("signer")
 
     def unwrap(self) -> Secret:
-        return open_wrap(self.inspect().wrap, self.gate, context=self.context)
+        return open_wrap(self.inspect().needed_wrap(), self.gate, context=self.context)
 
     def open(self, data_key: Secret, **options: Any) -> SealedFile:
         return open_sealed(
             self.path,
             dek=data_key,
-            dataset_id=self.vector.hex("dataset-id"),
+            header_digest=self.vector.hex("header-digest"),
             index_digest=self.vector.hex("index-digest"),
             key_commitment=self.vector.hex("key-commitment"),
             **options,
@@ -177,7 +176,8 @@ def test_sealed_written_again(sealed_case: SealedCase) -> None:
         part_name(number): body[begin : begin + info.index.parts[number].size]
         for number, begin in enumerate(begins)
     }
-    first = {"header.json": info.header.encode(), "wrap.json": info.wrap.encode()}
+    assert info.dataset_id == sealed_case.vector.hex("dataset-id")
+    first = {"header.json": info.header.encode(), "wrap.json": info.needed_wrap().encode()}
     again = write(sealed_case.plain, first | parts | {"index.json": info.index.encode()})
     assert again.read_bytes() == body
 
@@ -198,6 +198,21 @@ def test_sealed_changed_after_it_was_opened(sealed_case: SealedCase, tmp_path: P
             with pytest.raises(SealError) as caught:
                 opened.read()
         assert caught.value.code == code
+
+
+def test_sealed_vectors_of_one_file_differ_in_their_wraps_alone(tmp_path: Path) -> None:
+    """CE-20: for another recipe, for another consortium, and for nobody yet."""
+    found: dict[str, set[bytes]] = {}
+    for name in ("resealed", "resealed_for_other_consortium", "not_wrapped", "wrap_old_recipe"):
+        (tmp_path / name).write_bytes(read(FOLDER / "sealed" / name).body)
+        for member, content in members(tmp_path / name).items():
+            found.setdefault(member, set()).add(content)
+    assert {member: len(contents) for member, contents in found.items()} == {
+        "header.json": 1,
+        "wrap.json": 4,
+        "parts/00000": 1,
+        "index.json": 1,
+    }
 
 
 def test_sealed_vectors_are_what_their_scripts_make(tmp_path: Path) -> None:
@@ -223,17 +238,18 @@ def test_the_page_of_the_vectors_says_which_case_covers_which_threat() -> None:
 def test_the_page_shows_each_step_of_its_example(sealed_case: SealedCase) -> None:
     page = PAGE.read_text()
     vector, info = sealed_case.vector, sealed_case.inspect()
-    data_key, dataset = vector.hex("data-key"), info.dataset_id
-    seed_info = lp("sealroom/v1/x-wing-seed", info.header.chain_id)
+    data_key, header, wrap = vector.hex("data-key"), info.header_digest, info.needed_wrap()
+    seed_info = lp("sealroom/v1/x-wing-seed", wrap.chain_id)
     steps = {
         "data key": data_key,
-        "dataset id": dataset,
+        "dataset id": info.dataset_id,
+        "header digest": header,
         "key commitment": info.index.key_commitment,
-        "part key 0": hkdf_sha256(data_key, salt=dataset, info=lp("sealroom/v1/part", 0, 1)),
-        "part context 0": sha256(lp("sealroom/v1/part-context", dataset, 0, 1)),
-        "wrap info": sha256(info.wrap.info()),
+        "part key 0": hkdf_sha256(data_key, salt=header, info=lp("sealroom/v2/part", 0, 1)),
+        "part context 0": sha256(lp("sealroom/v2/part-context", header, 0, 1)),
+        "wrap info": sha256(wrap.info()),
         "x-wing seed": hkdf_sha256(vector.hex("gate-secret"), salt=b"sealroom/v1/gate-root", info=seed_info),
-        "gate root": info.wrap.gate_root,
+        "gate root": wrap.gate_root,
         "index digest": info.index_digest,
     }
     shown = re.findall(r"^([a-z0-9 -]+?) += ([0-9a-f]{64})", page, re.MULTILINE)
@@ -262,10 +278,10 @@ def test_recipe(path: Path) -> None:
 @pytest.mark.parametrize("path", cases("envelope"), ids=_named)
 def test_envelope(path: Path) -> None:
     vector = read(path)
-    envelope = parse_envelope(vector.body)
-    assert envelope.encode() == vector.body
 
     def verify() -> None:
+        envelope = parse_envelope(vector.body)
+        assert envelope.encode() == vector.body
         verify_statement(envelope)
         verify_receipt(envelope)
 

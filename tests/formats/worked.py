@@ -26,7 +26,15 @@ from sealroom.envelope import (
     quote_body_digest,
     result_digest,
 )
-from sealroom.key_release import GateIdentity, Hello, datasets_root, sign_challenge, sign_grant, transcript_0
+from sealroom.key_release import (
+    GateIdentity,
+    Hello,
+    datasets_root,
+    evidence_digest,
+    sign_challenge,
+    sign_grant,
+    transcript_0,
+)
 from sealroom.keys import GATE_SIGNER_PURPOSE, KemPrivateKey, Secret, address_of, gate_root_key, public_key33
 from sealroom.model import Grant, Study
 from sealroom.recipe import compose_hash, render
@@ -37,17 +45,19 @@ CHAIN_ID = 31337
 CONSORTIUM = "0x" + "c1" * 20
 LEDGER = "0x" + "1e" * 20
 APP = "0x" + "a9" * 20
-OWNER = "hospital-A"
+OWNER = "0x" + "a1" * 20
+"""Account that registers the dataset."""
 PROPOSED = Study(
     compose_hash=b"\x01" * 32,
     output_hash=b"\x02" * 32,
     privacy_hash=b"\x03" * 32,
     datasets=(b"\x0a" * 32, b"\x0b" * 32),
+    versions=(0, 2),
     epsilon_micro=4_500_000,
     delta_pico=3_000_000,
     max_runs=3,
     expiry=1_900_000_000,
-    epoch=7,
+    basis=b"\x0e" * 32,
     nonce=5,
 )
 """A study as it is put before the owners; of no recipe in particular."""
@@ -76,7 +86,6 @@ CONTEXT = WrapContext(
     gate_public_key=GATE_ROOT.public,
     app=APP,
     compose_hash=compose_hash(COMPOSE),
-    epoch=3,
 )
 
 HELLO = Hello(
@@ -91,9 +100,22 @@ CHALLENGE = sign_challenge(
     HELLO, nonce=secret("nonce"), issued=NOW, expires=NOW + 60, private_key=GATE_SIGNER
 )
 DATASETS = (
-    StatementDataset(id=b"\x0a" * 32, owner="hospital-A", name="cohort-A", index_digest=secret("index A")),
-    StatementDataset(id=b"\x0b" * 32, owner="hospital-B", name="cohort-B", index_digest=secret("index B")),
+    StatementDataset(
+        id=b"\x0a" * 32,
+        owner="hospital-A",
+        name="cohort-A",
+        header=secret("header A"),
+        index_digest=secret("index A"),
+    ),
+    StatementDataset(
+        id=b"\x0b" * 32,
+        owner="hospital-B",
+        name="cohort-B",
+        header=secret("header B"),
+        index_digest=secret("index B"),
+    ),
 )
+QUOTE = bytes(range(256)) * 4
 GRANT = Grant(
     run_id=HELLO.run_id,
     study=secret("study"),
@@ -102,10 +124,11 @@ GRANT = Grant(
     enclave_signer=address_of(ENCLAVE_SIGNER),
     kem_key_hash=sha256(ENCLAVE_KEM.public),
     transcript=sha256(transcript_0(HELLO, CHALLENGE)),
-    datasets_root=datasets_root([dataset.id for dataset in DATASETS]),
+    evidence=evidence_digest(quote=QUOTE, event_log="[]", gpu_evidence=b""),
+    datasets_root=datasets_root([(dataset.id, dataset.header) for dataset in DATASETS]),
     epsilon_micro=1_500_000,
     delta_pico=1_000_000,
-    epoch=3,
+    standing=secret("standing"),
     block_number=1234,
     block_hash=secret("block"),
     issued=NOW + 2,
@@ -113,7 +136,6 @@ GRANT = Grant(
     audit_head=secret("audit"),
 )
 GRANT_SIGNATURE = sign_grant(GRANT, chain_id=CHAIN_ID, consortium=CONSORTIUM, private_key=GATE_SIGNER)
-QUOTE = bytes(range(256)) * 4
 RESULT: dict[str, Any] = {
     "study": "small-study",
     "fields": {"people": {"groups": [{"sex": "F", "people": 410}, {"sex": "M", "people": 388}]}},
@@ -143,6 +165,7 @@ def gate_identity() -> GateIdentity:
         signer_key=public_key33(GATE_SIGNER),
         kms_root_key=public_key33(KMS_ROOT),
         signature_chain=kms_signature_chain(app_id),
+        policy_hash=secret("platform policy"),
         quote=QUOTE,
         event_log="[]",
         collateral={"tcb_info": "{}"},
@@ -180,7 +203,7 @@ def statement() -> Statement:
             ),
         ),
         grant_hash=typed.digest(typed.grant(GRANT, chain_id=CHAIN_ID, consortium=CONSORTIUM)),
-        epoch=GRANT.epoch,
+        standing=GRANT.standing,
         block_number=GRANT.block_number,
         block_hash=GRANT.block_hash,
         quote_body_digest=quote_body_digest(QUOTE),

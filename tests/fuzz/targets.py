@@ -39,6 +39,7 @@ from sealroom.errors import (
     SealroomError,
 )
 from sealroom.keys import Secret
+from sealroom.platform_policy import PlatformPolicy
 from sealroom.recipe import parse as parse_recipe
 from sealroom.sealed import Header, Index, Wrap, inspect, open_sealed
 from sealroom.sealed.archive import write_end, write_member
@@ -151,19 +152,21 @@ def _open(data: bytes) -> None:
         with open_sealed(
             path,
             dek=key,
-            dataset_id=info.dataset_id,
+            header_digest=info.header_digest,
             index_digest=info.index_digest,
             key_commitment=info.index.key_commitment,
         ) as opened:
             digest = _sha256(opened.read())
-        if (info.dataset_id, digest) not in _sealed_plain():
-            raise WrongPlaintextError(f"dataset {info.dataset_id.hex()} opened to {digest.hex()}")
+        if (info.header_digest, digest) not in _sealed_plain():
+            raise WrongPlaintextError(f"header {info.header_digest.hex()} opened to {digest.hex()}")
 
 
 @cache
 def _sealed_plain() -> set[tuple[bytes, bytes]]:
-    """Dataset ids of the vectors, each with the digest of the one plaintext that it opens to."""
-    return {(vector.hex("dataset-id"), vector.hex("plain-digest")) for vector in map(read, cases("sealed"))}
+    """Header digests of the vectors, each with the digest of the one plaintext that it opens to."""
+    return {
+        (vector.hex("header-digest"), vector.hex("plain-digest")) for vector in map(read, cases("sealed"))
+    }
 
 
 @cache
@@ -342,6 +345,15 @@ def _key_release_seeds() -> list[bytes]:
     return [bytes([_messages().index(type(message))]) + message.encode() for message in MESSAGES]
 
 
+def _policy(data: bytes) -> None:
+    """The document has one canonical form, whatever it was laid out as."""
+    try:
+        policy = PlatformPolicy.parse(data)
+    except FormatError:
+        return
+    _same(PlatformPolicy.parse(policy.encode()), policy, "platform policy")
+
+
 def _bodies(kind: str) -> list[bytes]:
     return [read(path).body for path in cases(kind)]
 
@@ -364,6 +376,7 @@ TARGETS = {
         Target("envelope", _envelope, lambda: _bodies("envelope")),
         Target("statement", _statement, _statement_seeds),
         Target("key_release", _key_release, _key_release_seeds),
+        Target("platform-policy", _policy, lambda: _bodies("policy")),
     )
 }
 

@@ -95,13 +95,12 @@ def opened(path: Path, vector: Vector) -> bytes:
         gate_public_key=gate.public,
         app=vector.fields["app"],
         compose_hash=vector.hex("compose-hash"),
-        epoch=int(vector.fields["epoch"]),
     )
-    data_key = open_wrap(inspect(path).wrap, gate, context=context)
+    data_key = open_wrap(inspect(path).needed_wrap(), gate, context=context)
     with open_sealed(
         path,
         dek=data_key,
-        dataset_id=vector.hex("dataset-id"),
+        header_digest=vector.hex("header-digest"),
         index_digest=vector.hex("index-digest"),
         key_commitment=vector.hex("key-commitment"),
     ) as file:

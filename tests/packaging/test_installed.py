@@ -27,7 +27,7 @@ from sealroom_agents.studycard import CardOwner, StudyCard
 from sealroom_agents.verification import Pin
 from tests.agents.staged import OWNERS, Stage, make_stage
 from tests.agents.worked import make_card, write_cohort
-from tests.local_chain import LocalChain, Room, private_key
+from tests.local_chain import LocalChain, Room, account, member, private_key
 from tests.packaging.conftest import LIMIT_S, ROOT, Installed
 
 AGENTS = {"gate", "runner", "watcher", "console"}
@@ -131,6 +131,10 @@ def test_the_base_without_s3_says_what_to_install(base: Installed) -> None:
 # --- the base and a chain ----------------------------------------------------------------------------
 
 
+OFFICER = 3
+"""anvil's account of an owner who has registered nothing yet."""
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with LocalChain.start() as chain:
@@ -141,7 +145,7 @@ def card_of(stage: Stage, room: Room) -> StudyCard:
     """The study card of a consortium on this chain."""
     view = stage.reader.finalized_view(room.consortium)
     return replace(
-        make_card(stage.gate, stage.recipe, epoch=view.epoch),
+        make_card(stage.gate, stage.recipe),
         consortium=view.consortium,
         app=view.app,
         ledger=view.ledger,
@@ -167,7 +171,7 @@ def desk(stage: Stage, tmp_path: Path) -> Path:
     (tmp_path / "envelope.json").write_bytes(stage.done().encode())
     (tmp_path / "root.der").write_bytes(stage.platform.root_der)
     keystore = tmp_path / "officer.json"
-    keystore.write_text(json.dumps(Account.encrypt(private_key(0), "open", kdf="pbkdf2", iterations=2)))
+    keystore.write_text(json.dumps(Account.encrypt(private_key(OFFICER), "open", kdf="pbkdf2", iterations=2)))
     keystore.chmod(0o600)
     write_cohort(tmp_path / "cohort-A.parquet")
     return tmp_path
@@ -182,12 +186,14 @@ def test_the_base_proves_a_result_offline_and_on_chain(base: Installed, stage: S
 
 
 def test_the_base_seals_for_a_chain_and_registers_there(base: Installed, stage: Stage, desk: Path) -> None:
-    room = stage.chain.create_consortium(OWNERS, threshold=2, salt=b"\x02" * 32)
+    owners = [member(account(OFFICER + n), name) for n, name in enumerate(OWNERS)]
+    room = stage.chain.create_consortium(owners, threshold=2, salt=b"\x02" * 32)
     stage.chain.adopt_platform(
         room,
         gate_root=stage.gate.identity.gate_root,
         gate_signer=stage.gate.identity.signer,
         gate_compose=stage.gate.identity.compose_hash,
+        policy_hash=stage.gate.identity.policy_hash,
         os_images=[SIMULATED_OS_IMAGE],
         devices=[stage.platform.machine().device_id],
     )
@@ -200,8 +206,9 @@ def test_the_base_seals_for_a_chain_and_registers_there(base: Installed, stage: 
     )  # fmt: skip
     assert sealed.returncode == 0, sealed.stderr
     registered = base.sealroom(
-        "register", "sealed/hospital-A/cohort-A.tar", "--keystore", "officer.json", *chain, cwd=desk
-    )
+        "govern", "register", "--registration", "sealed/hospital-A/cohort-A.tar", "--lifetime", "10",
+        "--consortium", room.consortium, "--keystore", "officer.json", *chain, cwd=desk,
+    )  # fmt: skip
     assert registered.returncode == 0, registered.stderr
     checked = base.sealroom("check", "sealed/hospital-A/cohort-A.tar", "--rpc", stage.chain.url, cwd=desk)
     assert "registr" in checked.stdout

@@ -15,16 +15,10 @@ from sealroom import typed
 from sealroom.encoding import canonical, lp
 from sealroom.keys import address_of
 from sealroom.model import (
-    AdoptPlatform,
-    ApproveStudy,
     Challenge,
-    ChangeOwners,
     Lease,
     Record,
     Renewal,
-    Revoke,
-    Roster,
-    Withdraw,
 )
 from sealroom.recipe import parse
 from tests.formats.test_recipe import (
@@ -37,7 +31,7 @@ from tests.formats.test_recipe import (
     pure,
     put,
 )
-from tests.formats.test_typed import PLATFORM, ROSTER, STUDY
+from tests.formats.test_typed import MACHINES, PLATFORM, ROSTER, STUDY, VALIDITY, votes
 from tests.formats.worked import (
     CHAIN_ID,
     COMPOSE,
@@ -47,10 +41,11 @@ from tests.formats.worked import (
     GRANT,
     LEDGER,
     envelope,
-    flip,
     secret,
 )
+from tests.vectors.make_envelopes import make_envelopes
 from tests.vectors.make_ledger import make_ledger
+from tests.vectors.make_policy import make_policies
 from tests.vectors.make_sealed import make_sealed
 from tests.vectors.vector import FOLDER, Vector
 
@@ -129,98 +124,36 @@ def make_recipes() -> None:
         Vector(fields, body).write(FOLDER / "recipe" / name)
 
 
-def make_envelopes() -> None:
-    """Envelopes: one that holds, and one broken link each."""
-    holds = envelope()
-    forged = replace(holds.signed, signature=flip(holds.signed.signature, 63))
-    signature = flip(holds.receipt_signature, 40)
-    broken = {
-        "holds": ("success", "", "an envelope before its anchor", holds),
-        "result_changed": (
-            "result-mismatch",
-            "EnvelopeError",
-            "one count differs",
-            replace(holds, result={**holds.result, "epsilon": "1.4"}),
-        ),
-        "statement_forged": (
-            "statement-forged",
-            "EnvelopeError",
-            "one bit of the DSSE signature",
-            replace(holds, signed=forged),
-        ),
-        "receipt_forged": (
-            "receipt-forged",
-            "EnvelopeError",
-            "one bit of the receipt's signature",
-            replace(holds, receipt_signature=signature),
-        ),
-        "grant_of_another_run": (
-            "statement-mismatch",
-            "EnvelopeError",
-            "a grant with another ε",
-            replace(holds, grant=replace(GRANT, epsilon_micro=1)),
-        ),
-        "grant_of_another_delta": (
-            "statement-mismatch",
-            "EnvelopeError",
-            "a grant without the δ that the statement names",
-            replace(holds, grant=replace(GRANT, delta_pico=0)),
-        ),
-        "hello_of_another_delta": (
-            "statement-mismatch",
-            "EnvelopeError",
-            "a hello with another δ",
-            replace(holds, hello=replace(holds.hello, delta_pico=0)),
-        ),
-        "quote_changed": (
-            "statement-mismatch",
-            "EnvelopeError",
-            "a bit in the quote's body",
-            replace(holds, quote=flip(holds.quote, 520)),
-        ),
-    }
-    for name, (code, stage, comment, value) in broken.items():
-        fields = {"expect": code, "comment": comment} | ({"stage": stage} if stage else {})
-        Vector(fields, value.encode()).write(FOLDER / "envelope" / name)
-
-
 def make_typed() -> None:
     """EIP-712 structures, each signed by the key whose it is: Solidity, Python and wallets must agree."""
-    owner_key = secret("owner")
-    owner = address_of(owner_key)
     consortium, ledger = typed.consortium_domain(CHAIN_ID, CONSORTIUM), typed.ledger_domain(CHAIN_ID, LEDGER)
     gate = typed.gate_domain(CHAIN_ID, CONSORTIUM)
     at: dict[str, Any] = {"chain_id": CHAIN_ID, "consortium": CONSORTIUM}
-    own: dict[str, Any] = {"owner": owner, "epoch": 3}
-    receipt = envelope().receipt
-    study, platform = STUDY, PLATFORM.at(3)
-    roster = Roster(owners=ROSTER, threshold=2, epoch=3)
-    ids = {"ApproveStudy": study.id, "AdoptPlatform": platform.id, "ChangeOwners": roster.id}
-    reason = "consent withdrawn: ärztlich belegt"
-    contents: dict[str, Record] = {
-        "ApproveStudy": ApproveStudy(owner=owner, study=study),
-        "AdoptPlatform": AdoptPlatform(owner=owner, platform=platform),
-        "ChangeOwners": ChangeOwners(owner=owner, roster=roster),
-        "Withdraw": Withdraw(**own, proposal=study.id),
-        "Revoke": Revoke(**own, reason=reason),
-        "Receipt": receipt,
-        "Grant": GRANT,
-        "Challenge": Challenge(transcript=secret("t")),
-        "Lease": Lease(run_id=GRANT.run_id, counter=2),
-        "Renewal": Renewal(run_id=GRANT.run_id, counter=2, lease_seconds=30, opening_final=True),
+    owner_key = secret("owner")
+    cast = [replace(vote, owner=address_of(owner_key)) for vote in votes()]
+    ids = {
+        "ApproveStudy": STUDY.id,
+        "AdoptPlatform": PLATFORM.under(VALIDITY).id,
+        "AddMachines": MACHINES.under(VALIDITY).id,
+        "ChangeRoster": ROSTER.under(VALIDITY).id,
     }
-    made = {
-        "ApproveStudy": (consortium, owner_key, typed.approve_study(study, owner=owner, **at)),
-        "AdoptPlatform": (consortium, owner_key, typed.adopt_platform(PLATFORM, **own, **at)),
-        "ChangeOwners": (consortium, owner_key, typed.change_owners(ROSTER, 2, **own, **at)),
-        "Withdraw": (consortium, owner_key, typed.withdraw(ids["ApproveStudy"], **own, **at)),
-        "Revoke": (consortium, owner_key, typed.revoke(reason, **own, **at)),
-        "Receipt": (ledger, ENCLAVE_SIGNER, typed.receipt(receipt, chain_id=CHAIN_ID, ledger=LEDGER)),
+    said: list[Record] = [
+        envelope().receipt,
+        GRANT,
+        Challenge(transcript=secret("t")),
+        Lease(run_id=GRANT.run_id, counter=2),
+        Renewal(run_id=GRANT.run_id, counter=2, lease_seconds=30, opening_final=True),
+    ]
+    contents = {each.struct: each for each in (*cast, *said)}
+    made = {vote.struct: (consortium, owner_key, typed.vote(vote, **at)) for vote in cast} | {
+        "Receipt": (
+            ledger, ENCLAVE_SIGNER, typed.receipt(envelope().receipt, chain_id=CHAIN_ID, ledger=LEDGER)
+        ),
         "Grant": (gate, GATE_SIGNER, typed.grant(GRANT, **at)),
         "Challenge": (gate, GATE_SIGNER, typed.challenge(secret("t"), **at)),
         "Lease": (gate, ENCLAVE_SIGNER, typed.lease(GRANT.run_id, 2, **at)),
         "Renewal": (gate, GATE_SIGNER, typed.renewal(GRANT.run_id, 2, 30, True, **at)),
-    }
+    }  # fmt: skip
     for name, (domain, key, signable) in made.items():
         fields = {
             "expect": "success",
@@ -254,7 +187,7 @@ def make_tuples() -> None:
 
 
 if __name__ == "__main__":
-    for kind in ("sealed", "recipe", "envelope", "ledger", "typed", "tuple"):
+    for kind in ("sealed", "recipe", "envelope", "ledger", "typed", "tuple", "policy"):
         shutil.rmtree(FOLDER / kind, ignore_errors=True)
     make_sealed()
     make_recipes()
@@ -262,3 +195,4 @@ if __name__ == "__main__":
     make_ledger()
     make_typed()
     make_tuples()
+    make_policies()

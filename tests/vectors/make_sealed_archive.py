@@ -51,6 +51,7 @@ def same(value: Any) -> Any:
 
 GATE_SECRET, DATA_KEY, OWNER_KEY = fixed("gate root"), fixed("data key"), fixed("owner signer")
 OWNER_ADDRESS = PrivateKey(OWNER_KEY).public_key.to_address()
+NAME = "cohort-A"
 GATE = Gate(GATE_SECRET, CHAIN_ID)
 SMALL = bytes(number % 251 for number in range(300))
 LARGE = bytes(number % 251 for number in range(PART + 10))
@@ -63,7 +64,6 @@ CONTEXT: Json = {
     "gateRoot": sha256(GATE.public),
     "app": APP,
     "composeHash": fixed("recipe"),
-    "epoch": 3,
 }
 """For whom the datasets are sealed: what the gate verified."""
 
@@ -72,20 +72,25 @@ class Part(NamedTuple):
     """What one part is sealed with."""
 
     data_key: bytes
-    dataset: bytes
+    header: bytes
     number: int
     total: int
     plain: bytes
     salt: bytes
 
     def key(self) -> bytes:
-        return hkdf(self.data_key, self.dataset, lp("sealroom/v1/part", self.number, self.total))
+        return hkdf(self.data_key, self.header, lp("sealroom/v2/part", self.number, self.total))
 
     def context(self) -> bytes:
-        return lp("sealroom/v1/part-context", self.dataset, self.number, self.total)
+        return lp("sealroom/v2/part-context", self.header, self.number, self.total)
 
     def seal(self) -> bytes:
         return cobblestone(self.key(), self.context(), self.plain, salt=self.salt)
+
+
+def dataset_id(account: str, name: str) -> bytes:
+    """The id on chain."""
+    return keccak(bytes(12) + bytes.fromhex(account[2:]) + keccak(name.encode()))
 
 
 def wrap_ciphertext(info: bytes, data_key: bytes) -> bytes:
@@ -143,12 +148,11 @@ def build(
     count = max(1, -(-len(plain) // part_size))
     names = sorted([c["name"], c["type"]] for c in columns or ())
     head: Json = {
-        "version": 1,
+        "version": 2,
         "suite": "cobblestone-256+blake3+mlkem768-x25519",
-        "chainId": CHAIN_ID,
-        "consortium": CONSORTIUM,
-        "owner": "hospital-A",
-        "dataset": "cohort-A",
+        "owner": OWNER_ADDRESS,
+        "dataset": NAME,
+        "datasetVersion": 1,
         "mediaType": media_type,
         "columns": None if columns is None else list(columns),
         "rows": rows,
@@ -160,25 +164,25 @@ def build(
     }
     head = header(head)
     head_bytes = header_text(rfc8785.dumps(head))
-    dataset = sha256(head_bytes)
+    digest = sha256(head_bytes)
+    dataset = dataset_id(OWNER_ADDRESS, NAME)
 
-    stated = {**CONTEXT, "owner": "hospital-A", "dataset": dataset, **context}
+    stated = {**CONTEXT, "dataset": dataset, "header": digest, **context}
     meant = {**stated, **made_for}
     info = lp(
-        "sealroom/v1/wrap",
+        "sealroom/v2/wrap",
         meant["chainId"],
         bytes.fromhex(meant["consortium"][2:]),
         meant["kmsRoot"],
         bytes.fromhex(meant["app"][2:]),
         meant["composeHash"],
-        meant["owner"],
         meant["dataset"],
-        meant["epoch"],
+        meant["header"],
     )
     wrap: Json = says(
         {name: _hex(value) if isinstance(value, bytes) else value for name, value in stated.items()}
         | {
-            "version": 1,
+            "version": 2,
             "suite": "mlkem768-x25519+hkdf-sha256+aes-256-gcm",
             "ciphertext": _base64(ciphertext(encrypt(info, wrapped_key))),
         }
@@ -187,22 +191,23 @@ def build(
     slices = [plain[number * part_size : (number + 1) * part_size] for number in range(count)]
     parts: list[bytes] = before_listing(
         [
-            part(Part(DATA_KEY, dataset, number, count, piece, fixed(f"{salt} {number}")[:24]))
+            part(Part(DATA_KEY, digest, number, count, piece, fixed(f"{salt} {number}")[:24]))
             for number, piece in enumerate(slices)
         ]
     )
+    commitment = hkdf(committed_key, digest, lp("sealroom/v2/key-commitment"))
     listing: Json = index(
         {
-            "version": 1,
-            "dataset": _hex(dataset),
-            "keyCommitment": _hex(hkdf(committed_key, dataset, lp("sealroom/v1/key-commitment"))),
+            "version": 2,
+            "header": _hex(digest),
+            "keyCommitment": _hex(commitment),
             "parts": [{"digest": _hex(part_digest(piece)), "size": len(piece)} for piece in parts],
             "signature": None,
         }
     )
-    digest = sha256(rfc8785.dumps(listing))
+    index_digest = sha256(rfc8785.dumps(listing))
     if sign is not None:
-        listing = {**listing, "signature": _hex(sign(lp("sealroom/v1/index", dataset, digest)))}
+        listing = {**listing, "signature": _hex(sign(lp("sealroom/v2/index", digest, index_digest)))}
 
     contents = [
         ("header.json", head_bytes),
@@ -213,8 +218,9 @@ def build(
     body = b"".join(_member(name, content, frames.get(name, {})) for name, content in members(contents))
     known = {
         "dataset-id": dataset,
-        "index-digest": digest,
-        "key-commitment": hkdf(committed_key, dataset, lp("sealroom/v1/key-commitment")),
+        "header-digest": digest,
+        "index-digest": index_digest,
+        "key-commitment": commitment,
     } | dict(registered)
     verified = {**CONTEXT, **context, **gate}
     fields = {
@@ -224,7 +230,6 @@ def build(
         "kms-root": verified["kmsRoot"].hex(),
         "app": verified["app"],
         "compose-hash": verified["composeHash"].hex(),
-        "epoch": str(verified["epoch"]),
         **{name: value.hex() for name, value in known.items()},
         "data-key": DATA_KEY.hex(),
         "plain-digest": sha256(plain).hex(),

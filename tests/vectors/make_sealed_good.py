@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.vectors.make_sealed_archive import COLUMNS, LARGE, PART, SMALL, fixed, sign_index
-from tests.vectors.make_sealed_case import OPAQUE, Case
+from tests.vectors.make_sealed_case import OPAQUE, Case, put
 
 TABLE = Path(__file__).with_name("table.parquet")
 """A Parquet file of nine rows. It is stored, since Arrow writes its own version into a file."""
@@ -60,8 +60,14 @@ def good() -> Iterator[Case]:
     )
     yield case(
         "resealed",
-        "the parts of table's twin, wrapped for a later recipe (CE-20)",
-        context={"composeHash": fixed("next recipe"), "epoch": 4},
+        "the same header, parts and index, wrapped for a later recipe (CE-20)",
+        context={"composeHash": fixed("next recipe")},
     )
-    yield case("epoch_zero", "the first epoch", context={"epoch": 0})
+    yield case(
+        "resealed_for_other_consortium",
+        "the same header, parts and index, wrapped for another consortium and its app (CE-20)",
+        context={"consortium": "0x" + "c2" * 20, "app": "0x" + "aa" * 20},
+    )
+    yield case("later_version", "a corrected extract: the next version", header=put(datasetVersion=2))
+    yield case("largest_version", "version 2^32 - 1 of a dataset", header=put(datasetVersion=2**32 - 1))
     yield case("signed", "the owner's signature over the index", sign=sign_index)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.vectors.make_sealed_archive import COLUMNS, PART, same
+from tests.vectors.make_sealed_archive import CHAIN_ID, COLUMNS, CONSORTIUM, PART, Json, same
 from tests.vectors.make_sealed_case import Case, put, text, without
 
 
@@ -21,9 +21,12 @@ def headers() -> Iterator[Case]:
         return Case("header_" + name, "header unsupported-suite", comment, {"header": put(suite=value)})
 
     version = "header unsupported-version"
-    yield Case("header_version", version, "a later version (CE-10)", {"header": put(version=2)})
-    yield Case("header_version_text", version, "the version as text (CE-10)", {"header": put(version="1")})
-    yield Case("header_version_true", version, "true is not 1 (CE-10)", {"header": put(version=True)})
+    yield Case("header_version", version, "a later version (CE-10)", {"header": put(version=3)})
+    yield Case(
+        "header_version_1", version, "a file of the format's version 1 (CE-10)", {"header": _version_1}
+    )
+    yield Case("header_version_text", version, "the version as text (CE-10)", {"header": put(version="2")})
+    yield Case("header_version_true", version, "true is no version (CE-10)", {"header": put(version=True)})
     yield suite("suite", "another cipher (CE-10)", "cobblestone-128+mlkem768-x25519")
     yield suite("suite_x25519", "a wrap that is not post-quantum (CE-10, CE-14)", "cobblestone-256+x25519")
     yield suite("suites", "two suites (CE-10)", ["cobblestone-256+blake3+mlkem768-x25519", "none"])
@@ -33,7 +36,7 @@ def headers() -> Iterator[Case]:
     yield raw("array", "an array at the top", lambda content: b"[" + content + b"]")
     yield raw("null", "null at the top", lambda _: b"null")
     yield raw("nested", "a thousand brackets (CE-18)", lambda _: b"[" * 1000 + b"]" * 1000)
-    yield raw("space", "a space: another encoding of the same (CE-18)", text(b'{"chainId"', b'{ "chainId"'))
+    yield raw("space", "a space: another encoding of the same (CE-18)", text(b'{"columns"', b'{ "columns"'))
     yield raw("line_end", "a newline at the end (CE-18)", lambda content: content + b"\n")
     yield raw("bom", "a byte order mark (CE-18)", lambda content: b"\xef\xbb\xbf" + content)
     yield raw("not_utf_8", "a byte that is no UTF-8 (CE-18)", text(b"octet", b"oct\xfft"))
@@ -44,7 +47,7 @@ def headers() -> Iterator[Case]:
     yield raw(
         "surrogate_name",
         "half of a surrogate pair as a name (CE-18)",
-        text(b'"chainId":', b'"\\ud800":0,"chainId":'),
+        text(b'"columns":', b'"\\ud800":0,"columns":'),
     )
     yield raw(
         "escape",
@@ -78,16 +81,22 @@ def headers() -> Iterator[Case]:
         "salt_upper_case", "hex in upper case", lambda head: head | {"salt": "0x" + head["salt"][2:].upper()}
     )
     yield case("salt_without_0x", "hex without 0x", lambda head: head | {"salt": head["salt"][2:]})
-    yield case("consortium_checksummed", "an address with upper case", put(consortium="0x" + "C1" * 20))
-    yield case("consortium_short", "19 bytes", put(consortium="0x" + "c1" * 19))
-    yield case("chain_zero", "no chain has the id 0", put(chainId=0))
-    yield case("chain_text", "the chain id as text", put(chainId="31337"))
-    yield case("owner", "a space in the owner's id", put(owner="hospital A"))
-    yield case("owner_long", "32 characters", put(owner="h" * 32))
     yield case(
-        "owner_other_script", "a Cyrillic letter that looks like ours (CE-08)", put(owner="hоspital-A")
+        "consortium", "a member of version 1: where a file is used, its wrap says", put(consortium=CONSORTIUM)
     )
+    yield case("owner_checksummed", "an address with upper case", put(owner="0x" + "A1" * 20))
+    yield case("owner_short", "19 bytes", put(owner="0x" + "a1" * 19))
+    yield case("owner_id", "an owner's id in a consortium where its account must be", put(owner="hospital-A"))
+    yield case("owner_bytes", "an account as an array of bytes", put(owner=[0xA1] * 20))
+    yield case("dataset_version_zero", "versions count from 1", put(datasetVersion=0))
+    yield case("dataset_version_large", "version 2^32 of a dataset", put(datasetVersion=2**32))
+    yield case("dataset_version_text", "the number of a version as text", put(datasetVersion="1"))
+    yield case("dataset_version_true", "true is not 1", put(datasetVersion=True))
+    yield case("without_dataset_version", "a member is missing", without("datasetVersion"))
     yield case("dataset_climbs", "a name that is a path (AR-01)", put(dataset="../cohort-A"))
+    yield case(
+        "dataset_other_script", "a Cyrillic letter that looks like ours (CE-08)", put(dataset="cоhort-A")
+    )
     yield case("dataset_long", "65 characters", put(dataset="c" * 65))
     yield case("dataset_line", "a name that ends in a newline", put(dataset="cohort-A\n"))
     yield case("media_type_long", "129 characters", put(mediaType="x" * 129))
@@ -147,6 +156,12 @@ def headers() -> Iterator[Case]:
         ),
     )
     yield case("schema_hash", "not the digest of the columns (AR-09)", put(schemaHash="0x" + "00" * 32))
+
+
+def _version_1(head: Json) -> Json:
+    """The members that version 1 had."""
+    old = {name: value for name, value in head.items() if name != "datasetVersion"}
+    return old | {"version": 1, "chainId": CHAIN_ID, "consortium": CONSORTIUM, "owner": "hospital-A"}
 
 
 def _unsorted(content: bytes) -> bytes:

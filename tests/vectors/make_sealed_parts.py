@@ -29,13 +29,19 @@ def indexes() -> Iterator[Case]:
         return Case("index_" + name, "index index-signature", comment, steps, at="signer")
 
     yield Case(
-        "index_version", "index unsupported-version", "a later version (CE-10)", {"index": put(version=2)}
+        "index_version", "index unsupported-version", "a later version (CE-10)", {"index": put(version=3)}
     )
-    yield raw("space", "a space: another encoding of the same (CE-18)", text(b'{"dataset"', b'{ "dataset"'))
+    yield Case(
+        "index_version_1",
+        "index unsupported-version",
+        "an index of the format's version 1 (CE-10)",
+        {"index": _version_1},
+    )
+    yield raw("space", "a space: another encoding of the same (CE-18)", text(b'{"header"', b'{ "header"'))
     yield raw(
         "surrogate_name",
         "half of a surrogate pair as a name (CE-18)",
-        text(b'{"dataset"', b'{"\\ud800":0,"dataset"'),
+        text(b'{"header"', b'{"\\ud800":0,"header"'),
     )
     yield raw(
         "member_twice",
@@ -53,9 +59,9 @@ def indexes() -> Iterator[Case]:
     yield case("signature_empty", "a signature of no bytes", put(signature="0x"))
     yield case("signature_short", "a signature in EIP-2098's short form", put(signature="0x" + "11" * 64))
     yield mismatch(
-        "other_dataset",
-        "the index of another dataset (CE-15)",
-        put(dataset="0x" + fixed("other dataset").hex()),
+        "other_header",
+        "the index of another file (CE-15)",
+        put(header="0x" + fixed("other header").hex()),
     )
     yield mismatch("parts_none", "no parts listed (CE-06)", put(parts=[]))
     yield mismatch(
@@ -85,6 +91,12 @@ def indexes() -> Iterator[Case]:
     )
 
 
+def _version_1(index: Json) -> Json:
+    """The members that version 1 had."""
+    old = {name: value for name, value in index.items() if name != "header"}
+    return old | {"version": 1, "dataset": index["header"]}
+
+
 def _high_s(signature: bytes) -> bytes:
     high = CURVE_ORDER - int.from_bytes(signature[32:64], "big")
     return signature[:32] + high.to_bytes(32, "big") + bytes([55 - signature[64]])
@@ -95,10 +107,10 @@ def registered() -> Iterator[Case]:
         return Case(name, expect, comment, steps, at="opening")
 
     yield case(
-        "dataset_not_registered",
+        "header_not_registered",
         "header dataset-mismatch",
-        "another dataset than the registered one (CE-15)",
-        registered={"dataset-id": fixed("other dataset")},
+        "another file than the registered one (CE-15)",
+        registered={"header-digest": fixed("other header")},
     )
     yield case(
         "index_not_registered",
@@ -193,9 +205,9 @@ def parts() -> Iterator[Case]:
         **OPAQUE,
     )
     yield sealed(
-        "of_another_dataset",
-        "sealed for a dataset with another salt, under the same data key (CE-04, CE-08)",
-        lambda part: part._replace(dataset=fixed("other dataset")).seal(),
+        "of_another_file",
+        "sealed under a header with another salt, and the same data key (CE-04, CE-08)",
+        lambda part: part._replace(header=fixed("other header")).seal(),
     )
     yield sealed(
         "of_another_number",
@@ -221,7 +233,7 @@ def parts() -> Iterator[Case]:
         "under_the_commitment",
         "the key commitment as the part's key (CE-13)",
         lambda part: cobblestone(
-            hkdf(part.data_key, part.dataset, lp("sealroom/v1/key-commitment")),
+            hkdf(part.data_key, part.header, lp("sealroom/v2/key-commitment")),
             part.context(),
             part.plain,
             salt=part.salt,

@@ -6,9 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.vectors.make_sealed_archive import GATE, Json, fixed
+from tests.vectors.make_sealed_archive import GATE, NAME, OWNER_ADDRESS, Json, dataset_id, fixed
 from tests.vectors.make_sealed_case import Case, flip, put, text, without
 from tests.vectors.make_sealed_crypto import ENCAPSULATION, hkdf, hpke
+
+NONE = bytes(2560)
+"""`wrap.json` of a file that is wrapped for nobody."""
 
 
 def wraps() -> Iterator[Case]:
@@ -28,7 +31,13 @@ def wraps() -> Iterator[Case]:
         return lambda wrap: wrap | {"ciphertext": change(wrap["ciphertext"])}
 
     yield Case(
-        "wrap_version", "wrap unsupported-version", "a later version (CE-10)", {"says": put(version=2)}
+        "wrap_version", "wrap unsupported-version", "a later version (CE-10)", {"says": put(version=3)}
+    )
+    yield Case(
+        "wrap_version_1",
+        "wrap unsupported-version",
+        "a wrap of the format's version 1 (CE-10)",
+        {"says": lambda wrap: without("header")(wrap) | {"version": 1, "owner": "hospital-A", "epoch": 3}},
     )
     for name, suite, comment in (
         ("suite_x25519", "x25519+hkdf-sha256+aes-256-gcm", "a KEM that is not post-quantum (CE-14)"),
@@ -37,15 +46,32 @@ def wraps() -> Iterator[Case]:
     ):
         yield Case("wrap_" + name, "wrap unsupported-suite", comment, {"says": put(suite=suite)})
     yield raw("space", "a space: another encoding of the same (CE-18)", text(b'{"app"', b'{ "app"'))
-    yield raw("member_twice", "one name twice (AR-06)", text(b'"epoch":3', b'"epoch":3,"epoch":3'))
+    yield raw(
+        "member_twice", "one name twice (AR-06)", text(b'"chainId":31337', b'"chainId":31337,"chainId":31337')
+    )
     yield raw(
         "surrogate_name", "half of a surrogate pair as a name (CE-18)", text(b'{"app"', b'{"\\udfff":0,"app"')
     )
     yield case("member_more", "a member that is not in the format", put(psk="0x"))
-    yield case("without_epoch", "a member is missing (CE-20)", without("epoch"))
-    yield case("epoch_negative", "an epoch below zero (CE-20)", put(epoch=-3))
-    yield case("epoch_text", "an epoch as text (CE-20)", put(epoch="3"))
-    yield case("epoch_float", "an epoch with a fraction (CE-20)", put(epoch=3.5))
+    yield case("epoch", "a member of version 1: what changes on chain is not in a wrap", put(epoch=3))
+    yield case("without_header", "a member is missing (CE-08)", without("header"))
+    yield case("header_short", "31 bytes", put(header="0x" + "00" * 31))
+    yield case("dataset_short", "31 bytes", put(dataset="0x" + "00" * 31))
+    yield case("chain_zero", "no chain has the id 0", put(chainId=0))
+    yield case("chain_text", "the chain id as text", put(chainId="31337"))
+    yield case("chain_float", "a chain id with a fraction", put(chainId=31337.5))
+    yield case("consortium_checksummed", "an address with upper case", put(consortium="0x" + "C1" * 20))
+    yield case("consortium_short", "19 bytes", put(consortium="0x" + "c1" * 19))
+    yield raw("empty", "no byte where zero bytes or a wrap must be", lambda _: b"")
+    yield raw("zeros_less", "2,559 zero bytes: neither a wrap nor none", lambda _: bytes(2559))
+    yield raw("zeros_more", "2,561 zero bytes: neither a wrap nor none", lambda _: bytes(2561))
+    yield raw(
+        "zeros_but_one",
+        "a bit among the 2,560 bytes of a file that is not wrapped",
+        lambda _: flip(2559)(NONE),
+    )
+    yield raw("filled", "a wrap with zero bytes up to 2,560", lambda wrap: wrap.ljust(2560, b"\0"))
+    yield raw("null", "null where a wrap must be", lambda _: b"null")
     yield case("kms_root_short", "31 bytes", put(kmsRoot="0x" + "00" * 31))
     yield case("app_upper_case", "an address with upper case", put(app="0x" + "A9" * 20))
     yield sized("ciphertext_short", "a byte less", lambda sealed: sealed[:-1])
@@ -67,11 +93,18 @@ def wraps() -> Iterator[Case]:
     yield case("base64_spare_bits", "bits that nobody reads (CE-18)", encoded(_spare_bits))
     yield case("ciphertext_hex", "hex instead of base64 (CE-18)", put(ciphertext="0x" + "00" * 1168))
 
-    yield of_another("chain", "sealed for another chain (CE-08)", chainId=1)
-    yield of_another("consortium", "sealed for another consortium (CE-08)", consortium="0x" + "c2" * 20)
-    yield of_another("owner", "hospital-B's wrap (CE-08)", owner="hospital-B")
     yield of_another(
-        "dataset", "the wrap of another dataset of the same owner (CE-08)", dataset=fixed("other dataset")
+        "owner",
+        "the wrap of another account's dataset of the same name (CE-08)",
+        dataset=dataset_id("0x" + "b2" * 20, NAME),
+    )
+    yield of_another(
+        "dataset",
+        "the wrap of another dataset of the same owner (CE-08)",
+        dataset=dataset_id(OWNER_ADDRESS, "cohort-B"),
+    )
+    yield of_another(
+        "file", "the wrap of another version of the dataset (CE-08)", header=fixed("other header")
     )
 
 
@@ -91,27 +124,24 @@ def unwrapping() -> Iterator[Case]:
         "kms_root": ("kmsRoot", fixed("other KMS root")),
         "app": ("app", "0x" + "aa" * 20),
         "recipe": ("composeHash", fixed("other recipe")),
-        "owner": ("owner", "hospital-B"),
         "dataset": ("dataset", fixed("other dataset")),
-        "epoch": ("epoch", 2),
+        "file": ("header", fixed("other header")),
     }
     for name, (field, value) in other.items():
         comment = f"sealed for another {name.replace('_', ' ')}, and says that it is for this one (CE-08)"
         yield case(f"made_for_other_{name}", comment, made_for={field: value})
     for name, field in {
+        "chain": "chainId",
+        "consortium": "consortium",
         "kms_root": "kmsRoot",
         "app": "app",
         "recipe": "composeHash",
         "gate": "gateRoot",
     }.items():
         value = fixed("other") if name == "gate" else other[name][1]
-        shown = value if isinstance(value, str) else "0x" + value.hex()
+        shown = "0x" + value.hex() if isinstance(value, bytes) else value
         comment = f"sealed for this {name.replace('_', ' ')}, and says another (CE-08)"
         yield case(f"says_other_{name}", comment, says=put(**{field: shown}))
-    yield case(
-        "says_other_epoch", "sealed for this epoch, and says the one before (CE-08, CE-20)", says=put(epoch=2)
-    )
-    yield case("old_epoch", "an honest wrap of the epoch before (CE-20)", gate={"epoch": 4})
     yield case(
         "old_recipe", "an honest wrap of another recipe (CE-20)", gate={"composeHash": fixed("next recipe")}
     )
@@ -124,6 +154,21 @@ def unwrapping() -> Iterator[Case]:
         "other_kms_root", "a gate under another KMS (CE-08, CE-13)", gate={"kmsRoot": fixed("other KMS root")}
     )
     yield case("other_app", "a gate that verified another app (CE-08)", gate={"app": "0x" + "aa" * 20})
+    yield case(
+        "other_consortium",
+        "an honest wrap, handed to the gate for another consortium (CE-08)",
+        gate={"consortium": "0x" + "c2" * 20},
+    )
+    yield case(
+        "other_chain", "an honest wrap, handed to the gate on another chain (CE-08)", gate={"chainId": 1}
+    )
+    yield Case(
+        "not_wrapped",
+        "wrap not-wrapped",
+        "sealed before there is a recipient: whoever needs the wrap refuses the file",
+        {"wrap_text": lambda _: NONE},
+        at="unwrapping",
+    )
 
     for name, place in {"ml_kem": 0, "x25519": 1088, "key": 1120, "tag": 1167}.items():
         yield case(
@@ -142,14 +187,17 @@ def unwrapping() -> Iterator[Case]:
     yield case(
         "additive", "a key that is the gate's public key and a public tweak (CE-02)", encrypt=_from_sum
     )
-    yield case(
-        "moved_fields", "info whose owner and dataset run into each other (CE-09)", encrypt=_without_lengths
-    )
+    yield case("moved_fields", "info whose fields run into each other (CE-09)", encrypt=_without_lengths)
     secret = GATE.shared_secret(ENCAPSULATION)
     yield case(
         "other_domain",
         "another domain string in the info (CE-13)",
-        encrypt=lambda info, key: _sealed(info.replace(b"v1/wrap", b"v1/rapw"), key),
+        encrypt=lambda info, key: _sealed(info.replace(b"v2/wrap", b"v2/rapw"), key),
+    )
+    yield case(
+        "domain_of_version_1",
+        "the domain string of version 1 in the info (CE-10, CE-13)",
+        encrypt=lambda info, key: _sealed(info.replace(b"v2/wrap", b"v1/wrap"), key),
     )
     yield case("no_info", "no info at all (CE-08)", encrypt=lambda info, key: _sealed(b"", key))
     yield case(

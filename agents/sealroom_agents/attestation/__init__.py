@@ -8,13 +8,14 @@ from sealroom_agents.attestation.collateral import CollateralSource, DirectoryCo
 from sealroom_agents.attestation.eventlog import Claims, EventLog, read_event_log
 from sealroom_agents.attestation.evidence import replayed, verify_evidence
 from sealroom_agents.attestation.gate_identity import GateFacts, attested_gate, verify_gate
-from sealroom_agents.attestation.osimage import OsImage, encode_os_images, load_os_images
+from sealroom_agents.attestation.osimage import encode_os_images, load_os_images
 from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
 from sealroom_agents.attestation.trust import (
     INTEL,
     TrustRoot,
     load_simulated_root,
     require_local_chain,
+    trust_under,
 )
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "DirectoryCollateral",
     "EventLog",
     "GateFacts",
-    "OsImage",
     "PccsCollateral",
     "QuoteFacts",
     "TrustRoot",
@@ -35,6 +35,7 @@ __all__ = [
     "read_event_log",
     "replayed",
     "require_local_chain",
+    "trust_under",
     "verify_evidence",
     "verify_gate",
     "verify_quote",

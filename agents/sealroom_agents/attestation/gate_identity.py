@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verify a gate before an owner seals to it: its quote, its recipe, and the keys that it shows (AT-30).
 
-The quote's report data binds the gate's root public key, signer and KMS root key to the attested machine,
-and its event log says which app-compose runs there. Whether that compose hash, KMS root and chain are the
-right ones is for the caller, who compares them with what the owners adopted on chain.
+The quote's report data binds the gate's root public key, signer, KMS root key and platform policy to the
+attested machine, and its event log says which app-compose runs there. Whether that compose hash, KMS root,
+policy and chain are the right ones is for the caller, who compares them with what the owners adopted.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class GateFacts:
     """Root key of the KMS that gives the gate its keys, 33 bytes compressed."""
     kms_root_fingerprint: bytes
     """SHA-256 of that key, as wraps name it."""
+    policy_hash: bytes
+    """SHA-256 of the platform policy by which it judges, 32 bytes."""
     evidence: Evidence
     """All facts about the gate's machine."""
 
@@ -79,6 +81,7 @@ def attested_gate(gate: GateIdentity, *, trust: TrustRoot, now: int) -> GateFact
             root_public_key=gate.root_public_key,
             signer=gate.signer,
             kms_root_key=gate.kms_root_key,
+            policy_hash=gate.policy_hash,
         ),
     )
     if evidence.app_id != gate.app_id:
@@ -102,6 +105,7 @@ def attested_gate(gate: GateIdentity, *, trust: TrustRoot, now: int) -> GateFact
         app_id=gate.app_id,
         kms_root_key=gate.kms_root_key,
         kms_root_fingerprint=gate.kms_root,
+        policy_hash=gate.policy_hash,
         evidence=evidence,
     )
 

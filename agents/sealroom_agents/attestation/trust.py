@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The root of trust for hardware: Intel's root, or on a local chain a simulated one.
 
-A root of trust also holds the decisions that a platform owner has to take knowingly. Each default refuses.
+A root of trust also holds the decisions that owners have to take knowingly: a gate has them from their
+platform policy. Each default refuses.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Literal
 from cryptography import x509
 
 from sealroom.codes import Code
-from sealroom_agents.attestation.osimage import OsImage
+from sealroom.encoding import sha256, to_hex
+from sealroom.platform_policy import INTEL as INTEL_ROOT
+from sealroom.platform_policy import OsImage, PlatformPolicy
+from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.errors import AttestationError, ConfigurationError
-from sealroom_agents.facts import LOCAL_CHAIN_IDS
 
 SIMULATED_LABEL = "SIMULATED"
 """Stands in the subject of a simulated root; a root without it is not taken for one."""
@@ -84,6 +87,31 @@ def load_simulated_root(path: Path) -> TrustRoot:
     except OSError as error:
         raise ConfigurationError(Code.TRUST_ANCHOR, f"cannot read {path}: {error.strerror}") from error
     return TrustRoot(kind="simulated", root_der=root)
+
+
+def trust_under(policy: PlatformPolicy, root: TrustRoot) -> TrustRoot:
+    """The root of trust with the rules of a platform policy, and no others.
+
+    Raises `ConfigurationError` `platform-policy` when the policy is for another root.
+    """
+    found = INTEL_ROOT if root.root_der is None else to_hex(sha256(root.root_der))
+    if policy.root != found:
+        raise ConfigurationError(
+            Code.PLATFORM_POLICY,
+            f"the platform policy is for quotes of root {policy.root}, and this gate trusts {found}",
+        )
+    return TrustRoot(
+        kind=root.kind,
+        root_der=root.root_der,
+        allow_dynamic_platform=policy.tcb.dynamic_platform,
+        allow_cached_keys=policy.tcb.cached_keys,
+        allow_smt=policy.tcb.smt,
+        allow_v5_quotes=policy.tcb.v5_quotes,
+        min_tcb_evaluation=policy.tcb.min_evaluation,
+        rejected_advisories=policy.tcb.rejected_advisories,
+        tdx_modules=frozenset(policy.tcb.tdx_modules),
+        os_images=policy.os_images,
+    )
 
 
 def require_local_chain(trust: TrustRoot, chain_id: int) -> None:

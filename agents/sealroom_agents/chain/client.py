@@ -25,15 +25,36 @@ from sealroom.model import Opening, Owner, Receipt, Study, Verdict
 from sealroom_agents.chain import receipts
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.events import Histories, approvals_in
-from sealroom_agents.chain.history import History
+from sealroom_agents.chain.events import Histories, approvals_in, dataset_events, recent_dataset_events
+from sealroom_agents.chain.history import DatasetEvent, History
 from sealroom_agents.chain.newest import Snapshot, read_many, read_one, stopping, summary
 from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
 from sealroom_agents.chain.receipts import NOT_ANCHORED, Anchoring
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
-from sealroom_agents.chain.views import read_candidates, read_state, read_view
+from sealroom_agents.chain.views import (
+    MAX_LISTED,
+    Places,
+    Seen,
+    active_study,
+    read,
+    read_candidates,
+    read_datasets,
+    read_offered,
+    read_state,
+    read_study_datasets,
+    view_of,
+)
+from sealroom_agents.chain.waiting import read_handovers, read_pending
 from sealroom_agents.errors import ChainError
-from sealroom_agents.facts import CandidateRecord, ChainView, Halt, LatestView
+from sealroom_agents.facts import (
+    CandidateRecord,
+    ChainView,
+    DatasetRecord,
+    Halt,
+    Handover,
+    LatestView,
+    PendingRecord,
+)
 
 MIN_DEPTH = 8
 """Blocks upon a block after which it counts as the one of its height, short of finality."""
@@ -52,12 +73,14 @@ class BoardRow:
     """Address."""
     owners: int
     """Number of owners."""
+    confirmed: int
+    """How many of them did something there with their own account or signature."""
     records: int
-    """Sum of the registered rows."""
+    """Sum of the rows, as declared, of the newest versions of what owners offer it."""
     criteria: tuple[int, int, int]
     """≥ 3 owners; more than one jurisdiction; HIPAA/GDPR-grade: each 0 miss, 1 partial, 2 match."""
     status: int
-    """0 forming, 1 live, 2 revoked."""
+    """0 declared by its creator, until k owners confirmed; 1 forming, 2 live, 3 revoked."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +99,7 @@ class ChainReader:
     """A reader over one or several RPC endpoints. Thread safe.
 
     >>> reader = ChainReader(["http://127.0.0.1:8545"], timeout_s=5.0)      # doctest: +SKIP
-    >>> reader.finalized_view("0x…").epoch                                  # doctest: +SKIP
+    >>> reader.finalized_view("0x…").standing                               # doctest: +SKIP
     """
 
     def __init__(
@@ -86,21 +109,24 @@ class ChainReader:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         quorum: int | None = None,
         expected_chain_id: int | None = None,
+        private_chain: int | None = None,
         finalized_floor: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`finalized_floor`: highest finalized block that an earlier process
-        saw; anything older is refused."""
+        """`finalized_floor`: highest finalized block that an earlier process saw; anything older is refused.
+        `private_chain`: id of a chain that is none of `sealroom_agents.chains`, and is to be followed."""
         self._nodes = Nodes(
             rpc_urls,
             timeout_s=timeout_s,
             quorum=quorum,
             expected_chain_id=expected_chain_id,
+            private_chain=private_chain,
             finalized_floor=finalized_floor,
             clock=clock,
         )
+        self._places = Places()
         self._contents = Contents()
-        self._histories = Histories()
+        self._histories = Histories(self._places)
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -118,7 +144,7 @@ class ChainReader:
 
     def chain_id(self) -> int:
         """The chain id on which all nodes agree; asked once.
-        Raises `ChainError` `chain-disagrees` (CH-07)."""
+        Raises `ChainError` `chain-disagrees` (CH-07), or `chain-unsupported`."""
         return self._nodes.chain_id()
 
     def finalized_head(self) -> Head:
@@ -149,16 +175,15 @@ class ChainReader:
         consortium = consortium.lower()
         chain_id = self.chain_id()
 
-        found = read_one(self._nodes, consortium)
+        found = read_one(self._nodes, self._places, consortium)
         ahead = max(found, key=lambda rpc: found[rpc].head.number)
-        head, state = found[ahead].head, found[ahead].state
+        head = found[ahead].head
         stop = stopping(found)
         reason = "" if stop is None else self._contents.reason((stop,), consortium, found[stop].state)
         best = None
         if whole or compose_hash is not None:
             others = tuple(rpc for rpc in found if rpc is not ahead)
-            study = self._contents.pinned((ahead, *others), consortium, state)
-            best = read_view(ahead, consortium, head, chain_id=chain_id, state=state, study=study)
+            best = self._view(ahead, consortium, head, chain_id, others=others)
             if best.revoked_by is not None:
                 best = replace(best, revocation_reason=reason)
             best = self._with_candidate(ahead, best, head, compose_hash)
@@ -169,7 +194,7 @@ class ChainReader:
 
         Raises `ChainError` when the chain itself cannot be read.
         """
-        return read_many(self._nodes, [consortium.lower() for consortium in consortia])
+        return read_many(self._nodes, self._places, [consortium.lower() for consortium in consortia])
 
     def replaced(self, halt: Halt) -> bool:
         """Whether a quorum of nodes has another block in place of the one that showed a revocation, with
@@ -196,7 +221,7 @@ class ChainReader:
         return self._agreed_view(consortium, head, rpcs, chain_id)[1]
 
     def owners(self, consortium: str) -> tuple[Owner, ...]:
-        """The owners of a consortium at the latest block."""
+        """The owners of a consortium at the latest block of the first node that answers."""
         return tuple(Owner.of_abi(raw) for raw in self._latest_call("Consortium", consortium, "owners"))
 
     def candidates(self, consortium: str, studies: Sequence[Study]) -> list[CandidateRecord]:
@@ -207,50 +232,121 @@ class ChainReader:
         consortium = consortium.lower()
         if not studies:
             return []
-        return self._nodes.first(lambda rpc: read_candidates(rpc, consortium, rpc.head("latest"), studies))
 
-    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
-        """Everything that happened to a consortium, oldest first, from the first node's logs.
+        def one(rpc: Rpc) -> list[CandidateRecord]:
+            return read_candidates(rpc, self._places, consortium, rpc.head("latest"), studies)
+
+        return self._nodes.first(one)
+
+    def offered(self, consortium: str) -> tuple[DatasetRecord, ...]:
+        """Datasets that the owners let a consortium use, at the head of the first node that answers."""
+        consortium = consortium.lower()
+
+        def one(rpc: Rpc) -> tuple[DatasetRecord, ...]:
+            head = rpc.head("latest")
+            ids = read_offered(rpc, self._places, consortium, head)
+            found: tuple[DatasetRecord, ...] = ()
+            for start in range(0, len(ids), MAX_LISTED):
+                page = ids[start : start + MAX_LISTED]
+                found += read_datasets(rpc, self._places, consortium, head, page)
+            return found
+
+        return self._nodes.first(one)
+
+    def datasets(self, consortium: str, study: Study) -> tuple[DatasetRecord, ...]:
+        """Datasets of any study in the versions that it names, at the head of the first node that answers."""
+        consortium = consortium.lower()
+
+        def one(rpc: Rpc) -> tuple[DatasetRecord, ...]:
+            return read_study_datasets(rpc, self._places, consortium, rpc.head("latest"), study)
+
+        return self._nodes.first(one)
+
+    def pending(self, consortium: str, proposals: Sequence[bytes]) -> list[PendingRecord]:
+        """Votes for rosters, platforms and machines that can still take effect, at the head of the first node
+        that answers; of at most `MAX_PENDING` proposals, in the order given."""
+        consortium = consortium.lower()
+
+        def one(rpc: Rpc) -> list[PendingRecord]:
+            return read_pending(rpc, self._places, consortium, rpc.head("latest"), proposals)
+
+        return self._nodes.first(one)
+
+    def handovers(self, consortium: str, datasets: Sequence[bytes]) -> tuple[Handover, ...]:
+        """Seats, and those of `datasets`, that are offered to another account, at the head of the first node
+        that answers."""
+        consortium = consortium.lower()
+
+        def one(rpc: Rpc) -> tuple[Handover, ...]:
+            return read_handovers(rpc, self._places, consortium, rpc.head("latest"), datasets)
+
+        return self._nodes.first(one)
+
+    def study_history(self, consortium: str) -> History:
+        """Everything that happened to a consortium, oldest first, from the first node that shows it whole.
 
         Logs are for people to follow: no decision rests on them (CH-29).
         """
         consortium = consortium.lower()
-        return self._nodes.first(lambda rpc: self._histories.read(rpc, consortium, from_block=from_block))
+        return self._nodes.first(lambda rpc: self._histories.read(rpc, consortium))
 
-    def approvals_in(self, consortium: str, study: bytes, tx: bytes) -> frozenset[str]:
+    def dataset_history(
+        self, ledger: str, dataset: bytes, *, from_block: int = 0
+    ) -> tuple[DatasetEvent, ...]:
+        """What happened to a dataset since a block, oldest first, from the first node's logs.
+
+        No more than the newest two million blocks are searched: events of datasets are not linked.
+        """
+        return self._nodes.first(lambda rpc: dataset_events(rpc, ledger, dataset, from_block=from_block))
+
+    def recent_dataset_history(self, ledger: str, datasets: Sequence[bytes]) -> tuple[DatasetEvent, ...]:
+        """What happened to some datasets in the newest 10,000 blocks, oldest first, from the first node's
+        logs."""
+        return self._nodes.first(lambda rpc: recent_dataset_events(rpc, ledger, datasets))
+
+    def approvals_in(
+        self, consortium: str, study: bytes, tx: bytes, *, counted: bool = False
+    ) -> frozenset[str]:
         """The accounts whose approval of `study` one transaction brought on chain, by their own event or in
         the pin that counted them; the same from every node. Empty for a transaction that is not there.
+
+        counted: only those with which the transaction pinned the study. Accounts are those of the time.
         """
         consortium = consortium.lower()
-        found = self._nodes.ask(lambda rpc: approvals_in(rpc, consortium, study, tx))
+        found = self._nodes.ask(lambda rpc: approvals_in(rpc, consortium, study, tx, counted=counted))
         return self._nodes.agreed(found, f"transaction 0x{tx.hex()}")[0]
 
     # --- runs and receipts ----------------------------------------------------------------------
 
-    def booked(self, ledger: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
+    def booked(self, ledger: str, consortium: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
         """What the ledger keeps of an opened run, at the heads of a quorum; `None` while fewer nodes have it.
 
         With `at`, the hash of a block, at that block instead. The node that sent a transaction
         could invent its receipt, so a caller that opened a run compares this with the hash of its
         opening. Raises `ChainError` (CH-03).
         """
-        found = self._everywhere(ledger, "commitment", run_id, at=at)
+        found = self._everywhere(ledger, "commitment", consortium, run_id, at=at)
         booked = {rpc: bytes(kept) for rpc, kept in found.items() if kept != ZERO_HASH}
         if not self._nodes.sufficient(booked):
             return None
         return self._nodes.agreed(booked, "a booked run")[0]
 
-    def opening(self, ledger: str, run_id: bytes, kept: bytes, *, from_block: int) -> Opening:
+    def opening(
+        self, ledger: str, consortium: str, run_id: bytes, kept: bytes, *, from_block: int | None = None
+    ) -> Opening:
         """The opening of which the ledger keeps the hash `kept`, from the first node whose log has it.
 
-        Raises `ChainError` `chain-unreachable` when no node has a log, from `from_block` on, that fits.
+        from_block: a block before it, as a rule not long before. Raises `ChainError` `chain-unreachable` when
+        no node has a log that fits.
         """
 
         def look(rpc: Rpc) -> Opening:
-            found = receipts.find_opening(rpc, ledger, consortium=None, run_id=run_id, from_block=from_block)
-            if found is None or typed.opening_hash(found) != kept:
+            found = receipts.find_opening(
+                rpc, ledger, consortium=consortium, run_id=run_id, from_block=from_block
+            )
+            if found is None or typed.opening_hash(found[0]) != kept:
                 raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's opening")
-            return found
+            return found[0]
 
         return self._nodes.first(look)
 
@@ -259,23 +355,23 @@ class ChainReader:
     ) -> FoundReceipt | None:
         """What the chain has about a receipt that the enclave signed; `None` if its run was never opened.
 
-        Logs say where to look, from `from_block` on or from the newest block back, and `Ledger.verify` at
+        Logs say where to look, from `from_block` on and then from the newest back, and `Ledger.verify` at
         the head of every node says whether it is so. Raises `ChainError`: `chain-unreachable` when a node
         has no log of what its ledger has, `chain-disagrees` when the log is false.
         """
+        consortium, run_id = receipt.consortium, receipt.run_id
 
         def look(rpc: Rpc) -> tuple[Opening, Anchoring | None] | None:
-            if _latest(rpc, "Ledger", ledger, "commitment", receipt.run_id) == ZERO_HASH:
+            if _latest(rpc, "Ledger", ledger, "commitment", consortium, run_id) == ZERO_HASH:
                 return None
-            opening = receipts.find_opening(
-                rpc, ledger, consortium=receipt.consortium, run_id=receipt.run_id, from_block=from_block
+            opened = receipts.find_opening(
+                rpc, ledger, consortium=consortium, run_id=run_id, from_block=from_block
             )
-            if opening is None:
+            if opened is None:
                 raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's opening")
-            found = receipts.find_anchoring(rpc, ledger, opening)
-            if found is None and _latest(
-                rpc, "Ledger", ledger, "isAnchored", opening.run.consortium, opening.number
-            ):
+            opening, block = opened
+            found = receipts.find_anchoring(rpc, ledger, opening, from_block=block)
+            if found is None and _latest(rpc, "Ledger", ledger, "isAnchored", consortium, opening.number):
                 raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's receipt")
             return opening, found
 
@@ -286,7 +382,7 @@ class ChainReader:
         proof = (anchoring or NOT_ANCHORED).proof(signature)
         arguments = (receipt.solidity(), opening.solidity(), proof)
         verdicts = self._everywhere(ledger, "verify", *arguments)
-        agreed, _ = self._nodes.agreed(verdicts, f"run 0x{receipt.run_id.hex()}")
+        agreed, _ = self._nodes.agreed(verdicts, f"run 0x{run_id.hex()}")
         verdict = Verdict.of_abi(agreed)
         if not verdict.opened and (anchoring is None or anchoring.batch):
             # Nothing but the opening goes into what the ledger keeps of such a run.
@@ -303,23 +399,21 @@ class ChainReader:
 
     def listed(self, factory: str, *, first: int, most: int) -> list[str]:
         """Addresses of at most `most` consortia of a factory, from number `first` on; the list only grows."""
-        rows = self._latest_call("Factory", factory, "board", first, min(most, BOARD_PAGE))
-        return [str(row["consortium"]).lower() for row in rows]
+        return [str(row["consortium"]).lower() for row in self._board_page(factory, first, most)]
 
     def board(self, factory: str) -> list[BoardRow]:
         """The board of studies at the latest block, read page by page."""
         rows: list[BoardRow] = []
         count = int(self._latest_call("Factory", factory, "consortiumCount"))
         while len(rows) < count:
-            page = self._latest_call(
-                "Factory", factory, "board", len(rows), min(BOARD_PAGE, count - len(rows))
-            )
+            page = self._board_page(factory, len(rows), count - len(rows))
             if not page:
                 break
             rows.extend(
                 BoardRow(
                     consortium=row["consortium"].lower(),
                     owners=int(row["owners"]),
+                    confirmed=int(row["confirmed"]),
                     records=int(row["records"]),
                     criteria=(int(row["criteria"][0]), int(row["criteria"][1]), int(row["criteria"][2])),
                     status=int(row["status"]),
@@ -327,6 +421,26 @@ class ChainReader:
                 for row in page
             )
         return rows
+
+    def _board_page(self, factory: str, first: int, most: int) -> Any:
+        """Rows of the board from number `first` on: fewer where a node has not the gas for that many, since
+        anyone can fill the rows of consortia of its own."""
+        contract = interface("Factory")
+
+        def one(rpc: Rpc) -> Any:
+            size = min(most, BOARD_PAGE)
+            while True:
+                call = {"to": factory, "data": "0x" + contract.encode("board", first, size).hex()}
+                (answer,) = rpc.batch([("eth_call", [call, "latest"])])
+                if not isinstance(answer, RpcFailure):
+                    return contract.decode("board", rpc.data(answer))
+                if size == 1:
+                    raise ChainError(
+                        Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} refuses the board: {answer.message}"
+                    )
+                size = max(1, size // 2)
+
+        return self._nodes.first(one)
 
     def app_answer(self, app: str, boot_info: tuple[Any, ...]) -> tuple[str, bool, str]:
         """`(owner, allowed, reason)` of a DstackApp for one boot, agreed at the finalized block.
@@ -354,24 +468,51 @@ class ChainReader:
     ) -> tuple[Rpc, ChainView]:
         """The view that all nodes show at one block, and one of them."""
         what = f"the state of {consortium} at block {head.number}"
-        states = self._nodes.ask(lambda rpc: read_state(rpc, consortium, head), rpcs)
-        state, rpcs = self._nodes.agreed(states, what)
-        study = self._contents.pinned(rpcs, consortium, state)
-        views = self._nodes.ask(
-            lambda rpc: read_view(rpc, consortium, head, chain_id=chain_id, state=state, study=study), rpcs
+
+        def ask(study: Study | None) -> Seen:
+            nonlocal rpcs
+            answers = self._nodes.ask(
+                lambda rpc: read(rpc, self._places, consortium, head, study=study), rpcs
+            )
+            seen, rpcs = self._nodes.agreed(answers, what)
+            return seen
+
+        seen, study = self._whole(consortium, ask, lambda: rpcs)
+        reason = self._contents.reason(rpcs, consortium, seen.row.state)
+        return rpcs[0], view_of(consortium, head, seen, chain_id=chain_id, study=study, reason=reason)
+
+    def _view(
+        self, rpc: Rpc, consortium: str, head: Head, chain_id: int, *, others: Sequence[Rpc]
+    ) -> ChainView:
+        """The view that one node shows; what its hashes are of may come from `others`."""
+        seen, study = self._whole(
+            consortium,
+            lambda study: read(rpc, self._places, consortium, head, study=study),
+            lambda: (rpc, *others),
         )
-        view, rpcs = self._nodes.agreed(views, what)
-        if view.revoked_by is not None:
-            view = replace(view, revocation_reason=self._contents.reason(rpcs, consortium, state))
-        return rpcs[0], view
+        return view_of(consortium, head, seen, chain_id=chain_id, study=study)
+
+    def _whole(
+        self, consortium: str, ask: Callable[[Study | None], Seen], rpcs: Callable[[], Sequence[Rpc]]
+    ) -> tuple[Seen, Study | None]:
+        """What is seen with the datasets of the active study: as a rule the one that it was before."""
+        study = self._contents.last(consortium)
+        seen = ask(study)
+        active = self._contents.active(rpcs(), consortium, seen.row.state)
+        if active is not None and active != study:
+            seen = ask(active)
+            if active_study(seen.row.state) != active.id:
+                raise ChainError(Code.CHAIN_DISAGREES, "a node contradicts itself about the active study")
+        return seen, active
 
     def _with_candidate(self, rpc: Rpc, view: ChainView, head: Head, compose_hash: bytes | None) -> ChainView:
         if compose_hash is None or (view.study is not None and view.study.compose_hash == compose_hash):
             return view
-        study = self._contents.proposed(rpc, view.consortium, compose_hash, until=head.number)
+        last = read_state(rpc, self._places, view.consortium, head).last_block
+        study = self._contents.proposed(rpc, view.consortium, compose_hash, last=last, until=head.number)
         if study is None:
             return view
-        found = read_candidates(rpc, view.consortium, head, [study])
+        found = read_candidates(rpc, self._places, view.consortium, head, [study])
         return replace(view, candidate=found[0] if found else None)
 
     def _latest_call(self, name: str, address: str, function: str, *arguments: Any) -> Any:

@@ -130,7 +130,7 @@ class Interface:
 
 @cache
 def interface(name: str) -> Interface:
-    """The ABI of `Consortium`, `DstackApp`, `Factory` or `Ledger`."""
+    """The ABI of `Consortium`, `DstackApp`, `Factory`, `Ledger` or `Lens`."""
     text = resources.files("sealroom_agents.chain").joinpath("abi", f"{name}.json").read_text()
     abi = json.loads(text)
     return Interface(name, abi["abi"] if isinstance(abi, dict) else abi)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened, from logs: each event with its transaction, as the
-records of `sealroom_agents.chain.history`.
+"""What happened, from logs: each event with its transaction, as a record of `sealroom_agents.chain.history`.
 
-Logs are for people to follow and for finding things; state is the truth,
+Events of a consortium and of its runs are walked back from the last one, which the state names, so that they
+cost a question for each block in which something happened. Those of a dataset belong to no consortium, and
+are looked for in ranges of blocks. Logs are for people to follow and for finding things; state is the truth,
 and no decision rests on a log (CH-29).
 """
 
@@ -11,37 +12,103 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from eth_abi.exceptions import EncodingError
+
+from sealroom.errors import FormatError
+from sealroom.model import MAX_OWNERS, Books
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.history import (
+    AllowanceSetting,
     Approval,
     BatchAnchoring,
-    CapSetting,
+    Confirmation,
+    DatasetEvent,
+    DatasetMove,
+    DatasetOffer,
     DatasetRegistration,
+    Decision,
     Event,
     History,
-    OwnersChange,
+    LifetimeSetting,
+    MachinesAddition,
     Pin,
     PlatformAdoption,
     Proposal,
+    ProposedMachines,
+    ProposedPlatform,
+    ProposedRoster,
     ReceiptAnchoring,
     Revocation,
+    RosterChange,
     RunOpening,
+    RunRefusal,
+    SeatMove,
+    SeatOffer,
     UnpinFailure,
+    VersionAddition,
     Withdrawal,
 )
-from sealroom_agents.chain.logs import address_topic, logs, parsed, topics
-from sealroom_agents.chain.rpc import Head, Rpc
+from sealroom_agents.chain.logs import (
+    LOG_RANGE,
+    MAX_RANGES,
+    Happening,
+    decoded,
+    forward,
+    hidden,
+    parsed,
+    topics,
+    walk,
+)
+from sealroom_agents.chain.receipts import runs_query
+from sealroom_agents.chain.rpc import MAX_BATCH, Head, Rpc, RpcFailure
+from sealroom_agents.chain.views import STATE_GAS, Places, read_state
 
-KEPT_S = 600.0
+KEPT_S = 3600.0
 """Seconds after which a history is read anew."""
 MAX_KEPT = 256
 """Histories that are kept."""
-Found = dict[str, tuple[Any, ...]]
-"""Records by the name of their event, oldest first."""
+FIRST_ROLL = 1
+"""How often seats have changed hands once the first owners sit."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What happened in one block."""
+
+    number: int
+    """Its number."""
+    count: int
+    """How many events there were, with those of which no record is made."""
+    events: tuple[Event, ...]
+    """Records of the others, in their order."""
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """The events of a consortium, or of its runs, up to some block."""
+
+    blocks: tuple[_Block, ...] = ()
+    """Oldest first."""
+    complete: bool = True
+    """Whether they go back to the first one."""
+
+    @property
+    def newest(self) -> int:
+        """Number of the last block; 0 for none."""
+        return self.blocks[-1].number if self.blocks else 0
+
+    @property
+    def count(self) -> int:
+        """How many events there were."""
+        return sum(block.count for block in self.blocks)
+
+    def until(self, number: int) -> _Stream:
+        """Up to a block."""
+        return _Stream(tuple(block for block in self.blocks if block.number <= number), self.complete)
 
 
 @dataclass(frozen=True)
@@ -52,8 +119,10 @@ class _Read:
     """When it was begun, seconds of the clock."""
     last: Head | None
     """The last block that was read; `None` before the first."""
-    found: Found
-    """What the blocks up to it say."""
+    votes: _Stream
+    """What the consortium's own events up to it say."""
+    runs: _Stream
+    """What those of its runs say."""
 
 
 class Histories:
@@ -63,131 +132,222 @@ class Histories:
     put back below a block which it had called final, as development nodes allow, is read anew.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, places: Places, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._places = places
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, int], _Read] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Read] = OrderedDict()
 
-    def read(self, rpc: Rpc, consortium: str, *, from_block: int = 0) -> History:
-        """Everything that one consortium and its ledger logged about it, up to the node's latest block."""
-        key = (rpc.url, consortium, from_block)
+    def read(self, rpc: Rpc, consortium: str) -> History:
+        """Everything that happened to one consortium and its runs, up to the node's latest block.
+
+        Raises `ChainError` `chain-unreachable` when the node hides or falsifies events.
+        """
+        key = (rpc.url, consortium)
         head, final = rpc.head("latest"), rpc.head("finalized")
         read = self._begun(key, rpc, head)
-        start = from_block if read.last is None else read.last.number + 1
-        if final.number >= start:
-            found = _joined(read.found, _found(rpc, consortium, start, final.number))
-            read, start = _Read(read.began, final, found), final.number + 1
+        state = read_state(rpc, self._places, consortium, head)
+        votes = _walked(rpc, "Consortium", {"address": consortium}, read.votes, state.last_block)
+        books = _books(rpc, state.ledger, consortium, head)
+        runs = _walked(rpc, "Ledger", runs_query(state.ledger, consortium), read.runs, books.last_block)
+        if votes is None or runs is None:
+            # What was kept is no part of what the state names now.
             with self._lock:
-                self._kept[key] = read
+                self._kept.pop(key, None)
+            raise hidden(rpc, state.last_block)
+        if votes.complete and votes.count != state.events:
+            raise hidden(rpc, state.last_block)
+        votes = _named(rpc, consortium, head, votes)
+        if final.number >= (0 if read.last is None else read.last.number):
+            kept = _Read(read.began, final, votes.until(final.number), runs.until(final.number))
+            with self._lock:
+                self._kept[key] = kept
                 self._kept.move_to_end(key)
                 while len(self._kept) > MAX_KEPT:
                     self._kept.popitem(last=False)
-        return _history(_joined(read.found, _found(rpc, consortium, start, head.number)))
+        events = [event for block in (*votes.blocks, *runs.blocks) for event in block.events]
+        events.sort(key=lambda event: (event.at.block, event.at.index))
+        return History(tuple(events), votes.complete and runs.complete)
 
-    def _begun(self, key: tuple[str, str, int], rpc: Rpc, head: Head) -> _Read:
+    def _begun(self, key: tuple[str, str], rpc: Rpc, head: Head) -> _Read:
         """What was read before, as long as it still stands."""
+        fresh = _Read(self._clock(), None, _Stream(), _Stream())
         with self._lock:
             read = self._kept.get(key)
         if read is None or read.last is None or self._clock() - read.began > KEPT_S:
-            return _Read(self._clock(), None, {})
+            return fresh
         if head.number >= read.last.number and rpc.head(read.last.number).hash == read.last.hash:
             return read
-        return _Read(self._clock(), None, {})
+        return fresh
 
 
-def _joined(older: Found, newer: Found) -> Found:
-    return {event: older.get(event, ()) + newer.get(event, ()) for event in _EVENTS}
+def dataset_events(rpc: Rpc, ledger: str, dataset: bytes, *, from_block: int) -> tuple[DatasetEvent, ...]:
+    """What one node's logs say of a dataset, oldest first, of the newest blocks that a search may read."""
+    newest = rpc.head("latest").number
+    lower = max(from_block, newest + 1 - MAX_RANGES * LOG_RANGE)
+    query = {"address": ledger, "topics": topics(None, dataset)}
+    happened = (event for part in forward(rpc, query, lower, newest) for event in decoded("Ledger", part))
+    return tuple(event for event in _records(happened) if isinstance(event, DatasetEvent))
 
 
-def _found(rpc: Rpc, consortium: str, lower: int, upper: int) -> Found:
-    """Records of the blocks from `lower` to `upper`."""
-    if lower > upper:
-        return {}
-    ledger = _ledger_of(rpc, consortium)
-    about = topics(None, address_topic(consortium))
-    found: dict[str, list[Any]] = {event: [] for event in _EVENTS}
-    for contract, query in (
-        ("Consortium", {"address": consortium}),
-        ("Ledger", {"address": ledger, "topics": about}),
-    ):
-        for log in logs(rpc, query, lower, upper):
-            decoded = interface(contract).decode_log(log.topics, log.data)
-            if decoded is not None and decoded[0] in found:
-                name, fields = decoded
-                more: dict[str, Any] = {"at": log.where}
-                if name == "StudyPinned":
-                    more["owners"] = _accounts(rpc, consortium, fields["roster"], fields["approvals"])
-                found[name].append(_EVENTS[name].of_abi(fields, **more))
-    return {event: tuple(records) for event, records in found.items()}
+def recent_dataset_events(rpc: Rpc, ledger: str, datasets: Sequence[bytes]) -> tuple[DatasetEvent, ...]:
+    """What one node's logs say of some datasets, oldest first, of the newest `LOG_RANGE` blocks: one question
+    as a rule, for pages that are drawn often."""
+    if not datasets:
+        return ()
+    newest = rpc.head("latest").number
+    query = {"address": ledger, "topics": [None, ["0x" + dataset.hex() for dataset in datasets]]}
+    lower = max(0, newest + 1 - LOG_RANGE)
+    happened = (event for part in forward(rpc, query, lower, newest) for event in decoded("Ledger", part))
+    return tuple(event for event in _records(happened) if isinstance(event, DatasetEvent))
 
 
-def _history(found: Found) -> History:
-    return History(
-        proposals=found["StudyProposed"],
-        approvals=found["StudyApproved"],
-        withdrawals=found["ApprovalWithdrawn"],
-        pins=found["StudyPinned"],
-        revocations=found["Revoked"],
-        unpin_failures=found["UnpinFailed"],
-        platforms=found["PlatformAdopted"],
-        rosters=found["OwnersChanged"],
-        registrations=found["DatasetRegistered"],
-        caps=found["CapSet"],
-        runs=found["RunOpened"],
-        receipts=found["ReceiptAnchored"],
-        batches=found["BatchAnchored"],
-    )
+def approvals_in(
+    rpc: Rpc, consortium: str, study: bytes, tx: bytes, *, counted: bool = False
+) -> frozenset[str]:
+    """The accounts whose approval of `study` one node's receipt of a transaction tells of.
 
-
-def approvals_in(rpc: Rpc, consortium: str, study: bytes, tx: bytes) -> frozenset[str]:
-    """The accounts whose approval of `study` one node's receipt of a transaction tells of."""
+    counted: only those with which the transaction pinned it.
+    """
     receipt = rpc.request("eth_getTransactionReceipt", ["0x" + tx.hex()])
     if receipt is None:
         return frozenset()
     if not isinstance(receipt, dict):
         raise rpc.malformed("a malformed receipt")
     accounts: set[str] = set()
-    for item, log in zip(receipt.get("logs") or (), parsed(rpc, receipt.get("logs")), strict=True):
+    items = receipt.get("logs") or ()
+    for item, log in zip(items, parsed(rpc, receipt.get("logs")), strict=True):
         if rpc.data(item.get("address"), 20).hex() != consortium.removeprefix("0x"):
             continue
-        decoded = interface("Consortium").decode_log(log.topics, log.data)
-        if decoded is None or bytes(decoded[1].get("study", b"")) != study:
-            continue
-        name, fields = decoded
-        if name == "StudyApproved":
-            accounts.add(fields["owner"].lower())
-        elif name == "StudyPinned":
-            accounts.update(_accounts(rpc, consortium, fields["roster"], fields["approvals"]))
+        for event in decoded("Consortium", [log]):
+            if event.name == "Approved" and not counted and bytes(event.fields["proposal"]) == study:
+                accounts.add(event.fields["owner"].lower())
+            elif event.name == "StudyPinned" and bytes(event.fields["study"]) == study:
+                bitmap = event.fields["roll"], event.fields["approvals"]
+                accounts.update(_accounts(rpc, consortium, rpc.head("latest"), [bitmap])[bitmap])
     return frozenset(accounts)
 
 
-def _ledger_of(rpc: Rpc, consortium: str) -> str:
-    return str(_ask(rpc, consortium, "ledger")).lower()
+def _walked(rpc: Rpc, contract: str, query: dict[str, Any], known: _Stream, last: int) -> _Stream | None:
+    """A stream up to its newest event, in block `last`; `None` when it does not continue `known`."""
+    if last == known.newest:
+        return known
+    found = list(walk(rpc, contract, query, last, floor=known.newest))
+    lowest = found[-1][0].fields["previousBlock"] if found else last
+    if lowest < known.newest or (lowest > known.newest and known.blocks):
+        return None
+    blocks = tuple(
+        _Block(happened[0].where.block, len(happened), tuple(_records(happened)))
+        for happened in reversed(found)
+    )
+    # What does not end at the first event was cut.
+    return _Stream(known.blocks + blocks, known.complete and lowest == known.newest)
 
 
-def _accounts(rpc: Rpc, consortium: str, roster: int, bitmap: int) -> tuple[str, ...]:
-    """Accounts of a bitmap. The contract keeps all rosters, so the answer never changes."""
-    return tuple(str(account).lower() for account in _ask(rpc, consortium, "accounts", roster, bitmap))
+def _named(rpc: Rpc, consortium: str, head: Head, stream: _Stream) -> _Stream:
+    """The stream with the accounts of those who decided.
+
+    An event has a bitmap of seats. Who held them follows from how often seats had changed hands before it.
+    """
+    wanted: dict[Decision, tuple[int, int]] = {}
+    roll = FIRST_ROLL if stream.complete else None
+    for event in (event for block in stream.blocks for event in block.events):
+        before = event.roll if isinstance(event, Pin) else roll
+        if isinstance(event, RosterChange | SeatMove):
+            before, roll = event.roll - 1, event.roll
+        if isinstance(event, Decision) and not event.owners and before is not None:
+            wanted[event] = before, event.approvals
+    if not wanted:
+        return stream
+    accounts = _accounts(rpc, consortium, head, sorted(set(wanted.values())))
+
+    def named(event: Event) -> Event:
+        if isinstance(event, Decision) and event in wanted:
+            return replace(event, owners=accounts[wanted[event]])
+        return event
+
+    blocks = (replace(block, events=tuple(map(named, block.events))) for block in stream.blocks)
+    return replace(stream, blocks=tuple(blocks))
 
 
-def _ask(rpc: Rpc, consortium: str, view: str, *arguments: Any) -> Any:
+def _accounts(
+    rpc: Rpc, consortium: str, head: Head, asked: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], tuple[str, ...]]:
+    """Accounts of bitmaps, each after so many changes of seats. The contract keeps all holders, so an answer
+    never changes."""
     contract = interface("Consortium")
-    return contract.decode(view, rpc.call_latest(consortium, contract.encode(view, *arguments)))
+    found = {}
+    for start in range(0, len(asked), MAX_BATCH):
+        page = asked[start : start + MAX_BATCH]
+        calls = [(consortium, contract.encode("accountsAt", *one)) for one in page]
+        for one, answer in zip(page, rpc.calls_at(head.hash, calls, gas=STATE_GAS), strict=True):
+            raw = () if isinstance(answer, RpcFailure) else contract.decode("accountsAt", answer)
+            found[one] = tuple(str(account).lower() for account in raw)[:MAX_OWNERS]
+    return found
+
+
+def _books(rpc: Rpc, ledger: str, consortium: str, head: Head) -> Books:
+    contract = interface("Ledger")
+    (answer,) = rpc.calls_at(head.hash, [(ledger, contract.encode("books", consortium))], gas=STATE_GAS)
+    if isinstance(answer, RpcFailure):
+        raise hidden(rpc, head.number)
+    return Books.of_abi(contract.decode("books", answer))
+
+
+def _records(happened: Sequence[Happening] | Iterator[Happening]) -> Iterator[Event]:
+    """Records of events; those of which none is made, or whose content is not what its id says, are left
+    out."""
+    for event in happened:
+        kind = _EVENTS.get(event.name)
+        if kind is None:
+            continue
+        try:
+            record = kind.of_abi(event.fields, at=event.where)
+            if _id(record) not in (None, event.fields.get("proposal", event.fields.get("study"))):
+                continue
+        except (FormatError, ValueError, EncodingError):
+            continue
+        yield record
+
+
+def _id(record: Event) -> bytes | None:
+    """Id that the content of a proposal really has; `None` for what has no content."""
+    if isinstance(record, Proposal | Pin):
+        return record.content.id
+    if isinstance(record, ProposedPlatform):
+        return record.platform.under(record.terms).id
+    if isinstance(record, ProposedMachines):
+        return record.machines.under(record.terms).id
+    if isinstance(record, ProposedRoster):
+        return record.roster.under(record.terms).id
+    return None
 
 
 _EVENTS: dict[str, type[Event]] = {
     "StudyProposed": Proposal,
-    "StudyApproved": Approval,
-    "ApprovalWithdrawn": Withdrawal,
+    "PlatformProposed": ProposedPlatform,
+    "MachinesProposed": ProposedMachines,
+    "RosterProposed": ProposedRoster,
+    "Approved": Approval,
+    "Withdrawn": Withdrawal,
     "StudyPinned": Pin,
+    "PlatformAdopted": PlatformAdoption,
+    "MachinesAdded": MachinesAddition,
+    "RosterChanged": RosterChange,
     "Revoked": Revocation,
     "UnpinFailed": UnpinFailure,
-    "PlatformAdopted": PlatformAdoption,
-    "OwnersChanged": OwnersChange,
-    "DatasetRegistered": DatasetRegistration,
-    "CapSet": CapSetting,
+    "SeatOffered": SeatOffer,
+    "SeatMoved": SeatMove,
+    "Confirmed": Confirmation,
     "RunOpened": RunOpening,
+    "RunRefused": RunRefusal,
     "ReceiptAnchored": ReceiptAnchoring,
     "BatchAnchored": BatchAnchoring,
+    "DatasetRegistered": DatasetRegistration,
+    "VersionAdded": VersionAddition,
+    "LifetimeSet": LifetimeSetting,
+    "Allowed": AllowanceSetting,
+    "DatasetOffered": DatasetOffer,
+    "DatasetMoved": DatasetMove,
 }
 """What each event is read as; all others are passed over."""

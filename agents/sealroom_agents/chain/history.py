@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened to a consortium, as records: proposals, approvals, pins, revocations, runs, receipts.
+"""What happened to a consortium and to datasets, as records: one for each event of the contracts.
 
 For people to follow. `sealroom_agents.chain.events` reads them from logs.
 """
@@ -7,13 +7,30 @@ For people to follow. `sealroom_agents.chain.events` reads them from logs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from sealroom.model import MAX_OWNERS, Cap, Opening, Owner, Receipt, Record, Study
-from sealroom.model.base import AtMost, Beside
+from sealroom.model import (
+    Limits,
+    Machines,
+    Opening,
+    Platform,
+    Receipt,
+    Record,
+    Roster,
+    Study,
+    Validity,
+    Version,
+)
+from sealroom.model.base import Beside
 from sealroom.model.consortium import MAX_REASON_BYTES
-from sealroom.model.kinds import B32, U8, U64, Address, Text
+from sealroom.model.kinds import B32, U16, U24, U32, U64, Address, Base64, Micro32, Pico40, Seconds, Text
+from sealroom_agents.chain.contracts import explain_revert
 from sealroom_agents.chain.logs import LogPosition
+
+MAX_REFUSAL_BYTES = 1024
+"""Bytes of an encoded error; the ledger's longest has a tenth."""
+
+E = TypeVar("E", bound="Event")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +41,60 @@ class Event(Record):
     """Where it happened."""
 
 
+# --- the consortium: votes ---------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, kw_only=True)
 class Proposal(Event):
-    """A study was proposed."""
+    """A study has its first approval."""
 
     content: Study
     """Its content, under the id that it really has."""
-    proposer: Address
-    """Account that proposed it."""
+    by: Address
+    """Account that approved it first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposed(Event):
+    """A platform, machines or a roster has its first approval."""
+
+    proposal: B32
+    """Id of the proposal, which its content really has."""
+    terms: Validity
+    """Until when, and under what, votes for it count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedPlatform(Proposed):
+    """A platform has its first approval."""
+
+    platform: Platform
+    """Its content."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedMachines(Proposed):
+    """Machines to be added have their first approval."""
+
+    machines: Machines
+    """Their content."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedRoster(Proposed):
+    """A change of owners has its first approval."""
+
+    roster: Roster
+    """Its content."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Approval(Event):
-    """An owner approved a study. For an approval that a pin alone tells of, `at` is the pin."""
+    """An owner approved, and others' approval was lacking still. For an approval that a pin alone tells of,
+    `at` is the pin."""
 
-    study: B32
-    """Study id."""
+    proposal: B32
+    """Id of the study, platform, machines or roster."""
     owner: Address
     """Account that approved."""
 
@@ -49,19 +104,66 @@ class Withdrawal(Event):
     """An owner took back an approval, or barred it before it was given."""
 
     proposal: B32
-    """Id of the study, platform or roster."""
+    """Id of the study, platform, machines or roster."""
     owner: Address
     """Account that withdrew."""
 
 
+# --- the consortium: what took effect ----------------------------------------------------------------------
+
+
 @dataclass(frozen=True, kw_only=True)
-class Pin(Event):
+class Decision(Event):
+    """Enough owners approved, and it took effect."""
+
+    approvals: U16
+    """Who approved: bit i for the holder of seat i."""
+    owners: Annotated[tuple[str, ...], Beside()] = ()
+    """Their accounts; empty where they are not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin(Decision):
     """A study was pinned: it may run, and the app allows its recipe."""
 
     content: Study
     """Its content, under the id that it really has."""
-    owners: Annotated[tuple[str, ...], Beside()]
-    """Accounts that approved it."""
+    roll: U24
+    """How often seats had changed hands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformAdoption(Decision):
+    """The owners adopted a gate and its machines; the live study ended."""
+
+    proposal: B32
+    """Id of the proposal."""
+    charter: B32
+    """The charter after it."""
+    platform: Platform
+    """What they adopted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachinesAddition(Decision):
+    """The owners added machines to the platform; the live study goes on."""
+
+    proposal: B32
+    """Id of the proposal."""
+    machines: Machines
+    """What they added."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RosterChange(Decision):
+    """The owners changed; the live study ended. The first roster, the consortium's own, is in no event."""
+
+    proposal: B32
+    """Id of the proposal."""
+    roll: U24
+    """How often seats have changed hands, this time included."""
+    roster: Roster
+    """Who left and who joined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,72 +172,55 @@ class Revocation(Event):
 
     owner: Address
     """Account that revoked."""
+    study: B32
+    """The study that was live, or zero."""
     compose_hash: B32
     """The recipe that the app allowed, or zero."""
-    epoch: U64
-    """Epoch after the revocation."""
     reason: Annotated[str, Text(MAX_REASON_BYTES, empty=True)]
     """Why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnpinFailure(Event):
-    """The app did not drop a recipe when an owner revoked."""
+    """The app did not drop a recipe when it should."""
 
     compose_hash: B32
     """The recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlatformAdoption(Event):
-    """The owners adopted a gate and its machines."""
+class SeatOffer(Event):
+    """An owner offered its seat to another account, or took the offer back."""
 
-    gate_root: B32
-    """Fingerprint of the gate's root key."""
-    gate_signer: Address
-    """The gate's signing address."""
-    epoch: U64
-    """Epoch after it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnersChange(Event):
-    """Another roster of owners took its seats."""
-
-    roster: U64
-    """Its number, from 1."""
-    threshold: U8
-    """Approvals that it takes from now on."""
-    epoch: U64
-    """Epoch after it."""
-    owners: Annotated[tuple[Owner, ...], AtMost(MAX_OWNERS)]
-    """The owners."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetRegistration(Event):
-    """An owner registered a dataset."""
-
-    dataset: B32
-    """Dataset id."""
     owner: Address
-    """Its owner's account."""
-    rows: U64
-    """Rows."""
-    index_digest: B32
-    """Digest of the sealed index."""
-    name: Annotated[str, Text(64)]
-    """Its name."""
+    """Account that holds the seat."""
+    to: Address
+    """Who may take it; zero takes the offer back."""
+    from_: Seconds
+    """From when, unix seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CapSetting(Event, Cap):
-    """An owner set what runs may spend on a dataset."""
+class SeatMove(Event):
+    """A seat has another holder."""
 
-    dataset: B32
-    """Dataset id."""
     owner: Address
-    """Its owner's account."""
+    """Who held it."""
+    to: Address
+    """Who holds it."""
+    roll: U24
+    """How often seats have changed hands, this time included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation(Event):
+    """An owner said that it knows of its seat."""
+
+    owner: Address
+    """Its account."""
+
+
+# --- runs --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +233,21 @@ class RunOpening(Event):
     """Study id."""
     opening: Opening
     """The run as the ledger opened it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRefusal(Event):
+    """A run was passed over while others of the same transaction were opened."""
+
+    run_id: B32
+    """Run id."""
+    why: Annotated[bytes, Base64(MAX_REFUSAL_BYTES)]
+    """The error with which it alone would have been refused, encoded."""
+
+    @property
+    def error(self) -> str:
+        """Name of that error."""
+        return explain_revert(self.why)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,48 +276,138 @@ class BatchAnchoring(Event):
     """Sequence of the first receipt."""
     count: U64
     """How many they are."""
-    epoch: U64
-    """Epoch of the consortium."""
+
+
+# --- datasets ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEvent(Event):
+    """Something happened to a dataset."""
+
+    dataset: B32
+    """Dataset id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRegistration(DatasetEvent):
+    """An account registered it."""
+
+    holder: Address
+    """The account."""
+    name: Annotated[str, Text(64)]
+    """Its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionAddition(DatasetEvent):
+    """It has another version."""
+
+    number: U32
+    """Number of the version, from 1."""
+    version: Version
+    """The sealed file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifetimeSetting(DatasetEvent):
+    """Its holder set what may be spent on it, ever."""
+
+    epsilon_micro: Micro32
+    """ε, micro-epsilon."""
+    delta_pico: Pico40
+    """δ, pico-delta."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllowanceSetting(DatasetEvent):
+    """Its holder set what one consortium may spend on it."""
+
+    consortium: Address
+    """Address of the consortium."""
+    limits: Limits
+    """What it may spend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOffer(DatasetEvent):
+    """Its holder offered it to another account, or took the offer back."""
+
+    holder: Address
+    """Who holds it."""
+    to: Address
+    """Who may take it; zero takes the offer back."""
+    from_: Seconds
+    """From when, unix seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetMove(DatasetEvent):
+    """Another account holds it; what was allowed is void."""
+
+    holder: Address
+    """Who holds it."""
+    tenure: U32
+    """How often it has changed hands."""
+
+
+# --- all of a consortium -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class History:
-    """All of it, each kind oldest first."""
+    """What happened to a consortium and its runs."""
 
-    proposals: tuple[Proposal, ...]
-    approvals: tuple[Approval, ...]
-    withdrawals: tuple[Withdrawal, ...]
-    pins: tuple[Pin, ...]
-    revocations: tuple[Revocation, ...]
-    unpin_failures: tuple[UnpinFailure, ...]
-    platforms: tuple[PlatformAdoption, ...]
-    rosters: tuple[OwnersChange, ...]
-    """Changes of owners; the first roster, which is the consortium's own, is not among them."""
-    registrations: tuple[DatasetRegistration, ...]
-    caps: tuple[CapSetting, ...]
-    runs: tuple[RunOpening, ...]
-    receipts: tuple[ReceiptAnchoring, ...]
-    """Those that were anchored alone."""
-    batches: tuple[BatchAnchoring, ...]
+    events: tuple[Event, ...]
+    """All of it, oldest first."""
+    complete: bool
+    """Whether it goes back to the beginning; a very long one is cut."""
 
-    def proposals_of(self, study: bytes) -> tuple[Proposal, ...]:
-        """Proposals of one study, oldest first: any owner may propose the same content again."""
-        return tuple(proposal for proposal in self.proposals if proposal.content.id == study)
+    def of(self, kind: type[E]) -> tuple[E, ...]:
+        """The events of one kind, oldest first."""
+        return tuple(event for event in self.events if isinstance(event, kind))
 
-    def approvals_of(self, study: bytes) -> tuple[Approval, ...]:
-        """Approvals of one study, oldest first, one an owner; of a pinned one, those that counted.
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """Studies that were proposed."""
+        return self.of(Proposal)
 
-        Of an owner who took its approval back and gave it again, the last one counts.
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        """Studies that were pinned."""
+        return self.of(Pin)
+
+    @property
+    def revocations(self) -> tuple[Revocation, ...]:
+        """All revocations."""
+        return self.of(Revocation)
+
+    @property
+    def runs(self) -> tuple[RunOpening, ...]:
+        """Runs that were opened."""
+        return self.of(RunOpening)
+
+    @property
+    def receipts(self) -> tuple[ReceiptAnchoring, ...]:
+        """Receipts that were anchored alone."""
+        return self.of(ReceiptAnchoring)
+
+    def approvals_of(self, proposal: bytes) -> tuple[Approval, ...]:
+        """Approvals of one proposal, oldest first, one an owner; of a pinned study, those that counted.
+
+        Nobody approves again what it withdrew from.
         """
-        last = {approval.owner: approval for approval in self.approvals if approval.study == study}
-        told = tuple(approval for approval in self.approvals if approval is last.get(approval.owner))
-        pin = next((pin for pin in self.pins if pin.content.id == study), None)
+        withdrawn = {item.owner for item in self.of(Withdrawal) if item.proposal == proposal}
+        told = tuple(
+            item for item in self.of(Approval) if item.proposal == proposal and item.owner not in withdrawn
+        )
+        pin = next((pin for pin in self.pins if pin.content.id == proposal), None)
         if pin is None:
             return told
         counted = tuple(approval for approval in told if approval.owner in pin.owners)
-        missing = set(pin.owners) - {approval.owner for approval in counted}
+        known = {approval.owner for approval in counted}
         return counted + tuple(
-            Approval(at=pin.at, study=study, owner=owner) for owner in pin.owners if owner in missing
+            Approval(at=pin.at, proposal=proposal, owner=owner) for owner in pin.owners if owner not in known
         )
 
     def runs_of(self, study: bytes) -> tuple[RunOpening, ...]:
@@ -231,4 +421,4 @@ class History:
     @property
     def receipt_count(self) -> int:
         """How many receipts are anchored, alone and in batches."""
-        return len(self.receipts) + sum(batch.count for batch in self.batches)
+        return len(self.receipts) + sum(batch.count for batch in self.of(BatchAnchoring))

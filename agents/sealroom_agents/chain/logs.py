@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs from one node: asked for in bounded ranges, or of exactly one block; parsed strictly.
+"""Logs from one node: walked back from event to event, or asked for in bounded ranges; parsed strictly.
 
-A log is a hint: a node can leave one out or make one up. Code that acts on a log
-compares it with state first (CH-29).
+Each event of a consortium, and each of its runs, names the block of the one before it, and the state names
+the block of the last one. So what happened is walked back, one question for each block in which something
+happened, however long the chain is; and a node that leaves an event out between two others breaks the walk.
+
+A log is a hint: a node can leave one out or make one up. Code that acts on a log compares it with state
+first (CH-29).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sealroom.codes import Code
-from sealroom_agents.chain.rpc import Rpc, RpcFailure
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.chain.transport import TOO_LARGE
 from sealroom_agents.errors import ChainError
 
@@ -20,6 +25,10 @@ LOG_RANGE = 10_000
 """Blocks asked for in one `eth_getLogs`; many public nodes refuse more, and some as many."""
 MAX_RANGES = 200
 """Ranges walked in one search, so that a search ends."""
+MAX_WALK = 4096
+"""Blocks with events that one walk goes back, so that a walk ends."""
+MAX_EVENTS = 4096
+"""Events of one consortium in one block that are read; a block has gas for a quarter."""
 MAX_HALVINGS = 7
 """Times that a range is halved which a node refuses: down to less than 100 blocks."""
 REFUSED = Code.REQUEST_REFUSED
@@ -61,35 +70,74 @@ def address_topic(address: str) -> bytes:
     return bytes(12) + bytes.fromhex(address.removeprefix("0x"))
 
 
-def logs(rpc: Rpc, query: dict[str, Any], lower: int, upper: int) -> list[Log]:
-    """All logs of `query` from block `lower` to `upper`, oldest first."""
-    return [log for part in forward(rpc, query, lower, upper) for log in part]
-
-
-def forward(rpc: Rpc, query: dict[str, Any], lower: int, upper: int) -> Iterator[list[Log]]:
-    """The same range by range; a search stops asking when it stops reading."""
-    for start in range(lower, upper + 1, LOG_RANGE):
+def forward(
+    rpc: Rpc, query: dict[str, Any], lower: int, upper: int, *, most: int = MAX_RANGES
+) -> Iterator[list[Log]]:
+    """Logs of `query` from block `lower` to `upper`, oldest first, range by range, `most` ranges; a search
+    stops asking when it stops reading."""
+    for start in range(lower, upper + 1, LOG_RANGE)[:most]:
         yield _asked(rpc, query, start, min(upper, start + LOG_RANGE - 1))
 
 
-def backward(rpc: Rpc, query: dict[str, Any], upper: int, *, lowest: int = 0) -> Iterator[Log]:
-    """Newest first, from block `upper` back to `lowest`, at most `MAX_RANGES` ranges."""
-    for _ in range(MAX_RANGES):
-        if upper < lowest:
+@dataclass(frozen=True)
+class Happening:
+    """One event, decoded."""
+
+    where: LogPosition
+    """Where it happened."""
+    name: str
+    """Name of the event."""
+    fields: dict[str, Any]
+    """Its fields under their names."""
+
+
+def decoded(contract: str, logs: Sequence[Log]) -> list[Happening]:
+    """The events of a contract among logs; all else is passed over."""
+    abi = interface(contract)
+    return [
+        Happening(log.where, *event)
+        for log in logs
+        if (event := abi.decode_log(log.topics, log.data)) is not None
+    ]
+
+
+def walk(
+    rpc: Rpc, contract: str, query: dict[str, Any], last: int, *, floor: int = 0, most: int = MAX_WALK
+) -> Iterator[list[Happening]]:
+    """Events that name the one before them, newest block first, each block's in their order.
+
+    contract: whose events. query: address and topics, which all of them match. last: block of the newest one,
+    as the state says; 0 for none. floor: block from which on down nothing is asked for. most: blocks to go
+    back. Raises `ChainError` `chain-unreachable` when the node has not got the events of a block that must
+    have some, or when they contradict each other.
+    """
+    number = last
+    for _ in range(most):
+        if number <= floor:
             return
-        lower = max(lowest, upper - LOG_RANGE + 1)
-        yield from reversed(_asked(rpc, query, lower, upper))
-        upper = lower - 1
+        found = decoded(contract, _of_range(rpc, _logs(rpc, query, number), number, number))
+        links = [event.fields.get("previousBlock", number) for event in found]
+        # The first of them names an earlier block, each later one its own.
+        previous = links[0] if links else number
+        if previous >= number or any(link != number for link in links[1:]) or len(found) > MAX_EVENTS:
+            raise hidden(rpc, number)
+        yield found
+        number = previous
 
 
-def of_block(rpc: Rpc, query: dict[str, Any], number: int) -> list[Log]:
-    """Logs of one block of the canonical chain: by its hash, and by its number where a node
-    knows no hashes there (EIP-234)."""
-    head = rpc.head(number)
-    (answer,) = rpc.batch([("eth_getLogs", [{**query, "blockHash": "0x" + head.hash.hex()}])])
-    if isinstance(answer, RpcFailure):
-        return _asked(rpc, query, number, number)
-    return _of_range(rpc, answer, number, number)
+def _logs(rpc: Rpc, query: dict[str, Any], number: int) -> Any:
+    """What a node answers of one block."""
+    asked = {**query, "fromBlock": hex(number), "toBlock": hex(number)}
+    return rpc.request("eth_getLogs", [asked])
+
+
+def hidden(rpc: Rpc, number: int) -> ChainError:
+    """The error of a node that has not got the events of a block, or other ones."""
+    return ChainError(
+        Code.CHAIN_UNREACHABLE,
+        f"{rpc.shown_url} does not have the logs of block {number}, in which something happened",
+        "the node hides or falsifies them, or does not keep logs of that block: ask another one",
+    )
 
 
 def _asked(

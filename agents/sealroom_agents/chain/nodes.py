@@ -21,6 +21,7 @@ from sealroom.codes import Code
 from sealroom_agents.chain.breaker import Breaker
 from sealroom_agents.chain.rpc import Head, Rpc
 from sealroom_agents.chain.transport import TOO_LARGE
+from sealroom_agents.chains import require_supported
 from sealroom_agents.errors import CHAIN_CODES, ChainError
 
 MAX_HEAD_AGE_S = 90
@@ -48,6 +49,7 @@ class Nodes:
         timeout_s: float,
         quorum: int | None,
         expected_chain_id: int | None,
+        private_chain: int | None,
         finalized_floor: int,
         clock: Callable[[], float],
     ) -> None:
@@ -66,6 +68,8 @@ class Nodes:
             )
         self.rpcs = tuple(Rpc(url, timeout_s=timeout_s) for url in rpc_urls)
         self._expected_chain_id = expected_chain_id
+        self._private_chain = private_chain
+        self._supported: set[Rpc] = set()
         self._chain_id: int | None = None
         self._clock = clock
         self._lock = threading.Lock()
@@ -85,7 +89,7 @@ class Nodes:
 
     def chain_id(self) -> int:
         """The chain id on which all nodes agree; asked once.
-        Raises `ChainError` `chain-disagrees` (CH-07)."""
+        Raises `ChainError` `chain-disagrees` (CH-07), or `chain-unsupported`."""
         if self._chain_id is None:
             chain_id, _ = self.agreed(self.ask(lambda rpc: rpc.chain_id()), "the chain that they are on")
             if self._expected_chain_id is not None and chain_id != self._expected_chain_id:
@@ -94,8 +98,15 @@ class Nodes:
                     f"the nodes are on chain {chain_id}, not {self._expected_chain_id}",
                     "compare --chain-id with the RPC endpoint",
                 )
+            require_supported(chain_id, private_chain=self._private_chain)
             self._chain_id = chain_id
         return self._chain_id
+
+    def require_supported(self, rpc: Rpc) -> None:
+        """Refuse a node of a chain that cannot be followed; asked once. Raises `ChainError`."""
+        if self._chain_id is None and rpc not in self._supported:
+            require_supported(rpc.chain_id(), private_chain=self._private_chain)
+            self._supported.add(rpc)
 
     def finalized(self) -> tuple[Head, tuple[Rpc, ...]]:
         """The newest block that `quorum` nodes call finalized, and the nodes that agree on it."""
@@ -237,16 +248,21 @@ class Nodes:
 
     def first(self, question: Callable[[Rpc], T]) -> T:
         """Ask one node after the other until one can be reached: for pages, not for decisions."""
+
+        def one(rpc: Rpc) -> T:
+            self.require_supported(rpc)
+            return question(rpc)
+
         breakers = sorted(
             (self._breakers[rpc] for rpc in self.rpcs), key=lambda breaker: not breaker.available
         )
         for breaker in breakers[:-1]:
             try:
-                return breaker.ask(question).result()
+                return breaker.ask(one).result()
             except ChainError as error:
                 if error.code != Code.CHAIN_UNREACHABLE:
                     raise
-        return breakers[-1].ask(question).result()
+        return breakers[-1].ask(one).result()
 
 
 def _decisive(failures: Sequence[ChainError], *, answered: bool) -> ChainError:

@@ -3,20 +3,27 @@
 
 The ledger keeps hashes only. What they are the hashes of stands in its events, and for a batch in the
 transaction that anchored it; `Ledger.verify` says whether what was found is true.
+
+A run is opened soon after its grant, and its receipt anchored soon after that. So where the grant's block is
+known, its blocks are asked for first. What is not there is found by walking back from the last event of the
+consortium's runs, as far as `MAX_WALK`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-from sealroom.model import Opening
+from sealroom.errors import FormatError
+from sealroom.model import Books, Opening
 from sealroom.receipt_tree import path
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.logs import MAX_RANGES, Log, LogPosition, address_topic, backward, forward, topics
+from sealroom_agents.chain.logs import Happening, address_topic, decoded, forward, topics, walk
 from sealroom_agents.chain.rpc import Rpc
+
+NEAR_RANGES = 4
+"""Ranges of blocks after a grant in which its run's events are looked for first."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Anchoring:
     """Its block."""
     sequence: int
     """Position among the consortium's receipts, from 1."""
+    anchored_at: int = 0
+    """Time of that block, unix seconds; 0 where nobody asked for it."""
     batch: int = 0
     """Number of its batch; 0 if it was anchored alone."""
     path: tuple[bytes, ...] = ()
@@ -36,7 +45,7 @@ class Anchoring:
 
     def proof(self, signature: bytes) -> tuple[Any, ...]:
         """`ILedger.Proof`, as an ABI encoder takes it; `signature` is the enclave's, over the receipt."""
-        return (self.sequence, self.block, self.batch, signature, list(self.path))
+        return (self.sequence, self.anchored_at, self.batch, signature, list(self.path))
 
 
 NOT_ANCHORED = Anchoring(tx="", block=0, sequence=0)
@@ -44,47 +53,48 @@ NOT_ANCHORED = Anchoring(tx="", block=0, sequence=0)
 
 
 def find_opening(
-    rpc: Rpc, ledger: str, *, consortium: str | None, run_id: bytes, from_block: int | None = None
-) -> Opening | None:
-    """What one node's log says of a run's opening, not compared with anything; `None` without such a log.
+    rpc: Rpc, ledger: str, *, consortium: str, run_id: bytes, from_block: int | None = None
+) -> tuple[Opening, int] | None:
+    """What one node's log says of a run's opening, and the block of the log; `None` without such a log.
 
-    Searched from `from_block` on, or from the newest block back; with `consortium` None, whoever opened it.
+    Not compared with anything. from_block: a block before it, as a rule not long before.
     """
-    query = {"address": ledger, "topics": _about(("RunOpened",), consortium, run_id)}
-    if from_block is None:
-        found: Iterator[Log] = backward(rpc, query, rpc.head("latest").number)
-    else:
-        found = _forward(rpc, query, from_block)
-    for log in found:
-        fields = _decoded("RunOpened", log)
-        if fields is not None:
-            return Opening.of_abi(fields["opening"])
+    names = ("RunOpened",)
+    for event in _events(rpc, ledger, consortium, names, from_block=from_block, run_id=run_id):
+        if event.fields["runId"] == run_id:
+            try:
+                return Opening.of_abi(event.fields["opening"]), event.where.block
+            except FormatError:
+                return None
     return None
 
 
-def find_anchoring(rpc: Rpc, ledger: str, opening: Opening) -> Anchoring | None:
+def find_anchoring(rpc: Rpc, ledger: str, opening: Opening, *, from_block: int) -> Anchoring | None:
     """Where one node's logs say that the receipt of a run stands, alone or in a batch.
 
-    Not compared with anything: `Ledger.verify` says whether it is there, and whether
-    it is the receipt that is meant.
+    Not compared with anything: `Ledger.verify` says whether it is there, and whether it is the receipt that
+    is meant. from_block: that of the opening.
     """
-    query = {
-        "address": ledger,
-        "topics": _about(("ReceiptAnchored", "BatchAnchored"), opening.run.consortium),
-    }
-    for log in _forward(rpc, query, opening.opened_block):
-        if (alone := _decoded("ReceiptAnchored", log)) is not None:
-            if bytes(alone["runId"]) == opening.run.run_id:
-                return Anchoring(tx=log.where.tx, block=log.where.block, sequence=alone["sequence"])
-        elif (batch := _decoded("BatchAnchored", log)) is not None:
-            found = _in_batch(rpc, log.where, batch, opening.number)
+    names = ("ReceiptAnchored", "BatchAnchored")
+    for event in _events(rpc, ledger, opening.consortium, names, from_block=from_block):
+        if event.name == "BatchAnchored":
+            found = _in_batch(rpc, event, opening.number)
             if found is not None:
                 return found
+        elif event.fields["runId"] == opening.run.run_id:
+            where = event.where
+            return Anchoring(
+                tx=where.tx,
+                block=where.block,
+                anchored_at=rpc.head(where.block).timestamp,
+                sequence=event.fields["sequence"],
+            )
     return None
 
 
-def _in_batch(rpc: Rpc, where: LogPosition, batch: dict[str, Any], number: int) -> Anchoring | None:
+def _in_batch(rpc: Rpc, event: Happening, number: int) -> Anchoring | None:
     """The numbers and digests of a batch stand in its transaction; the path is made anew from them."""
+    where, batch = event.where, event.fields
     transaction = rpc.request("eth_getTransactionByHash", [where.tx])
     if not isinstance(transaction, dict):
         raise rpc.malformed("a malformed transaction")
@@ -98,25 +108,44 @@ def _in_batch(rpc: Rpc, where: LogPosition, batch: dict[str, Any], number: int) 
     return Anchoring(
         tx=where.tx,
         block=where.block,
+        anchored_at=rpc.head(where.block).timestamp,
         sequence=batch["first"] + at,
         batch=batch["batch"],
         path=tuple(path(batch["first"], numbers, digests, at)),
     )
 
 
-def _about(events: tuple[str, ...], consortium: str | None, *more: bytes) -> list[Any]:
-    """A topic filter for any of these events about a consortium, or about any."""
-    names = topics(*(interface("Ledger").topic(event) for event in events))
-    return [names, *topics(None if consortium is None else address_topic(consortium), *more)]
+def _events(
+    rpc: Rpc,
+    ledger: str,
+    consortium: str,
+    names: Sequence[str],
+    *,
+    from_block: int | None,
+    run_id: bytes | None = None,
+) -> Iterator[Happening]:
+    """Events of these names about a consortium: near `from_block`, then walked back from the newest."""
+    if from_block is not None:
+        wanted: list[Any] = [topics(*(interface("Ledger").topic(name) for name in names))]
+        wanted += topics(address_topic(consortium), *(() if run_id is None else (run_id,)))
+        query = {"address": ledger, "topics": wanted}
+        newest = rpc.head("latest").number
+        near = forward(rpc, query, from_block, newest, most=NEAR_RANGES)
+        yield from (event for part in near for event in decoded("Ledger", part))
+    for happened in runs_walk(rpc, ledger, consortium):
+        yield from (event for event in reversed(happened) if event.name in names)
+        if from_block is not None and happened[0].where.block < from_block:
+            return
 
 
-def _forward(rpc: Rpc, query: dict[str, Any], from_block: int) -> Iterator[Log]:
-    """Oldest first, up to the newest block, at most `MAX_RANGES` ranges."""
-    newest = rpc.head("latest").number
-    for found in islice(forward(rpc, query, from_block, newest), MAX_RANGES):
-        yield from found
+def runs_walk(rpc: Rpc, ledger: str, consortium: str) -> Iterator[list[Happening]]:
+    """What happened to a consortium's runs, walked back from the newest block of one node."""
+    contract = interface("Ledger")
+    call = contract.encode("books", consortium)
+    books = Books.of_abi(contract.decode("books", rpc.call_latest(ledger, call)))
+    return walk(rpc, "Ledger", runs_query(ledger, consortium), books.last_block)
 
 
-def _decoded(event: str, log: Log) -> dict[str, Any] | None:
-    decoded = interface("Ledger").decode_log(log.topics, log.data)
-    return decoded[1] if decoded is not None and decoded[0] == event else None
+def runs_query(ledger: str, consortium: str) -> dict[str, Any]:
+    """What all events of a consortium's runs match."""
+    return {"address": ledger, "topics": topics(None, address_topic(consortium))}

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sending transactions: open a run, anchor receipts.
+"""Sending transactions: open runs, anchor receipts.
 
 Every transaction is tried as a call first, so that a refusal costs no gas and comes back with the contract's
 own error name. What is sent is never sent twice: a transport failure after sending is answered by looking for
 the receipt of the very transaction that was signed.
+
+The ledger opens a run id once, and none after its `openBefore`: so it is harmless to send an opening again,
+and one that comes too late costs nothing.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,13 +33,16 @@ RECEIPT_TIMEOUT_S = 60.0
 """Seconds to wait until a transaction is mined."""
 RECEIPT_POLL_S = 0.1
 """Seconds between two looks for a receipt."""
-MAX_GAS = 5_000_000
-"""Gas that one transaction may cost; opening a run with the most datasets that a study may have needs about
-half of it."""
+MAX_GAS = 16_000_000
+"""Gas that one transaction may cost; opening the most runs at once, with the most datasets that a study may
+have, needs two thirds of it."""
 GAS_MARGIN_PERCENT = 30
 """Added to the estimate, because the state may move before the transaction is mined."""
 PRIORITY_FEE_WEI = 1_000_000_000
 """Tip per gas, wei."""
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,21 @@ class TxResult:
 
     def event(self, name: str) -> dict[str, Any] | None:
         """Fields of the first event of that name, or `None`."""
-        return next((fields for event, fields in self.logs if event == name), None)
+        return next(iter(self.events(name)), None)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Fields of all events of that name, in their order."""
+        return [fields for event, fields in self.logs if event == name]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run that was opened."""
+
+    opening: Opening
+    """How."""
+    sent: TxResult
+    """The transaction that did it."""
 
 
 class Transactor:
@@ -82,12 +103,46 @@ class Transactor:
         """Address that pays and signs, lower case."""
         return str(self._account.address).lower()
 
-    def open_run(self, ledger: str, run: Run, study: Study) -> TxResult:
-        """Book a run's budget; `study` is the content that the run's study is the hash of.
+    def open_runs(
+        self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], *, note: bytes
+    ) -> TxResult:
+        """Book the budget of runs of a study. Those that cannot be opened are passed over: the result has
+        `RunOpened` of each run, or `RunRefused` with the encoded error (`explain_revert` reads it).
 
-        Raises `TransactionError` whose `.revert` is the ledger's error name.
+        note: 32 bytes that are kept with each opening. Raises `TransactionError` whose `.revert` is the
+        ledger's error name, of the first run when none could be opened.
         """
-        return self.send(ledger, interface("Ledger").encode("open", run.solidity(), study.solidity()))
+        arguments = (consortium, study.solidity(), [run.solidity() for run in runs], note)
+        return self.send(ledger, interface("Ledger").encode("open", *arguments))
+
+    def book(
+        self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], *, note: bytes
+    ) -> dict[bytes, Opened | TransactionError]:
+        """Book runs together, each told its own fate: by run id how it was opened, or why not.
+
+        A run that the ledger would refuse is left out before anything is sent, and one that it refuses when
+        the transaction is mined spoils no other. A refusal is a `TransactionError` whose `.revert` is the
+        contract's error name. Raises `ChainError`, and `TransactionError` without `.revert`, where nothing is
+        known of any of them.
+        """
+        told: dict[bytes, Opened | TransactionError] = {}
+        told |= self._refused(ledger, consortium, study, runs, note)
+        left = [run for run in runs if run.run_id not in told]
+        if not left:
+            return told
+        try:
+            sent = self.open_runs(ledger, consortium, study, left, note=note)
+        except TransactionError as error:
+            if error.revert is None and error.code is not Code.TRANSACTION_TOO_EXPENSIVE:
+                raise
+            if len(left) == 1:
+                return told | {left[0].run_id: error}
+            # It is too much for one transaction, or the ledger changed its mind about all of them just now.
+            half = len(left) // 2
+            for part in (left[:half], left[half:]):
+                told |= self.book(ledger, consortium, study, part, note=note)
+            return told
+        return told | _outcomes(sent, left)
 
     def anchor(self, ledger: str, receipt: Receipt, opening: Opening, signature: bytes) -> TxResult:
         """Record a signed receipt of a run that was opened as `opening` says.
@@ -98,14 +153,21 @@ class Transactor:
         return self.send(ledger, interface("Ledger").encode("anchor", *arguments))
 
     def anchor_batch(
-        self, ledger: str, consortium: str, *, epoch: int, numbers: Sequence[int], digests: Sequence[bytes]
+        self,
+        ledger: str,
+        consortium: str,
+        *,
+        standing: bytes,
+        numbers: Sequence[int],
+        digests: Sequence[bytes],
     ) -> TxResult:
         """Record many receipts at once; only the gate's signer may.
 
-        numbers: of the runs, strictly increasing. digests: EIP-712 digest of the receipt of each. Raises
-        `TransactionError` whose `.revert` is the ledger's error name.
+        standing: of the runs, and still of the consortium. numbers: of the runs, strictly increasing.
+        digests: EIP-712 digest of the receipt of each. Raises `TransactionError` whose `.revert` is the
+        ledger's error name.
         """
-        arguments = (consortium, epoch, list(numbers), list(digests))
+        arguments = (consortium, standing, list(numbers), list(digests))
         return self.send(ledger, interface("Ledger").encode("anchorBatch", *arguments))
 
     def send(self, to: str, data: bytes, *, value: int = 0) -> TxResult:
@@ -113,7 +175,7 @@ class Transactor:
 
         Raises `TransactionError`: `transaction-reverted` (with `.revert`), `transaction-too-expensive`,
         `transaction-rejected` (such as no gas money), `transaction-not-mined`;
-        and `ChainError` `chain- unreachable`.
+        and `ChainError` `chain-unreachable`.
         """
         call = {"from": self.address, "to": to, "data": "0x" + data.hex(), "value": hex(value)}
         with self._lock:
@@ -128,6 +190,43 @@ class Transactor:
             data = answer.data if isinstance(answer, RpcFailure) else b""
             raise _reverted(data, f"transaction {tx} was mined but reverted")
         return result
+
+    def _refused(
+        self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], note: bytes
+    ) -> dict[bytes, TransactionError]:
+        """What the ledger would refuse now, each run with its own reason; costs no gas."""
+
+        def tried(chosen: Sequence[Run]) -> tuple[str, list[Any]]:
+            arguments = (consortium, study.solidity(), [run.solidity() for run in chosen], note)
+            data = interface("Ledger").encode("open", *arguments)
+            call = {"from": self.address, "to": ledger, "data": "0x" + data.hex()}
+            return "eth_call", [call, "latest"]
+
+        (answer,) = self._rpc.batch([tried(runs)])
+        if not isinstance(answer, RpcFailure):
+            try:
+                why = interface("Ledger").decode("open", self._rpc.data(answer))
+            except ChainError:
+                why = ()
+            if len(why) != len(runs):
+                raise self._rpc.malformed("reasons for another number of runs")
+            return {
+                run.run_id: _reverted(reason, "refused")
+                for run, reason in zip(runs, why, strict=True)
+                if reason
+            }
+        if not answer.data:
+            raise TransactionError(
+                Code.TRANSACTION_REJECTED, f"the node does not try the transaction: {answer.message}"
+            )
+        # All of them are refused, and the ledger names the reason of the first. None was opened before
+        # another, so each alone is refused for its own.
+        alone = [answer] if len(runs) == 1 else self._rpc.batch([tried([run]) for run in runs])
+        return {
+            run.run_id: _reverted(found.data, found.message)
+            for run, found in zip(runs, alone, strict=True)
+            if isinstance(found, RpcFailure)
+        }
 
     def _sign(self, call: dict[str, str]) -> tuple[bytes, str]:
         estimate, nonce, block, chain_id = self._rpc.batch(
@@ -186,7 +285,12 @@ class Transactor:
     def _wait(self, tx: str) -> dict[str, Any]:
         deadline = time.monotonic() + self._receipt_timeout_s
         while time.monotonic() < deadline:
-            receipt = self._rpc.request("eth_getTransactionReceipt", [tx])
+            try:
+                receipt = self._rpc.request("eth_getTransactionReceipt", [tx])
+            except ChainError as error:
+                # It is sent, and the node may be back before the time is up.
+                _log.warning("transaction %s: %s", tx, error.message)
+                receipt = None
             if isinstance(receipt, dict):
                 return receipt
             time.sleep(RECEIPT_POLL_S)
@@ -206,6 +310,19 @@ class Transactor:
             gas_used=rpc.quantity(receipt.get("gasUsed")),
             logs=tuple(_decoded(parsed(rpc, receipt.get("logs")))),
         )
+
+
+def _outcomes(sent: TxResult, runs: Sequence[Run]) -> dict[bytes, Opened | TransactionError]:
+    """What the events of a mined transaction say of each run."""
+    told: dict[bytes, Opened | TransactionError] = {}
+    for fields in sent.events("RunOpened"):
+        told[fields["runId"]] = Opened(Opening.of_abi(fields["opening"]), sent)
+    for fields in sent.events("RunRefused"):
+        told[fields["runId"]] = _reverted(fields["why"], "refused")
+    lost = TransactionError(
+        Code.CHAIN_DISAGREES, f"transaction {sent.tx} says nothing of a run that it was to open"
+    )
+    return {run.run_id: told.get(run.run_id, lost) for run in runs}
 
 
 def _decoded(logs: Sequence[Log]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -57,13 +57,12 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("card", f"{_HERE}.cli.card:card", "write the study card from chain and gate, or check one"),
             Entry("seal", f"{_HERE}.cli.seal:seal", "seal a dataset at its source, for one recipe"),
-            Entry("reseal", f"{_HERE}.cli.reseal:reseal", "bind a sealed dataset to another recipe or epoch"),
+            Entry("reseal", f"{_HERE}.cli.reseal:reseal", "wrap a sealed dataset for another study"),
             Entry(
                 "inspect", f"{_HERE}.cli.inspection:inspect", "show what a sealed dataset says without a key"
             ),
             Entry("check", f"{_HERE}.cli.check:check", "hold a sealed dataset against study card and chain"),
             Entry("sign", f"{_HERE}.cli.sign:sign", "put the owner's signature into a sealed dataset"),
-            Entry("register", f"{_HERE}.cli.register:register", "put a sealed dataset on chain"),
             Entry(
                 "upload", f"{_HERE}.cli.transfer:upload", "send a sealed dataset, and compare what arrived"
             ),
@@ -71,6 +70,10 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "fetch", f"{_HERE}.cli.transfer:fetch", "fetch a sealed dataset, if it is the expected one"
             ),
         ),
+    ),
+    (
+        "Governance",
+        (Entry("govern", f"{_HERE}.governance.command:command", "what owners see, decide, sign and stop"),),
     ),
     (
         "Researchers and auditors",

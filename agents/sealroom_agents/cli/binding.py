@@ -81,7 +81,6 @@ def wrap_context(checked: CheckedCard, *, owner: str) -> WrapContext:
         gate_public_key=checked.gate.root_public_key,
         app=card.app,
         compose_hash=card.recipe.compose_hash,
-        epoch=card.epoch,
     )
 
 
@@ -117,9 +116,9 @@ def check_columns(columns: Iterable[Column], declared: DatasetSpec, *, where: st
         )
 
 
-def bound_lines(context: WrapContext, *, owner: str, dataset_id: bytes) -> list[tuple[str, str]]:
+def bound_lines(context: WrapContext, *, dataset_id: bytes, header_digest: bytes) -> list[tuple[str, str]]:
     """The tuple that the wrap is bound to, as lines."""
-    bound = bound_json(context, owner=owner, dataset_id=dataset_id)
+    bound = bound_json(context, dataset_id=dataset_id, header_digest=header_digest)
     labels = {
         "chainId": "chain id",
         "kmsRoot": "KMS root",
@@ -133,7 +132,7 @@ def bound_lines(context: WrapContext, *, owner: str, dataset_id: bytes) -> list[
     ]
 
 
-def bound_json(context: WrapContext, *, owner: str, dataset_id: bytes) -> dict[str, str | int]:
+def bound_json(context: WrapContext, *, dataset_id: bytes, header_digest: bytes) -> dict[str, str | int]:
     """The same as JSON, in the order of the HPKE `info`."""
     from sealroom.encoding import to_hex
 
@@ -143,8 +142,7 @@ def bound_json(context: WrapContext, *, owner: str, dataset_id: bytes) -> dict[s
         "kmsRoot": to_hex(context.kms_root),
         "app": context.app,
         "composeHash": to_hex(context.compose_hash),
-        "owner": owner,
         "dataset": to_hex(dataset_id),
-        "epoch": context.epoch,
+        "header": to_hex(header_digest),
         "gateRoot": to_hex(context.gate_root),
     }

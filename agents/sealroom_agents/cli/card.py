@@ -54,7 +54,7 @@ def card(
 ) -> None:
     """Write the study card that owners check and seal with.
 
-    It holds the consortium's addresses and epoch from the chain, the recipe's exact bytes, and the gate's
+    It holds the consortium's addresses and owners from the chain, the recipe's exact bytes, and the gate's
     root key with the quote that proves it. Everything in it is checked before it is written.
 
     \b
@@ -99,7 +99,7 @@ def describe(checked: CheckedCard) -> list[tuple[str, str]]:
     return [
         ("study", made.recipe.name),
         ("recipe", to_hex(made.recipe.compose_hash)),
-        ("consortium", f"{made.consortium}  chain {made.chain_id}  epoch {made.epoch}"),
+        ("consortium", f"{made.consortium}  chain {made.chain_id}"),
         ("owners", ", ".join(owner.id for owner in made.owners)),
         ("gate", f"{to_hex(made.gate.gate_root)}  attested by {machine}"),
         ("gate compose", to_hex(checked.gate.compose_hash)),
@@ -112,7 +112,7 @@ def tell_doubts(checked: CheckedCard, *, pinned: bool) -> None:
     if checked.block is None and not pinned:
         warn("that the owners adopted this gate was not checked: pass --rpc URL, or --gate-compose HASH")
     if checked.revoked_by is not None:
-        warn(f"the consortium was revoked by {checked.revoked_by}: nothing runs before a new quorum")
+        warn(f"{checked.revoked_by} revoked: nothing runs before this owner, too, approves again")
 
 
 def _facts(checked: CheckedCard) -> dict[str, object]:
@@ -126,7 +126,6 @@ def _facts(checked: CheckedCard) -> dict[str, object]:
         "consortium": made.consortium,
         "app": made.app,
         "ledger": made.ledger,
-        "epoch": made.epoch,
         "gateRoot": to_hex(made.gate.gate_root),
         "gateCompose": to_hex(checked.gate.compose_hash),
         "simulated": checked.gate.evidence.simulated,

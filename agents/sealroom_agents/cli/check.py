@@ -26,6 +26,8 @@ from sealroom_agents.errors import ChainError, CommandExit
 if TYPE_CHECKING:
     from sealroom.sealed import SealedInfo
     from sealroom_agents.chain import ChainReader
+    from sealroom_agents.facts import ChainView
+    from sealroom_agents.owner.consortium_contract import Registered
     from sealroom_agents.owner.findings import ConsortiumFacts, Finding
     from sealroom_agents.studycard import CheckedCard
 
@@ -51,7 +53,7 @@ def check(
 
     Its frame is read strictly, every part is compared with its digest, the owner's signature is verified.
     With --study: the card holds, the recipe reads this dataset, and the key is wrapped to exactly that
-    recipe, gate and epoch. With --rpc: the owner registered exactly this file.
+    recipe, consortium and gate. With --rpc: exactly this file is registered, and an owner holds the dataset.
 
     \b
     Ends with the verdict as its status:
@@ -113,52 +115,62 @@ def _findings(
     if not all(finding.ok for finding in structure):
         return
     info = inspect(path)
-    where = _consortium(info, card, reader)
-    found = findings.consortium(info, where)
+    if card is None and reader is not None:
+        wrong = findings.wrapped_on(info, reader.chain_id())
+        if wrong is not None:
+            yield wrong
+            return
+    view = None if card is not None or reader is None else _view(info, reader)
+    where = _consortium(card, view)
+    registered = None if reader is None else _registered(info, where, reader, rpc)
+    holder = None if registered is None else registered.holder
+    found = findings.owner(info, where, holder=holder)
     yield found
-    if not found.ok:
+    owner = findings.owner_of(info, where, holder=holder)
+    if owner is None:
         return
-    account = where.accounts.get(info.header.owner)
-    yield findings.signature(info, account=account, required=required)
+    accounts = dict.fromkeys((where.accounts[owner], info.header.owner))
+    yield findings.signature(info, accounts=accounts, required=required)
     if card is not None:
-        yield findings.recipe(info, card.card.recipe)
-        yield findings.wrap(info, wrap_context(card, owner=info.header.owner))
-    if reader is not None:
-        yield from _on_chain(info, card, reader, rpc, account)
-
-
-def _consortium(info: SealedInfo, card: CheckedCard | None, reader: ChainReader | None) -> ConsortiumFacts:
-    from sealroom_agents.owner import consortium_contract, findings
-
-    if card is not None:
-        accounts = {owner.id: owner.account for owner in card.card.owners}
-        return findings.ConsortiumFacts(card.card.chain_id, card.card.consortium, accounts)
-    if reader is None:
-        raise click.UsageError("needs --study, --rpc or both")
-    chain_id, consortium = reader.chain_id(), info.header.consortium
-    if info.header.chain_id != chain_id:
-        # Another chain's consortium may not even exist here: there is nothing to ask it.
-        return findings.ConsortiumFacts(chain_id, consortium, {})
-    accounts = {owner.id: owner.account for owner in consortium_contract.owners(reader, consortium)}
-    return findings.ConsortiumFacts(chain_id, consortium, accounts)
-
-
-def _on_chain(
-    info: SealedInfo,
-    card: CheckedCard | None,
-    reader: ChainReader,
-    rpc: tuple[str, ...],
-    account: str | None,
-) -> Iterator[Finding]:
-    from sealroom_agents.owner import consortium_contract, findings
-
-    consortium = info.header.consortium
-    if card is None:
-        view = reader.finalized_view(consortium)
+        yield findings.recipe(info, card.card.recipe, owner=owner)
+        yield findings.wrap(info, wrap_context(card, owner=owner))
+    elif view is not None:
         gate_root = None if view.platform is None else view.platform.gate_root
-        yield findings.wrap_on_chain(info, app=view.app, epoch=view.epoch, gate_root=gate_root)
-    found = consortium_contract.registered(reader, rpc, consortium=consortium, dataset_id=info.dataset_id)
-    yield findings.registration(info, found, account=account)
+        yield findings.wrap_on_chain(info.needed_wrap(), app=view.app, gate_root=gate_root)
+    if reader is not None:
+        yield findings.registration(info, registered)
+
+
+def _view(info: SealedInfo, reader: ChainReader) -> ChainView:
+    """The consortium that the wrap names, as the finalized block says."""
+    return reader.finalized_view(info.needed_wrap().consortium)
+
+
+def _consortium(card: CheckedCard | None, view: ChainView | None) -> ConsortiumFacts:
+    from sealroom_agents.owner import findings
+
+    if card is not None:
+        made = card.card
+        accounts = {owner.id: owner.account for owner in made.owners}
+        return findings.ConsortiumFacts(made.chain_id, made.consortium, made.ledger, accounts)
+    if view is None:
+        raise click.UsageError("needs --study, --rpc or both")
+    accounts = {owner.id: owner.account for owner in view.owners}
+    return findings.ConsortiumFacts(view.chain_id, view.consortium, view.ledger, accounts)
+
+
+def _registered(
+    info: SealedInfo, where: ConsortiumFacts, reader: ChainReader, rpc: tuple[str, ...]
+) -> Registered | None:
+    from sealroom_agents.owner import consortium_contract
+
+    return consortium_contract.registered(
+        reader,
+        rpc,
+        ledger=where.ledger,
+        dataset_id=info.dataset_id,
+        number=info.header.dataset_version,
+    )
 
 
 def _verdict(*, study: bool, chain: bool) -> str:
@@ -172,10 +184,11 @@ def _verdict(*, study: bool, chain: bool) -> str:
 def _hint(code: Code | None) -> str | None:
     hints = {
         Code.WRAP_OF_ANOTHER: "its owner reseals it: sealroom reseal SEALED.tar --study FILE",
-        Code.NOT_REGISTERED: "its owner registers it: sealroom register SEALED.tar",
+        Code.NOT_REGISTERED: "its owner registers it: sealroom govern register --registration SEALED.tar",
         Code.NOT_SIGNED: "its owner signs it: sealroom sign SEALED.tar --keystore FILE",
         Code.PART_ALTERED: "fetch it again: it is not what its owner sealed",
         Code.REGISTRATION_DIFFERS: "do not use it: it is not what its owner registered",
-        Code.REGISTERED_BY_OTHER: "do not use it: another account registered this dataset",
+        Code.NOT_WRAPPED: "its owner wraps it: sealroom reseal SEALED.tar --study FILE",
+        Code.OWNER_UNKNOWN: "the chain tells to whom a dataset moved: pass --rpc URL",
     }
     return None if code is None else hints.get(code)

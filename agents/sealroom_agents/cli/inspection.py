@@ -13,7 +13,7 @@ from sealroom_agents.cli.options import FILE, json_option
 from sealroom_agents.cli.terminal import plural, progress, size, table
 
 if TYPE_CHECKING:
-    from sealroom.sealed import SealedInfo
+    from sealroom.sealed import SealedInfo, Wrap
 
 
 @click.command()
@@ -44,26 +44,40 @@ def inspect(sealed_file: Path, parts: bool, as_json: bool) -> None:
 def _lines(info: SealedInfo, *, read: bool) -> list[tuple[str, str]]:
     from sealroom.encoding import to_hex
 
-    header, wrap = info.header, info.wrap
+    header = info.header
     columns = ", ".join(f"{name} {kind}" for name, kind in header.columns or ())
     signer = info.index.signer()
     return [
-        ("dataset", f"{header.owner}/{header.dataset}"),
+        ("dataset", f"{header.dataset}  version {header.dataset_version}"),
+        ("account", header.owner),
         ("id", to_hex(info.dataset_id)),
+        ("header", to_hex(info.header_digest)),
         ("rows", f"{header.rows:,}" if header.rows is not None else "not a table"),
         ("columns", columns or "not a table"),
         ("size", f"{size(header.size)} in {plural(header.parts, 'part')}, sealed {size(info.sealed_size)}"),
         ("parts", "all as the index lists them" if read else "not read: pass --parts"),
         ("index", f"{to_hex(info.index_digest)}  {f'signed by {signer}' if signer else 'not signed'}"),
         ("key commitment", to_hex(info.index.key_commitment)),
+        *_wrap_lines(info.wrap),
+    ]
+
+
+def _wrap_lines(wrap: Wrap | None) -> list[tuple[str, str]]:
+    from sealroom.encoding import to_hex
+
+    if wrap is None:
+        return [
+            ("wrap", "none: the key is wrapped for no recipe yet; its owner does it with sealroom reseal")
+        ]
+    return [
         ("wrap", "opens at the gate only for all of"),
         ("  chain id", str(wrap.chain_id)),
         ("  consortium", wrap.consortium),
         ("  KMS root", to_hex(wrap.kms_root)),
         ("  app", wrap.app),
         ("  compose hash", to_hex(wrap.compose_hash)),
-        ("  owner", wrap.owner),
-        ("  epoch", str(wrap.epoch)),
+        ("  dataset", to_hex(wrap.dataset)),
+        ("  header", to_hex(wrap.header)),
         ("  gate root", to_hex(wrap.gate_root)),
     ]
 
@@ -74,10 +88,11 @@ def _facts(info: SealedInfo) -> dict[str, object]:
     signer = info.index.signer()
     return {
         "datasetId": to_hex(info.dataset_id),
+        "headerDigest": to_hex(info.header_digest),
         "indexDigest": to_hex(info.index_digest),
         "signer": signer,
         "sealedSize": info.sealed_size,
         "header": json.loads(info.header_bytes),
-        "wrap": json.loads(info.wrap_bytes),
+        "wrap": None if info.wrap is None else json.loads(info.wrap_bytes),
         "keyCommitment": to_hex(info.index.key_commitment),
     }

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealroom_agents.chains import C, private_chain_option
+
 if TYPE_CHECKING:
     from sealroom_agents.attestation import TrustRoot
     from sealroom_agents.chain import ChainReader
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 HASH_SIZE = 32
 RPC_TIMEOUT_S = 20.0
 """How long one question to a chain node may take."""
+PRIVATE_CHAIN = f"{__name__}.private_chain"
+"""Where a command keeps its `--private-chain`."""
 
 
 class HashType(click.ParamType):
@@ -45,13 +49,24 @@ study_option = click.option(
     metavar="FILE",
     help="The study card.",
 )
-rpc_option = click.option(
-    "--rpc",
-    "rpc",
-    metavar="URL",
-    multiple=True,
-    help="Ethereum RPC; give it more than once and all must agree.",
-)
+
+
+def rpc_option(command: C) -> C:
+    """`--rpc`, and `--private-chain` for `reader_for`."""
+    command = private_chain_option(command, expose_value=False, callback=_keep_private_chain)
+    return click.option(
+        "--rpc",
+        "rpc",
+        metavar="URL",
+        multiple=True,
+        help="Ethereum RPC; give it more than once and all must agree.",
+    )(command)
+
+
+def _keep_private_chain(context: click.Context, _: click.Parameter, value: int | None) -> None:
+    context.meta[PRIVATE_CHAIN] = value
+
+
 simulated_root_option = click.option(
     "--simulated-root",
     type=FILE,
@@ -90,4 +105,5 @@ def reader_for(rpc: tuple[str, ...]) -> ChainReader:
     """A reader of the chain; nothing is asked yet."""
     from sealroom_agents.chain import ChainReader
 
-    return ChainReader(list(rpc), timeout_s=RPC_TIMEOUT_S)
+    private_chain = click.get_current_context().meta.get(PRIVATE_CHAIN)
+    return ChainReader(list(rpc), timeout_s=RPC_TIMEOUT_S, private_chain=private_chain)

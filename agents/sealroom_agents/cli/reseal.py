@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sealroom reseal``: bind a sealed dataset to another recipe or epoch; its parts stay as they are."""
+"""``sealroom reseal``: wrap the key of a sealed dataset for another study, or for the first one.
+
+The file's header, parts and index stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,17 @@ from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
     from sealroom.sealed import Header
+    from sealroom_agents.studycard import StudyCard
 
 
 @click.command()
 @click.argument("sealed_file", metavar="SEALED.tar", type=FILE)
 @study_option
+@click.option(
+    "--owner",
+    metavar="ID",
+    help="Whose it is, as the card names it.  [default: the owner with the account that sealed it]",
+)
 @click.option(
     "--key",
     type=FILE,
@@ -55,6 +64,7 @@ if TYPE_CHECKING:
 def reseal(
     sealed_file: Path,
     study: Path,
+    owner: str | None,
     key: Path | None,
     out: Path | None,
     rpc: tuple[str, ...],
@@ -63,10 +73,10 @@ def reseal(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Bind a sealed dataset to another recipe, gate or epoch.
+    """Wrap a sealed dataset's key for another recipe, app, gate or consortium, or for the first one.
 
     Only the wrap is made anew; ciphertext, dataset id and what was registered on chain stay the same. The
-    card is checked as for sealing.
+    card is checked as for sealing. A revocation, another machine or another owner takes no new wrap.
 
     \b
     Example:
@@ -85,23 +95,18 @@ def reseal(
     reader = reader_for(rpc) if rpc else None
     checked = checked_card(study, reader=reader, gate_compose=gate_compose, simulated_root=simulated_root)
     card = checked.card
-    if (header.chain_id, header.consortium) != (card.chain_id, card.consortium):
-        raise ToolError(
-            Code.OTHER_CONSORTIUM,
-            f"{sealed_file} was sealed for the consortium {header.consortium} on chain {header.chain_id}",
-            "a dataset belongs to one consortium: seal the file again for another",
-        )
-    context = wrap_context(checked, owner=header.owner)
-    declared = dataset_in(card.recipe, owner=header.owner, name=header.dataset)
+    owner = _owner_of(header, card) if owner is None else owner
+    context = wrap_context(checked, owner=owner)
+    declared = dataset_in(card.recipe, owner=owner, name=header.dataset)
     if header.columns is not None:
         check_columns(header.columns, declared, where=str(sealed_file))
     if out is not None:
         refuse_same(sealed_file, out)
         disk_space.need(out.parent, sealed_file.stat().st_size, what=str(out))
-    data_key = datakey.read(key if key is not None else _key_of(sealed_file, header))
+    data_key = datakey.read(key if key is not None else _key_of(sealed_file, header, owner))
     try:
         if not as_json:
-            announce(checked, approval_of(checked, reader, owner=header.owner), owner=header.owner)
+            announce(checked, approval_of(checked, reader, owner=owner), owner=owner)
         confirm(f"reseal {sealed_file} for this recipe?", yes=yes)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -114,15 +119,17 @@ def reseal(
     if as_json:
         facts = {
             "datasetId": to_hex(header.dataset_id),
+            "headerDigest": to_hex(header.digest),
             "sealed": str(target),
-            "wrap": bound_json(context, owner=header.owner, dataset_id=header.dataset_id),
+            "wrap": bound_json(context, dataset_id=header.dataset_id, header_digest=header.digest),
         }
         click.echo(json.dumps(facts))
         return
     lines = [
         ("resealed", str(target)),
         ("was for", was),
-        *bound_lines(context, owner=header.owner, dataset_id=header.dataset_id),
+        *bound_lines(context, dataset_id=header.dataset_id, header_digest=header.digest),
+        ("then", f"send it; the runner reads it as {owner}/{header.dataset}.tar"),
     ]
     click.echo(table(lines))
 
@@ -142,19 +149,39 @@ def _read(sealed_file: Path) -> tuple[Header, str]:
             reader = ArchiveReader(stream.fileno())
             header = Header.parse(reader.read(reader.member(HEADER_NAME, limit=MAX_HEADER_BYTES)))
         return header, f"nothing that can be read: {error.message}"
-    return info.header, f"{to_hex(info.wrap.compose_hash)}  epoch {info.wrap.epoch}"
+    if info.wrap is None:
+        return info.header, "nobody"
+    return info.header, f"{to_hex(info.wrap.compose_hash)}  consortium {info.wrap.consortium}"
 
 
-def _key_of(sealed_file: Path, header: Header) -> Path:
-    """Where `sealroom seal` keeps the key. Raises `key-missing`: one beside the sealed file is in the wrong
-    place, and is not taken from there."""
-    from sealroom_agents.cli.seal import KEYS_FOLDER
+def _owner_of(header: Header, card: StudyCard) -> str:
+    """The owner whose account is in the header. Raises `owner-unknown`."""
+    for owner in card.owners:
+        if owner.account == header.owner:
+            return owner.id
+    raise ToolError(
+        Code.OWNER_UNKNOWN,
+        f"the card names no owner with the account {header.owner}, which the file was sealed for",
+        "if the dataset moved to another account, name its owner: --owner ID",
+    )
 
-    usual = KEYS_FOLDER / header.owner / f"{header.dataset}.key"
-    if usual.is_file():
-        return usual
+
+def _key_of(sealed_file: Path, header: Header, owner: str) -> Path:
+    """Where `sealroom seal` keeps the key: under the owner's id, or for a file that was sealed before there
+    was a study, under the account. Raises `key-missing`: one beside the sealed file is in the wrong place,
+    and is not taken from there."""
+    from sealroom_agents.cli.seal import KEYS_FOLDER, file_stem
+
+    name = f"{file_stem(header.dataset, header.dataset_version)}.key"
+    places = {owner, header.owner}
+    # The file's own folder first: the same dataset may have been sealed before there was a study, and again.
+    folder = sealed_file.absolute().parent.name
+    usual = KEYS_FOLDER / (folder if folder in places else owner) / name
+    for found in (usual, *(KEYS_FOLDER / place / name for place in (owner, header.owner))):
+        if found.is_file():
+            return found
     beside = sealed_file.with_suffix(".key")
-    hint = "name it with --key; where it is lost, the dataset must be sealed anew under another name"
+    hint = "name it with --key; where it is lost, the file must be sealed anew, as the dataset's next version"
     if beside.is_file():
         hint = f"{beside} lies where sealed files lie, and could leave with them: move it to {usual}"
     raise ToolError(Code.KEY_MISSING, f"no data key {usual}", hint)

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sealroom seal``: check the study card, then seal one dataset at its source, for that recipe alone."""
+"""``sealroom seal``: seal one dataset at its source, for the recipe of a checked card or for none yet."""
 
 from __future__ import annotations
 
 import json
 import os
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from sealroom.codes import Code
 from sealroom_agents.cli.binding import (
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from sealroom_agents.owner.consortium_contract import ApprovalState
     from sealroom_agents.owner.keystore import Keystore, Signer
     from sealroom_agents.owner.profile import Profile
+    from sealroom_agents.studycard import CheckedCard
 
 SEALED_FOLDER = Path("sealed")
 """What may leave, as OWNER/NAME.tar, just as the runner reads it; ignored by git."""
@@ -61,7 +64,13 @@ KEYS_FOLDER = Path("keys")
 
 @click.command()
 @study_option
-@click.option("--owner", required=True, metavar="ID", help="Who seals, as the card names it: hospital-A.")
+@click.option("--owner", metavar="ID", help="Who seals, as the card names it: hospital-A.")
+@click.option(
+    "--account",
+    metavar="ADDRESS",
+    help="Account that registers the dataset. Without --owner: seal before there is a study. "
+    " [default: the owner's account on the card]",
+)
 @click.option(
     "--in", "source", required=True, type=FILE_OR_FOLDER, metavar="FILE", help="What to seal; see above."
 )
@@ -74,6 +83,15 @@ KEYS_FOLDER = Path("keys")
 @click.option("--delimiter", default=",", show_default=True, help="Between the cells of a CSV.")
 @click.option("--out", type=FILE, metavar="FILE", help="The sealed file.  [default: sealed/OWNER/NAME.tar]")
 @click.option("--name", metavar="NAME", help="The dataset's name in the recipe.  [default: the input's name]")
+@click.option(
+    "--dataset-version",
+    "version",
+    type=click.IntRange(1, 2**32 - 1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of this file among the versions of the dataset: 2 for its first correction.",
+)
 @click.option(
     "--key-out",
     type=FILE,
@@ -94,12 +112,14 @@ KEYS_FOLDER = Path("keys")
 @json_option
 def seal(
     study: Path,
-    owner: str,
+    owner: str | None,
+    account: str | None,
     source: Path,
     kind: str | None,
     delimiter: str,
     out: Path | None,
     name: str | None,
+    version: int,
     key_out: Path | None,
     sign_with: Path | None,
     rpc: tuple[str, ...],
@@ -108,11 +128,15 @@ def seal(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Seal a dataset at its source, for one recipe of one consortium.
+    """Seal a dataset at its source, for one recipe of one consortium, or before there is one.
 
     First the study card is checked: the recipe breaks no rule, the gate is attested, and with --rpc all of
     it is the same on chain. Then the input is encrypted part by part under a fresh data key, and that key is
     wrapped to the gate, bound to this recipe: with one byte of the recipe changed, the wrap does not open.
+
+    With --account and without --owner, no card is needed: the file is sealed before there is a consortium or
+    a study, and its key is wrapped for nobody. `sealroom reseal` wraps it later, for each study anew; what
+    was sealed and registered stays as it is.
 
     The input is a table with exactly the columns that the recipe declares: a Parquet file, sealed as it is;
     or an Arrow IPC or CSV file, sealed as Parquet. With --as opaque any other file is sealed as it is, and a
@@ -131,41 +155,58 @@ def seal(
       sealroom seal --owner hospital-A --in cohort-A.parquet --rpc URL
       sealroom seal --owner hospital-A --in cohort-A.csv --sign-with officer.json
       sealroom seal --study study.json --owner hospital-A --in cohort-A.arrow --rpc URL --yes --json
+      sealroom seal --owner hospital-A --in cohort-A.parquet --dataset-version 2 --rpc URL
+      sealroom seal --account 0x… --in cohort-A.parquet
     """
     from sealroom_agents.owner import keystore
     from sealroom_agents.owner import source as sources
     from sealroom_agents.owner.staging import recover
 
+    owned = _owned(owner, account)
     dataset = name if name is not None else source.stem
-    outputs = _outputs(source, owner=owner, name=dataset, out=out, key_out=key_out)
+    outputs = _outputs(source, place=owned.place, name=dataset, version=version, out=out, key_out=key_out)
     reader = reader_for(rpc) if rpc else None
-    checked = checked_card(study, reader=reader, gate_compose=gate_compose, simulated_root=simulated_root)
-    context = wrap_context(checked, owner=owner)
-    declared = dataset_in(checked.card.recipe, owner=owner, name=dataset)
-    found = sources.look(source, kind=kind, declared=declared.columns, delimiter=delimiter)
-    if found.columns is None:
+    checked = None
+    if owner is not None:
+        checked = checked_card(study, reader=reader, gate_compose=gate_compose, simulated_root=simulated_root)
+        owned = owned.on(checked, owner)
+    declared = None if checked is None else dataset_in(checked.card.recipe, owner=owned.place, name=dataset)
+    columns = None if declared is None else declared.columns
+    found = sources.look(source, kind=kind, declared=columns, delimiter=delimiter)
+    if declared is not None and found.columns is None:
         warn("the recipe declares a table, and this is none: no study can read it yet")
-    else:
+    elif declared is not None and found.columns is not None:
         check_columns(found.columns, declared, where=str(source))
     signing = keystore.read(sign_with) if sign_with is not None else None
     left = recover(outputs)
     if left is not None:
         warn(f"a run that was killed left its key in {left}; it opens nothing: remove that folder")
     _refuse_existing(outputs)
-    approval = approval_of(checked, reader, owner=owner)
-    job = Job(found, declared, delimiter, outputs, context)
+    approval = None if checked is None else approval_of(checked, reader, owner=owned.place)
+    job = Job(
+        source=found,
+        place=owned.place,
+        account=owned.registrant,
+        name=dataset,
+        version=version,
+        declared=columns,
+        delimiter=delimiter,
+        outputs=outputs,
+        context=None if checked is None else wrap_context(checked, owner=owned.place),
+    )
     _need_space(job)
     shown = not (as_json and yes)
+    if shown and checked is not None:
+        announce(checked, approval, owner=owned.place)
     if shown:
-        announce(checked, approval, owner=owner)
         click.echo(table(_leaves_and_stays(job)), err=True)
     with interruptible(), ExitStack() as stack:
         plain = stack.enter_context(made(job))
         seen = None if found.columns is None else profiled(job, plain)
         if shown and seen is not None:
             click.echo(table(_rows_and_columns(seen)), err=True)
-        confirm(f"seal {source} for this recipe?", yes=yes)
-        signer = _unlock(signing, account=checked.card.owner(owner).account, owner=owner)
+        confirm(f"seal {source} for {'no study yet' if checked is None else 'this recipe'}?", yes=yes)
+        signer = _unlock(signing, account=owned.signer, owner=owned.place)
         try:
             summary = seal_as_made(job, plain, signer)
         finally:
@@ -174,10 +215,69 @@ def seal(
     _report(summary, job, seen, signer, approval, as_json=as_json)
 
 
-def _outputs(source: Path, *, owner: str, name: str, out: Path | None, key_out: Path | None) -> Outputs:
+@dataclass(frozen=True)
+class _Owned:
+    """Whose dataset it is."""
+
+    place: str
+    """Folder of the owner's files: the owner's id, or before there is a study, the account."""
+    registrant: str
+    """Account that registers the dataset, or did."""
+    signer: str
+    """Account whose signature the file may have."""
+
+    def on(self, checked: CheckedCard, owner: str) -> _Owned:
+        """The same, as the card has it. Raises `owner-not-in-card`."""
+        account = checked.card.owner(owner).account
+        registrant = self.registrant or account
+        if registrant != account:
+            warn(
+                f"{owner} votes with {account}: only a dataset that moved there is still called after "
+                f"{registrant}"
+            )
+        return _Owned(place=owner, registrant=registrant, signer=account)
+
+
+def _owned(owner: str | None, account: str | None) -> _Owned:
+    """Whose dataset it is, as the command line says."""
+    from sealroom.encoding import normal_address
+    from sealroom.errors import FormatError
+
+    try:
+        address = "" if account is None else normal_address(account)
+    except FormatError:
+        raise click.UsageError(f"--account {account!r} is no address: 0x and 40 hex digits") from None
+    if owner is None and not address:
+        raise click.UsageError("needs --owner ID, for a study; or --account ADDRESS, before there is one")
+    if owner is None:
+        given = click.get_current_context().get_parameter_source
+        for name, option in _OF_A_STUDY.items():
+            if given(name) is not ParameterSource.DEFAULT:
+                raise click.UsageError(f"{option} is about a study: name its owner with --owner ID")
+    return _Owned(place=owner or address, registrant=address, signer=address)
+
+
+_OF_A_STUDY = {
+    "study": "--study",
+    "rpc": "--rpc",
+    "gate_compose": "--gate-compose",
+    "simulated_root": "--simulated-root",
+}
+"""Options that say something about the study, by the names of their parameters."""
+
+
+def file_stem(name: str, version: int) -> str:
+    """Name of a version's files: those of the first are called after the dataset alone."""
+    return name if version == 1 else f"{name}.v{version}"
+
+
+def _outputs(
+    source: Path, *, place: str, name: str, version: int, out: Path | None, key_out: Path | None
+) -> Outputs:
     """Where to write; refused before anything is read when input and outputs are one, by whatever name."""
-    sealed = out if out is not None else SEALED_FOLDER / owner / f"{name}.tar"
-    key = key_out if key_out is not None else KEYS_FOLDER / owner / f"{name}.key"
+    stem = file_stem(name, version)
+    sealed = out if out is not None else SEALED_FOLDER / place / f"{stem}.tar"
+    key = key_out if key_out is not None else KEYS_FOLDER / place / f"{stem}.key"
     for path in (sealed, key):
         refuse_stdout(path)
     if out is not None and key_out is None:
@@ -211,7 +311,10 @@ def _refuse_key_that_would_leave(outputs: Outputs) -> None:
 
 
 def _refuse_existing(outputs: Outputs) -> None:
-    hint = "for a new recipe or epoch: sealroom reseal; else name another file"
+    hint = (
+        "for another recipe or consortium: sealroom reseal; for a correction: --dataset-version N; "
+        "else name another file"
+    )
     if os.path.lexists(outputs.key):
         if not os.path.lexists(outputs.sealed):
             hint = "if it is of no sealed file (a run that was killed may have left it), remove it; " + hint
@@ -236,10 +339,13 @@ def _leaves_and_stays(job: Job) -> list[tuple[str, str]]:
     source, outputs = job.source, job.outputs
     rows = f"{source.rows:,} rows" if source.rows is not None else "number of rows"
     clear = f"its name, columns, {rows}, size" if source.columns is not None else "its name and size"
+    clear += " and the account"
     lines = [
         ("leaves", f"{outputs.sealed}: ciphertext, and in clear {clear}"),
         ("stays", f"{source.path}, and the data key {outputs.key}"),
     ]
+    if job.context is None:
+        lines.append(("for", "nobody yet: sealroom reseal wraps its key for a study"))
     if source.remade is not None:
         lines.append(("sealed as", source.remade))
     if source.columns is None:
@@ -275,10 +381,14 @@ def _report(
 ) -> None:
     from sealroom.encoding import to_hex
 
-    outputs, owner = job.outputs, job.declared.owner
+    outputs = job.outputs
+    ids = {"dataset_id": summary.dataset_id, "header_digest": summary.header_digest}
     if as_json:
         facts = {
             "datasetId": to_hex(summary.dataset_id),
+            "account": job.account,
+            "datasetVersion": job.version,
+            "headerDigest": to_hex(summary.header_digest),
             "indexDigest": to_hex(summary.index_digest),
             "keyCommitment": to_hex(summary.key_commitment),
             "schemaHash": to_hex(summary.schema_hash),
@@ -293,10 +403,17 @@ def _report(
             "signer": None if signer is None else signer.address,
             "sealedAs": job.source.remade,
             "approval": None if approval is None else approval.facts(),
-            "wrap": bound_json(job.context, owner=owner, dataset_id=summary.dataset_id),
+            "wrap": None if job.context is None else bound_json(job.context, **ids),
         }
         click.echo(json.dumps(facts))
         return
+    act = "register" if job.version == 1 else "add-version"
+    if job.context is None:
+        wrapped = [("wrap", "none: nothing opens it but the data key")]
+        then = "sealroom reseal, for the study that shall read it"
+    else:
+        wrapped = bound_lines(job.context, **ids)
+        then = f"send it; the runner reads it as {job.place}/{job.name}.tar"
     click.echo(
         table(
             [
@@ -306,13 +423,14 @@ def _report(
                 ),
                 ("rows", f"{summary.rows:,}"),
                 ("size", size(summary.size)),
-                ("dataset", to_hex(summary.dataset_id)),
-                *bound_lines(job.context, owner=owner, dataset_id=summary.dataset_id),
+                ("dataset", f"{to_hex(summary.dataset_id)}  version {job.version}"),
+                ("account", job.account),
+                *wrapped,
                 ("signed", f"by {signer.address}" if signer is not None else "no"),
                 ("key", f"{outputs.key}  keep it, send it to nobody"),
                 ("registration", str(outputs.registration)),
-                ("next", f"sealroom register {outputs.sealed}"),
-                ("then", f"send it; the runner reads it as {owner}/{job.declared.name}.tar"),
+                ("next", f"sealroom govern {act} --registration {outputs.sealed}"),
+                ("then", then),
             ]
         )
     )

@@ -19,7 +19,7 @@ from sealroom_agents.cli.terminal import progress, warn
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
-    from sealroom.recipe import DatasetSpec
+    from sealroom.schema import Column
     from sealroom.sealed import SealSummary, WrapContext
     from sealroom_agents.owner.keystore import Signer
     from sealroom_agents.owner.profile import Profile
@@ -33,14 +33,22 @@ class Job:
 
     source: Source
     """What is sealed."""
-    declared: DatasetSpec
-    """The dataset as the recipe declares it."""
+    place: str
+    """Folder of the owner's files: the owner's id, or before there is a consortium, the account."""
+    account: str
+    """Account that registers the dataset."""
+    name: str
+    """Name of the dataset."""
+    version: int
+    """Number of this version of the dataset."""
+    declared: tuple[Column, ...] | None
+    """The columns that the recipe declares; `None` without a recipe."""
     delimiter: str
     """Between the cells of a CSV."""
     outputs: Outputs
     """What is written."""
-    context: WrapContext
-    """For whom."""
+    context: WrapContext | None
+    """For whom the data key is wrapped; `None` for nobody yet."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def made(job: Job) -> Iterator[Plain]:
         with progress(f"reading {source.path.name}", source.size if source.remade else 0) as reading:
             step = None if reading is None else partial(_step, reading, source.size)
             ready = stack.enter_context(
-                sources.ready(source, declared=job.declared.columns, delimiter=job.delimiter, advance=step)
+                sources.ready(source, declared=job.declared, delimiter=job.delimiter, advance=step)
             )
         yield Plain(ready, _state(ready.path))
 
@@ -92,13 +100,12 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
     """
     from sealroom import sealed
     from sealroom.keys import Secret
-    from sealroom.model import Registration
     from sealroom_agents.cli import datakey
     from sealroom_agents.owner import signing
-    from sealroom_agents.owner.registration import registration_file
+    from sealroom_agents.owner.registration import registration_file, registration_of
     from sealroom_agents.owner.staging import Staging
 
-    source, spec = job.source, job.declared
+    source = job.source
     key = Secret.generate()
     try:
         with Staging(job.outputs) as staging:
@@ -107,8 +114,9 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
                     plain.ready.path,
                     staging.sealed,
                     recipient=job.context,
-                    owner=spec.owner,
-                    name=spec.name,
+                    owner=job.account,
+                    name=job.name,
+                    dataset_version=job.version,
                     dek=key,
                     media_type=source.media_type,
                     progress=advance,
@@ -118,15 +126,9 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
                 raise ToolError(
                     Code.SOURCE_CHANGED, f"{source.path} changed after it was looked through", "run it again"
                 )
-            datakey.create(staging.key, key, owner=spec.owner, dataset=spec.name)
-            registration = Registration(
-                dataset_id=summary.dataset_id,
-                index_digest=summary.index_digest,
-                key_commitment=summary.key_commitment,
-                schema_hash=summary.schema_hash,
-                rows=summary.rows,
-                name=spec.name,
-            )
+            what = job.name if job.version == 1 else f"{job.name}, version {job.version}"
+            datakey.create(staging.key, key, owner=job.place, dataset=what)
+            registration = registration_of(sealed.inspect(staging.sealed))
             staging.registration.write_bytes(registration_file(registration))
             staging.publish()
             return summary

@@ -57,7 +57,7 @@ def sign(
         raise click.UsageError("needs one of --keystore, --signature and --show")
     index = inspect(sealed_file).index
     if show:
-        message = to_hex(signing.to_be_signed(index))
+        message = to_hex(index.signed_bytes())
         click.echo(json.dumps({"personalMessage": message}) if as_json else message)
         return
     if keystore is not None:

@@ -49,6 +49,7 @@ def upload(
     facts = {
         "url": shown(url),
         "datasetId": to_hex(sent.info.dataset_id),
+        "headerDigest": to_hex(sent.info.header_digest),
         "sha256": to_hex(sent.digest),
         "size": sent.info.sealed_size,
         "readBack": sent.read_back,
@@ -72,7 +73,7 @@ def upload(
 def fetch(url: str, out: Path, registration: Path | None, sha256: bytes | None, as_json: bool) -> None:
     """Fetch a sealed file, and keep it only if it is the expected one.
 
-    No server is trusted: what comes must have the registered id and index, or the given digest,
+    No server is trusted: what comes must have the registered header and index, or the given digest,
     and be no longer than its own header allows. A redirect is followed to https,
     or from http to http, and nowhere else.
 
@@ -94,10 +95,15 @@ def fetch(url: str, out: Path, registration: Path | None, sha256: bytes | None, 
     )
     with interruptible(), progress(f"fetching {out.name}", LENGTH_UNKNOWN) as advance:
         info = remote.fetch(url, out, expected=expected, progress=advance)
-    facts = {"sealed": str(out), "datasetId": to_hex(info.dataset_id), "size": info.sealed_size}
+    facts = {
+        "sealed": str(out),
+        "datasetId": to_hex(info.dataset_id),
+        "headerDigest": to_hex(info.header_digest),
+        "size": info.sealed_size,
+    }
     lines = [
         ("fetched", f"{out}  {size(info.sealed_size)} from {shown(url)}"),
-        ("dataset", f"{info.header.owner}/{info.header.dataset}  {to_hex(info.dataset_id)}"),
+        ("dataset", f"{info.header.dataset} of {info.header.owner}, version {info.header.dataset_version}"),
     ]
     click.echo(json.dumps(facts) if as_json else table(lines))
 

@@ -89,6 +89,9 @@ def verify(
     if as_json:
         facts = _facts(links, pin, verdict, undecided, simulated=trust.is_simulated)
         click.echo(json.dumps({"onChain": reader is not None, **facts}, ensure_ascii=False))
+    else:
+        for label, answer in verdict.lines():
+            click.echo(f"{label}: {answer}")
     if undecided is not None:
         complain(f"not decided: {undecided.message}", undecided.hint)
         return CommandExit.UNDECIDED
@@ -112,6 +115,8 @@ def _facts(
         "simulated": simulated,
         "pinned": sorted(pin.origins),
         "unproven": list(verdict.unproven),
+        "enclaveProven": verdict.enclave_proven,
+        "anchored": verdict.anchored,
         "unchecked": list(verdict.unchecked),
         "links": [
             {"name": one.name, "ok": one.ok, "code": one.code, "check": one.check, "detail": one.detail}

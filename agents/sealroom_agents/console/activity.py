@@ -1,18 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happened to a consortium, one line each, in words: the owners' acts, and what gate and ledger did.
 
-Everything comes from logs, for people to follow. An account is shown by the name that it has, or had in a
-roster that some log tells of; the first roster is in none, so an owner who left it is shown as an account.
+Everything comes from logs, for people to follow. An account is shown by the name that it has, or that some
+log gives it; of an owner who was there from the beginning and left, no log tells the name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sealroom.model import Owner
-from sealroom.model.units import delta_text, epsilon_text
+from sealroom.model import Machines, Owner, Roster
+from sealroom.model.units import delta_text, epsilon_text, time_text
 from sealroom_agents.chain import History, LogPosition
+from sealroom_agents.chain.history import (
+    AllowanceSetting,
+    Approval,
+    BatchAnchoring,
+    Confirmation,
+    DatasetEvent,
+    DatasetMove,
+    DatasetOffer,
+    DatasetRegistration,
+    Event,
+    LifetimeSetting,
+    MachinesAddition,
+    Pin,
+    PlatformAdoption,
+    Proposal,
+    Proposed,
+    ProposedMachines,
+    ProposedPlatform,
+    ProposedRoster,
+    ReceiptAnchoring,
+    Revocation,
+    RosterChange,
+    RunOpening,
+    RunRefusal,
+    SeatMove,
+    SeatOffer,
+    UnpinFailure,
+    VersionAddition,
+    Withdrawal,
+)
 from sealroom_agents.console.display import short
 
 
@@ -23,7 +53,7 @@ class Activity:
     at: LogPosition
     """Where."""
     kind: str
-    """Stable word: the event's name in kebab case."""
+    """Stable word, such as `seat-offered`."""
     who: str
     """Name of the owner who did it; empty where it was no single owner."""
     what: str
@@ -32,81 +62,153 @@ class Activity:
     """The owner's own words."""
 
 
-def activities(history: History, owners: tuple[Owner, ...]) -> tuple[Activity, ...]:
+def activities(
+    history: History, owners: tuple[Owner, ...], of_datasets: Sequence[DatasetEvent] = ()
+) -> tuple[Activity, ...]:
     """All of it, newest first."""
-    names = {owner.account: owner.id for change in history.rosters for owner in change.owners}
+    names = {owner.account: owner.id for change in history.of(RosterChange) for owner in change.roster.add}
     names |= {owner.account: owner.id for owner in owners}
-    found = [*_of_owners(history, lambda account: names.get(account, account)), *_of_runs(history)]
-    return tuple(sorted(found, key=lambda item: (item.at.block, item.at.index), reverse=True))
+    for moved in reversed(history.of(SeatMove)):
+        names.setdefault(moved.owner, names.get(moved.to, moved.owner))
+
+    def told(event: Event) -> Activity:
+        kind, who, what = _told(event, history, lambda account: names.get(account, account))
+        reason = event.reason if isinstance(event, Revocation) else ""
+        return Activity(at=event.at, kind=kind, who=who, what=what, reason=reason)
+
+    events = (*history.events, *of_datasets)
+    return tuple(
+        told(event) for event in sorted(events, key=lambda one: (one.at.block, one.at.index), reverse=True)
+    )
 
 
-def _of_owners(history: History, name: Callable[[str], str]) -> Iterator[Activity]:
-    for proposal in history.proposals:
-        study = proposal.content
-        what = f"proposed study {_short(study.id)}, recipe {_short(study.compose_hash)}"
-        yield Activity(proposal.at, "study-proposed", name(proposal.proposer), what)
-    for approval in history.approvals:
-        what = f"approved study {_short(approval.study)}"
-        yield Activity(approval.at, "study-approved", name(approval.owner), what)
-    for withdrawal in history.withdrawals:
-        what = f"withdrew from {_proposal(history, withdrawal.proposal)}"
-        yield Activity(withdrawal.at, "approval-withdrawn", name(withdrawal.owner), what)
-    for pin in history.pins:
-        spends = f"ε {epsilon_text(pin.content.epsilon_micro)} and δ {delta_text(pin.content.delta_pico)}"
-        voices = ", ".join(name(owner) for owner in pin.owners)
-        what = (
-            f"study {_short(pin.content.id)} was pinned with the approval of {voices}: "
-            f"at most {pin.content.max_runs} runs, {spends}"
-        )
-        yield Activity(pin.at, "study-pinned", "", what)
-    for revocation in history.revocations:
-        what = f"revoked; epoch {revocation.epoch} began"
-        yield Activity(revocation.at, "revoked", name(revocation.owner), what, revocation.reason)
-    for failure in history.unpin_failures:
-        what = (
-            f"the app did not drop recipe {_short(failure.compose_hash)}; no key is released for it, "
-            "and anyone may call unpin"
-        )
-        yield Activity(failure.at, "unpin-failed", "", what)
-    for platform in history.platforms:
-        what = f"the owners adopted gate {short(platform.gate_signer)}; epoch {platform.epoch} began"
-        yield Activity(platform.at, "platform-adopted", "", what)
-    for change in history.rosters:
-        seats = ", ".join(owner.id for owner in change.owners)
-        what = (
-            f"the owners changed: {seats}; {change.threshold} of {len(change.owners)} approve; "
-            f"epoch {change.epoch} began"
-        )
-        yield Activity(change.at, "owners-changed", "", what)
-    for item in history.registrations:
-        what = f"registered dataset {item.name}, {item.rows} rows"
-        yield Activity(item.at, "dataset-registered", name(item.owner), what)
-    for cap in history.caps:
-        what = f"set the cap of dataset {_short(cap.dataset)}: {cap}"
-        yield Activity(cap.at, "cap-set", name(cap.owner), what)
+def _told(event: Event, history: History, name: Callable[[str], str]) -> tuple[str, str, str]:
+    """Kind of an event, who did it, and what it was."""
+    match event:
+        case Proposal():
+            study = event.content
+            what = f"proposed study {_short(study.id)}, recipe {_short(study.compose_hash)}, by that approval"
+            return "study-proposed", name(event.by), what
+        case ProposedPlatform():
+            what = f"platform {_short(event.proposal)} was proposed: gate {short(event.platform.gate_signer)}"
+            return "platform-proposed", "", what
+        case ProposedMachines():
+            what = f"machines {_short(event.proposal)} were proposed: {_machines(event.machines)}"
+            return "machines-proposed", "", what
+        case ProposedRoster():
+            what = f"change of owners {_short(event.proposal)} was proposed: {_roster(event.roster)}"
+            return "roster-proposed", "", what
+        case Approval():
+            return "approved", name(event.owner), f"approved {_proposal(history, event.proposal)}"
+        case Withdrawal():
+            return "withdrawn", name(event.owner), f"withdrew from {_proposal(history, event.proposal)}"
+        case Pin():
+            study = event.content
+            voices = ", ".join(name(owner) for owner in event.owners)
+            spends = f"ε {epsilon_text(study.epsilon_micro)} and δ {delta_text(study.delta_pico)}"
+            what = (
+                f"study {_short(study.id)} was pinned with the approval of {voices or 'owners'}: "
+                f"at most {study.max_runs} runs, {spends}"
+            )
+            return "study-pinned", "", what
+        case Revocation():
+            ended = f"study {_short(event.study)} ended" if any(event.study) else "no study was live"
+            what = f"revoked; {ended}, and approvals of studies given before count no more"
+            return "revoked", name(event.owner), what
+        case UnpinFailure():
+            what = (
+                f"the app did not drop recipe {_short(event.compose_hash)}; no key is released for it, "
+                "and anyone may call unpin"
+            )
+            return "unpin-failed", "", what
+        case PlatformAdoption():
+            what = f"the owners adopted gate {short(event.platform.gate_signer)}; a study that was live ended"
+            return "platform-adopted", "", what
+        case MachinesAddition():
+            return "machines-added", "", f"the owners added {_machines(event.machines)}; what is live goes on"
+        case RosterChange():
+            return (
+                "roster-changed",
+                "",
+                f"the owners changed: {_roster(event.roster)}; a study that was live ended",
+            )
+        case SeatOffer():
+            return "seat-offered", name(event.owner), f"offered its seat {_offer(event.to, event.from_)}"
+        case SeatMove():
+            what = f"account {event.to} took the seat that account {event.owner} had offered"
+            return "seat-moved", name(event.to), what
+        case Confirmation():
+            return "confirmed", name(event.owner), "confirmed its seat"
+        case RunOpening():
+            booked = event.opening.run
+            books = f"ε {epsilon_text(booked.epsilon_micro)} and δ {delta_text(booked.delta_pico)}"
+            what = f"run {event.opening.number}, {_short(event.run_id)}, was opened; {books} booked"
+            return "run-opened", "", what
+        case RunRefusal():
+            return "run-refused", "", f"run {_short(event.run_id)} was not opened: {event.error}"
+        case ReceiptAnchoring():
+            what = f"receipt {event.sequence} was anchored, of run {_short(event.run_id)}"
+            return "receipt-anchored", "", what
+        case BatchAnchoring():
+            last = event.first + event.count - 1
+            what = f"receipts {event.first} to {last} were anchored together as batch {event.batch}"
+            return "batch-anchored", "", what
+    return _told_of_dataset(event, name)
 
 
-def _of_runs(history: History) -> Iterator[Activity]:
-    for run in history.runs:
-        booked = run.opening.run
-        books = f"ε {epsilon_text(booked.epsilon_micro)} and δ {delta_text(booked.delta_pico)}"
-        what = f"run {run.opening.number}, {_short(run.run_id)}, was opened; {books} booked"
-        yield Activity(run.at, "run-opened", "", what)
-    for receipt in history.receipts:
-        what = f"receipt {receipt.sequence} was anchored, of run {_short(receipt.run_id)}"
-        yield Activity(receipt.at, "receipt-anchored", "", what)
-    for batch in history.batches:
-        last = batch.first + batch.count - 1
-        what = f"receipts {batch.first} to {last} were anchored together as batch {batch.batch}"
-        yield Activity(batch.at, "batch-anchored", "", what)
+def _told_of_dataset(event: Event, name: Callable[[str], str]) -> tuple[str, str, str]:
+    """The same of what happened to a dataset."""
+    match event:
+        case DatasetRegistration():
+            what = f"registered dataset {event.name}, {_short(event.dataset)}"
+            return "dataset-registered", name(event.holder), what
+        case VersionAddition():
+            what = f"dataset {_short(event.dataset)} has version {event.number}, {event.version.rows} rows"
+            return "version-added", "", what
+        case LifetimeSetting():
+            most = f"ε {epsilon_text(event.epsilon_micro)}, δ {delta_text(event.delta_pico)}"
+            what = f"on dataset {_short(event.dataset)} may be spent, ever: {most}"
+            return "lifetime-set", "", what
+        case AllowanceSetting():
+            what = f"this consortium may spend on dataset {_short(event.dataset)}: {event.limits}"
+            return "allowed", "", what
+        case DatasetOffer():
+            what = f"offered dataset {_short(event.dataset)} {_offer(event.to, event.from_)}"
+            return "dataset-offered", name(event.holder), what
+        case DatasetMove():
+            what = f"took dataset {_short(event.dataset)}; what was allowed to anybody is void"
+            return "dataset-moved", name(event.holder), what
+    return "other", "", type(event).__name__
 
 
 def _proposal(history: History, proposal: bytes) -> str:
-    """Logs hold the content of studies only; whatever else it is, is a platform or a roster."""
-    is_study = any(item.content.id == proposal for item in history.proposals)
-    is_study = is_study or any(item.study == proposal for item in history.approvals)
-    is_study = is_study or any(item.content.id == proposal for item in history.pins)
-    return f"{'study' if is_study else 'proposal'} {_short(proposal)}"
+    """What kind of proposal it is, by the log that tells its content."""
+    kinds = {ProposedRoster: "roster", ProposedPlatform: "platform", ProposedMachines: "machines"}
+    for one in history.of(Proposed):
+        if one.proposal == proposal:
+            return f"{kinds[type(one)]} {_short(proposal)}"
+    studies = {one.content.id for one in history.proposals} | {one.content.id for one in history.pins}
+    return f"{'study' if proposal in studies else 'proposal'} {_short(proposal)}"
+
+
+def _offer(to: str, due: int) -> str:
+    if not int(to, 16):
+        return "to nobody any more"
+    return f"to account {to}, which may take it from {time_text(due)} on"
+
+
+def _machines(machines: Machines) -> str:
+    return f"{_count(machines.devices, 'machine')} and {_count(machines.os_images, 'OS image')}"
+
+
+def _count(items: Sequence[bytes], what: str) -> str:
+    return f"{len(items)} {what}{'' if len(items) == 1 else 's'}"
+
+
+def _roster(roster: Roster) -> str:
+    goes = f"{', '.join(roster.remove)} leave" if roster.remove else ""
+    comes = f"{', '.join(owner.id for owner in roster.add)} join" if roster.add else ""
+    return "; ".join(filter(None, (goes, comes, f"{roster.threshold} approve from then on")))
 
 
 def _short(value: bytes) -> str:

@@ -167,8 +167,9 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
             int, Query(alias="from", ge=0, le=1_000_000, description="Position to begin at.")
         ] = 0,
     ) -> models.Studies:
-        """The board of studies, newest first, 25 at a time. Everything is read from chain."""
-        rows = list(reversed(studies.rows()))
+        """The board of studies, newest first, 25 at a time; those that only their creators declared come
+        last. Everything is read from chain."""
+        rows = studies.board()
         page = [summary(picture) for picture in studies.pictures(rows[start : start + BOARD_PAGE])]
         return models.Studies(studies=page, total=len(rows))
 
@@ -241,17 +242,19 @@ def call(studies: Studies, wanted: models.CallRequest) -> models.Call:
         # The contract takes the whole content of what is approved, and the id of what is withdrawn from.
         argument = study if wanted.action == "withdraw" else _content(studies, wanted.consortium, study)
     contract = interface("Consortium")
+    # An approval is the caller's own vote: it comes without others' signatures.
+    others: tuple[list[Any], ...] = ([],) if wanted.action == "approve" else ()
     return models.Call(
         chain_id=studies.chain_id(),
         to=row.consortium,
         function=contract.signature(wanted.action),
-        data="0x" + contract.encode(wanted.action, argument).hex(),
+        data="0x" + contract.encode(wanted.action, argument, *others).hex(),
     )
 
 
 def _content(studies: Studies, consortium: str, study: bytes) -> tuple[Any, ...]:
     current = studies.chosen(consortium, study).current
-    if current is None or current.standing != "pending":
+    if current is None or current.state != "pending":
         raise RequestError(Code.UNKNOWN_STUDY, "no such study waits for approval here")
     return current.study.solidity()
 

@@ -40,14 +40,13 @@ def create_app(
     *,
     factory: str,
     allowed_hosts: Sequence[str] = LOCAL_HOSTS,
-    from_block: int = 0,
     fresh_s: float = FRESH_S,
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The application. `allowed_hosts` are the names under which it may be reached, `fresh_s` how long a
     look at the chain serves further readers, `clock` the time in unix seconds."""
-    studies = Studies(chain, store, factory=factory, from_block=from_block, fresh_s=fresh_s, clock=clock)
-    submissions = Submissions(chain, store, rows=studies.rows, from_block=from_block, clock=clock)
+    studies = Studies(chain, store, factory=factory, fresh_s=fresh_s, clock=clock)
+    submissions = Submissions(chain, store, rows=studies.rows, clock=clock)
     pages = Pages(store, studies, submissions, factory=factory)
     # FastAPI's own pages load scripts from elsewhere; ours are drawn here.
     app = FastAPI(

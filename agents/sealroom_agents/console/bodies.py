@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import json
-from typing import cast
+from typing import Literal, cast
 
 from sealroom.errors import SealroomError
 from sealroom.recipe import parse
 from sealroom_agents.console import models
 from sealroom_agents.console.activity import Activity
-from sealroom_agents.console.pictures import Picture, StudyPicture
+from sealroom_agents.console.pictures import GoverningPicture, Picture, StudyPicture
 from sealroom_agents.console.submission import Submissions
+from sealroom_agents.facts import DatasetRecord
 from sealroom_agents.store import Event, Run, Store
 
 
@@ -78,6 +79,8 @@ def summary(picture: Picture) -> models.Study:
                 approved=bool(one and one.approved),
                 withdrawn=bool(one and one.withdrawn),
                 required=bool(one and one.required),
+                confirmed=owner.account in picture.confirmed,
+                revoked=owner.account in view.revokers,
                 tx=one.tx if one else None,
             )
         )
@@ -87,7 +90,8 @@ def summary(picture: Picture) -> models.Study:
         ledger=view.ledger,
         chain_id=view.chain_id,
         block=view.block_number,
-        epoch=view.epoch,
+        basis="0x" + view.basis.hex(),
+        steps=view.steps,
         nonce=view.nonce,
         status=cast(models.Status, picture.status),
         records=picture.records,
@@ -95,7 +99,7 @@ def summary(picture: Picture) -> models.Study:
         threshold=view.threshold,
         owners=owners,
         study="0x" + study.id.hex() if study else None,
-        standing=current.standing if current else None,
+        state=current.state if current else None,
         compose_hash="0x" + study.compose_hash.hex() if study else None,
         name=recipe.name if recipe else None,
         question=recipe.question if recipe else None,
@@ -110,7 +114,41 @@ def summary(picture: Picture) -> models.Study:
         revoked_by=picture.owner_id(view.revoked_by) or None,
         revocation_reason=view.revocation_reason,
         proposals=[proposal(picture, one) for one in picture.pending],
+        governing=[governing(one) for one in picture.governing],
+        notices=[
+            models.Notice(kind=one.kind, about=one.about, block=one.block, text=one.text)
+            for one in picture.notices
+        ],
+        datasets=[dataset(picture, one) for one in picture.datasets],
         waiting=picture.waiting,
+    )
+
+
+def governing(one: GoverningPicture) -> models.Governing:
+    """A roster, a platform or machines as JSON."""
+    return models.Governing(
+        id="0x" + one.id.hex(),
+        kind=cast(Literal["roster", "platform", "machines"], one.kind),
+        content=[list(line) for line in one.lines],
+        approved=list(one.approved),
+        missing=list(one.missing),
+        needed=one.needed,
+        expiry=one.expiry,
+        removes=list(one.removes),
+    )
+
+
+def dataset(picture: Picture, one: DatasetRecord) -> models.Dataset:
+    """A dataset as JSON."""
+    return models.Dataset(
+        id="0x" + one.id.hex(),
+        name=one.name,
+        holder=one.holder_id or one.holder,
+        version=one.number,
+        pinned=picture.pinned_version(one),
+        rows=one.version.rows,
+        lifetime=one.account.to_json(),
+        allowance=one.allowance.to_json(),
     )
 
 
@@ -121,8 +159,8 @@ def proposal(picture: Picture, one: StudyPicture) -> models.Proposal:
         study="0x" + study.id.hex(),
         compose_hash="0x" + study.compose_hash.hex(),
         name=one.recipe.name if one.recipe else None,
-        proposed_by=[picture.owner_id(account) for account in one.proposers],
-        block=one.proposals[0].at.block,
+        proposed_by=picture.owner_id(one.proposal.by if one.proposal else None),
+        block=one.proposal.at.block if one.proposal else 0,
         epsilon_micro=study.epsilon_micro,
         delta_pico=study.delta_pico,
         max_runs=study.max_runs,

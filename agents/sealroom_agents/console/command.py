@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sealroom_agents.chain import ChainReader
+from sealroom_agents.chains import private_chain_option
 from sealroom_agents.console.app import LOCAL_HOSTS, create_app
 from sealroom_agents.host import address_option, announce, listen, log_to_stderr, serve
 from sealroom_agents.store import DEFAULT_URL, Store
@@ -21,6 +22,7 @@ SHUTDOWN_S = 2
 
 @click.command()
 @click.option("--rpc", "rpcs", required=True, multiple=True, metavar="URL", help="RPC endpoint; repeatable.")
+@private_chain_option
 @click.option("--factory", required=True, metavar="ADDRESS", help="The factory whose consortia are shown.")
 @click.option(
     "--database", default=DEFAULT_URL, show_default=True, metavar="URL", help="SQLite or PostgreSQL."
@@ -32,16 +34,15 @@ SHUTDOWN_S = 2
 @click.option(
     "--allowed-host", "allowed", multiple=True, metavar="NAME", help="Name it is reached by; repeatable."
 )
-@click.option("--from-block", default=0, show_default=True, help="Block of the factory's deployment.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help='Written when it listens: {"url": …}.')
 def command(
     rpcs: tuple[str, ...],
+    private_chain: int | None,
     factory: str,
     database: str,
     host: str,
     port: int,
     allowed: tuple[str, ...],
-    from_block: int,
     ready_file: Path | None,
 ) -> None:
     """Serve the REST interface and the web pages.
@@ -56,10 +57,9 @@ def command(
     log_to_stderr()
     app = create_app(
         Store(database),
-        ChainReader(list(rpcs)),
+        ChainReader(list(rpcs), private_chain=private_chain),
         factory=address_option(factory, "factory"),
         allowed_hosts=(*LOCAL_HOSTS, host, *allowed),
-        from_block=from_block,
     )
     with listen(host, port) as (listener, url):
 

@@ -24,9 +24,11 @@ from sealroom_agents.chain.contracts import interface
 PATH = Path(__file__).with_name("static") / "model.js"
 ACTS = ("approve", "withdraw", "revoke")
 """Functions of the consortium that owners call."""
-VIEWS = ("hashStudy", "owners", "epoch", "pinCount", "threshold", "approvals", "dataset")
+VIEWS = ("owners", "basis", "state", "votes", "accountsAt", "returnsOf", "ledger")
 """Functions of the consortium that the page asks the wallet's node for."""
-EVENTS = ("StudyProposed", "StudyApproved", "StudyPinned", "ApprovalWithdrawn", "Revoked")
+BOOKS = ("datasetOf", "versionOf", "accountOf", "allowanceOf")
+"""Functions of the ledger that it asks for."""
+EVENTS = ("StudyProposed", "Approved", "StudyPinned", "Withdrawn", "Revoked")
 """Events of the consortium that the page reads."""
 SIGNED: tuple[type[Record], ...] = (Study, ApproveStudy, Withdraw, Revoke)
 """Structures of the messages that the page has signed."""
@@ -36,7 +38,8 @@ def text() -> str:
     """The whole file."""
     contract = interface("Consortium")
     functions = {name: contract.signature(name) for name in ACTS}
-    selectors = {name: to_hex(keccak(text=contract.signature(name))[:4]) for name in (*ACTS, *VIEWS)}
+    asked = {name: contract for name in (*ACTS, *VIEWS)} | {name: interface("Ledger") for name in BOOKS}
+    selectors = {name: to_hex(keccak(text=of.signature(name))[:4]) for name, of in asked.items()}
     events = {name: to_hex(contract.topic(name)) for name in EVENTS}
     structs = "".join(f"    {record.struct}: {_list(_field(record), 4)},\n" for record in SIGNED)
     return f"""// SPDX-License-Identifier: Apache-2.0

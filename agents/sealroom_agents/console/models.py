@@ -35,7 +35,7 @@ State = Literal[
     "revoked",
     "failed",
 ]
-Status = Literal["forming", "live", "revoked"]
+Status = Literal["declared", "forming", "live", "revoked"]
 Grade = Literal["miss", "partial", "match"]
 OwnerId = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -130,6 +130,8 @@ class Owner(Strict):
         description="Took its approval back, or said in advance that it does not approve."
     )
     required: bool
+    confirmed: bool = Field(description="Did something here with its own account or signature.")
+    revoked: bool = Field(description="Its veto stands: nothing is pinned without its approval.")
     tx: Hash | None
 
 
@@ -139,13 +141,48 @@ class Proposal(Strict):
     study: Hash
     compose_hash: Hash
     name: str | None
-    proposed_by: list[str] = Field(description="Owners who proposed it, the first one first.")
-    block: int = Field(description="Block of its first proposal.")
+    proposed_by: str = Field(description="Owner whose approval was the first.")
+    block: int = Field(description="Block of that approval.")
     epsilon_micro: int
     delta_pico: int
     max_runs: int
     expiry: int
     approved: list[str] = Field(description="Owners whose approval counts.")
+
+
+class Governing(Strict):
+    """A roster, a platform or machines that wait for votes."""
+
+    id: Hash
+    kind: Literal["roster", "platform", "machines"]
+    content: list[list[str]] = Field(description="Label and value of all that it says.")
+    approved: list[str] = Field(description="Owners who signed.")
+    missing: list[str] = Field(description="Owners who have not.")
+    needed: int
+    expiry: int
+    removes: list[str] = Field(description="Owners who would lose their seats.")
+
+
+class Notice(Strict):
+    """What an owner should know of at once."""
+
+    kind: str = Field(examples=["seat-offered"])
+    about: str
+    block: int
+    text: str
+
+
+class Dataset(Strict):
+    """A dataset with what may be, and is, spent on it: ε in millionths, δ in parts of 10^12."""
+
+    id: Hash
+    name: str
+    holder: str
+    version: int = Field(description="Version that the study uses, or the newest.")
+    pinned: bool = Field(description="Whether the study names this version.")
+    rows: int
+    lifetime: dict[str, int]
+    allowance: dict[str, int]
 
 
 class Study(Strict):
@@ -156,7 +193,8 @@ class Study(Strict):
     ledger: Address
     chain_id: int
     block: int
-    epoch: int
+    basis: Hash = Field(description="What an approval of a study has to follow.")
+    steps: int = Field(description="How often the standing changed: owners, platform, or a revocation.")
     nonce: int = Field(description="Studies pinned so far; what a new study must name.")
     status: Status
     records: int
@@ -164,7 +202,7 @@ class Study(Strict):
     threshold: int
     owners: list[Owner]
     study: Hash | None
-    standing: str | None = Field(description="pending, live, expired, stopped or past; null without a study.")
+    state: str | None = Field(description="pending, live, expired, stopped or past; null without a study.")
     compose_hash: Hash | None
     name: str | None
     question: str | None
@@ -181,6 +219,9 @@ class Study(Strict):
     proposals: list[Proposal] = Field(
         description="Every study that waits, newest first; of one owner the newest eight."
     )
+    governing: list[Governing] = Field(description="What else waits for votes, newest first.")
+    notices: list[Notice] = Field(description="What owners should know of at once, newest first.")
+    datasets: list[Dataset]
     waiting: int = Field(description="How many studies wait in all.")
 
 

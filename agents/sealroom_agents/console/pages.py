@@ -12,13 +12,14 @@ from fastapi import Path as PathParameter
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from sealroom.envelope import Envelope, parse_envelope
 from sealroom.errors import SealroomError
 from sealroom.model.units import delta_text, epsilon_text
 from sealroom.recipe import parse
 from sealroom_agents.console import display
 from sealroom_agents.console.reference import Reference
 from sealroom_agents.console.results import Table, table
-from sealroom_agents.console.studies import Studies
+from sealroom_agents.console.studies import Studies, is_declared
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.store import ENDS, Run, Store
 
@@ -81,14 +82,17 @@ class Pages:
         return web
 
     def board(self, start: int) -> HTMLResponse:
-        """The board of studies, newest first."""
-        rows = list(reversed(self._studies.rows()))
-        pictures = self._studies.pictures(rows[start : start + BOARD_PAGE])
+        """The board of studies: newest first, and behind them those that only their creators declared, one
+        line each, for which no contract of theirs is asked."""
+        rows = self._studies.board()
+        shown = rows[start : start + BOARD_PAGE]
+        pictures = self._studies.pictures([row for row in shown if not is_declared(row)])
         block = max((picture.view.block_number for picture in pictures), default="–")
         return self._page(
             "board.html",
             page="board",
             pictures=pictures,
+            declared=[row for row in shown if is_declared(row)],
             total=len(rows),
             start=start,
             size=BOARD_PAGE,
@@ -110,10 +114,10 @@ class Pages:
             picture=picture,
             step=picture.step,
             revoked=picture.view.revoked_by is not None,
+            no_study=bytes(32),
             odd=display.oddities(recipe.analysis) if recipe else 0,
             activities=activities[:HISTORY_SHOWN],
             more=len(activities) if len(activities) > HISTORY_SHOWN else 0,
-            books=current is not None and current.standing in ("live", "expired"),
         )
 
     def run(self, run_id: str) -> HTMLResponse:
@@ -121,6 +125,7 @@ class Pages:
         run = self._store.run(run_id)
         body = self._envelope(run)
         result: dict[str, Any] | None = body["result"] if body else None
+        envelope = self._parsed(run)
         return self._page(
             "run.html",
             page="run",
@@ -129,6 +134,7 @@ class Pages:
             ended=run.state in ENDS,
             result=result,
             anchor=body["anchor"] if body else None,
+            chain=self._studies.anchored(envelope) if envelope else None,
             tables=self._tables(run, result) if result else [],
             step={"waiting": 2, "computing": 4, "anchoring": 5, "done": 5}.get(run.state, 3),
             revoked=run.state == "revoked",
@@ -151,6 +157,14 @@ class Pages:
     def _envelope(self, run: Run) -> dict[str, Any] | None:
         text = self._store.envelope(run.id) if run.state == "done" else None
         return json.loads(text) if text else None
+
+    def _parsed(self, run: Run) -> Envelope | None:
+        """The envelope as verifiers read it; `None` where there is none, or where it is none."""
+        text = self._store.envelope(run.id) if run.state == "done" else None
+        try:
+            return parse_envelope(text.encode()) if text else None
+        except SealroomError:
+            return None
 
     def _tables(self, run: Run, result: dict[str, Any]) -> list[tuple[str, Table]]:
         """The result's fields as tables, in the recipe's order."""

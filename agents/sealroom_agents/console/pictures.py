@@ -11,10 +11,10 @@ from typing import Any
 
 from sealroom.model import Owner, Study
 from sealroom.recipe import Recipe
-from sealroom_agents.chain import History, Proposal, ReceiptAnchoring, RunOpening
+from sealroom_agents.chain import DatasetEvent, History, LogPosition, Proposal, ReceiptAnchoring, RunOpening
 from sealroom_agents.console.activity import Activity, activities
 from sealroom_agents.facts import ChainView, DatasetRecord
-from sealroom_agents.store import Observation, Run
+from sealroom_agents.store import Notice, Observation, Run
 
 WORDED = frozenset(
     {
@@ -26,12 +26,13 @@ WORDED = frozenset(
         "delta_pico",
         "max_runs",
         "expiry",
-        "epoch",
+        "versions",
+        "basis",
         "nonce",
     }
 )
 """Fields of a study that the page tells in words of its own."""
-STATUS = ("forming", "live", "revoked")
+STATUS = ("declared", "forming", "live", "revoked")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Vote:
     owner: Owner
     """Who."""
     approved: bool
-    """Whether the approval counts in the present epoch."""
+    """Whether the approval counts."""
     withdrawn: bool
     """Whether the owner took it back, or barred it before it was given."""
     required: bool
@@ -53,19 +54,56 @@ class Vote:
 
 
 @dataclass(frozen=True)
+class GoverningPicture:
+    """A roster, a platform or machines that wait for votes."""
+
+    id: bytes
+    """Id of the proposal, 32 bytes: the EIP-712 hash of its content."""
+    kind: str
+    """`roster`, `platform` or `machines`."""
+    lines: tuple[tuple[str, str], ...]
+    """Label and value of all that it says."""
+    votes: tuple[Vote, ...]
+    """Every owner; `required` for those without whom it cannot take effect."""
+    needed: int
+    """Votes that it takes."""
+    expiry: int
+    """Unix seconds from which its votes no longer count."""
+    removes: tuple[str, ...]
+    """Ids of the owners who would lose their seats."""
+    at: LogPosition
+    """Where it was proposed."""
+
+    @property
+    def approved(self) -> tuple[str, ...]:
+        """Ids of the owners who signed."""
+        return tuple(one.owner.id for one in self.votes if one.approved)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Ids of those without whom it cannot take effect."""
+        return tuple(one.owner.id for one in self.votes if one.required)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Ids of those who have not."""
+        return tuple(one.owner.id for one in self.votes if not one.approved)
+
+
+@dataclass(frozen=True)
 class StudyPicture:
     """One proposed study."""
 
     study: Study
     """Its content, as the owners approve it."""
-    standing: str
+    state: str
     """`pending`, `live`, `expired`, `stopped` (by a revocation) or `past`."""
     recipe: Recipe | None
     """The recipe, when its bytes were handed in."""
     votes: tuple[Vote, ...]
     """Every owner, approved or not."""
-    proposals: tuple[Proposal, ...]
-    """Who proposed it and when, oldest first; none where it was approved without a proposal."""
+    proposal: Proposal | None
+    """Who approved it first, and so proposed it; `None` where the first approval pinned it."""
     runs: int
     """Runs opened."""
     spent_micro: int
@@ -76,8 +114,7 @@ class StudyPicture:
     @property
     def content(self) -> dict[str, Any]:
         """The content as JSON for the page that approves it: hashes as hex, numbers as text."""
-        fields = self.study.to_json()
-        return {name: str(value) if isinstance(value, int) else value for name, value in fields.items()}
+        return {name: _as_text(value) for name, value in self.study.to_json().items()}
 
     @property
     def further(self) -> list[tuple[str, str]]:
@@ -89,9 +126,9 @@ class StudyPicture:
         ]
 
     @property
-    def proposers(self) -> tuple[str, ...]:
-        """Accounts that proposed it, the first one first."""
-        return tuple(dict.fromkeys(item.proposer for item in self.proposals))
+    def uses(self) -> tuple[tuple[bytes, int], ...]:
+        """Id and version of each dataset; version 0 is the newest when a run opens."""
+        return tuple(zip(self.study.datasets, self.study.versions, strict=True))
 
     @property
     def approved(self) -> int:
@@ -109,6 +146,20 @@ class RunPicture:
     receipt: ReceiptAnchoring | None
     run: Run | None
     """Its row here; `None` when it was submitted elsewhere."""
+
+
+@dataclass(frozen=True)
+class AnchoredPicture:
+    """What the chain says of a run's receipt."""
+
+    sequence: int
+    """Number of the receipt among those of the consortium; 0 if it is not anchored."""
+    anchored_at: int
+    """When it was anchored, unix seconds."""
+    approved_by: tuple[str, ...]
+    """Owners who approved the study."""
+    since: str
+    """What happened since, in words."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +182,20 @@ class Picture:
     """Proposals that wait for approvals, each study once, newest first: of each owner the newest few."""
     waiting: int
     """How many studies wait in all."""
+    confirmed: tuple[str, ...]
+    """Accounts of the owners who did something here with their own account or signature."""
+    governing: tuple[GoverningPicture, ...]
+    """Rosters, platforms and machines that wait for votes, newest first."""
+    notices: tuple[Notice, ...]
+    """What an owner should know of at once, newest first."""
     datasets: tuple[DatasetRecord, ...]
-    """The live study's datasets with their books; for another study as registered, without."""
+    """Datasets of the current study in the versions that it uses; without one, those that owners offer."""
     runs: tuple[RunPicture, ...]
     """Newest first."""
     history: History
     """Logs."""
+    of_datasets: tuple[DatasetEvent, ...]
+    """Logs of the datasets, of the newest blocks."""
     observations: tuple[Observation, ...]
     """What the watcher saw."""
     chosen: bool = False
@@ -161,11 +220,15 @@ class Picture:
     @property
     def activities(self) -> tuple[Activity, ...]:
         """What happened, in words, newest first."""
-        return activities(self.history, self.view.owners)
+        return activities(self.history, self.view.owners, self.of_datasets)
 
-    def observation(self, epoch: int) -> Observation | None:
-        """What the watcher saw of the change that led to an epoch."""
-        return next((seen for seen in self.observations if seen.epoch == epoch), None)
+    def pinned_version(self, dataset: DatasetRecord) -> bool:
+        """Whether the current study names this very version, rather than the newest."""
+        return self.current is not None and (dataset.id, dataset.number) in self.current.uses
+
+    def observation(self, block: int) -> Observation | None:
+        """What the watcher saw of a revocation in a block: the first change that it saw from there on."""
+        return next((seen for seen in self.observations if seen.block >= block), None)
 
     @property
     def step(self) -> int:
@@ -175,3 +238,10 @@ class Picture:
         if self.status == "live":
             return 5 if self.history.receipt_count else 3
         return 2 if self.current else 1
+
+
+def _as_text(value: Any) -> Any:
+    """Numbers as text, in lists too."""
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    return str(value) if isinstance(value, int) else value

@@ -14,7 +14,7 @@ from sealroom.encoding import from_base64, sha256, to_hex
 from sealroom.errors import FormatError
 from sealroom.recipe import MAX_COMPOSE_BYTES, Recipe, parse
 from sealroom_agents.chain import BoardRow
-from sealroom_agents.console.studies import Chain
+from sealroom_agents.console.studies import Chain, is_declared
 from sealroom_agents.errors import RequestError
 from sealroom_agents.readiness import Missing, check_readiness, should_wait
 from sealroom_agents.store import Run, Store
@@ -43,13 +43,11 @@ class Submissions:
         store: Store,
         *,
         rows: Callable[[], list[BoardRow]],
-        from_block: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._chain = chain
         self._store = store
         self._rows = rows
-        self._from_block = from_block
         self._clock = clock
         self._lock = threading.Lock()
         self._owners: dict[str, tuple[float, frozenset[str]]] = {}
@@ -78,9 +76,7 @@ class Submissions:
 
     def lacks(self, consortium: str, recipe: Recipe) -> tuple[Missing, ...]:
         """What a run of this recipe lacks now. Raises `ChainError`."""
-        return check_readiness(
-            self._chain, consortium, recipe, now=self._clock(), from_block=self._from_block
-        )
+        return check_readiness(self._chain, consortium, recipe, now=self._clock())
 
     def _check_owners(self, wanted: Wanted) -> None:
         strangers = sorted({spec.owner for spec in wanted.recipe.datasets} - wanted.owners)
@@ -91,10 +87,16 @@ class Submissions:
             )
 
     def _consortium(self, wanted: Wanted) -> str:
-        """The one consortium that is meant: by address, else by its owners, else by who knows the recipe."""
-        found = [row.consortium for row in self._rows() if wanted.owners <= self._owner_ids(row.consortium)]
-        if wanted.consortium is not None:
-            found = [address for address in found if address == wanted.consortium]
+        """The one consortium that is meant: by address, else by its owners, else by who knows the recipe.
+
+        Anyone can declare a consortium with any names, so one that its owners have not confirmed is meant
+        only where its address is given, and is not asked otherwise.
+        """
+        if wanted.consortium is None:
+            asked = [row.consortium for row in self._rows() if not is_declared(row)]
+        else:
+            asked = [row.consortium for row in self._rows() if row.consortium == wanted.consortium]
+        found = [address for address in asked if wanted.owners <= self._owner_ids(address)]
         if len(found) > 1:
             exact = [address for address in found if self._owner_ids(address) == wanted.owners]
             found = exact or found

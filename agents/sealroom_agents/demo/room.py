@@ -20,7 +20,7 @@ from sealroom.recipe import compose_hash
 from sealroom_agents.demo.owners import LETTERS, OPERATOR, Owners, in_parallel
 from sealroom_agents.demo.screen import Screen, short
 from sealroom_agents.demo.stack import Stack, rpc, wait_until_final
-from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
+from sealroom_agents.simulator import POLICY_FILE, SIMULATED_OS_IMAGE, SimulatedPlatform
 
 LEASE_SECONDS = 6
 """Short, so that the demo need not wait; the gate's default is 30."""
@@ -127,7 +127,7 @@ def open_room(stack: Stack, screen: Screen, study: Path) -> Room:
         "--key-file", str(runner_key),
     )  # fmt: skip
     room.console = stack.start_ready("console", sealroom(), "console", *common, "--port", "0")["url"]
-    _adopt_platform(room, identity, platform)
+    _adopt_platform(room, platform)
     wait_until_final(chain)
     screen.say(
         f"chain, contracts (Consortium {short(room.consortium)}, DstackApp {short(room.app)}), gate, runner, "
@@ -167,30 +167,23 @@ def _deploy_config(folder: Path, study: Path, chain: str) -> Path:
     return path
 
 
-def _adopt_platform(room: Room, identity: dict[str, Any], platform: Path) -> None:
-    """Three owners sign which gate and which machine they trust, and one hands the signatures in."""
-    wanted = room.folder / "platform.json"
+def _adopt_platform(room: Room, platform: Path) -> None:
+    """Three owners sign which gate and which machine they trust, and one hands the signatures in.
+
+    The first asks the gate, verifies its evidence and writes the proposal; the others vote for that file.
+    """
     machine = SimulatedPlatform.open(platform).machine("machine-1")
-    wanted.write_text(
-        json.dumps(
-            {
-                "gateRoot": identity["gateRoot"],
-                "gateSigner": identity["signer"],
-                "gateCompose": identity["composeHash"],
-                "osImages": ["0x" + SIMULATED_OS_IMAGE.hex()],
-                "devices": ["0x" + machine.device_id.hex()],
-            }
-        )
-    )
+    proposal = str(room.folder / "platform.json")
+    room.govern(
+        "A", "platform", "--gate", room.gate, "--policy", str(platform / POLICY_FILE),
+        "--simulated-root", str(room.root), "--os-image", "0x" + SIMULATED_OS_IMAGE.hex(),
+        "--device", "0x" + machine.device_id.hex(), "--out", proposal, "--draft",
+    )  # fmt: skip
     signatures = {letter: str(room.folder / f"platform-{letter}.json") for letter in LETTERS[:3]}
-    in_parallel(
-        *(
-            partial(room.govern, letter, "platform", "--file", str(wanted), "--sign", path)
-            for letter, path in signatures.items()
-        )
-    )
+    vote = ("approve", "--proposal", proposal)
+    in_parallel(*(partial(room.govern, letter, *vote, "--sign", path) for letter, path in signatures.items()))
     given = [part for path in signatures.values() for part in ("--signatures", path)]
-    room.govern("A", "platform", "--file", str(wanted), *given)
+    room.govern("A", *vote, *given)
 
 
 def _secret_file(path: Path) -> Path:

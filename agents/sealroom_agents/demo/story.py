@@ -31,12 +31,10 @@ POLL_SECONDS = 0.1
 """Pause between two looks at a run."""
 MAX_RUNS = 3
 """Runs that the owners approve at once."""
-EPSILON_TOTAL = "4.5"
-"""Each owner's cap: three runs of ε 1.5, which is what they approve."""
-DELTA_TOTAL = "3e-6"
-"""The same for δ: three runs of δ 1e-6."""
-CAP = ("--cap", EPSILON_TOTAL, "--delta", DELTA_TOTAL, "--runs", str(MAX_RUNS))
-"""What each owner lets all runs together spend on its dataset."""
+LIFETIME = ("--lifetime", "10", "--lifetime-delta", "1e-5")
+"""What each owner lets all consortia together ever spend on its dataset."""
+ALLOWANCE = ("--cap", "4.5", "--delta", "3e-6", "--runs-per-day", str(MAX_RUNS))
+"""What this consortium may spend of it: three runs of ε 1.5 and δ 1e-6, which is what the owners approve."""
 REASON = "consent withdrawn"
 """Why hospital-C revokes."""
 AFTERMATH = ("emitting", "lease-ended", "killed")
@@ -108,7 +106,7 @@ def _seal(room: Room, screen: Screen) -> None:
             "--yes", "--json", *trust,
         )  # fmt: skip
         registration = str(_sealed(room, letter, ".registration.json"))
-        room.govern(letter, "register", "--registration", registration, *CAP)
+        room.govern(letter, "register", "--registration", registration, *LIFETIME, *ALLOWANCE)
         return last_object(output)
 
     for letter, sealed in zip(
@@ -130,17 +128,16 @@ def _seal(room: Room, screen: Screen) -> None:
 def _approve(room: Room, screen: Screen, run: str) -> None:
     """Two owners by transaction, two by signature; the last one that is needed pins the recipe."""
     screen.step("2 approve by quorum")
-    proposal = room.folder / "proposal.json"
-    registrations = [str(_sealed(room, letter, ".registration.json")) for letter in LETTERS]
-    room.sealroom(
-        "proposal", str(room.folder / "app-compose.json"), *registrations,
-        "--runs", str(MAX_RUNS), "--out", str(proposal),
-    )  # fmt: skip
-    study = room.govern("A", "propose", "--study", str(proposal))["study"]
-    approve = ("approve", "--study-id", study)
+    recipe = ("--recipe", str(room.folder / "app-compose.json"))
+    registrations = [
+        part
+        for letter in LETTERS
+        for part in ("--registrations", str(_sealed(room, letter, ".registration.json")))
+    ]
+    study = room.govern("A", "propose", *recipe, *registrations, "--runs", str(MAX_RUNS))["proposal"]
+    approve = ("approve", study, *recipe)
     signed = {letter: str(room.folder / f"approval-{letter}.json") for letter in "CD"}
     in_parallel(
-        partial(room.govern, "A", *approve),
         partial(room.govern, "B", *approve),
         partial(room.govern, "C", *approve, "--sign", signed["C"]),
         partial(room.govern, "D", *approve, "--sign", signed["D"]),

@@ -32,7 +32,7 @@ MAX_RECEIPTS = 512
 """Receipts in one batch: what fits well below the gas of one transaction, and below the ledger's 4,096."""
 MAX_RECEIPTS_BODY = 1024 * 1024
 """Most bytes of a message with that many receipts."""
-RUN_FIELDS = ("consortium", "study", "compose_hash", "epsilon_micro", "delta_pico", "epoch", "grant_hash")
+RUN_FIELDS = ("consortium", "study", "compose_hash", "epsilon_micro", "delta_pico", "grant_hash")
 """Fields in which a receipt must be equal to its run, as the ledger compares them."""
 
 
@@ -43,7 +43,7 @@ class Chain(Protocol):
         """The consortium, which names its ledger."""
         ...
 
-    def booked(self, ledger: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
+    def booked(self, ledger: str, consortium: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
         """What the ledger keeps of an opened run at the block of a hash."""
         ...
 
@@ -56,7 +56,13 @@ class Sender(Protocol):
     """What sends the batch; `sealroom_agents.chain.Transactor` with the gate's key does."""
 
     def anchor_batch(
-        self, ledger: str, consortium: str, *, epoch: int, numbers: Sequence[int], digests: Sequence[bytes]
+        self,
+        ledger: str,
+        consortium: str,
+        *,
+        standing: bytes,
+        numbers: Sequence[int],
+        digests: Sequence[bytes],
     ) -> TxResult:
         """Record receipts at once."""
         ...
@@ -107,7 +113,7 @@ class Anchored:
 
 
 def parse(body: bytes) -> tuple[Signed, ...]:
-    """Read `{"version": 1, "receipts": [{"receipt": …, "signature": …}]}`. Raises `KeyReleaseError`."""
+    """Read `{"version": 2, "receipts": [{"receipt": …, "signature": …}]}`. Raises `KeyReleaseError`."""
     return Receipts.parse(body).receipts
 
 
@@ -133,20 +139,21 @@ def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id:
         if not waiting:
             return None
         for opening, _ in waiting.values():
-            if chain.booked(ledger, opening.run.run_id, at=view.block_hash) != typed.opening_hash(opening):
+            kept = chain.booked(ledger, consortium, opening.run.run_id, at=view.block_hash)
+            if kept != typed.opening_hash(opening):
                 raise Refused(
                     Code.NOT_FINALIZED,
                     f"the opening of run {to_hex(opening.run.run_id)} is not final yet",
                     "its number may still change; send the receipts again later",
                 )
-        epochs = {opening.run.epoch for opening, _ in waiting.values()}
-        if len(epochs) != 1:
-            raise Refused(Code.MALFORMED, "the receipts are of runs of several epochs")
+        standings = {opening.standing for opening, _ in waiting.values()}
+        if len(standings) != 1:
+            raise Refused(Code.MALFORMED, "the receipts are of runs that were opened under several standings")
         numbers = sorted(waiting)
         sent = sender.anchor_batch(
             ledger,
             consortium,
-            epoch=epochs.pop(),
+            standing=standings.pop(),
             numbers=numbers,
             digests=[waiting[number][1] for number in numbers],
         )
@@ -168,7 +175,7 @@ def anchor(given: tuple[Signed, ...], *, chain: Chain, sender: Sender, chain_id:
 def _checked(signed: Signed, opening: Opening, *, chain_id: int, ledger: str) -> bytes:
     """Digest of a receipt that the ledger will verify. Raises `Refused`."""
     receipt = signed.receipt
-    of_run = {**vars(opening.run), "compose_hash": opening.compose_hash}
+    of_run = {**vars(opening), **vars(opening.run)}
     for name in RUN_FIELDS:
         if getattr(receipt, name) != of_run[name]:
             raise Refused(

@@ -45,7 +45,7 @@ class Check:
         return self.codes[0].http
 
 
-BOOKING_CODES = (Code.BUDGET_EXCEEDED, Code.RUNS_EXHAUSTED, Code.EPOCH_MISMATCH)
+BOOKING_CODES = (Code.BUDGET_EXCEEDED, Code.RUNS_EXHAUSTED, Code.STANDING_MISMATCH)
 """What the ledger says of a run that it does not book."""
 
 
@@ -62,8 +62,8 @@ def _checks() -> Iterator[tuple[About, str, tuple[Code, ...]]]:
         yield About.EVIDENCE, rule.check, rule.codes
     yield (
         About.EVIDENCE,
-        "each wrap opens with the gate's root key in this context",
-        (Code.WRAP_DOES_NOT_OPEN,),
+        "each file is wrapped, and its wrap opens with the gate's root key in this context",
+        (Code.NOT_WRAPPED, Code.WRAP_DOES_NOT_OPEN),
     )
     yield About.EVIDENCE, "each key is the registered one", (Code.WRONG_KEY,)
     yield About.EVIDENCE, "the ledger books the run", BOOKING_CODES
@@ -93,15 +93,18 @@ _QUOTE = (
     ("the host cannot debug the TD", Code.DEBUG_TD),
     ("TD attributes and TDX module are the accepted ones", Code.TD_ATTRIBUTES),
     ("certificates and signatures lead to the trusted root, and nothing is revoked", Code.QUOTE_INVALID),
-    ("platform, TDX module and quoting enclave are up to date", Code.TCB_NOT_UP_TO_DATE),
     (
-        "the platform has nothing that was not granted (dynamic platform, cached keys, SMT)",
+        "platform, TDX module and quoting enclave are up to date, as the platform policy asks",
+        Code.TCB_NOT_UP_TO_DATE,
+    ),
+    (
+        "the platform has nothing that the policy does not grant (dynamic platform, cached keys, SMT)",
         Code.DEVICE_NOT_ALLOWED,
     ),
     ("the quote binds this exchange", Code.REPORT_DATA_MISMATCH),
     ("the event log can be read, and replays to the quote", Code.EVENT_LOG_MISMATCH),
     ("the log names app, recipe and key provider once each", Code.EVENT_LOG_DUPLICATE),
-    ("the operator knows the OS image's registers", Code.OS_IMAGE_NOT_ALLOWED),
+    ("the platform policy has the OS image, and the machine shows its registers", Code.OS_IMAGE_NOT_ALLOWED),
 )
 _LEASE = (
     ("this gate granted the run", Code.LEASE_ENDED),

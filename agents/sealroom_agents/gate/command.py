@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,19 +14,20 @@ from sealroom.codes import Code
 from sealroom.encoding import from_hex, to_hex
 from sealroom.errors import FormatError
 from sealroom.key_release.messages import MAX_LEASE_SECONDS
+from sealroom.platform_policy import MAX_POLICY_BYTES, PlatformPolicy
 from sealroom_agents.attestation import (
     INTEL,
     CollateralSource,
     DirectoryCollateral,
     PccsCollateral,
     TrustRoot,
-    load_os_images,
     load_simulated_root,
     require_local_chain,
+    trust_under,
 )
 from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chains import LOCAL_CHAIN_IDS, private_chain_option
 from sealroom_agents.errors import AttestationError, ConfigurationError
-from sealroom_agents.facts import LOCAL_CHAIN_IDS
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.root import GateRoot, connect_guest
@@ -40,6 +40,9 @@ DEFAULT_PCCS = "https://api.trustedservices.intel.com"
 """Intel's own service; a PCCS nearer by is faster."""
 KEEP_ALIVE_S = 15
 """Seconds that an idle connection is kept."""
+
+POLICY_FILE = "platform-policy.json"
+"""The simulated platform's own policy, in its folder."""
 
 _log = logging.getLogger("sealroom_agents.gate")
 
@@ -55,6 +58,7 @@ _log = logging.getLogger("sealroom_agents.gate")
 @click.option(
     "--chain-id", type=click.IntRange(1), required=True, help="The one chain that this gate serves."
 )
+@private_chain_option
 @click.option(
     "--state", type=click.Path(path_type=Path), required=True, help="Folder for nonces, leases, audit log."
 )
@@ -82,10 +86,10 @@ _log = logging.getLogger("sealroom_agents.gate")
     help="Where Intel's collateral comes from.",
 )  # fmt: skip
 @click.option(
-    "--os-images",
+    "--platform-policy", "policy_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON file with the registers of known OS images; required off local chains.",
-)
+    help="The owners' platform policy, JSON; required without --platform. [PLATFORM/platform-policy.json]",
+)  # fmt: skip
 @click.option(
     "--kms-measurement", "kms_measurements", multiple=True, metavar="HASH",
     help="Aggregated measurement (32 bytes) of a dstack KMS build that may share its root key.",
@@ -108,6 +112,7 @@ def command(
     rpc_urls: tuple[str, ...],
     rpc_quorum: int | None,
     chain_id: int,
+    private_chain: int | None,
     state: Path,
     watch_token_file: Path,
     lease_seconds: int,
@@ -115,7 +120,7 @@ def command(
     accept_audit_break: str | None,
     require_gpu: bool,
     pccs: str,
-    os_images: Path | None,
+    policy_file: Path | None,
     kms_measurements: tuple[str, ...],
     guest_agent: Path | None,
     platform: Path | None,
@@ -137,7 +142,7 @@ def command(
     \b
     In production, inside its CVM:
       sealroom gate --rpc https://… --rpc https://… --rpc https://… --chain-id 1 \\
-        --os-images os-images.json --watch-token-file /run/secrets/watch-token --state /data --host 0.0.0.0
+        --platform-policy policy.json --watch-token-file /run/secrets/watch-token --state /data --host 0.0.0.0
 
     The gate's signer pays for the transactions that open runs: fund the address that GET /v1/gate shows.
     Exit status: 0 ended by a signal, 1 failed, 2 usage, 78 must not start as configured.
@@ -152,6 +157,7 @@ def command(
     _serve(
         rpc_urls=rpc_urls,
         rpc_quorum=rpc_quorum,
+        private_chain=private_chain,
         config=GateConfig(
             chain_id=chain_id,
             lease_seconds=lease_seconds,
@@ -160,7 +166,7 @@ def command(
         state=state,
         watch_token=read_token(watch_token_file),
         pccs=pccs,
-        os_images=os_images,
+        policy_file=policy_file,
         kms_measurements=frozenset(_digest(one, Code.KMS_MEASUREMENT) for one in kms_measurements),
         accept_audit_break=None
         if accept_audit_break is None
@@ -177,11 +183,12 @@ def _serve(
     *,
     rpc_urls: tuple[str, ...],
     rpc_quorum: int | None,
+    private_chain: int | None,
     config: GateConfig,
     state: Path,
     watch_token: str,
     pccs: str,
-    os_images: Path | None,
+    policy_file: Path | None,
     kms_measurements: frozenset[bytes],
     accept_audit_break: bytes | None,
     guest_agent: Path | None,
@@ -192,7 +199,9 @@ def _serve(
 ) -> None:
     # What must not start at all is decided first, before any file or node is touched.
     client = connect_guest(chain_id=config.chain_id, environment=os.environ, guest_agent=guest_agent)
-    trust, collateral = trust_root(platform, os_images, pccs, config.chain_id)
+    policy = load_policy(policy_file or (None if platform is None else platform / POLICY_FILE))
+    root_of_trust, collateral = trust_root(platform, pccs, config.chain_id)
+    trust = trust_under(policy, root_of_trust)
     if len(rpc_urls) == 1 and config.chain_id not in LOCAL_CHAIN_IDS:
         _log.warning("one RPC endpoint only: this gate's view of the chain rests on it alone")
     sessions = Sessions.open(state)
@@ -201,59 +210,73 @@ def _serve(
         rpc_urls,
         quorum=rpc_quorum,
         expected_chain_id=config.chain_id,
+        private_chain=private_chain,
         finalized_floor=sessions.highest("finalized"),
     )
     chain.chain_id()
-    root = GateRoot(client, chain_id=config.chain_id, trust=trust, collateral=collateral, clock=_now)
+    root = GateRoot(
+        client, chain_id=config.chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now
+    )
     gate = Gate(
         config=config,
         root=root,
         chain=chain,
-        opener=Transactor(rpc_urls[0], root.signer_key.reveal()),
+        sender=Transactor(rpc_urls[0], root.signer_key.reveal()),
         trust=trust,
         collateral=collateral,
         sessions=sessions,
         audit=audit,
         clock=_now,
     )
+    gate.require_adopted_policy()
     authority = BootAuthority(chain, chain_id=config.chain_id, kms_measurements=kms_measurements)
-    audit.append("started", facts={"signer": root.signer, "gateRoot": to_hex(root.fingerprint)})
-    _log.info("signer %s, root 0x%s, chain %d", root.signer, root.fingerprint.hex(), config.chain_id)
+    facts = {
+        "signer": root.signer,
+        "gateRoot": to_hex(root.fingerprint),
+        "policyHash": to_hex(policy.hash),
+    }
+    audit.append("started", facts=facts)
+    _log.info("signer %s, root %s, platform policy %s, chain %d", *facts.values(), config.chain_id)
     try:
         with listen(host, port) as (listener, url):
             _log.info("listening on %s", url)
             app = create_app(gate, authority, watch_token=watch_token)
             serve(app, listener, ready=lambda: announce(ready_file, url=url), keep_alive_s=KEEP_ALIVE_S)
     finally:
+        gate.close()
         audit.close()
         sessions.close()
         chain.close()
 
 
-def trust_root(
-    platform: Path | None, os_images: Path | None, pccs: str, chain_id: int
-) -> tuple[TrustRoot, CollateralSource]:
-    """Root of trust and collateral. Raises `ConfigurationError`."""
+def load_policy(path: Path | None) -> PlatformPolicy:
+    """The owners' platform policy. Raises `ConfigurationError`: `platform-policy-missing`,
+    `platform-policy`."""
+    if path is None:
+        raise ConfigurationError(
+            Code.PLATFORM_POLICY_MISSING,
+            "the gate judges machines by the owners' platform policy, and was given none",
+            "pass --platform-policy FILE with the document whose hash the owners adopt",
+        )
+    try:
+        with path.open("rb") as stream:
+            return PlatformPolicy.parse(stream.read(MAX_POLICY_BYTES + 1))
+    except OSError as error:
+        raise ConfigurationError(Code.PLATFORM_POLICY, f"cannot read {path}: {error.strerror}") from error
+    except FormatError as error:
+        raise ConfigurationError(Code.PLATFORM_POLICY, f"{path}: {error.message}") from error
+
+
+def trust_root(platform: Path | None, pccs: str, chain_id: int) -> tuple[TrustRoot, CollateralSource]:
+    """Root of trust, without the owners' rules, and collateral. Raises `ConfigurationError`."""
     if platform is None:
-        if os_images is None and chain_id not in LOCAL_CHAIN_IDS:
-            raise ConfigurationError(
-                Code.OS_IMAGES_MISSING,
-                "without the registers of known OS images, a guest's claim about its image would count",
-                "compute them with dstack's measurement tool, and pass --os-images FILE",
-            )
-        trust: TrustRoot = INTEL
-        collateral: CollateralSource = PccsCollateral(pccs)
-    else:
-        trust = load_simulated_root(platform / "root.der")
-        try:
-            require_local_chain(trust, chain_id)
-        except AttestationError as error:
-            raise ConfigurationError(error.code, error.message, error.hint) from error
-        collateral = DirectoryCollateral(platform)
-        os_images = os_images or platform / "os-images.json"
-    if os_images is None:
-        return trust, collateral
-    return replace(trust, os_images=load_os_images(os_images)), collateral
+        return INTEL, PccsCollateral(pccs)
+    trust = load_simulated_root(platform / "root.der")
+    try:
+        require_local_chain(trust, chain_id)
+    except AttestationError as error:
+        raise ConfigurationError(error.code, error.message, error.hint) from error
+    return trust, DirectoryCollateral(platform)
 
 
 def _digest(text: str, option: Code) -> bytes:

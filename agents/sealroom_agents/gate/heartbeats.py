@@ -44,11 +44,13 @@ class Chain(Protocol):
         """Whether a reorganisation took the block that showed a revocation."""
         ...
 
-    def booked(self, ledger: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
+    def booked(self, ledger: str, consortium: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
         """What the ledger keeps of an opened run, the same at a quorum; `None` while fewer nodes have it."""
         ...
 
-    def opening(self, ledger: str, run_id: bytes, kept: bytes, *, from_block: int) -> Opening:
+    def opening(
+        self, ledger: str, consortium: str, run_id: bytes, kept: bytes, *, from_block: int
+    ) -> Opening:
         """The opening of which the ledger keeps this hash."""
         ...
 

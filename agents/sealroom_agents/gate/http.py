@@ -7,6 +7,7 @@
     POST /v1/lease      renewal → lease                      GET  /v1/healthz    alive
     POST /v1/watch      the watcher's heartbeat (bearer token)
     POST /v1/receipts   receipts to be anchored together (the same token)
+    GET  /v1/policy     the platform policy by which it judges
 
 Status: 400 malformed, 401 watcher's token, 403 refused, 409 used before, 413 and 415 body, 503 refused for
 now (chain out of reach or stale, watcher dead, opening lost), each with `{code, message, seen?, pinned?}`.
@@ -60,6 +61,10 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
     @app.get("/v1/gate")
     async def identity() -> Response:
         return await handle(lambda: gate.identity().encode())
+
+    @app.get("/v1/policy")
+    async def policy() -> Response:
+        return await handle(gate.platform_policy)
 
     @app.post("/v1/hello")
     async def hello(request: Request) -> Response:

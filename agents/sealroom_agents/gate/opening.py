@@ -2,8 +2,9 @@
 """Whether the chain still has what the gate opened, and opening it again when a reorganisation took it.
 
 Keys leave once a run's opening is at the newest block, and a reorganisation may take it back from there. So
-each renewal of a lease looks again. A lost opening is sent once more, in a thread of its own, and its lease
-is not renewed until it is back; an opening is final when the agreed finalized block has it (CH-01).
+each renewal of a lease looks again. A lost opening is sent once more, together with all others that are lost,
+and its lease is not renewed until it is back; an opening is final when the agreed finalized block has it
+(CH-01).
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sealroom import typed
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
-from sealroom.model import Opening, Run, Study
-from sealroom_agents.chain import TxResult
+from sealroom.model import Opening, Run
+from sealroom_agents.chain import Opened
 from sealroom_agents.errors import CHAIN_CODES, ChainError, Refused, TransactionError
 from sealroom_agents.facts import ChainView
+from sealroom_agents.gate.booking import OPEN_WITHIN_S, Bookings, Order
 from sealroom_agents.gate.refusals import LEDGER_REFUSALS, booking_refused
 from sealroom_agents.gate.sessions import Lease
 
 MAX_LOST = 1024
-"""Openings that wait to be sent again, and refusals that wait to be told, each."""
+"""Lost openings whose fate is kept until their lease is renewed or asked for."""
 RUN_EXISTS = "LedgerRunExists"
 """Of an opening that was sent again: it is back already, as the next look will show."""
 
@@ -36,20 +38,14 @@ _log = logging.getLogger(__name__)
 class Chain(Protocol):
     """What is asked of `sealroom_agents.chain.ChainReader`."""
 
-    def booked(self, ledger: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
+    def booked(self, ledger: str, consortium: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
         """What the ledger keeps of an opened run, at the newest block or at the block of a hash."""
         ...
 
-    def opening(self, ledger: str, run_id: bytes, kept: bytes, *, from_block: int) -> Opening:
+    def opening(
+        self, ledger: str, consortium: str, run_id: bytes, kept: bytes, *, from_block: int
+    ) -> Opening:
         """The opening of which the ledger keeps this hash."""
-        ...
-
-
-class Opener(Protocol):
-    """What opens a run; `sealroom_agents.chain.Transactor` does."""
-
-    def open_run(self, ledger: str, run: Run, study: Study) -> TxResult:
-        """Book and wait until mined."""
         ...
 
 
@@ -66,30 +62,35 @@ class OpeningState:
 class Openings:
     """Looks after the openings of the runs that hold a lease. Thread safe."""
 
-    def __init__(self, chain: Chain, opener: Opener) -> None:
+    def __init__(self, chain: Chain, bookings: Bookings) -> None:
         self._chain = chain
-        self._resender = _Resender(opener)
+        self._bookings = bookings
+        self._lock = threading.Lock()
+        self._sent: OrderedDict[tuple[str, bytes], Future[Opened]] = OrderedDict()
 
-    def state(self, lease: Lease, view: ChainView) -> OpeningState:
+    def state(self, lease: Lease, view: ChainView, *, now: int) -> OpeningState:
         """How the opening of a run stands; `view` is the agreed finalized one, with the run's study.
+        now: the newest time known, unix seconds.
 
         Raises `Refused`: `opening-lost` while it is gone; `opening-replaced` when the ledger opened something
         else under this run id; the codes of the ledger when it takes the opening no more; those of the chain.
         """
         try:
-            kept = self._chain.booked(lease.ledger, lease.run_id)
+            kept = self._chain.booked(lease.ledger, lease.consortium, lease.run_id)
             if kept is None:
-                raise self._lost(lease, view)
+                raise self._lost(lease, view, now)
             moved = None
             if kept != typed.opening_hash(lease.opening):
-                moved = self._chain.opening(lease.ledger, lease.run_id, kept, from_block=lease.since)
+                moved = self._chain.opening(
+                    lease.ledger, lease.consortium, lease.run_id, kept, from_block=lease.since
+                )
                 if not _same_run(moved, lease.opening):
                     raise Refused(
                         Code.OPENING_REPLACED,
                         "the ledger has opened another run under this run id",
                         "start a new run",
                     )
-            final = self._chain.booked(lease.ledger, lease.run_id, at=view.block_hash)
+            final = self._chain.booked(lease.ledger, lease.consortium, lease.run_id, at=view.block_hash)
         except ChainError as error:
             # Whatever it is, a node says it of a ledger that has opened the run: it may pass.
             code = error.code if error.code in CHAIN_CODES else Code.CHAIN_DISAGREES
@@ -98,12 +99,24 @@ class Openings:
             raise Refused(Code.CHAIN_DISAGREES, "the newest block has another opening than the finalized one")
         return OpeningState(final=final is not None, moved=moved)
 
-    def _lost(self, lease: Lease, view: ChainView) -> Refused:
-        refusal = self._resender.refusal(lease.run_id)
-        if refusal is not None:
-            return refusal
-        if view.study is not None and view.study.id == lease.study:
-            self._resender.send(lease, view.study)
+    def _lost(self, lease: Lease, view: ChainView, now: int) -> Refused:
+        key, shown = (lease.consortium, lease.run_id), to_hex(lease.run_id)
+        with self._lock:
+            sent = self._sent.get(key)
+            if sent is not None and sent.done():
+                del self._sent[key]
+                refusal = _final(sent)
+                if refusal is not None:
+                    return refusal
+                sent = None
+            if sent is None and view.study is not None and view.study.id == lease.study:
+                _log.warning("run %s: its opening is gone from the chain; sending it again", shown)
+                run = replace(lease.opening.run, open_before=now + OPEN_WITHIN_S)
+                self._sent[key] = self._bookings.submit(
+                    Order(lease.ledger, lease.consortium, view.study, run)
+                )
+                while len(self._sent) > MAX_LOST:
+                    self._sent.popitem(last=False)
         return Refused(
             Code.OPENING_LOST,
             "a reorganisation took the run's opening from the chain; it is sent again",
@@ -111,78 +124,31 @@ class Openings:
         )
 
 
-class _Resender:
-    """Sends lost openings again: one after the other, and at most one try a run at a time."""
-
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
-        self._lock = threading.Lock()
-        self._waiting: OrderedDict[bytes, Callable[[], TxResult]] = OrderedDict()
-        self._refused: OrderedDict[bytes, Refused] = OrderedDict()
-        self._works = False
-
-    def refusal(self, run_id: bytes) -> Refused | None:
-        """Why the ledger does not take this opening any more, told once; `None` unless a try said so."""
-        with self._lock:
-            return self._refused.pop(run_id, None)
-
-    def send(self, lease: Lease, study: Study) -> None:
-        """Send a run's opening again, unless that is under way. Waits for nothing."""
-        run = lease.opening.run
-        with self._lock:
-            if lease.run_id in self._waiting or len(self._waiting) >= MAX_LOST:
-                return
-            self._waiting[lease.run_id] = lambda: self._opener.open_run(lease.ledger, run, study)
-            if self._works:
-                return
-            self._works = True
-        # A daemon: a gate that ends does not wait until a transaction is mined.
-        threading.Thread(target=self._work, name="openings", daemon=True).start()
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._works = False
-                    return
-                run_id, open_run = next(iter(self._waiting.items()))
-            refusal = _tried(run_id, open_run)
-            with self._lock:
-                del self._waiting[run_id]
-                if refusal is not None:
-                    self._refused[run_id] = refusal
-                while len(self._refused) > MAX_LOST:
-                    self._refused.popitem(last=False)
-
-
-def _tried(run_id: bytes, open_run: Callable[[], TxResult]) -> Refused | None:
-    """Try once; the refusal if it is the ledger's own and for good."""
-    shown = to_hex(run_id)
-    _log.warning("run %s: its opening is gone from the chain; sending it again", shown)
+def _final(sent: Future[Opened]) -> Refused | None:
+    """Why the ledger does not take an opening any more; `None` unless it said so."""
     try:
-        done = open_run()
-    except TransactionError as error:
-        _log.warning("run %s: not opened again: %s", shown, error.message)
-        if error.revert in LEDGER_REFUSALS and error.revert != RUN_EXISTS:
-            return booking_refused(error, "its opening was lost, and cannot be sent again")
-    except ChainError as error:
-        _log.warning("run %s: not opened again: %s", shown, error.message)
-    except Exception:
-        # Outermost of this thread, which must go on for the other runs. The next renewal tries again.
-        _log.exception("run %s: not opened again", shown)
-    else:
-        _log.warning("run %s: opened again in block %d", shown, done.block_number)
+        error = sent.exception()
+    except CancelledError:
+        return None
+    if isinstance(error, TransactionError) and error.revert in LEDGER_REFUSALS and error.revert != RUN_EXISTS:
+        return booking_refused(error, "its opening was lost, and cannot be sent again")
     return None
 
 
-def opened_as(sent: Run, compose_hash: bytes, opened: TxResult) -> Opening:
+def opened_as(order: Order, standing: bytes, opened: Opened) -> Opening:
     """The opening that a transaction reports. Raises `Refused` unless it is the one that was sent."""
-    event = opened.event("RunOpened")
-    opening = Opening.of_abi(event["opening"]) if event is not None else None
-    if opening is None or opening.run != sent or opening.compose_hash != compose_hash:
+    opening = opened.opening
+    said = (opening.run, opening.consortium, opening.study, opening.standing, opening.compose_hash)
+    if said != (order.run, order.consortium, order.study.id, standing, order.study.compose_hash):
         raise Refused(Code.CHAIN_DISAGREES, "the transaction that books the run opened another one, or none")
     return opening
 
 
 def _same_run(one: Opening, other: Opening) -> bool:
-    return one.run == other.run and one.compose_hash == other.compose_hash
+    """Whether two openings are of one run, wherever they stand, and until when it was to be opened."""
+
+    def what(opening: Opening) -> tuple[object, ...]:
+        run: Run = replace(opening.run, open_before=0)
+        return run, opening.consortium, opening.study, opening.standing, opening.compose_hash
+
+    return what(one) == what(other)

@@ -7,6 +7,7 @@ verified as evidence (quote, report data, event log) before it comes here; what 
 1.  the platform is simulated only on a local chain                        simulated-root-off-local-chain
 2.  the TCB is up to date                                                  tcb-not-up-to-date
 3.  the owners adopted this gate: root key, signer, compose hash           gate-not-registered
+    · with the platform policy by which it judges                          platform-policy-mismatch
 4.  nobody revoked: at the finalized block, at the latest of any node,     revoked
     or earlier, until a finalized block as new as that shows otherwise (CH-02)
 5.  the machine booted for this consortium's app                           app-id-mismatch
@@ -20,10 +21,11 @@ verified as evidence (quote, report data, event log) before it comes here; what 
                                                                            device-not-allowed
 9.  no GPU evidence came, since nobody could verify it                     gpu-evidence-unverified
 10. the study has not expired                                              study-expired
-11. study, consortium and latest block are of one epoch                    epoch-mismatch
+11. the study is live, and the standing is the same at the latest block    standing-mismatch
 12. approvals are counted again: k, and the owner of each dataset          not-approved, owner-not-approved
-13. the datasets presented are the study's, each with its owner            dataset-mismatch
-14. a run is left, and ε and δ, of the study and of each dataset           runs-exhausted, budget-exceeded
+13. the datasets presented are the versions that the study uses            dataset-mismatch
+14. a run is left, and ε and δ: of the study, and of each dataset, for     runs-exhausted, budget-exceeded
+    its lifetime, for this consortium, and today
 15. the watcher sees it                                                     watcher-dead
 
 Granting takes k, stopping takes one; approve late, revoke early.
@@ -40,8 +42,8 @@ from sealroom.encoding import sha256, to_hex
 from sealroom.key_release import Refusal, datasets_root
 from sealroom.model import Grant, Study
 from sealroom.model.units import delta_text, epsilon_text
+from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.facts import (
-    LOCAL_CHAIN_IDS,
     CandidateRecord,
     ChainView,
     DatasetRecord,
@@ -57,6 +59,8 @@ UP_TO_DATE = "UpToDate"
 KEY_PROVIDER = "kms"
 """The one kind of key provider that is accepted (AT-19)."""
 ZERO_HASH = bytes(32)
+DAY_S = 86_400
+"""A day of the ledger, UTC, seconds."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,15 @@ class PresentedDataset:
     """One sealed dataset as the enclave presented it: what its header says."""
 
     id: bytes
-    """Dataset id, 32 bytes: digest of the header."""
-    owner_id: str
-    """Owner named in the header."""
+    """Dataset id, 32 bytes: of account and name in the header."""
+    owner: str
+    """Account in the header."""
     name: str
     """Dataset name in the header."""
-    consortium: str
-    """Consortium named in the header."""
-    chain_id: int
-    """Chain id named in the header."""
+    version: int
+    """Number of the dataset's version in the header."""
+    header: bytes
+    """Header digest, 32 bytes."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ class Request:
     """The enclave's signing address."""
     transcript: bytes
     """SHA-256 of T0."""
+    evidence_digest: bytes
+    """SHA-256 over quote, event log and GPU evidence."""
     datasets: tuple[PresentedDataset, ...]
     """Datasets whose keys it asks for."""
     has_gpu_evidence: bool
@@ -109,6 +115,8 @@ class Config:
     """The gate's signing address."""
     gate_compose: bytes
     """Compose hash of the gate's own app."""
+    policy_hash: bytes
+    """Hash of the platform policy by which the gate judges machines."""
     key_provider_id: bytes
     """Id of the gate's own key provider, as measured in the gate's own quote."""
     lease_seconds: int
@@ -143,8 +151,8 @@ class Renewal:
     config: Config
     study: bytes
     """Id of the run's study, 32 bytes."""
-    epoch: int
-    """Epoch in which the run was opened."""
+    standing: bytes
+    """Standing under which the run was opened, 32 bytes."""
 
 
 Judged = TypeVar("Judged", Case, Renewal)
@@ -177,6 +185,7 @@ def decide(
     study = view.study
     if study is None:
         return _wrong_recipe(evidence.compose_hash, ZERO_HASH)
+    headers = {record.id: record.version.header for record in view.datasets}
     return Grant(
         run_id=request.run_id,
         study=study.id,
@@ -185,10 +194,11 @@ def decide(
         enclave_signer=request.enclave_signer,
         kem_key_hash=sha256(request.kem_key),
         transcript=request.transcript,
-        datasets_root=datasets_root(study.datasets),
+        evidence=request.evidence_digest,
+        datasets_root=datasets_root([(dataset, headers[dataset]) for dataset in study.datasets]),
         epsilon_micro=request.epsilon_micro,
         delta_pico=request.delta_pico,
-        epoch=view.epoch,
+        standing=view.standing,
         block_number=view.block_number,
         block_hash=view.block_hash,
         issued=config.now,
@@ -197,13 +207,15 @@ def decide(
     )
 
 
-def renew(view: ChainView, latest: LatestView, config: Config, *, study: bytes, epoch: int) -> Refusal | None:
-    """Whether a lease of a run of `study`, opened in `epoch`, may be renewed; `None` means yes.
+def renew(
+    view: ChainView, latest: LatestView, config: Config, *, study: bytes, standing: bytes
+) -> Refusal | None:
+    """Whether a lease of a run of `study`, opened under `standing`, may be renewed; `None` means yes.
 
-    Refuses: `gate-not-registered`, `revoked`, `lease-ended` (another epoch or
-    study), `study-expired`, `watcher-dead`.
+    Refuses: `gate-not-registered`, `platform-policy-mismatch`, `revoked`, `lease-ended` (another standing or
+    study), `study-expired`, `watcher-dead`. Machines that are added change neither.
     """
-    run = Renewal(view=view, latest=latest, config=config, study=study, epoch=epoch)
+    run = Renewal(view=view, latest=latest, config=config, study=study, standing=standing)
     return _first(rule.judge(run) for rule in RENEWAL)
 
 
@@ -245,6 +257,13 @@ def _registered(view: ChainView, config: Config) -> Refusal | None:
             "the owners adopted another gate",
             seen=_gate(config.gate_root, config.gate_signer, config.gate_compose),
             pinned=_gate(*adopted),
+        )
+    if platform.policy_hash != config.policy_hash:
+        return Refusal(
+            Code.PLATFORM_POLICY_MISMATCH,
+            "the owners adopted this gate with another platform policy",
+            seen={"policyHash": to_hex(config.policy_hash)},
+            pinned={"policyHash": to_hex(platform.policy_hash)},
         )
     return None
 
@@ -300,9 +319,17 @@ def _measured(request: Request, evidence: Evidence, view: ChainView, latest: Lat
             seen={"block": newest.block_number},
             pinned={"block": view.block_number},
         )
-    candidate = (newest.candidate if newest is not None else None) or view.candidate
-    if candidate is not None and candidate.study.epoch < view.epoch:
-        return _old_epoch(candidate.study, view.epoch)
+    newer = newest is not None and newest.candidate is not None
+    proposed_in = newest if newest is not None and newer else view
+    candidate = proposed_in.candidate
+    if candidate is not None and candidate.study.basis != proposed_in.basis:
+        return Refusal(
+            Code.STANDING_MISMATCH,
+            "owners, platform or machines changed, or an owner revoked, since the study was proposed: "
+            "it takes a new proposal",
+            seen={"basis": to_hex(candidate.study.basis)},
+            pinned={"basis": to_hex(proposed_in.basis)},
+        )
     if candidate is not None and candidate.study.nonce < view.nonce:
         return _wrong_recipe(seen, pinned.compose_hash) if pinned is not None else _overtaken(candidate, view)
     if candidate is not None:
@@ -320,7 +347,7 @@ def _measured(request: Request, evidence: Evidence, view: ChainView, latest: Lat
         return _count_short(candidate, view)
     return Refusal(
         Code.NOT_APPROVED,
-        f"no owner has proposed this recipe in this epoch: 0 of {view.threshold} approvals",
+        f"no owner has proposed this recipe as things stand: 0 of {view.threshold} approvals",
         seen={**_compose(seen), "approvals": 0},
         pinned={"threshold": view.threshold},
     )
@@ -383,9 +410,16 @@ def _expired(study: Study, view: ChainView, config: Config) -> Refusal | None:
     return None
 
 
-def _epochs(study: Study, view: ChainView, latest: LatestView) -> Refusal | None:
-    if study.epoch != view.epoch or latest.epoch != view.epoch or not view.live:
-        return _old_epoch(study, max(view.epoch, latest.epoch))
+def _stands(view: ChainView, latest: LatestView) -> Refusal | None:
+    if not view.live:
+        return Refusal(Code.STANDING_MISMATCH, "the contract does not call the study live")
+    if latest.standing != view.standing:
+        return Refusal(
+            Code.STANDING_MISMATCH,
+            "owners or platform changed since the study was approved: it takes a new approval",
+            seen={"standing": to_hex(view.standing)},
+            pinned={"standing": to_hex(latest.standing)},
+        )
     return None
 
 
@@ -430,27 +464,33 @@ def _datasets(request: Request, study: Study, view: ChainView) -> Refusal | None
     records = {record.id: record for record in view.datasets}
     for dataset in request.datasets:
         record = records.get(dataset.id)
-        if record is None or not _same(dataset, record, view):
+        if record is not None and record.number == 0:
             return Refusal(
                 Code.DATASET_MISMATCH,
-                f"the header of {dataset.owner_id}/{dataset.name} differs from what its owner registered",
-                seen={"dataset": to_hex(dataset.id), "owner": dataset.owner_id, "name": dataset.name},
-                pinned={"owner": record.owner_id, "name": record.name} if record is not None else None,
+                f"{dataset.name} is not registered, or lacks the version that the study names",
+                seen={"dataset": to_hex(dataset.id), "version": dataset.version},
+            )
+        if record is None or not _same(dataset, record):
+            return Refusal(
+                Code.DATASET_MISMATCH,
+                f"the header of {dataset.owner}/{dataset.name} differs from what its owner registered",
+                seen={
+                    "dataset": to_hex(dataset.id),
+                    "version": dataset.version,
+                    "header": to_hex(dataset.header),
+                },
+                pinned=None
+                if record is None
+                else {"version": record.number, "header": to_hex(record.version.header)},
             )
     return None
 
 
-def _same(dataset: PresentedDataset, record: DatasetRecord, view: ChainView) -> bool:
-    return (
-        dataset.owner_id == record.owner_id
-        and dataset.name == record.name
-        and dataset.consortium == view.consortium
-        and dataset.chain_id == view.chain_id
-        and record.key_commitment != ZERO_HASH
-    )
+def _same(dataset: PresentedDataset, record: DatasetRecord) -> bool:
+    return dataset.header == record.version.header and dataset.version == record.number
 
 
-def _budget(request: Request, study: Study, view: ChainView) -> Refusal | None:
+def _budget(request: Request, study: Study, view: ChainView, now: int) -> Refusal | None:
     if view.spending.runs >= study.max_runs:
         return _no_run_left("the study", view.spending.runs, study.max_runs)
     refusal = _over(
@@ -461,27 +501,41 @@ def _budget(request: Request, study: Study, view: ChainView) -> Refusal | None:
     )
     if refusal is not None:
         return refusal
-    for dataset in view.datasets:
-        what = f"{dataset.owner_id}/{dataset.name}"
-        if dataset.budget.runs >= dataset.budget.run_cap:
-            return _no_run_left(what, dataset.budget.runs, dataset.budget.run_cap)
-        refusal = _over(
-            what,
-            request,
-            dataset.budget.epsilon_cap - dataset.budget.epsilon_spent,
-            dataset.budget.delta_cap - dataset.budget.delta_spent,
-        )
-        if refusal is not None:
-            return refusal
-    return None
+    return _first(
+        refusal for dataset in view.datasets for refusal in _of_dataset(request, dataset, now // DAY_S)
+    )
+
+
+def _of_dataset(request: Request, dataset: DatasetRecord, day: int) -> Iterator[Refusal | None]:
+    """What a dataset's accounts say, in the order of the ledger: lifetime, this consortium, today."""
+    name, account, allowance = f"{dataset.holder_id}/{dataset.name}", dataset.account, dataset.allowance
+    yield _over(
+        f"the lifetime account of {name}",
+        request,
+        account.epsilon_cap - account.epsilon_spent,
+        account.delta_cap - account.delta_spent,
+    )
+    yield _over(
+        name,
+        request,
+        allowance.epsilon_cap - allowance.epsilon_spent,
+        allowance.delta_cap - allowance.delta_spent,
+    )
+    today = allowance.day == day
+    spent, runs = (allowance.epsilon_today, allowance.runs_today) if today else (0, 0)
+    yield _over(f"{name} today", request, allowance.epsilon_per_day - spent, request.delta_pico)
+    if runs >= allowance.runs_per_day:
+        yield _no_run_left(f"{name} today", runs, allowance.runs_per_day)
 
 
 def _of_the_run(run: Renewal) -> Refusal | None:
     view, latest = run.view, run.latest
-    if view.epoch != run.epoch or latest.epoch != run.epoch:
+    if view.standing != run.standing or latest.standing != run.standing:
         return Refusal(
             Code.LEASE_ENDED,
-            f"the run is of epoch {run.epoch}, the consortium is in {max(view.epoch, latest.epoch)}",
+            "an owner revoked, or owners or platform changed, since the run was opened",
+            seen={"standing": to_hex(run.standing)},
+            pinned={"standing": to_hex(latest.standing)},
         )
     if view.study is None or view.study.id != run.study or latest.active_study != run.study:
         return Refusal(Code.LEASE_ENDED, "the study of this run is no longer the active one")
@@ -535,15 +589,6 @@ def _overtaken(candidate: CandidateRecord, view: ChainView) -> Refusal:
         "another study was pinned since this one was proposed: it takes a new proposal",
         seen={"nonce": candidate.study.nonce},
         pinned={"nonce": view.nonce},
-    )
-
-
-def _old_epoch(study: Study, epoch: int) -> Refusal:
-    return Refusal(
-        Code.EPOCH_MISMATCH,
-        f"the study is of epoch {study.epoch}, the consortium is in {epoch}: it takes a new approval",
-        seen={"epoch": study.epoch},
-        pinned={"epoch": epoch},
     )
 
 
@@ -602,8 +647,8 @@ RULES: tuple[Rule[Case], ...] = (
         lambda case: _tcb(case.evidence, case.view),
     ),
     Rule(
-        "the owners adopted this gate",
-        (Code.GATE_NOT_REGISTERED,),
+        "the owners adopted this gate, with the platform policy by which it judges",
+        (Code.GATE_NOT_REGISTERED, Code.PLATFORM_POLICY_MISMATCH),
         lambda case: _registered(case.view, case.config),
     ),
     Rule(
@@ -621,7 +666,7 @@ RULES: tuple[Rule[Case], ...] = (
         (
             Code.COMPOSE_HASH_MISMATCH,
             Code.NOT_FINALIZED,
-            Code.EPOCH_MISMATCH,
+            Code.STANDING_MISMATCH,
             Code.NOT_APPROVED,
             Code.OWNER_NOT_APPROVED,
             Code.STUDY_EXPIRED,
@@ -654,30 +699,36 @@ RULES: tuple[Rule[Case], ...] = (
         _of_study(lambda study, case: _expired(study, case.view, case.config)),
     ),
     Rule(
-        "study, consortium and newest block are of one epoch, and the newest block has the study pinned",
-        (Code.EPOCH_MISMATCH, Code.COMPOSE_HASH_MISMATCH),
+        "the study is live, the standing is that of the newest block, which has the study pinned too",
+        (Code.STANDING_MISMATCH, Code.COMPOSE_HASH_MISMATCH),
         _of_study(
             lambda study, case: (
-                _epochs(study, case.view, case.latest) or _superseded(study, case.evidence, case.latest)
+                _stands(case.view, case.latest) or _superseded(study, case.evidence, case.latest)
             )
         ),
     ),
     Rule(
-        "the approvals, counted again, are k and those of all datasets' owners",
+        "the approvals, counted again, are k and those of all datasets' holders, who are owners",
         (Code.NOT_APPROVED, Code.OWNER_NOT_APPROVED),
         lambda case: _lacking(
-            case.view.approvals, tuple(dataset.owner for dataset in case.view.datasets), case.view
+            case.view.approvals,
+            tuple(dataset.holder for dataset in case.view.datasets if dataset.number != 0),
+            case.view,
         ),
     ),
     Rule(
-        "the datasets are the study's, with the headers that their owners registered",
+        "the datasets are the study's, with the headers of the versions that it uses",
         (Code.DATASET_MISMATCH,),
         _of_study(lambda study, case: _datasets(case.request, study, case.view)),
     ),
     Rule(
-        "a run is left, and ε and δ, of the study and of each dataset",
+        "a run is left, and ε and δ, of the study and of each dataset: lifetime, this consortium, today",
         (Code.RUNS_EXHAUSTED, Code.BUDGET_EXCEEDED),
-        _of_study(lambda study, case: _budget(case.request, study, case.view)),
+        _of_study(
+            lambda study, case: _budget(
+                case.request, study, case.view, max(case.config.now, case.latest.block_time)
+            )
+        ),
     ),
     Rule(
         "the watcher saw the consortium within 30 s",
@@ -688,12 +739,12 @@ RULES: tuple[Rule[Case], ...] = (
 """The checks of `decide`, in their order."""
 RENEWAL: tuple[Rule[Renewal], ...] = (
     Rule(
-        "the owners still adopt this gate",
-        (Code.GATE_NOT_REGISTERED,),
+        "the owners still adopt this gate, with the platform policy by which it judges",
+        (Code.GATE_NOT_REGISTERED, Code.PLATFORM_POLICY_MISMATCH),
         lambda run: _registered(run.view, run.config),
     ),
     Rule("nobody revoked", (Code.REVOKED,), lambda run: _revoked(run.view, run.latest, run.config)),
-    Rule("the run's study is pinned in the epoch of the run", (Code.LEASE_ENDED,), _of_the_run),
+    Rule("the standing is that of the run, and its study is pinned", (Code.LEASE_ENDED,), _of_the_run),
     Rule(
         "the study has not expired",
         (Code.STUDY_EXPIRED,),

@@ -12,21 +12,21 @@ from sealroom.key_release import Refusal
 from sealroom_agents.errors import CHAIN_CODES, ChainError, Refused, TransactionError
 
 LEDGER_REFUSALS: dict[str, Code] = {
-    "LedgerStudyBudgetExceeded": Code.BUDGET_EXCEEDED,
-    "LedgerDatasetBudgetExceeded": Code.BUDGET_EXCEEDED,
+    "LedgerStudyExceeds": Code.BUDGET_EXCEEDED,
+    "RegistryExceeds": Code.BUDGET_EXCEEDED,
     "LedgerRunsExhausted": Code.RUNS_EXHAUSTED,
     "LedgerRunExists": Code.UNKNOWN_RUN_ID_REUSED,
-    "LedgerStudyNotLive": Code.EPOCH_MISMATCH,
-    "LedgerEpochMismatch": Code.EPOCH_MISMATCH,
+    "LedgerStudyNotLive": Code.STANDING_MISMATCH,
+    "LedgerStanding": Code.STANDING_MISMATCH,
     "LedgerNotGate": Code.GATE_NOT_REGISTERED,
     "LedgerRunIncomplete": Code.MALFORMED,
-    "LedgerStudyMismatch": Code.CHAIN_DISAGREES,
 }
-"""The ledger's custom errors as codes of refusals."""
-STUDY_ENDED = frozenset({"LedgerStudyNotLive", "LedgerEpochMismatch"})
-"""Errors that a revocation just before the booking causes, among other things."""
-KIND_RUNS = 3
-"""What `LedgerDatasetBudgetExceeded` calls a cap on runs; 1 is ε and 2 is δ."""
+"""The ledger's custom errors as codes of refusals, which are final. Any other, such as `LedgerRunLate`, may
+pass: the run was not booked this time."""
+STUDY_ENDED = "LedgerStudyNotLive"
+"""Error that a revocation just before the booking causes, among other things."""
+KIND_RUNS = 6
+"""What `RegistryExceeds` calls the runs of a day; the others are of ε and δ."""
 
 T = TypeVar("T")
 
@@ -53,9 +53,11 @@ def chain_refused(error: ChainError) -> Refused:
     return Refused(code, error.message, error.hint)
 
 
-def booking_refused(error: TransactionError, what: str = "the run could not be booked") -> Refused:
+def booking_refused(error: ChainError, what: str = "the run could not be booked") -> Refused:
     """The ledger, or the node before it, did not take the gate's transaction."""
+    if not isinstance(error, TransactionError):
+        return chain_refused(error)
     code = LEDGER_REFUSALS.get(error.revert or "", Code.CHAIN_UNREACHABLE)
-    if error.revert == "LedgerDatasetBudgetExceeded" and error.fields.get("kind") == KIND_RUNS:
+    if error.revert == "RegistryExceeds" and error.fields.get("kind") == KIND_RUNS:
         code = Code.RUNS_EXHAUSTED
     return Refused(code, f"{what}: {error.message}", error.hint)

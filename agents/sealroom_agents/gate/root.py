@@ -17,7 +17,7 @@ import httpx
 from dstack_sdk import DstackClient
 
 from sealroom.codes import Code
-from sealroom.encoding import from_hex
+from sealroom.encoding import from_hex, sha256, to_hex
 from sealroom.errors import FormatError, KeyMaterialError
 from sealroom.key_release import GateIdentity, gate_report_data
 from sealroom.keys import (
@@ -32,10 +32,11 @@ from sealroom.keys import (
     public_key33,
     recover_kms_root,
 )
+from sealroom.platform_policy import PlatformPolicy
 from sealroom.runtime.guest_agent import PRODUCTION_SOCKET, REDIRECTING_VARIABLES
 from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_gate
+from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.errors import ConfigurationError, GateError
-from sealroom_agents.facts import LOCAL_CHAIN_IDS
 
 GUEST_TIMEOUT_S = 20.0
 """Seconds for one call of the guest agent; a quote takes about a second on hardware."""
@@ -53,9 +54,11 @@ class GateRoot:
         chain_id: int,
         trust: TrustRoot,
         collateral: CollateralSource,
+        policy: PlatformPolicy,
         clock: Callable[[], int],
     ) -> None:
-        """Fetch the keys, quote, and verify the own quote. Raises `GateError`, `AttestationError`."""
+        """Fetch the keys, quote, and verify the own quote. Raises `GateError`, `AttestationError`, and
+        `ConfigurationError` `platform-policy` when the keys come from another KMS than the policy's."""
         self._client = client
         self._chain_id = chain_id
         self._trust = trust
@@ -94,6 +97,13 @@ class GateRoot:
                 f"the guest agent gave no usable keys: {error}",
                 "the gate's app must use the KMS as its key provider",
             ) from error
+        if (kms_root := sha256(self._kms_root)) != policy.kms_root:
+            raise ConfigurationError(
+                Code.PLATFORM_POLICY,
+                f"the platform policy names the KMS of root {to_hex(policy.kms_root)}, and this gate has its "
+                f"keys from {to_hex(kms_root)}",
+            )
+        self.policy: PlatformPolicy = policy
         self._identity = self._quote()
         facts = verify_gate(self._identity, trust=trust, now=clock())
         self.key_provider_id: bytes = facts.evidence.key_provider_id
@@ -137,6 +147,7 @@ class GateRoot:
             root_public_key=self.root_key.public,
             signer=self.signer,
             kms_root_key=self._kms_root,
+            policy_hash=self.policy.hash,
         )
         try:
             reply = self._client.get_quote(report_data)
@@ -151,6 +162,7 @@ class GateRoot:
             signer_key=self._signer_public,
             kms_root_key=self._kms_root,
             signature_chain=self._chain,
+            policy_hash=self.policy.hash,
             quote=quote,
             event_log=event_log,
             collateral=self._collateral.fetch(quote),

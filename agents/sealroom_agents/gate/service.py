@@ -3,14 +3,15 @@
 
 Evidence is handled in this order, and each step can only refuse:
 
-1. parse, bounded                       5. `policy.decide`
-2. use the nonce up, durably            6. open the wraps with the root key, compare key commitments
-3. quote, report data, event log        7. sign the grant, book it in the ledger, wait until it is mined
+1. parse, bounded                       6. open the wraps with the root key, compare key commitments
+2. use the nonce up, durably            7. sign the grant, book it in the ledger together with others that
+3. quote, report data, event log           wait, until the transaction is mined
 4. one finalized view, one latest       8. read the latest state again: revoked meanwhile? (CH-06)
-                                        9. write the audit log, begin the lease, seal the keys to the enclave
+5. `policy.decide`                      9. write the audit log, begin the lease, seal the keys to the enclave
 
 So ε and δ are booked before any key leaves, and a run that is refused after step 7 has spent them: nothing
-is refunded. Each renewal looks at the booking again, and says whether it is final (`gate.opening`).
+is refunded. A run that the ledger has not opened within a minute is not opened any more, and costs nothing.
+Each renewal looks at the booking again, and says whether it is final (`gate.opening`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,6 +41,7 @@ from sealroom.key_release import (
     Opened,
     Refusal,
     WatchReport,
+    evidence_digest,
     report_data,
     seal_key,
     sign_challenge,
@@ -49,13 +51,21 @@ from sealroom.key_release import (
     transcript_1,
     verify_lease,
 )
-from sealroom.model import Opening, Run, Study
+from sealroom.model import Opening, Run
 from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_evidence
 from sealroom_agents.chain import MAX_AHEAD, TxResult
-from sealroom_agents.errors import CHAIN_CODES, AttestationError, ChainError, Refused, TransactionError
+from sealroom_agents.errors import (
+    CHAIN_CODES,
+    AttestationError,
+    ChainError,
+    ConfigurationError,
+    Refused,
+    TransactionError,
+)
 from sealroom_agents.facts import ChainView, Evidence, LatestView
 from sealroom_agents.gate import batch, policy
 from sealroom_agents.gate.audit import AuditLog
+from sealroom_agents.gate.booking import OPEN_WITHIN_S, Bookings, Opener, Order
 from sealroom_agents.gate.heartbeats import Chain, Watch
 from sealroom_agents.gate.opening import Openings, opened_as
 from sealroom_agents.gate.refusals import (
@@ -82,18 +92,8 @@ NONCE_SIZE = 32
 _log = logging.getLogger(__name__)
 
 
-class Opener(Protocol):
-    """What books a run; `sealroom_agents.chain.Transactor` does."""
-
-    def open_run(self, ledger: str, run: Run, study: Study) -> TxResult:
-        """Book and wait until mined."""
-        ...
-
-    def anchor_batch(
-        self, ledger: str, consortium: str, *, epoch: int, numbers: Sequence[int], digests: Sequence[bytes]
-    ) -> TxResult:
-        """Record receipts at once, and wait until mined."""
-        ...
+class Sender(Opener, batch.Sender, Protocol):
+    """What sends the gate's transactions; `sealroom_agents.chain.Transactor` does."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Gate:
         config: GateConfig,
         root: GateRoot,
         chain: Chain,
-        opener: Opener,
+        sender: Sender,
         trust: TrustRoot,
         collateral: CollateralSource,
         sessions: Sessions,
@@ -127,8 +127,9 @@ class Gate:
         self._config = config
         self._root = root
         self._chain = chain
-        self._opener = opener
-        self._openings = Openings(chain, opener)
+        self._sender = sender
+        self._bookings = Bookings(sender, note=lambda: audit.head.digest)
+        self._openings = Openings(chain, self._bookings)
         self._trust = trust
         self._collateral = collateral
         self._sessions = sessions
@@ -137,9 +138,42 @@ class Gate:
         self._floor = 0
         self._watch = Watch(clock=clock)
 
+    def close(self) -> None:
+        """Book nothing any more."""
+        self._bookings.close()
+
+    def require_adopted_policy(self) -> None:
+        """Refuse to start on another platform policy than the one with which owners adopted this gate.
+
+        Asks about the consortia that it is to serve, and those for which it released keys. One that adopted
+        no gate yet, or another one, forbids nothing: owners need this gate's identity to adopt it. Raises
+        `ConfigurationError` `platform-policy-mismatch`, and `ChainError`.
+        """
+        for consortium in sorted(self._config.consortia | self._sessions.consortia()):
+            try:
+                platform = self._chain.finalized_view(consortium).platform
+            except ChainError as error:
+                if error.code != Code.NOT_A_CONSORTIUM:
+                    raise
+                continue
+            own = (self._root.fingerprint, self._root.signer, self._root.compose_hash)
+            if platform is None or (platform.gate_root, platform.gate_signer, platform.gate_compose) != own:
+                continue
+            if platform.policy_hash != self._root.policy.hash:
+                raise ConfigurationError(
+                    Code.PLATFORM_POLICY_MISMATCH,
+                    f"the owners of {consortium} adopted this gate with platform policy "
+                    f"{to_hex(platform.policy_hash)}, and it was given {to_hex(self._root.policy.hash)}",
+                    "start it with the document that they adopted; another policy takes a new platform",
+                )
+
     def identity(self) -> GateIdentity:
         """Who this gate is, with its proof."""
         return self._root.identity()
+
+    def platform_policy(self) -> bytes:
+        """The platform policy by which it judges, canonical JSON."""
+        return self._root.policy.encode()
 
     def hello(self, body: bytes) -> Challenge:
         """Answer a hello by a fresh, signed, single-use nonce. Raises `Refused`."""
@@ -160,6 +194,7 @@ class Gate:
         )
         self._sessions.remember(
             challenge.nonce,
+            consortium=hello.consortium,
             run_id=hello.run_id,
             hello=hello.encode(),
             challenge=challenge.encode(),
@@ -185,7 +220,7 @@ class Gate:
     def lease(self, body: bytes) -> LeaseReply:
         """Renew a lease. Raises `Refused`."""
         request = parsed(LeaseRequest.parse, body)
-        lease = self._sessions.lease(request.run_id)
+        lease = self._sessions.lease(request.consortium, request.run_id)
         if lease is None:
             raise Refused(Code.LEASE_ENDED, "this gate granted no such run")
         chain_id = self._config.chain_id
@@ -196,13 +231,13 @@ class Gate:
         if lease.ended is not None:
             raise Refused(Code.LEASE_ENDED, f"the lease ended: {lease.ended}")
         if self._clock() > lease.until:
-            self._sessions.end(lease.run_id, Code.LEASE_ENDED)
+            self._sessions.end(lease.consortium, lease.run_id, Code.LEASE_ENDED)
             raise Refused(Code.LEASE_ENDED, "the lease was not renewed in time")
         if request.counter <= lease.counter:
             raise Refused(Code.LEASE_COUNTER, f"counter {request.counter} was used before")
         opening_final = self._renew(lease)
         until = self._clock() + self._config.lease_seconds
-        self._sessions.prolong(lease.run_id, counter=request.counter, until=until)
+        self._sessions.prolong(lease.consortium, lease.run_id, counter=request.counter, until=until)
         return sign_renewal(
             request,
             lease_seconds=self._config.lease_seconds,
@@ -226,9 +261,9 @@ class Gate:
     def receipts(self, body: bytes) -> dict[str, Any]:
         """Anchor receipts that wait, in one transaction. Raises `Refused`."""
         given = parsed(batch.parse, body)
-        done = batch.anchor(given, chain=self._chain, sender=self._opener, chain_id=self._config.chain_id)
+        done = batch.anchor(given, chain=self._chain, sender=self._sender, chain_id=self._config.chain_id)
         if done is None:
-            return {"version": 1, "anchored": None}
+            return {"version": batch.Receipts.version, "anchored": None}
         anchored = {
             "tx": done.tx,
             "batch": done.batch,
@@ -236,7 +271,7 @@ class Gate:
             "runs": [to_hex(run_id) for run_id in done.runs],
         }
         self._write("batch-anchored", {"consortium": given[0].receipt.consortium, **anchored})
-        return {"version": 1, "anchored": anchored}
+        return {"version": batch.Receipts.version, "anchored": anchored}
 
     # --- evidence -------------------------------------------------------------------------------
 
@@ -251,6 +286,9 @@ class Gate:
             kem_key=message.kem_key,
             enclave_signer=message.signer,
             transcript=sha256(transcript),
+            evidence_digest=evidence_digest(
+                quote=message.quote, event_log=message.event_log, gpu_evidence=message.gpu_evidence
+            ),
             datasets=tuple(present(offer) for offer in message.datasets),
             has_gpu_evidence=bool(message.gpu_evidence),
         )
@@ -267,7 +305,7 @@ class Gate:
             consortium=hello.consortium,
             private_key=self._root.signer_key.reveal(),
         )
-        opened, opening = self._open(grant, view, grant_hash)
+        opened, opening = self._open(grant, view, latest, grant_hash)
         self._booked(grant.ledger, opening)
         self._still(grant, view, hello.consortium)
         self._write("granted", _granted(grant, hello.consortium, grant_hash, evidence, opened))
@@ -276,7 +314,7 @@ class Gate:
                 run_id=grant.run_id,
                 consortium=hello.consortium,
                 study=grant.study,
-                epoch=grant.epoch,
+                standing=grant.standing,
                 signer=grant.enclave_signer,
                 counter=0,
                 until=self._clock() + self._config.lease_seconds,
@@ -297,15 +335,16 @@ class Gate:
             releases = tuple(
                 KeyRelease(
                     dataset=key.record.id,
-                    index_digest=key.record.index_digest,
-                    key_commitment=key.record.key_commitment,
+                    index_digest=key.record.version.index,
+                    key_commitment=key.record.version.key_commitment,
                     ciphertext=seal_key(
                         key.data_key.reveal(),
                         kem_key=message.kem_key,
                         transcript=transcript1,
-                        owner=key.record.owner_id,
+                        owner=key.record.holder_id,
                         dataset_id=key.record.id,
-                        key_commitment=key.record.key_commitment,
+                        header=key.record.version.header,
+                        key_commitment=key.record.version.key_commitment,
                     ),
                 )
                 for key in keys
@@ -341,45 +380,46 @@ class Gate:
             raise Refused(error.code, error.message, error.hint) from error
         return collateral, evidence
 
-    def _open(self, grant: Grant, view: ChainView, grant_hash: bytes) -> tuple[TxResult, Opening]:
+    def _open(
+        self, grant: Grant, view: ChainView, latest: LatestView, grant_hash: bytes
+    ) -> tuple[TxResult, Opening]:
         if view.study is None:  # the policy has refused already
             raise Refused(Code.NOT_APPROVED, "no study is pinned")
         run = Run(
             run_id=grant.run_id,
-            consortium=view.consortium,
-            study=grant.study,
             epsilon_micro=grant.epsilon_micro,
             delta_pico=grant.delta_pico,
-            epoch=grant.epoch,
             enclave_signer=grant.enclave_signer,
             grant_hash=grant_hash,
+            open_before=self._newest(latest) + OPEN_WITHIN_S,
         )
+        order = Order(grant.ledger, view.consortium, view.study, run)
         try:
-            opened = self._opener.open_run(grant.ledger, run, view.study)
-        except TransactionError as error:
-            if error.revert in STUDY_ENDED:
+            opened = self._bookings.open_run(order)
+        except ChainError as error:
+            if isinstance(error, TransactionError) and error.revert == STUDY_ENDED:
                 # Something ended the study since the view: most likely a revocation,
                 # which then has its own code.
                 self._raise_if_revoked(view.consortium)
             raise booking_refused(error) from error
-        except ChainError as error:
-            raise chain_refused(error) from error
-        return opened, opened_as(run, grant.compose_hash, opened)
+        return opened.sent, opened_as(order, grant.standing, opened)
+
+    def _newest(self, latest: LatestView) -> int:
+        """The newest time known, unix seconds: the ledger goes by the chain's."""
+        return max(self._clock(), latest.block_time)
 
     def _booked(self, ledger: str, opening: Opening) -> None:
         """A quorum of nodes keeps the hash of this run: the node that sent the
         transaction is not enough (CH-03)."""
         deadline = time.monotonic() + BOOKED_TIMEOUT_S
-        while (
-            found := self._seen_booked(ledger, opening.run.run_id)
-        ) is None and time.monotonic() < deadline:
+        while (found := self._seen_booked(ledger, opening)) is None and time.monotonic() < deadline:
             time.sleep(BOOKED_POLL_S)
         if found != typed.opening_hash(opening):
             raise Refused(Code.CHAIN_DISAGREES, "not every node shows the run as booked")
 
-    def _seen_booked(self, ledger: str, run_id: bytes) -> bytes | None:
+    def _seen_booked(self, ledger: str, opening: Opening) -> bytes | None:
         try:
-            return self._chain.booked(ledger, run_id)
+            return self._chain.booked(ledger, opening.consortium, opening.run.run_id)
         except ChainError as error:
             raise chain_refused(error) from error
 
@@ -387,7 +427,7 @@ class Gate:
         """Nothing was revoked between the decision and this moment (CH-06)."""
         latest = self._latest(consortium)
         refusal = policy.renew(
-            view, latest, self._policy_config(consortium), study=grant.study, epoch=grant.epoch
+            view, latest, self._policy_config(consortium), study=grant.study, standing=grant.standing
         )
         if refusal is not None:
             raise refused(refusal)
@@ -399,22 +439,22 @@ class Gate:
         view, latest = self._views(lease.consortium)
         facts = {"runId": to_hex(lease.run_id), "consortium": lease.consortium}
         refusal = policy.renew(
-            view, latest, self._policy_config(lease.consortium), study=lease.study, epoch=lease.epoch
+            view, latest, self._policy_config(lease.consortium), study=lease.study, standing=lease.standing
         )
         try:
             if refusal is not None:
                 raise refused(refusal)
-            opening = self._openings.state(lease, view)
+            opening = self._openings.state(lease, view, now=self._newest(latest))
         except Refused as no:
             if not no.code.transient:
-                self._sessions.end(lease.run_id, no.code)
+                self._sessions.end(lease.consortium, lease.run_id, no.code)
             if no.code not in CHAIN_CODES:
                 self._write("lease-refused", {**facts, "code": no.code, "message": no.message})
             raise
         if opening.moved is not None:
-            self._sessions.moved(lease.run_id, opening.moved)
-            block, number = opening.moved.opened_block, opening.moved.number
-            self._write("opening-moved", {**facts, "block": block, "number": number})
+            self._sessions.moved(lease.consortium, lease.run_id, opening.moved)
+            opened_at, number = opening.moved.opened_at, opening.moved.number
+            self._write("opening-moved", {**facts, "openedAt": opened_at, "number": number})
         return opening.final
 
     # --- chain ----------------------------------------------------------------------------------
@@ -467,7 +507,7 @@ class Gate:
     def _raise_if_revoked(self, consortium: str) -> None:
         view, latest = self._views(consortium)
         refusal = policy.renew(
-            view, latest, self._policy_config(consortium), study=b"", epoch=max(view.epoch, latest.epoch)
+            view, latest, self._policy_config(consortium), study=b"", standing=latest.standing
         )
         if refusal is not None and refusal.code == Code.REVOKED:
             raise refused(refusal)
@@ -477,6 +517,7 @@ class Gate:
             gate_root=self._root.fingerprint,
             gate_signer=self._root.signer,
             gate_compose=self._root.compose_hash,
+            policy_hash=self._root.policy.hash,
             key_provider_id=self._root.key_provider_id,
             lease_seconds=self._config.lease_seconds,
             audit_head=self._audit.head.digest,
@@ -502,7 +543,7 @@ def _granted(
         "grantHash": to_hex(grant_hash),
         "epsilonMicro": grant.epsilon_micro,
         "deltaPico": grant.delta_pico,
-        "epoch": grant.epoch,
+        "standing": to_hex(grant.standing),
         "block": grant.block_number,
         "openedTx": opened.tx,
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -43,7 +44,7 @@ MAX_OPEN_CHALLENGES = 10_000
 """Challenges that may wait for an answer at once (RE-05)."""
 MAX_BY_CHARACTERS = 128
 """What is kept of who showed a revocation."""
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables and of what stands in them; a change that an earlier gate would misread raises it."""
 SQLITE_BUSY_S = 10
 """Seconds that a writer waits for another one."""
@@ -65,10 +66,10 @@ class _Challenge(_Base):
 
 class _Lease(_Base):
     __tablename__ = "lease"
+    consortium: Mapped[str] = mapped_column(String(42), primary_key=True)
     run_id: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    consortium: Mapped[str] = mapped_column(String(42), index=True)
     study: Mapped[bytes] = mapped_column(LargeBinary(32))
-    epoch: Mapped[int] = mapped_column(BigInteger)
+    standing: Mapped[bytes] = mapped_column(LargeBinary(32))
     signer: Mapped[str] = mapped_column(String(42))
     counter: Mapped[int] = mapped_column(BigInteger)
     until: Mapped[int] = mapped_column(BigInteger)
@@ -77,6 +78,7 @@ class _Lease(_Base):
 
 class _Opening(_Base):
     __tablename__ = "opening"
+    consortium: Mapped[str] = mapped_column(String(42), primary_key=True)
     run_id: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     ledger: Mapped[str] = mapped_column(String(42))
     since: Mapped[int] = mapped_column(BigInteger)
@@ -127,8 +129,8 @@ class Lease:
     """Consortium of the run."""
     study: bytes
     """Its study."""
-    epoch: int
-    """Epoch in which it was opened."""
+    standing: bytes
+    """Standing under which it was opened, 32 bytes."""
     signer: str
     """The enclave's signing address."""
     counter: int
@@ -187,14 +189,22 @@ class Sessions:
     # --- nonces ---------------------------------------------------------------------------------
 
     def remember(
-        self, nonce: bytes, *, run_id: bytes, hello: bytes, challenge: bytes, expires: int, now: int
+        self,
+        nonce: bytes,
+        *,
+        consortium: str,
+        run_id: bytes,
+        hello: bytes,
+        challenge: bytes,
+        expires: int,
+        now: int,
     ) -> None:
         """Keep a fresh challenge. Raises `Refused` `unknown-run-id-reused`
         when the run was granted before."""
         with Session(self._engine) as session, session.begin():
             unused = ~_Challenge.used & (_Challenge.expires < now - KEEP_UNUSED_S)
             session.execute(delete(_Challenge).where(unused | (_Challenge.expires < now - KEEP_USED_S)))
-            if session.get(_Lease, run_id) is not None:
+            if session.get(_Lease, (consortium, run_id)) is not None:
                 raise Refused(
                     Code.UNKNOWN_RUN_ID_REUSED,
                     "keys were already released for this run id",
@@ -242,10 +252,10 @@ class Sessions:
             with Session(self._engine) as session, session.begin():
                 session.add(
                     _Lease(
-                        run_id=lease.run_id,
                         consortium=lease.consortium,
+                        run_id=lease.run_id,
                         study=lease.study,
-                        epoch=lease.epoch,
+                        standing=lease.standing,
                         signer=lease.signer,
                         counter=lease.counter,
                         until=lease.until,
@@ -254,6 +264,7 @@ class Sessions:
                 )
                 session.add(
                     _Opening(
+                        consortium=lease.consortium,
                         run_id=lease.run_id,
                         ledger=lease.ledger,
                         since=lease.since,
@@ -263,36 +274,45 @@ class Sessions:
         except IntegrityError as error:
             raise Refused(Code.UNKNOWN_RUN_ID_REUSED, "keys were already released for this run id") from error
 
-    def lease(self, run_id: bytes) -> Lease | None:
+    def lease(self, consortium: str, run_id: bytes) -> Lease | None:
         """The lease of a run, or `None`."""
+        key = (consortium, run_id)
         with Session(self._engine) as session:
-            row, booked = session.get(_Lease, run_id), session.get(_Opening, run_id)
-            # An earlier version of the gate kept no opening, and a lease without one cannot be renewed.
+            row, booked = session.get(_Lease, key), session.get(_Opening, key)
             return None if row is None or booked is None else _lease(row, booked)
 
-    def prolong(self, run_id: bytes, *, counter: int, until: int) -> None:
+    def consortia(self) -> frozenset[str]:
+        """Consortia for which keys were released."""
+        with Session(self._engine) as session:
+            return frozenset(session.scalars(select(_Lease.consortium).distinct()))
+
+    def prolong(self, consortium: str, run_id: bytes, *, counter: int, until: int) -> None:
         """Count a renewal. Raises `Refused` `lease-counter` unless `counter` is larger than all before."""
         with Session(self._engine) as session, session.begin():
             done = session.execute(
                 update(_Lease)
-                .where(_Lease.run_id == run_id, _Lease.counter < counter, _Lease.ended.is_(None))
+                .where(*_of(_Lease, consortium, run_id), _Lease.counter < counter, _Lease.ended.is_(None))
                 .values(counter=counter, until=until)
             )
             if done.rowcount != 1:  # type: ignore[attr-defined]
                 raise Refused(Code.LEASE_COUNTER, f"counter {counter} was used before")
 
-    def moved(self, run_id: bytes, opening: Opening) -> None:
+    def moved(self, consortium: str, run_id: bytes, opening: Opening) -> None:
         """Keep where the opening of a run stands now."""
         with Session(self._engine) as session, session.begin():
             session.execute(
-                update(_Opening).where(_Opening.run_id == run_id).values(content=canonical(opening.to_json()))
+                update(_Opening)
+                .where(*_of(_Opening, consortium, run_id))
+                .values(content=canonical(opening.to_json()))
             )
 
-    def end(self, run_id: bytes, code: Code) -> None:
+    def end(self, consortium: str, run_id: bytes, code: Code) -> None:
         """End a lease; it cannot be renewed any more."""
         with Session(self._engine) as session, session.begin():
             session.execute(
-                update(_Lease).where(_Lease.run_id == run_id, _Lease.ended.is_(None)).values(ended=str(code))
+                update(_Lease)
+                .where(*_of(_Lease, consortium, run_id), _Lease.ended.is_(None))
+                .values(ended=str(code))
             )
 
     # --- the audit log's head -------------------------------------------------------------------
@@ -367,6 +387,11 @@ def _unwritable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
+def _of(table: type[_Lease] | type[_Opening], consortium: str, run_id: bytes) -> tuple[Any, Any]:
+    """What selects a run: its id is drawn by whoever starts it, and counts in its consortium alone."""
+    return table.consortium == consortium, table.run_id == run_id
+
+
 def _other_version(why: str) -> GateError:
     return GateError(
         Code.STATE_VERSION,
@@ -390,7 +415,7 @@ def _lease(row: _Lease, booked: _Opening) -> Lease:
         run_id=row.run_id,
         consortium=row.consortium,
         study=row.study,
-        epoch=row.epoch,
+        standing=row.standing,
         signer=row.signer,
         counter=row.counter,
         until=row.until,

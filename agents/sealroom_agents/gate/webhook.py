@@ -168,7 +168,7 @@ class BootAuthority:
         if view.app != info.app_id:
             return answer(False, "App is not owned by a consortium")
         latest = self._chain.latest_view(owner)
-        if view.revoked_by is not None or latest.revoked_by is not None or latest.epoch != view.epoch:
+        if view.revoked_by is not None or latest.revoked_by is not None or latest.standing != view.standing:
             return answer(False, "Revoked")
         if not view.live:
             return answer(False, "Study is not live")

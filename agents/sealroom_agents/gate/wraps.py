@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opening the owners' wraps, under a context that comes from the chain and not from the wrap.
 
-The fields of a wrap are claims of its sender. Recipe, app, epoch, owner and dataset are taken from the
+The fields of a wrap are claims of its sender. Consortium, app, recipe and dataset are taken from the
 finalized view, and the KMS root and gate root from the gate's own keys: a wrap that its owner made for
 anything else does not open. Its own fields only serve, afterwards, to name the difference.
 """
@@ -40,10 +40,10 @@ def present(offer: DatasetOffer) -> PresentedDataset:
         raise Refused(Code.MALFORMED, error.message) from error
     return PresentedDataset(
         id=header.dataset_id,
-        owner_id=header.owner,
+        owner=header.owner,
         name=header.dataset,
-        consortium=header.consortium,
-        chain_id=header.chain_id,
+        version=header.dataset_version,
+        header=header.digest,
     )
 
 
@@ -52,7 +52,7 @@ def open_wraps(
 ) -> list[OpenedKey]:
     """Open every wrap, in the order of the offers, or none.
 
-    Raises `Refused`: `malformed`, `dataset-mismatch`, `wrap-does-not-open`, `wrong-key`.
+    Raises `Refused`: `malformed`, `not-wrapped`, `dataset-mismatch`, `wrap-does-not-open`, `wrong-key`.
     """
     if view.study is None:
         raise Refused(Code.NOT_APPROVED, "no study is pinned")
@@ -63,7 +63,6 @@ def open_wraps(
         gate_public_key=root_key.public,
         app=view.app,
         compose_hash=view.study.compose_hash,
-        epoch=view.epoch,
     )
     records = {record.id: record for record in view.datasets}
     opened: list[OpenedKey] = []
@@ -87,19 +86,22 @@ def _open(
     try:
         wrap = Wrap.parse(offer.wrap)
     except SealError as error:
-        raise Refused(Code.MALFORMED, error.message) from error
-    meant = replace(wrap, owner=record.owner_id, dataset=record.id)
+        code = Code.NOT_WRAPPED if error.code is Code.NOT_WRAPPED else Code.MALFORMED
+        raise Refused(code, error.message, error.hint) from error
+    meant = replace(wrap, dataset=record.id, header=record.version.header)
     try:
         data_key = open_wrap(meant, root_key, context=context)
     except SealError as error:
         raise _shut(wrap, record, context) from error
     try:
-        check_commitment(data_key, dataset_id=record.id, commitment=record.key_commitment)
+        check_commitment(
+            data_key, header_digest=record.version.header, commitment=record.version.key_commitment
+        )
     except SealError as error:
         data_key.wipe()
         raise Refused(
             Code.WRONG_KEY,
-            f"the wrap of {record.owner_id}/{record.name} holds another key than its owner registered",
+            f"the wrap of {record.holder_id}/{record.name} holds another key than its owner registered",
         ) from error
     return OpenedKey(record=record, data_key=data_key)
 
@@ -113,15 +115,14 @@ def _shut(wrap: Wrap, record: DatasetRecord, context: WrapContext) -> Refused:
         "gateRoot": (to_hex(wrap.gate_root), to_hex(context.gate_root)),
         "app": (wrap.app, context.app),
         "composeHash": (to_hex(wrap.compose_hash), to_hex(context.compose_hash)),
-        "owner": (wrap.owner, record.owner_id),
         "dataset": (to_hex(wrap.dataset), to_hex(record.id)),
-        "epoch": (wrap.epoch, context.epoch),
+        "header": (to_hex(wrap.header), to_hex(record.version.header)),
     }
     differing = {name: pair for name, pair in sides.items() if pair[0] != pair[1]}
     why = f"it was made for another {' and '.join(differing)}" if differing else "it was damaged or forged"
     return Refused(
         Code.WRAP_DOES_NOT_OPEN,
-        f"the wrap of {record.owner_id}/{record.name} does not open: {why}",
+        f"the wrap of {record.holder_id}/{record.name} does not open: {why}",
         "its owner re-seals it for this recipe: sealroom reseal",
         seen={name: pair[0] for name, pair in differing.items()} or None,
         pinned={name: pair[1] for name, pair in differing.items()} or None,

@@ -1,26 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that the owner's commands ask of the chain, and the one transaction that they send."""
+"""All that the owner's commands ask of the chain."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sealroom.codes import Code
-from sealroom.model import Owner, Registration
-from sealroom_agents.chain import ChainReader, Transactor, TxResult
+from sealroom.model import Dataset, Owner, Version
+from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.rpc import Head, Rpc, RpcFailure
 from sealroom_agents.errors import ChainError, ToolError
-from sealroom_agents.owner.keystore import Signer
 
-FUNCTION = "registerDataset"
 NOBODY = "0x" + 40 * "0"
 TIMEOUT_S = 20.0
 """How long one question to a node may take."""
-MINED_WITHIN_S = 180.0
-"""How long a registration may wait for its block."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +56,14 @@ class ApprovalState:
 
 @dataclass(frozen=True)
 class Registered:
-    """A dataset as the consortium holds it."""
+    """A dataset as the registry holds it, and one version of it."""
 
-    owner: str
-    """Account that registered it."""
-    registration: Registration
-    """What it registered."""
+    holder: str
+    """Account that holds the dataset."""
+    newest: int
+    """Number of its newest version."""
+    version: Version | None
+    """The version that was asked for; `None` when there is none of this number."""
     final: bool
     """Whether a finalized block says so, or only the newest."""
 
@@ -99,36 +96,23 @@ def owners(reader: ChainReader, consortium: str) -> tuple[Owner, ...]:
 
 
 def registered(
-    reader: ChainReader, urls: Sequence[str], *, consortium: str, dataset_id: bytes
+    reader: ChainReader, urls: Sequence[str], *, ledger: str, dataset_id: bytes, number: int
 ) -> Registered | None:
-    """A dataset as all nodes hold it, final or not; `None` when it is not registered. Raises `ChainError`."""
+    """A dataset with its version `number` as all nodes hold it, final or not; `None` when the dataset is not
+    registered. Raises `ChainError`."""
     rpcs = [Rpc(url, timeout_s=TIMEOUT_S) for url in urls]
     head = reader.finalized_head()
-    final = _agreed(rpcs, head, consortium, dataset_id)
-    if final is not None:
-        return _record(dataset_id, final, final=True)
+    answers = [_registered(rpc, head, ledger, dataset_id, number, final=True) for rpc in rpcs]
+    if any(answer != answers[0] for answer in answers):
+        raise ChainError(
+            Code.CHAIN_DISAGREES,
+            "the nodes do not agree on this dataset's registration",
+            "one of them lies, or serves another chain",
+        )
+    if answers[0] is not None and answers[0].version is not None:
+        return answers[0]
     # The newest block of one node: only to say that it is on its way.
-    newest = _dataset(rpcs[0], rpcs[0].head("latest"), consortium, dataset_id)
-    return None if newest is None else _record(dataset_id, newest, final=False)
-
-
-def calldata(registration: Registration) -> bytes:
-    """The call that registers a dataset."""
-    return interface("Consortium").encode(FUNCTION, *registration.solidity())
-
-
-def function_inputs() -> tuple[dict[str, Any], ...]:
-    """Names and types of its arguments, from the contract's ABI."""
-    for item in interface("Consortium").abi:
-        if item["type"] == "function" and item["name"] == FUNCTION:
-            return tuple(dict(part) for part in item["inputs"])
-    raise KeyError(FUNCTION)
-
-
-def register(url: str, signer: Signer, *, consortium: str, registration: Registration) -> TxResult:
-    """Send it from the owner's account. Raises `TransactionError`."""
-    transactor = Transactor(url, signer.key.reveal(), timeout_s=TIMEOUT_S, receipt_timeout_s=MINED_WITHIN_S)
-    return transactor.send(consortium, calldata(registration))
+    return _registered(rpcs[0], rpcs[0].head("latest"), ledger, dataset_id, number, final=False)
 
 
 def require_chain(reader: ChainReader, chain_id: int, *, what: str) -> None:
@@ -142,32 +126,26 @@ def require_chain(reader: ChainReader, chain_id: int, *, what: str) -> None:
         )
 
 
-def _agreed(rpcs: Sequence[Rpc], head: Head, consortium: str, dataset_id: bytes) -> dict[str, Any] | None:
-    answers = [_dataset(rpc, head, consortium, dataset_id) for rpc in rpcs]
-    if any(answer != answers[0] for answer in answers):
-        raise ChainError(
-            Code.CHAIN_DISAGREES,
-            "the nodes do not agree on this dataset's registration",
-            "one of them lies, or serves another chain",
-        )
-    return answers[0]
-
-
-def _dataset(rpc: Rpc, head: Head, consortium: str, dataset_id: bytes) -> dict[str, Any] | None:
-    contract = interface("Consortium")
-    (answer,) = rpc.calls_at(head.hash, [(consortium, contract.encode("dataset", dataset_id))])
-    if isinstance(answer, RpcFailure):
-        raise ChainError(
-            Code.NOT_A_CONSORTIUM if answer.reverted else Code.CHAIN_DISAGREES,
-            f"{consortium} does not answer at block {head.number}: {answer.message}",
-        )
-    raw: dict[str, Any] = contract.decode("dataset", answer)
-    return None if raw["owner"].lower() == NOBODY else raw
-
-
-def _record(dataset_id: bytes, raw: dict[str, Any], *, final: bool) -> Registered:
+def _registered(
+    rpc: Rpc, head: Head, ledger: str, dataset_id: bytes, number: int, *, final: bool
+) -> Registered | None:
+    contract = interface("Ledger")
+    calls = [("datasetOf", (dataset_id,)), ("versionOf", (dataset_id, number))]
+    answers = rpc.calls_at(head.hash, [(ledger, contract.encode(name, *values)) for name, values in calls])
+    found = []
+    for (name, _), answer in zip(calls, answers, strict=True):
+        if isinstance(answer, RpcFailure):
+            raise ChainError(
+                Code.NOT_A_CONSORTIUM if answer.reverted else Code.CHAIN_DISAGREES,
+                f"the registry {ledger} does not answer at block {head.number}: {answer.message}",
+            )
+        found.append(contract.decode(name, answer))
+    dataset, version = Dataset.of_abi(found[0]), Version.of_abi(found[1])
+    if dataset.holder == NOBODY:
+        return None
     return Registered(
-        owner=raw["owner"].lower(),
-        registration=Registration.of_abi(raw, dataset_id=dataset_id),
+        holder=dataset.holder,
+        newest=dataset.versions,
+        version=version if any(version.header) else None,
         final=final,
     )

@@ -6,7 +6,7 @@ What is known of the study and of the chain comes in; nothing is asked here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import SealError
 from sealroom.recipe import Recipe
-from sealroom.sealed import SealedArchive, SealedInfo, WrapContext
+from sealroom.sealed import SealedArchive, SealedInfo, Wrap, WrapContext
 from sealroom_agents.owner.consortium_contract import Registered
 from sealroom_agents.owner.registration import registration_of
 
@@ -24,7 +24,7 @@ class Finding:
     """The answer to one question."""
 
     name: str
-    """What was asked: `frame`, `parts`, `signature`, `recipe`, `wrap`, `registration`."""
+    """What was asked: `frame`, `parts`, `owner`, `signature`, `recipe`, `wrap`, `registration`."""
     ok: bool
     """Whether it holds."""
     detail: str
@@ -41,6 +41,8 @@ class ConsortiumFacts:
     """Chain id."""
     consortium: str
     """Address of the consortium."""
+    ledger: str
+    """Address of its ledger, which is the registry of datasets."""
     accounts: dict[str, str]
     """Accounts of its owners by their ids."""
 
@@ -54,7 +56,7 @@ def structure(path: Path, *, progress: Callable[[int, int], None] | None = None)
         return
     with archive:
         header = archive.info.header
-        yield Finding("frame", True, f"{header.owner}/{header.dataset}  {to_hex(archive.info.dataset_id)}")
+        yield Finding("frame", True, f"{header.dataset} of {header.owner}, version {header.dataset_version}")
         try:
             archive.check_parts(progress=progress)
         except SealError as error:
@@ -63,24 +65,29 @@ def structure(path: Path, *, progress: Callable[[int, int], None] | None = None)
         yield Finding("parts", True, f"{header.parts:,} of {header.parts:,} as the index lists them")
 
 
-def consortium(info: SealedInfo, where: ConsortiumFacts) -> Finding:
-    """`consortium`: the dataset belongs to this one, and to an owner of it."""
-    header = info.header
-    if (header.chain_id, header.consortium) != (where.chain_id, where.consortium):
-        return Finding(
-            "consortium",
-            False,
-            f"it is of {header.consortium} on chain {header.chain_id}, "
-            f"not of {where.consortium} on chain {where.chain_id}",
-            Code.OTHER_CONSORTIUM,
-        )
-    if header.owner not in where.accounts:
-        return Finding("consortium", False, f"no owner is called {header.owner}", Code.OWNER_UNKNOWN)
-    return Finding("consortium", True, f"{where.consortium}, owner {header.owner}")
+def owner_of(info: SealedInfo, where: ConsortiumFacts, *, holder: str | None) -> str | None:
+    """Id of the owner whose dataset this is: with the account that holds it on chain, or where no chain was
+    asked, that is in the header."""
+    account = info.header.owner if holder is None else holder
+    return next((name for name, known in where.accounts.items() if known == account), None)
 
 
-def signature(info: SealedInfo, *, account: str | None, required: bool) -> Finding:
-    """`signature`: by the account that votes for the owner; none is fine unless one is required."""
+def owner(info: SealedInfo, where: ConsortiumFacts, *, holder: str | None) -> Finding:
+    """`owner`: the dataset is an owner's of this consortium."""
+    found = owner_of(info, where, holder=holder)
+    if holder is not None and found is None:
+        said = f"{holder} holds the dataset, and is no owner of {where.consortium}"
+        return Finding("owner", False, said, Code.OWNER_UNKNOWN)
+    if found is None:
+        said = f"no owner has the account {info.header.owner}"
+        return Finding("owner", False, said, Code.OWNER_UNKNOWN)
+    moved = "" if holder in (None, info.header.owner) else f", whose account {holder} holds the dataset now"
+    return Finding("owner", True, f"{found}{moved}")
+
+
+def signature(info: SealedInfo, *, accounts: Collection[str], required: bool) -> Finding:
+    """`signature`: by the account that votes for the owner, or that registered the dataset; none is fine
+    unless one is required."""
     try:
         signer = info.index.signer()
     except SealError as error:
@@ -88,75 +95,78 @@ def signature(info: SealedInfo, *, account: str | None, required: bool) -> Findi
     if signer is None:
         said = "none: who sealed it is told by the chain alone"
         return Finding("signature", not required, said, Code.NOT_SIGNED if required else None)
-    if account is not None and signer != account:
-        return Finding(
-            "signature", False, f"by {signer}, the owner's account is {account}", Code.SIGNER_NOT_OWNER
-        )
+    if signer not in accounts:
+        said = f"by {signer}, the owner's account is {' or '.join(accounts)}"
+        return Finding("signature", False, said, Code.SIGNER_NOT_OWNER)
     return Finding("signature", True, f"by {signer}, the owner's account")
 
 
-def recipe(info: SealedInfo, study: Recipe) -> Finding:
+def recipe(info: SealedInfo, study: Recipe, *, owner: str) -> Finding:
     """`recipe`: it reads this dataset, with these columns."""
     header = info.header
     for spec in study.datasets:
-        if (spec.owner, spec.name) == (header.owner, header.dataset):
+        if (spec.owner, spec.name) == (owner, header.dataset):
             if dict(header.columns or ()) != dict(spec.columns):
                 return Finding(
                     "recipe", False, "it declares other columns than the dataset has", Code.COLUMNS_DIFFER
                 )
             return Finding("recipe", True, f"{study.name} reads it, with these columns")
-    missing = f"{study.name} reads no dataset {header.owner}/{header.dataset}"
+    missing = f"{study.name} reads no dataset {owner}/{header.dataset}"
     return Finding("recipe", False, missing, Code.DATASET_NOT_IN_RECIPE)
 
 
 def wrap(info: SealedInfo, context: WrapContext) -> Finding:
-    """`wrap`: bound to exactly this recipe, app, gate and epoch."""
+    """`wrap`: bound to exactly this recipe, app, consortium and gate."""
     found = info.wrap
+    if found is None:
+        return _not_wrapped()
     pairs = (
         ("compose hash", found.compose_hash, context.compose_hash),
-        ("epoch", found.epoch, context.epoch),
         ("app", found.app, context.app),
         ("gate root", found.gate_root, context.gate_root),
         ("KMS root", found.kms_root, context.kms_root),
         ("chain id", found.chain_id, context.chain_id),
         ("consortium", found.consortium, context.consortium),
     )
-    return _wrap(pairs, f"bound to recipe {to_hex(context.compose_hash)}, epoch {context.epoch}")
+    return _wrap(pairs, f"bound to recipe {to_hex(context.compose_hash)}")
 
 
-def wrap_on_chain(info: SealedInfo, *, app: str, epoch: int, gate_root: bytes | None) -> Finding:
+def wrapped_on(info: SealedInfo, chain_id: int) -> Finding | None:
+    """What is wrong with the `wrap` when this chain is to be asked about it; `None` if nothing."""
+    if info.wrap is None:
+        return _not_wrapped()
+    found = _wrap((("chain id", info.wrap.chain_id, chain_id),), "")
+    return None if found.ok else found
+
+
+def wrap_on_chain(found: Wrap, *, app: str, gate_root: bytes | None) -> Finding:
     """`wrap` where there is no study card: all of it that the chain knows."""
-    found = info.wrap
-    pairs = (
-        ("epoch", found.epoch, epoch),
-        ("app", found.app, app),
-        ("gate root", found.gate_root, gate_root),
-    )
-    said = f"bound to this gate and epoch {epoch}; to which recipe: {to_hex(found.compose_hash)}"
+    pairs = (("app", found.app, app), ("gate root", found.gate_root, gate_root))
+    said = f"bound to {found.consortium} and its gate; to which recipe: {to_hex(found.compose_hash)}"
     return _wrap(pairs, said)
 
 
-def registration(info: SealedInfo, found: Registered | None, *, account: str | None) -> Finding:
-    """`registration`: the owner registered exactly this, and a finalized block holds it."""
+def registration(info: SealedInfo, found: Registered | None) -> Finding:
+    """`registration`: exactly this file is registered under its number, and a finalized block holds it."""
+    mine, number = registration_of(info).version, info.header.dataset_version
     if found is None:
-        return Finding("registration", False, "it is not registered", Code.NOT_REGISTERED)
-    mine, theirs = registration_of(info), found.registration
-    if found.owner != account:
-        return Finding(
-            "registration",
-            False,
-            f"{found.owner} registered it, and the owner's account is {account}",
-            Code.REGISTERED_BY_OTHER,
-        )
-    ours, chain = mine.to_json(), theirs.to_json()
+        return Finding("registration", False, "the dataset is not registered", Code.NOT_REGISTERED)
+    if found.version is None:
+        said = f"version {number} is not registered, the newest is {found.newest}"
+        return Finding("registration", False, said, Code.NOT_REGISTERED)
+    ours, chain = mine.to_json(), found.version.to_json()
     differ = [name for name in ours if ours[name] != chain[name]]
     if differ:
-        return Finding(
-            "registration", False, f"the chain has another {', '.join(differ)}", Code.REGISTRATION_DIFFERS
-        )
+        said = f"version {number} has another {', '.join(differ)} on chain"
+        return Finding("registration", False, said, Code.REGISTRATION_DIFFERS)
     if not found.final:
         return Finding("registration", False, "registered, and not final yet: ask again", Code.NOT_FINAL)
-    return Finding("registration", True, f"by {found.owner}, {mine.rows:,} rows")
+    newest = "the newest" if number == found.newest else f"the newest is {found.newest}"
+    return Finding("registration", True, f"version {number}, {newest}, {mine.rows:,} rows")
+
+
+def _not_wrapped() -> Finding:
+    return Finding("wrap", False, "the key is wrapped for no recipe yet", Code.NOT_WRAPPED)
 
 
 def _wrap(pairs: Sequence[tuple[str, object, object]], said: str) -> Finding:

@@ -20,13 +20,13 @@ from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.errors import HeaderError
 from sealroom.files import TargetExists, fsync_folder, link_new
-from sealroom.model import Registration
 from sealroom.sealed import Header, SealedArchive, SealedInfo
 from sealroom.sealed.archive import BLOCK, HEADER_NAME, ArchiveReader
 from sealroom.sealed.header import MAX_HEADER_BYTES
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import disk_space, stores
 from sealroom_agents.owner.disk_space import Free
+from sealroom_agents.owner.registration import Registration
 from sealroom_agents.owner.web import CHUNK_BYTES, Incoming, shown
 
 Progress = Callable[[int, int], None]
@@ -108,7 +108,7 @@ def fetch(
         with SealedArchive.open(beside) as archive:
             info = archive.info
             registration = expected.registration
-            if registration is not None and registration.index_digest != info.index_digest:
+            if registration is not None and registration.version.index != info.index_digest:
                 raise ToolError(Code.REMOTE_DIFFERS, f"{shown(url)} has another index than was registered")
             if expected.digest is not None and expected.digest != digest:
                 raise ToolError(
@@ -182,8 +182,8 @@ def _bound(descriptor: int, url: str, incoming: Incoming, expected: Expected) ->
     reader = ArchiveReader(descriptor)
     data = reader.read(reader.member(HEADER_NAME, limit=MAX_HEADER_BYTES))
     registration = expected.registration
-    if registration is not None and sha256(data) != registration.dataset_id:
-        raise HeaderError(Code.DATASET_MISMATCH, f"{shown(url)} is another dataset than the registered one")
+    if registration is not None and sha256(data) != registration.version.header:
+        raise HeaderError(Code.DATASET_MISMATCH, f"{shown(url)} is another file than the registered one")
     most = disk_space.most_bytes(Header.parse(data))
     if incoming.size is not None and incoming.size > most:
         raise _too_long(url, most)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One transaction as a file for Safe{Wallet}'s transaction builder, which shows each argument in words.
+"""Transactions as a file for Safe{Wallet}'s transaction builder, which shows each argument in words.
 
-The builder loads such a file, compares its checksum and lets the Safe's owners sign. The call is given by its
-function and arguments and not as data: data would be shown as bytes, which an owner cannot read.
+The builder loads such a file, compares its checksum and lets the Safe's owners sign. A call is given by its
+function and arguments and not as data: data would be shown as bytes, which an owner cannot read. A structure
+or an array is one argument, written as a JSON array of its parts.
 
 The checksum, as the builder computes it: keccak-256 over a text of the whole file without the checksum and
 with its name as `null`. An object is written as `{`, the JSON array of its sorted member names, each value
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from eth_utils.address import to_checksum_address
@@ -25,23 +27,44 @@ BUILDER_VERSION = "1.18.2"
 """The builder whose files these are alike."""
 
 
+@dataclass(frozen=True)
+class SafeCall:
+    """One call, with no ether."""
+
+    to: str
+    function: str
+    inputs: Sequence[Mapping[str, Any]]
+    """The function's arguments, from its ABI."""
+    values: Sequence[Any]
+    """Theirs, in the same order, as an ABI encoder takes them."""
+
+    def transaction(self) -> dict[str, Any]:
+        """Its entry in the file."""
+        return {
+            "to": to_checksum_address(self.to),
+            "value": "0",
+            "data": None,
+            "contractMethod": {
+                "inputs": [_input(part) for part in self.inputs],
+                "name": self.function,
+                "payable": False,
+            },
+            "contractInputsValues": {
+                part["name"]: _text(value) for part, value in zip(self.inputs, self.values, strict=True)
+            },
+        }
+
+
 def batch(
     *,
     chain_id: int,
     safe: str,
-    to: str,
-    function: str,
-    inputs: Sequence[Mapping[str, Any]],
-    values: Sequence[bytes | int | str],
+    calls: Sequence[SafeCall],
     name: str,
     description: str,
     created_ms: int,
 ) -> dict[str, Any]:
-    """The file's content: one call of `function` on `to`, with no ether.
-
-    inputs: the function's arguments from its ABI. values: theirs, in the same
-    order. created_ms: unix milliseconds.
-    """
+    """The file's content: the calls, in one transaction of the Safe. created_ms: unix milliseconds."""
     content: dict[str, Any] = {
         "version": FORMAT_VERSION,
         "chainId": str(chain_id),
@@ -53,28 +76,7 @@ def batch(
             "createdFromSafeAddress": to_checksum_address(safe),
             "createdFromOwnerAddress": "",
         },
-        "transactions": [
-            {
-                "to": to_checksum_address(to),
-                "value": "0",
-                "data": None,
-                "contractMethod": {
-                    "inputs": [
-                        {
-                            "internalType": part.get("internalType", part["type"]),
-                            "name": part["name"],
-                            "type": part["type"],
-                        }
-                        for part in inputs
-                    ],
-                    "name": function,
-                    "payable": False,
-                },
-                "contractInputsValues": {
-                    part["name"]: _text(value) for part, value in zip(inputs, values, strict=True)
-                },
-            }
-        ],
+        "transactions": [call.transaction() for call in calls],
     }
     return {**content, "meta": {**content["meta"], "checksum": checksum(content)}}
 
@@ -99,5 +101,29 @@ def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _text(value: bytes | int | str) -> str:
-    return to_hex(value) if isinstance(value, bytes) else str(value)
+def _input(part: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        "internalType": part.get("internalType", part["type"]),
+        "name": part["name"],
+        "type": part["type"],
+    }
+    if "components" in part:
+        found["components"] = [_input(one) for one in part["components"]]
+    return found
+
+
+def _text(value: Any) -> str:
+    """A value as the builder takes it: a structure or an array as JSON, whose numbers are texts, since a
+    browser's numbers end at 2^53."""
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else _json(plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return to_hex(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return str(value)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An owner's signature over a sealed file's index: who stands behind these parts, without asking a chain.
 
-What is signed names the dataset and the digest of the unsigned index, so a signature put in later changes
+What is signed names the digests of the header and of the unsigned index, so a signature put in later changes
 neither, nor what was registered on chain.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sealroom import typed
 from sealroom.codes import Code
-from sealroom.encoding import from_hex, lp
+from sealroom.encoding import from_hex
 from sealroom.errors import FormatError
 from sealroom.sealed import Index, SealedArchive
 from sealroom.sealed.archive import BLOCK, INDEX_NAME, padded, write_end, write_member
@@ -28,11 +28,6 @@ COPY_BYTES = 8 * 1024 * 1024
 def sign(index: Index, signer: Signer) -> bytes:
     """The owner's signature, 65 bytes."""
     return typed.sign(index.message(), signer.key.reveal())
-
-
-def to_be_signed(index: Index) -> bytes:
-    """The bytes that any wallet signs as a personal message (EIP-191), for a signature made elsewhere."""
-    return lp("sealroom/v1/index", index.dataset, index.digest)
 
 
 def read_signature(text: str) -> bytes:

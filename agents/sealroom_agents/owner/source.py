@@ -78,10 +78,11 @@ class Ready:
     """Rows that were written to it, where it was made."""
 
 
-def look(path: Path, *, kind: str | None, declared: Sequence[Column], delimiter: str = ",") -> Source:
+def look(path: Path, *, kind: str | None, declared: Sequence[Column] | None, delimiter: str = ",") -> Source:
     """Find out what `path` is, from its first bytes; `kind` is what the owner says it is.
 
-    Raises `ToolError`: `source-missing`, `source-unsupported`, `not-a-table`, `not-arrow`, `not-csv`,
+    `declared` are the columns that the recipe declares, `None` without a recipe. Raises `ToolError`:
+    `source-missing`, `source-unsupported`, `not-a-table`, `not-arrow`, `not-csv`, `columns-undeclared`,
     `folder-unsupported`; and `SealError` `not-parquet`.
     """
     _require_file_or_folder(path)
@@ -104,6 +105,12 @@ def look(path: Path, *, kind: str | None, declared: Sequence[Column], delimiter:
         heading = to_parquet.arrow_heading(path)
         return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size)
     if kind == "csv":
+        if declared is None:
+            raise ToolError(
+                Code.COLUMNS_UNDECLARED,
+                f"{path} is a CSV, which says of no column what type it has",
+                "seal it for a study, whose recipe declares them; or write it as Parquet or Arrow",
+            )
         heading = to_parquet.csv_heading(path, declared, delimiter=delimiter)
         return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size)
     return Source(path=path, kind="opaque", columns=None, rows=None, size=size)
@@ -113,7 +120,7 @@ def look(path: Path, *, kind: str | None, declared: Sequence[Column], delimiter:
 def ready(
     source: Source,
     *,
-    declared: Sequence[Column],
+    declared: Sequence[Column] | None,
     delimiter: str = ",",
     advance: Advance | None = None,
     free: Free = free_at,
@@ -133,7 +140,7 @@ def ready(
                 rows = to_parquet.arrow_to_parquet(source.path, stream, advance=advance)
             else:
                 rows = to_parquet.csv_to_parquet(
-                    source.path, stream, declared, delimiter=delimiter, advance=advance
+                    source.path, stream, declared or (), delimiter=delimiter, advance=advance
                 )
             stream.flush()
         except OSError as error:

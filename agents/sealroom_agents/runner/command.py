@@ -13,8 +13,8 @@ import click
 
 from sealroom.codes import Code
 from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chains import LOCAL_CHAIN_IDS, private_chain_option
 from sealroom_agents.errors import ConfigurationError
-from sealroom_agents.facts import LOCAL_CHAIN_IDS
 from sealroom_agents.host import announce, log_to_stderr, on_signals, read_key
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher
@@ -32,6 +32,7 @@ log = logging.getLogger("sealroom_agents.runner")
 
 @click.command()
 @click.option("--rpc", "rpcs", required=True, multiple=True, metavar="URL", help="RPC endpoint; repeatable.")
+@private_chain_option
 @click.option("--gate", required=True, metavar="URL", help="The gate that the enclaves ask for keys.")
 @click.option(
     "--database", default=DEFAULT_URL, show_default=True, metavar="URL", help="SQLite or PostgreSQL."
@@ -78,10 +79,10 @@ log = logging.getLogger("sealroom_agents.runner")
     type=click.FloatRange(0),
     help="After SIGTERM: how long the runs under way may take to end.",
 )
-@click.option("--from-block", default=0, show_default=True, help="Block of the factory's deployment.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written when the runner takes runs.")
 def command(
     rpcs: tuple[str, ...],
+    private_chain: int | None,
     gate: str,
     database: str,
     backend: str,
@@ -93,7 +94,6 @@ def command(
     parallel: int,
     run_timeout: float,
     drain_seconds: float,
-    from_block: int,
     ready_file: Path | None,
 ) -> None:
     """Start approved runs and anchor their receipts.
@@ -112,7 +112,7 @@ def command(
         --key-file runner.key
     """
     log_to_stderr()
-    chain = ChainReader(list(rpcs))
+    chain = ChainReader(list(rpcs), private_chain=private_chain)
     chain_id = chain.chain_id()
     if platform is None or chain_id not in LOCAL_CHAIN_IDS:
         raise ConfigurationError(
@@ -130,13 +130,12 @@ def command(
         chain,
         local,
         Supervisor(store, chain, local, stop=stop, run_timeout_s=run_timeout),
-        Publisher(store, chain, sender, stop=stop, chain_id=chain_id, from_block=from_block),
+        Publisher(store, chain, sender, stop=stop, chain_id=chain_id),
         holder=Holder(id=secrets.token_hex(16), place=place, name=name[:MAX_NAME_CHARACTERS]),
         parallel=parallel,
         stop=stop,
         drain=drain,
         drain_s=drain_seconds,
-        from_block=from_block,
     )
     on_signals(drain.set, stop.set)
     log.info("runner %s pays for anchoring as %s", name, sender.address)

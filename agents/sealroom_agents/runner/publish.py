@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from threading import Event
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
@@ -20,17 +20,16 @@ from sealroom.encoding import from_hex, to_hex
 from sealroom.envelope import Anchor, Approval, Envelope, parse_envelope, verify_receipt, verify_statement
 from sealroom.errors import SealroomError
 from sealroom.model import Opening, Receipt
-from sealroom_agents.chain import Anchoring, FoundReceipt, History, TxResult
+from sealroom_agents.chain import FoundReceipt, History, TxResult
 from sealroom_agents.errors import ChainError, RunnerError, StoreError, TransactionError
 from sealroom_agents.store import Run, Store
 
 MAX_WAIT_S = 15.0
 """Longest pause between two tries to anchor, seconds."""
-REVERT_CODES = {
-    "LedgerRunRevoked": ("revoked", Code.REVOKED),
-    "LedgerEpochMismatch": ("revoked", Code.EPOCH_MISMATCH),
-}
-"""Refusals of the ledger that are a revocation: state and code of the run."""
+ENDED = "LedgerStanding"
+"""Refusal of the ledger when an owner revoked, or owners or platform changed, since the run was opened."""
+ENDED_CODES = frozenset({Code.REVOKED, Code.STANDING_MISMATCH})
+"""The same, once it is known which."""
 THERE_ALREADY = "LedgerReceiptExists"
 """Refusal of the ledger that sends us back to look which receipt is there. All others are a failure."""
 
@@ -43,7 +42,7 @@ class Chain(Protocol):
     def receipt(self, ledger: str, receipt: Receipt, signature: bytes) -> FoundReceipt | None:
         """A receipt and its run, as the ledger verifies them."""
 
-    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
+    def study_history(self, consortium: str) -> History:
         """What happened to a consortium."""
 
 
@@ -54,18 +53,26 @@ class Sender(Protocol):
         """Record a receipt."""
 
 
+class _Place(NamedTuple):
+    """Where a receipt is anchored."""
+
+    tx: str
+    """Transaction, `0x` + 64 hex digits."""
+    block: int
+    """Its block."""
+    sequence: int
+    """Number of the receipt among the consortium's."""
+
+
 class Publisher:
     """Anchors receipts and publishes envelopes."""
 
-    def __init__(
-        self, store: Store, chain: Chain, sender: Sender, *, stop: Event, chain_id: int, from_block: int = 0
-    ) -> None:
+    def __init__(self, store: Store, chain: Chain, sender: Sender, *, stop: Event, chain_id: int) -> None:
         self._store = store
         self._chain = chain
         self._sender = sender
         self._stop = stop
         self._chain_id = chain_id
-        self._from_block = from_block
 
     def publish(self, run: Run) -> None:
         """Carry a run from `anchoring` to its end. Without a chain it stays as it is, for a later try."""
@@ -103,7 +110,7 @@ class Publisher:
         verify_receipt(envelope)
         return envelope
 
-    def _anchor(self, run: Run, envelope: Envelope) -> Anchoring:
+    def _anchor(self, run: Run, envelope: Envelope) -> _Place:
         """Put the receipt on chain, unless it is there: a try before may have got through without our
         hearing it, or the gate has anchored it in a batch."""
         signed, signature, ledger = envelope.receipt, envelope.receipt_signature, envelope.grant.ledger
@@ -113,15 +120,27 @@ class Publisher:
         if seen.anchoring is not None:
             if not seen.verdict.anchored:
                 raise RunnerError(Code.RECEIPT_MISMATCH, "another receipt of this run is anchored")
-            return seen.anchoring
-        result = self._sender.anchor(ledger, signed, seen.opening, signature)
+            return _Place(seen.anchoring.tx, seen.anchoring.block, seen.anchoring.sequence)
+        try:
+            result = self._sender.anchor(ledger, signed, seen.opening, signature)
+        except TransactionError as error:
+            if error.revert == ENDED:
+                raise self._ended(ledger, signed, signature) from error
+            raise
         event = result.event("ReceiptAnchored")
         if event is None:
             raise TransactionError(Code.TRANSACTION_REVERTED, f"transaction {result.tx} anchored nothing")
-        return Anchoring(tx=result.tx, block=result.block_number, sequence=int(event["sequence"]))
+        return _Place(result.tx, result.block_number, int(event["sequence"]))
 
-    def _with_anchor(self, run: Run, envelope: Envelope, found: Anchoring) -> str:
-        approvals = self._history(run).approvals_of(envelope.receipt.study)
+    def _ended(self, ledger: str, receipt: Receipt, signature: bytes) -> RunnerError:
+        """Why the standing is another than the run's."""
+        seen = self._chain.receipt(ledger, receipt, signature)
+        if seen is not None and seen.verdict.superseded:
+            return RunnerError(Code.STANDING_MISMATCH, "another roster or platform governs since")
+        return RunnerError(Code.REVOKED, "an owner revoked since the run was opened")
+
+    def _with_anchor(self, run: Run, envelope: Envelope, found: _Place) -> str:
+        approvals = self._chain.study_history(run.consortium).approvals_of(envelope.receipt.study)
         anchor = Anchor(
             chain_id=self._chain_id,
             ledger=envelope.grant.ledger,
@@ -133,9 +152,6 @@ class Publisher:
             ),
         )
         return envelope.with_anchor(anchor).encode().decode()
-
-    def _history(self, run: Run) -> History:
-        return self._chain.study_history(run.consortium, from_block=self._from_block)
 
     def _give_up(self, run: Run) -> Callable[[RetryCallState], bool]:
         def stop(_: RetryCallState) -> bool:
@@ -155,11 +171,11 @@ class Publisher:
 
     def _refuse(self, run: Run, error: SealroomError) -> None:
         order = self._store.order(run)
-        revert = error.revert if isinstance(error, TransactionError) else None
-        if revert in REVERT_CODES or order is not None:
-            state, code = REVERT_CODES.get(revert or "", ("revoked", Code.REVOKED))
+        if order is not None or error.code in ENDED_CODES:
+            code = error.code if order is None else order.kind
             self._store.killed(run)
-            self._store.end(run, state, code=code, message="revoked before its receipt was on chain; dropped")
+            message = "the standing changed before its receipt was on chain; dropped"
+            self._store.end(run, "revoked", code=code, message=message)
             return
         self._store.end(run, "failed", code=error.code, message=error.message)
 

@@ -55,7 +55,6 @@ class Runner:
         drain: Event | None = None,
         drain_s: float = DRAIN_S,
         claim_s: float = CLAIM_S,
-        from_block: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`drain` asks the runner to take no more runs and to end with those it has, within `drain_s`
@@ -71,7 +70,6 @@ class Runner:
         self._drain = drain or Event()
         self._drain_s = drain_s
         self._claim_s = claim_s
-        self._from_block = from_block
         self._clock = clock
         self._rechecked = 0.0
         self._dropped: SimpleQueue[str] = SimpleQueue()
@@ -194,7 +192,5 @@ class Runner:
         compose = self._store.recipe(run.compose_hash)
         if compose is None:
             raise StoreError(Code.RECIPE_UNKNOWN, "the recipe's bytes are not in the database")
-        lacks = check_readiness(
-            self._chain, run.consortium, parse(compose), now=self._clock(), from_block=self._from_block
-        )
+        lacks = check_readiness(self._chain, run.consortium, parse(compose), now=self._clock())
         self._store.recheck(run.id, missing=[item.to_json() for item in lacks], waiting=should_wait(lacks))

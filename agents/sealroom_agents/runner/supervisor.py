@@ -37,7 +37,7 @@ UNSAID = frozenset({Code.RUNNER_STOPPED, Code.TIMEOUT, Code.ENCLAVE_DIED})
 """Codes of an enclave that did not say how it ended: it may have finished all the same."""
 LEFT_ALONE = frozenset({Code.CLAIM_LOST, Code.DATABASE})
 """Codes with which the store tells that a run is not ours to end."""
-REVOKED_CODES = frozenset({Code.REVOKED, Code.EPOCH_MISMATCH, Code.LEASE_ENDED})
+REVOKED_CODES = frozenset({Code.REVOKED, Code.STANDING_MISMATCH, Code.LEASE_ENDED})
 """Codes of a lease that ended because the owners' will changed."""
 
 log = logging.getLogger(__name__)
@@ -286,7 +286,7 @@ def _by_exit(status: int, last: Mapping[str, object]) -> _Ended:
 
 def _by_order(order: Observation, owners: tuple[Owner, ...]) -> _Ended:
     if order.kind != Code.REVOKED:
-        return _Ended("revoked", Code.EPOCH_MISMATCH, f"the consortium advanced to epoch {order.epoch}")
+        return _Ended("revoked", order.kind, "another roster or platform governs since")
     who = next((owner.id for owner in owners if owner.account == order.owner), order.owner)
     return _Ended("revoked", Code.REVOKED, f'revoked by {who}: "{order.reason}"')
 

@@ -21,7 +21,12 @@ from sealroom_agents.simulator.measurement import (
     to_json,
 )
 from sealroom_agents.simulator.pccs import TcbState
-from sealroom_agents.simulator.platform import DEFAULT_MACHINE, OS_IMAGES_FILE, SimulatedPlatform
+from sealroom_agents.simulator.platform import (
+    DEFAULT_MACHINE,
+    OS_IMAGES_FILE,
+    POLICY_FILE,
+    SimulatedPlatform,
+)
 from sealroom_agents.simulator.quoting import DEBUG, SEPT_VE_DISABLE
 from sealroom_agents.simulator.sgx import Hardware
 from sealroom_agents.simulator.socket_server import AgentServer
@@ -30,6 +35,7 @@ __all__ = [
     "DEBUG",
     "DEFAULT_MACHINE",
     "OS_IMAGES_FILE",
+    "POLICY_FILE",
     "SEPT_VE_DISABLE",
     "SIMULATED_OS_IMAGE",
     "AgentServer",

@@ -6,6 +6,9 @@
     DIR/collateral.json  TCB info, QE identity and CRLs; renewed whenever the platform is opened
     DIR/platform.json    what an owner would write on chain about it: device ids, OS image, KMS root
 
+    DIR/platform-policy.json  a platform policy under which it is accepted
+    DIR/os-images.json        the registers of its OS image, for an auditor's pin
+
 Never a production root of trust: the gate refuses it on any chain but a local one.
 """
 
@@ -20,7 +23,8 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom.files import PRIVATE, PUBLIC, TargetExists, write_atomic
-from sealroom_agents.attestation.osimage import OsImage, encode_os_images
+from sealroom.platform_policy import NO_GPU, UP_TO_DATE, OsImage, PlatformPolicy, TcbRules
+from sealroom_agents.attestation.osimage import encode_os_images
 from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.simulator.kms import SimulatedKms
@@ -40,6 +44,7 @@ ROOT_FILE = "root.der"
 COLLATERAL_FILE = "collateral.json"
 SUMMARY_FILE = "platform.json"
 OS_IMAGES_FILE = "os-images.json"
+POLICY_FILE = "platform-policy.json"
 
 DEFAULT_MACHINE = "machine-1"
 """The machine that is meant where none is named."""
@@ -117,6 +122,26 @@ class SimulatedPlatform:
             kind="simulated", root_der=self.root_der, **{"os_images": (simulated_os_image(),), **options}
         )
 
+    def policy(self, *, tcb: TcbRules | None = None, os_images: tuple[OsImage, ...] = ()) -> PlatformPolicy:
+        """A platform policy that accepts this platform; without `tcb` it grants nothing that is optional."""
+        return PlatformPolicy(
+            root=_hex(hashlib.sha256(self.root_der).digest()),
+            tcb=tcb
+            or TcbRules(
+                status=UP_TO_DATE,
+                min_evaluation=0,
+                rejected_advisories=(),
+                tdx_modules=(),
+                v5_quotes=False,
+                dynamic_platform=False,
+                cached_keys=False,
+                smt=False,
+            ),
+            os_images=os_images or (simulated_os_image(),),
+            kms_root=hashlib.sha256(self.kms.root_public_key).digest(),
+            gpu=NO_GPU,
+        )
+
     def machine(self, name: str = DEFAULT_MACHINE, **hardware: Any) -> Machine:
         """The machine called `name`; `hardware` overrides fields of `Hardware` for a bad twin."""
         ppid = hashlib.sha256(b"sealroom/v1/simulated-ppid\x00" + self._seed + name.encode()).digest()
@@ -159,6 +184,9 @@ class SimulatedPlatform:
         collateral = self.collateral(int(time.time()))
         _write(folder / COLLATERAL_FILE, json.dumps(collateral, indent=1).encode())
         _write(folder / OS_IMAGES_FILE, encode_os_images([simulated_os_image()]))
+        _write(
+            folder / POLICY_FILE, json.dumps(json.loads(self.policy().encode()), indent=1).encode() + b"\n"
+        )
         _write(folder / SUMMARY_FILE, json.dumps(self.summary(), indent=1).encode() + b"\n")
 
 

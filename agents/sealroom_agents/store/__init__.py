@@ -15,6 +15,7 @@ from sealroom_agents.store.records import (
     Event,
     Holder,
     LastSeen,
+    Notice,
     Observation,
     Run,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Event",
     "Holder",
     "LastSeen",
+    "Notice",
     "Observation",
     "Run",
     "Store",

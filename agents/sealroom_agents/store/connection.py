@@ -23,7 +23,8 @@ class StoreBase:
     """The shared database. Thread safe."""
 
     def __init__(self, url: str = DEFAULT_URL, *, clock: Callable[[], float] = time.time) -> None:
-        """Opens the database and makes its tables. Raises `StoreError` `database` when that's impossible."""
+        """Opens the database and makes its tables. Raises `StoreError`: `database` when that's impossible,
+        `store-version` when another version made it."""
         self._clock = clock
         try:
             self._engine = open_engine(url)
@@ -61,7 +62,8 @@ class StoreBase:
                 id=row.id,
                 consortium=row.consortium,
                 kind=Code.parse(row.kind),
-                epoch=row.epoch,
+                steps=row.steps,
+                standing=row.standing,
                 block=row.block,
                 block_time=row.block_time,
                 seen=row.seen,

@@ -15,8 +15,8 @@ from sealroom.codes import Code
 from sealroom_agents.errors import StoreError
 from sealroom_agents.store.claims import Claims
 from sealroom_agents.store.connection import changed, note, run_row, to_code, to_run
-from sealroom_agents.store.records import ORDER, RUNNING, Event, LastSeen, Observation, Run
-from sealroom_agents.store.tables import EventRow, ObservationRow, RecipeRow, RunRow, WatchRow
+from sealroom_agents.store.records import ORDER, RUNNING, Event, LastSeen, Notice, Observation, Run
+from sealroom_agents.store.tables import EventRow, NoticeRow, ObservationRow, RecipeRow, RunRow, WatchRow
 
 
 class Store(Claims):
@@ -181,7 +181,11 @@ class Store(Claims):
         """What the watcher last knew of a consortium."""
         with self._read() as session:
             row = session.get(WatchRow, consortium)
-            return LastSeen(epoch=row.epoch, block=row.block, revoked_by=row.revoked_by) if row else None
+            if row is None:
+                return None
+            return LastSeen(
+                steps=row.steps, standing=row.standing, block=row.block, revoked_by=row.revoked_by
+            )
 
     def watch(self, consortium: str, watched: LastSeen) -> None:
         """Remember what the watcher knows of a consortium."""
@@ -189,7 +193,8 @@ class Store(Claims):
             session.merge(
                 WatchRow(
                     consortium=consortium,
-                    epoch=watched.epoch,
+                    steps=watched.steps,
+                    standing=watched.standing,
                     block=watched.block,
                     revoked_by=watched.revoked_by,
                 )
@@ -200,7 +205,8 @@ class Store(Claims):
         consortium: str,
         *,
         kind: Code,
-        epoch: int,
+        steps: int,
+        standing: str,
         block: int,
         block_time: float,
         owner: str | None,
@@ -208,8 +214,8 @@ class Store(Claims):
     ) -> Observation:
         """Record a change and order every running run of the consortium to be killed, in one transaction."""
         row = ObservationRow(
-            consortium=consortium, kind=str(kind), epoch=epoch, block=block, block_time=block_time,
-            seen=self._clock(), owner=owner, reason=reason,
+            consortium=consortium, kind=str(kind), steps=steps, standing=standing, block=block,
+            block_time=block_time, seen=self._clock(), owner=owner, reason=reason,
         )  # fmt: skip
         with self._write() as session:
             session.add(row)
@@ -234,6 +240,28 @@ class Store(Claims):
         with self._read() as session:
             numbers = session.scalars(query).all()
         return [self._observation(number) for number in numbers]
+
+    def add_notice(self, consortium: str, notice: Notice) -> bool:
+        """Keep a notice; false if one that says the same is kept already."""
+        row = NoticeRow(
+            consortium=consortium, kind=notice.kind, about=notice.about, block=notice.block,
+            seen=self._clock(), text=notice.text,
+        )  # fmt: skip
+        try:
+            with self._write() as session:
+                session.add(row)
+        except IntegrityError:
+            return False
+        return True
+
+    def notices(self, consortium: str) -> list[Notice]:
+        """Notices of a consortium, oldest first."""
+        query = select(NoticeRow).where(NoticeRow.consortium == consortium).order_by(NoticeRow.id)
+        with self._read() as session:
+            return [
+                Notice(kind=row.kind, about=row.about, block=row.block, text=row.text)
+                for row in session.scalars(query)
+            ]
 
 
 def _kinds(missing: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:

@@ -89,9 +89,11 @@ class Observation:
     consortium: str
     """Address."""
     kind: Code
-    """`revoked`, or `epoch` when the epoch advanced for another reason."""
-    epoch: int
-    """Epoch after the change."""
+    """`revoked`, or `superseded` when the standing changed for another reason."""
+    steps: int
+    """Steps of the standing after the change."""
+    standing: str
+    """The standing after it, as hex."""
     block: int
     """Block at which it was seen."""
     block_time: float
@@ -112,9 +114,25 @@ class Observation:
 class LastSeen:
     """What the watcher last knew of a consortium."""
 
-    epoch: int
-    """Its epoch."""
+    steps: int
+    """Steps of its standing."""
+    standing: str
+    """The standing, as hex."""
     block: int
     """At which block."""
     revoked_by: str | None
     """Who had revoked."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that an owner should know of at once, and that ends no run."""
+
+    kind: str
+    """Such as `seat-offered`."""
+    about: str
+    """What it is about: the account of a seat, the id of a dataset or of a proposal, as hex."""
+    block: int
+    """Block in which it happened, or of the first look that saw it."""
+    text: str
+    """In words."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     DDL,
+    BigInteger,
     Connection,
     Engine,
     Float,
@@ -22,19 +23,24 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    UniqueConstraint,
     create_engine,
     event,
+    insert,
     inspect,
+    select,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.schema import CreateColumn
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
 
-from sealroom_agents.store.records import RUNNING
+from sealroom.codes import Code
+from sealroom_agents.errors import StoreError
 
 BUSY_TIMEOUT_S = 10
 """How long a SQLite connection waits for another writer, seconds."""
+SCHEMA_VERSION = 2
+"""Version of the tables; a database of another one is refused."""
 SCHEMA_LOCK = 5_314_657
 """PostgreSQL's advisory lock under which the tables are made."""
 HASH_CHARACTERS = 66
@@ -110,15 +116,18 @@ class EventRow(Base):
 
 
 class ObservationRow(Base):
-    """A change of a consortium's epoch or revocation, as the watcher saw it."""
+    """A change of a consortium's standing, as the watcher saw it."""
 
     __tablename__ = "observations"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     consortium: Mapped[str] = mapped_column(String(ADDRESS_CHARACTERS), index=True)
     kind: Mapped[str] = mapped_column(String(16))
-    """`revoked` or `epoch`."""
-    epoch: Mapped[int] = mapped_column(Integer)
+    """`revoked` or `superseded`."""
+    steps: Mapped[int] = mapped_column(BigInteger)
+    """Steps of the standing after the change."""
+    standing: Mapped[str] = mapped_column(String(HASH_CHARACTERS))
+    """The standing after it."""
     block: Mapped[int] = mapped_column(Integer)
     block_time: Mapped[float] = mapped_column(Float)
     seen: Mapped[float] = mapped_column(Float)
@@ -132,9 +141,36 @@ class WatchRow(Base):
     __tablename__ = "watched"
 
     consortium: Mapped[str] = mapped_column(String(ADDRESS_CHARACTERS), primary_key=True)
-    epoch: Mapped[int] = mapped_column(Integer)
+    steps: Mapped[int] = mapped_column(BigInteger)
+    standing: Mapped[str] = mapped_column(String(HASH_CHARACTERS))
     block: Mapped[int] = mapped_column(Integer)
     revoked_by: Mapped[str | None] = mapped_column(String(ADDRESS_CHARACTERS))
+
+
+class NoticeRow(Base):
+    """Something that an owner should know of at once, and that ends no run."""
+
+    __tablename__ = "notices"
+    __table_args__ = (UniqueConstraint("consortium", "kind", "about", "text"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    consortium: Mapped[str] = mapped_column(String(ADDRESS_CHARACTERS), index=True)
+    kind: Mapped[str] = mapped_column(String(24))
+    about: Mapped[str] = mapped_column(String(HASH_CHARACTERS))
+    """What it is about: the account of a seat, the id of a dataset or of a proposal."""
+    block: Mapped[int] = mapped_column(Integer)
+    """Block in which it happened, or of the first look that saw it."""
+    seen: Mapped[float] = mapped_column(Float)
+    text: Mapped[str] = mapped_column(Text)
+    """In words."""
+
+
+class VersionRow(Base):
+    """Of which version the tables are: one row."""
+
+    __tablename__ = "schema_version"
+
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
 
 
 for _action in ("UPDATE", "DELETE"):
@@ -159,32 +195,36 @@ event.listen(
 
 
 def open_engine(url: str) -> Engine:
-    """The database with its tables made. With the execution option `write` a connection locks first."""
+    """The database with its tables made. With the execution option `write` a connection locks first.
+
+    Raises `StoreError` `store-version` for a database of another version.
+    """
     engine = _engine(url)
     # One transaction, so that processes that start together do not both make the tables.
     with engine.execution_options(write=True).begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+        _check_version(connection)
         Base.metadata.create_all(connection)
-        _add_claims(connection)
+        if connection.scalar(select(VersionRow.version)) is None:
+            connection.execute(insert(VersionRow).values(version=SCHEMA_VERSION))
     return engine
 
 
-def _add_claims(connection: Connection) -> None:
-    """Give a database that knew runners by name what claims need; a run under way then counts as claimed
-    once, by a process that is gone."""
-    there = {column["name"] for column in inspect(connection).get_columns("runs")}
-    if "fence" in there:
+def _check_version(connection: Connection) -> None:
+    there = inspect(connection).get_table_names()
+    if RunRow.__tablename__ not in there:
         return
-    table = Base.metadata.tables["runs"]
-    for name in ("holder", "place", "fence", "until"):
-        column = CreateColumn(table.columns[name]).compile(dialect=connection.dialect)
-        connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column}")
-    for index in table.indexes:
-        if [column.name for column in index.columns] == ["holder"]:
-            index.create(connection)
-    running = table.c.state.in_(RUNNING)
-    connection.execute(table.update().where(running).values(fence=1, until=table.c.updated))
+    # Databases of version 1 do not say their version.
+    known = VersionRow.__tablename__ in there
+    found = connection.scalar(select(VersionRow.version)) if known else 1
+    if found != SCHEMA_VERSION:
+        raise StoreError(
+            Code.STORE_VERSION,
+            f"the database is of version {found}; this program uses version {SCHEMA_VERSION}",
+            "start with a new database: what owners decided is read from the chain again, and envelopes "
+            "that were fetched stay valid",
+        )
 
 
 @retry(

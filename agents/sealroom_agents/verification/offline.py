@@ -13,7 +13,7 @@ from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import RECEIPT_CHECKS, RESULT_CHECK, STATEMENT_CHECKS, EnvelopeCheck
 from sealroom.errors import EnvelopeError, KeyReleaseError
-from sealroom.key_release import check_kms_chain, verify_challenge, verify_grant
+from sealroom.key_release import check_kms_chain, evidence_digest, verify_challenge, verify_grant
 from sealroom.key_release import report_data as bound_report_data
 from sealroom.recipe import compose_hash
 from sealroom.recipe import parse as parse_recipe
@@ -49,6 +49,13 @@ def _grant_signature(found: Findings) -> None:
 def _challenge(found: Findings) -> None:
     envelope = found.envelope
     found.transcript = verify_challenge(envelope.hello, envelope.challenge, signer=envelope.gate.signer)
+
+
+def _evidence(found: Findings) -> bytes:
+    envelope = found.envelope
+    return evidence_digest(
+        quote=envelope.quote, event_log=envelope.event_log, gpu_evidence=envelope.gpu_evidence
+    )
 
 
 def _lease(found: Findings) -> None:
@@ -168,9 +175,7 @@ def _tell_output(found: Findings) -> str:
 
 def _tell_grant(found: Findings) -> str:
     grant = found.envelope.grant
-    return (
-        f"signed by the gate {found.envelope.gate.signer}, epoch {grant.epoch}, lease {grant.lease_seconds} s"
-    )
+    return f"signed by the gate {found.envelope.gate.signer} for this evidence, lease {grant.lease_seconds} s"
 
 
 def _tell_anchor(found: Findings) -> str:
@@ -224,6 +229,13 @@ OFFLINE: tuple[Step, ...] = (
                 lambda found: sha256(found.envelope.kem_key),
                 Code.GRANT_MISMATCH,
                 "the grant is for another KEM key",
+            ),
+            equal(
+                "grant.evidence",
+                lambda found: found.envelope.grant.evidence,
+                _evidence,
+                Code.GRANT_MISMATCH,
+                "the grant was given for other evidence than the envelope's",
             ),
             Check("grant.lease", _lease),
             Check("grant.time", _not_from_future),

@@ -4,6 +4,10 @@
 State is read at the block that the grant names, so the answer is the same years later, from a node that keeps
 old state. The ledger's own records do not change: logs say where a run was opened and its receipt anchored,
 and `Ledger.verify` at the latest block of every node says whether that is so.
+
+That a receipt is anchored says nothing about who made it: whoever holds a gate's key can open runs and anchor
+receipts that no enclave made. So these links come after those that prove the enclave, and `verdict` never
+shows the one without the other.
 """
 
 from __future__ import annotations
@@ -17,7 +21,10 @@ from sealroom.encoding import to_hex
 from sealroom.envelope import Anchor, StatementDataset
 from sealroom.errors import EnvelopeError
 from sealroom.model import Platform, Study
+from sealroom.model.units import time_text
+from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import ChainView, DatasetRecord
+from sealroom_agents.verification.since import told_since
 from sealroom_agents.verification.state import Chain, Check, Findings, Step, equal
 
 MAX_BLOCK_AGE_S = 3600
@@ -153,13 +160,17 @@ def _booked(name: str, what: str, claimed: Callable[[Findings], Any], booked: st
 
 
 def _opened_after_grant(found: Findings) -> None:
-    if found.receipt.opening.opened_block < found.envelope.grant.block_number:
+    if found.receipt.opening.opened_at < found.view.block_time:
         raise EnvelopeError(Code.RUN_MISMATCH, "the ledger opened this run before it was granted")
 
 
 def _is_anchored(found: Findings) -> None:
     if found.receipt.anchoring is None:
-        raise EnvelopeError(Code.RECEIPT_NOT_ANCHORED, "the ledger holds no receipt of this run")
+        opened = time_text(found.receipt.opening.opened_at)
+        raise EnvelopeError(
+            Code.RECEIPT_NOT_ANCHORED,
+            f"the ledger holds no receipt of this run, which it opened on {opened}; {_since(found)}",
+        )
 
 
 def _this_receipt(found: Findings) -> None:
@@ -180,16 +191,31 @@ def _anchoring_tx(found: Findings) -> str | None:
     return None if found.receipt.anchoring is None else found.receipt.anchoring.tx
 
 
+def _anchoring_block(found: Findings) -> int | None:
+    return None if found.receipt.anchoring is None else found.receipt.anchoring.block
+
+
 # --- approvals ---------------------------------------------------------------------------------------
 
 
 def _listed_voters(found: Findings) -> None:
     voters = _voters(found.view)
+    if not voters.issuperset(approval.owner for approval in _approvals(found)):
+        voters |= _pinned_by(found)
     for approval in _approvals(found):
         if approval.owner not in voters:
             raise EnvelopeError(
                 Code.APPROVAL_MISMATCH, f"{approval.owner} is listed, and had not approved as an owner"
             )
+
+
+def _pinned_by(found: Findings) -> frozenset[str]:
+    """Accounts with whose approval the study was pinned, as they were then: a seat may have moved since."""
+    stated, found_by = found.envelope.statement, _chain(found).approvals_in
+    txs = {approval.tx for approval in _approvals(found)}
+    return frozenset().union(
+        *(found_by(stated.consortium, stated.study, tx, counted=True) for tx in sorted(txs))
+    )
 
 
 def _listed_quorum(found: Findings) -> None:
@@ -235,8 +261,8 @@ def _tell_anchored(found: Findings) -> str:
     how = f" in batch {anchoring.batch}" if anchoring is not None and anchoring.batch else ""
     who = ", ".join(names.get(account, account) for account in verdict.approved_by)
     return (
-        f"receipt {verdict.sequence} of the consortium{how}, block {verdict.anchored_block}, "
-        f"tx {_anchoring_tx(found)}; approved by {who} in block {verdict.approved_block}"
+        f"receipt {verdict.sequence} of the consortium{how}, on {time_text(verdict.anchored_at)}, "
+        f"tx {_anchoring_tx(found)}; approved by {who} on {time_text(verdict.approved_at)}"
     )
 
 
@@ -248,21 +274,19 @@ def _tell_approvals(found: Findings) -> str:
     return f"each listed transaction brought its owner's approval: {who}"
 
 
-def _tell_revocation(found: Findings) -> str:
-    """For people to know: what was done before a revocation stays done."""
+def _since(found: Findings) -> str:
     verdict = found.receipt.verdict
-    if not verdict.revoked:
-        return "not revoked since"
-    history = _chain(found).study_history(found.envelope.receipt.consortium, from_block=verdict.opened_block)
-    if history.revocations:
-        last = history.revocations[-1]
-        who = _names(found).get(last.owner, last.owner)
-        return f"revoked since: by {who} in block {last.at.block}: {last.reason or 'no reason given'}"
-    if history.rosters:
-        return f"ended since: the owners changed in block {history.rosters[-1].at.block}"
-    if history.platforms:
-        return f"ended since: the owners adopted another platform in block {history.platforms[-1].at.block}"
-    return f"ended since: the consortium is at epoch {verdict.epoch}"
+    return told_since(verdict, _names(found), _words(found) if verdict.revoked_at else "")
+
+
+def _words(found: Findings) -> str:
+    """What the owner said who revoked the study; empty where no log tells it."""
+    try:
+        history = _chain(found).study_history(found.envelope.receipt.consortium)
+    except ChainError:
+        return ""
+    said = [one.reason for one in history.revocations if one.study == found.envelope.statement.study]
+    return said[-1] if said else ""
 
 
 ON_CHAIN: tuple[Step, ...] = (
@@ -291,6 +315,7 @@ ON_CHAIN: tuple[Step, ...] = (
             _adopted(
                 "platform.gate-compose", "compose hash", lambda found: found.gate.compose_hash, "gate_compose"
             ),
+            _adopted("platform.policy", "policy", lambda found: found.gate.policy_hash, "policy_hash"),
             Check("platform.os-image", _os_image),
             Check("platform.device", _device),
         ),
@@ -308,11 +333,11 @@ ON_CHAIN: tuple[Step, ...] = (
                 lambda found: f"the live study was {to_hex(_study(found).id)}",
             ),
             equal(
-                "study.epoch",
-                lambda found: found.envelope.statement.epoch,
-                lambda found: found.view.epoch,
-                Code.EPOCH_MISMATCH,
-                lambda found: f"the consortium was at epoch {found.view.epoch}",
+                "study.standing",
+                lambda found: found.envelope.statement.standing,
+                lambda found: found.view.standing,
+                Code.STANDING_MISMATCH,
+                "the consortium stood otherwise at that block",
             ),
             _pinned("study.recipe", "recipe", lambda f: f.envelope.statement.compose_hash, "compose_hash"),
             _pinned(
@@ -331,8 +356,8 @@ ON_CHAIN: tuple[Step, ...] = (
             _each_dataset(
                 "dataset.owner",
                 Code.DATASET_MISMATCH,
-                "{} is registered by another owner",
-                lambda view, record, used: record.owner_id == used.owner,
+                "{} is held by another owner",
+                lambda view, record, used: record.holder_id == used.owner,
             ),
             _each_dataset(
                 "dataset.name",
@@ -341,16 +366,22 @@ ON_CHAIN: tuple[Step, ...] = (
                 lambda view, record, used: record.name == used.name,
             ),
             _each_dataset(
+                "dataset.header",
+                Code.DATASET_MISMATCH,
+                "{} is another version than the study's",
+                lambda view, record, used: record.version.header == used.header,
+            ),
+            _each_dataset(
                 "dataset.index",
                 Code.DATASET_MISMATCH,
                 "{} is not what its owner registered",
-                lambda view, record, used: record.index_digest == used.index_digest,
+                lambda view, record, used: record.version.index == used.index_digest,
             ),
             _each_dataset(
                 "dataset.approved",
                 Code.OWNER_NOT_APPROVED,
                 "the owner of {} had not approved its use",
-                lambda view, record, used: record.owner in _voters(view),
+                lambda view, record, used: record.holder in _voters(view),
             ),
         ),
         _tell_approved,
@@ -359,14 +390,12 @@ ON_CHAIN: tuple[Step, ...] = (
         "opened",
         (
             Check("run.opened", _opening),
-            _booked(
-                "run.consortium", "consortium", lambda f: f.envelope.receipt.consortium, "run.consortium"
-            ),
-            _booked("run.study", "study", lambda f: f.envelope.receipt.study, "run.study"),
+            _booked("run.consortium", "consortium", lambda f: f.envelope.receipt.consortium, "consortium"),
+            _booked("run.study", "study", lambda f: f.envelope.receipt.study, "study"),
             _booked("run.recipe", "recipe", lambda f: f.envelope.receipt.compose_hash, "compose_hash"),
             _booked("run.epsilon", "ε", lambda f: f.envelope.receipt.epsilon_micro, "run.epsilon_micro"),
             _booked("run.delta", "δ", lambda f: f.envelope.receipt.delta_pico, "run.delta_pico"),
-            _booked("run.epoch", "epoch", lambda f: f.envelope.receipt.epoch, "run.epoch"),
+            _booked("run.standing", "standing", lambda f: f.envelope.statement.standing, "standing"),
             _booked(
                 "run.enclave", "enclave key", lambda f: f.envelope.grant.enclave_signer, "run.enclave_signer"
             ),
@@ -374,7 +403,7 @@ ON_CHAIN: tuple[Step, ...] = (
             Check("run.after-grant", _opened_after_grant),
         ),
         lambda found: (
-            f"ε and δ booked before any key was released, block {found.receipt.opening.opened_block}"
+            f"ε and δ booked before any key was released, on {time_text(found.receipt.opening.opened_at)}"
         ),
     ),
     Step(
@@ -383,7 +412,7 @@ ON_CHAIN: tuple[Step, ...] = (
             Check("receipt.anchored", _is_anchored),
             Check("receipt.this", _this_receipt),
             _stands("anchor.tx", lambda anchor: to_hex(anchor.tx), _anchoring_tx),
-            _stands("anchor.block", lambda anchor: anchor.block, lambda f: f.receipt.verdict.anchored_block),
+            _stands("anchor.block", lambda anchor: anchor.block, _anchoring_block),
             _stands("anchor.sequence", lambda anchor: anchor.sequence, lambda f: f.receipt.verdict.sequence),
         ),
         _tell_anchored,
@@ -397,6 +426,6 @@ ON_CHAIN: tuple[Step, ...] = (
         ),
         _tell_approvals,
     ),
-    Step("revocation", (), _tell_revocation),
+    Step("revocation", (), _since),
 )
 """Links that ask the chain."""

@@ -15,7 +15,7 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.encoding import Fields, strict_json, to_hex
 from sealroom.errors import FormatError
-from sealroom_agents.attestation.osimage import MAX_IMAGES, OsImage
+from sealroom.platform_policy import MAX_OS_IMAGES, OsImage
 from sealroom_agents.errors import ToolError
 
 PIN_LIMIT_BYTES = 64 * 1024
@@ -96,7 +96,7 @@ def _read(fields: Fields) -> Pin:
     # gate's code on a chain of his own. Only together are they the one gate.
     named = fields.has("gateCompose") or fields.has("gateRoot")
     placed = fields.has("consortium") or fields.has("chainId")
-    images = fields.array("osImages", limit=MAX_IMAGES) if fields.has("osImages") else []
+    images = fields.array("osImages", limit=MAX_OS_IMAGES) if fields.has("osImages") else []
     pin = Pin(
         chain_id=fields.integer("chainId", 1) if placed else None,
         consortium=fields.address("consortium") if placed else None,

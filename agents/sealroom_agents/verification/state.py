@@ -35,11 +35,14 @@ class Chain(Protocol):
     ) -> FoundReceipt | None:
         """A receipt and its run, as the ledger verifies them."""
 
-    def study_history(self, consortium: str, *, from_block: int = 0) -> History:
+    def study_history(self, consortium: str) -> History:
         """What happened to a consortium."""
 
-    def approvals_in(self, consortium: str, study: bytes, tx: bytes) -> frozenset[str]:
-        """The accounts whose approval of a study one transaction brought on chain."""
+    def approvals_in(
+        self, consortium: str, study: bytes, tx: bytes, *, counted: bool = False
+    ) -> frozenset[str]:
+        """The accounts whose approval of a study one transaction brought on chain; with `counted`, only those
+        with which it pinned the study."""
 
 
 @dataclass

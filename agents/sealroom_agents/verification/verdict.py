@@ -7,12 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sealroom_agents.verification import pinned
+from sealroom_agents.verification.offline import OFFLINE
 from sealroom_agents.verification.pin import ORIGINS, Pin
 from sealroom_agents.verification.walk import Link, first_broken
 
 ON_CHAIN_QUESTIONS = ("gate", "study", "approvals", "opening", "anchoring", "revocation")
 """Questions that only the chain answers: was the gate adopted, the study approved and by whom, the run
 opened, the receipt anchored, and did anyone revoke since."""
+
+
+ENCLAVE_ORIGINS = ("gate", "kms-root", "os-images")
+"""Origins without which nobody knows whose enclave it was."""
+ANCHORED, ADOPTED = "anchored", "gate-registered"
+"""Links on chain: the receipt is anchored; the consortium adopted the gate."""
 
 
 class Outcome(StrEnum):
@@ -38,6 +46,18 @@ class Verdict:
     """Origins (`pin.ORIGINS`) that nothing outside the envelope vouches for."""
     unchecked: tuple[str, ...]
     """What the envelope says, or leaves open, and was not looked at."""
+    enclave_proven: bool
+    """Whether an enclave of known origin made the result: its evidence holds, and gate, KMS root and OS
+    image are known from elsewhere."""
+    anchored: bool | None
+    """Whether the receipt is anchored on chain; `None` where that was not looked at. It says nothing about
+    the enclave: who holds a gate's key can anchor receipts that no enclave made."""
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Label and answer for people; always both, never the chain's alone."""
+        proven = "yes" if self.enclave_proven else "no"
+        anchored = {True: "yes", False: "no", None: "not looked at"}[self.anchored]
+        return [("enclave proven", proven), ("anchored on chain", anchored)]
 
 
 def verdict_of(links: Sequence[Link], *, pin: Pin, on_chain: bool) -> Verdict:
@@ -53,4 +73,15 @@ def verdict_of(links: Sequence[Link], *, pin: Pin, on_chain: bool) -> Verdict:
     broken = first_broken(links)
     holding = Outcome.UNPROVEN if unproven else Outcome.PROVEN
     outcome = Outcome.BROKEN if broken is not None else holding
-    return Verdict(outcome, broken, unproven, () if on_chain else ON_CHAIN_QUESTIONS)
+    walked = {link.name: link.ok for link in links}
+    needed = [step.name for step in (*OFFLINE, *pinned.steps(pin))]
+    if "gate" not in pin.origins:
+        needed.append(ADOPTED)
+    return Verdict(
+        outcome=outcome,
+        broken=broken,
+        unproven=unproven,
+        unchecked=() if on_chain else ON_CHAIN_QUESTIONS,
+        enclave_proven=known.issuperset(ENCLAVE_ORIGINS) and all(walked.get(name) for name in needed),
+        anchored=walked.get(ANCHORED),
+    )

@@ -12,13 +12,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from sealroom.codes import Code
 from sealroom_agents.chain import ChainReader
+from sealroom_agents.chains import private_chain_option
 from sealroom_agents.errors import AgentError, ConfigurationError
 from sealroom_agents.host import address_option, announce, log_to_stderr, on_signals, read_token
 from sealroom_agents.store import DEFAULT_URL, Store
+from sealroom_agents.watcher.lookout import Lookout
 from sealroom_agents.watcher.service import HttpGate, Watcher
 
 DEFAULT_EVERY_S = 1.0
 """Seconds between two polls."""
+LOOK_EVERY_S = 5.0
+"""Seconds between two looks at what owners should know of, one consortium each."""
 POLL_TIMEOUT_S = 5.0
 """How long one question to a node may take, seconds."""
 
@@ -30,6 +34,7 @@ log = logging.getLogger("sealroom_agents.watcher")
 @click.option(
     "--rpc-quorum", type=click.IntRange(1), help="Endpoints that must answer; by default all of them."
 )
+@private_chain_option
 @click.option("--factory", metavar="ADDRESS", help="Follow this factory's consortia that adopted the gate.")
 @click.option(
     "--consortium", "consortia", multiple=True, metavar="ADDRESS", help="Follow only these; repeatable."
@@ -49,6 +54,7 @@ log = logging.getLogger("sealroom_agents.watcher")
 def command(
     rpcs: tuple[str, ...],
     rpc_quorum: int | None,
+    private_chain: int | None,
     factory: str | None,
     consortia: tuple[str, ...],
     gate: str,
@@ -60,7 +66,9 @@ def command(
     """Follow the chain, and end what was revoked.
 
     Reads the state of consortia at the newest block of every endpoint, orders running runs to be killed when
-    an owner revoked or the epoch advanced, and tells the gate after each poll which consortia it saw.
+    an owner revoked or another roster or platform governs, and tells the gate after each poll which
+    consortia it saw. Writes down what owners should know of: a seat or a dataset that is offered or moved,
+    and a roster that would remove an owner.
     Follows those with runs under way, and those of the factory that adopted this gate; with --consortium
     exactly those that are named. A poll takes at most 256; more take turns.
 
@@ -71,15 +79,19 @@ def command(
     log_to_stderr()
     if factory is None and not consortia:
         raise ConfigurationError(Code.CONFIGURATION, "nothing to follow", "give --factory, or --consortium")
+    store = Store(database)
     watcher = Watcher(
-        ChainReader(list(rpcs), timeout_s=POLL_TIMEOUT_S, quorum=rpc_quorum),
-        Store(database),
+        ChainReader(list(rpcs), timeout_s=POLL_TIMEOUT_S, quorum=rpc_quorum, private_chain=private_chain),
+        store,
         HttpGate(gate, read_token(watch_token_file)),
         factory=address_option(factory, "factory") if factory else None,
         only=[address_option(one, "consortium") for one in consortia],
     )
     stop = Event()
     on_signals(stop.set)
+    # With a reader of its own: what slows it, or makes it doubt a node, is no matter of the polls.
+    own = ChainReader(list(rpcs), timeout_s=POLL_TIMEOUT_S, private_chain=private_chain)
+    lookout = Lookout(own, store, watcher.followed)
     scheduler = BackgroundScheduler(timezone="UTC")
     waiting = [ready_file]
 
@@ -92,9 +104,18 @@ def command(
         if waiting and found.heartbeat:
             announce(waiting.pop(), consortia=found.consortia)
 
+    def look() -> None:
+        try:
+            lookout.look()
+        except AgentError as error:
+            log.warning("no look at what owners should know of: %s", error.message)
+
     # A poll that takes too long is not followed by the ones that it delayed.
     scheduler.add_job(
         poll, "interval", seconds=every, max_instances=1, coalesce=True, misfire_grace_time=None
+    )
+    scheduler.add_job(
+        look, "interval", seconds=LOOK_EVERY_S, max_instances=1, coalesce=True, misfire_grace_time=None
     )
     poll()
     scheduler.start()

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One poll of the chain: what changed, what must end, and the heartbeat that says so to the gate.
 
-State is the truth (CH-29): every poll reads the epoch and revocation of consortia as any node shows them at
-its newest block; only the words of a revocation come from a log, and may be missing. The heartbeat names the
-consortia that were seen, and no others, so that an unreachable one affects only itself. A watcher that sees
-none sends nothing, and the gate's leases lapse by themselves (OP-09).
+State is the truth (CH-29): every poll reads the standing and revocation of consortia as any node shows them
+at its newest block; only the words of a revocation come from a log, and may be missing. A changed standing
+ends runs: an owner revoked, or another roster or platform governs. Machines that are added do not change it.
+The heartbeat names the consortia that were seen, and no others, so that an unreachable one affects only
+itself. A watcher that sees none sends nothing, and the gate's leases lapse by themselves (OP-09).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Protocol
 import httpx
 
 from sealroom.codes import Code
-from sealroom.encoding import Fields, strict_json
+from sealroom.encoding import Fields, strict_json, to_hex
 from sealroom.errors import FormatError
 from sealroom.key_release import WATCH_VERSION, SeenRevocation, WatchReport
 from sealroom_agents.chain import Snapshot
@@ -112,7 +113,7 @@ class PollResult:
     revoked: tuple[str, ...]
     """Those that are revoked now."""
     changed: tuple[str, ...]
-    """Those whose epoch or revocation changed since the poll before."""
+    """Those whose standing or revocation changed since the poll before."""
     heartbeat: bool
     """Whether the gate took the heartbeat."""
 
@@ -137,6 +138,11 @@ class Watcher:
         self._clock = clock
         self._known: dict[str, LastSeen] = {}
         self._words = 0
+        self._seen: tuple[str, ...] = ()
+
+    def followed(self) -> tuple[str, ...]:
+        """The consortia that were followed, and seen, at the last poll. For other threads too."""
+        return self._seen
 
     def poll(self) -> PollResult:
         """One poll. Raises `ChainError` when nothing could be seen because the chain itself could not."""
@@ -160,7 +166,8 @@ class Watcher:
         heartbeat = (bool(snapshots) or not looked_at) and self._send_heartbeat(observed, snapshots)
         joined = self._followed(snapshots).keys() - followed.keys()  # the gate has just said who it is
         changed += [one for one in joined if self._compare(one, snapshots[one].latest)]
-        revoked = [one for one in (*followed, *joined) if snapshots[one].latest.revoked_by is not None]
+        self._seen = (*followed, *joined)
+        revoked = [one for one in self._seen if snapshots[one].latest.revoked_by is not None]
         return PollResult(
             consortia=len(snapshots),
             unseen=unseen,
@@ -175,30 +182,36 @@ class Watcher:
     def _compare(self, consortium: str, view: LatestView) -> bool:
         """Compare with what was known; on a change order the running runs to end. True when there was one."""
         known = self._known.get(consortium) or self._store.watched(consortium)
-        now = LastSeen(epoch=view.epoch, block=view.block_number, revoked_by=view.revoked_by)
-        if known is not None and (known.epoch, known.revoked_by) == (now.epoch, now.revoked_by):
+        now = LastSeen(
+            steps=view.steps,
+            standing=to_hex(view.standing),
+            block=view.block_number,
+            revoked_by=view.revoked_by,
+        )
+        if known is not None and (known.standing, known.revoked_by) == (now.standing, now.revoked_by):
             self._remember(consortium, known)
             return False
-        # Nodes may lag one behind the other: an older epoch in an older block is no news.
-        # In a block as new as the last, it means that what was seen then was a lie, or was reorganised
-        # away. A revocation is never old.
+        # Nodes may lag one behind the other: fewer steps in an older block are no news. In a block as new as
+        # the last, they mean that what was seen then was a lie, or was reorganised away. A revocation is
+        # never old.
         older = (
             known is not None
             and view.revoked_by is None
-            and now.epoch < known.epoch
+            and now.steps < known.steps
             and now.block < known.block
         )
         # A first sight of a quiet consortium, and a quorum that lifts a revocation, end no run.
-        ends = view.revoked_by is not None or (known is not None and now.epoch > known.epoch)
-        if older or not ends:
+        moved = known is not None and now.standing != known.standing and now.steps >= known.steps
+        if older or not (moved or view.revoked_by is not None):
             if not older:
                 self._store.watch(consortium, now)
                 self._remember(consortium, now)
             return False
         seen = self._store.observe(
             consortium,
-            kind=Code.REVOKED if view.revoked_by is not None else Code.EPOCH,
-            epoch=view.epoch,
+            kind=Code.REVOKED if view.revoked_by is not None else Code.SUPERSEDED,
+            steps=now.steps,
+            standing=now.standing,
             block=view.block_number,
             block_time=view.block_time,
             owner=view.revoked_by,
@@ -207,8 +220,8 @@ class Watcher:
         self._store.watch(consortium, now)
         self._remember(consortium, now)
         log.warning(
-            "%s: %s at block %d (epoch %d)%s; %d running run(s) to end, seen %.1f s after the block",
-            consortium, seen.kind, seen.block, seen.epoch, f" by {seen.owner}" if seen.owner else "",
+            "%s: %s at block %d (step %d)%s; %d running run(s) to end, seen %.1f s after the block",
+            consortium, seen.kind, seen.block, seen.steps, f" by {seen.owner}" if seen.owner else "",
             len(seen.runs), seen.seen - seen.block_time,
         )  # fmt: skip
         return True

@@ -85,13 +85,12 @@ def receipt_of(statement: Statement, signed: SignedStatement) -> Receipt:
         statement_digest=signed.digest,
         epsilon_micro=statement.privacy.epsilon_micro,
         delta_pico=to_pico(statement.privacy.delta),
-        epoch=statement.epoch,
         grant_hash=statement.grant_hash,
     )
 
 
 def _root(statement: Statement) -> bytes:
-    return datasets_root([dataset.id for dataset in statement.datasets])
+    return datasets_root([(dataset.id, dataset.header) for dataset in statement.datasets])
 
 
 def _grant_hash(envelope: Envelope) -> bytes:
@@ -132,7 +131,7 @@ STATEMENT_CHECKS: tuple[EnvelopeCheck, ...] = (
     _same("statement.datasets", "datasets", lambda e: _root(e.statement), "grant.datasets_root"),
     _same("statement.epsilon", "ε", "statement.privacy.epsilon_micro", "grant.epsilon_micro"),
     _same("statement.delta", "δ", lambda e: to_pico(e.statement.privacy.delta), "grant.delta_pico"),
-    _same("statement.epoch", "epoch", "statement.epoch", "grant.epoch"),
+    _same("statement.standing", "standing", "statement.standing", "grant.standing"),
     _same("statement.block", "block", "statement.block_number", "grant.block_number"),
     _same("statement.block-hash", "block hash", "statement.block_hash", "grant.block_hash"),
     _same("statement.grant", "grant", "statement.grant_hash", _grant_hash),

@@ -30,6 +30,8 @@ from sealroom.key_release.messages import (
 from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE
 from sealroom.model import Grant, Receipt
 
+VERSION = 2
+"""Version of the format."""
 MAX_ENVELOPE_BYTES = 6 * 1024 * 1024
 """Most bytes of an envelope: two event logs, two collaterals and a recipe fit well."""
 MAX_RECIPE_BYTES = 256 * 1024
@@ -80,7 +82,7 @@ class Envelope:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "version": 1,
+            "version": VERSION,
             "statement": self.signed.to_json(),
             "result": dict(self.result),
             "receipt": self.receipt.to_json(),
@@ -129,7 +131,7 @@ def parse_envelope(data: bytes) -> Envelope:
 
 
 def _read(fields: Fields) -> Envelope:
-    fields.version()
+    fields.version(VERSION)
     release = Fields(fields.object("release"), "envelope's release", error=EnvelopeError)
     evidence = Fields(fields.object("evidence"), "envelope's evidence", error=EnvelopeError)
     signed = SignedStatement.from_json(fields.object("statement"))

@@ -18,7 +18,7 @@ from sealroom.errors import EnvelopeError, FormatError
 from sealroom.schema import COLUMN_NAME, DATASET_NAME, OWNER_ID
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://sealroom.dev/result/v1"
+PREDICATE_TYPE = "https://sealroom.dev/result/v2"
 SUBJECT_NAME = "result.json"
 MAX_DATASETS = 16
 MAX_MECHANISMS = 256
@@ -33,9 +33,11 @@ class StatementDataset:
     id: bytes
     """Dataset id, 32 bytes."""
     owner: str
-    """Owner id."""
+    """Owner id of its holder."""
     name: str
-    """Name among the owner's datasets."""
+    """Name of the dataset."""
+    header: bytes
+    """Header digest of the sealed file, 32 bytes: its version."""
     index_digest: bytes
     """Digest of the sealed index that was opened, 32 bytes."""
 
@@ -44,6 +46,7 @@ class StatementDataset:
             "id": to_hex(self.id),
             "owner": self.owner,
             "name": self.name,
+            "header": to_hex(self.header),
             "indexDigest": to_hex(self.index_digest),
         }
 
@@ -128,8 +131,8 @@ class Statement:
     """What it costs in privacy."""
     grant_hash: bytes
     """EIP-712 digest of the grant."""
-    epoch: int
-    """Epoch of the consortium."""
+    standing: bytes
+    """Standing of the consortium, 32 bytes."""
     block_number: int
     """Finalized block at which the gate decided."""
     block_hash: bytes
@@ -158,7 +161,7 @@ class Statement:
                 "datasets": [dataset.to_json() for dataset in self.datasets],
                 "privacy": self.privacy.to_json(),
                 "grantHash": to_hex(self.grant_hash),
-                "epoch": self.epoch,
+                "standing": to_hex(self.standing),
                 "block": {"number": self.block_number, "hash": to_hex(self.block_hash)},
                 "quoteBodyDigest": to_hex(self.quote_body_digest),
                 "issuedSlot": self.issued_slot,
@@ -197,7 +200,7 @@ class Statement:
             datasets=tuple(_dataset(item) for item in fields.array("datasets", limit=MAX_DATASETS)),
             privacy=_privacy(fields.object("privacy")),
             grant_hash=fields.hex("grantHash", 32),
-            epoch=fields.integer("epoch"),
+            standing=fields.hex("standing", 32),
             block_number=block.integer("number"),
             block_hash=block.hex("hash", 32),
             quote_body_digest=fields.hex("quoteBodyDigest", 32),
@@ -234,6 +237,7 @@ def _dataset(value: Any) -> StatementDataset:
         id=fields.hex("id", 32),
         owner=fields.text("owner", limit=31, pattern=OWNER_ID),
         name=fields.text("name", limit=64, pattern=DATASET_NAME),
+        header=fields.hex("header", 32),
         index_digest=fields.hex("indexDigest", 32),
     )
     fields.done()

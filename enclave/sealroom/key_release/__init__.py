@@ -16,6 +16,7 @@ from sealroom.key_release.messages import (
 from sealroom.key_release.protocol import (
     check_kms_chain,
     datasets_root,
+    evidence_digest,
     gate_report_data,
     gpu_nonce,
     open_key,
@@ -63,6 +64,7 @@ __all__ = [
     "WatchReport",
     "check_kms_chain",
     "datasets_root",
+    "evidence_digest",
     "gate_report_data",
     "gpu_nonce",
     "open_key",

@@ -76,7 +76,7 @@ def read_body(body: bytes, what: str, limit: int = MAX_BODY) -> dict[str, Any]:
 class Message(Record):
     """What all messages can do. `version` stands in the JSON of each, unless it is 0."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     limit: ClassVar[int] = MAX_BODY
     """Most bytes of its body."""
 
@@ -133,6 +133,8 @@ class GateIdentity(Message, what="gate identity"):
     """Compressed secp256k1 root key of the dstack KMS."""
     signature_chain: Annotated[tuple[Signature, ...], AtMost(2)]
     """dstack's two signatures over the signer key: by the app key, then by the KMS root key."""
+    policy_hash: B32
+    """SHA-256 of the platform policy by which it judges, in its own canonical bytes."""
     quote: Annotated[bytes, Base64(MAX_QUOTE)]
     """TDX quote of the gate's CVM, whose report data is `release.gate_report_data`."""
     event_log: Annotated[str, Text(MAX_EVENT_LOG)]

@@ -34,9 +34,21 @@ from sealroom.model import Grant
 DATA_KEY_SIZE = 32
 
 
-def gate_report_data(*, chain_id: int, root_public_key: bytes, signer: str, kms_root_key: bytes) -> bytes:
-    """What the gate's quote binds: its keys, the chain it reads and the KMS they come from; 64 bytes."""
-    return sha512(lp("sealroom/v1/gate", chain_id, root_public_key, address_bytes(signer), kms_root_key))
+def gate_report_data(
+    *, chain_id: int, root_public_key: bytes, signer: str, kms_root_key: bytes, policy_hash: bytes
+) -> bytes:
+    """What the gate's quote binds, 64 bytes: its keys, the chain that it reads, the KMS that its keys come
+    from, and the platform policy by which it judges."""
+    return sha512(
+        lp(
+            "sealroom/v2/gate",
+            chain_id,
+            root_public_key,
+            address_bytes(signer),
+            kms_root_key,
+            policy_hash,
+        )
+    )
 
 
 def check_kms_chain(identity: GateIdentity) -> None:
@@ -62,20 +74,20 @@ def check_kms_chain(identity: GateIdentity) -> None:
 def transcript_0(hello: Hello, challenge: Challenge) -> bytes:
     """T0, 64 bytes: all that was said before the evidence."""
     return sha512(
-        lp("sealroom/v1/transcript", canonical(hello.to_json()), canonical(challenge.unsigned_json()))
+        lp("sealroom/v2/transcript", canonical(hello.to_json()), canonical(challenge.unsigned_json()))
     )
 
 
 def report_data(transcript: bytes, *, kem_key: bytes, signer: str, gpu_evidence: bytes) -> bytes:
     """What the enclave's quote binds, 64 bytes (AT-03). `transcript` is T0."""
     return sha512(
-        lp("sealroom/v1/report-data", transcript, kem_key, address_bytes(signer), sha256(gpu_evidence))
+        lp("sealroom/v2/report-data", transcript, kem_key, address_bytes(signer), sha256(gpu_evidence))
     )
 
 
 def gpu_nonce(transcript: bytes, *, kem_key: bytes, signer: str) -> bytes:
     """Nonce for the GPU's own attestation, 32 bytes. `transcript` is T0."""
-    return sha256(lp("sealroom/v1/gpu-nonce", transcript, kem_key, address_bytes(signer)))
+    return sha256(lp("sealroom/v2/gpu-nonce", transcript, kem_key, address_bytes(signer)))
 
 
 def transcript_1(transcript: bytes, *, kem_key: bytes, signer: str, gate_signer: str, grant: Grant) -> bytes:
@@ -86,7 +98,7 @@ def transcript_1(transcript: bytes, *, kem_key: bytes, signer: str, gate_signer:
     """
     return sha512(
         lp(
-            "sealroom/v1/transcript-1",
+            "sealroom/v2/transcript-1",
             transcript,
             kem_key,
             address_bytes(signer),
@@ -96,12 +108,17 @@ def transcript_1(transcript: bytes, *, kem_key: bytes, signer: str, gate_signer:
     )
 
 
-def datasets_root(dataset_ids: Sequence[bytes]) -> bytes:
-    """SHA-256 of the dataset ids in the study's order, 32 bytes each."""
-    for dataset_id in dataset_ids:
-        if len(dataset_id) != 32:
-            raise KeyReleaseError(Code.MALFORMED, "a dataset id has 32 bytes")
-    return sha256(b"".join(dataset_ids))
+def evidence_digest(*, quote: bytes, event_log: str, gpu_evidence: bytes) -> bytes:
+    """What a grant names of the evidence that it was given for, 32 bytes."""
+    return sha256(lp("sealroom/v2/evidence", quote, event_log, gpu_evidence))
+
+
+def datasets_root(datasets: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """SHA-256 over id and header digest of each dataset, in the study's order; 32 bytes each."""
+    parts = [part for pair in datasets for part in pair]
+    if any(len(part) != 32 for part in parts):
+        raise KeyReleaseError(Code.MALFORMED, "a dataset's id and its header digest have 32 bytes each")
+    return sha256(b"".join(parts))
 
 
 def sign_challenge(hello: Hello, *, nonce: bytes, issued: int, expires: int, private_key: bytes) -> Challenge:
@@ -138,11 +155,14 @@ def sign_lease(
 ) -> LeaseRequest:
     """Make the enclave's renewal."""
     message = typed.lease(run_id, counter, chain_id=chain_id, consortium=consortium)
-    return LeaseRequest(run_id=run_id, counter=counter, signature=typed.sign(message, private_key))
+    signature = typed.sign(message, private_key)
+    return LeaseRequest(consortium=consortium, run_id=run_id, counter=counter, signature=signature)
 
 
 def verify_lease(request: LeaseRequest, *, signer: str, chain_id: int, consortium: str) -> None:
     """Check that the enclave of this run signed its renewal. Raises `lease-forged`."""
+    if request.consortium != consortium:
+        raise KeyReleaseError(Code.LEASE_FORGED, "the lease request is for another consortium")
     message = typed.lease(request.run_id, request.counter, chain_id=chain_id, consortium=consortium)
     _check_signer(message, request.signature, signer=signer, code=Code.LEASE_FORGED, what="lease request")
 
@@ -196,10 +216,13 @@ def seal_key(
     transcript: bytes,
     owner: str,
     dataset_id: bytes,
+    header: bytes,
     key_commitment: bytes,
 ) -> bytes:
-    """Seal a data key to the attested enclave. `transcript` is T1, `owner` the owner id."""
-    return hpke_seal(kem_key, data_key, info=_release_info(transcript, owner, dataset_id, key_commitment))
+    """Seal a data key to the attested enclave. `transcript` is T1, `owner` the owner id of the dataset's
+    holder, `header` the header digest of its version."""
+    info = _release_info(transcript, owner, dataset_id, header, key_commitment)
+    return hpke_seal(kem_key, data_key, info=info)
 
 
 def open_key(
@@ -209,10 +232,11 @@ def open_key(
     transcript: bytes,
     owner: str,
     dataset_id: bytes,
+    header: bytes,
     key_commitment: bytes,
 ) -> Secret:
     """Open what `seal_key` sealed. Raises `release-does-not-open`."""
-    info = _release_info(transcript, owner, dataset_id, key_commitment)
+    info = _release_info(transcript, owner, dataset_id, header, key_commitment)
     try:
         data_key = hpke_open(private, ciphertext, info=info)
     except KeyMaterialError:
@@ -224,8 +248,10 @@ def open_key(
     return Secret(data_key)
 
 
-def _release_info(transcript: bytes, owner: str, dataset_id: bytes, key_commitment: bytes) -> bytes:
-    return lp("sealroom/v1/release", transcript, owner, dataset_id, key_commitment)
+def _release_info(
+    transcript: bytes, owner: str, dataset_id: bytes, header: bytes, key_commitment: bytes
+) -> bytes:
+    return lp("sealroom/v2/release", transcript, owner, dataset_id, header, key_commitment)
 
 
 def _check_signer(message: SignableMessage, signature: bytes, *, signer: str, code: Code, what: str) -> None:

@@ -115,6 +115,8 @@ class Refusal:
 class LeaseRequest(Message, what="lease request"):
     """The enclave asks that its grant lives on."""
 
+    consortium: Address
+    """Address of the consortium: run ids count in it alone."""
     run_id: B32
     """Id of the run."""
     counter: Annotated[int, UInt(64, low=1)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What owners agree on: their roster, the platform, studies, datasets, and the votes that they sign.
+"""What owners agree on: their roster, the platform, studies, and the votes that they sign.
 
 The contract's twins are the structures of `IConsortium` and the types of `ConsortiumTypes`.
 """
@@ -18,6 +18,7 @@ from sealroom.model.base import AtMost, Label, Part, Record
 from sealroom.model.kinds import (
     B32,
     U8,
+    U32,
     U64,
     Address,
     Ascii,
@@ -25,11 +26,12 @@ from sealroom.model.kinds import (
     Epsilon,
     Pico,
     Regimes,
+    Seconds,
     Text,
     Time,
     UInt,
 )
-from sealroom.schema import DATASET_NAME
+from sealroom.schema import OWNER_ID
 
 MAX_OWNERS = 16
 MAX_LIST = 64
@@ -37,8 +39,9 @@ MAX_LIST = 64
 MAX_REASON_BYTES = 256
 """What the contract keeps of a revocation's reason."""
 
-OWNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 JURISDICTION = re.compile(r"[A-Z]{2}")
+OwnerId = Annotated[str, Ascii(32, OWNER_ID)]
+"""Name of an owner, such as `hospital-A`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,24 +60,43 @@ class Owner(Record, what="an owner"):
 
     account: Address
     """Address that votes: an EOA or a contract wallet."""
-    id: Annotated[str, Ascii(32, OWNER_NAME)]
-    """Short name, such as `hospital-A`; at most 32 ASCII characters."""
     jurisdiction: Annotated[str, Ascii(2, JURISDICTION)]
     """ISO 3166-1 alpha-2, such as `DE`."""
     regimes: Annotated[tuple[str, ...], Regimes()]
     """Compliance regimes that the owner declared, out of `REGIMES`, such as `HIPAA`."""
+    id: OwnerId
+    """Name of the party: a letter, then up to 30 letters, digits or hyphens."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Roster(Content, struct="Owners", what="the roster"):
-    """Owners with their threshold, in an epoch."""
+class Validity(Record):
+    """Until when, and under what, votes for a roster, a platform or machines count."""
 
-    owners: Annotated[tuple[Owner, ...], AtMost(MAX_OWNERS)]
-    """1 to 16 owners, in their order on chain."""
-    threshold: U8
-    """How many grant, k."""
-    epoch: U64
-    """Epoch in which approvals count."""
+    expiry: Annotated[Seconds, Label("counts until")]
+    """Unix seconds from which they no longer count; at most 400 days ahead."""
+    follows: Annotated[B32, Label("follows")]
+    """The roster digest (for a roster) or the charter (for a platform or machines)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roster(Record, what="the roster"):
+    """A change of owners: who stays keeps the seat."""
+
+    remove: Annotated[tuple[OwnerId, ...], AtMost(MAX_OWNERS), Label("remove")]
+    """Ids of the owners who lose their seats."""
+    add: Annotated[tuple[Owner, ...], AtMost(MAX_OWNERS), Label("add")]
+    """Owners who get one."""
+    threshold: Annotated[U8, Label("approvals")]
+    """How many grant afterwards, k."""
+
+    def under(self, validity: Validity) -> RosterProposal:
+        """The same, proposed."""
+        return RosterProposal(**vars(self), **vars(validity))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RosterProposal(Validity, Roster, Content, struct="Roster"):
+    """A change of owners with its validity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,22 +109,40 @@ class Platform(Record):
     """Address of the gate's signing key; it alone opens runs."""
     gate_compose: Annotated[B32, Label("gate recipe")]
     """Compose hash of the gate's own app."""
+    policy_hash: Annotated[B32, Label("platform policy")]
+    """SHA-256 of the platform policy: TCB rules, registers of OS images, KMS root, GPU rules."""
     os_images: Annotated[tuple[B32, ...], AtMost(MAX_LIST), Label("OS image")]
-    """OS images an enclave may boot, strictly increasing."""
+    """OS images an enclave may boot; those of each addition strictly increasing."""
     devices: Annotated[tuple[B32, ...], AtMost(MAX_LIST), Label("device")]
-    """Machines an enclave may run on, strictly increasing; empty allows none unless the app allows any."""
+    """Machines an enclave may run on, as the images; empty allows none unless the app allows any."""
 
-    def at(self, epoch: int) -> PlatformProposal:
-        """The same, proposed in an epoch."""
-        return PlatformProposal(**vars(self), epoch=epoch)
+    def under(self, validity: Validity) -> PlatformProposal:
+        """The same, proposed."""
+        return PlatformProposal(**vars(self), **vars(validity))
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlatformProposal(Platform, Content, struct="Platform"):
-    """A platform in an epoch."""
+class PlatformProposal(Validity, Platform, Content, struct="Platform"):
+    """A platform with its validity."""
 
-    epoch: U64
-    """Epoch in which approvals count."""
+
+@dataclass(frozen=True, kw_only=True)
+class Machines(Record, what="the machines"):
+    """OS images and machines to be added to the platform (`IConsortium.Machines`)."""
+
+    os_images: Annotated[tuple[B32, ...], AtMost(MAX_LIST), Label("OS image")]
+    """OS images, strictly increasing."""
+    devices: Annotated[tuple[B32, ...], AtMost(MAX_LIST), Label("device")]
+    """Machines, strictly increasing."""
+
+    def under(self, validity: Validity) -> MachinesProposal:
+        """The same, proposed."""
+        return MachinesProposal(**vars(self), **vars(validity))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachinesProposal(Validity, Machines, Content, struct="Machines"):
+    """An addition to the platform with its validity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +157,8 @@ class Terms(Record, what="proposal"):
     """SHA-256 of the canonical privacy policy."""
     datasets: Annotated[tuple[B32, ...], AtMost(MAX_LIST), Label("dataset")]
     """Ids of the datasets it uses, strictly increasing."""
+    versions: Annotated[tuple[U32, ...], AtMost(MAX_LIST), Label("version")]
+    """Version of each dataset, in the same order; 0 for the newest when a run opens."""
     epsilon_micro: Annotated[int, Epsilon(64, low=1), Label("epsilon")]
     """Budget for all its runs together, micro-epsilon."""
     delta_pico: Annotated[Pico, Label("delta")]
@@ -138,11 +180,12 @@ class Terms(Record, what="proposal"):
 
     @classmethod
     def of_file(cls, value: Mapping[str, Any], *, what: str) -> Self:
-        """Read what `to_file` writes. Datasets may stand in any order, and a missing `delta` is 0.
+        """Read what `to_file` writes. Datasets may stand in any order, a missing `delta` is 0, and missing
+        `versions` are the newest.
 
         `what` names the file. Raises `FormatError`.
         """
-        given = {"delta": "0", **in_order(value, "datasets", what=what)}
+        given = {"delta": "0", **_datasets_in_order(value, what=what)}
         for part in cls.parts():
             if not isinstance(part.kind, Epsilon | Delta):
                 continue
@@ -154,17 +197,23 @@ class Terms(Record, what="proposal"):
             given[part.name] = part.kind.of_text(given.pop(name), name)
         return cls.from_json(given, what=what)
 
-    def at(self, *, epoch: int, nonce: int) -> Study:
-        """The study that it is, proposed in an epoch after `nonce` pinned ones."""
-        return Study(**vars(self), epoch=epoch, nonce=nonce)
+    def fault(self) -> str | None:
+        """A study names one version for each dataset."""
+        if len(self.versions) != len(self.datasets):
+            return f"has {len(self.versions)} versions for {len(self.datasets)} datasets"
+        return None
+
+    def at(self, *, basis: bytes, nonce: int) -> Study:
+        """The study that it is, proposed on a basis after `nonce` pinned ones."""
+        return Study(**vars(self), basis=basis, nonce=nonce)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Terms, Content):
     """One study, as it is proposed, approved and pinned."""
 
-    epoch: Annotated[int, UInt(64, low=1), Label("epoch")]
-    """Epoch of the consortium at which it was proposed."""
+    basis: Annotated[B32, Label("basis")]
+    """Digest of all rosters, platforms, machines and revocations that its approvals have seen."""
     nonce: Annotated[U64, Label("studies before")]
     """Number of studies pinned before it: an approval is good for one pin."""
 
@@ -181,47 +230,23 @@ def in_order(value: Mapping[str, Any], *names: str, what: str) -> dict[str, Any]
     return found
 
 
+def _datasets_in_order(value: Mapping[str, Any], *, what: str) -> dict[str, Any]:
+    """A proposal's file with its datasets in order, their versions beside them."""
+    datasets, versions = value.get("datasets"), value.get("versions")
+    if isinstance(datasets, list) and "versions" not in value:
+        versions = [0] * len(datasets)
+    found = {**in_order(value, "datasets", what=what), "versions": versions}
+    if isinstance(datasets, list) and isinstance(versions, list) and len(datasets) == len(versions):
+        places = sorted(range(len(datasets)), key=lambda place: str(datasets[place]))
+        found["versions"] = [versions[place] for place in places]
+    return found
+
+
 def _in_file(part: Part) -> str:
     """Name of a field in a proposal's file."""
     if isinstance(part.kind, Epsilon | Delta):
         return part.name.removesuffix(part.kind.unit.capitalize())
     return part.name
-
-
-@dataclass(frozen=True, kw_only=True)
-class Registration(Record):
-    """What an owner registers of a sealed dataset: the arguments of `registerDataset`, in its order."""
-
-    dataset_id: B32
-    """Dataset id: SHA-256 of the sealed header."""
-    index_digest: B32
-    """SHA-256 of the unsigned index."""
-    key_commitment: B32
-    """Commitment to the data key."""
-    schema_hash: B32
-    """Digest of the columns."""
-    rows: U64
-    """Rows, as the owner declares them; 0 for what is no table."""
-    name: Annotated[str, Text(64, DATASET_NAME)]
-    """Name among the owner's datasets."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset(Record):
-    """A dataset as the consortium keeps it (`IConsortium.Dataset`)."""
-
-    owner: Address
-    """Account of its owner; zero for one that is not registered."""
-    index_digest: B32
-    """Digest of the sealed index."""
-    key_commitment: B32
-    """Commitment to the data key; all zero when the dataset is not registered."""
-    schema_hash: B32
-    """Digest of the schema."""
-    rows: U64
-    """Rows, as the owner declared them."""
-    name: Annotated[str, Text(64, DATASET_NAME)]
-    """Name among the owner's datasets."""
 
 
 # --- what owners sign --------------------------------------------------------------------------------------
@@ -250,20 +275,25 @@ class AdoptPlatform(Vote):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChangeOwners(Vote):
-    """One owner's approval of a new roster."""
+class AddMachines(Vote):
+    """One owner's approval of machines and images to be added."""
 
-    roster: Roster
+    machines: MachinesProposal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeRoster(Vote):
+    """One owner's approval of a change of owners."""
+
+    roster: RosterProposal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Withdraw(Vote):
-    """One owner takes back its approval."""
+    """One owner takes back its approval, or bars it."""
 
     proposal: B32
-    """Id of the study, platform or roster."""
-    epoch: U64
-    """Epoch of the consortium."""
+    """Id of the study, platform, machines or roster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,9 +302,9 @@ class Revoke(Vote):
 
     reason: Annotated[str, Text(MAX_REASON_BYTES, empty=True)]
     """Why."""
-    epoch: U64
-    """Epoch of the consortium."""
+    returns: U64
+    """How often the owner's veto was lifted before: the signature works once."""
 
 
-VOTES: tuple[type[Vote], ...] = (ApproveStudy, AdoptPlatform, ChangeOwners, Withdraw, Revoke)
+VOTES: tuple[type[Vote], ...] = (ApproveStudy, AdoptPlatform, AddMachines, ChangeRoster, Withdraw, Revoke)
 """All that an owner can sign."""

@@ -14,7 +14,7 @@ class Grant(Record):
     """A signed release of data keys to one attested enclave."""
 
     run_id: B32
-    """Drawn by the party that starts the run; opens once in the ledger's life."""
+    """Drawn by the party that starts the run; opens once in its consortium."""
     study: B32
     """Id of the study."""
     ledger: Address
@@ -27,14 +27,17 @@ class Grant(Record):
     """SHA-256 of the enclave's X-Wing public key of this run."""
     transcript: B32
     """SHA-256 of T0: what was said before the evidence."""
+    evidence: B32
+    """SHA-256 of quote, event log and GPU evidence: who has only the gate's key cannot make a grant for
+    evidence that does not exist."""
     datasets_root: B32
-    """SHA-256 of the dataset ids, in the study's order."""
+    """SHA-256 of (dataset id ‖ header digest) of each dataset, in the study's order."""
     epsilon_micro: Micro
     """ε booked for this run, micro-epsilon."""
     delta_pico: Pico
     """δ booked for this run, pico-delta."""
-    epoch: U64
-    """Epoch of the consortium at the block."""
+    standing: B32
+    """Standing of the consortium at the block."""
     block_number: U64
     """The finalized block at which the gate decided."""
     block_hash: B32

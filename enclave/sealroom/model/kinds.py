@@ -44,7 +44,8 @@ class Kind(ABC):
         return value
 
     def of_abi(self, value: Any) -> Any:
-        """The value of what an ABI decoder hands out."""
+        """The value of what an ABI decoder hands out. Raises `FormatError` for what no genuine contract
+        holds."""
         return value
 
     def json(self, value: Any) -> Any:
@@ -139,6 +140,8 @@ class UInt(Kind):
         return f"uint{self.bits}"
 
     def of_abi(self, value: Any) -> int:
+        if value >> self.bits:
+            raise FormatError(Code.MALFORMED, f"not a number of {self.bits} bits")
         return int(value)
 
     def reader(self) -> CoreSchema:
@@ -217,7 +220,8 @@ class Text(Kind):
         return "string"
 
     def of_abi(self, value: Any) -> str:
-        return str(value)
+        # A contract may hold nothing yet.
+        return self._read(value) if value else ""
 
     def reader(self) -> CoreSchema:
         return _decoder(self._read)
@@ -317,6 +321,8 @@ class Many(Kind):
         return [self.kind.abi(item) for item in value]
 
     def of_abi(self, value: Sequence[Any]) -> tuple[Any, ...]:
+        if len(value) > self.limit:
+            raise FormatError(Code.MALFORMED, f"not an array of at most {self.limit} items")
         return tuple(self.kind.of_abi(item) for item in value)
 
     def json(self, value: Sequence[Any]) -> list[Any]:
@@ -346,11 +352,11 @@ Address = Annotated[str, AddressKind()]
 U8 = Annotated[int, UInt(8)]
 U16 = Annotated[int, UInt(16)]
 U32 = Annotated[int, UInt(32)]
-U48 = Annotated[int, UInt(48)]
+U24 = Annotated[int, UInt(24)]
 U64 = Annotated[int, UInt(64)]
-Micro48 = Annotated[int, Epsilon(48)]
+Micro32 = Annotated[int, Epsilon(32)]
 Micro = Annotated[int, Epsilon(64)]
-Pico48 = Annotated[int, Delta(48)]
+Pico40 = Annotated[int, Delta(40)]
 Pico = Annotated[int, Delta(64)]
 Seconds = Annotated[int, Time(64)]
 Flag = Annotated[bool, Boolean()]

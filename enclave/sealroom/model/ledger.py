@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the ledger books: caps and budgets of datasets, runs, and their receipts.
+"""What the ledger books: runs, what they spend, and their receipts.
 
 The contract's twins are the structures of `ILedger`.
 """
@@ -10,43 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from sealroom.model.base import AtMost, Record
-from sealroom.model.kinds import B32, U16, U32, U64, Address, Flag, Micro, Micro48, Pico, Pico48
-from sealroom.model.units import delta_text, epsilon_text
+from sealroom.model.kinds import B32, U16, U24, U32, U64, Address, Flag, Micro, Pico, Seconds
 
 MAX_APPROVERS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cap(Record):
-    """What all runs together may ever spend on a dataset."""
-
-    epsilon_micro: Micro48
-    """ε, micro-epsilon."""
-    delta_pico: Pico48
-    """δ, pico-delta."""
-    runs: U32
-    """How many runs the owner allows on it, ever."""
-
-    def __str__(self) -> str:
-        return f"ε {epsilon_text(self.epsilon_micro)}, δ {delta_text(self.delta_pico)}, {self.runs} runs"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget(Record):
-    """A dataset's cap, and what runs have booked of it."""
-
-    epsilon_cap: Micro48
-    """Budget that the owner set, micro-epsilon."""
-    epsilon_spent: Micro48
-    """Budget that runs have booked, micro-epsilon."""
-    delta_cap: Pico48
-    """Cap of δ, pico-delta."""
-    delta_spent: Pico48
-    """δ that runs have booked, pico-delta."""
-    run_cap: U32
-    """How many runs the owner allows on it, ever."""
-    runs: U32
-    """How many have been opened on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,25 +28,35 @@ class Spending(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Books(Record):
+    """What has been booked for a consortium."""
+
+    runs: U64
+    """Number of its runs."""
+    receipts: U64
+    """Number of its receipts."""
+    batches: U64
+    """Number of its batches of receipts."""
+    last_block: U64
+    """Block of the last event of its runs; 0 before the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run(Record, what="opening's run"):
     """What the gate's transaction books to open a run."""
 
     run_id: B32
-    """Id of the run; drawn by the party that starts it, opens once in the ledger's life."""
-    consortium: Address
-    """Address of the consortium."""
-    study: B32
-    """Id of the study."""
+    """Id of the run; drawn by the party that starts it, opens once in its consortium."""
     epsilon_micro: Micro
     """ε booked for this run, micro-epsilon."""
     delta_pico: Pico
     """δ booked for this run, pico-delta."""
-    epoch: U64
-    """Epoch of the consortium."""
     enclave_signer: Address
     """Address of the key that the gate attested; it alone may sign the run's receipt."""
     grant_hash: B32
     """EIP-712 digest of the grant."""
+    open_before: Seconds
+    """Unix seconds from which it is not opened any more, and costs nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +65,28 @@ class Opening(Record):
 
     run: Run
     """What was booked."""
+    consortium: Address
+    """Address of the consortium."""
+    study: B32
+    """Id of the study."""
+    standing: B32
+    """Standing of the consortium, under which alone the receipt is anchored."""
+    charter: B32
+    """Charter of the consortium: which roster and platform governed."""
     compose_hash: B32
     """Compose hash of the study."""
     number: U64
     """Number of the run among those of the consortium, from 1."""
-    opened_block: U64
-    """Block in which it was opened."""
-    approved_block: U64
-    """Block in which the study was pinned."""
+    opened_at: Seconds
+    """When it was opened, unix seconds."""
+    approved_at: Seconds
+    """When the study was pinned, unix seconds."""
     approvals: U16
-    """Who approved the study: bit i for the owner in seat i of the roster."""
-    roster: U16
-    """Number of the roster."""
+    """Who approved the study: bit i for the holder of seat i."""
+    roll: U24
+    """How often seats had changed hands; with it the contract reads `approvals`."""
+    note: B32
+    """What the gate wrote down with it: the head of its audit log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +102,7 @@ class Receipt(Record):
     compose_hash: B32
     """Compose hash of the recipe."""
     datasets_root: B32
-    """SHA-256 of the dataset ids, in the study's order."""
+    """SHA-256 of (dataset id ‖ header digest) of each dataset, in the study's order."""
     result_digest: B32
     """SHA-256 of the canonical result JSON."""
     statement_digest: B32
@@ -125,8 +111,6 @@ class Receipt(Record):
     """ε of this run, micro-epsilon."""
     delta_pico: Pico
     """δ of this run, pico-delta."""
-    epoch: U64
-    """Epoch of the consortium when the run was opened."""
     grant_hash: B32
     """EIP-712 digest of the grant."""
 
@@ -143,13 +127,17 @@ class Verdict(Record):
     """Position among the consortium's receipts; 0 if it is not anchored."""
     approved_by: Annotated[tuple[Address, ...], AtMost(MAX_APPROVERS)]
     """Accounts that approved the study."""
-    approved_block: U64
-    """Block in which the study was pinned."""
-    opened_block: U64
-    """Block in which the run was opened."""
-    anchored_block: U64
-    """Block in which the receipt was anchored; 0 if it is not."""
-    revoked: Flag
-    """The consortium has left the run's epoch since."""
-    epoch: U64
-    """Epoch of the consortium now."""
+    approved_at: Seconds
+    """When the study was pinned, unix seconds."""
+    opened_at: Seconds
+    """When the run was opened, unix seconds."""
+    anchored_at: Seconds
+    """When the receipt was anchored, unix seconds; 0 if it is not."""
+    superseded: Flag
+    """Another roster or platform governs now; that says nothing against the receipt."""
+    revoked_at: Seconds
+    """When an owner revoked this very study, unix seconds; 0 if nobody did. Never before `anchored_at`."""
+    revoked_by: Address
+    """Who did; zero if nobody."""
+    stopped_since: Flag
+    """The same roster and platform govern, and some owner revoked since."""

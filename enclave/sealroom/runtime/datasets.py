@@ -52,23 +52,30 @@ class Datasets:
         """Find `folder/owner/name.tar` for each dataset of the recipe and read all that needs no key.
 
         Raises `SealError`; "dataset-mismatch" when a file is another dataset than its place says, or has
-        other columns than the recipe declares.
+        other columns than the recipe declares; "not-wrapped", or "wrap-mismatch" when its key is wrapped for
+        another consortium. A file names its owner's account and not the owner: whose place it may lie in, the
+        gate tells, which seals each key for the owner's name. See `accept`.
         """
         found = []
         for spec in recipe.datasets:
             path = folder / spec.owner / f"{spec.name}.tar"
             info = inspect(path)
-            header = info.header
-            stated = (header.owner, header.dataset, header.chain_id, header.consortium)
-            if stated != (spec.owner, spec.name, chain_id, consortium):
+            header, wrap = info.header, info.needed_wrap()
+            if header.dataset != spec.name:
                 raise SealError(
                     Code.DATASET_MISMATCH, f"{spec.path} holds another dataset than its name says"
+                )
+            if (wrap.chain_id, wrap.consortium) != (chain_id, consortium):
+                raise SealError(
+                    Code.WRAP_MISMATCH, f"the key of {spec.path} is wrapped for another consortium"
                 )
             if sorted(header.columns or ()) != sorted(spec.columns):
                 raise SealError(
                     Code.DATASET_MISMATCH, f"{spec.path} has other columns than the recipe declares"
                 )
             found.append(_Found(spec=spec, path=path, info=info))
+        if len({each.info.dataset_id for each in found}) != len(found):
+            raise SealError(Code.DATASET_MISMATCH, "one dataset lies in the places of two")
         return cls(found)
 
     @property
@@ -78,7 +85,7 @@ class Datasets:
     @property
     def root(self) -> bytes:
         """What the grant and the receipt hold of them, 32 bytes."""
-        return datasets_root(self.ids)
+        return datasets_root([(each.info.dataset_id, each.info.header_digest) for each in self._found])
 
     def offers(self) -> tuple[DatasetOffer, ...]:
         """What the gate must see in order to open the wraps."""
@@ -92,14 +99,19 @@ class Datasets:
         A relay, or a server that pretends to be the gate with its own keys, is not the one that owners chose.
         """
         for each in self._found:
-            if (each.info.wrap.gate_root, each.info.wrap.kms_root) != (identity.gate_root, identity.kms_root):
+            wrap = each.info.needed_wrap()
+            if (wrap.gate_root, wrap.kms_root) != (identity.gate_root, identity.kms_root):
                 raise KeyReleaseError(
                     Code.GATE_MISMATCH,
                     f"{each.spec.path} is sealed to another gate than the one that answered",
                 )
 
     def accept(self, releases: Sequence[KeyRelease], *, private: KemPrivateKey, transcript: bytes) -> None:
-        """Take the released keys; `transcript` is T1. Raises `KeyReleaseError`."""
+        """Take the released keys; `transcript` is T1. Raises `KeyReleaseError`.
+
+        The gate seals a key under the name of the owner who holds the dataset on chain: the key of a file
+        that lies in another owner's place does not open.
+        """
         if tuple(release.dataset for release in releases) != self.ids:
             raise KeyReleaseError(
                 Code.MALFORMED, "the gate released keys of other datasets than those offered"
@@ -111,6 +123,7 @@ class Datasets:
                 transcript=transcript,
                 owner=each.spec.owner,
                 dataset_id=release.dataset,
+                header=each.info.header_digest,
                 key_commitment=release.key_commitment,
             )
             self._opened[each.spec.path] = _Opened(release=release, key=key)
@@ -125,7 +138,7 @@ class Datasets:
         with open_sealed(
             each.path,
             dek=opened.key,
-            dataset_id=opened.release.dataset,
+            header_digest=each.info.header_digest,
             index_digest=opened.release.index_digest,
             key_commitment=opened.release.key_commitment,
         ) as file:
@@ -138,6 +151,7 @@ class Datasets:
                 id=each.info.dataset_id,
                 owner=each.spec.owner,
                 name=each.spec.name,
+                header=each.info.header_digest,
                 index_digest=self._opened[each.spec.path].release.index_digest,
             )
             for each in self._found

@@ -29,6 +29,7 @@ from sealroom.key_release import (
     GrantReply,
     Hello,
     check_kms_chain,
+    evidence_digest,
     report_data,
     transcript_1,
     verify_challenge,
@@ -46,6 +47,8 @@ from sealroom.runtime.sandbox import Sandbox, protect_custodian
 from sealroom.sealed.target import sealed_output
 
 ENVELOPE_NAME = "envelope.json"
+GPU_EVIDENCE = b""
+"""None yet: the gate verifies none, and refuses what it cannot verify."""
 
 OnStop = Callable[[Callable[[], None]], None]
 """Takes what stops a run, to be called when the host wants the enclave to end."""
@@ -182,7 +185,9 @@ def _attest(order: Order, recipe: Recipe, *, guest: Guest, gate: Gate) -> _Sessi
     )
     challenge = gate.hello(hello)
     transcript = verify_challenge(hello, challenge, signer=identity.signer)
-    quote = guest.quote(report_data(transcript, kem_key=kem.public, signer=address, gpu_evidence=b""))
+    quote = guest.quote(
+        report_data(transcript, kem_key=kem.public, signer=address, gpu_evidence=GPU_EVIDENCE)
+    )
     return _Session(
         kem=kem, signer=signer, address=address, identity=identity, hello=hello, challenge=challenge,
         transcript=transcript, quote=quote,
@@ -196,7 +201,7 @@ def _evidence(session: _Session, datasets: Datasets) -> EvidenceMessage:
         signer=session.address,
         quote=session.quote.quote,
         event_log=session.quote.event_log,
-        gpu_evidence=b"",
+        gpu_evidence=GPU_EVIDENCE,
         datasets=datasets.offers(),
     )
 
@@ -223,6 +228,9 @@ def _check_grant(
         "enclave_signer": session.address,
         "kem_key_hash": sha256(session.kem.public),
         "transcript": sha256(session.transcript),
+        "evidence": evidence_digest(
+            quote=session.quote.quote, event_log=session.quote.event_log, gpu_evidence=GPU_EVIDENCE
+        ),
         "datasets_root": datasets.root,
         "epsilon_micro": recipe.epsilon_micro,
         "delta_pico": recipe.delta_pico,
@@ -292,7 +300,7 @@ def _compute_and_sign(
         hello=session.hello,
         challenge=session.challenge,
         kem_key=session.kem.public,
-        gpu_evidence=b"",
+        gpu_evidence=GPU_EVIDENCE,
         quote=session.quote.quote,
         event_log=session.quote.event_log,
         collateral=reply.collateral,
@@ -349,7 +357,7 @@ def _statement(
             mechanisms=mechanisms,
         ),
         grant_hash=grant_hash,
-        epoch=grant.epoch,
+        standing=grant.standing,
         block_number=grant.block_number,
         block_hash=grant.block_hash,
         quote_body_digest=quote_body_digest(session.quote.quote),

@@ -32,7 +32,7 @@ def open_sealed(
     path: Path,
     *,
     dek: Secret,
-    dataset_id: bytes,
+    header_digest: bytes,
     index_digest: bytes,
     key_commitment: bytes,
     verify_all: bool = False,
@@ -47,7 +47,10 @@ def open_sealed(
     archive = SealedArchive.open(path, frames=False)
     try:
         archive.check(
-            dek=dek, dataset_id=dataset_id, index_digest=index_digest, key_commitment=key_commitment
+            dek=dek,
+            header_digest=header_digest,
+            index_digest=index_digest,
+            key_commitment=key_commitment,
         )
         if cached_parts is None:
             cached_parts = max(MIN_CACHED_PARTS, CACHE_BYTES // archive.info.header.part_size)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`header.json`: what a sealed dataset is, fixed for its life. Its SHA-256 is the dataset id."""
+"""`header.json`: what a sealed file is. All of its keys rest on the SHA-256 of it, the header digest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from sealroom.schema import (
     COLUMN_TYPES,
     DATASET_NAME,
     MAX_COLUMNS,
-    OWNER_ID,
     Column,
     schema_hash,
 )
 
+VERSION = 2
+"""Version of the format, the same in header, wrap and index."""
 SUITE = "cobblestone-256+blake3+mlkem768-x25519"
 """The one suite of this version (CE-10)."""
 MAX_HEADER_BYTES = 64 * 1024
@@ -31,6 +32,8 @@ MIN_PART_SIZE = 16 * 1024
 """Smallest part size that is accepted."""
 MAX_PARTS = 65_536
 """Most parts of one dataset: 512 GiB at the largest part size."""
+MAX_DATASET_VERSION = 2**32 - 1
+"""Largest number of a version of a dataset."""
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -44,16 +47,18 @@ def usual_part_size(size: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The immutable description of one sealed dataset."""
+    """The immutable description of one sealed file: of one version of a dataset.
 
-    chain_id: int
-    """Chain of the consortium."""
-    consortium: str
-    """Address of the consortium."""
+    Nothing in it says where the dataset is used. A file is sealed once, and wrapped for each consortium,
+    app and recipe.
+    """
+
     owner: str
-    """Owner id."""
+    """Account that registers the dataset, `0x` + 40 lower-case hex digits."""
     dataset: str
-    """Name among the owner's datasets."""
+    """Name among the account's datasets."""
+    dataset_version: int
+    """Number that this file has on chain among the versions of the dataset, from 1."""
     media_type: str
     """Type of the sealed file."""
     columns: tuple[Column, ...] | None
@@ -79,7 +84,15 @@ class Header:
 
     @property
     def dataset_id(self) -> bytes:
-        """SHA-256 of the encoded header: the salt of every key, and the dataset's name on chain."""
+        """The dataset's id on chain, 32 bytes."""
+        # Late: importing this takes as long as sealing some hundred megabytes.
+        from sealroom.model import dataset_id
+
+        return dataset_id(self.owner, self.dataset)
+
+    @property
+    def digest(self) -> bytes:
+        """Header digest, 32 bytes: SHA-256 of the encoded header, and the salt of every key."""
         return sha256(self.encode())
 
     def part_length(self, number: int) -> int:
@@ -91,12 +104,11 @@ class Header:
         columns = self.columns
         return canonical(
             {
-                "version": 1,
+                "version": VERSION,
                 "suite": SUITE,
-                "chainId": self.chain_id,
-                "consortium": self.consortium,
                 "owner": self.owner,
                 "dataset": self.dataset,
+                "datasetVersion": self.dataset_version,
                 "mediaType": self.media_type,
                 "columns": None if columns is None else [{"name": n, "type": t} for n, t in columns],
                 "rows": self.rows,
@@ -116,15 +128,14 @@ class Header:
         except FormatError as error:
             raise HeaderError(Code.HEADER_MALFORMED, f"header.json: {error.message}") from None
         fields = Fields(value, "header.json", error=HeaderError, code=Code.HEADER_MALFORMED)
-        fields.version()
+        fields.version(VERSION)
         if fields.raw("suite") != SUITE:
             raise HeaderError(Code.UNSUPPORTED_SUITE, f"header.json has a suite other than {SUITE}")
         size, part_size = fields.integer("size"), fields.integer("partSize", MIN_PART_SIZE, PART_SIZE)
         header = cls(
-            chain_id=fields.integer("chainId", 1),
-            consortium=fields.address("consortium"),
-            owner=fields.text("owner", limit=31, pattern=OWNER_ID),
+            owner=fields.address("owner"),
             dataset=fields.text("dataset", limit=64, pattern=DATASET_NAME),
+            dataset_version=fields.integer("datasetVersion", 1, MAX_DATASET_VERSION),
             media_type=fields.text("mediaType", limit=128),
             columns=_columns(fields),
             rows=_rows(fields),

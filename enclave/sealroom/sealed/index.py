@@ -13,7 +13,7 @@ from sealroom.codes import Code
 from sealroom.encoding import Fields, canonical, lp, parse_canonical, sha256, to_hex
 from sealroom.errors import FormatError, KeyMaterialError, SealIndexError
 from sealroom.keys import SIGNATURE_SIZE
-from sealroom.sealed.header import MAX_PARTS, PART_SIZE
+from sealroom.sealed.header import MAX_PARTS, PART_SIZE, VERSION
 from sealroom.sealed.parts import sealed_length
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class PartEntry(NamedTuple):
 class Index:
     """All parts of one sealed dataset."""
 
-    dataset: bytes
-    """Dataset id, 32 bytes."""
+    header: bytes
+    """Header digest, 32 bytes."""
     key_commitment: bytes
     """Commitment to the data key, 32 bytes."""
     parts: tuple[PartEntry, ...]
@@ -54,8 +54,8 @@ class Index:
         """Canonical JSON."""
         frame = canonical(
             {
-                "version": 1,
-                "dataset": to_hex(self.dataset),
+                "version": VERSION,
+                "header": to_hex(self.header),
                 "keyCommitment": to_hex(self.key_commitment),
                 "parts": [],
                 "signature": None if self.signature is None else to_hex(self.signature),
@@ -69,12 +69,16 @@ class Index:
         """SHA-256 of the index without its signature: what the owner registers on chain."""
         return sha256(replace(self, signature=None).encode())
 
+    def signed_bytes(self) -> bytes:
+        """The bytes that a wallet signs as a personal message (EIP-191)."""
+        return lp("sealroom/v2/index", self.header, self.digest)
+
     def message(self) -> SignableMessage:
-        """What the owner signs, as any wallet can: EIP-191 text over dataset id and index digest."""
+        """What the owner signs, as any wallet can: EIP-191 text over header digest and index digest."""
         # Late, here and below: importing this takes longer than sealing half a gigabyte.
         from eth_account.messages import encode_defunct
 
-        return encode_defunct(primitive=lp("sealroom/v1/index", self.dataset, self.digest))
+        return encode_defunct(primitive=self.signed_bytes())
 
     def signer(self) -> str | None:
         """Address that signed, or `None` for an unsigned index. Raises `index-signature`."""
@@ -97,11 +101,11 @@ class Index:
         except FormatError as error:
             raise SealIndexError(Code.INDEX_MALFORMED, f"index.json: {error.message}") from None
         fields = _fields(value, "index.json")
-        fields.version()
+        fields.version(VERSION)
         signature = fields.raw("signature")
         listed = fields.array("parts", limit=MAX_PARTS if plain is None else 0)
         index = cls(
-            dataset=fields.hex("dataset", 32),
+            header=fields.hex("header", 32),
             key_commitment=fields.hex("keyCommitment", 32),
             parts=tuple(_part(item) for item in listed) if plain is None else plain.parts,
             signature=None

@@ -3,8 +3,8 @@
 
 Source: c2sp.org/chunked-encryption.
 
-Each part has its own key, and its context names dataset, number and count. A part in another place, of
-another dataset, or cut short does not open (CE-05, CE-06). Cobblestone commits to its key (CE-03).
+Each part has its own key, and its context names header, number and count. A part in another place, of
+another file, or cut short does not open (CE-05, CE-06). Cobblestone commits to its key (CE-03).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def sealed_length(length: int) -> int:
     return PART_OVERHEAD + length + CHUNK_OVERHEAD * (length // CHUNK + 1)
 
 
-def key_commitment(data_key: Secret, *, dataset_id: bytes) -> bytes:
+def key_commitment(data_key: Secret, *, header_digest: bytes) -> bytes:
     """What the chain keeps of a data key, 32 bytes: it names the key and tells nothing about it."""
-    return hkdf_sha256(data_key.reveal(), salt=dataset_id, info=lp("sealroom/v1/key-commitment"))
+    return hkdf_sha256(data_key.reveal(), salt=header_digest, info=lp("sealroom/v2/key-commitment"))
 
 
-def check_commitment(data_key: Secret, *, dataset_id: bytes, commitment: bytes) -> None:
-    """Check that this is the dataset's key. Raises `SealIndexError` with code `wrong-key`."""
-    found = b"" if len(data_key) != DATA_KEY_SIZE else key_commitment(data_key, dataset_id=dataset_id)
+def check_commitment(data_key: Secret, *, header_digest: bytes, commitment: bytes) -> None:
+    """Check that this is the key of the file with this header. Raises `SealIndexError` `wrong-key`."""
+    found = b"" if len(data_key) != DATA_KEY_SIZE else key_commitment(data_key, header_digest=header_digest)
     if not hmac.compare_digest(found, commitment):
         raise SealIndexError(Code.WRONG_KEY, DOES_NOT_OPEN)
 
@@ -60,10 +60,10 @@ def part_digest(sealed: memoryview) -> bytes:
 
 
 def seal_part(
-    plain: memoryview, sealed: memoryview, *, data_key: Secret, dataset_id: bytes, number: int, count: int
+    plain: memoryview, sealed: memoryview, *, data_key: Secret, header_digest: bytes, number: int, count: int
 ) -> bytes:
     """Seal one part into `sealed`, which has exactly `sealed_length` bytes. Returns its digest."""
-    key, context = _part_key(data_key, dataset_id, number, count)
+    key, context = _part_key(data_key, header_digest, number, count)
     encryptor = Cobblestone256Encryptor(key, context)
     written = encryptor.update_into(plain, sealed)
     sealed[written:] = encryptor.finalize()
@@ -71,14 +71,14 @@ def seal_part(
 
 
 def open_part(
-    sealed: memoryview, plain: memoryview, *, data_key: Secret, dataset_id: bytes, number: int, count: int
+    sealed: memoryview, plain: memoryview, *, data_key: Secret, header_digest: bytes, number: int, count: int
 ) -> None:
     """Open one part into `plain`, which has exactly the bytes that the header says of the part.
 
     `plain` must not be read before this has returned: only then is the part authenticated whole (CE-07).
     Raises `PartError` with code `part-does-not-open`, and then `plain` is zero.
     """
-    key, context = _part_key(data_key, dataset_id, number, count)
+    key, context = _part_key(data_key, header_digest, number, count)
     decryptor = Cobblestone256Decryptor(key, context)
     try:
         if len(sealed) != sealed_length(len(plain)):
@@ -98,6 +98,6 @@ def wipe(buffer: bytearray) -> None:
         view[start : start + CHUNK] = _ZEROS[: len(buffer) - start]
 
 
-def _part_key(data_key: Secret, dataset_id: bytes, number: int, count: int) -> tuple[bytes, bytes]:
-    key = hkdf_sha256(data_key.reveal(), salt=dataset_id, info=lp("sealroom/v1/part", number, count))
-    return key, lp("sealroom/v1/part-context", dataset_id, number, count)
+def _part_key(data_key: Secret, header_digest: bytes, number: int, count: int) -> tuple[bytes, bytes]:
+    key = hkdf_sha256(data_key.reveal(), salt=header_digest, info=lp("sealroom/v2/part", number, count))
+    return key, lp("sealroom/v2/part-context", header_digest, number, count)

@@ -29,7 +29,7 @@ from sealroom.sealed.index import MAX_INDEX_BYTES, Index
 from sealroom.sealed.parallel import Buffers, for_each_part
 from sealroom.sealed.parts import check_commitment, open_part, part_digest, sealed_length
 from sealroom.sealed.positional import read_at, will_read
-from sealroom.sealed.wrap import MAX_WRAP_BYTES, Wrap, check_wrap
+from sealroom.sealed.wrap import MAX_WRAP_BYTES, UNWRAPPED, Wrap, check_wrap, not_wrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +41,13 @@ class SealedInfo:
 
     header: Header
     """What the dataset is."""
-    wrap: Wrap
-    """For whom its key is wrapped."""
+    wrap: Wrap | None
+    """For whom its key is wrapped; `None` when for nobody yet."""
     index: Index
     """Its parts."""
     dataset_id: bytes
+    """Id of the dataset on chain, 32 bytes."""
+    header_digest: bytes
     """SHA-256 of the header, 32 bytes."""
     index_digest: bytes
     """SHA-256 of the unsigned index, 32 bytes."""
@@ -55,6 +57,12 @@ class SealedInfo:
     """`wrap.json` itself."""
     sealed_size: int
     """Bytes of the archive."""
+
+    def needed_wrap(self) -> Wrap:
+        """The wrap. Raises `not-wrapped`."""
+        if self.wrap is None:
+            raise not_wrapped()
+        return self.wrap
 
 
 class SealedArchive:
@@ -69,24 +77,26 @@ class SealedArchive:
         header_bytes = reader.read(reader.member(HEADER_NAME, limit=MAX_HEADER_BYTES))
         header = Header.parse(header_bytes)
         wrap_bytes = reader.read(reader.member(WRAP_NAME, limit=MAX_WRAP_BYTES))
-        wrap = Wrap.parse(wrap_bytes)
-        check_wrap(wrap, header)
+        wrap = None if wrap_bytes == UNWRAPPED else Wrap.parse(wrap_bytes)
+        if wrap is not None:
+            check_wrap(wrap, header)
         self._first = reader.position
         whole, last = (sealed_length(header.part_length(number)) for number in (0, header.parts - 1))
         self._stride = BLOCK + padded(whole)
         reader.skip((header.parts - 1) * self._stride + BLOCK + padded(last))
         index = Index.parse(reader.read(reader.member(INDEX_NAME, limit=MAX_INDEX_BYTES)))
         reader.end()
-        dataset_id = sha256(header_bytes)
-        if index.dataset != dataset_id:
-            raise SealIndexError(Code.INDEX_MISMATCH, "index.json is of another dataset")
+        header_digest = sha256(header_bytes)
+        if index.header != header_digest:
+            raise SealIndexError(Code.INDEX_MISMATCH, "index.json is of another sealed file")
         if [part.size for part in index.parts] != [whole] * (header.parts - 1) + [last]:
             raise SealIndexError(Code.INDEX_MISMATCH, "index.json lists other parts than the archive holds")
         self.info = SealedInfo(
             header=header,
             wrap=wrap,
             index=index,
-            dataset_id=dataset_id,
+            dataset_id=header.dataset_id,
+            header_digest=header_digest,
             index_digest=index.digest,
             header_bytes=header_bytes,
             wrap_bytes=wrap_bytes,
@@ -113,20 +123,20 @@ class SealedArchive:
             os.close(descriptor)
             raise
 
-    def check(self, *, dek: Secret, dataset_id: bytes, index_digest: bytes, key_commitment: bytes) -> None:
+    def check(self, *, dek: Secret, header_digest: bytes, index_digest: bytes, key_commitment: bytes) -> None:
         """Check that this is what the owner registered (CE-15), and that `dek` is its key.
 
         The three digests have 32 bytes. Raises `dataset-mismatch`, `index-mismatch` or `wrong-key`.
         """
-        if self.info.dataset_id != dataset_id:
-            raise HeaderError(Code.DATASET_MISMATCH, "this is another dataset than the registered one")
+        if self.info.header_digest != header_digest:
+            raise HeaderError(Code.DATASET_MISMATCH, "this is another file than the registered one")
         if self.info.index_digest != index_digest:
             raise SealIndexError(Code.INDEX_MISMATCH, "the index is not the one that the owner registered")
         if self.info.index.key_commitment != key_commitment:
             raise SealIndexError(
                 Code.INDEX_MISMATCH, "the index commits to another key than the registered one"
             )
-        check_commitment(dek, dataset_id=dataset_id, commitment=key_commitment)
+        check_commitment(dek, header_digest=header_digest, commitment=key_commitment)
 
     def _check_frames(self) -> None:
         """Check what stands around each part. Raises `HeaderError`."""
@@ -176,7 +186,7 @@ class SealedArchive:
             sealed,
             plain,
             data_key=data_key,
-            dataset_id=self.info.dataset_id,
+            header_digest=self.info.header_digest,
             number=number,
             count=self.info.header.parts,
         )

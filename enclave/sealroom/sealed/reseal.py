@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resealing: the data key wrapped for another recipe. The parts stay as they are and are not even read."""
+"""Resealing: the data key wrapped for another recipe, app, gate or consortium, or for the first one.
+
+Header, parts and index stay as they are; the parts are not even read.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ class _WrapPosition:
 def reseal(
     path: Path, *, dek: Secret, recipient: WrapContext, target: Path | None = None, overwrite: bool = True
 ) -> Wrap:
-    """Wrap the data key for another recipe.
+    """Wrap the data key for another recipe, app, gate or consortium.
 
     In place by default: the few kilobytes of the wrap are overwritten and synced, which takes as long for
     any size. The old wrap is not read, so that one torn by a power cut is mended by resealing once more.
@@ -68,8 +71,7 @@ def reseal(
         raise HeaderError(Code.SOURCE_UNREADABLE, f"cannot read {path}: {error.strerror}") from None
     try:
         position = _find(descriptor)
-        dataset_id = position.header.dataset_id
-        check_commitment(dek, dataset_id=dataset_id, commitment=position.index.key_commitment)
+        check_commitment(dek, header_digest=position.header.digest, commitment=position.index.key_commitment)
         wrap = make_wrap(dek, header=position.header, recipient=recipient)
         content = wrap.encode()
         before, after = member_around(WRAP_NAME, len(content))
@@ -96,8 +98,8 @@ def _find(descriptor: int) -> _WrapPosition:
     reader.skip((header.parts - 1) * (BLOCK + padded(whole)) + BLOCK + padded(last))
     index = Index.parse(reader.read(reader.member(INDEX_NAME, limit=MAX_INDEX_BYTES)))
     reader.end()
-    if index.dataset != sha256(header_bytes):
-        raise SealIndexError(Code.INDEX_MISMATCH, "index.json is of another dataset")
+    if index.header != sha256(header_bytes):
+        raise SealIndexError(Code.INDEX_MISMATCH, "index.json is of another sealed file")
     return _WrapPosition(
         header=header, index=index, begin=begin, end=end, length=os.fstat(descriptor).st_size
     )

@@ -32,7 +32,7 @@ from sealroom.sealed.parquet import parse_footer
 from sealroom.sealed.parts import DIGEST_SIZE, key_commitment, seal_part, sealed_length
 from sealroom.sealed.positional import PARTS_AHEAD, WriteBack, read_at, will_read, write_at
 from sealroom.sealed.target import refuse_same, sealed_output
-from sealroom.sealed.wrap import WrapContext, make_wrap
+from sealroom.sealed.wrap import UNWRAPPED, WrapContext, make_wrap
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -43,9 +43,11 @@ Sign = Callable[[Index], bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class SealSummary:
-    """What came of sealing one file: the first five are what the owner registers on chain."""
+    """What came of sealing one file. The second to the sixth are what the owner registers on chain."""
 
     dataset_id: bytes
+    """Id of the dataset on chain, 32 bytes: of the account and the name."""
+    header_digest: bytes
     """SHA-256 of the header, 32 bytes."""
     index_digest: bytes
     """SHA-256 of the unsigned index, 32 bytes."""
@@ -69,9 +71,10 @@ def seal(
     source: Path,
     target: Path,
     *,
-    recipient: WrapContext,
+    recipient: WrapContext | None,
     owner: str,
     name: str,
+    dataset_version: int = 1,
     dek: Secret | None = None,
     media_type: str = PARQUET,
     progress: Progress | None = None,
@@ -80,12 +83,16 @@ def seal(
     part_size: int | None = None,
     processes: int | None = None,
 ) -> SealSummary:
-    """Seal `source` to `target` for one recipe. `target` appears whole or not at all.
+    """Seal `source` to `target` for one recipe, or for none yet. `target` appears whole or not at all.
 
-    `dek` is the data key, made fresh when not given; `part_size` is `usual_part_size` when not given;
-    `processes` is one a processor. Raises `SealError`: `source-unreadable`, `source-changed`,
-    `same-file`, `not-parquet`, `schema-unsupported`, `table-malformed`, `table-too-large`,
-    `too-large`, `output-exists`, `output-unwritable`.
+    `owner` is the account that registers the dataset, `name` the dataset's name among those of the account,
+    `dataset_version` the number that this file has among its versions. Without a `recipient` the key is
+    wrapped for nobody: `reseal` does that later. `dek` is the data key, made fresh when not given;
+    `part_size` is `usual_part_size` when not given; `processes` is one a processor.
+
+    Raises `SealError`: `source-unreadable`, `source-changed`, `same-file`, `not-parquet`,
+    `schema-unsupported`, `table-malformed`, `table-too-large`, `too-large`, `header-malformed`,
+    `output-exists`, `output-unwritable`.
     """
     refuse_same(source, target)
     data_key = Secret.generate(32) if dek is None else dek
@@ -97,10 +104,9 @@ def seal(
         before = os.fstat(descriptor)
         columns, rows = _table(descriptor, source) if media_type == PARQUET else (None, None)
         header = Header(
-            chain_id=recipient.chain_id,
-            consortium=recipient.consortium,
             owner=owner,
             dataset=name,
+            dataset_version=dataset_version,
             media_type=media_type,
             columns=columns,
             rows=rows,
@@ -112,10 +118,13 @@ def seal(
             raise SealError(Code.TOO_LARGE, f"{source} needs more than {MAX_PARTS} parts")
         # What we write, we must be able to read: the decoder is the one judge of names, sizes and types.
         Header.parse(header.encode())
-        wrap = make_wrap(data_key, header=header, recipient=recipient)
+        wrap = UNWRAPPED
+        if recipient is not None:
+            wrap = make_wrap(data_key, header=header, recipient=recipient).encode()
+        digest = header.digest
         with sealed_output(target, overwrite=overwrite) as stream:
             write_member(stream, HEADER_NAME, header.encode())
-            write_member(stream, WRAP_NAME, wrap.encode())
+            write_member(stream, WRAP_NAME, wrap)
             stream.flush()
             entries = _seal_parts(
                 descriptor, stream, header, data_key, processes=processes, progress=progress
@@ -124,8 +133,8 @@ def seal(
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise SealError(Code.SOURCE_CHANGED, f"{source} changed while it was sealed")
             index = Index(
-                dataset=header.dataset_id,
-                key_commitment=key_commitment(data_key, dataset_id=header.dataset_id),
+                header=digest,
+                key_commitment=key_commitment(data_key, header_digest=digest),
                 parts=tuple(entries),
             )
             if sign is not None:
@@ -139,6 +148,7 @@ def seal(
         os.close(descriptor)
     return SealSummary(
         dataset_id=header.dataset_id,
+        header_digest=digest,
         index_digest=index.digest,
         key_commitment=index.key_commitment,
         schema_hash=header.schema_hash,
@@ -169,7 +179,7 @@ def _seal_parts(
     """Seal all parts and write each where it belongs, behind what the stream holds; returns their entries."""
     stream.flush()
     target, first = stream.fileno(), stream.tell()
-    dataset_id, count = header.dataset_id, header.parts
+    header_digest, count = header.digest, header.parts
     whole = sealed_length(header.part_length(0))
     stride = BLOCK + padded(whole)
     write_back = WriteBack(target)
@@ -184,7 +194,9 @@ def _seal_parts(
             raise SealError(Code.SOURCE_UNREADABLE, f"cannot read the file: {error.strerror}") from None
         if not complete:
             raise SealError(Code.SOURCE_CHANGED, "the file became shorter while it was sealed")
-        return seal_part(plain, sealed, data_key=data_key, dataset_id=dataset_id, number=number, count=count)
+        return seal_part(
+            plain, sealed, data_key=data_key, header_digest=header_digest, number=number, count=count
+        )
 
     def put(number: int, room: memoryview) -> None:
         sealed = room[: sealed_length(header.part_length(number))]

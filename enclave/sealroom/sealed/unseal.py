@@ -35,7 +35,7 @@ def unseal(
     with SealedArchive.open(path, frames=False) as archive:
         header = archive.info.header
         check_commitment(
-            dek, dataset_id=archive.info.dataset_id, commitment=archive.info.index.key_commitment
+            dek, header_digest=archive.info.header_digest, commitment=archive.info.index.key_commitment
         )
         whole = header.part_length(0)
         with sealed_output(target, overwrite=overwrite) as stream:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`wrap.json`: the data key, sealed to the gate for one recipe, owner, dataset and epoch.
+"""`wrap.json`: the data key of one sealed file, sealed to the gate of one consortium for one recipe.
 
 The HPKE `info` holds the whole context. A wrap therefore opens only for the recipe that its owner meant: with
 one byte of the recipe changed, the compose hash is another, and the wrap does not open (CE-08).
+
+Not in it: owners, revocations, machines and budgets. The gate reads those on chain when it decides, so none
+of them takes a new wrap when it changes.
 """
 
 from __future__ import annotations
@@ -22,17 +25,19 @@ from sealroom.encoding import (
 )
 from sealroom.errors import FormatError, KeyMaterialError, WrapError
 from sealroom.keys import HPKE_OVERHEAD, KemPrivateKey, Secret, hpke_open, hpke_seal
-from sealroom.schema import OWNER_ID
-from sealroom.sealed.header import Header
+from sealroom.sealed.header import VERSION, Header
 from sealroom.sealed.parts import DATA_KEY_SIZE, DOES_NOT_OPEN
 
 SUITE = "mlkem768-x25519+hkdf-sha256+aes-256-gcm"
 MAX_WRAP_BYTES = 16 * 1024
+UNWRAPPED = bytes(2560)
+"""`wrap.json` of a file whose key is wrapped for nobody yet: as many zero bytes as any wrap takes in the
+archive, so that the first wrap is written in place."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WrapContext:
-    """For whom a data key is wrapped: one gate, one app, one recipe, one epoch."""
+    """For whom a data key is wrapped: one gate, one consortium, one app, one recipe."""
 
     chain_id: int
     """Chain of the consortium."""
@@ -46,26 +51,15 @@ class WrapContext:
     """Address of the consortium's DstackApp."""
     compose_hash: bytes
     """Compose hash of the recipe, 32 bytes."""
-    epoch: int
-    """Epoch of the consortium."""
 
     @property
     def gate_root(self) -> bytes:
         """Fingerprint of the gate's root public key, 32 bytes."""
         return sha256(self.gate_public_key)
 
-    def info(self, *, owner: str, dataset_id: bytes) -> bytes:
-        """HPKE `info` of the wrap of one dataset."""
-        return _info(
-            self.chain_id,
-            self.consortium,
-            self.kms_root,
-            self.app,
-            self.compose_hash,
-            owner,
-            dataset_id,
-            self.epoch,
-        )
+    def info(self, *, dataset_id: bytes, header_digest: bytes) -> bytes:
+        """HPKE `info` of the wrap of one sealed file."""
+        return _info(self, dataset_id, header_digest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +78,10 @@ class Wrap:
     """Address of the DstackApp."""
     compose_hash: bytes
     """Compose hash of the recipe, 32 bytes."""
-    owner: str
-    """Owner id."""
     dataset: bytes
     """Dataset id, 32 bytes."""
-    epoch: int
-    """Epoch of the consortium."""
+    header: bytes
+    """Header digest, 32 bytes."""
     ciphertext: bytes
     """HPKE ciphertext of the data key."""
 
@@ -97,7 +89,7 @@ class Wrap:
         """Canonical JSON."""
         return canonical(
             {
-                "version": 1,
+                "version": VERSION,
                 "suite": SUITE,
                 "chainId": self.chain_id,
                 "consortium": self.consortium,
@@ -105,22 +97,23 @@ class Wrap:
                 "gateRoot": to_hex(self.gate_root),
                 "app": self.app,
                 "composeHash": to_hex(self.compose_hash),
-                "owner": self.owner,
                 "dataset": to_hex(self.dataset),
-                "epoch": self.epoch,
+                "header": to_hex(self.header),
                 "ciphertext": to_base64(self.ciphertext),
             }
         )
 
     @classmethod
     def parse(cls, data: bytes) -> Wrap:
-        """Read `wrap.json`. Raises only `WrapError`."""
+        """Read `wrap.json`. Raises only `WrapError`; its code is `not-wrapped` for `UNWRAPPED`."""
+        if data == UNWRAPPED:
+            raise not_wrapped()
         try:
             value = parse_canonical(data, MAX_WRAP_BYTES)
         except FormatError as error:
             raise WrapError(Code.WRAP_MALFORMED, f"wrap.json: {error.message}") from None
         fields = Fields(value, "wrap.json", error=WrapError, code=Code.WRAP_MALFORMED)
-        fields.version()
+        fields.version(VERSION)
         if fields.raw("suite") != SUITE:
             raise WrapError(Code.UNSUPPORTED_SUITE, f"wrap.json has a suite other than {SUITE}")
         size = HPKE_OVERHEAD + DATA_KEY_SIZE
@@ -131,9 +124,8 @@ class Wrap:
             gate_root=fields.hex("gateRoot", 32),
             app=fields.address("app"),
             compose_hash=fields.hex("composeHash", 32),
-            owner=fields.text("owner", limit=31, pattern=OWNER_ID),
             dataset=fields.hex("dataset", 32),
-            epoch=fields.integer("epoch"),
+            header=fields.hex("header", 32),
             ciphertext=fields.base64("ciphertext", limit=size, size=size),
         )
         fields.done()
@@ -146,27 +138,22 @@ class Wrap:
 
     def info(self) -> bytes:
         """HPKE `info` as this wrap states its context."""
-        return _info(
-            self.chain_id,
-            self.consortium,
-            self.kms_root,
-            self.app,
-            self.compose_hash,
-            self.owner,
-            self.dataset,
-            self.epoch,
-        )
+        return _info(self, self.dataset, self.header)
+
+
+def not_wrapped() -> WrapError:
+    """The refusal of a file whose key is wrapped for nobody yet, by whoever needs the wrap."""
+    return WrapError(
+        Code.NOT_WRAPPED,
+        "the file was sealed before it had a recipient: its key is wrapped for no recipe yet",
+        "its owner wraps the key for a study: sealroom reseal SEALED.tar --study study.json",
+    )
 
 
 def make_wrap(data_key: Secret, *, header: Header, recipient: WrapContext) -> Wrap:
-    """Wrap a data key for one recipe. Raises `WrapError` when the dataset is of another consortium."""
-    if (header.chain_id, header.consortium) != (recipient.chain_id, recipient.consortium):
-        raise WrapError(
-            Code.WRAP_MISMATCH,
-            "the dataset was sealed for another consortium",
-            "seal the file anew: a dataset belongs to one consortium for life",
-        )
-    info = recipient.info(owner=header.owner, dataset_id=header.dataset_id)
+    """Wrap a data key for one recipe of one consortium."""
+    dataset_id, header_digest = header.dataset_id, header.digest
+    info = recipient.info(dataset_id=dataset_id, header_digest=header_digest)
     return Wrap(
         chain_id=recipient.chain_id,
         consortium=recipient.consortium,
@@ -174,9 +161,8 @@ def make_wrap(data_key: Secret, *, header: Header, recipient: WrapContext) -> Wr
         gate_root=recipient.gate_root,
         app=recipient.app,
         compose_hash=recipient.compose_hash,
-        owner=header.owner,
-        dataset=header.dataset_id,
-        epoch=recipient.epoch,
+        dataset=dataset_id,
+        header=header_digest,
         ciphertext=hpke_seal(recipient.gate_public_key, data_key.reveal(), info=info),
     )
 
@@ -184,10 +170,12 @@ def make_wrap(data_key: Secret, *, header: Header, recipient: WrapContext) -> Wr
 def open_wrap(wrap: Wrap, root_private: KemPrivateKey, *, context: WrapContext | None = None) -> Secret:
     """Open a wrap as the gate. Raises `WrapError` with code `wrap-does-not-open`.
 
-    With `context`, the recipe, app, epoch and the rest are taken from there and not from what the wrap
-    says of itself: a wrap for anything else does not open.
+    With `context`, consortium, app, recipe and the rest are taken from there and not from what the wrap says
+    of itself: a wrap for anything else does not open.
     """
-    info = wrap.info() if context is None else context.info(owner=wrap.owner, dataset_id=wrap.dataset)
+    info = (
+        wrap.info() if context is None else context.info(dataset_id=wrap.dataset, header_digest=wrap.header)
+    )
     try:
         data_key = hpke_open(root_private, wrap.ciphertext, info=info)
     except KeyMaterialError:
@@ -206,39 +194,23 @@ def _stated(value: Wrap | WrapContext) -> tuple[object, ...]:
         value.gate_root,
         value.app,
         value.compose_hash,
-        value.epoch,
     )
 
 
 def check_wrap(wrap: Wrap, header: Header) -> None:
-    """Check that a wrap belongs to this dataset. Raises `wrap-mismatch`."""
-    if (wrap.chain_id, wrap.consortium, wrap.owner, wrap.dataset) != (
-        header.chain_id,
-        header.consortium,
-        header.owner,
-        header.dataset_id,
-    ):
-        raise WrapError(Code.WRAP_MISMATCH, "wrap.json is of another dataset, owner or consortium")
+    """Check that a wrap is of the file with this header. Raises `wrap-mismatch`."""
+    if (wrap.dataset, wrap.header) != (header.dataset_id, header.digest):
+        raise WrapError(Code.WRAP_MISMATCH, "wrap.json is of another sealed file")
 
 
-def _info(
-    chain_id: int,
-    consortium: str,
-    kms_root: bytes,
-    app: str,
-    compose_hash: bytes,
-    owner: str,
-    dataset_id: bytes,
-    epoch: int,
-) -> bytes:
+def _info(value: Wrap | WrapContext, dataset_id: bytes, header_digest: bytes) -> bytes:
     return lp(
-        "sealroom/v1/wrap",
-        chain_id,
-        address_bytes(consortium),
-        kms_root,
-        address_bytes(app),
-        compose_hash,
-        owner,
+        "sealroom/v2/wrap",
+        value.chain_id,
+        address_bytes(value.consortium),
+        value.kms_root,
+        address_bytes(value.app),
+        value.compose_hash,
         dataset_id,
-        epoch,
+        header_digest,
     )

@@ -29,54 +29,76 @@ EQUALITY = (
     "The rule is about balances and times that somebody else can move by a little. These are ids, bits and "
     "counters, for which exactly equal is what is meant; a time lies in the same struct."
 )
-TIME = "A validator may shift a timestamp by seconds; expiries are days away."
+TIME = "A validator may shift a timestamp by seconds; expiries, notices and budgets of a day are days away."
 ORDER = (
-    "The call is to the consortium's one app, after everything that decides (epoch, expiry, votes, "
-    "revokers) is written. What is written after it is `_composeHash` alone, which decides nothing but what "
-    "`unpin` asks of the app. Revocation.t.sol tries apps that come back in."
+    "The call is to the consortium's one app, after everything that decides (standing, votes, vetoes) is "
+    "written. What is written after it is `_composeHash`, which decides nothing but what the app is asked to "
+    "drop, and the block and number of an event. Revocation.t.sol tries apps that come back in."
 )
+FRESH = "The calls are to contracts that this same call deployed. The list is appended to, nothing more."
 LISTED = "Bounded: the caller chooses how many lines of the board it reads, or 64 devices at most."
-NAMES = (
-    "A parameter of an interface has the name of a view. The interface has no code that could confuse them."
-)
+HOLDERS = "Bounded: 64 datasets at most, each asked of the one ledger."
+READS = "A view; the caller chooses how much it asks, and each row has its share of gas."
+MORE_ERROR = "What is left out is only more about the error."
+COMPOSE_HASH = "What is left out is the compose hash, which the board does not show."
+MEMBERS = "It begins as all zero, and its members are filled in one after the other."
 
 ANSWERS: dict[tuple[str, str], str] = {
     ("incorrect-equality", "Consortium._checkStudy"): EQUALITY,
-    ("incorrect-equality", "Consortium.activeStudy"): EQUALITY,
-    ("incorrect-equality", "Consortium.revokedBy"): EQUALITY,
-    ("incorrect-equality", "Consortium.state"): EQUALITY,
-    ("incorrect-equality", "Ledger._checkAnchorable"): EQUALITY,
-    ("incorrect-equality", "Ledger.open"): EQUALITY,
+    ("incorrect-equality", "Consortium._settle"): EQUALITY,
+    ("incorrect-equality", "Consortium.approve"): EQUALITY,
+    ("incorrect-equality", "Consortium.fate"): EQUALITY,
+    ("incorrect-equality", "Ledger.anchor"): EQUALITY,
     ("incorrect-equality", "Ledger.verify"): EQUALITY,
-    ("incorrect-equality", "Quorum._checkEpoch"): EQUALITY,
-    ("incorrect-equality", "Quorum._checkNotWithdrawn"): EQUALITY,
-    ("incorrect-equality", "Quorum._countCaller"): EQUALITY,
-    ("incorrect-equality", "Quorum._seatIn"): EQUALITY,
-    ("incorrect-equality", "Quorum.accounts"): EQUALITY,
-    ("divide-before-multiply", "Text.slitherConstructorConstantVariables"): (
-        "ONES is the word of 32 bytes 0x01: the division has no remainder."
-    ),
-    ("unused-return", "Ledger._isSigned"): "What is left out is only more about the error.",
-    ("unused-return", "OwnerSignature.isValid"): "What is left out is only more about the error.",
-    ("reentrancy-no-eth", "Consortium._revoke"): ORDER,
-    ("reentrancy-events", "Consortium._revoke"): ORDER,
-    ("reentrancy-benign", "Factory.create"): (
-        "The calls are to contracts that this same call deployed. The list is appended to, nothing more."
-    ),
-    ("reentrancy-events", "Factory.create"): "The calls are to contracts that this same call deployed.",
-    ("calls-loop", "Consortium._adoptOrStore"): LISTED,
+    ("incorrect-equality", "Quorum._count"): EQUALITY,
+    ("incorrect-equality", "Quorum._followed"): EQUALITY,
+    ("incorrect-equality", "Quorum._store"): EQUALITY,
+    ("incorrect-equality", "Quorum._votesOf"): EQUALITY,
+    ("incorrect-equality", "Quorum._withdraw"): EQUALITY,
+    ("incorrect-equality", "Quorum.removeSilent"): EQUALITY,
+    ("incorrect-equality", "Quorum.votes"): EQUALITY,
+    ("incorrect-equality", "Registry._purse"): EQUALITY,
+    ("incorrect-equality", "Seats._join"): EQUALITY,
+    ("incorrect-equality", "Seats._lift"): EQUALITY,
+    ("incorrect-equality", "Seats._seatedBit"): EQUALITY,
+    ("incorrect-equality", "Seats.accountsAt"): EQUALITY,
+    ("incorrect-equality", "Seats.owners"): EQUALITY,
+    ("unused-return", "Factory._row"): COMPOSE_HASH,
+    ("unused-return", "Ledger._isSigned"): MORE_ERROR,
+    ("unused-return", "OwnerSignature.isValid"): MORE_ERROR,
+    ("uninitialized-local", "Ledger.open"): MEMBERS,
+    ("reentrancy-no-eth", "Consortium._clear"): ORDER,
+    ("reentrancy-no-eth", "Consortium._pin"): ORDER,
+    ("reentrancy-no-eth", "Factory.create"): FRESH,
+    ("reentrancy-benign", "Consortium._clear"): ORDER,
+    ("reentrancy-benign", "Factory.create"): FRESH,
+    ("reentrancy-events", "Consortium._clear"): ORDER,
+    ("reentrancy-events", "Factory.create"): FRESH,
+    ("calls-loop", "Consortium.addMachines"): LISTED,
+    ("calls-loop", "Consortium.adoptPlatform"): LISTED,
+    ("calls-loop", "Consortium.requiredSeats"): HOLDERS,
     ("calls-loop", "Factory._row"): LISTED,
+    ("calls-loop", "Lens._dataset"): READS,
+    ("calls-loop", "Lens.look"): READS,
+    ("calls-loop", "Lens.row"): READS,
     ("timestamp", "Consortium._checkStudy"): TIME,
     ("timestamp", "Consortium._isLive"): TIME,
-    ("timestamp", "Consortium.clearance"): TIME,
-    ("timestamp", "Consortium.isLive"): TIME,
+    ("timestamp", "Consortium._revoke"): TIME,
+    ("timestamp", "Consortium._settle"): TIME,
+    ("timestamp", "Consortium.addMachines"): TIME,
+    ("timestamp", "Consortium.approve"): TIME,
+    ("timestamp", "Consortium.fate"): TIME,
+    ("timestamp", "Consortium.revokeWithSignature"): TIME,
     ("timestamp", "Consortium.unpin"): TIME,
-    ("shadowing-local", "IConsortium.changeOwners"): NAMES,
-    ("shadowing-local", "IConsortium.changeOwnersWithSignatures"): NAMES,
-    ("shadowing-local", "IConsortium.hashOwners"): NAMES,
-    ("shadowing-local", "IConsortium.hashPlatform"): NAMES,
-    ("shadowing-local", "IConsortium.revokeWithSignature"): NAMES,
-    ("shadowing-local", "IConsortium.withdrawWithSignature"): NAMES,
+    ("timestamp", "Ledger._claim"): TIME,
+    ("timestamp", "Ledger._refusal"): TIME,
+    ("timestamp", "Ledger.anchor"): TIME,
+    ("timestamp", "Ledger.verify"): TIME,
+    ("timestamp", "Quorum._checkExpiry"): TIME,
+    ("timestamp", "Quorum.removeSilent"): TIME,
+    ("timestamp", "Registry._purse"): TIME,
+    ("timestamp", "Registry.accept"): TIME,
+    ("timestamp", "Seats.acceptSeat"): TIME,
 }
 """By rule and place: why the finding stands."""
 

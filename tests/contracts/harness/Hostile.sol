@@ -16,6 +16,8 @@ contract HostileApp {
     }
 
     Manner public manner;
+    /// @dev Whether it refuses to be told of machines.
+    bool public refusesMachines;
     mapping(bytes32 => bool) public allowedComposeHashes;
 
     constructor(Manner manner_) {
@@ -30,8 +32,17 @@ contract HostileApp {
         allowedComposeHashes[composeHash] = true;
     }
 
-    function addDevice(bytes32) external {}
-    function removeDevice(bytes32) external {}
+    function refuseMachines(bool refuses) external {
+        refusesMachines = refuses;
+    }
+
+    function addDevice(bytes32) external view {
+        require(!refusesMachines, "no");
+    }
+
+    function removeDevice(bytes32) external view {
+        require(!refusesMachines, "no");
+    }
 
     function removeComposeHash(bytes32 composeHash) external {
         if (manner == Manner.Lie) return;
@@ -67,6 +78,30 @@ contract TreacherousApp {
     function removeDevice(bytes32) external {}
 }
 
+/// @dev An app that is an owner of the consortium which owns it, and revokes once while it is told to drop.
+contract ReturningApp {
+    bool private _armed;
+    mapping(bytes32 => bool) public allowedComposeHashes;
+
+    function revokeAtTheNext() external {
+        _armed = true;
+    }
+
+    function addComposeHash(bytes32 composeHash) external {
+        allowedComposeHashes[composeHash] = true;
+    }
+
+    function removeComposeHash(bytes32 composeHash) external {
+        allowedComposeHashes[composeHash] = false;
+        if (!_armed) return;
+        _armed = false;
+        IConsortium(msg.sender).revoke("from inside");
+    }
+
+    function addDevice(bytes32) external {}
+    function removeDevice(bytes32) external {}
+}
+
 /// @dev A contract wallet with one key.
 contract Wallet is IERC1271 {
     address private immutable _signer;
@@ -82,7 +117,7 @@ contract Wallet is IERC1271 {
     }
 
     function approve(IConsortium room, IConsortium.Study calldata s) external {
-        room.approve(s);
+        room.approve(s, new IConsortium.Signed[](0));
     }
 }
 

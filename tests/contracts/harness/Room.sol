@@ -5,11 +5,29 @@ import {IAppAuth} from "../../../contracts/interfaces/IAppAuth.sol";
 import {IConsortium} from "../../../contracts/interfaces/IConsortium.sol";
 import {IFactory} from "../../../contracts/interfaces/IFactory.sol";
 import {ILedger} from "../../../contracts/interfaces/ILedger.sol";
+import {ILens} from "../../../contracts/interfaces/ILens.sol";
+import {IRegistry} from "../../../contracts/interfaces/IRegistry.sol";
 import {Cheating} from "./Cheats.sol";
 
-/// @dev The type of an approval, written out here once more, so that the contract is not its own judge.
+// The EIP-712 types, written out here once more, so that the contract is not its own judge.
+bytes constant STUDY_TYPE =
+    "Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint32[] versions,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,bytes32 basis,uint64 nonce)";
+bytes constant PLATFORM_TYPE =
+    "Platform(bytes32 gateRoot,address gateSigner,bytes32 gateCompose,bytes32 policyHash,bytes32[] osImages,bytes32[] devices,uint64 expiry,bytes32 follows)";
+bytes constant MACHINES_TYPE = "Machines(bytes32[] osImages,bytes32[] devices,uint64 expiry,bytes32 follows)";
+bytes constant OWNER_TYPE = "Owner(address account,bytes2 jurisdiction,uint16 regimes,bytes32 id)";
+bytes constant ROSTER_TYPE =
+    "Roster(bytes32[] remove,Owner[] add,uint8 threshold,uint64 expiry,bytes32 follows)Owner(address account,bytes2 jurisdiction,uint16 regimes,bytes32 id)";
 bytes constant APPROVE_STUDY =
-    "ApproveStudy(address owner,Study study)Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)";
+    "ApproveStudy(address owner,Study study)Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint32[] versions,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,bytes32 basis,uint64 nonce)";
+bytes constant ADOPT_PLATFORM =
+    "AdoptPlatform(address owner,Platform platform)Platform(bytes32 gateRoot,address gateSigner,bytes32 gateCompose,bytes32 policyHash,bytes32[] osImages,bytes32[] devices,uint64 expiry,bytes32 follows)";
+bytes constant ADD_MACHINES =
+    "AddMachines(address owner,Machines machines)Machines(bytes32[] osImages,bytes32[] devices,uint64 expiry,bytes32 follows)";
+bytes constant CHANGE_ROSTER =
+    "ChangeRoster(address owner,Roster roster)Owner(address account,bytes2 jurisdiction,uint16 regimes,bytes32 id)Roster(bytes32[] remove,Owner[] add,uint8 threshold,uint64 expiry,bytes32 follows)";
+bytes constant REVOKE = "Revoke(address owner,string reason,uint64 returns)";
+bytes constant WITHDRAW = "Withdraw(address owner,bytes32 proposal)";
 
 /// @dev What the tests ask of an app.
 interface IApp is IAppAuth {
@@ -31,16 +49,23 @@ abstract contract Room is Cheating {
     uint256 internal constant KEY_D = 0xDA7E;
     uint256 internal constant KEY_GATE = 0x6A7E;
     uint256 internal constant KEY_ENCLAVE = 0xE7C1A7E;
-    bytes32 internal constant DATA_A = bytes32(uint256(0xA));
-    bytes32 internal constant DATA_B = bytes32(uint256(0xB));
-    bytes32 internal constant DATA_C = bytes32(uint256(0xC));
+    bytes32 internal constant ID_A = "hospital-A";
+    bytes32 internal constant ID_B = "hospital-B";
+    bytes32 internal constant ID_C = "hospital-C";
+    bytes32 internal constant ID_D = "lab-D";
     bytes32 internal constant RECIPE = keccak256("recipe");
+    bytes32 internal constant IMAGE = bytes32(uint256(1));
     bytes32 internal constant DEVICE = bytes32(uint256(0xDE1));
-    uint48 internal constant CAP = 3_000_000;
+    bytes32 internal constant NOTE = keccak256("head of the gate's audit log");
     uint64 internal constant EPSILON = 1_500_000;
-    uint48 internal constant DELTA_CAP = 2_000;
     uint64 internal constant DELTA = 1_000;
-    uint32 internal constant RUN_CAP = 10;
+    /// @dev What a holder lets this consortium spend, all in all and on one day.
+    uint32 internal constant CAP = 3_000_000;
+    uint40 internal constant DELTA_CAP = 2_000;
+    uint16 internal constant RUNS_PER_DAY = 10;
+    /// @dev What may be spent on a dataset, ever.
+    uint32 internal constant LIFETIME = 10_000_000;
+    uint40 internal constant DELTA_LIFETIME = 10_000;
 
     address internal A = vm.addr(KEY_A);
     address internal B = vm.addr(KEY_B);
@@ -52,21 +77,39 @@ abstract contract Room is Cheating {
 
     ILedger internal ledger;
     IFactory internal factory;
+    ILens internal lens;
     IConsortium internal room;
     IApp internal app;
+    bytes32 internal dataA;
+    bytes32 internal dataB;
+    bytes32 internal dataC;
+    /// @dev With it as the list of signatures a call is the caller's own vote.
+    IConsortium.Signed[] internal own;
+    mapping(address account => uint256) private _keyOf;
 
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         vm.roll(100);
-        ledger = ILedger(vm.deployCode("contracts/Ledger.sol:Ledger"));
-        factory = IFactory(vm.deployCode("contracts/Factory.sol:Factory", abi.encode(ledger)));
+        person(KEY_A, "A");
+        person(KEY_B, "B");
+        person(KEY_C, "C");
+        person(KEY_D, "D");
+        lens = ILens(vm.deployCode("contracts/Lens.sol:Lens"));
+        ledger = ILedger(vm.deployCode("contracts/Ledger.sol:Ledger", abi.encode(lens)));
+        bytes memory arguments = abi.encode(ledger, keccak256(consortiumCode()));
+        factory = IFactory(vm.deployCode("contracts/Factory.sol:Factory", arguments));
         enter(members(), 2, "salt");
         furnish();
     }
 
+    /// @dev Creation code of the consortium, as it is released.
+    function consortiumCode() internal view returns (bytes memory) {
+        return vm.getCode("contracts/Consortium.sol:Consortium");
+    }
+
     /// @dev Makes a consortium of the factory the one that all helpers here speak of.
     function enter(IConsortium.Owner[] memory owners, uint8 threshold, bytes32 salt) internal {
-        (address r, address a) = factory.create(owners, threshold, salt);
+        (address r, address a) = factory.create(owners, threshold, salt, consortiumCode());
         (room, app) = (IConsortium(r), IApp(a));
     }
 
@@ -79,26 +122,56 @@ abstract contract Room is Cheating {
         return IConsortium(vm.deployCode("contracts/Consortium.sol:Consortium", arguments));
     }
 
-    /// @dev Names for traces, datasets, caps and a platform.
+    /// @dev Datasets, what may be spent on them, and a platform.
     function furnish() internal {
-        vm.label(A, "A");
-        vm.label(B, "B");
-        vm.label(C, "C");
-        vm.label(D, "D");
-        register(A, DATA_A, "cohort-A");
-        register(B, DATA_B, "cohort-B");
-        register(C, DATA_C, "cohort-C");
+        dataA = register(A, "cohort-A");
+        dataB = register(B, "cohort-B");
+        dataC = register(C, "cohort-C");
         adopt(platform());
+    }
+
+    /* WHO THERE IS */
+
+    /// @dev Somebody whose key the tests have.
+    function person(uint256 key, string memory name) internal returns (address account) {
+        account = vm.addr(key);
+        _keyOf[account] = key;
+        vm.label(account, name);
+    }
+
+    function keyOf(address account) internal view returns (uint256 key) {
+        key = _keyOf[account];
+        vm.assertTrue(key != 0, "a person with a known key");
+    }
+
+    function member(address account, bytes32 id) internal pure returns (IConsortium.Owner memory) {
+        return IConsortium.Owner({account: account, jurisdiction: "DE", regimes: 2, id: id});
+    }
+
+    function members() internal view returns (IConsortium.Owner[] memory owners) {
+        owners = new IConsortium.Owner[](4);
+        owners[0] = IConsortium.Owner(A, "DE", 2, ID_A);
+        owners[1] = IConsortium.Owner(B, "FR", 2, ID_B);
+        owners[2] = IConsortium.Owner(C, "US", 1, ID_C);
+        owners[3] = IConsortium.Owner(D, "US", 32, ID_D);
     }
 
     /* WHAT THERE IS */
 
-    function members() internal view returns (IConsortium.Owner[] memory owners) {
-        owners = new IConsortium.Owner[](4);
-        owners[0] = IConsortium.Owner(A, "hospital-A", "DE", 2);
-        owners[1] = IConsortium.Owner(B, "hospital-B", "FR", 2);
-        owners[2] = IConsortium.Owner(C, "hospital-C", "US", 1);
-        owners[3] = IConsortium.Owner(D, "lab-D", "US", 32);
+    /// @dev The id of a dataset that `registrant` registers under this name.
+    function datasetId(address registrant, string memory name) internal pure returns (bytes32) {
+        return keccak256(abi.encode(registrant, keccak256(bytes(name))));
+    }
+
+    function version(string memory name) internal pure returns (IRegistry.Version memory) {
+        bytes32 header = keccak256(bytes(name));
+        return IRegistry.Version(header, keccak256("index"), keccak256("key"), keccak256("schema"), 1000);
+    }
+
+    function limits() internal pure returns (IRegistry.Limits memory) {
+        return IRegistry.Limits({
+            epsilonMicro: CAP, deltaPico: DELTA_CAP, epsilonPerDay: CAP, runsPerDay: RUNS_PER_DAY
+        });
     }
 
     function platform() internal view returns (IConsortium.Platform memory) {
@@ -106,9 +179,33 @@ abstract contract Room is Cheating {
             gateRoot: keccak256("root"),
             gateSigner: gate,
             gateCompose: keccak256("gate"),
-            osImages: ids(bytes32(uint256(1))),
+            policyHash: keccak256("policy"),
+            osImages: ids(IMAGE),
             devices: ids(DEVICE)
         });
+    }
+
+    /// @dev One more machine.
+    function machines() internal pure returns (IConsortium.Machines memory) {
+        return IConsortium.Machines({osImages: ids(), devices: ids(bytes32(uint256(0xDE2)))});
+    }
+
+    function removal(bytes32 id, uint8 threshold) internal pure returns (IConsortium.Roster memory r) {
+        (r.remove, r.threshold) = (ids(id), threshold);
+    }
+
+    function addition(IConsortium.Owner memory owner, uint8 threshold)
+        internal
+        pure
+        returns (IConsortium.Roster memory r)
+    {
+        (r.add, r.threshold) = (new IConsortium.Owner[](1), threshold);
+        r.add[0] = owner;
+    }
+
+    /// @dev For a month, under `follows`.
+    function terms(bytes32 follows) internal view returns (IConsortium.Validity memory) {
+        return IConsortium.Validity({expiry: uint64(block.timestamp + 30 days), follows: follows});
     }
 
     /// @dev A study on A's data alone. It takes A and one more.
@@ -116,13 +213,12 @@ abstract contract Room is Cheating {
         s.composeHash = RECIPE;
         s.outputHash = keccak256("output");
         s.privacyHash = keccak256("privacy");
-        s.datasets = ids(DATA_A);
+        (s.datasets, s.versions) = (ids(dataA), new uint32[](1));
         s.epsilonMicro = 2 * EPSILON;
         s.deltaPico = 2 * DELTA;
         s.maxRuns = 2;
         s.expiry = uint64(block.timestamp + 30 days);
-        s.epoch = room.epoch();
-        s.nonce = room.pinCount();
+        (s.basis, s.nonce) = (room.basis(), nonce());
     }
 
     /// @dev The same, running another recipe.
@@ -131,101 +227,135 @@ abstract contract Room is Cheating {
         s.composeHash = composeHash;
     }
 
+    /// @dev The same, on other data, their newest versions.
+    function study(bytes32 composeHash, bytes32[] memory datasets)
+        internal
+        view
+        returns (IConsortium.Study memory s)
+    {
+        s = study(composeHash);
+        (s.datasets, s.versions) = (sorted(datasets), new uint32[](datasets.length));
+    }
+
     /// @dev A study on the data of A, B and C. It takes all three, though two owners are a quorum.
-    function jointStudy() internal view returns (IConsortium.Study memory s) {
-        s = study("joint recipe");
-        s.datasets = ids(DATA_A, DATA_B, DATA_C);
+    function jointStudy() internal view returns (IConsortium.Study memory) {
+        return study("joint recipe", ids(dataA, dataB, dataC));
     }
 
     /// @dev Number of studies pinned so far.
     function nonce() internal view returns (uint64) {
-        return room.pinCount();
+        return room.state().pins;
+    }
+
+    function run(bytes32 runId) internal view returns (ILedger.Run memory) {
+        return ILedger.Run({
+            runId: runId,
+            epsilonMicro: EPSILON,
+            deltaPico: DELTA,
+            enclaveSigner: enclave,
+            grantHash: keccak256("grant"),
+            openBefore: uint64(block.timestamp + 10 minutes)
+        });
     }
 
     function run() internal view returns (ILedger.Run memory) {
-        return ILedger.Run({
-            runId: keccak256("run"),
-            consortium: address(room),
-            study: room.activeStudy(),
-            epsilonMicro: EPSILON,
-            deltaPico: DELTA,
-            epoch: room.epoch(),
-            enclaveSigner: enclave,
-            grantHash: keccak256("grant")
-        });
+        return run(keccak256("run"));
     }
 
-    /// @dev What the ledger says of a run of the active study that it opens now as number `number`.
+    function alone(ILedger.Run memory r) internal pure returns (ILedger.Run[] memory l) {
+        l = new ILedger.Run[](1);
+        l[0] = r;
+    }
+
+    /// @dev What the ledger says of a run of this study that it opens now as number `number`.
     function openingOf(ILedger.Run memory r, IConsortium.Study memory s, uint64 number)
         internal
         view
-        returns (ILedger.Opening memory)
+        returns (ILedger.Opening memory o)
     {
-        IConsortium.Clearance memory c = room.clearance(r.study);
-        return ILedger.Opening({
-            run: r,
-            composeHash: s.composeHash,
-            number: number,
-            openedBlock: uint64(block.number),
-            approvedBlock: c.approvedBlock,
-            approvals: c.approvals,
-            roster: c.roster
-        });
+        (o.run, o.consortium, o.study, o.composeHash) = (r, address(room), idOf(s), s.composeHash);
+        IConsortium.Clearance memory c = room.clearance(o.study);
+        (o.standing, o.charter, o.note) = (c.standing, c.charter, NOTE);
+        (o.number, o.openedAt) = (number, uint64(block.timestamp));
+        (o.approvedAt, o.approvals, o.roll) = (c.approvedAt, c.approvals, c.roll);
     }
 
     function receiptOf(ILedger.Opening memory o) internal pure returns (ILedger.Receipt memory) {
         ILedger.Run memory r = o.run;
         return ILedger.Receipt({
             runId: r.runId,
-            consortium: r.consortium,
-            study: r.study,
+            consortium: o.consortium,
+            study: o.study,
             composeHash: o.composeHash,
             datasetsRoot: keccak256("datasets"),
             resultDigest: keccak256("result"),
             statementDigest: keccak256("statement"),
             epsilonMicro: r.epsilonMicro,
             deltaPico: r.deltaPico,
-            epoch: r.epoch,
             grantHash: r.grantHash
         });
     }
 
     /* WHAT OWNERS DO */
 
-    function register(address owner, bytes32 id, string memory name) internal {
-        vm.prank(owner);
-        room.registerDataset(id, keccak256("index"), keccak256("key"), keccak256("schema"), 1000, name);
-        setCap(owner, id, CAP);
+    /// @dev Registers a dataset and lets the consortium use it.
+    function register(address holder, string memory name) internal returns (bytes32 dataset) {
+        vm.prank(holder);
+        dataset = ledger.register(name, version(name), LIFETIME, DELTA_LIFETIME);
+        allow(holder, dataset, limits());
     }
 
-    function setCap(address owner, bytes32 dataset, uint48 epsilonMicro) internal {
-        ILedger.Cap memory cap = ILedger.Cap(epsilonMicro, DELTA_CAP, RUN_CAP);
-        vm.prank(owner);
-        ledger.setCap(address(room), dataset, cap);
+    function allow(address holder, bytes32 dataset, IRegistry.Limits memory l) internal {
+        vm.prank(holder);
+        ledger.allow(dataset, address(room), l);
     }
 
+    function adopt(IConsortium.Platform memory p, IConsortium.Validity memory t, address by) internal {
+        vm.prank(by);
+        room.adoptPlatform(p, t, own);
+    }
+
+    /// @dev By A and B.
     function adopt(IConsortium.Platform memory p) internal {
-        vm.prank(A);
-        room.adoptPlatform(p);
-        vm.prank(B);
-        room.adoptPlatform(p);
+        IConsortium.Validity memory t = terms(room.charter());
+        adopt(p, t, A);
+        adopt(p, t, B);
     }
 
-    function propose(IConsortium.Study memory s) internal returns (bytes32) {
-        vm.prank(D);
-        return room.propose(s);
+    function add(IConsortium.Machines memory m, IConsortium.Validity memory t, address by) internal {
+        vm.prank(by);
+        room.addMachines(m, t, own);
+    }
+
+    /// @dev By A and B.
+    function add(IConsortium.Machines memory m) internal {
+        IConsortium.Validity memory t = terms(room.charter());
+        add(m, t, A);
+        add(m, t, B);
+    }
+
+    function change(IConsortium.Roster memory r, IConsortium.Validity memory t, address by) internal {
+        vm.prank(by);
+        room.changeRoster(r, t, own);
+    }
+
+    /// @dev By A and B.
+    function change(IConsortium.Roster memory r) internal {
+        IConsortium.Validity memory t = terms(room.rosterDigest());
+        change(r, t, A);
+        change(r, t, B);
     }
 
     function approve(IConsortium.Study memory s, address owner) internal {
         vm.prank(owner);
-        room.approve(s);
+        room.approve(s, own);
     }
 
     /// @dev By A and B.
     function pin(IConsortium.Study memory s) internal returns (bytes32 id) {
-        id = propose(s);
         approve(s, A);
         approve(s, B);
+        return idOf(s);
     }
 
     function withdraw(bytes32 proposal, address owner) internal {
@@ -233,14 +363,23 @@ abstract contract Room is Cheating {
         room.withdraw(proposal);
     }
 
-    function changeOwners(IConsortium.Owner[] memory owners, uint8 threshold, address by) internal {
-        vm.prank(by);
-        room.changeOwners(owners, threshold);
-    }
-
     function revoke(address owner) internal {
         vm.prank(owner);
         room.revoke("consent withdrawn");
+    }
+
+    /// @dev The seat goes to the other account, two days later.
+    function moveSeat(address owner, address to) internal {
+        vm.prank(owner);
+        room.offerSeat(to);
+        later(2 days);
+        vm.prank(to);
+        room.acceptSeat(owner);
+    }
+
+    function later(uint256 seconds_) internal {
+        vm.warp(block.timestamp + seconds_);
+        vm.roll(block.number + 1);
     }
 
     /* WHAT THE GATE DOES */
@@ -249,9 +388,66 @@ abstract contract Room is Cheating {
         internal
         returns (ILedger.Opening memory o)
     {
-        o = openingOf(r, s, ledger.runCount(address(room)) + 1);
+        o = openingOf(r, s, ledger.books(address(room)).runs + 1);
+        open(alone(r), s);
+    }
+
+    function open(ILedger.Run[] memory runs, IConsortium.Study memory s)
+        internal
+        returns (bytes[] memory refused)
+    {
         vm.prank(gate);
-        ledger.open(r, s);
+        refused = ledger.open(address(room), s, runs, NOTE);
+    }
+
+    /* IDS */
+
+    function idOf(IConsortium.Study memory s) internal pure returns (bytes32) {
+        bytes32 datasets = keccak256(abi.encodePacked(s.datasets));
+        bytes32 versions = keccak256(abi.encodePacked(s.versions));
+        bytes memory head =
+            abi.encode(keccak256(STUDY_TYPE), s.composeHash, s.outputHash, s.privacyHash, datasets, versions);
+        bytes memory tail = abi.encode(s.epsilonMicro, s.deltaPico, s.maxRuns, s.expiry, s.basis, s.nonce);
+        return keccak256(bytes.concat(head, tail));
+    }
+
+    function idOf(IConsortium.Platform memory p, IConsortium.Validity memory t)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes memory head =
+            abi.encode(keccak256(PLATFORM_TYPE), p.gateRoot, p.gateSigner, p.gateCompose, p.policyHash);
+        bytes32 images = keccak256(abi.encodePacked(p.osImages));
+        bytes32 devices = keccak256(abi.encodePacked(p.devices));
+        return keccak256(bytes.concat(head, abi.encode(images, devices, t.expiry, t.follows)));
+    }
+
+    function idOf(IConsortium.Machines memory m, IConsortium.Validity memory t)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes32 images = keccak256(abi.encodePacked(m.osImages));
+        bytes32 devices = keccak256(abi.encodePacked(m.devices));
+        return keccak256(abi.encode(keccak256(MACHINES_TYPE), images, devices, t.expiry, t.follows));
+    }
+
+    function idOf(IConsortium.Roster memory r, IConsortium.Validity memory t)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes memory added = "";
+        for (uint256 i = 0; i < r.add.length; ++i) {
+            IConsortium.Owner memory o = r.add[i];
+            bytes memory each = abi.encode(keccak256(OWNER_TYPE), o.account, o.jurisdiction, o.regimes, o.id);
+            added = bytes.concat(added, keccak256(each));
+        }
+        bytes32 removed = keccak256(abi.encodePacked(r.remove));
+        return keccak256(
+            abi.encode(keccak256(ROSTER_TYPE), removed, keccak256(added), r.threshold, t.expiry, t.follows)
+        );
     }
 
     /* SIGNATURES */
@@ -265,92 +461,89 @@ abstract contract Room is Cheating {
         return keccak256(abi.encodePacked(hex"1901", room.domainSeparator(), structHash));
     }
 
-    /// @dev The digest of an approval, computed here once more, so that the contract is not its own judge.
-    function approvalDigest(address owner, IConsortium.Study memory s) internal view returns (bytes32) {
-        bytes32 kind = keccak256(APPROVE_STUDY);
-        bytes32 inner = keccak256(
-            "Study(bytes32 composeHash,bytes32 outputHash,bytes32 privacyHash,bytes32[] datasets,uint64 epsilonMicro,uint64 deltaPico,uint32 maxRuns,uint64 expiry,uint64 epoch,uint64 nonce)"
-        );
-        bytes memory tail = abi.encode(s.epsilonMicro, s.deltaPico, s.maxRuns, s.expiry, s.epoch, s.nonce);
-        bytes32 datasets = keccak256(abi.encodePacked(s.datasets));
-        bytes memory head = abi.encode(inner, s.composeHash, s.outputHash, s.privacyHash, datasets);
-        return typed(keccak256(abi.encode(kind, owner, keccak256(bytes.concat(head, tail)))));
-    }
-
-    function adoptionDigest(address owner, IConsortium.Platform memory p, uint64 epoch)
+    /// @dev The digest that `owner` signs to approve a proposal; `kind` is one of the types above.
+    function approvalDigest(bytes memory kind, address owner, bytes32 proposal)
         internal
         view
         returns (bytes32)
     {
-        bytes32 kind = keccak256(
-            "AdoptPlatform(address owner,Platform platform)Platform(bytes32 gateRoot,address gateSigner,bytes32 gateCompose,bytes32[] osImages,bytes32[] devices,uint64 epoch)"
-        );
-        bytes32 inner = keccak256(
-            "Platform(bytes32 gateRoot,address gateSigner,bytes32 gateCompose,bytes32[] osImages,bytes32[] devices,uint64 epoch)"
-        );
-        bytes32 images = keccak256(abi.encodePacked(p.osImages));
-        bytes32 devices = keccak256(abi.encodePacked(p.devices));
-        bytes32 content =
-            keccak256(abi.encode(inner, p.gateRoot, p.gateSigner, p.gateCompose, images, devices, epoch));
-        return typed(keccak256(abi.encode(kind, owner, content)));
+        return typed(keccak256(abi.encode(keccak256(kind), owner, proposal)));
     }
 
-    function revocationDigest(address owner, string memory reason, uint64 epoch)
+    function revocationDigest(address owner, string memory reason, uint64 returns_)
         internal
         view
         returns (bytes32)
     {
-        bytes32 kind = keccak256("Revoke(address owner,string reason,uint64 epoch)");
-        return typed(keccak256(abi.encode(kind, owner, keccak256(bytes(reason)), epoch)));
+        return typed(keccak256(abi.encode(keccak256(REVOKE), owner, keccak256(bytes(reason)), returns_)));
     }
 
-    function withdrawalDigest(address owner, bytes32 proposal, uint64 epoch) internal view returns (bytes32) {
-        bytes32 kind = keccak256("Withdraw(address owner,bytes32 proposal,uint64 epoch)");
-        return typed(keccak256(abi.encode(kind, owner, proposal, epoch)));
+    function withdrawalDigest(address owner, bytes32 proposal) internal view returns (bytes32) {
+        return typed(keccak256(abi.encode(keccak256(WITHDRAW), owner, proposal)));
     }
 
-    function rotationDigest(address owner, IConsortium.Owner[] memory owners, uint8 threshold, uint64 epoch)
+    /// @dev These owners' approvals, in the order that the contract wants.
+    function signed(bytes memory kind, bytes32 proposal, address[] memory signers)
         internal
         view
-        returns (bytes32)
+        returns (IConsortium.Signed[] memory by)
     {
-        bytes32 kind = keccak256(
-            "ChangeOwners(address owner,Owners roster)Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)Owners(Owner[] owners,uint8 threshold,uint64 epoch)"
-        );
-        bytes32 inner = keccak256(
-            "Owners(Owner[] owners,uint8 threshold,uint64 epoch)Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)"
-        );
-        bytes32 each = keccak256("Owner(address account,bytes32 id,bytes2 jurisdiction,uint16 regimes)");
-        bytes memory hashes = "";
-        for (uint256 i = 0; i < owners.length; ++i) {
-            IConsortium.Owner memory o = owners[i];
-            bytes32 hash = keccak256(abi.encode(each, o.account, o.id, o.jurisdiction, o.regimes));
-            hashes = bytes.concat(hashes, hash);
+        sorted(signers);
+        by = new IConsortium.Signed[](signers.length);
+        for (uint256 i = 0; i < by.length; ++i) {
+            bytes32 digest = approvalDigest(kind, signers[i], proposal);
+            by[i] = IConsortium.Signed(signers[i], sign(keyOf(signers[i]), digest));
         }
-        bytes32 content = keccak256(abi.encode(inner, keccak256(hashes), threshold, epoch));
-        return typed(keccak256(abi.encode(kind, owner, content)));
     }
 
-    function keyOf(address owner) internal view returns (uint256) {
-        return owner == A ? KEY_A : owner == B ? KEY_B : owner == C ? KEY_C : KEY_D;
-    }
-
-    /// @dev A and B in the order that the contract wants.
-    function signersAB() internal view returns (address[] memory) {
-        return A < B ? list(A, B) : list(B, A);
-    }
-
-    /// @dev Two owners' approvals, in the order that the contract wants.
-    function signedByAB(IConsortium.Study memory s)
+    function signed(IConsortium.Study memory s, address[] memory signers)
         internal
         view
-        returns (address[] memory signers, bytes[] memory signatures)
+        returns (IConsortium.Signed[] memory)
     {
-        signers = signersAB();
-        signatures = new bytes[](2);
-        for (uint256 i = 0; i < 2; ++i) {
-            signatures[i] = sign(keyOf(signers[i]), approvalDigest(signers[i], s));
-        }
+        return signed(APPROVE_STUDY, idOf(s), signers);
+    }
+
+    function signed(IConsortium.Platform memory p, IConsortium.Validity memory t, address[] memory signers)
+        internal
+        view
+        returns (IConsortium.Signed[] memory)
+    {
+        return signed(ADOPT_PLATFORM, idOf(p, t), signers);
+    }
+
+    function signed(IConsortium.Machines memory m, IConsortium.Validity memory t, address[] memory signers)
+        internal
+        view
+        returns (IConsortium.Signed[] memory)
+    {
+        return signed(ADD_MACHINES, idOf(m, t), signers);
+    }
+
+    function signed(IConsortium.Roster memory r, IConsortium.Validity memory t, address[] memory signers)
+        internal
+        view
+        returns (IConsortium.Signed[] memory)
+    {
+        return signed(CHANGE_ROSTER, idOf(r, t), signers);
+    }
+
+    /// @dev A revocation that anyone can hand in.
+    function signedRevocation(address owner, string memory reason, uint64 returns_)
+        internal
+        view
+        returns (IConsortium.Signed memory)
+    {
+        return IConsortium.Signed(owner, sign(keyOf(owner), revocationDigest(owner, reason, returns_)));
+    }
+
+    /// @dev A withdrawal that anyone can hand in.
+    function signedWithdrawal(address owner, bytes32 proposal)
+        internal
+        view
+        returns (IConsortium.Signed memory)
+    {
+        return IConsortium.Signed(owner, sign(keyOf(owner), withdrawalDigest(owner, proposal)));
     }
 
     /// @dev What the enclave signs about its run.
@@ -360,31 +553,60 @@ abstract contract Room is Cheating {
 
     /* CHECKS */
 
-    function checkStopped(address by, uint64 epochBefore) internal view {
-        IConsortium.State memory state = room.state();
-        vm.assertEq(state.activeStudy, bytes32(0), "a study is active after a revocation");
-        vm.assertEq(state.epoch, epochBefore + 1, "epoch after a revocation");
-        vm.assertEq(state.revokedBy, by, "who revoked");
-        vm.assertEq(state.revokedBlock, block.number, "in which block");
-        vm.assertFalse(state.live, "live after a revocation");
+    /// @dev The accounts behind these seats.
+    function accounts(uint256 seats) internal view returns (address[] memory) {
+        return room.accountsAt(room.state().roll, seats);
+    }
+
+    /// @dev Who approved a proposal under this roster.
+    function approvers(bytes32 proposal) internal view returns (address[] memory) {
+        return lens.pending(address(room), proposal).approved;
+    }
+
+    function live(IConsortium.Study memory s) internal view returns (bool) {
+        return room.isLive(idOf(s));
+    }
+
+    /// @dev Whether any study is.
+    function anythingLive() internal view returns (bool) {
+        (bytes32 pinned,) = room.pinned();
+        return room.isLive(pinned);
+    }
+
+    function vetoStands(address owner) internal view returns (bool) {
+        uint256 seat = room.seatOf(owner);
+        return seat != 0 && room.state().revokers >> (seat - 1) & 1 == 1;
+    }
+
+    /// @dev `by` revoked just now, and stopped `study_`.
+    function checkStopped(address by, bytes32 study_, bytes32 standingBefore) internal view {
+        vm.assertFalse(room.isLive(study_), "live after a revocation");
+        vm.assertFalse(anythingLive(), "something is live after a revocation");
+        vm.assertTrue(room.standing() != standingBefore, "the same standing after a revocation");
+        IConsortium.Fate memory fate = room.fate(study_);
+        vm.assertEq(fate.revokedBy, by, "who revoked");
+        vm.assertEq(fate.endedAt, block.timestamp, "when");
+        vm.assertFalse(fate.superseded, "superseded by a revocation");
+        vm.assertTrue(vetoStands(by), "the veto of who revoked stands");
     }
 
     function checkPinned(IConsortium.Study memory s) internal view {
-        bytes32 id = room.hashStudy(s);
-        IConsortium.State memory state = room.state();
-        vm.assertEq(state.activeStudy, id, "active study");
-        vm.assertTrue(state.live && room.isLive(id), "live");
-        vm.assertEq(state.expiry, s.expiry, "expiry");
-        vm.assertEq(state.nonce, s.nonce + 1, "nonce");
-        vm.assertEq(state.composeHash, s.composeHash, "compose hash");
+        IConsortium.Standing memory state = room.state();
+        (bytes32 pinned, bytes32 composeHash) = room.pinned();
+        vm.assertEq(pinned, idOf(s), "the pinned study");
+        vm.assertTrue(room.isLive(pinned), "live");
+        vm.assertEq(state.until, s.expiry, "expiry");
+        vm.assertEq(state.pins, s.nonce + 1, "pins");
+        vm.assertEq(composeHash, s.composeHash, "compose hash");
         vm.assertTrue(app.allowedComposeHashes(s.composeHash), "the app allows the recipe");
-        vm.assertEq(state.revokedBy, address(0), "revoked after a pin");
+        vm.assertEq(state.revokers, 0, "a veto stands after a pin");
+        vm.assertEq(room.fate(pinned).endedAt, 0, "ended after a pin");
     }
 
     function checkNotPinned(IConsortium.Study memory s) internal view {
-        bytes32 id = room.hashStudy(s);
-        vm.assertFalse(room.activeStudy() == id, "active without a quorum");
-        vm.assertFalse(room.isLive(id), "live without a quorum");
+        (bytes32 pinned,) = room.pinned();
+        vm.assertFalse(pinned == idOf(s), "pinned without a quorum");
+        vm.assertFalse(live(s), "live without a quorum");
         vm.assertFalse(app.allowedComposeHashes(s.composeHash), "allowed without a quorum");
     }
 }

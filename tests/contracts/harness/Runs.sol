@@ -3,39 +3,47 @@ pragma solidity 0.8.37;
 
 import {IConsortium} from "../../../contracts/interfaces/IConsortium.sol";
 import {ILedger} from "../../../contracts/interfaces/ILedger.sol";
+import {IRegistry} from "../../../contracts/interfaces/IRegistry.sol";
 import {Room} from "./Room.sol";
 
 /// @dev A study with many small runs, whose receipts are anchored in batches.
 abstract contract Runs is Room {
+    uint256 private constant MOST_AT_ONCE = 256;
     IConsortium.Study internal s;
 
     function setUp() public virtual override {
         super.setUp();
-        ILedger.Cap memory cap = ILedger.Cap(CAP, DELTA_CAP, 10_000);
-        vm.prank(A);
-        ledger.setCap(address(room), DATA_A, cap);
-        s = study();
-        s.maxRuns = 10_000;
-        pin(s);
+        IRegistry.Limits memory l = limits();
+        l.runsPerDay = 10_000;
+        allow(A, dataA, l);
+        IConsortium.Study memory many = study();
+        many.maxRuns = 10_000;
+        s = many;
+        pin(many);
+    }
+
+    /// @dev The run with this number.
+    function small(uint64 number) internal view returns (ILedger.Run memory r) {
+        r = run(bytes32(uint256(number)));
+        (r.epsilonMicro, r.deltaPico) = (1, 0);
     }
 
     /// @dev The opening of the run with this number; the same whenever it is asked for in one block.
-    function opened(uint64 number) internal view returns (ILedger.Opening memory o) {
-        ILedger.Run memory r = run();
-        r.study = room.hashStudy(s);
-        (r.runId, r.epsilonMicro, r.deltaPico, r.epoch) = (bytes32(uint256(number)), 1, 0, s.epoch);
-        o = openingOf(r, s, number);
+    function opened(uint64 number) internal view returns (ILedger.Opening memory) {
+        return openingOf(small(number), s, number);
     }
 
     /// @dev Opens runs until there are `count`.
     function openUntil(uint64 count) internal {
-        ILedger.Opening memory o = opened(1);
-        vm.startPrank(gate);
-        for (uint64 i = ledger.runCount(address(room)) + 1; i <= count; ++i) {
-            o.run.runId = bytes32(uint256(i));
-            ledger.open(o.run, s);
+        uint64 from = ledger.books(address(room)).runs;
+        while (from < count) {
+            uint256 size = count - from < MOST_AT_ONCE ? count - from : MOST_AT_ONCE;
+            ILedger.Run[] memory runs = new ILedger.Run[](size);
+            for (uint256 i = 0; i < size; ++i) {
+                runs[i] = small(++from);
+            }
+            open(runs, s);
         }
-        vm.stopPrank();
     }
 
     /// @dev Numbers `from`, `from` + 1 and so on.
@@ -59,9 +67,9 @@ abstract contract Runs is Room {
 
     function anchor(uint64[] memory numbers) internal {
         bytes32[] memory digests = digestsOf(numbers);
-        uint64 epoch = room.epoch();
+        bytes32 standing = room.standing();
         vm.prank(gate);
-        ledger.anchorBatch(address(room), epoch, numbers, digests);
+        ledger.anchorBatch(address(room), standing, numbers, digests);
     }
 
     function anchorAlone(uint64 number) internal {

@@ -124,10 +124,10 @@ abstract contract SafeRoom is Room {
         twin = ISafe(shared.factory.createProxyWithNonce(shared.singleton, setup, 2));
 
         IConsortium.Owner[] memory members_ = new IConsortium.Owner[](2);
-        members_[0] = IConsortium.Owner(A, "hospital-A", "DE", 2);
-        members_[1] = IConsortium.Owner(address(safe), "hospital-S", "FR", 2);
+        members_[0] = IConsortium.Owner(A, "DE", 2, ID_A);
+        members_[1] = IConsortium.Owner(address(safe), "FR", 2, "hospital-S");
         enter(members_, 2, "with a safe");
-        register(A, DATA_A, "cohort-A");
+        allow(A, dataA, limits());
     }
 
     /* ITS OWNERS */
@@ -155,17 +155,30 @@ abstract contract SafeRoom is Room {
         return ownersSign(messageDigest(safe, digest), threshold);
     }
 
+    function transactionDigest(ISafe by, address to, bytes memory call) internal view returns (bytes32) {
+        return by.getTransactionHash(to, 0, call, 0, 0, 0, 0, address(0), address(0), by.nonce());
+    }
+
     function transactionDigest(address to, bytes memory call) internal view returns (bytes32) {
-        return safe.getTransactionHash(to, 0, call, 0, 0, 0, 0, address(0), address(0), safe.nonce());
+        return transactionDigest(safe, to, call);
     }
 
     /// @dev The Safe sends a transaction.
     function execute(address to, bytes memory call) internal {
-        execute(to, call, ownersSign(transactionDigest(to, call), threshold));
+        execute(safe, to, call);
+    }
+
+    /// @dev A Safe with the same owners sends a transaction.
+    function execute(ISafe by, address to, bytes memory call) internal {
+        execute(by, to, call, ownersSign(transactionDigest(by, to, call), threshold));
     }
 
     function execute(address to, bytes memory call, bytes memory signatures) internal {
-        safe.execTransaction(to, 0, call, 0, 0, 0, 0, address(0), payable(address(0)), signatures);
+        execute(safe, to, call, signatures);
+    }
+
+    function execute(ISafe by, address to, bytes memory call, bytes memory signatures) internal {
+        by.execTransaction(to, 0, call, 0, 0, 0, 0, address(0), payable(address(0)), signatures);
     }
 
     /// @dev Puts another account in the place of the Safe's first owner.
@@ -181,9 +194,9 @@ abstract contract SafeRoom is Room {
 
     /// @dev Anyone hands in the Safe's approval, gathered off chain.
     function handIn(IConsortium.Study memory s, bytes memory signature) internal {
-        bytes[] memory signatures = new bytes[](1);
-        signatures[0] = signature;
+        IConsortium.Signed[] memory by = new IConsortium.Signed[](1);
+        by[0] = IConsortium.Signed(address(safe), signature);
         vm.prank(stranger);
-        room.approveWithSignatures(s, list(address(safe)), signatures);
+        room.approve(s, by);
     }
 }

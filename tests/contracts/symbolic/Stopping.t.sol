@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {DstackApp} from "../../../contracts/DstackApp.sol";
 import {IAppAuth} from "../../../contracts/interfaces/IAppAuth.sol";
 import {IConsortium} from "../../../contracts/interfaces/IConsortium.sol";
 import {Text} from "../../../contracts/libraries/Text.sol";
@@ -25,8 +24,10 @@ contract Clipper {
 /// @dev Stopping, from any storage whatever. A revocation's words are checked apart, since they meet nothing
 /// else.
 contract StoppingProof is AnyState {
-    /// @dev Consortium I2. An owner's revocation is refused for nothing but a lack of gas, and afterwards no
-    /// study is active, in a new epoch.
+    bytes private constant REVOKE = "Revoke(address owner,string reason,uint64 returns)";
+
+    /// @dev Consortium I2. An owner's revocation is refused for nothing but a lack of gas. Afterwards no study is
+    /// live, and the mark has a link more, which approvals of studies follow. Nothing else moves.
     function check_any_owner_revokes_from_any_state(address owner, bytes32 study) public {
         checkRevocation(owner, study);
     }
@@ -38,8 +39,8 @@ contract StoppingProof is AnyState {
     }
 
     function checkRevocation(address owner, bytes32 study) private {
-        uint256 bit = room.bitOf(owner);
-        uint40 epoch = room.standing().epoch;
+        uint256 bit = bitOf(owner);
+        IConsortium.Standing memory b = room.state();
         vm.prank(owner);
         (bool done, bytes memory answer) = address(room).call(abi.encodeCall(room.revoke, ("stop")));
         if (!done) {
@@ -48,12 +49,50 @@ contract StoppingProof is AnyState {
             assert(foreign || because == IConsortium.ConsortiumGasTooLow.selector);
             return;
         }
+        checkStopped(owner, bit, b, study);
+    }
+
+    function checkStopped(address owner, uint256 bit, IConsortium.Standing memory b, bytes32 study)
+        private
+        view
+    {
         assert(bit != 0);
-        assert(room.standing().epoch == epoch + 1);
-        assert(room.activeStudy() == 0);
+        IConsortium.Standing memory a = room.state();
         assert(!room.isLive(study));
         assert(!room.clearance(study).live);
-        assert(uint256(room.standing().revokers) & bit == bit);
+        bytes32 link = keccak256(abi.encode(b.mark, owner, blockhash(block.number - 1)));
+        assert(a.mark == uint80(uint256(link)));
+        assert(a.revokers == b.revokers | bit);
+        assert(a.pins == b.pins && a.roster == b.roster && a.threshold == b.threshold && a.roll == b.roll);
+    }
+
+    /// @dev The same for a signature that anybody hands in: it is the owner's, over these words and over how
+    /// often its veto was lifted, and it does nothing while the veto stands.
+    function check_a_signed_revocation_is_the_owner_s(
+        address caller,
+        address owner,
+        bytes32 study,
+        uint8 v,
+        bytes32 r,
+        bytes32 sigma
+    ) public {
+        vm.assume(owner.code.length == 0);
+        uint256 bit = bitOf(owner);
+        IConsortium.Standing memory b = room.state();
+        bytes32 id = 0;
+        if (bit != 0) {
+            uint256 place = uint256(keccak256(abi.encode(room.seatOf(owner) - 1, OWNERS)));
+            id = vm.load(address(room), bytes32(place + 1));
+        }
+        uint64 lifted = room.returnsOf(id);
+        IConsortium.Signed memory by = IConsortium.Signed(owner, abi.encodePacked(r, sigma, v));
+        vm.prank(caller);
+        (bool done,) = address(room).call(abi.encodeCall(room.revokeWithSignature, ("stop", by)));
+        if (!done) return;
+        assert(uint256(b.revokers) & bit == 0);
+        bytes memory encoded = abi.encode(keccak256(REVOKE), owner, keccak256("stop"), lifted);
+        assert(ecrecover(digestOf(encoded), v, r, sigma) == owner);
+        checkStopped(owner, bit, b, study);
     }
 
     /// @dev Consortium I5, and what it is for: an app that allows no more than the one hash allows nothing
@@ -63,6 +102,7 @@ contract StoppingProof is AnyState {
         IAppAuth.AppBootInfo calldata info
     ) public {
         assumeOneHash(info.composeHash);
+        bitOf(owner);
         vm.prank(owner);
         (bool done,) = address(room).call(abi.encodeCall(room.revoke, ("stop")));
         if (!done) return;

@@ -7,7 +7,7 @@ import { secp256k1 } from "@noble/curves/secp256k1";
 import { blake3 } from "@noble/hashes/blake3";
 import { keccak_256 } from "@noble/hashes/sha3";
 
-const [BLOCK, CHUNK, PART, PARTS] = [512, 16384, 8388608, 65536];
+const [BLOCK, CHUNK, PART, PARTS, UNWRAPPED] = [512, 16384, 8388608, 65536, Buffer.alloc(2560)];
 const SUITE = { header: "cobblestone-256+blake3+mlkem768-x25519", wrap: "mlkem768-x25519+hkdf-sha256+aes-256-gcm" };
 const suite = (kem) => new CipherSuite({ kem, kdf: new HkdfSha256(), aead: new Aes256Gcm() });
 
@@ -24,6 +24,7 @@ function attempt(stage, code, act) {
 }
 
 export const sha256 = (data) => createHash("sha256").update(data).digest();
+const keccak = (data) => Buffer.from(keccak_256(data));
 const hkdf = (key, salt, info) => Buffer.from(hkdfSync("sha256", key, salt, info, 32));
 const hex = (text) => Buffer.from(text.replace("0x", ""), "hex");
 const number = (n) => Buffer.from(n.toString(16).padStart(64, "0"), "hex");
@@ -47,7 +48,7 @@ function readJson(data, stage, checks) {
   const wellFormed = (holds) => must(holds, stage, `${stage}-malformed`);
   wellFormed(attempt(stage, `${stage}-malformed`, () => data.equals(Buffer.from(canonical(value)))));
   wellFormed(value !== null && typeof value === "object" && !Array.isArray(value) && "version" in value);
-  must(value.version === 1, stage, "unsupported-version");
+  must(value.version === 2, stage, "unsupported-version");
   must(!("suite" in value) || !(stage in SUITE) || value.suite === SUITE[stage], stage, "unsupported-suite");
   wellFormed(sorted(Object.keys(value)) === sorted(["version", ...Object.keys(checks)]) && all(checks, value));
   return value;
@@ -60,7 +61,6 @@ const orNull = (check) => (v) => v === null || check(v);
 const sorted = (names) => [...names].sort().join();
 const all = (checks, v) => Object.entries(checks).every(([name, holds]) => holds(v[name]));
 const object = (checks) => (v) => v !== null && sorted(Object.keys(v)) === sorted(Object.keys(checks)) && all(checks, v);
-const OWNER = matches(/^[A-Za-z][A-Za-z0-9-]{0,30}/);
 
 // The archive: the one header that may stand at a place, compared and never interpreted
 function tarHeader(path, size) {
@@ -98,7 +98,7 @@ const sealedLength = (size) => 56 + size + 16 * (Math.floor(size / CHUNK) + 1);
 function readHeader(data) {
   const column = object({ name: matches(/^[A-Za-z_][A-Za-z0-9_]{0,62}/), type: matches(/^(int64|float64|string|bool)$/) });
   const header = readJson(data, "header", {
-    suite: matches(/.*/), chainId: integer(1), consortium: bytes(20), owner: OWNER, salt: bytes(32), size: integer(0),
+    suite: matches(/.*/), owner: bytes(20), datasetVersion: integer(1, 2 ** 32 - 1), salt: bytes(32), size: integer(0),
     dataset: matches(/^[A-Za-z][A-Za-z0-9_-]{0,63}/), mediaType: (v) => typeof v === "string" && v !== "" && [...v].length <= 128,
     columns: orNull(list(column, 1, 1024)), rows: orNull(integer(0)), schemaHash: bytes(32),
     partSize: (v) => integer(CHUNK, PART)(v) && (v & (v - 1)) === 0, parts: integer(1, PARTS),
@@ -110,14 +110,13 @@ function readHeader(data) {
   must(sha256(canonical(schema)).equals(hex(header.schemaHash)), "header", "header-malformed");
   return header;
 }
-
-const readWrap = (data) => readJson(data, "wrap", {
+const readWrap = (data) => data.equals(UNWRAPPED) ? null : readJson(data, "wrap", {
   suite: matches(/.*/), chainId: integer(1), consortium: bytes(20), kmsRoot: bytes(32), gateRoot: bytes(32), app: bytes(20),
-  composeHash: bytes(32), owner: OWNER, dataset: bytes(32), epoch: integer(0),
+  composeHash: bytes(32), dataset: bytes(32), header: bytes(32),
   ciphertext: (v) => matches(/^[A-Za-z0-9+/]{1558}==/)(v) && Buffer.from(v, "base64").toString("base64") === v,
 });
 const readIndex = (data) => readJson(data, "index", {
-  dataset: bytes(32), keyCommitment: bytes(32), signature: orNull(bytes(65)),
+  header: bytes(32), keyCommitment: bytes(32), signature: orNull(bytes(65)),
   parts: list(object({ digest: bytes(32), size: integer(1, sealedLength(PART)) }), 0, PARTS),
 });
 
@@ -125,9 +124,9 @@ export function reading(data) {
   const archive = archiveReader(data);
   const headerBytes = archive.member("header.json", 65536);
   const [header, id] = [readHeader(headerBytes), sha256(headerBytes)];
+  const dataset = keccak(Buffer.concat([Buffer.alloc(12), hex(header.owner), keccak(Buffer.from(header.dataset))]));
   const wrap = readWrap(archive.member("wrap.json", 16384));
-  const same = ["chainId", "consortium", "owner"].every((name) => wrap[name] === header[name]);
-  must(same && hex(wrap.dataset).equals(id), "wrap", "wrap-mismatch");
+  must(wrap === null || (hex(wrap.dataset).equals(dataset) && hex(wrap.header).equals(id)), "wrap", "wrap-mismatch");
   const parts = Array.from({ length: header.parts }, (_, i) => {
     const size = sealedLength(Math.min(header.partSize, header.size - i * header.partSize));
     return archive.member(`parts/${String(i).padStart(5, "0")}`, size, size);
@@ -135,35 +134,36 @@ export function reading(data) {
   const index = readIndex(archive.member("index.json", 8388608));
   archive.end();
   const sizes = index.parts.map((entry) => entry.size).join();
-  must(hex(index.dataset).equals(id) && sizes === parts.map((part) => part.length).join(), "index", "index-mismatch");
-  return { header, wrap, index, parts, id, indexDigest: sha256(canonical({ ...index, signature: null })) };
+  must(hex(index.header).equals(id) && sizes === parts.map((part) => part.length).join(), "index", "index-mismatch");
+  return { wrap, index, parts, id, dataset, indexDigest: sha256(canonical({ ...index, signature: null })) };
 }
 
 export function signer({ index, id, indexDigest }) {
   if (index.signature === null) return null;
-  const [signature, message] = [hex(index.signature), lp("sealroom/v1/index", id, indexDigest)];
-  const digest = keccak_256(Buffer.concat([Buffer.from(`\x19Ethereum Signed Message:\n${message.length}`), message]));
+  const [signature, message] = [hex(index.signature), lp("sealroom/v2/index", id, indexDigest)];
+  const digest = keccak(Buffer.concat([Buffer.from(`\x19Ethereum Signed Message:\n${message.length}`), message]));
   return attempt("index", "index-signature", () => {
     const compact = secp256k1.Signature.fromCompact(signature.subarray(0, 64));
     must([27, 28].includes(signature[64]) && !compact.hasHighS());
     const point = compact.addRecoveryBit(signature[64] - 27).recoverPublicKey(digest).toRawBytes(false);
-    return `0x${Buffer.from(keccak_256(point.subarray(1))).toString("hex", 12)}`;
+    return `0x${keccak(point.subarray(1)).toString("hex", 12)}`;
   });
 }
 
-export async function unwrapping({ wrap, header, id }, known) {
-  const [chain, epoch, kem] = [Number(known["chain-id"]), Number(known.epoch), new XWing()];
+export async function unwrapping({ wrap, dataset, id }, known) {
+  must(wrap !== null, "wrap", "not-wrapped");
+  const [chain, kem] = [Number(known["chain-id"]), new XWing()];
   const [consortium, kms, app, compose] = ["consortium", "kms-root", "app", "compose-hash"].map((name) => hex(known[name]));
   const seed = hkdf(hex(known["gate-secret"]), "sealroom/v1/gate-root", lp("sealroom/v1/x-wing-seed", chain));
   const recipientKey = await kem.generateKeyPairDerand(seed);
   const gate = sha256(Buffer.from(await kem.serializePublicKey(recipientKey.publicKey)));
-  const info = lp("sealroom/v1/wrap", chain, consortium, kms, app, compose, header.owner, id, epoch);
+  const info = lp("sealroom/v2/wrap", chain, consortium, kms, app, compose, dataset, id);
   const sealed = Buffer.from(wrap.ciphertext, "base64");
   try {
     const recipient = await suite(kem).createRecipientContext({ recipientKey, enc: sealed.subarray(0, 1120), info });
     const dataKey = Buffer.from(await recipient.open(sealed.subarray(1120)));
-    const says = lp(...[wrap.consortium, wrap.kmsRoot, wrap.gateRoot, wrap.app, wrap.composeHash].map(hex), wrap.chainId, wrap.epoch);
-    must(says.equals(lp(consortium, kms, gate, app, compose, chain, epoch)));
+    const says = lp(...[wrap.consortium, wrap.kmsRoot, wrap.gateRoot, wrap.app, wrap.composeHash].map(hex), wrap.chainId);
+    must(says.equals(lp(consortium, kms, gate, app, compose, chain)));
     return dataKey;
   } catch {
     return must(false, "wrap", "wrap-does-not-open");
@@ -188,13 +188,13 @@ function openStream(key, context, stream) {
 }
 
 export function opening({ index, parts, id, indexDigest }, known, dataKey) {
-  must(id.equals(hex(known["dataset-id"])), "header", "dataset-mismatch");
+  must(id.equals(hex(known["header-digest"])), "header", "dataset-mismatch");
   must(indexDigest.equals(hex(known["index-digest"])), "index", "index-mismatch");
   must(index.keyCommitment === `0x${known["key-commitment"]}`, "index", "index-mismatch");
-  must(hkdf(dataKey, id, lp("sealroom/v1/key-commitment")).equals(hex(index.keyCommitment)), "index", "wrong-key");
+  must(hkdf(dataKey, id, lp("sealroom/v2/key-commitment")).equals(hex(index.keyCommitment)), "index", "wrong-key");
   return Buffer.concat(parts.map((part, i) => {
     must(Buffer.from(blake3(part)).equals(hex(index.parts[i].digest)), "part", "part-altered");
-    const [key, context] = [lp("sealroom/v1/part", i, parts.length), lp("sealroom/v1/part-context", id, i, parts.length)];
+    const [key, context] = [lp("sealroom/v2/part", i, parts.length), lp("sealroom/v2/part-context", id, i, parts.length)];
     return attempt("part", "part-does-not-open", () => openStream(hkdf(dataKey, id, key), context, part));
   }));
 }

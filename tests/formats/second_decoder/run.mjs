@@ -12,6 +12,7 @@ for (const path of process.argv.slice(2)) {
   const outcome = { at: "reading" };
   try {
     const dataset = reading(vector.subarray(end + 2));
+    outcome.dataset = dataset.dataset.toString("hex");
     outcome.at = "signer";
     outcome.signer = signer(dataset);
     outcome.at = "unwrapping";

@@ -15,7 +15,7 @@ const Actions = (() => {
   const approve = Object.freeze({
     act: "approve",
     title: "Approve this recipe",
-    lead: "You agree that exactly this recipe may compute on your data, once enough owners have approved.",
+    lead: "You agree that exactly this recipe may compute on your data, once enough owners have approved. The first approval of a study proposes it.",
     tone: "primary",
     sendLabel: "Approve: send 1 transaction",
     signLabel: "Approve: sign only, send nothing",
@@ -23,7 +23,7 @@ const Actions = (() => {
     checks: Object.freeze([
       ["Reading the recipe’s bytes", Checks.bytes],
       ["Asking the wallet for its chain", Checks.chain],
-      ["Asking the wallet’s node for the study id", Checks.study],
+      ["Computing the study id", Checks.study],
       ["Asking the wallet’s node for the proposal", Checks.standing],
       ["Asking the wallet’s node for the owners", Checks.votes],
       ["Asking the wallet’s node for the datasets", Checks.datasets],
@@ -49,7 +49,9 @@ const Actions = (() => {
       fact("Output contract", code(wanted.content.outputHash)),
       fact("Privacy policy", code(wanted.content.privacyHash)),
       fact("Datasets", code(wanted.content.datasets.join(" "))),
-      fact("Epoch, nonce", wanted.content.epoch + ", " + wanted.content.nonce),
+      fact("Versions", wanted.content.versions.join(", ") + " (0: the newest when a run opens)"),
+      fact("Basis", code(wanted.content.basis)),
+      fact("Studies pinned before", wanted.content.nonce),
       ...Draw.further(wanted.content),
       ...place(wanted),
       ...call("approve", Calldata.approve(wanted.content)),
@@ -59,10 +61,10 @@ const Actions = (() => {
     primaryType: "ApproveStudy",
     proposal: (wanted) => wanted.study,
     signed: "Signed. It does not count yet: to submit it, pass this file to",
-    command: () => "ape run govern approve --signatures FILE",
+    command: (wanted) => "sealroom govern approve " + wanted.study + " --consortium " + wanted.consortium + " --recipe app-compose.json --signatures FILE",
     // The approval that completes a quorum is told by the pin alone.
     happened: (log, wanted, owner) =>
-      log.topics[1] === wanted.study && (log.topics[0] === Model.events.StudyPinned || (log.topics[0] === Model.events.StudyApproved && log.topics[2].endsWith(owner.slice(2)))),
+      log.topics[1] === wanted.study && (log.topics[0] === Model.events.StudyPinned || (log.topics[0] === Model.events.Approved && log.topics[2].endsWith(owner.slice(2)))),
     done: "Approved",
   });
 
@@ -76,7 +78,7 @@ const Actions = (() => {
     asksReason: false,
     checks: Object.freeze([
       ["Asking the wallet for its chain", Checks.chain],
-      ["Asking the wallet’s node for the study id", Checks.study],
+      ["Computing the study id", Checks.study],
     ]),
     data: (wanted) => Calldata.withdraw(wanted.study),
     isMine: (back, wanted) => back.act === "withdraw" && back.study === wanted.study,
@@ -84,20 +86,19 @@ const Actions = (() => {
       Draw.make("dl", "facts", fact("Study id", code(wanted.study)), fact("Compose hash", code(wanted.content.composeHash)), fact("Budget", Draw.budget(wanted.content))),
     ],
     facts: (wanted) => [...place(wanted), ...call("withdraw", Calldata.withdraw(wanted.study))],
-    message: (wanted, owner, epoch) =>
-      Calldata.typedData("Withdraw", { owner, proposal: wanted.study, epoch }, wanted),
+    message: (wanted, owner) => Calldata.typedData("Withdraw", { owner, proposal: wanted.study }, wanted),
     primaryType: "Withdraw",
     proposal: (wanted) => wanted.study,
-    signed: "Signed. Your approval is not withdrawn yet: any account must submit this file, in this epoch, with",
-    command: (wanted) => "ape run govern withdraw --proposal " + wanted.study + " --signatures FILE",
-    happened: (log, wanted, owner) => log.topics[0] === Model.events.ApprovalWithdrawn && log.topics[1] === wanted.study && log.topics[2].endsWith(owner.slice(2)),
+    signed: "Signed. Your approval is not withdrawn yet: any account must submit this file with",
+    command: (wanted) => "sealroom govern withdraw " + wanted.study + " --consortium " + wanted.consortium + " --signatures FILE",
+    happened: (log, wanted, owner) => log.topics[0] === Model.events.Withdrawn && log.topics[1] === wanted.study && log.topics[2].endsWith(owner.slice(2)),
     done: "Withdrawn",
   });
 
   const revoke = Object.freeze({
     act: "revoke",
     title: "Revoke: stop everything",
-    lead: "One transaction stops everything: no key is released, running enclaves lose their lease, and only a new quorum with your approval brings it back.",
+    lead: "One transaction stops everything: no key is released, running enclaves lose their lease, and only a new quorum with your approval brings it back. Votes on owners and machines go on counting.",
     tone: "danger",
     sendLabel: "Revoke now: send 1 transaction",
     signLabel: "Sign only: stops nothing yet",
@@ -108,12 +109,13 @@ const Actions = (() => {
     isMine: (back, wanted) => back.act === "revoke" && back.reason === wanted.reason,
     summary: async () => [],
     facts: (wanted) => [fact("Reason", ...Draw.prose(wanted.reason)), ...place(wanted), ...call("revoke", Calldata.revoke(wanted.reason))],
-    message: (wanted, owner, epoch) =>
-      Calldata.typedData("Revoke", { owner, reason: wanted.reason, epoch }, wanted),
+    // The counter of the owner's vetoes that were lifted: with it the signature works once, and nobody else can void it.
+    asksReturns: true,
+    message: (wanted, owner, returns) => Calldata.typedData("Revoke", { owner, reason: wanted.reason, returns }, wanted),
     primaryType: "Revoke",
     proposal: () => "0x" + "0".repeat(64),
-    signed: "Signed. This stops nothing yet: any account must submit this file, in this epoch and with the same words, with",
-    command: (wanted) => "ape run govern revoke --reason " + JSON.stringify(wanted.reason) + " --signatures FILE",
+    signed: "Signed. This stops nothing yet: any account must submit this file, with the same words, with",
+    command: (wanted) => "sealroom govern revoke --consortium " + wanted.consortium + " --reason " + JSON.stringify(wanted.reason) + " --signatures FILE",
     happened: (log, wanted, owner) => log.topics[0] === Model.events.Revoked && log.topics[1].endsWith(owner.slice(2)),
     done: "Revoked",
   });

@@ -22,32 +22,43 @@ const Calldata = Object.freeze({
 
   // The content of a study as the page names it, checked field by field; it alone is encoded, shown and signed.
   content(given) {
+    const isNumber = (value, bits) => /^(0|[1-9][0-9]{0,19})$/.test(value) && BigInt(value) < 2n ** BigInt(bits);
     const fields = Model.structs.Study.map(([name, type]) => {
       const value = given[name];
-      if (type === "bytes32" && !Calldata.isHash(value)) throw new Error(name + " is no hash");
-      if (type === "bytes32[]" && !(Array.isArray(value) && value.every(Calldata.isHash))) throw new Error(name + " are no hashes");
-      if (type.startsWith("uint") && !(/^(0|[1-9][0-9]{0,19})$/.test(value) && BigInt(value) < 2n ** BigInt(type.slice(4)))) throw new Error(name + " is no " + type);
+      const inner = type.replace("[]", "");
+      const fits = (one) => typeof one === "string" && (inner === "bytes32" ? Calldata.isHash(one) : isNumber(one, inner.slice(4)));
+      if (type.endsWith("[]") ? !(Array.isArray(value) && value.every(fits)) : !fits(value)) throw new Error(name + " is no " + type);
       return [name, Array.isArray(value) ? Object.freeze([...value]) : value];
     });
-    return Object.freeze(Object.fromEntries(fields));
+    const content = Object.freeze(Object.fromEntries(fields));
+    if (content.versions.length !== content.datasets.length) throw new Error("the versions are not those of the datasets");
+    return content;
   },
 
-  // The struct is dynamic, so an offset stands before it, and another one in the place of its array.
+  // The id that a content has: EIP-712's hash of it.
+  studyId(content) {
+    return Keccak.struct("Study", content);
+  },
+
+  // A structure with lists: its fixed words, each list's place among them, then the lists.
   study(content) {
-    const { datasets } = content;
-    const place = Calldata.word(32 * Model.structs.Study.length);
-    const heads = Model.structs.Study.map(([name, type]) =>
-      type === "bytes32" ? content[name].slice(2) : type === "bytes32[]" ? place : Calldata.word(content[name]),
-    );
-    return Calldata.word(32) + heads.join("") + Calldata.word(datasets.length) + datasets.map((one) => one.slice(2)).join("");
+    const word = (type, value) => (type === "bytes32" ? value.slice(2) : Calldata.word(value));
+    let place = 32 * Model.structs.Study.length;
+    const tails = [];
+    const heads = Model.structs.Study.map(([name, type]) => {
+      if (!type.endsWith("[]")) return word(type, content[name]);
+      const head = Calldata.word(place);
+      tails.push(Calldata.word(content[name].length), ...content[name].map((one) => word(type.replace("[]", ""), one)));
+      place += 32 * (content[name].length + 1);
+      return head;
+    });
+    return heads.join("") + tails.join("");
   },
 
+  // The caller's own vote: the list of others' signatures is empty.
   approve(content) {
-    return Model.selectors.approve + Calldata.study(content);
-  },
-
-  hashStudy(content) {
-    return Model.selectors.hashStudy + Calldata.study(content);
+    const study = Calldata.study(content);
+    return Model.selectors.approve + Calldata.word(64) + Calldata.word(64 + study.length / 2) + study + Calldata.word(0);
   },
 
   withdraw(study) {
@@ -79,11 +90,16 @@ const Calldata = Object.freeze({
       const bytes = Uint8Array.from(words.slice(2).join("").slice(0, 2 * Number("0x" + words[1])).match(/../g) ?? [], (one) => parseInt(one, 16));
       return { act, reason: new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) };
     }
-    const heads = words.slice(1);
+    const number = (word) => BigInt("0x" + word).toString();
+    const read = (type, word) => (type === "bytes32" ? "0x" + word : number(word));
+    const heads = words.slice(Number(number(words[0])) / 32);
     const content = Model.structs.Study.map(([name, type], index) => {
-      if (type === "bytes32[]") return [name, heads.slice(1 + Model.structs.Study.length).map((one) => "0x" + one)];
-      return [name, type === "bytes32" ? "0x" + heads[index] : BigInt("0x" + heads[index]).toString()];
+      if (!type.endsWith("[]")) return [name, read(type, heads[index])];
+      const list = heads.slice(Number(number(heads[index])) / 32);
+      return [name, list.slice(1, 1 + Number(number(list[0]))).map((one) => read(type.replace("[]", ""), one))];
     });
+    // What stands in the bytes beside the content would be others' signatures, and somebody else's act.
+    if (Calldata.approve(Object.fromEntries(content)) !== data) throw new Error("These call data hold more than one owner’s approval.");
     return { act, content: Object.fromEntries(content) };
   },
 

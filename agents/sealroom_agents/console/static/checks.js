@@ -26,9 +26,8 @@ const Checks = (() => {
   };
 
   const study = async (wanted) => {
-    const answer = await WalletNode.hashStudy(wanted.consortium, wanted.content);
-    if (answer !== wanted.study) stop("Your wallet’s node says that this content is another study. Do not sign.");
-    return "Asked of your wallet’s node: the contract gives the content shown here this study id.";
+    if (Calldata.studyId(wanted.content) !== wanted.study) stop("The server names a study id that the content shown here does not have. Do not sign; tell the operator.");
+    return "Computed in this page: the content shown here has this study id.";
   };
 
   // --- for an approval ----------------------------------------------------------------------------
@@ -44,23 +43,22 @@ const Checks = (() => {
 
   const standing = async (wanted) => {
     const { consortium, content } = wanted;
-    const [epoch, pinned] = [await WalletNode.epoch(consortium), await WalletNode.pinCount(consortium)];
-    if (content.epoch !== epoch || content.nonce !== pinned) stop("Your wallet’s node is at epoch " + epoch + " after " + pinned + " studies: an approval of this study counts no more. Reload the page.");
+    const { basis, pins } = await WalletNode.standing(consortium);
+    if (content.basis !== basis || content.nonce !== pins) stop("Your wallet’s node says that owners, machines, a revocation or another study changed what an approval follows: one of this study counts no more. Reload the page.");
     if (BigInt(content.expiry) * 1000n <= BigInt(Date.now())) stop("This study has expired.");
-    Reading.shows({ epoch });
     const owners = await WalletNode.owners(consortium);
     const proposers = await WalletNode.proposers(consortium, wanted.study, wanted.block);
-    const names = proposers.map((account) => owners.find((one) => one.account === account)?.id).filter((name) => name);
-    if (!names.length) stop("Your wallet’s node knows no proposal of this study by an owner in block " + wanted.block + ". Do not sign; tell the operator.");
-    Reading.shows({ proposer: Calldata.visible(names[0]) });
-    return "Asked of your wallet’s node: the owner " + Calldata.visible(names[0]) + " proposed this very study in block " + wanted.block + "; it is of the present epoch " + epoch + ".";
+    if (!proposers.length) stop("Your wallet’s node knows no proposal of this study in block " + wanted.block + ". Do not sign; tell the operator.");
+    const name = Calldata.visible(owners.find((one) => one.account === proposers[0])?.id ?? proposers[0]);
+    Reading.shows({ basis, proposer: name });
+    return "Asked of your wallet’s node: " + name + " was the first to approve this very study, in block " + wanted.block + "; it follows the present basis.";
   };
 
   const votes = async (wanted) => {
     const { consortium } = wanted;
     const owners = await WalletNode.owners(consortium);
-    const approved = await WalletNode.approvals(consortium, wanted.study);
-    const threshold = await WalletNode.threshold(consortium);
+    const { approved } = await WalletNode.votes(consortium, wanted.study);
+    const { threshold } = await WalletNode.standing(consortium);
     const vote = (row) => [row.dataset.owner, cell(row, "name"), hash(row, "account"), cell(row, "vote").trim().startsWith("approved")].join(" ");
     const truth = owners.map((one) => [one.account, Calldata.visible(one.id), shortened(one.account), approved.includes(one.account)].join(" "));
     Reading.same("Owners and approvals", rows("owner").map(vote).join("\n"), truth.join("\n"));
@@ -74,19 +72,21 @@ const Checks = (() => {
     const { recipe } = await Reading.recipe(wanted);
     const owners = new Map((await WalletNode.owners(consortium)).map((one) => [one.account, one.id]));
     const found = [];
-    for (const id of content.datasets) found.push(await WalletNode.dataset(consortium, id));
+    for (const [index, id] of content.datasets.entries()) found.push(await WalletNode.dataset(consortium, id, content.versions[index]));
     const path = (owner, name) => owner + "/" + name;
-    const registered = new Map(found.map((one) => [path(owners.get(one.owner), one.name), one]));
+    const registered = new Map(found.map((one) => [path(owners.get(one.holder), one.name), one]));
     if (registered.size !== recipe.datasets.length || found.length !== recipe.datasets.length) stop("The study names other datasets than the recipe’s bytes. Do not sign; tell the operator.");
     for (const spec of recipe.datasets) {
       const one = registered.get(path(spec.owner, spec.name));
       if (!one) stop("The study’s datasets do not include " + path(spec.owner, spec.name) + ", which the recipe reads. Do not sign; tell the operator.");
       if (one.schemaHash !== (await Recipe.schemaHash(spec.columns))) stop(path(spec.owner, spec.name) + " was registered with other columns than the recipe’s bytes name. Do not sign; tell the operator.");
     }
-    const row = (one) => [one.dataset.dataset, cell(one, "name"), cell(one, "owner"), cell(one, "rows"), hash(one, "id")].join(" ");
-    const truth = found.map((one) => [one.id, one.name, Calldata.visible(owners.get(one.owner)), Draw.count(one.rows), shortened(one.id)].join(" "));
+    const row = (one) => [one.dataset.dataset, ...["name", "owner", "version", "rows"].map((name) => cell(one, name)), hash(one, "id"), ...["lifetime", "allowance", "day"].map((name) => cell(one, name))].join(" ");
+    const told = (one, index) =>
+      [one.id, one.name, Calldata.visible(owners.get(one.holder)), Draw.version(content.versions[index], one.number), Draw.count(one.rows), shortened(one.id), Draw.account(one.account), Draw.account(one.allowance), Draw.daily(one.allowance)].join(" ");
+    const truth = found.map(told);
     Reading.same("Datasets and budget", rows("dataset").map(row).sort().join("\n"), truth.sort().join("\n"));
-    return "Asked of your wallet’s node: the study’s datasets are registered by the owners, and under the names and columns, that the recipe’s bytes name.";
+    return "Asked of your wallet’s node: the study’s datasets are held by the owners that the recipe’s bytes name, under these names and with these columns; lifetime accounts and allowances are as shown.";
   };
 
   // The server builds the same call by other code: a mistake in either shows.

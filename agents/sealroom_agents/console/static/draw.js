@@ -50,8 +50,22 @@ const Draw = (() => {
   const budget = (content) =>
     "ε " + epsilon(content.epsilonMicro) + " and δ " + delta(content.deltaPico) + " for at most " + content.maxRuns + " runs, until " + day(content.expiry);
 
+  const short = (value) => value.slice(0, 8) + "…" + value.slice(-4);
+
+  // Which version of a dataset a study uses; 0 in the content is the newest when a run opens.
+  const pinned = (version) => (version === "0" ? "the newest version" : "version " + version);
+
+  const version = (version, number) => (version === "0" ? number + ", the newest" : number + ", pinned");
+
+  // ε and δ of a lifetime account or an allowance: cap, spent, cap, spent.
+  const account = ([epsilonCap, epsilonSpent, deltaCap, deltaSpent]) =>
+    "ε " + epsilon(epsilonSpent) + " of " + epsilon(epsilonCap) + ", δ " + delta(deltaSpent) + " of " + delta(deltaCap);
+
+  // What an allowance grants in one UTC day.
+  const daily = (allowance) => "ε " + epsilon(allowance[4]) + " and " + allowance[6] + " runs";
+
   // Fields of a study that have words of their own here; any other is shown as the model names it, so that none is hidden.
-  const WORDED = ["composeHash", "outputHash", "privacyHash", "datasets", "epsilonMicro", "deltaPico", "maxRuns", "expiry", "epoch", "nonce"];
+  const WORDED = ["composeHash", "outputHash", "privacyHash", "datasets", "versions", "epsilonMicro", "deltaPico", "maxRuns", "expiry", "basis", "nonce"];
 
   const minute = (seconds) => new Date(Number(seconds) * 1000).toISOString().slice(0, 16).replace("T", " ") + " UTC";
 
@@ -78,7 +92,8 @@ const Draw = (() => {
       fact("Runs in", code(recipe.image, "wrap")),
       fact("Reads", ...joined(recipe.datasets.map((one) => one.owner + "/" + one.name + " (" + [...one.columns].map(([name, kind]) => name + " " + kind).join(", ") + ")"), "; ")),
       ...further(content),
-      fact("Counts in", "epoch " + content.epoch + ", as the study after " + content.nonce + " pinned before it"),
+      fact("Datasets", ...joined(content.datasets.map((id, index) => make("span", "", code(short(id), "hash"), " ", pinned(content.versions[index]))), ", ")),
+      fact("Follows", full(content.basis), " as the study after " + content.nonce + " pinned before it"),
     );
   };
 
@@ -115,5 +130,5 @@ const Draw = (() => {
 
   const analysis = (recipe) => make("ol", "", ...recipe.analysis.slice(0, -1).split("\n").map((line) => make("li", "", make("code", "", ...source(line)))));
 
-  return Object.freeze({ make, code, fact, joined, count, day, epsilon, delta, source, prose, budget, further, agreed, leaves, analysis });
+  return Object.freeze({ make, code, fact, joined, count, day, epsilon, delta, source, prose, budget, version, account, daily, further, agreed, leaves, analysis });
 })();

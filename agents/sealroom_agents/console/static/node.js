@@ -15,10 +15,8 @@ const WalletNode = (() => {
 
   const ask = (method, ...params) => provider().request({ method, params });
 
-  const raw = (to, data) => ask("eth_call", { to, data }, "latest");
-
-  const view = async (consortium, name, argument = "") => {
-    const answer = String(await raw(consortium, Model.selectors[name] + argument)).toLowerCase();
+  const view = async (to, name, argument = "") => {
+    const answer = String(await ask("eth_call", { to, data: Model.selectors[name] + argument }, "latest")).toLowerCase();
     if (!/^0x([0-9a-f]{64})+$/.test(answer)) throw new Error("Your wallet’s node knows no consortium at this address. Is the wallet on the right chain?");
     return answer.slice(2).match(/.{64}/g);
   };
@@ -44,6 +42,8 @@ const WalletNode = (() => {
     return Array.from({ length }, (_, index) => words.slice(2 + index * width, 2 + (index + 1) * width));
   };
 
+  const owners = async (consortium) => list(await view(consortium, "owners"), 4).map((words) => ({ account: address(words[0]), id: name(words[3]), word: words[3] }));
+
   return Object.freeze({
     // Throws where the page has no wallet.
     present: () => void provider(),
@@ -58,24 +58,41 @@ const WalletNode = (() => {
       return account;
     },
 
-    owners: async (consortium) => list(await view(consortium, "owners"), 4).map((words) => ({ account: address(words[0]), id: name(words[1]) })),
+    owners,
 
-    epoch: async (consortium) => String(BigInt("0x" + (await view(consortium, "epoch"))[0])),
-
-    pinCount: async (consortium) => String(BigInt("0x" + (await view(consortium, "pinCount"))[0])),
-
-    threshold: async (consortium) => small((await view(consortium, "threshold"))[0]),
-
-    approvals: async (consortium, study) => list(await view(consortium, "approvals", study.slice(2)), 1).map(([word]) => address(word)),
-
-    async dataset(consortium, id) {
-      const words = (await view(consortium, "dataset", id.slice(2))).slice(1);
-      const length = small(words[6]);
-      const bytes = Uint8Array.from((words.slice(7).join("").match(/../g) ?? []).slice(0, length), (byte) => parseInt(byte, 16));
-      return { id, owner: address(words[0]), schemaHash: "0x" + words[3], rows: small(words[4]), name: new TextDecoder().decode(bytes) };
+    // What an approval has to follow: the basis, and how many studies were pinned before.
+    async standing(consortium) {
+      const words = await view(consortium, "state");
+      return { basis: "0x" + (await view(consortium, "basis"))[0], pins: String(small(words[1])), threshold: small(words[8]) };
     },
 
-    hashStudy: (consortium, content) => raw(consortium, Calldata.hashStudy(content)),
+    // Accounts that approved a proposal, and those that withdrew from it; nobody where its votes count no more.
+    async votes(consortium, proposal) {
+      const [approved, withdrawn, , , , , counts] = await view(consortium, "votes", proposal.slice(2));
+      const roll = (await view(consortium, "state"))[7];
+      const accounts = async (seats) => list(await view(consortium, "accountsAt", roll + seats), 1).map(([word]) => address(word));
+      return { approved: small(counts) ? await accounts(approved) : [], withdrawn: await accounts(withdrawn), counts: small(counts) === 1 };
+    },
+
+    // How often an owner's veto was lifted: a signed revocation names it, and works once.
+    async returns(consortium, account) {
+      const owner = (await owners(consortium)).find((one) => one.account === account);
+      if (!owner) throw new Error("Your wallet’s node knows no owner " + account + ".");
+      return String(small((await view(consortium, "returnsOf", owner.word))[0]));
+    },
+
+    // A dataset as a study uses it: version 0 is the newest.
+    async dataset(consortium, id, version) {
+      const ledger = address((await view(consortium, "ledger"))[0]);
+      const key = id.slice(2);
+      const words = (await view(ledger, "datasetOf", key)).slice(1);
+      const bytes = Uint8Array.from((words.slice(5).join("").match(/../g) ?? []).slice(0, small(words[4])), (byte) => parseInt(byte, 16));
+      const number = version === "0" ? String(small(words[1])) : version;
+      const [, , , schemaHash, rows] = await view(ledger, "versionOf", key + Calldata.word(number));
+      const account = (await view(ledger, "accountOf", key)).map(small);
+      const allowance = (await view(ledger, "allowanceOf", key + consortium.slice(2).padStart(64, "0"))).map(small);
+      return { id, holder: address(words[0]), name: new TextDecoder().decode(bytes), number, schemaHash: "0x" + schemaHash, rows: small(rows), account, allowance };
+    },
 
     // Accounts that proposed a study in a block.
     async proposers(consortium, study, block) {

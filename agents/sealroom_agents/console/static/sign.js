@@ -172,20 +172,22 @@ const Sign = (() => {
       try {
         const { wanted } = mine;
         const owner = await asOwner(mine);
-        const epoch = await WalletNode.epoch(wanted.consortium);
-        const data = Actions.guardMessage(action, wanted, owner, action.message(wanted, owner, epoch));
+        const returns = action.asksReturns ? await WalletNode.returns(wanted.consortium, owner) : null;
+        const data = Actions.guardMessage(action, wanted, owner, action.message(wanted, owner, returns));
         const signature = await step("Waiting for your signature in the wallet", async () => {
           stillOpen();
           return ["Signed; nothing was sent.", await WalletNode.sign(owner, data)];
         });
         if (!/^0x[0-9a-f]+$/i.test(signature)) throw new Error("The wallet’s answer is no signature.");
         const file = {
-          version: 1,
+          version: 2,
           kind: action.primaryType,
           chainId: Number(wanted.chain),
           consortium: wanted.consortium,
           proposal: action.proposal(wanted),
+          digest: Keccak.digest(data),
           owner,
+          signer: owner,
           signature: signature.toLowerCase(),
         };
         output.text.value = JSON.stringify(file, null, 1);

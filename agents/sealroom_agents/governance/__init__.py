@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The governance desk: what owners of a consortium see, decide, sign and stop.
+
+`Node` reads the chain, `Standing` says where a consortium is, `proposals` what is open and what happened,
+`ways` how an act of an owner leaves: as a transaction, as a file for a Safe, as call data, as something to be
+signed elsewhere, or as signatures that were collected. `actions` puts them together; `command` is the face of
+`sealroom govern`, and the Ape script of the same name is another one on the same actions.
+"""

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a recipe to the study that owners approve, and back: whether a study is what the recipe says."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sealroom.codes import Code
+from sealroom.decimals import decimal_text
+from sealroom.encoding import to_hex
+from sealroom.model import Study, Terms
+from sealroom.model.units import epsilon_text
+from sealroom.schema import schema_hash
+from sealroom_agents.cli.terminal import read_bounded
+from sealroom_agents.errors import ToolError
+from sealroom_agents.governance.standing import DatasetFacts, Standing
+from sealroom_agents.governance.words import Lines, short
+
+if TYPE_CHECKING:
+    from sealroom.recipe import DatasetSpec, Recipe
+    from sealroom_agents.owner.registration import Registration
+
+MAX_DIFF_LINES = 400
+"""Lines of a difference between two recipes that are shown."""
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe from its exact bytes. Raises `RecipeError`."""
+    from sealroom.recipe import MAX_COMPOSE_BYTES, parse
+
+    return parse(read_bounded(path, MAX_COMPOSE_BYTES, "a recipe"))
+
+
+def terms_of(
+    recipe: Recipe,
+    datasets: Sequence[bytes],
+    *,
+    versions: Sequence[int] | None = None,
+    runs: int,
+    expiry: int,
+) -> Terms:
+    """What a study of this recipe asks for: every hash and the budget come from the recipe's own bytes."""
+    wanted = dict(zip(datasets, versions or [0] * len(datasets), strict=True))
+    ordered = sorted(wanted)
+    return Terms(
+        compose_hash=recipe.compose_hash,
+        output_hash=recipe.output_hash,
+        privacy_hash=recipe.privacy_hash,
+        datasets=tuple(ordered),
+        versions=tuple(wanted[one] for one in ordered),
+        epsilon_micro=recipe.epsilon_micro * runs,
+        delta_pico=recipe.delta_pico * runs,
+        max_runs=runs,
+        expiry=expiry,
+    )
+
+
+def match(recipe: Recipe, given: Sequence[Registration]) -> list[Registration]:
+    """The registration of each dataset of the recipe, in its order; none is left over.
+
+    A registration names the account and not the owner: with two of one name, the columns must do.
+    Raises `dataset-not-in-recipe`, `dataset-missing`.
+    """
+    left = list(given)
+    found, missing = [], []
+    for spec in recipe.datasets:
+        wanted = (spec.name, schema_hash(spec.columns))
+        one = next((each for each in left if (each.name, each.version.schema_hash) == wanted), None)
+        if one is None:
+            missing.append(spec.path)
+            continue
+        left.remove(one)
+        found.append(one)
+    if left:
+        raise ToolError(
+            Code.DATASET_NOT_IN_RECIPE,
+            f"{recipe.name} reads no dataset {left[0].name} with these columns, or it was given twice",
+            "give one registration for each dataset of the recipe; `sealroom recipe --check` lists them",
+        )
+    if missing:
+        raise ToolError(
+            Code.DATASET_MISSING,
+            f"there is no registration of {', '.join(missing)}",
+            "its owner gets it from `sealroom seal`, beside the sealed file",
+        )
+    return found
+
+
+def datasets_on_chain(standing: Standing, recipe: Recipe) -> list[bytes]:
+    """The registered datasets that the recipe reads, in its order, by owner and name. Raises
+    `dataset-missing`."""
+    offered = {
+        (standing.name(facts.dataset.holder), facts.dataset.name): facts.id for facts in standing.offered()
+    }
+    missing = [spec.path for spec in recipe.datasets if (spec.owner, spec.name) not in offered]
+    if missing:
+        raise ToolError(
+            Code.DATASET_MISSING,
+            f"no owner offers {', '.join(missing)} to this consortium",
+            "its owner runs `govern register` and `govern allow`; or pass --registrations",
+        )
+    return [offered[spec.owner, spec.name] for spec in recipe.datasets]
+
+
+def require_recipe(standing: Standing, study: Study, recipe: Recipe) -> None:
+    """The study is of this very recipe, on the datasets that it names. Raises `proposal-differs`."""
+    for what, asked, computed in (
+        ("recipe", study.compose_hash, recipe.compose_hash),
+        ("output", study.output_hash, recipe.output_hash),
+        ("privacy", study.privacy_hash, recipe.privacy_hash),
+    ):
+        if asked != computed:
+            raise _differs(f"its {what} hash is {to_hex(asked)}, and the file's is {to_hex(computed)}")
+    found = list(zip(standing.datasets(study.datasets), study.versions, strict=True))
+    for spec in recipe.datasets:
+        fits = [one for one in found if _is(standing, one[0], spec)]
+        if not fits:
+            raise _differs(f"it does not use {spec.path}, which the recipe reads")
+        facts, number = fits[0]
+        found.remove(fits[0])
+        version = standing.version_of(facts.id, number or facts.dataset.versions)
+        if version.schema_hash != schema_hash(spec.columns):
+            raise _differs(f"{spec.path} was sealed with other columns than the recipe reads")
+    if found:
+        raise _differs(f"it uses {standing.dataset_name(found[0][0])}, which the recipe does not read")
+
+
+def doubts(study: Study, recipe: Recipe) -> list[str]:
+    """What fits, and may still not be meant."""
+    found = []
+    for what, asked, once in (
+        ("ε", study.epsilon_micro, recipe.epsilon_micro),
+        ("δ", study.delta_pico, recipe.delta_pico),
+    ):
+        if asked > once * study.max_runs:
+            found.append(f"the study may spend more {what} than its {study.max_runs} runs need")
+        elif asked < once * study.max_runs:
+            found.append(f"the study's {what} ends before all its {study.max_runs} runs are used")
+    return found
+
+
+def recipe_lines(recipe: Recipe) -> Lines:
+    """What the study asks, and what leaves: each output with its own ε."""
+    from sealroom.recipe.outputs import LogisticField
+
+    lines = [("study", recipe.name), ("asks", recipe.question)]
+    lines += [
+        ("reads", f"{spec.path}: {', '.join(name for name, _ in spec.columns)}") for spec in recipe.datasets
+    ]
+    for field in recipe.output.fields:
+        groups = () if isinstance(field, LogisticField) else field.by
+        by = f" by {', '.join(groups)}" if groups else ""
+        delta = f", δ {decimal_text(field.delta)}" if field.delta else ""
+        lines.append(
+            ("leaves", f"{field.kind} {field.name}{by}: ε {decimal_text(field.epsilon)}{delta} a run")
+        )
+    privacy = recipe.privacy
+    lines.append(
+        (
+            "a run costs",
+            f"ε {epsilon_text(recipe.epsilon_micro)}, δ {decimal_text(privacy.delta)} for each "
+            f"{privacy.unit}; "
+            f"nothing leaves for fewer than {privacy.minimum_cohort}",
+        )
+    )
+    return lines
+
+
+def recipe_difference(before: Path, now: Recipe, last: Study | None) -> Lines:
+    """The difference between two recipes' texts, once the older one is that of the study approved last.
+
+    Raises `proposal-differs`.
+    """
+    old = read_recipe(before)
+    if last is None or old.compose_hash != last.compose_hash:
+        approved = "none was approved" if last is None else f"approved last was {short(last.compose_hash)}"
+        raise _differs(f"{before} has the compose hash {short(old.compose_hash)}, and {approved}")
+    lines: Lines = []
+    for what, one, other in (
+        ("analysis", old.analysis, now.analysis),
+        ("recipe", _outline(old), _outline(now)),
+    ):
+        found = list(
+            difflib.unified_diff(
+                one.splitlines(), other.splitlines(), f"{what} before", f"{what} now", lineterm="", n=2
+            )
+        )
+        lines += [("", line) for line in found[:MAX_DIFF_LINES]]
+        if len(found) > MAX_DIFF_LINES:
+            lines.append(("", f"… {len(found) - MAX_DIFF_LINES} lines more"))
+    return lines or [("differs", "the two recipes read alike")]
+
+
+def _outline(recipe: Recipe) -> str:
+    lines = [f"image: {recipe.image}", *(f"{label}: {value}" for label, value in recipe_lines(recipe))]
+    return "\n".join(lines)
+
+
+def _is(standing: Standing, facts: DatasetFacts, spec: DatasetSpec) -> bool:
+    return (standing.name(facts.dataset.holder), facts.dataset.name) == (spec.owner, spec.name)
+
+
+def _differs(why: str) -> ToolError:
+    return ToolError(
+        Code.PROPOSAL_DIFFERS,
+        f"the study is not what the recipe says: {why}",
+        "do not approve it; ask who proposed it for the recipe that it is of",
+    )

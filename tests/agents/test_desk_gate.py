@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`govern platform --gate`: what is proposed is what the gate proves, and nothing that it only says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.agents.answering import answering
+from tests.agents.office import Office
+from tests.agents.worked import make_gate
+from tests.local_chain import LocalChain
+
+from sealroom.encoding import sha256, to_hex
+from sealroom.key_release import GateIdentity
+from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
+
+pytestmark = pytest.mark.anvil
+PLATFORM = SimulatedPlatform(b"\x21" * 32)
+DEVICE = to_hex(PLATFORM.machine().device_id)
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[LocalChain]:
+    with LocalChain.start() as chain:
+        yield chain
+
+
+@pytest.fixture
+def office(chain: LocalChain, tmp_path: Path) -> Office:
+    """Four hospitals without a platform; they have read the policy."""
+    office = Office.open(chain, tmp_path)
+    office.file("policy.json", PLATFORM.policy().encode())
+    office.file("root.der", PLATFORM.root_der)
+    return office
+
+
+def given(office: Office, url: str, *more: str) -> tuple[str, ...]:
+    """The command's words for the gate at a URL."""
+    trusted = "--policy", office.file("policy.json"), "--simulated-root", office.file("root.der")
+    return "platform", "--gate", url, *trusted, "--device", DEVICE, *more
+
+
+def genuine() -> GateIdentity:
+    return make_gate(PLATFORM, policy_hash=PLATFORM.policy().hash).identity
+
+
+def test_a_gate_is_asked_verified_and_proposed(office: Office) -> None:
+    identity = genuine()
+    with answering(identity.encode()) as url:
+        assert "SIMULATED TDX, not Intel" in office.text(*given(office, url, "--draft"))
+        first = office.govern(*given(office, url), by=0)
+    (found,) = office.govern("pending")["proposals"]
+    assert found["content"] | {"expiry": 0, "follows": ""} == {
+        "gateRoot": to_hex(identity.gate_root),
+        "gateSigner": identity.signer,
+        "gateCompose": to_hex(identity.compose_hash),
+        "policyHash": to_hex(PLATFORM.policy().hash),
+        "osImages": [to_hex(SIMULATED_OS_IMAGE)],
+        "devices": [DEVICE],
+        "expiry": 0,
+        "follows": "",
+    }
+    office.govern("approve", first["proposal"], by=1)
+    assert office.govern("approve", first["proposal"], by=2)["effective"]
+
+
+def test_a_gate_under_another_policy_is_not_proposed(office: Office) -> None:
+    """AT-30: its quote covers the policy by which it judges."""
+    other = make_gate(PLATFORM, policy_hash=sha256(b"another policy")).identity
+    with answering(other.encode()) as url:
+        code, words, _ = office.refused(*given(office, url), by=0)
+    assert code == "proposal-differs" and "platform policy" in words
+    assert office.govern("pending")["proposals"] == []
+
+
+def test_a_gate_that_says_another_policy_than_its_quote_covers_is_not_proposed(office: Office) -> None:
+    lied = replace(make_gate(PLATFORM, policy_hash=bytes(32)).identity, policy_hash=PLATFORM.policy().hash)
+    with answering(lied.encode()) as url:
+        code, *_ = office.refused(*given(office, url), by=0)
+    assert code == "report-data-mismatch"
+
+
+def test_a_gate_of_another_machine_maker_or_kms_is_not_proposed(office: Office) -> None:
+    stranger = SimulatedPlatform(b"\x22" * 32)
+    foreign = make_gate(stranger, policy_hash=PLATFORM.policy().hash).identity
+    with answering(foreign.encode()) as url:
+        code, *_ = office.refused(*given(office, url), by=0)
+    assert code == "quote-invalid"
+
+
+def test_a_gate_of_another_chain_is_not_proposed(office: Office) -> None:
+    other = make_gate(PLATFORM, chain_id=1337, policy_hash=PLATFORM.policy().hash).identity
+    with answering(other.encode()) as url:
+        code, words, _ = office.refused(*given(office, url), by=0)
+    assert code == "proposal-differs" and "1337" in words
+
+
+def test_a_policy_that_nobody_read_is_not_adopted(office: Office) -> None:
+    with answering(genuine().encode()) as url:
+        code, _, hint = office.refused("platform", "--gate", url, "--device", DEVICE, by=0)
+    assert code == "way-unclear" and "--policy" in hint

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vectors of the platform policy: the page's example, and one fault each."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sealroom.platform_policy import PlatformPolicy
+from tests.vectors.vector import FOLDER, Vector
+
+PAGE = FOLDER.parents[1] / "enclave" / "spec" / "platform-policy.md"
+
+
+def example() -> str:
+    """The document on the page."""
+    found = re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def _other(image: dict[str, Any], first: int) -> dict[str, Any]:
+    return {**image, "digest": f"0x{first:02x}" + image["digest"][4:]}
+
+
+def _set(*path: str | int, to: Any) -> Callable[[Any], None]:
+    def change(value: Any) -> None:
+        for step in path[:-1]:
+            value = value[step]
+        value[path[-1]] = to
+
+    return change
+
+
+def _drop(*path: str | int) -> Callable[[Any], None]:
+    def change(value: Any) -> None:
+        for step in path[:-1]:
+            value = value[step]
+        del value[path[-1]]
+
+    return change
+
+
+ADVISORIES = ["INTEL-SA-00837", "INTEL-SA-00115"]
+GOOD: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "example": ("the page's example", lambda value: None),
+    "simulated": ("a simulated root", _set("root", to="0x" + "0a" * 32)),
+    "strict": ("nothing optional is granted", _set("tcb", "dynamicPlatform", to=False)),
+    "images": (
+        "two images, the first with registers of two kinds of virtual hardware",
+        lambda value: value["osImages"].extend(
+            [{**value["osImages"][0], "mrTd": "0x" + "12" * 48}, _other(value["osImages"][0], 2)]
+        ),
+    ),
+}
+BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
+    "version": ("unsupported-version", "a later version", _set("version", to=2)),
+    "version_true": ("unsupported-version", "true is no 1", _set("version", to=True)),
+    "without_version": ("malformed", "no version", _drop("version")),
+    "more": ("malformed", "a member more", _set("more", to=1)),
+    "tcb_more": ("malformed", "a member more in tcb", _set("tcb", "more", to=1)),
+    "without_kms_root": ("malformed", "no KMS root", _drop("kmsRoot")),
+    "root_name": ("malformed", "another vendor's root", _set("root", to="amd")),
+    "root_upper_case": ("malformed", "hex in upper case", _set("root", to="0x" + "0A" * 32)),
+    "status_lower": ("malformed", "a lower TCB status", _set("tcb", "status", to="OutOfDate")),
+    "smt_number": ("malformed", "a number where true or false must be", _set("tcb", "smt", to=0)),
+    "evaluation_negative": ("malformed", "a negative number", _set("tcb", "minEvaluation", to=-1)),
+    "advisories_order": (
+        "malformed", "advisories out of order", _set("tcb", "rejectedAdvisories", to=ADVISORIES),
+    ),
+    "advisory_name": ("malformed", "no advisory", _set("tcb", "rejectedAdvisories", to=["SA-1"])),
+    "module_short": ("malformed", "a module of 47 bytes", _set("tcb", "tdxModules", to=["0x" + "07" * 47])),
+    "images_none": ("malformed", "no OS image: a guest's claim would count", _set("osImages", to=[])),
+    "images_twice": (
+        "malformed", "one entry twice", lambda value: value["osImages"].append(value["osImages"][0]),
+    ),
+    "images_order": (
+        "malformed", "images out of order",
+        lambda value: value["osImages"].append(_other(value["osImages"][0], 0)),
+    ),
+    "registers_two": ("malformed", "two RTMRs", _drop("osImages", 0, "rtMr", 2)),
+    "gpu": ("malformed", "GPU evidence that nobody can verify", _set("gpu", to="nvidia")),
+}  # fmt: skip
+
+
+def make_policies() -> None:
+    """One file a case."""
+    for name, (comment, change) in GOOD.items():
+        body = _changed(change)
+        fields = {"expect": "success", "comment": comment, "hash": PlatformPolicy.parse(body).hash.hex()}
+        Vector(fields, body).write(FOLDER / "policy" / name)
+    for name, (code, comment, change) in BAD.items():
+        fields = {"expect": code, "stage": "FormatError", "comment": comment}
+        Vector(fields, _changed(change)).write(FOLDER / "policy" / name)
+    twice = example().replace('"gpu": "none"', '"gpu": "none", "gpu": "none"').encode()
+    fields = {"expect": "malformed", "stage": "FormatError", "comment": "one member twice"}
+    Vector(fields, twice).write(FOLDER / "policy" / "member_twice")
+
+
+def _changed(change: Callable[[Any], None]) -> bytes:
+    value = copy.deepcopy(json.loads(example()))
+    change(value)
+    return json.dumps(value, indent=1).encode()
