@@ -381,7 +381,9 @@ contract SeatsTest is Room {
         vm.assertEq(room.accountsAt(0, 1), list(address(0)), "before the first roster");
         vm.assertEq(room.accountsAt(99, 1), list(A), "the last roster holds on");
         moveSeat(A, safe);
-        change(removal(ID_A, 2), current(), safe);
+        IConsortium.Validity memory t = current();
+        change(removal(ID_A, 2), t, safe);
+        change(removal(ID_A, 2), t, B);
         vm.assertEq(room.accountsAt(2, 1), list(A), "before A moved");
         vm.assertEq(room.accountsAt(3, 1), list(safe), "after");
         vm.assertEq(room.accountsAt(4, 1), list(address(0)), "nobody once it was removed");
