@@ -18,19 +18,18 @@ from eth_account.messages import SignableMessage
 from scripts._command import ChainCommand, Complaint, complaints
 
 from sealroom_agents.chains import private_chain_option
-from sealroom_agents.governance.actions import (
+from sealroom_agents.governance.actions.entry import Action, option
+from sealroom_agents.governance.command import sign_params
+from sealroom_agents.governance.face import (
     GROUP_HELP,
     SIGN_HELP,
-    Action,
     Connection,
     Sections,
     commands,
-    option,
     run,
     shower,
     tell,
 )
-from sealroom_agents.governance.command import sign_params
 from sealroom_agents.governance.ways import Sent
 
 TEST_ACCOUNT = "TEST::"
@@ -129,11 +128,11 @@ def _command(action: Action, params: list[click.Parameter]) -> click.Command:
 
 
 def _sign(account: str | None, request: Path, signature: str | None, out: Path, as_json: bool) -> None:
-    from sealroom_agents.governance import desk
+    from sealroom_agents.governance import signing
 
     with complaints():
         wallet, _ = _wallet(account)
-        answer = desk.sign(
+        answer = signing.sign(
             request=request, wallet=wallet, signature=signature, out=out, confirm=_nobody_asks,
             show=shower(as_json),
         )  # fmt: skip

@@ -11,17 +11,14 @@ import click
 from sealroom_agents.cli.options import PRIVATE_CHAIN, keystore_option, rpc_option, yes_option
 from sealroom_agents.cli.terminal import ask_passphrase
 from sealroom_agents.cli.terminal import confirm as ask
-from sealroom_agents.governance.actions import (
-    GIVEN_FILE,
+from sealroom_agents.governance.actions.entry import GIVEN_FILE, NEW_FILE, Action, option
+from sealroom_agents.governance.face import (
     GROUP_HELP,
-    NEW_FILE,
     SIGN_HELP,
-    Action,
     Connection,
     Sections,
     commands,
     json_option,
-    option,
     run,
     shower,
     tell,
@@ -81,10 +78,10 @@ def _command(action: Action, params: list[click.Parameter]) -> click.Command:
 def _sign(
     keystore: Path | None, request: Path, signature: str | None, out: Path, yes: bool, as_json: bool
 ) -> int:
-    from sealroom_agents.governance import desk
+    from sealroom_agents.governance import signing
 
     opened = _opened((), keystore, yes=yes)
-    answer = desk.sign(
+    answer = signing.sign(
         request=request,
         wallet=opened.wallet,
         signature=signature,

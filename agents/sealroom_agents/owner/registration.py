@@ -14,7 +14,7 @@ from sealroom.model import Version, dataset_id
 from sealroom.model.base import Label, Record
 from sealroom.model.kinds import B32, Address, Text, UInt
 from sealroom.schema import DATASET_NAME
-from sealroom.sealed import SealedInfo
+from sealroom.sealed import SealedInfo, inspect
 from sealroom_agents.errors import ToolError
 
 MAX_REGISTRATION_BYTES = 16 * 1024
@@ -71,3 +71,8 @@ def load_registration(path: Path) -> Registration:
 def registration_file(registration: Registration) -> bytes:
     """The file that `sealroom seal` writes."""
     return json.dumps(registration.to_json(), indent=1).encode() + b"\n"
+
+
+def registration_in(path: Path) -> Registration:
+    """What is registered of a sealed file: taken from the file itself, or from what was written beside it."""
+    return registration_of(inspect(path)) if path.suffix == ".tar" else load_registration(path)

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the actions that decide are called: names, options, help."""
+
+from __future__ import annotations
+
+import click
+
+from sealroom_agents.governance.actions.entry import (
+    GIVEN_FILE,
+    HASH,
+    NEW_FILE,
+    Action,
+    Section,
+    argument,
+    option,
+    proposal_argument,
+)
+
+PROPOSAL_DAYS = 30
+"""How long votes count when nothing is said."""
+
+
+def _draft() -> list[click.Parameter]:
+    return [
+        option(
+            "--days",
+            type=click.IntRange(1, 400),
+            default=PROPOSAL_DAYS,
+            show_default=True,
+            help="How long votes for it count.",
+        ),
+        option(
+            "--out", type=NEW_FILE, metavar="FILE", help="Keep the proposal in this file, for the others."
+        ),
+        option("--draft", is_flag=True, help="Write the proposal only; vote for nothing."),
+    ]
+
+
+def _machines() -> list[click.Parameter]:
+    return [
+        option("--os-image", multiple=True, type=HASH, metavar="HASH", help="An OS image; once for each."),
+        option(
+            "--device",
+            multiple=True,
+            type=HASH,
+            metavar="HASH",
+            help="A machine: SHA-256 of its PPID; once for each.",
+        ),
+    ]
+
+
+def _recipe_before() -> click.Option:
+    return option(
+        "--before",
+        type=GIVEN_FILE,
+        metavar="FILE",
+        help="The recipe that was approved last: shows what changed in its text.",
+    )
+
+
+SECTION = Section(
+    "Decide",
+    (
+        Action(
+            "propose",
+            "deciding.propose",
+            "propose a study from its recipe",
+            "Propose a study. Everything in it is computed from the recipe's exact bytes and the "
+            "registrations, or from what owners registered on chain; the first vote proposes it.\n\n"
+            "Who has no seat writes it with --draft --out FILE; owners approve that file.",
+            lambda: [
+                option(
+                    "--recipe",
+                    required=True,
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="The recipe's exact bytes: app-compose.json.",
+                ),
+                option(
+                    "--registrations",
+                    multiple=True,
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="What `sealroom seal` wrote, once for each dataset.  [default: what is there]",
+                ),
+                option(
+                    "--runs",
+                    type=click.IntRange(1, 2**32 - 1),
+                    default=1,
+                    show_default=True,
+                    help="How many runs; ε and δ are those of one run, times this.",
+                ),
+                _recipe_before(),
+                *_draft(),
+            ],
+            "vote",
+        ),
+        Action(
+            "approve",
+            "deciding.approve",
+            "vote for a study, platform, machines or roster",
+            "Vote for a proposal of any kind: by its ID from `pending`, or by the file that its proposer "
+            "wrote.\n\n"
+            "A study takes its recipe: the file is compared with every hash, and what leaves, what "
+            "it costs "
+            "and what differs from the study approved last is shown. --blind approves a hash that nobody "
+            "here has read.",
+            lambda: [
+                argument("proposal", metavar="[ID]", type=HASH, required=False),
+                option(
+                    "--proposal",
+                    "file",
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="The file that --out, or `sealroom proposal`, wrote.",
+                ),
+                option(
+                    "--recipe",
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="The study's recipe: app-compose.json.",
+                ),
+                option("--blind", is_flag=True, help="Approve a study without its recipe."),
+                _recipe_before(),
+            ],
+            "vote",
+        ),
+        Action(
+            "platform",
+            "deciding.platform",
+            "vote for a gate, its rules and its machines",
+            "Vote for the platform: which gate, under which policy, with which OS images and "
+            "machines.\n\n"
+            "--gate asks a gate who it is, verifies its quote, recipe and keys here, and proposes "
+            "exactly "
+            "that. When it is adopted, the live study ends. Machines are added later with "
+            "`machines`, which "
+            "ends nothing.",
+            lambda: [
+                option("--gate", metavar="URL", help="Ask this gate, and verify its evidence."),
+                option(
+                    "--policy",
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="The platform policy that the gate runs with; its SHA-256 is adopted.",
+                ),
+                option(
+                    "--file",
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="JSON in place of --gate: gateRoot, gateSigner, gateCompose, policyHash, "
+                    "osImages, devices.",
+                ),
+                *_machines(),
+                option(
+                    "--simulated-root",
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="Trust this simulated TDX root in place of Intel's; local chains only.",
+                ),
+                *_draft(),
+            ],
+            "vote",
+        ),
+        Action(
+            "machines",
+            "deciding.machines",
+            "vote for machines and OS images to be added",
+            "Vote for machines and OS images to be added to the platform. No study ends, no vote for a "
+            "platform or roster is void. It takes the threshold, and everybody who approved the live "
+            "study.",
+            lambda: [
+                *_machines(),
+                option(
+                    "--file",
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="JSON in place of them: osImages, devices.",
+                ),
+                *_draft(),
+            ],
+            "vote",
+        ),
+        Action(
+            "roster",
+            "deciding.roster",
+            "vote for other owners, or another threshold",
+            "Vote for a change of owners: who leaves, who joins, and how many grant afterwards.\n\n"
+            "Who leaves keeps its data: its datasets lock with its seat. A file of --add is an owner "
+            "as in a "
+            "deployment: account, id, jurisdiction, regimes.",
+            lambda: [
+                option("--remove", multiple=True, metavar="ID", help="An owner who loses its seat."),
+                option(
+                    "--add",
+                    multiple=True,
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="JSON of an owner who gets one.",
+                ),
+                option(
+                    "--threshold",
+                    type=click.IntRange(1, 16),
+                    help="How many grant afterwards.  [default: as before, as far as they suffice]",
+                ),
+                *_draft(),
+            ],
+            "vote",
+        ),
+        Action(
+            "remove-silent",
+            "deciding.remove_silent",
+            "execute the removal of owners who are silent",
+            "Execute a roster that only removes, without the threshold: all who stay voted for it, "
+            "half of "
+            "the seats at least, 30 days have passed since the last of those votes, and nobody who "
+            "leaves "
+            "withdrew from it. Anyone may.\n\n"
+            "For a consortium of k = n whose owner lost its wallet. Who leaves keeps data and name.",
+            proposal_argument,
+            "send",
+        ),
+        Action(
+            "withdraw",
+            "deciding.withdraw",
+            "take an approval back, or object",
+            "Take your approval of a proposal back before it takes effect, or bar it in advance. For "
+            "an owner "
+            "that is to be removed as silent it is the objection. For the same content there is no "
+            "way back.",
+            proposal_argument,
+            "vote",
+        ),
+    ),
+)

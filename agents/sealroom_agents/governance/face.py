@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every face of the desk shares: it makes commands of the actions, runs one, and prints its answer.
+
+A face says how a chain and an account are named, and gets commands.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sealroom_agents.cli.terminal import table, warn
+from sealroom_agents.errors import CommandExit
+from sealroom_agents.governance.actions.entry import ADDRESS, GIVEN_FILE, NEW_FILE, Action, option
+from sealroom_agents.governance.actions.listing import SECTIONS
+
+if TYPE_CHECKING:
+    from sealroom_agents.governance.ways import Wallet
+
+GROUP_HELP = """Govern a consortium: who and what its owners trust, what they approve, and when they stop.
+
+Granting takes a quorum, stopping takes one. Each act leaves in the way in which its owner signs: as a
+transaction of an account, as a file for a Safe (--owner 0x… --safe FILE), as call data for any other wallet
+(--calldata), or as a signature that is made elsewhere (--request, then `sign`) and handed in (--signatures).
+"""
+
+SIGN_HELP = (
+    "Sign what --request wrote, on a machine that needs no network, or take a signature that a wallet "
+    "made.\n\n"
+    "Its whole content is shown first. An account that is one of the owners of the Safe that votes signs the "
+    "Safe's message; the desk puts the signatures of a Safe's owners together when they are handed in."
+)
+
+
+def consortium_option() -> click.Option:
+    """Which consortium."""
+    return option(
+        "--consortium", required=True, type=ADDRESS, metavar="ADDRESS", help="Address of the consortium."
+    )
+
+
+def json_option() -> click.Option:
+    """For programs."""
+    return option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def way_options(leaves: str) -> list[click.Parameter]:
+    """How an act leaves."""
+    if leaves == "read":
+        return []
+    found: list[click.Parameter] = [
+        option(
+            "--owner",
+            type=ADDRESS,
+            metavar="ADDRESS",
+            help="Whose act it is, where that is not the account that sends: a Safe, a wallet elsewhere.",
+        ),
+        option(
+            "--safe",
+            type=NEW_FILE,
+            metavar="FILE",
+            help="Send nothing; write a file for the transaction builder of the Safe that --owner names.",
+        ),
+        option("--calldata", is_flag=True, help="Send nothing; print the call, for any other wallet."),
+    ]
+    if leaves == "vote":
+        found += [
+            option(
+                "--request",
+                type=NEW_FILE,
+                metavar="FILE",
+                help="Send nothing; write the EIP-712 typed data that --owner signs elsewhere.",
+            ),
+            option(
+                "--sign",
+                type=NEW_FILE,
+                metavar="FILE",
+                help="Send nothing; sign it, and write the signature.",
+            ),
+            option(
+                "--signatures",
+                type=GIVEN_FILE,
+                multiple=True,
+                metavar="FILE",
+                help="Hand in signatures that were collected; once for each. The account only pays.",
+            ),
+        ]
+    return found
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What a face makes of its own options."""
+
+    urls: Sequence[str]
+    """Nodes."""
+    wallet: Callable[[], Wallet] | None
+    """Opens the account, where one was named."""
+    account: str | None
+    """Its address, where it is known without opening it."""
+    confirm: Callable[[str], None]
+    """Asks a person, or does not."""
+    private_chain: int | None = None
+    """Id of a chain that is none of those supported, where its operator says that it is like them."""
+
+
+def run(action: Action, connection: Connection, options: dict[str, Any]) -> int:
+    """Run one action and print its answer; returns the status to exit with."""
+    module, _, function = action.function.partition(".")
+    acting = importlib.import_module(f"sealroom_agents.governance.{module}")
+    desk = importlib.import_module("sealroom_agents.governance.desk")
+    ways = importlib.import_module("sealroom_agents.governance.ways")
+    as_json = options.pop("as_json")
+    consortium = options.pop("consortium")
+    chosen = {
+        name: options.pop(name)
+        for name in ("owner", "safe", "calldata", "request", "sign", "signatures")
+        if name in options
+    }
+    way = ways.Way(wallet=connection.wallet, account=connection.account, **chosen)
+    opened = desk.Desk(
+        urls=connection.urls,
+        consortium=consortium,
+        way=way,
+        confirm=connection.confirm,
+        show=shower(as_json),
+        private_chain=connection.private_chain,
+    )
+    answer = getattr(acting, function)(opened, **options)
+    return tell(answer, as_json=as_json)
+
+
+def shower(as_json: bool) -> Callable[[list[tuple[str, str]]], None]:
+    """Shows a person, on stderr, what is about to be decided."""
+    return (lambda lines: None) if as_json else (lambda lines: click.echo(table(lines), err=True))
+
+
+def tell(answer: Any, *, as_json: bool) -> int:
+    """Print an answer; warnings go to stderr."""
+    for warning in answer.warnings:
+        warn(warning)
+    facts = {**answer.facts, "warnings": list(answer.warnings)}
+    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else table(answer.lines))
+    return CommandExit.FAILED if answer.failed else CommandExit.DONE
+
+
+def commands(make: Callable[[Action, list[click.Parameter]], click.Command]) -> dict[str, click.Command]:
+    """All actions as commands of a face."""
+    found = {}
+    for section in SECTIONS:
+        for action in section.actions:
+            params = [
+                consortium_option(),
+                *action.params(),
+                *way_options(action.leaves),
+                json_option(),
+            ]
+            found[action.name] = make(action, params)
+    return found
+
+
+class Sections(click.Group):
+    """A group that lists its actions by section, stopping first."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for name in self.commands)
+        for section in SECTIONS:
+            with formatter.section(section.title):
+                formatter.write_dl([(one.name.ljust(width), one.summary) for one in section.actions])
+        others = [(name, command) for name, command in self.commands.items() if name not in _names()]
+        if others:
+            with formatter.section("Without a network"):
+                formatter.write_dl(
+                    [(name.ljust(width), command.short_help or "") for name, command in others]
+                )
+
+
+def _names() -> set[str]:
+    return {action.name for section in SECTIONS for action in section.actions}
