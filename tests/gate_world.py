@@ -41,6 +41,7 @@ from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
 from sealroom.platform_policy import PlatformPolicy
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
 from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain.sending import GWEI
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.root import GateRoot, connect_guest
@@ -56,6 +57,7 @@ from tests.local_chain import Dataset, LocalChain, Room, account
 from tests.refusals import REFUSAL_CODES
 
 TOKEN = "t" * 40
+MAX_FEE_WEI = 500 * GWEI
 RECIPE = b'{"docker_compose_file":"services: {}","name":"cardio-renal"}'
 SEED = b"\x07" * 32
 PLATFORM = SimulatedPlatform(SEED)
@@ -168,7 +170,7 @@ class World:
             config=GateConfig(chain_id=31337, **config),
             root=root,
             chain=chain,
-            sender=Transactor(self.chain.url, root.signer_key.reveal()),
+            sender=Transactor(self.chain.url, root.signer_key.reveal(), max_fee_wei=MAX_FEE_WEI),
             trust=trust,
             collateral=collateral,
             sessions=sessions,

@@ -4,6 +4,8 @@
 with RpcProxy(chain.url) as proxy:
     proxy.tamper = lambda method, params, result: … # what the caller gets to see
     proxy.refuses = lambda method, params: …        # or: an error instead of an answer
+    proxy.loses = lambda method, params: …          # or: a transaction that the node never gets, as if it had
+    proxy.hangs_up_after = lambda method: …         # or: the node gets it, the caller no answer
     proxy.down = True                               # or: no answer at all
 """
 
@@ -28,12 +30,22 @@ def honest(_method: str, _params: list[Any], result: Any) -> Any:
     return result
 
 
+ZERO = "0x" + 64 * "0"
+
+
+def listed(calls: Any) -> list[dict[str, Any]]:
+    """The calls of a request, be it a batch or one."""
+    return calls if isinstance(calls, list) else [calls]
+
+
 class RpcProxy:
     """A JSON-RPC endpoint on a free port, in a thread of its own."""
 
     def __init__(self, upstream: str) -> None:
         self.tamper: Tamper = honest
         self.refuses: Callable[[str, list[Any]], bool] = lambda method, params: False
+        self.loses: Callable[[str, list[Any]], bool] = lambda method, params: False
+        self.hangs_up_after: Callable[[str], bool] = lambda method: False
         self.down = False
         self.calls = 0
         proxy, client = self, httpx.Client(timeout=TIMEOUT_S)
@@ -49,6 +61,10 @@ class RpcProxy:
                     self.connection.close()
                     return
                 content = proxy.answer(body)
+                if any(proxy.hangs_up_after(one["method"]) for one in listed(json.loads(body))):
+                    self.close_connection = True
+                    self.connection.close()
+                    return
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(content)))
@@ -84,8 +100,11 @@ class RpcProxy:
     def answer(self, body: bytes) -> bytes:
         """What a caller that sends `body` gets to see."""
         headers = {"content-type": "application/json"}
+        calls = json.loads(body)
+        if any(self.loses(one["method"], one.get("params", [])) for one in listed(calls)):
+            return json.dumps([{"jsonrpc": "2.0", "id": one["id"], "result": ZERO} for one in calls]).encode()
         answers = self._client.post(self._upstream, content=body, headers=headers).json()
-        return json.dumps(self._changed(json.loads(body), answers)).encode()
+        return json.dumps(self._changed(calls, answers)).encode()
 
     def _changed(self, asked: Any, answers: Any) -> Any:
         if isinstance(asked, dict):

@@ -417,6 +417,11 @@ class Code(StrEnum):
     TRANSACTION_TOO_EXPENSIVE = _chain(
         "transaction-too-expensive", "The transaction would cost more gas than allowed."
     )
+    TRANSACTION_FEE_TOO_HIGH = _chain(
+        "transaction-fee-too-high",
+        "A block would take the transaction only for more than allowed.",
+        transient=True,
+    )
     CONFIGURATION = _chain(
         "configuration", "An option of the process has a value that it cannot use.", exit=Exit.CONFIGURATION
     )

@@ -16,11 +16,12 @@ from tests.gate_world import RECIPE, Enclave, World, granted, refused
 from tests.patience import PATIENCE_S, until
 from tests.rpc_proxy import RpcProxy
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.model import Opening, Run, Spending, Study
-from sealroom_agents.chain import ChainReader, Opened, Transactor, TxResult, transactor
+from sealroom_agents.chain import ChainReader, Opened, Transactor, TxResult, sending
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.errors import ChainError, Refused, TransactionError
+from sealroom_agents.errors import ChainError, GateError, Refused, TransactionError
 from sealroom_agents.gate import booking
 from sealroom_agents.gate.booking import Bookings, Order
 from sealroom_agents.gate.refusals import booking_refused
@@ -51,17 +52,20 @@ class Ledger:
 
     go: threading.Event = field(default_factory=threading.Event)
     came: list[tuple[bytes, list[Run], bytes]] = field(default_factory=list)
-    error: Exception | None = None
+    error: ChainError | ValueError | None = None
+    told_before: int = 0
+    """How many runs are told before the error."""
 
     def book(
         self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], *, note: bytes
-    ) -> dict[bytes, Opened | TransactionError]:
+    ) -> Iterator[tuple[bytes, Opened | TransactionError]]:
         self.came.append((study.id, list(runs), note))
         assert self.go.wait(PATIENCE_S)
-        if self.error is not None:
-            raise self.error
         sent = TxResult(tx="0x" + "07" * 32, block_number=9, block_hash=bytes(32), gas_used=1, logs=())
-        return {run.run_id: Opened(opening_of(run), sent) for run in runs}
+        for n, run in enumerate(runs):
+            if self.error is not None and n == self.told_before:
+                raise self.error
+            yield run.run_id, Opened(opening_of(run), sent)
 
 
 def opening_of(run: Run) -> Opening:
@@ -135,21 +139,56 @@ def test_one_run_id_stands_once_in_a_transaction(bookings: Bookings, ledger: Led
     assert [[one.run_id for one in runs] for _, runs, _ in ledger.came[1:]] == [[run.run_id], [run.run_id]]
 
 
-@pytest.mark.parametrize("error", [ChainError, ValueError])
-def test_a_failure_is_told_to_all_that_waited_and_ends_nothing(
-    bookings: Bookings, ledger: Ledger, error: type[Exception]
+def test_a_failure_of_the_chain_is_told_to_all_that_waited_and_ends_nothing(
+    bookings: Bookings, ledger: Ledger
 ) -> None:
-    """OP: also one that nobody foresaw; the next transaction is another matter."""
     held(bookings, ledger)
-    ledger.error = ChainError("chain-unreachable", "away") if error is ChainError else ValueError("bug")  # type: ignore[arg-type]
+    ledger.error = ChainError(Code.CHAIN_UNREACHABLE, "away")
     told = [bookings.submit(order(run_of())) for _ in range(3)]
     ledger.go.set()
     for each in told:
-        with pytest.raises(error):
+        with pytest.raises(ChainError, match="away"):
             each.result(PATIENCE_S)
 
     ledger.error = None
     assert bookings.open_run(order(run_of())).opening.consortium == CONSORTIUM
+
+
+def test_what_was_opened_before_a_failure_stays_opened(bookings: Bookings, ledger: Ledger) -> None:
+    """The first of several transactions was mined, the second was not: its runs alone are told so."""
+    held(bookings, ledger)
+    ledger.error, ledger.told_before = ChainError(Code.CHAIN_UNREACHABLE, "away"), 2
+    told = [bookings.submit(order(run_of())) for _ in range(4)]
+    ledger.go.set()
+    assert [each.result(PATIENCE_S).sent.block_number for each in told[:2]] == [9, 9]
+    for each in told[2:]:
+        with pytest.raises(ChainError, match="away"):
+            each.result(PATIENCE_S)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_that_nobody_foresaw_ends_the_bookings_and_hides_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OP-05: nobody knows what was sent. Whoever waits is told, nothing more is sent, the process ends."""
+    raised: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda seen: raised.append(seen.exc_value))
+    faults: list[str] = []
+    bookings = Bookings(ledger, note=lambda: NOTE, fault=lambda: faults.append("end"), gather_s=0.0)
+    first = bookings.submit(order(run_of()))
+    until(lambda: len(ledger.came) == 1)
+    waiting = [bookings.submit(order(run_of())) for _ in range(2)]
+    ledger.error = ValueError("a fault of ours")
+    ledger.go.set()
+
+    for each in (first, *waiting):
+        with pytest.raises(GateError) as told:
+            each.result(PATIENCE_S)
+        assert told.value.code == "internal"
+    with pytest.raises(GateError, match="unforeseen"):
+        bookings.open_run(order(run_of()))
+    until(lambda: raised)
+    assert (len(ledger.came), faults, raised) == (1, ["end"], [ledger.error])
 
 
 def test_more_than_may_wait_are_refused_for_now(
@@ -203,8 +242,8 @@ def sender(approved: World) -> Transactor:
 
 def booked(world: World, sender: Transactor, *runs: Run) -> list[str]:
     """Book together; the ledger's word on each run."""
-    found = sender.book(
-        world.room.ledger, world.room.consortium, world.chain.study(world.study), runs, note=NOTE
+    found = dict(
+        sender.book(world.room.ledger, world.room.consortium, world.chain.study(world.study), runs, note=NOTE)
     )
     assert set(found) == {run.run_id for run in runs}
     told = [found[run.run_id] for run in runs]
@@ -291,7 +330,7 @@ def test_a_run_that_the_ledger_refuses_when_it_is_mined_spoils_no_other(approved
 def test_what_is_too_much_for_one_transaction_is_opened_by_several(
     approved: World, sender: Transactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transactor, "MAX_GAS", 250_000)
+    monkeypatch.setattr(sending, "MAX_GAS", 250_000)
     before = approved.chain.block_number()
     runs = [run_of(epsilon_micro=1) for _ in range(3)]
     assert booked(approved, sender, *runs) == ["opened"] * 3
@@ -314,7 +353,7 @@ def test_what_is_too_much_for_one_transaction_is_opened_by_several(
     ],
 )
 def test_the_ledgers_words_have_stable_codes(revert: str, fields: Any, code: str, status: int) -> None:
-    error = TransactionError("transaction-reverted", "x", revert=revert, fields=fields)  # type: ignore[arg-type]
+    error = TransactionError(Code.TRANSACTION_REVERTED, "x", revert=revert, fields=fields)
     told = booking_refused(error)
     assert (told.code, told.code.http) == (code, status)
 

@@ -270,8 +270,8 @@ def test_a_booking_is_refused_in_the_published_order(approved: World, rung: int,
         def book(self, ledger: str, consortium: str, study: Any, runs: Any, *, note: bytes) -> Any:
             if 40 in faults:
                 before = [replace(run, run_id=rival.run_id) for run in runs]
-                opener.book(ledger, consortium, study, before, note=note)
-            told = opener.book(ledger, consortium, study, runs, note=note)
+                list(opener.book(ledger, consortium, study, before, note=note))
+            told = dict(opener.book(ledger, consortium, study, runs, note=note))
             if 41 in faults:
                 told = {
                     run_id: replace(opened, opening=replace(opened.opening, number=9))
@@ -280,7 +280,7 @@ def test_a_booking_is_refused_in_the_published_order(approved: World, rung: int,
                 } or told
             if 42 in faults:
                 approved.chain.revoke(approved.room, 0, "in time")
-            return told
+            return told.items()
 
     approved.gate._bookings._opener = Racing()
     answers(Enclave(approved).ask(offers=offers_of(approved, faults)), rung)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sending transactions: open runs, anchor receipts.
+"""What is sent: runs that are opened, receipts that are anchored.
 
 Every transaction is tried as a call first, so that a refusal costs no gas and comes back with the contract's
-own error name. What is sent is never sent twice: a transport failure after sending is answered by looking for
-the receipt of the very transaction that was signed.
+own error name. How one is signed, sent and replaced is in `sealroom_agents.chain.sending`.
 
 The ledger opens a run id once, and none after its `openBefore`: so it is harmless to send an opening again,
 and one that comes too late costs nothing.
@@ -11,38 +10,17 @@ and one that comes too late costs nothing.
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from eth_utils.address import to_checksum_address
-
 from sealroom.codes import Code
 from sealroom.model import Opening, Receipt, Run, Study
-from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import Log, parsed
-from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Rpc, RpcFailure, words
+from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Rpc, RpcFailure
+from sealroom_agents.chain.sending import RECEIPT_TIMEOUT_S, Outbox, reverted
 from sealroom_agents.errors import ChainError, TransactionError
-
-RECEIPT_TIMEOUT_S = 60.0
-"""Seconds to wait until a transaction is mined."""
-RECEIPT_POLL_S = 0.1
-"""Seconds between two looks for a receipt."""
-MAX_GAS = 16_000_000
-"""Gas that one transaction may cost; opening the most runs at once, with the most datasets that a study may
-have, needs two thirds of it."""
-GAS_MARGIN_PERCENT = 30
-"""Added to the estimate, because the state may move before the transaction is mined."""
-PRIORITY_FEE_WEI = 1_000_000_000
-"""Tip per gas, wei."""
-
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,11 +67,14 @@ class Transactor:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         receipt_timeout_s: float = RECEIPT_TIMEOUT_S,
+        max_fee_wei: int | None = None,
     ) -> None:
+        """max_fee_wei: most per gas. Give it only where no other program uses the key: then a transaction
+        that no block takes is replaced, and so is one that an earlier process left waiting."""
         self._rpc = Rpc(rpc_url, timeout_s=timeout_s)
-        self._account: LocalAccount = Account.from_key(private_key)
-        self._receipt_timeout_s = receipt_timeout_s
-        self._lock = threading.Lock()
+        self._outbox = Outbox(
+            self._rpc, private_key, max_fee_wei=max_fee_wei, receipt_timeout_s=receipt_timeout_s
+        )
 
     def __repr__(self) -> str:
         return f"Transactor({self._rpc.shown_url}, {self.address})"
@@ -101,7 +82,7 @@ class Transactor:
     @property
     def address(self) -> str:
         """Address that pays and signs, lower case."""
-        return str(self._account.address).lower()
+        return self._outbox.address
 
     def open_runs(
         self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], *, note: bytes
@@ -117,32 +98,34 @@ class Transactor:
 
     def book(
         self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], *, note: bytes
-    ) -> dict[bytes, Opened | TransactionError]:
-        """Book runs together, each told its own fate: by run id how it was opened, or why not.
+    ) -> Iterator[tuple[bytes, Opened | TransactionError]]:
+        """Book runs together, each told its own fate: by run id how it was opened, or why not, as soon as
+        that is known; several transactions may be needed.
 
         A run that the ledger would refuse is left out before anything is sent, and one that it refuses when
         the transaction is mined spoils no other. A refusal is a `TransactionError` whose `.revert` is the
         contract's error name. Raises `ChainError`, and `TransactionError` without `.revert`, where nothing is
-        known of any of them.
+        known of those that were not told yet.
         """
-        told: dict[bytes, Opened | TransactionError] = {}
-        told |= self._refused(ledger, consortium, study, runs, note)
-        left = [run for run in runs if run.run_id not in told]
+        refused = self._refused(ledger, consortium, study, runs, note)
+        yield from refused.items()
+        left = [run for run in runs if run.run_id not in refused]
         if not left:
-            return told
+            return
         try:
             sent = self.open_runs(ledger, consortium, study, left, note=note)
         except TransactionError as error:
             if error.revert is None and error.code is not Code.TRANSACTION_TOO_EXPENSIVE:
                 raise
             if len(left) == 1:
-                return told | {left[0].run_id: error}
+                yield left[0].run_id, error
+                return
             # It is too much for one transaction, or the ledger changed its mind about all of them just now.
             half = len(left) // 2
             for part in (left[:half], left[half:]):
-                told |= self.book(ledger, consortium, study, part, note=note)
-            return told
-        return told | _outcomes(sent, left)
+                yield from self.book(ledger, consortium, study, part, note=note)
+            return
+        yield from _outcomes(sent, left)
 
     def anchor(self, ledger: str, receipt: Receipt, opening: Opening, signature: bytes) -> TxResult:
         """Record a signed receipt of a run that was opened as `opening` says.
@@ -174,21 +157,18 @@ class Transactor:
         """Try as a call, sign, send, wait until mined.
 
         Raises `TransactionError`: `transaction-reverted` (with `.revert`), `transaction-too-expensive`,
-        `transaction-rejected` (such as no gas money), `transaction-not-mined`;
+        `transaction-fee-too-high`, `transaction-rejected` (such as no gas money), `transaction-not-mined`;
         and `ChainError` `chain-unreachable`.
         """
         call = {"from": self.address, "to": to, "data": "0x" + data.hex(), "value": hex(value)}
-        with self._lock:
-            raw, tx = self._sign(call)
-            self._submit(raw)
-            receipt = self._wait(tx)
+        tx, receipt = self._outbox.send(call)
         result = self._result(tx, receipt)
         if self._rpc.quantity(receipt.get("status")) != 1:
             # It was fine as a call but not when it was mined: another transaction
             # came between. Ask for the reason.
             (answer,) = self._rpc.batch([("eth_call", [call, hex(result.block_number)])])
             data = answer.data if isinstance(answer, RpcFailure) else b""
-            raise _reverted(data, f"transaction {tx} was mined but reverted")
+            raise reverted(data, f"transaction {tx} was mined but reverted")
         return result
 
     def _refused(
@@ -211,7 +191,7 @@ class Transactor:
             if len(why) != len(runs):
                 raise self._rpc.malformed("reasons for another number of runs")
             return {
-                run.run_id: _reverted(reason, "refused")
+                run.run_id: reverted(reason, "refused")
                 for run, reason in zip(runs, why, strict=True)
                 if reason
             }
@@ -223,81 +203,10 @@ class Transactor:
         # another, so each alone is refused for its own.
         alone = [answer] if len(runs) == 1 else self._rpc.batch([tried([run]) for run in runs])
         return {
-            run.run_id: _reverted(found.data, found.message)
+            run.run_id: reverted(found.data, found.message)
             for run, found in zip(runs, alone, strict=True)
             if isinstance(found, RpcFailure)
         }
-
-    def _sign(self, call: dict[str, str]) -> tuple[bytes, str]:
-        estimate, nonce, block, chain_id = self._rpc.batch(
-            [
-                ("eth_estimateGas", [call]),
-                ("eth_getTransactionCount", [self.address, "pending"]),
-                ("eth_getBlockByNumber", ["latest", False]),
-                ("eth_chainId", []),
-            ]
-        )
-        if isinstance(estimate, RpcFailure):
-            if estimate.data:
-                raise _reverted(estimate.data, estimate.message)
-            raise TransactionError(
-                Code.TRANSACTION_REJECTED,
-                f"the node does not accept the transaction: {estimate.message}",
-                f"does {self.address} hold gas money on this chain?",
-            )
-        rpc = self._rpc
-        for answer in (nonce, block, chain_id):
-            if isinstance(answer, RpcFailure):
-                raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} refuses: {answer.message}")
-        gas = rpc.quantity(estimate) * (100 + GAS_MARGIN_PERCENT) // 100
-        if gas > MAX_GAS:
-            raise TransactionError(
-                Code.TRANSACTION_TOO_EXPENSIVE, f"the call would cost {gas} gas, more than {MAX_GAS}"
-            )
-        if not isinstance(block, dict):
-            raise rpc.malformed("a malformed block")
-        base_fee = rpc.quantity(block.get("baseFeePerGas", "0x0"))
-        signed = self._account.sign_transaction(
-            {
-                "type": 2,
-                "chainId": rpc.quantity(chain_id),
-                "nonce": rpc.quantity(nonce),
-                "to": to_checksum_address(call["to"]),
-                "data": bytes.fromhex(call["data"].removeprefix("0x")),
-                "value": int(call["value"], 16),
-                "gas": gas,
-                "maxPriorityFeePerGas": PRIORITY_FEE_WEI,
-                "maxFeePerGas": 2 * base_fee + PRIORITY_FEE_WEI,
-            }
-        )
-        return bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex()
-
-    def _submit(self, raw: bytes) -> None:
-        # The transport may retry; the same signed bytes cannot count twice, and a node that has them says so.
-        (answer,) = self._rpc.batch([("eth_sendRawTransaction", ["0x" + raw.hex()])])
-        if isinstance(answer, RpcFailure) and "already" not in answer.message.lower():
-            raise TransactionError(
-                Code.TRANSACTION_REJECTED,
-                f"the node does not accept the transaction: {answer.message}",
-                f"does {self.address} hold gas money on this chain?",
-            )
-
-    def _wait(self, tx: str) -> dict[str, Any]:
-        deadline = time.monotonic() + self._receipt_timeout_s
-        while time.monotonic() < deadline:
-            try:
-                receipt = self._rpc.request("eth_getTransactionReceipt", [tx])
-            except ChainError as error:
-                # It is sent, and the node may be back before the time is up.
-                _log.warning("transaction %s: %s", tx, error.message)
-                receipt = None
-            if isinstance(receipt, dict):
-                return receipt
-            time.sleep(RECEIPT_POLL_S)
-        raise TransactionError(
-            Code.TRANSACTION_NOT_MINED,
-            f"transaction {tx} was not mined within {self._receipt_timeout_s:.0f} s",
-        )
 
     def _result(self, tx: str, receipt: dict[str, Any]) -> TxResult:
         rpc = self._rpc
@@ -312,17 +221,17 @@ class Transactor:
         )
 
 
-def _outcomes(sent: TxResult, runs: Sequence[Run]) -> dict[bytes, Opened | TransactionError]:
+def _outcomes(sent: TxResult, runs: Sequence[Run]) -> Iterator[tuple[bytes, Opened | TransactionError]]:
     """What the events of a mined transaction say of each run."""
     told: dict[bytes, Opened | TransactionError] = {}
     for fields in sent.events("RunOpened"):
         told[fields["runId"]] = Opened(Opening.of_abi(fields["opening"]), sent)
     for fields in sent.events("RunRefused"):
-        told[fields["runId"]] = _reverted(fields["why"], "refused")
+        told[fields["runId"]] = reverted(fields["why"], "refused")
     lost = TransactionError(
         Code.CHAIN_DISAGREES, f"transaction {sent.tx} says nothing of a run that it was to open"
     )
-    return {run.run_id: told.get(run.run_id, lost) for run in runs}
+    return ((run.run_id, told.get(run.run_id, lost)) for run in runs)
 
 
 def _decoded(logs: Sequence[Log]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -332,18 +241,3 @@ def _decoded(logs: Sequence[Log]) -> Iterator[tuple[str, dict[str, Any]]]:
             if decoded is not None:
                 yield decoded
                 break
-
-
-def _reverted(data: bytes, message: str) -> TransactionError:
-    name, fields = explain_revert(data)
-    shown = ", ".join(f"{key}={_show(value)}" for key, value in fields.items())
-    return TransactionError(
-        Code.TRANSACTION_REVERTED,
-        f"the contract refuses: {words(f'{name}({shown})')}" if data else message,
-        revert=name,
-        fields=fields,
-    )
-
-
-def _show(value: Any) -> str:
-    return "0x" + value.hex() if isinstance(value, bytes) else str(value)

@@ -7,6 +7,11 @@ the first one waits `GATHER_S`, in case others follow. Each opening carries the 
 
 Nothing is kept on disk: the chain is the truth. The ledger opens a run id once, so an opening may be sent
 again; and none after `openBefore`, so one that a gate left behind when it died costs nothing from then on.
+
+What chain and ledger answer are `ChainError`s, and told to the runs that they are about. Any other error is a
+fault of this program, after which nobody knows what was sent: nothing more is booked, whoever waits is told,
+and the process is to end. The next one starts from the chain: what was opened stays opened, once, and
+what was not can be opened no more within a minute.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,7 +28,7 @@ from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.model import Run, Study
 from sealroom_agents.chain import Opened
-from sealroom_agents.errors import ChainError, Refused, TransactionError
+from sealroom_agents.errors import AgentError, ChainError, GateError, Refused, TransactionError
 
 MAX_TOGETHER = 64
 """Runs that one transaction opens."""
@@ -44,8 +49,8 @@ class Opener(Protocol):
 
     def book(
         self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], *, note: bytes
-    ) -> dict[bytes, Opened | TransactionError]:
-        """Book, wait until mined, and say of each run what became of it."""
+    ) -> Iterator[tuple[bytes, Opened | TransactionError]]:
+        """Book, wait until mined, and say of each run what became of it, as soon as that is known."""
         ...
 
 
@@ -77,23 +82,36 @@ class _Waiting:
 class Bookings:
     """Opens runs by as few transactions as it can. Thread safe."""
 
-    def __init__(self, opener: Opener, *, note: Callable[[], bytes], gather_s: float = GATHER_S) -> None:
-        """`note`: head of the audit log, 32 bytes, asked for whenever something is sent."""
+    def __init__(
+        self,
+        opener: Opener,
+        *,
+        note: Callable[[], bytes],
+        fault: Callable[[], None] = lambda: None,
+        gather_s: float = GATHER_S,
+    ) -> None:
+        """`note`: head of the audit log, 32 bytes, asked for whenever something is sent. `fault`: called once
+        when an error that nobody foresaw has ended the bookings; the process is to end then."""
         self._opener = opener
+        self._fault = fault
         self._note = note
         self._gather_s = gather_s
         self._change = threading.Condition()
         self._queue: deque[_Waiting] = deque()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._faulty = False
 
     def submit(self, order: Order) -> Future[Opened]:
-        """Have a run opened. The future fails with `TransactionError` or `ChainError`. Waits for nothing.
+        """Have a run opened. The future fails with `TransactionError`, `ChainError`, or, after a fault,
+        `GateError` `internal`. Waits for nothing.
 
-        Raises `Refused` `busy` when too many wait.
+        Raises `Refused` `busy` when too many wait, and `GateError` `internal` after a fault.
         """
         waiting = _Waiting(order)
         with self._change:
+            if self._faulty:
+                raise _broken()
             if self._closed or len(self._queue) >= MAX_WAITING:
                 raise Refused(Code.BUSY, "too many runs wait to be booked", "try again in a minute")
             self._queue.append(waiting)
@@ -107,7 +125,8 @@ class Bookings:
     def open_run(self, order: Order) -> Opened:
         """Have a run opened, and wait for it.
 
-        Raises `Refused` `busy`, `ChainError`, or `TransactionError` whose `.revert` is the ledger's error.
+        Raises `Refused` `busy`, `ChainError`, `TransactionError` whose `.revert` is the ledger's error, or
+        `GateError` `internal`.
         """
         told = self.submit(order)
         try:
@@ -130,9 +149,25 @@ class Bookings:
             self._change.notify_all()
 
     def _work(self) -> None:
-        while (together := self._next()) is not None:
-            if together:
+        done = False
+        try:
+            while (together := self._next()) is not None:
                 self._send(together)
+            done = True
+        finally:
+            # An error that is not named below leaves this thread, and Python reports it.
+            if not done:
+                self._break()
+
+    def _break(self) -> None:
+        """End the bookings after a fault: whoever waits is told."""
+        with self._change:
+            self._closed = self._faulty = True
+            waiting, self._queue = list(self._queue), deque()
+        for one in waiting:
+            if one.told.set_running_or_notify_cancel():
+                one.told.set_exception(_broken())
+        self._fault()
 
     def _next(self) -> list[_Waiting] | None:
         """What the next transaction opens; `None` when closed."""
@@ -160,25 +195,33 @@ class Bookings:
         return [waiting for waiting in chosen if waiting.told.set_running_or_notify_cancel()]
 
     def _send(self, together: list[_Waiting]) -> None:
-        order = together[0].order
-        runs = [waiting.order.run for waiting in together]
-        try:
-            found = self._opener.book(order.ledger, order.consortium, order.study, runs, note=self._note())
-        except Exception as error:
-            # Outermost of this thread, which must go on for the other runs. Who waits gets the error.
-            if not isinstance(error, ChainError):
-                _log.exception("%d runs of %s were not booked", len(runs), order.consortium)
-            for waiting in together:
-                waiting.told.set_exception(error)
+        if not together:
             return
-        for waiting in together:
-            run_id = waiting.order.run.run_id
-            outcome = found.get(run_id)
-            if isinstance(outcome, Opened):
-                waiting.told.set_result(outcome)
-                continue
-            _log.info("run %s was not booked: %s", to_hex(run_id), outcome)
-            waiting.told.set_exception(
-                outcome
-                or ChainError(Code.CHAIN_DISAGREES, "nothing is known of the run that was to be booked")
-            )
+        order = together[0].order
+        left = {waiting.order.run.run_id: waiting.told for waiting in together}
+        runs = [waiting.order.run for waiting in together]
+        why: AgentError = _broken()
+        try:
+            for run_id, outcome in self._opener.book(
+                order.ledger, order.consortium, order.study, runs, note=self._note()
+            ):
+                told = left.pop(run_id, None)
+                if told is None:
+                    _log.warning("run %s was told of, and nobody asks for it", to_hex(run_id))
+                elif isinstance(outcome, Opened):
+                    told.set_result(outcome)
+                else:
+                    _log.info("run %s was not booked: %s", to_hex(run_id), outcome)
+                    told.set_exception(outcome)
+            why = ChainError(Code.CHAIN_DISAGREES, "nothing is known of the run that was to be booked")
+        except ChainError as error:
+            why = error
+        finally:
+            for told in left.values():
+                told.set_exception(why)
+
+
+def _broken() -> GateError:
+    return GateError(
+        Code.INTERNAL, "an unforeseen error has ended the bookings", "restart the gate; its log says which"
+    )

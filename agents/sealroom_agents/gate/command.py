@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from sealroom_agents.attestation import (
     trust_under,
 )
 from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain.sending import GWEI
 from sealroom_agents.chains import LOCAL_CHAIN_IDS, private_chain_option
-from sealroom_agents.errors import AttestationError, ConfigurationError
+from sealroom_agents.errors import AttestationError, ConfigurationError, GateError
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.root import GateRoot, connect_guest
@@ -80,6 +82,10 @@ _log = logging.getLogger("sealroom_agents.gate")
     "--accept-audit-break", metavar="DIGEST",
     help="Set an audit log aside that does not hold, and begin a new one; the refusal names the digest.",
 )  # fmt: skip
+@click.option(
+    "--max-fee", "max_fee_gwei", type=click.IntRange(1), default=500, show_default=True, metavar="GWEI",
+    help="Most that a transaction of the gate pays per gas.",
+)  # fmt: skip
 @click.option("--require-gpu", is_flag=True, help="Refused: no GPU evidence is verified yet.")
 @click.option(
     "--pccs", default=DEFAULT_PCCS, show_default=True, metavar="URL",
@@ -118,6 +124,7 @@ def command(
     lease_seconds: int,
     consortia: tuple[str, ...],
     accept_audit_break: str | None,
+    max_fee_gwei: int,
     require_gpu: bool,
     pccs: str,
     policy_file: Path | None,
@@ -144,7 +151,9 @@ def command(
       sealroom gate --rpc https://… --rpc https://… --rpc https://… --chain-id 1 \\
         --platform-policy policy.json --watch-token-file /run/secrets/watch-token --state /data --host 0.0.0.0
 
-    The gate's signer pays for the transactions that open runs: fund the address that GET /v1/gate shows.
+    The gate's signer pays for the transactions that open runs: fund the address that GET /v1/gate shows. A
+    transaction that no block takes is replaced by one with a higher fee, up to --max-fee. No other program
+    may send with this key.
     Exit status: 0 ended by a signal, 1 failed, 2 usage, 78 must not start as configured.
     """
     log_to_stderr()
@@ -171,6 +180,7 @@ def command(
         accept_audit_break=None
         if accept_audit_break is None
         else _digest(accept_audit_break, Code.ACCEPT_AUDIT_BREAK),
+        max_fee_wei=max_fee_gwei * GWEI,
         guest_agent=guest_agent,
         platform=platform,
         host=host,
@@ -191,6 +201,7 @@ def _serve(
     policy_file: Path | None,
     kms_measurements: frozenset[bytes],
     accept_audit_break: bytes | None,
+    max_fee_wei: int,
     guest_agent: Path | None,
     platform: Path | None,
     host: str,
@@ -217,16 +228,24 @@ def _serve(
     root = GateRoot(
         client, chain_id=config.chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now
     )
+    faults: list[str] = []
+
+    def fault() -> None:
+        # As a signal would end it: what is under way is answered first.
+        faults.append("bookings")
+        os.kill(os.getpid(), signal.SIGTERM)
+
     gate = Gate(
         config=config,
         root=root,
         chain=chain,
-        sender=Transactor(rpc_urls[0], root.signer_key.reveal()),
+        sender=Transactor(rpc_urls[0], root.signer_key.reveal(), max_fee_wei=max_fee_wei),
         trust=trust,
         collateral=collateral,
         sessions=sessions,
         audit=audit,
         clock=_now,
+        fault=fault,
     )
     gate.require_adopted_policy()
     authority = BootAuthority(chain, chain_id=config.chain_id, kms_measurements=kms_measurements)
@@ -247,6 +266,10 @@ def _serve(
         audit.close()
         sessions.close()
         chain.close()
+    if faults:
+        raise GateError(
+            Code.INTERNAL, "an unforeseen error has ended the bookings", "start the gate again; see its log"
+        )
 
 
 def load_policy(path: Path | None) -> PlatformPolicy:

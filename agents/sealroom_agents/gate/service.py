@@ -123,12 +123,14 @@ class Gate:
         sessions: Sessions,
         audit: AuditLog,
         clock: Callable[[], int],
+        fault: Callable[[], None] = lambda: None,
     ) -> None:
+        """`fault`: called when an error that nobody foresaw has ended the bookings; the process is to end."""
         self._config = config
         self._root = root
         self._chain = chain
         self._sender = sender
-        self._bookings = Bookings(sender, note=lambda: audit.head.digest)
+        self._bookings = Bookings(sender, note=lambda: audit.head.digest, fault=fault)
         self._openings = Openings(chain, self._bookings)
         self._trust = trust
         self._collateral = collateral
