@@ -3,6 +3,7 @@
 
 with RpcProxy(chain.url) as proxy:
     proxy.tamper = lambda method, params, result: … # what the caller gets to see
+    proxy.rewrite = lambda method, params: …        # what the real node is asked instead
     proxy.refuses = lambda method, params: …        # or: an error instead of an answer
     proxy.loses = lambda method, params: …          # or: a transaction that the node never gets, as if it had
     proxy.hangs_up_after = lambda method: …         # or: the node gets it, the caller no answer
@@ -38,11 +39,17 @@ def listed(calls: Any) -> list[dict[str, Any]]:
     return calls if isinstance(calls, list) else [calls]
 
 
+def as_asked(_method: str, params: list[Any]) -> list[Any]:
+    """Ask what the caller asks."""
+    return params
+
+
 class RpcProxy:
     """A JSON-RPC endpoint on a free port, in a thread of its own."""
 
     def __init__(self, upstream: str) -> None:
         self.tamper: Tamper = honest
+        self.rewrite: Callable[[str, list[Any]], list[Any]] = as_asked
         self.refuses: Callable[[str, list[Any]], bool] = lambda method, params: False
         self.loses: Callable[[str, list[Any]], bool] = lambda method, params: False
         self.hangs_up_after: Callable[[str], bool] = lambda method: False
@@ -103,8 +110,12 @@ class RpcProxy:
         calls = json.loads(body)
         if any(self.loses(one["method"], one.get("params", [])) for one in listed(calls)):
             return json.dumps([{"jsonrpc": "2.0", "id": one["id"], "result": ZERO} for one in calls]).encode()
-        answers = self._client.post(self._upstream, content=body, headers=headers).json()
+        sent = self._rewritten(calls) if isinstance(calls, dict) else [self._rewritten(one) for one in calls]
+        answers = self._client.post(self._upstream, json=sent, headers=headers).json()
         return json.dumps(self._changed(calls, answers)).encode()
+
+    def _rewritten(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {**asked, "params": self.rewrite(asked["method"], asked.get("params", []))}
 
     def _changed(self, asked: Any, answers: Any) -> Any:
         if isinstance(asked, dict):

@@ -187,7 +187,7 @@ class ChainView:
 
 @dataclass(frozen=True)
 class Halt:
-    """A revocation that some node showed, and the block in which it showed it."""
+    """A revocation, and the block in which it was seen."""
 
     block_number: int
     """Number of the block; what the nodes agree on from there on decides."""
@@ -199,23 +199,23 @@ class Halt:
 
 @dataclass(frozen=True)
 class LatestView:
-    """The newest state that any node shows: enough to stop, never enough to grant."""
+    """The newest state that a majority of nodes shows alike: enough to stop, never enough to grant."""
 
     block_number: int
-    """Newest block that a quorum, and most nodes, have reached."""
+    """Block of which they say so."""
     block_time: int
-    """Timestamp of that block, unix seconds."""
+    """Its timestamp, unix seconds."""
     steps: int
-    """Most steps of the standing that any node shows."""
+    """Steps of the standing there."""
     standing: bytes
-    """The standing at those steps, 32 bytes."""
+    """The standing there, 32 bytes."""
     revoked_by: str | None
-    """Who revoked, as soon as any node shows it."""
+    """Who revoked, `None` when no veto stands there."""
     revocation_reason: str
     """Why, as the event says; empty when not revoked or when no node shows it. For people only."""
     active_study: bytes | None
-    """Id of the active study, the same at the head of every node; else `None`."""
+    """Id of the active study there, or `None`."""
     best: ChainView | None
-    """The whole view at the head of the node that is furthest ahead, or `None` where it was not asked for."""
+    """The whole view there, as one of these nodes shows it, or `None` where it was not asked for."""
     halt: Halt | None = None
-    """The newest block that shows the revocation; `None` when none does."""
+    """The block, where it shows a revocation; else `None`."""

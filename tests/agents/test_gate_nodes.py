@@ -14,6 +14,7 @@ import pytest
 from eth_abi.abi import encode as abi_encode
 from tests.gate_world import RECIPE, Enclave, World, granted, refused
 from tests.hostile_node import HostileNode, drips, endless, http, says, silent
+from tests.patience import until
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom.encoding import sha256
@@ -29,6 +30,14 @@ STEPS, ENDED_AT = 5, 15
 STRANGER = "0x" + "0bad" * 10
 """Somebody who never revoked."""
 OTHER = b"\x66" * 32
+NONE = bytes(32)
+
+
+def answers(method: str, params: list[Any]) -> bool:
+    """Refuse nothing."""
+    return False
+
+
 SHORT_S = 2.0
 """Deadline of a node that never answers."""
 
@@ -65,12 +74,12 @@ def three(approved: World) -> Iterator[Three]:
 class Lie:
     """What a node says of the newest block."""
 
-    code: str
-    """What the gate makes of it where every node must agree."""
     further: int | None = None
     """Steps more than there were; `None` for as many."""
     standing: bytes | None = None
     """Another standing."""
+    study: bytes | None = None
+    """Another study."""
     revokers: tuple[str, ...] | None = None
     """Whose veto stands."""
     words: dict[int, int] = field(default_factory=dict)
@@ -83,6 +92,7 @@ class Lie:
             state,
             steps=state.steps + (self.further or 0),
             standing=self.standing or state.standing,
+            study=self.study or state.study,
             revokers=state.revokers if self.revokers is None else self.revokers,
         )
         told = bytearray(abi_encode([State.abi_type()], [state.solidity()]))
@@ -104,36 +114,38 @@ def at_latest(world: World, lie: Lie) -> Callable[[str, list[Any], Any], Any]:
     return tamper
 
 
-REVOKED = Lie("revoked", further=1, standing=OTHER, revokers=(STRANGER,))
+REVOKED = Lie(further=1, standing=OTHER, revokers=(STRANGER,))
 LIES = {
     "revoked, a step further": REVOKED,
-    "another standing, a step further": Lie("standing-mismatch", further=1, standing=OTHER),
-    "revoked, without a step": Lie("chain-disagrees", standing=OTHER, revokers=(STRANGER,)),
-    "revoked, under the same standing": Lie("chain-disagrees", revokers=(STRANGER,)),
-    "another standing without a step": Lie("chain-disagrees", standing=OTHER),
-    "more steps than blocks": Lie("chain-disagrees", further=600, standing=OTHER),
-    "revoked, with more steps than blocks": replace(REVOKED, code="chain-disagrees", further=2**30),
-    "steps that the contract cannot count to": Lie("chain-disagrees", words={STEPS: 2**40 + 1}),
-    "steps beyond the database's integers": Lie("chain-disagrees", words={STEPS: 2**63}),
-    "steps beyond the contract's type": Lie("chain-disagrees", words={STEPS: 2**255}),
-    "an end in a far time": replace(REVOKED, code="chain-disagrees", words={ENDED_AT: 2**64 - 1}),
+    "another standing, a step further": Lie(further=1, standing=OTHER),
+    "revoked, without a step": Lie(standing=OTHER, revokers=(STRANGER,)),
+    "revoked, under the same standing": Lie(revokers=(STRANGER,)),
+    "another standing without a step": Lie(standing=OTHER),
+    "another study and nothing else": Lie(study=OTHER),
+    "no study and nothing else": Lie(study=NONE),
+    "more steps than blocks": Lie(further=600, standing=OTHER),
+    "revoked, with more steps than blocks": replace(REVOKED, further=2**30),
+    "steps that the contract cannot count to": Lie(words={STEPS: 2**40 + 1}),
+    "steps beyond the database's integers": Lie(words={STEPS: 2**63}),
+    "steps beyond the contract's type": Lie(words={STEPS: 2**255}),
+    "an end in a far time": replace(REVOKED, words={ENDED_AT: 2**64 - 1}),
 }
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_a_lie_at_the_newest_block_stops_for_as_long_as_the_chain_takes(three: Three, lie: Lie) -> None:
-    """CH-02, CH-03: every node must agree here, so one can stop; a restart forgets nothing, a final block
-    lifts it, and nobody has to do anything."""
+def test_a_lie_at_the_newest_block_stops_no_longer_than_it_is_told(three: Three, lie: Lie) -> None:
+    """CH-02, CH-03: every node must agree here, so one can stop; no lease ends, and nobody has to do anything
+    once it says what the others say."""
     world = three.world
     world.chain.mine()
     three.start(quorum=None)
+    enclave = three.enclave()
+    granted(enclave.ask())
     three.third.tamper = at_latest(world, lie)
-    refused(three.enclave().ask(), lie.code, 503 if lie.code == "chain-disagrees" else 403)
+    refused(three.enclave().ask(), "chain-disagrees", 503)
+    refused(enclave.renew(1), "chain-disagrees", 503)
     three.third.tamper = honest
-    world.start_gate()
-    if lie.code == "revoked":
-        refused(three.enclave().ask(), "revoked")
-    world.chain.finalize()
+    assert enclave.renew(2).status_code == 200
     granted(three.enclave().ask())
 
 
@@ -152,7 +164,7 @@ def test_a_lie_at_the_newest_block_stops_nothing_where_two_of_three_are_enough(
 
 
 def test_a_revocation_that_only_one_node_has_yet_stops_at_once(three: Three) -> None:
-    """CH-02, CH-04: the two others are still at the block before."""
+    """CH-02, CH-04: the two others are still at the block before. The lease ends once one of them has it."""
     world = three.world
     three.start(quorum=2)
     enclave = three.enclave()
@@ -169,8 +181,13 @@ def test_a_revocation_that_only_one_node_has_yet_stops_at_once(three: Three) -> 
     newest = world.chain.rpc("eth_getBlockByNumber", "latest", False)
     for node in three.nodes[:2]:
         node.tamper, node.refuses = behind, unknown
-    refused(enclave.renew(1), "revoked")
+    refused(three.enclave().ask(), "chain-disagrees", 503)
+    refused(enclave.renew(1), "chain-disagrees", 503)
+    three.nodes[0].tamper, three.nodes[0].refuses = honest, answers
+    refused(enclave.renew(2), "revoked")
     refused(three.enclave().ask(), "revoked")
+    three.third.tamper = behind
+    refused(enclave.renew(3), "lease-ended")
 
 
 def test_owners_lift_whatever_was_claimed_by_revoking_and_approving_anew(three: Three) -> None:
@@ -180,7 +197,7 @@ def test_owners_lift_whatever_was_claimed_by_revoking_and_approving_anew(three: 
     three.third.tamper = at_latest(world, LIES["revoked, with more steps than blocks"])
     three.enclave().ask()
     three.third.tamper = at_latest(world, REVOKED)
-    refused(three.enclave().ask(), "revoked")
+    refused(three.enclave().ask(), "chain-disagrees", 503)
     three.third.tamper = honest
     world.chain.revoke(world.room, 0, "to be sure")
     refused(three.enclave().ask(), "revoked")
@@ -206,6 +223,87 @@ def test_a_node_that_claims_to_be_far_ahead_halts_nothing_for_ever(three: Three)
     refused(three.enclave().ask(), "chain-disagrees", 503)
     three.third.tamper = honest
     granted(three.enclave().ask())
+
+
+def invents_blocks(node: RpcProxy, world: World, ahead: int, lie: Lie) -> None:
+    """The node shows a block that nobody else has, newer than any, and `lie` in it."""
+
+    def real() -> Any:
+        return world.chain.rpc("eth_getBlockByNumber", "latest", False)
+
+    def made_up(number: int) -> str:
+        return f"0x{number:064x}"
+
+    def there(method: str, params: list[Any]) -> bool:
+        at = params[1] if method == "eth_call" else None
+        return isinstance(at, dict) and int(at["blockHash"], 16) < 2**64
+
+    def rewrite(method: str, params: list[Any]) -> list[Any]:
+        if there(method, params):
+            return [params[0], {**params[1], "blockHash": real()["hash"]}]
+        return params
+
+    def tamper(method: str, params: list[Any], result: Any) -> Any:
+        if method == "eth_getBlockByNumber" and params[0] == "latest":
+            number = int(result["number"], 16) + ahead
+            return {**result, "number": hex(number), "hash": made_up(number)}
+        if there(method, params):
+            data = params[0]["data"]
+            return "0x" + lie.tell(bytes.fromhex(result[2:])).hex() if data.startswith(STATE) else result
+        return result
+
+    node.rewrite, node.tamper = rewrite, tamper
+
+
+@pytest.mark.parametrize("ahead", [1, 500])
+@pytest.mark.parametrize("lie", [REVOKED, Lie(study=OTHER)], ids=["revoked", "another study"])
+def test_a_block_that_a_node_makes_up_costs_time_and_neither_a_lease_nor_a_budget(
+    three: Three, lie: Lie, ahead: int
+) -> None:
+    """CH-02, CH-03: it is asked for in vain, the lease goes on; then the node is alone with what it says."""
+    world = three.world
+    three.start(quorum=2)
+    enclave = three.enclave()
+    granted(enclave.ask())
+    invents_blocks(three.third, world, ahead, lie)
+    refused(enclave.renew(1), "chain-disagrees", 503)
+    spent = world.chain.call("Ledger", world.room.ledger, "spending", world.room.consortium, world.study)
+    refused(three.enclave().ask(), "chain-disagrees", 503)
+    assert spent == world.chain.call(
+        "Ledger", world.room.ledger, "spending", world.room.consortium, world.study
+    ), "what is refused books nothing"
+    counters = iter(range(2, 1000))
+
+    def renewed() -> bool:
+        answer = enclave.renew(next(counters))
+        assert answer.status_code in (200, 503), "the lease never ends for it"
+        return answer.status_code == 200
+
+    until(renewed)
+    world.chain.mine()
+    granted(three.enclave().ask())
+
+
+def test_a_block_made_up_once_a_run_is_booked_does_not_cost_what_was_booked(three: Three) -> None:
+    """CH-02, CH-06: the last look before the release waits until the others have settled it."""
+    world = three.world
+    three.start(quorum=2)
+    invents_blocks(three.third, world, 1, REVOKED)
+    rewrite, tamper = three.third.rewrite, three.third.tamper
+
+    def booked() -> bool:
+        spent = world.chain.call("Ledger", world.room.ledger, "spending", world.room.consortium, world.study)
+        return bool(spent["runs"])
+
+    three.third.rewrite = lambda method, params: rewrite(method, params) if booked() else params
+    three.third.tamper = lambda method, params, result: tamper(method, params, result) if booked() else result
+    granted(three.enclave().ask())
+    assert (
+        three.world.chain.call("Ledger", world.room.ledger, "spending", world.room.consortium, world.study)[
+            "runs"
+        ]
+        == 1
+    )
 
 
 NEVER_ENDS = {

@@ -6,8 +6,8 @@ Rules (each named by its id in the project's threat catalogue where it has one):
 * What is read for a decision is the same from every node, at one finalized block
   (`sealroom_agents.chain.nodes`: CH-03, CH-04).
 * All reads of one view name one block hash (CH-05, EIP-1898).
-* Approvals count at the finalized block only (CH-01); a revocation counts as soon as *any* node shows it
-  (CH-02).
+* Approvals count at the finalized block only (CH-01). A revocation counts as soon as a majority shows it, and
+  nothing is read while one node alone does (CH-02, `sealroom_agents.chain.newest`).
 * State is the proof, a log a hint (CH-29): a study's content counts by its hash, a run's opening by the
   commitment that the ledger keeps.
 """
@@ -27,7 +27,7 @@ from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.events import Histories, approvals_in, dataset_events, recent_dataset_events
 from sealroom_agents.chain.history import DatasetEvent, History
-from sealroom_agents.chain.newest import Snapshot, read_many, read_one, stopping, summary
+from sealroom_agents.chain.newest import NewestStates, Settled, Snapshot, Unsettled
 from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
 from sealroom_agents.chain.receipts import NOT_ANCHORED, Anchoring
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
@@ -58,6 +58,10 @@ from sealroom_agents.facts import (
 
 MIN_DEPTH = 8
 """Blocks upon a block after which it counts as the one of its height, short of finality."""
+SETTLE_S = 1.0
+"""Seconds for which a block that one node alone has is waited for."""
+SETTLE_PAUSE_S = 0.2
+"""Pause between two looks, seconds."""
 BOARD_PAGE = 100
 """Rows of the board read in one call."""
 ZERO_HASH = bytes(32)
@@ -126,6 +130,7 @@ class ChainReader:
         )
         self._places = Places()
         self._contents = Contents()
+        self._newest = NewestStates(self._nodes, self._places)
         self._histories = Histories(self._places)
 
     @property
@@ -168,33 +173,42 @@ class ChainReader:
     def latest_view(
         self, consortium: str, *, compose_hash: bytes | None = None, whole: bool = False
     ) -> LatestView:
-        """The newest state that any node shows: grounds to refuse and to stop, never to grant.
+        """The newest state that a majority of nodes shows alike: grounds to refuse and to stop, never to
+        grant.
 
-        `best` is read when `whole` is set or a `compose_hash` is asked for.
+        `best` is read when `whole` is set or a `compose_hash` is asked for. Raises `ChainError`
+        `chain-disagrees` where a node shows a change that the others do not have yet (CH-02).
         """
         consortium = consortium.lower()
         chain_id = self.chain_id()
-
-        found = read_one(self._nodes, self._places, consortium)
-        ahead = max(found, key=lambda rpc: found[rpc].head.number)
-        head = found[ahead].head
-        stop = stopping(found)
-        reason = "" if stop is None else self._contents.reason((stop,), consortium, found[stop].state)
+        settled = self._settled(consortium)
+        latest, head, (rpc, *others) = settled.latest, settled.head, settled.rpcs
+        reason = self._contents.reason(settled.rpcs, consortium, settled.state)
         best = None
         if whole or compose_hash is not None:
-            others = tuple(rpc for rpc in found if rpc is not ahead)
-            best = self._view(ahead, consortium, head, chain_id, others=others)
+            best = self._view(rpc, consortium, head, chain_id, others=others)
             if best.revoked_by is not None:
                 best = replace(best, revocation_reason=reason)
-            best = self._with_candidate(ahead, best, head, compose_hash)
-        return replace(summary(self._nodes, found), revocation_reason=reason, best=best)
+            best = self._with_candidate(rpc, best, head, compose_hash)
+        return replace(latest, revocation_reason=reason, best=best)
+
+    def _settled(self, consortium: str) -> Settled:
+        """The newest settled state, looked for again for `SETTLE_S` where a node is ahead with a change."""
+        until = time.monotonic() + SETTLE_S
+        while True:
+            try:
+                return self._newest.one(consortium)
+            except Unsettled:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(SETTLE_PAUSE_S)
 
     def snapshots(self, consortia: Sequence[str]) -> dict[str, Snapshot]:
         """The newest state of many consortia, by as few requests as it takes: those that can be seen.
 
         Raises `ChainError` when the chain itself cannot be read.
         """
-        return read_many(self._nodes, self._places, [consortium.lower() for consortium in consortia])
+        return self._newest.many([consortium.lower() for consortium in consortia])
 
     def replaced(self, halt: Halt) -> bool:
         """Whether a quorum of nodes has another block in place of the one that showed a revocation, with

@@ -1,25 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""State at each node's newest block, and when a revocation that one node shows counts.
+"""State at the nodes' newest blocks: what a majority of them shows alike, at one block hash.
 
-A revocation that one node shows stops everything: that node may be the first to see it (CH-02). A node could
-lie in the same way, so its answer counts only while it is plausible:
+The same block hash means the same state. So all that nodes say of one block is compared as a whole, and what
+a strict majority of them says alike there, a quorum at least, is *settled*: the newest such block decides. A
+node that says anything else of that block lies, and counts for nothing.
 
-* its head is at most `MAX_AHEAD` blocks before what most others have;
-* its standing can follow from the one that is final: each block takes it at most one step further, and
-  without a step it is the same;
-* no quorum of other nodes has the block that it names without the revocation, or without the new standing,
-  for the same hash means the same state.
-
-An answer that is not plausible stops nothing. Neither does the answer of a node that is only behind: where a
-quorum has its block, and newer ones without the revocation.
+A node may also show a change in a block that the others do not have. It may be the first to see it (CH-02),
+or it may have made the block up. So nothing is read while that is open: `chain-disagrees`, which passes. A
+block that exists reaches the others within seconds, and its state is then settled. One that has not reached
+them after `CONFIRM_S`, or in whose place they have another, was made up or has left the chain; for `VOID_S`
+no lone change that this node shows of this consortium counts. That takes so many others as can settle a
+state: where every node must agree, one that shows something else stops for as long as it does.
 
 Many consortia are read by one batch of calls for each `CALLS` of them. A contract that answers nothing, too
 much or something malformed, or needs too much gas, is left out of the result; the others are not affected.
+A contract can tell nodes apart, so what nodes say of one is held against them for that one alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sealroom.codes import Code
@@ -44,6 +47,14 @@ from sealroom_agents.facts import Halt, LatestView
 
 MAX_SPLITS = 16
 """Times that one node's too long answer is asked for again in halves, in one look."""
+CONFIRM_S = 6.0
+"""Seconds within which the others must have a block in which one node shows a change; an honest block reaches
+all nodes of a chain within four. Two such waits in a row end before a lease of 30 s that is renewed late."""
+VOID_S = 3600.0
+"""Seconds for which a node's lone changes of a consortium count for nothing, after one that was not
+confirmed."""
+MAX_CLAIMS = 4096
+"""Lone changes that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -57,169 +68,247 @@ class Newest:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """The newest state of one consortium that a majority of the nodes shows alike."""
+
+    head: Head
+    """Of which block they say so."""
+    state: State
+    """The state at it."""
+    rpcs: tuple[Rpc, ...]
+    """The nodes that say so."""
+
+    @property
+    def latest(self) -> LatestView:
+        """What follows from it, without `best`, and without the words of a revocation."""
+        head, state = self.head, self.state
+        stop = Halt(head.number, head.hash, self.rpcs[0].shown_url) if state.revokers else None
+        return LatestView(
+            block_number=head.number,
+            block_time=head.timestamp,
+            steps=state.steps,
+            standing=state.standing,
+            revoked_by=revoker(state),
+            revocation_reason="",
+            active_study=active_study(state),
+            best=None,
+            halt=stop,
+        )
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """A consortium as a quorum of nodes shows it at their newest blocks."""
+    """A consortium as a majority of nodes shows it at its newest settled block."""
 
     latest: LatestView
     """What it says about stopping; without `best`, and without the words of a revocation."""
     platform: Platform | None
-    """The gate and machines that it adopted, as the node says that is furthest ahead."""
+    """The gate and machines that it adopted."""
 
 
-def read_one(nodes: Nodes, places: Places, consortium: str) -> dict[Rpc, Newest]:
-    """The newest state of one consortium at each node that is accepted. Raises `ChainError`."""
-
-    def one(rpc: Rpc) -> Newest:
-        head = nodes.require_recent(rpc, rpc.head("latest"))
-        return Newest(head, read_state(rpc, places, consortium, head))
-
-    found = nodes.ask(one)
-    near = nodes.near({rpc: newest.head for rpc, newest in found.items()})
-    return plausible(nodes, places, consortium, {rpc: found[rpc] for rpc in near})
+class Unsettled(ChainError):
+    """One node shows a change in a block that the others do not have, or not yet."""
 
 
-def read_many(nodes: Nodes, places: Places, consortia: Sequence[str]) -> dict[str, Snapshot]:
-    """The newest state of many consortia; those that cannot be seen are left out.
+@dataclass(frozen=True)
+class _Claim:
+    """A change that one node showed in a block that the others did not have."""
 
-    Raises `ChainError` when the chain itself cannot be read.
-    """
+    newest: Newest
+    """The first of those that are not confirmed, or the one that was not."""
+    since: float
+    """When, seconds of the clock."""
+    void_until: float | None = None
+    """Until when nothing like it counts, seconds of the clock; `None` while it is open."""
 
-    def one(rpc: Rpc) -> tuple[Head, dict[str, State]]:
-        nodes.require_supported(rpc)
-        head = nodes.require_recent(rpc, rpc.head("latest"))
-        named = places.many(rpc, consortia, head)
-        seen = [(consortium, named[consortium]) for consortium in consortia if consortium in named]
-        states: dict[str, State] = {}
-        splits = Splits()
-        for start in range(0, len(seen), CALLS):
-            states |= _states(rpc, head, seen[start : start + CALLS], splits)
-        return head, states
 
-    answers = nodes.ask(one)
-    near = nodes.near({rpc: head for rpc, (head, _) in answers.items()})
-    snapshots: dict[str, Snapshot] = {}
-    for consortium in consortia:
-        found = {
-            rpc: Newest(answers[rpc][0], answers[rpc][1][consortium])
-            for rpc in near
-            if consortium in answers[rpc][1]
-        }
-        if nodes.sufficient(found):
+class NewestStates:
+    """The newest state of consortia, as a majority of nodes shows it. Thread safe."""
+
+    def __init__(self, nodes: Nodes, places: Places, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._nodes = nodes
+        self._places = places
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._claims: OrderedDict[tuple[Rpc, str], _Claim] = OrderedDict()
+
+    def one(self, consortium: str) -> Settled:
+        """The newest settled state of one consortium. Raises `ChainError`."""
+
+        def ask(rpc: Rpc) -> Newest:
+            head = self._nodes.require_recent(rpc, rpc.head("latest"))
+            return Newest(head, read_state(rpc, self._places, consortium, head))
+
+        found = self._nodes.ask(ask)
+        near = self._nodes.near({rpc: newest.head for rpc, newest in found.items()})
+        return self._settled(consortium, {rpc: found[rpc] for rpc in near})
+
+    def many(self, consortia: Sequence[str]) -> dict[str, Snapshot]:
+        """The newest settled state of many consortia; those without one are left out.
+
+        Raises `ChainError` when the chain itself cannot be read.
+        """
+
+        def ask(rpc: Rpc) -> tuple[Head, dict[str, State]]:
+            self._nodes.require_supported(rpc)
+            head = self._nodes.require_recent(rpc, rpc.head("latest"))
+            named = self._places.many(rpc, consortia, head)
+            seen = [(consortium, named[consortium]) for consortium in consortia if consortium in named]
+            states: dict[str, State] = {}
+            splits = Splits()
+            for start in range(0, len(seen), CALLS):
+                states |= _states(rpc, head, seen[start : start + CALLS], splits)
+            return head, states
+
+        answers = self._nodes.ask(ask)
+        near = self._nodes.near({rpc: head for rpc, (head, _) in answers.items()})
+        snapshots: dict[str, Snapshot] = {}
+        for consortium in consortia:
+            found = {
+                rpc: Newest(answers[rpc][0], answers[rpc][1][consortium])
+                for rpc in near
+                if consortium in answers[rpc][1]
+            }
+            if not self._nodes.sufficient(found):
+                continue
             try:
-                found = plausible(nodes, places, consortium, found)
+                settled = self._settled(consortium, found)
             except ChainError:
                 continue  # the nodes, or a contract that tells them apart, disagree
-            ahead = max(found.values(), key=lambda newest: newest.head.number)
-            snapshots[consortium] = Snapshot(summary(nodes, found), adopted(ahead.state))
-    return snapshots
+            snapshots[consortium] = Snapshot(settled.latest, adopted(settled.state))
+        return snapshots
 
+    def _settled(self, consortium: str, found: Mapping[Rpc, Newest]) -> Settled:
+        """The newest block of which a majority says the same. Raises `ChainError` `chain-disagrees` where
+        there is none, or where a change is shown beyond it."""
+        settled, accepted = self._newest_settled(consortium, found)
+        ahead = {
+            rpc: newest
+            for rpc, newest in accepted.items()
+            if newest.head.number >= settled.head.number
+            and newest.head.hash != settled.head.hash
+            and newest.state != settled.state
+        }
+        # Whether so many show nothing of it as can settle a state.
+        outvoted = self._nodes.decisive(len(found) - len(ahead), len(found))
+        self._check_claims(consortium, settled, found, outvoted=outvoted)
+        counting = [
+            rpc for rpc, newest in ahead.items() if self._counts(rpc, consortium, newest) or not outvoted
+        ]
+        if counting:
+            rpc = max(counting, key=lambda one: ahead[one].head.number)
+            number = ahead[rpc].head.number
+            what = "a revocation" if ahead[rpc].state.revokers else "a change"
+            raise Unsettled(
+                Code.CHAIN_DISAGREES,
+                f"{rpc.shown_url} shows {what} of {consortium} in block {number}, which other nodes do not "
+                "have, or not yet",
+                "try again: it is settled once they have that block",
+            )
+        return settled
 
-def summary(nodes: Nodes, found: dict[Rpc, Newest]) -> LatestView:
-    """What the nodes say together, without `best` and without words."""
-    reached = nodes.enough(newest.head.number for newest in found.values())
-    stop = stopping(found)
-    active = {active_study(newest.state) for newest in found.values()}
-    last = max((newest.state for newest in found.values()), key=lambda state: state.steps)
-    return LatestView(
-        block_number=reached,
-        block_time=next(one.head.timestamp for one in found.values() if one.head.number == reached),
-        steps=last.steps,
-        standing=last.standing,
-        revoked_by=revoker(found[stop].state) if stop else None,
-        revocation_reason="",
-        active_study=active.pop() if len(active) == 1 else None,
-        best=None,
-        halt=Halt(found[stop].head.number, found[stop].head.hash, stop.shown_url) if stop else None,
-    )
-
-
-def stopping(found: dict[Rpc, Newest]) -> Rpc | None:
-    """The node furthest ahead of those that show a revocation."""
-    stops = [rpc for rpc, newest in found.items() if newest.state.revokers]
-    return max(stops, key=lambda rpc: found[rpc].head.number, default=None)
-
-
-def plausible(nodes: Nodes, places: Places, consortium: str, found: dict[Rpc, Newest]) -> dict[Rpc, Newest]:
-    """What can be true of `found`. Raises `ChainError` `chain-disagrees` when too little is left.
-
-    No node is left out here: the contract that answers may be the one that tells the nodes apart.
-    """
-    accepted = _possible(nodes, places, consortium, found)
-    for rpc, newest in list(accepted.items()):
-        ahead = any(newest.state.steps > other.state.steps for other in accepted.values())
-        if (newest.state.revokers or ahead) and _settled(nodes, places, consortium, rpc, accepted):
-            del accepted[rpc]
-    if not nodes.sufficient(accepted):
+    def _newest_settled(
+        self, consortium: str, found: Mapping[Rpc, Newest]
+    ) -> tuple[Settled, dict[Rpc, Newest]]:
+        """The newest settled state, and what those say who did not lie about a block."""
+        accepted = dict(found)
+        heads = {newest.head.hash: newest.head for newest in found.values()}
+        first = next(iter(found.values())).state
+        if all(newest.state == first for newest in found.values()):
+            # Nobody disagrees about anything: no block needs to be asked about.
+            number = self._nodes.enough(newest.head.number for newest in found.values())
+            there = [rpc for rpc, newest in found.items() if newest.head.number == number]
+            beyond = [rpc for rpc, newest in found.items() if newest.head.number > number]
+            return Settled(found[there[0]].head, first, (*there, *beyond)), accepted
+        for head in sorted(heads.values(), key=lambda head: head.number, reverse=True):
+            said = self._said_of(consortium, head, found)
+            groups: list[tuple[State | None, list[Rpc]]] = []
+            for rpc, state in said.items():
+                group = next((rpcs for value, rpcs in groups if value == state), None)
+                if group is None:
+                    groups.append((state, [rpc]))
+                else:
+                    group.append(rpc)
+            state, rpcs = max(groups, key=lambda group: len(group[1]))
+            if state is not None and self._nodes.decisive(len(rpcs), len(found)):
+                for rpc in said.keys() - set(rpcs):
+                    self._nodes.warn(
+                        rpc, f"shows another state of {consortium} than the others, of one block"
+                    )
+                    accepted.pop(rpc, None)
+                return Settled(head, state, tuple(rpcs)), accepted
         raise ChainError(
             Code.CHAIN_DISAGREES,
             f"the nodes disagree about the newest state of {consortium}",
-            "one of them lies or follows a fork; see the log for its name",
+            "one of them lies or follows a fork: read through more nodes, or others",
         )
-    return accepted
 
+    def _said_of(self, consortium: str, head: Head, found: Mapping[Rpc, Newest]) -> dict[Rpc, State | None]:
+        """What each node that has a block says of it; `None` for no consortium there."""
+        said: dict[Rpc, State | None] = {
+            rpc: newest.state for rpc, newest in found.items() if newest.head.hash == head.hash
+        }
 
-def _possible(nodes: Nodes, places: Places, consortium: str, found: dict[Rpc, Newest]) -> dict[Rpc, Newest]:
-    """Without the nodes whose standing cannot follow from the final one; all of them while they agree."""
-    if len({(one.state.standing, one.state.steps, one.state.revokers) for one in found.values()}) == 1:
-        return found
-    final, base = _final(nodes, places, consortium)
-    accepted: dict[Rpc, Newest] = {}
-    for rpc, one in found.items():
-        if _follows(one, final, base):
-            accepted[rpc] = one
-        else:
-            nodes.warn(rpc, f"shows a standing of {consortium} that cannot follow from block {final.number}")
-    return accepted
+        def ask(rpc: Rpc) -> State | None:
+            try:
+                return read_state(rpc, self._places, consortium, head)
+            except ChainError as error:
+                if error.code != Code.NOT_A_CONSORTIUM:
+                    raise
+                return None
 
+        return said | self._nodes.each(ask, [rpc for rpc in found if rpc not in said])
 
-def _follows(one: Newest, final: Head, base: State | None) -> bool:
-    """Whether a state can follow from the final one, `base`; `None` for a consortium that was not there."""
-    steps = 0 if base is None else base.steps
-    # A node that is behind what is final shows an older state, which stops nothing that is not stopped.
-    further = max(0, one.head.number - final.number)
-    if not one.state.steps <= steps + further:
-        return False
-    if base is None or one.state.steps != base.steps:
-        return True
-    # Without a step nobody revoked. A seat, with its veto, may have another holder.
-    return one.state.standing == base.standing and len(one.state.revokers) <= len(base.revokers)
+    # --- lone changes ---------------------------------------------------------------------------
 
+    def _check_claims(
+        self, consortium: str, settled: Settled, found: Mapping[Rpc, Newest], *, outvoted: bool
+    ) -> None:
+        """Decide over what nodes showed alone before: confirmed, or void, or open still."""
+        now = self._clock()
+        for rpc in found:
+            with self._lock:
+                claim = self._claims.get((rpc, consortium))
+            if claim is None:
+                continue
+            if claim.void_until is not None:
+                if now >= claim.void_until:
+                    self._forget(rpc, consortium)
+                continue
+            if claim.newest.head.number > settled.head.number and now - claim.since < CONFIRM_S:
+                continue
+            said = self._said_of(consortium, claim.newest.head, found)
+            said.pop(rpc, None)
+            agree = sum(state == claim.newest.state for state in said.values())
+            if self._nodes.decisive(agree + 1, len(found)):
+                self._forget(rpc, consortium)
+            elif outvoted:
+                self._nodes.warn(
+                    rpc,
+                    f"showed a change of {consortium} in block {claim.newest.head.number} that the others "
+                    f"did not confirm: for {VOID_S:.0f} s, what it alone shows of it does not count",
+                )
+                self._keep(rpc, consortium, _Claim(claim.newest, claim.since, now + VOID_S))
 
-def _final(nodes: Nodes, places: Places, consortium: str) -> tuple[Head, State | None]:
-    """The final block, and where the consortium stood there, as a quorum shows it."""
-    head, rpcs = nodes.finalized()
+    def _counts(self, rpc: Rpc, consortium: str, newest: Newest) -> bool:
+        """Whether a lone change counts; one that is new does."""
+        with self._lock:
+            claim = self._claims.get((rpc, consortium))
+        if claim is None:
+            self._keep(rpc, consortium, _Claim(newest, self._clock()))
+            return True
+        return claim.void_until is None
 
-    def one(rpc: Rpc) -> State | None:
-        try:
-            return read_state(rpc, places, consortium, head)
-        except ChainError as error:
-            if error.code != Code.NOT_A_CONSORTIUM:
-                raise
-            return None  # it is younger
+    def _keep(self, rpc: Rpc, consortium: str, claim: _Claim) -> None:
+        with self._lock:
+            self._claims[(rpc, consortium)] = claim
+            self._claims.move_to_end((rpc, consortium))
+            while len(self._claims) > MAX_CLAIMS:
+                self._claims.popitem(last=False)
 
-    return head, nodes.agreed(nodes.ask(one, rpcs), f"the state of {consortium} at block {head.number}")[0]
-
-
-def _settled(
-    nodes: Nodes, places: Places, consortium: str, claimant: Rpc, accepted: dict[Rpc, Newest]
-) -> bool:
-    """Whether a quorum of the others has the claimant's very block, and knows better."""
-    head, claimed = accepted[claimant].head, accepted[claimant].state
-
-    def denies(state: State) -> bool:
-        return not state.revokers if claimed.revokers else state.steps < claimed.steps
-
-    others = [rpc for rpc, one in accepted.items() if rpc is not claimant and denies(one.state)]
-    if not nodes.sufficient(others):
-        return False
-    try:
-        states = nodes.ask(lambda rpc: read_state(rpc, places, consortium, head), others)
-    except ChainError:
-        return False  # they don't have that block, or not yet
-    if nodes.sufficient([one for one in states.values() if denies(one)]):
-        nodes.warn(claimant, f"shows a change of {consortium} that no other node has in that block")
-        return True
-    return nodes.sufficient([rpc for rpc in states if accepted[rpc].head.number > head.number])
+    def _forget(self, rpc: Rpc, consortium: str) -> None:
+        with self._lock:
+            self._claims.pop((rpc, consortium), None)
 
 
 @dataclass

@@ -154,33 +154,44 @@ class Nodes:
         """
         breakers = [self._breakers[rpc] for rpc in (self.rpcs if rpcs is None else rpcs)]
         available = [breaker for breaker in breakers if breaker.available]
-        asked = {
-            breaker.ask(question): breaker.rpc
-            for breaker in (available if len(available) >= self._quorum else breakers)
-        }
-        answers: dict[Rpc, T] = {}
-        failures: dict[Rpc, ChainError] = {}
-        left = set(asked)
-        while left:
-            # The slow are waited for as long as they are needed, and then a little longer.
-            needed = len(answers) < self._quorum
-            done, left = wait(left, None if needed else GRACE_S, FIRST_COMPLETED if needed else ALL_COMPLETED)
-            for future in done:
-                try:
-                    answers[asked[future]] = future.result()
-                except ChainError as error:
-                    failures[asked[future]] = error
-            if not needed:
-                break
-        for future in left:
-            future.cancel()
-            self._breakers[asked[future]].late()
+        answers, failures = self._collect(
+            question, available if len(available) >= self._quorum else breakers, needed=self._quorum
+        )
         if len(answers) < self._quorum:
             raise _decisive(list(failures.values()), answered=bool(answers))
         for rpc, failure in failures.items():
             if failure.code == TOO_LARGE:  # it is the node's doing, since the same question had good answers
                 self._breakers[rpc].fail(failure)
         return answers
+
+    def each(self, question: Callable[[Rpc], T], rpcs: Sequence[Rpc]) -> dict[Rpc, T]:
+        """What those of some nodes answer that answer within `GRACE_S`, without an error."""
+        return self._collect(question, [self._breakers[rpc] for rpc in rpcs], needed=0)[0]
+
+    def _collect(
+        self, question: Callable[[Rpc], T], breakers: Sequence[Breaker], *, needed: int
+    ) -> tuple[dict[Rpc, T], dict[Rpc, ChainError]]:
+        """Answers and errors: the slow are waited for as long as they are needed, then `GRACE_S` longer."""
+        asked = {breaker.ask(question): breaker.rpc for breaker in breakers}
+        answers: dict[Rpc, T] = {}
+        failures: dict[Rpc, ChainError] = {}
+        left = set(asked)
+        while left:
+            lacking = len(answers) < needed
+            done, left = wait(
+                left, None if lacking else GRACE_S, FIRST_COMPLETED if lacking else ALL_COMPLETED
+            )
+            for future in done:
+                try:
+                    answers[asked[future]] = future.result()
+                except ChainError as error:
+                    failures[asked[future]] = error
+            if not lacking:
+                break
+        for future in left:
+            future.cancel()
+            self._breakers[asked[future]].late()
+        return answers, failures
 
     def agreed(self, answers: dict[Rpc, T], what: str) -> tuple[T, tuple[Rpc, ...]]:
         """The one answer that `quorum` nodes give, and those nodes; the log names the others.
@@ -211,6 +222,10 @@ class Nodes:
     def sufficient(self, nodes: Sized) -> bool:
         """Whether so many nodes are a quorum."""
         return len(nodes) >= self._quorum
+
+    def decisive(self, count: int, total: int) -> bool:
+        """Whether `count` of `total` nodes that were asked decide: a quorum, and more than half."""
+        return count >= max(self._quorum, total // 2 + 1)
 
     def near(self, heads: Mapping[Rpc, Head]) -> tuple[Rpc, ...]:
         """Nodes whose head is at most `MAX_AHEAD` before the others'; any other is left out for a while.

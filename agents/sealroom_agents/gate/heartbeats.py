@@ -37,7 +37,7 @@ class Chain(Protocol):
         ...
 
     def latest_view(self, consortium: str, *, compose_hash: bytes | None = None) -> LatestView:
-        """The newest state that any node shows."""
+        """The newest state that a majority of nodes shows alike."""
         ...
 
     def replaced(self, halt: Halt) -> bool:

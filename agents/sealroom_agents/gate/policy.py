@@ -175,7 +175,7 @@ def decide(
 ) -> Grant | Refusal:
     """Judge one request; the module's head lists the rules in order.
 
-    `view` is the agreed state at one finalized block, `latest` the newest that any node shows. A `Grant` has
+    `view` is the agreed state at one finalized block, `latest` the newest that most nodes show. A `Grant` has
     everything but a signature; nothing is released before its run is booked in the ledger.
     """
     case = Case(request=request, evidence=evidence, view=view, latest=latest, config=config)

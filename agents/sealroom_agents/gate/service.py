@@ -83,6 +83,8 @@ BOOKED_TIMEOUT_S = 10.0
 """How long nodes may lag behind the one that mined the booking, seconds."""
 BOOKED_POLL_S = 0.25
 """Pause between two looks, seconds."""
+STILL_TIMEOUT_S = 20.0
+"""How long nodes may take to agree about the newest block once a run is booked, seconds."""
 CHALLENGE_LIFE_S = 60
 """Seconds within which evidence must follow its challenge."""
 MIN_HALT_S = 10
@@ -426,8 +428,19 @@ class Gate:
             raise chain_refused(error) from error
 
     def _still(self, grant: Grant, view: ChainView, consortium: str) -> None:
-        """Nothing was revoked between the decision and this moment (CH-06)."""
-        latest = self._latest(consortium)
+        """Nothing was revoked between the decision and this moment (CH-06).
+
+        The run is booked, so a node that is slow, or alone with what it shows, is waited for.
+        """
+        deadline = time.monotonic() + STILL_TIMEOUT_S
+        while True:
+            try:
+                latest = self._latest(consortium)
+                break
+            except Refused as no:
+                if not no.code.transient or time.monotonic() >= deadline:
+                    raise
+                time.sleep(BOOKED_POLL_S)
         refusal = policy.renew(
             view, latest, self._policy_config(consortium), study=grant.study, standing=grant.standing
         )

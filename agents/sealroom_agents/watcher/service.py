@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One poll of the chain: what changed, what must end, and the heartbeat that says so to the gate.
 
-State is the truth (CH-29): every poll reads the standing and revocation of consortia as any node shows them
-at its newest block; only the words of a revocation come from a log, and may be missing. A changed standing
+State is the truth (CH-29): every poll reads the standing and revocation of consortia as most nodes show them
+at their newest block; only the words of a revocation come from a log, and may be missing. A changed standing
 ends runs: an owner revoked, or another roster or platform governs. Machines that are added do not change it.
 The heartbeat names the consortia that were seen, and no others, so that an unreachable one affects only
 itself. A watcher that sees none sends nothing, and the gate's leases lapse by themselves (OP-09).
