@@ -179,6 +179,7 @@ class World:
         )
         self.closers += [chain.close, sessions.close, audit.close, self.gate.close]
         self.gate.require_adopted_policy()
+        self.gate.started()
         self.http = AppClient(create_app(self.gate, BootAuthority(chain, chain_id=31337), watch_token=TOKEN))
         self.closers += [self.http.close]
         self.heartbeat()

@@ -118,12 +118,12 @@ def test_the_audit_log_tells_of_grants_and_refusals_and_shows_tampering(approved
     refused(Enclave(approved, recipe=RECIPE + b" ").ask(), "compose-hash-mismatch")
     log = approved.state / "audit.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["granted", "refused"]
-    assert verify_audit(log).sequence == 2
+    assert [line["event"] for line in lines] == ["started", "booking", "granted", "refused"]
+    assert verify_audit(log).sequence == 4
     for sealed in approved.sealed:
         assert sealed.key.reveal().hex() not in log.read_text()
-    first, second = log.read_bytes().splitlines(keepends=True)
-    for tampered in (first.replace(b"granted", b"refused") + second, second, second + first):
+    first, second, *_ = log.read_bytes().splitlines(keepends=True)
+    for tampered in (first.replace(b"started", b"refused") + second, second, second + first):
         log.write_bytes(tampered)
         with pytest.raises(GateError, match="line 1"):
             verify_audit(log)
@@ -138,7 +138,9 @@ def test_each_grant_names_the_audit_logs_last_entry_and_its_hash_is_on_chain(app
 
     assert grant.audit_head == before.digest != bytes(32)
     (run,) = ChainReader([approved.chain.url]).study_history(approved.room.consortium).runs
-    assert run.opening.note == before.digest
+    entries = [json.loads(line) for line in (approved.state / "audit.jsonl").read_text().splitlines()]
+    (booking,) = [entry for entry in entries if entry["event"] == "booking"]
+    assert booking["previous"] == to_hex(before.digest) and to_hex(run.opening.note) == booking["digest"]
     assert run.opening.run.grant_hash == typed.digest(
         typed.grant(grant, chain_id=31337, consortium=approved.room.consortium)
     )
@@ -155,7 +157,7 @@ def test_a_gate_that_was_killed_while_it_wrote_its_audit_log_starts_again(approv
 
     refused(Enclave(approved, recipe=RECIPE + b" ").ask(), "compose-hash-mismatch")
     assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == [
-        "granted", "torn-entry-set-aside", "refused",
+        "started", "booking", "granted", "torn-entry-set-aside", "started", "refused",
     ]  # fmt: skip
 
 

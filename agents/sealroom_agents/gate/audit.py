@@ -84,13 +84,13 @@ class Log:
         return self.trouble is not None and len(self.rest) <= MAX_LINE_BYTES and b"\n" not in self.rest[:-1]
 
 
-def read(path: Path) -> Log:
-    """Walk a log up to the first line that does not follow from the one before."""
+def read(path: Path, see: Callable[[Mapping[str, Any]], None] = lambda entry: None) -> Log:
+    """Walk a log up to the first line that does not follow from the one before. `see` gets each entry."""
     digests: list[bytes] = []
     size, previous = 0, GENESIS.digest
     with path.open("rb") as lines:
         while line := lines.readline(MAX_LINE_BYTES + 1):
-            digest, trouble = _entry(line, sequence=len(digests) + 1, previous=previous)
+            digest, trouble = _entry(line, see, sequence=len(digests) + 1, previous=previous)
             if digest is None:
                 rest = line + lines.read(max(0, MAX_LINE_BYTES + 1 - len(line)))
                 return Log(tuple(digests), size, rest, trouble)
@@ -276,7 +276,9 @@ def _text(fact: str) -> str:
     return cut.encode(errors="replace").decode()
 
 
-def _entry(line: bytes, *, sequence: int, previous: bytes) -> tuple[bytes | None, str | None]:
+def _entry(
+    line: bytes, see: Callable[[Mapping[str, Any]], None], *, sequence: int, previous: bytes
+) -> tuple[bytes | None, str | None]:
     """The digest of an entry, or why it is none."""
     if not line.endswith(b"\n"):
         return None, "it was not written to its end"
@@ -290,6 +292,7 @@ def _entry(line: bytes, *, sequence: int, previous: bytes) -> tuple[bytes | None
     digest = sha256(canonical(entry))
     if shown != to_hex(digest):
         return None, "its digest is wrong"
+    see(entry)
     return digest, None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from sealroom.codes import Code
-from sealroom.encoding import from_hex, to_hex
+from sealroom.encoding import from_hex
 from sealroom.errors import FormatError
 from sealroom.key_release.messages import MAX_LEASE_SECONDS
 from sealroom.platform_policy import MAX_POLICY_BYTES, PlatformPolicy
@@ -249,16 +249,10 @@ def _serve(
     )
     gate.require_adopted_policy()
     authority = BootAuthority(chain, chain_id=config.chain_id, kms_measurements=kms_measurements)
-    facts = {
-        "signer": root.signer,
-        "gateRoot": to_hex(root.fingerprint),
-        "policyHash": to_hex(policy.hash),
-    }
-    audit.append("started", facts=facts)
-    _log.info("signer %s, root %s, platform policy %s, chain %d", *facts.values(), config.chain_id)
+    gate.started()
     try:
         with listen(host, port) as (listener, url):
-            _log.info("listening on %s", url)
+            _log.info("chain %d, listening on %s", config.chain_id, url)
             app = create_app(gate, authority, watch_token=watch_token)
             serve(app, listener, ready=lambda: announce(ready_file, url=url), keep_alive_s=KEEP_ALIVE_S)
     finally:

@@ -67,6 +67,7 @@ from sealroom_agents.gate import batch, policy
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.booking import OPEN_WITHIN_S, Bookings, Opener, Order
 from sealroom_agents.gate.heartbeats import Chain, Watch
+from sealroom_agents.gate.notes import BOOKING, STARTED, booking_facts
 from sealroom_agents.gate.opening import Openings, opened_as
 from sealroom_agents.gate.refusals import (
     STUDY_ENDED,
@@ -170,6 +171,16 @@ class Gate:
                     f"{to_hex(platform.policy_hash)}, and it was given {to_hex(self._root.policy.hash)}",
                     "start it with the document that they adopted; another policy takes a new platform",
                 )
+
+    def started(self) -> None:
+        """Write into the audit log who starts here."""
+        facts = {
+            "signer": self._root.signer,
+            "gateRoot": to_hex(self._root.fingerprint),
+            "policyHash": to_hex(self._root.policy.hash),
+        }
+        self._write(STARTED, facts)
+        _log.info("signer %s, root %s, platform policy %s", *facts.values())
 
     def identity(self) -> GateIdentity:
         """Who this gate is, with its proof."""
@@ -398,6 +409,10 @@ class Gate:
             open_before=self._newest(latest) + OPEN_WITHIN_S,
         )
         order = Order(grant.ledger, view.consortium, view.study, run)
+        # First of all: what is on chain is in the log, and where nothing can be written nothing is spent.
+        self._write(
+            BOOKING, booking_facts(consortium=view.consortium, run_id=run.run_id, grant_hash=grant_hash)
+        )
         try:
             opened = self._bookings.open_run(order)
         except ChainError as error:

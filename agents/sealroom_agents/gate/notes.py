@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate's audit log compared with the chain: what each opening notes is in the log, and in its place.
+
+Before the gate sends an opening it writes an entry `booking` with run and grant, and the opening's `note` is
+the head of the log after that. So each opening that this gate made has its entry, and notes that entry or a
+later one. An opening without one was made by somebody else who has the gate's key, or the log was rewritten
+since (RE-12, CH-36).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sealroom.encoding import to_hex
+from sealroom_agents.chain import History, PlatformAdoption, RunOpening
+from sealroom_agents.gate.audit import Log, read
+
+BOOKING = "booking"
+"""Event of the entry that comes before an opening."""
+STARTED = "started"
+"""Event of the entry with which a gate starts; it names its signer."""
+
+
+def booking_facts(*, consortium: str, run_id: bytes, grant_hash: bytes) -> dict[str, str]:
+    """What the entry before an opening says, and by what it is found again."""
+    return {"consortium": consortium, "runId": to_hex(run_id), "grantHash": to_hex(grant_hash)}
+
+
+@dataclass
+class Bookings:
+    """What a log says of the runs that its gate had opened."""
+
+    log: Log
+    """What holds of it."""
+    signers: set[str] = field(default_factory=set)
+    """Addresses with which the gate signed."""
+    entries: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """Number of the last entry of each consortium, run and grant."""
+
+    @property
+    def consortia(self) -> list[str]:
+        """Consortia of these runs."""
+        return sorted({consortium for consortium, _, _ in self.entries})
+
+    def compare(self, consortium: str, history: History) -> Comparison:
+        """Compare the openings of a consortium, as far as its owners had adopted this gate then."""
+        sequences = {digest: number for number, digest in enumerate(self.log.digests, start=1)}
+        openings: list[Noted] = []
+        others, ours, ever = 0, False, False
+        for event in history.events:
+            if isinstance(event, PlatformAdoption):
+                ours = event.platform.gate_signer in self.signers
+                ever = ever or ours
+            elif isinstance(event, RunOpening):
+                if ours:
+                    openings.append(Noted(event, self._trouble(consortium, event, sequences)))
+                else:
+                    others += 1
+        return Comparison(consortium, tuple(openings), others, adopted=ever, complete=history.complete)
+
+    def _trouble(self, consortium: str, event: RunOpening, sequences: Mapping[bytes, int]) -> str | None:
+        opening = event.opening
+        facts = booking_facts(consortium=consortium, run_id=event.run_id, grant_hash=opening.run.grant_hash)
+        entry, noted = self.entries.get(_key(facts)), sequences.get(opening.note)
+        if entry is None:
+            return "the log has no entry of it: another one has the gate's key, or the log was rewritten"
+        if noted is None:
+            return f"it notes entry {to_hex(opening.note)}, which is NOT in the log: it was cut or changed"
+        if noted < entry:
+            return f"it notes entry {noted}, and its own entry is the later {entry}"
+        return None
+
+
+@dataclass(frozen=True)
+class Noted:
+    """One opening on chain."""
+
+    event: RunOpening
+    """The opening."""
+    trouble: str | None
+    """Why it does not fit the log; `None` when it does."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A log beside the openings of one consortium."""
+
+    consortium: str
+    """Whose openings."""
+    openings: tuple[Noted, ...]
+    """Those made while the owners had adopted this gate, oldest first."""
+    others: int
+    """How many were made while they had adopted another one."""
+    adopted: bool
+    """Whether the owners ever adopted this gate."""
+    complete: bool
+    """Whether these are all; a very long history is cut."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether each opening fits the log, and the log is of a gate of this consortium."""
+        return self.adopted and all(one.trouble is None for one in self.openings)
+
+
+def bookings(path: Path) -> Bookings:
+    """Read a log up to where it holds."""
+    signers: set[str] = set()
+    entries: dict[tuple[str, str, str], int] = {}
+
+    def see(entry: Mapping[str, Any]) -> None:
+        facts = entry.get("facts")
+        if not isinstance(facts, dict):
+            return
+        if entry.get("event") == STARTED:
+            signers.add(str(facts.get("signer")))
+        elif entry.get("event") == BOOKING:
+            entries[_key(facts)] = int(entry["sequence"])
+
+    return Bookings(read(path, see), signers, entries)
+
+
+def _key(facts: Mapping[str, Any]) -> tuple[str, str, str]:
+    return str(facts.get("consortium")), str(facts.get("runId")), str(facts.get("grantHash"))
