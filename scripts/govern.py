@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -19,18 +18,18 @@ from scripts._command import ChainCommand, Complaint, complaints
 
 from sealroom_agents.chains import private_chain_option
 from sealroom_agents.governance.actions.entry import Action, option
-from sealroom_agents.governance.command import sign_params
+from sealroom_agents.governance.acts import Sent
 from sealroom_agents.governance.face import (
     GROUP_HELP,
     SIGN_HELP,
+    SIGN_SUMMARY,
     Connection,
     Sections,
     commands,
     run,
-    shower,
-    tell,
+    sign,
+    sign_params,
 )
-from sealroom_agents.governance.ways import Sent
 
 TEST_ACCOUNT = "TEST::"
 PASSPHRASE_HINT = "in a script, set APE_ACCOUNTS_<alias>_PASSPHRASE"
@@ -127,16 +126,10 @@ def _command(action: Action, params: list[click.Parameter]) -> click.Command:
     return private_chain_option(command)
 
 
-def _sign(account: str | None, request: Path, signature: str | None, out: Path, as_json: bool) -> None:
-    from sealroom_agents.governance import signing
-
+def _sign(account: str | None, **options: Any) -> None:
     with complaints():
         wallet, _ = _wallet(account)
-        answer = signing.sign(
-            request=request, wallet=wallet, signature=signature, out=out, confirm=_nobody_asks,
-            show=shower(as_json),
-        )  # fmt: skip
-    tell(answer, as_json=as_json)
+        sign(Connection(urls=(), wallet=wallet, account=None, confirm=_nobody_asks), options)
 
 
 cli = Sections(
@@ -148,7 +141,7 @@ cli = Sections(
             "sign",
             callback=_sign,
             help=SIGN_HELP,
-            short_help="sign a request, or take a wallet's signature",
+            short_help=SIGN_SUMMARY,
             params=[*sign_params(), account_option()],
         )
     },

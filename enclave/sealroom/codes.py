@@ -671,6 +671,15 @@ class Code(StrEnum):
         "proposal-differs", "The proposal is not what the recipe or the command says."
     )
     RECIPE_NEEDED = _command("recipe-needed", "A study is approved with its recipe in hand, or with --blind.")
+    DOCUMENT_NEEDED = _command(
+        "document-needed",
+        "A platform, machines or new owners are approved with documents in hand, or with --blind.",
+    )
+    PROPOSAL_OPEN = _command(
+        "proposal-open", "An open study differs in its expiry alone, and would live longer."
+    )
+    STUDY_SURPLUS = _command("study-surplus", "The study may spend more than its runs need.")
+    DATASET_AMBIGUOUS = _command("dataset-ambiguous", "Several datasets of this holder have that name.")
     VOTE_REQUEST_MALFORMED = _command("vote-request-malformed", "The file is no request to an owner to sign.")
     SIGNATURE_OF_ANOTHER = _command("signature-of-another", "The signature is over something else.")
     SAFE_SIGNATURES = _command("safe-signatures", "Too few of a Safe's owners signed, or somebody else did.")

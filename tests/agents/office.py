@@ -151,7 +151,7 @@ class Office:
         file, drafted = self.file("first.json", platform), self.file("first.proposal.json")
         self.govern("platform", "--file", file, "--draft", "--out", drafted)
         for owner in owners:
-            self.govern("approve", "--proposal", drafted, by=owner)
+            self.govern("approve", "--proposal", drafted, "--against", file, by=owner)
 
     def datasets(self) -> list[Dataset]:
         """The datasets that the recipe reads, each registered and allowed by its owner."""
@@ -177,9 +177,9 @@ class Office:
         )
         return self.file(f"{one.name}.registration.json", given.to_json())
 
-    def propose(self, *, by: int = 0, days: int = 30) -> str:
+    def propose(self, *more: str, by: int = 0, days: int = 30) -> str:
         """Id of a study of the recipe, with one vote."""
-        given = "--recipe", self.file("app-compose.json"), "--runs", "2", "--days", str(days)
+        given = "--recipe", self.file("app-compose.json"), "--runs", "2", "--days", str(days), *more
         return str(self.govern("propose", *given, by=by)["proposal"])
 
     def approve(self, proposal: str, *owners: int) -> dict[str, Any]:

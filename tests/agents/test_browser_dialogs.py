@@ -20,7 +20,7 @@ from tests.outside import Lab
 from sealroom import typed
 from sealroom.model import ApproveStudy, Revoke, Vote, Withdraw
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.governance.files import SignatureFile
+from sealroom_agents.governance.requests import SignatureFile
 
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 

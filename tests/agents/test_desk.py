@@ -97,7 +97,7 @@ def test_what_was_approved_last_is_compared_with_what_is_asked_now(office: Offic
 
 
 def test_a_study_takes_its_recipe_or_the_word_blind(office: Office) -> None:
-    """OU-11: what leaves stands in the recipe alone."""
+    """CH-38: what leaves stands in the recipe alone."""
     study = office.propose()
     code, _, hint = office.refused("approve", study, by=1)
     assert code == "recipe-needed" and "--blind" in hint
@@ -159,7 +159,7 @@ def test_machines_are_added_under_a_live_study_by_all_who_approved_it(office: Of
     first = office.govern("machines", "--device", device, by=0)
     assert first["missing"] == ["hospital-B", "hospital-C", "hospital-D"]
     for owner in (1, 2, 3):
-        answer = office.govern("approve", first["proposal"], by=owner)
+        answer = office.govern("approve", first["proposal"], "--device", device, by=owner)
     assert answer["effective"]
     status = office.govern("status")
     assert status["live"] and device in status["platform"]["devices"]
@@ -172,8 +172,9 @@ def test_a_platform_from_a_file_replaces_the_one_before(office: Office) -> None:
     first = office.govern("platform", "--file", office.file("platform.json", wanted), by=0)
     shown = office.text("show", first["proposal"])
     assert "the live study ends" in shown and "the gate stays" in shown
+    against = "--against", office.file("platform.json")
     for owner in (1, 2):
-        answer = office.govern("approve", first["proposal"], by=owner)
+        answer = office.govern("approve", first["proposal"], *against, by=owner)
     assert answer["effective"] and not office.govern("status")["live"]
 
 
@@ -196,7 +197,7 @@ def test_a_roster_is_changed_and_says_whose_data_locks(office: Office) -> None:
     (removed,) = office.govern("pending")["proposals"]
     assert removed["kind"] == "roster" and removed["content"]["remove"] == ["hospital-D"]
     for owner in (1, 2):
-        answer = office.govern("approve", first["proposal"], by=owner)
+        answer = office.govern("approve", first["proposal"], "--against", office.file("e.json"), by=owner)
     assert answer["effective"]
     owners = office.govern("status")["owners"]
     assert [owner["id"] for owner in owners] == ["hospital-A", "hospital-B", "hospital-C", "hospital-E"]
@@ -330,9 +331,10 @@ def test_signatures_are_made_elsewhere_collected_and_handed_in(office: Office) -
             request,
         )
         office.govern("approve", *vote)
-        office.govern("sign", "--request", request, "--out", out, by=owner)
+        recipe_file = "--recipe", office.file("app-compose.json")
+        office.govern("sign", "--request", request, *recipe_file, "--out", out, by=owner)
         signed += ["--signatures", out]
-    answer = office.govern("approve", study, "--blind", *signed, by=STRANGER)
+    answer = office.govern("approve", study, *signed, by=STRANGER)
     assert answer["effective"] and len(answer["owners"]) == 3
 
 
@@ -340,7 +342,7 @@ def test_a_wallet_s_signature_is_taken_and_a_foreign_one_is_not(office: Office) 
     study = office.propose()
     request = office.file("r.json")
     office.govern("approve", study, "--blind", "--owner", account(1), "--request", request)
-    office.govern("sign", "--request", request, "--out", office.file("other.json"), by=2)
+    office.govern("sign", "--request", request, "--blind", "--out", office.file("other.json"), by=2)
     signed = office.read("other.json")
     assert signed["signer"] == account(2) and signed["owner"] == account(1)
     code, words, _ = office.refused(
@@ -351,7 +353,7 @@ def test_a_wallet_s_signature_is_taken_and_a_foreign_one_is_not(office: Office) 
 
 def test_a_signature_for_one_study_is_not_handed_in_for_another(office: Office) -> None:
     """CH-07, CH-08, CH-26."""
-    first, second = office.propose(), office.propose(by=1, days=31)
+    first, second = office.propose(), office.propose("--anew", by=1, days=31)
     office.govern("approve", first, "--blind", "--sign", office.file("s.json"), by=2)
     code, words, _ = office.refused(
         "approve", second, "--blind", "--signatures", office.file("s.json"), by=STRANGER

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
+from tests.local_chain import account, private_key
 
 from sealroom.encoding import to_hex
 from sealroom.errors import FormatError, SealroomError
@@ -17,16 +19,14 @@ from sealroom.model import VOTES, ApproveStudy, Owner, Revoke, Roster, Study, Va
 from sealroom.model.units import delta_text, epsilon_text, read_delta, read_epsilon
 from sealroom_agents.governance.files import (
     BALLOTS,
-    Request,
-    SignatureFile,
     content_file,
-    gather,
     load_content,
     load_machines,
     load_owners,
     load_platform,
     load_terms,
 )
+from sealroom_agents.governance.requests import Request, SignatureFile, gather
 
 HASH = "0x" + 64 * "a"
 OTHER_HASH = "0x" + 64 * "1"
@@ -161,6 +161,12 @@ def test_delta_is_exact(written: str, pico: int, shown: str) -> None:
     assert delta_text(pico) == shown
 
 
+def signed(number: int, *, over: SignatureFile = SIGNATURE) -> SignatureFile:
+    """One of anvil's accounts signs a digest for its own vote."""
+    signature = Account.unsafe_sign_hash(over.digest, private_key(number)).signature
+    return replace(over, owner=account(number), signer=account(number), signature=bytes(signature))
+
+
 def save(path: Path, signature: SignatureFile) -> Path:
     path.write_text(json.dumps(signature.json()))
     return path
@@ -179,8 +185,20 @@ def gathered(tmp_path: Path, *signatures: SignatureFile) -> list[SignatureFile]:
 
 def test_signatures_are_gathered_in_the_contract_s_order(tmp_path: Path) -> None:
     """CH-11: by address, and nobody twice."""
-    low = replace(SIGNATURE, owner="0x" + 40 * "1", signer="0x" + 40 * "1")
-    assert gathered(tmp_path, SIGNATURE, low, SIGNATURE) == [low, SIGNATURE]
+    first, second = sorted((signed(1), signed(2)), key=lambda one: one.owner)
+    assert gathered(tmp_path, second, first, second) == [first, second]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_file_that_names_another_s_signer_takes_nobody_s_place(tmp_path: Path, place: int) -> None:
+    """CH-11: a signer is recovered from the signature, whatever the file says."""
+    good = signed(1)
+    false = replace(good, signature=signed(2, over=good).signature)
+    files = [good, false] if place else [false, good]
+    found = gathered(tmp_path, *files)
+    assert len(found) == 2 and [one for one in found if one.signer == account(1)] == [good]
+    broken = replace(good, signature=bytes(65))
+    assert good in gathered(tmp_path, *files, broken)
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,10 @@ def test_a_gate_is_asked_verified_and_proposed(office: Office) -> None:
         "expiry": 0,
         "follows": "",
     }
-    office.govern("approve", first["proposal"], by=1)
-    assert office.govern("approve", first["proposal"], by=2)["effective"]
+    with answering(identity.encode()) as url:
+        vote = "approve", first["proposal"], *given(office, url)[1:]
+        office.govern(*vote, by=1)
+        assert office.govern(*vote, by=2)["effective"]
 
 
 def test_a_gate_under_another_policy_is_not_proposed(office: Office) -> None:

@@ -133,12 +133,23 @@ def test_a_consortium_is_deployed_and_governed_from_the_command_line(tmp_path: P
         assert (open_["id"], open_["missing"]) == (study, ["hospital-B", "hospital-C", "hospital-D"])
         request, signed = desk.file("request.json"), desk.file("approve.sig.json")
         desk.run("govern", "approve", study, *desk.at, "--blind", "--owner", account(1), "--request", request)
-        desk.run("govern", "sign", "--account", "TEST::1", "--request", request, "--out", signed)
+        desk.run(
+            "govern",
+            "sign",
+            "--account",
+            "TEST::1",
+            "--request",
+            request,
+            "--recipe",
+            recipe,
+            "--out",
+            signed,
+        )
         desk.govern("approve", 2, study, "--recipe", recipe)
         other = desk.file("other.sig.json")
         desk.govern("approve", 3, study, "--recipe", recipe, "--sign", other)
         handed_in = "--signatures", signed, "--signatures", other
-        assert desk.govern("approve", OPERATOR, study, "--recipe", recipe, *handed_in)["effective"]
+        assert desk.govern("approve", OPERATOR, study, *handed_in)["effective"]
 
         printed, _ = desk.run("govern", "status", *desk.at)
         assert f"{study}  live until" in printed and "hospital-A/cohort-A  1,000 rows" in printed

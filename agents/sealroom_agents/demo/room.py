@@ -170,18 +170,24 @@ def _deploy_config(folder: Path, study: Path, chain: str) -> Path:
 def _adopt_platform(room: Room, platform: Path) -> None:
     """Three owners sign which gate and which machine they trust, and one hands the signatures in.
 
-    The first asks the gate, verifies its evidence and writes the proposal; the others vote for that file.
+    The first asks the gate, verifies its evidence and writes the proposal; each of the others does the same
+    before it votes for that file.
     """
     machine = SimulatedPlatform.open(platform).machine("machine-1")
     proposal = str(room.folder / "platform.json")
-    room.govern(
-        "A", "platform", "--gate", room.gate, "--policy", str(platform / POLICY_FILE),
-        "--simulated-root", str(room.root), "--os-image", "0x" + SIMULATED_OS_IMAGE.hex(),
-        "--device", "0x" + machine.device_id.hex(), "--out", proposal, "--draft",
+    verified = (
+        "--gate", room.gate, "--policy", str(platform / POLICY_FILE), "--simulated-root", str(room.root),
+        "--os-image", "0x" + SIMULATED_OS_IMAGE.hex(), "--device", "0x" + machine.device_id.hex(),
     )  # fmt: skip
+    room.govern("A", "platform", *verified, "--out", proposal, "--draft")
     signatures = {letter: str(room.folder / f"platform-{letter}.json") for letter in LETTERS[:3]}
     vote = ("approve", "--proposal", proposal)
-    in_parallel(*(partial(room.govern, letter, *vote, "--sign", path) for letter, path in signatures.items()))
+    in_parallel(
+        *(
+            partial(room.govern, letter, *vote, *verified, "--sign", path)
+            for letter, path in signatures.items()
+        )
+    )
     given = [part for path in signatures.values() for part in ("--signatures", path)]
     room.govern("A", *vote, *given)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
+from sealroom_agents.governance.acts import Act, Call
 from sealroom_agents.governance.desk import Answer, Desk
-from sealroom_agents.governance.ways import Act, Call
 
 
 def accept_app(desk: Desk, *, known_code: tuple[bytes, ...], from_block: int, audit_only: bool) -> Answer:

@@ -10,14 +10,13 @@ from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.model import Platform
 from sealroom_agents.errors import ToolError
-from sealroom_agents.governance.desk import Desk
 from sealroom_agents.governance.words import Lines
 
 
 def attested(
-    desk: Desk,
     url: str,
     *,
+    chain_id: int,
     policy: Path | None,
     os_images: tuple[bytes, ...],
     devices: tuple[bytes, ...],
@@ -38,7 +37,6 @@ def attested(
             "pass --policy FILE: owners adopt its hash, so they should have read it",
         )
     rules = PlatformPolicy.parse(read_bounded(policy, MAX_POLICY_BYTES, "a platform policy"))
-    chain_id = desk.node.chain_id
     trust = trust_under(rules, trust_for(root, chain_id=chain_id))
     gate = verify_gate(fetch_gate(url), trust=trust, now=int(time.time()))
     for what, mine, its in (
@@ -61,6 +59,4 @@ def attested(
         devices=tuple(sorted(set(devices))),
     )
     machine = "SIMULATED TDX, not Intel" if gate.evidence.simulated else "Intel TDX"
-    if not devices:
-        desk.warnings.append("no machine is named: no enclave can run before `machines` adds one")
     return wanted, [("attested by", machine), ("KMS root", to_hex(gate.kms_root_fingerprint))]

@@ -11,17 +11,17 @@ import click
 from sealroom_agents.cli.options import PRIVATE_CHAIN, keystore_option, rpc_option, yes_option
 from sealroom_agents.cli.terminal import ask_passphrase
 from sealroom_agents.cli.terminal import confirm as ask
-from sealroom_agents.governance.actions.entry import GIVEN_FILE, NEW_FILE, Action, option
+from sealroom_agents.governance.actions.entry import Action
 from sealroom_agents.governance.face import (
     GROUP_HELP,
     SIGN_HELP,
+    SIGN_SUMMARY,
     Connection,
     Sections,
     commands,
-    json_option,
     run,
-    shower,
-    tell,
+    sign,
+    sign_params,
 )
 
 EXAMPLES = {
@@ -38,7 +38,7 @@ GROUP_EXAMPLES = f"\n\n\b\nExample:\n  {EXAMPLES['revoke']}\n  {EXAMPLES['pendin
 
 
 def _opened(rpc: tuple[str, ...], keystore: Path | None, *, yes: bool) -> Connection:
-    from sealroom_agents.governance.ways import KeystoreWallet
+    from sealroom_agents.governance.ways.sending import KeystoreWallet
     from sealroom_agents.owner import keystore as keystores
 
     wallet = None
@@ -75,37 +75,12 @@ def _command(action: Action, params: list[click.Parameter]) -> click.Command:
     return command
 
 
-def _sign(
-    keystore: Path | None, request: Path, signature: str | None, out: Path, yes: bool, as_json: bool
-) -> int:
-    from sealroom_agents.governance import signing
-
-    opened = _opened((), keystore, yes=yes)
-    answer = signing.sign(
-        request=request,
-        wallet=opened.wallet,
-        signature=signature,
-        out=out,
-        confirm=opened.confirm,
-        show=shower(as_json),
-    )
-    return tell(answer, as_json=as_json)
-
-
-def sign_params() -> list[click.Parameter]:
-    """Options of `sign` besides the account."""
-    return [
-        option("--request", required=True, type=GIVEN_FILE, metavar="FILE", help="What --request wrote."),
-        option("--signature", metavar="0x…|FILE", help="A signature that a wallet made over it."),
-        option("--out", required=True, type=NEW_FILE, metavar="FILE", help="Where the signature goes."),
-        json_option(),
-    ]
+def _sign(keystore: Path | None, yes: bool, **options: Any) -> int:
+    return sign(_opened((), keystore, yes=yes), options)
 
 
 def _sign_command() -> click.Command:
-    command = click.Command(
-        "sign", callback=_sign, help=SIGN_HELP, short_help="sign a request, or take a wallet's signature"
-    )
+    command = click.Command("sign", callback=_sign, help=SIGN_HELP, short_help=SIGN_SUMMARY)
     command.params = sign_params()
     return yes_option(keystore_option(command))
 

@@ -13,9 +13,9 @@ from sealroom.model import Limits
 from sealroom.model.units import read_delta, read_epsilon
 from sealroom_agents.errors import ToolError
 from sealroom_agents.governance import words
+from sealroom_agents.governance.acts import Act, Call
 from sealroom_agents.governance.desk import Answer, Desk
 from sealroom_agents.governance.standing import NOBODY
-from sealroom_agents.governance.ways import Act, Call
 
 if TYPE_CHECKING:
     from sealroom_agents.owner.registration import Registration

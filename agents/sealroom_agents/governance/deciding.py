@@ -11,21 +11,20 @@ from sealroom.encoding import to_hex
 from sealroom.model import Machines, Roster, RosterProposal, Study, Terms, Validity, Withdraw
 from sealroom_agents.errors import ToolError
 from sealroom_agents.governance import words
+from sealroom_agents.governance.acts import Act, Ballot, Call
 from sealroom_agents.governance.attested import attested
 from sealroom_agents.governance.desk import Answer, Desk
+from sealroom_agents.governance.documents import Documents, examine
 from sealroom_agents.governance.files import (
-    content_file,
     in_call,
     load_content,
     load_machines,
     load_owners,
     load_platform,
     read_json,
-    write_json,
 )
 from sealroom_agents.governance.proposals import Content, find, last_pinned, outlook
-from sealroom_agents.governance.voting import drafted, out_lines, put_forward, vote_for
-from sealroom_agents.governance.ways import Act, Ballot, Call
+from sealroom_agents.governance.voting import open_one, put_forward, vote_for
 from sealroom_agents.governance.words import Lines
 
 
@@ -34,10 +33,12 @@ def propose(
     *,
     recipe: Path,
     registrations: tuple[Path, ...],
+    chosen: tuple[bytes, ...],
     runs: int,
     days: int,
     out: Path | None,
     draft: bool,
+    anew: bool,
     before: Path | None,
 ) -> Answer:
     """Write a study from its recipe, and vote for it: the first vote proposes it."""
@@ -50,30 +51,16 @@ def propose(
         given = drafting.match(read, [registration_in(path) for path in registrations])
         datasets = [one.dataset for one in given]
     else:
-        datasets = drafting.datasets_on_chain(at, read)
+        datasets = drafting.datasets_on_chain(at, read, chosen=chosen)
     terms = drafting.terms_of(read, datasets, runs=runs, expiry=desk.expiry(days))
-    study = terms.at(basis=at.basis, nonce=at.nonce)
-    drafting.require_recipe(at, study, read)
-    if out is not None:
-        write_json(out, content_file("study", study))
-    shown = _study_in_words(desk, study, recipe=recipe, before=before)
-    if draft:
-        return desk.answer(drafted(study, out), [*shown, *out_lines(out)])
-    return vote_for(desk, study, shown, out=out)
+    made = terms.at(basis=at.basis, nonce=at.nonce)
+    documents = Documents(recipe=recipe, before=before, chosen=tuple(datasets))
+    study = made if anew else open_one(desk, made)
+    return put_forward(desk, study, _examined(desk, study, documents), out=out, draft=draft)
 
 
-def approve(
-    desk: Desk,
-    *,
-    proposal: bytes | None,
-    file: Path | None,
-    recipe: Path | None,
-    blind: bool,
-    before: Path | None,
-) -> Answer:
-    """Vote for a proposal of any kind. A study needs its recipe, or the word `--blind`."""
-    from sealroom_agents.governance import drafting
-
+def approve(desk: Desk, *, proposal: bytes | None, file: Path | None, documents: Documents) -> Answer:
+    """Vote for a proposal of any kind, once it is compared with documents; or with the word `--blind`."""
     at = desk.standing
     if (proposal is None) == (file is None):
         raise ToolError(
@@ -82,17 +69,29 @@ def approve(
             "`govern pending` lists the ids",
         )
     content = find(at, proposal).content if proposal is not None else _load(desk, file)
+    return vote_for(desk, content, _examined(desk, content, documents))
+
+
+def _examined(desk: Desk, content: Content, documents: Documents) -> Lines:
+    """What the documents show, and the proposal itself; a study also with what it costs, and what changed."""
+    at = desk.standing
+    found = examine(
+        content,
+        documents,
+        chain_id=desk.node.chain_id,
+        standing=at,
+        needed=not desk.way.signatures,
+    )
+    desk.warnings += found.warnings
+    lines = [*found.lines, *words.content_lines(at, content)]
     if not isinstance(content, Study):
-        return vote_for(desk, content, words.content_lines(at, content))
-    if recipe is None and not blind:
-        raise ToolError(
-            Code.RECIPE_NEEDED,
-            "a study is approved with its recipe in hand: what leaves, and what it costs, stands there alone",
-            "pass --recipe app-compose.json; --blind approves a hash that nobody here has read",
-        )
-    if recipe is not None:
-        drafting.require_recipe(at, content, drafting.read_recipe(recipe))
-    return vote_for(desk, content, _study_in_words(desk, content, recipe=recipe, before=before))
+        return lines
+    last = last_pinned(at, but=content.id)
+    if documents.recipe is not None and documents.before is not None:
+        from sealroom_agents.governance import drafting
+
+        lines += drafting.recipe_difference(documents.before, drafting.read_recipe(documents.recipe), last)
+    return [*lines, *words.cost_lines(at, content), *words.difference(last, content, at)]
 
 
 def platform(
@@ -107,6 +106,7 @@ def platform(
     days: int,
     out: Path | None,
     draft: bool,
+    anew: bool,
 ) -> Answer:
     """Vote for a gate, its rules and its machines."""
     if (file is None) == (gate is None):
@@ -116,10 +116,16 @@ def platform(
         wanted = load_platform(file)
     else:
         wanted, lines = attested(
-            desk, str(gate), policy=policy, os_images=os_image, devices=device, root=simulated_root
+            str(gate),
+            chain_id=desk.node.chain_id,
+            policy=policy,
+            os_images=os_image,
+            devices=device,
+            root=simulated_root,
         )
-    content = wanted.under(Validity(expiry=desk.expiry(days), follows=desk.standing.charter))
-    return put_forward(desk, content, lines, out=out, draft=draft)
+    if not wanted.devices:
+        desk.warnings.append("no machine is named: no enclave can run before `machines` adds one")
+    return _put(desk, wanted.under(_validity(desk, days)), lines, out=out, draft=draft, anew=anew)
 
 
 def machines(
@@ -131,6 +137,7 @@ def machines(
     days: int,
     out: Path | None,
     draft: bool,
+    anew: bool,
 ) -> Answer:
     """Vote for machines and OS images to be added; nothing ends."""
     if file is not None:
@@ -141,8 +148,7 @@ def machines(
         raise ToolError(
             Code.WAY_UNCLEAR, "names no machine and no OS image", "pass --device, --os-image or --file"
         )
-    content = wanted.under(Validity(expiry=desk.expiry(days), follows=desk.standing.charter))
-    return put_forward(desk, content, [], out=out, draft=draft)
+    return _put(desk, wanted.under(_validity(desk, days)), [], out=out, draft=draft, anew=anew)
 
 
 def roster(
@@ -154,6 +160,7 @@ def roster(
     days: int,
     out: Path | None,
     draft: bool,
+    anew: bool,
 ) -> Answer:
     """Vote for other owners, or another threshold."""
     at = desk.standing
@@ -180,7 +187,7 @@ def roster(
         mine = [facts.dataset.name for facts in at.offered() if at.name(facts.dataset.holder) == one]
         if mine:
             desk.warnings.append(f"{one} takes its data with it: {', '.join(mine)} can be used no more")
-    return put_forward(desk, content, [], out=out, draft=draft)
+    return _put(desk, content, [], out=out, draft=draft, anew=anew)
 
 
 def remove_silent(desk: Desk, *, proposal: bytes) -> Answer:
@@ -244,21 +251,16 @@ def withdraw(desk: Desk, *, proposal: bytes) -> Answer:
     )
 
 
-def _study_in_words(desk: Desk, study: Study, *, recipe: Path | None, before: Path | None) -> Lines:
-    from sealroom_agents.governance import drafting
+def _validity(desk: Desk, days: int) -> Validity:
+    """For what follows the charter."""
+    return Validity(expiry=desk.expiry(days), follows=desk.standing.charter)
 
-    at = desk.standing
-    lines = words.content_lines(at, study)
-    last = last_pinned(at, but=study.id)
-    if recipe is not None:
-        read = drafting.read_recipe(recipe)
-        lines = [*drafting.recipe_lines(read), *lines]
-        desk.warnings += drafting.doubts(study, read)
-        if before is not None:
-            lines += drafting.recipe_difference(before, read, last)
-    else:
-        desk.warnings.append("nobody here has read the recipe: what leaves is not known")
-    return [*lines, *words.cost_lines(at, study), *words.difference(last, study, at)]
+
+def _put(desk: Desk, content: Content, lines: Lines, *, out: Path | None, draft: bool, anew: bool) -> Answer:
+    """What was just composed here, or the open proposal of the same content."""
+    content = content if anew else open_one(desk, content)
+    lines = [*lines, *words.content_lines(desk.standing, content)]
+    return put_forward(desk, content, lines, out=out, draft=draft)
 
 
 def _load(desk: Desk, file: Path | None) -> Content:

@@ -10,10 +10,13 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom.model import dataset_id
+from sealroom_agents.chain.logs import MAX_WALK
 from sealroom_agents.errors import ToolError
+from sealroom_agents.governance.acts import Act, Outcome
 from sealroom_agents.governance.node import MAX_AGE_S, Node
-from sealroom_agents.governance.standing import Standing
-from sealroom_agents.governance.ways import Act, Outcome, Way, perform
+from sealroom_agents.governance.standing import Standing, ambiguous
+from sealroom_agents.governance.ways.leaving import perform
+from sealroom_agents.governance.ways.way import Way
 from sealroom_agents.governance.words import Lines
 
 DAY_S = 86_400
@@ -46,11 +49,13 @@ class Desk:
     """Whether all nodes must agree; not for stopping."""
     private_chain: int | None = None
     """Id of a chain that is none of those listed, where its operator says that it is like them."""
+    reach: int = MAX_WALK
+    """Blocks with events that a walk through history goes back."""
 
     @cached_property
     def node(self) -> Node:
         """The chain at its newest block."""
-        node = Node(self.urls, agree=self.agree, private_chain=self.private_chain)
+        node = Node(self.urls, agree=self.agree, private_chain=self.private_chain, reach=self.reach)
         if node.age_s > MAX_AGE_S:
             self.warnings.append(f"the newest block is {node.age_s:.0f} s old: is the node in sync?")
         return node
@@ -62,6 +67,7 @@ class Desk:
 
     def fresh(self) -> Standing:
         """The same after a transaction."""
+        self._tell_unread()
         del self.__dict__["node"]
         self.__dict__.pop("standing", None)
         return self.standing
@@ -74,7 +80,15 @@ class Desk:
         """Unix seconds so many days from now, by the chain's own clock."""
         return self.node.head.timestamp + days * DAY_S
 
+    def _tell_unread(self) -> None:
+        node = self.__dict__.get("node")
+        if node is not None and node.unread:
+            told = f"history was read back to block {node.unread + 1}: what happened before is not told here"
+            if told not in self.warnings:
+                self.warnings.append(told)
+
     def answer(self, facts: dict[str, Any], lines: Lines) -> Answer:
+        self._tell_unread()
         return Answer(facts, lines, tuple(self.warnings))
 
     def event(self, outcome: Outcome, name: str) -> dict[str, Any]:
@@ -97,18 +111,17 @@ class Desk:
             return bytes.fromhex(text)
         owner, _, name = named.rpartition("/")
         at = self.standing
-        if owner:
-            account = next((one.account for one in at.members if one.id == owner), None)
-            if account is None:
-                raise ToolError(Code.OWNER_UNKNOWN, f"there is no owner {owner}")
-            held = [
-                one
-                for one in at.offered()
-                if (at.name(one.dataset.holder), one.dataset.name) == (owner, name)
-            ]
-            return held[0].id if held else dataset_id(account, name)
-        if self.way.acting is None:
+        account = next((one.account for one in at.members if one.id == owner), None)
+        if owner and account is None:
+            raise ToolError(Code.OWNER_UNKNOWN, f"there is no owner {owner}")
+        account = account or self.way.acting
+        if account is None:
             raise ToolError(
                 Code.WAY_UNCLEAR, f"whose dataset {named} is, is not said", "write owner/name, or its id"
             )
-        return dataset_id(self.way.acting, name)
+        registered = dataset_id(account, name)
+        ids = {one.id for one in at.offered() if (one.dataset.holder, one.dataset.name) == (account, name)}
+        ids |= {one.id for one in at.datasets([registered]) if one.dataset.holder == account}
+        if len(ids) > 1:
+            raise ambiguous(named, ids)
+        return ids.pop() if ids else registered

@@ -12,11 +12,11 @@ from sealroom.codes import Code
 from sealroom.decimals import decimal_text
 from sealroom.encoding import to_hex
 from sealroom.model import Study, Terms
-from sealroom.model.units import epsilon_text
+from sealroom.model.units import delta_text, epsilon_text
 from sealroom.schema import schema_hash
 from sealroom_agents.cli.terminal import read_bounded
 from sealroom_agents.errors import ToolError
-from sealroom_agents.governance.standing import DatasetFacts, Standing
+from sealroom_agents.governance.standing import DatasetFacts, Standing, ambiguous
 from sealroom_agents.governance.words import Lines, short
 
 if TYPE_CHECKING:
@@ -89,43 +89,99 @@ def match(recipe: Recipe, given: Sequence[Registration]) -> list[Registration]:
     return found
 
 
-def datasets_on_chain(standing: Standing, recipe: Recipe) -> list[bytes]:
-    """The registered datasets that the recipe reads, in its order, by owner and name. Raises
-    `dataset-missing`."""
-    offered = {
-        (standing.name(facts.dataset.holder), facts.dataset.name): facts.id for facts in standing.offered()
-    }
-    missing = [spec.path for spec in recipe.datasets if (spec.owner, spec.name) not in offered]
+def datasets_on_chain(standing: Standing, recipe: Recipe, *, chosen: Sequence[bytes] = ()) -> list[bytes]:
+    """The registered datasets that the recipe reads, in its order, by owner and name.
+
+    chosen: ids that tell which is meant where a name does not. Raises `dataset-missing`,
+    `dataset-ambiguous`.
+    """
+    offered = standing.offered()
+    found, missing = [], []
+    for spec in recipe.datasets:
+        ids = _meant(standing, offered, spec, chosen)
+        found += ids
+        if not ids:
+            missing.append(spec.path)
     if missing:
         raise ToolError(
             Code.DATASET_MISSING,
             f"no owner offers {', '.join(missing)} to this consortium",
             "its owner runs `govern register` and `govern allow`; or pass --registrations",
         )
-    return [offered[spec.owner, spec.name] for spec in recipe.datasets]
+    if strange := [one for one in chosen if one not in found]:
+        raise ToolError(
+            Code.DATASET_NOT_IN_RECIPE,
+            f"--dataset names {to_hex(strange[0])}, which is none that {recipe.name} reads",
+        )
+    return found
 
 
-def require_recipe(standing: Standing, study: Study, recipe: Recipe) -> None:
-    """The study is of this very recipe, on the datasets that it names. Raises `proposal-differs`."""
+def _meant(
+    standing: Standing, offered: Sequence[DatasetFacts], spec: DatasetSpec, chosen: Sequence[bytes]
+) -> list[bytes]:
+    """The one dataset of that owner and name; none, if there is none. Raises `dataset-ambiguous`."""
+    ids = [one.id for one in offered if _is(standing, one, spec)]
+    if len(ids) > 1:
+        ids = [one for one in ids if one in chosen] or ids
+    if len(ids) > 1:
+        raise ambiguous(spec.path, ids)
+    return ids
+
+
+def require_hashes(study: Study, recipe: Recipe) -> None:
+    """The study is of this very recipe. Raises `proposal-differs`."""
     for what, asked, computed in (
         ("recipe", study.compose_hash, recipe.compose_hash),
         ("output", study.output_hash, recipe.output_hash),
         ("privacy", study.privacy_hash, recipe.privacy_hash),
     ):
         if asked != computed:
-            raise _differs(f"its {what} hash is {to_hex(asked)}, and the file's is {to_hex(computed)}")
+            raise differs(f"its {what} hash is {to_hex(asked)}, and the file's is {to_hex(computed)}")
+
+
+def require_as_many(study: Study, recipe: Recipe) -> None:
+    """The study has as many datasets as the recipe reads. Raises `proposal-differs`."""
+    if len(study.datasets) != len(recipe.datasets):
+        raise differs(f"it uses {len(study.datasets)} datasets, and the recipe reads {len(recipe.datasets)}")
+
+
+def require_datasets(
+    standing: Standing, study: Study, recipe: Recipe, *, chosen: Sequence[bytes] = ()
+) -> None:
+    """The study is on the datasets that the recipe names. Raises `proposal-differs`, `dataset-ambiguous`."""
+    offered = standing.offered()
     found = list(zip(standing.datasets(study.datasets), study.versions, strict=True))
     for spec in recipe.datasets:
         fits = [one for one in found if _is(standing, one[0], spec)]
         if not fits:
-            raise _differs(f"it does not use {spec.path}, which the recipe reads")
+            raise differs(f"it does not use {spec.path}, which the recipe reads")
         facts, number = fits[0]
         found.remove(fits[0])
+        if facts.id not in chosen and (meant := _meant(standing, offered, spec, chosen)) not in (
+            [],
+            [facts.id],
+        ):
+            raise differs(f"it uses {to_hex(facts.id)} for {spec.path}, and not {to_hex(meant[0])}")
         version = standing.version_of(facts.id, number or facts.dataset.versions)
         if version.schema_hash != schema_hash(spec.columns):
-            raise _differs(f"{spec.path} was sealed with other columns than the recipe reads")
+            raise differs(f"{spec.path} was sealed with other columns than the recipe reads")
     if found:
-        raise _differs(f"it uses {standing.dataset_name(found[0][0])}, which the recipe does not read")
+        raise differs(f"it uses {standing.dataset_name(found[0][0])}, which the recipe does not read")
+
+
+def require_no_surplus(study: Study, recipe: Recipe) -> None:
+    """The study may spend no more than its runs need. Raises `study-surplus`."""
+    for what, asked, once, text in (
+        ("ε", study.epsilon_micro, recipe.epsilon_micro, epsilon_text),
+        ("δ", study.delta_pico, recipe.delta_pico, delta_text),
+    ):
+        if asked > once * study.max_runs:
+            raise ToolError(
+                Code.STUDY_SURPLUS,
+                f"the study may spend {what} {text(asked)}, and its {study.max_runs} runs of the recipe need "
+                f"{text(once * study.max_runs)}",
+                "ask who proposed it why; --allow-surplus approves it in spite of that",
+            )
 
 
 def doubts(study: Study, recipe: Recipe) -> list[str]:
@@ -177,7 +233,7 @@ def recipe_difference(before: Path, now: Recipe, last: Study | None) -> Lines:
     old = read_recipe(before)
     if last is None or old.compose_hash != last.compose_hash:
         approved = "none was approved" if last is None else f"approved last was {short(last.compose_hash)}"
-        raise _differs(f"{before} has the compose hash {short(old.compose_hash)}, and {approved}")
+        raise differs(f"{before} has the compose hash {short(old.compose_hash)}, and {approved}")
     lines: Lines = []
     for what, one, other in (
         ("analysis", old.analysis, now.analysis),
@@ -203,7 +259,7 @@ def _is(standing: Standing, facts: DatasetFacts, spec: DatasetSpec) -> bool:
     return (standing.name(facts.dataset.holder), facts.dataset.name) == (spec.owner, spec.name)
 
 
-def _differs(why: str) -> ToolError:
+def differs(why: str) -> ToolError:
     return ToolError(
         Code.PROPOSAL_DIFFERS,
         f"the study is not what the recipe says: {why}",

@@ -16,11 +16,12 @@ import click
 
 from sealroom_agents.cli.terminal import table, warn
 from sealroom_agents.errors import CommandExit
+from sealroom_agents.governance.actions.documents import document_options
 from sealroom_agents.governance.actions.entry import ADDRESS, GIVEN_FILE, NEW_FILE, Action, option
 from sealroom_agents.governance.actions.listing import SECTIONS
 
 if TYPE_CHECKING:
-    from sealroom_agents.governance.ways import Wallet
+    from sealroom_agents.governance.acts import Wallet
 
 GROUP_HELP = """Govern a consortium: who and what its owners trust, what they approve, and when they stop.
 
@@ -29,10 +30,14 @@ transaction of an account, as a file for a Safe (--owner 0x… --safe FILE), as 
 (--calldata), or as a signature that is made elsewhere (--request, then `sign`) and handed in (--signatures).
 """
 
+SIGN_SUMMARY = "sign a request, or take a wallet's signature"
 SIGN_HELP = (
     "Sign what --request wrote, on a machine that needs no network, or take a signature that a wallet "
     "made.\n\n"
-    "Its whole content is shown first. An account that is one of the owners of the Safe that votes signs the "
+    "Its whole content is shown first, and compared with the same documents as by `approve`: a study with "
+    "--recipe, anything else with --against. --blind signs hashes that nobody here has compared. Only --gate "
+    "needs a network. A revocation and a withdrawal need no documents.\n\n"
+    "An account that is one of the owners of the Safe that votes signs the "
     "Safe's message; the desk puts the signatures of a Safe's owners together when they are handed in."
 )
 
@@ -114,7 +119,7 @@ def run(action: Action, connection: Connection, options: dict[str, Any]) -> int:
     module, _, function = action.function.partition(".")
     acting = importlib.import_module(f"sealroom_agents.governance.{module}")
     desk = importlib.import_module("sealroom_agents.governance.desk")
-    ways = importlib.import_module("sealroom_agents.governance.ways")
+    ways = importlib.import_module("sealroom_agents.governance.ways.way")
     as_json = options.pop("as_json")
     consortium = options.pop("consortium")
     chosen = {
@@ -122,6 +127,8 @@ def run(action: Action, connection: Connection, options: dict[str, Any]) -> int:
         for name in ("owner", "safe", "calldata", "request", "sign", "signatures")
         if name in options
     }
+    if action.compares:
+        options["documents"] = documents_of(options)
     way = ways.Way(wallet=connection.wallet, account=connection.account, **chosen)
     opened = desk.Desk(
         urls=connection.urls,
@@ -133,6 +140,37 @@ def run(action: Action, connection: Connection, options: dict[str, Any]) -> int:
     )
     answer = getattr(acting, function)(opened, **options)
     return tell(answer, as_json=as_json)
+
+
+def documents_of(options: dict[str, Any]) -> Any:
+    """The documents among options, taken out of them."""
+    documents = importlib.import_module("sealroom_agents.governance.documents").Documents
+    return documents(**{name: options.pop(name) for name in [*options] if hasattr(documents, name)})
+
+
+def sign(connection: Connection, options: dict[str, Any]) -> int:
+    """Run `sign`, which knows no chain, and print its answer; returns the status to exit with."""
+    signing = importlib.import_module("sealroom_agents.governance.signing")
+    as_json = options.pop("as_json")
+    answer = signing.sign(
+        documents=documents_of(options),
+        wallet=connection.wallet,
+        confirm=connection.confirm,
+        show=shower(as_json),
+        **options,
+    )
+    return tell(answer, as_json=as_json)
+
+
+def sign_params() -> list[click.Parameter]:
+    """Options of `sign` besides the account."""
+    return [
+        option("--request", required=True, type=GIVEN_FILE, metavar="FILE", help="What --request wrote."),
+        *document_options(chain=False),
+        option("--signature", metavar="0x…|FILE", help="A signature that a wallet made over it."),
+        option("--out", required=True, type=NEW_FILE, metavar="FILE", help="Where the signature goes."),
+        json_option(),
+    ]
 
 
 def shower(as_json: bool) -> Callable[[list[tuple[str, str]]], None]:
@@ -157,6 +195,7 @@ def commands(make: Callable[[Action, list[click.Parameter]], click.Command]) -> 
             params = [
                 consortium_option(),
                 *action.params(),
+                *(document_options(chain=True) if action.compares else ()),
                 *way_options(action.leaves),
                 json_option(),
             ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.logs import Happening, Log, decoded, forward, walk
+from sealroom_agents.chain.logs import MAX_WALK, Happening, Log, decoded, forward, walk
 from sealroom_agents.chain.rpc import Head, Rpc, RpcFailure
 from sealroom_agents.chains import require_supported
 from sealroom_agents.errors import ChainError, ToolError
@@ -46,7 +46,15 @@ class Node:
     or disagree.
     """
 
-    def __init__(self, urls: Sequence[str], *, agree: bool = True, private_chain: int | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        agree: bool = True,
+        private_chain: int | None = None,
+        reach: int = MAX_WALK,
+    ) -> None:
+        """reach: blocks with events that a walk goes back."""
         if not urls:
             raise ToolError(Code.CONFIGURATION, "no chain node was named", "pass --rpc URL")
         rpcs = [Rpc(url, timeout_s=TIMEOUT_S) for url in dict.fromkeys(urls)]
@@ -56,6 +64,10 @@ class Node:
         self.chain_id = self._same([rpc.chain_id() for rpc in rpcs], "the chain that they are on")
         require_supported(self.chain_id, private_chain=private_chain)
         self.head = self._common("latest")
+        self.reach = reach
+        self.unread = 0
+        """Newest block whose events a walk left unread, because it had gone back as far as it may; 0 for
+        none."""
 
     @property
     def url(self) -> str:
@@ -122,12 +134,17 @@ class Node:
     def walk(self, consortium: str) -> Iterator[Happening]:
         """What happened to a consortium, the newest first; every node must tell the same.
 
+        A walk goes back a bounded number of blocks; `unread` tells once it ended before the first event.
         Raises `ChainError` where a node leaves something out.
         """
         last = self.call("Consortium", consortium, "chronicle")["lastBlock"]
-        walks = [walk(rpc, "Consortium", {"address": consortium}, last) for rpc in self.rpcs]
+        walks = [walk(rpc, "Consortium", {"address": consortium}, last, most=self.reach) for rpc in self.rpcs]
+        before = 0
         for blocks in zip(*walks, strict=True):
-            yield from reversed(self._same(list(blocks), f"what happened to {consortium}"))
+            found = self._same(list(blocks), f"what happened to {consortium}")
+            before = found[0].fields["previousBlock"]
+            yield from reversed(found)
+        self.unread = max(self.unread, before)
 
     def events_of(self, address: str, contract: str, number: int) -> list[Happening]:
         """Events of a contract in one block, as the first node tells them: to see what one has just sent."""

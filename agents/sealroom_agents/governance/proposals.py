@@ -158,9 +158,12 @@ def find(standing: Standing, proposal: bytes) -> Proposal:
             content = content_of(event)
         if content is not None and content.id == proposal:
             return with_votes(standing, kind_of(content), content)
+    where = standing.consortium
+    if standing.node.unread:
+        where += f" as far as its history was read back to block {standing.node.unread + 1}"
     raise ToolError(
         Code.PROPOSAL_UNKNOWN,
-        f"nobody voted for a proposal {to_hex(proposal)} in {standing.consortium}",
+        f"nobody voted for a proposal {to_hex(proposal)} in {where}",
         "`govern pending` lists what is open; who has its file can pass that instead",
     )
 

@@ -9,9 +9,10 @@ from sealroom.codes import Code
 from sealroom.encoding import normal_address
 from sealroom.errors import FormatError
 from sealroom_agents.errors import ToolError
+from sealroom_agents.governance.acts import Act, Call
 from sealroom_agents.governance.desk import Answer, Desk
 from sealroom_agents.governance.standing import NOBODY
-from sealroom_agents.governance.ways import Act, Call, contract_wallet
+from sealroom_agents.governance.ways.contract_wallet import contract_wallet
 
 
 def confirm(desk: Desk) -> Answer:

@@ -230,6 +230,15 @@ class Standing:
         return f"{self.name(facts.dataset.holder)}/{facts.dataset.name}"
 
 
+def ambiguous(named: str, ids: Iterable[bytes]) -> ToolError:
+    """The error for a name that two datasets of one holder have."""
+    return ToolError(
+        Code.DATASET_AMBIGUOUS,
+        f"{named} is the name of several datasets: {', '.join(to_hex(one) for one in sorted(ids))}",
+        "`govern dataset ID` shows each; name the one that is meant by its id",
+    )
+
+
 def _dataset(raw: dict[str, object]) -> Dataset:
     if raw["holder"] == NOBODY:
         return Dataset(holder=NOBODY, versions=0, tenure=0, name="")

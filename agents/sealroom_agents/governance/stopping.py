@@ -9,9 +9,9 @@ from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.model import Revoke
 from sealroom_agents.errors import ToolError
+from sealroom_agents.governance.acts import Act, Ballot, Call
 from sealroom_agents.governance.desk import Answer, Desk
 from sealroom_agents.governance.standing import NO_HASH
-from sealroom_agents.governance.ways import Act, Ballot, Call
 
 
 def revoke(desk: Desk, *, reason: str) -> Answer:

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.model import MachinesProposal, PlatformProposal, RosterProposal, Study
-from sealroom_agents.errors import ChainError
+from sealroom.model.units import time_text
+from sealroom_agents.errors import ChainError, ToolError
 from sealroom_agents.governance import words
-from sealroom_agents.governance.desk import Answer, Desk
+from sealroom_agents.governance.acts import Act, Ballot, Call, Outcome
+from sealroom_agents.governance.desk import DAY_S, Answer, Desk
 from sealroom_agents.governance.files import BALLOTS, content_file, in_call, write_json
-from sealroom_agents.governance.proposals import Content, Proposal, kind_of, outlook, with_votes
-from sealroom_agents.governance.ways import Act, Ballot, Call, Outcome
+from sealroom_agents.governance.proposals import Content, Proposal, kind_of, outlook, pending, with_votes
 from sealroom_agents.governance.words import Lines
 
 FUNCTIONS = {
@@ -37,12 +40,43 @@ EFFECTS = {
 
 def put_forward(desk: Desk, content: Content, lines: Lines, *, out: Path | None, draft: bool) -> Answer:
     """Write a proposal that was just made, where `out` says so, and vote for it unless it is a draft."""
-    shown = [*lines, *words.content_lines(desk.standing, content)]
     if out is not None:
         write_json(out, content_file(kind_of(content), content))
     if draft:
-        return desk.answer(drafted(content, out), [*shown, *out_lines(out)])
-    return vote_for(desk, content, shown, out=out)
+        return desk.answer(_drafted(content, out), [*lines, *_out_lines(out)])
+    return vote_for(desk, content, lines, out=out)
+
+
+def open_one(desk: Desk, content: Content) -> Content:
+    """The open proposal that differs in its expiry alone, so that votes do not split; else what was given.
+
+    Raises `proposal-open` for a study that would live longer than was asked for: only who names it may vote
+    for that.
+    """
+    at = desk.standing
+    acting = at.owner(desk.way.acting) if desk.way.acting else None
+    found = [
+        one
+        for one in pending(at)
+        if one.content != content
+        and type(one.content) is type(content)
+        and replace(one.content, expiry=content.expiry) == content
+        and (acting is None or acting.id not in one.withdrawn)
+        and one.expiry >= min(content.expiry, at.node.head.timestamp + DAY_S)
+        and not outlook(at, one).blocked
+    ]
+    if not found:
+        return content
+    one = max(found, key=lambda each: (len(each.approved), each.expiry))
+    told = f"the open {one.kind} {to_hex(one.id)} differs in its expiry alone, {time_text(one.expiry)}"
+    if isinstance(content, Study) and one.expiry > content.expiry:
+        raise ToolError(
+            Code.PROPOSAL_OPEN,
+            f"{told}, and would live longer than this one, until {time_text(content.expiry)}",
+            "approve that one by its id, or pass --anew",
+        )
+    desk.warnings.append(f"{told}: it is taken, so that votes do not split; --anew makes another")
+    return one.content
 
 
 def vote_for(desk: Desk, content: Content, shown: Lines, *, out: Path | None = None) -> Answer:
@@ -122,7 +156,7 @@ def _warn_unfinal(desk: Desk, content: Content) -> None:
         desk.warnings.append("what this vote follows is not final yet: a reorganisation would void it")
 
 
-def drafted(content: Content, out: Path | None) -> dict[str, Any]:
+def _drafted(content: Content, out: Path | None) -> dict[str, Any]:
     """A proposal that nobody voted for yet, for a program."""
     return {
         "proposal": to_hex(content.id),
@@ -132,7 +166,7 @@ def drafted(content: Content, out: Path | None) -> dict[str, Any]:
     }
 
 
-def out_lines(out: Path | None) -> Lines:
+def _out_lines(out: Path | None) -> Lines:
     """Where it was written, for a person."""
     if out is None:
         return [("next", "pass --out FILE to keep it")]

@@ -176,6 +176,8 @@ def cost_lines(standing: Standing, study: Study) -> Lines:
 def difference(before: Study | None, study: Study, standing: Standing) -> Lines:
     """What changed since the study that was approved last."""
     if before is None:
+        if standing.nonce:
+            return [("differs", "not known: the study approved last is older than the history that was read")]
         return [("differs", "it is the first study of this consortium")]
     lines: Lines = []
 

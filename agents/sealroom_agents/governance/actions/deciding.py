@@ -5,6 +5,12 @@ from __future__ import annotations
 
 import click
 
+from sealroom_agents.governance.actions.documents import (
+    dataset_choice,
+    machine_options,
+    recipe_before,
+    simulated_root_option,
+)
 from sealroom_agents.governance.actions.entry import (
     GIVEN_FILE,
     HASH,
@@ -33,29 +39,12 @@ def _draft() -> list[click.Parameter]:
             "--out", type=NEW_FILE, metavar="FILE", help="Keep the proposal in this file, for the others."
         ),
         option("--draft", is_flag=True, help="Write the proposal only; vote for nothing."),
-    ]
-
-
-def _machines() -> list[click.Parameter]:
-    return [
-        option("--os-image", multiple=True, type=HASH, metavar="HASH", help="An OS image; once for each."),
         option(
-            "--device",
-            multiple=True,
-            type=HASH,
-            metavar="HASH",
-            help="A machine: SHA-256 of its PPID; once for each.",
+            "--anew",
+            is_flag=True,
+            help="A proposal of its own, although an open one differs in its expiry alone.",
         ),
     ]
-
-
-def _recipe_before() -> click.Option:
-    return option(
-        "--before",
-        type=GIVEN_FILE,
-        metavar="FILE",
-        help="The recipe that was approved last: shows what changed in its text.",
-    )
 
 
 SECTION = Section(
@@ -90,7 +79,8 @@ SECTION = Section(
                     show_default=True,
                     help="How many runs; ε and δ are those of one run, times this.",
                 ),
-                _recipe_before(),
+                dataset_choice(),
+                recipe_before(),
                 *_draft(),
             ],
             "vote",
@@ -100,11 +90,14 @@ SECTION = Section(
             "deciding.approve",
             "vote for a study, platform, machines or roster",
             "Vote for a proposal of any kind: by its ID from `pending`, or by the file that its proposer "
-            "wrote.\n\n"
-            "A study takes its recipe: the file is compared with every hash, and what leaves, what "
-            "it costs "
-            "and what differs from the study approved last is shown. --blind approves a hash that nobody "
-            "here has read.",
+            "wrote. It is compared with what you have in hand, and refused where it differs:\n\n"
+            "\b\n"
+            "  a study     --recipe: every hash; what leaves, what it costs, what differs from the last one\n"
+            "  a platform  --gate and --policy, and --device for each machine; or --against\n"
+            "  machines    --device and --os-image for each; or --against\n"
+            "  a roster    --against, a file for each owner who joins; none if nobody does\n\n"
+            "--blind votes for hashes that nobody here has compared. Who hands in --signatures votes for "
+            "nothing, and needs no documents.",
             lambda: [
                 argument("proposal", metavar="[ID]", type=HASH, required=False),
                 option(
@@ -114,16 +107,9 @@ SECTION = Section(
                     metavar="FILE",
                     help="The file that --out, or `sealroom proposal`, wrote.",
                 ),
-                option(
-                    "--recipe",
-                    type=GIVEN_FILE,
-                    metavar="FILE",
-                    help="The study's recipe: app-compose.json.",
-                ),
-                option("--blind", is_flag=True, help="Approve a study without its recipe."),
-                _recipe_before(),
             ],
             "vote",
+            compares=True,
         ),
         Action(
             "platform",
@@ -151,13 +137,8 @@ SECTION = Section(
                     help="JSON in place of --gate: gateRoot, gateSigner, gateCompose, policyHash, "
                     "osImages, devices.",
                 ),
-                *_machines(),
-                option(
-                    "--simulated-root",
-                    type=GIVEN_FILE,
-                    metavar="FILE",
-                    help="Trust this simulated TDX root in place of Intel's; local chains only.",
-                ),
+                *machine_options(),
+                simulated_root_option(),
                 *_draft(),
             ],
             "vote",
@@ -170,7 +151,7 @@ SECTION = Section(
             "platform or roster is void. It takes the threshold, and everybody who approved the live "
             "study.",
             lambda: [
-                *_machines(),
+                *machine_options(),
                 option(
                     "--file",
                     type=GIVEN_FILE,

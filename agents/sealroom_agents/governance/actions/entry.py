@@ -65,6 +65,8 @@ class Action:
     """Its own options; made anew for each face."""
     leaves: str = "read"
     """`read`: looks only; `send`: a transaction; `vote`: that, or a signature."""
+    compares: bool = False
+    """Whether it takes documents to compare a proposal with; their options are then its own too."""
 
 
 @dataclass(frozen=True)
