@@ -21,11 +21,23 @@ from tests.local_chain import ARTIFACTS, FORGE, ROOT, LocalChain, Room, account,
 
 from sealroom.encoding import to_hex
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.governance.audit import (
+    DEVICES_SLOT,
+    IMPLEMENTATION_SLOT,
+    INITIALIZED_SLOT,
+    ONE,
+    OWNER_SLOT,
+    RECIPES_SLOT,
+    SWITCHES_SLOT,
+    TCB_SLOT,
+)
+from sealroom_agents.governance.storage_proof import mapping_slot
 
 pytestmark = pytest.mark.anvil
 FIRST, STRANGER = 5, 12
 """Who owned the app before; and who pays for its acceptance."""
 LEFT, DEVICE, NOTHING = b"\x77" * 32, b"\x78" * 32, bytes(32)
+ADMIN_OF_ITS_OWN = 0xAD317
 DEPLOY = "deployAndRegisterApp(address,bool,bool,bool,bytes32,bytes32)"
 
 
@@ -227,6 +239,88 @@ def test_a_storage_that_says_something_else_than_the_views_is_found(
     beacon = "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"
     chain.rpc("anvil_setStorageAt", one.app, beacon, "0x" + "11" * 32)
     assert any("beacon" in words for words in one.audit()["faults"])
+
+
+def stored(app: str, chain: LocalChain, slot: int) -> bytes:
+    return bytes.fromhex(chain.rpc("eth_getStorageAt", app, hex(slot), "latest")[2:])
+
+
+def born(chain: LocalChain, like: str, changed: dict[int, bytes]) -> str:
+    """An app with the genuine proxy's code and another app's storage, but for some slots: its constructor
+    writes what it likes, and tells of nothing."""
+    slots = (IMPLEMENTATION_SLOT, OWNER_SLOT, SWITCHES_SLOT, TCB_SLOT, INITIALIZED_SLOT)
+    words = {slot: stored(like, chain, slot) for slot in slots} | changed
+    writes = b"".join(
+        b"\x7f" + word + b"\x7f" + slot.to_bytes(32, "big") + b"\x55" for slot, word in words.items()
+    )
+    runtime = bytes.fromhex(artifact("ERC1967Proxy", "ERC1967Proxy")["deployedBytecode"]["object"][2:])
+    size, place = len(runtime).to_bytes(2, "big"), (len(writes) + 12).to_bytes(2, "big")
+    copy = b"\x61" + size + b"\x80\x61" + place + b"\x5f\x39\x5f\xf3"
+    return create(chain, writes + copy.ljust(12, b"\0") + runtime)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, ""),
+        ({mapping_slot(LEFT, RECIPES_SLOT): ONE}, "more than its events tell"),
+        ({mapping_slot(DEVICE, DEVICES_SLOT): ONE}, "more than its events tell"),
+        ({ADMIN_OF_ITS_OWN: ONE}, "more than its events tell"),
+        ({INITIALIZED_SLOT: NOTHING}, "make itself its owner"),
+    ],
+    ids=["nothing", "a recipe", "a machine", "an admin", "not initialised"],
+)
+def test_what_a_constructor_hid_is_found(
+    chain: LocalChain, registry: str, tmp_path: Path, changed: dict[int, bytes], words: str
+) -> None:
+    """CH-40: no event tells of it, no view names it, and the code is that which was reviewed."""
+    like = foreign(chain, registry, tmp_path)
+    app = born(chain, like.app, changed)
+    one = Foreign(around(chain, app, tmp_path), app)
+    one.offer()
+    if not words:
+        assert one.audit()["faults"] == []
+        return
+    code, said, _ = one.office.refused("accept-app", *one.known, by=STRANGER)
+    assert code == "app-unsafe" and words in said
+    assert not one.is_accepted()
+
+
+def test_what_code_left_that_was_there_for_a_while_is_found(
+    chain: LocalChain, registry: str, tmp_path: Path
+) -> None:
+    """CH-40: it writes what it likes, and puts the reviewed code back without an event."""
+    one = foreign(chain, registry, tmp_path)
+    genuine = stored(one.app, chain, IMPLEMENTATION_SLOT)
+    # Answers proxiableUUID() with the slot; in all other calls it stores the second word at the first.
+    select = bytes.fromhex("60003560e01c6352d1902d14601757")
+    store, tell = bytes.fromhex("602435600435550" + "0"), bytes.fromhex("5b7f")
+    writer = (
+        select + store + tell + IMPLEMENTATION_SLOT.to_bytes(32, "big") + bytes.fromhex("60005260206000f3")
+    )
+    code = create(chain, bytes([0x60, len(writer)]) + bytes.fromhex("8060093d393df3") + writer)
+    one.owner_calls("upgradeToAndCall(address,bytes)", code, b"")
+    write = "write(bytes32,bytes32)"
+    one.owner_calls(write, mapping_slot(LEFT, RECIPES_SLOT).to_bytes(32, "big"), ONE)
+    one.owner_calls(write, IMPLEMENTATION_SLOT.to_bytes(32, "big"), genuine)
+    one.offer()
+    later = "--from-block", str(int(chain.rpc("eth_blockNumber"), 16))
+    assert chain.call("DstackApp", one.app, "allowedComposeHashes", LEFT)
+    for options in ((), later):  # who looks from a later block on sees no upgrade, and finds it all the same
+        assert any(
+            "more than its events tell" in words for words in one.audit(*one.known, *options)["faults"]
+        )
+        assert one.office.refused("accept-app", *one.known, *options, by=STRANGER)[0] == "app-unsafe"
+    assert any("changed 1 times" in words for words in one.audit()["faults"])
+
+
+def test_events_before_the_block_from_which_one_looks_are_missed_by_nobody(
+    chain: LocalChain, registry: str, tmp_path: Path
+) -> None:
+    one = foreign(chain, registry, tmp_path, recipe=LEFT)
+    chain.mine()
+    found = one.audit(*one.known, "--from-block", str(int(chain.rpc("eth_blockNumber"), 16)))
+    assert found["recipes"] == [] and any("more than its events tell" in words for words in found["faults"])
 
 
 def test_the_factory_s_own_app_is_sound(chain: LocalChain, tmp_path: Path) -> None:

@@ -6,9 +6,13 @@ whatever an earlier owner left there would stay for ever: a recipe that boots in
 machine that nobody trusts, a switch. All of it is looked for in the app's events, and read back from its
 views and its storage, which must agree; and its code must be one that the owners know.
 
+Events can be left out: by a constructor of one's own, by code that was there for a while, by a node. So
+nodes prove the storage, and whatever is there besides what is known shows.
+
 Storage, as dstack's DstackApp lays it out: slot 1 holds "upgrades off" and "any device" in its two lowest
 bytes, slot 3 "TCB up to date". OpenZeppelin's owner and pending owner lie in their ERC-7201 slots, a proxy's
-implementation, beacon and administrator in their ERC-1967 slots.
+implementation, beacon and administrator in their ERC-1967 slots. Slots 0 and 2 are mappings of recipes and of
+machines. An app whose Initializable does not say 1 could be initialised again, by anybody.
 """
 
 from __future__ import annotations
@@ -20,11 +24,13 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from sealroom.encoding import address_bytes, to_hex
+from sealroom.errors import SealroomError
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import Log
 from sealroom_agents.chain.rpc import RpcFailure
 from sealroom_agents.governance.node import Ask
 from sealroom_agents.governance.standing import NO_HASH, NOBODY, Standing
+from sealroom_agents.governance.storage_proof import mapping_slot, strangers
 
 IMPLEMENTATION_SLOT = 0x360894A13BA1A3210667C828492DB98DCA3E2076CC3735A920A3CA505D382BBC
 BEACON_SLOT = 0xA3F0AD74E5423AEBFD80D3EF4346578335A9A72AEAEE59FF6CB3582B35133D50
@@ -33,7 +39,10 @@ ADMIN_SLOT = 0xB53127684A568B3173AE13B9F8A6016E243E63B6E8EE1178D6A717850B5D6103
 OWNER_SLOT = 0x9016D09D72D40FDAE2FD8CEAC6B6234C7706214FD39C1CD1E609A0528C199300
 PENDING_OWNER_SLOT = 0x237E158222E3E6968B72B9DB0D8043AACF074AD9F650F0D1606B4D82EE432C00
 """ERC-7201, of OpenZeppelin's Ownable and Ownable2Step."""
-SWITCHES_SLOT, TCB_SLOT = 1, 3
+INITIALIZED_SLOT = 0xF0C57E16840DF040F15088DC2F81FE391C3923BEC73E23A9662EFC9C229C6A00
+"""ERC-7201, of OpenZeppelin's Initializable."""
+RECIPES_SLOT, SWITCHES_SLOT, DEVICES_SLOT, TCB_SLOT = range(4)
+ONE = (1).to_bytes(32, "big")
 
 
 @dataclass
@@ -122,6 +131,7 @@ def audit(standing: Standing, *, known_code: Collection[bytes], from_block: int 
     found.recipes = tuple(one for one, on in zip(recipes, allowed, strict=False) if on)
     found.devices = tuple(one for one, on in zip(devices, allowed[len(recipes) :], strict=True) if on)
     _storage(standing, found)
+    _hidden(standing, found, recipes, devices)
     _leftovers(standing, found)
     _ownership(standing, found)
     return found
@@ -165,6 +175,44 @@ def _storage(standing: Standing, found: Audit) -> None:
             found.faults.append(
                 (f"its storage says another {what} than it answers", "accept another app: its code lies")
             )
+
+
+def _hidden(standing: Standing, found: Audit, recipes: list[bytes], devices: list[bytes]) -> None:
+    """Whether the storage holds anything that is not known."""
+    node, app = standing.node, standing.app
+    entries = {mapping_slot(one, RECIPES_SLOT): one in found.recipes for one in recipes}
+    entries |= {mapping_slot(one, DEVICES_SLOT): one in found.devices for one in devices}
+    plain = (IMPLEMENTATION_SLOT, OWNER_SLOT, PENDING_OWNER_SLOT, SWITCHES_SLOT, TCB_SLOT, INITIALIZED_SLOT)
+    known = {slot: node.slot(app, slot) for slot in [*plain, *entries]}
+    for slot, allowed in entries.items():
+        if known[slot] != (ONE if allowed else NO_HASH):
+            found.faults.append(
+                ("its storage allows something else than it answers", "accept another app: its code lies")
+            )
+    if known[INITIALIZED_SLOT] != ONE:
+        found.faults.append(
+            ("it is not initialised as it should be: anybody could make itself its owner",
+             "accept an app that was made by dstack's own factory")
+        )  # fmt: skip
+    if any(known[SWITCHES_SLOT][:30]) or any(known[TCB_SLOT][:31]) or any(known[OWNER_SLOT][:12]):
+        found.faults.append(("its storage holds what no DstackApp writes", "accept another app"))
+    try:
+        root, nodes = node.storage_proof(app, [*known])
+        more = strangers(root, nodes, known)
+    except SealroomError as error:
+        found.faults.append(
+            (f"that nothing is hidden in its storage cannot be known: {error.message}",
+             "name a node that answers eth_getProof")
+        )  # fmt: skip
+        return
+    if more:
+        found.faults.append(
+            (
+                "its storage holds more than its events tell: a recipe, a machine or a switch that nobody "
+                "can name",
+                "accept another app; or, if it is older, pass an earlier --from-block",
+            )
+        )
 
 
 def _leftovers(standing: Standing, found: Audit) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.logs import MAX_WALK, Happening, Log, decoded, forward, walk
+from sealroom_agents.chain.logs import LOG_RANGE, MAX_WALK, Happening, Log, decoded, forward, walk
 from sealroom_agents.chain.rpc import Head, Rpc, RpcFailure
 from sealroom_agents.chains import require_supported
 from sealroom_agents.errors import ChainError, ToolError
@@ -23,6 +23,8 @@ TIMEOUT_S = 20.0
 """How long one question to a node may take."""
 BATCH = 100
 """Calls in one request."""
+MAX_SCAN = 10_000
+"""Ranges of blocks in which a contract's logs are looked for: 100 million blocks."""
 MAX_AGE_S = 300
 """Age of a head beyond which the desk says so."""
 
@@ -131,6 +133,28 @@ class Node:
         ]
         return self._same(answers, f"the storage of {address}")
 
+    def storage_proof(self, address: str, slots: Sequence[int]) -> tuple[bytes, set[bytes]]:
+        """Root of a contract's whole storage, 32 bytes, and the nodes of its tree on the ways to some slots.
+
+        Raises `ChainError` where a node does not prove its storage.
+        """
+        at = {"blockHash": "0x" + self.head.hash.hex(), "requireCanonical": True}
+        roots: list[set[bytes]] = [set() for _ in self.rpcs]
+        nodes: set[bytes] = set()
+        for rpc, found in zip(self.rpcs, roots, strict=True):
+            for start in range(0, len(slots), BATCH):
+                asked = [f"0x{slot:064x}" for slot in slots[start : start + BATCH]]
+                proof = rpc.request("eth_getProof", [address, asked, at])
+                try:
+                    found.add(rpc.data(proof["storageHash"], 32))
+                    nodes |= {rpc.data(one) for each in proof["storageProof"] for one in each["proof"]}
+                except (KeyError, TypeError):
+                    raise rpc.malformed("a malformed proof") from None
+        told = self._same(roots, f"the storage of {address}")
+        if len(told) != 1:
+            raise self.rpcs[0].malformed("several roots of one storage")
+        return next(iter(told)), nodes
+
     def walk(self, consortium: str) -> Iterator[Happening]:
         """What happened to a consortium, the newest first; every node must tell the same.
 
@@ -154,12 +178,23 @@ class Node:
         )
 
     def all_logs(self, address: str, *, from_block: int = 0) -> list[Log]:
-        """All logs of a contract, oldest first: for one whose events do not name the block before them."""
+        """All logs of a contract, oldest first: for one whose events do not name the block before them.
+
+        Raises `way-unclear` where that would take too many questions: no log is left out in silence.
+        """
+        if self.head.number - from_block >= LOG_RANGE * MAX_SCAN:
+            raise ToolError(
+                Code.WAY_UNCLEAR,
+                f"{self.head.number - from_block} blocks are too many to look for the events of {address}",
+                "pass --from-block: a block before its first event",
+            )
         return self._same(
             [
                 [
                     log
-                    for part in forward(rpc, {"address": address}, from_block, self.head.number)
+                    for part in forward(
+                        rpc, {"address": address}, from_block, self.head.number, most=MAX_SCAN
+                    )
                     for log in part
                 ]
                 for rpc in self.rpcs
