@@ -183,6 +183,8 @@ class ChainView:
     candidate: CandidateRecord | None = None
     """Newest proposal of the recipe that was asked for, where it is not the
     pinned one; never grounds for a grant."""
+    unsearched: int = 0
+    """Block before which no proposal of that recipe was looked for; 0 where all was, or one was found."""
 
 
 @dataclass(frozen=True)

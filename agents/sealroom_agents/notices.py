@@ -15,6 +15,7 @@ from sealroom.encoding import to_hex
 from sealroom.model.units import time_text
 from sealroom_agents.chain import History
 from sealroom_agents.chain.history import Proposed, ProposedRoster, SeatMove
+from sealroom_agents.chain.logs import MAX_WALK
 from sealroom_agents.facts import ChainView, DatasetRecord, Handover, PendingRecord
 from sealroom_agents.store import Notice
 
@@ -23,6 +24,7 @@ SEAT_MOVED = "seat-moved"
 DATASET_OFFERED = "dataset-offered"
 DATASET_MOVED = "dataset-moved"
 REMOVAL_PENDING = "removal-pending"
+HISTORY_CUT = "history-cut"
 SHOWN_OF_EACH_OWNER = 8
 """Proposals of one owner that are listed, of studies and of what governs."""
 
@@ -35,8 +37,9 @@ def standing_notices(
     pending: Sequence[PendingRecord],
     datasets: Sequence[DatasetRecord],
 ) -> tuple[Notice, ...]:
-    """What can still be stopped: seats and datasets that are offered, and rosters that remove an owner."""
-    found = [*_removals(view, history, pending), *_offers(view, handovers, datasets)]
+    """What can still be stopped: seats and datasets that are offered, and rosters that remove an owner; and
+    whether more may be, because the history was not read to its beginning."""
+    found = [*_cut(view, history), *_removals(view, history, pending), *_offers(view, handovers, datasets)]
     return tuple(
         Notice(kind=kind, about=about, block=view.block_number, text=text) for kind, about, text in found
     )
@@ -92,6 +95,16 @@ def governing(
 def removed_by(view: ChainView, proposal: ProposedRoster) -> tuple[str, ...]:
     """Ids of the owners who would lose their seats."""
     return tuple(owner.id for owner in view.owners if owner.id in proposal.roster.remove)
+
+
+def _cut(view: ChainView, history: History) -> Iterator[tuple[str, str, str]]:
+    if not history.complete:
+        text = (
+            f"Of this consortium's history only the {MAX_WALK} newest blocks with events are read. Older "
+            "votes, moves and runs are not shown, and a removal that was proposed before may wait unseen: "
+            "who makes that many events may be hiding one."
+        )
+        yield HISTORY_CUT, view.consortium, text
 
 
 def _removals(

@@ -569,8 +569,16 @@ def test_a_history_costs_its_events_however_long_the_chain_is(
         history = ChainReader([proxy.url]).study_history(pinned.room.consortium)
     assert history.complete and len(history.of(Confirmation)) == 18
     assert len(history.pins) == len(history.runs) == 1
-    assert len(asked) <= len(history.events)
-    assert all(one["fromBlock"] == one["toBlock"] for one in asked)
+    assert len(asked) < len(history.events) / 2, "a question covers several blocks"
+    widest = max(int(one["toBlock"], 16) - int(one["fromBlock"], 16) for one in asked)
+    with RpcProxy(chain.url) as proxy:
+        asked.clear()
+        proxy.refuses = lambda method, params: (
+            note(method, params)
+            or (method == "eth_getLogs" and params[0]["fromBlock"] != params[0]["toBlock"])
+        )
+        assert ChainReader([proxy.url]).study_history(pinned.room.consortium) == history
+    assert widest and len(asked) <= 2 * len(history.events), "a node may refuse more than one block"
 
 
 def test_several_events_of_one_block_are_one_question(chain: LocalChain, pinned: Study) -> None:
@@ -640,7 +648,7 @@ def test_history_and_proposals_are_read_on_from_where_they_were(chain: LocalChai
         proxy.refuses = note
         reader = ChainReader([proxy.url])
         before = reader.study_history(pinned.room.consortium)
-        assert len(asked) == 4, "two votes for the platform, two for the study"
+        assert len(asked) <= 4, "two votes for the platform, two for the study"
         asked.clear()
         revoked = chain.revoke(pinned.room, 0, "stop")
         after = reader.study_history(pinned.room.consortium)
@@ -1060,7 +1068,7 @@ def test_what_happened_to_a_dataset_is_found_by_its_id(
     chain: LocalChain, pinned: Study, reader: ChainReader
 ) -> None:
     dataset = pinned.datasets[0]
-    kinds = [type(event) for event in reader.dataset_history(pinned.room.ledger, dataset.id)]
+    kinds = [type(event) for event in reader.recent_dataset_history(pinned.room.ledger, [dataset.id])]
     assert kinds == [DatasetRegistration, VersionAddition, LifetimeSetting, AllowanceSetting]
     offered = reader.offered(pinned.room.consortium)
     assert {one.id for one in offered} == {one.id for one in pinned.datasets}

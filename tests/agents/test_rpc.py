@@ -290,7 +290,7 @@ def test_no_json_of_a_node_makes_anything_but_a_chain_error(
         partial(reader.latest_view, ROOM),
         partial(reader.snapshots, [ROOM]),
         partial(reader.study_history, ROOM),
-        partial(reader.dataset_history, ROOM, bytes(32)),
+        partial(reader.recent_dataset_history, ROOM, [bytes(32)]),
         partial(reader.offered, ROOM),
         partial(reader.board, ROOM),
         partial(reader.owners, ROOM),

@@ -25,7 +25,7 @@ from sealroom.model import Opening, Owner, Receipt, Study, Verdict
 from sealroom_agents.chain import receipts
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.events import Histories, approvals_in, dataset_events, recent_dataset_events
+from sealroom_agents.chain.events import Histories, approvals_in, recent_dataset_events
 from sealroom_agents.chain.history import DatasetEvent, History
 from sealroom_agents.chain.newest import NewestStates, Settled, Snapshot, Unsettled
 from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
@@ -304,15 +304,6 @@ class ChainReader:
         consortium = consortium.lower()
         return self._nodes.first(lambda rpc: self._histories.read(rpc, consortium))
 
-    def dataset_history(
-        self, ledger: str, dataset: bytes, *, from_block: int = 0
-    ) -> tuple[DatasetEvent, ...]:
-        """What happened to a dataset since a block, oldest first, from the first node's logs.
-
-        No more than the newest two million blocks are searched: events of datasets are not linked.
-        """
-        return self._nodes.first(lambda rpc: dataset_events(rpc, ledger, dataset, from_block=from_block))
-
     def recent_dataset_history(self, ledger: str, datasets: Sequence[bytes]) -> tuple[DatasetEvent, ...]:
         """What happened to some datasets in the newest 10,000 blocks, oldest first, from the first node's
         logs."""
@@ -523,9 +514,11 @@ class ChainReader:
         if compose_hash is None or (view.study is not None and view.study.compose_hash == compose_hash):
             return view
         last = read_state(rpc, self._places, view.consortium, head).last_block
-        study = self._contents.proposed(rpc, view.consortium, compose_hash, last=last, until=head.number)
+        study, unread = self._contents.proposed(
+            rpc, view.consortium, compose_hash, last=last, until=head.number
+        )
         if study is None:
-            return view
+            return replace(view, unsearched=unread)
         found = read_candidates(rpc, self._places, view.consortium, head, [study])
         return replace(view, candidate=found[0] if found else None)
 

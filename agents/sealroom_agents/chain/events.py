@@ -19,7 +19,8 @@ from typing import Any
 from eth_abi.exceptions import EncodingError
 
 from sealroom.errors import FormatError
-from sealroom.model import MAX_OWNERS, Books
+from sealroom.model import MAX_OWNERS, Books, State
+from sealroom_agents.chain.contents import find_pin
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.history import (
     AllowanceSetting,
@@ -54,18 +55,17 @@ from sealroom_agents.chain.history import (
 )
 from sealroom_agents.chain.logs import (
     LOG_RANGE,
-    MAX_RANGES,
     Happening,
     decoded,
     forward,
     hidden,
     parsed,
-    topics,
     walk,
 )
 from sealroom_agents.chain.receipts import runs_query
 from sealroom_agents.chain.rpc import MAX_BATCH, Head, Rpc, RpcFailure
-from sealroom_agents.chain.views import STATE_GAS, Places, read_state
+from sealroom_agents.chain.views import STATE_GAS, ZERO_HASH, Places, read_state
+from sealroom_agents.errors import ChainError
 
 KEPT_S = 3600.0
 """Seconds after which a history is read anew."""
@@ -93,8 +93,8 @@ class _Stream:
 
     blocks: tuple[_Block, ...] = ()
     """Oldest first."""
-    complete: bool = True
-    """Whether they go back to the first one."""
+    unread: int = 0
+    """Newest block before them of which not all was read; 0 if they go back to the first one."""
 
     @property
     def newest(self) -> int:
@@ -108,7 +108,7 @@ class _Stream:
 
     def until(self, number: int) -> _Stream:
         """Up to a block."""
-        return _Stream(tuple(block for block in self.blocks if block.number <= number), self.complete)
+        return _Stream(tuple(block for block in self.blocks if block.number <= number), self.unread)
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ class Histories:
             with self._lock:
                 self._kept.pop(key, None)
             raise hidden(rpc, state.last_block)
-        if votes.complete and votes.count != state.events:
+        if not votes.unread and votes.count != state.events:
             raise hidden(rpc, state.last_block)
-        votes = _named(rpc, consortium, head, votes)
+        votes = _named(rpc, consortium, head, _with_last_pin(rpc, consortium, state, votes))
         if final.number >= (0 if read.last is None else read.last.number):
             kept = _Read(read.began, final, votes.until(final.number), runs.until(final.number))
             with self._lock:
@@ -167,7 +167,7 @@ class Histories:
                     self._kept.popitem(last=False)
         events = [event for block in (*votes.blocks, *runs.blocks) for event in block.events]
         events.sort(key=lambda event: (event.at.block, event.at.index))
-        return History(tuple(events), votes.complete and runs.complete)
+        return History(tuple(events), max(votes.unread, runs.unread))
 
     def _begun(self, key: tuple[str, str], rpc: Rpc, head: Head) -> _Read:
         """What was read before, as long as it still stands."""
@@ -179,15 +179,6 @@ class Histories:
         if head.number >= read.last.number and rpc.head(read.last.number).hash == read.last.hash:
             return read
         return fresh
-
-
-def dataset_events(rpc: Rpc, ledger: str, dataset: bytes, *, from_block: int) -> tuple[DatasetEvent, ...]:
-    """What one node's logs say of a dataset, oldest first, of the newest blocks that a search may read."""
-    newest = rpc.head("latest").number
-    lower = max(from_block, newest + 1 - MAX_RANGES * LOG_RANGE)
-    query = {"address": ledger, "topics": topics(None, dataset)}
-    happened = (event for part in forward(rpc, query, lower, newest) for event in decoded("Ledger", part))
-    return tuple(event for event in _records(happened) if isinstance(event, DatasetEvent))
 
 
 def recent_dataset_events(rpc: Rpc, ledger: str, datasets: Sequence[bytes]) -> tuple[DatasetEvent, ...]:
@@ -232,16 +223,33 @@ def _walked(rpc: Rpc, contract: str, query: dict[str, Any], known: _Stream, last
     """A stream up to its newest event, in block `last`; `None` when it does not continue `known`."""
     if last == known.newest:
         return known
-    found = list(walk(rpc, contract, query, last, floor=known.newest))
+    back = walk(rpc, contract, query, last, floor=known.newest)
+    found = list(back)
     lowest = found[-1][0].fields["previousBlock"] if found else last
-    if lowest < known.newest or (lowest > known.newest and known.blocks):
+    if not back.unread and lowest != known.newest:
         return None
-    blocks = tuple(
-        _Block(happened[0].where.block, len(happened), tuple(_records(happened)))
-        for happened in reversed(found)
-    )
-    # What does not end at the first event was cut.
-    return _Stream(known.blocks + blocks, known.complete and lowest == known.newest)
+    blocks = tuple(_block(happened) for happened in reversed(found))
+    if back.unread:  # nothing links it to what was known
+        return _Stream(blocks, back.unread)
+    return _Stream(known.blocks + blocks, known.unread)
+
+
+def _block(happened: Sequence[Happening]) -> _Block:
+    return _Block(happened[0].where.block, len(happened), tuple(_records(happened)))
+
+
+def _with_last_pin(rpc: Rpc, consortium: str, state: State, stream: _Stream) -> _Stream:
+    """The stream with the pin of the study that the state names, which a long history does not reach."""
+    pins = (event for block in stream.blocks for event in block.events if isinstance(event, Pin))
+    if not stream.unread or state.study == ZERO_HASH or any(pin.content.id == state.study for pin in pins):
+        return stream
+    try:
+        found = find_pin(rpc, consortium, state)
+    except ChainError:
+        found = None  # the rest is told all the same, and that it is not all
+    if found is None:
+        return stream
+    return replace(stream, blocks=(_block([found]), *stream.blocks))
 
 
 def _named(rpc: Rpc, consortium: str, head: Head, stream: _Stream) -> _Stream:
@@ -250,7 +258,7 @@ def _named(rpc: Rpc, consortium: str, head: Head, stream: _Stream) -> _Stream:
     An event has a bitmap of seats. Who held them follows from how often seats had changed hands before it.
     """
     wanted: dict[Decision, tuple[int, int]] = {}
-    roll = FIRST_ROLL if stream.complete else None
+    roll = None if stream.unread else FIRST_ROLL
     for event in (event for block in stream.blocks for event in block.events):
         before = event.roll if isinstance(event, Pin) else roll
         if isinstance(event, RosterChange | SeatMove):

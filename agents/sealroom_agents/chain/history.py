@@ -360,8 +360,14 @@ class History:
 
     events: tuple[Event, ...]
     """All of it, oldest first."""
-    complete: bool
-    """Whether it goes back to the beginning; a very long one is cut."""
+    unread: int = 0
+    """Block up to which not all was read: the history is too long. 0 when it goes back to the beginning. The
+    pin of the study that was pinned last is there all the same, where a node shows it."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it goes back to the beginning."""
+        return not self.unread
 
     def of(self, kind: type[E]) -> tuple[E, ...]:
         """The events of one kind, oldest first."""

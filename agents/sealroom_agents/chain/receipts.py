@@ -6,7 +6,7 @@ transaction that anchored it; `Ledger.verify` says whether what was found is tru
 
 A run is opened soon after its grant, and its receipt anchored soon after that. So where the grant's block is
 known, its blocks are asked for first. What is not there is found by walking back from the last event of the
-consortium's runs, as far as `MAX_WALK`.
+consortium's runs, as far as `MAX_WALK`; what would lie beyond is an error, never taken for missing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.errors import FormatError
 from sealroom.model import Books, Opening
 from sealroom.receipt_tree import path
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.logs import Happening, address_topic, decoded, forward, topics, walk
+from sealroom_agents.chain.logs import (
+    MAX_WALK,
+    Happening,
+    Walk,
+    address_topic,
+    decoded,
+    forward,
+    topics,
+    walk,
+)
 from sealroom_agents.chain.rpc import Rpc
+from sealroom_agents.errors import ChainError
 
 NEAR_RANGES = 4
 """Ranges of blocks after a grant in which its run's events are looked for first."""
@@ -132,13 +143,20 @@ def _events(
         newest = rpc.head("latest").number
         near = forward(rpc, query, from_block, newest, most=NEAR_RANGES)
         yield from (event for part in near for event in decoded("Ledger", part))
-    for happened in runs_walk(rpc, ledger, consortium):
+    runs = _runs_walk(rpc, ledger, consortium)
+    for happened in runs:
         yield from (event for event in reversed(happened) if event.name in names)
         if from_block is not None and happened[0].where.block < from_block:
             return
+    if runs.unread:
+        raise ChainError(
+            Code.CHAIN_UNREACHABLE,
+            f"runs of {consortium} in block {runs.unread} and before were not looked through: "
+            f"more than {MAX_WALK} later blocks have runs",
+        )
 
 
-def runs_walk(rpc: Rpc, ledger: str, consortium: str) -> Iterator[list[Happening]]:
+def _runs_walk(rpc: Rpc, ledger: str, consortium: str) -> Walk:
     """What happened to a consortium's runs, walked back from the newest block of one node."""
     contract = interface("Ledger")
     call = contract.encode("books", consortium)

@@ -188,9 +188,10 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         ] = 0,
     ) -> models.ActivityPage:
         """What happened to a consortium, from its logs, newest first, 100 at a time."""
-        found = studies.picture(consortium).activities
+        picture = studies.picture(consortium)
+        found = picture.activities
         page = [activity(item) for item in found[start : start + HISTORY_PAGE]]
-        return models.ActivityPage(activities=page, total=len(found))
+        return models.ActivityPage(activities=page, total=len(found), complete=picture.history.complete)
 
     @api.post(
         "/calls",

@@ -241,6 +241,7 @@ class ActivityPage(Strict):
 
     activities: list[Activity]
     total: int
+    complete: bool = Field(description="Whether it goes back to the beginning; a very long history is cut.")
 
 
 class Studies(Strict):

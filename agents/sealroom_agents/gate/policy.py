@@ -347,7 +347,8 @@ def _measured(request: Request, evidence: Evidence, view: ChainView, latest: Lat
         return _count_short(candidate, view)
     return Refusal(
         Code.NOT_APPROVED,
-        f"no owner has proposed this recipe as things stand: 0 of {view.threshold} approvals",
+        f"no owner has proposed this recipe as things stand: 0 of {view.threshold} approvals"
+        + (f" (proposals before block {view.unsearched} were not looked for)" if view.unsearched else ""),
         seen={**_compose(seen), "approvals": 0},
         pinned={"threshold": view.threshold},
     )

@@ -140,7 +140,13 @@ class Publisher:
         return RunnerError(Code.REVOKED, "an owner revoked since the run was opened")
 
     def _with_anchor(self, run: Run, envelope: Envelope, found: _Place) -> str:
-        approvals = self._chain.study_history(run.consortium).approvals_of(envelope.receipt.study)
+        history = self._chain.study_history(run.consortium)
+        approvals = history.approvals_of(envelope.receipt.study)
+        if not approvals and not history.complete:
+            log.warning(
+                "run %s: its envelope lists no approvals: the history of %s was not read before block %d",
+                run.id, run.consortium, history.unread,
+            )  # fmt: skip
         anchor = Anchor(
             chain_id=self._chain_id,
             ledger=envelope.grant.ledger,

@@ -280,12 +280,15 @@ def _since(found: Findings) -> str:
 
 
 def _words(found: Findings) -> str:
-    """What the owner said who revoked the study; empty where no log tells it."""
+    """What the owner said who revoked the study, or that it was not looked for in a history too long to be
+    read; empty where no log tells it."""
     try:
         history = _chain(found).study_history(found.envelope.receipt.consortium)
     except ChainError:
         return ""
     said = [one.reason for one in history.revocations if one.study == found.envelope.statement.study]
+    if not said and not history.complete:
+        return f"the reason was not looked for before block {history.unread}"
     return said[-1] if said else ""
 
 
