@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from sealroom.encoding import to_hex
 from sealroom.model.units import time_text
 from sealroom_agents.chain import History
-from sealroom_agents.chain.history import Proposed, ProposedRoster, SeatMove
 from sealroom_agents.chain.logs import MAX_WALK
+from sealroom_agents.chain.owner_events import Proposed, ProposedRoster, SeatMove
 from sealroom_agents.facts import ChainView, DatasetRecord, Handover, PendingRecord
 from sealroom_agents.store import Notice
 

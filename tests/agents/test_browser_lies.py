@@ -19,7 +19,8 @@ from tests.local_chain import LocalChain, account
 from tests.outside import Lab, make_recipe
 
 from sealroom.model import Study
-from sealroom_agents.chain import History, Proposal
+from sealroom_agents.chain import History
+from sealroom_agents.chain.owner_events import Proposal
 from sealroom_agents.facts import CandidateRecord, DatasetRecord
 
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]

@@ -27,28 +27,29 @@ from tests.rpc_proxy import RpcProxy
 
 from sealroom import typed
 from sealroom.model import Opening, Receipt, Run
-from sealroom_agents.chain import (
+from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.chain.dataset_events import (
     AllowanceSetting,
-    BatchAnchoring,
-    ChainReader,
-    Confirmation,
     DatasetRegistration,
     LifetimeSetting,
+    VersionAddition,
+)
+from sealroom_agents.chain.event import Event
+from sealroom_agents.chain.owner_events import (
+    Confirmation,
     MachinesAddition,
     PlatformAdoption,
     ProposedMachines,
     ProposedPlatform,
     ProposedRoster,
     RosterChange,
-    RunRefusal,
     SeatMove,
     SeatOffer,
-    Transactor,
     UnpinFailure,
-    VersionAddition,
     Withdrawal,
 )
-from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.chain.run_events import BatchAnchoring, RunRefusal
 from sealroom_agents.chains import OTHER_HEIGHTS, SUPPORTED
 from sealroom_agents.cli.options import reader_for, rpc_option
 from sealroom_agents.errors import ChainError, TransactionError
@@ -992,6 +993,17 @@ def test_a_sender_without_gas_money_is_told_so(chain: LocalChain, pinned: Study)
 def test_a_transactor_shows_no_key(chain: LocalChain) -> None:
     key = secrets.token_bytes(32)
     assert key.hex() not in repr(Transactor(chain.url, key))
+
+
+def test_every_kind_of_event_is_one_of_the_contracts() -> None:
+    """A record is made of an event by the name that its class gives."""
+    named = {
+        item["name"]
+        for contract in ("Consortium", "Ledger")
+        for item in interface(contract).abi
+        if item["type"] == "event"
+    }
+    assert len(Event.KINDS) == 25 and set(Event.KINDS) <= named
 
 
 def test_every_custom_error_of_the_contracts_is_explained_by_name() -> None:

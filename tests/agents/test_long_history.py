@@ -12,10 +12,11 @@ from tests.gate_world import Enclave, World, gate_world, granted
 from tests.local_chain import LocalChain, Room, account
 from tests.rpc_proxy import RpcProxy
 
-from sealroom_agents.chain import ChainReader, SeatOffer
+from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contents import find_pin
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import MAX_WALK
+from sealroom_agents.chain.owner_events import SeatOffer
 from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.notices import HISTORY_CUT, standing_notices
 from sealroom_agents.store import Store

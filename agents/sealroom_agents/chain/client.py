@@ -16,44 +16,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from sealroom import typed
 from sealroom.codes import Code
-from sealroom.model import Opening, Owner, Receipt, Study, Verdict
-from sealroom_agents.chain import receipts
+from sealroom.model import Study
+from sealroom_agents.chain.board import BoardReads
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.events import Histories, approvals_in, recent_dataset_events
-from sealroom_agents.chain.history import DatasetEvent, History
+from sealroom_agents.chain.events import approvals_in
 from sealroom_agents.chain.newest import NewestStates, Settled, Snapshot, Unsettled
-from sealroom_agents.chain.nodes import MAX_HEAD_AGE_S, Nodes
-from sealroom_agents.chain.receipts import NOT_ANCHORED, Anchoring
+from sealroom_agents.chain.nodes import Nodes
+from sealroom_agents.chain.page_reads import PageReads
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
+from sealroom_agents.chain.run_reads import RunReads
 from sealroom_agents.chain.views import (
-    MAX_LISTED,
-    Places,
     Seen,
     active_study,
     read,
     read_candidates,
-    read_datasets,
-    read_offered,
     read_state,
-    read_study_datasets,
     view_of,
 )
-from sealroom_agents.chain.waiting import read_handovers, read_pending
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import (
-    CandidateRecord,
     ChainView,
-    DatasetRecord,
     Halt,
-    Handover,
     LatestView,
-    PendingRecord,
 )
 
 MIN_DEPTH = 8
@@ -62,44 +51,9 @@ SETTLE_S = 1.0
 """Seconds for which a block that one node alone has is waited for."""
 SETTLE_PAUSE_S = 0.2
 """Pause between two looks, seconds."""
-BOARD_PAGE = 100
-"""Rows of the board read in one call."""
-ZERO_HASH = bytes(32)
-
-__all__ = ["MAX_HEAD_AGE_S", "BoardRow", "ChainReader", "FoundReceipt"]
 
 
-@dataclass(frozen=True)
-class BoardRow:
-    """One consortium on the board of studies, as the Factory shows it."""
-
-    consortium: str
-    """Address."""
-    owners: int
-    """Number of owners."""
-    confirmed: int
-    """How many of them did something there with their own account or signature."""
-    records: int
-    """Sum of the rows, as declared, of the newest versions of what owners offer it."""
-    criteria: tuple[int, int, int]
-    """≥ 3 owners; more than one jurisdiction; HIPAA/GDPR-grade: each 0 miss, 1 partial, 2 match."""
-    status: int
-    """0 declared by its creator, until k owners confirmed; 1 forming, 2 live, 3 revoked."""
-
-
-@dataclass(frozen=True)
-class FoundReceipt:
-    """What the chain has about one receipt."""
-
-    opening: Opening
-    """The run's opening, as the log says; true if `verdict.opened`."""
-    anchoring: Anchoring | None
-    """Where the logs say that the receipt stands; true if `verdict.anchored`."""
-    verdict: Verdict
-    """What `Ledger.verify` says of both, the same from every node."""
-
-
-class ChainReader:
+class ChainReader(PageReads, RunReads, BoardReads):
     """A reader over one or several RPC endpoints. Thread safe.
 
     >>> reader = ChainReader(["http://127.0.0.1:8545"], timeout_s=5.0)      # doctest: +SKIP
@@ -119,19 +73,19 @@ class ChainReader:
     ) -> None:
         """`finalized_floor`: highest finalized block that an earlier process saw; anything older is refused.
         `private_chain`: id of a chain that is none of `sealroom_agents.chains`, and is to be followed."""
-        self._nodes = Nodes(
-            rpc_urls,
-            timeout_s=timeout_s,
-            quorum=quorum,
-            expected_chain_id=expected_chain_id,
-            private_chain=private_chain,
-            finalized_floor=finalized_floor,
-            clock=clock,
+        super().__init__(
+            Nodes(
+                rpc_urls,
+                timeout_s=timeout_s,
+                quorum=quorum,
+                expected_chain_id=expected_chain_id,
+                private_chain=private_chain,
+                finalized_floor=finalized_floor,
+                clock=clock,
+            )
         )
-        self._places = Places()
         self._contents = Contents()
         self._newest = NewestStates(self._nodes, self._places)
-        self._histories = Histories(self._places)
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -234,81 +188,6 @@ class ChainReader:
         head, rpcs = self._nodes.agreed(heads, f"the hash of block {block}")
         return self._agreed_view(consortium, head, rpcs, chain_id)[1]
 
-    def owners(self, consortium: str) -> tuple[Owner, ...]:
-        """The owners of a consortium at the latest block of the first node that answers."""
-        return tuple(Owner.of_abi(raw) for raw in self._latest_call("Consortium", consortium, "owners"))
-
-    def candidates(self, consortium: str, studies: Sequence[Study]) -> list[CandidateRecord]:
-        """Studies with their approvals at the head of the first node that answers, by any proposer.
-
-        In the order given, at most `MAX_CANDIDATES`, without those of which the contract knows nothing.
-        """
-        consortium = consortium.lower()
-        if not studies:
-            return []
-
-        def one(rpc: Rpc) -> list[CandidateRecord]:
-            return read_candidates(rpc, self._places, consortium, rpc.head("latest"), studies)
-
-        return self._nodes.first(one)
-
-    def offered(self, consortium: str) -> tuple[DatasetRecord, ...]:
-        """Datasets that the owners let a consortium use, at the head of the first node that answers."""
-        consortium = consortium.lower()
-
-        def one(rpc: Rpc) -> tuple[DatasetRecord, ...]:
-            head = rpc.head("latest")
-            ids = read_offered(rpc, self._places, consortium, head)
-            found: tuple[DatasetRecord, ...] = ()
-            for start in range(0, len(ids), MAX_LISTED):
-                page = ids[start : start + MAX_LISTED]
-                found += read_datasets(rpc, self._places, consortium, head, page)
-            return found
-
-        return self._nodes.first(one)
-
-    def datasets(self, consortium: str, study: Study) -> tuple[DatasetRecord, ...]:
-        """Datasets of any study in the versions that it names, at the head of the first node that answers."""
-        consortium = consortium.lower()
-
-        def one(rpc: Rpc) -> tuple[DatasetRecord, ...]:
-            return read_study_datasets(rpc, self._places, consortium, rpc.head("latest"), study)
-
-        return self._nodes.first(one)
-
-    def pending(self, consortium: str, proposals: Sequence[bytes]) -> list[PendingRecord]:
-        """Votes for rosters, platforms and machines that can still take effect, at the head of the first node
-        that answers; of at most `MAX_PENDING` proposals, in the order given."""
-        consortium = consortium.lower()
-
-        def one(rpc: Rpc) -> list[PendingRecord]:
-            return read_pending(rpc, self._places, consortium, rpc.head("latest"), proposals)
-
-        return self._nodes.first(one)
-
-    def handovers(self, consortium: str, datasets: Sequence[bytes]) -> tuple[Handover, ...]:
-        """Seats, and those of `datasets`, that are offered to another account, at the head of the first node
-        that answers."""
-        consortium = consortium.lower()
-
-        def one(rpc: Rpc) -> tuple[Handover, ...]:
-            return read_handovers(rpc, self._places, consortium, rpc.head("latest"), datasets)
-
-        return self._nodes.first(one)
-
-    def study_history(self, consortium: str) -> History:
-        """Everything that happened to a consortium, oldest first, from the first node that shows it whole.
-
-        Logs are for people to follow: no decision rests on them (CH-29).
-        """
-        consortium = consortium.lower()
-        return self._nodes.first(lambda rpc: self._histories.read(rpc, consortium))
-
-    def recent_dataset_history(self, ledger: str, datasets: Sequence[bytes]) -> tuple[DatasetEvent, ...]:
-        """What happened to some datasets in the newest 10,000 blocks, oldest first, from the first node's
-        logs."""
-        return self._nodes.first(lambda rpc: recent_dataset_events(rpc, ledger, datasets))
-
     def approvals_in(
         self, consortium: str, study: bytes, tx: bytes, *, counted: bool = False
     ) -> frozenset[str]:
@@ -321,131 +200,7 @@ class ChainReader:
         found = self._nodes.ask(lambda rpc: approvals_in(rpc, consortium, study, tx, counted=counted))
         return self._nodes.agreed(found, f"transaction 0x{tx.hex()}")[0]
 
-    # --- runs and receipts ----------------------------------------------------------------------
-
-    def booked(self, ledger: str, consortium: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
-        """What the ledger keeps of an opened run, at the heads of a quorum; `None` while fewer nodes have it.
-
-        With `at`, the hash of a block, at that block instead. The node that sent a transaction
-        could invent its receipt, so a caller that opened a run compares this with the hash of its
-        opening. Raises `ChainError` (CH-03).
-        """
-        found = self._everywhere(ledger, "commitment", consortium, run_id, at=at)
-        booked = {rpc: bytes(kept) for rpc, kept in found.items() if kept != ZERO_HASH}
-        if not self._nodes.sufficient(booked):
-            return None
-        return self._nodes.agreed(booked, "a booked run")[0]
-
-    def opening(
-        self, ledger: str, consortium: str, run_id: bytes, kept: bytes, *, from_block: int | None = None
-    ) -> Opening:
-        """The opening of which the ledger keeps the hash `kept`, from the first node whose log has it.
-
-        from_block: a block before it, as a rule not long before. Raises `ChainError` `chain-unreachable` when
-        no node has a log that fits.
-        """
-
-        def look(rpc: Rpc) -> Opening:
-            found = receipts.find_opening(
-                rpc, ledger, consortium=consortium, run_id=run_id, from_block=from_block
-            )
-            if found is None or typed.opening_hash(found[0]) != kept:
-                raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's opening")
-            return found[0]
-
-        return self._nodes.first(look)
-
-    def receipt(
-        self, ledger: str, receipt: Receipt, signature: bytes, *, from_block: int | None = None
-    ) -> FoundReceipt | None:
-        """What the chain has about a receipt that the enclave signed; `None` if its run was never opened.
-
-        Logs say where to look, from `from_block` on and then from the newest back, and `Ledger.verify` at
-        the head of every node says whether it is so. Raises `ChainError`: `chain-unreachable` when a node
-        has no log of what its ledger has, `chain-disagrees` when the log is false.
-        """
-        consortium, run_id = receipt.consortium, receipt.run_id
-
-        def look(rpc: Rpc) -> tuple[Opening, Anchoring | None] | None:
-            if _latest(rpc, "Ledger", ledger, "commitment", consortium, run_id) == ZERO_HASH:
-                return None
-            opened = receipts.find_opening(
-                rpc, ledger, consortium=consortium, run_id=run_id, from_block=from_block
-            )
-            if opened is None:
-                raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's opening")
-            opening, block = opened
-            found = receipts.find_anchoring(rpc, ledger, opening, from_block=block)
-            if found is None and _latest(rpc, "Ledger", ledger, "isAnchored", consortium, opening.number):
-                raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's receipt")
-            return opening, found
-
-        found = self._nodes.first(look)
-        if found is None:
-            return None
-        opening, anchoring = found
-        proof = (anchoring or NOT_ANCHORED).proof(signature)
-        arguments = (receipt.solidity(), opening.solidity(), proof)
-        verdicts = self._everywhere(ledger, "verify", *arguments)
-        agreed, _ = self._nodes.agreed(verdicts, f"run 0x{run_id.hex()}")
-        verdict = Verdict.of_abi(agreed)
-        if not verdict.opened and (anchoring is None or anchoring.batch):
-            # Nothing but the opening goes into what the ledger keeps of such a run.
-            raise ChainError(
-                Code.CHAIN_DISAGREES, "the log of the run's opening is not what the ledger opened"
-            )
-        return FoundReceipt(opening=opening, anchoring=anchoring, verdict=verdict)
-
-    # --- the factory, and dstack's app ----------------------------------------------------------
-
-    def consortia(self, factory: str) -> list[str]:
-        """Addresses of all consortia of a factory, oldest first, at the latest block."""
-        return [address.lower() for address in self._latest_call("Factory", factory, "consortia")]
-
-    def listed(self, factory: str, *, first: int, most: int) -> list[str]:
-        """Addresses of at most `most` consortia of a factory, from number `first` on; the list only grows."""
-        return [str(row["consortium"]).lower() for row in self._board_page(factory, first, most)]
-
-    def board(self, factory: str) -> list[BoardRow]:
-        """The board of studies at the latest block, read page by page."""
-        rows: list[BoardRow] = []
-        count = int(self._latest_call("Factory", factory, "consortiumCount"))
-        while len(rows) < count:
-            page = self._board_page(factory, len(rows), count - len(rows))
-            if not page:
-                break
-            rows.extend(
-                BoardRow(
-                    consortium=row["consortium"].lower(),
-                    owners=int(row["owners"]),
-                    confirmed=int(row["confirmed"]),
-                    records=int(row["records"]),
-                    criteria=(int(row["criteria"][0]), int(row["criteria"][1]), int(row["criteria"][2])),
-                    status=int(row["status"]),
-                )
-                for row in page
-            )
-        return rows
-
-    def _board_page(self, factory: str, first: int, most: int) -> Any:
-        """Rows of the board from number `first` on: fewer where a node has not the gas for that many, since
-        anyone can fill the rows of consortia of its own."""
-        contract = interface("Factory")
-
-        def one(rpc: Rpc) -> Any:
-            size = min(most, BOARD_PAGE)
-            while True:
-                call = {"to": factory, "data": "0x" + contract.encode("board", first, size).hex()}
-                (answer,) = rpc.batch([("eth_call", [call, "latest"])])
-                if not isinstance(answer, RpcFailure):
-                    return contract.decode("board", rpc.data(answer))
-                if size == 1:
-                    raise ChainError(
-                        Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} refuses the board: {answer.message}"
-                    )
-                size = max(1, size // 2)
-
-        return self._nodes.first(one)
+    # --- dstack's app ----------------------------------------------------------
 
     def app_answer(self, app: str, boot_info: tuple[Any, ...]) -> tuple[str, bool, str]:
         """`(owner, allowed, reason)` of a DstackApp for one boot, agreed at the finalized block.
@@ -521,30 +276,3 @@ class ChainReader:
             return replace(view, unsearched=unread)
         found = read_candidates(rpc, self._places, view.consortium, head, [study])
         return replace(view, candidate=found[0] if found else None)
-
-    def _latest_call(self, name: str, address: str, function: str, *arguments: Any) -> Any:
-        """One view call at the head of the first node that answers: for pages, not for decisions."""
-        return self._nodes.first(lambda rpc: _latest(rpc, name, address, function, *arguments))
-
-    def _everywhere(
-        self, ledger: str, function: str, *arguments: Any, at: bytes | None = None
-    ) -> dict[Rpc, Any]:
-        """One view call of the ledger at every node: at its head, or at the block of a hash."""
-        if at is None:
-            return self._nodes.ask(lambda rpc: _latest(rpc, "Ledger", ledger, function, *arguments))
-        return self._nodes.ask(lambda rpc: _at(rpc, at, "Ledger", ledger, function, *arguments))
-
-
-def _latest(rpc: Rpc, name: str, address: str, function: str, *arguments: Any) -> Any:
-    """One view call at the head of one node."""
-    contract = interface(name)
-    return contract.decode(function, rpc.call_latest(address, contract.encode(function, *arguments)))
-
-
-def _at(rpc: Rpc, block_hash: bytes, name: str, address: str, function: str, *arguments: Any) -> Any:
-    """One view call at the block of a hash, of one node."""
-    contract = interface(name)
-    (answer,) = rpc.calls_at(block_hash, [(address, contract.encode(function, *arguments))])
-    if isinstance(answer, RpcFailure):
-        raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} refuses {function}: {answer.message}")
-    return contract.decode(function, answer)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened, from logs: each event with its transaction, as a record of `sealroom_agents.chain.history`.
+"""What happened, from logs: each event with its transaction, as a record of its kind.
 
 Events of a consortium and of its runs are walked back from the last one, which the state names, so that they
 cost a question for each block in which something happened. Those of a dataset belong to no consortium, and
@@ -22,37 +22,9 @@ from sealroom.errors import FormatError
 from sealroom.model import MAX_OWNERS, Books, State
 from sealroom_agents.chain.contents import find_pin
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.history import (
-    AllowanceSetting,
-    Approval,
-    BatchAnchoring,
-    Confirmation,
-    DatasetEvent,
-    DatasetMove,
-    DatasetOffer,
-    DatasetRegistration,
-    Decision,
-    Event,
-    History,
-    LifetimeSetting,
-    MachinesAddition,
-    Pin,
-    PlatformAdoption,
-    Proposal,
-    ProposedMachines,
-    ProposedPlatform,
-    ProposedRoster,
-    ReceiptAnchoring,
-    Revocation,
-    RosterChange,
-    RunOpening,
-    RunRefusal,
-    SeatMove,
-    SeatOffer,
-    UnpinFailure,
-    VersionAddition,
-    Withdrawal,
-)
+from sealroom_agents.chain.dataset_events import DatasetEvent
+from sealroom_agents.chain.event import Event
+from sealroom_agents.chain.history import History
 from sealroom_agents.chain.logs import (
     LOG_RANGE,
     Happening,
@@ -62,6 +34,7 @@ from sealroom_agents.chain.logs import (
     parsed,
     walk,
 )
+from sealroom_agents.chain.owner_events import Decision, Pin, RosterChange, SeatMove
 from sealroom_agents.chain.receipts import runs_query
 from sealroom_agents.chain.rpc import MAX_BATCH, Head, Rpc, RpcFailure
 from sealroom_agents.chain.views import STATE_GAS, ZERO_HASH, Places, read_state
@@ -306,56 +279,13 @@ def _records(happened: Sequence[Happening] | Iterator[Happening]) -> Iterator[Ev
     """Records of events; those of which none is made, or whose content is not what its id says, are left
     out."""
     for event in happened:
-        kind = _EVENTS.get(event.name)
+        kind = Event.KINDS.get(event.name)
         if kind is None:
             continue
         try:
             record = kind.of_abi(event.fields, at=event.where)
-            if _id(record) not in (None, event.fields.get("proposal", event.fields.get("study"))):
+            if record.content_id not in (None, event.fields.get("proposal", event.fields.get("study"))):
                 continue
         except (FormatError, ValueError, EncodingError):
             continue
         yield record
-
-
-def _id(record: Event) -> bytes | None:
-    """Id that the content of a proposal really has; `None` for what has no content."""
-    if isinstance(record, Proposal | Pin):
-        return record.content.id
-    if isinstance(record, ProposedPlatform):
-        return record.platform.under(record.terms).id
-    if isinstance(record, ProposedMachines):
-        return record.machines.under(record.terms).id
-    if isinstance(record, ProposedRoster):
-        return record.roster.under(record.terms).id
-    return None
-
-
-_EVENTS: dict[str, type[Event]] = {
-    "StudyProposed": Proposal,
-    "PlatformProposed": ProposedPlatform,
-    "MachinesProposed": ProposedMachines,
-    "RosterProposed": ProposedRoster,
-    "Approved": Approval,
-    "Withdrawn": Withdrawal,
-    "StudyPinned": Pin,
-    "PlatformAdopted": PlatformAdoption,
-    "MachinesAdded": MachinesAddition,
-    "RosterChanged": RosterChange,
-    "Revoked": Revocation,
-    "UnpinFailed": UnpinFailure,
-    "SeatOffered": SeatOffer,
-    "SeatMoved": SeatMove,
-    "Confirmed": Confirmation,
-    "RunOpened": RunOpening,
-    "RunRefused": RunRefusal,
-    "ReceiptAnchored": ReceiptAnchoring,
-    "BatchAnchored": BatchAnchoring,
-    "DatasetRegistered": DatasetRegistration,
-    "VersionAdded": VersionAddition,
-    "LifetimeSet": LifetimeSetting,
-    "Allowed": AllowanceSetting,
-    "DatasetOffered": DatasetOffer,
-    "DatasetMoved": DatasetMove,
-}
-"""What each event is read as; all others are passed over."""

@@ -12,37 +12,8 @@ from dataclasses import dataclass
 
 from sealroom.model import Machines, Owner, Roster
 from sealroom.model.units import delta_text, epsilon_text, time_text
-from sealroom_agents.chain import History, LogPosition
-from sealroom_agents.chain.history import (
-    AllowanceSetting,
-    Approval,
-    BatchAnchoring,
-    Confirmation,
-    DatasetEvent,
-    DatasetMove,
-    DatasetOffer,
-    DatasetRegistration,
-    Event,
-    LifetimeSetting,
-    MachinesAddition,
-    Pin,
-    PlatformAdoption,
-    Proposal,
-    Proposed,
-    ProposedMachines,
-    ProposedPlatform,
-    ProposedRoster,
-    ReceiptAnchoring,
-    Revocation,
-    RosterChange,
-    RunOpening,
-    RunRefusal,
-    SeatMove,
-    SeatOffer,
-    UnpinFailure,
-    VersionAddition,
-    Withdrawal,
-)
+from sealroom_agents.chain import History, LogPosition, dataset_events, owner_events, run_events
+from sealroom_agents.chain.event import Event
 from sealroom_agents.console.display import short
 
 
@@ -63,17 +34,21 @@ class Activity:
 
 
 def activities(
-    history: History, owners: tuple[Owner, ...], of_datasets: Sequence[DatasetEvent] = ()
+    history: History, owners: tuple[Owner, ...], of_datasets: Sequence[dataset_events.DatasetEvent] = ()
 ) -> tuple[Activity, ...]:
     """All of it, newest first."""
-    names = {owner.account: owner.id for change in history.of(RosterChange) for owner in change.roster.add}
+    names = {
+        owner.account: owner.id
+        for change in history.of(owner_events.RosterChange)
+        for owner in change.roster.add
+    }
     names |= {owner.account: owner.id for owner in owners}
-    for moved in reversed(history.of(SeatMove)):
+    for moved in reversed(history.of(owner_events.SeatMove)):
         names.setdefault(moved.owner, names.get(moved.to, moved.owner))
 
     def told(event: Event) -> Activity:
         kind, who, what = _told(event, history, lambda account: names.get(account, account))
-        reason = event.reason if isinstance(event, Revocation) else ""
+        reason = event.reason if isinstance(event, owner_events.Revocation) else ""
         return Activity(at=event.at, kind=kind, who=who, what=what, reason=reason)
 
     events = (*history.events, *of_datasets)
@@ -85,24 +60,24 @@ def activities(
 def _told(event: Event, history: History, name: Callable[[str], str]) -> tuple[str, str, str]:
     """Kind of an event, who did it, and what it was."""
     match event:
-        case Proposal():
+        case owner_events.Proposal():
             study = event.content
             what = f"proposed study {_short(study.id)}, recipe {_short(study.compose_hash)}, by that approval"
             return "study-proposed", name(event.by), what
-        case ProposedPlatform():
+        case owner_events.ProposedPlatform():
             what = f"platform {_short(event.proposal)} was proposed: gate {short(event.platform.gate_signer)}"
             return "platform-proposed", "", what
-        case ProposedMachines():
+        case owner_events.ProposedMachines():
             what = f"machines {_short(event.proposal)} were proposed: {_machines(event.machines)}"
             return "machines-proposed", "", what
-        case ProposedRoster():
+        case owner_events.ProposedRoster():
             what = f"change of owners {_short(event.proposal)} was proposed: {_roster(event.roster)}"
             return "roster-proposed", "", what
-        case Approval():
+        case owner_events.Approval():
             return "approved", name(event.owner), f"approved {_proposal(history, event.proposal)}"
-        case Withdrawal():
+        case owner_events.Withdrawal():
             return "withdrawn", name(event.owner), f"withdrew from {_proposal(history, event.proposal)}"
-        case Pin():
+        case owner_events.Pin():
             study = event.content
             voices = ", ".join(name(owner) for owner in event.owners)
             spends = f"ε {epsilon_text(study.epsilon_micro)} and δ {delta_text(study.delta_pico)}"
@@ -111,45 +86,45 @@ def _told(event: Event, history: History, name: Callable[[str], str]) -> tuple[s
                 f"at most {study.max_runs} runs, {spends}"
             )
             return "study-pinned", "", what
-        case Revocation():
+        case owner_events.Revocation():
             ended = f"study {_short(event.study)} ended" if any(event.study) else "no study was live"
             what = f"revoked; {ended}, and approvals of studies given before count no more"
             return "revoked", name(event.owner), what
-        case UnpinFailure():
+        case owner_events.UnpinFailure():
             what = (
                 f"the app did not drop recipe {_short(event.compose_hash)}; no key is released for it, "
                 "and anyone may call unpin"
             )
             return "unpin-failed", "", what
-        case PlatformAdoption():
+        case owner_events.PlatformAdoption():
             what = f"the owners adopted gate {short(event.platform.gate_signer)}; a study that was live ended"
             return "platform-adopted", "", what
-        case MachinesAddition():
+        case owner_events.MachinesAddition():
             return "machines-added", "", f"the owners added {_machines(event.machines)}; what is live goes on"
-        case RosterChange():
+        case owner_events.RosterChange():
             return (
                 "roster-changed",
                 "",
                 f"the owners changed: {_roster(event.roster)}; a study that was live ended",
             )
-        case SeatOffer():
+        case owner_events.SeatOffer():
             return "seat-offered", name(event.owner), f"offered its seat {_offer(event.to, event.from_)}"
-        case SeatMove():
+        case owner_events.SeatMove():
             what = f"account {event.to} took the seat that account {event.owner} had offered"
             return "seat-moved", name(event.to), what
-        case Confirmation():
+        case owner_events.Confirmation():
             return "confirmed", name(event.owner), "confirmed its seat"
-        case RunOpening():
+        case run_events.RunOpening():
             booked = event.opening.run
             books = f"ε {epsilon_text(booked.epsilon_micro)} and δ {delta_text(booked.delta_pico)}"
             what = f"run {event.opening.number}, {_short(event.run_id)}, was opened; {books} booked"
             return "run-opened", "", what
-        case RunRefusal():
+        case run_events.RunRefusal():
             return "run-refused", "", f"run {_short(event.run_id)} was not opened: {event.error}"
-        case ReceiptAnchoring():
+        case run_events.ReceiptAnchoring():
             what = f"receipt {event.sequence} was anchored, of run {_short(event.run_id)}"
             return "receipt-anchored", "", what
-        case BatchAnchoring():
+        case run_events.BatchAnchoring():
             last = event.first + event.count - 1
             what = f"receipts {event.first} to {last} were anchored together as batch {event.batch}"
             return "batch-anchored", "", what
@@ -159,23 +134,23 @@ def _told(event: Event, history: History, name: Callable[[str], str]) -> tuple[s
 def _told_of_dataset(event: Event, name: Callable[[str], str]) -> tuple[str, str, str]:
     """The same of what happened to a dataset."""
     match event:
-        case DatasetRegistration():
+        case dataset_events.DatasetRegistration():
             what = f"registered dataset {event.name}, {_short(event.dataset)}"
             return "dataset-registered", name(event.holder), what
-        case VersionAddition():
+        case dataset_events.VersionAddition():
             what = f"dataset {_short(event.dataset)} has version {event.number}, {event.version.rows} rows"
             return "version-added", "", what
-        case LifetimeSetting():
+        case dataset_events.LifetimeSetting():
             most = f"ε {epsilon_text(event.epsilon_micro)}, δ {delta_text(event.delta_pico)}"
             what = f"on dataset {_short(event.dataset)} may be spent, ever: {most}"
             return "lifetime-set", "", what
-        case AllowanceSetting():
+        case dataset_events.AllowanceSetting():
             what = f"this consortium may spend on dataset {_short(event.dataset)}: {event.limits}"
             return "allowed", "", what
-        case DatasetOffer():
+        case dataset_events.DatasetOffer():
             what = f"offered dataset {_short(event.dataset)} {_offer(event.to, event.from_)}"
             return "dataset-offered", name(event.holder), what
-        case DatasetMove():
+        case dataset_events.DatasetMove():
             what = f"took dataset {_short(event.dataset)}; what was allowed to anybody is void"
             return "dataset-moved", name(event.holder), what
     return "other", "", type(event).__name__
@@ -183,8 +158,12 @@ def _told_of_dataset(event: Event, name: Callable[[str], str]) -> tuple[str, str
 
 def _proposal(history: History, proposal: bytes) -> str:
     """What kind of proposal it is, by the log that tells its content."""
-    kinds = {ProposedRoster: "roster", ProposedPlatform: "platform", ProposedMachines: "machines"}
-    for one in history.of(Proposed):
+    kinds = {
+        owner_events.ProposedRoster: "roster",
+        owner_events.ProposedPlatform: "platform",
+        owner_events.ProposedMachines: "machines",
+    }
+    for one in history.of(owner_events.Proposed):
         if one.proposal == proposal:
             return f"{kinds[type(one)]} {_short(proposal)}"
     studies = {one.content.id for one in history.proposals} | {one.content.id for one in history.pins}

@@ -11,7 +11,10 @@ from typing import Any
 
 from sealroom.model import Owner, Study
 from sealroom.recipe import Recipe
-from sealroom_agents.chain import DatasetEvent, History, LogPosition, Proposal, ReceiptAnchoring, RunOpening
+from sealroom_agents.chain import History, LogPosition
+from sealroom_agents.chain.dataset_events import DatasetEvent
+from sealroom_agents.chain.owner_events import Proposal
+from sealroom_agents.chain.run_events import ReceiptAnchoring, RunOpening
 from sealroom_agents.console.activity import Activity, activities
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.store import Notice, Observation, Run

@@ -21,16 +21,16 @@ from sealroom.envelope import Envelope, result_digest
 from sealroom.errors import RecipeError
 from sealroom.model import Owner, Receipt, Record, Roster, Study
 from sealroom.recipe import Recipe, parse
-from sealroom_agents.chain import BoardRow, FoundReceipt, History, LogPosition, ReceiptAnchoring
-from sealroom_agents.chain.history import (
-    AllowanceSetting,
-    DatasetEvent,
+from sealroom_agents.chain import BoardRow, FoundReceipt, History, LogPosition
+from sealroom_agents.chain.dataset_events import AllowanceSetting, DatasetEvent
+from sealroom_agents.chain.owner_events import (
     Proposed,
     ProposedMachines,
     ProposedPlatform,
     ProposedRoster,
     Withdrawal,
 )
+from sealroom_agents.chain.run_events import ReceiptAnchoring
 from sealroom_agents.console.pictures import (
     STATUS,
     AnchoredPicture,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sealroom_agents.chain import History
-from sealroom_agents.chain.history import ProposedRoster
+from sealroom_agents.chain.owner_events import ProposedRoster
 from sealroom_agents.facts import DatasetRecord, Handover, LatestView, PendingRecord
 from sealroom_agents.notices import past_notices, standing_notices
 from sealroom_agents.store import Notice, Store
