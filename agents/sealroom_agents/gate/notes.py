@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from sealroom.encoding import to_hex
-from sealroom_agents.chain import History, PlatformAdoption, RunOpening
+from sealroom_agents.chain import History
+from sealroom_agents.chain.owner_events import PlatformAdoption
+from sealroom_agents.chain.run_events import RunOpening
 from sealroom_agents.gate.audit import Log, read
 
 BOOKING = "booking"
