@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from scripts._command import Complaint, read_json, write_json
 from scripts._send import send, tried
+from web3.utils import get_create_address
 
 from sealroom.codes import Code
 from sealroom.encoding import Fields, normal_address, to_hex
 from sealroom.errors import FormatError
+from sealroom.files import PUBLIC, write_atomic
 from sealroom.model import MAX_OWNERS, Owner
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import address_topic
@@ -108,7 +111,7 @@ class Deployment:
     consortium: str
     app: str
     block: int
-    """Block in which the consortium was created: no event of it is older."""
+    """Block in which the consortium was created, or the one before: no event of it is older."""
 
     def json(self) -> dict[str, Any]:
         """The content of deployment.json."""
@@ -162,51 +165,137 @@ def _created(project: Project, factory: Any, consortium: str) -> int:
     return int(log["blockNumber"])
 
 
+class Site:
+    """The chain on which is built, and the account that pays."""
+
+    def __init__(self, project: Project, account: AccountAPI) -> None:
+        self._account = account
+        self._web3 = project.provider.web3
+        self.chain: dict[str, Any] = {
+            "id": project.provider.chain_id,
+            "genesis": to_hex(bytes(self._web3.eth.get_block(0)["hash"])),
+        }
+        """A chain by its id and its first block: many local chains share an id."""
+
+    def next(self) -> dict[str, Any]:
+        """What is known of the next deployment before it is sent."""
+        return {
+            "from": str(self._account.address).lower(),
+            "nonce": self._web3.eth.get_transaction_count(self._account.address),
+            "block": self._web3.eth.block_number,
+        }
+
+    def make(self, contract: Any, *arguments: Any) -> str:
+        """Deploy a contract; its address."""
+        return str(self._account.deploy(contract, *arguments).address).lower()
+
+    def left(self, begun: dict[str, Any], contract: Any) -> str | None:
+        """The contract that a deployment has left which was sent, and whose end nobody saw; `None` for none.
+
+        Raises `Complaint` while its transaction still waits.
+        """
+        sender, nonce = to_checksum_address(begun["from"]), int(begun["nonce"])
+        address = get_create_address(sender, nonce)
+        code = bytes(self._web3.eth.get_code(address))
+        if is_build_of(code, contract):
+            return str(address).lower()
+        mined, sent = (self._web3.eth.get_transaction_count(sender, tag) for tag in ("latest", "pending"))
+        if mined <= nonce < sent:
+            raise Complaint(f"transaction {nonce} of {sender} is not mined yet", "wait for it, then go on")
+        return None
+
+    def holds(self, address: str) -> bool:
+        """Whether there is a contract."""
+        return bool(self._web3.eth.get_code(to_checksum_address(address)))
+
+
+def is_build_of(code: bytes, contract: Any) -> bool:
+    """Whether code is that of a contract's build, but for its immutable values, which a build leaves zero."""
+    built = bytes.fromhex(contract.contract_type.runtime_bytecode.bytecode.removeprefix("0x"))
+    return len(code) == len(built) > 0 and all(
+        one in (0, other) for one, other in zip(built, code, strict=True)
+    )
+
+
 class Journal:
     """What a deployment has made so far, in a file beside its own: one that was interrupted goes on from it.
 
-    Nothing that is in it is deployed again, and no finished deployment is overwritten.
+    Nothing that is in it is deployed again, and no finished deployment is overwritten. What was sent, and not
+    seen to end, is looked for on chain first.
     """
 
-    def __init__(self, out: Path, config: Config, chain_id: int) -> None:
+    def __init__(self, out: Path, config: Config, site: Site) -> None:
         """Raises `Complaint` where a deployment is finished, or another one begun."""
-        if out.exists():
-            there = read_json(out)
-            raise Complaint(
-                f"{out} holds the deployment of {there.get('consortium')} on chain {there.get('chainId')}",
-                "nothing was deployed; name another file with --out",
-            )
+        self._out = out
+        self._require_new()
         self._path = out.with_name(out.name + ".part")
+        self._site = site
         asked = config.json()
-        self._made: dict[str, Any] = {"chainId": chain_id, "config": asked, "made": {}}
+        self._made: dict[str, Any] = {"chain": site.chain, "config": asked, "begun": {}, "made": {}}
         if self._path.exists():
             begun = read_json(self._path)
+            if set(begun) != set(self._made) or begun["chain"] != site.chain:
+                raise Complaint(
+                    f"{self._path} holds a deployment that was begun on another chain, or by another version",
+                    "finish it where it was begun, or remove the file",
+                )
             if not config.salt_given:
-                asked = {**asked, "salt": begun.get("config", {}).get("salt")}
-            if (begun.get("chainId"), begun.get("config")) != (chain_id, asked):
+                asked = {**asked, "salt": begun["config"].get("salt")}
+            if begun["config"] != asked:
                 raise Complaint(
                     f"{self._path} holds another deployment that was begun",
                     "finish it with its own configuration, or remove the file",
                 )
+            for name, address in begun["made"].items():
+                if not site.holds(address):
+                    raise Complaint(
+                        f"{self._path} says that {name} is at {address}, and there is nothing",
+                        "was it taken away by a reorganisation? remove the file, and begin anew",
+                    )
             self._made = begun
         self.salt = bytes.fromhex(self._made["config"]["salt"].removeprefix("0x"))
 
-    def once(self, name: str, make: Callable[[], str]) -> str:
+    def _require_new(self) -> None:
+        if self._out.exists():
+            there = read_json(self._out)
+            raise Complaint(
+                f"{self._out} holds the deployment of {there.get('consortium')} on chain "
+                f"{there.get('chainId')}",
+                "nothing was deployed; name another file with --out",
+            )
+
+    def once(self, name: str, contract: Any, *arguments: Any) -> str:
         """The address of a part: made now, or before."""
-        made = self._made["made"]
+        begun, made = self._made["begun"], self._made["made"]
         if name not in made:
-            made[name] = make().lower()
-            write_json(self._path, self._made)
+            found = self._site.left(begun[name], contract) if name in begun else None
+            if found is None:
+                begun[name] = self._site.next()
+                self._write()  # before it is sent
+                found = self._site.make(contract, *arguments)
+            made[name] = found
+            self._write()
         return str(made[name])
+
+    def block_of(self, name: str) -> int:
+        """Block before a part was sent: no event of it is older."""
+        return int(self._made["begun"][name]["block"])
 
     @property
     def made(self) -> dict[str, str]:
         """What is there already."""
         return dict(self._made["made"])
 
-    def done(self) -> None:
-        """The deployment is finished, and written to its own file."""
+    def done(self, content: dict[str, Any]) -> None:
+        """The deployment is finished: write its own file, which nobody else has written by now."""
+        self._require_new()
+        self._write()
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        write_atomic(self._out, text.encode(), mode=PUBLIC)
         self._path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        write_json(self._path, self._made)
 
 
 def deploy(project: Project, account: AccountAPI, config: Config, journal: Journal) -> Deployment:
@@ -215,21 +304,18 @@ def deploy(project: Project, account: AccountAPI, config: Config, journal: Journ
     def ledger() -> str:
         if config.ledger:
             return config.ledger
-        lens = journal.once("lens", lambda: str(account.deploy(project.Lens).address))
-        return journal.once("ledger", lambda: str(account.deploy(project.Ledger, lens).address))
+        lens = journal.once("lens", project.Lens)
+        return journal.once("ledger", project.Ledger, lens)
 
     owners = [owner.solidity() for owner in config.owners]
     factory = None
     if config.app:
         shared, app = ledger(), config.app
-        arguments = project.Consortium, app, shared, owners, config.threshold
-        consortium = journal.once("consortium", lambda: str(account.deploy(*arguments).address))
-        block = int(project.provider.get_block("latest").number)
+        consortium = journal.once("consortium", project.Consortium, app, shared, owners, config.threshold)
+        block = journal.block_of("consortium")
     else:
-        factory = config.factory or journal.once(
-            "factory",
-            lambda: str(account.deploy(project.Factory, ledger(), keccak(creation_code(project))).address),
-        )
+        code = keccak(creation_code(project))
+        factory = config.factory or journal.once("factory", project.Factory, ledger(), code)
         made = project.Factory.at(factory)
         one, its, block = create_consortium(
             project, account, made, owners=config.owners, threshold=config.threshold, salt=journal.salt

@@ -12,8 +12,8 @@ import click
 from ape import project
 from ape.api import AccountAPI
 from ape.cli import account_option
-from scripts._command import ChainCommand, answer, complaints, read_json, signer, write_json
-from scripts._deploy import Config, Journal, deploy
+from scripts._command import ChainCommand, answer, complaints, read_json, signer
+from scripts._deploy import Config, Journal, Site, deploy
 
 from sealroom.encoding import to_hex
 from sealroom_agents.cli.terminal import warn
@@ -31,9 +31,9 @@ CONFIG is JSON:
 With "app": "0x…" the consortium is made for an app that dstack's own contracts deployed. Its owner then sends
 `transferOwnership(consortium)`, and anybody `ape run govern accept-app`.
 
-A call that is interrupted is repeated with the same configuration: what it has made is in OUT.part, and is
-not made again. A deployment that is finished is never overwritten. A consortium of the same owners, threshold
-and salt is created once: made again, it is the same one.
+A call that is interrupted is repeated with the same configuration, on the same chain: what it has made, and
+what it was about to make, is in OUT.part, and is not made again. A deployment that is finished is never
+overwritten. A consortium of the same owners, threshold and salt is created once: made again, it is the same one.
 
 Regimes: HIPAA, GDPR, UK GDPR, PCI, FFIEC, SOC 2. The account pays, and gets no right over what it deploys.
 """
@@ -60,12 +60,12 @@ def cli(account: AccountAPI, config_file: Path, out: Path, as_json: bool) -> Non
         config = Config.parse(read_json(config_file))
         for warning in config.warnings():
             warn(warning)
-        journal = Journal(out, config, project.provider.chain_id)
+        account = signer(account)
+        journal = Journal(out, config, Site(project, account))
         for name, address in journal.made.items():
             warn(f"{name} is there from an earlier call: {address}")
-        deployment = deploy(project, signer(account), config, journal)
-        write_json(out, deployment.json())
-        journal.done()
+        deployment = deploy(project, account, config, journal)
+        journal.done(deployment.json())
     lines = [(name, str(value)) for name, value in deployment.json().items()]
     lines += [("owners", ", ".join(owner.id for owner in config.owners))]
     lines += [("threshold", f"{config.threshold} of {len(config.owners)}"), ("salt", to_hex(journal.salt))]
