@@ -33,7 +33,8 @@ With "app": "0x…" the consortium is made for an app that dstack's own contract
 
 A call that is interrupted is repeated with the same configuration, on the same chain: what it has made, and
 what it was about to make, is in OUT.part, and is not made again. A deployment that is finished is never
-overwritten. A consortium of the same owners, threshold and salt is created once: made again, it is the same one.
+overwritten. A consortium of the same owners, threshold and salt is created once: made again, it is the same
+one.
 
 Regimes: HIPAA, GDPR, UK GDPR, PCI, FFIEC, SOC 2. The account pays, and gets no right over what it deploys.
 """
