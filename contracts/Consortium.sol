@@ -40,7 +40,8 @@ import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 /// - A study's content is not stored, only its hash. It is in the events, and whoever acts on it hands it in.
 /// - A pinned study's approvals cannot be taken back one by one; revoking takes them all back.
 /// - A veto signed in reserve counts until it is used, or its signer has come back from another one.
-/// - With k = n one owner who objects once a month is never removed. That is the meaning of unanimity.
+/// - With k = n one owner who is heard once a month is never removed. That is the meaning of unanimity.
+/// - A withdrawal that was signed and not yet handed in lets its signer be heard when somebody hands it in.
 /// - If the app refuses to drop a compose hash, it keeps it, and dstack's KMS may go on booting that recipe.
 ///   The gate does not release a key for it. `unpin` tries again.
 /// - A study that expires stays in the app until somebody calls `unpin`. The ledger opens no run of it.

@@ -15,8 +15,9 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 /// platform; for a study, also by machines or a revocation. So one owner voids no vote that governs.
 /// Q3. A signature counts for the one account, and the one content, that it names.
 /// Q4. Without `threshold` votes a seat is lost only if all who stay want it, half of the seats at least,
-/// SILENCE_NOTICE has passed since the last of them said so, and nobody who leaves withdrew from that
-/// proposal.
+/// SILENCE_NOTICE has passed since the last of them said so, nobody who leaves withdrew from that proposal, and
+/// none of them was heard since that last vote: it confirmed, withdrew from anything, or took the seat. So once
+/// is enough, however many proposals there are.
 abstract contract Quorum is Seats, EIP712 {
     uint256 private constant MAX_TERM = 400 days;
     uint256 private constant SILENCE_NOTICE = 30 days;
@@ -48,18 +49,19 @@ abstract contract Quorum is Seats, EIP712 {
         bytes32 id = ConsortiumTypes.id(r, t);
         Votes memory v = _votesOf(id);
         uint256 seats = _chronicle.seats;
+        // A validator may shift a timestamp by seconds; the notice is thirty days.
+        // forge-lint: disable-next-line(block-timestamp)
+        bool silent = block.timestamp >= v.since + SILENCE_NOTICE;
         uint256 leaving = 0;
         for (uint256 i = 0; i < r.remove.length; ++i) {
             leaving |= _seatedBit(r.remove[i]);
+            silent = silent && heardAt(r.remove[i]) < v.since;
         }
         uint256 left = _ones(seats & ~leaving);
         uint256 threshold = _standing.threshold;
         bool wanted = v.approved | leaving == seats && 2 * _ones(v.approved) >= _ones(seats);
         bool removes = r.add.length == 0 && r.threshold == (left < threshold ? left : threshold);
-        // A validator may shift a timestamp by seconds; the notice is thirty days.
-        // forge-lint: disable-next-line(block-timestamp)
-        bool silent = v.withdrawn & leaving == 0 && block.timestamp >= v.since + SILENCE_NOTICE;
-        require(wanted && removes && silent, ConsortiumNotDue(id));
+        require(wanted && removes && silent && v.withdrawn & leaving == 0, ConsortiumNotDue(id));
         _changeRoster(id, r, v.approved);
     }
 
@@ -67,12 +69,16 @@ abstract contract Quorum is Seats, EIP712 {
 
     /// @inheritdoc IConsortium
     function withdraw(bytes32 proposal) external {
+        _hear(msg.sender);
         _withdraw(proposal, msg.sender);
     }
 
     /// @inheritdoc IConsortium
     function withdrawWithSignature(bytes32 proposal, Signed calldata by) external {
         _checkSignature(by.owner, ConsortiumTypes.withdrawal(by.owner, proposal), by.signature);
+        // Under each roster anybody can hand in again what was signed under one before. Nobody votes for those
+        // proposals any more, so they say nothing about who is there.
+        if (_votesOf(proposal).since != 0) _hear(by.owner);
         _withdraw(proposal, by.owner);
     }
 

@@ -90,8 +90,8 @@ abstract contract Registry is IRegistry {
             list[i] = list[list.length - 1];
             list.pop();
         } else if (limits.epsilonMicro != 0 && i == list.length) {
-            require(i < MAX_OFFERED, RegistryTooMany(consortium));
-            list.push(dataset);
+            if (i < MAX_OFFERED) list.push(dataset);
+            else list[_goneFrom(list, consortium)] = dataset;
         }
         emit Allowed(dataset, consortium, limits);
     }
@@ -156,8 +156,7 @@ abstract contract Registry is IRegistry {
         bytes32[] memory held = new bytes32[](all.length);
         uint256 count = 0;
         for (uint256 i = 0; i < held.length; ++i) {
-            // What has moved to another account since is no more the holder's to offer.
-            if (_datasets[all[i]].holder == holder) held[count++] = all[i];
+            if (_isOffered(all[i], consortium, holder)) held[count++] = all[i];
         }
         list = new bytes32[](count);
         for (uint256 i = 0; i < count; ++i) {
@@ -254,6 +253,20 @@ abstract contract Registry is IRegistry {
 
     function _left(uint256 cap, uint256 spent) private pure returns (uint256) {
         return cap > spent ? cap - spent : 0;
+    }
+
+    /// @dev What moved to another account is no more the holder's to offer. What came back was not allowed since.
+    function _isOffered(bytes32 dataset, address consortium, address holder) private view returns (bool) {
+        Dataset storage d = _datasets[dataset];
+        return d.holder == holder && _allowances[dataset][d.tenure][consortium].epsilonCap != 0;
+    }
+
+    /// @dev The place, in a full list of the caller's, of a dataset that moved away.
+    function _goneFrom(bytes32[] storage list, address consortium) private view returns (uint256 i) {
+        while (_isOffered(list[i], consortium, msg.sender)) {
+            ++i;
+            require(i < MAX_OFFERED, RegistryTooMany(consortium));
+        }
     }
 
     function _checkHolder(bytes32 dataset) private view {

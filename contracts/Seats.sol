@@ -16,6 +16,7 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 /// S3. Only a roster takes or gives a seat. Its holder moves it to an account that takes it, two days after it
 /// was offered; that changes no digest and voids no vote.
 /// S4. A seat's bit means the same owner as long as `roster` has the same number.
+/// S5. When an id was last heard moves with its seat, and only forward. A new id has none.
 abstract contract Seats is IConsortium {
     uint256 private constant MAX_OWNERS = 16;
     uint256 private constant HANDOVER_NOTICE = 2 days;
@@ -26,7 +27,8 @@ abstract contract Seats is IConsortium {
         uint8 seat;
         // The id left with its veto standing. Says nothing while it sits.
         bool revoking;
-        uint64 returns_;
+        uint32 returns_;
+        uint48 heard;
     }
 
     struct Tenancy {
@@ -60,15 +62,18 @@ abstract contract Seats is IConsortium {
 
     /// @inheritdoc IConsortium
     function confirm() external {
+        _hear(msg.sender);
         emit Confirmed(msg.sender, _record(_bit(msg.sender)));
     }
 
     /// @inheritdoc IConsortium
     function offerSeat(address to) external {
         uint256 bit = _bit(msg.sender);
+        Handover storage h = handover[seatOf[msg.sender] - 1];
+        if (h.to == to) return;
         uint256 from = block.timestamp + HANDOVER_NOTICE;
         // forge-lint: disable-next-line(unsafe-typecast)
-        handover[seatOf[msg.sender] - 1] = Handover(to, uint64(from));
+        (h.to, h.from) = (to, uint64(from));
         emit SeatOffered(msg.sender, to, from, _record(bit));
     }
 
@@ -89,6 +94,7 @@ abstract contract Seats is IConsortium {
         _lineages[o.id].account = msg.sender;
         uint24 roll = ++_standing.roll;
         _take(seat, msg.sender, roll);
+        _hear(msg.sender);
         emit SeatMoved(owner, msg.sender, roll, _record(bit));
     }
 
@@ -122,6 +128,11 @@ abstract contract Seats is IConsortium {
     /// @inheritdoc IConsortium
     function returnsOf(bytes32 id) public view returns (uint64) {
         return _lineages[id].returns_;
+    }
+
+    /// @inheritdoc IConsortium
+    function heardAt(bytes32 id) public view returns (uint64) {
+        return _lineages[id].heard;
     }
 
     /// @inheritdoc IConsortium
@@ -215,6 +226,11 @@ abstract contract Seats is IConsortium {
         for (uint256 i = 0; seats >> i != 0; ++i) {
             if ((seats >> i) & 1 == 1) ++_lineages[_owners[i].id].returns_;
         }
+    }
+
+    /// @dev The owner says that it is there. Not part of {_record}: a revocation writes no more than it must.
+    function _hear(address owner) internal {
+        _lineages[_idOf(_seatOf(owner) - 1)].heard = uint48(block.timestamp);
     }
 
     function _idOf(uint256 seat) internal view returns (bytes32) {

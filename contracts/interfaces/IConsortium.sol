@@ -376,30 +376,34 @@ interface IConsortium {
     function changeRoster(Roster calldata r, Validity calldata t, Signed[] calldata by) external;
 
     /// @notice Removes owners without `threshold` votes: all who stay voted for it, they are half of the seats
-    /// at least, 30 days have passed since the last of those votes, and nobody who leaves has withdrawn from
-    /// the proposal. It seats nobody; the threshold stays, or becomes the number of those who stay.
+    /// at least, 30 days have passed since the last of those votes, nobody who leaves has withdrawn from the
+    /// proposal, and none of them was heard since that last vote ({heardAt}). It seats nobody; the threshold
+    /// stays, or becomes the number of those who stay.
     /// @dev Requirements: it is due: {ConsortiumNotDue}; else as in {changeRoster}. Anyone may call.
     function removeSilent(Roster calldata r, Validity calldata t) external;
 
     /// @notice Takes the caller's approval back before it takes effect, and bars it: a signature handed in later
-    /// does not count. For an owner that is to be removed as silent it is the objection.
+    /// does not count. Whatever the proposal, the caller is heard ({heardAt}): an owner that is to be removed as
+    /// silent stays.
     /// @param proposal Id of the proposal.
     /// @dev Requirements:
     /// - the caller is an owner: {ConsortiumNotOwner}; who did not withdraw before: {ConsortiumWithdrawn}
     /// - it is not the live study: {ConsortiumNothingToWithdraw}
     function withdraw(bytes32 proposal) external;
 
-    /// @notice The same with an EIP-712 signature `Withdraw`, handed in by anyone.
+    /// @notice The same with an EIP-712 signature `Withdraw`, handed in by anyone. The signer is heard if somebody
+    /// voted for the proposal under this roster.
     /// @param proposal Id of the proposal.
     /// @dev Requirements: as in {withdraw}; the signature holds: {ConsortiumBadSignature}
     function withdrawWithSignature(bytes32 proposal, Signed calldata by) external;
 
-    /// @notice Says that the caller knows of its seat. Everything else that an owner does says so too.
+    /// @notice Says that the caller knows of its seat, as everything else that an owner does; and it is heard
+    /// ({heardAt}), so that no vote cast before removes it as silent.
     /// @dev Requirements: the caller is an owner: {ConsortiumNotOwner}.
     function confirm() external;
 
     /// @notice Offers the caller's seat, with its votes and its veto, to another account, which can take it two
-    /// days later. Zero takes the offer back.
+    /// days later. Zero takes the offer back. An offer that stands already stays as it is.
     /// @param to Account that may take it; zero takes the offer back.
     /// @dev Requirements: the caller is an owner: {ConsortiumNotOwner}.
     function offerSeat(address to) external;
@@ -438,6 +442,10 @@ interface IConsortium {
     /// @notice How often the veto of the owner `id` was lifted by its own approval. {revokeWithSignature} names
     /// it.
     function returnsOf(bytes32 id) external view returns (uint64);
+
+    /// @notice When the owner `id` was last heard: it confirmed, withdrew from a proposal, or took its seat from
+    /// the account before. Zero if it never was. {removeSilent} asks for it.
+    function heardAt(bytes32 id) external view returns (uint64);
 
     /// @notice Digest of the last roster and all before it. Votes for a roster follow it.
     function rosterDigest() external view returns (bytes32);

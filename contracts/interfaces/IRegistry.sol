@@ -152,8 +152,8 @@ interface IRegistry {
     /// dataset from what the caller offers to the consortium.
     /// @param dataset Id of the dataset.
     /// @param consortium Address of the consortium.
-    /// @dev Requirements: the caller holds it: {RegistryNotHolder}, and offers the consortium at most 16:
-    /// {RegistryTooMany}
+    /// @dev Requirements: the caller holds it: {RegistryNotHolder}, and offers the consortium at most 16, those
+    /// that moved away not counted: {RegistryTooMany}
     function allow(bytes32 dataset, address consortium, Limits calldata limits) external;
 
     /// @notice Offers datasets to another account, which can take them two days later. Zero takes the offer
@@ -196,7 +196,8 @@ interface IRegistry {
     /// @param consortium Address of the consortium.
     function allowanceOf(bytes32 dataset, address consortium) external view returns (Allowance memory);
 
-    /// @notice Datasets that `holder` holds and lets the consortium use, at most 16.
+    /// @notice Datasets that `holder` holds and lets the consortium use, at most 16. What it allowed before the
+    /// dataset moved away and back does not count.
     /// @param consortium Address of the consortium.
     function offered(address consortium, address holder) external view returns (bytes32[] memory);
 

@@ -80,6 +80,61 @@ contract AttacksTest is Room {
         checkPinned(s);
     }
 
+    /// @dev Two of four vote for six removals of the other two, which differ in nothing but their expiry. C
+    /// finds five of them.
+    function test_many_removals_do_not_hide_one_from_who_was_heard() public {
+        enter(members(), 3, "three of four");
+        IConsortium.Roster memory r;
+        (r.remove, r.threshold) = (ids(ID_C, ID_D), 2);
+        IConsortium.Validity[6] memory t;
+        for (uint256 i = 0; i < 6; ++i) {
+            t[i] = terms(room.rosterDigest());
+            t[i].expiry = uint64(block.timestamp + 90 days + i);
+            room.changeRoster(r, t[i], signed(r, t[i], list(A, B)));
+        }
+        uint256 fork = vm.snapshotState();
+        later(29 days);
+        for (uint256 i = 0; i < 5; ++i) {
+            withdraw(idOf(r, t[i]), C);
+        }
+        revoke(C);
+        vm.prank(C);
+        room.confirm();
+        expectNotDue(r, t);
+
+        // One word is as good: a confirmation, or an objection to any of the six, or a signed one.
+        for (uint256 way = 0; way < 3; ++way) {
+            vm.revertToState(fork);
+            later(29 days);
+            if (way == 0) {
+                vm.prank(C);
+                room.confirm();
+            }
+            if (way == 1) withdraw(idOf(r, t[3]), C);
+            if (way == 2) room.withdrawWithSignature(idOf(r, t[3]), signedWithdrawal(C, idOf(r, t[3])));
+            expectNotDue(r, t);
+        }
+        // Without one, they leave.
+        vm.revertToState(fork);
+        later(30 days);
+        vm.prank(stranger);
+        room.removeSilent(r, t[5]);
+        vm.assertEq(room.owners().length, 2, "owners");
+    }
+
+    /// @dev None of them is due, now and for as long as they can be.
+    function expectNotDue(IConsortium.Roster memory r, IConsortium.Validity[6] memory t) private {
+        for (uint256 days_ = 1; days_ <= 30; days_ += 29) {
+            later(days_ * 1 days);
+            for (uint256 i = 0; i < 6; ++i) {
+                vm.expectRevert(abi.encodeWithSelector(IConsortium.ConsortiumNotDue.selector, idOf(r, t[i])));
+                vm.prank(stranger);
+                room.removeSilent(r, t[i]);
+            }
+        }
+        vm.assertTrue(room.seatOf(C) != 0 && room.seatOf(D) != 0, "C and D sit");
+    }
+
     /* A BLANKET SIGNATURE (CH-13) */
 
     /// @dev Somebody gathered signatures for what would come after a revocation, as far as that can be known: who

@@ -72,7 +72,7 @@ contract InvariantsTest {
         consortium_I7_a_dataset_is_used_with_its_holder_s_vote();
         consortium_I8_a_study_is_pinned_at_most_once();
         quorum_Q4_a_silent_owner_leaves_only_when_it_is_due();
-        seats_S1_to_S4_seats_are_as_rosters_and_handovers_made_them();
+        seats_S1_to_S5_seats_are_as_rosters_and_handovers_made_them();
     }
 
     function invariant_ledger() public view {
@@ -130,7 +130,7 @@ contract InvariantsTest {
         require(!actors.removedTooEarly(), "removed without notice");
     }
 
-    function seats_S1_to_S4_seats_are_as_rosters_and_handovers_made_them() private view {
+    function seats_S1_to_S5_seats_are_as_rosters_and_handovers_made_them() private view {
         require(actors.seatsAgree(), "seats, vetoes or threshold are not sound");
         require(!actors.impostorSeated(), "seated under another's name");
         require(!actors.seatMovedOtherwise(), "a seat moved without offer, notice or accept");
@@ -184,6 +184,7 @@ contract InvariantsTest {
         require(actors.comebacks() > 2, "comebacks");
         require(actors.rosters() > 5, "rosters");
         require(actors.silences() > 0, "silences");
+        require(actors.spared() > 0, "spared, because they were heard");
         require(actors.adoptions() > 5, "adoptions");
         require(actors.additions() > 5, "additions");
         require(actors.withdrawals() > 20, "withdrawals");

@@ -314,6 +314,42 @@ contract RegistryTest is Room {
         vm.assertEq(ledger.offered(address(room), B), ids(dataB, dataA), "B's");
     }
 
+    /// @dev R2. What A allowed before it gave the dataset away does not come back with the dataset.
+    function test_what_moved_away_and_back_is_offered_once_it_is_allowed_again() public {
+        move(A, dataA, B);
+        move(B, dataA, A);
+        vm.assertEq(ledger.offered(address(room), A), ids(), "A's, until A allows it again");
+        vm.assertEq(ledger.recordsOf(address(room), A), 0, "records");
+        vm.assertEq(ledger.allowanceOf(dataA, address(room)).epsilonCap, 0, "allowance");
+        allow(A, dataA, limits());
+        vm.assertEq(ledger.offered(address(room), A), ids(dataA), "A's");
+        vm.assertEq(ledger.recordsOf(address(room), A), 1000, "records of A's");
+        IRegistry.Limits memory none;
+        allow(A, dataA, none);
+        vm.assertEq(ledger.offered(address(room), A), ids(), "none");
+    }
+
+    /// @dev R4. Of 16, those that moved away make room, and no other does.
+    function test_what_moved_away_makes_room_in_a_full_list() public {
+        bytes32[] memory all = new bytes32[](16);
+        all[0] = dataA;
+        for (uint256 i = 1; i < 16; ++i) {
+            all[i] = register(A, numbered(i));
+        }
+        move(A, all[15], B);
+        move(A, all[3], B);
+        // One of them came back, and nobody has allowed it since.
+        move(B, all[3], A);
+        vm.assertEq(ledger.offered(address(room), A).length, 14, "without the two");
+        all[3] = register(A, "another");
+        all[15] = register(A, "one-more");
+        vm.assertEq(ledger.offered(address(room), A), all, "in their places");
+        vm.prank(A);
+        bytes32 last = ledger.register("last", version("last"), LIFETIME, DELTA_LIFETIME);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.RegistryTooMany.selector, address(room)));
+        allow(A, last, limits());
+    }
+
     /* HANDOVER */
 
     function test_a_dataset_moves_in_two_steps_two_days_apart() public {

@@ -408,7 +408,7 @@ contract SeatsTest is Room {
             if (act == 7) room.approve(study(), signed(study(), list(D)));
             if (act == 8) {
                 vm.prank(D);
-                room.offerSeat(address(0));
+                room.offerSeat(safe);
             }
             vm.assertEq(accounts(room.chronicle().confirmed), list(D), "confirmed");
         }
@@ -513,6 +513,25 @@ contract SeatsTest is Room {
         vm.prank(stranger);
         room.acceptSeat(A);
         vm.expectRevert(noHandover(A, safe));
+        vm.prank(safe);
+        room.acceptSeat(A);
+    }
+
+    /// @dev An offer that stands already keeps its day, and no event tells of it once more.
+    function test_the_same_offer_again_changes_nothing() public {
+        vm.prank(A);
+        room.offerSeat(safe);
+        (, uint64 from) = room.handover(0);
+        IConsortium.Chronicle memory before = room.chronicle();
+        later(1 days);
+        vm.prank(A);
+        room.offerSeat(safe);
+        (address to, uint64 now_) = room.handover(0);
+        vm.assertTrue(to == safe && now_ == from, "offer");
+        vm.prank(B);
+        room.offerSeat(address(0));
+        vm.assertEq(room.chronicle().events, before.events, "events");
+        later(1 days);
         vm.prank(safe);
         room.acceptSeat(A);
     }
@@ -746,16 +765,205 @@ contract SeatsTest is Room {
         vm.revertToState(fork);
         removeSilent(r, t);
 
-        // Another try is another proposal, with a notice of its own.
+        // Another try is another proposal, with a notice of its own, once the objection lies behind.
         vm.revertToState(fork);
         withdraw(id, D);
         t.expiry += 1;
+        later(1);
         room.changeRoster(r, t, signed(r, t, list(A, B, C)));
         expectNotDue(r, t);
         later(30 days);
         removeSilent(r, t);
         vm.assertEq(room.seatOf(D), 0, "D sits");
     }
+
+    /* WHO WAS HEARD */
+
+    function isDue(IConsortium.Roster memory r, IConsortium.Validity memory t) private returns (bool due) {
+        uint256 fork = vm.snapshotState();
+        vm.prank(stranger);
+        (due,) = address(room).call(abi.encodeCall(room.removeSilent, (r, t)));
+        vm.revertToState(fork);
+    }
+
+    function relay(address owner, bytes32 proposal) private {
+        IConsortium.Signed memory by = signedWithdrawal(owner, proposal);
+        vm.prank(stranger);
+        room.withdrawWithSignature(proposal, by);
+    }
+
+    function confirm(address owner) private {
+        vm.prank(owner);
+        room.confirm();
+    }
+
+    /// @dev D is to leave, everybody else voted, and D is heard at the time `heard` after that vote.
+    function heardAfter(uint256 heard, uint256 way) private returns (bool due) {
+        uint256 fork = vm.snapshotState();
+        (IConsortium.Roster memory r, IConsortium.Validity memory t) = unanimous();
+        IConsortium.Study memory s = study();
+        s.expiry = t.expiry;
+        approve(s, A);
+        room.changeRoster(r, t, signed(r, t, list(A, B, C)));
+        vm.warp(block.timestamp + heard);
+        if (way == 0) confirm(D);
+        if (way == 1) withdraw("whatever", D);
+        if (way == 2) relay(D, idOf(s));
+        if (way == 3) revoke(D);
+        if (way == 4) approve(s, D);
+        if (way < 3) vm.assertEq(room.heardAt(ID_D), block.timestamp, "heard");
+        else vm.assertEq(room.heardAt(ID_D), 0, "not heard");
+        later(30 days);
+        due = isDue(r, t);
+        vm.revertToState(fork);
+    }
+
+    /// @dev One word is enough, at any time from the last vote on. A revocation and a vote are none: they cost
+    /// the owner nothing more than they must.
+    function test_who_was_heard_since_the_last_vote_stays() public {
+        uint256[3] memory times = [uint256(0), 1, 30 days];
+        for (uint256 i = 0; i < 3; ++i) {
+            for (uint256 way = 0; way < 3; ++way) {
+                vm.assertFalse(heardAfter(times[i], way), "removed although heard");
+            }
+            vm.assertTrue(heardAfter(times[i], 3), "a revocation is no word about the seat");
+            vm.assertTrue(heardAfter(times[i], 4), "nor is a vote");
+        }
+    }
+
+    /// @dev Who was heard and then falls silent can be removed by votes that come after.
+    function test_a_word_keeps_a_seat_from_the_votes_before_it_only() public {
+        (IConsortium.Roster memory r, IConsortium.Validity memory t) = unanimous();
+        confirm(D);
+        later(1);
+        room.changeRoster(r, t, signed(r, t, list(A, B)));
+        later(20 days);
+        confirm(D);
+        later(1);
+        change(r, t, C);
+        later(30 days - 1);
+        expectNotDue(r, t);
+        later(1);
+        removeSilent(r, t);
+        vm.assertEq(room.seatOf(D), 0, "D sits");
+    }
+
+    /// @dev Each of those who leave is looked at.
+    function test_one_of_those_who_leave_was_heard() public {
+        enter(members(), 3, "three of four");
+        IConsortium.Roster memory r;
+        (r.remove, r.threshold) = (ids(ID_C, ID_D), 2);
+        IConsortium.Validity memory t = current();
+        t.expiry = uint64(block.timestamp + 300 days);
+        room.changeRoster(r, t, signed(r, t, list(A, B)));
+        later(30 days);
+        vm.assertTrue(isDue(r, t), "due");
+        uint256 fork = vm.snapshotState();
+        confirm(C);
+        vm.assertFalse(isDue(r, t), "the first");
+        vm.revertToState(fork);
+        confirm(D);
+        vm.assertFalse(isDue(r, t), "the second");
+    }
+
+    /// @dev The time belongs to the id. It goes along with the seat, and to take a seat is a word, too.
+    function test_what_was_heard_moves_with_the_seat() public {
+        (IConsortium.Roster memory r, IConsortium.Validity memory t) = unanimous();
+        room.changeRoster(r, t, signed(r, t, list(A, B, C)));
+        confirm(D);
+        uint64 heard = room.heardAt(ID_D);
+        vm.prank(D);
+        room.offerSeat(safe);
+        later(30 days);
+        vm.assertEq(room.heardAt(ID_D), heard, "an offer is no word");
+        vm.assertFalse(isDue(r, t), "due");
+        vm.prank(safe);
+        room.acceptSeat(D);
+        vm.assertEq(room.heardAt(ID_D), block.timestamp, "heard when it took the seat");
+        vm.assertFalse(isDue(r, t), "due for the new account");
+    }
+
+    function test_who_takes_a_seat_is_heard() public {
+        (IConsortium.Roster memory r, IConsortium.Validity memory t) = unanimous();
+        vm.prank(D);
+        room.offerSeat(safe);
+        room.changeRoster(r, t, signed(r, t, list(A, B, C)));
+        later(30 days);
+        vm.assertTrue(isDue(r, t), "due");
+        vm.prank(safe);
+        room.acceptSeat(D);
+        vm.assertFalse(isDue(r, t), "due for who just took the seat");
+    }
+
+    /// @dev A newcomer inherits nothing of who sat there, and has thirty days of its own.
+    function test_a_newcomer_in_a_seat_that_was_another_s_has_its_own_time() public {
+        confirm(B);
+        vm.assertEq(room.heardAt(ID_B), block.timestamp, "B");
+        change(removal(ID_B, 2), current(), A);
+        change(removal(ID_B, 2), current(), C);
+        IConsortium.Owner memory e = newcomer();
+        IConsortium.Roster memory r = addition(e, 4);
+        IConsortium.Validity memory t = current();
+        // All wanted E out before it sat: those votes are another roster's.
+        IConsortium.Roster memory out = removal(e.id, 3);
+        room.changeRoster(out, t, signed(out, t, list(A)));
+        later(30 days);
+        t = current();
+        room.changeRoster(r, t, signed(r, t, list(A, C)));
+        vm.assertEq(room.seatOf(e.account), 2, "the seat of B");
+        vm.assertEq(room.heardAt(e.id), 0, "E");
+        t = current();
+        t.expiry = uint64(block.timestamp + 300 days);
+        expectNotDue(out, t);
+        room.changeRoster(out, t, signed(out, t, list(A, C, D)));
+        later(30 days - 1);
+        expectNotDue(out, t);
+        uint256 fork = vm.snapshotState();
+        confirm(e.account);
+        later(1);
+        expectNotDue(out, t);
+        vm.revertToState(fork);
+        later(1);
+        removeSilent(out, t);
+    }
+
+    /// @dev CH-33. Under each roster anybody can hand in again a withdrawal that was signed under one before: D,
+    /// who lost its wallet, is not heard by it.
+    function test_a_withdrawal_signed_under_another_roster_is_no_word() public {
+        enter(members(), 4, "unanimous");
+        bytes32 old = idOf(study());
+        approve(study(), A);
+        relay(D, old);
+        vm.assertEq(room.heardAt(ID_D), block.timestamp, "heard");
+        IConsortium.Roster memory r = removal(ID_C, 3);
+        IConsortium.Validity memory t = current();
+        room.changeRoster(r, t, signed(r, t, list(A, B, C)));
+        change(r, t, D);
+        later(1);
+        (r, t) = (removal(ID_D, 2), current());
+        t.expiry = uint64(block.timestamp + 300 days);
+        room.changeRoster(r, t, signed(r, t, list(A, B)));
+        vm.assertEq(room.state().threshold, 3, "threshold");
+        later(30 days);
+        relay(D, old);
+        removeSilent(r, t);
+        vm.assertEq(room.seatOf(D), 0, "D sits");
+    }
+
+    function test_each_confirmation_says_when() public {
+        confirm(D);
+        vm.assertEq(room.heardAt(ID_D), block.timestamp, "heard");
+        uint256 later_ = block.timestamp + 5;
+        vm.warp(later_);
+        vm.expectEmit(address(room));
+        emit IConsortium.Confirmed(D, room.chronicle().lastBlock);
+        confirm(D);
+        vm.assertEq(room.heardAt(ID_D), later_, "heard again");
+        vm.assertEq(room.heardAt(ID_C), 0, "another");
+        vm.assertEq(room.heardAt("nobody"), 0, "nobody");
+    }
+
+    /* WHO STAYS */
 
     function test_one_who_stays_and_takes_its_vote_back_ends_the_removal() public {
         (IConsortium.Roster memory r, IConsortium.Validity memory t) = unanimous();

@@ -60,6 +60,8 @@ class Proposal:
     """Whether its votes can still take effect, as the contract says."""
     since: int
     """Unix seconds of the last approval."""
+    heard: tuple[str, ...]
+    """Ids of the owners that it removes and who were heard since then, so that they are not silent."""
 
     @property
     def id(self) -> bytes:
@@ -134,6 +136,13 @@ def with_votes(standing: Standing, kind: str, content: Content) -> Proposal:
     number = {name: code for name, code in KINDS.values()}[kind]
     if votes["kind"] not in (0, number):
         raise ChainError(Code.CHAIN_DISAGREES, f"the contract calls {to_hex(content.id)} another kind")
+    removed = content.remove if isinstance(content, RosterProposal) else ()
+    leaving = [one.id for one in standing.members if one.id in removed]
+    asks = [
+        Ask("Consortium", standing.consortium, "heardAt", (one.encode("ascii").ljust(32, b"\0"),))
+        for one in leaving
+    ]
+    heard = zip(leaving, standing.node.calls(asks), strict=True)
     return Proposal(
         kind=kind,
         content=content,
@@ -141,6 +150,7 @@ def with_votes(standing: Standing, kind: str, content: Content) -> Proposal:
         withdrawn=standing.named(votes["withdrawn"]),
         counts=bool(counts),
         since=votes["since"],
+        heard=tuple(one for one, when in heard if when >= votes["since"] > 0),
     )
 
 

@@ -170,9 +170,9 @@ TELLERS: dict[str, _Teller] = {
     ),
     "ConsortiumNotDue": lambda f, n, c: (
         f"the removal {to_hex(f['proposal'])} is not due",
-        "all who stay vote for it, half of the seats at least; it only removes; nobody who leaves "
-        "withdrew; and "
-        "30 days have passed since the last vote: `govern show` says which",
+        "all who stay vote for it, half of the seats at least; it only removes; 30 days have passed since "
+        "the last vote; and nobody who leaves withdrew from it, or confirmed or withdrew from anything "
+        "since: `govern show` says which",
     ),
     "ConsortiumGasTooLow": lambda f, n, c: (
         f"less gas is left than unpinning may need, {f['needed']}",

@@ -77,7 +77,10 @@ def pending_(desk: Desk) -> Answer:
     mine = at.owner(account) if account else None
     for one, _ in found:
         if isinstance(one.content, RosterProposal) and mine is not None and mine.id in one.content.remove:
-            desk.warnings.append(f"the roster {words.short(one.id)} removes {mine.id}: you")
+            desk.warnings.append(
+                f"the roster {words.short(one.id)} removes {mine.id}: you; so that it cannot without the "
+                "threshold, confirm or withdraw once after the vote"
+            )
     for kind in ("roster", "platform"):
         votes = [name for one, _ in found if one.kind == kind for name in one.approved]
         if both := sorted({name for name in votes if votes.count(name) > 1}):

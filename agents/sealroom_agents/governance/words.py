@@ -112,8 +112,10 @@ def proposal_lines(standing: Standing, proposal: Proposal, outlook: Outlook) -> 
         due = proposal.since + SILENCE_S
         lines.append(
             ("silence", f"if all who stay want it, {', '.join(proposal.content.remove)} can be removed from "
-             f"{time_text(due)} on; `withdraw` by one who leaves is the objection")
+             f"{time_text(due)} on; to stay, an owner confirms or withdraws once after the vote")
         )  # fmt: skip
+    if proposal.heard:
+        lines.append(("heard", f"{', '.join(proposal.heard)}, since the last vote: not silent"))
     return lines
 
 
@@ -125,6 +127,7 @@ def proposal_json(standing: Standing, proposal: Proposal, outlook: Outlook) -> d
         "content": proposal.content.to_json(),
         "approved": list(proposal.approved),
         "withdrawn": list(proposal.withdrawn),
+        "heard": list(proposal.heard),
         "counts": proposal.counts,
         "missing": list(outlook.missing),
         "more": outlook.more,

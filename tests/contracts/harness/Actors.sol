@@ -61,6 +61,7 @@ contract Actors is Room {
     uint256 public rosters;
     uint256 public accusations;
     uint256 public silences;
+    uint256 public spared;
     uint256 public adoptions;
     uint256 public additions;
     uint256 public withdrawals;
@@ -98,6 +99,7 @@ contract Actors is Room {
     mapping(bytes32 => bool) private _approved;
     mapping(bytes32 => bool) private _withdrawn;
     mapping(bytes32 proposal => uint256) private _since;
+    mapping(bytes32 id => uint256) private _heard;
     /// @dev Proposals for rosters and platforms that somebody voted for, and what they follow.
     bytes32[] private _governing;
     mapping(bytes32 proposal => bytes32) private _follows;
@@ -326,12 +328,22 @@ contract Actors is Room {
         if (what % 2 == 0 && _governing.length != 0) {
             proposal = _governing[_governing.length - 1 - what / 2 % _governing.length % 4];
         }
-        bytes32 id = idOf(person(who));
-        vm.prank(person(who));
-        try room.withdraw(proposal) {
-            _withdrawn[voteOf(proposal, id)] = true;
-            ++withdrawals;
-        } catch {}
+        address owner = person(who);
+        bytes32 id = idOf(owner);
+        bool relayed = what % 5 == 0;
+        (IConsortium.Votes memory v,) = room.votes(proposal);
+        IConsortium.Signed memory by = signedWithdrawal(owner, proposal);
+        vm.prank(relayed ? stranger : owner);
+        (bool done,) = address(room)
+            .call(
+                relayed
+                    ? abi.encodeCall(room.withdrawWithSignature, (proposal, by))
+                    : abi.encodeCall(room.withdraw, (proposal))
+            );
+        if (!done) return;
+        _withdrawn[voteOf(proposal, id)] = true;
+        if (!relayed || v.since != 0) _heard[id] = block.timestamp;
+        ++withdrawals;
     }
 
     /* STOPPING */
@@ -538,20 +550,29 @@ contract Actors is Room {
         uint64 expiry = last ? _accusedUntil : soon() - back % 5 * 10 days;
         IConsortium.Validity memory t = IConsortium.Validity(expiry, room.rosterDigest());
         bytes32 id = idOf(r, t);
+        bool due = isDue(id, r.remove[0]);
+        bool heard = _heard[r.remove[0]] >= _since[id];
         vm.prank(stranger);
         try room.removeSilent(r, t) {
             ++silences;
-            uint256 count = 0;
-            for (uint256 i = 0; i < IDS; ++i) {
-                if (_sits[_ids[i]] == address(0)) continue;
-                if (agrees(id, _ids[i])) ++count;
-                else if (_ids[i] != r.remove[0]) removedTooEarly = true;
-            }
-            if (_withdrawn[voteOf(id, r.remove[0])] || 2 * count < seated()) removedTooEarly = true;
-            // forge-lint: disable-next-line(block-timestamp)
-            if (block.timestamp < _since[id] + 30 days) removedTooEarly = true;
+            if (!due || heard) removedTooEarly = true;
             noteRoster(id, r);
-        } catch {}
+        } catch {
+            if (due && heard) ++spared;
+        }
+    }
+
+    /// @dev Whether one may be removed as silent, if it was not heard.
+    function isDue(bytes32 id, bytes32 leaves) private view returns (bool) {
+        uint256 count = 0;
+        for (uint256 i = 0; i < IDS; ++i) {
+            if (_sits[_ids[i]] == address(0)) continue;
+            if (agrees(id, _ids[i])) ++count;
+            else if (_ids[i] != leaves) return false;
+        }
+        if (_withdrawn[voteOf(id, leaves)] || 2 * count < seated()) return false;
+        // forge-lint: disable-next-line(block-timestamp)
+        return block.timestamp >= _since[id] + 30 days;
     }
 
     /* SEATS */
@@ -560,6 +581,7 @@ contract Actors is Room {
         bytes32 id = idOf(person(who));
         vm.prank(person(who));
         try room.offerSeat(person(to)) {
+            if (_offeredTo[id] == person(to)) return;
             (_offeredTo[id], _offeredFrom[id]) = (person(to), block.timestamp + 2 days);
         } catch {}
     }
@@ -576,6 +598,7 @@ contract Actors is Room {
             if (!due || idOf(to) != 0) seatMovedOtherwise = true;
             (_sits[id], _lineage[id]) = (to, to);
             delete _offeredTo[id];
+            _heard[id] = block.timestamp;
             ++handovers;
             if (room.charter() != _last.charter || room.rosterDigest() != _last.rosterDigest) {
                 governedWithoutQuorum = true;
@@ -587,6 +610,7 @@ contract Actors is Room {
         vm.prank(person(who));
         try room.confirm() {
             if (idOf(person(who)) == 0) seatMovedOtherwise = true;
+            _heard[idOf(person(who))] = block.timestamp;
         } catch {}
     }
 
@@ -885,6 +909,9 @@ contract Actors is Room {
         for (uint256 i = 0; i < PEOPLE; ++i) {
             if ((room.seatOf(_people[i]) != 0) != (idOf(_people[i]) != 0)) return false;
         }
+        for (uint256 i = 0; i < IDS; ++i) {
+            if (room.heardAt(_ids[i]) != _heard[_ids[i]]) return false;
+        }
         return room.chronicle().confirmed & ~room.chronicle().seats == 0;
     }
 
@@ -900,7 +927,12 @@ contract Actors is Room {
             if (d.holder != _holder[id] || d.tenure != _tenure[id]) return false;
         }
         for (uint256 i = 0; i < PEOPLE; ++i) {
-            if (ledger.offered(address(room), _people[i]).length > 16) return false;
+            bytes32[] memory offered = ledger.offered(address(room), _people[i]);
+            if (offered.length > 16) return false;
+            for (uint256 j = 0; j < offered.length; ++j) {
+                if (_holder[offered[j]] != _people[i]) return false;
+                if (ledger.allowanceOf(offered[j], address(room)).epsilonCap == 0) return false;
+            }
         }
         bytes32 study_ = idOf(_live);
         ILedger.Spending memory s = ledger.spending(address(room), study_);

@@ -8,6 +8,7 @@ import {ILedger} from "../../../contracts/interfaces/ILedger.sol";
 import {ILens} from "../../../contracts/interfaces/ILens.sol";
 import {IRegistry} from "../../../contracts/interfaces/IRegistry.sol";
 import {Cheating} from "./Cheats.sol";
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 
 // The EIP-712 types, written out here once more, so that the contract is not its own judge.
 bytes constant STUDY_TYPE =
@@ -310,51 +311,47 @@ abstract contract Room is Cheating {
         ledger.allow(dataset, address(room), l);
     }
 
-    function adopt(IConsortium.Platform memory p, IConsortium.Validity memory t, address by) internal {
-        vm.prank(by);
-        room.adoptPlatform(p, t, own);
+    function vote(address owner, bytes memory call) internal {
+        vm.prank(owner);
+        Address.functionCall(address(room), call);
     }
 
-    /// @dev By A and B.
+    function voteBoth(bytes memory call) private {
+        vote(A, call);
+        vote(B, call);
+    }
+
+    function adopt(IConsortium.Platform memory p, IConsortium.Validity memory t, address by) internal {
+        vote(by, abi.encodeCall(room.adoptPlatform, (p, t, own)));
+    }
+
+    /// @dev By A and B, as the three that follow.
     function adopt(IConsortium.Platform memory p) internal {
-        IConsortium.Validity memory t = terms(room.charter());
-        adopt(p, t, A);
-        adopt(p, t, B);
+        voteBoth(abi.encodeCall(room.adoptPlatform, (p, terms(room.charter()), own)));
     }
 
     function add(IConsortium.Machines memory m, IConsortium.Validity memory t, address by) internal {
-        vm.prank(by);
-        room.addMachines(m, t, own);
+        vote(by, abi.encodeCall(room.addMachines, (m, t, own)));
     }
 
-    /// @dev By A and B.
     function add(IConsortium.Machines memory m) internal {
-        IConsortium.Validity memory t = terms(room.charter());
-        add(m, t, A);
-        add(m, t, B);
+        voteBoth(abi.encodeCall(room.addMachines, (m, terms(room.charter()), own)));
     }
 
     function change(IConsortium.Roster memory r, IConsortium.Validity memory t, address by) internal {
-        vm.prank(by);
-        room.changeRoster(r, t, own);
+        vote(by, abi.encodeCall(room.changeRoster, (r, t, own)));
     }
 
-    /// @dev By A and B.
     function change(IConsortium.Roster memory r) internal {
-        IConsortium.Validity memory t = terms(room.rosterDigest());
-        change(r, t, A);
-        change(r, t, B);
+        voteBoth(abi.encodeCall(room.changeRoster, (r, terms(room.rosterDigest()), own)));
     }
 
     function approve(IConsortium.Study memory s, address owner) internal {
-        vm.prank(owner);
-        room.approve(s, own);
+        vote(owner, abi.encodeCall(room.approve, (s, own)));
     }
 
-    /// @dev By A and B.
     function pin(IConsortium.Study memory s) internal returns (bytes32 id) {
-        approve(s, A);
-        approve(s, B);
+        voteBoth(abi.encodeCall(room.approve, (s, own)));
         return idOf(s);
     }
 

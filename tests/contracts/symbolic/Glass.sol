@@ -106,6 +106,7 @@ abstract contract AnyState {
         bytes32 first = vm.load(address(real), keccak256(abi.encode(tenancies)));
         assert(first == bytes32(1 << 160 | uint256(uint160(address(this)))));
         real.withdraw("proposal");
+        assert(real.heardAt("owner") == block.timestamp);
         bytes32 slot = keccak256(abi.encode(bytes32("proposal"), VOTES));
         assert(uint256(vm.load(address(real), slot)) == (1 << 32 | 1 << 16));
         IConsortium.Platform memory p;

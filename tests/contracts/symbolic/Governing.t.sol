@@ -20,6 +20,7 @@ contract GoverningProof is AnyState {
         address to;
         uint64 from;
         uint64 lifted;
+        uint64 heard;
         uint256 own;
     }
 
@@ -40,6 +41,7 @@ contract GoverningProof is AnyState {
         b.seat = room.seatOf(any.account);
         (b.to, b.from) = room.handover(any.seat);
         b.lifted = room.returnsOf(any.id);
+        b.heard = room.heardAt(any.id);
         b.own = bitOf(actor);
     }
 
@@ -81,6 +83,12 @@ contract GoverningProof is AnyState {
         if (a.approved == b.votes.approved) assert(a.since == b.votes.since);
     }
 
+    /// @dev Seats S5: no call makes an id heard at another time than its own.
+    function checkHeard(Any memory any, Before memory b) private view {
+        uint256 heard = room.heardAt(any.id);
+        assert(heard == b.heard || heard == uint48(block.timestamp));
+    }
+
     function checkCall(Any memory any, address caller, bytes memory call) private {
         Before memory b = look(any, caller);
         vm.prank(caller);
@@ -90,6 +98,7 @@ contract GoverningProof is AnyState {
         checkGoverned(b);
         checkNothingPinned(b);
         checkVotes(any, b, 0);
+        checkHeard(any, b);
     }
 
     function none() private pure returns (IConsortium.Signed[] memory) {
@@ -139,7 +148,8 @@ contract GoverningProof is AnyState {
         checkNothingPinned(b);
         checkVotes(any, b, 0);
         (address now_, uint64 from) = room.handover(any.seat);
-        if (b.own == 1 << any.seat) {
+        // An offer that stands already stays as it is.
+        if (b.own == 1 << any.seat && b.to != to) {
             assert(now_ == to && from == block.timestamp + 2 days);
         } else {
             assert(now_ == b.to && from == b.from);
@@ -162,6 +172,7 @@ contract GoverningProof is AnyState {
         assert(room.seatOf(caller) == moved && (owner == caller || room.seatOf(owner) == 0));
         if (any.account != owner && any.account != caller) assert(room.seatOf(any.account) == b.seat);
         assert(room.chronicle().seats == b.seats && room.returnsOf(any.id) == b.lifted);
+        checkHeard(any, b);
         checkGoverned(b);
         checkNothingPinned(b);
         assert(room.state().revokers == b.standing.revokers);
@@ -209,7 +220,7 @@ contract GoverningProof is AnyState {
     }
 
     /// @dev Quorum Q4: without the quorum only when all who stay want it, who are half of the seats at least,
-    /// thirty days after the last of them said so, and unless who leaves has withdrawn.
+    /// thirty days after the last of them said so, unless who leaves has withdrawn or was heard since.
     function check_a_silent_owner_leaves_only_when_it_is_due(
         Any memory any,
         address caller,
@@ -230,15 +241,49 @@ contract GoverningProof is AnyState {
         uint256 seat = uint8(line >> 160);
         vm.assume(seat <= 4);
         uint256 bit = (1 << seat) >> 1;
+        uint64 heard = room.heardAt(leaves);
         vm.prank(caller);
         (bool done,) = address(room).call(abi.encodeCall(room.removeSilent, (r, t)));
         if (!done) return;
+        assert(heard < v.since);
         assert(bit != 0 && t.follows == b.rosterDigest);
         assert(v.approved | bit == b.seats);
         assert(2 * room.ones(v.approved) >= room.ones(b.seats));
         assert(v.withdrawn & bit == 0 && block.timestamp >= uint256(v.since) + 30 days);
         assert(threshold <= b.standing.threshold && room.chronicle().seats == b.seats & ~bit);
         checkNothingPinned2(b);
+    }
+
+    /// @dev Quorum Q4: whatever was voted for before, and however many votes there are.
+    function check_who_was_heard_since_the_last_vote_stays(
+        address caller,
+        bytes32 leaves,
+        uint8 threshold,
+        IConsortium.Validity memory t
+    ) public {
+        IConsortium.Roster memory r;
+        (r.remove, r.threshold) = (new bytes32[](1), threshold);
+        r.remove[0] = leaves;
+        assumeFour(room.chronicle().seats | room.votesOf(room.idOf(r, t)).approved);
+        vm.assume(room.heardAt(leaves) >= room.votesOf(room.idOf(r, t)).since);
+        vm.prank(caller);
+        (bool done,) = address(room).call(abi.encodeCall(room.removeSilent, (r, t)));
+        assert(!done);
+    }
+
+    /// @dev One word does it, by whichever of the two calls; for the id that sits where the caller does.
+    function check_who_confirms_or_withdraws_is_heard(address caller, bytes32 proposal, bool confirms)
+        public
+    {
+        uint256 seat = room.seatOf(caller);
+        vm.assume(seat <= 16);
+        vm.prank(caller);
+        (bool done,) = address(room)
+            .call(confirms ? abi.encodeCall(room.confirm, ()) : abi.encodeCall(room.withdraw, (proposal)));
+        if (!done) return;
+        assert(seat != 0);
+        bytes32 place = keccak256(abi.encode(seat - 1, OWNERS));
+        assert(room.heardAt(vm.load(address(room), bytes32(uint256(place) + 1))) == uint48(block.timestamp));
     }
 
     /// @dev With one image and one device; and none in the platform before.

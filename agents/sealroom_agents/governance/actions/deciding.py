@@ -194,9 +194,8 @@ SECTION = Section(
             "execute the removal of owners who are silent",
             "Execute a roster that only removes, without the threshold: all who stay voted for it, "
             "half of "
-            "the seats at least, 30 days have passed since the last of those votes, and nobody who "
-            "leaves "
-            "withdrew from it. Anyone may.\n\n"
+            "the seats at least, 30 days have passed since the last of those votes, nobody who leaves "
+            "withdrew from it, and none of them confirmed or withdrew from anything since. Anyone may.\n\n"
             "For a consortium of k = n whose owner lost its wallet. Who leaves keeps data and name.",
             proposal_argument,
             "send",
@@ -206,9 +205,8 @@ SECTION = Section(
             "deciding.withdraw",
             "take an approval back, or object",
             "Take your approval of a proposal back before it takes effect, or bar it in advance. For "
-            "an owner "
-            "that is to be removed as silent it is the objection. For the same content there is no "
-            "way back.",
+            "the same content there is no way back. An owner that is to be removed as silent stays by "
+            "withdrawing once, from whichever proposal, after the vote.",
             proposal_argument,
             "vote",
         ),

@@ -13,8 +13,8 @@ SECTION = Section(
             "seats.confirm",
             "say that you know of your seat",
             "Say that you know of your seat. Every vote says so too; the board shows a consortium as "
-            "declared "
-            "until the threshold has.",
+            "declared until the threshold has.\n\nTo stay when others vote to remove you as silent, "
+            "confirm once after the vote, however many such proposals there are.",
             no_options,
             "send",
         ),
