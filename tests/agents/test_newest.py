@@ -299,3 +299,39 @@ def test_a_node_that_must_agree_cannot_be_voted_away(rooms: Rooms) -> None:
     finally:
         rooms.proxies[1].refuses = lambda method, params: False
         scene.nodes.close()
+
+
+def test_a_claim_that_one_node_never_confirmed_does_not_silence_the_other(rooms: Rooms) -> None:
+    """CH-02: where both must agree, one that denied a block before cannot hide a revocation after."""
+    scene = staged(rooms, rooms.live, 2, 2, ())
+    snapshot, liar = rooms.chain.snapshot(), rooms.proxies[1]
+    denied: set[str] = set()
+
+    def newest() -> Any:
+        return rooms.chain.rpc("eth_getBlockByNumber", "latest", False)
+
+    def frozen(head: Any) -> None:
+        liar.tamper = lambda method, params, result: (
+            head if method == "eth_getBlockByNumber" and params[0] == "latest" else result
+        )
+
+    liar.refuses = lambda method, params: method == "eth_call" and params[1].get("blockHash") in denied
+    offer = interface("Consortium").encode("offerSeat", STRANGER)
+    try:
+        frozen(newest())
+        rooms.chain.send(2, rooms.live.consortium, offer)
+        denied.add(newest()["hash"])
+        assert scene.look() is None
+        rooms.chain.mine()
+        liar.tamper = honest
+        assert scene.look() is not None
+        frozen(newest())
+        rooms.chain.revoke(rooms.live, 1)
+        denied.add(newest()["hash"])
+        for _ in range(3):
+            assert scene.look() is None, "the revocation is not passed over"
+            scene.clock.now += CONFIRM_S
+    finally:
+        liar.tamper, liar.refuses = honest, lambda method, params: False
+        rooms.chain.restore(snapshot)
+        scene.nodes.close()
