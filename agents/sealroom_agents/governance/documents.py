@@ -176,7 +176,7 @@ def _study(study: Study, given: Documents, standing: Standing | None, *, needed:
     recipe = drafting.read_recipe(given.recipe)
     drafting.require_hashes(study, recipe)
     warnings = drafting.doubts(study, recipe)
-    lines = drafting.recipe_lines(recipe)
+    lines = [*drafting.recipe_lines(recipe), ("compared with", f"{given.recipe}: the same hashes")]
     if not given.surplus:
         drafting.require_no_surplus(study, recipe)
     if standing is not None:
@@ -253,9 +253,9 @@ def _told(asked: Any, held: Any) -> str:
         return f"is {_text(asked)}, and {_text(held)} was expected"
     more = [_text(one) for one in asked if one not in held]
     less = [_text(one) for one in held if one not in asked]
-    parts = [f"have {', '.join(more)}, not expected"] * bool(more)
-    parts += [f"lack {', '.join(less)}"] * bool(less)
-    return " and ".join(parts)
+    parts = [f"name {', '.join(more)}, which you do not"] * bool(more)
+    parts += [f"lack {', '.join(less)}, which you name"] * bool(less)
+    return ", and ".join(parts)
 
 
 def _text(value: Any) -> str:
@@ -291,6 +291,6 @@ def _roster(content: RosterProposal, given: Documents) -> Lines:
 def _differs(content: Content, why: str) -> ToolError:
     return ToolError(
         Code.PROPOSAL_DIFFERS,
-        f"the {kind_of(content)} is not what you have in hand: {why}",
+        f"the proposal is not what you have in hand: {why}",
         "do not approve it; ask who proposed it",
     )

@@ -202,7 +202,7 @@ def recipe_lines(recipe: Recipe) -> Lines:
     """What the study asks, and what leaves: each output with its own ε."""
     from sealroom.recipe.outputs import LogisticField
 
-    lines = [("study", recipe.name), ("asks", recipe.question)]
+    lines = [("name", recipe.name), ("asks", recipe.question)]
     lines += [
         ("reads", f"{spec.path}: {', '.join(name for name, _ in spec.columns)}") for spec in recipe.datasets
     ]

@@ -68,7 +68,9 @@ def open_one(desk: Desk, content: Content) -> Content:
     if not found:
         return content
     one = max(found, key=lambda each: (len(each.approved), each.expiry))
-    told = f"the open {one.kind} {to_hex(one.id)} differs in its expiry alone, {time_text(one.expiry)}"
+    told = (
+        f"the open {one.kind} {to_hex(one.id)} differs in its expiry alone, which is {time_text(one.expiry)}"
+    )
     if isinstance(content, Study) and one.expiry > content.expiry:
         raise ToolError(
             Code.PROPOSAL_OPEN,
