@@ -309,13 +309,6 @@ def happening(standing: Standing, event: Happening) -> str:
     return f"{kind} {short(content.id)} was proposed: {effect(standing, content)}"
 
 
-def vote_lines(standing: Standing | None, content: Any) -> Lines:
-    """What a vote says, on a machine that may not see the chain."""
-    if standing is not None:
-        return content_lines(standing, content)
-    return [(label, value) for label, value in content.lines()]
-
-
 def joined(blocks: Sequence[Lines]) -> Lines:
     """Blocks of lines with an empty line between."""
     lines: Lines = []
