@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from sealroom.codes import Code
 from sealroom.encoding import canonical, sha256, strict_json
@@ -34,6 +34,7 @@ UP_TO_DATE = "UpToDate"
 NO_GPU = "none"
 """GPU evidence is refused: this version verifies none."""
 
+Ordered = TypeVar("Ordered", str, bytes)
 Register = Annotated[bytes, Hex(48)]
 """A measurement, 48 bytes."""
 
@@ -80,13 +81,18 @@ class TcbRules(Record, what="tcb"):
     """Whether machines are accepted on which two threads share a core (AT-29)."""
 
     def fault(self) -> str | None:
-        for name, values in (
-            ("rejectedAdvisories", self.rejected_advisories),
-            ("tdxModules", self.tdx_modules),
+        for name, increases in (
+            ("rejectedAdvisories", _increases(self.rejected_advisories)),
+            ("tdxModules", _increases(self.tdx_modules)),
         ):
-            if list(values) != sorted(set(values)):  # type: ignore[type-var]
+            if not increases:
                 return f"has {name} that do not strictly increase"
         return None
+
+
+def _increases(values: tuple[Ordered, ...]) -> bool:
+    """Whether each is larger than the one before."""
+    return list(values) == sorted(set(values))
 
 
 @dataclass(frozen=True, kw_only=True)

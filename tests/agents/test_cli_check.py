@@ -114,15 +114,16 @@ def test_a_version_that_is_not_there_yet_is_not_registered(info: SealedInfo) -> 
 def test_a_wrap_is_compared_with_all_that_it_is_bound_to(info: SealedInfo) -> None:
     """CE-08."""
     assert findings.wrap(info, RECIPIENT).ok
-    for change in (
+    changes: tuple[dict[str, Any], ...] = (
         {"chain_id": 1},
         {"consortium": "0x" + "c2" * 20},
         {"kms_root": b"\x01" * 32},
         {"gate_public_key": KemPrivateKey.generate().public},
         {"app": "0x" + "aa" * 20},
         {"compose_hash": b"\x01" * 32},
-    ):
-        told = findings.wrap(info, replace(RECIPIENT, **change))  # type: ignore[arg-type]
+    )
+    for change in changes:
+        told = findings.wrap(info, replace(RECIPIENT, **change))
         assert (told.ok, told.code) == (False, "wrap-of-another")
 
 

@@ -63,7 +63,7 @@ def test_receipts_that_wait_are_anchored_together_and_only_once(approved: World)
 
     reader = ChainReader([approved.chain.url])
     for given, sequence in ((first, 1), (third, 2), (second, 0)):
-        receipt = Receipt.from_json(given["receipt"], error=ValueError)  # type: ignore[arg-type]
+        receipt = Receipt.from_json(given["receipt"])
         signature = bytes.fromhex(given["signature"][2:])
         found = reader.receipt(approved.room.ledger, receipt, signature)
         assert found is not None
@@ -111,7 +111,7 @@ def test_one_receipt_that_would_not_hold_stops_the_batch(approved: World, change
 
 def test_a_receipt_that_another_key_signed_stops_the_batch(approved: World) -> None:
     given = run_one(approved)
-    receipt = Receipt.from_json(given["receipt"], error=ValueError)  # type: ignore[arg-type]
+    receipt = Receipt.from_json(given["receipt"])
     refused(send(approved, signed(approved, Enclave(approved), receipt)), "malformed", 400)
     assert send(approved, given).json()["anchored"]["first"] == 1
 

@@ -414,7 +414,8 @@ def test_a_proposal_that_another_study_overtook_takes_a_new_one(good: Case) -> N
     assert refused(good.proposed(*ACCOUNTS[:2]), "not-approved").message == "2 of 3 approvals"
     overtaken = good.proposed(*ACCOUNTS[:3]).but("view", nonce=5)
     assert "another study was pinned" in refused(overtaken, "not-approved").message
-    other = replace(good.view.study, compose_hash=sha256(b"other"))  # type: ignore[type-var]
+    assert good.view.study is not None
+    other = replace(good.view.study, compose_hash=sha256(b"other"))
     pinned = overtaken.but("view", study=other).but("latest", active_study=other.id)
     refused(pinned, "compose-hash-mismatch")
 

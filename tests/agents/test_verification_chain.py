@@ -141,7 +141,8 @@ def test_receipts_that_were_anchored_together_hold_each(stage: Stage) -> None:
         assert [link.name for link in links] == LINKS
         assert all(link.ok for link in links), links[-1]
         assert " in batch 1, on 20" in next(link.detail for link in links if link.name == "anchored")
-    moved = envelope.with_anchor(replace(envelope.anchor, sequence=1))  # type: ignore[type-var]
+    assert envelope.anchor is not None
+    moved = envelope.with_anchor(replace(envelope.anchor, sequence=1))
     assert stage.broken(moved) == ("anchored", "anchor-mismatch")
 
 

@@ -86,13 +86,13 @@ def test_a_check_alone_refuses_its_lie(truth: Truth, name: str) -> None:
 
 @pytest.mark.parametrize("missing", ["consortium", "gate", "kms-root", "os-images"])
 def test_an_origin_that_is_not_pinned_is_named_and_is_no_proof(truth: Truth, missing: str) -> None:
-    nothing = {
+    nothing: dict[str, dict[str, Any]] = {
         "consortium": {"chain_id": None, "consortium": None},
         "gate": {"gate_compose": None, "gate_root": None},
         "kms-root": {"kms_root": None},
         "os-images": {"os_images": ()},
     }
-    pin = replace(truth.pin, **nothing[missing])  # type: ignore[arg-type]
+    pin = replace(truth.pin, **nothing[missing])
     links = verification.verify(truth.envelope, trust=truth.trust, pin=pin, now=int(time.time()))
     verdict = verification.verdict_of(links, pin=pin, on_chain=False)
     assert (verdict.outcome, verdict.unproven) == ("self-consistent", (missing,))

@@ -258,14 +258,22 @@ def test_a_release_of_something_else_than_a_key_is_refused() -> None:
         open_key(ENCLAVE_KEM, sealed, **RELEASE)
 
 
+GRANT_CHANGES: tuple[dict[str, Any], ...] = (
+    {"epsilon_micro": 1},
+    {"delta_pico": 0},
+    {"block_hash": bytes(32)},
+    {"lease_seconds": 31},
+)
+
+
 def test_the_grant_is_part_of_the_transcript() -> None:
     arguments: dict[str, Any] = {
         "kem_key": ENCLAVE_KEM.public,
         "signer": SIGNER,
         "gate_signer": address_of(GATE_SIGNER),
     }
-    for change in ({"epsilon_micro": 1}, {"delta_pico": 0}, {"block_hash": bytes(32)}, {"lease_seconds": 31}):
-        assert transcript_1(T0, grant=replace(GRANT, **change), **arguments) != T1  # type: ignore[arg-type]
+    for change in GRANT_CHANGES:
+        assert transcript_1(T0, grant=replace(GRANT, **change), **arguments) != T1
 
 
 def test_the_gates_signer_is_part_of_the_transcript() -> None:

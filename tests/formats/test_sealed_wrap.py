@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,12 +54,12 @@ CLAIMS = [
 
 
 @pytest.mark.parametrize("change", CLAIMS, ids=["chain", "consortium", "dataset", "header", "gate"])
-def test_a_wrap_that_claims_something_else_does_not_open(sealed: Sealed, change: dict[str, object]) -> None:
+def test_a_wrap_that_claims_something_else_does_not_open(sealed: Sealed, change: dict[str, Any]) -> None:
     """CE-08."""
     wrap = inspect(sealed.path).needed_wrap()
     assert open_wrap(wrap, GATE_ROOT, context=CONTEXT)
     with pytest.raises(WrapError) as caught:
-        open_wrap(replace(wrap, **change), GATE_ROOT, context=CONTEXT)  # type: ignore[arg-type]
+        open_wrap(replace(wrap, **change), GATE_ROOT, context=CONTEXT)
     assert caught.value.code == "wrap-does-not-open"
 
 

@@ -9,14 +9,17 @@ anyone can vary without breaking the quote (AT-02).
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    CursorResult,
     LargeBinary,
     String,
+    Update,
     create_engine,
     delete,
     event,
@@ -229,16 +232,16 @@ class Sessions:
         Raises `Refused`: `nonce-unknown`, `nonce-replayed`, `nonce-expired` (which uses it up, too).
         """
         with Session(self._engine) as session, session.begin():
-            marked = session.execute(
-                update(_Challenge).where(_Challenge.nonce == nonce, ~_Challenge.used).values(used=True)
+            marked = _changed(
+                session,
+                update(_Challenge).where(_Challenge.nonce == nonce, ~_Challenge.used).values(used=True),
             )
             row = session.get(_Challenge, nonce)
             if row is None:
                 raise Refused(Code.NONCE_UNKNOWN, "this gate gave out no such nonce")
-            first = marked.rowcount == 1  # type: ignore[attr-defined]
             opened, expires = Opened(run_id=row.run_id, hello=row.hello, challenge=row.challenge), row.expires
         # The transaction is committed here: from now on the nonce is spent whatever happens.
-        if not first:
+        if marked != 1:
             raise Refused(Code.NONCE_REPLAYED, "this nonce was used before", "say hello again")
         if now > expires:
             raise Refused(Code.NONCE_EXPIRED, f"the nonce expired {now - expires} s ago", "say hello again")
@@ -289,12 +292,13 @@ class Sessions:
     def prolong(self, consortium: str, run_id: bytes, *, counter: int, until: int) -> None:
         """Count a renewal. Raises `Refused` `lease-counter` unless `counter` is larger than all before."""
         with Session(self._engine) as session, session.begin():
-            done = session.execute(
+            changed = _changed(
+                session,
                 update(_Lease)
                 .where(*_of(_Lease, consortium, run_id), _Lease.counter < counter, _Lease.ended.is_(None))
-                .values(counter=counter, until=until)
+                .values(counter=counter, until=until),
             )
-            if done.rowcount != 1:  # type: ignore[attr-defined]
+            if changed != 1:
                 raise Refused(Code.LEASE_COUNTER, f"counter {counter} was used before")
 
     def moved(self, consortium: str, run_id: bytes, opening: Opening) -> None:
@@ -387,6 +391,14 @@ def _unwritable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
+def _changed(session: Session, statement: Update) -> int:
+    """Rows that an update changed."""
+    result = session.execute(statement)
+    if not isinstance(result, CursorResult):
+        raise TypeError("an update has no cursor")
+    return result.rowcount
+
+
 def _of(table: type[_Lease] | type[_Opening], consortium: str, run_id: bytes) -> tuple[Any, Any]:
     """What selects a run: its id is drawn by whoever starts it, and counts in its consortium alone."""
     return table.consortium == consortium, table.run_id == run_id
@@ -401,9 +413,9 @@ def _other_version(why: str) -> GateError:
     )
 
 
-def _durable(connection: object, _record: object) -> None:
+def _durable(connection: sqlite3.Connection, _record: object) -> None:
     """A used nonce must survive a power cut: write-ahead log, synced at each commit."""
-    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
