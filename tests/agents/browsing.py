@@ -24,7 +24,7 @@ from tests.local_chain import LocalChain
 from tests.outside import Lab
 
 from sealroom_agents.console.app import create_app
-from sealroom_agents.console.studies import Chain
+from sealroom_agents.console.reads import Chain
 from sealroom_agents.store import Store
 
 FLAGS = [

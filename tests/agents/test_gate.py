@@ -20,7 +20,7 @@ from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom import typed
 from sealroom.encoding import sha256, to_hex
-from sealroom.errors import WrapError
+from sealroom.errors import KeyMaterialError, WrapError
 from sealroom.key_release import (
     Hello,
     LeaseReply,
@@ -40,11 +40,12 @@ from sealroom_agents.attestation import verify_gate
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ConfigurationError, GateError
-from sealroom_agents.gate import service
+from sealroom_agents.gate import service, spending
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.audit import verify as verify_audit
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
 from sealroom_agents.gate.sessions import Sessions
+from sealroom_agents.gate.wraps import OpenedKey, open_wraps
 from sealroom_agents.simulator import (
     DEBUG,
     SEPT_VE_DISABLE,
@@ -399,6 +400,29 @@ def test_a_revocation_between_decision_and_release_is_caught(approved: World) ->
 
     approved.gate._bookings._opener = Racing()
     refused(Enclave(approved).ask(), "revoked")
+
+
+@pytest.mark.parametrize("revoked", [False, True], ids=["released", "refused"])
+def test_no_data_key_stays_in_the_gate(
+    approved: World, monkeypatch: pytest.MonkeyPatch, revoked: bool
+) -> None:
+    """OP-01: whatever the ledger and the owners say, once the wraps were opened."""
+    opened: list[OpenedKey] = []
+
+    def seen(*arguments: Any, **options: Any) -> list[OpenedKey]:
+        opened.extend(open_wraps(*arguments, **options))
+        assert all(key.data_key.reveal() for key in opened)
+        if revoked:
+            approved.chain.revoke(approved.room, 0, "in time")
+        return opened
+
+    monkeypatch.setattr(service, "open_wraps", seen)
+    answer = Enclave(approved).ask()
+    assert answer.status_code == (403 if revoked else 200)
+    assert len(opened) == 2
+    for key in opened:
+        with pytest.raises(KeyMaterialError, match="wiped"):
+            key.data_key.reveal()
 
 
 def test_a_revocation_just_before_the_booking_is_told_as_one(approved: World) -> None:
@@ -762,7 +786,7 @@ def test_a_booking_that_not_every_node_shows_releases_nothing(
     approved: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CH-03: the node that takes the transaction could invent its receipt, and book nothing."""
-    monkeypatch.setattr(service, "BOOKED_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(spending, "LAG_TIMEOUT_S", 0.5)
     with RpcProxy(approved.chain.url) as proxy:
         approved.rpc_urls = [approved.chain.url, proxy.url]
         approved.start_gate()

@@ -15,7 +15,7 @@ from sealroom.encoding import sha256
 from sealroom.key_release import Refusal, datasets_root
 from sealroom.model import Account, Allowance, Grant, Owner, Platform, Spending, Study, Version
 from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, Evidence, Halt, LatestView
-from sealroom_agents.gate import policy
+from sealroom_agents.gate import cases, policy, study_rules
 
 NOW = 1_800_000_000
 ACCOUNTS = tuple("0x" + f"{n:02x}" * 20 for n in (0xA1, 0xB2, 0xC3, 0xD4))
@@ -34,11 +34,11 @@ TODAY = NOW // 86_400
 class Case:
     """One situation; `but` makes its twin with one thing changed."""
 
-    request: policy.Request
+    request: cases.Request
     evidence: Evidence
     view: ChainView
     latest: LatestView
-    config: policy.Config
+    config: cases.Config
 
     def but(self, part: str, **changes: Any) -> Case:
         return replace(self, **{part: replace(getattr(self, part), **changes)})
@@ -204,7 +204,7 @@ def good() -> Case:
         report_data=bytes(64),
         simulated=True,
     )
-    request = policy.Request(
+    request = cases.Request(
         run_id=sha256(b"run"),
         compose_hash=RECIPE,
         epsilon_micro=1_500_000,
@@ -214,7 +214,7 @@ def good() -> Case:
         transcript=sha256(b"transcript"),
         evidence_digest=sha256(b"evidence"),
         datasets=tuple(
-            policy.PresentedDataset(
+            cases.PresentedDataset(
                 id=record.id,
                 owner="0x" + "a1" * 20,
                 name="cohort",
@@ -225,7 +225,7 @@ def good() -> Case:
         ),
         has_gpu_evidence=False,
     )
-    config = policy.Config(
+    config = cases.Config(
         gate_root=sha256(b"root"),
         gate_signer=GATE,
         gate_compose=sha256(b"gate"),
@@ -584,8 +584,8 @@ def test_what_a_holder_allows_a_day_comes_back_with_the_next_utc_day(good: Case)
 
 def test_without_a_living_watcher_nothing_is_released(good: Case) -> None:
     """CH-04."""
-    assert isinstance(good.but("config", watcher_seen=NOW - policy.MAX_WATCH_AGE_S).decide(), Grant)
-    refused(good.but("config", watcher_seen=NOW - policy.MAX_WATCH_AGE_S - 1), "watcher-dead")
+    assert isinstance(good.but("config", watcher_seen=NOW - study_rules.MAX_WATCH_AGE_S).decide(), Grant)
+    refused(good.but("config", watcher_seen=NOW - study_rules.MAX_WATCH_AGE_S - 1), "watcher-dead")
     refused(good.but("config", watcher_seen=None), "watcher-dead")
 
 

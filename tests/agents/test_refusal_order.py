@@ -29,8 +29,8 @@ from sealroom.keys import Secret
 from sealroom_agents.chain import Opened
 from sealroom_agents.gate import sessions
 from sealroom_agents.gate.checks import CHECKS
-from sealroom_agents.gate.policy import MAX_WATCH_AGE_S
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
+from sealroom_agents.gate.study_rules import MAX_WATCH_AGE_S
 from sealroom_agents.simulator import (
     DEBUG,
     SEPT_VE_DISABLE,

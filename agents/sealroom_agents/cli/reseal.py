@@ -170,7 +170,7 @@ def _key_of(sealed_file: Path, header: Header, owner: str) -> Path:
     """Where `sealroom seal` keeps the key: under the owner's id, or for a file that was sealed before there
     was a study, under the account. Raises `key-missing`: one beside the sealed file is in the wrong place,
     and is not taken from there."""
-    from sealroom_agents.cli.seal import KEYS_FOLDER, file_stem
+    from sealroom_agents.cli.seal_outputs import KEYS_FOLDER, file_stem
 
     name = f"{file_stem(header.dataset, header.dataset_version)}.key"
     places = {owner, header.owner}

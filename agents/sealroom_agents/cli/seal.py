@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +11,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from sealroom.codes import Code
 from sealroom_agents.cli.binding import (
     announce,
     approval_of,
-    bound_json,
-    bound_lines,
     check_columns,
     checked_card,
     dataset_in,
@@ -35,31 +30,20 @@ from sealroom_agents.cli.options import (
     study_option,
     yes_option,
 )
+from sealroom_agents.cli.seal_outputs import need_space, outputs_of, refuse_existing
+from sealroom_agents.cli.seal_report import leaves_and_stays, report, rows_and_columns
 from sealroom_agents.cli.sealing import Job, made, profiled, seal_as_made
 from sealroom_agents.cli.terminal import (
     ask_passphrase,
     confirm,
     interruptible,
-    plural,
-    refuse_stdout,
-    size,
     table,
     warn,
 )
-from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.staging import Outputs
 
 if TYPE_CHECKING:
-    from sealroom.sealed import SealSummary
-    from sealroom_agents.owner.consortium_contract import ApprovalState
     from sealroom_agents.owner.keystore import Keystore, Signer
-    from sealroom_agents.owner.profile import Profile
     from sealroom_agents.studycard import CheckedCard
-
-SEALED_FOLDER = Path("sealed")
-"""What may leave, as OWNER/NAME.tar, just as the runner reads it; ignored by git."""
-KEYS_FOLDER = Path("keys")
-"""Folder of what stays. Another one, so that a copy of the first holds no key."""
 
 
 @click.command()
@@ -164,7 +148,7 @@ def seal(
 
     owned = _owned(owner, account)
     dataset = name if name is not None else source.stem
-    outputs = _outputs(source, place=owned.place, name=dataset, version=version, out=out, key_out=key_out)
+    outputs = outputs_of(source, place=owned.place, name=dataset, version=version, out=out, key_out=key_out)
     reader = reader_for(rpc) if rpc else None
     checked = None
     if owner is not None:
@@ -181,7 +165,7 @@ def seal(
     left = recover(outputs)
     if left is not None:
         warn(f"a run that was killed left its key in {left}; it opens nothing: remove that folder")
-    _refuse_existing(outputs)
+    refuse_existing(outputs)
     approval = None if checked is None else approval_of(checked, reader, owner=owned.place)
     job = Job(
         source=found,
@@ -194,17 +178,17 @@ def seal(
         outputs=outputs,
         context=None if checked is None else wrap_context(checked, owner=owned.place),
     )
-    _need_space(job)
+    need_space(job)
     shown = not (as_json and yes)
     if shown and checked is not None:
         announce(checked, approval, owner=owned.place)
     if shown:
-        click.echo(table(_leaves_and_stays(job)), err=True)
+        click.echo(table(leaves_and_stays(job)), err=True)
     with interruptible(), ExitStack() as stack:
         plain = stack.enter_context(made(job))
         seen = None if found.columns is None else profiled(job, plain)
         if shown and seen is not None:
-            click.echo(table(_rows_and_columns(seen)), err=True)
+            click.echo(table(rows_and_columns(seen)), err=True)
         confirm(f"seal {source} for {'no study yet' if checked is None else 'this recipe'}?", yes=yes)
         signer = _unlock(signing, account=owned.signer, owner=owned.place)
         try:
@@ -212,7 +196,7 @@ def seal(
         finally:
             if signer is not None:
                 signer.key.wipe()
-    _report(summary, job, seen, signer, approval, as_json=as_json)
+    report(summary, job, seen, signer, approval, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -266,97 +250,6 @@ _OF_A_STUDY = {
 """Options that say something about the study, by the names of their parameters."""
 
 
-def file_stem(name: str, version: int) -> str:
-    """Name of a version's files: those of the first are called after the dataset alone."""
-    return name if version == 1 else f"{name}.v{version}"
-
-
-def _outputs(
-    source: Path, *, place: str, name: str, version: int, out: Path | None, key_out: Path | None
-) -> Outputs:
-    """Where to write; refused before anything is read when input and outputs are one, by whatever name."""
-    stem = file_stem(name, version)
-    sealed = out if out is not None else SEALED_FOLDER / place / f"{stem}.tar"
-    key = key_out if key_out is not None else KEYS_FOLDER / place / f"{stem}.key"
-    for path in (sealed, key):
-        refuse_stdout(path)
-    if out is not None and key_out is None:
-        raise click.UsageError("--out needs --key-out: say where the data key stays")
-    outputs = Outputs(sealed=sealed, key=key, registration=sealed.with_suffix(".registration.json"))
-    if len({source.resolve(), *(path.resolve() for path in outputs.all)}) != 4 or any(
-        path.exists() and source.exists() and path.samefile(source) for path in outputs.all
-    ):
-        raise ToolError(
-            Code.SAME_FILE, "input, sealed dataset and key must be different files", "name another --out"
-        )
-    if source.is_dir() and any(path.resolve().is_relative_to(source.resolve()) for path in outputs.all):
-        raise ToolError(
-            Code.SAME_FILE, f"an output would lie in {source}, which is sealed", "name another --out"
-        )
-    _refuse_key_that_would_leave(outputs)
-    return outputs
-
-
-def _refuse_key_that_would_leave(outputs: Outputs) -> None:
-    """A copy of the sealed file's folder, or of all of `sealed/`, must hold no key."""
-    leaves, stays = outputs.sealed.parent.resolve(), outputs.key.parent.resolve()
-    # A sealed file that somebody puts where they work: its folder is no folder to be sent.
-    below = leaves != Path.cwd() and stays.is_relative_to(leaves)
-    if leaves == stays or below or stays.is_relative_to(SEALED_FOLDER.resolve()):
-        raise ToolError(
-            Code.KEY_WOULD_LEAVE,
-            f"the key {outputs.key} would lie where sealed files lie, and leave with them",
-            "name a --key-out in another folder, such as keys/",
-        )
-
-
-def _refuse_existing(outputs: Outputs) -> None:
-    hint = (
-        "for another recipe or consortium: sealroom reseal; for a correction: --dataset-version N; "
-        "else name another file"
-    )
-    if os.path.lexists(outputs.key):
-        if not os.path.lexists(outputs.sealed):
-            hint = "if it is of no sealed file (a run that was killed may have left it), remove it; " + hint
-        raise ToolError(Code.KEY_EXISTS, f"{outputs.key} exists, and a data key is never overwritten", hint)
-    if os.path.lexists(outputs.sealed):
-        raise ToolError(Code.OUTPUT_EXISTS, f"{outputs.sealed} exists, and may be registered already", hint)
-
-
-def _need_space(job: Job) -> None:
-    from sealroom_agents.owner import disk_space
-
-    here, there = job.outputs.sealed.parent, job.source.path.absolute().parent
-    sealed = disk_space.sealed_size(job.source.size)
-    if job.source.remade is not None:
-        disk_space.need(there, job.source.size, what=f"what is made of {job.source.path}")
-        # On one disk both stand side by side for a while.
-        sealed += job.source.size
-    disk_space.need(here, sealed, what=str(job.outputs.sealed))
-
-
-def _leaves_and_stays(job: Job) -> list[tuple[str, str]]:
-    source, outputs = job.source, job.outputs
-    rows = f"{source.rows:,} rows" if source.rows is not None else "number of rows"
-    clear = f"its name, columns, {rows}, size" if source.columns is not None else "its name and size"
-    clear += " and the account"
-    lines = [
-        ("leaves", f"{outputs.sealed}: ciphertext, and in clear {clear}"),
-        ("stays", f"{source.path}, and the data key {outputs.key}"),
-    ]
-    if job.context is None:
-        lines.append(("for", "nobody yet: sealroom reseal wraps its key for a study"))
-    if source.remade is not None:
-        lines.append(("sealed as", source.remade))
-    if source.columns is None:
-        lines.append(("size", size(source.size)))
-    return lines
-
-
-def _rows_and_columns(seen: Profile) -> list[tuple[str, str]]:
-    return [("rows", f"{seen.rows:,}"), *((column.name, column.sentence()) for column in seen.columns)]
-
-
 def _unlock(signing: Keystore | None, *, account: str, owner: str) -> Signer | None:
     """The owner's key, unlocked before the work begins, so that a typing error costs no hour."""
     if signing is None:
@@ -368,69 +261,3 @@ def _unlock(signing: Keystore | None, *, account: str, owner: str) -> Signer | N
     signer = signing.unlock(ask_passphrase(str(signing.path)))
     require_owner(signer.address, account, owner=owner)
     return signer
-
-
-def _report(
-    summary: SealSummary,
-    job: Job,
-    seen: Profile | None,
-    signer: Signer | None,
-    approval: ApprovalState | None,
-    *,
-    as_json: bool,
-) -> None:
-    from sealroom.encoding import to_hex
-
-    outputs = job.outputs
-    ids = {"dataset_id": summary.dataset_id, "header_digest": summary.header_digest}
-    if as_json:
-        facts = {
-            "datasetId": to_hex(summary.dataset_id),
-            "account": job.account,
-            "datasetVersion": job.version,
-            "headerDigest": to_hex(summary.header_digest),
-            "indexDigest": to_hex(summary.index_digest),
-            "keyCommitment": to_hex(summary.key_commitment),
-            "schemaHash": to_hex(summary.schema_hash),
-            "rows": summary.rows,
-            "columns": None if seen is None else [column.json() for column in seen.columns],
-            "size": summary.size,
-            "sealedSize": summary.sealed_size,
-            "parts": summary.parts,
-            "sealed": str(outputs.sealed),
-            "key": str(outputs.key),
-            "registration": str(outputs.registration),
-            "signer": None if signer is None else signer.address,
-            "sealedAs": job.source.remade,
-            "approval": None if approval is None else approval.facts(),
-            "wrap": None if job.context is None else bound_json(job.context, **ids),
-        }
-        click.echo(json.dumps(facts))
-        return
-    act = "register" if job.version == 1 else "add-version"
-    if job.context is None:
-        wrapped = [("wrap", "none: nothing opens it but the data key")]
-        then = "sealroom reseal, for the study that shall read it"
-    else:
-        wrapped = bound_lines(job.context, **ids)
-        then = f"send it; the runner reads it as {job.place}/{job.name}.tar"
-    click.echo(
-        table(
-            [
-                (
-                    "sealed",
-                    f"{outputs.sealed}  {size(summary.sealed_size)} in {plural(summary.parts, 'part')}",
-                ),
-                ("rows", f"{summary.rows:,}"),
-                ("size", size(summary.size)),
-                ("dataset", f"{to_hex(summary.dataset_id)}  version {job.version}"),
-                ("account", job.account),
-                *wrapped,
-                ("signed", f"by {signer.address}" if signer is not None else "no"),
-                ("key", f"{outputs.key}  keep it, send it to nobody"),
-                ("registration", str(outputs.registration)),
-                ("next", f"sealroom govern {act} --registration {outputs.sealed}"),
-                ("then", then),
-            ]
-        )
-    )

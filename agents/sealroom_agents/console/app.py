@@ -21,8 +21,9 @@ from sealroom.errors import SealroomError
 from sealroom_agents.console.api import router, status_of
 from sealroom_agents.console.middleware import Guard
 from sealroom_agents.console.pages import Pages
+from sealroom_agents.console.reads import Chain
 from sealroom_agents.console.reference import Reference
-from sealroom_agents.console.studies import FRESH_S, Chain, Studies
+from sealroom_agents.console.studies import FRESH_S, Studies
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.errors import RequestError, server_code
 from sealroom_agents.store import Store

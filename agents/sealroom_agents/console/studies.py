@@ -11,45 +11,35 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from sealroom.codes import Code
 from sealroom.envelope import Envelope, result_digest
 from sealroom.errors import RecipeError
-from sealroom.model import Owner, Receipt, Record, Roster, Study
+from sealroom.model import Study
 from sealroom.recipe import Recipe, parse
-from sealroom_agents.chain import BoardRow, FoundReceipt, History, LogPosition
+from sealroom_agents.chain import BoardRow, History
 from sealroom_agents.chain.dataset_events import AllowanceSetting, DatasetEvent
 from sealroom_agents.chain.owner_events import (
     Proposed,
-    ProposedMachines,
-    ProposedPlatform,
-    ProposedRoster,
-    Withdrawal,
 )
-from sealroom_agents.chain.run_events import ReceiptAnchoring
+from sealroom_agents.console.drawing import drawn_proposal, drawn_runs, drawn_study, newest_of_each
 from sealroom_agents.console.pictures import (
     STATUS,
     AnchoredPicture,
     GoverningPicture,
     Picture,
-    RunPicture,
     StudyPicture,
-    Vote,
 )
+from sealroom_agents.console.reads import Chain
 from sealroom_agents.errors import ChainError, RequestError
 from sealroom_agents.facts import (
-    CandidateRecord,
     ChainView,
     DatasetRecord,
-    Handover,
-    LatestView,
     PendingRecord,
 )
-from sealroom_agents.notices import SHOWN_OF_EACH_OWNER, governing, removed_by, standing_notices
+from sealroom_agents.notices import governing, standing_notices
 from sealroom_agents.store import Store
 from sealroom_agents.verification.since import told_since
 
@@ -63,51 +53,6 @@ GRADES = ("miss", "partial", "match")
 CRITERIA = ("three or more owners", "more than one jurisdiction", "HIPAA / GDPR grade")
 
 log = logging.getLogger(__name__)
-
-
-class Chain(Protocol):
-    """What the console reads of `sealroom_agents.chain.ChainReader`."""
-
-    def chain_id(self) -> int:
-        """Chain id."""
-
-    def board(self, factory: str) -> list[BoardRow]:
-        """All consortia of a factory, one row each."""
-
-    def owners(self, consortium: str) -> tuple[Owner, ...]:
-        """Owners."""
-
-    def latest_view(
-        self, consortium: str, *, compose_hash: bytes | None = None, whole: bool = False
-    ) -> LatestView:
-        """Newest state."""
-
-    def finalized_view(self, consortium: str, *, compose_hash: bytes | None = None) -> ChainView:
-        """State at the newest finalized block."""
-
-    def candidates(self, consortium: str, studies: Sequence[Study]) -> list[CandidateRecord]:
-        """Proposed studies with their approvals."""
-
-    def datasets(self, consortium: str, study: Study) -> tuple[DatasetRecord, ...]:
-        """Datasets of any study in the versions that it names."""
-
-    def offered(self, consortium: str) -> tuple[DatasetRecord, ...]:
-        """Datasets that owners let the consortium use."""
-
-    def handovers(self, consortium: str, datasets: Sequence[bytes]) -> tuple[Handover, ...]:
-        """Seats, and these datasets, that are offered to another account."""
-
-    def pending(self, consortium: str, proposals: Sequence[bytes]) -> list[PendingRecord]:
-        """Votes for rosters, platforms and machines."""
-
-    def study_history(self, consortium: str) -> History:
-        """Logs."""
-
-    def recent_dataset_history(self, ledger: str, datasets: Sequence[bytes]) -> tuple[DatasetEvent, ...]:
-        """Logs of datasets, of the newest blocks."""
-
-    def receipt(self, ledger: str, receipt: Receipt, signature: bytes) -> FoundReceipt | None:
-        """What the chain has about a receipt."""
 
 
 class Studies:
@@ -244,7 +189,7 @@ class Studies:
         history = self._chain.study_history(consortium)
         live = self._live(view, history)
         waiting = self._waiting(view, history)
-        pending = self._pending(view, history, _newest_of_each(waiting, history))
+        pending = self._pending(view, history, newest_of_each(waiting, history))
         # `max` keeps the first of equals, which is the oldest here.
         leading = max(reversed(pending), key=lambda one: one.approved, default=None)
         current = live or leading or self._stopped(view, history)
@@ -265,7 +210,7 @@ class Studies:
             governing=self._governing(view, history, voted),
             notices=standing_notices(view, history, handovers=offers, pending=voted, datasets=datasets),
             datasets=datasets,
-            runs=self._runs(consortium, history),
+            runs=drawn_runs(self._store.runs(consortium=consortium), history),
             history=history,
             of_datasets=self._of_datasets(view, datasets),
             observations=tuple(self._store.observations(consortium)),
@@ -280,13 +225,14 @@ class Studies:
     def _live(self, view: ChainView, history: History) -> StudyPicture | None:
         if view.study is None:
             return None
-        return self._study(
+        return drawn_study(
             view.study,
             "live" if view.study.expiry > self._clock() else "expired",
             view,
             history,
             approvals=view.approvals,
             required=frozenset(data.holder for data in view.datasets),
+            recipe=self.recipe(view.study.compose_hash),
         )
 
     def _governing(
@@ -294,7 +240,7 @@ class Studies:
     ) -> tuple[GoverningPicture, ...]:
         """Rosters, platforms and machines that can still take effect, newest first. Votes are state."""
         found = governing(history, pending, now=self._clock())
-        return tuple(_governing(view, history, proposal, votes) for proposal, votes in found)
+        return tuple(drawn_proposal(view, history, proposal, votes) for proposal, votes in found)
 
     def _datasets(self, view: ChainView, current: StudyPicture | None) -> tuple[DatasetRecord, ...]:
         """Datasets of a study in the versions that it uses, or those that owners offer; state, not logs."""
@@ -334,13 +280,14 @@ class Studies:
     ) -> tuple[StudyPicture, ...]:
         """Pictures of waiting studies. Their approvals are state, not logs."""
         return tuple(
-            self._study(
+            drawn_study(
                 candidate.study,
                 "pending",
                 view,
                 history,
                 approvals=candidate.approvals,
                 required=frozenset(candidate.required),
+                recipe=self.recipe(candidate.study.compose_hash),
             )
             for candidate in self._chain.candidates(view.consortium, studies)
         )
@@ -351,140 +298,17 @@ class Studies:
             return None
         study = history.pins[-1].content
         state = "stopped" if view.revoked_by else "past"
-        return self._study(study, state, view, history, approvals=(), required=frozenset())
-
-    def _study(
-        self,
-        study: Study,
-        state: str,
-        view: ChainView,
-        history: History,
-        *,
-        approvals: tuple[str, ...],
-        required: frozenset[str],
-    ) -> StudyPicture:
-        acts = {approval.owner: approval.at for approval in history.approvals_of(study.id)}
-        first = next((item for item in history.proposals if item.content.id == study.id), None)
-        votes = _votes(view, history, study.id, approvals=approvals, required=required, acts=acts)
-        opened = history.runs_of(study.id)
-        live = view.study is not None and view.study.id == study.id
-        return StudyPicture(
-            study=study,
-            state=state,
+        return drawn_study(
+            study,
+            state,
+            view,
+            history,
+            approvals=(),
+            required=frozenset(),
             recipe=self.recipe(study.compose_hash),
-            votes=votes,
-            proposal=first,
-            runs=view.spending.runs if live else len(opened),
-            spent_micro=view.spending.epsilon_micro
-            if live
-            else sum(one.opening.run.epsilon_micro for one in opened),
-            spent_pico=view.spending.delta_pico
-            if live
-            else sum(one.opening.run.delta_pico for one in opened),
         )
-
-    def _runs(self, consortium: str, history: History) -> tuple[RunPicture, ...]:
-        rows = {run.id: run for run in self._store.runs(consortium=consortium)}
-        opened = {"0x" + opening.run_id.hex(): opening for opening in history.runs}
-        pictures = [
-            RunPicture(id=run_id, opened=opened.get(run_id), receipt=_receipt(history, run_id), run=run)
-            for run_id, run in rows.items()
-        ]
-        pictures += [
-            RunPicture(id=run_id, opened=opening, receipt=_receipt(history, run_id), run=None)
-            for run_id, opening in reversed(opened.items())
-            if run_id not in rows
-        ]
-        return tuple(pictures)
-
-
-def _votes(
-    view: ChainView,
-    history: History,
-    proposal: bytes,
-    *,
-    approvals: Sequence[str],
-    required: Collection[str],
-    acts: Mapping[str, LogPosition],
-) -> tuple[Vote, ...]:
-    """Every owner beside one proposal. acts: where each approved, by its account."""
-    withdrawn = {item.owner: item.at for item in history.of(Withdrawal) if item.proposal == proposal}
-    votes = []
-    for owner in view.owners:
-        at = withdrawn.get(owner.account) or acts.get(owner.account)
-        votes.append(
-            Vote(
-                owner=owner,
-                approved=owner.account in approvals,
-                withdrawn=owner.account in withdrawn,
-                required=owner.account in required,
-                tx=at.tx if at else None,
-                block=at.block if at else None,
-            )
-        )
-    return tuple(votes)
-
-
-def _governing(
-    view: ChainView, history: History, proposal: Proposed, votes: PendingRecord
-) -> GoverningPicture:
-    """A roster, a platform or machines, with all that it says. Machines take also all who approved the live
-    study, since their data will run there."""
-    content: Record
-    match proposal:
-        case ProposedRoster():
-            content = proposal.roster
-        case ProposedPlatform():
-            content = proposal.platform
-        case ProposedMachines():
-            content = proposal.machines
-        case _:
-            raise TypeError(f"{type(proposal).__name__} has no content")
-    required = view.approvals if isinstance(proposal, ProposedMachines) and view.live else ()
-    acts = {item.owner: item.at for item in history.approvals_of(proposal.proposal)}
-    return GoverningPicture(
-        id=proposal.proposal,
-        kind=votes.kind,
-        lines=tuple(_lines(content)),
-        votes=_votes(
-            view, history, proposal.proposal, approvals=votes.approved, required=required, acts=acts
-        ),
-        needed=view.threshold,
-        expiry=proposal.terms.expiry,
-        removes=removed_by(view, proposal) if isinstance(proposal, ProposedRoster) else (),
-        at=proposal.at,
-    )
-
-
-def _lines(content: Record) -> Iterator[tuple[str, str]]:
-    """Label and value of all that a proposal says."""
-    added = content.add if isinstance(content, Roster) else ()
-    for label, value in content.lines():
-        if not (added and label == "add"):
-            yield label[:1].upper() + label[1:], value
-    for owner in added:
-        regimes = ", ".join(owner.regimes) or "no regime"
-        yield "Add", f"{owner.id}, account {owner.account}, {owner.jurisdiction}, {regimes}"
 
 
 def is_declared(row: BoardRow) -> bool:
     """Whether only its creator speaks for the consortium: fewer owners confirmed than it takes to grant."""
     return row.status not in range(1, len(STATUS))
-
-
-def _newest_of_each(waiting: Sequence[Study], history: History) -> list[Study]:
-    """The newest few studies of each owner who proposed some, newest first. An owner who proposes many
-    displaces only its own."""
-    proposers = {item.content.id: item.by for item in history.proposals}
-    taken: Counter[str] = Counter()
-    found = []
-    for study in waiting:
-        by = proposers[study.id]
-        if taken[by] < SHOWN_OF_EACH_OWNER:
-            found.append(study)
-        taken[by] += 1
-    return found
-
-
-def _receipt(history: History, run_id: str) -> ReceiptAnchoring | None:
-    return history.receipt_of(bytes.fromhex(run_id[2:]))

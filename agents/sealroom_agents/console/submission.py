@@ -14,7 +14,8 @@ from sealroom.encoding import from_base64, sha256, to_hex
 from sealroom.errors import FormatError
 from sealroom.recipe import MAX_COMPOSE_BYTES, Recipe, parse
 from sealroom_agents.chain import BoardRow
-from sealroom_agents.console.studies import Chain, is_declared
+from sealroom_agents.console.reads import Chain
+from sealroom_agents.console.studies import is_declared
 from sealroom_agents.errors import RequestError
 from sealroom_agents.readiness import Missing, check_readiness, should_wait
 from sealroom_agents.store import Run, Store

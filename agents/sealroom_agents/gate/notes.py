@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from sealroom.encoding import to_hex
-from sealroom_agents.chain import History
+from sealroom.key_release import Grant
+from sealroom_agents.chain import History, TxResult
 from sealroom_agents.chain.owner_events import PlatformAdoption
 from sealroom_agents.chain.run_events import RunOpening
+from sealroom_agents.facts import Evidence
 from sealroom_agents.gate.audit import Log, read
 
 BOOKING = "booking"
@@ -29,6 +31,26 @@ STARTED = "started"
 def booking_facts(*, consortium: str, run_id: bytes, grant_hash: bytes) -> dict[str, str]:
     """What the entry before an opening says, and by what it is found again."""
     return {"consortium": consortium, "runId": to_hex(run_id), "grantHash": to_hex(grant_hash)}
+
+
+def granted_facts(
+    grant: Grant, consortium: str, grant_hash: bytes, evidence: Evidence, opened: TxResult
+) -> dict[str, Any]:
+    """What the entry of a grant says."""
+    return {
+        "runId": to_hex(grant.run_id),
+        "consortium": consortium,
+        "study": to_hex(grant.study),
+        "composeHash": to_hex(grant.compose_hash),
+        "device": to_hex(evidence.device_id),
+        "enclaveSigner": grant.enclave_signer,
+        "grantHash": to_hex(grant_hash),
+        "epsilonMicro": grant.epsilon_micro,
+        "deltaPico": grant.delta_pico,
+        "standing": to_hex(grant.standing),
+        "block": grant.block_number,
+        "openedTx": opened.tx,
+    }
 
 
 @dataclass

@@ -18,15 +18,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sealroom import typed
 from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
-from sealroom.errors import KeyReleaseError, SealroomError
+from sealroom.errors import KeyReleaseError
 from sealroom.key_release import (
     WATCH_VERSION,
     Challenge,
@@ -35,7 +34,6 @@ from sealroom.key_release import (
     Grant,
     GrantReply,
     Hello,
-    KeyRelease,
     LeaseReply,
     LeaseRequest,
     Opened,
@@ -43,7 +41,6 @@ from sealroom.key_release import (
     WatchReport,
     evidence_digest,
     report_data,
-    seal_key,
     sign_challenge,
     sign_grant,
     sign_renewal,
@@ -51,45 +48,31 @@ from sealroom.key_release import (
     transcript_1,
     verify_lease,
 )
-from sealroom.model import Opening, Run
 from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_evidence
-from sealroom_agents.chain import MAX_AHEAD, TxResult
 from sealroom_agents.errors import (
     CHAIN_CODES,
     AttestationError,
-    ChainError,
-    ConfigurationError,
     Refused,
-    TransactionError,
 )
 from sealroom_agents.facts import ChainView, Evidence, LatestView
-from sealroom_agents.gate import batch, policy
+from sealroom_agents.gate import batch, cases, policy
 from sealroom_agents.gate.audit import AuditLog
-from sealroom_agents.gate.booking import OPEN_WITHIN_S, Bookings, Opener, Order
+from sealroom_agents.gate.booking import Bookings, Opener
 from sealroom_agents.gate.heartbeats import Chain, Watch
-from sealroom_agents.gate.notes import BOOKING, STARTED, booking_facts
-from sealroom_agents.gate.opening import Openings, opened_as
+from sealroom_agents.gate.notes import STARTED, granted_facts
+from sealroom_agents.gate.opening import Openings
 from sealroom_agents.gate.refusals import (
-    STUDY_ENDED,
-    booking_refused,
-    chain_refused,
     parsed,
     refused,
 )
 from sealroom_agents.gate.root import GateRoot
 from sealroom_agents.gate.sessions import Lease, Sessions
-from sealroom_agents.gate.wraps import open_wraps, present
+from sealroom_agents.gate.spending import Spending
+from sealroom_agents.gate.views import Views
+from sealroom_agents.gate.wraps import OpenedKey, open_wraps, present, sealed_keys
 
-BOOKED_TIMEOUT_S = 10.0
-"""How long nodes may lag behind the one that mined the booking, seconds."""
-BOOKED_POLL_S = 0.25
-"""Pause between two looks, seconds."""
-STILL_TIMEOUT_S = 20.0
-"""How long nodes may take to agree about the newest block once a run is booked, seconds."""
 CHALLENGE_LIFE_S = 60
 """Seconds within which evidence must follow its challenge."""
-MIN_HALT_S = 10
-"""Seconds that a revocation stands at least, however fast blocks follow, unless a final block decides."""
 NONCE_SIZE = 32
 
 _log = logging.getLogger(__name__)
@@ -140,8 +123,17 @@ class Gate:
         self._sessions = sessions
         self._audit = audit
         self._clock = clock
-        self._floor = 0
         self._watch = Watch(clock=clock)
+        self._views = Views(
+            chain=chain,
+            root=root,
+            sessions=sessions,
+            audit=audit,
+            watch=self._watch,
+            lease_seconds=config.lease_seconds,
+            clock=clock,
+        )
+        self._spending = Spending(chain=chain, bookings=self._bookings, views=self._views, audit=audit)
 
     def close(self) -> None:
         """Book nothing any more."""
@@ -150,27 +142,10 @@ class Gate:
     def require_adopted_policy(self) -> None:
         """Refuse to start on another platform policy than the one with which owners adopted this gate.
 
-        Asks about the consortia that it is to serve, and those for which it released keys. One that adopted
-        no gate yet, or another one, forbids nothing: owners need this gate's identity to adopt it. Raises
+        Asks about the consortia that it is to serve, and those for which it released keys. Raises
         `ConfigurationError` `platform-policy-mismatch`, and `ChainError`.
         """
-        for consortium in sorted(self._config.consortia | self._sessions.consortia()):
-            try:
-                platform = self._chain.finalized_view(consortium).platform
-            except ChainError as error:
-                if error.code != Code.NOT_A_CONSORTIUM:
-                    raise
-                continue
-            own = (self._root.fingerprint, self._root.signer, self._root.compose_hash)
-            if platform is None or (platform.gate_root, platform.gate_signer, platform.gate_compose) != own:
-                continue
-            if platform.policy_hash != self._root.policy.hash:
-                raise ConfigurationError(
-                    Code.PLATFORM_POLICY_MISMATCH,
-                    f"the owners of {consortium} adopted this gate with platform policy "
-                    f"{to_hex(platform.policy_hash)}, and it was given {to_hex(self._root.policy.hash)}",
-                    "start it with the document that they adopted; another policy takes a new platform",
-                )
+        self._views.require_adopted_policy(self._config.consortia | self._sessions.consortia())
 
     def started(self) -> None:
         """Write into the audit log who starts here."""
@@ -292,8 +267,8 @@ class Gate:
 
     def _release(self, message: EvidenceMessage, hello: Hello, transcript: bytes) -> GrantReply:
         collateral, evidence = self._verify(message, transcript)
-        view, latest = self._views(hello.consortium, compose_hash=evidence.compose_hash)
-        request = policy.Request(
+        view, latest = self._views.both(hello.consortium, compose_hash=evidence.compose_hash)
+        request = cases.Request(
             run_id=hello.run_id,
             compose_hash=hello.compose_hash,
             epsilon_micro=hello.epsilon_micro,
@@ -307,27 +282,43 @@ class Gate:
             datasets=tuple(present(offer) for offer in message.datasets),
             has_gpu_evidence=bool(message.gpu_evidence),
         )
-        grant = policy.decide(request, evidence, view, latest, self._policy_config(hello.consortium))
+        grant = policy.decide(request, evidence, view, latest, self._views.config(hello.consortium))
         if isinstance(grant, Refusal):
             raise refused(grant)
         keys = open_wraps(message.datasets, view, root_key=self._root.root_key, kms_root=self._root.kms_root)
+        try:
+            return self._spend_and_seal(message, transcript, grant, view, latest, keys, evidence, collateral)
+        finally:
+            for key in keys:
+                key.data_key.wipe()
+
+    def _spend_and_seal(
+        self,
+        message: EvidenceMessage,
+        transcript: bytes,
+        grant: Grant,
+        view: ChainView,
+        latest: LatestView,
+        keys: Sequence[OpenedKey],
+        evidence: Evidence,
+        collateral: Mapping[str, Any],
+    ) -> GrantReply:
         grant_hash = typed.digest(
-            typed.grant(grant, chain_id=self._config.chain_id, consortium=hello.consortium)
+            typed.grant(grant, chain_id=self._config.chain_id, consortium=view.consortium)
         )
         signature = sign_grant(
             grant,
             chain_id=self._config.chain_id,
-            consortium=hello.consortium,
+            consortium=view.consortium,
             private_key=self._root.signer_key.reveal(),
         )
-        opened, opening = self._open(grant, view, latest, grant_hash)
-        self._booked(grant.ledger, opening)
-        self._still(grant, view, hello.consortium)
-        self._write("granted", _granted(grant, hello.consortium, grant_hash, evidence, opened))
+        opened, opening = self._spending.open_run(grant, view, latest, grant_hash)
+        self._views.require_still(grant, view, view.consortium)
+        self._write("granted", granted_facts(grant, view.consortium, grant_hash, evidence, opened))
         self._sessions.grant(
             Lease(
                 run_id=grant.run_id,
-                consortium=hello.consortium,
+                consortium=view.consortium,
                 study=grant.study,
                 standing=grant.standing,
                 signer=grant.enclave_signer,
@@ -346,29 +337,7 @@ class Gate:
             gate_signer=self._root.signer,
             grant=grant,
         )
-        try:
-            releases = tuple(
-                KeyRelease(
-                    dataset=key.record.id,
-                    index_digest=key.record.version.index,
-                    key_commitment=key.record.version.key_commitment,
-                    ciphertext=seal_key(
-                        key.data_key.reveal(),
-                        kem_key=message.kem_key,
-                        transcript=transcript1,
-                        owner=key.record.holder_id,
-                        dataset_id=key.record.id,
-                        header=key.record.version.header,
-                        key_commitment=key.record.version.key_commitment,
-                    ),
-                )
-                for key in keys
-            )
-        except SealroomError as error:
-            raise Refused(Code.MALFORMED, f"the enclave's key: {error.message}") from error
-        finally:
-            for key in keys:
-                key.data_key.wipe()
+        releases = sealed_keys(keys, kem_key=message.kem_key, transcript=transcript1)
         return GrantReply(
             grant=grant,
             grant_signature=signature,
@@ -395,86 +364,19 @@ class Gate:
             raise Refused(error.code, error.message, error.hint) from error
         return collateral, evidence
 
-    def _open(
-        self, grant: Grant, view: ChainView, latest: LatestView, grant_hash: bytes
-    ) -> tuple[TxResult, Opening]:
-        if view.study is None:  # the policy has refused already
-            raise Refused(Code.NOT_APPROVED, "no study is pinned")
-        run = Run(
-            run_id=grant.run_id,
-            epsilon_micro=grant.epsilon_micro,
-            delta_pico=grant.delta_pico,
-            enclave_signer=grant.enclave_signer,
-            grant_hash=grant_hash,
-            open_before=self._newest(latest) + OPEN_WITHIN_S,
-        )
-        order = Order(grant.ledger, view.consortium, view.study, run)
-        # First of all: what is on chain is in the log, and where nothing can be written nothing is spent.
-        self._write(
-            BOOKING, booking_facts(consortium=view.consortium, run_id=run.run_id, grant_hash=grant_hash)
-        )
-        try:
-            opened = self._bookings.open_run(order)
-        except ChainError as error:
-            if isinstance(error, TransactionError) and error.revert == STUDY_ENDED:
-                # Something ended the study since the view: most likely a revocation,
-                # which then has its own code.
-                self._raise_if_revoked(view.consortium)
-            raise booking_refused(error) from error
-        return opened.sent, opened_as(order, grant.standing, opened)
-
-    def _newest(self, latest: LatestView) -> int:
-        """The newest time known, unix seconds: the ledger goes by the chain's."""
-        return max(self._clock(), latest.block_time)
-
-    def _booked(self, ledger: str, opening: Opening) -> None:
-        """A quorum of nodes keeps the hash of this run: the node that sent the
-        transaction is not enough (CH-03)."""
-        deadline = time.monotonic() + BOOKED_TIMEOUT_S
-        while (found := self._seen_booked(ledger, opening)) is None and time.monotonic() < deadline:
-            time.sleep(BOOKED_POLL_S)
-        if found != typed.opening_hash(opening):
-            raise Refused(Code.CHAIN_DISAGREES, "not every node shows the run as booked")
-
-    def _seen_booked(self, ledger: str, opening: Opening) -> bytes | None:
-        try:
-            return self._chain.booked(ledger, opening.consortium, opening.run.run_id)
-        except ChainError as error:
-            raise chain_refused(error) from error
-
-    def _still(self, grant: Grant, view: ChainView, consortium: str) -> None:
-        """Nothing was revoked between the decision and this moment (CH-06).
-
-        The run is booked, so a node that is slow, or alone with what it shows, is waited for.
-        """
-        deadline = time.monotonic() + STILL_TIMEOUT_S
-        while True:
-            try:
-                latest = self._latest(consortium)
-                break
-            except Refused as no:
-                if not no.code.transient or time.monotonic() >= deadline:
-                    raise
-                time.sleep(BOOKED_POLL_S)
-        refusal = policy.renew(
-            view, latest, self._policy_config(consortium), study=grant.study, standing=grant.standing
-        )
-        if refusal is not None:
-            raise refused(refusal)
-
     # --- lease ----------------------------------------------------------------------------------
 
     def _renew(self, lease: Lease) -> bool:
         """Whether the run's opening is final. Raises `Refused` when the lease is not renewed."""
-        view, latest = self._views(lease.consortium)
+        view, latest = self._views.both(lease.consortium)
         facts = {"runId": to_hex(lease.run_id), "consortium": lease.consortium}
         refusal = policy.renew(
-            view, latest, self._policy_config(lease.consortium), study=lease.study, standing=lease.standing
+            view, latest, self._views.config(lease.consortium), study=lease.study, standing=lease.standing
         )
         try:
             if refusal is not None:
                 raise refused(refusal)
-            opening = self._openings.state(lease, view, now=self._newest(latest))
+            opening = self._openings.state(lease, view, now=self._views.newest(latest))
         except Refused as no:
             if not no.code.transient:
                 self._sessions.end(lease.consortium, lease.run_id, no.code)
@@ -487,93 +389,5 @@ class Gate:
             self._write("opening-moved", {**facts, "openedAt": opened_at, "number": number})
         return opening.final
 
-    # --- chain ----------------------------------------------------------------------------------
-
-    def _views(self, consortium: str, *, compose_hash: bytes | None = None) -> tuple[ChainView, LatestView]:
-        try:
-            view = self._chain.finalized_view(consortium, compose_hash=compose_hash)
-        except ChainError as error:
-            raise chain_refused(error) from error
-        if self._chain.finalized_floor > self._floor:
-            self._floor = self._chain.finalized_floor
-            self._sessions.keep_highest("finalized", self._floor)
-        latest = self._latest(consortium, compose_hash=compose_hash)
-        self._lift(view)
-        return view, latest
-
-    def _latest(self, consortium: str, *, compose_hash: bytes | None = None) -> LatestView:
-        try:
-            latest = self._chain.latest_view(consortium, compose_hash=compose_hash)
-        except ChainError as error:
-            raise chain_refused(error) from error
-        # Kept, so that a node which loses the revocation again, or falls behind, does not bring the study
-        # back before the chain has decided (CH-02).
-        claim = self._watch.claim(consortium, highest=latest.block_number + MAX_AHEAD)
-        for halt in (latest.halt, claim):
-            if halt is not None and self._sessions.halt(consortium, halt, now=self._clock()):
-                _log.warning("%s: %s shows a revocation in block %d", consortium, halt.by, halt.block_number)
-                facts = {"consortium": consortium, "block": halt.block_number, "by": halt.by}
-                self._write("revocation-seen", facts)
-        return latest
-
-    def _lift(self, view: ChainView) -> None:
-        """Drop a halt that the chain has decided: by a final block as new as the one that showed the
-        revocation, or by another block in its place. `policy` goes by the view, not by this."""
-        found = self._sessions.halted(view.consortium)
-        if found is None:
-            return
-        halt, since = found
-        try:
-            gone = view.block_number >= halt.block_number or (
-                self._clock() - since >= MIN_HALT_S and self._chain.replaced(halt)
-            )
-        except ChainError as error:
-            raise chain_refused(error) from error
-        if gone:
-            self._sessions.lift(view.consortium, halt)
-            _log.warning("%s: the chain has decided over block %d", view.consortium, halt.block_number)
-            self._write("halt-lifted", {"consortium": view.consortium, "block": halt.block_number})
-
-    def _raise_if_revoked(self, consortium: str) -> None:
-        view, latest = self._views(consortium)
-        refusal = policy.renew(
-            view, latest, self._policy_config(consortium), study=b"", standing=latest.standing
-        )
-        if refusal is not None and refusal.code == Code.REVOKED:
-            raise refused(refusal)
-
-    def _policy_config(self, consortium: str) -> policy.Config:
-        return policy.Config(
-            gate_root=self._root.fingerprint,
-            gate_signer=self._root.signer,
-            gate_compose=self._root.compose_hash,
-            policy_hash=self._root.policy.hash,
-            key_provider_id=self._root.key_provider_id,
-            lease_seconds=self._config.lease_seconds,
-            audit_head=self._audit.head.digest,
-            now=self._clock(),
-            watcher_seen=self._watch.seen(consortium),
-            halt=found[0] if (found := self._sessions.halted(consortium)) is not None else None,
-        )
-
     def _write(self, event: str, facts: Mapping[str, Any]) -> None:
         self._audit.append(event, facts=facts)
-
-
-def _granted(
-    grant: Grant, consortium: str, grant_hash: bytes, evidence: Evidence, opened: TxResult
-) -> dict[str, Any]:
-    return {
-        "runId": to_hex(grant.run_id),
-        "consortium": consortium,
-        "study": to_hex(grant.study),
-        "composeHash": to_hex(grant.compose_hash),
-        "device": to_hex(evidence.device_id),
-        "enclaveSigner": grant.enclave_signer,
-        "grantHash": to_hex(grant_hash),
-        "epsilonMicro": grant.epsilon_micro,
-        "deltaPico": grant.delta_pico,
-        "standing": to_hex(grant.standing),
-        "block": grant.block_number,
-        "openedTx": opened.tx,
-    }

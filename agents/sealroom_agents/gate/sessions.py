@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     CursorResult,
-    LargeBinary,
-    String,
     Update,
     create_engine,
     delete,
@@ -30,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
 from sealroom.codes import Code
 from sealroom.encoding import canonical, strict_json
@@ -38,6 +35,17 @@ from sealroom.model import Opening
 from sealroom_agents.errors import GateError, Refused
 from sealroom_agents.facts import Halt
 from sealroom_agents.gate.audit import Head
+from sealroom_agents.gate.tables import (
+    MAX_BY_CHARACTERS,
+    SCHEMA,
+    AuditHeadRow,
+    Base,
+    ChallengeRow,
+    HaltRow,
+    LeaseRow,
+    MarkRow,
+    OpeningRow,
+)
 
 KEEP_UNUSED_S = 3600
 """Seconds that an unanswered challenge is kept after it expired."""
@@ -45,69 +53,8 @@ KEEP_USED_S = 30 * 24 * 3600
 """Seconds that a used nonce is kept, to be refused as replayed; later it is refused as unknown."""
 MAX_OPEN_CHALLENGES = 10_000
 """Challenges that may wait for an answer at once (RE-05)."""
-MAX_BY_CHARACTERS = 128
-"""What is kept of who showed a revocation."""
-SCHEMA = 2
-"""Version of the tables and of what stands in them; a change that an earlier gate would misread raises it."""
 SQLITE_BUSY_S = 10
 """Seconds that a writer waits for another one."""
-
-
-class _Base(DeclarativeBase):
-    pass
-
-
-class _Challenge(_Base):
-    __tablename__ = "challenge"
-    nonce: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    run_id: Mapped[bytes] = mapped_column(LargeBinary(32), index=True)
-    hello: Mapped[bytes] = mapped_column(LargeBinary)
-    challenge: Mapped[bytes] = mapped_column(LargeBinary)
-    expires: Mapped[int] = mapped_column(BigInteger, index=True)
-    used: Mapped[bool] = mapped_column(default=False)
-
-
-class _Lease(_Base):
-    __tablename__ = "lease"
-    consortium: Mapped[str] = mapped_column(String(42), primary_key=True)
-    run_id: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    study: Mapped[bytes] = mapped_column(LargeBinary(32))
-    standing: Mapped[bytes] = mapped_column(LargeBinary(32))
-    signer: Mapped[str] = mapped_column(String(42))
-    counter: Mapped[int] = mapped_column(BigInteger)
-    until: Mapped[int] = mapped_column(BigInteger)
-    ended: Mapped[str | None] = mapped_column(String(64))
-
-
-class _Opening(_Base):
-    __tablename__ = "opening"
-    consortium: Mapped[str] = mapped_column(String(42), primary_key=True)
-    run_id: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    ledger: Mapped[str] = mapped_column(String(42))
-    since: Mapped[int] = mapped_column(BigInteger)
-    content: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class _Halt(_Base):
-    __tablename__ = "halted"
-    consortium: Mapped[str] = mapped_column(String(42), primary_key=True)
-    block_number: Mapped[int] = mapped_column(BigInteger)
-    block_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
-    by: Mapped[str] = mapped_column(String(MAX_BY_CHARACTERS))
-    since: Mapped[int] = mapped_column(BigInteger)
-
-
-class _AuditHead(_Base):
-    __tablename__ = "audit_head"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    sequence: Mapped[int] = mapped_column(BigInteger)
-    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
-
-
-class _Mark(_Base):
-    __tablename__ = "mark"
-    name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    value: Mapped[int] = mapped_column(BigInteger)
 
 
 @dataclass(frozen=True)
@@ -157,7 +104,7 @@ class Sessions:
         self._engine = engine
         event.listen(engine, "handle_error", _unwritable)
         try:
-            _Base.metadata.create_all(engine)
+            Base.metadata.create_all(engine)
         except SQLAlchemyError as error:
             raise GateError(
                 Code.GATE_STATE, f"the gate's state cannot be opened: {type(error).__name__}"
@@ -167,7 +114,7 @@ class Sessions:
     def _check_version(self) -> None:
         """Tables that are there already are not altered: refuse at the start what could only fail later."""
         there = inspect(self._engine)
-        for table in _Base.metadata.sorted_tables:
+        for table in Base.metadata.sorted_tables:
             columns = {column["name"] for column in there.get_columns(table.name)}
             if columns != set(table.columns.keys()):
                 raise _other_version(f"its table {table.name} has other columns")
@@ -205,9 +152,9 @@ class Sessions:
         """Keep a fresh challenge. Raises `Refused` `unknown-run-id-reused`
         when the run was granted before."""
         with Session(self._engine) as session, session.begin():
-            unused = ~_Challenge.used & (_Challenge.expires < now - KEEP_UNUSED_S)
-            session.execute(delete(_Challenge).where(unused | (_Challenge.expires < now - KEEP_USED_S)))
-            if session.get(_Lease, (consortium, run_id)) is not None:
+            unused = ~ChallengeRow.used & (ChallengeRow.expires < now - KEEP_UNUSED_S)
+            session.execute(delete(ChallengeRow).where(unused | (ChallengeRow.expires < now - KEEP_USED_S)))
+            if session.get(LeaseRow, (consortium, run_id)) is not None:
                 raise Refused(
                     Code.UNKNOWN_RUN_ID_REUSED,
                     "keys were already released for this run id",
@@ -215,13 +162,13 @@ class Sessions:
                 )
             waiting = session.scalar(
                 select(func.count())
-                .select_from(_Challenge)
-                .where(~_Challenge.used, _Challenge.expires >= now)
+                .select_from(ChallengeRow)
+                .where(~ChallengeRow.used, ChallengeRow.expires >= now)
             )
             if (waiting or 0) >= MAX_OPEN_CHALLENGES:
                 raise Refused(Code.BUSY, "too many challenges are open", "try again in a minute")
             session.add(
-                _Challenge(
+                ChallengeRow(
                     nonce=nonce, run_id=run_id, hello=hello, challenge=challenge, expires=expires, used=False
                 )
             )
@@ -234,9 +181,9 @@ class Sessions:
         with Session(self._engine) as session, session.begin():
             marked = _changed(
                 session,
-                update(_Challenge).where(_Challenge.nonce == nonce, ~_Challenge.used).values(used=True),
+                update(ChallengeRow).where(ChallengeRow.nonce == nonce, ~ChallengeRow.used).values(used=True),
             )
-            row = session.get(_Challenge, nonce)
+            row = session.get(ChallengeRow, nonce)
             if row is None:
                 raise Refused(Code.NONCE_UNKNOWN, "this gate gave out no such nonce")
             opened, expires = Opened(run_id=row.run_id, hello=row.hello, challenge=row.challenge), row.expires
@@ -254,7 +201,7 @@ class Sessions:
         try:
             with Session(self._engine) as session, session.begin():
                 session.add(
-                    _Lease(
+                    LeaseRow(
                         consortium=lease.consortium,
                         run_id=lease.run_id,
                         study=lease.study,
@@ -266,7 +213,7 @@ class Sessions:
                     )
                 )
                 session.add(
-                    _Opening(
+                    OpeningRow(
                         consortium=lease.consortium,
                         run_id=lease.run_id,
                         ledger=lease.ledger,
@@ -281,21 +228,23 @@ class Sessions:
         """The lease of a run, or `None`."""
         key = (consortium, run_id)
         with Session(self._engine) as session:
-            row, booked = session.get(_Lease, key), session.get(_Opening, key)
+            row, booked = session.get(LeaseRow, key), session.get(OpeningRow, key)
             return None if row is None or booked is None else _lease(row, booked)
 
     def consortia(self) -> frozenset[str]:
         """Consortia for which keys were released."""
         with Session(self._engine) as session:
-            return frozenset(session.scalars(select(_Lease.consortium).distinct()))
+            return frozenset(session.scalars(select(LeaseRow.consortium).distinct()))
 
     def prolong(self, consortium: str, run_id: bytes, *, counter: int, until: int) -> None:
         """Count a renewal. Raises `Refused` `lease-counter` unless `counter` is larger than all before."""
         with Session(self._engine) as session, session.begin():
             changed = _changed(
                 session,
-                update(_Lease)
-                .where(*_of(_Lease, consortium, run_id), _Lease.counter < counter, _Lease.ended.is_(None))
+                update(LeaseRow)
+                .where(
+                    *_of(LeaseRow, consortium, run_id), LeaseRow.counter < counter, LeaseRow.ended.is_(None)
+                )
                 .values(counter=counter, until=until),
             )
             if changed != 1:
@@ -305,8 +254,8 @@ class Sessions:
         """Keep where the opening of a run stands now."""
         with Session(self._engine) as session, session.begin():
             session.execute(
-                update(_Opening)
-                .where(*_of(_Opening, consortium, run_id))
+                update(OpeningRow)
+                .where(*_of(OpeningRow, consortium, run_id))
                 .values(content=canonical(opening.to_json()))
             )
 
@@ -314,8 +263,8 @@ class Sessions:
         """End a lease; it cannot be renewed any more."""
         with Session(self._engine) as session, session.begin():
             session.execute(
-                update(_Lease)
-                .where(*_of(_Lease, consortium, run_id), _Lease.ended.is_(None))
+                update(LeaseRow)
+                .where(*_of(LeaseRow, consortium, run_id), LeaseRow.ended.is_(None))
                 .values(ended=str(code))
             )
 
@@ -324,12 +273,12 @@ class Sessions:
     def keep_audit_head(self, head: Head) -> None:
         """Keep the end of the audit log, durably: a log that ends earlier was cut (RE-12)."""
         with Session(self._engine) as session, session.begin():
-            session.merge(_AuditHead(id=0, sequence=head.sequence, digest=head.digest))
+            session.merge(AuditHeadRow(id=0, sequence=head.sequence, digest=head.digest))
 
     def audit_head(self) -> Head | None:
         """The end of the audit log that was kept last; `None` before the first entry."""
         with Session(self._engine) as session:
-            row = session.get(_AuditHead, 0)
+            row = session.get(AuditHeadRow, 0)
             return None if row is None else Head(row.sequence, row.digest)
 
     # --- revocations and marks ------------------------------------------------------------------
@@ -338,11 +287,11 @@ class Sessions:
         """Keep a revocation that was seen, durably, until `lift` (CH-02); the newest block counts. True when
         it is news."""
         with Session(self._engine) as session, session.begin():
-            row = session.get(_Halt, consortium)
+            row = session.get(HaltRow, consortium)
             if row is not None and row.block_number >= halt.block_number:
                 return False
             session.merge(
-                _Halt(
+                HaltRow(
                     consortium=consortium,
                     block_number=halt.block_number,
                     block_hash=halt.block_hash,
@@ -355,29 +304,31 @@ class Sessions:
     def halted(self, consortium: str) -> tuple[Halt, int] | None:
         """The revocation that stands and since when, unix seconds; `None` when there is none."""
         with Session(self._engine) as session:
-            row = session.get(_Halt, consortium)
+            row = session.get(HaltRow, consortium)
             return None if row is None else (Halt(row.block_number, row.block_hash, row.by), row.since)
 
     def lift(self, consortium: str, halt: Halt) -> None:
         """Forget a revocation, unless a newer one was seen meanwhile."""
         with Session(self._engine) as session, session.begin():
             session.execute(
-                delete(_Halt).where(_Halt.consortium == consortium, _Halt.block_number <= halt.block_number)
+                delete(HaltRow).where(
+                    HaltRow.consortium == consortium, HaltRow.block_number <= halt.block_number
+                )
             )
 
     def keep_highest(self, name: str, value: int) -> None:
         """Keep the highest value under a name."""
         with Session(self._engine) as session, session.begin():
-            row = session.get(_Mark, name)
+            row = session.get(MarkRow, name)
             if row is None:
-                session.add(_Mark(name=name, value=value))
+                session.add(MarkRow(name=name, value=value))
             else:
                 row.value = max(row.value, value)
 
     def highest(self, name: str) -> int:
         """The highest value kept under a name; 0 when there is none."""
         with Session(self._engine) as session:
-            row = session.get(_Mark, name)
+            row = session.get(MarkRow, name)
             return 0 if row is None else row.value
 
 
@@ -399,7 +350,7 @@ def _changed(session: Session, statement: Update) -> int:
     return result.rowcount
 
 
-def _of(table: type[_Lease] | type[_Opening], consortium: str, run_id: bytes) -> tuple[Any, Any]:
+def _of(table: type[LeaseRow] | type[OpeningRow], consortium: str, run_id: bytes) -> tuple[Any, Any]:
     """What selects a run: its id is drawn by whoever starts it, and counts in its consortium alone."""
     return table.consortium == consortium, table.run_id == run_id
 
@@ -421,7 +372,7 @@ def _durable(connection: sqlite3.Connection, _record: object) -> None:
     cursor.close()
 
 
-def _lease(row: _Lease, booked: _Opening) -> Lease:
+def _lease(row: LeaseRow, booked: OpeningRow) -> Lease:
     content = strict_json(booked.content, len(booked.content))
     return Lease(
         run_id=row.run_id,

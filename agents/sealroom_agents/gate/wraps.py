@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
-from sealroom.errors import SealError
-from sealroom.key_release import DatasetOffer
+from sealroom.errors import SealError, SealroomError
+from sealroom.key_release import DatasetOffer, KeyRelease, seal_key
 from sealroom.keys import KemPrivateKey, Secret
 from sealroom.sealed import Header, Wrap, WrapContext, check_commitment, open_wrap
 from sealroom_agents.errors import Refused
 from sealroom_agents.facts import ChainView, DatasetRecord
-from sealroom_agents.gate.policy import PresentedDataset
+from sealroom_agents.gate.cases import PresentedDataset
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,30 @@ def open_wraps(
             key.data_key.wipe()
         raise
     return opened
+
+
+def sealed_keys(keys: Sequence[OpenedKey], *, kem_key: bytes, transcript: bytes) -> tuple[KeyRelease, ...]:
+    """Each data key, sealed to the enclave that the transcript names. Raises `Refused` `malformed`."""
+    try:
+        return tuple(
+            KeyRelease(
+                dataset=key.record.id,
+                index_digest=key.record.version.index,
+                key_commitment=key.record.version.key_commitment,
+                ciphertext=seal_key(
+                    key.data_key.reveal(),
+                    kem_key=kem_key,
+                    transcript=transcript,
+                    owner=key.record.holder_id,
+                    dataset_id=key.record.id,
+                    header=key.record.version.header,
+                    key_commitment=key.record.version.key_commitment,
+                ),
+            )
+            for key in keys
+        )
+    except SealroomError as error:
+        raise Refused(Code.MALFORMED, f"the enclave's key: {error.message}") from error
 
 
 def _open(

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where `sealroom seal` writes: names of files and folders, and what must not stand or lie there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sealroom.codes import Code
+from sealroom_agents.cli.sealing import Job
+from sealroom_agents.cli.terminal import (
+    refuse_stdout,
+)
+from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.staging import Outputs
+
+if TYPE_CHECKING:
+    pass
+
+SEALED_FOLDER = Path("sealed")
+"""What may leave, as OWNER/NAME.tar, just as the runner reads it; ignored by git."""
+KEYS_FOLDER = Path("keys")
+"""Folder of what stays. Another one, so that a copy of the first holds no key."""
+
+
+def file_stem(name: str, version: int) -> str:
+    """Name of a version's files: those of the first are called after the dataset alone."""
+    return name if version == 1 else f"{name}.v{version}"
+
+
+def outputs_of(
+    source: Path, *, place: str, name: str, version: int, out: Path | None, key_out: Path | None
+) -> Outputs:
+    """Where to write; refused before anything is read when input and outputs are one, by whatever name."""
+    stem = file_stem(name, version)
+    sealed = out if out is not None else SEALED_FOLDER / place / f"{stem}.tar"
+    key = key_out if key_out is not None else KEYS_FOLDER / place / f"{stem}.key"
+    for path in (sealed, key):
+        refuse_stdout(path)
+    if out is not None and key_out is None:
+        raise click.UsageError("--out needs --key-out: say where the data key stays")
+    outputs = Outputs(sealed=sealed, key=key, registration=sealed.with_suffix(".registration.json"))
+    if len({source.resolve(), *(path.resolve() for path in outputs.all)}) != 4 or any(
+        path.exists() and source.exists() and path.samefile(source) for path in outputs.all
+    ):
+        raise ToolError(
+            Code.SAME_FILE, "input, sealed dataset and key must be different files", "name another --out"
+        )
+    if source.is_dir() and any(path.resolve().is_relative_to(source.resolve()) for path in outputs.all):
+        raise ToolError(
+            Code.SAME_FILE, f"an output would lie in {source}, which is sealed", "name another --out"
+        )
+    _refuse_key_that_would_leave(outputs)
+    return outputs
+
+
+def _refuse_key_that_would_leave(outputs: Outputs) -> None:
+    """A copy of the sealed file's folder, or of all of `sealed/`, must hold no key."""
+    leaves, stays = outputs.sealed.parent.resolve(), outputs.key.parent.resolve()
+    # A sealed file that somebody puts where they work: its folder is no folder to be sent.
+    below = leaves != Path.cwd() and stays.is_relative_to(leaves)
+    if leaves == stays or below or stays.is_relative_to(SEALED_FOLDER.resolve()):
+        raise ToolError(
+            Code.KEY_WOULD_LEAVE,
+            f"the key {outputs.key} would lie where sealed files lie, and leave with them",
+            "name a --key-out in another folder, such as keys/",
+        )
+
+
+def refuse_existing(outputs: Outputs) -> None:
+    """Nothing is overwritten. Raises `key-exists`, `output-exists`."""
+    hint = (
+        "for another recipe or consortium: sealroom reseal; for a correction: --dataset-version N; "
+        "else name another file"
+    )
+    if os.path.lexists(outputs.key):
+        if not os.path.lexists(outputs.sealed):
+            hint = "if it is of no sealed file (a run that was killed may have left it), remove it; " + hint
+        raise ToolError(Code.KEY_EXISTS, f"{outputs.key} exists, and a data key is never overwritten", hint)
+    if os.path.lexists(outputs.sealed):
+        raise ToolError(Code.OUTPUT_EXISTS, f"{outputs.sealed} exists, and may be registered already", hint)
+
+
+def need_space(job: Job) -> None:
+    """Refuse before the work where a disk has too little space."""
+    from sealroom_agents.owner import disk_space
+
+    here, there = job.outputs.sealed.parent, job.source.path.absolute().parent
+    sealed = disk_space.sealed_size(job.source.size)
+    if job.source.remade is not None:
+        disk_space.need(there, job.source.size, what=f"what is made of {job.source.path}")
+        # On one disk both stand side by side for a while.
+        sealed += job.source.size
+    disk_space.need(here, sealed, what=str(job.outputs.sealed))

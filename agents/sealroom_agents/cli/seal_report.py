@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `sealroom seal` says: before it asks, and when it is done."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from sealroom_agents.cli.binding import (
+    bound_json,
+    bound_lines,
+)
+from sealroom_agents.cli.sealing import Job
+from sealroom_agents.cli.terminal import (
+    plural,
+    size,
+    table,
+)
+
+if TYPE_CHECKING:
+    from sealroom.sealed import SealSummary
+    from sealroom_agents.owner.consortium_contract import ApprovalState
+    from sealroom_agents.owner.keystore import Signer
+    from sealroom_agents.owner.profile import Profile
+
+
+def leaves_and_stays(job: Job) -> list[tuple[str, str]]:
+    """What leaves the owner's house and what stays, before the owner is asked."""
+    source, outputs = job.source, job.outputs
+    rows = f"{source.rows:,} rows" if source.rows is not None else "number of rows"
+    clear = f"its name, columns, {rows}, size" if source.columns is not None else "its name and size"
+    clear += " and the account"
+    lines = [
+        ("leaves", f"{outputs.sealed}: ciphertext, and in clear {clear}"),
+        ("stays", f"{source.path}, and the data key {outputs.key}"),
+    ]
+    if job.context is None:
+        lines.append(("for", "nobody yet: sealroom reseal wraps its key for a study"))
+    if source.remade is not None:
+        lines.append(("sealed as", source.remade))
+    if source.columns is None:
+        lines.append(("size", size(source.size)))
+    return lines
+
+
+def rows_and_columns(seen: Profile) -> list[tuple[str, str]]:
+    """What was read back from what will be sealed."""
+    return [("rows", f"{seen.rows:,}"), *((column.name, column.sentence()) for column in seen.columns)]
+
+
+def report(
+    summary: SealSummary,
+    job: Job,
+    seen: Profile | None,
+    signer: Signer | None,
+    approval: ApprovalState | None,
+    *,
+    as_json: bool,
+) -> None:
+    """What was sealed, as a table or as JSON."""
+    from sealroom.encoding import to_hex
+
+    outputs = job.outputs
+    ids = {"dataset_id": summary.dataset_id, "header_digest": summary.header_digest}
+    if as_json:
+        facts = {
+            "datasetId": to_hex(summary.dataset_id),
+            "account": job.account,
+            "datasetVersion": job.version,
+            "headerDigest": to_hex(summary.header_digest),
+            "indexDigest": to_hex(summary.index_digest),
+            "keyCommitment": to_hex(summary.key_commitment),
+            "schemaHash": to_hex(summary.schema_hash),
+            "rows": summary.rows,
+            "columns": None if seen is None else [column.json() for column in seen.columns],
+            "size": summary.size,
+            "sealedSize": summary.sealed_size,
+            "parts": summary.parts,
+            "sealed": str(outputs.sealed),
+            "key": str(outputs.key),
+            "registration": str(outputs.registration),
+            "signer": None if signer is None else signer.address,
+            "sealedAs": job.source.remade,
+            "approval": None if approval is None else approval.facts(),
+            "wrap": None if job.context is None else bound_json(job.context, **ids),
+        }
+        click.echo(json.dumps(facts))
+        return
+    act = "register" if job.version == 1 else "add-version"
+    if job.context is None:
+        wrapped = [("wrap", "none: nothing opens it but the data key")]
+        then = "sealroom reseal, for the study that shall read it"
+    else:
+        wrapped = bound_lines(job.context, **ids)
+        then = f"send it; the runner reads it as {job.place}/{job.name}.tar"
+    click.echo(
+        table(
+            [
+                (
+                    "sealed",
+                    f"{outputs.sealed}  {size(summary.sealed_size)} in {plural(summary.parts, 'part')}",
+                ),
+                ("rows", f"{summary.rows:,}"),
+                ("size", size(summary.size)),
+                ("dataset", f"{to_hex(summary.dataset_id)}  version {job.version}"),
+                ("account", job.account),
+                *wrapped,
+                ("signed", f"by {signer.address}" if signer is not None else "no"),
+                ("key", f"{outputs.key}  keep it, send it to nobody"),
+                ("registration", str(outputs.registration)),
+                ("next", f"sealroom govern {act} --registration {outputs.sealed}"),
+                ("then", then),
+            ]
+        )
+    )
