@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from tests.agents.worked import unspent
 from tests.refusals import CODES, REFUSAL_CODES
 
 from sealroom.encoding import sha256
 from sealroom.key_release import Refusal, datasets_root
-from sealroom.model import Account, Allowance, Grant, Owner, Platform, Spending, Study, Version
+from sealroom.model import Account, Grant, Owner, Platform, Spending, Study, Version
 from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, Evidence, Halt, LatestView
 from sealroom_agents.gate import cases, policy, study_rules
 
@@ -125,17 +126,7 @@ def good() -> Case:
             account=Account(
                 epsilon_cap=9_000_000, epsilon_spent=4_500_000, delta_cap=6_000_000, delta_spent=3_000_000
             ),
-            allowance=Allowance(
-                epsilon_cap=4_500_000,
-                epsilon_spent=0,
-                delta_cap=3_000_000,
-                delta_spent=0,
-                epsilon_per_day=4_500_000,
-                epsilon_today=0,
-                runs_per_day=10,
-                runs_today=0,
-                day=TODAY,
-            ),
+            allowance=unspent(epsilon_per_day=4_500_000, runs_per_day=10, day=TODAY),
         )
         for n, dataset in enumerate(DATASETS)
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 from tests.agents.test_studycard import make_view
-from tests.agents.worked import OWNERS, fresh_platform, make_gate
+from tests.agents.worked import OWNERS, fresh_platform, make_gate, unspent
 
-from sealroom.model import Account, Allowance, Study, Version
+from sealroom.model import Account, Study, Version
 from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord
 from sealroom_agents.readiness import Missing, missing, should_wait
 
@@ -59,17 +59,7 @@ DATASET = DatasetRecord(
         header=b"\x01" * 32, index=b"\x01" * 32, key_commitment=b"\x01" * 32, schema_hash=bytes(32), rows=10
     ),
     account=Account(epsilon_cap=9_000_000, epsilon_spent=0, delta_cap=9_000_000, delta_spent=0),
-    allowance=Allowance(
-        epsilon_cap=4_500_000,
-        epsilon_spent=0,
-        delta_cap=3_000_000,
-        delta_spent=0,
-        epsilon_per_day=3_000_000,
-        epsilon_today=0,
-        runs_per_day=2,
-        runs_today=0,
-        day=TODAY,
-    ),
+    allowance=unspent(epsilon_per_day=3_000_000, runs_per_day=2, day=TODAY),
 )
 
 

@@ -55,6 +55,7 @@ from sealroom.keys import (
     gate_root_key,
     generate_signer,
 )
+from sealroom.model import Allowance
 from sealroom.recipe.result import build_result
 from sealroom_agents.simulator import DEFAULT_MACHINE, SIMULATED_OS_IMAGE, SimulatedEnclave, SimulatedPlatform
 from sealroom_agents.studycard import CardOwner, StudyCard
@@ -460,4 +461,19 @@ def make_run(
         collateral=platform.collateral(issued),
         result=build_result(RESULT_FIELDS, parsed),
         gpu_evidence=gpu_evidence,
+    )
+
+
+def unspent(*, epsilon_per_day: int, runs_per_day: int, day: int) -> Allowance:
+    """What a holder lets a consortium spend on a dataset, with nothing spent yet; `day` is the ledger's."""
+    return Allowance(
+        epsilon_cap=4_500_000,
+        epsilon_spent=0,
+        delta_cap=3_000_000,
+        delta_spent=0,
+        epsilon_per_day=epsilon_per_day,
+        epsilon_today=0,
+        runs_per_day=runs_per_day,
+        runs_today=0,
+        day=day,
     )
