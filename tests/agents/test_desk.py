@@ -218,7 +218,7 @@ def test_a_silent_owner_is_removed_after_its_time_and_not_before(chain: LocalCha
     before = chain.snapshot()
     office = Office.open(chain, tmp_path, threshold=4)
     assert any("all 4 owners are needed" in words for words in office.govern("status")["warnings"])
-    first = office.govern("roster", "--remove", "hospital-D", "--days", "60", by=0)["proposal"]
+    first = office.govern("roster", "--remove", "hospital-D", by=0)["proposal"]
     for owner in (1, 2):
         office.govern("approve", first, by=owner)
     code, words, hint = office.refused("remove-silent", first, by=STRANGER)
@@ -228,6 +228,27 @@ def test_a_silent_owner_is_removed_after_its_time_and_not_before(chain: LocalCha
     done = office.govern("remove-silent", first, by=STRANGER)
     assert done["owners"] == ["hospital-A", "hospital-B", "hospital-C"] and done["threshold"] == 3
     assert any("its data lock" in words for words in done["warnings"])
+    chain.restore(before)
+
+
+def test_a_removal_joins_no_open_one_that_ends_before_silence_is_over(
+    chain: LocalChain, tmp_path: Path
+) -> None:
+    before = chain.snapshot()
+    office = Office.open(chain, tmp_path, threshold=4)
+    removal = "roster", "--remove", "hospital-D"
+    short = office.govern(*removal, "--days", "30", by=3)
+    assert any("pass more --days" in words for words in short["warnings"])
+    assert "nobody can be removed as silent" in office.text("show", short["proposal"])
+    first = office.govern(*removal, by=0)
+    assert first["proposal"] != short["proposal"]
+    assert not any("more --days" in words for words in first["warnings"])
+    chain.advance(3_600)
+    for owner in (1, 2):
+        assert office.govern(*removal, by=owner)["proposal"] == first["proposal"]
+    chain.advance(30 * DAY_S)
+    done = office.govern("remove-silent", first["proposal"], by=STRANGER)
+    assert done["owners"] == ["hospital-A", "hospital-B", "hospital-C"]
     chain.restore(before)
 
 

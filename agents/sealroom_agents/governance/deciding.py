@@ -13,7 +13,7 @@ from sealroom_agents.errors import ToolError
 from sealroom_agents.governance import words
 from sealroom_agents.governance.acts import Act, Ballot, Call
 from sealroom_agents.governance.attested import attested
-from sealroom_agents.governance.desk import Answer, Desk
+from sealroom_agents.governance.desk import DAY_S, Answer, Desk
 from sealroom_agents.governance.documents import Documents, examine
 from sealroom_agents.governance.files import (
     in_call,
@@ -23,7 +23,7 @@ from sealroom_agents.governance.files import (
     load_platform,
     read_json,
 )
-from sealroom_agents.governance.proposals import Content, find, last_pinned, outlook
+from sealroom_agents.governance.proposals import SILENCE_S, Content, find, last_pinned, outlook
 from sealroom_agents.governance.voting import open_one, put_forward, vote_for
 from sealroom_agents.governance.words import Lines
 
@@ -182,6 +182,11 @@ def roster(
             f"all {after} owners would be needed for everything: one lost wallet stops all until it is "
             f"removed, "
             "after 30 days"
+        )
+    if remove and not coming and after < at.threshold and days * DAY_S <= SILENCE_S:
+        desk.warnings.append(
+            f"without who leaves, {at.threshold} cannot vote for it; it counts for {days} days, and who is "
+            "silent is removed 30 days after the last vote: pass more --days"
         )
     for one in remove:
         mine = [facts.dataset.name for facts in at.offered() if at.name(facts.dataset.holder) == one]

@@ -17,7 +17,15 @@ from sealroom_agents.governance import words
 from sealroom_agents.governance.acts import Act, Ballot, Call, Outcome
 from sealroom_agents.governance.desk import DAY_S, Answer, Desk
 from sealroom_agents.governance.files import BALLOTS, content_file, in_call, write_json
-from sealroom_agents.governance.proposals import Content, Proposal, kind_of, outlook, pending, with_votes
+from sealroom_agents.governance.proposals import (
+    SILENCE_S,
+    Content,
+    Proposal,
+    kind_of,
+    outlook,
+    pending,
+    with_votes,
+)
 from sealroom_agents.governance.words import Lines
 
 FUNCTIONS = {
@@ -50,11 +58,14 @@ def put_forward(desk: Desk, content: Content, lines: Lines, *, out: Path | None,
 def open_one(desk: Desk, content: Content) -> Content:
     """The open proposal that differs in its expiry alone, so that votes do not split; else what was given.
 
+    One that is about to end is not joined, nor one that ends before who is silent can be removed by it.
     Raises `proposal-open` for a study that would live longer than was asked for: only who names it may vote
     for that.
     """
     at = desk.standing
     acting = at.owner(desk.way.acting) if desk.way.acting else None
+    removes = isinstance(content, RosterProposal) and bool(content.remove)
+    least = at.node.head.timestamp + DAY_S + (SILENCE_S if removes else 0)
     found = [
         one
         for one in pending(at)
@@ -62,7 +73,7 @@ def open_one(desk: Desk, content: Content) -> Content:
         and type(one.content) is type(content)
         and replace(one.content, expiry=content.expiry) == content
         and (acting is None or acting.id not in one.withdrawn)
-        and one.expiry >= min(content.expiry, at.node.head.timestamp + DAY_S)
+        and one.expiry >= min(content.expiry, least)
         and not outlook(at, one).blocked
     ]
     if not found:

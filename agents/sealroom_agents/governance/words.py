@@ -110,10 +110,12 @@ def proposal_lines(standing: Standing, proposal: Proposal, outlook: Outlook) -> 
     ]
     if isinstance(proposal.content, RosterProposal) and proposal.content.remove and not proposal.content.add:
         due = proposal.since + SILENCE_S
-        lines.append(
-            ("silence", f"if all who stay want it, {', '.join(proposal.content.remove)} can be removed from "
-             f"{time_text(due)} on; to stay, an owner confirms or withdraws once after the vote")
-        )  # fmt: skip
+        who = ", ".join(proposal.content.remove)
+        told = f"if all who stay want it, {who} can be removed from {time_text(due)} on; to stay, an owner "
+        told += "confirms or withdraws once after the vote"
+        if due >= proposal.expiry:
+            told = f"it expires before {time_text(due)}, so nobody can be removed as silent by it"
+        lines.append(("silence", told))
     if proposal.heard:
         lines.append(("heard", f"{', '.join(proposal.heard)}, since the last vote: not silent"))
     return lines

@@ -24,14 +24,16 @@ from sealroom_agents.governance.actions.entry import (
 
 PROPOSAL_DAYS = 30
 """How long votes count when nothing is said."""
+ROSTER_DAYS = 90
+"""The same for a roster: who is silent is removed no sooner than 30 days after the last vote."""
 
 
-def _draft() -> list[click.Parameter]:
+def _draft(days: int = PROPOSAL_DAYS) -> list[click.Parameter]:
     return [
         option(
             "--days",
             type=click.IntRange(1, 400),
-            default=PROPOSAL_DAYS,
+            default=days,
             show_default=True,
             help="How long votes for it count.",
         ),
@@ -184,7 +186,7 @@ SECTION = Section(
                     type=click.IntRange(1, 16),
                     help="How many grant afterwards.  [default: as before, as far as they suffice]",
                 ),
-                *_draft(),
+                *_draft(ROSTER_DAYS),
             ],
             "vote",
         ),
