@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.gate_world import Enclave, World, granted
 from tests.local_chain import account
+from tests.rpc_proxy import RpcProxy
 
 from sealroom import typed
 from sealroom.encoding import to_hex
 from sealroom.key_release import GrantReply
-from sealroom.model import Run
-from sealroom_agents.chain import Transactor
+from sealroom.model import Run, Study
+from sealroom_agents.chain import Opened, Transactor
 from sealroom_agents.cli.gatelog import gate_log
+from sealroom_agents.errors import TransactionError
 from sealroom_agents.gate.audit import GENESIS, AuditLog
 from sealroom_agents.gate.notes import booking_facts, bookings
 
@@ -36,8 +39,11 @@ class Heads:
         return None
 
 
-def compared(world: World, *arguments: str, log: Path | None = None) -> Result:
-    command = [str(log or world.state / "audit.jsonl"), "--rpc", world.chain.url, *arguments]
+def compared(
+    world: World, *arguments: str, log: Path | None = None, rpc: Sequence[str] | None = None
+) -> Result:
+    named = [part for url in rpc or (world.chain.url,) for part in ("--rpc", url)]
+    command = [str(log or world.state / "audit.jsonl"), *named, *arguments]
     return CliRunner().invoke(gate_log, command, standalone_mode=False)
 
 
@@ -110,6 +116,53 @@ def test_a_run_that_another_one_opens_with_the_gates_key_has_no_entry(approved: 
     broken(approved, "has the gate's key")
 
 
+class Faster:
+    """A thief of the gate's key who sees its transaction, and is faster with the same run for its own key."""
+
+    def __init__(self, world: World) -> None:
+        self._stolen = Transactor(world.chain.url, world.gate._root.signer_key.reveal())
+        self._gate = world.gate._bookings._opener
+
+    def book(
+        self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], *, note: bytes
+    ) -> Iterator[tuple[bytes, Opened | TransactionError]]:
+        own = [replace(run, enclave_signer=account(15)) for run in runs]
+        self._stolen.open_runs(ledger, consortium, study, own, note=note)
+        yield from self._gate.book(ledger, consortium, study, runs, note=note)
+
+
+def test_who_is_faster_with_a_run_of_the_gate_s_own_has_no_entry_either(approved: World) -> None:
+    """CH-36: run, grant and note are the gate's; the enclave's key is the thief's."""
+    granted(small(approved).ask())
+    assert compared(approved).return_value == 0
+    approved.gate._bookings._opener = Faster(approved)
+    assert small(approved).ask().json()["code"] == "unknown-run-id-reused"
+    broken(approved, "has the gate's key")
+
+
+def test_one_node_hides_no_opening_from_the_others(approved: World) -> None:
+    """CH-03: a node that keeps silent about an opening hides it only where it alone is asked."""
+    granted(small(approved).ask())
+    before = approved.chain.rpc("eth_blockNumber")
+    wrong = GENESIS.digest
+    approved.gate._bookings._note = lambda: wrong
+    granted(small(approved).ask())
+
+    def earlier(method: str, params: list[Any]) -> list[Any]:
+        """Its newest block is the one before."""
+        at_head = method == "eth_getBlockByNumber" and params[0] in ("latest", "finalized")
+        return [before, *params[1:]] if at_head else params
+
+    with RpcProxy(approved.chain.url) as liar:
+        liar.rewrite = earlier
+        honest = approved.chain.url
+        assert compared(approved, rpc=(liar.url,)).return_value == 0
+        for pair in ((liar.url, honest), (honest, liar.url)):
+            told = compared(approved, rpc=pair)
+            assert told.return_value == 1 and "which is NOT in the log" in told.output, told.output
+            assert "1 run not shown by every node" in told.output
+
+
 def test_a_log_that_was_written_anew_lacks_what_is_on_chain(approved: World, tmp_path: Path) -> None:
     """RE-12: every digest of it holds, and it is not the log that the openings note."""
     enclave = small(approved)
@@ -118,10 +171,16 @@ def test_a_log_that_was_written_anew_lacks_what_is_on_chain(approved: World, tmp
     log = AuditLog(path, Heads(), clock=lambda: 0)
     log.append("started", facts={"signer": approved.identity().signer})
     broken(approved, "the log was rewritten", "--consortium", approved.room.consortium, log=path)
-    facts = booking_facts(
-        consortium=approved.room.consortium, run_id=enclave.run_id, grant_hash=grant_hash(approved, reply)
+    grant = reply.grant
+    run = Run(
+        run_id=grant.run_id,
+        epsilon_micro=grant.epsilon_micro,
+        delta_pico=grant.delta_pico,
+        enclave_signer=grant.enclave_signer,
+        grant_hash=grant_hash(approved, reply),
+        open_before=0,
     )
-    log.append("booking", facts=facts)
+    log.append("booking", facts=booking_facts(approved.room.consortium, run))
     broken(approved, "which is NOT in the log", log=path)
 
 

@@ -100,6 +100,11 @@ class PageReads(Reads):
         consortium = consortium.lower()
         return self._nodes.first(lambda rpc: self._histories.read(rpc, consortium))
 
+    def study_histories(self, consortium: str) -> tuple[History, ...]:
+        """The same from each node that is asked, to be compared: no node alone hides anything."""
+        consortium = consortium.lower()
+        return tuple(self._nodes.ask(lambda rpc: self._histories.read(rpc, consortium)).values())
+
     def recent_dataset_history(self, ledger: str, datasets: Sequence[bytes]) -> tuple[DatasetEvent, ...]:
         """What happened to some datasets in the newest 10,000 blocks, oldest first, from the first node's
         logs."""

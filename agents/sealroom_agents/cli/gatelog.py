@@ -39,7 +39,8 @@ def gate_log(
 
     With --rpc, each run that was opened on chain while the owners had adopted this gate must have its entry
     in the log, and note that entry or a later one. A run without an entry was opened by somebody else who has
-    the gate's key, or the log was rewritten. A log can keep silent about a consortium: name yours.
+    the gate's key, or the log was rewritten. A run counts that any of several nodes shows. A log can keep
+    silent about a consortium: name yours.
 
     Ends with status 0 when the log is whole and has every entry that envelopes and runs name, with 1 where it
     lacks one, with 3 where the history of a consortium is too long to be read to its beginning.
@@ -97,7 +98,7 @@ def _on_chain(found: Bookings, rpc: tuple[str, ...], named: list[str]) -> list[C
     reader = reader_for(rpc)
     try:
         reader.chain_id()
-        return [found.compare(one, reader.study_history(one)) for one in named or found.consortia]
+        return [found.compare(one, reader.study_histories(one)) for one in named or found.consortia]
     finally:
         reader.close()
 
@@ -110,6 +111,7 @@ def _json(one: Comparison) -> dict[str, Any]:
         "complete": one.complete,
         "adopted": one.adopted,
         "ofOtherGates": one.others,
+        "notOnEveryNode": one.partly,
         "openings": [
             {
                 "runId": to_hex(noted.event.run_id),
@@ -145,5 +147,8 @@ def _tell(found: Bookings, rows: list[dict[str, Any]], runs: list[Comparison]) -
             click.echo(f"ok      {one.consortium}: {count} on chain, each with its entry in the log")
         if one.others:
             warn(f"{one.consortium}: {plural(one.others, 'run')} more, opened by another gate")
+        if one.partly:
+            count = plural(one.partly, "run")
+            warn(f"{one.consortium}: {count} not shown by every node: one of them lags, or lies")
         if not one.complete:
             warn(f"{one.consortium}: its history is too long; earlier runs were not compared")

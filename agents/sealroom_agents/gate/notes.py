@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gate's audit log compared with the chain: what each opening notes is in the log, and in its place.
 
-Before the gate sends an opening it writes an entry `booking` with run and grant, and the opening's `note` is
-the head of the log after that. So each opening that this gate made has its entry, and notes that entry or a
-later one. An opening without one was made by somebody else who has the gate's key, or the log was rewritten
-since (RE-12, CH-36).
+Before the gate sends an opening it writes an entry `booking` with the run and all that it books, and the
+opening's `note` is the head of the log after that. So each opening that this gate made has its entry, and
+notes that entry or a later one. An opening without one was made by somebody else who has the gate's key, or
+the log was rewritten since (RE-12, CH-36). Every node that is asked tells the openings, so one that leaves
+some out hides nothing (CH-03).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sealroom.encoding import to_hex
 from sealroom.key_release import Grant
+from sealroom.model import Opening, Run
 from sealroom_agents.chain import History, TxResult
 from sealroom_agents.chain.owner_events import PlatformAdoption
 from sealroom_agents.chain.run_events import RunOpening
@@ -28,9 +30,18 @@ STARTED = "started"
 """Event of the entry with which a gate starts; it names its signer."""
 
 
-def booking_facts(*, consortium: str, run_id: bytes, grant_hash: bytes) -> dict[str, str]:
-    """What the entry before an opening says, and by what it is found again."""
-    return {"consortium": consortium, "runId": to_hex(run_id), "grantHash": to_hex(grant_hash)}
+def booking_facts(consortium: str, run: Run) -> dict[str, Any]:
+    """What the entry before an opening says, and by what it is found again: all but the time until which it
+    may be opened, which is another one where an opening that was lost is sent again. Whoever has the gate's
+    key sees an opening before a block takes it, and can be faster with one of the same grant."""
+    return {
+        "consortium": consortium,
+        "runId": to_hex(run.run_id),
+        "grantHash": to_hex(run.grant_hash),
+        "enclaveSigner": run.enclave_signer,
+        "epsilonMicro": run.epsilon_micro,
+        "deltaPico": run.delta_pico,
+    }
 
 
 def granted_facts(
@@ -61,33 +72,53 @@ class Bookings:
     """What holds of it."""
     signers: set[str] = field(default_factory=set)
     """Addresses with which the gate signed."""
-    entries: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    """Number of the last entry of each consortium, run and grant."""
+    entries: dict[tuple[str, ...], int] = field(default_factory=dict)
+    """Number of the last entry of each opening."""
 
     @property
     def consortia(self) -> list[str]:
         """Consortia of these runs."""
-        return sorted({consortium for consortium, _, _ in self.entries})
+        return sorted({consortium for consortium, *_ in self.entries})
 
-    def compare(self, consortium: str, history: History) -> Comparison:
-        """Compare the openings of a consortium, as far as its owners had adopted this gate then."""
+    def compare(self, consortium: str, histories: Sequence[History]) -> Comparison:
+        """Compare the openings of a consortium, as far as its owners had adopted this gate then.
+
+        histories: one of each node. An opening that any node shows counts.
+        """
         sequences = {digest: number for number, digest in enumerate(self.log.digests, start=1)}
-        openings: list[Noted] = []
-        others, ours, ever = 0, False, False
+        each = [self._ours(history) for history in histories]
+        mine = {event.opening: event for openings, _, _ in each for event in openings}
+        others = {one for _, openings, _ in each for one in openings} - mine.keys()
+        ordered = sorted(mine.values(), key=lambda event: event.opening.number)
+        everywhere = set.intersection(*({event.opening for event in openings} for openings, _, _ in each))
+        return Comparison(
+            consortium,
+            tuple(Noted(event, self._trouble(consortium, event, sequences)) for event in ordered),
+            len(others),
+            adopted=all(ever for _, _, ever in each),
+            complete=all(history.complete for history in histories),
+            partly=len(mine) - len(everywhere),
+        )
+
+    def _ours(self, history: History) -> tuple[list[RunOpening], list[Opening], bool]:
+        """Openings while the owners had adopted this gate, the others, and whether they ever had."""
+        mine: list[RunOpening] = []
+        others: list[Opening] = []
+        ours, ever = False, False
         for event in history.events:
             if isinstance(event, PlatformAdoption):
                 ours = event.platform.gate_signer in self.signers
                 ever = ever or ours
             elif isinstance(event, RunOpening):
                 if ours:
-                    openings.append(Noted(event, self._trouble(consortium, event, sequences)))
+                    mine.append(event)
                 else:
-                    others += 1
-        return Comparison(consortium, tuple(openings), others, adopted=ever, complete=history.complete)
+                    others.append(event.opening)
+        return mine, others, ever
 
     def _trouble(self, consortium: str, event: RunOpening, sequences: Mapping[bytes, int]) -> str | None:
         opening = event.opening
-        facts = booking_facts(consortium=consortium, run_id=event.run_id, grant_hash=opening.run.grant_hash)
+        facts = booking_facts(consortium, opening.run)
         entry, noted = self.entries.get(_key(facts)), sequences.get(opening.note)
         if entry is None:
             return "the log has no entry of it: another one has the gate's key, or the log was rewritten"
@@ -122,6 +153,8 @@ class Comparison:
     """Whether the owners ever adopted this gate."""
     complete: bool
     """Whether these are all; a very long history is cut."""
+    partly: int
+    """How many of these openings not every node shows: it lags, or one node lies."""
 
     @property
     def ok(self) -> bool:
@@ -132,7 +165,7 @@ class Comparison:
 def bookings(path: Path) -> Bookings:
     """Read a log up to where it holds."""
     signers: set[str] = set()
-    entries: dict[tuple[str, str, str], int] = {}
+    entries: dict[tuple[str, ...], int] = {}
 
     def see(entry: Mapping[str, Any]) -> None:
         facts = entry.get("facts")
@@ -146,5 +179,6 @@ def bookings(path: Path) -> Bookings:
     return Bookings(read(path, see), signers, entries)
 
 
-def _key(facts: Mapping[str, Any]) -> tuple[str, str, str]:
-    return str(facts.get("consortium")), str(facts.get("runId")), str(facts.get("grantHash"))
+def _key(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    names = ("consortium", "runId", "grantHash", "enclaveSigner", "epsilonMicro", "deltaPico")
+    return tuple(str(facts.get(name)) for name in names)

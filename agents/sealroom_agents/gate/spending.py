@@ -53,8 +53,7 @@ class Spending:
         )
         order = Order(grant.ledger, view.consortium, view.study, run)
         # First of all: what is on chain is in the log, and where nothing can be written nothing is spent.
-        facts = booking_facts(consortium=view.consortium, run_id=run.run_id, grant_hash=grant_hash)
-        self._audit.append(BOOKING, facts=facts)
+        self._audit.append(BOOKING, facts=booking_facts(view.consortium, run))
         try:
             opened = self._bookings.open_run(order)
         except ChainError as error:
