@@ -87,9 +87,9 @@ contract AttacksTest is Room {
         IConsortium.Roster memory r;
         (r.remove, r.threshold) = (ids(ID_C, ID_D), 2);
         IConsortium.Validity[6] memory t;
-        for (uint256 i = 0; i < 6; ++i) {
+        for (uint64 i = 0; i < 6; ++i) {
             t[i] = terms(room.rosterDigest());
-            t[i].expiry = uint64(block.timestamp + 90 days + i);
+            t[i].expiry += 60 days + i;
             room.changeRoster(r, t[i], signed(r, t[i], list(A, B)));
         }
         uint256 fork = vm.snapshotState();
