@@ -559,7 +559,7 @@ def test_a_delta_that_the_study_or_a_dataset_has_not_got_is_refused(good: Case) 
 def test_a_run_beyond_the_number_that_a_datasets_owner_allows_is_refused(good: Case) -> None:
     assert isinstance(good.allowance(runs_today=9).decide(), Grant)
     refusal = refused(good.allowance(runs_today=10), "runs-exhausted")
-    assert refusal.message == "all 10 runs that hospital-A/cohort today allows were opened"
+    assert refusal.message == "no run is left of the 10 that hospital-A/cohort today allows"
 
 
 def test_what_a_holder_allows_a_day_comes_back_with_the_next_utc_day(good: Case) -> None:

@@ -98,7 +98,9 @@ def trust_under(policy: PlatformPolicy, root: TrustRoot) -> TrustRoot:
     if policy.root != found:
         raise ConfigurationError(
             Code.PLATFORM_POLICY,
-            f"the platform policy is for quotes of root {policy.root}, and this gate trusts {found}",
+            f"the platform policy is for quotes of root {policy.root}, and the root of trust here is {found}",
+            "the policy is for another platform; or, on a local chain, name the simulated root: "
+            "--simulated-root root.der, at the gate --platform FOLDER",
         )
     return TrustRoot(
         kind=root.kind,

@@ -100,7 +100,7 @@ def _of_dataset(request: Request, dataset: DatasetRecord, day: int) -> Iterator[
 def _no_run_left(what: str, runs: int, limit: int) -> Refusal:
     return Refusal(
         Code.RUNS_EXHAUSTED,
-        f"all {limit} runs that {what} allows were opened",
+        f"no run is left of the {limit} that {what} allows",
         seen={"runs": runs},
         pinned={"maxRuns": limit},
     )

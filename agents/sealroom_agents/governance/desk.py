@@ -117,7 +117,7 @@ class Desk:
         account = account or self.way.acting
         if account is None:
             raise ToolError(
-                Code.WAY_UNCLEAR, f"whose dataset {named} is, is not said", "write owner/name, or its id"
+                Code.WAY_UNCLEAR, f"{named} does not say whose dataset it is", "write owner/name, or its id"
             )
         registered = dataset_id(account, name)
         ids = {one.id for one in at.offered() if (one.dataset.holder, one.dataset.name) == (account, name)}

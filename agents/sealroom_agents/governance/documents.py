@@ -113,7 +113,7 @@ def examine(
         )
     found: Lines = []
     for path in given.against if not isinstance(content, RosterProposal) else ():
-        _require_same(content, _own(content, path), f"{path}")
+        _require_same(content, _own(content, path), f"compared with {path}")
         found.append(("compared with", f"{path}: the same"))
     if isinstance(content, PlatformProposal) and given.policy is not None:
         found += _policy(content, given.policy)
@@ -121,7 +121,7 @@ def examine(
         mine = Machines(
             os_images=tuple(sorted(set(given.os_image))), devices=tuple(sorted(set(given.device)))
         )
-        _require_same(content, mine, "what you named")
+        _require_same(content, mine, "compared with what you named")
         found.append(("compared with", "the machines and OS images that you named: the same"))
     if isinstance(content, RosterProposal):
         found += _roster(content, given)
@@ -208,9 +208,9 @@ def _gate(content: PlatformProposal, given: Documents, chain_id: int) -> Examine
     )
     if not given.os_image and set(content.os_images) <= set(mine.os_images):
         mine = replace(mine, os_images=content.os_images)  # of the policy's images, it may trust some
-    _require_same(content, mine, f"what the gate at {given.gate} proves, and what you named,")
+    _require_same(content, mine, f"compared with what the gate at {given.gate} proves, and what you named")
     for path in given.against:
-        _require_same(content, _own(content, path), f"{path}")
+        _require_same(content, _own(content, path), f"compared with {path}")
     return Examined(
         [*lines, ("compared with", "the gate's own evidence, your policy and machines: the same")]
     )

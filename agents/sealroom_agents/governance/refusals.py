@@ -184,7 +184,7 @@ TELLERS: dict[str, _Teller] = {
     ),
     "RegistryNotHolder": lambda f, n, c: (
         f"{n.account(f['account'])} does not hold {n.dataset(f['dataset'])}",
-        "use the account that registered it, or to which it was moved",
+        "`govern dataset` shows who holds it, or that nobody has registered it yet",
     ),
     "RegistryName": lambda f, n, c: (
         f"the name {f['name']!r} is not 1 to 64 letters, digits, _ or -, the first one a letter",

@@ -134,7 +134,11 @@ def dataset(desk: Desk, *, dataset: str) -> Answer:
     at = desk.standing
     (facts,) = at.datasets([desk.dataset_named(dataset)])
     if not facts.known:
-        raise ToolError(Code.NOT_REGISTERED, f"nobody registered a dataset {to_hex(facts.id)}")
+        raise ToolError(
+            Code.NOT_REGISTERED,
+            f"nobody has registered the dataset {dataset}, {to_hex(facts.id)}",
+            "its owner does: `govern register`",
+        )
     to, since = desk.node.call("Ledger", at.ledger, "offerOf", facts.id)
     lines = [("dataset", words.dataset_line(at, facts)), ("held by", f"{facts.dataset.holder}")]
     offered = None if to == NOBODY else {"to": to.lower(), "from": since}

@@ -20,6 +20,7 @@ from sealroom.model import (
 )
 from sealroom.model.units import delta_text, epsilon_text, time_text
 from sealroom_agents.chain.logs import Happening
+from sealroom_agents.cli.terminal import plural
 from sealroom_agents.governance.proposals import (
     SILENCE_S,
     Content,
@@ -65,7 +66,7 @@ def effect(standing: Standing, content: Content) -> str:
     if isinstance(content, Study):
         replaces = "; it replaces the live study" if standing.live else ""
         return (
-            f"the recipe {short(content.compose_hash)} may run {content.max_runs} times until "
+            f"the recipe {short(content.compose_hash)} may run {plural(content.max_runs, 'time')} until "
             f"{time_text(content.expiry)}, and spend ε {epsilon_text(content.epsilon_micro)}{replaces}"
         )
     if isinstance(content, RosterProposal):
@@ -77,12 +78,17 @@ def effect(standing: Standing, content: Content) -> str:
         )
     if isinstance(content, MachinesProposal):
         return (
-            f"{len(content.os_images)} OS images and {len(content.devices)} machines are trusted as well; "
-            "nothing ends"
+            f"{plural(len(content.os_images), 'OS image')} and {plural(len(content.devices), 'machine')} "
+            "more to trust; nothing ends"
         )
     before = standing.platform
-    gate = "the gate stays" if before and before.gate_root == content.gate_root else "another gate: new wraps"
-    return f"this platform replaces the one before ({gate}){ends}; votes for machines and studies are void"
+    if before is None:
+        adopted = "this is the first platform"
+    elif before.gate_root == content.gate_root:
+        adopted = "this platform replaces the one before (the gate stays)"
+    else:
+        adopted = "this platform replaces the one before (another gate: new wraps)"
+    return f"{adopted}{ends}; votes for machines and studies are void"
 
 
 def outlook_text(outlook: Outlook) -> str:

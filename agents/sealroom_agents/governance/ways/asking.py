@@ -32,7 +32,7 @@ def ask(
     wallet = open_wallet(way) if way.sign else None
     owner = wallet.address if wallet is not None else way.acting
     if owner is None:
-        raise ToolError(Code.WAY_UNCLEAR, "whose signature is asked for is not said", "pass --owner 0x…")
+        raise ToolError(Code.WAY_UNCLEAR, "nothing says who shall sign", "pass --owner 0x…")
     if standing is not None:
         standing.require_owner(owner)
     vote = act.ballot.vote(owner)
