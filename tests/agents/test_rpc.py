@@ -7,12 +7,15 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -27,6 +30,7 @@ from sealroom.model import Fate, Owner, Platform, State
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.chain.contracts import STRING_SELECTOR
 from sealroom_agents.chain.logs import forward, walk
+from sealroom_agents.chain.nodes import Nodes
 from sealroom_agents.chain.rpc import MAX_ANSWER_BYTES, Head, Rpc, RpcFailure
 from sealroom_agents.chain.views import Place, Places, decode_state, read_state
 from sealroom_agents.errors import ChainError, TransactionError
@@ -401,3 +405,31 @@ def test_no_log_tells_the_path_of_a_url(caplog: pytest.LogCaptureFixture) -> Non
     with HostileNode(hangs_up) as node, pytest.raises(ChainError):
         Rpc(f"{node.url}/v3/secret-token").chain_id()
     assert "secret-token" not in caplog.text
+
+
+def test_a_chain_that_goes_on_between_two_questions_is_not_stale() -> None:
+    """CH-04: a node that goes on is not taken for a frozen one. Each question meets five blocks more, and the
+    newest block but one is final."""
+    length = count(100, 5)
+
+    def answer(node: HostileNode, connection: socket.socket, body: bytes) -> None:
+        (call,) = json.loads(body)
+        number = next(length) - (call["params"][0] == "finalized")
+        block = {"number": hex(number), "hash": f"0x{number:064x}", "timestamp": hex(int(time.time()))}
+        node.send(
+            connection, http(json.dumps([{"jsonrpc": "2.0", "id": call["id"], "result": block}]).encode())
+        )
+
+    with HostileNode(answer) as node:
+        nodes = Nodes(
+            [node.url],
+            timeout_s=PATIENCE_S,
+            quorum=None,
+            expected_chain_id=None,
+            private_chain=None,
+            finalized_floor=0,
+            clock=time.time,
+        )
+        head, _ = nodes.finalized()
+        nodes.close()
+    assert head.number == 99

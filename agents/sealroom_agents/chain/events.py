@@ -117,7 +117,8 @@ class Histories:
         Raises `ChainError` `chain-unreachable` when the node hides or falsifies events.
         """
         key = (rpc.url, consortium)
-        head, final = rpc.head("latest"), rpc.head("finalized")
+        # In this order: the chain goes on between the two questions.
+        final, head = rpc.head("finalized"), rpc.head("latest")
         read = self._begun(key, rpc, head)
         state = read_state(rpc, self._places, consortium, head)
         votes = _walked(rpc, "Consortium", {"address": consortium}, read.votes, state.last_block)

@@ -112,8 +112,9 @@ class Nodes:
         """The newest block that `quorum` nodes call finalized, and the nodes that agree on it."""
 
         def newest(rpc: Rpc) -> tuple[Head, Head]:
-            latest = self.require_recent(rpc, rpc.head("latest"))
+            # In this order: the chain goes on between the two questions.
             final = rpc.head("finalized")
+            latest = self.require_recent(rpc, rpc.head("latest"))
             if final.number > latest.number:
                 raise ChainError(Code.CHAIN_STALE, f"{rpc.shown_url} calls a block final that it has not got")
             return latest, final
