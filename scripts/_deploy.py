@@ -313,6 +313,7 @@ def deploy(project: Project, account: AccountAPI, config: Config, journal: Journ
         shared, app = ledger(), config.app
         consortium = journal.once("consortium", project.Consortium, app, shared, owners, config.threshold)
         block = journal.block_of("consortium")
+        _require_asked(project, consortium, config, shared)
     else:
         code = keccak(creation_code(project))
         factory = config.factory or journal.once("factory", project.Factory, ledger(), code)
@@ -330,3 +331,18 @@ def deploy(project: Project, account: AccountAPI, config: Config, journal: Journ
         app=app.lower(),
         block=block,
     )
+
+
+def _require_asked(project: Project, consortium: str, config: Config, ledger: str) -> None:
+    """The consortium is the one that the configuration asks for.
+
+    One account may have deployed another since this call was interrupted, and its code is the same.
+    """
+    made = project.Consortium.at(consortium)
+    owners = tuple(Owner.of_abi(one) for one in made.owners())
+    found = str(made.app()).lower(), str(made.ledger()).lower(), owners, int(made.state().threshold)
+    if found != (config.app, ledger, tuple(config.owners), config.threshold):
+        raise Complaint(
+            f"the consortium at {consortium} is not the one that this configuration asks for",
+            "the account deployed another one meanwhile: remove the .part file, and begin anew",
+        )

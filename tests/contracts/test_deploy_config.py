@@ -130,6 +130,23 @@ def test_a_consortium_for_an_app_that_is_there_is_made_once_and_no_event_of_it_i
     assert done.block <= born
 
 
+def test_another_consortium_of_the_same_account_is_not_taken_for_the_one_that_was_asked_for(
+    project: Any, accounts: Any, operator: Any, tmp_path: Path
+) -> None:
+    app = str(operator.deploy(project.Lens).address).lower()  # any contract
+    ledger = deploy_ledger(project, operator).lower()
+    config = config_of(accounts, app=app, ledger=ledger)
+    out, other = tmp_path / "deployment.json", tmp_path / "other.json"
+    mortal: Any = Mortal(operator, sent=1, after=False)
+    with pytest.raises(Killed):
+        deploy(project, mortal, config, Journal(out, config, Site(project, mortal)))
+    owner = OWNER | {"account": str(accounts[1].address).lower()}
+    another = Config.parse({"owners": [owner], "threshold": 1, "app": app, "ledger": ledger})
+    deploy(project, operator, another, Journal(other, another, Site(project, operator)))
+    with pytest.raises(Complaint, match="is not the one"):
+        deploy(project, operator, config, Journal(out, config, Site(project, operator)))
+
+
 def test_another_contract_at_the_place_of_one_that_was_not_sent_is_not_taken_for_it(
     project: Any, accounts: Any, operator: Any, tmp_path: Path
 ) -> None:
