@@ -95,6 +95,16 @@ class Clock:
         return int(time.time()) + self.ahead
 
 
+@dataclass
+class StillClock(Clock):
+    """A clock that stands still, however long the test takes."""
+
+    at: int = field(default_factory=lambda: int(time.time()))
+
+    def __call__(self) -> int:
+        return self.at + self.ahead
+
+
 @dataclass(frozen=True)
 class MemoryCollateral:
     """A collateral source without files."""

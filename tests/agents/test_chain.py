@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +24,7 @@ from tests.local_chain import (
     member,
     private_key,
 )
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 from tests.rpc_proxy import RpcProxy
 
 from sealroom import typed
@@ -728,6 +730,31 @@ def test_a_finalized_block_that_goes_back_is_stale_also_after_a_restart(
         with pytest.raises(ChainError) as error:
             one.finalized_view(pinned.room.consortium)
         assert code(error) == "chain-stale"
+
+
+def test_an_answer_that_another_one_overtook_is_not_stale(chain: LocalChain, pinned: Study) -> None:
+    """CH-04, RE-05: of callers who ask at the same time, one may get the block before the other's."""
+    with RpcProxy(chain.url) as proxy, ThreadPoolExecutor(1) as pool:
+        reader = ChainReader([proxy.url])
+        before = reader.finalized_view(pinned.room.consortium).block_number
+        held, go = threading.Event(), threading.Event()
+
+        def hold(method: str, params: list[Any], result: Any) -> Any:
+            if method == "eth_getBlockByNumber" and params[0] == "finalized" and not held.is_set():
+                held.set()
+                assert go.wait(PATIENCE_S)
+            return result
+
+        proxy.tamper = hold
+        slow = pool.submit(reader.finalized_view, pinned.room.consortium)
+        try:
+            assert held.wait(PATIENCE_S)
+            chain.mine(5)
+            assert reader.finalized_view(pinned.room.consortium).block_number > before
+        finally:
+            go.set()
+        assert slow.result(PATIENCE_S).block_number == before
+        assert reader.finalized_floor > before, "the older answer does not lower what was seen"
 
 
 def test_an_approval_that_a_reorganisation_drops_was_never_final(

@@ -22,7 +22,7 @@ from sealroom.key_release.messages import Challenge, EvidenceMessage, GateIdenti
 from sealroom.key_release.replies import Refusal
 from sealroom.keys import Secret, address_of, generate_signer
 from sealroom.runtime.gate_client import GateRefused
-from sealroom.runtime.lease import Lease, LeaseEnd, LeaseEnded, clock
+from sealroom.runtime.lease import FIRST_SECONDS, RETRY_SECONDS, Lease, LeaseEnd, LeaseEnded, clock
 
 RUN, CHAIN, CONSORTIUM = b"r" * 32, 31337, "0x" + "c0" * 20
 SECONDS = 2
@@ -195,6 +195,51 @@ def test_trouble_that_lasts_ends_a_lease_and_is_named() -> None:
         with pytest.raises(LeaseEnded):
             lease.wait(PATIENCE_S)
         assert ends.causes() == ["watcher-dead"]
+
+
+@pytest.mark.parametrize("takes", [0.1, 6.0, 12.0, 14.0])
+def test_a_gate_that_answers_late_keeps_its_lease_of_thirty_seconds(
+    monkeypatch: pytest.MonkeyPatch, takes: float
+) -> None:
+    """CH-04: its nodes take seconds for a question. Time passes where the test says, and nowhere else."""
+    now, rounds = 1000.0, 8
+    monkeypatch.setattr("sealroom.runtime.lease.FIRST_SECONDS", FIRST_SECONDS)
+    monkeypatch.setattr("sealroom.runtime.lease.RETRY_SECONDS", RETRY_SECONDS)
+    monkeypatch.setattr("sealroom.runtime.lease.clock", lambda: now)
+    monkeypatch.setattr("tests.enclave.test_lease.SECONDS", 30)
+    signer: Secret = generate_signer()
+
+    class Late(LeasingGate):
+        def lease(self, message: LeaseRequest, *, timeout: float) -> LeaseReply:
+            nonlocal now
+            now += min(takes, timeout)
+            if timeout < takes:
+                raise KeyReleaseError(Code.GATE_UNREACHABLE, "the gate gave no answer")
+            return super().lease(message, timeout=timeout)
+
+    gate, ends = Late(address_of(signer.reveal())), Ends()
+    lease = Lease(
+        gate,
+        run_id=RUN,
+        chain_id=CHAIN,
+        consortium=CONSORTIUM,
+        signer=signer,
+        gate_signer=gate.address,
+        granted=now,
+        seconds=SECONDS,
+        on_end=ends.add,
+    )
+
+    def sleep(seconds: float) -> bool:
+        nonlocal now
+        now += seconds
+        lease.check()
+        return len(gate.counters) < rounds
+
+    monkeypatch.setattr(lease, "_sleep", sleep)
+    lease._renew()
+    lease.check()
+    assert gate.counters == list(range(1, rounds + 1))
 
 
 def test_a_lost_answer_does_not_end_a_lease() -> None:

@@ -111,6 +111,9 @@ class Nodes:
     def finalized(self) -> tuple[Head, tuple[Rpc, ...]]:
         """The newest block that `quorum` nodes call finalized, and the nodes that agree on it."""
 
+        # What was seen before this question: callers who ask at the same time overtake each other.
+        floor = self._finalized_floor
+
         def newest(rpc: Rpc) -> tuple[Head, Head]:
             # In this order: the chain goes on between the two questions.
             final = rpc.head("finalized")
@@ -126,14 +129,14 @@ class Nodes:
             lambda rpc: heads[rpc][1] if heads[rpc][1].number == number else rpc.head(number), rpcs
         )
         head, rpcs = self.agreed(at_number, f"the hash of block {number}")
+        if head.number < floor:
+            raise ChainError(
+                Code.CHAIN_STALE,
+                f"finalized block went back from {floor} to {head.number}",
+                "a node serves an old or another chain",
+            )
         with self._lock:
-            if head.number < self._finalized_floor:
-                raise ChainError(
-                    Code.CHAIN_STALE,
-                    f"finalized block went back from {self._finalized_floor} to {head.number}",
-                    "a node serves an old or another chain",
-                )
-            self._finalized_floor = head.number
+            self._finalized_floor = max(self._finalized_floor, head.number)
         return head, rpcs
 
     def require_recent(self, rpc: Rpc, head: Head) -> Head:

@@ -88,7 +88,8 @@ class Watch:
         """Take a heartbeat. A revocation is new if the report before on its consortium was another."""
         with self._lock:
             # The time that the report names, so that an old report does not count as new; never the future.
-            seen = min(self._clock(), report.observed)
+            now = self._clock()
+            seen = min(now, report.observed)
             revoked = {one.consortium: one for one in report.revoked}
             for consortium in report.seen:
                 before = self._entries.get(consortium)
@@ -96,7 +97,8 @@ class Watch:
                 if found is not None and (before is None or not before.revoked):
                     self._claims[consortium] = Halt(found.block, found.block_hash, "the watcher")
                     self._claims.move_to_end(consortium)
-                latest = seen if before is None else max(before.seen, seen)
+                # What was seen in the future was seen before somebody set the clock back: it says nothing.
+                latest = seen if before is None or before.seen > now else max(before.seen, seen)
                 self._entries[consortium] = _Entry(latest, found is not None)
                 self._entries.move_to_end(consortium)
             for kept, most in ((self._entries, MAX_ENTRIES), (self._claims, MAX_CLAIMS)):

@@ -32,14 +32,15 @@ from sealroom.key_release import Refusal
 from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom_agents.errors import Refused, server_code
 from sealroom_agents.gate.batch import MAX_RECEIPTS_BODY
+from sealroom_agents.gate.booking import MAX_TOGETHER
 from sealroom_agents.gate.service import Gate
 from sealroom_agents.gate.webhook import BootAuthority, BootInfo, answer
 
 FORBIDDEN = 403
 """Status of a refusal whose code names none."""
-EVIDENCE_AT_ONCE = 40
-"""Evidences judged at once. Each may wait a minute for its booking, so they have threads of their own: others
-need theirs to renew leases. More of them wait."""
+EVIDENCE_AT_ONCE = MAX_TOGETHER
+"""Evidences judged at once: as many as one transaction books. Each may wait a minute for its booking, so they
+have threads of their own: others need theirs to renew leases. More of them wait."""
 BOOTS_AT_ONCE = 8
 """Boot requests judged at once; each reads the chain, for any caller."""
 WEBHOOK_MALFORMED = "invalid authorization request"

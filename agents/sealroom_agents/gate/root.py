@@ -137,7 +137,8 @@ class GateRoot:
     def identity(self) -> GateIdentity:
         """Who this gate is, with a quote of the last hour."""
         with self._lock:
-            if self._clock() - self._identity.issued > IDENTITY_MAX_AGE_S:
+            # An identity of the future, after the clock was set back, would be refused by whoever asks.
+            if not 0 <= self._clock() - self._identity.issued <= IDENTITY_MAX_AGE_S:
                 self._identity = self._quote()
             return self._identity
 

@@ -5,11 +5,17 @@ finalized block, the audit log's head.
 A nonce is marked as used, durably, *before* anything that came with it is looked at (AT-01), so that neither
 a crash nor a restart gives a second try. The mark is keyed by the nonce, never by the quote's bytes, which
 anyone can vary without breaking the quote (AT-02).
+
+A writer locks the database before its first look, so that what it decides rests on nothing that another one
+changes meanwhile.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +31,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import Engine, ExceptionContext
+from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -55,6 +61,10 @@ MAX_OPEN_CHALLENGES = 10_000
 """Challenges that may wait for an answer at once (RE-05)."""
 SQLITE_BUSY_S = 10
 """Seconds that a writer waits for another one."""
+TURN_S = 30.0
+"""Seconds that a thread waits for its turn to write."""
+WRITE = "write"
+"""Execution option of a connection that is going to write."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +108,11 @@ class Lease:
 
 
 class Sessions:
-    """The gate's memory in one SQLite file, or any database by SQLAlchemy URL. Thread safe."""
+    """The gate's memory in one SQLite file. Thread safe."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._writing = threading.Lock()
         event.listen(engine, "handle_error", _unwritable)
         try:
             Base.metadata.create_all(engine)
@@ -130,11 +141,28 @@ class Sessions:
         path.touch(mode=0o600)
         engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": SQLITE_BUSY_S})
         event.listen(engine, "connect", _durable)
+        event.listen(engine, "begin", _begin)
         return cls(engine)
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+    def _read(self) -> Session:
+        return Session(self._engine)
+
+    @contextmanager
+    def _write(self) -> Iterator[Session]:
+        # SQLite does not queue those who wait for its lock: of many threads, some would never get it.
+        if not self._writing.acquire(timeout=TURN_S):
+            raise GateError(
+                Code.GATE_STATE, f"no turn to write the gate's state came within {TURN_S:.0f} s", _HINT
+            )
+        try:
+            with Session(self._engine.execution_options(**{WRITE: True})) as session, session.begin():
+                yield session
+        finally:
+            self._writing.release()
 
     # --- nonces ---------------------------------------------------------------------------------
 
@@ -151,7 +179,7 @@ class Sessions:
     ) -> None:
         """Keep a fresh challenge. Raises `Refused` `unknown-run-id-reused`
         when the run was granted before."""
-        with Session(self._engine) as session, session.begin():
+        with self._write() as session:
             unused = ~ChallengeRow.used & (ChallengeRow.expires < now - KEEP_UNUSED_S)
             session.execute(delete(ChallengeRow).where(unused | (ChallengeRow.expires < now - KEEP_USED_S)))
             if session.get(LeaseRow, (consortium, run_id)) is not None:
@@ -178,7 +206,7 @@ class Sessions:
 
         Raises `Refused`: `nonce-unknown`, `nonce-replayed`, `nonce-expired` (which uses it up, too).
         """
-        with Session(self._engine) as session, session.begin():
+        with self._write() as session:
             marked = _changed(
                 session,
                 update(ChallengeRow).where(ChallengeRow.nonce == nonce, ~ChallengeRow.used).values(used=True),
@@ -199,7 +227,7 @@ class Sessions:
     def grant(self, lease: Lease) -> None:
         """Begin a lease. Raises `Refused` `unknown-run-id-reused` when the run has one."""
         try:
-            with Session(self._engine) as session, session.begin():
+            with self._write() as session:
                 session.add(
                     LeaseRow(
                         consortium=lease.consortium,
@@ -227,18 +255,18 @@ class Sessions:
     def lease(self, consortium: str, run_id: bytes) -> Lease | None:
         """The lease of a run, or `None`."""
         key = (consortium, run_id)
-        with Session(self._engine) as session:
+        with self._read() as session:
             row, booked = session.get(LeaseRow, key), session.get(OpeningRow, key)
             return None if row is None or booked is None else _lease(row, booked)
 
     def consortia(self) -> frozenset[str]:
         """Consortia for which keys were released."""
-        with Session(self._engine) as session:
+        with self._read() as session:
             return frozenset(session.scalars(select(LeaseRow.consortium).distinct()))
 
     def prolong(self, consortium: str, run_id: bytes, *, counter: int, until: int) -> None:
         """Count a renewal. Raises `Refused` `lease-counter` unless `counter` is larger than all before."""
-        with Session(self._engine) as session, session.begin():
+        with self._write() as session:
             changed = _changed(
                 session,
                 update(LeaseRow)
@@ -252,7 +280,7 @@ class Sessions:
 
     def moved(self, consortium: str, run_id: bytes, opening: Opening) -> None:
         """Keep where the opening of a run stands now."""
-        with Session(self._engine) as session, session.begin():
+        with self._write() as session:
             session.execute(
                 update(OpeningRow)
                 .where(*_of(OpeningRow, consortium, run_id))
@@ -261,7 +289,7 @@ class Sessions:
 
     def end(self, consortium: str, run_id: bytes, code: Code) -> None:
         """End a lease; it cannot be renewed any more."""
-        with Session(self._engine) as session, session.begin():
+        with self._write() as session:
             session.execute(
                 update(LeaseRow)
                 .where(*_of(LeaseRow, consortium, run_id), LeaseRow.ended.is_(None))
@@ -272,12 +300,12 @@ class Sessions:
 
     def keep_audit_head(self, head: Head) -> None:
         """Keep the end of the audit log, durably: a log that ends earlier was cut (RE-12)."""
-        with Session(self._engine) as session, session.begin():
+        with self._write() as session:
             session.merge(AuditHeadRow(id=0, sequence=head.sequence, digest=head.digest))
 
     def audit_head(self) -> Head | None:
         """The end of the audit log that was kept last; `None` before the first entry."""
-        with Session(self._engine) as session:
+        with self._read() as session:
             row = session.get(AuditHeadRow, 0)
             return None if row is None else Head(row.sequence, row.digest)
 
@@ -286,7 +314,7 @@ class Sessions:
     def halt(self, consortium: str, halt: Halt, *, now: int) -> bool:
         """Keep a revocation that was seen, durably, until `lift` (CH-02); the newest block counts. True when
         it is news."""
-        with Session(self._engine) as session, session.begin():
+        with self._write() as session:
             row = session.get(HaltRow, consortium)
             if row is not None and row.block_number >= halt.block_number:
                 return False
@@ -303,13 +331,13 @@ class Sessions:
 
     def halted(self, consortium: str) -> tuple[Halt, int] | None:
         """The revocation that stands and since when, unix seconds; `None` when there is none."""
-        with Session(self._engine) as session:
+        with self._read() as session:
             row = session.get(HaltRow, consortium)
             return None if row is None else (Halt(row.block_number, row.block_hash, row.by), row.since)
 
     def lift(self, consortium: str, halt: Halt) -> None:
         """Forget a revocation, unless a newer one was seen meanwhile."""
-        with Session(self._engine) as session, session.begin():
+        with self._write() as session:
             session.execute(
                 delete(HaltRow).where(
                     HaltRow.consortium == consortium, HaltRow.block_number <= halt.block_number
@@ -318,7 +346,7 @@ class Sessions:
 
     def keep_highest(self, name: str, value: int) -> None:
         """Keep the highest value under a name."""
-        with Session(self._engine) as session, session.begin():
+        with self._write() as session:
             row = session.get(MarkRow, name)
             if row is None:
                 session.add(MarkRow(name=name, value=value))
@@ -327,9 +355,12 @@ class Sessions:
 
     def highest(self, name: str) -> int:
         """The highest value kept under a name; 0 when there is none."""
-        with Session(self._engine) as session:
+        with self._read() as session:
             row = session.get(MarkRow, name)
             return 0 if row is None else row.value
+
+
+_HINT = "free space on its disk, and see that its database answers"
 
 
 def _unwritable(context: ExceptionContext) -> None:
@@ -338,7 +369,7 @@ def _unwritable(context: ExceptionContext) -> None:
         raise GateError(
             Code.GATE_STATE,
             f"the gate's state cannot be read or written: {type(context.original_exception).__name__}",
-            "free space on its disk, and see that its database answers",
+            _HINT,
         ) from context.original_exception
 
 
@@ -366,10 +397,18 @@ def _other_version(why: str) -> GateError:
 
 def _durable(connection: sqlite3.Connection, _record: object) -> None:
     """A used nonce must survive a power cut: write-ahead log, synced at each commit."""
+    # The driver's own BEGIN comes after the first look; `_begin` sends ours.
+    connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """A writer takes the lock first: what it read could change before its first write otherwise."""
+    write = connection.get_execution_options().get(WRITE)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def _lease(row: LeaseRow, booked: OpeningRow) -> Lease:

@@ -174,6 +174,11 @@ def watched(config: Config) -> Refusal | None:
     if config.watcher_seen is None:
         return Refusal(Code.WATCHER_DEAD, "no watcher has reported on this consortium yet")
     age = config.now - config.watcher_seen
+    if age < 0:
+        return Refusal(
+            Code.WATCHER_DEAD,
+            f"the gate's clock was set back by {-age} s or more since the watcher saw this consortium",
+        )
     if age > MAX_WATCH_AGE_S:
         return Refusal(
             Code.WATCHER_DEAD, f"the watcher last saw this consortium {age} s ago (limit {MAX_WATCH_AGE_S} s)"

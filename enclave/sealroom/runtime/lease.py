@@ -26,14 +26,16 @@ from sealroom.keys import Secret
 from sealroom.runtime.gate_client import Gate, GateRefused
 
 FIRST_SECONDS = 3.0
-"""Longest pause before the first renewal; each after it may be twice as long, up to a third of the lease.
+"""Longest pause before the first renewal; from one to the next it may be twice as long, up to a third of the
+lease.
 Where blocks are final within seconds, no result waits for long."""
 
 RETRY_SECONDS = 1.0
 """Pause after a renewal that did not get through."""
 
-CALL_SECONDS = 5.0
-"""Longest wait for one renewal."""
+CALL_SECONDS = 15.0
+"""Longest wait for one renewal: half of a gate's usual lease. The gate asks its nodes several questions one
+after the other, and each may take seconds."""
 
 
 def clock() -> float:
@@ -144,7 +146,7 @@ class Lease:
 
     def _renew(self) -> None:
         counter = 0
-        pause = min(self._left() / 3, FIRST_SECONDS)
+        pause = every = min(self._left() / 3, FIRST_SECONDS)
         while self._sleep(pause):
             asked, counter = clock(), counter + 1
             try:
@@ -154,10 +156,10 @@ class Lease:
                 if not refused.code.transient:
                     self._finish(LeaseEnd(cause=refused.code, message=refused.message))
                     return
-                self._trouble, pause = refused, RETRY_SECONDS
+                self._trouble, pause, every = refused, RETRY_SECONDS, RETRY_SECONDS
                 continue
             except SealroomError as error:
-                self._trouble, pause = error, RETRY_SECONDS
+                self._trouble, pause, every = error, RETRY_SECONDS, RETRY_SECONDS
                 continue
             with self._change:
                 if clock() >= self._deadline:
@@ -169,7 +171,9 @@ class Lease:
             if news:
                 self._on_final()
             self._trouble = None
-            pause = min(reply.lease_seconds / 3, max(2 * pause, RETRY_SECONDS))
+            # Counted from when it was asked, as the lease is: a slow answer has taken of it.
+            every = min(reply.lease_seconds / 3, max(2 * every, RETRY_SECONDS))
+            pause = max(asked + every - clock(), 0.0)
 
     def _ask(self, counter: int) -> LeaseReply:
         request = sign_lease(

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate's database and clock: many writers at once, a database that is locked, a clock that is set."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event
+from tests.gate_world import Enclave, StillClock, World, granted, refused
+from tests.patience import PATIENCE_S
+
+from sealroom_agents.attestation import verify_gate
+from sealroom_agents.errors import GateError
+from sealroom_agents.facts import Halt
+from sealroom_agents.gate import sessions as sessions_module
+from sealroom_agents.gate.audit import verify
+from sealroom_agents.gate.root import IDENTITY_MAX_AGE_S
+from sealroom_agents.gate.service import CHALLENGE_LIFE_S
+from sealroom_agents.gate.sessions import Sessions
+from sealroom_agents.gate.study_rules import MAX_WATCH_AGE_S
+
+CALLERS = 8
+ROUNDS = 3
+
+
+def together(callers: int, act: Callable[[int], Any]) -> list[Any]:
+    """What `act` gives to each of so many threads that begin at the same moment; raises what one raised."""
+    begin = threading.Barrier(callers)
+
+    def one(number: int) -> Any:
+        begin.wait(PATIENCE_S)
+        return act(number)
+
+    with ThreadPoolExecutor(callers) as pool:
+        return list(pool.map(one, range(callers)))
+
+
+@contextmanager
+def locked(state: Path) -> Iterator[Callable[[], None]]:
+    """Somebody else holds the write lock of the gate's database, until the function is called."""
+    # Another thread may let go.
+    other = sqlite3.connect(state / "gate.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+
+    def let_go() -> None:
+        if other.in_transaction:
+            other.execute("ROLLBACK")
+
+    try:
+        yield let_go
+    finally:
+        let_go()
+        other.close()
+
+
+@pytest.fixture
+def still(approved: World) -> World:
+    """A gate whose clock stands still, except where a test sets it."""
+    approved.clock = StillClock()
+    approved.start_gate()
+    return approved
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Iterator[Sessions]:
+    opened = Sessions.open(tmp_path)
+    yield opened
+    opened.close()
+
+
+# --- many writers -------------------------------------------------------------------------------
+
+
+def test_a_revocation_that_many_see_at_once_is_news_to_one_and_a_fault_to_none(sessions: Sessions) -> None:
+    """CH-02, RE-05."""
+    for number in range(ROUNDS):
+        consortium, halt = f"0x{number:040x}", Halt(number, bytes(32), "a node")
+        news = together(CALLERS, lambda _, c=consortium, h=halt: sessions.halt(c, h, now=1))
+        assert sorted(news) == [False] * (CALLERS - 1) + [True]
+        assert sessions.halted(consortium) == (halt, 1)
+
+
+def test_of_many_marks_at_once_the_highest_is_kept(sessions: Sessions) -> None:
+    """CH-04: what is forgotten of the finalized blocks is missing after a restart."""
+    for number in range(ROUNDS):
+        together(CALLERS, lambda value, name=f"mark {number}": sessions.keep_highest(name, value))
+        assert sessions.highest(f"mark {number}") == CALLERS - 1
+
+
+def test_who_gets_no_turn_to_write_is_told_as_of_a_database_that_does_not_answer(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OP-05."""
+    monkeypatch.setattr(sessions_module, "TURN_S", 0.01)
+    with sessions._write(), pytest.raises(GateError) as error:
+        sessions.keep_highest("mark", 1)
+    assert error.value.code == "gate-state"
+    sessions.keep_highest("mark", 2)
+    assert sessions.highest("mark") == 2
+
+
+# --- locked -------------------------------------------------------------------------------------
+
+
+def small(world: World) -> Enclave:
+    return Enclave(world, epsilon_micro=1, delta_pico=1)
+
+
+def unable(answer: httpx.Response) -> None:
+    """The gate itself cannot serve, and says no more than that."""
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"code": "gate-state", "message": "the gate cannot serve at the moment"},
+    )
+
+
+def restarted(world: World, monkeypatch: pytest.MonkeyPatch, *, busy_s: float) -> None:
+    monkeypatch.setattr(sessions_module, "SQLITE_BUSY_S", busy_s)
+    world.start_gate()
+
+
+@pytest.mark.anvil
+def test_a_database_that_is_locked_for_a_while_delays_and_refuses_nothing(
+    still: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OP-05."""
+    restarted(still, monkeypatch, busy_s=PATIENCE_S)
+    enclave = small(still)
+    granted(enclave.ask())
+    asks = threading.Semaphore(0)
+    event.listen(still.gate._sessions._engine, "begin", lambda *_: asks.release(), insert=True)
+    for act in (lambda: enclave.renew(1), small(still).ask):
+        with ThreadPoolExecutor(1) as pool, locked(still.state) as let_go:
+            answer = pool.submit(act)
+            assert asks.acquire(timeout=PATIENCE_S)
+            assert not answer.done()
+            let_go()
+            assert answer.result(PATIENCE_S).status_code == 200
+
+
+@pytest.mark.anvil
+def test_a_database_that_stays_locked_releases_nothing_and_ends_nothing(
+    still: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OP-05, AT-01: the nonce is not used up, the lease goes on, and the log holds."""
+    restarted(still, monkeypatch, busy_s=0.01)
+    enclave, other = small(still), small(still)
+    granted(enclave.ask())
+    message = other.evidence(*other.hello())
+    with locked(still.state):
+        unable(other.send(message))
+        unable(enclave.renew(1))
+        hello = Enclave(still)
+        with pytest.raises(AssertionError, match="gate-state"):
+            hello.hello()
+    granted(other.send(message))
+    assert enclave.renew(1).status_code == 200
+    verify(still.state / "audit.jsonl")
+
+
+@pytest.mark.anvil
+def test_a_database_that_is_locked_once_a_run_is_booked_keeps_its_keys(
+    still: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OP-05, RE-12: what cannot be written down is not released; its budget is spent."""
+    restarted(still, monkeypatch, busy_s=0.01)
+    opener = still.gate._bookings._opener
+    lock = locked(still.state)
+
+    class Locks:
+        """The database is locked once the transaction is mined."""
+
+        def book(self, *order: Any, note: bytes) -> Any:
+            found = list(opener.book(*order, note=note))
+            lock.__enter__()
+            return iter(found)
+
+    still.gate._bookings._opener = Locks()
+    try:
+        unable(small(still).ask())
+    finally:
+        lock.__exit__(None, None, None)
+    still.gate._bookings._opener = opener
+    granted(small(still).ask())
+    spent = still.chain.call("Ledger", still.room.ledger, "spending", still.room.consortium, still.study)
+    assert spent["runs"] == 2
+    verify(still.state / "audit.jsonl")
+
+
+# --- a clock that is set ------------------------------------------------------------------------
+
+
+@pytest.mark.anvil
+def test_a_clock_that_is_set_back_makes_no_dead_watcher_live(still: World) -> None:
+    """OP-11, OP-09: what the watcher saw in the future, it saw before; its next report counts again."""
+    enclave = small(still)
+    granted(enclave.ask())
+    still.clock.ahead = -1
+    refused(enclave.renew(1), "watcher-dead", 503)
+    refused(small(still).ask(), "watcher-dead", 503)
+    still.heartbeat()
+    assert enclave.renew(2).status_code == 200
+    granted(small(still).ask())
+    still.clock.ahead += MAX_WATCH_AGE_S + 1
+    refused(small(still).ask(), "watcher-dead", 503)
+
+
+@pytest.mark.anvil
+def test_a_clock_that_jumps_ahead_and_back_opens_nothing_and_is_over_with_the_next_report(
+    still: World,
+) -> None:
+    """OP-11, AT-01: leases and challenges end, none comes back, and new ones are given."""
+    enclave, late = small(still), small(still)
+    granted(enclave.ask())
+    message = late.evidence(*late.hello())
+    still.clock.ahead = 3600
+    refused(enclave.renew(1), "lease-ended")
+    refused(late.send(message), "nonce-expired")
+    still.heartbeat()
+    still.clock.ahead = 0
+    refused(enclave.renew(2), "lease-ended")
+    refused(late.send(message), "nonce-replayed", 409)
+    refused(small(still).ask(), "watcher-dead", 503)
+    still.heartbeat()
+    granted(small(still).ask())
+    assert CHALLENGE_LIFE_S < 3600
+
+
+@pytest.mark.anvil
+def test_a_gate_shows_no_identity_of_the_future(still: World) -> None:
+    """OP-11: owners would refuse it until the time comes."""
+    still.clock.ahead = IDENTITY_MAX_AGE_S + 10
+    assert still.identity().issued >= still.clock() - IDENTITY_MAX_AGE_S
+    still.clock.ahead = 0
+    identity = still.identity()
+    assert identity.issued <= still.clock()
+    verify_gate(identity, trust=still.platform.trust(), now=still.clock())
