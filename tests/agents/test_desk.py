@@ -81,7 +81,7 @@ def test_what_was_approved_last_is_compared_with_what_is_asked_now(office: Offic
     later = office.govern("propose", "--recipe", office.file("app-compose.json"), by=0)["proposal"]
     arguments = later, "--recipe", office.file("app-compose.json"), "--before", office.file("before.json")
     shown = office.text("approve", *arguments, by=1)
-    assert "ε: 1.5, before 3" in shown and "runs: 1, before 2" in shown
+    assert "ε: 1.5; it was 3" in shown and "runs: 1; it was 2" in shown
     assert "-asks: How do kidney" in shown and "+asks: How do kidney" in shown
 
     code, words, _ = office.refused(

@@ -39,7 +39,11 @@ def sign(
     asked = Request.load(request)
     vote = asked.vote
     if (wallet is None) == (signature is None):
-        raise ToolError(Code.WAY_UNCLEAR, "needs an account that signs, or --signature")
+        raise ToolError(
+            Code.WAY_UNCLEAR,
+            "nothing says who signs",
+            "sign with an account here (--keystore or --account), or pass --signature with a wallet's",
+        )
     content = next((value for _, value in _parts(vote) if isinstance(value, Content)), None)
     found = Examined([])
     if content is not None:

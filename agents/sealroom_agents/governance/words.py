@@ -60,27 +60,34 @@ def content_lines(standing: Standing, content: Content) -> Lines:
     return [*lines, ("counts until", time_text(content.expiry)), ("follows", to_hex(content.follows))]
 
 
-def effect(standing: Standing, content: Content) -> str:
-    """What would happen, in one sentence."""
-    ends = "; the live study ends" if standing.live else ""
+def proposed(content: Content) -> str:
+    """What a proposal asks for, in one sentence: the same whatever governs when it is read."""
     if isinstance(content, Study):
-        replaces = "; it replaces the live study" if standing.live else ""
         return (
             f"the recipe {short(content.compose_hash)} may run {plural(content.max_runs, 'time')} until "
-            f"{time_text(content.expiry)}, and spend ε {epsilon_text(content.epsilon_micro)}{replaces}"
+            f"{time_text(content.expiry)}, and spend ε {epsilon_text(content.epsilon_micro)}"
         )
     if isinstance(content, RosterProposal):
         parts = [f"{one} loses its seat, and its data lock" for one in content.remove]
         parts += [f"{one.id} gets a seat" for one in content.add]
-        return (
-            f"{'; '.join(parts) or 'nobody comes or goes'}; {content.threshold} approvals grant{ends}; "
-            "votes for platforms, machines and studies are void"
-        )
+        return f"{'; '.join(parts) or 'nobody comes or goes'}; {content.threshold} approvals grant"
     if isinstance(content, MachinesProposal):
         return (
             f"{plural(len(content.os_images), 'OS image')} and {plural(len(content.devices), 'machine')} "
-            "more to trust; nothing ends"
+            "more to trust"
         )
+    return f"the gate {content.gate_signer}, under the policy {short(content.policy_hash)}"
+
+
+def effect(standing: Standing, content: Content) -> str:
+    """What would happen if it took effect now, in one sentence."""
+    ends = "; the live study ends" if standing.live else ""
+    if isinstance(content, Study):
+        return proposed(content) + ("; it replaces the live study" if standing.live else "")
+    if isinstance(content, RosterProposal):
+        return f"{proposed(content)}{ends}; votes for platforms, machines and studies are void"
+    if isinstance(content, MachinesProposal):
+        return f"{proposed(content)}; nothing ends"
     before = standing.platform
     if before is None:
         adopted = "this is the first platform"
@@ -194,7 +201,7 @@ def difference(before: Study | None, study: Study, standing: Standing) -> Lines:
 
     def compare(label: str, old: str, new: str) -> None:
         if old != new:
-            lines.append(("differs", f"{label}: {new}, before {old}"))
+            lines.append(("differs", f"{label}: {new}; it was {old}"))
 
     compare("recipe", short(before.compose_hash), short(study.compose_hash))
     compare("output", short(before.output_hash), short(study.output_hash))
@@ -314,7 +321,7 @@ def happening(standing: Standing, event: Happening) -> str:
         return f"the app did not drop {short(fields['composeHash'])}"
     content = content_of(event)
     kind = "study" if isinstance(content, Study) else event.name.removesuffix("Proposed").lower()
-    return f"{kind} {short(content.id)} was proposed: {effect(standing, content)}"
+    return f"{kind} {short(content.id)} was proposed: {proposed(content)}"
 
 
 def joined(blocks: Sequence[Lines]) -> Lines:
