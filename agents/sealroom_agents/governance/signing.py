@@ -41,8 +41,8 @@ def sign(
     if (wallet is None) == (signature is None):
         raise ToolError(
             Code.WAY_UNCLEAR,
-            "nothing says who signs",
-            "sign with an account here (--keystore or --account), or pass --signature with a wallet's",
+            "either an account signs here, or a wallet's signature is given",
+            "pass --keystore (with Ape --account), or --signature",
         )
     content = next((value for _, value in _parts(vote) if isinstance(value, Content)), None)
     found = Examined([])
