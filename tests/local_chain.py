@@ -19,6 +19,7 @@ import fcntl
 import json
 import secrets
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -137,8 +138,11 @@ def account(index: int) -> str:
 class LocalChain:
     """One anvil process with the contracts that consortia share."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], url: str, states: tempfile.TemporaryDirectory[str]
+    ) -> None:
         self._process = process
+        self._states = states
         self.url = url
         self._http = httpx.Client(timeout=RPC_TIMEOUT_S)
         self._snapshot = ""
@@ -152,7 +156,10 @@ class LocalChain:
     def start(cls, *, block_time: int | None = None, chain_id: int = 31337) -> LocalChain:
         """Start anvil on a free port and deploy Ledger, Factory and Lens."""
         command = [str(ANVIL), "--port", "0", "--slots-in-an-epoch", "1", "--accounts", str(ACCOUNTS)]
-        command += ["--chain-id", str(chain_id)]
+        # Past some hundred blocks anvil writes one file a block, into the user's home unless told otherwise,
+        # and never removes any.
+        states = tempfile.TemporaryDirectory(prefix="anvil-states-", ignore_cleanup_errors=True)
+        command += ["--chain-id", str(chain_id), "--cache-path", states.name]
         if block_time is not None:
             command += ["--block-time", str(block_time)]
         process = child_processes.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -166,10 +173,11 @@ class LocalChain:
             if line.startswith("Listening on "):
                 # Nobody reads the pipe from here on, and anvil logs each call to it: let it go to nothing.
                 _drain(process)
-                return cls(process, "http://" + line.removeprefix("Listening on ").strip())
+                return cls(process, "http://" + line.removeprefix("Listening on ").strip(), states)
             if not line and process.poll() is not None:
                 break
         child_processes.kill(process.pid)
+        states.cleanup()
         raise RuntimeError("anvil did not start: " + "".join(lines)[-2000:])
 
     def __enter__(self) -> LocalChain:
@@ -181,7 +189,7 @@ class LocalChain:
         self.stop()
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, and remove what it wrote."""
         self._http.close()
         self._process.terminate()
         try:
@@ -191,6 +199,7 @@ class LocalChain:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        self._states.cleanup()
 
     # --- JSON-RPC -------------------------------------------------------------------------------
 

@@ -187,8 +187,9 @@ def test_an_honest_console_is_believed(page: Page, lab: Lab) -> None:
         expect(dialog.get_by_role("button", name="Approve: send 1 transaction")).to_be_enabled()
         ticks = dialog.locator(".checks li.ok").all_inner_texts()
         sources = [line.split(":")[0] for line in ticks]
+        length = f"{len(lab.recipe.compose):,}".replace(",", "\u202f")
         assert sources == [
-            "Computed in this page from the recipe’s 1\u202f900 bytes",
+            f"Computed in this page from the recipe’s {length} bytes",
             "Asked of your wallet",
             "Computed in this page",
             *["Asked of your wallet’s node"] * 3,

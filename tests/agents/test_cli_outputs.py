@@ -25,8 +25,8 @@ from sealroom_agents.owner import disk_space, folder, staging
 from sealroom_agents.owner.source import look, ready
 from sealroom_agents.owner.staging import Outputs, Staging, recover
 
-BIG_BYTES = 12 * 1024**3
-"""Sparse: long enough to be interrupted, and never on the disk."""
+BIG_BYTES = 3 * 1024**3
+"""Sparse: long enough to be interrupted, and never on the disk, which must have that much free even so."""
 SEAL = "exec sealroom seal --owner hospital-A --in big --as opaque --name cohort-A --yes"
 SEAL += " --simulated-root root.der"
 

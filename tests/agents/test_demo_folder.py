@@ -80,3 +80,33 @@ def test_a_folder_that_cannot_be_made_is_told_as_one(tmp_path: Path) -> None:
     with pytest.raises(DemoError) as error:
         empty_folder(tmp_path / "file" / "demo")
     assert "cannot write" in error.value.message
+
+
+LONG_CHAIN = """
+import sys
+from pathlib import Path
+import httpx
+from sealroom_agents.demo.stack import Stack
+stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[1]) / "demo")
+chain = stack.start_chain()
+try:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "anvil_mine", "params": [hex(1600)]}
+    assert "result" in httpx.post(chain, json=body, timeout=240).json()
+finally:
+    stack.stop()
+"""
+"""The demo's own chain, until anvil has moved states of it to the disk."""
+
+
+@pytest.mark.anvil
+def test_a_long_chain_writes_into_the_demo_s_folder_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    subprocess.run(
+        [sys.executable, "-c", LONG_CHAIN, str(tmp_path)],
+        env={**os.environ, "HOME": str(home)},
+        timeout=DEMO_LIMIT_S,
+        check=True,
+    )
+    assert list((tmp_path / "demo" / "chain").iterdir())
+    assert not [path for path in home.rglob("*") if path.is_file()]

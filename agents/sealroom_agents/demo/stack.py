@@ -83,9 +83,11 @@ class Stack:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        self.start(
-            "chain", "anvil", "--port", str(port), "--block-time", "1", "--slots-in-an-epoch", "1", "--silent"
-        )
+        # Past some hundred blocks anvil writes one file a block, into the user's home unless told otherwise,
+        # and never removes any.
+        states = str(self.folder / "chain")
+        command = ["anvil", "--port", str(port), "--block-time", "1", "--slots-in-an-epoch", "1", "--silent"]
+        self.start("chain", *command, "--cache-path", states)
         self._wait("chain", lambda: self._answers(url))
         return url
 
