@@ -36,16 +36,20 @@ NOTE = b"\x09" * 32
 QUESTION = "How many people are there by sex, and how old are they?"
 COLUMNS = "person_id: int64, age: float64, sex: string"
 STUDY_YAML = """\
-version: 1
+version: 2
 name: small-study
 question: {question}
 image: ghcr.io/sealroom/enclave@sha256:1111111111111111111111111111111111111111111111111111111111111111
 gpu: none
+guarantee: by-reading
+schemas:
+  cohort:
+    unit: person_id
+    columns: {{{columns}}}
 datasets:
-  - {{owner: hospital-A, name: cohort-A, columns: {{{columns}}}}}
-  - {{owner: hospital-B, name: cohort-B, columns: {{{columns}}}}}
+  - {{owner: hospital-A, name: cohort-A, schema: cohort}}
+  - {{owner: hospital-B, name: cohort-B, schema: cohort}}
 privacy:
-  unit: person_id
   adjacency: add-remove
   epsilon: "1.5"
   delta: "0"

@@ -49,8 +49,11 @@ def main(lifeline: int, command: list[str]) -> int:
     for number in FORWARDED:
         signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+    poll = select.poll()  # select itself knows no descriptor beyond 1,023
+    for each in (lifeline, wake):
+        poll.register(each, select.POLLIN)
     while True:
-        readable, _, _ = select.select([lifeline, wake], [], [])
+        readable = {each for each, _ in poll.poll()}
         if lifeline in readable:  # closed: nobody ever writes to it
             return end(child)
         if wake in readable:

@@ -235,9 +235,52 @@ class Code(StrEnum):
         "recipe-unit", "A dataset lacks the privacy unit's column, or it is of the wrong type."
     )
     RECIPE_BUDGET = _recipe(
-        "recipe-budget", "ε or δ are out of range, or not the sum of what the fields cost."
+        "recipe-budget", "ε or δ are out of range, or less than the fields cost together."
     )
+    RECIPE_FIELD = _recipe("recipe-field", "A field of the result breaks a rule of its kind.")
     RECIPE_BOUNDS = _recipe("recipe-bounds", "The declared bounds or sizes of the result are out of range.")
+
+    # --- the SQL of a relation ------------------------------------------------------------------
+
+    RELATION_PARSER = _recipe("relation-parser", "Another version of DuckDB than the one that reads SQL.")
+    RELATION_TOO_LARGE = _recipe(
+        "relation-too-large", "The query is too long, too deep, or of too many steps."
+    )
+    RELATION_SYNTAX = _recipe("relation-syntax", "The text is not one SELECT that DuckDB reads.")
+    RELATION_NO_RULE = _recipe("relation-no-rule", "A form of SQL for which no rule keeps people apart.")
+    RELATION_TABLE = _recipe("relation-table", "The recipe has no schema of this name.")
+    RELATION_NAME = _recipe("relation-name", "A column is unknown, ambiguous, or there twice.")
+    RELATION_COLUMN_TYPE = _recipe("relation-column-type", "A column has a type that SQL does not read.")
+    RELATION_TYPE = _recipe("relation-type", "An operator gets values of types that it does not take.")
+    RELATION_CONSTANT = _recipe("relation-constant", "A constant is out of range, or is needed.")
+    RELATION_TEXT_SIZE = _recipe("relation-text-size", "A text could become longer than a text may be.")
+    RELATION_FUNCTION = _recipe("relation-function", "There is no such scalar function in relations.")
+    RELATION_AGGREGATE = _recipe(
+        "relation-aggregate", "There is no such exact aggregate in relations, or none can stand there."
+    )
+    RELATION_INEXACT = _recipe(
+        "relation-inexact", "A sum of binary fractions depends on the order of other people's rows."
+    )
+    RELATION_LIST = _recipe("relation-list", "A person's list could have any length.")
+    RELATION_WINDOW = _recipe("relation-window", "There is no such window, or none can stand there.")
+    RELATION_FRAME = _recipe("relation-frame", "A window's frame is neither SQL's own nor ROWS of literals.")
+    RELATION_KEY = _recipe("relation-key", "A key needs a type whose equal values are the same bits.")
+    RELATION_GROUPING = _recipe(
+        "relation-grouping", "A column is neither grouped nor aggregated, or a grouping has no rule."
+    )
+    RELATION_NO_UNIT = _recipe("relation-no-unit", "A step mixes the rows of several people.")
+    RELATION_ACROSS_PEOPLE = _recipe(
+        "relation-across-people", "ORDER BY and LIMIT of a query look across people."
+    )
+    RELATION_SUBQUERY = _recipe("relation-subquery", "A subquery in an expression has no rule: write a join.")
+    RELATION_JOIN_UNIT = _recipe("relation-join-unit", "A join pairs the rows of different people.")
+    RELATION_UNIT_TYPE = _recipe("relation-unit-type", "Two tables name people by different types.")
+    RELATION_JOIN_KIND = _recipe("relation-join-kind", "This kind of join has no rule.")
+    RELATION_FAN_OUT = _recipe("relation-fan-out", "A join could give one person too many rows.")
+    RELATION_PUBLIC = _recipe("relation-public", "Constants stand where a table of people must.")
+    RELATION_SET = _recipe("relation-set", "EXCEPT and INTERSECT have no rule: write a join.")
+    RELATION_UNION = _recipe("relation-union", "The sides of a UNION differ in columns, or in the person's.")
+    RELATION_ROWS = _recipe("relation-rows", "A person may have more rows than the recipe says.")
 
     # --- sealed datasets ------------------------------------------------------------------------
 
@@ -263,10 +306,14 @@ class Code(StrEnum):
     SCHEMA_UNSUPPORTED = _sealed(
         "schema-unsupported", "The table has columns of types that no study can use."
     )
+    FOLDER_MALFORMED = _sealed("folder-malformed", "The sealed folder is no tar of plain files and folders.")
+    FOLDER_TOO_LARGE = _sealed(
+        "folder-too-large", "The sealed folder has more files or bytes than a run can hold."
+    )
+    NOT_FOLDER = _sealed("not-folder", "The dataset is no sealed folder.")
     NOT_PARQUET = _sealed("not-parquet", "The file is not one whole Parquet file.")
     NOT_TABLE = _sealed("not-table", "The dataset is a file, and no table.")
     UNKNOWN_COLUMN = _sealed("unknown-column", "The table has no such column, or it is asked for twice.")
-    DUCKDB_MISSING = _sealed("duckdb-missing", "The package duckdb is not installed.")
     SOURCE_UNREADABLE = _sealed("source-unreadable", "The file cannot be read.")
     SOURCE_CHANGED = _sealed("source-changed", "The file changed while it was read: run the command again.")
     SAME_FILE = _sealed("same-file", "Input and output are the same file, or one lies in the other.")
@@ -455,6 +502,9 @@ class Code(StrEnum):
     )
     OUT_OF_MEMORY = _run(
         "out-of-memory", "The analysis needs more memory than there is.", exit=Exit.JOB_FAILED
+    )
+    RELATION_FAILED = _run(
+        "relation-failed", "The relation of the recipe could not be computed.", exit=Exit.JOB_FAILED
     )
     INTERNAL_ERROR = _run("internal-error", "The enclave met a fault of its own.", exit=Exit.JOB_FAILED)
     CHANNEL_CLOSED = _run("channel-closed", "The analysis or its supervisor went away.")

@@ -305,11 +305,12 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "studies-before": ("as the study after 0", "as the study after 5", AGREED),
     "version-agreed": ("the newest version", "version 1", AGREED),
     "field": ("<code>people</code></th>", "<code>nobody</code></th>", LEAVES),
-    "kind": ("number of people", "whether there are people", LEAVES),
-    "column": ("mean of <code>age</code>", "mean of <code>height</code>", LEAVES),
+    "kind": ("<td>count</td>", "<td>counted</td>", LEAVES),
+    "column": ("column: age;", "column: height;", LEAVES),
+    "law": ("<td>laplace</td>", "<td>gaussian</td>", LEAVES),
     "groups": ("<code>sex</code> = F, M", "<code>sex</code> = F", LEAVES),
-    "bounds": ("0 to 120, 1 decimals", "0 to 1, 0 decimals", LEAVES),
-    "epsilon": ('<td class="number">0.5</td>', '<td class="number">0.0001</td>', LEAVES),
+    "bounds": ("lower: 0; upper: 120", "lower: 0; upper: 1", LEAVES),
+    "epsilon": ('<td class="number">ε 0.5</td>', '<td class="number">ε 0.0001</td>', LEAVES),
     "limit": ("At most 4\u202f096 bytes", "At most 96 bytes", LEAVES),
     "slot": ("released on whole 1 s", "released on whole 3600 s", LEAVES),
     "one-field-less": ('<th scope="row"><code>age</code></th>', "", LEAVES),
@@ -357,14 +358,14 @@ def test_what_the_server_drew_gives_way_to_what_the_bytes_say(page: Page, lab: L
         def change(route: Any) -> None:
             answer = route.fetch()
             route.fulfill(
-                response=answer, body=answer.text().replace("0 to 120, 1 decimals", "0 to 1, 0 decimals")
+                response=answer, body=answer.text().replace("lower: 0; upper: 120", "lower: 0; upper: 1")
             )
 
         page.route("**/studies/*", change)
         page.goto(study_page(url, lab))
         expect(page.locator("#drawn-note")).to_contain_text("The server had drawn something else")
         expect(page.locator("#drawn-note")).to_contain_text(LEAVES)
-        expect(page.locator("#drawn-leaves")).to_contain_text("0 to 120, 1 decimals")
+        expect(page.locator("#drawn-leaves")).to_contain_text("lower: 0; upper: 120")
 
 
 CALLS, RECIPES, CALL = "**/v1/calls", "**/v1/recipes/*", "prepared another call"

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests import descriptors
 from tests.patience import PATIENCE_S
 
 from sealroom_agents import child_guard, child_processes
@@ -92,6 +93,13 @@ def test_a_child_ends_as_its_command_ends_and_hears_signals() -> None:
     child.stdout.close()
     with pytest.raises(FileNotFoundError):
         child_processes.start(["no-such-command"])
+
+
+def test_a_parent_may_hold_many_descriptors() -> None:
+    """The guard inherits its end of the pipe under the number that it has here."""
+    with descriptors.many():
+        child = child_processes.start([sys.executable, "-c", "raise SystemExit(7)"])
+        assert child.wait(PATIENCE_S) == 7
 
 
 def test_many_children_started_at_one_time_each_end() -> None:

@@ -221,7 +221,7 @@ def test_each_example_of_a_help_can_be_copied(name: str, tmp_path: Path) -> None
 
 def test_a_recipe_shows_its_budget_as_the_envelope_does(tmp_path: Path) -> None:
     done = shell(f"sealroom recipe {ROOT / 'enclave' / 'studies' / 'cardio-renal'}", tmp_path)
-    assert "privacy       ε 1.5, δ 1e-6, per person_id" in done.stdout
+    assert "privacy        ε 1.5, δ 1e-6 for each person_id" in done.stdout
 
 
 def test_help_lists_every_command_in_the_order_of_the_story(tmp_path: Path) -> None:

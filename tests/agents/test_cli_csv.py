@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sealroom.errors import SealroomError
-from sealroom.schema import Column
+from sealroom.schema import Column, String, parse_type
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import csv_cells, to_parquet
 from sealroom_agents.owner.csv_records import Records, count_rows
@@ -25,10 +25,10 @@ from sealroom_agents.owner.profile import MAX_DISTINCT, Profile, profile
 from sealroom_agents.owner.source import look, ready
 
 DECLARED = (
-    Column("person", "int64"),
-    Column("age", "float64"),
-    Column("note", "string"),
-    Column("alive", "bool"),
+    Column("person", parse_type("int64", column="person")),
+    Column("age", parse_type("float64", column="age")),
+    Column("note", parse_type("string", column="note")),
+    Column("alive", parse_type("bool", column="alive")),
 )
 HEAD = b"person,age,note,alive\n"
 
@@ -55,7 +55,11 @@ ONE_UNCLOSED_QUOTE = b'person_id,age,sex\n1,50,F\n2,60,"M\n' + b"".join(
 
 
 def test_one_unclosed_quote_loses_no_tail(tmp_path: Path) -> None:
-    declared = (Column("person_id", "int64"), Column("age", "float64"), Column("sex", "string"))
+    declared = (
+        Column("person_id", parse_type("int64", column="person_id")),
+        Column("age", parse_type("float64", column="age")),
+        Column("sex", parse_type("string", column="sex")),
+    )
     error = refused(tmp_path, ONE_UNCLOSED_QUOTE, declared=declared)
     assert error.code == "csv-does-not-fit"
     assert "line 3: a quote is opened and not closed" in error.message
@@ -116,7 +120,7 @@ def test_a_name_in_other_letters_is_not_declared(tmp_path: Path) -> None:
     for name in ("Person", "pers\u043en"):
         (tmp_path / "t.csv").write_text(f"{name},age,note,alive\n")
         found = look(tmp_path / "t.csv", kind=None, declared=DECLARED).columns
-        assert found is not None and found[0].name == name and found[0].type == "text"
+        assert found is not None and found[0].name == name and found[0].type == String()
 
 
 CELLS: dict[str, dict[str, str]] = {
@@ -140,7 +144,10 @@ CELLS: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("kind", CELLS)
 def test_a_cell_that_would_change_is_refused_where_it_stands(kind: str, tmp_path: Path) -> None:
     """OP-04: told are line, column and shape; what the cell holds is not."""
-    declared = (Column("id", "int64"), Column("value", kind))  # type: ignore[arg-type]
+    declared = (
+        Column("id", parse_type("int64", column="id")),
+        Column("value", parse_type(kind, column="value")),
+    )
     for wrong, right in CELLS[kind].items():
         before = b"id,value\n1," + next(iter(CELLS[kind].values())).encode() + b"\n"
         error = refused(tmp_path, before + f'2,"{wrong}"\n'.encode(), declared=declared)
@@ -185,7 +192,10 @@ def test_a_well_written_csv_becomes_the_same_table(
     tmp_path: Path, rows: list[tuple[int | None, str]], crlf: bool
 ) -> None:
     """Whatever is quoted by the rules comes through, cell for cell, with either line ending."""
-    declared = (Column("id", "int64"), Column("note", "string"))
+    declared = (
+        Column("id", parse_type("int64", column="id")),
+        Column("note", parse_type("string", column="note")),
+    )
     end = "\r\n" if crlf else "\n"
     text = f"id,note{end}" + "".join(
         f'{"" if number is None else number},"{note.replace(chr(34), chr(34) * 2)}"{end}'
@@ -199,9 +209,10 @@ def test_a_well_written_csv_becomes_the_same_table(
 @given(st.text("0123456789+-.eEx_ ,NaInf", min_size=1, max_size=8), st.sampled_from(["int64", "float64"]))
 @settings(max_examples=300, deadline=None)
 def test_a_number_is_taken_exactly_when_it_reads_back_the_same(text: str, kind: str) -> None:
-    reason = csv_cells.fault(text, kind)
+    number = parse_type(kind, column="x")
+    reason = csv_cells.fault(text, number)
     try:
-        found = csv_cells.convert(pa.array([text]), kind)[0].as_py()
+        found = csv_cells.convert(pa.array([text]), number)[0].as_py()
     except csv_cells.CellError as error:
         assert error.reason == reason
     else:
@@ -308,7 +319,9 @@ def test_an_arrow_column_whose_name_is_no_utf_8_is_refused(name: bytes, kind: st
         writer.write_table(table)
     (tmp_path / "t.arrow").write_bytes((tmp_path / "t.arrow").read_bytes().replace(b"@@", name))
     if kind == "taken":
-        assert look(tmp_path / "t.arrow", kind=None, declared=()).columns == (Column("id", "int64"),)
+        assert look(tmp_path / "t.arrow", kind=None, declared=()).columns == (
+            Column("id", parse_type("int64", column="id")),
+        )
         return
     with pytest.raises(ToolError) as error:
         look(tmp_path / "t.arrow", kind=None, declared=())
@@ -375,13 +388,17 @@ def test_a_parquet_page_that_cannot_be_read_shows_before_sealing(tmp_path: Path)
     assert error.value.code == "not-parquet"
 
 
-def test_text_that_is_not_utf_8_in_parquet_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nested", [False, True])
+def test_text_that_is_not_utf_8_in_parquet_is_refused(nested: bool, tmp_path: Path) -> None:
+    """OU-03: DuckDB fails on it in a run, so that a seal of it would be worth nothing."""
     path = tmp_path / "t.parquet"
     wrong = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
-    pq.write_table(pa.table({"note": wrong}), path)
+    values = pa.StructArray.from_arrays([wrong], ["text"]) if nested else wrong
+    pq.write_table(pa.table({"person": [1], "note": values}), path)
     with pytest.raises(ToolError) as error:
         profile(path, name=path)
-    assert error.value.code == "not-parquet"
+    assert error.value.code == "table-malformed"
+    assert "note" in error.value.message and "UTF-8" in str(error.value.hint)
 
 
 def test_the_profile_is_what_the_table_holds(tmp_path: Path) -> None:

@@ -13,12 +13,15 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.agents.shell import environment, shell
 from tests.agents.worked import fresh_platform, make_card, make_gate, render_recipe
 from tests.patience import PATIENCE_S, until
 
 from sealroom.keys import Secret
+from sealroom.sealed import seal
 from sealroom_agents.cli import datakey
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import disk_space, folder, staging
@@ -264,7 +267,18 @@ def test_the_room_that_is_asked_for_is_enough_and_not_far_off(desk: Path, size: 
     (desk / "big").write_bytes(bytes(size))
     assert shell(SEAL, desk).returncode == 0
     needed = (desk / "sealed" / "hospital-A" / "cohort-A.tar").stat().st_size
-    assert needed <= disk_space.sealed_size(size) <= needed + 2**18
+    assert needed <= disk_space.sealed_size(size, None) <= needed + 2**18
+
+
+@pytest.mark.parametrize("count", [1, 1_000])
+def test_the_room_of_a_table_grows_with_its_columns(tmp_path: Path, count: int) -> None:
+    """AR-04: their names and types stand in the header, and the room is asked for before it is made."""
+    source, target = tmp_path / "wide.parquet", tmp_path / "wide.tar"
+    pq.write_table(pa.table({f"Größe {number} " + "x" * 40: [1.5] for number in range(count)}), source)
+    found = look(source, kind=None, declared=None)
+    needed = seal(source, target, recipient=None, owner="0x" + "a1" * 20, name="wide").sealed_size
+    assert target.stat().st_size == needed
+    assert needed <= disk_space.sealed_size(found.size, found.columns) <= needed + 2**18
 
 
 def test_a_kill_at_any_step_leaves_no_sealed_file_without_its_key_and_can_be_mended(tmp_path: Path) -> None:

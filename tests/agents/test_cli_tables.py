@@ -13,16 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sealroom.schema import Column
+from sealroom.schema import Column, parse_type
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import to_parquet
 from sealroom_agents.owner.source import look, ready
 
 DECLARED = (
-    Column("person", "int64"),
-    Column("age", "float64"),
-    Column("note", "string"),
-    Column("alive", "bool"),
+    Column("person", parse_type("int64", column="person")),
+    Column("age", parse_type("float64", column="age")),
+    Column("note", parse_type("string", column="note")),
+    Column("alive", parse_type("bool", column="alive")),
 )
 SCHEMA = pa.schema(
     [("person", pa.int64()), ("age", pa.float64()), ("note", pa.string()), ("alive", pa.bool_())]

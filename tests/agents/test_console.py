@@ -549,8 +549,9 @@ def test_the_study_page_shows_all_that_is_agreed(lab: Lab, web: TestClient) -> N
         "0x" + study.hex(),
         "How many people are there by sex",
         "person_id",
-        "number of people",
-        "mean of <code>age</code>",
+        "column: age; decimals: 1; lower: 0; upper: 120",
+        "ε 0.5",
+        "people in a group ±",
         "unwrap(&#34;hospital-A/cohort-A.tar&#34;)",
         "1.5 of 4.5",
         "ε 1.5 of 4.5, δ 0 of 1e-6",
@@ -979,5 +980,8 @@ def test_results_become_tables() -> None:
     assert (means.head, means.labels) == (["band", "sex", "mean"], 2)
     assert means.rows == [["50-59", "F", "1.20"], ["50-59", "M", "not released"]]
     assert means.bars == [100.0, None]
+    once = {"lower": "0", "upper": "500", "outside": 90, "outside_low": 34, "outside_high": 146}
+    found = table({**groups, "interval": "noise", "bounds": [once]}, ("band", "sex"))
+    assert found.note.startswith("lower 0, upper 500, outside 90 (34 to 146); in brackets:")
     model = table({"coefficients": {"age": "0.128"}, "people": 7856}, ())
     assert (model.head, model.rows, model.note) == (["", "coefficients"], [["age", "0.128"]], "people: 7856")

@@ -44,7 +44,7 @@ def test_a_study_is_proposed_from_its_recipe_approved_and_revoked(office: Office
     shown = office.text("propose", *given, "--runs", "2", "--out", office.file("p.json"), by=0)
     for words in (
         "leaves",
-        "people by age_band, sex: ε 0.3 a run",
+        "people: Number of people by age_band and sex",
         "it is the first study",
         "it still waits for",
     ):

@@ -666,7 +666,8 @@ def test_a_real_enclave_is_started_confined_and_cleaned_up(lab: Lab, platform: P
         assert stat.S_IMODE(enclave.socket.parent.stat().st_mode) == 0o700
         assert enclave.program is not None
         assert enclave.guest is not None
-        for process in (enclave.program, enclave.guest):
+        assert enclave.job is not None
+        for process in (enclave.program, enclave.job, enclave.guest):
             given = Path(f"/proc/{process.pid}/environ").read_bytes()
             assert b"HOME=" not in given
             assert b"PYTHON" not in given
@@ -686,9 +687,10 @@ def test_a_real_enclave_is_started_confined_and_cleaned_up(lab: Lab, platform: P
         assert caught.value.code == "no-envelope"
     finally:
         enclave.clean()
-    assert sorted(path.name for path in folder.iterdir()) == ["enclave.log", "guest.log"]
+    assert sorted(path.name for path in folder.iterdir()) == ["enclave.log", "guest.log", "job.log"]
     assert not enclave.socket.parent.exists()
     assert enclave.guest.poll() is not None
+    assert enclave.job.poll() is not None
 
 
 def test_a_full_or_missing_disk_ends_a_start_with_its_cause_and_leaves_nothing(tmp_path: Path) -> None:

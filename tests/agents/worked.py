@@ -24,7 +24,6 @@ from sealroom.envelope import (
     Envelope,
     Statement,
     StatementDataset,
-    StatementMechanism,
     StatementPrivacy,
     build_envelope,
     quote_body_digest,
@@ -32,6 +31,7 @@ from sealroom.envelope import (
     result_digest,
     sign_payload,
 )
+from sealroom.envelope.noise import mechanisms
 from sealroom.key_release import (
     Challenge,
     GateIdentity,
@@ -72,16 +72,20 @@ POLICY_HASH = b"\x90" * 32
 """Of the platform policy by which the gates here judge."""
 GATE_COMPOSE = b'{"manifest_version":2,"name":"sealroom-gate","runner":"docker-compose"}'
 STUDY_YAML = """\
-version: 1
+version: 2
 name: small-study
 question: How many people are there by sex, and how old are they?
 image: ghcr.io/sealroom/enclave@sha256:1111111111111111111111111111111111111111111111111111111111111111
 gpu: none
+guarantee: by-reading
+schemas:
+  cohort:
+    unit: person_id
+    columns: {person_id: int64, age: float64, sex: string}
 datasets:
-  - {owner: hospital-A, name: cohort-A, columns: {person_id: int64, age: float64, sex: string}}
-  - {owner: hospital-B, name: cohort-B, columns: {person_id: int64, age: float64, sex: string}}
+  - {owner: hospital-A, name: cohort-A, schema: cohort}
+  - {owner: hospital-B, name: cohort-B, schema: cohort}
 privacy:
-  unit: person_id
   adjacency: add-remove
   epsilon: "1.5"
   delta: "0"
@@ -235,10 +239,19 @@ class Place:
     """The datasets, ids strictly increasing."""
 
 
+def _row(sex: str, people: int, **numbers: str) -> dict[str, Any]:
+    """A row with intervals: of the number of people, and of each further number, as `low value high`."""
+    row = {"sex": sex, "people": people, "people_low": people - 6, "people_high": people + 6}
+    for name, text in numbers.items():
+        row |= dict(zip((f"{name}_low", name, f"{name}_high"), text.split(), strict=True))
+    return row
+
+
 RESULT_FIELDS: dict[str, Any] = {
-    "people": {"groups": [{"sex": "F", "people": 101}, {"sex": "M", "people": 98}]},
+    "people": {"groups": [_row("F", 101), _row("M", 98)], "interval": "noise"},
     "age": {
-        "groups": [{"sex": "F", "mean": "54.2", "people": 101}, {"sex": "M", "mean": "53.9", "people": 98}]
+        "groups": [_row("F", 101, mean="51.0 54.2 57.4"), _row("M", 98, mean="50.6 53.9 57.2")],
+        "interval": "noise",
     },
 }
 """A result that the small study's output contract allows."""
@@ -346,20 +359,11 @@ class WorkedRun:
             privacy_hash=recipe.privacy_hash,
             datasets=place.datasets,
             privacy=StatementPrivacy(
-                unit=recipe.privacy.unit,
+                unit=recipe.unit,
                 adjacency=recipe.privacy.adjacency,
                 epsilon_micro=grant.epsilon_micro,
                 delta=recipe.privacy.delta,
-                mechanisms=tuple(
-                    StatementMechanism(
-                        field=one.name,
-                        mechanism="discrete Laplace",
-                        epsilon=one.epsilon,
-                        delta=one.delta,
-                        scale="2",
-                    )
-                    for one in recipe.output.fields
-                ),
+                mechanisms=mechanisms(recipe.output),
             ),
             grant_hash=digest,
             standing=grant.standing,

@@ -20,21 +20,20 @@ from sealroom.runtime.custodian import Custodian
 from sealroom.runtime.sandbox import Sandbox
 
 STUDY: dict[str, Any] = {
-    "version": 1,
+    "version": 2,
     "name": "small",
     "question": "How many people of each sex, how old, and who is ill?",
     "image": "registry.example/sealroom/enclave@sha256:" + "0" * 64,
     "gpu": "none",
-    "datasets": [
-        {
-            "owner": f"hospital-{letter}",
-            "name": "cohort",
+    "guarantee": "by-reading",
+    "schemas": {
+        "cohort": {
+            "unit": "person_id",
             "columns": {"person_id": "int64", "age": "float64", "sex": "string", "ill": "bool"},
         }
-        for letter in "AB"
-    ],
+    },
+    "datasets": [{"owner": f"hospital-{letter}", "name": "cohort", "schema": "cohort"} for letter in "AB"],
     "privacy": {
-        "unit": "person_id",
         "adjacency": "add-remove",
         "epsilon": "3",
         "delta": "1e-6",
@@ -67,8 +66,6 @@ STUDY: dict[str, Any] = {
                 "lower": "-50",
                 "upper": "50",
                 "decimals": 2,
-                "epsilon": "1",
-                "delta": "1e-6",
             },
         ],
     },

@@ -12,7 +12,6 @@ import sys
 from typing import Any
 
 from sealroom.runtime.channel import Channel
-from sealroom.runtime.custodian import await_ready
 from sealroom.runtime.sandbox import Sandbox
 
 SECONDS = 300.0
@@ -37,11 +36,10 @@ class Inside:
     def __init__(self, script: str) -> None:
         self.sandbox = Sandbox.start()
         try:
-            self.confinement = await_ready(self.sandbox)
+            self.walls = self.sandbox.ready()
             self._channel = Channel(self.sandbox.channel)
-            self._channel.send(
-                {"analysis": _TELL_CUSTODIAN + script, "unit": "person_id", "fields": {}, "groups": {}}
-            )
+            begin = {"analysis": _TELL_CUSTODIAN + script, "unit": "person_id", "fields": {}, "groups": {}}
+            self.sandbox.begin(begin)
             self.sandbox.channel.settimeout(SECONDS)
         except BaseException:
             self.sandbox.kill()

@@ -12,28 +12,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealroom import recipe
-from sealroom.privacy import logistic
-from sealroom.privacy.means import exact_sums
 from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import Rows, parse_rows
 from sealroom.recipe import Recipe
-from sealroom.recipe.column_use import field_columns
 from sealroom.recipe.result import build_result, check_result
 from sealroom.runtime.conversion import handed_over, to_frame
 from sealroom.runtime.custodian import Custodian
 from sealroom.runtime.sandbox import Sandbox
+from sealroom.schema.arrow import arrow_schema
 
 Person = dict[str, Any]
 Table = list[Person]
@@ -41,9 +37,9 @@ Parts = dict[str, dict[bytes, tuple[Any, ...]]]
 """What each person adds to each field before any noise."""
 
 TYPES = {"i": "int64", "f": "float64", "s": "string", "b": "bool"}
-ARROW = {"int64": pa.int64(), "float64": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
 GROUPS = {"i": ["1", "2"], "s": ["a", "b"], "b": ["true", "false"]}
 BOUNDS = {"lower": "-5", "upper": "5"}
+FOUND = {"bounds": "private", "lower": "-1000", "upper": "1000"}
 MODEL = {
     "kind": "logistic",
     "clip": "1",
@@ -52,7 +48,6 @@ MODEL = {
     "lower": "-50",
     "upper": "50",
     "decimals": 2,
-    "delta": "1e-7",
 }
 FIELDS: list[dict[str, Any]] = [
     *({"name": f"count_by_{name}", "kind": "count", "by": [name]} for name in GROUPS),
@@ -65,6 +60,12 @@ FIELDS: list[dict[str, Any]] = [
         {"name": f"model_of_{name}", "label": name, "features": [{"name": "f", **BOUNDS}], **MODEL}
         for name in ("i", "f", "b")
     ),
+    {"name": "sum_of_f", "kind": "sum", "column": "f", "by": ["s"], "decimals": 2, **FOUND},
+    {"name": "mean_of_found", "kind": "mean", "column": "i", "by": [], "decimals": 2, **FOUND},
+    {"name": "histogram_of_f", "kind": "histogram", "column": "f", "by": [], "decimals": 2, "ranges": 3}
+    | FOUND,
+    {"name": "quantiles_of_i", "kind": "quantiles", "column": "i", "by": ["b"], "decimals": 2}
+    | {"quantiles": ["0.5"], "scale": "linear", **FOUND},
     {"name": "model_on_all", "label": "b", "features": [{"name": n, **BOUNDS} for n in "ifb"], **MODEL},
 ]
 """Each column type in each use that a recipe allows it."""
@@ -83,26 +84,23 @@ emit_signed(result)
 
 
 def study(unit_type: str) -> dict[str, Any]:
-    fields = [{"epsilon": "1", **field} for field in FIELDS]
     return {
-        "version": 1,
+        "version": 2,
         "name": "neighbours",
         "question": "Does anybody's row change anybody else's?",
         "image": "registry.example/sealroom/enclave@sha256:" + "0" * 64,
         "gpu": "none",
-        "datasets": [
-            {"owner": f"owner-{letter}", "name": "d", "columns": {"id": unit_type, **TYPES}}
-            for letter in "AB"
-        ],
+        "guarantee": "by-reading",
+        "schemas": {"s": {"unit": "id", "columns": {"id": unit_type, **TYPES}}},
+        "datasets": [{"owner": f"owner-{letter}", "name": "d", "schema": "s"} for letter in "AB"],
         "privacy": {
-            "unit": "id",
             "adjacency": "add-remove",
-            "epsilon": str(len(fields)),
+            "epsilon": "20",
             "delta": "4e-7",
             "minimum_cohort": 1,
             "release_slot_seconds": 1,
         },
-        "output": {"limit_bytes": 8192, "groups": GROUPS, "fields": fields},
+        "output": {"limit_bytes": 16384, "groups": GROUPS, "fields": FIELDS},
     }
 
 
@@ -143,23 +141,21 @@ def run(parsed: Recipe, tables: dict[str, Table]) -> Parts:
 
 
 def as_arrow(table: Table, parsed: Recipe) -> pa.Table:
-    columns = dict(parsed.datasets[0].columns)
-    return pa.table(
-        {name: pa.array([person[name] for person in table], ARROW[kind]) for name, kind in columns.items()}
-    )
+    schema = arrow_schema(parsed.datasets[0].columns)
+    return pa.table({field.name: [person[field.name] for person in table] for field in schema}, schema)
 
 
 def parts_of(rows: Rows, name: str, parsed: Recipe) -> dict[bytes, tuple[Any, ...]]:
     field = parsed.output.field(name)
     assert field is not None
-    columns, people = field_columns(field), rows.one_per_person()
-    cells = people.cells(columns["groups"], parsed.output.groups)
+    columns, people = field.columns, rows.one_per_person()
+    cells = people.cells(columns.groups, [len(parsed.output.groups[each]) for each in columns.groups])
     return {
-        people.units[row].tobytes(): (
+        rows.units[place].tobytes(): (
             int(cells[row]),
-            *(people.numbers[column][row].tobytes() for column in columns["numbers"]),
+            *(people.numbers[column][row].tobytes() for column in columns.numbers),
         )
-        for row in range(len(people))
+        for row, place in enumerate(rows.first_of_each())
     }
 
 
@@ -261,10 +257,9 @@ def rows_of(tables: Sequence[Table], parsed: Recipe, name: str) -> Rows:
     """What the custodian reads of these owners' tables for one field."""
     field = parsed.output.field(name)
     assert field is not None
-    columns = field_columns(field)
     frame = pd.concat([to_frame(as_arrow(table, parsed)) for table in tables])
-    groups = {each: parsed.output.groups[each] for each in columns["groups"]}
-    head, payload = handed_over(frame, unit="id", numbers=columns["numbers"], groups=groups)
+    groups = {each: parsed.output.groups[each] for each in field.columns.groups}
+    head, payload = handed_over(frame, unit="id", numbers=field.columns.numbers, groups=groups)
     return parse_rows(head, memoryview(b"".join(part.tobytes() for part in payload)), unit="id")
 
 
@@ -368,60 +363,3 @@ def test_truth_values_have_the_keys_of_json_or_of_python() -> None:
     for keys in (["true", "false"], ["True", "False"]):
         _, payload = handed_over(frame, unit="id", numbers=[], groups={"x": keys})
         assert np.frombuffer(payload[1], "<i4").tolist() == [0, 1, -1]
-
-
-# -- what the noise is added to ----------------------------------------------------------------------------
-
-AWKWARD = st.one_of(
-    st.floats(), st.sampled_from([0.3, 3.0, math.nextafter(3, 4), -0.0, 5e-324, 1e308, math.inf, math.nan])
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(AWKWARD, st.integers(-1, 2)), min_size=1, max_size=40), st.integers(0, 39))
-def test_a_sum_moves_by_the_part_of_the_one_who_leaves(rows: list[tuple[float, int]], who: int) -> None:
-    """DP-02: whole minus others is the person alone, whatever is in the rows and however many there are."""
-    who %= len(rows)
-
-    def sums(some: list[tuple[float, int]]) -> np.ndarray[Any, Any]:
-        values = np.array([value for value, _ in some], dtype=np.float64)
-        cells = np.array([cell for _, cell in some], dtype=np.int64)
-        parts = exact_sums(values, cells, groups=3, centre=1.65, quantum=1e-4, bound=13_500)
-        return np.concatenate(parts)
-
-    moved = sums(rows) - sums(rows[:who] + rows[who + 1 :])
-    assert (moved == sums([rows[who]])).all()
-    assert abs(moved[:3]).sum() <= 13_500 and abs(moved[3:]).sum() <= 1
-    assert (sums([]) == 0).all()
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False), st.booleans()),
-        min_size=1, max_size=40,
-    ),
-    st.integers(0, 39),
-    st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3),
-)  # fmt: skip
-def test_a_gradient_moves_by_the_part_of_the_one_who_leaves(
-    rows: list[tuple[float, float, bool]], who: int, weights: list[float]
-) -> None:
-    """DP-02, DP-17: with infinite features and weights at their limit too."""
-    features = [recipe.Feature(name=name, lower=Decimal("0"), upper=Decimal("1e-3")) for name in "xy"]
-    table = logistic._sigmoid_table(torch.device("cpu"))
-    sensitivity = math.ceil(0.9 * 2**20)
-
-    def total(some: Sequence[tuple[float, float, bool]]) -> np.ndarray[Any, Any]:
-        columns = [np.array([row[place] for row in some], dtype=np.float64) for place in (0, 1)]
-        inputs = logistic._inputs(columns, features=features, device=torch.device("cpu"))
-        target = torch.tensor([float(row[2]) for row in some], dtype=torch.float64)
-        parts = logistic.gradient_sum(
-            inputs, target, weights, sigmoid=table, clip=0.9, sensitivity=sensitivity
-        )
-        return np.array(parts, dtype=object)
-
-    who %= len(rows)
-    moved = total(rows) - total(rows[:who] + rows[who + 1 :])
-    assert (moved == total([rows[who]])).all()
-    assert sum(int(part) ** 2 for part in moved) <= sensitivity**2

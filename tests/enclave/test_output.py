@@ -171,7 +171,7 @@ def test_a_suppressed_group_is_null_throughout(
         GOOD.replace("table = private(people)", 'table = private(people[people.sex == "F"])')
     )
     men = fields["mean_age"]["groups"][1]
-    assert men == {"sex": "M", "mean": None, "people": None}
+    assert men == {"sex": "M"} | dict.fromkeys(men.keys() - {"sex"}) and len(men) == 7
     check_output(fields, parsed.output)
     half = json.loads(json.dumps(fields))
     half["mean_age"]["groups"][1]["mean"] = "50.0"

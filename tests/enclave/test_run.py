@@ -35,6 +35,7 @@ from tests.patience import PATIENCE_S, until
 
 from sealroom.encoding import canonical
 from sealroom.envelope import parse_envelope, verify_receipt, verify_statement
+from sealroom.envelope.noise import mechanisms
 from sealroom.keys import Secret
 from sealroom.recipe import Recipe
 from sealroom.recipe.result import check_result
@@ -154,10 +155,9 @@ def test_a_run_ends_in_an_envelope_that_holds(room: Room) -> None:
     verify_receipt(envelope)
     check_result(envelope.result, room.make_recipe(GOOD))
     assert envelope.statement.app == "0x" + APP_ID.hex()
-    spent = sum(mechanism.epsilon for mechanism in envelope.statement.privacy.mechanisms)
-    assert spent * 10**6 == EPSILON_MICRO == envelope.receipt.epsilon_micro
-    lost = sum(mechanism.delta for mechanism in envelope.statement.privacy.mechanisms)
-    assert lost * 10**12 == DELTA_PICO == envelope.receipt.delta_pico
+    assert envelope.receipt.epsilon_micro == EPSILON_MICRO
+    assert envelope.receipt.delta_pico == DELTA_PICO
+    assert envelope.statement.privacy.mechanisms == mechanisms(room.make_recipe(GOOD).output)
     assert oct(room.envelope.stat().st_mode & 0o777) == "0o600"
 
 

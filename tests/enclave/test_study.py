@@ -16,7 +16,6 @@ from sklearn.metrics import roc_auc_score
 
 from sealroom import recipe
 from sealroom.privacy.release import Releases
-from sealroom.privacy.rows import Rows
 from sealroom.recipe.result import build_result, check_result
 from sealroom.runtime.custodian import Custodian
 from sealroom.runtime.sandbox import Sandbox
@@ -54,7 +53,6 @@ def fields(cohort: ModuleType, people: pa.Table) -> dict[str, Any]:
     with Sandbox.start() as sandbox:
         emitted = custodian.serve(sandbox)
     check_result(build_result(emitted, parsed), parsed)
-    assert sum(mechanism.epsilon for mechanism in releases.stated()) == parsed.privacy.epsilon
     return emitted
 
 
@@ -73,8 +71,8 @@ def test_the_counts_are_close_to_the_truth(people: pa.Table, fields: dict[str, A
     for group, mean in zip(fields["people"]["groups"], fields["creatinine"]["groups"], strict=True):
         band = group["age_band"]
         inside = frame[(frame.age >= low[band]) & (frame.age < high[band]) & (frame.sex == group["sex"])]
-        assert abs(group["people"] - len(inside)) < 60  # noise of scale 3.3
-        assert abs(mean["people"] - inside.creatinine.count()) < 90  # noise of scale 5
+        assert abs(group["people"] - len(inside)) < 60  # noise of scale 2.4
+        assert abs(mean["people"] - inside.creatinine.count()) < 90  # the sum of two of that scale
         true_mean = inside.creatinine.clip(0.3, 3.0).mean()
         assert abs(float(mean["mean"]) - true_mean) < 150 / inside.creatinine.count() + 0.01
 
@@ -100,28 +98,3 @@ def test_the_private_model_ranks_people_as_well_as_one_without_noise(
     private = inputs @ np.array(list(coefficients.values())[1:])
     assert roc_auc_score(frame.death, private) > roc_auc_score(frame.death, inputs @ plain.coef_[0]) - 0.01
     assert coefficients["age"] > 0 and coefficients["light_chains"] > 0
-
-
-def test_the_order_of_release_leaves_no_trace_in_the_statement() -> None:
-    """OU-01: an analysis that has seen the rows chooses the order, so the statement must not show it."""
-    parsed = recipe.parse(recipe.render(FOLDER))
-    groups = {
-        "age_band": np.zeros(100, np.int64),
-        "sex": np.zeros(100, np.int64),
-    }
-    rows = {
-        "people": ("count", Rows(units=np.arange(100), numbers={}, groups=groups)),
-        "creatinine": (
-            "mean",
-            Rows(units=np.arange(100), numbers={"creatinine": np.ones(100)}, groups=groups),
-        ),
-    }
-
-    def stated(names: list[str]) -> list[str]:
-        releases = Releases(parsed.privacy, parsed.output, epsilon_micro=parsed.epsilon_micro)
-        for name in names:
-            kind, table = rows[name]
-            releases.release(kind, name, table)
-        return [mechanism.field for mechanism in releases.stated()]
-
-    assert stated(["people", "creatinine"]) == stated(["creatinine", "people"])

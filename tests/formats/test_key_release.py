@@ -149,7 +149,7 @@ def test_decoders_raise_only_our_error(message: Any, data: st.DataObject) -> Non
 
 @pytest.mark.parametrize(
     "kind, limit",
-    [(Hello, 64), (Challenge, 64), (LeaseRequest, 64), (EvidenceMessage, 2048), (GateIdentity, 2048)],
+    [(Hello, 64), (Challenge, 64), (LeaseRequest, 64), (EvidenceMessage, 12 * 1024), (GateIdentity, 2048)],
 )
 def test_messages_are_bounded(kind: Any, limit: int) -> None:
     """AT-31."""

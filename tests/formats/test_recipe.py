@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -18,10 +19,12 @@ from dstack_sdk import get_compose_hash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealroom.decimals import decimal_text
 from sealroom.encoding import canonical
 from sealroom.errors import FormatError, RecipeError
-from sealroom.recipe import CountField, LogisticField, MeanField, compose_hash, parse, render, yamltext
+from sealroom.privacy.parts import Cost
+from sealroom.recipe import compose_hash, parse, render, yamltext
+from sealroom.recipe.appcompose import GUEST_SOCKET
+from sealroom.schema import Real
 from tests.formats.worked import COMPOSE, STUDY, flip
 
 Change = Callable[[dict[str, Any]], object]
@@ -42,8 +45,8 @@ def in_compose(change: Change) -> bytes:
     return canonical({**frame, "docker_compose_file": yamltext.dump(compose)})
 
 
-def in_service(change: Change) -> bytes:
-    return in_compose(lambda compose: change(compose["services"]["enclave"]))
+def in_service(change: Change, *, name: str = "enclave") -> bytes:
+    return in_compose(lambda compose: change(compose["services"][name]))
 
 
 def in_section(change: Change) -> bytes:
@@ -71,14 +74,22 @@ def test_the_study_renders_to_a_recipe_that_reads_back() -> None:
     assert recipe.name == "small-study"
     assert recipe.compose == COMPOSE
     assert [spec.path for spec in recipe.datasets] == ["hospital-A/cohort-A.tar", "hospital-B/cohort-B.tar"]
-    assert dict(recipe.datasets[0].columns)["age"] == "float64"
+    assert dict(recipe.datasets[0].columns)["age"] == Real(64)
     assert recipe.analysis == (STUDY / "analysis.py").read_text()
     assert recipe.privacy.epsilon == Decimal("1.5") and recipe.epsilon_micro == 1_500_000
     assert recipe.privacy.delta == Decimal("1e-6") and recipe.delta_pico == 1_000_000
     count, mean, model = recipe.output.fields
-    assert isinstance(count, CountField) and count.by == ("sex",)
-    assert isinstance(mean, MeanField) and mean.upper == 120
-    assert isinstance(model, LogisticField) and model.learning_rate == Decimal("0.5")
+    assert (count.kind.name, count.spec.by, count.cost) == (
+        "count",
+        ("sex",),
+        Cost(law="laplace", amount=500_000),
+    )
+    assert (mean.kind.name, mean.spec.upper, mean.cost) == ("mean", 120, Cost(law="laplace", amount=400_000))
+    assert (model.kind.name, model.spec.learning_rate, model.cost.law) == (
+        "logistic",
+        Decimal("0.5"),
+        "gaussian",
+    )
     assert recipe.output.groups == {"sex": ("F", "M")}
 
 
@@ -192,10 +203,42 @@ def test_a_service_that_could_reach_out_is_refused_by_name(code: str, change: Ch
     assert caught.value.code == code
 
 
+JOB = [
+    ("recipe-host-mount", put("volumes", ["channel:/run/sealroom", f"{GUEST_SOCKET}:{GUEST_SOCKET}"])),
+    ("recipe-host-mount", lambda settings: settings.pop("volumes")),
+    ("recipe-network", put("network_mode", "bridge")),
+    ("recipe-network", lambda settings: settings.pop("network_mode")),
+    ("recipe-privileged", put("user", "0:0")),
+    ("recipe-privileged", lambda settings: settings.pop("user")),
+    ("recipe-privileged", put("pids_limit", -1)),
+    ("recipe-privileged", lambda settings: settings.pop("mem_limit")),
+    ("recipe-privileged", put("security_opt", ["no-new-privileges:true", "seccomp:unconfined"])),
+    ("recipe-privileged", put("runtime", "sysbox-runc")),
+    ("recipe-privileged", put("ipc", "service:enclave")),
+    ("recipe-command", put("command", ["job", "--folder", "/"])),
+    ("recipe-command", lambda settings: settings.pop("command")),
+    ("recipe-logs", put("logging", {"driver": "json-file"})),
+    ("recipe-unknown-field", put("tmpfs", ["/tmp"])),
+    ("recipe-service", put("image", f"{IMAGE}@sha256:" + "1" * 64)),
+    ("recipe-mutable-image", put("image", f"{IMAGE}:latest")),
+]
+
+
+@pytest.mark.parametrize("code, change", JOB)
+def test_a_second_service_with_more_than_it_needs_is_refused_by_name(code: str, change: Change) -> None:
+    """AT-23, AT-24, OU-05: the guest agent, the network and privileges are not for the job."""
+    with pytest.raises(RecipeError) as caught:
+        parse(in_service(change, name="job"))
+    assert caught.value.code == code
+
+
 COMPOSED = [
-    ("recipe-service", lambda compose: compose["services"].update(second={"image": IMAGE})),
+    ("recipe-service", lambda compose: compose["services"].update(third={"image": IMAGE})),
+    ("recipe-service", lambda compose: compose["services"].pop("job")),
     ("recipe-service", lambda compose: compose.pop("services")),
     ("recipe-host-mount", put("volumes", {"v": {}})),
+    ("recipe-host-mount", lambda compose: compose.pop("volumes")),
+    ("recipe-host-mount", lambda compose: compose["volumes"]["channel"]["driver_opts"].update(device="/")),
     ("recipe-network", put("networks", {"n": {}})),
     ("recipe-unknown-field", put("include", "other.yaml")),
     ("recipe-malformed", lambda compose: compose.pop("x-sealroom")),
@@ -212,16 +255,28 @@ def test_a_compose_part_with_more_in_it_is_refused_by_name(code: str, change: Ch
 
 
 SECTION = [
-    ("unsupported-version", put("version", 2)),
+    ("unsupported-version", put("version", 1)),
+    ("unsupported-version", put("version", 3)),
     ("recipe-unknown-field", put("more", 1)),
     ("recipe-malformed", put("datasets", [])),
     ("recipe-malformed", lambda section: section["datasets"].append(section["datasets"][0])),
-    ("recipe-malformed", lambda section: section["datasets"][0]["columns"].update(age="int32")),
+    ("recipe-malformed", lambda section: section["datasets"][0].update(schema="other")),
+    ("recipe-malformed", lambda section: section["schemas"].update(other=section["schemas"]["cohort"])),
+    ("recipe-malformed", put("schemas", {})),
+    ("recipe-malformed", put("guarantee", "by-hope")),
+    ("recipe-malformed", lambda section: section.pop("guarantee")),
+    ("recipe-malformed", lambda section: section["schemas"]["cohort"]["columns"].update(age="int33")),
+    (
+        "recipe-not-canonical",
+        lambda section: section["schemas"]["cohort"]["columns"].update(x="decimal(6,2)"),
+    ),
+    ("recipe-unknown-field", lambda section: section["schemas"]["cohort"].update(rows=1)),
     ("recipe-malformed", lambda section: section["datasets"][0].update(name="../cohort")),
-    ("recipe-unit", lambda section: section["datasets"][1]["columns"].pop("person")),
+    ("recipe-unit", lambda section: section["schemas"]["cohort"]["columns"].pop("person")),
     ("recipe-gpu", put("gpu", "a100")),
-    ("recipe-budget", lambda section: section["privacy"].update(epsilon="1.6")),
-    ("recipe-budget", lambda section: section["privacy"].update(delta="2e-6")),
+    ("recipe-budget", lambda section: section["privacy"].update(epsilon="1.4999")),
+    ("recipe-budget", lambda section: section["privacy"].update(delta="9.99e-7")),
+    ("recipe-budget", lambda section: section["privacy"].update(delta="0")),
     ("recipe-budget", lambda section: section["privacy"].update(epsilon="21")),
     ("recipe-malformed", lambda section: section["privacy"].update(epsilon="1.50")),
     ("recipe-malformed", lambda section: section["privacy"].update(adjacency="change-one")),
@@ -245,10 +300,17 @@ def column_types(column: str, *kinds: str) -> Change:
     """The study with a column of these types, one an owner."""
 
     def change(section: dict[str, Any]) -> None:
-        for dataset, kind in zip(section["datasets"], kinds, strict=True):
-            dataset["columns"][column] = kind
+        two_schemas(section)
+        for schema, kind in zip(section["schemas"].values(), kinds, strict=True):
+            schema["columns"][column] = kind
 
     return change
+
+
+def two_schemas(section: dict[str, Any]) -> None:
+    """The second owner's dataset as one of a schema of its own."""
+    section["schemas"]["other"] = copy.deepcopy(section["schemas"]["cohort"])
+    section["datasets"][1]["schema"] = "other"
 
 
 def keyed(kind: str, *keys: str) -> Change:
@@ -313,7 +375,7 @@ def test_a_column_that_is_unfit_for_its_use_is_refused_with_what_to_do(case: str
 
 def test_a_limit_that_a_result_could_pass_is_refused() -> None:
     """OU-02: whether a result fits must not depend on the numbers in it."""
-    least = 314
+    least = 754
     assert parse(in_section(lambda section: section["output"].update(limit_bytes=least)))
     with pytest.raises(RecipeError) as caught:
         parse(in_section(lambda section: section["output"].update(limit_bytes=least - 1)))
@@ -331,69 +393,95 @@ def test_more_groups_than_any_result_holds_are_refused_before_they_are_spelt_out
 
 
 def pure(section: dict[str, Any]) -> None:
-    """Without the model, which alone costs δ."""
-    model = section["output"]["fields"].pop()
-    left = Decimal(section["privacy"]["epsilon"]) - Decimal(model["epsilon"])
-    section["privacy"].update(epsilon=decimal_text(left), delta="0")
+    """Without the model, which alone needs δ."""
+    section["output"]["fields"].pop()
+    section["privacy"].update(epsilon="0.9", delta="0")
 
 
-def _with_delta(of_run: str, *of_fields: str) -> Change:
-    """As many models as there are δs; each costs ε 0.1."""
-
-    def change(section: dict[str, Any]) -> None:
-        pure(section)
-        fields = section["output"]["fields"]
-        for place, delta in enumerate(of_fields):
-            model = json.loads(json.dumps(SECTIONS["output"]["fields"][2]))
-            fields.append({**model, "name": f"model_{place}", "epsilon": "0.1", "delta": delta})
-        epsilon = sum((Decimal(field["epsilon"]) for field in fields), Decimal(0))
-        section["privacy"].update(epsilon=decimal_text(epsilon), delta=of_run)
-
-    return change
+def found_bounds(field: dict[str, Any]) -> None:
+    """A mean without bounds that anybody knows."""
+    cost = {name: field.pop(name) for name in ("lower", "upper", "law", "epsilon_micro")}
+    found = {"bounds": "private", **field, **cost}
+    head = {name: found.pop(name) for name in ("name", "kind")}
+    field.clear()
+    field.update(head | found)
 
 
-SECTIONS = yamltext.load(json.loads(COMPOSE)["docker_compose_file"])["x-sealroom"]
+def test_bounds_that_are_found_cost_a_fifth_of_their_field() -> None:
+    field = parse(in_field(1, found_bounds)).output.fields[1]
+
+    assert field.plain()["bounds"] == "private"
+    assert {name: str(part.share) for name, part in field.parts(1).items()} == {
+        "magnitudes": "1/5",
+        "pair": "4/5",
+    }
+    assert "found within 0 and 120" in field.sentence()
 
 
-def test_a_recipe_of_pure_mechanisms_costs_no_delta() -> None:
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"bounds": "declared"}, "recipe-field"),
+        ({"bounds": True}, "recipe-field"),
+        ({"upper": "120.25"}, "recipe-bounds"),
+        (
+            {"upper": "999999999999.999999999999", "lower": "999999999999.99999999", "decimals": 12},
+            "recipe-bounds",
+        ),
+    ],
+)
+def test_private_bounds_that_break_a_rule_are_refused(change: dict[str, Any], code: str) -> None:
+    def both(field: dict[str, Any]) -> None:
+        found_bounds(field)
+        field.update(change)
+
+    with pytest.raises(RecipeError) as caught:
+        parse(in_field(1, both))
+    assert caught.value.code == code
+
+
+def test_a_recipe_of_laplace_noise_alone_costs_no_delta() -> None:
     recipe = parse(in_section(pure))
 
     assert (recipe.epsilon_micro, recipe.delta_pico) == (900_000, 0)
 
 
 @pytest.mark.parametrize(
-    "of_run, of_fields, pico",
-    [
-        ("1e-6", ["1e-6"], 1_000_000),
-        ("3.3e-6", ["1.1e-6", "2.2e-6"], 3_300_000),
-        ("1.0000001e-6", ["1.0000001e-6"], 1_000_001),
-        ("8e-13", ["4e-13", "4e-13"], 1),
-    ],
+    "delta, pico", [("1e-6", 1_000_000), ("3.3e-6", 3_300_000), ("1.0000001e-6", 1_000_001)]
 )
-def test_the_delta_of_a_run_is_the_sum_rounded_up_once(of_run: str, of_fields: list[str], pico: int) -> None:
-    assert parse(in_section(_with_delta(of_run, *of_fields))).delta_pico == pico
+def test_what_is_booked_is_the_policy_rounded_up_once(delta: str, pico: int) -> None:
+    assert parse(in_section(lambda section: section["privacy"].update(delta=delta))).delta_pico == pico
 
 
-@pytest.mark.parametrize("of_fields", [["1e-6", "1e-99"], ["1.000000000001e-6"], []])
-def test_fields_that_cost_another_delta_than_the_policy_says_are_refused(of_fields: list[str]) -> None:
-    """However small the difference is: the ledger books what the policy says."""
-    assert parse(in_section(_with_delta("1e-6", "1e-6")))
+@pytest.mark.parametrize("place, member", [(0, "epsilon_micro"), (1, "epsilon_micro"), (2, "mu_nano")])
+def test_a_field_that_costs_a_little_more_than_the_plan_is_refused(place: int, member: str) -> None:
+    """DP-07: the plan uses what the policy allows, to the last micro-ε."""
+
+    def dearer(field: dict[str, Any]) -> None:
+        field[member] += 10 if member == "epsilon_micro" else 10_000
+
     with pytest.raises(RecipeError) as caught:
-        parse(in_section(_with_delta("1e-6", *of_fields)))
+        parse(in_field(place, dearer))
     assert caught.value.code == "recipe-budget"
 
 
 FIELD = [
-    (0, "recipe-malformed", put("kind", "median")),
-    (0, "recipe-malformed", put("by", ["age_band"])),
-    (0, "recipe-malformed", put("by", ["sex", "sex"])),
-    (0, "recipe-budget", put("epsilon", "0")),
-    (0, "recipe-budget", put("epsilon", "-0.5")),
-    (0, "recipe-budget", put("epsilon", "1e-30")),
-    (0, "recipe-unknown-field", put("upper", "1")),
+    (0, "recipe-field", put("kind", "median")),
+    (0, "recipe-field", put("by", ["age_band"])),
+    (0, "recipe-field", put("by", ["sex", "sex"])),
+    (0, "recipe-field", put("epsilon_micro", 0)),
+    (0, "recipe-field", put("epsilon_micro", -1)),
+    (0, "recipe-field", put("epsilon_micro", "1")),
+    (0, "recipe-field", put("law", "gaussian")),
+    (0, "recipe-field", put("law", "none")),
+    (0, "recipe-field", put("mu_nano", 1)),
+    (0, "recipe-field", put("share", "1")),
+    (0, "recipe-field", put("epsilon", "0.5")),
+    (0, "recipe-field", put("upper", "1")),
     (1, "recipe-bounds", put("lower", "120")),
-    (1, "recipe-malformed", put("decimals", 13)),
-    (1, "recipe-malformed", put("upper", 120)),
+    (1, "recipe-field", put("decimals", 13)),
+    (1, "recipe-field", put("upper", 120)),
+    (1, "recipe-field", put("upper", "1.20e2")),
     (1, "recipe-malformed", put("name", "people")),
     (1, "recipe-bounds", put("upper", "1000000000000")),
     (1, "recipe-bounds", lambda field: field.update(lower="0.11", upper="0.19")),
@@ -405,10 +493,10 @@ FIELD = [
         lambda field: field["features"][0].update(lower="99999999999", upper="99999999999.0000000001"),
     ),
     (2, "recipe-bounds", lambda field: field.update(lower="0.1111", upper="0.1119")),
-    (2, "recipe-malformed", put("steps", 0)),
-    (2, "recipe-malformed", put("features", [])),
-    (2, "recipe-budget", put("delta", "0")),
-    (2, "recipe-malformed", lambda field: field.pop("label")),
+    (2, "recipe-field", put("steps", 0)),
+    (2, "recipe-field", put("features", [])),
+    (2, "recipe-field", lambda field: (field.pop("mu_nano"), field.update(law="laplace", epsilon_micro=1))),
+    (2, "recipe-field", lambda field: field.pop("label")),
 ]
 
 
@@ -480,8 +568,13 @@ def folder(tmp_path: Path) -> Path:
         ("study.yaml", "gpu: none", "", "recipe-malformed"),
         ("study.yaml", "gpu: none", "gpu: h100", "recipe-gpu"),
         ("study.yaml", "@sha256:", ":", "recipe-mutable-image"),
-        ("study.yaml", "epsilon: 0.5", "epsilon: half", "recipe-malformed"),
-        ("study.yaml", "epsilon: 0.5", "epsilon: 0.4", "recipe-budget"),
+        ("study.yaml", "epsilon: 0.5", "epsilon: half", "recipe-field"),
+        ("study.yaml", "epsilon: 0.5", "epsilon: 1.2", "recipe-budget"),
+        ("study.yaml", "epsilon: 0.5", "epsilon: 0.5, share: 2", "recipe-budget"),
+        ("study.yaml", "epsilon: 0.5", "share: 0", "recipe-budget"),
+        ("study.yaml", "epsilon: 0.5", "epsilon: 0.5, law: gaussian", "recipe-budget"),
+        ("study.yaml", "steps: 10", "steps: 10\n      epsilon: 0.5", "recipe-budget"),
+        ("study.yaml", "delta: 1e-6", "delta: 0", "recipe-budget"),
         ("study.yaml", "[F, M]", "[0, 1]", "recipe-malformed"),
         ("analysis.py", "import pandas", "import  = pandas", "recipe-analysis"),
         ("analysis.py", "import pandas", "import\tpandas", "recipe-analysis"),

@@ -182,12 +182,12 @@ def test_decoders_raise_only_our_error(sealed: Sealed, name: str, data: st.DataO
 @pytest.mark.parametrize(
     "name, old, new, code",
     [
-        ("header.json", b'"version":2', b'"version":1', "unsupported-version"),
+        ("header.json", b'"version":3', b'"version":2', "unsupported-version"),
         ("header.json", b"cobblestone-256+", b"cobblestone-128+", "unsupported-suite"),
         ("header.json", b'"partSize":16384', b'"partSize":16385', "header-malformed"),
         ("header.json", b'"rows":4000', b'"rows":null', "header-malformed"),
         ("header.json", b'"float64"', b'"float32"', "header-malformed"),
-        ("header.json", b'"name":"age"', b'"name":"Sex"', "header-malformed"),
+        ("header.json", b'["age"', b'["Sex"', "header-malformed"),
         ("header.json", b'"dataset":"cohort-A"', b'"dataset":"../cohort"', "header-malformed"),
         ("header.json", b"{", b'{"a":1,', "header-malformed"),
         ("header.json", b"{", b"{ ", "header-malformed"),

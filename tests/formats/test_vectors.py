@@ -39,6 +39,8 @@ from tests.vectors.vector import FOLDER, Vector, cases, read
 
 PAGE = FOLDER.parents[1] / "enclave" / "spec" / "sealed-dataset.md"
 KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "policy", "tuple")
+PLAIN = "parquet"
+"""Plain tables of other writers, which have no lines of their own. `test_parquet_types.py` runs each."""
 
 
 def _named(path: Path) -> str:
@@ -341,6 +343,7 @@ def test_no_two_tuples_have_one_encoding() -> None:
 
 def test_every_vector_is_run_and_every_case_has_a_comment() -> None:
     folders = {path.name for path in FOLDER.iterdir() if path.is_dir() and not path.name.startswith("_")}
-    assert folders == set(KINDS)
+    assert folders == {*KINDS, PLAIN}
+    assert all(path.suffix == ".parquet" for path in (FOLDER / PLAIN).iterdir())
     for kind in KINDS[:-1]:
         assert all(read(path).fields["comment"] for path in cases(kind))

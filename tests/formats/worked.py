@@ -138,7 +138,15 @@ GRANT = Grant(
 GRANT_SIGNATURE = sign_grant(GRANT, chain_id=CHAIN_ID, consortium=CONSORTIUM, private_key=GATE_SIGNER)
 RESULT: dict[str, Any] = {
     "study": "small-study",
-    "fields": {"people": {"groups": [{"sex": "F", "people": 410}, {"sex": "M", "people": 388}]}},
+    "fields": {
+        "people": {
+            "groups": [
+                {"sex": "F", "people": 410, "people_low": 404, "people_high": 416},
+                {"sex": "M", "people": 388, "people_low": 382, "people_high": 394},
+            ],
+            "interval": "noise",
+        }
+    },
     "epsilon": "1.5",
     "delta": "1e-6",
 }
@@ -195,10 +203,17 @@ def statement() -> Statement:
             mechanisms=(
                 StatementMechanism(
                     field="people",
-                    mechanism="discrete-laplace on counts",
-                    epsilon=Decimal("1.5"),
-                    delta=Decimal("1e-6"),
-                    scale="2 people",
+                    kind="count",
+                    part="people",
+                    law="laplace",
+                    scale="2.0",
+                    grid_bits=0,
+                    length=2,
+                    draws=1,
+                    l1=1,
+                    l2_squared=1,
+                    cost=500_000,
+                    share="1",
                 ),
             ),
         ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -39,12 +40,18 @@ from sealroom.errors import (
     SealroomError,
 )
 from sealroom.keys import Secret
+from sealroom.members import read_members
 from sealroom.platform_policy import PlatformPolicy
 from sealroom.recipe import parse as parse_recipe
-from sealroom.sealed import Header, Index, Wrap, inspect, open_sealed
+from sealroom.relation.compiled import compile_relation, parse_sql
+from sealroom.relation.engine import Engine
+from sealroom.relation.front import Front, plain_tree
+from sealroom.sealed import PARQUET, Header, Index, Wrap, inspect, open_sealed
 from sealroom.sealed.archive import write_end, write_member
-from sealroom.sealed.parquet import parse_footer
+from sealroom.sealed.parquet import Footer, parse_footer
 from sealroom.sealed.parquet_pages import walk_pages
+from tests.enclave.relation.attacks import ACCEPTED, ATTACKS
+from tests.enclave.relation.world import TABLES, engine
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 LIMIT = 1 << 20
@@ -219,6 +226,47 @@ def _page_seeds() -> list[bytes]:
     return chunks
 
 
+def _folder_members(data: bytes) -> None:
+    """Any bytes as the tar of a sealed folder; and once more with the sums of its headers put right."""
+    mended = bytearray(data)
+    for begin in range(0, len(data) - 511, 512):
+        if data[begin + 257 : begin + 262] == b"ustar":
+            total = sum(data[begin : begin + 148]) + 8 * 32 + sum(data[begin + 156 : begin + 512])
+            mended[begin + 148 : begin + 156] = b"%06o\0 " % total
+    for content in (data, bytes(mended)):
+        _read_folder(content)
+
+
+def _read_folder(data: bytes) -> None:
+    """What is taken for a folder holds the files that Python finds in it.
+
+    Python stops at a header whose owner or time is no number, which are nothing to us.
+    """
+    try:
+        found = [(name, each.begin, each.size) for name, each in read_members(memoryview(data)).items()]
+    except SealError:
+        return
+    with suppress(tarfile.ReadError), tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        files = [(each.name, each.offset_data, each.size) for each in archive if not each.isdir()]
+        _same(found[: len(files)], files, "a sealed folder")
+
+
+def _folder_seeds() -> list[bytes]:
+    """Folders as they are packed: short names, long ones, other letters, and none."""
+    from sealroom_agents.owner.folder import listing, pack
+
+    seeds = []
+    for names in ((), ("a.dcm",), ("a/1.nii", "a/b/Größe (cm).vcf", "é"), ("deep/" * 30 + "x", "z" * 101)):
+        with tempfile.TemporaryDirectory() as folder:
+            for number, name in enumerate(names):
+                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / name).write_bytes(bytes([65 + number]) * 300 * number)
+            out = io.BytesIO()
+            pack(listing(Path(folder)), out)
+            seeds.append(out.getvalue())
+    return seeds
+
+
 # --- recipe, envelope, key release --------------------------------------------------------------------------
 
 
@@ -255,19 +303,67 @@ def _recipe_text_seeds() -> list[bytes]:
     return seeds
 
 
+@cache
+def _empty_engine() -> Engine:
+    return engine({"a/tx": [], "b/tx": [], "a/pt": [], "a/num": []}, 1)
+
+
+def _relation(data: bytes) -> None:
+    """Any text as the SQL of a relation: refused, or compiled to what runs."""
+    with suppress(RecipeError, UnicodeDecodeError):
+        _empty_engine().run(compile_relation(data.decode(), TABLES, rows=3).sql)
+
+
+def _relation_tree(data: bytes) -> None:
+    """Any JSON as the tree that a parser gave: no tree, refused, or compiled to what runs.
+
+    A value of another shape than DuckDB writes may be met by any error of Python: it ends the reading.
+    """
+    try:
+        tree = strict_json(data, LIMIT, allow_floats=True)
+        result = Front({table.name: table for table in TABLES}).read(plain_tree(tree), 3)
+    except (RecipeError, FormatError, ArithmeticError, AssertionError, AttributeError, LookupError):
+        return
+    except (TypeError, ValueError, RecursionError):
+        return
+    _empty_engine().run(result.relation.sql)
+
+
+def _relation_tree_seeds() -> list[bytes]:
+    return [canonical_or_plain(parse_sql(attack.sql)) for attack in ACCEPTED]
+
+
 def _footer(data: bytes) -> None:
     """Any bytes as a Parquet file of which the footer alone is read: where Arrow reads it too, both agree."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         footer = parse_footer(io.BytesIO(data), "it")  # type: ignore[arg-type]
         shown = footer.for_arrow()
-        schema = shown.schema.to_arrow_schema()
+        schema = pq.ParquetFile(
+            pa.BufferReader(b"PAR1" + footer.tail), arrow_extensions_enabled=False
+        ).schema_arrow
     except (SealError, pa.ArrowException, OSError):
         return
-    kinds = {"double": "float64"}
-    columns = [(field.name, kinds.get(str(field.type), str(field.type))) for field in schema]
-    _same((columns, shown.num_rows), ([*map(tuple, footer.columns)], footer.rows), "a footer")
+    _same((schema.names, shown.num_rows), ([name for name, _ in footer.columns], footer.rows), "a footer")
+    _same(Header.parse(_header_of(footer)).columns, footer.columns, "a footer's columns")
+
+
+def _header_of(footer: Footer) -> bytes:
+    """The header of a file with this footer."""
+    header = Header(
+        owner="0x" + "a1" * 20,
+        dataset="it",
+        dataset_version=1,
+        media_type=PARQUET,
+        columns=footer.columns,
+        rows=footer.rows,
+        size=footer.begin,
+        part_size=1 << 20,
+        salt=bytes(32),
+    )
+    return header.encode()
 
 
 def _footer_seeds() -> list[bytes]:
@@ -278,7 +374,15 @@ def _footer_seeds() -> list[bytes]:
     seeds = []
     for dictionary, index in ((True, True), (False, False)):
         out = io.BytesIO()
-        columns = pa.table({"n": [1, None, 3], "t": ["a", "b", None]})
+        columns = pa.table(
+            {
+                "n": [1, None, 3],
+                "t": ["a", "b", None],
+                "d": pa.array([1, None, 3], pa.decimal128(9, 2)),
+                "at": pa.array([1, None, 3], pa.timestamp("us", "UTC")),
+                "l": [[{"a": 1, "b": ["x"]}], None, []],
+            }
+        )
         pq.write_table(
             columns,
             out,
@@ -371,8 +475,11 @@ TARGETS = {
         ),
         Target("sealed-pages", _pages, _page_seeds),
         Target("sealed-footer", _footer, _footer_seeds),
+        Target("sealed-folder", _folder_members, _folder_seeds),
         Target("recipe", _recipe, lambda: _bodies("recipe")),
         Target("recipe-text", _recipe_text, _recipe_text_seeds),
+        Target("relation", _relation, lambda: [attack.sql.encode() for attack in ATTACKS]),
+        Target("relation-tree", _relation_tree, _relation_tree_seeds),
         Target("envelope", _envelope, lambda: _bodies("envelope")),
         Target("statement", _statement, _statement_seeds),
         Target("key_release", _key_release, _key_release_seeds),

@@ -62,7 +62,7 @@ def packages(module: str) -> set[str]:
 
 def allowed(path: Path) -> set[str]:
     """What a module may import: what its part declares, and optional packages, which it imports late."""
-    late = EXTRAS["s3"] | EXTRAS["torch"] | EXTRAS["duckdb"]
+    late = EXTRAS["s3"] | EXTRAS["torch"]
     side, _, *parts = path.relative_to(ROOT).parts
     extra, needing = ("enclave", ENCLAVE) if side == "enclave" else ("agents", AGENTS)
     return BASE | late | (EXTRAS[extra] if parts[0] in needing else set())

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from tests.packaging.test_dependencies import EXTRAS, ROOT, SOURCES, declared, packages
+from tests.packaging.test_dependencies import ROOT, SOURCES, declared, packages
 
 FOLDER = ROOT / "enclave"
 THROUGH = {"coincurve"}
@@ -36,7 +36,7 @@ def test_the_image_installs_what_the_measured_code_imports() -> None:
         for module in modules
         for package in packages(module)
     }
-    assert wanted() == (used - EXTRAS["duckdb"]) | THROUGH
+    assert wanted() == used | THROUGH
 
 
 def test_the_lock_of_the_image_is_made_from_its_list() -> None:

@@ -23,6 +23,7 @@ from sealroom.model import (
 from sealroom.recipe import parse
 from tests.formats.test_recipe import (
     column_types,
+    found_bounds,
     in_field,
     in_frame,
     in_section,
@@ -54,7 +55,8 @@ def make_recipes() -> None:
     """Recipes: the worked one, and one broken rule each."""
     for name, comment, body in [
         ("small_study", "the worked study", COMPOSE),
-        ("pure_study", "without a model: it costs no δ", in_section(pure)),
+        ("pure_study", "Laplace noise alone: it costs no δ", in_section(pure)),
+        ("private_bounds", "a mean whose bounds are found with noise", in_field(1, found_bounds)),
     ]:
         recipe = parse(body)
         fields = {
@@ -84,19 +86,30 @@ def make_recipes() -> None:
         "second_spelling": ("recipe-not-canonical", "AT-23", in_text("gpu: none", 'gpu: "none"')),
         "budget": (
             "recipe-budget",
-            "fields cost more than the policy says",
-            in_field(0, put("epsilon", "0.6")),
+            "fields cost a little more together than the policy says",
+            in_field(0, put("epsilon_micro", 500_010)),
         ),
         "delta": (
             "recipe-budget",
-            "the model costs a δ more than the policy says, far below what is booked",
-            in_field(2, put("delta", "1.00000000000000000000001e-6")),
+            "the policy says a δ that is a little less than what the fields need",
+            in_section(lambda s: s["privacy"].update(delta="9.9999e-7")),
         ),
         "bounds": ("recipe-bounds", "a mean without a range", in_field(1, put("lower", "120"))),
+        "limits_of_private_bounds": (
+            "recipe-bounds",
+            "a limit with more decimals than what is released",
+            in_field(1, lambda field: (found_bounds(field), field.update(upper="120.25"))),
+        ),
+        "member": ("recipe-field", "a member that its kind has not", in_field(1, put("clip", "1"))),
+        "order": (
+            "recipe-not-canonical",
+            "the members of a kind in another order",
+            in_field(1, lambda field: field.update(column=field.pop("column"))),
+        ),
         "unit": (
             "recipe-unit",
             "the unit is no column",
-            in_section(lambda s: s["privacy"].update(unit="who")),
+            in_section(lambda s: s["schemas"]["cohort"].update(unit="who")),
         ),
         "unit_of_two_types": (
             "recipe-unit",

@@ -24,7 +24,7 @@ CHAIN_ID = 31337
 CONSORTIUM, APP = "0x" + "c1" * 20, "0x" + "a9" * 20
 PART = 16 * 1024
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-COLUMNS = [{"name": "person", "type": "int64"}, {"name": "age", "type": "float64"}]
+COLUMNS = [["person", "int64"], ["age", "float64"]]
 BLOCK = 512
 
 Json = dict[str, Any]
@@ -113,7 +113,7 @@ def build(
     *,
     plain: bytes = SMALL,
     part_size: int = PART,
-    columns: Sequence[Json] | None = COLUMNS,
+    columns: Sequence[Any] | None = COLUMNS,
     rows: int | None = 9,
     media_type: str = "application/octet-stream",
     salt: str = "salt",
@@ -146,9 +146,10 @@ def build(
     `registered` and `gate` what only the fields say.
     """
     count = max(1, -(-len(plain) // part_size))
-    names = sorted([c["name"], c["type"]] for c in columns or ())
+    names = [[name, bare(kind)] for name, kind in columns or ()]
+    names.sort(key=lambda each: str(each[0]).encode("utf-16-be", "surrogatepass"))
     head: Json = {
-        "version": 2,
+        "version": 3,
         "suite": "cobblestone-256+blake3+mlkem768-x25519",
         "owner": OWNER_ADDRESS,
         "dataset": NAME,
@@ -235,6 +236,17 @@ def build(
         "plain-digest": sha256(plain).hex(),
     }
     return fields, tar(body + bytes(2 * BLOCK))
+
+
+def bare(kind: Any) -> Any:
+    """A type without what the schema hash leaves out: nulls, and the order of a struct's fields."""
+    if isinstance(kind, str):
+        return kind
+    if kind["type"] == "list":
+        return {"type": "list", "of": bare(kind["of"])}
+    if kind["type"] == "struct":
+        return {"type": "struct", "fields": {name: bare(inner) for name, inner in kind["fields"]}}
+    return kind["type"]
 
 
 def tar_header(name: str, size: int, /, **replaced: bytes) -> bytes:

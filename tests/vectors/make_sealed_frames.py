@@ -152,9 +152,9 @@ def archives() -> Iterator[Case]:
     )
     yield frame(
         "size_of_header",
-        "header.json of 64 KiB and a byte (AR-04)",
+        "header.json of 1 MiB and a byte (AR-04)",
         "header.json",
-        size=b"%011o\0" % (65536 + 1),
+        size=b"%011o\0" % ((1 << 20) + 1),
     )
     yield frame("size_of_wrap", "wrap.json of 16 KiB and a byte (AR-04)", size=b"%011o\0" % (16384 + 1))
     yield frame(

@@ -14,9 +14,17 @@ TABLE = Path(__file__).with_name("table.parquet")
 """A Parquet file of nine rows. It is stored, since Arrow writes its own version into a file."""
 
 
-FOUR_TYPES = [
-    {"name": kind[0].upper() + "_1", "type": kind} for kind in ("int64", "float64", "string", "bool")
+SCALARS = [
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    *("float16", "float32", "float64", "bool", "string", "binary", "binary(16)", "binary(4096)", "date"),
+    *("decimal(1, 0)", "decimal(38, 2)", "decimal(76, 76)"),
+    *(f"time({unit})" for unit in ("ms", "us", "ns")),
+    *(f"timestamp({unit}{zone})" for unit in ("ms", "us", "ns") for zone in ("", ", UTC")),
 ]
+DEEP = {
+    "type": "list",
+    "of": {"type": "struct", "fields": [["z", "date"], ["a", {"type": "list", "of": "bool"}]]},
+}
 
 
 def good() -> Iterator[Case]:
@@ -38,8 +46,25 @@ def good() -> Iterator[Case]:
     yield case("largest_part_size", "a part size of 8 MiB", part_size=8 << 20, **OPAQUE)
     yield case(
         "columns_of_all_types",
-        "names of one to 63 characters",
-        columns=[*FOUR_TYPES, {"name": "_" * 63, "type": "bool"}],
+        "each type that is written as a text",
+        columns=[[f"c{number}", kind] for number, kind in enumerate(SCALARS)],
+    )
+    yield case(
+        "columns_nested",
+        "lists and structs; the schema hash sorts a struct's fields, the header does not",
+        columns=[["deep", DEEP], ["list", {"type": "list", "of": {"type": "list", "of": "int8"}}]],
+    )
+    yield case(
+        "columns_without_nulls",
+        "nullable is written where it is false, and no part of the schema hash",
+        columns=[["id", {"type": "int64", "nullable": False}], ["l", {**DEEP, "nullable": False}]],
+    )
+    yield case(
+        "columns_of_any_name",
+        "names in all scripts, of one to 255 bytes",
+        columns=[
+            [name, "bool"] for name in ("Größe (cm)", "年齢", "𝛆", "\ufb01", "a.b", "-", "_" * 255, 'q"\\')
+        ],
     )
     yield case(
         "columns_in_file_order", "the schema hash sorts them, the header does not", columns=COLUMNS[::-1]

@@ -21,11 +21,12 @@ def headers() -> Iterator[Case]:
         return Case("header_" + name, "header unsupported-suite", comment, {"header": put(suite=value)})
 
     version = "header unsupported-version"
-    yield Case("header_version", version, "a later version (CE-10)", {"header": put(version=3)})
+    yield Case("header_version", version, "a later version (CE-10)", {"header": put(version=4)})
     yield Case(
         "header_version_1", version, "a file of the format's version 1 (CE-10)", {"header": _version_1}
     )
-    yield Case("header_version_text", version, "the version as text (CE-10)", {"header": put(version="2")})
+    yield Case("header_version_2", version, "a header of version 2 (CE-10)", {"header": _version_2})
+    yield Case("header_version_text", version, "the version as text (CE-10)", {"header": put(version="3")})
     yield Case("header_version_true", version, "true is no version (CE-10)", {"header": put(version=True)})
     yield suite("suite", "another cipher (CE-10)", "cobblestone-128+mlkem768-x25519")
     yield suite("suite_x25519", "a wrap that is not post-quantum (CE-10, CE-14)", "cobblestone-256+x25519")
@@ -117,9 +118,9 @@ def headers() -> Iterator[Case]:
     yield case("columns_none", "an empty array of columns", same, columns=[])
     yield case(
         "columns_too_many",
-        "1,025 columns (AR-04)",
+        "16,385 columns (AR-04)",
         same,
-        columns=[{"name": f"c{n}", "type": "bool"} for n in range(1025)],
+        columns=[[f"c{n}", "bool"] for n in range(16_385)],
     )
     yield case("columns_object", "columns as an object", put(columns={"person": "int64"}))
     yield case("column_twice", "two columns of one name (AR-06)", same, columns=[*COLUMNS, COLUMNS[0]])
@@ -127,35 +128,66 @@ def headers() -> Iterator[Case]:
         "column_case",
         "names that differ in case alone (AR-06)",
         same,
-        columns=[*COLUMNS, {"name": "Age", "type": "bool"}],
+        columns=[*COLUMNS, ["Age", "bool"]],
     )
-    yield case(
-        "column_name",
-        "a name with an accent: it has two forms (AR-06)",
-        same,
-        columns=[{"name": "âge", "type": "bool"}],
+
+    def named(name: str, comment: str, column: str) -> Case:
+        return case("column_name_" + name, comment, same, columns=[[column, "bool"]])
+
+    yield named("nfd", "an accent apart: the other form of the same name (AR-06)", "a\u0302ge")
+    yield named("empty", "no name", "")
+    yield named("long", "256 bytes", "c" * 256)
+    yield named("long_in_bytes", "128 characters of two bytes", "é" * 128)
+    yield named("control", "a line break", "a\nb")
+    yield named("direction", "a mark that shows what follows from right to left", "a\u202eb")
+    yield named("joiner", "a character without width", "a\u200bb")
+    yield named("space", "a space at the end", "age ")
+
+    def typed(name: str, comment: str, kind: Any) -> Case:
+        return case("column_type_" + name, comment, put(columns=[["age", kind]]))
+
+    yield typed("other_name", "a type by another program's name (AR-09)", "bigint")
+    yield typed("spelling", "a type in another spelling (AR-09)", "decimal(6,2)")
+    yield typed("width", "a width that no integer has (AR-09)", "int128")
+    yield typed("scale", "more digits behind the point than in all", "decimal(2, 3)")
+    yield typed("precision", "77 digits", "decimal(77, 0)")
+    yield typed("leading_zero", "a number with a zero before it", "decimal(06, 2)")
+    yield typed("length", "bytes of no length", "binary(0)")
+    yield typed("unit", "seconds, which Parquet does not have", "timestamp(s)")
+    yield typed("zone", "a zone other than UTC", "timestamp(us, Europe/Berlin)")
+    yield typed(
+        "category", "a category, of which a file knows nothing", {"type": "category", "values": ["F"]}
     )
-    yield case("column_name_long", "64 characters", same, columns=[{"name": "c" * 64, "type": "bool"}])
-    yield case(
-        "column_unsigned", "uint64 is not int64 (AR-09)", same, columns=[{"name": "age", "type": "uint64"}]
+    yield typed("long_form", "nulls allowed, written out (AR-09)", {"type": "int64", "nullable": True})
+    yield typed("mapping", "a plain type as a mapping (AR-09)", {"type": "int64"})
+    yield typed("nullable_text", "nullable as text", {"type": "int64", "nullable": "false"})
+    yield typed(
+        "member_more", "a member that no type has (AR-07)", {"type": "int64", "nullable": False, "x": 1}
     )
-    yield case(
-        "column_nested", "a list of numbers (AR-09)", same, columns=[{"name": "age", "type": "list<int64>"}]
+    yield typed("list_of_nothing", "a list without the type of its elements", {"type": "list"})
+    yield typed(
+        "struct_mapping", "fields as a mapping, without order", {"type": "struct", "fields": {"a": "bool"}}
     )
-    yield case(
-        "column_extension",
-        "an extension type (AR-07)",
-        same,
-        columns=[{"name": "age", "type": "extension<x>"}],
+    yield typed("struct_empty", "a struct without fields", {"type": "struct", "fields": []})
+    yield typed(
+        "struct_twice",
+        "two fields of one name, in whatever case (AR-06)",
+        {"type": "struct", "fields": [["a", "bool"], ["A", "bool"]]},
     )
-    yield case(
-        "column_member_more",
-        "a member that is not in the format (AR-07)",
-        put(
-            columns=[{"name": "person", "type": "int64"}, {"name": "age", "type": "float64", "metadata": "x"}]
-        ),
-    )
+    yield typed("deep", "five lists in one another", _lists(5))
+    yield typed("extension", "an extension type (AR-07)", "extension<x>")
+    yield case("column_member_more", "three in a column (AR-07)", put(columns=[["age", "float64", "x"]]))
+    yield case("column_object", "a column as in version 2", put(columns=[{"name": "age", "type": "float64"}]))
     yield case("schema_hash", "not the digest of the columns (AR-09)", put(schemaHash="0x" + "00" * 32))
+
+
+def _lists(many: int) -> Any:
+    return "bool" if many == 0 else {"type": "list", "of": _lists(many - 1)}
+
+
+def _version_2(head: Json) -> Json:
+    """The columns as version 2 had them."""
+    return head | {"version": 2, "columns": [{"name": name, "type": kind} for name, kind in head["columns"]]}
 
 
 def _version_1(head: Json) -> Json:

@@ -79,6 +79,9 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Researchers and auditors",
         (
             Entry("recipe", f"{_HERE}.cli.recipe:recipe", "render a study to the bytes that owners approve"),
+            Entry(
+                "relation", f"{_HERE}.cli.relation:relation", "show the SQL that a study runs, as compiled"
+            ),
             Entry("proposal", f"{_HERE}.cli.proposal:proposal", "write what owners approve on chain"),
             Entry("pin", f"{_HERE}.cli.pin:pin", "write what results are proven against"),
             Entry("verify", f"{_HERE}.cli.verify:verify", "walk every link of a result's envelope"),
@@ -109,7 +112,6 @@ EXTRAS = {
         "agents",
     ),
     **dict.fromkeys(("dstack_sdk", "numpy", "opendp", "pandas"), "enclave"),
-    "duckdb": "duckdb",
     "s3fs": "s3",
     "torch": "torch",
 }  # fmt: skip

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sealroom_agents.owner.consortium_contract import ApprovalState
     from sealroom_agents.studycard import CheckedCard
 
+MOST_TOLD = 20
+"""Columns that a message names."""
+
 
 def checked_card(
     study: Path,
@@ -100,19 +103,16 @@ def dataset_in(recipe: Recipe, *, owner: str, name: str) -> DatasetSpec:
 
 def check_columns(columns: Iterable[Column], declared: DatasetSpec, *, where: str) -> None:
     """The table has exactly the columns that the recipe declares. Raises `columns-differ`, naming each."""
-    have, want = dict(columns), dict(declared.columns)
-    wrong = [f"lacks {name} ({kind})" for name, kind in want.items() if name not in have]
-    wrong += [f"has {name}, which is not declared" for name in have if name not in want]
-    wrong += [
-        f"has {name} as {have[name]}, declared {kind}"
-        for name, kind in want.items()
-        if have.get(name, kind) != kind
-    ]
+    from sealroom.schema import misfits
+
+    wrong = list(misfits(declared.columns, columns))
     if wrong:
+        told = [f"it {each.what}" for each in wrong[:MOST_TOLD]]
+        told += [f"and {len(wrong) - MOST_TOLD:,} more"] if len(wrong) > MOST_TOLD else []
         raise ToolError(
             Code.COLUMNS_DIFFER,
-            f"{where} does not have the columns that the recipe declares: it {'; it '.join(wrong)}",
-            "write a file with exactly the recipe's columns: what a study does not need is not sealed",
+            f"{where} does not have the columns that the recipe declares: {'; '.join(told)}",
+            "; ".join(dict.fromkeys(each.remedy for each in wrong[:MOST_TOLD])),
         )
 
 

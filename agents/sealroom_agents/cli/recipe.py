@@ -56,18 +56,26 @@ def recipe(folder: Path | None, given: Path | None, out: Path, as_json: bool) ->
 
 
 def _lines(read: Recipe) -> list[tuple[str, str]]:
+    """What it is, and what its ε buys: how far the noise moves each number, foretold without data."""
     from sealroom.decimals import decimal_text
     from sealroom.encoding import to_hex
+    from sealroom_agents.governance.drafting import told
 
-    fields = ", ".join(f"{field.name} (ε {decimal_text(field.epsilon)})" for field in read.output.fields)
     epsilon, delta = decimal_text(read.privacy.epsilon), decimal_text(read.privacy.delta)
     return [
         ("study", read.name),
         ("question", read.question),
         ("recipe", to_hex(read.compose_hash)),
         ("datasets", ", ".join(spec.path for spec in read.datasets)),
-        ("output", fields),
-        ("privacy", f"ε {epsilon}, δ {delta}, per {read.privacy.unit}"),
+        *([] if read.compiled is None else [("relation", "sealroom relation shows its SQL, as compiled")]),
+        ("privacy", f"ε {epsilon}, δ {delta} for each {read.unit}, all fields together"),
+        *(
+            (
+                field.name,
+                f"{field.kind.name}, {field.cost.law} noise, {field.cost.text()}: {told(field, read.rows)}",
+            )
+            for field in read.output.fields
+        ),
         ("output hash", to_hex(read.output_hash)),
         ("privacy hash", to_hex(read.privacy_hash)),
     ]
@@ -84,4 +92,17 @@ def _facts(read: Recipe) -> dict[str, object]:
         "privacyHash": to_hex(read.privacy_hash),
         "datasets": [spec.path for spec in read.datasets],
         "epsilonMicro": read.epsilon_micro,
+        "fields": [
+            {
+                "name": field.name,
+                "kind": field.kind.name,
+                "law": field.cost.law,
+                field.cost.member: field.cost.amount,
+                "preview": [
+                    {"about": bar.about, "halfWidth": f"{bar.half_width:.6g}"}
+                    for bar in field.preview(read.rows)
+                ],
+            }
+            for field in read.output.fields
+        ],
     }

@@ -123,8 +123,8 @@ def seal(
     was sealed and registered stays as it is.
 
     The input is a table with exactly the columns that the recipe declares: a Parquet file, sealed as it is;
-    or an Arrow IPC or CSV file, sealed as Parquet. With --as opaque any other file is sealed as it is, and a
-    folder as a tar; recipes read tables alone so far.
+    or an Arrow IPC or CSV file, or a folder of Parquet files with Hive's partitions, sealed as Parquet. With
+    --as opaque any other file is sealed as it is, and a folder as a tar, for a dataset of the kind files.
 
     Nothing is guessed and nothing dropped: a CSV with a line that does not fit is refused, with its line and
     column. Before you are asked, rows and each column's nulls, smallest and largest value are shown, read
@@ -157,8 +157,10 @@ def seal(
     declared = None if checked is None else dataset_in(checked.card.recipe, owner=owned.place, name=dataset)
     columns = None if declared is None else declared.columns
     found = sources.look(source, kind=kind, declared=columns, delimiter=delimiter)
-    if declared is not None and found.columns is None:
-        warn("the recipe declares a table, and this is none: no study can read it yet")
+    if declared is not None and declared.schema is not None and found.columns is None:
+        warn("the recipe declares a table, and this is none: it does not read it")
+    elif declared is not None and declared.schema is None and found.entries is None:
+        warn("the recipe declares a folder of files, and this is none: it does not read it")
     elif declared is not None and found.columns is not None:
         check_columns(found.columns, declared, where=str(source))
     signing = keystore.read(sign_with) if sign_with is not None else None

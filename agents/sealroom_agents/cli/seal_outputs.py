@@ -89,7 +89,7 @@ def need_space(job: Job) -> None:
     from sealroom_agents.owner import disk_space
 
     here, there = job.outputs.sealed.parent, job.source.path.absolute().parent
-    sealed = disk_space.sealed_size(job.source.size)
+    sealed = disk_space.sealed_size(job.source.size, job.source.columns)
     if job.source.remade is not None:
         disk_space.need(there, job.source.size, what=f"what is made of {job.source.path}")
         # On one disk both stand side by side for a while.

@@ -15,6 +15,7 @@ from decimal import Decimal
 from markupsafe import Markup, escape
 
 from sealroom.decimals import decimal_text
+from sealroom.recipe import Field
 
 _HIDING_CATEGORIES = ("C", "Z")
 """Unicode categories of what is invisible or has no fixed meaning:
@@ -47,6 +48,20 @@ def oddities(text: str) -> int:
 def number(value: Decimal) -> str:
     """A number of a recipe in its one text, which is the text in the recipe's bytes."""
     return decimal_text(value)
+
+
+def declared(field: Field) -> str:
+    """What a field's kind declares, as the page's script writes it."""
+    own = field.kind.plain(field.spec)
+    return "; ".join(f"{name}: {_told(value)}" for name, value in sorted(own.items()))
+
+
+def _told(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_told, value)) or "none"
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_told(item)}" for name, item in value.items())
+    return str(value)
 
 
 def moment(seconds: float) -> str:

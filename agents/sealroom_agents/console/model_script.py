@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model for the page: `static/model.js`, written from `sealroom.model` and the contract's ABI.
+"""The model for the page: `static/model.js`, written from `sealroom.model`, the guarantees of recipes and the
+contract's ABI.
 
 The page makes calls, messages and ids by itself and asks no server what they are made of. So the file is part
 of the package; a test compares it with what this writes.
@@ -19,6 +20,7 @@ from sealroom import typed
 from sealroom.encoding import to_hex
 from sealroom.model import MAX_OWNERS, ApproveStudy, Record, Revoke, Study, Withdraw
 from sealroom.model.consortium import MAX_REASON_BYTES
+from sealroom.recipe.guarantee import GUARANTEES, Guarantee
 from sealroom_agents.chain.contracts import interface
 
 PATH = Path(__file__).with_name("static") / "model.js"
@@ -42,8 +44,10 @@ def text() -> str:
     selectors = {name: to_hex(keccak(text=of.signature(name))[:4]) for name, of in asked.items()}
     events = {name: to_hex(contract.topic(name)) for name in EVENTS}
     structs = "".join(f"    {record.struct}: {_list(_field(record), 4)},\n" for record in SIGNED)
+    guarantees = "".join(f"    {_guarantee(one)},\n" for one in GUARANTEES.values())
     return f"""// SPDX-License-Identifier: Apache-2.0
-// What owners call and sign, as sealroom.model defines it. Written by `make abi`; never by hand.
+// What owners call and sign, as sealroom.model defines it, and what recipes promise.
+// Written by `make abi`; never by hand.
 "use strict";
 
 const Model = Object.freeze({{
@@ -56,10 +60,19 @@ const Model = Object.freeze({{
   functions: {_map(functions)},
   selectors: {_map(selectors)},
   events: {_map(events)},
+
+  // What recipes promise, whether a script computes, and whether all rests on reading that script.
+  guarantees: Object.freeze({{
+{guarantees}  }}),
   maxOwners: {MAX_OWNERS},
   maxReasonBytes: {MAX_REASON_BYTES},
 }});
 """
+
+
+def _guarantee(one: Guarantee) -> str:
+    told = {"name": one.name, "sentence": one.sentence, "byScript": one.by_script, "mustRead": one.must_read}
+    return f"{json.dumps(one.name)}: Object.freeze({json.dumps(told, ensure_ascii=False)})"
 
 
 def _field(record: type[Record]) -> Iterable[str]:

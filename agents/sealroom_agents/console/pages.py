@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sealroom.envelope import Envelope, parse_envelope
 from sealroom.errors import SealroomError
 from sealroom.model.units import delta_text, epsilon_text
+from sealroom.privacy.shape import labels
 from sealroom.recipe import parse
 from sealroom_agents.console import display
 from sealroom_agents.console.reference import Reference
@@ -28,7 +29,7 @@ BOARD_PAGE = 20
 """Consortia on one page of the board."""
 HISTORY_SHOWN = 50
 """ActivityPage on the page of a consortium."""
-FILTERS = ("source", "prose", "plain", "number", "moment", "day", "short", "count")
+FILTERS = ("source", "prose", "plain", "number", "declared", "moment", "day", "short", "count")
 """What the templates take from `display`."""
 
 Consortium = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{40}$")]
@@ -107,6 +108,8 @@ class Pages:
             picture = self._studies.chosen(consortium, bytes.fromhex(study[2:]))
         current = picture.current
         recipe = current.recipe if current else None
+        relation = recipe.relation if recipe else None
+        text = relation.sql if relation else recipe.analysis if recipe else ""
         activities = picture.activities
         return self._page(
             "study.html",
@@ -115,7 +118,8 @@ class Pages:
             step=picture.step,
             revoked=picture.view.revoked_by is not None,
             no_study=bytes(32),
-            odd=display.oddities(recipe.analysis) if recipe else 0,
+            text=text,
+            odd=display.oddities(text),
             activities=activities[:HISTORY_SHOWN],
             more=len(activities) if len(activities) > HISTORY_SHOWN else 0,
         )
@@ -170,7 +174,7 @@ class Pages:
         """The result's fields as tables, in the recipe's order."""
         compose = self._store.recipe(run.compose_hash)
         specs = parse(compose).output.fields if compose is not None else ()
-        by = {spec.name: tuple(getattr(spec, "by", ())) for spec in specs}
+        by = {spec.name: labels(spec.kind.shape(spec.spec)) for spec in specs}
         fields = result["fields"]
         names = [*(name for name in by if name in fields), *(name for name in fields if name not in by)]
         return [(name, table(fields[name], by.get(name, ()))) for name in names]

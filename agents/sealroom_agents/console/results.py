@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,36 +28,67 @@ class Table:
 
 
 def table(value: Mapping[str, Any], by: Sequence[str]) -> Table:
-    """A field of a result: groups of a count or mean, or the coefficients of
-    a model; `by` orders the groups."""
+    """A field of a result: a list of rows, or a few numbers beside the members of one mapping. `by` orders
+    the labels of rows. The ends of a number's interval stand beside it, in brackets."""
     if isinstance(groups := value.get("groups"), list):
-        return _groups(groups, by)
+        beside = (_one_row(item) for item in value.values() if item is not groups and isinstance(item, list))
+        return _groups(groups, by, note="; ".join(filter(None, (*beside, _interval(value)))))
     rows: list[list[str]] = []
     notes: list[str] = []
     for name, item in value.items():
         if isinstance(item, Mapping):
             rows += [[str(key), _cell(below)] for key, below in item.items()]
-        else:
-            notes.append(f"{name}: {_cell(item)}")
+        elif _is_number_of(name, value):
+            notes.append(f"{name}: {_with_interval(value, name)}")
     head = ["", next((name for name, item in value.items() if isinstance(item, Mapping)), "value")]
-    return Table(head=head, rows=rows, labels=1, bars=[None] * len(rows), note=", ".join(notes))
+    notes.append(_interval(value))
+    return Table(head=head, rows=rows, labels=1, bars=[None] * len(rows), note=", ".join(filter(None, notes)))
 
 
-def _groups(groups: Sequence[Mapping[str, Any]], by: Sequence[str]) -> Table:
+def _groups(groups: Sequence[Mapping[str, Any]], by: Sequence[str], *, note: str) -> Table:
     keys = {key for group in groups for key in group}
     labels = [name for name in by if name in keys]
-    numbers = sorted(keys - set(labels))
+    numbers = sorted(name for name in keys - set(labels) if _is_number_of(name, keys))
     first = [_number(group.get(numbers[0])) if numbers else None for group in groups]
     largest = max((number for number in first if number is not None), default=0.0)
     return Table(
         head=[*labels, *numbers],
-        rows=[[_cell(group.get(name)) for name in (*labels, *numbers)] for group in groups],
+        rows=[
+            [*(_cell(group.get(name)) for name in labels), *(_with_interval(group, name) for name in numbers)]
+            for group in groups
+        ],
         labels=len(labels),
         bars=[
             None if number is None or largest <= 0 else max(0.0, 100 * number / largest) for number in first
         ],
-        note="",
+        note=note,
     )
+
+
+def _one_row(items: Sequence[Any]) -> str:
+    """What a field says once for all its rows: `lower 0, upper 500, outside 90 (34 to 146)`."""
+    return "; ".join(
+        ", ".join(f"{name} {_with_interval(item, name)}" for name in item if _is_number_of(name, item))
+        for item in items
+        if isinstance(item, Mapping)
+    )
+
+
+def _is_number_of(name: str, among: Container[str]) -> bool:
+    """Whether a member stands for itself: not the word on intervals, nor an end of one."""
+    stem = name.removesuffix("_low").removesuffix("_high")
+    return name != "interval" and (stem == name or stem not in among)
+
+
+def _with_interval(row: Mapping[str, Any], name: str) -> str:
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    shown = _cell(row.get(name))
+    return shown if low is None or high is None else f"{shown} ({low} to {high})"
+
+
+def _interval(value: Mapping[str, Any]) -> str:
+    includes = value.get("interval")
+    return "" if includes is None else f"in brackets: 95 % intervals, which include {includes}"
 
 
 def _cell(value: Any) -> str:

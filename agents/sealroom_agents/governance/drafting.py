@@ -20,7 +20,7 @@ from sealroom_agents.governance.standing import DatasetFacts, Standing, ambiguou
 from sealroom_agents.governance.words import Lines, short
 
 if TYPE_CHECKING:
-    from sealroom.recipe import DatasetSpec, Recipe
+    from sealroom.recipe import DatasetSpec, Field, Recipe
     from sealroom_agents.owner.registration import Registration
 
 MAX_DIFF_LINES = 400
@@ -198,27 +198,29 @@ def doubts(study: Study, recipe: Recipe) -> list[str]:
     return found
 
 
-def recipe_lines(recipe: Recipe) -> Lines:
-    """What the study asks, and what leaves: each output with its own ε."""
-    from sealroom.recipe.outputs import LogisticField
+def told(field: Field, rows: int) -> str:
+    """What the noise of a field does, foretold without data: `people in a group ±11; …`."""
+    return "; ".join(f"{bar.about} ±{bar.half_width:.3g}" for bar in field.preview(rows))
 
+
+def recipe_lines(recipe: Recipe) -> Lines:
+    """What the study asks, and what leaves: each field with its noise, and how far that moves it."""
     lines = [("name", recipe.name), ("asks", recipe.question)]
     lines += [
-        ("reads", f"{spec.path}: {', '.join(name for name, _ in spec.columns)}") for spec in recipe.datasets
+        ("reads", f"{spec.path}: {', '.join(name for name, _ in spec.columns) or 'files'}")
+        for spec in recipe.datasets
     ]
     for field in recipe.output.fields:
-        groups = () if isinstance(field, LogisticField) else field.by
-        by = f" by {', '.join(groups)}" if groups else ""
-        delta = f", δ {decimal_text(field.delta)}" if field.delta else ""
+        lines.append(("leaves", f"{field.name}: {field.sentence()}"))
         lines.append(
-            ("leaves", f"{field.kind} {field.name}{by}: ε {decimal_text(field.epsilon)}{delta} a run")
+            ("with noise", f"{field.cost.law}, {field.cost.text()}; 95 %: {told(field, recipe.rows)}")
         )
     privacy = recipe.privacy
     lines.append(
         (
             "a run costs",
             f"ε {epsilon_text(recipe.epsilon_micro)}, δ {decimal_text(privacy.delta)} for each "
-            f"{privacy.unit}; "
+            f"{recipe.unit}; "
             f"nothing leaves for fewer than {privacy.minimum_cohort}",
         )
     )

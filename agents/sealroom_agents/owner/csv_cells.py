@@ -13,15 +13,32 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.schema import (
+    Bool,
+    Category,
+    ColumnType,
+    Date,
+    Decimal,
+    Integer,
+    Real,
+    String,
+    Time,
+    Timestamp,
+)
+
 SHAPE_CHARACTERS = 24
 
 _INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
 _FLOAT = r"^-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_DECIMAL = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}"
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _NON_ZERO = r"^-?[0.]*[1-9]"
-_WHOLE = r"^-?[0-9]{16,}$"
-"""Whole numbers that a float64 may round."""
-_INT64 = range(-(2**63), 2**63)
+_WHOLE = r"^-?[0-9]{4,}$"
+"""Whole numbers that a real number may round."""
+_PLACES = {"ms": 3, "us": 6, "ns": 9}
+"""Digits of a second, by unit."""
 
 
 @dataclass
@@ -34,15 +51,19 @@ class CellError(Exception):
     """What is wrong, without what the cell holds."""
 
 
-def convert(text: Any, kind: str) -> Any:
+def convert(text: Any, kind: ColumnType) -> Any:
     """A column of strings as a column of `kind`. Raises `CellError` for the first cell that does not fit."""
     import pyarrow
     import pyarrow.compute as pc
 
-    if kind == "string":
+    from sealroom.schema.arrow import arrow_type
+
+    if isinstance(kind, String | Category):
         return text
     filled = pc.if_else(pc.equal(text, ""), None, text)
-    if kind == "bool":
+    if filled.null_count and not kind.nullable:
+        raise CellError(pc.index(pc.is_null(filled), True).as_py(), "is empty, and declared without nulls")
+    if isinstance(kind, Bool):
         values = pc.if_else(
             pc.is_in(filled, pyarrow.array(_TRUE)),
             True,
@@ -50,53 +71,96 @@ def convert(text: Any, kind: str) -> Any:
         )
         fits = values.null_count == filled.null_count
     else:
-        fits = pc.all(pc.match_substring_regex(filled, _INTEGER if kind == "int64" else _FLOAT)).as_py()
+        pattern = _pattern(kind)
+        fits = pattern is not None and pc.all(pc.match_substring_regex(filled, pattern)).as_py() is not False
         try:
-            values = pc.cast(filled, pyarrow.int64() if kind == "int64" else pyarrow.float64())
-        except pyarrow.ArrowInvalid:
+            values = pc.cast(filled, arrow_type(kind)) if fits else None
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
             fits, values = False, None
-        if fits is not False and kind == "float64":
+        if fits and isinstance(kind, Real):
             fits = _is_kept(filled, values)
-    if fits is False:
+    if not fits:
         raise _first(filled, kind)
     return values
 
 
+def _pattern(kind: ColumnType) -> str | None:
+    """What a cell looks like; `None` for a type that no cell can hold."""
+    match kind:
+        case Integer():
+            return _INTEGER
+        case Real():
+            return _FLOAT
+        case Decimal():
+            return _DECIMAL
+        case Date():
+            return f"^{_DATE}$"
+        case Time(unit=unit):
+            return f"^{_CLOCK}(?:\\.[0-9]{{1,{_PLACES[unit]}}})?$"
+        case Timestamp(unit=unit, zone=zone):
+            end = "Z" if zone else ""
+            return f"^{_DATE}[ T]{_CLOCK}(?:\\.[0-9]{{1,{_PLACES[unit]}}})?{end}$"
+        case _:
+            return None
+
+
 def _is_kept(text: Any, values: Any) -> bool:
     """Whether floats are what was written: none infinite, none vanished to zero, no whole number rounded."""
+    import pyarrow
     import pyarrow.compute as pc
 
+    values = values.cast(pyarrow.float64())
     if pc.all(pc.is_finite(values)).as_py() is False:
         return False
     vanished = pc.and_(pc.equal(values, 0.0), pc.match_substring_regex(text, _NON_ZERO))
     if pc.any(vanished).as_py():
         return False
-    whole = text.filter(pc.match_substring_regex(text, _WHOLE))
-    return all(int(each) == float(each) for each in whole.to_pylist() if each is not None)
+    whole = pc.match_substring_regex(text, _WHOLE)
+    pairs = zip(text.filter(whole).to_pylist(), values.filter(whole).to_pylist(), strict=True)
+    return all(int(each) == value for each, value in pairs if each is not None)
 
 
-def _first(text: Any, kind: str) -> CellError:
+def _first(text: Any, kind: ColumnType) -> CellError:
     """The first cell that does not fit, found one by one."""
     for index, cell in enumerate(text.to_pylist()):
         if cell is not None and (reason := fault(cell, kind)) is not None:
             return CellError(index, reason)
-    return CellError(0, f"is no {kind}")
+    return CellError(0, f"is no {kind.name}")
 
 
-def fault(cell: str, kind: str) -> str | None:
+def fault(cell: str, kind: ColumnType) -> str | None:
     """Why a cell is no value of `kind`; None when it is. What it holds is told by its shape alone."""
-    if kind == "bool":
+    import pyarrow
+
+    from sealroom.schema.arrow import arrow_type
+
+    if isinstance(kind, Bool):
         return None if cell in _TRUE + _FALSE else f"{shape(cell)} is no bool"
-    if not re.match(_INTEGER if kind == "int64" else _FLOAT, cell):
-        return f"{shape(cell)} is no {kind}"
-    if kind == "int64":
-        return None if int(cell) in _INT64 else "the number is larger than an int64 holds"
-    value = float(cell)
-    if math.isinf(value) or (value == 0 and re.match(_NON_ZERO, cell)):
-        return "the number is larger or smaller than a float64 holds"
-    if re.match(_WHOLE, cell) and int(cell) != value:
-        return "the whole number has more digits than a float64 holds"
+    pattern = _pattern(kind)
+    if pattern is None:
+        return f"no cell of a CSV holds a {kind.name}"
+    if not re.match(pattern, cell):
+        return f"{shape(cell)} is no {kind.name}"
+    try:
+        value = pyarrow.array([cell]).cast(arrow_type(kind))
+    except pyarrow.ArrowNotImplementedError:
+        return f"no cell of a CSV holds a {kind.name}"
+    except pyarrow.ArrowInvalid:
+        if isinstance(kind, Date | Time | Timestamp):
+            return f"there is no such {kind.name}"
+        return f"the number has more digits than {_article(kind)} holds"
+    if not isinstance(kind, Real):
+        return None
+    number = value.cast(pyarrow.float64())[0].as_py()
+    if math.isinf(number) or (number == 0 and re.match(_NON_ZERO, cell)):
+        return f"the number is larger or smaller than {_article(kind)} holds"
+    if re.match(_WHOLE, cell) and int(cell) != number:
+        return f"the whole number has more digits than {_article(kind)} holds"
     return None
+
+
+def _article(kind: ColumnType) -> str:
+    return f"{'an' if kind.name[0] in 'aeio' else 'a'} {kind.name}"
 
 
 def shape(cell: str) -> str:
@@ -113,11 +177,26 @@ def _stand_in(character: str) -> str:
     return character if character.isascii() and character.isprintable() else "?"
 
 
-def hint(kind: str) -> str:
+def hint(kind: ColumnType) -> str:
     """What a cell of `kind` looks like."""
-    return {
-        "int64": "digits alone, no plus, no leading zero (an id such as 007 is text: declare it so); "
-        "an empty cell is null",
-        "float64": "a point, no separators of thousands, no inf or NaN; an empty cell is null",
-        "bool": "write true or false; an empty cell is null",
-    }.get(kind, "text in UTF-8")
+    null = "; an empty cell is null" if kind.nullable else ""
+    match kind:
+        case Integer():
+            said = "digits alone, no plus, no leading zero (an id such as 007 is text: declare it so)"
+        case Real():
+            said = "a point, no separators of thousands, no inf or NaN"
+        case Decimal(scale=scale):
+            said = f"digits, and at most {scale} behind the point; no separators of thousands"
+        case Bool():
+            said = "write true or false"
+        case Date():
+            said = "write 2026-01-31"
+        case Time():
+            said = "write 23:59:59, with the digits of a second that are declared"
+        case Timestamp(zone=zone):
+            said = f"write 2026-01-31T23:59:59{'Z' if zone else ''}"
+        case String() | Category():
+            return "text in UTF-8"
+        case _:
+            return "write the table as Parquet"
+    return said + null

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sealroom.codes import Code
+from sealroom.encoding import canonical
+from sealroom.schema import Column, plain_columns
 from sealroom.sealed.archive import BLOCK, padded
 from sealroom.sealed.header import MAX_HEADER_BYTES, Header, usual_part_size
 from sealroom.sealed.index import MAX_INDEX_BYTES
@@ -15,6 +17,8 @@ from sealroom.sealed.parts import sealed_length
 from sealroom.sealed.wrap import MAX_WRAP_BYTES
 from sealroom_agents.errors import ToolError
 
+HEADER_BYTES = 2048
+"""All of header.json but its columns, rounded up: names, numbers and digests."""
 INDEX_BYTES_A_PART = 128
 """What one part adds to index.json, rounded up: a digest in hex, a size, and the names of both."""
 
@@ -30,13 +34,18 @@ def free_at(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def sealed_size(size: int) -> int:
-    """Upper bound of the archive that `size` bytes become: bytes."""
+def sealed_size(size: int, columns: Sequence[Column] | None) -> int:
+    """Upper bound of the archive that a file of `size` bytes becomes: bytes.
+
+    `columns` are those of a table, `None` for a file that is no table.
+    """
+    described = 0 if columns is None else len(canonical(plain_columns(columns)))
+    header = min(MAX_HEADER_BYTES, HEADER_BYTES + described)
     part_size = usual_part_size(size)
     whole, rest = divmod(size, part_size)
     parts = whole * _member(sealed_length(part_size)) + _member(sealed_length(rest))
     index = min(MAX_INDEX_BYTES, INDEX_BYTES_A_PART * (whole + 2))
-    return _member(MAX_HEADER_BYTES) + _member(MAX_WRAP_BYTES) + parts + _member(index) + 2 * BLOCK
+    return _member(header) + _member(MAX_WRAP_BYTES) + parts + _member(index) + 2 * BLOCK
 
 
 def most_bytes(header: Header) -> int:

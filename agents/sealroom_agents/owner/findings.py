@@ -14,6 +14,7 @@ from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import SealError
 from sealroom.recipe import Recipe
+from sealroom.schema import misfits
 from sealroom.sealed import SealedArchive, SealedInfo, Wrap, WrapContext
 from sealroom_agents.owner.consortium_contract import Registered
 from sealroom_agents.owner.registration import registration_of
@@ -106,10 +107,9 @@ def recipe(info: SealedInfo, study: Recipe, *, owner: str) -> Finding:
     header = info.header
     for spec in study.datasets:
         if (spec.owner, spec.name) == (owner, header.dataset):
-            if dict(header.columns or ()) != dict(spec.columns):
-                return Finding(
-                    "recipe", False, "it declares other columns than the dataset has", Code.COLUMNS_DIFFER
-                )
+            for wrong in misfits(spec.columns, header.columns or ()):
+                said = f"it declares other columns than the dataset has: that {wrong.what}"
+                return Finding("recipe", False, said, Code.COLUMNS_DIFFER)
             return Finding("recipe", True, f"{study.name} reads it, with these columns")
     missing = f"{study.name} reads no dataset {owner}/{header.dataset}"
     return Finding("recipe", False, missing, Code.DATASET_NOT_IN_RECIPE)

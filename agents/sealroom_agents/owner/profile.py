@@ -15,6 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sealroom.codes import Code
+from sealroom.schema import (
+    Binary,
+    Bool,
+    ColumnType,
+    Date,
+    Decimal,
+    List,
+    Real,
+    String,
+    Struct,
+    Time,
+    Timestamp,
+    plain_type,
+)
+from sealroom.schema.names import shown
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
@@ -37,43 +52,51 @@ class ColumnProfile:
 
     name: str
     """Its name."""
-    type: str
-    """One of `sealroom.schema.COLUMN_TYPES`."""
+    type: ColumnType
+    """What its cells hold."""
     nulls: int = 0
     """Cells without a value."""
-    least: int | float | None = None
-    """Smallest finite number; of text, the fewest characters."""
-    most: int | float | None = None
-    """Largest finite number; of text, the most characters."""
+    least: int | float | str | None = None
+    """Smallest value, of real numbers the smallest finite one; of text, bytes and lists the least length."""
+    most: int | float | str | None = None
+    """Largest value or length."""
     counts: dict[str, int] = field(default_factory=dict)
     """Cells that an owner should know of: `true` and `false`; `NaN` and `infinite`; `empty`, `missing-words`
     and `line-breaks` of text."""
+    ends: list[Any] = field(default_factory=list)
+    """Smallest and largest values or lengths of each batch, in Arrow."""
     distinct: set[str] | None = None
     """The different texts; None when there are more than are counted, and for other types."""
 
     def json(self) -> dict[str, Any]:
         """The column as JSON. A text column says how many different texts it has, never which."""
-        least, most = ("minLength", "maxLength") if self.type == "string" else ("min", "max")
-        facts: dict[str, Any] = {"name": self.name, "type": self.type, "nulls": self.nulls}
-        if self.type != "bool":
+        least, most = ("minLength", "maxLength") if self._measure else ("min", "max")
+        facts: dict[str, Any] = {"name": self.name, "type": plain_type(self.type), "nulls": self.nulls}
+        if not isinstance(self.type, Bool | Struct):
             facts |= {least: self.least, most: self.most}
-        if self.type == "string":
+        if isinstance(self.type, String):
             facts["distinct"] = None if self.distinct is None else len(self.distinct)
         return facts | self.counts
 
+    @property
+    def _measure(self) -> str | None:
+        """What a value is counted in, where its length is told and not the value."""
+        lengths = {String: "characters", Binary: "bytes", List: "elements"}
+        return lengths.get(type(self.type))
+
     def sentence(self) -> str:
         """The column in one line for people."""
-        parts = [self.type, f"{self.nulls:,} null"]
-        if self.type == "string":
-            if self.least is not None:
-                parts.append(f"{self.least:,} to {self.most:,} characters")
+        parts = [self.type.name, f"{self.nulls:,} null"]
+        if self.least is not None:
+            measure = self._measure
+            ends = f"{self.least} to {self.most}" if measure is None else f"{self.least:,} to {self.most:,}"
+            parts.append(f"{ends} {measure}" if measure else ends)
+        if isinstance(self.type, String):
             many = f"more than {MAX_DISTINCT:,}" if self.distinct is None else f"{len(self.distinct):,}"
             parts.append(f"{many} different")
-        elif self.least is not None:
-            parts.append(f"{self.least} to {self.most}")
         words = {"missing-words": "written as NA, null or the like, and kept as text"}
         words |= {"line-breaks": "with line breaks"}
-        always = self.type == "bool"
+        always = isinstance(self.type, Bool)
         parts += [f"{n:,} {words.get(what, what)}" for what, n in self.counts.items() if n or always]
         return ", ".join(parts)
 
@@ -93,13 +116,15 @@ def profile(
 ) -> Profile:
     """Read a Parquet file, all of it. `name` is what messages call it; `advance` is told the rows done.
 
-    `expected` is how many rows it must have, where that is known. Raises `not-parquet`, `rows-differ`, and
-    `SealError` as `sealroom.sealed.parquet.read_footer`.
+    `expected` is how many rows it must have, where that is known. Raises `not-parquet`, `rows-differ`,
+    `table-malformed`, and `SealError` as `sealroom.sealed.parquet.read_footer`.
     """
     import pyarrow
     import pyarrow.parquet as pq
 
+    from sealroom.schema.arrow import arrow_schema
     from sealroom.sealed.parquet import parse_footer
+    from sealroom.sealed.table import same_schema
     from sealroom_agents.owner.to_parquet import same_rows
 
     with path.open("rb", buffering=0) as file:
@@ -111,14 +136,22 @@ def profile(
         rows = 0
         with _decoding(name):
             # The writer's own notes say how to see a column (AR-07); what counts is how it is stored.
-            parquet = pq.ParquetFile(pyarrow.PythonFile(file, mode="r"), metadata=footer.for_arrow())
+            parquet = pq.ParquetFile(
+                pyarrow.PythonFile(file, mode="r"),
+                metadata=footer.for_arrow(),
+                arrow_extensions_enabled=False,
+            )
+            if not same_schema(parquet.schema_arrow, arrow_schema(footer.columns)):
+                raise ValueError("Arrow reads a column as another type")
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
-                batch.validate(full=True)
                 for column, values in zip(columns, batch.columns, strict=True):
+                    _check_values(column, values, name)
                     _add(column, values)
                 rows += batch.num_rows
                 if advance is not None:
                     advance(rows)
+    for column in columns:
+        _finish(column)
     same_rows(name, footer=footer.rows, decoded=rows, written=rows if expected is None else expected)
     return Profile(rows, columns)
 
@@ -144,6 +177,21 @@ def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
     file.seek(0)
 
 
+def _check_values(column: ColumnProfile, values: Any, name: Path) -> None:
+    """Refuse text that is no UTF-8, and decimals of more digits than declared: a run would fail on them."""
+    import pyarrow
+
+    try:
+        values.validate(full=True)
+    except pyarrow.ArrowException:
+        raise ToolError(
+            Code.TABLE_MALFORMED,
+            f"{name}: the column {shown(column.name)} holds a value that its type {column.type.name} cannot"
+            " have",
+            "text must be UTF-8, and a decimal within its digits: write the column anew",
+        ) from None
+
+
 @contextmanager
 def _decoding(name: Path) -> Iterator[None]:
     import pyarrow
@@ -159,13 +207,13 @@ def _decoding(name: Path) -> Iterator[None]:
 
 
 def _begin(column: ColumnProfile) -> None:
-    kept: dict[str, tuple[str, ...]] = {
-        "bool": ("true", "false"),
-        "float64": ("NaN", "infinite"),
-        "string": ("empty", "missing-words", "line-breaks"),
+    kept: dict[type[ColumnType], tuple[str, ...]] = {
+        Bool: ("true", "false"),
+        Real: ("NaN", "infinite"),
+        String: ("empty", "missing-words", "line-breaks"),
     }
-    column.counts = dict.fromkeys(kept.get(column.type, ()), 0)
-    column.distinct = set() if column.type == "string" else None
+    column.counts = dict.fromkeys(kept.get(type(column.type), ()), 0)
+    column.distinct = set() if isinstance(column.type, String) else None
 
 
 def _add(column: ColumnProfile, values: Any) -> None:
@@ -177,25 +225,54 @@ def _add(column: ColumnProfile, values: Any) -> None:
 
     column.nulls += values.null_count
     measured = values
-    if column.type == "bool":
+    if isinstance(column.type, Bool):
         count("true", values)
         count("false", pc.invert(values))
         return
-    if column.type == "float64":
+    if isinstance(column.type, Struct):
+        return
+    if isinstance(column.type, Real):
+        values = values.cast(pyarrow.float32()) if column.type.bits == 16 else values
         count("NaN", pc.is_nan(values))
         count("infinite", pc.is_inf(values))
         measured = values.filter(pc.is_finite(values))
-    if column.type == "string":
+    if isinstance(column.type, Binary):
+        measured = pc.binary_length(values)
+    if isinstance(column.type, List):
+        measured = pc.list_value_length(values)
+    if isinstance(column.type, String):
         measured = pc.utf8_length(values)
         count("empty", pc.equal(measured, 0))
         count("missing-words", pc.is_in(values, pyarrow.array(MISSING_WORDS, values.type)))
         count("line-breaks", pc.match_substring_regex(values, r"[\r\n]"))
         column.distinct = _more(column.distinct, pc.unique(values))
-    ends = pc.min_max(measured).as_py()
-    for least, pick, end in ((True, min, "min"), (False, max, "max")):
-        seen = [each for each in (column.least if least else column.most, ends[end]) if each is not None]
-        if seen:
-            setattr(column, "least" if least else "most", pick(seen))
+    ends = pc.min_max(measured)
+    column.ends.extend((ends["min"], ends["max"]))
+
+
+def _finish(column: ColumnProfile) -> None:
+    """Make one pair of ends of those of all batches."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    there = [end for end in column.ends if end.is_valid]
+    if not there:
+        return
+    ends = pc.min_max(pyarrow.array(there, there[0].type))
+    column.least, column.most = _told(ends["min"], column.type), _told(ends["max"], column.type)
+
+
+def _told(end: Any, kind: ColumnType) -> int | float | str:
+    """A number as it is, any other value as Arrow writes it: Python has no days beyond the year 9999."""
+    import pyarrow
+
+    if not isinstance(kind, Decimal | Date | Time | Timestamp):
+        number: int | float = end.as_py()
+        return number
+    try:
+        return str(end.cast(pyarrow.string()).as_py())
+    except pyarrow.ArrowException:
+        return "out of range"
 
 
 def _more(known: set[str] | None, found: Any) -> set[str] | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an owner has, as one file that can be sealed: a Parquet file, or an opaque file or folder.
+"""What an owner has, as one file that can be sealed: a table as Parquet, or an opaque file or folder.
 
 A file that has to be made first holds plaintext. It is made beside the input, so that data stays where its
 owner keeps it, and without a name, so that nothing is left of it however the run ends.
@@ -22,6 +22,12 @@ from sealroom.sealed import PARQUET
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import folder, to_parquet
 from sealroom_agents.owner.disk_space import Free, free_at, need
+from sealroom_agents.owner.parquet_folder import (
+    ParquetFolder,
+    folder_to_parquet,
+    look_folder,
+    parquet_files,
+)
 
 KINDS = ("parquet", "arrow", "csv", "opaque")
 OPAQUE_FILE, OPAQUE_FOLDER = "application/octet-stream", "application/x-tar"
@@ -47,7 +53,9 @@ class Source:
     size: int
     """Bytes of the input: of a folder, an upper bound of its tar."""
     entries: tuple[folder.Entry, ...] | None = None
-    """What a folder holds."""
+    """What a folder holds that is no table."""
+    table: ParquetFolder | None = None
+    """The folder of Parquet files that is one table."""
 
     @property
     def media_type(self) -> str:
@@ -61,6 +69,8 @@ class Source:
         """What is sealed instead of the input's own bytes, in words; `None` when it is those bytes."""
         if self.entries is not None:
             return f"a tar of its {len(self.entries):,} files and folders, without their times and owners"
+        if self.table is not None:
+            return f"one Parquet file of the rows of {len(self.table.files):,} files"
         return {"arrow": "the same columns as Parquet", "csv": "the declared columns as Parquet"}.get(
             self.kind
         )
@@ -88,11 +98,20 @@ def look(path: Path, *, kind: str | None, declared: Sequence[Column] | None, del
     _require_file_or_folder(path)
     kind = kind or _guess(path)
     if path.is_dir():
-        if kind != "opaque":
-            raise ToolError(
-                Code.NOT_A_TABLE, f"{path} is a folder, not a table", "seal it whole: --as opaque"
-            )
         entries = tuple(folder.listing(path))
+        if kind != "opaque":
+            files = parquet_files(entries) if kind in ("folder", "parquet") else []
+            if not files:
+                raise ToolError(
+                    Code.NOT_A_TABLE,
+                    f"{path} is a folder, and not one of Parquet files alone",
+                    "seal it whole: --as opaque",
+                )
+            found = look_folder(files, declared)
+            size = sum(each.size or 0 for each in files)
+            return Source(
+                path=path, kind="parquet", columns=found.columns, rows=found.rows, size=size, table=found
+            )
         size = folder.packed_size(list(entries))
         return Source(path=path, kind=kind, columns=None, rows=None, size=size, entries=entries)
     size = path.stat().st_size
@@ -136,6 +155,8 @@ def ready(
         try:
             if source.entries is not None:
                 folder.pack(list(source.entries), stream, advance=advance)
+            elif source.table is not None:
+                rows = folder_to_parquet(source.table, stream, advance=advance)
             elif source.kind == "arrow":
                 rows = to_parquet.arrow_to_parquet(source.path, stream, advance=advance)
             else:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sealroom.codes import Code
-from sealroom.schema import Column
+from sealroom.errors import FormatError
+from sealroom.schema import Column, ColumnType, String
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import csv_cells
 from sealroom_agents.owner.csv_records import Records, count_rows, line_of
@@ -24,7 +25,6 @@ ROW_GROUP_BYTES = 64 * 1024 * 1024
 """How much of a table one row group holds, before it is compressed."""
 MAX_HEADING_BYTES = 128 * 1024
 """First line of a CSV: room for the most columns with the longest names."""
-_ARROW_NAMES = {"double": "float64"}
 _FILE_START, _FILE_END = b"ARROW1\0\0", b"ARROW1"
 _STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 """How Arrow marks the end of a stream."""
@@ -43,24 +43,28 @@ class Heading:
 
 
 def arrow_heading(path: Path) -> Heading:
-    """Columns of an Arrow IPC file or stream. Raises `not-arrow`."""
+    """Columns of an Arrow IPC file or stream. Raises `not-arrow`, `schema-unsupported`."""
     import pyarrow
+
+    from sealroom.schema.arrow import columns_of
 
     with path.open("rb") as stream:
         try:
-            schema: Any = _arrow_reader(stream).schema
             # A name that is no UTF-8 shows only when it is asked for.
-            types = [(one.name, str(one.type)) for one in schema]
+            return Heading(columns_of(_arrow_reader(stream).schema))
+        except FormatError as error:
+            raise ToolError(
+                Code.SCHEMA_UNSUPPORTED, f"{path} cannot be sealed as a table: {error.message}", error.hint
+            ) from None
         except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as error:
             raise _not_arrow(path) from error
-    return Heading(tuple(Column(name, _ARROW_NAMES.get(kind, kind)) for name, kind in types))
 
 
 def csv_heading(path: Path, declared: Sequence[Column], *, delimiter: str) -> Heading:
     """Columns of a CSV: names from its first line, types as declared. Raises `not-csv`."""
     types = dict(declared)
     names = _csv_names(path, delimiter)
-    return Heading(tuple(Column(name, types.get(name, "text")) for name in names))
+    return Heading(tuple(Column(name, types.get(name, String())) for name in names))
 
 
 def arrow_to_parquet(path: Path, target: BinaryIO, *, advance: Advance | None = None) -> int:
@@ -77,7 +81,7 @@ def arrow_to_parquet(path: Path, target: BinaryIO, *, advance: Advance | None = 
             schema = pyarrow.schema([column.remove_metadata() for column in reader.schema])
             batches = reader.num_record_batches if hasattr(reader, "num_record_batches") else None
             messages = _ArrowStream(stream, batches=batches)
-            rows = _write(messages, schema, target, stream, advance)
+            rows = write_batches(_advancing(messages, stream, advance), schema, target)
             messages.check_end()
             return rows
         except (pyarrow.ArrowException, ValueError, OSError, MemoryError) as error:
@@ -103,13 +107,15 @@ def csv_to_parquet(
     import pyarrow
     import pyarrow.csv
 
+    from sealroom.schema.arrow import arrow_schema
+
     size = path.stat().st_size
     names = _csv_names(path, delimiter)
     # Half of the way for each reading.
     first = None if advance is None else lambda done: advance(done // 2)
     rows = count_rows(path, delimiter=delimiter, advance=first)
     types = dict(declared)
-    schema = pyarrow.schema([(name, _arrow_type(types[name])) for name in names])
+    schema = arrow_schema([Column(name, types[name]) for name in names])
     with path.open("rb") as stream:
         try:
             # Every cell is read as text: a parser does not guess its type.
@@ -125,8 +131,8 @@ def csv_to_parquet(
                 ),
             )
             second = None if advance is None else lambda done: advance((size + done) // 2)
-            converted = _converted(reader, schema, path, delimiter)
-            found = _write(converted, schema, target, stream, second)
+            converted = _converted(reader, schema, [types[name] for name in names], path, delimiter)
+            found = write_batches(_advancing(converted, stream, second), schema, target)
         except (pyarrow.ArrowException, ValueError):
             raise ToolError(
                 Code.CSV_DOES_NOT_FIT,
@@ -148,15 +154,16 @@ def same_rows(path: Path, **counted: int) -> None:
         )
 
 
-def _converted(reader: Any, schema: Any, path: Path, delimiter: str) -> Iterator[Any]:
+def _converted(
+    reader: Any, schema: Any, kinds: Sequence[ColumnType], path: Path, delimiter: str
+) -> Iterator[Any]:
     """The batches of a CSV with each column as declared."""
     import pyarrow
 
     before = 0
     for batch in reader:
         columns = []
-        for field, text in zip(schema, batch.columns, strict=True):
-            kind = _ARROW_NAMES.get(str(field.type), str(field.type))
+        for field, kind, text in zip(schema, kinds, batch.columns, strict=True):
             try:
                 columns.append(csv_cells.convert(text, kind))
             except csv_cells.CellError as error:
@@ -169,10 +176,8 @@ def _converted(reader: Any, schema: Any, path: Path, delimiter: str) -> Iterator
         yield pyarrow.record_batch(columns, schema=schema)
 
 
-def _write(
-    batches: Iterable[Any], schema: Any, target: BinaryIO, source: BinaryIO, advance: Advance | None
-) -> int:
-    """Write all batches, gathered into row groups of one size however small they come."""
+def write_batches(batches: Iterable[Any], schema: Any, target: BinaryIO) -> int:
+    """Write all batches, gathered into row groups of one size however small they come; returns their rows."""
     import pyarrow
     import pyarrow.parquet
 
@@ -192,10 +197,15 @@ def _write(
             if gathered >= ROW_GROUP_BYTES:
                 flush()
                 gathered = 0
-            if advance is not None:
-                advance(source.tell())
         flush()
     return rows
+
+
+def _advancing(batches: Iterable[Any], source: BinaryIO, advance: Advance | None) -> Iterator[Any]:
+    for batch in batches:
+        yield batch
+        if advance is not None:
+            advance(source.tell())
 
 
 def _arrow_reader(stream: BinaryIO) -> Any:
@@ -262,17 +272,6 @@ def _csv_names(path: Path, delimiter: str) -> list[str]:
     if any(name != name.strip() for name in names):
         raise refused("names a column with spaces around it", "remove them")
     return names
-
-
-def _arrow_type(kind: str) -> Any:
-    import pyarrow
-
-    return {
-        "int64": pyarrow.int64(),
-        "float64": pyarrow.float64(),
-        "string": pyarrow.string(),
-        "bool": pyarrow.bool_(),
-    }[kind]
 
 
 def _not_arrow(path: Path) -> ToolError:

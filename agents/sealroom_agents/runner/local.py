@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `local` backend: the simulated platform and the real enclave program, as two processes on this machine.
+"""The `local` backend: the simulated platform and the two real enclave programs, on this machine.
 
-Each run gets a fresh folder (0700), a guest agent that measures the run's recipe, and one `python -m
-sealroom`. Both start with an empty environment, each behind a guard, so that it ends with all its children
-when the runner does, however the runner ends. An envelope on the disk outlives them all. It proves nothing to
-anyone: the gate takes its quotes on a local chain only.
+Each run gets a fresh folder (0700), a guest agent that measures the run's recipe, and the two services of the
+recipe, `python -m sealroom job` and `python -m sealroom`. All start with an empty environment, each behind a
+guard, so that it ends with all its children when the runner does, however the runner ends. An envelope on the
+disk outlives them all. It proves nothing to anyone: the gate takes its quotes on a local chain only.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import select
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import wait  # by poll: select knows no descriptor beyond 1,023
 from pathlib import Path
 
 from sealroom.codes import Code
@@ -84,13 +84,14 @@ class LocalBackend:
                 ["--app-id", assignment.app, "--socket", str(socket), "--ready-file", str(ready)],
             )
             _wait_for(ready, enclave.guest)
+            enclave.job = _spawn(folder, "job", ["-B", "-m", "sealroom", "job", str(socket.parent)])
             enclave.program = _spawn(
                 folder,
                 "enclave",
                 ["-m", "sealroom", "--run-id", assignment.run_id, "--consortium", assignment.consortium],
                 ["--chain-id", str(assignment.chain_id), "--gate", self.gate],
                 ["--datasets", str(self.datasets.absolute()), "--out", str(folder / "out")],
-                ["--guest-agent", str(socket)],
+                ["--guest-agent", str(socket), "--channel", str(socket.parent)],
             )
         except (OSError, RunnerError) as error:
             enclave.clean()
@@ -126,7 +127,7 @@ class LocalBackend:
 
 @dataclass
 class LocalEnclave:
-    """The two processes of one run."""
+    """The processes of one run."""
 
     folder: Path
     """The run's folder."""
@@ -134,8 +135,10 @@ class LocalEnclave:
     """The guest agent's socket, alone in its folder."""
     guest: subprocess.Popen[bytes] | None = None
     """The guest agent."""
+    job: subprocess.Popen[bytes] | None = None
+    """The service `job`."""
     program: subprocess.Popen[bytes] | None = None
-    """The enclave."""
+    """The custodian."""
 
     def __post_init__(self) -> None:
         self._buffer = b""
@@ -175,11 +178,11 @@ class LocalEnclave:
             self.program.terminate()
 
     def kill(self) -> None:
-        """Kill both processes with all their children, and wait until they are gone."""
-        for process in (self.program, self.guest):
+        """Kill all processes with all their children, and wait until they are gone."""
+        for process in (self.program, self.job, self.guest):
             if process is not None and process.poll() is None:
                 child_processes.kill(process.pid)
-        for process in (self.program, self.guest):
+        for process in (self.program, self.job, self.guest):
             if process is not None:
                 try:
                     process.wait(DEATH_S)
@@ -189,7 +192,7 @@ class LocalEnclave:
     def clean(self) -> None:
         """Kill what is left; only the logs stay, since an envelope without its anchor must not."""
         self.kill()
-        for process in (self.program, self.guest):
+        for process in (self.program, self.job, self.guest):
             if process is not None and process.stdout is not None:
                 process.stdout.close()
         _clean(self.folder)
@@ -200,8 +203,7 @@ class LocalEnclave:
             return False
         # A child that outlives the program could hold the pipe open, so the program's own end counts too.
         over = self.program.poll() is not None
-        readable, _, _ = select.select([self.program.stdout], [], [], 0.0 if over else timeout_s)
-        if not readable:
+        if not wait([self.program.stdout.fileno()], 0.0 if over else timeout_s):
             self._ended = over
             return False
         data = os.read(self.program.stdout.fileno(), CHUNK_BYTES)

@@ -6,12 +6,12 @@ Each link is a list of single checks, and what was found in one line. Source: `e
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from decimal import Decimal
+from collections import Counter
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import RECEIPT_CHECKS, RESULT_CHECK, STATEMENT_CHECKS, EnvelopeCheck
+from sealroom.envelope.noise import mechanisms
 from sealroom.errors import EnvelopeError, KeyReleaseError
 from sealroom.key_release import check_kms_chain, evidence_digest, verify_challenge, verify_grant
 from sealroom.key_release import report_data as bound_report_data
@@ -82,15 +82,6 @@ def _declared(found: Findings) -> list[tuple[str, str]]:
 
 def _used(found: Findings) -> list[tuple[str, str]]:
     return sorted((dataset.owner, dataset.name) for dataset in found.envelope.statement.datasets)
-
-
-def _spent(found: Findings) -> dict[str, tuple[Decimal, Decimal]]:
-    """ε and δ that the stated noise cost, by field."""
-    spent: dict[str, tuple[Decimal, Decimal]] = defaultdict(lambda: (Decimal(0), Decimal(0)))
-    for one in found.envelope.statement.privacy.mechanisms:
-        epsilon, delta = spent[one.field]
-        spent[one.field] = (epsilon + one.epsilon, delta + one.delta)
-    return dict(spent)
 
 
 # --- hardware ----------------------------------------------------------------------------------------
@@ -301,7 +292,7 @@ OFFLINE: tuple[Step, ...] = (
             equal(
                 "output.unit",
                 lambda found: found.envelope.statement.privacy.unit,
-                lambda found: found.recipe.privacy.unit,
+                lambda found: found.recipe.unit,
                 Code.PRIVACY_MISMATCH,
                 "the statement's unit is not the recipe's",
             ),
@@ -314,12 +305,10 @@ OFFLINE: tuple[Step, ...] = (
             ),
             equal(
                 "output.noise",
-                _spent,
-                lambda found: {
-                    field.name: (field.epsilon, field.delta) for field in found.recipe.output.fields
-                },
+                lambda found: found.envelope.statement.privacy.mechanisms,
+                lambda found: mechanisms(found.recipe.output, rows=found.recipe.rows),
                 Code.PRIVACY_MISMATCH,
-                "the statement's noise is not, field by field, what the recipe declares",
+                "the statement's noise is not, part by part, what follows from the recipe",
             ),
         ),
         _tell_output,

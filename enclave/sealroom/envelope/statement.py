@@ -6,6 +6,7 @@ Source: in-toto Attestation Framework, Statement v1.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -15,13 +16,14 @@ from sealroom.decimals import decimal_text, parse_normal_decimal
 from sealroom.encoding import Fields, canonical, parse_canonical, sha256, to_hex
 from sealroom.envelope.dsse import MAX_STATEMENT_BYTES
 from sealroom.errors import EnvelopeError, FormatError
-from sealroom.schema import COLUMN_NAME, DATASET_NAME, OWNER_ID
+from sealroom.schema import DATASET_NAME, OWNER_ID, check_column_name
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://sealroom.dev/result/v2"
 SUBJECT_NAME = "result.json"
 MAX_DATASETS = 16
 MAX_MECHANISMS = 256
+_POSITIVE = re.compile(r"[1-9][0-9]*")
 QUOTE_BODY_SIZE = 632
 """Bytes of a version 4 TDX quote that its signature covers. The rest can be changed by anyone (AT-02)."""
 
@@ -53,26 +55,48 @@ class StatementDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class StatementMechanism:
-    """One use of noise."""
+    """The noise on one part of a field: a block of the vector that one person adds to a sum."""
 
     field: str
     """Field of the result that it made."""
-    mechanism: str
-    """What it is, in words."""
-    epsilon: Decimal
-    """ε that it cost."""
-    delta: Decimal
-    """δ that it cost."""
+    kind: str
+    """The field's kind."""
+    part: str
+    """The part."""
+    law: str
+    """`laplace` or `gaussian`, both discrete."""
     scale: str
-    """Scale of the noise, as text with its unit."""
+    """b or σ in steps of the grid: the shortest decimal text of the double."""
+    grid_bits: int
+    """The grid has 2^bits steps for each step of the part."""
+    length: int
+    """Integers in the part."""
+    draws: int
+    """How often it was summed and got noise."""
+    l1: int
+    """The most that one person adds, as a sum of magnitudes, in steps of the part."""
+    l2_squared: int
+    """The most that one person adds, as a sum of squares."""
+    cost: int
+    """What the field costs: micro-ε (Laplace) or nano-μ (Gaussian)."""
+    share: str
+    """The part's share of ε or μ², a fraction: `19/20`."""
 
     def to_json(self) -> dict[str, Any]:
+        # The two bounds may be beyond what a JSON integer holds.
         return {
             "field": self.field,
-            "mechanism": self.mechanism,
-            "epsilon": decimal_text(self.epsilon),
-            "delta": decimal_text(self.delta),
+            "kind": self.kind,
+            "part": self.part,
+            "law": self.law,
             "scale": self.scale,
+            "gridBits": self.grid_bits,
+            "length": self.length,
+            "draws": self.draws,
+            "l1": str(self.l1),
+            "l2Squared": str(self.l2_squared),
+            "cost": self.cost,
+            "share": self.share,
         }
 
 
@@ -89,7 +113,7 @@ class StatementPrivacy:
     delta: Decimal
     """δ of the run."""
     mechanisms: tuple[StatementMechanism, ...]
-    """Each use of noise."""
+    """The noise on each part of each field, in the recipe's order."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -244,10 +268,17 @@ def _dataset(value: Any) -> StatementDataset:
     return dataset
 
 
+def _unit(fields: Fields) -> str:
+    try:
+        return check_column_name(fields.raw("unit"))
+    except FormatError as error:
+        fields.fail(f"has a unit that is wrong: {error.message}")
+
+
 def _privacy(value: Any) -> StatementPrivacy:
     fields = _reader(value, "predicate's privacy")
     privacy = StatementPrivacy(
-        unit=fields.text("unit", limit=63, pattern=COLUMN_NAME),
+        unit=_unit(fields),
         adjacency=fields.text("adjacency", limit=16),
         epsilon_micro=fields.integer("epsilonMicro"),
         delta=_decimal(fields, "delta"),
@@ -261,10 +292,17 @@ def _mechanism(value: Any) -> StatementMechanism:
     fields = _reader(value, "predicate's mechanism")
     mechanism = StatementMechanism(
         field=fields.text("field", limit=63),
-        mechanism=fields.text("mechanism", limit=64),
-        epsilon=_decimal(fields, "epsilon"),
-        delta=_decimal(fields, "delta"),
-        scale=fields.text("scale", limit=64, empty=True),
+        kind=fields.text("kind", limit=32),
+        part=fields.text("part", limit=32),
+        law=fields.text("law", limit=16),
+        scale=fields.text("scale", limit=32),
+        grid_bits=fields.integer("gridBits", 0, 64),
+        length=fields.integer("length", 1),
+        draws=fields.integer("draws", 1),
+        l1=int(fields.text("l1", limit=40, pattern=_POSITIVE)),
+        l2_squared=int(fields.text("l2Squared", limit=40, pattern=_POSITIVE)),
+        cost=fields.integer("cost", 1),
+        share=fields.text("share", limit=32),
     )
     fields.done()
     return mechanism

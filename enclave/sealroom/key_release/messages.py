@@ -31,8 +31,8 @@ from sealroom.model.kinds import (
     UInt,
 )
 
-MAX_EVIDENCE_BODY = 2 * 1024 * 1024
-"""Most bytes of an evidence message."""
+MAX_EVIDENCE_BODY = 12 * 1024 * 1024
+"""Most bytes of an evidence message: room for the headers of wide tables."""
 MAX_IDENTITY_BODY = 2 * 1024 * 1024
 """Most bytes of a gate identity: it carries an event log and collateral."""
 MAX_REPLY_BODY = 1024 * 1024
@@ -47,7 +47,7 @@ MAX_GPU_EVIDENCE = 256 * 1024
 """Most bytes of GPU evidence."""
 MAX_DATASETS = 16
 """Most datasets of a study."""
-MAX_HEADER = 64 * 1024
+MAX_HEADER = 1024 * 1024
 """Most bytes of a sealed dataset's header."""
 MAX_WRAP = 16 * 1024
 """Most bytes of a wrap."""

@@ -7,19 +7,16 @@ and signs, parses nothing richer than that from a process it does not trust.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sealroom.codes import Code
 from sealroom.errors import PrivacyError
+from sealroom.privacy.people import Floats, Integers, People
 from sealroom.schema import MAX_ROWS
-
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _TYPES = {
     "i8": np.dtype("<i8"),
@@ -44,34 +41,32 @@ class Rows:
     def __len__(self) -> int:
         return len(self.units)
 
-    def one_per_person(self) -> Rows:
-        """The first row of each person. What is dropped depends on that person's own rows alone."""
+    def first_of_each(self, rows: int = 1) -> Integers:
+        """The places of the rows that count, rising: the first so many of each person. What is dropped
+        depends on that person's own rows alone."""
         words = self.units.T if self.units.ndim == 2 else self.units[np.newaxis]
         order = np.lexsort(words)  # stable: the rows of one person stay in the table's order
         first = np.arange(len(self)) == 0
         for word in words:
             ordered = word[order]
             first[1:] |= ordered[1:] != ordered[:-1]
-        kept = np.sort(order[first])
-        return Rows(
-            units=self.units[kept],
+        place = np.arange(len(self))
+        begun = np.maximum.accumulate(np.where(first, place, 0))
+        return np.sort(order[place - begun < rows])
+
+    def one_per_person(self) -> People:
+        """The people, with one row each."""
+        return self.people(1)
+
+    def people(self, rows: int) -> People:
+        """The people, with at most so many rows each."""
+        kept = self.first_of_each(rows)
+        return People(
+            count=len(kept),
+            rows=rows,
             numbers={name: column[kept] for name, column in self.numbers.items()},
             groups={name: column[kept] for name, column in self.groups.items()},
         )
-
-    def cells(self, by: Sequence[str], declared: Mapping[str, Sequence[str]]) -> Integers:
-        """The declared group each row falls into, numbered as `cell_names` lists them; −1 for none of them.
-
-        A label that the recipe does not declare puts its row nowhere: whether it occurs stays unseen (DP-12).
-        """
-        cell = np.zeros(len(self), dtype=np.int64)
-        outside = np.zeros(len(self), dtype=bool)
-        for name in by:
-            place, size = self.groups[name], len(declared[name])
-            outside |= (place < 0) | (place >= size)
-            cell = cell * size + place
-        cell[outside] = -1
-        return cell
 
 
 def parse_rows(head: Mapping[str, Any], payload: memoryview, *, unit: str) -> Rows:

@@ -21,6 +21,8 @@ MAX_COMPOSE_BYTES = 256 * 1024
 """Most bytes of an app-compose file (dstack's own limit)."""
 
 GUEST_SOCKET = "/var/run/dstack.sock"
+CHANNEL = "channel:/run/sealroom"
+"""The volume in which the two services meet, and its place in both: room for a socket, in memory."""
 NO_GPU = "none"
 """The one thing that a recipe may say about a GPU, as long as GPU evidence is not verified."""
 
@@ -83,36 +85,63 @@ _SERVICE_CODES = {
     "healthcheck": Code.RECIPE_COMMAND,
     "deploy": Code.RECIPE_GPU,
     "extends": Code.RECIPE_SERVICE,
+    "runtime": Code.RECIPE_PRIVILEGED,
+    "cap_drop": Code.RECIPE_PRIVILEGED,
+    "security_opt": Code.RECIPE_PRIVILEGED,
+    "read_only": Code.RECIPE_PRIVILEGED,
+    "pids_limit": Code.RECIPE_PRIVILEGED,
+    "mem_limit": Code.RECIPE_PRIVILEGED,
+    "logging": Code.RECIPE_LOGS,
+    "volumes": Code.RECIPE_HOST_MOUNT,
 }
-"""Settings of a service that no recipe may have, with the code that names each."""
+"""Settings of a service that have one value or must not be there, with the code that names another."""
 
 
 def render_frame(*, name: str, image: str, section: dict[str, Any]) -> bytes:
     """The app-compose bytes for one study; `section` is its `x-sealroom`."""
     try:
-        text = yamltext.dump({"services": {"enclave": service(image)}, "x-sealroom": section})
+        text = yamltext.dump({"services": services(image), "volumes": VOLUMES, "x-sealroom": section})
     except FormatError as error:
         raise RecipeError(Code.RECIPE_MALFORMED, f"x-sealroom: {error.message}") from None
     frame = {field: value for field, (value, _) in _FIXED.items()}
     return canonical({**frame, "name": name, "docker_compose_file": text})
 
 
-def service(image: str) -> dict[str, Any]:
-    """The one service of a recipe. Only the image is a study's choice."""
-    return {
+def services(image: str) -> dict[str, dict[str, Any]]:
+    """The two services of a recipe. Only the image is a study's choice, one for both.
+
+    `enclave` is the custodian: it holds the keys and the guest agent's socket. `job` makes the processes that
+    analyse: the container runtime gives it what a process without privileges cannot take, namespaces, limits
+    and a uid of its own, and nothing of the custodian is in there with it.
+    """
+    alike = {
         "image": image,
         "restart": "no",
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "logging": {"driver": "none"},
-        "tmpfs": ["/tmp"],
-        "volumes": [f"{GUEST_SOCKET}:{GUEST_SOCKET}"],
     }
+    enclave = {"tmpfs": ["/tmp"], "volumes": [f"{GUEST_SOCKET}:{GUEST_SOCKET}", CHANNEL]}
+    job = {
+        "command": ["job"],
+        "user": "65532:65532",
+        "network_mode": "none",
+        # More than the job's own limits, so that the kernel has no refusal to log.
+        "pids_limit": 2048,
+        "mem_limit": "64g",
+        "volumes": [CHANNEL],
+    }
+    return {"enclave": alike | enclave, "job": alike | job}
+
+
+VOLUMES = {
+    "channel": {"driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=64k,mode=1777"}},
+}
 
 
 def read_frame(compose: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Judge the frame; returns its name, the service's settings and the `x-sealroom` section."""
+    """Judge the frame; returns its name, the settings of its services and the `x-sealroom` section."""
     try:
         frame = parse_canonical(compose, MAX_COMPOSE_BYTES)
     except FormatError as error:
@@ -129,28 +158,30 @@ def read_frame(compose: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
             raise RecipeError(code, f"app-compose must have {field}: {canonical_text(allowed)}")
     for field in sorted(frame):
         raise RecipeError(Code.RECIPE_UNKNOWN_FIELD, f"app-compose has the unknown field {field[:80]!r}")
-    settings, section = _read_compose(text)
-    return name, settings, section
+    found, section = _read_compose(text)
+    return name, found, section
 
 
-def check_service(settings: dict[str, Any]) -> str:
-    """Judge the service of a recipe; returns its image."""
-    for field in settings:
-        if field in _SERVICE_CODES:
-            raise RecipeError(_SERVICE_CODES[field], f"the service has {field}, which no recipe may have")
-    image = check_image(settings.get("image"))
-    expected = service(image)
-    for field, code in (
-        ("volumes", Code.RECIPE_HOST_MOUNT),
-        ("logging", Code.RECIPE_LOGS),
-        ("security_opt", Code.RECIPE_PRIVILEGED),
-        ("cap_drop", Code.RECIPE_PRIVILEGED),
-        ("read_only", Code.RECIPE_PRIVILEGED),
-    ):
-        if repr(settings.get(field)) != repr(expected.get(field)):
-            raise RecipeError(code, f"the service must have {field}: {canonical_text(expected.get(field))}")
-    for field in sorted(settings.keys() - expected.keys()):
-        raise RecipeError(Code.RECIPE_UNKNOWN_FIELD, f"the service has the unknown field {field[:80]!r}")
+def check_services(found: dict[str, Any]) -> str:
+    """Judge the services of a recipe; returns their image."""
+    images = [settings.get("image") for settings in found.values()]
+    for name, settings in found.items():
+        image = check_image(settings.get("image"))
+        expected = services(image)[name]
+        for field in sorted({*settings, *expected}):
+            # `repr` tells true from 1, which compare equal.
+            if field in _SERVICE_CODES and repr(settings.get(field)) != repr(expected.get(field)):
+                must = f"must have {field}: {canonical_text(expected[field])}" if field in expected else None
+                raise RecipeError(
+                    _SERVICE_CODES[field],
+                    f"the service {name} {must or f'has {field}, which no recipe may have'}",
+                )
+        for field in sorted(settings.keys() - expected.keys()):
+            raise RecipeError(
+                Code.RECIPE_UNKNOWN_FIELD, f"the service {name} has the unknown field {field[:80]!r}"
+            )
+    if len(set(images)) != 1:
+        raise RecipeError(Code.RECIPE_SERVICE, "the two services must have one image")
     return image
 
 
@@ -183,19 +214,22 @@ def _read_compose(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise RecipeError(Code.RECIPE_MALFORMED, f"docker_compose_file: {error.message}") from None
     if not isinstance(compose, dict):
         _malformed("docker_compose_file must be a mapping")
-    for field, code in (("volumes", Code.RECIPE_HOST_MOUNT), ("networks", Code.RECIPE_NETWORK)):
-        if field in compose:
-            raise RecipeError(code, f"docker_compose_file has {field}, which no recipe may have")
-    services, section = compose.pop("services", None), compose.pop("x-sealroom", None)
+    if "networks" in compose:
+        raise RecipeError(Code.RECIPE_NETWORK, "docker_compose_file has networks, which no recipe may have")
+    found, section = compose.pop("services", None), compose.pop("x-sealroom", None)
+    if repr(compose.pop("volumes", None)) != repr(VOLUMES):
+        raise RecipeError(
+            Code.RECIPE_HOST_MOUNT, f"docker_compose_file must have volumes: {canonical_text(VOLUMES)}"
+        )
     for field in sorted(compose):
         raise RecipeError(
             Code.RECIPE_UNKNOWN_FIELD, f"docker_compose_file has the unknown field {field[:80]!r}"
         )
-    if not isinstance(services, dict) or list(services) != ["enclave"]:
-        raise RecipeError(Code.RECIPE_SERVICE, "a recipe has one service, named enclave")
-    if not isinstance(services["enclave"], dict) or not isinstance(section, dict):
-        _malformed("docker_compose_file lacks the settings of its service, or x-sealroom")
-    return services["enclave"], section
+    if not isinstance(found, dict) or list(found) != ["enclave", "job"]:
+        raise RecipeError(Code.RECIPE_SERVICE, "a recipe has two services, named enclave and job")
+    if not all(isinstance(each, dict) for each in (*found.values(), section)):
+        _malformed("docker_compose_file lacks the settings of its services, or x-sealroom")
+    return found, section
 
 
 def _malformed(message: str) -> NoReturn:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What owners agree to in a recipe: which datasets, how much privacy, and exactly which numbers may leave.
+"""What owners agree to in a recipe: how much privacy, and exactly which numbers may leave.
 
 Each type reads its section of `x-sealroom` strictly (`read`) and gives it back (`plain`). Nothing that is not
 declared here can leave an enclave: fields, group keys, bounds and decimals are all fixed beforehand (DP-12).
@@ -8,79 +8,36 @@ Errors: `RecipeError` with `recipe-malformed`, `recipe-unknown-field`, `recipe-b
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from sealroom.codes import Code
-from sealroom.decimals import decimal_text, exact_sum
+from sealroom.decimals import decimal_text
 from sealroom.encoding import canonical, sha256
-from sealroom.errors import RecipeError
+from sealroom.errors import FormatError, RecipeError
 from sealroom.model.units import to_micro, to_pico
-from sealroom.recipe.outputs import (
-    MAX_OUTPUT_BYTES,
-    FieldSpec,
-    LogisticField,
-    bounds_error,
-    read_decimal,
-    read_field,
-    reader,
-)
-from sealroom.recipe.size import check_size
-from sealroom.schema import COLUMN_NAME, COLUMN_TYPES, DATASET_NAME, MAX_COLUMNS, OWNER_ID, Column
+from sealroom.privacy.accountant import MAX_COORDINATES, holds
+from sealroom.privacy.members import Members, bounds_error
+from sealroom.privacy.plan import plan
+from sealroom.recipe.outputs import Field, check_sums, read_draft, read_field
+from sealroom.recipe.size import MAX_OUTPUT_BYTES, check_size
+from sealroom.schema import check_column_name
 
 MAX_EPSILON = Decimal(20)
 """Above this the word "private" would mean nothing."""
 MAX_DELTA = Decimal("1e-4")
 """δ must stay far below one over the number of people."""
 MAX_FIELDS = 64
-MAX_CELLS = 4096
-"""Most cells of one field: the product of the sizes of its groups."""
 MAX_GROUP_KEYS = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetSpec:
-    """One dataset that the study reads."""
-
-    owner: str
-    """Owner id."""
-    name: str
-    """Name among the owner's datasets."""
-    columns: tuple[Column, ...]
-    """Its columns; a sealed dataset with others is not accepted."""
-
-    @property
-    def path(self) -> str:
-        """What `unwrap` takes: `hospital-A/cohort-A.tar`."""
-        return f"{self.owner}/{self.name}.tar"
-
-    def plain(self) -> dict[str, Any]:
-        return {"owner": self.owner, "name": self.name, "columns": dict(self.columns)}
-
-    @classmethod
-    def read(cls, value: Any) -> DatasetSpec:
-        fields = reader(value, "dataset")
-        owner = fields.text("owner", limit=31, pattern=OWNER_ID)
-        name = fields.text("name", limit=64, pattern=DATASET_NAME)
-        columns = fields.object("columns")
-        fields.done()
-        if not 0 < len(columns) <= MAX_COLUMNS:
-            fields.fail(f"must have 1 to {MAX_COLUMNS} columns")
-        for column, kind in columns.items():
-            if not isinstance(kind, str) or kind not in COLUMN_TYPES or not COLUMN_NAME.fullmatch(column):
-                fields.fail(f"has a column {column!r} that is not a name with one of {sorted(COLUMN_TYPES)}")
-        return cls(owner=owner, name=name, columns=tuple(Column(*item) for item in columns.items()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Privacy:
     """The privacy policy of one run."""
 
-    unit: str
-    """Column that names the person: what is protected is all rows of one person."""
     adjacency: str
     """`add-remove`: two inputs are neighbours when one has one person more."""
     epsilon: Decimal
@@ -94,7 +51,6 @@ class Privacy:
 
     def plain(self) -> dict[str, Any]:
         return {
-            "unit": self.unit,
             "adjacency": self.adjacency,
             "epsilon": decimal_text(self.epsilon),
             "delta": decimal_text(self.delta),
@@ -107,13 +63,13 @@ class Privacy:
         return sha256(canonical(self.plain()))
 
     @classmethod
-    def read(cls, value: Any) -> Privacy:
-        fields = reader(value, "privacy")
+    def read(cls, value: Any, *, loose: bool = False) -> Privacy:
+        """`loose`: numbers as a person writes them."""
+        fields = Members(value, "privacy", loose=loose)
         privacy = cls(
-            unit=fields.text("unit", limit=63, pattern=COLUMN_NAME),
             adjacency=fields.text("adjacency", limit=16, pattern=re.compile("add-remove")),
-            epsilon=read_decimal(fields, "epsilon"),
-            delta=read_decimal(fields, "delta"),
+            epsilon=fields.decimal("epsilon"),
+            delta=fields.decimal("delta"),
             minimum_cohort=fields.integer("minimum_cohort", 1, 1_000_000),
             release_slot_seconds=fields.integer("release_slot_seconds", 1, 3600),
         )
@@ -131,12 +87,12 @@ class OutputContract:
 
     limit_bytes: int
     """Most bytes of the canonical result."""
-    fields: tuple[FieldSpec, ...]
+    fields: tuple[Field, ...]
     """The fields of the result, each exactly once."""
     groups: dict[str, tuple[str, ...]]
     """Declared keys of each group: no other key can appear in a result (DP-12)."""
 
-    def field(self, name: str) -> FieldSpec | None:
+    def field(self, name: str) -> Field | None:
         """The field of this name, or `None`."""
         return next((field for field in self.fields if field.name == name), None)
 
@@ -153,42 +109,74 @@ class OutputContract:
 
     @classmethod
     def read(cls, value: Any) -> OutputContract:
-        fields = reader(value, "output")
-        limit = fields.integer("limit_bytes", 1, MAX_OUTPUT_BYTES)
-        groups = {name: _group(name, keys) for name, keys in fields.object("groups").items()}
-        listed = tuple(read_field(item) for item in fields.array("fields", limit=MAX_FIELDS))
-        fields.done()
-        if not listed or len({field.name for field in listed}) != len(listed):
-            fields.fail("must have fields, each with a name of its own")
-        for field in listed:
-            by = () if isinstance(field, LogisticField) else field.by
-            if len(set(by)) != len(by) or not set(by) <= groups.keys():
-                fields.fail(f"has the field {field.name} by a group that is not declared, or twice by one")
-            if math.prod(len(groups[name]) for name in by) > MAX_CELLS:
-                bounds_error(f"the field {field.name} has more than {MAX_CELLS} cells")
-        check_size(limit, listed, groups)
-        return cls(limit_bytes=limit, fields=listed, groups=groups)
+        """Read the section of a recipe."""
+        limit, groups, items = _output(value, loose=False)
+        return cls._checked(limit, groups, tuple(read_field(item, groups) for item in items))
+
+    @classmethod
+    def planned(cls, value: Any, privacy: Privacy, *, rows: int = 1) -> OutputContract:
+        """Read the section of a study, whose fields have no costs yet, and plan them for this policy.
+
+        `rows` is the most rows of one person.
+        """
+        limit, groups, items = _output(value, loose=True)
+        drafts = [read_draft(item, groups) for item in items]
+        costs = plan(drafts, epsilon=privacy.epsilon, delta=privacy.delta, rows=rows) if drafts else []
+        fields = tuple(
+            Field(name=draft.name, kind=draft.kind, spec=draft.spec, cost=cost)
+            for draft, cost in zip(drafts, costs, strict=True)
+        )
+        return cls._checked(limit, groups, fields)
+
+    @classmethod
+    def _checked(
+        cls, limit: int, groups: dict[str, tuple[str, ...]], fields: tuple[Field, ...]
+    ) -> OutputContract:
+        if not fields or len({field.name for field in fields}) != len(fields):
+            raise RecipeError(Code.RECIPE_MALFORMED, "output must have fields, each with a name of its own")
+        check_size(limit, fields)
+        return cls(limit_bytes=limit, fields=fields, groups=groups)
 
 
-def check_budget(privacy: Privacy, output: OutputContract) -> tuple[int, int]:
-    """Check that the fields cost exactly what the policy says.
+def check_budget(privacy: Privacy, output: OutputContract, *, rows: int = 1) -> tuple[int, int]:
+    """Check that the fields together cost no more than the policy says; `rows` is the most rows of one
+    person.
 
     Returns ε in micro-epsilon and δ in pico-delta, both rounded up.
     """
-    epsilon = exact_sum(field.epsilon for field in output.fields)
-    delta = exact_sum(field.delta for field in output.fields)
-    if epsilon != privacy.epsilon or delta != privacy.delta:
+    coordinates = 0
+    for field in output.fields:
+        check_sums(field, rows)
+        if field.cost.law == "gaussian":
+            coordinates += sum(part.length * part.draws for part in field.parts(rows).values())
+    if coordinates > MAX_COORDINATES:
+        bounds_error(f"the fields add Gaussian noise to more than {MAX_COORDINATES} numbers")
+    costs = [field.cost for field in output.fields]
+    if not holds(costs, epsilon=privacy.epsilon, delta=privacy.delta):
         raise RecipeError(
             Code.RECIPE_BUDGET,
-            f"the fields cost ε {epsilon} and δ {delta}, the policy says"
-            f" {decimal_text(privacy.epsilon)} and {decimal_text(privacy.delta)}",
-            "basic composition: the fields must add up to the policy exactly",
+            f"the fields together cost more than ε {decimal_text(privacy.epsilon)}"
+            f" and δ {decimal_text(privacy.delta)}",
+            "render the study again: it solves for costs that hold",
         )
-    return to_micro(epsilon), to_pico(delta)
+    return to_micro(privacy.epsilon), to_pico(privacy.delta)
+
+
+def _output(value: Any, *, loose: bool) -> tuple[int, dict[str, tuple[str, ...]], Sequence[Any]]:
+    members = Members(value, "output", loose=loose)
+    limit = members.integer("limit_bytes", 1, MAX_OUTPUT_BYTES)
+    groups = {name: _group(name, keys) for name, keys in members.object("groups").items()}
+    items = members.array("fields", limit=MAX_FIELDS)
+    members.done()
+    return limit, groups, items
 
 
 def _group(name: Any, value: Any) -> tuple[str, ...]:
-    if not COLUMN_NAME.fullmatch(str(name)) or not isinstance(value, list) or len(value) > MAX_GROUP_KEYS:
+    try:
+        check_column_name(name)
+    except FormatError as error:
+        raise RecipeError(Code.RECIPE_MALFORMED, f"a group: {error.message}", error.hint) from None
+    if not isinstance(value, list) or len(value) > MAX_GROUP_KEYS:
         raise RecipeError(Code.RECIPE_MALFORMED, f"the group {name} is not a name with a list of keys")
     for key in value:
         if not isinstance(key, str) or not 0 < len(key) <= 64 or not key.isprintable():

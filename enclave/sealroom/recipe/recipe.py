@@ -11,36 +11,40 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sealroom.codes import Code
-from sealroom.decimals import decimal_text, parse_decimal
-from sealroom.encoding import sha256
+from sealroom.encoding import Fields, sha256
 from sealroom.errors import FormatError, RecipeError
+from sealroom.privacy.members import Members
 from sealroom.recipe import yamltext
 from sealroom.recipe.appcompose import (
     NO_GPU,
     check_image,
-    check_service,
+    check_services,
     read_frame,
     render_frame,
 )
 from sealroom.recipe.column_use import check_columns
-from sealroom.recipe.contract import DatasetSpec, OutputContract, Privacy, check_budget
-from sealroom.recipe.outputs import reader
+from sealroom.recipe.contract import OutputContract, Privacy, check_budget
+from sealroom.recipe.guarantee import BY_READING, GUARANTEES, Guarantee
+from sealroom.recipe.relation import Relation, check_result
+from sealroom.recipe.tables import MAX_DATASETS, DatasetSpec, Schema, read_datasets, read_schemas
+
+if TYPE_CHECKING:
+    from sealroom.relation.compiled import Compiled
 
 STUDY_FILE = "study.yaml"
 ANALYSIS_FILE = "analysis.py"
-MAX_STUDY_BYTES = 64 * 1024
+VERSION = 2
+"""Version of `study.yaml` and of `x-sealroom`."""
+MAX_STUDY_BYTES = 256 * 1024
 MAX_ANALYSIS_BYTES = 128 * 1024
-MAX_DATASETS = 16
 MAX_QUESTION = 500
 """Most characters of the question."""
 
 _STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_DECIMAL_FIELDS = frozenset({"epsilon", "delta", "lower", "upper", "clip", "learning_rate"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,10 @@ class Recipe:
     """What it asks, in one sentence."""
     image: str
     """Enclave image, by digest."""
+    guarantee: Guarantee
+    """Why one person's data stays apart from another's."""
+    schemas: tuple[Schema, ...]
+    """The tables that it reads, whoever owns them."""
     datasets: tuple[DatasetSpec, ...]
     """What it reads, in the researcher's order."""
     privacy: Privacy
@@ -60,7 +68,11 @@ class Recipe:
     output: OutputContract
     """All that may leave."""
     analysis: str = field(repr=False)
-    """The Python text that runs in the enclave."""
+    """The Python text that runs in the enclave; empty where a relation does instead."""
+    relation: Relation | None
+    """The SQL that computes the table of people, for the guarantee `by-construction`."""
+    compiled: Compiled | None = field(repr=False, compare=False)
+    """That SQL as it runs."""
     compose: bytes = field(repr=False)
     """The bytes themselves."""
     compose_hash: bytes
@@ -74,6 +86,16 @@ class Recipe:
     delta_pico: int
     """δ of one run in parts of 10^12, rounded up; zero when all mechanisms are pure."""
 
+    @property
+    def unit(self) -> str:
+        """Column that names the person: the same in all schemas; the first where a relation computes."""
+        return self.schemas[0].unit
+
+    @property
+    def rows(self) -> int:
+        """Most rows of one person in the table that fields are released from."""
+        return 1 if self.relation is None else self.relation.rows
+
     def dataset(self, path: str) -> DatasetSpec | None:
         """The dataset that `unwrap` means by `hospital-A/cohort-A.tar`, or `None`."""
         return next((spec for spec in self.datasets if spec.path == path), None)
@@ -85,29 +107,38 @@ def compose_hash(compose: bytes) -> bytes:
 
 
 def render(folder: Path) -> bytes:
-    """Render a folder with `study.yaml` and `analysis.py` to app-compose bytes. Raises `RecipeError`."""
+    """Render a folder with `study.yaml`, and `analysis.py` unless a relation computes, to app-compose bytes.
+
+    Raises `RecipeError`.
+    """
     study = _load_study(_read_text(folder / STUDY_FILE, MAX_STUDY_BYTES))
-    analysis = _read_text(folder / ANALYSIS_FILE, MAX_ANALYSIS_BYTES)
-    try:
-        ast.parse(analysis)
-    except (SyntaxError, ValueError) as error:
-        raise RecipeError(Code.RECIPE_ANALYSIS, f"{ANALYSIS_FILE} is not Python: {error}") from None
-    fields = reader(study, STUDY_FILE)
-    fields.version()
+    fields = Members(study, STUDY_FILE)
+    fields.version(VERSION)
     name = fields.text("name", limit=63, pattern=_STUDY_NAME)
     question = fields.text("question", limit=MAX_QUESTION)
     image = check_image(fields.raw("image"))
     _check_gpu(fields.raw("gpu"))
-    section = {
-        "version": 1,
+    guarantee = _guarantee(fields)
+    schemas = read_schemas(fields.object("schemas"))
+    privacy = Privacy.read(fields.object("privacy"), loose=True)
+    relation = None if guarantee.by_script else Relation.read(fields.object("relation"))
+    rows = 1 if relation is None else relation.rows
+    section: dict[str, Any] = {
+        "version": VERSION,
         "study": name,
         "question": question,
         "gpu": NO_GPU,
-        "datasets": _datasets(fields.array("datasets", limit=MAX_DATASETS)),
-        "privacy": Privacy.read(fields.object("privacy")),
-        "output": OutputContract.read(fields.object("output")),
-        "analysis": _check_analysis(analysis),
+        "guarantee": guarantee.name,
+        "schemas": schemas.values(),
+        "datasets": read_datasets(fields.array("datasets", limit=MAX_DATASETS), schemas),
+        "privacy": privacy,
+        "output": OutputContract.planned(fields.object("output"), privacy, rows=rows),
     }
+    if relation is not None:
+        section["relation"] = relation
+        _check_no_analysis(folder)
+    else:
+        section["analysis"] = _analysis_of(folder)
     fields.done()
     compose = render_frame(name=name, image=image, section=_plain(section))
     parse(compose)
@@ -116,30 +147,46 @@ def render(folder: Path) -> bytes:
 
 def parse(compose: bytes) -> Recipe:
     """Judge app-compose bytes from themselves alone. Raises `RecipeError`; its code names the broken rule."""
-    name, settings, section = read_frame(compose)
-    fields = reader(section, "x-sealroom")
-    fields.version()
+    name, services, section = read_frame(compose)
+    fields = Members(section, "x-sealroom")
+    fields.version(VERSION)
     study = fields.text("study", limit=63, pattern=_STUDY_NAME)
     question = fields.text("question", limit=MAX_QUESTION)
     _check_gpu(fields.raw("gpu"))
-    datasets = _datasets(fields.array("datasets", limit=MAX_DATASETS))
+    guarantee = _guarantee(fields)
+    schemas = read_schemas(fields.object("schemas"))
+    datasets = read_datasets(fields.array("datasets", limit=MAX_DATASETS), schemas)
     privacy = Privacy.read(fields.object("privacy"))
     output = OutputContract.read(fields.object("output"))
-    analysis = _check_analysis(fields.text("analysis", limit=MAX_ANALYSIS_BYTES))
+    relation, analysis = None, ""
+    if guarantee.by_script:
+        analysis = _check_analysis(fields.text("analysis", limit=MAX_ANALYSIS_BYTES))
+    else:
+        relation = Relation.read(fields.object("relation"))
     fields.done()
     if study != name:
         raise RecipeError(Code.RECIPE_MALFORMED, "app-compose and x-sealroom name different studies")
-    check_columns(datasets, privacy, output)
-    epsilon_micro, delta_pico = check_budget(privacy, output)
-    image = check_service(settings)
+    compiled = None
+    if relation is None:
+        check_columns(schemas.values(), output)
+    else:
+        compiled = relation.compile(tuple(schemas.values()), datasets)
+        check_result(relation, compiled, output)
+    rows = 1 if relation is None else relation.rows
+    epsilon_micro, delta_pico = check_budget(privacy, output, rows=rows)
+    image = check_services(services)
     recipe = Recipe(
         name=name,
         question=question,
         image=image,
+        guarantee=guarantee,
+        schemas=tuple(schemas.values()),
         datasets=datasets,
         privacy=privacy,
         output=output,
         analysis=analysis,
+        relation=relation,
+        compiled=compiled,
         compose=compose,
         compose_hash=compose_hash(compose),
         output_hash=output.digest(),
@@ -154,16 +201,21 @@ def parse(compose: bytes) -> Recipe:
 def _check_one_text(recipe: Recipe) -> None:
     # The compose part is YAML, where one value has many texts, and docker's reader is not ours. Only the text
     # that `render` writes is accepted, so that both read the same.
-    section = {
-        "version": 1,
+    section: dict[str, Any] = {
+        "version": VERSION,
         "study": recipe.name,
         "question": recipe.question,
         "gpu": NO_GPU,
+        "guarantee": recipe.guarantee.name,
+        "schemas": recipe.schemas,
         "datasets": recipe.datasets,
         "privacy": recipe.privacy,
         "output": recipe.output,
-        "analysis": recipe.analysis,
     }
+    if recipe.relation is None:
+        section["analysis"] = recipe.analysis
+    else:
+        section["relation"] = recipe.relation
     rendered = render_frame(name=recipe.name, image=recipe.image, section=_plain(section))
     if rendered != recipe.compose:
         raise RecipeError(Code.RECIPE_NOT_CANONICAL, "docker_compose_file is not in the one accepted form")
@@ -172,17 +224,17 @@ def _check_one_text(recipe: Recipe) -> None:
 def _plain(section: dict[str, Any]) -> dict[str, Any]:
     return {
         **section,
+        "schemas": {schema.name: schema.plain() for schema in section["schemas"]},
         "datasets": [spec.plain() for spec in section["datasets"]],
-        "privacy": section["privacy"].plain(),
-        "output": section["output"].plain(),
+        **{name: section[name].plain() for name in ("privacy", "output", "relation") if name in section},
     }
 
 
-def _datasets(values: Any) -> tuple[DatasetSpec, ...]:
-    datasets = tuple(DatasetSpec.read(value) for value in values)
-    if not datasets or len({spec.path.lower() for spec in datasets}) != len(datasets):
-        raise RecipeError(Code.RECIPE_MALFORMED, "a recipe has datasets, each once")
-    return datasets
+def _guarantee(fields: Fields) -> Guarantee:
+    value = fields.raw("guarantee")
+    if not isinstance(value, str) or value not in GUARANTEES:
+        fields.fail(f"has a guarantee that is none of {', '.join(GUARANTEES)}")
+    return GUARANTEES[value]
 
 
 def _check_gpu(value: Any) -> None:
@@ -192,6 +244,24 @@ def _check_gpu(value: Any) -> None:
             Code.RECIPE_GPU,
             "the recipe demands a GPU, and this version cannot verify a GPU's evidence",
             f"write gpu: {NO_GPU}",
+        )
+
+
+def _analysis_of(folder: Path) -> str:
+    analysis = _read_text(folder / ANALYSIS_FILE, MAX_ANALYSIS_BYTES)
+    try:
+        ast.parse(analysis)
+    except (SyntaxError, ValueError) as error:
+        raise RecipeError(Code.RECIPE_ANALYSIS, f"{ANALYSIS_FILE} is not Python: {error}") from None
+    return _check_analysis(analysis)
+
+
+def _check_no_analysis(folder: Path) -> None:
+    if (folder / ANALYSIS_FILE).exists():
+        raise RecipeError(
+            Code.RECIPE_ANALYSIS,
+            f"the study has a relation and {ANALYSIS_FILE}, which nothing would run",
+            f"remove {ANALYSIS_FILE}, or write guarantee: {BY_READING} without a relation",
         )
 
 
@@ -212,30 +282,7 @@ def _load_study(text: str) -> dict[str, Any]:
         raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE}: {error.message}") from None
     if not isinstance(study, dict):
         raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE} must be a mapping")
-    return dict(_normal(study))
-
-
-def _normal(value: Any) -> Any:
-    """Bring numbers as a person writes them (`0.30`, `"1.5"`, `3`) to their one text."""
-    if isinstance(value, list):
-        return [_normal(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: _normal_decimal(name, item) if name in _DECIMAL_FIELDS else _normal(item)
-        for name, item in value.items()
-    }
-
-
-def _normal_decimal(name: str, value: Any) -> Any:
-    # A group, and a dataset's column, may have such a name too: then the value is no number, and stays.
-    if isinstance(value, list | dict) or value in ("int64", "float64", "string", "bool"):
-        return _normal(value)
-    try:
-        number = Decimal(value) if isinstance(value, int) else parse_decimal(value)
-        return decimal_text(number)
-    except FormatError as error:
-        raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE} has {name} that is {error.message}") from None
+    return study
 
 
 def _read_text(path: Path, limit: int) -> str:

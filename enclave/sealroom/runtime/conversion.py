@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 IDENTITY_BYTES = 16
 """Of an id that is no whole number: the first bytes of its SHA-256. At 10⁷ people, two of them share these
@@ -29,20 +30,92 @@ _UTF_8 = ("utf-8", "surrogatepass")
 """How a script's text becomes bytes, whatever is in it."""
 
 _DTYPES: Mapping[pa.DataType, Any] = {
-    pa.int64(): pd.Int64Dtype(),
     pa.bool_(): pd.BooleanDtype(),
     pa.string(): pd.StringDtype("pyarrow", na_value=np.nan),
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
 }
 """pandas types that have room for a missing value. Real numbers need none: there it is NaN."""
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """A dataset as pandas; each column's dtype follows from its declared type alone.
+    """A dataset as pandas; each column's dtype follows from its declared type alone, without rows too.
 
-    int64 is `Int64`, bool `boolean`, string `str` and float64 `float64`, in a table of no rows too.
+    Whole numbers are `Int8` to `UInt64`, bool is `boolean`, real numbers `float16` to `float64`, string is
+    `str`. A category is `category` with the declared values. A date is `datetime64[s]`, a timestamp
+    `datetime64` of its unit, with its zone, a time `timedelta64` since midnight. Decimals, bytes, lists and
+    structs are Python's `Decimal`, `bytes`, `list` and `dict`; within these, dates and times are numpy's.
     """
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_DTYPES.get)
-    return frame
+    columns = {
+        name: _series(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    return pd.DataFrame(
+        columns, index=pd.RangeIndex(table.num_rows), columns=pd.Index(list(columns)), copy=False
+    )
+
+
+def _series(column: Any) -> pd.Series[Any]:
+    """One column. What Python cannot hold of some value (a day after the year 9999) must not fail here."""
+    if isinstance(column, pa.ChunkedArray):  # it has more text than one array holds
+        return pd.concat([_series(piece) for piece in column.chunks], ignore_index=True)
+    kind = column.type
+    if pa.types.is_date(kind):
+        return pd.Series(_moments(column), copy=False)
+    if pa.types.is_time(kind):
+        return pd.Series(_moments(column), copy=False)
+    if pa.types.is_list(kind) or pa.types.is_struct(kind):
+        cells = np.empty(len(column), dtype=object)
+        cells[:] = _cells(column)
+        return pd.Series(cells, dtype=object)
+    if pa.types.is_decimal(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return pd.Series(column.to_pylist(), dtype=object)
+    series: pd.Series[Any] = column.to_pandas(types_mapper=_DTYPES.get)
+    return series
+
+
+def _moments(column: Any) -> npt.NDArray[Any]:
+    """Dates, times and timestamps as numpy's, from the integers that they are stored as."""
+    kind = column.type
+    if pa.types.is_date(kind):
+        days = pc.fill_null(column.cast(pa.int32()).cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+        found = (days * 86_400).astype("datetime64[s]")
+    else:
+        width = pa.int32() if kind.bit_width == 32 else pa.int64()
+        ticks = pc.fill_null(column.cast(width).cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+        what = "timedelta64" if pa.types.is_time(kind) else "datetime64"
+        found = ticks.astype(f"{what}[{kind.unit}]")
+    if column.null_count:
+        found[column.is_null().to_numpy(zero_copy_only=False)] = "NaT"
+    return found
+
+
+def _cells(column: Any) -> list[Any]:
+    """The values of a list or struct, or of what is in one, as Python has them; `None` for a missing one."""
+    kind = column.type
+    if pa.types.is_list(kind):
+        inner, offsets = _cells(column.values), column.offsets.to_pylist()
+        there = column.is_valid().to_pylist()
+        return [inner[offsets[row] : offsets[row + 1]] if valid else None for row, valid in enumerate(there)]
+    if pa.types.is_struct(kind):
+        names = [kind.field(place).name for place in range(kind.num_fields)]
+        parts = [_cells(column.field(place)) for place in range(kind.num_fields)]
+        there = column.is_valid().to_pylist()
+        return [
+            dict(zip(names, values, strict=True)) if valid else None
+            for valid, values in zip(there, zip(*parts, strict=True), strict=True)
+        ]
+    if pa.types.is_temporal(kind):
+        valid = column.is_valid().to_pylist()
+        return [each if there else None for each, there in zip(_moments(column), valid, strict=True)]
+    found: list[Any] = column.to_pylist()
+    return found
 
 
 def handed_over(

@@ -17,31 +17,35 @@ refusal is a fixed sentence with at most names from the recipe in it, and nothin
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import mmap
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sealroom.codes import Code
 from sealroom.encoding import strict_json
-from sealroom.errors import FormatError, JobError, SealroomError
+from sealroom.errors import FormatError, JobError, SealError, SealroomError
+from sealroom.members import read_members
 from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import parse_rows
 from sealroom.recipe import Recipe
-from sealroom.recipe.column_use import field_columns
-from sealroom.recipe.contract import DatasetSpec
 from sealroom.recipe.result import check_output
+from sealroom.recipe.tables import DatasetSpec
 from sealroom.runtime.channel import Channel, Frame
-from sealroom.runtime.sandbox import Sandbox
+from sealroom.runtime.memory import seal_memory
+from sealroom.runtime.sandbox import READY_SECONDS, Sandbox
+from sealroom.schema import Category, misfits
+from sealroom.schema.arrow import columns_of
+from sealroom.sealed import SealedFile
+from sealroom.sealed.table import TableLimits
 
 JOB_SECONDS = 900.0
 """Longest that an analysis may run, whatever its lease says (OU-06)."""
-
-READY_SECONDS = 60.0
-"""Longest that the sandbox may take to start and import pandas."""
 
 TABLE_BYTES = 2**32
 """Largest table of one release, on a machine however large."""
@@ -50,10 +54,15 @@ TABLE_SHARE = 1 / 16
 """The part of the machine's memory that such a table may take. A model takes seven times its table; were that
 too much, the kernel would end the custodian, at a time that the analysis chose."""
 
+FOLDER_PIECE = 8 * 1024 * 1024
+"""How much of a sealed folder is decrypted at once."""
+
 ENCODING_SLACK = 4
 """How much longer than canonical JSON the analysis' own encoding of its result may be."""
 
-_ARROW_TYPES = {"int64": pa.int64(), "float64": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
+
+OpenParquet = Callable[[DatasetSpec, Sequence[str]], int]
+"""A dataset's file in sealed memory, with these columns: gives its descriptor."""
 
 
 class Custodian:
@@ -63,14 +72,19 @@ class Custodian:
         self,
         recipe: Recipe,
         *,
-        open_dataset: Callable[[DatasetSpec], pa.Table],
+        open_dataset: Callable[[DatasetSpec], pa.Table | SealedFile],
         releases: Releases,
         check_lease: Callable[[], None],
+        open_parquet: OpenParquet | None = None,
         job_seconds: float = JOB_SECONDS,
     ) -> None:
-        """`open_dataset` decrypts one declared dataset; `check_lease` raises when the lease has ended."""
+        """`open_dataset` decrypts one declared dataset; `check_lease` raises when the lease has ended.
+
+        `open_parquet` decrypts these columns of a dataset as the bytes of its file, for a relation.
+        """
         self._recipe = recipe
         self._open_dataset = open_dataset
+        self._open_parquet = open_parquet
         self._releases = releases
         self._check_lease = check_lease
         self._job_seconds = job_seconds
@@ -83,13 +97,13 @@ class Custodian:
         crashed), "job-timeout", "sandbox-unavailable"; `KeyReleaseError` ("lease-ended").
         """
         channel = Channel(sandbox.channel)
-        await_ready(sandbox)
+        sandbox.ready()
         over_time = threading.Event()
         alarm = threading.Timer(self._job_seconds, _end_over_time, (sandbox, over_time))
         alarm.daemon = True
         alarm.start()
         try:
-            channel.send(self._begin())
+            sandbox.begin(self._begin())
             while (frame := channel.receive(check=self._check)) is not None:
                 self._answer(channel, frame)
             if sandbox.ended(within=READY_SECONDS) != 0 or self._emitted is None:
@@ -109,11 +123,24 @@ class Custodian:
 
     def _begin(self) -> dict[str, Any]:
         """What the analysis' process is told: the script, the columns of each field, the labels."""
-        output = self._recipe.output
+        output, compiled = self._recipe.output, self._recipe.compiled
+        if compiled is not None:
+            return {
+                "relation": {
+                    "sql": compiled.sql,
+                    "datasets": compiled.datasets,
+                    "columns": {each.name: each.id for each in compiled.columns},
+                },
+                "unit": self._recipe.unit,
+                "fields": {
+                    field.name: asdict(field.columns) | {"kind": field.kind.name} for field in output.fields
+                },
+                "groups": output.groups,
+            }
         return {
             "analysis": self._recipe.analysis,
-            "unit": self._recipe.privacy.unit,
-            "fields": {field.name: field_columns(field) for field in output.fields},
+            "unit": self._recipe.unit,
+            "fields": {field.name: asdict(field.columns) for field in output.fields},
             "groups": output.groups,
         }
 
@@ -132,7 +159,8 @@ class Custodian:
         )
 
     def _answer(self, channel: Channel, frame: Frame) -> None:
-        handlers = {"unwrap": self._unwrap, "release": self._release, "emit": self._emit}
+        opening = {"unwrap": self._unwrap} if self._recipe.compiled is None else {"parquet": self._parquet}
+        handlers = {**opening, "release": self._release, "emit": self._emit}
         try:
             self._check_lease()
             handler = handlers.get(str(frame.head.get("op")))
@@ -152,10 +180,34 @@ class Custodian:
             raise JobError(
                 Code.UNDECLARED_DATASET, f"the recipe declares no such dataset; declared: {declared}"
             )
-        table = declared_columns(self._open_dataset(spec), spec)
-        descriptor, size = sealed_memory(table)
+        opened = self._open_dataset(spec)
+        if isinstance(opened, SealedFile):
+            kind, (descriptor, size) = "files", folder_memory(opened)
+        else:
+            kind, (descriptor, size) = "table", sealed_memory(declared_columns(opened, spec))
         try:
-            channel.send({"ok": True, "size": size}, descriptor=descriptor)
+            channel.send({"ok": True, "kind": kind, "size": size}, descriptor=descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _parquet(self, channel: Channel, frame: Frame) -> None:
+        """The bytes of a dataset's file, with the columns that the relation reads."""
+        path, compiled = frame.head.get("path"), self._recipe.compiled
+        spec = next((each for each in self._recipe.datasets if each.path == path), None)
+        if (
+            spec is None
+            or spec.schema is None
+            or compiled is None
+            or spec.path not in compiled.datasets
+            or self._open_parquet is None
+        ):
+            raise JobError(Code.UNDECLARED_DATASET, "the relation reads no such dataset")
+        names = dict.fromkeys(each.split(".")[0] for each in compiled.reads[spec.schema.name])
+        known = {name for name, _ in spec.columns}
+        whole = [name for name in known if name in compiled.reads[spec.schema.name] or name in names]
+        descriptor = self._open_parquet(spec, whole)
+        try:
+            channel.send({"ok": True}, descriptor=descriptor)
         finally:
             os.close(descriptor)
 
@@ -163,7 +215,7 @@ class Custodian:
         kind, field = frame.head.get("kind"), frame.head.get("field")
         if not isinstance(kind, str) or not isinstance(field, str):
             raise JobError(Code.REQUEST_MALFORMED, "a request of the analysis cannot be read")
-        rows = parse_rows(frame.head, frame.payload, unit=self._recipe.privacy.unit)
+        rows = parse_rows(frame.head, frame.payload, unit=self._recipe.unit)
         channel.send({"ok": True, "value": self._releases.release(kind, field, rows)})
 
     def _emit(self, channel: Channel, frame: Frame) -> None:
@@ -194,47 +246,84 @@ def _end_over_time(sandbox: Sandbox, over_time: threading.Event) -> None:
     sandbox.kill()
 
 
-def await_ready(sandbox: Sandbox) -> dict[str, Any]:
-    """Wait until the child is confined, and verify the sandbox through /proc.
-
-    Returns the child's report, the fields of `Confinement`.
-    """
-    sandbox.channel.settimeout(READY_SECONDS)
-    try:
-        frame = Channel(sandbox.channel).receive()
-    except JobError as error:
-        raise JobError(Code.SANDBOX_UNAVAILABLE, f"the sandbox did not come up: {error.message}") from None
-    if frame is None or frame.head.get("op") != "ready":
-        raise JobError(Code.SANDBOX_UNAVAILABLE, "the sandbox did not come up")
-    sandbox.verify()
-    sandbox.channel.settimeout(None)
-    return frame.head
-
-
 def declared_columns(table: pa.Table, spec: DatasetSpec) -> pa.Table:
-    """The declared columns of a dataset, in declared order. Raises `JobError` ("schema-mismatch")."""
-    for name, kind in spec.columns:
-        if table.column_names.count(name) != 1 or table.schema.field(name).type != _ARROW_TYPES[kind]:
-            raise JobError(Code.SCHEMA_MISMATCH, f"{spec.path} has no column {name} of type {kind}")
-    return table.select([name for name, _ in spec.columns])
+    """The declared columns of a dataset, in declared order. Raises `JobError` ("schema-mismatch").
+
+    Of a category, the declared values are numbered as declared, and every other value is a missing one.
+    """
+    try:
+        wrong = next((f"it {each.what}" for each in misfits(spec.columns, columns_of(table.schema))), None)
+    except FormatError as error:
+        wrong = error.message
+    if wrong is not None:
+        raise JobError(
+            Code.SCHEMA_MISMATCH, f"{spec.path} has other columns than the recipe declares: {wrong}"
+        )
+    table = table.select([name for name, _ in spec.columns])
+    for place, (name, kind) in enumerate(spec.columns):
+        if isinstance(kind, Category):
+            table = table.set_column(place, name, _numbered(table.column(place), kind))
+    return table
+
+
+def _numbered(column: pa.ChunkedArray, kind: Category) -> pa.ChunkedArray:
+    values = pa.array(kind.values, pa.string())
+    places = pc.index_in(column.combine_chunks(), value_set=values)
+    pieces = places.chunks if isinstance(places, pa.ChunkedArray) else [places]
+    folded = [pa.DictionaryArray.from_arrays(piece, values) for piece in pieces]
+    return pa.chunked_array(folded, pa.dictionary(pa.int32(), pa.string()))
 
 
 def sealed_memory(table: pa.Table) -> tuple[int, int]:
     """The table as an Arrow stream in a memfd that is sealed against changes;
     returns descriptor and size in bytes."""
-    descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
+
+    def write(descriptor: int) -> None:
         with (
             os.fdopen(descriptor, "wb", closefd=False) as file,
             pa.ipc.new_stream(file, table.schema) as stream,
         ):
             stream.write_table(table)
-        fcntl.fcntl(
-            descriptor,
-            fcntl.F_ADD_SEALS,
-            fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL,
-        )
+
+    return _memory(write)
+
+
+def folder_memory(opened: SealedFile) -> tuple[int, int]:
+    """A sealed folder's tar in a memfd that is sealed against changes, once it is seen to be one.
+
+    Returns descriptor and size in bytes, and closes `opened`. Raises `SealError`: `folder-malformed`,
+    `folder-too-large`, and those of opening parts.
+    """
+
+    def write(descriptor: int) -> None:
+        os.ftruncate(descriptor, opened.size())
+        with mmap.mmap(descriptor, opened.size()) as pages, memoryview(pages) as view:
+            for begin in range(0, len(view), FOLDER_PIECE):
+                with view[begin : begin + FOLDER_PIECE] as piece:
+                    opened.read_at(begin, piece)
+            with view.toreadonly() as tar:
+                read_members(tar)
+
+    with opened:
+        if not 0 < opened.size() <= TableLimits.of_this_machine().table_bytes:
+            raise SealError(
+                Code.FOLDER_TOO_LARGE,
+                f"a sealed folder has {opened.size()} bytes, and must have some and fit into memory",
+                "seal the files in several folders",
+            )
+        return _memory(write)
+
+
+def _memory(write: Callable[[int], None]) -> tuple[int, int]:
+    """What `write` writes to a memfd; returns the descriptor, sealed against changes, and its size."""
+    descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        write(descriptor)
+        seal_memory(descriptor)
         return descriptor, os.fstat(descriptor).st_size
     except OSError:
         os.close(descriptor)
         raise JobError(Code.OUT_OF_MEMORY, "there is no room for a dataset in memory") from None
+    except BaseException:
+        os.close(descriptor)
+        raise

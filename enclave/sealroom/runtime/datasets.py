@@ -8,6 +8,7 @@ byte of it is used, and within the limits of `sealroom.sealed.table`.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ import pyarrow as pa
 
 from sealroom.codes import Code
 from sealroom.envelope.statement import StatementDataset
-from sealroom.errors import KeyReleaseError, SealError
+from sealroom.errors import JobError, KeyReleaseError, SealError
 from sealroom.key_release import DatasetOffer, KeyRelease, datasets_root, open_key
 from sealroom.key_release.messages import GateIdentity
 from sealroom.keys import KemPrivateKey, Secret
+from sealroom.members import FOLDER
 from sealroom.recipe import Recipe
-from sealroom.recipe.contract import DatasetSpec
-from sealroom.sealed import SealedInfo, inspect, open_sealed
+from sealroom.recipe.tables import DatasetSpec
+from sealroom.runtime.memory import seal_memory
+from sealroom.schema import misfits
+from sealroom.sealed import SealedFile, SealedInfo, inspect, open_sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +73,17 @@ class Datasets:
                 raise SealError(
                     Code.WRAP_MISMATCH, f"the key of {spec.path} is wrapped for another consortium"
                 )
-            if sorted(header.columns or ()) != sorted(spec.columns):
+            if spec.schema is None and (header.columns is not None or header.media_type != FOLDER):
                 raise SealError(
-                    Code.DATASET_MISMATCH, f"{spec.path} has other columns than the recipe declares"
+                    Code.NOT_FOLDER,
+                    f"{spec.path} is no sealed folder, as the recipe declares",
+                    "seal the folder: sealroom seal --as opaque",
+                )
+            for wrong in misfits(spec.columns, header.columns or ()):
+                raise SealError(
+                    Code.DATASET_MISMATCH,
+                    f"{spec.path} has other columns than the recipe declares: it {wrong.what}",
+                    wrong.remedy,
                 )
             found.append(_Found(spec=spec, path=path, info=info))
         if len({each.info.dataset_id for each in found}) != len(found):
@@ -128,21 +140,44 @@ class Datasets:
             )
             self._opened[each.spec.path] = _Opened(release=release, key=key)
 
-    def open(self, spec: DatasetSpec) -> pa.Table:
-        """Decrypt and read the declared columns of one dataset.
+    def open(self, spec: DatasetSpec) -> pa.Table | SealedFile:
+        """Decrypt one dataset: of a table the declared columns, of files the whole, to be closed.
 
         Raises `SealError`, or `KeyMaterialError` once wiped.
         """
+        file = self._opening(spec)
+        if spec.schema is None:
+            return file
+        with file:
+            return file.to_arrow([name for name, _ in spec.columns])
+
+    def _opening(self, spec: DatasetSpec) -> SealedFile:
         each = next(each for each in self._found if each.spec.path == spec.path)
         opened = self._opened[spec.path]
-        with open_sealed(
+        return open_sealed(
             each.path,
             dek=opened.key,
             header_digest=each.info.header_digest,
             index_digest=opened.release.index_digest,
             key_commitment=opened.release.key_commitment,
-        ) as file:
-            return file.to_arrow([name for name, _ in spec.columns])
+        )
+
+    def open_parquet(self, spec: DatasetSpec, columns: Sequence[str]) -> int:
+        """Decrypt these columns of one dataset, as its Parquet file in sealed memory; gives the descriptor.
+
+        Raises `SealError`, or `KeyMaterialError` once wiped.
+        """
+        with self._opening(spec) as file:
+            descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            try:
+                file.copy_columns(columns, descriptor)
+                seal_memory(descriptor)
+            except BaseException as error:
+                os.close(descriptor)
+                if isinstance(error, OSError):
+                    raise JobError(Code.OUT_OF_MEMORY, "there is no room for a dataset in memory") from None
+                raise
+            return descriptor
 
     def stated(self) -> tuple[StatementDataset, ...]:
         """Each dataset as the signed statement names it."""

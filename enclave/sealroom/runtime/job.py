@@ -10,29 +10,35 @@ from __future__ import annotations
 
 import mmap
 import os
-import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.runtime.channel import SCRIPT_BYTES, Channel, Frame
-from sealroom.runtime.sandbox import lock_down
+from sealroom.runtime.confine import Walls, seal
+from sealroom.runtime.syscalls import Phase
 
 if TYPE_CHECKING:
     import pandas
 
+    from sealroom.members import SealedFiles
+
 _session: _Session | None = None
 
 
-def unwrap(path: str) -> pandas.DataFrame:
-    """Open one sealed dataset, named "owner/dataset.tar", as a pandas DataFrame, decrypted in memory.
+def unwrap(path: str) -> Any:
+    """Open one sealed dataset, named "owner/dataset.tar", decrypted in memory.
 
-    Columns are those that the recipe declares; their dtypes follow from the declared types alone, never from
-    what is in them: int64 is `Int64`, bool `boolean`, float64 `float64`, string `str`. What is missing is
-    `pandas.NA` in the first two, and NaN in the others.
+    A table is a pandas DataFrame. Its columns are those that the recipe declares; their dtypes follow from
+    the declared types alone, never from what is in them: int64 is `Int64`, bool `boolean`, float64 `float64`,
+    string `str`, date `datetime64`, a category `category`; all types: `enclave/spec/column-types.md`. What is
+    missing is `pandas.NA` in whole numbers and truth values, and NaN, NaT or None in the others.
+
+    A dataset of the kind `files` is a mapping from a file's name to its bytes, in the order of the names;
+    `open(name)` gives it as a file object (`sealroom.members.SealedFiles`).
 
     Raises `JobError`: "undeclared-dataset" for one that the recipe does not name, "schema-mismatch" when a
     column is missing or has another type.
@@ -63,26 +69,17 @@ def emit_signed(fields: Mapping[str, Any]) -> None:
 class PrivateTable:
     """A table of people for differentially private releases.
 
-    The noise is added by the custodian, not here.
+    It has one method for each kind of field, named as the kind is in the recipe: `table.count("people")` is
+    the field `people` of kind count. The noise is added by the custodian, not here.
     """
 
     def __init__(self, table: pandas.DataFrame) -> None:
         self._table = table
 
-    def count(self, field: str) -> Released:
-        """People in each declared group, for a field of kind "count"."""
-        return self._release("count", field)
-
-    def mean(self, field: str) -> Released:
-        """The clamped mean of the field's column in each declared group, for a field of kind "mean"."""
-        return self._release("mean", field)
-
-    def logistic(self, field: str) -> Released:
-        """A logistic regression of the field's label on its features, for a field of kind "logistic"."""
-        return self._release("logistic", field)
-
-    def _release(self, kind: str, field: str) -> Released:
-        return Released(field, _here().release(kind, field, self._table))
+    def __getattr__(self, kind: str) -> Callable[[str], Released]:
+        if kind.startswith("_"):
+            raise AttributeError(kind)
+        return lambda field: Released(field, _here().release(kind, field, self._table))
 
 
 class Released:
@@ -113,9 +110,10 @@ class _Session:
         self._fields = fields
         self._groups = groups
 
-    def unwrap(self, path: str) -> pandas.DataFrame:
+    def unwrap(self, path: str) -> pandas.DataFrame | SealedFiles:
         import pyarrow as pa
 
+        from sealroom.members import SealedFiles
         from sealroom.runtime.conversion import to_frame
 
         frame = self._ask({"op": "unwrap", "path": path})
@@ -126,6 +124,8 @@ class _Session:
             pages = mmap.mmap(frame.descriptor, frame.head["size"], prot=mmap.PROT_READ)
         finally:
             os.close(frame.descriptor)
+        if frame.head["kind"] == "files":
+            return SealedFiles(memoryview(pages))
         return to_frame(pa.ipc.open_stream(pa.py_buffer(pages)).read_all())
 
     def release(self, kind: str, field: str, table: pandas.DataFrame) -> dict[str, Any]:
@@ -166,37 +166,36 @@ def _here() -> _Session:
     return _session
 
 
-def main(descriptor: int) -> None:
-    """Run as the sandboxed process: lock down, say so, receive the script, run it. Never returns.
+def run(channel: Channel, walls: Walls) -> None:
+    """The job's program: load, say so; receive the script, load what it imports, seal, say so; run it."""
+    # Nothing can be written anywhere. Libraries that only ask for a place (torch) go on with this one.
+    tempfile.tempdir = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/"
+    # While the custodian attests: most of a small analysis's time goes here.
+    from sealroom import members as _members  # noqa: F401
+    from sealroom.runtime import conversion as _conversion  # noqa: F401
+    from sealroom.runtime.loading import load_base, load_for
 
-    Every way out is one of two exit statuses. No text leaves, since a message could hold data (OU-03, OU-04).
-    """
-    status = 1
-    try:
-        # Made before the lock-down, since a socket object asks the kernel what it is.
-        channel = Channel(socket.socket(fileno=descriptor))
-        confinement = lock_down()
-        # Nothing can be written anywhere. Libraries that only ask for a place (torch) go on with this one.
-        tempfile.tempdir = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/"
-        # Imported after the lock-down, while the custodian attests:
-        # most of a small analysis's time goes here.
-        import numpy as _numpy  # noqa: F401
-        import pandas as _pandas  # noqa: F401
-        import pyarrow
+    load_base()
+    channel.send({"op": "ready", "walls": asdict(walls)})
+    begin = channel.receive(head_limit=SCRIPT_BYTES)
+    if begin is None:
+        raise JobError(Code.CHANNEL_CLOSED, "the custodian is gone")
+    relation = "relation" in begin.head
+    if relation:
+        from sealroom.runtime import relation_job
 
-        from sealroom.runtime import conversion as _columns  # noqa: F401
-
-        pyarrow.enable_signal_handlers(False)  # they need a pipe, and an analysis is not interrupted
-
-        channel.send({"op": "ready", **asdict(confinement)})
-        begin = channel.receive(head_limit=SCRIPT_BYTES)
-        if begin is not None:
-            _run(channel, begin.head)
-            status = 0
-    except BaseException:
-        status = 1
-    finally:
-        os._exit(status)
+        relation_job.load()
+        seal(Phase.ENGINE)
+    else:
+        load_for(begin.head["analysis"])
+        seal()
+    channel.send({"op": "sealed"})
+    if channel.receive() is None:  # the custodian has seen the second filter, too
+        raise JobError(Code.CHANNEL_CLOSED, "the custodian is gone")
+    if relation:
+        relation_job.compute(channel, begin.head)
+    else:
+        _run(channel, begin.head)
 
 
 def _run(channel: Channel, begin: dict[str, Any]) -> None:

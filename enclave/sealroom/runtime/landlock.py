@@ -3,7 +3,7 @@
 
 The system-call filter sees flags but no names; Landlock sees names. It takes no privilege, but the kernel
 must have it (Linux 5.13), and that of a dstack image may not. So no guarantee rests on it, and
-`Confinement.files` says whether it was in force.
+`Walls.landlock` says whether it was in force.
 
 Source: Linux, Documentation/userspace-api/landlock.rst; uapi/linux/landlock.h.
 """
@@ -13,8 +13,6 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-import sys
-from pathlib import Path
 
 from sealroom.codes import Code
 from sealroom.errors import JobError
@@ -30,37 +28,29 @@ _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _TCP, _SCOPES = 0b11, 0b11
 """Bind and connect, from ABI 4; abstract sockets and signals, from ABI 6."""
 
-_SYSTEM = (
-    "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom", "/proc/cpuinfo",
-    "/sys/devices/system/cpu",
-)  # fmt: skip
-"""Libraries, time zones, randomness, and how many processors there are."""
+_SYSTEM = ("/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/sys/devices/system/cpu")
+"""Where libraries and the time lie, and how many processors there are."""
 _OWN = "/proc/self"
 
 
-def readable(root: Path) -> tuple[str, ...]:
-    """What an analysis may read; `root` is the folder that holds the package ``sealroom``."""
-    return (*_SYSTEM, sys.prefix, sys.base_prefix, str(root), _OWN)
-
-
-def restrict(libc: ctypes.CDLL, paths: tuple[str, ...]) -> bool:
+def restrict(libc: ctypes.CDLL, paths: tuple[str, ...]) -> int:
     """Leave this thread and its later ones nothing to open but what lies in `paths`, for reading.
 
-    False where the kernel has no Landlock. Needs NO_NEW_PRIVS. Raises `JobError` ("sandbox-unavailable") when
-    the kernel has it and refuses.
+    Returns the version of its interface, 0 where the kernel has no Landlock. Needs NO_NEW_PRIVS.
+    Raises `JobError` ("sandbox-unavailable") when the kernel has it and refuses.
     """
     abi = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ABI_ONLY)
     if abi < 1:
-        return False
+        return 0
     rights = (1 << _FILE_RIGHTS.get(abi, 16)) - 1
     wanted = [rights, *([_TCP] if abi >= 4 else []), *([_SCOPES] if abi >= 6 else [])]
     attributes = struct.pack(f"={len(wanted)}Q", *wanted)
     ruleset = _must(libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0))
-    for path in paths:
+    for path in (*paths, *_SYSTEM, _OWN):
         _allow_reading(libc, ruleset, path)
     _must(libc.syscall(_RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)
-    return True
+    return int(abi)
 
 
 def _allow_reading(libc: ctypes.CDLL, ruleset: int, path: str) -> None:

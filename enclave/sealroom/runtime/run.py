@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import build_envelope, result_digest
-from sealroom.envelope.statement import Statement, StatementMechanism, StatementPrivacy, quote_body_digest
+from sealroom.envelope.noise import mechanisms
+from sealroom.envelope.statement import Statement, StatementPrivacy, quote_body_digest
 from sealroom.errors import KeyReleaseError, SealroomError
 from sealroom.key_release import (
     Challenge,
@@ -43,7 +45,7 @@ from sealroom.runtime.datasets import Datasets
 from sealroom.runtime.gate_client import Gate, HttpGate
 from sealroom.runtime.guest_agent import Guest, Quote
 from sealroom.runtime.lease import Lease, LeaseEnd, clock
-from sealroom.runtime.sandbox import Sandbox, protect_custodian
+from sealroom.runtime.sandbox import Sandbox, Service
 from sealroom.sealed.target import sealed_output
 
 ENVELOPE_NAME = "envelope.json"
@@ -82,6 +84,8 @@ class Order:
     """Folder in which the envelope appears."""
     guest_agent: Path | None = None
     """Another guest agent's socket; local chains only."""
+    channel: Path | None = None
+    """Folder in which the service `job` listens; without it, this process starts the launcher of its job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +119,8 @@ def execute(
     """
     guest = Guest.connect(chain_id=order.chain_id, environment=environment, simulator=order.guest_agent)
     gate = gate or HttpGate(order.gate_url)
-    protect_custodian()
-    with Sandbox.start() as sandbox:
+    beside = nullcontext() if order.channel is None else Service(order.channel)
+    with beside as service, Sandbox.start(service=service) as sandbox:
         info = guest.info()
         recipe = parse(info.compose)
         threading.Thread(target=_warm_up, args=(recipe,), name="warm-up", daemon=True).start()
@@ -268,9 +272,17 @@ def _compute_and_sign(
     from sealroom.privacy.release import Releases
     from sealroom.runtime.custodian import Custodian
 
-    report("computing")
-    releases = Releases(recipe.privacy, recipe.output, epsilon_micro=reply.grant.epsilon_micro)
-    custodian = Custodian(recipe, open_dataset=datasets.open, releases=releases, check_lease=lease.check)
+    report("computing", walls=asdict(sandbox.ready()))
+    releases = Releases(
+        recipe.privacy, recipe.output, epsilon_micro=reply.grant.epsilon_micro, rows=recipe.rows
+    )
+    custodian = Custodian(
+        recipe,
+        open_dataset=datasets.open,
+        open_parquet=datasets.open_parquet,
+        releases=releases,
+        check_lease=lease.check,
+    )
     try:
         try:
             fields = custodian.serve(sandbox)
@@ -289,7 +301,7 @@ def _compute_and_sign(
     slot, wait = _next_slot(granted, recipe)
     statement = _statement(
         result, order, recipe, app_id=app_id, session=session, reply=reply, grant_hash=grant_hash,
-        datasets=datasets, mechanisms=releases.stated(), slot=slot,
+        datasets=datasets, slot=slot,
     )  # fmt: skip
     envelope = build_envelope(
         statement=statement,
@@ -333,7 +345,6 @@ def _statement(
     reply: GrantReply,
     grant_hash: bytes,
     datasets: Datasets,
-    mechanisms: tuple[StatementMechanism, ...],
     slot: int,
 ) -> Statement:
     grant = reply.grant
@@ -350,11 +361,11 @@ def _statement(
         privacy_hash=recipe.privacy_hash,
         datasets=datasets.stated(),
         privacy=StatementPrivacy(
-            unit=recipe.privacy.unit,
+            unit=recipe.unit,
             adjacency=recipe.privacy.adjacency,
             epsilon_micro=grant.epsilon_micro,
             delta=recipe.privacy.delta,
-            mechanisms=mechanisms,
+            mechanisms=mechanisms(recipe.output, rows=recipe.rows),
         ),
         grant_hash=grant_hash,
         standing=grant.standing,
@@ -367,7 +378,7 @@ def _statement(
 
 def _warm_up(recipe: Recipe) -> None:
     """Import what takes longest while the gate verifies and waits for its transaction."""
-    import sealroom.runtime.custodian
+    import sealroom.runtime.custodian  # noqa: F401
 
-    if any(field.kind == "logistic" for field in recipe.output.fields):
-        import sealroom.privacy.logistic  # noqa: F401
+    for field in recipe.output.fields:
+        field.kind.warm_up()

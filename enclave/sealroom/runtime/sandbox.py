@@ -1,258 +1,239 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox of the analysis: a process that can read, compute and use one socket, and nothing else.
+"""The custodian's side of a job: start it, see that it is shut in, end it.
 
-`Sandbox.start` starts `sealroom.runtime.job` with no environment, no standard streams and one inherited
-socket. The child calls `lock_down` on itself before it imports anything but the standard library, and long
-before it receives the analysis script. The parent verifies the sandbox through ``/proc`` (`Sandbox.verify`)
-and only then sends the script. The layers overlap, so that one holds what another lets through:
+A job is a process that can compute and use one socket, and nothing else. `sealroom.runtime.launcher` makes
+it, `sealroom.runtime.confine` puts up the walls, and they overlap, so that one holds what another lets
+through:
 
 ==============  ====================================================================================
 system calls    what `sealroom.runtime.syscalls` lists, with the arguments it lists; no other exists
-network         no call makes a socket; own network namespace where the kernel grants one
-files           no call writes, creates or locks; Landlock (where the kernel has it) hides all others
-processes       no call reaches another process; no capabilities; not dumpable; no command line
+network         no call makes a socket; own network namespace
+files           once sealed, no call takes a path; before that, an empty root or Landlock
+processes       no call reaches another process; own pid namespace and uid; no capabilities; not dumpable
 new programs    none; the one way to `clone` makes a thread
 crashes         end in silence: a handler is set, so the kernel logs no registers
 memory          RLIMIT_AS, RLIMIT_CORE 0; first to go when the machine runs short
 ==============  ====================================================================================
 
 The system-call filter is not optional: if it cannot be installed, or the machine is neither x86-64 nor
-AArch64, the child dies before it sees any data. Landlock and the network namespace are additional and may be
-missing (an older kernel, a container without privileges); `Confinement` says which are in force.
+AArch64, the job dies before it sees any data. The others stand where the place grants them; `Walls` says
+which.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
-import resource
+import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sealroom.codes import Code
 from sealroom.errors import JobError
-from sealroom.runtime import landlock
-from sealroom.runtime.seccomp import Architecture, architecture, filter_program
+from sealroom.runtime.channel import Channel, Frame
+from sealroom.runtime.confine import PACKAGES, Walls
+from sealroom.runtime.launcher import SOCKET_NAME
 
-PACKAGES = Path(__file__).resolve().parent.parent.parent
-"""The folder that holds the package ``sealroom``."""
+ANALYSIS = "analysis"
 
-MEMORY_SHARE = 0.75
-"""The part of the machine's memory that the analysis may map."""
-
-MEMORY_FLOOR_BYTES = 4 * 2**30
-"""The address space granted even on a small machine; pandas and its libraries map about two GiB."""
-
-OPEN_FILES = 256
-"""File descriptors the analysis may hold; imports need a few dozen."""
+READY_SECONDS = 60.0
+"""Longest that a job may take to start and load pandas, and the launcher to answer."""
 
 STOP_SECONDS = 5.0
-"""How long a killed child may take to be gone."""
+"""How long a killed job may take to be gone."""
 
-_SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_TSYNC = 1, 1
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
-_CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 0x08000000, 0x10000000, 0x40000000
-_PR_SET_MM, _PR_SET_MM_MAP = 35, 14
-_CRASHES = (signal.SIGILL, signal.SIGTRAP, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV)
-_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-_CAPABILITY_VERSION_3 = 0x20080522
+JOIN_SECONDS = 60.0
+"""How long the service `job` may take to be there."""
+
+_KILLED = -signal.SIGKILL.value
 
 
-# -- inside the child --------------------------------------------------------------------------------------
+class Service:
+    """The service `job` of this machine, which ends when this connection does. A context manager."""
 
+    def __init__(self, folder: Path) -> None:
+        """Join it at the socket in the folder that both share. Raises `JobError` ("sandbox-unavailable")."""
+        self._place = folder / SOCKET_NAME
+        deadline = time.monotonic() + JOIN_SECONDS
+        while True:
+            try:
+                self._lifeline = self.connect()
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise JobError(
+                        Code.SANDBOX_UNAVAILABLE, f"the service job is not there: {error.strerror}"
+                    ) from None
+                time.sleep(0.02)
 
-@dataclass(frozen=True, kw_only=True)
-class Confinement:
-    """Which layers of the sandbox are in force, as the child reports them."""
+    def connect(self) -> socket.socket:
+        """One more connection. Raises `OSError`."""
+        end = socket.socket(socket.AF_UNIX)
+        try:
+            end.connect(str(self._place))
+        except BaseException:
+            end.close()
+            raise
+        return end
 
-    network: str
-    """"namespace" (own, empty network namespace and the filter) or "filter" (the filter alone)."""
-    files: str
-    """"landlock" (only Python and its libraries can be read) or "filter" (any file can)."""
-    memory_bytes: int
-    """RLIMIT_AS."""
+    def __enter__(self) -> Service:
+        return self
 
-
-def lock_down() -> Confinement:
-    """Confine this process; nothing can undo it. Call it single-threaded and
-    before any foreign code is loaded.
-
-    Raises `JobError` ("sandbox-unavailable") when the filter cannot be installed.
-    """
-    machine = architecture()
-    libc = ctypes.CDLL(None, use_errno=True)
-    _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
-    _go_first_when_memory_is_short()
-    _blank_command_line(libc)
-    network = "namespace" if _own_network(libc) else "filter"
-    memory = _limit_resources()
-    _prctl(libc, _PR_SET_DUMPABLE, 0)
-    _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
-    _drop_capabilities(libc, machine)
-    for number in _CRASHES:
-        libc.signal(number, ctypes.cast(libc._exit, ctypes.c_void_p))
-    files = "landlock" if landlock.restrict(libc, landlock.readable(PACKAGES)) else "filter"
-    program = filter_program(pid=os.getpid())
-    buffer = ctypes.create_string_buffer(program, len(program))
-    head = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-    # TSYNC: a thread that a library has started already gets the filter as well.
-    if libc.syscall(machine.seccomp, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_TSYNC, head) != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise JobError(Code.SANDBOX_UNAVAILABLE, f"the kernel did not take the system-call filter: {reason}")
-    return Confinement(network=network, files=files, memory_bytes=memory)
-
-
-def protect_custodian() -> None:
-    """Keep this process, which holds keys, out of core dumps, out of debuggers
-    and, where allowed, out of swap."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _prctl(libc, _PR_SET_DUMPABLE, 0)
-    # Pages stay in memory from their first use on. Needs privilege; without it there
-    # is no swap in a dstack VM either.
-    libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
-
-
-def _own_network(libc: ctypes.CDLL) -> bool:
-    """Enter a fresh network and IPC namespace: directly with privilege, else through a user namespace."""
-    for flags in (_CLONE_NEWNET | _CLONE_NEWIPC, _CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC):
-        if libc.unshare(flags) == 0:
-            return True
-    return False
-
-
-def _go_first_when_memory_is_short() -> None:
-    """The kernel then ends the analysis and not its custodian."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _blank_command_line(libc: ctypes.CDLL) -> None:
-    """Forget where arguments and environment lie in memory: every process may read them in /proc, and the
-    analysis could write there. Best effort (a kernel built without CONFIG_CHECKPOINT_RESTORE refuses)."""
-    text = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    field = {number: int(text[number - 3]) for number in (26, 27, 28, 45, 46, 47, 48, 50)}  # as in proc(5)
-    libc.sbrk.restype = ctypes.c_void_p
-    layout = struct.pack(
-        "=12QII",  # struct prctl_mm_map: code, data, break, stack, arguments, environment; no auxv, no exe
-        *(field[26], field[27], field[45], field[46], field[47], libc.sbrk(0), field[28]),
-        *(field[48], field[48], field[50], field[50]),
-        *(0, 0, 2**32 - 1),
-    )
-    libc.prctl(_PR_SET_MM, _PR_SET_MM_MAP, layout, ctypes.c_ulong(len(layout)), ctypes.c_ulong(0))
-
-
-def _limit_resources() -> int:
-    machine_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    memory = max(int(machine_memory * MEMORY_SHARE), MEMORY_FLOOR_BYTES)
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NOFILE: OPEN_FILES,
-        resource.RLIMIT_MSGQUEUE: 0,
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_AS: memory,
-    }
-    for name, value in limits.items():
-        _, hard = resource.getrlimit(name)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(name, (value, value))
-    return resource.getrlimit(resource.RLIMIT_AS)[0]
-
-
-def _drop_capabilities(libc: ctypes.CDLL, machine: Architecture) -> None:
-    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    if libc.syscall(machine.capset, header, bytes(24)) != 0:
-        raise JobError(Code.SANDBOX_UNAVAILABLE, "the process could not give up its capabilities")
-
-
-def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise JobError(Code.SANDBOX_UNAVAILABLE, f"prctl({option}, {value}) failed: {reason}")
-
-
-# -- from the parent ---------------------------------------------------------------------------------------
+    def __exit__(self, *exception: object) -> None:
+        self._lifeline.close()
 
 
 class Sandbox:
-    """A running, confined child. A context manager: its exit kills the child."""
+    """A running, confined job. A context manager: its exit kills the job."""
 
-    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
-        self._process = process
+    def __init__(
+        self,
+        channel: socket.socket,
+        control: socket.socket,
+        launcher: subprocess.Popen[bytes] | None,
+    ) -> None:
         self.channel = channel
-        """Our end of the one socket the child has."""
+        """Our end of the one socket the job has."""
+        self._control = control
+        self._launcher = launcher
+        self._pid: int | None = None
+        self._walls: Walls | None = None
 
     @classmethod
-    def start(cls) -> Sandbox:
-        """Start the job process. It has a fresh address space: no key this process holds can be in it."""
+    def start(cls, program: str = ANALYSIS, *, service: Service | None = None) -> Sandbox:
+        """Start a job with one of the launcher's programs, in the service or else in a launcher of its own.
+
+        It has a fresh address space: no key this process holds can be in it. Raises `JobError`
+        ("sandbox-unavailable").
+        """
+        launcher = None
+        if service is None:
+            control, launcher = _own_launcher()
+        else:
+            try:
+                control = service.connect()
+            except OSError:
+                raise JobError(Code.SANDBOX_UNAVAILABLE, "the service job is gone") from None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        entry = (
-            f"import sys; sys.path.insert(0, {str(PACKAGES)!r}); "
-            f"from sealroom.runtime.job import main; main({theirs.fileno()})"
-        )
-        with theirs:
-            process = subprocess.Popen(
-                # -I: no environment, no user site, no current directory; -B: it could not write bytecode
-                # anyway.
-                [sys.executable, "-I", "-B", "-c", entry],
-                env={},
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        return cls(process, ours)
+        sandbox = cls(ours, control, launcher)
+        try:
+            with theirs:
+                Channel(control).send({"op": "start", "program": program}, descriptor=theirs.fileno())
+        except BaseException:
+            sandbox.close()
+            raise
+        return sandbox
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        """The job's process id, as its launcher sees it."""
+        if self._pid is None:
+            self._pid = int(self._hear("started").head["pid"])
+        return self._pid
 
-    def verify(self) -> None:
-        """Read from the kernel that every thread of the child is filtered and powerless.
+    def ready(self) -> Walls:
+        """Wait until the job has locked itself down and loaded the base, and see that the kernel agrees.
 
-        Raises `JobError` ("sandbox-unavailable"). The child's own report is not enough: a child whose
-        lock-down failed half-way must get no data.
+        Raises `JobError` ("sandbox-unavailable").
         """
-        wanted = {"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0" * 16, "CapPrm": "0" * 16}
+        if self._walls is None:
+            frame = self._next_word("ready")
+            self.verify(filters=1)
+            self._walls = Walls(**frame.head["walls"])
+        return self._walls
+
+    def begin(self, task: dict[str, Any]) -> None:
+        """Give a job that is ready its task; let it run once the kernel shows the second filter.
+
+        Until then the job has seen no data, and measured code alone has run in it. Raises `JobError`:
+        "sandbox-unavailable", "channel-closed".
+        """
+        self.ready()
+        channel = Channel(self.channel)
+        channel.send(task)
+        self._next_word("sealed")
+        self.verify(filters=2)
+        channel.send({"ok": True})
+
+    def verify(self, *, filters: int) -> None:
+        """Have the launcher read from the kernel that every thread of the job is powerless and has so many
+        filters of ours.
+
+        Raises `JobError` ("sandbox-unavailable"). The job's own report is not enough: one whose lock-down
+        failed half-way must get no data.
+        """
+        assert self.pid
         try:
-            threads = [path.read_text() for path in Path(f"/proc/{self.pid}/task").glob("*/status")]
-        except OSError:
-            raise JobError(Code.SANDBOX_UNAVAILABLE, "the sandboxed process is gone") from None
-        for status in threads:
-            lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-            missing = [name for name, value in wanted.items() if lines.get(name, "").strip() != value]
-            if missing:
-                raise JobError(Code.SANDBOX_UNAVAILABLE, f"the sandbox does not hold: {', '.join(missing)}")
-        if not threads:
-            raise JobError(Code.SANDBOX_UNAVAILABLE, "the sandboxed process is gone")
+            Channel(self._control).send({"op": "verify", "filters": filters})
+        except JobError:
+            raise _gone() from None
+        missing = self._hear("verified").head["missing"]
+        if missing:
+            raise JobError(
+                Code.SANDBOX_UNAVAILABLE, f"the sandbox does not hold: {', '.join(map(str, missing))}"
+            )
 
     def ended(self, *, within: float) -> int | None:
-        """The child's exit status if it ends within so many seconds, else None."""
+        """The job's exit status if it ends within so many seconds, else None."""
+        assert self.pid
+        self._control.settimeout(within)
         try:
-            return self._process.wait(timeout=within)
-        except subprocess.TimeoutExpired:
-            return None
+            frame = Channel(self._control).receive()
+        except JobError as error:
+            return None if error.code == Code.JOB_TIMEOUT else _KILLED
+        return _KILLED if frame is None else int(frame.head["status"])
 
     def kill(self) -> float:
-        """Kill the child and wait until it is gone; returns the seconds that took. Safe to call twice."""
+        """Kill the job and wait until it is gone; returns the seconds that took. Safe to call twice, and from
+        another thread than the one that waits for the job."""
         start = time.monotonic()
-        if self._process.poll() is None:
-            self._process.kill()
-        try:
-            self._process.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise JobError(Code.JOB_WILL_NOT_DIE, "the analysis process did not end after SIGKILL") from None
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+        poll = select.poll()
+        poll.register(self._control, 0)  # a hang-up is always told: the launcher closes after the job's end
+        gone = poll.poll(STOP_SECONDS * 1000)
+        if self._launcher is not None:
+            if not gone:
+                self._launcher.kill()  # the kernel then kills the job
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._launcher.wait(STOP_SECONDS)
+        if not gone:
+            raise JobError(Code.JOB_WILL_NOT_DIE, "the analysis process did not end after SIGKILL")
         return time.monotonic() - start
+
+    def close(self) -> None:
+        """Let go of both sockets; the job dies of it."""
+        self._control.close()
+        self.channel.close()
+
+    def _next_word(self, word: str) -> Frame:
+        self.channel.settimeout(READY_SECONDS)
+        try:
+            frame = Channel(self.channel).receive()
+        except JobError as error:
+            raise JobError(
+                Code.SANDBOX_UNAVAILABLE, f"the sandbox did not come up: {error.message}"
+            ) from None
+        finally:
+            self.channel.settimeout(None)
+        if frame is None or frame.head.get("op") != word:
+            raise JobError(Code.SANDBOX_UNAVAILABLE, "the sandbox did not come up")
+        return frame
+
+    def _hear(self, word: str) -> Frame:
+        """The launcher's next word, which must be this one."""
+        self._control.settimeout(READY_SECONDS)
+        try:
+            frame = Channel(self._control).receive()
+        except JobError:
+            raise _gone() from None
+        if frame is None or frame.head.get("op") != word:
+            raise _gone()
+        return frame
 
     def __enter__(self) -> Sandbox:
         return self
@@ -264,4 +245,29 @@ class Sandbox:
             if raised is None:  # else what was raised before is the reason
                 raise
         finally:
-            self.channel.close()
+            self.close()
+
+
+def _own_launcher() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    entry = (
+        f"import sys; sys.path.insert(0, {str(PACKAGES)!r}); "
+        f"from sealroom.runtime.launcher import start_one; start_one({theirs.fileno()})"
+    )
+    with theirs:
+        process = subprocess.Popen(
+            # -I: no environment, no user site, no current directory; -B: it could not write bytecode anyway.
+            [sys.executable, "-I", "-B", "-c", entry],
+            env={},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+    return ours, process
+
+
+def _gone() -> JobError:
+    return JobError(Code.SANDBOX_UNAVAILABLE, "the sandboxed process is gone")

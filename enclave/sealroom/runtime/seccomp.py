@@ -9,7 +9,9 @@ Source: Linux, Documentation/userspace-api/seccomp_filter.rst; linux/filter.h, l
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 import platform
 import struct
 import sys
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 
 from sealroom.codes import Code
 from sealroom.errors import JobError
-from sealroom.runtime.syscalls import NUMBERS, Case, Rule, Test, rules
+from sealroom.runtime.syscalls import NUMBERS, Case, Phase, Rule, Test, rules
 
 _LOAD, _AND, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -25,6 +27,7 @@ _OFFSET_NUMBER, _OFFSET_ARCHITECTURE, _OFFSET_ARGUMENTS = 0, 4, 16
 _X32_BIT = 0x40000000
 """Calls of the x32 ABI pass for x86-64 with this bit in their number."""
 _HALF = 0xFFFF_FFFF
+_SET_MODE_FILTER, _FILTER_TSYNC = 1, 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +40,11 @@ class Architecture:
     """Its place in `NUMBERS`."""
     seccomp: int
     capset: int
+    pivot_root: int
 
 
-X86_64 = Architecture(audit=0xC000003E, column=0, seccomp=317, capset=126)
-AARCH64 = Architecture(audit=0xC00000B7, column=1, seccomp=277, capset=91)
+X86_64 = Architecture(audit=0xC000003E, column=0, seccomp=317, capset=126, pivot_root=155)
+AARCH64 = Architecture(audit=0xC00000B7, column=1, seccomp=277, capset=91, pivot_root=41)
 
 
 def architecture() -> Architecture:
@@ -54,7 +58,23 @@ def architecture() -> Architecture:
     return found
 
 
-def filter_program(*, pid: int, machine: Architecture | None = None) -> bytes:
+def install(phase: Phase) -> None:
+    """Put the filter of a phase on all threads of this process, for good. Needs NO_NEW_PRIVS.
+
+    Raises `JobError` ("sandbox-unavailable") when the kernel does not take it.
+    """
+    machine = architecture()
+    libc = ctypes.CDLL(None, use_errno=True)
+    program = filter_program(phase, pid=os.getpid(), machine=machine)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
+    # TSYNC: a thread that a library has started already gets the filter as well.
+    if libc.syscall(machine.seccomp, _SET_MODE_FILTER, _FILTER_TSYNC, head) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise JobError(Code.SANDBOX_UNAVAILABLE, f"the kernel did not take the system-call filter: {reason}")
+
+
+def filter_program(phase: Phase, *, pid: int, machine: Architecture | None = None) -> bytes:
     """The BPF program as the kernel reads it, 8 bytes a step, for the process `pid`.
 
     Every rule ends in its own `return`, so that no jump leaves its rule and none has to be counted when a
@@ -69,7 +89,7 @@ def filter_program(*, pid: int, machine: Architecture | None = None) -> bytes:
         _step(_AT_LEAST, _X32_BIT, if_false=1),
         _answer(errno.ENOSYS),
     ]
-    for name, rule in rules(pid=pid, column=machine.column).items():
+    for name, rule in rules(phase, pid=pid, column=machine.column).items():
         number = NUMBERS[name][machine.column]
         if number is not None:
             body = _rule(rule)

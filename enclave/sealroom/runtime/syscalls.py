@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which system calls an analysis may make, as one table; whatever is not in it does not exist for it.
+"""Which system calls a job may make, as one table; whatever is not in it does not exist for it.
+
+A job has two phases, each with a filter that stays. In *load*, measured code alone runs: it imports modules,
+so files may be opened for reading. The second filter goes on before the job sees any data or runs a line of
+the script; from then on no call takes a path, and no memory becomes code. The kernel asks all filters and
+takes the strictest answer, so the second can only narrow what the first allows.
 
 Three answers, and none of them kills: a refused call is not carried out, which is as strong, while a kill by
 a filter makes the kernel print registers that the analysis chose to its log, where the host may read it.
@@ -19,6 +24,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
+from enum import Enum
 
 NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63), "write": (1, 64), "open": (2, None), "close": (3, 57), "stat": (4, None),
@@ -39,8 +45,22 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "tgkill": (234, 131), "mbind": (237, 235), "set_mempolicy": (238, 237), "openat": (257, 56),
     "newfstatat": (262, 79), "faccessat": (269, 48), "set_robust_list": (273, 99), "prlimit64": (302, 261),
     "getrandom": (318, 278), "statx": (332, 291), "rseq": (334, 293), "faccessat2": (439, 439),
+    "seccomp": (317, 277),
 }  # fmt: skip
 """Name: number on x86-64, number on AArch64; None where there is no such call."""
+
+
+class Phase(Enum):
+    """What a job is allowed, by how far it is."""
+
+    LOAD = "load"
+    """Measured code imports modules; files open for reading."""
+    SEALED = "sealed"
+    """The script runs; nothing opens, and no memory becomes code."""
+    ENGINE = "sealed, engine"
+    """As `SEALED`, for a measured engine that runs no script, and opens its own descriptors by their path
+    (/proc/self/fd/N). A filter sees no paths, so files open for reading as in `LOAD`."""
+
 
 _INT, _LONG = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
 
@@ -85,10 +105,14 @@ _FREE = (
     # its own memory, time, identity and threads
     "brk munmap mremap nanosleep sched_yield getpid gettid getuid geteuid getgid getegid uname getrandom "
     "set_robust_list rseq rt_sigprocmask exit exit_group "
-    # reading files, and the one socket (read, readv, recvmsg; write and writev answer it)
-    "read readv pread64 lseek write writev recvmsg close fstat stat lstat newfstatat statx access faccessat "
-    "faccessat2 readlink readlinkat getdents64 getcwd"
+    # what is open already: memory with a dataset in it, and the one socket (read, readv, recvmsg; write and
+    # writev answer it)
+    "read readv pread64 lseek write writev recvmsg close fstat getcwd"
 )
+
+_PATHS = "stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat getdents64"
+"""Calls that look a path up, or list one. glibc asks `newfstatat` about a descriptor, too (AT_EMPTY_PATH),
+but the kernel takes that flag with any path, and a filter cannot tell the two."""
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOCTTY
 _LARGE_FILE = (0o100000, 0o400000)
@@ -100,7 +124,7 @@ _THREAD = 0x3D0F00
 """The flags of glibc's pthread_create: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM,
 SETTLS, PARENT_SETTID, CHILD_CLEARTID."""
 
-_PROTECTION = 0x7
+_PROTECTION, _EXECUTE = 0x7, 0x4
 _MAP_ODD = 0x0100 | 0x2000 | 0x40000 | 0x80000
 """GROWSDOWN, LOCKED, HUGETLB (a pool that all processes share), SYNC."""
 _MAP_FLAGS = 0xFFFF_FFFF & ~_MAP_ODD
@@ -121,27 +145,42 @@ _SIGNALS = (32, 33, 34)
 """glibc's own. The handlers of crashes stay as `lock_down` set them, and no other signal can come."""
 
 
-def rules(*, pid: int, column: int) -> dict[str, Rule]:
-    """The whole table for the process `pid`; `column` of `NUMBERS` is its architecture's."""
+_SET_FILTER, _ALL_THREADS = 1, 1
+"""SECCOMP_SET_MODE_FILTER with SECCOMP_FILTER_FLAG_TSYNC: how the second filter goes on."""
+
+
+def rules(phase: Phase, *, pid: int, column: int) -> dict[str, Rule]:
+    """The whole table of a phase for the process `pid`; `column` of `NUMBERS` is its architecture's."""
     only = {name: Rule(allowed=_ALWAYS, error=0) for name in _FREE.split()}
+    opens = phase is not Phase.SEALED
+    protection = _PROTECTION if phase is Phase.LOAD else _PROTECTION & ~_EXECUTE
     flags = _OPEN_FLAGS | _LARGE_FILE[column]
+    for name in _PATHS.split():
+        only[name] = Rule(allowed=_ALWAYS if opens else _NEVER, error=errno.ENOENT)
+    for name, argument in (("open", 1), ("openat", 2)):
+        # No O_PATH, O_DIRECT, O_NOATIME; nothing that writes, creates or truncates.
+        reading = ((_only_bits(argument, flags, width=_INT),),)
+        only[name] = (
+            Rule(allowed=reading, error=errno.EACCES) if opens else Rule(allowed=_NEVER, error=errno.ENOENT)
+        )
+    if phase is Phase.LOAD:
+        only["seccomp"] = Rule(
+            allowed=((Test(0, _INT, _SET_FILTER), Test(1, _LONG, _ALL_THREADS)),), error=errno.EPERM
+        )
     clock = Rule(allowed=((_only_bits(0, _CLOCKS, width=_INT),),), error=errno.EINVAL)
     only |= {
-        # Reading. No O_PATH, O_DIRECT, O_NOATIME; nothing that writes, creates or truncates.
-        "open": Rule(allowed=((_only_bits(1, flags, width=_INT),),), error=errno.EACCES),
-        "openat": Rule(allowed=((_only_bits(2, flags, width=_INT),),), error=errno.EACCES),
         # Copies of a descriptor and its close-on-exec bit. Not F_SETOWN, F_SETSIG and F_SETFL (O_ASYNC), by
         # which the kernel signals any process; not locks, leases, F_NOTIFY, pipe sizes and hints, which
         # others can see.
         "fcntl": Rule(
             allowed=int_is(1, _F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC), error=errno.EPERM
         ),
-        # Allocators and the loader; writable code too, which oneDNN (torch) and ctypes need.
+        # Allocators, and in `LOAD` the loader; there even writable code, which ctypes makes.
         "mmap": Rule(
-            allowed=((_only_bits(2, _PROTECTION, width=_LONG), _only_bits(3, _MAP_FLAGS, width=_LONG)),),
+            allowed=((_only_bits(2, protection, width=_LONG), _only_bits(3, _MAP_FLAGS, width=_LONG)),),
             error=errno.EACCES,
         ),
-        "mprotect": Rule(allowed=((_only_bits(2, _PROTECTION, width=_LONG),),), error=errno.EACCES),
+        "mprotect": Rule(allowed=((_only_bits(2, protection, width=_LONG),),), error=errno.EACCES),
         "madvise": Rule(allowed=int_is(2, *_ADVICE), error=errno.EINVAL),
         # Threads: exactly pthread_create's. clone3 passes flags by pointer, which no filter can read; glibc
         # goes on with clone after ENOSYS.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 CACHE_BYTES = 32 * 1024 * 1024
 """Opened parts that a `SealedFile` keeps, in bytes; at least `MIN_CACHED_PARTS`."""
 MIN_CACHED_PARTS = 4
+COPIED_BYTES = 4 * 1024 * 1024
+"""Bytes that `copy_columns` copies at once."""
 
 
 def open_sealed(
@@ -188,6 +191,27 @@ class SealedFile(io.RawIOBase):
     def to_duckdb(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:
         """The table as a DuckDB relation: a query decrypts only the columns that it names."""
         return self._as_table().to_duckdb(connection)
+
+    def copy_columns(self, columns: Sequence[str], descriptor: int) -> None:
+        """Write the Parquet file to a descriptor, with holes where the column chunks of other columns lie.
+
+        Its end is what the table shows to readers, not what the file's writer put there (AR-07). A reader
+        that asks for these columns alone reads what it would read of the whole file. Their pages have been
+        walked then (AR-05). Raises `SealError`.
+        """
+        table = self._as_table()
+        end_at, tail = table.end
+        os.ftruncate(descriptor, end_at + len(tail))
+        os.pwrite(descriptor, tail, end_at)
+        position = 0
+        buffer = memoryview(bytearray(COPIED_BYTES))
+        for begin, end in [*table.others(columns), (end_at, end_at)]:
+            while position < begin:
+                count = self.read_at(position, buffer[: min(COPIED_BYTES, begin - position)])
+                os.pwrite(descriptor, buffer[:count], position)
+                position += count
+            position = max(position, end)
+        table.check_pages(columns, lambda offset, count: memoryview(os.pread(descriptor, count, offset)))
 
     def _as_table(self) -> SealedTable:
         self._check_open()

@@ -13,12 +13,14 @@ from sealroom.codes import Code
 from sealroom.encoding import Fields, canonical, lp, parse_canonical, sha256, to_hex
 from sealroom.errors import FormatError, KeyMaterialError, SealIndexError
 from sealroom.keys import SIGNATURE_SIZE
-from sealroom.sealed.header import MAX_PARTS, PART_SIZE, VERSION
+from sealroom.sealed.header import MAX_PARTS, PART_SIZE
 from sealroom.sealed.parts import sealed_length
 
 if TYPE_CHECKING:
     from eth_account.messages import SignableMessage
 
+VERSION = 2
+"""Version of the index."""
 MAX_INDEX_BYTES = 8 * 1024 * 1024
 
 _ENTRY = rb'\{"digest":"0x([0-9a-f]{64})","size":([1-9][0-9]{0,8})\}'

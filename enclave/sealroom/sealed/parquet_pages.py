@@ -23,6 +23,9 @@ _USUAL_HEADER_BYTES = 256
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 _NUMBERS_FIELD = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
 """The field of PageHeader that belongs to each type of page."""
+_ENCODING_FIELD = {5: 2, 8: 4}
+"""Where each of them that holds values says how these are encoded."""
+_DELTA_BYTE_ARRAY = 7
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Pages:
     values: int
     """Values in all data pages, missing ones included."""
     unpacked: int
-    """Bytes of all pages, unpacked."""
+    """Bytes of all pages, unpacked, or of what they may become where values share their beginnings."""
     dictionary: bool
     """Whether the first page is a dictionary."""
 
@@ -59,7 +62,8 @@ def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, 
             dictionary = True
         else:
             values += page.values
-        unpacked += page.unpacked
+        # Values that share a beginning may each be as long as the page: one is told by a few bits.
+        unpacked += page.unpacked * (page.values if page.shared else 1)
         position += length + page.packed
     if position != end:
         raise malformed("a page goes beyond its column")
@@ -73,6 +77,8 @@ class _Page(NamedTuple):
     unpacked: int
     packed: int
     values: int
+    shared: bool
+    """Whether a value is told by what it shares with the one before."""
 
 
 def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> tuple[_Page, int]:
@@ -89,6 +95,7 @@ def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> 
 def _page(compact: CompactReader) -> _Page:
     numbers: dict[int, int] = {}
     values: dict[int, int] = {}
+    shared = False
     for field, kind in compact.fields():  # PageHeader
         if field <= 3:
             numbers[field] = compact.number(kind)
@@ -96,12 +103,14 @@ def _page(compact: CompactReader) -> _Page:
             for inner, inner_kind in compact.struct(kind):  # DataPageHeader and its like
                 if inner == 1:
                     values[field] = compact.number(inner_kind)
+                elif inner == _ENCODING_FIELD.get(field):
+                    shared = compact.number(inner_kind) == _DELTA_BYTE_ARRAY
                 else:
                     compact.skip(inner_kind)
         else:
             compact.skip(kind)
     kind, unpacked, packed = (numbers.get(field, -1) for field in (1, 2, 3))
-    page = _Page(kind, unpacked, packed, values.get(_NUMBERS_FIELD.get(kind, -1), -1))
+    page = _Page(kind, unpacked, packed, values.get(_NUMBERS_FIELD.get(kind, -1), -1), shared)
     if not all(0 <= number < 2**31 for number in page):
         raise malformed("a page header with an impossible number")
     return page

@@ -54,19 +54,27 @@ class Share:
 
 
 def shares(chunks: Sequence[Chunk]) -> list[Share]:
-    """These column chunks, row group by row group."""
+    """These column chunks, row group by row group. All parts of one column are in one share."""
     found: list[Share] = []
     for group, of_group in groupby(sorted(chunks, key=lambda c: (c.group, c.begin)), key=lambda c: c.group):
+        columns: dict[int, list[Chunk]] = {}
+        for chunk in of_group:
+            columns.setdefault(chunk.leaf.column, []).append(chunk)
         taken: list[Chunk] = []
         size = 0
-        for chunk in of_group:
-            if taken and size + chunk.end - chunk.begin > SHARE_BYTES:
-                found.append(Share(group, tuple(taken)))
+        for parts in columns.values():
+            more = sum(chunk.end - chunk.begin for chunk in parts)
+            if taken and size + more > SHARE_BYTES:
+                found.append(_share(group, taken))
                 taken, size = [], 0
-            taken.append(chunk)
-            size += chunk.end - chunk.begin
-        found.append(Share(group, tuple(taken)))
+            taken += parts
+            size += more
+        found.append(_share(group, taken))
     return found
+
+
+def _share(group: int, chunks: list[Chunk]) -> Share:
+    return Share(group, tuple(sorted(chunks, key=lambda chunk: chunk.begin)))
 
 
 class OpenedShare:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from sealroom.codes import Code
 from sealroom.errors import SealError, SealroomError
+from sealroom.schema.arrow import arrow_schema
 from sealroom.sealed.header import Header
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES, Chunk, Footer, parse_footer
 from sealroom.sealed.parquet_pages import walk_pages
@@ -46,12 +47,8 @@ LENT_BYTES = 1024 * 1024
 """From this size on, what Arrow reads is not copied for it."""
 BATCH_ROWS = 131_072
 """Rows of a scanner's batch, at most."""
-
-ARROW_TYPES = {"int64": pa.int64(), "float64": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
-FOLDED = pa.dictionary(pa.int32(), pa.string())
-"""Text that is kept as the dictionary that the file holds."""
-_BITS = {"int64": 64, "float64": 64, "bool": 1, "string": 32}
-"""Bits that each row takes in memory; of text, only where it begins."""
+MOST_NAMED = 50
+"""Columns that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,44 +81,38 @@ class SealedTable:
             raise SealError(
                 Code.TABLE_MISMATCH, f"{self._name} has other columns or rows than its header says"
             )
-        self.schema = pa.schema([(name, ARROW_TYPES[kind]) for name, kind in header.columns])
+        self.schema = arrow_schema(header.columns)
         """Names and types of the columns."""
+        self._places = {name: place for place, (name, _) in enumerate(header.columns)}
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
         """These columns, or all, in memory."""
         names = self._names(columns)
-        self._check_rows(names)
-        folded = self._folded(names)
-        chunks = [chunk for chunk in self._footer.chunks if chunk.column in names]
+        chunks = self._chunks(names)
+        self._check_values(chunks)
         if sum(chunk.end - chunk.begin for chunk in chunks) > self._limits.table_bytes:
             raise self._too_large()
-        source = self._source(names, sums=True)
+        source = self._source(chunks, sums=True)
         pieces: dict[str, list[pa.Array]] = {name: [] for name in names}
         taken = 0
         try:
-            parquet = pq.ParquetFile(
-                source,
-                metadata=self._footer.for_arrow(),
-                read_dictionary=folded,
-                arrow_extensions_enabled=False,
-                thrift_string_size_limit=MAX_FOOTER_BYTES,
-                thrift_container_size_limit=MAX_FOOTER_BYTES,
-            )
+            parquet = self._parquet(source, chunks)
             wanted = shares(chunks)
             with closing(opened(wanted, source.opener, check=source.check)) as opening:
                 for share, there in opening:
                     source.opened = there
-                    found = parquet.read_row_group(
-                        share.group, [chunk.column for chunk in share.chunks], use_pandas_metadata=False
+                    found = parquet.reader.read_row_group(
+                        share.group, column_indices=sorted(chunk.leaf.number for chunk in share.chunks)
                     )
-                    for chunk in share.chunks:
-                        for piece in found.column(chunk.column).chunks:
-                            taken += _unfolded_bytes(piece)
+                    for name, column in zip(found.column_names, found.columns, strict=True):
+                        for piece in column.chunks:
+                            taken += unfolded_bytes(piece)
                             if taken > self._limits.table_bytes:
                                 raise self._too_large()
-                            plain = piece.cast(self.schema.field(chunk.column).type)
+                            kind = self.schema.field(name).type
+                            plain = piece if piece.type == kind else piece.cast(kind)
                             plain.validate(full=True)
-                            pieces[chunk.column].append(plain)
+                            pieces[name].append(plain)
             fields = [self.schema.field(name) for name in names]
             arrays = [pa.chunked_array(pieces[field.name], field.type) for field in fields]
             table = pa.table(arrays, schema=pa.schema(fields))
@@ -152,10 +143,10 @@ class SealedTable:
         """
         import pyarrow.dataset as ds
 
-        names = self._names(None)
         # Limits hold for each page and each column chunk; a caller that keeps batches counts them.
-        source = self._source(names, sums=False)
-        folded = self._folded(names)
+        chunks = self._footer.chunks
+        source = self._source(chunks, sums=False)
+        folded = self._folded(chunks)
         options = ds.ParquetFragmentScanOptions(
             pre_buffer=True,
             arrow_extensions_enabled=False,
@@ -166,51 +157,89 @@ class SealedTable:
             read_options=ds.ParquetReadOptions(dictionary_columns=folded),
             default_fragment_scan_options=options,
         )
-        schema = self.schema
-        for name in folded:
-            place = schema.get_field_index(name)
-            schema = schema.set(place, pa.field(name, FOLDED))
+        try:
+            schema = self._parquet(source, chunks).schema_arrow
+        except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError):
+            raise source.error or malformed("its schema cannot be read") from None
         fragment = format.make_fragment(source, file_size=source.size())
         return ds.FileSystemDataset([fragment], schema, format)
 
     def to_duckdb(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:
         """The table as a relation of `connection`, or of DuckDB's own."""
-        try:
-            import duckdb
-        except ImportError:
-            raise SealError(
-                Code.DUCKDB_MISSING, "DuckDB is not installed here", "install it: pip install duckdb"
-            ) from None
+        import duckdb
+
         return (connection or duckdb.default_connection()).from_arrow(self.dataset())
 
-    def _source(self, names: Sequence[str], *, sums: bool) -> _Source:
-        chunks = [chunk for chunk in self._footer.chunks if chunk.column in names]
+    @property
+    def end(self) -> tuple[int, bytes]:
+        """Where the end of the file begins, and what readers are shown there."""
+        return self._footer.begin, self._footer.tail
+
+    def check_pages(self, columns: Sequence[str], read: Callable[[int, int], memoryview]) -> None:
+        """Walk the pages of these columns, for a reader that is not Arrow; `read` gives bytes of the file.
+
+        Raises `SealError`: `table-malformed`, `table-too-large`.
+        """
+        chunks = self._chunks(columns)
+        source = self._source(chunks, sums=False)
+        for chunk in chunks:
+            source.walk(chunk, read)
+
+    def others(self, columns: Sequence[str]) -> list[tuple[int, int]]:
+        """Where the chunks of all other columns lie in the file: begin and end of each, in order."""
+        wanted = {self._places[name] for name in self._names(columns)}
+        return sorted(
+            (chunk.begin, chunk.end) for chunk in self._footer.chunks if chunk.leaf.column not in wanted
+        )
+
+    def _source(self, chunks: Sequence[Chunk], *, sums: bool) -> _Source:
         return _Source(
             self._header, self._parts, footer=self._footer, chunks=chunks, limits=self._limits, sums=sums
         )
 
+    def _parquet(self, source: _Source, chunks: Sequence[Chunk]) -> pq.ParquetFile:
+        """The file as Arrow reads it, once Arrow takes its columns for what the header says they are.
+
+        Raises what Arrow raises, and `SealError` `table-mismatch`.
+        """
+        parquet = pq.ParquetFile(
+            source,
+            metadata=self._footer.for_arrow(),
+            read_dictionary=self._folded(chunks),
+            arrow_extensions_enabled=False,
+            thrift_string_size_limit=MAX_FOOTER_BYTES,
+            thrift_container_size_limit=MAX_FOOTER_BYTES,
+        )
+        if not same_schema(parquet.schema_arrow, self.schema):
+            raise SealError(Code.TABLE_MISMATCH, f"{self._name} has columns that Arrow reads as another type")
+        return parquet
+
     def _names(self, columns: Sequence[str] | None) -> list[str]:
-        known = [name for name, _ in self._header.columns or ()]
         if columns is None:
-            return known
+            return list(self._places)
         names = list(columns)
-        if len(set(names)) != len(names) or not set(names) <= set(known):
+        if len(set(names)) != len(names) or not set(names) <= self._places.keys():
             raise SealError(
                 Code.UNKNOWN_COLUMN,
                 f"{self._name} has no such column, or it is asked for twice",
-                ", ".join(known),
+                ", ".join(list(self._places)[:MOST_NAMED]) + ("…" if len(self._places) > MOST_NAMED else ""),
             )
         return names
 
-    def _check_rows(self, names: Sequence[str]) -> None:
-        bits = sum(_BITS[kind] for name, kind in self._header.columns or () if name in names)
-        if self._footer.rows * bits // 8 > self._limits.table_bytes:
+    def _chunks(self, names: Sequence[str]) -> list[Chunk]:
+        places = {self._places[name] for name in names}
+        return [chunk for chunk in self._footer.chunks if chunk.leaf.column in places]
+
+    def _check_values(self, chunks: Sequence[Chunk]) -> None:
+        """Refuse what takes too much memory, whatever its values are."""
+        bits = sum(chunk.values * chunk.leaf.width.bits for chunk in chunks)
+        if bits // 8 > self._limits.table_bytes:
             raise self._too_large()
 
-    def _folded(self, names: Sequence[str]) -> list[str]:
-        """Columns of text that are a dictionary somewhere in the file."""
-        text = {name for name, kind in self._header.columns or () if kind == "string" and name in names}
-        return sorted({chunk.column for chunk in self._footer.chunks if chunk.dictionary} & text)
+    def _folded(self, chunks: Sequence[Chunk]) -> list[str]:
+        """Paths of what is text or bytes, and a dictionary somewhere in these chunks."""
+        folded = {chunk.leaf.path for chunk in chunks if chunk.dictionary and chunk.leaf.width.foldable}
+        return sorted(b".".join(path).decode() for path in folded)
 
     def _too_large(self) -> SealError:
         return SealError(
@@ -220,12 +249,40 @@ class SealedTable:
         )
 
 
-def _unfolded_bytes(piece: Any) -> int:
-    """Bytes that an array takes in memory, for text that is a dictionary once it is none any more."""
-    if not pa.types.is_dictionary(piece.type):
-        return int(piece.nbytes)
-    lengths = pc.binary_length(piece.dictionary).cast(pa.int64())
-    return int(pc.sum(lengths.take(piece.indices)).as_py() or 0)
+def same_schema(found: pa.Schema, wanted: pa.Schema) -> bool:
+    """Whether two schemas are the same, but for text that is kept as a dictionary."""
+    return found.names == wanted.names and all(
+        one.nullable == other.nullable and _same_type(one.type, other.type)
+        for one, other in zip(found, wanted, strict=True)
+    )
+
+
+def _same_type(found: Any, wanted: Any) -> bool:
+    if pa.types.is_dictionary(found):
+        return bool(found.value_type == wanted)
+    if found.num_fields == 0 or found.num_fields != wanted.num_fields or found.id != wanted.id:
+        return bool(found == wanted)
+    parts = [(found.field(place), wanted.field(place)) for place in range(found.num_fields)]
+    named = pa.types.is_struct(found)  # what the element of a list is called, writers choose
+    return all(
+        one.nullable == other.nullable
+        and (one.name == other.name or not named)
+        and _same_type(one.type, other.type)
+        for one, other in parts
+    )
+
+
+def unfolded_bytes(piece: Any) -> int:
+    """Bytes that an array takes in memory, for what is a dictionary once it is none any more."""
+    kind = piece.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(piece.dictionary).cast(pa.int64())
+        return int(pc.sum(lengths.take(piece.indices)).as_py() or 0)
+    if pa.types.is_list(kind):
+        return int(piece.nbytes) + unfolded_bytes(piece.values)
+    if pa.types.is_struct(kind):
+        return sum(unfolded_bytes(piece.field(place)) for place in range(kind.num_fields))
+    return int(piece.nbytes)
 
 
 class _Source(io.RawIOBase):
@@ -329,7 +386,7 @@ class _Source(io.RawIOBase):
     def check(self, share: Share, there: OpenedShare) -> None:
         """Walk the pages of all columns of a share."""
         for chunk in share.chunks:
-            self._walk(chunk, there.read)
+            self.walk(chunk, there.read)
 
     def _check_read(self, begin: int, data: memoryview) -> None:
         """Walk the pages of all columns that begin, end or lie in what was read."""
@@ -344,12 +401,13 @@ class _Source(io.RawIOBase):
                 self._fill(offset, part)
                 return part
 
-            self._walk(chunk, read)
+            self.walk(chunk, read)
 
-    def _walk(self, chunk: Chunk, read: Callable[[int, int], memoryview]) -> None:
+    def walk(self, chunk: Chunk, read: Callable[[int, int], memoryview]) -> None:
+        """Walk the pages of one column; `read` gives bytes of the file."""
         try:
             pages = walk_pages(read, chunk.begin, chunk.end, page_limit=self._limits.page_bytes)
-            if (pages.values, pages.dictionary) != (chunk.values, chunk.dictionary):
+            if pages.values != chunk.values or (pages.dictionary and not chunk.dictionary):
                 raise malformed("a column has other values than its footer says")
             self._unpacked = pages.unpacked + (self._unpacked if self._sums else 0)
             if self._unpacked > self._limits.table_bytes:

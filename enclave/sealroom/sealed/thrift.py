@@ -32,12 +32,36 @@ def field_of(field: int, kind: int, value: bytes) -> bytes:
     return bytes((kind, field << 1)) + value
 
 
-def structs_of(items: Sequence[bytes]) -> bytes:
-    """A list of structs."""
-    count, head = len(items), b""
-    while count > 127:
-        head, count = head + bytes((count & 127 | 128,)), count >> 7
-    return b"".join((bytes((15 << 4 | _STRUCT,)), head + bytes((count,)), *items))
+def number_field(field: int, value: int, *, bits: int = 32) -> bytes:
+    """A field that holds an integer of 32 or 64 bits, not negative."""
+    return field_of(field, _INTEGERS[1] if bits == 32 else _INTEGERS[2], _varint_of(value << 1))
+
+
+def flag_field(field: int, value: bool) -> bytes:
+    """A field that holds a truth value."""
+    return field_of(field, _TRUE if value else _FALSE, b"")
+
+
+def text_field(field: int, value: bytes) -> bytes:
+    """A field that holds a string."""
+    return field_of(field, _BINARY, _varint_of(len(value)) + value)
+
+
+def struct_field(field: int, *fields: bytes) -> bytes:
+    """A field that holds a struct of these fields."""
+    return field_of(field, _STRUCT, b"".join(fields) + b"\0")
+
+
+def structs_field(field: int, items: Sequence[bytes]) -> bytes:
+    """A field that holds a list of structs, each with its end."""
+    return field_of(field, _LIST, b"".join((bytes((15 << 4 | _STRUCT,)), _varint_of(len(items)), *items)))
+
+
+def _varint_of(value: int) -> bytes:
+    written = b""
+    while value > 127:
+        written, value = written + bytes((value & 127 | 128,)), value >> 7
+    return written + bytes((value,))
 
 
 class CompactReader:
@@ -98,6 +122,12 @@ class CompactReader:
         if kind != _LIST:
             raise self._unexpected()
         return [self.text(element) for element in self._elements()]
+
+    def numbers(self, kind: int) -> list[int]:
+        """A list of integers that are not negative."""
+        if kind != _LIST:
+            raise self._unexpected()
+        return [self.number(element) for element in self._elements()]
 
     def text(self, kind: int) -> bytes:
         """A string."""

@@ -25,9 +25,11 @@ from sealroom.encoding import (
 )
 from sealroom.errors import FormatError, KeyMaterialError, WrapError
 from sealroom.keys import HPKE_OVERHEAD, KemPrivateKey, Secret, hpke_open, hpke_seal
-from sealroom.sealed.header import VERSION, Header
+from sealroom.sealed.header import Header
 from sealroom.sealed.parts import DATA_KEY_SIZE, DOES_NOT_OPEN
 
+VERSION = 2
+"""Version of the wrap."""
 SUITE = "mlkem768-x25519+hkdf-sha256+aes-256-gcm"
 MAX_WRAP_BYTES = 16 * 1024
 UNWRAPPED = bytes(2560)

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { runInThisContext } from "node:vm";
 
 const folder = new URL("../../../agents/sealroom_agents/console/static/", import.meta.url);
-runInThisContext(["canonical.js", "recipe.js"].map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n") + "\nglobalThis.Recipe = Recipe;");
+runInThisContext(["model.js", "canonical.js", "recipe.js"].map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n") + "\nglobalThis.Recipe = Recipe;");
 
 const plain = (key, value) => (value instanceof Map ? [...value] : typeof value === "bigint" ? String(value) : value);
 

@@ -42,13 +42,13 @@ function canonical(value) {
 }
 
 /** A JSON member: its bytes are the canonical ones, its members exactly those of `checks`, and all of them hold. */
-function readJson(data, stage, checks) {
+function readJson(data, stage, checks, version = 2) {
   const text = () => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(data);
   const value = attempt(stage, `${stage}-malformed`, () => JSON.parse(text()));
   const wellFormed = (holds) => must(holds, stage, `${stage}-malformed`);
   wellFormed(attempt(stage, `${stage}-malformed`, () => data.equals(Buffer.from(canonical(value)))));
   wellFormed(value !== null && typeof value === "object" && !Array.isArray(value) && "version" in value);
-  must(value.version === 2, stage, "unsupported-version");
+  must(value.version === version, stage, "unsupported-version");
   must(!("suite" in value) || !(stage in SUITE) || value.suite === SUITE[stage], stage, "unsupported-suite");
   wellFormed(sorted(Object.keys(value)) === sorted(["version", ...Object.keys(checks)]) && all(checks, value));
   return value;
@@ -95,18 +95,46 @@ function archiveReader(data) {
 }
 
 const sealedLength = (size) => 56 + size + 16 * (Math.floor(size / CHUNK) + 1);
+// Column types: one written form each, a text or a mapping
+const columnName = (v) => typeof v === "string" && v !== "" && Buffer.byteLength(v) <= 255 && v.normalize("NFC") === v &&
+  !/[^\P{C}]|(?! )\p{Z}/u.test(v) && !v.startsWith(" ") && !v.endsWith(" ");
+const PLAIN = /^(?:u?int(?:8|16|32|64)|float(?:16|32|64)|bool|string|binary|date|time\((?:ms|us|ns)\)|timestamp\((?:ms|us|ns)(?:, UTC)?\))$/;
+function plainType(v) {
+  const [, , precision, scale, length] = /^(decimal\(([1-9][0-9]?), (0|[1-9][0-9]?)\)|binary\(([1-9][0-9]{0,3})\))$/.exec(v) ?? [];
+  if (length) return Number(length) <= 4096;
+  return precision ? Number(precision) <= 76 && Number(scale) <= Number(precision) : PLAIN.test(v);
+}
+const distinct = (names) => new Set(names.map((name) => name.toLowerCase())).size === names.length;
+const pairs = (v, most, nesting) => Array.isArray(v) && v.length > 0 && v.length <= most &&
+  v.every((pair) => Array.isArray(pair) && pair.length === 2 && columnName(pair[0]) && columnType(pair[1], nesting)) &&
+  distinct(v.map(([name]) => name));
+function columnType(v, nesting) {
+  if (typeof v === "string") return plainType(v);
+  if (v === null || typeof v !== "object" || Array.isArray(v)) return false;
+  const { type, nullable, ...rest } = v;
+  if ("nullable" in v && nullable !== false) return false;
+  if (type === "list") return nesting > 0 && sorted(Object.keys(rest)) === "of" && columnType(rest.of, nesting - 1);
+  if (type === "struct") return nesting > 0 && sorted(Object.keys(rest)) === "fields" && pairs(rest.fields, 1024, nesting - 1);
+  return typeof type === "string" && plainType(type) && nullable === false && Object.keys(rest).length === 0;
+}
+const leaves = (v) => (v.type === "list" ? leaves(v.of) : v.type === "struct" ? v.fields.reduce((sum, [, inner]) => sum + leaves(inner), 0) : 1);
+function bare(v) {
+  if (v.type === "list") return { type: "list", of: bare(v.of) };
+  if (v.type === "struct") return { type: "struct", fields: Object.fromEntries(v.fields.map(([name, inner]) => [name, bare(inner)])) };
+  return v.type ?? v;
+}
+const table = (v) => pairs(v, 16384, 4) && v.reduce((sum, [, kind]) => sum + leaves(kind), 0) <= 16384;
+
 function readHeader(data) {
-  const column = object({ name: matches(/^[A-Za-z_][A-Za-z0-9_]{0,62}/), type: matches(/^(int64|float64|string|bool)$/) });
   const header = readJson(data, "header", {
     suite: matches(/.*/), owner: bytes(20), datasetVersion: integer(1, 2 ** 32 - 1), salt: bytes(32), size: integer(0),
     dataset: matches(/^[A-Za-z][A-Za-z0-9_-]{0,63}/), mediaType: (v) => typeof v === "string" && v !== "" && [...v].length <= 128,
-    columns: orNull(list(column, 1, 1024)), rows: orNull(integer(0)), schemaHash: bytes(32),
+    columns: orNull(table), rows: orNull(integer(0)), schemaHash: bytes(32),
     partSize: (v) => integer(CHUNK, PART)(v) && (v & (v - 1)) === 0, parts: integer(1, PARTS),
-  });
-  const schema = (header.columns ?? []).map((c) => [c.name, c.type]).sort((a, b) => (a[0] < b[0] ? -1 : 1));
-  const unique = new Set(schema.map(([name]) => name.toLowerCase())).size === schema.length;
+  }, 3);
+  const schema = (header.columns ?? []).map(([name, kind]) => [name, bare(kind)]).sort((a, b) => (a[0] < b[0] ? -1 : 1));
   must(header.parts === Math.max(1, Math.ceil(header.size / header.partSize)), "header", "header-malformed");
-  must((header.columns === null) === (header.rows === null) && unique, "header", "header-malformed");
+  must((header.columns === null) === (header.rows === null), "header", "header-malformed");
   must(sha256(canonical(schema)).equals(hex(header.schemaHash)), "header", "header-malformed");
   return header;
 }
@@ -122,7 +150,7 @@ const readIndex = (data) => readJson(data, "index", {
 
 export function reading(data) {
   const archive = archiveReader(data);
-  const headerBytes = archive.member("header.json", 65536);
+  const headerBytes = archive.member("header.json", 1048576);
   const [header, id] = [readHeader(headerBytes), sha256(headerBytes)];
   const dataset = keccak(Buffer.concat([Buffer.alloc(12), hex(header.owner), keccak(Buffer.from(header.dataset))]));
   const wrap = readWrap(archive.member("wrap.json", 16384));

@@ -38,7 +38,7 @@ const Actions = (() => {
       const facts = [
         fact("Study", recipe.name + ": ", ...Draw.prose(recipe.question)),
         fact("Budget", Draw.budget(wanted.content) + "; one run costs ε " + Draw.epsilon(recipe.epsilonMicro) + ", all " + wanted.content.maxRuns + " cost ε " + Draw.epsilon(most)),
-        fact("Protects", "each ", code(privacy.unit), " with all its rows; nothing about fewer than " + privacy.minimum_cohort),
+        fact("Protects", "each ", code(recipe.unit), " with all its rows; nothing about fewer than " + privacy.minimum_cohort),
         fact("Reads", recipe.datasets.map((one) => one.owner + "/" + one.name).join(", ")),
       ];
       return [Draw.make("dl", "facts", ...facts), Draw.make("h3", "", "All that may leave"), Draw.leaves(recipe)];

@@ -6,7 +6,7 @@
 const Draw = (() => {
   const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
 
-  const HEADS = ["Field", "What", "By", "Bounds", "ε", "δ"];
+  const HEADS = ["Field", "Kind", "Declared", "Noise", "Cost"];
 
   // An element with a class (or none) and children, each an element or text.
   const make = (tag, name, ...children) => {
@@ -88,30 +88,37 @@ const Draw = (() => {
       fact("Output contract", full(content.outputHash)),
       fact("Privacy policy", full(content.privacyHash)),
       fact("Budget", budget(content), "; one run costs ε " + epsilon(recipe.epsilonMicro) + ", δ " + recipe.privacy.delta),
-      fact("Protects", "each ", code(recipe.privacy.unit), " with all its rows (" + recipe.privacy.adjacency + " adjacency); nothing about fewer than " + recipe.privacy.minimum_cohort),
+      fact("Protects", "each ", code(recipe.unit), " with all its rows (" + recipe.privacy.adjacency + " adjacency); nothing about fewer than " + recipe.privacy.minimum_cohort),
       fact("Runs in", code(recipe.image, "wrap")),
-      fact("Reads", ...joined(recipe.datasets.map((one) => one.owner + "/" + one.name + " (" + [...one.columns].map(([name, kind]) => name + " " + kind).join(", ") + ")"), "; ")),
+      fact("Reads", ...joined(recipe.datasets.map((one) => one.owner + "/" + one.name + " (" + (one.kind ?? [...one.columns].map(([name, kind]) => name + " " + Recipe.typeText(kind)).join(", ")) + ")"), "; ")),
       ...further(content),
       fact("Datasets", ...joined(content.datasets.map((id, index) => make("span", "", code(short(id), "hash"), " ", pinned(content.versions[index]))), ", ")),
       fact("Follows", full(content.basis), " as the study after " + content.nonce + " pinned before it"),
     );
   };
 
-  const what = (field) => {
-    if (field.kind === "count") return ["number of people"];
-    if (field.kind === "mean") return ["mean of ", code(field.column)];
-    return ["logistic model of ", code(field.label), " from " + field.features.map((one) => one.get("name") + " (" + one.get("lower") + " to " + one.get("upper") + ")").join(", ")];
+  // What a field's kind declares, as text.
+  const told = (value) => {
+    if (Array.isArray(value)) return value.map(told).join(", ") || "none";
+    return value instanceof Map ? [...value].map(([name, item]) => name + " " + told(item)).join(" ") : String(value);
+  };
+
+  const declared = (field) => [...field.declared].map(([name, item]) => name + ": " + told(item)).join("; ");
+
+  const cost = (field) => {
+    const [sign, unit] = field.law === "laplace" ? ["ε ", 1000000n] : ["μ ", 1000000000n];
+    const [whole, rest] = [BigInt(field.cost) / unit, BigInt(field.cost) % unit];
+    return sign + (whole + "." + String(rest).padStart(String(unit).length - 1, "0")).replace(/\.?0+$/, "");
   };
 
   const row = (field) => {
     const head = make("th", "", code(field.name));
     head.scope = "row";
     const cells = [
-      make("td", "words", ...what(field)),
-      make("td", "", field.kind === "logistic" ? "one model" : field.by.join(" × ") || "one total"),
-      make("td", "", field.kind === "count" ? "–" : field.lower + " to " + field.upper + ", " + field.decimals + " decimals"),
-      make("td", "number", field.epsilon),
-      make("td", "number", field.delta ?? "0"),
+      make("td", "", field.kind),
+      make("td", "words", ...prose(declared(field))),
+      make("td", "", field.law),
+      make("td", "number", cost(field)),
     ];
     // Where a row becomes a card, each cell carries its label.
     cells.forEach((cell, index) => (cell.dataset.label = HEADS[index + 1]));
@@ -121,14 +128,14 @@ const Draw = (() => {
   // All that may leave: the table, and what bounds it.
   const leaves = (recipe) => {
     const { output, privacy } = recipe;
-    const heads = HEADS.map((name) => make("th", "εδ".includes(name) ? "number" : "", name));
+    const heads = HEADS.map((name) => make("th", name === "Cost" ? "number" : "", name));
     const table = make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...output.fields.map(row)));
     const groups = [...output.groups].map(([name, keys]) => make("span", "", code(name), " = ", ...source(keys.join(", "))));
     const bounds = "At most " + count(output.limit_bytes) + " bytes; nothing about fewer than " + privacy.minimum_cohort + "; released on whole " + privacy.release_slot_seconds + " s.";
     return make("div", "", make("div", "scroll", table), make("p", "quiet", "Groups: ", ...(groups.length ? joined(groups, "; ") : ["none"]), ". ", bounds));
   };
 
-  const analysis = (recipe) => make("ol", "", ...recipe.analysis.slice(0, -1).split("\n").map((line) => make("li", "", make("code", "", ...source(line)))));
+  const analysis = (recipe) => make("ol", "", ...(recipe.relation ? recipe.relation.sql : recipe.analysis).slice(0, -1).split("\n").map((line) => make("li", "", make("code", "", ...source(line)))));
 
   return Object.freeze({ make, code, fact, joined, count, day, epsilon, delta, source, prose, budget, version, account, daily, further, agreed, leaves, analysis });
 })();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What owners call and sign, as sealroom.model defines it. Written by `make abi`; never by hand.
+// What owners call and sign, as sealroom.model defines it, and what recipes promise.
+// Written by `make abi`; never by hand.
 "use strict";
 
 const Model = Object.freeze({
@@ -67,6 +68,12 @@ const Model = Object.freeze({
     StudyPinned: "0x016f838032c10f2c051a399a20dc5fd898461c8c3120e400cbaddb15d3789096",
     Withdrawn: "0x9b0f6f68eabfb879797d99efa5b3ee058e42b611bbd27f74e2012125a1a87224",
     Revoked: "0x7b6c092ccadba4df1b843096f58436336336909b249897df8191ba6c23f58448",
+  }),
+
+  // What recipes promise, whether a script computes, and whether all rests on reading that script.
+  guarantees: Object.freeze({
+    "by-construction": Object.freeze({"name": "by-construction", "sentence": "Each person's rows depend on that person's data alone, whoever wrote the study: only SQL that keeps people apart compiles, and only what was compiled runs.", "byScript": false, "mustRead": false}),
+    "by-reading": Object.freeze({"name": "by-reading", "sentence": "The promise rests on reading the script: no code checks that it makes each person's row from that person's data alone, and a script that does not can let exact records leave.", "byScript": true, "mustRead": true}),
   }),
   maxOwners: 16,
   maxReasonBytes: 256,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A recipe read from the very bytes that owners approve (enclave/spec/recipe.md): what it asks, what may leave, and the
 // hashes that stand on chain, all computed here. Only the bytes that rendering writes for what was read are accepted, so
-// nothing can stand in them that is not shown: no script, no second service, no field that this page does not know.
-// Whether the columns' types fit their use is left to the enclave, which runs no such study.
+// nothing can stand in them that is not shown: no script, no second service, no member of a field.
+// Whether a field obeys its kind and fits its columns is left to the enclave, which runs no other study.
 "use strict";
 
 const Recipe = (() => {
@@ -10,12 +10,18 @@ const Recipe = (() => {
   const MAX_ANALYSIS_BYTES = 128 * 1024;
   const OWNER = /^[A-Za-z][A-Za-z0-9-]{0,30}$/;
   const DATASET = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
-  const COLUMN = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
+  const SCHEMA = /^[a-z][a-z0-9_]{0,62}$/;
   const FIELD = /^[a-z][a-z0-9_]{0,62}$/;
+  const KIND = /^[a-z][a-z0-9_]{0,31}$/;
   const STUDY = /^[a-z0-9][a-z0-9-]{0,62}$/;
   const IMAGE = /^[a-z0-9]+(?:[.-][a-z0-9]+)*(?::[0-9]{1,5})?(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+@sha256:[0-9a-f]{64}$/;
-  const TYPES = ["int64", "float64", "string", "bool"];
+  const PLAIN_TYPE = /^(?:u?int(?:8|16|32|64)|float(?:16|32|64)|bool|string|binary|date|time\((?:ms|us|ns)\)|timestamp\((?:ms|us|ns)(?:, UTC)?\))$/;
+  const SIZED_TYPE = /^(?:decimal\(([1-9][0-9]?), (0|[1-9][0-9]?)\)|binary\(([1-9][0-9]{0,3})\))$/;
+  const UNIT_TYPE = /^(?:u?int(?:8|16|32|64)|string)$/;
+  const MOST_COLUMNS = 16384;
+  const MOST_NESTING = 4;
   const SOCKET = "/var/run/dstack.sock";
+  const CHANNEL = "channel:/run/sealroom";
 
   const refuse = (message) => {
     throw new Error("The recipe’s bytes break a rule of recipes: " + message + ".");
@@ -49,7 +55,60 @@ const Recipe = (() => {
     return (value + unit - 1n) / unit;
   };
 
-  const sum = (texts) => texts.reduce((total, text) => total + decimal(text), 0n);
+  // --- what the fields cost together (enclave/spec/recipe.md, “Budget”) ---------------------------
+
+  const MICRO = 1e6;
+  const NANO = 1e9;
+  const ALONE = 8;
+  // How much larger than allowed a δ may come out for the rounding of floating-point numbers.
+  const ROUNDING = 1 + 1e-6;
+
+  const density = (x) => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
+
+  // Φ(−x): its series around zero, its continued fraction beyond.
+  const beyond = (x) => {
+    if (x >= 3) {
+      let fraction = x;
+      for (let k = 90; k > 0; k--) fraction = x + k / fraction;
+      return density(x) / fraction;
+    }
+    if (x < -8) return 1;
+    let [term, total] = [x, x];
+    for (let odd = 3; Math.abs(term) > 1e-18; odd += 2) total += term *= (x * x) / odd;
+    return 0.5 - density(x) * total;
+  };
+
+  const deltaOf = (epsilon, pure, mu) => {
+    const rising = [...pure].sort((one, other) => one - other);
+    const merged = Math.max(rising.length - ALONE + 1, 1);
+    const alone = rising.length ? [rising.slice(0, merged).reduce((one, other) => one + other), ...rising.slice(merged)] : [];
+    const losses = alone.reduce(
+      (before, each) => {
+        const up = 1 / (1 + Math.exp(-each / MICRO));
+        const after = new Map();
+        for (const [loss, weight] of before) {
+          for (const [moved, part] of [[loss + each, weight * up], [loss - each, weight * (1 - up)]]) after.set(moved, (after.get(moved) ?? 0) + part);
+        }
+        return after;
+      },
+      new Map([[0, 1]]),
+    );
+    let total = 0;
+    for (const [loss, weight] of losses) {
+      const rest = epsilon - loss / MICRO;
+      total += weight * Math.max(0, mu ? beyond(rest / mu - mu / 2) - Math.exp(rest) * beyond(rest / mu + mu / 2) : -Math.expm1(rest));
+    }
+    return total;
+  };
+
+  const holds = (fields, epsilon, delta) => {
+    const pure = fields.filter((one) => one.law === "laplace").map((one) => one.cost);
+    const mus = fields.filter((one) => one.law === "gaussian").map((one) => one.cost / NANO);
+    const unit = 10n ** (PLACES - 6n);
+    if (!mus.length && BigInt(pure.reduce((one, other) => one + other, 0)) * unit <= decimal(epsilon)) return true;
+    const kept = Number(epsilon) - (mus.length ? 1 / MICRO : 0);
+    return kept >= 0 && Number(delta) > 0 && deltaOf(kept, pure, Math.hypot(...mus)) <= Number(delta) * ROUNDING;
+  };
 
   // --- reading, member by member ------------------------------------------------------------------
 
@@ -61,16 +120,90 @@ const Recipe = (() => {
 
   const list = (value, most, what) => demand(Array.isArray(value) && value.length <= most, what + " is no list, or too long") && value;
 
-  const range = (field, name) => {
-    demand(decimal(field.get("lower")) < decimal(field.get("upper")), name + " has a lower bound that is not below the upper one");
-    return { lower: field.get("lower"), upper: field.get("upper") };
+  // A column's name in any script: one form, nothing in it that cannot be seen.
+  const columnName = (value, what) =>
+    demand(
+      typeof value === "string" &&
+        value !== "" &&
+        new TextEncoder().encode(value).length <= 255 &&
+        Canonical.isPrintable(value) &&
+        value.normalize("NFC") === value &&
+        !value.startsWith(" ") &&
+        !value.endsWith(" "),
+      what + " is no name of a column",
+    ) && value;
+
+  const isPlainType = (text) => {
+    const [, precision, scale, length] = SIZED_TYPE.exec(text) ?? [];
+    if (length) return Number(length) <= 4096;
+    return precision ? Number(precision) <= 76 && Number(scale) <= Number(precision) : PLAIN_TYPE.test(text);
   };
 
-  const readDataset = (value) => {
-    const columns = object(object(value, "a dataset").get("columns"), "the columns");
-    demand(columns.size > 0 && columns.size <= 1024, "a dataset has no columns, or too many");
-    for (const [name, kind] of columns) demand(COLUMN.test(name) && TYPES.includes(kind), "a column is not what it must be");
-    return { owner: text(value.get("owner"), OWNER, "an owner"), name: text(value.get("name"), DATASET, "a dataset’s name"), columns };
+  const readNamed = (value, what, nesting) => {
+    const names = [...object(value, what).keys()];
+    demand(names.length > 0 && new Set(names.map((name) => columnName(name, what).toLowerCase())).size === names.length, what + " has no columns, or one twice");
+    for (const kind of value.values()) readType(kind, nesting);
+    return value;
+  };
+
+  // A column's type in its one written form, a text or a mapping; it stays what it is.
+  const readType = (value, nesting) => {
+    if (typeof value === "string") return demand(isPlainType(value), "a column has a type that is none") && value;
+    const names = [...object(value, "a column’s type").keys()].filter((name) => name !== "nullable").join();
+    const type = value.get("type");
+    demand(!value.has("nullable") || value.get("nullable") === false, "a column’s nullable is written where it is false");
+    demand((type !== "list" && type !== "struct") || nesting > 0, "lists and structs lie too deep");
+    if (type === "list") demand(names === "type,of" && readType(value.get("of"), nesting - 1), "a list is not what it must be");
+    else if (type === "struct") demand(names === "type,fields" && readNamed(value.get("fields"), "a struct", nesting - 1).size <= 1024, "a struct is not what it must be");
+    else if (type === "category") {
+      const values = list(value.get("values"), 4096, "a category");
+      demand(names === "type,values" && values.length && new Set(values).size === values.length, "a category is not what it must be");
+      for (const one of values) demand(typeof one === "string" && one && [...one].length <= 64 && Canonical.isPrintable(one), "a value of a category is not short text");
+    } else demand(names === "type" && isPlainType(type) && value.has("nullable"), "a column has a type that is none");
+    return value;
+  };
+
+  const leaves = (kind) => {
+    if (!(kind instanceof Map)) return 1;
+    if (kind.get("type") === "list") return leaves(kind.get("of"));
+    return kind.get("type") === "struct" ? [...kind.get("fields").values()].reduce((all, one) => all + leaves(one), 0) : 1;
+  };
+
+  // A type as files have it, and without a word on nulls.
+  const bare = (kind) => {
+    if (!(kind instanceof Map)) return kind;
+    const type = kind.get("type");
+    if (type === "list") return map({ type, of: bare(kind.get("of")) });
+    if (type === "struct") return map({ type, fields: new Map([...kind.get("fields")].map(([name, one]) => [name, bare(one)])) });
+    return type === "category" ? "string" : type;
+  };
+
+  // A type in one line, for people.
+  const typeText = (kind) => {
+    if (!(kind instanceof Map)) return kind;
+    const type = kind.get("type");
+    const words = {
+      list: () => "list of " + typeText(kind.get("of")),
+      struct: () => "struct of " + [...kind.get("fields")].map(([name, one]) => name + " " + typeText(one)).join(", "),
+      category: () => "category of " + kind.get("values").length + " values",
+    };
+    return (Object.hasOwn(words, type) ? words[type]() : type) + (kind.get("nullable") === false ? " without nulls" : "");
+  };
+
+  const readSchema = ([name, value]) => {
+    text(name, SCHEMA, "a schema’s name");
+    const columns = readNamed(object(value, "a schema").get("columns"), "a schema", MOST_NESTING);
+    demand([...columns.values()].reduce((all, kind) => all + leaves(kind), 0) <= MOST_COLUMNS, "a schema has too many columns");
+    const unit = columnName(value.get("unit"), "the unit");
+    demand(columns.has(unit) && UNIT_TYPE.test(bare(columns.get(unit))) && !(columns.get(unit) instanceof Map && columns.get(unit).get("type") === "category"), "a schema lacks the column of the person, or it has an unfit type");
+    return [name, { unit, columns }];
+  };
+
+  const readDataset = (schemas) => (value) => {
+    const place = { owner: text(object(value, "a dataset").get("owner"), OWNER, "an owner"), name: text(value.get("name"), DATASET, "a dataset’s name") };
+    if (value.get("kind") === "files") return { ...place, kind: "files" };
+    demand(schemas.has(value.get("schema")), "a dataset is of no declared schema");
+    return { ...place, schema: value.get("schema") };
   };
 
   const readPrivacy = (value) => {
@@ -78,7 +211,6 @@ const Recipe = (() => {
     demand(decimal(value.get("epsilon")) > 0n && decimal(value.get("epsilon")) <= 20n * 10n ** PLACES, "ε is out of range");
     demand(decimal(value.get("delta")) >= 0n && decimal(value.get("delta")) <= 10n ** (PLACES - 4n), "δ is out of range");
     return {
-      unit: text(value.get("unit"), COLUMN, "the unit"),
       adjacency: text(value.get("adjacency"), /^add-remove$/, "the adjacency"),
       epsilon: value.get("epsilon"),
       delta: value.get("delta"),
@@ -87,53 +219,43 @@ const Recipe = (() => {
     };
   };
 
+  // What a field's kind declares stays as it is, each mapping by name: all of it is shown, and the enclave runs nothing
+  // that breaks a rule of its kind.
+  const ordered = (value) => {
+    if (Array.isArray(value)) return value.map(ordered);
+    if (!(value instanceof Map)) return value;
+    return new Map([...value].sort(([one], [other]) => (one < other ? -1 : 1)).map(([name, item]) => [name, ordered(item)]));
+  };
+
   const readField = (value) => {
     const name = text(object(value, "a field").get("name"), FIELD, "a field’s name");
-    const kind = value.get("kind");
-    const epsilon = value.get("epsilon");
-    demand(decimal(epsilon) > 0n, name + " costs no ε");
-    const by = () => list(value.get("by"), 4, "the groups of " + name);
-    const decimals = () => integer(value.get("decimals"), 0, 12, "the decimals of " + name);
-    if (kind === "count") return { name, kind, by: by(), epsilon };
-    if (kind === "mean") return { name, kind, column: text(value.get("column"), COLUMN, "a column"), by: by(), ...range(value, name), decimals: decimals(), epsilon };
-    demand(kind === "logistic", name + " is of no known kind");
-    const features = list(value.get("features"), 64, "the features").map((one) => map({ name: text(object(one, "a feature").get("name"), COLUMN, "a feature"), ...range(one, name) }));
-    demand(features.length && new Set(features.map((one) => one.get("name"))).size === features.length, name + " must have features, each once");
-    for (const positive of ["clip", "learning_rate", "delta"]) demand(decimal(value.get(positive)) > 0n, name + " needs a " + positive + " above 0");
-    return {
-      name,
-      kind,
-      features,
-      label: text(value.get("label"), COLUMN, "a label"),
-      clip: value.get("clip"),
-      steps: integer(value.get("steps"), 1, 10000, "the steps"),
-      learning_rate: value.get("learning_rate"),
-      ...range(value, name),
-      decimals: decimals(),
-      epsilon,
-      delta: value.get("delta"),
-    };
+    const kind = text(value.get("kind"), KIND, "the kind of " + name);
+    const law = text(value.get("law"), /^(?:laplace|gaussian)$/, "the law of " + name);
+    const member = law === "laplace" ? "epsilon_micro" : "mu_nano";
+    const cost = integer(value.get(member), 1, law === "laplace" ? 100 * MICRO : 20 * NANO, "the cost of " + name);
+    const declared = ordered(new Map([...value].filter(([one]) => !["name", "kind", "law", member].includes(one))));
+    const plain = new Map([["name", name], ["kind", kind], ...declared, ["law", law], [member, cost]]);
+    return { name, kind, declared, law, cost, plain };
   };
+
+  // What the recipe promises, by a name of the model's table.
+  const readGuarantee = (name) => demand(typeof name === "string" && Object.hasOwn(Model.guarantees, name), "the guarantee is none") && Model.guarantees[name];
 
   const readOutput = (value) => {
     const groups = object(object(value, "output").get("groups"), "the groups");
     for (const [name, keys] of groups) {
-      demand(COLUMN.test(name) && list(keys, 256, name).length && new Set(keys).size === keys.length, "a group is not what it must be");
+      demand(columnName(name, "a group") && list(keys, 256, name).length && new Set(keys).size === keys.length, "a group is not what it must be");
       for (const key of keys) demand(typeof key === "string" && key && [...key].length <= 64 && Canonical.isPrintable(key), "a key of a group is not short text");
     }
     const fields = list(value.get("fields"), 64, "the fields").map(readField);
     demand(fields.length && new Set(fields.map((one) => one.name)).size === fields.length, "fields must each have a name of their own");
-    for (const field of fields) {
-      const by = field.by ?? [];
-      demand(new Set(by).size === by.length && by.every((one) => groups.has(one)), field.name + " is by a group that is not declared");
-      demand(by.reduce((cells, one) => cells * groups.get(one).length, 1) <= 4096, field.name + " has too many cells");
-    }
     return { limit_bytes: integer(value.get("limit_bytes"), 1, 65536, "the limit"), fields, groups };
   };
 
   // --- rendering ---------------------------------------------------------------------------------
 
-  const service = (image) =>
+  // What is the same in both services, then what each has besides.
+  const service = (image, more) =>
     map({
       image,
       restart: "no",
@@ -141,22 +263,38 @@ const Recipe = (() => {
       cap_drop: ["ALL"],
       security_opt: ["no-new-privileges:true"],
       logging: map({ driver: "none" }),
-      tmpfs: ["/tmp"],
-      volumes: [SOCKET + ":" + SOCKET],
+      ...more,
     });
+
+  const services = (image) =>
+    map({
+      enclave: service(image, { tmpfs: ["/tmp"], volumes: [SOCKET + ":" + SOCKET, CHANNEL] }),
+      job: service(image, {
+        command: ["job"],
+        user: "65532:65532",
+        network_mode: "none",
+        pids_limit: 2048,
+        mem_limit: "64g",
+        volumes: [CHANNEL],
+      }),
+    });
+
+  const VOLUMES = map({ channel: map({ driver_opts: map({ type: "tmpfs", device: "tmpfs", o: "size=64k,mode=1777" }) }) });
 
   const render = (recipe, privacy, output) => {
     const section = map({
-      version: 1,
+      version: 2,
       study: recipe.name,
       question: recipe.question,
       gpu: "none",
+      guarantee: recipe.guarantee.name,
+      schemas: new Map([...recipe.schemas].map(([name, schema]) => [name, map(schema)])),
       datasets: recipe.datasets.map(map),
       privacy,
       output,
-      analysis: recipe.analysis,
+      ...(recipe.relation ? { relation: map(recipe.relation) } : { analysis: recipe.analysis }),
     });
-    const compose = Canonical.yaml(map({ services: map({ enclave: service(recipe.image) }), "x-sealroom": section }));
+    const compose = Canonical.yaml(map({ services: services(recipe.image), volumes: VOLUMES, "x-sealroom": section }));
     return Canonical.json(
       map({
         manifest_version: 2,
@@ -183,7 +321,14 @@ const Recipe = (() => {
   const hashOf = (value) => sha256(new TextEncoder().encode(Canonical.json(value)));
 
   // SHA-256 of a dataset's columns as [name, type], sorted by name: what its owner registered of it.
-  const schemaHash = (columns) => hashOf([...columns].sort(([one], [other]) => (one < other ? -1 : 1)));
+  const schemaHash = (columns) => hashOf([...columns].map(([name, kind]) => [name, bare(kind)]).sort(([one], [other]) => (one < other ? -1 : 1)));
+
+  // The SQL of a relation is read as text: which SQL has a rule, the server and `sealroom relation` say.
+  const readRelation = (value) => {
+    const relation = { rows: integer(object(value, "the relation").get("rows"), 1, 1, "the rows a person"), sql: text(value.get("sql"), /\n$/, "the SQL") };
+    demand(Canonical.isBlockText(relation.sql) && relation.sql.length <= 20000, "the SQL is not plain printable text");
+    return relation;
+  };
 
   // Read a recipe's bytes, an ArrayBuffer. Throws unless they obey every rule.
   const read = async (bytes) => {
@@ -194,34 +339,43 @@ const Recipe = (() => {
     const parts = Canonical.readYaml(compose);
     const section = object(parts.get("x-sealroom"), "x-sealroom");
     const enclave = object(object(parts.get("services"), "services").get("enclave"), "the service");
+    const guarantee = readGuarantee(section.get("guarantee"));
+    const schemas = new Map([...object(section.get("schemas"), "the schemas")].map(readSchema));
+    demand(schemas.size > 0 && schemas.size <= 16, "it has no schemas, or too many");
     const recipe = {
       name: text(section.get("study"), STUDY, "the study’s name"),
       question: text(section.get("question"), /^.{1,500}$/u, "the question"),
       image: text(enclave.get("image"), IMAGE, "the image"),
-      datasets: list(section.get("datasets"), 16, "the datasets").map(readDataset),
+      guarantee,
+      schemas,
+      datasets: list(section.get("datasets"), 16, "the datasets").map(readDataset(schemas)),
       privacy: readPrivacy(section.get("privacy")),
       output: readOutput(section.get("output")),
-      analysis: text(section.get("analysis"), /\n$/, "the analysis"),
+      relation: guarantee.byScript ? null : readRelation(section.get("relation")),
+      analysis: guarantee.byScript ? text(section.get("analysis"), /\n$/, "the analysis") : "",
     };
     const { datasets, privacy, output } = recipe;
     demand(recipe.image.length <= 255, "the image’s name is too long");
-    demand(Canonical.isBlockText(recipe.analysis) && new TextEncoder().encode(recipe.analysis).length <= MAX_ANALYSIS_BYTES, "the analysis is not plain printable text");
+    demand(recipe.relation || (Canonical.isBlockText(recipe.analysis) && new TextEncoder().encode(recipe.analysis).length <= MAX_ANALYSIS_BYTES), "the analysis is not plain printable text");
     demand(datasets.length && new Set(datasets.map((one) => (one.owner + "/" + one.name).toLowerCase())).size === datasets.length, "datasets must each stand once");
-    for (const one of datasets) demand(one.columns.has(privacy.unit), "a dataset lacks the column of the person");
-    const [epsilon, delta] = [sum(output.fields.map((one) => one.epsilon)), sum(output.fields.map((one) => one.delta ?? "0"))];
-    demand(epsilon === decimal(privacy.epsilon) && delta === decimal(privacy.delta), "the fields do not cost what the policy says");
-    const sections = [map(privacy), map({ ...output, fields: output.fields.map(map) })];
+    demand([...schemas.keys()].every((name) => datasets.some((one) => one.schema === name)), "a schema is of no dataset");
+    const units = new Set([...schemas.values()].map((schema) => schema.unit));
+    demand(units.size === 1 || recipe.relation, "the column of the person has two names");
+    demand(holds(output.fields, privacy.epsilon, privacy.delta), "the fields together cost more than the policy says");
+    const sections = [map(privacy), map({ ...output, fields: output.fields.map((one) => one.plain) })];
     demand(new TextDecoder().decode(bytes) === render(recipe, ...sections), "they hold more, or other things, than a recipe has");
     return Object.freeze({
       ...recipe,
+      datasets: datasets.map((one) => ({ ...one, columns: one.schema ? schemas.get(one.schema).columns : new Map() })),
+      unit: [...units][0],
       bytes: bytes.byteLength,
       composeHash: await sha256(bytes),
       privacyHash: await hashOf(sections[0]),
       outputHash: await hashOf(sections[1]),
-      epsilonMicro: roundedUp(epsilon, 6),
-      deltaPico: roundedUp(delta, 12),
+      epsilonMicro: roundedUp(decimal(privacy.epsilon), 6),
+      deltaPico: roundedUp(decimal(privacy.delta), 12),
     });
   };
 
-  return Object.freeze({ read, schemaHash });
+  return Object.freeze({ read, schemaHash, typeText });
 })();

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sealroom relation``: a study's SQL, the SQL that runs in its place, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sealroom_agents.cli.options import json_option
+from sealroom_agents.cli.terminal import read_bounded, table
+
+if TYPE_CHECKING:
+    from sealroom.recipe import Recipe
+
+
+@click.command()
+@click.argument("study", type=click.Path(path_type=Path, exists=True))
+@json_option
+def relation(study: Path, as_json: bool) -> None:
+    """Show what the relation of STUDY, its folder or its recipe, computes for each person.
+
+    First the researcher's SQL. Then the SQL that is compiled from it, which alone runs: one person's rows in
+    it depend on that person's data alone, whoever wrote the study. Then the columns of its result, the rows
+    that a person has in it, and which columns of which datasets are read. A query that is refused says which
+    operator has no rule, and how to write it instead.
+
+    \b
+    Example:
+      sealroom relation enclave/studies/cardio-renal
+      sealroom relation app-compose.json --json
+    """
+    from sealroom.codes import Code
+    from sealroom.errors import RecipeError
+    from sealroom.recipe import MAX_COMPOSE_BYTES, parse, render
+
+    compose = render(study) if study.is_dir() else read_bounded(study, MAX_COMPOSE_BYTES, "a recipe")
+    recipe = parse(compose)
+    if recipe.compiled is None:
+        raise RecipeError(
+            Code.RECIPE_MALFORMED,
+            f"the study {recipe.name} has no relation: its guarantee is {recipe.guarantee.name}",
+            "read its analysis.py; a relation is for the guarantee by-construction",
+        )
+    click.echo(json.dumps(facts(recipe)) if as_json else "\n".join(lines(recipe)))
+
+
+def facts(recipe: Recipe) -> dict[str, Any]:
+    """All that a program may want of a relation."""
+    relation, compiled = recipe.relation, recipe.compiled
+    assert relation is not None and compiled is not None
+    return {
+        "study": recipe.name,
+        "sql": relation.sql,
+        "compiled": compiled.sql,
+        "rows": compiled.rows,
+        "unit": compiled.unit.name,
+        "columns": [
+            {
+                "name": each.name,
+                "type": str(each.type),
+                "nullable": each.nullable,
+                "unit": each.unit,
+                "compiled": each.id,
+            }
+            for each in compiled.columns
+        ],
+        "reads": {name: list(columns) for name, columns in compiled.reads.items()},
+        "datasets": list(compiled.datasets),
+    }
+
+
+def lines(recipe: Recipe) -> list[str]:
+    """The same, for a person."""
+    relation, compiled = recipe.relation, recipe.compiled
+    assert relation is not None and compiled is not None
+    columns = [
+        (each.name, column_words(each.type, nullable=each.nullable, unit=each.unit))
+        for each in compiled.columns
+    ]
+    reads = [(name, ", ".join(each)) for name, each in compiled.reads.items()]
+    return [
+        "The researcher's SQL",
+        "",
+        *(f"  {line}" for line in relation.sql.splitlines()),
+        "",
+        "What runs, compiled from it",
+        "",
+        *(f"  {line}" for line in compiled.sql.splitlines()),
+        "",
+        f"Columns of the result, {rows_words(compiled.rows)}",
+        "",
+        table(columns),
+        "",
+        "What is read",
+        "",
+        table([*reads, ("datasets", ", ".join(compiled.datasets))]),
+    ]
+
+
+def column_words(type: object, *, nullable: bool, unit: bool) -> str:
+    """A column's type in words."""
+    if unit:
+        return f"{type}, the person"
+    return f"{type}, may be missing" if nullable else str(type)
+
+
+def rows_words(rows: int) -> str:
+    """How many rows a person has."""
+    return "one row a person" if rows == 1 else f"at most {rows:,} rows a person"

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""95 % intervals of noisy numbers, from the law of the noise alone. They cost no privacy."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from statistics import NormalDist
+
+from sealroom.decimals import rounded_text
+from sealroom.encoding import MAX_INTEGER
+from sealroom.privacy.parts import Noise
+
+LEVEL = 0.95
+Z = 1.959963984540054
+"""The normal deviate that 95 % lie within."""
+
+NOISE = "noise"
+"""What an interval includes: the noise that was added, and nothing else."""
+NOISE_AND_SAMPLING = "noise and sampling"
+"""... and how far the people in the data may differ from the population that they stand for."""
+
+
+def half_width(noise: Noise, *, of: int = 1) -> float:
+    """Half the width of the interval around the sum of `of` independent draws, in steps of the part."""
+    if noise.law == "gaussian" or of > 2:
+        return Z * noise.sd * math.sqrt(of)
+    if of == 2:
+        return two_laplace(noise.width, noise.width)
+    # discrete Laplace: P(|X| > t) = 2 p^(t+1) / (1 + p), with p = exp(-1 / b)
+    decay = math.exp(-1 / noise.width)
+    rest = (1 - LEVEL) * (1 + decay) / 2
+    return max(0.0, math.ceil(-math.log(rest) * noise.width - 1 - 1e-9))
+
+
+def beyond(noise: Noise, chance: float) -> float:
+    """What one draw is larger than with this chance, below one half, in steps of the part."""
+    if noise.law == "gaussian":
+        return noise.sd * NormalDist().inv_cdf(1 - chance)
+    return noise.width * math.log(1 / (2 * chance))
+
+
+def two_laplace(one: float, other: float) -> float:
+    """The same for the sum of two Laplace draws of these scales, not both zero."""
+    one, other = max(one, other), min(one, other)
+
+    def rest(t: float) -> float:
+        if other < 1e-6 * one:
+            return math.exp(-t / one)
+        if one - other < 1e-4 * one:
+            return math.exp(-t / one) * (1 + t / (2 * one))
+        return (one**2 * math.exp(-t / one) - other**2 * math.exp(-t / other)) / (one**2 - other**2)
+
+    low, high = 0.0, 50 * one
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rest(middle) > 1 - LEVEL else (low, middle)
+    return high
+
+
+def around(
+    name: str, value: Fraction, half: float, *, decimals: int, lower: Decimal, upper: Decimal
+) -> dict[str, str]:
+    """A released number and its interval, `x`, `x_low` and `x_high`, within the bounds; ends are rounded
+    outwards."""
+    unit = 10**decimals
+    wide = Fraction(half) * unit
+
+    def text(whole: Fraction) -> str:
+        return rounded_text(whole / unit, decimals=decimals, lower=lower, upper=upper)
+
+    return {
+        name: text(value * unit),
+        f"{name}_low": text(Fraction(math.floor(value * unit - wide))),
+        f"{name}_high": text(Fraction(math.ceil(value * unit + wide))),
+    }
+
+
+def people_around(value: Fraction, half: float) -> dict[str, int]:
+    """A noisy number of people and its interval. No number below zero is shown."""
+    wide = Fraction(half)
+    return {
+        "people": _shown(round(value)),
+        "people_low": _shown(math.floor(value - wide)),
+        "people_high": _shown(math.ceil(value + wide)),
+    }
+
+
+def _shown(whole: int) -> int:
+    return min(max(whole, 0), MAX_INTEGER)

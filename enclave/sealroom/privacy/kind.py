@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a kind of released value is: one module of `sealroom.privacy.kinds`, and nothing elsewhere.
+
+A kind turns each row of `People` into one bounded vector of integers. The custodian sums the vectors, adds
+noise and hands the noisy sum back (`release`); the accountant, the recipe, the statement, the console and the
+commands ask the kind for all they need. A kind sees no noise being drawn, no budget and no key. It keeps
+these promises, which `tests/enclave/kinds` puts to the test for every kind:
+
+* `aggregate` is additive over rows, bit for bit: what a row adds is a function of that row alone, and of what
+  was released before;
+* what one row adds to a part is within that part's bounds;
+* lengths and types follow from the recipe alone, and no value of a row makes anything raise;
+* `finish` is total: any noisy integers give a value of the declared shape.
+
+What one person adds follows from the most rows that a person has. Modules of kinds are read by whoever reads
+a recipe, with or without numpy: they import it where they compute.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from sealroom.privacy.members import Groups, Members
+from sealroom.privacy.parts import LAWS, Law, Noise, Part
+from sealroom.privacy.shape import Row
+
+if TYPE_CHECKING:
+    from sealroom.privacy.people import Integers, People
+
+S = TypeVar("S")
+"""What a kind reads from a field: a frozen value."""
+
+Noisy = Mapping[str, list[Fraction]]
+"""The noisy sums by part, in steps of the part."""
+Noises = Mapping[str, Noise]
+"""The noise of each part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of the people's table that a field reads, each once."""
+
+    numbers: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """How wide a 95 % interval of something released will be, foretold from the noise alone."""
+
+    about: str
+    """What it is around, in words: `people in a group`."""
+    half_width: float
+
+
+class Kind(ABC, Generic[S]):
+    """A kind of released value."""
+
+    name: ClassVar[str]
+    """Its name in recipes."""
+    laws: ClassVar[tuple[Law, ...]] = LAWS
+    """The laws of noise that it can have."""
+
+    @abstractmethod
+    def read(self, members: Members, groups: Groups) -> S:
+        """Read the members that are this kind's own, and judge them: the only place that refuses."""
+
+    @abstractmethod
+    def plain(self, spec: S) -> dict[str, Any]:
+        """The members again."""
+
+    @abstractmethod
+    def columns(self, spec: S) -> Columns:
+        """What it reads."""
+
+    @abstractmethod
+    def parts(self, spec: S, law: Law) -> tuple[Part, ...]:
+        """The blocks of a row's vector. Those with several draws are summed in so many rounds."""
+
+    @abstractmethod
+    def rows(self, spec: S) -> int:
+        """How many rows of numbers the value has."""
+
+    @abstractmethod
+    def shape(self, spec: S) -> Row:
+        """The shape of the value."""
+
+    @abstractmethod
+    def preview(self, spec: S, law: Law, noise: Noises) -> tuple[Bar, ...]:
+        """How wide its intervals will be; the first is what planning makes small."""
+
+    @abstractmethod
+    def sentence(self, spec: S) -> str:
+        """What one person can change, for owners."""
+
+    @abstractmethod
+    def aggregate(self, spec: S, law: Law, people: Any, state: Any) -> dict[str, Integers]:
+        """The exact sums of the parts of this round, over what `prepare` made; `state` is None at first."""
+
+    @abstractmethod
+    def finish(self, spec: S, law: Law, state: Any, noise: Noises, cohort: int) -> dict[str, Any]:
+        """The value. Numbers about fewer people than `cohort`, as far as the noisy sums tell, are null."""
+
+    def warm_up(self) -> None:
+        """Import what takes long, while there is time."""
+
+    def prepare(self, spec: S, law: Law, people: People) -> Any:
+        """What all rounds compute on."""
+        return people
+
+    def rounds(self, spec: S) -> int:
+        """How often sums are asked for."""
+        return 1
+
+    def advance(self, spec: S, law: Law, state: Any, noisy: Noisy, noise: Noises) -> Any:
+        """The state after a round: what was released so far."""
+        return {**(state or {}), **noisy}

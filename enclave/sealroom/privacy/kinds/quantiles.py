@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantiles of one column by declared group, from one noisy tree of counts over 256 ranges.
+
+The tree has two levels, of 16 ranges and of 16 ranges in each. A row is in one leaf, and adds one to each
+level. Level by level the noisy counts contradict each other; the least-squares answer to all of them (Hay,
+Rastogi, Miklau, Suciu 2010) has a closed form here, so that each count of people below an edge, and with it
+the noise of it, is known exactly. A quantile is where that count passes its share of all, and its interval
+holds every edge whose count the noise, and the chance of who is in the data, could have moved there. Values
+beyond the bounds count in the outer ranges.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from sealroom.decimals import decimal_text, rounded_text
+from sealroom.privacy.bounds import Bounded, Bounds, Search, between, bounds_shape, shown_bounds
+from sealroom.privacy.cells import MAX_CELLS, Cells
+from sealroom.privacy.clamped import ENOUGH, check_decimals
+from sealroom.privacy.intervals import NOISE_AND_SAMPLING, Z
+from sealroom.privacy.kind import Bar, Columns, Noises
+from sealroom.privacy.members import Groups, Members, bounds_error
+from sealroom.privacy.parts import Law, Part
+from sealroom.privacy.shape import Number, Row, table, with_interval
+
+if TYPE_CHECKING:
+    from sealroom.privacy.people import Floats, Integers, People
+
+Value = dict[str, Any]
+WIDE = 16
+"""Ranges of the coarse level, and ranges in each of them."""
+LEAVES = WIDE * WIDE
+NODES = WIDE + LEAVES
+MAX_SHARES = 32
+_EXAMPLE = 1000
+"""People of the group that the preview is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantiles:
+    """What is asked."""
+
+    column: str
+    cells: Cells
+    shares: tuple[Decimal, ...]
+    """The quantiles: 0.5 is the median."""
+    lower: Decimal
+    upper: Decimal
+    decimals: int
+    scale: str
+    """`linear` or `log`: how the ranges lie between the bounds."""
+    search: Search | None
+    """How the bounds are found, where they are private; `lower` and `upper` are then their limits."""
+
+    def edges(self, bounds: Bounds) -> list[float]:
+        """The 257 edges, rising."""
+        low, high = float(bounds.lower), float(bounds.upper)
+        if self.scale == "log":
+            one, other = math.log(low), math.log(high)
+            inner = [math.exp(one + (other - one) * place / LEAVES) for place in range(1, LEAVES)]
+        else:
+            inner = [low + (high - low) * place / LEAVES for place in range(1, LEAVES)]
+        return [low, *inner, high]
+
+    def known(self, people: People) -> tuple[Integers, Floats]:
+        """Group and value of the rows that count: rows without a value count nowhere."""
+        import numpy as np
+
+        cell, values = self.cells.of(people), people.numbers[self.column]
+        kept = (cell >= 0) & ~np.isnan(values)
+        return cell[kept], values[kept]
+
+    def names(self) -> list[dict[str, str]]:
+        shares = [decimal_text(share) for share in self.shares]
+        return [name | {"quantile": share} for name in self.cells.names() for share in shares]
+
+
+class QuantilesKind(Bounded[Quantiles]):
+    """`column`, `by`, `quantiles`, `lower`, `upper`, `decimals`, `scale`, and perhaps `bounds`."""
+
+    name = "quantiles"
+
+    def read(self, members: Members, groups: Groups) -> Quantiles:
+        column, cells = members.column("column"), Cells.read(members, groups)
+        (lower, upper), decimals = members.range(), members.decimals()
+        spec = Quantiles(
+            column=column,
+            cells=cells,
+            shares=members.decimal_list("quantiles", limit=MAX_SHARES),
+            lower=lower,
+            upper=upper,
+            decimals=decimals,
+            scale=members.text("scale", limit=6),
+            search=Search.read(members, lower=lower, upper=upper, decimals=decimals),
+        )
+        if spec.scale not in ("linear", "log"):
+            members.fail("has a scale that is neither linear nor log")
+        if not spec.shares or len(set(spec.shares)) != len(spec.shares) or "quantile" in cells.by:
+            members.fail("must have quantiles, each once, and no group of that name")
+        if not all(0 < share < 1 for share in spec.shares):
+            bounds_error("a quantile lies between 0 and 1")
+        if spec.scale == "log" and lower <= 0:
+            bounds_error("a logarithmic scale needs a lower bound above 0")
+        edges = spec.edges(Bounds(lower=lower, upper=upper))
+        if any(low >= high for low, high in itertools.pairwise(edges)):
+            bounds_error("bounds too close for real numbers to tell 256 ranges apart")
+        if cells.count * NODES > 16 * MAX_CELLS:
+            bounds_error(f"quantiles by more than {16 * MAX_CELLS // NODES} groups")
+        check_decimals(lower, upper, spec.decimals)
+        return spec
+
+    def plain(self, spec: Quantiles) -> Value:
+        return {
+            "by": list(spec.cells.by),
+            "column": spec.column,
+            "decimals": spec.decimals,
+            "lower": decimal_text(spec.lower),
+            "quantiles": [decimal_text(share) for share in spec.shares],
+            "scale": spec.scale,
+            "upper": decimal_text(spec.upper),
+            **({"bounds": "private"} if spec.search else {}),
+        }
+
+    def columns(self, spec: Quantiles) -> Columns:
+        return Columns(numbers=(spec.column,), groups=spec.cells.by)
+
+    def own_parts(self, spec: Quantiles, law: Law) -> tuple[Part, ...]:
+        return (Part(name="tree", length=spec.cells.count * NODES, l1=2, l2_squared=2),)
+
+    def known(self, spec: Quantiles, people: People) -> Floats:
+        return spec.known(people)[1]
+
+    def sums(self, spec: Quantiles, law: Law, people: People, bounds: Bounds) -> dict[str, Integers]:
+        import numpy as np
+
+        cell, values = spec.known(people)
+        leaf = np.clip(np.searchsorted(spec.edges(bounds), values, side="right") - 1, 0, LEAVES - 1)
+        counts = np.bincount(cell * LEAVES + leaf, minlength=spec.cells.count * LEAVES)
+        leaves = counts.astype(np.int64).reshape(spec.cells.count, LEAVES)
+        coarse = leaves.reshape(spec.cells.count, WIDE, WIDE).sum(axis=2)
+        return {"tree": np.concatenate([coarse, leaves], axis=1).reshape(-1)}
+
+    def finish(self, spec: Quantiles, law: Law, state: Bounds, noise: Noises, cohort: int) -> Value:
+        edges, sd = spec.edges(state), noise["tree"].sd
+        limits = float(spec.lower), float(spec.upper)
+        rows: list[Value] = []
+        for place, name in enumerate(spec.cells.names()):
+            below = people_below(state.noisy["tree"][place * NODES : (place + 1) * NODES])
+            total = below[-1]
+            few = total < max(cohort, ENOUGH * sd * math.sqrt(_variance(LEAVES)))
+            for share in spec.shares:
+                label = name | {"quantile": decimal_text(share)}
+                found = None if few else _quantile(below, float(share), edges, sd, limits)
+                rows.append(label | self._shown(spec, found))
+        bounds = shown_bounds(spec.search, state, noise, cohort)
+        return {"groups": rows, "interval": NOISE_AND_SAMPLING, **bounds}
+
+    def rows(self, spec: Quantiles) -> int:
+        return spec.cells.count * len(spec.shares) + (spec.search is not None)
+
+    def shape(self, spec: Quantiles) -> Row:
+        number = Number(decimals=spec.decimals, lower=spec.lower, upper=spec.upper)
+        return table(
+            spec.names(), with_interval("value", number), interval=NOISE_AND_SAMPLING,
+            more=bounds_shape(spec.search),
+        )  # fmt: skip
+
+    def preview(self, spec: Quantiles, law: Law, noise: Noises) -> tuple[Bar, ...]:
+        worst = max(_variance(edge) for edge in range(1, LEAVES + 1))
+        people = Z * noise["tree"].sd * math.sqrt(worst)
+        return (
+            Bar(
+                about=f"rank of a quantile in a group of {_EXAMPLE:,} people, in percent",
+                half_width=people / 10,
+            ),
+            Bar(about="people below an edge", half_width=people),
+        )
+
+    def sentence(self, spec: Quantiles) -> str:
+        shares = ", ".join(decimal_text(share) for share in spec.shares)
+        return (
+            f"Quantiles {shares} of {spec.column}{spec.cells.words()}, from the number of people in {LEAVES}"
+            f" ranges {between(spec.search, spec.lower, spec.upper)}. Each person is counted in one range,"
+            " and in a wider one around it."
+        )
+
+    def _shown(self, spec: Quantiles, found: tuple[float, float, float] | None) -> Value:
+        names = ("value", "value_low", "value_high")
+        if found is None:
+            return dict.fromkeys(names)
+        unit = 10**spec.decimals
+        value, low, high = (Fraction(each) * unit for each in found)
+        wholes = (Fraction(round(value)), Fraction(math.floor(low)), Fraction(math.ceil(high)))
+        bounds: Value = {"decimals": spec.decimals, "lower": spec.lower, "upper": spec.upper}
+        return {name: rounded_text(whole / unit, **bounds) for name, whole in zip(names, wholes, strict=True)}
+
+
+def people_below(nodes: list[Fraction]) -> list[float]:
+    """The least-squares number of people below each of the edges 1 to 256, from the counts of both levels."""
+    below: list[Fraction] = []
+    before = Fraction(0)
+    for place in range(WIDE):
+        coarse = nodes[place]
+        leaves = nodes[WIDE + place * WIDE : WIDE + (place + 1) * WIDE]
+        gap = coarse - sum(leaves)
+        running = Fraction(0)
+        for number, leaf in enumerate(leaves, start=1):
+            running += leaf
+            below.append(before + running + Fraction(number, WIDE + 1) * gap)
+        before = below[-1]
+    return [float(each) for each in below]
+
+
+def _variance(edge: int) -> float:
+    """Variance of the number of people below an edge, where each node has variance 1."""
+    whole, part = divmod(edge, WIDE)
+    return whole * WIDE / (WIDE + 1) + part - part * part / (WIDE + 1)
+
+
+def _covariance(edge: int) -> float:
+    """Its covariance with the number of all people."""
+    whole, part = divmod(edge, WIDE)
+    return whole * WIDE / (WIDE + 1) + part / (WIDE + 1)
+
+
+def _quantile(
+    below: list[float], share: float, edges: list[float], sd: float, limits: tuple[float, float]
+) -> tuple[float, float, float]:
+    """A quantile and its interval. Values beyond the outer edges count in the outer ranges: an interval that
+    holds one of these goes on to the limit."""
+    total = below[-1]
+    rising, highest = [0.0], 0.0
+    for each in below:
+        highest = max(highest, min(max(each, 0.0), total))
+        rising.append(highest)
+    target = share * total
+    place = next((n for n in range(1, LEAVES + 1) if rising[n] >= target), LEAVES)
+    step = rising[place] - rising[place - 1]
+    inside = (target - rising[place - 1]) / step if step > 0 else 0.5
+    value = edges[place - 1] + inside * (edges[place] - edges[place - 1])
+    near = []
+    for edge in range(1, LEAVES + 1):
+        spread = _variance(edge) - 2 * share * _covariance(edge) + share * share * _variance(LEAVES)
+        band = Z * math.sqrt(sd * sd * max(spread, 0.0) + total * share * (1 - share))
+        if abs(below[edge - 1] - target) <= band:
+            near.append(edge)
+    low, high = (near[0] - 1, min(near[-1] + 1, LEAVES)) if near else (place - 1, place)
+    lowest = edges[low] if low else limits[0]
+    highest = edges[high] if high < LEAVES else limits[1]
+    return value, min(lowest, value), max(highest, value)
+
+
+KIND = QuantilesKind()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading what a recipe declares, member by member and strictly. Errors are `RecipeError`.
+
+A researcher may write a number as they like (`0.30`, `3`); the rendered recipe has one text for each value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from sealroom.codes import Code
+from sealroom.decimals import parse_decimal, parse_normal_decimal
+from sealroom.encoding import Fields
+from sealroom.errors import FormatError, RecipeError
+from sealroom.schema import check_column_name
+
+MAX_DECIMALS = 12
+"""Most decimal places of a released number."""
+
+Groups = Mapping[str, tuple[str, ...]]
+"""The groups that a recipe declares, by name, each with its labels in order."""
+
+
+class Members(Fields):
+    """The members of one section or field of a recipe."""
+
+    def __init__(self, value: Any, what: str, *, loose: bool = False, code: Code | None = None) -> None:
+        """`loose`: numbers as a person writes them, for a study that is about to be rendered. `code`: of what
+        is wrong here, instead of `recipe-malformed` and `recipe-unknown-field`."""
+        super().__init__(
+            value,
+            what,
+            error=RecipeError,
+            code=code or Code.RECIPE_MALFORMED,
+            unknown=code or Code.RECIPE_UNKNOWN_FIELD,
+        )
+        self.loose = loose
+
+    def decimal(self, name: str) -> Decimal:
+        """Take a number with decimals."""
+        return self._decimal(name, self.raw(name))
+
+    def decimal_list(self, name: str, *, limit: int) -> tuple[Decimal, ...]:
+        """Take a list of at most so many numbers."""
+        return tuple(self._decimal(name, item) for item in self.array(name, limit=limit))
+
+    def _decimal(self, name: str, value: Any) -> Decimal:
+        try:
+            if not self.loose:
+                return parse_normal_decimal(value)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return parse_decimal(str(value) if whole else value)
+        except FormatError as error:
+            self.fail(f"has {name} that is wrong: {error.message}")
+
+    def column(self, name: str) -> str:
+        """Take the name of a column."""
+        return self._column(name, self.raw(name))
+
+    def column_list(self, name: str, *, limit: int) -> tuple[str, ...]:
+        """Take a list of at most so many names of columns."""
+        return tuple(self._column(name, item) for item in self.array(name, limit=limit))
+
+    def _column(self, name: str, value: Any) -> str:
+        try:
+            return check_column_name(value)
+        except FormatError as error:
+            self.fail(f"has {name} that is wrong: {error.message}")
+
+    def range(self) -> tuple[Decimal, Decimal]:
+        """Take `lower` and `upper`, the one below the other."""
+        lower, upper = self.decimal("lower"), self.decimal("upper")
+        if lower >= upper:
+            bounds_error("a lower bound is not below the upper one")
+        return lower, upper
+
+    def decimals(self) -> int:
+        """Take the number of decimal places of a released number."""
+        return self.integer("decimals", 0, MAX_DECIMALS)
+
+
+def bounds_error(message: str, hint: str | None = None) -> NoReturn:
+    """Refuse a bound or a size."""
+    raise RecipeError(Code.RECIPE_BOUNDS, message, hint)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The people that a field is released from: columns of numbers and of places among declared labels.
+
+Whoever fills this table answers for its one promise: what a row holds depends on the rows of that row's
+person alone, and no person has more rows than `rows`. The kernel takes the rest from here: it reads no ids,
+and bounds what each row adds by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """One table, without ids. All columns have the same length; none may be changed in place."""
+
+    count: int
+    """Number of rows."""
+    numbers: Mapping[str, Floats]
+    """Numeric columns by name; NaN where a value is missing, infinities as they are."""
+    groups: Mapping[str, Integers]
+    """Grouping columns by name: the place of each row's label among the declared ones, counted from zero; any
+    other number is none of them."""
+    rows: int = 1
+    """Most rows that one person has here."""
+
+    def __post_init__(self) -> None:
+        for column in (*self.numbers.values(), *self.groups.values()):
+            if column.shape != (self.count,):
+                raise ValueError("a column of another length than the table")
+        if self.rows < 1:
+            raise ValueError("a person has at least one row")
+
+    def cells(self, by: Sequence[str], sizes: Sequence[int]) -> Integers:
+        """The declared group each row falls into, the last of `by` counting fastest; −1 for none of them.
+
+        `sizes` are the numbers of declared labels. A label that the recipe does not declare puts its row
+        nowhere: whether it occurs stays unseen (DP-12).
+        """
+        cell = np.zeros(self.count, dtype=np.int64)
+        outside = np.zeros(self.count, dtype=bool)
+        for name, size in zip(by, sizes, strict=True):
+            place = self.groups[name]
+            outside |= (place < 0) | (place >= size)
+            cell = cell * size + np.clip(place, 0, size - 1)
+        cell[outside] = -1
+        return cell

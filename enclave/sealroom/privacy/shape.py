@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shape of a released value: what is in it to the last character, and how long it can get.
+
+A value is made of declared labels, whole numbers and decimal text with a declared number of places. There is
+no free text in it, and no choice of order or spelling. A row with numbers of too few people has null for
+every one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from sealroom.codes import Code
+from sealroom.decimals import rounded_text
+from sealroom.encoding import MAX_INTEGER
+from sealroom.errors import JobError
+
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?")
+
+
+@dataclass(frozen=True)
+class Label:
+    """Text that stands there whatever the data."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number, zero or more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """Decimal text."""
+
+    decimals: int
+    lower: Decimal
+    upper: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known(Number):
+    """A number that says what a row is about, as labels do: it is there however few people the row is of."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A mapping with exactly these members."""
+
+    members: Mapping[str, Shape]
+    hides: bool = False
+    """Whether all members may be null, together, but those that say what the row is about."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A list of exactly these, in this order."""
+
+    rows: Sequence[Row]
+
+
+Shape = Label | Whole | Number | Row | Rows
+_ABOUT = (Label, Known)
+"""What says what a row is about."""
+
+
+def with_interval(name: str, shape: Whole | Number) -> dict[str, Shape]:
+    """The members of a number and of the ends of its interval."""
+    return {name: shape, f"{name}_low": shape, f"{name}_high": shape}
+
+
+def table(
+    names: Iterable[Mapping[str, str]],
+    numbers: Mapping[str, Shape],
+    *,
+    interval: str,
+    more: Mapping[str, Shape] | None = None,
+) -> Row:
+    """One row with these numbers for each of the names, what their intervals include, and more members."""
+    labels = ({key: Label(text) for key, text in name.items()} for name in names)
+    rows = [Row({**each, **numbers}, hides=True) for each in labels]
+    return Row({"groups": Rows(rows), "interval": Label(interval), **(more or {})})
+
+
+def labels(shape: Row) -> tuple[str, ...]:
+    """The names of what says what a value's rows are about, in order; none where it has no rows."""
+    groups = shape.members.get("groups")
+    if isinstance(groups, Rows) and groups.rows:
+        return tuple(k for k, v in groups.rows[0].members.items() if isinstance(v, _ABOUT))
+    return ()
+
+
+def check(value: Any, shape: Shape, field: str) -> None:
+    """Check a value. Raises `JobError` ("wrong-type", "out-of-bounds"), never with a word of the value
+    (OU-03)."""
+    if isinstance(shape, Row):
+        _check_row(value, shape, field)
+    elif isinstance(shape, Rows):
+        if not isinstance(value, list) or len(value) != len(shape.rows):
+            raise _wrong(field, f"it has a list of {len(shape.rows)} rows")
+        for item, row in zip(value, shape.rows, strict=True):
+            check(item, row, field)
+    elif isinstance(shape, Label):
+        if type(value) is not str or value != shape.text:
+            raise _wrong(field, "its labels are the declared ones in declared order")
+    elif isinstance(shape, Whole):
+        if type(value) is not int:
+            raise _wrong(field, "its whole numbers are integers")
+        if not 0 <= value <= MAX_INTEGER:
+            raise _outside(field)
+    else:
+        _check_number(value, shape, field)
+
+
+def largest(shape: Shape) -> Any:
+    """The longest value of a shape."""
+    if isinstance(shape, Row):
+        return {name: largest(member) for name, member in shape.members.items()}
+    if isinstance(shape, Rows):
+        return [largest(row) for row in shape.rows]
+    if isinstance(shape, Label):
+        return shape.text
+    if isinstance(shape, Whole):
+        return MAX_INTEGER
+    ends = (
+        rounded_text(Fraction(end), decimals=shape.decimals, lower=shape.lower, upper=shape.upper)
+        for end in (shape.lower, shape.upper)
+    )
+    return max(ends, key=len)
+
+
+def _check_row(value: Any, shape: Row, field: str) -> None:
+    if not isinstance(value, dict) or value.keys() != shape.members.keys():
+        raise _wrong(field, f"it has the members {', '.join(shape.members)}")
+    hidden = [value[name] is None for name, member in shape.members.items() if not isinstance(member, _ABOUT)]
+    if shape.hides and any(hidden) and not all(hidden):
+        raise _wrong(field, "too few people have null for every number")
+    for name, member in shape.members.items():
+        if not (shape.hides and value[name] is None and not isinstance(member, _ABOUT)):
+            check(value[name], member, field)
+
+
+def _check_number(value: Any, shape: Number, field: str) -> None:
+    if not isinstance(value, str) or _DECIMAL.fullmatch(value) is None:
+        raise _wrong(field, "its numbers are decimal strings")
+    number = Decimal(value)
+    if len(value.partition(".")[2]) != shape.decimals or (number.is_zero() and value.startswith("-")):
+        raise _wrong(field, f"its numbers have {shape.decimals} decimal places")
+    if not shape.lower <= number <= shape.upper:
+        raise _outside(field)
+
+
+def _wrong(field: str, rule: str) -> JobError:
+    return JobError(Code.WRONG_TYPE, f"the field {field} does not have its declared shape: {rule}")
+
+
+def _outside(field: str) -> JobError:
+    return JobError(Code.OUT_OF_BOUNDS, f"a number of the field {field} lies outside its declared bounds")

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The section `relation` of a recipe: the researcher's SQL, and how many rows of it a person may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sealroom.codes import Code
+from sealroom.errors import RecipeError
+from sealroom.privacy.members import Members
+from sealroom.recipe import yamltext
+from sealroom.recipe.column_use import check_columns
+from sealroom.recipe.contract import OutputContract
+from sealroom.recipe.tables import DatasetSpec, Schema
+from sealroom.schema import Bool, Column, ColumnType, Date, Decimal, Integer, Real, String, Timestamp
+
+if TYPE_CHECKING:
+    from sealroom.relation.compiled import Compiled
+    from sealroom.relation.terms import Type
+
+MAX_SQL = 20_000
+"""Most characters of the SQL."""
+MAX_ROWS_A_PERSON = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relation:
+    """What computes the table of people, for the guarantee `by-construction`."""
+
+    rows: int
+    """Most rows that a person has in the result."""
+    sql: str
+    """The researcher's query, as written. What runs is compiled from it."""
+
+    def plain(self) -> dict[str, Any]:
+        return {"rows": self.rows, "sql": self.sql}
+
+    @classmethod
+    def read(cls, value: Any) -> Relation:
+        fields = Members(value, "relation")
+        rows = fields.integer("rows", 1, MAX_ROWS_A_PERSON)
+        sql = fields.text("sql", limit=MAX_SQL)
+        fields.done()
+        if not yamltext.is_block_text(sql):
+            raise RecipeError(
+                Code.RECIPE_MALFORMED,
+                "the SQL of the relation is not plain printable text of whole lines",
+                "write it as a block (sql: |), without tabs, spaces at line ends or invisible characters",
+            )
+        return cls(rows=rows, sql=sql)
+
+    def compile(self, schemas: Sequence[Schema], datasets: Sequence[DatasetSpec]) -> Compiled:
+        """The query as it runs. Raises `RecipeError` with a code `relation-…`."""
+        from sealroom.relation.compiled import compile_relation
+        from sealroom.relation.inputs import inputs_of
+
+        return compile_relation(self.sql, inputs_of(schemas, datasets), rows=self.rows)
+
+
+def check_result(relation: Relation, compiled: Compiled, output: OutputContract) -> None:
+    """Check each column that a field reads against the relation's result, as `check_columns` does tables.
+
+    Raises `RecipeError` ("recipe-column", "recipe-bounds").
+    """
+    if relation.rows != 1:
+        raise RecipeError(
+            Code.RECIPE_BOUNDS,
+            f"the fields are released from one row a person, and the relation says {relation.rows}",
+            "GROUP BY the person's column alone, and write rows: 1",
+        )
+    known = {each.name for each in compiled.columns}
+    for field in output.fields:
+        for name in (*field.columns.numbers, *field.columns.groups):
+            if name not in known:
+                raise RecipeError(
+                    Code.RECIPE_COLUMN,
+                    f"the field {field.name} uses {name}, and the relation has no such column",
+                    f"its columns are: {', '.join(sorted(known))[:200]}",
+                )
+    columns = tuple(Column(each.name, _column_type(each.type)) for each in compiled.columns)
+    check_columns([Schema(name="relation", unit=compiled.unit.name, columns=columns)], output)
+
+
+def _column_type(type: Type) -> ColumnType:
+    match type.kind:
+        case "int":
+            return Integer(64)
+        case "dec":
+            return Decimal(18, type.size)
+        case "real":
+            return Real(64)
+        case "bool":
+            return Bool()
+        case "date":
+            return Date()
+        case "ts":
+            return Timestamp("us")
+        case _:
+            return String()

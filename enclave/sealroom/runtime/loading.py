@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a job loads before it is sealed: once a script runs, no module and no file can be opened any more.
+
+Three sources, all read by measured code:
+
+* the base: NumPy, pandas and Arrow, with what they import late (`LATE`), codecs and time zones;
+* the script's own `import` statements, wherever they stand in it, found in its syntax tree and never run;
+* names that the script reads from a module (`numpy.random.default_rng`), since some modules import their
+  parts when these are first read.
+
+A module that none of the three finds, say one whose name the script computes, is missing for the script:
+its import raises `ModuleNotFoundError`. A simulated run goes the same way, so that shows before an approval.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import sys
+import warnings
+import zoneinfo
+from collections.abc import Iterator
+from datetime import tzinfo
+from types import ModuleType
+
+LATE: dict[str, tuple[str, ...]] = {
+    "concurrent.futures": ("concurrent.futures.thread",),
+    "datetime": ("_strptime",),
+    "numpy": (
+        "numpy._core._dtype_ctypes", "numpy._core._internal", "numpy._core._methods", "numpy.char",
+        "numpy.ctypeslib", "numpy.fft", "numpy.lib.recfunctions", "numpy.ma.mrecords", "numpy.matlib",
+        "numpy.polynomial", "numpy.random", "numpy.rec", "numpy.strings", "tempfile",
+    ),
+    "pandas": (
+        "pandas.core.arrays.arrow._arrow_utils", "pandas.core.arrays.arrow.extension_types",
+        "pandas.core.interchange.dataframe", "pandas.core.methods.describe", "pandas.core.methods.select",
+        "pandas.core.methods.to_dict", "pandas.core.reshape.reshape", "pandas.io.formats.csvs",
+        "pandas.io.formats.html", "pandas.io.formats.string", "pandas.io.formats.xml", "pyarrow.parquet",
+        "xml.dom.minidom", "xml.etree.ElementTree",
+    ),
+    "pyarrow": (
+        "pyarrow.acero", "pyarrow.compute", "pyarrow.csv", "pyarrow.dataset", "pyarrow.feather", "pyarrow.fs",
+        "pyarrow.interchange", "pyarrow.json", "pyarrow.pandas_compat", "pyarrow.parquet",
+        "pyarrow.vendored.docscrape",
+    ),
+    "cryptography": ("cryptography.hazmat.backends.openssl.backend",),
+    "opendp": ("opendp._data", "opendp.extras.numpy.canonical", "opendp.prelude"),
+    "torch": (
+        "torch._dynamo", "torch._functorch.apis", "torch.fft", "torch.func", "torch.linalg",
+        "torch.optim.lr_scheduler", "torch.special", "torch.utils.checkpoint", "torch.utils.data",
+        "torch.utils.serialization.config",
+    ),
+}  # fmt: skip
+"""What a module imports only when one of its functions first runs: loaded along with it. A test reads the
+sources of NumPy, pandas and Arrow and fails on a late import that is missing here."""
+
+_CODECS = (
+    "ascii", "cp1252", "idna", "iso8859_1", "iso8859_15", "latin_1", "punycode", "raw_unicode_escape",
+    "unicode_escape", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_7", "utf_8_sig",
+)  # fmt: skip
+
+_MOST_NAMES = 512
+"""Names of `__all__` read of one module."""
+
+_zones: list[tzinfo] = []
+"""Held, since `zoneinfo` keeps a zone only as long as somebody does."""
+
+
+def load_base() -> None:
+    """Load what every analysis has. Raises `ImportError` where the image lacks one of these."""
+    for name in ("datetime", "numpy", "pandas", "pyarrow"):
+        _load(name)
+    for codec in _CODECS:
+        importlib.import_module(f"encodings.{codec}")
+    import pyarrow
+    import pyarrow.compute
+
+    pyarrow.enable_signal_handlers(False)  # they need a pipe, and an analysis is not interrupted
+    # pandas computes with the second class of `zoneinfo`, whose transitions it can read.
+    written_in_python = importlib.import_module("zoneinfo._zoneinfo").ZoneInfo
+    instant = pyarrow.array([0], pyarrow.timestamp("s"))
+    for key in zoneinfo.available_timezones():
+        with contextlib.suppress(OSError, ValueError):
+            _zones.append(zoneinfo.ZoneInfo(key))
+            _zones.append(written_in_python(key))
+            pyarrow.compute.assume_timezone(instant, key)  # Arrow keeps zones of its own
+
+
+def load_for(script: str) -> None:
+    """Load what a script imports, without running a line of it.
+
+    What cannot be loaded is left to the script: its own `import` fails there, and it may go on without.
+    """
+    try:
+        tree = ast.parse(script)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return  # running it will say so
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        aliases: dict[str, ModuleType] = {}
+        for name, parts, alias in _imports(tree):
+            module = _try_to_load(name, parts)
+            if module is not None and alias is not None:
+                aliases[alias] = sys.modules[alias] if alias == name.partition(".")[0] else module
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                _read(node, aliases)
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
+    """Each imported module, the names taken out of it, and the name that stands for it in the script."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for each in node.names:
+                yield each.name, (), each.asname or each.name.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            yield node.module, tuple(each.name for each in node.names), None
+            for each in node.names:
+                yield f"{node.module}.{each.name}", (), each.asname or each.name
+
+
+def _try_to_load(name: str, parts: tuple[str, ...]) -> ModuleType | None:
+    """Load a module and read these names of it; None where there is no such module."""
+    try:
+        _load(name)
+        for part in parts:
+            getattr(sys.modules[name], part, None)
+    except Exception:  # whatever a module of the image raises when it is loaded, the script's import tells it
+        return None
+    return sys.modules[name]
+
+
+def _load(name: str) -> None:
+    """Import a module with what belongs to it and comes late."""
+    top = name.partition(".")[0]
+    first = top not in sys.modules
+    module = importlib.import_module(name)
+    for late in LATE.get(name, ()):
+        importlib.import_module(late)
+    for part in list(getattr(module, "__all__", ()))[:_MOST_NAMES]:
+        with contextlib.suppress(Exception):
+            getattr(module, part)
+    if top != name:
+        _load(top)
+    elif first and name == "torch":
+        _warm_up_torch()
+
+
+def _warm_up_torch() -> None:
+    """One step of training on made-up numbers, after which torch imports nothing more.
+
+    oneDNN is off: it makes machine code for each shape, which no sealed job may. torch then takes its own
+    convolutions.
+    """
+    import torch
+
+    torch.backends.mkldnn.enabled = False
+    torch.set_num_threads(torch.get_num_threads())  # its threads start now
+    with torch.random.fork_rng(devices=[]):
+        net = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 2), torch.nn.Flatten(), torch.nn.Linear(6, 1))
+        optimizer = torch.optim.AdamW(net.parameters())
+        net(torch.zeros(2, 1, 4)).sum().backward()
+        optimizer.step()
+        repr(torch.zeros(2))
+
+
+def _read(node: ast.Attribute, aliases: dict[str, ModuleType]) -> None:
+    """Read `module.name.name` as the script will, as long as each is a module."""
+    names = [node.attr]
+    inner = node.value
+    while isinstance(inner, ast.Attribute):
+        names.append(inner.attr)
+        inner = inner.value
+    found: object = aliases.get(inner.id) if isinstance(inner, ast.Name) else None
+    while isinstance(found, ModuleType) and names:
+        with contextlib.suppress(Exception):
+            found = getattr(found, names.pop())
+            continue
+        return

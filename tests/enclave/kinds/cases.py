@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields of every kind, with the bounds that awkward values are tried beside. Add a kind's here."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Case(NamedTuple):
+    """One field."""
+
+    kind: str
+    members: dict[str, Any]
+    bounds: tuple[float, ...]
+    optional: str = ""
+    """A member that another field of the kind is without."""
+
+
+NARROW = {"lower": "0.3", "upper": "3", "decimals": 2}
+WIDE = {"lower": "-1e-6", "upper": "250000", "decimals": 2}
+BELOW = {"lower": "-7", "upper": "0", "decimals": 0}
+FOUND = {"lower": "-20", "upper": "100000", "decimals": 1, "bounds": "private"}
+MODEL = {
+    "features": [{"lower": "0", "name": "x", "upper": "100"}, {"lower": "-1", "name": "y", "upper": "0.001"}],
+    "label": "x", "clip": "1.5", "steps": 4, "learning_rate": "0.5", "lower": "-20", "upper": "20",
+    "decimals": 3,
+}  # fmt: skip
+
+VECTOR = {
+    "columns": [f"v{n}" for n in range(40)], "centre": ["0.7"] * 40, "entry": "1", "norm": "6", "decimals": 3,
+}  # fmt: skip
+
+CASES: dict[str, Case] = {
+    "count": Case("count", {"by": ["band", "sex"]}, (0, 1)),
+    "count of all": Case("count", {"by": []}, (0, 1)),
+    "mean": Case("mean", {"by": ["band", "sex"], "column": "x", **NARROW}, (0.3, 3.0)),
+    "mean of all": Case("mean", {"by": [], "column": "x", **WIDE}, (-1e-6, 250_000.0)),
+    "mean from below zero": Case("mean", {"by": ["sex"], "column": "x", **BELOW}, (-7.0, 0.0)),
+    "sum": Case("sum", {"by": ["band", "sex"], "column": "x", **NARROW}, (0.3, 3.0)),
+    "sum of all": Case("sum", {"by": [], "column": "x", **WIDE}, (-1e-6, 250_000.0)),
+    "sum from below zero": Case("sum", {"by": ["sex"], "column": "x", **BELOW}, (-7.0, 0.0)),
+    "histogram": Case(
+        "histogram", {"by": ["sex"], "column": "x", "edges": ["0.3", "0.5", "1", "3"]}, (0.3, 0.5, 3.0)
+    ),
+    "histogram of all": Case(
+        "histogram", {"by": [], "column": "x", "edges": ["-7", "0", "250000"]}, (-7.0, 0.0, 250_000.0)
+    ),
+    "quantiles": Case(
+        "quantiles",
+        {"by": ["sex"], "column": "x", "quantiles": ["0.5", "0.9"], "scale": "linear", **NARROW},
+        (0.3, 3.0),
+    ),
+    "quantiles on a log scale": Case(
+        "quantiles",
+        {"by": [], "column": "x", "quantiles": ["0.01"], "scale": "log", **NARROW},
+        (0.3, 1.0, 3.0),
+    ),
+    "mean with private bounds": Case(
+        "mean", {"by": ["sex"], "column": "x", **FOUND}, (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5), "bounds"
+    ),
+    "sum with private bounds": Case(
+        "sum", {"by": ["sex"], "column": "x", **FOUND}, (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5), "bounds"
+    ),
+    "histogram with private bounds": Case(
+        "histogram",
+        {"by": ["sex"], "column": "x", "ranges": 7, **FOUND},
+        (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5),
+    ),
+    "quantiles with private bounds": Case(
+        "quantiles",
+        {"by": [], "column": "x", "quantiles": ["0.5", "0.9"], "scale": "linear", **FOUND},
+        (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5),
+        "bounds",
+    ),
+    "quantiles with private bounds on a log scale": Case(
+        "quantiles",
+        {"by": ["sex"], "column": "x", "quantiles": ["0.5"], "scale": "log", **FOUND, "lower": "0.1"},
+        (0.1, 0.2, 500.0, 1e5),
+        "bounds",
+    ),
+    "vector sum": Case("vector_sum", VECTOR, (0.0, 2.0)),
+    "vector sum that clips": Case("vector_sum", {**VECTOR, "norm": "2.5", "entry": "2"}, (0.0, 2.0)),
+    "logistic": Case("logistic", MODEL, (0.0, 100.0)),
+}

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts a kind of released value to the test: neighbours without noise, and the noise itself.
+
+`exact` tries tables that differ by one person and checks, in integers and without any noise, all that a kind
+promises (`sealroom.privacy.kind`). Sums are additive bit for bit, so what a person changes is that person's
+own vector, whoever else is there; and this vector is measured against the bounds that the noise is made for.
+Each rule has a name, and each broken kind in `test_mutants` is caught by the rule that it breaks.
+
+`calibrated` compares drawn noise with the law and scale that a cost demands, `distinguish` knows neither and
+bounds ε from below by telling two neighbours apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from sealroom.errors import JobError
+from sealroom.privacy.accountant import estimate
+from sealroom.privacy.kind import Kind
+from sealroom.privacy.members import Members
+from sealroom.privacy.noise import add_noise
+from sealroom.privacy.parts import Cost, Law, Noise, Part, noise_of
+from sealroom.privacy.people import People
+from sealroom.privacy.release import compute
+from sealroom.privacy.shape import check as check_shape
+from sealroom.recipe import Field
+
+GROUPS = {"band": ("50-59", "60-69", "70+"), "sex": ("F", "M")}
+AWKWARD = (
+    math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324, -5e-324, 1e308, -1e308, 2.0**53 + 1, 2.0**63, 0.1 + 0.2,
+)  # fmt: skip
+SIZES = (1, 2, 3, 7, 8, 9, 31, 33, 257)
+"""Around the widths of vector instructions, where sums of floats change their order."""
+COSTS = {law: Cost(law=law, amount=amount) for law, amount in (("laplace", 250_000), ("gaussian", 10**8))}
+COHORT = 20
+
+
+def spec_of(kind: Kind[Any], members: Mapping[str, Any]) -> Any:
+    """What the kind reads from these members."""
+    found = Members(members, "field")
+    spec = kind.read(found, GROUPS)
+    found.done()
+    assert kind.read(Members(kind.plain(spec), "field"), GROUPS) == spec
+    return spec
+
+
+def table(
+    kind: Kind[Any],
+    spec: Any,
+    count: int,
+    dice: np.random.Generator,
+    bounds: Sequence[float],
+    *,
+    rows: int = 1,
+) -> People:
+    """People of every sort: usual, at and beside the bounds, awkward floats, missing, of undeclared
+    groups."""
+    low, high = bounds[0], bounds[-1]
+    edges = [(at, np.nextafter(at, -np.inf), np.nextafter(at, np.inf)) for at in (*bounds, (low + high) / 2)]
+
+    def numbers() -> np.ndarray[Any, Any]:
+        sort = dice.integers(0, 4, count)
+        drawn = dice.uniform(low, high, count)
+        drawn = np.where(sort == 0, dice.choice(np.ravel(edges), count), drawn)
+        return np.where(sort == 1, dice.choice(AWKWARD, count), drawn)
+
+    columns = kind.columns(spec)
+    places = {name: dice.integers(-1, len(GROUPS[name]) + 1, count) for name in columns.groups}
+    for column in places.values():
+        column[dice.integers(0, 20, count) == 0] = 2**62
+    return People(
+        count=count, rows=rows, numbers={name: numbers() for name in columns.numbers}, groups=places
+    )
+
+
+def take(people: People, index: Sequence[int] | np.ndarray[Any, Any]) -> People:
+    """Some of the rows."""
+    places = np.asarray(index, dtype=np.int64)
+    return People(
+        count=len(places),
+        rows=people.rows,
+        numbers={name: column[places] for name, column in people.numbers.items()},
+        groups={name: column[places] for name, column in people.groups.items()},
+    )
+
+
+def parts_of(kind: Kind[Any], spec: Any, law: Law, rows: int = 1) -> dict[str, Part]:
+    return {part.name: part.of_rows(rows) for part in kind.parts(spec, law)}
+
+
+def exact(
+    kind: Kind[Any],
+    spec: Any,
+    law: Law,
+    *,
+    bounds: Sequence[float],
+    cases: int = 200,
+    rows: int = 1,
+    seed: int = 7,
+) -> int:
+    """Try neighbours; raises `AssertionError` with the rule that is broken. Returns how many were tried.
+
+    A person has the given number of `rows` that follow each other in the table.
+    """
+    dice, parts, tried = np.random.default_rng(seed), parts_of(kind, spec, law, rows), 0
+    assert sum((part.share for part in parts.values()), Fraction(0)) == 1
+    for case in range(cases):
+        state = _some_state(kind, spec, law, dice) if case % 2 and kind.rounds(spec) > 1 else None
+        people = int(dice.choice(SIZES))
+        whole = table(kind, spec, people * rows, dice, bounds, rows=rows)
+        if case % 5 == 0:  # everybody alike: what is guessed from the data shows
+            whole = take(whole, np.zeros(people * rows, np.int64))
+        of = np.arange(people * rows).reshape(people, rows)
+        who, other = int(dice.integers(people)), int(dice.integers(people))
+        left = np.delete(of, who, axis=0)
+
+        def sums(index: np.ndarray[Any, Any], whole: People = whole, state: Any = state) -> dict[str, Any]:
+            return _sums(kind, spec, law, take(whole, index.ravel()), parts, state)
+
+        all_of_them, alone, others = sums(of), sums(of[[who]]), sums(left)
+        replaced = sums(np.concatenate([left, of[[other]]]))
+        shuffled, nobody = sums(dice.permutation(of.ravel())), sums(of[:0])
+        for name in all_of_them:
+            part, own = parts[name], alone[name].astype(object)
+            _check((nobody[name] == 0).all(), f"additive: nobody adds something to {name}")
+            _check(
+                (all_of_them[name] - others[name] == alone[name]).all(),
+                f"additive: {name} moves by something else than the person's own vector",
+            )
+            _check(
+                (all_of_them[name] == shuffled[name]).all(), f"additive: {name} depends on the order of rows"
+            )
+            _check(abs(own).sum() <= part.l1, f"sensitivity: {name} moves by {abs(own).sum()} > {part.l1}")
+            _check((own * own).sum() <= part.l2_squared, f"sensitivity: {name} moves too far in L2")
+            step = (all_of_them[name] - replaced[name]).astype(object)
+            _check(abs(step).sum() <= 2 * part.l1, f"sensitivity: another person moves {name} too far")
+        tried += 3
+    _finish(kind, spec, law, parts, dice)
+    return tried
+
+
+def _sums(
+    kind: Kind[Any], spec: Any, law: Law, people: People, parts: Mapping[str, Part], state: Any
+) -> dict[str, Any]:
+    try:
+        found = kind.aggregate(spec, law, kind.prepare(spec, law, people), state)
+    except Exception as error:  # whatever is raised refuses some data and lets other data pass
+        raise AssertionError(f"refusal-depends-on-data: {type(error).__name__}: {error}") from error
+    _check(set(found) <= set(parts) and bool(found), "shape-depends-on-data: its parts")
+    for name, sums in found.items():
+        _check(isinstance(sums, np.ndarray) and sums.dtype == np.int64, f"float-leak: {name} is {sums.dtype}")
+        _check(sums.shape == (parts[name].length,), f"shape-depends-on-data: {name}")
+    return found
+
+
+def _some_state(kind: Kind[Any], spec: Any, law: Law, dice: np.random.Generator) -> Any:
+    """A state that a run could be in: after rounds whose noisy sums are anything."""
+    state = None
+    noise = {name: noise_of(part, COSTS[law]) for name, part in parts_of(kind, spec, law).items()}
+    for _ in range(int(dice.integers(1, kind.rounds(spec)))):
+        state = kind.advance(
+            spec, law, state, _noisy(kind, spec, law, dice, 10 ** int(dice.integers(0, 12))), noise
+        )
+    return state
+
+
+def _noisy(kind: Kind[Any], spec: Any, law: Law, dice: np.random.Generator, size: int) -> dict[str, Any]:
+    return {
+        name: [Fraction(size * int(sign)) for sign in dice.integers(-1, 2, part.length)]
+        for name, part in parts_of(kind, spec, law).items()
+    }
+
+
+def _finish(
+    kind: Kind[Any], spec: Any, law: Law, parts: Mapping[str, Part], dice: np.random.Generator
+) -> None:
+    """Whatever integers come out of the noise, a value of the declared shape follows."""
+    noise = {name: noise_of(part, COSTS[law]) for name, part in parts.items()}
+    for size in (0, 1, 50, 1000, 10**6, 2**40, 2**62):
+        for _ in range(5):
+            state = None
+            try:
+                for _ in range(min(kind.rounds(spec), 3)):
+                    state = kind.advance(spec, law, state, _noisy(kind, spec, law, dice, size), noise)
+                value = kind.finish(spec, law, state, noise, COHORT)
+                check_shape(value, kind.shape(spec), "field")
+            except JobError as error:
+                raise AssertionError(f"finish-not-total: {error.message}") from error
+            except Exception as error:
+                raise AssertionError(f"finish-not-total: {type(error).__name__}: {error}") from error
+
+
+# --- the noise -------------------------------------------------------------------------------------------
+
+
+def calibrated(
+    part: Part, cost: Cost, *, draw: Callable[..., Sequence[Fraction]] = add_noise, draws: int = 2_000
+) -> None:
+    """Compare the spread and the middle of drawn noise with what the cost demands; a false alarm is rarer
+    than once in 10⁸ runs. 2,000 draws see half of the scale, 10,000 see nine tenths."""
+    noise, wide = noise_of(part, cost), replace(part, length=draws)
+    known = np.arange(draws, dtype=np.int64)
+    drawn = draw(known, wide, cost, noise)
+    rest = np.array([float(value - int(own)) for value, own in zip(drawn, known, strict=True)]) / noise.sd
+    # the mean of squares; a Laplace square has variance 5, a Gaussian one 2
+    spread = math.sqrt((5 if cost.law == "laplace" else 2) / draws)
+    _check((rest**2).mean() > 1 - 6 * spread, f"noise-too-small: {(rest**2).mean():.3f} of the variance")
+    _check((rest**2).mean() < 1 + 8 * spread, "noise-too-large")
+    _check(abs(rest.mean()) < 6 / math.sqrt(draws), "noise-not-centred")
+
+
+def seeded(exact: np.ndarray[Any, Any], noise: Noise, dice: np.random.Generator) -> list[Fraction]:
+    """Noise of this law and scale from a generator with a seed, which shares no code with the custodian's."""
+    if noise.law == "laplace":
+        stop = -math.expm1(-1 / noise.width)
+        drawn = dice.geometric(stop, len(exact)) - dice.geometric(stop, len(exact))
+    else:
+        drawn = np.rint(dice.normal(0, float(noise.scale), len(exact))).astype(np.int64)
+    grid = 2**noise.bits
+    return [Fraction(int(value) * grid + int(more), grid) for value, more in zip(exact, drawn, strict=True)]
+
+
+def simulated(
+    kind: Kind[Any], spec: Any, law: Law, people: People, dice: np.random.Generator, *, draws: int
+) -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
+    """Releases of the same people, with their noise from a generator with a seed: each with what would have
+    been released had the last round had none, and the state that round was asked in."""
+    noise = {
+        name: noise_of(part, COSTS[law]) for name, part in parts_of(kind, spec, law, people.rows).items()
+    }
+    prepared = kind.prepare(spec, law, people)
+    first = kind.aggregate(spec, law, prepared, None)
+    for _ in range(draws):
+        exact, before, state = first, None, None
+        for step in range(kind.rounds(spec)):
+            exact, before = kind.aggregate(spec, law, prepared, state) if step else first, state
+            noisy = {name: seeded(sums, noise[name], dice) for name, sums in exact.items()}
+            state = kind.advance(spec, law, before, noisy, noise)
+        plain = {name: [Fraction(int(each)) for each in sums] for name, sums in exact.items()}
+        truth = kind.finish(spec, law, kind.advance(spec, law, before, plain, noise), noise, 0)
+        yield kind.finish(spec, law, state, noise, COHORT), truth, before
+
+
+Held = dict[str, list[tuple[bool, float]]]
+"""By name of a number: whether its interval held the true one, and how wide it was in units of the last
+digit."""
+
+
+def held(value: Any, truth: Any, found: Held) -> None:
+    """Add each interval of a value, beside the same number of another one."""
+    if isinstance(value, list):
+        for item, true in zip(value, truth, strict=True):
+            held(item, true, found)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            held(item, truth[name], found)
+            low, high = value.get(f"{name}_low"), value.get(f"{name}_high")
+            if low is not None and high is not None:
+                wide = (float(high) - float(low)) * 10 ** len(str(low).partition(".")[2])
+                found.setdefault(name, []).append((float(low) <= float(truth[name]) <= float(high), wide))
+
+
+def moves(kind: Kind[Any], spec: Any, law: Law, *, bounds: Sequence[float]) -> dict[str, tuple[int, int]]:
+    """The farthest that one person with one row was seen to move each part, in L1 and in L2²: a lower bound
+    on its sensitivity."""
+    dice, parts, found = np.random.default_rng(11), parts_of(kind, spec, law), dict[str, tuple[int, int]]()
+    columns = kind.columns(spec)
+    everyone = [
+        People(
+            count=1,
+            numbers={name: np.array([value]) for name in columns.numbers},
+            groups={name: np.zeros(1, np.int64) for name in columns.groups},
+        )
+        for value in (*AWKWARD, *bounds)
+    ]
+    drawn = table(kind, spec, 40, dice, bounds)
+    for people in [*everyone, *(take(drawn, [place]) for place in range(40))]:
+        states = [None, *(_some_state(kind, spec, law, dice) for _ in range(4) if kind.rounds(spec) > 1)]
+        for state in states:
+            for name, sums in _sums(kind, spec, law, people, parts, state).items():
+                own, before = sums.astype(object), found.get(name, (0, 0))
+                found[name] = max(before[0], abs(own).sum()), max(before[1], (own * own).sum())
+    return found
+
+
+def drawn_enough(field: Field, paid: Cost, *, bounds: Sequence[float], numbers: int = 800) -> None:
+    """Run the kernel, and hold the noise that it drew on each part against what a person was seen to move and
+    what was paid. Knows neither the scale nor the sensitivity that the kind states. Names every part that has
+    too little; a false alarm is rarer than once in 10⁸ runs."""
+    kind, spec = field.kind, field.spec
+    rest: dict[str, list[float]] = {}
+
+    class Watched(type(kind)):  # type: ignore[misc]
+        """The same kind, with its sums before and after the noise written down."""
+
+        def aggregate(self, *args: Any) -> Any:
+            self.exact = super().aggregate(*args)
+            return self.exact
+
+        def advance(self, spec: Any, law: Law, state: Any, noisy: Any, noise: Any) -> Any:
+            for name, sums in self.exact.items():
+                pairs = zip(noisy[name], sums, strict=True)
+                rest.setdefault(name, []).extend(float(value - int(own)) for value, own in pairs)
+            return super().advance(spec, law, state, noisy, noise)
+
+    people = table(kind, spec, 8, np.random.default_rng(13), bounds)
+    watched = Field(name=field.name, kind=Watched(), spec=spec, cost=field.cost)
+    parts, law, too_small = parts_of(kind, spec, paid.law), paid.law, []
+    while min((len(each) for each in rest.values()), default=0) < numbers:
+        compute(watched, people, cohort=COHORT)
+    for name, (l1, l2_squared) in moves(kind, spec, law, bounds=bounds).items():
+        part, drawn = parts[name], np.array(rest[name])
+        share = float(part.share) / part.draws
+        if law == "laplace":
+            variance, spread = 2 * (l1 / (paid.amount / 10**6 * share)) ** 2, math.sqrt(5 / len(drawn))
+        else:
+            variance, spread = l2_squared / ((paid.amount / 10**9) ** 2 * share), math.sqrt(2 / len(drawn))
+        seen = float((drawn**2).mean()) / variance
+        if seen <= 1 - 6 * spread:
+            too_small.append(f"{name} has {seen:.3f} of the variance")
+    _check(not too_small, f"noise-too-small: {', '.join(too_small)}")
+
+
+def distinguish(
+    one: Callable[[int], Sequence[Any]],
+    other: Callable[[int], Sequence[Any]],
+    *,
+    delta: float,
+    draws: int = 20_000,
+) -> float:
+    """A lower bound on ε, at six standard deviations, from draws of one number on two neighbours.
+
+    Half of the draws choose the event x ≥ t or x ≤ t that tells them apart best, the other half measure it.
+    """
+    first, second = (np.array(list(map(float, draw(draws)))) for draw in (one, other))
+    half, best, chosen = draws // 2, 0.0, None
+    for at in np.unique(
+        np.quantile(np.concatenate([first[:half], second[:half]]), np.linspace(0.005, 0.995, 100))
+    ):
+        for sign in (1, -1):
+            for more, less in ((first, second), (second, first)):
+                found = _bound(sign * more[:half] >= sign * at, sign * less[:half] >= sign * at, delta)
+                if found > best:
+                    best, chosen = found, (more, less, sign, at)
+    if chosen is None:
+        return 0.0
+    more, less, sign, at = chosen
+    return _bound(sign * more[half:] >= sign * at, sign * less[half:] >= sign * at, delta)
+
+
+def _bound(more: np.ndarray[Any, Any], less: np.ndarray[Any, Any], delta: float) -> float:
+    """ln((p − δ) / q), with p six standard deviations lower and q six higher than seen."""
+    count, often, rarely = len(more), more.mean(), less.mean()
+    low = often - 6 * math.sqrt(often / count) - delta
+    high = rarely + 6 * math.sqrt(max(rarely, 1 / count) / count)
+    return math.log(low / high) if low > 0 else 0.0
+
+
+def mu_epsilon(mu: float, delta: float) -> float:
+    """The ε of μ-Gaussian differential privacy at this δ."""
+    low, high = 0.0, 50.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if estimate(middle, pure_micro=[], mu=mu) <= delta else (middle, high)
+    return high
+
+
+def _check(holds: Any, rule: str) -> None:
+    if not holds:
+        raise AssertionError(rule)

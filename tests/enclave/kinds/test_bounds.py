@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bounds that are found with noise: what they are, what they cost, and what they show (DP-02, DP-03)."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.enclave.kinds import kit
+
+from sealroom.privacy.bounds import PART, Bounds, Search
+from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.parts import Law, noise_of
+from sealroom.privacy.people import Floats, People
+
+SEARCH = Search(lower=Decimal(-1000), upper=Decimal(20000), decimals=1)
+
+
+def members(kind: str, **more: Any) -> dict[str, Any]:
+    limits = {"lower": "-1000", "upper": "20000", "decimals": 1, "bounds": "private"}
+    own = {"quantiles": ["0.5"], "scale": "linear"} if kind == "quantiles" else {}
+    own = {"ranges": 4} if kind == "histogram" else own
+    return {"by": [], "column": "x", **limits, **own, **more}
+
+
+def released(kind: str, law: Law, values: Floats, *, noise_of_one: int = 0, **more: Any) -> Any:
+    """State and value of a release whose noise is 0 everywhere but in the first cell."""
+    one = KINDS[kind]
+    spec = kit.spec_of(one, members(kind, **more))
+    noise = {name: noise_of(part, kit.COSTS[law]) for name, part in kit.parts_of(one, spec, law).items()}
+    groups = {name: np.zeros(len(values), np.int64) for name in spec.cells.by}
+    people, state = People(count=len(values), numbers={"x": values}, groups=groups), None
+    for _ in range(one.rounds(spec)):
+        exact = one.aggregate(spec, law, people, state)
+        noisy = {name: [Fraction(int(each)) for each in sums] for name, sums in exact.items()}
+        if state is None:
+            noisy[PART][0] += noise_of_one
+        state = one.advance(spec, law, state, noisy, noise)
+    return state, one.finish(spec, law, state, noise, kit.COHORT)
+
+
+def test_the_grid_is_the_same_whatever_the_data() -> None:
+    below = [
+        "-1000",
+        "-500",
+        "-200",
+        "-100",
+        "-50",
+        "-20",
+        "-10",
+        "-5",
+        "-2",
+        "-1",
+        "-0.5",
+        "-0.2",
+        "-0.1",
+        "0",
+    ]
+    inner = [Decimal(edge) for edge in below]
+    assert list(SEARCH.edges[:14]) == inner
+    assert [str(edge) for edge in SEARCH.edges[-3:]] == ["5E+3", "1E+4", "20000"]
+    counts = SEARCH.count(np.array([-math.inf, -1000.0, -0.0, 0.0, 5e-324, 0.1, 19999.0, 20000.0, math.inf]))
+    assert counts[0] == 2 and counts[13] == 3 and counts[14] == 1 and counts[-1] == 3 and counts.sum() == 9
+
+
+@pytest.mark.parametrize("law", ["laplace", "gaussian"])
+def test_bounds_follow_a_tail_and_no_lone_cell(law: Law) -> None:
+    noise = noise_of(SEARCH.part(), kit.COSTS[law])
+    counts = [Fraction(0)] * (len(SEARCH.edges) - 1)
+    sure, likely = Fraction(9 * round(noise.sd)), Fraction(4 * round(noise.sd))
+    place = SEARCH.edges.index(Decimal(10))
+    counts[place] = sure
+    assert SEARCH.occupied(counts, noise) == (place, place)
+    counts[place + 2], counts[place + 3] = likely, likely  # one gap is followed
+    counts[place + 6] = likely  # two are not
+    assert SEARCH.occupied(counts, noise) == (place, place + 3)
+    counts[place - 1] = likely
+    assert SEARCH.occupied(counts, noise) == (place - 1, place + 3)
+    counts[0] = sure  # but a cell that surely holds people counts wherever it is
+    assert SEARCH.occupied(counts, noise) == (0, place + 3)
+    assert SEARCH.occupied([Fraction(-5)] * len(counts), noise) == (0, 0)  # nobody there, and no refusal
+
+
+@pytest.mark.parametrize("law", ["laplace", "gaussian"])
+@pytest.mark.parametrize("kind", ["mean", "sum", "histogram", "quantiles"])
+def test_the_second_round_stays_within_the_bounds_of_the_first(kind: str, law: Law) -> None:
+    values = np.concatenate([np.linspace(3, 90, 5000), [np.nan], np.full(30, 15000.0)])
+    state, value = released(kind, law, values)
+    assert isinstance(state, Bounds)
+    assert (state.lower, state.upper) == (2, 100)
+    if kind == "histogram":
+        rows = value["groups"]
+        assert [row["from"] for row in rows] == ["-1000.0", "2.0", "26.5", "51.0", "75.5", "100.0"]
+        assert [row["to"] for row in rows] == [*(row["from"] for row in rows[1:]), "20000.0"]
+        assert rows[-1]["people"] == 30 and rows[0] == {
+            **dict.fromkeys(("people", "people_low", "people_high")), "from": "-1000.0", "to": "2.0"
+        }  # fmt: skip
+        return
+    [shown] = value["bounds"]
+    assert (shown["lower"], shown["upper"], shown["outside"]) == ("2.0", "100.0", 30)
+    [row] = value["groups"]
+    held = np.clip(values[~np.isnan(values)], 2, 100)
+    if kind == "quantiles":
+        assert float(row["value_low"]) <= np.median(held) <= float(row["value_high"])
+    else:
+        exact = held.sum() if kind == "sum" else held.mean()
+        assert abs(float(row[kind]) - exact) <= 0.1 + len(held) * 49 / 2**20 * (kind == "sum")
+
+
+def test_what_is_told_of_bounds_is_the_first_round_alone() -> None:
+    """Few people beyond the bounds are not told, whatever the noise made of none."""
+    values = np.linspace(3, 90, 5000)
+    for more, outside in ((0, None), (10, None), (25, 25)):
+        [shown] = released("mean", "laplace", values, noise_of_one=more)[1]["bounds"]
+        assert (shown["lower"], shown["upper"], shown["outside"]) == ("2.0", "100.0", outside)
+
+
+def test_a_sum_gives_up_a_tail_that_noise_would_cost_more_for() -> None:
+    """Bounds as wide as 20,000 make everybody's noise 200 times as large: 100 people each are worth that."""
+    many, values = np.linspace(3, 90, 5000), (150.0, 300.0, 700.0, 1500.0, 3000.0, 7000.0, 15000.0)
+
+    def upper(people: int, steps: int) -> Decimal:
+        tail = [np.full(people, each) for each in values[:steps]]
+        state, _ = released("sum", "laplace", np.concatenate([many, *tail]))
+        return Decimal(state.upper)
+
+    assert [upper(100, steps) for steps in (0, 1, 3, 7)] == [100, 200, 1000, 20000]
+    assert upper(15, 7) == 100  # so few look like noise
+
+    # in one of six groups on average, 70 people lose less than wider bounds cost
+    some = np.concatenate([many, np.full(70, values[0])])
+    for by, bound in (([], 200), (["band", "sex"], 100)):
+        state, _ = released("sum", "laplace", some, by=by)
+        assert state.upper == bound and state.outside == (0 if bound == 200 else 70)

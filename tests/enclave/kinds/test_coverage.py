@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stated intervals hold the true number as often as they say, for every kind; noise has the stated scale.
+
+Draws of intervals have seeds, so that a test that passed once passes. Their limits are six standard
+deviations away from what is stated: about one seed in a billion would break them if all was right.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from tests.enclave.kinds import kit
+from tests.enclave.kinds.cases import CASES
+
+from sealroom.privacy.intervals import LEVEL, NOISE
+from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.parts import Cost, Law
+from sealroom.privacy.people import People
+from sealroom.recipe import Field
+
+EACH = [(name, law) for name, case in CASES.items() for law in KINDS[case.kind].laws]
+TRIALS = 1500
+
+
+def lowest(trials: int) -> float:
+    return LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / trials)
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+def test_intervals_hold_what_would_be_released_without_noise(name: str, law: Law) -> None:
+    kind, (_, members, bounds, _) = KINDS[CASES[name].kind], CASES[name]
+    if "steps" in members:  # a number that is released at once is the same after one step as after all
+        members = {**members, "steps": 1}
+    spec, dice = kit.spec_of(kind, members), np.random.default_rng(5)
+    people = kit.table(kind, spec, 4000, dice, bounds)
+    found: kit.Held = {}
+    for value, truth, _ in kit.simulated(
+        kind, spec, law, people, dice, draws=max(TRIALS // kind.rows(spec), 60)
+    ):
+        value.pop("bounds", None)  # of another round, and tested below
+        kit.held(value, truth, found)
+    assert found
+    for number, seen in found.items():
+        share = np.mean([inside for inside, _ in seen])
+        assert share > lowest(len(seen)), (number, share)
+        if value["interval"] == NOISE and np.median([wide for _, wide in seen]) > 15:
+            # not wider than need be, beyond what rounding to the last digit adds
+            assert share < 0.985, (number, share)
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+def test_the_kernel_draws_what_was_paid_for_and_half_of_it_is_caught(name: str, law: Law) -> None:
+    """DP-02, DP-18: from what a person moves to the noise that fell, without a word of the kind's own on
+    either."""
+    kind, (_, members, bounds, _) = KINDS[CASES[name].kind], CASES[name]
+    field = Field(name="field", kind=kind, spec=kit.spec_of(kind, members), cost=kit.COSTS[law])
+    kit.drawn_enough(field, kit.COSTS[law], bounds=bounds)
+    half = Field(
+        name="field", kind=kind, spec=field.spec, cost=Cost(law=law, amount=2 * kit.COSTS[law].amount)
+    )
+    with pytest.raises(AssertionError, match="noise-too-small") as caught:
+        kit.drawn_enough(half, kit.COSTS[law], bounds=bounds)
+    assert all(f"{part} has" in str(caught.value) for part in field.parts(1))
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+def test_stated_sensitivities_are_reached(name: str, law: Law) -> None:
+    """Bounds that nobody comes near would be noise for nothing, and hide a scale that is too small."""
+    kind, (_, members, bounds, _) = KINDS[CASES[name].kind], CASES[name]
+    spec = kit.spec_of(kind, members)
+    parts, moves = kit.parts_of(kind, spec, law), kit.moves(kind, spec, law, bounds=bounds)
+    assert moves.keys() == parts.keys()
+    for part, (l1, l2_squared) in moves.items():
+        if law == "laplace":
+            assert 0.9 * parts[part].l1 <= l1 <= parts[part].l1
+        assert 0.9 * parts[part].l2_squared <= l2_squared <= parts[part].l2_squared or law == "laplace"
+
+
+@pytest.mark.parametrize("law", ["laplace", "gaussian"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"scale": "linear", "lower": "0", "upper": "8"},
+        {"scale": "log", "lower": "0.05", "upper": "60"},
+        {"scale": "log", "lower": "0.001", "upper": "100000", "bounds": "private"},
+        {"scale": "linear", "lower": "-1000", "upper": "100000", "bounds": "private"},
+    ],
+    ids=["linear", "log", "log private", "linear private"],
+)
+def test_intervals_of_quantiles_hold_those_of_the_population(law: Law, more: dict[str, str]) -> None:
+    """The people are drawn anew each time: sampling counts too."""
+    shares = ["0.1", "0.5", "0.9"]
+    members = {"by": [], "column": "x", "quantiles": shares, "decimals": 4, **more}
+    kind, dice = KINDS["quantiles"], np.random.default_rng(17)
+    spec, inside = kit.spec_of(kind, members), 0
+    true = [math.exp(NormalDist().inv_cdf(float(share))) for share in shares]
+    for _ in range(200):
+        values = np.exp(dice.standard_normal(700))
+        people = People(count=len(values), numbers={"x": values}, groups={})
+        [(value, _, _)] = kit.simulated(kind, spec, law, people, dice, draws=1)
+        inside += sum(
+            float(row["value_low"]) <= quantile <= float(row["value_high"])
+            for row, quantile in zip(value["groups"], true, strict=True)
+        )
+    assert inside / 600 > lowest(600)
+
+
+@pytest.mark.parametrize("law", ["laplace", "gaussian"])
+def test_the_number_of_people_beyond_bounds_is_held_by_its_interval(law: Law) -> None:
+    """The bounds are chosen by the very noise that this number has: it is not far off for that."""
+    limits = {"lower": "0", "upper": "1000000", "decimals": 0, "bounds": "private"}
+    kind, dice = KINDS["mean"], np.random.default_rng(19)
+    spec = kit.spec_of(kind, {"by": [], "column": "x", **limits})
+    values = np.minimum(dice.pareto(0.9, 4000) * 20, 1e6)
+    people = People(count=len(values), numbers={"x": values}, groups={})
+    inside = []
+    for value, _, state in kit.simulated(kind, spec, law, people, dice, draws=TRIALS):
+        beyond = ((values < float(state.lower)) | (values >= float(state.upper))).sum()
+        [bounds] = value["bounds"]
+        if bounds["outside"] is not None and state.cells:
+            inside.append(bounds["outside_low"] <= beyond <= bounds["outside_high"])
+    assert len(inside) > TRIALS / 4
+    assert np.mean(inside) > lowest(len(inside))

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every kind of released value keeps its promises, under every law, with one row a person or several.
+
+DP-02 (sensitivity in integers), DP-03 (no bound from the data), DP-12 (nothing refused or shaped by the
+data).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.enclave.kinds import kit
+from tests.enclave.kinds.cases import CASES
+
+from sealroom.encoding import canonical
+from sealroom.errors import PrivacyError
+from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.parts import Law, noise_of
+from sealroom.privacy.release import compute
+from sealroom.privacy.shape import check, largest
+from sealroom.recipe import Field
+from sealroom.schema import MAX_ROWS
+
+ROOT = Path(__file__).resolve().parents[3]
+EACH = [(name, law) for name, case in CASES.items() for law in KINDS[case.kind].laws]
+
+
+def field(name: str, law: Law) -> Field:
+    kind = KINDS[CASES[name].kind]
+    return Field(name="field", kind=kind, spec=kit.spec_of(kind, CASES[name].members), cost=kit.COSTS[law])
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_neighbours_differ_by_one_bounded_vector_and_nothing_else(name: str, law: Law, rows: int) -> None:
+    one = field(name, law)
+    cases = 120 if rows == 1 else 40
+    tried = kit.exact(one.kind, one.spec, law, bounds=CASES[name].bounds, cases=cases, rows=rows)
+    assert tried == 3 * cases
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_a_release_has_the_declared_shape_however_many_people_there_are(
+    name: str, law: Law, count: int
+) -> None:
+    one = field(name, law)
+    people = kit.table(one.kind, one.spec, count, np.random.default_rng(1), CASES[name].bounds)
+    value = compute(one, people, cohort=kit.COHORT)
+    shape = one.kind.shape(one.spec)
+    check(value, shape, "field")
+    assert len(canonical(value)) <= len(canonical(largest(shape)))
+    check(largest(shape), shape, "field")
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+def test_a_kind_tells_owners_what_it_is_and_what_its_noise_does(name: str, law: Law) -> None:
+    one = field(name, law)
+    assert one.sentence().endswith(".")
+    for bar in one.preview(1):
+        assert 0 <= bar.half_width < 1e12 and bar.about
+    more = [bar.half_width for bar in one.preview(3)]
+    assert all(wide > bar.half_width for wide, bar in zip(more, one.preview(1), strict=True))
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+def test_no_sum_overflows_on_its_grid(name: str, law: Law) -> None:
+    for part in kit.parts_of(KINDS[CASES[name].kind], field(name, law).spec, law).values():
+        bits = noise_of(part, kit.COSTS[law]).bits
+        assert (min(part.l1, int(part.l2_squared**0.5) + 1) * MAX_ROWS) << bits < 2**62
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+def test_members_of_a_kind_are_read_strictly(name: str, law: Law) -> None:
+    kind, members = KINDS[CASES[name].kind], CASES[name].members
+    plain = kind.plain(kit.spec_of(kind, members))
+    assert {key: value for key, value in plain.items() if key in members} == members
+    for key in members:
+        less = {other: value for other, value in members.items() if other != key}
+        if key == CASES[name].optional:
+            assert kit.spec_of(kind, less) != kit.spec_of(kind, members)
+        else:
+            with pytest.raises(Exception, match="lacks"):
+                kit.spec_of(kind, less)
+        for wrong in (None, True, " x", -1, [[]], {}):
+            if wrong != members[key]:
+                with pytest.raises(Exception, match=r".") as caught:
+                    kit.spec_of(kind, {**members, key: wrong})
+                assert type(caught.value).__name__ == "RecipeError", (key, wrong)
+
+
+def test_every_kind_has_a_case() -> None:
+    assert {case.kind for case in CASES.values()} == set(KINDS)
+
+
+def test_a_kind_that_asks_for_more_sums_than_it_costs_is_refused() -> None:
+    """DP-07: a round too many would be an answer for nothing."""
+    one = field("logistic", "gaussian")
+
+    class Greedy(type(one.kind)):  # type: ignore[misc]
+        def rounds(self, spec: Any) -> int:
+            return int(spec.steps) + 1
+
+    people = kit.table(one.kind, one.spec, 9, np.random.default_rng(1), (0.0, 100.0))
+    with pytest.raises(PrivacyError) as caught:
+        compute(Field(name="field", kind=Greedy(), spec=one.spec, cost=one.cost), people, cohort=1)
+    assert caught.value.code == "budget-exceeded"
+
+
+# --- one file a kind ---------------------------------------------------------------------------------------
+
+
+def strings(path: Path) -> set[str]:
+    """Text that the code of a file compares or looks up: every literal of Python, every quoted word
+    elsewhere."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        tree = ast.parse(text)
+        found = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        return {each for each in found if isinstance(each, str)}
+    return set(re.findall(r"""["']([a-z_]+)["']""", text))
+
+
+ORDINARY = {"count", "sum"}
+"""Words that code has for other things too; for these, only what is imported is searched."""
+
+
+def test_nothing_but_its_module_knows_a_kind() -> None:
+    """Adding a kind is one file: no other file of the product names one, or imports one.
+
+    Left out are SQL, which has functions of such names, and the demonstration, which prints its own study's
+    result.
+    """
+    files = [
+        path
+        for folder in ("enclave/sealroom", "agents/sealroom_agents")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".js", ".html"} and path.parent.name not in {"kinds", "demo", "relation"}
+    ]
+    assert len(files) > 200
+    for path in files:
+        assert not strings(path) & (set(KINDS) - ORDINARY), path
+        assert "privacy.kinds." not in path.read_text(), path
+
+
+def test_the_kinds_are_read_without_numpy() -> None:
+    """Owners and verifiers install no numpy; recipes and results are theirs to read."""
+    program = (
+        "import json, sys; sys.modules.update(numpy=None, torch=None, opendp=None);"
+        " import sealroom.recipe.result, sealroom.envelope.noise;"
+        " from sealroom.privacy.kinds import KINDS; print(json.dumps(sorted(KINDS)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == sorted(KINDS)

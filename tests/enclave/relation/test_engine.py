@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine is locked, runs only what rules write, and lets no statistics of a file decide about a row."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.enclave.relation.world import TABLES, TEXT, by_person, column, engine, in_memory, world
+
+from sealroom.codes import Code
+from sealroom.errors import JobError
+from sealroom.relation.compiled import compile_relation
+from sealroom.relation.engine import SETTINGS, Engine
+from sealroom.relation.inputs import Input
+from sealroom.relation.terms import REAL
+
+ONE = Input(
+    name="t",
+    columns=(column("p", TEXT, "text", unit=True), column("x", REAL)),
+    sources=(("a/t", "a"),),
+    unreadable={},
+)
+
+
+def file_of(values: dict[str, float]) -> str:
+    """A Parquet file of one row a person, as pyarrow writes it: NaN is in no statistics."""
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"p": list(values), "x": pa.array(values.values(), pa.float64())}), stream)
+    return in_memory(stream.getvalue())
+
+
+def kept_by_duckdb(path: str) -> int:
+    (count,) = duckdb.sql(f"SELECT count(*) FROM read_parquet('{path}') WHERE x > 5 AND p = 'p'").fetchall()[
+        0
+    ]
+    return int(count)
+
+
+def test_statistics_that_leave_nan_out_decide_about_no_row() -> None:
+    """DP-03: whether p, of NaN, is kept by `x > 5` depends on q in plain DuckDB; here it does not."""
+    low, high = file_of({"p": float("nan"), "q": 1.0}), file_of({"p": float("nan"), "q": 9.0})
+    assert kept_by_duckdb(low) != kept_by_duckdb(high), "DuckDB does so no longer: look at the reason again"
+    for text in ("x > 5", "NOT (x <= 5)", "x > 5 OR x IS NULL", "x * 2 > 10"):
+        relation = compile_relation(f"SELECT p, count(*) AS c FROM t WHERE {text} GROUP BY p", [ONE])
+        found = [by_person(Engine({"a/t": [path]}).run(relation.sql), 0).get("p") for path in (low, high)]
+        assert found[0] == found[1], text
+
+
+def test_a_column_with_the_name_of_a_step_of_ours_is_read_like_any_other() -> None:
+    """DP-03: a column c1 of a file is no column of a step, whose reals are finite already."""
+    stream = io.BytesIO()
+    table = pa.table({"p": ["a", "b"], "c1": [float("nan"), float("inf")], "r1": [-0.0, 1.0]})
+    pq.write_table(table, stream)
+    given = Input(
+        name="t",
+        columns=(column("p", TEXT, "text", unit=True), column("c1", REAL), column("r1", REAL)),
+        sources=(("a/t", "a"),),
+        unreadable={},
+    )
+    relation = compile_relation(
+        "SELECT p, c1, r1 FROM t QUALIFY row_number() OVER (PARTITION BY p) = 1", [given]
+    )
+    got = Engine({"a/t": [in_memory(stream.getvalue())]}).run(relation.sql).to_pydict()
+    values = list(got.values())
+    assert values[1] == [None, None]
+    assert [str(value) for value in values[2]] == ["0.0", "1.0"]
+
+
+STATEMENTS = (
+    "SELECT * FROM read_parquet('/etc/passwd')",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_text('/proc/self/environ')",
+    "SELECT * FROM read_blob('/proc/self/fd/0')",
+    "SELECT * FROM glob('/*')",
+    "SELECT * FROM '/tmp/x.parquet'",
+    "COPY (SELECT 1) TO '/tmp/relation.csv'",
+    "EXPORT DATABASE '/tmp/relation'",
+    "ATTACH '/tmp/relation.db' AS other",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET threads = 8",
+    "SET enable_external_access = true",
+    "SET allowed_paths = ['/etc/passwd']",
+    "RESET lock_configuration",
+    "SET GLOBAL memory_limit = '1TB'",
+    "PRAGMA enable_profiling",
+    "SELECT getenv('HOME')",
+)
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_a_locked_engine_reaches_nothing_outside(statement: str) -> None:
+    """OU-05: even a statement that no rule writes opens no file, loads nothing and sets nothing."""
+    on = engine(world(), 1)
+    with pytest.raises(duckdb.Error):
+        on._connection.execute(statement).fetchall()
+
+
+def test_the_settings_that_shut_the_door_come_last() -> None:
+    assert list(SETTINGS)[-2:] == ["enable_external_access", "lock_configuration"]
+
+
+SLIPS = (
+    "CREATE TABLE x AS SELECT 1",
+    "SELECT 1; SELECT 2",
+    "SELECT * FROM duckdb_settings()",
+    "SELECT * FROM range(10)",
+    'SELECT random() FROM "a/tx"',
+    'SELECT * FROM "a/tx" USING SAMPLE 3',
+    'SELECT (SELECT max(n) FROM "a/tx")',
+    "SELECT * FROM information_schema.tables",
+    "SELECT * FROM sqlite_master",
+    "SELECT query('SELECT 1')",
+    "SELECT * FROM query('SELECT 1')",
+    'SELECT n FROM "a/tx" LIMIT 1',
+    "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i FROM r) SELECT * FROM r",
+    "SELECT getvariable('x') FROM \"a/tx\"",
+    'SELECT note COLLATE NOCASE FROM "a/tx"',
+    'FROM "a/tx" SELECT list_transform([n], y -> y)',
+)
+
+
+@pytest.mark.parametrize("statement", SLIPS)
+def test_what_no_rule_writes_is_not_run(statement: str) -> None:
+    """DP-03: the compiled query is parsed once more before it runs."""
+    with pytest.raises(JobError) as raised:
+        engine(world(), 1).run(statement)
+    assert raised.value.code == Code.RELATION_FAILED
+
+
+def test_a_failure_says_nothing_of_the_data(tmp_path: Path) -> None:
+    """OU-03: DuckDB's message would hold the value."""
+    stream = io.BytesIO()
+    bad = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\x06\0\0\0"), pa.py_buffer(b"secr\xff\xfe")]
+    )
+    pq.write_table(pa.table({"p": bad, "x": [1.0]}), stream)
+    relation = compile_relation("SELECT p, max(x) AS x FROM t GROUP BY p", [ONE])
+    with pytest.raises(JobError) as raised:
+        Engine({"a/t": [in_memory(stream.getvalue())]}).run(relation.sql)
+    assert raised.value.code == Code.RELATION_FAILED
+    assert "secr" not in str(raised.value) and raised.value.__cause__ is None
+
+
+def test_only_columns_that_are_named_are_read() -> None:
+    """The scan holds them alone, so that DuckDB reads no page of another column."""
+    relation = compile_relation(
+        "SELECT customer, max_by(n, ts) AS last FROM tx WHERE flag GROUP BY customer", TABLES
+    )
+    assert relation.reads == {"tx": ("customer", "ts", "flag", "n")}
+    assert '"amount"' not in relation.sql and '"note"' not in relation.sql
