@@ -200,5 +200,7 @@ def test_the_black_box_bounds_epsilon_from_below_and_sees_half_the_scale() -> No
             return drawn
 
         half = replace(cost, amount=2 * cost.amount)
-        assert kit.distinguish(draw(10, cost), draw(11, cost), delta=delta) <= stated
-        assert kit.distinguish(draw(10, half), draw(11, half), delta=delta) > stated
+        # With fewer draws, the bound at half the scale is now and then no larger than what is stated.
+        draws = 100_000
+        assert kit.distinguish(draw(10, cost), draw(11, cost), delta=delta, draws=draws) <= stated
+        assert kit.distinguish(draw(10, half), draw(11, half), delta=delta, draws=draws) > stated
