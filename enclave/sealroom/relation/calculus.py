@@ -264,16 +264,32 @@ class Calculus:
 
         Side condition, checked where a window is made: PARTITION BY holds the person's column. (L): then a
         window is a function of one person's rows; rows that its completed order cannot tell apart are equal
-        bit for bit, so that it does not matter which comes first.
+        bit for bit, so that it does not matter which comes first. Of two windows it would: equal rows could
+        come in one order in the first, and in another in the second, and which values stand in one row would
+        depend on that. So if there is more than one of these, the relation has a column of places.
         """
         if not relation.private:
             refuse(Code.RELATION_PUBLIC, "a window over constants", "write the values into the recipe")
+        if sum(each.by_place for each in windows) > 1 and not any(each.place for each in relation.columns):
+            raise AssertionError("two windows that tell equal rows apart, each in its own way")
         for each in windows:
             _check_over(relation, each)
         columns = [self._made(each) for each in windows]
         written = _items(columns, [each.sql for each in windows])
         body = f"SELECT {names(relation.columns)}, {written} FROM {relation.name}"
         return self._relation("window", body, [*relation.columns, *columns], [relation], relation.rows)
+
+    def placed(self, relation: Relation) -> Relation:
+        """All columns, and each row's place among the rows of its person, in the order of all columns.
+
+        (L): as a window; rows of the same bits get the places that they have together.
+        """
+        by = f'PARTITION BY "{relation.unit.id}" ORDER BY {total_order(relation)}'
+        place = replace(self._column(Type("int"), nullable=False), place=True)
+        body = (
+            f'SELECT {names(relation.columns)}, row_number() OVER ({by}) AS "{place.id}" FROM {relation.name}'
+        )
+        return self._relation("number", body, [*relation.columns, place], [relation], relation.rows)
 
     def first_rows(self, relation: Relation, most: int, order: Order = ()) -> Relation:
         """The first rows of each person, at most `most`, by an order that ends in all columns.
@@ -320,13 +336,13 @@ class Calculus:
         if condition is not None:
             self._check_both(left, right, condition)
             equal = f"{equal} AND {need(condition, 'bool', 'ON').safe}"
-        columns = list(left.columns)
+        columns = [replace(each, place=each.place and kind in ("semi", "anti")) for each in left.columns]
         if kind in ("semi", "anti"):
             rows = left.rows
         else:
             inner = kind == "inner"
             columns += [
-                replace(each, unit=each.unit and inner, nullable=each.nullable or not inner)
+                replace(each, unit=each.unit and inner, nullable=each.nullable or not inner, place=False)
                 for each in right.columns
             ]
         if len({column.id for column in columns}) != len(columns):

@@ -33,6 +33,9 @@ SETTINGS: Mapping[str, object] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "preserve_insertion_order": False,
+    # With it DuckDB evaluates terms over a file's least and greatest values before it runs: outside of TRY,
+    # and so that what others' rows hold decides how a row is computed.
+    "disabled_optimizers": "statistics_propagation",
     "default_collation": "",
     "default_null_order": "NULLS_LAST",
     "max_expression_depth": 2000,

@@ -489,6 +489,9 @@ class Front:
         unique: dict[str, Node] = {}
         for each in nodes:
             unique.setdefault(_key(each), each)
+        if len(unique) > 1:
+            placed = self._calculus.placed(scope.table.relation)
+            scope = replace(scope, table=replace(scope.table, relation=placed))
         relation = scope.table.relation
         made = self._calculus.window(relation, [self._window(each, scope) for each in unique.values()])
         columns = made.columns[len(relation.columns) :]

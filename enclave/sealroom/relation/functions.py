@@ -503,7 +503,13 @@ Order = Sequence[tuple[str, Term]]
 
 
 def total_order(relation: Relation, order: Order = ()) -> str:
-    """An order that ends in all columns: rows that it cannot tell apart are equal bit for bit."""
+    """An order that ends in all columns: rows that it cannot tell apart are equal bit for bit.
+
+    With a column of places it ends in that one, and tells all rows apart.
+    """
+    place = [f'"{column.id}" ASC NULLS LAST' for column in relation.columns if column.place]
+    if place:
+        return ", ".join([*(sql for sql, _ in order), *place])
     rest = [f'"{column.id}" ASC NULLS LAST' for column in relation.columns if not column.unit]
     return ", ".join([*(sql for sql, _ in order), *rest]) or "TRUE"
 
@@ -722,7 +728,7 @@ def window(
         reads |= {column.id for column in relation.columns}
 
     def made(sql: str, type: Type, *, nullable: bool = True) -> Window:
-        return Window(sql, type, reads, relation.name, nullable)
+        return Window(sql, type, reads, relation.name, nullable, complete)
 
     if where is not None and (by_place or name in ("rank", "dense_rank")):
         refuse(Code.RELATION_WINDOW, f"the window {name} takes no FILTER", "filter in a subquery before it")

@@ -156,6 +156,8 @@ class Column:
     unit: bool = False
     """Whether it names the person: it comes from a table's column of the person, unchanged."""
     nullable: bool = True
+    place: bool = False
+    """Whether no two rows of a person have the same number in it."""
 
     @property
     def term(self) -> Term:
@@ -192,6 +194,8 @@ class Window:
     over: str = ""
     """The relation for which its order was completed."""
     nullable: bool = True
+    by_place: bool = False
+    """Whether rows that are equal in all columns can get different values of it."""
 
 
 def used(terms: Iterable[Term]) -> frozenset[str]:

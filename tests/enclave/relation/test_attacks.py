@@ -8,6 +8,9 @@ show that the test sees what the calculus prevents.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 from tests.enclave.relation.attacks import ACCEPTED, ATTACKS, Attack
 from tests.enclave.relation.world import TABLES, differences, engine, run, world
@@ -74,6 +77,29 @@ def test_ties_are_seen_when_no_order_is_completed(monkeypatch: pytest.MonkeyPatc
     assert not _seen(sql)
     monkeypatch.setattr(functions, "total_order", as_written)
     assert _seen(sql)
+
+
+def test_equal_rows_are_seen_when_two_windows_order_them_each_in_its_own_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sql = (
+        "SELECT customer, count(*) FILTER (WHERE a = b) AS c FROM (SELECT customer,"
+        " row_number() OVER (PARTITION BY customer ORDER BY flag) AS a,"
+        " row_number() OVER (PARTITION BY customer ORDER BY country) AS b FROM tx) GROUP BY customer"
+    )
+    assert not _seen(sql)
+    monkeypatch.setattr(calculus.Calculus, "placed", lambda self, relation: relation)
+    with pytest.raises(AssertionError, match="equal rows"):
+        _seen(sql)
+    monkeypatch.setattr(functions, "window", _apart)
+    assert _seen(sql)
+
+
+def _apart(
+    *given: object, _window: Callable[..., terms.Window] = functions.window, **named: object
+) -> terms.Window:
+    """A window that says that equal rows get equal values."""
+    return replace(_window(*given, **named), by_place=False)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tests.enclave.relation.world import TABLES, TEXT, by_person, column, engine, in_memory, world
@@ -17,7 +18,7 @@ from sealroom.errors import JobError
 from sealroom.relation.compiled import compile_relation
 from sealroom.relation.engine import SETTINGS, Engine
 from sealroom.relation.inputs import Input
-from sealroom.relation.terms import REAL
+from sealroom.relation.terms import DATE, REAL
 
 ONE = Input(
     name="t",
@@ -49,6 +50,31 @@ def test_statistics_that_leave_nan_out_decide_about_no_row() -> None:
         relation = compile_relation(f"SELECT p, count(*) AS c FROM t WHERE {text} GROUP BY p", [ONE])
         found = [by_person(Engine({"a/t": [path]}).run(relation.sql), 0).get("p") for path in (low, high)]
         assert found[0] == found[1], text
+
+
+@pytest.mark.parametrize("days", [-(2**31), -(2**31) + 2, 2**31 - 2])
+def test_no_term_is_computed_of_the_ends_of_a_column(days: int) -> None:
+    """OU-03, OU-06: DuckDB would evaluate date_trunc over a file's least day before it runs, outside of TRY:
+    one person's day would fail the run."""
+    stream = io.BytesIO()
+    pq.write_table(
+        pa.table({"p": ["a", "b"], "day": pa.array([days, 1], pa.int32()).view(pa.date32())}), stream
+    )
+    given = Input(
+        name="t",
+        columns=(column("p", TEXT, "text", unit=True), column("day", DATE)),
+        sources=(("a/t", "a"),),
+        unreadable={},
+    )
+    for name in (
+        "date_trunc('week', day)",
+        "date_part('doy', day)",
+        "day - 1",
+        "date_diff('year', day, day)",
+    ):
+        relation = compile_relation(f"SELECT p, max({name}) AS x FROM t GROUP BY p", [given])
+        found = Engine({"a/t": [in_memory(stream.getvalue())]}).run(relation.sql)
+        assert found.column(1).filter(pc.equal(found.column(0), "b")).null_count == 0
 
 
 def test_a_column_with_the_name_of_a_step_of_ours_is_read_like_any_other() -> None:
