@@ -161,7 +161,8 @@ class Calculus:
             ]
             if owner is not None:
                 items.append(f'{literal(whose).sql} AS "{owner.id}"')
-            return f"SELECT {', '.join(items)} FROM {identifier(source)}"
+            # A blank is no column's name: so no struct can be taken for the table.
+            return f'SELECT {", ".join(items)} FROM {identifier(source)} AS " "'
 
         union = " UNION ALL ".join(one(source, whose) for source, whose in given.sources)
         everything = [*columns, *([owner] if owner is not None else [])]

@@ -17,7 +17,7 @@ from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.relation.compiled import compile_relation
 from sealroom.relation.engine import SETTINGS, Engine
-from sealroom.relation.inputs import Input
+from sealroom.relation.inputs import Input, InputColumn
 from sealroom.relation.terms import DATE, REAL
 
 ONE = Input(
@@ -95,6 +95,25 @@ def test_a_column_with_the_name_of_a_step_of_ours_is_read_like_any_other() -> No
     values = list(got.values())
     assert values[1] == [None, None]
     assert [str(value) for value in values[2]] == ["0.0", "1.0"]
+
+
+def test_a_struct_with_the_name_of_its_dataset_is_read_as_a_struct() -> None:
+    """DP-03: DuckDB takes "a/t"."x" for the column x of the table a/t, of whatever type that is."""
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"p": ["a"], "a/t": [{"x": 7.0}], "x": [float("nan")]}), stream)
+    given = Input(
+        name="t",
+        columns=(
+            column("p", TEXT, "text", unit=True),
+            InputColumn(name="a/t.x", path=("a/t", "x"), type=REAL, how="as-is"),
+            column("x", REAL),
+        ),
+        sources=(("a/t", "a"),),
+        unreadable={},
+    )
+    relation = compile_relation('SELECT p, max("a/t".x) AS x FROM t GROUP BY p', [given])
+    found = Engine({"a/t": [in_memory(stream.getvalue())]}).run(relation.sql)
+    assert found.column(1).to_pylist() == [7.0]
 
 
 STATEMENTS = (
