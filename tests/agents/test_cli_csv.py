@@ -401,6 +401,27 @@ def test_text_that_is_not_utf_8_in_parquet_is_refused(nested: bool, tmp_path: Pa
     assert "note" in error.value.message and "UTF-8" in str(error.value.hint)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_time_of_96_bits_that_64_do_not_hold_is_refused(nested: bool, tmp_path: Path) -> None:
+    """OU-03: DuckDB fails on it in a run, and Arrow reads another time."""
+    path = tmp_path / "t.parquet"
+    for micro, fine in (
+        (2**63 - 1, False),
+        (253_402_300_799 * 10**6, False),
+        (-(2**62), False),
+        (10**15, True),
+    ):
+        times: pa.Array = pa.array([micro, 5, None], pa.int64()).view(pa.timestamp("us"))
+        values = pa.StructArray.from_arrays([times], ["at"]) if nested else times
+        pq.write_table(pa.table({"seen": values}), path, use_deprecated_int96_timestamps=True)
+        if fine:
+            assert profile(path, name=path).rows == 3
+            continue
+        with pytest.raises(ToolError) as error:
+            profile(path, name=path)
+        assert error.value.code == "table-malformed" and "seen" in error.value.message
+
+
 def test_the_profile_is_what_the_table_holds(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     number = pa.array([1, None, -(2**63), 2**63 - 1], pa.int64())

@@ -43,6 +43,8 @@ MAX_DISTINCT = 1_000
 MAX_DISTINCT_BYTES = 1024 * 1024
 MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "-", ".", "?")
 """Texts that some programs write for a missing value. Here they are texts."""
+MOST_SECONDS = 9_214_646_400
+"""Seconds from 1970 to the end of 2261, within which 64 bits count nanoseconds."""
 _MAGIC = b"PAR1"
 
 
@@ -130,6 +132,7 @@ def profile(
     with path.open("rb", buffering=0) as file:
         footer = parse_footer(file, str(name))
         _refuse_joined(file, footer, name)
+        _refuse_far_times(file, footer, name)
         columns = tuple(ColumnProfile(column.name, column.type) for column in footer.columns)
         for column in columns:
             _begin(column)
@@ -175,6 +178,48 @@ def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
             known, at = block[1 - 2 * len(_MAGIC) :], at + len(block)
         at = max(at, end)
     file.seek(0)
+
+
+def _refuse_far_times(file: io.RawIOBase, footer: Footer, name: Path) -> None:
+    """Refuse times of 96 bits that no nanosecond of 64 bits is: Arrow reads another, and DuckDB fails."""
+    import pyarrow
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from sealroom.sealed.parquet_types import INT96
+
+    leaves = [leaf for leaf in footer.layout.leaves if leaf.stored == INT96 and not leaf.repeated]
+    if not leaves:
+        return
+    with _decoding(name):
+        parquet = pq.ParquetFile(
+            pyarrow.PythonFile(file, mode="r"),
+            metadata=footer.for_arrow(),
+            arrow_extensions_enabled=False,
+            coerce_int96_timestamp_unit="s",
+        )
+        numbers, groups = [leaf.number for leaf in leaves], range(parquet.num_row_groups)
+        for batch in parquet.reader.iter_batches(BATCH_ROWS, groups, numbers, use_threads=False):
+            for column, values in zip(batch.schema.names, batch.columns, strict=True):
+                seconds = pc.abs(_in_struct(values).cast(pyarrow.int64()))
+                if (pc.max(seconds).as_py() or 0) > MOST_SECONDS:
+                    raise ToolError(
+                        Code.TABLE_MALFORMED,
+                        f"{name}: the column {shown(column)} holds a time before 1678 or after 2261,"
+                        " stored in 96 bits",
+                        "write the column as a timestamp in microseconds of 64 bits",
+                    )
+    file.seek(0)
+
+
+def _in_struct(values: Any) -> Any:
+    """The values of all fields of a struct, one behind the other; others as they are."""
+    import pyarrow
+
+    if not pyarrow.types.is_struct(values.type):
+        return values
+    fields = [_in_struct(each) for each in values.flatten()]
+    return pyarrow.concat_arrays(fields)
 
 
 def _check_values(column: ColumnProfile, values: Any, name: Path) -> None:

@@ -30,11 +30,11 @@ from sealroom.sealed.thrift import CompactReader, field_of, flag_field, number_f
 
 REQUIRED, OPTIONAL, REPEATED = 0, 1, 2
 """How often a value is there."""
-_BOOL, _INT32, _INT64, _INT96, _FLOAT, _DOUBLE, _BYTES, _FIXED = range(8)
+_BOOL, _INT32, _INT64, INT96, _FLOAT, _DOUBLE, _BYTES, _FIXED = range(8)
 _STORED = ("bool", "int32", "int64", "int96", "float32", "float64", "bytes", "bytes of one length")
 _I8 = 3
 """Thrift's type of an integer of eight bits."""
-_BITS = {_BOOL: 1, _INT32: 32, _INT64: 64, _INT96: 64, _FLOAT: 32, _DOUBLE: 64}
+_BITS = {_BOOL: 1, _INT32: 32, _INT64: 64, INT96: 64, _FLOAT: 32, _DOUBLE: 64}
 _TYPE, _LENGTH, _REPETITION, _NAME, _CHILDREN, _CONVERTED, _SCALE, _PRECISION, _LOGICAL = (
     1, 2, 3, 4, 5, 6, 7, 8, 10,
 )  # fmt: skip
@@ -250,7 +250,7 @@ def _of_stored(element: Element, nullable: bool) -> ColumnType | None:
         _BOOL: Bool(nullable=nullable),
         _INT32: Integer(32, nullable=nullable),
         _INT64: Integer(64, nullable=nullable),
-        _INT96: Timestamp("ns", nullable=nullable),
+        INT96: Timestamp("ns", nullable=nullable),
         _FLOAT: Real(32, nullable=nullable),
         _DOUBLE: Real(64, nullable=nullable),
         _BYTES: Binary(nullable=nullable),
