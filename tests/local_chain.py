@@ -47,6 +47,7 @@ from sealroom.model import (
 )
 from sealroom_agents import child_processes
 from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.chain.sending import GAS_MARGIN_PERCENT
 from tests.patience import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -478,7 +479,10 @@ class LocalChain:
         raise AssertionError(f"no event {name} in {receipt['transactionHash']}")
 
     def _mined(self, transaction: dict[str, Any]) -> dict[str, Any]:
-        tx = self.rpc("eth_sendTransaction", transaction)
+        # As wallets do: a slot that the estimate leaves as it is may change where the block has a later time.
+        estimate = int(self.rpc("eth_estimateGas", transaction), 16)
+        gas = estimate * (100 + GAS_MARGIN_PERCENT) // 100
+        tx = self.rpc("eth_sendTransaction", {**transaction, "gas": hex(gas)})
         receipt: dict[str, Any] = until(lambda: self.rpc("eth_getTransactionReceipt", tx))
         if int(receipt["status"], 16) != 1:
             self.rpc("eth_call", transaction, receipt["blockNumber"])

@@ -588,7 +588,12 @@ def test_several_events_of_one_block_are_one_question(chain: LocalChain, pinned:
     confirm = interface("Consortium").encode("confirm")
     chain.rpc("evm_setAutomine", False)
     for owner in (0, 1, 2):
-        call = {"from": account(owner), "to": pinned.room.consortium, "data": "0x" + confirm.hex()}
+        call = {
+            "from": account(owner),
+            "to": pinned.room.consortium,
+            "data": "0x" + confirm.hex(),
+            "gas": hex(200_000),
+        }
         chain.rpc("eth_sendTransaction", call)
     chain.mine()
     chain.rpc("evm_setAutomine", True)
