@@ -293,6 +293,7 @@ class Enclave:
     recipe: bytes = RECIPE
     epsilon_micro: int = 1_500_000
     delta_pico: int = 400_000
+    guarantee: str = "by-reading"
     options: dict[str, Any] = field(default_factory=dict)
     platform: SimulatedPlatform | None = None
     kem: KemPrivateKey = field(default_factory=KemPrivateKey.generate)
@@ -317,6 +318,7 @@ class Enclave:
             compose_hash=sha256(self.recipe),
             epsilon_micro=self.epsilon_micro,
             delta_pico=self.delta_pico,
+            guarantee=self.guarantee,
         )
         answer = self.world.http.post("/v1/hello", content=hello.encode())
         assert answer.status_code == 200, answer.text

@@ -54,7 +54,7 @@ privacy:
   epsilon: "1.5"
   delta: "0"
   minimum_cohort: 20
-  release_slot_seconds: 1
+  release_after_seconds: 40
 output:
   limit_bytes: 4096
   groups:
@@ -102,8 +102,15 @@ class Lab:
             yield cls.on(chain, folder, owners=owners)
 
     @classmethod
-    def on(cls, chain: LocalChain, folder: Path, *, owners: tuple[str, ...] = OWNERS) -> Lab:
-        """A fresh consortium on a chain that runs."""
+    def on(
+        cls,
+        chain: LocalChain,
+        folder: Path,
+        *,
+        owners: tuple[str, ...] = OWNERS,
+        recipe: Recipe | None = None,
+    ) -> Lab:
+        """A fresh consortium on a chain that runs, for the small study unless another is given."""
         members = [
             member(account(n), name, country, regimes)
             for n, (name, country, regimes) in enumerate(
@@ -122,7 +129,7 @@ class Lab:
         return cls(
             chain=chain,
             room=room,
-            recipe=make_recipe(folder / "study"),
+            recipe=recipe or make_recipe(folder / "study"),
             reader=ChainReader([chain.url]),
             store=Store(f"sqlite:///{folder / secrets.token_hex(4)}.db"),
         )
@@ -133,9 +140,14 @@ class Lab:
         return "0x" + self.recipe.compose_hash.hex()
 
     def register(self) -> None:
-        """hospital-A and hospital-B register the recipe's datasets."""
+        """The owners of the recipe's datasets register them."""
         for n, spec in enumerate(self.recipe.datasets):
-            dataset = Dataset(owner=n, rows=1000 + n, name=spec.name, schema_hash=schema_hash(spec.columns))
+            dataset = Dataset(
+                owner=OWNERS.index(spec.owner),
+                rows=1000 + n,
+                name=spec.name,
+                schema_hash=schema_hash(spec.columns),
+            )
             self.datasets.append(dataset)
             self.chain.register(self.room, dataset, cap_micro=CAP_MICRO)
 

@@ -14,8 +14,14 @@ import click
 import pytest
 
 from sealroom.codes import Code
-from sealroom.recipe import parse, render
+from sealroom.encoding import to_hex
+from sealroom.model import dataset_id
+from sealroom.recipe import compose_hash, parse, render
 from sealroom_agents.cli import main
+from sealroom_agents.demo.screen import short
+from sealroom_agents.demo.story import ONE_BYTE, STUDY
+from tests.agents.shell import environment
+from tests.local_chain import account
 from tests.pages import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +37,7 @@ LEAST = {
 """Command lines that these pages show."""
 OPTIONS = ("$CHAIN", "$AT")
 """Variables of the README that stand for options, which `make room` writes."""
-COMMAND = re.compile(r"(?:^|do )((?:sealroom|ape run|python -m sealroom) .*?)(?:; done)?$")
+COMMAND = re.compile(r"(?:^|do )((?:sealroom|ape run|python -m sealroom) .*?)(?: \|\| true)?(?:; done)?$")
 
 
 def tracked() -> list[Path]:
@@ -196,3 +202,36 @@ def test_the_codes_that_the_operations_page_explains_exist() -> None:
     explained = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", page[page.index("## What to do when") :]))
     assert len(explained) > 10
     assert explained - {str(code) for code in Code} == set()
+
+
+def test_the_readme_shows_the_hashes_of_its_study() -> None:
+    """Those that do not change from run to run: of the recipe, of another by one byte, and a dataset's id."""
+    recipe = render(ROOT / STUDY)
+    hashes = (
+        compose_hash(recipe),
+        compose_hash(recipe.replace(*ONE_BYTE, 1)),
+        dataset_id(account(0), "cohort-A"),
+    )
+    (shown,) = blocks("README.md", "text")
+    assert len(set(hashes)) == 3
+    for each in hashes:
+        assert f" {short(to_hex(each))}" in shown, to_hex(each)
+
+
+def test_the_tutorial_shows_what_its_study_renders_to(tmp_path: Path) -> None:
+    """To the digit: no number of it is drawn."""
+    shell = blocks("docs/tutorial.md", "sh")
+    typed = [each for each in shell if "> study/" in each or each.startswith("sealroom recipe study ")]
+    done = subprocess.run(
+        ["bash", "-e", "-c", "".join(typed)],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = next(each for each in blocks("docs/tutorial.md", "text") if each.startswith("study "))
+    printed = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    for line in shown.splitlines():
+        begin = " ".join(line.partition("…")[0].split())
+        assert any(each.startswith(begin) if "…" in line else each == begin for each in printed), line

@@ -24,7 +24,15 @@ SEALROOM = ROOT / ".venv" / "bin" / "sealroom"
 STORY_LIMIT_S = 1800
 """The demo has three minutes on two cores of its own; a machine may be ten times as slow."""
 MOST_LINES = 40
-STEPS = ("1 seal at source", "2 approve by quorum", "3 attest and release", "4 compute", "5 emit", "revoke")
+STEPS = (
+    "1 seal at source",
+    "2 approve by quorum",
+    "3 attest and release",
+    "  a script that smuggles",
+    "4 compute",
+    "5 emit",
+    "revoke",
+)
 
 
 @dataclass(frozen=True)
@@ -78,17 +86,28 @@ def test_the_readme_shows_what_the_demo_prints(story: Story) -> None:
     assert unprinted("README.md", story.text) == []
 
 
-@pytest.mark.parametrize("code", ["data-owner-approval-missing", "compose-hash-mismatch", "revoked"])
+@pytest.mark.parametrize(
+    "code",
+    ["data-owner-approval-missing", "compose-hash-mismatch", "guarantee-not-accepted", "revoked"],
+)
 def test_what_must_be_refused_is_refused_by_name(story: Story, code: str) -> None:
-    """AT-23 (another recipe), CH-17 (a data owner's consent), CH-02 (a revocation)."""
+    """AT-23 (another recipe), CH-17 (a data owner's consent), DP-22 (a script), CH-02 (a revocation)."""
     assert f"refused {code}:" in story.text
+
+
+def test_the_people_that_a_script_makes_up_count_nowhere(story: Story) -> None:
+    """DP-21."""
+    found = re.search(r"makes up are dropped; ([\d,]+) count of ([\d,]+) real ones", story.text)
+    assert found is not None
+    counted, people = (int(number.replace(",", "")) for number in found.groups())
+    assert abs(counted - people) < 100  # it made up 2,400
 
 
 def test_the_revocation_kills_the_second_run_within_the_lease(story: Story) -> None:
     """OP-10. The watcher kills it, or the gate refuses its renewal first: its last line is either."""
     ends = re.findall(r"\+(\d+\.\d) s   (?:killed|lease-ended):", story.text)
     assert ends
-    # The lease is 6 s; a busy machine may be late in noticing.
+    # The lease is the gate's 30 s; a busy machine may be late in noticing.
     assert float(ends[-1]) <= 60.0
 
 

@@ -26,7 +26,8 @@ keys::
 
 ``private(table)``
     The table to release from: one row a person, named by the column that the recipe calls the privacy unit.
-    Of several rows the first is kept, and a row without a person counts nowhere. A missing number leaves its
+    Of several rows the first is kept; a row without a person, or of an id that no unwrapped table has,
+    counts nowhere. A missing number leaves its
     row out of a mean or a model; a label that is missing or not declared leaves it out of every group. The
     label of a whole number is its digits, that of a truth value ``true`` or ``false``.
 
@@ -38,6 +39,11 @@ keys::
 ``emit_signed(fields)``
     The one way out, once: all declared fields, each with exactly the value that was released. It is signed
     there.
+
+``emit_block(numbers)``
+    Instead of the two above in a study whose guarantee is ``by-blocks``. The script runs once for each block
+    of people, each time by itself; ``unwrap`` gives the rows of that block's people, and ``emit_block`` takes
+    one number for each declared field. The result has the mean over the blocks, with noise.
 
 Make each new column from its own row alone. The guarantee is per row handed over; a script that lets one
 person's data change another person's row breaks it, and owners must not approve such a script. Sort with
@@ -58,10 +64,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sealroom.runtime.job import emit_signed, private, unwrap
+    from sealroom.runtime.job import emit_block, emit_signed, private, unwrap
     from sealroom.sealed import open_sealed
 
-__all__ = ["emit_signed", "open_sealed", "private", "unwrap"]
+__all__ = ["emit_block", "emit_signed", "open_sealed", "private", "unwrap"]
 __version__ = "0.5.0"
 
 

@@ -60,6 +60,7 @@ class Stage(StrEnum):
     CONSOLE = "console", "The console's REST interface."
     SERVER = "server", "Any HTTP server of ours: the request did not reach what it asks for."
     ENVELOPE = "envelope", "A result envelope that is verified."
+    FAILURE = "failure file", "A failure file that an owner opens."
     CARD = "study card", "A study card that is compared with the gate and the chain."
     COMMAND = "command", "The commands of owners and auditors."
     CONFIGURATION = "configuration", "The start of a process."
@@ -108,6 +109,7 @@ _readiness = _section(Stage.READINESS, None, Exit.FAILED)
 _console = _section(Stage.CONSOLE, 422, Exit.FAILED)
 _server = _section(Stage.SERVER, 400, Exit.FAILED)
 _envelope = _section(Stage.ENVELOPE, None, Exit.FAILED)
+_failure = _section(Stage.FAILURE, None, Exit.FAILED)
 _card = _section(Stage.CARD, None, Exit.FAILED)
 _command = _section(Stage.COMMAND, None, Exit.FAILED)
 _start = _section(Stage.CONFIGURATION, None, Exit.CONFIGURATION)
@@ -384,6 +386,9 @@ class Code(StrEnum):
         "The owners adopted this gate with another platform policy.",
         exit=Exit.CONFIGURATION,
     )
+    GUARANTEE_NOT_ACCEPTED = _gate(
+        "guarantee-not-accepted", "The owners' platform policy does not accept the recipe's guarantee."
+    )
     REVOKED = _gate("revoked", "An owner revoked: nothing is released until the owners approve again.")
     APP_ID_MISMATCH = _gate("app-id-mismatch", "The machine booted another app than the consortium's.")
     COMPOSE_HASH_MISMATCH = _gate(
@@ -494,6 +499,16 @@ class Code(StrEnum):
     )
     SANDBOX_UNAVAILABLE = _run(
         "sandbox-unavailable", "The kernel lacks what confines the analysis.", exit=Exit.CONFIGURATION
+    )
+    MACHINE_TOO_SMALL = _run(
+        "machine-too-small",
+        "The relation may need more memory than this machine has.",
+        exit=Exit.CONFIGURATION,
+    )
+    RUN_FAILED = _run(
+        "run-failed",
+        "The run failed after its keys were released; owners read why: sealroom explain-failure.",
+        exit=Exit.JOB_FAILED,
     )
     JOB_FAILED = _run("job-failed", "The analysis ended without a result.", exit=Exit.JOB_FAILED)
     JOB_TIMEOUT = _run("job-timeout", "The analysis took longer than it may.", exit=Exit.JOB_FAILED)
@@ -624,9 +639,7 @@ class Code(StrEnum):
     ANCHOR_MISMATCH = _envelope("anchor-mismatch", "The anchor of the receipt cannot be true.")
     APPROVAL_MISMATCH = _envelope("approval-mismatch", "The listed approvals are not those of the chain.")
     APPROVAL_REPEATED = _envelope("approval-repeated", "An owner's approval is listed more than once.")
-    WRONG_CHAIN = _envelope(
-        "wrong-chain", "The node is of another chain than the envelope, or of another fork."
-    )
+    WRONG_CHAIN = _envelope("wrong-chain", "The node is of another chain than the file, or of another fork.")
     LEDGER_MISMATCH = _envelope("ledger-mismatch", "The consortium has another ledger.")
     RUN_NOT_OPENED = _envelope("run-not-opened", "The ledger never opened the run.")
     RUN_MISMATCH = _envelope("run-mismatch", "The ledger opened the run with other facts.")
@@ -638,6 +651,13 @@ class Code(StrEnum):
         "kms-root-not-pinned", "The keys come from another KMS than the pinned one."
     )
     OS_IMAGE_NOT_PINNED = _envelope("os-image-not-pinned", "A machine booted no pinned OS image.")
+
+    # --- failure files --------------------------------------------------------------------------
+
+    FAILURE_FORGED = _failure("failure-forged", "The failure file was not signed by the key that it names.")
+    NO_REPORT = _failure("no-report", "Nothing in the failure file is sealed to this report key.")
+    FAILURE_MISMATCH = _failure("failure-mismatch", "The failure file is of another run.")
+    NO_FAILURE = _failure("no-failure", "The run has no failure file.", http=404)
 
     # --- study cards ----------------------------------------------------------------------------
 
@@ -727,6 +747,9 @@ class Code(StrEnum):
     )
     PROPOSAL_OPEN = _command(
         "proposal-open", "An open study differs in its expiry alone, and would live longer."
+    )
+    PROPOSAL_BLOCKED = _command(
+        "proposal-blocked", "The proposal can never take effect as things are: no signature for it is asked."
     )
     STUDY_SURPLUS = _command("study-surplus", "The study may spend more than its runs need.")
     DATASET_AMBIGUOUS = _command("dataset-ambiguous", "Several datasets of this holder have that name.")

@@ -250,9 +250,9 @@ class Fields:
             self.fail("must be an object")
         self._left: dict[str, Any] = dict(value)
 
-    def fail(self, message: str) -> NoReturn:
+    def fail(self, message: str, hint: str | None = None) -> NoReturn:
         """Raise this reader's error about the object as a whole."""
-        raise self._error(self._code, f"{self._what} {message}")
+        raise self._error(self._code, f"{self._what} {message}", hint)
 
     def raw(self, name: str) -> Any:
         """Take any value; the caller judges it."""

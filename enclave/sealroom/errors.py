@@ -14,6 +14,7 @@ The tree::
     │   └── PartError      found in a part
     ├── KeyReleaseError       a message of the release protocol that is broken or forged
     ├── EnvelopeError      a result envelope that does not hold
+    ├── FailureError       a failure file that does not hold, or does not open
     ├── PrivacyError       a release that the privacy policy does not allow
     ├── JobError           the analysis failed, or asked for what it must not have
     └── GuestError         the guest agent is missing or answers wrongly
@@ -84,6 +85,10 @@ class KeyReleaseError(SealroomError):
 
 class EnvelopeError(SealroomError):
     """A result envelope is malformed, or one of its own links is broken."""
+
+
+class FailureError(SealroomError):
+    """A failure file is malformed or forged, or does not open with this report key."""
 
 
 class PrivacyError(SealroomError):

@@ -3,7 +3,8 @@
 
 One JSON document. Owners adopt its hash with the gate (`Platform.policyHash`), and the gate judges by it and
 by nothing of its own: which root quotes lead to, what of the TCB it accepts, the registers of each OS image,
-the KMS that all keys come from, and what it takes of GPUs. Spec: `enclave/spec/platform-policy.md`.
+the KMS that all keys come from, what it takes of GPUs, and which guarantees of recipes the owners accept.
+Spec: `enclave/spec/platform-policy.md`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import Annotated, Any, Self, TypeVar
 from sealroom.codes import Code
 from sealroom.encoding import canonical, sha256, strict_json
 from sealroom.errors import FormatError
+from sealroom.guarantee import GUARANTEES
 from sealroom.model import Record
 from sealroom.model.base import AtMost
 from sealroom.model.kinds import B32, U32, Flag, Hex, Text
 
-VERSION = 1
+VERSION = 2
 """Version of the document; no other is read."""
 MAX_POLICY_BYTES = 64 * 1024
 MAX_OS_IMAGES = 64
@@ -110,12 +112,18 @@ class PlatformPolicy(Record, what="platform policy"):
     """SHA-256 of the root key of the KMS from which gate and enclaves take their keys (AT-19)."""
     gpu: Annotated[str, Text(8, re.compile(NO_GPU))]
     """What is taken of GPU evidence: `none`."""
+    guarantees: Annotated[tuple[Annotated[str, Text(32)], ...], AtMost(len(GUARANTEES))]
+    """The guarantees of recipes that the owners accept, at least one, in the order of `GUARANTEES`."""
 
     def fault(self) -> str | None:
         places = [(image.digest, image.mr_td, image.rt_mr) for image in self.os_images]
         if not places:
             return "has no osImages"
-        return None if places == sorted(set(places)) else "has osImages that do not strictly increase"
+        if places != sorted(set(places)):
+            return "has osImages that do not strictly increase"
+        if not self.guarantees or self.guarantees != tuple(g for g in GUARANTEES if g in self.guarantees):
+            return f"has guarantees that are not some of {', '.join(GUARANTEES)}, in this order"
+        return None
 
     @cached_property
     def hash(self) -> bytes:

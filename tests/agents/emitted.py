@@ -11,9 +11,14 @@ from tests.local_chain import account, private_key
 from tests.outside import ENCLAVE, Lab
 
 from sealroom import typed
-from sealroom.encoding import sha256
+from sealroom.codes import Code
+from sealroom.encoding import from_hex, sha256
 from sealroom.envelope import Envelope
+from sealroom.errors import JobError
+from sealroom.failure import Details, FailedRun, build_failure
 from sealroom.key_release import Hello, sign_challenge, sign_grant, transcript_0
+from sealroom.keys import KemPrivateKey, address_of
+from sealroom_agents.store import Run
 
 
 def signed(lab: Lab, study: bytes, run_id: bytes) -> Envelope:
@@ -25,6 +30,7 @@ def signed(lab: Lab, study: bytes, run_id: bytes) -> Envelope:
         compose_hash=lab.recipe.compose_hash,
         epsilon_micro=lab.recipe.epsilon_micro,
         delta_pico=worked.GRANT.delta_pico,
+        guarantee=lab.recipe.guarantee.name,
     )
     challenge = sign_challenge(
         hello, nonce=secrets.token_bytes(32), issued=worked.NOW, expires=worked.NOW + 60,
@@ -64,3 +70,23 @@ def signed(lab: Lab, study: bytes, run_id: bytes) -> Envelope:
     )
     lab.open_run(study, hello.run_id, delta_pico=grant.delta_pico, grant_hash=grant_hash)
     return envelope
+
+
+REPORT_KEY = KemPrivateKey.from_seed(worked.secret("report key"))
+
+
+def failure_of(run: Run, *, run_id: str | None = None) -> bytes:
+    """The failure file of a run, as its enclave writes it."""
+    signer = worked.secret("enclave signer")
+    return build_failure(
+        Details.of(JobError(Code.JOB_TIMEOUT, "too slow")),
+        run=FailedRun(
+            run_id=from_hex(run_id or run.id),
+            chain_id=31337,
+            consortium=run.consortium,
+            compose_hash=from_hex(run.compose_hash),
+        ),
+        report_keys=[REPORT_KEY.public],
+        private_key=signer,
+        signer=address_of(signer),
+    ).encode()

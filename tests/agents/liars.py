@@ -321,6 +321,7 @@ LIES: dict[str, Callable[[Truth], Lie]] = {
     "hello.recipe": lambda t: Lie(t.said_hello(compose_hash=OTHER), "statement-mismatch"),
     "hello.epsilon": lambda t: Lie(t.said_hello(epsilon_micro=1), "statement-mismatch"),
     "hello.delta": lambda t: Lie(t.said_hello(delta_pico=5), "statement-mismatch"),
+    "hello.guarantee": lambda t: Lie(t.said_hello(guarantee="by-construction"), "statement-mismatch"),
     "receipt.signature": lambda t: Lie(
         replace(t.envelope, receipt_signature=_flipped(t.envelope.receipt_signature)), "receipt-forged"
     ),
@@ -343,6 +344,7 @@ LIES: dict[str, Callable[[Truth], Lie]] = {
     "output.contract": _result_out_of_contract,
     "output.epsilon": lambda t: Lie(t.ran(epsilon_micro=100).lie(), "epsilon-mismatch"),
     "output.delta": _another_delta,
+    "output.guarantee": lambda t: Lie(t.stated(**t.privacy(rows=2)), "privacy-mismatch"),
     "output.unit": lambda t: Lie(t.stated(**t.privacy(unit="visit_id")), "privacy-mismatch"),
     "output.adjacency": lambda t: Lie(t.stated(**t.privacy(adjacency="replace-one")), "privacy-mismatch"),
     "output.noise": lambda t: Lie(t.stated(**t.privacy(mechanisms=())), "privacy-mismatch"),

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from eth_account import Account
 from tests.local_chain import ROOT, Dataset, LocalChain, Room, account, private_key
 
+from sealroom.encoding import to_hex
 from sealroom.files import PRIVATE, write_atomic
 from sealroom.model import dataset_id
 from sealroom.recipe import Recipe, parse, render
@@ -138,13 +139,13 @@ class Office:
         """The first owners adopt a platform."""
         self.adopt_with((0, 1, 2))
 
-    def adopt_with(self, owners: Sequence[int]) -> None:
+    def adopt_with(self, owners: Sequence[int], *, policy_hash: bytes = b"\x33" * 32) -> None:
         """These owners adopt a platform."""
         platform = {
             "gateRoot": "0x" + 64 * "1",
             "gateSigner": account(GATE),
             "gateCompose": "0x" + 64 * "2",
-            "policyHash": "0x" + 64 * "3",
+            "policyHash": to_hex(policy_hash),
             "osImages": ["0x" + 64 * "4"],
             "devices": ["0x" + 64 * "5"],
         }

@@ -52,7 +52,7 @@ def test_hostile_text_shows_as_text(page: Page, url: str, lab: Lab, tmp_path: Pa
     hostile.recipe = recipe
     hostile.live()
     page.goto(url)
-    expect(page.locator(".question", has_text="Why?")).to_have_text("Why? " + ATTACK)
+    expect(page.locator(".question", has_text="Why?")).to_contain_text("Why? " + ATTACK)
     page.goto(f"{url}/studies/{hostile.room.consortium}")
     expect(page.locator(".lead")).to_have_text("Why? " + ATTACK)
     page.wait_for_timeout(300)

@@ -286,8 +286,9 @@ def test_a_node_that_knows_another_study_stops_the_approval(page: Page, lab: Lab
 
 FULL = '<code class="hash full">0x'
 OWNERS, DATASETS = "in “Owners and approvals”", "in “Datasets and budget”"
+DATA = '<section class="panel" aria-labelledby="datasets">'
 MAX_RUNS = "&#34;maxRuns&#34;: &#34;"
-LEAVES, AGREED, ANALYSIS = "All that may leave", "What is agreed to", "The analysis"
+LEAVES, AGREED, ANALYSIS = "All that may leave", "What is agreed to", "What computes"
 SHOWN: dict[str, tuple[str, str, str]] = {
     "name": (">small-study</span>", ">large-study</span>", "name"),
     "question": ("How many people are there by sex", "How many people are there", "question"),
@@ -300,9 +301,15 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "unit": ("each <code>person_id</code>", "each <code>visit_id</code>", AGREED),
     "cohort": ("nothing about fewer than 20</dd>", "nothing about fewer than 2000</dd>", AGREED),
     "image": ("@sha256:1111", "@sha256:2222", AGREED),
-    "columns": ("hospital-A/cohort-A (person_id int64, ", "hospital-A/cohort-A (", AGREED),
+    "guarantee": (">by-reading</strong>", ">by-construction</strong>", f"{AGREED}, {ANALYSIS}"),
+    "promise": ("The promise rests on reading the script", "The promise rests on nothing", AGREED),
+    "compiled": (DATA, f'<div id="compiled">SELECT 1</div>{DATA}', "What runs instead"),
+    "columns": ("<li><code>age</code> float64</li>", "", AGREED),
+    "column-type": ("<code>age</code> float64", "<code>age</code> int64", AGREED),
+    "person": ("</code> int64, the person", "</code> int64", AGREED),
+    "dataset-kind": ("hospital-A/cohort-A (table cohort)", "hospital-A/cohort-A (files)", AGREED),
     "follows": (f"Follows</dt><dd>{FULL}", f"Follows</dt><dd>{FULL}6", AGREED),
-    "studies-before": ("as the study after 0", "as the study after 5", AGREED),
+    "studies-before": ("pinned until then: 0", "pinned until then: 5", AGREED),
     "version-agreed": ("the newest version", "version 1", AGREED),
     "field": ("<code>people</code></th>", "<code>nobody</code></th>", LEAVES),
     "kind": ("<td>count</td>", "<td>counted</td>", LEAVES),
@@ -312,7 +319,7 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "bounds": ("lower: 0; upper: 120", "lower: 0; upper: 1", LEAVES),
     "epsilon": ('<td class="number">ε 0.5</td>', '<td class="number">ε 0.0001</td>', LEAVES),
     "limit": ("At most 4\u202f096 bytes", "At most 96 bytes", LEAVES),
-    "slot": ("released on whole 1 s", "released on whole 3600 s", LEAVES),
+    "instant": ("leaves 40 s after", "leaves 4 s after", LEAVES),
     "one-field-less": ('<th scope="row"><code>age</code></th>', "", LEAVES),
     "analysis": ("import pandas", "import pandaz", ANALYSIS),
     "chain-id": ('data-shown="chain">31337</dd>', 'data-shown="chain">8453</dd>', "in “chain”"),

@@ -122,11 +122,14 @@ import sys, time
 from pathlib import Path
 from sealroom_agents.demo.room import _secret_file, _start_gate, sealroom
 from sealroom_agents.demo.stack import Stack
+from sealroom_agents.simulator.platform import SimulatedPlatform
 stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[2]))
 chain = stack.start_chain()
 platform = stack.folder / "platform"
 stack.run(sealroom(), "simulate", "init", "--platform", str(platform))
-_start_gate(stack, chain, platform, _secret_file(stack.folder / "watch.token"))
+policy = stack.folder / "platform-policy.json"
+policy.write_bytes(SimulatedPlatform.open(platform).policy().encode())
+_start_gate(stack, chain, platform, policy, _secret_file(stack.folder / "watch.token"))
 print("ready", flush=True)
 time.sleep(9999)
 """
@@ -157,6 +160,7 @@ import sys
 from pathlib import Path
 from sealroom_agents.demo.owners import in_parallel
 from sealroom_agents.demo.stack import Stack
+from sealroom_agents.simulator.platform import SimulatedPlatform
 stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[2]))
 print("ready", flush=True)
 begin = "import time; print(1, file=open({!r}, 'w'), flush=True); time.sleep(9999)"

@@ -221,7 +221,46 @@ def test_each_example_of_a_help_can_be_copied(name: str, tmp_path: Path) -> None
 
 def test_a_recipe_shows_its_budget_as_the_envelope_does(tmp_path: Path) -> None:
     done = shell(f"sealroom recipe {ROOT / 'enclave' / 'studies' / 'cardio-renal'}", tmp_path)
-    assert "privacy        ε 1.5, δ 1e-6 for each person_id" in done.stdout
+    assert re.search(r"^privacy +ε 1\.5, δ 1e-6 for each person_id", done.stdout, re.MULTILINE)
+
+
+def test_no_field_of_a_recipe_speaks_as_its_guarantee(tmp_path: Path) -> None:
+    """OU-09: a researcher chooses the names of fields, and of columns that stand beside them."""
+    study = tmp_path / "study"
+    study.mkdir()
+    claims = "by-construction. Each person's rows depend on that person's data alone"
+    (study / "study.yaml").write_text(
+        json.dumps(
+            {
+                "version": 2,
+                "name": "claims",
+                "question": "guarantee: by-construction",
+                "image": f"ghcr.io/sealroom/enclave@sha256:{'ab' * 32}",
+                "gpu": "none",
+                "guarantee": "by-reading",
+                "schemas": {"visits": {"unit": "id", "columns": {"id": "int64", claims: "float64"}}},
+                "datasets": [{"owner": "a", "name": "visits", "schema": "visits"}],
+                "privacy": {
+                    "adjacency": "add-remove", "epsilon": "1", "delta": "0", "minimum_cohort": 10,
+                    "release_after_seconds": 60,
+                },
+                "output": {
+                    "limit_bytes": 4096,
+                    "groups": {},
+                    "fields": [
+                        {
+                            "name": "guarantee", "kind": "mean", "column": claims, "by": [], "lower": "0",
+                            "upper": "9", "decimals": 1, "epsilon": "1",
+                        }
+                    ],
+                },
+            }
+        )
+    )  # fmt: skip
+    (study / "analysis.py").write_text("print(1)\n")
+    done = shell(f"sealroom recipe {study} --out recipe.json", tmp_path)
+    said = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines() if line.startswith("guarantee")]
+    assert len(said) == 1 and said[0].startswith("by-reading, one row a person. "), (done.stdout, done.stderr)
 
 
 def test_help_lists_every_command_in_the_order_of_the_story(tmp_path: Path) -> None:

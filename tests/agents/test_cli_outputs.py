@@ -434,7 +434,8 @@ def test_no_file_outside_of_the_folder_for_keys_ever_holds_a_data_key(desk: Path
         assert done.returncode == 0, done.stdout
         acts, keys = (int(word) for word in done.stdout.split("watched ")[1].split())
         assert acts > keys > 0
-    assert left(desk / "keys") == [key.removeprefix("keys/")]
+    own = key.removeprefix("keys/")
+    assert left(desk / "keys") == [own, str(Path(own).with_name("report-key.secret"))]
 
 
 # --- what is made on the way -----------------------------------------------------------------------

@@ -18,13 +18,17 @@ from typing import Any
 import pytest
 from eth_utils.crypto import keccak
 from fastapi.testclient import TestClient
+from tests.agents.emitted import failure_of
 from tests.agents.staged import make_stage
+from tests.formats.test_recipe_blocks import by_blocks
+from tests.formats.test_recipe_relation import STUDY
 from tests.local_chain import YEAR_S, Dataset, LocalChain, account
 from tests.outside import CAP_MICRO, HOLDER, OWNERS, Lab, make_recipe
 from tests.rpc_proxy import RpcProxy
 
 from sealroom.codes import Code
 from sealroom.model import Machines, Roster, Study, Validity
+from sealroom.recipe import parse, render
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.console import display, model_script
@@ -161,6 +165,39 @@ def test_recipe_bytes_come_back_exactly(lab: Lab, web: TestClient) -> None:
     web.post("/v1/runs", json=body_of(lab))
     assert web.get(f"/v1/recipes/{lab.compose_hash}").content == lab.recipe.compose
     assert web.get("/v1/recipes/0x" + "00" * 32).json()["code"] == "unknown-recipe"
+
+
+def test_what_a_recipe_promises_and_computes_is_told(lab: Lab, web: TestClient, tmp_path: Path) -> None:
+    """DP-03: the guarantee by name and in one sentence, tables and files, the SQL and what it compiles to."""
+    (tmp_path / "relation").mkdir()
+    (tmp_path / "relation" / "study.yaml").write_text(STUDY)
+    relation = parse(render(tmp_path / "relation"))
+    for recipe in (lab.recipe, relation):
+        lab.store.add_recipe("0x" + recipe.compose_hash.hex(), recipe.compose)
+    script, sql = (
+        web.get(f"/v1/recipes/0x{recipe.compose_hash.hex()}/content").json()
+        for recipe in (lab.recipe, relation)
+    )
+    assert (script["guarantee"]["name"], script["guarantee"]["mustRead"]) == ("by-reading", True)
+    assert "reading the script" in script["guarantee"]["sentence"]
+    assert script["analysis"] == lab.recipe.analysis and script["relation"] is None
+    assert script["reads"][0] == {
+        "owner": "hospital-A", "name": "cohort-A", "kind": "table", "table": "cohort",
+    }  # fmt: skip
+    assert (script["guarantee"]["rows"], script["guarantee"]["blocks"]) == (1, None)
+    assert sql["guarantee"] == {**sql["guarantee"], "name": "by-construction", "mustRead": False}
+    assert relation.relation is not None and relation.compiled is not None
+    told = sql["relation"]
+    assert (told["sql"], told["compiled"]) == (relation.relation.sql, relation.compiled.sql)
+    assert (told["rows"], told["people"]) == (1, None) and sql["analysis"] is None
+    assert told["columns"][1]["type"] == "binary fraction (64 bits)"
+    columns = {column["name"]: column["type"] for column in sql["tables"][0]["columns"]}
+    assert (columns["sex"], columns["scans"]) == ("category of F, M", "list of int64")
+    lab.register()
+    lab.propose()
+    study = web.get(f"/v1/studies/{lab.room.consortium}").json()
+    assert study["guarantee"] == study["proposals"][0]["guarantee"] == script["guarantee"]
+    assert web.get(f"/v1/recipes/0x{'00' * 32}/content").json()["code"] == "unknown-recipe"
 
 
 # --- submitting: refusals, each beside the request that is taken ---------------------------------
@@ -360,6 +397,38 @@ def test_the_envelope_shows_only_once_it_is_anchored(lab: Lab, web: TestClient) 
     download = web.get(f"/v1/runs/{run}/envelope")
     assert download.json() == state["envelope"]
     assert "attachment" in download.headers["content-disposition"]
+
+
+def test_the_result_of_a_study_by_blocks_names_their_number(chain: LocalChain, tmp_path: Path) -> None:
+    """DP-03."""
+    snapshot = chain.snapshot()
+    lab = Lab.on(chain, tmp_path, recipe=parse(by_blocks()))
+    web = TestClient(create_app(lab.store, lab.reader, factory=lab.room.factory, **OPEN))
+    run = lab.submit()
+    told = web.get(f"/v1/recipes/{lab.compose_hash}/content").json()["guarantee"]
+    assert (told["name"], told["blocks"]) == ("by-blocks", 50)
+    held = lab.take()
+    lab.store.emitted(held, "{}")
+    anchor = {"sequence": 1, "tx": "0x" + "00" * 32, "block": 7}
+    envelope = {"result": {"fields": {}, "epsilon": "1.5", "delta": "0"}, "anchor": anchor}
+    lab.store.anchored(held, json.dumps(envelope), message="anchored")
+    shown = web.get(f"/runs/{run}").text
+    assert ">by-blocks</strong>, 50 blocks of people. Each person is in one block" in shown
+    chain.restore(snapshot)
+
+
+def test_a_failure_file_is_there_for_whoever_asks(lab: Lab, web: TestClient) -> None:
+    run = lab.submit()
+    assert web.get(f"/v1/runs/{run}/failure").json()["code"] == "no-failure"
+    assert "explain-failure" not in web.get(f"/runs/{run}").text
+    held = lab.take()
+    written = failure_of(held).decode()
+    lab.store.end(held, "failed", code=Code.RUN_FAILED, message="the run failed", failure=written)
+    download = web.get(f"/v1/runs/{run}/failure")
+    assert download.text == written
+    assert "attachment" in download.headers["content-disposition"]
+    assert "sealroom explain-failure failure.json" in web.get(f"/runs/{run}").text
+    assert "job-timeout" not in written + web.get(f"/v1/runs/{run}").text
 
 
 def test_a_runs_page_tells_the_chain_and_the_enclave_apart(chain: LocalChain, tmp_path: Path) -> None:
@@ -584,6 +653,30 @@ def test_another_proposal_is_read_before_it_is_approved(lab: Lab, web: TestClien
     assert "\\u{e9}" in chosen
     assert web.get(f"{address}?study=0x{'00' * 32}").status_code == 404
     assert web.get(f"{address}?study=1").status_code == 400
+
+
+def test_a_page_without_the_recipe_says_so_and_where_it_is_read(
+    lab: Lab, web: TestClient, tmp_path: Path
+) -> None:
+    """WE-09: of a proposal whose bytes nobody submitted a page has hashes alone, and says how to read it."""
+    lab.register()
+    other = make_recipe(tmp_path / "other", question="Something else?")
+    study = lab.chain.draft(
+        lab.room,
+        compose_hash=other.compose_hash,
+        datasets=[dataset.id for dataset in lab.datasets],
+        max_runs=1,
+    )
+    lab.chain.approve(lab.room, study, 0)
+    address = f"/studies/{lab.room.consortium}?study=0x{study.hex()}"
+    page = web.get(address).text
+    assert "This console does not have the recipe" in page
+    assert "sealroom govern approve --recipe app-compose.json" in page
+    assert "for at most 1 run, until" in page
+    lab.store.add_recipe("0x" + other.compose_hash.hex(), other.compose)
+    page = web.get(address).text
+    assert "This console does not have the recipe" not in page
+    assert "Something else?" in page
 
 
 def test_no_proposal_hides_another(lab: Lab, web: TestClient) -> None:
@@ -851,13 +944,25 @@ def test_hostile_text_is_shown_as_text(chain: LocalChain, tmp_path: Path, attack
 def test_hidden_characters_are_shown_by_their_number() -> None:
     """WE-09: bidi overrides, zero-width and look-alike characters cannot hide in what is read."""
     assert str(display.source("x = 1  # ok\n")) == "x = 1  # ok\n"
-    for character in ("\u202e", "\u2066", "\u200b", "\u00a0", "\u0430", "\ufeff", "\t", "\x00", "\U000e0041"):
+    for character in (
+        "\u202e",
+        "\u2066",
+        "\u200b",
+        "\u00a0",
+        "\u0430",
+        "\ufeff",
+        "\t",
+        "\x00",
+        "\U000e0041",
+        "\u3164",
+        "\ufe0f",
+    ):
         shown = str(display.source(f"a{character}b"))
         assert character not in shown
         assert f"\\u{{{ord(character):x}}}" in shown
         assert display.oddities(f"a{character}b") == 1
     assert str(display.prose("Überleben α")) == "Überleben α"
-    assert "\u202e" not in str(display.prose("a\u202eb"))
+    assert not {"\u202e", "\u3164", "\ufe0f"} & set(display.prose("a\u202eb\u3164c\ufe0f"))
     assert str(display.source("<b>")) == "&lt;b&gt;"
     assert display.plain("\u202e<") == "\\u{202e}<"
 

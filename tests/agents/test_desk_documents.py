@@ -268,3 +268,54 @@ def test_a_false_signature_file_displaces_no_good_one(office: Office, first: str
     answer = office.govern("approve", study, *given, by=STRANGER)
     assert answer["approved"] == ["hospital-A", "hospital-B"]
     assert sorted(answer["leftOut"]) == [office.file("false.json"), office.file("stale.json")]
+
+
+# --- what an owner reads before a vote ---------------------------------------------------------------------
+
+
+def test_the_guarantee_what_computes_and_the_tables_are_read_before_a_vote(office: Office) -> None:
+    """DP-03: by name and in words, with the script whose reading the promise rests on."""
+    study = office.propose()
+    shown = office.text("approve", study, *with_recipe(office), by=1)
+    read = recipe()
+    assert f"{read.guarantee.name}, one row a person. {read.guarantee.sentence}" in shown
+    for spec in read.datasets:
+        assert f"{spec.path}: table {spec.schema.name if spec.schema else ''}" in shown
+    for schema in read.schemas:
+        assert f"{schema.columns[0][0]} {schema.columns[0][1]}" in shown
+    for line in (read.relation.sql if read.relation else read.analysis).splitlines():
+        assert line in shown
+    later = office.text("show", study, *with_recipe(office))
+    assert read.guarantee.sentence in later and "the same hashes" in later
+    told = office.govern("show", study, *with_recipe(office))["recipe"]
+    assert told["guarantee"]["name"] == read.guarantee.name and told["guarantee"]["rows"] == read.rows
+    assert "recipe" not in office.govern("show", study)
+    assert "--recipe app-compose.json shows it" in office.text("show", study)
+    other = office.file("other.json", recipe_bytes().replace(b"risk of death", b"risk of dying"))
+    assert office.refused("show", study, "--recipe", other)[0] == "proposal-differs"
+
+
+def test_no_signature_is_asked_for_what_can_never_take_effect(office: Office) -> None:
+    """CH-38: a request or a signature for a dead proposal would only mislead whoever holds it."""
+    study, request = office.propose(), office.file("request.json")
+    asks = "approve", study, *with_recipe(office), "--owner", account(1), "--request", request
+    office.govern("withdraw", study, by=1)
+    code, words, _ = office.refused(*asks)
+    assert code == "proposal-blocked" and "hospital-B withdrew" in words and not Path(request).exists()
+    assert office.refused(*asks[:4], "--sign", request, by=1)[0] == "proposal-blocked"
+
+    live = office.propose("--anew", days=20)
+    asks = "approve", live, *with_recipe(office), "--owner", account(1), "--request", request
+    office.govern(*asks)
+    Path(request).unlink()
+    office.govern("revoke", "--reason", "stop", by=3)
+    code, words, _ = office.refused(*asks)
+    assert code == "proposal-blocked" and "another basis" in words and not Path(request).exists()
+
+
+def test_a_cap_beyond_the_lifetime_account_is_told(office: Office) -> None:
+    name = f"hospital-A/{recipe().datasets[0].name}"
+    warned = office.govern("allow", name, "--cap", "50", "--delta", "1e-3", by=0)["warnings"]
+    assert [words[:4] for words in warned] == ["ε 50", "δ 0."]
+    assert all("lifetime account" in words for words in warned)
+    assert office.govern("allow", name, "--cap", "9", "--delta", "9e-6", by=0)["warnings"] == []

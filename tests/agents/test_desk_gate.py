@@ -11,10 +11,11 @@ import pytest
 from tests.agents.answering import answering
 from tests.agents.office import Office
 from tests.agents.worked import make_gate
-from tests.local_chain import LocalChain
+from tests.local_chain import ROOT, LocalChain, account
 
 from sealroom.encoding import sha256, to_hex
 from sealroom.key_release import GateIdentity
+from sealroom.recipe import render
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
 
 pytestmark = pytest.mark.anvil
@@ -29,12 +30,14 @@ def chain() -> Iterator[LocalChain]:
 
 
 @pytest.fixture
-def office(chain: LocalChain, tmp_path: Path) -> Office:
+def office(chain: LocalChain, tmp_path: Path) -> Iterator[Office]:
     """Four hospitals without a platform; they have read the policy."""
+    before = chain.snapshot()
     office = Office.open(chain, tmp_path)
     office.file("policy.json", PLATFORM.policy().encode())
     office.file("root.der", PLATFORM.root_der)
-    return office
+    yield office
+    chain.restore(before)
 
 
 def given(office: Office, url: str, *more: str) -> tuple[str, ...]:
@@ -104,3 +107,51 @@ def test_a_policy_that_nobody_read_is_not_adopted(office: Office) -> None:
     with answering(genuine().encode()) as url:
         code, _, hint = office.refused("platform", "--gate", url, "--device", DEVICE, by=0)
     assert code == "way-unclear" and "--policy" in hint
+
+
+# --- a study whose guarantee the adopted policy does not accept ------------------------------------------
+
+
+def by_reading(office: Office) -> tuple[str, ...]:
+    """A script over the file of hospital-A, whose columns are those of the worked study."""
+    path = office.file("by-reading.json", render(ROOT / "enclave" / "studies" / "made-up-people"))
+    return "--recipe", path
+
+
+def test_nobody_votes_for_a_guarantee_that_the_policy_in_hand_does_not_accept(office: Office) -> None:
+    """DP-22: the gate would refuse it by the same name, after everybody had voted."""
+    strict, lenient = PLATFORM.policy(guarantees=("by-construction",)), PLATFORM.policy()
+    office.adopt_with((0, 1, 2), policy_hash=strict.hash)
+    office.datasets()
+    policy = "--policy", office.file("strict.json", strict.encode())
+    other = "--policy", office.file("lenient.json", lenient.encode())
+
+    code, words, hint = office.refused("propose", *by_reading(office), *policy, by=0)
+    assert code == "guarantee-not-accepted" and "platform" in hint
+    assert words == "the recipe's guarantee is by-reading, and the owners accept by-construction"
+    assert office.govern("pending")["proposals"] == []
+    code, words, _ = office.refused("propose", *by_reading(office), *other, by=0)
+    assert code == "proposal-differs" and to_hex(lenient.hash) in words and to_hex(strict.hash) in words
+
+    # Who has no policy in hand may still vote: the next owner's desk says it.
+    study = office.govern("propose", *by_reading(office), by=0)["proposal"]
+    vote = "approve", study, *by_reading(office)
+    assert office.refused(*vote, *policy, by=1)[0] == "guarantee-not-accepted"
+    assert office.govern("show", study)["approved"] == ["hospital-A"]
+
+    request = office.file("request.json")
+    office.govern(*vote, "--owner", account(1), "--request", request)
+    sign = "sign", "--request", request, "--out", office.file("signed.json"), *by_reading(office)
+    assert office.refused(*sign, *policy, by=1)[0] == "guarantee-not-accepted"
+    doubts = office.govern(*sign, *other, by=1)["warnings"]  # it sees no chain
+    assert any("whether the owners adopted" in words for words in doubts)
+
+    worked = "propose", "--recipe", office.file("app-compose.json")
+    assert "adopted by the owners, accepts by-construction" in office.text(*worked, *policy, by=0)
+
+
+def test_a_policy_without_a_recipe_says_nothing_of_a_study(office: Office) -> None:
+    office.adopt()
+    office.datasets()
+    code, words, _ = office.refused("approve", office.propose(), *given(office, "")[3:5], "--blind", by=1)
+    assert code == "way-unclear" and "without its recipe" in words

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,11 @@ def test_a_history_that_was_read_in_part_says_so(long: tuple[Office, str, str]) 
 
 def test_a_proposal_that_is_older_is_not_called_unknown(long: tuple[Office, str, str]) -> None:
     office, early, late = long
-    for action in (seeing.show, deciding.remove_silent):
+    for action in (partial(seeing.show, recipe=None), deciding.remove_silent):
         with pytest.raises(ToolError) as refused:
             action(desk(office), proposal=bytes.fromhex(early[2:]))
         assert refused.value.code == "proposal-unknown" and "read back to block" in refused.value.message
-    assert seeing.show(desk(office), proposal=bytes.fromhex(late[2:])).warnings == ()
+    assert seeing.show(desk(office), proposal=bytes.fromhex(late[2:]), recipe=None).warnings == ()
 
 
 def test_the_study_before_is_not_called_none(long: tuple[Office, str, str]) -> None:
@@ -95,6 +96,7 @@ def test_the_study_before_is_not_called_none(long: tuple[Office, str, str]) -> N
         draft=True,
         anew=False,
         before=None,
+        policy=None,
     )
     words = [value for label, value in answer.lines if label == "differs"]
     assert words == ["not known: the study approved last is older than the history that was read"]

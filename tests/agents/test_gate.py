@@ -322,6 +322,7 @@ def test_a_run_id_gets_keys_once(approved: World) -> None:
         compose_hash=sha256(RECIPE),
         epsilon_micro=1_500_000,
         delta_pico=0,
+        guarantee="by-reading",
     )
     answer = approved.http.post("/v1/hello", content=hello.encode())
     refused(answer, "unknown-run-id-reused", 409)
@@ -485,6 +486,20 @@ def test_a_gate_that_released_keys_asks_about_its_policy_whatever_it_is_told_to_
     approved.policy = replace(approved.policy, tcb=replace(approved.policy.tcb, cached_keys=True))
     with pytest.raises(ConfigurationError, match="adopted this gate with platform policy"):
         approved.start_gate()
+
+
+def test_a_gate_releases_no_key_for_a_guarantee_that_its_policy_does_not_accept(approved: World) -> None:
+    """DP-22."""
+    approved.policy = replace(approved.policy, guarantees=("by-construction",))
+    approved.start_gate()
+    approved.adopt()
+    approved.study = approved.chain.draft(
+        approved.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in approved.sealed]
+    )
+    approved.approve(0, 1)
+    approved.heartbeat()
+    refused(Enclave(approved).ask(), "guarantee-not-accepted")
+    granted(Enclave(approved, guarantee="by-construction").ask())
 
 
 def test_a_gate_whose_kms_is_not_the_policys_does_not_start(approved: World) -> None:

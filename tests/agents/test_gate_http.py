@@ -60,6 +60,7 @@ def test_an_unknown_field_is_malformed(approved: World) -> None:
         compose_hash=bytes(32),
         epsilon_micro=1,
         delta_pico=0,
+        guarantee="by-reading",
     )
     assert approved.http.post("/v1/hello", content=hello.encode()).status_code == 200
     more = json.dumps({**hello.to_json(), "admin": True}).encode()

@@ -200,6 +200,7 @@ def good() -> Case:
         compose_hash=RECIPE,
         epsilon_micro=1_500_000,
         delta_pico=1_000_000,
+        guarantee="by-reading",
         kem_key=bytes(1216),
         enclave_signer="0x" + "e5" * 20,
         transcript=sha256(b"transcript"),
@@ -221,6 +222,7 @@ def good() -> Case:
         gate_signer=GATE,
         gate_compose=sha256(b"gate"),
         policy_hash=POLICY,
+        guarantees=("by-construction", "by-reading"),
         key_provider_id=b"kms-ca",
         lease_seconds=30,
         audit_head=sha256(b"audit"),
@@ -434,6 +436,17 @@ def test_a_machine_that_the_owners_did_not_allow_is_refused(good: Case) -> None:
 def test_an_app_that_allows_any_device_is_refused(good: Case) -> None:
     """CH-24."""
     refused(good.but("view", allow_any_device=True), "device-not-allowed")
+
+
+def test_a_guarantee_that_the_owners_do_not_accept_is_refused(good: Case) -> None:
+    """DP-22."""
+    strict = good.but("config", guarantees=("by-construction",))
+    assert isinstance(strict.but("request", guarantee="by-construction").decide(), Grant)
+    refusal = refused(strict, "guarantee-not-accepted")
+    assert (refusal.seen, refusal.pinned) == (
+        {"guarantee": "by-reading"},
+        {"guarantees": ["by-construction"]},
+    )
 
 
 def test_gpu_evidence_that_nobody_can_verify_is_refused(good: Case) -> None:

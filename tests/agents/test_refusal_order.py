@@ -107,6 +107,7 @@ def test_a_hello_is_refused_in_the_published_order(
     hello = Hello(
         run_id=enclave.run_id, chain_id=31337, consortium=approved.room.consortium,
         compose_hash=sha256(RECIPE), epsilon_micro=1, delta_pico=0,
+        guarantee="by-reading",
     )  # fmt: skip
 
     answers(approved.http.post("/v1/hello", content=damaged(hello.encode(), faults, MAX_BODY)), rung)

@@ -178,8 +178,8 @@ def test_a_database_of_another_version_is_refused_by_its_version(tmp_path: Path)
     for _ in range(2):
         Store(f"sqlite:///{tmp_path / 'new.db'}").close()
     with sqlite3.connect(tmp_path / "new.db") as connection:
-        connection.execute("UPDATE schema_version SET version = 3")
-    with pytest.raises(StoreError, match="of version 3; this program uses version 2"):
+        connection.execute("UPDATE schema_version SET version = 4")
+    with pytest.raises(StoreError, match="of version 4; this program uses version 3"):
         Store(f"sqlite:///{tmp_path / 'new.db'}")
 
 

@@ -22,7 +22,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DatabaseError
-from tests.agents.emitted import signed
+from tests.agents.emitted import REPORT_KEY, failure_of, signed
 from tests.local_chain import LocalChain, private_key
 from tests.outside import GATE, HOLDER, Lab
 from tests.patience import PATIENCE_S, until
@@ -30,6 +30,7 @@ from tests.patience import PATIENCE_S, until
 from sealroom import typed
 from sealroom.codes import Code
 from sealroom.envelope import Envelope, parse_envelope
+from sealroom.failure import parse_failure
 from sealroom.model import Opening, Receipt
 from sealroom_agents import child_processes
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
@@ -151,6 +152,8 @@ class ScriptedEnclave:
     lines: list[Mapping[str, object]]
     exit: int | None
     output: bytes | None = None
+    left: bytes | None = None
+    """Its failure file."""
     wipes: bool = False
     """Whether it ends by itself when it is asked to."""
     killed: bool = False
@@ -169,6 +172,9 @@ class ScriptedEnclave:
         if self.output is None:
             raise RunnerError(Code.NO_ENVELOPE, "the enclave left no envelope")
         return self.output
+
+    def failure(self) -> bytes | None:
+        return self.left
 
     def terminate(self) -> None:
         if self.wipes:
@@ -197,7 +203,7 @@ class ScriptedBackend:
         return self.enclave
 
     def leftovers(self, run_id: str) -> Leftovers:
-        return self.found.get(run_id, Leftovers(started=True, envelope=None))
+        return self.found.get(run_id, Leftovers(started=True, envelope=None, failure=None))
 
     def forget(self, run_id: str) -> None:
         self.forgotten.append(run_id)
@@ -278,6 +284,43 @@ def test_every_exit_has_its_state(
     run = follow(lab, ScriptedEnclave([said], exit=status))
     assert (run.state, run.code) == (state, code)
     assert run.message
+
+
+FAILED = {"phase": "failed", "code": "run-failed", "message": "the run failed"}
+
+
+@pytest.mark.parametrize(("lines", "status"), [([FAILED], 5), ([], -9)], ids=["said", "unsaid"])
+def test_a_failure_file_is_kept_for_whoever_asks(
+    lab: Lab, lines: list[Mapping[str, object]], status: int
+) -> None:
+    lab.submit()
+    held = lab.take()
+    enclave = ScriptedEnclave([*WAY[:3], *lines], exit=status, left=failure_of(held))
+    Supervisor(
+        lab.store, lab.reader, ScriptedBackend(enclave), stop=threading.Event(), run_timeout_s=20
+    ).supervise(held)
+    run = lab.store.run(held.id)
+    assert (run.state, run.code) == ("failed", "run-failed")
+    kept = lab.store.failure(run.id)
+    assert kept is not None
+    assert parse_failure(kept.encode()).open(REPORT_KEY).code == "job-timeout"
+
+
+def test_a_failure_file_of_another_run_or_of_nobody_is_not_kept(lab: Lab) -> None:
+    """OU-09."""
+    for change, code in (
+        (lambda run: failure_of(run, run_id="0x" + "11" * 32), "failure-mismatch"),
+        (lambda run: failure_of(run).replace(b"0x", b"0X", 1), "malformed"),
+    ):
+        lab.submit()
+        held = lab.take()
+        enclave = ScriptedEnclave([*WAY[:3], FAILED], exit=5, left=change(held))
+        Supervisor(
+            lab.store, lab.reader, ScriptedBackend(enclave), stop=threading.Event(), run_timeout_s=20
+        ).supervise(held)
+        run = lab.store.run(held.id)
+        assert (run.state, run.code) == ("failed", code)
+        assert lab.store.failure(run.id) is None
 
 
 def test_what_no_enclave_says_ends_the_run(lab: Lab) -> None:

@@ -90,7 +90,7 @@ privacy:
   epsilon: "1.5"
   delta: "0"
   minimum_cohort: 20
-  release_slot_seconds: 5
+  release_after_seconds: 60
 output:
   limit_bytes: 4096
   groups:
@@ -359,6 +359,9 @@ class WorkedRun:
             privacy_hash=recipe.privacy_hash,
             datasets=place.datasets,
             privacy=StatementPrivacy(
+                guarantee=recipe.guarantee.name,
+                rows=recipe.rows,
+                blocks=recipe.blocks,
                 unit=recipe.unit,
                 adjacency=recipe.privacy.adjacency,
                 epsilon_micro=grant.epsilon_micro,
@@ -370,7 +373,6 @@ class WorkedRun:
             block_number=grant.block_number,
             block_hash=grant.block_hash,
             quote_body_digest=quote_body_digest(self.quote),
-            issued_slot=1,
         )
         return replace(stated, **self.statement_changes)
 
@@ -413,6 +415,7 @@ def make_run(
         compose_hash=parsed.compose_hash,
         epsilon_micro=epsilon_micro,
         delta_pico=delta_pico,
+        guarantee=parsed.guarantee.name,
     )
     hello = replace(hello, **(hello_changes or {}))
     challenge = sign_challenge(

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attacks on the walls around a job: each is one line of Python, and works on an ordinary machine.
 
-    python -m tests.enclave.attacks load|sealed
+    python -m tests.enclave.attacks load|sealed|relation
 
 runs each in a fresh job of this place, and prints which got through. A job is made, locked down and sealed
 as one with an analysis is, by the same launcher; only the script is another, and so is what it has loaded.
+In `relation` DuckDB has read a dataset before, and lives on with its threads, as if a file had taken it over.
 A line counts as refused only if the job said that it began with it.
 """
 
@@ -28,12 +29,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from sealroom.errors import JobError
+from sealroom.relation.engine import Engine
 from sealroom.runtime import launcher
 from sealroom.runtime.channel import Channel
 from sealroom.runtime.confine import Walls, hide_memory, seal
+from sealroom.runtime.memory import seal_memory
 from sealroom.runtime.sandbox import Sandbox
-from sealroom.runtime.syscalls import NUMBERS
+from sealroom.runtime.syscalls import NUMBERS, Phase
 
 CALLS = {
     **NUMBERS,
@@ -299,6 +306,18 @@ LIMITS = {
     "a handler for crashes": "handler_of(11)",
     "a frame of another signal": "reached('rt_sigreturn')",
 }
+DATASET = {
+    "a dataset, written to": "os.write(DATASET, b'x')",
+    "a dataset, mapped to be written to": "mmap.mmap(DATASET, 4096, flags=1, prot=3)",
+    "a dataset, cut": "call('ftruncate', DATASET, 0)",
+    "a dataset, opened anew": "os.open(f'/proc/self/fd/{DATASET}', os.O_RDONLY)",
+    "a dataset's seals": "call('fcntl', DATASET, 1033, 0)",
+    "DuckDB reads a file": "DUCKDB.execute(\"SELECT * FROM read_text('/etc/passwd')\").fetchall()",
+    "DuckDB writes a file": "DUCKDB.execute(\"COPY (SELECT 1) TO '/tmp/sealroom-attack'\")",
+    "DuckDB lists a folder": "DUCKDB.execute(\"SELECT * FROM glob('/*')\").fetchall()",
+}
+"""What a job of a relation has besides."""
+
 GROUPS = {
     "fcntl": FCNTL, "other processes": OTHERS, "traces": TRACES, "kernel": KERNEL,
     "files": FILES, "code": CODE, "limits": LIMITS,
@@ -314,6 +333,7 @@ SEEN = {
     "an open, seen by inotify": ("os.close(file())", "inotify"),
     "a time of access": ("os.read(file(), 1)", "atime"),
     "an address in the kernel's log": ("ctypes.string_at(0x5EA15EC3E7)", "log"),
+    "a stack without end in the kernel's log": ("endless()", "log"),
     "registers in the kernel's log": ("jump(0xFFFFFFFFFF600010)", "log"),
     "its size in memory": ("kept.append(bytearray(300 << 20))", "size"),
     "its processor time": ("spin(0.3)", "time"),
@@ -363,6 +383,12 @@ def handler_of(signal):
 def jump(place):
     mark = 0x5EA15EC3E7
     ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, ctypes.c_long)(place)(mark, mark)
+def endless():
+    sys.setrecursionlimit(10**9)
+    inner = []
+    for _ in range(10**6):
+        inner = [inner]
+    repr(inner)
 def spin(seconds):
     end = time.process_time() + seconds
     while time.process_time() < end:
@@ -383,20 +409,54 @@ def run(channel: Channel, walls: Walls) -> None:
     channel.send({"op": "ready", "walls": asdict(walls)})
     task = channel.receive(head_limit=2**20)
     assert task is not None
-    if task.head["sealed"]:
-        seal()
-    here = {"CHANNEL": 3, "PORT": task.head["port"], "ctypes": ctypes, "errno": errno, "mmap": mmap, "os": os}
-    here |= {"struct": struct, "socket": socket, "threading": threading, "time": time, "resource": resource}
+    if task.head["phase"] != "load":
+        seal(Phase.SEALED)
+    here: dict[str, Any] = {
+        "CHANNEL": 3,
+        "PORT": task.head["port"],
+        "ctypes": ctypes,
+        "errno": errno,
+        "mmap": mmap,
+        "os": os,
+    }
+    here |= {
+        "sys": sys,
+        "struct": struct,
+        "socket": socket,
+        "threading": threading,
+        "time": time,
+        "resource": resource,
+    }
+    if task.head["phase"] == "relation":
+        here |= relation(channel)
     exec(task.head["prelude"], here)
     channel.send({"told": "began"})
     channel.receive()  # until its walls are verified: the line may be its end
     try:
         exec(task.head["line"], here)
-    except (OSError, ValueError, MemoryError):
+    except (OSError, ValueError, MemoryError, duckdb.Error):
         channel.send({"told": False})
     else:
         channel.send({"told": True})
     channel.receive()
+
+
+def relation(channel: Channel) -> dict[str, Any]:
+    """DuckDB over a dataset, as a sealed job of a relation has it."""
+    frame = channel.receive()
+    assert frame is not None and frame.descriptor is not None
+    engine = Engine({"t": [frame.descriptor]}, threads=2)
+    assert engine.run('SELECT "n" AS c1 FROM "t"').num_rows == 3
+    return {"DATASET": frame.descriptor, "DUCKDB": engine._connection, "kept_engine": engine}
+
+
+def dataset() -> int:
+    """A Parquet file in sealed memory."""
+    descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
+        pq.write_table(pa.table({"n": [1, 2, 3]}), file)
+    seal_memory(descriptor)
+    return descriptor
 
 
 class Forks:
@@ -426,6 +486,7 @@ class Place:
         self.abstract.listen()
         self.file = json.__file__  # where a job may read
         libc = ctypes.CDLL(None)
+        self.dataset = dataset()
         self._watch = libc.inotify_init1(0x800)
         libc.inotify_add_watch(self._watch, self.file.encode(), 0x20)
 
@@ -436,7 +497,7 @@ class Place:
         )
         return text + MORE
 
-    def attack(self, line: str, looks: str | None, *, sealed: bool) -> bool:
+    def attack(self, line: str, looks: str | None, *, phase: str) -> bool:
         """Whether one line gets through, in a fresh job. Raises when it never began."""
         with suppress(OSError):
             os.utime(self.file, (1, 2))
@@ -447,11 +508,13 @@ class Place:
             job.ready()
             channel = Channel(job.channel)
             job.channel.settimeout(SECONDS)
-            channel.send({"prelude": self.prelude(), "line": line, "sealed": sealed, "port": self.port})
+            channel.send({"prelude": self.prelude(), "line": line, "phase": phase, "port": self.port})
+            if phase == "relation":
+                channel.send({}, descriptor=self.dataset)
             first = channel.receive()
             if first is None or first.head != {"told": "began"}:
                 raise RuntimeError(f"{line!r} did not begin: a refusal would mean nothing")
-            job.verify(filters=2 if sealed else 1)
+            job.verify(filters=1 if phase == "load" else 2)
             channel.send({"verified": True})
             try:
                 frame = channel.receive()
@@ -471,7 +534,7 @@ class Place:
             "cmdline": lambda: b"s3cret" in (here / "cmdline").read_bytes(),
             "inotify": lambda: len(os.read(self._watch, 4096)) > 0,
             "atime": lambda: os.stat(self.file).st_atime > 1,
-            "log": lambda: any(MARK in each for each in kernel_log()[before:]),
+            "log": lambda: any(MARK in each or f"[{pid}]" in each for each in kernel_log()[before:]),
             "size": lambda: int((here / "statm").read_text().split()[1]) * 4096 > 250 << 20,
             "time": lambda: int((here / "stat").read_text().rpartition(")")[2].split()[11]) >= 25,
         }
@@ -498,7 +561,8 @@ def main(phase: str) -> dict[str, Any]:
     sys.modules["tests.enclave.attacks"] = sys.modules[__name__]  # a job cannot read this file
     hide_memory()
     place = Place()
-    lines = {name: (line, None) for group in GROUPS.values() for name, line in group.items()}
+    groups = [*GROUPS.values(), *([DATASET] if phase == "relation" else [])]
+    lines = {name: (line, None) for group in groups for name, line in group.items()}
     attacks: dict[str, tuple[str, str | None]] = {
         **lines,
         **{n: (a, b or None) for n, (a, b) in SEEN.items()},
@@ -506,7 +570,7 @@ def main(phase: str) -> dict[str, Any]:
     try:
         found = [
             name for name, (line, looks) in attacks.items()
-            if place.attack(line, looks, sealed=phase == "sealed")
+            if place.attack(line, looks, phase=phase)
         ]  # fmt: skip
     finally:
         place.close()

@@ -4,19 +4,23 @@ real sandbox under a real custodian."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sealroom import recipe
 from sealroom.privacy.release import Releases
 from sealroom.recipe import Recipe
 from sealroom.runtime.custodian import Custodian
+from sealroom.runtime.memory import seal_memory
 from sealroom.runtime.sandbox import Sandbox
 
 STUDY: dict[str, Any] = {
@@ -38,7 +42,7 @@ STUDY: dict[str, Any] = {
         "epsilon": "3",
         "delta": "1e-6",
         "minimum_cohort": 20,
-        "release_slot_seconds": 1,
+        "release_after_seconds": 600,
     },
     "output": {
         "limit_bytes": 2048,
@@ -101,13 +105,28 @@ def small_table(letter: str) -> pa.Table:
     )
 
 
+def in_sealed_memory(content: bytes) -> int:
+    """A file as the custodian gives it to a relation's job; returns its descriptor."""
+    descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(descriptor, content)
+    seal_memory(descriptor)
+    return descriptor
+
+
+def as_parquet(table: pa.Table) -> bytes:
+    """The table's Parquet file."""
+    stream = io.BytesIO()
+    pq.write_table(table, stream)
+    return stream.getvalue()
+
+
 @pytest.fixture(scope="session")
 def make_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
-    """Render the small study with this analysis, and maybe with longer release slots."""
+    """Render the small study with this analysis, and maybe with another instant of release."""
 
-    def make(analysis: str, *, slot_seconds: int = 1) -> Recipe:
+    def make(analysis: str, *, release_after: int = 600) -> Recipe:
         folder = tmp_path_factory.mktemp("study")
-        privacy = STUDY["privacy"] | {"release_slot_seconds": slot_seconds}
+        privacy = STUDY["privacy"] | {"release_after_seconds": release_after}
         (folder / "study.yaml").write_text(json.dumps(STUDY | {"privacy": privacy}))
         (folder / "analysis.py").write_text(analysis.strip() + "\n")
         return recipe.parse(recipe.render(folder))
@@ -125,7 +144,6 @@ def run_analysis(make_recipe: Callable[..., Recipe]) -> Callable[..., dict[str, 
         tables: dict[str, pa.Table] | None = None,
         check_lease: Callable[[], None] = lambda: None,
         epsilon_micro: int = 3_000_000,
-        job_seconds: float = 60.0,
     ) -> dict[str, Any]:
         parsed = make_recipe(analysis)
         found = tables or {f"hospital-{letter}/cohort.tar": small_table(letter) for letter in "AB"}
@@ -134,7 +152,6 @@ def run_analysis(make_recipe: Callable[..., Recipe]) -> Callable[..., dict[str, 
             open_dataset=lambda spec: found[spec.path],
             releases=Releases(parsed.privacy, parsed.output, epsilon_micro=epsilon_micro),
             check_lease=check_lease,
-            job_seconds=job_seconds,
         )
         with Sandbox.start() as sandbox:
             return custodian.serve(sandbox)

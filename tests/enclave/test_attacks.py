@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.enclave import surroundings
-from tests.enclave.attacks import GROUPS, REMAIN, REMAIN_IN_LOAD, SEEN
+from tests.enclave.attacks import DATASET, GROUPS, REMAIN, REMAIN_IN_LOAD, SEEN
 
 SECONDS = 1500
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +44,15 @@ def test_nothing_gets_out_of_a_sealed_job_but_what_is_told(place: str) -> None:
     assert count == sum(map(len, GROUPS.values())) + len(SEEN) >= 150
     assert through <= REMAIN | (UNCOUNTED if place in FROM_ROOT else set())
     assert {"its size in memory", "a precise clock"} <= through  # the twin: what works is seen to work
+
+
+@pytest.mark.parametrize("place", ["root", "filter alone"])
+def test_an_engine_that_a_file_took_over_can_do_what_a_script_can(place: str) -> None:
+    """OU-04, OU-05, OU-06, OP-01: with DuckDB's threads, its connection and a dataset in hand."""
+    count, through = attacks(place, "relation")
+    assert count == sum(map(len, GROUPS.values())) + len(SEEN) + len(DATASET)
+    assert through <= REMAIN | (UNCOUNTED if place in FROM_ROOT else set())
+    assert {"its size in memory", "a precise clock"} <= through
 
 
 @pytest.mark.parametrize("place", ["root", "no namespaces"])

@@ -21,8 +21,9 @@ from sealroom.key_release import GrantReply, LeaseReply, LeaseRequest, sign_rene
 from sealroom.key_release.messages import Challenge, EvidenceMessage, GateIdentity, Hello
 from sealroom.key_release.replies import Refusal
 from sealroom.keys import Secret, address_of, generate_signer
+from sealroom.runtime.clock import Clock, boot_seconds
 from sealroom.runtime.gate_client import GateRefused
-from sealroom.runtime.lease import FIRST_SECONDS, RETRY_SECONDS, Lease, LeaseEnd, LeaseEnded, clock
+from sealroom.runtime.lease import FIRST_SECONDS, RETRY_SECONDS, Lease, LeaseEnd, LeaseEnded
 
 RUN, CHAIN, CONSORTIUM = b"r" * 32, 31337, "0x" + "c0" * 20
 SECONDS = 2
@@ -117,7 +118,7 @@ def leased(
         consortium=CONSORTIUM,
         signer=signer,
         gate_signer=gate.address,
-        granted=clock() if granted is None else granted,
+        granted=boot_seconds() if granted is None else granted,
         seconds=seconds,
         on_end=ends.add,
         on_final=on_final,
@@ -129,13 +130,17 @@ def leased(
         lease.stop()
 
 
+def wait(lease: Lease, seconds: float) -> None:
+    lease.wait_until(boot_seconds() + seconds, Clock())
+
+
 def refuse(code: str) -> None:
     raise GateRefused(Refusal(Code.parse(code), f"refused: {code}"))
 
 
 def test_a_lease_lives_as_long_as_it_is_renewed() -> None:
     with leased() as (lease, gate, ends):
-        lease.wait(SECONDS + 1)
+        wait(lease, SECONDS + 1)
         assert gate.counters[:3] == [1, 2, 3] and ends == []
 
 
@@ -144,7 +149,7 @@ def test_a_lease_that_the_gate_will_not_renew_ends_at_once() -> None:
     start = time.monotonic()
     with leased(lambda counter: refuse("revoked"), seconds=10 * int(PATIENCE_S)) as (lease, _, ends):
         with pytest.raises(LeaseEnded) as caught:
-            lease.wait(2 * PATIENCE_S)
+            wait(lease, 2 * PATIENCE_S)
         assert time.monotonic() - start < PATIENCE_S
         assert caught.value.code == "lease-ended" and caught.value.end.cause == "revoked"
         assert ends.causes() == ["revoked"]
@@ -157,7 +162,7 @@ def test_a_lease_that_nobody_answers_ends_on_time() -> None:
     start = time.monotonic()
     with leased(unreachable) as (lease, _, ends):
         with pytest.raises(LeaseEnded):
-            lease.wait(2 * PATIENCE_S)
+            wait(lease, 2 * PATIENCE_S)
         assert SECONDS - 0.2 < time.monotonic() - start < PATIENCE_S
         assert ends.causes() == ["gate-unreachable"]
 
@@ -167,7 +172,7 @@ def test_a_renewal_that_hangs_cannot_stretch_a_lease() -> None:
     start = time.monotonic()
     with leased(lambda counter: (hung.wait(2 * PATIENCE_S), None)[1]) as (lease, _, ends):
         with pytest.raises(LeaseEnded):
-            lease.wait(2 * PATIENCE_S)
+            wait(lease, 2 * PATIENCE_S)
         assert time.monotonic() - start < PATIENCE_S
         assert ends.causes() == ["lease-expired"]
     hung.set()
@@ -193,7 +198,7 @@ def test_trouble_that_lasts_ends_a_lease_and_is_named() -> None:
     """OP-09: with a dead watcher the lease lapses."""
     with leased(lambda counter: refuse("watcher-dead")) as (lease, _, ends):
         with pytest.raises(LeaseEnded):
-            lease.wait(PATIENCE_S)
+            wait(lease, PATIENCE_S)
         assert ends.causes() == ["watcher-dead"]
 
 
@@ -205,7 +210,7 @@ def test_a_gate_that_answers_late_keeps_its_lease_of_thirty_seconds(
     now, rounds = 1000.0, 8
     monkeypatch.setattr("sealroom.runtime.lease.FIRST_SECONDS", FIRST_SECONDS)
     monkeypatch.setattr("sealroom.runtime.lease.RETRY_SECONDS", RETRY_SECONDS)
-    monkeypatch.setattr("sealroom.runtime.lease.clock", lambda: now)
+    monkeypatch.setattr("sealroom.runtime.lease.boot_seconds", lambda: now)
     monkeypatch.setattr("tests.enclave.test_lease.SECONDS", 30)
     signer: Secret = generate_signer()
 
@@ -258,7 +263,7 @@ def test_a_renewal_that_the_gate_did_not_sign_prolongs_nothing() -> None:
     with leased() as (lease, gate, ends):
         gate.key = generate_signer().reveal()
         with pytest.raises(LeaseEnded):
-            lease.wait(PATIENCE_S)
+            wait(lease, PATIENCE_S)
         assert ends.causes() == ["renewal-forged"]
 
 
@@ -274,7 +279,7 @@ def test_a_renewal_of_an_earlier_request_prolongs_nothing() -> None:
 
         gate.lease = replay  # type: ignore[method-assign]
         with pytest.raises(LeaseEnded):
-            lease.wait(PATIENCE_S)
+            wait(lease, PATIENCE_S)
         assert ends.causes() == ["renewal-forged"]
 
 
@@ -367,14 +372,14 @@ def test_a_lease_can_be_ended_from_this_side() -> None:
 
 
 def test_a_lease_counts_from_before_the_grant_was_asked_for() -> None:
-    with leased(granted=clock() - SECONDS - 1) as (lease, _, _), pytest.raises(LeaseEnded):
+    with leased(granted=boot_seconds() - SECONDS - 1) as (lease, _, _), pytest.raises(LeaseEnded):
         lease.check()
 
 
 def test_a_lease_that_lapsed_is_not_revived_by_a_late_renewal() -> None:
     """OP-10: not even by an honest one, whichever of the two threads comes first."""
     for _ in range(20):
-        with leased(granted=clock() - SECONDS - 1) as (lease, _, ends):
+        with leased(granted=boot_seconds() - SECONDS - 1) as (lease, _, ends):
             time.sleep(0.02)
             with pytest.raises(LeaseEnded):
                 lease.check()

@@ -104,3 +104,31 @@ def test_reading_the_imports_runs_nothing_of_the_script() -> None:
 def test_a_script_that_is_no_python_loads_nothing_and_raises_nothing(script: str) -> None:
     load = f"from sealroom.runtime import loading\nloading.load_for({script!r})\n"
     subprocess.run([sys.executable, "-c", load], capture_output=True, timeout=PATIENCE_S, check=True)
+
+
+RESIDENT = """
+import ctypes, mmap, sys
+from sealroom.runtime.loading import load_base, read_code
+load_base()
+pages = read_code()
+libc = ctypes.CDLL(None)
+there = absent = 0
+for line in open("/proc/self/maps"):
+    span, rights, _, _, inode, *name = line.split()
+    if inode != "0" and rights[0] == "r" and ".so" in name[0]:
+        begin, end = (int(each, 16) for each in span.split("-"))
+        of = (ctypes.c_ubyte * ((end - begin) // mmap.PAGESIZE))()
+        assert libc.mincore(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), of) == 0
+        there += sum(each & 1 for each in of)
+        absent += sum(not each & 1 for each in of)
+print(pages, there, absent)
+"""
+
+
+def test_all_code_that_is_mapped_is_in_memory_before_a_block_begins() -> None:
+    """DP-23: which pages of a library are there could be what an earlier block looked at."""
+    done = subprocess.run(
+        [sys.executable, "-c", RESIDENT], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
+    pages, there, absent = map(int, done.stdout.split())
+    assert pages >= there > 10_000 and absent == 0

@@ -98,7 +98,7 @@ def study(unit_type: str) -> dict[str, Any]:
             "epsilon": "20",
             "delta": "4e-7",
             "minimum_cohort": 1,
-            "release_slot_seconds": 1,
+            "release_after_seconds": 600,
         },
         "output": {"limit_bytes": 16384, "groups": GROUPS, "fields": FIELDS},
     }

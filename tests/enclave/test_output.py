@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tests.enclave.conftest import GOOD, READ, RELEASE, small_table
-from tests.patience import PATIENCE_S
 
 from sealroom.codes import Code
 from sealroom.errors import JobError, KeyReleaseError, PrivacyError, SealroomError
@@ -104,6 +102,51 @@ def test_what_breaks_the_contract_is_refused(case: str, run_analysis: Run) -> No
     assert CANARY not in error.message
 
 
+SMUGGLE = """
+ids = range({first}, {first} + 400)
+emit_signed(
+    private(pd.DataFrame({{"person_id": ids, "sex": "F"}})).count("people").summary()
+    | private(pd.DataFrame({{"person_id": ids, "sex": "F", "age": {value}}})).mean("mean_age").summary()
+    | table.logistic("risk").summary()
+)
+"""
+"""One person's number under 400 ids."""
+
+
+def test_rows_under_made_up_ids_count_nowhere(run_analysis: Run) -> None:
+    """DP-21: 600 exact records once left this way at a nominal ε of 1.
+
+    What is left of it: under ids that exist, a script can still write what it likes, one row an id. That is
+    what owners read it for."""
+    fields = run_analysis(READ + SMUGGLE.format(first=5000, value="people.age.iloc[7]"))
+    assert all(row["people"] is None for row in fields["people"]["groups"])  # fewer than a cohort
+    assert all(row["mean"] is None for row in fields["mean_age"]["groups"])
+    left = run_analysis(READ + SMUGGLE.format(first=1000, value="97.0"))
+    women, _ = left["people"]["groups"]
+    assert abs(women["people"] - 300) < 40  # of 400 ids, hospital A has 300, each counted once
+
+
+def test_a_person_who_is_missing_is_dropped_and_never_refused(run_analysis: Run) -> None:
+    """DP-21: a refusal would tell whether one person is there: the run ends alike with and without."""
+    asks = (
+        READ
+        + """
+one = pd.DataFrame({"person_id": [1007], "sex": ["F"], "age": [50.0], "ill": [True]})
+table = private(one)
+"""
+    )
+    for tables in (None, {"A": 7}):
+        found = {f"hospital-{letter}/cohort.tar": small_table(letter) for letter in "AB"}
+        if tables:
+            whole = found["hospital-A/cohort.tar"]
+            found["hospital-A/cohort.tar"] = whole.filter([n != 7 for n in range(len(whole))])
+        assert set(run_analysis(asks + RELEASE + "emit_signed(result)", tables=found)) == {
+            "people",
+            "mean_age",
+            "risk",
+        }
+
+
 def test_asking_again_with_the_same_rows_gives_the_same_value(run_analysis: Run) -> None:
     """DP-14: averaging repeated answers gains nothing."""
     analysis = READ + 'first = table.count("people").value\n' + RELEASE
@@ -137,12 +180,6 @@ def test_a_dataset_with_another_column_type_is_refused(run_analysis: Run) -> Non
     assert refused(run_analysis, GOOD, tables=tables).code == "schema-mismatch"
 
 
-def test_an_analysis_that_does_not_end_is_killed(run_analysis: Run) -> None:
-    start = time.monotonic()
-    assert refused(run_analysis, READ + "while True: pass", job_seconds=2.0).code == "job-timeout"
-    assert time.monotonic() - start < PATIENCE_S
-
-
 def test_a_person_with_many_rows_counts_once(run_analysis: Run) -> None:
     """DP-19: the unit is the person, not the row."""
     repeated = READ.replace("table = private(people)", "table = private(pd.concat([people] * 20))")
@@ -172,9 +209,9 @@ def test_a_suppressed_group_is_null_throughout(
     )
     men = fields["mean_age"]["groups"][1]
     assert men == {"sex": "M"} | dict.fromkeys(men.keys() - {"sex"}) and len(men) == 7
-    check_output(fields, parsed.output)
+    check_output(fields, parsed.output, rows=1)
     half = json.loads(json.dumps(fields))
     half["mean_age"]["groups"][1]["mean"] = "50.0"
     with pytest.raises(JobError) as caught:
-        check_output(half, parsed.output)
+        check_output(half, parsed.output, rows=1)
     assert caught.value.code == "wrong-type"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from decimal import Decimal
 from fractions import Fraction
@@ -17,7 +18,6 @@ from sealroom.privacy.noise import add_noise
 from sealroom.privacy.parts import Cost, Part, noise_of
 from sealroom.privacy.people import People
 from sealroom.privacy.rows import Rows, parse_rows
-from sealroom.privacy.slots import seconds_to_slot
 
 
 def test_two_draws_differ() -> None:
@@ -58,6 +58,21 @@ def test_ids_are_two_where_they_differ_in_one_word() -> None:
     assert kept.numbers["x"].tolist() == kept.groups["sex"].tolist() == [0, 1, 2]
     assert (kept.count, kept.rows) == (3, 1)
     assert Rows(units=units[:, 1], numbers={}, groups={}).one_per_person().count == 2
+
+
+def test_rows_count_alike_whether_or_not_they_are_in_the_order_of_people() -> None:
+    """DP-03, DP-19: that ids rise is seen, and not believed: nobody has more rows than may count."""
+    for units in itertools.product(range(3), repeat=5):
+        ids = np.array(units)
+        for rows in (1, 2, 5):
+            expected = [place for place, unit in enumerate(units) if units[:place].count(unit) < rows]
+            for each in (ids, np.stack([np.zeros(5, np.int64), ids], axis=1)):
+                found = Rows(units=each, numbers={"x": np.arange(5.0)}, groups={"sex": np.arange(5)})
+                assert found.first_of_each(rows).tolist() == expected
+                people = found.people(rows)
+                assert people.numbers["x"].tolist() == people.groups["sex"].tolist() == expected
+                assert (people.count, people.rows) == (len(expected), rows)
+    assert Rows(units=np.array([], np.int64), numbers={}, groups={}).one_per_person().count == 0
 
 
 # -- reading and writing -----------------------------------------------------------------------------------
@@ -127,11 +142,3 @@ def test_a_released_number_is_rounded_once_and_held_in_its_bounds(
     value: Fraction, decimals: int, text: str
 ) -> None:
     assert rounded_text(value, decimals=decimals, lower=Decimal(-10), upper=Decimal(10)) == text
-
-
-def test_results_leave_on_whole_slots() -> None:
-    """DP-10, OU-06."""
-    assert seconds_to_slot(0.0, slot_seconds=5) == (1, 5.0)
-    assert seconds_to_slot(4.9, slot_seconds=5)[0] == 1
-    slot, wait = seconds_to_slot(12.0, slot_seconds=5)
-    assert (slot, wait) == (3, 3.0)

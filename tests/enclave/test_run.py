@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.enclave.conftest import GOOD, READ, small_table
+from tests.enclave.conftest import GOOD, READ, STUDY, small_table
 from tests.enclave.local_gate import (
     APP_ID,
     CHAIN,
@@ -33,12 +33,14 @@ from tests.enclave.local_gate import (
 )
 from tests.patience import PATIENCE_S, until
 
-from sealroom.encoding import canonical
 from sealroom.envelope import parse_envelope, verify_receipt, verify_statement
 from sealroom.envelope.noise import mechanisms
-from sealroom.keys import Secret
-from sealroom.recipe import Recipe
+from sealroom.errors import FailureError
+from sealroom.failure import Details, Failure, parse_failure
+from sealroom.keys import KemPrivateKey, Secret
+from sealroom.recipe import Recipe, parse, render
 from sealroom.recipe.result import check_result
+from sealroom.runtime.clock import margin
 from sealroom.runtime.guest_agent import REDIRECTING_VARIABLES
 from sealroom.sealed import WrapContext, reseal, seal
 from sealroom_agents.simulator import GuestAgent, SimulatedPlatform
@@ -47,6 +49,8 @@ ACCOUNTS = {"A": "0x" + "a1" * 20, "B": "0x" + "b2" * 20}
 """Accounts of the owners."""
 EPSILON_MICRO = 3_000_000
 DELTA_PICO = 1_000_000
+REPORT_KEYS = {letter: KemPrivateKey.from_seed(letter.encode() * 32) for letter in "AB"}
+LEAPING = Path(__file__).with_name("leaping.py")
 ENDLESS = READ + "while True: pass"
 
 
@@ -60,6 +64,10 @@ class Room:
     url: str
     make_recipe: Callable[..., Recipe]
     agents: list[Any] = field(default_factory=list)
+    analysis_seconds: float = 10 * PATIENCE_S
+    """After so many, the clock leaps although the analysis goes on."""
+    report_keys: dict[str, KemPrivateKey] = field(default_factory=lambda: dict(REPORT_KEYS))
+    """The owners' report keys; an owner who is not in it seals without."""
     table: Callable[[str], pa.Table] | None = None
     """What an owner seals; the small table when not given."""
 
@@ -71,7 +79,14 @@ class Room:
         socket = self.folder / "guest.sock"
         self.agents.append(GuestAgent(self.platform, recipe.compose, APP_ID).serve(socket))
         return [
-            *(sys.executable, "-I", "-m", "sealroom", "--run-id", "0x" + secrets.token_hex(32)),
+            *(
+                sys.executable,
+                "-I",
+                str(LEAPING),
+                str(self.analysis_seconds),
+                "--run-id",
+                "0x" + secrets.token_hex(32),
+            ),
             *("--consortium", CONSORTIUM, "--chain-id", str(CHAIN), "--gate", self.url),
             *("--datasets", str(self.folder / "sealed"), "--out", str(self.folder / "out")),
             *("--guest-agent", str(socket)),
@@ -81,6 +96,7 @@ class Room:
         """Seal one owner's table; `place` puts it under another owner's name."""
         target = self.folder / "sealed" / f"hospital-{place or letter}" / "cohort.tar"
         target.parent.mkdir(parents=True, exist_ok=True)
+        key = self.report_keys.get(letter)
         source = self.folder / f"{letter}.parquet"
         pq.write_table((self.table or small_table)(letter), source)
         summary = seal(
@@ -89,6 +105,7 @@ class Room:
             recipient=self.recipient(recipe),
             owner=ACCOUNTS[letter],
             name="cohort",
+            report_key=None if key is None else key.public,
             overwrite=True,
         )
         self.gate.sealed[summary.dataset_id] = summary
@@ -122,6 +139,28 @@ class Room:
     @property
     def envelope(self) -> Path:
         return self.folder / "out" / "envelope.json"
+
+    def failure(self) -> Failure:
+        """The failure file that the run left, and nothing else with it."""
+        (place,) = (self.folder / "out").iterdir()
+        assert place.name == "failure.json" and oct(place.stat().st_mode & 0o777) == "0o600"
+        return parse_failure(place.read_bytes())
+
+    def why(self, done: tuple[int, list[dict[str, Any]], str]) -> Details:
+        """Why a run failed, as both owners read it; in public each run says the same."""
+        status, phases, _ = done
+        assert (status, phases[-1]) == (
+            5,
+            {
+                "phase": "failed",
+                "code": "run-failed",
+                "message": "the run failed; the owners of its datasets read why: sealroom explain-failure "
+                "failure.json --key report-key.secret",
+            },
+        )
+        first, second = (self.failure().open(key) for key in self.report_keys.values())
+        assert first == second
+        return first
 
 
 @pytest.fixture
@@ -195,12 +234,13 @@ def test_one_row_more_in_a_sealed_file_moves_nobody_elses(more: dict[str, Any] |
 def test_two_runs_on_the_same_data_differ(room: Room) -> None:
     """DP-09."""
     command = room.prepare(GOOD)
-    results = []
+    files = []
     for _ in range(2):
         assert room.run(command)[0] == 0
-        results.append(canonical(parse_envelope(room.envelope.read_bytes()).result))
-    assert results[0] != results[1]
-    assert abs(len(results[0]) - len(results[1])) < 16  # DP-11: the size tells nothing but digits
+        files.append(room.envelope.read_bytes())
+    assert parse_envelope(files[0]).result != parse_envelope(files[1]).result
+    # DP-11: white space makes up for the digits.
+    assert len(files[0]) == len(files[1])
 
 
 def test_a_gate_that_says_no_ends_the_run(room: Room) -> None:
@@ -285,11 +325,9 @@ def test_a_changed_part_is_refused(room: Room) -> None:
     command = room.prepare(GOOD)
     sealed = room.folder / "sealed" / "hospital-B" / "cohort.tar"
     content = bytearray(sealed.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[content.index(b"parts/00000") + 1000] ^= 1
     sealed.write_bytes(content)
-    status, phases, _ = room.run(command)
-    assert status == 3 and phases[-1]["code"] in {"part-altered", "archive-malformed"}
-    assert not room.envelope.exists()
+    assert room.why(room.run(command)).code == "part-altered"
 
 
 def test_a_revocation_kills_the_job_and_lets_nothing_out(room: Room) -> None:
@@ -328,43 +366,50 @@ def test_a_result_leaves_once_the_opening_is_final(room: Room) -> None:
 
 def test_an_analysis_that_is_slow_to_die_tells_nothing_by_it(room: Room) -> None:
     """CH-01, OU-06: freeing much memory takes a process long, so a script chooses how long it takes to be
-    gone. That is a failure too, and waits as every other."""
+    gone. Without a margin none is gone in time, and the run ends as it would have all the same."""
     refused = "try:\n    unwrap('nobody/nothing.tar')\nexcept Exception:\n    while True: pass\n"
-    _, *options = room.prepare(READ + refused)
-    at_once = (
-        "import sys; from sealroom.runtime import sandbox; sandbox.STOP_SECONDS = 0.0;"
-        "from sealroom.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    _, _, leaping, *options = room.prepare(READ + refused)
+    no_margin = (
+        "import runpy; from sealroom.runtime import run; run.margin = lambda after: 0.0;"
+        f"runpy.run_path({leaping!r}, run_name='__main__')"
     )
-    command = [sys.executable, "-I", "-c", at_once, *options[options.index("--run-id") :]]
-    room.gate.final = lambda request: False
-    room.gate.before_lease = lambda: refuse("opening-replaced") if room.gate.leases else None
-    status, phases, _ = room.run(command)
-    assert (status, phases[-1]["phase"], phases[-1]["code"]) == (4, "lease-ended", "opening-replaced")
+    done = room.run([sys.executable, "-I", "-c", no_margin, *options])
+    assert room.why(done).code == "undeclared-dataset"
 
 
-@pytest.mark.parametrize(
-    "analysis",
-    [
-        READ + "raise SystemExit\n",
-        GOOD.replace("emit_signed(result)", "emit_signed({})"),
-        GOOD.replace("hospital-B/cohort.tar", "hospital-C/cohort.tar"),
-    ],
-    ids=["an exception", "a refused output", "a refused request"],
-)
-def test_a_failure_waits_for_its_slot(room: Room, analysis: str) -> None:
-    """OU-06: a script may choose when to fail, and by that tell a value. In slots of an hour the lease ends
-    first, and a lease that ends waits for nothing."""
-    room = replace(room, make_recipe=partial(room.make_recipe, slot_seconds=3600))
-    command = room.prepare(analysis)
-    room.gate.before_lease = lambda: refuse("revoked")
-    status, phases, _ = room.run(command)
-    assert (status, phases[-1]["phase"], phases[-1]["code"]) == (4, "lease-ended", "revoked")
+FAILURES = {
+    "an exception": READ + "raise SystemExit\n",
+    "a refused output": GOOD.replace("emit_signed(result)", "emit_signed({})"),
+    "a refused request": GOOD.replace("hospital-B/cohort.tar", "hospital-C/cohort.tar"),
+}
 
 
-def test_an_analysis_that_breaks_the_contract_is_refused_by_name(room: Room) -> None:
+@pytest.mark.parametrize("analysis", [GOOD, *FAILURES.values()], ids=["a result", *FAILURES])
+def test_the_outcome_waits_for_its_instant(room: Room, analysis: str) -> None:
+    """DP-10, DP-11, OU-06: a script may choose when to end, and by that tell a value. Nothing leaves in the
+    hour that this recipe declares: the lease ends first, and a lease that ends waits for nothing."""
+    room = replace(room, make_recipe=partial(room.make_recipe, release_after=3600))
+    _, _, _, _, *options = room.prepare(analysis)
+    room.gate.before_lease = lambda: refuse("revoked") if len(room.gate.leases) > 1 else None
+    status, phases, _ = room.run([sys.executable, "-I", "-m", "sealroom", *options])
+    assert [phase["phase"] for phase in phases] == [
+        "attesting",
+        "granted",
+        "computing",
+        "final",
+        "lease-ended",
+    ]
+    assert (status, phases[-1]["code"]) == (4, "revoked")
+
+
+def test_an_analysis_that_does_not_end_is_killed(room: Room) -> None:
+    room.analysis_seconds = 1.0
+    assert room.why(room.run(room.prepare(ENDLESS))).code == "job-timeout"
+
+
+def test_an_analysis_that_breaks_the_contract_is_refused_by_name_to_its_owners(room: Room) -> None:
     command = room.prepare(GOOD.replace("emit_signed(result)", 'emit_signed(result | {"rows": 600})'))
-    status, phases, _ = room.run(command)
-    assert (status, phases[-1]["phase"], phases[-1]["code"]) == (3, "refused", "undeclared-field")
+    assert room.why(room.run(command)).code == "undeclared-field"
 
 
 def test_what_an_exception_says_reaches_nobody(room: Room) -> None:
@@ -374,13 +419,136 @@ def test_what_an_exception_says_reaches_nobody(room: Room) -> None:
         f'import sys\nprint("{canary}")\nprint("{canary}", file=sys.stderr)\nraise ValueError("{canary}")\n'
     )
     command = room.prepare(READ + leaks)
-    status, phases, printed = room.run(command)
-    assert (status, phases[-1]["phase"], phases[-1]["code"]) == (5, "failed", "job-failed")
-    assert canary not in printed
+    done = room.run(command)
+    why = room.why(done)
+    script = room.make_recipe(READ + leaks).analysis
+    line = script[: script.index("raise")].count("\n") + 1
+    assert (why.code, why.exception, why.line) == ("job-failed", "ValueError", line)
+    assert canary not in str(why) and canary not in done[2]
     found = [
         path for path in room.folder.rglob("*") if path.is_file() and canary.encode() in path.read_bytes()
     ]
     assert found == []
+
+
+OWN_TYPE = "class Patient4711(ValueError): pass\nraise Patient4711('4711')\n"
+KINDS = {
+    "an exception": (READ + "1 / 0\n", "job-failed"),
+    "an exception of the script's own": (READ + OWN_TYPE, "job-failed"),
+    "an exit": (READ + "raise SystemExit(0)\n", "job-failed"),
+    "a crash": (READ + "import os\nos._exit(7)\n", "job-failed"),
+    "a refused output": (FAILURES["a refused output"], "missing-field"),
+    "a refused request": (FAILURES["a refused request"], "undeclared-dataset"),
+    "over time": (ENDLESS, "job-timeout"),
+}
+
+
+def test_every_failure_looks_the_same(room: Room) -> None:
+    """OU-06, A7: whatever ends an analysis, what is printed and the public part of the file are the same but
+    for the run's id and key, and the file has one size. Owners read the difference."""
+    room.gate.lease_seconds = 60  # on a busy machine, too
+    files, printed, patient = {}, {}, room.analysis_seconds
+    for name, (analysis, code) in KINDS.items():
+        room.analysis_seconds = 1.0 if analysis == ENDLESS else patient
+        done = room.run(room.prepare(analysis))
+        why = room.why(done)
+        assert why.code == code, name
+        files[name] = (room.folder / "out" / "failure.json").read_bytes()
+        printed[name] = [
+            {key: value for key, value in phase.items() if key not in ("composeHash", "block", "opened")}
+            for phase in done[1]
+        ]
+        assert "4711" not in str(why)
+        for agent in room.agents:
+            agent.close()
+        room.agents.clear()
+    assert len({len(data) for data in files.values()}) == 1
+    assert all(each == printed["a crash"] for each in printed.values())
+    for data in files.values():
+        plain = json.loads(data)
+        assert plain["code"] == "run-failed"
+        assert plain.keys() == json.loads(files["a crash"]).keys()
+        assert [each["key"] for each in plain["reports"]] == [
+            each["key"] for each in json.loads(files["a crash"])["reports"]
+        ]
+
+
+INSTANTS = """
+import json, runpy, sys
+from pathlib import Path
+leaping, seconds, *options = sys.argv[1:]
+out = Path(options[options.index("--out") + 1])
+class Watched(runpy.run_path(leaping)["LeapingClock"]):
+    start, waits = None, []
+    def now(self):
+        self.start = self.start or super().now()
+        return super().now()
+    def wait(self, until, event):
+        super().wait(until, event)
+        self.waits.append([round(until - self.start, 3), [each.name for each in out.glob("*")]])
+from sealroom.runtime import command
+status = command.main(options, clock=Watched(float(seconds)))
+print(json.dumps(Watched.waits))
+sys.exit(status)
+"""
+"""A run whose last line is the instants after the grant that it waited for, with what had left at each."""
+
+
+def test_a_neighbour_changes_neither_the_instant_nor_a_size(room: Room) -> None:
+    """DP-10, DP-11, OU-06: a script that fails for one person alone. With and without that person, the
+    outcome leaves at the same second after the grant; a failure has one size, and a result has one."""
+    spy = GOOD.replace(
+        "emit_signed(result)", "if (people.person_id == 4711).any():\n    1 / 0\nemit_signed(result)"
+    )
+    assert spy != GOOD
+    room.gate.lease_seconds = 60  # on a busy machine, too
+    sizes: dict[str, set[int]] = {"failure.json": set(), "envelope.json": set()}
+    instants = set()
+    for person in (4711, 4712, 4711, 4713):
+
+        def table(letter: str, person: int = person) -> pa.Table:
+            base = small_table(letter)
+            more = {"person_id": person, "age": 40.0, "sex": "F", "ill": False}
+            return pa.concat_tables([base, pa.Table.from_pylist([more], schema=base.schema)])
+
+        room.table = table
+        command = room.prepare(spy)
+        status, phases, told = room.run([*command[:2], "-c", INSTANTS, *command[2:]])
+        assert status in (0, 5), told
+        instants.add(json.dumps(phases.pop()))
+        (place,) = (room.folder / "out").iterdir()
+        assert (place.name, status) == (("failure.json", 5) if person == 4711 else ("envelope.json", 0)), told
+        sizes[place.name].add(place.stat().st_size)
+        place.unlink()
+        for agent in room.agents:
+            agent.close()
+        room.agents.clear()
+    assert [len(each) for each in sizes.values()] == [1, 1]
+    after = room.make_recipe(spy).privacy.release_after_seconds
+    assert instants == {json.dumps([[after - margin(after), []], [float(after), []]])}
+
+
+def test_who_has_no_report_key_reads_nothing_and_is_told(room: Room) -> None:
+    """OU-06: the size of the file follows from the number of keys alone, and one key of two owners is one."""
+    room.gate.lease_seconds = 60  # on a busy machine, too
+    sizes = {}
+    for keys, words in (
+        ({}, "no dataset has a report key, so nobody can read why"),
+        ({"B": REPORT_KEYS["B"]}, "the owners of those 1 of its 2 datasets that have a report key read why"),
+        ({"A": REPORT_KEYS["B"], "B": REPORT_KEYS["B"]}, "the owners of its datasets read why"),
+    ):
+        room.report_keys = keys
+        _, phases, _ = room.run(room.prepare(READ + "1 / 0\n"))
+        assert phases[-1]["code"] == "run-failed" and words in phases[-1]["message"]
+        failure = room.failure()
+        with pytest.raises(FailureError) as refused:
+            failure.open(REPORT_KEYS["A"])
+        assert refused.value.code == "no-report"
+        sizes[len(keys)] = len(failure.encode())
+        for agent in room.agents:
+            agent.close()
+        room.agents.clear()
+    assert sizes[0] < sizes[1] == sizes[2]
 
 
 @pytest.mark.parametrize("name", REDIRECTING_VARIABLES)
@@ -416,3 +584,85 @@ def test_the_job_does_not_outlive_its_custodian(room: Room) -> None:
         assert len(children) == 1
         os.kill(process.pid, signal.SIGKILL)
     until(lambda: not Path(f"/proc/{children[0]}/cmdline").exists())
+
+
+def relation_recipe(folder: Path, *, rows: int) -> Recipe:
+    """The small study, of women alone, computed by a relation."""
+    sql = (
+        "SELECT person_id, age, sex, ill FROM cohort WHERE sex = 'F'\n"
+        f"QUALIFY row_number() OVER (PARTITION BY person_id ORDER BY age) <= {rows}\n"
+    )
+    study = STUDY | {"guarantee": "by-construction", "relation": {"rows": rows, "sql": sql}}
+    folder = folder / "relation"
+    folder.mkdir()
+    (folder / "study.yaml").write_text(json.dumps(study))
+    return parse(render(folder))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_relation_goes_the_whole_way(room: Room, rows: int) -> None:
+    """DP-03: from sealed Parquet through a job with DuckDB to a signed result. Everybody is in the files five
+    times; where a person may have three rows, three count, and noise is three times as wide."""
+    recipe = relation_recipe(room.folder, rows=rows)
+    room.make_recipe = lambda analysis: recipe
+    room.table = lambda letter: pa.concat_tables([small_table(letter)] * 5)
+    status, _, told = room.run(room.prepare(""))
+    assert status == 0, told
+    envelope = parse_envelope(room.envelope.read_bytes())
+    verify_statement(envelope)
+    verify_receipt(envelope)
+    check_result(envelope.result, recipe)
+    assert envelope.statement.privacy.mechanisms == mechanisms(recipe.output, rows=rows)
+    women, men = envelope.result["fields"]["people"]["groups"]
+    counted = "people" if rows == 1 else "rows"
+    assert abs(women[counted] - 400 * rows) < 40 * rows and men[counted] is None
+
+
+BLOCK = """
+import pandas as pd
+from sealroom import emit_block, unwrap
+people = pd.concat([unwrap("hospital-A/cohort.tar"), unwrap("hospital-B/cohort.tar")])
+if len(people) % 2:
+    raise ValueError(str(people.age))
+emit_block({"age": people.age.mean()})
+"""
+"""Fails for about half of the blocks."""
+
+
+def test_a_study_by_blocks_goes_the_whole_way(room: Room) -> None:
+    """DP-23, OU-03: blocks that fail are not seen in the outcome, nor in anything that is printed."""
+    folder = room.folder / "blocks"
+    folder.mkdir()
+    field = {"name": "age", "kind": "block_mean", "lower": "0", "upper": "100", "decimals": 1}
+    output = {"limit_bytes": 1024, "groups": {}, "fields": [field]}
+    study = STUDY | {"guarantee": "by-blocks", "blocks": 8, "output": output}
+    (folder / "study.yaml").write_text(json.dumps(study))
+    (folder / "analysis.py").write_text(BLOCK.strip() + "\n")
+    recipe = parse(render(folder))
+    room.make_recipe = lambda analysis: recipe
+    status, phases, told = room.run(room.prepare(""))
+    assert status == 0, told
+    assert [each["phase"] for each in phases if each["phase"] != "final"][-1] == "done"
+    assert "ValueError" not in told
+    envelope = parse_envelope(room.envelope.read_bytes())
+    verify_statement(envelope)
+    verify_receipt(envelope)
+    check_result(envelope.result, recipe)
+    assert envelope.statement.privacy.guarantee == "by-blocks"
+    assert envelope.statement.privacy.mechanisms == mechanisms(recipe.output, rows=1)
+    (row,) = envelope.result["fields"]["age"]["groups"]
+    assert 0 <= float(row["mean_low"]) <= float(row["mean"]) <= float(row["mean_high"]) <= 100
+
+
+def test_a_machine_that_is_too_small_asks_for_no_key(room: Room) -> None:
+    """DP-06: what a relation may take follows from public numbers, and is asked before any ε is booked."""
+    recipe = relation_recipe(room.folder, rows=1)
+    room.make_recipe = lambda analysis: recipe
+    python, isolated, leaping, *options = room.prepare("")
+    larger = (  # than any machine
+        "import runpy, sealroom.relation.compiled as compiled; compiled.BASE_BYTES = 2**60\n"
+        f"runpy.run_path({leaping!r}, run_name='__main__')"
+    )
+    status, phases, told = room.run([python, isolated, "-c", larger, *options])
+    assert (status, phases[-1]["code"]) == (78, "machine-too-small"), told
+    assert room.gate.hellos == {}

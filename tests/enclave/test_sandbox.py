@@ -28,7 +28,8 @@ from tests.patience import PATIENCE_S
 
 from sealroom.errors import JobError
 from sealroom.runtime import sandbox
-from sealroom.runtime.launcher import missing_walls
+from sealroom.runtime.channel import Channel
+from sealroom.runtime.launcher import NICER, missing_walls
 from sealroom.runtime.sandbox import Sandbox, Service
 
 Run = Callable[..., dict[str, Any]]
@@ -255,6 +256,33 @@ job._session._channel.receive()
     assert caught.value.code == "request-too-large"
 
 
+def niceness(pid: int | str) -> list[int]:
+    """Of each thread, by the kernel's account."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return [int(stat.rpartition(")")[2].split()[16]) for stat in stats]
+
+
+THREADS = """
+import threading
+stay = threading.Event()
+for _ in range(3):
+    threading.Thread(target=stay.wait, daemon=True).start()
+"""
+
+
+def test_a_job_gives_way_to_its_custodian_and_all_its_threads_do() -> None:
+    """OU-06: a job that keeps every processor busy must not choose when the custodian signs."""
+    (own,) = set(niceness("self"))
+    with Sandbox.start() as job:
+        job.ready()
+        before = niceness(job.pid)
+        job.begin({"analysis": THREADS + GOOD, "unit": "id", "fields": {}, "groups": {}})
+        Channel(job.channel).receive()  # it asks: its threads are there
+        assert len(niceness(job.pid)) == len(before) + 3
+        assert set(before) == set(niceness(job.pid)) == {min(own + NICER, 19)}
+    assert set(niceness("self")) == {own}
+
+
 def test_a_killed_sandbox_is_gone_at_once() -> None:
     with Sandbox.start() as job:
         job.ready()
@@ -299,12 +327,15 @@ def test_jobs_of_the_service_are_shut_in_alike_and_apart(
     with Sandbox.start(service=connection) as one, Sandbox.start(service=connection) as other:
         walls = one.ready()
         assert other.ready() == walls
+        assert set(niceness(one.pid)) == {min(niceness(process.pid)[0] + NICER, 19)}
         with Sandbox.start() as own:
             assert own.ready() == walls
         owners = [re.findall("Uid:.*", Path(f"/proc/{job.pid}/status").read_text()) for job in (one, other)]
         assert walls.uid == "shared" or owners[0] != owners[1]
         one.kill()
         assert not Path(f"/proc/{one.pid}").exists()
+        one.close()
+        one.kill()  # DP-23: as another thread may that did not see it end, at a time that the job chose
         other.verify(filters=1)
     assert process.poll() is None
 

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from tests.enclave.conftest import as_parquet, in_sealed_memory
 
 from sealroom import recipe
 from sealroom.privacy.release import Releases
 from sealroom.recipe.result import build_result, check_result
+from sealroom.recipe.tables import DatasetSpec
 from sealroom.runtime.custodian import Custodian
 from sealroom.runtime.sandbox import Sandbox
 
@@ -43,10 +45,17 @@ def fields(cohort: ModuleType, people: pa.Table) -> dict[str, Any]:
     """The result of the study's own recipe, through sandbox and custodian."""
     parsed = recipe.parse(recipe.render(FOLDER))
     parts = cohort.split(people)
+
+    def never(spec: DatasetSpec) -> pa.Table:
+        raise AssertionError("a relation asks for no table")
+
     releases = Releases(parsed.privacy, parsed.output, epsilon_micro=parsed.epsilon_micro)
     custodian = Custodian(
         parsed,
-        open_dataset=lambda spec: parts[spec.name.removeprefix("cohort-")],
+        open_dataset=never,
+        open_parquet=lambda spec, columns: in_sealed_memory(
+            as_parquet(parts[spec.name.removeprefix("cohort-")])
+        ),
         releases=releases,
         check_lease=lambda: None,
     )

@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.enclave.test_filter import ALLOWED, by_the_table
 from tests.enclave.test_syscalls import NEEDED
@@ -29,7 +31,7 @@ MARK = "sched_get_priority_max"
 REFUSED = {
     # no path is looked up, and nothing is written
     "openat", "newfstatat", "statx", "readlink", "readlinkat", "access", "faccessat", "faccessat2",
-    "getdents64", "mkdir", "rmdir", "unlink",
+    "getdents64", "stat", "mkdir", "rmdir", "unlink",
     # answered, and libraries go on
     "clone3", "ioctl", "prctl", "rt_sigaction", "sched_setaffinity", "socket", "mbind", "set_mempolicy",
     "sysinfo",
@@ -50,6 +52,22 @@ def test_no_library_makes_a_call_that_nobody_decided_on(work: str, tmp_path: Pat
     if work == "torch":
         pytest.importorskip("torch")
     assert undecided(NEEDED[work], tmp_path) == set()
+
+
+RELATION = """
+import os
+from sealroom.relation.engine import Engine
+engine = Engine({{"t": [os.open({path!r}, os.O_RDONLY)]}}, threads=4, memory_bytes=2**30)
+assert engine.run('SELECT "n" AS c1, count(*) AS c2 FROM "t" GROUP BY "n"').num_rows == 50_000
+engine.close()
+"""
+
+
+def test_the_engine_makes_no_call_that_nobody_decided_on(tmp_path: Path) -> None:
+    """OU-06: DuckDB with its threads, over a file that is open."""
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"n": range(50_000)}), path, row_group_size=5_000)
+    assert undecided(RELATION.format(path=str(path)), tmp_path) == set()
 
 
 @pytest.mark.parametrize(

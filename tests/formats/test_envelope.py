@@ -159,7 +159,7 @@ RECEIPTS = [
     ("receipt-forged", replace(ENVELOPE, receipt=replace(ENVELOPE.receipt, epsilon_micro=1))),
     ("receipt-forged", replace(ENVELOPE, receipt=replace(ENVELOPE.receipt, delta_pico=0))),
     ("receipt-forged", replace(ENVELOPE, grant=replace(GRANT, enclave_signer=address_of(GATE_SIGNER)))),
-    ("receipt-mismatch", _restated(issued_slot=3)),
+    ("receipt-mismatch", _restated(quote_body_digest=bytes(32))),
 ]
 
 
@@ -169,6 +169,16 @@ def test_a_receipt_about_something_else_does_not_hold(code: str, changed: Envelo
     with pytest.raises(EnvelopeError) as caught:
         verify_receipt(changed)
     assert caught.value.code == code
+
+
+def test_an_envelope_is_as_long_whatever_its_values_are() -> None:
+    """DP-11, OU-02: the file has the length that the recipe allows; what is read is the same."""
+    group = {"sex": "F", "people": 1, "people_low": 1, "people_high": 1}
+    short = replace(ENVELOPE, result={**RESULT, "fields": {"people": {"groups": [group]}}})
+    long = replace(short, result={**RESULT, "fields": {"people": {"groups": [{**group, "people": 10**9}]}}})
+    assert len(long.encode()) == len(short.encode()) + 9
+    assert len(long.padded(4096)) == len(short.padded(4096)) > len(long.encode())
+    assert parse_envelope(ENVELOPE.padded(4096)) == ENVELOPE
 
 
 def test_an_enclave_signs_nothing_that_a_verifier_would_refuse() -> None:

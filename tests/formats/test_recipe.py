@@ -580,6 +580,8 @@ def folder(tmp_path: Path) -> Path:
         ("analysis.py", "import pandas", "import\tpandas", "recipe-analysis"),
         ("analysis.py", "as pd", "as pd ", "recipe-analysis"),
         ("analysis.py", "as pd", "as pd  # \u202e", "recipe-analysis"),
+        ("analysis.py", "as pd", "as pd\ufe0f", "recipe-analysis"),
+        ("analysis.py", "as pd", "as pd\u3164", "recipe-analysis"),
         ("study.yaml", "How many", "How\u200bmany", "recipe-malformed"),
     ],
 )
@@ -593,6 +595,79 @@ def test_a_folder_with_a_fault_does_not_render(
     with pytest.raises(RecipeError) as caught:
         render(folder)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "old, new, message, hint",
+    [
+        (
+            "kind: mean, column: age, by: [sex],",
+            "kind: mean, column: age,",
+            "output field age lacks by",
+            "by: []",
+        ),
+        (
+            "kind: mean, column: age, by: [sex],",
+            "kind: mean, column: age, by: [ward],",
+            "'ward'",
+            "groups are: sex",
+        ),
+        (
+            "kind: mean, column: age, by: [sex],",
+            "kind: mean, column: age, by: [sex, sex],",
+            "twice by sex",
+            None,
+        ),
+        ("kind: count,", "kind: count, column: age,", "output field people has the unknown field", None),
+        ("guarantee: by-reading", "", "lacks guarantee", "by-construction"),
+        ("guarantee: by-reading", "", "lacks guarantee", "by-blocks"),
+        ("guarantee: by-reading", "guarantee: by-construction", "lacks relation", "rows and sql"),
+        ("guarantee: by-reading", "guarantee: by-blocks", "lacks blocks", "blocks: 50"),
+        ("  groups:\n    sex: [F, M]\n", "", "lacks groups", "groups: {}"),
+        ("guarantee: by-reading", "guarantee: by-blocks\nblocks: 8", "of kind count, which no", "block_mean"),
+        (
+            "kind: mean, column: age, by: [sex],",
+            "kind: block_mean,",
+            "block_mean, which no recipe but those by blocks has",
+            "guarantee: by-blocks",
+        ),
+        ("  groups:", "\tgroups:", "not valid YAML in line", "not tabs"),
+        (
+            "guarantee: by-reading",
+            "guarantee: by-blocks\nrelation: {rows: 1, sql: SELECT 1}",
+            "under guarantee: by-blocks",
+            "by-construction",
+        ),
+        (
+            "guarantee: by-reading",
+            "guarantee: by-reading\nrelation: {rows: 1, sql: SELECT 1}",
+            "has a relation",
+            "by-construction",
+        ),
+        (
+            "name: cohort-B, schema: cohort",
+            "name: cohort-B, schema: cohorts",
+            "hospital-B/cohort-B is of the schema 'cohorts'",
+            "schemas are: cohort",
+        ),
+        (
+            "{owner: hospital-B, name: cohort-B,",
+            "{owner: hospital-A, name: Cohort-A,",
+            "hospital-A/Cohort-A twice",
+            None,
+        ),
+    ],
+)
+def test_a_mistake_of_a_researcher_is_named_with_what_to_write(
+    folder: Path, old: str, new: str, message: str, hint: str | None
+) -> None:
+    text = (folder / "study.yaml").read_text()
+    assert old in text
+    (folder / "study.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(RecipeError) as caught:
+        render(folder)
+    assert message in caught.value.message
+    assert (hint is None and caught.value.hint is None) or (hint or "") in (caught.value.hint or "")
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:

@@ -138,14 +138,18 @@ def test_an_archive_has_one_beginning_and_one_end(
 
 
 def test_padding_is_zero(sealed: Sealed, tmp_path: Path) -> None:
-    data = bytearray(sealed.path.read_bytes())
-    length = len(members(sealed.path)["header.json"])
-    assert length % BLOCK
-    data[BLOCK + length] = 1
+    """In every member that has some."""
+    whole, place, found = sealed.path.read_bytes(), 0, 0
     path = tmp_path / "padding.tar"
-    path.write_bytes(data)
-    with pytest.raises(HeaderError):
-        inspect(path)
+    for content in members(sealed.path).values():
+        end = place + BLOCK + len(content)
+        place = end + -len(content) % BLOCK
+        for at in {end, place - 1} if place > end else ():
+            found += 1
+            path.write_bytes(whole[:at] + b"\1" + whole[at + 1 :])
+            with pytest.raises(HeaderError):
+                inspect(path)
+    assert found
 
 
 @settings(max_examples=150, deadline=None)

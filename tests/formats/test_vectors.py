@@ -19,7 +19,8 @@ from sealroom import recipe as recipes
 from sealroom.encoding import canonical, from_hex, lp, sha256
 from sealroom.envelope import parse_envelope, verify_receipt, verify_statement
 from sealroom.errors import FormatError, SealError, SealroomError
-from sealroom.keys import Secret, gate_root_key, hkdf_sha256
+from sealroom.failure import parse_failure
+from sealroom.keys import KemPrivateKey, Secret, gate_root_key, hkdf_sha256
 from sealroom.model import SIGNED, Opening
 from sealroom.sealed import (
     SealedArchive,
@@ -38,7 +39,7 @@ from tests.vectors.make_sealed import coverage, make_sealed
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 PAGE = FOLDER.parents[1] / "enclave" / "spec" / "sealed-dataset.md"
-KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "policy", "tuple")
+KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "policy", "failure", "tuple")
 PLAIN = "parquet"
 """Plain tables of other writers, which have no lines of their own. `test_parquet_types.py` runs each."""
 
@@ -327,6 +328,14 @@ def test_ledger_batch(path: Path) -> None:
         assert leaf == from_hex(batch["leaves"][place])
         assert siblings == receipt_tree.path(first, numbers, digests, place)
         assert receipt_tree.contains(root, leaf, siblings)
+
+
+@pytest.mark.parametrize("path", cases("failure"), ids=_named)
+def test_failure(path: Path) -> None:
+    """OU-06, OU-09."""
+    vector = read(path)
+    key = KemPrivateKey.from_seed(vector.hex("report-seed"))
+    _check(vector, lambda: parse_failure(vector.body).open(key))
 
 
 @pytest.mark.parametrize("path", cases("tuple"), ids=_named)

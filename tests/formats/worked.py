@@ -95,6 +95,7 @@ HELLO = Hello(
     compose_hash=compose_hash(COMPOSE),
     epsilon_micro=1_500_000,
     delta_pico=1_000_000,
+    guarantee="by-reading",
 )
 CHALLENGE = sign_challenge(
     HELLO, nonce=secret("nonce"), issued=NOW, expires=NOW + 60, private_key=GATE_SIGNER
@@ -196,6 +197,9 @@ def statement() -> Statement:
         privacy_hash=secret("privacy"),
         datasets=DATASETS,
         privacy=StatementPrivacy(
+            guarantee="by-reading",
+            rows=1,
+            blocks=None,
             unit="person",
             adjacency="add-remove",
             epsilon_micro=1_500_000,
@@ -222,7 +226,6 @@ def statement() -> Statement:
         block_number=GRANT.block_number,
         block_hash=GRANT.block_hash,
         quote_body_digest=quote_body_digest(QUOTE),
-        issued_slot=2,
     )
 
 

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sealroom.codes import Code
 from sealroom.encoding import (
     address_bytes,
     canonical,
@@ -33,12 +34,15 @@ from sealroom.encoding import (
 from sealroom.envelope import Statement, parse_envelope, verify_receipt, verify_statement
 from sealroom.errors import (
     EnvelopeError,
+    FailureError,
     FormatError,
+    JobError,
     KeyReleaseError,
     RecipeError,
     SealError,
     SealroomError,
 )
+from sealroom.failure import DETAILS_BYTES, Details, parse_failure
 from sealroom.keys import Secret
 from sealroom.members import read_members
 from sealroom.platform_policy import PlatformPolicy
@@ -395,6 +399,26 @@ def _footer_seeds() -> list[bytes]:
     return seeds
 
 
+def _failure(data: bytes) -> None:
+    try:
+        failure = parse_failure(data)
+    except FailureError:
+        return
+    _same(failure.encode(), data, "a failure file")
+
+
+def _failure_details(data: bytes) -> None:
+    try:
+        details = Details.parse(data.ljust(DETAILS_BYTES))
+    except FailureError:
+        return
+    _same(Details.parse(details.encode()), details, "a failure's details")
+
+
+def _failure_details_seeds() -> list[bytes]:
+    return [Details.of(error).encode().rstrip() for error in (JobError(Code.JOB_FAILED, "ε"), ValueError())]
+
+
 def _envelope(data: bytes) -> None:
     try:
         envelope = parse_envelope(data)
@@ -481,6 +505,8 @@ TARGETS = {
         Target("relation", _relation, lambda: [attack.sql.encode() for attack in ATTACKS]),
         Target("relation-tree", _relation_tree, _relation_tree_seeds),
         Target("envelope", _envelope, lambda: _bodies("envelope")),
+        Target("failure", _failure, lambda: _bodies("failure")),
+        Target("failure-details", _failure_details, _failure_details_seeds),
         Target("statement", _statement, _statement_seeds),
         Target("key_release", _key_release, _key_release_seeds),
         Target("platform-policy", _policy, lambda: _bodies("policy")),

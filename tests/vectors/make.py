@@ -21,6 +21,7 @@ from sealroom.model import (
     Renewal,
 )
 from sealroom.recipe import parse
+from tests.formats import test_recipe_blocks as of_blocks
 from tests.formats.test_recipe import (
     column_types,
     found_bounds,
@@ -32,6 +33,7 @@ from tests.formats.test_recipe import (
     pure,
     put,
 )
+from tests.formats.test_recipe_relation import WRONG, by_construction, changed, for_people
 from tests.formats.test_typed import MACHINES, PLATFORM, ROSTER, STUDY, VALIDITY, votes
 from tests.formats.worked import (
     CHAIN_ID,
@@ -45,6 +47,7 @@ from tests.formats.worked import (
     secret,
 )
 from tests.vectors.make_envelopes import make_envelopes
+from tests.vectors.make_failures import make_failures
 from tests.vectors.make_ledger import make_ledger
 from tests.vectors.make_policy import make_policies
 from tests.vectors.make_sealed import make_sealed
@@ -56,6 +59,9 @@ def make_recipes() -> None:
     for name, comment, body in [
         ("small_study", "the worked study", COMPOSE),
         ("pure_study", "Laplace noise alone: it costs no δ", in_section(pure)),
+        ("by_construction", "a relation computes the people", by_construction()),
+        ("by_construction_people", "how many people its memory is for", changed(for_people)),
+        ("by_blocks", "a script sees one block of people at a time", of_blocks.by_blocks()),
         ("private_bounds", "a mean whose bounds are found with noise", in_field(1, found_bounds)),
     ]:
         recipe = parse(body)
@@ -135,6 +141,12 @@ def make_recipes() -> None:
     for name, (code, comment, body) in broken.items():
         fields = {"expect": code, "stage": "RecipeError", "comment": comment}
         Vector(fields, body).write(FOLDER / "recipe" / name)
+    for name, (code, change) in WRONG.items():
+        fields = {"expect": code, "stage": "RecipeError", "comment": "OU-08"}
+        Vector(fields, changed(change)).write(FOLDER / "recipe" / f"relation_{name}")
+    for name, (code, change) in of_blocks.WRONG.items():
+        fields = {"expect": code, "stage": "RecipeError", "comment": "DP-23"}
+        Vector(fields, of_blocks.changed(change)).write(FOLDER / "recipe" / f"blocks_{name}")
 
 
 def make_typed() -> None:
@@ -200,7 +212,7 @@ def make_tuples() -> None:
 
 
 if __name__ == "__main__":
-    for kind in ("sealed", "recipe", "envelope", "ledger", "typed", "tuple", "policy"):
+    for kind in ("sealed", "recipe", "envelope", "ledger", "typed", "tuple", "policy", "failure"):
         shutil.rmtree(FOLDER / kind, ignore_errors=True)
     make_sealed()
     make_recipes()
@@ -209,3 +221,4 @@ if __name__ == "__main__":
     make_typed()
     make_tuples()
     make_policies()
+    make_failures()

@@ -49,6 +49,7 @@ GOOD: dict[str, tuple[str, Callable[[Any], None]]] = {
     "example": ("the page's example", lambda value: None),
     "simulated": ("a simulated root", _set("root", to="0x" + "0a" * 32)),
     "strict": ("nothing optional is granted", _set("tcb", "dynamicPlatform", to=False)),
+    "guarantees": ("recipes by construction alone", _set("guarantees", to=["by-construction"])),
     "images": (
         "two images, the first with registers of two kinds of virtual hardware",
         lambda value: value["osImages"].extend(
@@ -57,8 +58,8 @@ GOOD: dict[str, tuple[str, Callable[[Any], None]]] = {
     ),
 }
 BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
-    "version": ("unsupported-version", "a later version", _set("version", to=2)),
-    "version_true": ("unsupported-version", "true is no 1", _set("version", to=True)),
+    "version": ("unsupported-version", "an earlier version", _set("version", to=1)),
+    "version_true": ("unsupported-version", "true is no number", _set("version", to=True)),
     "without_version": ("malformed", "no version", _drop("version")),
     "more": ("malformed", "a member more", _set("more", to=1)),
     "tcb_more": ("malformed", "a member more in tcb", _set("tcb", "more", to=1)),
@@ -82,6 +83,13 @@ BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
         lambda value: value["osImages"].append(_other(value["osImages"][0], 0)),
     ),
     "registers_two": ("malformed", "two RTMRs", _drop("osImages", 0, "rtMr", 2)),
+    "guarantees_none": ("malformed", "no guarantee is accepted", _set("guarantees", to=[])),
+    "guarantees_other": ("malformed", "a guarantee that there is not", _set("guarantees", to=["by-hope"])),
+    "guarantees_twice": ("malformed", "a guarantee twice", _set("guarantees", to=["by-reading"] * 2)),
+    "guarantees_order": (
+        "malformed", "guarantees out of order", _set("guarantees", to=["by-reading", "by-construction"]),
+    ),
+    "without_guarantees": ("malformed", "no guarantees", _drop("guarantees")),
     "gpu": ("malformed", "GPU evidence that nobody can verify", _set("gpu", to="nvidia")),
 }  # fmt: skip
 

@@ -57,6 +57,9 @@ SMALL = bytes(number % 251 for number in range(300))
 LARGE = bytes(number % 251 for number in range(PART + 10))
 """Two parts: a whole one, and ten bytes."""
 
+REPORT_KEY = base64.b64encode(Gate(fixed("report key"), CHAIN_ID).public).decode()
+"""An X-Wing public key of an owner."""
+
 CONTEXT: Json = {
     "chainId": CHAIN_ID,
     "consortium": CONSORTIUM,
@@ -161,6 +164,7 @@ def build(
         "size": len(plain),
         "partSize": part_size,
         "parts": count,
+        "reportKey": None,
         "salt": _hex(fixed(salt)),
     }
     head = header(head)

@@ -57,11 +57,10 @@ def hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(key)
 
 
-class Gate:
-    """The gate's root key, from the secret of its guest path."""
+class XWing:
+    """A private key of X-Wing, from its seed."""
 
-    def __init__(self, guest_key: bytes, chain_id: int) -> None:
-        seed = hkdf(guest_key, b"sealroom/v1/gate-root", lp("sealroom/v1/x-wing-seed", chain_id))
+    def __init__(self, seed: bytes) -> None:
         expanded = hashlib.shake_256(seed).digest(96)
         self._ml_kem = mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
         self._x25519 = x25519.X25519PrivateKey.from_private_bytes(expanded[64:])
@@ -79,6 +78,13 @@ class Gate:
             else bytes(32)
         )
         return hashlib.sha3_256(ml_kem + curve + share + self._x25519_public + X_WING_LABEL).digest()
+
+
+class Gate(XWing):
+    """The gate's root key, from the secret of its guest path."""
+
+    def __init__(self, guest_key: bytes, chain_id: int) -> None:
+        super().__init__(hkdf(guest_key, b"sealroom/v1/gate-root", lp("sealroom/v1/x-wing-seed", chain_id)))
 
 
 def hpke(

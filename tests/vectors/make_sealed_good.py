@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.vectors.make_sealed_archive import COLUMNS, LARGE, PART, SMALL, fixed, sign_index
+from tests.vectors.make_sealed_archive import COLUMNS, LARGE, PART, REPORT_KEY, SMALL, fixed, sign_index
 from tests.vectors.make_sealed_case import OPAQUE, Case, put
 
 TABLE = Path(__file__).with_name("table.parquet")
@@ -44,6 +44,7 @@ def good() -> Iterator[Case]:
         "part_of_two_chunks", "a part size of 32 KiB", plain=LARGE + SMALL, part_size=2 * PART, **OPAQUE
     )
     yield case("largest_part_size", "a part size of 8 MiB", part_size=8 << 20, **OPAQUE)
+    yield case("report_key", "a key to which failures are explained", header=put(reportKey=REPORT_KEY))
     yield case(
         "columns_of_all_types",
         "each type that is written as a text",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -77,6 +78,9 @@ def headers() -> Iterator[Case]:
         "a digest of the plaintext: a member that is not in the format (CE-16)",
         put(plainDigest="0x" + "00" * 32),
     )
+    yield case("without_report_key", "a member is missing", without("reportKey"))
+    yield case("report_key_short", "a key of 1215 bytes", put(reportKey=b64encode(bytes(1215)).decode()))
+    yield case("report_key_hex", "a key in hex", put(reportKey="0x" + "00" * 1216))
     yield case("salt_short", "31 bytes of salt (CE-04)", put(salt="0x" + "00" * 31))
     yield case(
         "salt_upper_case", "hex in upper case", lambda head: head | {"salt": "0x" + head["salt"][2:].upper()}

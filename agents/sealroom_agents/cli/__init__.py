@@ -61,6 +61,11 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "inspect", f"{_HERE}.cli.inspection:inspect", "show what a sealed dataset says without a key"
             ),
+            Entry(
+                "explain-failure",
+                f"{_HERE}.cli.explain_failure:explain_failure",
+                "open the reason why a run failed",
+            ),
             Entry("check", f"{_HERE}.cli.check:check", "hold a sealed dataset against study card and chain"),
             Entry("sign", f"{_HERE}.cli.sign:sign", "put the owner's signature into a sealed dataset"),
             Entry(

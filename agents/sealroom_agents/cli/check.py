@@ -20,7 +20,7 @@ from sealroom_agents.cli.options import (
     rpc_option,
     simulated_root_option,
 )
-from sealroom_agents.cli.terminal import complain, finding, progress
+from sealroom_agents.cli.terminal import Red, complain, finding, progress
 from sealroom_agents.errors import ChainError, CommandExit
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def check(
         for one in _findings(sealed_file, card, reader, rpc, required=require_signature):
             findings.append(one)
             if not as_json:
-                finding(one.name, one.detail, ok=one.ok, width=12)
+                alarms = card is not None and one.name == "guarantee" and card.card.recipe.guarantee.must_read
+                finding(one.name, Red(one.detail) if alarms else one.detail, ok=one.ok, width=12)
     except ChainError as error:
         undecided = error
     broken = next((one for one in findings if not one.ok), None)
@@ -133,6 +134,7 @@ def _findings(
     yield findings.signature(info, accounts=accounts, required=required)
     if card is not None:
         yield findings.recipe(info, card.card.recipe, owner=owner)
+        yield findings.guarantee(card.card.recipe)
         yield findings.wrap(info, wrap_context(card, owner=owner))
     elif view is not None:
         gate_root = None if view.platform is None else view.platform.gate_root
@@ -184,7 +186,8 @@ def _verdict(*, study: bool, chain: bool) -> str:
 def _hint(code: Code | None) -> str | None:
     hints = {
         Code.WRAP_OF_ANOTHER: "its owner reseals it: sealroom reseal SEALED.tar --study FILE",
-        Code.NOT_REGISTERED: "its owner registers it: sealroom govern register --registration SEALED.tar",
+        Code.NOT_REGISTERED: "its owner registers it: sealroom govern register --registration SEALED.tar "
+        "--lifetime EPS --consortium 0x…",
         Code.NOT_SIGNED: "its owner signs it: sealroom sign SEALED.tar --keystore FILE",
         Code.PART_ALTERED: "fetch it again: it is not what its owner sealed",
         Code.REGISTRATION_DIFFERS: "do not use it: it is not what its owner registered",

@@ -42,7 +42,7 @@ def inspect(sealed_file: Path, parts: bool, as_json: bool) -> None:
 
 
 def _lines(info: SealedInfo, *, read: bool) -> list[tuple[str, str]]:
-    from sealroom.encoding import to_hex
+    from sealroom.encoding import sha256, to_hex
 
     header = info.header
     columns = ", ".join(f"{name} {kind}" for name, kind in header.columns or ())
@@ -57,6 +57,7 @@ def _lines(info: SealedInfo, *, read: bool) -> list[tuple[str, str]]:
         ("size", f"{size(header.size)} in {plural(header.parts, 'part')}, sealed {size(info.sealed_size)}"),
         ("parts", "all as the index lists them" if read else "not read: pass --parts"),
         ("index", f"{to_hex(info.index_digest)}  {f'signed by {signer}' if signer else 'not signed'}"),
+        ("report key", "none" if header.report_key is None else to_hex(sha256(header.report_key))),
         ("key commitment", to_hex(info.index.key_commitment)),
         *_wrap_lines(info.wrap),
     ]

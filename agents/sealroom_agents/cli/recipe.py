@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import read_bounded, table, write_out
+from sealroom_agents.cli.terminal import plural, read_bounded, table, write_out
+from sealroom_agents.recipe_words import recipe_facts
 
 if TYPE_CHECKING:
     from sealroom.recipe import Recipe
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 )
 @json_option
 def recipe(folder: Path | None, given: Path | None, out: Path, as_json: bool) -> None:
-    """Render FOLDER with study.yaml and analysis.py to the recipe: the exact bytes that owners approve.
+    """Render FOLDER to the recipe: the exact bytes that owners approve.
+
+    FOLDER holds study.yaml, and analysis.py where the guarantee is by-blocks or by-reading.
 
     The compose hash is the SHA-256 of these bytes, and everything is bound to it. So render once, keep the
     file, and ship it as it is: reformatted, it is another recipe.
@@ -59,19 +62,24 @@ def _lines(read: Recipe) -> list[tuple[str, str]]:
     """What it is, and what its ε buys: how far the noise moves each number, foretold without data."""
     from sealroom.decimals import decimal_text
     from sealroom.encoding import to_hex
-    from sealroom_agents.governance.drafting import told
+    from sealroom_agents.governance.drafting import guarantee_line, table_lines, told
 
     epsilon, delta = decimal_text(read.privacy.epsilon), decimal_text(read.privacy.delta)
     return [
         ("study", read.name),
         ("question", read.question),
         ("recipe", to_hex(read.compose_hash)),
-        ("datasets", ", ".join(spec.path for spec in read.datasets)),
-        *([] if read.compiled is None else [("relation", "sealroom relation shows its SQL, as compiled")]),
+        guarantee_line(read),
+        *table_lines(read),
+        (
+            ("script", plural(len(read.analysis.splitlines()), "line"))
+            if read.relation is None
+            else ("relation", "sealroom relation shows its SQL, and what is compiled from it")
+        ),
         ("privacy", f"ε {epsilon}, δ {delta} for each {read.unit}, all fields together"),
         *(
             (
-                field.name,
+                f"field {field.name}",
                 f"{field.kind.name}, {field.cost.law} noise, {field.cost.text()}: {told(field, read.rows)}",
             )
             for field in read.output.fields
@@ -91,6 +99,7 @@ def _facts(read: Recipe) -> dict[str, object]:
         "outputHash": to_hex(read.output_hash),
         "privacyHash": to_hex(read.privacy_hash),
         "datasets": [spec.path for spec in read.datasets],
+        **recipe_facts(read),
         "epsilonMicro": read.epsilon_micro,
         "fields": [
             {

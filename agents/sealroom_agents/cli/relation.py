@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from sealroom_agents.cli.options import json_option
 from sealroom_agents.cli.terminal import read_bounded, table
+from sealroom_agents.recipe_words import column_words, people_words, relation_facts, rows_words
 
 if TYPE_CHECKING:
     from sealroom.recipe import Recipe
@@ -44,42 +45,19 @@ def relation(study: Path, as_json: bool) -> None:
             f"the study {recipe.name} has no relation: its guarantee is {recipe.guarantee.name}",
             "read its analysis.py; a relation is for the guarantee by-construction",
         )
-    click.echo(json.dumps(facts(recipe)) if as_json else "\n".join(lines(recipe)))
-
-
-def facts(recipe: Recipe) -> dict[str, Any]:
-    """All that a program may want of a relation."""
-    relation, compiled = recipe.relation, recipe.compiled
-    assert relation is not None and compiled is not None
-    return {
-        "study": recipe.name,
-        "sql": relation.sql,
-        "compiled": compiled.sql,
-        "rows": compiled.rows,
-        "unit": compiled.unit.name,
-        "columns": [
-            {
-                "name": each.name,
-                "type": str(each.type),
-                "nullable": each.nullable,
-                "unit": each.unit,
-                "compiled": each.id,
-            }
-            for each in compiled.columns
-        ],
-        "reads": {name: list(columns) for name, columns in compiled.reads.items()},
-        "datasets": list(compiled.datasets),
-    }
+    facts = {"study": recipe.name, **(relation_facts(recipe) or {})}
+    click.echo(json.dumps(facts) if as_json else "\n".join(lines(recipe)))
 
 
 def lines(recipe: Recipe) -> list[str]:
-    """The same, for a person."""
+    """The researcher's SQL, what is compiled from it, and what comes of it, for a person."""
     relation, compiled = recipe.relation, recipe.compiled
     assert relation is not None and compiled is not None
     columns = [
         (each.name, column_words(each.type, nullable=each.nullable, unit=each.unit))
         for each in compiled.columns
     ]
+    people = [] if relation.people is None else [("people", people_words(relation.people))]
     reads = [(name, ", ".join(each)) for name, each in compiled.reads.items()]
     return [
         "The researcher's SQL",
@@ -96,17 +74,5 @@ def lines(recipe: Recipe) -> list[str]:
         "",
         "What is read",
         "",
-        table([*reads, ("datasets", ", ".join(compiled.datasets))]),
+        table([*reads, ("datasets", ", ".join(compiled.datasets)), *people]),
     ]
-
-
-def column_words(type: object, *, nullable: bool, unit: bool) -> str:
-    """A column's type in words."""
-    if unit:
-        return f"{type}, the person"
-    return f"{type}, may be missing" if nullable else str(type)
-
-
-def rows_words(rows: int) -> str:
-    """How many rows a person has."""
-    return "one row a person" if rows == 1 else f"at most {rows:,} rows a person"

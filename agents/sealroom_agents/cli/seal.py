@@ -83,6 +83,13 @@ if TYPE_CHECKING:
     help="The data key, for resealing; needed with --out.  [default: keys/OWNER/NAME.key]",
 )
 @click.option(
+    "--report-key",
+    type=FILE,
+    metavar="PUBLIC",
+    help="Public report key, in base64, of an owner who keeps the private one elsewhere.  [default: made "
+    "once, and kept as report-key.secret beside the data key]",
+)
+@click.option(
     "--sign-with",
     type=FILE,
     metavar="FILE",
@@ -105,6 +112,7 @@ def seal(
     name: str | None,
     version: int,
     key_out: Path | None,
+    report_key: Path | None,
     sign_with: Path | None,
     rpc: tuple[str, ...],
     gate_compose: bytes | None,
@@ -132,7 +140,8 @@ def seal(
 
     Three files appear together, or none: the sealed file (send it), its data key (keep it, resealing needs
     it) and a registration (it goes on chain). The key is never written where the sealed file lies, not even
-    for a moment. An interrupted run leaves nothing; run it again.
+    for a moment. Beside it lies the owner's report key, made once: it opens the reasons of failed runs.
+    An interrupted run leaves nothing; run it again.
 
     \b
     Example:
@@ -143,6 +152,7 @@ def seal(
       sealroom seal --account 0x… --in cohort-A.parquet
     """
     from sealroom_agents.owner import keystore
+    from sealroom_agents.owner import report_key as report_keys
     from sealroom_agents.owner import source as sources
     from sealroom_agents.owner.staging import recover
 
@@ -179,6 +189,7 @@ def seal(
         delimiter=delimiter,
         outputs=outputs,
         context=None if checked is None else wrap_context(checked, owner=owned.place),
+        report_key=report_keys.of_owner(outputs.key.parent, report_key),
     )
     need_space(job)
     shown = not (as_json and yes)

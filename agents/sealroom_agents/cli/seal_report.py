@@ -88,7 +88,8 @@ def report(
         }
         click.echo(json.dumps(facts))
         return
-    act = "register" if job.version == 1 else "add-version"
+    where = "0x…" if job.context is None else job.context.consortium
+    act = "register --lifetime EPS" if job.version == 1 else "add-version"
     if job.context is None:
         wrapped = [("wrap", "none: nothing opens it but the data key")]
         then = "sealroom reseal, for the study that shall read it"
@@ -102,15 +103,16 @@ def report(
                     "sealed",
                     f"{outputs.sealed}  {size(summary.sealed_size)} in {plural(summary.parts, 'part')}",
                 ),
-                ("rows", f"{summary.rows:,}"),
+                ("rows", f"{summary.rows:,}" if seen is not None else "not a table"),
                 ("size", size(summary.size)),
                 ("dataset", f"{to_hex(summary.dataset_id)}  version {job.version}"),
                 ("account", job.account),
                 *wrapped,
                 ("signed", f"by {signer.address}" if signer is not None else "no"),
                 ("key", f"{outputs.key}  keep it, send it to nobody"),
+                ("report key", f"{job.report_key.place or 'your own'}  opens the reasons of failed runs"),
                 ("registration", str(outputs.registration)),
-                ("next", f"sealroom govern {act} --registration {outputs.sealed}"),
+                ("next", f"sealroom govern {act} --registration {outputs.sealed} --consortium {where}"),
                 ("then", then),
             ]
         )

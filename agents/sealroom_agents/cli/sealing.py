@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sealroom.sealed import SealSummary, WrapContext
     from sealroom_agents.owner.keystore import Signer
     from sealroom_agents.owner.profile import Profile
+    from sealroom_agents.owner.report_key import ReportKey
     from sealroom_agents.owner.source import Ready, Source
     from sealroom_agents.owner.staging import Outputs
 
@@ -49,6 +50,8 @@ class Job:
     """What is written."""
     context: WrapContext | None
     """For whom the data key is wrapped; `None` for nobody yet."""
+    report_key: ReportKey
+    """To it, enclaves seal why a run failed."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
                     dataset_version=job.version,
                     dek=key,
                     media_type=source.media_type,
+                    report_key=job.report_key.public,
                     progress=advance,
                     sign=None if signer is None else partial(signing.sign, signer=signer),
                 )
@@ -130,6 +134,7 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
             datakey.create(staging.key, key, owner=job.place, dataset=what)
             registration = registration_of(sealed.inspect(staging.sealed))
             staging.registration.write_bytes(registration_file(registration))
+            job.report_key.keep()
             staging.publish()
             return summary
     finally:

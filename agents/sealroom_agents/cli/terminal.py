@@ -18,6 +18,7 @@ import click
 
 from sealroom.codes import Code
 from sealroom.files import PUBLIC, write_atomic
+from sealroom.visible import visible
 from sealroom_agents.errors import ToolError
 
 PASSPHRASE_VARIABLE = "SEALROOM_PASSPHRASE"
@@ -28,13 +29,22 @@ PROGRESS_FROM_BYTES = 64 * 1024 * 1024
 
 def shown(text: str) -> str:
     """One line of `text`: what is invisible, reorders text or commands a terminal is shown by its number."""
-    return "".join(one if one.isprintable() else f"\\u{{{ord(one):x}}}" for one in text)
+    return "".join(one if visible(one) else f"\\u{{{ord(one):x}}}" for one in text)
+
+
+class Red(str):
+    """A value that `table` shows in red on a terminal that has colours."""
 
 
 def table(rows: Sequence[tuple[str, str]]) -> str:
     """Lines of `label  value`, the values in one column."""
     width = max((len(label) for label, _ in rows), default=0)
-    return "\n".join(f"{label.ljust(width)}  {shown(value)}".rstrip() for label, value in rows)
+    return "\n".join(f"{label.ljust(width)}  {coloured(value)}".rstrip() for label, value in rows)
+
+
+def coloured(value: str) -> str:
+    """One line of a value, in red where it is `Red`."""
+    return click.style(shown(value), fg="red") if isinstance(value, Red) else shown(value)
 
 
 def size(count: int) -> str:
@@ -54,7 +64,7 @@ def plural(count: int, noun: str) -> str:
 
 def finding(name: str, detail: str, *, ok: bool, width: int) -> None:
     """A line of a walk: whether it holds, its name in `width` characters, what was found."""
-    click.echo(f"{'ok    ' if ok else 'BROKEN'}  {name:<{width}}  {shown(detail)}")
+    click.echo(f"{'ok    ' if ok else 'BROKEN'}  {name:<{width}}  {coloured(detail)}")
 
 
 def warn(message: str) -> None:

@@ -19,10 +19,13 @@ from sealroom_agents.cli.options import (
     simulated_root_option,
     trust_for,
 )
-from sealroom_agents.cli.terminal import complain, finding, read_bounded, warn
+from sealroom_agents.cli.terminal import coloured, complain, finding, read_bounded, warn
 from sealroom_agents.errors import CommandExit
+from sealroom_agents.recipe_words import guarantee_facts
 
 if TYPE_CHECKING:
+    from sealroom.envelope import Envelope
+    from sealroom.recipe import Recipe
     from sealroom_agents.errors import ChainError
     from sealroom_agents.verification import Link, Pin, Verdict
 
@@ -86,12 +89,16 @@ def verify(
     except ChainError as error:
         undecided = error
     verdict = verification.verdict_of(links, pin=pin, on_chain=reader is not None)
+    holds = verdict.broken is None and undecided is None
+    recipe = _recipe(envelope, links) if holds else None
     if as_json:
         facts = _facts(links, pin, verdict, undecided, simulated=trust.is_simulated)
-        click.echo(json.dumps({"onChain": reader is not None, **facts}, ensure_ascii=False))
+        promise = None if recipe is None else guarantee_facts(recipe)
+        told = {"onChain": reader is not None, "guarantee": promise, **facts}
+        click.echo(json.dumps(told, ensure_ascii=False))
     else:
-        for label, answer in verdict.lines():
-            click.echo(f"{label}: {answer}")
+        for label, answer in [*_promised(recipe), *verdict.lines()]:
+            click.echo(f"{label}: {coloured(answer)}")
     if undecided is not None:
         complain(f"not decided: {undecided.message}", undecided.hint)
         return CommandExit.UNDECIDED
@@ -103,6 +110,34 @@ def verify(
     if not as_json:
         _tell(len(links), verdict, simulated=trust.is_simulated)
     return CommandExit.UNPROVEN if verdict.unproven else 0
+
+
+def _recipe(envelope: Envelope, links: list[Link]) -> Recipe | None:
+    """The recipe in the envelope, where it is what ran and the result is of its contract."""
+    from sealroom.recipe import parse
+
+    held = {link.name for link in links if link.ok}
+    return parse(envelope.recipe) if held >= {"recipe", "output"} else None
+
+
+def _promised(recipe: Recipe | None) -> list[tuple[str, str]]:
+    """What the recipe promises, and each field with the noise that it got."""
+    from sealroom_agents.governance.drafting import guarantee_line, told
+
+    if recipe is None:
+        return []
+    return [
+        guarantee_line(recipe),
+        ("protects", f"each {recipe.unit} with all its rows"),
+        *(
+            (
+                f"field {field.name}",
+                f"{field.sentence(recipe.rows)} {field.cost.law} noise, {field.cost.text()}; 95 %: "
+                f"{told(field, recipe.rows)}",
+            )
+            for field in recipe.output.fields
+        ),
+    ]
 
 
 def _facts(

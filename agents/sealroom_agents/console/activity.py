@@ -83,7 +83,7 @@ def _told(event: Event, history: History, name: Callable[[str], str]) -> tuple[s
             spends = f"ε {epsilon_text(study.epsilon_micro)} and δ {delta_text(study.delta_pico)}"
             what = (
                 f"study {_short(study.id)} was pinned with the approval of {voices or 'owners'}: "
-                f"at most {study.max_runs} runs, {spends}"
+                f"at most {study.max_runs} run{'' if study.max_runs == 1 else 's'}, {spends}"
             )
             return "study-pinned", "", what
         case owner_events.Revocation():

@@ -17,9 +17,10 @@ from starlette.concurrency import run_in_threadpool
 from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, SealroomError
+from sealroom.recipe import parse
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.console import models
-from sealroom_agents.console.bodies import accepted, activity, run_event, run_state, summary
+from sealroom_agents.console.bodies import accepted, activity, recipe_body, run_event, run_state, summary
 from sealroom_agents.console.middleware import MAX_BODY_BYTES, MAX_RUN_BODY_BYTES
 from sealroom_agents.console.studies import Studies
 from sealroom_agents.console.submission import Submissions, decode
@@ -135,6 +136,19 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
         return EventSourceResponse(_events(store, run_id, start, streams), ping=PING_S, sep="\n")
 
     @api.get(
+        "/runs/{run_id}/failure",
+        response_class=Response,
+        responses=gives("application/json") | problems(404),
+    )
+    def read_failure(run_id: RunId) -> Response:
+        """The failure file of a run that ended as `run-failed`, for `sealroom explain-failure`."""
+        failure = store.failure(run_id)
+        if failure is None:
+            raise RequestError(Code.NO_FAILURE, "the run wrote no failure file")
+        headers = {"Content-Disposition": f'attachment; filename="failure-{run_id[2:10]}.json"'}
+        return Response(failure, media_type="application/json", headers=headers)
+
+    @api.get(
         "/runs/{run_id}/envelope",
         response_class=Response,
         responses=gives("application/json") | problems(404),
@@ -160,6 +174,15 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
             raise RequestError(Code.UNKNOWN_RECIPE, "no recipe with this compose hash was submitted")
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return Response(compose, media_type="application/json", headers=headers)
+
+    @api.get("/recipes/{compose_hash}/content", response_model=models.Recipe, responses=problems(404, 422))
+    def read_content(compose_hash: RecipeHash) -> models.Recipe:
+        """What a recipe promises, reads and computes. The compiled SQL is this server's word: nothing is
+        signed for it, and `sealroom relation` compiles it anew from the recipe's bytes."""
+        compose = store.recipe(compose_hash)
+        if compose is None:
+            raise RequestError(Code.UNKNOWN_RECIPE, "no recipe with this compose hash was submitted")
+        return recipe_body(parse(compose))
 
     @api.get("/studies", response_model=models.Studies, responses=problems(503))
     def list_studies(

@@ -7,12 +7,13 @@ import json
 from typing import Literal, cast
 
 from sealroom.errors import SealroomError
-from sealroom.recipe import parse
+from sealroom.recipe import Recipe, parse
 from sealroom_agents.console import models
 from sealroom_agents.console.activity import Activity
 from sealroom_agents.console.pictures import GoverningPicture, Picture, StudyPicture
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.facts import DatasetRecord
+from sealroom_agents.recipe_words import guarantee_facts, recipe_facts
 from sealroom_agents.store import Event, Run, Store
 
 
@@ -103,6 +104,7 @@ def summary(picture: Picture) -> models.Study:
         compose_hash="0x" + study.compose_hash.hex() if study else None,
         name=recipe.name if recipe else None,
         question=recipe.question if recipe else None,
+        guarantee=guarantee(recipe),
         epsilon_micro=study.epsilon_micro if study else None,
         spent_micro=current.spent_micro if current else None,
         delta_pico=study.delta_pico if study else None,
@@ -122,6 +124,16 @@ def summary(picture: Picture) -> models.Study:
         datasets=[dataset(picture, one) for one in picture.datasets],
         waiting=picture.waiting,
     )
+
+
+def guarantee(recipe: Recipe | None) -> models.Guarantee | None:
+    """What a recipe promises, as JSON."""
+    return None if recipe is None else models.Guarantee.model_validate(guarantee_facts(recipe))
+
+
+def recipe_body(recipe: Recipe) -> models.Recipe:
+    """What a recipe promises, reads and computes, as JSON."""
+    return models.Recipe.model_validate(recipe_facts(recipe))
 
 
 def governing(one: GoverningPicture) -> models.Governing:
@@ -159,6 +171,7 @@ def proposal(picture: Picture, one: StudyPicture) -> models.Proposal:
         study="0x" + study.id.hex(),
         compose_hash="0x" + study.compose_hash.hex(),
         name=one.recipe.name if one.recipe else None,
+        guarantee=guarantee(one.recipe),
         proposed_by=picture.owner_id(one.proposal.by if one.proposal else None),
         block=one.proposal.at.block if one.proposal else 0,
         epsilon_micro=study.epsilon_micro,

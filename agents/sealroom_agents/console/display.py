@@ -16,10 +16,7 @@ from markupsafe import Markup, escape
 
 from sealroom.decimals import decimal_text
 from sealroom.recipe import Field
-
-_HIDING_CATEGORIES = ("C", "Z")
-"""Unicode categories of what is invisible or has no fixed meaning:
-control, format, unassigned, odd spaces."""
+from sealroom.visible import visible
 
 
 def source(text: str) -> Markup:
@@ -108,4 +105,4 @@ def _hides(character: str, *, plain_ascii: bool) -> bool:
         return False
     if plain_ascii:
         return True
-    return unicodedata.category(character)[0] in _HIDING_CATEGORIES
+    return not visible(character)

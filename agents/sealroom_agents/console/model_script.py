@@ -18,9 +18,9 @@ from eth_utils.crypto import keccak
 
 from sealroom import typed
 from sealroom.encoding import to_hex
+from sealroom.guarantee import GUARANTEES, Guarantee
 from sealroom.model import MAX_OWNERS, ApproveStudy, Record, Revoke, Study, Withdraw
 from sealroom.model.consortium import MAX_REASON_BYTES
-from sealroom.recipe.guarantee import GUARANTEES, Guarantee
 from sealroom_agents.chain.contracts import interface
 
 PATH = Path(__file__).with_name("static") / "model.js"

@@ -135,12 +135,81 @@ class Owner(Strict):
     tx: Hash | None
 
 
+class Guarantee(Strict):
+    """Why one person's data stays apart from another's."""
+
+    name: str = Field(examples=["by-construction"])
+    sentence: str = Field(description="What it promises, and on what the promise rests.")
+    by_script: bool = Field(description="Whether a script computes; else a relation does.")
+    must_read: bool = Field(description="Whether the promise rests on reading that script.")
+    rows: int = Field(description="Most rows of one person that count.")
+    blocks: int | None = Field(description="Blocks of people; null unless a script sees one at a time.")
+
+
+class Column(Strict):
+    """A column of a table that owners seal."""
+
+    name: str
+    type: str = Field(examples=["decimal(6, 2)", "category of F, M", "list of date"])
+
+
+class Schema(Strict):
+    """The columns of a table, whoever owns it."""
+
+    name: str
+    unit: str = Field(description="The column of the person.")
+    columns: list[Column]
+
+
+class Reads(Strict):
+    """A dataset that a recipe reads."""
+
+    owner: str
+    name: str
+    kind: Literal["table", "files"]
+    table: str | None = Field(description="Its schema; null for files.")
+
+
+class ResultColumn(Strict):
+    """A column of a relation's result."""
+
+    name: str
+    type: str = Field(examples=["whole number (64 bits)"])
+    nullable: bool
+    unit: bool = Field(description="Whether it names the person.")
+    compiled: str = Field(description="As the compiled SQL names it.")
+
+
+class Relation(Strict):
+    """A researcher's SQL, and what this server compiles from it: `sealroom relation` does so again."""
+
+    sql: str = Field(description="As the recipe's bytes have it.")
+    compiled: str = Field(description="What runs in its place.")
+    rows: int = Field(description="Most rows of one person in its result.")
+    people: int | None = Field(description="For how many people a run has memory; null where none says.")
+    unit: str
+    columns: list[ResultColumn]
+    reads: dict[str, list[str]] = Field(description="The columns that are read, by table.")
+    datasets: list[str]
+
+
+class Recipe(Strict):
+    """What a recipe promises, reads and computes."""
+
+    guarantee: Guarantee
+    tables: list[Schema]
+    reads: list[Reads]
+    relation: Relation | None = Field(description="Null where a script computes.")
+    analysis: str | None = Field(description="The script; null where a relation computes.")
+
+
 class Proposal(Strict):
     """One study that waits for approvals."""
 
     study: Hash
     compose_hash: Hash
     name: str | None
+    guarantee: Guarantee | None = Field(description="Null where the recipe's bytes are not known here.")
     proposed_by: str = Field(description="Owner whose approval was the first.")
     block: int = Field(description="Block of that approval.")
     epsilon_micro: int
@@ -206,6 +275,7 @@ class Study(Strict):
     compose_hash: Hash | None
     name: str | None
     question: str | None
+    guarantee: Guarantee | None = Field(description="Null where the recipe's bytes are not known here.")
     epsilon_micro: int | None
     spent_micro: int | None
     delta_pico: int | None = Field(description="δ of all runs together, in parts of 10^12.")

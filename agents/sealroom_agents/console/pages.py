@@ -14,14 +14,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sealroom.envelope import Envelope, parse_envelope
 from sealroom.errors import SealroomError
+from sealroom.guarantee import GUARANTEES
 from sealroom.model.units import delta_text, epsilon_text
 from sealroom.privacy.shape import labels
-from sealroom.recipe import parse
+from sealroom.recipe import Recipe, parse
 from sealroom_agents.console import display
 from sealroom_agents.console.reference import Reference
 from sealroom_agents.console.results import Table, table
 from sealroom_agents.console.studies import Studies, is_declared
 from sealroom_agents.console.submission import Submissions
+from sealroom_agents.recipe_words import (
+    column_words,
+    counted_words,
+    dataset_words,
+    people_words,
+    rows_words,
+    type_words,
+)
 from sealroom_agents.store import ENDS, Run, Store
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -31,6 +40,15 @@ HISTORY_SHOWN = 50
 """ActivityPage on the page of a consortium."""
 FILTERS = ("source", "prose", "plain", "number", "declared", "moment", "day", "short", "count")
 """What the templates take from `display`."""
+WORDS = {
+    "type": type_words,
+    "dataset": dataset_words,
+    "column": column_words,
+    "rows": rows_words,
+    "counted": counted_words,
+    "people": people_words,
+}
+"""What they take from `recipe_words`."""
 
 Consortium = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{40}$")]
 RunId = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{64}$")]
@@ -55,7 +73,7 @@ class Pages:
         )
         for name in FILTERS:
             self._jinja.filters[name] = getattr(display, name)
-        self._jinja.filters |= {"epsilon": epsilon_text, "delta": delta_text}
+        self._jinja.filters |= {"epsilon": epsilon_text, "delta": delta_text, **WORDS}
 
     def router(self, reference: Reference) -> APIRouter:
         """Routes of the pages; none is part of the REST interface."""
@@ -98,6 +116,7 @@ class Pages:
             start=start,
             size=BOARD_PAGE,
             block=block,
+            guarantees=GUARANTEES.values(),
         )
 
     def study(self, consortium: str, study: str | None) -> HTMLResponse:
@@ -136,7 +155,9 @@ class Pages:
             run=run,
             events=self._store.events(run_id),
             ended=run.state in ENDS,
+            failure=self._store.failure(run.id) is not None,
             result=result,
+            recipe=self._recipe(run),
             anchor=body["anchor"] if body else None,
             chain=self._studies.anchored(envelope) if envelope else None,
             tables=self._tables(run, result) if result else [],
@@ -170,11 +191,16 @@ class Pages:
         except SealroomError:
             return None
 
+    def _recipe(self, run: Run) -> Recipe | None:
+        compose = self._store.recipe(run.compose_hash)
+        return None if compose is None else parse(compose)
+
     def _tables(self, run: Run, result: dict[str, Any]) -> list[tuple[str, Table]]:
         """The result's fields as tables, in the recipe's order."""
-        compose = self._store.recipe(run.compose_hash)
-        specs = parse(compose).output.fields if compose is not None else ()
-        by = {spec.name: labels(spec.kind.shape(spec.spec)) for spec in specs}
+        recipe = self._recipe(run)
+        by = {}
+        if recipe is not None:
+            by = {spec.name: labels(spec.shape(recipe.rows)) for spec in recipe.output.fields}
         fields = result["fields"]
         names = [*(name for name in by if name in fields), *(name for name in fields if name not in by)]
         return [(name, table(fields[name], by.get(name, ()))) for name in names]

@@ -152,5 +152,9 @@ _EXAMPLES = {
         "curl -s $CONSOLE/v1/runs/$RUN/envelope -o envelope.json\n"
         "sealroom verify envelope.json --pin pin.json"
     ),
+    ("get", "/v1/runs/{run_id}/failure"): (
+        "curl -s $CONSOLE/v1/runs/$RUN/failure -o failure.json\n"
+        "sealroom explain-failure failure.json --key keys/hospital-A/report-key.secret"
+    ),
     ("get", "/v1/recipes/{compose_hash}"): "curl -s $CONSOLE/v1/recipes/$HASH | sha256sum",
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from sealroom.guarantee import GUARANTEES
 from sealroom_agents.demo.handover import hand_over
 from sealroom_agents.demo.room import open_room
 from sealroom_agents.demo.screen import Screen
@@ -60,7 +61,7 @@ def command(keep: bool, room: bool, folder: Path) -> None:
     told = False
     try:
         if room:
-            hand_over(open_room(stack, Screen(), CHECKOUT / STUDY))
+            hand_over(open_room(stack, Screen(), CHECKOUT / STUDY, guarantees=tuple(GUARANTEES)))
         else:
             tell(stack, Screen(), keep=keep)
         told = True

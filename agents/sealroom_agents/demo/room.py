@@ -20,10 +20,8 @@ from sealroom.recipe import compose_hash
 from sealroom_agents.demo.owners import LETTERS, OPERATOR, Owners, in_parallel
 from sealroom_agents.demo.screen import Screen, short
 from sealroom_agents.demo.stack import Stack, rpc, wait_until_final
-from sealroom_agents.simulator import POLICY_FILE, SIMULATED_OS_IMAGE, SimulatedPlatform
+from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
 
-LEASE_SECONDS = 6
-"""Short, so that the demo need not wait; the gate's default is 30."""
 GAS_MONEY_WEI = 10**19
 """What gate and runner get on the local chain: 10 ether."""
 CHAIN_ID = "31337"
@@ -60,6 +58,8 @@ class Room:
     """URL."""
     recipe: bytes
     """The exact bytes that everything is bound to."""
+    policy: Path
+    """The platform policy that the owners adopt with the gate."""
 
     @property
     def chain(self) -> str:
@@ -90,28 +90,33 @@ def sealroom() -> str:
     return str(Path(sys.executable).parent / "sealroom")
 
 
-def open_room(stack: Stack, screen: Screen, study: Path) -> Room:
-    """Start everything; the owners adopt the gate and its machine. Each hospital's file is in `homes/`."""
+def open_room(stack: Stack, screen: Screen, study: Path, *, guarantees: tuple[str, ...]) -> Room:
+    """Start everything; the owners adopt the gate, its machine, and a policy that accepts these guarantees.
+
+    Each hospital's file is in `homes/`.
+    """
     screen.step("  set up")
     began = time.monotonic()
     folder = stack.folder
     chain = stack.start_chain()
     platform = folder / "platform"
     stack.run(sealroom(), "simulate", "init", "--platform", str(platform))
+    policy = folder / "platform-policy.json"
+    policy.write_bytes(SimulatedPlatform.open(platform).policy(guarantees=guarantees).encode())
     token = _secret_file(folder / "watch.token")
     runner_key = _secret_file(folder / "runner.key")
     owners = Owners(stack=stack, chain=chain)
     recipe = folder / "app-compose.json"
 
     gate, deployment, *_ = in_parallel(
-        lambda: {"url": _start_gate(stack, chain, platform, token)},
+        lambda: {"url": _start_gate(stack, chain, platform, policy, token)},
         lambda: owners.deploy(_deploy_config(folder, study, chain), folder / "deployment.json"),
         lambda: _nothing(stack.run(sys.executable, str(study / "cohort.py"), "--out", str(folder / "homes"))),
         lambda: _nothing(stack.run(sealroom(), "recipe", str(study), "--out", str(recipe))),
     )
     room = Room(
         stack=stack, owners=owners, consortium=deployment["consortium"], app=deployment["app"],
-        gate=gate["url"], console="", recipe=recipe.read_bytes(),
+        gate=gate["url"], console="", recipe=recipe.read_bytes(), policy=policy,
     )  # fmt: skip
     identity = httpx.get(f"{room.gate}/v1/gate", timeout=10).json()
     _fund(chain, identity["signer"])
@@ -140,7 +145,7 @@ def open_room(stack: Stack, screen: Screen, study: Path) -> Room:
     return room
 
 
-def _start_gate(stack: Stack, chain: str, platform: Path, token: Path) -> str:
+def _start_gate(stack: Stack, chain: str, platform: Path, policy: Path, token: Path) -> str:
     """The gate, in a CVM of its own; returns its URL."""
     compose = stack.folder / "gate-compose.json"
     compose.write_text(json.dumps(GATE_COMPOSE, separators=(",", ":"), sort_keys=True))
@@ -151,8 +156,8 @@ def _start_gate(stack: Stack, chain: str, platform: Path, token: Path) -> str:
     )  # fmt: skip
     return stack.start_ready(
         "gate", sealroom(), "gate", "--rpc", chain, "--chain-id", CHAIN_ID, "--guest-agent", str(socket),
-        "--platform", str(platform), "--lease", str(LEASE_SECONDS), "--watch-token-file", str(token),
-        "--state", str(stack.folder / "gate"), "--port", "0",
+        "--platform", str(platform), "--platform-policy", str(policy),
+        "--watch-token-file", str(token), "--state", str(stack.folder / "gate"), "--port", "0",
     )["url"]  # fmt: skip
 
 
@@ -176,7 +181,7 @@ def _adopt_platform(room: Room, platform: Path) -> None:
     machine = SimulatedPlatform.open(platform).machine("machine-1")
     proposal = str(room.folder / "platform.json")
     verified = (
-        "--gate", room.gate, "--policy", str(platform / POLICY_FILE), "--simulated-root", str(room.root),
+        "--gate", room.gate, "--policy", str(room.policy), "--simulated-root", str(room.root),
         "--os-image", "0x" + SIMULATED_OS_IMAGE.hex(), "--device", "0x" + machine.device_id.hex(),
     )  # fmt: skip
     room.govern("A", "platform", *verified, "--out", proposal, "--draft")

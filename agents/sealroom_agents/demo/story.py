@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The story in five steps, and its sixth: revoke. Each function is one step, by public commands only."""
+"""The story in five steps, and its sixth: revoke. Each function is one step, by public commands only; what a
+script tries to smuggle is run by the measured custodian itself."""
 
 from __future__ import annotations
 
@@ -15,10 +16,12 @@ from typing import Any
 
 import httpx
 
+from sealroom.guarantee import BY_CONSTRUCTION
 from sealroom.recipe import parse
 from sealroom_agents.demo.owners import LETTERS, in_parallel, last_object
 from sealroom_agents.demo.room import CHAIN_ID, Room, open_room, sealroom
 from sealroom_agents.demo.screen import Screen, result_lines, short
+from sealroom_agents.demo.smuggling import SMUGGLING, smuggle
 from sealroom_agents.demo.stack import Stack, rpc
 from sealroom_agents.errors import DemoError
 from sealroom_agents.simulator import OS_IMAGES_FILE
@@ -26,7 +29,7 @@ from sealroom_agents.simulator import OS_IMAGES_FILE
 STUDY = Path("enclave/studies/cardio-renal")
 """The study, in the checkout."""
 RUN_TIMEOUT_SECONDS = 900.0
-"""How long the demo waits for a run to reach a state; less than 20 on an idle machine."""
+"""How long the demo waits for a run to reach a state; less than a minute on an idle machine."""
 POLL_SECONDS = 0.1
 """Pause between two looks at a run."""
 MAX_RUNS = 3
@@ -41,6 +44,8 @@ AFTERMATH = ("emitting", "lease-ended", "killed")
 """What may happen to a run that is revoked while it computes."""
 ENDS = frozenset({"done", "refused", "revoked", "failed"})
 """States in which a run stays."""
+ONE_BYTE = b"(creatinine, 1.0)", b"(creatinine, 1.1)"
+"""What is other in the recipe that nobody approved."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,12 @@ def tell(stack: Stack, screen: Screen, *, keep: bool) -> StoryResult:
     screen.title(
         "sealroom · cardio-renal: 4 hospitals, 3 jurisdictions, ε = 1.5 · TDX simulated, chain local"
     )
-    room = open_room(stack, screen, stack.root / STUDY)
+    room = open_room(stack, screen, stack.root / STUDY, guarantees=(BY_CONSTRUCTION,))
     first = _submit(room)
     _seal(room, screen)
     _approve(room, screen, first)
     _attest(room, screen, first)
+    _smuggle(room, screen)
     _compute(room, screen, first)
     envelope = _emit(room, screen, first)
     revocation = _revoke(room, screen)
@@ -170,7 +176,7 @@ def _attest(room: Room, screen: Screen, run: str) -> None:
         raise DemoError(f"run {short(run)} computes without a grant")
     screen.say(f"run {short(run)}   quote verified, ε 1.5 and δ 1e-6 booked, four keys released to it")
     changed = room.folder / "changed.json"
-    changed.write_bytes(room.recipe.replace(b"fillna(1.0)", b"fillna(1.1)", 1))
+    changed.write_bytes(room.recipe.replace(*ONE_BYTE, 1))
     socket = room.folder / "changed.sock"
     room.stack.start_ready(
         "changed-guest", sealroom(), "simulate", "guest", "--platform", str(room.root.parent),
@@ -187,16 +193,47 @@ def _attest(room: Room, screen: Screen, run: str) -> None:
     screen.refused(refusal["code"], "one byte changed: " + refusal["message"])
 
 
+# --- what a script would smuggle, while the run waits for its instant of release ----------------------
+
+
+def _smuggle(room: Room, screen: Screen) -> None:
+    """A script that carries records out as people that it makes up: the owners refuse it by its guarantee.
+
+    hospital-A runs it all the same, at home on its own file, to see what the kernel makes of it.
+    """
+    screen.step("  a script that smuggles")
+    path = room.folder / "made-up-people.json"
+    room.sealroom("recipe", str(room.stack.root / SMUGGLING), "--out", str(path))
+    output = room.sealroom(
+        "govern", "propose", "--draft", "--rpc", room.chain, "--consortium", room.consortium, "--json",
+        "--recipe", str(path), "--policy", str(room.policy),
+        "--registrations", str(_sealed(room, "A", ".registration.json")), check=False,
+    )  # fmt: skip
+    refusal = last_object(output)
+    if refusal.get("ok") is not False:
+        raise DemoError(f"a study by reading was not refused: {refusal}")
+    screen.refused(refusal["code"], refusal["error"])
+    found = smuggle(parse(path.read_bytes()), room.folder / "homes" / "cohort-A.parquet")
+    exact = " ".join(f"{one:g}" for one in found.exact)
+    left = " ".join("withheld" if one is None else f"{one:g}" for one in found.left)
+    screen.say(
+        f"tried at home: the people it makes up are dropped; {found.counted:,} count of {found.people:,} "
+        f"real ones, and creatinine {exact} leaves as {left}"
+    )
+    screen.say("under ids that exist, a script can still write what it likes: by-reading means to read it")
+
+
 # --- 4 compute in the enclave ------------------------------------------------------------------------
 
 
 def _compute(room: Room, screen: Screen, run: str) -> None:
     screen.step("4 compute in the enclave")
     state = _wait_for(room, run, {"done"})
+    after = parse(room.recipe).privacy.release_after_seconds
     times = {event["phase"]: event["time"] for event in state["events"]}
     screen.say(
-        "DP counts, means and a logistic model; no network, plaintext in memory only; "
-        f"out on a whole slot of 10 s, here after {times['emitting'] - times['computing']:.0f} s"
+        "SQL as compiled, then DP counts, means and a logistic model; no network, plaintext in memory only; "
+        f"out {after} s after the grant, whatever it did: {times['emitting'] - times['granted']:.0f} s here"
     )
 
 

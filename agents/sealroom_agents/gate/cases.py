@@ -41,6 +41,8 @@ class Request:
     """What the run will spend, as its measured recipe says; the transcript binds it."""
     delta_pico: int
     """The same for δ."""
+    guarantee: str
+    """Name of the recipe's guarantee, as its measured image read it; the transcript binds it."""
     kem_key: bytes
     """The enclave's X-Wing public key."""
     enclave_signer: str
@@ -67,6 +69,8 @@ class Config:
     """Compose hash of the gate's own app."""
     policy_hash: bytes
     """Hash of the platform policy by which the gate judges machines."""
+    guarantees: tuple[str, ...]
+    """Names of the guarantees of recipes that this policy accepts."""
     key_provider_id: bytes
     """Id of the gate's own key provider, as measured in the gate's own quote."""
     lease_seconds: int

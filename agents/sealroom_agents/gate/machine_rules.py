@@ -118,6 +118,19 @@ def device(evidence: Evidence, view: ChainView) -> Refusal | None:
     return None
 
 
+def guarantee(request: Request, config: Config) -> Refusal | None:
+    """The owners' platform policy accepts the recipe's guarantee."""
+    if request.guarantee not in config.guarantees:
+        return Refusal(
+            Code.GUARANTEE_NOT_ACCEPTED,
+            f"the recipe's guarantee is {request.guarantee}, and the owners accept "
+            f"{' and '.join(config.guarantees)}",
+            seen={"guarantee": request.guarantee},
+            pinned={"guarantees": list(config.guarantees)},
+        )
+    return None
+
+
 def gpu_evidence(request: Request) -> Refusal | None:
     """No GPU evidence came along."""
     if request.has_gpu_evidence:

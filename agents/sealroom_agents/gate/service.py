@@ -273,6 +273,7 @@ class Gate:
             compose_hash=hello.compose_hash,
             epsilon_micro=hello.epsilon_micro,
             delta_pico=hello.delta_pico,
+            guarantee=hello.guarantee,
             kem_key=message.kem_key,
             enclave_signer=message.signer,
             transcript=sha256(transcript),

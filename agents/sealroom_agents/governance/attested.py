@@ -59,4 +59,8 @@ def attested(
         devices=tuple(sorted(set(devices))),
     )
     machine = "SIMULATED TDX, not Intel" if gate.evidence.simulated else "Intel TDX"
-    return wanted, [("attested by", machine), ("KMS root", to_hex(gate.kms_root_fingerprint))]
+    return wanted, [
+        ("attested by", machine),
+        ("KMS root", to_hex(gate.kms_root_fingerprint)),
+        ("guarantees", f"{', '.join(rules.guarantees)}; recipes of any other get no keys"),
+    ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.model import Limits
-from sealroom.model.units import read_delta, read_epsilon
+from sealroom.model.units import delta_text, epsilon_text, read_delta, read_epsilon
 from sealroom_agents.errors import ToolError
 from sealroom_agents.governance import words
 from sealroom_agents.governance.acts import Act, Call
@@ -49,6 +49,7 @@ def register(
     limits = None
     if cap is not None:
         limits = _limits(cap, delta, per_day, runs_per_day)
+        _warn_beyond_life(desk, limits, epsilon, pico)
         calls.append(_allow(desk, given.dataset, limits))
     act = Act(f"Register the dataset {given.name}", tuple(calls))
     outcome = desk.perform(act, standing=desk.standing)
@@ -116,6 +117,9 @@ def allow(
     """Set what this consortium may spend on a dataset, in all and in a day."""
     which = desk.dataset_named(dataset)
     limits = _limits(cap, delta, per_day, runs_per_day)
+    (facts,) = desk.standing.datasets([which])
+    if facts.known:
+        _warn_beyond_life(desk, limits, facts.account.epsilon_cap, facts.account.delta_cap)
     return _dataset_act(desk, Act(f"Allow {limits} on {dataset}", (_allow(desk, which, limits),)), [which])
 
 
@@ -164,6 +168,19 @@ def _limits(cap: str, delta: str, per_day: str | None, runs_per_day: int) -> Lim
         epsilon_per_day=epsilon if per_day is None else read_epsilon(per_day, "--per-day"),
         runs_per_day=runs_per_day,
     )
+
+
+def _warn_beyond_life(desk: Desk, limits: Limits, epsilon_micro: int, delta_pico: int) -> None:
+    """Warn of what is allowed here beyond the dataset's lifetime account: that much is never spent."""
+    for what, allowed, life, text in (
+        ("ε", limits.epsilon_micro, epsilon_micro, epsilon_text),
+        ("δ", limits.delta_pico, delta_pico, delta_text),
+    ):
+        if allowed > life:
+            desk.warnings.append(
+                f"{what} {text(allowed)} is more than the dataset's lifetime account of {text(life)}: the "
+                "account bounds what is spent, here and in all other consortia together"
+            )
 
 
 def _allow(desk: Desk, dataset: bytes, limits: Limits) -> Call:

@@ -40,6 +40,7 @@ def propose(
     draft: bool,
     anew: bool,
     before: Path | None,
+    policy: Path | None,
 ) -> Answer:
     """Write a study from its recipe, and vote for it: the first vote proposes it."""
     from sealroom_agents.governance import drafting
@@ -54,7 +55,7 @@ def propose(
         datasets = drafting.datasets_on_chain(at, read, chosen=chosen)
     terms = drafting.terms_of(read, datasets, runs=runs, expiry=desk.expiry(days))
     made = terms.at(basis=at.basis, nonce=at.nonce)
-    documents = Documents(recipe=recipe, before=before, chosen=tuple(datasets))
+    documents = Documents(recipe=recipe, before=before, chosen=tuple(datasets), policy=policy)
     study = made if anew else open_one(desk, made)
     return put_forward(desk, study, _examined(desk, study, documents), out=out, draft=draft)
 

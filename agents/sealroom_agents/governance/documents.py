@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the person who votes has in hand, compared with the proposal: no vote for hashes that nobody read.
 
-A study is compared with its recipe; a platform with the gate's evidence under the policy, or with a file of
-one's own; machines with the list that one has; owners who join with their files. `--blind` does without, and
-says so.
+A study is compared with its recipe, and its guarantee with the platform policy where that is given; a
+platform with the gate's evidence under the policy, or with a file of one's own; machines with the list that
+one has; owners who join with their files. `--blind` does without, and says so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
@@ -35,6 +35,10 @@ from sealroom_agents.governance.files import (
 from sealroom_agents.governance.proposals import Content, kind_of
 from sealroom_agents.governance.standing import Standing
 from sealroom_agents.governance.words import Lines
+
+if TYPE_CHECKING:
+    from sealroom.platform_policy import PlatformPolicy
+    from sealroom.recipe import Recipe
 
 BLIND = {
     Study: "nobody here has read the recipe: what leaves is not known",
@@ -91,6 +95,8 @@ class Examined:
 
     lines: Lines
     warnings: tuple[str, ...] = ()
+    recipe: Recipe | None = None
+    """The recipe of a study, where it was at hand."""
 
 
 def examine(
@@ -100,7 +106,7 @@ def examine(
 
     standing: `None` on a machine that sees no chain. needed: whether a vote is given here; who hands in
     signatures gives none. Raises `proposal-differs`; `recipe-needed` and `document-needed` where none is
-    there that fits, and nobody said `--blind`.
+    there that fits, and nobody said `--blind`; `guarantee-not-accepted`.
     """
     _require_fitting(content, given)
     if isinstance(content, Study):
@@ -136,7 +142,7 @@ def examine(
 def _require_fitting(content: Content, given: Documents) -> None:
     """Documents of another kind than the proposal are a mistake that must not pass for a comparison."""
     fits: dict[type[Content], tuple[str, ...]] = {
-        Study: ("recipe", "registrations", "before", "chosen", "surplus"),
+        Study: ("recipe", "registrations", "before", "chosen", "surplus", "policy"),
         PlatformProposal: ("gate", "policy", "simulated_root", "os_image", "device", "against"),
         MachinesProposal: ("os_image", "device", "against"),
         RosterProposal: ("against",),
@@ -163,6 +169,12 @@ def _study(study: Study, given: Documents, standing: Standing | None, *, needed:
     from sealroom_agents.owner.registration import registration_in
 
     if given.recipe is None:
+        if given.policy is not None:
+            raise ToolError(
+                Code.WAY_UNCLEAR,
+                "--policy says nothing of a study without its recipe",
+                "pass --recipe app-compose.json",
+            )
         if not needed:
             return Examined([])
         if not given.blind:
@@ -177,6 +189,10 @@ def _study(study: Study, given: Documents, standing: Standing | None, *, needed:
     drafting.require_hashes(study, recipe)
     warnings = drafting.doubts(study, recipe)
     lines = [*drafting.recipe_lines(recipe), ("compared with", f"{given.recipe}: the same hashes")]
+    if given.policy is not None:
+        accepted, doubt = _accepted(recipe, given.policy, standing)
+        lines += accepted
+        warnings += doubt
     if not given.surplus:
         drafting.require_no_surplus(study, recipe)
     if standing is not None:
@@ -192,7 +208,7 @@ def _study(study: Study, given: Documents, standing: Standing | None, *, needed:
             "without a chain nobody knows whose the dataset ids are: pass --registrations, or look at "
             "`govern show` elsewhere"
         )
-    return Examined(lines, tuple(warnings))
+    return Examined(lines, tuple(warnings), recipe)
 
 
 def _gate(content: PlatformProposal, given: Documents, chain_id: int) -> Examined:
@@ -216,17 +232,48 @@ def _gate(content: PlatformProposal, given: Documents, chain_id: int) -> Examine
     )
 
 
-def _policy(content: PlatformProposal, path: Path) -> Lines:
-    from sealroom.platform_policy import MAX_POLICY_BYTES, PlatformPolicy
-    from sealroom_agents.cli.terminal import read_bounded
+def _accepted(recipe: Recipe, path: Path, standing: Standing | None) -> tuple[Lines, list[str]]:
+    """What a platform policy in hand says of the recipe's guarantee, and what is doubtful about that.
 
-    rules = PlatformPolicy.parse(read_bounded(path, MAX_POLICY_BYTES, "a platform policy"))
+    A vote for a guarantee that the gate's policy does not accept gets nobody a key: another policy takes
+    another platform, and that voids the vote. Raises `guarantee-not-accepted`; `proposal-differs` where
+    the owners adopted another policy.
+    """
+    rules, name = _rules(path), recipe.guarantee.name
+    adopted = None if standing is None or standing.platform is None else standing.platform.policy_hash
+    if adopted not in (None, rules.hash):
+        raise ToolError(
+            Code.PROPOSAL_DIFFERS,
+            f"the owners adopted the platform policy {to_hex(adopted or b'')}, and that of {path} is "
+            f"{to_hex(rules.hash)}",
+            "pass the document that the gate judges by: it serves it at /v1/policy",
+        )
+    if name not in rules.guarantees:
+        raise ToolError(
+            Code.GUARANTEE_NOT_ACCEPTED,
+            f"the recipe's guarantee is {name}, and the owners accept {' and '.join(rules.guarantees)}",
+            "the gate gives such a recipe no key, whoever approves it; another policy takes a new platform",
+        )
+    known = adopted is not None
+    doubt = [] if known else [f"whether the owners adopted the policy of {path} is not known here"]
+    return [("policy", f"{'adopted by the owners, ' * known}accepts {' and '.join(rules.guarantees)}")], doubt
+
+
+def _policy(content: PlatformProposal, path: Path) -> Lines:
+    rules = _rules(path)
     if rules.hash != content.policy_hash:
         raise _differs(
             content,
             f"its policyHash is {to_hex(content.policy_hash)}, and that of {path} is {to_hex(rules.hash)}",
         )
     return [("compared with", f"{path}: the policy's hash")]
+
+
+def _rules(path: Path) -> PlatformPolicy:
+    from sealroom.platform_policy import MAX_POLICY_BYTES, PlatformPolicy
+    from sealroom_agents.cli.terminal import read_bounded
+
+    return PlatformPolicy.parse(read_bounded(path, MAX_POLICY_BYTES, "a platform policy"))
 
 
 def _own(content: Content, path: Path) -> Record:

@@ -14,10 +14,18 @@ from sealroom.encoding import to_hex
 from sealroom.model import Study, Terms
 from sealroom.model.units import delta_text, epsilon_text
 from sealroom.schema import schema_hash
-from sealroom_agents.cli.terminal import read_bounded
+from sealroom_agents.cli.terminal import Red, read_bounded
 from sealroom_agents.errors import ToolError
 from sealroom_agents.governance.standing import DatasetFacts, Standing, ambiguous
 from sealroom_agents.governance.words import Lines, short
+from sealroom_agents.recipe_words import (
+    column_words,
+    counted_words,
+    dataset_words,
+    people_words,
+    rows_words,
+    type_words,
+)
 
 if TYPE_CHECKING:
     from sealroom.recipe import DatasetSpec, Field, Recipe
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_DIFF_LINES = 400
 """Lines of a difference between two recipes that are shown."""
+MAX_COLUMNS_SHOWN = 100
+"""Columns of one table that are shown; `sealroom recipe --check FILE --json` has all."""
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -204,14 +214,67 @@ def told(field: Field, rows: int) -> str:
 
 
 def recipe_lines(recipe: Recipe) -> Lines:
-    """What the study asks, and what leaves: each field with its noise, and how far that moves it."""
-    lines = [("name", recipe.name), ("asks", recipe.question)]
-    lines += [
-        ("reads", f"{spec.path}: {', '.join(name for name, _ in spec.columns) or 'files'}")
-        for spec in recipe.datasets
+    """What the study asks, promises, reads and computes, and what leaves, with its noise."""
+    return [
+        ("name", recipe.name),
+        ("asks", recipe.question),
+        guarantee_line(recipe),
+        *table_lines(recipe),
+        *_computing(recipe),
+        *_leaving(recipe),
     ]
+
+
+def guarantee_line(recipe: Recipe) -> tuple[str, str]:
+    """The guarantee by name, its numbers, and what it rests on; red where that is the reading of a script."""
+    one = recipe.guarantee
+    text = f"{one.name}, {counted_words(recipe)}. {one.sentence}"
+    return "guarantee", Red(text) if one.must_read else text
+
+
+def table_lines(recipe: Recipe) -> Lines:
+    """The datasets, and the columns of each table that they are."""
+    lines = [("reads", f"{spec.path}: {dataset_words(spec)}") for spec in recipe.datasets]
+    for schema in recipe.schemas:
+        columns = [
+            f"{name} {type_words(kind)}{', the person' if name == schema.unit else ''}"
+            for name, kind in schema.columns[:MAX_COLUMNS_SHOWN]
+        ]
+        if len(schema.columns) > MAX_COLUMNS_SHOWN:
+            columns.append(f"and {len(schema.columns) - MAX_COLUMNS_SHOWN:,} more")
+        lines.append((f"table {schema.name}", "; ".join(columns)))
+    return lines
+
+
+def _computing(recipe: Recipe) -> Lines:
+    """The script; or the researcher's SQL, what is compiled from it, and the columns of its result."""
+    relation, compiled = recipe.relation, recipe.compiled
+    if relation is None or compiled is None:
+        return _text_lines("script", recipe.analysis)
+    return [
+        *_text_lines("SQL", relation.sql),
+        *_text_lines("what runs", compiled.sql),
+        ("result", f"{rows_words(compiled.rows)}; compiled here, as the enclave compiles it"),
+        *([] if relation.people is None else [("people", people_words(relation.people))]),
+        *(
+            (
+                "column",
+                f"{each.name}: {column_words(each.type, nullable=each.nullable, unit=each.unit)}",
+            )
+            for each in compiled.columns
+        ),
+    ]
+
+
+def _text_lines(label: str, text: str) -> Lines:
+    """Lines of source text, the first with a label."""
+    return [("" if number else label, line) for number, line in enumerate(text.splitlines())]
+
+
+def _leaving(recipe: Recipe) -> Lines:
+    lines: Lines = []
     for field in recipe.output.fields:
-        lines.append(("leaves", f"{field.name}: {field.sentence()}"))
+        lines.append(("leaves", f"{field.name}: {field.sentence(recipe.rows)}"))
         lines.append(
             ("with noise", f"{field.cost.law}, {field.cost.text()}; 95 %: {told(field, recipe.rows)}")
         )
@@ -239,6 +302,7 @@ def recipe_difference(before: Path, now: Recipe, last: Study | None) -> Lines:
     lines: Lines = []
     for what, one, other in (
         ("analysis", old.analysis, now.analysis),
+        ("SQL", _sql(old), _sql(now)),
         ("recipe", _outline(old), _outline(now)),
     ):
         found = list(
@@ -252,9 +316,21 @@ def recipe_difference(before: Path, now: Recipe, last: Study | None) -> Lines:
     return lines or [("differs", "the two recipes read alike")]
 
 
+def _sql(recipe: Recipe) -> str:
+    return "" if recipe.relation is None else recipe.relation.sql
+
+
 def _outline(recipe: Recipe) -> str:
-    lines = [f"image: {recipe.image}", *(f"{label}: {value}" for label, value in recipe_lines(recipe))]
-    return "\n".join(lines)
+    """All but script and SQL."""
+    lines = [
+        ("name", recipe.name),
+        ("asks", recipe.question),
+        ("image", recipe.image),
+        guarantee_line(recipe),
+        *table_lines(recipe),
+        *_leaving(recipe),
+    ]
+    return "\n".join(f"{label}: {value}" for label, value in lines)
 
 
 def _is(standing: Standing, facts: DatasetFacts, spec: DatasetSpec) -> bool:

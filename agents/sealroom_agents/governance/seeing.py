@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
-from sealroom.model import RosterProposal
+from sealroom.model import RosterProposal, Study
 from sealroom.model.units import time_text
 from sealroom_agents.errors import ToolError
 from sealroom_agents.governance import words
@@ -15,6 +16,7 @@ from sealroom_agents.governance.desk import Answer, Desk
 from sealroom_agents.governance.proposals import find, history, outlook, pending
 from sealroom_agents.governance.standing import NO_HASH, NOBODY, Standing
 from sealroom_agents.governance.words import Lines
+from sealroom_agents.recipe_words import recipe_facts
 
 
 def status(desk: Desk) -> Answer:
@@ -95,8 +97,8 @@ def pending_(desk: Desk) -> Answer:
     return desk.answer(facts, words.joined(blocks) or [("pending", "nothing")])
 
 
-def show(desk: Desk, *, proposal: bytes) -> Answer:
-    """One proposal, open or not."""
+def show(desk: Desk, *, proposal: bytes, recipe: Path | None) -> Answer:
+    """One proposal, open or not; a study also with its recipe, where that is at hand."""
     at = desk.standing
     one = find(at, proposal)
     ahead = outlook(at, one)
@@ -107,6 +109,16 @@ def show(desk: Desk, *, proposal: bytes) -> Answer:
         approved = ", ".join(at.approvals)
         lines = [line for line in lines if line[0] not in ("approved", "missing", "would happen")]
         lines += [("state", "live"), ("approved", approved)]
+    if recipe is not None:
+        from sealroom_agents.governance.documents import Documents, examine
+
+        given = Documents(recipe=recipe, surplus=True)
+        found = examine(one.content, given, chain_id=desk.node.chain_id, standing=at, needed=False)
+        desk.warnings += found.warnings
+        lines = [*found.lines, *lines]
+        facts["recipe"] = None if found.recipe is None else recipe_facts(found.recipe)
+    elif isinstance(one.content, Study):
+        lines.append(("guarantee", "--recipe app-compose.json shows it, what computes, and what leaves"))
     return desk.answer({**facts, "live": live}, lines)
 
 

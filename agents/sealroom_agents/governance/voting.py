@@ -10,7 +10,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
-from sealroom.model import MachinesProposal, PlatformProposal, RosterProposal, Study
+from sealroom.model import MachinesProposal, Owner, PlatformProposal, RosterProposal, Study
 from sealroom.model.units import time_text
 from sealroom_agents.errors import ChainError, ToolError
 from sealroom_agents.governance import words
@@ -20,6 +20,7 @@ from sealroom_agents.governance.files import BALLOTS, content_file, in_call, wri
 from sealroom_agents.governance.proposals import (
     SILENCE_S,
     Content,
+    Outlook,
     Proposal,
     kind_of,
     outlook,
@@ -108,6 +109,8 @@ def vote_for(desk: Desk, content: Content, shown: Lines, *, out: Path | None = N
         lines.append(("with this vote", effect if waits == "nobody" else f"it still waits for {waits}"))
     _warn_unfinal(desk, content)
     desk.show(lines)
+    if desk.way.request or desk.way.sign:
+        _require_open(kind, now, ahead, acting)
     outcome = desk.perform(_act(desk, content), standing=at)
     facts: dict[str, Any] = {"proposal": to_hex(content.id), "kind": kind, **outcome.facts}
     if out is not None:
@@ -135,6 +138,20 @@ def vote_for(desk: Desk, content: Content, shown: Lines, *, out: Path | None = N
         *outcome.lines,
     ]
     return desk.answer(facts, told)
+
+
+def _require_open(kind: str, proposal: Proposal, ahead: Outlook, acting: Owner | None) -> None:
+    """No signature is asked for what cannot take effect: nothing refuses it here, as the contract refuses a
+    transaction. Raises `proposal-blocked`."""
+    blocked = ahead.blocked
+    if acting is not None and acting.id in proposal.withdrawn:
+        blocked = blocked or f"{acting.id} withdrew from it, and for the same content there is no way back"
+    if blocked:
+        raise ToolError(
+            Code.PROPOSAL_BLOCKED,
+            f"no signature is asked for the {kind} {to_hex(proposal.id)}: {blocked}",
+            "`govern pending` lists what can still take effect; a new proposal has an id of its own",
+        )
 
 
 def _act(desk: Desk, content: Content) -> Act:

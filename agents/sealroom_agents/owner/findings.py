@@ -18,6 +18,7 @@ from sealroom.schema import misfits
 from sealroom.sealed import SealedArchive, SealedInfo, Wrap, WrapContext
 from sealroom_agents.owner.consortium_contract import Registered
 from sealroom_agents.owner.registration import registration_of
+from sealroom_agents.recipe_words import counted_words
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,16 @@ def recipe(info: SealedInfo, study: Recipe, *, owner: str) -> Finding:
             for wrong in misfits(spec.columns, header.columns or ()):
                 said = f"it declares other columns than the dataset has: that {wrong.what}"
                 return Finding("recipe", False, said, Code.COLUMNS_DIFFER)
-            return Finding("recipe", True, f"{study.name} reads it, with these columns")
+            how = "as files" if spec.schema is None else "with these columns"
+            return Finding("recipe", True, f"{study.name} reads it, {how}")
     missing = f"{study.name} reads no dataset {owner}/{header.dataset}"
     return Finding("recipe", False, missing, Code.DATASET_NOT_IN_RECIPE)
+
+
+def guarantee(study: Recipe) -> Finding:
+    """`guarantee`: which one the recipe gives the people of this dataset; it decides nothing here."""
+    one = study.guarantee
+    return Finding("guarantee", True, f"{one.name}, {counted_words(study)}. {one.sentence}")
 
 
 def wrap(info: SealedInfo, context: WrapContext) -> Finding:

@@ -36,6 +36,8 @@ class Leftovers:
     """Whether an enclave was ever started for it."""
     envelope: bytes | None
     """What that enclave emitted."""
+    failure: bytes | None
+    """The failure file that it wrote instead."""
 
 
 class Enclave(Protocol):
@@ -49,6 +51,9 @@ class Enclave(Protocol):
 
     def envelope(self) -> bytes:
         """What it emitted. Raises `RunnerError` `no-envelope`."""
+
+    def failure(self) -> bytes | None:
+        """The failure file that it wrote; `None` where there is none, or one that is too large."""
 
     def terminate(self) -> None:
         """Ask the enclave to end its lease, wipe its keys and stop; returns at once."""

@@ -25,6 +25,7 @@ from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.envelope import MAX_ENVELOPE_BYTES
 from sealroom.errors import FormatError
+from sealroom.failure import FAILURE_NAME, MAX_FAILURE_BYTES
 from sealroom_agents import child_processes
 from sealroom_agents.errors import RunnerError
 from sealroom_agents.runner.backend import Assignment, Leftovers
@@ -110,7 +111,7 @@ class LocalBackend:
             envelope = _read_envelope(folder)
         except RunnerError:
             envelope = None
-        return Leftovers(started=folder.is_dir(), envelope=envelope)
+        return Leftovers(started=folder.is_dir(), envelope=envelope, failure=_read_failure(folder))
 
     def forget(self, run_id: str) -> None:
         """Remove all but the logs."""
@@ -171,6 +172,10 @@ class LocalEnclave:
     def envelope(self) -> bytes:
         """`out/envelope.json`, bounded."""
         return _read_envelope(self.folder)
+
+    def failure(self) -> bytes | None:
+        """`out/failure.json`, bounded."""
+        return _read_failure(self.folder)
 
     def terminate(self) -> None:
         """Ask the enclave to end by itself (SIGTERM)."""
@@ -258,6 +263,15 @@ def _read_envelope(folder: Path) -> bytes:
     if len(data) > MAX_ENVELOPE_BYTES:
         raise RunnerError(Code.NO_ENVELOPE, f"the envelope is larger than {MAX_ENVELOPE_BYTES} bytes")
     return data
+
+
+def _read_failure(folder: Path) -> bytes | None:
+    try:
+        with (folder / "out" / FAILURE_NAME).open("rb") as stream:
+            data = stream.read(MAX_FAILURE_BYTES + 1)
+    except OSError:
+        return None
+    return data if len(data) <= MAX_FAILURE_BYTES else None
 
 
 def _clean(folder: Path) -> None:

@@ -17,6 +17,9 @@ from typing import Protocol, TypeVar
 from tenacity import Retrying, retry_if_exception, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from sealroom.codes import Code, Exit
+from sealroom.encoding import to_hex
+from sealroom.errors import FailureError
+from sealroom.failure import parse_failure
 from sealroom.model import Owner
 from sealroom_agents.errors import ChainError, RunnerError, StoreError
 from sealroom_agents.facts import LatestView
@@ -63,6 +66,8 @@ class _Ended:
     code: Code | None
     """Why, unless it is `done`."""
     message: str
+    failure: str | None = None
+    """The failure file that the enclave wrote."""
 
 
 class Stopped(Exception):
@@ -121,7 +126,8 @@ class Supervisor:
             return self.supervise(run)
         else:
             why = "the runner died while the run was under way, and its enclave with it"
-            self._end(run, _Ended("failed", Code.RUNNER_LOST, why))
+            ended = _Ended("failed", Code.RUNNER_LOST, why)
+            self._end(run, _with_failure(run, ended, left.failure))
         self._backend.forget(run.id)
         return False
 
@@ -159,6 +165,12 @@ class Supervisor:
             except RunnerError as error:
                 if ended.state == "done":
                     ended = _Ended("failed", error.code, error.message)
+        if (
+            order is None
+            and ended.state != "done"
+            and (ended.code == Code.RUN_FAILED or ended.code in UNSAID)
+        ):
+            ended = _with_failure(run, ended, enclave.failure())
         self._end(run, ended)
         return False
 
@@ -166,7 +178,9 @@ class Supervisor:
         self._until_stored(self._store.emitted, run, envelope.decode("utf-8", errors="replace"))
 
     def _end(self, run: Run, ended: _Ended) -> None:
-        self._until_stored(self._store.end, run, ended.state, code=ended.code, message=ended.message)
+        self._until_stored(
+            self._store.end, run, ended.state, code=ended.code, message=ended.message, failure=ended.failure
+        )
 
     def _was_killed(self, run: Run, order: Observation) -> None:
         self._until_stored(self._store.killed, run)
@@ -258,10 +272,28 @@ _SAID = {
     "nothing leaves before the block that books the run is final (13 to 19 minutes on Ethereum)",
     "computing": "the analysis runs",
     "final": "the block that books the run is final",
-    "emitting": "the release slot is there; the signed result leaves",
+    "emitting": "the instant that the recipe declares is there; the signed result leaves",
     "lease-ended": "the lease ended; keys are wiped",
 }
 """What a phase means, where the enclave says no more."""
+
+
+def _with_failure(run: Run, ended: _Ended, data: bytes | None) -> _Ended:
+    """The end of a run whose enclave wrote this failure file, which counts for its own run only."""
+    if data is None:
+        return ended
+    try:
+        found = parse_failure(data).run
+    except FailureError as error:
+        return _Ended("failed", error.code, error.message)
+    if (to_hex(found.run_id), found.consortium, to_hex(found.compose_hash)) != (
+        run.id,
+        run.consortium,
+        run.compose_hash,
+    ):
+        return _Ended("failed", Code.FAILURE_MISMATCH, "the enclave wrote the failure file of another run")
+    message = ended.message if ended.code == Code.RUN_FAILED else Code.RUN_FAILED.line
+    return _Ended("failed", Code.RUN_FAILED, message, failure=data.decode("ascii"))
 
 
 def _by_exit(status: int, last: Mapping[str, object]) -> _Ended:

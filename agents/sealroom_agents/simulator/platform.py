@@ -23,6 +23,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom.files import PRIVATE, PUBLIC, TargetExists, write_atomic
+from sealroom.guarantee import GUARANTEES
 from sealroom.platform_policy import NO_GPU, UP_TO_DATE, OsImage, PlatformPolicy, TcbRules
 from sealroom_agents.attestation.osimage import encode_os_images
 from sealroom_agents.attestation.trust import TrustRoot
@@ -122,8 +123,15 @@ class SimulatedPlatform:
             kind="simulated", root_der=self.root_der, **{"os_images": (simulated_os_image(),), **options}
         )
 
-    def policy(self, *, tcb: TcbRules | None = None, os_images: tuple[OsImage, ...] = ()) -> PlatformPolicy:
-        """A platform policy that accepts this platform; without `tcb` it grants nothing that is optional."""
+    def policy(
+        self,
+        *,
+        tcb: TcbRules | None = None,
+        os_images: tuple[OsImage, ...] = (),
+        guarantees: tuple[str, ...] | None = None,
+    ) -> PlatformPolicy:
+        """A platform policy that accepts this platform, and recipes of every guarantee unless `guarantees`
+        are given; without `tcb` it grants nothing that is optional."""
         return PlatformPolicy(
             root=_hex(hashlib.sha256(self.root_der).digest()),
             tcb=tcb
@@ -140,6 +148,7 @@ class SimulatedPlatform:
             os_images=os_images or (simulated_os_image(),),
             kms_root=hashlib.sha256(self.kms.root_public_key).digest(),
             gpu=NO_GPU,
+            guarantees=tuple(GUARANTEES) if guarantees is None else guarantees,
         )
 
     def machine(self, name: str = DEFAULT_MACHINE, **hardware: Any) -> Machine:

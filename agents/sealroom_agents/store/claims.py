@@ -113,14 +113,14 @@ class Claims(StoreBase):
         ):
             raise self._why_not(run, "done")
 
-    def end(self, run: Run, state: str, *, code: Code, message: str) -> bool:
+    def end(self, run: Run, state: str, *, code: Code, message: str, failure: str | None = None) -> bool:
         """End a run as `refused`, `revoked` or `failed`; false if it had ended, or is not held any more.
 
         What a revocation stops is dropped. The envelope of a run that failed is kept and not shown, because
-        it cannot be made again.
+        it cannot be made again. `failure` is the failure file, for whoever asks.
         """
         drop = {} if state == "failed" else {"draft": None}
-        return self._move(run, state, from_states=ORDER, message=message, code=code, **drop)
+        return self._move(run, state, from_states=ORDER, message=message, code=code, failure=failure, **drop)
 
     def killed(self, run: Run) -> None:
         """Write down that the last process of a run is dead now."""

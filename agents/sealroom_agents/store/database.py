@@ -114,6 +114,11 @@ class Store(Claims):
         with self._read() as session:
             return run_row(session, run_id).envelope
 
+    def failure(self, run_id: str) -> str | None:
+        """The failure file of a run that failed after its keys were released."""
+        with self._read() as session:
+            return run_row(session, run_id).failure
+
     def events(self, run_id: str, *, after: int = 0) -> list[Event]:
         """Events of a run later than the one with id `after`, oldest first."""
         query = select(EventRow).where(EventRow.run == run_id, EventRow.id > after).order_by(EventRow.id)

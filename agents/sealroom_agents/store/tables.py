@@ -39,7 +39,7 @@ from sealroom_agents.errors import StoreError
 
 BUSY_TIMEOUT_S = 10
 """How long a SQLite connection waits for another writer, seconds."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the tables; a database of another one is refused."""
 SCHEMA_LOCK = 5_314_657
 """PostgreSQL's advisory lock under which the tables are made."""
@@ -92,6 +92,8 @@ class RunRow(Base):
     """The enclave's envelope before its receipt is on chain: never shown."""
     envelope: Mapped[str | None] = mapped_column(Text)
     """The envelope with its anchor."""
+    failure: Mapped[str | None] = mapped_column(Text)
+    """The failure file of a run that failed after its keys were released."""
     observation: Mapped[int | None] = mapped_column(ForeignKey("observations.id"))
     """What the watcher saw that ends this run."""
     killed: Mapped[float | None] = mapped_column(Float)

@@ -19,6 +19,7 @@ from sealroom.recipe import compose_hash
 from sealroom.recipe import parse as parse_recipe
 from sealroom.recipe.result import check_result
 from sealroom_agents.attestation import attested_gate, replayed, verify_quote
+from sealroom_agents.recipe_words import counted_words
 from sealroom_agents.studycard import CLOCK_SKEW_S, GATE_EVIDENCE_MAX_AGE_S
 from sealroom_agents.verification.state import Check, Findings, Step, equal
 
@@ -161,7 +162,9 @@ def _tell_quote(found: Findings) -> str:
 def _tell_output(found: Findings) -> str:
     fields = ", ".join(field.name for field in found.recipe.output.fields)
     result = found.envelope.result
-    return f"{fields}; ε {result['epsilon']}, δ {result['delta']}"
+    privacy = found.envelope.statement.privacy
+    cost = f"ε {result['epsilon']}, δ {result['delta']} for each {privacy.unit}"
+    return f"{fields}; {cost}; {privacy.guarantee}, {counted_words(found.recipe)}"
 
 
 def _tell_grant(found: Findings) -> str:
@@ -288,6 +291,17 @@ OFFLINE: tuple[Step, ...] = (
                 lambda found: found.recipe.privacy.delta,
                 Code.PRIVACY_MISMATCH,
                 "the statement's δ is not the recipe's",
+            ),
+            equal(
+                "output.guarantee",
+                lambda found: (
+                    found.envelope.statement.privacy.guarantee,
+                    found.envelope.statement.privacy.rows,
+                    found.envelope.statement.privacy.blocks,
+                ),
+                lambda found: (found.recipe.guarantee.name, found.recipe.rows, found.recipe.blocks),
+                Code.PRIVACY_MISMATCH,
+                "the statement's guarantee, its rows of one person, or its blocks are not the recipe's",
             ),
             equal(
                 "output.unit",

@@ -142,6 +142,7 @@ STATEMENT_CHECKS: tuple[EnvelopeCheck, ...] = (
     _same("hello.recipe", "compose hash", "statement.compose_hash", "hello.compose_hash"),
     _same("hello.epsilon", "ε", "statement.privacy.epsilon_micro", "hello.epsilon_micro"),
     _same("hello.delta", "δ", lambda e: to_pico(e.statement.privacy.delta), "hello.delta_pico"),
+    _same("hello.guarantee", "guarantee", "statement.privacy.guarantee", "hello.guarantee"),
 )
 """The granted enclave signed the statement, and it is about the run of this grant, hello and quote."""
 

@@ -109,6 +109,13 @@ class Envelope:
         """Canonical JSON. A copy with other white space is the same envelope: what is signed, is inside."""
         return canonical(self.to_json())
 
+    def padded(self, limit_bytes: int) -> bytes:
+        """The same, as an enclave writes it: with white space behind it, so that the length does not depend
+        on the released values (DP-11, OU-02). `limit_bytes` is what the output contract says, and the fields
+        take no more.
+        """
+        return self.encode() + b" " * (limit_bytes - len(canonical(self.result["fields"])))
+
 
 def result_digest(result: Mapping[str, Any]) -> bytes:
     """SHA-256 of the canonical result JSON, 32 bytes.

@@ -16,6 +16,7 @@ from sealroom.decimals import decimal_text, parse_normal_decimal
 from sealroom.encoding import Fields, canonical, parse_canonical, sha256, to_hex
 from sealroom.envelope.dsse import MAX_STATEMENT_BYTES
 from sealroom.errors import EnvelopeError, FormatError
+from sealroom.guarantee import GUARANTEE
 from sealroom.schema import DATASET_NAME, OWNER_ID, check_column_name
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -104,6 +105,12 @@ class StatementMechanism:
 class StatementPrivacy:
     """What the result costs in privacy."""
 
+    guarantee: str
+    """Why one person's data stays apart from another's: the name of the recipe's guarantee."""
+    rows: int
+    """Most rows of one person that count."""
+    blocks: int | None
+    """Blocks of people that the script saw one by one; `None` under another guarantee."""
     unit: str
     """Column that names the person."""
     adjacency: str
@@ -117,6 +124,9 @@ class StatementPrivacy:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "guarantee": self.guarantee,
+            "rows": self.rows,
+            "blocks": self.blocks,
             "unit": self.unit,
             "adjacency": self.adjacency,
             "epsilonMicro": self.epsilon_micro,
@@ -163,8 +173,6 @@ class Statement:
     """Its hash, 32 bytes."""
     quote_body_digest: bytes
     """SHA-256 of the first 632 bytes of the enclave's quote."""
-    issued_slot: int
-    """Number of the release slot since the grant."""
 
     def to_json(self) -> dict[str, Any]:
         """The in-toto Statement."""
@@ -188,7 +196,6 @@ class Statement:
                 "standing": to_hex(self.standing),
                 "block": {"number": self.block_number, "hash": to_hex(self.block_hash)},
                 "quoteBodyDigest": to_hex(self.quote_body_digest),
-                "issuedSlot": self.issued_slot,
             },
         }
 
@@ -228,7 +235,6 @@ class Statement:
             block_number=block.integer("number"),
             block_hash=block.hex("hash", 32),
             quote_body_digest=fields.hex("quoteBodyDigest", 32),
-            issued_slot=fields.integer("issuedSlot"),
         )
         block.done()
         fields.done()
@@ -278,6 +284,9 @@ def _unit(fields: Fields) -> str:
 def _privacy(value: Any) -> StatementPrivacy:
     fields = _reader(value, "predicate's privacy")
     privacy = StatementPrivacy(
+        guarantee=fields.text("guarantee", limit=32, pattern=GUARANTEE),
+        rows=fields.integer("rows", 1),
+        blocks=_blocks(fields),
         unit=_unit(fields),
         adjacency=fields.text("adjacency", limit=16),
         epsilon_micro=fields.integer("epsilonMicro"),
@@ -286,6 +295,11 @@ def _privacy(value: Any) -> StatementPrivacy:
     )
     fields.done()
     return privacy
+
+
+def _blocks(fields: Fields) -> int | None:
+    value = fields.raw("blocks")
+    return None if value is None else _reader({"blocks": value}, "predicate's privacy").integer("blocks", 1)
 
 
 def _mechanism(value: Any) -> StatementMechanism:

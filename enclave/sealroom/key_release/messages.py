@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Self
 from sealroom.codes import Code
 from sealroom.encoding import canonical, sha256, strict_json, to_hex
 from sealroom.errors import FormatError, KeyMaterialError, KeyReleaseError, SealroomError
+from sealroom.guarantee import GUARANTEE
 from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE, address_of_public
 from sealroom.model import Record
 from sealroom.model.base import AtMost
@@ -215,6 +216,8 @@ class Hello(Message):
     """What one run of the recipe spends, micro-epsilon. The gate, which has no recipe, books it."""
     delta_pico: Pico
     """The same for δ, parts of 10^12; zero when all mechanisms are pure."""
+    guarantee: Annotated[str, Text(32, GUARANTEE)]
+    """The recipe's guarantee: the gate asks whether the owners accept it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,5 @@ cells       the declared groups, in declared order
 clamped     values clamped to declared bounds, beside the people they are of
 quanta      from floating point to bounded integers
 members     reading what a recipe declares
-slots       when a result may leave
 ==========  ===================================================================================
 """

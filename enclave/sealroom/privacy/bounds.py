@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sealroom.decimals import MAX_DECIMAL, rounded_text
 from sealroom.privacy.intervals import beyond, half_width, people_around
-from sealroom.privacy.kind import Kind, Noises, Noisy
+from sealroom.privacy.kind import Counted, Kind, Noises, Noisy
 from sealroom.privacy.members import MAX_DECIMALS, Members, bounds_error
 from sealroom.privacy.parts import Law, Noise, Part
 from sealroom.privacy.shape import Known, Row, Rows, Whole, with_interval
@@ -213,13 +213,13 @@ def shown_bounds(search: Search | None, bounds: Bounds, noise: Noises, cohort: i
     }
 
 
-def between(search: Search | None, lower: Decimal, upper: Decimal) -> str:
+def between(search: Search | None, lower: Decimal, upper: Decimal, of: Counted) -> str:
     """For owners, what values are held to: `between 0 and 120`."""
     if search is None:
         return f"between {lower:f} and {upper:f}"
     return (
-        f"between bounds that are found within {lower:f} and {upper:f}, from a noisy number of people by"
-        f" magnitude in {len(search.edges) - 1} cells, of which each person is in one"
+        f"between bounds that are found within {lower:f} and {upper:f}, from a noisy number of {of.many} by"
+        f" magnitude in {len(search.edges) - 1} cells, of which each {of.one} is in one"
     )
 
 

@@ -32,8 +32,14 @@ class Cells:
     def read(cls, members: Members, groups: Groups) -> Cells:
         """Take `by`."""
         by = members.array("by", limit=MAX_BY)
-        if not all(isinstance(name, str) and name in groups for name in by) or len(set(by)) != len(by):
-            members.fail("is by a group that is not declared, or twice by one")
+        for at, name in enumerate(by):
+            if not isinstance(name, str) or name not in groups:
+                declared = ", ".join(groups)[:200] or "none"
+                members.fail(
+                    f"is by {str(name)[:64]!r}, which groups does not declare", f"groups are: {declared}"
+                )
+            if name in by[:at]:
+                members.fail(f"is twice by {name}")
         cells = cls(by=tuple(by), labels=tuple(groups[name] for name in by))
         if cells.count > MAX_CELLS:
             bounds_error(f"a field has more than {MAX_CELLS} cells")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sealroom.decimals import decimal_text
 from sealroom.privacy.bounds import Bounded, Bounds, Search, between
 from sealroom.privacy.cells import Cells
-from sealroom.privacy.kind import Columns, Noises
+from sealroom.privacy.kind import Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 
@@ -75,9 +75,9 @@ class Clamped:
     def columns(self) -> Columns:
         return Columns(numbers=(self.column,), groups=self.cells.by)
 
-    def between(self) -> str:
+    def between(self, of: Counted) -> str:
         """For owners, what values are held to: `between 0 and 120`."""
-        return between(self.search, self.lower, self.upper)
+        return between(self.search, self.lower, self.upper, of)
 
     def quantum(self, bounds: Bounds) -> Fraction:
         """One step, in the column's unit."""

@@ -48,6 +48,20 @@ class Columns:
     groups: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What a row of the table stands for, in words."""
+
+    one: str
+    many: str
+
+
+PEOPLE = Counted("person", "people")
+"""Where a person has one row."""
+ROWS = Counted("row", "rows")
+"""Where a person may have several: rows are counted then, and not people."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bar:
     """How wide a 95 % interval of something released will be, foretold from the noise alone."""
@@ -64,6 +78,8 @@ class Kind(ABC, Generic[S]):
     """Its name in recipes."""
     laws: ClassVar[tuple[Law, ...]] = LAWS
     """The laws of noise that it can have."""
+    of_blocks: ClassVar[bool] = False
+    """Whether its rows are blocks of people: recipes by blocks have such kinds alone, and others none."""
 
     @abstractmethod
     def read(self, members: Members, groups: Groups) -> S:
@@ -90,12 +106,12 @@ class Kind(ABC, Generic[S]):
         """The shape of the value."""
 
     @abstractmethod
-    def preview(self, spec: S, law: Law, noise: Noises) -> tuple[Bar, ...]:
+    def preview(self, spec: S, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
         """How wide its intervals will be; the first is what planning makes small."""
 
     @abstractmethod
-    def sentence(self, spec: S) -> str:
-        """What one person can change, for owners."""
+    def sentence(self, spec: S, of: Counted) -> str:
+        """What it is, and what one of them can change, for owners."""
 
     @abstractmethod
     def aggregate(self, spec: S, law: Law, people: Any, state: Any) -> dict[str, Integers]:

@@ -19,6 +19,19 @@ from sealroom.schema import check_column_name
 MAX_DECIMALS = 12
 """Most decimal places of a released number."""
 
+HOW = {
+    "by": "write by: [] for all people together, or names of the section groups, as by: [sex]",
+    "scale": "write scale: linear, or scale: log where values are above zero and far apart",
+    "decimals": "write decimals: 2 for two decimal places",
+    "edges": "write edges: [0, 10, 20], or bounds: private with lower, upper, decimals and ranges",
+    "guarantee": "write by-construction and a section relation; or by-blocks, or by-reading, and a script"
+    " in analysis.py",
+    "blocks": "with guarantee: by-blocks, write blocks: 50, the number of blocks of people",
+    "groups": "write groups: {} where no field is by groups, else their labels, as groups: {sex: [F, M]}",
+    "relation": "with guarantee: by-construction, write the section relation, with rows and sql",
+}
+"""How a researcher writes a member that is missing."""
+
 Groups = Mapping[str, tuple[str, ...]]
 """The groups that a recipe declares, by name, each with its labels in order."""
 
@@ -26,9 +39,17 @@ Groups = Mapping[str, tuple[str, ...]]
 class Members(Fields):
     """The members of one section or field of a recipe."""
 
-    def __init__(self, value: Any, what: str, *, loose: bool = False, code: Code | None = None) -> None:
+    def __init__(
+        self,
+        value: Any,
+        what: str,
+        *,
+        loose: bool = False,
+        code: Code | None = None,
+        blocks: int | None = None,
+    ) -> None:
         """`loose`: numbers as a person writes them, for a study that is about to be rendered. `code`: of what
-        is wrong here, instead of `recipe-malformed` and `recipe-unknown-field`."""
+        is wrong here, instead of `recipe-malformed` and `recipe-unknown-field`. `blocks`: of the recipe."""
         super().__init__(
             value,
             what,
@@ -37,6 +58,13 @@ class Members(Fields):
             unknown=code or Code.RECIPE_UNKNOWN_FIELD,
         )
         self.loose = loose
+        self.blocks = blocks
+
+    def raw(self, name: str) -> Any:
+        """Take any value; the caller judges it. A refusal says how a missing member is written."""
+        if not self.has(name):
+            self.fail(f"lacks {name}", HOW.get(name))
+        return super().raw(name)
 
     def decimal(self, name: str) -> Decimal:
         """Take a number with decimals."""

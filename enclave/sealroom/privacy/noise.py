@@ -6,7 +6,7 @@ before it draws, and refused if the map says more than the part may cost: so a w
 fail, and cannot make it leak. OpenDP draws from the operating system's generator and samples discrete
 distributions without floating-point arithmetic (Canonne, Kamath, Steinke 2020), so that DP-01 does not arise;
 there is no seed to set (DP-09). Only OpenDP's "contrib" feature is enabled: its constructors are documented
-by proofs that not all have been vetted. Sampling time is not constant (DP-10); results leave in slots.
+by proofs that not all have been vetted. Sampling time is not constant (DP-10); outcomes leave at one instant.
 """
 
 from __future__ import annotations

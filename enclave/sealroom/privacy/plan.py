@@ -20,7 +20,7 @@ from sealroom.codes import Code
 from sealroom.errors import RecipeError
 from sealroom.model.units import MICRO
 from sealroom.privacy.accountant import GRID_MICRO, estimate, holds
-from sealroom.privacy.kind import Kind
+from sealroom.privacy.kind import PEOPLE, Kind
 from sealroom.privacy.parts import NANO, Cost, Law, noise_of
 
 _SPLITS = 20
@@ -169,4 +169,4 @@ def _log_error(draft: Draft, cost: Cost, rows: int) -> float:
     """Logarithm of the half-width of the field's first error bar."""
     parts = draft.kind.parts(draft.spec, cost.law)
     noise = {part.name: noise_of(part.of_rows(rows), cost) for part in parts}
-    return math.log(max(draft.kind.preview(draft.spec, cost.law, noise)[0].half_width, 1e-9))
+    return math.log(max(draft.kind.preview(draft.spec, cost.law, noise, PEOPLE)[0].half_width, 1e-9))

@@ -13,6 +13,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from sealroom.codes import Code
 from sealroom.encoding import canonical
 from sealroom.errors import PrivacyError
@@ -65,7 +68,9 @@ class Releases:
                     Code.BUDGET_EXCEEDED, f"the ε of the field {name} is spent: it was released already"
                 )
             return value
-        value = compute(field, rows.people(self._rows), cohort=self._privacy.minimum_cohort)
+        # So many rows are of as many people at least, of whom each has at most `rows`.
+        cohort = self._privacy.minimum_cohort * self._rows
+        value = compute(field, rows.people(self._rows), cohort=cohort)
         self._released[name] = digest, value
         return value
 
@@ -94,7 +99,7 @@ def compute(field: Field, people: People, *, cohort: int) -> dict[str, Any]:
             raise PrivacyError(Code.BUDGET_EXCEEDED, f"the field {field.name} asks for more than it costs")
         noisy = {name: add_noise(sums, parts[name], field.cost, noise[name]) for name, sums in exact.items()}
         state = kind.advance(spec, law, state, noisy, noise)
-    return kind.finish(spec, law, state, noise, cohort)
+    return field.finished(people.rows, kind.finish(spec, law, state, noise, cohort))
 
 
 def _check_columns(field: Field, rows: Rows) -> None:
@@ -108,9 +113,14 @@ def _check_columns(field: Field, rows: Rows) -> None:
 
 
 def _digest(rows: Rows) -> bytes:
-    digest = hashlib.sha256(rows.units.tobytes())
-    for name in sorted(rows.numbers):
-        digest.update(name.encode() + b"\0" + rows.numbers[name].tobytes())
-    for name in sorted(rows.groups):
-        digest.update(name.encode() + b"\0" + rows.groups[name].tobytes())
+    digest = hashlib.sha256(_bytes(rows.units))
+    for columns in (rows.numbers, rows.groups):
+        for name in sorted(columns):
+            digest.update(name.encode() + b"\0")
+            digest.update(_bytes(columns[name]))
     return digest.digest()
+
+
+def _bytes(values: npt.NDArray[Any]) -> memoryview:
+    """The same memory: a copy would stop every other thread, for as long as the analysis chose (OU-06)."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sealroom.codes import Code
 from sealroom.errors import PrivacyError
@@ -41,16 +42,28 @@ class Rows:
     def __len__(self) -> int:
         return len(self.units)
 
+    def where(self, kept: npt.NDArray[np.bool_] | Integers) -> Rows:
+        """Those of these places, in the same order."""
+        return Rows(
+            units=self.units[kept],
+            numbers={name: column[kept] for name, column in self.numbers.items()},
+            groups={name: column[kept] for name, column in self.groups.items()},
+        )
+
     def first_of_each(self, rows: int = 1) -> Integers:
         """The places of the rows that count, rising: the first so many of each person. What is dropped
         depends on that person's own rows alone."""
         words = self.units.T if self.units.ndim == 2 else self.units[np.newaxis]
-        order = np.lexsort(words)  # stable: the rows of one person stay in the table's order
-        first = np.arange(len(self)) == 0
-        for word in words:
-            ordered = word[order]
-            first[1:] |= ordered[1:] != ordered[:-1]
         place = np.arange(len(self))
+        # Numbers that rise are in order already. Whether they do is seen here, and taken from nobody.
+        rising = len(words) == 1 and bool(np.all(words[0][1:] >= words[0][:-1]))
+        order = place if rising else np.lexsort(words)  # stable: one person's rows stay in the table's order
+        first = place == 0
+        for word in words:
+            ordered = word if rising else word[order]
+            first[1:] |= ordered[1:] != ordered[:-1]
+        if first.all():
+            return place
         begun = np.maximum.accumulate(np.where(first, place, 0))
         return np.sort(order[place - begun < rows])
 
@@ -61,12 +74,8 @@ class Rows:
     def people(self, rows: int) -> People:
         """The people, with at most so many rows each."""
         kept = self.first_of_each(rows)
-        return People(
-            count=len(kept),
-            rows=rows,
-            numbers={name: column[kept] for name, column in self.numbers.items()},
-            groups={name: column[kept] for name, column in self.groups.items()},
-        )
+        whole = self if len(kept) == len(self) else self.where(kept)
+        return People(count=len(whole), rows=rows, numbers=whole.numbers, groups=whole.groups)
 
 
 def parse_rows(head: Mapping[str, Any], payload: memoryview, *, unit: str) -> Rows:
@@ -94,11 +103,11 @@ def parse_rows(head: Mapping[str, Any], payload: memoryview, *, unit: str) -> Ro
         values = np.frombuffer(payload, dtype=dtype, count=count, offset=offset)
         offset += dtype.itemsize * count
         if kind == "f8" and name not in numbers:
-            numbers[name] = values.astype(np.float64)
+            numbers[name] = values.astype(np.float64, copy=False)
         elif kind == "i4" and name not in groups:
             groups[name] = values.astype(np.int64)
         elif kind in ("i8", "b16") and name == unit and units is None:
-            units = values.astype(np.int64)
+            units = values.astype(np.int64, copy=False)
         else:
             raise _malformed("two columns of one name and use")
     if offset != len(payload):

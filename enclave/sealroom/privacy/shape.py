@@ -66,6 +66,7 @@ class Rows:
 
 
 Shape = Label | Whole | Number | Row | Rows
+_PEOPLE = ("people", "people_low", "people_high")
 _ABOUT = (Label, Known)
 """What says what a row is about."""
 
@@ -94,6 +95,31 @@ def labels(shape: Row) -> tuple[str, ...]:
     if isinstance(groups, Rows) and groups.rows:
         return tuple(k for k, v in groups.rows[0].members.items() if isinstance(v, _ABOUT))
     return ()
+
+
+def counting_rows(shape: Row) -> Row:
+    """The same for people of several rows: what counts them is called `rows`, and not `people`."""
+    members = {_of_rows(name, member): _inside(member) for name, member in shape.members.items()}
+    return Row(members, shape.hides)
+
+
+def value_of_rows(value: Mapping[str, Any], shape: Row) -> dict[str, Any]:
+    """A value of a shape, in the shape that `counting_rows` makes of it."""
+
+    def inside(member: Shape, held: Any) -> Any:
+        if not isinstance(member, Rows):
+            return held
+        return [value_of_rows(each, row) for each, row in zip(held, member.rows, strict=True)]
+
+    return {_of_rows(name, member): inside(member, value[name]) for name, member in shape.members.items()}
+
+
+def _of_rows(name: str, member: Shape) -> str:
+    return "rows" + name.removeprefix("people") if name in _PEOPLE and not isinstance(member, Label) else name
+
+
+def _inside(member: Shape) -> Shape:
+    return Rows([counting_rows(row) for row in member.rows]) if isinstance(member, Rows) else member
 
 
 def check(value: Any, shape: Shape, field: str) -> None:

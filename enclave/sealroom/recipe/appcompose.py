@@ -206,7 +206,7 @@ def _read_compose(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise RecipeError(
             Code.RECIPE_INTERPOLATION,
             "docker_compose_file has a $, which docker would take for a variable",
-            "in the analysis, write chr(36) instead",
+            "in the analysis, write chr(36) instead; a column with one has to be renamed",
         )
     try:
         compose = yamltext.load(text)

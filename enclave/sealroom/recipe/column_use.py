@@ -27,21 +27,13 @@ _WORDS: dict[_Types, str] = {
 }
 _TRUTH = ({"true", "false"}, {"True", "False"})
 """Keys of a group of truth values, as JSON writes them or as Python does."""
-_DERIVE = "let the analysis make a column of another name, of a fit type, and name that one"
+_DERIVE = "let the relation or the analysis make a column of another name, of a fit type, and name that one"
 
 
 def check_columns(schemas: Iterable[Schema], output: OutputContract) -> None:
     """Check the unit, and each column that a field reads, against its declared types."""
     schemas = list(schemas)
-    units = {schema.unit: schema.name for schema in schemas}
-    if len(units) > 1:
-        (one, here), (other, there) = list(units.items())[:2]
-        raise RecipeError(
-            Code.RECIPE_UNIT,
-            f"the column of the person is {one} in the schema {here} and {other} in {there}",
-            "owners must seal it under one name",
-        )
-    _one_type(schemas[0].unit, schemas, Code.RECIPE_UNIT, "the column of the person")
+    check_unit(schemas)
     for field in output.fields:
         for name in field.columns.numbers:
             what = f"a number of the field {field.name}"
@@ -52,6 +44,20 @@ def check_columns(schemas: Iterable[Schema], output: OutputContract) -> None:
             kind = _one_type(name, schemas, Code.RECIPE_COLUMN, what)
             _check_type(name, kind, _GROUP, what)
             _check_keys(name, kind, output.groups)
+
+
+def check_unit(schemas: Iterable[Schema]) -> None:
+    """Check that the column of the person is the same, of one type, in all schemas."""
+    schemas = list(schemas)
+    units = {schema.unit: schema.name for schema in schemas}
+    if len(units) > 1:
+        (one, here), (other, there) = list(units.items())[:2]
+        raise RecipeError(
+            Code.RECIPE_UNIT,
+            f"the column of the person is {one} in the schema {here} and {other} in {there}",
+            "owners must seal it under one name",
+        )
+    _one_type(schemas[0].unit, schemas, Code.RECIPE_UNIT, "the column of the person")
 
 
 def _one_type(name: str, schemas: Iterable[Schema], code: Code, what: str) -> ColumnType | None:

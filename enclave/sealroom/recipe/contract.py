@@ -25,11 +25,14 @@ from sealroom.privacy.plan import plan
 from sealroom.recipe.outputs import Field, check_sums, read_draft, read_field
 from sealroom.recipe.size import MAX_OUTPUT_BYTES, check_size
 from sealroom.schema import check_column_name
+from sealroom.visible import visible
 
 MAX_EPSILON = Decimal(20)
 """Above this the word "private" would mean nothing."""
 MAX_DELTA = Decimal("1e-4")
 """δ must stay far below one over the number of people."""
+RELEASE_AFTER = (10, 86_400)
+"""Fewest and most seconds from grant to release. In fewer, no analysis would start and end."""
 MAX_FIELDS = 64
 MAX_GROUP_KEYS = 256
 
@@ -46,8 +49,8 @@ class Privacy:
     """Total δ of one run; zero when all mechanisms are pure."""
     minimum_cohort: int
     """Fewest people for which anything is released."""
-    release_slot_seconds: int
-    """Results leave at a whole multiple of this since the grant, so that timing tells little."""
+    release_after_seconds: int
+    """Seconds after the grant at which the run's one outcome leaves, a result or a failure alike."""
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -55,7 +58,7 @@ class Privacy:
             "epsilon": decimal_text(self.epsilon),
             "delta": decimal_text(self.delta),
             "minimum_cohort": self.minimum_cohort,
-            "release_slot_seconds": self.release_slot_seconds,
+            "release_after_seconds": self.release_after_seconds,
         }
 
     def digest(self) -> bytes:
@@ -71,7 +74,7 @@ class Privacy:
             epsilon=fields.decimal("epsilon"),
             delta=fields.decimal("delta"),
             minimum_cohort=fields.integer("minimum_cohort", 1, 1_000_000),
-            release_slot_seconds=fields.integer("release_slot_seconds", 1, 3600),
+            release_after_seconds=fields.integer("release_after_seconds", *RELEASE_AFTER),
         )
         fields.done()
         if not 0 < privacy.epsilon <= MAX_EPSILON or not 0 <= privacy.delta <= MAX_DELTA:
@@ -108,19 +111,21 @@ class OutputContract:
         return sha256(canonical(self.plain()))
 
     @classmethod
-    def read(cls, value: Any) -> OutputContract:
-        """Read the section of a recipe."""
+    def read(cls, value: Any, *, blocks: int | None = None) -> OutputContract:
+        """Read the section of a recipe, of so many blocks or of none."""
         limit, groups, items = _output(value, loose=False)
-        return cls._checked(limit, groups, tuple(read_field(item, groups) for item in items))
+        return cls._checked(limit, groups, tuple(read_field(item, groups, blocks) for item in items))
 
     @classmethod
-    def planned(cls, value: Any, privacy: Privacy, *, rows: int = 1) -> OutputContract:
+    def planned(
+        cls, value: Any, privacy: Privacy, *, rows: int = 1, blocks: int | None = None
+    ) -> OutputContract:
         """Read the section of a study, whose fields have no costs yet, and plan them for this policy.
 
         `rows` is the most rows of one person.
         """
         limit, groups, items = _output(value, loose=True)
-        drafts = [read_draft(item, groups) for item in items]
+        drafts = [read_draft(item, groups, blocks) for item in items]
         costs = plan(drafts, epsilon=privacy.epsilon, delta=privacy.delta, rows=rows) if drafts else []
         fields = tuple(
             Field(name=draft.name, kind=draft.kind, spec=draft.spec, cost=cost)
@@ -179,7 +184,7 @@ def _group(name: Any, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MAX_GROUP_KEYS:
         raise RecipeError(Code.RECIPE_MALFORMED, f"the group {name} is not a name with a list of keys")
     for key in value:
-        if not isinstance(key, str) or not 0 < len(key) <= 64 or not key.isprintable():
+        if not isinstance(key, str) or not 0 < len(key) <= 64 or not visible(key):
             raise RecipeError(Code.RECIPE_MALFORMED, f"the group {name} has a key that is not short text")
     if not value or len(set(value)) != len(value):
         raise RecipeError(Code.RECIPE_MALFORMED, f"the group {name} must have keys, each once")

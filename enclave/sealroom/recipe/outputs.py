@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
 from sealroom.model.units import MICRO
-from sealroom.privacy.kind import Bar, Columns, Kind
+from sealroom.privacy.kind import PEOPLE, ROWS, Bar, Columns, Counted, Kind
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import LAWS, NANO, Cost, Law, Noise, Part, noise_of
 from sealroom.privacy.plan import Draft
+from sealroom.privacy.shape import Row, counting_rows, value_of_rows
 from sealroom.schema import MAX_ROWS
 
 MAX_MU = 20
@@ -67,16 +69,26 @@ class Field:
 
     def preview(self, rows: int) -> tuple[Bar, ...]:
         """How wide its 95 % intervals will be."""
-        return self.kind.preview(self.spec, self.cost.law, self.noise(rows))
+        return self.kind.preview(self.spec, self.cost.law, self.noise(rows), _counted(rows))
 
-    def sentence(self) -> str:
-        """What it is and what one person can change, for owners."""
-        return self.kind.sentence(self.spec)
+    def sentence(self, rows: int = 1) -> str:
+        """What it is and what one person of at most so many rows can change, for owners."""
+        more = f" A person may have {rows:,} rows." if rows > 1 else ""
+        return self.kind.sentence(self.spec, _counted(rows)) + more
+
+    def shape(self, rows: int) -> Row:
+        """The shape of its value, of people of at most so many rows."""
+        shape = self.kind.shape(self.spec)
+        return shape if rows == 1 else counting_rows(shape)
+
+    def finished(self, rows: int, value: dict[str, Any]) -> dict[str, Any]:
+        """The value as a result has it, of what the kind made for people of at most so many rows."""
+        return value if rows == 1 else value_of_rows(value, self.kind.shape(self.spec))
 
 
-def read_field(value: Any, groups: Groups) -> Field:
-    """Read one field of a recipe."""
-    members = Members(value, "output field", code=Code.RECIPE_FIELD)
+def read_field(value: Any, groups: Groups, blocks: int | None) -> Field:
+    """Read one field of a recipe, of so many blocks or of none."""
+    members = Members(value, _what(value), code=Code.RECIPE_FIELD, blocks=blocks)
     name, kind, spec = _read_kind(members, groups)
     law = _read_law(members)
     most = MAX_MU * NANO if law == "gaussian" else 100 * MICRO
@@ -87,9 +99,9 @@ def read_field(value: Any, groups: Groups) -> Field:
     return Field(name=name, kind=kind, spec=spec, cost=cost)
 
 
-def read_draft(value: Any, groups: Groups) -> Draft:
+def read_draft(value: Any, groups: Groups, blocks: int | None) -> Draft:
     """Read one field as a researcher writes it: with a share, or an ε of its own, or neither."""
-    members = Members(value, "output field", loose=True, code=Code.RECIPE_FIELD)
+    members = Members(value, _what(value), loose=True, code=Code.RECIPE_FIELD, blocks=blocks)
     name, kind, spec = _read_kind(members, groups)
     law = _read_law(members) if members.has("law") else None
     share, epsilon_micro = Fraction(1), None
@@ -116,14 +128,33 @@ def check_sums(field: Field, rows: int) -> None:
             bounds_error(f"sums of the field {field.name} ({name}) could overflow 64 bits")
 
 
+def _counted(rows: int) -> Counted:
+    return PEOPLE if rows == 1 else ROWS
+
+
+def _what(value: Any) -> str:
+    """How messages call a field: by its name, where it has one."""
+    name = value.get("name") if isinstance(value, Mapping) else None
+    return f"output field {name}" if isinstance(name, str) and _NAME.fullmatch(name) else "output field"
+
+
 def _read_kind(members: Members, groups: Groups) -> tuple[str, Kind[Any], Any]:
     name = members.text("name", limit=63, pattern=_NAME)
     kind = KINDS.get(members.text("kind", limit=32, pattern=_KIND))
     if kind is None:
-        members.fail(f"{name} has a kind that is none of {', '.join(KINDS)}")
+        members.fail(f"has a kind that is none of {', '.join(KINDS)}")
+    if kind.of_blocks != (members.blocks is not None):
+        by_blocks = members.blocks is not None
+        right = [one.name for one in KINDS.values() if one.of_blocks == by_blocks]
+        members.fail(
+            f"is of kind {kind.name}, which no recipe {'' if by_blocks else 'but those '}by blocks has",
+            f"write one of {', '.join(right)}{'' if by_blocks else ', or guarantee: by-blocks'}",
+        )
     try:
         return name, kind, kind.read(members, groups)
     except RecipeError as error:
+        if error.message.startswith(f"output field {name} "):
+            raise
         raise RecipeError(error.code, f"field {name}: {error.message}", error.hint) from None
 
 

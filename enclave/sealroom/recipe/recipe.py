@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sealroom.codes import Code
 from sealroom.encoding import Fields, sha256
 from sealroom.errors import FormatError, RecipeError
+from sealroom.guarantee import BY_BLOCKS, BY_READING, GUARANTEES, Guarantee
 from sealroom.privacy.members import Members
 from sealroom.recipe import yamltext
 from sealroom.recipe.appcompose import (
@@ -26,17 +27,20 @@ from sealroom.recipe.appcompose import (
     read_frame,
     render_frame,
 )
-from sealroom.recipe.column_use import check_columns
+from sealroom.recipe.column_use import check_columns, check_unit
 from sealroom.recipe.contract import OutputContract, Privacy, check_budget
-from sealroom.recipe.guarantee import BY_READING, GUARANTEES, Guarantee
 from sealroom.recipe.relation import Relation, check_result
-from sealroom.recipe.tables import MAX_DATASETS, DatasetSpec, Schema, read_datasets, read_schemas
+from sealroom.recipe.tables import FILES, MAX_DATASETS, DatasetSpec, Schema, read_datasets, read_schemas
 
 if TYPE_CHECKING:
     from sealroom.relation.compiled import Compiled
 
 STUDY_FILE = "study.yaml"
 ANALYSIS_FILE = "analysis.py"
+BLOCKS = (8, 4_096)
+"""Fewest and most blocks of people."""
+BLOCK_SECONDS = 4
+"""Fewest seconds of `release_after_seconds` for each block: a job takes one or two to start."""
 VERSION = 2
 """Version of `study.yaml` and of `x-sealroom`."""
 MAX_STUDY_BYTES = 256 * 1024
@@ -71,6 +75,8 @@ class Recipe:
     """The Python text that runs in the enclave; empty where a relation does instead."""
     relation: Relation | None
     """The SQL that computes the table of people, for the guarantee `by-construction`."""
+    blocks: int | None
+    """The number of blocks of people, for the guarantee `by-blocks`."""
     compiled: Compiled | None = field(repr=False, compare=False)
     """That SQL as it runs."""
     compose: bytes = field(repr=False)
@@ -121,8 +127,14 @@ def render(folder: Path) -> bytes:
     guarantee = _guarantee(fields)
     schemas = read_schemas(fields.object("schemas"))
     privacy = Privacy.read(fields.object("privacy"), loose=True)
+    if guarantee.by_script and fields.has("relation"):
+        fields.fail(
+            f"has a relation, which nothing would run under guarantee: {guarantee.name}",
+            "write guarantee: by-construction, or remove the relation",
+        )
     relation = None if guarantee.by_script else Relation.read(fields.object("relation"))
     rows = 1 if relation is None else relation.rows
+    blocks = _blocks(fields, guarantee)
     section: dict[str, Any] = {
         "version": VERSION,
         "study": name,
@@ -132,8 +144,10 @@ def render(folder: Path) -> bytes:
         "schemas": schemas.values(),
         "datasets": read_datasets(fields.array("datasets", limit=MAX_DATASETS), schemas),
         "privacy": privacy,
-        "output": OutputContract.planned(fields.object("output"), privacy, rows=rows),
+        "output": OutputContract.planned(fields.object("output"), privacy, rows=rows, blocks=blocks),
     }
+    if blocks is not None:
+        section["blocks"] = blocks
     if relation is not None:
         section["relation"] = relation
         _check_no_analysis(folder)
@@ -157,7 +171,8 @@ def parse(compose: bytes) -> Recipe:
     schemas = read_schemas(fields.object("schemas"))
     datasets = read_datasets(fields.array("datasets", limit=MAX_DATASETS), schemas)
     privacy = Privacy.read(fields.object("privacy"))
-    output = OutputContract.read(fields.object("output"))
+    blocks = _blocks(fields, guarantee)
+    output = OutputContract.read(fields.object("output"), blocks=blocks)
     relation, analysis = None, ""
     if guarantee.by_script:
         analysis = _check_analysis(fields.text("analysis", limit=MAX_ANALYSIS_BYTES))
@@ -167,11 +182,14 @@ def parse(compose: bytes) -> Recipe:
     if study != name:
         raise RecipeError(Code.RECIPE_MALFORMED, "app-compose and x-sealroom name different studies")
     compiled = None
-    if relation is None:
+    if blocks is not None:
+        _check_blocks(blocks, datasets, privacy)
+        check_unit(schemas.values())
+    elif relation is None:
         check_columns(schemas.values(), output)
     else:
         compiled = relation.compile(tuple(schemas.values()), datasets)
-        check_result(relation, compiled, output)
+        check_result(compiled, output)
     rows = 1 if relation is None else relation.rows
     epsilon_micro, delta_pico = check_budget(privacy, output, rows=rows)
     image = check_services(services)
@@ -186,6 +204,7 @@ def parse(compose: bytes) -> Recipe:
         output=output,
         analysis=analysis,
         relation=relation,
+        blocks=blocks,
         compiled=compiled,
         compose=compose,
         compose_hash=compose_hash(compose),
@@ -212,6 +231,8 @@ def _check_one_text(recipe: Recipe) -> None:
         "privacy": recipe.privacy,
         "output": recipe.output,
     }
+    if recipe.blocks is not None:
+        section["blocks"] = recipe.blocks
     if recipe.relation is None:
         section["analysis"] = recipe.analysis
     else:
@@ -235,6 +256,26 @@ def _guarantee(fields: Fields) -> Guarantee:
     if not isinstance(value, str) or value not in GUARANTEES:
         fields.fail(f"has a guarantee that is none of {', '.join(GUARANTEES)}")
     return GUARANTEES[value]
+
+
+def _blocks(fields: Fields, guarantee: Guarantee) -> int | None:
+    return fields.integer("blocks", *BLOCKS) if guarantee.by_blocks else None
+
+
+def _check_blocks(blocks: int, datasets: tuple[DatasetSpec, ...], privacy: Privacy) -> None:
+    """Files say nothing of whom they are about, so no block of people has its own."""
+    if any(spec.schema is None for spec in datasets):
+        raise RecipeError(
+            Code.RECIPE_MALFORMED,
+            f"a recipe {BY_BLOCKS} reads a dataset of the kind {FILES}, which names no person",
+            "seal a table with the column of the person",
+        )
+    if privacy.release_after_seconds < blocks * BLOCK_SECONDS:
+        raise RecipeError(
+            Code.RECIPE_BOUNDS,
+            f"{blocks} blocks run one after another in {privacy.release_after_seconds} seconds",
+            f"set release_after_seconds to {blocks * BLOCK_SECONDS} at least, or declare fewer blocks",
+        )
 
 
 def _check_gpu(value: Any) -> None:
@@ -261,7 +302,7 @@ def _check_no_analysis(folder: Path) -> None:
         raise RecipeError(
             Code.RECIPE_ANALYSIS,
             f"the study has a relation and {ANALYSIS_FILE}, which nothing would run",
-            f"remove {ANALYSIS_FILE}, or write guarantee: {BY_READING} without a relation",
+            f"remove {ANALYSIS_FILE}, or write guarantee: {BY_BLOCKS} or {BY_READING} without a relation",
         )
 
 
@@ -279,7 +320,11 @@ def _load_study(text: str) -> dict[str, Any]:
     try:
         study = yamltext.load(text)
     except FormatError as error:
-        raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE}: {error.message}") from None
+        raise RecipeError(
+            Code.RECIPE_MALFORMED,
+            f"{STUDY_FILE}: {error.message}",
+            "indent by spaces, not tabs; all lines of a text after | are indented as far as its first one",
+        ) from None
     if not isinstance(study, dict):
         raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE} must be a mapping")
     return study

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The section `relation` of a recipe: the researcher's SQL, and how many rows of it a person may have."""
+"""The section `relation` of a recipe: the researcher's SQL, how many rows of it a person may have, and for
+how many people a run has memory."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MAX_SQL = 20_000
 """Most characters of the SQL."""
 MAX_ROWS_A_PERSON = 100_000
+MAX_PEOPLE = 10**10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +35,20 @@ class Relation:
     """Most rows that a person has in the result."""
     sql: str
     """The researcher's query, as written. What runs is compiled from it."""
+    people: int | None = None
+    """Most persons of all datasets together, by those who approve. The run's memory is estimated from it and
+    nothing else is: no person is left out for it."""
 
     def plain(self) -> dict[str, Any]:
-        return {"rows": self.rows, "sql": self.sql}
+        people = {} if self.people is None else {"people": self.people}
+        return {"rows": self.rows, **people, "sql": self.sql}
 
     @classmethod
     def read(cls, value: Any) -> Relation:
         fields = Members(value, "relation")
         rows = fields.integer("rows", 1, MAX_ROWS_A_PERSON)
         sql = fields.text("sql", limit=MAX_SQL)
+        people = fields.integer("people", 1, MAX_PEOPLE) if fields.has("people") else None
         fields.done()
         if not yamltext.is_block_text(sql):
             raise RecipeError(
@@ -49,7 +56,7 @@ class Relation:
                 "the SQL of the relation is not plain printable text of whole lines",
                 "write it as a block (sql: |), without tabs, spaces at line ends or invisible characters",
             )
-        return cls(rows=rows, sql=sql)
+        return cls(rows=rows, sql=sql, people=people)
 
     def compile(self, schemas: Sequence[Schema], datasets: Sequence[DatasetSpec]) -> Compiled:
         """The query as it runs. Raises `RecipeError` with a code `relation-…`."""
@@ -59,17 +66,11 @@ class Relation:
         return compile_relation(self.sql, inputs_of(schemas, datasets), rows=self.rows)
 
 
-def check_result(relation: Relation, compiled: Compiled, output: OutputContract) -> None:
+def check_result(compiled: Compiled, output: OutputContract) -> None:
     """Check each column that a field reads against the relation's result, as `check_columns` does tables.
 
-    Raises `RecipeError` ("recipe-column", "recipe-bounds").
+    Raises `RecipeError` ("recipe-column").
     """
-    if relation.rows != 1:
-        raise RecipeError(
-            Code.RECIPE_BOUNDS,
-            f"the fields are released from one row a person, and the relation says {relation.rows}",
-            "GROUP BY the person's column alone, and write rows: 1",
-        )
     known = {each.name for each in compiled.columns}
     for field in output.fields:
         for name in (*field.columns.numbers, *field.columns.groups):

@@ -10,8 +10,9 @@ Most kinds have one row a group, with a 95 % interval beside each number and a w
     {"groups": [{"sex": "F", "people": 1093, "people_low": 1083, "people_high": 1103}, …], "interval":
     "noise"}
 
-`people` is a noisy count, so it may be a little off in either direction. A group smaller than the policy's
-minimum cohort, by its noisy count, has null for every number.
+`people` is a noisy count, so it may be a little off in either direction. Where a person may have several
+rows, it counts rows, and is called `rows`. A group smaller than the policy's minimum cohort, by its noisy
+count, has null for every number.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from sealroom.recipe import Recipe
 from sealroom.recipe.contract import OutputContract
 
 
-def check_output(fields: Any, contract: OutputContract) -> dict[str, Any]:
-    """The fields as they are, if they are exactly what the contract declares.
+def check_output(fields: Any, contract: OutputContract, *, rows: int) -> dict[str, Any]:
+    """The fields as they are, if they are exactly what the contract declares for people of at most so many
+    rows.
 
     Raises `JobError`: "undeclared-field", "missing-field", "wrong-type", "out-of-bounds", "output-too-large".
     """
@@ -45,7 +47,7 @@ def check_output(fields: Any, contract: OutputContract) -> dict[str, Any]:
         if name not in fields:
             # What is left out could tell as much as what is said.
             raise JobError(Code.MISSING_FIELD, f"the result lacks the declared field {name}")
-        check(fields[name], field.kind.shape(field.spec), name)
+        check(fields[name], field.shape(rows), name)
     try:
         size = len(canonical(fields))
     except FormatError:
@@ -74,6 +76,6 @@ def check_result(result: Any, recipe: Recipe) -> None:
     """
     if not isinstance(result, dict) or result.keys() != {"study", "fields", "epsilon", "delta"}:
         raise JobError(Code.WRONG_TYPE, "a result has the members study, fields, epsilon and delta")
-    fields = check_output(result["fields"], recipe.output)
+    fields = check_output(result["fields"], recipe.output, rows=recipe.rows)
     if result != build_result(fields, recipe):
         raise JobError(Code.WRONG_TYPE, "the result names another study, ε or δ than the recipe")

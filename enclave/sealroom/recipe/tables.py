@@ -124,7 +124,11 @@ class DatasetSpec:
         schema = fields.text("schema", limit=63)
         fields.done()
         if schema not in schemas:
-            fields.fail(f"is of the schema {schema!r}, which the recipe does not declare")
+            declared = ", ".join(schemas)[:200]
+            fields.fail(
+                f"{owner}/{name} is of the schema {schema!r}, which the recipe does not declare",
+                f"schemas are: {declared}",
+            )
         return cls(owner=owner, name=name, schema=schemas[schema])
 
 
@@ -138,8 +142,16 @@ def read_schemas(value: Mapping[str, Any]) -> dict[str, Schema]:
 def read_datasets(values: Sequence[Any], schemas: Mapping[str, Schema]) -> tuple[DatasetSpec, ...]:
     """Read the section `datasets`. Each dataset is there once, and each schema is one of some dataset."""
     datasets = tuple(DatasetSpec.read(value, schemas) for value in values)
-    if not datasets or len({spec.path.lower() for spec in datasets}) != len(datasets):
-        raise RecipeError(Code.RECIPE_MALFORMED, "a recipe has datasets, each once")
+    if not datasets:
+        raise RecipeError(Code.RECIPE_MALFORMED, "the recipe reads no dataset")
+    seen: set[str] = set()
+    for spec in datasets:
+        if spec.path.lower() in seen:
+            raise RecipeError(
+                Code.RECIPE_MALFORMED,
+                f"the recipe has the dataset {spec.owner}/{spec.name} twice, in any case of letters",
+            )
+        seen.add(spec.path.lower())
     for name in schemas.keys() - {spec.schema.name for spec in datasets if spec.schema is not None}:
         raise RecipeError(Code.RECIPE_MALFORMED, f"the recipe reads no dataset of the schema {name}")
     return datasets

@@ -17,6 +17,7 @@ import yaml
 from sealroom.codes import Code
 from sealroom.encoding import MAX_DEPTH, MAX_INTEGER
 from sealroom.errors import FormatError
+from sealroom.visible import visible
 
 _LINE_LENGTH = 100
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -85,8 +86,9 @@ def dump(value: dict[str, Any]) -> str:
 def is_block_text(text: str) -> bool:
     """Whether text survives as a literal block and looks to a reader like what it is.
 
-    Printable characters only (no tabs, no direction marks that would show code in another order), no trailing
-    spaces, one line break at the end, and no blank or indented first line.
+    Visible characters only (no tabs, no direction marks that would show code in another order, no fillers
+    that make two names of one), no trailing spaces, one line break at the end, and no blank or indented first
+    line.
     """
     lines = text.split("\n")
     return (
@@ -95,7 +97,7 @@ def is_block_text(text: str) -> bool:
         and lines[-2] != ""
         and lines[0] != ""
         and not lines[0].startswith(" ")
-        and all(line.isprintable() and not line.endswith(" ") for line in lines)
+        and all(visible(line) and not line.endswith(" ") for line in lines)
     )
 
 
@@ -160,7 +162,7 @@ def _scalar(value: Any) -> str:
         raise FormatError(Code.MALFORMED, f"cannot write {type(value).__name__} as YAML")
     if _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
         return value
-    if not value.isprintable():
+    if not visible(value):
         raise FormatError(Code.MALFORMED, "text with characters that cannot be shown as they are")
     # A JSON string of printable characters is a double-quoted YAML string.
     return json.dumps(value, ensure_ascii=False)

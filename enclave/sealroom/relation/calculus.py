@@ -68,6 +68,11 @@ class Step:
     """About how many bytes one of its rows takes."""
     scans: tuple[str, ...] = ()
     """Datasets that it reads itself."""
+    rows: int | None = None
+    """As in its relation."""
+    private: bool = True
+    keeps: tuple[int, ...] = ()
+    """About how many bytes of each row of its input it keeps beside its own rows, once an aggregate."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +256,9 @@ class Calculus:
         written = _items(columns, [*(key.safe for key in keys), *(each.sql for each in aggregates)])
         body = f"SELECT {written} FROM {relation.name} GROUP BY {', '.join(key.safe for key in keys)}"
         rows = 1 if all(key.unit for key in keys) else relation.rows
-        return self._relation("group", body, columns, [relation], rows)
+        width = sum(key.type.width for key in keys)
+        keeps = tuple(width + each.keeps for each in aggregates if each.keeps)
+        return self._relation("group", body, columns, [relation], rows, keeps=keeps)
 
     def distinct(self, relation: Relation) -> Relation:
         """DISTINCT. (L): GROUP BY all columns, one of which is the person's. A public table stays public."""
@@ -464,6 +471,7 @@ class Calculus:
         *,
         private: bool = True,
         scans: tuple[str, ...] = (),
+        keeps: tuple[int, ...] = (),
     ) -> Relation:
         number = next(self._steps)
         if number > MAX_STEPS or len(columns) > MAX_WIDTH:
@@ -481,8 +489,9 @@ class Calculus:
                 Code.RELATION_TOO_LARGE, "the compiled query would be too long", "use CTEs instead of aliases"
             )
         name = f"r{number}"
-        width = sum(_width(column.type) for column in columns)
-        steps[name] = Step(name, body, rule, tuple(parent.name for parent in parents), width, scans)
+        width = sum(column.type.width for column in columns)
+        inputs = tuple(parent.name for parent in parents)
+        steps[name] = Step(name, body, rule, inputs, width, scans, rows, private, keeps)
         return Relation(name, tuple(columns), steps, rows, private)
 
 
@@ -532,16 +541,3 @@ def _read(each: InputColumn) -> Term:
             return Term(f"make_timestamp(epoch_us(CAST({raw} AS TIMESTAMPTZ)))", type)
         case _:
             raise AssertionError(each.how)
-
-
-def _width(type: Type) -> int:
-    """About how many bytes a value takes in memory: of a text, what ids and codes take."""
-    match type.kind:
-        case "text":
-            return 16 + min(type.size, 32)
-        case "list":
-            return 16 + type.size * 8
-        case "bool":
-            return 1
-        case _:
-            return 8

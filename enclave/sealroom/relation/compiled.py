@@ -18,6 +18,7 @@ import duckdb
 
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
+from sealroom.relation.calculus import Step
 from sealroom.relation.front import MAX_CHARACTERS, Front, Node, plain_tree
 from sealroom.relation.inputs import Input
 from sealroom.relation.terms import Type, refuse
@@ -56,8 +57,8 @@ class Compiled:
     """For each table that is read: the columns."""
     datasets: tuple[str, ...]
     """The datasets that are read, in order of their names."""
-    steps: tuple[tuple[str, str, tuple[str, ...], int, tuple[str, ...]], ...]
-    """Each step: name, rule, inputs, bytes a row, datasets that it scans."""
+    steps: tuple[Step, ...]
+    """Its named SELECTs, in order."""
 
     @property
     def unit(self) -> ResultColumn:
@@ -68,32 +69,80 @@ class Compiled:
         """A column by name, in whatever case."""
         return next((each for each in self.columns if each.name.lower() == name.lower()), None)
 
-    def memory(self, rows: Mapping[str, int]) -> int:
-        """About how many bytes the run takes, from the number of rows of each dataset.
+    def memory(self, rows: Mapping[str, int], *, people: int | None = None, threads: int = 1) -> int:
+        """About how many bytes the run takes at most, from the number of rows of each dataset.
 
-        An estimate from public numbers alone: nothing about a person decides whether a run has enough.
-        Steps that keep rows (groups, joins, windows, the result) count with all rows that reach them; texts
-        with what ids and codes take.
+        `people` is the most persons that all datasets together have: as many as rows, where nobody says.
+        From public numbers alone. A step that keeps rows until it has seen all counts with all that may reach
+        it. Groups count once a thread, and with their person's rows a group where these are bounded. Beside
+        them an aggregate that keeps values (DISTINCT, a median, an order) counts with all rows. A category,
+        and a text bounded by SQL (`left`), counts with its longest. What DuckDB takes a row was measured.
+
+        LIMITATIONS: no more people are held to `people` than say so. A text that nothing bounds counts with
+        what ids and codes take. Long ones take more, so that what is in them can decide whether a run that
+        was admitted has enough.
         """
-        held, reach = BASE_BYTES, dict[str, int]()
-        for name, rule, inputs, width, scans in self.steps:
-            reach[name] = (
-                sum(rows.get(each, 0) for each in scans)
-                if scans
-                else max((reach[each] for each in inputs), default=0)
+        every = sum(rows.get(each, 0) for each in self.datasets)
+        people = every if people is None else min(people, every)
+        steps, reach = {step.name: step for step in self.steps}, dict[str, int]()
+        held = BASE_BYTES
+        for step in self.steps:
+            given = [reach[each] for each in step.inputs]
+            reach[step.name] = most = _most_rows(
+                step, [steps[each] for each in step.inputs], given, rows, people
             )
-            if rule in KEEPING:
-                held += reach[name] * (width + ROW_OVERHEAD)
+            match step.rule:
+                case "group":
+                    held += min(given[0], threads * most) * (STATES * step.width + HASHED)
+                    held += sum(given[0] * (width + HASHED) for width in step.keeps)
+                case "join":  # DuckDB keeps either side
+                    held += max(
+                        count * (steps[each].width + HASHED)
+                        for each, count in zip(step.inputs, given, strict=True)
+                    )
+                case "window" | "number":
+                    held += most * (step.width + SORTED)
+            readers = sum(each.inputs.count(step.name) for each in self.steps)
+            if readers > 1 and not step.scans:  # DuckDB computes it once
+                held += most * step.width
         last = self.steps[-1]
-        return held + reach[last[0]] * last[3]
+        return held + reach[last.name] * last.width * RESULTS
+
+
+def _most_rows(
+    step: Step, inputs: Sequence[Step], given: Sequence[int], rows: Mapping[str, int], people: int
+) -> int:
+    """Most rows of a step, whose inputs have at most `given`."""
+    match step.rule:
+        case "scan":
+            most = sum(rows.get(each, 0) for each in step.scans)
+        case "public":
+            most = step.rows or 0
+        case "union":
+            most = sum(given)
+        case "join":
+            (left, right), (ours, theirs) = inputs, given
+            found = []
+            if right.rows is not None:
+                found.append(ours * max(right.rows, 1))
+            if left.rows is not None and right.private:
+                found.append(theirs * left.rows + ours)  # and, of LEFT, those without a partner
+            most = min(found, default=ours)
+        case _:
+            most = given[0]
+    return min(most, people * step.rows) if step.private and step.rows is not None else most
 
 
 BASE_BYTES = 256 * 2**20
 """Memory of DuckDB and Python themselves."""
-ROW_OVERHEAD = 24
-"""Bytes of a row in a hash table, beside its values."""
-KEEPING = ("group", "join", "window", "number")
-"""Rules whose steps keep rows until they have seen all."""
+HASHED = 56
+"""Bytes of a row in a hash table, beside its values: hash, places in the table before and after it grows."""
+STATES = 2
+"""What the state of an aggregate takes, in widths of its value: a sum adds in 128 bits."""
+SORTED = 40
+"""Bytes of a row that waits to be sorted, beside its values."""
+RESULTS = 2
+"""How often the result is held: as DuckDB gives it, and as columns of numbers."""
 
 
 def compile_relation(sql: str, tables: Sequence[Input], *, rows: int = 1) -> Compiled:
@@ -108,9 +157,17 @@ def compile_relation(sql: str, tables: Sequence[Input], *, rows: int = 1) -> Com
             f"install duckdb=={PARSER}",
         )
     inputs = {each.name: each for each in tables}
+    places: dict[int, int] = {}
     try:
-        first = Front(inputs)
-        first.read(parse_sql(sql), rows)
+        tree = parse_sql(sql, places)
+        first = Front(inputs, places=places)
+        try:
+            first.read(tree, rows)
+        except RecipeError as error:
+            where = _line(sql, first.place)
+            if not where:
+                raise
+            raise RecipeError(error.code, f"{error.message}, in {where}", error.hint) from None
         # What was named is now known: the second reading scans no other column.
         second = Front(inputs, [frozenset(names) for names in first.used])
         result = second.read(parse_sql(sql), rows)
@@ -129,12 +186,12 @@ def compile_relation(sql: str, tables: Sequence[Input], *, rows: int = 1) -> Com
         rows=relation.rows,
         reads=result.read,
         datasets=tuple(sorted({each for step in steps for each in step.scans})),
-        steps=tuple((step.name, step.rule, step.inputs, step.width, step.scans) for step in steps),
+        steps=steps,
     )
 
 
-def parse_sql(sql: str) -> Node:
-    """The tree of one SELECT, from DuckDB's own parser."""
+def parse_sql(sql: str, places: dict[int, int] | None = None) -> Node:
+    """The tree of one SELECT, from DuckDB's own parser. `places` gets where its nodes stand."""
     if len(sql) > MAX_CHARACTERS:
         refuse(
             Code.RELATION_TOO_LARGE,
@@ -148,11 +205,19 @@ def parse_sql(sql: str) -> Node:
         message = " ".join(str(tree.get("error_message", "")).split())[:200]
         if tree.get("error_type") == "not implemented":
             message = "not one query that reads"
-        refuse(Code.RELATION_SYNTAX, f"DuckDB cannot read the query: {message}", "write one SELECT")
+        position = str(tree.get("position", ""))
+        where = _line(sql, int(position) if position.isdecimal() else None)
+        refuse(
+            Code.RELATION_SYNTAX,
+            f"DuckDB cannot read {where or 'the query'}: {message}",
+            "write one SELECT; what is wrong may stand just before that place"
+            if where
+            else "write one SELECT",
+        )
     statements = tree.get("statements", [])
     if len(statements) != 1:
         refuse(Code.RELATION_SYNTAX, f"{len(statements)} statements", "write one SELECT")
-    statement = plain_tree(statements[0])
+    statement = plain_tree(statements[0], places)
     if any(value for name, value in statement.items() if name != "node"):
         refuse(
             Code.RELATION_NO_RULE, "a parameter has no rule", "write the value: a recipe has no parameters"
@@ -160,6 +225,12 @@ def parse_sql(sql: str) -> Node:
     node = statement["node"]
     assert isinstance(node, dict)
     return node
+
+
+def _line(sql: str, place: int | None) -> str:
+    """In which line of the query a place is, a number of bytes; empty where it is none of the text."""
+    text = sql.encode()
+    return "" if place is None or place >= len(text) else f"line {text[:place].count(10) + 1} of the query"
 
 
 _lock = threading.Lock()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DuckDB with nothing around it: it runs one compiled query over Parquet files in memory.
+"""DuckDB with nothing around it: it runs one compiled query over Parquet files that are open already.
 
 It runs in a process without keys, network or files, and locked down besides: DuckDB's own settings are the
-second wall. Before a query runs it is parsed again, and must hold nothing that the calculus does not write:
-that guards against a slip in a rule's SQL, and no proof needs it.
+second wall, and its own file systems are off. Before a query runs it is parsed again, and must hold nothing
+that the calculus does not write: that guards against a slip in a rule's SQL, and no proof needs it.
 
 Sources: duckdb.org/docs/stable/operations_manual/securing_duckdb/overview and .../configuration/overview
 """
@@ -20,6 +20,7 @@ import pyarrow as pa
 from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.relation.calculus import identifier
+from sealroom.relation.descriptors import PROTOCOL, Descriptors
 from sealroom.relation.functions import AGGREGATES, PARTS, SCALARS, WINDOWS
 
 SETTINGS: Mapping[str, object] = {
@@ -39,6 +40,7 @@ SETTINGS: Mapping[str, object] = {
     "default_collation": "",
     "default_null_order": "NULLS_LAST",
     "max_expression_depth": 2000,
+    "disabled_filesystems": "LocalFileSystem",
     "enable_external_access": False,
     "lock_configuration": True,
 }
@@ -68,9 +70,9 @@ class Engine:
     """One locked DuckDB over the files of a run."""
 
     def __init__(
-        self, sources: Mapping[str, Sequence[str]], *, threads: int = 1, memory_bytes: int | None = None
+        self, sources: Mapping[str, Sequence[int]], *, threads: int = 1, memory_bytes: int | None = None
     ) -> None:
-        """`sources`: for each dataset the paths of its Parquet files; `/proc/self/fd/N` for one in memory.
+        """`sources`: for each dataset the descriptors of its Parquet files, which the caller keeps open.
 
         Raises `JobError` ("relation-failed").
         """
@@ -81,14 +83,15 @@ class Engine:
             run("SET TimeZone = 'UTC'")  # not to be set before there is a connection
             # A file's statistics leave NaN out: a row group must not be skipped for what others' rows hold.
             run("SET parquet_can_have_nan = true")
-            paths = [path for files in sources.values() for path in files]
-            run(f"SET allowed_paths = [{', '.join(map(_text, paths))}]")
+            files = {str(each): each for listed in sources.values() for each in listed}
+            self._connection.register_filesystem(Descriptors(files))
+            run(f"SET allowed_paths = [{', '.join(_path(each) for each in files.values())}]")
             run(f"SET threads = {int(threads)}")
             if memory_bytes is not None:
                 run(f"SET memory_limit = '{int(memory_bytes)}B'")
-            for name, files in sources.items():
-                listed = ", ".join(map(_text, files))
-                run(f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet([{listed}])")
+            for name, listed in sources.items():
+                paths = ", ".join(map(_path, listed))
+                run(f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet([{paths}])")
             for name, value in SETTINGS.items():
                 run(f"SET GLOBAL {name} = {_text(str(value))}")
         except duckdb.Error:
@@ -139,6 +142,10 @@ class Engine:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _path(descriptor: int) -> str:
+    return _text(f"{PROTOCOL}://{descriptor}")
 
 
 def _text(value: str) -> str:

@@ -98,6 +98,9 @@ _DEFAULTS: Mapping[str, object] = {
     "has_ignore_nulls": False,
 }
 
+_CLOCK = frozenset(("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"))
+"""Words of SQL that its parser takes for columns."""
+
 _HOW = {
     "sample": "leave SAMPLE out: which rows it takes is chance",
     "at_clause": "leave AT out",
@@ -159,6 +162,18 @@ def _no_rule(kind: str) -> None:
         f"{kind[:40]} has no rule",
         _HOW_NODE.get(kind, "see the specification of relations for what has one"),
     )
+
+
+def _some(nodes: Sequence[Node]) -> Sequence[Node]:
+    """What a node that joins others joins: at least one, or no SQL could say it."""
+    if not nodes:
+        _no_rule("an expression of no terms")
+    return nodes
+
+
+def _as_written(name: str) -> str:
+    """A column as SQL writes it: in double quotes, where it has other characters than a word has."""
+    return name if name.replace(".", "_").isidentifier() else f'"{name}"'
 
 
 def _key(node: Node) -> str:
@@ -256,8 +271,16 @@ class Result:
 class Front:
     """Reads one query. Used once."""
 
-    def __init__(self, inputs: Mapping[str, Input], wanted: Sequence[frozenset[str]] | None = None) -> None:
-        """`wanted`: for each scan in turn, the columns that a first reading found to be used."""
+    def __init__(
+        self,
+        inputs: Mapping[str, Input],
+        wanted: Sequence[frozenset[str]] | None = None,
+        places: Mapping[int, int] | None = None,
+    ) -> None:
+        """`wanted`: for each scan in turn, the columns that a first reading found to be used.
+
+        `places`: where nodes of the tree begin in the text, for refusals (see `plain_tree`).
+        """
         self._inputs = {name.lower(): each for name, each in inputs.items()}
         self._calculus = Calculus(self._inputs)
         self._wanted = wanted
@@ -268,6 +291,9 @@ class Front:
         self._tables: list[str] = []
         self._depth = 0
         self._readings = 0
+        self._places = places or {}
+        self.place: int | None = None
+        """Where the smallest part of the query begins that was refused, in bytes of its text."""
 
     def read(self, tree: Node, rows: int) -> Result:
         """A relation with at most `rows` rows a person. Raises `RecipeError`."""
@@ -311,19 +337,32 @@ class Front:
         yield OWNER
 
     @contextmanager
-    def _deeper(self) -> Iterator[None]:
+    def _deeper(self, node: Node) -> Iterator[None]:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             refuse(Code.RELATION_TOO_LARGE, "the query nests too deep", "write a CTE for a part of it")
         try:
-            yield
+            with self._at(node):
+                yield
         finally:
             self._depth -= 1
+
+    @contextmanager
+    def _at(self, *nodes: Node) -> Iterator[None]:
+        """Note where the first of these nodes stands, if what is done here is refused."""
+        try:
+            yield
+        except RecipeError:
+            if self.place is None:
+                self.place = next(
+                    (self._places[id(each)] for each in nodes if id(each) in self._places), None
+                )
+            raise
 
     # --- queries --------------------------------------------------------------------------------------------
 
     def _query(self, node: Node, tables: Mapping[str, _Table]) -> _Table:
-        with self._deeper():
+        with self._deeper(node):
             return self._any_query(node, tables)
 
     def _any_query(self, node: Node, tables: Mapping[str, _Table]) -> _Table:
@@ -451,8 +490,12 @@ class Front:
         unique: dict[str, Node] = {}
         for each in aggregates:
             unique.setdefault(_key(each), each)
-        made = [self._aggregate(each, scope) for each in unique.values()]
-        grouped = self._calculus.group(relation, terms, made)
+        made = []
+        for each in unique.values():
+            with self._at(each):
+                made.append(self._aggregate(each, scope))
+        with self._at(*node["group_expressions"]):
+            grouped = self._calculus.group(relation, terms, made)
         columns = grouped.columns
         after = _Grouped(
             scope,
@@ -493,7 +536,12 @@ class Front:
             placed = self._calculus.placed(scope.table.relation)
             scope = replace(scope, table=replace(scope.table, relation=placed))
         relation = scope.table.relation
-        made = self._calculus.window(relation, [self._window(each, scope) for each in unique.values()])
+        windows = []
+        for each in unique.values():
+            with self._at(each):
+                windows.append(self._window(each, scope))
+        with self._at(*(unique.values() if len(unique) == 1 else ())):
+            made = self._calculus.window(relation, windows)
         columns = made.columns[len(relation.columns) :]
         return replace(
             scope,
@@ -504,7 +552,7 @@ class Front:
     # --- FROM -----------------------------------------------------------------------------------------------
 
     def _from(self, node: Node, tables: Mapping[str, _Table]) -> _Table:
-        with self._deeper():
+        with self._deeper(node):
             match node["type"]:
                 case "BASE_TABLE":
                     return self._base(node, tables)
@@ -642,8 +690,18 @@ class Front:
                 f"the column {shown} is a {kind}, which SQL does not read here",
                 "seal it as a number, text, date or timestamp in microseconds; a list as rows of its own",
             )
-        known = ", ".join(dict.fromkeys(each.name for each in table.names))
-        refuse(Code.RELATION_NAME, f"there is no column {shown}", f"columns are: {known[:200]}")
+        if path[-1].lower() in _CLOCK:
+            refuse(
+                Code.RELATION_FUNCTION,
+                f"{shown} has no rule: a run reads no clock",
+                "write the day: DATE '2026-01-01'",
+            )
+        known = ", ".join(dict.fromkeys(_as_written(each.name) for each in table.names))
+        refuse(
+            Code.RELATION_NAME,
+            f"there is no column {shown}",
+            f"columns are: {known[:200]}; text stands in single quotes: 'x'",
+        )
 
     def _item(self, node: Node, table: _Table) -> list[tuple[str, Node | _Name]]:
         """An item of a select list: its name, and its expression; * gives several."""
@@ -685,7 +743,7 @@ class Front:
         self._readings += 1
         if self._readings > MAX_READINGS:
             refuse(Code.RELATION_TOO_LARGE, "the query's aliases multiply", "use a CTE instead of an alias")
-        with self._deeper():
+        with self._deeper(node):
             known = self._known(node, scope)
             return known if known is not None else self._any_expression(node, scope)
 
@@ -705,6 +763,7 @@ class Front:
         try:
             term = self._expression(node, grouped.before)
         except RecipeError:
+            self.place = None
             return None
         return next((column.term for key, column in grouped.keys if key == term), None)
 
@@ -723,7 +782,7 @@ class Front:
                     _no_rule(node["type"])
                 return functions.compare(_COMPARISONS[node["type"]], sub(node["left"]), sub(node["right"]))
             case "CONJUNCTION":
-                terms = [sub(each) for each in _read(node, "children")["children"]]
+                terms = [sub(each) for each in _some(_read(node, "children")["children"])]
                 return functions.conjunction(node["type"].removeprefix("CONJUNCTION_"), terms)
             case "BETWEEN":
                 _read(node, "input", "lower", "upper")
@@ -735,7 +794,7 @@ class Front:
                 return functions.conjunction("AND", ends)
             case "CASE":
                 _read(node, "case_checks", "else_expr")
-                checks = [_read(each, "when_expr", "then_expr") for each in node["case_checks"]]
+                checks = [_read(each, "when_expr", "then_expr") for each in _some(node["case_checks"])]
                 pairs = [(sub(each["when_expr"]), sub(each["then_expr"])) for each in checks]
                 return functions.case(pairs, sub(node["else_expr"]))
             case "CAST":
@@ -785,7 +844,7 @@ class Front:
         return functions.attempt(term) if node["try_cast"] else term
 
     def _operator(self, node: Node, sub: Callable[[Node], Term]) -> Term:
-        terms = [sub(each) for each in _read(node, "children")["children"]]
+        terms = [sub(each) for each in _some(_read(node, "children")["children"])]
         match node["type"]:
             case "OPERATOR_IS_NULL" | "OPERATOR_IS_NOT_NULL":
                 return functions.is_null(terms[0], yes=node["type"] == "OPERATOR_IS_NULL")
@@ -1068,10 +1127,11 @@ def _type(name: str, parameters: Sequence[Node]) -> Type:
     refuse(Code.RELATION_TYPE, f"CAST to {name[:40]}{'(…)' if sizes else ''} has no rule", how)
 
 
-def plain_tree(tree: Any) -> Any:
+def plain_tree(tree: Any, places: dict[int, int] | None = None) -> Any:
     """The tree without where its nodes stood. Refuses one that is too deep or has too many nodes.
 
-    Without recursion, so that a hostile text exhausts nothing.
+    `places` gets where they stood, in bytes of the text, by `id` of the node. Without recursion, so that a
+    hostile text exhausts nothing.
     """
     waiting: list[tuple[Any, int]] = [(tree, 0)]
     count = 0
@@ -1085,6 +1145,8 @@ def plain_tree(tree: Any) -> Any:
                 "split the study, or write a CTE for a part of it",
             )
         if isinstance(value, dict):
+            if places is not None and isinstance(place := value.get("query_location"), int):
+                places[id(value)] = place
             for name in _PLACE & value.keys():
                 del value[name]
         inner = value.values() if isinstance(value, dict) else value

@@ -52,6 +52,8 @@ Terms = Sequence[Term]
 MAX_ARGUMENTS = 1000
 MAX_OFFSET = 1_000_000
 """Most rows that a window looks back or ahead."""
+KEPT = 24
+"""Bytes of a list that an aggregate keeps of a group."""
 TIMES = ("date", "ts")
 
 # --- arguments ----------------------------------------------------------------------------------------------
@@ -562,7 +564,13 @@ def aggregate(
     def made(
         sql: str, type: Type, *, nullable: bool = nullable, more: frozenset[str] = frozenset()
     ) -> Aggregate:
-        return Aggregate(sql, type, reads | more, relation.name, nullable)
+        keeps = 0
+        if distinct or more or name in ("median", "quantile_disc"):
+            types = [term.type for term in (*terms, *(term for _, term in order))]
+            types += [column.type for column in (relation.columns if more else ())]
+            keeps = sum(each.width for each in types)
+            keeps += 0 if distinct else KEPT
+        return Aggregate(sql, type, reads | more, relation.name, nullable, keeps)
 
     every = frozenset(column.id for column in relation.columns)
     word = "DISTINCT " if distinct else ""

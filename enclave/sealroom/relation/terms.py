@@ -19,6 +19,10 @@ from sealroom.errors import RecipeError
 
 MAX_TEXT = 4096
 """Most characters of a text, whatever is done to it."""
+INLINE_BYTES = 12
+"""A text of so many bytes lies within the 16 that each has in DuckDB."""
+UTF_8_BYTES = 4
+"""Most bytes of a character."""
 MAX_SQL = 100_000
 """Most characters of one term."""
 MAX_SCALE = 15
@@ -66,6 +70,21 @@ class Type:
                 return f"{self.of.sql}[]"
             case _:
                 return _SQL[self.kind]
+
+    @property
+    def width(self) -> int:
+        """About how many bytes a value takes in memory: of a text that may be of any length, what ids and
+        codes take."""
+        match self.kind:
+            case "text":
+                longest = UTF_8_BYTES * self.size if self.size < MAX_TEXT else 32
+                return 16 + (longest if longest > INLINE_BYTES else 0)
+            case "list":
+                return 16 + self.size * 8
+            case "bool":
+                return 1
+            case _:
+                return 8
 
 
 _SQL = {
@@ -182,6 +201,8 @@ class Aggregate:
     over: str = ""
     """The relation for which its order was completed."""
     nullable: bool = True
+    keeps: int = 0
+    """About how many bytes it keeps of each row, until it has seen all of its group."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 from sealroom.codes import Code, Exit
 from sealroom.encoding import from_hex, normal_address
 from sealroom.errors import FormatError, GuestError, SealroomError
+from sealroom.failure import FAILURE_NAME
+from sealroom.runtime.clock import Clock
 from sealroom.runtime.confine import protect_custodian
 from sealroom.runtime.gate_client import GateRefused
 from sealroom.runtime.launcher import CHANNEL_FOLDER
@@ -23,13 +25,13 @@ from sealroom.runtime.lease import LeaseEnded
 from sealroom.runtime.run import ENVELOPE_NAME, Order, execute
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], *, clock: Clock | None = None) -> int:
     """Run once; returns the exit status."""
     environment = dict(os.environ)
     try:
         order = _parse(arguments)
         protect_custodian()
-        execute(order, environment=environment, report=_report, on_stop=_on_terminate)
+        execute(order, environment=environment, report=_report, on_stop=_on_terminate, clock=clock)
     except LeaseEnded as error:
         _report("lease-ended", code=error.end.cause, message=error.end.message)
         return Exit.LEASE_ENDED
@@ -77,7 +79,11 @@ def _parse(arguments: list[str]) -> Order:
     parser.add_argument("--gate", required=True, metavar="URL")
     parser.add_argument("--datasets", required=True, type=Path, metavar="DIR", help="holds OWNER/NAME.tar")
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help=f"where {ENVELOPE_NAME} appears"
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help=f"where {ENVELOPE_NAME} or {FAILURE_NAME} appears",
     )
     parser.add_argument(
         "--guest-agent", type=Path, metavar="SOCKET", help="another guest agent; local chains only"

@@ -51,8 +51,8 @@ OPEN_FILES = 256
 THREADS_BESIDE, THREADS_A_CPU, MOST_THREADS = 256, 8, 1024
 """Threads a job may have. The service `job` grants more, so that the kernel has no refusal to log."""
 
-FIRST_JOB_UID = 2_000_000_000
-"""With the number of a job added, a uid that owns no file and no other process."""
+FIRST_JOB_UID, JOB_UIDS = 2_000_000_000, 100_000_000
+"""The first of so many uids that own no file; one of them is drawn for a job."""
 
 CHANNEL = 3
 """The one descriptor that a job has besides its standard streams, which are /dev/null."""
@@ -116,10 +116,10 @@ def enter_namespaces() -> str:
 # -- inside the job's process --------------------------------------------------------------------------------
 
 
-def lock_down(*, namespaces: str, number: int) -> Walls:
+def lock_down(*, namespaces: str) -> Walls:
     """Confine this process for the phase `LOAD`; of its descriptors `CHANNEL` alone stays.
 
-    `namespaces` is what `enter_namespaces` said; `number` tells this job from others that run now.
+    `namespaces` is what `enter_namespaces` said.
 
     Call it single-threaded and before any foreign code is loaded. Raises `JobError` ("sandbox-unavailable")
     when a wall that must stand does not: the filter, the capabilities, or one that says it stands and is
@@ -140,7 +140,7 @@ def lock_down(*, namespaces: str, number: int) -> Walls:
     memory, threads = _limit_resources(alone=namespaces != "none")
     for capability in range(_CAPABILITIES):
         libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
-    uid = "own" if namespaces == "root" and _take_own_uid(FIRST_JOB_UID + number) else "shared"
+    uid = "own" if namespaces == "root" and _take_own_uid() else "shared"
     _drop_capabilities(libc)
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
     _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of uid clears it, and sets the next
@@ -161,16 +161,15 @@ def lock_down(*, namespaces: str, number: int) -> Walls:
     return walls
 
 
-def seal(phase: Phase = Phase.SEALED) -> None:
+def seal(phase: Phase) -> None:
     """Put the second filter on this process: from here on it opens nothing and makes no new code.
 
     Raises `JobError` ("sandbox-unavailable"), also when an open still works.
     """
     seccomp.install(phase)
-    if phase is Phase.SEALED:
-        with contextlib.suppress(OSError):
-            os.close(os.open(__file__, os.O_RDONLY))
-            raise JobError(Code.SANDBOX_UNAVAILABLE, "a sealed process could open a file")
+    with contextlib.suppress(OSError):
+        os.close(os.open(__file__, os.O_RDONLY))
+        raise JobError(Code.SANDBOX_UNAVAILABLE, "a sealed process could open a file")
 
 
 def readable() -> Iterator[str]:
@@ -282,11 +281,15 @@ def _threads_of(uid: int) -> int:
     return found
 
 
-def _take_own_uid(uid: int) -> bool:
-    """Become a user who is nobody else, unless it could not read the packages then."""
+def _take_own_uid() -> bool:
+    """Become a user who is nobody else, unless it could not read the packages then.
+
+    Drawn, and not counted: a number made of process ids would tell a job how many threads earlier ones had.
+    """
     for path in (os.__file__, __file__):
         if not os.stat(path).st_mode & 0o004:
             return False
+    uid = FIRST_JOB_UID + int.from_bytes(os.urandom(8), "big") % JOB_UIDS
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)

@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-IDENTITY_BYTES = 16
-"""Of an id that is no whole number: the first bytes of its SHA-256. At 10⁷ people, two of them share these
-with a chance of 10⁻²⁵."""
+from sealroom.runtime.known_people import IDENTITY_BYTES, digest
 
 _UTF_8 = ("utf-8", "surrogatepass")
 """How a script's text becomes bytes, whatever is in it."""
@@ -154,7 +151,7 @@ def identities(column: pd.Series[Any]) -> tuple[str, npt.NDArray[Any], npt.NDArr
         for value in _objects(column)
     ]
     named = np.fromiter(map(len, texts), np.int64, count=len(texts)) > 0
-    digests = b"".join([sha256(text).digest()[:IDENTITY_BYTES] for text in texts])
+    digests = b"".join([digest(text) for text in texts])
     return "b16", np.frombuffer(digests, np.uint8).reshape(-1, IDENTITY_BYTES), named
 
 

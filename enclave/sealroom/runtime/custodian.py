@@ -2,12 +2,14 @@
 """The custodian, between the data and the analysis: opens datasets, adds noise, checks the output.
 
 The custodian is the measured process that holds the keys. It answers three requests of the sandboxed
-analysis, and there is no fourth:
+analysis, hears of one that failed, and there is no more:
 
 =======  ======================================================================================
 unwrap   a declared dataset, decrypted, checked against its declared columns, in a sealed memfd
-release  one declared field over rows handed in: clipped, noised, booked, remembered (`sealroom.privacy`)
+release  one declared field over rows handed in: clipped, noised, booked, remembered (`sealroom.privacy`);
+         a script's rows count under the ids alone that are in the tables it opened, one row each
 emit     the result: declared fields only, each exactly as it was released, once
+failed   a script's exception: its line and type, for the owners' eyes; ends the run
 =======  ======================================================================================
 
 The first request that is refused ends the run, so that an analysis cannot probe the rules. The message of a
@@ -30,6 +32,7 @@ import pyarrow.compute as pc
 from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, JobError, SealError, SealroomError
+from sealroom.failure import script_failed
 from sealroom.members import read_members
 from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import parse_rows
@@ -37,15 +40,13 @@ from sealroom.recipe import Recipe
 from sealroom.recipe.result import check_output
 from sealroom.recipe.tables import DatasetSpec
 from sealroom.runtime.channel import Channel, Frame
+from sealroom.runtime.known_people import KnownPeople
 from sealroom.runtime.memory import seal_memory
 from sealroom.runtime.sandbox import READY_SECONDS, Sandbox
 from sealroom.schema import Category, misfits
 from sealroom.schema.arrow import columns_of
 from sealroom.sealed import SealedFile
 from sealroom.sealed.table import TableLimits
-
-JOB_SECONDS = 900.0
-"""Longest that an analysis may run, whatever its lease says (OU-06)."""
 
 TABLE_BYTES = 2**32
 """Largest table of one release, on a machine however large."""
@@ -76,7 +77,6 @@ class Custodian:
         releases: Releases,
         check_lease: Callable[[], None],
         open_parquet: OpenParquet | None = None,
-        job_seconds: float = JOB_SECONDS,
     ) -> None:
         """`open_dataset` decrypts one declared dataset; `check_lease` raises when the lease has ended.
 
@@ -87,21 +87,20 @@ class Custodian:
         self._open_parquet = open_parquet
         self._releases = releases
         self._check_lease = check_lease
-        self._job_seconds = job_seconds
         self._emitted: dict[str, Any] | None = None
+        self._handed_over: set[str] = set()
+        self._memories: dict[str, tuple[str, int, int]] = {}  # by path: kind, descriptor, size
+        tables = any(spec.schema is not None for spec in recipe.datasets)
+        self._people = KnownPeople() if recipe.guarantee.must_read and tables else None
 
     def serve(self, sandbox: Sandbox) -> dict[str, Any]:
-        """Run the recipe's analysis in the sandbox; returns the fields it emitted.
+        """Run the recipe's analysis in the sandbox; returns the fields it emitted. Killing the job ends this.
 
         Raises the refusal that ended it, or `JobError`: "job-failed" (it stopped without a result, or
-        crashed), "job-timeout", "sandbox-unavailable"; `KeyReleaseError` ("lease-ended").
+        crashed), "sandbox-unavailable"; `KeyReleaseError` ("lease-ended").
         """
         channel = Channel(sandbox.channel)
         sandbox.ready()
-        over_time = threading.Event()
-        alarm = threading.Timer(self._job_seconds, _end_over_time, (sandbox, over_time))
-        alarm.daemon = True
-        alarm.start()
         try:
             sandbox.begin(self._begin())
             while (frame := channel.receive(check=self._check)) is not None:
@@ -110,16 +109,17 @@ class Custodian:
                 raise JobError(Code.JOB_FAILED, "the analysis ended without a result")
         except JobError as error:
             self._check_lease()  # a lease that ended killed the job: that is the reason then
-            if over_time.is_set():
-                raise JobError(
-                    Code.JOB_TIMEOUT, f"the analysis took longer than {self._job_seconds:.0f} s"
-                ) from None
             if error.code == Code.CHANNEL_CLOSED:
                 raise JobError(Code.JOB_FAILED, "the analysis ended without a result") from None
             raise
         finally:
-            alarm.cancel()
+            self._forget()
         return self._emitted
+
+    def _forget(self) -> None:
+        """Let go of the memory of what was opened. Where the job has ended, it is free."""
+        while self._memories:
+            os.close(self._memories.popitem()[1][1])
 
     def _begin(self) -> dict[str, Any]:
         """What the analysis' process is told: the script, the columns of each field, the labels."""
@@ -130,6 +130,8 @@ class Custodian:
                     "sql": compiled.sql,
                     "datasets": compiled.datasets,
                     "columns": {each.name: each.id for each in compiled.columns},
+                    "person": compiled.unit.id,
+                    "rows": self._recipe.rows,
                 },
                 "unit": self._recipe.unit,
                 "fields": {
@@ -160,7 +162,7 @@ class Custodian:
 
     def _answer(self, channel: Channel, frame: Frame) -> None:
         opening = {"unwrap": self._unwrap} if self._recipe.compiled is None else {"parquet": self._parquet}
-        handlers = {**opening, "release": self._release, "emit": self._emit}
+        handlers = {**opening, "release": self._release, "emit": self._emit, "failed": self._failed}
         try:
             self._check_lease()
             handler = handlers.get(str(frame.head.get("op")))
@@ -180,15 +182,21 @@ class Custodian:
             raise JobError(
                 Code.UNDECLARED_DATASET, f"the recipe declares no such dataset; declared: {declared}"
             )
+        if spec.path not in self._memories:
+            # Once: each would be memory of this process, as often as the job asks and as long as it holds it.
+            self._memories[spec.path] = self._opened(spec)
+        kind, descriptor, size = self._memories[spec.path]
+        channel.send({"ok": True, "kind": kind, "size": size}, descriptor=descriptor)
+
+    def _opened(self, spec: DatasetSpec) -> tuple[str, int, int]:
+        """One dataset in sealed memory: its kind, the descriptor and the size in bytes."""
         opened = self._open_dataset(spec)
         if isinstance(opened, SealedFile):
-            kind, (descriptor, size) = "files", folder_memory(opened)
-        else:
-            kind, (descriptor, size) = "table", sealed_memory(declared_columns(opened, spec))
-        try:
-            channel.send({"ok": True, "kind": kind, "size": size}, descriptor=descriptor)
-        finally:
-            os.close(descriptor)
+            return "files", *folder_memory(opened)
+        table = declared_columns(opened, spec)
+        if self._people is not None:
+            self._people.add(table.column(self._recipe.unit))
+        return "table", *sealed_memory(table)
 
     def _parquet(self, channel: Channel, frame: Frame) -> None:
         """The bytes of a dataset's file, with the columns that the relation reads."""
@@ -202,6 +210,9 @@ class Custodian:
             or self._open_parquet is None
         ):
             raise JobError(Code.UNDECLARED_DATASET, "the relation reads no such dataset")
+        if spec.path in self._handed_over:  # each is memory of this process, as long as the job holds it
+            raise JobError(Code.REQUEST_MALFORMED, "the relation asks twice for a dataset")
+        self._handed_over.add(spec.path)
         names = dict.fromkeys(each.split(".")[0] for each in compiled.reads[spec.schema.name])
         known = {name for name, _ in spec.columns}
         whole = [name for name in known if name in compiled.reads[spec.schema.name] or name in names]
@@ -216,7 +227,16 @@ class Custodian:
         if not isinstance(kind, str) or not isinstance(field, str):
             raise JobError(Code.REQUEST_MALFORMED, "a request of the analysis cannot be read")
         rows = parse_rows(frame.head, frame.payload, unit=self._recipe.unit)
+        if self._people is not None:
+            rows = rows.where(self._people.holds(rows.units))
         channel.send({"ok": True, "value": self._releases.release(kind, field, rows)})
+
+    def _failed(self, channel: Channel, frame: Frame) -> None:
+        raise script_failed(
+            frame.head.get("line"),
+            frame.head.get("exception"),
+            lines=self._recipe.analysis.count("\n") + 1,
+        )
 
     def _emit(self, channel: Channel, frame: Frame) -> None:
         if self._emitted is not None:
@@ -226,7 +246,7 @@ class Custodian:
             fields = strict_json(bytes(frame.payload), frame.payload.nbytes, allow_floats=True)
         except FormatError:
             raise JobError(Code.WRONG_TYPE, "the result is not a mapping from field to value") from None
-        checked = check_output(fields, self._recipe.output)
+        checked = check_output(fields, self._recipe.output, rows=self._recipe.rows)
         if not self._releases.is_released(checked):
             raise JobError(
                 Code.NOT_RELEASED, "the result holds a value that was not released with noise in this run"
@@ -241,9 +261,33 @@ def table_limit() -> int:
     return min(TABLE_BYTES, int(memory * TABLE_SHARE))
 
 
-def _end_over_time(sandbox: Sandbox, over_time: threading.Event) -> None:
-    over_time.set()
-    sandbox.kill()
+class Serving(threading.Thread):
+    """A custodian at work in a thread of its own, so that what came of it can be asked for at any moment.
+
+    What the analysis makes the custodian do takes as long as the analysis likes. The thread that waits for
+    the release does none of it.
+    """
+
+    def __init__(self, serve: Callable[[], dict[str, Any]]) -> None:
+        """`serve` gives the fields that left the analysis."""
+        super().__init__(name="custodian", daemon=True)
+        self._serve = serve
+        self._outcome: dict[str, Any] | Exception = JobError(
+            Code.JOB_TIMEOUT, "the analysis had not ended when the time that the recipe gives it was over"
+        )
+
+    def run(self) -> None:
+        try:
+            self._outcome = self._serve()
+        except Exception as error:
+            self._outcome = error
+
+    def emitted(self) -> dict[str, Any]:
+        """The fields that the analysis emitted. Raises what ended it, or `JobError` ("job-timeout")."""
+        outcome = self._outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
 
 def declared_columns(table: pa.Table, spec: DatasetSpec) -> pa.Table:

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from sealroom.codes import Code
 from sealroom.envelope.statement import StatementDataset
-from sealroom.errors import JobError, KeyReleaseError, SealError
+from sealroom.errors import HeaderError, JobError, KeyMaterialError, KeyReleaseError, SealError
+from sealroom.failure import check_report_key
 from sealroom.key_release import DatasetOffer, KeyRelease, datasets_root, open_key
 from sealroom.key_release.messages import GateIdentity
 from sealroom.keys import KemPrivateKey, Secret
@@ -27,7 +28,7 @@ from sealroom.recipe import Recipe
 from sealroom.recipe.tables import DatasetSpec
 from sealroom.runtime.memory import seal_memory
 from sealroom.schema import misfits
-from sealroom.sealed import SealedFile, SealedInfo, inspect, open_sealed
+from sealroom.sealed import Header, SealedFile, SealedInfo, inspect, open_sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,13 @@ class Datasets:
                 raise SealError(
                     Code.WRAP_MISMATCH, f"the key of {spec.path} is wrapped for another consortium"
                 )
+            if header.report_key is not None:
+                try:
+                    check_report_key(header.report_key)
+                except KeyMaterialError:
+                    raise HeaderError(
+                        Code.HEADER_MALFORMED, f"{spec.path} has a report key that nothing can be sealed to"
+                    ) from None
             if spec.schema is None and (header.columns is not None or header.media_type != FOLDER):
                 raise SealError(
                     Code.NOT_FOLDER,
@@ -98,6 +106,15 @@ class Datasets:
     def root(self) -> bytes:
         """What the grant and the receipt hold of them, 32 bytes."""
         return datasets_root([(each.info.dataset_id, each.info.header_digest) for each in self._found])
+
+    def headers(self) -> dict[str, Header]:
+        """What each dataset says of itself in clear, by its path in the recipe."""
+        return {each.spec.path: each.info.header for each in self._found}
+
+    def report_keys(self) -> list[bytes]:
+        """The report key of each dataset that has one: to those, the reason of a failure is sealed."""
+        found = (each.info.header.report_key for each in self._found)
+        return [key for key in found if key is not None]
 
     def offers(self) -> tuple[DatasetOffer, ...]:
         """What the gate must see in order to open the wraps."""

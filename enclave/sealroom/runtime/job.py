@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The analysis' side of the sandbox: what `unwrap`, `private` and `emit_signed` do there.
+"""The analysis' side of the sandbox: what `unwrap`, `private`, `emit_signed` and `emit_block` do there.
 
-The three names put requests to the custodian over the one inherited socket. Nothing here is trusted: the
+These names put requests to the custodian over the one inherited socket. Nothing here is trusted: the
 custodian checks every request again, and holds the keys, the noise and the signer, none of which this
 process ever has.
 """
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from sealroom.members import SealedFiles
 
+SCRIPT = "analysis.py"
+
 _session: _Session | None = None
 
 
@@ -36,6 +38,7 @@ def unwrap(path: str) -> Any:
     the declared types alone, never from what is in them: int64 is `Int64`, bool `boolean`, float64 `float64`,
     string `str`, date `datetime64`, a category `category`; all types: `enclave/spec/column-types.md`. What is
     missing is `pandas.NA` in whole numbers and truth values, and NaN, NaT or None in the others.
+    In a study by blocks the rows are those of the people of one block.
 
     A dataset of the kind `files` is a mapping from a file's name to its bytes, in the order of the names;
     `open(name)` gives it as a file object (`sealroom.members.SealedFiles`).
@@ -49,9 +52,11 @@ def unwrap(path: str) -> Any:
 def private(table: pandas.DataFrame) -> PrivateTable:
     """Take a table of people, one row each, from which only differentially private values can be read.
 
-    Of a person with several rows the first counts; a row without a person counts nowhere. A number that is
-    missing or is no number leaves its row out of a mean or a model; a label that is missing, or that the
-    recipe does not declare, leaves its row out of every group. None of them is an error.
+    Of a person with several rows the first counts. A row without a person counts nowhere, nor does one of an
+    id that is in none of the tables unwrapped before; a recipe that declares files alone has no such ids, and
+    the script's own count. A number that is missing or is no number leaves its row out of a mean or a model;
+    a label that is missing, or that the recipe does not declare, leaves its row out of every group. None of
+    them is an error.
     """
     return PrivateTable(table)
 
@@ -60,10 +65,20 @@ def emit_signed(fields: Mapping[str, Any]) -> None:
     """Hand in the result: every field that the recipe declares, each exactly as it was released. Works once.
 
     The custodian checks the fields against the output contract and the values it released, signs them, and
-    lets them out on the next release slot. Raises `JobError` or `PrivacyError` with the code of the rule
-    that is broken; any such refusal ends the run.
+    lets them out at the instant that the recipe declares. Raises `JobError` or `PrivacyError` with the code
+    of the rule that is broken; any such refusal ends the run.
     """
     _here().emit(fields)
+
+
+def emit_block(numbers: Mapping[str, float]) -> None:
+    """Hand in this block's number of each field that the recipe declares. Works once, in a study by blocks.
+
+    The custodian holds each number to its bounds. What is no number, or is not handed in, counts as the
+    middle of them; so does everything of a block that raises, or does not end in its time. A block has no
+    threads beside those of its libraries, and starting one fails.
+    """
+    _here().emit_block(numbers)
 
 
 class PrivateTable:
@@ -147,6 +162,20 @@ class _Session:
             encoded = b"null"  # the custodian refuses it, which ends the run as every wrong output does
         self._ask({"op": "emit"}, [memoryview(encoded)])
 
+    def emit_block(self, numbers: Mapping[str, float]) -> None:
+        import json
+        import math
+
+        plain = {}
+        for name, value in numbers.items():
+            try:
+                number = float(value)
+            except (TypeError, ValueError, OverflowError):
+                continue  # as a number that is missing
+            if math.isfinite(number):
+                plain[str(name)] = number
+        self._ask({"op": "block"}, [memoryview(json.dumps(plain, separators=(",", ":")).encode())])
+
     def _ask(self, request: dict[str, Any], payload: list[memoryview] | None = None) -> Frame:
         self._channel.send(request, payload or [])
         reply = self._channel.receive(head_limit=SCRIPT_BYTES)
@@ -161,7 +190,7 @@ def _here() -> _Session:
     if _session is None:
         raise JobError(
             Code.NOT_IN_ENCLAVE,
-            "unwrap, private and emit_signed work only in the analysis of a recipe, inside the enclave",
+            "unwrap, private, emit_signed and emit_block work only in an analysis, inside the enclave",
         )
     return _session
 
@@ -173,7 +202,7 @@ def run(channel: Channel, walls: Walls) -> None:
     # While the custodian attests: most of a small analysis's time goes here.
     from sealroom import members as _members  # noqa: F401
     from sealroom.runtime import conversion as _conversion  # noqa: F401
-    from sealroom.runtime.loading import load_base, load_for
+    from sealroom.runtime.loading import load_base, load_for, load_for_block
 
     load_base()
     channel.send({"op": "ready", "walls": asdict(walls)})
@@ -183,12 +212,11 @@ def run(channel: Channel, walls: Walls) -> None:
     relation = "relation" in begin.head
     if relation:
         from sealroom.runtime import relation_job
-
-        relation_job.load()
-        seal(Phase.ENGINE)
+    elif begin.head.get("block"):
+        load_for_block(begin.head["analysis"])
     else:
         load_for(begin.head["analysis"])
-        seal()
+    seal(Phase.BLOCK if begin.head.get("block") else Phase.SEALED)
     channel.send({"op": "sealed"})
     if channel.receive() is None:  # the custodian has seen the second filter, too
         raise JobError(Code.CHANNEL_CLOSED, "the custodian is gone")
@@ -201,4 +229,18 @@ def run(channel: Channel, walls: Walls) -> None:
 def _run(channel: Channel, begin: dict[str, Any]) -> None:
     global _session
     _session = _Session(channel, unit=begin["unit"], fields=begin["fields"], groups=begin["groups"])
-    exec(compile(begin["analysis"], "analysis.py", "exec"), {"__name__": "__main__"})
+    try:
+        exec(compile(begin["analysis"], SCRIPT, "exec"), {"__name__": "__main__"})
+    except BaseException as error:
+        channel.send({"op": "failed"} | _where(error))
+        raise
+
+
+def _where(error: BaseException) -> dict[str, Any]:
+    """The script's line that an exception comes from, and the exception's type: no text of it."""
+    line, frame = None, error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == SCRIPT:
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    return {"line": line, "exception": type(error).__name__}

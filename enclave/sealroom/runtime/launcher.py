@@ -47,6 +47,11 @@ seals itself."""
 
 Program = Callable[[Channel, Walls], None]
 
+NICER = 10
+"""How much lower a job's priority is than its launcher's. However many threads it keeps busy, its custodian
+gets a processor at once, to kill it, sign and write at the declared instant (OU-06). Not lower still: a job
+goes on where the machine has other work to do."""
+
 _EXIT_FAILED = 1
 
 
@@ -98,10 +103,9 @@ def _serve(control: socket.socket) -> None:
         raise JobError(Code.REQUEST_MALFORMED, "the launcher was not told to start a job")
     program = PROGRAMS[frame.head["program"]]
     namespaces = enter_namespaces()
-    number = os.getpid()
     job = os.fork()
     if job == 0:
-        _become(program, frame.descriptor, namespaces=namespaces, number=number)
+        _become(program, frame.descriptor, namespaces=namespaces)
     os.close(frame.descriptor)
     hide_memory()
     with contextlib.suppress(SealroomError):  # the custodian is gone: all the more reason to end
@@ -109,7 +113,7 @@ def _serve(control: socket.socket) -> None:
         _watch(channel, control, job, inner=namespaces != "none")
 
 
-def _become(program: str, channel: int, *, namespaces: str, number: int) -> None:
+def _become(program: str, channel: int, *, namespaces: str) -> None:
     """Be the job. Every way out is one of two exit statuses. No text leaves, since a message could hold data
     (OU-03, OU-04)."""
     status = _EXIT_FAILED
@@ -117,7 +121,8 @@ def _become(program: str, channel: int, *, namespaces: str, number: int) -> None
         os.dup2(channel, CHANNEL)
         # Made before the lock-down, since a socket object asks the kernel what it is.
         end = socket.socket(fileno=CHANNEL)
-        walls = lock_down(namespaces=namespaces, number=number)
+        os.nice(NICER)  # its threads have it from here; no call of a job's changes it
+        walls = lock_down(namespaces=namespaces)
         run: Program = importlib.import_module(program).run
         run(Channel(end), walls)
         status = 0

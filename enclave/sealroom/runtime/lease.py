@@ -9,13 +9,12 @@ kills, at once and from that thread, whatever the rest of the process is doing.
 A renewal also says whether the run's opening, which books its ε, stands in a final block. Until one has said
 so, a reorganisation may give the ε to another run, and nothing leaves: see `wait_final`.
 
-The clock is CLOCK_BOOTTIME: a machine that was suspended and resumed finds its lease over.
+The clock counts what a machine was suspended: resumed, it finds its lease over (`sealroom.runtime.clock`).
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from sealroom.codes import Code
 from sealroom.errors import KeyReleaseError, SealroomError
 from sealroom.key_release import LeaseReply, sign_lease, verify_renewal
 from sealroom.keys import Secret
+from sealroom.runtime.clock import Clock, boot_seconds
 from sealroom.runtime.gate_client import Gate, GateRefused
 
 FIRST_SECONDS = 3.0
@@ -36,11 +36,6 @@ RETRY_SECONDS = 1.0
 CALL_SECONDS = 15.0
 """Longest wait for one renewal: half of a gate's usual lease. The gate asks its nodes several questions one
 after the other, and each may take seconds."""
-
-
-def clock() -> float:
-    """Seconds since boot, suspended time included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +75,9 @@ class Lease:
         on_end: Callable[[LeaseEnd], None],
         on_final: Callable[[], None] = lambda: None,
     ) -> None:
-        """`gate_signer` is the address that signed the grant; `granted` is `clock()` from before it was asked
-        for, so that the lease is never overstated. `on_final` is called once, when a renewal first says that
-        the run's opening is final."""
+        """`gate_signer` is the address that signed the grant; `granted` is `boot_seconds()` from before the
+        grant was asked for, so that the lease is never overstated. `on_final` is called once, when a renewal
+        first says that the run's opening is final."""
         self._gate = gate
         self._run_id, self._chain_id, self._consortium = run_id, chain_id, consortium
         self._signer, self._gate_signer = signer, gate_signer
@@ -92,6 +87,8 @@ class Lease:
         self._on_final = on_final
         self._final = False
         self._change = threading.Condition()
+        self.ended = threading.Event()
+        """Set once the lease has ended, from whichever side."""
         self._end: LeaseEnd | None = None
         self._trouble: SealroomError | None = None
         self._stopped = False
@@ -125,13 +122,12 @@ class Lease:
         with self._change:
             if self._end is not None:
                 raise LeaseEnded(self._end)
-            if clock() >= self._deadline:
+            if boot_seconds() >= self._deadline:
                 raise LeaseEnded(_EXPIRED)
 
-    def wait(self, seconds: float) -> None:
-        """Sleep under the lease. Raises `LeaseEnded` as soon as it ends."""
-        with self._change:
-            self._change.wait_for(lambda: self._end is not None, timeout=max(seconds, 0.0))
+    def wait_until(self, moment: float, clock: Clock) -> None:
+        """Sleep under the lease until this time of the clock. Raises `LeaseEnded` as soon as it ends."""
+        clock.wait(moment, self.ended)
         self.check()
 
     def wait_final(self) -> None:
@@ -148,7 +144,7 @@ class Lease:
         counter = 0
         pause = every = min(self._left() / 3, FIRST_SECONDS)
         while self._sleep(pause):
-            asked, counter = clock(), counter + 1
+            asked, counter = boot_seconds(), counter + 1
             try:
                 reply = self._ask(counter)
             except GateRefused as refused:
@@ -162,7 +158,7 @@ class Lease:
                 self._trouble, pause, every = error, RETRY_SECONDS, RETRY_SECONDS
                 continue
             with self._change:
-                if clock() >= self._deadline:
+                if boot_seconds() >= self._deadline:
                     return  # it lapsed while the answer was on its way, and what has lapsed stays so
                 self._deadline = max(self._deadline, asked + reply.lease_seconds)
                 news = reply.opening_final and not self._final
@@ -173,7 +169,7 @@ class Lease:
             self._trouble = None
             # Counted from when it was asked, as the lease is: a slow answer has taken of it.
             every = min(reply.lease_seconds / 3, max(2 * every, RETRY_SECONDS))
-            pause = max(asked + every - clock(), 0.0)
+            pause = max(asked + every - boot_seconds(), 0.0)
 
     def _ask(self, counter: int) -> LeaseReply:
         request = sign_lease(
@@ -194,7 +190,7 @@ class Lease:
             with self._change:
                 if self._stopped or self._end is not None:
                     return
-                left = self._deadline - clock()
+                left = self._deadline - boot_seconds()
                 if left > 0:
                     self._change.wait(timeout=left)
                     continue
@@ -207,7 +203,7 @@ class Lease:
 
     def _left(self) -> float:
         with self._change:
-            return self._deadline - clock()
+            return self._deadline - boot_seconds()
 
     def _sleep(self, seconds: float) -> bool:
         """False as soon as there is nothing left to renew."""
@@ -220,5 +216,6 @@ class Lease:
             if self._stopped or self._end is not None:
                 return
             self._end = end
+            self.ended.set()
             self._change.notify_all()
         self._on_end(end)

@@ -16,13 +16,17 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
 import importlib
+import mmap
+import os
 import sys
 import warnings
 import zoneinfo
 from collections.abc import Iterator
 from datetime import tzinfo
 from types import ModuleType
+from typing import Any
 
 LATE: dict[str, tuple[str, ...]] = {
     "concurrent.futures": ("concurrent.futures.thread",),
@@ -106,6 +110,79 @@ def load_for(script: str) -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):
                 _read(node, aliases)
+
+
+def load_for_block(script: str) -> None:
+    """Load what a script imports that runs on one block of people. Libraries start their threads now, as few
+    as they can do with, since a block starts none; and all code that is mapped is read, since which of its
+    pages are in memory could be an earlier block's doing, and take longer or not.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    load_for(script)
+    import pyarrow.csv
+
+    pyarrow.set_cpu_count(1)
+    pyarrow.set_io_thread_count(1)
+    columns = {str(number): [number] for number in range(8)}
+    pyarrow.table(columns).to_pandas(use_threads=True)
+    pyarrow.csv.read_csv(pyarrow.py_buffer(b"a,b\n1,2\n"))
+    read_code()
+
+
+def read_code() -> int:
+    """Read a byte of every page of the program and its libraries; returns how many pages that are."""
+    import numpy
+
+    pages = 0
+    for address, size in _segments():
+        begin = address - address % mmap.PAGESIZE
+        memory = (ctypes.c_ubyte * (address + size - begin)).from_address(begin)
+        touched = numpy.frombuffer(memoryview(memory).cast("B"), numpy.uint8)[:: mmap.PAGESIZE]
+        touched.max()
+        pages += len(touched)
+    return pages
+
+
+class _ProgramHeader(ctypes.Structure):
+    """`Elf64_Phdr`."""
+
+    _fields_ = (
+        ("type", ctypes.c_uint32), ("flags", ctypes.c_uint32), ("offset", ctypes.c_uint64),
+        ("address", ctypes.c_uint64), ("physical", ctypes.c_uint64), ("file_size", ctypes.c_uint64),
+        ("size", ctypes.c_uint64), ("alignment", ctypes.c_uint64),
+    )  # fmt: skip
+
+
+class _Object(ctypes.Structure):
+    """The first members of `struct dl_phdr_info`."""
+
+    _fields_ = (
+        ("base", ctypes.c_uint64), ("name", ctypes.c_char_p), ("headers", ctypes.POINTER(_ProgramHeader)),
+        ("count", ctypes.c_uint16),
+    )  # fmt: skip
+
+
+_LOADED, _READABLE = 1, 4
+"""PT_LOAD and PF_R."""
+
+
+def _segments() -> list[tuple[int, int]]:
+    """Address and size of each readable segment of the program and its libraries (dl_iterate_phdr)."""
+    found: list[tuple[int, int]] = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Object), ctypes.c_size_t, ctypes.c_void_p)
+    def each(pointer: Any, size: int, data: None) -> int:
+        one = pointer.contents
+        headers = (one.headers[place] for place in range(one.count))
+        found.extend(
+            (one.base + header.address, header.size)
+            for header in headers
+            if header.type == _LOADED and header.flags & _READABLE
+        )
+        return 0
+
+    ctypes.CDLL(None).dl_iterate_phdr(each, None)
+    return found
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...], str | None]]:

@@ -2,14 +2,20 @@
 """The job of a study whose relation computes: measured code alone, which runs no script.
 
 It asks for the Parquet bytes of each dataset that the relation reads, as sealed memory; computes the table of
-people with DuckDB; hands it over once a field, as a script does; and hands in what it got. Nothing here is
-trusted with a key or with noise.
+people with DuckDB; hands the columns of each field over, as a script does; and hands in what it got. Where a
+person has one row, the numbers that it gives people rise, and the custodian has nothing to sort. Nothing here
+is trusted with a key or with noise. It is sealed as a script is: were DuckDB taken over by a hostile file,
+that code could do what a script can.
+
+DuckDB starts after the seal. Before it, it would look for limits of its control group, and give up where it
+finds one that it may not read; a sealed job is told that there is none.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,58 +30,97 @@ from sealroom.runtime.channel import SCRIPT_BYTES, Channel, Frame
 
 MAX_THREADS = 4
 
-
-def load() -> None:
-    """Run a query over nothing, so that all that DuckDB loads late is loaded before the job is sealed."""
-    engine = Engine({}, threads=threads())
-    table = engine.run("SELECT * FROM (VALUES ('a'::VARCHAR, 1::BIGINT, NULL::DOUBLE)) v(c1, c2, c3)")
-    _number(table.column("c2"))
-    _places(table.column("c1"), ["a"])
-    engine.close()
+MEMORY_SHARE = 0.6
+"""The part of what the job may map that DuckDB may use. The rest is libraries, stacks of threads, and the
+result as columns. Without a limit DuckDB asks the kernel, which tells a sealed job nothing."""
 
 
 def threads() -> int:
     return min(MAX_THREADS, os.cpu_count() or 1)
 
 
+def memory() -> int:
+    """Bytes that DuckDB may use."""
+    return int(resource.getrlimit(resource.RLIMIT_AS)[0] * MEMORY_SHARE)
+
+
 def compute(channel: Channel, begin: Mapping[str, Any]) -> None:
     """Compute the relation that `begin` holds, and release each field from it."""
     relation = begin["relation"]
-    descriptors, sources = [], {}
+    sources = {}
     for path in relation["datasets"]:
         frame = _ask(channel, {"op": "parquet", "path": path})
         if frame.descriptor is None:
             raise JobError(Code.REQUEST_MALFORMED, "the custodian sent no dataset")
-        descriptors.append(frame.descriptor)  # open until the end: DuckDB opens it by its path, many times
-        sources[path] = [f"/proc/self/fd/{frame.descriptor}"]
-    engine = Engine(sources, threads=threads())
+        sources[path] = [frame.descriptor]  # open until the end
+    engine = Engine(sources, threads=threads(), memory_bytes=memory())
     table = engine.run(relation["sql"])
     engine.close()
+    result = Result(
+        table,
+        unit=begin["unit"],
+        person=relation["person"],
+        rows=relation["rows"],
+        columns=relation["columns"],
+        groups=begin["groups"],
+    )
     fields = {}
     for name, field in begin["fields"].items():
-        head, payload = handed_over(table, relation["columns"], begin["unit"], field, begin["groups"])
+        head, payload = result.handed_over(numbers=field["numbers"], groups=field["groups"])
         request = {"op": "release", "kind": field["kind"], "field": name, **head}
         fields[name] = _ask(channel, request, payload).head["value"]
     _ask(channel, {"op": "emit"}, [memoryview(json.dumps(fields, separators=(",", ":")).encode())])
 
 
-def handed_over(
-    table: pa.Table,
-    ids: Mapping[str, str],
-    unit: str,
-    field: Mapping[str, Sequence[str]],
-    groups: Mapping[str, Sequence[str]],
-) -> tuple[dict[str, Any], list[memoryview]]:
-    """The rows of one field as the custodian takes them (`sealroom.privacy.rows.parse_rows`).
+class Result:
+    """What a relation gave, as columns that the custodian takes. People are numbered: no id leaves."""
 
-    `ids` is the compiled name of each column. The relation has one row a person: a row's number names its
-    person, and no id leaves.
-    """
-    columns: list[tuple[str, str, np.ndarray[Any, Any]]] = [(unit, "i8", np.arange(len(table), dtype="<i8"))]
-    columns += [(name, "f8", _number(table.column(ids[name]))) for name in field["numbers"]]
-    columns += [(name, "i4", _places(table.column(ids[name]), groups[name])) for name in field["groups"]]
-    head = {"rows": len(table), "columns": [{"name": name, "type": kind} for name, kind, _ in columns]}
-    return head, [memoryview(values.tobytes()) for _, _, values in columns if len(table)]
+    def __init__(
+        self,
+        table: pa.Table,
+        *,
+        unit: str,
+        person: str,
+        rows: int,
+        columns: Mapping[str, str],
+        groups: Mapping[str, Sequence[str]],
+    ) -> None:
+        """`unit` names people towards the custodian, `person` in the table. `rows` is the most of a person,
+        `columns` the table's name of each column, `groups` are the declared labels."""
+        self._table = table
+        self._columns = columns
+        self._groups = groups
+        self._unit = unit
+        # Each is converted once, however many fields read it.
+        self._kept = {(unit, "i8"): _people(table.column(person), rows)}
+
+    def handed_over(
+        self, *, numbers: Sequence[str], groups: Sequence[str]
+    ) -> tuple[dict[str, Any], list[memoryview]]:
+        """The rows of one field, as `sealroom.privacy.rows.parse_rows` reads them: the head of a request, and
+        a payload."""
+        columns = [
+            (self._unit, "i8"),
+            *((name, "f8") for name in numbers),
+            *((name, "i4") for name in groups),
+        ]
+        count = len(self._table)
+        head = {"rows": count, "columns": [{"name": name, "type": kind} for name, kind in columns]}
+        return head, [self._values(*each).data for each in columns if count]
+
+    def _values(self, name: str, kind: str) -> np.ndarray[Any, Any]:
+        if (name, kind) not in self._kept:
+            column = self._table.column(self._columns[name])
+            places = kind == "i4"
+            self._kept[name, kind] = _places(column, self._groups[name]) if places else _number(column)
+        return self._kept[name, kind]
+
+
+def _people(column: pa.ChunkedArray, rows: int) -> np.ndarray[Any, Any]:
+    """A number for the person of each row: the row's own, where a person has one row."""
+    if rows == 1:
+        return np.arange(len(column), dtype="<i8")
+    return np.asarray(pc.rank(column, tiebreaker="dense").to_numpy(zero_copy_only=False), dtype="<i8")
 
 
 def _number(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

@@ -5,16 +5,20 @@ The order matters twice. The sandbox is started before there is any key in this 
 secret can be in what it inherits. And the lease is checked last, after everything is signed and right before
 the envelope appears.
 
-Nothing leaves, neither a result nor a failure's code, before the gate has said that the run's opening is
-final. Until then a reorganisation may take the opening back, and with it the ε that was booked.
+The one outcome of a run, a result or a failure, leaves at the instant that the recipe declares, and the job
+is killed some time before in every case (`sealroom.runtime.clock`). Nothing leaves before the gate has said
+that the run's opening is final: until then a reorganisation may take the opening back, and with it the ε that
+was booked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +27,8 @@ from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import build_envelope, result_digest
 from sealroom.envelope.noise import mechanisms
 from sealroom.envelope.statement import Statement, StatementPrivacy, quote_body_digest
-from sealroom.errors import KeyReleaseError, SealroomError
+from sealroom.errors import JobError, KeyReleaseError, SealroomError
+from sealroom.failure import FAILURE_NAME, Details, FailedRun, build_failure
 from sealroom.key_release import (
     Challenge,
     EvidenceMessage,
@@ -38,13 +43,14 @@ from sealroom.key_release import (
     verify_grant,
 )
 from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
-from sealroom.privacy.slots import seconds_to_slot
 from sealroom.recipe import Recipe, parse
 from sealroom.recipe.result import build_result
+from sealroom.runtime.admission import admit
+from sealroom.runtime.clock import Clock, boot_seconds, margin
 from sealroom.runtime.datasets import Datasets
 from sealroom.runtime.gate_client import Gate, HttpGate
 from sealroom.runtime.guest_agent import Guest, Quote
-from sealroom.runtime.lease import Lease, LeaseEnd, clock
+from sealroom.runtime.lease import Lease, LeaseEnd
 from sealroom.runtime.sandbox import Sandbox, Service
 from sealroom.sealed.target import sealed_output
 
@@ -58,6 +64,19 @@ STOPPED = LeaseEnd(
     cause=Code.STOPPED,
     message="the host stops the enclave: keys wiped, job killed, emit refused from here on",
 )
+
+
+class RunFailed(SealroomError):
+    """The run failed after its keys were released, and `failure.json` is written."""
+
+    def __init__(self, datasets: Datasets) -> None:
+        known, count = len(datasets.report_keys()), len(datasets.ids)
+        told = {
+            0: "no dataset has a report key, so nobody can read why",
+            count: "the owners of its datasets read why",
+        }.get(known, f"the owners of those {known} of its {count} datasets that have a report key read why")
+        hint = f": sealroom explain-failure {FAILURE_NAME} --key report-key.secret" if known else ""
+        super().__init__(Code.RUN_FAILED, f"the run failed; {told}{hint}")
 
 
 class Report(Protocol):
@@ -81,7 +100,7 @@ class Order:
     datasets: Path
     """Folder with OWNER/NAME.tar."""
     out: Path
-    """Folder in which the envelope appears."""
+    """Folder in which the envelope appears, or the failure file."""
     guest_agent: Path | None = None
     """Another guest agent's socket; local chains only."""
     channel: Path | None = None
@@ -111,12 +130,15 @@ def execute(
     report: Report,
     gate: Gate | None = None,
     on_stop: OnStop = lambda stop: None,
+    clock: Clock | None = None,
 ) -> Path:
-    """Carry out one run; returns the envelope's path.
+    """Carry out one run; returns the envelope's path. It waits for the instant of release by `clock`.
 
     `on_stop` is handed what ends the lease from outside, once there is one. Raises `SealroomError`;
-    `LeaseEnded` when the lease ended.
+    `RunFailed` for every failure between the grant and the instant of release, `LeaseEnded` when the lease
+    ended.
     """
+    clock = clock or Clock()
     guest = Guest.connect(chain_id=order.chain_id, environment=environment, simulator=order.guest_agent)
     gate = gate or HttpGate(order.gate_url)
     beside = nullcontext() if order.channel is None else Service(order.channel)
@@ -127,10 +149,13 @@ def execute(
         datasets = Datasets.locate(
             order.datasets, recipe, chain_id=order.chain_id, consortium=order.consortium
         )
+        walls = sandbox.ready()  # a sandbox that does not hold costs no ε
+        admit(recipe, datasets, job_bytes=walls.memory_bytes)
         report("attesting", composeHash=to_hex(recipe.compose_hash))
         session = _attest(order, recipe, guest=guest, gate=gate)
-        granted = clock()
+        asked = boot_seconds()
         reply = gate.evidence(_evidence(session, datasets))
+        granted = clock.now()
         grant_hash = _check_grant(reply, order, recipe, session=session, datasets=datasets)
         report("granted", block=reply.grant.block_number, opened=to_hex(reply.opened.tx))
 
@@ -141,9 +166,12 @@ def execute(
                 datasets.wipe()
                 session.signer.wipe()
 
+        kill: list[Callable[[], object]] = [sandbox.kill]
+
         def end(_: LeaseEnd) -> None:
             wipe()
-            sandbox.kill()
+            for each in kill:
+                each()
 
         lease = Lease(
             gate,
@@ -152,7 +180,7 @@ def execute(
             consortium=order.consortium,
             signer=session.signer,
             gate_signer=session.identity.signer,
-            granted=granted,
+            granted=asked,
             seconds=reply.grant.lease_seconds,
             on_end=end,
             # Whenever it comes: that tells nothing of how far the analysis is.
@@ -160,10 +188,12 @@ def execute(
         )
         lease.start()
         on_stop(lambda: lease.end_now(STOPPED))
+        report("computing", walls=asdict(walls))
         try:
             return _compute_and_sign(
-                order, recipe, report, sandbox=sandbox, lease=lease, session=session, reply=reply,
-                grant_hash=grant_hash, datasets=datasets, granted=granted, app_id=info.app_id,
+                order, recipe, report, sandbox=sandbox, service=service, kill=kill, lease=lease,
+                session=session, reply=reply, grant_hash=grant_hash, datasets=datasets, granted=granted,
+                clock=clock, app_id=info.app_id,
             )  # fmt: skip
         except SealroomError:
             lease.check()  # whatever failed because keys were wiped and the job killed, this is the reason
@@ -186,6 +216,7 @@ def _attest(order: Order, recipe: Recipe, *, guest: Guest, gate: Gate) -> _Sessi
         compose_hash=recipe.compose_hash,
         epsilon_micro=recipe.epsilon_micro,
         delta_pico=recipe.delta_pico,
+        guarantee=recipe.guarantee.name,
     )
     challenge = gate.hello(hello)
     transcript = verify_challenge(hello, challenge, signer=identity.signer)
@@ -260,79 +291,112 @@ def _compute_and_sign(
     report: Report,
     *,
     sandbox: Sandbox,
+    service: Service | None,
+    kill: list[Callable[[], object]],
     lease: Lease,
     session: _Session,
     reply: GrantReply,
     grant_hash: bytes,
     datasets: Datasets,
     granted: float,
+    clock: Clock,
     app_id: bytes,
 ) -> Path:
+    """The outcome of the analysis, which leaves at the recipe's instant: envelope or failure file.
+
+    `kill` holds what an end of the lease kills; jobs that start later are added to it.
+    """
     # Imported by now, or almost: see _warm_up.
     from sealroom.privacy.release import Releases
-    from sealroom.runtime.custodian import Custodian
+    from sealroom.runtime.blocks import BlockCustodian
+    from sealroom.runtime.custodian import Custodian, Serving
 
-    report("computing", walls=asdict(sandbox.ready()))
     releases = Releases(
         recipe.privacy, recipe.output, epsilon_micro=reply.grant.epsilon_micro, rows=recipe.rows
     )
-    custodian = Custodian(
-        recipe,
-        open_dataset=datasets.open,
-        open_parquet=datasets.open_parquet,
-        releases=releases,
-        check_lease=lease.check,
-    )
+    release = granted + recipe.privacy.release_after_seconds
+    left = margin(recipe.privacy.release_after_seconds)
+    stop: Callable[..., object] = sandbox.kill
+    if recipe.guarantee.by_blocks:
+        with contextlib.suppress(JobError):
+            sandbox.kill()  # it has shown that the walls hold here; each block gets a fresh one
+        blocks = BlockCustodian(
+            recipe, open_dataset=datasets.open, releases=releases, check_lease=lease.check, service=service,
+            clock=clock, since=granted, until=release - left - left / 2,
+        )  # fmt: skip
+        kill.append(blocks.kill)
+        stop, serve = blocks.kill, blocks.serve
+    else:
+        custodian = Custodian(
+            recipe,
+            open_dataset=datasets.open,
+            open_parquet=datasets.open_parquet,
+            releases=releases,
+            check_lease=lease.check,
+        )
+        serve = partial(custodian.serve, sandbox)
+    serving = Serving(serve)
+    serving.start()
+    # In full, whenever the analysis ends and however: a job may last until then, and no longer.
+    lease.wait_until(release - left, clock)
     try:
         try:
-            fields = custodian.serve(sandbox)
-            result = build_result(fields, recipe)
+            result = build_result(serving.emitted(), recipe)
         finally:
-            datasets.wipe()  # the wait may be long, and neither a result nor a failure needs them
-            sandbox.kill()
-    except Exception:
-        # A failure leaves on a whole slot, as a result does: when an analysis fails is its own choice, and
-        # could tell a value. So is how long it takes to be gone. A lease that ends is nothing of its choice,
-        # and ends the wait at once.
-        lease.wait_final()
-        lease.wait(_next_slot(granted, recipe)[1])
-        raise
-    lease.wait_final()
-    slot, wait = _next_slot(granted, recipe)
-    statement = _statement(
-        result, order, recipe, app_id=app_id, session=session, reply=reply, grant_hash=grant_hash,
-        datasets=datasets, slot=slot,
-    )  # fmt: skip
-    envelope = build_envelope(
-        statement=statement,
-        result=result,
-        private_key=session.signer.reveal(),
-        grant=reply.grant,
-        grant_signature=reply.grant_signature,
-        hello=session.hello,
-        challenge=session.challenge,
-        kem_key=session.kem.public,
-        gpu_evidence=GPU_EVIDENCE,
-        quote=session.quote.quote,
-        event_log=session.quote.event_log,
-        collateral=reply.collateral,
-        gate=session.identity,
-        recipe=recipe.compose,
-    ).encode()
-    lease.wait(wait)
-    report("emitting")  # not before the slot: when the analysis ended is not for the host to know
-    order.out.mkdir(parents=True, exist_ok=True)
-    target = order.out / ENVELOPE_NAME
-    with sealed_output(target, overwrite=True) as stream:
-        stream.write(envelope)
+            datasets.wipe()
+            with contextlib.suppress(JobError):  # how long it takes to be gone is for the script to choose
+                stop(within=left / 4)
+        statement = _statement(
+            result, order, recipe, app_id=app_id, session=session, reply=reply, grant_hash=grant_hash,
+            datasets=datasets,
+        )  # fmt: skip
+        outcome = build_envelope(
+            statement=statement,
+            result=result,
+            private_key=session.signer.reveal(),
+            grant=reply.grant,
+            grant_signature=reply.grant_signature,
+            hello=session.hello,
+            challenge=session.challenge,
+            kem_key=session.kem.public,
+            gpu_evidence=GPU_EVIDENCE,
+            quote=session.quote.quote,
+            event_log=session.quote.event_log,
+            collateral=reply.collateral,
+            gate=session.identity,
+            recipe=recipe.compose,
+        ).padded(recipe.output.limit_bytes)
+        failed = None
+    except Exception as error:
+        # When and how an analysis fails is its own choice, and could tell a value. Why, owners alone read.
         lease.check()
-    report("done", envelope=str(target), slot=slot)
+        failed = RunFailed(datasets)
+        outcome = build_failure(
+            Details.of(error),
+            run=FailedRun(
+                run_id=order.run_id,
+                chain_id=order.chain_id,
+                consortium=order.consortium,
+                compose_hash=recipe.compose_hash,
+            ),
+            report_keys=datasets.report_keys(),
+            private_key=session.signer.reveal(),
+            signer=session.address,
+        ).encode()
+    # Until the instant of release, or until the opening is final where that comes later.
+    lease.wait_until(release, clock)
+    lease.wait_final()
+    if failed is None:
+        report("emitting")
+    order.out.mkdir(parents=True, exist_ok=True)
+    target = order.out / (ENVELOPE_NAME if failed is None else FAILURE_NAME)
+    with sealed_output(target, overwrite=True) as stream:
+        stream.write(outcome)
+        lease.check()
+    if failed is not None:
+        raise failed
+    report("done", envelope=str(target))
     return target
-
-
-def _next_slot(granted: float, recipe: Recipe) -> tuple[int, float]:
-    """Its number, and the seconds until it begins."""
-    return seconds_to_slot(clock() - granted, slot_seconds=recipe.privacy.release_slot_seconds)
 
 
 def _statement(
@@ -345,7 +409,6 @@ def _statement(
     reply: GrantReply,
     grant_hash: bytes,
     datasets: Datasets,
-    slot: int,
 ) -> Statement:
     grant = reply.grant
     return Statement(
@@ -361,6 +424,9 @@ def _statement(
         privacy_hash=recipe.privacy_hash,
         datasets=datasets.stated(),
         privacy=StatementPrivacy(
+            guarantee=recipe.guarantee.name,
+            rows=recipe.rows,
+            blocks=recipe.blocks,
             unit=recipe.unit,
             adjacency=recipe.privacy.adjacency,
             epsilon_micro=grant.epsilon_micro,
@@ -372,7 +438,6 @@ def _statement(
         block_number=grant.block_number,
         block_hash=grant.block_hash,
         quote_body_digest=quote_body_digest(session.quote.quote),
-        issued_slot=slot,
     )
 
 

@@ -12,6 +12,7 @@ files           once sealed, no call takes a path; before that, an empty root or
 processes       no call reaches another process; own pid namespace and uid; no capabilities; not dumpable
 new programs    none; the one way to `clone` makes a thread
 crashes         end in silence: a handler is set, so the kernel logs no registers
+processors      a lower priority than the custodian's, which no call of the job's changes
 memory          RLIMIT_AS, RLIMIT_CORE 0; first to go when the machine runs short
 ==============  ====================================================================================
 
@@ -187,20 +188,27 @@ class Sandbox:
             return None if error.code == Code.JOB_TIMEOUT else _KILLED
         return _KILLED if frame is None else int(frame.head["status"])
 
-    def kill(self) -> float:
+    def kill(self, *, within: float = STOP_SECONDS) -> float:
         """Kill the job and wait until it is gone; returns the seconds that took. Safe to call twice, and from
-        another thread than the one that waits for the job."""
+        another thread than the one that waits for the job.
+
+        Raises `JobError` ("job-will-not-die") for one that is not gone within so many seconds: it is killed
+        all the same, but to give back much memory takes long."""
         start = time.monotonic()
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
         poll = select.poll()
-        poll.register(self._control, 0)  # a hang-up is always told: the launcher closes after the job's end
-        gone = poll.poll(STOP_SECONDS * 1000)
+        try:
+            # A hang-up is always told: the launcher closes after the job's end.
+            poll.register(self._control, 0)
+        except ValueError:  # another thread has closed it, after it had killed the job itself
+            return time.monotonic() - start
+        gone = poll.poll(within * 1000)
         if self._launcher is not None:
             if not gone:
                 self._launcher.kill()  # the kernel then kills the job
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._launcher.wait(STOP_SECONDS)
+                self._launcher.wait(within)
         if not gone:
             raise JobError(Code.JOB_WILL_NOT_DIE, "the analysis process did not end after SIGKILL")
         return time.monotonic() - start
@@ -238,12 +246,11 @@ class Sandbox:
     def __enter__(self) -> Sandbox:
         return self
 
-    def __exit__(self, raised: object, *exception: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         try:
-            self.kill()
-        except JobError:
-            if raised is None:  # else what was raised before is the reason
-                raise
+            # One that takes long to be gone must not decide how a run ends.
+            with contextlib.suppress(JobError):
+                self.kill()
         finally:
             self.close()
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which system calls a job may make, as one table; whatever is not in it does not exist for it.
 
-A job has two phases, each with a filter that stays. In *load*, measured code alone runs: it imports modules,
-so files may be opened for reading. The second filter goes on before the job sees any data or runs a line of
-the script; from then on no call takes a path, and no memory becomes code. The kernel asks all filters and
-takes the strictest answer, so the second can only narrow what the first allows.
+A job has two phases, each with a filter that stays: *load*, and then *sealed* or *block*. In *load*, measured
+code alone runs: it imports modules, so files may be opened for reading. The second filter goes on before the
+job sees any data or runs a line of the script; from then on no call takes a path, and no memory becomes code.
+The kernel asks all filters and takes the strictest answer, so the second can only narrow what the first
+allows.
 
 Three answers, and none of them kills: a refused call is not carried out, which is as strong, while a kill by
 a filter makes the kernel print registers that the analysis chose to its log, where the host may read it.
@@ -56,10 +57,10 @@ class Phase(Enum):
     LOAD = "load"
     """Measured code imports modules; files open for reading."""
     SEALED = "sealed"
-    """The script runs; nothing opens, and no memory becomes code."""
-    ENGINE = "sealed, engine"
-    """As `SEALED`, for a measured engine that runs no script, and opens its own descriptors by their path
-    (/proc/self/fd/N). A filter sees no paths, so files open for reading as in `LOAD`."""
+    """The script or the relation runs; nothing opens, and no memory becomes code."""
+    BLOCK = "block"
+    """A script runs on one block of people: as sealed, and nothing that the kernel counts over all processes
+    can be moved or read, by which one block could tell the next ones something."""
 
 
 _INT, _LONG = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
@@ -97,6 +98,9 @@ def int_is(argument: int, *values: int) -> tuple[Case, ...]:
 def _only_bits(argument: int, bits: int, *, width: int) -> Test:
     return Test(argument, width & ~bits, 0)
 
+
+_RLIMIT_NPROC, _LIMITS = 6, 16
+"""The limit of threads, and how many limits there are."""
 
 _ALWAYS: tuple[Case, ...] = ((),)
 _NEVER: tuple[Case, ...] = ()
@@ -152,8 +156,8 @@ _SET_FILTER, _ALL_THREADS = 1, 1
 def rules(phase: Phase, *, pid: int, column: int) -> dict[str, Rule]:
     """The whole table of a phase for the process `pid`; `column` of `NUMBERS` is its architecture's."""
     only = {name: Rule(allowed=_ALWAYS, error=0) for name in _FREE.split()}
-    opens = phase is not Phase.SEALED
-    protection = _PROTECTION if phase is Phase.LOAD else _PROTECTION & ~_EXECUTE
+    opens = phase is Phase.LOAD
+    protection = _PROTECTION if opens else _PROTECTION & ~_EXECUTE
     flags = _OPEN_FLAGS | _LARGE_FILE[column]
     for name in _PATHS.split():
         only[name] = Rule(allowed=_ALWAYS if opens else _NEVER, error=errno.ENOENT)
@@ -163,7 +167,7 @@ def rules(phase: Phase, *, pid: int, column: int) -> dict[str, Rule]:
         only[name] = (
             Rule(allowed=reading, error=errno.EACCES) if opens else Rule(allowed=_NEVER, error=errno.ENOENT)
         )
-    if phase is Phase.LOAD:
+    if opens:
         only["seccomp"] = Rule(
             allowed=((Test(0, _INT, _SET_FILTER), Test(1, _LONG, _ALL_THREADS)),), error=errno.EPERM
         )
@@ -205,6 +209,15 @@ def rules(phase: Phase, *, pid: int, column: int) -> dict[str, Rule]:
         "arch_prctl": Rule(allowed=_NEVER, error=errno.EINVAL),
         "socket": Rule(allowed=_NEVER, error=errno.EACCES),
     }
+    if phase is Phase.BLOCK:
+        # Thread ids are given out in turn, to all processes of a container. And where the uid is shared, the
+        # limit of threads has those added that the uid has already.
+        only["clone"] = Rule(allowed=_NEVER, error=errno.EAGAIN)
+        limits = [number for number in range(_LIMITS) if number != _RLIMIT_NPROC]
+        own = Test(0, _INT, 0), Test(2, _LONG, 0)
+        only["prlimit64"] = Rule(
+            allowed=tuple((Test(1, _INT, number), *own) for number in limits), error=errno.EPERM
+        )
     for names, error in (
         ("sched_setaffinity mbind set_mempolicy sysinfo fork vfork execve", errno.EPERM),
         ("mkdir mkdirat rmdir link linkat unlink unlinkat symlink symlinkat rename renameat renameat2",

@@ -8,6 +8,7 @@ import unicodedata
 
 from sealroom.codes import Code
 from sealroom.errors import FormatError
+from sealroom.visible import visible
 
 OWNER_ID = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,30}")
 """An owner's short name. It fits the contract's `bytes32`, with room to spare."""
@@ -25,15 +26,15 @@ def check_column_name(name: object) -> str:
     """The name of a column or of a struct's field, in any script.
 
     One name has one form: Unicode's NFC. Two names that look the same are so the same bytes, in a recipe, a
-    header and a file. What cannot be seen is no part of a name: controls, marks of direction, characters that
-    Unicode does not define, spaces at an end. Raises `FormatError` (`malformed`).
+    header and a file. What cannot be seen is no part of a name: controls, marks of direction, fillers,
+    characters that Unicode does not define, spaces at an end. Raises `FormatError` (`malformed`).
     """
     if not isinstance(name, str) or not name:
         raise FormatError(Code.MALFORMED, "a column without a name", "give every column a name")
     if name.isascii():
         if len(name) <= MAX_COLUMN_NAME and name.isprintable() and name[0] != " " != name[-1]:
             return name
-    elif not name.isprintable():
+    elif not visible(name):
         pass
     elif not unicodedata.is_normalized("NFC", name):
         raise FormatError(
@@ -41,7 +42,7 @@ def check_column_name(name: object) -> str:
             f"the column {shown(name)} has a name that is not in Unicode's form NFC",
             "rename it: in Python, unicodedata.normalize('NFC', name)",
         )
-    if not name.isprintable() or name != name.strip(" "):
+    if not visible(name) or name != name.strip(" "):
         raise FormatError(
             Code.MALFORMED,
             f"the column {shown(name)} has a name with a character that cannot be seen, or a space at an end",
@@ -58,5 +59,5 @@ def check_column_name(name: object) -> str:
 
 def shown(name: object) -> str:
     """A name in a message: printable and short, whatever it is."""
-    text = ascii(name) if not (isinstance(name, str) and name.isprintable()) else name
+    text = ascii(name) if not (isinstance(name, str) and visible(name)) else name
     return text if len(text) <= 64 else text[:64] + "…"

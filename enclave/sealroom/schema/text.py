@@ -41,6 +41,7 @@ from sealroom.schema.types import (
     Time,
     Timestamp,
 )
+from sealroom.visible import visible
 
 MAX_TEXT = 64
 """Most characters of a type that is written as a text."""
@@ -197,7 +198,7 @@ def _values(values: Any) -> tuple[str, ...]:
         )
     for each in values:
         short = isinstance(each, str) and 0 < len(each) <= MAX_CATEGORY_CHARACTERS
-        if not short or not each.isprintable():
+        if not short or not visible(each):
             _fail(
                 f"the value {shown(each)} of a category is not a printable text of 1 to"
                 f" {MAX_CATEGORY_CHARACTERS} characters",

@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sealroom.codes import Code
-from sealroom.encoding import Fields, canonical, parse_canonical, sha256, to_hex
+from sealroom.encoding import Fields, canonical, parse_canonical, sha256, to_base64, to_hex
 from sealroom.errors import FormatError, HeaderError
+from sealroom.keys import KEM_PUBLIC_SIZE
 from sealroom.schema import DATASET_NAME, Column, plain_columns, read_columns, schema_hash
 
 VERSION = 3
@@ -62,6 +63,9 @@ class Header:
     """Bytes of the sealed file."""
     part_size: int
     """Bytes of the file in each part but the last: a power of two."""
+    report_key: bytes | None = None
+    """The owner's report key, an X-Wing public key of 1216 bytes: to it, an enclave seals why a run failed.
+    `None`: the owner is told nothing."""
     salt: bytes
     """32 random bytes: two seals of one file under one key share no derived key (CE-04)."""
 
@@ -108,6 +112,7 @@ class Header:
                 "size": self.size,
                 "partSize": self.part_size,
                 "parts": self.parts,
+                "reportKey": None if self.report_key is None else to_base64(self.report_key),
                 "salt": to_hex(self.salt),
             }
         )
@@ -133,6 +138,7 @@ class Header:
             rows=_rows(fields),
             size=size,
             part_size=part_size,
+            report_key=_report_key(fields),
             salt=fields.hex("salt", 32),
         )
         stated_hash, stated_parts = fields.hex("schemaHash", 32), fields.integer("parts", 1, MAX_PARTS)
@@ -154,6 +160,14 @@ def _columns(fields: Fields) -> tuple[Column, ...] | None:
         return read_columns(value)
     except FormatError as error:
         raise HeaderError(Code.HEADER_MALFORMED, f"header.json: {error.message}", error.hint) from None
+
+
+def _report_key(fields: Fields) -> bytes | None:
+    value = fields.raw("reportKey")
+    if value is None:
+        return None
+    alone = Fields({"reportKey": value}, "header.json", error=HeaderError, code=Code.HEADER_MALFORMED)
+    return alone.base64("reportKey", limit=KEM_PUBLIC_SIZE, size=KEM_PUBLIC_SIZE)
 
 
 def _rows(fields: Fields) -> int | None:

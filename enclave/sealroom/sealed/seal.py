@@ -77,6 +77,7 @@ def seal(
     dataset_version: int = 1,
     dek: Secret | None = None,
     media_type: str = PARQUET,
+    report_key: bytes | None = None,
     progress: Progress | None = None,
     sign: Sign | None = None,
     overwrite: bool = False,
@@ -88,7 +89,8 @@ def seal(
     `owner` is the account that registers the dataset, `name` the dataset's name among those of the account,
     `dataset_version` the number that this file has among its versions. Without a `recipient` the key is
     wrapped for nobody: `reseal` does that later. `dek` is the data key, made fresh when not given;
-    `part_size` is `usual_part_size` when not given; `processes` is one a processor.
+    `report_key` the public key to which an enclave seals why a run failed; `part_size` is `usual_part_size`
+    when not given; `processes` is one a processor.
 
     Raises `SealError`: `source-unreadable`, `source-changed`, `same-file`, `not-parquet`,
     `schema-unsupported`, `table-malformed`, `table-too-large`, `too-large`, `header-malformed`,
@@ -112,6 +114,7 @@ def seal(
             rows=rows,
             size=before.st_size,
             part_size=usual_part_size(before.st_size) if part_size is None else part_size,
+            report_key=report_key,
             salt=Secret.generate(32).reveal(),
         )
         if header.parts > MAX_PARTS:

@@ -80,5 +80,7 @@ CASES: dict[str, Case] = {
     ),
     "vector sum": Case("vector_sum", VECTOR, (0.0, 2.0)),
     "vector sum that clips": Case("vector_sum", {**VECTOR, "norm": "2.5", "entry": "2"}, (0.0, 2.0)),
+    "block mean": Case("block_mean", NARROW, (0.3, 3.0)),
+    "block mean from below zero": Case("block_mean", BELOW, (-7.0, 0.0)),
     "logistic": Case("logistic", MODEL, (0.0, 100.0)),
 }

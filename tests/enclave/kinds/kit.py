@@ -39,14 +39,16 @@ SIZES = (1, 2, 3, 7, 8, 9, 31, 33, 257)
 """Around the widths of vector instructions, where sums of floats change their order."""
 COSTS = {law: Cost(law=law, amount=amount) for law, amount in (("laplace", 250_000), ("gaussian", 10**8))}
 COHORT = 20
+BLOCKS = 50
 
 
 def spec_of(kind: Kind[Any], members: Mapping[str, Any]) -> Any:
     """What the kind reads from these members."""
-    found = Members(members, "field")
+    blocks = BLOCKS if kind.of_blocks else None
+    found = Members(members, "field", blocks=blocks)
     spec = kind.read(found, GROUPS)
     found.done()
-    assert kind.read(Members(kind.plain(spec), "field"), GROUPS) == spec
+    assert kind.read(Members(kind.plain(spec), "field", blocks=blocks), GROUPS) == spec
     return spec
 
 
@@ -268,7 +270,7 @@ def held(value: Any, truth: Any, found: Held) -> None:
 
 def moves(kind: Kind[Any], spec: Any, law: Law, *, bounds: Sequence[float]) -> dict[str, tuple[int, int]]:
     """The farthest that one person with one row was seen to move each part, in L1 and in L2²: a lower bound
-    on its sensitivity."""
+    on its sensitivity. A block is there in any case: its row is exchanged for each other that was seen."""
     dice, parts, found = np.random.default_rng(11), parts_of(kind, spec, law), dict[str, tuple[int, int]]()
     columns = kind.columns(spec)
     everyone = [
@@ -280,12 +282,19 @@ def moves(kind: Kind[Any], spec: Any, law: Law, *, bounds: Sequence[float]) -> d
         for value in (*AWKWARD, *bounds)
     ]
     drawn = table(kind, spec, 40, dice, bounds)
+    others: dict[str, list[Any]] = {}
     for people in [*everyone, *(take(drawn, [place]) for place in range(40))]:
         states = [None, *(_some_state(kind, spec, law, dice) for _ in range(4) if kind.rounds(spec) > 1)]
         for state in states:
             for name, sums in _sums(kind, spec, law, people, parts, state).items():
                 own, before = sums.astype(object), found.get(name, (0, 0))
-                found[name] = max(before[0], abs(own).sum()), max(before[1], (own * own).sum())
+                seen = others.setdefault(name, []) if kind.of_blocks else [0]
+                far = [own - other for other in seen]
+                found[name] = (
+                    max(before[0], *(abs(move).sum() for move in far), 0),
+                    max(before[1], *((move * move).sum() for move in far), 0),
+                )
+                seen.append(own)
     return found
 
 

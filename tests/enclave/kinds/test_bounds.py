@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,22 @@ def test_the_grid_is_the_same_whatever_the_data() -> None:
     assert [str(edge) for edge in SEARCH.edges[-3:]] == ["5E+3", "1E+4", "20000"]
     counts = SEARCH.count(np.array([-math.inf, -1000.0, -0.0, 0.0, 5e-324, 0.1, 19999.0, 20000.0, math.inf]))
     assert counts[0] == 2 and counts[13] == 3 and counts[14] == 1 and counts[-1] == 3 and counts.sum() == 9
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize("kind", ["quantiles", "histogram"])
+def test_edges_never_fall_however_close_the_bounds_are(kind: str, scale: str) -> None:
+    """The binary search of many values takes each where the one before ended: over edges that fall, it would
+    put one person's value by another's."""
+    near = ["0.999999999998", "1", "20", "20.000000000001", "99.999999999999", "100", "100.000000000001"]
+    more = {"scale": scale, "quantiles": ["0.5"]} if kind == "quantiles" else {"ranges": 256}
+    limits = {"lower": near[0], "upper": near[-1], "decimals": 12}
+    spec = kit.spec_of(KINDS[kind], {**members(kind), **limits, **more})
+    for low, high in pairwise(map(Decimal, near)):
+        bounds = Bounds(lower=low, upper=high)
+        edges = spec.edges(bounds) if kind == "quantiles" else [*map(float, spec.edges_of(bounds))]
+        assert edges == sorted(edges)
+        assert (edges[0], edges[-1]) == (float(low), float(high)) or kind == "histogram"
 
 
 @pytest.mark.parametrize("law", ["laplace", "gaussian"])

@@ -21,7 +21,7 @@ from tests.enclave.kinds import kit
 from tests.enclave.kinds.cases import CASES
 
 from sealroom.encoding import canonical
-from sealroom.errors import PrivacyError
+from sealroom.errors import JobError, PrivacyError
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.parts import Law, noise_of
 from sealroom.privacy.release import compute
@@ -69,6 +69,36 @@ def test_a_kind_tells_owners_what_it_is_and_what_its_noise_does(name: str, law: 
         assert 0 <= bar.half_width < 1e12 and bar.about
     more = [bar.half_width for bar in one.preview(3)]
     assert all(wide > bar.half_width for wide, bar in zip(more, one.preview(1), strict=True))
+
+
+def counting(value: Any) -> set[str]:
+    """The members that count, at any depth."""
+    if isinstance(value, list):
+        return set().union(*map(counting, value))
+    if not isinstance(value, dict):
+        return set()
+    names = {name for name in value if name.partition("_")[0] in ("people", "rows")}
+    return names.union(*map(counting, value.values()))
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+def test_rows_are_not_called_people(name: str, law: Law) -> None:
+    """Of three rows a person, in what owners read, and in the value, which has the shape it must have."""
+    one = field(name, law)
+    told = {rows: one.sentence(rows) + " ".join(bar.about for bar in one.preview(rows)) for rows in (1, 3)}
+    assert not re.search(r"\brows?\b", told[1])
+    if one.kind.of_blocks:
+        return
+    assert "A person may have 3 rows." in told[3]
+    assert not re.search(r"\b(people|person)\b", told[3].replace("A person may have 3 rows.", ""))
+    people = kit.table(one.kind, one.spec, 600, np.random.default_rng(1), CASES[name].bounds, rows=3)
+    value = compute(one, people, cohort=kit.COHORT)
+    check(value, one.shape(3), "field")
+    named = counting(largest(one.shape(1)))
+    assert counting(value) == {each.replace("people", "rows") for each in named}
+    assert named or one.kind.name == "quantiles"
+    with pytest.raises(JobError):
+        check(value if named else {}, one.shape(1), "field")
 
 
 @pytest.mark.parametrize(("name", "law"), EACH)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,7 @@ from tests.enclave.relation.world import TABLES, TEXT, by_person, column, engine
 from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.relation.compiled import compile_relation
+from sealroom.relation.descriptors import PROTOCOL, Descriptors
 from sealroom.relation.engine import SETTINGS, Engine
 from sealroom.relation.inputs import Input, InputColumn
 from sealroom.relation.terms import DATE, REAL
@@ -28,17 +30,18 @@ ONE = Input(
 )
 
 
-def file_of(values: dict[str, float]) -> str:
+def file_of(values: dict[str, float]) -> int:
     """A Parquet file of one row a person, as pyarrow writes it: NaN is in no statistics."""
     stream = io.BytesIO()
     pq.write_table(pa.table({"p": list(values), "x": pa.array(values.values(), pa.float64())}), stream)
     return in_memory(stream.getvalue())
 
 
-def kept_by_duckdb(path: str) -> int:
-    (count,) = duckdb.sql(f"SELECT count(*) FROM read_parquet('{path}') WHERE x > 5 AND p = 'p'").fetchall()[
-        0
-    ]
+def kept_by_duckdb(file: int) -> int:
+    path = f"/proc/self/fd/{file}"
+    ((count,),) = duckdb.sql(
+        f"SELECT count(*) FROM read_parquet('{path}') WHERE x > 5 AND p = 'p'"
+    ).fetchall()
     return int(count)
 
 
@@ -48,7 +51,7 @@ def test_statistics_that_leave_nan_out_decide_about_no_row() -> None:
     assert kept_by_duckdb(low) != kept_by_duckdb(high), "DuckDB does so no longer: look at the reason again"
     for text in ("x > 5", "NOT (x <= 5)", "x > 5 OR x IS NULL", "x * 2 > 10"):
         relation = compile_relation(f"SELECT p, count(*) AS c FROM t WHERE {text} GROUP BY p", [ONE])
-        found = [by_person(Engine({"a/t": [path]}).run(relation.sql), 0).get("p") for path in (low, high)]
+        found = [by_person(Engine({"a/t": [file]}).run(relation.sql), 0).get("p") for file in (low, high)]
         assert found[0] == found[1], text
 
 
@@ -199,3 +202,52 @@ def test_only_columns_that_are_named_are_read() -> None:
     )
     assert relation.reads == {"tx": ("customer", "ts", "flag", "n")}
     assert '"amount"' not in relation.sql and '"note"' not in relation.sql
+
+
+def test_a_file_is_read_through_its_descriptor_and_no_further() -> None:
+    """OU-05: no path is opened, each thread reads at its own place, and nothing is made up past the end."""
+    descriptor = in_memory(bytes(range(100)))
+    files = Descriptors({"7": descriptor})
+    file = files.open(f"{PROTOCOL}://7")
+    found: list[bytes] = []
+
+    def other() -> None:
+        file.seek(90)
+        found.append(file.read(10))
+
+    file.seek(10)
+    worker = threading.Thread(target=other)
+    worker.start()
+    worker.join()
+    assert file.read(5) == bytes(range(10, 15)) and found == [bytes(range(90, 100))]
+    for place, size in ((96, 5), (101, 0), (-1, 1)):
+        file.seek(place)
+        with pytest.raises(OSError):
+            file.read(size)
+    with pytest.raises(OSError):
+        files.open(f"{PROTOCOL}://7", "wb")
+    with pytest.raises(FileNotFoundError):
+        files.open(f"{PROTOCOL}://8")
+
+
+def test_a_file_that_ends_early_is_no_table() -> None:
+    """OU-03: what its footer promises beyond the end is an error, not what lay in memory."""
+    stream = io.BytesIO()
+    table = pa.table({"p": [str(number) for number in range(5000)], "x": [0.5] * 5000})
+    pq.write_table(table, stream, compression="none", use_dictionary=False)
+    whole = stream.getvalue()
+    footer = whole[-8 - int.from_bytes(whole[-8:-4], "little") :]
+    relation = compile_relation("SELECT p, max(x) AS x FROM t GROUP BY p", [ONE])
+    assert Engine({"a/t": [in_memory(whole)]}).run(relation.sql).num_rows == 5000
+    with pytest.raises(JobError) as raised:
+        Engine({"a/t": [in_memory(whole[:200] + footer)]}, threads=4).run(relation.sql)
+    assert raised.value.code == Code.RELATION_FAILED
+
+
+def test_more_memory_than_it_may_take_is_a_failure() -> None:
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"p": [str(number) for number in range(200_000)], "x": [0.5] * 200_000}), stream)
+    relation = compile_relation("SELECT p, max(x) AS x FROM t GROUP BY p", [ONE])
+    with pytest.raises(JobError) as raised:
+        Engine({"a/t": [in_memory(stream.getvalue())]}, memory_bytes=2**20).run(relation.sql)
+    assert raised.value.code == Code.RELATION_FAILED

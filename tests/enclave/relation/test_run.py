@@ -3,17 +3,26 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Sequence
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import pytest
+from tests.enclave import surroundings
+from tests.enclave.attacks import kernel_log
+from tests.enclave.conftest import as_parquet, in_sealed_memory
 from tests.formats.test_recipe_relation import STUDY
+from tests.patience import PATIENCE_S
 
 from sealroom import recipe
 from sealroom.codes import Code
@@ -24,7 +33,6 @@ from sealroom.recipe import Recipe
 from sealroom.recipe.result import build_result, check_result
 from sealroom.recipe.tables import DatasetSpec
 from sealroom.runtime.custodian import Custodian
-from sealroom.runtime.memory import seal_memory
 from sealroom.runtime.sandbox import Sandbox
 
 PEOPLE = 300
@@ -62,28 +70,34 @@ def parsed(tmp_path: Path) -> Recipe:
     return recipe.parse(recipe.render(tmp_path))
 
 
-def run(parsed: Recipe, broken: bytes | None = None) -> tuple[dict[str, Any], dict[str, Rows], list[Any]]:
-    """The fields, the rows that they were released from, and what was opened."""
+def run(
+    parsed: Recipe,
+    broken: bytes | None = None,
+    *,
+    service: Any = None,
+    meanwhile: Callable[[int], None] = lambda pid: None,
+    tables: Callable[[str], pa.Table] = visits,
+) -> tuple[dict[str, Any], dict[str, Rows], list[Any]]:
+    """The fields, the rows that they were released from, and what was opened.
+
+    `meanwhile` gets the job's process id when the sealed job asks for a dataset.
+    """
     opened: list[Any] = []
 
     def open_parquet(spec: DatasetSpec, columns: Sequence[str]) -> int:
+        meanwhile(sandbox.pid)
         opened.append((spec.path, sorted(columns)))
-        stream = io.BytesIO()
-        pq.write_table(visits(spec.owner), stream)
-        descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.write(descriptor, broken or stream.getvalue())
-        seal_memory(descriptor)
-        return descriptor
+        return in_sealed_memory(broken or as_parquet(tables(spec.owner)))
 
     def never(spec: DatasetSpec) -> pa.Table:
         raise AssertionError("a relation asks for no table")
 
-    releases = Seen(parsed.privacy, parsed.output, epsilon_micro=parsed.epsilon_micro)
+    releases = Seen(parsed.privacy, parsed.output, epsilon_micro=parsed.epsilon_micro, rows=parsed.rows)
     releases.rows = {}
     custodian = Custodian(
         parsed, open_dataset=never, open_parquet=open_parquet, releases=releases, check_lease=lambda: None
     )
-    with Sandbox.start() as sandbox:
+    with Sandbox.start(service=service) as sandbox:
         fields = custodian.serve(sandbox)
     return fields, releases.rows, opened
 
@@ -107,8 +121,147 @@ def test_a_relation_is_computed_in_the_sandbox_and_released(parsed: Recipe) -> N
     assert np.bincount(people.groups["sex"]).tolist() == [PEOPLE // 2, PEOPLE // 2]
 
 
+def test_three_rows_of_each_person_count_and_one_who_leaves_takes_three(tmp_path: Path) -> None:
+    """DP-02, DP-03: through the real sandbox; of the six visits of a person the relation keeps three."""
+    begin, end = STUDY.index("    SELECT person"), STUDY.index("privacy:")
+    text = STUDY.replace("rows: 1", "rows: 3").replace(
+        STUDY[begin:end], "    SELECT person, age, sex, 1 AS visit FROM visits\n"
+    )
+    (tmp_path / "study.yaml").write_text(text)
+    parsed = recipe.parse(recipe.render(tmp_path))
+
+    def without(letter: str) -> pa.Table:
+        table = visits(letter)
+        return table.filter(pc.fill_null(pc.not_equal(table.column("person"), 7), True))
+
+    fields, all_of_them, _ = run(parsed)
+    check_result(build_result(fields, parsed), parsed)
+    assert all("rows" in row and "people" not in row for row in fields["people"]["groups"])
+    _, others, _ = run(parsed, tables=without)
+    for name, rows in all_of_them.items():
+        assert (len(rows), len(others[name])) == (PEOPLE * 3, PEOPLE * 3 - 3)
+        assert rows.people(3).count == len(rows) and rows.people(2).count == PEOPLE * 2
+    # What else is handed over is the same to the bit; a person's number says only whose rows are whose.
+    ages, left = (Counter(each["age"].numbers["age"].tolist()) for each in (all_of_them, others))
+    assert ages - left == Counter({27.0: 3})
+    assert not left - ages
+
+
 def test_a_file_that_duckdb_cannot_read_fails_the_run_without_a_word(parsed: Recipe) -> None:
     """OU-03."""
     with pytest.raises(JobError) as raised:
         run(parsed, broken=b"PAR1 secret PAR1")
     assert raised.value.code == Code.JOB_FAILED and "secret" not in str(raised.value)
+
+
+IN_A_PLACE = """
+import sys
+from pathlib import Path
+from sealroom import recipe
+from tests.enclave.relation.test_run import PEOPLE, STUDY, run
+folder = Path(sys.argv[1])
+fields, rows, _ = run(recipe.parse(recipe.render(folder)))
+print(len(fields) > 0 and rows["age"].one_per_person().count == PEOPLE)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the places are made with root's privilege")
+@pytest.mark.parametrize("place", surroundings.PLACES)
+def test_a_relation_is_computed_in_every_place_that_a_job_may_have(place: str, tmp_path: Path) -> None:
+    """OU-05: DuckDB starts where it may read nothing, whichever wall it is that refuses."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    done = subprocess.run(
+        [sys.executable, surroundings.__file__, place, sys.executable, "-c", IN_A_PLACE, str(tmp_path)],
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert done.stdout.strip() == "True", done.stderr
+
+
+# Not SIGABRT, which the first process of a namespace does not hear from outside.
+ENDS: dict[str, Callable[[int], None]] = {
+    "a crash": lambda pid: os.kill(pid, signal.SIGSEGV),
+    "a trap": lambda pid: os.kill(pid, signal.SIGILL),
+}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root alone may signal a job")
+@pytest.mark.parametrize("end", ENDS)
+def test_an_engine_that_ends_fails_the_run_and_says_nothing(
+    end: str, parsed: Recipe, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """OU-03, OU-04: no number is released, the custodian goes on, and neither the kernel's log nor an output
+    has a word of it."""
+    before, pids, released = len(kernel_log()), [], []
+
+    def meanwhile(pid: int) -> None:
+        if not pids:
+            pids.append(pid)
+            ENDS[end](pid)
+
+    with pytest.raises(JobError) as raised:
+        released.append(run(parsed, meanwhile=meanwhile))
+    assert raised.value.code == Code.JOB_FAILED and not released
+    assert raised.value.message == "the analysis ended without a result"
+    time.sleep(0.2)
+    assert not [line for line in kernel_log()[before:] if re.search(rf"\b{pids[0]}\b", line)]
+    assert capfd.readouterr() == ("", "")
+    fields, _, _ = run(parsed)  # of the same process
+    check_result(build_result(fields, parsed), parsed)
+
+
+OUT_OF_MEMORY = """
+import sys
+from pathlib import Path
+from sealroom import recipe
+from sealroom.errors import JobError
+from sealroom.runtime import relation_job
+from tests.enclave.attacks import Forks
+from tests.enclave.relation.test_run import run
+parsed = recipe.parse(recipe.render(Path(sys.argv[1])))
+whole = relation_job.MEMORY_SHARE
+for share in (whole, 1e-7, whole):
+    relation_job.MEMORY_SHARE = share  # the job's launcher is a fork of this process
+    try:
+        run(parsed, service=Forks())
+        print("released")
+    except JobError as error:
+        print(error.code)
+"""
+
+
+def test_an_engine_without_memory_fails_the_run(parsed: Recipe, tmp_path: Path) -> None:
+    """OU-06, OU-03: the limit is DuckDB's own, so that the kernel neither ends anything nor logs it."""
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY, str(tmp_path)],
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert done.stdout.split() == ["released", "job-failed", "released"], done.stderr
+
+
+ASK_TWICE = """
+from sealroom.runtime import job
+for _ in range(2):
+    job._session._ask({"op": "parquet", "path": "hospital-A/visits-A.tar"})
+"""
+
+
+def test_a_dataset_is_handed_over_once(parsed: Recipe) -> None:
+    """OU-06: each copy is memory of the custodian's, and its end would come when a job chose."""
+    asked: list[Any] = []
+
+    def open_parquet(spec: DatasetSpec, columns: Sequence[str]) -> int:
+        asked.append(spec.path)
+        return os.memfd_create("dataset", os.MFD_CLOEXEC)
+
+    releases = Releases(parsed.privacy, parsed.output, epsilon_micro=parsed.epsilon_micro)
+    custodian = Custodian(
+        parsed, open_dataset=lambda spec: pa.table({}), open_parquet=open_parquet, releases=releases,
+        check_lease=lambda: None,
+    )  # fmt: skip
+    script = {"analysis": ASK_TWICE, "unit": "person", "fields": {}, "groups": {}}
+    custodian._begin = lambda: script  # type: ignore[method-assign]
+    with Sandbox.start() as sandbox, pytest.raises(JobError) as raised:
+        custodian.serve(sandbox)
+    assert raised.value.code == Code.REQUEST_MALFORMED
+    assert asked == ["hospital-A/visits-A.tar"]

@@ -170,11 +170,11 @@ def parquet(of: World, source: str) -> bytes:
     return stream.getvalue()
 
 
-def in_memory(data: bytes) -> str:
-    """The path of a memfd that holds a file. It is never closed: a test process lives shortly."""
+def in_memory(data: bytes) -> int:
+    """The descriptor of a memfd that holds a file. It is never closed: a test process lives shortly."""
     descriptor = os.memfd_create("table", os.MFD_CLOEXEC)
     os.write(descriptor, data)
-    return f"/proc/self/fd/{descriptor}"
+    return descriptor
 
 
 def engine(of: World, threads: int) -> Engine:

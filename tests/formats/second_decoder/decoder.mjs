@@ -127,6 +127,7 @@ const table = (v) => pairs(v, 16384, 4) && v.reduce((sum, [, kind]) => sum + lea
 
 function readHeader(data) {
   const header = readJson(data, "header", {
+    reportKey: orNull((v) => matches(/^[A-Za-z0-9+/]{1622}==/)(v) && Buffer.from(v, "base64").toString("base64") === v),
     suite: matches(/.*/), owner: bytes(20), datasetVersion: integer(1, 2 ** 32 - 1), salt: bytes(32), size: integer(0),
     dataset: matches(/^[A-Za-z][A-Za-z0-9_-]{0,63}/), mediaType: (v) => typeof v === "string" && v !== "" && [...v].length <= 128,
     columns: orNull(table), rows: orNull(integer(0)), schemaHash: bytes(32),

@@ -35,13 +35,19 @@ const Actions = (() => {
       const { recipe } = await Reading.recipe(wanted);
       const { privacy } = recipe;
       const most = recipe.epsilonMicro * BigInt(wanted.content.maxRuns);
+      const { relation } = recipe;
       const facts = [
         fact("Study", recipe.name + ": ", ...Draw.prose(recipe.question)),
         fact("Budget", Draw.budget(wanted.content) + "; one run costs ε " + Draw.epsilon(recipe.epsilonMicro) + ", all " + wanted.content.maxRuns + " cost ε " + Draw.epsilon(most)),
         fact("Protects", "each ", code(recipe.unit), " with all its rows; nothing about fewer than " + privacy.minimum_cohort),
-        fact("Reads", recipe.datasets.map((one) => one.owner + "/" + one.name).join(", ")),
+        fact("Reads", Draw.reads(recipe)),
+        ...(relation ? [fact("Result", Draw.rows(relation.rows) + "; SQL that gives more does not compile")] : []),
+        ...(relation && relation.people ? [fact("People", Draw.people(relation.people))] : []),
       ];
-      return [Draw.make("dl", "facts", ...facts), Draw.make("h3", "", "All that may leave"), Draw.leaves(recipe)];
+      const heading = (text) => Draw.make("h3", "", text);
+      const computes = [heading(relation ? "The researcher’s SQL" : "The script"), Draw.numbered(relation ? relation.sql : recipe.analysis, "Source text")];
+      const compiled = Draw.make("p", "quiet", "What runs is compiled from this SQL by the enclave. You sign for the SQL; what is compiled from it, ", code("sealroom relation app-compose.json"), " shows on a machine of your own.");
+      return [Draw.promise(recipe), Draw.make("dl", "facts", ...facts), heading("All that may leave"), Draw.leaves(recipe), ...computes, ...(relation ? [compiled] : [])];
     },
     facts: (wanted) => [
       fact("Study id", code(wanted.study)),

@@ -37,7 +37,7 @@ const Checks = (() => {
     if (lies.length) stop("The server had drawn something else than the recipe’s bytes say in: " + lies.join(", ") + ". Do not sign; tell the operator.");
     Reading.shows({ budget: Draw.budget(wanted.content), consortium: wanted.consortium, chain: wanted.chain });
     return (
-      "Computed in this page from the recipe’s " + Draw.count(recipe.bytes) + " bytes: their SHA-256 is the compose hash; what they let leave and how it is protected have the output and privacy hashes that you approve. The tables and the analysis are drawn from these bytes."
+      "Computed in this page from the recipe’s " + Draw.count(recipe.bytes) + " bytes: their SHA-256 is the compose hash; what they let leave and how it is protected have the output and privacy hashes that you approve. The guarantee, the tables, and the script or SQL are drawn from these bytes."
     );
   };
 

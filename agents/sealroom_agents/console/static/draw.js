@@ -47,8 +47,41 @@ const Draw = (() => {
 
   const fact = (name, ...children) => make("div", "", make("dt", "", name), make("dd", "", ...children));
 
+  const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
+
+  // How many rows of one person.
+  const rows = (most) => (most === 1 ? "one row a person" : "at most " + grouped(most) + " rows a person");
+
+  // What of a person counts: blocks of people, or the rows that a person has.
+  const counted = ({ blocks, relation }) => (blocks ? grouped(blocks) + " blocks of people" : rows(relation ? relation.rows : 1));
+
+  // A recipe's guarantee by name, its numbers, and what it promises.
+  const guarantee = (recipe) => {
+    const { name, mustRead, sentence } = recipe.guarantee;
+    return [make("strong", mustRead ? "guarantee must-read" : "guarantee", name), ", " + counted(recipe) + ". " + sentence];
+  };
+
+  // The same as a notice, in red where all rests on reading a script.
+  const promise = (recipe) => make("p", "notice " + (recipe.guarantee.mustRead ? "danger" : "calm"), ...guarantee(recipe));
+
+  // For how many people a run has memory.
+  const people = (most) => "at most " + grouped(most) + " people of all owners, by which the memory of a run is estimated; nobody is left out";
+
+  // What a dataset is: a table of a schema, or files.
+  const kindOf = (dataset) => (dataset.schema ? "table " + dataset.schema : "files");
+
+  const reads = (recipe) => recipe.datasets.map((one) => one.owner + "/" + one.name + " (" + kindOf(one) + ")").join("; ");
+
+  const columns = ([name, schema]) => {
+    const items = [...schema.columns].map(([column, kind]) => make("li", "", make("code", "", ...prose(column)), " ", ...prose(Recipe.typeText(kind)), column === schema.unit ? ", the person" : ""));
+    const all = make("ul", "columns", ...items);
+    all.tabIndex = 0;
+    all.setAttribute("aria-label", "Columns of " + name);
+    return fact("Table " + name, all);
+  };
+
   const budget = (content) =>
-    "ε " + epsilon(content.epsilonMicro) + " and δ " + delta(content.deltaPico) + " for at most " + content.maxRuns + " runs, until " + day(content.expiry);
+    "ε " + epsilon(content.epsilonMicro) + " and δ " + delta(content.deltaPico) + " for at most " + content.maxRuns + (Number(content.maxRuns) === 1 ? " run, until " : " runs, until ") + day(content.expiry);
 
   const short = (value) => value.slice(0, 8) + "…" + value.slice(-4);
 
@@ -83,6 +116,7 @@ const Draw = (() => {
     return make(
       "dl",
       "facts",
+      fact("Guarantee", ...guarantee(recipe)),
       fact("Study", full(study)),
       fact("Compose hash", full(content.composeHash), " ", bytes),
       fact("Output contract", full(content.outputHash)),
@@ -90,10 +124,11 @@ const Draw = (() => {
       fact("Budget", budget(content), "; one run costs ε " + epsilon(recipe.epsilonMicro) + ", δ " + recipe.privacy.delta),
       fact("Protects", "each ", code(recipe.unit), " with all its rows (" + recipe.privacy.adjacency + " adjacency); nothing about fewer than " + recipe.privacy.minimum_cohort),
       fact("Runs in", code(recipe.image, "wrap")),
-      fact("Reads", ...joined(recipe.datasets.map((one) => one.owner + "/" + one.name + " (" + (one.kind ?? [...one.columns].map(([name, kind]) => name + " " + Recipe.typeText(kind)).join(", ")) + ")"), "; ")),
+      fact("Reads", reads(recipe)),
+      ...[...recipe.schemas].map(columns),
       ...further(content),
       fact("Datasets", ...joined(content.datasets.map((id, index) => make("span", "", code(short(id), "hash"), " ", pinned(content.versions[index]))), ", ")),
-      fact("Follows", full(content.basis), " as the study after " + content.nonce + " pinned before it"),
+      fact("Follows", full(content.basis), ", what owners had decided before it; studies pinned until then: " + content.nonce),
     );
   };
 
@@ -131,11 +166,37 @@ const Draw = (() => {
     const heads = HEADS.map((name) => make("th", name === "Cost" ? "number" : "", name));
     const table = make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...output.fields.map(row)));
     const groups = [...output.groups].map(([name, keys]) => make("span", "", code(name), " = ", ...source(keys.join(", "))));
-    const bounds = "At most " + count(output.limit_bytes) + " bytes; nothing about fewer than " + privacy.minimum_cohort + "; released on whole " + privacy.release_slot_seconds + " s.";
+    const bounds = "At most " + count(output.limit_bytes) + " bytes; nothing about fewer than " + privacy.minimum_cohort + "; result or failure leaves " + count(privacy.release_after_seconds) + " s after the grant.";
     return make("div", "", make("div", "scroll", table), make("p", "quiet", "Groups: ", ...(groups.length ? joined(groups, "; ") : ["none"]), ". ", bounds));
   };
 
-  const analysis = (recipe) => make("ol", "", ...(recipe.relation ? recipe.relation.sql : recipe.analysis).slice(0, -1).split("\n").map((line) => make("li", "", make("code", "", ...source(line)))));
+  const numbered = (text, label) => {
+    const list = make("ol", "", ...text.slice(0, -1).split("\n").map((line) => make("li", "", make("code", "", ...source(line)))));
+    const box = make("div", "source", list);
+    box.tabIndex = 0;
+    box.setAttribute("role", "region");
+    box.setAttribute("aria-label", label);
+    return box;
+  };
 
-  return Object.freeze({ make, code, fact, joined, count, day, epsilon, delta, source, prose, budget, version, account, daily, further, agreed, leaves, analysis });
+  // What computes, from the recipe's bytes: a script, or a researcher's SQL. What is compiled from SQL, no page can say.
+  const computes = (recipe) => {
+    const { relation } = recipe;
+    const text = relation ? relation.sql : recipe.analysis;
+    const odd = [...text].filter((one) => !/[\n\x20-\x7e]/.test(one)).length;
+    const warning = () =>
+      make("p", "notice warn", make("strong", "", odd + " unusual character" + (odd === 1 ? "" : "s") + "."), " Everything but printable ASCII is shown by its number, like ", make("span", "odd", "\\u{202e}"), ".");
+    const plain = () => make("p", "quiet", "Printable ASCII only; nothing is hidden. These " + (text.split("\n").length - 1) + " lines are part of the compose hash.");
+    return make(
+      "div",
+      "",
+      make("h2", "", relation ? "The researcher’s SQL" : "The script"),
+      promise(recipe),
+      odd ? warning() : plain(),
+      numbered(text, "Source text"),
+      relation ? make("p", "quiet", "Its result has " + rows(relation.rows) + ": SQL that gives more does not compile." + (relation.people ? " It is made for " + people(relation.people) + "." : "")) : "",
+    );
+  };
+
+  return Object.freeze({ make, code, fact, joined, count, day, epsilon, delta, source, prose, budget, version, account, daily, further, agreed, leaves, computes, promise, rows, people, reads, numbered });
 })();

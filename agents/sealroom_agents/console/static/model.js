@@ -73,6 +73,7 @@ const Model = Object.freeze({
   // What recipes promise, whether a script computes, and whether all rests on reading that script.
   guarantees: Object.freeze({
     "by-construction": Object.freeze({"name": "by-construction", "sentence": "Each person's rows depend on that person's data alone, whoever wrote the study: only SQL that keeps people apart compiles, and only what was compiled runs.", "byScript": false, "mustRead": false}),
+    "by-blocks": Object.freeze({"name": "by-blocks", "sentence": "Each person is in one block, the script sees one block at a time, and noise hides whatever a block hands in. It does not cover a script written to leave a trace in the machine's speed for the blocks after it.", "byScript": true, "mustRead": false}),
     "by-reading": Object.freeze({"name": "by-reading", "sentence": "The promise rests on reading the script: no code checks that it makes each person's row from that person's data alone, and a script that does not can let exact records leave.", "byScript": true, "mustRead": true}),
   }),
   maxOwners: 16,

@@ -42,7 +42,7 @@ const Reading = (() => {
 
   const fetched = async (content) => {
     const answer = await fetch("/v1/recipes/" + content.composeHash, { credentials: "omit", redirect: "error" });
-    if (!answer.ok) throw new Error("The server does not have the recipe’s bytes, so they cannot be checked.");
+    if (!answer.ok) throw new Error("The server does not have the recipe’s bytes, so they cannot be checked. They come with the first run that is submitted (POST /v1/runs), and it waits for approvals.");
     const bytes = await answer.arrayBuffer();
     const digest = "0x" + Calldata.hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
     if (digest !== content.composeHash) throw new Error("The recipe’s bytes do not have the compose hash that you approve. Do not sign.");
@@ -60,12 +60,18 @@ const Reading = (() => {
       ["drawn-question", "question", Draw.make("span", "", ...Draw.prose(recipe.question))],
       ["drawn-agreed", "What is agreed to", Draw.agreed(study, content, recipe)],
       ["drawn-leaves", "All that may leave", Draw.leaves(recipe)],
-      ["drawn-analysis", "The analysis", Draw.analysis(recipe)],
+      ["drawn-analysis", "What computes", Draw.computes(recipe)],
     ]) {
       const part = element(id);
       const before = part?.textContent ?? "";
       part?.replaceChildren(drawn);
       if (bare(before) !== bare(typeof drawn === "string" ? drawn : drawn.textContent)) lies.push(title);
+    }
+    // Only SQL is compiled: where a script computes, there is nothing of the kind to show.
+    const compiled = element("compiled");
+    if (compiled && !recipe.relation) {
+      compiled.remove();
+      lies.push("What runs instead");
     }
     return lies;
   };

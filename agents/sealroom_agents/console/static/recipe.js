@@ -185,7 +185,7 @@ const Recipe = (() => {
     const words = {
       list: () => "list of " + typeText(kind.get("of")),
       struct: () => "struct of " + [...kind.get("fields")].map(([name, one]) => name + " " + typeText(one)).join(", "),
-      category: () => "category of " + kind.get("values").length + " values",
+      category: () => "category of " + kind.get("values").join(", "),
     };
     return (Object.hasOwn(words, type) ? words[type]() : type) + (kind.get("nullable") === false ? " without nulls" : "");
   };
@@ -215,7 +215,7 @@ const Recipe = (() => {
       epsilon: value.get("epsilon"),
       delta: value.get("delta"),
       minimum_cohort: integer(value.get("minimum_cohort"), 1, 1000000, "the smallest cohort"),
-      release_slot_seconds: integer(value.get("release_slot_seconds"), 1, 3600, "the release slot"),
+      release_after_seconds: integer(value.get("release_after_seconds"), 10, 86400, "the instant of release"),
     };
   };
 
@@ -292,6 +292,7 @@ const Recipe = (() => {
       datasets: recipe.datasets.map(map),
       privacy,
       output,
+      ...(recipe.blocks ? { blocks: recipe.blocks } : {}),
       ...(recipe.relation ? { relation: map(recipe.relation) } : { analysis: recipe.analysis }),
     });
     const compose = Canonical.yaml(map({ services: services(recipe.image), volumes: VOLUMES, "x-sealroom": section }));
@@ -325,7 +326,11 @@ const Recipe = (() => {
 
   // The SQL of a relation is read as text: which SQL has a rule, the server and `sealroom relation` say.
   const readRelation = (value) => {
-    const relation = { rows: integer(object(value, "the relation").get("rows"), 1, 1, "the rows a person"), sql: text(value.get("sql"), /\n$/, "the SQL") };
+    const relation = {
+      rows: integer(object(value, "the relation").get("rows"), 1, 100000, "the rows a person"),
+      ...(value.has("people") ? { people: integer(value.get("people"), 1, 10000000000, "the number of people") } : {}),
+      sql: text(value.get("sql"), /\n$/, "the SQL"),
+    };
     demand(Canonical.isBlockText(relation.sql) && relation.sql.length <= 20000, "the SQL is not plain printable text");
     return relation;
   };
@@ -352,6 +357,7 @@ const Recipe = (() => {
       privacy: readPrivacy(section.get("privacy")),
       output: readOutput(section.get("output")),
       relation: guarantee.byScript ? null : readRelation(section.get("relation")),
+      blocks: guarantee.name === "by-blocks" ? integer(section.get("blocks"), 8, 4096, "the number of blocks") : null,
       analysis: guarantee.byScript ? text(section.get("analysis"), /\n$/, "the analysis") : "",
     };
     const { datasets, privacy, output } = recipe;
@@ -359,6 +365,7 @@ const Recipe = (() => {
     demand(recipe.relation || (Canonical.isBlockText(recipe.analysis) && new TextEncoder().encode(recipe.analysis).length <= MAX_ANALYSIS_BYTES), "the analysis is not plain printable text");
     demand(datasets.length && new Set(datasets.map((one) => (one.owner + "/" + one.name).toLowerCase())).size === datasets.length, "datasets must each stand once");
     demand([...schemas.keys()].every((name) => datasets.some((one) => one.schema === name)), "a schema is of no dataset");
+    demand(!recipe.blocks || datasets.every((one) => one.schema), "files are in no block of people");
     const units = new Set([...schemas.values()].map((schema) => schema.unit));
     demand(units.size === 1 || recipe.relation, "the column of the person has two names");
     demand(holds(output.fields, privacy.epsilon, privacy.delta), "the fields together cost more than the policy says");

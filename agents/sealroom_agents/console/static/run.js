@@ -11,7 +11,7 @@
   const moment = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ") + " UTC";
 
   // Invisible characters and those that reorder text are shown by their number, as the server does.
-  const printable = (text) => text.replace(/[\p{C}\p{Z}]/gu, (one) => (one === " " || one === "\n" ? one : "\\u{" + one.codePointAt(0).toString(16) + "}"));
+  const printable = (text) => text.replace(/[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu, (one) => (one === " " || one === "\n" ? one : "\\u{" + one.codePointAt(0).toString(16) + "}"));
 
   const add = (event) => {
     if (event.id <= last) return;

@@ -83,6 +83,12 @@ SECTION = Section(
                 ),
                 dataset_choice(),
                 recipe_before(),
+                option(
+                    "--policy",
+                    type=GIVEN_FILE,
+                    metavar="FILE",
+                    help="The adopted platform policy: refuses a guarantee that it does not accept.",
+                ),
                 *_draft(),
             ],
             "vote",
@@ -94,7 +100,8 @@ SECTION = Section(
             "Vote for a proposal of any kind: by its ID from `pending`, or by the file that its proposer "
             "wrote. It is compared with what you have in hand, and refused where it differs:\n\n"
             "\b\n"
-            "  a study     --recipe: every hash; what leaves, what it costs, what differs from the last one\n"
+            "  a study     --recipe: every hash; what leaves, what it costs, what differs from the last;\n"
+            "              --policy: whether the owners accept its guarantee\n"
             "  a platform  --gate and --policy, and --device for each machine; or --against\n"
             "  machines    --device and --os-image for each; or --against\n"
             "  a roster    --against, a file for each owner who joins; none if nobody does\n\n"

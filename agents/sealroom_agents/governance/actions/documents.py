@@ -73,7 +73,11 @@ def document_options(*, chain: bool) -> list[click.Parameter]:
         ),
         option("--gate", metavar="URL", help="A platform: ask its gate, and verify the evidence."),
         option(
-            "--policy", type=GIVEN_FILE, metavar="FILE", help="A platform: the platform policy that you read."
+            "--policy",
+            type=GIVEN_FILE,
+            metavar="FILE",
+            help="A platform: the platform policy that you read. A study: the adopted one; refuses a "
+            "guarantee that it does not accept.",
         ),
         *machine_options(),
         simulated_root_option(),

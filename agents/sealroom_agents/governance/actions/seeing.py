@@ -7,6 +7,7 @@ import click
 
 from sealroom_agents.governance.actions.entry import (
     ADDRESS,
+    GIVEN_FILE,
     Action,
     Section,
     dataset_argument,
@@ -46,8 +47,12 @@ SECTION = Section(
             "show",
             "seeing.show",
             "one proposal in full",
-            "One proposal in full, open, live or past.",
-            proposal_argument,
+            "One proposal in full, open, live or past. A study's recipe is on no chain: with --recipe, also "
+            "what it promises, computes and lets leave, once its hashes are the study's.",
+            lambda: [
+                *proposal_argument(),
+                option("--recipe", type=GIVEN_FILE, metavar="FILE", help="A study: its app-compose.json."),
+            ],
         ),
         Action(
             "history",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealroom.privacy.cells import Cells
 from sealroom.privacy.intervals import NOISE, half_width, people_around
-from sealroom.privacy.kind import Bar, Columns, Kind, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Row, Whole, table, with_interval
@@ -59,11 +59,11 @@ class Count(Kind[Cells]):
     def shape(self, spec: Cells) -> Row:
         return table(spec.names(), with_interval("people", Whole()), interval=NOISE)
 
-    def preview(self, spec: Cells, law: Law, noise: Noises) -> tuple[Bar, ...]:
-        return (Bar(about="people in a group", half_width=half_width(noise["people"])),)
+    def preview(self, spec: Cells, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
+        return (Bar(about=f"{of.many} in a group", half_width=half_width(noise["people"])),)
 
-    def sentence(self, spec: Cells) -> str:
-        return f"Number of people{spec.words()}. Each person adds one to at most one group."
+    def sentence(self, spec: Cells, of: Counted) -> str:
+        return f"Number of {of.many}{spec.words()}. Each {of.one} adds one to at most one group."
 
 
 KIND = Count()

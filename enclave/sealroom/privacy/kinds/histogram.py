@@ -18,7 +18,7 @@ from sealroom.decimals import decimal_text
 from sealroom.privacy.bounds import Bounded, Bounds, Search, between
 from sealroom.privacy.cells import MAX_CELLS, Cells
 from sealroom.privacy.intervals import NOISE, half_width, people_around
-from sealroom.privacy.kind import Bar, Columns, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Row, Whole, table, with_interval
@@ -154,14 +154,15 @@ class Histogram(Bounded[Ranges]):
             [name for name in spec.cells.names() for _ in range(spec.ranges)], numbers, interval=NOISE
         )
 
-    def preview(self, spec: Ranges, law: Law, noise: Noises) -> tuple[Bar, ...]:
-        return (Bar(about="people in a range", half_width=half_width(noise["people"])),)
+    def preview(self, spec: Ranges, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
+        return (Bar(about=f"{of.many} in a range", half_width=half_width(noise["people"])),)
 
-    def sentence(self, spec: Ranges) -> str:
+    def sentence(self, spec: Ranges, of: Counted) -> str:
         ranges = spec.ranges if spec.search is None else spec.ranges - 2
         return (
-            f"Number of people by range of {spec.column}{spec.cells.words()}, in {ranges} ranges"
-            f" {between(spec.search, spec.lower, spec.upper)}. Each person adds one to at most one range."
+            f"Number of {of.many} by range of {spec.column}{spec.cells.words()}, in {ranges} ranges"
+            f" {between(spec.search, spec.lower, spec.upper, of)}. Each {of.one} adds one to at most one"
+            " range."
         )
 
 

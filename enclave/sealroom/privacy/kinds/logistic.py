@@ -15,7 +15,10 @@ the guarantee:
   gradient is averaged over a noisy count, since the true one is private too.
 
 Runs on CUDA when present. The noise is always drawn by OpenDP on the CPU. Coefficients have no interval: what
-the noise of many steps does to them cannot be told from the released numbers.
+the noise of many steps does to them cannot be told from the released numbers. A noisy second moment and three
+noisy Newton steps in place of most of descent were tried: of 7,874 people, intervals of nominal 95 % held the
+coefficient of an input with little spread in 40 % of runs at μ 0.34 and in 1 % at μ 0.09, since noise on the
+second moment hides how little such an input tells.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from sealroom.codes import Code
 from sealroom.decimals import decimal_text, rounded_text
 from sealroom.privacy.clamped import check_decimals
 from sealroom.privacy.intervals import NOISE, half_width, people_around
-from sealroom.privacy.kind import Bar, Columns, Kind, Noises, Noisy
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Label, Number, Row, Whole, with_interval
@@ -222,22 +225,22 @@ class Logistic(Kind[Model]):
         numbers = {"coefficients": Row(dict.fromkeys(names, number)), **with_interval("people", Whole())}
         return Row({**numbers, "interval": Label(NOISE)}, hides=True)
 
-    def preview(self, spec: Model, law: Law, noise: Noises) -> tuple[Bar, ...]:
+    def preview(self, spec: Model, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
         gradient = half_width(noise["gradient"]) / spec.reach
         return (
             Bar(
-                about="one step's sum, in people who pull with full length",
+                about=f"one step's sum, in {of.many} that pull with full length",
                 half_width=gradient,
             ),
-            Bar(about="people that the model is of", half_width=half_width(noise["people"])),
+            Bar(about=f"{of.many} that the model is of", half_width=half_width(noise["people"])),
         )
 
-    def sentence(self, spec: Model) -> str:
+    def sentence(self, spec: Model, of: Counted) -> str:
         inputs = ", ".join(f"{each.name} ({each.lower:f} to {each.upper:f})" for each in spec.features)
         return (
             f"Logistic model of {spec.label} from {inputs}, trained in {spec.steps} steps. In each of them,"
-            f" one person moves the sum by a vector no longer than {spec.clip:f}; people without all values"
-            " count nowhere."
+            f" one {of.one} moves the sum by a vector no longer than {spec.clip:f}; {of.many} without all"
+            " values count nowhere."
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sealroom.privacy.bounds import Bounds, bounds_shape, shown_bounds
 from sealroom.privacy.clamped import ENOUGH, Clamped, ClampedKind, centre
 from sealroom.privacy.intervals import NOISE, around, people_around
-from sealroom.privacy.kind import Bar, Noises
+from sealroom.privacy.kind import Bar, Counted, Noises
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Number, Row, Whole, table, with_interval
 
@@ -56,9 +56,9 @@ class Mean(ClampedKind):
         numbers = {**with_interval("people", Whole()), **with_interval("mean", number)}
         return table(spec.cells.names(), numbers, interval=NOISE, more=bounds_shape(spec.search))
 
-    def preview(self, spec: Clamped, law: Law, noise: Noises) -> tuple[Bar, ...]:
+    def preview(self, spec: Clamped, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
         about, bounds = (
-            f"mean of {spec.column} in a group of {_EXAMPLE:,} people",
+            f"mean of {spec.column} in a group of {_EXAMPLE:,} {of.many}",
             Bounds(lower=spec.lower, upper=spec.upper),
         )
         if spec.search:
@@ -68,13 +68,13 @@ class Mean(ClampedKind):
         mean = spec.half_width(law, noise, people=third / _EXAMPLE, steps=1 / _EXAMPLE)
         return (
             Bar(about=about, half_width=mean * float(spec.quantum(bounds))),
-            Bar(about="people in a group", half_width=spec.people_noise(law, noise)[1]),
+            Bar(about=f"{of.many} in a group", half_width=spec.people_noise(law, noise)[1]),
         )
 
-    def sentence(self, spec: Clamped) -> str:
+    def sentence(self, spec: Clamped, of: Counted) -> str:
         return (
-            f"Mean of {spec.column}{spec.cells.words()}, and the people it is of. Each person is in at most"
-            f" one group, with a value held {spec.between()}; people without a value"
+            f"Mean of {spec.column}{spec.cells.words()}, and the {of.many} it is of. Each {of.one} is in at"
+            f" most one group, with a value held {spec.between(of)}; {of.many} without a value"
             " count nowhere."
         )
 

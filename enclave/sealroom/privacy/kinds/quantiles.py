@@ -23,7 +23,7 @@ from sealroom.privacy.bounds import Bounded, Bounds, Search, between, bounds_sha
 from sealroom.privacy.cells import MAX_CELLS, Cells
 from sealroom.privacy.clamped import ENOUGH, check_decimals
 from sealroom.privacy.intervals import NOISE_AND_SAMPLING, Z
-from sealroom.privacy.kind import Bar, Columns, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Number, Row, table, with_interval
@@ -58,14 +58,15 @@ class Quantiles:
     """How the bounds are found, where they are private; `lower` and `upper` are then their limits."""
 
     def edges(self, bounds: Bounds) -> list[float]:
-        """The 257 edges, rising."""
+        """The 257 edges. None is below the one before, whatever bounds were found: where a value falls would
+        otherwise depend on the values that were looked up with it."""
         low, high = float(bounds.lower), float(bounds.upper)
         if self.scale == "log":
             one, other = math.log(low), math.log(high)
             inner = [math.exp(one + (other - one) * place / LEAVES) for place in range(1, LEAVES)]
         else:
             inner = [low + (high - low) * place / LEAVES for place in range(1, LEAVES)]
-        return [low, *inner, high]
+        return [low, *sorted(min(max(edge, low), high) for edge in inner), high]
 
     def known(self, people: People) -> tuple[Integers, Floats]:
         """Group and value of the rows that count: rows without a value count nowhere."""
@@ -170,23 +171,23 @@ class QuantilesKind(Bounded[Quantiles]):
             more=bounds_shape(spec.search),
         )  # fmt: skip
 
-    def preview(self, spec: Quantiles, law: Law, noise: Noises) -> tuple[Bar, ...]:
+    def preview(self, spec: Quantiles, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
         worst = max(_variance(edge) for edge in range(1, LEAVES + 1))
         people = Z * noise["tree"].sd * math.sqrt(worst)
         return (
             Bar(
-                about=f"rank of a quantile in a group of {_EXAMPLE:,} people, in percent",
+                about=f"rank of a quantile in a group of {_EXAMPLE:,} {of.many}, in percent",
                 half_width=people / 10,
             ),
-            Bar(about="people below an edge", half_width=people),
+            Bar(about=f"{of.many} below an edge", half_width=people),
         )
 
-    def sentence(self, spec: Quantiles) -> str:
+    def sentence(self, spec: Quantiles, of: Counted) -> str:
         shares = ", ".join(decimal_text(share) for share in spec.shares)
         return (
-            f"Quantiles {shares} of {spec.column}{spec.cells.words()}, from the number of people in {LEAVES}"
-            f" ranges {between(spec.search, spec.lower, spec.upper)}. Each person is counted in one range,"
-            " and in a wider one around it."
+            f"Quantiles {shares} of {spec.column}{spec.cells.words()}, from the number of {of.many} in"
+            f" {LEAVES} ranges {between(spec.search, spec.lower, spec.upper, of)}. Each {of.one} is counted"
+            " in one range, and in a wider one around it."
         )
 
     def _shown(self, spec: Quantiles, found: tuple[float, float, float] | None) -> Value:

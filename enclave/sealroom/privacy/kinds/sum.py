@@ -11,7 +11,7 @@ from typing import Any
 from sealroom.privacy.bounds import Bounds, bounds_shape, shown_bounds
 from sealroom.privacy.clamped import Clamped, ClampedKind, centre, reach
 from sealroom.privacy.intervals import NOISE, around, people_around
-from sealroom.privacy.kind import Bar, Noises
+from sealroom.privacy.kind import Bar, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Number, Row, Whole, table, with_interval
@@ -62,20 +62,20 @@ class Sum(ClampedKind):
         numbers = {**with_interval("people", Whole()), **with_interval("sum", self._number(spec))}
         return table(spec.cells.names(), numbers, interval=NOISE, more=bounds_shape(spec.search))
 
-    def preview(self, spec: Clamped, law: Law, noise: Noises) -> tuple[Bar, ...]:
+    def preview(self, spec: Clamped, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
         about, bounds = f"sum of {spec.column} in a group", Bounds(lower=spec.lower, upper=spec.upper)
         if spec.search:
             about += ", in percent of the upper bound that is found, above a lower one of 0"
             bounds = Bounds(lower=Decimal(0), upper=Decimal(100))
         return (
             Bar(about=about, half_width=self._half_width(spec, law, noise, bounds)),
-            Bar(about="people in a group", half_width=spec.people_noise(law, noise)[1]),
+            Bar(about=f"{of.many} in a group", half_width=spec.people_noise(law, noise)[1]),
         )
 
-    def sentence(self, spec: Clamped) -> str:
+    def sentence(self, spec: Clamped, of: Counted) -> str:
         return (
-            f"Sum of {spec.column}{spec.cells.words()}, and the people it is of. Each person is in at most"
-            f" one group, with a value held {spec.between()}; people without a value"
+            f"Sum of {spec.column}{spec.cells.words()}, and the {of.many} it is of. Each {of.one} is in at"
+            f" most one group, with a value held {spec.between(of)}; {of.many} without a value"
             " count nowhere."
         )
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sealroom.decimals import decimal_text
 from sealroom.privacy.clamped import ENOUGH, check_decimals
 from sealroom.privacy.intervals import NOISE, Z, around, half_width, people_around
-from sealroom.privacy.kind import Bar, Columns, Kind, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Label, Number, Row, Rows, Whole, with_interval
@@ -157,16 +157,16 @@ class VectorSum(Kind[Vector]):
         people = Row(with_interval("people", Whole()), hides=True)
         return Row({"groups": Rows(rows), "interval": Label(NOISE), "people": Rows([people])})
 
-    def preview(self, spec: Vector, law: Law, noise: Noises) -> tuple[Bar, ...]:
+    def preview(self, spec: Vector, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
         each = half_width(noise["vector"]) * float(spec.quantum) / _EXAMPLE
         return (
-            Bar(about=f"mean of a column over {_EXAMPLE:,} people", half_width=each),
-            Bar(about="people", half_width=half_width(noise["people"])),
+            Bar(about=f"mean of a column over {_EXAMPLE:,} {of.many}", half_width=each),
+            Bar(about=of.many, half_width=half_width(noise["people"])),
         )
 
-    def sentence(self, spec: Vector) -> str:
+    def sentence(self, spec: Vector, of: Counted) -> str:
         return (
-            f"Means of {len(spec.columns)} columns. Each person adds one vector: each entry within"
+            f"Means of {len(spec.columns)} columns. Each {of.one} adds one vector: each entry within"
             f" {spec.entry:f} of a declared value, and all together no longer than {spec.norm:f}; longer"
             " vectors are shortened."
         )

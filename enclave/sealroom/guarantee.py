@@ -6,6 +6,7 @@ The console's pages have the same table (`static/model.js`). Spec: `enclave/spec
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -22,9 +23,16 @@ class Guarantee:
     must_read: bool
     """Whether the promise rests on reading that script: it is shown in red."""
 
+    @property
+    def by_blocks(self) -> bool:
+        """Whether the script runs once for each block of people."""
+        return self.name == BY_BLOCKS
+
 
 BY_CONSTRUCTION = "by-construction"
 """A relation keeps people apart, whoever wrote it."""
+BY_BLOCKS = "by-blocks"
+"""A script sees one block of people at a time, and each block's numbers are clamped and noised."""
 BY_READING = "by-reading"
 """A script is trusted to keep people apart: who reads it finds no other way."""
 
@@ -39,6 +47,14 @@ GUARANTEES = {
             must_read=False,
         ),
         Guarantee(
+            name=BY_BLOCKS,
+            sentence="Each person is in one block, the script sees one block at a time, and noise hides "
+            "whatever a block hands in. It does not cover a script written to leave a trace in the machine's "
+            "speed for the blocks after it.",
+            by_script=True,
+            must_read=False,
+        ),
+        Guarantee(
             name=BY_READING,
             sentence="The promise rests on reading the script: no code checks that it makes each person's "
             "row from that person's data alone, and a script that does not can let exact records leave.",
@@ -48,3 +64,5 @@ GUARANTEES = {
     )
 }
 """By name."""
+GUARANTEE = re.compile("|".join(GUARANTEES))
+"""The name of one of them."""

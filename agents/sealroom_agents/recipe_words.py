@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recipe in words, the same on the command line, in the REST interface and on the pages.
+
+What the recipe's own bytes say (guarantee, tables, SQL), and what is compiled from them. The page's script
+writes the words for tables again (`static/draw.js`), from the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sealroom.schema import Category, ColumnType, List, Struct
+
+if TYPE_CHECKING:
+    from sealroom.recipe import DatasetSpec, Recipe
+
+
+def type_words(kind: ColumnType) -> str:
+    """A column's type with everything that it declares: `category of F, M without nulls`."""
+    match kind:
+        case Category():
+            words = "category of " + ", ".join(kind.values)
+        case List():
+            words = f"list of {type_words(kind.of)}"
+        case Struct():
+            words = "struct of " + ", ".join(f"{name} {type_words(inner)}" for name, inner in kind.fields)
+        case _:
+            words = kind.name
+    return words if kind.nullable else f"{words} without nulls"
+
+
+def dataset_words(spec: DatasetSpec) -> str:
+    """What a dataset is: a table of a schema, or files."""
+    return "files" if spec.schema is None else f"table {spec.schema.name}"
+
+
+def column_words(kind: object, *, nullable: bool, unit: bool) -> str:
+    """The type of a column of a relation's result."""
+    if unit:
+        return f"{kind}, the person"
+    return f"{kind}, may be missing" if nullable else str(kind)
+
+
+def rows_words(rows: int) -> str:
+    """How many rows of one person a table has."""
+    return "one row a person" if rows == 1 else f"at most {rows:,} rows a person"
+
+
+def counted_words(recipe: Recipe) -> str:
+    """What of a person counts: `50 blocks of people`, or the rows that a person has."""
+    return rows_words(recipe.rows) if recipe.blocks is None else f"{recipe.blocks:,} blocks of people"
+
+
+def people_words(people: int) -> str:
+    """For how many people a run has memory."""
+    return (
+        f"at most {people:,} people of all owners, by which the memory of a run is estimated; nobody is left"
+        " out"
+    )
+
+
+def relation_facts(recipe: Recipe) -> dict[str, Any] | None:
+    """All that a program may want of a relation; `None` where a script computes."""
+    relation, compiled = recipe.relation, recipe.compiled
+    if relation is None or compiled is None:
+        return None
+    return {
+        "sql": relation.sql,
+        "compiled": compiled.sql,
+        "rows": compiled.rows,
+        "people": relation.people,
+        "unit": compiled.unit.name,
+        "columns": [
+            {
+                "name": each.name,
+                "type": str(each.type),
+                "nullable": each.nullable,
+                "unit": each.unit,
+                "compiled": each.id,
+            }
+            for each in compiled.columns
+        ],
+        "reads": {name: list(columns) for name, columns in compiled.reads.items()},
+        "datasets": list(compiled.datasets),
+    }
+
+
+def guarantee_facts(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe promises, for a program."""
+    guarantee = recipe.guarantee
+    return {
+        "name": guarantee.name,
+        "sentence": guarantee.sentence,
+        "byScript": guarantee.by_script,
+        "mustRead": guarantee.must_read,
+        "rows": recipe.rows,
+        "blocks": recipe.blocks,
+    }
+
+
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe promises, reads and computes, for a program."""
+    return {
+        "guarantee": guarantee_facts(recipe),
+        "tables": [
+            {
+                "name": schema.name,
+                "unit": schema.unit,
+                "columns": [{"name": name, "type": type_words(kind)} for name, kind in schema.columns],
+            }
+            for schema in recipe.schemas
+        ],
+        "reads": [
+            {
+                "owner": spec.owner,
+                "name": spec.name,
+                "kind": "files" if spec.schema is None else "table",
+                "table": None if spec.schema is None else spec.schema.name,
+            }
+            for spec in recipe.datasets
+        ],
+        "relation": relation_facts(recipe),
+        "analysis": recipe.analysis if recipe.guarantee.by_script else None,
+    }
