@@ -96,6 +96,8 @@ def open_room(stack: Stack, screen: Screen, study: Path, *, guarantees: tuple[st
     Each hospital's file is in `homes/`.
     """
     screen.step("  set up")
+    if not (stack.root / ".build" / "__local__.json").exists():  # Ape's own cache
+        screen.say("Ape compiles the contracts first, once: a minute, or several on a busy machine")
     began = time.monotonic()
     folder = stack.folder
     chain = stack.start_chain()

@@ -381,7 +381,7 @@ class Calculus:
                 Code.RELATION_FAN_OUT,
                 f"JOIN could give one person {'any number of' if rows is None else rows} rows",
                 "aggregate one side to one row a person (GROUP BY the person's column), or keep at most m"
-                " rows a person on both: QUALIFY row_number() OVER (PARTITION BY unit ORDER BY x) <= 300",
+                " rows a person on both: QUALIFY row_number() OVER (PARTITION BY {unit} ORDER BY x) <= 300",
             )
         return sql, rows
 

@@ -19,7 +19,7 @@ import duckdb
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
 from sealroom.relation.calculus import Step
-from sealroom.relation.front import MAX_CHARACTERS, Front, Node, plain_tree
+from sealroom.relation.front import MAX_CHARACTERS, Front, Node, as_written, plain_tree
 from sealroom.relation.inputs import Input
 from sealroom.relation.terms import Type, refuse
 
@@ -165,9 +165,8 @@ def compile_relation(sql: str, tables: Sequence[Input], *, rows: int = 1) -> Com
             first.read(tree, rows)
         except RecipeError as error:
             where = _line(sql, first.place)
-            if not where:
-                raise
-            raise RecipeError(error.code, f"{error.message}, in {where}", error.hint) from None
+            message = f"{error.message}, in {where}" if where else error.message
+            raise RecipeError(error.code, message, _naming(error.hint, tables)) from None
         # What was named is now known: the second reading scans no other column.
         second = Front(inputs, [frozenset(names) for names in first.used])
         result = second.read(parse_sql(sql), rows)
@@ -225,6 +224,12 @@ def parse_sql(sql: str, places: dict[int, int] | None = None) -> Node:
     node = statement["node"]
     assert isinstance(node, dict)
     return node
+
+
+def _naming(hint: str | None, tables: Sequence[Input]) -> str | None:
+    """A hint with the person's column by its name, where all tables call it the same."""
+    names = {column.name for table in tables for column in table.columns if column.unit}
+    return hint and hint.replace("{unit}", as_written(*names) if len(names) == 1 else "unit")
 
 
 def _line(sql: str, place: int | None) -> str:

@@ -113,7 +113,7 @@ _HOW = {
     "replace_list": "list the columns instead of * REPLACE",
     "rename_list": "list the columns with AS instead of * RENAME",
     "qualified_exclude_list": "name the columns of EXCLUDE without their table",
-    "distinct_on_targets": "write QUALIFY row_number() OVER (PARTITION BY unit ORDER BY x) = 1",
+    "distinct_on_targets": "write QUALIFY row_number() OVER (PARTITION BY {unit} ORDER BY x) = 1",
     "named_param_map": "write the value: a recipe has no parameters",
     "columns": "list the columns instead of COLUMNS(…)",
     "expr": "list the columns instead of COLUMNS(…)",
@@ -171,7 +171,7 @@ def _some(nodes: Sequence[Node]) -> Sequence[Node]:
     return nodes
 
 
-def _as_written(name: str) -> str:
+def as_written(name: str) -> str:
     """A column as SQL writes it: in double quotes, where it has other characters than a word has."""
     return name if name.replace(".", "_").isidentifier() else f'"{name}"'
 
@@ -411,7 +411,7 @@ class Front:
                     Code.RELATION_ACROSS_PEOPLE,
                     f"{word} of a query looks across people",
                     "leave it out, or keep rows a person: QUALIFY row_number() OVER"
-                    " (PARTITION BY unit ORDER BY x) <= m",
+                    " (PARTITION BY {unit} ORDER BY x) <= m",
                 )
             _read(each)
             distinct = True
@@ -641,7 +641,7 @@ class Front:
             refuse(
                 Code.RELATION_JOIN_UNIT,
                 "JOIN pairs the rows of different people",
-                "JOIN … USING (unit), or ON a.unit = b.unit AND …, with the person's column of both",
+                "JOIN … USING ({unit}), or ON a.{unit} = b.{unit} AND …, with the person's column of both",
             )
         condition = functions.conjunction("AND", conditions) if conditions else None
         relation = self._calculus.join(kind, left.relation, right.relation, condition)
@@ -696,7 +696,7 @@ class Front:
                 f"{shown} has no rule: a run reads no clock",
                 "write the day: DATE '2026-01-01'",
             )
-        known = ", ".join(dict.fromkeys(_as_written(each.name) for each in table.names))
+        known = ", ".join(dict.fromkeys(as_written(each.name) for each in table.names))
         refuse(
             Code.RELATION_NAME,
             f"there is no column {shown}",
@@ -813,8 +813,8 @@ class Front:
                 refuse(
                     Code.RELATION_SUBQUERY,
                     f"a subquery in an expression ({node.get('subquery_type', '')}) has no rule",
-                    "write IN and EXISTS as SEMI JOIN … USING (unit), NOT IN as ANTI JOIN, a value as a join"
-                    " with a CTE that has one row a person",
+                    "write IN and EXISTS as SEMI JOIN … USING ({unit}), NOT IN as ANTI JOIN, a value as a"
+                    " join with a CTE that has one row a person",
                 )
             case "STAR":
                 refuse(Code.RELATION_NO_RULE, "COLUMNS(…) has no rule", "list the columns")

@@ -615,7 +615,7 @@ def aggregate(
                 refuse(
                     Code.RELATION_LIST,
                     f"{name}: a person's list could have any length",
-                    "keep at most m rows a person first: QUALIFY row_number() OVER (PARTITION BY unit) <= m",
+                    "keep m rows a person first: QUALIFY row_number() OVER (PARTITION BY {unit}) <= m",
                 )
             by = f"{terms[0].safe} ASC NULLS LAST"
             if distinct and order:

@@ -54,7 +54,7 @@ class Type:
             case "dec":
                 return f"decimal({DIGITS}, {self.size})"
             case "text":
-                return f"text of at most {self.size} characters"
+                return f"text of at most {self.size} character{'' if self.size == 1 else 's'}"
             case "list":
                 return f"list of at most {self.size} × {self.of}"
             case _:

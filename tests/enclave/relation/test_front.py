@@ -176,6 +176,13 @@ def test_a_field_that_is_not_read_is_refused_in_every_node() -> None:
         assert raised.value.code == Code.RELATION_NO_RULE, node
 
 
+def test_a_hint_names_the_person_s_column() -> None:
+    with pytest.raises(RecipeError) as raised:
+        tables = [table for table in TABLES if table.name == "tx"]
+        compiled.compile_relation("SELECT DISTINCT ON (n) customer, n FROM tx", tables)
+    assert raised.value.hint and "PARTITION BY customer ORDER BY" in raised.value.hint
+
+
 EMPTY = "SELECT customer, CASE WHEN flag AND n > 1 THEN 1 ELSE 2 END AS c, n IN (1, 2) AS i FROM tx"
 
 
