@@ -11,7 +11,6 @@ The private half lies beside the owner's data keys, in a text file of mode 0600,
 from __future__ import annotations
 
 import binascii
-import re
 from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,14 @@ from pathlib import Path
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import KeyMaterialError
-from sealroom.files import PRIVATE, FileExposed, TargetExists, read_private, write_atomic
+from sealroom.files import PRIVATE, TargetExists, write_atomic
 from sealroom.keys import KEM_PUBLIC_SIZE, KemPrivateKey, Secret, hpke_seal
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.secret_line import MAX_FILE_BYTES, read_secret
 
 NAME = "report-key.secret"
 """No data key has this name: those end in .key."""
-MAX_FILE_BYTES = 4096
-_LINE = re.compile(r"sealroom-report-key-1 0x([0-9a-f]{64})")
+_WORD = "sealroom-report-key-1"
 _HINT = f"it is the file {NAME} that sealroom seal wrote beside the data keys"
 
 
@@ -47,7 +46,7 @@ class ReportKey:
             return
         text = (
             "# report key: opens the reasons of failed runs; keep it, send it to nobody\n"
-            f"sealroom-report-key-1 {to_hex(self.fresh.reveal())}\n"
+            f"{_WORD} {to_hex(self.fresh.reveal())}\n"
         )
         try:
             write_atomic(self.place, text.encode("ascii"), mode=PRIVATE)
@@ -74,18 +73,7 @@ def of_owner(folder: Path, given: Path | None) -> ReportKey:
 
 def read(path: Path) -> KemPrivateKey:
     """Read the private half. Raises `key-missing`, `key-malformed`, `key-exposed`."""
-    if not path.is_file():
-        raise ToolError(Code.KEY_MISSING, f"{path}: no such file", _HINT)
-    try:
-        data = read_private(path, MAX_FILE_BYTES)
-    except FileExposed as error:
-        raise ToolError(Code.KEY_EXPOSED, error.reason, error.remedy) from None
-    text = data.decode("ascii", errors="replace")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    found = _LINE.fullmatch(lines[0]) if len(lines) == 1 and len(data) <= MAX_FILE_BYTES else None
-    if found is None:
-        raise ToolError(Code.KEY_MALFORMED, f"{path} is not a report key", _HINT)
-    return KemPrivateKey.from_seed(bytes.fromhex(found[1]))
+    return KemPrivateKey.from_seed(read_secret(path, _WORD, what="report key", hint=_HINT).reveal())
 
 
 def _public(path: Path) -> bytes:
