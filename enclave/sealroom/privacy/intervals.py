@@ -62,18 +62,32 @@ def two_laplace(one: float, other: float) -> float:
 def around(
     name: str, value: Fraction, half: float, *, decimals: int, lower: Decimal, upper: Decimal
 ) -> dict[str, str]:
+    """A released number and its interval, which reaches equally far to both sides; see `within`."""
+    wide = Fraction(half)
+    return within(name, value, value - wide, value + wide, decimals=decimals, lower=lower, upper=upper)
+
+
+def within(
+    name: str,
+    value: float | Fraction,
+    low: float | Fraction,
+    high: float | Fraction,
+    *,
+    decimals: int,
+    lower: Decimal,
+    upper: Decimal,
+) -> dict[str, str]:
     """A released number and its interval, `x`, `x_low` and `x_high`, within the bounds; ends are rounded
     outwards."""
     unit = 10**decimals
-    wide = Fraction(half) * unit
 
-    def text(whole: Fraction) -> str:
-        return rounded_text(whole / unit, decimals=decimals, lower=lower, upper=upper)
+    def text(whole: int) -> str:
+        return rounded_text(Fraction(whole, unit), decimals=decimals, lower=lower, upper=upper)
 
     return {
-        name: text(value * unit),
-        f"{name}_low": text(Fraction(math.floor(value * unit - wide))),
-        f"{name}_high": text(Fraction(math.ceil(value * unit + wide))),
+        name: text(round(Fraction(value) * unit)),
+        f"{name}_low": text(math.floor(Fraction(low) * unit)),
+        f"{name}_high": text(math.ceil(Fraction(high) * unit)),
     }
 
 

@@ -18,11 +18,11 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from sealroom.decimals import decimal_text, rounded_text
+from sealroom.decimals import decimal_text
 from sealroom.privacy.bounds import Bounded, Bounds, Search, between, bounds_shape, shown_bounds
 from sealroom.privacy.cells import MAX_CELLS, Cells
 from sealroom.privacy.clamped import ENOUGH, check_decimals
-from sealroom.privacy.intervals import NOISE_AND_SAMPLING, Z
+from sealroom.privacy.intervals import NOISE_AND_SAMPLING, Z, within
 from sealroom.privacy.kind import Bar, Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
@@ -149,6 +149,7 @@ class QuantilesKind(Bounded[Quantiles]):
     def finish(self, spec: Quantiles, law: Law, state: Bounds, noise: Noises, cohort: int) -> Value:
         edges, sd = spec.edges(state), noise["tree"].sd
         limits = float(spec.lower), float(spec.upper)
+        numbers: Value = {"decimals": spec.decimals, "lower": spec.lower, "upper": spec.upper}
         rows: list[Value] = []
         for place, name in enumerate(spec.cells.names()):
             below = people_below(state.noisy["tree"][place * NODES : (place + 1) * NODES])
@@ -156,8 +157,9 @@ class QuantilesKind(Bounded[Quantiles]):
             few = total < max(cohort, ENOUGH * sd * math.sqrt(_variance(LEAVES)))
             for share in spec.shares:
                 label = name | {"quantile": decimal_text(share)}
-                found = None if few else _quantile(below, float(share), edges, sd, limits)
-                rows.append(label | self._shown(spec, found))
+                found = (0.0,) * 3 if few else _quantile(below, float(share), edges, sd, limits)
+                shown = within("value", *found, **numbers)
+                rows.append(label | (dict.fromkeys(shown) if few else shown))
         bounds = shown_bounds(spec.search, state, noise, cohort)
         return {"groups": rows, "interval": NOISE_AND_SAMPLING, **bounds}
 
@@ -189,16 +191,6 @@ class QuantilesKind(Bounded[Quantiles]):
             f" {LEAVES} ranges {between(spec.search, spec.lower, spec.upper, of)}. Each {of.one} is counted"
             " in one range, and in a wider one around it."
         )
-
-    def _shown(self, spec: Quantiles, found: tuple[float, float, float] | None) -> Value:
-        names = ("value", "value_low", "value_high")
-        if found is None:
-            return dict.fromkeys(names)
-        unit = 10**spec.decimals
-        value, low, high = (Fraction(each) * unit for each in found)
-        wholes = (Fraction(round(value)), Fraction(math.floor(low)), Fraction(math.ceil(high)))
-        bounds: Value = {"decimals": spec.decimals, "lower": spec.lower, "upper": spec.upper}
-        return {name: rounded_text(whole / unit, **bounds) for name, whole in zip(names, wholes, strict=True)}
 
 
 def people_below(nodes: list[Fraction]) -> list[float]:
