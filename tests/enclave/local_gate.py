@@ -209,6 +209,14 @@ def with_more_epsilon(grant: Grant) -> Grant:
     return dataclasses.replace(grant, epsilon_micro=grant.epsilon_micro + 1)
 
 
+def with_a_long_lease(grant: Grant) -> Grant:
+    return dataclasses.replace(grant, lease_seconds=120)
+
+
+def with_no_lease(grant: Grant) -> Grant:
+    return dataclasses.replace(grant, lease_seconds=0)
+
+
 def with_less_delta(grant: Grant) -> Grant:
     return dataclasses.replace(grant, delta_pico=grant.delta_pico - 1)
 

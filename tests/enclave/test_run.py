@@ -28,8 +28,10 @@ from tests.enclave.local_gate import (
     for_other_evidence,
     refuse,
     stranger,
+    with_a_long_lease,
     with_less_delta,
     with_more_epsilon,
+    with_no_lease,
 )
 from tests.patience import PATIENCE_S, until
 
@@ -259,6 +261,8 @@ def test_a_gate_that_says_no_ends_the_run(room: Room) -> None:
         (lambda gate: setattr(gate, "change_grant", with_more_epsilon), "grant-mismatch"),
         (lambda gate: setattr(gate, "change_grant", for_other_evidence), "grant-mismatch"),
         (lambda gate: setattr(gate, "change_grant", with_less_delta), "grant-mismatch"),
+        (lambda gate: setattr(gate, "change_grant", with_a_long_lease), "grant-mismatch"),
+        (lambda gate: setattr(gate, "change_grant", with_no_lease), "grant-mismatch"),
         (lambda gate: setattr(gate, "grant_signer", stranger()), "grant-forged"),
         (lambda gate: setattr(gate, "signer_key", stranger()), "challenge-forged"),
     ],
@@ -267,6 +271,8 @@ def test_a_gate_that_says_no_ends_the_run(room: Room) -> None:
         "a grant of another ε",
         "a grant for other evidence",
         "a grant of another δ",
+        "a grant with a lease of two minutes",
+        "a grant without a lease",
         "a forged grant",
         "a forged challenge",
     ],

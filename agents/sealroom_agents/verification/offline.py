@@ -13,7 +13,13 @@ from sealroom.encoding import sha256, to_hex
 from sealroom.envelope import RECEIPT_CHECKS, RESULT_CHECK, STATEMENT_CHECKS, EnvelopeCheck
 from sealroom.envelope.noise import mechanisms
 from sealroom.errors import EnvelopeError, KeyReleaseError
-from sealroom.key_release import check_kms_chain, evidence_digest, verify_challenge, verify_grant
+from sealroom.key_release import (
+    check_kms_chain,
+    check_lease_seconds,
+    evidence_digest,
+    verify_challenge,
+    verify_grant,
+)
 from sealroom.key_release import report_data as bound_report_data
 from sealroom.recipe import compose_hash
 from sealroom.recipe import parse as parse_recipe
@@ -23,8 +29,6 @@ from sealroom_agents.recipe_words import counted_words
 from sealroom_agents.studycard import CLOCK_SKEW_S, GATE_EVIDENCE_MAX_AGE_S
 from sealroom_agents.verification.state import Check, Findings, Step, equal
 
-MAX_LEASE_SECONDS = 60
-"""Longest lease that a grant may give."""
 KMS = "kms"
 
 
@@ -60,9 +64,7 @@ def _evidence(found: Findings) -> bytes:
 
 
 def _lease(found: Findings) -> None:
-    seconds = found.envelope.grant.lease_seconds
-    if not 0 < seconds <= MAX_LEASE_SECONDS:
-        raise EnvelopeError(Code.GRANT_MISMATCH, f"a lease of {seconds} s is not one")
+    check_lease_seconds(found.envelope.grant)
 
 
 def _not_from_future(found: Findings) -> None:

@@ -15,6 +15,7 @@ from sealroom.key_release.messages import (
 )
 from sealroom.key_release.protocol import (
     check_kms_chain,
+    check_lease_seconds,
     datasets_root,
     evidence_digest,
     gate_report_data,
@@ -63,6 +64,7 @@ __all__ = [
     "SeenRevocation",
     "WatchReport",
     "check_kms_chain",
+    "check_lease_seconds",
     "datasets_root",
     "evidence_digest",
     "gate_report_data",

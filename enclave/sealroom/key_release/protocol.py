@@ -16,7 +16,7 @@ from sealroom import typed
 from sealroom.codes import Code
 from sealroom.encoding import address_bytes, canonical, lp, sha256, sha512
 from sealroom.errors import KeyMaterialError, KeyReleaseError
-from sealroom.key_release.messages import Challenge, GateIdentity, Hello
+from sealroom.key_release.messages import MAX_LEASE_SECONDS, Challenge, GateIdentity, Hello
 from sealroom.key_release.replies import (
     LeaseReply,
     LeaseRequest,
@@ -148,6 +148,14 @@ def verify_grant(grant: Grant, signature: bytes, *, signer: str, chain_id: int, 
     message = typed.grant(grant, chain_id=chain_id, consortium=consortium)
     _check_signer(message, signature, signer=signer, code=Code.GRANT_FORGED, what="grant")
     return typed.digest(message)
+
+
+def check_lease_seconds(grant: Grant) -> None:
+    """Check that a grant ends soon unless it is renewed. Raises `grant-mismatch`."""
+    if not 0 < grant.lease_seconds <= MAX_LEASE_SECONDS:
+        raise KeyReleaseError(
+            Code.GRANT_MISMATCH, f"a lease of {grant.lease_seconds} s is not one: 1 to {MAX_LEASE_SECONDS}"
+        )
 
 
 def sign_lease(

@@ -407,12 +407,13 @@ class Front:
         for each in modifiers:
             if each["type"] != "DISTINCT_MODIFIER":
                 word = {"ORDER_MODIFIER": "ORDER BY"}.get(each["type"], "LIMIT")
-                refuse(
-                    Code.RELATION_ACROSS_PEOPLE,
-                    f"{word} of a query looks across people",
-                    "leave it out, or keep rows a person: QUALIFY row_number() OVER"
-                    " (PARTITION BY {unit} ORDER BY x) <= m",
-                )
+                with self._at(*_inside(each)):
+                    refuse(
+                        Code.RELATION_ACROSS_PEOPLE,
+                        f"{word} of a query looks across people",
+                        "leave it out, or keep rows a person: QUALIFY row_number() OVER"
+                        " (PARTITION BY {unit} ORDER BY x) <= m",
+                    )
             _read(each)
             distinct = True
         return distinct
@@ -993,6 +994,17 @@ def _calls(value: Any) -> list[Node]:
                 found.append(each)
             waiting.extend(reversed([inner for inner in each.values() if isinstance(inner, dict | list)]))
     return found
+
+
+def _inside(value: Any) -> Iterator[Node]:
+    """All nodes in a node, itself first, in the order of the text."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            yield each
+        inner = list(each.values()) if isinstance(each, dict) else each
+        waiting.extend(reversed([one for one in inner if isinstance(one, dict | list)]))
 
 
 def _within(call: Node, node: Node | None) -> bool:

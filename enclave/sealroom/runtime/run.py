@@ -36,6 +36,7 @@ from sealroom.key_release import (
     GrantReply,
     Hello,
     check_kms_chain,
+    check_lease_seconds,
     evidence_digest,
     report_data,
     transcript_1,
@@ -273,6 +274,7 @@ def _check_grant(
     for name, value in own.items():
         if getattr(grant, name) != value:
             raise KeyReleaseError(Code.GRANT_MISMATCH, f"the grant is not for this run: {name} differs")
+    check_lease_seconds(grant)
     datasets.check_gate(session.identity)
     transcript = transcript_1(
         session.transcript,

@@ -145,6 +145,8 @@ def _typed(tree: Any) -> list[dict[str, Any]]:
         ("SELECT customer,\n  n,\n  rank() OVER (ORDER BY n) AS r\nFROM tx", 3),
         ("SELECT customer, count(*) AS n,\n  stddev(n) AS s\nFROM tx\nGROUP BY customer", 2),
         ("SELECT customer, abs(n) + 1 AS n\nFROM tx\nJOIN nowhere USING (customer)", 3),
+        ("SELECT customer, n\nFROM tx\n\nORDER BY n", 4),
+        ("SELECT customer, n\nFROM tx\nLIMIT\n  3", 4),
     ],
 )
 def test_a_refusal_names_the_line_of_what_it_refuses(sql: str, line: int) -> None:
