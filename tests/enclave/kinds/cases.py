@@ -45,6 +45,8 @@ CASES: dict[str, Case] = {
     "histogram of all": Case(
         "histogram", {"by": [], "column": "x", "edges": ["-7", "0", "250000"]}, (-7.0, 0.0, 250_000.0)
     ),
+    "variance": Case("variance", {"by": ["band", "sex"], "column": "x", **NARROW}, (0.3, 1.65, 3.0)),
+    "variance of all": Case("variance", {"by": [], "column": "x", **WIDE}, (-1e-6, 125_000.0, 250_000.0)),
     "quantiles": Case(
         "quantiles",
         {"by": ["sex"], "column": "x", "quantiles": ["0.5", "0.9"], "scale": "linear", **NARROW},
