@@ -20,6 +20,8 @@ NOISE = "noise"
 """What an interval includes: the noise that was added, and nothing else."""
 NOISE_AND_SAMPLING = "noise and sampling"
 """... and how far the people in the data may differ from the population that they stand for."""
+COUNTS_NOISE = f"{NOISE_AND_SAMPLING}; of numbers that count, noise alone"
+"""Where a value has estimates and counts."""
 
 
 def half_width(noise: Noise, *, of: int = 1) -> float:

@@ -84,5 +84,15 @@ CASES: dict[str, Case] = {
     "vector sum that clips": Case("vector_sum", {**VECTOR, "norm": "2.5", "entry": "2"}, (0.0, 2.0)),
     "block mean": Case("block_mean", NARROW, (0.3, 3.0)),
     "block mean from below zero": Case("block_mean", BELOW, (-7.0, 0.0)),
+    "survival": Case(
+        "survival",
+        {"by": ["sex"], "time": "x", "event": "y", "edges": ["0", "0.25", "0.5", "1"], "decimals": 3},
+        (0.0, 1.0),
+    ),
+    "survival of all": Case(
+        "survival",
+        {"by": [], "time": "x", "event": "y", "edges": ["-7", "0", "0.1", "9"], "decimals": 2},
+        (-7.0, 9.0),
+    ),
     "logistic": Case("logistic", MODEL, (0.0, 100.0)),
 }

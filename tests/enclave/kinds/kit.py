@@ -255,7 +255,7 @@ digit."""
 
 
 def held(value: Any, truth: Any, found: Held) -> None:
-    """Add each interval of a value, beside the same number of another one."""
+    """Add each interval of a value, beside the same number of another one, where both show it."""
     if isinstance(value, list):
         for item, true in zip(value, truth, strict=True):
             held(item, true, found)
@@ -263,7 +263,7 @@ def held(value: Any, truth: Any, found: Held) -> None:
         for name, item in value.items():
             held(item, truth[name], found)
             low, high = value.get(f"{name}_low"), value.get(f"{name}_high")
-            if low is not None and high is not None:
+            if low is not None and high is not None and truth[name] is not None:
                 wide = (float(high) - float(low)) * 10 ** len(str(low).partition(".")[2])
                 found.setdefault(name, []).append((float(low) <= float(truth[name]) <= float(high), wide))
 
