@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is drawn of a result: panels of marks, found in a field's declared shape and not by its kind.
+
+A table of a value becomes one panel for each of its numbers, other than the number of people where there is
+another one. Its form follows from what its rows are about:
+
+* a last label that is a number with `CURVE` values or more: a curve over that number;
+* more than `STRIP` rows otherwise: a strip, one place a row in declared order;
+* numbers of people, rows and sums: bars from zero;
+* all else: points.
+
+What a value says once, such as its people or the bounds that it found, goes to the note below the panel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sealroom.privacy.shape import Number, Row, Rows, Whole, labels
+from sealroom.recipe.outputs import Field
+
+CURVE = 8
+"""Fewest values of a numeric label that make a curve."""
+STRIP = 60
+"""Most rows that are drawn as lines of text with a mark."""
+PEOPLE = ("people", "rows")
+BARS = (*PEOPLE, "sum")
+"""Numbers that have a meaning as a length from zero."""
+LOGARITHMIC = 30
+"""Positive numbers that differ by more than this factor are drawn on a logarithmic axis."""
+
+RANGE = "range"
+"""The name of a label that is a range of numbers."""
+
+Form = Literal["bars", "points", "curve", "strip"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One released number."""
+
+    labels: tuple[str, ...]
+    """What it is about, in the order of the panel's names."""
+    text: str
+    """The number as it is signed, with its interval; `not released` where it is withheld."""
+    value: float | None
+    low: float | None
+    """Lower end of its 95 % interval, where it has one."""
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a figure."""
+
+    title: str
+    """What the numbers are, in words."""
+    form: Form
+    names: tuple[str, ...]
+    """What each label of a mark says."""
+    marks: tuple[Mark, ...]
+    note: str
+    """What else the field says, and what its intervals include."""
+    logarithmic: bool = False
+    """Whether the axis of the numbers is logarithmic."""
+
+    def summary(self) -> str:
+        """The panel in a sentence, for who does not see it."""
+        if len(self.marks) > STRIP:
+            return f"{self.title}: {len(self.marks):,} numbers."
+        told = (f"{', '.join(mark.labels)} {mark.text}".strip() for mark in self.marks)
+        return f"{self.title}: {'; '.join(told)}."
+
+
+def panels_of(field: Field, value: Mapping[str, Any], *, rows: int = 1) -> Iterator[Panel]:
+    """The panels of one field's value, which has the declared shape. `rows`: most rows of a person."""
+    shape = field.shape(rows)
+    tables = {
+        name: member
+        for name, member in shape.members.items()
+        if isinstance(member, Rows) and (len(member.rows) > 1 or name == "groups")
+    }
+    mappings = {
+        name: member
+        for name, member in shape.members.items()
+        if isinstance(member, Row) and not _is_end(name, shape.members)
+    }
+    note = _note(shape, value, apart={*tables, *mappings})
+    for name, table in tables.items():
+        yield from _of_table(field, name, table, value[name], note)
+    for name, mapping in mappings.items():
+        if mapping.members:
+            yield _of_mapping(field, name, mapping, value, note)
+    if not tables and not mappings:
+        numbers = _numbers(shape)
+        marks = tuple(_mark((name,), value, name) for name in numbers)
+        yield Panel(field.name, "points", ("",), marks, note)
+
+
+def _of_table(
+    field: Field, name: str, table: Rows, rows: Sequence[Mapping[str, Any]], note: str
+) -> Iterator[Panel]:
+    if not table.rows:
+        return
+    about = labels(Row({"groups": table}))
+    numbers = _numbers(table.rows[0])
+    drawn = [each for each in numbers if each not in PEOPLE] or numbers
+    ranged = {"from", "to"} <= set(about)
+    names = (*(each for each in about if each not in ("from", "to")), *([RANGE] if ranged else []))
+    for number in drawn:
+        marks = tuple(_mark(_labels(row, about, ranged), row, number) for row in rows)
+        words = _words(field, name, number)
+        by = [each for each in names if each]
+        title = f"{words} by {' and '.join(by)}" if by else words
+        form = _form(number, names, marks, ranged)
+        yield Panel(title, form, names, marks, note, form == "points" and _far_apart(marks))
+
+
+def _of_mapping(field: Field, name: str, mapping: Row, value: Mapping[str, Any], note: str) -> Panel:
+    held = {end: value.get(f"{name}{end}") or {} for end in ("", "_low", "_high")}
+    marks = []
+    for key in mapping.members:
+        row = {f"{key}{end}": of.get(key) for end, of in held.items() if isinstance(of, Mapping)}
+        marks.append(_mark((key,), row, key))
+    return Panel(f"{field.name}: {name}", "points", ("",), tuple(marks), note)
+
+
+def _form(number: str, names: Sequence[str], marks: Sequence[Mark], ranged: bool) -> Form:
+    if names and not ranged:
+        places = {mark.labels[-1] for mark in marks}
+        if len(places) >= CURVE and all(real(place) is not None for place in places):
+            return "curve"
+    if len(marks) > STRIP:
+        return "strip"
+    return "bars" if number in BARS else "points"
+
+
+def _far_apart(marks: Sequence[Mark]) -> bool:
+    ends = [end for mark in marks for end in (mark.value, mark.low, mark.high) if end is not None]
+    return bool(ends) and min(ends) > 0 and max(ends) > LOGARITHMIC * min(ends)
+
+
+def _labels(row: Mapping[str, Any], about: Sequence[str], ranged: bool) -> tuple[str, ...]:
+    kept = [str(row[name]) for name in about if name not in ("from", "to")]
+    return (*kept, f"{row['from']} to {row['to']}") if ranged else tuple(kept)
+
+
+def _words(field: Field, table: str, number: str) -> str:
+    """What a number of a field is: `creatinine: mean`, but not twice the same word."""
+    parts = [field.name, *([] if table == "groups" else [table]), *([] if number == "value" else [number])]
+    return ": ".join(dict.fromkeys(parts))
+
+
+def _numbers(row: Row) -> list[str]:
+    """The names of a row's numbers, without the ends of their intervals and what says what it is about."""
+    return [
+        name
+        for name, member in row.members.items()
+        if isinstance(member, (Whole, Number))
+        and name not in labels(Row({"groups": Rows([row])}))
+        and not _is_end(name, row.members)
+    ]
+
+
+def _is_end(name: str, among: Mapping[str, Any]) -> bool:
+    stem = name.removesuffix("_low").removesuffix("_high")
+    return stem != name and stem in among
+
+
+def _mark(about: tuple[str, ...], row: Mapping[str, Any], name: str) -> Mark:
+    value, low, high = row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high")
+    return Mark(about, told(value, low, high), real(value), real(low), real(high))
+
+
+def told(value: Any, low: Any, high: Any) -> str:
+    """A number with its interval, as signed."""
+    if value is None:
+        return "not released"
+    ends = "" if low is None or high is None else f" ({_thousands(low)} to {_thousands(high)})"
+    return _thousands(value) + ends
+
+
+def _thousands(value: Any) -> str:
+    """A number with a comma before every third digit of its whole part."""
+    whole, point, rest = str(value).partition(".")
+    return f"{int(whole):,}{point}{rest}" if len(whole) > 4 else str(value)
+
+
+def real(value: Any) -> float | None:
+    """A number of a result as a finite float."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _note(shape: Row, value: Mapping[str, Any], *, apart: set[str]) -> str:
+    said = []
+    for name, member in shape.members.items():
+        if name in apart or _is_end(name, shape.members):
+            continue
+        if isinstance(member, Rows):
+            for row, held in zip(member.rows, value[name], strict=True):
+                said += [f"{each} {_mark((), held, each).text}" for each in _numbers(row)]
+        elif isinstance(member, (Whole, Number)):
+            said.append(f"{name} {_mark((), value, name).text}")
+    includes = value.get("interval")
+    if includes is not None:
+        said.append(f"intervals of 95 % include {includes}")
+    return "; ".join(said)

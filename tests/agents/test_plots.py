@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of results: every kind is drawn, with every number that is released, and nothing in it acts."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from tests.enclave.kinds.cases import CASES
+from tests.enclave.kinds.kit import COHORT, COSTS, spec_of, table
+
+from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.release import compute
+from sealroom.recipe.outputs import Field
+from sealroom_agents.plots.chart import CURVE, STRIP, Mark, Panel, panels_of, told
+from sealroom_agents.plots.svg import WIDTH, draw
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def released(name: str, count: int = 400) -> tuple[Field, dict[str, Any]]:
+    """A field of a case, and a value of it."""
+    case = CASES[name]
+    kind = KINDS[case.kind]
+    spec = spec_of(kind, case.members)
+    field = Field(name="field", kind=kind, spec=spec, cost=COSTS[kind.laws[-1]])
+    people = table(kind, spec, count, np.random.default_rng(5), case.bounds)
+    return field, compute(field, people, cohort=COHORT)
+
+
+def marks(count: int, *, labels: int = 1, numeric: bool = False) -> tuple[Mark, ...]:
+    return tuple(
+        Mark(
+            tuple(str(place) if numeric else f"row {place}" for _ in range(labels)),
+            told(place, place - 1, place + 1),
+            float(place), place - 1.0, place + 1.0,
+        )
+        for place in range(count)
+    )  # fmt: skip
+
+
+def tree(text: str) -> ElementTree.Element:
+    return ElementTree.fromstring(text)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_kind_is_drawn_within_the_picture(name: str) -> None:
+    field, value = released(name)
+    panels = list(panels_of(field, value))
+    assert panels
+    root = tree(draw("A question?", panels, about="Some owners."))
+    height = float(root.attrib["height"])
+    for one in root.iter(f"{SVG}text"):
+        assert 0 <= float(one.attrib["x"]) <= WIDTH
+    for one in root.iter(f"{SVG}circle"):
+        assert 0 <= float(one.attrib["cx"]) <= WIDTH and 0 <= float(one.attrib["cy"]) <= height
+    assert not any(re.search(r"nan|inf", value) for one in root.iter() for value in one.attrib.values())
+
+
+@pytest.mark.parametrize("name", ["count", "mean", "sum", "quantiles", "histogram with private bounds"])
+def test_every_number_stands_beside_its_mark_as_it_is_signed(name: str) -> None:
+    field, value = released(name)
+    (panel, *_) = panels_of(field, value)
+    assert len(panel.marks) == len(value["groups"])
+    texts = [one.text for one in tree(draw("?", [panel])).iter(f"{SVG}text")]
+    for mark in panel.marks:
+        assert mark.text in texts
+
+
+def test_what_is_withheld_is_said_and_not_drawn() -> None:
+    field, value = released("count", count=12)
+    (panel,) = panels_of(field, value)
+    assert {mark.text for mark in panel.marks} == {"not released"}
+    root = tree(draw("?", [panel]))
+    assert [one.text for one in root.iter(f"{SVG}text")].count("not released") == len(panel.marks)
+    assert not list(root.iter(f"{SVG}circle")) and len(list(root.iter(f"{SVG}rect"))) == 1
+
+
+def test_who_does_not_see_it_is_told_the_same() -> None:
+    field, value = released("mean")
+    panels = list(panels_of(field, value))
+    root = tree(draw("How old?", panels, about="Four owners."))
+    assert root.attrib["role"] == "img"
+    title, desc = root.find(f"{SVG}title"), root.find(f"{SVG}desc")
+    assert title is not None and desc is not None and title.text == "How old?"
+    assert root.attrib["aria-labelledby"].split() == [title.attrib["id"], desc.attrib["id"]]
+    for mark in panels[0].marks:
+        assert mark.text in (desc.text or "")
+
+
+def test_text_of_others_makes_no_element() -> None:
+    hostile = '</text><script>alert(1)</script>"&'
+    mark = Mark((hostile,), "1", 1.0, None, None)
+    root = tree(draw(hostile, [Panel(hostile, "points", (hostile,), (mark,), hostile)], about=hostile))
+    assert not list(root.iter(f"{SVG}script"))
+    assert hostile in [one.text for one in root.iter(f"{SVG}text")]
+
+
+def test_many_rows_become_a_strip_and_a_long_picture_stays_small() -> None:
+    panel = Panel("long", "strip", ("variant",), marks(10_000), "")
+    text = draw("?", [panel])
+    assert len(text) < 300_000
+    assert len(list(tree(text).iter(f"{SVG}text"))) < 40
+
+
+def test_numbers_along_a_label_become_a_curve() -> None:
+    panel = Panel("curve", "curve", ("time",), marks(CURVE, numeric=True), "")
+    paths = list(tree(draw("?", [panel])).iter(f"{SVG}path"))
+    assert [path.attrib["class"] for path in paths] == ["f0 band", "s0 line"]
+
+
+def test_the_form_follows_from_the_rows() -> None:
+    field, value = released("vector sum")
+    (panel,) = panels_of(field, value)
+    assert len(panel.marks) <= STRIP and panel.form == "points"
+    assert panel.note.startswith("people ")
+    assert next(iter(panels_of(*released("count")))).form == "bars"
