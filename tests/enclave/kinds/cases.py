@@ -57,6 +57,16 @@ CASES: dict[str, Case] = {
         {"by": [], "column": "x", "quantiles": ["0.01"], "scale": "log", **NARROW},
         (0.3, 1.0, 3.0),
     ),
+    "cdf": Case(
+        "cdf",
+        {"by": ["sex"], "column": "x", "points": ["0.3", "1", "2", "3"], "decimals": 4},
+        (0.3, 1.0, 2.0, 3.0),
+    ),
+    "cdf of many points": Case(
+        "cdf",
+        {"by": [], "column": "x", "points": [f"{n}" for n in range(-3, 67)], "decimals": 3},
+        (-3.0, 12.0, 13.0, 66.0),
+    ),
     "mean with private bounds": Case(
         "mean", {"by": ["sex"], "column": "x", **FOUND}, (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5), "bounds"
     ),

@@ -96,7 +96,7 @@ def test_rows_are_not_called_people(name: str, law: Law) -> None:
     check(value, one.shape(3), "field")
     named = counting(largest(one.shape(1)))
     assert counting(value) == {each.replace("people", "rows") for each in named}
-    assert named or one.kind.name in ("quantiles", "survival")
+    assert named or one.kind.name in ("quantiles", "survival", "cdf")
     with pytest.raises(JobError):
         check(value if named else {}, one.shape(1), "field")
 

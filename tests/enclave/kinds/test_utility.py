@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is released at ε 1.5 beside what numpy, scipy or scikit-learn make of the same few thousand people.
 
-The noise has a seed; each limit is about twice the error that the noise explains.
+The noise has a seed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from tests.enclave.kinds import kit
 
+from sealroom.privacy.intervals import LEVEL
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.parts import LAWS, Cost, Law, noise_of
 from sealroom.privacy.people import People
@@ -51,11 +53,11 @@ def released(
 
 
 def near(rows: Any, name: str, plain: Any, limit: float) -> None:
-    """A number of every row is no farther from the plain one than the limit, and than twice its interval."""
+    """Intervals of a number reach no farther than the limit, and the plain one is not twice as far away."""
     shown, low, high = (
         np.array([float(row[each]) for row in rows]) for each in (name, f"{name}_low", f"{name}_high")
     )
-    assert np.abs(shown - plain).max() < limit, (name, shown, plain)
+    assert np.maximum(high - shown, shown - low).max() < limit, (name, low, shown, high)
     assert ((2 * low - shown <= plain) & (plain <= 2 * high - shown)).all(), (name, low, plain, high)
 
 
@@ -72,4 +74,34 @@ def test_variance(law: Law) -> None:
         ("standard_deviation", lambda each: np.std(each, ddof=1)),
     ):
         plain = np.array([statistic(each) for each in held])
-        near(value["groups"], name, plain, 0.006 if law == "laplace" else 0.02)
+        near(value["groups"], name, plain, 0.01 if law == "laplace" else 0.04)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("points", [["0.5", "1", "2"], [f"0.{n:02d}" for n in range(1, 99, 2)]])
+def test_cdf(law: Law, points: list[str]) -> None:
+    """A value that equals a point is at or below it; shares never fall, and intervals include sampling."""
+    points = [str(float(point)) if "." in point else point for point in points]
+    values = np.round(np.exp(np.random.default_rng(3).normal(-0.5, 1, COUNT)), 1)
+    members = {"by": [], "column": "x", "points": points, "decimals": 4}
+    value = released("cdf", members, law, {"x": values})
+    plain = np.array([(values <= float(point)).mean() for point in points])
+    near(value["groups"], "share", plain, 0.03)
+    shares = [float(row["share"]) for row in value["groups"]]
+    assert shares == sorted(shares)
+    half = [(float(row["share_high"]) - float(row["share_low"])) / 2 for row in value["groups"]]
+    assert (np.array(half) > 1.9 * np.sqrt(plain * (1 - plain) / COUNT)).all()
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("people", [80, 2000])
+def test_intervals_of_a_cdf_hold_the_shares_of_the_population(law: Law, people: int) -> None:
+    dice, points, inside = np.random.default_rng(7), ["0.02", "0.3", "0.9", "0.999"], []
+    members = {"by": [], "column": "x", "points": points, "decimals": 5}
+    for seed in range(300):
+        value = released("cdf", members, law, {"x": dice.random(people)}, seed=seed)
+        inside += [
+            float(row["share_low"]) <= float(row["up_to"]) <= float(row["share_high"])
+            for row in value["groups"]
+        ]
+    assert np.mean(inside) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(inside))

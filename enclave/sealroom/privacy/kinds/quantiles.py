@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quantiles of one column by declared group, from one noisy tree of counts over 256 ranges.
 
-The tree has two levels, of 16 ranges and of 16 ranges in each. A row is in one leaf, and adds one to each
-level. Level by level the noisy counts contradict each other; the least-squares answer to all of them (Hay,
-Rastogi, Miklau, Suciu 2010) has a closed form here, so that each count of people below an edge, and with it
-the noise of it, is known exactly. A quantile is where that count passes its share of all, and its interval
-holds every edge whose count the noise, and the chance of who is in the data, could have moved there. Values
-beyond the bounds count in the outer ranges.
+A row is in one range, and in a wider one of 16: it adds two, in L1 and in L2², whatever its value (`tree`).
+The number of people below each edge, and the noise on it, are known exactly. A quantile is where that count
+passes its share of all, and its interval holds every edge whose count the noise, and the chance of who is in
+the data, could have moved there. Values beyond the bounds count in the outer ranges.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import itertools
 import math
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from sealroom.decimals import decimal_text
@@ -27,15 +24,15 @@ from sealroom.privacy.kind import Bar, Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Number, Row, table, with_interval
+from sealroom.privacy.tree import PART, Tree
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Floats, Integers, People
 
 Value = dict[str, Any]
-WIDE = 16
-"""Ranges of the coarse level, and ranges in each of them."""
-LEAVES = WIDE * WIDE
-NODES = WIDE + LEAVES
+LEAVES = 256
+"""Ranges between the bounds."""
+TREE = Tree(LEAVES)
 MAX_SHARES = 32
 _EXAMPLE = 1000
 """People of the group that the preview is about."""
@@ -110,8 +107,8 @@ class QuantilesKind(Bounded[Quantiles]):
         edges = spec.edges(Bounds(lower=lower, upper=upper))
         if any(low >= high for low, high in itertools.pairwise(edges)):
             bounds_error("bounds too close for real numbers to tell 256 ranges apart")
-        if cells.count * NODES > 16 * MAX_CELLS:
-            bounds_error(f"quantiles by more than {16 * MAX_CELLS // NODES} groups")
+        if cells.count * TREE.nodes > 16 * MAX_CELLS:
+            bounds_error(f"quantiles by more than {16 * MAX_CELLS // TREE.nodes} groups")
         check_decimals(lower, upper, spec.decimals)
         return spec
 
@@ -131,7 +128,7 @@ class QuantilesKind(Bounded[Quantiles]):
         return Columns(numbers=(spec.column,), groups=spec.cells.by)
 
     def own_parts(self, spec: Quantiles, law: Law) -> tuple[Part, ...]:
-        return (Part(name="tree", length=spec.cells.count * NODES, l1=2, l2_squared=2),)
+        return (TREE.part(spec.cells.count),)
 
     def known(self, spec: Quantiles, people: People) -> Floats:
         return spec.known(people)[1]
@@ -141,20 +138,17 @@ class QuantilesKind(Bounded[Quantiles]):
 
         cell, values = spec.known(people)
         leaf = np.clip(np.searchsorted(spec.edges(bounds), values, side="right") - 1, 0, LEAVES - 1)
-        counts = np.bincount(cell * LEAVES + leaf, minlength=spec.cells.count * LEAVES)
-        leaves = counts.astype(np.int64).reshape(spec.cells.count, LEAVES)
-        coarse = leaves.reshape(spec.cells.count, WIDE, WIDE).sum(axis=2)
-        return {"tree": np.concatenate([coarse, leaves], axis=1).reshape(-1)}
+        return TREE.count(cell, leaf, spec.cells.count)
 
     def finish(self, spec: Quantiles, law: Law, state: Bounds, noise: Noises, cohort: int) -> Value:
-        edges, sd = spec.edges(state), noise["tree"].sd
+        edges, sd = spec.edges(state), noise[PART].sd
         limits = float(spec.lower), float(spec.upper)
         numbers: Value = {"decimals": spec.decimals, "lower": spec.lower, "upper": spec.upper}
         rows: list[Value] = []
         for place, name in enumerate(spec.cells.names()):
-            below = people_below(state.noisy["tree"][place * NODES : (place + 1) * NODES])
+            below = TREE.below(state.noisy[PART], place)
             total = below[-1]
-            few = total < max(cohort, ENOUGH * sd * math.sqrt(_variance(LEAVES)))
+            few = total < max(cohort, ENOUGH * sd * math.sqrt(TREE.variance(LEAVES)))
             for share in spec.shares:
                 label = name | {"quantile": decimal_text(share)}
                 found = (0.0,) * 3 if few else _quantile(below, float(share), edges, sd, limits)
@@ -174,8 +168,8 @@ class QuantilesKind(Bounded[Quantiles]):
         )  # fmt: skip
 
     def preview(self, spec: Quantiles, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
-        worst = max(_variance(edge) for edge in range(1, LEAVES + 1))
-        people = Z * noise["tree"].sd * math.sqrt(worst)
+        worst = max(TREE.variance(edge) for edge in range(1, LEAVES + 1))
+        people = Z * noise[PART].sd * math.sqrt(worst)
         return (
             Bar(
                 about=f"rank of a quantile in a group of {_EXAMPLE:,} {of.many}, in percent",
@@ -191,34 +185,6 @@ class QuantilesKind(Bounded[Quantiles]):
             f" {LEAVES} ranges {between(spec.search, spec.lower, spec.upper, of)}. Each {of.one} is counted"
             " in one range, and in a wider one around it."
         )
-
-
-def people_below(nodes: list[Fraction]) -> list[float]:
-    """The least-squares number of people below each of the edges 1 to 256, from the counts of both levels."""
-    below: list[Fraction] = []
-    before = Fraction(0)
-    for place in range(WIDE):
-        coarse = nodes[place]
-        leaves = nodes[WIDE + place * WIDE : WIDE + (place + 1) * WIDE]
-        gap = coarse - sum(leaves)
-        running = Fraction(0)
-        for number, leaf in enumerate(leaves, start=1):
-            running += leaf
-            below.append(before + running + Fraction(number, WIDE + 1) * gap)
-        before = below[-1]
-    return [float(each) for each in below]
-
-
-def _variance(edge: int) -> float:
-    """Variance of the number of people below an edge, where each node has variance 1."""
-    whole, part = divmod(edge, WIDE)
-    return whole * WIDE / (WIDE + 1) + part - part * part / (WIDE + 1)
-
-
-def _covariance(edge: int) -> float:
-    """Its covariance with the number of all people."""
-    whole, part = divmod(edge, WIDE)
-    return whole * WIDE / (WIDE + 1) + part / (WIDE + 1)
 
 
 def _quantile(
@@ -238,8 +204,7 @@ def _quantile(
     value = edges[place - 1] + inside * (edges[place] - edges[place - 1])
     near = []
     for edge in range(1, LEAVES + 1):
-        spread = _variance(edge) - 2 * share * _covariance(edge) + share * share * _variance(LEAVES)
-        band = Z * math.sqrt(sd * sd * max(spread, 0.0) + total * share * (1 - share))
+        band = Z * math.sqrt(sd * sd * TREE.spread(edge, share) + total * share * (1 - share))
         if abs(below[edge - 1] - target) <= band:
             near.append(edge)
     low, high = (near[0] - 1, min(near[-1] + 1, LEAVES)) if near else (place - 1, place)

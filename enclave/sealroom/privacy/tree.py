@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many people lie below each of many edges, from counts of ranges at two levels.
+
+A sum of many noisy counts has the noise of all of them. So a row is counted in one of the narrow ranges and
+in one of the wide ones that hold 16 of these, and the people below an edge are the least-squares answer to
+both (Hay et al. 2010; Honaker 2015 for the optimal combination). A row adds one to one node of each level: L1
+and L2² are the number of levels. Few ranges need one level only, whose noise is less then.
+
+All groups of a field have a tree each; a row is in at most one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from sealroom.privacy.parts import Part
+
+if TYPE_CHECKING:
+    from sealroom.privacy.people import Integers
+
+WIDE = 16
+"""Narrow ranges in a wide one; the last may have fewer."""
+_FLAT = 32
+"""Up to so many ranges, one level has less noise than two."""
+PART = "tree"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Ranges that a row is in exactly one of, in order."""
+
+    leaves: int
+
+    @property
+    def coarse(self) -> int:
+        """Wide ranges."""
+        return 0 if self.leaves <= _FLAT else -(-self.leaves // WIDE)
+
+    @property
+    def nodes(self) -> int:
+        """Counts: those of the wide ranges first."""
+        return self.coarse + self.leaves
+
+    def part(self, groups: int) -> Part:
+        """The one part of a field with so many groups."""
+        levels = 2 if self.coarse else 1
+        return Part(name=PART, length=groups * self.nodes, l1=levels, l2_squared=levels)
+
+    def count(self, group: Integers, leaf: Integers, groups: int) -> dict[str, Integers]:
+        """The exact counts, from the group and the range of each row that counts."""
+        import numpy as np
+
+        counts = np.bincount(group * self.leaves + leaf, minlength=groups * self.leaves).astype(np.int64)
+        leaves = counts.reshape(groups, self.leaves)
+        if not self.coarse:
+            return {PART: counts}
+        coarse = np.add.reduceat(leaves, np.arange(0, self.leaves, WIDE), axis=1)
+        return {PART: np.concatenate([coarse, leaves], axis=1).reshape(-1)}
+
+    def below(self, noisy: list[Fraction], group: int) -> list[float]:
+        """The least-squares number of people of a group below the upper edge of each range."""
+        nodes = noisy[group * self.nodes : (group + 1) * self.nodes]
+        below: list[Fraction] = []
+        before = Fraction(0)
+        for place, start in enumerate(range(0, self.leaves, self._size(0))):
+            leaves = nodes[self.coarse + start : self.coarse + start + self._size(start)]
+            gap = nodes[place] - sum(leaves) if self.coarse else Fraction(0)
+            running = Fraction(0)
+            for number, leaf in enumerate(leaves, start=1):
+                running += leaf
+                below.append(before + running + Fraction(number, len(leaves) + 1) * gap)
+            before = below[-1]
+        return [float(each) for each in below]
+
+    def variance(self, edge: int) -> float:
+        """Variance of the number below the upper edge of a range, counted from 1, where each node has
+        variance 1."""
+        if not self.coarse:
+            return edge
+        whole, part = divmod(edge, WIDE)
+        return whole * WIDE / (WIDE + 1) + part - part * part / (self._size(whole * WIDE) + 1)
+
+    def covariance(self, edge: int) -> float:
+        """Its covariance with the number of all people."""
+        if not self.coarse:
+            return edge
+        whole, part = divmod(edge, WIDE)
+        return whole * WIDE / (WIDE + 1) + part / (self._size(whole * WIDE) + 1)
+
+    def spread(self, edge: int, share: float) -> float:
+        """Variance of the number below an edge less that share of all people."""
+        found = (
+            self.variance(edge) - 2 * share * self.covariance(edge) + share**2 * self.variance(self.leaves)
+        )
+        return max(found, 0.0)
+
+    def _size(self, start: int) -> int:
+        """Ranges in the wide one that begins with this."""
+        return min(WIDE, self.leaves - start) if self.coarse else self.leaves
