@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealroom.decimals import decimal_text
 from sealroom.privacy.cells import MAX_CELLS, Cells
-from sealroom.privacy.kind import Columns
+from sealroom.privacy.kind import Columns, Counted
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Part
 
@@ -115,3 +115,10 @@ class FollowUp:
     def times(self) -> str:
         """For owners: ` in 10 intervals from 0 to 3650`."""
         return f" in {self.intervals} intervals from {self.edges[0]:f} to {self.edges[-1]:f}"
+
+    def adds(self, of: Counted) -> str:
+        """For owners, what one of them changes."""
+        return (
+            f"Each {of.one} adds one to at most one number: of those with an event in an interval, of those"
+            " whose observation stopped in one, or of those still observed at the end."
+        )

@@ -104,5 +104,11 @@ CASES: dict[str, Case] = {
         {"by": [], "time": "x", "event": "y", "edges": ["-7", "0", "0.1", "9"], "decimals": 2},
         (-7.0, 9.0),
     ),
+    "hazards": Case(
+        "hazards",
+        {"by": ["band", "sex"], "time": "x", "event": "y", "edges": ["0", "0.5", "1"], "decimals": 3},
+        (0.0, 1.0),
+    ),
+    "odds": Case("odds", {"by": ["band", "sex"], "outcome": "x", "decimals": 3}, (0.0, 0.5, 1.0)),
     "logistic": Case("logistic", MODEL, (0.0, 100.0)),
 }

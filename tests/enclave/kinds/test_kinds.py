@@ -186,7 +186,16 @@ def test_the_kinds_are_read_without_numpy() -> None:
     program = (
         "import json, sys; sys.modules.update(numpy=None, torch=None, opendp=None);"
         " import sealroom.recipe.result, sealroom.envelope.noise;"
-        " from sealroom.privacy.kinds import KINDS; print(json.dumps(sorted(KINDS)))"
+        " from sealroom.recipe.outputs import read_field; from sealroom.privacy.kinds import KINDS;"
+        " fields, groups, blocks = json.load(sys.stdin);"
+        " read = [read_field(each, groups, blocks if KINDS[each['kind']].of_blocks else None)"
+        " for each in fields];"
+        " told = [(each.sentence(), each.preview(1), each.shape(1), each.columns) for each in read];"
+        " print(json.dumps(sorted({each.kind.name for each in read} & set(KINDS))))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    fields = [{**field(name, law).plain(), "name": "field"} for name, law in EACH]
+    told = json.dumps([fields, kit.GROUPS, kit.BLOCKS])
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=told, capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout) == sorted(KINDS)

@@ -20,6 +20,7 @@ fewer than the cohort, are at risk, a group has null.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -131,13 +132,13 @@ class Survival(Kind[Curves]):
         )
 
     def preview(self, spec: Curves, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
-        import numpy as np
-
         own, count = noise[PART], spec.counted.intervals
         # a fifth of them have the event, evenly over time, and nobody leaves before
-        few, none, rest = np.full((1, count), 0.2 * _EXAMPLE / count), np.zeros((1, count)), 0.8 * _EXAMPLE
-        found = estimates(few, none, np.array([[rest]]), sd=own.sd, sampling=0.0)
-        half = Z * float(found.survival[0, -1] * found.deviation[0, -1])
+        left = [_EXAMPLE * (1 - 0.2 * place / count) for place in range(count + 1)]
+        lived = [1 / each - 1 / _EXAMPLE for each in left]
+        moved = sum((now - 1 / here) ** 2 for now, here in zip(lived[1:], left[1:], strict=True))
+        moved += sum(((before + now) / 2) ** 2 for before, now in itertools.pairwise(lived)) + lived[-1] ** 2
+        half = Z * 0.8 * own.sd * math.sqrt(moved)
         return (
             Bar(about=f"survival until the last time in a group of {_EXAMPLE:,} {of.many}", half_width=half),
             Bar(about=f"{of.many} at risk at the first time", half_width=half_width(own, of=2 * count + 1)),
@@ -147,9 +148,7 @@ class Survival(Kind[Curves]):
         counted = spec.counted
         return (
             f"Survival: {of.many} without the event {counted.event} until a time"
-            f" {counted.time}{counted.cells.words()},{counted.times()}. Each {of.one} adds one to at most one"
-            " number: of those with an event in an interval, or of those whose observation stopped in one, or"
-            " of those still observed at the end."
+            f" {counted.time}{counted.cells.words()},{counted.times()}. {counted.adds(of)}"
         )
 
 
@@ -162,11 +161,8 @@ def _at_risk(value: Fraction, half: float) -> dict[str, int]:
     return {f"at_risk{key.removeprefix('people')}": n for key, n in people_around(value, half).items()}
 
 
-def estimates(
-    events: Floats, stopped: Floats, beyond: Floats, *, sd: float, sampling: float = 1.0
-) -> Estimates:
-    """Survival from noisy counts, and the standard deviation of ln S. `sampling` weighs the part of it that
-    is not noise."""
+def estimates(events: Floats, stopped: Floats, beyond: Floats, *, sd: float) -> Estimates:
+    """Survival from noisy counts, and the standard deviation of ln S."""
     import numpy as np
 
     at_risk = np.cumsum((events + stopped)[:, ::-1], axis=1)[:, ::-1] + beyond
@@ -182,9 +178,9 @@ def estimates(
     lived = so_far[:, np.minimum(until, of)]
     died = lived - (of <= until) * (1 / left)[:, np.newaxis]
     half = lived - (of <= until) * (each / 2)[:, np.newaxis]
-    variance = np.einsum("gmj,gj->gm", died**2, sampling * np.maximum(events, 0) + sd**2)
-    variance += np.einsum("gmj,gj->gm", half**2, sampling * np.maximum(stopped, 0) + sd**2)
-    variance += so_far**2 * (sampling * np.maximum(beyond, 0) + sd**2)
+    variance = np.einsum("gmj,gj->gm", died**2, np.maximum(events, 0) + sd**2)
+    variance += np.einsum("gmj,gj->gm", half**2, np.maximum(stopped, 0) + sd**2)
+    variance += so_far**2 * (np.maximum(beyond, 0) + sd**2)
     return Estimates(at_risk, np.exp(np.minimum(log, 50.0)), np.sqrt(variance))
 
 

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ratios by label: intervals hold those of the population, and numbers are near those that scipy and
+scikit-learn find in the rows themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
+from tests.enclave.kinds import kit
+from tests.enclave.kinds.test_coverage import lowest
+
+from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.parts import Cost, Law
+from sealroom.privacy.people import People
+from sealroom.privacy.release import compute
+from sealroom.recipe import Field
+
+EFFECTS = np.array([0.4, 0.9, -0.3])
+"""Of the second and third label of band, and of the second one of sex."""
+BY = {"by": ["band", "sex"], "decimals": 4}
+
+
+class Study(NamedTuple):
+    """A kind with people whose ratios are known."""
+
+    kind: str
+    members: dict[str, Any]
+    ratio: str
+    draw: Callable[[int, np.random.Generator], dict[str, np.ndarray[Any, Any]]]
+    """Numbers of people with these effects (logarithms), which stand in `effect`."""
+    plain: Callable[[People, np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+    """The effects by scipy or scikit-learn, from the rows themselves and their covariates."""
+
+
+def hazards(effect: Any, dice: np.random.Generator) -> dict[str, Any]:
+    until = 20 * (dice.exponential(1, len(effect)) * np.exp(-effect)) ** (1 / 1.3)
+    stop = np.minimum(dice.uniform(2, 14, len(effect)), 10)
+    return {"time": np.minimum(until, stop), "event": (until <= stop).astype(float)}
+
+
+def partial_likelihood(people: People, covariates: Any) -> Any:
+    """Cox's, from each single time."""
+    time, event = people.numbers["time"], people.numbers["event"] > 0.5
+    order = np.argsort(-time, kind="stable")
+    event, covariates = event[order], covariates[order]
+    last = np.searchsorted(-time[order], -time[order], side="right") - 1  # of those with the same time
+
+    def loss(beta: Any) -> tuple[float, Any]:
+        weight = np.exp(covariates @ beta)
+        total = np.cumsum(weight)[last]
+        mean = np.cumsum(covariates * weight[:, np.newaxis], axis=0)[last] / total[:, np.newaxis]
+        return -float((covariates @ beta - np.log(total))[event].sum()), -(covariates - mean)[event].sum(
+            axis=0
+        )
+
+    return minimize(loss, np.zeros(covariates.shape[1]), jac=True, method="BFGS").x
+
+
+def odds(effect: Any, dice: np.random.Generator) -> dict[str, Any]:
+    return {"outcome": (dice.random(len(effect)) < 1 / (1 + np.exp(1.2 - effect))).astype(float)}
+
+
+def logistic(people: People, covariates: Any) -> Any:
+    model = LogisticRegression(C=1e9, max_iter=500, tol=1e-8)
+    return model.fit(covariates, people.numbers["outcome"]).coef_[0]
+
+
+STUDIES = {
+    "hazards": Study(
+        "hazards",
+        {**BY, "time": "time", "event": "event", "edges": [str(year) for year in range(11)]},
+        "hazard_ratio",
+        hazards,
+        partial_likelihood,
+    ),
+    "odds": Study("odds", {**BY, "outcome": "outcome"}, "odds_ratio", odds, logistic),
+}
+
+
+def drawn(study: Study, count: int, dice: np.random.Generator) -> tuple[People, Any]:
+    """People, and their covariates."""
+    band, sex = dice.choice(3, count, p=[0.5, 0.3, 0.2]), dice.integers(0, 2, count)
+    covariates = np.column_stack([band == 1, band == 2, sex]).astype(float)
+    numbers = study.draw(covariates @ EFFECTS, dice)
+    return People(count=count, numbers=numbers, groups={"band": band, "sex": sex}), covariates
+
+
+EACH = [(name, law) for name, study in STUDIES.items() for law in KINDS[study.kind].laws]
+
+
+@pytest.mark.parametrize("count", [1500, 6000])
+@pytest.mark.parametrize(("name", "law"), EACH)
+def test_intervals_hold_the_ratios_of_the_population(name: str, law: Law, count: int) -> None:
+    """The people are drawn anew each time: sampling counts too. Of 1,500 people many ratios are withheld."""
+    study, dice = STUDIES[name], np.random.default_rng(29)
+    kind, inside, off = KINDS[study.kind], [], []
+    spec = kit.spec_of(kind, study.members)
+    for _ in range(120):
+        people, _ = drawn(study, count, dice)
+        [(value, _, _)] = kit.simulated(kind, spec, law, people, dice, draws=1)
+        for row, effect in zip(value["groups"], EFFECTS, strict=True):
+            if row[study.ratio] is not None:
+                low, high = float(row[f"{study.ratio}_low"]), float(row[f"{study.ratio}_high"])
+                inside.append(low <= math.exp(effect) <= high)
+                off.append(2 * (math.log(float(row[study.ratio])) - effect) / math.log(high / low) * 1.96)
+    assert len(inside) > 120 or count == 1500
+    assert not inside or np.mean(inside) > lowest(
+        max(len(inside) // 2, 1)
+    )  # three of a release hang together
+    if count == 6000:
+        assert abs(np.mean(off)) < 0.3  # standard errors: no bias to speak of
+
+
+@pytest.mark.parametrize(("name", "law"), EACH)
+def test_a_release_is_near_a_plain_fit_to_the_rows(name: str, law: Law) -> None:
+    """At ε 1.5 alone, of 4,000 people; and without noise the fits are the same but for counting in cells."""
+    study = STUDIES[name]
+    kind = KINDS[study.kind]
+    spec = kit.spec_of(kind, study.members)
+    people, covariates = drawn(study, 4000, np.random.default_rng(7))
+    plain = study.plain(people, covariates)
+    for amount, near in ((1_500_000 if law == "laplace" else 344_000_000, 0.35), (10**10, 0.02)):
+        cost = Cost(law=law, amount=amount)
+        value = compute(Field(name="field", kind=kind, spec=spec, cost=cost), people, cohort=20)
+        found = np.log([float(row[study.ratio]) for row in value["groups"]])
+        assert np.abs(found - plain).max() < near, (found, plain)
+
+
+def test_a_label_with_few_people_is_left_out_and_the_others_stay() -> None:
+    study = STUDIES["odds"]
+    kind, spec = KINDS["odds"], kit.spec_of(KINDS["odds"], study.members)
+    people, _ = drawn(study, 4000, np.random.default_rng(7))
+    for few, hidden in ((1, [True, False, False]), (0, [True, True, False])):
+        band = np.where(people.groups["band"] == few, 2, people.groups["band"])
+        without = People(count=4000, numbers=people.numbers, groups={**people.groups, "band": band})
+        value = compute(
+            Field(name="field", kind=kind, spec=spec, cost=kit.COSTS["laplace"]), without, cohort=20
+        )
+        assert [row["odds_ratio"] is None for row in value["groups"]] == hidden
+        assert (value["reference"][0]["share"] is None) == (few == 0)
