@@ -26,12 +26,15 @@ CURVE = 8
 """Fewest values of a numeric label that make a curve."""
 STRIP = 60
 """Most rows that are drawn as lines of text with a mark."""
+NOT_RELEASED = "not released"
 PEOPLE = ("people", "rows")
 BARS = (*PEOPLE, "sum")
 """Numbers that have a meaning as a length from zero."""
 LOGARITHMIC = 30
 """Positive numbers that differ by more than this factor are drawn on a logarithmic axis."""
 
+RANK = "rank"
+"""The name of a number that tells the order of the rows: it is not drawn."""
 RANGE = "range"
 """The name of a label that is a range of numbers."""
 
@@ -107,7 +110,9 @@ def _of_table(
         return
     about = labels(Row({"groups": table}))
     numbers = _numbers(table.rows[0])
-    drawn = [each for each in numbers if each not in PEOPLE] or numbers
+    drawn = [each for each in numbers if each not in PEOPLE and each != RANK] or [
+        each for each in numbers if each != RANK
+    ]
     ranged = {"from", "to"} <= set(about)
     names = (*(each for each in about if each not in ("from", "to")), *([RANGE] if ranged else []))
     for number in drawn:
@@ -144,8 +149,12 @@ def _far_apart(marks: Sequence[Mark]) -> bool:
 
 
 def _labels(row: Mapping[str, Any], about: Sequence[str], ranged: bool) -> tuple[str, ...]:
-    kept = [str(row[name]) for name in about if name not in ("from", "to")]
+    kept = [_label(row[name]) for name in about if name not in ("from", "to")]
     return (*kept, f"{row['from']} to {row['to']}") if ranged else tuple(kept)
+
+
+def _label(text: Any) -> str:
+    return NOT_RELEASED if text is None else str(text)
 
 
 def _words(field: Field, table: str, number: str) -> str:
@@ -178,7 +187,7 @@ def _mark(about: tuple[str, ...], row: Mapping[str, Any], name: str) -> Mark:
 def told(value: Any, low: Any, high: Any) -> str:
     """A number with its interval, as signed."""
     if value is None:
-        return "not released"
+        return NOT_RELEASED
     ends = "" if low is None or high is None else f" ({_thousands(low)} to {_thousands(high)})"
     return _thousands(value) + ends
 

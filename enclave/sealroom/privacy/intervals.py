@@ -18,6 +18,8 @@ Z = 1.959963984540054
 
 NOISE = "noise"
 """What an interval includes: the noise that was added, and nothing else."""
+NOISE_AT_ONCE = "noise, all rows at once"
+"""The noise, for all numbers of that name together: in 95 % of runs, all of the intervals hold."""
 NOISE_AND_SAMPLING = "noise and sampling"
 """... and how far the people in the data may differ from the population that they stand for."""
 COUNTS_NOISE = f"{NOISE_AND_SAMPLING}; of numbers that count, noise alone"

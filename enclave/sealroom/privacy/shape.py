@@ -2,8 +2,8 @@
 """The shape of a released value: what is in it to the last character, and how long it can get.
 
 A value is made of declared labels, whole numbers and decimal text with a declared number of places. There is
-no free text in it, and no choice of order or spelling. A row with numbers of too few people has null for
-every one of them.
+no free text in it, and no choice of spelling; of order only where a declared label is chosen. A row with
+numbers of too few people has null for every one of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom.decimals import rounded_text
-from sealroom.encoding import MAX_INTEGER
+from sealroom.encoding import MAX_INTEGER, canonical
 from sealroom.errors import JobError
 
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?")
@@ -28,6 +28,13 @@ class Label:
     """Text that stands there whatever the data."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Among:
+    """One of these texts: a label that the noisy numbers choose, and that is null where they are."""
+
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,10 @@ class Rows:
     rows: Sequence[Row]
 
 
-Shape = Label | Whole | Number | Row | Rows
+Shape = Label | Among | Whole | Number | Row | Rows
 _PEOPLE = ("people", "people_low", "people_high")
 _ABOUT = (Label, Known)
-"""What says what a row is about."""
+"""What says what a row is about, however few people the row is of."""
 
 
 def with_interval(name: str, shape: Whole | Number) -> dict[str, Shape]:
@@ -93,7 +100,7 @@ def labels(shape: Row) -> tuple[str, ...]:
     """The names of what says what a value's rows are about, in order; none where it has no rows."""
     groups = shape.members.get("groups")
     if isinstance(groups, Rows) and groups.rows:
-        return tuple(k for k, v in groups.rows[0].members.items() if isinstance(v, _ABOUT))
+        return tuple(k for k, v in groups.rows[0].members.items() if isinstance(v, (*_ABOUT, Among)))
     return ()
 
 
@@ -135,6 +142,9 @@ def check(value: Any, shape: Shape, field: str) -> None:
     elif isinstance(shape, Label):
         if type(value) is not str or value != shape.text:
             raise _wrong(field, "its labels are the declared ones in declared order")
+    elif isinstance(shape, Among):
+        if type(value) is not str or value not in shape.texts:
+            raise _wrong(field, "a label is one of the declared ones")
     elif isinstance(shape, Whole):
         if type(value) is not int:
             raise _wrong(field, "its whole numbers are integers")
@@ -152,6 +162,8 @@ def largest(shape: Shape) -> Any:
         return [largest(row) for row in shape.rows]
     if isinstance(shape, Label):
         return shape.text
+    if isinstance(shape, Among):
+        return max(shape.texts, key=lambda text: len(canonical(text)))
     if isinstance(shape, Whole):
         return MAX_INTEGER
     ends = (

@@ -67,6 +67,10 @@ CASES: dict[str, Case] = {
         {"by": [], "column": "x", "points": [f"{n}" for n in range(-3, 67)], "decimals": 3},
         (-3.0, 12.0, 13.0, 66.0),
     ),
+    "top k": Case("top_k", {"by": ["band", "sex"], "k": 4}, (0, 1)),
+    "top k of one group": Case("top_k", {"by": ["band"], "k": 1}, (0, 1)),
+    "contingency": Case("contingency", {"by": ["band", "sex"], "decimals": 3}, (0, 1)),
+    "contingency of two by two": Case("contingency", {"by": ["sex", "arm"], "decimals": 3}, (0, 1)),
     "mean with private bounds": Case(
         "mean", {"by": ["sex"], "column": "x", **FOUND}, (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5), "bounds"
     ),

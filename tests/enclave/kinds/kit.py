@@ -31,7 +31,7 @@ from sealroom.privacy.release import compute
 from sealroom.privacy.shape import check as check_shape
 from sealroom.recipe import Field
 
-GROUPS = {"band": ("50-59", "60-69", "70+"), "sex": ("F", "M")}
+GROUPS = {"band": ("50-59", "60-69", "70+"), "sex": ("F", "M"), "arm": ("new", "usual")}
 AWKWARD = (
     math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324, -5e-324, 1e308, -1e308, 2.0**53 + 1, 2.0**63, 0.1 + 0.2,
 )  # fmt: skip

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats.contingency import association, odds_ratio
 from tests.enclave.kinds import kit
 
 from sealroom.privacy.intervals import LEVEL
 from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.members import Members
 from sealroom.privacy.parts import LAWS, Cost, Law, noise_of
 from sealroom.privacy.people import People
 from sealroom.privacy.shape import check
@@ -35,10 +37,11 @@ def released(
     numbers: Mapping[str, Any],
     groups: Mapping[str, Any] | None = None,
     seed: int = 1,
+    labels: Mapping[str, Any] = kit.GROUPS,
 ) -> Any:
-    """A field's value, of all of these people."""
+    """A field's value, of all of these people; `labels` are the declared ones of each group."""
     made, dice = KINDS[kind], np.random.default_rng(seed)
-    spec = kit.spec_of(made, members)
+    spec = made.read(Members(members, "field"), {name: tuple(texts) for name, texts in labels.items()})
     count = len(next(iter([*numbers.values(), *(groups or {}).values()])))
     people = People(count=count, numbers=dict(numbers), groups=dict(groups or {}))
     noise = {name: noise_of(part, COSTS[law]) for name, part in kit.parts_of(made, spec, law).items()}
@@ -105,3 +108,85 @@ def test_intervals_of_a_cdf_hold_the_shares_of_the_population(law: Law, people: 
             for row in value["groups"]
         ]
     assert np.mean(inside) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(inside))
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_top_k(law: Law) -> None:
+    """What is shown is the true order where counts differ by more than noise; intervals of ranks and counts
+    hold the true ones, of all that are shown at once."""
+    labels = [f"c{n:02d}" for n in range(30)]
+    counts = np.array([900, 700, 500] + [3 * n for n in range(27, 0, -1)])
+    code, inside = np.repeat(np.arange(30), counts), []
+    dice = np.random.default_rng(5)
+    dice.shuffle(code)
+    for seed in range(200):
+        value = released("top_k", {"by": ["code"], "k": 8}, law, {}, {"code": code}, seed, {"code": labels})
+        assert [row["code"] for row in value["groups"][:3]] == labels[:3]
+        for row in value["groups"][:3]:
+            assert row["rank_low"] == row["rank"] == row["rank_high"]
+        inside.append(
+            all(
+                row["people_low"] <= counts[labels.index(row["code"])] <= row["people_high"]
+                and row["rank_low"] <= 1 + labels.index(row["code"]) <= row["rank_high"]
+                for row in value["groups"]
+            )
+        )
+    assert np.mean(inside) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(inside))
+
+
+def test_top_k_withholds_labels_of_few_people() -> None:
+    """Which rare label is the next frequent one is told no more than its number (OU-04)."""
+    code = np.repeat(np.arange(3), [400, 3, 1])
+    value = released("top_k", {"by": ["code"], "k": 3}, "laplace", {}, {"code": code}, 1, {"code": "abc"})
+    first, *others = value["groups"]
+    assert first["code"] == "a" and first["people"] is not None
+    assert all(set(row.values()) == {None} for row in others)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_contingency(law: Law) -> None:
+    dice = np.random.default_rng(6)
+    sex = dice.integers(0, 2, COUNT)
+    band = dice.integers(0, 3, COUNT)
+    sick = (dice.random(COUNT) < np.where(sex == 0, 0.2, 0.35)).astype(np.int64)
+    labels = {"sex": ("F", "M"), "band": ("a", "b", "c"), "sick": ("no", "yes")}
+    for by in (["sex", "sick"], ["band", "sex", "sick"]):
+        groups = {"sex": sex, "band": band, "sick": sick}
+        members = {"by": by, "decimals": 4}
+        value = released("contingency", members, law, {}, {name: groups[name] for name in by}, 2, labels)
+        cells = np.zeros([len(labels[name]) for name in by], dtype=np.int64)
+        np.add.at(cells, tuple(groups[name] for name in by), 1)
+        crossed = cells.reshape(-1, 2)
+        near(value["groups"], "people", cells.ravel(), 12)
+        near(value["groups"], "share", (crossed / crossed.sum(axis=1, keepdims=True)).ravel(), 0.06)
+        if len(by) == 2:
+            near(value["association"], "odds_ratio", odds_ratio(crossed, kind="sample").statistic, 0.5)
+        else:
+            near(value["association"], "cramers_v", association(crossed, method="cramer"), 0.05)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("linked", [0.0, 0.15])
+def test_intervals_of_association_hold_those_of_the_population(law: Law, linked: float) -> None:
+    """Also where nothing is linked, and all that is seen of V is noise and sampling."""
+    dice, inside = np.random.default_rng(8), []
+    chances = np.array([0.25 + linked, 0.25 - linked, 0.25 - linked, 0.25 + linked])
+    three = np.full((3, 3), (1 - linked) / 9) + np.eye(3) * linked / 3
+    odds = (chances[0] / chances[1]) ** 2
+    v = math.sqrt(float((9 * (three - 1 / 9) ** 2).sum()) / 2)
+    for seed in range(250):
+        two, nine = (dice.multinomial(600, each) for each in (chances, three.ravel()))
+        for by, counts, name, truth in (
+            (["a", "b"], two, "odds_ratio", odds),
+            (["c", "d"], nine, "cramers_v", v),
+        ):
+            size = 2 if by[0] == "a" else 3
+            code = np.repeat(np.arange(size**2), counts)
+            groups = {by[0]: code // size, by[1]: code % size}
+            labels = {"a": "xy", "b": "xy", "c": "xyz", "d": "xyz"}
+            value = released("contingency", {"by": by, "decimals": 4}, law, {}, groups, seed, labels)
+            [found] = value["association"]
+            inside.append((float(found[f"{name}_low"]) <= truth <= float(found[f"{name}_high"]), name))
+    for name in ("odds_ratio", "cramers_v"):
+        seen = [holds for holds, of in inside if of == name]
+        assert np.mean(seen) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(seen)), name
