@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,20 +16,21 @@ from tests.enclave.kinds.kit import COHORT, COSTS, spec_of, table
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.release import compute
 from sealroom.recipe.outputs import Field
+from sealroom_agents.console.results import tables
 from sealroom_agents.plots.chart import CURVE, STRIP, Mark, Panel, panels_of, told
 from sealroom_agents.plots.svg import WIDTH, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def released(name: str, count: int = 400) -> tuple[Field, dict[str, Any]]:
+def released(name: str, count: int = 400, cohort: int = COHORT) -> tuple[Field, dict[str, Any]]:
     """A field of a case, and a value of it."""
     case = CASES[name]
     kind = KINDS[case.kind]
     spec = spec_of(kind, case.members)
     field = Field(name="field", kind=kind, spec=spec, cost=COSTS[kind.laws[-1]])
     people = table(kind, spec, count, np.random.default_rng(5), case.bounds)
-    return field, compute(field, people, cohort=COHORT)
+    return field, compute(field, people, cohort=cohort)
 
 
 def marks(count: int, *, labels: int = 1, numeric: bool = False) -> tuple[Mark, ...]:
@@ -60,6 +62,24 @@ def test_every_kind_is_drawn_within_the_picture(name: str) -> None:
     assert not any(re.search(r"nan|inf", value) for one in root.iter() for value in one.attrib.values())
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_every_number_of_every_kind_stands_in_a_table_or_its_note(name: str) -> None:
+    field, value = released(name)
+    found = tables("field", value, field.shape(1))
+    text = " ".join(cell for _, each in found for cell in [each.note, *(c for row in each.rows for c in row)])
+
+    def numbers(item: Any) -> Iterator[str]:
+        below = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        if not isinstance(item, (dict, list)):
+            yield "not released" if item is None else str(item)
+        for each in below:
+            yield from numbers(each)
+
+    for number in numbers(value):
+        assert number in text
+    assert all(len(row) == len(each.head) for _, each in found for row in each.rows)
+
+
 @pytest.mark.parametrize("name", ["count", "mean", "sum", "quantiles", "histogram with private bounds"])
 def test_every_number_stands_beside_its_mark_as_it_is_signed(name: str) -> None:
     field, value = released(name)
@@ -71,7 +91,7 @@ def test_every_number_stands_beside_its_mark_as_it_is_signed(name: str) -> None:
 
 
 def test_what_is_withheld_is_said_and_not_drawn() -> None:
-    field, value = released("count", count=12)
+    field, value = released("count", count=12, cohort=10_000)
     (panel,) = panels_of(field, value)
     assert {mark.text for mark in panel.marks} == {"not released"}
     root = tree(draw("?", [panel]))

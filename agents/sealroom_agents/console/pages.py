@@ -16,11 +16,10 @@ from sealroom.envelope import Envelope, parse_envelope
 from sealroom.errors import SealroomError
 from sealroom.guarantee import GUARANTEES
 from sealroom.model.units import delta_text, epsilon_text
-from sealroom.privacy.shape import labels
 from sealroom.recipe import Recipe, parse
 from sealroom_agents.console import display
 from sealroom_agents.console.reference import Reference
-from sealroom_agents.console.results import Table, table
+from sealroom_agents.console.results import Table, tables
 from sealroom_agents.console.studies import Studies, is_declared
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.recipe_words import (
@@ -198,9 +197,12 @@ class Pages:
     def _tables(self, run: Run, result: dict[str, Any]) -> list[tuple[str, Table]]:
         """The result's fields as tables, in the recipe's order."""
         recipe = self._recipe(run)
-        by = {}
+        shapes = {}
         if recipe is not None:
-            by = {spec.name: labels(spec.shape(recipe.rows)) for spec in recipe.output.fields}
+            shapes = {spec.name: spec.shape(recipe.rows) for spec in recipe.output.fields}
         fields = result["fields"]
-        names = [*(name for name in by if name in fields), *(name for name in fields if name not in by)]
-        return [(name, table(fields[name], by.get(name, ()))) for name in names]
+        names = [
+            *(name for name in shapes if name in fields),
+            *(name for name in fields if name not in shapes),
+        ]
+        return [found for name in names for found in tables(name, fields[name], shapes.get(name))]

@@ -7,6 +7,8 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.privacy.shape import Row, Rows, labels
+
 NOT_RELEASED = "not released"
 """A cell below the minimum cohort."""
 
@@ -27,11 +29,24 @@ class Table:
     """What else the field says."""
 
 
+def tables(name: str, value: Mapping[str, Any], shape: Row | None) -> list[tuple[str, Table]]:
+    """A field of a result, with its name: its table, and one more for each other list of several rows.
+    `shape` is the declared one, if it is known."""
+    found = [(name, table(value, labels(shape) if shape else ()))]
+    for member, rows in value.items():
+        if member != "groups" and isinstance(rows, list) and len(rows) > 1:
+            held = shape.members.get(member) if shape else None
+            by = labels(Row({"groups": held})) if isinstance(held, Rows) else ()
+            found.append((f"{name}: {member}", _groups(rows, by, note=_interval(value))))
+    return found
+
+
 def table(value: Mapping[str, Any], by: Sequence[str]) -> Table:
     """A field of a result: a list of rows, or a few numbers beside the members of one mapping. `by` orders
     the labels of rows. The ends of a number's interval stand beside it, in brackets."""
     if isinstance(groups := value.get("groups"), list):
-        beside = (_one_row(item) for item in value.values() if item is not groups and isinstance(item, list))
+        lists = (item for item in value.values() if item is not groups and isinstance(item, list))
+        beside = (_one_row(item) for item in lists if len(item) == 1)
         return _groups(groups, by, note="; ".join(filter(None, (*beside, _interval(value)))))
     rows: list[list[str]] = []
     notes: list[str] = []

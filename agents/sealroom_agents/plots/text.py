@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sealroom.privacy.shape import labels
 from sealroom.recipe import Recipe
-from sealroom_agents.console.results import table
+from sealroom_agents.console.results import tables
 
 MOST = 40
 """Most rows of a table that are shown; of a longer one the first ones."""
@@ -17,14 +16,14 @@ MOST = 40
 def lines(recipe: Recipe, fields: Mapping[str, Any]) -> Iterator[str]:
     """All fields in the recipe's order, a blank line after each. `fields`: values of the declared shapes."""
     for field in recipe.output.fields:
-        found = table(fields[field.name], labels(field.shape(recipe.rows)))
-        yield f"{field.name} ({field.kind.name})"
-        yield from _aligned([found.head, *found.rows[:MOST]], labels=found.labels)
-        if len(found.rows) > MOST:
-            yield f"  … and {len(found.rows) - MOST:,} more rows: --svg draws all, --json has them"
-        if found.note:
-            yield f"  {found.note}"
-        yield ""
+        for name, found in tables(field.name, fields[field.name], field.shape(recipe.rows)):
+            yield f"{name} ({field.kind.name})"
+            yield from _aligned([found.head, *found.rows[:MOST]], labels=found.labels)
+            if len(found.rows) > MOST:
+                yield f"  … and {len(found.rows) - MOST:,} more rows: --svg draws all, --json has them"
+            if found.note:
+                yield f"  {found.note}"
+            yield ""
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, labels: int) -> Iterator[str]:

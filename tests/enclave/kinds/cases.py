@@ -71,6 +71,11 @@ CASES: dict[str, Case] = {
     "top k of one group": Case("top_k", {"by": ["band"], "k": 1}, (0, 1)),
     "contingency": Case("contingency", {"by": ["band", "sex"], "decimals": 3}, (0, 1)),
     "contingency of two by two": Case("contingency", {"by": ["sex", "arm"], "decimals": 3}, (0, 1)),
+    "auc": Case(
+        "auc",
+        {"score": "x", "label": "y", "lower": "0", "upper": "1", "bins": 20, "bands": 5, "decimals": 3},
+        (0.0, 0.05, 0.5, 0.95, 1.0),
+    ),
     "mean with private bounds": Case(
         "mean", {"by": ["sex"], "column": "x", **FOUND}, (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5), "bounds"
     ),

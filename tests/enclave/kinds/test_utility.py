@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats.contingency import association, odds_ratio
+from sklearn.metrics import roc_auc_score
 from tests.enclave.kinds import kit
 
 from sealroom.privacy.intervals import LEVEL
@@ -189,4 +190,47 @@ def test_intervals_of_association_hold_those_of_the_population(law: Law, linked:
             inside.append((float(found[f"{name}_low"]) <= truth <= float(found[f"{name}_high"]), name))
     for name in ("odds_ratio", "cramers_v"):
         seen = [holds for holds, of in inside if of == name]
+        assert np.mean(seen) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(seen)), name
+
+
+EVALUATED = {
+    "score": "s", "label": "y", "lower": "0", "upper": "1", "bins": 50, "bands": 5, "decimals": 4,
+}  # fmt: skip
+
+
+def scored(dice: np.random.Generator, count: int) -> tuple[Any, Any]:
+    """Scores, and outcomes that are as frequent as these say."""
+    scores = dice.beta(1.2, 2, count)
+    return scores, (dice.random(count) < scores).astype(float)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_auc(law: Law) -> None:
+    scores, label = scored(np.random.default_rng(9), COUNT)
+    value = released("auc", EVALUATED, law, {"s": scores, "y": label})
+    near(value["area"], "auc", roc_auc_score(label, scores), 0.03)
+    band = np.minimum((scores * 5).astype(int), 4)
+    near(value["groups"], "share", [label[band == place].mean() for place in range(5)], 0.14)
+    near(value["groups"], "score", [scores[band == place].mean() for place in range(5)], 0.02)
+    for name, outcome in (("sensitivity", 1.0), ("false_positives", 0.0)):
+        of = scores[label == outcome]
+        near(value["roc"], name, [(of >= place / 5).mean() for place in range(5)], 0.05)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_intervals_of_auc_and_calibration_hold_those_of_the_population(law: Law) -> None:
+    dice = np.random.default_rng(10)
+    many, outcomes = scored(dice, 400_000)
+    auc = roc_auc_score(outcomes, np.floor(many * 50))
+    band = np.minimum((many * 5).astype(int), 4)
+    truth = {"auc": [auc], "share": [outcomes[band == place].mean() for place in range(5)]}
+    inside: dict[str, list[bool]] = {name: [] for name in truth}
+    for seed in range(250):
+        scores, label = scored(dice, 1500)
+        value = released("auc", EVALUATED, law, {"s": scores, "y": label}, seed=seed)
+        for name, rows in (("auc", value["area"]), ("share", value["groups"])):
+            for row, true in zip(rows, truth[name], strict=True):
+                if row[name] is not None:
+                    inside[name].append(float(row[f"{name}_low"]) <= true <= float(row[f"{name}_high"]))
+    for name, seen in inside.items():
         assert np.mean(seen) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(seen)), name

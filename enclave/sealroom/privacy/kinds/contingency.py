@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealroom.privacy.cells import Cells
 from sealroom.privacy.clamped import ENOUGH
-from sealroom.privacy.intervals import NOISE_AND_SAMPLING, half_width, people_around, within
+from sealroom.privacy.intervals import COUNTS_NOISE, half_width, people_around, within
 from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Part
@@ -111,7 +111,7 @@ class Contingency(Kind[Crossed]):
             ends = [math.sqrt(max(each, 0.0)) for each in ends]
         measured = within(spec.measure, *ends, **vars(self._measure(spec)))
         association = dict.fromkeys(measured) if few else measured
-        return {"groups": rows, "interval": NOISE_AND_SAMPLING, "association": [association]}
+        return {"groups": rows, "interval": COUNTS_NOISE, "association": [association]}
 
     def rows(self, spec: Crossed) -> int:
         return spec.cells.count + 1
@@ -120,7 +120,7 @@ class Contingency(Kind[Crossed]):
         numbers = {**with_interval("people", Whole()), **with_interval("share", self._share(spec))}
         measure = Row(with_interval(spec.measure, self._measure(spec)), hides=True)
         return table(
-            spec.cells.names(), numbers, interval=NOISE_AND_SAMPLING, more={"association": Rows([measure])}
+            spec.cells.names(), numbers, interval=COUNTS_NOISE, more={"association": Rows([measure])}
         )
 
     def preview(self, spec: Crossed, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
