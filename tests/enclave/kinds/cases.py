@@ -119,5 +119,23 @@ CASES: dict[str, Case] = {
         (0.0, 1.0),
     ),
     "odds": Case("odds", {"by": ["band", "sex"], "outcome": "x", "decimals": 3}, (0.0, 0.5, 1.0)),
+    "poisson": Case(
+        "poisson",
+        {
+            "by": ["band", "sex"],
+            "events": "x",
+            "events_upper": 3,
+            "exposure": "y",
+            "exposure_upper": "2.5",
+            "decimals": 3,
+        },
+        (0.0, 2.5, 3.0),
+    ),
+    "gamma": Case("gamma", {"by": ["band", "sex"], "column": "x", **NARROW}, (0.3, 3.0)),
+    "gamma of wide bounds": Case(
+        "gamma",
+        {"by": ["sex"], "column": "x", "lower": "0", "upper": "250000", "decimals": 3},
+        (0.0, 250_000.0),
+    ),
     "logistic": Case("logistic", MODEL, (0.0, 100.0)),
 }

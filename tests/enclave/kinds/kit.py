@@ -298,7 +298,7 @@ def moves(kind: Kind[Any], spec: Any, law: Law, *, bounds: Sequence[float]) -> d
     return found
 
 
-def drawn_enough(field: Field, paid: Cost, *, bounds: Sequence[float], numbers: int = 800) -> None:
+def drawn_enough(field: Field, paid: Cost, *, bounds: Sequence[float], numbers: int = 500) -> None:
     """Run the kernel, and hold the noise that it drew on each part against what a person was seen to move and
     what was paid. Knows neither the scale nor the sensitivity that the kind states. Names every part that has
     too little; a false alarm is rarer than once in 10⁸ runs."""
@@ -306,7 +306,7 @@ def drawn_enough(field: Field, paid: Cost, *, bounds: Sequence[float], numbers: 
     rest: dict[str, list[float]] = {}
 
     class Watched(type(kind)):  # type: ignore[misc]
-        """The same kind, with its sums before and after the noise written down."""
+        """The same kind, with its sums before and after the noise written down, and nothing made of them."""
 
         def aggregate(self, *args: Any) -> Any:
             self.exact = super().aggregate(*args)
@@ -317,6 +317,9 @@ def drawn_enough(field: Field, paid: Cost, *, bounds: Sequence[float], numbers: 
                 pairs = zip(noisy[name], sums, strict=True)
                 rest.setdefault(name, []).extend(float(value - int(own)) for value, own in pairs)
             return super().advance(spec, law, state, noisy, noise)
+
+        def finish(self, *args: Any) -> Any:
+            return {}
 
     people = table(kind, spec, 8, np.random.default_rng(13), bounds)
     watched = Field(name=field.name, kind=Watched(), spec=spec, cost=field.cost)
