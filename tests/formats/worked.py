@@ -214,6 +214,7 @@ def statement() -> Statement:
                     grid_bits=0,
                     length=2,
                     draws=1,
+                    rate=2**32,
                     l1=1,
                     l2_squared=1,
                     cost=500_000,

@@ -24,6 +24,7 @@ def mechanisms(output: OutputContract, *, rows: int = 1) -> tuple[StatementMecha
                     grid_bits=noise[name].bits,
                     length=part.length,
                     draws=part.draws,
+                    rate=part.rate,
                     l1=part.l1,
                     l2_squared=part.l2_squared,
                     cost=field.cost.amount,

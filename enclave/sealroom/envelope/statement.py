@@ -74,6 +74,8 @@ class StatementMechanism:
     """Integers in the part."""
     draws: int
     """How often it was summed and got noise."""
+    rate: int
+    """Each draw was over the people with a coin below this, of 2³²: everybody with 2³² itself."""
     l1: int
     """The most that one person adds, as a sum of magnitudes, in steps of the part."""
     l2_squared: int
@@ -94,6 +96,7 @@ class StatementMechanism:
             "gridBits": self.grid_bits,
             "length": self.length,
             "draws": self.draws,
+            "rate": self.rate,
             "l1": str(self.l1),
             "l2Squared": str(self.l2_squared),
             "cost": self.cost,
@@ -313,6 +316,7 @@ def _mechanism(value: Any) -> StatementMechanism:
         grid_bits=fields.integer("gridBits", 0, 64),
         length=fields.integer("length", 1),
         draws=fields.integer("draws", 1),
+        rate=fields.integer("rate", 1, 2**32),
         l1=int(fields.text("l1", limit=40, pattern=_POSITIVE)),
         l2_squared=int(fields.text("l2Squared", limit=40, pattern=_POSITIVE)),
         cost=fields.integer("cost", 1),

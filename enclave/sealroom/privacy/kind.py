@@ -10,6 +10,8 @@ these promises, which `tests/enclave/kinds` puts to the test for every kind:
   was released before;
 * what one row adds to a part is within that part's bounds;
 * lengths and types follow from the recipe alone, and no value of a row makes anything raise;
+* a part with a `rate` below everybody is summed over the rows that `of_sample` was given for it, and over no
+  others; those of one round are never used in another;
 * `finish` is total: any noisy integers give a value of the declared shape.
 
 What one person adds follows from the most rows that a person has. Modules of kinds are read by whoever reads
@@ -29,7 +31,7 @@ from sealroom.privacy.parts import LAWS, Law, Noise, Part
 from sealroom.privacy.shape import Row
 
 if TYPE_CHECKING:
-    from sealroom.privacy.people import Integers, People
+    from sealroom.privacy.people import Booleans, Integers, People
 
 S = TypeVar("S")
 """What a kind reads from a field: a frozen value."""
@@ -95,7 +97,8 @@ class Kind(ABC, Generic[S]):
 
     @abstractmethod
     def parts(self, spec: S, law: Law) -> tuple[Part, ...]:
-        """The blocks of a row's vector. Those with several draws are summed in so many rounds."""
+        """The blocks of a row's vector. Those with several draws are summed in so many rounds. Those with a
+        `rate` are summed over a random part of the people, another one in each round."""
 
     @abstractmethod
     def rows(self, spec: S) -> int:
@@ -127,6 +130,13 @@ class Kind(ABC, Generic[S]):
     def prepare(self, spec: S, law: Law, people: People) -> Any:
         """What all rounds compute on."""
         return people
+
+    def of_sample(self, spec: S, law: Law, prepared: Any, kept: Mapping[str, Booleans]) -> Any:
+        """What one round computes on, of what `prepare` made, where a part is summed over a random part of
+        the people: `aggregate` gets this in its place. `kept` has, by name of each such part, one truth a row
+        of `People`, in their order, which the kernel drew for this round. How many are true is nobody's to
+        know: nothing but the noisy sums may depend on it."""
+        raise NotImplementedError(f"{self.name} has no parts over some of the people")
 
     def rounds(self, spec: S) -> int:
         """How often sums are asked for."""

@@ -26,7 +26,7 @@ from opendp.mod import enable_features
 from sealroom.codes import Code
 from sealroom.errors import PrivacyError
 from sealroom.model.units import MICRO
-from sealroom.privacy.parts import NANO, Cost, Noise, Part
+from sealroom.privacy.parts import Cost, Noise, Part, once_squared
 from sealroom.privacy.people import Integers
 
 enable_features("contrib")
@@ -43,16 +43,18 @@ def add_noise(exact: Integers, part: Part, cost: Cost, noise: Noise) -> list[Fra
     """
     if exact.shape != (part.length,) or exact.dtype != np.int64:
         raise PrivacyError(Code.PRIVACY_RANGE, "a part of a release has another shape or type than declared")
-    scale, share = float(noise.scale), part.share / part.draws
+    scale = float(noise.scale)
     measurement: Any
     if noise.law == "laplace":
         measurement = make_laplace(vector_domain(atom_domain(T="i64")), l1_distance(T="i64"), scale=scale)
-        spent, allowed = measurement.map(part.l1 << noise.bits), Fraction(cost.amount, MICRO) * share
+        allowed = Fraction(cost.amount, MICRO) * part.share / part.draws
+        spent = measurement.map(part.l1 << noise.bits)
     else:
         # μ-Gaussian differential privacy of a Gaussian is μ²/2-zCDP, which is what OpenDP accounts in.
         measurement = make_gaussian(vector_domain(atom_domain(T="i64")), l2_distance(T=float), scale=scale)
         reach = math.nextafter(math.sqrt(part.l2_squared), math.inf) * 2**noise.bits
-        spent, allowed = measurement.map(reach), Fraction(cost.amount, NANO) ** 2 * share / 2
+        allowed = once_squared(cost.amount, part.share, part.draws, part.rate) / 2
+        spent = measurement.map(reach)
     if noise.law != cost.law or Fraction(spent) > allowed * _ROUNDING:
         raise PrivacyError(Code.BUDGET_EXCEEDED, "the noise scale is below what the field's cost needs")
     drawn = measurement([int(value) << noise.bits for value in exact])

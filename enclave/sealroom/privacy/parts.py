@@ -11,8 +11,11 @@ computes the same scale as the enclave.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 from sealroom.model.units import MICRO
@@ -26,6 +29,26 @@ FINE = 2**20
 Gaussian is true for the discrete one as well; on a coarse grid it is not: at σ = 1 δ is 11 % larger."""
 _MANTISSA = 40
 """Significant bits of a scale. Each is a double, exactly."""
+EVERYBODY = 2**32
+"""The rate of a part that is summed over everybody. A rate is a threshold: a person is in a draw where a
+whole number that is drawn evenly below 2³² is below it."""
+WORKING = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)
+"""Decimals of so many digits that rounding is far below all that is compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """Draws of a field that are each over a random part of the people, as its cost has them."""
+
+    rate: int
+    """The threshold of a person's coin, of `EVERYBODY`."""
+    draws: int
+    share: Fraction
+    """The part's share of the field's μ²."""
+
+    def plain(self) -> dict[str, int | str]:
+        """As a recipe has it."""
+        return {"draws": self.draws, "rate": self.rate, "share": str(self.share)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +58,10 @@ class Cost:
     law: Law
     amount: int
     """Laplace: ε of the field in millionths. Gaussian: μ in parts of 10⁹, for μ-Gaussian differential
-    privacy: the field tells two neighbours apart no better than one draw tells N(0, 1) from N(μ, 1)."""
+    privacy: the field tells two neighbours apart no better than one draw tells N(0, 1) from N(μ, 1). Sampled
+    draws get the noise that about fits their share of μ², and cost what the accountant says."""
+    sampled: tuple[Sampled, ...] = ()
+    """Gaussian: the draws over a random part of the people."""
 
     @property
     def member(self) -> str:
@@ -46,7 +72,9 @@ class Cost:
         """For people: `ε 0.2625` or `μ 0.0912`."""
         unit, sign = (MICRO, "ε") if self.law == "laplace" else (NANO, "μ")
         whole, rest = divmod(self.amount, unit)
-        return f"{sign} {whole}.{rest:0{len(str(unit)) - 1}d}".rstrip("0").rstrip(".")
+        amount = f"{sign} {whole}.{rest:0{len(str(unit)) - 1}d}".rstrip("0").rstrip(".")
+        parts = (f", {one.draws:,} draws over {100 * one.rate / EVERYBODY:.3g} %" for one in self.sampled)
+        return amount + "".join(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,16 +92,26 @@ class Part:
     """Of the field's ε (Laplace) or μ² (Gaussian); the shares of a field's parts sum to one."""
     draws: int = 1
     """How often it is summed and gets noise; the draws divide the share evenly."""
+    rate: int = EVERYBODY
+    """Below `EVERYBODY`: each draw is over those people alone whose coin, thrown by the kernel for this draw,
+    is below it. Gaussian noise alone can have it."""
 
     def __post_init__(self) -> None:
         if min(self.length, self.l1, self.l2_squared, self.draws) < 1 or not 0 < self.share <= 1:
             raise ValueError("a part without bounds, or without a share")
+        if not 1 <= self.rate <= EVERYBODY:
+            raise ValueError("a part of nobody")
+
+    @property
+    def sampled(self) -> bool:
+        """Whether it is summed over a random part of the people."""
+        return self.rate < EVERYBODY
 
     def of_rows(self, rows: int) -> Part:
         """The same for a person of at most so many rows, all of which may add the same."""
         return Part(
             name=self.name, length=self.length, l1=self.l1 * rows, l2_squared=self.l2_squared * rows * rows,
-            share=self.share, draws=self.draws,
+            share=self.share, draws=self.draws, rate=self.rate,
         )  # fmt: skip
 
 
@@ -104,17 +142,48 @@ class Noise:
 def noise_of(part: Part, cost: Cost) -> Noise:
     """The noise that keeps one draw of this part within its share of the cost: scales are rounded up.
 
-    Laplace: b ≥ L1 / ε. Gaussian: σ ≥ L2 / μ, on a grid that is fine enough.
+    Laplace: b ≥ L1 / ε. Gaussian: σ ≥ L2 / μ, on a grid that is fine enough, with the μ of `once_squared`.
     """
-    share = part.share / part.draws
     if cost.law == "laplace":
+        if part.sampled:
+            raise ValueError("Laplace noise on a random part of the people")
+        share = part.share / part.draws
         return Noise(law="laplace", scale=_rounded_up(part.l1 * MICRO / (cost.amount * share)), bits=0)
-    squared = part.l2_squared * Fraction(NANO**2, cost.amount**2) / share
+    squared = part.l2_squared / once_squared(cost.amount, part.share, part.draws, part.rate)
     # σ in steps of the part is at least 2^(half): the grid need not be finer than FINE / 2^(half)
     bits = 0
     while squared * 4**bits < FINE**2:
         bits += 1
     return Noise(law="gaussian", scale=_root_rounded_up(squared * 4**bits), bits=bits)
+
+
+def sampled_of(parts: Iterable[Part]) -> tuple[Sampled, ...]:
+    """What the cost of a field with these parts says of sampling."""
+    return tuple(
+        Sampled(rate=part.rate, draws=part.draws, share=part.share) for part in parts if part.sampled
+    )
+
+
+def rate_of(share: Decimal) -> int:
+    """The threshold of a declared rate from 0 to 1, rounded down: a rate below 2⁻³² has none, which is 0."""
+    return math.floor(Fraction(share) * EVERYBODY)
+
+
+@lru_cache(maxsize=256)
+def once_squared(mu_nano: int, share: Fraction, draws: int, rate: int) -> Fraction:
+    """μ² of one draw, had everybody been in it: (L2 / σ)².
+
+    Draws over everybody divide the share of μ². T draws over a random part q of the people cost together
+    about as much as one Gaussian of μ² = T q² (e^(1/z²) − 1), with z = σ / L2 (Bu, Dong, Long, Su 2020):
+    solved for 1/z², this chooses their noise, so that shares of sampled parts and of others mean the same. It
+    is no bound: what such draws cost, the accountant computes from z.
+    """
+    whole = Fraction(mu_nano, NANO) ** 2 * share / draws
+    if rate >= EVERYBODY:
+        return whole
+    ratio = whole * Fraction(EVERYBODY, rate) ** 2
+    grown = WORKING.add(1, WORKING.divide(Decimal(ratio.numerator), Decimal(ratio.denominator)))
+    return max(Fraction(WORKING.ln(grown)), Fraction(1, 10**30))
 
 
 def _rounded_up(value: Fraction) -> Fraction:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,12 @@ class People:
     other number is none of them."""
     rows: int = 1
     """Most rows that one person has here."""
+    persons: Integers | None = None
+    """Whose each row is, as numbers that are counted from zero; None where nobody asks."""
 
     def __post_init__(self) -> None:
-        for column in (*self.numbers.values(), *self.groups.values()):
+        whose = () if self.persons is None else (self.persons,)
+        for column in (*self.numbers.values(), *self.groups.values(), *whose):
             if column.shape != (self.count,):
                 raise ValueError("a column of another length than the table")
         if self.rows < 1:

@@ -21,7 +21,7 @@ from sealroom.errors import RecipeError
 from sealroom.model.units import MICRO
 from sealroom.privacy.accountant import GRID_MICRO, estimate, holds
 from sealroom.privacy.kind import PEOPLE, Kind
-from sealroom.privacy.parts import NANO, Cost, Law, noise_of
+from sealroom.privacy.parts import EVERYBODY, NANO, Cost, Law, Sampled, noise_of, sampled_of
 
 _SPLITS = 20
 """Into so many steps the ε is divided between the Laplace fields and the Gaussian ones, to find the best."""
@@ -111,18 +111,44 @@ class _Budget:
         }
         if any(micro <= 0 for micro in pure.values()):
             return None
-        mu_nano = self._mu_nano(list(pure.values())) if "gaussian" in laws else 0
+        gaussian = [
+            (draft.share / total["gaussian"], sampled_of(draft.kind.parts(draft.spec, law)))
+            for draft, law in zip(drafts, laws, strict=True)
+            if law == "gaussian"
+        ]
+        mu_nano = self._mu_nano(list(pure.values()), gaussian) if gaussian else 0
+        left = iter(gaussian)
         costs: list[Cost] = []
         for draft, law in zip(drafts, laws, strict=True):
-            squared = 0 if law == "laplace" else math.floor(mu_nano**2 * draft.share / total["gaussian"])
-            costs.append(Cost(law=law, amount=pure[draft.name] if law == "laplace" else math.isqrt(squared)))
+            if law == "laplace":
+                costs.append(Cost(law=law, amount=pure[draft.name]))
+                continue
+            share, sampled = next(left)
+            amount = math.isqrt(math.floor(mu_nano**2 * share))
+            costs.append(Cost(law=law, amount=amount, sampled=sampled))
         return costs if all(cost.amount > 0 for cost in costs) else None
 
-    def _mu_nano(self, pure_micro: list[int]) -> int:
-        """The largest μ that is left beside these Laplace fields, in parts of 10⁹."""
-        epsilon, delta = (self._micro - GRID_MICRO) / MICRO, self._delta * (1 - 1e-8)
-        found = largest(lambda mu: estimate(epsilon, pure_micro=pure_micro, mu=mu) <= delta, 0, _MOST_MU)
-        return math.floor(found * NANO)
+    def _mu_nano(
+        self, pure_micro: list[int], gaussian: Sequence[tuple[Fraction, tuple[Sampled, ...]]]
+    ) -> int:
+        """The largest μ that is left beside these Laplace fields, in parts of 10⁹; Gaussian fields have these
+        shares of μ², of which their sampled draws have theirs."""
+        draws = [
+            (one.rate, one.draws, float(share * one.share)) for share, sampled in gaussian for one in sampled
+        ]
+        # Many draws add up how floating point errs in each.
+        margin = 1e-5 if draws else 1e-8
+        epsilon, delta = (self._micro - GRID_MICRO) / MICRO, self._delta * (1 - margin)
+        rest = math.sqrt(max(0.0, 1 - sum(share for _, _, share in draws)))
+
+        def enough(mu: float) -> bool:
+            sampled = [
+                (rate, count, math.log1p(mu**2 * share / count * (EVERYBODY / rate) ** 2))
+                for rate, count, share in draws
+            ]
+            return estimate(epsilon, pure_micro=pure_micro, mu=mu * rest, sampled=sampled) <= delta
+
+        return math.floor(largest(enough, 0, _MOST_MU) * NANO)
 
 
 def largest(enough: Callable[[float], bool], low: float, high: float) -> float:

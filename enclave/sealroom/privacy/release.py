@@ -21,6 +21,7 @@ from sealroom.encoding import canonical
 from sealroom.errors import PrivacyError
 from sealroom.model.units import to_micro
 from sealroom.privacy.accountant import holds
+from sealroom.privacy.coins import coins
 from sealroom.privacy.noise import add_noise
 from sealroom.privacy.people import People
 from sealroom.privacy.rows import Rows
@@ -70,7 +71,8 @@ class Releases:
             return value
         # So many rows are of as many people at least, of whom each has at most `rows`.
         cohort = self._privacy.minimum_cohort * self._rows
-        value = compute(field, rows.people(self._rows), cohort=cohort)
+        people = rows.people(self._rows, told_apart=bool(field.cost.sampled))
+        value = compute(field, people, cohort=cohort)
         self._released[name] = digest, value
         return value
 
@@ -85,6 +87,9 @@ class Releases:
 def compute(field: Field, people: People, *, cohort: int) -> dict[str, Any]:
     """Release a field from these people, at its whole cost. Nothing here depends on how many they are.
 
+    Draws over a random part of the people are over those that coins say, thrown here for each draw of each
+    part: nobody is told how many they are, and a draw over nobody has its noise as any other.
+
     Raises `PrivacyError` ("budget-exceeded") for a kind that asks for more noisy sums than it declares, and
     what `add_noise` raises.
     """
@@ -93,7 +98,9 @@ def compute(field: Field, people: People, *, cohort: int) -> dict[str, Any]:
     prepared, state = kind.prepare(spec, law, people), None
     drawn: Counter[str] = Counter()
     for _ in range(kind.rounds(spec)):
-        exact = kind.aggregate(spec, law, prepared, state)
+        kept = {name: coins(people, part.rate) for name, part in parts.items() if part.sampled}
+        of = kind.of_sample(spec, law, prepared, kept) if kept else prepared
+        exact = kind.aggregate(spec, law, of, state)
         drawn.update(exact.keys())
         if any(name not in parts or times > parts[name].draws for name, times in drawn.items()):
             raise PrivacyError(Code.BUDGET_EXCEEDED, f"the field {field.name} asks for more than it costs")

@@ -53,6 +53,21 @@ class Rows:
     def first_of_each(self, rows: int = 1) -> Integers:
         """The places of the rows that count, rising: the first so many of each person. What is dropped
         depends on that person's own rows alone."""
+        place, (order, first) = np.arange(len(self)), self._in_order()
+        if first.all():
+            return place
+        begun = np.maximum.accumulate(np.where(first, place, 0))
+        return np.sort(order[place - begun < rows])
+
+    def persons(self) -> Integers:
+        """Whose each row is, as a number below that of the people."""
+        order, first = self._in_order()
+        whose = np.empty(len(self), dtype=np.int64)
+        whose[order] = np.cumsum(first) - 1
+        return whose
+
+    def _in_order(self) -> tuple[Integers, npt.NDArray[np.bool_]]:
+        """The places of the rows, person by person, and which of them are a person's first."""
         words = self.units.T if self.units.ndim == 2 else self.units[np.newaxis]
         place = np.arange(len(self))
         # Numbers that rise are in order already. Whether they do is seen here, and taken from nobody.
@@ -62,20 +77,20 @@ class Rows:
         for word in words:
             ordered = word if rising else word[order]
             first[1:] |= ordered[1:] != ordered[:-1]
-        if first.all():
-            return place
-        begun = np.maximum.accumulate(np.where(first, place, 0))
-        return np.sort(order[place - begun < rows])
+        return order, first
 
     def one_per_person(self) -> People:
         """The people, with one row each."""
         return self.people(1)
 
-    def people(self, rows: int) -> People:
-        """The people, with at most so many rows each."""
+    def people(self, rows: int, *, told_apart: bool = False) -> People:
+        """The people, with at most so many rows each; `told_apart`: with whose each row is."""
         kept = self.first_of_each(rows)
         whole = self if len(kept) == len(self) else self.where(kept)
-        return People(count=len(whole), rows=rows, numbers=whole.numbers, groups=whole.groups)
+        return People(
+            count=len(whole), rows=rows, numbers=whole.numbers, groups=whole.groups,
+            persons=whole.persons() if told_apart and rows > 1 else None,
+        )  # fmt: skip
 
 
 def parse_rows(head: Mapping[str, Any], payload: memoryview, *, unit: str) -> Rows:

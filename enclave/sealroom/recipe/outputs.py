@@ -20,13 +20,15 @@ from sealroom.model.units import MICRO
 from sealroom.privacy.kind import PEOPLE, ROWS, Bar, Columns, Counted, Kind
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.members import Groups, Members, bounds_error
-from sealroom.privacy.parts import LAWS, NANO, Cost, Law, Noise, Part, noise_of
+from sealroom.privacy.parts import LAWS, NANO, Cost, Law, Noise, Part, noise_of, sampled_of
 from sealroom.privacy.plan import Draft
 from sealroom.privacy.shape import Row, counting_rows, value_of_rows
 from sealroom.schema import MAX_ROWS
 
 MAX_MU = 20
 """Largest μ of a field; far above what any ε of a recipe allows."""
+MAX_SAMPLED = 8
+"""Most parts of a field that are summed over a random part of the people."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _LAW = re.compile("|".join(LAWS))
@@ -48,11 +50,17 @@ class Field:
     cost: Cost
     """What it costs: the noise follows from this."""
 
+    def __post_init__(self) -> None:
+        if self.cost.sampled != sampled_of(self.kind.parts(self.spec, self.cost.law)):
+            raise ValueError("a field that costs other draws than it makes")
+
     def plain(self) -> dict[str, Any]:
         """As a recipe has it: name and kind, the kind's own members by name, law and cost."""
         own = dict(sorted(self.kind.plain(self.spec).items()))
         head, cost = {"name": self.name, "kind": self.kind.name}, {"law": self.cost.law}
-        return {**head, **own, **cost, self.cost.member: self.cost.amount}
+        sampled = [one.plain() for one in self.cost.sampled]
+        draws = {"sampled": sampled} if sampled else {}
+        return {**head, **own, **cost, self.cost.member: self.cost.amount, **draws}
 
     @property
     def columns(self) -> Columns:
@@ -91,11 +99,16 @@ def read_field(value: Any, groups: Groups, blocks: int | None) -> Field:
     members = Members(value, _what(value), code=Code.RECIPE_FIELD, blocks=blocks)
     name, kind, spec = _read_kind(members, groups)
     law = _read_law(members)
-    most = MAX_MU * NANO if law == "gaussian" else 100 * MICRO
-    cost = Cost(law=law, amount=members.integer(Cost(law=law, amount=1).member, 1, most))
-    members.done()
     if law not in kind.laws:
         members.fail(f"of kind {kind.name} cannot have {law} noise")
+    most = MAX_MU * NANO if law == "gaussian" else 100 * MICRO
+    amount = members.integer(Cost(law=law, amount=1).member, 1, most)
+    sampled = sampled_of(kind.parts(spec, law))
+    stated = members.array("sampled", limit=MAX_SAMPLED) if sampled else []
+    members.done()
+    if stated != [one.plain() for one in sampled]:
+        members.fail("states other draws over a part of the people than it makes")
+    cost = Cost(law=law, amount=amount, sampled=sampled)
     return Field(name=name, kind=kind, spec=spec, cost=cost)
 
 

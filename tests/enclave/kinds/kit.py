@@ -25,7 +25,7 @@ from sealroom.privacy.accountant import estimate
 from sealroom.privacy.kind import Kind
 from sealroom.privacy.members import Members
 from sealroom.privacy.noise import add_noise
-from sealroom.privacy.parts import Cost, Law, Noise, Part, noise_of
+from sealroom.privacy.parts import EVERYBODY, Cost, Law, Noise, Part, noise_of, sampled_of
 from sealroom.privacy.people import People
 from sealroom.privacy.release import compute
 from sealroom.privacy.shape import check as check_shape
@@ -116,14 +116,22 @@ def exact(
         state = _some_state(kind, spec, law, dice) if case % 2 and kind.rounds(spec) > 1 else None
         people = int(dice.choice(SIZES))
         whole = table(kind, spec, people * rows, dice, bounds, rows=rows)
+        coins = {name: dice.random(people) < dice.random() for name, part in parts.items() if part.sampled}
+        kept = {name: np.repeat(coin, rows) for name, coin in coins.items()}
         if case % 5 == 0:  # everybody alike: what is guessed from the data shows
             whole = take(whole, np.zeros(people * rows, np.int64))
         of = np.arange(people * rows).reshape(people, rows)
         who, other = int(dice.integers(people)), int(dice.integers(people))
         left = np.delete(of, who, axis=0)
 
-        def sums(index: np.ndarray[Any, Any], whole: People = whole, state: Any = state) -> dict[str, Any]:
-            return _sums(kind, spec, law, take(whole, index.ravel()), parts, state)
+        def sums(
+            index: np.ndarray[Any, Any],
+            kept: dict[str, Any] = kept,
+            whole: People = whole,
+            state: Any = state,
+        ) -> dict[str, Any]:
+            mine = {name: each[index.ravel()] for name, each in kept.items()}
+            return _sums(kind, spec, law, take(whole, index.ravel()), parts, state, mine)
 
         all_of_them, alone, others = sums(of), sums(of[[who]]), sums(left)
         replaced = sums(np.concatenate([left, of[[other]]]))
@@ -142,16 +150,26 @@ def exact(
             _check((own * own).sum() <= part.l2_squared, f"sensitivity: {name} moves too far in L2")
             step = (all_of_them[name] - replaced[name]).astype(object)
             _check(abs(step).sum() <= 2 * part.l1, f"sensitivity: another person moves {name} too far")
+            if part.sampled:
+                of_them = sums(of[coins[name]], {other: np.ones_like(each) for other, each in kept.items()})
+                _check((all_of_them[name] == of_them[name]).all(), f"sampled: {name} is of other people")
         tried += 3
     _finish(kind, spec, law, parts, dice)
     return tried
 
 
 def _sums(
-    kind: Kind[Any], spec: Any, law: Law, people: People, parts: Mapping[str, Part], state: Any
+    kind: Kind[Any],
+    spec: Any,
+    law: Law,
+    people: People,
+    parts: Mapping[str, Part],
+    state: Any,
+    kept: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
+    """The exact sums; of sampled parts over those rows that are `kept`, or over all."""
     try:
-        found = kind.aggregate(spec, law, kind.prepare(spec, law, people), state)
+        found = kind.aggregate(spec, law, _of(kind, spec, law, people, parts, kept), state)
     except Exception as error:  # whatever is raised refuses some data and lets other data pass
         raise AssertionError(f"refusal-depends-on-data: {type(error).__name__}: {error}") from error
     _check(set(found) <= set(parts) and bool(found), "shape-depends-on-data: its parts")
@@ -159,6 +177,25 @@ def _sums(
         _check(isinstance(sums, np.ndarray) and sums.dtype == np.int64, f"float-leak: {name} is {sums.dtype}")
         _check(sums.shape == (parts[name].length,), f"shape-depends-on-data: {name}")
     return found
+
+
+def _of(
+    kind: Kind[Any],
+    spec: Any,
+    law: Law,
+    people: People,
+    parts: Mapping[str, Part],
+    kept: Mapping[str, Any] | None = None,
+) -> Any:
+    """What a round computes on."""
+    prepared = kind.prepare(spec, law, people)
+    every = {name: np.ones(people.count, np.bool_) for name, part in parts.items() if part.sampled}
+    return kind.of_sample(spec, law, prepared, {**every, **(kept or {})}) if every else prepared
+
+
+def paid(kind: Kind[Any], spec: Any, law: Law, *, times: int = 1) -> Cost:
+    """What a field costs in these tests."""
+    return replace(COSTS[law], amount=times * COSTS[law].amount, sampled=sampled_of(kind.parts(spec, law)))
 
 
 def _some_state(kind: Kind[Any], spec: Any, law: Law, dice: np.random.Generator) -> Any:
@@ -236,12 +273,23 @@ def simulated(
     noise = {
         name: noise_of(part, COSTS[law]) for name, part in parts_of(kind, spec, law, people.rows).items()
     }
-    prepared = kind.prepare(spec, law, people)
-    first = kind.aggregate(spec, law, prepared, None)
+    parts, prepared = parts_of(kind, spec, law, people.rows), kind.prepare(spec, law, people)
+
+    def of_round() -> Any:
+        kept = {
+            name: dice.random(people.count) < part.rate / EVERYBODY
+            for name, part in parts.items()
+            if part.sampled
+        }
+        return kind.of_sample(spec, law, prepared, kept) if kept else prepared
+
+    sampled = any(part.sampled for part in parts.values())
+    first = kind.aggregate(spec, law, of_round(), None)
     for _ in range(draws):
         exact, before, state = first, None, None
         for step in range(kind.rounds(spec)):
-            exact, before = kind.aggregate(spec, law, prepared, state) if step else first, state
+            exact = kind.aggregate(spec, law, of_round(), state) if step or sampled else first
+            before = state
             noisy = {name: seeded(sums, noise[name], dice) for name, sums in exact.items()}
             state = kind.advance(spec, law, before, noisy, noise)
         plain = {name: [Fraction(int(each)) for each in sums] for name, sums in exact.items()}
@@ -332,7 +380,9 @@ def drawn_enough(field: Field, paid: Cost, *, bounds: Sequence[float], numbers: 
         if law == "laplace":
             variance, spread = 2 * (l1 / (paid.amount / 10**6 * share)) ** 2, math.sqrt(5 / len(drawn))
         else:
-            variance, spread = l2_squared / ((paid.amount / 10**9) ** 2 * share), math.sqrt(2 / len(drawn))
+            rate, once = part.rate / EVERYBODY, (paid.amount / 10**9) ** 2 * share
+            once = math.log1p(once / rate**2) if part.sampled else once
+            variance, spread = l2_squared / once, math.sqrt(2 / len(drawn))
         seen = float((drawn**2).mean()) / variance
         if seen <= 1 - 6 * spread:
             too_small.append(f"{name} has {seen:.3f} of the variance")

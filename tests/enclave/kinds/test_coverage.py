@@ -17,7 +17,7 @@ from tests.enclave.kinds.cases import CASES
 
 from sealroom.privacy.intervals import LEVEL, NOISE
 from sealroom.privacy.kinds import KINDS
-from sealroom.privacy.parts import Cost, Law
+from sealroom.privacy.parts import Law
 from sealroom.privacy.people import People
 from sealroom.recipe import Field
 
@@ -56,11 +56,10 @@ def test_the_kernel_draws_what_was_paid_for_and_half_of_it_is_caught(name: str, 
     """DP-02, DP-18: from what a person moves to the noise that fell, without a word of the kind's own on
     either."""
     kind, (_, members, bounds, _) = KINDS[CASES[name].kind], CASES[name]
-    field = Field(name="field", kind=kind, spec=kit.spec_of(kind, members), cost=kit.COSTS[law])
+    spec = kit.spec_of(kind, members)
+    field = Field(name="field", kind=kind, spec=spec, cost=kit.paid(kind, spec, law))
     kit.drawn_enough(field, kit.COSTS[law], bounds=bounds)
-    half = Field(
-        name="field", kind=kind, spec=field.spec, cost=Cost(law=law, amount=2 * kit.COSTS[law].amount)
-    )
+    half = Field(name="field", kind=kind, spec=field.spec, cost=kit.paid(kind, field.spec, law, times=2))
     with pytest.raises(AssertionError, match="noise-too-small") as caught:
         kit.drawn_enough(half, kit.COSTS[law], bounds=bounds)
     assert all(f"{part} has" in str(caught.value) for part in field.parts(1))

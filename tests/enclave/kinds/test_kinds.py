@@ -35,7 +35,8 @@ EACH = [(name, law) for name, case in CASES.items() for law in KINDS[case.kind].
 
 def field(name: str, law: Law) -> Field:
     kind = KINDS[CASES[name].kind]
-    return Field(name="field", kind=kind, spec=kit.spec_of(kind, CASES[name].members), cost=kit.COSTS[law])
+    spec = kit.spec_of(kind, CASES[name].members)
+    return Field(name="field", kind=kind, spec=spec, cost=kit.paid(kind, spec, law))
 
 
 @pytest.mark.parametrize(("name", "law"), EACH)

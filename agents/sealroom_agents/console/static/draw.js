@@ -143,7 +143,8 @@ const Draw = (() => {
   const cost = (field) => {
     const [sign, unit] = field.law === "laplace" ? ["ε ", 1000000n] : ["μ ", 1000000000n];
     const [whole, rest] = [BigInt(field.cost) / unit, BigInt(field.cost) % unit];
-    return sign + (whole + "." + String(rest).padStart(String(unit).length - 1, "0")).replace(/\.?0+$/, "");
+    const draws = field.sampled.map(({ draws, rate }) => ", " + count(draws) + " draws over " + Number((100 * rate).toPrecision(3)) + " %");
+    return sign + (whole + "." + String(rest).padStart(String(unit).length - 1, "0")).replace(/\.?0+$/, "") + draws.join("");
   };
 
   const row = (field) => {

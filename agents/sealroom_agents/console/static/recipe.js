@@ -60,6 +60,8 @@ const Recipe = (() => {
   const MICRO = 1e6;
   const NANO = 1e9;
   const ALONE = 8;
+  const ORDERS = [...Array(31).keys()].map((n) => n + 2).concat([...Array(36).keys()].map((n) => Math.ceil(32 * 1.1 ** (n + 1))));
+  const SHARE = /^([1-9][0-9]{0,8})(?:\/([1-9][0-9]{0,8}))?$/;
   // How much larger than allowed a δ may come out for the rounding of floating-point numbers.
   const ROUNDING = 1 + 1e-6;
 
@@ -78,7 +80,37 @@ const Recipe = (() => {
     return 0.5 - density(x) * total;
   };
 
-  const deltaOf = (epsilon, pure, mu) => {
+  // ln C(n, k) for all k.
+  const logChoose = (n) => {
+    const found = [0];
+    for (let k = 1; k <= n; k++) found.push(found[k - 1] + Math.log((n - k + 1) / k));
+    return found;
+  };
+
+  const ofOrder = (order) => order * Math.log1p(-1 / order) - Math.log(order - 1);
+
+  // What Rényi differential privacy says of the draws over some of the people and of all others, by order.
+  const moments = (squared, sampled, most) => {
+    const found = [];
+    let before = Infinity;
+    for (const order of ORDERS) {
+      let moment = (order * (order - 1) * squared) / 2;
+      const choose = logChoose(order);
+      for (const { rate, draws, once } of sampled) {
+        let grown = 0;
+        for (let k = 2; k <= order; k++) grown += Math.exp(choose[k] + k * Math.log(rate) + (order - k) * Math.log1p(-rate)) * Math.expm1((k * (k - 1) * once) / 2);
+        moment += draws * Math.log1p(grown);
+      }
+      if (!Number.isFinite(moment)) break;
+      found.push([order, moment]);
+      const exponent = moment - (order - 1) * most + ofOrder(order);
+      if (!(exponent <= before)) break;
+      before = exponent;
+    }
+    return found;
+  };
+
+  const deltaOf = (epsilon, pure, apart, sampled) => {
     const rising = [...pure].sort((one, other) => one - other);
     const merged = Math.max(rising.length - ALONE + 1, 1);
     const alone = rising.length ? [rising.slice(0, merged).reduce((one, other) => one + other), ...rising.slice(merged)] : [];
@@ -93,21 +125,30 @@ const Recipe = (() => {
       },
       new Map([[0, 1]]),
     );
+    const mu = Math.sqrt(apart ** 2 + sampled.reduce((all, one) => all + one.draws * one.once, 0));
+    const most = Math.max(...[...losses.keys()].map((loss) => Math.abs(epsilon - loss / MICRO)));
+    const orders = sampled.length ? moments(apart ** 2, sampled, most) : [];
     let total = 0;
     for (const [loss, weight] of losses) {
       const rest = epsilon - loss / MICRO;
-      total += weight * Math.max(0, mu ? beyond(rest / mu - mu / 2) - Math.exp(rest) * beyond(rest / mu + mu / 2) : -Math.expm1(rest));
+      const full = Math.max(0, mu ? beyond(rest / mu - mu / 2) - Math.exp(rest) * beyond(rest / mu + mu / 2) : -Math.expm1(rest));
+      const far = Math.exp(Math.min(0, ...orders.map(([order, moment]) => moment - (order - 1) * Math.abs(rest) + ofOrder(order))));
+      total += weight * Math.min(full, rest >= 0 ? far : -Math.expm1(rest) + Math.exp(rest) * far);
     }
     return total;
   };
 
   const holds = (fields, epsilon, delta) => {
     const pure = fields.filter((one) => one.law === "laplace").map((one) => one.cost);
-    const mus = fields.filter((one) => one.law === "gaussian").map((one) => one.cost / NANO);
+    const gaussian = fields.filter((one) => one.law === "gaussian");
+    const mus = gaussian.map((one) => (one.cost / NANO) * Math.sqrt(Math.max(0, 1 - one.sampled.reduce((all, draw) => all + draw.share, 0))));
+    const sampled = gaussian.flatMap((one) =>
+      one.sampled.map(({ draws, rate, share }) => ({ rate, draws, once: Math.log1p(((one.cost / NANO) ** 2 * share) / draws / rate ** 2) })),
+    );
     const unit = 10n ** (PLACES - 6n);
     if (!mus.length && BigInt(pure.reduce((one, other) => one + other, 0)) * unit <= decimal(epsilon)) return true;
     const kept = Number(epsilon) - (mus.length ? 1 / MICRO : 0);
-    return kept >= 0 && Number(delta) > 0 && deltaOf(kept, pure, Math.hypot(...mus)) <= Number(delta) * ROUNDING;
+    return kept >= 0 && Number(delta) > 0 && deltaOf(kept, pure, Math.hypot(...mus), sampled) <= Number(delta) * ROUNDING;
   };
 
   // --- reading, member by member ------------------------------------------------------------------
@@ -227,15 +268,31 @@ const Recipe = (() => {
     return new Map([...value].sort(([one], [other]) => (one < other ? -1 : 1)).map(([name, item]) => [name, ordered(item)]));
   };
 
+  // Draws over some of the people: their number, each person's chance, and their share of the field's cost.
+  const readDraws = (value) => {
+    demand([...object(value, "draws").keys()].sort().join() === "draws,rate,share", "draws are not what they must be");
+    const [, above, below] = SHARE.exec(value.get("share")) ?? [];
+    demand(above && Number(above) <= Number(below ?? 1), "a share of draws is none");
+    return {
+      draws: integer(value.get("draws"), 1, 10 ** 7, "the number of draws"),
+      rate: integer(value.get("rate"), 1, 2 ** 32 - 1, "the rate of draws") / 2 ** 32,
+      share: Number(above) / Number(below ?? 1),
+    };
+  };
+
   const readField = (value) => {
     const name = text(object(value, "a field").get("name"), FIELD, "a field’s name");
     const kind = text(value.get("kind"), KIND, "the kind of " + name);
     const law = text(value.get("law"), /^(?:laplace|gaussian)$/, "the law of " + name);
     const member = law === "laplace" ? "epsilon_micro" : "mu_nano";
     const cost = integer(value.get(member), 1, law === "laplace" ? 100 * MICRO : 20 * NANO, "the cost of " + name);
-    const declared = ordered(new Map([...value].filter(([one]) => !["name", "kind", "law", member].includes(one))));
-    const plain = new Map([["name", name], ["kind", kind], ...declared, ["law", law], [member, cost]]);
-    return { name, kind, declared, law, cost, plain };
+    const stated = value.has("sampled") ? list(value.get("sampled"), 8, "the draws of " + name) : [];
+    demand(!value.has("sampled") || (law === "gaussian" && stated.length), "the draws of " + name + " are none");
+    const sampled = stated.map(readDraws);
+    const draws = stated.length ? [["sampled", stated.map(ordered)]] : [];
+    const declared = ordered(new Map([...value].filter(([one]) => !["name", "kind", "law", member, "sampled"].includes(one))));
+    const plain = new Map([["name", name], ["kind", kind], ...declared, ["law", law], [member, cost], ...draws]);
+    return { name, kind, declared, law, cost, sampled, plain };
   };
 
   // What the recipe promises, by a name of the model's table.
