@@ -681,6 +681,7 @@ class Code(StrEnum):
     # --- commands: input of `seal` --------------------------------------------------------------
 
     CARD_MISSING = _command("card-missing", "There is no study card: write one with sealroom card.")
+    STUDY_NAME = _command("study-name", "The name of a folder cannot be a study's.")
     DATASET_NOT_IN_RECIPE = _command("dataset-not-in-recipe", "The recipe reads no such dataset.")
     DATASET_MISSING = _command("dataset-missing", "A dataset that the recipe reads has no registration.")
     COLUMNS_DIFFER = _command(

@@ -30,7 +30,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,12 @@ DIVIDING = 16
 
 Numbers = Mapping[str, float]
 """By field; NaN, or no entry, where there is none."""
+
+
+class Start(Protocol):
+    """What starts the job of a block."""
+
+    def __call__(self, *, service: Service | None) -> Sandbox: ...
 
 
 def assign(ids: pa.ChunkedArray, *, blocks: int, key: bytes) -> npt.NDArray[np.int16]:
@@ -106,9 +112,10 @@ class BlockCustodian:
         clock: Clock,
         since: float,
         until: float,
+        start: Start = Sandbox.start,
     ) -> None:
         """All slots lie between `since` and `until`, by `clock`. Jobs start in `service`, or else in
-        launchers of their own."""
+        launchers of their own. Only a dry run has another `start`, outside a sandbox, on made-up data."""
         if recipe.blocks is None:
             raise ValueError("the recipe has no blocks")
         self._recipe, self._blocks = recipe, recipe.blocks
@@ -116,6 +123,7 @@ class BlockCustodian:
         self._releases = releases
         self._check_lease = check_lease
         self._service = service
+        self._start = start
         self._clock = clock
         self._since = since
         self._until = until
@@ -135,6 +143,12 @@ class BlockCustodian:
             field.name: self._releases.release(field.kind.name, field.name, _table(numbers, field))
             for field in self._recipe.output.fields
         }
+
+    @property
+    def working(self) -> bool:
+        """Whether a block's job is being started or answered."""
+        slot = self._slot
+        return slot is not None and slot.is_alive()
 
     def kill(self, *, within: float = STOP_SECONDS) -> None:
         """Kill the job that runs, and start no other."""
@@ -166,7 +180,7 @@ class BlockCustodian:
         for block in range(self._blocks):
             self._wait(begin + block * share, self._stopped)
             self._check_lease()
-            slot = self._slot = _Slot(self._recipe, rows, block, service=self._service)
+            slot = self._slot = _Slot(self._recipe, rows, block, service=self._service, start=self._start)
             if self._stopped.is_set():  # asked once `kill` can see the slot
                 raise JobError(Code.JOB_FAILED, "the blocks were stopped")
             slot.start()
@@ -189,8 +203,10 @@ class _Slot(threading.Thread):
         block: int,
         *,
         service: Service | None,
+        start: Start,
     ) -> None:
         super().__init__(name="block", daemon=True)
+        self._start = start
         self._recipe, self._rows, self._block, self._service = recipe, rows, block, service
         self._lock = threading.Lock()
         self._over = False
@@ -230,7 +246,7 @@ class _Slot(threading.Thread):
 
     def _attend(self, memories: Mapping[str, tuple[int, int]]) -> None:
         """Start the job and answer it until it ends."""
-        with Sandbox.start(service=self._service) as sandbox:
+        with self._start(service=self._service) as sandbox:
             with self._lock:
                 if self._over:
                     return

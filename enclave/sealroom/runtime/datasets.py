@@ -185,16 +185,7 @@ class Datasets:
         Raises `SealError`, or `KeyMaterialError` once wiped.
         """
         with self._opening(spec) as file:
-            descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            try:
-                file.copy_columns(columns, descriptor)
-                seal_memory(descriptor)
-            except BaseException as error:
-                os.close(descriptor)
-                if isinstance(error, OSError):
-                    raise JobError(Code.OUT_OF_MEMORY, "there is no room for a dataset in memory") from None
-                raise
-            return descriptor
+            return parquet_memory(file, columns)
 
     def stated(self) -> tuple[StatementDataset, ...]:
         """Each dataset as the signed statement names it."""
@@ -214,3 +205,20 @@ class Datasets:
         with self._wiping:
             for opened in self._opened.values():
                 opened.key.wipe()
+
+
+def parquet_memory(file: SealedFile, columns: Sequence[str]) -> int:
+    """These columns of a sealed table, decrypted, as its Parquet file in sealed memory; gives the descriptor.
+
+    Raises `SealError`; `JobError` ("out-of-memory").
+    """
+    descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        file.copy_columns(columns, descriptor)
+        seal_memory(descriptor)
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, OSError):
+            raise JobError(Code.OUT_OF_MEMORY, "there is no room for a dataset in memory") from None
+        raise
+    return descriptor

@@ -223,10 +223,11 @@ def run(channel: Channel, walls: Walls) -> None:
     if relation:
         relation_job.compute(channel, begin.head)
     else:
-        _run(channel, begin.head)
+        run_script(channel, begin.head)
 
 
-def _run(channel: Channel, begin: dict[str, Any]) -> None:
+def run_script(channel: Channel, begin: dict[str, Any]) -> None:
+    """Run the script that `begin` holds. What it raises goes on, once the custodian knows where it arose."""
     global _session
     _session = _Session(channel, unit=begin["unit"], fields=begin["fields"], groups=begin["groups"])
     try:

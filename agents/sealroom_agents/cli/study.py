@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sealroom study``: from an idea to a recipe that owners can approve, with no data and no chain."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sealroom_agents.cli.options import json_option
+from sealroom_agents.cli.terminal import complain, plural, read_bounded, shown, size, table
+
+if TYPE_CHECKING:
+    from sealroom.recipe import Recipe
+    from sealroom_agents.studies.dry_run import DryRun
+
+WOULD_FAIL = 5
+"""Exit status of a dry run that ends without a result: as of a run in the enclave."""
+TEMPLATES = ("cohort", "model", "vector", "blocks", "reading")
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+STUDY = click.Path(path_type=Path, exists=True)
+
+
+@click.group()
+def study() -> None:
+    """From an idea to a recipe that owners can approve: no data, no keys, no chain.
+
+    A study is a folder. `study.yaml` says which tables it reads, what it computes of them, which numbers may
+    leave, and how much privacy that costs. Where SQL does not fit the question, `analysis.py` stands beside
+    it.
+
+    \b
+    Example:
+      sealroom study new kidneys --template cohort
+      sealroom study dry-run kidneys
+    """
+
+
+@study.command()
+@click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
+@click.option(
+    "--template",
+    type=click.Choice(TEMPLATES),
+    default=TEMPLATES[0],
+    show_default=True,
+    help="cohort: counts, means and quantiles by group. model: a logistic model. vector: means of many "
+    "columns at once. These three by SQL. blocks: any Python over one block of people at a time. reading: "
+    "any Python over all rows, which owners have to read.",
+)
+def new(folder: Path, template: str) -> None:
+    """Write a study to start from: a folder NAME that passes check and dry-run as it is.
+
+    Its study.yaml explains each line. Change the schemas to your data's columns first, then the query, then
+    what leaves.
+
+    \b
+    Example:
+      sealroom study new kidneys
+      sealroom study new models/readmission --template model
+    """
+    from sealroom_agents.studies.templates import write_study
+
+    for path in write_study(folder, template):
+        click.echo(f"wrote {shown(str(path))}")
+    click.echo(f"next: sealroom study dry-run {shown(str(folder))}", err=True)
+
+
+@study.command(name="dry-run")
+@click.argument("folder", metavar="STUDY", type=STUDY)
+@click.option(
+    "--people",
+    type=click.IntRange(1, 1_000_000),
+    default=2_000,
+    show_default=True,
+    help="People of all owners together, in data that are made up.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another one makes up other data.")
+@click.option(
+    "--data",
+    "given",
+    multiple=True,
+    metavar="OWNER/NAME=FILE",
+    help="Take this Parquet file as the dataset, or this folder for a dataset of files: an owner's published "
+    "sample, say. The others are made up. May be given several times.",
+)
+@click.option(
+    "--sandboxed",
+    type=click.IntRange(0, 4096),
+    default=4,
+    show_default=True,
+    help="Of a study by blocks, run so many blocks in the sandbox; the others start faster without.",
+)
+@json_option
+def dry_run(
+    folder: Path, people: int, seed: int, given: tuple[str, ...], sandboxed: int, as_json: bool
+) -> None:
+    """Run STUDY, its folder or its recipe, on made-up data: what a run in the enclave does, without keys.
+
+    Data are drawn from the declared schemas: every type, missing values, rows that are there twice, several
+    rows a person, people at two owners, and the extremes of each type. Bounds and labels of the fields, and
+    what the SQL compares with, tell what most values look like. Then the enclave's own code runs: the query
+    as compiled, or the script, in its sandbox; the noise is real. What is printed would leave.
+
+    A script that fails is shown with its whole traceback, since these data are nobody's. In a real run, an
+    owner alone reads its line and the type of its exception.
+
+    An owner may publish a made-up sample of a dataset as a plain Parquet file with the sealed one's columns:
+    --data takes it.
+
+    \b
+    Exit status:
+      0  a result would leave
+      1  STUDY is no recipe, or a file is not what it declares
+      5  the run would fail
+
+    \b
+    Example:
+      sealroom study dry-run kidneys
+      sealroom study dry-run kidneys --people 50000 --data hospital-A/visits=sample.parquet
+    """
+    from sealroom_agents.studies.dry_run import WouldFail
+    from sealroom_agents.studies.dry_run import dry_run as run
+
+    recipe = read_study(folder)
+    try:
+        done = run(
+            recipe,
+            people=people,
+            seed=seed,
+            data=dict(map(_dataset, given)),
+            sandboxed=sandboxed,
+            told=lambda step: click.echo(step, err=True) if sys.stderr.isatty() else None,
+        )
+    except WouldFail as error:
+        if as_json:
+            failure = {"ok": False, "code": error.code, "error": error.message, "hint": error.hint}
+            click.echo(json.dumps(failure | {"printed": error.printed}, ensure_ascii=False))
+        elif error.printed:
+            _echo_printed(error.printed)
+        complain(error.message, error.hint)
+        raise click.exceptions.Exit(WOULD_FAIL) from None
+    click.echo(json.dumps(_facts(done)) if as_json else "\n".join(_lines(done)))
+    if done.printed and not as_json:
+        click.echo("\na block that gave no number prints outside the sandbox:", err=True)
+        _echo_printed(done.printed)
+
+
+def read_study(path: Path) -> Recipe:
+    """The recipe of a study's folder, or in a file."""
+    from sealroom.recipe import MAX_COMPOSE_BYTES, parse, render
+
+    return parse(render(path) if path.is_dir() else read_bounded(path, MAX_COMPOSE_BYTES, "a recipe"))
+
+
+def _dataset(given: str) -> tuple[str, Path]:
+    name, separator, path = given.partition("=")
+    if not separator or not Path(path).exists():
+        raise click.UsageError(f"--data {given}: write OWNER/NAME=FILE, with a file that is there")
+    return name, Path(path)
+
+
+def _echo_printed(text: str) -> None:
+    for line in text.rstrip("\n").splitlines():
+        click.echo(shown(line.expandtabs()), err=True)
+
+
+def _lines(done: DryRun) -> list[str]:
+    from sealroom_agents.studies.tables import value_lines
+
+    recipe = done.recipe
+    lines = [table([*_read_lines(done), *_cost_lines(done)]), ""]
+    for field in recipe.output.fields:
+        lines.append(f"{field.name}  {field.kind.name}{_blocks_words(done, field.name)}")
+        lines += [
+            f"  {line}" for line in value_lines(field, done.result["fields"][field.name], rows=recipe.rows)
+        ]
+        lines.append("")
+    lines.append(
+        f"this is all that would leave: {done.result_bytes:,} bytes of at most "
+        f"{recipe.output.limit_bytes:,}, signed, {recipe.privacy.release_after_seconds} s after the grant"
+    )
+    return lines
+
+
+def _read_lines(done: DryRun) -> list[tuple[str, str]]:
+    lines = []
+    for each in done.read:
+        what = (
+            plural(each.files or 0, "file")
+            if each.rows is None
+            else f"{plural(each.rows, 'row')}, {each.people:,} people"
+        )
+        lines.append((each.path, f"{what}, {size(each.size)}{', made up' if each.made_up else ''}"))
+    if any(each.rows is not None for each in done.read):
+        lines.append(("people", f"{done.people:,} in all, {done.shared:,} of them at several owners"))
+    return lines
+
+
+def _cost_lines(done: DryRun) -> list[tuple[str, str]]:
+    spent = ", ".join(f"{step} {seconds:.1f}" for step, seconds in done.seconds.items())
+    handed = max((each.rows for each in done.released.values()), default=0)
+    handed_bytes = sum(each.size for each in done.released.values())
+    return [
+        (
+            "handed over",
+            f"{plural(handed, 'row')}, {size(handed_bytes)} for all fields",
+        ),
+        (
+            "memory",
+            f"{size(done.job_bytes)} the analysis, {size(done.custodian_bytes)} the custodian, at most",
+        ),
+        ("seconds", f"{spent}; the analysis has {done.allowed:.0f}"),
+    ]
+
+
+def _blocks_words(done: DryRun, field: str) -> str:
+    if field not in done.blocks:
+        return ""
+    return f", of {done.blocks[field]} of {done.recipe.blocks} blocks; the others count with the middle"
+
+
+def _facts(done: DryRun) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "study": done.recipe.name,
+        "result": done.result,
+        "resultBytes": done.result_bytes,
+        "read": [
+            {
+                "dataset": each.path,
+                "madeUp": each.made_up,
+                "rows": each.rows,
+                "people": each.people,
+                "files": each.files,
+                "bytes": each.size,
+            }
+            for each in done.read
+        ],
+        "people": done.people,
+        "shared": done.shared,
+        "handedOver": {
+            name: {"rows": each.rows, "bytes": each.size, "seconds": round(each.seconds, 3)}
+            for name, each in done.released.items()
+        },
+        "blocks": dict(done.blocks),
+        "seconds": {step: round(seconds, 3) for step, seconds in done.seconds.items()},
+        "allowedSeconds": done.allowed,
+        "jobBytes": done.job_bytes,
+        "custodianBytes": done.custodian_bytes,
+        "printed": done.printed,
+    }

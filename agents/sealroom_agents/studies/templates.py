@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Studies to start from: small ones that pass `check` and `dry-run` as they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sealroom.codes import Code
+from sealroom.recipe.recipe import ANALYSIS_FILE, STUDY_FILE
+from sealroom_agents.errors import ToolError
+
+FOLDER = Path(__file__).parent / "templates"
+TEMPLATES = {
+    "cohort": "counts, means and quantiles by group, by SQL",
+    "model": "a logistic model, by SQL",
+    "vector": "means of many columns at once, such as variants, by SQL",
+    "blocks": "any Python, over one block of people at a time",
+    "reading": "any Python over all rows, which owners have to read",
+}
+"""What each is, in order."""
+OWNERS_FILE = "owners.json"
+README_FILE = "README.md"
+STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def write_study(folder: Path, template: str) -> list[Path]:
+    """Write a study named as its folder; returns its files. Raises `ToolError`.
+
+    Nothing is overwritten: the folder is new or empty.
+    """
+    name = folder.resolve().name
+    if not STUDY_NAME.fullmatch(name):
+        raise ToolError(
+            Code.STUDY_NAME, f"{name!r} is no name of a study", "use small letters, digits and hyphens"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ToolError(Code.OUTPUT_EXISTS, f"{folder} is there already", "take another name")
+    study = (FOLDER / template / STUDY_FILE).read_text()
+    question = next(line for line in study.splitlines() if line.startswith("question: "))
+    texts = {
+        STUDY_FILE: study.replace("name: NAME\n", f"name: {name}\n", 1),
+        OWNERS_FILE: (FOLDER / OWNERS_FILE).read_text(),
+        README_FILE: (FOLDER / README_FILE)
+        .read_text()
+        .replace("QUESTION", question.removeprefix("question: "))
+        .replace("NAME", name),
+    }
+    script = FOLDER / template / ANALYSIS_FILE
+    if script.exists():
+        texts[ANALYSIS_FILE] = script.read_text()
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in texts.items():
+        (folder / file).write_text(text)
+    return [folder / file for file in texts]
