@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sealroom study check`: all that is certain to fail is told at once, each with its line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.agents.shell import shell
+
+from sealroom_agents.studies.check import Finding, check, image_packages
+from sealroom_agents.studies.templates import TEMPLATES, write_study
+
+
+def changed(folder: Path, template: str, *pairs: tuple[str, str], file: str = "study.yaml") -> Path:
+    """A template with other text in it."""
+    if not folder.exists():
+        write_study(folder, template)
+    text = (folder / file).read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / file).write_text(text)
+    return folder
+
+
+def at(folder: Path, finding: Finding) -> str:
+    """From where a finding points to on."""
+    place = finding.place
+    assert place.line is not None
+    line = (folder / place.file).read_text().splitlines()[place.line - 1]
+    return line[(place.column or 1) - 1 :]
+
+
+def told(findings: list[Finding]) -> list[str]:
+    return [each.message for each in findings if each.certain]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_template_has_nothing_wrong(tmp_path: Path, template: str) -> None:
+    write_study(tmp_path / "mine", template)
+    assert check(tmp_path / "mine", people=8_000, rows=50_000) == []
+
+
+def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
+    folder = changed(
+        tmp_path / "mine", "cohort",
+        ("sex: {type: category, values: [F, M]}", "sex: {type: kategory}"),
+        ("@sha256:", ":latest@sha256:"),
+        ("epsilon: \"1\"", "epsilon: \"100\""),
+        ("kind: count", "kind: cuont"),
+        ("lower: 80, upper: 220", "lower: 220, upper: 80"),
+    )  # fmt: skip
+    found = check(folder)
+    places = [at(folder, each) for each in found]
+    assert [place.split(":")[0] for place in places] == ["image", "sex", "privacy", "kind", "lower"]
+    assert all(each.certain for each in found)
+    assert "cuont" in places[3] and "lower: 220" in places[4]
+
+
+def test_sql_is_told_by_line_and_column(tmp_path: Path) -> None:
+    folder = changed(
+        tmp_path / "mine", "cohort", ("avg(systolic) AS", "avg(sistolic) AS"), ("WHERE age", "WHERE agge"),
+    )  # fmt: skip
+    found = check(folder)
+    assert told(found) == ["there is no column sistolic", "there is no column agge"]
+    assert [at(folder, each).split()[0] for each in found] == ["sistolic)", "agge"]
+    assert [each.hint for each in found] == ["did you mean systolic?", "did you mean age?"]
+    changed(folder, "cohort", ("sistolic", "systolic"), ("agge", "age"), ("GROUP BY patient", "GROUP BY sex"))
+    (mixed,) = check(folder)
+    assert "groups of several people" in mixed.message and mixed.place.line is not None
+    assert at(folder, mixed).startswith("sex")
+
+
+def test_labels_that_the_sql_never_gives(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "mine", "cohort", ("18-49, 50-69, 70+]", "18-49, 50-69, 70 and more]"))
+    error, warning = check(folder)
+    assert error.message == "no person is ever in the group age_band '70 and more'"
+    assert warning.message == "people with age_band '70+' count in no group" and not warning.certain
+    assert at(folder, error).startswith("age_band: [18-49")
+
+
+def test_scripts_are_read_for_imports_and_names(tmp_path: Path) -> None:
+    folder = changed(
+        tmp_path / "mine", "reading",
+        ("import pandas as pd\n", "import pandas as pd\nimport sklearn.linear_model\nimport math, torch\n"),
+        ("hospital-B/stays.tar", "hospital-B/stay.tar"), ('table.mean("days")', 'table.mean("day")'),
+        file="analysis.py",
+    )  # fmt: skip
+    found = check(folder)
+    assert told(found) == [
+        "the enclave's image has no module sklearn",
+        "the recipe reads no dataset hospital-B/stay.tar",
+        "the recipe declares no mean day",
+    ]
+    assert [each.place.line for each in found if each.certain] == [2, 7, 12]
+    assert at(folder, found[1]).startswith('unwrap("hospital-B/stay.tar")')
+    assert {
+        "numpy",
+        "pandas",
+        "torch",
+        "opendp",
+    } <= image_packages() and "scikit-learn" not in image_packages()
+    changed(
+        folder,
+        "reading",
+        ("emit_signed(table", "print(table"),
+        ("as_index=False", "as_index=\t"),
+        file="analysis.py",
+    )
+    assert any("U+0009" in each for each in told(check(folder)))
+
+
+def test_sizes_that_cannot_work(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "mine", "cohort")
+    assert told(check(folder, people=15)) == [
+        "all 15 people together are fewer than the minimum cohort of 20",
+        *(each for each in told(check(folder, people=15))[1:] if "is off by" in each),
+    ]
+    small = [each.message for each in check(folder, people=100)]
+    assert any("in 6 equal groups of people are 16 each" in each for each in small)
+    (late,) = [each for each in check(folder, people=10**6, rows=10**9) if each.code == "job-timeout"]
+    assert late.certain and at(folder, late).startswith("release_after_seconds")
+    changed(folder, "cohort", ('epsilon: "1"', 'epsilon: "0.001"'))
+    wide = [each for each in check(folder, people=2_000) if "is off by" in each.message and each.certain]
+    assert {each.message.split(":")[0] for each in wide} >= {"people", "systolic"}
+
+
+def test_owners_who_are_not_in_the_consortium(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "mine", "cohort", ("hospital-B", "hospital-Z"), file="owners.json")
+    (error,) = check(folder)
+    assert error.message.startswith("hospital-B owns a dataset") and error.place.file == "owners.json"
+
+
+def test_the_command_tells_all_and_ends_with_one(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "mine", "cohort", ("avg(systolic)", "avg(sistolic)"))
+    line = next(
+        number
+        for number, text in enumerate((folder / "study.yaml").read_text().splitlines(), 1)
+        if "sisto" in text
+    )
+    done = shell("sealroom study check mine", tmp_path)
+    assert done.returncode == 1
+    assert f"mine/study.yaml:{line}:16: error: there is no column sistolic\n  did you mean" in done.stdout
+    assert done.stdout.endswith("1 error, 0 warnings\n")
+    found = json.loads(shell("sealroom study check mine --json", tmp_path).stdout)
+    assert found["ok"] is False and found["findings"][0]["line"] == line
