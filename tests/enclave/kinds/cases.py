@@ -76,6 +76,18 @@ CASES: dict[str, Case] = {
         {"score": "x", "label": "y", "lower": "0", "upper": "1", "bins": 20, "bands": 5, "decimals": 3},
         (0.0, 0.05, 0.5, 0.95, 1.0),
     ),
+    "linear": Case(
+        "linear",
+        {
+            "features": MODEL["features"],
+            "target": {"lower": "0", "name": "z", "upper": "70"},
+            "lower": "-1000",
+            "upper": "1000",
+            "decimals": 3,
+        },
+        (0.0, 100.0),
+    ),
+    "pca": Case("pca", {"columns": MODEL["features"], "axes": 2, "decimals": 4}, (0.0, 100.0)),
     "mean with private bounds": Case(
         "mean", {"by": ["sex"], "column": "x", **FOUND}, (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5), "bounds"
     ),

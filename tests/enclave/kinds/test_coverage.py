@@ -8,6 +8,7 @@ deviations away from what is stated: about one seed in a billion would break the
 from __future__ import annotations
 
 import math
+import sys
 from statistics import NormalDist
 
 import numpy as np
@@ -47,8 +48,10 @@ def test_intervals_hold_what_would_be_released_without_noise(name: str, law: Law
         share = np.mean([inside for inside, _ in seen])
         assert share > lowest(len(seen)), (number, share)
         if value["interval"] == NOISE and np.median([wide for _, wide in seen]) > 15:
-            # not wider than need be, beyond what rounding to the last digit adds
-            assert share < 0.985, (number, share)
+            # not wider than need be, beyond what rounding to the last digit adds; intervals by drawing the
+            # noise again are the hull of two
+            again = hasattr(sys.modules[type(kind).__module__], "renoised")
+            assert share < (0.995 if again else 0.985), (number, share)
 
 
 @pytest.mark.parametrize(("name", "law"), EACH)

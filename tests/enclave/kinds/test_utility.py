@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats.contingency import association, odds_ratio
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
 from tests.enclave.kinds import kit
 
 from sealroom.privacy.intervals import LEVEL
@@ -234,3 +237,106 @@ def test_intervals_of_auc_and_calibration_hold_those_of_the_population(law: Law)
                     inside[name].append(float(row[f"{name}_low"]) <= true <= float(row[f"{name}_high"]))
     for name, seen in inside.items():
         assert np.mean(seen) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(seen)), name
+
+
+def feature(name: str, lower: str, upper: str) -> dict[str, str]:
+    return {"lower": lower, "name": name, "upper": upper}
+
+
+FITTED = {
+    "features": [feature("age", "40", "90"), feature("bmi", "15", "45")],
+    "target": feature("pressure", "80", "200"), "lower": "-200", "upper": "200", "decimals": 4,
+}  # fmt: skip
+TRUE = np.array([70.0, 0.6, 0.9])
+"""Intercept and slopes."""
+
+
+def cohort(dice: np.random.Generator, count: int) -> dict[str, Any]:
+    """Age and weight go together, and pressure rises with both."""
+    age = dice.uniform(42, 88, count)
+    bmi = 27 + 0.05 * (age - 65) + dice.uniform(-10, 10, count)
+    pressure = TRUE[0] + TRUE[1] * age + TRUE[2] * bmi + dice.normal(0, 8, count)
+    return {"age": age, "bmi": bmi, "pressure": pressure}
+
+
+def test_linear() -> None:
+    data = cohort(np.random.default_rng(12), COUNT)
+    value = released("linear", FITTED, "gaussian", data)
+    inputs = np.column_stack([data["age"], data["bmi"]])
+    plain = LinearRegression().fit(inputs, data["pressure"])
+    for row, true, limit in zip(
+        value["groups"], [plain.intercept_, *plain.coef_], [6.0, 0.1, 0.2], strict=True
+    ):
+        near([row], "coefficient", true, limit)
+    near(value["fit"], "r_squared", plain.score(inputs, data["pressure"]), 0.15)
+
+
+def test_intervals_of_linear_hold_the_coefficients_of_the_population() -> None:
+    dice, inside = np.random.default_rng(13), []
+    many = cohort(dice, 400_000)
+    inputs = np.column_stack([many["age"], many["bmi"]])
+    explained = LinearRegression().fit(inputs, many["pressure"]).score(inputs, many["pressure"])
+    for seed in range(200):
+        value = released("linear", FITTED, "gaussian", cohort(dice, 2500), seed=seed)
+        pairs = [*zip(value["groups"], TRUE, strict=True), (value["fit"][0], explained)]
+        for row, true in pairs:
+            name = "coefficient" if "term" in row else "r_squared"
+            if row[name] is not None:
+                inside.append((name, float(row[f"{name}_low"]) <= true <= float(row[f"{name}_high"])))
+    for name in ("coefficient", "r_squared"):
+        seen = [holds for of, holds in inside if of == name]
+        assert len(seen) > 100
+        assert np.mean(seen) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(seen)), name
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8, 16])
+def test_intervals_of_linear_hold_what_noise_does_where_features_tell_little(width: int) -> None:
+    """A feature that fills little of its bounds: coefficients are null, or their intervals are right."""
+    dice = np.random.default_rng(14)
+    data = {"x": dice.uniform(-width, width, COUNT)}
+    data["y"] = data["x"] / width + dice.normal(0, 1e-3, COUNT)
+    members = {
+        "features": [feature("x", "-50", "50")], "target": feature("y", "-5", "5"), "lower": "-9",
+        "upper": "9", "decimals": 5,
+    }  # fmt: skip
+    inside = []
+    for seed in range(200):
+        [_, row] = released("linear", members, "gaussian", data, seed=seed)["groups"]
+        if row["coefficient"] is not None:
+            inside.append(float(row["coefficient_low"]) <= 1 / width <= float(row["coefficient_high"]))
+    assert len(inside) == 200 if width == 16 else width > 4 or len(inside) < 50
+    if len(inside) > 20:
+        assert np.mean(inside) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(inside))
+
+
+CORRELATED = {"columns": [feature(name, "-3", "3") for name in "abcd"], "axes": 3, "decimals": 4}
+
+
+def test_pca() -> None:
+    dice = np.random.default_rng(15)
+    common, second = dice.normal(0, 1, (2, COUNT, 1))
+    data = 0.8 * common + 0.5 * second * [1, 1, -1, -1] + dice.normal(0, 0.4, (COUNT, 4))
+    columns = dict(zip("abcd", data.T, strict=True))
+    value = released("pca", CORRELATED, "gaussian", columns)
+    held = StandardScaler().fit_transform(np.clip(data, -3, 3))
+    plain = PCA(3).fit(held)
+    near(value["axes"], "explained", plain.explained_variance_ratio_, 0.05)
+    weights = plain.components_ * np.sign(plain.components_[:, :1])
+    near(value["groups"][:8], "weight", weights[:2].ravel(), 0.12)
+    assert {row["weight"] for row in value["groups"][8:]} == {None}  # the rest is alike in all directions
+
+
+def test_intervals_of_pca_hold_what_noise_does() -> None:
+    dice, inside = np.random.default_rng(16), []
+    data = dice.normal(0, 1, (2500, 1)) * [1, 1, 1, 0.3] + dice.normal(0, 0.7, (2500, 4))
+    plain = PCA(3).fit(StandardScaler().fit_transform(np.clip(data, -3, 3)))
+    for seed in range(200):
+        value = released("pca", CORRELATED, "gaussian", dict(zip("abcd", data.T, strict=True)), seed=seed)
+        for row, true in zip(value["groups"][:4], np.abs(plain.components_[0]), strict=True):
+            if row["weight"] is not None:
+                inside.append(float(row["weight_low"]) <= true <= float(row["weight_high"]))
+        for row, true in zip(value["axes"], plain.explained_variance_ratio_, strict=True):
+            if row["explained"] is not None:
+                inside.append(float(row["explained_low"]) <= true <= float(row["explained_high"]))
+    assert len(inside) > 1000
+    assert np.mean(inside) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(inside))

@@ -30,9 +30,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sealroom.codes import Code
 from sealroom.decimals import decimal_text, rounded_text
 from sealroom.privacy.clamped import check_decimals
+from sealroom.privacy.features import Feature, read_features
 from sealroom.privacy.intervals import NOISE, half_width, people_around
 from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy
 from sealroom.privacy.members import Groups, Members, bounds_error
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from sealroom.privacy.people import Integers, People
 
 Value = dict[str, Any]
-MAX_FEATURES = 64
 MAX_STEPS = 10_000
 MAX_CLIP = 1024
 """Largest clip: squared lengths of quantised gradients stay within 64 bits."""
@@ -58,36 +57,6 @@ _SIGMOID_REACH, _SIGMOID_STEPS = 24, 4096
 _WEIGHT_LIMIT = 1e6
 """Weights are held within this, so that a careless learning rate ends in a useless model and not in an
 overflow."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Feature:
-    """One input of a model, with the bounds that it is clamped to and scaled by."""
-
-    name: str
-    """Column of the people's table."""
-    lower: Decimal
-    """Smallest value, in the column's unit."""
-    upper: Decimal
-    """Largest value, in the column's unit."""
-
-    @classmethod
-    def read(cls, value: Any, *, loose: bool) -> Feature:
-        members = Members(value, "feature", loose=loose, code=Code.RECIPE_FIELD)
-        name, (lower, upper) = members.column("name"), members.range()
-        members.done()
-        if not float((upper - lower) / 2) > 0 or not float(lower) < float(upper):
-            bounds_error(
-                f"the bounds of the feature {name} are too close for real numbers to tell them apart"
-            )
-        return cls(name=name, lower=lower, upper=upper)
-
-    def plain(self) -> Value:
-        return {"lower": decimal_text(self.lower), "name": self.name, "upper": decimal_text(self.upper)}
-
-    @property
-    def middle_and_half(self) -> tuple[float, float]:
-        return float((self.lower + self.upper) / 2), float((self.upper - self.lower) / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +98,7 @@ class Logistic(Kind[Model]):
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Model:
-        listed = members.array("features", limit=MAX_FEATURES)
-        features = tuple(Feature.read(item, loose=members.loose) for item in listed)
-        if not features or len({feature.name for feature in features}) != len(features):
-            members.fail("must have features, each once")
+        features = read_features(members, "features")
         lower, upper = members.range()
         spec = Model(
             features=features,
