@@ -43,7 +43,8 @@ keys::
 ``emit_block(numbers)``
     Instead of the two above in a study whose guarantee is ``by-blocks``. The script runs once for each block
     of people, each time by itself; ``unwrap`` gives the rows of that block's people, and ``emit_block`` takes
-    one number for each declared field. The result has the mean over the blocks, with noise.
+    one number for each declared field; ``emit_signed`` does the same there. The result has the mean over the
+    blocks, with noise.
 
 Make each new column from its own row alone. The guarantee is per row handed over; a script that lets one
 person's data change another person's row breaks it, and owners must not approve such a script. Sort with

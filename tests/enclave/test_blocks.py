@@ -146,6 +146,13 @@ def refuse() -> None:
 def numbers_of(
     recipe: Recipe, extra: Mapping[int, float], *, late: frozenset[int] = frozenset()
 ) -> list[float]:
+    return [each.get("age", math.nan) for each in rows_by_block(recipe, extra, late=late)]
+
+
+def rows_by_block(
+    recipe: Recipe, extra: Mapping[int, float], *, late: frozenset[int] = frozenset()
+) -> list[blocks.Numbers]:
+    """What each block handed in."""
     clock = Leaping(frozenset(block + 1 for block in late))
     custodian = BlockCustodian(
         recipe,
@@ -161,7 +168,7 @@ def numbers_of(
     for path, letter in zip(PATHS, "AB", strict=True):
         table = cohort(letter, extra if letter == "B" else None)
         rows[path] = table, assign(table.column("person"), blocks=BLOCKS, key=KEY)
-    return [each.get("age", math.nan) for each in custodian.numbers(rows)]
+    return custodian.numbers(rows)
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +226,65 @@ def test_a_block_that_fails_in_any_way_has_no_number_and_no_other_notices(
     extra = {of_block(block): -float(WAYS.index(way) + 1) for block, way in enumerate(ways[:left])}
     found = numbers_of(recipe, extra)
     assert all(map(math.isnan, found[:left])) and found[left] == usual[left]
+
+
+SNIPPET = """\
+import pandas as pd
+import torch
+from sklearn.linear_model import LinearRegression
+
+from sealroom import emit_signed, unwrap
+
+
+class Model:
+    def __init__(self, people):
+        values = people.age.to_numpy()
+        self.median = people.groupby("person").age.max().median()
+        line = LinearRegression().fit(values.reshape(-1, 1), 2 * values + 1)
+        self.slope = line.coef_[0]
+        self.weight = torch.zeros((), requires_grad=True)
+        descent = torch.optim.SGD([self.weight], lr=0.25)
+        for _ in range(60):
+            loss = ((torch.tensor(values) - self.weight) ** 2).mean()
+            descent.zero_grad()
+            loss.backward()
+            descent.step()
+
+    def summary(self):
+        return pd.Series({"median": self.median, "slope": self.slope, "weight": self.weight.detach()})
+
+
+def train(people):
+    return Model(people)
+
+
+a, b = unwrap("hospital-A/cohort-A.tar"), unwrap("hospital-B/cohort-B.tar")
+
+m = train(pd.concat([a, b]))
+emit_signed(m.summary())
+"""
+
+
+def test_functions_of_pandas_scikit_learn_and_torch_run_on_each_block(tmp_path: Path) -> None:
+    """What a script trains of a table, it trains of each block, and hands in as it would a result."""
+    names = ("median", "slope", "weight")
+    fields = "".join(
+        f"    - {{name: {name}, kind: block_mean, lower: 0, upper: 120, decimals: 1}}\n" for name in names
+    )
+    (tmp_path / "study.yaml").write_text(
+        STUDY.replace("blocks: 50", f"blocks: {BLOCKS}").partition("    - {name: age")[0] + fields
+    )
+    (tmp_path / "analysis.py").write_text(SNIPPET)
+    recipe = parse(render(tmp_path))
+    found = rows_by_block(recipe, {})
+    assert len(found) == BLOCKS
+    ages = [age for each in "AB" for age in cohort(each).column("age").to_pylist()]
+    for each in found:
+        assert set(each) == set(names)
+        assert each["slope"] == pytest.approx(2)
+        assert 20 < each["median"] < 80 and 20 < each["weight"] < 80
+    # blocks are of like size: the mean over them is nearly that over all people
+    assert np.mean([each["weight"] for each in found]) == pytest.approx(np.mean(ages), abs=2)
 
 
 COUNTERS = """\

@@ -63,6 +63,7 @@ def private(table: pandas.DataFrame) -> PrivateTable:
 
 def emit_signed(fields: Mapping[str, Any]) -> None:
     """Hand in the result: every field that the recipe declares, each exactly as it was released. Works once.
+    In a study by blocks it takes this block's number of each field, as `emit_block` does.
 
     The custodian checks the fields against the output contract and the values it released, signs them, and
     lets them out at the instant that the recipe declares. Raises `JobError` or `PrivacyError` with the code
@@ -119,8 +120,11 @@ class _Session:
         unit: str,
         fields: Mapping[str, Mapping[str, list[str]]],
         groups: Mapping[str, list[str]],
+        block: bool = False,
     ) -> None:
+        """`block`: the script sees one block of people."""
         self._channel = channel
+        self._block = block
         self._unit = unit
         self._fields = fields
         self._groups = groups
@@ -156,6 +160,9 @@ class _Session:
     def emit(self, fields: Mapping[str, Any]) -> None:
         import json
 
+        if self._block:
+            self.emit_block(fields)
+            return
         try:
             encoded = json.dumps(fields, separators=(",", ":")).encode()
         except (TypeError, ValueError):
@@ -229,7 +236,13 @@ def run(channel: Channel, walls: Walls) -> None:
 def run_script(channel: Channel, begin: dict[str, Any]) -> None:
     """Run the script that `begin` holds. What it raises goes on, once the custodian knows where it arose."""
     global _session
-    _session = _Session(channel, unit=begin["unit"], fields=begin["fields"], groups=begin["groups"])
+    _session = _Session(
+        channel,
+        unit=begin["unit"],
+        fields=begin["fields"],
+        groups=begin["groups"],
+        block=begin.get("block") is True,
+    )
     try:
         exec(compile(begin["analysis"], SCRIPT, "exec"), {"__name__": "__main__"})
     except BaseException as error:
