@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 WOULD_FAIL = 5
 """Exit status of a dry run that ends without a result: as of a run in the enclave."""
-TEMPLATES = ("cohort", "model", "vector", "blocks", "reading")
+TEMPLATES = ("cohort", "survival", "model", "vector", "blocks", "reading")
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 STUDY = click.Path(path_type=Path, exists=True)
 
@@ -47,9 +48,9 @@ def study() -> None:
     type=click.Choice(TEMPLATES),
     default=TEMPLATES[0],
     show_default=True,
-    help="cohort: counts, means and quantiles by group. model: a logistic model. vector: means of many "
-    "columns at once. These three by SQL. blocks: any Python over one block of people at a time. reading: "
-    "any Python over all rows, which owners have to read.",
+    help="cohort: counts, means and quantiles by group. survival: curves and hazard ratios. model: a "
+    "logistic model. vector: means of many columns at once. These four by SQL. blocks: any Python over one "
+    "block of people at a time. reading: any Python over all rows, which owners have to read.",
 )
 def new(folder: Path, template: str) -> None:
     """Write a study to start from: a folder NAME that passes check and dry-run as it is.
@@ -204,6 +205,105 @@ def dry_run(
         _echo_printed(done.printed)
 
 
+@study.command()
+@click.argument("folder", metavar="STUDY", type=STUDY)
+@click.option(
+    "--people",
+    type=click.IntRange(1, 10**10),
+    multiple=True,
+    help="Tell the expected error with so many people; may be given several times.",
+)
+@click.option(
+    "--registered",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    metavar="FILE",
+    help="A sealed file, or its registration: its rows are counted, as if each were another person's. May be "
+    "given several times.",
+)
+@json_option
+def explain(folder: Path, people: tuple[int, ...], registered: tuple[Path, ...], as_json: bool) -> None:
+    """Say in plain words what STUDY, its folder or its recipe, lets out, and how private it is.
+
+    Which guarantee holds and on what it rests; what ε and δ let an adversary conclude about one person, in
+    odds; each number that leaves, and how far noise moves it; what is withheld. Errors are foretold without
+    data, for groups of one size: with --people or --registered for that size, else for as many people as the
+    relation says, else for 1,000 in a group.
+
+    \b
+    Example:
+      sealroom study explain kidneys --people 2000 --people 50000
+      sealroom study explain app-compose.json
+    """
+    from sealroom_agents.owner.registration import registration_in
+    from sealroom_agents.studies.explain import facts, sections
+
+    recipe = read_study(folder)
+    cohorts = list(people)
+    if registered:
+        cohorts.append(sum(registration_in(path).version.rows for path in registered))
+    if not cohorts and recipe.relation is not None and recipe.relation.people is not None:
+        cohorts.append(recipe.relation.people)
+    if as_json:
+        click.echo(json.dumps(facts(recipe, cohorts), ensure_ascii=False))
+        return
+    for title, sentences in sections(recipe, cohorts):
+        click.echo(shown(title))
+        for sentence in sentences:
+            indent = " " * (len(sentence) - len(sentence.lstrip(" ")) + 2)
+            click.echo(
+                textwrap.fill(shown(sentence.strip()), 100, initial_indent=indent, subsequent_indent=indent)
+            )
+        click.echo()
+
+
+@study.command()
+@click.argument("old", type=STUDY)
+@click.argument("new", type=STUDY)
+@json_option
+def diff(old: Path, new: Path, as_json: bool) -> None:
+    """Show what is different in NEW, against OLD: folders of studies, or recipes.
+
+    First what it costs in privacy, then what leaves, what is read, and the text that computes. What owners
+    approve is compared, so comments in study.yaml make no difference. In SQL and scripts each character
+    beyond ASCII stands by its number: look-alikes and invisible ones cannot hide.
+
+    \b
+    Exit status: 0 if they are the same recipe, 1 if they differ, 2 if one is no recipe.
+
+    \b
+    Example:
+      sealroom study diff approved.json kidneys
+    """
+    from sealroom.errors import SealroomError
+    from sealroom_agents.studies.diff import NOTHING
+    from sealroom_agents.studies.diff import diff as compare
+
+    try:
+        found = compare(read_study(old), read_study(new))
+    except SealroomError as error:
+        complain(error.message, error.hint)
+        raise click.exceptions.Exit(CommandExit.USAGE) from None
+    if as_json:
+        members = [
+            {"about": each.about, "old": each.old, "new": each.new, "lines": list(each.lines)}
+            for each in found
+        ]
+        click.echo(json.dumps({"same": not found, "changes": members}, ensure_ascii=False))
+    for each in () if as_json else found:
+        if each.lines:
+            click.echo(f"{each.about}:")
+            for line in each.lines:
+                click.echo(f"  {line}")
+        else:
+            one, other = (shown(NOTHING if value is None else value) for value in (each.old, each.new))
+            click.echo(f"{shown(each.about)}: {one} → {other}")
+    if found:
+        raise click.exceptions.Exit(CommandExit.FAILED)
+    if not as_json:
+        click.echo("the same recipe")
+
+
 def read_study(path: Path) -> Recipe:
     """The recipe of a study's folder, or in a file."""
     from sealroom.recipe import MAX_COMPOSE_BYTES, parse, render
@@ -224,16 +324,15 @@ def _echo_printed(text: str) -> None:
 
 
 def _lines(done: DryRun) -> list[str]:
-    from sealroom_agents.studies.tables import value_lines
+    from sealroom_agents.plots.text import lines as value_lines
 
     recipe = done.recipe
     lines = [table([*_read_lines(done), *_cost_lines(done)]), ""]
-    for field in recipe.output.fields:
-        lines.append(f"{field.name}  {field.kind.name}{_blocks_words(done, field.name)}")
-        lines += [
-            f"  {line}" for line in value_lines(field, done.result["fields"][field.name], rows=recipe.rows)
-        ]
-        lines.append("")
+    lines += [shown(line) for line in value_lines(recipe, done.result["fields"])]
+    for name, count in done.blocks.items():
+        lines.append(
+            f"{name}: {count} of {recipe.blocks} blocks gave a number; the others count with the middle"
+        )
     lines.append(
         f"this is all that would leave: {done.result_bytes:,} bytes of at most "
         f"{recipe.output.limit_bytes:,}, signed, {recipe.privacy.release_after_seconds} s after the grant"
@@ -270,12 +369,6 @@ def _cost_lines(done: DryRun) -> list[tuple[str, str]]:
         ),
         ("seconds", f"{spent}; the analysis has {done.allowed:.0f}"),
     ]
-
-
-def _blocks_words(done: DryRun, field: str) -> str:
-    if field not in done.blocks:
-        return ""
-    return f", of {done.blocks[field]} of {done.recipe.blocks} blocks; the others count with the middle"
 
 
 def _facts(done: DryRun) -> dict[str, Any]:

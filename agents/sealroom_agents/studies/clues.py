@@ -18,7 +18,7 @@ from typing import Any
 from sealroom.errors import RecipeError
 from sealroom.recipe import Recipe
 
-TRUTHS = frozenset(("label", "event"))
+TRUTHS = frozenset(("label", "event", "outcome"))
 """Members of a field that name a column of truth values."""
 WORD = 32
 """Longest text of a script that may be a value of a column."""
@@ -110,6 +110,8 @@ def _bounds(plain: Any, names: set[str]) -> Iterator[tuple[str, float, float]]:
             if isinstance(value, str) and value in names:
                 if member in TRUTHS:
                     yield value, 0.0, 1.0
+                elif f"{member}_upper" in plain:
+                    yield value, 0.0, float(plain[f"{member}_upper"])
                 elif ends is not None:
                     yield value, *ends
             elif isinstance(value, list | tuple):
@@ -229,7 +231,7 @@ def _carry(node: Any, clue: Clue, found: defaultdict[str, Clue]) -> None:
         if target is clue:
             return
         target.also(clue.labels)
-        if target.span is None and clue.lower is not None and clue.upper is not None:
+        if target.lower is None and clue.lower is not None and clue.upper is not None:
             target.within(clue.lower, clue.upper)
         return
     if node.get("class") == "CAST":
@@ -237,6 +239,8 @@ def _carry(node: Any, clue: Clue, found: defaultdict[str, Clue]) -> None:
     elif node.get("type") == "OPERATOR_COALESCE":
         for each in node.get("children") or ():
             _carry(each, clue, found)
+    elif node.get("function_name") in ("*", "/"):
+        _carry_scaled(node, clue, found)
     elif node.get("class") in ("FUNCTION", "WINDOW") and node.get("function_name") in _CARRY:
         given = [each.get("expression", each) for each in node.get("arguments") or node.get("children") or ()]
         terms = [each for each in given if _columns(each)]
@@ -246,3 +250,20 @@ def _carry(node: Any, clue: Clue, found: defaultdict[str, Clue]) -> None:
             share = Clue(clue.lower / len(terms), clue.upper / len(terms))
         for each in terms:
             _carry(each, share, found)
+
+
+def _carry_scaled(node: Mapping[str, Any], clue: Clue, found: defaultdict[str, Clue]) -> None:
+    """A column times a number, or by one."""
+    terms = [each.get("expression", each) for each in node.get("arguments") or node.get("children") or ()]
+    if len(terms) != 2 or clue.lower is None or clue.upper is None:
+        return
+    literals = [_literal(each) for each in terms]
+    factor = _number(literals[1] or "") or (
+        _number(literals[0] or "") if node["function_name"] == "*" else None
+    )
+    if factor is None:
+        return
+    ends = [
+        end / factor if node["function_name"] == "*" else end * factor for end in (clue.lower, clue.upper)
+    ]
+    _carry(terms[0] if literals[0] is None else terms[1], Clue(min(ends), max(ends)), found)

@@ -13,6 +13,7 @@ from sealroom_agents.errors import ToolError
 FOLDER = Path(__file__).parent / "templates"
 TEMPLATES = {
     "cohort": "counts, means and quantiles by group, by SQL",
+    "survival": "survival curves and hazard ratios by group, by SQL",
     "model": "a logistic model, by SQL",
     "vector": "means of many columns at once, such as variants, by SQL",
     "blocks": "any Python, over one block of people at a time",

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sealroom study explain` and `diff`: what a recipe means, and what is different in another one."""
+
+from __future__ import annotations
+
+import json
+import math
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from tests.agents.shell import shell
+from tests.agents.test_study_check import changed
+from tests.enclave.kinds.cases import CASES
+from tests.enclave.kinds.kit import spec_of
+
+from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.parts import Cost
+from sealroom.recipe import Field, Recipe, parse, render
+from sealroom_agents.studies.diff import Change, by_number, diff
+from sealroom_agents.studies.expected import EXAMPLE, expected
+from sealroom_agents.studies.explain import sections
+from sealroom_agents.studies.odds import odds
+from sealroom_agents.studies.templates import TEMPLATES
+
+
+def recipe(folder: Path) -> Recipe:
+    return parse(render(folder))
+
+
+@pytest.mark.parametrize("epsilon", ["0.1", "1", "1.5", "20"])
+def test_odds_are_exact_and_rounded_up(epsilon: str) -> None:
+    """Of the mechanism that is the worst of its (ε, δ): it tells all with chance δ, else it answers."""
+    delta, factor = 1e-4, math.exp(float(epsilon))
+    found = odds(Decimal(epsilon), Decimal("1e-4"))
+    assert 0 <= float(found.to_one) - factor < 0.1 + 1e-9 * factor
+    right = 100 * (
+        delta + (1 - delta) * factor / (1 + factor)
+    )  # a guess is right by being told, or by answer
+    told = 100 * (delta / 2 + delta / 2 + (1 - delta) * factor / (1 + factor))
+    assert right == pytest.approx(told) and 0 <= float(found.right) - right < 0.1 + 1e-9
+    assert found.exception == 10_000
+    assert odds(Decimal(epsilon), Decimal(0)).exception is None
+
+
+def test_odds_of_the_demonstration() -> None:
+    found = odds(Decimal("1.5"), Decimal("1e-6"))
+    assert (str(found.to_one), str(found.right), found.exception) == ("4.5", "81.8", 1_000_000)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_study_is_explained_field_by_field(tmp_path: Path, template: str) -> None:
+    read = recipe(changed(tmp_path / "mine", template))
+    told = dict(sections(read, [500, 50_000]))
+    assert [title for title in told if title.startswith("What leaves")] == [
+        f"What leaves: {field.name}" for field in read.output.fields
+    ]
+    assert read.guarantee.sentence in told["Which guarantee holds"]
+    words = "\n".join("\n".join(each) for each in told.values())
+    assert "to 1" in words and "{" not in words
+    for field in read.output.fields:
+        assert field.sentence(read.rows) in told[f"What leaves: {field.name}"]
+
+
+def test_errors_are_of_the_cohort_that_is_asked_for(tmp_path: Path) -> None:
+    read = recipe(changed(tmp_path / "mine", "cohort"))
+    (count, mean, _) = read.output.fields
+    few, many = (expected(mean, read, people) for people in (300, 30_000))
+    assert (few.cells, few.each, many.each) == (3, 100, 10_000)
+    assert few.bars[0].about == "mean of systolic in a group of 100 people"
+    assert few.bars[0].half_width == pytest.approx(100 * many.bars[0].half_width)
+    assert expected(count, read, 300).bars == expected(count, read).bars
+    withheld = dict(sections(read, [90]))["What leaves: people"]
+    assert any("below the minimum cohort" in each for each in withheld)
+
+
+def test_kinds_name_one_size_that_they_foretell_for() -> None:
+    """In words that are found, since another size is put there."""
+    for case in CASES.values():
+        kind = KINDS[case.kind]
+        spec = spec_of(kind, case.members)
+        fields = [
+            Field(name="f", kind=kind, spec=spec, cost=Cost(law=law, amount=10**8)) for law in kind.laws
+        ]
+        for about in [bar.about for field in fields for bar in field.preview(1)]:
+            assert about.count("1,000") == len(EXAMPLE.findall(about)) <= 1, about
+
+
+def test_a_difference_starts_with_privacy(tmp_path: Path) -> None:
+    old = recipe(changed(tmp_path / "old", "cohort"))
+    assert (
+        diff(old, recipe(changed(tmp_path / "same" / "old", "cohort", ("# One sentence", "# A sentence"))))
+        == []
+    )
+    new = recipe(
+        changed(
+            tmp_path / "new" / "old",
+            "cohort",
+            ('epsilon: "1"', 'epsilon: "2"'),
+            ("upper: 220", "upper: 250"),
+            ("age >= 18", "age >= 16"),
+            ("[18-49, 50-69, 70+]", "[18-49, 50-69, 70+, none]"),
+            ("age: int16", "age: int32"),
+            ("{owner: hospital-B", "{owner: hospital-C"),
+            ("name: people", "name: persons"),
+        )
+    )
+    found = diff(old, new)
+    assert found[0] == Change(about="ε per run", old="1", new="2")
+    told = {each.about: (each.old, each.new) for each in found}
+    assert told["field systolic: upper"] == ("220", "250")
+    assert told["labels of age_band"] == ("18-49, 50-69, 70+", "18-49, 50-69, 70+, none")
+    assert told["table visits: age"] == ("int16", "int32")
+    assert told["dataset hospital-B/visits"][1] is None and told["dataset hospital-C/visits"][0] is None
+    assert told["field people"][1] is None and told["field persons"][0] is None
+    (sql,) = [each for each in found if each.about == "SQL"]
+    assert {"-WHERE age >= 18", "+WHERE age >= 16"} <= set(sql.lines)
+    assert diff(new, old)[0].old == "2"
+
+
+def test_look_alikes_and_what_is_invisible_cannot_hide(tmp_path: Path) -> None:
+    """A4: an author shows one text and proposes another."""
+    assert by_number("a\u202eb\u200bc\u0430") == "a\\u{202e}b\\u{200b}c\\u{430}"
+    old = recipe(changed(tmp_path / "old", "cohort", ("'18-49'", "'18-49a'"), ("[18-49,", "[18-49a,")))
+    new = recipe(
+        changed(tmp_path / "n" / "old", "cohort", ("'18-49'", "'18-49\u0430'"), ("[18-49,", "[18-49\u0430,"))
+    )
+    (sql,) = [each for each in diff(old, new) if each.about == "SQL"]
+    assert any("18-49\\u{430}" in line for line in sql.lines)
+
+
+def test_the_commands_say_it_and_end_as_documented(tmp_path: Path) -> None:
+    changed(tmp_path / "old", "reading")
+    changed(tmp_path / "new", "reading", ('epsilon: "1"', 'epsilon: "1.5"'), ("name: new", "name: old"))
+    done = shell("sealroom study diff old new", tmp_path)
+    assert done.returncode == 1 and done.stdout.startswith("ε per run: 1 → 1.5\n")
+    assert shell("sealroom study diff old old", tmp_path).stdout == "the same recipe\n"
+    (tmp_path / "new" / "study.yaml").write_text("version: 2\n")
+    assert shell("sealroom study diff old new", tmp_path).returncode == 2
+    done = shell("sealroom study explain old --people 900", tmp_path)
+    assert done.returncode == 0 and "can come to at most 2.8 to 1" in " ".join(done.stdout.split())
+    told = json.loads(shell("sealroom study explain old --people 900 --json", tmp_path).stdout)
+    assert told["oddsToOne"] == "2.8" and told["fields"][0]["expected"][0]["people"] == 900
