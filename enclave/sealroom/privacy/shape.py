@@ -9,7 +9,7 @@ numbers of too few people has null for every one of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -102,6 +102,19 @@ def labels(shape: Row) -> tuple[str, ...]:
     if isinstance(groups, Rows) and groups.rows:
         return tuple(k for k, v in groups.rows[0].members.items() if isinstance(v, (*_ABOUT, Among)))
     return ()
+
+
+def taken(shape: Row, by: Iterable[str], groups: Mapping[str, Collection[str]]) -> str | None:
+    """A group of a field whose name in the rows of the value is that of another member as well, if any: its
+    labels would not be seen. `groups`: the labels of each."""
+    for rows in (shape.members.get("groups"), counting_rows(shape).members.get("groups")):
+        for name in by:
+            held = [row.members.get(name) for row in rows.rows] if isinstance(rows, Rows) else []
+            texts = {member.text if isinstance(member, Label) else None for member in held}
+            hidden = texts != set(groups[name]) and not all(isinstance(each, Among) for each in held)
+            if hidden and any(member is not None for member in held):
+                return name
+    return None
 
 
 def counting_rows(shape: Row) -> Row:

@@ -22,7 +22,7 @@ from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import LAWS, NANO, Cost, Law, Noise, Part, noise_of, sampled_of
 from sealroom.privacy.plan import Draft
-from sealroom.privacy.shape import Row, counting_rows, value_of_rows
+from sealroom.privacy.shape import Row, counting_rows, taken, value_of_rows
 from sealroom.schema import MAX_ROWS
 
 MAX_MU = 20
@@ -164,11 +164,14 @@ def _read_kind(members: Members, groups: Groups) -> tuple[str, Kind[Any], Any]:
             f"write one of {', '.join(right)}{'' if by_blocks else ', or guarantee: by-blocks'}",
         )
     try:
-        return name, kind, kind.read(members, groups)
+        spec = kind.read(members, groups)
     except RecipeError as error:
         if error.message.startswith(f"output field {name} "):
             raise
         raise RecipeError(error.code, f"field {name}: {error.message}", error.hint) from None
+    if group := taken(kind.shape(spec), kind.columns(spec).groups, groups):
+        members.fail(f"is by {group}, which its value has another member of that name for")
+    return name, kind, spec
 
 
 def _read_law(members: Members) -> Law:

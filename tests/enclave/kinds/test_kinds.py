@@ -21,12 +21,13 @@ from tests.enclave.kinds import kit
 from tests.enclave.kinds.cases import CASES
 
 from sealroom.encoding import canonical
-from sealroom.errors import JobError, PrivacyError
+from sealroom.errors import JobError, PrivacyError, RecipeError
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.parts import Law, noise_of
 from sealroom.privacy.release import compute
-from sealroom.privacy.shape import check, largest
+from sealroom.privacy.shape import Rows, check, counting_rows, largest
 from sealroom.recipe import Field
+from sealroom.recipe.outputs import read_field
 from sealroom.schema import MAX_ROWS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -128,6 +129,27 @@ def test_members_of_a_kind_are_read_strictly(name: str, law: Law) -> None:
                 assert type(caught.value).__name__ == "RecipeError", (key, wrong)
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.members.get("by")])
+def test_no_group_is_named_as_something_else_in_its_rows(name: str) -> None:
+    """Its labels would be hidden by a number, or by another label, and the rows would be of nobody knows
+    whom."""
+    _, members, _, _ = CASES[name]
+    kind = KINDS[CASES[name].kind]
+    head, by = {"name": "field", "kind": kind.name, "law": "gaussian", "mu_nano": 10**8}, members["by"]
+    shape = kind.shape(kit.spec_of(kind, members)).members["groups"]
+    assert isinstance(shape, Rows)
+    others = {*shape.rows[0].members, *counting_rows(shape.rows[0]).members} - set(by)
+    assert others
+    for other in [*others, "band"]:
+        renamed = {**kit.GROUPS, other: kit.GROUPS[by[0]]}
+        field = {**head, **members, "by": [other, *(each for each in by[1:] if each != other)]}
+        if other == "band":
+            read_field(field, renamed, None)
+        else:
+            with pytest.raises(RecipeError, match=f"is by {other}, which"):
+                read_field(field, renamed, None)
+
+
 def test_every_kind_has_a_case() -> None:
     assert {case.kind for case in CASES.values()} == set(KINDS)
 
@@ -160,7 +182,7 @@ def strings(path: Path) -> set[str]:
     return set(re.findall(r"""["']([a-z_]+)["']""", text))
 
 
-ORDINARY = {"count", "mean", "sum"}
+ORDINARY = {"count", "mean", "sum", "survival"}
 """Words that code has for other things too; for these, only what is imported is searched."""
 
 

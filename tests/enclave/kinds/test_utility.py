@@ -320,7 +320,7 @@ def test_pca() -> None:
     value = released("pca", CORRELATED, "gaussian", columns)
     held = StandardScaler().fit_transform(np.clip(data, -3, 3))
     plain = PCA(3).fit(held)
-    near(value["axes"], "explained", plain.explained_variance_ratio_, 0.05)
+    near(value["explained"], "share", plain.explained_variance_ratio_, 0.05)
     weights = plain.components_ * np.sign(plain.components_[:, :1])
     near(value["groups"][:8], "weight", weights[:2].ravel(), 0.12)
     assert {row["weight"] for row in value["groups"][8:]} == {None}  # the rest is alike in all directions
@@ -335,8 +335,8 @@ def test_intervals_of_pca_hold_what_noise_does() -> None:
         for row, true in zip(value["groups"][:4], np.abs(plain.components_[0]), strict=True):
             if row["weight"] is not None:
                 inside.append(float(row["weight_low"]) <= true <= float(row["weight_high"]))
-        for row, true in zip(value["axes"], plain.explained_variance_ratio_, strict=True):
-            if row["explained"] is not None:
-                inside.append(float(row["explained_low"]) <= true <= float(row["explained_high"]))
+        for row, true in zip(value["explained"], plain.explained_variance_ratio_, strict=True):
+            if row["share"] is not None:
+                inside.append(float(row["share_low"]) <= true <= float(row["share_high"]))
     assert len(inside) > 1000
     assert np.mean(inside) > LEVEL - 6 * math.sqrt(LEVEL * (1 - LEVEL) / len(inside))

@@ -76,8 +76,6 @@ class Cdf(Kind[Points]):
         real = [float(point) for point in spec.points]
         if not real or any(low >= high for low, high in itertools.pairwise(real)):
             bounds_error("points must rise, and be real numbers that can be told apart")
-        if _LABEL in spec.cells.by:
-            members.fail(f"has a group named {_LABEL}, as its points are")
         if spec.cells.count * spec.tree.nodes > 16 * MAX_CELLS:
             bounds_error(f"a field has more than {16 * MAX_CELLS} counts")
         return spec

@@ -69,8 +69,6 @@ class Contingency(Kind[Crossed]):
         spec = Crossed(cells=Cells.read(members, groups), decimals=members.decimals())
         if len(spec.cells.by) < 2 or min(len(labels) for labels in spec.cells.labels) < 2:
             members.fail("must be by two groups or more, of two labels or more each")
-        if {"share", "people"} & set(spec.cells.by):
-            members.fail("has a group named share or people, as its numbers are")
         return spec
 
     def plain(self, spec: Crossed) -> Value:
@@ -134,10 +132,10 @@ class Contingency(Kind[Crossed]):
         )
 
     def sentence(self, spec: Crossed, of: Counted) -> str:
-        words = "odds ratio" if spec.square else "Cramér's V"
+        words = "the odds ratio" if spec.square else "Cramér's V"
         return (
             f"Number of {of.many}{spec.cells.words()}, the share of each {spec.cells.by[-1]} among those"
-            f" alike in all else, and the {words}. Each {of.one} adds one to at most one cell."
+            f" alike in all else, and {words}. Each {of.one} adds one to at most one cell."
         )
 
     def _share(self, spec: Crossed) -> Number:

@@ -94,8 +94,6 @@ class Histogram(Bounded[Ranges]):
             spec = Ranges(column=column, cells=cells, edges=edges, search=None, ranges=len(edges) - 1)
         if spec.count > MAX_CELLS:
             bounds_error(f"a field has more than {MAX_CELLS} cells")
-        if {"from", "to"} & set(cells.by):
-            members.fail("has a group named from or to, as its ranges are")
         return spec
 
     def plain(self, spec: Ranges) -> Value:

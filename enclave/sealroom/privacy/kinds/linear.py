@@ -152,7 +152,8 @@ class Linear(Kind[Regression]):
         return (
             *(
                 Bar(
-                    about=f"coefficient of {feature.name} in {_EXAMPLE:,} {of.many}, without sampling",
+                    about=f"coefficient of {feature.name} in {_EXAMPLE:,} {of.many}, where it has a standard"
+                    f" deviation of {float(feature.reach) / 3:.3g}, without sampling",
                     half_width=each * target / float(feature.reach),
                 )
                 for feature in spec.features
@@ -188,7 +189,7 @@ class Fit:
         values, vectors = np.linalg.eigh(matrix)
         self.smallest = values[:, 0]
         held = np.maximum(values, max(unit, 1e-9))
-        self.inverse = np.einsum("dij,dj,dkj->dik", vectors, 1 / held, vectors)
+        self.inverse = vectors / held[:, np.newaxis, :] @ vectors.transpose(0, 2, 1)
         self.scaled = np.einsum("dij,dj->di", self.inverse, product)
         square = whole[:, -1, -1]
         left = np.einsum("di,dij,dj->d", self.scaled, matrix, self.scaled)

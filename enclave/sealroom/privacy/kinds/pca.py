@@ -103,7 +103,7 @@ class Pca(Kind[Axes]):
         rows: list[Value] = []
         explained: list[Value] = []
         for axis in range(spec.axes):
-            share = within("explained", *(float(each[axis]) for each in found), **vars(numbers["explained"]))
+            share = within("share", *(float(each[axis]) for each in found), **vars(numbers["share"]))
             explained.append({"axis": str(axis + 1), **(dict.fromkeys(share) if vague else share)})
             unsure = vague or min(gaps[axis], gaps[axis + 1]) < _APART * spread
             for place, column in enumerate(spec.columns):
@@ -114,7 +114,7 @@ class Pca(Kind[Axes]):
         return {
             "groups": rows,
             "interval": NOISE,
-            "axes": explained,
+            "explained": explained,
             "people": [dict.fromkeys(shown) if few else shown],
         }
 
@@ -123,13 +123,13 @@ class Pca(Kind[Axes]):
 
     def shape(self, spec: Axes) -> Row:
         numbers, axes = self._numbers(spec), [str(axis + 1) for axis in range(spec.axes)]
-        share = with_interval("explained", numbers["explained"])
+        share = with_interval("share", numbers["share"])
         return table(
             [{"axis": axis, "column": column.name} for axis in axes for column in spec.columns],
             with_interval("weight", numbers["weight"]),
             interval=NOISE,
             more={
-                "axes": Rows([Row({"axis": Label(axis), **share}, hides=True) for axis in axes]),
+                "explained": Rows([Row({"axis": Label(axis), **share}, hides=True) for axis in axes]),
                 "people": Rows([Row(with_interval("people", Whole()), hides=True)]),
             },
         )
@@ -152,7 +152,7 @@ class Pca(Kind[Axes]):
 
     def _numbers(self, spec: Axes) -> dict[str, Number]:
         return {
-            "explained": Number(decimals=spec.decimals, lower=Decimal(0), upper=Decimal(1)),
+            "share": Number(decimals=spec.decimals, lower=Decimal(0), upper=Decimal(1)),
             "weight": Number(decimals=spec.decimals, lower=Decimal(-1), upper=Decimal(1)),
         }
 

@@ -98,8 +98,8 @@ class QuantilesKind(Bounded[Quantiles]):
         )
         if spec.scale not in ("linear", "log"):
             members.fail("has a scale that is neither linear nor log")
-        if not spec.shares or len(set(spec.shares)) != len(spec.shares) or "quantile" in cells.by:
-            members.fail("must have quantiles, each once, and no group of that name")
+        if not spec.shares or len(set(spec.shares)) != len(spec.shares):
+            members.fail("must have quantiles, each once")
         if not all(0 < share < 1 for share in spec.shares):
             bounds_error("a quantile lies between 0 and 1")
         if spec.scale == "log" and lower <= 0:

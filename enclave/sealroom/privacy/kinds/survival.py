@@ -74,8 +74,6 @@ class Survival(Kind[Curves]):
     def read(self, members: Members, groups: Groups) -> Curves:
         counted, decimals = FollowUp.read(members, groups), members.decimals()
         check_decimals(counted.edges[0], counted.edges[-1], decimals)
-        if {"from", "to"} & set(counted.cells.by):
-            members.fail("has a group named from or to, as its intervals are")
         return Curves(counted=counted, decimals=decimals)
 
     def plain(self, spec: Curves) -> Value:

@@ -15,6 +15,7 @@ whose interval lies wholly above, to the rank with all labels ahead whose interv
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,8 @@ class TopK(Kind[Top]):
 
     def read(self, members: Members, groups: Groups) -> Top:
         cells = Cells.read(members, groups)
-        if not cells.by or "rank" in cells.by:
-            members.fail("must be by groups, and by none named rank")
+        if not cells.by:
+            members.fail("must be by groups")
         return Top(cells=cells, k=members.integer("k", 1, min(cells.count, MAX_SHOWN)))
 
     def plain(self, spec: Top) -> Value:
@@ -70,14 +71,15 @@ class TopK(Kind[Top]):
     def finish(self, spec: Top, law: Law, state: Any, noise: Noises, cohort: int) -> Value:
         counts, half, names = state["people"], self._half_width(spec, noise["people"]), spec.cells.names()
         order = sorted(range(len(counts)), key=lambda place: -counts[place])
+        rising = sorted(counts)
         rows: list[Value] = []
         for rank, place in enumerate(order[: spec.k], start=1):
             count = counts[place]
             shown: Value = people_around(count, half)
             few = shown["people"] < cohort
             shown["rank"] = rank
-            shown["rank_low"] = 1 + sum(other - count > 2 * half for other in counts)
-            shown["rank_high"] = sum(count - other <= 2 * half for other in counts)
+            shown["rank_low"] = 1 + len(counts) - bisect_right(rising, count + 2 * half)
+            shown["rank_high"] = len(counts) - bisect_left(rising, count - 2 * half)
             row = {**names[place], **shown}
             rows.append(dict.fromkeys(row) if few else row)
         return {"groups": rows, "interval": NOISE_AT_ONCE}
