@@ -217,7 +217,7 @@ class Maker:
                 "release_after_seconds": self.dice.randint(10, 86400),
             },
             "output": {
-                "limit_bytes": self.dice.choice([self.dice.randint(1, 65536), 65536, 65536]),
+                "limit_bytes": self.dice.choice([self.dice.randint(1, 2**20), 2**16, 2**20]),
                 "fields": fields,
                 "groups": groups,
             },

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shape of a released value: what is in it to the last character, and how long it can get.
 
-A value is made of declared labels, whole numbers and decimal text with a declared number of places. There is
-no free text in it, and no choice of spelling; of order only where a declared label is chosen. A row with
-numbers of too few people has null for every one of them.
+A value is made of declared labels, whole numbers, decimal text with a declared number of places, and bytes of
+a declared number, such as weights, as base64. There is no free text in it, and no choice of spelling; of
+order only where a declared label is chosen. A row with numbers of too few people has null for every one of
+them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom.decimals import rounded_text
-from sealroom.encoding import MAX_INTEGER, canonical
-from sealroom.errors import JobError
+from sealroom.encoding import MAX_INTEGER, canonical, from_base64, to_base64
+from sealroom.errors import FormatError, JobError
 
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?")
 
@@ -57,6 +58,13 @@ class Known(Number):
 
 
 @dataclass(frozen=True)
+class Base64:
+    """Exactly so many bytes, as standard base64."""
+
+    size: int
+
+
+@dataclass(frozen=True)
 class Row:
     """A mapping with exactly these members."""
 
@@ -72,7 +80,7 @@ class Rows:
     rows: Sequence[Row]
 
 
-Shape = Label | Among | Whole | Number | Row | Rows
+Shape = Label | Among | Whole | Number | Base64 | Row | Rows
 _PEOPLE = ("people", "people_low", "people_high")
 _ABOUT = (Label, Known)
 """What says what a row is about, however few people the row is of."""
@@ -163,6 +171,8 @@ def check(value: Any, shape: Shape, field: str) -> None:
             raise _wrong(field, "its whole numbers are integers")
         if not 0 <= value <= MAX_INTEGER:
             raise _outside(field)
+    elif isinstance(shape, Base64):
+        _check_base64(value, shape, field)
     else:
         _check_number(value, shape, field)
 
@@ -179,6 +189,8 @@ def largest(shape: Shape) -> Any:
         return max(shape.texts, key=lambda text: len(canonical(text)))
     if isinstance(shape, Whole):
         return MAX_INTEGER
+    if isinstance(shape, Base64):
+        return to_base64(bytes(shape.size))
     ends = (
         rounded_text(Fraction(end), decimals=shape.decimals, lower=shape.lower, upper=shape.upper)
         for end in (shape.lower, shape.upper)
@@ -195,6 +207,15 @@ def _check_row(value: Any, shape: Row, field: str) -> None:
     for name, member in shape.members.items():
         if not (shape.hides and value[name] is None and not isinstance(member, _ABOUT)):
             check(value[name], member, field)
+
+
+def _check_base64(value: Any, shape: Base64, field: str) -> None:
+    try:
+        size = len(from_base64(value))
+    except FormatError:
+        size = -1
+    if size != shape.size:
+        raise _wrong(field, f"its bytes are {shape.size} in standard base64")
 
 
 def _check_number(value: Any, shape: Number, field: str) -> None:

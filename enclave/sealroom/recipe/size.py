@@ -14,7 +14,7 @@ from sealroom.privacy.members import bounds_error
 from sealroom.privacy.shape import largest
 from sealroom.recipe.outputs import Field
 
-MAX_OUTPUT_BYTES = 64 * 1024
+MAX_OUTPUT_BYTES = 1024 * 1024
 _ROW_BYTES = len('{"people":null},')
 """No row takes less."""
 

@@ -30,6 +30,17 @@ VECTOR = {
     "columns": [f"v{n}" for n in range(40)], "centre": ["0.7"] * 40, "entry": "1", "norm": "6", "decimals": 3,
 }  # fmt: skip
 
+NETWORK = {
+    "features": MODEL["features"], "groups": ["band"], "held_out": "z", "clip": "0.25", "steps": 2,
+    "learning_rate": "200", "momentum": "0.9", "seed": 7, "curve": 2, "decimals": 3,
+}  # fmt: skip
+SMALL = [{"linear": 4}, "relu", {"linear": 1}]
+"""Layers of a network."""
+IMAGES = [
+    {"unflatten": [1, 1, 5]}, {"conv2d": {"channels": 2, "kernel": 2, "padding": 1, "stride": 1}}, "gelu",
+    {"max_pool2d": 2}, "flatten", {"linear": 2},
+]  # fmt: skip
+
 CASES: dict[str, Case] = {
     "count": Case("count", {"by": ["band", "sex"]}, (0, 1)),
     "count of all": Case("count", {"by": []}, (0, 1)),
@@ -148,6 +159,15 @@ CASES: dict[str, Case] = {
         "gamma",
         {"by": ["sex"], "column": "x", "lower": "0", "upper": "250000", "decimals": 3},
         (0.0, 250_000.0),
+    ),
+    "model": Case("model", {**NETWORK, "layers": SMALL, "loss": "binary", "label": "w"}, (0.0, 100.0)),
+    "model of classes": Case(
+        "model", {**NETWORK, "layers": IMAGES, "loss": "classes", "label": "sex"}, (0.0, 100.0)
+    ),
+    "model of a number": Case(
+        "model",
+        {**NETWORK, "layers": [{"linear": 1}], "loss": "squared", "label": "w", "lower": "0", "upper": "1"},
+        (0.0, 100.0),
     ),
     "logistic": Case("logistic", MODEL, (0.0, 100.0)),
 }

@@ -297,23 +297,26 @@ def simulated(
         yield kind.finish(spec, law, state, noise, COHORT), truth, before
 
 
-Held = dict[str, list[tuple[bool, float]]]
-"""By name of a number: whether its interval held the true one, and how wide it was in units of the last
-digit."""
+Held = dict[str, list[tuple[bool, float, bool]]]
+"""By name of a number: whether its interval held the true one, how wide it was in units of the last digit,
+and whether the number was another one than the true one."""
 
 
-def held(value: Any, truth: Any, found: Held) -> None:
-    """Add each interval of a value, beside the same number of another one, where both show it."""
+def held(value: Any, truth: Any, found: Held, includes: str = "") -> None:
+    """Add each interval of a value, beside the same number of another one, where both show it. Numbers are
+    named with what their intervals include."""
     if isinstance(value, list):
         for item, true in zip(value, truth, strict=True):
-            held(item, true, found)
+            held(item, true, found, includes)
     elif isinstance(value, dict):
+        includes = value.get("interval", includes)
         for name, item in value.items():
-            held(item, truth[name], found)
+            held(item, truth[name], found, includes)
             low, high = value.get(f"{name}_low"), value.get(f"{name}_high")
             if low is not None and high is not None and truth[name] is not None:
                 wide = (float(high) - float(low)) * 10 ** len(str(low).partition(".")[2])
-                found.setdefault(name, []).append((float(low) <= float(truth[name]) <= float(high), wide))
+                inside = float(low) <= float(truth[name]) <= float(high)
+                found.setdefault(f"{name}, {includes}", []).append((inside, wide, item != truth[name]))
 
 
 def moves(kind: Kind[Any], spec: Any, law: Law, *, bounds: Sequence[float]) -> dict[str, tuple[int, int]]:

@@ -182,7 +182,7 @@ def strings(path: Path) -> set[str]:
     return set(re.findall(r"""["']([a-z_]+)["']""", text))
 
 
-ORDINARY = {"count", "mean", "sum", "survival"}
+ORDINARY = {"count", "linear", "mean", "model", "sum", "survival"}
 """Words that code has for other things too; for these, only what is imported is searched."""
 
 

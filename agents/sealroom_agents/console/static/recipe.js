@@ -306,7 +306,7 @@ const Recipe = (() => {
     }
     const fields = list(value.get("fields"), 64, "the fields").map(readField);
     demand(fields.length && new Set(fields.map((one) => one.name)).size === fields.length, "fields must each have a name of their own");
-    return { limit_bytes: integer(value.get("limit_bytes"), 1, 65536, "the limit"), fields, groups };
+    return { limit_bytes: integer(value.get("limit_bytes"), 1, 1048576, "the limit"), fields, groups };
   };
 
   // --- rendering ---------------------------------------------------------------------------------

@@ -1,0 +1,507 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small network, trained with a noisy integer sum of clipped gradients a step, and tested on people held
+out.
+
+The layers stand in the recipe, and no code of the researcher runs. `sealroom.training.exact` sums the
+gradients; its head has the proof that a row adds a vector of whole numbers that is a function of this row and
+of the weights, and no longer than the clip. The weights are made of what was released before, so that all
+steps are one adaptive sequence of Gaussian draws. The loss curve sums one clamped loss a row, at some of the
+steps. A row counts either in training or, where its held-out column says so, in the tables that are summed
+once training is done: one cell of 1 (the score's bin and the label, or the class said and the class true),
+and a clamped loss with its square.
+
+Features are scaled by bounds that the recipe has, groups become one input a declared label, and rows without
+all of them count nowhere. Gradients are averaged over a noisy number of people. Accounted are sums over all
+people, in every step: there is no sampling of batches.
+
+Intervals of the loss curve include noise alone. Those of the people held out include the noise and who was
+held out: for the AUC, the variance of placements (DeLong, DeLong, Clarke-Pearson 1988) from the noisy table,
+with noise by the delta method; for the loss, its noisy second moment. Weights have no interval.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from sealroom.decimals import decimal_text
+from sealroom.encoding import to_base64
+from sealroom.privacy.clamped import ENOUGH
+from sealroom.privacy.features import Feature
+from sealroom.privacy.intervals import NOISE, NOISE_AND_SAMPLING, Z, around, half_width, people_around
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy
+from sealroom.privacy.members import Groups, Members, bounds_error
+from sealroom.privacy.parts import Law, Part
+from sealroom.privacy.shape import Base64, Label, Number, Row, Rows, Whole, with_interval
+from sealroom.training.graph import MAX_FAN_IN, Graph
+from sealroom.training.grids import INPUT_BITS, LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
+from sealroom.training.optimiser import Checkpoint, packed
+
+if TYPE_CHECKING:
+    from sealroom.privacy.people import Floats, Integers, People
+    from sealroom.training import exact
+
+Value = dict[str, Any]
+Loss = Literal["binary", "classes", "squared"]
+MAX_STEPS = 10_000
+MAX_CURVE = 64
+MAX_CLASSES = 32
+MAX_SEED = 2**53 - 1
+BINS, BINS_A_UNIT = 32, 2
+"""Bins of the score, of a half each, from −8 to 8; what lies beyond is in the last ones."""
+_OTHER = Fraction(1, 40)
+"""Share of μ² of the numbers of people, the loss curve and the losses held out, each."""
+_TABLE = Fraction(1, 10)
+"""Share of μ² of the table of people held out."""
+_LOSSES: tuple[Loss, ...] = ("binary", "classes", "squared")
+_LOSS = re.compile("|".join(_LOSSES))
+_ONE_TO_ZERO = {"lower": Decimal(0), "upper": Decimal(1)}
+_LOSS_BOUNDS = {"lower": Decimal(0), "upper": Decimal(LOSS_LIMIT)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, and how."""
+
+    features: tuple[Feature, ...]
+    """Inputs that are numbers, in order."""
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+    """Columns of declared labels, after them: one input of 0 or 1 for each label."""
+    layers: Graph
+    loss: Loss
+    label: str
+    """Column that is told: a truth value, a group, or a number."""
+    classes: tuple[str, ...]
+    """Labels of the group that is told, for the loss `classes`."""
+    target: Feature | None
+    """The number that is told, with its bounds, for the loss `squared`."""
+    held_out: str
+    """Column that is above one half for people who are tested and not trained on."""
+    clip: Decimal
+    """Longest gradient of one row."""
+    steps: int
+    learning_rate: Decimal
+    momentum: Decimal
+    seed: int
+    """Of the initial weights."""
+    curve: int
+    """At how many steps the loss is measured, at most."""
+    decimals: int
+
+    @property
+    def inputs(self) -> int:
+        return _inputs(self.features, self.groups)
+
+    @property
+    def measured(self) -> tuple[int, ...]:
+        """The steps before which the loss is measured: first, last, and evenly between."""
+        points = min(self.curve, self.steps)
+        if points == 1:
+            return (0,)
+        return tuple(round(Fraction(place * (self.steps - 1), points - 1)) for place in range(points))
+
+    @property
+    def cells(self) -> int:
+        """Cells of the table of people held out; none for a number that is told."""
+        return {"binary": 2 * BINS, "classes": len(self.classes) ** 2, "squared": 0}[self.loss]
+
+    @property
+    def score(self) -> str | None:
+        """What the table of people held out gives."""
+        return {"binary": "auc", "classes": "accuracy", "squared": None}[self.loss]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What is released so far."""
+
+    people: Fraction
+    checkpoint: Checkpoint
+    step: int
+    losses: tuple[Fraction, ...]
+    held: Noisy | None = None
+    """The sums over people held out."""
+
+
+class Model(Kind[Training]):
+    """`features`, `groups`, `layers`, `loss`, `label`, `held_out`, `clip`, `steps`, `learning_rate`,
+    `momentum`, `seed`, `curve`, `decimals`; `lower` and `upper` of the label for the loss `squared`."""
+
+    name = "model"
+    laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
+
+    def read(self, members: Members, groups: Groups) -> Training:
+        listed = members.array("features", limit=MAX_FAN_IN)
+        features = tuple(Feature.read(item, loose=members.loose) for item in listed)
+        named = members.array("groups", limit=MAX_FAN_IN)
+        for name in named:
+            if not isinstance(name, str) or name not in groups:
+                members.fail(f"has the group {str(name)[:64]!r}, which groups does not declare")
+        taken = [feature.name for feature in features] + list(named)
+        if not taken or len(set(taken)) != len(taken):
+            members.fail("must have features or groups, each once")
+        one_hot = tuple((name, groups[name]) for name in named)
+        loss: Loss = _known_loss(members.text("loss", limit=16, pattern=_LOSS))
+        label, target = members.column("label"), None
+        classes: tuple[str, ...] = ()
+        if loss == "classes":
+            if label not in groups or not 2 <= len(groups[label]) <= MAX_CLASSES:
+                members.fail(f"is told by a label that is no group of 2 to {MAX_CLASSES} labels")
+            classes = groups[label]
+        elif loss == "squared":
+            bounds = {"name": label, "lower": members.raw("lower"), "upper": members.raw("upper")}
+            target = Feature.read(bounds, loose=members.loose)
+        held_out = members.column("held_out")
+        if label in taken or held_out in taken or label == held_out:
+            members.fail("has a label or a held-out column that is an input too")
+        clip, learning_rate = members.decimal("clip"), members.decimal("learning_rate")
+        if not MIN_CLIP <= clip <= MAX_CLIP or not 0 < learning_rate <= 1000:
+            bounds_error(
+                f"a model needs a clip from {MIN_CLIP} to {MAX_CLIP}, and a learning rate above 0 and at most"
+                " 1000"
+            )
+        momentum = members.decimal("momentum")
+        if not 0 <= momentum < 1:
+            bounds_error("the momentum of a model is from 0 to less than 1")
+        return Training(
+            features=features,
+            groups=one_hot,
+            layers=Graph.read(
+                members.raw("layers"), inputs=_inputs(features, one_hot), outputs=max(len(classes), 1),
+                loose=members.loose,
+            ),
+            loss=loss,
+            label=label,
+            classes=classes,
+            target=target,
+            held_out=held_out,
+            clip=clip,
+            steps=members.integer("steps", 1, MAX_STEPS),
+            learning_rate=learning_rate,
+            momentum=momentum,
+            seed=members.integer("seed", 0, MAX_SEED),
+            curve=members.integer("curve", 1, MAX_CURVE),
+            decimals=members.decimals(),
+        )  # fmt: skip
+
+    def plain(self, spec: Training) -> Value:
+        bounds = {} if spec.target is None else spec.target.plain()
+        bounds.pop("name", None)
+        return {
+            "clip": decimal_text(spec.clip),
+            "curve": spec.curve,
+            "decimals": spec.decimals,
+            "features": [feature.plain() for feature in spec.features],
+            "groups": [name for name, _ in spec.groups],
+            "held_out": spec.held_out,
+            "label": spec.label,
+            "layers": spec.layers.plain(),
+            "learning_rate": decimal_text(spec.learning_rate),
+            "loss": spec.loss,
+            "momentum": decimal_text(spec.momentum),
+            "seed": spec.seed,
+            "steps": spec.steps,
+            **bounds,
+        }
+
+    def columns(self, spec: Training) -> Columns:
+        groups = tuple(name for name, _ in spec.groups)
+        numbers = (*(feature.name for feature in spec.features), spec.held_out)
+        if spec.loss == "classes":
+            return Columns(numbers=numbers, groups=(*groups, spec.label))
+        return Columns(numbers=(*numbers, spec.label), groups=groups)
+
+    def parts(self, spec: Training, law: Law) -> tuple[Part, ...]:
+        length, squared = spec.layers.weights, Clip(value=spec.clip).reach ** 2
+        one = {"length": 1, "l1": 1, "l2_squared": 1}
+        others = [
+            Part(name="people", **one, share=_OTHER),
+            Part(
+                name="loss", length=1, l1=LOSS_MOST, l2_squared=LOSS_MOST**2, share=_OTHER,
+                draws=len(spec.measured),
+            ),
+            Part(name="held_people", **one, share=_OTHER),
+            Part(name="held_loss", length=2, l1=2 * LOSS_MOST, l2_squared=2 * LOSS_MOST**2, share=_OTHER),
+        ]  # fmt: skip
+        if spec.cells:
+            others.append(Part(name="held_table", length=spec.cells, l1=1, l2_squared=1, share=_TABLE))
+        rest = 1 - sum((part.share for part in others), Fraction(0))
+        gradient = Part(
+            name="gradient", length=length, l1=math.isqrt(length * squared) + 1, l2_squared=squared,
+            share=rest, draws=spec.steps,
+        )  # fmt: skip
+        return (gradient, *others)
+
+    def rounds(self, spec: Training) -> int:
+        return spec.steps + 1
+
+    def warm_up(self) -> None:
+        import torch  # noqa: F401
+
+    def prepare(self, spec: Training, law: Law, people: People) -> Inputs:
+        return Inputs(spec, people)
+
+    def aggregate(
+        self, spec: Training, law: Law, people: Inputs, state: Trained | None
+    ) -> dict[str, Integers]:
+        import numpy as np
+
+        step = 0 if state is None else state.step
+        checkpoint = Checkpoint.first(spec.layers, spec.seed) if state is None else state.checkpoint
+        if step == spec.steps:
+            return people.tested(checkpoint.weights)
+        sums = people.trainer.sums(checkpoint.weights, people.train)
+        found = {"gradient": sums.gradient}
+        if step in spec.measured:
+            found["loss"] = np.array([sums.loss], dtype=np.int64)
+        if state is None:
+            found["people"] = np.array([people.train.count], dtype=np.int64)
+        return found
+
+    def advance(
+        self, spec: Training, law: Law, state: Trained | None, noisy: Noisy, noise: Noises
+    ) -> Trained:
+        if state is None:
+            state = Trained(
+                people=noisy["people"][0], checkpoint=Checkpoint.first(spec.layers, spec.seed), step=0,
+                losses=(),
+            )  # fmt: skip
+        if state.step == spec.steps:
+            return replace(state, held=noisy)
+        unit = Fraction(1, 2 ** Clip(value=spec.clip).bits)
+        checkpoint = state.checkpoint.moved(
+            noisy["gradient"],
+            step=unit / max(state.people, Fraction(1)),
+            learning_rate=float(spec.learning_rate),
+            momentum=float(spec.momentum),
+        )
+        losses = (*state.losses, noisy["loss"][0]) if state.step in spec.measured else state.losses
+        return replace(state, checkpoint=checkpoint, step=state.step + 1, losses=losses)
+
+    def finish(self, spec: Training, law: Law, state: Trained, noise: Noises, cohort: int) -> Value:
+        people = people_around(state.people, half_width(noise["people"]))
+        few = people["people"] < cohort or state.people < ENOUGH * noise["people"].sd
+        rows = []
+        for step, total in zip(spec.measured, _padded(state.losses, len(spec.measured)), strict=True):
+            mean, wide = _mean_loss(total, state.people, noise["loss"].sd, noise["people"].sd)
+            numbers = around("loss", mean, wide, decimals=spec.decimals, **_LOSS_BOUNDS)
+            rows.append({"step": str(step), **(dict.fromkeys(numbers) if few else numbers)})
+        weights, head = packed(state.checkpoint.weights), state.checkpoint.head
+        model = {"checkpoints": to_base64(head), "weights": to_base64(weights)}
+        return {
+            "groups": rows,
+            "held_out": [self._held(spec, state.held, noise, cohort)],
+            "interval": NOISE,
+            "model": [dict.fromkeys(model) if few else model],
+            "people": [dict.fromkeys(people) if few else people],
+        }
+
+    def _held(self, spec: Training, held: Noisy | None, noise: Noises, cohort: int) -> Value:
+        """The numbers of the people held out; of none where the noise is not drawn yet."""
+        held = held or {
+            name: [Fraction(0)] * max(spec.cells, 2) for name in ("held_people", "held_loss", "held_table")
+        }
+        count = held["held_people"][0]
+        shown: Value = people_around(count, half_width(noise["held_people"]))
+        few = shown["people"] < cohort or count < ENOUGH * noise["held_people"].sd
+        sd, people_sd = noise["held_loss"].sd, noise["held_people"].sd
+        mean, wide = _mean_loss(held["held_loss"][0], count, sd, people_sd)
+        second, _ = _mean_loss(held["held_loss"][1] * LOSS_LIMIT, count, sd, people_sd)
+        spread = max(float(second - mean * mean), 0.0) / max(float(count), 1.0)
+        shown.update(
+            around(
+                "loss", mean, math.hypot(wide, Z * math.sqrt(spread)), decimals=spec.decimals, **_LOSS_BOUNDS
+            )
+        )
+        if spec.score is not None:
+            found = _auc if spec.loss == "binary" else _accuracy
+            table = [float(each) for each in held["held_table"]]
+            score, deviation, enough = found(table, noise["held_table"].sd)
+            few = few or not enough
+            shown.update(
+                around(spec.score, Fraction(score), Z * deviation, decimals=spec.decimals, **_ONE_TO_ZERO)
+            )
+        return {**(dict.fromkeys(shown) if few else shown), "interval": NOISE_AND_SAMPLING}
+
+    def rows(self, spec: Training) -> int:
+        return len(spec.measured) + 3
+
+    def shape(self, spec: Training) -> Row:
+        loss = with_interval("loss", Number(decimals=spec.decimals, **_LOSS_BOUNDS))
+        people = with_interval("people", Whole())
+        held = {**people, **loss, "interval": Label(NOISE_AND_SAMPLING)}
+        if spec.score is not None:
+            held.update(with_interval(spec.score, Number(decimals=spec.decimals, **_ONE_TO_ZERO)))
+        model = {"checkpoints": Base64(32), "weights": Base64(4 * spec.layers.weights)}
+        curve = [Row({"step": Label(str(step)), **loss}, hides=True) for step in spec.measured]
+        return Row(
+            {
+                "groups": Rows(curve),
+                "held_out": Rows([Row(held, hides=True)]),
+                "interval": Label(NOISE),
+                "model": Rows([Row(model, hides=True)]),
+                "people": Rows([Row(people, hides=True)]),
+            }
+        )
+
+    def preview(self, spec: Training, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
+        gradient = half_width(noise["gradient"]) / Clip(value=spec.clip).reach
+        return (
+            Bar(about=f"one step's sum, in {of.many} that pull with full length", half_width=gradient),
+            Bar(about=f"{of.many} that the model is of", half_width=half_width(noise["people"])),
+            Bar(about=f"{of.many} held out", half_width=half_width(noise["held_people"])),
+        )
+
+    def sentence(self, spec: Training, of: Counted) -> str:
+        inputs = [f"{each.name} ({each.lower:f} to {each.upper:f})" for each in spec.features]
+        inputs += [f"{name} ({', '.join(labels)})" for name, labels in spec.groups]
+        return (
+            f"Network of {spec.layers.weights:,} weights that tells {spec.label} from {', '.join(inputs)},"
+            f" trained in {spec.steps} steps. In each of them, one {of.one} moves the sum by a vector no"
+            f" longer than {spec.clip:f}. It is tested on {of.many} with {spec.held_out}."
+            f" {of.many.capitalize()} without all values count nowhere."
+        )
+
+
+class Inputs:
+    """The rows that have all values, as the steps compute on them."""
+
+    def __init__(self, spec: Training, people: People) -> None:
+        import numpy as np
+
+        from sealroom.training.exact import Trainer
+
+        self._spec = spec
+        held = people.numbers[spec.held_out]
+        whole = ~np.isnan(held)
+        for feature in spec.features:
+            whole &= ~np.isnan(people.numbers[feature.name])
+        for name, labels in spec.groups:
+            whole &= people.cells([name], [len(labels)]) >= 0
+        if spec.loss == "classes":
+            told = people.cells([spec.label], [len(spec.classes)])
+            whole &= told >= 0
+            targets = told.astype(np.float64)
+        else:
+            number = people.numbers[spec.label]
+            whole &= ~np.isnan(number)
+            if spec.target is None:
+                targets = (number > 0.5).astype(np.float64)
+            else:
+                targets = _scaled(np.where(np.isnan(number), 0.0, number), spec.target)
+        self.trainer = Trainer(spec.layers, spec.loss, Clip(value=spec.clip))
+        apart = held > 0.5
+        self.train, self.held = (
+            self.trainer.rows(self._inputs(people, places), targets[places])
+            for places in (np.flatnonzero(whole & ~apart), np.flatnonzero(whole & apart))
+        )
+
+    def _inputs(self, people: People, places: Integers) -> Any:
+        """Rows × inputs in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
+        import numpy as np
+
+        inputs = np.zeros((len(places), self._spec.inputs), dtype=np.float32)
+        for at, feature in enumerate(self._spec.features):
+            inputs[:, at] = _scaled(people.numbers[feature.name][places], feature)
+        at = len(self._spec.features)
+        for name, labels in self._spec.groups:
+            inputs[np.arange(len(places)), at + people.groups[name][places]] = float(1 << INPUT_BITS)
+            at += len(labels)
+        return inputs
+
+    def tested(self, weights: Floats) -> dict[str, Integers]:
+        """The sums over the people held out."""
+        import numpy as np
+
+        spec, scored = self._spec, self.trainer.scored(weights, self.held)
+        losses = scored.losses
+        # a square in steps of the largest loss: no larger than the loss itself
+        squares = (losses * losses) // LOSS_MOST
+        found = {
+            "held_people": np.array([self.held.count], dtype=np.int64),
+            "held_loss": np.array([losses.sum(), squares.sum()], dtype=np.int64),
+        }
+        if spec.cells:
+            targets = self.held.targets.cpu().numpy().astype(np.int64)
+            found["held_table"] = np.bincount(_cells(spec, scored, targets), minlength=spec.cells).astype(
+                np.int64
+            )
+        return found
+
+
+def _known_loss(text: str) -> Loss:
+    return next(loss for loss in _LOSSES if loss == text)
+
+
+def _inputs(features: Sequence[Feature], groups: Sequence[tuple[str, tuple[str, ...]]]) -> int:
+    return len(features) + sum(len(labels) for _, labels in groups)
+
+
+def _scaled(values: Floats, feature: Feature) -> Floats:
+    """Values from −1 to 1 between the feature's bounds, in steps of 2⁻¹⁶."""
+    import numpy as np
+
+    middle, half = feature.middle_and_half
+    clamped = np.clip(values, float(feature.lower), float(feature.upper))
+    return np.rint(np.clip((clamped - middle) / half, -1.0, 1.0) * (1 << INPUT_BITS))
+
+
+def _cells(spec: Training, scored: exact.Scored, targets: Integers) -> Integers:
+    """The cell of each row: the label and the bin of the score, or the true class and the one said."""
+    import numpy as np
+
+    if spec.loss == "classes":
+        return targets * len(spec.classes) + np.argmax(scored.scores, axis=1)
+    bins = np.floor(scored.scores[:, 0] * (BINS_A_UNIT / 2.0**32)) + BINS // 2
+    return targets * BINS + np.clip(bins, 0, BINS - 1).astype(np.int64)
+
+
+def _padded(losses: Sequence[Fraction], length: int) -> list[Fraction]:
+    """As many losses as the shape has, where not all steps were made."""
+    return [*losses, *[Fraction(0)] * (length - len(losses))]
+
+
+def _mean_loss(total: Fraction, people: Fraction, sd: float, people_sd: float) -> tuple[Fraction, float]:
+    """The mean loss, and half of the width that the noise of the sum and of the people gives it."""
+    count = max(people, Fraction(1))
+    mean = max(min(total / LOSS_STEPS / count, Fraction(LOSS_LIMIT)), Fraction(0))
+    return mean, Z * math.hypot(sd / LOSS_STEPS, float(mean) * people_sd) / float(count)
+
+
+def _auc(table: Sequence[float], sd: float) -> tuple[float, float, bool]:
+    """The area under the curve, its standard deviation by noise and by who was held out, and whether there
+    are enough people of both labels to tell."""
+    import numpy as np
+
+    none, some = np.array(table[:BINS]), np.array(table[BINS:])
+    negatives, positives = none.sum(), some.sum()
+    least = ENOUGH * sd * math.sqrt(BINS)
+    enough = bool(negatives > least and positives > least)
+    negatives, positives = max(negatives, 1.0), max(positives, 1.0)
+    # the share of the others that a person of a bin is right about; halves within the bin
+    below = (np.cumsum(none) - none / 2) / negatives
+    above = (positives - np.cumsum(some) + some / 2) / positives
+    area = float(np.clip((some * below).sum() / positives, 0.0, 1.0))
+    by_noise = ((below - area) ** 2).sum() / positives**2 + ((above - area) ** 2).sum() / negatives**2
+    by_people = max((some * (below - area) ** 2).sum(), 0.0) / positives**2
+    by_people += max((none * (above - area) ** 2).sum(), 0.0) / negatives**2
+    return area, math.sqrt(min(sd * sd * by_noise + by_people, 1.0)), enough
+
+
+def _accuracy(table: Sequence[float], sd: float) -> tuple[float, float, bool]:
+    """The share of people whose class was said, its standard deviation, and whether there are enough."""
+    side = math.isqrt(len(table))
+    right, people = sum(table[:: side + 1]), sum(table)
+    enough = people > ENOUGH * sd * side
+    people = max(people, 1.0)
+    share = min(max(right / people, 0.0), 1.0)
+    by_noise = side * (1 - share) ** 2 + side * (side - 1) * share**2
+    return share, math.sqrt(min(sd * sd * by_noise / people**2 + share * (1 - share) / people, 1.0)), enough
+
+
+KIND = Model()

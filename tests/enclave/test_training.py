@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training by exact arithmetic: the same sums to the last bit, whatever computes them, and good models.
+
+DP-02 (sensitivity in integers), DP-17 (training).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.enclave.kinds import kit
+
+from sealroom.encoding import lp
+from sealroom.errors import RecipeError
+from sealroom.privacy.kinds import KINDS, model
+from sealroom.privacy.parts import Cost, noise_of
+from sealroom.privacy.people import People
+from sealroom.privacy.release import compute
+from sealroom.recipe import Field
+from sealroom.training import grids
+from sealroom.training.exact import Trainer
+from sealroom.training.graph import Graph, Layer
+from sealroom.training.initial import initial
+from sealroom.training.optimiser import Checkpoint
+
+MLP = [{"linear": 24}, "relu", {"linear": 12}, "tanh", {"linear": 1}]
+SMOOTH = [{"linear": 16}, "gelu", {"linear": 8}, "silu", {"linear": 4}]
+IMAGES = [
+    {"unflatten": [1, 8, 8]}, {"conv2d": {"channels": 6, "kernel": 3, "padding": 1, "stride": 1}}, "relu",
+    {"max_pool2d": 2}, {"conv2d": {"channels": 8, "kernel": 3, "padding": 0, "stride": 1}}, "tanh",
+    {"avg_pool2d": 2}, "flatten", {"linear": 3},
+]  # fmt: skip
+NETWORKS: list[tuple[list[Any], int, str, int]] = [
+    (MLP, 10, "binary", 1),
+    (SMOOTH, 10, "classes", 4),
+    ([{"linear": 8}, "sigmoid", {"linear": 1}], 5, "squared", 1),
+    (IMAGES, 64, "classes", 3),
+]
+CLIP = grids.Clip(value=Decimal("0.5"))
+
+
+def module(graph: Graph, weights: Any) -> torch.nn.Module:
+    """The same network of torch's own layers, in doubles."""
+    nn = torch.nn
+
+    def made(layer: Layer) -> torch.nn.Module:
+        makers: dict[str, Any] = {
+            "linear": lambda: nn.Linear(layer.before[0], layer.after[0]),
+            "conv2d": lambda: nn.Conv2d(
+                layer.before[0], layer.after[0], layer.kernel, stride=layer.stride, padding=layer.padding
+            ),
+            "avg_pool2d": lambda: nn.AvgPool2d(layer.kernel),
+            "max_pool2d": lambda: nn.MaxPool2d(layer.kernel),
+            "unflatten": lambda: nn.Unflatten(1, layer.after),
+            "flatten": nn.Flatten, "relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU,
+            "silu": nn.SiLU,
+        }  # fmt: skip
+        return makers[layer.name]()
+
+    whole = nn.Sequential(*map(made, graph.layers)).double()
+    at = 0
+    for (name, shape), held in zip(graph.tensors(), whole.named_parameters(), strict=True):
+        assert held[0] == name and tuple(held[1].shape) == shape
+        held[1].data = torch.from_numpy(weights[at : at + held[1].numel()]).reshape(shape).clone()
+        at += held[1].numel()
+    return whole
+
+
+def data(count: int, inputs: int, loss: str, outputs: int, seed: int = 3) -> tuple[Any, Any]:
+    dice = np.random.default_rng(seed)
+    rows = np.rint(dice.uniform(-1, 1, (count, inputs)) * 65536).astype(np.float32)
+    if loss == "squared":
+        return rows, np.rint(dice.uniform(-1, 1, count) * 65536)
+    return rows, dice.integers(0, max(outputs, 2), count).astype(np.float64)
+
+
+def of_torch(loss: str, outputs: Any, target: float) -> Any:
+    if loss == "binary":
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            outputs[:, 0], torch.tensor([target], dtype=torch.float64)
+        )
+    if loss == "classes":
+        return torch.nn.functional.cross_entropy(outputs, torch.tensor([int(target)]))
+    return ((outputs[:, 0] - target / 65536) ** 2 / 2).sum()
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda each: each[2])
+def test_gradients_and_losses_are_those_of_torch(network: Any) -> None:
+    layers, inputs, loss, outputs = network
+    graph = Graph.read(layers, inputs=inputs, outputs=outputs)
+    weights = Checkpoint.first(graph, 7).weights * 1.5
+    rows, targets = data(120, inputs, loss, outputs)
+    trainer = Trainer(graph, loss, CLIP)
+    found = trainer.sums(weights, trainer.rows(rows, targets))
+    theirs, losses, whole = np.zeros(graph.weights), 0.0, module(graph, weights)
+    for row, target in zip(rows, targets, strict=True):
+        whole.zero_grad()
+        lost = of_torch(loss, whole(torch.from_numpy(row[None].astype(np.float64) / 65536)), target)
+        lost.backward()
+        gradient = torch.cat([each.grad.reshape(-1) for each in whole.parameters()]).numpy()
+        theirs += gradient * min(1.0, 0.5 / np.linalg.norm(gradient))
+        losses += lost.item()
+    ours = found.gradient / 2.0**CLIP.bits
+    # lengths of gradients of kernels are rounded up by half a step a weight
+    assert np.linalg.norm(ours - theirs) < (2e-3 if layers is IMAGES else 3e-4) * np.linalg.norm(theirs)
+    assert abs(found.loss / grids.LOSS_STEPS - losses) < 1e-3 * len(rows)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda each: each[2])
+def test_sums_are_the_same_to_the_last_bit_whatever_computes_them(network: Any) -> None:
+    layers, inputs, loss, outputs = network
+    graph = Graph.read(layers, inputs=inputs, outputs=outputs)
+    weights = Checkpoint.first(graph, 7).weights * 3
+    rows, targets = data(301, inputs, loss, outputs)
+    usual = Trainer(graph, loss, CLIP)
+    known = usual.sums(weights, usual.rows(rows, targets))
+    dice = np.random.default_rng(1)
+    for threads, chunk in ((1, 1), (1, 7), (2, 64), (4, 33), (2, 1000)):
+        order = dice.permutation(len(rows))
+        trainer = Trainer(graph, loss, CLIP, threads=threads, chunk=chunk)
+        found = trainer.sums(weights, trainer.rows(rows[order], targets[order]))
+        assert (found.gradient == known.gradient).all() and found.loss == known.loss
+    alone = [usual.sums(weights, usual.rows(rows[n : n + 1], targets[n : n + 1])) for n in range(40)]
+    first = usual.sums(weights, usual.rows(rows[:40], targets[:40]))
+    assert (first.gradient == sum(each.gradient for each in alone)).all()
+    for each in alone:
+        whole = each.gradient.astype(object)
+        assert (whole * whole).sum() <= CLIP.reach**2
+
+
+def test_a_row_that_would_be_longer_than_the_clip_counts_as_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DP-02. The last check is on the whole numbers that are added, and trusts no factor before it."""
+    graph = Graph.read(MLP, inputs=10, outputs=1)
+    weights = Checkpoint.first(graph, 7).weights * 8
+    rows, targets = data(50, 10, "binary", 1)
+    trainer = Trainer(graph, "binary", grids.Clip(value=Decimal("0.125")))
+
+    def lengths() -> list[int]:
+        each = [trainer.rows(rows[n : n + 1], targets[n : n + 1]) for n in range(50)]
+        sums = [trainer.sums(weights, row).gradient.astype(object) for row in each]
+        return [int((whole * whole).sum()) for whole in sums]
+
+    clipped = lengths()
+    assert all(clipped) and max(clipped) <= trainer.clip.reach**2
+    honest = Trainer._factor
+    monkeypatch.setattr(Trainer, "_factor", lambda self, *args: honest(self, *args) * 1.001)
+    longer = lengths()
+    assert 0 in longer and max(longer) <= trainer.clip.reach**2
+    for once, now in zip(clipped, longer, strict=True):
+        assert now == 0 if once > 0.999 * trainer.clip.reach**2 else now >= once
+
+
+def test_the_grids_leave_room_for_every_sum() -> None:
+    """Largest magnitudes times the numbers that are summed stay within 53 bits, for every layer there is."""
+    for outputs in (1, 2, 3, 31, 32, 33, 100, 1000, 2047):
+        layer = Layer(name="linear", before=(2047,), after=(outputs,))
+        most = grids.ERROR_LIMIT << grids.error_bits(layer)
+        assert most * most * outputs <= 2**53 and most * grids.WEIGHT_MOST * outputs <= 2**53
+        assert grids.error_bits(layer) >= 16
+    assert grids.INPUT_MOST * grids.WEIGHT_MOST * 2048 <= 2**53
+    assert grids.INPUT_MOST**2 * 2047 + 2**32 <= 2**53
+    assert grids.MAX_CHUNK << grids.REACH_BITS <= 2**53
+    for channels, kernel, edge in ((1, 1, 64), (16, 3, 64), (64, 5, 8), (32, 3, 28)):
+        layer = Layer(name="conv2d", before=(8, edge, edge), after=(channels, edge, edge), kernel=kernel)
+        most = grids.ERROR_LIMIT << grids.error_bits(layer)
+        assert most * grids.WEIGHT_MOST * channels * kernel**2 <= 2**53
+        assert most * grids.INPUT_MOST * edge**2 <= 2**53
+    for clip in ("0.001", "0.25", "0.3", "1", "1.5", "1024"):
+        found = grids.Clip(value=Decimal(clip))
+        assert 2**35 <= found.reach + 1 <= 2**36 + 1
+
+
+def test_initial_weights_follow_from_the_seed() -> None:
+    graph = Graph.read(MLP, inputs=10, outputs=1)
+    steps = initial(graph, 7)
+    assert steps == initial(graph, 7) and steps != initial(graph, 8) and len(steps) == graph.weights
+    first = np.array(steps[: graph.layers[0].weights]) / 2**24
+    assert abs(first).max() <= 1 / math.sqrt(10) < abs(first).max() * 1.1
+
+
+@pytest.mark.parametrize(
+    ("layers", "says"),
+    [
+        ([{"dropout": 0.5}, {"linear": 1}], "dropout is none of"),
+        (["batch_norm", {"linear": 1}], "batch_norm is none of"),
+        ([{"linear": 0}], "from 1 to"), ([{"linear": True}], "from 1 to"), (["linear"], "has no size"),
+        ([{"linear": 3}], "with 1 outputs"), (["relu"], "must be linear"), ([], "list of 1"),
+        ([{"linear": 1, "relu": 1}], "neither a name"), ([{"conv2d": {"channels": 1}}], "needs channels"),
+        ([{"unflatten": [1, 2, 6]}, {"linear": 1}], "makes 1 × 2 × 6"),
+        ([{"unflatten": [1, 2, 5]}, {"max_pool2d": 2}, "flatten", {"linear": 1}], "does not divide"),
+        ([{"unflatten": [1, 2, 5]}, {"linear": 1}], "write flatten"),
+        ([{"linear": 2000}, {"linear": 100}, {"linear": 1}], "more than 100000"),
+        ([{"unflatten": [1, 2, 5]},
+          {"conv2d": {"channels": 2, "kernel": 3, "padding": 3, "stride": 1}}, "flatten", {"linear": 1}],
+         "does not fit"),
+    ],
+)  # fmt: skip
+def test_what_is_not_in_the_list_of_layers_is_refused(layers: Any, says: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Graph.read(layers, inputs=10, outputs=1)
+    assert says in caught.value.message + str(caught.value.hint)
+
+
+def test_a_convolution_may_leave_out_what_is_usual_in_a_study_alone() -> None:
+    layers = [{"unflatten": [1, 2, 5]}, {"conv2d": {"channels": 2, "kernel": 2}}, "flatten", {"linear": 1}]
+    loose = Graph.read(layers, inputs=10, outputs=1, loose=True)
+    assert loose.plain()[1] == {"conv2d": {"channels": 2, "kernel": 2, "padding": 0, "stride": 1}}
+    assert Graph.read(loose.plain(), inputs=10, outputs=1) == loose
+    with pytest.raises(RecipeError, match="lacks"):
+        Graph.read(layers, inputs=10, outputs=1)
+
+
+# --- the kind ----------------------------------------------------------------------------------------------
+
+NAMES = [f"x{n}" for n in range(8)]
+MEMBERS = {
+    "features": [{"lower": "-3", "name": name, "upper": "3"} for name in NAMES], "groups": ["sex"],
+    "held_out": "held", "label": "event", "loss": "binary", "layers": [{"linear": 16}, "relu", {"linear": 1}],
+    "clip": "2", "steps": 60, "learning_rate": "1", "momentum": "0.9", "seed": 1, "curve": 5, "decimals": 3,
+}  # fmt: skip
+
+
+def people(count: int, seed: int = 5) -> tuple[People, Any, Any]:
+    """A table whose label is no linear function of its inputs, with the true chance of the label."""
+    dice = np.random.default_rng(seed)
+    x = dice.standard_normal((count, 8))
+    sex = dice.integers(0, 2, count)
+    score = 1.4 * x[:, 0] * (x[:, 1] > 0) - 1.2 * np.abs(x[:, 2]) + x[:, 3] + 0.7 * sex
+    event = (dice.uniform(size=count) < 1 / (1 + np.exp(-score))).astype(np.float64)
+    held = (dice.uniform(size=count) < 0.25).astype(np.float64)
+    numbers = {name: x[:, n] for n, name in enumerate(NAMES)} | {"event": event, "held": held}
+    return People(count=count, numbers=numbers, groups={"sex": sex}), score, event
+
+
+def auc(score: Any, event: Any) -> float:
+    order = np.argsort(np.argsort(score))
+    some = event > 0.5
+    return float((order[some].mean() - (some.sum() - 1) / 2) / (~some).sum())
+
+
+def test_a_model_is_nearly_as_good_as_one_without_noise_and_says_how_good() -> None:
+    """ε 1.5 and δ 1e-6 for 16,000 people: μ 0.344."""
+    kind = model.KIND
+    spec = kit.spec_of(kind, MEMBERS)
+    table, _, event = people(16_000)
+    value = compute(
+        Field(name="risk", kind=kind, spec=spec, cost=Cost(law="gaussian", amount=344_000_000)),
+        table,
+        cohort=20,
+    )
+    steps = np.frombuffer(base64.b64decode(value["model"][0]["weights"]), dtype="<i4")
+    weights = steps / 2.0**24
+    whole = module(spec.layers, weights)
+    inputs = np.column_stack(
+        [np.clip(table.numbers[name], -3, 3) / 3 for name in NAMES]
+        + [(table.groups["sex"] == place).astype(np.float64) for place in (0, 1)]
+    )
+    held = table.numbers["held"] > 0.5
+    told = whole(torch.from_numpy(inputs)).detach().numpy()[:, 0]
+
+    plain = module(spec.layers, Checkpoint.first(spec.layers, 1).weights)
+    optimiser = torch.optim.SGD(plain.parameters(), lr=1.0, momentum=0.9)
+    rows, labels = torch.from_numpy(inputs[~held]), torch.from_numpy(event[~held])
+    for _ in range(60):
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(plain(rows)[:, 0], labels).backward()
+        optimiser.step()
+    theirs = auc(plain(torch.from_numpy(inputs[held])).detach().numpy()[:, 0], event[held])
+    ours = auc(told[held], event[held])
+    assert theirs > 0.75 and ours > theirs - 0.02
+    tested = value["held_out"][0]
+    assert float(tested["auc_low"]) <= ours <= float(tested["auc_high"])
+    assert float(tested["auc_high"]) - float(tested["auc_low"]) < 0.1
+    assert tested["people_low"] <= held.sum() <= tested["people_high"]
+    curve = [float(row["loss"]) for row in value["groups"]]
+    assert len(curve) == 5 and curve[-1] < curve[0] - 0.1
+    lost = np.mean(np.maximum(told, 0) - told * event + np.log1p(np.exp(-np.abs(told))))
+    assert float(tested["loss_low"]) - 0.02 <= lost <= float(tested["loss_high"]) + 0.02
+
+
+def test_intervals_of_the_loss_curve_hold_the_loss() -> None:
+    kind, spec = model.KIND, kit.spec_of(model.KIND, MEMBERS | {"steps": 1, "curve": 1})
+    table, _, _ = people(3000)
+    prepared, law = kind.prepare(spec, "gaussian", table), "gaussian"
+    cost, dice, inside = Cost(law="gaussian", amount=500_000_000), np.random.default_rng(2), []
+    noise = {part.name: noise_of(part, cost) for part in kind.parts(spec, law)}
+    sums = kind.aggregate(spec, law, prepared, None)
+    true = sums["loss"][0] / 1024 / sums["people"][0]
+    for _ in range(300):
+        noisy = {name: kit.seeded(each, noise[name], dice) for name, each in sums.items()}
+        value = kind.finish(spec, law, kind.advance(spec, law, None, noisy, noise), noise, 0)
+        [row] = value["groups"]
+        inside.append(float(row["loss_low"]) <= true <= float(row["loss_high"]))
+    assert 0.95 - 6 * math.sqrt(0.95 * 0.05 / 300) < np.mean(inside) < 0.995
+
+
+def test_intervals_of_the_auc_hold_that_of_the_population() -> None:
+    """The people are drawn anew each time: sampling counts too."""
+    dice, inside = np.random.default_rng(3), []
+    for _ in range(400):
+        none, some = dice.normal(-1, 1.5, 900), dice.normal(0.5, 1.5, 500)
+        table = np.zeros(64)
+        for at, scores in ((0, none), (32, some)):
+            bins = np.clip(np.floor(scores * 2) + 16, 0, 31).astype(int)
+            np.add.at(table, at + bins, 1)
+        found, deviation, enough = model._auc(list(table + dice.normal(0, 3, 64)), 3.0)
+        true = 0.5 * (1 + math.erf(1.5 / math.sqrt(2) / 1.5 / math.sqrt(2)))
+        inside.append(abs(found - true) <= 1.96 * deviation)
+        assert enough
+    assert np.mean(inside) > 0.95 - 6 * math.sqrt(0.95 * 0.05 / 400)
+
+
+def test_the_chain_of_checkpoints_is_what_the_specification_says() -> None:
+    graph = Graph.read([{"linear": 1}], inputs=2, outputs=1)
+    first = Checkpoint.first(graph, 0)
+    moved = first.moved([1, 2, 3], step=1, learning_rate=0.5, momentum=0.0)  # type: ignore[list-item,arg-type]
+    packed = [np.rint(each.weights * 2**24).astype("<i4").tobytes() for each in (first, moved)]
+    head = hashlib.sha256(lp("sealroom checkpoints v1", b'[{"linear":1}]', packed[0])).digest()
+    assert first.head == head
+    assert moved.head == hashlib.sha256(lp("sealroom checkpoints v1", head, packed[1])).digest()
+    assert (moved.weights == first.weights - np.array([0.5, 1.0, 1.5])).all()
+
+
+def test_the_kind_names_its_refusals() -> None:
+    kind = KINDS["model"]
+    for change, says in (
+        ({"label": "held"}, "is an input too"), ({"groups": ["nobody"]}, "does not declare"),
+        ({"loss": "classes"}, "no group"), ({"clip": "0"}, "a clip from"), ({"momentum": "1"}, "momentum"),
+        ({"features": [], "groups": []}, "features or groups"), ({"label": "x0"}, "is an input too"),
+        ({"loss": "squared"}, "lacks lower"),
+    ):  # fmt: skip
+        with pytest.raises(RecipeError) as caught:
+            kit.spec_of(kind, MEMBERS | change)
+        assert says in caught.value.message, json.dumps(change)
