@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from statistics import NormalDist
@@ -36,6 +37,17 @@ def half_width(noise: Noise, *, of: int = 1) -> float:
     decay = math.exp(-1 / noise.width)
     rest = (1 - LEVEL) * (1 + decay) / 2
     return max(0.0, math.ceil(-math.log(rest) * noise.width - 1 - 1e-9))
+
+
+def weighted(noise: Noise, weights: Sequence[float]) -> float:
+    """The same for the sum of independent draws by these weights. Laplace: by the fourth moment of the sum
+    (Cornish and Fisher 1938), which for a single draw is 2 % more than the exact one."""
+    squared = sum(weight**2 for weight in weights)
+    half = Z * noise.sd * math.sqrt(squared)
+    if noise.law == "gaussian" or not squared:
+        return half
+    kurtosis = 3 * sum(weight**4 for weight in weights) / squared**2
+    return half * (1 + kurtosis * (Z**2 - 3) / 24)
 
 
 def beyond(noise: Noise, chance: float) -> float:

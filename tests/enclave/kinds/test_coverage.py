@@ -16,9 +16,9 @@ import pytest
 from tests.enclave.kinds import kit
 from tests.enclave.kinds.cases import CASES
 
-from sealroom.privacy.intervals import LEVEL, NOISE
+from sealroom.privacy.intervals import LEVEL, NOISE, weighted
 from sealroom.privacy.kinds import KINDS
-from sealroom.privacy.parts import Law
+from sealroom.privacy.parts import Law, Part, noise_of
 from sealroom.privacy.people import People
 from sealroom.recipe import Field
 
@@ -128,3 +128,14 @@ def test_the_number_of_people_beyond_bounds_is_held_by_its_interval(law: Law) ->
             inside.append(bounds["outside_low"] <= beyond <= bounds["outside_high"])
     assert len(inside) > TRIALS / 4
     assert np.mean(inside) > lowest(len(inside))
+
+
+@pytest.mark.parametrize("weights", [[1.0], [3.0, -1.0], [1.0, 1.0, 1.0], [0.2] * 12])
+@pytest.mark.parametrize("law", ["laplace", "gaussian"])
+def test_the_interval_of_a_weighted_sum_of_draws_holds_it(law: Law, weights: list[float]) -> None:
+    noise = noise_of(Part(name="p", length=1, l1=500, l2_squared=500**2), kit.COSTS[law])
+    dice = np.random.default_rng(23)
+    draw = dice.laplace if law == "laplace" else dice.normal
+    drawn = draw(0, noise.width, (200_000, 12))
+    total = sum(weight * drawn[:, place] for place, weight in enumerate(weights))
+    assert 0.948 < np.mean(np.abs(total) <= weighted(noise, weights)) < 0.956

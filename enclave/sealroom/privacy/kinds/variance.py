@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from sealroom.decimals import decimal_text
 from sealroom.privacy.cells import Cells
 from sealroom.privacy.clamped import ENOUGH, check_decimals
-from sealroom.privacy.intervals import NOISE, Z, half_width, people_around, within
+from sealroom.privacy.intervals import NOISE, Z, half_width, people_around, weighted, within
 from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Part
@@ -208,7 +208,7 @@ class Variance(Kind[Spread]):
         """Half the interval of this combination of the three sums, by `count` people."""
         if "powers" in noise:
             three = (people - values + squares, people - squares, people + values + squares)
-            return Z * noise["powers"].sd / TOTAL * math.hypot(*three) / count
+            return weighted(noise["powers"], three) / TOTAL / count
         sd = math.hypot(
             (people + squares / 2) * noise["people"].sd,
             values / STEPS * noise["values"].sd,
