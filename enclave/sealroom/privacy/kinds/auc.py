@@ -152,7 +152,7 @@ class Auc(Kind[Scored]):
         curve: list[Value] = []
         for band, span in enumerate(spans):
             row = shown("sensitivity", 2 * bands + band) | shown("false_positives", 3 * bands + band)
-            curve.append({"from": span["from"], **(dict.fromkeys(row) if few else row)})
+            curve.append({"threshold": span["from"], **(dict.fromkeys(row) if few else row)})
         area: Value = shown("auc", 4 * bands)
         return {
             "groups": rows,
@@ -177,7 +177,7 @@ class Auc(Kind[Scored]):
             interval=COUNTS_NOISE,
             more={
                 "area": Rows([Row(several("auc"), hides=True)]),
-                "roc": Rows([Row({"from": Label(end), **curve}, hides=True) for end in ends[:-1]]),
+                "roc": Rows([Row({"threshold": Label(end), **curve}, hides=True) for end in ends[:-1]]),
             },
         )
 
