@@ -227,7 +227,7 @@ def test_noise_depends_on_the_distance_of_bounds_and_not_on_where_they_lie(name:
 
 @pytest.mark.parametrize(("name", "law"), EACH)
 def test_people_who_are_all_alike_are_no_error(name: str, law: Law) -> None:
-    """diffprivlib#107, smartnoise-sdk#572: heaped values, at a bound, between them, far away, or missing."""
+    """diffprivlib#107, smartnoise-sdk#572, DP-12: heaped at a bound, between them, far away, or missing."""
     field = made(name, law)
     for value in (*CASES[name].bounds, sum(CASES[name].bounds) / 2, 1e308, -math.inf, math.nan):
         people = kit.take(one_person(field, value), np.zeros(70, np.int64))
@@ -237,7 +237,7 @@ def test_people_who_are_all_alike_are_no_error(name: str, law: Law) -> None:
 
 @pytest.mark.parametrize(("name", "law"), EACH)
 def test_one_person_out_of_all_bounds_stays_within_the_stated_ones(name: str, law: Law) -> None:
-    """smartnoise-sdk#622, #201: products and squares too are made of what is held to its bounds."""
+    """smartnoise-sdk#622, #201, DP-02: products and squares too are made of what is held to its bounds."""
     field = made(name, law)
     parts = field.parts(1)
     for value in (1e308, -1e308, math.inf, -math.inf, 2.0**63, 1e160, -5e-324):

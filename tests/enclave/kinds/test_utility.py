@@ -139,7 +139,7 @@ def test_top_k(law: Law) -> None:
 
 
 def test_top_k_withholds_labels_of_few_people() -> None:
-    """Which rare label is the next frequent one is told no more than its number (OU-04)."""
+    """Which rare label is the next frequent one is told no more than its number (DP-12)."""
     code = np.repeat(np.arange(3), [400, 3, 1])
     value = released("top_k", {"by": ["code"], "k": 3}, "laplace", {}, {"code": code}, 1, {"code": "abc"})
     first, *others = value["groups"]
