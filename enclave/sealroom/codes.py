@@ -639,6 +639,11 @@ class Code(StrEnum):
     ANCHOR_MISMATCH = _envelope("anchor-mismatch", "The anchor of the receipt cannot be true.")
     APPROVAL_MISMATCH = _envelope("approval-mismatch", "The listed approvals are not those of the chain.")
     APPROVAL_REPEATED = _envelope("approval-repeated", "An owner's approval is listed more than once.")
+    MODEL_MALFORMED = _envelope("model-malformed", "The file is no model file in the one accepted form.")
+    MODEL_MISMATCH = _envelope(
+        "model-mismatch", "The tensors of the file are not those that its envelope signs."
+    )
+    MODEL_MISSING = _envelope("model-missing", "The result has no model, or several: name one.")
     WRONG_CHAIN = _envelope("wrong-chain", "The node is of another chain than the file, or of another fork.")
     LEDGER_MISMATCH = _envelope("ledger-mismatch", "The consortium has another ledger.")
     RUN_NOT_OPENED = _envelope("run-not-opened", "The ledger never opened the run.")

@@ -91,6 +91,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("proposal", f"{_HERE}.cli.proposal:proposal", "write what owners approve on chain"),
             Entry("pin", f"{_HERE}.cli.pin:pin", "write what results are proven against"),
             Entry("verify", f"{_HERE}.cli.verify:verify", "walk every link of a result's envelope"),
+            Entry("model", f"{_HERE}.cli.model:model", "write a released model as a file with its envelope"),
             Entry("show", f"{_HERE}.cli.show:show", "show a result as tables, and draw it"),
             Entry("gate-log", f"{_HERE}.cli.gatelog:gate_log", "check a gate's audit log against envelopes"),
         ),

@@ -51,6 +51,8 @@ def verify(
 ) -> int:
     """Walk every link of a result's envelope, and say what it proves.
 
+    FILE is an envelope, or a model file that has one in it: then also that each weight is the signed one.
+
     Offline: the result, who signed it, which gate let it have keys, which recipe ran, on which hardware.
     Anybody can make all of that with a consortium, a gate and firmware of their own. With --pin it is
     compared with the ones that you know, and becomes a proof. With --rpc also on chain: that the owners had
@@ -72,8 +74,14 @@ def verify(
     from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
     from sealroom_agents import verification
     from sealroom_agents.errors import ChainError
+    from sealroom_agents.verification.model_file import MAX_MODEL_BYTES, is_model_file, read_model
 
-    envelope = parse_envelope(read_bounded(file, MAX_ENVELOPE_BYTES, "an envelope"))
+    data = read_bounded(file, max(MAX_ENVELOPE_BYTES, MAX_MODEL_BYTES), "an envelope or a model")
+    held = read_model(data) if is_model_file(data) else None
+    envelope = parse_envelope(data) if held is None else held.envelope
+    if held is not None and not as_json:
+        found = f"{held.numbers:,} numbers of the field {held.field}, as the envelope in it has them"
+        finding("model", found, ok=True, width=17)
     pin = verification.NOTHING
     if pin_file is not None:
         pin = verification.parse_pin(read_bounded(pin_file, verification.PIN_LIMIT_BYTES, "a pin file"))

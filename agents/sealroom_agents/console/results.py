@@ -12,6 +12,9 @@ from sealroom.privacy.shape import Row, Rows, labels
 NOT_RELEASED = "not released"
 """A cell below the minimum cohort."""
 
+MOST = 256
+"""Most characters of a cell that are shown; weights of a model have far more."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -83,7 +86,12 @@ def _groups(groups: Sequence[Mapping[str, Any]], by: Sequence[str], *, note: str
 def _one_row(items: Sequence[Any]) -> str:
     """What a field says once for all its rows: `lower 0, upper 500, outside 90 (34 to 146)`."""
     return "; ".join(
-        ", ".join(f"{name} {_with_interval(item, name)}" for name in item if _is_number_of(name, item))
+        ", ".join(
+            [
+                *(f"{name} {_with_interval(item, name)}" for name in item if _is_number_of(name, item)),
+                *filter(None, [_interval(item)]),
+            ]
+        )
         for item in items
         if isinstance(item, Mapping)
     )
@@ -107,7 +115,10 @@ def _interval(value: Mapping[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return NOT_RELEASED if value is None else str(value)
+    if value is None:
+        return NOT_RELEASED
+    text = str(value)
+    return text if len(text) <= MOST else f"{len(text):,} characters"
 
 
 def _number(value: Any) -> float | None:

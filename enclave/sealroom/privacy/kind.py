@@ -73,6 +73,17 @@ class Bar:
     half_width: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """Weights of a released network that belong together."""
+
+    name: str
+    """As torch names them in a sequence of layers: `0.weight`."""
+    shape: tuple[int, ...]
+    data: bytes
+    """32-bit floats, little-endian, by rows."""
+
+
 class Kind(ABC, Generic[S]):
     """A kind of released value."""
 
@@ -123,6 +134,10 @@ class Kind(ABC, Generic[S]):
     @abstractmethod
     def finish(self, spec: S, law: Law, state: Any, noise: Noises, cohort: int) -> dict[str, Any]:
         """The value. Numbers about fewer people than `cohort`, as far as the noisy sums tell, are null."""
+
+    def tensors(self, spec: S, value: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        """The weights of a value that is a network, for a model file; none where it is not."""
+        return ()
 
     def warm_up(self) -> None:
         """Import what takes long, while there is time."""

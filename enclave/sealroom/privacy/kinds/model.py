@@ -23,23 +23,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sealroom.decimals import decimal_text
-from sealroom.encoding import to_base64
+from sealroom.encoding import from_base64, to_base64
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.features import Feature
 from sealroom.privacy.intervals import NOISE, NOISE_AND_SAMPLING, Z, around, half_width, people_around
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy, Tensor
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Base64, Label, Number, Row, Rows, Whole, with_interval
 from sealroom.training.graph import MAX_FAN_IN, Graph
 from sealroom.training.grids import INPUT_BITS, LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
+from sealroom.training.initial import STEP_BITS
 from sealroom.training.optimiser import Checkpoint, packed
 
 if TYPE_CHECKING:
@@ -236,6 +238,19 @@ class Model(Kind[Training]):
             share=rest, draws=spec.steps,
         )  # fmt: skip
         return (gradient, *others)
+
+    def tensors(self, spec: Training, value: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        [held] = value["model"]
+        if held["weights"] is None:
+            return ()
+        steps = struct.unpack(f"<{spec.layers.weights}i", from_base64(held["weights"]))
+        found, at = [], 0
+        for name, shape in spec.layers.tensors():
+            end = at + math.prod(shape)
+            numbers = [step / 2**STEP_BITS for step in steps[at:end]]
+            found.append(Tensor(name=name, shape=shape, data=struct.pack(f"<{len(numbers)}f", *numbers)))
+            at = end
+        return tuple(found)
 
     def rounds(self, spec: Training) -> int:
         return spec.steps + 1

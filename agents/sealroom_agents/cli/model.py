@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sealroom model``: the weights that a study released, as a file that carries its own receipt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sealroom_agents.cli.options import FILE, json_option
+from sealroom_agents.cli.terminal import read_bounded, write_out
+
+
+@click.command()
+@click.argument("file", metavar="ENVELOPE", type=FILE)
+@click.option("--out", type=FILE, required=True, help="Where the tensors go; - is stdout.")
+@click.option("--field", metavar="NAME", help="The field, where a result has several models.")
+@json_option
+def model(file: Path, out: Path, field: str | None, as_json: bool) -> None:
+    """Write the model of a result as safetensors, with the envelope in its metadata.
+
+    Any library for safetensors loads the file. `sealroom verify` makes the tensors again from the envelope,
+    refuses the file if a weight, a name or a byte is another, and walks every link of the envelope.
+
+    Inputs of the model are what the recipe says: each feature less the middle of its bounds, divided by half
+    of their distance, held within ±1; then one input of 0 or 1 for each label of each group.
+
+    \b
+    Example:
+      sealroom model envelope.json --out model.safetensors
+      sealroom verify model.safetensors --pin pin.json
+    """
+    from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
+    from sealroom_agents.verification.model_file import read_model, write_model
+
+    written = write_model(parse_envelope(read_bounded(file, MAX_ENVELOPE_BYTES, "an envelope")), field)
+    told = read_model(written)
+    write_out(out, written)
+    if as_json:
+        click.echo(json.dumps({"field": told.field, "tensors": told.tensors, "numbers": told.numbers}))
+    elif str(out) != "-":
+        click.echo(f"wrote {out}: {told.tensors} tensors, {told.numbers:,} numbers", err=True)
