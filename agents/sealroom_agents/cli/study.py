@@ -304,6 +304,59 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
         click.echo("the same recipe")
 
 
+@study.command(name="try")
+@click.argument("folder", metavar="FOLDER", type=FOLDER)
+@click.option(
+    "--data",
+    "given",
+    multiple=True,
+    metavar="OWNER/NAME=FILE",
+    help="Take this Parquet file as the dataset, or this folder for a dataset of files; the others are made "
+    "up.",
+)
+@click.option(
+    "--people",
+    type=click.IntRange(1, 1_000_000),
+    default=2_000,
+    show_default=True,
+    help="In data that are made up.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another one makes up other data.")
+@click.option("--keep", is_flag=True, help="Leave the processes up at the end.")
+@click.option(
+    "--dir",
+    "place",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".try"),
+    show_default=True,
+    help="Where everything is written. A new or an empty folder, or an earlier try's: that one is emptied.",
+)
+def attempt(folder: Path, given: tuple[str, ...], people: int, seed: int, keep: bool, place: Path) -> None:
+    """Take the study in FOLDER the whole way on this machine: the chain is local and TDX is simulated.
+
+    The owners of its owners.json seal their files, which are made up unless --data names some; they approve
+    the recipe on chain; one run gets its keys, computes, and signs its result; `sealroom verify` walks every
+    link. The envelope, the result, the pin and every key that was made lie in --dir.
+
+    It needs a checkout of the project, as the demo does, and takes two minutes and the study's own
+    release_after_seconds.
+
+    \b
+    Example:
+      sealroom study try kidneys
+      sealroom study try kidneys --data hospital-A/visits=sample.parquet
+    """
+    from sealroom_agents.demo.attempt import attempt as run
+    from sealroom_agents.demo.command import standing
+
+    recipe = read_study(folder)
+    data = dict(map(_dataset, given))
+    with standing(place, keep=keep) as (stack, screen):
+        done = run(stack, screen, folder.resolve(), recipe, data=data, people=people, seed=seed)
+        for path in (done.envelope, done.result, done.pin):
+            screen.plain(f"  {shown(str(path))}")
+
+
 def read_study(path: Path) -> Recipe:
     """The recipe of a study's folder, or in a file."""
     from sealroom.recipe import MAX_COMPOSE_BYTES, parse, render

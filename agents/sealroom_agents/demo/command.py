@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sealroom demo``: the command behind ``make demo``."""
+"""``sealroom demo``: the command behind ``make demo``; and what every room stands on."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -49,9 +51,22 @@ def command(keep: bool, room: bool, folder: Path) -> None:
     """
     if keep and room:
         raise click.UsageError("--room stays up by itself: leave out --keep")
+    with standing(folder, keep=keep or room) as (stack, screen):
+        if room:
+            hand_over(open_room(stack, screen, CHECKOUT / STUDY, guarantees=tuple(GUARANTEES)))
+        else:
+            tell(stack, screen, keep=keep)
+
+
+@contextmanager
+def standing(folder: Path, *, keep: bool) -> Iterator[tuple[Stack, Screen]]:
+    """Processes that write below `folder`, for as long as this lasts; with `keep`, until Ctrl-C.
+
+    Ends the program with `INTERRUPTED` where it was stopped before its end. Raises `DemoError`.
+    """
     if not (CHECKOUT / "ape-config.yaml").exists():
         raise DemoError(
-            "the demo needs a checkout of the project", hint="clone the repository and run `make demo`"
+            "this needs a checkout of the project", hint="clone the repository and install it from there"
         )
     folder = folder.resolve()
     held = empty_folder(folder)
@@ -60,12 +75,9 @@ def command(keep: bool, room: bool, folder: Path) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     told = False
     try:
-        if room:
-            hand_over(open_room(stack, Screen(), CHECKOUT / STUDY, guarantees=tuple(GUARANTEES)))
-        else:
-            tell(stack, Screen(), keep=keep)
+        yield stack, Screen()
         told = True
-        if keep or room:
+        if keep:
             click.echo("press Ctrl-C to stop everything")
             signal.pause()
     except KeyboardInterrupt:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The four hospitals' officers: each acts through the Ape scripts, with an account of the local chain."""
+"""The owners' officers: each acts through the Ape scripts, with an account of the local chain."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 
 from sealroom_agents.demo.stack import Stack
 
-LETTERS = "ABCD"
-"""hospital-A … hospital-D."""
 OPERATOR = 9
 """Account that deploys the contracts and hands out gas money."""
 PARALLEL = 4
@@ -31,6 +29,8 @@ class Owners:
     """Where commands run."""
     chain: str
     """RPC URL."""
+    ids: tuple[str, ...]
+    """Owners in the order of their accounts."""
 
     def deploy(self, config: Path, out: Path) -> dict[str, Any]:
         """`ape run deploy`; returns the addresses."""
@@ -39,9 +39,9 @@ class Owners:
         return addresses
 
     def govern(self, owner: str, action: str, consortium: str, *arguments: str) -> dict[str, Any]:
-        """`ape run govern ACTION` by hospital `owner` (a letter); returns what the script reports."""
+        """`ape run govern ACTION` by an owner; returns what the script reports."""
         output = self._ape(
-            ["govern", action], LETTERS.index(owner), "--consortium", consortium, "--json", *arguments
+            ["govern", action], self.ids.index(owner), "--consortium", consortium, "--json", *arguments
         )
         return last_object(output)
 

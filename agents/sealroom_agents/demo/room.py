@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,7 @@ from eth_account import Account
 
 from sealroom.files import PRIVATE, write_atomic
 from sealroom.recipe import compose_hash
-from sealroom_agents.demo.owners import LETTERS, OPERATOR, Owners, in_parallel
+from sealroom_agents.demo.owners import OPERATOR, Owners, in_parallel
 from sealroom_agents.demo.screen import Screen, short
 from sealroom_agents.demo.stack import Stack, rpc, wait_until_final
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
@@ -47,7 +49,9 @@ class Room:
     stack: Stack
     """Processes and files."""
     owners: Owners
-    """The hospitals' officers."""
+    """The owners' officers."""
+    threshold: int
+    """So many of them decide."""
     consortium: str
     """Address."""
     app: str
@@ -68,13 +72,18 @@ class Room:
 
     @property
     def folder(self) -> Path:
-        """Everything that the demo writes."""
+        """Everything that is written."""
         return self.stack.folder
 
     @property
     def root(self) -> Path:
         """The simulated platform's root certificate."""
         return self.folder / "platform" / "root.der"
+
+    @property
+    def trust(self) -> tuple[str, ...]:
+        """Options of commands that verify: the local chain, and the root that stands in for Intel's."""
+        return "--rpc", self.chain, "--simulated-root", str(self.root)
 
     def sealroom(self, *arguments: str, check: bool = True) -> str:
         """Run a `sealroom` command; returns its standard output."""
@@ -90,10 +99,18 @@ def sealroom() -> str:
     return str(Path(sys.executable).parent / "sealroom")
 
 
-def open_room(stack: Stack, screen: Screen, study: Path, *, guarantees: tuple[str, ...]) -> Room:
+def open_room(
+    stack: Stack,
+    screen: Screen,
+    study: Path,
+    *,
+    guarantees: tuple[str, ...],
+    export: Callable[[Path], object] | None = None,
+) -> Room:
     """Start everything; the owners adopt the gate, its machine, and a policy that accepts these guarantees.
 
-    Each hospital's file is in `homes/`.
+    The owners are those of the study's `owners.json`. Their files are in `homes/`, where `export` writes
+    them, or else the study's `cohort.py`.
     """
     screen.step("  set up")
     if not (stack.root / ".build" / "__local__.json").exists():  # Ape's own cache
@@ -107,18 +124,23 @@ def open_room(stack: Stack, screen: Screen, study: Path, *, guarantees: tuple[st
     policy.write_bytes(SimulatedPlatform.open(platform).policy(guarantees=guarantees).encode())
     token = _secret_file(folder / "watch.token")
     runner_key = _secret_file(folder / "runner.key")
-    owners = Owners(stack=stack, chain=chain)
+    roster = json.loads((study / "owners.json").read_text())
+    owners = Owners(stack=stack, chain=chain, ids=tuple(owner["id"] for owner in roster["owners"]))
     recipe = folder / "app-compose.json"
 
     gate, deployment, *_ = in_parallel(
         lambda: {"url": _start_gate(stack, chain, platform, policy, token)},
-        lambda: owners.deploy(_deploy_config(folder, study, chain), folder / "deployment.json"),
-        lambda: _nothing(stack.run(sys.executable, str(study / "cohort.py"), "--out", str(folder / "homes"))),
+        lambda: owners.deploy(_deploy_config(folder, roster, chain), folder / "deployment.json"),
+        lambda: _nothing(
+            stack.run(sys.executable, str(study / "cohort.py"), "--out", str(folder / "homes"))
+            if export is None
+            else export(folder / "homes")
+        ),
         lambda: _nothing(stack.run(sealroom(), "recipe", str(study), "--out", str(recipe))),
     )
     room = Room(
-        stack=stack, owners=owners, consortium=deployment["consortium"], app=deployment["app"],
-        gate=gate["url"], console="", recipe=recipe.read_bytes(), policy=policy,
+        stack=stack, owners=owners, threshold=roster["threshold"], consortium=deployment["consortium"],
+        app=deployment["app"], gate=gate["url"], console="", recipe=recipe.read_bytes(), policy=policy,
     )  # fmt: skip
     identity = httpx.get(f"{room.gate}/v1/gate", timeout=10).json()
     _fund(chain, identity["signer"])
@@ -141,7 +163,7 @@ def open_room(stack: Stack, screen: Screen, study: Path, *, guarantees: tuple[st
         "watcher, console"
     )
     screen.say(
-        "three of four owners sign, one transaction: this gate, this machine   "
+        f"{room.threshold} of {len(owners.ids)} owners sign, one transaction: this gate, this machine   "
         f"{time.monotonic() - began:.0f} s"
     )
     return room
@@ -163,10 +185,10 @@ def _start_gate(stack: Stack, chain: str, platform: Path, policy: Path, token: P
     )["url"]  # fmt: skip
 
 
-def _deploy_config(folder: Path, study: Path, chain: str) -> Path:
+def _deploy_config(folder: Path, roster: dict[str, Any], chain: str) -> Path:
     """The study's owners, each with an account of the local chain."""
     accounts: Any = rpc(chain, "eth_accounts")
-    config = json.loads((study / "owners.json").read_text())
+    config = copy.deepcopy(roster)
     for owner, account in zip(config["owners"], accounts, strict=False):
         owner["account"] = account
     path = folder / "deploy.json"
@@ -175,7 +197,7 @@ def _deploy_config(folder: Path, study: Path, chain: str) -> Path:
 
 
 def _adopt_platform(room: Room, platform: Path) -> None:
-    """Three owners sign which gate and which machine they trust, and one hands the signatures in.
+    """As many owners as decide sign which gate and which machine they trust; one hands the signatures in.
 
     The first asks the gate, verifies its evidence and writes the proposal; each of the others does the same
     before it votes for that file.
@@ -186,17 +208,15 @@ def _adopt_platform(room: Room, platform: Path) -> None:
         "--gate", room.gate, "--policy", str(room.policy), "--simulated-root", str(room.root),
         "--os-image", "0x" + SIMULATED_OS_IMAGE.hex(), "--device", "0x" + machine.device_id.hex(),
     )  # fmt: skip
-    room.govern("A", "platform", *verified, "--out", proposal, "--draft")
-    signatures = {letter: str(room.folder / f"platform-{letter}.json") for letter in LETTERS[:3]}
+    first, *_ = voters = room.owners.ids[: room.threshold]
+    room.govern(first, "platform", *verified, "--out", proposal, "--draft")
+    signatures = {owner: str(room.folder / f"platform-{owner}.json") for owner in voters}
     vote = ("approve", "--proposal", proposal)
     in_parallel(
-        *(
-            partial(room.govern, letter, *vote, *verified, "--sign", path)
-            for letter, path in signatures.items()
-        )
+        *(partial(room.govern, owner, *vote, *verified, "--sign", path) for owner, path in signatures.items())
     )
     given = [part for path in signatures.values() for part in ("--signatures", path)]
-    room.govern("A", *vote, *given)
+    room.govern(first, *vote, *given)
 
 
 def _secret_file(path: Path) -> Path:

@@ -4,7 +4,6 @@ script tries to smuggle is run by the measured custodian itself."""
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 import sys
@@ -18,20 +17,28 @@ import httpx
 
 from sealroom.guarantee import BY_CONSTRUCTION
 from sealroom.recipe import parse
-from sealroom_agents.demo.owners import LETTERS, in_parallel, last_object
+from sealroom_agents.demo.owners import in_parallel, last_object
 from sealroom_agents.demo.room import CHAIN_ID, Room, open_room, sealroom
+from sealroom_agents.demo.runs import (
+    ENDS,
+    POLL_SECONDS,
+    RUN_TIMEOUT_SECONDS,
+    prove,
+    read_run,
+    seal_at_home,
+    submit,
+    wait_for,
+    write_card,
+)
 from sealroom_agents.demo.screen import Screen, result_lines, short
 from sealroom_agents.demo.smuggling import SMUGGLING, smuggle
 from sealroom_agents.demo.stack import Stack, rpc
 from sealroom_agents.errors import DemoError
-from sealroom_agents.simulator import OS_IMAGES_FILE
 
 STUDY = Path("enclave/studies/cardio-renal")
 """The study, in the checkout."""
-RUN_TIMEOUT_SECONDS = 900.0
-"""How long the demo waits for a run to reach a state; less than a minute on an idle machine."""
-POLL_SECONDS = 0.1
-"""Pause between two looks at a run."""
+LETTERS = "ABCD"
+"""hospital-A … hospital-D."""
 MAX_RUNS = 3
 """Runs that the owners approve at once."""
 LIFETIME = ("--lifetime", "10", "--lifetime-delta", "1e-5")
@@ -42,8 +49,6 @@ REASON = "consent withdrawn"
 """Why hospital-C revokes."""
 AFTERMATH = ("emitting", "lease-ended", "killed")
 """What may happen to a run that is revoked while it computes."""
-ENDS = frozenset({"done", "refused", "revoked", "failed"})
-"""States in which a run stays."""
 ONE_BYTE = b"(creatinine, 1.0)", b"(creatinine, 1.1)"
 """What is other in the recipe that nobody approved."""
 
@@ -64,7 +69,7 @@ def tell(stack: Stack, screen: Screen, *, keep: bool) -> StoryResult:
         "sealroom · cardio-renal: 4 hospitals, 3 jurisdictions, ε = 1.5 · TDX simulated, chain local"
     )
     room = open_room(stack, screen, stack.root / STUDY, guarantees=(BY_CONSTRUCTION,))
-    first = _submit(room)
+    first = submit(room)
     _seal(room, screen)
     _approve(room, screen, first)
     _attest(room, screen, first)
@@ -76,44 +81,21 @@ def tell(stack: Stack, screen: Screen, *, keep: bool) -> StoryResult:
     return StoryResult(envelope=envelope, revocation=revocation)
 
 
-def _submit(room: Room) -> str:
-    """A researcher submits the recipe by REST; returns the run's id. It starts once nothing is missing."""
-    answer = httpx.post(
-        f"{room.console}/v1/runs",
-        json={
-            "compose": base64.b64encode(room.recipe).decode(),
-            "owners": [f"hospital-{letter}" for letter in LETTERS],
-        },
-        timeout=30,
-    )
-    if answer.status_code != 202:
-        raise DemoError(f"POST /v1/runs answered {answer.status_code}: {answer.text[:500]}")
-    return str(answer.json()["id"])
-
-
 # --- 1 seal at source --------------------------------------------------------------------------------
 
 
 def _seal(room: Room, screen: Screen) -> None:
     """Each hospital checks the study card, seals its file at home and registers what it sealed."""
     screen.step("1 seal at source")
-    card = room.folder / "study.json"
-    trust = ("--rpc", room.chain, "--simulated-root", str(room.root))
-    room.sealroom(
-        "card", "--consortium", room.consortium, "--recipe", str(room.folder / "app-compose.json"),
-        "--gate", room.gate, "--out", str(card), *trust,
-    )  # fmt: skip
+    card = write_card(room)
 
     def one(letter: str) -> dict[str, Any]:
-        source = room.folder / "homes" / f"cohort-{letter}.parquet"
-        output = room.sealroom(
-            "seal", "--study", str(card), "--owner", f"hospital-{letter}", "--in", str(source),
-            "--out", str(_sealed(room, letter, ".tar")), "--key-out", str(_key(room, letter)),
-            "--yes", "--json", *trust,
-        )  # fmt: skip
-        registration = str(_sealed(room, letter, ".registration.json"))
-        room.govern(letter, "register", "--registration", registration, *LIFETIME, *ALLOWANCE)
-        return last_object(output)
+        name = f"cohort-{letter}"
+        source = room.folder / "homes" / f"{name}.parquet"
+        sealed, registration = seal_at_home(room, card, f"hospital-{letter}", name, source)
+        registered = "--registration", str(registration)
+        room.govern(f"hospital-{letter}", "register", *registered, *LIFETIME, *ALLOWANCE)
+        return sealed
 
     for letter, sealed in zip(
         LETTERS, in_parallel(*(partial(one, letter) for letter in LETTERS)), strict=True
@@ -140,29 +122,24 @@ def _approve(room: Room, screen: Screen, run: str) -> None:
         for letter in LETTERS
         for part in ("--registrations", str(_sealed(room, letter, ".registration.json")))
     ]
-    study = room.govern("A", "propose", *recipe, *registrations, "--runs", str(MAX_RUNS))["proposal"]
+    study = room.govern("hospital-A", "propose", *recipe, *registrations, "--runs", str(MAX_RUNS))["proposal"]
     approve = ("approve", study, *recipe)
     signed = {letter: str(room.folder / f"approval-{letter}.json") for letter in "CD"}
     in_parallel(
-        partial(room.govern, "B", *approve),
-        partial(room.govern, "C", *approve, "--sign", signed["C"]),
-        partial(room.govern, "D", *approve, "--sign", signed["D"]),
+        partial(room.govern, "hospital-B", *approve),
+        partial(room.govern, "hospital-C", *approve, "--sign", signed["C"]),
+        partial(room.govern, "hospital-D", *approve, "--sign", signed["D"]),
     )
-    room.govern("B", *approve, "--signatures", signed["C"])
+    room.govern("hospital-B", *approve, "--signatures", signed["C"])
     screen.say("hospital-A and -B by transaction, hospital-C by EIP-712 signature: 3 of 4, threshold 3")
-    for item in _read(room, run)["missing"]:
+    for item in read_run(room, run)["missing"]:
         screen.refused(item["code"], item["message"])
-    room.govern("A", *approve, "--signatures", signed["D"])
+    room.govern("hospital-A", *approve, "--signatures", signed["D"])
     screen.say("hospital-D by signature, handed in by hospital-A: the recipe is pinned in DstackApp")
 
 
 def _sealed(room: Room, letter: str, suffix: str) -> Path:
     return room.folder / "sealed" / f"hospital-{letter}" / f"cohort-{letter}{suffix}"
-
-
-def _key(room: Room, letter: str) -> Path:
-    """Where a hospital keeps its data key: at home, and not in the folder that the runner reads."""
-    return room.folder / "homes" / f"hospital-{letter}" / "keys" / f"cohort-{letter}.key"
 
 
 # --- 3 attest and release ----------------------------------------------------------------------------
@@ -171,7 +148,7 @@ def _key(room: Room, letter: str) -> Path:
 def _attest(room: Room, screen: Screen, run: str) -> None:
     """The researcher's run gets its keys; an enclave whose recipe differs by one byte does not."""
     screen.step("3 attest and release")
-    state = _wait_for(room, run, {"computing", "anchoring", "done"})
+    state = wait_for(room, run, {"computing", "anchoring", "done"})
     if not any(event["phase"] == "granted" for event in state["events"]):
         raise DemoError(f"run {short(run)} computes without a grant")
     screen.say(f"run {short(run)}   quote verified, ε 1.5 and δ 1e-6 booked, four keys released to it")
@@ -228,7 +205,7 @@ def _smuggle(room: Room, screen: Screen) -> None:
 
 def _compute(room: Room, screen: Screen, run: str) -> None:
     screen.step("4 compute in the enclave")
-    state = _wait_for(room, run, {"done"})
+    state = wait_for(room, run, {"done"})
     after = parse(room.recipe).privacy.release_after_seconds
     times = {event["phase"]: event["time"] for event in state["events"]}
     screen.say(
@@ -242,18 +219,12 @@ def _compute(room: Room, screen: Screen, run: str) -> None:
 
 def _emit(room: Room, screen: Screen, run: str) -> Path:
     screen.step("5 emit the signed aggregate")
-    envelope = _read(room, run)["envelope"]
+    envelope = read_run(room, run)["envelope"]
     path = room.folder / "envelope.json"
     path.write_text(json.dumps(envelope, indent=1))
     for line in result_lines(envelope["result"]):
         screen.say(line)
-    pin = room.folder / "pin.json"
-    trust = ("--simulated-root", str(room.root), "--rpc", room.chain)
-    room.sealroom(
-        "pin", "--study", str(room.folder / "study.json"),
-        "--os-images", str(room.root.parent / OS_IMAGES_FILE), "--out", str(pin), *trust,
-    )  # fmt: skip
-    proof = last_object(room.sealroom("verify", str(path), "--pin", str(pin), *trust, "--json"))
+    proof = prove(room, path)
     anchor = envelope["anchor"]
     screen.say(
         f"receipt {anchor['sequence']} of this consortium anchored in block {anchor['block']}; "
@@ -268,10 +239,10 @@ def _emit(room: Room, screen: Screen, run: str) -> Path:
 def _revoke(room: Room, screen: Screen) -> dict[str, float]:
     """One owner, one transaction, while a second run computes; a third is refused. Returns the seconds."""
     screen.step("revoke")
-    second = _submit(room)
-    _wait_for(room, second, {"computing"})
+    second = submit(room)
+    wait_for(room, second, {"computing"})
     mined = _revoke_in_the_console(room)
-    state = _wait_for(room, second, ENDS)
+    state = wait_for(room, second, ENDS)
     if state["state"] != "revoked":
         raise DemoError(f"the second run ended as {state['state']}: {state['message']}")
     screen.say(f"hospital-C, one transaction from its wallet: {REASON!r}; run {short(second)} was computing")
@@ -280,8 +251,8 @@ def _revoke(room: Room, screen: Screen) -> dict[str, float]:
         if event["phase"] in AFTERMATH:
             seconds[event["phase"]] = event["time"] - mined
             screen.say(f"{seconds[event['phase']]:+.1f} s   {event['phase']}: {event['message']}")
-    third = _submit(room)
-    state = _wait_for(room, third, ENDS)
+    third = submit(room)
+    state = wait_for(room, third, ENDS)
     if state["state"] != "refused":
         raise DemoError(f"the third run ended as {state['state']}: {state['message']}")
     screen.refused(state["code"], "third run: " + state["message"])
@@ -327,25 +298,6 @@ def _closing_lines(room: Room, screen: Screen, envelope: Path, *, keep: bool) ->
 
 
 # --- small things ------------------------------------------------------------------------------------
-
-
-def _read(room: Room, run: str) -> dict[str, Any]:
-    state: dict[str, Any] = httpx.get(f"{room.console}/v1/runs/{run}", timeout=20).json()
-    return state
-
-
-def _wait_for(room: Room, run: str, wanted: set[str] | frozenset[str]) -> dict[str, Any]:
-    """Look at a run until it is in one of the wanted states, or has ended otherwise."""
-    deadline = time.monotonic() + RUN_TIMEOUT_SECONDS
-    while (state := _read(room, run))["state"] not in wanted:
-        if state["state"] in ENDS:
-            raise DemoError(
-                f"run {short(run)} ended as {state['state']}: {state['code']}: {state['message']}"
-            )
-        if time.monotonic() > deadline:
-            raise DemoError(f"run {short(run)} is still {state['state']} after {RUN_TIMEOUT_SECONDS:.0f} s")
-        time.sleep(POLL_SECONDS)
-    return state
 
 
 def _relative(path: Path, room: Room) -> Path:
