@@ -49,8 +49,9 @@ def study() -> None:
     default=TEMPLATES[0],
     show_default=True,
     help="cohort: counts, means and quantiles by group. survival: curves and hazard ratios. model: a "
-    "logistic model. vector: means of many columns at once. These four by SQL. blocks: any Python over one "
-    "block of people at a time. reading: any Python over all rows, which owners have to read.",
+    "logistic model and a network. vector: means of many columns at once. These four by SQL. blocks: any "
+    "Python over one block of people at a time. reading: any Python over all rows, which owners "
+    "have to read.",
 )
 def new(folder: Path, template: str) -> None:
     """Write a study to start from: a folder NAME that passes check and dry-run as it is.

@@ -63,7 +63,7 @@ def attempt(
     screen.title(f"sealroom · {recipe.name} · TDX simulated, chain local")
     room = open_room(
         stack, screen, study, guarantees=tuple(GUARANTEES),
-        export=partial(_export, recipe, data=data, people=people, seed=seed),
+        export=partial(export, recipe, data=data, people=people, seed=seed),
     )  # fmt: skip
     registrations = _seal(room, screen, recipe)
     _approve(room, screen, recipe, registrations)
@@ -79,7 +79,7 @@ def attempt(
     )
 
 
-def _export(recipe: Recipe, homes: Path, *, data: Mapping[str, Path], people: int, seed: int) -> None:
+def export(recipe: Recipe, homes: Path, *, data: Mapping[str, Path], people: int, seed: int) -> None:
     """Each owner's files, as it would export them: `homes/OWNER/NAME.parquet`, or a folder of files."""
     import pyarrow.parquet as pq
 

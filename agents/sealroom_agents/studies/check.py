@@ -477,11 +477,12 @@ def _scripts(recipe: Recipe, findings: _Findings) -> None:
                         place, Code.UNDECLARED_FIELD, f"the recipe declares no field {key}",
                         f"did you mean {nearest(key, list(fields)) or ', '.join(fields)}?",
                     )  # fmt: skip
-    last = "emit_block" if recipe.guarantee.by_blocks else "emit_signed"
-    if not any(last in (getattr(call.func, "id", None), getattr(call.func, "attr", None)) for call in calls):
+    ends = ("emit_block", "emit_signed") if recipe.guarantee.by_blocks else ("emit_signed",)
+    called = {getattr(call.func, "id", getattr(call.func, "attr", None)) for call in calls}
+    if not called.intersection(ends):
         findings.error(
-            Place(ANALYSIS_FILE), Code.MISSING_FIELD, f"the script never calls {last}",
-            f"end it with {last}(…)",
+            Place(ANALYSIS_FILE), Code.MISSING_FIELD, f"the script never calls {' or '.join(ends)}",
+            f"end it with {ends[0]}(…)",
         )  # fmt: skip
     for missing in [each for each in fields if each not in texts]:
         findings.warning(

@@ -18,7 +18,7 @@ from typing import Any
 from sealroom.errors import RecipeError
 from sealroom.recipe import Recipe
 
-TRUTHS = frozenset(("label", "event", "outcome"))
+TRUTHS = frozenset(("event", "held_out", "label", "outcome"))
 """Members of a field that name a column of truth values."""
 WORD = 32
 """Longest text of a script that may be a value of a column."""

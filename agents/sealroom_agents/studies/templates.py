@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "templates"
 TEMPLATES = {
     "cohort": "counts, means and quantiles by group, by SQL",
     "survival": "survival curves and hazard ratios by group, by SQL",
-    "model": "a logistic model, by SQL",
+    "model": "a logistic model and a small network, by SQL",
     "vector": "means of many columns at once, such as variants, by SQL",
     "blocks": "any Python, over one block of people at a time",
     "reading": "any Python over all rows, which owners have to read",
