@@ -100,7 +100,7 @@ def test_the_private_model_ranks_people_as_well_as_one_without_noise(
         ]
     ).astype(float)
     plain = LogisticRegression(penalty=None, max_iter=5000).fit(inputs, frame.death)
-    coefficients = {row["input"]: float(row["coefficient"]) for row in fields["risk_of_death"]["groups"]}
+    coefficients = {row["term"]: float(row["coefficient"]) for row in fields["risk_of_death"]["groups"]}
     assert list(coefficients) == [
         "intercept", "age", "male", "creatinine_or_1", "creatinine_unknown", "light_chains",
     ]  # fmt: skip

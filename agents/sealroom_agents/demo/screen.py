@@ -70,7 +70,7 @@ def result_lines(result: dict[str, Any]) -> list[str]:
         told = "withheld" if mean is None else f"{mean} mg/dL"
         bands.setdefault(row["age_band"], []).append(f"{row['sex']} {count:>6} people, creatinine {told}")
     lines = [f"{band:>5}   {'   '.join(cells)}" for band, cells in bands.items()]
-    weights = {row["input"]: row for row in fields["risk_of_death"]["groups"]}
+    weights = {row["term"]: row for row in fields["risk_of_death"]["groups"]}
     del weights["intercept"]
     told = " · ".join(
         f"{name} {row['coefficient']} ({row['coefficient_low']} to {row['coefficient_high']})"

@@ -86,7 +86,7 @@ def test_the_model_ranks_people_as_one_without_noise_does() -> None:
     inputs = np.column_stack([people.numbers["age"], people.numbers["creatinine"]])
     plain = LogisticRegression(C=1e9, max_iter=5000).fit(inputs, people.numbers["ill"])
     best = roc_auc_score(people.numbers["ill"], inputs @ plain.coef_[0])
-    assert [row["input"] for row in value["groups"]] == ["intercept", "age", "creatinine"]
+    assert [row["term"] for row in value["groups"]] == ["intercept", "age", "creatinine"]
     assert roc_auc_score(people.numbers["ill"], inputs @ coefficients(value)[1:]) > best - 0.01
     assert value["groups"][1]["coefficient_low"] > "0"
     assert abs(value["people"][0]["people"] - 4000) < 100

@@ -203,7 +203,7 @@ class Logistic(Kind[Model]):
             middle = sum(each, Fraction(0)) / DESCENTS
             square = sum((one - middle) ** 2 for one in each) / (DESCENTS - 1)
             shown = around("coefficient", middle, STUDENT * math.sqrt(square / DESCENTS), **bounds)
-            rows.append({"input": name, **(dict.fromkeys(shown) if few else shown)})
+            rows.append({"term": name, **(dict.fromkeys(shown) if few else shown)})
         return {"groups": rows, "interval": NOISE, "people": [dict.fromkeys(people) if few else people]}
 
     def rows(self, spec: Model) -> int:
@@ -212,7 +212,7 @@ class Logistic(Kind[Model]):
     def shape(self, spec: Model) -> Row:
         number = Number(decimals=spec.decimals, lower=spec.lower, upper=spec.upper)
         people = Rows([Row(with_interval("people", Whole()), hides=True)])
-        names = [{"input": name} for name in spec.inputs]
+        names = [{"term": name} for name in spec.inputs]
         return table(names, with_interval("coefficient", number), interval=NOISE, more={"people": people})
 
     def preview(self, spec: Model, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
