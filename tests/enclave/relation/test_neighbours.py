@@ -25,12 +25,26 @@ from sealroom.runtime.relation_job import Result
 
 MOST = 3
 """Rows of a person."""
-NUMBERS = ("x", "y", *(f"v{n}" for n in range(40)))
-ENTRIES = ", ".join(f"CASE WHEN n > {n % 9} THEN x END AS v{n}" for n in range(40))
+NUMBERS = tuple(
+    dict.fromkeys(
+        name
+        for case in CASES.values()
+        for kind in [KINDS[case.kind]]
+        if not kind.of_blocks
+        for name in kind.columns(kit.spec_of(kind, case.members)).numbers
+    )
+)
+"""All that some kind reads of a person."""
+TERMS = {"x": "x", "y": "n / 7.0"}
+ENTRIES = ", ".join(
+    f"{TERMS.get(name, f'CASE WHEN n > {place % 9} THEN x END')} AS {name}"
+    for place, name in enumerate(NUMBERS)
+)
 SQL = f"""
-    SELECT customer, x, n / 7.0 AS y, {ENTRIES},
+    SELECT customer, {ENTRIES},
       CASE WHEN n < 2 THEN '50-59' WHEN n < 5 THEN '60-69' ELSE note END AS band,
-      CASE WHEN flag THEN 'F' WHEN NOT flag THEN 'M' END AS sex
+      CASE WHEN flag THEN 'F' WHEN NOT flag THEN 'M' END AS sex,
+      CASE WHEN n < 3 THEN 'new' WHEN n < 6 THEN 'usual' END AS arm
     FROM tx
 """
 """As many rows as a person has; what is beyond the bound, the compiled SQL leaves out."""
