@@ -115,6 +115,50 @@ def test_a_table_that_lies_is_refused(case: str) -> None:
     assert caught.value.code == "table-malformed"
 
 
+def lists(
+    kind: str = "i2", width: Any = 3, *, name: str = "g", rows: int = 2
+) -> tuple[dict[str, Any], memoryview]:
+    """A table of lists, of so many numbers as bytes are there."""
+    columns = [{"name": "id", "type": "i8"}, {"name": "g", "type": kind, "width": width}]
+    payload = np.array([7, 8], "<i8").tobytes() + np.array([1, 2, -(2**15), 4, 5, 6], "<i2").tobytes()
+    return {"rows": rows, "columns": columns}, memoryview(payload)
+
+
+def test_lists_are_read_with_the_width_that_they_have() -> None:
+    rows = parse_rows(*lists(), unit="id")
+    assert rows.vectors["g"].tolist() == [[1, 2, -(2**15)], [4, 5, 6]]
+    people = rows.where(np.array([True, False])).people(1)
+    assert people.vectors["g"].shape == (1, 3)
+    assert np.array_equal(people.entries("g", 0, 9), [[1.0, 2.0, math.nan]], equal_nan=True)
+    reals = np.array([[0.5, math.nan, math.inf]], "<f4")
+    head = {"rows": 1, "columns": [{"name": "id", "type": "i8"}, {"name": "g", "type": "f4", "width": 3}]}
+    payload = memoryview(np.array([7], "<i8").tobytes() + reals.tobytes())
+    found = parse_rows(head, payload, unit="id").people(1).entries("g", 0, 1)
+    assert np.array_equal(found, reals, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lists(width=2), lists(width=4), lists(width=0), lists(width=-1), lists(width=True), lists(width="3"),
+        lists(width=2**14 + 1), lists(width=2**40), lists("i8"), lists("f8"), lists("b16"), lists(None),
+        lists(rows=1), lists(rows=3), lists(rows=50_000_000, width=2**14),
+    ],
+)  # fmt: skip
+def test_lists_that_lie_are_refused(given: Any) -> None:
+    """DP-12, OU-03: before memory is taken for them."""
+    with pytest.raises(PrivacyError) as caught:
+        parse_rows(*given, unit="id")
+    assert caught.value.code == "table-malformed"
+
+
+def test_two_columns_of_lists_of_one_name_are_refused() -> None:
+    head, payload = lists()
+    head["columns"].append(head["columns"][1])
+    with pytest.raises(PrivacyError):
+        parse_rows(head, memoryview(bytes(payload) + bytes(payload)[16:]), unit="id")
+
+
 def test_a_place_that_no_label_has_is_nowhere_and_refuses_nothing() -> None:
     """What is in an array decides nothing but where its row goes."""
     head, _ = table(rows=4)

@@ -37,10 +37,15 @@ def tables(name: str, value: Mapping[str, Any], shape: Row | None) -> list[tuple
     `shape` is the declared one, if it is known."""
     found = [(name, table(value, labels(shape) if shape else ()))]
     for member, rows in value.items():
-        if member != "groups" and isinstance(rows, list) and len(rows) > 1:
+        if member != "groups" and isinstance(rows, list) and len(rows) > 1 and isinstance(rows[0], Mapping):
             held = shape.members.get(member) if shape else None
             by = labels(Row({"groups": held})) if isinstance(held, Rows) else ()
             found.append((f"{name}: {member}", _groups(rows, by, note=_interval(value))))
+        elif member != "groups" and isinstance(rows, list) and rows and not isinstance(rows[0], Mapping):
+            numbers = [[str(place), _cell(number)] for place, number in enumerate(rows, 1)]
+            bars: list[float | None] = [None] * len(rows)
+            each = Table(["entry", member], numbers, labels=1, bars=bars, note=_interval(value))
+            found.append((f"{name}: {member}", each))
     return found
 
 
@@ -56,6 +61,8 @@ def table(value: Mapping[str, Any], by: Sequence[str]) -> Table:
     for name, item in value.items():
         if isinstance(item, Mapping):
             rows += [[str(key), _cell(below)] for key, below in item.items()]
+        elif isinstance(item, list):
+            continue  # a table of its own
         elif _is_number_of(name, value):
             notes.append(f"{name}: {_with_interval(value, name)}")
     head = ["", next((name for name, item in value.items() if isinstance(item, Mapping)), "value")]

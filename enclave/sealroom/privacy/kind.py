@@ -48,6 +48,9 @@ class Columns:
 
     numbers: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    vectors: tuple[tuple[str, int], ...] = ()
+    """Columns of lists of numbers, each with the length that a list has. A row with a list of another length,
+    or with none, is in no table of the field."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ and bounds what each row adds by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
+Vectors = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+MISSING = -(2**15)
+"""What stands for a missing entry of a list of whole numbers; of real ones, NaN does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,8 @@ class People:
     groups: Mapping[str, Integers]
     """Grouping columns by name: the place of each row's label among the declared ones, counted from zero; any
     other number is none of them."""
+    vectors: Mapping[str, Vectors] = field(default_factory=dict)
+    """Columns of lists of one length by name, of shape (rows, length): see `entries`."""
     rows: int = 1
     """Most rows that one person has here."""
     persons: Integers | None = None
@@ -40,8 +45,18 @@ class People:
         for column in (*self.numbers.values(), *self.groups.values(), *whose):
             if column.shape != (self.count,):
                 raise ValueError("a column of another length than the table")
+        if any(each.ndim != 2 or len(each) != self.count for each in self.vectors.values()):
+            raise ValueError("a column of lists that is no table of the same length")
         if self.rows < 1:
             raise ValueError("a person has at least one row")
+
+    def entries(self, name: str, start: int, stop: int) -> Floats:
+        """The lists of some rows as real numbers, NaN where an entry is missing."""
+        held = self.vectors[name][start:stop]
+        found = held.astype(np.float64)
+        if held.dtype == np.int16:
+            found[held == MISSING] = np.nan
+        return found
 
     def cells(self, by: Sequence[str], sizes: Sequence[int]) -> Integers:
         """The declared group each row falls into, the last of `by` counting fastest; −1 for none of them.

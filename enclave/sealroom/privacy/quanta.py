@@ -34,7 +34,7 @@ def shortened(vectors: Integers, *, reach: int) -> Integers:
     """Rows of integers, those longer than `reach` cut towards zero until they are not.
 
     Lengths are compared as exact squares; a row that is still too long, by the rounding of its factor, counts
-    as zero. Lengths are summed column by column: a matrix product may round a row by who stands beside it.
+    as zero. Squares are summed as integers, which no order rounds.
     """
     squared = _squares(vectors)
     factor = np.minimum(1.0, reach / np.sqrt(np.maximum(squared, 1).astype(np.float64)))
@@ -47,7 +47,4 @@ def shortened(vectors: Integers, *, reach: int) -> Integers:
 
 
 def _squares(vectors: Integers) -> Integers:
-    total = np.zeros(len(vectors), dtype=np.int64)
-    for column in vectors.T:
-        total += column * column
-    return total
+    return np.einsum("ij,ij->i", vectors, vectors)

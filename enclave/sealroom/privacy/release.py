@@ -117,11 +117,17 @@ def _check_columns(field: Field, rows: Rows) -> None:
                 raise PrivacyError(
                     Code.SCHEMA_MISMATCH, f"the table for the field {field.name} lacks column {name}"
                 )
+    for name, width in columns.vectors:
+        if name not in rows.vectors or rows.vectors[name].shape[1] != width:
+            raise PrivacyError(
+                Code.SCHEMA_MISMATCH,
+                f"the table for the field {field.name} lacks column {name}, of lists of {width} numbers",
+            )
 
 
 def _digest(rows: Rows) -> bytes:
     digest = hashlib.sha256(_bytes(rows.units))
-    for columns in (rows.numbers, rows.groups):
+    for columns in (rows.numbers, rows.groups, rows.vectors):
         for name in sorted(columns):
             digest.update(name.encode() + b"\0")
             digest.update(_bytes(columns[name]))

@@ -8,7 +8,7 @@ and signs, parses nothing richer than that from a process it does not trust.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sealroom.codes import Code
 from sealroom.errors import PrivacyError
-from sealroom.privacy.people import Floats, Integers, People
+from sealroom.privacy.people import Floats, Integers, People, Vectors
 from sealroom.schema import MAX_ROWS
 
 _TYPES = {
@@ -25,6 +25,10 @@ _TYPES = {
     "f8": np.dtype("<f8"),
     "i4": np.dtype("<i4"),
 }
+_ENTRIES: Mapping[str, np.dtype[Any]] = {"i2": np.dtype("<i2"), "f4": np.dtype("<f4")}
+"""Types of the entries of lists."""
+MAX_WIDTH = 2**14
+"""Longest list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,8 @@ class Rows:
     groups: Mapping[str, Integers]
     """Grouping columns: the place of each row's label among the declared ones;
     any other number is none of them."""
+    vectors: Mapping[str, Vectors] = field(default_factory=dict)
+    """Columns of lists of one length, shape (rows, length)."""
 
     def __len__(self) -> int:
         return len(self.units)
@@ -48,6 +54,7 @@ class Rows:
             units=self.units[kept],
             numbers={name: column[kept] for name, column in self.numbers.items()},
             groups={name: column[kept] for name, column in self.groups.items()},
+            vectors={name: column[kept] for name, column in self.vectors.items()},
         )
 
     def first_of_each(self, rows: int = 1) -> Integers:
@@ -88,7 +95,7 @@ class Rows:
         kept = self.first_of_each(rows)
         whole = self if len(kept) == len(self) else self.where(kept)
         return People(
-            count=len(whole), rows=rows, numbers=whole.numbers, groups=whole.groups,
+            count=len(whole), rows=rows, numbers=whole.numbers, groups=whole.groups, vectors=whole.vectors,
             persons=whole.persons() if told_apart and rows > 1 else None,
         )  # fmt: skip
 
@@ -98,8 +105,9 @@ def parse_rows(head: Mapping[str, Any], payload: memoryview, *, unit: str) -> Ro
 
     The head is ``{"rows": n, "columns": [{"name", "type"}…]}``. The type says what a column is for: "i8" and
     "b16" name the unit (a whole number, or 16 bytes of a digest), "f8" is a number, "i4" the place of a label
-    among the declared ones. Raises `PrivacyError`: "table-malformed" for anything else, and never with a word
-    that the analysis chose (OU-03); "schema-mismatch" without the unit. No value in an array is refused.
+    among the declared ones. With a "width" besides, "i2" and "f4" are lists of so many numbers. Raises
+    `PrivacyError`: "table-malformed" for anything else, and never with a word that the analysis chose
+    (OU-03); "schema-mismatch" without the unit. No value in an array is refused.
     """
     count, columns = head.get("rows"), head.get("columns")
     if type(count) is not int or not 0 <= count <= MAX_ROWS or not isinstance(columns, list):
@@ -107,11 +115,18 @@ def parse_rows(head: Mapping[str, Any], payload: memoryview, *, unit: str) -> Ro
     units: Integers | None = None
     numbers: dict[str, Floats] = {}
     groups: dict[str, Integers] = {}
+    vectors: dict[str, Vectors] = {}
     offset = 0
     for column in columns:
         if not isinstance(column, dict) or not isinstance(column.get("name"), str):
             raise _malformed("a column's head")
         name, kind = column["name"], column.get("type")
+        if "width" in column:
+            values, offset = _lists(column, count, payload, offset)
+            if name in vectors:
+                raise _malformed("two columns of one name and use")
+            vectors[name] = values
+            continue
         dtype = _TYPES.get(kind) if isinstance(kind, str) else None
         if dtype is None or offset + dtype.itemsize * count > len(payload):
             raise _malformed("a column's type or length")
@@ -129,7 +144,20 @@ def parse_rows(head: Mapping[str, Any], payload: memoryview, *, unit: str) -> Ro
         raise _malformed("its length")
     if units is None:
         raise PrivacyError(Code.SCHEMA_MISMATCH, f"the table lacks the column of the privacy unit, {unit}")
-    return Rows(units=units, numbers=numbers, groups=groups)
+    return Rows(units=units, numbers=numbers, groups=groups, vectors=vectors)
+
+
+def _lists(column: Mapping[str, Any], count: int, payload: memoryview, offset: int) -> tuple[Vectors, int]:
+    """A column of lists, and where the next column begins."""
+    kind, width = column.get("type"), column["width"]
+    dtype = _ENTRIES.get(kind) if isinstance(kind, str) else None
+    if dtype is None or type(width) is not int or not 1 <= width <= MAX_WIDTH:
+        raise _malformed("a column's type or width")
+    size = dtype.itemsize * count * width
+    if offset + size > len(payload):
+        raise _malformed("a column's type or length")
+    values = np.frombuffer(payload, dtype=dtype, count=count * width, offset=offset)
+    return values.reshape(count, width), offset + size
 
 
 def _malformed(what: str) -> PrivacyError:

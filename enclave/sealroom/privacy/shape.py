@@ -65,6 +65,13 @@ class Base64:
 
 
 @dataclass(frozen=True)
+class Vector:
+    """A list of numbers, each in its own shape."""
+
+    numbers: Sequence[Number]
+
+
+@dataclass(frozen=True)
 class Row:
     """A mapping with exactly these members."""
 
@@ -80,7 +87,7 @@ class Rows:
     rows: Sequence[Row]
 
 
-Shape = Label | Among | Whole | Number | Base64 | Row | Rows
+Shape = Label | Among | Whole | Number | Base64 | Vector | Row | Rows
 _PEOPLE = ("people", "people_low", "people_high")
 _ABOUT = (Label, Known)
 """What says what a row is about, however few people the row is of."""
@@ -166,6 +173,11 @@ def check(value: Any, shape: Shape, field: str) -> None:
     elif isinstance(shape, Among):
         if type(value) is not str or value not in shape.texts:
             raise _wrong(field, "a label is one of the declared ones")
+    elif isinstance(shape, Vector):
+        if not isinstance(value, list) or len(value) != len(shape.numbers):
+            raise _wrong(field, f"it has a list of {len(shape.numbers)} numbers")
+        for item, number in zip(value, shape.numbers, strict=True):
+            _check_number(item, number, field)
     elif isinstance(shape, Whole):
         if type(value) is not int:
             raise _wrong(field, "its whole numbers are integers")
@@ -183,6 +195,8 @@ def largest(shape: Shape) -> Any:
         return {name: largest(member) for name, member in shape.members.items()}
     if isinstance(shape, Rows):
         return [largest(row) for row in shape.rows]
+    if isinstance(shape, Vector):
+        return [largest(number) for number in shape.numbers]
     if isinstance(shape, Label):
         return shape.text
     if isinstance(shape, Among):

@@ -14,7 +14,7 @@ from sealroom.codes import Code
 from sealroom.errors import RecipeError
 from sealroom.recipe.contract import OutputContract
 from sealroom.recipe.tables import Schema
-from sealroom.schema import Bool, Category, ColumnType, Decimal, Integer, Real, String
+from sealroom.schema import Bool, Category, ColumnType, Decimal, Integer, List, Real, String
 from sealroom.schema.types import bare
 
 _Types = tuple[type[ColumnType], ...]
@@ -44,6 +44,15 @@ def check_columns(schemas: Iterable[Schema], output: OutputContract) -> None:
             kind = _one_type(name, schemas, Code.RECIPE_COLUMN, what)
             _check_type(name, kind, _GROUP, what)
             _check_keys(name, kind, output.groups)
+        for name, _ in field.columns.vectors:
+            what = f"a list of the field {field.name}"
+            kind = _one_type(name, schemas, Code.RECIPE_COLUMN, what)
+            if kind is not None and not (isinstance(kind, List) and isinstance(kind.of, _NUMBER)):
+                raise RecipeError(
+                    Code.RECIPE_COLUMN,
+                    f"{name}, {what}, is {kind.name}; it must be a list of numbers",
+                    _DERIVE,
+                )
 
 
 def check_unit(schemas: Iterable[Schema]) -> None:

@@ -15,7 +15,18 @@ from sealroom.recipe import yamltext
 from sealroom.recipe.column_use import check_columns
 from sealroom.recipe.contract import OutputContract
 from sealroom.recipe.tables import DatasetSpec, Schema
-from sealroom.schema import Bool, Column, ColumnType, Date, Decimal, Integer, Real, String, Timestamp
+from sealroom.schema import (
+    Bool,
+    Column,
+    ColumnType,
+    Date,
+    Decimal,
+    Integer,
+    List,
+    Real,
+    String,
+    Timestamp,
+)
 
 if TYPE_CHECKING:
     from sealroom.relation.compiled import Compiled
@@ -73,7 +84,8 @@ def check_result(compiled: Compiled, output: OutputContract) -> None:
     """
     known = {each.name for each in compiled.columns}
     for field in output.fields:
-        for name in (*field.columns.numbers, *field.columns.groups):
+        vectors = (name for name, _ in field.columns.vectors)
+        for name in (*field.columns.numbers, *field.columns.groups, *vectors):
             if name not in known:
                 raise RecipeError(
                     Code.RECIPE_COLUMN,
@@ -98,5 +110,7 @@ def _column_type(type: Type) -> ColumnType:
             return Date()
         case "ts":
             return Timestamp("us")
+        case "list" if type.of is not None:
+            return List(_column_type(type.of))
         case _:
             return String()

@@ -536,6 +536,8 @@ def _read(each: InputColumn) -> Term:
         case "labels":
             labels = ", ".join(literal(label).sql for label in each.labels)
             return Term(f"(CASE WHEN {raw} IN ({labels}) THEN {raw} END)", type, total=True)
+        case "list":
+            return Term(f"(CASE WHEN length({raw}) <= {type.size} THEN {raw} END)", type, total=True)
         case "instant":
             # Not by a cast to TIMESTAMP: that one asks the setting TimeZone. Infinities become NULL.
             return Term(f"make_timestamp(epoch_us(CAST({raw} AS TIMESTAMPTZ)))", type)

@@ -431,7 +431,10 @@ def _element(name: str, terms: Terms) -> Term:
     _kind(name, n, "int")
     if a.type.of is None:
         return literal(None)
-    return derived(f"list_extract({a.sql}, {n.sql})", a.type.of, a, n, nullable=True)
+    # of a list in a file, elements have fewer bits than the calculus computes with
+    narrow = a.type.of == INT and a.type.item_bytes != 8
+    found = f"list_extract({a.sql}, {n.sql})"
+    return derived(f"CAST({found} AS BIGINT)" if narrow else found, a.type.of, a, n, nullable=True)
 
 
 Scalar = Callable[[str, Terms], Term]

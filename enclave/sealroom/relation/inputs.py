@@ -30,12 +30,15 @@ from sealroom.schema import (
     Date,
     Decimal,
     Integer,
+    List,
     Real,
     String,
     Struct,
     Timestamp,
 )
 
+MAX_LIST = 2**14
+"""Longest list that is read. A longer one is NULL, so that no person's list takes the memory of a run."""
 MAX_DUCKDB_DIGITS = 38
 """Digits of a decimal that DuckDB reads exactly."""
 
@@ -50,7 +53,8 @@ class InputColumn:
     """As the file names it: the column, then fields of structs in it."""
     type: Type
     how: str
-    """`as-is`, `widen`, `fit` (else NULL), `text` (cut), `labels` (others are NULL), `instant`."""
+    """`as-is`, `widen`, `fit` (else NULL), `text` (cut), `labels` (others are NULL), `instant`, `list` (NULL
+    where it is too long)."""
     labels: tuple[str, ...] = ()
     nullable: bool = True
     unit: bool = False
@@ -59,7 +63,7 @@ class InputColumn:
     @property
     def lossy(self) -> bool:
         """Whether a value can become NULL when it is read."""
-        return self.how in ("fit", "labels", "instant") or self.type.kind == "real"
+        return self.how in ("fit", "labels", "instant", "list") or self.type.kind == "real"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,5 +166,8 @@ def _value(kind: ColumnType) -> tuple[Type, str] | None:
             return TIMESTAMP, "as-is"
         case Timestamp(unit="us" | "ns", zone=zone):
             return TIMESTAMP, "fit" if zone is None else "instant"
+        case List(of=Integer(bits=bits)) if bits <= 16:
+            # Whole numbers alone: lists of reals can be equal, and have other bits.
+            return Type("list", MAX_LIST, INT, item_bytes=bits // 8), "list"
         case _:
             return None

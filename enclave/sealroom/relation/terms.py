@@ -48,6 +48,8 @@ class Type:
     """dec: decimal places. text: most characters. list: most elements."""
     of: Type | None = None
     """list: type of an element."""
+    item_bytes: int = 8
+    """list: bytes of an element, as it is held."""
 
     def __str__(self) -> str:
         match self.kind:
@@ -80,7 +82,7 @@ class Type:
                 longest = UTF_8_BYTES * self.size if self.size < MAX_TEXT else 32
                 return 16 + (longest if longest > INLINE_BYTES else 0)
             case "list":
-                return 16 + self.size * 8
+                return 16 + self.size * self.item_bytes
             case "bool":
                 return 1
             case _:

@@ -116,11 +116,17 @@ def _cells(column: Any) -> list[Any]:
 
 
 def handed_over(
-    table: pd.DataFrame, *, unit: str, numbers: Sequence[str], groups: Mapping[str, Sequence[str]]
+    table: pd.DataFrame,
+    *,
+    unit: str,
+    numbers: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    vectors: Sequence[tuple[str, int]] = (),
 ) -> tuple[dict[str, Any], list[memoryview]]:
     """A table as `sealroom.privacy.rows.parse_rows` reads it: the head of a request, and a payload.
 
-    Rows without a person are not among them. A column that the table lacks is left out; the custodian says
+    Rows without a person are not among them, nor rows without a list of the length that one of `vectors`
+    declares. A column that the table lacks is left out; the custodian says
     so. `groups` are the declared labels of each grouping column.
     """
     kind, units, named = identities(table[unit]) if unit in table.columns else ("", None, None)
@@ -129,11 +135,16 @@ def handed_over(
     columns: list[tuple[str, str, npt.NDArray[Any]]] = [(unit, kind, units)]
     columns += [(name, "f8", reals(table[name])) for name in numbers if name in table.columns]
     columns += [(name, "i4", places(table[name], groups[name])) for name in groups if name in table.columns]
-    head = {
-        "rows": int(named.sum()),
-        "columns": [{"name": name, "type": wire} for name, wire, _ in columns],
-    }
-    return head, [(values if named.all() else values[named]).data for _, _, values in columns]
+    told: list[dict[str, Any]] = [{"name": name, "type": wire} for name, wire, _ in columns]
+    values = [each for _, _, each in columns]
+    for name, width in vectors:
+        if name in table.columns:
+            there, lists = reals_of_lists(table[name], width)
+            named = named & there
+            told.append({"name": name, "type": "f4", "width": int(width)})
+            values.append(lists)
+    head = {"rows": int(named.sum()), "columns": told}
+    return head, [(each if named.all() else each[named]).data for each in values]
 
 
 def identities(column: pd.Series[Any]) -> tuple[str, npt.NDArray[Any], npt.NDArray[np.bool_]]:
@@ -160,6 +171,20 @@ def reals(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
     if pd.api.types.is_any_real_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype="float64", na_value=math.nan)
     return np.fromiter(map(_number, _objects(column)), np.float64, count=len(column))
+
+
+def reals_of_lists(
+    column: pd.Series[Any], width: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    """Of each row whether it has a list of this length, and its numbers; NaN where one is none."""
+    there = np.zeros(len(column), np.bool_)
+    made = np.zeros((len(column), width), dtype="<f4")
+    for row, value in enumerate(_objects(column)):
+        if isinstance(value, list | tuple | np.ndarray) and len(value) == width:
+            there[row] = True
+            with np.errstate(over="ignore"):
+                made[row] = np.fromiter(map(_number, value), np.float64, count=width)
+    return there, made
 
 
 def places(column: pd.Series[Any], keys: Sequence[str]) -> npt.NDArray[np.int32]:

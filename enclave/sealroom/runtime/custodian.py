@@ -55,6 +55,9 @@ TABLE_SHARE = 1 / 16
 """The part of the machine's memory that such a table may take. A model takes seven times its table; were that
 too much, the kernel would end the custodian, at a time that the analysis chose."""
 
+LISTS_SHARE = 1 / 4
+"""The same for a table with lists, of which some thousand rows at a time are computed on."""
+
 FOLDER_PIECE = 8 * 1024 * 1024
 """How much of a sealed folder is decrypted at once."""
 
@@ -151,8 +154,12 @@ class Custodian:
         if head.get("op") == "emit":
             if payload_bytes > self._recipe.output.limit_bytes * ENCODING_SLACK:
                 raise self._too_large()
-        elif payload_bytes > (table_limit() if head.get("op") == "release" else 0):
+        elif payload_bytes > (self._table_limit(head.get("field")) if head.get("op") == "release" else 0):
             raise JobError(Code.REQUEST_TOO_LARGE, "the analysis sent more than any request may hold")
+
+    def _table_limit(self, name: Any) -> int:
+        field = self._recipe.output.field(name) if isinstance(name, str) else None
+        return table_limit(LISTS_SHARE if field is not None and field.columns.vectors else TABLE_SHARE)
 
     def _too_large(self) -> JobError:
         return JobError(
@@ -255,10 +262,10 @@ class Custodian:
         channel.send({"ok": True})
 
 
-def table_limit() -> int:
+def table_limit(share: float = TABLE_SHARE) -> int:
     """Most bytes of a table that the analysis hands over for one release, on this machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(TABLE_BYTES, int(memory * TABLE_SHARE))
+    return min(TABLE_BYTES, int(memory * share))
 
 
 class Serving(threading.Thread):

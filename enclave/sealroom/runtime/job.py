@@ -118,7 +118,7 @@ class _Session:
         channel: Channel,
         *,
         unit: str,
-        fields: Mapping[str, Mapping[str, list[str]]],
+        fields: Mapping[str, Mapping[str, list[Any]]],
         groups: Mapping[str, list[str]],
         block: bool = False,
     ) -> None:
@@ -150,9 +150,11 @@ class _Session:
     def release(self, kind: str, field: str, table: pandas.DataFrame) -> dict[str, Any]:
         from sealroom.runtime.conversion import handed_over
 
-        wanted = self._fields.get(field, {"numbers": [], "groups": []})
+        wanted = self._fields.get(field, {"numbers": [], "groups": [], "vectors": []})
         groups = {name: self._groups[name] for name in wanted["groups"]}
-        head, payload = handed_over(table, unit=self._unit, numbers=wanted["numbers"], groups=groups)
+        head, payload = handed_over(
+            table, unit=self._unit, numbers=wanted["numbers"], groups=groups, vectors=wanted["vectors"]
+        )
         request = {"op": "release", "kind": kind, "field": field, **head}
         value: dict[str, Any] = self._ask(request, payload).head["value"]
         return value

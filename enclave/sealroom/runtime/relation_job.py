@@ -27,6 +27,7 @@ from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.relation.engine import Engine
 from sealroom.runtime.channel import SCRIPT_BYTES, Channel, Frame
+from sealroom.runtime.lists import entries, has_length
 
 MAX_THREADS = 4
 
@@ -66,7 +67,9 @@ def compute(channel: Channel, begin: Mapping[str, Any]) -> None:
     )
     fields = {}
     for name, field in begin["fields"].items():
-        head, payload = result.handed_over(numbers=field["numbers"], groups=field["groups"])
+        head, payload = result.handed_over(
+            numbers=field["numbers"], groups=field["groups"], vectors=field["vectors"]
+        )
         request = {"op": "release", "kind": field["kind"], "field": name, **head}
         fields[name] = _ask(channel, request, payload).head["value"]
     _ask(channel, {"op": "emit"}, [memoryview(json.dumps(fields, separators=(",", ":")).encode())])
@@ -95,18 +98,31 @@ class Result:
         self._kept = {(unit, "i8"): _people(table.column(person), rows)}
 
     def handed_over(
-        self, *, numbers: Sequence[str], groups: Sequence[str]
+        self,
+        *,
+        numbers: Sequence[str],
+        groups: Sequence[str],
+        vectors: Sequence[tuple[str, int]] = (),
     ) -> tuple[dict[str, Any], list[memoryview]]:
         """The rows of one field, as `sealroom.privacy.rows.parse_rows` reads them: the head of a request, and
-        a payload."""
+        a payload. Rows without a list of the declared length are not among them."""
         columns = [
             (self._unit, "i8"),
             *((name, "f8") for name in numbers),
             *((name, "i4") for name in groups),
         ]
-        count = len(self._table)
-        head = {"rows": count, "columns": [{"name": name, "type": kind} for name, kind in columns]}
-        return head, [self._values(*each).data for each in columns if count]
+        plain = [self._values(*each) for each in columns]
+        kept = np.ones(len(self._table), np.bool_)
+        for name, width in vectors:
+            kept &= has_length(self._table.column(self._columns[name]), width)
+        told: list[dict[str, Any]] = [{"name": name, "type": kind} for name, kind in columns]
+        values = plain if kept.all() else [each[kept] for each in plain]
+        for name, width in vectors:
+            lists = entries(self._table.column(self._columns[name]), width, kept)
+            told.append({"name": name, "type": lists.dtype.str[1:], "width": int(width)})
+            values.append(lists)
+        count = int(kept.sum())
+        return {"rows": count, "columns": told}, [each.data for each in values if count]
 
     def _values(self, name: str, kind: str) -> np.ndarray[Any, Any]:
         if (name, kind) not in self._kept:

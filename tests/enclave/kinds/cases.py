@@ -40,6 +40,7 @@ IMAGES = [
     {"unflatten": [1, 1, 5]}, {"conv2d": {"channels": 2, "kernel": 2, "padding": 1, "stride": 1}}, "gelu",
     {"max_pool2d": 2}, "flatten", {"linear": 2},
 ]  # fmt: skip
+LISTS = {"column": "g", "length": 30, "centre": "0.7", "entry": "1", "norm": "5", "decimals": 3}
 
 CASES: dict[str, Case] = {
     "count": Case("count", {"by": ["band", "sex"]}, (0, 1)),
@@ -124,6 +125,10 @@ CASES: dict[str, Case] = {
     ),
     "vector sum": Case("vector_sum", VECTOR, (0.0, 2.0)),
     "vector sum that clips": Case("vector_sum", {**VECTOR, "norm": "2.5", "entry": "2"}, (0.0, 2.0)),
+    "vector mean": Case("vector_mean", LISTS, (0.0, 2.0)),
+    "vector mean with a centre for each entry": Case(
+        "vector_mean", {**LISTS, "centre": "0 1 0.5", "length": 3, "norm": "1.25"}, (0.0, 2.0)
+    ),
     "block mean": Case("block_mean", NARROW, (0.3, 3.0)),
     "block mean from below zero": Case("block_mean", BELOW, (-7.0, 0.0)),
     "survival": Case(

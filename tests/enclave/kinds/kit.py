@@ -22,7 +22,8 @@ import numpy as np
 
 from sealroom.errors import JobError
 from sealroom.privacy.accountant import estimate
-from sealroom.privacy.kind import Kind
+from sealroom.privacy.kind import Columns, Kind
+from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.members import Members
 from sealroom.privacy.noise import add_noise
 from sealroom.privacy.parts import EVERYBODY, Cost, Law, Noise, Part, noise_of, sampled_of
@@ -52,6 +53,12 @@ def spec_of(kind: Kind[Any], members: Mapping[str, Any]) -> Any:
     return spec
 
 
+def columns_of(name: str, members: Mapping[str, Any]) -> Columns:
+    """The columns that a field of this kind reads."""
+    kind = KINDS[name]
+    return kind.columns(spec_of(kind, members))
+
+
 def table(
     kind: Kind[Any],
     spec: Any,
@@ -76,9 +83,15 @@ def table(
     places = {name: dice.integers(-1, len(GROUPS[name]) + 1, count) for name in columns.groups}
     for column in places.values():
         column[dice.integers(0, 20, count) == 0] = 2**62
+    with np.errstate(over="ignore"):
+        vectors = {
+            name: np.stack([numbers() for _ in range(width)], axis=1).astype(np.float32)
+            for name, width in columns.vectors
+        }
     return People(
-        count=count, rows=rows, numbers={name: numbers() for name in columns.numbers}, groups=places
-    )
+        count=count, rows=rows, numbers={name: numbers() for name in columns.numbers}, groups=places,
+        vectors=vectors,
+    )  # fmt: skip
 
 
 def take(people: People, index: Sequence[int] | np.ndarray[Any, Any]) -> People:
@@ -89,6 +102,7 @@ def take(people: People, index: Sequence[int] | np.ndarray[Any, Any]) -> People:
         rows=people.rows,
         numbers={name: column[places] for name, column in people.numbers.items()},
         groups={name: column[places] for name, column in people.groups.items()},
+        vectors={name: column[places] for name, column in people.vectors.items()},
     )
 
 
@@ -324,11 +338,14 @@ def moves(kind: Kind[Any], spec: Any, law: Law, *, bounds: Sequence[float]) -> d
     on its sensitivity. A block is there in any case: its row is exchanged for each other that was seen."""
     dice, parts, found = np.random.default_rng(11), parts_of(kind, spec, law), dict[str, tuple[int, int]]()
     columns = kind.columns(spec)
+    with np.errstate(over="ignore"):
+        narrow = {value: np.float32(value) for value in (*AWKWARD, *bounds)}
     everyone = [
         People(
             count=1,
             numbers={name: np.array([value]) for name in columns.numbers},
             groups={name: np.zeros(1, np.int64) for name in columns.groups},
+            vectors={name: np.full((1, width), narrow[value], np.float32) for name, width in columns.vectors},
         )
         for value in (*AWKWARD, *bounds)
     ]

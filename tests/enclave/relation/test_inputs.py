@@ -60,6 +60,9 @@ CASES: list[tuple[Any, list[Any], list[Any]]] = [
     ("timestamp(us, UTC)", [datetime.datetime(2024, 1, 1, tzinfo=UTC), TOP],
      [datetime.datetime(2024, 1, 1), datetime.datetime.max]),
     ("timestamp(ns)", [datetime.datetime(2024, 1, 1, 9)], [datetime.datetime(2024, 1, 1, 9)]),
+    ({"type": "list", "of": "uint8"}, [[1, 255, None], None, [], [7] * 16_384, [7] * 16_385],
+     [[1, 255, None], None, [], [7] * 16_384, None]),
+    ({"type": "list", "of": "int16"}, [[-(2**15), 0]], [[-(2**15), 0]]),
     ("timestamp(ns, UTC)", [datetime.datetime(2024, 1, 1, tzinfo=UTC)], [datetime.datetime(2024, 1, 1)]),
 ]  # fmt: skip
 
@@ -85,6 +88,26 @@ def test_no_instant_fails_a_run(kind: str) -> None:
     sql = "SELECT id, CASE WHEN date_part('year', v + INTERVAL 1 YEAR) > 0 THEN 1 ELSE 0 END AS v FROM t"
     _, got = read(kind, list(values), sql=sql)
     assert set(got) <= {0, 1, None}
+
+
+def test_an_element_of_a_list_is_a_whole_number_of_64_bits() -> None:
+    """DP-03: computed as any other, without the few bits that it has in the file."""
+    values = [[1, 200, None], [], None, [3]]
+    for element in ("v[2]", "list_extract(v, 2)"):
+        _, got = read(
+            {"type": "list", "of": "uint8"}, values, sql=f"SELECT id, {element} * 300 - 61000 AS w FROM t"
+        )
+        assert got == [-1000, None, None, None]
+    _, got = read({"type": "list", "of": "uint8"}, values, sql="SELECT id, length(v) - 2 AS w FROM t")
+    assert got == [1, -2, None, -1]
+
+
+@pytest.mark.parametrize(
+    "sql", ["v + 1", "coalesce(v, v)", "v = v", "CAST(v AS VARCHAR)", "v || 'x'", "sum(v)"]
+)
+def test_nothing_but_elements_and_lengths_is_computed_of_a_list(sql: str) -> None:
+    with pytest.raises(RecipeError):
+        read({"type": "list", "of": "uint8"}, [], sql=f"SELECT id, {sql} AS w FROM t")
 
 
 def test_fields_of_a_struct_are_columns() -> None:

@@ -52,6 +52,7 @@ RELEASED = [
     (name, law)
     for name, case in CASES.items()
     if not KINDS[case.kind].of_blocks  # a block is exchanged, not a person
+    and not kit.columns_of(case.kind, case.members).vectors  # no table of this world has lists
     for law in KINDS[case.kind].laws
 ]
 
