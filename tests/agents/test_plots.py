@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from tests.enclave.kinds.cases import CASES
-from tests.enclave.kinds.kit import COHORT, COSTS, spec_of, table
+from tests.enclave.kinds.kit import COHORT, paid, spec_of, table
 
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.release import compute
@@ -28,7 +28,7 @@ def released(name: str, count: int = 400, cohort: int = COHORT) -> tuple[Field, 
     case = CASES[name]
     kind = KINDS[case.kind]
     spec = spec_of(kind, case.members)
-    field = Field(name="field", kind=kind, spec=spec, cost=COSTS[kind.laws[-1]])
+    field = Field(name="field", kind=kind, spec=spec, cost=paid(kind, spec, kind.laws[-1]))
     people = table(kind, spec, count, np.random.default_rng(5), case.bounds)
     return field, compute(field, people, cohort=cohort)
 

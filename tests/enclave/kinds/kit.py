@@ -333,22 +333,24 @@ def held(value: Any, truth: Any, found: Held, includes: str = "") -> None:
                 found.setdefault(f"{name}, {includes}", []).append((inside, wide, item != truth[name]))
 
 
+def one_person(kind: Kind[Any], spec: Any, value: float) -> People:
+    """A person of the first group who has this value everywhere."""
+    columns = kind.columns(spec)
+    with np.errstate(over="ignore"):
+        narrow = np.float32(value)
+    return People(
+        count=1,
+        numbers={name: np.array([value]) for name in columns.numbers},
+        groups={name: np.zeros(1, np.int64) for name in columns.groups},
+        vectors={name: np.full((1, width), narrow) for name, width in columns.vectors},
+    )
+
+
 def moves(kind: Kind[Any], spec: Any, law: Law, *, bounds: Sequence[float]) -> dict[str, tuple[int, int]]:
     """The farthest that one person with one row was seen to move each part, in L1 and in L2²: a lower bound
     on its sensitivity. A block is there in any case: its row is exchanged for each other that was seen."""
     dice, parts, found = np.random.default_rng(11), parts_of(kind, spec, law), dict[str, tuple[int, int]]()
-    columns = kind.columns(spec)
-    with np.errstate(over="ignore"):
-        narrow = {value: np.float32(value) for value in (*AWKWARD, *bounds)}
-    everyone = [
-        People(
-            count=1,
-            numbers={name: np.array([value]) for name in columns.numbers},
-            groups={name: np.zeros(1, np.int64) for name in columns.groups},
-            vectors={name: np.full((1, width), narrow[value], np.float32) for name, width in columns.vectors},
-        )
-        for value in (*AWKWARD, *bounds)
-    ]
+    everyone = [one_person(kind, spec, value) for value in (*AWKWARD, *bounds)]
     drawn = table(kind, spec, 40, dice, bounds)
     others: dict[str, list[Any]] = {}
     for people in [*everyone, *(take(drawn, [place]) for place in range(40))]:

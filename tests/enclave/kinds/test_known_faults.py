@@ -12,6 +12,7 @@ import importlib.metadata
 import math
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -110,21 +111,13 @@ def test_each_fault_is_covered_by_tests_that_are_there() -> None:
 
 def made(name: str, law: Law) -> Field:
     kind = KINDS[CASES[name].kind]
-    return Field(name="field", kind=kind, spec=kit.spec_of(kind, CASES[name].members), cost=kit.COSTS[law])
+    spec = kit.spec_of(kind, CASES[name].members)
+    return Field(name="field", kind=kind, spec=spec, cost=kit.paid(kind, spec, law))
 
 
 def people_of(name: str, count: int, seed: int = 21) -> People:
     field = made(name, KINDS[CASES[name].kind].laws[0])
     return kit.table(field.kind, field.spec, count, np.random.default_rng(seed), CASES[name].bounds)
-
-
-def one_person(field: Field, value: float) -> People:
-    columns = field.kind.columns(field.spec)
-    return People(
-        count=1,
-        numbers={name: np.array([value]) for name in columns.numbers},
-        groups={name: np.zeros(1, np.int64) for name in columns.groups},
-    )
 
 
 def test_no_noise_but_of_two_mechanisms_without_thresholds() -> None:
@@ -163,7 +156,7 @@ def test_labels_that_nobody_has_are_released_as_any_others(name: str, law: Law) 
         return [names(item) for item in value] if isinstance(value, list) else None
 
     found = [
-        compute(field, People(count=60, numbers=people.numbers, groups=groups), cohort=10**9)
+        compute(field, replace(people, groups=groups), cohort=10**9)
         for groups in (people.groups, first, unknown)
     ]
     kit.check_shape(found[0], shape, "field")
@@ -230,7 +223,7 @@ def test_people_who_are_all_alike_are_no_error(name: str, law: Law) -> None:
     """diffprivlib#107, smartnoise-sdk#572, DP-12: heaped at a bound, between them, far away, or missing."""
     field = made(name, law)
     for value in (*CASES[name].bounds, sum(CASES[name].bounds) / 2, 1e308, -math.inf, math.nan):
-        people = kit.take(one_person(field, value), np.zeros(70, np.int64))
+        people = kit.take(kit.one_person(field.kind, field.spec, value), np.zeros(70, np.int64))
         found = compute(field, people, cohort=kit.COHORT)
         kit.check_shape(found, field.kind.shape(field.spec), "field")
 
@@ -241,8 +234,8 @@ def test_one_person_out_of_all_bounds_stays_within_the_stated_ones(name: str, la
     field = made(name, law)
     parts = field.parts(1)
     for value in (1e308, -1e308, math.inf, -math.inf, 2.0**63, 1e160, -5e-324):
-        prepared = field.kind.prepare(field.spec, law, one_person(field, value))
-        for part, sums in field.kind.aggregate(field.spec, law, prepared, None).items():
+        person = kit.one_person(field.kind, field.spec, value)
+        for part, sums in kit._sums(field.kind, field.spec, law, person, parts, None).items():
             own = sums.astype(object)
             assert abs(own).sum() <= parts[part].l1
             assert (own * own).sum() <= parts[part].l2_squared
