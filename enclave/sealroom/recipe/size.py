@@ -15,8 +15,8 @@ from sealroom.privacy.shape import largest
 from sealroom.recipe.outputs import Field
 
 MAX_OUTPUT_BYTES = 2**20
-"""Room for ten thousand numbers, or for the weights of a large model. Every result is as long as its recipe's `limit_bytes` in the file that
-leaves; an envelope has room for six times this."""
+"""Room for ten thousand numbers, or for the weights of a large model. Every result takes its recipe's
+`limit_bytes` in the file that leaves; an envelope has room for six times this."""
 _ROW_BYTES = len('{"people":null},')
 """No row takes less."""
 
