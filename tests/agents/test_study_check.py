@@ -73,6 +73,18 @@ def test_sql_is_told_by_line_and_column(tmp_path: Path) -> None:
     assert at(folder, mixed).startswith("sex")
 
 
+def test_columns_of_fields_that_the_sql_does_not_give(tmp_path: Path) -> None:
+    folder = changed(
+        tmp_path / "mine", "cohort",
+        ("column: systolic", "column: sistolic"), ("column: age", "column: years"),
+    )  # fmt: skip
+    found = check(folder)
+    assert [each.message.split(",")[0] for each in found] == [
+        "the field systolic uses sistolic", "the field ages uses years",
+    ]  # fmt: skip
+    assert found[0].hint == "did you mean systolic?" and at(folder, found[0]).startswith("column: sistolic")
+
+
 def test_labels_that_the_sql_never_gives(tmp_path: Path) -> None:
     folder = changed(tmp_path / "mine", "cohort", ("18-49, 50-69, 70+]", "18-49, 50-69, 70 and more]"))
     error, warning = check(folder)
@@ -128,9 +140,12 @@ def test_sizes_that_cannot_work(tmp_path: Path) -> None:
 
 
 def test_owners_who_are_not_in_the_consortium(tmp_path: Path) -> None:
-    folder = changed(tmp_path / "mine", "cohort", ("hospital-B", "hospital-Z"), file="owners.json")
-    (error,) = check(folder)
+    folder = changed(
+        tmp_path / "mine", "cohort", ("hospital-B", "hospital-Z"), ("UK GDPR", "FADP"), file="owners.json"
+    )
+    error, regime = check(folder)
     assert error.message.startswith("hospital-B owns a dataset") and error.place.file == "owners.json"
+    assert regime.message.startswith("'FADP' is no regime")
 
 
 def test_the_command_tells_all_and_ends_with_one(tmp_path: Path) -> None:

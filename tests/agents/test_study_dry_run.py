@@ -189,6 +189,22 @@ def test_a_script_that_fails_shows_its_lines_and_text(tmp_path: Path) -> None:
     assert (done.returncode, failure["code"]) == (5, "job-failed") and "line 5" in failure["printed"]
 
 
+def test_a_stranger_s_script_never_leaves_the_sandbox(tmp_path: Path) -> None:
+    """Whoever looks at a recipe gives its script none of their rights."""
+    mark = tmp_path / "mark"
+    text = f'open({str(mark)!r}, "w")\n'
+    reading = script(tmp_path / "reading", "reading", text)
+    (tmp_path / "recipe.json").write_bytes(reading.compose)
+    done = shell("sealroom study dry-run recipe.json --people 50", tmp_path)
+    assert done.returncode == 5 and "line 1 of analysis.py: " in done.stdout
+    blocks = script(tmp_path / "blocks", "blocks", text, **{"blocks: 40": "blocks: 8"})
+    assert dry_run(blocks, people=50, sandboxed=None).blocks == {"days_a_decade": 0}
+    assert not mark.exists()
+    with pytest.raises(WouldFail):
+        dry_run(reading, people=50)
+    assert mark.exists(), "one's own runs outside, too, for its traceback"
+
+
 def test_what_fails_in_the_sandbox_alone_is_said_so(tmp_path: Path) -> None:
     text = 'from sealroom import emit_block\n\nopen("/etc/passwd")\nemit_block({"days_a_decade": 1})\n'
     recipe = script(tmp_path / "mine", "blocks", text, **{"blocks: 40": "blocks: 8"})

@@ -119,7 +119,7 @@ def test_a_difference_starts_with_privacy(tmp_path: Path) -> None:
 
 
 def test_look_alikes_and_what_is_invisible_cannot_hide(tmp_path: Path) -> None:
-    """A4: an author shows one text and proposes another."""
+    """An author shows one text and proposes another."""
     assert by_number("a\u202eb\u200bc\u0430") == "a\\u{202e}b\\u{200b}c\\u{430}"
     old = recipe(changed(tmp_path / "old", "cohort", ("'18-49'", "'18-49a'"), ("[18-49,", "[18-49a,")))
     new = recipe(

@@ -151,9 +151,20 @@ def check(folder: Path, people: int | None, rows: int | None, as_json: bool) -> 
     show_default=True,
     help="Of a study by blocks, run so many blocks in the sandbox; the others start faster without.",
 )
+@click.option(
+    "--sandbox-only",
+    is_flag=True,
+    help="Run no line of a script outside the sandbox: for a study that somebody else wrote. No traceback.",
+)
 @json_option
 def dry_run(
-    folder: Path, people: int, seed: int, given: tuple[str, ...], sandboxed: int, as_json: bool
+    folder: Path,
+    people: int,
+    seed: int,
+    given: tuple[str, ...],
+    sandboxed: int,
+    sandbox_only: bool,
+    as_json: bool,
 ) -> None:
     """Run STUDY, its folder or its recipe, on made-up data: what a run in the enclave does, without keys.
 
@@ -162,8 +173,9 @@ def dry_run(
     what the SQL compares with, tell what most values look like. Then the enclave's own code runs: the query
     as compiled, or the script, in its sandbox; the noise is real. What is printed would leave.
 
-    A script that fails is shown with its whole traceback, since these data are nobody's. In a real run, an
-    owner alone reads its line and the type of its exception.
+    A script that fails runs again outside the sandbox, with your rights, for its whole traceback: these data
+    are nobody's. In a real run, an owner alone reads its line and the type of its exception. Of a recipe in a
+    file, which somebody else may have written, and with --sandbox-only, nothing runs outside the sandbox.
 
     An owner may publish a made-up sample of a dataset as a plain Parquet file with the sealed one's columns:
     --data takes it.
@@ -189,7 +201,7 @@ def dry_run(
             people=people,
             seed=seed,
             data=dict(map(_dataset, given)),
-            sandboxed=sandboxed,
+            sandboxed=None if sandbox_only or not folder.is_dir() else sandboxed,
             told=lambda step: click.echo(step, err=True) if sys.stderr.isatty() else None,
         )
     except WouldFail as error:

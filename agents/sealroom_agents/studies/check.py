@@ -23,7 +23,9 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.errors import FormatError, RecipeError, SealroomError
 from sealroom.guarantee import GUARANTEES
+from sealroom.model import REGIMES
 from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.plan import Draft
 from sealroom.recipe import Recipe, parse, render, yamltext
 from sealroom.recipe.appcompose import check_image
 from sealroom.recipe.contract import Privacy
@@ -114,9 +116,10 @@ class _Study:
         self.content: dict[str, Any] | None = None
         text = ""
         try:
-            text = (folder / STUDY_FILE).read_text()
-            content = yamltext.load(text)
+            written = (folder / STUDY_FILE).read_text()
+            content = yamltext.load(written)
             self.content = content if isinstance(content, dict) else None
+            text = written  # what the strict reader takes has no aliases that grow, and no depth
         except (OSError, UnicodeDecodeError):
             pass  # rendering says so
         except FormatError as error:
@@ -128,6 +131,8 @@ class _Study:
         self.positions = Positions(STUDY_FILE, text)
         self.schemas: dict[str, Schema] = {}
         self.datasets: list[DatasetSpec] = []
+        self.drafts: dict[int, Draft] = {}
+        """Fields, by their place."""
 
     def sections(self) -> None:
         """Judge each section that is there."""
@@ -158,7 +163,9 @@ class _Study:
             blocks = study.get("blocks")
             blocks = blocks if isinstance(blocks, int) and guarantee and guarantee.by_blocks else None
             for place, value in enumerate(_list(output.get("fields"))):
-                self._try(("output", "fields", place), partial(read_draft, value, declared, blocks))
+                draft = self._try(("output", "fields", place), partial(read_draft, value, declared, blocks))
+                if draft is not None:
+                    self.drafts[place] = draft
         if guarantee is not None and not guarantee.by_script and "relation" in study:
             relation = self._try(("relation",), lambda: Relation.read(study["relation"]))
             if relation is not None and self.schemas:
@@ -240,7 +247,7 @@ class _Study:
             return
         front = Front(inputs, places=places)
         try:
-            front.read(tree, relation.rows)
+            self._columns_of(list(front.read(tree, relation.rows).names))
         except RecipeError as error:
             self._findings.error(
                 self._in_sql(relation.sql, front.place), error.code, error.message,
@@ -248,6 +255,21 @@ class _Study:
             )  # fmt: skip
         except RecursionError:
             pass  # rendering says so
+
+    def _columns_of(self, given: list[str]) -> None:
+        """Columns that fields read, and the query does not give."""
+        for place, draft in self.drafts.items():
+            read = draft.kind.columns(draft.spec)
+            for name in (*read.numbers, *read.groups):
+                if name in given:
+                    continue
+                near = nearest(name, given)
+                at = self.positions.valued(("output", "fields", place), name)
+                self._findings.error(
+                    self.positions.of(at), Code.RECIPE_COLUMN,
+                    f"the field {draft.name} uses {name}, and the relation has no such column",
+                    f"did you mean {near}?" if near else f"its columns are: {', '.join(given)[:200]}",
+                )  # fmt: skip
 
     def _in_sql(self, sql: str, place: int | None) -> Place:
         if place is None:
@@ -621,6 +643,7 @@ def _owners(folder: Path, recipe: Recipe, findings: _Findings) -> None:
     try:
         content = json.loads(path.read_text())
         ids = [str(each["id"]) for each in content["owners"]]
+        regimes = [str(one) for each in content["owners"] for one in each["regimes"]]
         threshold = int(content["threshold"])
     except (OSError, ValueError, KeyError, TypeError):
         findings.error(
@@ -634,6 +657,12 @@ def _owners(folder: Path, recipe: Recipe, findings: _Findings) -> None:
             place, Code.OWNER_UNKNOWN, f"{owner} owns a dataset, and is none of the owners in {OWNERS_FILE}",
             f"did you mean {near}?" if near else f"owners are {', '.join(ids)}",
         )  # fmt: skip
+    for regime in dict.fromkeys(regimes):
+        if regime not in REGIMES:
+            findings.error(
+                place, Code.MALFORMED, f"{regime!r} is no regime that a contract knows",
+                f"known are {', '.join(REGIMES)}",
+            )  # fmt: skip
     if not 0 < threshold <= len(ids):
         findings.error(
             place, Code.OWNER_UNKNOWN, f"a threshold of {threshold} of {len(ids)} owners", "lower it"

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ import pyarrow.parquet as pq
 from sealroom.codes import Code
 from sealroom.encoding import canonical
 from sealroom.errors import JobError, SealError, SealroomError
+from sealroom.failure import ScriptFailed
 from sealroom.members import FOLDER
 from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import Rows
@@ -200,11 +202,12 @@ def dry_run(
     people: int = PEOPLE,
     seed: int = 0,
     data: Mapping[str, Path] | None = None,
-    sandboxed: int = SANDBOXED,
+    sandboxed: int | None = SANDBOXED,
     told: Callable[[str], None] = lambda step: None,
 ) -> DryRun:
     """Run the study once. `data` are plain files, or folders of datasets of files, by OWNER/NAME.
-    Of a study by blocks, so many run in the sandbox. `told` hears of each step. Raises `WouldFail`;
+    Of a study by blocks, so many run in the sandbox; with `None`, no line of a script runs outside it, and
+    none has its traceback. `told` hears of each step. Raises `WouldFail`;
     `SealError` for a file that the recipe does not fit; `ToolError` for one that it does not name.
     """
     given = _given(recipe, data or {})
@@ -315,14 +318,14 @@ def _pack(content: Mapping[str, bytes], stream: Any) -> None:
             archive.addfile(info, io.BytesIO(content[name]))
 
 
-def _run(recipe: Recipe, datasets: _Datasets, times: _Times, sandboxed: int) -> DryRun:
+def _run(recipe: Recipe, datasets: _Datasets, times: _Times, sandboxed: int | None) -> DryRun:
     releases = _releases(recipe)
     numbers: Sequence[Numbers] = ()
     printed = ""
     if recipe.guarantee.by_blocks:
         fields, numbers, printed = _by_blocks(recipe, datasets, releases, times, sandboxed)
     else:
-        fields = _at_once(recipe, datasets, releases, times)
+        fields = _at_once(recipe, datasets, releases, times, outside=sandboxed is not None)
     result = build_result(fields, recipe)
     check_result(result, recipe)
     noise = sum(each.seconds for each in releases.seen.values())
@@ -354,8 +357,11 @@ def _releases(recipe: Recipe) -> _Watched:
     return releases
 
 
-def _at_once(recipe: Recipe, datasets: _Datasets, releases: _Watched, times: _Times) -> dict[str, Any]:
-    """Relation or script over all rows; returns the fields."""
+def _at_once(
+    recipe: Recipe, datasets: _Datasets, releases: _Watched, times: _Times, *, outside: bool
+) -> dict[str, Any]:
+    """Relation or script over all rows; returns the fields. With `outside`, a script that fails runs again
+    outside the sandbox."""
     with times.of("sandbox"):
         sandbox = Sandbox.start()
     with sandbox:
@@ -367,6 +373,8 @@ def _at_once(recipe: Recipe, datasets: _Datasets, releases: _Watched, times: _Ti
         except SealroomError as error:
             if recipe.relation is not None or error.code == Code.JOB_TIMEOUT:
                 raise WouldFail(error) from None
+            if not outside:
+                raise WouldFail(error, _inside(error)) from None
             raise WouldFail(error, _outside(recipe, datasets)) from None
 
 
@@ -403,6 +411,14 @@ def _served(recipe: Recipe, datasets: _Datasets, releases: Releases, sandbox: Sa
         timer.cancel()
 
 
+def _inside(error: SealroomError) -> str:
+    """What a sandboxed script's process tells of its failure."""
+    stopped = error.stopped if isinstance(error, ScriptFailed) else None
+    if stopped is None or stopped.line is None:
+        return ""
+    return f"line {stopped.line} of analysis.py: {stopped.exception or 'an exception of its own'}\n"
+
+
 def _outside(recipe: Recipe, datasets: _Datasets) -> str:
     """What the script prints outside the sandbox, on the same data."""
     with PlainJobs() as jobs:
@@ -420,10 +436,13 @@ class _WatchedBlocks(BlockCustodian):
 
     given: Sequence[Numbers] = ()
     printed = ""
-    jobs: PlainJobs
+    jobs: PlainJobs | None = None
 
     def numbers(self, rows: Any) -> list[Numbers]:
-        first, printed = self._outside(rows, 0)
+        if self.jobs is None:
+            self.given = alone = super().numbers(rows)
+            return alone
+        first, printed = self._outside(self.jobs, rows, 0)
         if not first:
             raise WouldFail(
                 JobError(Code.JOB_FAILED, "the script gives no number for the first block"), printed
@@ -431,38 +450,40 @@ class _WatchedBlocks(BlockCustodian):
         self.given = found = super().numbers(rows)
         silent = [place for place, each in enumerate(found) if not each]
         if silent:
-            again, self.printed = self._outside(rows, silent[0])
+            again, self.printed = self._outside(self.jobs, rows, silent[0])
             self.printed += TOO_LATE if again else ""
         return found
 
-    def _outside(self, rows: Any, block: int) -> tuple[Numbers, str]:
+    def _outside(self, jobs: PlainJobs, rows: Any, block: int) -> tuple[Numbers, str]:
         """What one block hands in outside the sandbox, in as much time as it likes, and what it prints."""
         clock = _Hurried()
         one = BlockCustodian(
             replace(self._recipe, blocks=1), open_dataset=self._open_dataset, releases=self._releases,
             check_lease=self._check_lease, service=None, clock=clock, since=clock.now(),
             until=clock.now() + self._recipe.privacy.release_after_seconds,
-            start=lambda *, service: self.jobs.start(),
+            start=lambda *, service: jobs.start(),
         )  # fmt: skip
         clock.working = lambda: one.working
         (found,) = one.numbers(
             {path: (table, np.where(of == block, 0, -1)) for path, (table, of) in rows.items()}
         )
-        return found, self.jobs.printed
+        return found, jobs.printed
 
 
 def _by_blocks(
-    recipe: Recipe, datasets: _Datasets, releases: _Watched, times: _Times, sandboxed: int
+    recipe: Recipe, datasets: _Datasets, releases: _Watched, times: _Times, sandboxed: int | None
 ) -> tuple[dict[str, Any], Sequence[Numbers], str]:
     """The fields; what each block gave; what a block printed that gave nothing."""
     clock, started = _Hurried(), 0
     after, now = recipe.privacy.release_after_seconds, clock.now()
-    with PlainJobs() as jobs:
+    with nullcontext() if sandboxed is None else PlainJobs() as jobs:
 
         def start(*, service: Service | None) -> Sandbox:
             nonlocal started
             started += 1
-            return Sandbox.start(service=service) if started <= sandboxed else jobs.start()
+            if jobs is None or sandboxed is None or started <= sandboxed:
+                return Sandbox.start(service=service)
+            return jobs.start()
 
         custodian = _WatchedBlocks(
             recipe, open_dataset=datasets.open, releases=releases, check_lease=lambda: None, service=None,

@@ -39,6 +39,7 @@ class Positions:
         self._indents: dict[Path, int] = {}
         self._names: dict[Path, str] = {}
         """What mappings say of themselves: name."""
+        self._values: dict[Path, str] = {}
         self._text = text.splitlines()
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -70,13 +71,18 @@ class Positions:
                     each
                     for word in words
                     for each in self._places
-                    if each[:-1] == path and (each[-1] == word or self._names.get(each) == word)
+                    if each and each[:-1] == path and (each[-1] == word or self._names.get(each) == word)
                 ),
                 None,
             )
             if below is None:
                 return path
             path = below
+
+    def valued(self, path: Path, value: str) -> Path:
+        """The first member below `path` that has this value, or `path` itself."""
+        below = (each for each in self._values if each[: len(path)] == path)
+        return next((each for each in below if self._values[each] == value), path)
 
     def _visit(self, node: yaml.Node, path: Path, at: yaml.Node) -> None:
         mark = at.start_mark
@@ -89,7 +95,9 @@ class Positions:
         elif isinstance(node, yaml.SequenceNode):
             for number, item in enumerate(node.value):
                 self._visit(item, (*path, number), item)
-        elif isinstance(node, yaml.ScalarNode) and node.style == "|":
+        elif isinstance(node, yaml.ScalarNode) and node.style != "|":
+            self._values[path] = str(node.value)
+        elif isinstance(node, yaml.ScalarNode):
             self._lines[path] = node.start_mark.line + 2
             first = "".join(self._text[node.start_mark.line + 1 : node.start_mark.line + 2])
             self._indents[path] = len(first) - len(first.lstrip(" "))
