@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from tests.enclave.kinds import kit
+from tests.gpu import __main__ as on_gpu
 
 from sealroom.encoding import lp
 from sealroom.errors import RecipeError
@@ -340,3 +341,23 @@ def test_the_kind_names_its_refusals() -> None:
         with pytest.raises(RecipeError) as caught:
             kit.spec_of(kind, MEMBERS | change)
         assert says in caught.value.message, json.dumps(change)
+
+
+def test_the_script_for_machines_with_cuda_runs_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m tests.gpu`; with CUDA it compares the sums of both devices."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    told = list(on_gpu.lines(600))
+    assert "600 rows, 4,097 weights" in told[0] and "4,097 sums equal as integers" in told[-1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda each: each[2])
+def test_cuda_computes_the_same_integers(network: Any) -> None:
+    layers, inputs, loss, outputs = network
+    graph = Graph.read(layers, inputs=inputs, outputs=outputs)
+    weights = Checkpoint.first(graph, 7).weights * 3
+    rows, targets = data(3001, inputs, loss, outputs)
+    here, there = (Trainer(graph, loss, CLIP, device=device) for device in ("cuda", "cpu"))
+    one, other = (each.sums(weights, each.rows(rows, targets)) for each in (here, there))
+    assert (one.gradient == other.gradient).all() and one.loss == other.loss

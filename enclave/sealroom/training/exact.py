@@ -60,7 +60,7 @@ class Scored:
     """What the network says of rows."""
 
     scores: Floats
-    """Rows × outputs, in steps of 2⁻³²."""
+    """Rows × outputs, in steps of 2⁻¹⁶ and parts of them."""
     losses: Integers
     """Each row's loss, in steps."""
 
@@ -161,8 +161,8 @@ class Trainer:
                 yield from pool.map(one, places)
 
     def _on_grid(self, weights: Floats) -> list[tuple[Any, Any]]:
-        """Weights and biases of each layer that has them, in steps of 2⁻¹⁶; biases as what they add to a
-        score."""
+        """Weights and biases of each layer that has them, whole steps of 2⁻¹⁶: weights in units, biases in
+        steps of inputs, as they add to a score."""
         import numpy as np
         import torch
 
@@ -172,7 +172,9 @@ class Trainer:
         for layer in self._weighted:
             count = layer.fan_in * layer.after[0]
             matrix = steps[at : at + count].reshape(layer.after[0], layer.fan_in).to(self.device)
-            bias = steps[at + count : at + layer.weights].to(self.device) * 2.0**grids.INPUT_BITS
+            # a power of two taken out of each product: sums are as exact, and come in steps of inputs
+            matrix = matrix * 2.0**-grids.WEIGHT_BITS
+            bias = steps[at + count : at + layer.weights].to(self.device)
             layers.append((matrix, bias))
             at += layer.weights
         return layers
@@ -186,7 +188,7 @@ class Trainer:
         import torch
 
         value, fine, kept = inputs, False, []
-        """`fine`: the value is a sum in steps of 2⁻³², not yet rounded."""
+        """`fine`: the value is a sum, with 16 bits more behind the steps of 2⁻¹⁶, not yet rounded."""
         following = iter(layers)
         for layer in self.graph.layers:
             state: Any = None
@@ -216,12 +218,12 @@ class Trainer:
         return value, kept
 
     def _activated(self, name: str, value: Any, fine: bool) -> tuple[Any, Any]:
-        """The activation in steps of 2⁻¹⁶, and its slope in steps of 2⁻¹⁶, or where it is 1 and not 0."""
+        """The activation in steps of 2⁻¹⁶, and its slope in steps of 2⁻¹⁶; of `relu` the activation, above
+        zero where the slope is 1."""
         if name == "relu":
-            value = _rounded(value, fine).clamp_(min=0)
-            return value, value > 0
-        score = value if fine else value * 2.0**grids.WEIGHT_BITS
-        value, slope = _looked_up(_table(name, grids.INPUT_BITS, self.device), score, grids.INPUT_BITS)
+            value = (value.round() if fine else value).clamp(0, float(grids.INPUT_MOST))
+            return value, value
+        value, slope = _looked_up(_table(name, grids.INPUT_BITS, self.device), value, grids.INPUT_BITS)
         return value.clamp_(-float(grids.INPUT_MOST), float(grids.INPUT_MOST)), slope
 
     # --- losses -----------------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ class Trainer:
         bits = self._bits[-1]
         unit = 2.0**bits
         if self.loss == "squared":
-            error = (score[:, 0] - targets * 2.0**grids.WEIGHT_BITS) * 2.0 ** (bits - grids.SCORE_BITS)
+            error = (score[:, 0] - targets) * 2.0 ** (bits - grids.INPUT_BITS)
             error = error.round_().clamp_(-grids.ERROR_LIMIT * unit, grids.ERROR_LIMIT * unit)
             loss = (error * error) * (grids.LOSS_STEPS / 2 / unit**2)
             return error[:, None], loss.round_().clamp_(max=grids.LOSS_MOST)
@@ -311,19 +313,20 @@ class Trainer:
             if layer.weighted:
                 if place != len(self.graph.layers) - 1:
                     limit = grids.ERROR_LIMIT * 2.0 ** self._bits[number]
-                    value = (value * (scale * 2.0 ** self._bits[number])).round_().clamp_(-limit, limit)
+                    scale *= 2.0 ** self._bits[number]
+                    value = (value if scale == 1 else value * scale).round().clamp_(-limit, limit)
                     errors.insert(0, value)
                 if number == 0:
                     return errors
                 matrix, _ = layers[number]
-                scale = 2.0 ** -(self._bits[number] + grids.WEIGHT_BITS)
+                scale = 2.0 ** -self._bits[number]
                 if layer.name == "linear":
                     value = torch.mm(value, matrix)
                 else:
                     value = _folded(torch.matmul(matrix.t(), value.reshape(*value.shape[:2], -1)), layer)
                 number -= 1
             elif layer.name == "relu":
-                value = value * state
+                value = torch.ops.aten.threshold_backward(value, state, 0)
             elif layer.name in ACTIVATIONS:
                 value, scale = value * state, scale * 2.0**-grids.SLOPE_BITS
             elif layer.name == "avg_pool2d":
@@ -358,29 +361,28 @@ class Trainer:
 
 def _rounded(value: Any, fine: bool) -> Any:
     """A value in steps of 2⁻¹⁶, within what the grid holds."""
-    if not fine:
-        return value
     most = float(grids.INPUT_MOST)
-    return (value * 2.0**-grids.WEIGHT_BITS).round_().clamp_(-most, most)
+    return value.round().clamp_(-most, most) if fine else value
 
 
 def _looked_up(table: tuple[Any, Any], score: Any, bits: int) -> tuple[Any, Any]:
-    """A function of a score in steps of 2⁻³², in steps of 2⁻ᵇⁱᵗˢ, and its slope in steps of 2⁻¹⁶.
+    """A function of a score in steps of 2⁻¹⁶ and parts of them, in steps of 2⁻ᵇⁱᵗˢ, and its slope in steps
+    of 2⁻¹⁶.
 
-    The value at the nearest entry, and the slope there times what is left: each a whole number, so that their
+    The value at the nearest entry, and the slope there times what is left: each of few bits, so that their
     product and their sum are exact.
     """
     import torch
 
     values, slopes = table
-    between = float(1 << (grids.SCORE_BITS - grids.TABLE_BITS))
+    between = float(1 << (grids.INPUT_BITS - grids.TABLE_BITS))
     reach = float(grids.TABLE_REACH << grids.TABLE_BITS)
     entry = (score * (1 / between)).round_().clamp_(-reach, reach)
     rest = (score - entry * between).clamp_(-between / 2, between / 2)
     place = (entry + reach).to(torch.int32).reshape(-1)
     slope = torch.index_select(slopes, 0, place).reshape(score.shape)
     value = torch.index_select(values, 0, place).reshape(score.shape)
-    rest = rest.mul_(slope).mul_(2.0 ** (bits - grids.SLOPE_BITS - grids.SCORE_BITS))
+    rest = rest.mul_(slope).mul_(2.0 ** (bits - grids.SLOPE_BITS - grids.INPUT_BITS))
     return rest.add_(value).round_(), slope
 
 

@@ -41,8 +41,6 @@ WEIGHT_BITS = 16
 WEIGHT_LIMIT = 64
 """Largest magnitude of a weight."""
 WEIGHT_MOST = WEIGHT_LIMIT << WEIGHT_BITS
-SCORE_BITS = INPUT_BITS + WEIGHT_BITS
-"""What a layer sums up has steps of 2⁻³²."""
 ERROR_LIMIT = 4
 """Largest magnitude of an error that is propagated back."""
 REACH_BITS = 36

@@ -472,7 +472,7 @@ def _cells(spec: Training, scored: exact.Scored, targets: Integers) -> Integers:
 
     if spec.loss == "classes":
         return targets * len(spec.classes) + np.argmax(scored.scores, axis=1)
-    bins = np.floor(scored.scores[:, 0] * (BINS_A_UNIT / 2.0**32)) + BINS // 2
+    bins = np.floor(scored.scores[:, 0] * (BINS_A_UNIT / 2.0**INPUT_BITS)) + BINS // 2
     return targets * BINS + np.clip(bins, 0, BINS - 1).astype(np.int64)
 
 
