@@ -23,7 +23,14 @@ HOW = {
     "by": "write by: [] for all people together, or names of the section groups, as by: [sex]",
     "scale": "write scale: linear, or scale: log where values are above zero and far apart",
     "decimals": "write decimals: 2 for two decimal places",
-    "edges": "write edges: [0, 10, 20], or bounds: private with lower, upper, decimals and ranges",
+    "edges": "write edges: [0, 10, 20]; a histogram may have bounds: private instead, with lower, upper,"
+    " decimals and ranges",
+    "time": "write time: days, the column of the time until the event, or until observation stopped",
+    "event": "write event: died, the column that is true where the time ended with the event",
+    "outcome": "write outcome: ill, the column that is true for those who have it",
+    "events_upper": "write events_upper: 5, the most events of one row",
+    "exposure": "write exposure: years, the column of the time or amount in which events could happen",
+    "exposure_upper": "write exposure_upper: 1, the largest exposure of one row",
     "guarantee": "write by-construction and a section relation; or by-blocks, or by-reading, and a script"
     " in analysis.py",
     "blocks": "with guarantee: by-blocks, write blocks: 50, the number of blocks of people",
