@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.enclave.kinds.sampled import Sums
 from tests.formats.test_recipe_relation import STUDY, changed, for_people
 from tests.vectors.vector import cases, read
 
 from sealroom.decimals import decimal_text
 from sealroom.encoding import canonical, to_hex
 from sealroom.errors import RecipeError
+from sealroom.privacy.kinds import KINDS
 from sealroom.recipe import parse, render
 from sealroom.recipe.appcompose import render_frame
 from sealroom.schema import schema_hash
@@ -270,6 +272,63 @@ def test_many_recipes_are_read_as_we_read_them(tmp_path: Path) -> None:
     found = read_in_node(tmp_path, recipes)
     accepted = sum(agree(compose, one) for compose, one in zip(recipes, found, strict=True))
     assert 30 < accepted < len(recipes) - 30, "both kinds must be there"
+
+
+STUDY_OF_SAMPLES = """\
+version: 2
+name: samples
+question: What do draws over some of the people cost?
+image: ghcr.io/sealroom/enclave@sha256:5eedc0de5eedc0de5eedc0de5eedc0de5eedc0de5eedc0de5eedc0de5eedc0de
+gpu: none
+guarantee: by-reading
+schemas:
+  cohort:
+    unit: person
+    columns: {person: int64, x: float64}
+datasets:
+  - {owner: hospital-A, name: cohort-A, schema: cohort}
+privacy: {adjacency: add-remove, epsilon: 1.5, delta: 1e-6, minimum_cohort: 20, release_after_seconds: 60}
+output:
+  limit_bytes: 4096
+  groups: {}
+  fields:
+    - {name: sums, kind: sampled_sums, rate: RATE, steps: STEPS}
+    - {name: mean, kind: mean, column: x, by: [], lower: 0, upper: 1, decimals: 2, law: laplace}
+    - {name: people, kind: count, by: [], law: LAW}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps", "law"),
+    [
+        ("0.01", 400, "gaussian"),
+        ("0.3", 40, "laplace"),
+        ("0.001", 3000, "gaussian"),
+        ("0.9999", 1, "laplace"),
+    ],
+)
+def test_draws_over_some_of_the_people_cost_the_same_in_the_pages(
+    rate: str, steps: int, law: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DP-07: the budget is used up to a ten-thousandth, and both see where it ends; and who states less."""
+    monkeypatch.setitem(KINDS, "sampled_sums", Sums())
+    text = STUDY_OF_SAMPLES.replace("RATE", rate).replace("STEPS", str(steps)).replace("LAW", law)
+    (tmp_path / "study.yaml").write_text(text)
+    (tmp_path / "analysis.py").write_text("import pandas as pd\n")
+    compose = render(tmp_path)
+    (draws,) = parse(compose).output.fields[0].cost.sampled
+    assert draws.draws == steps
+    less = compose.replace(b'epsilon: \\"1.5\\"', b'epsilon: \\"1.4998\\"')
+    none = compose.replace(b"draws: %d" % steps, b"draws: 0", 1)
+    fewer = compose.replace(b"draws: %d" % steps, b"draws: %d" % (steps + 1), 1)
+    assert len({compose, less, none, fewer}) == 4
+    found = read_in_node(tmp_path, [compose, less, none, fewer])
+    assert agree(compose, found[0])
+    assert not agree(less, found[1]) and not found[1]["ok"]
+    assert not agree(none, found[2]) and not found[2]["ok"]
+    with pytest.raises(RecipeError) as caught:
+        parse(fewer)
+    assert caught.value.code == "recipe-field"
 
 
 @pytest.mark.parametrize(

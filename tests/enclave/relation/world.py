@@ -23,8 +23,18 @@ import pyarrow.parquet as pq
 from sealroom.errors import JobError
 from sealroom.relation.compiled import Compiled
 from sealroom.relation.engine import Engine
-from sealroom.relation.inputs import Input, InputColumn
-from sealroom.relation.terms import BOOL, DATE, INT, MAX_TEXT, REAL, TIMESTAMP, decimal_type, text_type
+from sealroom.relation.inputs import MAX_LIST, Input, InputColumn
+from sealroom.relation.terms import (
+    BOOL,
+    DATE,
+    INT,
+    MAX_TEXT,
+    REAL,
+    TIMESTAMP,
+    Type,
+    decimal_type,
+    text_type,
+)
 
 TEXT = text_type(MAX_TEXT)
 Row = tuple[Any, ...]
@@ -67,7 +77,16 @@ NUM = Input(
     sources=(("a/num", "a"),),
     unreadable={},
 )
-TABLES = (TX, PT, NUM)
+GEN = Input(
+    name="gen",
+    columns=(
+        column("customer", TEXT, "text", unit=True),
+        column("g", Type("list", MAX_LIST, INT, item_bytes=1), "list"),
+    ),
+    sources=(("a/gen", "a"), ("b/gen", "b")),
+    unreadable={},
+)
+TABLES = (TX, PT, NUM, GEN)
 _ARROW = {
     "int": pa.int64(),
     "real": pa.float64(),
@@ -76,6 +95,7 @@ _ARROW = {
     "date": pa.date32(),
     "ts": pa.timestamp("us"),
     "dec": pa.decimal128(18, 2),
+    "list": pa.list_(pa.uint8()),
 }
 SCHEMAS = {
     source: pa.schema([(each.name, _ARROW[each.type.kind]) for each in table.columns])
@@ -106,6 +126,11 @@ _EXTREME: dict[str, list[Any]] = {
 """What breaks sums, casts, dates and texts, of one person."""
 
 
+_LISTS: list[list[int | None] | None] = [
+    [0, 1, 2], [0, 1, 2], [0, 1, None], [], None, [2, 1, 0], [255, 255], [None, 1, 2], [0, 1],
+]  # fmt: skip
+
+
 def _rows(seed: int, people: Sequence[str | None], count: int, values: Mapping[str, list[Any]]) -> list[Row]:
     random = np.random.default_rng(seed)
 
@@ -127,6 +152,8 @@ def world() -> World:
             ("hot", datetime.date(2000, 1, 1), "m", 1),
         ],
         "a/num": [(number, number) for number in range(9)],
+        "a/gen": [(f"p{n % 40}", _LISTS[n % len(_LISTS)]) for n in range(400)] + [(None, [1, 2, 3])],
+        "b/gen": [("hot", _LISTS[n % len(_LISTS)]) for n in range(60)],
     }
 
 
@@ -147,6 +174,7 @@ def neighbours() -> tuple[tuple[str, World, tuple[object, ...], str | None], ...
         "b/tx": _rows(9, ["evil"], 299, _EXTREME) + list(own["b/tx"]),
         "a/pt": [*own["a/pt"], *(("evil", day, "x", 2**63 - 1) for day in dates)],
         "a/num": [*own["a/num"], (-(2**63), 2**63 - 1)],
+        "b/gen": [("evil", each) for each in (*_LISTS, [255] * 20_000, [None] * 16_384)] + list(own["b/gen"]),
     }
     many = {**own, "b/tx": _rows(8, ["evil"], 4000, _ORDINARY) + list(own["b/tx"])}
     return (
