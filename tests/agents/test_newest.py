@@ -5,22 +5,25 @@ answer as soon as a majority is honest."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from eth_abi.abi import encode as abi_encode
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.local_chain import Dataset, LocalChain, Room, account
+from tests.patience import PATIENCE_S, until
 from tests.rpc_proxy import RpcProxy, as_asked, honest
 
 from sealroom.model import State
+from sealroom_agents.chain.breaker import FAULTS, Breaker
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.newest import CONFIRM_S, VOID_S, NewestStates, Settled
 from sealroom_agents.chain.nodes import Nodes
+from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.chain.views import Places
 from sealroom_agents.errors import CHAIN_CODES, ChainError
 
@@ -29,10 +32,13 @@ pytestmark = pytest.mark.anvil
 STATE = "0x" + interface("Lens").encode("state", "0x" + 40 * "0")[:4].hex()
 OTHER = b"\x66" * 32
 STRANGER = "0x" + "0bad" * 10
-TIMEOUT_S = 1.0
+SILENT_S = 0.4
+"""Seconds for which a silent node holds each connection before it hangs up; it is tried three times."""
 SLOW_S = 0.2
 HISTORY = 3
 """Blocks for which a node can be behind here."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -103,6 +109,7 @@ class Liar:
 
     def apply(self, proxy: RpcProxy) -> None:
         proxy.tamper, proxy.rewrite, proxy.down = self.tamper, self.rewrite, self.kind == "down"
+        proxy.hangs_up_after = lambda method: self.kind == "silent"
 
     def rewrite(self, method: str, params: list[Any]) -> list[Any]:
         if method == "eth_call" and params[1].get("blockHash") == self.hash:
@@ -114,7 +121,7 @@ class Liar:
 
     def tamper(self, method: str, params: list[Any], result: Any) -> Any:
         if self.kind == "silent":
-            time.sleep(TIMEOUT_S * 1.2)
+            time.sleep(SILENT_S)
         if self.kind == "slow":
             time.sleep(SLOW_S)
         if self.kind == "garbage":
@@ -149,6 +156,32 @@ KINDS = (
 )  # fmt: skip
 
 
+MUTE = frozenset({"silent", "slow", "garbage", "down"})
+"""Kinds whose answer comes late, or never."""
+
+
+class Heard(Nodes):
+    """Nodes that keep a record of who was late, was passed over or failed."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.missed: set[Rpc] = set()
+
+    def ask(self, question: Callable[[Rpc], T], rpcs: Sequence[Rpc] | None = None) -> dict[Rpc, T]:
+        for rpc in self.rpcs if rpcs is None else rpcs:
+            if not self._breakers[rpc].available:
+                self.missed.add(rpc)
+        return super().ask(question, rpcs)
+
+    def _collect(
+        self, question: Callable[[Rpc], T], breakers: Sequence[Breaker], *, needed: int
+    ) -> tuple[dict[Rpc, T], dict[Rpc, ChainError]]:
+        answers, failures = super()._collect(question, breakers, needed=needed)
+        answered = answers.keys() | {rpc for rpc, error in failures.items() if error.code not in FAULTS}
+        self.missed |= {breaker.rpc for breaker in breakers} - answered
+        return answers, failures
+
+
 @dataclass
 class Scene:
     """Nodes of which the first tell the truth and the last lie."""
@@ -156,11 +189,23 @@ class Scene:
     rooms: Rooms
     room: Room
     states: NewestStates
-    nodes: Nodes
+    nodes: Heard
     clock: Clock
+    prompt: frozenset[Rpc]
+    """The nodes that answer unless the machine is busy."""
 
     def look(self) -> Settled | None:
-        """What is settled; `None` where the chain cannot be read now, which passes."""
+        """What is settled once every prompt node was heard; `None` where the chain cannot be read now, which
+        passes. No second passes on the clock meanwhile."""
+
+        def heard() -> tuple[Settled | None] | None:
+            self.nodes.missed.clear()
+            found = self._look()
+            return None if self.nodes.missed & self.prompt else (found,)
+
+        return until(heard)[0]
+
+    def _look(self) -> Settled | None:
         try:
             found = self.states.one(self.room.consortium)
         except ChainError as error:
@@ -174,13 +219,13 @@ class Scene:
 
 
 def staged(rooms: Rooms, room: Room, count: int, quorum: int, kinds: tuple[str, ...]) -> Scene:
+    tell_the_truth(rooms)
     for number, proxy in enumerate(rooms.proxies):
-        proxy.tamper, proxy.rewrite, proxy.down = honest, as_asked, False
         if number >= count - len(kinds) and number < count:
             Liar(rooms.chain, number, kinds[count - 1 - number]).apply(proxy)
-    nodes = Nodes(
+    nodes = Heard(
         [proxy.url for proxy in rooms.proxies[:count]],
-        timeout_s=TIMEOUT_S,
+        timeout_s=PATIENCE_S,
         quorum=quorum,
         expected_chain_id=None,
         private_chain=None,
@@ -188,7 +233,16 @@ def staged(rooms: Rooms, room: Room, count: int, quorum: int, kinds: tuple[str, 
         clock=rooms.chain.head_time,
     )
     clock = Clock()
-    return Scene(rooms, room, NewestStates(nodes, Places(), clock=clock), nodes, clock)
+    told = [""] * (count - len(kinds)) + list(reversed(kinds))
+    prompt = frozenset(rpc for rpc, kind in zip(nodes.rpcs, told, strict=True) if kind not in MUTE)
+    return Scene(rooms, room, NewestStates(nodes, Places(), clock=clock), nodes, clock, prompt)
+
+
+def tell_the_truth(rooms: Rooms) -> None:
+    """From here on, all nodes are honest."""
+    for proxy in rooms.proxies:
+        proxy.tamper, proxy.rewrite, proxy.down = honest, as_asked, False
+        proxy.hangs_up_after = lambda method: False
 
 
 MIXES = [(3, 2, 1), (3, 3, 1), (3, 3, 2), (5, 3, 1), (5, 3, 2), (5, 5, 1), (5, 5, 2)]
@@ -218,12 +272,8 @@ def test_no_mix_of_lies_is_believed_and_none_stops_for_good(
             assert scene.look() is not None, "the honest are enough"
             scene.clock.now += 1.0
             assert scene.look() is not None, "and stay so"
-        for proxy in rooms.proxies:
-            proxy.tamper, proxy.rewrite, proxy.down = honest, as_asked, False
-        found = scene.look()
-        while found is None:  # until what was late or broken is asked again
-            time.sleep(0.1)
-            found = scene.look()
+        tell_the_truth(rooms)
+        until(scene.look)  # what was late or broken is asked again
     finally:
         scene.nodes.close()
 
