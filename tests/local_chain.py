@@ -48,7 +48,7 @@ from sealroom.model import (
 from sealroom_agents import child_processes
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.sending import GAS_MARGIN_PERCENT
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parent.parent
 ANVIL = ROOT / ".venv" / "bin" / "anvil"
@@ -59,8 +59,6 @@ DEPLOYED = ("Ledger", "Factory", "Lens", "Consortium")
 """What all consortia of a chain share, and what the factory makes."""
 ACCOUNTS = 20
 OPERATOR = ACCOUNTS - 1
-START_TIMEOUT_S = 120.0
-RPC_TIMEOUT_S = 60.0
 MONTH_S = 30 * 24 * 3600
 YEAR_S = 365 * 24 * 3600
 CAP_PICO = 1_000_000
@@ -145,7 +143,7 @@ class LocalChain:
         self._process = process
         self._states = states
         self.url = url
-        self._http = httpx.Client(timeout=RPC_TIMEOUT_S)
+        self._http = httpx.Client(timeout=PATIENCE_S)
         self._snapshot = ""
         self.chain_id = int(self.rpc("eth_chainId"), 16)
         self.lens = self.deploy("Lens")
@@ -164,7 +162,7 @@ class LocalChain:
         if block_time is not None:
             command += ["--block-time", str(block_time)]
         process = child_processes.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         lines: list[str] = []
         if process.stdout is None:
             raise RuntimeError("anvil has no output")

@@ -5,10 +5,10 @@ answer as soon as a majority is honest."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from eth_abi.abi import encode as abi_encode
@@ -19,26 +19,23 @@ from tests.patience import PATIENCE_S, until
 from tests.rpc_proxy import RpcProxy, as_asked, honest
 
 from sealroom.model import State
-from sealroom_agents.chain.breaker import FAULTS, Breaker
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.newest import CONFIRM_S, VOID_S, NewestStates, Settled
 from sealroom_agents.chain.nodes import Nodes
-from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.chain.views import Places
 from sealroom_agents.errors import CHAIN_CODES, ChainError
 
-pytestmark = pytest.mark.anvil
+pytestmark = [pytest.mark.anvil, pytest.mark.usefixtures("every_node_is_heard")]
 
 STATE = "0x" + interface("Lens").encode("state", "0x" + 40 * "0")[:4].hex()
 OTHER = b"\x66" * 32
 STRANGER = "0x" + "0bad" * 10
 SILENT_S = 0.4
-"""Seconds for which a silent node holds each connection before it hangs up; it is tried three times."""
+"""Seconds for which a silent node holds each connection before it hangs up; it is tried three times. A
+deadline for all nodes would take an honest one, on a busy machine, for a silent one."""
 SLOW_S = 0.2
 HISTORY = 3
 """Blocks for which a node can be behind here."""
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -156,32 +153,6 @@ KINDS = (
 )  # fmt: skip
 
 
-MUTE = frozenset({"silent", "slow", "garbage", "down"})
-"""Kinds whose answer comes late, or never."""
-
-
-class Heard(Nodes):
-    """Nodes that keep a record of who was late, was passed over or failed."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.missed: set[Rpc] = set()
-
-    def ask(self, question: Callable[[Rpc], T], rpcs: Sequence[Rpc] | None = None) -> dict[Rpc, T]:
-        for rpc in self.rpcs if rpcs is None else rpcs:
-            if not self._breakers[rpc].available:
-                self.missed.add(rpc)
-        return super().ask(question, rpcs)
-
-    def _collect(
-        self, question: Callable[[Rpc], T], breakers: Sequence[Breaker], *, needed: int
-    ) -> tuple[dict[Rpc, T], dict[Rpc, ChainError]]:
-        answers, failures = super()._collect(question, breakers, needed=needed)
-        answered = answers.keys() | {rpc for rpc, error in failures.items() if error.code not in FAULTS}
-        self.missed |= {breaker.rpc for breaker in breakers} - answered
-        return answers, failures
-
-
 @dataclass
 class Scene:
     """Nodes of which the first tell the truth and the last lie."""
@@ -189,23 +160,11 @@ class Scene:
     rooms: Rooms
     room: Room
     states: NewestStates
-    nodes: Heard
+    nodes: Nodes
     clock: Clock
-    prompt: frozenset[Rpc]
-    """The nodes that answer unless the machine is busy."""
 
     def look(self) -> Settled | None:
-        """What is settled once every prompt node was heard; `None` where the chain cannot be read now, which
-        passes. No second passes on the clock meanwhile."""
-
-        def heard() -> tuple[Settled | None] | None:
-            self.nodes.missed.clear()
-            found = self._look()
-            return None if self.nodes.missed & self.prompt else (found,)
-
-        return until(heard)[0]
-
-    def _look(self) -> Settled | None:
+        """What is settled; `None` where the chain cannot be read now, which passes."""
         try:
             found = self.states.one(self.room.consortium)
         except ChainError as error:
@@ -223,7 +182,7 @@ def staged(rooms: Rooms, room: Room, count: int, quorum: int, kinds: tuple[str, 
     for number, proxy in enumerate(rooms.proxies):
         if number >= count - len(kinds) and number < count:
             Liar(rooms.chain, number, kinds[count - 1 - number]).apply(proxy)
-    nodes = Heard(
+    nodes = Nodes(
         [proxy.url for proxy in rooms.proxies[:count]],
         timeout_s=PATIENCE_S,
         quorum=quorum,
@@ -233,9 +192,7 @@ def staged(rooms: Rooms, room: Room, count: int, quorum: int, kinds: tuple[str, 
         clock=rooms.chain.head_time,
     )
     clock = Clock()
-    told = [""] * (count - len(kinds)) + list(reversed(kinds))
-    prompt = frozenset(rpc for rpc, kind in zip(nodes.rpcs, told, strict=True) if kind not in MUTE)
-    return Scene(rooms, room, NewestStates(nodes, Places(), clock=clock), nodes, clock, prompt)
+    return Scene(rooms, room, NewestStates(nodes, Places(), clock=clock), nodes, clock)
 
 
 def tell_the_truth(rooms: Rooms) -> None:
