@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -54,6 +53,7 @@ from sealroom_agents.simulator import (
     SimulatedPlatform,
 )
 from tests.local_chain import Dataset, LocalChain, Room, account
+from tests.patience import PATIENCE_S
 from tests.refusals import REFUSAL_CODES
 
 TOKEN = "t" * 40
@@ -87,19 +87,10 @@ class AppClient:
 
 @dataclass
 class Clock:
-    """The gate's clock: real time, plus what a test adds."""
+    """The gate's clock: it stands still, however long the test takes, except where a test sets it."""
 
+    at: int
     ahead: int = 0
-
-    def __call__(self) -> int:
-        return int(time.time()) + self.ahead
-
-
-@dataclass
-class StillClock(Clock):
-    """A clock that stands still, however long the test takes."""
-
-    at: int = field(default_factory=lambda: int(time.time()))
 
     def __call__(self) -> int:
         return self.at + self.ahead
@@ -110,9 +101,10 @@ class MemoryCollateral:
     """A collateral source without files."""
 
     platform: SimulatedPlatform
+    clock: Clock
 
     def fetch(self, quote: bytes) -> dict[str, Any]:
-        return dict(self.platform.collateral(int(time.time())))
+        return dict(self.platform.collateral(self.clock()))
 
 
 @dataclass
@@ -151,27 +143,31 @@ class World:
     room: Room = field(init=False)
     study: bytes = field(init=False)
     sealed: list[Sealed] = field(init=False)
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(init=False)
     policy: PlatformPolicy = field(default_factory=PLATFORM.policy)
     rpc_urls: list[str] = field(default_factory=list)
     rpc_quorum: int | None = None
-    rpc_timeout_s: float = 10.0
+    rpc_timeout_s: float = PATIENCE_S
     http: AppClient | httpx.Client = field(init=False)
     gate: Gate = field(init=False)
     closers: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.chain.keep_own_time()
+        self.clock = Clock(self.chain.head_time())
 
     def start_gate(self, **config: Any) -> None:
         """A gate process' inside; again to restart it on the same state."""
         self.stop_gate()
         client = connect_guest(chain_id=31337, environment={}, guest_agent=self.socket)
-        collateral, trust = MemoryCollateral(self.platform), self.platform.trust()
+        collateral, trust = MemoryCollateral(self.platform, self.clock), self.platform.trust()
         root = GateRoot(
             client, chain_id=31337, trust=trust, collateral=collateral, policy=self.policy, clock=self.clock
         )
         sessions = Sessions.open(self.state)
         audit = AuditLog(self.state / "audit.jsonl", sessions, clock=self.clock)
-        chain = ChainReader(
-            self.rpc_urls or [self.chain.url],
+        chain = self.reader(
+            *self.rpc_urls,
             timeout_s=self.rpc_timeout_s,
             quorum=self.rpc_quorum,
             finalized_floor=sessions.highest("finalized"),
@@ -193,6 +189,13 @@ class World:
         self.http = AppClient(create_app(self.gate, BootAuthority(chain, chain_id=31337), watch_token=TOKEN))
         self.closers += [self.http.close]
         self.heartbeat()
+
+    def reader(self, *urls: str, **options: Any) -> ChainReader:
+        """A reader of this chain, through these nodes or its own one, for which its head is of now."""
+        return ChainReader(
+            list(urls) or [self.chain.url],
+            **{"clock": self.chain.head_time, "timeout_s": PATIENCE_S, **options},
+        )
 
     def stop_gate(self) -> None:
         """Close everything that the gate holds."""

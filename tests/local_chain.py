@@ -261,9 +261,18 @@ class LocalChain:
             self.mine()
 
     def advance(self, seconds: int) -> None:
-        """Let time pass, and mine a block at the new time."""
-        self.rpc("evm_increaseTime", hex(seconds))
+        """Mine a block that many seconds after the latest one; time goes on from there."""
+        self.rpc("evm_setNextBlockTimestamp", hex(self.head_time() + seconds))
         self.mine()
+
+    def keep_own_time(self) -> None:
+        """From here on, each block is one second after the one before, however long that takes."""
+        self.rpc("anvil_setBlockTimestampInterval", 1)
+
+    def keep_real_time(self) -> None:
+        """From here on, a block is as old as it is, as other processes expect; the first is mined now."""
+        self.rpc("anvil_removeBlockTimestampInterval")
+        self.advance(max(1, int(time.time()) - self.head_time()))
 
     def reorg(self, depth: int) -> None:
         """Replace the last `depth` blocks by empty ones; their transactions are gone."""

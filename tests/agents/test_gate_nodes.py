@@ -22,7 +22,7 @@ from sealroom.model import State
 from sealroom_agents.chain.breaker import THREADS
 from sealroom_agents.chain.contracts import interface
 
-pytestmark = pytest.mark.anvil
+pytestmark = [pytest.mark.anvil, pytest.mark.usefixtures("every_node_is_heard")]
 
 STATE = "0x" + interface("Lens").encode("state", "0x" + 40 * "0")[:4].hex()
 STEPS, ENDED_AT = 5, 15

@@ -174,7 +174,7 @@ def test_a_run_renews_on_beside_strangers_and_a_contract_that_lies(approved: Wor
     world.start_gate()
     store = Store(f"sqlite:///{tmp_path / 'watched.db'}")
     with HostileNode(silent) as slow, RpcProxy(world.chain.url) as other:
-        reader = ChainReader([slow.url, world.chain.url, other.url], timeout_s=1.0, quorum=2)
+        reader = world.reader(slow.url, world.chain.url, other.url, timeout_s=1.0, quorum=2)
         watcher = Watcher(reader, store, Posting(), factory=world.room.factory, clock=world.clock)
         for _ in range(4):
             watcher.poll()
