@@ -39,7 +39,7 @@ from sealroom.key_release import (
 from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
 from sealroom.platform_policy import PlatformPolicy
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
-from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain import Transactor
 from sealroom_agents.chain.sending import GWEI
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.http import create_app
@@ -166,7 +166,7 @@ class World:
         )
         sessions = Sessions.open(self.state)
         audit = AuditLog(self.state / "audit.jsonl", sessions, clock=self.clock)
-        chain = self.reader(
+        chain = self.chain.reader(
             *self.rpc_urls,
             timeout_s=self.rpc_timeout_s,
             quorum=self.rpc_quorum,
@@ -189,13 +189,6 @@ class World:
         self.http = AppClient(create_app(self.gate, BootAuthority(chain, chain_id=31337), watch_token=TOKEN))
         self.closers += [self.http.close]
         self.heartbeat()
-
-    def reader(self, *urls: str, **options: Any) -> ChainReader:
-        """A reader of this chain, through these nodes or its own one, for which its head is of now."""
-        return ChainReader(
-            list(urls) or [self.chain.url],
-            **{"clock": self.chain.head_time, "timeout_s": PATIENCE_S, **options},
-        )
 
     def stop_gate(self) -> None:
         """Close everything that the gate holds."""

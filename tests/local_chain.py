@@ -46,6 +46,7 @@ from sealroom.model import (
     dataset_id,
 )
 from sealroom_agents import child_processes
+from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.sending import GAS_MARGIN_PERCENT
 from tests.patience import PATIENCE_S, until
@@ -235,6 +236,11 @@ class LocalChain:
         data = "0x" + contract.encode(function, *arguments).hex()
         answer = self.rpc("eth_call", {"to": address, "data": data}, "latest")
         return contract.decode(function, bytes.fromhex(answer[2:]))
+
+    def reader(self, *urls: str, **options: Any) -> ChainReader:
+        """A reader through these nodes, or through this one. Its clock is the head's time: no head is old."""
+        given = {"clock": self.head_time, "timeout_s": PATIENCE_S, **options}
+        return ChainReader(list(urls) or [self.url], **given)
 
     def fund(self, address: str, *, ether: int = 10) -> None:
         """Give an address gas money."""

@@ -15,8 +15,6 @@ from tests.agents.staged import Stage, make_stage
 from tests.agents.worked import ANALYSIS, make_gate, render_recipe, write_cohort
 from tests.local_chain import LocalChain
 
-from sealroom_agents.chain import ChainReader
-
 pytestmark = pytest.mark.anvil
 
 
@@ -32,7 +30,7 @@ def stage(settled: Stage) -> Iterator[Stage]:
     """The same for one test: what it does on chain is undone afterwards."""
     snapshot = settled.chain.snapshot()
     settled.chain.mine()
-    yield replace(settled, reader=ChainReader([settled.chain.url]))
+    yield replace(settled, reader=settled.chain.reader())
     settled.chain.restore(snapshot)
 
 

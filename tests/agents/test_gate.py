@@ -100,7 +100,7 @@ def test_an_enclave_that_keeps_every_rule_gets_its_keys(approved: World) -> None
         )
         assert key.reveal() == sealed.key.reveal()
 
-    (run,) = approved.reader().study_history(approved.room.consortium).runs
+    (run,) = approved.chain.reader().study_history(approved.room.consortium).runs
     assert (run.run_id, run.opening.run.grant_hash, run.opening.run.enclave_signer) == (
         enclave.run_id, grant_hash, enclave.address
     )  # fmt: skip
@@ -136,7 +136,7 @@ def test_each_grant_names_the_audit_logs_last_entry_and_its_hash_is_on_chain(app
     grant = granted(Enclave(approved).ask()).grant
 
     assert grant.audit_head == before.digest != bytes(32)
-    (run,) = approved.reader().study_history(approved.room.consortium).runs
+    (run,) = approved.chain.reader().study_history(approved.room.consortium).runs
     entries = [json.loads(line) for line in (approved.state / "audit.jsonl").read_text().splitlines()]
     (booking,) = [entry for entry in entries if entry["event"] == "booking"]
     assert booking["previous"] == to_hex(before.digest) and to_hex(run.opening.note) == booking["digest"]

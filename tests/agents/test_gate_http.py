@@ -202,7 +202,7 @@ def test_a_boot_request_with_short_or_odd_values_is_refused(approved: World) -> 
 
 def test_another_kms_gets_the_root_key_only_when_the_operator_named_it(approved: World) -> None:
     assert not approved.http.post("/bootAuth/kms", json=boot_info(approved)).json()["isAllowed"]
-    chain = approved.reader()
+    chain = approved.chain.reader()
     named = BootAuthority(chain, chain_id=31337, kms_measurements=frozenset({bytes.fromhex("11" * 32)}))
     http = AppClient(create_app(approved.gate, named, watch_token=TOKEN))
     approved.closers.append(http.close)

@@ -90,7 +90,7 @@ def test_the_gate_restarts_and_serves_behind_any_number_of_events(noisy: Noisy) 
 
 def test_a_recipe_that_nobody_proposed_is_refused_with_few_questions(noisy: Noisy) -> None:
     world = noisy.world
-    reader = world.reader(noisy.proxy.url)
+    reader = world.chain.reader(noisy.proxy.url)
     noisy.asked.clear()
     view = reader.finalized_view(world.room.consortium, compose_hash=b"\x66" * 32)
     assert view.candidate is None and view.unsearched == 0, "beyond the walk, its topic is searched for"
@@ -101,7 +101,7 @@ def test_a_recipe_that_nobody_proposed_is_refused_with_few_questions(noisy: Nois
 def test_a_history_that_is_cut_says_so_and_has_the_last_pin(noisy: Noisy, tmp_path: Path) -> None:
     """The notice is what console and watcher show; the approvals are what an envelope lists."""
     world = noisy.world
-    reader = world.reader(noisy.proxy.url)
+    reader = world.chain.reader(noisy.proxy.url)
     noisy.asked.clear()
     history = reader.study_history(world.room.consortium)
     assert len(noisy.asked) < 100
