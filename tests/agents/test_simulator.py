@@ -293,7 +293,7 @@ def test_connections_at_work_are_not_ended_for_a_new_one(server: AgentServer) ->
             connection.sendall(half)
         until(lambda: server.working == MAX_CONNECTIONS)  # before, one of them still counts as idle
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as late:
-            late.settimeout(60)
+            late.settimeout(PATIENCE_S)
             late.connect(str(server.path))
             assert late.recv(1) == b""
         busy[0].sendall(b"}")
