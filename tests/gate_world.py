@@ -39,7 +39,7 @@ from sealroom.key_release import (
 from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
 from sealroom.platform_policy import PlatformPolicy
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
-from sealroom_agents.chain import Transactor
+from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.chain.sending import GWEI
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.http import create_app
@@ -53,7 +53,6 @@ from sealroom_agents.simulator import (
     SimulatedPlatform,
 )
 from tests.local_chain import Dataset, LocalChain, Room, account
-from tests.patience import PATIENCE_S
 from tests.refusals import REFUSAL_CODES
 
 TOKEN = "t" * 40
@@ -147,7 +146,7 @@ class World:
     policy: PlatformPolicy = field(default_factory=PLATFORM.policy)
     rpc_urls: list[str] = field(default_factory=list)
     rpc_quorum: int | None = None
-    rpc_timeout_s: float = PATIENCE_S
+    reader: ChainReader = field(init=False)
     http: AppClient | httpx.Client = field(init=False)
     gate: Gate = field(init=False)
     closers: list[Callable[[], None]] = field(default_factory=list)
@@ -166,12 +165,8 @@ class World:
         )
         sessions = Sessions.open(self.state)
         audit = AuditLog(self.state / "audit.jsonl", sessions, clock=self.clock)
-        chain = self.chain.reader(
-            *self.rpc_urls,
-            timeout_s=self.rpc_timeout_s,
-            quorum=self.rpc_quorum,
-            finalized_floor=sessions.highest("finalized"),
-        )
+        floor = sessions.highest("finalized")
+        chain = self.reader = self.chain.reader(*self.rpc_urls, quorum=self.rpc_quorum, finalized_floor=floor)
         self.gate = Gate(
             config=GateConfig(chain_id=31337, **config),
             root=root,

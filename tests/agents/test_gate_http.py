@@ -120,7 +120,7 @@ def test_a_flood_of_evidence_holds_up_no_renewal() -> None:
             try:
                 for _ in range(EVIDENCE_AT_ONCE):
                     await asyncio.to_thread(gate.judged.acquire)
-                renewal = await asyncio.wait_for(client.post("/v1/lease", content=b"{}"), 30)
+                renewal = await asyncio.wait_for(client.post("/v1/lease", content=b"{}"), PATIENCE_S)
             finally:
                 gate.booked.set()
             return [renewal.status_code, *[(await one).status_code for one in flooding]]

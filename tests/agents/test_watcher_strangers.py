@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.agents.test_watcher import RecordingGate
 from tests.gate_world import TOKEN, Enclave, World, granted, refused
-from tests.hostile_node import HostileNode, silent
+from tests.hostile_node import HostileNode, give_up, silent
 from tests.local_chain import LocalChain
 from tests.outside import Lab
 from tests.rpc_proxy import RpcProxy
@@ -173,7 +173,8 @@ def test_a_run_renews_on_beside_strangers_and_a_contract_that_lies(approved: Wor
     world.start_gate()
     store = Store(f"sqlite:///{tmp_path / 'watched.db'}")
     with HostileNode(silent) as slow, RpcProxy(world.chain.url) as other:
-        reader = world.chain.reader(slow.url, world.chain.url, other.url, timeout_s=1.0, quorum=2)
+        reader = world.chain.reader(slow.url, world.chain.url, other.url, quorum=2)
+        give_up(reader, slow, 1.0)
         watcher = Watcher(reader, store, Posting(), factory=world.room.factory, clock=world.clock)
         for _ in range(4):
             watcher.poll()
