@@ -96,7 +96,7 @@ def launched() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, SYSTEM_BROWSERS)), None)
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=WAIT_MS)
         except Error as error:
             pytest.skip(f"no browser: {path or 'no Chromium on this system'}: {str(error).splitlines()[0]}")
         expect.set_options(timeout=WAIT_MS)

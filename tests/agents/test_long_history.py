@@ -21,7 +21,7 @@ from sealroom_agents.notices import HISTORY_CUT, standing_notices
 from sealroom_agents.store import Store
 from sealroom_agents.watcher.lookout import Lookout
 
-pytestmark = [pytest.mark.anvil, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.anvil
 
 NOISE = 5000
 """Events of one owner."""
