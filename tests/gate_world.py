@@ -152,6 +152,7 @@ class World:
     closers: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.chain.keep_real_time()
         self.chain.keep_own_time()
         self.clock = Clock(self.chain.head_time())
 

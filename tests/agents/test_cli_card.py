@@ -45,6 +45,7 @@ def sitting(stage: Stage, tmp_path: Path) -> Path:
 
 def card_command(stage: Stage, gate: str) -> str:
     """Write a card for the stage's consortium."""
+    stage.chain.mine()  # a head of now
     return (
         f"sealroom card --rpc {stage.chain.url} --consortium {stage.room.consortium} "
         f"--recipe app-compose.json --gate {gate} --simulated-root root.der"
@@ -58,6 +59,7 @@ def test_a_card_is_written_checked_and_sealed_to(stage: Stage, sitting: Path) ->
     assert "agrees at finalized block" in written.stdout
     assert "warning" not in written.stdout
     root = "--simulated-root root.der"
+    stage.chain.mine()  # a head of now
     sealed = shell(
         f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes --json",
         sitting,
@@ -91,6 +93,7 @@ def test_a_revocation_is_told_at_the_seal_and_takes_no_new_card(stage: Stage, si
         shell(card_command(stage, gate), sitting)
     stage.chain.revoke(stage.room, 2)
     root = "--simulated-root root.der"
+    stage.chain.mine()  # a head of now
     done = shell(
         f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
         sitting,
@@ -107,6 +110,7 @@ def test_a_card_whose_gate_was_swapped_is_refused_at_the_seal(stage: Stage, sitt
     card = json.loads((sitting / "study.json").read_text()) | {"gate": other.identity.to_json()}
     (sitting / "study.json").write_text(json.dumps(card))
     root = "--simulated-root root.der"
+    stage.chain.mine()  # a head of now
     done = shell(
         f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
         sitting,

@@ -176,6 +176,7 @@ class Desk:
 
     def findings(self, status: int, *options: str, rpc: str | None = None) -> list[dict[str, Any]]:
         """What a check finds."""
+        self.chain.mine()  # a head of now
         asked = f"--rpc {self.chain.url if rpc is None else rpc} {' '.join(options)}"
         done = shell(f"sealroom check A.tar {asked} --json 2>/dev/null", self.folder)
         assert done.returncode == status, done.stdout

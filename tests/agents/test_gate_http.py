@@ -260,6 +260,8 @@ def test_a_file_that_lists_no_os_images_is_refused(tmp_path: Path, text: str) ->
 
 
 def gate_command(world: World, tmp_path: Path, *more: str) -> list[str]:
+    """A gate of its own process, which goes by the real time."""
+    world.chain.keep_real_time()
     token = tmp_path / "watch.token"
     token.touch(mode=0o600)
     token.write_text(TOKEN + "\n")
@@ -288,7 +290,7 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
 
     process = start()
     try:
-        approved.chain.keep_real_time()  # as the process does
+        approved.chain.keep_real_time()
         approved.clock.at = int(time.time())
         approved.heartbeat()
         transcript, challenge = enclave.hello()
