@@ -290,11 +290,11 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
 
     process = start()
     try:
+        transcript, challenge = enclave.hello()
+        message = enclave.evidence(transcript, challenge)
         approved.chain.keep_real_time()
         approved.clock.at = int(time.time())
         approved.heartbeat()
-        transcript, challenge = enclave.hello()
-        message = enclave.evidence(transcript, challenge)
         granted(enclave.send(message))
         assert child_processes.kill(process.pid)
         process.wait()
