@@ -128,7 +128,8 @@ def served(chain: Chain, store: Store, factory: str) -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
-    thread.join(10)
+    thread.join(PATIENCE_S)  # it closes its sockets itself, and fails where they are closed before
+    assert not thread.is_alive()
     listener.close()
 
 

@@ -247,6 +247,7 @@ def study(chain: LocalChain, tmp_path: Path) -> Iterator[Desk]:
     (tmp_path / "study.json").write_bytes(replace(card, owners=owners, **place).encode())
     (tmp_path / "root.der").write_bytes(stage.platform.root_der)
     write_cohort(tmp_path / "cohort-A.parquet")
+    chain.mine()  # a head of now
     command = (
         "sealroom seal --owner hospital-A --in cohort-A.parquet --out A.tar --key-out keys/A.key --yes "
         f"--rpc {stage.chain.url}"
