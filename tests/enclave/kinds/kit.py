@@ -238,14 +238,22 @@ def simulated(
     }
     prepared = kind.prepare(spec, law, people)
     first = kind.aggregate(spec, law, prepared, None)
+
+    def without_noise(exact: Mapping[str, Any], before: Any) -> dict[str, Any]:
+        plain = {name: [Fraction(int(each)) for each in sums] for name, sums in exact.items()}
+        value: dict[str, Any] = kind.finish(
+            spec, law, kind.advance(spec, law, before, plain, noise), noise, 0
+        )
+        return value
+
+    at_once = without_noise(first, None) if kind.rounds(spec) == 1 else None
     for _ in range(draws):
         exact, before, state = first, None, None
         for step in range(kind.rounds(spec)):
             exact, before = kind.aggregate(spec, law, prepared, state) if step else first, state
             noisy = {name: seeded(sums, noise[name], dice) for name, sums in exact.items()}
             state = kind.advance(spec, law, before, noisy, noise)
-        plain = {name: [Fraction(int(each)) for each in sums] for name, sums in exact.items()}
-        truth = kind.finish(spec, law, kind.advance(spec, law, before, plain, noise), noise, 0)
+        truth = without_noise(exact, before) if at_once is None else at_once
         yield kind.finish(spec, law, state, noise, COHORT), truth, before
 
 
@@ -317,6 +325,12 @@ def drawn_enough(field: Field, paid: Cost, *, bounds: Sequence[float], numbers: 
                 pairs = zip(noisy[name], sums, strict=True)
                 rest.setdefault(name, []).extend(float(value - int(own)) for value, own in pairs)
             return super().advance(spec, law, state, noisy, noise)
+
+        def finish(self, *args: Any) -> Any:
+            # What is made of the noise is not looked at here: the first value stands for all.
+            if not hasattr(self, "value"):
+                self.value = super().finish(*args)
+            return self.value
 
     people = table(kind, spec, 8, np.random.default_rng(13), bounds)
     watched = Field(name=field.name, kind=Watched(), spec=spec, cost=field.cost)
