@@ -9,7 +9,7 @@ export SOLCX_BINARY_PATH := $(VENV)/solc
 
 CONTRACTS = $(wildcard contracts/*.sol)
 FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
-.PHONY: help setup demo room test contracts-test prove slither mutate lint format abi docs release bench fuzz clean
+.PHONY: help setup demo room test contracts-test prove slither mutate lint lint-python lint-contracts ape-build format abi docs release bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ contracts-test: setup ## run the Solidity tests and compare the stored ABIs with
 	$(if $(FORGE_TESTS),@$(VENV)/bin/forge test $(ARGS),@echo "no Solidity tests yet")
 	$(if $(CONTRACTS),@.ci/abi --check)
 
+# Compiles with Ape's own compiler, which its tests and the demonstration need.
+ape-build: setup
+	$(CURDIR)/.venv-ape/bin/ape compile
+
 prove: setup ## prove by symbolic execution what the contracts promise (minutes)
 	@tests/contracts/analysis/prove $(ARGS)
 
@@ -39,12 +43,16 @@ slither: setup ## analyse the contracts statically; fails on a finding without a
 mutate: setup ## mutation tests of the contracts (15 minutes; ARGS=--all for all)
 	@$(VENV)/bin/python -m tests.contracts.mutation $(ARGS)
 
-# --force: a cached build forgets its warnings.
-lint: setup ## check style, types, imports and warnings, changing nothing
+lint: lint-python lint-contracts ## check style, types, imports and warnings, changing nothing
+
+lint-python: setup
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/ruff check --quiet
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo --cache-dir .build/import-linter
+
+# --force: a cached build forgets its warnings.
+lint-contracts: setup
 	$(if $(CONTRACTS)$(FORGE_TESTS),$(VENV)/bin/forge fmt --check)
 	$(if $(CONTRACTS)$(FORGE_TESTS),$(VENV)/bin/forge build --force --deny warnings)
 	$(if $(CONTRACTS),$(VENV)/bin/forge lint --deny warnings)

@@ -16,6 +16,7 @@ from ape.api import AccountAPI
 from eth_account.messages import SignableMessage
 from scripts._command import ChainCommand, Complaint, complaints
 
+from sealroom.typed import Signable
 from sealroom_agents.chains import private_chain_option
 from sealroom_agents.governance.actions.entry import Action, option
 from sealroom_agents.governance.acts import Sent
@@ -48,9 +49,9 @@ class ApeWallet:
         """Lower case."""
         return str(self._account.address).lower()
 
-    def sign(self, message: SignableMessage) -> bytes:
+    def sign(self, message: Signable) -> bytes:
         """65 bytes."""
-        signed = self._account.sign_message(message)
+        signed = self._account.sign_message(SignableMessage(*message))
         if signed is None:
             raise Complaint("nothing was signed", PASSPHRASE_HINT)
         return bytes(signed.encode_rsv())

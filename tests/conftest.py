@@ -10,10 +10,20 @@ import pytest
 LONG = (
     "tests/test_story.py",
     "tests/packaging/test_readme.py",
-    "tests/packaging/test_installed.py",
     "tests/enclave/test_run.py",
     "tests/agents/test_cli.py",
+    "tests/packaging/test_installed.py",
+    "tests/enclave/kinds/test_coverage.py",
     "tests/agents/test_restart.py",
+    "tests/agents/test_browser_lies.py",
+    "tests/agents/test_browser_dialogs.py",
+    "tests/agents/test_browser_guarantee.py",
+    "tests/enclave/test_blocks.py",
+    "tests/agents/test_gate_nodes.py",
+    "tests/enclave/test_neighbours.py",
+    "tests/agents/test_long_history.py",
+    "tests/test_docs.py",
+    "tests/enclave/test_sandbox.py",
 )
 """Files of the longest tests, the longest first."""
 

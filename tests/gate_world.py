@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -87,19 +86,10 @@ class AppClient:
 
 @dataclass
 class Clock:
-    """The gate's clock: real time, plus what a test adds."""
+    """The gate's clock: it stands still, however long the test takes, except where a test sets it."""
 
+    at: int
     ahead: int = 0
-
-    def __call__(self) -> int:
-        return int(time.time()) + self.ahead
-
-
-@dataclass
-class StillClock(Clock):
-    """A clock that stands still, however long the test takes."""
-
-    at: int = field(default_factory=lambda: int(time.time()))
 
     def __call__(self) -> int:
         return self.at + self.ahead
@@ -110,9 +100,10 @@ class MemoryCollateral:
     """A collateral source without files."""
 
     platform: SimulatedPlatform
+    clock: Clock
 
     def fetch(self, quote: bytes) -> dict[str, Any]:
-        return dict(self.platform.collateral(int(time.time())))
+        return dict(self.platform.collateral(self.clock()))
 
 
 @dataclass
@@ -151,31 +142,32 @@ class World:
     room: Room = field(init=False)
     study: bytes = field(init=False)
     sealed: list[Sealed] = field(init=False)
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(init=False)
     policy: PlatformPolicy = field(default_factory=PLATFORM.policy)
     rpc_urls: list[str] = field(default_factory=list)
     rpc_quorum: int | None = None
-    rpc_timeout_s: float = 10.0
+    reader: ChainReader = field(init=False)
     http: AppClient | httpx.Client = field(init=False)
     gate: Gate = field(init=False)
     closers: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.chain.keep_real_time()
+        self.chain.keep_own_time()
+        self.clock = Clock(self.chain.head_time())
 
     def start_gate(self, **config: Any) -> None:
         """A gate process' inside; again to restart it on the same state."""
         self.stop_gate()
         client = connect_guest(chain_id=31337, environment={}, guest_agent=self.socket)
-        collateral, trust = MemoryCollateral(self.platform), self.platform.trust()
+        collateral, trust = MemoryCollateral(self.platform, self.clock), self.platform.trust()
         root = GateRoot(
             client, chain_id=31337, trust=trust, collateral=collateral, policy=self.policy, clock=self.clock
         )
         sessions = Sessions.open(self.state)
         audit = AuditLog(self.state / "audit.jsonl", sessions, clock=self.clock)
-        chain = ChainReader(
-            self.rpc_urls or [self.chain.url],
-            timeout_s=self.rpc_timeout_s,
-            quorum=self.rpc_quorum,
-            finalized_floor=sessions.highest("finalized"),
-        )
+        floor = sessions.highest("finalized")
+        chain = self.reader = self.chain.reader(*self.rpc_urls, quorum=self.rpc_quorum, finalized_floor=floor)
         self.gate = Gate(
             config=GateConfig(chain_id=31337, **config),
             root=root,

@@ -13,7 +13,10 @@ import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sealroom_agents.chain import ChainReader
 
 PACE_S = 0.02
 """Between two bytes of a node that drips."""
@@ -149,3 +152,10 @@ def silent(node: HostileNode, connection: socket.socket, body: bytes) -> bool:
 def hangs_up(node: HostileNode, connection: socket.socket, body: bytes) -> bool:
     """The end of the connection."""
     return False
+
+
+def give_up(reader: ChainReader, node: HostileNode, seconds: float) -> None:
+    """From here on, the reader's deadline for this node; a deadline for all would take an honest one, on a
+    busy machine, for one that never answers."""
+    (rpc,) = (rpc for rpc in reader._nodes.rpcs if rpc.url == node.url)
+    rpc._endpoint._timeout_s = seconds

@@ -46,9 +46,10 @@ from sealroom.model import (
     dataset_id,
 )
 from sealroom_agents import child_processes
+from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.sending import GAS_MARGIN_PERCENT
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parent.parent
 ANVIL = ROOT / ".venv" / "bin" / "anvil"
@@ -59,8 +60,6 @@ DEPLOYED = ("Ledger", "Factory", "Lens", "Consortium")
 """What all consortia of a chain share, and what the factory makes."""
 ACCOUNTS = 20
 OPERATOR = ACCOUNTS - 1
-START_TIMEOUT_S = 120.0
-RPC_TIMEOUT_S = 60.0
 MONTH_S = 30 * 24 * 3600
 YEAR_S = 365 * 24 * 3600
 CAP_PICO = 1_000_000
@@ -145,7 +144,7 @@ class LocalChain:
         self._process = process
         self._states = states
         self.url = url
-        self._http = httpx.Client(timeout=RPC_TIMEOUT_S)
+        self._http = httpx.Client(timeout=PATIENCE_S)
         self._snapshot = ""
         self.chain_id = int(self.rpc("eth_chainId"), 16)
         self.lens = self.deploy("Lens")
@@ -164,7 +163,7 @@ class LocalChain:
         if block_time is not None:
             command += ["--block-time", str(block_time)]
         process = child_processes.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         lines: list[str] = []
         if process.stdout is None:
             raise RuntimeError("anvil has no output")
@@ -238,6 +237,11 @@ class LocalChain:
         answer = self.rpc("eth_call", {"to": address, "data": data}, "latest")
         return contract.decode(function, bytes.fromhex(answer[2:]))
 
+    def reader(self, *urls: str, **options: Any) -> ChainReader:
+        """A reader through these nodes, or through this one. Its clock is the head's time: no head is old."""
+        given = {"clock": self.head_time, "timeout_s": PATIENCE_S, **options}
+        return ChainReader(list(urls) or [self.url], **given)
+
     def fund(self, address: str, *, ether: int = 10) -> None:
         """Give an address gas money."""
         self.rpc("anvil_setBalance", address, hex(ether * 10**18))
@@ -263,9 +267,18 @@ class LocalChain:
             self.mine()
 
     def advance(self, seconds: int) -> None:
-        """Let time pass, and mine a block at the new time."""
-        self.rpc("evm_increaseTime", hex(seconds))
+        """Mine a block that many seconds after the latest one; time goes on from there."""
+        self.rpc("evm_setNextBlockTimestamp", hex(self.head_time() + seconds))
         self.mine()
+
+    def keep_own_time(self) -> None:
+        """From here on, each block is one second after the one before, however long that takes."""
+        self.rpc("anvil_setBlockTimestampInterval", 1)
+
+    def keep_real_time(self) -> None:
+        """From here on, a block is as old as it is, as other processes expect; the first is mined now."""
+        self.rpc("anvil_removeBlockTimestampInterval")
+        self.advance(max(1, int(time.time()) - self.head_time()))
 
     def reorg(self, depth: int) -> None:
         """Replace the last `depth` blocks by empty ones; their transactions are gone."""

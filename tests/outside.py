@@ -130,7 +130,7 @@ class Lab:
             chain=chain,
             room=room,
             recipe=recipe or make_recipe(folder / "study"),
-            reader=ChainReader([chain.url]),
+            reader=chain.reader(),
             store=Store(f"sqlite:///{folder / secrets.token_hex(4)}.db"),
         )
 

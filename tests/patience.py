@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 PATIENCE_S = 240.0
-"""The longest wait: what takes seconds on an idle machine takes ten times as long on a busy one. pytest ends
-a test after 300 s."""
+"""The longest wait: what takes seconds on an idle machine takes ten times as long on a busy one."""
 PAUSE_S = 0.02
 
 Found = TypeVar("Found")

@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-TIMEOUT_S = 20.0
+from tests.patience import PATIENCE_S
 
 Tamper = Callable[[str, list[Any], Any], Any]
 
@@ -55,7 +55,7 @@ class RpcProxy:
         self.hangs_up_after: Callable[[str], bool] = lambda method: False
         self.down = False
         self.calls = 0
-        proxy, client = self, httpx.Client(timeout=TIMEOUT_S)
+        proxy, client = self, httpx.Client(timeout=PATIENCE_S)
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

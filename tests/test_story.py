@@ -18,6 +18,7 @@ import pytest
 
 from sealroom_agents import child_processes
 from tests.pages import unprinted
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parent.parent
 SEALROOM = ROOT / ".venv" / "bin" / "sealroom"
@@ -108,7 +109,7 @@ def test_the_revocation_kills_the_second_run_within_the_lease(story: Story) -> N
     ends = re.findall(r"\+(\d+\.\d) s   (?:killed|lease-ended):", story.text)
     assert ends
     # The lease is the gate's 30 s; a busy machine may be late in noticing.
-    assert float(ends[-1]) <= 60.0
+    assert float(ends[-1]) <= 30.0 + PATIENCE_S
 
 
 def test_the_envelope_verifies_by_the_command_that_the_story_ends_with(story: Story) -> None:

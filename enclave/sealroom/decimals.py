@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact, localcontext
 from fractions import Fraction
+from functools import lru_cache
 
 from sealroom.codes import Code
 from sealroom.errors import FormatError
@@ -65,9 +66,14 @@ def exact_sum(values: Iterable[Decimal]) -> Decimal:
 
 def rounded_text(value: Fraction, *, decimals: int, lower: Decimal, upper: Decimal) -> str:
     """`value` rounded once, half to even, to `decimals` places and held within the bounds."""
-    unit = 10**decimals
-    lowest = math.ceil(Fraction(lower) * unit)
-    highest = math.floor(Fraction(upper) * unit)
-    whole = min(max(round(value * unit), lowest), highest)
+    lowest, highest = _within(lower, upper, decimals)
+    whole = min(max(round(value * 10**decimals), lowest), highest)
     sign, digits = "-" if whole < 0 else "", str(abs(whole)).rjust(decimals + 1, "0")
     return sign + (digits if decimals == 0 else f"{digits[:-decimals]}.{digits[-decimals:]}")
+
+
+@lru_cache(maxsize=256)
+def _within(lower: Decimal, upper: Decimal, decimals: int) -> tuple[int, int]:
+    """The least and the largest number within the bounds, in units of the last place."""
+    unit = 10**decimals
+    return math.ceil(Fraction(lower) * unit), math.floor(Fraction(upper) * unit)

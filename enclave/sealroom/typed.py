@@ -7,10 +7,10 @@ r ‖ s ‖ v with v 27 or 28 and s in the lower half of the order; nothing else
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from eth_abi.abi import encode as abi_encode
-from eth_account.messages import SignableMessage, encode_typed_data
 from eth_keys.datatypes import PrivateKey, Signature
 from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
@@ -42,6 +42,17 @@ DOMAIN_FIELDS = (
 """Fields of a domain, in order."""
 
 
+class Signable(NamedTuple):
+    """What a key signs, by the three parts that EIP-191 has behind its first byte."""
+
+    version: bytes
+    """1 byte: 1 for typed data, `E` for text."""
+    header: bytes
+    """The domain separator, 32 bytes; or of text its prefix and its length."""
+    body: bytes
+    """The struct hash, 32 bytes; or the text."""
+
+
 def consortium_domain(chain_id: int, consortium: str) -> dict[str, Any]:
     """Domain of what owners sign."""
     return _domain(CONSORTIUM, chain_id, consortium)
@@ -57,34 +68,34 @@ def gate_domain(chain_id: int, consortium: str) -> dict[str, Any]:
     return _domain(GATE, chain_id, consortium)
 
 
-def vote(content: Vote, *, chain_id: int, consortium: str) -> SignableMessage:
+def vote(content: Vote, *, chain_id: int, consortium: str) -> Signable:
     """What one owner signs: a vote for a study, platform, machines or roster, a withdrawal, a revocation."""
     return _message(content, consortium_domain(chain_id, consortium))
 
 
-def receipt(content: Receipt, *, chain_id: int, ledger: str) -> SignableMessage:
+def receipt(content: Receipt, *, chain_id: int, ledger: str) -> Signable:
     """The enclave's receipt of one run."""
     return _message(content, ledger_domain(chain_id, ledger))
 
 
-def grant(content: Grant, *, chain_id: int, consortium: str) -> SignableMessage:
+def grant(content: Grant, *, chain_id: int, consortium: str) -> Signable:
     """The gate's grant to one enclave. Its `digest` is the grant hash that the ledger keeps."""
     return _message(content, gate_domain(chain_id, consortium))
 
 
-def challenge(transcript: bytes, *, chain_id: int, consortium: str) -> SignableMessage:
+def challenge(transcript: bytes, *, chain_id: int, consortium: str) -> Signable:
     """The gate's challenge; `transcript` is SHA-256(T0)."""
     return _message(Challenge(transcript=transcript), gate_domain(chain_id, consortium))
 
 
-def lease(run_id: bytes, counter: int, *, chain_id: int, consortium: str) -> SignableMessage:
+def lease(run_id: bytes, counter: int, *, chain_id: int, consortium: str) -> Signable:
     """The enclave asks for its lease to be renewed; `counter` grows each time."""
     return _message(Lease(run_id=run_id, counter=counter), gate_domain(chain_id, consortium))
 
 
 def renewal(
     run_id: bytes, counter: int, lease_seconds: int, opening_final: bool, *, chain_id: int, consortium: str
-) -> SignableMessage:
+) -> Signable:
     """The gate's answer to `lease`: good for `lease_seconds` from when the enclave asked; `opening_final`
     says whether the run's opening stands in a final block."""
     content = Renewal(
@@ -117,12 +128,27 @@ def typed_data(content: Record, domain: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def digest(message: SignableMessage) -> bytes:
-    """What is signed: keccak256(0x19 ‖ 0x01 ‖ domain separator ‖ struct hash), 32 bytes."""
+def structure(struct_hash: bytes, domain: Mapping[str, Any]) -> Signable:
+    """A structure by its hash (EIP-712's `hashStruct`), in a domain that has some of `DOMAIN_FIELDS`."""
+    fields = [(name, kind) for name, kind in DOMAIN_FIELDS if name in domain]
+    words = [keccak(text=f"EIP712Domain({','.join(f'{kind} {name}' for name, kind in fields)})")]
+    for name, kind in fields:
+        value = domain[name]
+        words.append(keccak(text=value) if kind == "string" else abi_encode([kind], [value]))
+    return Signable(version=b"\x01", header=keccak(b"".join(words)), body=struct_hash)
+
+
+def personal(content: bytes) -> Signable:
+    """A wallet's personal message: EIP-191's version `E`."""
+    return Signable(version=b"E", header=b"thereum Signed Message:\n%d" % len(content), body=content)
+
+
+def digest(message: Signable) -> bytes:
+    """What is signed: keccak256(0x19 ‖ version ‖ header ‖ body), 32 bytes."""
     return keccak(b"\x19" + message.version + message.header + message.body)
 
 
-def sign(message: SignableMessage, private_key: bytes) -> bytes:
+def sign(message: Signable, private_key: bytes) -> bytes:
     """Sign with a secp256k1 key (32 bytes, RFC 6979); returns 65 bytes r ‖ s ‖ v."""
     return sign_digest(digest(message), private_key)
 
@@ -136,7 +162,7 @@ def sign_digest(message_digest: bytes, private_key: bytes) -> bytes:
     return signature.to_bytes()[:64] + bytes([27 + signature.v])
 
 
-def recover(message: SignableMessage, signature: bytes) -> str:
+def recover(message: Signable, signature: bytes) -> str:
     """Address that signed. Raises `signature-invalid` for every encoding but the one that `sign` makes."""
     return recover_digest(digest(message), signature)
 
@@ -162,5 +188,5 @@ def _domain(name: str, chain_id: int, contract: str) -> dict[str, Any]:
     return {"name": name, "version": VERSION, "chainId": chain_id, "verifyingContract": contract}
 
 
-def _message(content: Record, domain: dict[str, Any]) -> SignableMessage:
-    return encode_typed_data(domain, content.eip712(), content.typed())
+def _message(content: Record, domain: dict[str, Any]) -> Signable:
+    return structure(content.struct_hash(), domain)

@@ -22,6 +22,7 @@ import uvicorn
 from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
 from tests.local_chain import LocalChain
 from tests.outside import Lab
+from tests.patience import PATIENCE_S
 
 from sealroom_agents.console.app import create_app
 from sealroom_agents.console.reads import Chain
@@ -37,7 +38,7 @@ FLAGS = [
     "--disable-sync",
 ]
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WAIT_MS = 60_000
+WAIT_MS = 1000 * PATIENCE_S
 """How long a page may take for anything: a machine may be busy."""
 WALLET = """
 window.ethereum = {
@@ -75,7 +76,7 @@ class Wallet:
             return json.dumps({"error": {"code": 4001, "message": "User rejected the request."}})
         # Through HTTP of its own: the page's loop and the test's thread both use the chain.
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer = httpx.post(self.chain.url, json=body, timeout=60).json()
+        answer = httpx.post(self.chain.url, json=body, timeout=PATIENCE_S).json()
         return json.dumps({name: answer[name] for name in ("result", "error") if name in answer})
 
     @property
@@ -95,7 +96,7 @@ def launched() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, SYSTEM_BROWSERS)), None)
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=WAIT_MS)
         except Error as error:
             pytest.skip(f"no browser: {path or 'no Chromium on this system'}: {str(error).splitlines()[0]}")
         expect.set_options(timeout=WAIT_MS)
@@ -127,7 +128,8 @@ def served(chain: Chain, store: Store, factory: str) -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
-    thread.join(10)
+    thread.join(PATIENCE_S)  # it closes its sockets itself, and fails where they are closed before
+    assert not thread.is_alive()
     listener.close()
 
 

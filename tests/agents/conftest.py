@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.gate_world import GATE_APP, GATE_RECIPE, PLATFORM, World, gate_world
 from tests.local_chain import LocalChain
+from tests.patience import PATIENCE_S
 
+from sealroom_agents.chain import nodes
 from sealroom_agents.simulator import GuestAgent
 
 if TYPE_CHECKING:
@@ -60,3 +62,11 @@ def page(browser: Browser) -> Iterator[Page]:
 
     with opened(browser) as page:
         yield page
+
+
+@pytest.fixture(scope="module")
+def every_node_is_heard() -> Iterator[None]:
+    """No node is passed over because it answers late, as any may on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nodes, "GRACE_S", PATIENCE_S)
+        yield

@@ -196,4 +196,4 @@ def make_stage(chain: LocalChain, folder: Path) -> Stage:
     chain.approve(room, study, 0, 1)
     chain.finalize()
     chain.fund(gate.identity.signer)
-    return Stage(chain, ChainReader([chain.url]), platform, gate, recipe, room, tuple(stated), study)
+    return Stage(chain, chain.reader(), platform, gate, recipe, room, tuple(stated), study)

@@ -56,7 +56,7 @@ from sealroom_agents.chains import OTHER_HEIGHTS, SUPPORTED
 from sealroom_agents.cli.options import reader_for, rpc_option
 from sealroom_agents.errors import ChainError, TransactionError
 
-pytestmark = pytest.mark.anvil
+pytestmark = [pytest.mark.anvil, pytest.mark.usefixtures("every_node_is_heard")]
 
 GATE = 10
 """Account that plays the gate's signer."""
@@ -75,6 +75,7 @@ class Study:
 @pytest.fixture(scope="module")
 def node() -> Iterator[LocalChain]:
     with LocalChain.start() as chain:
+        chain.keep_own_time()  # else a node that lags is stale on a busy machine
         yield chain
 
 
@@ -112,7 +113,7 @@ def pinned(chain: LocalChain, proposed: Study) -> Study:
 
 @pytest.fixture
 def reader(chain: LocalChain) -> Iterator[ChainReader]:
-    reader = ChainReader([chain.url], timeout_s=5.0)
+    reader = chain.reader()
     yield reader
     reader.close()
 
@@ -203,7 +204,7 @@ def test_a_pinned_version_that_does_not_exist_is_none(
 
     with RpcProxy(chain.url) as proxy:
         proxy.tamper = without
-        best = ChainReader([proxy.url]).latest_view(pinned.room.consortium, whole=True).best
+        best = chain.reader(proxy.url).latest_view(pinned.room.consortium, whole=True).best
     assert best is not None
     assert [record.number for record in best.datasets] == [0, 0]
 
@@ -266,8 +267,8 @@ def test_a_revocation_shows_at_latest_at_once(chain: LocalChain, pinned: Study, 
 
 def test_two_nodes_that_agree_answer_as_one(chain: LocalChain, pinned: Study) -> None:
     with RpcProxy(chain.url) as proxy:
-        alone = ChainReader([chain.url]).finalized_view(pinned.room.consortium)
-        assert ChainReader([chain.url, proxy.url]).finalized_view(pinned.room.consortium) == alone
+        alone = chain.reader().finalized_view(pinned.room.consortium)
+        assert chain.reader(chain.url, proxy.url).finalized_view(pinned.room.consortium) == alone
 
 
 def lies_about_the_state(method: str, params: list[Any], result: Any) -> Any:
@@ -296,7 +297,7 @@ def lies_about_the_hash(method: str, params: list[Any], result: Any) -> Any:
 def test_a_node_that_lies_makes_the_reader_refuse(chain: LocalChain, pinned: Study, lie: Any) -> None:
     """CH-03: neither of two is believed."""
     with RpcProxy(chain.url) as proxy:
-        reader = ChainReader([chain.url, proxy.url])
+        reader = chain.reader(chain.url, proxy.url)
         reader.finalized_view(pinned.room.consortium)
         proxy.tamper = lie
         with pytest.raises(ChainError) as error:
@@ -310,22 +311,22 @@ def test_a_liar_is_passed_over_while_a_quorum_agrees_and_only_then(
 ) -> None:
     """CH-03: two of three decide against one; one of three never decides, nor do one and one."""
     consortium = pinned.room.consortium
-    true = ChainReader([chain.url]).finalized_view(consortium)
+    true = chain.reader().finalized_view(consortium)
     with RpcProxy(chain.url) as one, RpcProxy(chain.url) as two:
         two.tamper = lie
-        reader = ChainReader([two.url, chain.url, one.url], quorum=2)
+        reader = chain.reader(two.url, chain.url, one.url, quorum=2)
         for _ in range(3):
             assert reader.finalized_view(consortium) == true
         one.down = True
         with pytest.raises(ChainError) as error:
-            ChainReader([two.url, chain.url, one.url], quorum=2).finalized_view(consortium)
+            chain.reader(two.url, chain.url, one.url, quorum=2).finalized_view(consortium)
         assert code(error) == "chain-disagrees"
         one.down, one.tamper = False, lie
         with pytest.raises(ChainError) as error:
-            ChainReader([two.url, chain.url, one.url], quorum=3).finalized_view(consortium)
+            chain.reader(two.url, chain.url, one.url, quorum=3).finalized_view(consortium)
         assert code(error) == "chain-disagrees"
         with pytest.raises(ChainError) as error:
-            ChainReader([two.url, chain.url], quorum=1).finalized_view(consortium)
+            chain.reader(two.url, chain.url, quorum=1).finalized_view(consortium)
         assert code(error) == "chain-disagrees"
 
 
@@ -334,10 +335,10 @@ def test_nodes_of_different_chains_are_refused(chain: LocalChain, pinned: Study)
     with RpcProxy(chain.url) as proxy:
         proxy.tamper = lambda method, params, result: "0x1" if method == "eth_chainId" else result
         with pytest.raises(ChainError) as error:
-            ChainReader([chain.url, proxy.url]).chain_id()
+            chain.reader(chain.url, proxy.url).chain_id()
         assert code(error) == "chain-disagrees"
     with pytest.raises(ChainError) as error:
-        ChainReader([chain.url], expected_chain_id=1).chain_id()
+        chain.reader(expected_chain_id=1).chain_id()
     assert code(error) == "chain-disagrees"
 
 
@@ -350,7 +351,7 @@ def test_a_chain_whose_block_numbers_are_not_its_own_is_refused_by_name(chain: L
             )
             for private in (None, chain_id):
                 with pytest.raises(ChainError, match=name) as error:
-                    ChainReader([proxy.url], private_chain=private).chain_id()
+                    chain.reader(proxy.url, private_chain=private).chain_id()
                 assert code(error) == "chain-unsupported"
 
 
@@ -365,21 +366,21 @@ def test_a_chain_that_is_not_known_takes_an_operators_word(chain: LocalChain) ->
         proxy.tamper = lambda method, params, result: hex(4242) if method == "eth_chainId" else result
         for private in (None, 4243):
             with pytest.raises(ChainError, match="4242") as error:
-                ChainReader([proxy.url], private_chain=private).chain_id()
+                chain.reader(proxy.url, private_chain=private).chain_id()
             assert code(error) == "chain-unsupported"
             assert error.value.hint is not None and "--private-chain 4242" in error.value.hint
-        assert ChainReader([proxy.url], private_chain=4242).chain_id() == 4242
+        assert chain.reader(proxy.url, private_chain=4242).chain_id() == 4242
         # Nothing is walked either, not even for a page.
-        for read in (ChainReader([proxy.url]).study_history, ChainReader([proxy.url]).owners):
+        for read in (chain.reader(proxy.url).study_history, chain.reader(proxy.url).owners):
             with pytest.raises(ChainError) as error:
                 read("0x" + "77" * 20)
             assert code(error) == "chain-unsupported"
         with pytest.raises(ChainError) as error:
-            ChainReader([proxy.url]).snapshots(["0x" + "77" * 20])
+            chain.reader(proxy.url).snapshots(["0x" + "77" * 20])
         assert code(error) == "chain-unsupported"
         shown = CliRunner().invoke(shows_the_chain, ["--rpc", proxy.url, "--private-chain", "4242"])
         assert shown.output == "4242\n", "an owner's tools take the word as well"
-    assert ChainReader([chain.url]).chain_id() in SUPPORTED
+    assert chain.reader().chain_id() in SUPPORTED
 
 
 def test_a_revocation_that_one_node_hides_is_seen_through_the_other(chain: LocalChain, pinned: Study) -> None:
@@ -394,10 +395,10 @@ def test_a_revocation_that_one_node_hides_is_seen_through_the_other(chain: Local
 
     with RpcProxy(chain.url) as proxy:
         proxy.tamper = freeze
-        reader = ChainReader([chain.url, proxy.url])
+        reader = chain.reader(chain.url, proxy.url)
         assert reader.latest_view(pinned.room.consortium).revoked_by is None
         chain.revoke(pinned.room, 0)
-        assert ChainReader([proxy.url]).latest_view(pinned.room.consortium).revoked_by is None
+        assert chain.reader(proxy.url).latest_view(pinned.room.consortium).revoked_by is None
         assert reader.latest_view(pinned.room.consortium).revoked_by == account(0)
 
 
@@ -405,8 +406,8 @@ def test_a_node_that_is_down_stops_reading_unless_a_quorum_is_enough(
     chain: LocalChain, pinned: Study
 ) -> None:
     with RpcProxy(chain.url) as proxy:
-        every = ChainReader([chain.url, proxy.url], timeout_s=2.0)
-        enough = ChainReader([chain.url, proxy.url], timeout_s=2.0, quorum=1)
+        every = chain.reader(chain.url, proxy.url)
+        enough = chain.reader(chain.url, proxy.url, quorum=1)
         every.finalized_view(pinned.room.consortium)
         proxy.down = True
         with pytest.raises(ChainError) as error:
@@ -426,7 +427,7 @@ def test_no_node_at_all_is_unreachable() -> None:
 @pytest.mark.parametrize("answer", [None, 7, "text", [], {"number": "0x1"}])
 def test_nonsense_from_a_node_is_an_error_of_ours(chain: LocalChain, pinned: Study, answer: Any) -> None:
     with RpcProxy(chain.url) as proxy:
-        reader = ChainReader([proxy.url])
+        reader = chain.reader(proxy.url)
         reader.finalized_view(pinned.room.consortium)
         proxy.tamper = lambda method, params, result: answer
         with pytest.raises(ChainError):
@@ -435,7 +436,7 @@ def test_nonsense_from_a_node_is_an_error_of_ours(chain: LocalChain, pinned: Stu
 
 def test_the_same_node_twice_is_no_second_opinion(chain: LocalChain) -> None:
     with pytest.raises(ChainError, match="twice"):
-        ChainReader([chain.url, chain.url])
+        chain.reader(chain.url, chain.url)
 
 
 def test_what_is_shown_of_an_endpoint_has_no_token(chain: LocalChain) -> None:
@@ -487,9 +488,9 @@ def test_a_node_that_hides_or_falsifies_the_content_makes_the_reader_refuse(
 ) -> None:
     """CH-29: the hash in the state is the proof, the log only a hint."""
     with RpcProxy(chain.url) as proxy:
-        assert ChainReader([proxy.url]).finalized_view(pinned.room.consortium).study is not None
+        assert chain.reader(proxy.url).finalized_view(pinned.room.consortium).study is not None
         proxy.tamper = lie
-        reader = ChainReader([proxy.url])
+        reader = chain.reader(proxy.url)
         for read in (reader.finalized_view, partial(reader.latest_view, whole=True)):
             with pytest.raises(ChainError) as error:
                 read(pinned.room.consortium)
@@ -503,11 +504,11 @@ def test_one_honest_node_is_enough_to_find_the_content(chain: LocalChain, pinned
     """CH-29, CH-03: the state must still be the same from both; content proves itself."""
     with RpcProxy(chain.url) as proxy:
         proxy.tamper = lie
-        view = ChainReader([proxy.url, chain.url]).finalized_view(pinned.room.consortium)
+        view = chain.reader(proxy.url, chain.url).finalized_view(pinned.room.consortium)
         assert view.study == chain.study(pinned.id)
         proxy.tamper = lies_about_the_state
         with pytest.raises(ChainError) as error:
-            ChainReader([proxy.url, chain.url]).finalized_view(pinned.room.consortium)
+            chain.reader(proxy.url, chain.url).finalized_view(pinned.room.consortium)
         assert code(error) == "chain-disagrees"
 
 
@@ -521,7 +522,7 @@ def test_content_is_asked_for_once(chain: LocalChain, pinned: Study) -> None:
 
     with RpcProxy(chain.url) as proxy:
         proxy.tamper = counts
-        reader = ChainReader([proxy.url])
+        reader = chain.reader(proxy.url)
         for _ in range(3):
             reader.finalized_view(pinned.room.consortium)
             reader.latest_view(pinned.room.consortium, whole=True)
@@ -541,14 +542,14 @@ def test_words_of_a_revocation_that_no_node_shows_are_no_error(chain: LocalChain
     revoked = chain.revoke(pinned.room, 2, "consent withdrawn")
     chain.finalize()
     with RpcProxy(chain.url) as proxy:
-        honest = ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
+        honest = chain.reader(proxy.url).finalized_view(pinned.room.consortium)
         assert (honest.revoked_by, honest.revocation_reason) == (account(2), "consent withdrawn")
         block = chain.rpc("eth_getBlockByNumber", revoked["blockNumber"], False)
         assert honest.revoked_at == int(block["timestamp"], 16)
         proxy.tamper = tampered("Revoked")(lambda log: [])
-        silent = ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
+        silent = chain.reader(proxy.url).finalized_view(pinned.room.consortium)
         assert silent == replace(honest, revocation_reason="")
-        assert ChainReader([proxy.url]).latest_view(pinned.room.consortium).revocation_reason == ""
+        assert chain.reader(proxy.url).latest_view(pinned.room.consortium).revocation_reason == ""
 
 
 def test_a_history_costs_its_events_however_long_the_chain_is(
@@ -569,7 +570,7 @@ def test_a_history_costs_its_events_however_long_the_chain_is(
         chain.mine(200)
     with RpcProxy(chain.url) as proxy:
         proxy.refuses = note
-        history = ChainReader([proxy.url]).study_history(pinned.room.consortium)
+        history = chain.reader(proxy.url).study_history(pinned.room.consortium)
     assert history.complete and len(history.of(Confirmation)) == 18
     assert len(history.pins) == len(history.runs) == 1
     assert len(asked) < len(history.events) / 2, "a question covers several blocks"
@@ -580,7 +581,7 @@ def test_a_history_costs_its_events_however_long_the_chain_is(
             note(method, params)
             or (method == "eth_getLogs" and params[0]["fromBlock"] != params[0]["toBlock"])
         )
-        assert ChainReader([proxy.url]).study_history(pinned.room.consortium) == history
+        assert chain.reader(proxy.url).study_history(pinned.room.consortium) == history
     assert widest and len(asked) <= 2 * len(history.events), "a node may refuse more than one block"
 
 
@@ -597,7 +598,7 @@ def test_several_events_of_one_block_are_one_question(chain: LocalChain, pinned:
         chain.rpc("eth_sendTransaction", call)
     chain.mine()
     chain.rpc("evm_setAutomine", True)
-    history = ChainReader([chain.url]).study_history(pinned.room.consortium)
+    history = chain.reader().study_history(pinned.room.consortium)
     found = history.of(Confirmation)
     assert {event.owner for event in found} == {account(0), account(1), account(2)}
     assert len({event.at.block for event in found}) == 1
@@ -619,17 +620,17 @@ def test_a_history_from_which_a_node_hides_events_comes_from_another_node(
     open_one(chain, pinned, gate)
     chain.revoke(pinned.room, 0)
     with RpcProxy(chain.url) as proxy:
-        honest = ChainReader([proxy.url]).study_history(pinned.room.consortium)
+        honest = chain.reader(proxy.url).study_history(pinned.room.consortium)
         proxy.tamper = lie
         with pytest.raises(ChainError) as error:
-            ChainReader([proxy.url]).study_history(pinned.room.consortium)
+            chain.reader(proxy.url).study_history(pinned.room.consortium)
         assert code(error) == "chain-unreachable"
-        assert ChainReader([proxy.url, chain.url]).study_history(pinned.room.consortium) == honest
+        assert chain.reader(proxy.url, chain.url).study_history(pinned.room.consortium) == honest
 
 
 def test_a_history_is_read_anew_where_the_chain_was_put_back(chain: LocalChain, pinned: Study) -> None:
     """A development node puts back what it had called final; what was read of it goes too."""
-    reader = ChainReader([chain.url])
+    reader = chain.reader()
     snapshot = chain.snapshot()
     chain.revoke(pinned.room, 0, "stop")
     chain.finalize()
@@ -654,7 +655,7 @@ def test_history_and_proposals_are_read_on_from_where_they_were(chain: LocalChai
     chain.mine(600)
     with RpcProxy(chain.url) as proxy:
         proxy.refuses = note
-        reader = ChainReader([proxy.url])
+        reader = chain.reader(proxy.url)
         before = reader.study_history(pinned.room.consortium)
         assert len(asked) <= 4, "two votes for the platform, two for the study"
         asked.clear()
@@ -687,7 +688,7 @@ def test_a_node_that_answers_logs_of_other_blocks_is_refused(chain: LocalChain, 
     with RpcProxy(chain.url) as proxy:
         proxy.tamper = elsewhere
         with pytest.raises(ChainError) as error:
-            ChainReader([proxy.url]).study_history(pinned.room.consortium)
+            chain.reader(proxy.url).study_history(pinned.room.consortium)
         assert code(error) == "chain-unreachable"
 
 
@@ -698,10 +699,10 @@ def test_a_proposal_whose_content_is_not_what_it_is_called_is_none(
     chain.approve(proposed.room, proposed.id, 2)
     chain.finalize()
     with RpcProxy(chain.url) as proxy:
-        reader = ChainReader([proxy.url])
+        reader = chain.reader(proxy.url)
         assert reader.finalized_view(proposed.room.consortium, compose_hash=RECIPE).candidate is not None
         proxy.tamper = tampered("StudyProposed")(replaced(proposed.datasets[0].id, b"\x66" * 32))
-        reader = ChainReader([proxy.url])
+        reader = chain.reader(proxy.url)
         assert reader.finalized_view(proposed.room.consortium, compose_hash=RECIPE).candidate is None
 
 
@@ -711,7 +712,7 @@ def test_a_proposal_whose_content_is_not_what_it_is_called_is_none(
 def test_a_head_too_old_or_from_the_future_is_stale(chain: LocalChain, pinned: Study) -> None:
     """CH-04."""
     for skew, fine in ((0, True), (80, True), (-80, True), (95, False), (-95, False)):
-        reader = ChainReader([chain.url], clock=lambda skew=skew: chain.head_time() + skew)  # type: ignore[misc]
+        reader = chain.reader(clock=lambda skew=skew: chain.head_time() + skew)  # type: ignore[misc]
         if fine:
             reader.finalized_view(pinned.room.consortium)
             reader.latest_view(pinned.room.consortium)
@@ -731,7 +732,7 @@ def test_a_finalized_block_that_goes_back_is_stale_also_after_a_restart(
     seen = reader.finalized_view(pinned.room.consortium).block_number
     assert reader.finalized_floor == seen
     chain.restore(before)
-    for one in (reader, ChainReader([chain.url], finalized_floor=seen)):
+    for one in (reader, chain.reader(finalized_floor=seen)):
         with pytest.raises(ChainError) as error:
             one.finalized_view(pinned.room.consortium)
         assert code(error) == "chain-stale"
@@ -740,7 +741,7 @@ def test_a_finalized_block_that_goes_back_is_stale_also_after_a_restart(
 def test_an_answer_that_another_one_overtook_is_not_stale(chain: LocalChain, pinned: Study) -> None:
     """CH-04, RE-05: of callers who ask at the same time, one may get the block before the other's."""
     with RpcProxy(chain.url) as proxy, ThreadPoolExecutor(1) as pool:
-        reader = ChainReader([proxy.url])
+        reader = chain.reader(proxy.url)
         before = reader.finalized_view(pinned.room.consortium).block_number
         held, go = threading.Event(), threading.Event()
 
@@ -787,7 +788,7 @@ def test_a_block_that_left_the_chain_during_the_read_is_refused(chain: LocalChai
 
         proxy.tamper = gone
         with pytest.raises(ChainError) as error:
-            ChainReader([proxy.url]).finalized_view(pinned.room.consortium)
+            chain.reader(proxy.url).finalized_view(pinned.room.consortium)
         assert code(error) == "chain-disagrees"
 
 
@@ -979,7 +980,7 @@ def test_a_false_log_of_an_opening_is_named_as_such(
     falsifies = tampered("RunOpened")(replaced(account(ENCLAVE), account(13)))
 
     with RpcProxy(chain.url) as proxy:
-        watched = ChainReader([proxy.url])
+        watched = chain.reader(proxy.url)
         found = watched.receipt(ledger, receipt, signature)
         assert found is not None and found.verdict.opened
         for lie, expected in ((hides, "chain-unreachable"), (falsifies, "chain-disagrees")):
@@ -1138,8 +1139,9 @@ def test_the_factory_lists_consortia_owners_and_board(
 def test_a_chain_that_mines_by_the_clock_works_the_same() -> None:
     with LocalChain.start(block_time=1) as chain:
         room = chain.create_consortium(["hospital-A"], threshold=1)
-        reader = ChainReader([chain.url])
-        until(lambda: reader.finalized_head().number >= chain.block_number() - 2)
+        reader = chain.reader()
+        number = chain.block_number()
+        until(lambda: reader.finalized_head().number >= number)
         chain.finalize()
         assert reader.finalized_view(room.consortium).threshold == 1
         reader.close()

@@ -137,7 +137,6 @@ time.sleep(9999)
 
 
 @pytest.mark.anvil
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_demo_leaves_no_process(tmp_path: Path, how: signal.Signals) -> None:
     """Chain, guest agent and gate, each with its guard, are gone with it."""
@@ -177,7 +176,6 @@ print("stopped", flush=True)
 """The demo's own way to run commands at one time: more of them than run at once."""
 
 
-@pytest.mark.timeout(900)
 def test_ctrl_c_ends_the_demo_s_commands_and_starts_no_more(tmp_path: Path) -> None:
     """Nobody waits for commands that were under way, nor for those that waited for their turn."""
     command = [sys.executable, "-c", STOPPED, str(ROOT), str(tmp_path)]

@@ -15,8 +15,6 @@ from tests.agents.staged import Stage, make_stage
 from tests.agents.worked import ANALYSIS, make_gate, render_recipe, write_cohort
 from tests.local_chain import LocalChain
 
-from sealroom_agents.chain import ChainReader
-
 pytestmark = pytest.mark.anvil
 
 
@@ -32,7 +30,7 @@ def stage(settled: Stage) -> Iterator[Stage]:
     """The same for one test: what it does on chain is undone afterwards."""
     snapshot = settled.chain.snapshot()
     settled.chain.mine()
-    yield replace(settled, reader=ChainReader([settled.chain.url]))
+    yield replace(settled, reader=settled.chain.reader())
     settled.chain.restore(snapshot)
 
 
@@ -47,6 +45,7 @@ def sitting(stage: Stage, tmp_path: Path) -> Path:
 
 def card_command(stage: Stage, gate: str) -> str:
     """Write a card for the stage's consortium."""
+    stage.chain.mine()  # a head of now
     return (
         f"sealroom card --rpc {stage.chain.url} --consortium {stage.room.consortium} "
         f"--recipe app-compose.json --gate {gate} --simulated-root root.der"
@@ -60,6 +59,7 @@ def test_a_card_is_written_checked_and_sealed_to(stage: Stage, sitting: Path) ->
     assert "agrees at finalized block" in written.stdout
     assert "warning" not in written.stdout
     root = "--simulated-root root.der"
+    stage.chain.mine()  # a head of now
     sealed = shell(
         f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes --json",
         sitting,
@@ -93,6 +93,7 @@ def test_a_revocation_is_told_at_the_seal_and_takes_no_new_card(stage: Stage, si
         shell(card_command(stage, gate), sitting)
     stage.chain.revoke(stage.room, 2)
     root = "--simulated-root root.der"
+    stage.chain.mine()  # a head of now
     done = shell(
         f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
         sitting,
@@ -109,6 +110,7 @@ def test_a_card_whose_gate_was_swapped_is_refused_at_the_seal(stage: Stage, sitt
     card = json.loads((sitting / "study.json").read_text()) | {"gate": other.identity.to_json()}
     (sitting / "study.json").write_text(json.dumps(card))
     root = "--simulated-root root.der"
+    stage.chain.mine()  # a head of now
     done = shell(
         f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
         sitting,

@@ -176,6 +176,7 @@ class Desk:
 
     def findings(self, status: int, *options: str, rpc: str | None = None) -> list[dict[str, Any]]:
         """What a check finds."""
+        self.chain.mine()  # a head of now
         asked = f"--rpc {self.chain.url if rpc is None else rpc} {' '.join(options)}"
         done = shell(f"sealroom check A.tar {asked} --json 2>/dev/null", self.folder)
         assert done.returncode == status, done.stdout
@@ -246,6 +247,7 @@ def study(chain: LocalChain, tmp_path: Path) -> Iterator[Desk]:
     (tmp_path / "study.json").write_bytes(replace(card, owners=owners, **place).encode())
     (tmp_path / "root.der").write_bytes(stage.platform.root_der)
     write_cohort(tmp_path / "cohort-A.parquet")
+    chain.mine()  # a head of now
     command = (
         "sealroom seal --owner hospital-A --in cohort-A.parquet --out A.tar --key-out keys/A.key --yes "
         f"--rpc {stage.chain.url}"

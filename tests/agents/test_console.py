@@ -29,7 +29,6 @@ from tests.rpc_proxy import RpcProxy
 from sealroom.codes import Code
 from sealroom.model import Machines, Roster, Study, Validity
 from sealroom.recipe import parse, render
-from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.console import display, model_script
 from sealroom_agents.console.app import STATIC, create_app
@@ -331,7 +330,7 @@ def test_many_readers_cost_one_look_at_the_chain(lab: Lab) -> None:
     lab.live()
     address = f"/v1/studies/{lab.room.consortium}"
     with RpcProxy(lab.chain.url) as proxy:
-        reader = ChainReader([proxy.url])
+        reader = lab.chain.reader(proxy.url)
         app = create_app(lab.store, reader, factory=lab.room.factory, **OPEN | {"fresh_s": 3600.0})
         web = TestClient(app)
         first = web.get(address)
@@ -353,7 +352,7 @@ def test_a_strangers_consortium_that_cannot_be_drawn_takes_no_other_off_the_boar
 
     with RpcProxy(lab.chain.url) as proxy:
         proxy.refuses = too_many
-        reader = ChainReader([proxy.url])
+        reader = lab.chain.reader(proxy.url)
         app = create_app(lab.store, reader, factory=lab.room.factory, **OPEN)
         web = TestClient(app, raise_server_exceptions=False)
         listed = [one["consortium"] for one in web.get("/v1/studies").json()["studies"]]
@@ -874,7 +873,7 @@ def test_what_strangers_declare_comes_last_and_is_not_read(lab: Lab) -> None:
 
     with RpcProxy(lab.chain.url) as proxy:
         proxy.refuses = watching
-        reader = ChainReader([proxy.url])
+        reader = lab.chain.reader(proxy.url)
         app = create_app(lab.store, reader, factory=lab.room.factory, **OPEN)
         web = TestClient(app, raise_server_exceptions=False)
         page = web.get("/").text
@@ -902,7 +901,7 @@ def test_a_row_that_costs_a_node_much_takes_no_other_off_the_board(lab: Lab) -> 
 
     with RpcProxy(lab.chain.url) as proxy:
         proxy.refuses = without_gas
-        reader = ChainReader([proxy.url])
+        reader = lab.chain.reader(proxy.url)
         found = {row.consortium for row in reader.board(lab.room.factory)}
         assert {lab.room.consortium, other.consortium} <= found
         assert len(found) == lab.chain.call("Factory", lab.room.factory, "consortiumCount")

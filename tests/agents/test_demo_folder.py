@@ -14,7 +14,7 @@ from sealroom_agents.demo.stack import MARK, empty_folder
 from sealroom_agents.errors import DemoError
 
 SEALROOM = Path(sys.executable).parent / "sealroom"
-DEMO_LIMIT_S = 300
+DEMO_LIMIT_S = 900
 
 
 def refused(folder: Path, *, environment: dict[str, str] | None = None) -> str:
@@ -91,7 +91,7 @@ stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[1]) / "demo")
 chain = stack.start_chain()
 try:
     body = {"jsonrpc": "2.0", "id": 1, "method": "anvil_mine", "params": [hex(1600)]}
-    assert "result" in httpx.post(chain, json=body, timeout=240).json()
+    assert "result" in httpx.post(chain, json=body, timeout=900).json()
 finally:
     stack.stop()
 """

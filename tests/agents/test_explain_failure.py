@@ -116,6 +116,7 @@ class Booked:
         self, *more: str, key: bytes | None = None, rpc: str | None = None, **changes: Any
     ) -> tuple[int, str]:
         """What is said of a file of this run; with changes, of one that lies, and is signed all the same."""
+        self.stage.chain.mine()  # a head of now
         made = of_owner(self.folder, None)
         made.keep()
         assert made.place is not None

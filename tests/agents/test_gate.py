@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +36,6 @@ from sealroom.model import Opening
 from sealroom.platform_policy import PlatformPolicy
 from sealroom.sealed import UNWRAPPED, make_wrap, open_wrap
 from sealroom_agents.attestation import verify_gate
-from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ConfigurationError, GateError
 from sealroom_agents.gate import service, spending
@@ -66,7 +64,7 @@ ROW = "0x" + interface("Lens").encode("row", ("0x" + "00" * 20, [], []))[:4].hex
 def test_the_gate_proves_who_it_is(approved: World) -> None:
     """AT-30."""
     identity = approved.identity()
-    facts = verify_gate(identity, trust=approved.platform.trust(), now=int(time.time()))
+    facts = verify_gate(identity, trust=approved.platform.trust(), now=approved.clock())
     assert facts.gate_root == identity.gate_root
     assert facts.compose_hash == sha256(GATE_RECIPE)
     assert facts.kms_root_key == approved.platform.kms.root_public_key
@@ -102,7 +100,7 @@ def test_an_enclave_that_keeps_every_rule_gets_its_keys(approved: World) -> None
         )
         assert key.reveal() == sealed.key.reveal()
 
-    (run,) = ChainReader([approved.chain.url]).study_history(approved.room.consortium).runs
+    (run,) = approved.chain.reader().study_history(approved.room.consortium).runs
     assert (run.run_id, run.opening.run.grant_hash, run.opening.run.enclave_signer) == (
         enclave.run_id, grant_hash, enclave.address
     )  # fmt: skip
@@ -138,7 +136,7 @@ def test_each_grant_names_the_audit_logs_last_entry_and_its_hash_is_on_chain(app
     grant = granted(Enclave(approved).ask()).grant
 
     assert grant.audit_head == before.digest != bytes(32)
-    (run,) = ChainReader([approved.chain.url]).study_history(approved.room.consortium).runs
+    (run,) = approved.chain.reader().study_history(approved.room.consortium).runs
     entries = [json.loads(line) for line in (approved.state / "audit.jsonl").read_text().splitlines()]
     (booking,) = [entry for entry in entries if entry["event"] == "booking"]
     assert booking["previous"] == to_hex(before.digest) and to_hex(run.opening.note) == booking["digest"]
@@ -564,13 +562,13 @@ def test_an_address_that_is_no_consortium_is_refused(approved: World) -> None:
 def test_an_expired_study_is_refused(approved: World) -> None:
     """CH-14."""
     world = approved
-    expiry = world.chain.head_time() + 40
+    expiry = world.chain.head_time() + 3600
     world.study = world.chain.draft(
         world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], expiry=expiry
     )
     world.approve(0, 1)
     granted(Enclave(world).ask())
-    world.clock.ahead = 45
+    world.clock.at = expiry
     world.heartbeat()
     refused(Enclave(world).ask(), "study-expired")
 
@@ -725,7 +723,7 @@ def test_without_a_living_watcher_nothing_is_released(approved: World) -> None:
 
 
 def test_an_old_report_of_the_watcher_is_no_heartbeat(approved: World) -> None:
-    report = WatchReport(observed=int(time.time()), seen=(approved.room.consortium,), revoked=())
+    report = WatchReport(observed=approved.clock(), seen=(approved.room.consortium,), revoked=())
     approved.clock.ahead = 31
     headers = {"authorization": f"Bearer {TOKEN}"}
     assert approved.http.post("/v1/watch", content=report.encode(), headers=headers).status_code == 200

@@ -13,7 +13,6 @@ from tests.gate_world import TOKEN, Enclave, World, granted, refused
 from sealroom import typed
 from sealroom.encoding import to_hex
 from sealroom.model import Receipt
-from sealroom_agents.chain import ChainReader
 from sealroom_agents.gate.audit import verify
 
 pytestmark = pytest.mark.anvil
@@ -61,7 +60,7 @@ def test_receipts_that_wait_are_anchored_together_and_only_once(approved: World)
     assert anchored["runs"] == [first["receipt"]["runId"], third["receipt"]["runId"]]
     assert (anchored["batch"], anchored["first"]) == (1, 1)
 
-    reader = ChainReader([approved.chain.url])
+    reader = approved.chain.reader()
     for given, sequence in ((first, 1), (third, 2), (second, 0)):
         receipt = Receipt.from_json(given["receipt"])
         signature = bytes.fromhex(given["signature"][2:])

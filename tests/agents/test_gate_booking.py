@@ -19,7 +19,7 @@ from tests.rpc_proxy import RpcProxy
 from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.model import Opening, Run, Spending, Study
-from sealroom_agents.chain import ChainReader, Opened, Transactor, TxResult, sending
+from sealroom_agents.chain import Opened, Transactor, TxResult, sending
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError, GateError, Refused, TransactionError
 from sealroom_agents.gate import booking
@@ -271,7 +271,7 @@ def test_each_refused_run_is_told_its_own_reason_and_spoils_no_other(
     assert told == ["LedgerRunLate", "opened", "RegistryExceeds", "LedgerRunExists", "opened"]
     assert approved.chain.block_number() == before + 1
     assert spent(approved) == Spending(epsilon_micro=500_002, delta_pico=0, runs=3)
-    runs = ChainReader([approved.chain.url]).study_history(approved.room.consortium).runs
+    runs = approved.chain.reader().study_history(approved.room.consortium).runs
     assert [(run.run_id, run.opening.note) for run in runs] == [
         (run.run_id, NOTE) for run in (first, small, small2)
     ]

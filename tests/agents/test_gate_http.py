@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,6 @@ from sealroom.encoding import sha256
 from sealroom.key_release import GrantReply, Hello, LeaseReply
 from sealroom_agents import child_processes
 from sealroom_agents.attestation import load_os_images, trust_under
-from sealroom_agents.chain import ChainReader
 from sealroom_agents.errors import ConfigurationError, Refused
 from sealroom_agents.gate.command import POLICY_FILE, load_policy, trust_root
 from sealroom_agents.gate.http import EVIDENCE_AT_ONCE, create_app
@@ -120,7 +120,7 @@ def test_a_flood_of_evidence_holds_up_no_renewal() -> None:
             try:
                 for _ in range(EVIDENCE_AT_ONCE):
                     await asyncio.to_thread(gate.judged.acquire)
-                renewal = await asyncio.wait_for(client.post("/v1/lease", content=b"{}"), 30)
+                renewal = await asyncio.wait_for(client.post("/v1/lease", content=b"{}"), PATIENCE_S)
             finally:
                 gate.booked.set()
             return [renewal.status_code, *[(await one).status_code for one in flooding]]
@@ -202,7 +202,7 @@ def test_a_boot_request_with_short_or_odd_values_is_refused(approved: World) -> 
 
 def test_another_kms_gets_the_root_key_only_when_the_operator_named_it(approved: World) -> None:
     assert not approved.http.post("/bootAuth/kms", json=boot_info(approved)).json()["isAllowed"]
-    chain = ChainReader([approved.chain.url])
+    chain = approved.chain.reader()
     named = BootAuthority(chain, chain_id=31337, kms_measurements=frozenset({bytes.fromhex("11" * 32)}))
     http = AppClient(create_app(approved.gate, named, watch_token=TOKEN))
     approved.closers.append(http.close)
@@ -260,6 +260,8 @@ def test_a_file_that_lists_no_os_images_is_refused(tmp_path: Path, text: str) ->
 
 
 def gate_command(world: World, tmp_path: Path, *more: str) -> list[str]:
+    """A gate of its own process, which goes by the real time."""
+    world.chain.keep_real_time()
     token = tmp_path / "watch.token"
     token.touch(mode=0o600)
     token.write_text(TOKEN + "\n")
@@ -288,9 +290,11 @@ def test_the_process_serves_and_remembers_nonces_over_a_kill(approved: World, tm
 
     process = start()
     try:
-        approved.heartbeat()
         transcript, challenge = enclave.hello()
         message = enclave.evidence(transcript, challenge)
+        approved.chain.keep_real_time()
+        approved.clock.at = int(time.time())
+        approved.heartbeat()
         granted(enclave.send(message))
         assert child_processes.kill(process.pid)
         process.wait()

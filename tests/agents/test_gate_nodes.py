@@ -13,16 +13,18 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode as abi_encode
 from tests.gate_world import RECIPE, Enclave, World, granted, refused
-from tests.hostile_node import HostileNode, drips, endless, http, says, silent
-from tests.patience import until
+from tests.hostile_node import HostileNode, drips, endless, give_up, http, says, silent
+from tests.patience import PATIENCE_S
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom.encoding import sha256
 from sealroom.model import State
+from sealroom_agents.chain import client, newest
 from sealroom_agents.chain.breaker import THREADS
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.gate import views
 
-pytestmark = pytest.mark.anvil
+pytestmark = [pytest.mark.anvil, pytest.mark.usefixtures("every_node_is_heard")]
 
 STATE = "0x" + interface("Lens").encode("state", "0x" + 40 * "0")[:4].hex()
 STEPS, ENDED_AT = 5, 15
@@ -39,7 +41,7 @@ def answers(method: str, params: list[Any]) -> bool:
 
 
 SHORT_S = 2.0
-"""Deadline of a node that never answers."""
+"""Deadline for a node that never answers."""
 
 
 @dataclass
@@ -258,10 +260,11 @@ def invents_blocks(node: RpcProxy, world: World, ahead: int, lie: Lie) -> None:
 @pytest.mark.parametrize("ahead", [1, 500])
 @pytest.mark.parametrize("lie", [REVOKED, Lie(study=OTHER)], ids=["revoked", "another study"])
 def test_a_block_that_a_node_makes_up_costs_time_and_neither_a_lease_nor_a_budget(
-    three: Three, lie: Lie, ahead: int
+    three: Three, monkeypatch: pytest.MonkeyPatch, lie: Lie, ahead: int
 ) -> None:
     """CH-02, CH-03: it is asked for in vain, the lease goes on; then the node is alone with what it says."""
     world = three.world
+    monkeypatch.setattr(newest, "CONFIRM_S", PATIENCE_S)
     three.start(quorum=2)
     enclave = three.enclave()
     granted(enclave.ask())
@@ -272,21 +275,20 @@ def test_a_block_that_a_node_makes_up_costs_time_and_neither_a_lease_nor_a_budge
     assert spent == world.chain.call(
         "Ledger", world.room.ledger, "spending", world.room.consortium, world.study
     ), "what is refused books nothing"
-    counters = iter(range(2, 1000))
-
-    def renewed() -> bool:
-        answer = enclave.renew(next(counters))
-        assert answer.status_code in (200, 503), "the lease never ends for it"
-        return answer.status_code == 200
-
-    until(renewed)
+    refused(enclave.renew(2), "chain-disagrees", 503)
+    monkeypatch.setattr(newest, "CONFIRM_S", 0.0)  # the others had their time
+    assert enclave.renew(3).status_code == 200
     world.chain.mine()
     granted(three.enclave().ask())
 
 
-def test_a_block_made_up_once_a_run_is_booked_does_not_cost_what_was_booked(three: Three) -> None:
+def test_a_block_made_up_once_a_run_is_booked_does_not_cost_what_was_booked(
+    three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """CH-02, CH-06: the last look before the release waits until the others have settled it."""
     world = three.world
+    monkeypatch.setattr(newest, "CONFIRM_S", 2 * client.SETTLE_S)
+    monkeypatch.setattr(views, "STILL_TIMEOUT_S", PATIENCE_S)
     three.start(quorum=2)
     invents_blocks(three.third, world, 1, REVOKED)
     rewrite, tamper = three.third.rewrite, three.third.tamper
@@ -322,8 +324,9 @@ def test_a_node_that_does_not_answer_holds_nobody_where_two_others_do(three: Thr
     world = three.world
     with HostileNode(answer) as node:
         world.rpc_urls = [node.url, three.nodes[0].url, three.nodes[1].url]
-        world.rpc_quorum, world.rpc_timeout_s = 2, SHORT_S
+        world.rpc_quorum = 2
         world.start_gate()
+        give_up(world.reader, node, SHORT_S)
         enclave = three.enclave()
         granted(enclave.ask())
         for counter in range(1, 20):
@@ -343,8 +346,8 @@ def test_where_every_node_must_answer_a_silent_one_stops_only_while_it_is_silent
     enclave = three.enclave()
     with HostileNode(answer) as node, RpcProxy(world.chain.url) as proxy:
         world.rpc_urls = [three.nodes[0].url, node.url]
-        world.rpc_timeout_s = SHORT_S
         world.start_gate(lease_seconds=60)
+        give_up(world.reader, node, SHORT_S)
         body = refused(three.enclave().ask(), "chain-unreachable", 503)
         assert "127.0.0.1" in body["message"]
 
@@ -352,8 +355,11 @@ def test_where_every_node_must_answer_a_silent_one_stops_only_while_it_is_silent
             node.send(connection, http(proxy.answer(body)))
 
         node.answer = forwards
+        give_up(world.reader, node, PATIENCE_S)
         granted(enclave.ask())
         node.answer = answer
+        give_up(world.reader, node, SHORT_S)
         refused(enclave.renew(1), "chain-unreachable", 503)
         node.answer = forwards
+        give_up(world.reader, node, PATIENCE_S)
         assert enclave.renew(2).status_code == 200

@@ -42,6 +42,7 @@ class Heads:
 def compared(
     world: World, *arguments: str, log: Path | None = None, rpc: Sequence[str] | None = None
 ) -> Result:
+    world.chain.keep_real_time()  # as the command does
     named = [part for url in rpc or (world.chain.url,) for part in ("--rpc", url)]
     command = [str(log or world.state / "audit.jsonl"), *named, *arguments]
     return CliRunner().invoke(gate_log, command, standalone_mode=False)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import event
-from tests.gate_world import Enclave, StillClock, World, granted, refused
+from tests.gate_world import Enclave, World, granted, refused
 from tests.patience import PATIENCE_S
 
 from sealroom_agents.attestation import verify_gate
@@ -59,14 +59,6 @@ def locked(state: Path) -> Iterator[Callable[[], None]]:
     finally:
         let_go()
         other.close()
-
-
-@pytest.fixture
-def still(approved: World) -> World:
-    """A gate whose clock stands still, except where a test sets it."""
-    approved.clock = StillClock()
-    approved.start_gate()
-    return approved
 
 
 @pytest.fixture
@@ -129,16 +121,16 @@ def restarted(world: World, monkeypatch: pytest.MonkeyPatch, *, busy_s: float) -
 
 @pytest.mark.anvil
 def test_a_database_that_is_locked_for_a_while_delays_and_refuses_nothing(
-    still: World, monkeypatch: pytest.MonkeyPatch
+    approved: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OP-05."""
-    restarted(still, monkeypatch, busy_s=PATIENCE_S)
-    enclave = small(still)
+    restarted(approved, monkeypatch, busy_s=PATIENCE_S)
+    enclave = small(approved)
     granted(enclave.ask())
     asks = threading.Semaphore(0)
-    event.listen(still.gate._sessions._engine, "begin", lambda *_: asks.release(), insert=True)
-    for act in (lambda: enclave.renew(1), small(still).ask):
-        with ThreadPoolExecutor(1) as pool, locked(still.state) as let_go:
+    event.listen(approved.gate._sessions._engine, "begin", lambda *_: asks.release(), insert=True)
+    for act in (lambda: enclave.renew(1), small(approved).ask):
+        with ThreadPoolExecutor(1) as pool, locked(approved.state) as let_go:
             answer = pool.submit(act)
             assert asks.acquire(timeout=PATIENCE_S)
             assert not answer.done()
@@ -148,32 +140,32 @@ def test_a_database_that_is_locked_for_a_while_delays_and_refuses_nothing(
 
 @pytest.mark.anvil
 def test_a_database_that_stays_locked_releases_nothing_and_ends_nothing(
-    still: World, monkeypatch: pytest.MonkeyPatch
+    approved: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OP-05, AT-01: the nonce is not used up, the lease goes on, and the log holds."""
-    restarted(still, monkeypatch, busy_s=0.01)
-    enclave, other = small(still), small(still)
+    restarted(approved, monkeypatch, busy_s=0.01)
+    enclave, other = small(approved), small(approved)
     granted(enclave.ask())
     message = other.evidence(*other.hello())
-    with locked(still.state):
+    with locked(approved.state):
         unable(other.send(message))
         unable(enclave.renew(1))
-        hello = Enclave(still)
+        hello = Enclave(approved)
         with pytest.raises(AssertionError, match="gate-state"):
             hello.hello()
     granted(other.send(message))
     assert enclave.renew(1).status_code == 200
-    verify(still.state / "audit.jsonl")
+    verify(approved.state / "audit.jsonl")
 
 
 @pytest.mark.anvil
 def test_a_database_that_is_locked_once_a_run_is_booked_keeps_its_keys(
-    still: World, monkeypatch: pytest.MonkeyPatch
+    approved: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OP-05, RE-12: what cannot be written down is not released; its budget is spent."""
-    restarted(still, monkeypatch, busy_s=0.01)
-    opener = still.gate._bookings._opener
-    lock = locked(still.state)
+    restarted(approved, monkeypatch, busy_s=0.01)
+    opener = approved.gate._bookings._opener
+    lock = locked(approved.state)
 
     class Locks:
         """The database is locked once the transaction is mined."""
@@ -183,63 +175,65 @@ def test_a_database_that_is_locked_once_a_run_is_booked_keeps_its_keys(
             lock.__enter__()
             return iter(found)
 
-    still.gate._bookings._opener = Locks()
+    approved.gate._bookings._opener = Locks()
     try:
-        unable(small(still).ask())
+        unable(small(approved).ask())
     finally:
         lock.__exit__(None, None, None)
-    still.gate._bookings._opener = opener
-    granted(small(still).ask())
-    spent = still.chain.call("Ledger", still.room.ledger, "spending", still.room.consortium, still.study)
+    approved.gate._bookings._opener = opener
+    granted(small(approved).ask())
+    spent = approved.chain.call(
+        "Ledger", approved.room.ledger, "spending", approved.room.consortium, approved.study
+    )
     assert spent["runs"] == 2
-    verify(still.state / "audit.jsonl")
+    verify(approved.state / "audit.jsonl")
 
 
 # --- a clock that is set ------------------------------------------------------------------------
 
 
 @pytest.mark.anvil
-def test_a_clock_that_is_set_back_makes_no_dead_watcher_live(still: World) -> None:
+def test_a_clock_that_is_set_back_makes_no_dead_watcher_live(approved: World) -> None:
     """OP-11, OP-09: what the watcher saw in the future, it saw before; its next report counts again."""
-    enclave = small(still)
+    enclave = small(approved)
     granted(enclave.ask())
-    still.clock.ahead = -1
+    approved.clock.ahead = -1
     refused(enclave.renew(1), "watcher-dead", 503)
-    refused(small(still).ask(), "watcher-dead", 503)
-    still.heartbeat()
+    refused(small(approved).ask(), "watcher-dead", 503)
+    approved.heartbeat()
     assert enclave.renew(2).status_code == 200
-    granted(small(still).ask())
-    still.clock.ahead += MAX_WATCH_AGE_S + 1
-    refused(small(still).ask(), "watcher-dead", 503)
+    granted(small(approved).ask())
+    approved.clock.ahead += MAX_WATCH_AGE_S + 1
+    refused(small(approved).ask(), "watcher-dead", 503)
 
 
 @pytest.mark.anvil
 def test_a_clock_that_jumps_ahead_and_back_opens_nothing_and_is_over_with_the_next_report(
-    still: World,
+    approved: World,
 ) -> None:
     """OP-11, AT-01: leases and challenges end, none comes back, and new ones are given."""
-    enclave, late = small(still), small(still)
+    enclave, late = small(approved), small(approved)
     granted(enclave.ask())
     message = late.evidence(*late.hello())
-    still.clock.ahead = 3600
+    approved.clock.ahead = 3600
     refused(enclave.renew(1), "lease-ended")
     refused(late.send(message), "nonce-expired")
-    still.heartbeat()
-    still.clock.ahead = 0
+    approved.heartbeat()
+    approved.clock.ahead = 0
     refused(enclave.renew(2), "lease-ended")
     refused(late.send(message), "nonce-replayed", 409)
-    refused(small(still).ask(), "watcher-dead", 503)
-    still.heartbeat()
-    granted(small(still).ask())
+    refused(small(approved).ask(), "watcher-dead", 503)
+    approved.heartbeat()
+    granted(small(approved).ask())
     assert CHALLENGE_LIFE_S < 3600
 
 
 @pytest.mark.anvil
-def test_a_gate_shows_no_identity_of_the_future(still: World) -> None:
+def test_a_gate_shows_no_identity_of_the_future(approved: World) -> None:
     """OP-11: owners would refuse it until the time comes."""
-    still.clock.ahead = IDENTITY_MAX_AGE_S + 10
-    assert still.identity().issued >= still.clock() - IDENTITY_MAX_AGE_S
-    still.clock.ahead = 0
-    identity = still.identity()
-    assert identity.issued <= still.clock()
-    verify_gate(identity, trust=still.platform.trust(), now=still.clock())
+    approved.clock.ahead = IDENTITY_MAX_AGE_S + 10
+    assert approved.identity().issued >= approved.clock() - IDENTITY_MAX_AGE_S
+    approved.clock.ahead = 0
+    identity = approved.identity()
+    assert identity.issued <= approved.clock()
+    verify_gate(identity, trust=approved.platform.trust(), now=approved.clock())

@@ -12,7 +12,6 @@ from tests.gate_world import Enclave, World, gate_world, granted
 from tests.local_chain import LocalChain, Room, account
 from tests.rpc_proxy import RpcProxy
 
-from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contents import find_pin
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.logs import MAX_WALK
@@ -22,7 +21,7 @@ from sealroom_agents.notices import HISTORY_CUT, standing_notices
 from sealroom_agents.store import Store
 from sealroom_agents.watcher.lookout import Lookout
 
-pytestmark = [pytest.mark.anvil, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.anvil
 
 NOISE = 5000
 """Events of one owner."""
@@ -91,7 +90,7 @@ def test_the_gate_restarts_and_serves_behind_any_number_of_events(noisy: Noisy) 
 
 def test_a_recipe_that_nobody_proposed_is_refused_with_few_questions(noisy: Noisy) -> None:
     world = noisy.world
-    reader = ChainReader([noisy.proxy.url])
+    reader = world.chain.reader(noisy.proxy.url)
     noisy.asked.clear()
     view = reader.finalized_view(world.room.consortium, compose_hash=b"\x66" * 32)
     assert view.candidate is None and view.unsearched == 0, "beyond the walk, its topic is searched for"
@@ -102,7 +101,7 @@ def test_a_recipe_that_nobody_proposed_is_refused_with_few_questions(noisy: Nois
 def test_a_history_that_is_cut_says_so_and_has_the_last_pin(noisy: Noisy, tmp_path: Path) -> None:
     """The notice is what console and watcher show; the approvals are what an envelope lists."""
     world = noisy.world
-    reader = ChainReader([noisy.proxy.url])
+    reader = world.chain.reader(noisy.proxy.url)
     noisy.asked.clear()
     history = reader.study_history(world.room.consortium)
     assert len(noisy.asked) < 100

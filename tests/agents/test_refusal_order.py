@@ -122,7 +122,8 @@ def decide_on_chain(world: World, faults: set[int]) -> None:
         os_images=[sha256(b"another image")] if 29 in faults else [SIMULATED_OS_IMAGE],
         devices=[sha256(b"another machine")] if 30 in faults else [PLATFORM.machine().device_id],
     )
-    expiry = {"expiry": world.chain.head_time() + 30} if 32 in faults else {}
+    world.clock.at = world.chain.head_time()
+    expiry = {"expiry": world.clock() + 30} if 32 in faults else {}
     world.study = world.chain.draft(
         world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
     )
@@ -295,7 +296,8 @@ def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int,
     world = approved
     with nodes(world, down=47 in faults) as silence:
         world.start_gate(lease_seconds=60)
-        expiry = {"expiry": world.chain.head_time() + 35} if 51 in faults else {}
+        world.clock.at = world.chain.head_time()
+        expiry = {"expiry": world.clock() + 35} if 51 in faults else {}
         world.study = world.chain.draft(
             world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
         )

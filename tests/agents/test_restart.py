@@ -268,7 +268,7 @@ class Shop:
 
     def runner(self, holder: Holder, **options: Any) -> Runner:
         return make_runner(
-            self.lab.chain.url,
+            self.lab.chain.reader(),
             holder,
             store=Store(self.url),
             backend=self.backend(),
@@ -381,7 +381,7 @@ def carry_and_die(step: int, database: str, chain: str, folder: Path, run: str) 
     store = Store(database)
     backend = ReadyMade(folder, folder, folder / "state", "http://127.0.0.1:9", folder / "drafts")
     runner = make_runner(
-        chain,
+        ChainReader([chain], timeout_s=PATIENCE_S),
         HOLDER,
         store=Fatal(store, kill),
         backend=Fatal(backend, kill),
@@ -393,9 +393,10 @@ def carry_and_die(step: int, database: str, chain: str, folder: Path, run: str) 
     os._exit(0)
 
 
-def make_runner(url: str, holder: Holder, *, store: Any, backend: Any, sender: Any, **options: Any) -> Runner:
+def make_runner(
+    chain: ChainReader, holder: Holder, *, store: Any, backend: Any, sender: Any, **options: Any
+) -> Runner:
     """A runner of real parts."""
-    chain = ChainReader([url])
     stop = options.setdefault("stop", threading.Event())
     follower = Supervisor(store, chain, backend, stop=stop, run_timeout_s=PATIENCE_S)
     publisher = Publisher(store, chain, sender, stop=stop, chain_id=31337)
@@ -413,8 +414,7 @@ def test_a_runner_killed_at_any_step_loses_no_envelope_and_publishes_once(shop: 
         shop.folder = tmp_path / str(step)
         shop.folder.mkdir()
         # A restored chain takes its old time up again, and would be stale after some rounds.
-        shop.lab.chain.rpc("evm_setNextBlockTimestamp", int(time.time()))
-        shop.lab.chain.mine()
+        shop.lab.chain.keep_real_time()
         run = shop.submit()
         if carried_until(step, shop, run):
             break
@@ -528,6 +528,7 @@ def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_it
         *("--state", str(tmp_path / "runs"), "--name", "host-1"),
     ]
     run = shop.lab.submit()
+    shop.lab.chain.keep_real_time()
     process = child_processes.start(command, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
@@ -547,6 +548,7 @@ def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_it
     assert shop.lab.store.run(later).state == "queued"
 
     command[-1] = "host-2"
+    shop.lab.chain.keep_real_time()
     process = child_processes.start(command, stderr=subprocess.DEVNULL)
     try:
         programs = under_way(later)
@@ -557,6 +559,7 @@ def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_it
         child_processes.kill(process.pid)
     assert not any(child_guard.is_alive(pid) for pid in programs)
     command[-1] = "host-3"
+    shop.lab.chain.keep_real_time()
     process = child_processes.start(command, stderr=subprocess.DEVNULL)
     try:
         ended = shop.until(later, *ENDS)

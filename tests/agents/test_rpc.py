@@ -10,6 +10,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,10 +25,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.hostile_node import Answer, HostileNode, drips, endless, hangs_up, http, results, says, silent
 from tests.local_chain import ROOT
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 
 from sealroom.model import Fate, Owner, Platform, State
-from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain import ChainReader, Transactor, breaker, nodes
 from sealroom_agents.chain.contracts import STRING_SELECTOR
 from sealroom_agents.chain.logs import forward, walk
 from sealroom_agents.chain.nodes import Nodes
@@ -207,6 +208,36 @@ def test_a_lost_connection_is_tried_again() -> None:
 
         node.answer = third_time
         assert Rpc(node.url, timeout_s=PATIENCE_S).chain_id() == 31337
+
+
+def test_a_late_node_holds_nobody_and_is_back_with_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CH-03: what answers after enough others is not waited for, nor asked again before it has answered."""
+    monkeypatch.setattr(nodes, "GRACE_S", 0.0)
+    monkeypatch.setattr(breaker, "LATE_S", 2 * PATIENCE_S)
+    answer, go = results("0x7a69"), threading.Event()
+
+    def held(node: HostileNode, connection: socket.socket, body: bytes) -> Any:
+        assert go.wait(PATIENCE_S)
+        return answer(node, connection, body)
+
+    def after_it(node: HostileNode, connection: socket.socket, body: bytes) -> Any:
+        until(lambda: late.requests)
+        return answer(node, connection, body)
+
+    with HostileNode(answer) as first, HostileNode(after_it) as second, HostileNode(held) as late:
+        reader = ChainReader([first.url, second.url, late.url], timeout_s=PATIENCE_S, quorum=2)
+
+        def answered() -> list[str]:
+            return sorted(rpc.url for rpc in reader._nodes.ask(lambda rpc: rpc.chain_id()))
+
+        prompt = sorted((first.url, second.url))
+        assert answered() == prompt
+        assert answered() == prompt
+        go.set()
+        monkeypatch.setattr(nodes, "GRACE_S", PATIENCE_S)
+        until(lambda: late.url in answered())
+        assert len(late.requests) == 2, "the first question, and the one after its answer"
+        reader.close()
 
 
 @pytest.mark.parametrize("let_go", ["close", "forget"])

@@ -36,6 +36,7 @@ from sealroom_agents import child_processes
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, StoreError
 from sealroom_agents.facts import LatestView
+from sealroom_agents.runner import supervisor
 from sealroom_agents.runner.backend import Assignment, Leftovers
 from sealroom_agents.runner.command import command
 from sealroom_agents.runner.local import LocalBackend
@@ -222,7 +223,7 @@ WAY = [
 
 
 def follow(
-    lab: Lab, enclave: ScriptedEnclave, *, stop: threading.Event | None = None, timeout: float = 20
+    lab: Lab, enclave: ScriptedEnclave, *, stop: threading.Event | None = None, timeout: float = PATIENCE_S
 ) -> Run:
     """Submit, claim, follow; returns how the run stands then."""
     lab.submit()
@@ -259,7 +260,9 @@ def test_the_enclave_boots_the_stored_bytes_under_the_consortiums_app(lab: Lab) 
     lab.submit()
     run = lab.take()
     backend = ScriptedBackend(ScriptedEnclave([], exit=3))
-    Supervisor(lab.store, lab.reader, backend, stop=threading.Event(), run_timeout_s=5).supervise(run)
+    Supervisor(lab.store, lab.reader, backend, stop=threading.Event(), run_timeout_s=PATIENCE_S).supervise(
+        run
+    )
     (assignment,) = backend.started
     assert assignment.compose == lab.recipe.compose
     assert (assignment.app, assignment.consortium) == (lab.room.app, lab.room.consortium)
@@ -297,7 +300,7 @@ def test_a_failure_file_is_kept_for_whoever_asks(
     held = lab.take()
     enclave = ScriptedEnclave([*WAY[:3], *lines], exit=status, left=failure_of(held))
     Supervisor(
-        lab.store, lab.reader, ScriptedBackend(enclave), stop=threading.Event(), run_timeout_s=20
+        lab.store, lab.reader, ScriptedBackend(enclave), stop=threading.Event(), run_timeout_s=PATIENCE_S
     ).supervise(held)
     run = lab.store.run(held.id)
     assert (run.state, run.code) == ("failed", "run-failed")
@@ -316,7 +319,7 @@ def test_a_failure_file_of_another_run_or_of_nobody_is_not_kept(lab: Lab) -> Non
         held = lab.take()
         enclave = ScriptedEnclave([*WAY[:3], FAILED], exit=5, left=change(held))
         Supervisor(
-            lab.store, lab.reader, ScriptedBackend(enclave), stop=threading.Event(), run_timeout_s=20
+            lab.store, lab.reader, ScriptedBackend(enclave), stop=threading.Event(), run_timeout_s=PATIENCE_S
         ).supervise(held)
         run = lab.store.run(held.id)
         assert (run.state, run.code) == ("failed", code)
@@ -329,9 +332,12 @@ def test_what_no_enclave_says_ends_the_run(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("wipes", [True, False], ids=["wipes", "stubborn"])
-def test_the_watchers_word_ends_a_running_enclave(lab: Lab, wipes: bool) -> None:
+def test_the_watchers_word_ends_a_running_enclave(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, wipes: bool
+) -> None:
     """OP-10: the run ends as revoked, with the time at which its last process was dead; whether the enclave
     wiped its keys when it was asked to, or had to be killed."""
+    monkeypatch.setattr(supervisor, "WIPE_S", PATIENCE_S if wipes else 0.0)
     enclave = ScriptedEnclave([*WAY[:3]], exit=None, wipes=wipes)
     block_time = time.time()
 
@@ -378,8 +384,14 @@ def test_a_run_that_takes_too_long_is_killed(lab: Lab) -> None:
 
 def test_a_runner_that_stops_ends_its_runs(lab: Lab) -> None:
     stop = threading.Event()
-    threading.Timer(0.2, stop.set).start()
-    run = follow(lab, ScriptedEnclave([*WAY[:3]], exit=None), stop=stop)
+
+    class Computing(ScriptedEnclave):
+        def line(self, timeout_s: float) -> Mapping[str, object] | None:
+            if not self.lines:
+                stop.set()
+            return super().line(timeout_s)
+
+    run = follow(lab, Computing([*WAY[:3]], exit=None), stop=stop)
     assert (run.state, run.code) == ("failed", "runner-stopped")
 
 
@@ -619,7 +631,7 @@ def runner(
         lab.store,
         lab.reader,
         backend,
-        Supervisor(lab.store, lab.reader, backend, stop=stop, run_timeout_s=10),
+        Supervisor(lab.store, lab.reader, backend, stop=stop, run_timeout_s=PATIENCE_S),
         publish,
         holder=holder,
         parallel=1,
@@ -813,7 +825,7 @@ def test_latest_view_is_all_that_following_reads(lab: Lab) -> None:
     lab.submit()
     run = lab.take()
     backend = ScriptedBackend(ScriptedEnclave([{"phase": "refused", "code": "x", "message": "y"}], exit=3))
-    Supervisor(lab.store, Shaky(lab.reader, 2), backend, stop=threading.Event(), run_timeout_s=5).supervise(
-        run
-    )
+    Supervisor(
+        lab.store, Shaky(lab.reader, 2), backend, stop=threading.Event(), run_timeout_s=PATIENCE_S
+    ).supervise(run)
     assert lab.store.run(run.id).code == "x"

@@ -23,7 +23,7 @@ from tests.patience import PATIENCE_S, until
 from sealroom.keys import public_key33, recover_kms_root
 from sealroom_agents import child_processes
 from sealroom_agents.errors import ConfigurationError
-from sealroom_agents.simulator import GuestAgent, SimulatedEnclave, SimulatedPlatform
+from sealroom_agents.simulator import GuestAgent, SimulatedEnclave, SimulatedPlatform, socket_server
 from sealroom_agents.simulator.command import command
 from sealroom_agents.simulator.kms import derive_path
 from sealroom_agents.simulator.pki import LABEL
@@ -199,7 +199,7 @@ def test_ed25519_key_has_the_same_bytes_as_the_default_one(client: DstackClient)
 def _exchange(path: Path, request: bytes) -> tuple[int, dict[str, object]]:
     """Send raw bytes, return (status, JSON answer)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE_S)
         connection.connect(str(path))
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
@@ -269,7 +269,10 @@ def test_a_body_of_unsure_or_too_great_length_is_refused_unread(server: AgentSer
     assert "error" in answer
 
 
-def test_connections_that_clients_forgot_keep_nobody_out(server: AgentServer) -> None:
+def test_connections_that_clients_forgot_keep_nobody_out(
+    server: AgentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_server, "ROOM_TIMEOUT_S", PATIENCE_S)
     with ExitStack() as stack:
         clients = [DstackClient(str(server.path)) for _ in range(MAX_CONNECTIONS + 8)]
         for client in clients:
@@ -293,7 +296,7 @@ def test_connections_at_work_are_not_ended_for_a_new_one(server: AgentServer) ->
             connection.sendall(half)
         until(lambda: server.working == MAX_CONNECTIONS)  # before, one of them still counts as idle
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as late:
-            late.settimeout(60)
+            late.settimeout(PATIENCE_S)
             late.connect(str(server.path))
             assert late.recv(1) == b""
         busy[0].sendall(b"}")

@@ -47,7 +47,7 @@ def stage(settled: Stage) -> Iterator[Stage]:
     snapshot = settled.chain.snapshot()
     settled.chain.finalize()  # a head of now, however long ago the study was settled
     # A reader remembers the newest finalized block, and believes nothing older.
-    reader = ChainReader([settled.chain.url])
+    reader = settled.chain.reader()
     yield replace(settled, reader=reader)
     reader.close()
     settled.chain.restore(snapshot)
@@ -168,7 +168,7 @@ def test_a_node_that_hides_what_the_ledger_has_is_no_verdict(stage: Stage, event
         return [log for log in result if log["topics"][0] != topic] if method == "eth_getLogs" else result
 
     with RpcProxy(stage.chain.url) as proxy:
-        reader = ChainReader([proxy.url])
+        reader = stage.chain.reader(proxy.url)
         links = verification.verify(envelope, trust=stage.trust, chain=reader, now=int(time.time()))
         assert all(link.ok for link in links)
         proxy.tamper = hides
@@ -195,7 +195,7 @@ def test_a_node_that_makes_up_a_receipt_does_not_get_it_believed(stage: Stage) -
 
     with RpcProxy(stage.chain.url) as proxy:
         proxy.tamper = lie
-        reader = ChainReader([proxy.url])
+        reader = stage.chain.reader(proxy.url)
         links = verification.verify(envelope, trust=stage.trust, chain=reader, now=int(time.time()))
         broken = verification.first_broken(links)
         assert broken is not None and (broken.name, broken.code) == ("anchored", "receipt-mismatch")
@@ -426,6 +426,7 @@ def test_pin_makes_the_file_from_a_study_card(stage: Stage, sitting: Path) -> No
     done = shell(f"sealroom pin --os-images os-images.json {chain} --out made.json", sitting)
     assert done.returncode == 0, done.stdout
     assert (sitting / "made.json").read_bytes() == (sitting / "pin.json").read_bytes()
+    stage.chain.mine()  # a head of now
     partly = shell(f"sealroom pin {chain} --out - 2>/dev/null", sitting)
     assert "os-images" not in verification.parse_pin(partly.stdout.encode()).origins
 

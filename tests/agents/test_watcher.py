@@ -399,7 +399,7 @@ def test_a_lie_that_one_node_told_hides_no_later_revocation(lab: Lab, gate: Reco
         return result[: place - 128] + 2 * ("5a" * 32) + told + result[place + 64 :]
 
     with RpcProxy(lab.chain.url) as proxy:
-        reader = ChainReader([lab.chain.url, proxy.url])
+        reader = lab.chain.reader(lab.chain.url, proxy.url)
         watcher = Watcher(reader, lab.store, gate, factory=lab.room.factory)
         watcher.poll()
         proxy.tamper = lies
@@ -443,7 +443,7 @@ def test_what_owners_should_know_of_is_written_down_once(lab: Lab, watcher: Watc
     lab.chain.advance(2 * 24 * 3600)
     lab.chain.send(9, lab.room.consortium, consortium.encode("acceptSeat", account(0)))
     lab.chain.send(8, lab.room.ledger, ledger.encode("accept", [dataset]))
-    fresh = ChainReader([lab.chain.url], clock=lab.chain.head_time)
+    fresh = lab.chain.reader()
     moved = Lookout(fresh, lab.store, watcher.followed).look()
     assert {(one.kind, one.about) for one in moved} == {
         ("seat-moved", account(0)),

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from tests.agents.test_watcher import RecordingGate
 from tests.gate_world import TOKEN, Enclave, World, granted, refused
-from tests.hostile_node import HostileNode, silent
+from tests.hostile_node import HostileNode, give_up, silent
 from tests.local_chain import LocalChain
 from tests.outside import Lab
 from tests.rpc_proxy import RpcProxy
 
 from sealroom.key_release import WatchReport
-from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.newest import MAX_SPLITS
 from sealroom_agents.chain.views import CALLS
 from sealroom_agents.store import Store
@@ -71,7 +70,7 @@ def test_what_a_look_costs_does_not_grow_with_strangers(lab: Lab) -> None:
     """OP-09: 60 of them, and the one consortium that adopted this gate is in every heartbeat."""
     gate = RecordingGate.adopted_by(lab)
     with RpcProxy(lab.chain.url) as proxy:
-        reader = ChainReader([proxy.url])
+        reader = lab.chain.reader(proxy.url)
         watcher = Watcher(reader, lab.store, gate, factory=lab.room.factory)
         until_followed(watcher, gate, lab.room.consortium)
         for _ in range(5):
@@ -135,7 +134,7 @@ def test_a_contract_that_answers_something_else_costs_only_itself(lab: Lab, code
     bad = [hostile(lab.chain, code) for _ in range(5)]
     gate = RecordingGate.adopted_by(lab)
     with RpcProxy(lab.chain.url) as proxy:
-        reader = ChainReader([proxy.url])
+        reader = lab.chain.reader(proxy.url)
         watcher = Watcher(reader, lab.store, gate, factory=None, only=[*bad, lab.room.consortium])
         for _ in range(4):
             before = proxy.calls
@@ -174,7 +173,8 @@ def test_a_run_renews_on_beside_strangers_and_a_contract_that_lies(approved: Wor
     world.start_gate()
     store = Store(f"sqlite:///{tmp_path / 'watched.db'}")
     with HostileNode(silent) as slow, RpcProxy(world.chain.url) as other:
-        reader = ChainReader([slow.url, world.chain.url, other.url], timeout_s=1.0, quorum=2)
+        reader = world.chain.reader(slow.url, world.chain.url, other.url, quorum=2)
+        give_up(reader, slow, 1.0)
         watcher = Watcher(reader, store, Posting(), factory=world.room.factory, clock=world.clock)
         for _ in range(4):
             watcher.poll()

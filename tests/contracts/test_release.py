@@ -19,9 +19,9 @@ from scripts._release import CONTRACTS, INPUT_FILE, Compiled, compare, compile_a
 from tests.contracts import safes
 from tests.local_chain import OPERATOR, ROOT, LocalChain
 
-pytestmark = [pytest.mark.anvil, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.anvil, pytest.mark.slow]
 
-TIMEOUT_S = 600
+TIMEOUT_S = 1500
 MATERIALS = ("sealroom", "enclave")
 """Of what the release holds a bill."""
 

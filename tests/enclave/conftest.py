@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.patience import PATIENCE_S
 
 from sealroom import recipe
 from sealroom.privacy.release import Releases
 from sealroom.recipe import Recipe
+from sealroom.runtime import blocks, custodian, sandbox
 from sealroom.runtime.custodian import Custodian
 from sealroom.runtime.memory import seal_memory
 from sealroom.runtime.sandbox import Sandbox
@@ -118,6 +120,15 @@ def as_parquet(table: pa.Table) -> bytes:
     stream = io.BytesIO()
     pq.write_table(table, stream)
     return stream.getvalue()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_custodian() -> Iterator[None]:
+    """A job that a busy machine is slow to start, or to end, has not failed."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (blocks, custodian, sandbox):
+            patch.setattr(module, "READY_SECONDS", PATIENCE_S)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,13 @@ from sealroom.key_release import (
     transcript_1,
     verify_lease,
 )
-from sealroom.key_release.messages import Challenge, EvidenceMessage, GateIdentity, Hello
+from sealroom.key_release.messages import (
+    MAX_LEASE_SECONDS,
+    Challenge,
+    EvidenceMessage,
+    GateIdentity,
+    Hello,
+)
 from sealroom.key_release.replies import Refusal
 from sealroom.keys import (
     GATE_ROOT_PATH,
@@ -72,7 +78,7 @@ class LocalGate:
         self.epsilon_micro, self.delta_pico = epsilon_micro, delta_pico
         self.sealed: dict[bytes, SealSummary] = {}
         self.owners: dict[bytes, str] = {}
-        self.lease_seconds = 9
+        self.lease_seconds = MAX_LEASE_SECONDS  # no test waits until one lapses
         self.final: Callable[[LeaseRequest], bool] = lambda request: True
         self.change_grant: Callable[[Grant], Grant] = lambda grant: grant
         self.grant_signer = signer.key

@@ -13,7 +13,7 @@ import pytest
 from tests.enclave import surroundings
 from tests.enclave.attacks import DATASET, GROUPS, REMAIN, REMAIN_IN_LOAD, SEEN
 
-SECONDS = 1500
+SECONDS = 3000
 ROOT = Path(__file__).resolve().parents[2]
 
 FROM_ROOT, UNCOUNTED = {"user", "no namespaces", "filter alone"}, {"fifteen hundred threads"}

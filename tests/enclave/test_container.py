@@ -166,7 +166,7 @@ def test_a_job_in_the_container_is_sealed_and_gets_its_data_across(service: Serv
         descriptor, size = sealed_memory(small_table("A"))
         channel.send({"size": size}, descriptor=descriptor)
         os.close(descriptor)
-        job.channel.settimeout(60)
+        job.channel.settimeout(PATIENCE_S)
         frame = channel.receive()
         assert frame is not None
         assert frame.head == {"rows": 300, "found": [], "uid": 65532}

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_S
 
 from sealroom import files
 from sealroom.files import (
@@ -241,7 +242,7 @@ def test_a_kill_before_any_step_leaves_the_old_file_or_the_new_one(
         if existing:
             target.write_bytes(OLD)
         command = [sys.executable, "-c", AT_STEP, str(target), str(step), str(existing), str(named)]
-        status = subprocess.run(command, timeout=60).returncode
+        status = subprocess.run(command, timeout=PATIENCE_S).returncode
         content = target.read_bytes() if target.exists() else None
         assert content in (OLD if existing else None, NEW)
         left = [name for name in names(tmp_path) if name != "a"]

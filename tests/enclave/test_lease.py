@@ -21,6 +21,7 @@ from sealroom.key_release import GrantReply, LeaseReply, LeaseRequest, sign_rene
 from sealroom.key_release.messages import Challenge, EvidenceMessage, GateIdentity, Hello
 from sealroom.key_release.replies import Refusal
 from sealroom.keys import Secret, address_of, generate_signer
+from sealroom.runtime import lease as leases
 from sealroom.runtime.clock import Clock, boot_seconds
 from sealroom.runtime.gate_client import GateRefused
 from sealroom.runtime.lease import FIRST_SECONDS, RETRY_SECONDS, Lease, LeaseEnd, LeaseEnded
@@ -30,11 +31,30 @@ SECONDS = 2
 """Lease that a gate gives, seconds."""
 
 
+class Now:
+    """The clock of leases: time passes where a test says so, and nowhere else."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def passes(self, lease: Lease, seconds: float) -> None:
+        """So much time passes, and who waits for it under the lease wakes up."""
+        self.seconds += seconds
+        with lease._change:
+            lease._change.notify_all()
+
+
 @pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Renew soon, so that a lease of seconds is renewed often."""
+def now(monkeypatch: pytest.MonkeyPatch) -> Now:
+    """The clock; and leases are renewed soon."""
+    now = Now()
     monkeypatch.setattr("sealroom.runtime.lease.FIRST_SECONDS", 0.05)
     monkeypatch.setattr("sealroom.runtime.lease.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("sealroom.runtime.lease.boot_seconds", now)
+    return now
 
 
 class LeasingGate:
@@ -67,11 +87,15 @@ class LeasingGate:
             private_key=self.key,
         )
 
+    def asked(self, number: int) -> bool:
+        """Wait until so many renewals were asked for that no call has counted yet."""
+        return all(self.answered.acquire(timeout=PATIENCE_S) for _ in range(number))
+
     def renewals(self, number: int) -> bool:
         """Wait until so many more were asked for."""
         while self.answered.acquire(blocking=False):
             pass
-        return all(self.answered.acquire(timeout=PATIENCE_S) for _ in range(number))
+        return self.asked(number)
 
     def identity(self) -> GateIdentity:
         raise NotImplementedError
@@ -104,12 +128,14 @@ class Ends(list[LeaseEnd]):
 def leased(
     answer: Callable[[int], None] = lambda counter: None,
     *,
-    granted: float | None = None,
+    before: float = 0.0,
+    final: bool = True,
     seconds: int = SECONDS,
     on_final: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Lease, LeasingGate, Ends]]:
     signer: Secret = generate_signer()
     gate = LeasingGate(address_of(signer.reveal()), answer)
+    gate.final = final
     ends = Ends()
     lease = Lease(
         gate,
@@ -118,7 +144,7 @@ def leased(
         consortium=CONSORTIUM,
         signer=signer,
         gate_signer=gate.address,
-        granted=boot_seconds() if granted is None else granted,
+        granted=leases.boot_seconds() - before,
         seconds=seconds,
         on_end=ends.add,
         on_final=on_final,
@@ -130,50 +156,54 @@ def leased(
         lease.stop()
 
 
-def wait(lease: Lease, seconds: float) -> None:
-    lease.wait_until(boot_seconds() + seconds, Clock())
+def wait(lease: Lease) -> None:
+    """Wait for a moment that is far away."""
+    lease.wait_until(boot_seconds() + 2 * PATIENCE_S, Clock())
 
 
 def refuse(code: str) -> None:
     raise GateRefused(Refusal(Code.parse(code), f"refused: {code}"))
 
 
-def test_a_lease_lives_as_long_as_it_is_renewed() -> None:
+def test_a_lease_lives_as_long_as_it_is_renewed(now: Now) -> None:
     with leased() as (lease, gate, ends):
-        wait(lease, SECONDS + 1)
+        for _ in range(2):
+            assert gate.renewals(3), "the last is asked for once one from now counts"
+            now.passes(lease, 0.75 * SECONDS)
+            lease.check()
         assert gate.counters[:3] == [1, 2, 3] and ends == []
 
 
 def test_a_lease_that_the_gate_will_not_renew_ends_at_once() -> None:
     """OP-10: a revocation ends the lease at the next renewal, long before it would lapse."""
-    start = time.monotonic()
-    with leased(lambda counter: refuse("revoked"), seconds=10 * int(PATIENCE_S)) as (lease, _, ends):
+    with leased(lambda counter: refuse("revoked"), seconds=3600) as (lease, _, ends):
         with pytest.raises(LeaseEnded) as caught:
-            wait(lease, 2 * PATIENCE_S)
-        assert time.monotonic() - start < PATIENCE_S
+            wait(lease)
         assert caught.value.code == "lease-ended" and caught.value.end.cause == "revoked"
         assert ends.causes() == ["revoked"]
 
 
-def test_a_lease_that_nobody_answers_ends_on_time() -> None:
+def test_a_lease_that_nobody_answers_ends_on_time(now: Now) -> None:
     def unreachable(counter: int) -> None:
         raise KeyReleaseError(Code.GATE_UNREACHABLE, "no answer")
 
-    start = time.monotonic()
-    with leased(unreachable) as (lease, _, ends):
+    with leased(unreachable) as (lease, gate, ends):
+        assert gate.asked(2)
+        now.passes(lease, SECONDS - 0.5)
+        lease.check()
+        now.passes(lease, 0.5)
         with pytest.raises(LeaseEnded):
-            wait(lease, 2 * PATIENCE_S)
-        assert SECONDS - 0.2 < time.monotonic() - start < PATIENCE_S
+            wait(lease)
         assert ends.causes() == ["gate-unreachable"]
 
 
-def test_a_renewal_that_hangs_cannot_stretch_a_lease() -> None:
+def test_a_renewal_that_hangs_cannot_stretch_a_lease(now: Now) -> None:
     hung = threading.Event()
-    start = time.monotonic()
-    with leased(lambda counter: (hung.wait(2 * PATIENCE_S), None)[1]) as (lease, _, ends):
+    with leased(lambda counter: (hung.wait(2 * PATIENCE_S), None)[1]) as (lease, gate, ends):
+        assert gate.asked(1)
+        now.passes(lease, SECONDS)
         with pytest.raises(LeaseEnded):
-            wait(lease, 2 * PATIENCE_S)
-        assert time.monotonic() - start < PATIENCE_S
+            wait(lease)
         assert ends.causes() == ["lease-expired"]
     hung.set()
 
@@ -194,30 +224,30 @@ def test_trouble_that_passes_does_not_end_a_lease(code: str) -> None:
         assert gate.counters[:3] == [1, 2, 3] and ends == []
 
 
-def test_trouble_that_lasts_ends_a_lease_and_is_named() -> None:
+def test_trouble_that_lasts_ends_a_lease_and_is_named(now: Now) -> None:
     """OP-09: with a dead watcher the lease lapses."""
-    with leased(lambda counter: refuse("watcher-dead")) as (lease, _, ends):
+    with leased(lambda counter: refuse("watcher-dead")) as (lease, gate, ends):
+        assert gate.asked(2)
+        now.passes(lease, SECONDS)
         with pytest.raises(LeaseEnded):
-            wait(lease, PATIENCE_S)
+            wait(lease)
         assert ends.causes() == ["watcher-dead"]
 
 
 @pytest.mark.parametrize("takes", [0.1, 6.0, 12.0, 14.0])
 def test_a_gate_that_answers_late_keeps_its_lease_of_thirty_seconds(
-    monkeypatch: pytest.MonkeyPatch, takes: float
+    monkeypatch: pytest.MonkeyPatch, now: Now, takes: float
 ) -> None:
-    """CH-04: its nodes take seconds for a question. Time passes where the test says, and nowhere else."""
-    now, rounds = 1000.0, 8
+    """CH-04: its nodes take seconds for a question."""
+    rounds = 8
     monkeypatch.setattr("sealroom.runtime.lease.FIRST_SECONDS", FIRST_SECONDS)
     monkeypatch.setattr("sealroom.runtime.lease.RETRY_SECONDS", RETRY_SECONDS)
-    monkeypatch.setattr("sealroom.runtime.lease.boot_seconds", lambda: now)
     monkeypatch.setattr("tests.enclave.test_lease.SECONDS", 30)
     signer: Secret = generate_signer()
 
     class Late(LeasingGate):
         def lease(self, message: LeaseRequest, *, timeout: float) -> LeaseReply:
-            nonlocal now
-            now += min(takes, timeout)
+            now.seconds += min(takes, timeout)
             if timeout < takes:
                 raise KeyReleaseError(Code.GATE_UNREACHABLE, "the gate gave no answer")
             return super().lease(message, timeout=timeout)
@@ -230,14 +260,13 @@ def test_a_gate_that_answers_late_keeps_its_lease_of_thirty_seconds(
         consortium=CONSORTIUM,
         signer=signer,
         gate_signer=gate.address,
-        granted=now,
+        granted=now(),
         seconds=SECONDS,
         on_end=ends.add,
     )
 
     def sleep(seconds: float) -> bool:
-        nonlocal now
-        now += seconds
+        now.seconds += seconds
         lease.check()
         return len(gate.counters) < rounds
 
@@ -258,16 +287,18 @@ def test_a_lost_answer_does_not_end_a_lease() -> None:
         assert gate.counters[:3] == [1, 2, 3] and ends == []
 
 
-def test_a_renewal_that_the_gate_did_not_sign_prolongs_nothing() -> None:
+def test_a_renewal_that_the_gate_did_not_sign_prolongs_nothing(now: Now) -> None:
     """OP-10, AT-04: the host answers in the gate's place, to keep a revoked run alive."""
     with leased() as (lease, gate, ends):
         gate.key = generate_signer().reveal()
+        assert gate.renewals(3)
+        now.passes(lease, SECONDS)
         with pytest.raises(LeaseEnded):
-            wait(lease, PATIENCE_S)
+            wait(lease)
         assert ends.causes() == ["renewal-forged"]
 
 
-def test_a_renewal_of_an_earlier_request_prolongs_nothing() -> None:
+def test_a_renewal_of_an_earlier_request_prolongs_nothing(now: Now) -> None:
     """AT-01: the host keeps an honest answer and gives it again."""
     with leased() as (lease, gate, ends):
         honest = gate.lease
@@ -278,8 +309,10 @@ def test_a_renewal_of_an_earlier_request_prolongs_nothing() -> None:
             return kept[0]
 
         gate.lease = replay  # type: ignore[method-assign]
+        assert gate.renewals(4)
+        now.passes(lease, SECONDS)
         with pytest.raises(LeaseEnded):
-            wait(lease, PATIENCE_S)
+            wait(lease)
         assert ends.causes() == ["renewal-forged"]
 
 
@@ -292,8 +325,7 @@ Alter = Callable[[LeaseReply, LeaseRequest, LeasingGate], LeaseReply]
 def test_a_result_waits_until_a_renewal_calls_the_opening_final() -> None:
     """CH-01: and what was final once stays so, whatever later renewals say."""
     finals = threading.Semaphore(0)
-    with leased() as (lease, gate, ends):
-        gate.final = False
+    with leased(final=False) as (lease, gate, ends):
         waiter = threading.Thread(target=lambda: (lease.wait_final(), finals.release()), daemon=True)
         waiter.start()
         seen = gate.renewals(2)
@@ -315,10 +347,12 @@ def test_finality_is_told_once() -> None:
 
 
 @pytest.mark.parametrize("code", ["revoked", "opening-replaced", "budget-exceeded", "opening-lost"])
-def test_a_lease_that_ends_while_its_opening_is_not_final_lets_nothing_out(code: str) -> None:
+def test_a_lease_that_ends_while_its_opening_is_not_final_lets_nothing_out(now: Now, code: str) -> None:
     """CH-01, OP-10: at once for a refusal that lasts, and on time for a lost opening, which may come back."""
-    with leased(lambda counter: refuse(code)) as (lease, gate, ends):
-        gate.final = False
+    with leased(lambda counter: refuse(code), final=False) as (lease, gate, ends):
+        if code == "opening-lost":
+            assert gate.asked(3)
+            now.passes(lease, SECONDS)
         with pytest.raises(LeaseEnded) as caught:
             lease.wait_final()
         assert caught.value.end.cause == code
@@ -347,15 +381,16 @@ def of_the_host(reply: LeaseReply, request: LeaseRequest, gate: LeasingGate) -> 
 
 
 @pytest.mark.parametrize("alter", [flipped, of_another_run, of_an_earlier_request, of_the_host])
-def test_a_word_of_finality_that_the_gate_did_not_give_counts_for_nothing(alter: Alter) -> None:
+def test_a_word_of_finality_that_the_gate_did_not_give_counts_for_nothing(now: Now, alter: Alter) -> None:
     """CH-01, AT-01, AT-04: the host wants the result out before the ε is booked for good."""
     told: list[int] = []
-    with leased(on_final=lambda: told.append(1)) as (lease, gate, ends):
-        gate.final = False
+    with leased(final=False, on_final=lambda: told.append(1)) as (lease, gate, ends):
         honest = gate.lease
         gate.lease = lambda message, *, timeout: alter(  # type: ignore[method-assign]
             honest(message, timeout=timeout), message, gate
         )
+        assert gate.renewals(3)
+        now.passes(lease, SECONDS)
         with pytest.raises(LeaseEnded):
             lease.wait_final()
         assert ends.causes() == ["renewal-forged"]
@@ -372,14 +407,14 @@ def test_a_lease_can_be_ended_from_this_side() -> None:
 
 
 def test_a_lease_counts_from_before_the_grant_was_asked_for() -> None:
-    with leased(granted=boot_seconds() - SECONDS - 1) as (lease, _, _), pytest.raises(LeaseEnded):
+    with leased(before=SECONDS + 1) as (lease, _, _), pytest.raises(LeaseEnded):
         lease.check()
 
 
 def test_a_lease_that_lapsed_is_not_revived_by_a_late_renewal() -> None:
     """OP-10: not even by an honest one, whichever of the two threads comes first."""
     for _ in range(20):
-        with leased(granted=boot_seconds() - SECONDS - 1) as (lease, _, ends):
+        with leased(before=SECONDS + 1) as (lease, _, ends):
             time.sleep(0.02)
             with pytest.raises(LeaseEnded):
                 lease.check()

@@ -7,7 +7,6 @@ refused lets the analysis go on to its good end, and one that works makes it cra
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -24,7 +23,7 @@ import pytest
 from tests import descriptors
 from tests.enclave import surroundings
 from tests.enclave.conftest import GOOD
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 
 from sealroom.errors import JobError
 from sealroom.runtime import sandbox
@@ -83,14 +82,22 @@ def listener() -> Iterator[tuple[int, list[bytes]]]:
                 arrived.append(b"connection")
                 peer.close()
 
-        threading.Thread(target=accept, daemon=True).start()
-        udp.settimeout(0.2)
+        def receive() -> None:
+            while (row := udp.recv(100)) != OVER:
+                arrived.append(row)
+
+        both = [threading.Thread(target=each, daemon=True) for each in (accept, receive)]
+        for thread in both:
+            thread.start()
         yield port, arrived
-        with contextlib.suppress(TimeoutError):
-            arrived.append(udp.recv(100))
         tcp.shutdown(socket.SHUT_RDWR)
+        udp.sendto(OVER, ("127.0.0.1", port))
+        for thread in both:
+            thread.join(PATIENCE_S)
 
 
+OVER = b"over"
+"""The row with which a test ends its listener."""
 NETWORK = {
     "TCP": 'socket.create_connection(("127.0.0.1", {port}), timeout=5)',
     "UDP": 'socket.socket(type=socket.SOCK_DGRAM).sendto(b"row", ("127.0.0.1", {port}))',
@@ -110,6 +117,8 @@ def test_no_way_to_the_network(way: str, run_analysis: Run, listener: tuple[int,
     port, arrived = listener
     line = NETWORK[way].format(port=port)
     attempt_outside(line)
+    if way in ("TCP", "UDP"):
+        until(lambda: arrived)
     arrived.clear()
     if way == "a name server":
         # a kernel without Landlock answers from a file: that nothing arrived is what counts

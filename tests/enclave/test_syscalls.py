@@ -19,6 +19,7 @@ import pytest
 from tests.enclave.attacks import CALLS, GROUPS, PRELUDE
 from tests.enclave.inside import Inside, inside, outside
 from tests.enclave.test_filter import ALLOWED, MACHINES, answer
+from tests.patience import PATIENCE_S
 
 from sealroom.runtime.seccomp import AARCH64, X86_64, Architecture, filter_program
 from sealroom.runtime.syscalls import NUMBERS, Phase
@@ -88,7 +89,7 @@ def test_no_descriptor_signals_a_process(whom: str, victim: subprocess.Popen[byt
     with Inside(prelude({}) + f"TARGET = {target}\n" + SIGNAL_BY_DESCRIPTOR) as running:
         assert running.told() == "tried"
         running._channel.send({"ok": True})  # arrives on the descriptor, which would set the signal off
-        assert running.sandbox.ended(within=60) == 0
+        assert running.sandbox.ended(within=PATIENCE_S) == 0
     assert victim.poll() is None
 
 
@@ -128,7 +129,7 @@ def test_a_crash_ends_in_silence(crash: str) -> None:
     with Inside(prelude({}) + "tell('here')\n" + crash) as running:
         assert running.told() == "here"
         running._channel.send({"ok": True})
-        ended = running.sandbox.ended(within=60)
+        ended = running.sandbox.ended(within=PATIENCE_S)
     assert ended is not None and ended != 0
     if "string_at" in crash:
         assert ended > 0  # an exit, not a death by signal, which is what the kernel logs

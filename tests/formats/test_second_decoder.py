@@ -18,17 +18,17 @@ from sealroom.encoding import sha256
 from sealroom.sealed import seal
 from tests.formats.sealing import Sealed
 from tests.formats.worked import CONTEXT, GATE_SIGNER, OWNER, secret
+from tests.patience import PATIENCE_S
 from tests.vectors.vector import Vector, cases, read
 
 RUN = Path(__file__).parent / "second_decoder" / "run.mjs"
 STAGES = {"HeaderError": "header", "WrapError": "wrap", "SealIndexError": "index", "PartError": "part"}
-LIMIT_S = 120
 
 
 def decode(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """What the second decoder makes of these files, by their names."""
     done = subprocess.run(
-        ["node", str(RUN), *map(str, paths)], capture_output=True, text=True, timeout=LIMIT_S, check=False
+        ["node", str(RUN), *map(str, paths)], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -182,6 +182,7 @@ def desk(stage: Stage, tmp_path: Path) -> Path:
 def test_the_base_proves_a_result_offline_and_on_chain(base: Installed, stage: Stage, desk: Path) -> None:
     proof = ("verify", "envelope.json", "--pin", "pin.json", "--simulated-root", "root.der")
     for chain in ((), ("--rpc", stage.chain.url)):
+        stage.chain.mine()  # a head of now
         done = base.sealroom(*proof, *chain, cwd=desk)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr.startswith("proven: ")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sealroom_agents.cli import ENTRIES, EXTRAS
+from tests.patience import PATIENCE_S
 
 AGENTS = ["gate", "runner", "watcher", "console"]
 HIDE = """\
@@ -39,7 +40,7 @@ def run(bare: Path, *command: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, *command],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         cwd=bare,
         env={"PYTHONPATH": str(bare), "PATH": "/usr/bin:/bin"},
     )

@@ -21,16 +21,17 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
 from sealroom.codes import Code
 from sealroom_agents.chain.contracts import explain_revert
 from sealroom_agents.chain.rpc import Rpc, RpcFailure, words
 from sealroom_agents.errors import ChainError, TransactionError
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 GWEI = 10**9
 """Wei in one gwei."""
@@ -100,6 +101,9 @@ class Outbox:
         self, rpc: Rpc, private_key: bytes, *, max_fee_wei: int | None, receipt_timeout_s: float
     ) -> None:
         """max_fee_wei: most per gas; given, the key is this process's alone, and what waits is replaced."""
+        # Late: importing it takes longer than all else here, and most commands send nothing.
+        from eth_account import Account
+
         self._rpc = rpc
         self._account: LocalAccount = Account.from_key(private_key)
         self._max_fee_wei = max_fee_wei

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from eth_account import Account
 
+from sealroom.encoding import from_hex
 from sealroom.files import PRIVATE, write_atomic
+from sealroom.keys import address_of
 from sealroom.recipe import compose_hash
 from sealroom_agents.demo.owners import OPERATOR, Owners, in_parallel
 from sealroom_agents.demo.screen import Screen, short
@@ -144,7 +145,7 @@ def open_room(
     )  # fmt: skip
     identity = httpx.get(f"{room.gate}/v1/gate", timeout=10).json()
     _fund(chain, identity["signer"])
-    _fund(chain, str(Account.from_key(runner_key.read_text()).address))
+    _fund(chain, address_of(from_hex(runner_key.read_text())))
     database = f"sqlite:///{folder / 'sealroom.db'}"
     common = ("--rpc", chain, "--factory", deployment["factory"], "--database", database)
     stack.start(

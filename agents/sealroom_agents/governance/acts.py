@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from eth_account.messages import SignableMessage
-
 from sealroom.encoding import to_hex
 from sealroom.model import Vote
+from sealroom.typed import Signable
 from sealroom_agents.chain.contracts import interface
 
 
@@ -33,7 +32,7 @@ class Wallet(Protocol):
     def address(self) -> str:
         """Lower case."""
 
-    def sign(self, message: SignableMessage) -> bytes:
+    def sign(self, message: Signable) -> bytes:
         """65 bytes."""
 
     def send(self, to: str, data: bytes) -> Sent:

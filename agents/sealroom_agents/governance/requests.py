@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eth_account.messages import SignableMessage, encode_typed_data
+from eth_utils.crypto import keccak
 
 from sealroom import typed
 from sealroom.codes import Code
@@ -71,7 +71,7 @@ class Request:
         """EIP-712 typed data."""
         return typed.typed_data(self.vote, typed.consortium_domain(self.chain_id, self.consortium))
 
-    def message(self) -> SignableMessage:
+    def message(self) -> typed.Signable:
         """What the owner signs."""
         return typed.vote(self.vote, chain_id=self.chain_id, consortium=self.consortium)
 
@@ -100,18 +100,15 @@ class Request:
             "message": {"message": to_hex(self.digest)},
         }
 
-    def safe_message(self) -> SignableMessage:
+    def safe_message(self) -> typed.Signable:
         """The same, as what is signed."""
         return safe_message(self.chain_id, self.vote.owner, self.digest)
 
 
-def safe_message(chain_id: int, safe: str, digest: bytes) -> SignableMessage:
+def safe_message(chain_id: int, safe: str, digest: bytes) -> typed.Signable:
     """What an owner of a Safe signs, so that the Safe has signed a digest."""
-    return encode_typed_data(
-        {"chainId": chain_id, "verifyingContract": safe},
-        {"SafeMessage": [{"name": "message", "type": "bytes"}]},
-        {"message": digest},
-    )
+    struct_hash = keccak(keccak(text="SafeMessage(bytes message)") + keccak(digest))
+    return typed.structure(struct_hash, {"chainId": chain_id, "verifyingContract": safe})
 
 
 def proposal_of(vote: Vote) -> bytes:

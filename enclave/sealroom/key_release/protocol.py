@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eth_account.messages import SignableMessage
-
 from sealroom import typed
 from sealroom.codes import Code
 from sealroom.encoding import address_bytes, canonical, lp, sha256, sha512
@@ -262,7 +260,7 @@ def _release_info(
     return lp("sealroom/v2/release", transcript, owner, dataset_id, header, key_commitment)
 
 
-def _check_signer(message: SignableMessage, signature: bytes, *, signer: str, code: Code, what: str) -> None:
+def _check_signer(message: typed.Signable, signature: bytes, *, signer: str, code: Code, what: str) -> None:
     try:
         found = typed.recover(message, signature)
     except KeyMaterialError as error:

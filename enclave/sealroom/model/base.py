@@ -12,6 +12,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
+from eth_abi.abi import encode as abi_encode
+from eth_utils.crypto import keccak
+
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import FormatError, SealroomError
@@ -138,11 +141,8 @@ class Record:
 
     def struct_hash(self) -> bytes:
         """EIP-712's `hashStruct` of it, 32 bytes."""
-        from eth_account.messages import encode_typed_data
-
-        # The domain has no part in a struct hash.
-        domain = {"name": "", "version": "1", "chainId": 1, "verifyingContract": "0x" + 40 * "0"}
-        return bytes(encode_typed_data(domain, self.eip712(), self.typed()).body)
+        words = [_word(part.kind, getattr(self, part.attribute)) for part in self.parts()]
+        return keccak(keccak(text=self.encode_type()) + b"".join(words))
 
     @classmethod
     def eip712(cls) -> dict[str, list[dict[str, str]]]:
@@ -264,6 +264,17 @@ def _typed(kind: Kind, value: Any) -> Any:
     if isinstance(kind, Nested):
         return value.typed()
     return [_typed(kind.kind, item) for item in value] if isinstance(kind, Many) else kind.abi(value)
+
+
+def _word(kind: Kind, value: Any) -> bytes:
+    """EIP-712's `encodeData` of one value, 32 bytes."""
+    if isinstance(kind, Nested):
+        return bytes(value.struct_hash())
+    if isinstance(kind, Many):
+        return keccak(b"".join(_word(kind.kind, item) for item in value))
+    if kind.solidity == "string":
+        return keccak(text=kind.abi(value))
+    return abi_encode([kind.solidity], [kind.abi(value)])
 
 
 @cache

@@ -17,7 +17,7 @@ from sealroom.sealed.header import MAX_PARTS, PART_SIZE
 from sealroom.sealed.parts import sealed_length
 
 if TYPE_CHECKING:
-    from eth_account.messages import SignableMessage
+    from sealroom.typed import Signable
 
 VERSION = 2
 """Version of the index."""
@@ -75,12 +75,12 @@ class Index:
         """The bytes that a wallet signs as a personal message (EIP-191)."""
         return lp("sealroom/v2/index", self.header, self.digest)
 
-    def message(self) -> SignableMessage:
+    def message(self) -> Signable:
         """What the owner signs, as any wallet can: EIP-191 text over header digest and index digest."""
         # Late, here and below: importing this takes longer than sealing half a gigabyte.
-        from eth_account.messages import encode_defunct
+        from sealroom import typed
 
-        return encode_defunct(primitive=self.signed_bytes())
+        return typed.personal(self.signed_bytes())
 
     def signer(self) -> str | None:
         """Address that signed, or `None` for an unsigned index. Raises `index-signature`."""

@@ -299,6 +299,15 @@ def simulated(
 
     sampled = any(part.sampled for part in parts.values())
     first = kind.aggregate(spec, law, of_round(), None)
+
+    def without_noise(exact: Mapping[str, Any], before: Any) -> dict[str, Any]:
+        plain = {name: [Fraction(int(each)) for each in sums] for name, sums in exact.items()}
+        value: dict[str, Any] = kind.finish(
+            spec, law, kind.advance(spec, law, before, plain, noise), noise, 0
+        )
+        return value
+
+    at_once = without_noise(first, None) if kind.rounds(spec) == 1 and not sampled else None
     for _ in range(draws):
         exact, before, state = first, None, None
         for step in range(kind.rounds(spec)):
@@ -306,8 +315,7 @@ def simulated(
             before = state
             noisy = {name: seeded(sums, noise[name], dice) for name, sums in exact.items()}
             state = kind.advance(spec, law, before, noisy, noise)
-        plain = {name: [Fraction(int(each)) for each in sums] for name, sums in exact.items()}
-        truth = kind.finish(spec, law, kind.advance(spec, law, before, plain, noise), noise, 0)
+        truth = without_noise(exact, before) if at_once is None else at_once
         yield kind.finish(spec, law, state, noise, COHORT), truth, before
 
 

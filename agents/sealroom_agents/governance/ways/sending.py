@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from eth_account.messages import SignableMessage
-
 from sealroom import typed
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
@@ -50,7 +48,7 @@ class KeystoreWallet:
     def address(self) -> str:
         return self._signer.address
 
-    def sign(self, message: SignableMessage) -> bytes:
+    def sign(self, message: typed.Signable) -> bytes:
         return typed.sign(message, self._signer.key.reveal())
 
     def send(self, to: str, data: bytes) -> Sent:
