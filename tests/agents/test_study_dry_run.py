@@ -152,6 +152,18 @@ def test_made_up_data_follow_the_recipe(tmp_path: Path) -> None:
     assert 0.1 * len(table) < old < 0.9 * len(table)
 
 
+def test_amounts_are_of_all_magnitudes(tmp_path: Path) -> None:
+    field = {"name": "level", "kind": "mean", "column": "level", "by": [], "lower": 0, "upper": 1_000_000}
+    sql = SQL.replace("max(tiny)", "max(large)")
+    recipe = study(
+        tmp_path, relation={"rows": 1, "sql": sql},
+        output=STUDY["output"] | {"fields": [field | {"decimals": 0}]},
+    )  # fmt: skip
+    found = synthetic(recipe)["hospital-A/people.tar"]["large"].drop_null().to_pylist()
+    for low, high in ((10, 1_000), (1_000, 10_000), (10_000, 1_000_000)):
+        assert 0.1 < sum(low < each < high for each in found) / len(found) < 0.6
+
+
 def test_a_plain_file_or_folder_takes_the_place_of_made_up_data(tmp_path: Path) -> None:
     """A relation over every type, and files beside it."""
     recipe = study(tmp_path / "study")

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from tests.enclave.kinds import kit
 from tests.enclave.relation.test_run import run
+from tests.enclave.relation.world import TABLES, engine, neighbours, world
 from tests.formats.test_recipe_relation import STUDY
 
 from sealroom import recipe
@@ -32,8 +33,10 @@ from sealroom.privacy.shape import largest
 from sealroom.recipe import Field, Recipe
 from sealroom.recipe.result import build_result, check_result
 from sealroom.recipe.size import MAX_OUTPUT_BYTES
+from sealroom.relation.compiled import compile_relation
 from sealroom.runtime.conversion import handed_over
 from sealroom.runtime.lists import entries, has_length
+from sealroom.runtime.relation_job import Result
 
 KIND = KINDS["vector_mean"]
 WIDTH = 5
@@ -130,6 +133,37 @@ def test_each_list_is_turned_by_itself(inner: pa.DataType, wire: str) -> None:
     expected = [[1, 0, math.nan], [0, math.nan, 1], [math.nan] * 3]
     assert np.array_equal(people.entries("g", 0, 3), np.array(expected, float), equal_nan=True)
     assert entries(column.slice(0, 0), 3, np.zeros(0, np.bool_)).shape == (0, 3)
+
+
+def lists_of(of: Any) -> dict[object, bytes]:
+    """By person the list that a relation over this world hands over."""
+    longest = "row_number() OVER (PARTITION BY customer ORDER BY length(g) DESC) = 1"
+    relation = compile_relation(f"SELECT customer, g FROM gen QUALIFY {longest}", TABLES, rows=1)
+    on = engine(of, 2)
+    table = on.run(relation.sql)
+    on.close()
+    ids = {each.name: each.id for each in relation.columns}
+    person = relation.unit.id
+    result = Result(table, unit="customer", person=person, rows=1, columns=ids, groups={})
+    head, payload = result.handed_over(numbers=(), groups=(), vectors=[("g", 3)])
+    rows = parse_rows(head, memoryview(b"".join(part.tobytes() for part in payload)), unit="customer")
+    kept = has_length(table.column(ids["g"]), 3)
+    names = [name for name, has in zip(table.column(person).to_pylist(), kept, strict=True) if has]
+    return {name: row.tobytes() for name, row in zip(names, rows.vectors["g"], strict=True)}
+
+
+def test_a_neighbour_changes_nobody_elses_list() -> None:
+    """DP-02: whoever comes or goes, with lists of any length."""
+    own = lists_of(world())
+    assert len(own) == 41  # and nobody's row, which has no person, is in none
+    for _, neighbour, changed, alone in neighbours():
+        found = lists_of(neighbour)
+        if alone is not None:
+            assert found == {name: each for name, each in own.items() if name == alone}
+            continue
+        assert {name: each for name, each in found.items() if name not in changed} == {
+            name: each for name, each in own.items() if name not in changed
+        }
 
 
 def test_a_value_that_is_kept_for_missing_ones_is_the_next() -> None:

@@ -84,6 +84,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Researchers and auditors",
         (
             Entry("study", f"{_HERE}.cli.study:study", "write, check, try out and explain a study"),
+            Entry("layers", f"{_HERE}.cli.layers:layers", "print a torch module as the layers of a study"),
             Entry("recipe", f"{_HERE}.cli.recipe:recipe", "render a study to the bytes that owners approve"),
             Entry(
                 "relation", f"{_HERE}.cli.relation:relation", "show the SQL that a study runs, as compiled"

@@ -10,6 +10,7 @@ together, so that a model has something to find. The same seed gives the same da
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ SHARED = 0.1
 MISSING = 0.03
 """Part of the cells that hold nothing, where they may."""
 UNDECLARED = "no such label"
+WIDE, MAGNITUDES = 1_000.0, 100_000.0
+"""A range that ends at so many times its beginning, or 1, is drawn by magnitudes, by so many at most."""
 MEMBERS = 12
 """Files of a dataset of files."""
 
@@ -201,9 +204,15 @@ def _values(kind: ColumnType, clue: Clue, person: Person, generator: np.random.G
 
 
 def _numbers(clue: Clue, person: Person, generator: np.random.Generator) -> Floats:
+    """Numbers around the middle of what is known; of a wide range above zero, around the middle of its
+    magnitudes, as amounts and sizes are."""
     low, high = clue.span or (0.0, 100.0)
+    wide = low >= 0 and high >= WIDE * max(low, 1.0)
+    if wide:
+        low, high = math.log(max(low, high / MAGNITUDES)), math.log(high)
     noise = generator.normal(size=len(person.ids))
-    return (low + high) / 2 + (high - low) / 6 * (0.6 * person.latent + 0.8 * noise)
+    found = (low + high) / 2 + (high - low) / 6 * (0.6 * person.latent + 0.8 * noise)
+    return np.exp(found) if wide else found
 
 
 def _days(clue: Clue, person: Person, generator: np.random.Generator) -> list[int]:
