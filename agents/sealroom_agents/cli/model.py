@@ -29,7 +29,6 @@ def model(file: Path, out: Path, field: str | None, as_json: bool) -> None:
     \b
     Example:
       sealroom model envelope.json --out model.safetensors
-      sealroom verify model.safetensors --pin pin.json
     """
     from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
     from sealroom_agents.verification.model_file import read_model, write_model
