@@ -9,7 +9,7 @@ export SOLCX_BINARY_PATH := $(VENV)/solc
 
 CONTRACTS = $(wildcard contracts/*.sol)
 FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
-.PHONY: help setup demo room test contracts-test prove slither mutate lint lint-python lint-contracts ape-build format abi docs release bench fuzz clean
+.PHONY: help setup demo room study test contracts-test prove slither mutate lint lint-python lint-contracts ape-build format abi docs release bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: setup ## run one study from sealing to revocation on this machine (KEEP=1 
 
 room: setup ## set up what the demo has, and leave it running for the README's commands
 	@$(VENV)/bin/sealroom demo --room
+
+study: setup ## run a study on made-up data of its size, beside the answer without privacy (NAME=cross-bank-fraud SCALE=0.01)
+	@$(VENV)/bin/python -m sealroom_agents.fullsize $(NAME) $(if $(SCALE),--scale $(SCALE))
 
 test: setup ## run all Python tests, those of the contracts through Ape included (ARGS="tests/formats -k seal")
 	@.ci/test $(ARGS)

@@ -114,20 +114,20 @@ def test_who_does_not_see_it_is_told_the_same() -> None:
 def test_text_of_others_makes_no_element() -> None:
     hostile = '</text><script>alert(1)</script>"&'
     mark = Mark((hostile,), "1", 1.0, None, None)
-    root = tree(draw(hostile, [Panel(hostile, "points", (hostile,), (mark,), hostile)], about=hostile))
+    root = tree(draw(hostile, [Panel(hostile, "points", (hostile,), (mark,), hostile, ("", ""))], about=hostile))
     assert not list(root.iter(f"{SVG}script"))
     assert hostile in [one.text for one in root.iter(f"{SVG}text")]
 
 
 def test_many_rows_become_a_strip_and_a_long_picture_stays_small() -> None:
-    panel = Panel("long", "strip", ("variant",), marks(10_000), "")
+    panel = Panel("long", "strip", ("variant",), marks(10_000), "", ("groups", "mean"))
     text = draw("?", [panel])
     assert len(text) < 300_000
     assert len(list(tree(text).iter(f"{SVG}text"))) < 40
 
 
 def test_numbers_along_a_label_become_a_curve() -> None:
-    panel = Panel("curve", "curve", ("time",), marks(CURVE, numeric=True), "")
+    panel = Panel("curve", "curve", ("time",), marks(CURVE, numeric=True), "", ("groups", "mean"))
     paths = list(tree(draw("?", [panel])).iter(f"{SVG}path"))
     assert [path.attrib["class"] for path in paths] == ["f0 band", "s0 line"]
 

@@ -4,7 +4,8 @@
 A table of a value becomes one panel for each of its numbers, other than the number of people where there is
 another one. Its form follows from what its rows are about:
 
-* a last label that is a number with `CURVE` values or more: a curve over that number;
+* a last label that is a number with `CURVE` values or more: a curve over that number; so are numbers of
+  ranges that count nobody, such as the share who survive until the end of each;
 * more than `STRIP` rows otherwise: a strip, one place a row in declared order;
 * numbers of people, rows and sums: bars from zero;
 * all else: points.
@@ -27,7 +28,7 @@ CURVE = 8
 STRIP = 60
 """Most rows that are drawn as lines of text with a mark."""
 NOT_RELEASED = "not released"
-PEOPLE = ("people", "rows")
+PEOPLE = ("people", "rows", "at_risk")
 BARS = (*PEOPLE, "sum")
 """Numbers that have a meaning as a length from zero."""
 LOGARITHMIC = 30
@@ -37,6 +38,8 @@ RANK = "rank"
 """The name of a number that tells the order of the rows: it is not drawn."""
 RANGE = "range"
 """The name of a label that is a range of numbers."""
+UNTIL = "until"
+"""The name of a label that is the end of one."""
 
 Form = Literal["bars", "points", "curve", "strip"]
 
@@ -67,6 +70,8 @@ class Panel:
     marks: tuple[Mark, ...]
     note: str
     """What else the field says, and what its intervals include."""
+    of: tuple[str, str]
+    """The members of the value that the numbers are in: a table and its column, or a mapping and nothing."""
     logarithmic: bool = False
     """Whether the axis of the numbers is logarithmic."""
 
@@ -100,7 +105,7 @@ def panels_of(field: Field, value: Mapping[str, Any], *, rows: int = 1) -> Itera
     if not tables and not mappings:
         numbers = _numbers(shape)
         marks = tuple(_mark((name,), value, name) for name in numbers)
-        yield Panel(field.name, "points", ("",), marks, note)
+        yield Panel(field.name, "points", ("",), marks, note, ("", ""))
 
 
 def _of_table(
@@ -113,15 +118,16 @@ def _of_table(
     drawn = [each for each in numbers if each not in PEOPLE and each != RANK] or [
         each for each in numbers if each != RANK
     ]
-    ranged = {"from", "to"} <= set(about)
-    names = (*(each for each in about if each not in ("from", "to")), *([RANGE] if ranged else []))
     for number in drawn:
-        marks = tuple(_mark(_labels(row, about, ranged), row, number) for row in rows)
+        end = RANGE if number in BARS else UNTIL
+        ranged = {"from", "to"} <= set(about)
+        names = (*(each for each in about if each not in ("from", "to")), *([end] if ranged else []))
+        marks = tuple(_mark(_labels(row, about, end), row, number) for row in rows)
         words = _words(field, name, number)
-        by = [each for each in names if each]
-        title = f"{words} by {' and '.join(by)}" if by else words
-        form = _form(number, names, marks, ranged)
-        yield Panel(title, form, names, marks, note, form == "points" and _far_apart(marks))
+        title = f"{words} by {' and '.join(names)}" if names else words
+        form = _form(number, names, marks)
+        far = form == "points" and _far_apart(marks)
+        yield Panel(title, form, names, marks, note, (name, number), far)
 
 
 def _of_mapping(field: Field, name: str, mapping: Row, value: Mapping[str, Any], note: str) -> Panel:
@@ -130,11 +136,11 @@ def _of_mapping(field: Field, name: str, mapping: Row, value: Mapping[str, Any],
     for key in mapping.members:
         row = {f"{key}{end}": of.get(key) for end, of in held.items() if isinstance(of, Mapping)}
         marks.append(_mark((key,), row, key))
-    return Panel(f"{field.name}: {name}", "points", ("",), tuple(marks), note)
+    return Panel(f"{field.name}: {name}", "points", ("",), tuple(marks), note, (name, ""))
 
 
-def _form(number: str, names: Sequence[str], marks: Sequence[Mark], ranged: bool) -> Form:
-    if names and not ranged:
+def _form(number: str, names: Sequence[str], marks: Sequence[Mark]) -> Form:
+    if names and names[-1] != RANGE:
         places = {mark.labels[-1] for mark in marks}
         if len(places) >= CURVE and all(real(place) is not None for place in places):
             return "curve"
@@ -148,9 +154,11 @@ def _far_apart(marks: Sequence[Mark]) -> bool:
     return bool(ends) and min(ends) > 0 and max(ends) > LOGARITHMIC * min(ends)
 
 
-def _labels(row: Mapping[str, Any], about: Sequence[str], ranged: bool) -> tuple[str, ...]:
+def _labels(row: Mapping[str, Any], about: Sequence[str], end: str) -> tuple[str, ...]:
     kept = [_label(row[name]) for name in about if name not in ("from", "to")]
-    return (*kept, f"{row['from']} to {row['to']}") if ranged else tuple(kept)
+    if not {"from", "to"} <= set(about):
+        return tuple(kept)
+    return (*kept, f"{row['from']} to {row['to']}" if end == RANGE else str(row["to"]))
 
 
 def _label(text: Any) -> str:

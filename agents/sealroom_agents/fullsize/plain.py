@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same study without privacy: the researcher's own SQL in plain DuckDB over the owners' files, and each
+field by pandas, numpy or scikit-learn from all of it. The two ways share the recipe's text and no code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sealroom.recipe import Recipe
+from sealroom.recipe.outputs import Field
+from sealroom_agents.fullsize.measured import Figures, Watch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+THREADS = min(4, os.cpu_count() or 1)
+"""As many as the enclave takes."""
+Key = tuple[str, str, tuple[str, ...]]
+"""Where a number is: the members of the value that it is in, as of a panel, and the labels of its row."""
+Answers = dict[Key, float]
+
+
+def run(
+    recipe: Recipe, files: Mapping[str, Path], released: Mapping[str, Any]
+) -> tuple[dict[str, Answers], Figures]:
+    """The answers of each field, and what they took. Of `released` only ranges are read, that were found."""
+    answers: dict[str, Answers] = {}
+    with Watch() as watch:
+        people = table_of_people(recipe, files)
+        for field in recipe.output.fields:
+            answer = ANSWERS.get(field.kind.name)
+            answers[field.name] = dict(answer(field, people, released[field.name])) if answer else {}
+    return answers, watch.figures
+
+
+def table_of_people(recipe: Recipe, files: Mapping[str, Path]) -> pd.DataFrame:
+    """The result of the researcher's text, with text as categories."""
+    import duckdb
+
+    assert recipe.relation is not None
+    connection = duckdb.connect(config={"threads": THREADS, "preserve_insertion_order": False})
+    for schema in recipe.schemas:
+        parts = [
+            f"SELECT *, '{spec.owner}' AS owner FROM read_parquet('{files[spec.path]}')"
+            for spec in recipe.datasets
+            if spec.schema is not None and spec.schema.name == schema.name
+        ]
+        connection.execute(f"CREATE VIEW {schema.name} AS {' UNION ALL '.join(parts)}")
+    table: Any = connection.sql(recipe.relation.sql).to_arrow_table()
+    connection.close()
+    wanted = {
+        name for field in recipe.output.fields for name in (*field.columns.numbers, *field.columns.groups)
+    }
+    table = table.select([name for name in table.column_names if name in wanted])
+    return table.to_pandas(strings_to_categorical=True, self_destruct=True)
+
+
+def _number(people: pd.DataFrame, name: str) -> np.ndarray[Any, Any]:
+    """A column as float64, NaN where it is missing."""
+    return np.asarray(people[name].astype("float64"))
+
+
+def _grouped(people: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Labels and places of the rows of each group."""
+    if not by:
+        yield (), slice(None)
+        return
+    for labels, places in people.groupby(list(by), observed=True).indices.items():
+        yield tuple(map(_label, labels if isinstance(labels, tuple) else (labels,))), places
+
+
+def _label(value: Any) -> str:
+    return str(value).lower() if isinstance(value, (bool, np.bool_)) else str(value)
+
+
+# --- by kind -----------------------------------------------------------------------------------------
+
+
+def _count(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    for labels, places in _grouped(people, field.spec.by):
+        yield ("groups", "people", labels), float(len(people) if isinstance(places, slice) else len(places))
+
+
+def _of_column(**numbers: Callable[[Any], float]) -> Any:
+    """A kind that gives numbers of one column by group."""
+
+    def answer(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+        values = _number(people, field.spec.column)
+        for labels, places in _grouped(people, field.spec.cells.by):
+            known = values[places]
+            known = known[~np.isnan(known)]
+            if len(known):
+                for name, number in numbers.items():
+                    yield ("groups", name, labels), float(number(known))
+
+    return answer
+
+
+def _quantiles(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    values = _number(people, field.spec.column)
+    shares = [str(share) for share in field.kind.plain(field.spec)["quantiles"]]
+    for labels, places in _grouped(people, field.spec.cells.by):
+        known = values[places]
+        for share, found in zip(shares, np.nanquantile(known, [float(one) for one in shares]), strict=True):
+            yield ("groups", "value", (*labels, share)), float(found)
+
+
+def _histogram(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    values, by = _number(people, field.spec.column), field.spec.cells.by
+    ranges = dict.fromkeys((row["from"], row["to"]) for row in value["groups"])
+    last = max(float(high) for _, high in ranges)
+    for labels, places in _grouped(people, by):
+        known = values[places]
+        for low, high in ranges:
+            below = (known < float(high)) | ((known == float(high)) & (float(high) == last))
+            found = float(np.count_nonzero((known >= float(low)) & below))
+            yield ("groups", "people", (*labels, f"{low} to {high}")), found
+
+
+def _vector_sum(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    for name, centre in zip(field.spec.columns, field.spec.centre, strict=True):
+        values = _number(people, name)
+        # What is missing counts as the centre there, as the recipe says.
+        yield ("groups", "mean", (name,)), float(np.where(np.isnan(values), float(centre), values).mean())
+
+
+def _logistic(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    from sklearn.linear_model import LogisticRegression
+
+    spec = field.spec
+    names = [feature.name for feature in spec.features]
+    label = _number(people, spec.label)
+    columns = [
+        np.clip(_number(people, each.name), float(each.lower), float(each.upper)) for each in spec.features
+    ]
+    known = ~np.isnan(label)
+    for each in columns:
+        known &= ~np.isnan(each)
+    inputs = np.stack([each[known] for each in columns], axis=1)
+    middle, spread = inputs.mean(axis=0), inputs.std(axis=0)
+    spread[spread == 0] = 1
+    model = LogisticRegression(C=np.inf, solver="newton-cholesky")
+    model.fit((inputs - middle) / spread, label[known] > 0.5)
+    slopes = model.coef_[0] / spread
+    yield ("coefficients", "", ("intercept",)), float(model.intercept_[0] - slopes @ middle)
+    for name, slope in zip(names, slopes, strict=True):
+        yield ("coefficients", "", (name,)), float(slope)
+
+
+def _survival(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    """Kaplan and Meier by each time that occurs."""
+    counted = field.spec.counted
+    time, event = _number(people, counted.time), _number(people, counted.event)
+    first = float(counted.edges[0])
+    for labels, places in _grouped(people, counted.cells.by):
+        times, events = time[places], event[places]
+        known = ~np.isnan(times) & ~np.isnan(events) & (times >= first)
+        moments, which = np.unique(times[known], return_inverse=True)
+        ended = np.bincount(which, minlength=len(moments))
+        died = np.bincount(which, weights=events[known] > 0.5, minlength=len(moments))
+        at_risk = known.sum() - np.concatenate([[0], np.cumsum(ended)[:-1]])
+        curve = np.cumprod(1 - died / at_risk)
+        for edge in value["groups"]:
+            if all(str(edge[name]) == label for name, label in zip(counted.cells.by, labels, strict=True)):
+                before = np.searchsorted(moments, float(edge["to"]), side="right")
+                found = float(curve[before - 1]) if before else 1.0
+                yield ("groups", "survival", (*labels, edge["to"])), found
+        below = np.flatnonzero(curve <= 0.5)
+        if len(below):
+            yield ("medians", "median", labels), float(moments[below[0]])
+
+
+ANSWERS: dict[str, Callable[[Field, Any, Mapping[str, Any]], Iterator[tuple[Key, float]]]] = {
+    "count": _count,
+    "histogram": _histogram,
+    "logistic": _logistic,
+    "mean": _of_column(mean=np.mean),
+    "quantiles": _quantiles,
+    "sum": _of_column(sum=np.sum),
+    "survival": _survival,
+    "variance": _of_column(mean=np.mean, variance=np.var, standard_deviation=np.std),
+    "vector_sum": _vector_sum,
+}
+"""The non-private answer of each kind."""
