@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealroom.recipe import Recipe
-from sealroom_agents.fullsize.plain import Answers
+from sealroom_agents.fullsize.plain import PLAIN_AUC, RELEASED_AUC, Answers
 from sealroom_agents.plots.chart import Mark, panels_of
 
 MOST = 12
@@ -23,6 +23,8 @@ class Beside:
     field: str
     title: str
     pairs: tuple[tuple[Mark, float | None], ...]
+    auc: tuple[float, float] | None = None
+    """Area under the ROC curve of a model: as released, and without privacy."""
 
     @property
     def errors(self) -> list[float]:
@@ -46,6 +48,7 @@ class Beside:
             "numbers": len(self.pairs),
             "not_released": sum(mark.value is None for mark, _ in self.pairs),
             "median_error": statistics.median(self.errors) if self.errors else None,
+            "auc": self.auc and {"released": self.auc[0], "not_private": self.auc[1]},
             "intervals": of,
             "intervals_that_hold_it": held,
             "rows": [
@@ -68,6 +71,8 @@ class Beside:
                 f" {statistics.median(self.errors):,.4g}; {held:,} of {of:,} intervals hold the answer"
                 " without privacy"
             )
+        if self.auc:
+            yield f"  area under the ROC curve {self.auc[0]:.4f}, without privacy {self.auc[1]:.4f}"
 
 
 def beside(recipe: Recipe, fields: Mapping[str, Any], answers: Mapping[str, Answers]) -> list[Beside]:
@@ -77,5 +82,7 @@ def beside(recipe: Recipe, fields: Mapping[str, Any], answers: Mapping[str, Answ
         known = answers.get(field.name, {})
         for panel in panels_of(field, fields[field.name], rows=recipe.rows):
             pairs = tuple((mark, known.get((*panel.of, mark.labels))) for mark in panel.marks)
-            found.append(Beside(field.name, panel.title, pairs))
+            auc = known.get(RELEASED_AUC), known.get(PLAIN_AUC)
+            both = None if auc[0] is None or auc[1] is None else (auc[0], auc[1])
+            found.append(Beside(field.name, panel.title, pairs, both))
     return found

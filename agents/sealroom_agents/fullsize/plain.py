@@ -24,6 +24,10 @@ THREADS = min(4, os.cpu_count() or 1)
 Key = tuple[str, str, tuple[str, ...]]
 """Where a number is: the members of the value that it is in, as of a panel, and the labels of its row."""
 Answers = dict[Key, float]
+RELEASED_AUC: Key = ("auc", "released", ())
+"""Area under the ROC curve of released coefficients, on the people that the model is of."""
+PLAIN_AUC: Key = ("auc", "not private", ())
+"""The same of the model without privacy."""
 
 
 def run(
@@ -151,6 +155,16 @@ def _logistic(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> I
     yield ("coefficients", "", ("intercept",)), float(model.intercept_[0] - slopes @ middle)
     for name, slope in zip(names, slopes, strict=True):
         yield ("coefficients", "", (name,)), float(slope)
+    if value["coefficients"] is not None:
+        released = np.array([float(value["coefficients"][name]) for name in names])
+        yield RELEASED_AUC, _auc(inputs @ released, label[known] > 0.5)
+        yield PLAIN_AUC, _auc(inputs @ slopes, label[known] > 0.5)
+
+
+def _auc(score: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(truth, score))
 
 
 def _survival(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
