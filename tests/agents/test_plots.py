@@ -111,10 +111,18 @@ def test_who_does_not_see_it_is_told_the_same() -> None:
         assert mark.text in (desc.text or "")
 
 
+def test_a_long_question_is_wrapped() -> None:
+    words = "How many people have which of these illnesses, and what follows from them? " * 4
+    heads = [one for one in tree(draw(words, [])).iter(f"{SVG}text") if "h" in one.attrib["class"].split()]
+    assert len(heads) > 2 and " ".join(one.text or "" for one in heads) == words.strip()
+
+
 def test_text_of_others_makes_no_element() -> None:
     hostile = '</text><script>alert(1)</script>"&'
     mark = Mark((hostile,), "1", 1.0, None, None)
-    root = tree(draw(hostile, [Panel(hostile, "points", (hostile,), (mark,), hostile, ("", ""))], about=hostile))
+    root = tree(
+        draw(hostile, [Panel(hostile, "points", (hostile,), (mark,), hostile, ("", ""))], about=hostile)
+    )
     assert not list(root.iter(f"{SVG}script"))
     assert hostile in [one.text for one in root.iter(f"{SVG}text")]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from sealroom_agents.plots.chart import RANGE, Mark, Panel, real
+from sealroom_agents.plots.chart import Mark, Panel, real
 
 WIDTH = 800
 EDGE = 16
@@ -19,6 +19,7 @@ LINE = 20
 """Height of a row of text."""
 CHARACTER = 7.0
 """About the width of a character of the text."""
+TITLE_CHARACTER = 10.0
 PLOT_HEIGHT = 220
 """Height of a curve or strip."""
 LABELS = (60, 260)
@@ -42,8 +43,10 @@ _RULES = (
 def draw(title: str, panels: Sequence[Panel], *, about: str = "") -> str:
     """A figure of these panels under one another. `about`: a sentence on where the numbers are from."""
     body: list[str] = []
-    y = float(EDGE + 18)
-    body.append(_text(EDGE, y, title, "t h"))
+    y = float(EDGE - 4)
+    for line in _wrapped(title, TITLE_CHARACTER):
+        y += 22
+        body.append(_text(EDGE, y, line, "t h"))
     y += 14
     for line in _wrapped(about):
         body.append(_text(EDGE, y + 6, line, "m"))
@@ -185,14 +188,13 @@ def _strip(panel: Panel) -> tuple[str, float]:
 
 
 def _series(panel: Panel) -> Callable[[Mark], int]:
-    """The colour of a mark: by its last label of several, where these are few; a range is no such label."""
-    if len(panel.names) < 2:
+    """The colour of a mark: by the label with the fewest values, where these are few; the last of several."""
+    values = [list(dict.fromkeys(each)) for each in zip(*(mark.labels for mark in panel.marks), strict=True)]
+    few = [place for place, each in enumerate(values) if 1 < len(each) <= SERIES]
+    if len(panel.names) < 2 or not few:
         return lambda _: 0
-    place = -2 if panel.names[-1] == RANGE else -1
-    last = list(dict.fromkeys(mark.labels[place] for mark in panel.marks))
-    if len(last) > SERIES:
-        return lambda _: 0
-    return lambda mark: last.index(mark.labels[place])
+    place = min(few, key=lambda one: (len(values[one]), -one))
+    return lambda mark: values[place].index(mark.labels[place])
 
 
 def _legend(names: Sequence[str], y: float) -> tuple[str, float]:
@@ -318,9 +320,9 @@ def _short(text: str, width: float) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrapped(text: str, character: float = CHARACTER) -> list[str]:
     """Lines that fit between the edges."""
-    most = int((WIDTH - 2 * EDGE) / 6.2)
+    most = int((WIDTH - 2 * EDGE) / character)
     lines: list[str] = []
     for word in text.split():
         if lines and len(lines[-1]) + 1 + len(word) <= most:
