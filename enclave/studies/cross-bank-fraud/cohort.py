@@ -30,7 +30,7 @@ from sealroom_agents.fullsize.made_up import (
     uniform,
 )
 
-CUSTOMERS = 1_600_000
+PEOPLE = 1_600_000
 TRANSACTIONS = 78_000_000
 BANKS = {"bank-A": 24, "bank-B": 18, "bank-C": 19, "bank-D": 12, "bank-E": 15, "bank-F": 12}
 LAUNDERING = 1 / 150
@@ -63,7 +63,7 @@ def weight(customers: Integers) -> Floats:
 
 
 def transactions(bank: str, size: Size) -> Iterator[pa.Table]:
-    customers = np.concatenate([every[is_at(every, bank)] for every in size.people(CUSTOMERS)])
+    customers = np.concatenate([every[is_at(every, bank)] for every in size.people(PEOPLE)])
     how, wealth = laundering(customers), np.exp(0.8 * normal(customers, "wealth"))
     boldness = 0.3 * uniform(customers, "boldness") ** 1.5  # the share of transactions that launders
     new_payees = np.clip(0.1 * np.exp(0.7 * normal(customers, "payees")), 0, 0.8)
@@ -115,7 +115,7 @@ def labels(places: np.ndarray, names: np.ndarray, unknown: np.ndarray) -> pa.Arr
 
 
 def reports(bank: str, size: Size) -> Iterator[pa.Table]:
-    for every in size.people(CUSTOMERS):
+    for every in size.people(PEOPLE):
         here = every[is_at(every, bank)]
         launders = laundering(here) > 0
         found = launders & happens(here, "confirmed", 0.6) & happens(here, f"by {bank}", 0.8)

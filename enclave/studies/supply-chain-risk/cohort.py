@@ -26,7 +26,7 @@ from sealroom_agents.fullsize.made_up import (
     one_of,
 )
 
-SUPPLIERS = 90_000
+PEOPLE = 90_000
 DELIVERIES = 12_000_000
 MAKERS = {
     f"maker-{letter}": share for letter, share in zip("ABCDEFGH", (18, 11, 16, 12, 9, 15, 11, 8), strict=True)
@@ -57,7 +57,7 @@ def is_of(suppliers: Integers, maker: str) -> np.ndarray:
 
 
 def deliveries(maker: str, size: Size) -> Iterator[pa.Table]:
-    suppliers = np.concatenate([every[is_of(every, maker)] for every in size.people(SUPPLIERS)])
+    suppliers = np.concatenate([every[is_of(every, maker)] for every in size.people(PEOPLE)])
     names = np.array([f"5299{number:014d}" for number in suppliers.tolist()])
     trade, region = one_of(suppliers, "trade", TRADES), one_of(suppliers, "region", REGIONS)
     usual = np.select([trade == name for name in LEAD], list(LEAD.values()))

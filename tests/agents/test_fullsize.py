@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The studies of the checkout: each renders, and runs on a few made-up people as it does on millions."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sealroom.privacy.kinds import KINDS
+from sealroom.recipe import parse, render
+from sealroom.schema import misfits
+from sealroom.schema.arrow import columns_of
+from sealroom_agents.fullsize import plain, whole
+from sealroom_agents.fullsize.command import GENERATOR, STUDIES
+from sealroom_agents.fullsize.compare import beside
+from sealroom_agents.fullsize.made_up import Size, column, happens, normal, one_of, uniform, write
+from sealroom_agents.plots.figure import drawn
+
+FOLDERS = sorted(path.parent for path in STUDIES.glob(f"*/{GENERATOR}"))
+NAMES = [folder.name for folder in FOLDERS]
+PEOPLE = 300
+"""About so many are made up."""
+
+
+def generator(name: str) -> ModuleType:
+    """The study's `cohort.py` as a module."""
+    spec = importlib.util.spec_from_file_location(f"cohort of {name}", STUDIES / name / GENERATOR)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_renders_and_its_owners_have_its_data(name: str) -> None:
+    recipe = parse(render(STUDIES / name))
+    told = json.loads((STUDIES / name / "owners.json").read_text())
+    owners = [owner["id"] for owner in told["owners"]]
+    assert recipe.name == name and len(set(owners)) == len(owners)
+    assert {spec.owner for spec in recipe.datasets} == set(owners)
+    assert len(owners) // 2 < told["threshold"] <= len(owners)
+    page = (STUDIES / name / "README.md").read_text()
+    assert f"make study NAME={name}" in page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_runs_on_a_few_people(name: str, tmp_path: Path) -> None:
+    recipe = parse(render(STUDIES / name))
+    module = generator(name)
+    size = Size(PEOPLE / module.PEOPLE, seed=7)
+    rows = write(tmp_path, module.DATASETS, size)
+    assert rows.keys() == {f"{spec.owner}/{spec.name}" for spec in recipe.datasets}
+    files = {spec.path: tmp_path / f"{spec.owner}/{spec.name}.parquet" for spec in recipe.datasets}
+    for spec in recipe.datasets:
+        assert not list(misfits(spec.columns, columns_of(pq.read_schema(files[spec.path]))))
+        whole.seal_dataset(files[spec.path], tmp_path / spec.path, spec.name)
+    ran = whole.run(recipe, {spec.path: tmp_path / spec.path for spec in recipe.datasets})
+    answers, figures = plain.run(recipe, files, ran.fields)
+    assert 0 < ran.people <= PEOPLE and figures.cpu > 0 and ran.figures.peak > 10_000_000
+    assert all(answers[field.name] for field in recipe.output.fields), "a field without a plain answer"
+    found = beside(recipe, ran.fields, answers)
+    held, of = (sum(each) for each in zip(*(one.held for one in found), strict=True))
+    assert held >= of * 0.6, f"{held} of {of} intervals hold the answer without privacy"
+    assert drawn(recipe, ran.fields).endswith("</svg>\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_made_up_files_are_the_same_each_time_and_people_are_at_several_owners(
+    name: str, tmp_path: Path
+) -> None:
+    module = generator(name)
+    recipe = parse(render(STUDIES / name))
+    size = Size(PEOPLE / module.PEOPLE, seed=3)
+    for folder in ("one", "two"):
+        write(tmp_path / folder, module.DATASETS, size)
+    owners: dict[Any, set[str]] = {}
+    for path in sorted((tmp_path / "one").glob("*/*.parquet")):
+        table = pq.read_table(path)
+        assert table.equals(pq.read_table(tmp_path / "two" / path.parent.name / path.name))
+        for person in set(table[recipe.unit].to_pylist()):
+            owners.setdefault(person, set()).add(path.parent.name)
+    assert max(map(len, owners.values())) > 1, "nobody is known to two owners"
+
+
+def test_every_kind_of_a_study_has_an_answer_without_privacy() -> None:
+    used = {field.kind.name for folder in FOLDERS for field in parse(render(folder)).output.fields}
+    assert used <= plain.ANSWERS.keys() <= KINDS.keys()
+
+
+def test_traits_are_the_persons_own() -> None:
+    people = np.arange(1, 100_001)
+    draws = uniform(people, "a")
+    assert (draws == uniform(people[::-1], "a")[::-1]).all() and (draws != uniform(people, "b")).all()
+    assert 0 < draws.min() and draws.max() < 1
+    # five standard deviations of the mean of 100,000
+    assert abs(draws.mean() - 0.5) < 5 * (1 / 12 / 1e5) ** 0.5
+    tail = normal(people, "a")
+    assert abs(tail.mean()) < 5 / 1e5**0.5 and abs(tail.std() - 1) < 5 * (0.5 / 1e5) ** 0.5
+    assert abs(np.corrcoef(draws, uniform(people, "b"))[0, 1]) < 5 / 1e5**0.5
+    assert abs(happens(people, "c", 0.1).mean() - 0.1) < 5 * (0.09 / 1e5) ** 0.5
+    shares = {"x": 1, "y": 3}
+    assert abs((one_of(people, "d", shares) == "y").mean() - 0.75) < 5 * (0.1875 / 1e5) ** 0.5
+
+
+def test_decimals_are_exact_and_may_be_unknown() -> None:
+    found = column(np.array([1.25, -0.01, 3.0]), pa.decimal128(6, 2), np.array([False, False, True]))
+    assert [None if one is None else str(one) for one in found.to_pylist()] == ["1.25", "-0.01", None]
