@@ -80,7 +80,7 @@ def beside(recipe: Recipe, fields: Mapping[str, Any], answers: Mapping[str, Answ
     found = []
     for field in recipe.output.fields:
         known = answers.get(field.name, {})
-        for panel in panels_of(field, fields[field.name], rows=recipe.rows):
+        for panel in panels_of(field, fields[field.name], rows=recipe.rows, single=True):
             pairs = tuple((mark, known.get((*panel.of, mark.labels))) for mark in panel.marks)
             auc = known.get(RELEASED_AUC), known.get(PLAIN_AUC)
             both = None if auc[0] is None or auc[1] is None else (auc[0], auc[1])

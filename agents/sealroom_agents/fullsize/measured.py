@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.2
 """Between two looks at the memory."""
 
 
@@ -52,16 +52,20 @@ class Watch:
     ) -> None:
         self._over.set()
         self._thread.join()
-        self.figures.cpu = _cpu() - self._cpu - self._looking
+        self.figures.cpu = self.cpu()
         self.figures.wall = time.monotonic() - self._wall
+
+    def cpu(self) -> float:
+        """CPU seconds since the beginning, those of looking apart; of children those that have ended."""
+        return _cpu() - self._cpu - self._looking
 
     def _look(self) -> None:
         while True:
             holding = sum(map(_held, _family(os.getpid()))) + self.extra
             self.figures.peak = max(self.figures.peak, holding)
+            self._looking = time.thread_time()
             if self._over.wait(PAUSE_SECONDS):
                 break
-        self._looking = time.thread_time()
 
 
 def _cpu() -> float:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from sealroom.privacy.ratios import RatioKind
 from sealroom.recipe import Recipe
 from sealroom.recipe.outputs import Field
 from sealroom_agents.fullsize.measured import Figures, Watch
@@ -190,11 +191,140 @@ def _survival(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> I
             yield ("medians", "median", labels), float(moments[below[0]])
 
 
+def _cdf(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    values = _number(people, field.spec.column)
+    points = [str(point) for point in field.kind.plain(field.spec)["points"]]
+    for labels, places in _grouped(people, field.spec.cells.by):
+        known = np.sort(values[places][~np.isnan(values[places])])
+        for point in points if len(known) else ():
+            below = np.searchsorted(known, float(point), side="right")
+            yield ("groups", "share", (*labels, point)), float(below / len(known))
+
+
+def _contingency(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    by = field.spec.cells.by
+    cells = {labels: float(len(places)) for labels, places in _grouped(people, by)}
+    allowed = [set(labels) for labels in field.spec.cells.labels]
+    cells = {
+        key: n for key, n in cells.items() if all(one in them for one, them in zip(key, allowed, strict=True))
+    }
+    for labels, count in cells.items():
+        alike = sum(n for key, n in cells.items() if key[:-1] == labels[:-1])
+        yield ("groups", "people", labels), count
+        yield ("groups", "share", labels), count / alike
+
+
+def _auc_of_score(
+    field: Field, people: pd.DataFrame, value: Mapping[str, Any]
+) -> Iterator[tuple[Key, float]]:
+    score, label = _number(people, field.spec.score), _number(people, field.spec.label)
+    known = ~np.isnan(score) & ~np.isnan(label)
+    yield ("area", "auc", ()), _auc(score[known], label[known] > 0.5)
+
+
+def _design(field: Field, people: pd.DataFrame) -> tuple[Any, np.ndarray[Any, Any], list[tuple[str, str]]]:
+    """Which rows have declared labels in all groups; a column for each label but first ones, and its name."""
+    cells = cast(RatioKind[Any], field.kind).ratios(field.spec).cells
+    kept = np.ones(len(people), dtype=bool)
+    columns, names = [np.ones(len(people))], []
+    for name, labels in zip(cells.by, cells.labels, strict=True):
+        having = [_having(people[name], label) for label in labels]
+        kept &= np.any(having, axis=0)
+        columns += [each.astype(float) for each in having[1:]]
+        names += [(name, label) for label in labels[1:]]
+    return kept, np.stack(columns, axis=1), names
+
+
+def _having(values: pd.Series[Any], label: str) -> np.ndarray[Any, Any]:
+    """Whose value has this label."""
+    if values.dtype == bool:
+        return np.asarray(values) == (label.lower() == "true")
+    if values.dtype.kind in "iu":
+        return np.asarray(values) == int(label)
+    return np.asarray(values == label)
+
+
+def _ratios(number: str, first: Sequence[str], score: Callable[..., tuple[Any, Any]]) -> Any:
+    """A model of declared groups, fitted by Newton's method on all people."""
+
+    def answer(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+        members = field.kind.plain(field.spec)
+        kept, design, names = _design(field, people)
+        values = [_number(people, members[name]) for name in first]
+        for each in values:
+            kept = kept & ~np.isnan(each)
+        # People of the same labels have the same effects: the sums of each such group are enough.
+        alike, which = np.unique(design[kept], axis=0, return_inverse=True)
+        which = which.reshape(-1)
+        sums = [np.bincount(which, weights=each[kept], minlength=len(alike)) for each in values]
+        counts = np.bincount(which, minlength=len(alike)).astype(float)
+        beta = np.zeros(design.shape[1])
+        for _ in range(100):
+            gradient, weights = score(alike @ beta, counts, *sums)
+            hessian = (alike * weights[:, None]).T @ alike + 1e-12 * np.eye(len(beta))
+            step = np.clip(np.linalg.solve(hessian, alike.T @ gradient), -1, 1)
+            beta = beta + step
+            if np.abs(step).max() < 1e-10:
+                break
+        for label, effect in zip(names, beta[1:], strict=True):
+            yield ("groups", number, label), float(np.exp(effect))
+
+    return answer
+
+
+def _of_odds(effect: Any, count: Any, cases: Any) -> tuple[Any, Any]:
+    chance = 1 / (1 + np.exp(-effect))
+    return cases - count * chance, count * chance * (1 - chance)
+
+
+def _of_poisson(effect: Any, count: Any, events: Any, exposure: Any) -> tuple[Any, Any]:
+    expected = exposure * np.exp(effect)
+    return events - expected, expected
+
+
+def _of_gamma(effect: Any, count: Any, total: Any) -> tuple[Any, Any]:
+    return total * np.exp(-effect) - count, total * np.exp(-effect)
+
+
+def _hazards(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    """Cox's partial likelihood with Breslow's ties, by the times that occur."""
+    members = field.kind.plain(field.spec)
+    kept, design, names = _design(field, people)
+    time, event = _number(people, members["time"]), _number(people, members["event"])
+    kept &= ~np.isnan(time) & ~np.isnan(event)
+    order = np.argsort(-time[kept], kind="stable")
+    inputs, ended, died = design[kept][order, 1:], time[kept][order], event[kept][order] > 0.5
+    last = np.searchsorted(-ended, -ended, side="right") - 1  # who is at risk: up to here
+    beta = np.zeros(inputs.shape[1])
+    for _ in range(30):
+        risk = np.exp(inputs @ beta)
+        total = np.cumsum(risk)[last]
+        mean = np.cumsum(inputs * risk[:, None], axis=0)[last] / total[:, None]
+        gradient = (inputs - mean)[died].sum(axis=0)
+        hessian = np.zeros((len(beta), len(beta)))
+        for one in range(len(beta)):
+            products = np.cumsum(inputs * (inputs[:, one] * risk)[:, None], axis=0)[last] / total[:, None]
+            hessian[one] = (products - mean * mean[:, [one]])[died].sum(axis=0)
+        step = np.clip(np.linalg.solve(hessian + 1e-9 * np.eye(len(beta)), gradient), -1, 1)
+        beta = beta + step
+        if np.abs(step).max() < 1e-9:
+            break
+    for label, effect in zip(names, beta, strict=True):
+        yield ("groups", "hazard_ratio", label), float(np.exp(effect))
+
+
 ANSWERS: dict[str, Callable[[Field, Any, Mapping[str, Any]], Iterator[tuple[Key, float]]]] = {
+    "auc": _auc_of_score,
+    "cdf": _cdf,
+    "contingency": _contingency,
     "count": _count,
+    "gamma": _ratios("mean_ratio", ("column",), _of_gamma),
+    "hazards": _hazards,
     "histogram": _histogram,
     "logistic": _logistic,
     "mean": _of_column(mean=np.mean),
+    "odds": _ratios("odds_ratio", ("outcome",), _of_odds),
+    "poisson": _ratios("rate_ratio", ("events", "exposure"), _of_poisson),
     "quantiles": _quantiles,
     "sum": _of_column(sum=np.sum),
     "survival": _survival,

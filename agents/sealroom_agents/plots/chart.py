@@ -36,6 +36,10 @@ LOGARITHMIC = 30
 
 RANK = "rank"
 """The name of a number that tells the order of the rows: it is not drawn."""
+RATIO = "_ratio"
+"""The end of the names of ratios, which are drawn on a logarithmic axis."""
+AGAINST = {"sensitivity": "false_positives", "share": "score"}
+"""Two numbers of a row that are one picture: a ROC curve, and the observed share beside the foretold one."""
 RANGE = "range"
 """The name of a label that is a range of numbers."""
 UNTIL = "until"
@@ -83,13 +87,18 @@ class Panel:
         return f"{self.title}: {'; '.join(told)}."
 
 
-def panels_of(field: Field, value: Mapping[str, Any], *, rows: int = 1) -> Iterator[Panel]:
-    """The panels of one field's value, which has the declared shape. `rows`: most rows of a person."""
+def panels_of(
+    field: Field, value: Mapping[str, Any], *, rows: int = 1, single: bool = False
+) -> Iterator[Panel]:
+    """The panels of one field's value, which has the declared shape. `rows`: most rows of a person.
+
+    With `single`, tables of one row are panels too, and not part of the note.
+    """
     shape = field.shape(rows)
     tables = {
         name: member
         for name, member in shape.members.items()
-        if isinstance(member, Rows) and (len(member.rows) > 1 or name == "groups")
+        if isinstance(member, Rows) and (single or len(member.rows) > 1 or name == "groups")
     }
     mappings = {
         name: member
@@ -115,9 +124,15 @@ def _of_table(
         return
     about = labels(Row({"groups": table}))
     numbers = _numbers(table.rows[0])
-    drawn = [each for each in numbers if each not in PEOPLE and each != RANK] or [
-        each for each in numbers if each != RANK
-    ]
+    pairs = {up: across for up, across in AGAINST.items() if {up, across} <= set(numbers)}
+    apart = {RANK, *PEOPLE, *pairs, *pairs.values()}
+    drawn = [each for each in numbers if each not in apart]
+    if not drawn and not pairs:
+        drawn = [each for each in numbers if each != RANK]
+    for up, across in pairs.items():
+        marks = tuple(_mark((_label(row.get(across)),), row, up) for row in rows)
+        title = f"{_words(field, name, up)} against {across}"
+        yield Panel(title, "curve", (across,), marks, note, (name, up))
     for number in drawn:
         end = RANGE if number in BARS else UNTIL
         ranged = {"from", "to"} <= set(about)
@@ -126,7 +141,7 @@ def _of_table(
         words = _words(field, name, number)
         title = f"{words} by {' and '.join(names)}" if names else words
         form = _form(number, names, marks)
-        far = form == "points" and _far_apart(marks)
+        far = form == "points" and _far_apart(marks, LOGARITHMIC if not number.endswith(RATIO) else 1)
         yield Panel(title, form, names, marks, note, (name, number), far)
 
 
@@ -149,9 +164,9 @@ def _form(number: str, names: Sequence[str], marks: Sequence[Mark]) -> Form:
     return "bars" if number in BARS else "points"
 
 
-def _far_apart(marks: Sequence[Mark]) -> bool:
+def _far_apart(marks: Sequence[Mark], factor: float) -> bool:
     ends = [end for mark in marks for end in (mark.value, mark.low, mark.high) if end is not None]
-    return bool(ends) and min(ends) > 0 and max(ends) > LOGARITHMIC * min(ends)
+    return bool(ends) and min(ends) > 0 and max(ends) > factor * min(ends)
 
 
 def _labels(row: Mapping[str, Any], about: Sequence[str], end: str) -> tuple[str, ...]:

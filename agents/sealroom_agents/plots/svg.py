@@ -267,12 +267,12 @@ def _scale(panel: Panel, marks: Sequence[Mark], start: float, end: float, *, zer
 
 
 def _across(scale: _Scale, bottom: float) -> str:
-    """Vertical lines at round numbers, and the numbers below."""
-    parts = []
+    """Vertical lines at round numbers, and the numbers below; a stronger one at zero, or at the ratio 1."""
+    parts, origin = [], 1.0 if scale.logarithmic else 0.0
     for tick in scale.ticks():
         x = scale.at(tick)
         parts.append(
-            _line(x, 0, x, bottom, "grid" if tick else "axis", 1)
+            _line(x, 0, x, bottom, "axis" if tick == origin else "grid", 1)
             + _text(x, bottom + 15, _tick(tick), "m mid")
         )
     return "".join(parts)

@@ -8,6 +8,11 @@ people, and stays missing. Who goes to which hospital is drawn by a hash of the 
 machine makes the same four files::
 
     python enclave/studies/cardio-renal/cohort.py --out homes/
+
+With a scale, it makes a larger cohort up instead: 1.6 million people at scale 1, of the same columns and
+about the same distributions, of whom one in eight is known to two hospitals::
+
+    python enclave/studies/cardio-renal/cohort.py --out homes/ --scale 0.1
 """
 
 from __future__ import annotations
@@ -16,12 +21,15 @@ import argparse
 import csv
 import hashlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sealroom.files import PUBLIC, atomic_output
+from sealroom_agents.fullsize.made_up import Size, column, happens, normal, one_of, uniform, write
 
 SOURCE = Path(sys.prefix) / "share" / "sealroom" / "flchain.arff"
 """Where `.ci/setup` puts the table."""
@@ -77,11 +85,66 @@ def split(people: pa.Table) -> dict[str, pa.Table]:
     return {letter: people.filter(pa.array([each == letter for each in letters])) for letter in SHARES}
 
 
+PEOPLE = 1_600_000
+"""People at scale 1."""
+TWICE = 0.13
+"""Share of people whom a second hospital knows, too."""
+DAYS = 5200
+"""Longest observation."""
+
+
+def made_up(letter: str, size: Size) -> Iterator[pa.Table]:
+    """People of one hospital. Light chains rise with age and creatinine, and with both the risk of death."""
+    for everybody in size.people(PEOPLE):
+        here = one_of(everybody, "hospital", SHARES) == letter
+        here |= happens(everybody, "twice", TWICE) & (one_of(everybody, "second hospital", SHARES) == letter)
+        people = everybody[here]
+        age = np.minimum(50 + 16 * (-np.log(uniform(people, "age"))) ** 0.9, 101).round()
+        male = happens(people, "male", 0.45)
+        kidney = 0.006 * (age - 64) + 0.2 * male + 0.25 * normal(people, "kidney")
+        creatinine = 0.95 * np.exp(kidney)
+        chains = np.exp(0.25 + 0.012 * (age - 64) + 0.6 * kidney + 0.35 * normal(people, "chains"))
+        part = np.clip(0.47 + 0.06 * normal(people, "kappa"), 0.1, 0.9)
+        rate = 4.5e-5 * np.exp(0.095 * (age - 64) + 0.25 * male + 0.16 * (chains - 1.5))
+        died = -np.log(uniform(people, "death")) / rate
+        left = DAYS * (0.55 + 0.45 * uniform(people, "left"))
+        yield pa.table(
+            {
+                "person_id": column(people, pa.int64()),
+                "age": column(age, pa.float64()),
+                "sex": column(np.where(male, "M", "F").astype(object), pa.string()),
+                "creatinine": column(
+                    creatinine.round(1), pa.float64(), happens(people, "no creatinine", 0.17)
+                ),
+                "kappa": column((chains * part).round(3), pa.float64()),
+                "lambda_": column((chains * (1 - part)).round(3), pa.float64()),
+                "flc_grp": column(np.clip(chains * 3, 1, 10).astype(np.int64), pa.int64()),
+                "mgus": column(happens(people, "mgus", 0.015), pa.bool_()),
+                "futime": column(np.minimum(died, left).round(), pa.float64()),
+                "death": column(died < left, pa.bool_()),
+            }
+        )
+
+
+DATASETS = {
+    f"hospital-{letter}/cohort-{letter}": (lambda size, letter=letter: made_up(letter, size))
+    for letter in SHARES
+}
+"""What is made up, by owner and name."""
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write cohort-A.parquet … cohort-D.parquet.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the four files")
-    folder: Path = parser.parse_args().out
+    parser = argparse.ArgumentParser(description="Write the four hospitals' files.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
+    parser.add_argument("--scale", type=float, help="make so much up; 1 is 1.6 million people")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    folder: Path = given.out
     folder.mkdir(parents=True, exist_ok=True)
+    if given.scale is not None:
+        for name, rows in write(folder, DATASETS, Size(given.scale, given.seed)).items():
+            print(f"{folder / name}.parquet  {rows:,} people")
+        return
     for letter, table in split(load()).items():
         target = folder / f"cohort-{letter}.parquet"
         with atomic_output(target, mode=PUBLIC, replace=True) as stream:
