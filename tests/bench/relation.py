@@ -22,12 +22,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 ROWS = 3_000_000
 BANKS = 6
@@ -149,100 +146,27 @@ output:
 
 
 def whole(folder: Path) -> dict[str, float]:
-    """A run over the sealed files; gives the number of people, and the CPU seconds of opening."""
-    from tests.bench.sealing_process import DATA_KEY
-
+    """A run over the sealed files; gives the number of people, CPU seconds without and of opening, memory."""
     from sealroom import recipe
-    from sealroom.privacy.release import Releases
-    from sealroom.privacy.rows import Rows
-    from sealroom.recipe.tables import DatasetSpec
-    from sealroom.runtime.admission import relation_bytes
-    from sealroom.runtime.custodian import Custodian
-    from sealroom.runtime.memory import seal_memory
-    from sealroom.runtime.sandbox import Sandbox
-    from sealroom.sealed import inspect, open_sealed
+    from sealroom.sealed import inspect
+    from sealroom_agents.fullsize.whole import run as run_whole
 
     (folder / "study").mkdir(exist_ok=True)
     listed = "\n".join(f"  - {{owner: bank-{bank}, name: tx, schema: tx}}" for bank in range(BANKS))
     sql = "".join(f"    {line}\n" for line in QUERY.strip().splitlines())
-    headers = {f"bank-{bank}/tx.tar": inspect(folder / f"bank-{bank}.tar").header for bank in range(BANKS)}
-    rows = {path: header.rows or 0 for path, header in headers.items()}
-    people = sum(rows.values()) // PEOPLE_SHARE * 5 // 4
+    rows = sum(inspect(folder / f"bank-{bank}.tar").header.rows or 0 for bank in range(BANKS))
+    people = rows // PEOPLE_SHARE * 5 // 4
     text = STUDY.format(digest="0" * 64, datasets=listed, sql=sql.rstrip(), people=people)
     (folder / "study" / "study.yaml").write_text(text)
     parsed = recipe.parse(recipe.render(folder / "study"))
-    sizes = sum(header.size for header in headers.values())
-    told = {"people": 0.0, "opening": 0.0, "estimate": (relation_bytes(parsed, rows) + sizes) / 2**20}
-    kept = list[int]()
-
-    class Counted(Releases):
-        def release(self, kind: str, name: str, rows: Rows) -> dict[str, Any]:
-            told["people"] = len(rows)
-            return super().release(kind, name, rows)
-
-    def open_parquet(spec: DatasetSpec, columns: Sequence[str]) -> int:
-        began = time.process_time()
-        path = folder / f"{spec.owner}.tar"
-        info = inspect(path)
-        descriptor = os.memfd_create("dataset", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        with open_sealed(
-            path,
-            dek=DATA_KEY,
-            header_digest=info.header_digest,
-            index_digest=info.index_digest,
-            key_commitment=info.index.key_commitment,
-        ) as file:
-            file.copy_columns(columns, descriptor)
-        seal_memory(descriptor)
-        kept.append(os.fstat(descriptor).st_blocks * 512)
-        told["opening"] += time.process_time() - began
-        return descriptor
-
-    def never(spec: DatasetSpec) -> Any:
-        raise AssertionError("a relation asks for no table")
-
-    most, done = [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.1):
-            most[0] = max(most[0], sum(map(held, family(os.getpid()))) + sum(kept))
-        told["watching"] = time.thread_time()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        custodian = Custodian(
-            parsed,
-            open_dataset=never,
-            open_parquet=open_parquet,
-            releases=Counted(parsed.privacy, parsed.output, epsilon_micro=parsed.epsilon_micro),
-            check_lease=lambda: None,
-        )
-        with Sandbox.start() as sandbox:
-            custodian.serve(sandbox)
-    finally:
-        done.set()
-        watcher.join()
-    return told | {"peak": most[0] / 2**20}
-
-
-def family(process: int) -> list[int]:
-    """A process, and all that come of it."""
-    found = [process]
-    for task in Path(f"/proc/{process}/task").glob("*"):
-        with suppress(OSError):
-            for child in (task / "children").read_text().split():
-                found += family(int(child))
-    return found
-
-
-def held(process: int) -> int:
-    """Bytes of memory that a process holds: its own pages, and its part of those that it shares."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
+    ran = run_whole(parsed, {spec.path: folder / f"{spec.owner}.tar" for spec in parsed.datasets})
+    return {
+        "people": ran.people,
+        "cpu": ran.figures.cpu - ran.opening,
+        "opening": ran.opening,
+        "peak": ran.figures.peak / 2**20,
+        "estimate": ran.estimate / 2**20,
+    }
 
 
 WAYS = {"plain DuckDB": plain, "relation": compiled, "a whole run": whole}
@@ -286,11 +210,11 @@ def run(rows: int = ROWS, rounds: int = ROUNDS) -> Iterator[str]:
 def _one(way: str, folder: Path) -> None:
     start = time.process_time()
     found = WAYS[way](folder)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    told = found if isinstance(found, dict) else {"people": found}
-    apart = told.get("opening", 0) + told.pop("watching", 0)
-    told["cpu"] = time.process_time() - start + children.ru_utime + children.ru_stime - apart
-    print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024} | told))
+    own = {
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "cpu": time.process_time() - start,
+    }
+    print(json.dumps(own | (found if isinstance(found, dict) else {"people": found})))
 
 
 if __name__ == "__main__":

@@ -191,6 +191,22 @@ def _survival(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> I
             yield ("medians", "median", labels), float(moments[below[0]])
 
 
+def _linear(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
+    spec = field.spec
+    features = [
+        np.clip(_number(people, each.name), float(each.lower), float(each.upper)) for each in spec.features
+    ]
+    target = np.clip(_number(people, spec.target.name), float(spec.target.lower), float(spec.target.upper))
+    design = np.stack([np.ones(len(people)), *features], axis=1)
+    known = ~np.isnan(design).any(axis=1) & ~np.isnan(target)
+    design, target = design[known], target[known]
+    found = np.linalg.lstsq(design, target, rcond=None)[0]
+    for term, coefficient in zip(spec.terms(), found, strict=True):
+        yield ("groups", "coefficient", (term,)), float(coefficient)
+    left = ((target - design @ found) ** 2).sum()
+    yield ("fit", "r_squared", ()), float(1 - left / ((target - target.mean()) ** 2).sum())
+
+
 def _cdf(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
     values = _number(people, field.spec.column)
     points = [str(point) for point in field.kind.plain(field.spec)["points"]]
@@ -222,17 +238,21 @@ def _auc_of_score(
     yield ("area", "auc", ()), _auc(score[known], label[known] > 0.5)
 
 
-def _design(field: Field, people: pd.DataFrame) -> tuple[Any, np.ndarray[Any, Any], list[tuple[str, str]]]:
-    """Which rows have declared labels in all groups; a column for each label but first ones, and its name."""
+def _cells(field: Field, people: pd.DataFrame) -> tuple[Any, Any, list[tuple[str, str]]]:
+    """The cell of each row, −1 for none; the model's columns by cell; the name of each but the first one."""
     cells = cast(RatioKind[Any], field.kind).ratios(field.spec).cells
-    kept = np.ones(len(people), dtype=bool)
-    columns, names = [np.ones(len(people))], []
+    places, names = np.zeros(len(people), dtype=np.int64), []
+    sizes = [len(labels) for labels in cells.labels]
     for name, labels in zip(cells.by, cells.labels, strict=True):
-        having = [_having(people[name], label) for label in labels]
-        kept &= np.any(having, axis=0)
-        columns += [each.astype(float) for each in having[1:]]
+        place = np.full(len(people), -1)
+        for number, label in enumerate(labels):
+            place[_having(people[name], label)] = number
+        places = np.where((places < 0) | (place < 0), -1, places * len(labels) + place)
         names += [(name, label) for label in labels[1:]]
-    return kept, np.stack(columns, axis=1), names
+    every = np.indices(sizes).reshape(len(sizes), -1)
+    columns = [np.ones(every.shape[1])]
+    columns += [(every[at] == n).astype(float) for at, size in enumerate(sizes) for n in range(1, size)]
+    return places, np.stack(columns, axis=1), names
 
 
 def _having(values: pd.Series[Any], label: str) -> np.ndarray[Any, Any]:
@@ -241,6 +261,8 @@ def _having(values: pd.Series[Any], label: str) -> np.ndarray[Any, Any]:
         return np.asarray(values) == (label.lower() == "true")
     if values.dtype.kind in "iu":
         return np.asarray(values) == int(label)
+    if values.dtype == object:  # truth values, some of them missing
+        return np.asarray(values.astype(str).str.lower() == label.lower())
     return np.asarray(values == label)
 
 
@@ -249,16 +271,16 @@ def _ratios(number: str, first: Sequence[str], score: Callable[..., tuple[Any, A
 
     def answer(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
         members = field.kind.plain(field.spec)
-        kept, design, names = _design(field, people)
+        cell, alike, names = _cells(field, people)
         values = [_number(people, members[name]) for name in first]
+        kept = cell >= 0
         for each in values:
-            kept = kept & ~np.isnan(each)
-        # People of the same labels have the same effects: the sums of each such group are enough.
-        alike, which = np.unique(design[kept], axis=0, return_inverse=True)
-        which = which.reshape(-1)
-        sums = [np.bincount(which, weights=each[kept], minlength=len(alike)) for each in values]
-        counts = np.bincount(which, minlength=len(alike)).astype(float)
-        beta = np.zeros(design.shape[1])
+            kept &= ~np.isnan(each)
+        # People of the same labels have the same effects: the sums of each cell are enough.
+        cell = cell[kept]
+        sums = [np.bincount(cell, weights=each[kept], minlength=len(alike)) for each in values]
+        counts = np.bincount(cell, minlength=len(alike)).astype(float)
+        beta = np.zeros(alike.shape[1])
         for _ in range(100):
             gradient, weights = score(alike @ beta, counts, *sums)
             hessian = (alike * weights[:, None]).T @ alike + 1e-12 * np.eye(len(beta))
@@ -268,6 +290,11 @@ def _ratios(number: str, first: Sequence[str], score: Callable[..., tuple[Any, A
                 break
         for label, effect in zip(names, beta[1:], strict=True):
             yield ("groups", number, label), float(np.exp(effect))
+        released = [row[number] for row in value["groups"]]
+        if score is _of_odds and None not in released and min(map(float, released)) > 0:
+            truth = values[0][kept] > 0.5
+            yield RELEASED_AUC, _auc((alike[:, 1:] @ np.log([float(one) for one in released]))[cell], truth)
+            yield PLAIN_AUC, _auc((alike @ beta)[cell], truth)
 
     return answer
 
@@ -289,11 +316,12 @@ def _of_gamma(effect: Any, count: Any, total: Any) -> tuple[Any, Any]:
 def _hazards(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
     """Cox's partial likelihood with Breslow's ties, by the times that occur."""
     members = field.kind.plain(field.spec)
-    kept, design, names = _design(field, people)
+    cell, design, names = _cells(field, people)
     time, event = _number(people, members["time"]), _number(people, members["event"])
-    kept &= ~np.isnan(time) & ~np.isnan(event)
+    kept = (cell >= 0) & ~np.isnan(time) & ~np.isnan(event)
     order = np.argsort(-time[kept], kind="stable")
-    inputs, ended, died = design[kept][order, 1:], time[kept][order], event[kept][order] > 0.5
+    inputs, ended = design[cell[kept][order], 1:], time[kept][order]
+    died = event[kept][order] > 0.5
     last = np.searchsorted(-ended, -ended, side="right") - 1  # who is at risk: up to here
     beta = np.zeros(inputs.shape[1])
     for _ in range(30):
@@ -321,6 +349,7 @@ ANSWERS: dict[str, Callable[[Field, Any, Mapping[str, Any]], Iterator[tuple[Key,
     "gamma": _ratios("mean_ratio", ("column",), _of_gamma),
     "hazards": _hazards,
     "histogram": _histogram,
+    "linear": _linear,
     "logistic": _logistic,
     "mean": _of_column(mean=np.mean),
     "odds": _ratios("odds_ratio", ("outcome",), _of_odds),
