@@ -77,12 +77,13 @@ class Beside:
 
 def beside(recipe: Recipe, fields: Mapping[str, Any], answers: Mapping[str, Answers]) -> list[Beside]:
     """All fields of a result."""
-    found = []
+    found: list[Beside] = []
     for field in recipe.output.fields:
         known = answers.get(field.name, {})
         for panel in panels_of(field, fields[field.name], rows=recipe.rows, single=True):
             pairs = tuple((mark, known.get((*panel.of, mark.labels))) for mark in panel.marks)
             auc = known.get(RELEASED_AUC), known.get(PLAIN_AUC)
-            both = None if auc[0] is None or auc[1] is None else (auc[0], auc[1])
+            first = not any(one.field == field.name for one in found)
+            both = (auc[0], auc[1]) if first and auc[0] is not None and auc[1] is not None else None
             found.append(Beside(field.name, panel.title, pairs, both))
     return found

@@ -153,11 +153,12 @@ def _logistic(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> I
     model = LogisticRegression(C=np.inf, solver="newton-cholesky")
     model.fit((inputs - middle) / spread, label[known] > 0.5)
     slopes = model.coef_[0] / spread
-    yield ("coefficients", "", ("intercept",)), float(model.intercept_[0] - slopes @ middle)
+    yield ("groups", "coefficient", ("intercept",)), float(model.intercept_[0] - slopes @ middle)
     for name, slope in zip(names, slopes, strict=True):
-        yield ("coefficients", "", (name,)), float(slope)
-    if value["coefficients"] is not None:
-        released = np.array([float(value["coefficients"][name]) for name in names])
+        yield ("groups", "coefficient", (name,)), float(slope)
+    found = {row["term"]: row["coefficient"] for row in value["groups"]}
+    if None not in found.values():
+        released = np.array([float(found[name]) for name in names])
         yield RELEASED_AUC, _auc(inputs @ released, label[known] > 0.5)
         yield PLAIN_AUC, _auc(inputs @ slopes, label[known] > 0.5)
 

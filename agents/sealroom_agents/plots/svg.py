@@ -247,7 +247,9 @@ class _Scale:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             steps: Sequence[int] = (1, 2, 5) if len(powers) <= 3 else (1,)
             found = [step * 10.0**power for power in powers for step in steps]
-            return [each for each in found if self.low <= each <= self.high]
+            found = [each for each in found if self.low <= each <= self.high]
+            if len(found) > 1:
+                return found
         span = self.high - self.low
         unit = 10.0 ** math.floor(math.log10(span / 4))
         step = next(unit * times for times in (1, 2, 5, 10) if span / (unit * times) <= 6)
