@@ -35,6 +35,7 @@ FIELD = """\
       loss: binary
       label: ill
       held_out: held
+      batch: 1
       clip: 1
       steps: 2
       learning_rate: "0.5"

@@ -225,7 +225,8 @@ NAMES = [f"x{n}" for n in range(8)]
 MEMBERS = {
     "features": [{"lower": "-3", "name": name, "upper": "3"} for name in NAMES], "groups": ["sex"],
     "held_out": "held", "label": "event", "loss": "binary", "layers": [{"linear": 16}, "relu", {"linear": 1}],
-    "clip": "2", "steps": 60, "learning_rate": "1", "momentum": "0.9", "seed": 1, "curve": 5, "decimals": 3,
+    "batch": "1", "clip": "2", "steps": 60, "learning_rate": "1", "momentum": "0.9", "seed": 1, "curve": 5,
+    "decimals": 3,
 }  # fmt: skip
 
 

@@ -65,17 +65,25 @@ class Scored:
     """Each row's loss, in steps."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Rows:
     """Inputs and targets on the machine that computes."""
 
-    def __init__(self, inputs: Any, targets: Any, device: Any) -> None:
-        """`inputs`: rows × features in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly. `targets`:
-        one number a row: 0 or 1, the place of a class, or a value in steps of 2⁻¹⁶."""
+    inputs: Any
+    """Rows × features in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
+    targets: Any
+    """One number a row: 0 or 1, the place of a class, or a value in steps of 2⁻¹⁶."""
+
+    @property
+    def count(self) -> int:
+        return len(self.inputs)
+
+    def taken(self, places: Integers) -> Rows:
+        """Some of the rows."""
         import torch
 
-        self.count = len(inputs)
-        self.inputs = torch.from_numpy(inputs).to(device)
-        self.targets = torch.from_numpy(targets).to(device)
+        index = torch.from_numpy(places).to(self.targets.device)
+        return Rows(inputs=self.inputs[index], targets=self.targets[index])
 
 
 class Trainer:
@@ -107,8 +115,11 @@ class Trainer:
         self._bits = [grids.error_bits(layer) for layer in self._weighted]
 
     def rows(self, inputs: Any, targets: Any) -> Rows:
-        """Rows where they are computed on."""
-        return Rows(inputs, targets, self.device)
+        """Rows where they are computed on: `inputs` and `targets` are arrays of numpy."""
+        import torch
+
+        tensors = (torch.from_numpy(each).to(self.device) for each in (inputs, targets))
+        return Rows(**dict(zip(("inputs", "targets"), tensors, strict=True)))
 
     def sums(self, weights: Floats, rows: Rows) -> Sums:
         """The exact sum of all rows' clipped gradients, and of their losses."""

@@ -31,8 +31,8 @@ VECTOR = {
 }  # fmt: skip
 
 NETWORK = {
-    "features": MODEL["features"], "groups": ["band"], "held_out": "z", "clip": "0.25", "steps": 2,
-    "learning_rate": "200", "momentum": "0.9", "seed": 7, "curve": 2, "decimals": 3,
+    "features": MODEL["features"], "groups": ["band"], "held_out": "z", "batch": "1", "clip": "0.25",
+    "steps": 2, "learning_rate": "200", "momentum": "0.9", "seed": 7, "curve": 2, "decimals": 3,
 }  # fmt: skip
 SMALL = [{"linear": 4}, "relu", {"linear": 1}]
 """Layers of a network."""
@@ -168,6 +168,9 @@ CASES: dict[str, Case] = {
     "model": Case("model", {**NETWORK, "layers": SMALL, "loss": "binary", "label": "w"}, (0.0, 100.0)),
     "model of classes": Case(
         "model", {**NETWORK, "layers": IMAGES, "loss": "classes", "label": "sex"}, (0.0, 100.0)
+    ),
+    "model of batches": Case(
+        "model", {**NETWORK, "layers": SMALL, "loss": "binary", "label": "w", "batch": "0.25"}, (0.0, 100.0)
     ),
     "model of a number": Case(
         "model",

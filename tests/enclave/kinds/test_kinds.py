@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def test_rows_are_not_called_people(name: str, law: Law) -> None:
     assert "A person may have 3 rows." in told[3]
     assert not re.search(r"\b(people|person)\b", told[3].replace("A person may have 3 rows.", ""))
     people = kit.table(one.kind, one.spec, 600, np.random.default_rng(1), CASES[name].bounds, rows=3)
+    people = replace(people, persons=np.arange(600) // 3)  # whose coins a sampled part needs
     value = compute(one, people, cohort=kit.COHORT)
     check(value, one.shape(3), "field")
     named = counting(largest(one.shape(1)))

@@ -11,8 +11,9 @@ once training is done: one cell of 1 (the score's bin and the label, or the clas
 and a clamped loss with its square.
 
 Features are scaled by bounds that the recipe has, groups become one input a declared label, and rows without
-all of them count nowhere. Gradients are averaged over a noisy number of people. Accounted are sums over all
-people, in every step: there is no sampling of batches.
+all of them count nowhere. Gradients are averaged over a noisy number of people, times the
+chance to be in a step, where steps are over a random part of the people: the kernel throws the coins, and
+no number of people in a step is ever used.
 
 Intervals of the loss curve include noise alone. Those of the people held out include the noise and who was
 held out: for the AUC, the variance of placements (DeLong, DeLong, Clarke-Pearson 1988) from the noisy table,
@@ -25,6 +26,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -37,7 +39,7 @@ from sealroom.privacy.features import Feature
 from sealroom.privacy.intervals import NOISE, NOISE_AND_SAMPLING, Z, around, half_width, people_around
 from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy, Tensor
 from sealroom.privacy.members import Groups, Members, bounds_error
-from sealroom.privacy.parts import Law, Part
+from sealroom.privacy.parts import EVERYBODY, Law, Part, rate_of
 from sealroom.privacy.shape import Base64, Label, Number, Row, Rows, Whole, with_interval
 from sealroom.training.graph import MAX_FAN_IN, Graph
 from sealroom.training.grids import INPUT_BITS, LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
@@ -45,7 +47,7 @@ from sealroom.training.initial import STEP_BITS
 from sealroom.training.optimiser import Checkpoint, packed
 
 if TYPE_CHECKING:
-    from sealroom.privacy.people import Floats, Integers, People
+    from sealroom.privacy.people import Booleans, Floats, Integers, People
     from sealroom.training import exact
 
 Value = dict[str, Any]
@@ -84,6 +86,8 @@ class Training:
     """The number that is told, with its bounds, for the loss `squared`."""
     held_out: str
     """Column that is above one half for people who are tested and not trained on."""
+    batch: Decimal
+    """The chance of a person to be in a step; with 1 everybody is in each."""
     clip: Decimal
     """Longest gradient of one row."""
     steps: int
@@ -131,7 +135,7 @@ class Trained:
 
 
 class Model(Kind[Training]):
-    """`features`, `groups`, `layers`, `loss`, `label`, `held_out`, `clip`, `steps`, `learning_rate`,
+    """`features`, `groups`, `layers`, `loss`, `label`, `held_out`, `batch`, `clip`, `steps`, `learning_rate`,
     `momentum`, `seed`, `curve`, `decimals`; `lower` and `upper` of the label for the loss `squared`."""
 
     name = "model"
@@ -167,6 +171,9 @@ class Model(Kind[Training]):
                 f"a model needs a clip from {MIN_CLIP} to {MAX_CLIP}, and a learning rate above 0 and at most"
                 " 1000"
             )
+        batch = members.decimal("batch")
+        if not 0 < batch <= 1 or rate_of(batch) < 1:
+            bounds_error("the batch of a model is the chance to be in a step, above 0 and at most 1")
         momentum = members.decimal("momentum")
         if not 0 <= momentum < 1:
             bounds_error("the momentum of a model is from 0 to less than 1")
@@ -182,6 +189,7 @@ class Model(Kind[Training]):
             classes=classes,
             target=target,
             held_out=held_out,
+            batch=batch,
             clip=clip,
             steps=members.integer("steps", 1, MAX_STEPS),
             learning_rate=learning_rate,
@@ -195,6 +203,7 @@ class Model(Kind[Training]):
         bounds = {} if spec.target is None else spec.target.plain()
         bounds.pop("name", None)
         return {
+            "batch": decimal_text(spec.batch),
             "clip": decimal_text(spec.clip),
             "curve": spec.curve,
             "decimals": spec.decimals,
@@ -235,7 +244,7 @@ class Model(Kind[Training]):
         rest = 1 - sum((part.share for part in others), Fraction(0))
         gradient = Part(
             name="gradient", length=length, l1=math.isqrt(length * squared) + 1, l2_squared=squared,
-            share=rest, draws=spec.steps,
+            share=rest, draws=spec.steps, rate=rate_of(spec.batch),
         )  # fmt: skip
         return (gradient, *others)
 
@@ -261,6 +270,9 @@ class Model(Kind[Training]):
     def prepare(self, spec: Training, law: Law, people: People) -> Inputs:
         return Inputs(spec, people)
 
+    def of_sample(self, spec: Training, law: Law, prepared: Inputs, kept: Mapping[str, Booleans]) -> Inputs:
+        return prepared.of(kept["gradient"])
+
     def aggregate(
         self, spec: Training, law: Law, people: Inputs, state: Trained | None
     ) -> dict[str, Integers]:
@@ -270,10 +282,12 @@ class Model(Kind[Training]):
         checkpoint = Checkpoint.first(spec.layers, spec.seed) if state is None else state.checkpoint
         if step == spec.steps:
             return people.tested(checkpoint.weights)
-        sums = people.trainer.sums(checkpoint.weights, people.train)
+        sums = people.trainer.sums(checkpoint.weights, people.batch)
         found = {"gradient": sums.gradient}
         if step in spec.measured:
-            found["loss"] = np.array([sums.loss], dtype=np.int64)
+            everybody = people.batch is people.train
+            loss = sums.loss if everybody else people.lost(checkpoint.weights)
+            found["loss"] = np.array([loss], dtype=np.int64)
         if state is None:
             found["people"] = np.array([people.train.count], dtype=np.int64)
         return found
@@ -291,7 +305,7 @@ class Model(Kind[Training]):
         unit = Fraction(1, 2 ** Clip(value=spec.clip).bits)
         checkpoint = state.checkpoint.moved(
             noisy["gradient"],
-            step=unit / max(state.people, Fraction(1)),
+            step=unit / max(state.people * rate_of(spec.batch) / EVERYBODY, Fraction(1)),
             learning_rate=float(spec.learning_rate),
             momentum=float(spec.momentum),
         )
@@ -373,12 +387,13 @@ class Model(Kind[Training]):
         )
 
     def sentence(self, spec: Training, of: Counted) -> str:
+        over = "" if spec.batch == 1 else f" over {100 * spec.batch:f} % of {of.many} each"
         inputs = [f"{each.name} ({each.lower:f} to {each.upper:f})" for each in spec.features]
         inputs += [f"{name} ({', '.join(labels)})" for name, labels in spec.groups]
         return (
             f"Network of {spec.layers.weights:,} weights that tells {spec.label} from {', '.join(inputs)},"
-            f" trained in {spec.steps} steps. In each of them, one {of.one} moves the sum by a vector no"
-            f" longer than {spec.clip:f}. It is tested on {of.many} with {spec.held_out}."
+            f" trained in {spec.steps} steps{over}. In each of them, one {of.one} moves the sum by a vector"
+            f" no longer than {spec.clip:f}. It is tested on {of.many} with {spec.held_out}."
             f" {of.many.capitalize()} without all values count nowhere."
         )
 
@@ -411,10 +426,25 @@ class Inputs:
                 targets = _scaled(np.where(np.isnan(number), 0.0, number), spec.target)
         self.trainer = Trainer(spec.layers, spec.loss, Clip(value=spec.clip))
         apart = held > 0.5
+        self._trained = np.flatnonzero(whole & ~apart)
         self.train, self.held = (
             self.trainer.rows(self._inputs(people, places), targets[places])
-            for places in (np.flatnonzero(whole & ~apart), np.flatnonzero(whole & apart))
+            for places in (self._trained, np.flatnonzero(whole & apart))
         )
+        self.batch = self.train
+        """The rows of this step."""
+
+    def of(self, kept: Booleans) -> Inputs:
+        """The same with a step over those rows of the table that are kept."""
+        import numpy as np
+
+        other = copy(self)
+        other.batch = self.train.taken(np.flatnonzero(kept[self._trained]))
+        return other
+
+    def lost(self, weights: Floats) -> int:
+        """The losses of all rows that are trained on."""
+        return int(self.trainer.scored(weights, self.train).losses.sum())
 
     def _inputs(self, people: People, places: Integers) -> Any:
         """Rows × inputs in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
