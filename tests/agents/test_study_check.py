@@ -12,6 +12,8 @@ from tests.agents.shell import shell
 from sealroom_agents.studies.check import Finding, check, image_packages
 from sealroom_agents.studies.templates import TEMPLATES, write_study
 
+STUDIES = sorted(path.parent for path in Path("enclave/studies").glob("*/study.yaml"))
+
 
 def changed(folder: Path, template: str, *pairs: tuple[str, str], file: str = "study.yaml") -> Path:
     """A template with other text in it."""
@@ -41,6 +43,11 @@ def told(findings: list[Finding]) -> list[str]:
 def test_a_template_has_nothing_wrong(tmp_path: Path, template: str) -> None:
     write_study(tmp_path / "mine", template)
     assert check(tmp_path / "mine", people=8_000, rows=50_000) == []
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda each: each.name)
+def test_a_study_of_the_product_has_nothing_wrong(study: Path) -> None:
+    assert check(study) == []
 
 
 def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
