@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The error of each statistic at equal ε, beside other libraries for differential privacy.
+
+Each statistic is released alone, many times, from the same people, at the whole ε; the error is the mean
+distance of what was released from what is without noise, over draws and numbers. (The median distance of a
+noisy count is often zero.) Our fields have the law of noise that planning picks at δ 10⁻⁶; what they withhold
+as too uncertain has no error.
+
+Peers are asked as their documentation says. The means and variances of diffprivlib and OpenDP take the number
+of people as public, and their ε is for one person exchanged for another; here that number is private and
+released too, and ε is for one person more or less.
+
+Peers need versions of other libraries that this project does not use, so each runs in an environment of its
+own. `SEALROOM_PEERS` names their Pythons, with `:` between them:
+
+    python3 -m venv one && one/bin/pip install diffprivlib==0.6.6 'scikit-learn<1.6' opendp==0.16.0
+    python3 -m venv two && two/bin/pip install smartnoise-sql==1.0.10
+    SEALROOM_PEERS=one/bin/python:two/bin/python python -m tests.bench utility
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tests.enclave.kinds import kit
+
+from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.people import People
+from sealroom.privacy.plan import Draft, plan
+from sealroom.privacy.release import compute
+from sealroom.recipe import Field
+
+PEOPLE = 7_874
+EPSILONS = ("1.5", "0.25")
+DELTA = Decimal("1e-6")
+DRAWS = 200
+PEER_SCRIPT = Path(__file__).with_name("utility_peers.py")
+GROUPS, EDGES, COLUMNS = 6, 11, 200
+
+Numbers = list[float]
+
+
+def data() -> dict[str, Any]:
+    """Columns of the people, all within their bounds: 0.3 to 3 for x, 0 to 8 for z."""
+    dice = np.random.default_rng(2026)
+    x = np.clip(dice.lognormal(0.0, 0.35, PEOPLE), 0.3, 3.0)
+    z = np.clip(dice.gamma(2.0, 1.2, PEOPLE), 0.0, 8.0)
+    y = np.clip(1.0 + 0.8 * x - 0.15 * z + dice.normal(0, 0.3, PEOPLE), -2.0, 4.0)
+    died = (dice.random(PEOPLE) < 1 / (1 + np.exp(-(2.2 * (x - 1.2) + 0.4 * (z - 3))))).astype(float)
+    variants = dice.binomial(2, np.linspace(0.05, 0.5, COLUMNS), (PEOPLE, COLUMNS)).astype(float)
+    return {
+        "x": x, "y": y, "z": z, "died": died, "group": dice.integers(0, GROUPS, PEOPLE), "variants": variants,
+    }  # fmt: skip
+
+
+def run() -> Iterator[str]:
+    columns = data()
+    truth = plain(columns)
+    peers = [each for each in os.environ.get("SEALROOM_PEERS", "").split(":") if each]
+    if not peers:
+        yield "no peers: SEALROOM_PEERS names no Python (see tests/bench/utility.py)"
+    with tempfile.TemporaryDirectory(prefix="sealroom-bench-") as folder:
+        file = Path(folder) / "people.npz"
+        np.savez(file, **columns)
+        for epsilon in EPSILONS:
+            found = {
+                "sealroom": {name: [draw() for _ in range(DRAWS)] for name, draw in ours(columns, epsilon)}
+            }
+            for python in peers:
+                found |= asked(python, file, epsilon)
+            yield f"\n{PEOPLE:,} people, ε {epsilon}: mean absolute error of {DRAWS} releases\n"
+            yield from table(found, truth)
+
+
+def asked(python: str, file: Path, epsilon: str) -> dict[str, dict[str, list[Numbers]]]:
+    """What the libraries of this Python released, by library and statistic."""
+    environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [python, str(PEER_SCRIPT), str(file), epsilon, str(DRAWS)],
+        stdout=subprocess.PIPE, env=environment, check=True, timeout=1200,
+    )  # fmt: skip
+    found: dict[str, dict[str, list[Numbers]]] = json.loads(done.stdout)
+    return found
+
+
+def table(found: Mapping[str, Mapping[str, list[Numbers]]], truth: Mapping[str, Numbers]) -> Iterator[str]:
+    """One row a statistic: our error, the best peer's, and how many times ours that is."""
+    others = [name for name in found if name != "sealroom"]
+    yield f"| statistic | sealroom | {' | '.join(others)} | best other / sealroom |"
+    yield f"|---|---|{'---|' * len(others)}---|"
+    for name, exact in truth.items():
+        errors = {
+            library: float(np.nanmean(np.abs(np.array(each[name]) - np.array(exact))))
+            for library, each in found.items()
+            if name in each
+        }
+        own = errors.pop("sealroom")
+        shown = [f"{errors[each]:.4g}" if each in errors else "not offered" for each in others]
+        ratio = f"{min(errors.values()) / own:.2f}" if errors else ""
+        yield f"| {name} | {own:.4g} | {' | '.join(shown)} | {ratio} |"
+
+
+def plain(columns: Mapping[str, Any]) -> dict[str, Numbers]:
+    """Every statistic without noise."""
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    x, y, z = columns["x"], columns["y"], columns["z"]
+    inputs = np.column_stack([x, z])
+    line = LinearRegression().fit(inputs, y)
+    model = LogisticRegression(C=1e6).fit(inputs, columns["died"])
+    return {
+        "count by group": np.bincount(columns["group"], minlength=GROUPS).astype(float).tolist(),
+        "sum": [float(x.sum())],
+        "mean": [float(x.mean())],
+        "mean by group": [float(x[columns["group"] == each].mean()) for each in range(GROUPS)],
+        "variance": [float(x.var())],
+        "histogram": np.histogram(x, np.linspace(0.3, 3.0, EDGES))[0].astype(float).tolist(),
+        "quantiles": np.quantile(x, [0.1, 0.5, 0.9]).tolist(),
+        f"means of {COLUMNS} columns": columns["variants"].mean(axis=0).tolist(),
+        "linear regression": [float(line.intercept_), *line.coef_.tolist()],
+        "logistic regression": [float(model.intercept_[0]), *model.coef_[0].tolist()],
+    }
+
+
+def ours(columns: Mapping[str, Any], epsilon: str) -> Iterator[tuple[str, Callable[[], Numbers]]]:
+    """For each statistic, one release."""
+    people = People(
+        count=PEOPLE,
+        numbers={
+            **{name: columns[name] for name in ("x", "y", "z", "died")},
+            **{f"v{place}": columns["variants"][:, place].copy() for place in range(COLUMNS)},
+        },
+        groups={"band": columns["group"] // 2, "sex": columns["group"] % 2},
+    )
+    bounds = {"lower": "0.3", "upper": "3", "decimals": 6}
+    by_all: dict[str, Any] = {"by": [], "column": "x", **bounds}
+    by_group = {**by_all, "by": ["band", "sex"]}
+    edges = [f"{each:.2f}".rstrip("0").rstrip(".") for each in np.linspace(0.3, 3.0, EDGES)]
+    inputs = [{"name": "x", "lower": "0.3", "upper": "3"}, {"name": "z", "lower": "0", "upper": "8"}]
+    wide = {"lower": "-20", "upper": "20", "decimals": 6}
+
+    def of(kind: str, members: dict[str, Any], read: Callable[[Any], Numbers]) -> Callable[[], Numbers]:
+        made = KINDS[kind]
+        spec = kit.spec_of(made, members)
+        [cost] = plan([Draft(name="field", kind=made, spec=spec)], epsilon=Decimal(epsilon), delta=DELTA)
+        field = Field(name="field", kind=made, spec=spec, cost=cost)
+        return lambda: read(compute(field, people, cohort=1))
+
+    def rows(name: str) -> Callable[[Any], Numbers]:
+        return lambda value: [math.nan if row[name] is None else float(row[name]) for row in value["groups"]]
+
+    yield "count by group", of("count", {"by": ["band", "sex"]}, rows("people"))
+    yield "sum", of("sum", by_all, rows("sum"))
+    yield "mean", of("mean", by_all, rows("mean"))
+    yield "mean by group", of("mean", by_group, rows("mean"))
+    yield "variance", of("variance", by_all, rows("variance"))
+    yield "histogram", of("histogram", {"by": [], "column": "x", "edges": edges}, rows("people"))
+    quantiles = {**by_all, "quantiles": ["0.1", "0.5", "0.9"], "scale": "linear"}
+    yield "quantiles", of("quantiles", quantiles, rows("value"))
+    vector = {
+        "columns": [f"v{place}" for place in range(COLUMNS)],
+        "centre": [f"{2 * each:.3f}".rstrip("0").rstrip(".") for each in np.linspace(0.05, 0.5, COLUMNS)],
+        "entry": "2", "norm": "11", "decimals": 6,
+    }  # fmt: skip
+    yield f"means of {COLUMNS} columns", of("vector_sum", vector, rows("mean"))
+    line = {"features": inputs, "target": {"name": "y", "lower": "-2", "upper": "4"}, **wide}
+    yield "linear regression", of("linear", line, rows("coefficient"))
+    logistic = {
+        "features": inputs, "label": "died", "clip": "1.5", "steps": 40, "learning_rate": "4", **wide,
+    }  # fmt: skip
+    yield "logistic regression", of("logistic", logistic, rows("coefficient"))
