@@ -100,6 +100,30 @@ def test_labels_that_the_sql_never_gives(tmp_path: Path) -> None:
     assert at(folder, error).startswith("age_band: [18-49")
 
 
+def test_labels_that_a_category_does_not_have(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "mine", "survival", ("arm: [none, treated]", "arm: [none, treatment]"))
+    (error,) = check(folder)
+    assert error.message == "no person is ever in the group arm 'treatment'" and error.certain
+    assert error.hint == "the schema's values are none, treated; did you mean 'treated'?"
+    assert at(folder, error).startswith("arm: [none, treatment]")
+    # A query that makes the label itself may give any.
+    changed(folder, "survival", ("SELECT patient, arm,", "SELECT patient, concat(arm, 'ment') AS arm,"))
+    assert check(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("limit_bytes: 8192", "limit_bytes: 100", "limit_bytes"),
+        ("died: bool", "died: string", "{name: survival"),
+    ],
+)
+def test_a_fault_of_the_whole_is_told_where_it_stands(tmp_path: Path, old: str, new: str, place: str) -> None:
+    folder = changed(tmp_path / "mine", "survival", (old, new))
+    (error,) = check(folder)
+    assert error.certain and at(folder, error).startswith(place)
+
+
 def test_scripts_are_read_for_imports_and_names(tmp_path: Path) -> None:
     folder = changed(
         tmp_path / "mine", "reading",

@@ -165,6 +165,25 @@ def test_amounts_are_of_all_magnitudes(tmp_path: Path) -> None:
         assert 0.1 < sum(low < each < high for each in found) / len(found) < 0.6
 
 
+def test_made_up_times_are_spread_and_labels_do_not_go_together(tmp_path: Path) -> None:
+    write_study(tmp_path / "mine", "survival")
+    path = tmp_path / "mine" / "study.yaml"
+    text = path.read_text()
+    for old, new in (
+        ("      arm:", "      sex: string\n      arm:"), ("SELECT patient,", "SELECT patient, sex,"),
+        ("by: [arm]", "by: [arm, sex]"), ("  groups:", "  groups:\n    sex: [F, M]"),
+    ):  # fmt: skip
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    table = synthetic(parse(render(tmp_path / "mine")))["hospital-A/follow-up.tar"].to_pylist()
+    for arm in ("none", "treated"):
+        for sex in ("F", "M"):
+            assert 0.1 * len(table) < sum((row["arm"], row["sex"]) == (arm, sex) for row in table)
+    days = [row["days"] for row in table if row["days"] is not None]
+    assert 0.9 * len(days) < sum(300 < each < 3_000 for each in days), "years / 365.25 are 0 to 8"
+
+
 def test_a_plain_file_or_folder_takes_the_place_of_made_up_data(tmp_path: Path) -> None:
     """A relation over every type, and files beside it."""
     recipe = study(tmp_path / "study")

@@ -56,6 +56,8 @@ IMAGE_HAS = "it has numpy, pandas, pyarrow, duckdb, torch and what they need"
 FAR = 3.0
 """An estimate of time that is exceeded by so much is certain."""
 _LOCK = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
+_ONE_OF = frozenset(("any_value", "arg_max", "arg_min", "first", "last", "max", "min", "mode"))
+"""Functions whose result is one of the values that they take."""
 _QUERY_LINE = re.compile(r",? in line (\d+) of the query|line (\d+) of the query")
 _YAML_LINE = re.compile(r" in line (\d+)")
 
@@ -195,7 +197,12 @@ class _Study:
         return None
 
     def _refused(self, at: At, error: SealroomError) -> None:
-        place = self.positions.of(self.positions.named(at, error.message))
+        named = self.positions.named(at, error.message)
+        if not named:  # of a fault of the whole, the field or the member of `output` that it names
+            named = self.positions.named(("output", "fields"), error.message)
+            named = named if named[2:] else self.positions.named(("output",), error.message)
+            named = named if named[1:] else ()
+        place = self.positions.of(named)
         line = _QUERY_LINE.search(error.message)
         if line is not None:
             place = self.positions.within(("relation", "sql"), int(line[1] or line[2]))
@@ -324,7 +331,7 @@ def _unknown_columns(tree: Any, places: Mapping[int, int], schemas: Any) -> Iter
 
 
 def _labels(recipe: Recipe, positions: Positions, findings: _Findings) -> None:
-    """Groups whose labels are not those that the SQL gives, where it gives constants alone."""
+    """Groups whose labels are not those that the SQL gives: constants, or a category as it is."""
     if recipe.relation is None:
         return
     from sealroom.relation.compiled import parse_sql
@@ -338,18 +345,23 @@ def _labels(recipe: Recipe, positions: Positions, findings: _Findings) -> None:
             for item in node.get("select_list") or ()
             if isinstance(item, Mapping) and str(item.get("alias")).lower() == group.lower()
         ]
-        given = [_constants(item) for item in items]
-        if len(given) != 1 or given[0] is None:
-            continue
         at: At = ("output", "groups", group)
-        for label in [each for each in labels if each not in given[0]]:
-            near = nearest(label, given[0])
+        given = _constants(items[0]) if len(items) == 1 else None
+        source = f"the SQL gives {', '.join(map(repr, given or ()))}"
+        kept = given is None and all(_keeps(node, group) for node in _nodes(tree) if _names(node, group))
+        values = given if not kept else _category_values(recipe, group)
+        if values is None:
+            continue
+        if kept:
+            source = f"the schema's values are {', '.join(values)[:200]}"
+        for label in [each for each in labels if each not in values]:
+            near = nearest(label, values)
             findings.error(
                 positions.of(at), Code.RECIPE_COLUMN, f"no person is ever in the group {group} {label!r}",
-                f"the SQL gives {', '.join(map(repr, given[0]))}"
-                + (f"; did you mean {near!r}?" if near else ""),
+                source + (f"; did you mean {near!r}?" if near else ""),
             )  # fmt: skip
-        for label in [each for each in given[0] if each not in labels]:
+        # Of a column as it is, a study may count some values alone.
+        for label in [each for each in given or () if each not in labels]:
             findings.warning(
                 positions.of(at), Code.RECIPE_COLUMN, f"people with {group} {label!r} count in no group",
                 "declare the label, if they should",
@@ -368,6 +380,33 @@ def _labels(recipe: Recipe, positions: Positions, findings: _Findings) -> None:
                     f"{one['column_names'][-1]} is never {text!r}",
                     f"its values are {', '.join(kind.values)[:200]}",
                 )  # fmt: skip
+
+
+def _names(node: Mapping[str, Any], name: str) -> bool:
+    """Whether a part of a query gives something this name."""
+    given = [node.get("alias"), node.get("key")]
+    for member in ("column_name_alias", "aliases"):
+        given += node.get(member) or ()
+    return name.lower() in [str(each).lower() for each in given if each]
+
+
+def _keeps(item: Mapping[str, Any], name: str) -> bool:
+    """Whether an item that is called `name` has values of the column `name` alone."""
+    if item.get("class") == "COLUMN_REF":
+        return str(item["column_names"][-1]).lower() == name.lower()
+    if item.get("function_name") not in _ONE_OF:
+        return False
+    given = [each.get("expression", each) for each in item.get("arguments") or item.get("children") or ()]
+    return bool(given) and isinstance(given[0], Mapping) and _keeps(given[0], name)
+
+
+def _category_values(recipe: Recipe, name: str) -> list[str] | None:
+    """What a column can hold, if it is a category in every schema that has it."""
+    kinds = [
+        kind for schema in recipe.schemas for column, kind in schema.columns if column.lower() == name.lower()
+    ]
+    values = [value for kind in kinds if isinstance(kind, Category) for value in kind.values]
+    return list(dict.fromkeys(values)) if kinds and all(isinstance(k, Category) for k in kinds) else None
 
 
 def _constants(item: Mapping[str, Any]) -> list[str] | None:

@@ -20,6 +20,8 @@ from sealroom.recipe import Recipe
 
 TRUTHS = frozenset(("event", "held_out", "label", "outcome"))
 """Members of a field that name a column of truth values."""
+TIMES = frozenset(("exposure", "time"))
+"""Members of a field that name a column of times of observation."""
 WORD = 32
 """Longest text of a script that may be a value of a column."""
 _CARRY = frozenset((
@@ -39,6 +41,8 @@ class Clue:
     """Words, or whole numbers as text."""
     points: list[float] = field(default_factory=list)
     """Numbers, or days since 1970, that the SQL compares the column with."""
+    time: bool = False
+    """How long people are observed: in no unit are most such times near zero."""
 
     def within(self, lower: float, upper: float) -> None:
         """Widen to these bounds."""
@@ -70,8 +74,11 @@ def clues_of(recipe: Recipe) -> Clues:
     found: defaultdict[str, Clue] = defaultdict(Clue)
     for each in recipe.output.fields:
         names = {*each.columns.numbers}
-        for name, lower, upper in _bounds(each.kind.plain(each.spec), names):
+        plain = each.kind.plain(each.spec)
+        for name, lower, upper in _bounds(plain, names):
             found[name.lower()].within(lower, upper)
+        for member in TIMES & plain.keys():
+            found[str(plain[member]).lower()].time = True
         for name in each.columns.groups:
             found[name.lower()].also(list(recipe.output.groups[name]))
     if recipe.relation is not None:
@@ -231,6 +238,7 @@ def _carry(node: Any, clue: Clue, found: defaultdict[str, Clue]) -> None:
         if target is clue:
             return
         target.also(clue.labels)
+        target.time |= clue.time
         if target.lower is None and clue.lower is not None and clue.upper is not None:
             target.within(clue.lower, clue.upper)
         return
@@ -247,7 +255,7 @@ def _carry(node: Any, clue: Clue, found: defaultdict[str, Clue]) -> None:
         share = clue
         if node.get("function_name") == "+" and len(terms) > 1 and None not in (clue.lower, clue.upper):
             assert clue.lower is not None and clue.upper is not None
-            share = Clue(clue.lower / len(terms), clue.upper / len(terms))
+            share = Clue(clue.lower / len(terms), clue.upper / len(terms), time=clue.time)
         for each in terms:
             _carry(each, share, found)
 
@@ -266,4 +274,4 @@ def _carry_scaled(node: Mapping[str, Any], clue: Clue, found: defaultdict[str, C
     ends = [
         end / factor if node["function_name"] == "*" else end * factor for end in (clue.lower, clue.upper)
     ]
-    _carry(terms[0] if literals[0] is None else terms[1], Clue(min(ends), max(ends)), found)
+    _carry(terms[0] if literals[0] is None else terms[1], Clue(min(ends), max(ends), time=clue.time), found)

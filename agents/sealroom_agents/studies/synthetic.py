@@ -14,7 +14,7 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal as Number
 from typing import Any
@@ -67,6 +67,8 @@ class Person:
     """Number of the person of each row, from 1."""
     latent: Floats
     """How ill, rich or risky the person of each row is, of mean 0 and variance 1."""
+    column: str = ""
+    """The column that is drawn: labels of two columns do not go together."""
 
 
 def synthetic(recipe: Recipe, *, people: int = PEOPLE, seed: int = 0) -> dict[str, pa.Table]:
@@ -120,7 +122,7 @@ def _table(
             clue = clues.get(name.lower(), Clue())
             if isinstance(kind, String) and not clue.labels:
                 clue = Clue(labels=list(words))
-            values = _values(kind, clue, person, generator)
+            values = _values(kind, clue, replace(person, column=name), generator)
             values = _hostile(values, kind, clue, generator)
         arrays.append(values)
     table = pa.Table.from_arrays(arrays, schema=arrow_schema(spec.columns))
@@ -193,21 +195,23 @@ def _values(kind: ColumnType, clue: Clue, person: Person, generator: np.random.G
             return pa.array(seconds * _per_second(unit), pa.int64()).cast(type)
         case List(of=of):
             lengths = generator.integers(0, 4, size=count)
-            inner = Person(ids=np.repeat(person.ids, lengths), latent=np.repeat(person.latent, lengths))
+            inner = Person(np.repeat(person.ids, lengths), np.repeat(person.latent, lengths), person.column)
             offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
             return pa.ListArray.from_arrays(offsets, _values(of, clue, inner, generator), type=type)
         case Struct(fields=fields):
-            columns = [_values(inner, clue, person, generator) for _, inner in fields]
+            columns = [
+                _values(inner, clue, replace(person, column=name), generator) for name, inner in fields
+            ]
             return pa.StructArray.from_arrays(columns, fields=list(type))
         case _:
             raise AssertionError(f"no values of {kind}")
 
 
 def _numbers(clue: Clue, person: Person, generator: np.random.Generator) -> Floats:
-    """Numbers around the middle of what is known; of a wide range above zero, around the middle of its
-    magnitudes, as amounts and sizes are."""
+    """Numbers around the middle of what is known; of a wide range above zero that is no time, around the
+    middle of its magnitudes, as amounts and sizes are."""
     low, high = clue.span or (0.0, 100.0)
-    wide = low >= 0 and high >= WIDE * max(low, 1.0)
+    wide = not clue.time and low >= 0 and high >= WIDE * max(low, 1.0)
     if wide:
         low, high = math.log(max(low, high / MAGNITUDES)), math.log(high)
     noise = generator.normal(size=len(person.ids))
@@ -231,8 +235,10 @@ def _per_second(unit: str) -> int:
 def _labels(labels: list[str], person: Person, generator: np.random.Generator, type: Any) -> pa.Array:
     """A label a person, of falling frequency; one row in fifty has another one."""
     weights = 1 / np.sqrt(np.arange(1, len(labels) + 1))
-    # By a number of the person: in all tables, and of all owners, the same.
-    draws = np.random.default_rng(len(labels)).random(int(person.ids.max(initial=0)) + 1)[person.ids]
+    # By column and a number of the person: in all tables, and of all owners, the same.
+    draws = np.random.default_rng(zlib.crc32(person.column.encode())).random(
+        int(person.ids.max(initial=0)) + 1
+    )[person.ids]
     draws = np.where(generator.random(len(draws)) < 0.02, generator.random(len(draws)), draws)
     place = np.searchsorted(np.cumsum(weights / weights.sum()), draws).clip(max=len(labels) - 1)
     return pa.array([labels[each] for each in place], type)
