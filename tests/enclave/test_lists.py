@@ -29,7 +29,7 @@ from sealroom.privacy.people import MISSING, People
 from sealroom.privacy.plan import Draft, plan
 from sealroom.privacy.release import Releases, compute
 from sealroom.privacy.rows import Rows, parse_rows
-from sealroom.privacy.shape import largest
+from sealroom.privacy.shape import longest
 from sealroom.recipe import Field, Recipe
 from sealroom.recipe.result import build_result, check_result
 from sealroom.recipe.size import MAX_OUTPUT_BYTES
@@ -231,7 +231,7 @@ def test_means_of_a_thousand_entries_are_as_near_as_their_noise_says() -> None:
 
 def test_ten_thousand_means_fit_a_result_and_a_recipe() -> None:
     field, _, _ = panel(2, 10_000, "75")
-    assert len(canonical(largest(field.shape(1)))) < 128 * 1024 < MAX_OUTPUT_BYTES
+    assert longest(field.shape(1)) < 128 * 1024 < MAX_OUTPUT_BYTES
     assert len(canonical(field.plain())) < 96 * 1024
     assert field.preview(1)[0].half_width > 0
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import math
+import tracemalloc
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.gpu import __main__ as on_gpu
 from sealroom.encoding import lp
 from sealroom.errors import RecipeError
 from sealroom.privacy.kinds import KINDS, model
+from sealroom.privacy.members import Members
 from sealroom.privacy.parts import Cost, noise_of
 from sealroom.privacy.people import People
 from sealroom.privacy.release import compute
@@ -135,6 +137,37 @@ def test_sums_are_the_same_to_the_last_bit_whatever_computes_them(network: Any) 
     for each in alone:
         whole = each.gradient.astype(object)
         assert (whole * whole).sum() <= CLIP.reach**2
+
+
+def test_labels_that_are_inputs_take_room_a_chunk_at_a_time() -> None:
+    """OU-03. A model takes a few times its table, as the custodian's limit of a table counts on; spelt out,
+    four groups of 256 labels take a hundred times as much, and more people would end the custodian."""
+    count, dice, kind = 20_000, np.random.default_rng(1), KINDS["model"]
+    groups = {f"g{n}": tuple(f"label {m}" for m in range(256)) for n in range(4)}
+    groups["told"] = tuple(f"class {n}" for n in range(32))
+    members = {
+        "features": [], "groups": list(groups)[:4], "layers": [{"linear": 32}], "loss": "classes",
+        "label": "told", "held_out": "h", "batch": "1", "clip": "1", "steps": 1, "learning_rate": "1", "momentum": "0",
+        "seed": 1, "curve": 1, "decimals": 3,
+    }  # fmt: skip
+    spec = kind.read(Members(members, "field"), groups)
+    people = People(
+        count=count,
+        numbers={"h": dice.integers(0, 2, count).astype(np.float64)},
+        groups={name: dice.integers(0, len(labels), count) for name, labels in groups.items()},
+    )
+    weights, table = Checkpoint.first(spec.layers, 1).weights, count * (8 + 8 + 5 * 4)
+    kind.warm_up()
+    tracemalloc.start()
+    try:
+        prepared = kind.prepare(spec, "gaussian", people)
+        found = prepared.tested(weights)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found["held_table"].sum() == found["held_people"][0] == people.numbers["h"].sum()
+    assert most < 7 * table
+    assert prepared.train.chunk(0, 3)[0].sum(1).tolist() == [4 * 65536.0] * 3
 
 
 def test_a_row_that_would_be_longer_than_the_clip_counts_as_zero(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -375,7 +375,7 @@ def test_a_column_that_is_unfit_for_its_use_is_refused_with_what_to_do(case: str
 
 def test_a_limit_that_a_result_could_pass_is_refused() -> None:
     """OU-02: whether a result fits must not depend on the numbers in it."""
-    least = 754
+    least = 921
     assert parse(in_section(lambda section: section["output"].update(limit_bytes=least)))
     with pytest.raises(RecipeError) as caught:
         parse(in_section(lambda section: section["output"].update(limit_bytes=least - 1)))

@@ -14,11 +14,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from sealroom.codes import Code
 from sealroom.decimals import rounded_text
-from sealroom.encoding import MAX_INTEGER, canonical, from_base64, to_base64
+from sealroom.encoding import MAX_INTEGER, canonical, from_base64
 from sealroom.errors import FormatError, JobError
 
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?")
@@ -189,27 +190,42 @@ def check(value: Any, shape: Shape, field: str) -> None:
         _check_number(value, shape, field)
 
 
-def largest(shape: Shape) -> Any:
-    """The longest value of a shape."""
+def longest(shape: Shape) -> int:
+    """Bytes of the canonical JSON of the longest value of a shape, at most. No value is spelt out, since
+    whoever reads a stranger's recipe asks for it."""
     if isinstance(shape, Row):
-        return {name: largest(member) for name, member in shape.members.items()}
-    if isinstance(shape, Rows):
-        return [largest(row) for row in shape.rows]
-    if isinstance(shape, Vector):
-        return [largest(number) for number in shape.numbers]
-    if isinstance(shape, Label):
-        return shape.text
-    if isinstance(shape, Among):
-        return max(shape.texts, key=lambda text: len(canonical(text)))
+
+        def held(member: Shape) -> int:
+            null = shape.hides and not isinstance(member, _ABOUT)
+            return max(longest(member), len("null") if null else 0)
+
+        return 1 + sum(_written(name) + 2 + held(member) for name, member in shape.members.items())
+    if isinstance(shape, Rows | Vector):
+        inside = shape.rows if isinstance(shape, Rows) else shape.numbers
+        return 2 + sum(map(longest, inside)) + max(len(inside) - 1, 0)
     if isinstance(shape, Whole):
-        return MAX_INTEGER
+        return len(str(MAX_INTEGER))
     if isinstance(shape, Base64):
-        return to_base64(bytes(shape.size))
+        return 2 + (shape.size + 2) // 3 * 4
+    return _longest_text(shape)
+
+
+@lru_cache(maxsize=4096)
+def _written(text: str) -> int:
+    return len(canonical(text))
+
+
+@lru_cache(maxsize=4096)
+def _longest_text(shape: Label | Among | Number) -> int:
+    if isinstance(shape, Label):
+        return _written(shape.text)
+    if isinstance(shape, Among):
+        return max(map(_written, shape.texts))
     ends = (
         rounded_text(Fraction(end), decimals=shape.decimals, lower=shape.lower, upper=shape.upper)
         for end in (shape.lower, shape.upper)
     )
-    return max(ends, key=len)
+    return 2 + max(map(len, ends))
 
 
 def _check_row(value: Any, shape: Row, field: str) -> None:

@@ -22,7 +22,7 @@ from sealroom.model.units import to_micro, to_pico
 from sealroom.privacy.accountant import MAX_COORDINATES, holds
 from sealroom.privacy.members import Members, bounds_error
 from sealroom.privacy.plan import plan
-from sealroom.recipe.outputs import Field, check_sums, read_draft, read_field
+from sealroom.recipe.outputs import Field, check_names, check_sums, read_draft, read_field
 from sealroom.recipe.size import MAX_OUTPUT_BYTES, check_size
 from sealroom.schema import check_column_name
 from sealroom.visible import visible
@@ -140,6 +140,8 @@ class OutputContract:
         if not fields or len({field.name for field in fields}) != len(fields):
             raise RecipeError(Code.RECIPE_MALFORMED, "output must have fields, each with a name of its own")
         check_size(limit, fields)
+        for field in fields:
+            check_names(field, groups)
         return cls(limit_bytes=limit, fields=fields, groups=groups)
 
 

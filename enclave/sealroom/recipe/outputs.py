@@ -133,6 +133,16 @@ def read_draft(value: Any, groups: Groups, blocks: int | None) -> Draft:
     return Draft(name=name, kind=kind, spec=spec, share=share, epsilon_micro=epsilon_micro, law=law)
 
 
+def check_names(field: Field, groups: Groups) -> None:
+    """Check that no group of the field has the name of another member of its value. All rows of the value are
+    looked at: whoever reads a stranger's recipe bounds them first (`check_size`)."""
+    if group := taken(field.shape(1), field.columns.groups, groups):
+        raise RecipeError(
+            Code.RECIPE_FIELD,
+            f"output field {field.name} is by {group}, which its value has another member of that name for",
+        )
+
+
 def check_sums(field: Field, rows: int) -> None:
     """Check that no sum over as many rows as a table may have overflows, however it is shifted."""
     for name, part in field.parts(rows).items():
@@ -169,8 +179,6 @@ def _read_kind(members: Members, groups: Groups) -> tuple[str, Kind[Any], Any]:
         if error.message.startswith(f"output field {name} "):
             raise
         raise RecipeError(error.code, f"field {name}: {error.message}", error.hint) from None
-    if group := taken(kind.shape(spec), kind.columns(spec).groups, groups):
-        members.fail(f"is by {group}, which its value has another member of that name for")
     return name, kind, spec
 
 

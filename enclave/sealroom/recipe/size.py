@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sealroom.encoding import canonical
 from sealroom.privacy.members import bounds_error
-from sealroom.privacy.shape import largest
+from sealroom.privacy.shape import Row, longest
 from sealroom.recipe.outputs import Field
 
 MAX_OUTPUT_BYTES = 2**20
@@ -29,7 +28,7 @@ def check_size(limit_bytes: int, fields: Sequence[Field]) -> None:
             f"the fields have {rows} rows together, more than {MAX_OUTPUT_BYTES} bytes hold",
             "declare fewer groups",
         )
-    most = len(canonical({field.name: largest(field.shape(1)) for field in fields}))
+    most = longest(Row({field.name: field.shape(1) for field in fields}))
     if most > limit_bytes:
         bounds_error(
             f"limit_bytes is {limit_bytes}, and the fields can take {most} bytes",

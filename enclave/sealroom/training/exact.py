@@ -25,7 +25,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,6 +41,11 @@ T = TypeVar("T")
 _CHUNK_NUMBERS = 1 << 17
 """About so many numbers of the widest layer are computed at a time on a CPU: they stay in its cache."""
 _CHUNK_NUMBERS_CUDA = 1 << 25
+_CHUNK_ROWS = 16
+"""Fewer rows at a time only where they would take more than so many numbers:"""
+_CHUNK_MOST = 1 << 22
+_AHEAD = 64
+"""Chunks a thread whose sums are awaited at a time."""
 _UNDER = 1 - 2.0**-40
 """Less than one by more than all rounding of a length: a few dozen operations, each by 2⁻⁵³."""
 
@@ -57,12 +62,14 @@ class Sums:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """What the network says of rows."""
+    """What the network says of the rows of one chunk."""
 
     scores: Floats
     """Rows × outputs, in steps of 2⁻¹⁶ and parts of them."""
     losses: Integers
     """Each row's loss, in steps."""
+    targets: Integers
+    """As they were given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,12 @@ class Rows:
     """Rows × features in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
     targets: Any
     """One number a row: 0 or 1, the place of a class, or a value in steps of 2⁻¹⁶."""
+    ones: Any
+    """Rows × groups: the places, after the features, of inputs that are 1; `None` without groups. All others
+    are 0. They are spelt out a chunk at a time: a group of 256 labels takes four bytes a row then, and not a
+    thousand."""
+    width: int
+    """Inputs of the network."""
 
     @property
     def count(self) -> int:
@@ -83,7 +96,19 @@ class Rows:
         import torch
 
         index = torch.from_numpy(places).to(self.targets.device)
-        return Rows(inputs=self.inputs[index], targets=self.targets[index])
+        ones = None if self.ones is None else self.ones[index]
+        return replace(self, inputs=self.inputs[index], targets=self.targets[index], ones=ones)
+
+    def chunk(self, start: int, stop: int) -> tuple[Any, Any]:
+        """Inputs and targets of these rows."""
+        import torch
+
+        inputs = self.inputs[start:stop].double()
+        if self.ones is not None:
+            spelt = torch.zeros((len(inputs), self.width), dtype=torch.float64, device=inputs.device)
+            spelt[:, : inputs.shape[1]] = inputs
+            inputs = spelt.scatter_(1, self.ones[start:stop].long(), float(1 << grids.INPUT_BITS))
+        return inputs, self.targets[start:stop]
 
 
 class Trainer:
@@ -107,19 +132,24 @@ class Trainer:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         on_cpu = self.device.type == "cpu"
         self._threads = (threads or len(os.sched_getaffinity(0))) if on_cpu else 1
-        widest = max(math.prod(layer.after) * (layer.kernel**2 or 1) for layer in graph.layers)
-        widest = max(widest, *(layer.weights for layer in graph.layers if layer.name == "conv2d"), 1)
+        widest = max(map(_numbers, graph.layers))
         most = (_CHUNK_NUMBERS if on_cpu else _CHUNK_NUMBERS_CUDA) // widest
-        self._chunk = min(chunk or max(most, 16), grids.MAX_CHUNK)
+        least = max(min(_CHUNK_ROWS, _CHUNK_MOST // widest), 1)
+        self._chunk = min(chunk or max(most, least), grids.MAX_CHUNK)
         self._weighted = [layer for layer in graph.layers if layer.weighted]
         self._bits = [grids.error_bits(layer) for layer in self._weighted]
 
-    def rows(self, inputs: Any, targets: Any) -> Rows:
-        """Rows where they are computed on: `inputs` and `targets` are arrays of numpy."""
+    def rows(self, inputs: Any, targets: Any, ones: Any = None) -> Rows:
+        """Rows where they are computed on, of arrays of numpy."""
         import torch
 
-        tensors = (torch.from_numpy(each).to(self.device) for each in (inputs, targets))
-        return Rows(**dict(zip(("inputs", "targets"), tensors, strict=True)))
+        held, told = (torch.from_numpy(each).to(self.device) for each in (inputs, targets))
+        return Rows(
+            inputs=held,
+            targets=told,
+            ones=None if ones is None else torch.from_numpy(ones).to(self.device),
+            width=math.prod(self.graph.layers[0].before),
+        )
 
     def sums(self, weights: Floats, rows: Rows) -> Sums:
         """The exact sum of all rows' clipped gradients, and of their losses."""
@@ -133,22 +163,21 @@ class Trainer:
             loss += its_loss
         return Sums(gradient=total, loss=loss)
 
-    def scored(self, weights: Floats, rows: Rows) -> Scored:
-        """What the network says of each row, and its loss."""
+    def scored(self, weights: Floats, rows: Rows) -> Iterator[Scored]:
+        """What the network says of each row, and its loss, chunk by chunk."""
         import numpy as np
 
         layers = self._on_grid(weights)
 
-        def scored(inputs: Any, targets: Any) -> tuple[Any, Any]:
+        def scored(inputs: Any, targets: Any) -> Scored:
             score, _ = self._forward(layers, inputs, keep=False)
-            return score.cpu().numpy(), self._losses(score, targets)[1].cpu().numpy().astype(np.int64)
+            return Scored(
+                scores=score.cpu().numpy(),
+                losses=self._losses(score, targets)[1].cpu().numpy().astype(np.int64),
+                targets=targets.cpu().numpy().astype(np.int64),
+            )
 
-        found = list(self._over(rows, scored))
-        outputs = self.graph.layers[-1].after[0]
-        return Scored(
-            scores=np.concatenate([score for score, _ in found] or [np.zeros((0, outputs))]),
-            losses=np.concatenate([losses for _, losses in found] or [np.zeros(0, dtype=np.int64)]),
-        )
+        return self._over(rows, scored)
 
     # --- chunks ------------------------------------------------------------------------------------------
 
@@ -159,8 +188,7 @@ class Trainer:
         places = range(0, rows.count, self._chunk)
 
         def one(start: int) -> T:
-            inputs = rows.inputs[start : start + self._chunk].double()
-            return task(inputs, rows.targets[start : start + self._chunk])
+            return task(*rows.chunk(start, start + self._chunk))
 
         with _one_thread():
             if self._threads == 1 or len(places) < 2:
@@ -168,8 +196,10 @@ class Trainer:
                 return
             # Threads that compute a chunk each: small chunks gain nothing from threads within an operation.
             workers = ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
+            ahead = _AHEAD * self._threads
             with workers as pool:
-                yield from pool.map(one, places)
+                for first in range(0, len(places), ahead):
+                    yield from pool.map(one, places[first : first + ahead])
 
     def _on_grid(self, weights: Floats) -> list[tuple[Any, Any]]:
         """Weights and biases of each layer that has them, whole steps of 2⁻¹⁶: weights in units, biases in
@@ -368,6 +398,14 @@ class Trainer:
                 length = length * 2.0**-grids.KERNEL_BITS
                 total = total + length * length
         return (float(self.clip.value) * _UNDER / total.sqrt()).clamp_(max=1.0)
+
+
+def _numbers(layer: Layer) -> int:
+    """The most numbers that a row has at a time in a layer: unfolded, or as a gradient of its own."""
+    beside = max(math.prod(layer.before), math.prod(layer.after))
+    if layer.name != "conv2d":
+        return beside
+    return max(beside, layer.fan_in * math.prod(layer.after[1:]), layer.weights)
 
 
 def _rounded(value: Any, fine: bool) -> Any:

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from sealroom.decimals import rounded_text
+from sealroom.encoding import MAX_INTEGER, canonical, to_base64
 from sealroom.errors import JobError
 from sealroom.privacy.accountant import estimate
 from sealroom.privacy.kind import Columns, Kind
@@ -29,6 +31,7 @@ from sealroom.privacy.noise import add_noise
 from sealroom.privacy.parts import EVERYBODY, Cost, Law, Noise, Part, noise_of, sampled_of
 from sealroom.privacy.people import People
 from sealroom.privacy.release import compute
+from sealroom.privacy.shape import Among, Base64, Label, Row, Rows, Shape, Vector, Whole
 from sealroom.privacy.shape import check as check_shape
 from sealroom.recipe import Field
 
@@ -51,6 +54,29 @@ def spec_of(kind: Kind[Any], members: Mapping[str, Any]) -> Any:
     found.done()
     assert kind.read(Members(kind.plain(spec), "field", blocks=blocks), GROUPS) == spec
     return spec
+
+
+def largest(shape: Shape) -> Any:
+    """The longest value of a shape, where nothing is null."""
+    if isinstance(shape, Row):
+        return {name: largest(member) for name, member in shape.members.items()}
+    if isinstance(shape, Rows):
+        return [largest(row) for row in shape.rows]
+    if isinstance(shape, Vector):
+        return [largest(number) for number in shape.numbers]
+    if isinstance(shape, Label):
+        return shape.text
+    if isinstance(shape, Among):
+        return max(shape.texts, key=lambda text: len(canonical(text)))
+    if isinstance(shape, Whole):
+        return MAX_INTEGER
+    if isinstance(shape, Base64):
+        return to_base64(bytes(shape.size))
+    ends = (
+        rounded_text(Fraction(end), decimals=shape.decimals, lower=shape.lower, upper=shape.upper)
+        for end in (shape.lower, shape.upper)
+    )
+    return max(ends, key=len)
 
 
 def columns_of(name: str, members: Mapping[str, Any]) -> Columns:

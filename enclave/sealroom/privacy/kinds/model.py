@@ -428,7 +428,7 @@ class Inputs:
         apart = held > 0.5
         self._trained = np.flatnonzero(whole & ~apart)
         self.train, self.held = (
-            self.trainer.rows(self._inputs(people, places), targets[places])
+            self.trainer.rows(self._features(people, places), targets[places], self._ones(people, places))
             for places in (self._trained, np.flatnonzero(whole & apart))
         )
         self.batch = self.train
@@ -444,39 +444,43 @@ class Inputs:
 
     def lost(self, weights: Floats) -> int:
         """The losses of all rows that are trained on."""
-        return int(self.trainer.scored(weights, self.train).losses.sum())
+        return sum(int(chunk.losses.sum()) for chunk in self.trainer.scored(weights, self.train))
 
-    def _inputs(self, people: People, places: Integers) -> Any:
-        """Rows × inputs in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
+    def _features(self, people: People, places: Integers) -> Any:
+        """Rows × features in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
         import numpy as np
 
-        inputs = np.zeros((len(places), self._spec.inputs), dtype=np.float32)
+        inputs = np.zeros((len(places), len(self._spec.features)), dtype=np.float32)
         for at, feature in enumerate(self._spec.features):
             inputs[:, at] = _scaled(people.numbers[feature.name][places], feature)
-        at = len(self._spec.features)
-        for name, labels in self._spec.groups:
-            inputs[np.arange(len(places)), at + people.groups[name][places]] = float(1 << INPUT_BITS)
-            at += len(labels)
         return inputs
+
+    def _ones(self, people: People, places: Integers) -> Any:
+        """Rows × groups: the place of the input of the row's label."""
+        import numpy as np
+
+        if not self._spec.groups:
+            return None
+        found, at = np.zeros((len(places), len(self._spec.groups)), dtype=np.int32), len(self._spec.features)
+        for number, (name, labels) in enumerate(self._spec.groups):
+            found[:, number] = at + people.groups[name][places]
+            at += len(labels)
+        return found
 
     def tested(self, weights: Floats) -> dict[str, Integers]:
         """The sums over the people held out."""
         import numpy as np
 
-        spec, scored = self._spec, self.trainer.scored(weights, self.held)
-        losses = scored.losses
-        # a square in steps of the largest loss: no larger than the loss itself
-        squares = (losses * losses) // LOSS_MOST
-        found = {
-            "held_people": np.array([self.held.count], dtype=np.int64),
-            "held_loss": np.array([losses.sum(), squares.sum()], dtype=np.int64),
-        }
-        if spec.cells:
-            targets = self.held.targets.cpu().numpy().astype(np.int64)
-            found["held_table"] = np.bincount(_cells(spec, scored, targets), minlength=spec.cells).astype(
-                np.int64
-            )
-        return found
+        spec = self._spec
+        losses, table = np.zeros(2, dtype=np.int64), np.zeros(spec.cells, dtype=np.int64)
+        for scored in self.trainer.scored(weights, self.held):
+            each = scored.losses
+            # a square in steps of the largest loss: no larger than the loss itself
+            losses += [each.sum(), ((each * each) // LOSS_MOST).sum()]
+            if spec.cells:
+                table += np.bincount(_cells(spec, scored), minlength=spec.cells)
+        found = {"held_people": np.array([self.held.count], dtype=np.int64), "held_loss": losses}
+        return {**found, "held_table": table} if spec.cells else found
 
 
 def _known_loss(text: str) -> Loss:
@@ -496,14 +500,14 @@ def _scaled(values: Floats, feature: Feature) -> Floats:
     return np.rint(np.clip((clamped - middle) / half, -1.0, 1.0) * (1 << INPUT_BITS))
 
 
-def _cells(spec: Training, scored: exact.Scored, targets: Integers) -> Integers:
+def _cells(spec: Training, scored: exact.Scored) -> Integers:
     """The cell of each row: the label and the bin of the score, or the true class and the one said."""
     import numpy as np
 
     if spec.loss == "classes":
-        return targets * len(spec.classes) + np.argmax(scored.scores, axis=1)
+        return scored.targets * len(spec.classes) + np.argmax(scored.scores, axis=1)
     bins = np.floor(scored.scores[:, 0] * (BINS_A_UNIT / 2.0**INPUT_BITS)) + BINS // 2
-    return targets * BINS + np.clip(bins, 0, BINS - 1).astype(np.int64)
+    return scored.targets * BINS + np.clip(bins, 0, BINS - 1).astype(np.int64)
 
 
 def _padded(losses: Sequence[Fraction], length: int) -> list[Fraction]:
