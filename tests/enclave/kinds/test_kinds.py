@@ -78,6 +78,12 @@ def test_a_kind_tells_owners_what_it_is_and_what_its_noise_does(name: str, law: 
     assert all(wide > bar.half_width for wide, bar in zip(more, one.preview(1), strict=True))
 
 
+def test_owners_read_that_weights_are_released_and_what_a_label_is_held_to() -> None:
+    told = {name: field(name, "gaussian").sentence() for name in ("model", "model of a number")}
+    assert all("weights are released" in each for each in told.values())
+    assert "tells w (0 to 1) from" in told["model of a number"] and "tells w from" in told["model"]
+
+
 def counting(value: Any) -> set[str]:
     """The members that count, at any depth."""
     if isinstance(value, list):

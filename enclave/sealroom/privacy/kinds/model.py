@@ -390,10 +390,12 @@ class Model(Kind[Training]):
         over = "" if spec.batch == 1 else f" over {100 * spec.batch:f} % of {of.many} each"
         inputs = [f"{each.name} ({each.lower:f} to {each.upper:f})" for each in spec.features]
         inputs += [f"{name} ({', '.join(labels)})" for name, labels in spec.groups]
+        bounds = "" if spec.target is None else f" ({spec.target.lower:f} to {spec.target.upper:f})"
         return (
-            f"Network of {spec.layers.weights:,} weights that tells {spec.label} from {', '.join(inputs)},"
-            f" trained in {spec.steps} steps{over}. In each of them, one {of.one} moves the sum by a vector"
-            f" no longer than {spec.clip:f}. It is tested on {of.many} with {spec.held_out}."
+            f"Network that tells {spec.label}{bounds} from {', '.join(inputs)}, trained in {spec.steps}"
+            f" steps{over}. All of its {spec.layers.weights:,} weights are released, and its loss at"
+            f" {len(spec.measured)} of the steps. In each step, one {of.one} moves the sum by a vector no"
+            f" longer than {spec.clip:f}. It is tested on {of.many} with {spec.held_out}."
             f" {of.many.capitalize()} without all values count nowhere."
         )
 
