@@ -147,8 +147,8 @@ def test_labels_that_are_inputs_take_room_a_chunk_at_a_time() -> None:
     groups["told"] = tuple(f"class {n}" for n in range(32))
     members = {
         "features": [], "groups": list(groups)[:4], "layers": [{"linear": 32}], "loss": "classes",
-        "label": "told", "held_out": "h", "batch": "1", "clip": "1", "steps": 1, "learning_rate": "1", "momentum": "0",
-        "seed": 1, "curve": 1, "decimals": 3,
+        "label": "told", "held_out": "h", "batch": "1", "clip": "1", "steps": 1, "learning_rate": "1",
+        "momentum": "0", "seed": 1, "curve": 1, "decimals": 3,
     }  # fmt: skip
     spec = kind.read(Members(members, "field"), groups)
     people = People(
