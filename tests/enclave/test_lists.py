@@ -7,6 +7,7 @@ DP-02, DP-03, DP-12: whoever has no list, or one of another length, is nowhere, 
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -25,6 +26,7 @@ from sealroom.decimals import decimal_text
 from sealroom.encoding import canonical
 from sealroom.errors import PrivacyError, RecipeError
 from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.members import Members
 from sealroom.privacy.people import MISSING, People
 from sealroom.privacy.plan import Draft, plan
 from sealroom.privacy.release import Releases, compute
@@ -227,6 +229,22 @@ def test_means_of_a_thousand_entries_are_as_near_as_their_noise_says() -> None:
     assert half == pytest.approx(1.96 * noise, rel=0.02)
     assert (off <= half).mean() > 0.95 - 6 * math.sqrt(0.95 * 0.05 / 1_000)
     assert math.sqrt((off**2).mean()) == pytest.approx(noise, rel=0.2)
+
+
+def test_long_lists_are_clipped_a_few_at_a_time() -> None:
+    """OU-03. Beside their table they take as much as the custodian's limit of a table counts on."""
+    members = {"column": "g", "length": 2**14, "centre": "0", "entry": "1", "norm": "5", "decimals": 3}
+    spec = KIND.read(Members(members, "field"), {})
+    lists = np.ones((512, 2**14), dtype=np.int16)
+    people = People(count=512, numbers={}, groups={}, vectors={"g": lists})
+    tracemalloc.start()
+    try:
+        found = KIND.aggregate(spec, "gaussian", people, None)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert set(found["vector"]) == {512 * int(5 * 1024 / 2**7)}
+    assert most < 7 * lists.nbytes
 
 
 def test_ten_thousand_means_fit_a_result_and_a_recipe() -> None:

@@ -44,7 +44,7 @@ _CHUNK_NUMBERS_CUDA = 1 << 25
 _CHUNK_ROWS = 16
 """Fewer rows at a time only where they would take more than so many numbers:"""
 _CHUNK_MOST = 1 << 22
-_AHEAD = 64
+_AHEAD = 16
 """Chunks a thread whose sums are awaited at a time."""
 _UNDER = 1 - 2.0**-40
 """Less than one by more than all rounding of a length: a few dozen operations, each by 2⁻⁵³."""

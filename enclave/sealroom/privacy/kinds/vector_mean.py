@@ -44,8 +44,8 @@ _PEOPLE = Fraction(1, 20)
 """Share of μ² that the number of people gets."""
 _EXAMPLE = 1000
 """People that the preview is about."""
-_BLOCK = 1024
-"""Rows that are clipped at a time."""
+_ENTRIES = 2**20
+"""Entries that are clipped at a time, so that long lists take no more memory than short ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +154,9 @@ class VectorMean(Kind[Lists]):
         centre = np.array([float(each) for each in spec.centres])
         step, far = float(spec.quantum), float(spec.entry)
         total = np.zeros(spec.length, dtype=np.int64)
-        for start in range(0, people.count, _BLOCK):  # sums of integers do not tell where a block ends
-            values = people.entries(spec.column, start, start + _BLOCK)
+        block = _ENTRIES // spec.length
+        for start in range(0, people.count, block):  # sums of integers do not tell where a block ends
+            values = people.entries(spec.column, start, start + block)
             known = np.where(np.isnan(values), centre, np.clip(values, centre - far, centre + far))
             whole = np.clip(np.rint((known - centre) / step), -STEPS, STEPS).astype(np.int64)
             total += shortened(whole, reach=spec.reach).sum(axis=0)
