@@ -56,7 +56,7 @@ TABLE_SHARE = 1 / 16
 too much, the kernel would end the custodian, at a time that the analysis chose."""
 
 LISTS_SHARE = 1 / 4
-"""The same for a table with lists, of which some thousand rows at a time are computed on."""
+"""The same for a table with lists, of which a million entries at a time are computed on."""
 
 FOLDER_PIECE = 8 * 1024 * 1024
 """How much of a sealed folder is decrypted at once."""
