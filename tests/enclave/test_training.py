@@ -22,6 +22,7 @@ from tests.gpu import __main__ as on_gpu
 
 from sealroom.encoding import lp
 from sealroom.errors import RecipeError
+from sealroom.privacy.kind import PEOPLE
 from sealroom.privacy.kinds import KINDS, model
 from sealroom.privacy.members import Members
 from sealroom.privacy.parts import Cost, noise_of
@@ -151,13 +152,19 @@ def test_labels_that_are_inputs_take_room_a_chunk_at_a_time() -> None:
         "momentum": "0", "seed": 1, "curve": 1, "decimals": 3,
     }  # fmt: skip
     spec = kind.read(Members(members, "field"), groups)
-    people = People(
-        count=count,
-        numbers={"h": dice.integers(0, 2, count).astype(np.float64)},
-        groups={name: dice.integers(0, len(labels), count) for name, labels in groups.items()},
-    )
+    assert "from g0 (256 labels), g1 (256 labels)" in kind.sentence(spec, PEOPLE)
+    numbers = {"h": dice.integers(0, 2, count).astype(np.float64)}
+    places = {name: dice.integers(0, len(labels), count) for name, labels in groups.items()}
+
+    def first(some: int) -> People:
+        return People(
+            count=some, numbers={name: each[:some] for name, each in numbers.items()},
+            groups={name: each[:some] for name, each in places.items()},
+        )  # fmt: skip
+
+    people = first(count)
     weights, table = Checkpoint.first(spec.layers, 1).weights, count * (8 + 8 + 5 * 4)
-    kind.warm_up()
+    kind.prepare(spec, "gaussian", first(9)).tested(weights)  # what is made once a process is there then
     tracemalloc.start()
     try:
         prepared = kind.prepare(spec, "gaussian", people)

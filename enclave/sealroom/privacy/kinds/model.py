@@ -56,6 +56,8 @@ MAX_STEPS = 10_000
 MAX_CURVE = 64
 MAX_CLASSES = 32
 MAX_SEED = 2**53 - 1
+_LISTED = 16
+"""Labels of a group that a sentence lists; of more it says how many there are."""
 BINS, BINS_A_UNIT = 32, 2
 """Bins of the score, of a half each, from −8 to 8; what lies beyond is in the last ones."""
 _OTHER = Fraction(1, 40)
@@ -389,7 +391,9 @@ class Model(Kind[Training]):
     def sentence(self, spec: Training, of: Counted) -> str:
         over = "" if spec.batch == 1 else f" over {100 * spec.batch:f} % of {of.many} each"
         inputs = [f"{each.name} ({each.lower:f} to {each.upper:f})" for each in spec.features]
-        inputs += [f"{name} ({', '.join(labels)})" for name, labels in spec.groups]
+        for name, labels in spec.groups:
+            listed = ", ".join(labels) if len(labels) <= _LISTED else f"{len(labels)} labels"
+            inputs.append(f"{name} ({listed})")
         bounds = "" if spec.target is None else f" ({spec.target.lower:f} to {spec.target.upper:f})"
         return (
             f"Network that tells {spec.label}{bounds} from {', '.join(inputs)}, trained in {spec.steps}"
