@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,17 +58,28 @@ class Installed:
         assert done.returncode == 0, done.stderr
 
 
+@contextmanager
+def made_once(target: Path) -> Iterator[bool]:
+    """Whether this process is the one to make what `target` names; the others wait until it is made."""
+    mark = target.with_name(f"{target.name}.made")
+    with target.with_name(f"{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not mark.exists()
+        mark.touch()
+
+
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel and the versions to install it with."""
-    folder = tmp_path_factory.mktemp("workshop")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT],
-        check=True,
-        timeout=LIMIT_S,
-    )
-    lines = re.findall(r"^([\w.-]+==[^\\\n]*[^\\\s])", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
-    (folder / "constraints.txt").write_text("\n".join(lines) + "\n")
+    """The wheel and the versions to install it with; the workers of one run share it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "workshop"
+    with made_once(folder) as anew:
+        if anew:
+            pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+            subprocess.run([*pip, "-w", folder, ROOT], check=True, timeout=LIMIT_S)
+            pinned = re.compile(r"^([\w.-]+==[^\\\n]*[^\\\s])", re.MULTILINE)
+            lines = pinned.findall((ROOT / "requirements.lock").read_text())
+            (folder / "constraints.txt").write_text("\n".join(lines) + "\n")
     return folder
 
 
@@ -77,8 +92,10 @@ def wheel(workshop: Path) -> Path:
 @pytest.fixture(scope="session")
 def base(workshop: Path, wheel: Path) -> Installed:
     """The wheel without extras."""
-    command = [sys.executable, "-m", "venv", "--without-pip", workshop / "base"]
-    subprocess.run(command, check=True, timeout=LIMIT_S)
     made = Installed(workshop / "base")
-    made.install(str(wheel), workshop / "constraints.txt")
+    with made_once(made.folder) as anew:
+        if anew:
+            command = [sys.executable, "-m", "venv", "--clear", "--without-pip", made.folder]
+            subprocess.run(command, check=True, timeout=LIMIT_S)
+            made.install(str(wheel), workshop / "constraints.txt")
     return made

@@ -55,7 +55,9 @@ def with_extra(workshop: Path, wheel: Path, base: Installed) -> Iterator[Callabl
 
     def make(extra: str) -> Installed:
         folder = workshop / extra
-        shutil.copytree(base.folder, folder, symlinks=True, copy_function=os.link)
+        # Another worker may run commands of the base: what Python compiles has such a name until it is whole.
+        being_written = shutil.ignore_patterns("*.pyc.*")
+        shutil.copytree(base.folder, folder, symlinks=True, copy_function=os.link, ignore=being_written)
         made.append(folder)
         environment = Installed(folder)
         environment.install(f"{wheel}[{extra}]", workshop / "constraints.txt")
