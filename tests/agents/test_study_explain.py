@@ -12,10 +12,9 @@ import pytest
 from tests.agents.shell import shell
 from tests.agents.test_study_check import changed
 from tests.enclave.kinds.cases import CASES
-from tests.enclave.kinds.kit import spec_of
+from tests.enclave.kinds.kit import paid, spec_of
 
 from sealroom.privacy.kinds import KINDS
-from sealroom.privacy.parts import Cost
 from sealroom.recipe import Field, Recipe, parse, render
 from sealroom_agents.studies.diff import Change, by_number, diff
 from sealroom_agents.studies.expected import EXAMPLE, expected
@@ -79,9 +78,7 @@ def test_kinds_name_one_size_that_they_foretell_for() -> None:
     for case in CASES.values():
         kind = KINDS[case.kind]
         spec = spec_of(kind, case.members)
-        fields = [
-            Field(name="f", kind=kind, spec=spec, cost=Cost(law=law, amount=10**8)) for law in kind.laws
-        ]
+        fields = [Field(name="f", kind=kind, spec=spec, cost=paid(kind, spec, law)) for law in kind.laws]
         for about in [bar.about for field in fields for bar in field.preview(1)]:
             assert about.count("1,000") == len(EXAMPLE.findall(about)) <= 1, about
 
