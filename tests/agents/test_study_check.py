@@ -116,6 +116,8 @@ def test_labels_that_a_category_does_not_have(tmp_path: Path) -> None:
     [
         ("limit_bytes: 8192", "limit_bytes: 100", "limit_bytes"),
         ("died: bool", "died: string", "{name: survival"),
+        ("gpu: none", "gpu: none\ngpu: none", "gpu"),
+        ("question: How", "question: Lungs: how", "question"),
     ],
 )
 def test_a_fault_of_the_whole_is_told_where_it_stands(tmp_path: Path, old: str, new: str, place: str) -> None:

@@ -252,3 +252,13 @@ def test_a_script_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(WouldFail) as caught:
         dry_run(recipe, people=20)
     assert caught.value.code == "job-timeout"
+
+
+def test_a_module_that_the_image_has_not_is_told_though_it_is_here(tmp_path: Path) -> None:
+    write_study(tmp_path / "mine", "reading")
+    script = tmp_path / "mine" / "analysis.py"
+    script.write_text(
+        script.read_text().replace("import pandas as pd\n", "import pandas as pd\nimport pytest\n")
+    )
+    done = shell("sealroom study dry-run mine --people 100", tmp_path)
+    assert "the enclave's image has no module pytest" in done.stdout

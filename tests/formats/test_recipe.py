@@ -632,6 +632,7 @@ def test_a_folder_with_a_fault_does_not_render(
             "guarantee: by-blocks",
         ),
         ("  groups:", "\tgroups:", "not valid YAML in line", "not tabs"),
+        ("gpu: none", "gpu: none\ngpu: none", "one name twice, in line 7", None),
         (
             "guarantee: by-reading",
             "guarantee: by-blocks\nrelation: {rows: 1, sql: SELECT 1}",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 import textwrap
@@ -191,10 +192,15 @@ def dry_run(
       sealroom study dry-run kidneys
       sealroom study dry-run kidneys --people 50000 --data hospital-A/visits=sample.parquet
     """
+    from sealroom_agents.studies.check import missing_modules
     from sealroom_agents.studies.dry_run import WouldFail
     from sealroom_agents.studies.dry_run import dry_run as run
 
     recipe = read_study(folder)
+    if recipe.relation is None and folder.is_dir():
+        # It may be installed here, and outside the sandbox the script then has it.
+        for node, what, hint in missing_modules(ast.parse(recipe.analysis)):
+            click.echo(shown(f"warning: line {node.lineno} of the script: {what}; {hint}"), err=True)
     try:
         done = run(
             recipe,

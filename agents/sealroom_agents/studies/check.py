@@ -30,7 +30,7 @@ from sealroom.recipe import Recipe, parse, render, yamltext
 from sealroom.recipe.appcompose import check_image
 from sealroom.recipe.contract import Privacy
 from sealroom.recipe.outputs import read_draft
-from sealroom.recipe.recipe import ANALYSIS_FILE, STUDY_FILE
+from sealroom.recipe.recipe import ANALYSIS_FILE, STUDY_FILE, yaml_hint
 from sealroom.recipe.relation import Relation
 from sealroom.recipe.tables import DatasetSpec, Schema
 from sealroom.runtime.clock import margin
@@ -128,7 +128,7 @@ class _Study:
             line = _YAML_LINE.search(error.message)
             findings.error(
                 Place(STUDY_FILE, int(line[1]) if line else None), Code.RECIPE_MALFORMED, error.message,
-                "indent by spaces; all lines of a text after | are indented as far as its first one",
+                yaml_hint(error.message),
             )  # fmt: skip
         self.positions = Positions(STUDY_FILE, text)
         self.schemas: dict[str, Schema] = {}
@@ -478,6 +478,14 @@ def _script_text(folder: Path, findings: _Findings) -> None:
 
 
 def _imports(tree: ast.Module, findings: _Findings) -> None:
+    for node, what, hint in missing_modules(tree):
+        findings.error(
+            Place(ANALYSIS_FILE, node.lineno, node.col_offset + 1), Code.RECIPE_ANALYSIS, what, hint
+        )
+
+
+def missing_modules(tree: ast.Module) -> Iterator[tuple[ast.stmt, str, str]]:
+    """Import statements of modules that the image has not: what is wrong, and a hint."""
     packages, installed = image_packages(), importlib.metadata.packages_distributions()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -497,10 +505,7 @@ def _imports(tree: ast.Module, findings: _Findings) -> None:
                 else "a script is one file, and has no package"
             )
             near = nearest(top, sorted(packages))
-            findings.error(
-                Place(ANALYSIS_FILE, node.lineno, node.col_offset + 1), Code.RECIPE_ANALYSIS, what,
-                f"did you mean {near}?" if near else IMAGE_HAS,
-            )  # fmt: skip
+            yield node, what, f"did you mean {near}?" if near else IMAGE_HAS
 
 
 def _scripts(recipe: Recipe, findings: _Findings) -> None:

@@ -316,6 +316,16 @@ def _check_analysis(text: str) -> str:
     return text
 
 
+def yaml_hint(message: str) -> str | None:
+    """What to do about a file that is no YAML; what is YAML and not taken says so itself."""
+    if not message.startswith("not valid YAML"):
+        return None
+    return (
+        "indent by spaces, not tabs; quote text with a colon; all lines of a text after | are indented as"
+        " far as its first one; the fault may be in the line before"
+    )
+
+
 def _load_study(text: str) -> dict[str, Any]:
     try:
         study = yamltext.load(text)
@@ -323,7 +333,7 @@ def _load_study(text: str) -> dict[str, Any]:
         raise RecipeError(
             Code.RECIPE_MALFORMED,
             f"{STUDY_FILE}: {error.message}",
-            "indent by spaces, not tabs; all lines of a text after | are indented as far as its first one",
+            yaml_hint(error.message),
         ) from None
     if not isinstance(study, dict):
         raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE} must be a mapping")

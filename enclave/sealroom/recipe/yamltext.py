@@ -43,7 +43,9 @@ class _Reader(yaml.SafeLoader):
         if not all(isinstance(name, str) for name in names):
             raise FormatError(Code.MALFORMED, "a YAML mapping has a name that is not text")
         if len(set(names)) != len(names):
-            raise FormatError(Code.MALFORMED, "a YAML mapping has one name twice")
+            place = next(at for at, name in enumerate(names) if name in names[:at])
+            line = node.value[place][0].start_mark.line + 1
+            raise FormatError(Code.MALFORMED, f"a YAML mapping has one name twice, in line {line}")
         return super().construct_mapping(node, deep=True)
 
 
