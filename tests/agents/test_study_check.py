@@ -126,6 +126,14 @@ def test_a_fault_of_the_whole_is_told_where_it_stands(tmp_path: Path, old: str, 
     assert error.certain and at(folder, error).startswith(place)
 
 
+@pytest.mark.parametrize("member", ["batch: 1 #", "loss: binary", "layers: [{linear: 8}, tanh, {linear: 1}]"])
+def test_a_missing_member_of_a_model_is_told_how_to_write(tmp_path: Path, member: str) -> None:
+    name = member.split(":")[0]
+    folder = changed(tmp_path / "mine", "model", (member, "#" + member))
+    (error,) = check(folder)
+    assert f"network lacks {name}" in error.message and f"write {name}: " in (error.hint or "")
+
+
 def test_scripts_are_read_for_imports_and_names(tmp_path: Path) -> None:
     folder = changed(
         tmp_path / "mine", "reading",

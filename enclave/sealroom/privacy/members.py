@@ -31,6 +31,9 @@ HOW = {
     "events_upper": "write events_upper: 5, the most events of one row",
     "exposure": "write exposure: years, the column of the time or amount in which events could happen",
     "exposure_upper": "write exposure_upper: 1, the largest exposure of one row",
+    "batch": "write batch: 1, everybody in each step, or less: the chance of a person to be in a step",
+    "layers": "write layers: [{linear: 8}, relu, {linear: 1}]; sealroom layers prints a torch module so",
+    "loss": "write loss: binary, classes or squared",
     "guarantee": "write by-construction and a section relation; or by-blocks, or by-reading, and a script"
     " in analysis.py",
     "blocks": "with guarantee: by-blocks, write blocks: 50, the number of blocks of people",
