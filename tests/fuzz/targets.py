@@ -55,7 +55,7 @@ from sealroom.sealed.archive import write_end, write_member
 from sealroom.sealed.parquet import Footer, parse_footer
 from sealroom.sealed.parquet_pages import walk_pages
 from tests.enclave.relation.attacks import ACCEPTED, ATTACKS
-from tests.enclave.relation.world import TABLES, engine
+from tests.enclave.relation.world import NOBODY, TABLES, engine
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 LIMIT = 1 << 20
@@ -309,7 +309,7 @@ def _recipe_text_seeds() -> list[bytes]:
 
 @cache
 def _empty_engine() -> Engine:
-    return engine({"a/tx": [], "b/tx": [], "a/pt": [], "a/num": []}, 1)
+    return engine(NOBODY, 1)
 
 
 def _relation(data: bytes) -> None:

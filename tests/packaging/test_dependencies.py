@@ -18,8 +18,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"sealroom", "sealroom_agents"}
 AGENTS = ("gate", "runner", "watcher", "console", "store", "demo", "host.py")
 """Parts of `sealroom_agents` that need the extra `agents`; the rest is the owner's and the auditor's."""
-ENCLAVE = ("privacy", "runtime")
+STUDIES = ("studies", "fullsize")
+"""Parts of `sealroom_agents` that run studies on made-up data, and so need the extra `enclave`."""
+ENCLAVE = ("privacy", "runtime", "training")
 """Parts of `sealroom` that need the extra `enclave`; the rest is everybody's."""
+CHECKOUT = {"fullsize": {"scikit-learn"}}
+"""What parts import that run in a checkout alone, of the developers' group."""
 THROUGH = {"anyio": "fastapi", "botocore": "s3fs", "pydantic_core": "pydantic", "starlette": "fastapi"}
 """Modules that come with another package by its contract."""
 NOT_IMPORTED = {
@@ -55,6 +59,7 @@ def sources() -> dict[Path, set[str]]:
         path: imports(path)
         for folder in ("enclave/sealroom", "agents/sealroom_agents")
         for path in sorted((ROOT / folder).rglob("*.py"))
+        if "templates" not in path.parts  # studies' scripts, which run in the image
     }
 
 
@@ -70,8 +75,9 @@ def allowed(path: Path) -> set[str]:
     """What a module may import: what its part declares, and optional packages, which it imports late."""
     late = EXTRAS["s3"] | EXTRAS["torch"]
     side, _, *parts = path.relative_to(ROOT).parts
-    extra, needing = ("enclave", ENCLAVE) if side == "enclave" else ("agents", AGENTS)
-    return BASE | late | (EXTRAS[extra] if parts[0] in needing else set())
+    needing = [("enclave", ENCLAVE)] if side == "enclave" else [("agents", AGENTS), ("enclave", STUDIES)]
+    own = (EXTRAS[extra] for extra, parts_of in needing if parts[0] in parts_of)
+    return BASE | late | CHECKOUT.get(parts[0], set()) | set[str]().union(*own)
 
 
 def test_a_module_imports_what_its_part_declares(sources: dict[Path, set[str]]) -> None:

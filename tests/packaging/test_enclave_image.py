@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from tests.packaging.test_dependencies import ROOT, SOURCES, declared, packages
+from tests.packaging.test_dependencies import ROOT, declared, imports, packages
 
 FOLDER = ROOT / "enclave"
 THROUGH = {"coincurve"}
@@ -31,9 +31,8 @@ def requested() -> set[str]:
 def test_the_image_installs_what_the_measured_code_imports() -> None:
     used = {
         package
-        for path, modules in SOURCES.items()
-        if path.is_relative_to(FOLDER)
-        for module in modules
+        for path in (FOLDER / "sealroom").rglob("*.py")
+        for module in imports(path)
         for package in packages(module)
     }
     assert wanted() == used | THROUGH

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.enclave.relation.attacks import ACCEPTED, ATTACKS
-from tests.enclave.relation.world import SCHEMAS, TABLES, column, engine
+from tests.enclave.relation.world import NOBODY, SCHEMAS, TABLES, column, engine
 
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
@@ -267,7 +267,7 @@ def test_a_query_without_bounds_is_refused_or_small(name: str) -> None:
         )  # fmt: skip
     else:
         assert len(relation.sql) <= calculus.MAX_WRITTEN * 2
-        engine({"a/tx": [], "b/tx": [], "a/pt": [], "a/num": []}, 1).run(relation.sql)
+        engine(NOBODY, 1).run(relation.sql)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_benign_data_gives_what_duckdb_gives(sql: str) -> None:
         "LEFT JOIN pt USING", "LEFT JOIN (SELECT customer, max(k) AS k FROM pt GROUP BY 1) USING"
     )
     relation = compile_relation(sql, TABLES, rows=100)
-    of = {"a/tx": ROWS[:40], "b/tx": ROWS[40:], "a/pt": PEOPLE, "a/num": []}
+    of = {**NOBODY, "a/tx": ROWS[:40], "b/tx": ROWS[40:], "a/pt": PEOPLE}
     ours = engine(of, 1).run(relation.sql)
     on = duckdb.connect(":memory:")
     on.execute(
@@ -398,6 +398,6 @@ def test_the_result_says_type_nullability_and_rows() -> None:
 
 def test_every_kind_of_node_that_is_written_is_read_back() -> None:
     """The table of functions and the check before a run do not drift apart."""
-    on = engine({"a/tx": [], "b/tx": [], "a/pt": [], "a/num": []}, 1)
+    on = engine(NOBODY, 1)
     for attack in ACCEPTED:
         on.check(compile_relation(attack.sql, TABLES, rows=attack.rows).sql)

@@ -209,6 +209,10 @@ def engine(of: World, threads: int) -> Engine:
     return Engine({source: [in_memory(parquet(of, source))] for source in of}, threads=threads)
 
 
+NOBODY: World = {source: [] for table in TABLES for source, _ in table.sources}
+"""Every dataset, without a row."""
+
+
 @cache
 def engines(threads: int) -> tuple[Engine, ...]:
     """Over the world, and over each neighbour."""
