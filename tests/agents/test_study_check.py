@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from tests.agents.shell import shell
 
-from sealroom_agents.studies.check import Finding, check, image_packages
+from sealroom_agents.studies.check import check
+from sealroom_agents.studies.checking.findings import Finding
+from sealroom_agents.studies.checking.scripts import image_packages
 from sealroom_agents.studies.templates import TEMPLATES, write_study
 
 STUDIES = sorted(path.parent for path in Path("enclave/studies").glob("*/study.yaml"))

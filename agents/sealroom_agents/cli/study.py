@@ -192,7 +192,7 @@ def dry_run(
       sealroom study dry-run kidneys
       sealroom study dry-run kidneys --people 50000 --data hospital-A/visits=sample.parquet
     """
-    from sealroom_agents.studies.check import missing_modules
+    from sealroom_agents.studies.checking.scripts import missing_modules
     from sealroom_agents.studies.dry_run import WouldFail
     from sealroom_agents.studies.dry_run import dry_run as run
 
