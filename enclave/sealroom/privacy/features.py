@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Self
 
 from sealroom.codes import Code
 from sealroom.decimals import decimal_text
@@ -14,6 +14,8 @@ from sealroom.privacy.members import Members, bounds_error
 
 Value = dict[str, Any]
 MAX_FEATURES = 64
+MAX_LENGTH = 2**14
+"""Longest list that is an input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +30,21 @@ class Feature:
     """Largest value, in the column's unit."""
 
     @classmethod
-    def read(cls, value: Any, *, loose: bool) -> Feature:
+    def read(cls, value: Any, *, loose: bool) -> Self:
         members = Members(value, "feature", loose=loose, code=Code.RECIPE_FIELD)
-        name, (lower, upper) = members.column("name"), members.range()
+        found = cls(**cls._taken(members))
         members.done()
+        lower, upper = found.lower, found.upper
         if not float((upper - lower) / 2) > 0 or not float(lower) < float(upper):
             bounds_error(
-                f"the bounds of the feature {name} are too close for real numbers to tell them apart"
+                f"the bounds of the feature {found.name} are too close for real numbers to tell them apart"
             )
-        return cls(name=name, lower=lower, upper=upper)
+        return found
+
+    @classmethod
+    def _taken(cls, members: Members) -> dict[str, Any]:
+        name, (lower, upper) = members.column("name"), members.range()
+        return {"name": name, "lower": lower, "upper": upper}
 
     def plain(self) -> Value:
         return {"lower": decimal_text(self.lower), "name": self.name, "upper": decimal_text(self.upper)}
@@ -53,6 +61,20 @@ class Feature:
     @property
     def middle_and_half(self) -> tuple[float, float]:
         return float((self.lower + self.upper) / 2), float((self.upper - self.lower) / 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureList(Feature):
+    """A column of lists of one length: an input for each number, all between the same bounds."""
+
+    length: int
+
+    @classmethod
+    def _taken(cls, members: Members) -> dict[str, Any]:
+        return {**super()._taken(members), "length": members.integer("length", 1, MAX_LENGTH)}
+
+    def plain(self) -> Value:
+        return {**super().plain(), "length": self.length}
 
 
 def read_features(members: Members, name: str) -> tuple[Feature, ...]:

@@ -34,6 +34,7 @@ from sealroom.encoding import strict_json
 from sealroom.errors import FormatError, JobError, SealError, SealroomError
 from sealroom.failure import script_failed
 from sealroom.members import read_members
+from sealroom.privacy.kind import Columns
 from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import parse_rows
 from sealroom.recipe import Recipe
@@ -56,7 +57,7 @@ TABLE_SHARE = 1 / 16
 too much, the kernel would end the custodian, at a time that the analysis chose."""
 
 LISTS_SHARE = 1 / 4
-"""The same for a table with lists, of which a million entries at a time are computed on."""
+"""The same for columns of lists, of which a million entries at a time are computed on."""
 
 FOLDER_PIECE = 8 * 1024 * 1024
 """How much of a sealed folder is decrypted at once."""
@@ -159,7 +160,7 @@ class Custodian:
 
     def _table_limit(self, name: Any) -> int:
         field = self._recipe.output.field(name) if isinstance(name, str) else None
-        return table_limit(LISTS_SHARE if field is not None and field.columns.vectors else TABLE_SHARE)
+        return table_limit(Columns() if field is None else field.columns)
 
     def _too_large(self) -> JobError:
         return JobError(
@@ -262,9 +263,14 @@ class Custodian:
         channel.send({"ok": True})
 
 
-def table_limit(share: float = TABLE_SHARE) -> int:
-    """Most bytes of a table that the analysis hands over for one release, on this machine."""
+def table_limit(columns: Columns) -> int:
+    """Most bytes of a table with these columns that the analysis hands over for one release, on this machine:
+    its lists and all else take no more than their shares together."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # bytes of a row on the wire (`parse_rows`), with entries of lists and the person at their shortest
+    lists = 2 * sum(width for _, width in columns.vectors)
+    others = 8 + 8 * len(columns.numbers) + 4 * len(columns.groups)
+    share = (lists + others) / (lists / LISTS_SHARE + others / TABLE_SHARE)
     return min(TABLE_BYTES, int(memory * share))
 
 

@@ -25,12 +25,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sealroom.training import grids
 from sealroom.training.graph import ACTIVATIONS, Graph, Layer
+from sealroom.training.rows import Lists, Rows
 
 if TYPE_CHECKING:
     import torch
@@ -72,45 +73,6 @@ class Scored:
     """As they were given."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Inputs and targets on the machine that computes."""
-
-    inputs: Any
-    """Rows × features in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
-    targets: Any
-    """One number a row: 0 or 1, the place of a class, or a value in steps of 2⁻¹⁶."""
-    ones: Any
-    """Rows × groups: the places, after the features, of inputs that are 1; `None` without groups. All others
-    are 0. They are spelt out a chunk at a time: a group of 256 labels takes four bytes a row then, and not a
-    thousand."""
-    width: int
-    """Inputs of the network."""
-
-    @property
-    def count(self) -> int:
-        return len(self.inputs)
-
-    def taken(self, places: Integers) -> Rows:
-        """Some of the rows."""
-        import torch
-
-        index = torch.from_numpy(places).to(self.targets.device)
-        ones = None if self.ones is None else self.ones[index]
-        return replace(self, inputs=self.inputs[index], targets=self.targets[index], ones=ones)
-
-    def chunk(self, start: int, stop: int) -> tuple[Any, Any]:
-        """Inputs and targets of these rows."""
-        import torch
-
-        inputs = self.inputs[start:stop].double()
-        if self.ones is not None:
-            spelt = torch.zeros((len(inputs), self.width), dtype=torch.float64, device=inputs.device)
-            spelt[:, : inputs.shape[1]] = inputs
-            inputs = spelt.scatter_(1, self.ones[start:stop].long(), float(1 << grids.INPUT_BITS))
-        return inputs, self.targets[start:stop]
-
-
 class Trainer:
     """A network, its loss and its clip, ready to compute on rows."""
 
@@ -139,15 +101,27 @@ class Trainer:
         self._weighted = [layer for layer in graph.layers if layer.weighted]
         self._bits = [grids.error_bits(layer) for layer in self._weighted]
 
-    def rows(self, inputs: Any, targets: Any, ones: Any = None) -> Rows:
-        """Rows where they are computed on, of arrays of numpy."""
+    def rows(
+        self,
+        inputs: Any,
+        targets: Any,
+        ones: Any = None,
+        *,
+        lists: tuple[Lists, ...] = (),
+        places: Integers | None = None,
+    ) -> Rows:
+        """Rows where they are computed on, of arrays of numpy; `lists` are on this trainer's device."""
         import torch
 
-        held, told = (torch.from_numpy(each).to(self.device) for each in (inputs, targets))
+        def held(array: Any) -> Any:
+            return None if array is None else torch.from_numpy(array).to(self.device)
+
         return Rows(
-            inputs=held,
-            targets=told,
-            ones=None if ones is None else torch.from_numpy(ones).to(self.device),
+            inputs=held(inputs),
+            targets=held(targets),
+            lists=lists,
+            places=held(places),
+            ones=held(ones),
             width=math.prod(self.graph.layers[0].before),
         )
 

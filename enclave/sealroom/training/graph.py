@@ -108,6 +108,8 @@ class Graph:
             _fail(
                 f"layers is not a list of 1 to {MAX_LAYERS} layers", "write layers: [{linear: 32}, relu, …]"
             )
+        if inputs > MAX_VALUES:
+            bounds_error(f"the network has {inputs} inputs, more than {MAX_VALUES}")
         shape: Shape = (inputs,)
         layers: list[Layer] = []
         for item in value:

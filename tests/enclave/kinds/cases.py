@@ -40,6 +40,7 @@ IMAGES = [
     {"unflatten": [1, 1, 5]}, {"conv2d": {"channels": 2, "kernel": 2, "padding": 1, "stride": 1}}, "gelu",
     {"max_pool2d": 2}, "flatten", {"linear": 2},
 ]  # fmt: skip
+PIXELS = {"length": 5, "lower": "0", "name": "g", "upper": "255"}
 LISTS = {"column": "g", "length": 30, "centre": "0.7", "entry": "1", "norm": "5", "decimals": 3}
 
 CASES: dict[str, Case] = {
@@ -171,6 +172,32 @@ CASES: dict[str, Case] = {
     ),
     "model of batches": Case(
         "model", {**NETWORK, "layers": SMALL, "loss": "binary", "label": "w", "batch": "0.25"}, (0.0, 100.0)
+    ),
+    "model of lists": Case(
+        "model",
+        {
+            **NETWORK,
+            "vectors": [PIXELS, {**PIXELS, "length": 3, "name": "h"}],
+            "layers": [{"linear": 2}],
+            "loss": "classes",
+            "label": "sex",
+        },
+        (0.0, 255.0),
+        "vectors",
+    ),
+    "model of images": Case(
+        "model",
+        {
+            **NETWORK,
+            "features": [],
+            "groups": [],
+            "vectors": [PIXELS],
+            "layers": IMAGES,
+            "loss": "classes",
+            "label": "sex",
+            "batch": "0.5",
+        },
+        (0.0, 255.0),
     ),
     "model of a number": Case(
         "model",

@@ -17,7 +17,7 @@ from tests.enclave.kinds import kit
 from tests.enclave.kinds.cases import CASES
 
 from sealroom.errors import PrivacyError
-from sealroom.privacy.kinds import KINDS, count, logistic, mean
+from sealroom.privacy.kinds import KINDS, count, logistic, mean, model
 from sealroom.privacy.noise import add_noise
 from sealroom.privacy.parts import Cost, Noise, Part, noise_of
 
@@ -124,6 +124,17 @@ class NormOfAll(logistic.Logistic):
         return {name: sums // (1 + (people.count > 8)) for name, sums in exact.items()}
 
 
+class Brightest(model.Model):
+    """Scales pictures by the brightest pixel that is there, as is usual where nothing is private."""
+
+    def prepare(self, spec: Any, law: Any, people: Any) -> Any:
+        stretched = {
+            name: each * (255 / np.nan_to_num(each).max(initial=1, where=each < 1e9))
+            for name, each in people.vectors.items()
+        }
+        return super().prepare(spec, law, replace(people, vectors=stretched))
+
+
 MUTANTS = [
     (OwnCentre(), "mean", "additive"),
     (TooFew(), "mean", "refusal-depends-on-data"),
@@ -137,6 +148,7 @@ MUTANTS = [
     (NotANumber(), "count", "finish-not-total"),
     (HalfNorm(), "logistic", "sensitivity"),
     (NormOfAll(), "logistic", "additive"),
+    (Brightest(), "model of lists", "additive"),
 ]
 
 

@@ -10,10 +10,10 @@ steps. A row counts either in training or, where its held-out column says so, in
 once training is done: one cell of 1 (the score's bin and the label, or the class said and the class true),
 and a clamped loss with its square.
 
-Features are scaled by bounds that the recipe has, groups become one input a declared label, and rows without
-all of them count nowhere. Gradients are averaged over a noisy number of people, times the
-chance to be in a step, where steps are over a random part of the people: the kernel throws the coins, and
-no number of people in a step is ever used.
+Features and the numbers of lists are scaled by bounds that the recipe has, groups become one input a declared
+label, and rows without all of them count nowhere (`sealroom.training.table`). Gradients are averaged over a
+noisy number of people, times the chance to be in a step, where steps are over a random part of the people:
+the kernel throws the coins, and no number of people in a step is ever used.
 
 Intervals of the loss curve include noise alone. Those of the people held out include the noise and who was
 held out: for the AUC, the variance of placements (DeLong, DeLong, Clarke-Pearson 1988) from the noisy table,
@@ -26,7 +26,6 @@ import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -35,31 +34,31 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sealroom.decimals import decimal_text
 from sealroom.encoding import from_base64, to_base64
 from sealroom.privacy.clamped import ENOUGH
-from sealroom.privacy.features import Feature
+from sealroom.privacy.features import Feature, FeatureList
 from sealroom.privacy.intervals import NOISE, NOISE_AND_SAMPLING, Z, around, half_width, people_around
 from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy, Tensor
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import EVERYBODY, Law, Part, rate_of
 from sealroom.privacy.shape import Base64, Label, Number, Row, Rows, Whole, with_interval
 from sealroom.training.graph import MAX_FAN_IN, Graph
-from sealroom.training.grids import INPUT_BITS, LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
+from sealroom.training.grids import BINS, LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
 from sealroom.training.initial import STEP_BITS
 from sealroom.training.optimiser import Checkpoint, packed
 
 if TYPE_CHECKING:
-    from sealroom.privacy.people import Booleans, Floats, Integers, People
-    from sealroom.training import exact
+    from sealroom.privacy.people import Booleans, Integers, People
+    from sealroom.training.table import Inputs
 
 Value = dict[str, Any]
 Loss = Literal["binary", "classes", "squared"]
 MAX_STEPS = 10_000
 MAX_CURVE = 64
 MAX_CLASSES = 32
+MAX_LISTS = 16
+"""Most columns of lists of one network."""
 MAX_SEED = 2**53 - 1
 _LISTED = 16
 """Labels of a group that a sentence lists; of more it says how many there are."""
-BINS, BINS_A_UNIT = 32, 2
-"""Bins of the score, of a half each, from −8 to 8; what lies beyond is in the last ones."""
 _OTHER = Fraction(1, 40)
 """Share of μ² of the numbers of people, the loss curve and the losses held out, each."""
 _TABLE = Fraction(1, 10)
@@ -76,8 +75,10 @@ class Training:
 
     features: tuple[Feature, ...]
     """Inputs that are numbers, in order."""
+    vectors: tuple[FeatureList, ...]
+    """Columns of lists, after them: one input for each number."""
     groups: tuple[tuple[str, tuple[str, ...]], ...]
-    """Columns of declared labels, after them: one input of 0 or 1 for each label."""
+    """Columns of declared labels, after these: one input of 0 or 1 for each label."""
     layers: Graph
     loss: Loss
     label: str
@@ -103,7 +104,7 @@ class Training:
 
     @property
     def inputs(self) -> int:
-        return _inputs(self.features, self.groups)
+        return _inputs(self.features, self.vectors, self.groups)
 
     @property
     def measured(self) -> tuple[int, ...]:
@@ -137,22 +138,27 @@ class Trained:
 
 
 class Model(Kind[Training]):
-    """`features`, `groups`, `layers`, `loss`, `label`, `held_out`, `batch`, `clip`, `steps`, `learning_rate`,
-    `momentum`, `seed`, `curve`, `decimals`; `lower` and `upper` of the label for the loss `squared`."""
+    """`features`, `vectors` (if any), `groups`, `layers`, `loss`, `label`, `held_out`, `batch`, `clip`,
+    `steps`, `learning_rate`, `momentum`, `seed`, `curve`, `decimals`; `lower` and `upper` of the label for
+    the loss `squared`."""
 
     name = "model"
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Training:
-        listed = members.array("features", limit=MAX_FAN_IN)
+        listed = _listed(members, "features", MAX_FAN_IN)
         features = tuple(Feature.read(item, loose=members.loose) for item in listed)
-        named = members.array("groups", limit=MAX_FAN_IN)
+        lists = members.array("vectors", limit=MAX_LISTS) if members.has("vectors") else None
+        if lists is not None and not lists:
+            members.fail("has vectors without a column of lists", "leave vectors out")
+        vectors = tuple(FeatureList.read(item, loose=members.loose) for item in lists or ())
+        named = _listed(members, "groups", MAX_FAN_IN)
         for name in named:
             if not isinstance(name, str) or name not in groups:
                 members.fail(f"has the group {str(name)[:64]!r}, which groups does not declare")
-        taken = [feature.name for feature in features] + list(named)
+        taken = [each.name for each in (*features, *vectors)] + list(named)
         if not taken or len(set(taken)) != len(taken):
-            members.fail("must have features or groups, each once")
+            members.fail("must have features, vectors or groups, each once")
         one_hot = tuple((name, groups[name]) for name in named)
         loss: Loss = _known_loss(members.text("loss", limit=16, pattern=_LOSS))
         label, target = members.column("label"), None
@@ -181,10 +187,11 @@ class Model(Kind[Training]):
             bounds_error("the momentum of a model is from 0 to less than 1")
         return Training(
             features=features,
+            vectors=vectors,
             groups=one_hot,
             layers=Graph.read(
-                members.raw("layers"), inputs=_inputs(features, one_hot), outputs=max(len(classes), 1),
-                loose=members.loose,
+                members.raw("layers"), inputs=_inputs(features, vectors, one_hot),
+                outputs=max(len(classes), 1), loose=members.loose,
             ),
             loss=loss,
             label=label,
@@ -204,6 +211,7 @@ class Model(Kind[Training]):
     def plain(self, spec: Training) -> Value:
         bounds = {} if spec.target is None else spec.target.plain()
         bounds.pop("name", None)
+        lists = {"vectors": [each.plain() for each in spec.vectors]} if spec.vectors else {}
         return {
             "batch": decimal_text(spec.batch),
             "clip": decimal_text(spec.clip),
@@ -219,15 +227,17 @@ class Model(Kind[Training]):
             "momentum": decimal_text(spec.momentum),
             "seed": spec.seed,
             "steps": spec.steps,
+            **lists,
             **bounds,
         }
 
     def columns(self, spec: Training) -> Columns:
         groups = tuple(name for name, _ in spec.groups)
         numbers = (*(feature.name for feature in spec.features), spec.held_out)
+        vectors = tuple((each.name, each.length) for each in spec.vectors)
         if spec.loss == "classes":
-            return Columns(numbers=numbers, groups=(*groups, spec.label))
-        return Columns(numbers=(*numbers, spec.label), groups=groups)
+            return Columns(numbers=numbers, groups=(*groups, spec.label), vectors=vectors)
+        return Columns(numbers=(*numbers, spec.label), groups=groups, vectors=vectors)
 
     def parts(self, spec: Training, law: Law) -> tuple[Part, ...]:
         length, squared = spec.layers.weights, Clip(value=spec.clip).reach ** 2
@@ -270,6 +280,8 @@ class Model(Kind[Training]):
         import torch  # noqa: F401
 
     def prepare(self, spec: Training, law: Law, people: People) -> Inputs:
+        from sealroom.training.table import Inputs
+
         return Inputs(spec, people)
 
     def of_sample(self, spec: Training, law: Law, prepared: Inputs, kept: Mapping[str, Booleans]) -> Inputs:
@@ -391,6 +403,10 @@ class Model(Kind[Training]):
     def sentence(self, spec: Training, of: Counted) -> str:
         over = "" if spec.batch == 1 else f" over {100 * spec.batch:f} % of {of.many} each"
         inputs = [f"{each.name} ({each.lower:f} to {each.upper:f})" for each in spec.features]
+        inputs += [
+            f"the {each.length:,} numbers of {each.name} ({each.lower:f} to {each.upper:f})"
+            for each in spec.vectors
+        ]
         for name, labels in spec.groups:
             listed = ", ".join(labels) if len(labels) <= _LISTED else f"{len(labels)} labels"
             inputs.append(f"{name} ({listed})")
@@ -404,116 +420,22 @@ class Model(Kind[Training]):
         )
 
 
-class Inputs:
-    """The rows that have all values, as the steps compute on them."""
-
-    def __init__(self, spec: Training, people: People) -> None:
-        import numpy as np
-
-        from sealroom.training.exact import Trainer
-
-        self._spec = spec
-        held = people.numbers[spec.held_out]
-        whole = ~np.isnan(held)
-        for feature in spec.features:
-            whole &= ~np.isnan(people.numbers[feature.name])
-        for name, labels in spec.groups:
-            whole &= people.cells([name], [len(labels)]) >= 0
-        if spec.loss == "classes":
-            told = people.cells([spec.label], [len(spec.classes)])
-            whole &= told >= 0
-            targets = told.astype(np.float64)
-        else:
-            number = people.numbers[spec.label]
-            whole &= ~np.isnan(number)
-            if spec.target is None:
-                targets = (number > 0.5).astype(np.float64)
-            else:
-                targets = _scaled(np.where(np.isnan(number), 0.0, number), spec.target)
-        self.trainer = Trainer(spec.layers, spec.loss, Clip(value=spec.clip))
-        apart = held > 0.5
-        self._trained = np.flatnonzero(whole & ~apart)
-        self.train, self.held = (
-            self.trainer.rows(self._features(people, places), targets[places], self._ones(people, places))
-            for places in (self._trained, np.flatnonzero(whole & apart))
-        )
-        self.batch = self.train
-        """The rows of this step."""
-
-    def of(self, kept: Booleans) -> Inputs:
-        """The same with a step over those rows of the table that are kept."""
-        import numpy as np
-
-        other = copy(self)
-        other.batch = self.train.taken(np.flatnonzero(kept[self._trained]))
-        return other
-
-    def lost(self, weights: Floats) -> int:
-        """The losses of all rows that are trained on."""
-        return sum(int(chunk.losses.sum()) for chunk in self.trainer.scored(weights, self.train))
-
-    def _features(self, people: People, places: Integers) -> Any:
-        """Rows × features in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
-        import numpy as np
-
-        inputs = np.zeros((len(places), len(self._spec.features)), dtype=np.float32)
-        for at, feature in enumerate(self._spec.features):
-            inputs[:, at] = _scaled(people.numbers[feature.name][places], feature)
-        return inputs
-
-    def _ones(self, people: People, places: Integers) -> Any:
-        """Rows × groups: the place of the input of the row's label."""
-        import numpy as np
-
-        if not self._spec.groups:
-            return None
-        found, at = np.zeros((len(places), len(self._spec.groups)), dtype=np.int32), len(self._spec.features)
-        for number, (name, labels) in enumerate(self._spec.groups):
-            found[:, number] = at + people.groups[name][places]
-            at += len(labels)
-        return found
-
-    def tested(self, weights: Floats) -> dict[str, Integers]:
-        """The sums over the people held out."""
-        import numpy as np
-
-        spec = self._spec
-        losses, table = np.zeros(2, dtype=np.int64), np.zeros(spec.cells, dtype=np.int64)
-        for scored in self.trainer.scored(weights, self.held):
-            each = scored.losses
-            # a square in steps of the largest loss: no larger than the loss itself
-            losses += [each.sum(), ((each * each) // LOSS_MOST).sum()]
-            if spec.cells:
-                table += np.bincount(_cells(spec, scored), minlength=spec.cells)
-        found = {"held_people": np.array([self.held.count], dtype=np.int64), "held_loss": losses}
-        return {**found, "held_table": table} if spec.cells else found
-
-
 def _known_loss(text: str) -> Loss:
     return next(loss for loss in _LOSSES if loss == text)
 
 
-def _inputs(features: Sequence[Feature], groups: Sequence[tuple[str, tuple[str, ...]]]) -> int:
-    return len(features) + sum(len(labels) for _, labels in groups)
+def _listed(members: Members, name: str, limit: int) -> Sequence[Any]:
+    """A list that a study may leave out where it is empty."""
+    return () if members.loose and not members.has(name) else members.array(name, limit=limit)
 
 
-def _scaled(values: Floats, feature: Feature) -> Floats:
-    """Values from −1 to 1 between the feature's bounds, in steps of 2⁻¹⁶."""
-    import numpy as np
-
-    middle, half = feature.middle_and_half
-    clamped = np.clip(values, float(feature.lower), float(feature.upper))
-    return np.rint(np.clip((clamped - middle) / half, -1.0, 1.0) * (1 << INPUT_BITS))
-
-
-def _cells(spec: Training, scored: exact.Scored) -> Integers:
-    """The cell of each row: the label and the bin of the score, or the true class and the one said."""
-    import numpy as np
-
-    if spec.loss == "classes":
-        return scored.targets * len(spec.classes) + np.argmax(scored.scores, axis=1)
-    bins = np.floor(scored.scores[:, 0] * (BINS_A_UNIT / 2.0**INPUT_BITS)) + BINS // 2
-    return scored.targets * BINS + np.clip(bins, 0, BINS - 1).astype(np.int64)
+def _inputs(
+    features: Sequence[Feature],
+    vectors: Sequence[FeatureList],
+    groups: Sequence[tuple[str, tuple[str, ...]]] = (),
+) -> int:
+    labels = sum(len(labels) for _, labels in groups)
+    return len(features) + sum(each.length for each in vectors) + labels
 
 
 def _padded(losses: Sequence[Fraction], length: int) -> list[Fraction]:
