@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.agents.shell import shell
 
-from sealroom.errors import SealError
+from sealroom.errors import RecipeError, SealError
 from sealroom.recipe import Recipe, parse, render
 from sealroom.runtime import launcher
 from sealroom_agents.errors import ToolError
@@ -151,6 +151,57 @@ def test_made_up_data_follow_the_recipe(tmp_path: Path) -> None:
     assert 0.4 * len(table) < here < 0.7 * len(table)
     old = pc.sum(pc.less(table["born"], pa.scalar("1980-01-01").cast(pa.date32()))).as_py()
     assert 0.1 * len(table) < old < 0.9 * len(table)
+
+
+PIXELS = """\
+SELECT id, first(shades ORDER BY born) AS pixels, bool_or(ill) AS ill, id % 4 = 0 AS held_out
+FROM people
+GROUP BY id
+"""
+NETWORK = {
+    "name": "told", "kind": "model", "vectors": [{"name": "pixels", "length": 16, "lower": 0, "upper": 255}],
+    "layers": [{"unflatten": [1, 4, 4]}, {"conv2d": {"channels": 3, "kernel": 2}}, "relu", "flatten",
+               {"linear": 1}],
+    "loss": "binary", "label": "ill", "held_out": "held_out", "batch": 1, "clip": 1, "steps": 20,
+    "learning_rate": "0.5", "momentum": "0.9", "seed": 1, "curve": 2, "decimals": 3,
+}  # fmt: skip
+
+
+PICTURE = {"type": "list", "of": "uint8"}
+
+
+def of_pixels(folder: Path, network: dict[str, Any], shades: Any = PICTURE) -> Recipe:
+    columns = TYPES | {"shades": shades}
+    return study(
+        folder, relation={"rows": 1, "sql": PIXELS},
+        schemas={"people": {"unit": "id", "columns": columns}},
+        privacy=STUDY["privacy"] | {"delta": "1e-6"},
+        output={"limit_bytes": 8192, "groups": {}, "fields": [network]},
+    )  # fmt: skip
+
+
+def test_a_network_on_lists_is_tried_on_lists_of_its_length(tmp_path: Path) -> None:
+    """Some rows have others, as real ones may; a model is trained on the rest, and finds something."""
+    recipe = of_pixels(tmp_path, NETWORK)
+    clue = clues_of(recipe)["shades"]
+    assert (clue.span, clue.length) == ((0.0, 255.0), 16)
+    lists = synthetic(recipe)["hospital-A/people.tar"]["shades"]
+    lengths = pc.list_value_length(lists).to_pylist()
+    assert {0, 15, 17, None} < set(lengths) and 0.9 < lengths.count(16) / len(lengths) < 0.97
+    assert [None] * 16 in lists.to_pylist() and [0, 255] * 8 in lists.to_pylist()
+    done = dry_run(recipe, people=3_000, sandboxed=1)
+    value = done.result["fields"]["told"]
+    people = value["people"][0]["people"] + value["held_out"][0]["people"]
+    assert 0.8 * 3_000 < people < 3_000 and float(value["held_out"][0]["auc_low"]) > 0.6
+
+
+def test_a_list_that_is_no_list_of_numbers_is_refused_before_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        of_pixels(tmp_path, NETWORK, shades="uint8")
+    assert caught.value.code == "recipe-column" and "must be a list of numbers" in caught.value.message
+    with pytest.raises(RecipeError) as caught:
+        of_pixels(tmp_path, NETWORK | {"vectors": [NETWORK["vectors"][0] | {"name": "ill_"}]})
+    assert caught.value.code == "recipe-column"
 
 
 def test_amounts_are_of_all_magnitudes(tmp_path: Path) -> None:

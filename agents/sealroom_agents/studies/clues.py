@@ -41,6 +41,8 @@ class Clue:
     """Words, or whole numbers as text."""
     points: list[float] = field(default_factory=list)
     """Numbers, or days since 1970, that the SQL compares the column with."""
+    length: int | None = None
+    """How many numbers a list has."""
     time: bool = False
     """How long people are observed: in no unit are most such times near zero."""
 
@@ -73,12 +75,14 @@ def clues_of(recipe: Recipe) -> Clues:
     """What the recipe tells about each column of its tables, or of what its SQL makes of them."""
     found: defaultdict[str, Clue] = defaultdict(Clue)
     for each in recipe.output.fields:
-        names = {*each.columns.numbers}
+        names = {*each.columns.numbers, *(name for name, _ in each.columns.vectors)}
         plain = each.kind.plain(each.spec)
         for name, lower, upper in _bounds(plain, names):
             found[name.lower()].within(lower, upper)
         for member in TIMES & plain.keys():
             found[str(plain[member]).lower()].time = True
+        for name, length in each.columns.vectors:
+            found[name.lower()].length = length
         for name in each.columns.groups:
             found[name.lower()].also(list(recipe.output.groups[name]))
     if recipe.relation is not None:
@@ -112,6 +116,10 @@ def _bounds(plain: Any, names: set[str]) -> Iterator[tuple[str, float, float]]:
             entry = float(plain["entry"])
             for name, centre in zip(plain["columns"], plain["centre"], strict=True):
                 yield name, float(centre) - entry, float(centre) + entry
+            return
+        if ends is None and {"centre", "column", "entry"} <= plain.keys():
+            entry, centres = float(plain["entry"]), [float(each) for each in plain["centre"].split(" ")]
+            yield plain["column"], min(centres) - entry, max(centres) + entry
             return
         for member, value in plain.items():
             if isinstance(value, str) and value in names:
@@ -238,6 +246,7 @@ def _carry(node: Any, clue: Clue, found: defaultdict[str, Clue]) -> None:
         if target is clue:
             return
         target.also(clue.labels)
+        target.length = target.length or clue.length
         target.time |= clue.time
         if target.lower is None and clue.lower is not None and clue.upper is not None:
             target.within(clue.lower, clue.upper)

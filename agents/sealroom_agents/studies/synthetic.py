@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal as Number
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,8 @@ def _values(kind: ColumnType, clue: Clue, person: Person, generator: np.random.G
             low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
             numbers = np.rint(_numbers(clue, person, generator))
             listed = [int(each) for each in clue.labels if each.lstrip("-").isdecimal()]
+            if not listed and bits <= 32:  # as of lists of pixels, of which there are many
+                return pa.array(np.clip(numbers, low, high).astype(np.int64)).cast(type)
             whole = [min(max(int(each), low), high) for each in numbers]
             if listed:
                 chosen, some = generator.choice(listed, size=count), generator.random(count) < 0.8
@@ -194,7 +197,7 @@ def _values(kind: ColumnType, clue: Clue, person: Person, generator: np.random.G
             )
             return pa.array(seconds * _per_second(unit), pa.int64()).cast(type)
         case List(of=of):
-            lengths = generator.integers(0, 4, size=count)
+            lengths = _lengths(clue, count, generator)
             inner = Person(np.repeat(person.ids, lengths), np.repeat(person.latent, lengths), person.column)
             offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
             return pa.ListArray.from_arrays(offsets, _values(of, clue, inner, generator), type=type)
@@ -205,6 +208,14 @@ def _values(kind: ColumnType, clue: Clue, person: Person, generator: np.random.G
             return pa.StructArray.from_arrays(columns, fields=list(type))
         case _:
             raise AssertionError(f"no values of {kind}")
+
+
+def _lengths(clue: Clue, count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """As long as a field wants a list, but of a few rows; short ones where none does."""
+    if clue.length is None:
+        return generator.integers(0, 4, size=count)
+    odd = clue.length + generator.integers(-1, 2, size=count)
+    return np.where(generator.random(count) < MISSING, odd, clue.length)
 
 
 def _numbers(clue: Clue, person: Person, generator: np.random.Generator) -> Floats:
@@ -252,6 +263,12 @@ def _hostile(values: pa.Array, kind: ColumnType, clue: Clue, generator: np.rando
     changed = {int(place): extreme for place, extreme in zip(places, extremes, strict=False)}
     if not changed and not missing.any():
         return values
+    if isinstance(kind, List):  # which are long: as arrays
+        taken = np.where(missing, len(values) + len(extremes), np.arange(len(values)))
+        for number, place in enumerate(changed):
+            taken[place] = len(values) + number
+        pool = pa.concat_arrays([values, pa.array([*extremes, None], values.type)])
+        return pool.take(pa.array(taken))
     plain = values.to_pylist()
     for place in np.flatnonzero(missing).tolist():
         plain[place] = None
@@ -287,8 +304,9 @@ def _extremes(kind: ColumnType, clue: Clue) -> list[Any]:
             zoned = None if zone is None else UTC
             return [datetime(first, 1, 1, tzinfo=zoned), datetime(last, 12, 31, tzinfo=zoned)]
         case List(of=of):
-            empty: list[Any] = [[]]
-            return [*empty, [None]] if of.nullable else empty
+            length = clue.length or 1
+            inner = list(islice(cycle(_extremes(of, clue) or [None] * of.nullable), length))
+            return [[], *([[None] * length] if of.nullable else []), *([inner] if any(inner) else [])]
         case _:
             return []
 

@@ -188,7 +188,7 @@ class StudyFile:
         """Columns that fields read, and the query does not give."""
         for place, draft in self.drafts.items():
             read = draft.kind.columns(draft.spec)
-            for name in (*read.numbers, *read.groups):
+            for name in (*read.numbers, *read.groups, *(name for name, _ in read.vectors)):
                 if name in given:
                     continue
                 near = nearest(name, given)
