@@ -24,7 +24,8 @@ def model(file: Path, out: Path, field: str | None, as_json: bool) -> None:
     refuses the file if a weight, a name or a byte is another, and walks every link of the envelope.
 
     Inputs of the model are what the recipe says: each feature less the middle of its bounds, divided by half
-    of their distance, held within ±1; then one input of 0 or 1 for each label of each group.
+    of their distance, held within ±1; then each number of the lists, in the same way; then one input of 0 or
+    1 for each label of each group.
 
     \b
     Example:
