@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from tests.enclave.kinds import kit
 from tests.enclave.kinds.test_coverage import lowest
 
+from sealroom.privacy.gradients import GRADIENT_STEPS
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.parts import Cost, noise_of
 from sealroom.privacy.people import People
@@ -48,6 +49,24 @@ def drawn(count: int) -> People:
 
 def coefficients(value: dict[str, Any], end: str = "") -> np.ndarray[Any, Any]:
     return np.array([float(row[f"coefficient{end}"]) for row in value["groups"]])
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-6, 1.0, 1e6])
+def test_sums_are_exact_in_any_order_and_those_of_their_rows(size: float) -> None:
+    """DP-02, DP-17: of more rows than are worked on at a time, and of weights of any size."""
+    people, dice = drawn(50_000), np.random.default_rng(47)
+    weights, parts = dice.normal(0, size, (5, 3)).tolist(), dice.integers(0, 7, people.count)
+    whole = KIND.prepare(SPEC, "gaussian", people).sums(weights)
+    others = [kit.take(people, dice.permutation(np.flatnonzero(parts == one))) for one in range(7)]
+    assert (whole == sum(KIND.prepare(SPEC, "gaussian", each).sums(weights) for each in others)).all()
+    if size == 1.0:
+        inputs = [people.numbers[each.name] for each in SPEC.features]
+        middle, half = zip(*(each.middle_and_half for each in SPEC.features), strict=True)
+        design = np.column_stack([np.ones(people.count), (np.transpose(inputs) - middle) / half])
+        error = 1 / (1 + np.exp(-design @ np.transpose(weights))) - people.numbers["ill"][:, np.newaxis]
+        length = np.abs(error) * np.linalg.norm(design, axis=1)[:, np.newaxis]
+        plain = (error * np.minimum(1, 1.5 / np.maximum(length, 1e-9))).T @ design
+        assert np.abs(whole / GRADIENT_STEPS - plain).max() < 1e-4 * people.count
 
 
 @pytest.mark.parametrize("mu", [0.09, 0.19, 0.34])

@@ -5,12 +5,9 @@ Each step sums one clipped gradient a row, which gets discrete Gaussian noise. T
 batches, hence nothing to amplify and nothing to get wrong in accounting for it (DP-17). Three details carry
 the guarantee:
 
-* A row's gradient is a function of that row alone, *bit for bit*. Sums over features run feature by feature
-  in elementwise operations, and the sigmoid is looked up in a table, because a matrix product or a vectorised
-  exponential may round a row differently when another row is added, and would then change everybody's
-  gradient.
-* Gradients become integers (quantum 2⁻²⁰, towards zero), and the L2 bound is checked again on the integers; a
-  gradient that fails it counts as zero.
+* A row's gradient is whole numbers of steps, and a function of that row and of the weights alone, *bit for
+  bit*: another row that is added changes nobody's (`sealroom.privacy.gradients`).
+* A row's gradient is held to the clip in these whole numbers, by what its inputs allow its error to be.
 * Features are scaled by bounds written in the recipe, never by anything seen in the data (DP-03), and the
   gradient is averaged over a noisy count, since the true one is private too.
 
@@ -23,8 +20,6 @@ clip.
 
 Intervals are around what the same steps without noise would lead to, of these people: noise alone. With few
 steps that is not yet the maximum of the likelihood. Where all inputs are groups, the kind `odds` has that.
-
-Runs on CUDA when present. The noise is always drawn by OpenDP on the CPU.
 """
 
 from __future__ import annotations
@@ -33,12 +28,12 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sealroom.decimals import decimal_text
 from sealroom.privacy.clamped import check_decimals
 from sealroom.privacy.features import Feature, read_features
+from sealroom.privacy.gradients import GRADIENT_STEPS, Gradients
 from sealroom.privacy.intervals import NOISE, around, half_width, people_around
 from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy
 from sealroom.privacy.members import Groups, Members, bounds_error
@@ -46,16 +41,12 @@ from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Number, Row, Rows, Whole, table, with_interval
 
 if TYPE_CHECKING:
-    import torch
-
     from sealroom.privacy.people import Integers, People
 
 Value = dict[str, Any]
 MAX_STEPS = 10_000
 MAX_CLIP = 1024
-"""Largest clip: squared lengths of quantised gradients stay within 64 bits."""
-GRADIENT_QUANTUM = 2**20
-"""Integer steps a unit of gradient."""
+"""Largest clip. No gradient is longer than the square root of the number of inputs, which is less."""
 _PEOPLE = Fraction(1, 20)
 """Share of μ² that the number of people gets, which gradients are averaged over."""
 DESCENTS = 5
@@ -65,10 +56,6 @@ STUDENT = 2.7764451051977987
 """Student's deviate that 95 % lie within, for five numbers around their own mean."""
 _FAR = Fraction(10) ** 15
 """A coefficient of one descent is held to this; bounds of recipes are nearer."""
-_TOGETHER = 2**13
-"""Rows that are worked on at a time on a CPU, so that they stay in its cache."""
-_SIGMOID_REACH, _SIGMOID_STEPS = 24, 4096
-"""The sigmoid is tabulated on ±24 with 4,096 entries a unit; the error is below 1e-4."""
 _WEIGHT_LIMIT = 1e6
 """Weights are held within this, so that a careless learning rate ends in a useless model and not in an
 overflow."""
@@ -100,7 +87,7 @@ class Model:
     @property
     def reach(self) -> int:
         """The clip in integer steps, rounded up."""
-        return math.ceil(Fraction(self.clip) * GRADIENT_QUANTUM)
+        return math.ceil(Fraction(self.clip) * GRADIENT_STEPS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,23 +153,21 @@ class Logistic(Kind[Model]):
     def rounds(self, spec: Model) -> int:
         return spec.steps
 
-    def warm_up(self) -> None:
-        import torch  # noqa: F401
+    def prepare(self, spec: Model, law: Law, people: People) -> Gradients:
+        return Gradients(spec.features, spec.label, spec.reach, people)
 
-    def prepare(self, spec: Model, law: Law, people: People) -> Inputs:
-        return Inputs(spec, people)
-
-    def aggregate(self, spec: Model, law: Law, people: Inputs, state: Trained | None) -> dict[str, Integers]:
+    def aggregate(
+        self, spec: Model, law: Law, people: Gradients, state: Trained | None
+    ) -> dict[str, Integers]:
         import numpy as np
 
-        weights = _start(spec) if state is None else state.weights
-        exact = {"gradient": np.array(people.gradient_sums(spec, weights), dtype=np.int64)}
+        exact = {"gradient": people.sums(_start(spec) if state is None else state.weights).ravel()}
         return exact if state else {**exact, "people": np.array([people.count], dtype=np.int64)}
 
     def advance(self, spec: Model, law: Law, state: Trained | None, noisy: Noisy, noise: Noises) -> Trained:
         people = noisy["people"][0] if state is None else state.people
         weights = _start(spec) if state is None else state.weights
-        step = Fraction(spec.learning_rate) / GRADIENT_QUANTUM / max(people, Fraction(1))
+        step = Fraction(spec.learning_rate) / GRADIENT_STEPS / max(people, Fraction(1))
         totals = iter(noisy["gradient"])
         moved = tuple(
             tuple(
@@ -247,79 +232,6 @@ def _coefficients(spec: Model, weights: tuple[float, ...]) -> list[Fraction]:
         slopes.append(Fraction(weight) / half)
         intercept -= Fraction(weight) * middle / half
     return [min(max(each, -_FAR), _FAR) for each in (intercept, *slopes)]
-
-
-class Inputs:
-    """The rows that have all values, as the steps compute on them."""
-
-    def __init__(self, spec: Model, people: People) -> None:
-        import numpy as np
-        import torch
-
-        label = people.numbers[spec.label]
-        whole = ~np.isnan(label)
-        for feature in spec.features:
-            whole &= ~np.isnan(people.numbers[feature.name])
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.count = int(whole.sum())
-        self.target = torch.from_numpy((label[whole] > 0.5).astype(np.float64)).to(device)
-        self.columns: list[torch.Tensor] = [torch.ones_like(self.target)]
-        for feature in spec.features:
-            middle, half = feature.middle_and_half
-            clamped = np.clip(people.numbers[feature.name][whole], float(feature.lower), float(feature.upper))
-            scaled = np.clip((clamped - middle) / half, -1.0, 1.0)
-            self.columns.append(torch.from_numpy(scaled).to(device))
-        squared = torch.zeros_like(self.target)
-        for column in self.columns:
-            squared = squared + column * column
-        self.length = torch.sqrt(squared)
-        self._sigmoid = _sigmoid_table().to(device)
-        self._together = _TOGETHER if device.type == "cpu" else max(self.count, 1)
-
-    def gradient_sums(self, spec: Model, weights: tuple[tuple[float, ...], ...]) -> list[int]:
-        """The exact integer sums of everyone's clipped gradients, those of each descent after those of the
-        one before; one row moves each of them by at most `reach` in L2."""
-        import torch
-
-        by_feature = torch.tensor(weights, dtype=torch.float64, device=self.target.device).T.unsqueeze(2)
-        sums = torch.zeros((len(weights), len(self.columns)), dtype=torch.int64, device=self.target.device)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # a second one gains little here, and waits at full speed for each operation
-        try:
-            for start in range(0, self.count, self._together):
-                rows = slice(start, start + self._together)
-                sums += self._sums(spec, by_feature, rows)  # of integers: how rows are divided does not tell
-        finally:
-            torch.set_num_threads(threads)
-        return [int(each) for each in sums.flatten().tolist()]
-
-    def _sums(self, spec: Model, by_feature: torch.Tensor, rows: slice) -> torch.Tensor:
-        """The same of these rows. Tensors are of shape (descents, rows), and all steps elementwise."""
-        import torch
-
-        score = by_feature[0] * self.columns[0][rows]
-        for column, weight in zip(self.columns[1:], by_feature[1:], strict=True):
-            score = score + weight * column[rows]
-        limit = _SIGMOID_REACH * _SIGMOID_STEPS
-        index = torch.clamp(torch.round(score * _SIGMOID_STEPS), -limit, limit).to(torch.int64) + limit
-        error = self._sigmoid[index] - self.target[rows]
-        length = (torch.abs(error) * self.length[rows]).clamp(min=1e-300)
-        scale = error * (torch.clamp(float(spec.clip) / length, max=1.0) * GRADIENT_QUANTUM)
-        # .to(int64) cuts towards zero: a quantised gradient is never longer than the clipped one
-        integers = [(scale * column[rows]).to(torch.int64) for column in self.columns]
-        squared = torch.zeros_like(index)
-        for integer in integers:
-            squared = squared + integer * integer
-        within = (squared <= spec.reach**2).to(torch.int64)
-        return torch.stack([(integer * within).sum(dim=1) for integer in integers], dim=1)
-
-
-@lru_cache(maxsize=1)
-def _sigmoid_table() -> torch.Tensor:
-    import torch
-
-    reach = _SIGMOID_REACH * _SIGMOID_STEPS
-    return torch.sigmoid(torch.arange(-reach, reach + 1, dtype=torch.float64) / _SIGMOID_STEPS)
 
 
 KIND = Logistic()
