@@ -446,22 +446,6 @@ def test_intervals_of_the_loss_curve_hold_the_loss() -> None:
     assert 0.95 - 6 * math.sqrt(0.95 * 0.05 / 300) < np.mean(inside) < 0.995
 
 
-def test_intervals_of_the_auc_hold_that_of_the_population() -> None:
-    """The people are drawn anew each time: sampling counts too."""
-    dice, inside = np.random.default_rng(3), []
-    for _ in range(400):
-        none, some = dice.normal(-1, 1.5, 900), dice.normal(0.5, 1.5, 500)
-        table = np.zeros(64)
-        for at, scores in ((0, none), (32, some)):
-            bins = np.clip(np.floor(scores * 2) + 16, 0, 31).astype(int)
-            np.add.at(table, at + bins, 1)
-        found, deviation, enough = model._auc(list(table + dice.normal(0, 3, 64)), 3.0)
-        true = 0.5 * (1 + math.erf(1.5 / math.sqrt(2) / 1.5 / math.sqrt(2)))
-        inside.append(abs(found - true) <= 1.96 * deviation)
-        assert enough
-    assert np.mean(inside) > 0.95 - 6 * math.sqrt(0.95 * 0.05 / 400)
-
-
 def test_the_chain_of_checkpoints_is_what_the_specification_says() -> None:
     graph = Graph.read([{"linear": 1}], inputs=2, outputs=1)
     first = Checkpoint.first(graph, 0)

@@ -89,12 +89,17 @@ class Part:
     l2_squared: int
     """Largest sum of their squares."""
     share: Fraction = Fraction(1)
-    """Of the field's ε (Laplace) or μ² (Gaussian); the shares of a field's parts sum to one."""
+    """Of the field's ε (Laplace) or μ² (Gaussian). The shares of a field's parts sum to one; of those apart
+    they sum to no more than what sampled parts leave of it."""
     draws: int = 1
     """How often it is summed and gets noise; the draws divide the share evenly."""
     rate: int = EVERYBODY
     """Below `EVERYBODY`: each draw is over those people alone whose coin, thrown by the kernel for this draw,
     is below it. Gaussian noise alone can have it."""
+    apart: bool = False
+    """No row adds to this part and to one that is not apart. With Gaussian noise both cost together no more
+    than the dearer of them: a person with a rows in one and b in the other, of m, moves them by a/m and b/m of
+    their bounds, and μ² is at most a²/m² + b²/m² of theirs, which is at most 1."""
 
     def __post_init__(self) -> None:
         if min(self.length, self.l1, self.l2_squared, self.draws) < 1 or not 0 < self.share <= 1:
@@ -111,7 +116,7 @@ class Part:
         """The same for a person of at most so many rows, all of which may add the same."""
         return Part(
             name=self.name, length=self.length, l1=self.l1 * rows, l2_squared=self.l2_squared * rows * rows,
-            share=self.share, draws=self.draws, rate=self.rate,
+            share=self.share, draws=self.draws, rate=self.rate, apart=self.apart,
         )  # fmt: skip
 
 

@@ -55,8 +55,6 @@ LOSS_STEPS = 1024
 LOSS_LIMIT = 4
 """Largest loss of one row."""
 LOSS_MOST = LOSS_STEPS * LOSS_LIMIT
-BINS, BINS_A_UNIT = 32, 2
-"""Bins of the score, of a half each, from −8 to 8; what lies beyond is in the last ones."""
 MAX_CHUNK = 1 << 16
 """Most rows that are summed in doubles."""
 MIN_CLIP, MAX_CLIP = Fraction(1, 1024), 1024

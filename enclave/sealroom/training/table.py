@@ -8,14 +8,16 @@ inputs are depends on this row alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sealroom.privacy import evaluation
 from sealroom.privacy.features import Feature, FeatureList
 from sealroom.training.exact import Scored, Trainer
-from sealroom.training.grids import BINS, BINS_A_UNIT, INPUT_BITS, LOSS_MOST, Clip
+from sealroom.training.grids import INPUT_BITS, LOSS_MOST, Clip
 from sealroom.training.rows import Lists
 
 if TYPE_CHECKING:
@@ -93,8 +95,15 @@ class Inputs:
             at += len(labels)
         return found
 
-    def tested(self, weights: Floats) -> dict[str, Integers]:
-        """The sums over the people held out."""
+    def placed(self, weights: Floats) -> Integers:
+        """How many of the people held out have a score in each of the ranges that bins are placed by."""
+        found = np.zeros(evaluation.CELLS, dtype=np.int64)
+        for scored in self.trainer.scored(weights, self.held):
+            found += evaluation.ranges(scored.scores[:, 0] / 2.0**INPUT_BITS)
+        return found
+
+    def tested(self, weights: Floats, ends: Sequence[float]) -> dict[str, Integers]:
+        """The sums over the people held out; with the ends of the bins of the score."""
         spec = self._spec
         losses, table = np.zeros(2, dtype=np.int64), np.zeros(spec.cells, dtype=np.int64)
         for scored in self.trainer.scored(weights, self.held):
@@ -102,7 +111,7 @@ class Inputs:
             # a square in steps of the largest loss: no larger than the loss itself
             losses += [each.sum(), ((each * each) // LOSS_MOST).sum()]
             if spec.cells:
-                table += np.bincount(_cells(spec, scored), minlength=spec.cells)
+                table += np.bincount(_cells(spec, scored, ends), minlength=spec.cells)
         found = {"held_people": np.array([self.held.count], dtype=np.int64), "held_loss": losses}
         return {**found, "held_table": table} if spec.cells else found
 
@@ -123,9 +132,8 @@ def _scaled(values: Floats, feature: Feature) -> Floats:
     return np.rint(np.clip((clamped - middle) / half, -1.0, 1.0) * (1 << INPUT_BITS))
 
 
-def _cells(spec: Training, scored: Scored) -> Integers:
+def _cells(spec: Training, scored: Scored, ends: Sequence[float]) -> Integers:
     """The cell of each row: the label and the bin of the score, or the true class and the one said."""
     if spec.loss == "classes":
         return scored.targets * len(spec.classes) + np.argmax(scored.scores, axis=1)
-    bins = np.floor(scored.scores[:, 0] * (BINS_A_UNIT / 2.0**INPUT_BITS)) + BINS // 2
-    return scored.targets * BINS + np.clip(bins, 0, BINS - 1).astype(np.int64)
+    return evaluation.cells(scored.scores[:, 0] / 2.0**INPUT_BITS, scored.targets, ends)

@@ -151,7 +151,7 @@ def exact(
     A person has the given number of `rows` that follow each other in the table.
     """
     dice, parts, tried = np.random.default_rng(seed), parts_of(kind, spec, law, rows), 0
-    assert sum((part.share for part in parts.values()), Fraction(0)) == 1
+    _check_shares(parts)
     for case in range(cases):
         state = _some_state(kind, spec, law, dice) if case % 2 and kind.rounds(spec) > 1 else None
         people = int(dice.choice(SIZES))
@@ -194,8 +194,41 @@ def exact(
                 of_them = sums(of[coins[name]], {other: np.ones_like(each) for other, each in kept.items()})
                 _check((all_of_them[name] == of_them[name]).all(), f"sampled: {name} is of other people")
         tried += 3
+    _check_apart(kind, spec, law, parts, dice, bounds)
     _finish(kind, spec, law, parts, dice)
     return tried
+
+
+def _check_shares(parts: Mapping[str, Part]) -> None:
+    """All that a row adds to costs no more than the field: what is apart is beside the unsampled rest."""
+    shares = {apart: Fraction(0) for apart in (False, True)}
+    for part in parts.values():
+        shares[part.apart] += part.share
+    sampled = sum((part.share for part in parts.values() if part.sampled), Fraction(0))
+    assert shares[False] == 1 and shares[True] <= (1 - sampled or 1)
+    assert not any(part.apart and (part.sampled or part.draws > 1) for part in parts.values())
+
+
+def _check_apart(
+    kind: Kind[Any],
+    spec: Any,
+    law: Law,
+    parts: Mapping[str, Part],
+    dice: np.random.Generator,
+    bounds: Sequence[float],
+) -> None:
+    """One row adds to parts that are apart, or to others, in whatever round it is asked."""
+    if not any(part.apart for part in parts.values()):
+        return
+    _check(law == "gaussian", "apart: another law than the Gaussian one")
+    whole, moved = table(kind, spec, 60, dice, bounds), [set[bool]() for _ in range(60)]
+    states = [None, *(_some_state(kind, spec, law, dice) for _ in range(4 * kind.rounds(spec)))]
+    for state in states:
+        for row, seen in enumerate(moved):
+            sums = _sums(kind, spec, law, take(whole, [row]), parts, state)
+            seen.update(parts[name].apart for name, own in sums.items() if own.any())
+    _check(all(len(seen) < 2 for seen in moved), "apart: a row adds to parts that are apart and to others")
+    _check({True, False} <= set().union(*moved), "apart: nobody adds to one of the two")
 
 
 def _sums(

@@ -20,6 +20,7 @@ from sealroom.errors import PrivacyError
 from sealroom.privacy.kinds import KINDS, count, logistic, mean, model
 from sealroom.privacy.noise import add_noise
 from sealroom.privacy.parts import Cost, Noise, Part, noise_of
+from sealroom.training.grids import Clip
 
 
 class OwnCentre(mean.Mean):
@@ -116,6 +117,43 @@ class HalfNorm(logistic.Logistic):
         )
 
 
+class TestedInTraining(model.Model):
+    """Trains on the people held out as well, and pays for the dearer of both alone."""
+
+    def prepare(self, spec: Any, law: Any, people: Any) -> Any:
+        nobody = replace(people, numbers=people.numbers | {spec.held_out: np.zeros(people.count)})
+        prepared = super().prepare(spec, law, people)
+        prepared.train = prepared.batch = super().prepare(spec, law, nobody).train
+        return prepared
+
+
+class OnTheGridOfHalf(Clip):
+    """A clip whose steps are as small as those of one half as long."""
+
+    @property
+    def bits(self) -> int:
+        return super().bits + 1
+
+
+class LongerGradients(model.Model):
+    """Clips at twice the length that the noise is for."""
+
+    def prepare(self, spec: Any, law: Any, people: Any) -> Any:
+        prepared = super().prepare(spec, law, people)
+        prepared.trainer.clip = OnTheGridOfHalf(value=2 * spec.clip)
+        return prepared
+
+
+class HalfNoise(model.Model):
+    """States half of the length that gradients have."""
+
+    def parts(self, spec: Any, law: Any) -> Any:
+        return tuple(
+            replace(part, l2_squared=part.l2_squared // 4) if part.name == "gradient" else part
+            for part in super().parts(spec, law)
+        )
+
+
 class NormOfAll(logistic.Logistic):
     """Clips by the length of the batch (opacus#571: its size leaks)."""
 
@@ -149,6 +187,9 @@ MUTANTS = [
     (HalfNorm(), "logistic", "sensitivity"),
     (NormOfAll(), "logistic", "additive"),
     (Brightest(), "model of lists", "additive"),
+    (TestedInTraining(), "model", "apart"),
+    (LongerGradients(), "model", "sensitivity"),
+    (HalfNoise(), "model", "sensitivity"),
 ]
 
 

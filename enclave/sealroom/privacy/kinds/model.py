@@ -6,9 +6,10 @@ The layers stand in the recipe, and no code of the researcher runs. `sealroom.tr
 gradients; its head has the proof that a row adds a vector of whole numbers that is a function of this row and
 of the weights, and no longer than the clip. The weights are made of what was released before, so that all
 steps are one adaptive sequence of Gaussian draws. The loss curve sums one clamped loss a row, at some of the
-steps. A row counts either in training or, where its held-out column says so, in the tables that are summed
-once training is done: one cell of 1 (the score's bin and the label, or the class said and the class true),
-and a clamped loss with its square.
+steps. A row counts either in training or, where its held-out column says so, in what is summed once training
+is done: one cell of 1 in each table of `sealroom.privacy.evaluation`, and a clamped loss with its square. Parts
+of the one and of the other are never moved by the same row, and so have the whole of μ² each: of m rows of a
+person a are trained on and b tested, and (a² + b²) / m² is at most 1.
 
 Features and the numbers of lists are scaled by bounds that the recipe has, groups become one input a declared
 label, and rows without all of them count nowhere (`sealroom.training.table`). Gradients are averaged over a
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sealroom.decimals import decimal_text
 from sealroom.encoding import from_base64, to_base64
+from sealroom.privacy import evaluation
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.features import Feature, FeatureList
 from sealroom.privacy.intervals import NOISE, NOISE_AND_SAMPLING, Z, around, half_width, people_around
@@ -41,7 +43,7 @@ from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import EVERYBODY, Law, Part, rate_of
 from sealroom.privacy.shape import Base64, Label, Number, Row, Rows, Whole, with_interval
 from sealroom.training.graph import MAX_FAN_IN, Graph
-from sealroom.training.grids import BINS, LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
+from sealroom.training.grids import LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
 from sealroom.training.initial import STEP_BITS
 from sealroom.training.optimiser import Checkpoint, packed
 
@@ -60,9 +62,12 @@ MAX_SEED = 2**53 - 1
 _LISTED = 16
 """Labels of a group that a sentence lists; of more it says how many there are."""
 _OTHER = Fraction(1, 40)
-"""Share of μ² of the numbers of people, the loss curve and the losses held out, each."""
-_TABLE = Fraction(1, 10)
-"""Share of μ² of the table of people held out."""
+"""Share of μ² of the number of people and of the loss curve, each, where everybody is in each step."""
+_SAMPLED = Fraction(4, 5)
+"""Share of μ² of gradients over some of the people. What they leave is the most that parts of people held
+out may have: it is all that the accountant counts beside them."""
+_HELD = {"held_people": Fraction(1, 20), "held_loss": Fraction(1, 10), "held_scores": Fraction(1, 20)}
+"""Shares of the parts of people held out, of what these have; the table has the rest."""
 _LOSSES: tuple[Loss, ...] = ("binary", "classes", "squared")
 _LOSS = re.compile("|".join(_LOSSES))
 _ONE_TO_ZERO = {"lower": Decimal(0), "upper": Decimal(1)}
@@ -117,7 +122,12 @@ class Training:
     @property
     def cells(self) -> int:
         """Cells of the table of people held out; none for a number that is told."""
-        return {"binary": 2 * BINS, "classes": len(self.classes) ** 2, "squared": 0}[self.loss]
+        return {"binary": 2 * evaluation.BINS, "classes": len(self.classes) ** 2, "squared": 0}[self.loss]
+
+    @property
+    def placed(self) -> bool:
+        """Whether a round places the bins of the score before the table is counted."""
+        return self.loss == "binary"
 
     @property
     def score(self) -> str | None:
@@ -133,6 +143,8 @@ class Trained:
     checkpoint: Checkpoint
     step: int
     losses: tuple[Fraction, ...]
+    ends: tuple[float, ...] = ()
+    """Of the bins of the score, once they are placed."""
     held: Noisy | None = None
     """The sums over people held out."""
 
@@ -241,24 +253,35 @@ class Model(Kind[Training]):
 
     def parts(self, spec: Training, law: Law) -> tuple[Part, ...]:
         length, squared = spec.layers.weights, Clip(value=spec.clip).reach ** 2
-        one = {"length": 1, "l1": 1, "l2_squared": 1}
-        others = [
-            Part(name="people", **one, share=_OTHER),
+        everybody = rate_of(spec.batch) == EVERYBODY
+        share = _OTHER if everybody else (1 - _SAMPLED) / 2
+        trained = (
             Part(
-                name="loss", length=1, l1=LOSS_MOST, l2_squared=LOSS_MOST**2, share=_OTHER,
+                name="gradient", length=length, l1=math.isqrt(length * squared) + 1, l2_squared=squared,
+                share=1 - 2 * share, draws=spec.steps, rate=rate_of(spec.batch),
+            ),
+            Part(name="people", length=1, l1=1, l2_squared=1, share=share),
+            Part(
+                name="loss", length=1, l1=LOSS_MOST, l2_squared=LOSS_MOST**2, share=share,
                 draws=len(spec.measured),
             ),
-            Part(name="held_people", **one, share=_OTHER),
-            Part(name="held_loss", length=2, l1=2 * LOSS_MOST, l2_squared=2 * LOSS_MOST**2, share=_OTHER),
-        ]  # fmt: skip
-        if spec.cells:
-            others.append(Part(name="held_table", length=spec.cells, l1=1, l2_squared=1, share=_TABLE))
-        rest = 1 - sum((part.share for part in others), Fraction(0))
-        gradient = Part(
-            name="gradient", length=length, l1=math.isqrt(length * squared) + 1, l2_squared=squared,
-            share=rest, draws=spec.steps, rate=rate_of(spec.batch),
         )  # fmt: skip
-        return (gradient, *others)
+        one = (1, 1)
+        sizes = {"held_people": (1, *one), "held_loss": (2, 2 * LOSS_MOST, 2 * LOSS_MOST**2)}
+        if spec.placed:
+            sizes["held_scores"] = (evaluation.CELLS, *one)
+        shares = {name: _HELD[name] for name in sizes}
+        rest = 1 - sum(shares.values(), Fraction(0))
+        if spec.cells:
+            sizes["held_table"], shares["held_table"] = (spec.cells, *one), rest
+        else:
+            shares["held_loss"] += rest
+        whole = Fraction(1) if everybody else 1 - _SAMPLED
+        tested = (
+            Part(name=name, length=length, l1=l1, l2_squared=squared, share=shares[name] * whole, apart=True)
+            for name, (length, l1, squared) in sizes.items()
+        )
+        return (*trained, *tested)
 
     def tensors(self, spec: Training, value: Mapping[str, Any]) -> tuple[Tensor, ...]:
         [held] = value["model"]
@@ -274,7 +297,7 @@ class Model(Kind[Training]):
         return tuple(found)
 
     def rounds(self, spec: Training) -> int:
-        return spec.steps + 1
+        return spec.steps + (2 if spec.placed else 1)
 
     def warm_up(self) -> None:
         import torch  # noqa: F401
@@ -295,7 +318,10 @@ class Model(Kind[Training]):
         step = 0 if state is None else state.step
         checkpoint = Checkpoint.first(spec.layers, spec.seed) if state is None else state.checkpoint
         if step == spec.steps:
-            return people.tested(checkpoint.weights)
+            ends = () if state is None else state.ends
+            if spec.placed and not ends:
+                return {"held_scores": people.placed(checkpoint.weights)}
+            return people.tested(checkpoint.weights, ends)
         sums = people.trainer.sums(checkpoint.weights, people.batch)
         found = {"gradient": sums.gradient}
         if step in spec.measured:
@@ -315,6 +341,9 @@ class Model(Kind[Training]):
                 losses=(),
             )  # fmt: skip
         if state.step == spec.steps:
+            if spec.placed and not state.ends:
+                counts = [float(each) for each in noisy["held_scores"]]
+                return replace(state, ends=evaluation.ends(counts, noise["held_scores"].sd))
             return replace(state, held=noisy)
         unit = Fraction(1, 2 ** Clip(value=spec.clip).bits)
         checkpoint = state.checkpoint.moved(
@@ -362,7 +391,7 @@ class Model(Kind[Training]):
             )
         )
         if spec.score is not None:
-            found = _auc if spec.loss == "binary" else _accuracy
+            found = evaluation.area if spec.loss == "binary" else evaluation.accuracy
             table = [float(each) for each in held["held_table"]]
             score, deviation, enough = found(table, noise["held_table"].sd)
             few = few or not enough
@@ -448,37 +477,6 @@ def _mean_loss(total: Fraction, people: Fraction, sd: float, people_sd: float) -
     count = max(people, Fraction(1))
     mean = max(min(total / LOSS_STEPS / count, Fraction(LOSS_LIMIT)), Fraction(0))
     return mean, Z * math.hypot(sd / LOSS_STEPS, float(mean) * people_sd) / float(count)
-
-
-def _auc(table: Sequence[float], sd: float) -> tuple[float, float, bool]:
-    """The area under the curve, its standard deviation by noise and by who was held out, and whether there
-    are enough people of both labels to tell."""
-    import numpy as np
-
-    none, some = np.array(table[:BINS]), np.array(table[BINS:])
-    negatives, positives = none.sum(), some.sum()
-    least = ENOUGH * sd * math.sqrt(BINS)
-    enough = bool(negatives > least and positives > least)
-    negatives, positives = max(negatives, 1.0), max(positives, 1.0)
-    # the share of the others that a person of a bin is right about; halves within the bin
-    below = (np.cumsum(none) - none / 2) / negatives
-    above = (positives - np.cumsum(some) + some / 2) / positives
-    area = float(np.clip((some * below).sum() / positives, 0.0, 1.0))
-    by_noise = ((below - area) ** 2).sum() / positives**2 + ((above - area) ** 2).sum() / negatives**2
-    by_people = max((some * (below - area) ** 2).sum(), 0.0) / positives**2
-    by_people += max((none * (above - area) ** 2).sum(), 0.0) / negatives**2
-    return area, math.sqrt(min(sd * sd * by_noise + by_people, 1.0)), enough
-
-
-def _accuracy(table: Sequence[float], sd: float) -> tuple[float, float, bool]:
-    """The share of people whose class was said, its standard deviation, and whether there are enough."""
-    side = math.isqrt(len(table))
-    right, people = sum(table[:: side + 1]), sum(table)
-    enough = people > ENOUGH * sd * side
-    people = max(people, 1.0)
-    share = min(max(right / people, 0.0), 1.0)
-    by_noise = side * (1 - share) ** 2 + side * (side - 1) * share**2
-    return share, math.sqrt(min(sd * sd * by_noise / people**2 + share * (1 - share) / people, 1.0)), enough
 
 
 KIND = Model()
