@@ -98,8 +98,8 @@ class Part:
     is below it. Gaussian noise alone can have it."""
     apart: bool = False
     """No row adds to this part and to one that is not apart. With Gaussian noise both cost together no more
-    than the dearer of them: a person with a rows in one and b in the other, of m, moves them by a/m and b/m of
-    their bounds, and μ² is at most a²/m² + b²/m² of theirs, which is at most 1."""
+    than the dearer of them: a person with a rows in one and b in the other, of m, moves them by a/m and b/m
+    of their bounds, and μ² is at most a²/m² + b²/m² of theirs, which is at most 1."""
 
     def __post_init__(self) -> None:
         if min(self.length, self.l1, self.l2_squared, self.draws) < 1 or not 0 < self.share <= 1:

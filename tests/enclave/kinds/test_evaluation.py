@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said of people held out is true, however rare the outcome is.
 
-Scores of both labels are normal with the same deviation d, d apart: then a score is the logarithm of the odds.
+Scores of both labels are normal with the same deviation d, d apart: then a score is the logarithm of the
+odds.
 """
 
 from __future__ import annotations

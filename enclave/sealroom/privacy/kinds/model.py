@@ -7,9 +7,8 @@ gradients; its head has the proof that a row adds a vector of whole numbers that
 of the weights, and no longer than the clip. The weights are made of what was released before, so that all
 steps are one adaptive sequence of Gaussian draws. The loss curve sums one clamped loss a row, at some of the
 steps. A row counts either in training or, where its held-out column says so, in what is summed once training
-is done: one cell of 1 in each table of `sealroom.privacy.evaluation`, and a clamped loss with its square. Parts
-of the one and of the other are never moved by the same row, and so have the whole of μ² each: of m rows of a
-person a are trained on and b tested, and (a² + b²) / m² is at most 1.
+is done: one cell of 1 in each table of `sealroom.privacy.evaluation`, and a clamped loss with its square. No
+row moves parts of the one and of the other, so that both have the whole of μ² (`Part.apart`).
 
 Features and the numbers of lists are scaled by bounds that the recipe has, groups become one input a declared
 label, and rows without all of them count nowhere (`sealroom.training.table`). Gradients are averaged over a
