@@ -102,6 +102,20 @@ def test_every_kind_of_a_study_has_an_answer_without_privacy() -> None:
     assert used <= plain.ANSWERS.keys() <= KINDS.keys()
 
 
+def test_genotypes_are_centred_on_the_panel_that_they_are_made_from() -> None:
+    """And lists around it are no longer than the recipe says, but for a few."""
+    recipe, module = recipe_of("rare-disease-genomics"), generator("rare-disease-genomics")
+    field = recipe.output.field("allele_counts")
+    assert field is not None and field.kind.plain(field.spec)["centre"] == module.centres()
+    (collection, *_) = module.COLLECTIONS
+    (table,) = module.arrays_of(collection, Size(0.005, seed=1))
+    lists = np.array(table["dosages"].to_pylist(), dtype=float)
+    around = np.nan_to_num(lists - np.array([float(each) for each in field.spec.centres]))
+    lengths = np.sqrt((around**2).sum(axis=1))
+    assert np.quantile(lengths, 0.99) < float(field.spec.clip.norm) < 1.5 * lengths.mean()
+    assert 0.002 < np.isnan(lists).mean() < 0.01
+
+
 def test_traits_are_the_persons_own() -> None:
     people = np.arange(1, 100_001)
     draws = uniform(people, "a")

@@ -134,6 +134,16 @@ def test_many_rows_become_a_strip_and_a_long_picture_stays_small() -> None:
     assert len(list(tree(text).iter(f"{SVG}text"))) < 40
 
 
+def test_each_number_of_a_list_has_the_one_interval() -> None:
+    field, value = released("vector mean with a centre for each entry")
+    (panel,) = panels_of(field, value)
+    half = float(value["half_width"])
+    assert [mark.text for mark in panel.marks] == value["means"]
+    for mark in panel.marks:
+        assert mark.value is not None and (mark.low, mark.high) == (mark.value - half, mark.value + half)
+    assert f"half_width {value['half_width']}" in panel.note and panel.of == ("means", "")
+
+
 def test_numbers_along_a_label_become_a_curve() -> None:
     panel = Panel("curve", "curve", ("time",), marks(CURVE, numeric=True), "", ("groups", "mean"))
     paths = list(tree(draw("?", [panel])).iter(f"{SVG}path"))

@@ -225,7 +225,7 @@ def test_means_of_a_thousand_entries_are_as_near_as_their_noise_says() -> None:
     value = compute(field, people, cohort=20)
     off = np.abs(np.array([float(each) for each in value["means"]]) - truth)
     half = float(value["half_width"])
-    noise = field.noise(1)["vector"].sd * float(field.spec.quantum) / people.count
+    noise = field.noise(1)["vector"].sd * float(field.spec.clip.quantum) / people.count
     assert half == pytest.approx(1.96 * noise, rel=0.02)
     assert (off <= half).mean() > 0.95 - 6 * math.sqrt(0.95 * 0.05 / 1_000)
     assert math.sqrt((off**2).mean()) == pytest.approx(noise, rel=0.2)

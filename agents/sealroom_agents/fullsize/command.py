@@ -16,8 +16,8 @@ import click
 
 from sealroom.recipe import Recipe, parse, render
 from sealroom_agents.errors import DemoError
+from sealroom_agents.fullsize.answers import Answers
 from sealroom_agents.fullsize.compare import Beside, beside
-from sealroom_agents.fullsize.plain import Answers
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 STUDIES = CHECKOUT / "enclave" / "studies"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealroom.recipe import Recipe
-from sealroom_agents.fullsize.plain import PLAIN_AUC, RELEASED_AUC, Answers
+from sealroom_agents.fullsize.answers import PLAIN_AUC, RELEASED_AUC, Answers
 from sealroom_agents.plots.chart import Mark, panels_of
 
 MOST = 12

@@ -15,20 +15,15 @@ import numpy as np
 from sealroom.privacy.ratios import RatioKind
 from sealroom.recipe import Recipe
 from sealroom.recipe.outputs import Field
+from sealroom_agents.fullsize.answers import PLAIN_AUC, RELEASED_AUC, Answers, Key
 from sealroom_agents.fullsize.measured import Figures, Watch
+from sealroom_agents.fullsize.plain_lists import vector_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
 THREADS = min(4, os.cpu_count() or 1)
 """As many as the enclave takes."""
-Key = tuple[str, str, tuple[str, ...]]
-"""Where a number is: the members of the value that it is in, as of a panel, and the labels of its row."""
-Answers = dict[Key, float]
-RELEASED_AUC: Key = ("auc", "released", ())
-"""Area under the ROC curve of released coefficients, on the people that the model is of."""
-PLAIN_AUC: Key = ("auc", "not private", ())
-"""The same of the model without privacy."""
 
 
 def run(
@@ -45,8 +40,10 @@ def run(
 
 
 def table_of_people(recipe: Recipe, files: Mapping[str, Path]) -> pd.DataFrame:
-    """The result of the researcher's text, with text as categories."""
+    """The result of the researcher's text, with text as categories and lists as Arrow has them."""
     import duckdb
+    import pandas as pd
+    import pyarrow as pa
 
     assert recipe.relation is not None
     connection = duckdb.connect(config={"threads": THREADS, "preserve_insertion_order": False})
@@ -59,11 +56,14 @@ def table_of_people(recipe: Recipe, files: Mapping[str, Path]) -> pd.DataFrame:
         connection.execute(f"CREATE VIEW {schema.name} AS {' UNION ALL '.join(parts)}")
     table: Any = connection.sql(recipe.relation.sql).to_arrow_table()
     connection.close()
-    wanted = {
-        name for field in recipe.output.fields for name in (*field.columns.numbers, *field.columns.groups)
-    }
+    wanted = set[str]()
+    for columns in (field.columns for field in recipe.output.fields):
+        wanted |= {*columns.numbers, *columns.groups, *(name for name, _ in columns.vectors)}
     table = table.select([name for name in table.column_names if name in wanted])
-    return table.to_pandas(strings_to_categorical=True, self_destruct=True)
+    return table.to_pandas(
+        strings_to_categorical=True, self_destruct=True,
+        types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None,
+    )  # fmt: skip
 
 
 def _number(people: pd.DataFrame, name: str) -> np.ndarray[Any, Any]:
@@ -359,6 +359,7 @@ ANSWERS: dict[str, Callable[[Field, Any, Mapping[str, Any]], Iterator[tuple[Key,
     "sum": _of_column(sum=np.sum),
     "survival": _survival,
     "variance": _of_column(mean=np.mean, variance=np.var, standard_deviation=np.std),
+    "vector_mean": vector_mean,
     "vector_sum": _vector_sum,
 }
 """The non-private answer of each kind."""

@@ -10,6 +10,9 @@ another one. Its form follows from what its rows are about:
 * numbers of people, rows and sums: bars from zero;
 * all else: points.
 
+A list of numbers is a panel of its own, one mark an entry in declared order; `half_width` beside it is half
+of the interval of each.
+
 What a value says once, such as its people or the bounds that it found, goes to the note below the panel.
 """
 
@@ -20,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sealroom.privacy.shape import Number, Row, Rows, Whole, labels
+from sealroom.privacy.shape import Number, Row, Rows, Vector, Whole, labels
 from sealroom.recipe.outputs import Field
 
 CURVE = 8
@@ -34,6 +37,8 @@ BARS = (*PEOPLE, "sum")
 LOGARITHMIC = 30
 """Positive numbers that differ by more than this factor are drawn on a logarithmic axis."""
 
+HALF_WIDTH = "half_width"
+"""The name of the number that is half of the interval of each number of a list."""
 RANK = "rank"
 """The name of a number that tells the order of the rows: it is not drawn."""
 RATIO = "_ratio"
@@ -105,13 +110,16 @@ def panels_of(
         for name, member in shape.members.items()
         if isinstance(member, Row) and not _is_end(name, shape.members)
     }
-    note = _note(shape, value, apart={*tables, *mappings})
+    lists = [name for name, member in shape.members.items() if isinstance(member, Vector)]
+    note = _note(shape, value, apart={*tables, *mappings, *lists})
     for name, table in tables.items():
         yield from _of_table(field, name, table, value[name], note)
     for name, mapping in mappings.items():
         if mapping.members:
             yield _of_mapping(field, name, mapping, value, note)
-    if not tables and not mappings:
+    for name in lists:
+        yield _of_list(field, name, value, note)
+    if not tables and not mappings and not lists:
         numbers = _numbers(shape)
         marks = tuple(_mark((name,), value, name) for name in numbers)
         yield Panel(field.name, "points", ("",), marks, note, ("", ""))
@@ -152,6 +160,17 @@ def _of_mapping(field: Field, name: str, mapping: Row, value: Mapping[str, Any],
         row = {f"{key}{end}": of.get(key) for end, of in held.items() if isinstance(of, Mapping)}
         marks.append(_mark((key,), row, key))
     return Panel(f"{field.name}: {name}", "points", ("",), tuple(marks), note, (name, ""))
+
+
+def _of_list(field: Field, name: str, value: Mapping[str, Any], note: str) -> Panel:
+    numbers, half = value[name], real(value.get(HALF_WIDTH))
+    marks = []
+    for place, number in enumerate(numbers or (), 1):
+        found = real(number)
+        ends = (None, None) if found is None or half is None else (found - half, found + half)
+        marks.append(Mark((str(place),), told(number, None, None), found, *ends))
+    form: Form = "strip" if len(marks) > STRIP else "points"
+    return Panel(f"{field.name}: {name} by entry", form, ("entry",), tuple(marks), note, (name, ""))
 
 
 def _form(number: str, names: Sequence[str], marks: Sequence[Mark]) -> Form:

@@ -28,23 +28,3 @@ def totals(cell: Integers, amounts: Integers, *, cells: int) -> Integers:
     sums = np.zeros(cells, dtype=np.int64)
     np.add.at(sums, cell, amounts)
     return sums
-
-
-def shortened(vectors: Integers, *, reach: int) -> Integers:
-    """Rows of integers, those longer than `reach` cut towards zero until they are not.
-
-    Lengths are compared as exact squares; a row that is still too long, by the rounding of its factor, counts
-    as zero. Squares are summed as integers, which no order rounds.
-    """
-    squared = _squares(vectors)
-    factor = np.minimum(1.0, reach / np.sqrt(np.maximum(squared, 1).astype(np.float64)))
-    cut = np.where(
-        (squared <= reach * reach)[:, np.newaxis],
-        vectors,
-        np.trunc(vectors * factor[:, np.newaxis]).astype(np.int64),
-    )
-    return cut * (_squares(cut) <= reach * reach)[:, np.newaxis]
-
-
-def _squares(vectors: Integers) -> Integers:
-    return np.einsum("ij,ij->i", vectors, vectors)

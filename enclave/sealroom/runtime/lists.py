@@ -16,6 +16,10 @@ import pyarrow.compute as pc
 
 from sealroom.privacy.people import MISSING
 
+_ENTRIES = 2**18
+"""Entries that are turned at a time: what is held meanwhile is small beside the table."""
+_WITH_NULLS = pc.ElementWiseAggregateOptions(skip_nulls=False)
+
 
 def has_length(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.bool_]:
     """Of each row, whether it has a list of this length."""
@@ -28,31 +32,30 @@ def entries(column: pa.ChunkedArray, width: int, kept: npt.NDArray[np.bool_]) ->
     inner = column.type.value_type
     small = (pa.types.is_integer(inner) and inner.bit_width <= 16) or pa.types.is_boolean(inner)
     made = np.empty((int(kept.sum()), width), dtype="<i2" if small else "<f4")
-    place = start = 0
+    rows, place, start = max(1, _ENTRIES // width), 0, 0
     for piece in column.chunks:
-        mine = kept[start : start + len(piece)]
-        start += len(piece)
-        if not mine.any():
-            continue
-        whole = piece if mine.all() else piece.filter(pa.array(mine))
-        made[place : place + len(whole)] = _flat(whole.flatten(), small).reshape(-1, width)
-        place += len(whole)
+        for begin in range(0, len(piece), rows):
+            some = piece.slice(begin, rows)
+            mine = kept[start : start + len(some)]
+            start += len(some)
+            whole = some if mine.all() else some.filter(pa.array(mine))
+            values = _small(whole.flatten()) if small else _real(whole.flatten())
+            made[place : place + len(whole)] = values.reshape(-1, width)
+            place += len(whole)
     return made
 
 
-def _flat(values: pa.Array, small: bool) -> npt.NDArray[Any]:
-    missing = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
+def _small(values: pa.Array) -> npt.NDArray[np.int16]:
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    if not small:
-        found = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        with np.errstate(over="ignore"):
-            return np.asarray(found, dtype="<f4")
-    plain = (
-        pc.fill_null(values, 0).to_numpy(zero_copy_only=False) if missing is not None else values.to_numpy()
-    )
-    held = plain if plain.dtype.itemsize == 1 else np.clip(plain, MISSING + 1, -(MISSING + 1))
-    made = held.astype("<i2")
-    if missing is not None:
-        made[missing] = MISSING
-    return made
+    elif values.type.bit_width == 16:
+        least = pc.max_element_wise(values.cast(pa.int32()), MISSING + 1, options=_WITH_NULLS)
+        values = pc.min_element_wise(least, -(MISSING + 1), options=_WITH_NULLS)
+    found = pc.fill_null(values.cast(pa.int16()), pa.scalar(MISSING, pa.int16()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype="<i2")
+
+
+def _real(values: pa.Array) -> npt.NDArray[np.float32]:
+    found = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        return np.asarray(found, dtype="<f4")

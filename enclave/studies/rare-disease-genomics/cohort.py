@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Made-up people and rare variants of three collections: 54,000 people, of whom one in fourteen is affected.
+"""Made-up people, rare variants and genotypes of three collections: 54,000 people, one in fourteen affected.
 
 10,000 positions in 24 genes, most of them very rare: the frequency of a variant is about one over a uniform
 number, as in sequenced populations. Who carries a damaging variant of a gene with a large effect is more
 often affected, and has a lower ejection fraction. One in 25 is in two collections; echocardiography and
-ancestry are missing at times::
+ancestry are missing at times.
+
+An array reads 10,000 common variants of nine people in ten. Their frequencies differ by ancestry (Balding and
+Nichols), neighbours go together, and one call in 200 failed::
 
     python enclave/studies/rare-disease-genomics/cohort.py --out files/ --scale 0.1
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +43,7 @@ LENGTHS = {
     "TPM1": 284, "TTN": 34350, "VCL": 1134,
 }  # fmt: skip
 """Amino acids: so long is a gene, and so many variants it has."""
+ANCESTRIES = {"afr": 9, "amr": 8, "eas": 6, "eur": 68, "sas": 9}
 EFFECTS = {
     "TTN": 1.9,
     "LMNA": 2.8,
@@ -88,9 +92,73 @@ class Catalogue:
 
 CATALOGUE = Catalogue()
 
-
 MOST = 256
 """Most variants of a person."""
+COMMON = 10_000
+"""Variants that the array reads, from the rarest to the most frequent in the public panel."""
+PANEL = {"afr": 20, "amr": 14, "eas": 15, "eur": 41, "sas": 10}
+"""Ancestries of the public panel."""
+DRIFT = {"afr": 0.1, "amr": 0.05, "eas": 0.1, "eur": 0.06, "sas": 0.05}
+"""How far frequencies of an ancestry are from those of all (F_ST)."""
+LINKED = 0.4
+"""The share of variants that go with the one before."""
+FAILED = COMMON // 200
+CHIP = 2000
+"""People whose genotypes are made at once."""
+
+
+class Array:
+    """The common variants; the same for all collections."""
+
+    @cached_property
+    def frequencies(self) -> dict[str, Floats]:
+        """Of the counted allele by ancestry: beta distributed around what all had once."""
+        dice = np.random.default_rng(10)
+        ancient = dice.uniform(0.05, 0.95, COMMON)
+        drawn = {
+            name: dice.beta(ancient * (1 - drift) / drift, (1 - ancient) * (1 - drift) / drift)
+            for name, drift in DRIFT.items()
+        }
+        order = np.argsort(_mixed(drawn, PANEL), kind="stable")
+        return {name: each[order] for name, each in drawn.items()}
+
+    @cached_property
+    def panel(self) -> Floats:
+        """Frequencies in the public panel."""
+        return _mixed(self.frequencies, PANEL)
+
+    @cached_property
+    def draws(self) -> Integers:
+        """Which draw decides at each variant: its own, or that of the one before."""
+        linked = uniform(np.arange(COMMON), "linked") < LINKED
+        return np.maximum.accumulate(np.where(linked, 0, np.arange(COMMON)))
+
+    def dosages(self, people: Integers, ancestry: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Counted alleles and failed calls, of shape (people, variants)."""
+        found = np.empty((len(people), COMMON), np.int8)
+        failed = np.zeros((len(people), COMMON), np.bool_)
+        ends = {name: (2 * p - p * p, p * p) for name, p in self.frequencies.items()}
+        ends = {name: (one.astype("f4"), two.astype("f4")) for name, (one, two) in ends.items()}
+        for place, (person, name) in enumerate(zip(people.tolist(), ancestry, strict=True)):
+            dice = np.random.Generator(np.random.PCG64(person))
+            chance = dice.random(COMMON, dtype=np.float32)[self.draws]
+            one, two = ends[name]
+            np.add(chance < one, chance < two, out=found[place], dtype=np.int8)
+            failed[place, dice.integers(0, COMMON, FAILED)] = True
+        return found, failed
+
+
+def _mixed(frequencies: Mapping[str, Floats], shares: Mapping[str, float]) -> Floats:
+    """Frequencies among people of several ancestries."""
+    return np.average([frequencies[name] for name in shares], axis=0, weights=list(shares.values()))
+
+
+ARRAY = Array()
+
+
+def centres() -> str:
+    """What `study.yaml` declares: twice the panel's frequencies, to two places."""
+    return " ".join(f"{2 * each:.2f}".rstrip("0").rstrip(".") for each in ARRAY.panel)
 
 
 def carried(people: Integers) -> tuple[Integers, Integers]:
@@ -130,7 +198,7 @@ def people_of(collection: str, size: Size) -> Iterator[pa.Table]:
     for everybody in size.people(PEOPLE):
         people = everybody[is_in(everybody, collection)]
         facts = Facts(people)
-        ancestry = one_of(people, "ancestry", {"afr": 9, "amr": 8, "eas": 6, "eur": 68, "sas": 9})
+        ancestry = one_of(people, "ancestry", ANCESTRIES)
         yield pa.table(
             {
                 "person": column(people, pa.int64()),
@@ -166,11 +234,28 @@ def variants_of(collection: str, size: Size) -> Iterator[pa.Table]:
         )
 
 
+def arrays_of(collection: str, size: Size) -> Iterator[pa.Table]:
+    for everybody in size.people(PEOPLE):
+        there = everybody[is_in(everybody, collection) & happens(everybody, "array", 0.9)]
+        for start in range(0, len(there), CHIP):
+            people = there[start : start + CHIP]
+            dosages, failed = ARRAY.dosages(people, one_of(people, "ancestry", ANCESTRIES))
+            offsets = pa.array(np.arange(0, dosages.size + 1, COMMON, dtype=np.int32))
+            values = column(dosages.reshape(-1), pa.int8(), failed.reshape(-1))
+            yield pa.table(
+                {
+                    "person": column(people, pa.int64()),
+                    "failed": column(failed.sum(axis=1).astype("int16"), pa.int16()),
+                    "dosages": pa.ListArray.from_arrays(offsets, values),
+                }
+            )
+
+
 DATASETS = {
     f"{collection}/{name}": (lambda size, collection=collection, pieces=pieces: pieces(collection, size))
     for collection in COLLECTIONS
-    for name, pieces in (("people", people_of), ("variants", variants_of))
+    for name, pieces in (("people", people_of), ("variants", variants_of), ("arrays", arrays_of))
 }
 
 if __name__ == "__main__":
-    main(DATASETS, "Write the people and rare variants of three collections.")
+    main(DATASETS, "Write the people, rare variants and genotypes of three collections.")
