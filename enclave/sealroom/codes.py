@@ -643,6 +643,9 @@ class Code(StrEnum):
     MODEL_MISMATCH = _envelope(
         "model-mismatch", "The tensors of the file are not those that its envelope signs."
     )
+    CHECKPOINTS_MISMATCH = _envelope(
+        "checkpoints-mismatch", "The hash chain of checkpoints does not end in the weights."
+    )
     MODEL_MISSING = _envelope("model-missing", "The result has no model, or several: name one.")
     WRONG_CHAIN = _envelope("wrong-chain", "The node is of another chain than the file, or of another fork.")
     LEDGER_MISMATCH = _envelope("ledger-mismatch", "The consortium has another ledger.")

@@ -23,9 +23,10 @@ from tests.agents.worked import (
     make_run,
     render_recipe,
 )
+from tests.agents.worked_model import model_run
 
 from sealroom import typed
-from sealroom.encoding import sha256
+from sealroom.encoding import sha256, to_base64
 from sealroom.envelope import Anchor, Approval, Envelope
 from sealroom.key_release import transcript_0
 from sealroom.recipe import parse as parse_recipe
@@ -61,6 +62,7 @@ class Lie:
 class Truth:
     """An envelope that holds, and what made it."""
 
+    folder: Path
     platform: SimulatedPlatform
     gate: WorkedGate
     recipe: bytes
@@ -134,7 +136,7 @@ def tell_the_truth(folder: Path) -> Truth:
         os_images=(simulated_os_image(),),
     )
     changed = render_recipe(folder / "changed", analysis=ANALYSIS + "# one line more\n")
-    return Truth(platform, gate, recipe, changed, run, run.lie(), pin)
+    return Truth(folder, platform, gate, recipe, changed, run, run.lie(), pin)
 
 
 # --- the lies, by the check that alone refuses them --------------------------------------------------
@@ -207,6 +209,14 @@ def _other_datasets(truth: Truth) -> Lie:
 def _result_out_of_contract(truth: Truth) -> Lie:
     result = build_result({**RESULT_FIELDS, "names": ["Ada"]}, truth.run.recipe)
     return Lie(replace(truth.run, result=result).lie(), "undeclared-field")
+
+
+def _chain_of_other_weights(truth: Truth) -> Lie:
+    """The enclave of a study that releases a model signed a chain that does not end in it."""
+    run = model_run(truth.folder / "model", truth.platform, truth.gate)
+    fields = json.loads(json.dumps(run.result["fields"]))
+    fields["risk"]["model"][0]["previous"] = to_base64(OTHER)
+    return Lie(replace(run, result=build_result(fields, run.recipe)).lie(), "checkpoints-mismatch")
 
 
 def _another_delta(truth: Truth) -> Lie:
@@ -342,6 +352,7 @@ LIES: dict[str, Callable[[Truth], Lie]] = {
     "recipe.privacy": lambda t: Lie(t.stated(privacy_hash=OTHER), "recipe-mismatch"),
     "recipe.datasets": _other_datasets,
     "output.contract": _result_out_of_contract,
+    "output.checkpoints": _chain_of_other_weights,
     "output.epsilon": lambda t: Lie(t.ran(epsilon_micro=100).lie(), "epsilon-mismatch"),
     "output.delta": _another_delta,
     "output.guarantee": lambda t: Lie(t.stated(**t.privacy(rows=2)), "privacy-mismatch"),

@@ -6,48 +6,23 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from tests.agents.shell import shell
-from tests.agents.worked import STUDY_YAML, fresh_platform, make_gate, make_run, render_recipe
+from tests.agents.worked import fresh_platform, make_gate
+from tests.agents.worked_model import model_run
 
 from sealroom.encoding import from_base64
 from sealroom.envelope import Envelope
 from sealroom.errors import EnvelopeError
-from sealroom.privacy.people import People
-from sealroom.privacy.release import compute
-from sealroom.recipe import parse
-from sealroom.recipe.result import build_result
 from sealroom_agents.simulator import SimulatedPlatform
-from sealroom_agents.verification.model_file import is_model_file, read_model, write_model
-
-FIELD = """\
-    - name: risk
-      kind: model
-      features: [{name: age, lower: 20, upper: "90"}]
-      groups: [sex]
-      layers: [{linear: 3}, tanh, {linear: 1}]
-      loss: binary
-      label: ill
-      held_out: held
-      batch: 1
-      clip: 1
-      steps: 2
-      learning_rate: "0.5"
-      momentum: 0
-      seed: 7
-      curve: 2
-      decimals: 3
-"""
-STUDY = (
-    STUDY_YAML.partition("  fields:")[0].replace('delta: "0"', 'delta: "1e-6"')
-    + "  fields:\n" + FIELD
-).replace("sex: string}", "sex: string, ill: bool, held: bool}")  # fmt: skip
+from sealroom_agents.verification.model_file import is_model_file, model_links, read_model, write_model
 
 
 @pytest.fixture(scope="module")
@@ -57,21 +32,7 @@ def platform() -> SimulatedPlatform:
 
 @pytest.fixture(scope="module")
 def envelope(platform: SimulatedPlatform, tmp_path_factory: pytest.TempPathFactory) -> Envelope:
-    compose = render_recipe(tmp_path_factory.mktemp("recipe"), study=STUDY)
-    recipe = parse(compose)
-    dice = np.random.default_rng(1)
-    people = People(
-        count=4000,
-        numbers={
-            "age": dice.uniform(20, 90, 4000),
-            **{name: dice.integers(0, 2, 4000).astype(np.float64) for name in ("ill", "held")},
-        },
-        groups={"sex": dice.integers(0, 2, 4000)},
-    )
-    [field] = recipe.output.fields
-    fields = {"risk": compute(field, people, cohort=20)}
-    run = make_run(platform, make_gate(platform), compose)
-    return replace(run, result=build_result(fields, recipe)).envelope()
+    return model_run(tmp_path_factory.mktemp("recipe"), platform, make_gate(platform)).envelope()
 
 
 @pytest.fixture(scope="module")
@@ -101,27 +62,30 @@ def test_the_file_has_the_signed_weights_and_the_envelope(envelope: Envelope, fi
         "2.bias": {"data_offsets": [60, 64], "dtype": "F32", "shape": [1]},
         "2.weight": {"data_offsets": [48, 60], "dtype": "F32", "shape": [1, 3]},
     }
-    steps = np.frombuffer(from_base64(envelope.result["fields"]["risk"]["model"][0]["weights"]), "<i4")
-    assert (np.frombuffer(data, "<f4") == (steps / 2.0**24).astype(np.float32)).all()
+    assert data == from_base64(envelope.result["fields"]["risk"]["model"][0]["weights"])
     assert len(file) % 8 == 0 and joined(parted(file)[0], data) == file
     read = read_model(file)
-    assert (read.envelope, read.field, read.tensors, read.numbers) == (envelope, "risk", 4, 16)
+    assert (read.envelope, read.model.field, read.model.numbers) == (envelope, "risk", 16)
+    assert [link.ok for link in model_links(read)] == [True, True]
     assert is_model_file(file) and not is_model_file(envelope.encode())
+
+
+def test_the_library_of_the_format_loads_it_with_its_metadata(
+    envelope: Envelope, file: bytes, tmp_path: Path
+) -> None:
+    """Tools around the format read metadata as a mapping of text to text."""
+    (tmp_path / "model.safetensors").write_bytes(file)
+    loaded = load_file(tmp_path / "model.safetensors")
+    assert {name: tuple(tensor.shape) for name, tensor in loaded.items()} == {
+        "0.weight": (3, 3), "0.bias": (3,), "2.weight": (1, 3), "2.bias": (1,),
+    }  # fmt: skip
     whole = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
-    whole.load_state_dict(
-        {
-            name: torch.frombuffer(
-                bytearray(data[slice(*each["data_offsets"])]), dtype=torch.float32
-            ).reshape(each["shape"])
-            for name, each in header.items()
-        }
-    )
-
-
-def test_the_library_of_the_format_loads_it(file: bytes) -> None:
-    safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
-    loaded = safetensors.load(file)
-    assert loaded["0.weight"].shape == (3, 3) and loaded["0.weight"].dtype == np.float32
+    whole.load_state_dict(loaded)
+    flat = torch.cat([tensor.flatten() for tensor in whole.state_dict().values()])
+    assert flat.numpy().tobytes() == parted(file)[1]
+    with safe_open(tmp_path / "model.safetensors", "np") as opened:
+        assert opened.metadata() == {"sealroom": envelope.encode().decode()}
+        assert list(opened.keys()) == ["0.bias", "0.weight", "2.bias", "2.weight"]
 
 
 def _weight(header: dict[str, Any], data: bytes) -> bytes:
@@ -146,8 +110,27 @@ def _swapped(header: dict[str, Any]) -> None:
     header["0.weight"]["shape"], header["2.weight"]["shape"] = [9], [3, 1]
 
 
+def _foreign(header: dict[str, Any]) -> None:
+    envelope = json.loads(header["__metadata__"]["sealroom"])
+    envelope["anchor"] = None
+    header["__metadata__"]["sealroom"] = json.dumps(envelope)
+
+
+def _larger(header: dict[str, Any], data: bytes) -> bytes:
+    header["3.bias"] = {"data_offsets": [64, 68], "dtype": "F32", "shape": [1]}
+    return joined(header, data + bytes(4))
+
+
 LIES: dict[str, tuple[Callable[[dict[str, Any], bytes], bytes], str]] = {
-    "a weight by one unit in the last place": (_weight, "model-mismatch"),
+    "a tensor more": (_larger, "model-mismatch"),
+    "an empty tensor more": (
+        _edited(lambda header: header.update(x={"data_offsets": [64, 64], "dtype": "F32", "shape": [0]})),
+        "model-mismatch",
+    ),
+    "a tensor too few": (
+        lambda header, data: joined({k: v for k, v in header.items() if k != "2.bias"}, data[:-4]),
+        "model-mismatch",
+    ),
     "another shape": (_edited(_swapped), "model-mismatch"),
     "another name": (_edited(lambda header: header.update(x=header.pop("0.bias"))), "model-mismatch"),
     "a second metadata key": (
@@ -175,10 +158,60 @@ LIES: dict[str, tuple[Callable[[dict[str, Any], bytes], bytes], str]] = {
     "a header that is too long": (
         lambda header, data: (2**40).to_bytes(8, "little") + data, "model-malformed"
     ),
+    "metadata that are no text": (
+        _edited(lambda header: header["__metadata__"].update(sealroom={})), "model-malformed"
+    ),
+    "an envelope in another spelling": (_edited(_foreign), "model-malformed"),
+    "a shape that is no list": (
+        _edited(lambda header: header["2.bias"].update(shape="1")), "model-mismatch"
+    ),
+    "a length beyond what 64 bits say": (_edited(
+        lambda header: header["2.bias"].update(data_offsets=[60, 2**53 - 1])), "model-malformed"
+    ),
+    "a header that is deeply nested": (
+        lambda header, data: joined(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", data),
+        "model-malformed",
+    ),
+    "a header of many tensors": (
+        lambda header, data: joined(
+            {f"{n}": {"data_offsets": [0, 0], "dtype": "F32", "shape": [0]} for n in range(50_000)}, data
+        ),
+        "model-malformed",
+    ),
+    "a header in another character set": (
+        lambda header, data: joined(json.dumps(header).encode("utf-16"), data), "model-malformed"
+    ),
     "an envelope that is none": (
         _edited(lambda header: header["__metadata__"].update(sealroom="{}")), "malformed"
     ),
 }  # fmt: skip
+
+
+def broken(file: bytes) -> list[tuple[str, str | None]]:
+    """The links of a file that do not hold, with their codes."""
+    return [(link.name, link.code) for link in model_links(read_model(file)) if not link.ok]
+
+
+def test_a_changed_weight_breaks_the_digest_and_the_chain_each_by_its_name(file: bytes) -> None:
+    both = [("weights", "model-mismatch"), ("checkpoints", "checkpoints-mismatch")]
+    header, data = parted(file)
+    assert broken(_weight(header, data)) == both
+    for place in range(0, len(data), 4):
+        for bit in (0, 31):
+            changed = bytearray(data)
+            changed[place + bit // 8] ^= 1 << bit % 8
+            assert broken(joined(header, bytes(changed))) == both
+
+
+def test_weights_of_another_run_under_this_envelope_break_both_links(
+    platform: SimulatedPlatform, file: bytes, tmp_path: Path
+) -> None:
+    other = parted(write_model(model_run(tmp_path / "other", platform, make_gate(platform)).envelope()))
+    assert broken(joined(*other)) == []
+    header, data = parted(file)
+    both = ["weights", "checkpoints"]
+    assert [name for name, _ in broken(joined(header, other[1]))] == both
+    assert [name for name, _ in broken(joined(other[0], data))] == both
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -196,9 +229,10 @@ def test_every_bit_outside_the_envelope_counts(file: bytes) -> None:
     for place in (*range(8), *dice.integers(8, table, 30), *dice.integers(len(file) - data, len(file), 30)):
         changed = bytearray(file)
         changed[place] ^= 1 << int(dice.integers(0, 8))
-        with pytest.raises(EnvelopeError) as caught:
-            read_model(bytes(changed))
-        assert caught.value.code in ("model-malformed", "model-mismatch")
+        try:
+            assert broken(bytes(changed))
+        except EnvelopeError as error:
+            assert error.code in ("model-malformed", "model-mismatch")
 
 
 def test_sealroom_verify_walks_the_links_of_a_model_file(
@@ -215,4 +249,13 @@ def test_sealroom_verify_walks_the_links_of_a_model_file(
     assert "16 numbers of the field risk" in done.stdout and "report-data" in done.stdout
     (tmp_path / "model.safetensors").write_bytes(_weight(*parted(file)))
     done = shell(f"{verify} --json 2>/dev/null", tmp_path)
-    assert done.returncode == 1 and json.loads(done.stdout)["code"] == "model-mismatch"
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["verdict"], told["enclaveProven"]) == (1, "broken", False)
+    assert [(link["name"], link["ok"], link["code"]) for link in told["links"]] == [
+        ("weights", False, "model-mismatch"), ("checkpoints", False, "checkpoints-mismatch")
+    ]  # fmt: skip
+    done = shell(verify, tmp_path)
+    assert "the link weights is broken" in done.stdout and "BROKEN  checkpoints" in done.stdout
+    (tmp_path / "model.safetensors").write_bytes(joined(*parted(file)) + b"\0")
+    done = shell(f"{verify} --json 2>/dev/null", tmp_path)
+    assert done.returncode == 1 and json.loads(done.stdout)["code"] == "model-malformed"

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import tracemalloc
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -30,10 +31,11 @@ from sealroom.privacy.people import MISSING, People
 from sealroom.privacy.release import compute
 from sealroom.recipe import Field
 from sealroom.training import grids
+from sealroom.training.checkpoints import Checkpoints, first_head
 from sealroom.training.exact import Trainer
 from sealroom.training.graph import Graph, Layer
 from sealroom.training.initial import initial
-from sealroom.training.optimiser import Checkpoint
+from sealroom.training.optimiser import Checkpoint, packed
 
 MLP = [{"linear": 24}, "relu", {"linear": 12}, "tanh", {"linear": 1}]
 SMOOTH = [{"linear": 16}, "gelu", {"linear": 8}, "silu", {"linear": 4}]
@@ -400,8 +402,7 @@ def test_a_model_is_nearly_as_good_as_one_without_noise_and_says_how_good() -> N
         table,
         cohort=20,
     )
-    steps = np.frombuffer(base64.b64decode(value["model"][0]["weights"]), dtype="<i4")
-    weights = steps / 2.0**24
+    weights = np.frombuffer(base64.b64decode(value["model"][0]["weights"]), dtype="<f4").astype(np.float64)
     whole = module(spec.layers, weights)
     inputs = np.column_stack(
         [np.clip(table.numbers[name], -3, 3) / 3 for name in NAMES]
@@ -450,11 +451,39 @@ def test_the_chain_of_checkpoints_is_what_the_specification_says() -> None:
     graph = Graph.read([{"linear": 1}], inputs=2, outputs=1)
     first = Checkpoint.first(graph, 0)
     moved = first.moved([1, 2, 3], step=1, learning_rate=0.5, momentum=0.0)  # type: ignore[list-item,arg-type]
-    packed = [np.rint(each.weights * 2**24).astype("<i4").tobytes() for each in (first, moved)]
-    head = hashlib.sha256(lp("sealroom checkpoints v1", b'[{"linear":1}]', packed[0])).digest()
-    assert first.head == head
-    assert moved.head == hashlib.sha256(lp("sealroom checkpoints v1", head, packed[1])).digest()
+    packed = [each.weights.astype("<f4").tobytes() for each in (first, moved)]
+    head = hashlib.sha256(lp("sealroom checkpoints v2", b'[{"linear":1}]', packed[0])).digest()
+    assert (first.head, first.previous, first.step) == (head, head, 0)
+    after = hashlib.sha256(lp("sealroom checkpoints v2", 1, head, packed[1])).digest()
+    assert (moved.head, moved.previous, moved.step) == (after, head, 1)
     assert (moved.weights == first.weights - np.array([0.5, 1.0, 1.5])).all()
+
+
+def test_weights_leave_as_floats_that_hold_them_and_without_a_second_zero() -> None:
+    weights = np.array([-1e-9, 0.5, 63.00000001, 2.0**-24, -64.0])
+    told = np.frombuffer(packed(weights), "<f4")
+    assert told.tolist() == [0.0, 0.5, 63.0, 2.0**-24, -64.0]
+    assert math.copysign(1, told[0]) == 1
+
+
+def test_a_chain_of_checkpoints_ends_in_one_list_of_weights_after_one_number_of_steps() -> None:
+    graph = Graph.read([{"linear": 1}], inputs=2, outputs=1)
+    first = Checkpoint.first(graph, 0)
+    made = [first]
+    for _ in range(2):
+        made.append(made[-1].moved([1, 2, 3], step=1, learning_rate=0.5, momentum=0.0))  # type: ignore[list-item,arg-type]
+    last = made[2]
+    chain = Checkpoints(first=first_head(graph, 0), steps=2, previous=last.previous, head=last.head)
+    weights = packed(last.weights)
+    assert chain.first == first.head and chain.bind(weights)
+    assert not chain.bind(packed(last.weights + 2.0**-20))
+    assert not chain.bind(weights[4:]) and not chain.bind(b"")
+    for lie in ({"steps": 3}, {"previous": first.head}, {"head": first.head}):
+        assert not replace(chain, **lie).bind(weights)
+    # of one step, what it started from is known to everybody
+    of_one = Checkpoints(first=first.head, steps=1, previous=first.head, head=made[1].head)
+    assert of_one.bind(packed(made[1].weights))
+    assert not replace(of_one, first=last.head).bind(packed(made[1].weights))
 
 
 def test_the_kind_names_its_refusals() -> None:

@@ -9,7 +9,7 @@ from sealroom_agents.attestation.eventlog import Claims, EventLog, read_event_lo
 from sealroom_agents.attestation.evidence import replayed, verify_evidence
 from sealroom_agents.attestation.gate_identity import GateFacts, attested_gate, verify_gate
 from sealroom_agents.attestation.osimage import encode_os_images, load_os_images
-from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
+from sealroom_agents.attestation.quote import QuoteFacts, said_registers, verify_quote
 from sealroom_agents.attestation.trust import (
     INTEL,
     TrustRoot,
@@ -35,6 +35,7 @@ __all__ = [
     "read_event_log",
     "replayed",
     "require_local_chain",
+    "said_registers",
     "trust_under",
     "verify_evidence",
     "verify_gate",

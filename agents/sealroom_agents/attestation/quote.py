@@ -92,6 +92,19 @@ def verify_quote(quote: bytes, collateral: Mapping[str, Any], *, trust: TrustRoo
     return _facts(claims, trust)
 
 
+def said_registers(quote: bytes) -> dict[str, bytes]:
+    """The registers that a quote says, 48 bytes each, by name. Nothing is verified.
+
+    Raises `AttestationError`: `evidence-too-large`, `quote-invalid`.
+    """
+    report = _parse(quote).report
+    names = {
+        "mrSeam": "mr_seam", "mrTd": "mr_td",
+        "rtMr0": "rt_mr0", "rtMr1": "rt_mr1", "rtMr2": "rt_mr2", "rtMr3": "rt_mr3",
+    }  # fmt: skip
+    return {name: bytes(getattr(report, member)) for name, member in names.items()}
+
+
 def _collateral(collateral: Mapping[str, Any]) -> dcap_qvl.QuoteCollateralV3:
     try:
         text = json.dumps(collateral)

@@ -35,9 +35,9 @@ def model(file: Path, out: Path, field: str | None, as_json: bool) -> None:
     from sealroom_agents.verification.model_file import read_model, write_model
 
     written = write_model(parse_envelope(read_bounded(file, MAX_ENVELOPE_BYTES, "an envelope")), field)
-    told = read_model(written)
+    told = read_model(written).model
     write_out(out, written)
     if as_json:
-        click.echo(json.dumps({"field": told.field, "tensors": told.tensors, "numbers": told.numbers}))
+        click.echo(json.dumps({"field": told.field, "tensors": len(told.tensors), "numbers": told.numbers}))
     elif str(out) != "-":
-        click.echo(f"wrote {out}: {told.tensors} tensors, {told.numbers:,} numbers", err=True)
+        click.echo(f"wrote {out}: {len(told.tensors)} tensors, {told.numbers:,} numbers", err=True)

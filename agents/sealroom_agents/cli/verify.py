@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ def verify(
 ) -> int:
     """Walk every link of a result's envelope, and say what it proves.
 
-    FILE is an envelope, or a model file that has one in it: then also that each weight is the signed one.
+    FILE is an envelope, or a model file that has one in it: then also that each weight is the signed one, and
+    that the hash chain of checkpoints ends in these weights.
 
     Offline: the result, who signed it, which gate let it have keys, which recipe ran, on which hardware.
     Anybody can make all of that with a consortium, a gate and firmware of their own. With --pin it is
@@ -74,28 +76,34 @@ def verify(
     from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
     from sealroom_agents import verification
     from sealroom_agents.errors import ChainError
-    from sealroom_agents.verification.model_file import MAX_MODEL_BYTES, is_model_file, read_model
+    from sealroom_agents.verification.model_file import (
+        MAX_MODEL_BYTES,
+        is_model_file,
+        model_links,
+        read_model,
+    )
 
     data = read_bounded(file, max(MAX_ENVELOPE_BYTES, MAX_MODEL_BYTES), "an envelope or a model")
     held = read_model(data) if is_model_file(data) else None
     envelope = parse_envelope(data) if held is None else held.envelope
-    if held is not None and not as_json:
-        found = f"{held.numbers:,} numbers of the field {held.field}, as the envelope in it has them"
-        finding("model", found, ok=True, width=17)
     pin = verification.NOTHING
     if pin_file is not None:
         pin = verification.parse_pin(read_bounded(pin_file, verification.PIN_LIMIT_BYTES, "a pin file"))
     trust = trust_for(simulated_root, chain_id=envelope.statement.chain_id)
     reader = reader_for(rpc) if rpc else None
-    links: list[Link] = []
+    links = [] if held is None else model_links(held)
+    if not as_json:
+        _tell_links(links)
     undecided: ChainError | None = None
-    try:
-        for link in verification.walk(envelope, trust=trust, pin=pin, chain=reader, now=int(time.time())):
-            links.append(link)
-            if not as_json:
-                finding(link.name, link.detail, ok=link.ok, width=17)
-    except ChainError as error:
-        undecided = error
+    if verification.first_broken(links) is None:
+        try:
+            now = int(time.time())
+            for link in verification.walk(envelope, trust=trust, pin=pin, chain=reader, now=now):
+                links.append(link)
+                if not as_json:
+                    _tell_links([link])
+        except ChainError as error:
+            undecided = error
     verdict = verification.verdict_of(links, pin=pin, on_chain=reader is not None)
     holds = verdict.broken is None and undecided is None
     recipe = _recipe(envelope, links) if holds else None
@@ -118,6 +126,11 @@ def verify(
     if not as_json:
         _tell(len(links), verdict, simulated=trust.is_simulated)
     return CommandExit.UNPROVEN if verdict.unproven else 0
+
+
+def _tell_links(links: Sequence[Link]) -> None:
+    for link in links:
+        finding(link.name, link.detail, ok=link.ok, width=17)
 
 
 def _recipe(envelope: Envelope, links: list[Link]) -> Recipe | None:
@@ -189,6 +202,8 @@ def _hint(code: Code | None) -> str | None:
         Code.QUOTE_INVALID: "a result of a simulated platform needs --simulated-root root.der, and proves "
         "nothing elsewhere",
         Code.WRONG_CHAIN: "ask a node of the chain that the envelope names, and that keeps its old blocks",
+        Code.MODEL_MISMATCH: "take the file anew from where it was published, or write it from the envelope: "
+        "sealroom model",
         Code.RECEIPT_NOT_ANCHORED: "a result counts once its receipt is anchored",
         Code.CONSORTIUM_NOT_PINNED: "this is the result of other owners, or the pin file is of another study",
         Code.GATE_NOT_PINNED: "where the owners changed their gate, pin the one of the time of this result",

@@ -4,23 +4,24 @@
 A file is the length of its header as 8 little-endian bytes, the header in JSON, and the tensors' data. Ours
 has one spelling: the header is canonical JSON, filled up with spaces to a multiple of 8 bytes; its
 `__metadata__` has one key, `sealroom`, which holds the envelope's canonical JSON; tensors are 32-bit floats,
-in the order of the layers, and nothing follows them. So a reader of ours makes the file again from the
-envelope in it and compares, and any library for safetensors can load it. Spec: `enclave/spec/envelope.md`.
+in the order of the layers, and nothing follows them. So there is one file of an envelope and a model, and any
+library for safetensors loads it. Spec: `enclave/spec/envelope.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sealroom.codes import Code
-from sealroom.encoding import canonical, strict_json
+from sealroom.encoding import canonical, sha256, strict_json, to_hex
 from sealroom.envelope import MAX_ENVELOPE_BYTES, Envelope, parse_envelope
 from sealroom.errors import EnvelopeError, FormatError, SealroomError
-from sealroom.privacy.kind import Tensor
 from sealroom.recipe import parse
 from sealroom.recipe.result import check_result
+from sealroom_agents.verification.released_model import ReleasedModel, models_of
+from sealroom_agents.verification.walk import Link
 
 METADATA, KEY = "__metadata__", "sealroom"
 MAX_HEADER_BYTES = 2 * MAX_ENVELOPE_BYTES
@@ -28,19 +29,57 @@ MAX_HEADER_BYTES = 2 * MAX_ENVELOPE_BYTES
 MAX_MODEL_BYTES = MAX_HEADER_BYTES + 8 * 1024 * 1024
 """Most bytes of a file."""
 _LENGTH = 8
+_ANEW = "take the file anew from where it was published, or write it from the envelope: sealroom model"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """A model file whose tensors are those that its envelope has; nothing of the envelope is verified yet."""
+    """A model file in the one form, whose tensors have the names and shapes of a model of its envelope.
+
+    What `check_weights` and `check_chain` do not raise is verified; nothing of the envelope is.
+    """
 
     envelope: Envelope
-    field: str
-    """The field of the result that has the tensors."""
-    tensors: int
-    """How many tensors there are."""
-    numbers: int
-    """How many numbers they have together."""
+    model: ReleasedModel
+    """The model that the envelope has."""
+    weights: bytes
+    """The data of the tensors, as the file has them."""
+
+    def check_weights(self) -> None:
+        """Check that each weight is the signed one. Raises `EnvelopeError` "model-mismatch"."""
+        if self.weights != self.model.weights:
+            raise EnvelopeError(
+                Code.MODEL_MISMATCH,
+                f"the weights are {to_hex(sha256(self.weights))}, and the envelope signs "
+                f"{to_hex(self.model.digest)} for {self.model.field}",
+                _ANEW,
+            )
+
+    def check_chain(self) -> None:
+        """Check that the hash chain of checkpoints ends in the file's own weights.
+
+        Raises `EnvelopeError` "checkpoints-mismatch".
+        """
+        self.model.check_chain(self.weights)
+
+
+def model_links(file: ModelFile) -> list[Link]:
+    """The two links that bind a file's weights to its envelope, whether or not the first one holds."""
+    model = file.model
+    return [
+        _link("weights", file.check_weights, f"{model.numbers:,} numbers of the field {model.field}, "
+              f"sha256 {to_hex(model.digest)}, as the envelope in the file has them"),
+        _link("checkpoints", file.check_chain, f"a chain of {model.chain.steps:,} checkpoints ends in these "
+              f"weights, head {to_hex(model.chain.head)}"),
+    ]  # fmt: skip
+
+
+def _link(name: str, check: Callable[[], None], found: str) -> Link:
+    try:
+        check()
+    except EnvelopeError as error:
+        return Link(name, ok=False, detail=error.message, code=error.code, check=f"model.{name}")
+    return Link(name, ok=True, detail=found)
 
 
 def is_model_file(data: bytes) -> bool:
@@ -54,7 +93,7 @@ def write_model(envelope: Envelope, field: str | None = None) -> bytes:
     Raises `EnvelopeError` ("model-missing") where there is none, or several and no name; `JobError` and
     `RecipeError` for a result that is not of its own recipe.
     """
-    models = _models(envelope)
+    models = {model.field: model for model in _models(envelope)}
     if field is None and len(models) == 1:
         [field] = models
     if field is None or field not in models:
@@ -66,31 +105,36 @@ def write_model(envelope: Envelope, field: str | None = None) -> bytes:
             if models
             else "only a released model has a file: of too few people none is",
         )
-    return _encoded(envelope, models[field])
+    model = models[field]
+    header = _header(_table(model), envelope.encode().decode())
+    return len(header).to_bytes(_LENGTH, "little") + header + model.weights
 
 
 def read_model(data: bytes) -> ModelFile:
-    """Read a model file.
+    """Read a model file whose weights are still to check.
 
-    Raises `EnvelopeError`: "model-malformed" for what is not exactly as `write_model` writes it,
-    "model-mismatch" for other tensors than those that the envelope has, and what `parse_envelope` raises;
+    Raises `EnvelopeError`: "model-malformed" for another form than `write_model` writes, "model-mismatch" for
+    tensors of other names or shapes than those that the envelope has, and what `parse_envelope` raises;
     `JobError` and `RecipeError` for a result that is not of its own recipe.
     """
-    envelope = parse_envelope(_text_of_envelope(data))
-    models = _models(envelope)
-    for field, tensors in models.items():
-        if _encoded(envelope, tensors) == data:
-            numbers = sum(len(tensor.data) for tensor in tensors) // 4
-            return ModelFile(envelope=envelope, field=field, tensors=len(tensors), numbers=numbers)
-    raise EnvelopeError(
-        Code.MODEL_MISMATCH,
-        "the tensors of the file are not those of a model that its envelope signs",
-        "take the file anew from where it was published, or write it from the envelope: sealroom model",
-    )
+    text, table, weights = _parted(data)
+    envelope = parse_envelope(text)
+    if envelope.encode() != text:
+        _malformed("the envelope in it is not in canonical JSON")
+    alike = [model for model in _models(envelope) if _table(model) == table]
+    if not alike:
+        raise EnvelopeError(
+            Code.MODEL_MISMATCH,
+            "the tensors of the file have other names or shapes than those that its envelope signs",
+            _ANEW,
+        )
+    model = next((each for each in alike if each.weights == weights), alike[0])
+    return ModelFile(envelope=envelope, model=model, weights=weights)
 
 
-def _text_of_envelope(data: bytes) -> bytes:
-    """The envelope in the header of a file whose parts follow each other without gap and end."""
+def _parted(data: bytes) -> tuple[bytes, dict[str, Any], bytes]:
+    """The envelope in the header of a file whose parts follow each other without gap and end, its table of
+    tensors, and their data."""
     size = int.from_bytes(data[:_LENGTH], "little")
     if len(data) < _LENGTH or size > min(MAX_HEADER_BYTES, len(data) - _LENGTH):
         _malformed("its header is longer than the file, or than any header may be")
@@ -111,7 +155,7 @@ def _text_of_envelope(data: bytes) -> bytes:
         _malformed("something follows its tensors, or something of them is missing")
     if written != _header(header, metadata[KEY]):
         _malformed("its header is not in the one accepted form")
-    return str(metadata[KEY]).encode()
+    return str(metadata[KEY]).encode(), header, data[_LENGTH + size :]
 
 
 def _begin(tensor: Any) -> int:
@@ -124,23 +168,19 @@ def _begin(tensor: Any) -> int:
     _malformed("a tensor is not described by dtype, shape and data_offsets")
 
 
-def _models(envelope: Envelope) -> dict[str, tuple[Tensor, ...]]:
-    """The tensors of each field of the result that has some."""
+def _models(envelope: Envelope) -> tuple[ReleasedModel, ...]:
     recipe = parse(envelope.recipe)
     check_result(envelope.result, recipe)
-    fields = envelope.result["fields"]
-    found = {field.name: field.kind.tensors(field.spec, fields[field.name]) for field in recipe.output.fields}
-    return {name: tensors for name, tensors in found.items() if tensors}
+    return models_of(envelope.result, recipe)
 
 
-def _encoded(envelope: Envelope, tensors: tuple[Tensor, ...]) -> bytes:
+def _table(model: ReleasedModel) -> dict[str, Any]:
     table, at = {}, 0
-    for tensor in tensors:
+    for tensor in model.tensors:
         end = at + len(tensor.data)
         table[tensor.name] = {"data_offsets": [at, end], "dtype": "F32", "shape": list(tensor.shape)}
         at = end
-    header = _header(table, envelope.encode().decode())
-    return len(header).to_bytes(_LENGTH, "little") + header + b"".join(tensor.data for tensor in tensors)
+    return table
 
 
 def _header(table: Mapping[str, Any], envelope: str) -> bytes:

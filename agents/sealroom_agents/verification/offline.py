@@ -27,6 +27,7 @@ from sealroom.recipe.result import check_result
 from sealroom_agents.attestation import attested_gate, replayed, verify_quote
 from sealroom_agents.recipe_words import counted_words
 from sealroom_agents.studycard import CLOCK_SKEW_S, GATE_EVIDENCE_MAX_AGE_S
+from sealroom_agents.verification.released_model import models_of
 from sealroom_agents.verification.state import Check, Findings, Step, equal
 
 KMS = "kms"
@@ -85,6 +86,11 @@ def _declared(found: Findings) -> list[tuple[str, str]]:
 
 def _used(found: Findings) -> list[tuple[str, str]]:
     return sorted((dataset.owner, dataset.name) for dataset in found.envelope.statement.datasets)
+
+
+def _checkpoints(found: Findings) -> None:
+    for model in models_of(found.envelope.result, found.recipe):
+        model.check_chain(model.weights)
 
 
 # --- hardware ----------------------------------------------------------------------------------------
@@ -280,6 +286,7 @@ OFFLINE: tuple[Step, ...] = (
         "output",
         (
             Check("output.contract", lambda found: check_result(found.envelope.result, found.recipe)),
+            Check("output.checkpoints", _checkpoints),
             equal(
                 "output.epsilon",
                 lambda found: found.envelope.statement.privacy.epsilon_micro,

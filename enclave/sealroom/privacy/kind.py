@@ -32,6 +32,7 @@ from sealroom.privacy.shape import Row
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Booleans, Integers, People
+    from sealroom.training.checkpoints import Checkpoints
 
 S = TypeVar("S")
 """What a kind reads from a field: a frozen value."""
@@ -141,6 +142,10 @@ class Kind(ABC, Generic[S]):
     def tensors(self, spec: S, value: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """The weights of a value that is a network, for a model file; none where it is not."""
         return ()
+
+    def checkpoints(self, spec: S, value: Mapping[str, Any]) -> Checkpoints | None:
+        """The hash chain that ends in these weights; `None` where there are none."""
+        return None
 
     def warm_up(self) -> None:
         """Import what takes long, while there is time."""

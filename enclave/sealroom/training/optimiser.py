@@ -2,12 +2,8 @@
 """Gradient descent with momentum, on noisy sums: post-processing, which costs no privacy.
 
 Each weight is computed for itself, and held within what the grid of weights can say, so that a careless
-learning rate ends in a useless model and not in an overflow. The weights of each step are chained by hash::
-
-    head₀ = SHA-256(lp("sealroom checkpoints v1", network, weights₀))
-    headₜ = SHA-256(lp("sealroom checkpoints v1", headₜ₋₁, weightsₜ))
-
-with `lp` of `sealroom.encoding`, the network in canonical JSON and weights as they leave.
+learning rate ends in a useless model and not in an overflow. The weights of each step are chained by hash:
+`sealroom.training.checkpoints`.
 """
 
 from __future__ import annotations
@@ -17,15 +13,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from sealroom.encoding import canonical, lp, sha256
+from sealroom.training.checkpoints import first_head, next_head
 from sealroom.training.graph import Graph
 from sealroom.training.grids import WEIGHT_LIMIT
 from sealroom.training.initial import STEP_BITS, initial
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Floats
-
-_DOMAIN = "sealroom checkpoints v1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +28,10 @@ class Checkpoint:
 
     weights: Floats
     velocity: Floats
+    step: int
+    """How many steps were made."""
+    previous: bytes
+    """Head of the hash chain before the last step, 32 bytes; the first one where none was made."""
     head: bytes
     """Head of the hash chain, 32 bytes."""
 
@@ -42,8 +40,8 @@ class Checkpoint:
         import numpy as np
 
         weights = np.array(initial(graph, seed), dtype=np.float64) / 2.0**STEP_BITS
-        head = sha256(lp(_DOMAIN, canonical(graph.plain()), packed(weights)))
-        return cls(weights=weights, velocity=np.zeros_like(weights), head=head)
+        head = first_head(graph, seed)
+        return cls(weights=weights, velocity=np.zeros_like(weights), step=0, previous=head, head=head)
 
     def moved(
         self, sums: Sequence[Fraction], *, step: Fraction, learning_rate: float, momentum: float
@@ -57,13 +55,16 @@ class Checkpoint:
         most = float(2**40)  # a velocity that no weight survives, and that no sum overflows by
         velocity = np.clip(momentum * self.velocity + np.clip(mean, -most, most), -most, most)
         weights = np.clip(self.weights - learning_rate * velocity, -float(WEIGHT_LIMIT), float(WEIGHT_LIMIT))
+        head = next_head(self.step + 1, self.head, packed(weights))
         return Checkpoint(
-            weights=weights, velocity=velocity, head=sha256(lp(_DOMAIN, self.head, packed(weights)))
+            weights=weights, velocity=velocity, step=self.step + 1, previous=self.head, head=head
         )
 
 
 def packed(weights: Floats) -> bytes:
-    """Weights as they leave: 32-bit little-endian whole numbers of steps of 2⁻²⁴."""
+    """Weights as they leave, and as a file of tensors has them: multiples of 2⁻²⁴ as 32-bit little-endian
+    floats. Those beyond ±1 are rounded once more, to what such a float holds."""
     import numpy as np
 
-    return np.rint(weights * 2.0**STEP_BITS).astype("<i4").tobytes()
+    # adding zero makes −0.0 zero
+    return ((np.rint(weights * 2.0**STEP_BITS) + 0.0) / 2.0**STEP_BITS).astype("<f4").tobytes()

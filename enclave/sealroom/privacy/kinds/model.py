@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -41,9 +40,9 @@ from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy, Te
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import EVERYBODY, Law, Part, rate_of
 from sealroom.privacy.shape import Base64, Label, Number, Row, Rows, Whole, with_interval
+from sealroom.training.checkpoints import Checkpoints, first_head
 from sealroom.training.graph import MAX_FAN_IN, Graph
 from sealroom.training.grids import LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
-from sealroom.training.initial import STEP_BITS
 from sealroom.training.optimiser import Checkpoint, packed
 
 if TYPE_CHECKING:
@@ -140,7 +139,6 @@ class Trained:
 
     people: Fraction
     checkpoint: Checkpoint
-    step: int
     losses: tuple[Fraction, ...]
     ends: tuple[float, ...] = ()
     """Of the bins of the score, once they are placed."""
@@ -286,14 +284,24 @@ class Model(Kind[Training]):
         [held] = value["model"]
         if held["weights"] is None:
             return ()
-        steps = struct.unpack(f"<{spec.layers.weights}i", from_base64(held["weights"]))
+        weights = from_base64(held["weights"])
         found, at = [], 0
         for name, shape in spec.layers.tensors():
-            end = at + math.prod(shape)
-            numbers = [step / 2**STEP_BITS for step in steps[at:end]]
-            found.append(Tensor(name=name, shape=shape, data=struct.pack(f"<{len(numbers)}f", *numbers)))
+            end = at + 4 * math.prod(shape)
+            found.append(Tensor(name=name, shape=shape, data=weights[at:end]))
             at = end
         return tuple(found)
+
+    def checkpoints(self, spec: Training, value: Mapping[str, Any]) -> Checkpoints | None:
+        [held] = value["model"]
+        if held["weights"] is None:
+            return None
+        return Checkpoints(
+            first=first_head(spec.layers, spec.seed),
+            steps=spec.steps,
+            previous=from_base64(held["previous"]),
+            head=from_base64(held["checkpoints"]),
+        )
 
     def rounds(self, spec: Training) -> int:
         return spec.steps + (2 if spec.placed else 1)
@@ -314,8 +322,8 @@ class Model(Kind[Training]):
     ) -> dict[str, Integers]:
         import numpy as np
 
-        step = 0 if state is None else state.step
         checkpoint = Checkpoint.first(spec.layers, spec.seed) if state is None else state.checkpoint
+        step = checkpoint.step
         if step == spec.steps:
             ends = () if state is None else state.ends
             if spec.placed and not ends:
@@ -336,10 +344,10 @@ class Model(Kind[Training]):
     ) -> Trained:
         if state is None:
             state = Trained(
-                people=noisy["people"][0], checkpoint=Checkpoint.first(spec.layers, spec.seed), step=0,
-                losses=(),
-            )  # fmt: skip
-        if state.step == spec.steps:
+                people=noisy["people"][0], checkpoint=Checkpoint.first(spec.layers, spec.seed), losses=()
+            )
+        step = state.checkpoint.step
+        if step == spec.steps:
             if spec.placed and not state.ends:
                 counts = [float(each) for each in noisy["held_scores"]]
                 return replace(state, ends=evaluation.ends(counts, noise["held_scores"].sd))
@@ -351,8 +359,8 @@ class Model(Kind[Training]):
             learning_rate=float(spec.learning_rate),
             momentum=float(spec.momentum),
         )
-        losses = (*state.losses, noisy["loss"][0]) if state.step in spec.measured else state.losses
-        return replace(state, checkpoint=checkpoint, step=state.step + 1, losses=losses)
+        losses = (*state.losses, noisy["loss"][0]) if step in spec.measured else state.losses
+        return replace(state, checkpoint=checkpoint, losses=losses)
 
     def finish(self, spec: Training, law: Law, state: Trained, noise: Noises, cohort: int) -> Value:
         people = people_around(state.people, half_width(noise["people"]))
@@ -362,8 +370,12 @@ class Model(Kind[Training]):
             mean, wide = _mean_loss(total, state.people, noise["loss"].sd, noise["people"].sd)
             numbers = around("loss", mean, wide, decimals=spec.decimals, **_LOSS_BOUNDS)
             rows.append({"step": str(step), **(dict.fromkeys(numbers) if few else numbers)})
-        weights, head = packed(state.checkpoint.weights), state.checkpoint.head
-        model = {"checkpoints": to_base64(head), "weights": to_base64(weights)}
+        checkpoint = state.checkpoint
+        model = {
+            "checkpoints": to_base64(checkpoint.head),
+            "previous": to_base64(checkpoint.previous),
+            "weights": to_base64(packed(checkpoint.weights)),
+        }
         return {
             "groups": rows,
             "held_out": [self._held(spec, state.held, noise, cohort)],
@@ -408,7 +420,9 @@ class Model(Kind[Training]):
         held = {**people, **loss, "interval": Label(NOISE_AND_SAMPLING)}
         if spec.score is not None:
             held.update(with_interval(spec.score, Number(decimals=spec.decimals, **_ONE_TO_ZERO)))
-        model = {"checkpoints": Base64(32), "weights": Base64(4 * spec.layers.weights)}
+        model = {
+            "checkpoints": Base64(32), "previous": Base64(32), "weights": Base64(4 * spec.layers.weights)
+        }  # fmt: skip
         curve = [Row({"step": Label(str(step)), **loss}, hides=True) for step in spec.measured]
         return Row(
             {
