@@ -268,14 +268,21 @@ class Fields:
         return value
 
     def text(
-        self, name: str, *, limit: int, pattern: re.Pattern[str] | None = None, empty: bool = False
+        self,
+        name: str,
+        *,
+        limit: int,
+        pattern: re.Pattern[str] | None = None,
+        words: str = "",
+        empty: bool = False,
     ) -> str:
-        """Take text of at most `limit` characters which matches `pattern` whole."""
+        """Take text of at most `limit` characters which matches `pattern` whole; `words` say the pattern."""
         value = self.raw(name)
         if not isinstance(value, str) or len(value) > limit or not (value or empty):
             self.fail(f"has {name} that is not text of at most {limit} characters")
         if pattern is not None and pattern.fullmatch(value) is None:
-            self.fail(f"has {name} that does not match {pattern.pattern}")
+            is_not = f"is not {words}" if words else f"does not match {pattern.pattern}"
+            self.fail(f"has {name} that {is_not}")
         return value
 
     def hex(self, name: str, size: int) -> bytes:

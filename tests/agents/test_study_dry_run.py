@@ -18,7 +18,8 @@ from sealroom.recipe import Recipe, parse, render
 from sealroom.runtime import launcher
 from sealroom_agents.errors import ToolError
 from sealroom_agents.studies.clues import clues_of
-from sealroom_agents.studies.dry_run import WouldFail, dry_run
+from sealroom_agents.studies.dry_run import dry_run
+from sealroom_agents.studies.dry_watch import WouldFail
 from sealroom_agents.studies.synthetic import UNDECLARED, members, synthetic
 from sealroom_agents.studies.templates import TEMPLATES, write_study
 

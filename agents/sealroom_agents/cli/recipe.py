@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sealroom_agents.cli.options import FILE, json_option
+from sealroom_agents.cli.study_paths import FOLDER
 from sealroom_agents.cli.terminal import plural, read_bounded, table, write_out
 from sealroom_agents.recipe_words import recipe_facts
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), required=False)
+@click.argument("folder", type=FOLDER, required=False)
 @click.option("--check", "given", type=FILE, metavar="FILE", help="Read these bytes; write nothing.")
 @click.option(
     "--out",

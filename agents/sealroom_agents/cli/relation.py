@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sealroom_agents.cli.options import json_option
-from sealroom_agents.cli.terminal import read_bounded, table
+from sealroom_agents.cli.study_paths import STUDY, read_study
+from sealroom_agents.cli.terminal import table
 from sealroom_agents.recipe_words import column_words, people_words, relation_facts, rows_words
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path, exists=True))
+@click.argument("study", type=STUDY)
 @json_option
 def relation(study: Path, as_json: bool) -> None:
     """Show what the relation of STUDY, its folder or its recipe, computes for each person.
@@ -35,10 +36,8 @@ def relation(study: Path, as_json: bool) -> None:
     """
     from sealroom.codes import Code
     from sealroom.errors import RecipeError
-    from sealroom.recipe import MAX_COMPOSE_BYTES, parse, render
 
-    compose = render(study) if study.is_dir() else read_bounded(study, MAX_COMPOSE_BYTES, "a recipe")
-    recipe = parse(compose)
+    recipe = read_study(study)
     if recipe.compiled is None:
         raise RecipeError(
             Code.RECIPE_MALFORMED,

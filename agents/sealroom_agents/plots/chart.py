@@ -5,7 +5,7 @@ A table of a value becomes one panel for each of its numbers, other than the num
 another one. Its form follows from what its rows are about:
 
 * a last label that is a number with `CURVE` values or more: a curve over that number; so are numbers of
-  ranges that count nobody, such as the share who survive until the end of each;
+  ranges that count nobody, such as the share who survive until the end of each, however few;
 * more than `STRIP` rows otherwise: a strip, one place a row in declared order;
 * numbers of people, rows and sums: bars from zero;
 * all else: points.
@@ -176,7 +176,8 @@ def _of_list(field: Field, name: str, value: Mapping[str, Any], note: str) -> Pa
 def _form(number: str, names: Sequence[str], marks: Sequence[Mark]) -> Form:
     if names and names[-1] != RANGE:
         places = {mark.labels[-1] for mark in marks}
-        if len(places) >= CURVE and all(real(place) is not None for place in places):
+        enough = 2 if names[-1] == UNTIL else CURVE
+        if len(places) >= enough and all(real(place) is not None for place in places):
             return "curve"
     if len(marks) > STRIP:
         return "strip"

@@ -10,51 +10,31 @@ data, for its whole traceback: in production, an owner reads its line and the ty
 
 from __future__ import annotations
 
-import io
 import math
 import resource
-import tarfile
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from sealroom.codes import Code
 from sealroom.encoding import canonical
-from sealroom.errors import JobError, SealError, SealroomError
+from sealroom.errors import JobError, SealroomError
 from sealroom.failure import ScriptFailed
-from sealroom.members import FOLDER
 from sealroom.privacy.release import Releases
-from sealroom.privacy.rows import Rows
 from sealroom.recipe import Recipe
 from sealroom.recipe.result import build_result, check_result
-from sealroom.recipe.tables import DatasetSpec
-from sealroom.runtime.blocks import BlockCustodian, Numbers
-from sealroom.runtime.clock import Clock, margin
+from sealroom.runtime.blocks import Numbers
+from sealroom.runtime.clock import margin
 from sealroom.runtime.custodian import Custodian
-from sealroom.runtime.datasets import parquet_memory
-from sealroom.runtime.sandbox import Sandbox, Service
-from sealroom.schema import misfits
-from sealroom.sealed import SealedFile, open_sealed, seal
-from sealroom.sealed.header import PARQUET
-from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.folder import listing, pack
+from sealroom.runtime.sandbox import Sandbox
+from sealroom_agents.studies.dry_blocks import by_blocks
+from sealroom_agents.studies.dry_data import Datasets, Read, named_files
+from sealroom_agents.studies.dry_watch import Released, Times, Watched, WouldFail
 from sealroom_agents.studies.plain_job import PlainJobs
-from sealroom_agents.studies.synthetic import PEOPLE, members, synthetic
-
-ACCOUNT = "0x" + 40 * "1"
-"""Of nobody: a header names an account."""
-
+from sealroom_agents.studies.synthetic import PEOPLE, synthetic
 
 SANDBOXED = 4
 """Blocks that run in the sandbox, unless told otherwise; the others start faster without."""
@@ -62,46 +42,6 @@ IN_THE_SANDBOX_ALONE = (
     "it fails in the sandbox alone, where no file can be opened and no module loaded once data are there:"
     " write import statements, and read data by unwrap\n"
 )
-TOO_LATE = (
-    "outside the sandbox this block gives its number: it was late, or needs what the sandbox has not (files,"
-    " modules that no import statement names, threads)\n"
-)
-
-
-class WouldFail(ToolError):
-    """The study is a recipe, and its run fails on these data."""
-
-    def __init__(self, error: SealroomError, printed: str = "") -> None:
-        super().__init__(error.code, error.message, error.hint)
-        self.printed = printed
-        """What the script printed, and its traceback, outside the sandbox."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Read:
-    """One dataset, as it was read."""
-
-    path: str
-    made_up: bool
-    rows: int | None
-    """Of a table."""
-    people: int | None
-    files: int | None
-    """Members of a dataset of files."""
-    size: int
-    """Bytes of the plain file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Released:
-    """What was handed over for one field."""
-
-    rows: int
-    """Rows of the table of people."""
-    size: int
-    """Bytes of its columns."""
-    seconds: float
-    """For the sums and their noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,61 +81,6 @@ class DryRun:
         return after - margin(after)
 
 
-@dataclass
-class _Times:
-    """Seconds by step."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def of(self, step: str) -> _Timer:
-        return _Timer(self, step)
-
-
-class _Timer:
-    def __init__(self, times: _Times, step: str) -> None:
-        self._times, self._step = times, step
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, *exception: object) -> None:
-        spent = time.monotonic() - self._began
-        self._times.seconds[self._step] = self._times.seconds.get(self._step, 0.0) + spent
-
-
-class _Watched(Releases):
-    """The kernel, and what was handed to it."""
-
-    seen: dict[str, Released]
-
-    def release(self, kind: str, name: str, rows: Rows) -> dict[str, Any]:
-        began = time.monotonic()
-        value = super().release(kind, name, rows)
-        columns = [rows.units, *rows.numbers.values(), *rows.groups.values()]
-        self.seen[name] = Released(
-            rows=len(rows), size=sum(each.nbytes for each in columns), seconds=time.monotonic() - began
-        )
-        return value
-
-
-class _Hurried(Clock):
-    """Does not wait where nothing works."""
-
-    def __init__(self) -> None:
-        self._skipped = 0.0
-        self.working: Callable[[], bool] = lambda: False
-
-    def now(self) -> float:
-        return super().now() + self._skipped
-
-    def wait(self, until: float, event: threading.Event) -> None:
-        while (left := until - self.now()) > 0 and not event.is_set():
-            if self.working():
-                event.wait(min(left, 0.02))
-            else:
-                self._skipped += left
-
-
 def dry_run(
     recipe: Recipe,
     *,
@@ -210,120 +95,25 @@ def dry_run(
     none has its traceback. `told` hears of each step. Raises `WouldFail`;
     `SealError` for a file that the recipe does not fit; `ToolError` for one that it does not name.
     """
-    given = _given(recipe, data or {})
-    times = _Times()
+    given = named_files(recipe, data or {})
+    times = Times()
     with tempfile.TemporaryDirectory(prefix="sealroom-dry-run-") as place:
         told("making data up" if len(given) < len(recipe.datasets) else "sealing the files")
         with times.of("data"):
             made = synthetic(recipe, people=people, seed=seed) if len(given) < len(recipe.datasets) else {}
-            datasets = _Datasets(Path(place))
+            datasets = Datasets(Path(place))
             for spec in recipe.datasets:
                 datasets.add(spec, given.get(spec.path), made.get(spec.path), seed)
         told("running it")
         return _run(recipe, datasets, times, sandboxed)
 
 
-def _given(recipe: Recipe, data: Mapping[str, Path]) -> dict[str, Path]:
-    known = {f"{spec.owner}/{spec.name}": spec.path for spec in recipe.datasets}
-    for name in data:
-        if name not in known:
-            raise ToolError(
-                Code.DATASET_NOT_IN_RECIPE,
-                f"the recipe reads no dataset {name}",
-                f"it reads {', '.join(known)}",
-            )
-    return {known[name]: path for name, path in data.items()}
-
-
-class _Datasets:
-    """The datasets of one dry run, sealed under keys that go with this object."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._opening: dict[str, Callable[[], SealedFile]] = {}
-        self.read: list[Read] = []
-        self._ids: list[tuple[str, pa.Array]] = []
-
-    def add(self, spec: DatasetSpec, source: Path | None, table: pa.Table | None, seed: int) -> None:
-        """Seal one dataset: a file or folder, or what is made up. Raises `SealError`."""
-        plain, made_up, files = source, source is None, None
-        if spec.schema is None:
-            plain = self._folder / "plain"
-            with plain.open("wb") as stream:
-                if source is None:
-                    content = members(spec, seed=seed)
-                    _pack(content, stream)
-                    files = len(content)
-                else:
-                    entries = listing(source)
-                    pack(entries, stream)
-                    files = sum(each.size is not None for each in entries)
-        elif table is not None and source is None:
-            plain = self._folder / "plain"
-            pq.write_table(table, plain)
-        assert plain is not None
-        target = self._folder / f"{len(self._opening)}.tar"
-        done = seal(
-            plain, target, recipient=None, owner=ACCOUNT, name=spec.name, processes=1,
-            media_type=FOLDER if spec.schema is None else PARQUET,
-        )  # fmt: skip
-        self._opening[spec.path] = partial(
-            open_sealed, target, dek=done.data_key, header_digest=done.header_digest,
-            index_digest=done.index_digest, key_commitment=done.key_commitment,
-        )  # fmt: skip
-        rows, people = None, None
-        if spec.schema is not None:
-            with self._opening[spec.path]() as file:
-                for wrong in misfits(spec.columns, file.info.header.columns or ()):
-                    raise SealError(
-                        Code.DATASET_MISMATCH,
-                        f"{plain if source else spec.path} is not what the recipe declares: it {wrong.what}",
-                        wrong.remedy,
-                    )
-                ids = file.to_arrow([spec.schema.unit]).column(0)
-            unique = pc.unique(ids.combine_chunks()).drop_null()
-            self._ids.append((spec.owner, unique))
-            rows, people = len(ids), len(unique)
-        size = plain.stat().st_size
-        self.read.append(
-            Read(path=spec.path, made_up=made_up, rows=rows, people=people, files=files, size=size)
-        )
-
-    def people(self) -> tuple[int, int]:
-        """Different people, and those of several owners. Ids of numbers and of text are different."""
-        owners: dict[Any, set[str]] = {}
-        for owner, ids in self._ids:
-            for one in ids.to_pylist():
-                owners.setdefault(one, set()).add(owner)
-        return len(owners), sum(len(each) > 1 for each in owners.values())
-
-    def open(self, spec: DatasetSpec) -> pa.Table | SealedFile:
-        """As the enclave opens it."""
-        file = self._opening[spec.path]()
-        if spec.schema is None:
-            return file
-        with file:
-            return file.to_arrow([name for name, _ in spec.columns])
-
-    def open_parquet(self, spec: DatasetSpec, columns: Sequence[str]) -> int:
-        with self._opening[spec.path]() as file:
-            return parquet_memory(file, columns)
-
-
-def _pack(content: Mapping[str, bytes], stream: Any) -> None:
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name in sorted(content, key=str.encode):
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(content[name]), 0o644
-            archive.addfile(info, io.BytesIO(content[name]))
-
-
-def _run(recipe: Recipe, datasets: _Datasets, times: _Times, sandboxed: int | None) -> DryRun:
+def _run(recipe: Recipe, datasets: Datasets, times: Times, sandboxed: int | None) -> DryRun:
     releases = _releases(recipe)
     numbers: Sequence[Numbers] = ()
     printed = ""
     if recipe.guarantee.by_blocks:
-        fields, numbers, printed = _by_blocks(recipe, datasets, releases, times, sandboxed)
+        fields, numbers, printed = by_blocks(recipe, datasets, releases, times, sandboxed)
     else:
         fields = _at_once(recipe, datasets, releases, times, outside=sandboxed is not None)
     result = build_result(fields, recipe)
@@ -351,14 +141,14 @@ def _run(recipe: Recipe, datasets: _Datasets, times: _Times, sandboxed: int | No
     )
 
 
-def _releases(recipe: Recipe) -> _Watched:
-    releases = _Watched(recipe.privacy, recipe.output, epsilon_micro=recipe.epsilon_micro, rows=recipe.rows)
+def _releases(recipe: Recipe) -> Watched:
+    releases = Watched(recipe.privacy, recipe.output, epsilon_micro=recipe.epsilon_micro, rows=recipe.rows)
     releases.seen = {}
     return releases
 
 
 def _at_once(
-    recipe: Recipe, datasets: _Datasets, releases: _Watched, times: _Times, *, outside: bool
+    recipe: Recipe, datasets: Datasets, releases: Watched, times: Times, *, outside: bool
 ) -> dict[str, Any]:
     """Relation or script over all rows; returns the fields. With `outside`, a script that fails runs again
     outside the sandbox."""
@@ -378,7 +168,7 @@ def _at_once(
             raise WouldFail(error, _outside(recipe, datasets)) from None
 
 
-def _served(recipe: Recipe, datasets: _Datasets, releases: Releases, sandbox: Sandbox) -> dict[str, Any]:
+def _served(recipe: Recipe, datasets: Datasets, releases: Releases, sandbox: Sandbox) -> dict[str, Any]:
     """What the job emits, in the time that the recipe gives it."""
     custodian = Custodian(
         recipe,
@@ -419,7 +209,7 @@ def _inside(error: SealroomError) -> str:
     return f"line {stopped.line} of analysis.py: {stopped.exception or 'an exception of its own'}\n"
 
 
-def _outside(recipe: Recipe, datasets: _Datasets) -> str:
+def _outside(recipe: Recipe, datasets: Datasets) -> str:
     """What the script prints outside the sandbox, on the same data."""
     with PlainJobs() as jobs:
         try:
@@ -428,69 +218,3 @@ def _outside(recipe: Recipe, datasets: _Datasets) -> str:
         except SealroomError:
             return jobs.printed
         return f"{jobs.printed}{IN_THE_SANDBOX_ALONE}"
-
-
-class _WatchedBlocks(BlockCustodian):
-    """Tries the first block outside the sandbox, then runs all; keeps what they gave, and what the first one
-    printed that gave nothing."""
-
-    given: Sequence[Numbers] = ()
-    printed = ""
-    jobs: PlainJobs | None = None
-
-    def numbers(self, rows: Any) -> list[Numbers]:
-        if self.jobs is None:
-            self.given = alone = super().numbers(rows)
-            return alone
-        first, printed = self._outside(self.jobs, rows, 0)
-        if not first:
-            raise WouldFail(
-                JobError(Code.JOB_FAILED, "the script gives no number for the first block"), printed
-            )
-        self.given = found = super().numbers(rows)
-        silent = [place for place, each in enumerate(found) if not each]
-        if silent:
-            again, self.printed = self._outside(self.jobs, rows, silent[0])
-            self.printed += TOO_LATE if again else ""
-        return found
-
-    def _outside(self, jobs: PlainJobs, rows: Any, block: int) -> tuple[Numbers, str]:
-        """What one block hands in outside the sandbox, in as much time as it likes, and what it prints."""
-        clock = _Hurried()
-        one = BlockCustodian(
-            replace(self._recipe, blocks=1), open_dataset=self._open_dataset, releases=self._releases,
-            check_lease=self._check_lease, service=None, clock=clock, since=clock.now(),
-            until=clock.now() + self._recipe.privacy.release_after_seconds,
-            start=lambda *, service: jobs.start(),
-        )  # fmt: skip
-        clock.working = lambda: one.working
-        (found,) = one.numbers(
-            {path: (table, np.where(of == block, 0, -1)) for path, (table, of) in rows.items()}
-        )
-        return found, jobs.printed
-
-
-def _by_blocks(
-    recipe: Recipe, datasets: _Datasets, releases: _Watched, times: _Times, sandboxed: int | None
-) -> tuple[dict[str, Any], Sequence[Numbers], str]:
-    """The fields; what each block gave; what a block printed that gave nothing."""
-    clock, started = _Hurried(), 0
-    after, now = recipe.privacy.release_after_seconds, clock.now()
-    with nullcontext() if sandboxed is None else PlainJobs() as jobs:
-
-        def start(*, service: Service | None) -> Sandbox:
-            nonlocal started
-            started += 1
-            if jobs is None or sandboxed is None or started <= sandboxed:
-                return Sandbox.start(service=service)
-            return jobs.start()
-
-        custodian = _WatchedBlocks(
-            recipe, open_dataset=datasets.open, releases=releases, check_lease=lambda: None, service=None,
-            clock=clock, since=now, until=now + after - 1.5 * margin(after), start=start,
-        )  # fmt: skip
-        clock.working = lambda: custodian.working
-        custodian.jobs = jobs
-        with times.of("blocks"):
-            fields = custodian.serve()
-    return fields, custodian.given, custodian.printed

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from sealroom.codes import Code
 from sealroom.recipe.recipe import ANALYSIS_FILE, STUDY_FILE
+from sealroom.schema.names import STUDY_NAME, STUDY_NAME_WORDS
 from sealroom_agents.errors import ToolError
 
 FOLDER = Path(__file__).parent / "templates"
@@ -22,7 +22,6 @@ TEMPLATES = {
 """What each is, in order."""
 OWNERS_FILE = "owners.json"
 README_FILE = "README.md"
-STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def write_study(folder: Path, template: str) -> list[Path]:
@@ -32,9 +31,7 @@ def write_study(folder: Path, template: str) -> list[Path]:
     """
     name = folder.resolve().name
     if not STUDY_NAME.fullmatch(name):
-        raise ToolError(
-            Code.STUDY_NAME, f"{name!r} is no name of a study", "use small letters, digits and hyphens"
-        )
+        raise ToolError(Code.STUDY_NAME, f"{name!r} is no name of a study", f"use {STUDY_NAME_WORDS}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ToolError(Code.OUTPUT_EXISTS, f"{folder} is there already", "take another name")
     study = (FOLDER / template / STUDY_FILE).read_text()

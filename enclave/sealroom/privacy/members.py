@@ -20,6 +20,14 @@ MAX_DECIMALS = 12
 """Most decimal places of a released number."""
 
 HOW = {
+    "version": "write version: 2",
+    "question": "write question: What do owners learn from it?",
+    "gpu": "write gpu: none",
+    "schemas": "write schemas: {visits: {unit: person_id, columns: {person_id: int64}}}",
+    "datasets": "write datasets: [{owner: hospital-A, name: visits, schema: visits}]",
+    "privacy": "write privacy: {adjacency: add-remove, epsilon: 1, delta: 1e-6, minimum_cohort: 20,"
+    " release_after_seconds: 60}",
+    "output": "write output: with limit_bytes, groups and fields",
     "by": "write by: [] for all people together, or names of the section groups, as by: [sex]",
     "scale": "write scale: linear, or scale: log where values are above zero and far apart",
     "decimals": "write decimals: 2 for two decimal places",

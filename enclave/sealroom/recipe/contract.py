@@ -33,6 +33,7 @@ MAX_DELTA = Decimal("1e-4")
 """δ must stay far below one over the number of people."""
 RELEASE_AFTER = (10, 86_400)
 """Fewest and most seconds from grant to release. In fewer, no analysis would start and end."""
+_ADJACENCY = "add-remove"
 MAX_FIELDS = 64
 MAX_GROUP_KEYS = 256
 
@@ -70,7 +71,7 @@ class Privacy:
         """`loose`: numbers as a person writes them."""
         fields = Members(value, "privacy", loose=loose)
         privacy = cls(
-            adjacency=fields.text("adjacency", limit=16, pattern=re.compile("add-remove")),
+            adjacency=fields.text("adjacency", limit=16, pattern=re.compile(_ADJACENCY), words=_ADJACENCY),
             epsilon=fields.decimal("epsilon"),
             delta=fields.decimal("delta"),
             minimum_cohort=fields.integer("minimum_cohort", 1, 1_000_000),

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any
 
@@ -24,6 +25,7 @@ from sealroom.privacy.parts import LAWS, NANO, Cost, Law, Noise, Part, noise_of,
 from sealroom.privacy.plan import Draft
 from sealroom.privacy.shape import Row, counting_rows, taken, value_of_rows
 from sealroom.schema import MAX_ROWS
+from sealroom.schema.names import SCHEMA_NAME_WORDS
 
 MAX_MU = 20
 """Largest μ of a field; far above what any ε of a recipe allows."""
@@ -162,10 +164,13 @@ def _what(value: Any) -> str:
 
 
 def _read_kind(members: Members, groups: Groups) -> tuple[str, Kind[Any], Any]:
-    name = members.text("name", limit=63, pattern=_NAME)
-    kind = KINDS.get(members.text("kind", limit=32, pattern=_KIND))
+    name = members.text("name", limit=63, pattern=_NAME, words=SCHEMA_NAME_WORDS)
+    said = members.text("kind", limit=32, pattern=_KIND, words="a kind")
+    kind = KINDS.get(said)
     if kind is None:
-        members.fail(f"has a kind that is none of {', '.join(KINDS)}")
+        near = get_close_matches(said, KINDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else None
+        members.fail(f"has a kind that is none of {', '.join(KINDS)}", hint)
     if kind.of_blocks != (members.blocks is not None):
         by_blocks = members.blocks is not None
         right = [one.name for one in KINDS.values() if one.of_blocks == by_blocks]
@@ -183,4 +188,8 @@ def _read_kind(members: Members, groups: Groups) -> tuple[str, Kind[Any], Any]:
 
 
 def _read_law(members: Members) -> Law:
-    return "laplace" if members.text("law", limit=16, pattern=_LAW) == "laplace" else "gaussian"
+    return (
+        "laplace"
+        if members.text("law", limit=16, pattern=_LAW, words=" or ".join(LAWS)) == "laplace"
+        else "gaussian"
+    )

@@ -9,7 +9,6 @@ From then on only those bytes exist: they are stored, shown, hashed and shipped,
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ from sealroom.recipe.column_use import check_columns, check_unit
 from sealroom.recipe.contract import OutputContract, Privacy, check_budget
 from sealroom.recipe.relation import Relation, check_result
 from sealroom.recipe.tables import FILES, MAX_DATASETS, DatasetSpec, Schema, read_datasets, read_schemas
+from sealroom.schema.names import STUDY_NAME, STUDY_NAME_WORDS
 
 if TYPE_CHECKING:
     from sealroom.relation.compiled import Compiled
@@ -47,8 +47,6 @@ MAX_STUDY_BYTES = 256 * 1024
 MAX_ANALYSIS_BYTES = 128 * 1024
 MAX_QUESTION = 500
 """Most characters of the question."""
-
-_STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +118,7 @@ def render(folder: Path) -> bytes:
     study = _load_study(_read_text(folder / STUDY_FILE, MAX_STUDY_BYTES))
     fields = Members(study, STUDY_FILE)
     fields.version(VERSION)
-    name = fields.text("name", limit=63, pattern=_STUDY_NAME)
+    name = fields.text("name", limit=63, pattern=STUDY_NAME, words=STUDY_NAME_WORDS)
     question = fields.text("question", limit=MAX_QUESTION)
     image = check_image(fields.raw("image"))
     _check_gpu(fields.raw("gpu"))
@@ -164,7 +162,7 @@ def parse(compose: bytes) -> Recipe:
     name, services, section = read_frame(compose)
     fields = Members(section, "x-sealroom")
     fields.version(VERSION)
-    study = fields.text("study", limit=63, pattern=_STUDY_NAME)
+    study = fields.text("study", limit=63, pattern=STUDY_NAME, words=STUDY_NAME_WORDS)
     question = fields.text("question", limit=MAX_QUESTION)
     _check_gpu(fields.raw("gpu"))
     guarantee = _guarantee(fields)

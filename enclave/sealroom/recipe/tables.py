@@ -28,6 +28,7 @@ from sealroom.schema import (
     parse_type,
     plain_type,
 )
+from sealroom.schema.names import DATASET_NAME_WORDS, OWNER_ID_WORDS, SCHEMA_NAME_WORDS
 
 FILES = "files"
 """The kind of a dataset that is a folder of files, and no table."""
@@ -53,7 +54,7 @@ class Schema:
     def read(cls, name: str, value: Any) -> Schema:
         fields = Members(value, f"the schema {name}")
         if not SCHEMA_NAME.fullmatch(name):
-            fields.fail(f"has a name that does not match {SCHEMA_NAME.pattern}")
+            fields.fail(f"has a name that is not {SCHEMA_NAME_WORDS}")
         unit = fields.column("unit")
         written = fields.object("columns")
         fields.done()
@@ -114,8 +115,8 @@ class DatasetSpec:
     @classmethod
     def read(cls, value: Any, schemas: Mapping[str, Schema]) -> DatasetSpec:
         fields = Members(value, "dataset")
-        owner = fields.text("owner", limit=31, pattern=OWNER_ID)
-        name = fields.text("name", limit=64, pattern=DATASET_NAME)
+        owner = fields.text("owner", limit=31, pattern=OWNER_ID, words=OWNER_ID_WORDS)
+        name = fields.text("name", limit=64, pattern=DATASET_NAME, words=DATASET_NAME_WORDS)
         if fields.has("kind"):
             if fields.raw("kind") != FILES:
                 fields.fail(f"has a kind other than {FILES}")

@@ -12,12 +12,18 @@ from sealroom.visible import visible
 
 OWNER_ID = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,30}")
 """An owner's short name. It fits the contract's `bytes32`, with room to spare."""
+OWNER_ID_WORDS = "a letter, then letters, digits and hyphens: at most 31"
 DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """A dataset's name among its owner's. It is also a file name."""
+DATASET_NAME_WORDS = "a letter, then letters, digits, hyphens and underscores: at most 64"
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 """A field of a result."""
 SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """A schema of a recipe. It is also a table's name in SQL."""
+SCHEMA_NAME_WORDS = "a small letter, then small letters, digits and underscores: at most 63"
+STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""A study's name. It is also a folder's."""
+STUDY_NAME_WORDS = "small letters, digits and hyphens, no hyphen first: at most 63"
 MAX_COLUMN_NAME = 255
 """Most bytes of a column's name in UTF-8."""
 

@@ -75,6 +75,8 @@ def _errors(recipe: Recipe, positions: Positions, findings: Findings, people: in
         for bar in foretold.bars:
             if bar.about in ("people in a group", "rows in a group") and foretold.each is not None:
                 most, of = float(foretold.each), f"{foretold.each:,} in a group"
+            elif bar.about.startswith("sum of"):
+                continue  # in percent of one person's bound, not of the sum
             elif "percent" in bar.about:
                 most, of = 100.0, "100 percent"
             elif bar.about.startswith("mean of") and {"lower", "upper"} <= plain.keys():

@@ -169,7 +169,7 @@ class Model(Kind[Training]):
         if not taken or len(set(taken)) != len(taken):
             members.fail("must have features, vectors or groups, each once")
         one_hot = tuple((name, groups[name]) for name in named)
-        loss: Loss = _known_loss(members.text("loss", limit=16, pattern=_LOSS))
+        loss: Loss = _known_loss(members.text("loss", limit=16, pattern=_LOSS, words=", ".join(_LOSSES)))
         label, target = members.column("label"), None
         classes: tuple[str, ...] = ()
         if loss == "classes":
