@@ -56,6 +56,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Data owners",
         (
             Entry("card", f"{_HERE}.cli.card:card", "write the study card from chain and gate, or check one"),
+            Entry("images", f"{_HERE}.cli.images:images", "write a folder of pictures as a table to seal"),
             Entry("seal", f"{_HERE}.cli.seal:seal", "seal a dataset at its source, for one recipe"),
             Entry("reseal", f"{_HERE}.cli.reseal:reseal", "wrap a sealed dataset for another study"),
             Entry(
@@ -121,6 +122,7 @@ EXTRAS = {
         "agents",
     ),
     **dict.fromkeys(("dstack_sdk", "numpy", "opendp", "pandas"), "enclave"),
+    "PIL": "images",
     "s3fs": "s3",
     "torch": "torch",
 }  # fmt: skip

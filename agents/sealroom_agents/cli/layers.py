@@ -20,6 +20,9 @@ def layers(file: Path) -> None:
     FILE runs in a process of its own. An operator that is not in the list is refused by its name, with what
     to write instead. Weights are not taken: training starts from the seed in the recipe.
 
+    A module for pictures begins with torch.nn.Unflatten(1, (1, 28, 28)): a recipe's inputs are one list of
+    numbers, and `sealroom images` writes pictures so.
+
     \b
     Example:
       sealroom layers model.py
