@@ -17,7 +17,7 @@ from sealroom.privacy.rows import Rows
 from sealroom.recipe import Recipe
 from sealroom.recipe.result import build_result, check_result
 from sealroom.recipe.tables import DatasetSpec
-from sealroom.runtime.admission import relation_bytes
+from sealroom.runtime.admission import relation_bytes, release_bytes
 from sealroom.runtime.custodian import Custodian
 from sealroom.runtime.memory import seal_memory
 from sealroom.runtime.sandbox import Sandbox
@@ -66,7 +66,8 @@ def run(recipe: Recipe, sealed: Mapping[str, Path]) -> Run:
     """Run a study by construction over sealed files, by the paths of its datasets."""
     headers = {spec.path: inspect(sealed[spec.path]).header for spec in recipe.datasets}
     sizes = sum(header.size for header in headers.values())
-    estimate = relation_bytes(recipe, {path: header.rows or 0 for path, header in headers.items()}) + sizes
+    rows = {path: header.rows or 0 for path, header in headers.items()}
+    estimate = relation_bytes(recipe, rows) + release_bytes(recipe, rows) + sizes
     spent = {"opening": 0.0, "releasing": 0.0}
     people = 0
 

@@ -82,15 +82,10 @@ class Compiled:
         what ids and codes take. Long ones take more, so that what is in them can decide whether a run that
         was admitted has enough.
         """
-        every = sum(rows.get(each, 0) for each in self.datasets)
-        people = every if people is None else min(people, every)
-        steps, reach = {step.name: step for step in self.steps}, dict[str, int]()
+        steps, reach = {step.name: step for step in self.steps}, self._reach(rows, people)
         held = BASE_BYTES
         for step in self.steps:
-            given = [reach[each] for each in step.inputs]
-            reach[step.name] = most = _most_rows(
-                step, [steps[each] for each in step.inputs], given, rows, people
-            )
+            given, most = [reach[each] for each in step.inputs], reach[step.name]
             match step.rule:
                 case "group":
                     held += min(given[0], threads * most) * (STATES * step.width + HASHED)
@@ -106,7 +101,22 @@ class Compiled:
             if readers > 1 and not step.scans:  # DuckDB computes it once
                 held += most * step.width
         last = self.steps[-1]
-        return held + reach[last.name] * last.width * RESULTS
+        lists = sum(each.type.width for each in self.columns if each.type.kind == "list")
+        return held + reach[last.name] * (last.width * RESULTS - lists)
+
+    def most_rows(self, rows: Mapping[str, int], *, people: int | None = None) -> int:
+        """Most rows of the result, from the number of rows of each dataset."""
+        return self._reach(rows, people)[self.steps[-1].name]
+
+    def _reach(self, rows: Mapping[str, int], people: int | None) -> dict[str, int]:
+        """Most rows of each step."""
+        every = sum(rows.get(each, 0) for each in self.datasets)
+        people = every if people is None else min(people, every)
+        steps, reach = {step.name: step for step in self.steps}, dict[str, int]()
+        for step in self.steps:
+            given = [reach[each] for each in step.inputs]
+            reach[step.name] = _most_rows(step, [steps[each] for each in step.inputs], given, rows, people)
+        return reach
 
 
 def _most_rows(
@@ -142,7 +152,8 @@ STATES = 2
 SORTED = 40
 """Bytes of a row that waits to be sorted, beside its values."""
 RESULTS = 2
-"""How often the result is held: as DuckDB gives it, and as columns of numbers."""
+"""How often the result is held: as DuckDB gives it, and as columns of numbers. Of lists the second follows
+from the fields that read them, and does not count here."""
 
 
 def compile_relation(sql: str, tables: Sequence[Input], *, rows: int = 1) -> Compiled:

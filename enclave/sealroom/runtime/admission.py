@@ -2,9 +2,10 @@
 """Whether a machine has the memory that a relation may take, before any key is asked for.
 
 A run that ends for want of memory has cost its ε, and says a little about the data. So what it may take is
-estimated beforehand, from what is public: the compiled query, each dataset's number of rows and size, and
-how many people all owners have together. That number stands in the recipe, whose owners approve it; where it
-does not, each row may be another person's. Nothing that is sealed is looked at (`Compiled.memory`).
+estimated beforehand, from what is public: the compiled query, each dataset's number of rows and size, the
+columns of each field, which the custodian gets as one table, and how many people all owners have together.
+That number stands in the recipe, whose owners approve it; where it does not, each row may be another
+person's. Nothing that is sealed is looked at (`Compiled.memory`).
 
 LIMITATIONS: nobody counts the people. An owner who has more than the recipe says can bring an admitted run
 near the end of its memory, where one person more decides whether it fails.
@@ -12,47 +13,82 @@ near the end of its memory, where one person more decides whether it fails.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.recipe import Recipe
 from sealroom.runtime.datasets import Datasets
+from sealroom.runtime.handover import (
+    custodian_bytes,
+    lists_bytes,
+    machine_bytes,
+    table_bytes,
+    table_limit,
+)
 
 
-def admit(recipe: Recipe, datasets: Datasets, *, job_bytes: int, machine_bytes: int | None = None) -> None:
+def admit(recipe: Recipe, datasets: Datasets, *, job_bytes: int) -> None:
     """Raises `JobError` ("machine-too-small"); never of a study whose script computes.
 
-    `job_bytes` is what the job may map, `machine_bytes` what the machine has: there the datasets lie, too.
+    `job_bytes` is what the job may map.
     """
-    compiled = recipe.compiled
-    if compiled is None:
+    if recipe.compiled is None:
         return
-    if machine_bytes is None:
-        machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    read = [header for path, header in datasets.headers().items() if path in recipe.compiled.datasets]
+    rows = {path: header.rows or 0 for path, header in datasets.headers().items()}
+    kept = sum(header.size for header in read)
+    check_memory(recipe, rows, kept, job_bytes=job_bytes, machine=machine_bytes())
+
+
+def check_memory(recipe: Recipe, rows: Mapping[str, int], kept: int, *, job_bytes: int, machine: int) -> None:
+    """The same from public numbers: the rows of each dataset, the bytes of the datasets that are read, and
+    those of the machine, which datasets, job and custodian share."""
     from sealroom.runtime.relation_job import MEMORY_SHARE
 
-    headers = {path: header for path, header in datasets.headers().items() if path in compiled.datasets}
     usable = int(job_bytes * MEMORY_SHARE)
-    needed = relation_bytes(recipe, {path: header.rows or 0 for path, header in headers.items()})
-    kept = sum(header.size for header in headers.values())
-    if needed > usable or needed + kept > machine_bytes:
+    needed, most = relation_bytes(recipe, rows), release_bytes(recipe, rows)
+    if needed > usable or needed + most + kept > machine or not _fits(recipe, rows, machine):
         raise JobError(
             Code.MACHINE_TOO_SMALL,
-            f"the relation may take {_gigabytes(needed)} GB beside {_gigabytes(kept)} GB of data, and this"
-            f" machine has {_gigabytes(machine_bytes)} GB, of which it may take {_gigabytes(usable)} GB",
+            f"the relation may take {_gigabytes(needed)} GB, and a release {_gigabytes(most)} GB, beside"
+            f" {_gigabytes(kept)} GB of data, and this machine has {_gigabytes(machine)} GB, of which the"
+            f" relation may take {_gigabytes(usable)} GB",
             "run it on a larger machine, read fewer columns and rows, or say in the recipe how many people"
             " all owners have at most (relation: people)",
         )
 
 
 def relation_bytes(recipe: Recipe, rows: Mapping[str, int]) -> int:
-    """About how many bytes the recipe's relation takes at most on this machine; `rows` of each dataset."""
+    """About how many bytes the recipe's relation takes at most on this machine, with the lists of a field as
+    they are handed over; `rows` of each dataset."""
     from sealroom.runtime.relation_job import threads
 
     assert recipe.compiled is not None and recipe.relation is not None
-    return recipe.compiled.memory(rows, people=recipe.relation.people, threads=threads())
+    computed = recipe.compiled.memory(rows, people=recipe.relation.people, threads=threads())
+    most = _most_rows(recipe, rows)
+    lists = max(lists_bytes(field.columns, most) for field in recipe.output.fields)
+    return computed + lists
+
+
+def release_bytes(recipe: Recipe, rows: Mapping[str, int]) -> int:
+    """About how many bytes the custodian takes at most for the release of a field; `rows` of each dataset."""
+    most = _most_rows(recipe, rows)
+    return max(custodian_bytes(field.columns, most) for field in recipe.output.fields)
+
+
+def _fits(recipe: Recipe, rows: Mapping[str, int], machine: int) -> bool:
+    """Whether the custodian takes the table of each field, however many people there are."""
+    most = _most_rows(recipe, rows)
+    return all(
+        table_bytes(field.columns, most) <= table_limit(field.columns, machine)
+        for field in recipe.output.fields
+    )
+
+
+def _most_rows(recipe: Recipe, rows: Mapping[str, int]) -> int:
+    assert recipe.compiled is not None and recipe.relation is not None
+    return recipe.compiled.most_rows(rows, people=recipe.relation.people)
 
 
 def _gigabytes(count: int) -> str:

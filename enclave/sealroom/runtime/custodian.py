@@ -41,6 +41,7 @@ from sealroom.recipe import Recipe
 from sealroom.recipe.result import check_output
 from sealroom.recipe.tables import DatasetSpec
 from sealroom.runtime.channel import Channel, Frame
+from sealroom.runtime.handover import table_limit
 from sealroom.runtime.known_people import KnownPeople
 from sealroom.runtime.memory import seal_memory
 from sealroom.runtime.sandbox import READY_SECONDS, Sandbox
@@ -48,16 +49,6 @@ from sealroom.schema import Category, misfits
 from sealroom.schema.arrow import columns_of
 from sealroom.sealed import SealedFile
 from sealroom.sealed.table import TableLimits
-
-TABLE_BYTES = 2**32
-"""Largest table of one release, on a machine however large."""
-
-TABLE_SHARE = 1 / 16
-"""The part of the machine's memory that such a table may take. A model takes seven times its table; were that
-too much, the kernel would end the custodian, at a time that the analysis chose."""
-
-LISTS_SHARE = 1 / 4
-"""The same for columns of lists, of which a million entries at a time are computed on."""
 
 FOLDER_PIECE = 8 * 1024 * 1024
 """How much of a sealed folder is decrypted at once."""
@@ -109,6 +100,7 @@ class Custodian:
             sandbox.begin(self._begin())
             while (frame := channel.receive(check=self._check)) is not None:
                 self._answer(channel, frame)
+                del frame  # before the next one comes: its table may be as large again
             if sandbox.ended(within=READY_SECONDS) != 0 or self._emitted is None:
                 raise JobError(Code.JOB_FAILED, "the analysis ended without a result")
         except JobError as error:
@@ -261,17 +253,6 @@ class Custodian:
             )
         self._emitted = checked
         channel.send({"ok": True})
-
-
-def table_limit(columns: Columns) -> int:
-    """Most bytes of a table with these columns that the analysis hands over for one release, on this machine:
-    its lists and all else take no more than their shares together."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # bytes of a row on the wire (`parse_rows`), with entries of lists and the person at their shortest
-    lists = 2 * sum(width for _, width in columns.vectors)
-    others = 8 + 8 * len(columns.numbers) + 4 * len(columns.groups)
-    share = (lists + others) / (lists / LISTS_SHARE + others / TABLE_SHARE)
-    return min(TABLE_BYTES, int(memory * share))
 
 
 class Serving(threading.Thread):

@@ -65,14 +65,17 @@ def compute(channel: Channel, begin: Mapping[str, Any]) -> None:
         columns=relation["columns"],
         groups=begin["groups"],
     )
-    fields = {}
-    for name, field in begin["fields"].items():
-        head, payload = result.handed_over(
-            numbers=field["numbers"], groups=field["groups"], vectors=field["vectors"]
-        )
-        request = {"op": "release", "kind": field["kind"], "field": name, **head}
-        fields[name] = _ask(channel, request, payload).head["value"]
+    fields = {name: _released(channel, result, name, field) for name, field in begin["fields"].items()}
     _ask(channel, {"op": "emit"}, [memoryview(json.dumps(fields, separators=(",", ":")).encode())])
+
+
+def _released(channel: Channel, result: Result, name: str, field: Mapping[str, Any]) -> Any:
+    """The value of one field. Of its table nothing is held afterwards."""
+    head, payload = result.handed_over(
+        numbers=field["numbers"], groups=field["groups"], vectors=field["vectors"]
+    )
+    request = {"op": "release", "kind": field["kind"], "field": name, **head}
+    return _ask(channel, request, payload).head["value"]
 
 
 class Result:
