@@ -240,6 +240,9 @@ class Code(StrEnum):
         "recipe-budget", "ε or δ are out of range, or less than the fields cost together."
     )
     RECIPE_FIELD = _recipe("recipe-field", "A field of the result breaks a rule of its kind.")
+    RECIPE_INFERENCE = _recipe(
+        "recipe-inference", "A network whose output is a column breaks a rule of the section inference."
+    )
     RECIPE_BOUNDS = _recipe("recipe-bounds", "The declared bounds or sizes of the result are out of range.")
 
     # --- the SQL of a relation ------------------------------------------------------------------
@@ -313,6 +316,12 @@ class Code(StrEnum):
         "folder-too-large", "The sealed folder has more files or bytes than a run can hold."
     )
     NOT_FOLDER = _sealed("not-folder", "The dataset is no sealed folder.")
+    WEIGHTS_MALFORMED = _sealed(
+        "weights-malformed", "The sealed folder has no file of tensors that can be read as weights."
+    )
+    WEIGHTS_MISMATCH = _sealed(
+        "weights-mismatch", "The tensors are not those of the layers in the recipe, or hold no such numbers."
+    )
     NOT_PARQUET = _sealed("not-parquet", "The file is not one whole Parquet file.")
     NOT_TABLE = _sealed("not-table", "The dataset is a file, and no table.")
     UNKNOWN_COLUMN = _sealed("unknown-column", "The table has no such column, or it is asked for twice.")

@@ -10,25 +10,23 @@ library for safetensors loads it. Spec: `enclave/spec/envelope.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from sealroom.codes import Code
-from sealroom.encoding import canonical, sha256, strict_json, to_hex
-from sealroom.envelope import MAX_ENVELOPE_BYTES, Envelope, parse_envelope
-from sealroom.errors import EnvelopeError, FormatError, SealroomError
+from sealroom.encoding import sha256, to_hex
+from sealroom.envelope import Envelope, parse_envelope
+from sealroom.errors import EnvelopeError, FormatError
 from sealroom.recipe import parse
 from sealroom.recipe.result import check_result
+from sealroom.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES, Tensor, read_header, write
 from sealroom_agents.verification.released_model import ReleasedModel, models_of
 from sealroom_agents.verification.walk import Link
 
-METADATA, KEY = "__metadata__", "sealroom"
-MAX_HEADER_BYTES = 2 * MAX_ENVELOPE_BYTES
-"""Most bytes of a header: an envelope with its quotation marks escaped, and a table of tensors."""
+KEY = "sealroom"
 MAX_MODEL_BYTES = MAX_HEADER_BYTES + 8 * 1024 * 1024
 """Most bytes of a file."""
-_LENGTH = 8
 _ANEW = "take the file anew from where it was published, or write it from the envelope: sealroom model"
 
 
@@ -84,7 +82,7 @@ def _link(name: str, check: Callable[[], None], found: str) -> Link:
 
 def is_model_file(data: bytes) -> bool:
     """Whether this is a file of tensors, and not an envelope: JSON begins with no length of itself."""
-    return int.from_bytes(data[:_LENGTH], "little") <= len(data) - _LENGTH
+    return int.from_bytes(data[:LENGTH_BYTES], "little") <= len(data) - LENGTH_BYTES
 
 
 def write_model(envelope: Envelope, field: str | None = None) -> bytes:
@@ -105,9 +103,7 @@ def write_model(envelope: Envelope, field: str | None = None) -> bytes:
             if models
             else "only a released model has a file: of too few people none is",
         )
-    model = models[field]
-    header = _header(_table(model), envelope.encode().decode())
-    return len(header).to_bytes(_LENGTH, "little") + header + model.weights
+    return write(models[field].tensors, {KEY: envelope.encode().decode()})
 
 
 def read_model(data: bytes) -> ModelFile:
@@ -132,40 +128,29 @@ def read_model(data: bytes) -> ModelFile:
     return ModelFile(envelope=envelope, model=model, weights=weights)
 
 
-def _parted(data: bytes) -> tuple[bytes, dict[str, Any], bytes]:
-    """The envelope in the header of a file whose parts follow each other without gap and end, its table of
-    tensors, and their data."""
-    size = int.from_bytes(data[:_LENGTH], "little")
-    if len(data) < _LENGTH or size > min(MAX_HEADER_BYTES, len(data) - _LENGTH):
-        _malformed("its header is longer than the file, or than any header may be")
-    written = data[_LENGTH : _LENGTH + size]
+_Table = list[tuple[str, str, tuple[int, ...]]]
+"""Name, type and shape of each tensor, in the order of their data."""
+
+
+def _parted(data: bytes) -> tuple[bytes, _Table, bytes]:
+    """The envelope in the header of a file in the one form, its table of tensors, and their data."""
     try:
-        header = strict_json(written, MAX_HEADER_BYTES)
+        header = read_header(data)
+        again = write(
+            [
+                Tensor(name=name, shape=each.shape, data=data[each.begin : each.end], dtype=each.dtype)
+                for name, each in header.tensors.items()
+            ],
+            header.metadata,
+        )
     except FormatError as error:
-        _malformed(f"its header: {error.message}")
-    metadata = header.pop(METADATA, None)
-    if not isinstance(metadata, dict) or metadata.keys() != {KEY} or not isinstance(metadata[KEY], str):
+        _malformed(error.message)
+    if header.metadata.keys() != {KEY}:
         _malformed(f"its metadata must have the key {KEY} alone")
-    end = 0
-    for name, tensor in sorted(header.items(), key=lambda item: _begin(item[1])):
-        if _begin(tensor) != end:
-            _malformed(f"the data of the tensor {name[:80]!r} do not begin where the last ones end")
-        end = tensor["data_offsets"][1]
-    if end != len(data) - _LENGTH - size:
-        _malformed("something follows its tensors, or something of them is missing")
-    if written != _header(header, metadata[KEY]):
+    if again != data:
         _malformed("its header is not in the one accepted form")
-    return str(metadata[KEY]).encode(), header, data[_LENGTH + size :]
-
-
-def _begin(tensor: Any) -> int:
-    if isinstance(tensor, dict) and tensor.keys() == {"data_offsets", "dtype", "shape"}:
-        offsets = tensor["data_offsets"]
-        if isinstance(offsets, list) and len(offsets) == 2 and all(type(each) is int for each in offsets):
-            begin, end = offsets
-            if 0 <= begin <= end:
-                return int(begin)
-    _malformed("a tensor is not described by dtype, shape and data_offsets")
+    table = [(name, each.dtype, each.shape) for name, each in header.tensors.items()]
+    return header.metadata[KEY].encode(), table, data[header.end :]
 
 
 def _models(envelope: Envelope) -> tuple[ReleasedModel, ...]:
@@ -174,21 +159,8 @@ def _models(envelope: Envelope) -> tuple[ReleasedModel, ...]:
     return models_of(envelope.result, recipe)
 
 
-def _table(model: ReleasedModel) -> dict[str, Any]:
-    table, at = {}, 0
-    for tensor in model.tensors:
-        end = at + len(tensor.data)
-        table[tensor.name] = {"data_offsets": [at, end], "dtype": "F32", "shape": list(tensor.shape)}
-        at = end
-    return table
-
-
-def _header(table: Mapping[str, Any], envelope: str) -> bytes:
-    try:
-        header = canonical({**table, METADATA: {KEY: envelope}})
-    except SealroomError as error:
-        _malformed(f"its header: {error.message}")
-    return header + b" " * (-len(header) % 8)
+def _table(model: ReleasedModel) -> _Table:
+    return [(tensor.name, tensor.dtype, tensor.shape) for tensor in model.tensors]
 
 
 def _malformed(what: str) -> NoReturn:

@@ -10,8 +10,8 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom.errors import EnvelopeError
-from sealroom.privacy.kind import Tensor
 from sealroom.recipe import Recipe
+from sealroom.safetensors import Tensor
 from sealroom.training.checkpoints import Checkpoints
 
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import LAWS, Law, Noise, Part
 from sealroom.privacy.shape import Row
+from sealroom.safetensors import Tensor
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Booleans, Integers, People
@@ -75,17 +76,6 @@ class Bar:
     about: str
     """What it is around, in words: `people in a group`."""
     half_width: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tensor:
-    """Weights of a released network that belong together."""
-
-    name: str
-    """As torch names them in a sequence of layers: `0.weight`."""
-    shape: tuple[int, ...]
-    data: bytes
-    """32-bit floats, little-endian, by rows."""
 
 
 class Kind(ABC, Generic[S]):

@@ -26,6 +26,8 @@ from sealroom.privacy.members import Members, bounds_error
 MAX_LAYERS = 64
 MAX_WEIGHTS = 100_000
 """Most weights of a network: each gets noise in each step, at some microseconds."""
+MAX_SEALED_WEIGHTS = 4_000_000
+"""Most weights of a network that is computed and not trained."""
 MAX_FAN_IN = 2047
 """Most inputs of a number that a layer computes, its bias apart: sums then stay exact (`grids`)."""
 MAX_VALUES = 65_536
@@ -135,6 +137,11 @@ class Graph:
     def weights(self) -> int:
         """All weights, biases among them."""
         return sum(layer.weights for layer in self.layers)
+
+    @property
+    def weighted(self) -> list[Layer]:
+        """Its layers that have weights, in order."""
+        return [layer for layer in self.layers if layer.weighted]
 
     def tensors(self) -> list[tuple[str, Shape]]:
         """The tensors of the weights in order, named as torch's `nn.Sequential` names them."""

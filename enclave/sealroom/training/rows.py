@@ -57,8 +57,9 @@ class Rows:
 
     inputs: Any
     """Rows × features in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
-    targets: Any
-    """One number a row: 0 or 1, the place of a class, or a value in steps of 2⁻¹⁶."""
+    targets: Any = None
+    """One number a row: 0 or 1, the place of a class, or a value in steps of 2⁻¹⁶; `None` where nothing is
+    told."""
     lists: tuple[Lists, ...] = ()
     """The inputs after the features, column by column."""
     places: Any = None
@@ -98,4 +99,4 @@ class Rows:
         inputs = torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
         if self.ones is not None:
             inputs.scatter_(1, self.ones[start:stop].long(), float(1 << grids.INPUT_BITS))
-        return inputs, self.targets[start:stop]
+        return inputs, None if self.targets is None else self.targets[start:stop]

@@ -36,10 +36,11 @@ from sealroom.privacy import evaluation
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.features import Feature, FeatureList
 from sealroom.privacy.intervals import NOISE, NOISE_AND_SAMPLING, Z, around, half_width, people_around
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy, Tensor
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import EVERYBODY, Law, Part, rate_of
 from sealroom.privacy.shape import Base64, Label, Number, Row, Rows, Whole, with_interval
+from sealroom.safetensors import Tensor
 from sealroom.training.checkpoints import Checkpoints, first_head
 from sealroom.training.graph import MAX_FAN_IN, Graph
 from sealroom.training.grids import LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
