@@ -319,6 +319,7 @@ class Code(StrEnum):
     WEIGHTS_MALFORMED = _sealed(
         "weights-malformed", "The sealed folder has no file of tensors that can be read as weights."
     )
+    WEIGHTS_MISSING = _sealed("weights-missing", "The sealed folder has no file model.safetensors.")
     WEIGHTS_MISMATCH = _sealed(
         "weights-mismatch", "The tensors are not those of the layers in the recipe, or hold no such numbers."
     )

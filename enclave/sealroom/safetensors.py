@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of tensors, read strictly and within bounds, and written in one spelling.
 
-A file is the length of its header as 8 little-endian bytes, the header in JSON, and the tensors' data. Nothing
-in it is code, and nothing here runs or unpickles anything. The header is read once, as all JSON from outside
-is: no name twice. Data follow each other without gap, overlap or rest, and each tensor has as many bytes as
-its type and shape say. Source: the format of safetensors 0.5 (README of its repository, "Format").
+A file is the length of its header as 8 little-endian bytes, the header in JSON, and the tensors' data.
+Nothing in it is code, and nothing here runs or unpickles anything. The header is read once, as all JSON from
+outside is: no name twice. Data follow each other without gap, overlap or rest, and each tensor has as many
+bytes as its type and shape say. Source: the format of safetensors 0.5 (README of its repository, "Format").
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MAX_HEADER_BYTES = 12 * 1024 * 1024
 MAX_TENSORS = 1024
 MAX_DIMENSIONS = 8
 SIZES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4,
-    "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
+    "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
 """Bytes of a number, by type."""
 

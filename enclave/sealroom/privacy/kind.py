@@ -54,6 +54,11 @@ class Columns:
     """Columns of lists of numbers, each with the length that a list has. A row with a list of another length,
     or with none, is in no table of the field."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all columns, one of two uses once."""
+        return tuple(dict.fromkeys((*self.numbers, *self.groups, *(name for name, _ in self.vectors))))
+
 
 @dataclass(frozen=True)
 class Counted:

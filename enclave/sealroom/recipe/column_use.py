@@ -9,10 +9,11 @@ with `recipe-unit`, `recipe-column`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
-from sealroom.recipe.contract import OutputContract
+from sealroom.privacy.kind import Columns
 from sealroom.recipe.tables import Schema
 from sealroom.schema import Bool, Category, ColumnType, Decimal, Integer, List, Real, String
 from sealroom.schema.types import bare
@@ -30,22 +31,34 @@ _TRUTH = ({"true", "false"}, {"True", "False"})
 _DERIVE = "let the relation or the analysis make a column of another name, of a fit type, and name that one"
 
 
-def check_columns(schemas: Iterable[Schema], output: OutputContract) -> None:
-    """Check the unit, and each column that a field reads, against its declared types."""
+@dataclass(frozen=True)
+class Use:
+    """What reads columns, and which."""
+
+    by: str
+    """In words: `the field risk`."""
+    columns: Columns
+
+
+def check_columns(
+    schemas: Iterable[Schema], uses: Iterable[Use], groups: Mapping[str, Sequence[str]]
+) -> None:
+    """Check the unit, and each column that is read, against its declared types; `groups` are the declared
+    labels."""
     schemas = list(schemas)
     check_unit(schemas)
-    for field in output.fields:
-        for name in field.columns.numbers:
-            what = f"a number of the field {field.name}"
+    for use in uses:
+        for name in use.columns.numbers:
+            what = f"a number of {use.by}"
             kind = _one_type(name, schemas, Code.RECIPE_COLUMN, what)
             _check_type(name, kind, _NUMBER, what)
-        for name in field.columns.groups:
-            what = f"a group of the field {field.name}"
+        for name in use.columns.groups:
+            what = f"a group of {use.by}"
             kind = _one_type(name, schemas, Code.RECIPE_COLUMN, what)
             _check_type(name, kind, _GROUP, what)
-            _check_keys(name, kind, output.groups)
-        for name, _ in field.columns.vectors:
-            what = f"a list of the field {field.name}"
+            _check_keys(name, kind, groups)
+        for name, _ in use.columns.vectors:
+            what = f"a list of {use.by}"
             kind = _one_type(name, schemas, Code.RECIPE_COLUMN, what)
             if kind is not None and not (isinstance(kind, List) and isinstance(kind.of, _NUMBER)):
                 raise RecipeError(

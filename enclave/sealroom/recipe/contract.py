@@ -22,6 +22,7 @@ from sealroom.model.units import to_micro, to_pico
 from sealroom.privacy.accountant import MAX_COORDINATES, holds
 from sealroom.privacy.members import Members, bounds_error
 from sealroom.privacy.plan import plan
+from sealroom.recipe.column_use import Use
 from sealroom.recipe.outputs import Field, check_names, check_sums, read_draft, read_field
 from sealroom.recipe.size import MAX_OUTPUT_BYTES, check_size
 from sealroom.schema import check_column_name
@@ -99,6 +100,10 @@ class OutputContract:
     def field(self, name: str) -> Field | None:
         """The field of this name, or `None`."""
         return next((field for field in self.fields if field.name == name), None)
+
+    def uses(self) -> list[Use]:
+        """What its fields read."""
+        return [Use(f"the field {field.name}", field.columns) for field in self.fields]
 
     def plain(self) -> dict[str, Any]:
         return {

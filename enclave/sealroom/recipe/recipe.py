@@ -17,6 +17,7 @@ from sealroom.codes import Code
 from sealroom.encoding import Fields, sha256
 from sealroom.errors import FormatError, RecipeError
 from sealroom.guarantee import BY_BLOCKS, BY_READING, GUARANTEES, Guarantee
+from sealroom.privacy.kind import Columns
 from sealroom.privacy.members import Members
 from sealroom.recipe import yamltext
 from sealroom.recipe.appcompose import (
@@ -28,6 +29,7 @@ from sealroom.recipe.appcompose import (
 )
 from sealroom.recipe.column_use import check_columns, check_unit
 from sealroom.recipe.contract import OutputContract, Privacy, check_budget
+from sealroom.recipe.inference import Inference, read_inferences
 from sealroom.recipe.relation import Relation, check_result
 from sealroom.recipe.tables import FILES, MAX_DATASETS, DatasetSpec, Schema, read_datasets, read_schemas
 from sealroom.schema.names import STUDY_NAME, STUDY_NAME_WORDS
@@ -75,6 +77,8 @@ class Recipe:
     """The SQL that computes the table of people, for the guarantee `by-construction`."""
     blocks: int | None
     """The number of blocks of people, for the guarantee `by-blocks`."""
+    inferences: tuple[Inference, ...]
+    """The networks whose outputs are columns beside those of the relation."""
     compiled: Compiled | None = field(repr=False, compare=False)
     """That SQL as it runs."""
     compose: bytes = field(repr=False)
@@ -99,6 +103,27 @@ class Recipe:
     def rows(self) -> int:
         """Most rows of one person in the table that fields are released from."""
         return 1 if self.relation is None else self.relation.rows
+
+    def handed_over(self, columns: Columns) -> Columns:
+        """What the relation gives for a field with these columns: instead of a network's output, what the
+        network is told."""
+        inferred = {each.name: each.taken() for each in self.inferences}
+        numbers: list[str] = []
+        groups: list[str] = []
+        vectors: list[tuple[str, int]] = []
+        for of in (columns, *(inferred[name] for name in columns.names if name in inferred)):
+            numbers += [name for name in of.numbers if name not in inferred]
+            groups += of.groups
+            vectors += [each for each in of.vectors if each[0] not in inferred]
+        return Columns(
+            numbers=tuple(dict.fromkeys(numbers)),
+            groups=tuple(dict.fromkeys(groups)),
+            vectors=tuple(dict.fromkeys(vectors)),
+        )
+
+    def inferred_bytes(self, columns: Columns) -> int:
+        """Memory that the outputs of networks among these columns take for one row."""
+        return sum(each.row_bytes for each in self.inferences if each.name in columns.names)
 
     def dataset(self, path: str) -> DatasetSpec | None:
         """The dataset that `unwrap` means by `hospital-A/cohort-A.tar`, or `None`."""
@@ -133,6 +158,9 @@ def render(folder: Path) -> bytes:
     relation = None if guarantee.by_script else Relation.read(fields.object("relation"))
     rows = 1 if relation is None else relation.rows
     blocks = _blocks(fields, guarantee)
+    datasets = read_datasets(fields.array("datasets", limit=MAX_DATASETS), schemas)
+    output = OutputContract.planned(fields.object("output"), privacy, rows=rows, blocks=blocks)
+    inferences = read_inferences(fields, datasets, output.groups, relation is not None, folder=folder)
     section: dict[str, Any] = {
         "version": VERSION,
         "study": name,
@@ -140,9 +168,9 @@ def render(folder: Path) -> bytes:
         "gpu": NO_GPU,
         "guarantee": guarantee.name,
         "schemas": schemas.values(),
-        "datasets": read_datasets(fields.array("datasets", limit=MAX_DATASETS), schemas),
+        "datasets": datasets,
         "privacy": privacy,
-        "output": OutputContract.planned(fields.object("output"), privacy, rows=rows, blocks=blocks),
+        "output": output,
     }
     if blocks is not None:
         section["blocks"] = blocks
@@ -151,6 +179,8 @@ def render(folder: Path) -> bytes:
         _check_no_analysis(folder)
     else:
         section["analysis"] = _analysis_of(folder)
+    if inferences:
+        section["inference"] = inferences
     fields.done()
     compose = render_frame(name=name, image=image, section=_plain(section))
     parse(compose)
@@ -176,6 +206,7 @@ def parse(compose: bytes) -> Recipe:
         analysis = _check_analysis(fields.text("analysis", limit=MAX_ANALYSIS_BYTES))
     else:
         relation = Relation.read(fields.object("relation"))
+    inferences = read_inferences(fields, datasets, output.groups, relation is not None)
     fields.done()
     if study != name:
         raise RecipeError(Code.RECIPE_MALFORMED, "app-compose and x-sealroom name different studies")
@@ -184,10 +215,10 @@ def parse(compose: bytes) -> Recipe:
         _check_blocks(blocks, datasets, privacy)
         check_unit(schemas.values())
     elif relation is None:
-        check_columns(schemas.values(), output)
+        check_columns(schemas.values(), output.uses(), output.groups)
     else:
         compiled = relation.compile(tuple(schemas.values()), datasets)
-        check_result(compiled, output)
+        check_result(compiled, output, inferences)
     rows = 1 if relation is None else relation.rows
     epsilon_micro, delta_pico = check_budget(privacy, output, rows=rows)
     image = check_services(services)
@@ -203,6 +234,7 @@ def parse(compose: bytes) -> Recipe:
         analysis=analysis,
         relation=relation,
         blocks=blocks,
+        inferences=inferences,
         compiled=compiled,
         compose=compose,
         compose_hash=compose_hash(compose),
@@ -235,6 +267,8 @@ def _check_one_text(recipe: Recipe) -> None:
         section["analysis"] = recipe.analysis
     else:
         section["relation"] = recipe.relation
+    if recipe.inferences:
+        section["inference"] = recipe.inferences
     rendered = render_frame(name=recipe.name, image=recipe.image, section=_plain(section))
     if rendered != recipe.compose:
         raise RecipeError(Code.RECIPE_NOT_CANONICAL, "docker_compose_file is not in the one accepted form")
@@ -244,7 +278,11 @@ def _plain(section: dict[str, Any]) -> dict[str, Any]:
     return {
         **section,
         "schemas": {schema.name: schema.plain() for schema in section["schemas"]},
-        "datasets": [spec.plain() for spec in section["datasets"]],
+        **{
+            name: [each.plain() for each in section[name]]
+            for name in ("datasets", "inference")
+            if name in section
+        },
         **{name: section[name].plain() for name in ("privacy", "output", "relation") if name in section},
     }
 

@@ -12,8 +12,9 @@ from sealroom.codes import Code
 from sealroom.errors import RecipeError
 from sealroom.privacy.members import Members
 from sealroom.recipe import yamltext
-from sealroom.recipe.column_use import check_columns
+from sealroom.recipe.column_use import Use, check_columns
 from sealroom.recipe.contract import OutputContract
+from sealroom.recipe.inference import Inference, check_names
 from sealroom.recipe.tables import DatasetSpec, Schema
 from sealroom.schema import (
     Bool,
@@ -77,23 +78,31 @@ class Relation:
         return compile_relation(self.sql, inputs_of(schemas, datasets), rows=self.rows)
 
 
-def check_result(compiled: Compiled, output: OutputContract) -> None:
-    """Check each column that a field reads against the relation's result, as `check_columns` does tables.
+def check_result(compiled: Compiled, output: OutputContract, inferences: Sequence[Inference] = ()) -> None:
+    """Check each column that a field or a network reads against the relation's result, as `check_columns`
+    does tables. A field may read the outputs of networks besides.
 
-    Raises `RecipeError` ("recipe-column").
+    Raises `RecipeError` ("recipe-column", "recipe-inference").
     """
-    known = {each.name for each in compiled.columns}
-    for field in output.fields:
-        vectors = (name for name, _ in field.columns.vectors)
-        for name in (*field.columns.numbers, *field.columns.groups, *vectors):
+    columns = [Column(each.name, _column_type(each.type)) for each in compiled.columns]
+    check_names(inferences, [each.name for each in compiled.columns], output)
+    _check_uses(columns, compiled.unit.name, [each.use() for each in inferences], output)
+    columns += [Column(each.name, each.type) for each in inferences]
+    _check_uses(columns, compiled.unit.name, output.uses(), output)
+
+
+def _check_uses(columns: Sequence[Column], unit: str, uses: Sequence[Use], output: OutputContract) -> None:
+    known = {name for name, _ in columns}
+    for use in uses:
+        vectors = (name for name, _ in use.columns.vectors)
+        for name in (*use.columns.numbers, *use.columns.groups, *vectors):
             if name not in known:
                 raise RecipeError(
                     Code.RECIPE_COLUMN,
-                    f"the field {field.name} uses {name}, and the relation has no such column",
+                    f"{use.by} uses {name}, and the relation has no such column",
                     f"its columns are: {', '.join(sorted(known))[:200]}",
                 )
-    columns = tuple(Column(each.name, _column_type(each.type)) for each in compiled.columns)
-    check_columns([Schema(name="relation", unit=compiled.unit.name, columns=columns)], output)
+    check_columns([Schema(name="relation", unit=unit, columns=tuple(columns))], uses, output.groups)
 
 
 def _column_type(type: Type) -> ColumnType:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 
 from sealroom.codes import Code
 from sealroom.errors import JobError
+from sealroom.privacy.kind import Columns
 from sealroom.recipe import Recipe
 from sealroom.runtime.datasets import Datasets
 from sealroom.runtime.handover import (
@@ -35,7 +36,9 @@ def admit(recipe: Recipe, datasets: Datasets, *, job_bytes: int) -> None:
     """
     if recipe.compiled is None:
         return
-    read = [header for path, header in datasets.headers().items() if path in recipe.compiled.datasets]
+    weights = {each.dataset.path for each in recipe.inferences if each.dataset is not None}
+    names = {*recipe.compiled.datasets, *weights}
+    read = [header for path, header in datasets.headers().items() if path in names]
     rows = {path: header.rows or 0 for path, header in datasets.headers().items()}
     kept = sum(header.size for header in read)
     check_memory(recipe, rows, kept, job_bytes=job_bytes, machine=machine_bytes())
@@ -67,21 +70,29 @@ def relation_bytes(recipe: Recipe, rows: Mapping[str, int]) -> int:
     assert recipe.compiled is not None and recipe.relation is not None
     computed = recipe.compiled.memory(rows, people=recipe.relation.people, threads=threads())
     most = _most_rows(recipe, rows)
-    lists = max(lists_bytes(field.columns, most) for field in recipe.output.fields)
+    lists = max(lists_bytes(recipe.handed_over(field.columns), most) for field in recipe.output.fields)
     return computed + lists
 
 
 def release_bytes(recipe: Recipe, rows: Mapping[str, int]) -> int:
     """About how many bytes the custodian takes at most for the release of a field; `rows` of each dataset."""
     most = _most_rows(recipe, rows)
-    return max(custodian_bytes(field.columns, most) for field in recipe.output.fields)
+    return max(_released(recipe, field.columns, most) for field in recipe.output.fields)
+
+
+def _released(recipe: Recipe, columns: Columns, most: int) -> int:
+    """The same of a field with these columns: with what networks are told for it, and what they give."""
+    given = recipe.inferred_bytes(columns) * most
+    told = table_bytes(recipe.handed_over(columns), most) if given else 0
+    return custodian_bytes(columns, most) + told + given
 
 
 def _fits(recipe: Recipe, rows: Mapping[str, int], machine: int) -> bool:
     """Whether the custodian takes the table of each field, however many people there are."""
     most = _most_rows(recipe, rows)
-    return all(
-        table_bytes(field.columns, most) <= table_limit(field.columns, machine)
+    tables = [recipe.handed_over(field.columns) for field in recipe.output.fields]
+    return all(table_bytes(each, most) <= table_limit(each, machine) for each in tables) and all(
+        recipe.inferred_bytes(field.columns) * most <= table_limit(field.columns, machine)
         for field in recipe.output.fields
     )
 

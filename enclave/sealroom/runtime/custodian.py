@@ -24,7 +24,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,6 +49,9 @@ from sealroom.schema import Category, misfits
 from sealroom.schema.arrow import columns_of
 from sealroom.sealed import SealedFile
 from sealroom.sealed.table import TableLimits
+
+if TYPE_CHECKING:
+    from sealroom.runtime.inference import Inferences
 
 FOLDER_PIECE = 8 * 1024 * 1024
 """How much of a sealed folder is decrypted at once."""
@@ -86,6 +89,7 @@ class Custodian:
         self._handed_over: set[str] = set()
         self._memories: dict[str, tuple[str, int, int]] = {}  # by path: kind, descriptor, size
         tables = any(spec.schema is not None for spec in recipe.datasets)
+        self._inferences: Inferences | None = None
         self._people = KnownPeople() if recipe.guarantee.must_read and tables else None
 
     def serve(self, sandbox: Sandbox) -> dict[str, Any]:
@@ -97,6 +101,8 @@ class Custodian:
         channel = Channel(sandbox.channel)
         sandbox.ready()
         try:
+            # Before any row is read: what is wrong with weights depends on no person.
+            self._inferences = self._networks()
             sandbox.begin(self._begin())
             while (frame := channel.receive(check=self._check)) is not None:
                 self._answer(channel, frame)
@@ -111,6 +117,19 @@ class Custodian:
         finally:
             self._forget()
         return self._emitted
+
+    def _networks(self) -> Inferences | None:
+        """The recipe's networks with their weights, where it has some."""
+        if not self._recipe.inferences:
+            return None
+        from sealroom.runtime.inference import Inferences
+
+        def folder(spec: DatasetSpec) -> tuple[int, int]:
+            opened = self._open_dataset(spec)
+            assert isinstance(opened, SealedFile)  # a dataset of the kind files
+            return folder_memory(opened)
+
+        return Inferences(self._recipe, folder)
 
     def _forget(self) -> None:
         """Let go of the memory of what was opened. Where the job has ended, it is free."""
@@ -131,7 +150,8 @@ class Custodian:
                 },
                 "unit": self._recipe.unit,
                 "fields": {
-                    field.name: asdict(field.columns) | {"kind": field.kind.name} for field in output.fields
+                    field.name: asdict(self._recipe.handed_over(field.columns)) | {"kind": field.kind.name}
+                    for field in output.fields
                 },
                 "groups": output.groups,
             }
@@ -152,7 +172,7 @@ class Custodian:
 
     def _table_limit(self, name: Any) -> int:
         field = self._recipe.output.field(name) if isinstance(name, str) else None
-        return table_limit(Columns() if field is None else field.columns)
+        return table_limit(Columns() if field is None else self._recipe.handed_over(field.columns))
 
     def _too_large(self) -> JobError:
         return JobError(
@@ -229,6 +249,13 @@ class Custodian:
         rows = parse_rows(frame.head, frame.payload, unit=self._recipe.unit)
         if self._people is not None:
             rows = rows.where(self._people.holds(rows.units))
+        declared = self._recipe.output.field(field)
+        if self._inferences is not None and declared is not None:
+            if len(rows) * self._recipe.inferred_bytes(declared.columns) > table_limit(declared.columns):
+                raise JobError(
+                    Code.REQUEST_TOO_LARGE, "what networks give for a field takes more than any table may"
+                )
+            rows = self._inferences.applied(declared.columns, rows)
         channel.send({"ok": True, "value": self._releases.release(kind, field, rows)})
 
     def _failed(self, channel: Channel, frame: Frame) -> None:

@@ -101,8 +101,9 @@ class Graph:
     layers: tuple[Layer, ...]
 
     @classmethod
-    def read(cls, value: Any, *, inputs: int, outputs: int, loose: bool = False) -> Graph:
-        """Read a list of layers for samples of so many inputs; the last one gives so many outputs.
+    def read(cls, value: Any, *, inputs: int, outputs: int | None, loose: bool = False) -> Graph:
+        """Read a list of layers for samples of so many inputs; the last one gives so many outputs. With
+        `None`, of a network that is computed and not trained: its last layer is any, and it may be larger.
 
         `loose` lets a convolution leave out its padding and its stride.
         """
@@ -122,14 +123,15 @@ class Graph:
             shape = layer.after
         graph = cls(layers=tuple(layers))
         last = layers[-1]
-        if last.name != "linear" or shape != (outputs,):
+        if outputs is not None and (last.name != "linear" or shape != (outputs,)):
             _fail(
                 f"the last layer must be linear, with {outputs} outputs",
                 f"end the list with {{linear: {outputs}}}: the loss does the rest",
             )
-        if graph.weights > MAX_WEIGHTS:
+        most = MAX_SEALED_WEIGHTS if outputs is None else MAX_WEIGHTS
+        if graph.weights > most:
             bounds_error(
-                f"the network has {graph.weights} weights, more than {MAX_WEIGHTS}", "declare smaller layers"
+                f"the network has {graph.weights} weights, more than {most}", "declare smaller layers"
             )
         return graph
 
@@ -137,6 +139,15 @@ class Graph:
     def weights(self) -> int:
         """All weights, biases among them."""
         return sum(layer.weights for layer in self.layers)
+
+    def first(self, count: int) -> Graph:
+        """Its first layers alone."""
+        return Graph(layers=self.layers[:count])
+
+    @property
+    def outputs(self) -> Shape:
+        """The shape of what the last layer gives for one sample."""
+        return self.layers[-1].after
 
     @property
     def weighted(self) -> list[Layer]:

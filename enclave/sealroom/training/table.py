@@ -18,29 +18,25 @@ from sealroom.privacy import evaluation
 from sealroom.privacy.features import Feature, FeatureList
 from sealroom.training.exact import Scored, Trainer
 from sealroom.training.grids import INPUT_BITS, LOSS_MOST, Clip
-from sealroom.training.rows import Lists
+from sealroom.training.rows import Lists, Rows
 
 if TYPE_CHECKING:
     from sealroom.privacy.kinds.model import Training
     from sealroom.privacy.people import Booleans, Floats, Integers, People
+    from sealroom.training.forward import Network
+    from sealroom.training.inputs import Inputs
 
 _ENTRIES = 2**20
 """Numbers of lists that are looked at at a time, so that long ones take no more memory than short ones."""
 
 
-class Inputs:
+class Tables:
     """The rows that have all values, as the steps compute on them."""
 
     def __init__(self, spec: Training, people: People) -> None:
         self._spec = spec
         held = people.numbers[spec.held_out]
-        whole = ~np.isnan(held)
-        for feature in spec.features:
-            whole &= ~np.isnan(people.numbers[feature.name])
-        for listed in spec.vectors:
-            whole &= _complete(people, listed)
-        for name, labels in spec.groups:
-            whole &= people.cells([name], [len(labels)]) >= 0
+        whole = complete(spec, people) & ~np.isnan(held)
         if spec.loss == "classes":
             told = people.cells([spec.label], [len(spec.classes)])
             whole &= told >= 0
@@ -55,18 +51,15 @@ class Inputs:
         self.trainer = Trainer(spec.layers, spec.loss, Clip(value=spec.clip))
         apart = held > 0.5
         self._trained = np.flatnonzero(whole & ~apart)
-        lists = tuple(Lists.on(self.trainer.device, people.vectors[each.name], each) for each in spec.vectors)
+        lists = lists_of(self.trainer, spec, people)
         self.train, self.held = (
-            self.trainer.rows(
-                self._features(people, places), targets[places], self._ones(people, places),
-                lists=lists, places=places if lists else None,
-            )
+            rows_of(self.trainer, spec, people, places, lists=lists, targets=targets[places])
             for places in (self._trained, np.flatnonzero(whole & apart))
-        )  # fmt: skip
+        )
         self.batch = self.train
         """The rows of this step."""
 
-    def of(self, kept: Booleans) -> Inputs:
+    def of(self, kept: Booleans) -> Tables:
         """The same with a step over those rows of the table that are kept."""
         other = copy(self)
         other.batch = self.train.taken(np.flatnonzero(kept[self._trained]))
@@ -75,25 +68,6 @@ class Inputs:
     def lost(self, weights: Floats) -> int:
         """The losses of all rows that are trained on."""
         return sum(int(chunk.losses.sum()) for chunk in self.trainer.scored(weights, self.train))
-
-    def _features(self, people: People, places: Integers) -> Any:
-        """Rows × features in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
-        inputs = np.zeros((len(places), len(self._spec.features)), dtype=np.float32)
-        for at, feature in enumerate(self._spec.features):
-            inputs[:, at] = _scaled(people.numbers[feature.name][places], feature)
-        return inputs
-
-    def _ones(self, people: People, places: Integers) -> Any:
-        """Rows × groups: the place of the input of the row's label."""
-        spec = self._spec
-        if not spec.groups:
-            return None
-        at = spec.inputs - sum(len(labels) for _, labels in spec.groups)
-        found = np.zeros((len(places), len(spec.groups)), dtype=np.int32)
-        for number, (name, labels) in enumerate(spec.groups):
-            found[:, number] = at + people.groups[name][places]
-            at += len(labels)
-        return found
 
     def placed(self, weights: Floats) -> Integers:
         """How many of the people held out have a score in each of the ranges that bins are placed by."""
@@ -114,6 +88,59 @@ class Inputs:
                 table += np.bincount(_cells(spec, scored, ends), minlength=spec.cells)
         found = {"held_people": np.array([self.held.count], dtype=np.int64), "held_loss": losses}
         return {**found, "held_table": table} if spec.cells else found
+
+
+def complete(inputs: Inputs, people: People) -> Booleans:
+    """Of each row, whether it has all inputs."""
+    whole = np.ones(people.count, dtype=np.bool_)
+    for feature in inputs.features:
+        whole &= ~np.isnan(people.numbers[feature.name])
+    for listed in inputs.vectors:
+        whole &= _complete(people, listed)
+    for name, labels in inputs.groups:
+        whole &= people.cells([name], [len(labels)]) >= 0
+    return whole
+
+
+def lists_of(network: Network, inputs: Inputs, people: People) -> tuple[Lists, ...]:
+    """All lists of the table, where the network computes."""
+    return tuple(Lists.on(network.device, people.vectors[each.name], each) for each in inputs.vectors)
+
+
+def rows_of(
+    network: Network,
+    inputs: Inputs,
+    people: People,
+    places: Integers,
+    *,
+    lists: tuple[Lists, ...],
+    targets: Floats | None = None,
+) -> Rows:
+    """Some rows of the table, all of them complete, where the network computes."""
+    return network.rows(
+        _features(inputs, people, places), targets, _ones(inputs, people, places),
+        lists=lists, places=places if lists else None,
+    )  # fmt: skip
+
+
+def _features(inputs: Inputs, people: People, places: Integers) -> Any:
+    """Rows × features in steps of 2⁻¹⁶, as 32-bit floats, which hold them exactly."""
+    found = np.zeros((len(places), len(inputs.features)), dtype=np.float32)
+    for at, feature in enumerate(inputs.features):
+        found[:, at] = _scaled(people.numbers[feature.name][places], feature)
+    return found
+
+
+def _ones(inputs: Inputs, people: People, places: Integers) -> Any:
+    """Rows × groups: the place of the input of the row's label."""
+    if not inputs.groups:
+        return None
+    at = inputs.inputs - sum(len(labels) for _, labels in inputs.groups)
+    found = np.zeros((len(places), len(inputs.groups)), dtype=np.int32)
+    for number, (name, labels) in enumerate(inputs.groups):
+        found[:, number] = at + people.groups[name][places]
+        at += len(labels)
+    return found
 
 
 def _complete(people: People, listed: FeatureList) -> Booleans:

@@ -34,7 +34,7 @@ from sealroom.decimals import decimal_text
 from sealroom.encoding import from_base64, to_base64
 from sealroom.privacy import evaluation
 from sealroom.privacy.clamped import ENOUGH
-from sealroom.privacy.features import Feature, FeatureList
+from sealroom.privacy.features import Feature
 from sealroom.privacy.intervals import NOISE, NOISE_AND_SAMPLING, Z, around, half_width, people_around
 from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy
 from sealroom.privacy.members import Groups, Members, bounds_error
@@ -42,24 +42,21 @@ from sealroom.privacy.parts import EVERYBODY, Law, Part, rate_of
 from sealroom.privacy.shape import Base64, Label, Number, Row, Rows, Whole, with_interval
 from sealroom.safetensors import Tensor
 from sealroom.training.checkpoints import Checkpoints, first_head
-from sealroom.training.graph import MAX_FAN_IN, Graph
+from sealroom.training.graph import Graph
 from sealroom.training.grids import LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
+from sealroom.training.inputs import Inputs
 from sealroom.training.optimiser import Checkpoint, packed
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Booleans, Integers, People
-    from sealroom.training.table import Inputs
+    from sealroom.training.table import Tables
 
 Value = dict[str, Any]
 Loss = Literal["binary", "classes", "squared"]
 MAX_STEPS = 10_000
 MAX_CURVE = 64
 MAX_CLASSES = 32
-MAX_LISTS = 16
-"""Most columns of lists of one network."""
 MAX_SEED = 2**53 - 1
-_LISTED = 16
-"""Labels of a group that a sentence lists; of more it says how many there are."""
 _OTHER = Fraction(1, 40)
 """Share of μ² of the number of people and of the loss curve, each, where everybody is in each step."""
 _SAMPLED = Fraction(4, 5)
@@ -74,15 +71,9 @@ _LOSS_BOUNDS = {"lower": Decimal(0), "upper": Decimal(LOSS_LIMIT)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Inputs):
     """What is trained, and how."""
 
-    features: tuple[Feature, ...]
-    """Inputs that are numbers, in order."""
-    vectors: tuple[FeatureList, ...]
-    """Columns of lists, after them: one input for each number."""
-    groups: tuple[tuple[str, tuple[str, ...]], ...]
-    """Columns of declared labels, after these: one input of 0 or 1 for each label."""
     layers: Graph
     loss: Loss
     label: str
@@ -105,10 +96,6 @@ class Training:
     curve: int
     """At how many steps the loss is measured, at most."""
     decimals: int
-
-    @property
-    def inputs(self) -> int:
-        return _inputs(self.features, self.vectors, self.groups)
 
     @property
     def measured(self) -> tuple[int, ...]:
@@ -156,20 +143,7 @@ class Model(Kind[Training]):
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Training:
-        listed = _listed(members, "features", MAX_FAN_IN)
-        features = tuple(Feature.read(item, loose=members.loose) for item in listed)
-        lists = members.array("vectors", limit=MAX_LISTS) if members.has("vectors") else None
-        if lists is not None and not lists:
-            members.fail("has vectors without a column of lists", "leave vectors out")
-        vectors = tuple(FeatureList.read(item, loose=members.loose) for item in lists or ())
-        named = _listed(members, "groups", MAX_FAN_IN)
-        for name in named:
-            if not isinstance(name, str) or name not in groups:
-                members.fail(f"has the group {str(name)[:64]!r}, which groups does not declare")
-        taken = [each.name for each in (*features, *vectors)] + list(named)
-        if not taken or len(set(taken)) != len(taken):
-            members.fail("must have features, vectors or groups, each once")
-        one_hot = tuple((name, groups[name]) for name in named)
+        inputs = Inputs.read(members, groups)
         loss: Loss = _known_loss(members.text("loss", limit=16, pattern=_LOSS, words=", ".join(_LOSSES)))
         label, target = members.column("label"), None
         classes: tuple[str, ...] = ()
@@ -181,7 +155,7 @@ class Model(Kind[Training]):
             bounds = {"name": label, "lower": members.raw("lower"), "upper": members.raw("upper")}
             target = Feature.read(bounds, loose=members.loose)
         held_out = members.column("held_out")
-        if label in taken or held_out in taken or label == held_out:
+        if label in inputs.names or held_out in inputs.names or label == held_out:
             members.fail("has a label or a held-out column that is an input too")
         clip, learning_rate = members.decimal("clip"), members.decimal("learning_rate")
         if not MIN_CLIP <= clip <= MAX_CLIP or not 0 < learning_rate <= 1000:
@@ -196,12 +170,12 @@ class Model(Kind[Training]):
         if not 0 <= momentum < 1:
             bounds_error("the momentum of a model is from 0 to less than 1")
         return Training(
-            features=features,
-            vectors=vectors,
-            groups=one_hot,
+            features=inputs.features,
+            vectors=inputs.vectors,
+            groups=inputs.groups,
             layers=Graph.read(
-                members.raw("layers"), inputs=_inputs(features, vectors, one_hot),
-                outputs=max(len(classes), 1), loose=members.loose,
+                members.raw("layers"), inputs=inputs.inputs, outputs=max(len(classes), 1),
+                loose=members.loose,
             ),
             loss=loss,
             label=label,
@@ -221,14 +195,11 @@ class Model(Kind[Training]):
     def plain(self, spec: Training) -> Value:
         bounds = {} if spec.target is None else spec.target.plain()
         bounds.pop("name", None)
-        lists = {"vectors": [each.plain() for each in spec.vectors]} if spec.vectors else {}
         return {
             "batch": decimal_text(spec.batch),
             "clip": decimal_text(spec.clip),
             "curve": spec.curve,
             "decimals": spec.decimals,
-            "features": [feature.plain() for feature in spec.features],
-            "groups": [name for name, _ in spec.groups],
             "held_out": spec.held_out,
             "label": spec.label,
             "layers": spec.layers.plain(),
@@ -237,17 +208,16 @@ class Model(Kind[Training]):
             "momentum": decimal_text(spec.momentum),
             "seed": spec.seed,
             "steps": spec.steps,
-            **lists,
+            **spec.written(),
             **bounds,
         }
 
     def columns(self, spec: Training) -> Columns:
-        groups = tuple(name for name, _ in spec.groups)
-        numbers = (*(feature.name for feature in spec.features), spec.held_out)
-        vectors = tuple((each.name, each.length) for each in spec.vectors)
+        of = spec.taken()
+        numbers = (*of.numbers, spec.held_out)
         if spec.loss == "classes":
-            return Columns(numbers=numbers, groups=(*groups, spec.label), vectors=vectors)
-        return Columns(numbers=(*numbers, spec.label), groups=groups, vectors=vectors)
+            return replace(of, numbers=numbers, groups=(*of.groups, spec.label))
+        return replace(of, numbers=(*numbers, spec.label))
 
     def parts(self, spec: Training, law: Law) -> tuple[Part, ...]:
         length, squared = spec.layers.weights, Clip(value=spec.clip).reach ** 2
@@ -310,16 +280,16 @@ class Model(Kind[Training]):
     def warm_up(self) -> None:
         import torch  # noqa: F401
 
-    def prepare(self, spec: Training, law: Law, people: People) -> Inputs:
-        from sealroom.training.table import Inputs
+    def prepare(self, spec: Training, law: Law, people: People) -> Tables:
+        from sealroom.training.table import Tables
 
-        return Inputs(spec, people)
+        return Tables(spec, people)
 
-    def of_sample(self, spec: Training, law: Law, prepared: Inputs, kept: Mapping[str, Booleans]) -> Inputs:
+    def of_sample(self, spec: Training, law: Law, prepared: Tables, kept: Mapping[str, Booleans]) -> Tables:
         return prepared.of(kept["gradient"])
 
     def aggregate(
-        self, spec: Training, law: Law, people: Inputs, state: Trained | None
+        self, spec: Training, law: Law, people: Tables, state: Trained | None
     ) -> dict[str, Integers]:
         import numpy as np
 
@@ -445,17 +415,9 @@ class Model(Kind[Training]):
 
     def sentence(self, spec: Training, of: Counted) -> str:
         over = "" if spec.batch == 1 else f" over {100 * spec.batch:f} % of {of.many} each"
-        inputs = [f"{each.name} ({each.lower:f} to {each.upper:f})" for each in spec.features]
-        inputs += [
-            f"the {each.length:,} numbers of {each.name} ({each.lower:f} to {each.upper:f})"
-            for each in spec.vectors
-        ]
-        for name, labels in spec.groups:
-            listed = ", ".join(labels) if len(labels) <= _LISTED else f"{len(labels)} labels"
-            inputs.append(f"{name} ({listed})")
         bounds = "" if spec.target is None else f" ({spec.target.lower:f} to {spec.target.upper:f})"
         return (
-            f"Network that tells {spec.label}{bounds} from {', '.join(inputs)}, trained in {spec.steps}"
+            f"Network that tells {spec.label}{bounds} from {spec.words()}, trained in {spec.steps}"
             f" steps{over}. All of its {spec.layers.weights:,} weights are released, and its loss at"
             f" {len(spec.measured)} of the steps. In each step, one {of.one} moves the sum by a vector no"
             f" longer than {spec.clip:f}. It is tested on {of.many} with {spec.held_out}."
@@ -465,20 +427,6 @@ class Model(Kind[Training]):
 
 def _known_loss(text: str) -> Loss:
     return next(loss for loss in _LOSSES if loss == text)
-
-
-def _listed(members: Members, name: str, limit: int) -> Sequence[Any]:
-    """A list that a study may leave out where it is empty."""
-    return () if members.loose and not members.has(name) else members.array(name, limit=limit)
-
-
-def _inputs(
-    features: Sequence[Feature],
-    vectors: Sequence[FeatureList],
-    groups: Sequence[tuple[str, tuple[str, ...]]] = (),
-) -> int:
-    labels = sum(len(labels) for _, labels in groups)
-    return len(features) + sum(each.length for each in vectors) + labels
 
 
 def _padded(losses: Sequence[Fraction], length: int) -> list[Fraction]:
