@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.formats.test_recipe_relation import STUDY
 
 from sealroom.encoding import to_base64
 from sealroom.errors import RecipeError
@@ -19,6 +18,7 @@ from sealroom.privacy.kind import Columns
 from sealroom.recipe import Recipe, parse, render, yamltext
 from sealroom.safetensors import Tensor, write
 from sealroom.schema import List, Real
+from tests.formats.test_recipe_relation import STUDY
 
 WEIGHTS = struct.pack("<19f", *(place / 16 for place in range(19)))
 TOLD = {
