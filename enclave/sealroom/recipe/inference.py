@@ -77,13 +77,13 @@ class Inference(Inputs):
         return Use(f"the network {self.name}", self.taken())
 
     def plain(self) -> dict[str, Any]:
+        """As a recipe has it: the name, then all else by name."""
         weights: dict[str, Any] = {"base64": to_base64(self.measured)}
         if self.dataset is not None:
-            weights = {"owner": self.dataset.owner, "name": self.dataset.name}
+            weights = {"name": self.dataset.name, "owner": self.dataset.owner}
         depth = {} if self.depth is None else {"depth": self.depth}
-        return {
-            "name": self.name, **self.written(), "layers": self.layers.plain(), **depth, "weights": weights,
-        }  # fmt: skip
+        own = {**self.written(), "layers": self.layers.plain(), "weights": weights, **depth}
+        return {"name": self.name, **dict(sorted(own.items()))}
 
     def sentence(self) -> str:
         """What it is, for owners."""
