@@ -85,6 +85,19 @@ def relation_facts(recipe: Recipe) -> dict[str, Any] | None:
     }
 
 
+def inference_facts(recipe: Recipe) -> list[dict[str, Any]]:
+    """The networks whose outputs are columns, for a program."""
+    return [
+        {
+            "name": each.name,
+            "sentence": each.sentence(),
+            "numbers": each.width,
+            "weights": None if each.dataset is None else f"{each.dataset.owner}/{each.dataset.name}",
+        }
+        for each in recipe.inferences
+    ]
+
+
 def guarantee_facts(recipe: Recipe) -> dict[str, Any]:
     """What a recipe promises, for a program."""
     guarantee = recipe.guarantee
@@ -120,5 +133,6 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
             for spec in recipe.datasets
         ],
         "relation": relation_facts(recipe),
+        "inference": inference_facts(recipe),
         "analysis": recipe.analysis if recipe.guarantee.by_script else None,
     }

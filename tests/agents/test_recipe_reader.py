@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.enclave.kinds.sampled import Sums
+from tests.formats.test_recipe_inference import rendered
 from tests.formats.test_recipe_relation import STUDY, changed, for_people
 from tests.vectors.vector import cases, read
 
@@ -136,6 +137,20 @@ def test_a_relation_is_read_as_we_read_it(tmp_path: Path) -> None:
     assert found["unit"] == recipe.unit
     for each in refused:
         assert "composeHash" not in each
+
+
+def test_networks_are_read_as_we_read_them(tmp_path: Path) -> None:
+    """All that the bytes say of them is shown; what names weights that are nowhere is refused."""
+    recipe = rendered(tmp_path)
+    elsewhere = recipe.compose.replace(b"name: net\\n        owner", b"name: nut\\n        owner", 1)
+    unordered = recipe.compose.replace(b"depth: 2\\n      features", b"features", 1)
+    found, *refused = read_in_node(tmp_path, [recipe.compose, elsewhere, unordered, recipe.compose[:-9]])
+    assert elsewhere != recipe.compose and agree(recipe.compose, found)
+    assert [each["name"] for each in found["networks"]] == ["risk", "inside"]
+    assert [name for name, _ in found["networks"][1]["declared"]] == [
+        "depth", "features", "groups", "layers", "weights"
+    ]  # fmt: skip
+    assert "composeHash" not in refused[0] and "composeHash" not in refused[2]
 
 
 def test_every_vector_is_read_as_we_read_it(tmp_path: Path) -> None:

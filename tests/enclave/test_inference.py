@@ -30,7 +30,8 @@ from sealroom.safetensors import Tensor, write
 from sealroom.training.forward import Network
 from sealroom.training.graph import Graph
 from sealroom.training.optimiser import Checkpoint
-from sealroom_agents.studies.dry_run import WouldFail, dry_run
+from sealroom_agents.studies.dry_run import dry_run
+from sealroom_agents.studies.dry_watch import WouldFail
 
 NETWORKS: list[tuple[list[Any], int]] = [(MLP, 10), (SMOOTH, 10), (IMAGES, 64), ([*MLP[:3], "sigmoid"], 10)]
 

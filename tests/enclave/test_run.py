@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -40,11 +41,14 @@ from sealroom.envelope.noise import mechanisms
 from sealroom.errors import FailureError
 from sealroom.failure import Details, Failure, parse_failure
 from sealroom.keys import KemPrivateKey, Secret
+from sealroom.members import FOLDER
 from sealroom.recipe import Recipe, parse, render
 from sealroom.recipe.result import check_result
 from sealroom.runtime.clock import margin
 from sealroom.runtime.guest_agent import REDIRECTING_VARIABLES
+from sealroom.safetensors import Tensor, write
 from sealroom.sealed import WrapContext, reseal, seal
+from sealroom_agents.owner.folder import listing, pack
 from sealroom_agents.simulator import GuestAgent, SimulatedPlatform
 
 ACCOUNTS = {"A": "0x" + "a1" * 20, "B": "0x" + "b2" * 20}
@@ -669,3 +673,77 @@ def test_a_machine_that_is_too_small_asks_for_no_key(room: Room) -> None:
     status, phases, told = room.run([python, isolated, "-c", larger, *options])
     assert (status, phases[-1]["code"]) == (78, "machine-too-small"), told
     assert room.gate.hellos == {}
+
+
+def with_a_network(folder: Path, room: Room, weights: list[float]) -> tuple[Recipe, list[str]]:
+    """The mean of what a maker's network gives for women, and the command line of its run."""
+    study = STUDY | {
+        "guarantee": "by-construction",
+        "relation": {"rows": 1, "sql": "SELECT person_id, age, sex FROM cohort WHERE sex = 'F'\n"
+                     "QUALIFY row_number() OVER (PARTITION BY person_id ORDER BY age) = 1\n"},
+        "datasets": [*STUDY["datasets"], {"owner": "maker", "name": "net", "kind": "files"}],
+        "inference": [
+            {
+                "name": "risk", "features": [{"name": "age", "lower": 0, "upper": 100}],
+                "layers": [{"linear": 1}], "weights": {"owner": "maker", "name": "net"},
+            }
+        ],
+        "output": STUDY["output"] | {
+            "fields": [
+                {
+                    "name": "risk", "kind": "mean", "column": "risk", "by": [], "lower": -4, "upper": 4,
+                    "decimals": 2,
+                }
+            ]
+        },
+    }  # fmt: skip
+    folder.mkdir()
+    (folder / "study.yaml").write_text(json.dumps(study))
+    recipe = parse(render(folder))
+    room.make_recipe = lambda analysis: recipe
+    command = room.prepare("")
+    numbers = np.array(weights, "<f4")
+    (folder / "net").mkdir()
+    (folder / "net" / "model.safetensors").write_bytes(
+        write(
+            [
+                Tensor(name="0.weight", shape=(1, 1), data=numbers[:1].tobytes()),
+                Tensor(name="0.bias", shape=(1,), data=numbers[1:].tobytes()),
+            ]
+        )
+    )
+    with (folder / "net.tar").open("wb") as stream:
+        pack(listing(folder / "net"), stream)
+    target = room.folder / "sealed" / "maker" / "net.tar"
+    target.parent.mkdir()
+    summary = seal(
+        folder / "net.tar", target, recipient=room.recipient(recipe), owner="0x" + "3c" * 20, name="net",
+        media_type=FOLDER, report_key=REPORT_KEYS["A"].public,
+    )  # fmt: skip
+    room.gate.sealed[summary.dataset_id] = summary
+    room.gate.owners[summary.dataset_id] = "maker"
+    return recipe, command
+
+
+def test_a_network_of_an_owner_goes_the_whole_way(room: Room) -> None:
+    """DP-03: its weights are a dataset as any: the gate releases their key, and the statement names them."""
+    recipe, command = with_a_network(room.folder / "network", room, [1.0, 0.5])
+    status, _, told = room.run(command)
+    assert status == 0, told
+    envelope = parse_envelope(room.envelope.read_bytes())
+    verify_statement(envelope)
+    verify_receipt(envelope)
+    check_result(envelope.result, recipe)
+    assert {each.owner for each in envelope.statement.datasets} == {"hospital-A", "hospital-B", "maker"}
+    whole = pa.concat_tables([small_table(letter) for letter in "AB"])
+    ages = [each["age"] for each in whole.select(["age", "sex"]).to_pylist() if each["sex"] == "F"]
+    [row] = envelope.result["fields"]["risk"]["groups"]
+    assert abs(float(row["mean"]) - (np.mean(ages) / 50 - 1 + 0.5)) < 0.3
+
+
+def test_weights_that_are_no_numbers_end_a_run_and_owners_read_why(room: Room) -> None:
+    """OU-03, DP-03: in public it is the failure that every other is."""
+    _, command = with_a_network(room.folder / "network", room, [float("nan"), 0.5])
+    status, phases, told = room.run(command)
+    assert (status, phases[-1]["code"]) == (5, "run-failed") and "weights" not in told
+    assert room.failure().open(REPORT_KEYS["B"]).code == "weights-mismatch"

@@ -136,6 +136,12 @@ WRONG: dict[str, tuple[str, Change]] = {
     "the name of the person": ("recipe-inference", _first(name="person")),
     "the name of a group": ("recipe-inference", lambda study: study["output"]["groups"].update(risk=["a"])),
     "one name twice": ("recipe-inference", lambda study: study["inference"][1].update(name="risk")),
+    "two networks of one file": (
+        "recipe-inference",
+        lambda study: study["inference"][1].update(
+            layers=[{"linear": 3}, "relu", {"linear": 1}], weights=SECTION[0]["weights"]
+        ),
+    ),
     "nobody reads it": ("recipe-inference", lambda study: study["output"]["fields"].pop(1)),
     "another length": (
         "recipe-inference", lambda study: study["output"]["fields"][2].update(length=4)

@@ -12,7 +12,13 @@ import click
 from sealroom_agents.cli.options import json_option
 from sealroom_agents.cli.study_paths import STUDY, read_study
 from sealroom_agents.cli.terminal import table
-from sealroom_agents.recipe_words import column_words, people_words, relation_facts, rows_words
+from sealroom_agents.recipe_words import (
+    column_words,
+    inference_facts,
+    people_words,
+    relation_facts,
+    rows_words,
+)
 
 if TYPE_CHECKING:
     from sealroom.recipe import Recipe
@@ -44,7 +50,9 @@ def relation(study: Path, as_json: bool) -> None:
             f"the study {recipe.name} has no relation: its guarantee is {recipe.guarantee.name}",
             "read its analysis.py; a relation is for the guarantee by-construction",
         )
-    facts = {"study": recipe.name, **(relation_facts(recipe) or {})}
+    facts = {
+        "study": recipe.name, **(relation_facts(recipe) or {}), "inference": inference_facts(recipe)
+    }  # fmt: skip
     click.echo(json.dumps(facts) if as_json else "\n".join(lines(recipe)))
 
 
@@ -57,6 +65,7 @@ def lines(recipe: Recipe) -> list[str]:
         for each in compiled.columns
     ]
     people = [] if relation.people is None else [("people", people_words(relation.people))]
+    networks = [(each.name, each.sentence()) for each in recipe.inferences]
     reads = [(name, ", ".join(each)) for name, each in compiled.reads.items()]
     return [
         "The researcher's SQL",
@@ -71,6 +80,7 @@ def lines(recipe: Recipe) -> list[str]:
         "",
         table(columns),
         "",
+        *(["Columns that networks give", "", table(networks), ""] if networks else []),
         "What is read",
         "",
         table([*reads, ("datasets", ", ".join(compiled.datasets)), *people]),

@@ -193,6 +193,18 @@ class Relation(Strict):
     datasets: list[str]
 
 
+class Inference(Strict):
+    """A network whose output is a column that fields read."""
+
+    name: str = Field(description="Of the column.")
+    sentence: str
+    numbers: int = Field(description="How many numbers come out for a row.")
+    weights: str | None = Field(
+        description="The dataset that holds them; null where they stand in the recipe.",
+        examples=["maker/net"],
+    )
+
+
 class Recipe(Strict):
     """What a recipe promises, reads and computes."""
 
@@ -200,6 +212,7 @@ class Recipe(Strict):
     tables: list[Schema]
     reads: list[Reads]
     relation: Relation | None = Field(description="Null where a script computes.")
+    inference: list[Inference] = Field(description="The networks whose outputs are columns.")
     analysis: str | None = Field(description="The script; null where a relation computes.")
 
 

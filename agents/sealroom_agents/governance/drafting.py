@@ -263,6 +263,7 @@ def _computing(recipe: Recipe) -> Lines:
             )
             for each in compiled.columns
         ),
+        *(("network", f"{each.name}: {each.sentence()}") for each in recipe.inferences),
     ]
 
 

@@ -85,6 +85,11 @@ def clues_of(recipe: Recipe) -> Clues:
             found[name.lower()].length = length
         for name in each.columns.groups:
             found[name.lower()].also(list(recipe.output.groups[name]))
+    for network in recipe.inferences:
+        for bounded in (*network.features, *network.vectors):
+            found[bounded.name.lower()].within(float(bounded.lower), float(bounded.upper))
+        for name, labels in network.groups:
+            found[name.lower()].also(list(labels))
     if recipe.relation is not None:
         _of_query(recipe.relation.sql, found)
     return found

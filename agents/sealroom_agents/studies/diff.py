@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sealroom.encoding import canonical
+from sealroom.encoding import canonical, sha256
 from sealroom.recipe import Field, Recipe
 
 CONTEXT = 3
@@ -37,6 +37,7 @@ def diff(old: Recipe, new: Recipe) -> list[Change]:
         *_fields(old, new),
         *_members(_groups(old), _groups(new)),
         *_members(_data(old), _data(new)),
+        *_members(_networks(old), _networks(new)),
         *_text("SQL", _sql(old), _sql(new)),
         *_text("analysis.py", old.analysis, new.analysis),
         *_members(_other(old), _other(new)),
@@ -101,6 +102,18 @@ def _data(recipe: Recipe) -> dict[str, Any]:
         found[f"table {schema.name}: the person"] = schema.unit
         for column, kind in plain["columns"].items():
             found[f"table {schema.name}: {column}"] = kind
+    return found
+
+
+def _networks(recipe: Recipe) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for each in recipe.inferences:
+        found[f"network {each.name}"] = each.sentence()
+        for name, value in each.plain().items():
+            if each.dataset is None and name == "weights":
+                value = f"{each.layers.weights:,} numbers of SHA-256 {sha256(each.measured).hex()}"
+            if name != "name":
+                found[f"network {each.name}: {name}"] = value
     return found
 
 

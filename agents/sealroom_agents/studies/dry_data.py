@@ -27,7 +27,7 @@ from sealroom.sealed import SealedFile, open_sealed, seal
 from sealroom.sealed.header import PARQUET
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.folder import listing, pack
-from sealroom_agents.studies.synthetic import members
+from sealroom_agents.studies.synthetic import members, network_of
 
 ACCOUNT = "0x" + 40 * "1"
 """Of nobody: a header names an account."""
@@ -57,14 +57,16 @@ class Datasets:
         self.read: list[Read] = []
         self._ids: list[tuple[str, pa.Array]] = []
 
-    def add(self, spec: DatasetSpec, source: Path | None, table: pa.Table | None, seed: int) -> None:
+    def add(
+        self, recipe: Recipe, spec: DatasetSpec, source: Path | None, table: pa.Table | None, seed: int
+    ) -> None:
         """Seal one dataset: a file or folder, or what is made up. Raises `SealError`."""
         plain, made_up, files = source, source is None, None
         if spec.schema is None:
             plain = self._folder / "plain"
             with plain.open("wb") as stream:
                 if source is None:
-                    content = members(spec, seed=seed)
+                    content = network_of(recipe, spec, seed=seed) or members(spec, seed=seed)
                     _pack(content, stream)
                     files = len(content)
                 else:

@@ -103,7 +103,7 @@ def dry_run(
             made = synthetic(recipe, people=people, seed=seed) if len(given) < len(recipe.datasets) else {}
             datasets = Datasets(Path(place))
             for spec in recipe.datasets:
-                datasets.add(spec, given.get(spec.path), made.get(spec.path), seed)
+                datasets.add(recipe, spec, given.get(spec.path), made.get(spec.path), seed)
         told("running it")
         return _run(recipe, datasets, times, sandboxed)
 

@@ -9,7 +9,7 @@ from typing import Any
 from sealroom.decimals import decimal_text
 from sealroom.privacy.kind import Bar
 from sealroom.recipe import Recipe
-from sealroom_agents.recipe_words import counted_words, dataset_words
+from sealroom_agents.recipe_words import counted_words, dataset_words, inference_facts
 from sealroom_agents.studies.expected import cells_of, expected
 from sealroom_agents.studies.odds import odds
 
@@ -25,6 +25,7 @@ def sections(recipe: Recipe, cohorts: Sequence[int]) -> list[Section]:
             "Which guarantee holds",
             [f"{recipe.guarantee.name}, {counted_words(recipe)}.", recipe.guarantee.sentence],
         ),
+        *((f"Which network gives {each.name}", [each.sentence()]) for each in recipe.inferences),
         ("How private one run is", _private(recipe)),
         *(
             (f"What leaves: {field.name}", _leaves(recipe, place, cohorts))
@@ -110,6 +111,7 @@ def facts(recipe: Recipe, cohorts: Sequence[int | None]) -> dict[str, Any]:
         "rightPercent": str(bound.right),
         "exceptionOneIn": bound.exception,
         "minimumCohort": recipe.privacy.minimum_cohort,
+        "inference": inference_facts(recipe),
         "fields": [
             {
                 "name": field.name,

@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from sealroom.recipe import Recipe
 from sealroom.recipe.tables import DatasetSpec
+from sealroom.safetensors import Tensor, write
 from sealroom.schema import (
     Binary,
     Bool,
@@ -42,6 +43,7 @@ from sealroom.schema import (
     Timestamp,
 )
 from sealroom.schema.arrow import arrow_schema, arrow_type
+from sealroom.training.weights import FILE
 from sealroom_agents.studies.clues import Clue, Clues, clues_of, words_of
 
 PEOPLE = 2_000
@@ -102,6 +104,24 @@ def members(spec: DatasetSpec, *, seed: int = 0) -> dict[str, bytes]:
     }
     listed = "name,person\n" + "".join(f"{name},{place}\n" for place, name in enumerate(pictures, 1))
     return {"empty.bin": b"", "index.csv": listed.encode(), **pictures, "some.bin": generator.bytes(64)}
+
+
+def network_of(recipe: Recipe, spec: DatasetSpec, *, seed: int = 0) -> dict[str, bytes]:
+    """The files of a sealed network, with weights of the right shapes that are drawn; none of other files."""
+    layers = next((each.layers for each in recipe.inferences if each.dataset == spec), None)
+    if layers is None:
+        return {}
+    generator, made = np.random.default_rng([seed, zlib.crc32(spec.path.encode())]), []
+    for layer in layers.weighted:
+        most = layer.fan_in**-0.5
+        for shape in (layer.weight_shape, layer.after[:1]):
+            drawn = generator.uniform(-most, most, shape).astype("<f4")
+            made.append(drawn.tobytes())
+    tensors = [
+        Tensor(name=name, shape=shape, data=data)
+        for (name, shape), data in zip(layers.tensors(), made, strict=True)
+    ]
+    return {FILE: write(tensors)}
 
 
 def _words(recipe: Recipe) -> list[str]:

@@ -74,7 +74,7 @@ class FeatureList(Feature):
         return {**super()._taken(members), "length": members.integer("length", 1, MAX_LENGTH)}
 
     def plain(self) -> Value:
-        return {**super().plain(), "length": self.length}
+        return {"length": self.length, **super().plain()}
 
 
 def read_features(members: Members, name: str) -> tuple[Feature, ...]:

@@ -118,12 +118,16 @@ def read_inferences(
     listed = fields.array(SECTION, limit=MAX_INFERENCES)
     if not listed:
         _fail("the section has no network", "leave it out")
-    return tuple(_read(item, datasets, groups, folder) for item in listed)
+    return tuple(read_inference(item, datasets, groups, folder) for item in listed)
 
 
 def check_names(inferences: Sequence[Inference], taken: Sequence[str], output: OutputContract) -> None:
-    """Check that each output has a name of its own, is read by a field, and as wide as it is. `taken` are the
-    relation's columns."""
+    """Check that each output has a name of its own, is read by a field, and as wide as it is; and that two
+    networks of one file have the same layers. `taken` are the relation's columns."""
+    made: dict[str, Inference] = {}
+    for each in inferences:
+        if each.dataset is not None and made.setdefault(each.dataset.path, each).layers != each.layers:
+            _fail(f"{each.name} and {made[each.dataset.path].name} say of one file that it has other layers")
     seen = {name.lower() for name in (*taken, *output.groups)}
     for each in inferences:
         if each.name.lower() in seen:
@@ -136,7 +140,10 @@ def check_names(inferences: Sequence[Inference], taken: Sequence[str], output: O
             _fail(f"no field reads {each.name}", "leave the network out")
 
 
-def _read(item: Any, datasets: Sequence[DatasetSpec], groups: Groups, folder: Path | None) -> Inference:
+def read_inference(
+    item: Any, datasets: Sequence[DatasetSpec], groups: Groups, folder: Path | None
+) -> Inference:
+    """Read one network of the section."""
     members = Members(item, "a network", loose=folder is not None, code=Code.RECIPE_INFERENCE)
     name, inputs = members.column("name"), Inputs.read(members, groups)
     layers = Graph.read(members.raw("layers"), inputs=inputs.inputs, outputs=None, loose=members.loose)

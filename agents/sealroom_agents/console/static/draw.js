@@ -161,6 +161,14 @@ const Draw = (() => {
     return make("tr", "", head, ...cells);
   };
 
+  // A network whose output is a column: all that the recipe says of it, but weights by their number.
+  const network = ({ name, declared }) => {
+    const weights = declared.get("weights");
+    const stands = weights.has("base64") ? atob(weights.get("base64")).length / 4 + " numbers in the recipe" : "sealed by " + weights.get("owner") + " as " + weights.get("name");
+    const text = [...declared].map(([member, item]) => member + ": " + (member === "weights" ? stands : told(item))).join("; ");
+    return make("p", "quiet", "The column ", code(name), " is the output of a network. ", ...prose(text), ". The noise protects people, and not the weights.");
+  };
+
   // All that may leave: the table, and what bounds it.
   const leaves = (recipe) => {
     const { output, privacy } = recipe;
@@ -168,7 +176,7 @@ const Draw = (() => {
     const table = make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...output.fields.map(row)));
     const groups = [...output.groups].map(([name, keys]) => make("span", "", code(name), " = ", ...source(keys.join(", "))));
     const bounds = "At most " + count(output.limit_bytes) + " bytes; nothing about fewer than " + privacy.minimum_cohort + "; result or failure leaves " + count(privacy.release_after_seconds) + " s after the grant.";
-    return make("div", "", make("div", "scroll", table), make("p", "quiet", "Groups: ", ...(groups.length ? joined(groups, "; ") : ["none"]), ". ", bounds));
+    return make("div", "", make("div", "scroll", table), ...recipe.networks.map(network), make("p", "quiet", "Groups: ", ...(groups.length ? joined(groups, "; ") : ["none"]), ". ", bounds));
   };
 
   const numbered = (text, label) => {

@@ -295,6 +295,16 @@ const Recipe = (() => {
     return { name, kind, declared, law, cost, sampled, plain };
   };
 
+  // A network whose output is a column: where its weights are, and all else as a field's own members.
+  const readNetwork = (datasets) => (value) => {
+    const name = columnName(object(value, "a network").get("name"), "a network’s name");
+    const weights = object(value.get("weights"), "the weights of " + name);
+    const sealed = datasets.find((one) => one.kind === "files" && one.owner === weights.get("owner") && one.name === weights.get("name"));
+    demand(sealed || typeof weights.get("base64") === "string", "the weights of " + name + " are nowhere");
+    const declared = ordered(new Map([...value].filter(([one]) => one !== "name")));
+    return { name, declared, plain: new Map([["name", name], ...declared]) };
+  };
+
   // What the recipe promises, by a name of the model's table.
   const readGuarantee = (name) => demand(typeof name === "string" && Object.hasOwn(Model.guarantees, name), "the guarantee is none") && Model.guarantees[name];
 
@@ -351,6 +361,7 @@ const Recipe = (() => {
       output,
       ...(recipe.blocks ? { blocks: recipe.blocks } : {}),
       ...(recipe.relation ? { relation: map(recipe.relation) } : { analysis: recipe.analysis }),
+      ...(recipe.networks.length ? { inference: recipe.networks.map((one) => one.plain) } : {}),
     });
     const compose = Canonical.yaml(map({ services: services(recipe.image), volumes: VOLUMES, "x-sealroom": section }));
     return Canonical.json(
@@ -418,6 +429,8 @@ const Recipe = (() => {
       analysis: guarantee.byScript ? text(section.get("analysis"), /\n$/, "the analysis") : "",
     };
     const { datasets, privacy, output } = recipe;
+    recipe.networks = section.has("inference") ? list(section.get("inference"), 16, "the networks").map(readNetwork(datasets)) : [];
+    demand(recipe.relation || !recipe.networks.length, "only a relation gives its columns to networks");
     demand(recipe.image.length <= 255, "the image’s name is too long");
     demand(recipe.relation || (Canonical.isBlockText(recipe.analysis) && new TextEncoder().encode(recipe.analysis).length <= MAX_ANALYSIS_BYTES), "the analysis is not plain printable text");
     demand(datasets.length && new Set(datasets.map((one) => (one.owner + "/" + one.name).toLowerCase())).size === datasets.length, "datasets must each stand once");

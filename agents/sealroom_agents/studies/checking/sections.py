@@ -15,7 +15,9 @@ from sealroom.guarantee import GUARANTEES
 from sealroom.privacy.plan import Draft
 from sealroom.recipe import Recipe, parse, render, yamltext
 from sealroom.recipe.appcompose import check_image
+from sealroom.recipe.column_use import Use
 from sealroom.recipe.contract import Privacy
+from sealroom.recipe.inference import SECTION, Inference, read_inference
 from sealroom.recipe.outputs import read_draft
 from sealroom.recipe.recipe import ANALYSIS_FILE, STUDY_FILE, yaml_hint
 from sealroom.recipe.relation import Relation
@@ -56,6 +58,8 @@ class StudyFile:
         self.datasets: list[DatasetSpec] = []
         self.drafts: dict[int, Draft] = {}
         """Fields, by their place."""
+        self.networks: dict[int, Inference] = {}
+        """Networks, by their place."""
 
     def sections(self) -> None:
         """Judge each section that is there."""
@@ -89,6 +93,13 @@ class StudyFile:
                 draft = self._try(("output", "fields", place), partial(read_draft, value, declared, blocks))
                 if draft is not None:
                     self.drafts[place] = draft
+            for place, value in enumerate(_list(study.get(SECTION))):
+                network = self._try(
+                    (SECTION, place),
+                    partial(read_inference, value, self.datasets, declared, self._folder),
+                )
+                if network is not None:
+                    self.networks[place] = network
         if guarantee is not None and not guarantee.by_script and "relation" in study:
             relation = self._try(("relation",), lambda: Relation.read(study["relation"]))
             if relation is not None and self.schemas:
@@ -185,19 +196,26 @@ class StudyFile:
             pass  # rendering says so
 
     def _columns_of(self, given: list[str]) -> None:
-        """Columns that fields read, and the query does not give."""
+        """Columns that fields and networks read, and the query does not give."""
+        for place, network in self.networks.items():
+            self._unknown((SECTION, place), network.use(), given)
+        # What a network gives counts even where the network itself is refused.
+        listed = _list((self.content or {}).get(SECTION))
+        given = [*given, *(str(each["name"]) for each in listed if isinstance(each, dict) and "name" in each)]
         for place, draft in self.drafts.items():
-            read = draft.kind.columns(draft.spec)
-            for name in (*read.numbers, *read.groups, *(name for name, _ in read.vectors)):
-                if name in given:
-                    continue
-                near = nearest(name, given)
-                at = self.positions.valued(("output", "fields", place), name)
-                self._findings.error(
-                    self.positions.of(at), Code.RECIPE_COLUMN,
-                    f"the field {draft.name} uses {name}, and the relation has no such column",
-                    f"did you mean {near}?" if near else f"its columns are: {', '.join(given)[:200]}",
-                )  # fmt: skip
+            use = Use(f"the field {draft.name}", draft.kind.columns(draft.spec))
+            self._unknown(("output", "fields", place), use, given)
+
+    def _unknown(self, at: At, use: Use, given: list[str]) -> None:
+        for name in use.columns.names:
+            if name in given:
+                continue
+            near = nearest(name, given)
+            self._findings.error(
+                self.positions.of(self.positions.valued(at, name)), Code.RECIPE_COLUMN,
+                f"{use.by} uses {name}, and the relation has no such column",
+                f"did you mean {near}?" if near else f"its columns are: {', '.join(given)[:200]}",
+            )  # fmt: skip
 
     def _in_sql(self, sql: str, place: int | None) -> Place:
         if place is None:
