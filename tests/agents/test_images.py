@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from dataclasses import replace
@@ -84,7 +85,7 @@ def test_a_picture_of_another_shape_is_made_to_fit_where_it_may_be(
 
 
 def test_what_is_no_picture_that_can_be_taken_says_why(tmp_path: Path) -> None:
-    """AR-04. Hostile files end in a refusal, before much is read of them; no name of a file is told."""
+    """AR-12. Hostile files end in a refusal, before much is read of them; no name of a file is told."""
     (tmp_path / "no.png").write_bytes(b"GIF89a" + bytes(64))
     whole = grey(tmp_path / "whole.png", [[9] * 64] * 64).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -107,6 +108,16 @@ def test_what_is_no_picture_that_can_be_taken_says_why(tmp_path: Path) -> None:
         with pytest.raises(Unfit) as caught:
             pixels(tmp_path / name, SMALL)
         assert says in caught.value.reason and name not in caught.value.reason
+
+
+def test_what_is_measured_has_no_decoder_of_pictures() -> None:
+    """AR-12: neither as an import nor in the enclave's image."""
+    root = Path(__file__).resolve().parents[2] / "enclave"
+    for path in (root / "sealroom").rglob("*.py"):
+        assert not re.search(
+            r"^\s*(?:from|import) (?:PIL|cv2|imageio|pydicom)\b", path.read_text(), re.MULTILINE
+        )
+    assert "pillow" not in (root / "requirements.lock").read_text()
 
 
 # -- the table ----------------------------------------------------------------------------------------------

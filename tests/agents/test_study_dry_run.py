@@ -17,6 +17,7 @@ from sealroom.errors import RecipeError, SealError
 from sealroom.recipe import Recipe, parse, render
 from sealroom.runtime import launcher
 from sealroom_agents.errors import ToolError
+from sealroom_agents.studies.check import check
 from sealroom_agents.studies.clues import clues_of
 from sealroom_agents.studies.dry_run import dry_run
 from sealroom_agents.studies.dry_watch import WouldFail
@@ -203,6 +204,14 @@ def test_a_list_that_is_no_list_of_numbers_is_refused_before_a_run(tmp_path: Pat
     with pytest.raises(RecipeError) as caught:
         of_pixels(tmp_path, NETWORK | {"vectors": [NETWORK["vectors"][0] | {"name": "ill_"}]})
     assert caught.value.code == "recipe-column"
+
+
+def test_a_list_that_the_sql_does_not_give_is_told_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError):
+        of_pixels(tmp_path, NETWORK | {"vectors": [NETWORK["vectors"][0] | {"name": "pixel"}]})
+    [finding] = check(tmp_path)
+    assert finding.code == "recipe-column" and finding.hint == "did you mean pixels?"
+    assert "told uses pixel, and the relation has no such column" in finding.message
 
 
 def test_amounts_are_of_all_magnitudes(tmp_path: Path) -> None:

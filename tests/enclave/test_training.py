@@ -23,6 +23,7 @@ from tests.gpu import __main__ as on_gpu
 
 from sealroom.encoding import lp
 from sealroom.errors import RecipeError
+from sealroom.privacy.features import FeatureList
 from sealroom.privacy.kind import PEOPLE
 from sealroom.privacy.kinds import KINDS, model
 from sealroom.privacy.members import Members
@@ -36,6 +37,7 @@ from sealroom.training.exact import Trainer
 from sealroom.training.graph import Graph, Layer
 from sealroom.training.initial import initial
 from sealroom.training.optimiser import Checkpoint, packed
+from sealroom.training.rows import Lists
 
 MLP = [{"linear": 24}, "relu", {"linear": 12}, "tanh", {"linear": 1}]
 SMOOTH = [{"linear": 16}, "gelu", {"linear": 8}, "silu", {"linear": 4}]
@@ -523,3 +525,18 @@ def test_cuda_computes_the_same_integers(network: Any) -> None:
     here, there = (Trainer(graph, loss, CLIP, device=device) for device in ("cuda", "cpu"))
     one, other = (each.sums(weights, each.rows(rows, targets)) for each in (here, there))
     assert (one.gradient == other.gradient).all() and one.loss == other.loss
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("bounds", [("0", "255"), ("-0.3", "7.1")])
+def test_cuda_scales_the_numbers_of_lists_to_the_same_grid(bounds: tuple[str, str]) -> None:
+    lower, upper = map(Decimal, bounds)
+    listed = FeatureList(name="p", lower=lower, upper=upper, length=100)
+    for held in (np.arange(-100, 400, dtype=np.int16), np.linspace(-9, 300, 500, dtype=np.float32)):
+        places = torch.arange(4, -1, -1)
+        here, there = (
+            Lists.on(torch.device(device), held.reshape(5, 100), listed).inputs(places.to(device))
+            for device in ("cuda", "cpu")
+        )
+        assert torch.equal(here.cpu(), there)
