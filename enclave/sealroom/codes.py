@@ -656,6 +656,10 @@ class Code(StrEnum):
     CHECKPOINTS_MISMATCH = _envelope(
         "checkpoints-mismatch", "The hash chain of checkpoints does not end in the weights."
     )
+    ATTESTATION_MALFORMED = _envelope("attestation-malformed", "The attestation is no strict JSON object.")
+    ATTESTATION_MISMATCH = _envelope(
+        "attestation-mismatch", "The attestation says something else than the envelope."
+    )
     MODEL_MISSING = _envelope("model-missing", "The result has no model, or several: name one.")
     WRONG_CHAIN = _envelope("wrong-chain", "The node is of another chain than the file, or of another fork.")
     LEDGER_MISMATCH = _envelope("ledger-mismatch", "The consortium has another ledger.")

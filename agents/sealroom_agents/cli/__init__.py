@@ -94,6 +94,11 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("pin", f"{_HERE}.cli.pin:pin", "write what results are proven against"),
             Entry("verify", f"{_HERE}.cli.verify:verify", "walk every link of a result's envelope"),
             Entry("model", f"{_HERE}.cli.model:model", "write a released model as a file with its envelope"),
+            Entry(
+                "attestation",
+                f"{_HERE}.cli.attestation:attestation",
+                "write what a result proves for tools that read in-toto and SLSA",
+            ),
             Entry("show", f"{_HERE}.cli.show:show", "show a result as tables, and draw it"),
             Entry("gate-log", f"{_HERE}.cli.gatelog:gate_log", "check a gate's audit log against envelopes"),
         ),

@@ -40,12 +40,20 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="What you know from elsewhere: consortium, gate, KMS root and OS images (see: sealroom pin).",
 )
+@click.option(
+    "--attestation",
+    "attestation_file",
+    type=FILE,
+    metavar="FILE",
+    help="An attestation.json, which must say what the envelope says (see: sealroom attestation).",
+)
 @rpc_option
 @simulated_root_option
 @json_option
 def verify(
     file: Path,
     pin_file: Path | None,
+    attestation_file: Path | None,
     rpc: tuple[str, ...],
     simulated_root: Path | None,
     as_json: bool,
@@ -72,10 +80,12 @@ def verify(
     Example:
       sealroom verify envelope.json --pin pin.json
       sealroom verify envelope.json --pin pin.json --rpc URL
+      sealroom verify model.safetensors --pin pin.json --attestation attestation.json
     """
     from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
     from sealroom_agents import verification
     from sealroom_agents.errors import ChainError
+    from sealroom_agents.verification.attestation_file import MAX_ATTESTATION_BYTES, attestation_link
     from sealroom_agents.verification.model_file import (
         MAX_MODEL_BYTES,
         is_model_file,
@@ -92,6 +102,9 @@ def verify(
     trust = trust_for(simulated_root, chain_id=envelope.statement.chain_id)
     reader = reader_for(rpc) if rpc else None
     links = [] if held is None else model_links(held)
+    if attestation_file is not None:
+        said = read_bounded(attestation_file, MAX_ATTESTATION_BYTES, "an attestation")
+        links.append(attestation_link(said, envelope))
     if not as_json:
         _tell_links(links)
     undecided: ChainError | None = None
@@ -204,6 +217,7 @@ def _hint(code: Code | None) -> str | None:
         Code.WRONG_CHAIN: "ask a node of the chain that the envelope names, and that keeps its old blocks",
         Code.MODEL_MISMATCH: "take the file anew from where it was published, or write it from the envelope: "
         "sealroom model",
+        Code.ATTESTATION_MISMATCH: "write it anew from the envelope: sealroom attestation",
         Code.RECEIPT_NOT_ANCHORED: "a result counts once its receipt is anchored",
         Code.CONSORTIUM_NOT_PINNED: "this is the result of other owners, or the pin file is of another study",
         Code.GATE_NOT_PINNED: "where the owners changed their gate, pin the one of the time of this result",
