@@ -22,8 +22,6 @@ STUDIES = ("studies", "fullsize")
 """Parts of `sealroom_agents` that run studies on made-up data, and so need the extra `enclave`."""
 ENCLAVE = ("privacy", "runtime", "training")
 """Parts of `sealroom` that need the extra `enclave`; the rest is everybody's."""
-CHECKOUT = {"fullsize": {"scikit-learn"}}
-"""What parts import that run in a checkout alone, of the developers' group."""
 THROUGH = {"anyio": "fastapi", "botocore": "s3fs", "pydantic_core": "pydantic", "starlette": "fastapi"}
 """Modules that come with another package by its contract."""
 NOT_IMPORTED = {
@@ -77,7 +75,7 @@ def allowed(path: Path) -> set[str]:
     side, _, *parts = path.relative_to(ROOT).parts
     needing = [("enclave", ENCLAVE)] if side == "enclave" else [("agents", AGENTS), ("enclave", STUDIES)]
     own = (EXTRAS[extra] for extra, parts_of in needing if parts[0] in parts_of)
-    return BASE | late | CHECKOUT.get(parts[0], set()) | set[str]().union(*own)
+    return BASE | late | set[str]().union(*own)
 
 
 def test_a_module_imports_what_its_part_declares(sources: dict[Path, set[str]]) -> None:

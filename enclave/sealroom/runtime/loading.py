@@ -23,10 +23,15 @@ import os
 import sys
 import warnings
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import tzinfo
 from types import ModuleType
 from typing import Any
+
+_SCIPY = (
+    "scipy.linalg._matfuncs_inv_ssq", "scipy.optimize.elementwise", "scipy.sparse._spfuncs",
+    "scipy._lib.cobyqa", "scipy._lib.pyprima.common.infos", "scipy._lib.pyprima.common.message",
+)  # fmt: skip
 
 LATE: dict[str, tuple[str, ...]] = {
     "concurrent.futures": ("concurrent.futures.thread",),
@@ -50,6 +55,8 @@ LATE: dict[str, tuple[str, ...]] = {
     ),
     "cryptography": ("cryptography.hazmat.backends.openssl.backend",),
     "opendp": ("opendp._data", "opendp.extras.numpy.canonical", "opendp.prelude"),
+    "scipy": _SCIPY,
+    "sklearn": (*_SCIPY, "scipy.cluster.hierarchy", "sklearn.utils._pprint"),
     "torch": (
         "torch._dynamo", "torch._functorch.apis", "torch.fft", "torch.func", "torch.linalg",
         "torch.optim.lr_scheduler", "torch.special", "torch.utils.checkpoint", "torch.utils.data",
@@ -57,7 +64,7 @@ LATE: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """What a module imports only when one of its functions first runs: loaded along with it. A test reads the
-sources of NumPy, pandas and Arrow and fails on a late import that is missing here."""
+sources of NumPy, pandas, Arrow, SciPy and scikit-learn and fails on a late import that is missing here."""
 
 _CODECS = (
     "ascii", "cp1252", "idna", "iso8859_1", "iso8859_15", "latin_1", "punycode", "raw_unicode_escape",
@@ -211,7 +218,6 @@ def _try_to_load(name: str, parts: tuple[str, ...]) -> ModuleType | None:
 def _load(name: str) -> None:
     """Import a module with what belongs to it and comes late."""
     top = name.partition(".")[0]
-    first = top not in sys.modules
     module = importlib.import_module(name)
     for late in LATE.get(name, ()):
         importlib.import_module(late)
@@ -220,8 +226,9 @@ def _load(name: str) -> None:
             getattr(module, part)
     if top != name:
         _load(top)
-    elif first and name == "torch":
-        _warm_up_torch()
+    elif name in _WARM_UP and name not in _warm:
+        _warm.add(name)
+        _WARM_UP[name]()
 
 
 def _warm_up_torch() -> None:
@@ -240,6 +247,19 @@ def _warm_up_torch() -> None:
         net(torch.zeros(2, 1, 4)).sum().backward()
         optimizer.step()
         repr(torch.zeros(2))
+
+
+def _warm_up_sklearn() -> None:
+    """Have scikit-learn find the thread pools of the libraries that are mapped: it reads that in `/proc`."""
+    from sklearn.cluster import KMeans
+
+    KMeans(1, n_init=1).fit([[0.0], [1.0]])
+
+
+_WARM_UP: dict[str, Callable[[], None]] = {"sklearn": _warm_up_sklearn, "torch": _warm_up_torch}
+"""What to run once a library is loaded: it reads and starts then what it would when it first computes."""
+
+_warm: set[str] = set()
 
 
 def _read(node: ast.Attribute, aliases: dict[str, ModuleType]) -> None:

@@ -19,7 +19,7 @@ from sealroom.visible import visible
 from sealroom_agents.studies.checking.findings import Findings
 from sealroom_agents.studies.positions import Place, nearest
 
-IMAGE_HAS = "it has numpy, pandas, pyarrow, duckdb, torch and what they need"
+IMAGE_HAS = "it has numpy, pandas, pyarrow, duckdb, scikit-learn, torch and what they need"
 _LOCK = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
 
 
