@@ -99,6 +99,22 @@ def test_a_module_that_no_import_names_is_missing_for_the_script() -> None:
     assert inside(script) == "wave"
 
 
+def test_every_time_zone_is_there_once_no_file_opens() -> None:
+    """For both of Python's classes, and for pandas, which computes with the one in Python."""
+    script = (
+        "import datetime, zoneinfo\nimport pandas as pd\nfrom zoneinfo import _zoneinfo\n"
+        "summer = pd.Timestamp('2020-07-01', tz='Asia/Tokyo').tz_convert('America/New_York')\n"
+        "found = [str(summer)]\n"
+        "for kind in zoneinfo.ZoneInfo, _zoneinfo.ZoneInfo:\n"
+        "    found.append(str(datetime.datetime(2020, 7, 1, tzinfo=kind('Europe/Zurich'))))\n"
+        "    try:\n        kind('No/Where')\n"
+        "    except zoneinfo.ZoneInfoNotFoundError:\n        found.append('none')\n"
+        "tell(found)\n"
+    )
+    zurich = "2020-07-01 00:00:00+02:00"
+    assert inside(script) == ["2020-06-30 11:00:00-04:00", zurich, "none", zurich, "none"]
+
+
 def test_reading_the_imports_runs_nothing_of_the_script() -> None:
     script = "import sys\nif len(sys.modules) > 1:\n    import wave\nx = 1 / 0\n"
     load = f"import sys\nfrom sealroom.runtime import loading\nloading.load_for({script!r})\n"

@@ -18,13 +18,13 @@ import ast
 import contextlib
 import ctypes
 import importlib
+import io
 import mmap
 import os
 import sys
 import warnings
 import zoneinfo
 from collections.abc import Callable, Iterator
-from datetime import tzinfo
 from types import ModuleType
 from typing import Any
 
@@ -74,9 +74,6 @@ _CODECS = (
 _MOST_NAMES = 512
 """Names of `__all__` read of one module."""
 
-_zones: list[tzinfo] = []
-"""Held, since `zoneinfo` keeps a zone only as long as somebody does."""
-
 
 def load_base() -> None:
     """Load what every analysis has. Raises `ImportError` where the image lacks one of these."""
@@ -88,14 +85,35 @@ def load_base() -> None:
     import pyarrow.compute
 
     pyarrow.enable_signal_handlers(False)  # they need a pipe, and an analysis is not interrupted
-    # pandas computes with the second class of `zoneinfo`, whose transitions it can read.
-    written_in_python = importlib.import_module("zoneinfo._zoneinfo").ZoneInfo
     instant = pyarrow.array([0], pyarrow.timestamp("s"))
+    for key in _hold_zones():
+        with contextlib.suppress(OSError, ValueError):
+            pyarrow.compute.assume_timezone(instant, key)  # Arrow keeps zones of its own
+
+
+def _hold_zones() -> set[str]:
+    """Keep every time zone's file in memory, where `zoneinfo` looks once no file opens; returns the names.
+
+    None is parsed before a script asks for it: all of them would be a fifth of a job's start.
+    """
+    importlib.import_module("zoneinfo._zoneinfo")  # whose transitions pandas can read
+    places = importlib.import_module("zoneinfo._tzpath")
+    common: Any = importlib.import_module("zoneinfo._common")
+    files: dict[str, bytes] = {}
     for key in zoneinfo.available_timezones():
         with contextlib.suppress(OSError, ValueError):
-            _zones.append(zoneinfo.ZoneInfo(key))
-            _zones.append(written_in_python(key))
-            pyarrow.compute.assume_timezone(instant, key)  # Arrow keeps zones of its own
+            place = places.find_tzfile(key)
+            with open(place, "rb") if place else common.load_tzdata(key) as file:
+                files[key] = file.read()
+
+    def from_memory(key: str) -> io.BytesIO:
+        if key not in files:
+            raise zoneinfo.ZoneInfoNotFoundError(f"No time zone found with key {key}")
+        return io.BytesIO(files[key])
+
+    common.load_tzdata = from_memory
+    zoneinfo.reset_tzpath(())  # where neither class finds a file, it calls `load_tzdata`
+    return set(files)
 
 
 def load_for(script: str) -> None:
