@@ -57,7 +57,7 @@ def fields(cohort: ModuleType, people: pa.Table) -> dict[str, Any]:
         releases=releases,
         check_lease=lambda: None,
     )
-    with Sandbox.start() as sandbox:
+    with Sandbox.of(parsed) as sandbox:
         emitted = custodian.serve(sandbox)
     check_result(build_result(emitted, parsed), parsed)
     return emitted

@@ -100,7 +100,7 @@ def run(recipe: Recipe, sealed: Mapping[str, Path]) -> Run:
     custodian = Custodian(
         recipe, open_dataset=never, open_parquet=open_parquet, releases=releases, check_lease=lambda: None
     )
-    with Watch() as watch, Sandbox.start() as sandbox:
+    with Watch() as watch, Sandbox.of(recipe) as sandbox:
         fields = custodian.serve(sandbox)
         check_result(build_result(fields, recipe), recipe)
     return Run(fields, people, watch.figures, spent["opening"], spent["releasing"], estimate)

@@ -153,7 +153,7 @@ def _at_once(
     """Relation or script over all rows; returns the fields. With `outside`, a script that fails runs again
     outside the sandbox."""
     with times.of("sandbox"):
-        sandbox = Sandbox.start()
+        sandbox = Sandbox.of(recipe)
     with sandbox:
         with times.of("sandbox"):
             sandbox.ready()

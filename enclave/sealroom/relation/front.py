@@ -444,14 +444,18 @@ class Front:
             scope = self._group(node, items, aggregates, scope)
             if node["having"]:
                 scope = self._filtered(scope, node["having"])
-        scope, qualify = self._row_number(node["qualify"], scope)
+        first = self._first_rows(node["qualify"], scope)
         windows = [call for call in calls if call["class"] == "WINDOW"]
-        if qualify is None:
+        if first is not None:
             windows = [call for call in windows if not _within(call, node["qualify"])]
-        if windows:
+        if windows:  # of all rows, also of those that QUALIFY leaves out
             scope = self._windows(windows, scope)
-        if qualify:
-            scope = self._filtered(scope, qualify)
+        if first is not None:
+            order = self._order(first[0]["orders"], scope)
+            relation = self._calculus.first_rows(scope.table.relation, first[1], order)
+            scope = replace(scope, table=replace(scope.table, relation=relation))
+        elif node["qualify"]:
+            scope = self._filtered(scope, node["qualify"])
         relation = scope.table.relation
         terms = [self._value(each, scope) for _, each in items]
         relation = self._calculus.project(relation, terms)
@@ -515,19 +519,13 @@ class Front:
             refuse(Code.RELATION_NAME, f"GROUP BY {number}: there is no such item", f"1 to {len(items)}")
         return items[number - 1][1]
 
-    def _row_number(self, qualify: Node | None, scope: _Scope) -> tuple[_Scope, Node | None]:
+    def _first_rows(self, qualify: Node | None, scope: _Scope) -> tuple[Node, int] | None:
         """QUALIFY row_number() OVER (PARTITION BY unit …) <= m keeps m rows a person: a rule of its own."""
         found = _top(qualify, scope)
         if found is None:
-            return scope, qualify
-        window, most = found
-        _read(window, "function_name", "partitions", "orders", "start", "end")
-        partition = self._expression(window["partitions"][0], scope)
-        if not partition.unit:
-            return scope, qualify
-        order = self._order(window["orders"], scope)
-        relation = self._calculus.first_rows(scope.table.relation, most, order)
-        return replace(scope, table=replace(scope.table, relation=relation)), None
+            return None
+        _read(found[0], "function_name", "partitions", "orders", "start", "end")
+        return found if self._expression(found[0]["partitions"][0], scope).unit else None
 
     def _windows(self, nodes: Sequence[Node], scope: _Scope) -> _Scope:
         unique: dict[str, Node] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sealroom.codes import Code
-from sealroom.recipe.tables import DatasetSpec, Schema
 from sealroom.relation.terms import (
     BOOL,
     DATE,
@@ -36,6 +36,9 @@ from sealroom.schema import (
     Struct,
     Timestamp,
 )
+
+if TYPE_CHECKING:
+    from sealroom.recipe.tables import DatasetSpec, Schema
 
 MAX_LIST = 2**14
 """Longest list that is read. A longer one is NULL, so that no person's list takes the memory of a run."""

@@ -205,7 +205,7 @@ def _here() -> _Session:
 
 
 def run(channel: Channel, walls: Walls) -> None:
-    """The job's program: load, say so; receive the script, load what it imports, seal, say so; run it."""
+    """The job's program: load the base; receive the script, load what it imports; run it."""
     # Nothing can be written anywhere. Libraries that only ask for a place (torch) go on with this one.
     tempfile.tempdir = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/"
     # While the custodian attests: most of a small analysis's time goes here.
@@ -214,25 +214,27 @@ def run(channel: Channel, walls: Walls) -> None:
     from sealroom.runtime.loading import load_base, load_for, load_for_block
 
     load_base()
+
+    def load(begin: Mapping[str, Any]) -> Phase:
+        block = bool(begin.get("block"))
+        (load_for_block if block else load_for)(begin["analysis"])
+        return Phase.BLOCK if block else Phase.SEALED
+
+    run_script(channel, begun(channel, walls, load))
+
+
+def begun(channel: Channel, walls: Walls, load: Callable[[Mapping[str, Any]], Phase]) -> dict[str, Any]:
+    """Say that the job is ready, receive its task, let `load` prepare for it, and seal; gives the task once
+    the custodian has seen the seal. `load` gives what the task may call."""
     channel.send({"op": "ready", "walls": asdict(walls)})
     begin = channel.receive(head_limit=SCRIPT_BYTES)
     if begin is None:
         raise JobError(Code.CHANNEL_CLOSED, "the custodian is gone")
-    relation = "relation" in begin.head
-    if relation:
-        from sealroom.runtime import relation_job
-    elif begin.head.get("block"):
-        load_for_block(begin.head["analysis"])
-    else:
-        load_for(begin.head["analysis"])
-    seal(Phase.BLOCK if begin.head.get("block") else Phase.SEALED)
+    seal(load(begin.head))
     channel.send({"op": "sealed"})
     if channel.receive() is None:  # the custodian has seen the second filter, too
         raise JobError(Code.CHANNEL_CLOSED, "the custodian is gone")
-    if relation:
-        relation_job.compute(channel, begin.head)
-    else:
-        run_script(channel, begin.head)
+    return begin.head
 
 
 def run_script(channel: Channel, begin: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ CHANNEL_FOLDER = Path("/run/sealroom")
 JOIN_SECONDS = 600.0
 """Longest that the service waits for its custodian."""
 
-PROGRAMS = {"analysis": "sealroom.runtime.job"}
+PROGRAMS = {"analysis": "sealroom.runtime.job", "relation": "sealroom.runtime.relation_job"}
 """What a job may run: modules of this package, each with a `run(channel, walls)` that starts in `LOAD` and
 seals itself."""
 

@@ -7,8 +7,10 @@ person has one row, the numbers that it gives people rise, and the custodian has
 is trusted with a key or with noise. It is sealed as a script is: were DuckDB taken over by a hostile file,
 that code could do what a script can.
 
-DuckDB starts after the seal. Before it, it would look for limits of its control group, and give up where it
-finds one that it may not read; a sealed job is told that there is none.
+It loads DuckDB, NumPy and Arrow before the seal, and no pandas: what these two look for in it when they first
+run is missing then, and they go on without. DuckDB starts after the seal. Before it, it would look for limits
+of its control group, and give up where it finds one that it may not read; a sealed job is told that there is
+none.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ from sealroom.codes import Code
 from sealroom.errors import JobError
 from sealroom.relation.engine import Engine
 from sealroom.runtime.channel import SCRIPT_BYTES, Channel, Frame
+from sealroom.runtime.confine import Walls
+from sealroom.runtime.job import begun
 from sealroom.runtime.lists import entries, has_length
+from sealroom.runtime.syscalls import Phase
 
 MAX_THREADS = 4
 
@@ -43,6 +48,12 @@ def threads() -> int:
 def memory() -> int:
     """Bytes that DuckDB may use."""
     return int(resource.getrlimit(resource.RLIMIT_AS)[0] * MEMORY_SHARE)
+
+
+def run(channel: Channel, walls: Walls) -> None:
+    """The job's program."""
+    pa.enable_signal_handlers(False)  # they need a pipe, and a relation is not interrupted
+    compute(channel, begun(channel, walls, lambda begin: Phase.SEALED))
 
 
 def compute(channel: Channel, begin: Mapping[str, Any]) -> None:

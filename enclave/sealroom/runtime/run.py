@@ -142,10 +142,10 @@ def execute(
     clock = clock or Clock()
     guest = Guest.connect(chain_id=order.chain_id, environment=environment, simulator=order.guest_agent)
     gate = gate or HttpGate(order.gate_url)
+    info = guest.info()
+    recipe = parse(info.compose)
     beside = nullcontext() if order.channel is None else Service(order.channel)
-    with beside as service, Sandbox.start(service=service) as sandbox:
-        info = guest.info()
-        recipe = parse(info.compose)
+    with beside as service, Sandbox.of(recipe, service=service) as sandbox:
         threading.Thread(target=_warm_up, args=(recipe,), name="warm-up", daemon=True).start()
         datasets = Datasets.locate(
             order.datasets, recipe, chain_id=order.chain_id, consortium=order.consortium

@@ -31,7 +31,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sealroom.codes import Code
 from sealroom.errors import JobError
@@ -39,7 +39,11 @@ from sealroom.runtime.channel import Channel, Frame
 from sealroom.runtime.confine import PACKAGES, Walls
 from sealroom.runtime.launcher import SOCKET_NAME
 
-ANALYSIS = "analysis"
+if TYPE_CHECKING:
+    from sealroom.recipe import Recipe
+
+ANALYSIS, RELATION = "analysis", "relation"
+"""The launcher's programs: a job for a script, and one for a relation."""
 
 READY_SECONDS = 60.0
 """Longest that a job may take to start and load pandas, and the launcher to answer."""
@@ -103,6 +107,11 @@ class Sandbox:
         self._launcher = launcher
         self._pid: int | None = None
         self._walls: Walls | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe, *, service: Service | None = None) -> Sandbox:
+        """Start the job that the recipe needs."""
+        return cls.start(ANALYSIS if recipe.compiled is None else RELATION, service=service)
 
     @classmethod
     def start(cls, program: str = ANALYSIS, *, service: Service | None = None) -> Sandbox:

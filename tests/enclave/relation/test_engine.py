@@ -20,7 +20,7 @@ from sealroom.relation.compiled import compile_relation
 from sealroom.relation.descriptors import PROTOCOL, Descriptors
 from sealroom.relation.engine import SETTINGS, Engine
 from sealroom.relation.inputs import Input, InputColumn
-from sealroom.relation.terms import DATE, REAL
+from sealroom.relation.terms import DATE, INT, REAL
 
 ONE = Input(
     name="t",
@@ -98,6 +98,30 @@ def test_a_column_with_the_name_of_a_step_of_ours_is_read_like_any_other() -> No
     values = list(got.values())
     assert values[1] == [None, None]
     assert [str(value) for value in values[2]] == ["0.0", "1.0"]
+
+
+@pytest.mark.parametrize("most", ["= 1", "<= 2"])
+def test_a_window_beside_qualify_is_over_all_rows_of_a_person(most: str) -> None:
+    """As in SQL: QUALIFY chooses among rows whose windows are computed."""
+    stream = io.BytesIO()
+    table = pa.table({"p": [1, 1, 1, 2], "a": [10, 20, 40, 5], "b": [3, 1, 2, 7]})
+    pq.write_table(table, stream)
+    given = Input(
+        name="t",
+        columns=(column("p", INT, unit=True), column("a", INT), column("b", INT)),
+        sources=(("a/t", "a"),),
+        unreadable={},
+    )
+    query = (
+        "SELECT p, sum(a) OVER (PARTITION BY p) AS s, row_number() OVER (PARTITION BY p ORDER BY b) AS n, b"
+        f" FROM t QUALIFY row_number() OVER (PARTITION BY p ORDER BY b) {most}"
+    )
+    relation = compile_relation(query, [given], rows=2)
+    found = Engine({"a/t": [in_memory(stream.getvalue())]}).run(relation.sql)
+    with duckdb.connect() as connection:
+        connection.register("t", table)
+        expected = connection.sql(query).fetchall()
+    assert sorted(zip(*found.to_pydict().values(), strict=True)) == sorted(expected)
 
 
 def test_a_struct_with_the_name_of_its_dataset_is_read_as_a_struct() -> None:

@@ -97,7 +97,7 @@ def run(
     custodian = Custodian(
         parsed, open_dataset=never, open_parquet=open_parquet, releases=releases, check_lease=lambda: None
     )
-    with Sandbox.start(service=service) as sandbox:
+    with Sandbox.of(parsed, service=service) as sandbox:
         fields = custodian.serve(sandbox)
     return fields, releases.rows, opened
 
@@ -237,6 +237,17 @@ def test_an_engine_without_memory_fails_the_run(parsed: Recipe, tmp_path: Path) 
         capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert done.stdout.split() == ["released", "job-failed", "released"], done.stderr
+
+
+def test_the_job_of_a_relation_loads_neither_pandas_nor_what_reads_recipes() -> None:
+    """Each takes as long as the relation of a small study."""
+    code = "import sys, sealroom.runtime.relation_job; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"pandas", "pydantic", "eth_abi", "opendp", "torch"}
+    assert "sealroom.recipe" not in done.stdout.split()
 
 
 ASK_TWICE = """
