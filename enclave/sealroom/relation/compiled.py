@@ -75,8 +75,9 @@ class Compiled:
         `people` is the most persons that all datasets together have: as many as rows, where nobody says.
         From public numbers alone. A step that keeps rows until it has seen all counts with all that may reach
         it. Groups count once a thread, and with their person's rows a group where these are bounded. Beside
-        them an aggregate that keeps values (DISTINCT, a median, an order) counts with all rows. A category,
-        and a text bounded by SQL (`left`), counts with its longest. What DuckDB takes a row was measured.
+        them an aggregate that keeps values (DISTINCT, a median, an order) counts with all rows. A text
+        counts with the longest label of a category, or with what SQL bounds it to (`left`). What DuckDB takes
+        a row was measured.
 
         LIMITATIONS: no more people are held to `people` than say so. A text that nothing bounds counts with
         what ids and codes take. Long ones take more, so that what is in them can decide whether a run that
@@ -100,9 +101,12 @@ class Compiled:
             readers = sum(each.inputs.count(step.name) for each in self.steps)
             if readers > 1 and not step.scans:  # DuckDB computes it once
                 held += most * step.width
-        last = self.steps[-1]
+        return held + self.result(rows, people=people)
+
+    def result(self, rows: Mapping[str, int], *, people: int | None = None) -> int:
+        """How many of these bytes are the result, which DuckDB's own limit does not hold."""
         lists = sum(each.type.width for each in self.columns if each.type.kind == "list")
-        return held + reach[last.name] * (last.width * RESULTS - lists)
+        return self.most_rows(rows, people=people) * (self.steps[-1].width * RESULTS - lists)
 
     def most_rows(self, rows: Mapping[str, int], *, people: int | None = None) -> int:
         """Most rows of the result, from the number of rows of each dataset."""

@@ -21,6 +21,7 @@ from sealroom.relation.terms import (
     decimal_type,
     refuse,
     text_type,
+    type_of_texts,
 )
 from sealroom.schema import (
     Bool,
@@ -162,7 +163,7 @@ def _value(kind: ColumnType) -> tuple[Type, str] | None:
         case String():
             return text_type(MAX_TEXT), "text"
         case Category(values=values):
-            return text_type(max(map(len, values))), "labels"
+            return type_of_texts(values), "labels"
         case Date():
             return DATE, "as-is"
         case Timestamp(unit="us", zone=None):

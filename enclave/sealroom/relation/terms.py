@@ -50,6 +50,8 @@ class Type:
     """list: type of an element."""
     item_bytes: int = 8
     """list: bytes of an element, as it is held."""
+    utf_8_bytes: int | None = field(default=None, compare=False)
+    """text: most bytes, where these are known, as of labels; else what so many characters may have."""
 
     def __str__(self) -> str:
         match self.kind:
@@ -79,7 +81,9 @@ class Type:
         codes take."""
         match self.kind:
             case "text":
-                longest = UTF_8_BYTES * self.size if self.size < MAX_TEXT else 32
+                longest = self.utf_8_bytes
+                if longest is None:
+                    longest = UTF_8_BYTES * self.size if self.size < MAX_TEXT else 32
                 return 16 + (longest if longest > INLINE_BYTES else 0)
             case "list":
                 return 16 + self.size * self.item_bytes
@@ -120,6 +124,16 @@ def decimal_type(scale: int) -> Type:
 
 def text_type(size: int) -> Type:
     return Type("text", min(size, MAX_TEXT))
+
+
+def type_of_texts(texts: Iterable[str]) -> Type:
+    """The type of a text that is one of these."""
+    known = list(texts)
+    size, longest = (
+        max(map(len, each), default=0)
+        for each in (known, [text.encode(errors="surrogatepass") for text in known])
+    )
+    return Type("text", min(size, MAX_TEXT), utf_8_bytes=longest)
 
 
 Value = bool | int | float | decimal.Decimal | str | datetime.date | datetime.datetime
@@ -259,6 +273,10 @@ def common_type(terms: Sequence[Term], what: str) -> Type:
     size = max((term.type.size for term in terms), default=0)
     if kinds == {"list"} or "span" in kinds:
         refuse(Code.RELATION_TYPE, f"{what} takes no {terms[0].type}", "use an element: x[1]")
+    if kinds == {"text"}:
+        longest = [term.type.utf_8_bytes for term in terms if term.type.kind == "text"]
+        known = [each for each in longest if each is not None]
+        return Type("text", size, utf_8_bytes=max(known) if len(known) == len(longest) else None)
     if len(kinds) == 1:
         return Type(kinds.pop(), size)
     if kinds == {"int", "dec"}:
@@ -287,7 +305,7 @@ def literal(value: Value | None) -> Term:
             return _decimal(value)
         case str() if len(value) <= MAX_TEXT and "\0" not in value:
             quoted = value.replace("'", "''")
-            return _constant(f"'{quoted}'::VARCHAR", text_type(len(value)), value)
+            return _constant(f"'{quoted}'::VARCHAR", type_of_texts([value]), value)
         case datetime.datetime() if value.tzinfo is None:
             return _constant(f"'{value.isoformat(' ')}'::TIMESTAMP", TIMESTAMP, value)
         case datetime.date() if not isinstance(value, datetime.datetime):

@@ -28,6 +28,9 @@ from sealroom.runtime.handover import (
     table_limit,
 )
 
+LIBRARY_BYTES = 512 * 2**20
+"""What a job maps beside DuckDB's memory and the result: libraries, stacks of threads."""
+
 
 def admit(recipe: Recipe, datasets: Datasets, *, job_bytes: int) -> None:
     """Raises `JobError` ("machine-too-small"); never of a study whose script computes.
@@ -50,13 +53,16 @@ def check_memory(recipe: Recipe, rows: Mapping[str, int], kept: int, *, job_byte
     from sealroom.runtime.relation_job import MEMORY_SHARE
 
     usable = int(job_bytes * MEMORY_SHARE)
-    needed, most = relation_bytes(recipe, rows), release_bytes(recipe, rows)
-    if needed > usable or needed + most + kept > machine or not _fits(recipe, rows, machine):
+    beside = job_bytes - usable - LIBRARY_BYTES
+    needed, most, result = (each(recipe, rows) for each in (relation_bytes, release_bytes, result_bytes))
+    small = needed - result > usable or result > beside or needed + most + kept > machine
+    if small or not _fits(recipe, rows, machine):
         raise JobError(
             Code.MACHINE_TOO_SMALL,
-            f"the relation may take {_gigabytes(needed)} GB, and a release {_gigabytes(most)} GB, beside"
-            f" {_gigabytes(kept)} GB of data, and this machine has {_gigabytes(machine)} GB, of which the"
-            f" relation may take {_gigabytes(usable)} GB",
+            f"the relation may take {_gigabytes(needed)} GB, {_gigabytes(result)} GB of it its result, and a"
+            f" release {_gigabytes(most)} GB, beside {_gigabytes(kept)} GB of data, and this machine has"
+            f" {_gigabytes(machine)} GB, of which DuckDB may take {_gigabytes(usable)} GB and the result"
+            f" {_gigabytes(beside)} GB",
             "run it on a larger machine, read fewer columns and rows, or say in the recipe how many people"
             " all owners have at most (relation: people)",
         )
@@ -69,9 +75,18 @@ def relation_bytes(recipe: Recipe, rows: Mapping[str, int]) -> int:
 
     assert recipe.compiled is not None and recipe.relation is not None
     computed = recipe.compiled.memory(rows, people=recipe.relation.people, threads=threads())
+    return computed + _lists(recipe, rows)
+
+
+def result_bytes(recipe: Recipe, rows: Mapping[str, int]) -> int:
+    """How many of these bytes are the result, which lies beside DuckDB's memory."""
+    assert recipe.compiled is not None and recipe.relation is not None
+    return recipe.compiled.result(rows, people=recipe.relation.people) + _lists(recipe, rows)
+
+
+def _lists(recipe: Recipe, rows: Mapping[str, int]) -> int:
     most = _most_rows(recipe, rows)
-    lists = max(lists_bytes(recipe.handed_over(field.columns), most) for field in recipe.output.fields)
-    return computed + lists
+    return max(lists_bytes(recipe.handed_over(field.columns), most) for field in recipe.output.fields)
 
 
 def release_bytes(recipe: Recipe, rows: Mapping[str, int]) -> int:
