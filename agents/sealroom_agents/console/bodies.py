@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 from typing import Literal, cast
 
+from sealroom.envelope import Envelope, parse_envelope
 from sealroom.errors import SealroomError
 from sealroom.recipe import Recipe, parse
 from sealroom_agents.console import models
 from sealroom_agents.console.activity import Activity
+from sealroom_agents.console.phases import phases
 from sealroom_agents.console.pictures import GoverningPicture, Picture, StudyPicture
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.facts import DatasetRecord
@@ -39,6 +41,7 @@ def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunSta
             pass  # the runner's last look stands
     text = store.envelope(run.id) if run.state == "done" else None
     envelope = json.loads(text) if text else None
+    events = store.events(run.id)
     return models.RunState(
         id=run.id,
         compose_hash=run.compose_hash,
@@ -49,10 +52,35 @@ def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunSta
         message=run.message,
         created=run.created,
         updated=run.updated,
-        events=[run_event(event) for event in store.events(run.id)],
+        events=[run_event(event) for event in events],
+        phases=[
+            models.RunPhase(
+                name=one.name,
+                state=one.state,
+                says=one.says,
+                ended=one.ended,
+                proof=dict(one.proof),
+            )
+            for one in phases(run, events, known_recipe(store, run), published(store, run))
+        ],
         payload=envelope["result"] if envelope else None,
         envelope=envelope,
     )
+
+
+def published(store: Store, run: Run) -> Envelope | None:
+    """The envelope as verifiers read it; `None` where there is none, or where it is none."""
+    text = store.envelope(run.id) if run.state == "done" else None
+    try:
+        return parse_envelope(text.encode()) if text else None
+    except SealroomError:
+        return None
+
+
+def known_recipe(store: Store, run: Run) -> Recipe | None:
+    """The recipe of a run, where its bytes are known here."""
+    compose = store.recipe(run.compose_hash)
+    return None if compose is None else parse(compose)
 
 
 def run_event(event: Event) -> models.RunEvent:

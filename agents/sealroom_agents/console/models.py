@@ -103,6 +103,16 @@ class RunEvent(Strict):
     message: str
 
 
+class RunPhase(Strict):
+    """One of the five phases of a run that trains a model."""
+
+    name: Literal["sealed", "training", "evaluating", "checkpoint verified", "released"]
+    state: Literal["waiting", "under way", "done", "broken", "not reached"]
+    says: str
+    ended: float | None = Field(description="When it ended; training and evaluating end in one instant.")
+    proof: dict[str, str] = Field(description="Digests of what it proved, once the envelope is published.")
+
+
 class RunState(RunAccepted):
     """A run as it stands."""
 
@@ -112,6 +122,7 @@ class RunState(RunAccepted):
     created: float
     updated: float
     events: list[RunEvent]
+    phases: list[RunPhase] = Field(description="Of a run that trains a model; empty for others.")
     payload: dict[str, Any] | None = Field(description="The result; null until its receipt is on chain.")
     envelope: dict[str, Any] | None = Field(
         description="The Sign-RPC envelope; null until its receipt is on chain."

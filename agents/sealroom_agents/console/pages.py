@@ -12,12 +12,12 @@ from fastapi import Path as PathParameter
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from sealroom.envelope import Envelope, parse_envelope
 from sealroom.errors import SealroomError
 from sealroom.guarantee import GUARANTEES
 from sealroom.model.units import delta_text, epsilon_text
-from sealroom.recipe import Recipe, parse
 from sealroom_agents.console import display
+from sealroom_agents.console.bodies import known_recipe, published
+from sealroom_agents.console.phases import phases
 from sealroom_agents.console.reference import Reference
 from sealroom_agents.console.results import Table, tables
 from sealroom_agents.console.studies import Studies, is_declared
@@ -147,16 +147,18 @@ class Pages:
         run = self._store.run(run_id)
         body = self._envelope(run)
         result: dict[str, Any] | None = body["result"] if body else None
-        envelope = self._parsed(run)
+        envelope = published(self._store, run)
+        events, recipe = self._store.events(run_id), known_recipe(self._store, run)
         return self._page(
             "run.html",
             page="run",
             run=run,
-            events=self._store.events(run_id),
+            events=events,
+            phases=phases(run, events, recipe, envelope),
             ended=run.state in ENDS,
             failure=self._store.failure(run.id) is not None,
             result=result,
-            recipe=self._recipe(run),
+            recipe=recipe,
             anchor=body["anchor"] if body else None,
             chain=self._studies.anchored(envelope) if envelope else None,
             tables=self._tables(run, result) if result else [],
@@ -182,21 +184,9 @@ class Pages:
         text = self._store.envelope(run.id) if run.state == "done" else None
         return json.loads(text) if text else None
 
-    def _parsed(self, run: Run) -> Envelope | None:
-        """The envelope as verifiers read it; `None` where there is none, or where it is none."""
-        text = self._store.envelope(run.id) if run.state == "done" else None
-        try:
-            return parse_envelope(text.encode()) if text else None
-        except SealroomError:
-            return None
-
-    def _recipe(self, run: Run) -> Recipe | None:
-        compose = self._store.recipe(run.compose_hash)
-        return None if compose is None else parse(compose)
-
     def _tables(self, run: Run, result: dict[str, Any]) -> list[tuple[str, Table]]:
         """The result's fields as tables, in the recipe's order."""
-        recipe = self._recipe(run)
+        recipe = known_recipe(self._store, run)
         shapes = {}
         if recipe is not None:
             shapes = {spec.name: spec.shape(recipe.rows) for spec in recipe.output.fields}

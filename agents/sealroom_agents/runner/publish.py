@@ -20,9 +20,12 @@ from sealroom.encoding import from_hex, to_hex
 from sealroom.envelope import Anchor, Approval, Envelope, parse_envelope, verify_receipt, verify_statement
 from sealroom.errors import SealroomError
 from sealroom.model import Opening, Receipt
+from sealroom.recipe import parse
+from sealroom.recipe.result import check_result
 from sealroom_agents.chain import FoundReceipt, History, TxResult
 from sealroom_agents.errors import ChainError, RunnerError, StoreError, TransactionError
 from sealroom_agents.store import Run, Store
+from sealroom_agents.verification.released_model import models_of, trains
 
 MAX_WAIT_S = 15.0
 """Longest pause between two tries to anchor, seconds."""
@@ -32,6 +35,9 @@ ENDED_CODES = frozenset({Code.REVOKED, Code.STANDING_MISMATCH})
 """The same, once it is known which."""
 THERE_ALREADY = "LedgerReceiptExists"
 """Refusal of the ledger that sends us back to look which receipt is there. All others are a failure."""
+
+VERIFIED = "verified"
+"""Phase in which the checkpoints of a model are computed again."""
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +85,7 @@ class Publisher:
         draft = (self._store.draft(run.id) or "").encode()
         try:
             envelope = self._own(run, parse_envelope(draft))
+            self._check_models(run, envelope)
             for attempt in Retrying(
                 retry=retry_if_exception(_passes),
                 wait=wait_exponential(multiplier=0.5, max=MAX_WAIT_S),
@@ -109,6 +116,22 @@ class Publisher:
         verify_statement(envelope)
         verify_receipt(envelope)
         return envelope
+
+    def _check_models(self, run: Run, envelope: Envelope) -> None:
+        """The hash chain of checkpoints must end in the weights, or nothing is anchored."""
+        recipe = parse(envelope.recipe)
+        if not trains(recipe):
+            return
+        check_result(envelope.result, recipe)
+        models = models_of(envelope.result, recipe)
+        for model in models:
+            model.check_chain(model.weights)
+        told = [
+            f"{model.field}: {model.chain.steps:,} checkpoints end in weights {to_hex(model.digest)}"
+            for model in models
+        ]
+        if not any(event.phase == VERIFIED for event in self._store.events(run.id)):
+            self._store.note(run, VERIFIED, "; ".join(told) or "no model is released: too few people")
 
     def _anchor(self, run: Run, envelope: Envelope) -> _Place:
         """Put the receipt on chain, unless it is there: a try before may have got through without our

@@ -51,6 +51,11 @@ class ReleasedModel:
             )
 
 
+def trains(recipe: Recipe) -> bool:
+    """Whether a run of this recipe trains a network."""
+    return any(field.kind.trains for field in recipe.output.fields)
+
+
 def models_of(result: Mapping[str, Any], recipe: Recipe) -> tuple[ReleasedModel, ...]:
     """The networks of a result of this recipe, in its order: none of too few people."""
     found = []

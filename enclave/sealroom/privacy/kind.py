@@ -90,6 +90,8 @@ class Kind(ABC, Generic[S]):
     """Its name in recipes."""
     laws: ClassVar[tuple[Law, ...]] = LAWS
     """The laws of noise that it can have."""
+    trains: ClassVar[bool] = False
+    """Whether its value is a network, with `tensors` and `checkpoints`."""
     of_blocks: ClassVar[bool] = False
     """Whether its rows are blocks of people: recipes by blocks have such kinds alone, and others none."""
 

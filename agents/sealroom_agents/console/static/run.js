@@ -6,6 +6,9 @@
   const timeline = document.getElementById("timeline");
   if (!timeline || timeline.dataset.ended === "yes" || !/^0x[0-9a-f]{64}$/.test(timeline.dataset.run)) return;
   const states = ["waiting", "queued", "starting", "attesting", "computing", "anchoring", "done", "refused", "revoked", "failed"];
+  // The server draws the phases of a training; these events end one.
+  const drawn = document.querySelector(".phases") !== null;
+  const turns = ["attesting", "granted", "emitting", "anchoring", "verified"];
   let last = Number(timeline.dataset.after);
 
   const moment = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ") + " UTC";
@@ -29,6 +32,7 @@
       item.append(part);
     }
     timeline.append(item);
+    if (drawn && turns.includes(event.phase)) window.location.reload();
     if (states.includes(event.phase)) {
       const state = document.getElementById("state");
       state.textContent = event.phase;

@@ -141,6 +141,7 @@ class Model(Kind[Training]):
 
     name = "model"
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
+    trains = True
 
     def read(self, members: Members, groups: Groups) -> Training:
         inputs = Inputs.read(members, groups)
