@@ -1,18 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quantiles of one column by declared group, from one noisy tree of counts over 256 ranges.
+"""Quantiles of one column by declared group, from noisy counts that close in on them in three rounds.
 
-A row is in one range, and in a wider one of 16: it adds two, in L1 and in L2², whatever its value (`tree`).
-The number of people below each edge, and the noise on it, are known exactly. A quantile is where that count
-passes its share of all, and its interval holds every edge whose count the noise, and the chance of who is in
-the data, could have moved there. Values beyond the bounds count in the outer ranges.
+The first round counts the rows in 256 ranges between the bounds. What noise leaves open of where each
+quantile is, the second round divides into 16 ranges, and what it leaves open of that the third one into 4. So
+ranges are narrow where quantiles are, whatever the bounds, and the last round, which most of the cost is for,
+has few counts to sum (`reading`). In each round a row is in one range, and where these are many, in a wider
+one around it: it adds no more than two, in L1 and in L2², whatever its value and whatever was found before.
+
+A quantile is where the number of people below an edge passes its share of all. Its interval holds every edge
+whose count the noise, and the chance of who is in the data, could have moved there: of the last round, and of
+the first one where the interval goes on beyond what the last one looked at. Values beyond the bounds count in
+the outer ranges.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from sealroom.decimals import decimal_text
@@ -20,9 +27,10 @@ from sealroom.privacy.bounds import Bounded, Bounds, Search, between, bounds_sha
 from sealroom.privacy.cells import MAX_CELLS, Cells
 from sealroom.privacy.clamped import ENOUGH, check_decimals
 from sealroom.privacy.intervals import NOISE_AND_SAMPLING, Z, within
-from sealroom.privacy.kind import Bar, Columns, Counted, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Noises, Noisy
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
+from sealroom.privacy.reading import Reading, Window, split, told_apart
 from sealroom.privacy.shape import Number, Row, table, with_interval
 from sealroom.privacy.tree import PART, Tree
 
@@ -31,8 +39,13 @@ if TYPE_CHECKING:
 
 Value = dict[str, Any]
 LEAVES = 256
-"""Ranges between the bounds."""
-TREE = Tree(LEAVES)
+"""Ranges between the bounds, in the first round."""
+_PARTS = (16, 4)
+"""Ranges that a later round divides the window of a quantile into."""
+_NAMES = (PART, "window", "last")
+"""The parts of the rounds."""
+_SHARES = (Fraction(1, 5), Fraction(1, 10), Fraction(7, 10))
+"""Of the cost. Where one range has many people, a little of it tells in which part of that they are."""
 MAX_SHARES = 32
 _EXAMPLE = 1000
 """People of the group that the preview is about."""
@@ -65,6 +78,10 @@ class Quantiles:
             inner = [low + (high - low) * place / LEAVES for place in range(1, LEAVES)]
         return [low, *sorted(min(max(edge, low), high) for edge in inner), high]
 
+    def trees(self) -> tuple[Tree, ...]:
+        """Of the rounds."""
+        return Tree(LEAVES), *(Tree(len(self.shares) * (parts + 1) + 1) for parts in _PARTS)
+
     def known(self, people: People) -> tuple[Integers, Floats]:
         """Group and value of the rows that count: rows without a value count nowhere."""
         import numpy as np
@@ -76,6 +93,14 @@ class Quantiles:
     def names(self) -> list[dict[str, str]]:
         shares = [decimal_text(share) for share in self.shares]
         return [name | {"quantile": share} for name in self.cells.names() for share in shares]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sought(Bounds):
+    """What was released so far."""
+
+    windows: tuple[tuple[tuple[Window, ...], ...], ...] = ()
+    """Of each round but the last, by group and quantile."""
 
 
 class QuantilesKind(Bounded[Quantiles]):
@@ -105,10 +130,11 @@ class QuantilesKind(Bounded[Quantiles]):
         if spec.scale == "log" and lower <= 0:
             bounds_error("a logarithmic scale needs a lower bound above 0")
         edges = spec.edges(Bounds(lower=lower, upper=upper))
-        if any(low >= high for low, high in itertools.pairwise(edges)):
+        if not told_apart(edges):
             bounds_error("bounds too close for real numbers to tell 256 ranges apart")
-        if cells.count * TREE.nodes > 16 * MAX_CELLS:
-            bounds_error(f"quantiles by more than {16 * MAX_CELLS // TREE.nodes} groups")
+        most = 16 * MAX_CELLS // max(tree.nodes for tree in spec.trees())
+        if cells.count > most:
+            bounds_error(f"quantiles by more than {most} groups")
         check_decimals(lower, upper, spec.decimals)
         return spec
 
@@ -128,7 +154,28 @@ class QuantilesKind(Bounded[Quantiles]):
         return Columns(numbers=(spec.column,), groups=spec.cells.by)
 
     def own_parts(self, spec: Quantiles, law: Law) -> tuple[Part, ...]:
-        return (TREE.part(spec.cells.count),)
+        return tuple(
+            replace(tree.part(spec.cells.count), name=name, share=share)
+            for tree, name, share in zip(spec.trees(), _NAMES, _SHARES, strict=True)
+        )
+
+    def rounds(self, spec: Quantiles) -> int:
+        return super().rounds(spec) + len(_PARTS)
+
+    def advance(self, spec: Quantiles, law: Law, state: Bounds | None, noisy: Noisy, noise: Noises) -> Bounds:
+        if spec.search is not None and state is None:
+            return super().advance(spec, law, state, noisy, noise)
+        if not isinstance(state, Sought):
+            limits = state or Bounds(lower=spec.lower, upper=spec.upper)
+            state = Sought(**vars(limits))
+        state = replace(state, noisy={**state.noisy, **noisy})
+        if len(state.windows) == len(_PARTS):
+            return state
+        found = tuple(
+            tuple(_window(readings, float(share)) for share in spec.shares)
+            for readings in self._readings(spec, state, noise)
+        )
+        return replace(state, windows=(*state.windows, found))
 
     def known(self, spec: Quantiles, people: People) -> Floats:
         return spec.known(people)[1]
@@ -137,25 +184,51 @@ class QuantilesKind(Bounded[Quantiles]):
         import numpy as np
 
         cell, values = spec.known(people)
-        leaf = np.clip(np.searchsorted(spec.edges(bounds), values, side="right") - 1, 0, LEAVES - 1)
-        return TREE.count(cell, leaf, spec.cells.count)
+        number = len(bounds.windows) if isinstance(bounds, Sought) else 0
+        leaf = np.zeros(len(values), dtype=np.int64)
+        order = np.argsort(cell, kind="stable")
+        ends = np.searchsorted(cell[order], np.arange(spec.cells.count + 1))
+        for group, edges in enumerate(self._edges(spec, bounds, number)):
+            rows = order[ends[group] : ends[group + 1]]
+            leaf[rows] = np.searchsorted(edges[1:-1], values[rows], side="right")
+        counted = spec.trees()[number].count(cell, leaf, spec.cells.count)
+        return {_NAMES[number]: counted[PART]}
 
     def finish(self, spec: Quantiles, law: Law, state: Bounds, noise: Noises, cohort: int) -> Value:
-        edges, sd = spec.edges(state), noise[PART].sd
         limits = float(spec.lower), float(spec.upper)
         numbers: Value = {"decimals": spec.decimals, "lower": spec.lower, "upper": spec.upper}
         rows: list[Value] = []
-        for place, name in enumerate(spec.cells.names()):
-            below = TREE.below(state.noisy[PART], place)
-            total = below[-1]
-            few = total < max(cohort, ENOUGH * sd * math.sqrt(TREE.variance(LEAVES)))
+        for name, readings in zip(spec.cells.names(), self._readings(spec, state, noise), strict=True):
+            last = readings[-1]
+            sd = last.sd * math.sqrt(last.tree.variance(last.tree.leaves))
+            few = last.total < max(cohort, ENOUGH * sd)
             for share in spec.shares:
                 label = name | {"quantile": decimal_text(share)}
-                found = (0.0,) * 3 if few else _quantile(below, float(share), edges, sd, limits)
+                found = (0.0,) * 3 if few else _quantile(readings, float(share), limits)
                 shown = within("value", *found, **numbers)
                 rows.append(label | (dict.fromkeys(shown) if few else shown))
         bounds = shown_bounds(spec.search, state, noise, cohort)
         return {"groups": rows, "interval": NOISE_AND_SAMPLING, **bounds}
+
+    def _edges(self, spec: Quantiles, bounds: Bounds, number: int) -> list[list[float]]:
+        """The edges of a round, by group."""
+        if number == 0 or not isinstance(bounds, Sought):
+            return [spec.edges(bounds)] * spec.cells.count
+        limits = float(bounds.lower), float(bounds.upper)
+        return [split(windows, _PARTS[number - 1], limits) for windows in bounds.windows[number - 1]]
+
+    def _readings(self, spec: Quantiles, state: Bounds, noise: Noises) -> list[list[Reading]]:
+        """Of each group what the rounds so far say."""
+        trees = spec.trees()
+        found = [name for name in _NAMES if name in state.noisy]
+        edges = [self._edges(spec, state, number) for number in range(len(found))]
+        return [
+            [
+                Reading.of(trees[number], edges[number][group], state.noisy[name], group, noise[name].sd)
+                for number, name in enumerate(found)
+            ]
+            for group in range(spec.cells.count)
+        ]
 
     def rows(self, spec: Quantiles) -> int:
         return spec.cells.count * len(spec.shares) + (spec.search is not None)
@@ -168,8 +241,9 @@ class QuantilesKind(Bounded[Quantiles]):
         )  # fmt: skip
 
     def preview(self, spec: Quantiles, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
-        worst = max(TREE.variance(edge) for edge in range(1, LEAVES + 1))
-        people = Z * noise[PART].sd * math.sqrt(worst)
+        tree, shares = spec.trees()[-1], [float(share) for share in spec.shares]
+        worst = max(tree.spread(max(round(share * tree.leaves), 1), share) for share in shares)
+        people = Z * noise[_NAMES[-1]].sd * math.sqrt(worst)
         return (
             Bar(
                 about=f"rank of a quantile in a group of {_EXAMPLE:,} {of.many}, in percent",
@@ -182,35 +256,34 @@ class QuantilesKind(Bounded[Quantiles]):
         shares = ", ".join(decimal_text(share) for share in spec.shares)
         return (
             f"Quantiles {shares} of {spec.column}{spec.cells.words()}, from the number of {of.many} in"
-            f" {LEAVES} ranges {between(spec.search, spec.lower, spec.upper, of)}. Each {of.one} is counted"
-            " in one range, and in a wider one around it."
+            f" {LEAVES} ranges {between(spec.search, spec.lower, spec.upper, of)}, and then twice in narrower"
+            f" ones around each quantile. Each time each {of.one} is counted in one range, and perhaps in a"
+            " wider one around it."
         )
 
 
+def _window(readings: Sequence[Reading], share: float) -> Window:
+    """Where a quantile is sought: the narrowest window of any round so far."""
+    return min((each.window(share) for each in readings), key=lambda found: found[1] - found[0])
+
+
 def _quantile(
-    below: list[float], share: float, edges: list[float], sd: float, limits: tuple[float, float]
+    readings: Sequence[Reading], share: float, limits: tuple[float, float]
 ) -> tuple[float, float, float]:
-    """A quantile and its interval. Values beyond the outer edges count in the outer ranges: an interval that
-    holds one of these goes on to the limit."""
-    total = below[-1]
-    rising, highest = [0.0], 0.0
-    for each in below:
-        highest = max(highest, min(max(each, 0.0), total))
-        rising.append(highest)
-    target = share * total
-    place = next((n for n in range(1, LEAVES + 1) if rising[n] >= target), LEAVES)
-    step = rising[place] - rising[place - 1]
-    inside = (target - rising[place - 1]) / step if step > 0 else 0.5
-    value = edges[place - 1] + inside * (edges[place] - edges[place - 1])
-    near = []
-    for edge in range(1, LEAVES + 1):
-        band = Z * math.sqrt(sd * sd * TREE.spread(edge, share) + total * share * (1 - share))
-        if abs(below[edge - 1] - target) <= band:
-            near.append(edge)
-    low, high = (near[0] - 1, min(near[-1] + 1, LEAVES)) if near else (place - 1, place)
-    lowest = edges[low] if low else limits[0]
-    highest = edges[high] if high < LEAVES else limits[1]
-    return value, min(lowest, value), max(highest, value)
+    """A quantile and its interval. It is read where its range is narrowest: of the last round, but for the
+    few runs in which that looked elsewhere. Values beyond the outer edges count in the outer ranges: an
+    interval that holds one of these goes on to the limit."""
+
+    def width(reading: Reading) -> float:
+        low, high = reading.range(share)
+        return high - low
+
+    value = min(reversed(readings), key=width).value(share)
+    (low, high), wide = readings[-1].interval(share), readings[0].interval(share)
+    window = _window(readings[:-1], share)
+    low = max(low, wide[0]) if low < window[0] else low
+    high = min(high, wide[1]) if high > window[1] else high
+    return value, min(max(low, limits[0]), value), max(min(high, limits[1]), value)
 
 
 KIND = QuantilesKind()
