@@ -175,6 +175,6 @@ def ours(columns: Mapping[str, Any], epsilon: str) -> Iterator[tuple[str, Callab
     line = {"features": inputs, "target": {"name": "y", "lower": "-2", "upper": "4"}, **wide}
     yield "linear regression", of("linear", line, rows("coefficient"))
     logistic = {
-        "features": inputs, "label": "died", "clip": "1.5", "steps": 40, "learning_rate": "4", **wide,
+        "features": inputs, "label": "died", "clip": "1.5", "steps": 16, "learning_rate": "4", **wide,
     }  # fmt: skip
     yield "logistic regression", of("logistic", logistic, rows("coefficient"))

@@ -40,15 +40,18 @@ def part(columns: int) -> Part:
     )  # fmt: skip
 
 
-def products(features: Sequence[Feature], people: People) -> dict[str, Integers]:
-    """The exact sums: row by row of the triangle, each from the diagonal on."""
+def products(
+    features: Sequence[Feature], people: People, *, known: Sequence[str] = ()
+) -> dict[str, Integers]:
+    """The exact sums: row by row of the triangle, each from the diagonal on. A row that lacks a value of a
+    feature, or of the `known` columns, counts nowhere."""
     import numpy as np
 
     from sealroom.privacy.quanta import quantise
 
     whole = np.ones(people.count, dtype=bool)
-    for feature in features:
-        whole &= ~np.isnan(people.numbers[feature.name])
+    for name in (*known, *(feature.name for feature in features)):
+        whole &= ~np.isnan(people.numbers[name])
     rows = np.flatnonzero(whole)
     total = np.zeros(part(len(features)).length, dtype=np.int64)
     for start in range(0, len(rows), _BLOCK):  # sums of integers do not tell where a block ends

@@ -56,9 +56,11 @@ def test_sums_are_exact_in_any_order_and_those_of_their_rows(size: float) -> Non
     """DP-02, DP-17: of more rows than are worked on at a time, and of weights of any size."""
     people, dice = drawn(50_000), np.random.default_rng(47)
     weights, parts = dice.normal(0, size, (5, 3)).tolist(), dice.integers(0, 7, people.count)
-    whole = KIND.prepare(SPEC, "gaussian", people).sums(weights)
+    whole = KIND.prepare(SPEC, "gaussian", people).gradients.sums(weights)
     others = [kit.take(people, dice.permutation(np.flatnonzero(parts == one))) for one in range(7)]
-    assert (whole == sum(KIND.prepare(SPEC, "gaussian", each).sums(weights) for each in others)).all()
+    assert (
+        whole == sum(KIND.prepare(SPEC, "gaussian", each).gradients.sums(weights) for each in others)
+    ).all()
     if size == 1.0:
         inputs = [people.numbers[each.name] for each in SPEC.features]
         middle, half = zip(*(each.middle_and_half for each in SPEC.features), strict=True)

@@ -159,7 +159,7 @@ class NormOfAll(logistic.Logistic):
 
     def aggregate(self, spec: Any, law: Any, people: Any, state: Any) -> Any:
         exact = super().aggregate(spec, law, people, state)
-        return {name: sums // (1 + (people.count > 8)) for name, sums in exact.items()}
+        return {name: sums // (1 + (people.gradients.count > 8)) for name, sums in exact.items()}
 
 
 class Brightest(model.Model):

@@ -270,17 +270,14 @@ def _window(readings: Sequence[Reading], share: float) -> Window:
 def _quantile(
     readings: Sequence[Reading], share: float, limits: tuple[float, float]
 ) -> tuple[float, float, float]:
-    """A quantile and its interval. It is read where its range is narrowest: of the last round, but for the
-    few runs in which that looked elsewhere. Values beyond the outer edges count in the outer ranges: an
-    interval that holds one of these goes on to the limit."""
-
-    def width(reading: Reading) -> float:
-        low, high = reading.range(share)
-        return high - low
-
-    value = min(reversed(readings), key=width).value(share)
-    (low, high), wide = readings[-1].interval(share), readings[0].interval(share)
+    """A quantile and its interval: of the last round, but for the few runs in which that shows that it was
+    sought elsewhere, where the first one is as good. Values beyond the outer edges count in the outer ranges:
+    an interval that holds one of these goes on to the limit."""
     window = _window(readings[:-1], share)
+    value = readings[-1].value(share)
+    if not window[0] <= value <= window[1]:
+        value = readings[0].value(share)
+    (low, high), wide = readings[-1].interval(share), readings[0].interval(share)
     low = max(low, wide[0]) if low < window[0] else low
     high = min(high, wide[1]) if high > window[1] else high
     return value, min(max(low, limits[0]), value), max(min(high, limits[1]), value)
