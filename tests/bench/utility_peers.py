@@ -58,7 +58,8 @@ def diffprivlib(columns, epsilon):
         "histogram": lambda: np.ravel(
             tools.histogram(x, epsilon=epsilon, bins=EDGES - 1, range=bounds)[0]
         ).tolist(),
-        "quantiles": lambda: [
+        "median": lambda: [float(tools.quantile(x, 0.5, epsilon=epsilon, bounds=bounds))],
+        "quantiles 0.1, 0.5, 0.9": lambda: [
             float(tools.quantile(x, each, epsilon=epsilon / 3, bounds=bounds)) for each in (0.1, 0.5, 0.9)
         ],
         f"means of {count} columns": lambda: np.ravel(
@@ -104,18 +105,18 @@ def opendp(columns, epsilon):
         made = scaled(lambda scale: space >> make() >> dp.m.then_laplace(scale), 2, epsilon)
         return lambda: float(made(values))
 
-    def quantiles():
+    def quantiles(shares):
         space = dp.vector_domain(dp.atom_domain(T="i64")), dp.symmetric_distance()
-        candidates = list(range(low, high + 1, 10))
+        candidates = list(range(low, high + 1, 1))
         makers = [
             scaled(
                 lambda scale, alpha=alpha: (
                     space >> dp.m.then_private_quantile(dp.max_divergence(), candidates, alpha, scale)
                 ),
                 1,
-                epsilon / 3,
+                epsilon / len(shares),
             )
-            for alpha in (0.1, 0.5, 0.9)
+            for alpha in shares
         ]
         return lambda: [made(steps) / 1000 for made in makers]
 
@@ -129,7 +130,8 @@ def opendp(columns, epsilon):
             [sized(dp.t.then_mean, x[group == each].tolist()) for each in range(GROUPS)]
         ),
         "variance": lambda: (lambda one: lambda: [one()])(sized(dp.t.then_variance, x.tolist())),
-        "quantiles": quantiles,
+        "median": lambda: quantiles((0.5,)),
+        "quantiles 0.1, 0.5, 0.9": lambda: quantiles((0.1, 0.5, 0.9)),
     }.items():
         try:
             made[name] = make()
@@ -173,7 +175,7 @@ def smartnoise(columns, epsilon):
     }
 
 
-MOST = {smartnoise: 60}
+MOST = {"smartnoise": 20, "means of 200 columns": 30}
 """Draws of what takes long."""
 
 
@@ -187,7 +189,10 @@ def main(file, epsilon, draws):
         except ImportError:
             continue
         found[library.__name__] = {
-            name: [draw() for _ in range(min(draws, MOST.get(library, draws)))]
+            name: [
+                draw()
+                for _ in range(min(draws, *(MOST.get(each, draws) for each in (library.__name__, name))))
+            ]
             for name, draw in offered.items()
         }
     print(json.dumps(found))
