@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.formats.test_recipe_inference import rendered
 
 from sealroom.errors import JobError
 from sealroom.privacy.kind import Columns
@@ -87,3 +88,19 @@ def test_a_release_of_lists_takes_no_more_than_is_counted() -> None:
     finally:
         tracemalloc.stop()
     assert len(value["means"]) == LENGTH and most < CUSTODIAN_BYTES / 2
+
+
+def test_what_networks_are_told_and_give_counts_too(tmp_path: Path) -> None:
+    """DP-06, OU-06: beside the table of a field, and within what a table may take."""
+    networks, people = rendered(tmp_path), 30_000_000
+    each = {spec.path: people for spec in networks.datasets if spec.schema is not None}
+    most = networks.compiled.most_rows(each) if networks.compiled is not None else 0
+    _, score, means = (field.columns for field in networks.output.fields)
+    assert networks.inferred_bytes(score) == 8 and networks.inferred_bytes(means) == 12
+    told = table_bytes(networks.handed_over(means), most)
+    assert release_bytes(networks, each) >= CUSTODIAN_BYTES + told + 12 * most
+    few = {path: 1000 for path in each}
+    check_memory(networks, few, 0, job_bytes=8 * GIB, machine=8 * GIB)
+    with pytest.raises(JobError) as caught:
+        check_memory(networks, each, 0, job_bytes=1000 * GIB, machine=GIB)
+    assert caught.value.code == "machine-too-small"

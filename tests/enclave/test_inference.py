@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Columns that networks compute: exact, row by row, and from sealed weights to a released field.
 
-DP-02, DP-03: what comes out for a person is of that person's row and of the weights alone.
+DP-02, DP-24: what comes out for a person is of that person's row and of the weights alone.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def test_outputs_go_into_the_table_and_inputs_do_not(measured: Recipe) -> None:
 
 
 def test_a_neighbour_changes_nobody_elses_output(measured: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DP-02, DP-03: whoever comes or goes, wherever a piece or a chunk ends."""
+    """DP-02, DP-24: whoever comes or goes, wherever a piece or a chunk ends."""
     rows, networks = told(300), Inferences(measured, never)
     own = bits(networks.applied(BOTH, rows))
     monkeypatch.setattr(inference, "PIECE", 64)
@@ -336,7 +336,7 @@ def test_a_hostile_artefact_ends_the_run_before_a_row_is_read(
 
 
 def test_weights_are_read_from_nothing_but_their_file(tmp_path: Path) -> None:
-    """AR-01: a folder that is none is refused as any."""
+    """AR-13: a folder that is none is refused as any."""
     recipe = study(tmp_path)
 
     def folder(spec: DatasetSpec) -> tuple[int, int]:

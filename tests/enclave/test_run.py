@@ -726,7 +726,7 @@ def with_a_network(folder: Path, room: Room, weights: list[float]) -> tuple[Reci
 
 
 def test_a_network_of_an_owner_goes_the_whole_way(room: Room) -> None:
-    """DP-03: its weights are a dataset as any: the gate releases their key, and the statement names them."""
+    """DP-24: its weights are a dataset as any: the gate releases their key, and the statement names them."""
     recipe, command = with_a_network(room.folder / "network", room, [1.0, 0.5])
     status, _, told = room.run(command)
     assert status == 0, told
@@ -742,7 +742,7 @@ def test_a_network_of_an_owner_goes_the_whole_way(room: Room) -> None:
 
 
 def test_weights_that_are_no_numbers_end_a_run_and_owners_read_why(room: Room) -> None:
-    """OU-03, DP-03: in public it is the failure that every other is."""
+    """OU-03, AR-13: in public it is the failure that every other is."""
     _, command = with_a_network(room.folder / "network", room, [float("nan"), 0.5])
     status, phases, told = room.run(command)
     assert (status, phases[-1]["code"]) == (5, "run-failed") and "weights" not in told

@@ -162,7 +162,7 @@ MISMATCH: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("lie", [*MALFORMED, *MISMATCH])
 def test_hostile_files_are_refused_by_a_code(lie: str) -> None:
-    """AR-01: of a sealer who writes what they like."""
+    """AR-13: of a sealer who writes what they like."""
     code = "weights-malformed" if lie in MALFORMED else "weights-mismatch"
     with pytest.raises(SealError) as caught:
         read_weights({**MALFORMED, **MISMATCH}[lie](), GRAPH)
