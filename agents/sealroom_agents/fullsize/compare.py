@@ -72,7 +72,8 @@ class Beside:
                 " without privacy"
             )
         if self.auc:
-            yield f"  area under the ROC curve {self.auc[0]:.4f}, without privacy {self.auc[1]:.4f}"
+            exactly = "area under the ROC curve of what was released"
+            yield f"  {exactly} {self.auc[0]:.4f}, without privacy {self.auc[1]:.4f}"
 
 
 def beside(recipe: Recipe, fields: Mapping[str, Any], answers: Mapping[str, Answers]) -> list[Beside]:

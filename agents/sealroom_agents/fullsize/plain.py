@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same study without privacy: the researcher's own SQL in plain DuckDB over the owners' files, and each
-field by pandas, numpy or scikit-learn from all of it. The two ways share the recipe's text and no code.
+field by pandas, numpy, scikit-learn or torch from all of it. The two ways share the recipe's text, and no
+code.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sealroom.recipe.outputs import Field
 from sealroom_agents.fullsize.answers import PLAIN_AUC, RELEASED_AUC, Answers, Key
 from sealroom_agents.fullsize.measured import Figures, Watch
 from sealroom_agents.fullsize.plain_lists import vector_mean
+from sealroom_agents.fullsize.plain_model import model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -353,6 +355,7 @@ ANSWERS: dict[str, Callable[[Field, Any, Mapping[str, Any]], Iterator[tuple[Key,
     "linear": _linear,
     "logistic": _logistic,
     "mean": _of_column(mean=np.mean),
+    "model": model,
     "odds": _ratios("odds_ratio", ("outcome",), _of_odds),
     "poisson": _ratios("rate_ratio", ("events", "exposure"), _of_poisson),
     "quantiles": _quantiles,

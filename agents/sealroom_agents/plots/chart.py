@@ -130,7 +130,7 @@ def _of_table(
 ) -> Iterator[Panel]:
     if not table.rows:
         return
-    about = labels(Row({"groups": table}))
+    about = tuple(each for each in labels(Row({"groups": table})) if each != "interval")
     numbers = _numbers(table.rows[0])
     pairs = {up: across for up, across in AGAINST.items() if {up, across} <= set(numbers)}
     apart = {RANK, *PEOPLE, *pairs, *pairs.values()}
