@@ -5,8 +5,7 @@ scientist would, in minibatches by Adam, with a learning rate that falls to zero
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,15 @@ import numpy as np
 from sealroom.privacy.features import Feature
 from sealroom.privacy.kinds.model import Training
 from sealroom.recipe.outputs import Field
+from sealroom.safetensors import Tensor
 from sealroom_agents.fullsize.answers import PLAIN_AUC, RELEASED_AUC, Key
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-EPOCHS, ROWS, RATE = 30, 512, 0.01
-"""Passes over the people, rows of a minibatch, and the learning rate of the first."""
+PASSES, ROWS, RATE = 30, 512, 0.01
+"""Passes over the people, rows of a minibatch, and the learning rate of the first pass."""
 MOST_LOSS = 4.0
 """What a recipe holds the loss of one row to."""
 Batch = tuple[Any, Any]
@@ -62,9 +62,9 @@ def model(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Itera
             area = _area(outputs, told)
             yield ("held_out", "auc", ()), area
             yield PLAIN_AUC, area
-            [held] = value["model"]
-            if held["weights"] is not None:
-                yield RELEASED_AUC, _area(released(spec, held["weights"])(inputs), told)
+            tensors = field.kind.tensors(spec, value)
+            if tensors:
+                yield RELEASED_AUC, _area(released(spec, tensors)(inputs), told)
 
 
 def table_of(spec: Training, people: pd.DataFrame) -> Table:
@@ -118,17 +118,15 @@ def network(spec: Training) -> torch.nn.Sequential:
     return nn.Sequential(*map(made, spec.layers.layers))
 
 
-def released(spec: Training, weights: str) -> torch.nn.Sequential:
-    """The network with the weights of a value."""
+def released(spec: Training, tensors: Sequence[Tensor]) -> torch.nn.Sequential:
+    """The network with released weights."""
     import torch
 
-    found, at = network(spec), 0
-    numbers = np.frombuffer(base64.b64decode(weights), dtype="<i4").astype(np.float32) / 2**24
+    found = network(spec)
     with torch.no_grad():
-        for tensor in found.parameters():
-            some = numbers[at : at + tensor.numel()].copy()
-            tensor.copy_(torch.from_numpy(some).reshape(tensor.shape))
-            at += tensor.numel()
+        for held, tensor in zip(found.parameters(), tensors, strict=True):
+            numbers = np.frombuffer(tensor.data, dtype="<f4").copy()
+            held.copy_(torch.from_numpy(numbers).reshape(tensor.shape))
     return found
 
 
@@ -138,11 +136,9 @@ def fit(fitted: torch.nn.Sequential, loss: str, train: Batch) -> None:
 
     inputs, told = train
     optimiser = torch.optim.Adam(fitted.parameters(), lr=RATE)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
-    for _ in range(EPOCHS):
-        order = torch.randperm(len(inputs))
-        for start in range(0, len(order), ROWS):
-            batch = order[start : start + ROWS]
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, PASSES)
+    for _ in range(PASSES):
+        for batch in torch.randperm(len(inputs)).split(ROWS):
             optimiser.zero_grad()
             _LOSSES[loss](fitted(inputs[batch]), told[batch], "mean").backward()
             optimiser.step()
