@@ -16,7 +16,6 @@ from sealroom.privacy.parts import Cost, sampled_of
 from sealroom.privacy.people import People
 from sealroom.privacy.release import compute
 from sealroom.recipe import Field
-from sealroom.training.table import Inputs
 from sealroom_agents.fullsize import plain_model
 from sealroom_agents.fullsize.answers import PLAIN_AUC, RELEASED_AUC
 
@@ -48,7 +47,8 @@ def test_inputs_and_labels_are_those_of_the_enclave(loss: str) -> None:
     told, (table, _, _) = frame(400), people(400)
     places = np.array([kit.GROUPS["sex"].index(each) if each != "other" else -1 for each in told["sex"]])
     numbers = {name: told[name].to_numpy() for name in table.numbers}
-    inside = Inputs(spec, People(count=400, numbers=numbers, groups={"sex": places}))
+    there = People(count=400, numbers=numbers, groups={"sex": places})
+    inside = model.KIND.prepare(spec, "gaussian", there)
     plain = plain_model.table_of(spec, told)
     for rows, (inputs, targets) in ((inside.train, plain.train), (inside.held, plain.held)):
         assert rows.count == len(inputs)
