@@ -16,7 +16,7 @@ from tests.enclave.kinds.kit import COHORT, paid, spec_of, table
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.release import compute
 from sealroom.recipe.outputs import Field
-from sealroom_agents.console.results import tables
+from sealroom_agents.console.results import LISTED, tables
 from sealroom_agents.plots.chart import CURVE, STRIP, Mark, Panel, panels_of, told
 from sealroom_agents.plots.svg import WIDTH, draw
 
@@ -142,6 +142,13 @@ def test_each_number_of_a_list_has_the_one_interval() -> None:
     for mark in panel.marks:
         assert mark.value is not None and (mark.low, mark.high) == (mark.value - half, mark.value + half)
     assert f"half_width {value['half_width']}" in panel.note and panel.of == ("means", "")
+
+
+def test_a_table_of_a_long_list_is_cut_and_says_so() -> None:
+    long = {"half_width": "1", "interval": "noise", "means": ["0.5"] * 10_000, "people": 3}
+    (_, (name, found)) = tables("doses", long, None)
+    assert name == "doses: means" and len(found.rows) == len(found.bars) == LISTED
+    assert found.note.startswith("the first 1,000 of 10,000")
 
 
 def test_numbers_along_a_label_become_a_curve() -> None:

@@ -14,6 +14,8 @@ NOT_RELEASED = "not released"
 
 MOST = 256
 """Most characters of a cell that are shown; weights of a model have far more."""
+LISTED = 1000
+"""Most entries of a list that are shown; of a genome's variants there are ten thousand."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ def tables(name: str, value: Mapping[str, Any], shape: Row | None) -> list[tuple
             by = labels(Row({"groups": held})) if isinstance(held, Rows) else ()
             found.append((f"{name}: {member}", _groups(rows, by, note=_interval(value))))
         elif member != "groups" and isinstance(rows, list) and rows and not isinstance(rows[0], Mapping):
-            numbers = [[str(place), _cell(number)] for place, number in enumerate(rows, 1)]
-            bars: list[float | None] = [None] * len(rows)
-            each = Table(["entry", member], numbers, labels=1, bars=bars, note=_interval(value))
+            numbers = [[str(place), _cell(number)] for place, number in enumerate(rows[:LISTED], 1)]
+            bars: list[float | None] = [None] * len(numbers)
+            cut = f"the first {LISTED:,} of {len(rows):,}" if len(rows) > LISTED else ""
+            note = ", ".join(filter(None, (cut, _interval(value))))
+            each = Table(["entry", member], numbers, labels=1, bars=bars, note=note)
             found.append((f"{name}: {member}", each))
     return found
 
