@@ -163,7 +163,7 @@ LIES: dict[str, tuple[Callable[[dict[str, Any], bytes], bytes], str]] = {
     ),
     "an envelope in another spelling": (_edited(_foreign), "model-malformed"),
     "a shape that is no list": (
-        _edited(lambda header: header["2.bias"].update(shape="1")), "model-mismatch"
+        _edited(lambda header: header["2.bias"].update(shape="1")), "model-malformed"
     ),
     "a length beyond what 64 bits say": (_edited(
         lambda header: header["2.bias"].update(data_offsets=[60, 2**53 - 1])), "model-malformed"
