@@ -175,7 +175,7 @@ def smartnoise(columns, epsilon):
     }
 
 
-MOST = {"smartnoise": 20, "means of 200 columns": 30}
+MOST = {"smartnoise": 10, "means of 200 columns": 20}
 """Draws of what takes long."""
 
 
