@@ -163,6 +163,14 @@ def test_scripts_are_read_for_imports_and_names(tmp_path: Path) -> None:
     assert any("U+0009" in each for each in told(check(folder)))
 
 
+def test_a_network_s_time_grows_with_its_people_steps_and_weights(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "mine", "model")
+    assert not [each for each in check(folder, people=100_000) if each.code == "job-timeout"]
+    changed(folder, "model", ("steps: 30", "steps: 3000"), ("{linear: 8}", "{linear: 200}"))
+    (late,) = [each for each in check(folder, people=100_000) if each.code == "job-timeout"]
+    assert late.certain and "set release_after_seconds" in str(late.hint)
+
+
 def test_sizes_that_cannot_work(tmp_path: Path) -> None:
     folder = changed(tmp_path / "mine", "cohort")
     assert told(check(folder, people=15)) == [

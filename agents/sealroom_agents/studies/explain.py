@@ -10,6 +10,7 @@ from sealroom.decimals import decimal_text
 from sealroom.privacy.kind import Bar
 from sealroom.recipe import Recipe
 from sealroom_agents.recipe_words import counted_words, dataset_words, inference_facts
+from sealroom_agents.studies.duration import estimated_seconds, seconds_given
 from sealroom_agents.studies.expected import cells_of, expected
 from sealroom_agents.studies.odds import odds
 
@@ -32,6 +33,7 @@ def sections(recipe: Recipe, cohorts: Sequence[int]) -> list[Section]:
             for place, field in enumerate(recipe.output.fields)
         ),
         ("What does not leave", _hidden(recipe)),
+        ("How long it takes", _long(recipe, cohorts)),
     ]
 
 
@@ -97,6 +99,17 @@ def _hidden(recipe: Recipe) -> list[str]:
     return said
 
 
+def _long(recipe: Recipe, cohorts: Sequence[int]) -> list[str]:
+    given = seconds_given(recipe)
+    what = "A block" if recipe.blocks else "The analysis"
+    said = [f"{what} has {given:.0f} seconds. One that takes longer fails, and its ε is spent."]
+    for people in cohorts:
+        needed = estimated_seconds(recipe, people, people)
+        late = ": too long" if needed > given else ""
+        said.append(f"  with {people:,} people of one row each, on two cores: about {needed:.0f}{late}")
+    return said
+
+
 def facts(recipe: Recipe, cohorts: Sequence[int | None]) -> dict[str, Any]:
     """The same for a program."""
     bound = odds(recipe.privacy.epsilon, recipe.privacy.delta)
@@ -112,6 +125,12 @@ def facts(recipe: Recipe, cohorts: Sequence[int | None]) -> dict[str, Any]:
         "exceptionOneIn": bound.exception,
         "minimumCohort": recipe.privacy.minimum_cohort,
         "inference": inference_facts(recipe),
+        "secondsGiven": round(seconds_given(recipe)),
+        "secondsExpected": [
+            {"people": people, "seconds": round(estimated_seconds(recipe, people, people))}
+            for people in cohorts
+            if people is not None
+        ],
         "fields": [
             {
                 "name": field.name,

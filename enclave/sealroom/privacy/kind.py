@@ -162,6 +162,10 @@ class Kind(ABC, Generic[S]):
         """How often sums are asked for."""
         return 1
 
+    def multiplications(self, spec: S) -> int:
+        """About how many products a row takes in all rounds, where these are what takes time."""
+        return 0
+
     def advance(self, spec: S, law: Law, state: Any, noisy: Noisy, noise: Noises) -> Any:
         """The state after a round: what was released so far."""
         return {**(state or {}), **noisy}

@@ -71,6 +71,11 @@ class Layer:
         return self.after[0] * (self.fan_in + 1) if self.weighted else 0
 
     @property
+    def multiplications(self) -> int:
+        """Products of a weight and a number that one sample takes on its way through."""
+        return math.prod(self.after) * self.fan_in if self.weighted else 0
+
+    @property
     def weight_shape(self) -> Shape:
         """The shape of its weights, as torch has it; biases have one number for each output."""
         if self.name == "linear":
@@ -153,6 +158,11 @@ class Graph:
     def weighted(self) -> list[Layer]:
         """Its layers that have weights, in order."""
         return [layer for layer in self.layers if layer.weighted]
+
+    @property
+    def multiplications(self) -> int:
+        """Products of a weight and a number that one sample takes on its way through."""
+        return sum(layer.multiplications for layer in self.layers)
 
     def tensors(self) -> list[tuple[str, Shape]]:
         """The tensors of the weights in order, named as torch's `nn.Sequential` names them."""

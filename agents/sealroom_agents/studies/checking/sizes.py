@@ -5,22 +5,12 @@ from __future__ import annotations
 
 from sealroom.codes import Code
 from sealroom.recipe import Recipe
-from sealroom.runtime.clock import margin
 from sealroom_agents.studies.checking.findings import Findings
+from sealroom_agents.studies.duration import estimated_seconds, seconds_given
 from sealroom_agents.studies.expected import cells_of, expected
 from sealroom_agents.studies.positions import Path as At
 from sealroom_agents.studies.positions import Positions
 
-START_SECONDS = 5.0
-"""What a job takes to start and load, on an idle machine."""
-ROWS_A_SECOND = 3_000_000
-"""Rows that a relation reads and groups, as measured with 78 million rows on two cores."""
-SCRIPT_ROWS_A_SECOND = 1_000_000
-"""Rows that a script gets as a table, of some ten columns."""
-KERNEL_ROWS_A_SECOND = 8_000_000
-"""Rows that the kernel clips and sums in one round of one field."""
-NUMBERS_A_SECOND = 60_000
-"""Noisy integers that are drawn."""
 FAR = 3.0
 """An estimate of time that is exceeded by so much is certain."""
 
@@ -98,18 +88,6 @@ def _errors(recipe: Recipe, positions: Positions, findings: Findings, people: in
                 )  # fmt: skip
 
 
-def estimated_seconds(recipe: Recipe, rows: int, people: int) -> float:
-    """About how long a run takes from the grant to its result, on two cores; by blocks, of one block."""
-    if recipe.blocks is not None:
-        return START_SECONDS / 2 + rows / recipe.blocks / SCRIPT_ROWS_A_SECOND
-    rate = SCRIPT_ROWS_A_SECOND if recipe.relation is None else ROWS_A_SECOND
-    rounds = sum(field.kind.rounds(field.spec) for field in recipe.output.fields)
-    parts = [part for field in recipe.output.fields for part in field.parts(recipe.rows).values()]
-    numbers = sum(part.length * part.draws for part in parts)
-    handed = people * recipe.rows
-    return START_SECONDS + rows / rate + rounds * handed / KERNEL_ROWS_A_SECOND + numbers / NUMBERS_A_SECOND
-
-
 def _times(
     recipe: Recipe, positions: Positions, findings: Findings, people: int | None, rows: int | None
 ) -> None:
@@ -118,7 +96,7 @@ def _times(
     if rows is None:
         return
     after = recipe.privacy.release_after_seconds
-    has = (after - 1.5 * margin(after)) / recipe.blocks if recipe.blocks else after - margin(after)
+    has = seconds_given(recipe)
     needed = estimated_seconds(recipe, rows, min(people if people is not None else rows, rows))
     if needed > has:
         tell = findings.error if needed > FAR * has else findings.warning

@@ -278,6 +278,11 @@ class Model(Kind[Training]):
     def rounds(self, spec: Training) -> int:
         return spec.steps + (2 if spec.placed else 1)
 
+    def multiplications(self, spec: Training) -> int:
+        # a step goes forward once, and twice as much back: to errors, and to gradients
+        passes = 3 * spec.steps * Fraction(spec.batch) + len(spec.measured) * (spec.batch < 1) + 2
+        return math.ceil(passes * spec.layers.multiplications)
+
     def warm_up(self) -> None:
         import torch  # noqa: F401
 
