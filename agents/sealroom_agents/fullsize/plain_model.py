@@ -137,12 +137,15 @@ def fit(fitted: torch.nn.Sequential, loss: str, train: Batch) -> None:
     inputs, told = train
     optimiser = torch.optim.Adam(fitted.parameters(), lr=RATE)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, PASSES)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # minibatches gain nothing by a second one, which waits at full speed
     for _ in range(PASSES):
         for batch in torch.randperm(len(inputs)).split(ROWS):
             optimiser.zero_grad()
             _LOSSES[loss](fitted(inputs[batch]), told[batch], "mean").backward()
             optimiser.step()
         falling.step()
+    torch.set_num_threads(threads)
 
 
 def _binary(outputs: Any, told: Any, how: str) -> Any:
