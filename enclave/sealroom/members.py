@@ -65,8 +65,7 @@ def read_members(tar: memoryview) -> dict[str, Member]:
             _content(tar, position, size)
             found[text] = Member(position + BLOCK, size)
         position, last = position + BLOCK + _padded(size), name
-    rest = tar[position:]
-    if len(rest) < 2 * BLOCK or len(rest) > 32 * BLOCK or bytes(rest).strip(b"\0"):
+    if not 2 * BLOCK <= len(tar) - position <= 32 * BLOCK or bytes(tar[position:]).strip(b"\0"):
         raise malformed("an end that is none")
     return found
 
@@ -129,8 +128,8 @@ def _header(tar: memoryview, position: int) -> tuple[bytes, bytes, int]:
 
 def _content(tar: memoryview, position: int, size: int) -> memoryview:
     begin = position + BLOCK
-    padding = tar[begin + size : begin + _padded(size)]
-    if begin + _padded(size) > len(tar) or any(padding):
+    # no view is kept: whoever looks at what was raised could not close the memory
+    if begin + _padded(size) > len(tar) or any(bytes(tar[begin + size : begin + _padded(size)])):
         raise malformed("a file that goes beyond its end")
     return tar[begin : begin + size]
 

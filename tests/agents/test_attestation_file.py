@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from sealroom.envelope import Anchor, Approval, Envelope
 from sealroom.errors import EnvelopeError
 from sealroom_agents.simulator import SimulatedPlatform
 from sealroom_agents.verification.attestation_file import (
+    LAST_SECOND,
     MAX_ATTESTATION_BYTES,
+    attestation_link,
     attestation_of,
     check_attestation,
     differences,
@@ -233,6 +236,21 @@ def test_what_is_no_attestation_is_refused(
     edit: Callable[[bytes], bytes], code: str, envelope: Envelope, true: dict[str, Any]
 ) -> None:
     assert refusal(edit(encode_attestation(true)), envelope).code == code
+
+
+def test_an_envelope_of_a_time_that_has_no_text_is_refused(
+    platform: SimulatedPlatform, tmp_path: Path
+) -> None:
+    """Anybody writes an envelope, and a grant has 64 bits of seconds."""
+    run = make_run(platform, make_gate(platform), render_recipe(tmp_path))
+    for seconds, ok in ((LAST_SECOND, True), (LAST_SECOND + 1, False)):
+        made = replace(run, grant=replace(run.grant, issued=seconds)).envelope()
+        if ok:
+            started = attestation_of(made)["predicate"]["runDetails"]["metadata"]["startedOn"]
+            assert started == "9999-12-31T23:59:59Z"
+            continue
+        link = attestation_link(encode_attestation(attestation_of(run.envelope())), made)
+        assert (link.ok, link.code) == (False, "malformed")
 
 
 def test_the_commands_write_it_and_hold_it_against_the_file(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import struct
@@ -64,11 +65,24 @@ def test_pixels_stand_row_by_row_and_channel_by_channel(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
-    path = tmp_path / "turned.png"
-    exif = Image.Exif()
-    exif[0x0112] = 3  # half around
-    Image.frombytes("L", (2, 2), bytes([0, 50, 100, 255])).save(path, exif=exif)
-    assert list(pixels(path, SMALL)) == [255, 100, 50, 0]
+    path, taken = tmp_path / "turned.png", Image.frombytes("L", (2, 2), bytes([0, 50, 100, 255]))
+    for way, seen in {
+        0: [0, 50, 100, 255], 1: [0, 50, 100, 255], 2: [50, 0, 255, 100], 3: [255, 100, 50, 0],
+        4: [100, 255, 0, 50], 5: [0, 100, 50, 255], 6: [100, 0, 255, 50], 7: [255, 50, 100, 0],
+        8: [50, 255, 0, 100], 9: [0, 50, 100, 255],
+    }.items():  # fmt: skip
+        exif = Image.Exif()
+        exif[0x0112] = way
+        taken.save(path, exif=exif)
+        assert list(pixels(path, SMALL)) == seen, way
+
+
+def test_what_a_camera_says_beside_may_be_broken(tmp_path: Path) -> None:
+    """AR-12. Text where a number belongs: a picture is turned, and nothing of this is read."""
+    said = struct.pack("<2sHIHHHIIHHI", b"II", 42, 8, 2, 0x0112, 3, 1, 6, 0x011A, 2, 4) + b"abc\0" + bytes(4)
+    path = tmp_path / "turned.jpg"
+    Image.new("L", (2, 1), 50).save(path, exif=b"Exif\0\0" + said)
+    assert len(pixels(path, Form(1, 2, 1, "exact"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -182,6 +196,15 @@ def test_a_row_without_a_usable_picture_is_refused_or_left_without_one(tmp_path:
     assert told["columns"]["pixels"] == {"type": "list", "of": {"type": "uint8", "nullable": False}}
     found = pq.read_table(tmp_path / "made.parquet")["pixels"].to_pylist()
     assert found == [[0, 1, 2, 3], *[None] * 6, [1, 1, 2, 3]]
+
+
+def test_a_name_that_no_file_can_have_is_one_of_no_file(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    (folder / "circle").symlink_to(folder / "circle")
+    names = ["x" * 300, "x/" * 5000, "circle", ".", "0.png/x", "0.png"]
+    table = ImageTable(folder, pa.table({"file": names}), names="file", pictures="pixels")
+    assert table.bytes == (folder / "0.png").stat().st_size
+    assert table.write(io.BytesIO(), SMALL, leave_out=True).without == [1, 2, 3, 4, 5]
 
 
 def test_the_types_of_a_csv_are_said_and_not_guessed(tmp_path: Path) -> None:

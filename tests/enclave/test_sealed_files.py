@@ -97,9 +97,26 @@ def test_an_analysis_reads_the_files_of_a_folder_by_name_and_in_order(tmp_path: 
     )  # 300 of the 400 are in the table of hospital A, half of them women
 
 
-def test_a_folder_that_is_none_ends_the_run(tmp_path: Path) -> None:
+def broken(case: str, folder: Path) -> bytes:
+    """A folder with one file, and something wrong."""
+    (folder / "notes").mkdir()
+    (folder / "notes" / "a").write_text("one")
+    out = io.BytesIO()
+    pack(listing(folder / "notes"), out)
+    tar = out.getvalue()
+    return {
+        "no tar": b"no tar at all" * 1000,
+        "no end": tar[:1024],
+        "more than an end": tar + b"x" * 512,
+        "something behind a file": tar.replace(b"one\0", b"one!"),
+    }[case]
+
+
+@pytest.mark.parametrize("case", ["no tar", "no end", "more than an end", "something behind a file"])
+def test_a_folder_that_is_none_ends_the_run(case: str, tmp_path: Path) -> None:
+    """With its own code, whichever part of the memory was looked at when it showed."""
     with pytest.raises(SealError) as caught:
-        run(rendered(tmp_path, kind="files"), sealed_tar(tmp_path, b"no tar at all" * 1000))
+        run(rendered(tmp_path, kind="files"), sealed_tar(tmp_path, broken(case, tmp_path)))
     assert caught.value.code == "folder-malformed"
 
 

@@ -9,6 +9,7 @@ left without one; the rows are counted from 1, below the heading.
 from __future__ import annotations
 
 import io
+import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -73,9 +74,7 @@ class ImageTable:
     def bytes(self) -> int:
         """What all files have together."""
         return sum(
-            path.stat().st_size
-            for path in map(self._path, self._named())
-            if path is not None and path.is_file()
+            path.stat().st_size for path in map(self._path, self._named()) if path is not None
         )
 
     def write(
@@ -121,7 +120,7 @@ class ImageTable:
                     unfit[row] = error.reason
                 missing.append(len(held) == ends[-1])
                 ends.append(len(held))
-                if advance is not None and path is not None and path.is_file():
+                if advance is not None and path is not None:
                     done += path.stat().st_size
                     advance(done)
             numbers = pyarrow.UInt8Array.from_buffers(
@@ -139,12 +138,13 @@ class ImageTable:
             yield from batch.to_pylist()
 
     def _path(self, name: str | None) -> Path | None:
-        """The file that a row names; `None` for none, and for one outside of the folder."""
+        """The file that a row names; `None` where there is none, and for one outside of the folder."""
         try:
-            path = (self._root / (name or "")).resolve()
-        except (ValueError, OSError):  # a name that no file has
+            path = Path(os.path.realpath(self._root / (name or "")))
+        except ValueError:  # a name that no file has
             return None
-        return path if name and path.is_relative_to(self._root) else None
+        # these two say no, where methods of a path fail: of links in a circle, and of a name that is too long
+        return path if path.is_relative_to(self._root) and os.path.isfile(path) else None
 
 
 def read_table(path: Path, types: Sequence[Column], *, delimiter: str) -> Any:

@@ -76,16 +76,31 @@ def pixels(path: Path, form: Form) -> bytes:
 
 def _coloured(image: Image.Image, form: Form) -> Image.Image:
     """Upright, and in the channels that are asked for."""
-    from PIL import ImageOps
-
     if image.mode not in _EIGHT_BITS:
         raise Unfit("has more than 8 bits a pixel: which of them are dark and which bright is not for a tool")
     if getattr(image, "n_frames", 1) > 1:
         raise Unfit("has several pictures in one file")
-    upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
     if upright.has_transparency_data and upright.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise Unfit("is transparent in places: what is seen there is not for a tool to say")
     return upright.convert("L" if form.channels == 1 else "RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its file says that it is to be seen.
+
+    Pillow's own function for it writes what a file says of itself again, and fails in many ways where that is
+    broken.
+    """
+    from PIL import ExifTags, Image
+
+    turn = Image.Transpose
+    turns = {
+        2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
+        6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90,
+    }  # fmt: skip
+    said = image.getexif().get(ExifTags.Base.Orientation)
+    return image.transpose(turns[said]) if said in turns else image
 
 
 def _fitted(image: Image.Image, form: Form) -> Image.Image:

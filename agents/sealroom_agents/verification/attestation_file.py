@@ -30,6 +30,8 @@ BUILD_TYPE = "https://sealroom.dev/attestation/v1"
 """Names this form and its version."""
 BUILDER = "https://sealroom.dev/enclave/v1"
 MAX_ATTESTATION_BYTES = 1024 * 1024
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999: the text form of times has no later one (RFC 3339)."""
 SHOWN = 5
 """Most differences that a refusal names."""
 _MISSING = object()
@@ -59,7 +61,7 @@ def attestation_of(envelope: Envelope) -> dict[str, Any]:
     """What an envelope proves, as an in-toto Statement; nothing of it is verified here.
 
     Raises `RecipeError`, `JobError` or `AttestationError` for an envelope whose result is not of its recipe,
-    or whose quote or event log cannot be read.
+    or whose quote or event log cannot be read; `FormatError` ("malformed") for one of after the year 9999.
     """
     recipe = parse(envelope.recipe)
     check_result(envelope.result, recipe)
@@ -277,4 +279,6 @@ def _resource(name: str, digest: bytes, annotations: dict[str, Any] | None = Non
 
 
 def _time(seconds: int) -> str:
+    if seconds > LAST_SECOND:
+        raise FormatError(Code.MALFORMED, "the envelope has a grant of after the year 9999")
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
