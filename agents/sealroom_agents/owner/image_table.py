@@ -73,9 +73,7 @@ class ImageTable:
     @property
     def bytes(self) -> int:
         """What all files have together."""
-        return sum(
-            path.stat().st_size for path in map(self._path, self._named()) if path is not None
-        )
+        return sum(path.stat().st_size for path in map(self._path, self._named()) if path is not None)
 
     def write(
         self, target: BinaryIO, form: Form, *, leave_out: bool, advance: Advance | None = None
