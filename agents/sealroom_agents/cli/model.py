@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from sealroom.codes import Code
 from sealroom_agents.cli.options import FILE, json_option
 from sealroom_agents.cli.terminal import read_bounded, write_out
+from sealroom_agents.errors import ToolError
 
 
 @click.command()
@@ -42,6 +44,10 @@ def model(file: Path, out: Path, field: str | None, as_json: bool) -> None:
     written = write_model(envelope, field)
     told = read_model(written).model
     beside = out.with_name("attestation.json")
+    if out == beside:
+        raise ToolError(
+            Code.SAME_FILE, f"{out.name} is the name of what goes beside a model file", "name another --out"
+        )
     if str(out) != "-":
         write_out(beside, encode_attestation(attestation_of(envelope)))
     write_out(out, written)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,8 +29,14 @@ from sealroom.schema import ColumnType, List, Real
 from sealroom.training.graph import MAX_LAYERS, Graph
 from sealroom.training.grids import WEIGHT_LIMIT
 from sealroom.training.inputs import Inputs
+from sealroom.visible import visible
 
 SECTION = "inference"
+HOW = (
+    "write weights: {owner: lab-M, name: model} for a sealed folder with model.safetensors, or weights:"
+    " {file: model.safetensors} for a file of the study's folder"
+)
+"""How a researcher writes weights."""
 MAX_INFERENCES = 16
 MAX_MEASURED = 16_384
 """Most weights that stand in a recipe."""
@@ -127,30 +134,46 @@ def check_names(inferences: Sequence[Inference], taken: Sequence[str], output: O
     made: dict[str, Inference] = {}
     for each in inferences:
         if each.dataset is not None and made.setdefault(each.dataset.path, each).layers != each.layers:
-            _fail(f"{each.name} and {made[each.dataset.path].name} say of one file that it has other layers")
+            _fail(
+                f"the networks {each.name} and {made[each.dataset.path].name} are of one file, and have other"
+                " layers",
+                "write all layers of the file in both, and depth: where only the first ones are computed",
+            )
     seen = {name.lower() for name in (*taken, *output.groups)}
     for each in inferences:
         if each.name.lower() in seen:
-            _fail(f"{each.name} is the name of another column or group too")
+            _fail(
+                f"the network {each.name} has the name of another column or group",
+                "give it another name, and let fields read that one",
+            )
         seen.add(each.name.lower())
-        widths = [width for use in output.uses() for name, width in use.columns.vectors if name == each.name]
-        if any(width != each.width for width in widths):
-            _fail(f"a field reads another length of {each.name} than the network gives, {each.width}")
+        for use in output.uses():
+            for name, width in use.columns.vectors:
+                if name == each.name and width != each.width:
+                    _fail(
+                        f"{use.by} reads {width:,} numbers of {name}, and the network gives {each.width:,}",
+                        f"write length: {each.width}",
+                    )
         if not any(each.name in use.columns.names for use in output.uses()):
-            _fail(f"no field reads {each.name}", "leave the network out")
+            _fail(
+                f"no field reads what the network {each.name} gives",
+                "name it in a field, as a score or one of the vectors, or leave the network out",
+            )
 
 
 def read_inference(
     item: Any, datasets: Sequence[DatasetSpec], groups: Groups, folder: Path | None
 ) -> Inference:
     """Read one network of the section."""
-    members = Members(item, "a network", loose=folder is not None, code=Code.RECIPE_INFERENCE)
+    members = Members(item, _what(item), loose=folder is not None, code=Code.RECIPE_INFERENCE)
     name, inputs = members.column("name"), Inputs.read(members, groups)
     layers = Graph.read(members.raw("layers"), inputs=inputs.inputs, outputs=None, loose=members.loose)
     depth = members.integer("depth", 1, MAX_LAYERS) if members.has("depth") else None
     if depth is not None and depth >= len(layers.layers):
         _fail(f"{name} has no more than {len(layers.layers)} layers", "leave depth out to compute all")
-    dataset, measured = _weights(members.raw("weights"), layers, datasets, folder)
+    if not members.has("weights"):
+        members.fail("lacks weights", HOW)
+    dataset, measured = _weights(members.raw("weights"), name, layers, datasets, folder)
     members.done()
     found = Inference(
         features=inputs.features, vectors=inputs.vectors, groups=inputs.groups, name=name, layers=layers,
@@ -167,9 +190,9 @@ def read_inference(
 
 
 def _weights(
-    value: Any, layers: Graph, datasets: Sequence[DatasetSpec], folder: Path | None
+    value: Any, network: str, layers: Graph, datasets: Sequence[DatasetSpec], folder: Path | None
 ) -> tuple[DatasetSpec | None, bytes]:
-    members = Members(value, "weights", code=Code.RECIPE_INFERENCE)
+    members = Members(value, f"the weights of the network {network}", code=Code.RECIPE_INFERENCE)
     if members.has("base64"):
         data = members.base64("base64", limit=_BYTES * MAX_MEASURED, size=_BYTES * layers.weights)
         members.done()
@@ -185,9 +208,13 @@ def _weights(
     for spec in datasets:
         if (spec.owner, spec.name) == (owner, name) and spec.schema is None:
             return spec, b""
-    _fail(
-        f"the weights are no dataset of the kind {FILES} of the recipe",
-        f"write it among the datasets: {{owner: …, name: …, kind: {FILES}}}",
+    known = [f"{spec.owner}/{spec.name}" for spec in datasets if spec.schema is None]
+    near = get_close_matches(f"{owner}/{name}", known, n=1)
+    members.fail(
+        f"are {str(owner)[:32]}/{str(name)[:64]}, which is no dataset of the kind {FILES} of the recipe",
+        f"did you mean {near[0]}?"
+        if near
+        else f"write it among the datasets: {{owner: …, name: …, kind: {FILES}}}",
     )
 
 
@@ -212,6 +239,12 @@ def _of_file(folder: Path, name: str, layers: Graph) -> bytes:
     except SealError as error:
         raise RecipeError(Code.RECIPE_INFERENCE, f"{name}: {error.message}", error.hint) from None
     return weights.astype("<f4").tobytes()
+
+
+def _what(item: Any) -> str:
+    """How messages call a network: by its name, where it has one."""
+    name = item.get("name") if isinstance(item, dict) else None
+    return f"the network {name[:64]}" if isinstance(name, str) and visible(name) else "a network"
 
 
 def _fail(message: str, hint: str | None = None) -> NoReturn:

@@ -133,6 +133,7 @@ class StudyFile:
         if not named:  # of a fault of the whole, the field or the member of `output` that it names
             named = self.positions.named(("output", "fields"), error.message)
             named = named if named[2:] else self.positions.named(("output",), error.message)
+            named = named if named[1:] else self.positions.named((SECTION,), error.message)
             named = named if named[1:] else ()
         place = self.positions.of(named)
         line = _QUERY_LINE.search(error.message)
