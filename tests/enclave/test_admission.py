@@ -15,7 +15,7 @@ from sealroom.privacy.kind import Columns
 from sealroom.privacy.people import People
 from sealroom.privacy.release import compute
 from sealroom.recipe import Recipe, parse, render
-from sealroom.runtime.admission import check_memory, relation_bytes, release_bytes
+from sealroom.runtime.admission import CHUNK_BYTES, check_memory, relation_bytes, release_bytes
 from sealroom.runtime.handover import CUSTODIAN_BYTES, table_bytes, table_limit
 
 STUDY = Path(__file__).parents[2] / "enclave" / "studies" / "rare-disease-genomics"
@@ -100,6 +100,7 @@ def test_what_networks_are_told_and_give_counts_too(tmp_path: Path) -> None:
     told = table_bytes(networks.handed_over(means), most)
     assert release_bytes(networks, each) >= CUSTODIAN_BYTES + told + 12 * most
     few = {path: 1000 for path in each}
+    assert release_bytes(networks, few) >= CUSTODIAN_BYTES + CHUNK_BYTES, "weights, and rows on their way"
     check_memory(networks, few, 0, job_bytes=8 * GIB, machine=8 * GIB)
     with pytest.raises(JobError) as caught:
         check_memory(networks, each, 0, job_bytes=1000 * GIB, machine=GIB)

@@ -18,9 +18,10 @@ import torch
 from tests.enclave.test_training import IMAGES, MLP, SMOOTH, module
 from tests.formats.test_recipe_inference import WEIGHTS, rendered
 
-from sealroom.errors import SealError
+from sealroom.errors import PrivacyError, SealError
 from sealroom.privacy.kind import Columns
 from sealroom.privacy.people import MISSING
+from sealroom.privacy.release import check_table
 from sealroom.privacy.rows import Rows
 from sealroom.recipe import Recipe, parse, render
 from sealroom.recipe.tables import DatasetSpec
@@ -127,6 +128,16 @@ def test_outputs_go_into_the_table_and_inputs_do_not(measured: Recipe) -> None:
     # a field that reads no network keeps what it reads alone
     plain = Inferences(measured, never).applied(Columns(groups=("sex",)), rows)
     assert not plain.numbers and not plain.vectors and (plain.groups["sex"] == sex).all()
+
+
+def test_a_table_without_what_a_network_is_told_is_refused_by_code(measured: Recipe) -> None:
+    """OU-06: a job that was taken over hands in what it likes."""
+    rows = told(20)
+    check_table("score", measured.handed_over(BOTH), rows)
+    without = Rows(units=rows.units, numbers={"age": rows.numbers["age"]}, groups=rows.groups)
+    with pytest.raises(PrivacyError) as caught:
+        check_table("score", measured.handed_over(BOTH), without)
+    assert caught.value.code == "schema-mismatch"
 
 
 def test_a_neighbour_changes_nobody_elses_output(measured: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

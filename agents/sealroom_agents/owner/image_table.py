@@ -94,8 +94,8 @@ class ImageTable:
             raise ToolError(
                 Code.IMAGE_UNFIT,
                 f"{len(unfit):,} of {written.rows:,} rows have no picture that can be taken: {told}{more}",
-                "--fit crop, pad or stretch takes pictures of another shape; with --leave-out such rows have no"
-                " picture, and a model does not count them",
+                "--fit crop, pad or stretch takes pictures of another shape; with --leave-out such rows have"
+                " none, and a model does not count them",
             )
         return written
 

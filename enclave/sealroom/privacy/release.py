@@ -22,6 +22,7 @@ from sealroom.errors import PrivacyError
 from sealroom.model.units import to_micro
 from sealroom.privacy.accountant import holds
 from sealroom.privacy.coins import coins
+from sealroom.privacy.kind import Columns
 from sealroom.privacy.noise import add_noise
 from sealroom.privacy.people import People
 from sealroom.privacy.rows import Rows
@@ -60,7 +61,7 @@ class Releases:
         field = self._output.field(name)
         if field is None or field.kind.name != kind:
             raise PrivacyError(Code.UNDECLARED_FIELD, "the recipe declares no field of this kind and name")
-        _check_columns(field, rows)
+        check_table(field.name, field.columns, rows)
         digest = _digest(rows)
         if name in self._released:
             earlier, value = self._released[name]
@@ -109,19 +110,19 @@ def compute(field: Field, people: People, *, cohort: int) -> dict[str, Any]:
     return field.finished(people.rows, kind.finish(spec, law, state, noise, cohort))
 
 
-def _check_columns(field: Field, rows: Rows) -> None:
-    columns = field.columns
+def check_table(field: str, columns: Columns, rows: Rows) -> None:
+    """Check that the table for a field has these columns. Raises `PrivacyError` ("schema-mismatch")."""
     for names, present in ((columns.numbers, rows.numbers), (columns.groups, rows.groups)):
         for name in names:
             if name not in present:
                 raise PrivacyError(
-                    Code.SCHEMA_MISMATCH, f"the table for the field {field.name} lacks column {name}"
+                    Code.SCHEMA_MISMATCH, f"the table for the field {field} lacks column {name}"
                 )
     for name, width in columns.vectors:
         if name not in rows.vectors or rows.vectors[name].shape[1] != width:
             raise PrivacyError(
                 Code.SCHEMA_MISMATCH,
-                f"the table for the field {field.name} lacks column {name}, of lists of {width} numbers",
+                f"the table for the field {field} lacks column {name}, of lists of {width} numbers",
             )
 
 

@@ -28,6 +28,9 @@ from sealroom.runtime.handover import (
     table_limit,
 )
 
+CHUNK_BYTES = 192 * 2**20
+"""What a thread takes for a chunk of rows on its way through a network: the widest layer has at most
+2,047 × 4,096 numbers of 8 bytes, with those before and after it."""
 LIBRARY_BYTES = 512 * 2**20
 """What a job maps beside DuckDB's memory and the result: libraries, stacks of threads."""
 
@@ -92,7 +95,16 @@ def _lists(recipe: Recipe, rows: Mapping[str, int]) -> int:
 def release_bytes(recipe: Recipe, rows: Mapping[str, int]) -> int:
     """About how many bytes the custodian takes at most for the release of a field; `rows` of each dataset."""
     most = _most_rows(recipe, rows)
-    return max(_released(recipe, field.columns, most) for field in recipe.output.fields)
+    return _networks(recipe) + max(_released(recipe, field.columns, most) for field in recipe.output.fields)
+
+
+def _networks(recipe: Recipe) -> int:
+    """What the recipe's networks take beside tables: all weights, once more and once again on the grid of the
+    one that computes, and the numbers of a chunk on each thread."""
+    from sealroom.runtime.relation_job import threads
+
+    weights = sum(each.layers.weights for each in recipe.inferences)
+    return 3 * 8 * weights + threads() * CHUNK_BYTES if recipe.inferences else 0
 
 
 def _released(recipe: Recipe, columns: Columns, most: int) -> int:

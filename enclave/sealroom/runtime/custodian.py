@@ -35,7 +35,7 @@ from sealroom.errors import FormatError, JobError, SealError, SealroomError
 from sealroom.failure import script_failed
 from sealroom.members import read_members
 from sealroom.privacy.kind import Columns
-from sealroom.privacy.release import Releases
+from sealroom.privacy.release import Releases, check_table
 from sealroom.privacy.rows import parse_rows
 from sealroom.recipe import Recipe
 from sealroom.recipe.result import check_output
@@ -255,6 +255,7 @@ class Custodian:
                 raise JobError(
                     Code.REQUEST_TOO_LARGE, "what networks give for a field takes more than any table may"
                 )
+            check_table(declared.name, self._recipe.handed_over(declared.columns), rows)
             rows = self._inferences.applied(declared.columns, rows)
         channel.send({"ok": True, "value": self._releases.release(kind, field, rows)})
 
