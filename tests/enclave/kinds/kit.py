@@ -13,7 +13,7 @@ bounds ε from below by telling two neighbours apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -272,13 +272,20 @@ def paid(kind: Kind[Any], spec: Any, law: Law, *, times: int = 1) -> Cost:
 
 
 def _some_state(kind: Kind[Any], spec: Any, law: Law, dice: np.random.Generator) -> Any:
-    """A state that a run could be in: after rounds whose noisy sums are anything."""
-    state = None
-    noise = {name: noise_of(part, COSTS[law]) for name, part in parts_of(kind, spec, law).items()}
+    """A state that a run could be in: after rounds whose noisy sums are anything.
+
+    The sums of each part are of a size of their own, up to those of a million people who pull as one at the
+    finest steps: a part that sets how far another one leads does not undo it. Often all pull one way.
+    """
+    state, parts = None, parts_of(kind, spec, law)
+    noise = {name: noise_of(part, COSTS[law]) for name, part in parts.items()}
     for _ in range(int(dice.integers(1, kind.rounds(spec)))):
-        state = kind.advance(
-            spec, law, state, _noisy(kind, spec, law, dice, 10 ** int(dice.integers(0, 12))), noise
-        )
+        noisy = {}
+        for name, part in parts.items():
+            size = 10 ** int(dice.integers(0, 18))
+            signs = dice.integers(-1, 2, part.length if dice.integers(0, 2) else 1)
+            noisy[name] = [Fraction(size * int(sign)) for sign in np.resize(signs, part.length)]
+        state = kind.advance(spec, law, state, noisy, noise)
     return state
 
 
@@ -339,10 +346,18 @@ def seeded(exact: np.ndarray[Any, Any], noise: Noise, dice: np.random.Generator)
 
 
 def simulated(
-    kind: Kind[Any], spec: Any, law: Law, people: People, dice: np.random.Generator, *, draws: int
+    kind: Kind[Any],
+    spec: Any,
+    law: Law,
+    people: People,
+    dice: np.random.Generator,
+    *,
+    draws: int,
+    stays: Collection[str] = (),
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
     """Releases of the same people, with their noise from a generator with a seed: each with what would have
-    been released had the last round had none, and the state that round was asked in."""
+    been released had the last round had none, but for that of parts which `stays`; and the state that round
+    was asked in."""
     noise = {
         name: noise_of(part, COSTS[law]) for name, part in parts_of(kind, spec, law, people.rows).items()
     }
@@ -359,14 +374,17 @@ def simulated(
     sampled = any(part.sampled for part in parts.values())
     first = kind.aggregate(spec, law, of_round(), None)
 
-    def without_noise(exact: Mapping[str, Any], before: Any) -> dict[str, Any]:
+    def without_noise(
+        exact: Mapping[str, Any], before: Any, noisy: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         plain = {name: [Fraction(int(each)) for each in sums] for name, sums in exact.items()}
+        plain.update({name: noisy[name] for name in stays} if noisy else {})
         value: dict[str, Any] = kind.finish(
             spec, law, kind.advance(spec, law, before, plain, noise), noise, 0
         )
         return value
 
-    at_once = without_noise(first, None) if kind.rounds(spec) == 1 and not sampled else None
+    at_once = without_noise(first, None) if kind.rounds(spec) == 1 and not (sampled or stays) else None
     for _ in range(draws):
         exact, before, state = first, None, None
         for step in range(kind.rounds(spec)):
@@ -374,7 +392,7 @@ def simulated(
             before = state
             noisy = {name: seeded(sums, noise[name], dice) for name, sums in exact.items()}
             state = kind.advance(spec, law, before, noisy, noise)
-        truth = without_noise(exact, before) if at_once is None else at_once
+        truth = without_noise(exact, before, noisy) if at_once is None else at_once
         yield kind.finish(spec, law, state, noise, COHORT), truth, before
 
 
@@ -421,7 +439,7 @@ def moves(kind: Kind[Any], spec: Any, law: Law, *, bounds: Sequence[float]) -> d
     drawn = table(kind, spec, 40, dice, bounds)
     others: dict[str, list[Any]] = {}
     for people in [*everyone, *(take(drawn, [place]) for place in range(40))]:
-        states = [None, *(_some_state(kind, spec, law, dice) for _ in range(4) if kind.rounds(spec) > 1)]
+        states = [None, *(_some_state(kind, spec, law, dice) for _ in range(12) if kind.rounds(spec) > 1)]
         for state in states:
             for name, sums in _sums(kind, spec, law, people, parts, state).items():
                 own, before = sums.astype(object), found.get(name, (0, 0))

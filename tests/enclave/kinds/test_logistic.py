@@ -71,12 +71,14 @@ def test_sums_are_exact_in_any_order_and_those_of_their_rows(size: float) -> Non
         assert np.abs(whole / GRADIENT_STEPS - plain).max() < 1e-4 * people.count
 
 
-@pytest.mark.parametrize("mu", [0.09, 0.19, 0.34])
+@pytest.mark.parametrize("mu", [0.03, 0.09, 0.34, 2.0])
 def test_intervals_hold_what_the_same_steps_lead_to_without_noise(mu: float) -> None:
+    """Nor with that of the steps' lengths, which all descents share: where so many steps lead hardly depends
+    on how long each is."""
     people, dice = drawn(3000), np.random.default_rng(43)
     cost = Cost(law="gaussian", amount=round(mu * 10**9))
     noise = {part.name: noise_of(part, cost) for part in KIND.parts(SPEC, "gaussian")}
-    prepared, trials = KIND.prepare(SPEC, "gaussian", people), 60
+    prepared, trials = KIND.prepare(SPEC, "gaussian", people), 100
 
     def descended(*, noisy: bool) -> np.ndarray[Any, Any]:
         state = None

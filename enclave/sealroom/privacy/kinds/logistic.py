@@ -25,7 +25,10 @@ cost, but for what is not linear in it; and the spread of the five gives an inte
 whatever the features are. A row adds its five gradients as one vector, which is no longer than √5 times the
 clip.
 
-Intervals are around what the same steps without noise would lead to, of these people: noise alone. With few
+Intervals are around what steps of the same lengths would lead to without noise, of these people: noise alone.
+The five share M, so their spread tells nothing of M's noise. With a rate of 4 and 15 steps that does not
+matter, since where these lead hardly depends on how long each is: intervals hold what comes of them without
+any noise as well. With a lower rate and few steps they need not: such a descent is still under way. With few
 steps that is not yet the maximum of the likelihood, and a clip below what rows' gradients are there moves it.
 Where all inputs are groups, the kind `odds` has that maximum.
 """
