@@ -104,7 +104,6 @@ def images(
     \b
     Example:
       sealroom images scans/ --table people.csv --type person=int64 --size 28x28 --out scans.parquet
-      sealroom seal --owner hospital-A --in scans.parquet
     """
     from sealroom.files import PRIVATE, TargetExists, atomic_output
     from sealroom_agents.owner.image_table import ImageTable, read_table

@@ -168,7 +168,9 @@ class QuantilesKind(Bounded[Quantiles]):
         if not isinstance(state, Sought):
             limits = state or Bounds(lower=spec.lower, upper=spec.upper)
             state = Sought(**vars(limits))
-        state = replace(state, noisy={**state.noisy, **noisy})
+        of_later = _NAMES[len(state.windows) + 1 :]
+        held = {name: each for name, each in noisy.items() if name not in of_later}
+        state = replace(state, noisy={**state.noisy, **held})
         if len(state.windows) == len(_PARTS):
             return state
         found = tuple(
