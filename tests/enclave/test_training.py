@@ -168,11 +168,13 @@ def test_labels_that_are_inputs_take_room_a_chunk_at_a_time() -> None:
 
     people = first(count)
     weights, table = Checkpoint.first(spec.layers, 1).weights, count * (8 + 8 + 5 * 4)
-    kind.prepare(spec, "gaussian", first(9)).tested(weights)  # what is made once a process is there then
+    kind.prepare(spec, "gaussian", first(9)).tested(
+        weights, (0.0,)
+    )  # what is made once a process is there then
     tracemalloc.start()
     try:
         prepared = kind.prepare(spec, "gaussian", people)
-        found = prepared.tested(weights)
+        found = prepared.tested(weights, (0.0,))
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -265,12 +267,12 @@ def test_pixels_take_room_a_chunk_at_a_time() -> None:
     table, spec = pictures(40_000)
     weights = Checkpoint.first(spec.layers, 1).weights
     small, _ = pictures(9)
-    kind.prepare(spec, "gaussian", small).tested(weights)  # what is made once a process is there then
+    kind.prepare(spec, "gaussian", small).tested(weights, (0.0,))  # made once a process
     tracemalloc.start()
     try:
         prepared = kind.prepare(spec, "gaussian", table)
         some = prepared.of(np.arange(40_000) % 2 == 0)
-        prepared.tested(weights)
+        prepared.tested(weights, (0.0,))
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sealroom.privacy.features import Feature
-from sealroom.privacy.kinds.model import Training
 from sealroom.recipe.outputs import Field
 from sealroom.safetensors import Tensor
+from sealroom.training.task import Training
 from sealroom_agents.fullsize.answers import PLAIN_AUC, RELEASED_AUC, Key
 
 if TYPE_CHECKING:

@@ -38,11 +38,17 @@ def entries(column: pa.ChunkedArray, width: int, kept: npt.NDArray[np.bool_]) ->
             some = piece.slice(begin, rows)
             mine = kept[start : start + len(some)]
             start += len(some)
-            whole = some if mine.all() else some.filter(pa.array(mine))
+            whole = some if mine.all() else some.filter(_mask(mine))
             values = _small(whole.flatten()) if small else _real(whole.flatten())
             made[place : place + len(whole)] = values.reshape(-1, width)
             place += len(whole)
     return made
+
+
+def _mask(kept: npt.NDArray[np.bool_]) -> pa.BooleanArray:
+    """The same for Arrow. `pa.array` would import pandas first, and a relation's job cannot."""
+    bits = pa.py_buffer(np.packbits(kept, bitorder="little"))
+    return pa.BooleanArray.from_buffers(pa.bool_(), len(kept), [None, bits])
 
 
 def _small(values: pa.Array) -> npt.NDArray[np.int16]:

@@ -21,10 +21,10 @@ from sealroom.training.grids import INPUT_BITS, LOSS_MOST, Clip
 from sealroom.training.rows import Lists, Rows
 
 if TYPE_CHECKING:
-    from sealroom.privacy.kinds.model import Training
     from sealroom.privacy.people import Booleans, Floats, Integers, People
     from sealroom.training.forward import Network
     from sealroom.training.inputs import Inputs
+    from sealroom.training.task import Training
 
 _ENTRIES = 2**20
 """Numbers of lists that are looked at at a time, so that long ones take no more memory than short ones."""

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sealroom.decimals import decimal_text
 from sealroom.encoding import from_base64, to_base64
@@ -46,13 +46,13 @@ from sealroom.training.graph import Graph
 from sealroom.training.grids import LOSS_LIMIT, LOSS_MOST, LOSS_STEPS, MAX_CLIP, MIN_CLIP, Clip
 from sealroom.training.inputs import Inputs
 from sealroom.training.optimiser import Checkpoint, packed
+from sealroom.training.task import Loss, Training
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Booleans, Integers, People
     from sealroom.training.table import Tables
 
 Value = dict[str, Any]
-Loss = Literal["binary", "classes", "squared"]
 MAX_STEPS = 10_000
 MAX_CURVE = 64
 MAX_CLASSES = 32
@@ -64,61 +64,12 @@ _SAMPLED = Fraction(4, 5)
 out may have: it is all that the accountant counts beside them."""
 _HELD = {"held_people": Fraction(1, 20), "held_loss": Fraction(1, 10), "held_scores": Fraction(1, 20)}
 """Shares of the parts of people held out, of what these have; the table has the rest."""
+_SCORES = {"binary": "auc", "classes": "accuracy", "squared": None}
+"""What the table of people held out gives, by loss."""
 _LOSSES: tuple[Loss, ...] = ("binary", "classes", "squared")
 _LOSS = re.compile("|".join(_LOSSES))
 _ONE_TO_ZERO = {"lower": Decimal(0), "upper": Decimal(1)}
 _LOSS_BOUNDS = {"lower": Decimal(0), "upper": Decimal(LOSS_LIMIT)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training(Inputs):
-    """What is trained, and how."""
-
-    layers: Graph
-    loss: Loss
-    label: str
-    """Column that is told: a truth value, a group, or a number."""
-    classes: tuple[str, ...]
-    """Labels of the group that is told, for the loss `classes`."""
-    target: Feature | None
-    """The number that is told, with its bounds, for the loss `squared`."""
-    held_out: str
-    """Column that is above one half for people who are tested and not trained on."""
-    batch: Decimal
-    """The chance of a person to be in a step; with 1 everybody is in each."""
-    clip: Decimal
-    """Longest gradient of one row."""
-    steps: int
-    learning_rate: Decimal
-    momentum: Decimal
-    seed: int
-    """Of the initial weights."""
-    curve: int
-    """At how many steps the loss is measured, at most."""
-    decimals: int
-
-    @property
-    def measured(self) -> tuple[int, ...]:
-        """The steps before which the loss is measured: first, last, and evenly between."""
-        points = min(self.curve, self.steps)
-        if points == 1:
-            return (0,)
-        return tuple(round(Fraction(place * (self.steps - 1), points - 1)) for place in range(points))
-
-    @property
-    def cells(self) -> int:
-        """Cells of the table of people held out; none for a number that is told."""
-        return {"binary": 2 * evaluation.BINS, "classes": len(self.classes) ** 2, "squared": 0}[self.loss]
-
-    @property
-    def placed(self) -> bool:
-        """Whether a round places the bins of the score before the table is counted."""
-        return self.loss == "binary"
-
-    @property
-    def score(self) -> str | None:
-        """What the table of people held out gives."""
-        return {"binary": "auc", "classes": "accuracy", "squared": None}[self.loss]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,14 +329,13 @@ class Model(Kind[Training]):
                 "loss", mean, math.hypot(wide, Z * math.sqrt(spread)), decimals=spec.decimals, **_LOSS_BOUNDS
             )
         )
-        if spec.score is not None:
+        told = _SCORES[spec.loss]
+        if told is not None:
             found = evaluation.area if spec.loss == "binary" else evaluation.accuracy
             table = [float(each) for each in held["held_table"]]
             score, deviation, enough = found(table, noise["held_table"].sd)
             few = few or not enough
-            shown.update(
-                around(spec.score, Fraction(score), Z * deviation, decimals=spec.decimals, **_ONE_TO_ZERO)
-            )
+            shown.update(around(told, Fraction(score), Z * deviation, decimals=spec.decimals, **_ONE_TO_ZERO))
         return {**(dict.fromkeys(shown) if few else shown), "interval": NOISE_AND_SAMPLING}
 
     def rows(self, spec: Training) -> int:
@@ -395,8 +345,9 @@ class Model(Kind[Training]):
         loss = with_interval("loss", Number(decimals=spec.decimals, **_LOSS_BOUNDS))
         people = with_interval("people", Whole())
         held = {**people, **loss, "interval": Label(NOISE_AND_SAMPLING)}
-        if spec.score is not None:
-            held.update(with_interval(spec.score, Number(decimals=spec.decimals, **_ONE_TO_ZERO)))
+        name = _SCORES[spec.loss]
+        if name is not None:
+            held.update(with_interval(name, Number(decimals=spec.decimals, **_ONE_TO_ZERO)))
         model = {
             "checkpoints": Base64(32), "previous": Base64(32), "weights": Base64(4 * spec.layers.weights)
         }  # fmt: skip
