@@ -13,6 +13,7 @@ import math
 import tracemalloc
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -451,10 +452,13 @@ def test_intervals_of_the_loss_curve_hold_the_loss() -> None:
     assert 0.95 - 6 * math.sqrt(0.95 * 0.05 / 300) < np.mean(inside) < 0.995
 
 
+SUMS = [Fraction(1), Fraction(2), Fraction(3)]
+
+
 def test_the_chain_of_checkpoints_is_what_the_specification_says() -> None:
     graph = Graph.read([{"linear": 1}], inputs=2, outputs=1)
     first = Checkpoint.first(graph, 0)
-    moved = first.moved([1, 2, 3], step=1, learning_rate=0.5, momentum=0.0)  # type: ignore[list-item,arg-type]
+    moved = first.moved(SUMS, step=Fraction(1), learning_rate=0.5, momentum=0.0)
     packed = [each.weights.astype("<f4").tobytes() for each in (first, moved)]
     head = hashlib.sha256(lp("sealroom checkpoints v2", b'[{"linear":1}]', packed[0])).digest()
     assert (first.head, first.previous, first.step) == (head, head, 0)
@@ -475,7 +479,7 @@ def test_a_chain_of_checkpoints_ends_in_one_list_of_weights_after_one_number_of_
     first = Checkpoint.first(graph, 0)
     made = [first]
     for _ in range(2):
-        made.append(made[-1].moved([1, 2, 3], step=1, learning_rate=0.5, momentum=0.0))  # type: ignore[list-item,arg-type]
+        made.append(made[-1].moved(SUMS, step=Fraction(1), learning_rate=0.5, momentum=0.0))
     last = made[2]
     chain = Checkpoints(first=first_head(graph, 0), steps=2, previous=last.previous, head=last.head)
     weights = packed(last.weights)

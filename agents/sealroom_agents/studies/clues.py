@@ -17,6 +17,7 @@ from typing import Any
 
 from sealroom.errors import RecipeError
 from sealroom.recipe import Recipe
+from sealroom_agents.studies.checking.queries import nodes_of
 
 TRUTHS = frozenset(("event", "held_out", "label", "outcome"))
 """Members of a field that name a column of truth values."""
@@ -161,7 +162,7 @@ def _of_query(sql: str, found: defaultdict[str, Clue]) -> None:
         tree = parse_sql(sql)
     except RecipeError:
         return
-    nodes = list(_nodes(tree))
+    nodes = list(nodes_of(tree))
     for node in nodes:
         _compared(node, found)
     made: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -175,16 +176,6 @@ def _of_query(sql: str, found: defaultdict[str, Clue]) -> None:
             if name in found:
                 for item in items:
                     _carry(item, found[name], found)
-
-
-def _nodes(value: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, Mapping):
-        yield value
-        for each in value.values():
-            yield from _nodes(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _nodes(each)
 
 
 def _compared(node: Mapping[str, Any], found: defaultdict[str, Clue]) -> None:
@@ -216,14 +207,14 @@ def _compared(node: Mapping[str, Any], found: defaultdict[str, Clue]) -> None:
 def _columns(node: Any) -> list[str]:
     return [
         str(each["column_names"][-1]).lower()
-        for each in _nodes(node)
+        for each in nodes_of(node)
         if each.get("class") == "COLUMN_REF" and each.get("column_names")
     ]
 
 
 def _literal(node: Any) -> str | None:
     """The text of a constant, cast or not."""
-    constants = [each for each in _nodes(node) if each.get("class") == "CONSTANT"]
+    constants = [each for each in nodes_of(node) if each.get("class") == "CONSTANT"]
     if len(constants) != 1 or _columns(node):
         return None
     literal = constants[0].get("literal") or {}

@@ -17,14 +17,15 @@ _ONE_OF = frozenset(("any_value", "arg_max", "arg_min", "first", "last", "max", 
 """Functions whose result is one of the values that they take."""
 
 
-def _nodes(value: Any) -> Iterator[Mapping[str, Any]]:
+def nodes_of(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Every mapping of a parsed query, the outer ones first."""
     if isinstance(value, Mapping):
         yield value
         for each in value.values():
-            yield from _nodes(each)
+            yield from nodes_of(each)
     elif isinstance(value, list):
         for each in value:
-            yield from _nodes(each)
+            yield from nodes_of(each)
 
 
 def column_names(schemas: Any) -> list[str]:
@@ -41,7 +42,7 @@ def unknown_columns(tree: Any, places: Mapping[int, int], schemas: Any) -> Itera
     """Columns that a query names, and neither a schema has nor the query makes, with their places."""
     known = {name.lower() for name in column_names(schemas)} | {"owner"}
     tables: set[str] = set()
-    for node in _nodes(tree):
+    for node in nodes_of(tree):
         if node.get("alias"):
             known.add(str(node["alias"]).lower())
         for member in ("column_name_alias", "aliases"):
@@ -50,7 +51,7 @@ def unknown_columns(tree: Any, places: Mapping[int, int], schemas: Any) -> Itera
             str(node[each]).lower() for each in ("table_name", "key") if isinstance(node.get(each), str)
         }
     seen: set[str] = set()
-    for node in _nodes(tree):
+    for node in nodes_of(tree):
         names = node.get("column_names")
         if node.get("class") != "COLUMN_REF" or not names:
             continue
@@ -71,14 +72,14 @@ def labels(recipe: Recipe, positions: Positions, findings: Findings) -> None:
     for group, labels in recipe.output.groups.items():
         items = [
             item
-            for node in _nodes(tree)
+            for node in nodes_of(tree)
             for item in node.get("select_list") or ()
             if isinstance(item, Mapping) and str(item.get("alias")).lower() == group.lower()
         ]
         at: At = ("output", "groups", group)
         given = _constants(items[0]) if len(items) == 1 else None
         source = f"the SQL gives {', '.join(map(repr, given or ()))}"
-        kept = given is None and all(_keeps(node, group) for node in _nodes(tree) if _names(node, group))
+        kept = given is None and all(_keeps(node, group) for node in nodes_of(tree) if _names(node, group))
         values = given if not kept else _category_values(recipe, group)
         if values is None:
             continue
@@ -96,7 +97,7 @@ def labels(recipe: Recipe, positions: Positions, findings: Findings) -> None:
                 positions.of(at), Code.RECIPE_COLUMN, f"people with {group} {label!r} count in no group",
                 "declare the label, if they should",
             )  # fmt: skip
-    for node in _nodes(tree):
+    for node in nodes_of(tree):
         if node.get("class") != "COMPARISON":
             continue
         left, right = node.get("left"), node.get("right")
