@@ -212,7 +212,7 @@ def _linear(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Ite
 
 def _cdf(field: Field, people: pd.DataFrame, value: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
     values = _number(people, field.spec.column)
-    points = [str(point) for point in field.kind.plain(field.spec)["points"]]
+    points = dict.fromkeys(row["up_to"] for row in value["groups"])
     for labels, places in _grouped(people, field.spec.cells.by):
         known = np.sort(values[places][~np.isnan(values[places])])
         for point in points if len(known) else ():

@@ -15,9 +15,9 @@ noise seldom is: so a long tail is followed, and a far cell that holds nobody is
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -103,6 +103,24 @@ class Search:
             first = more[-1]
         return first, last
 
+    def seen(
+        self, counts: Sequence[Fraction], occupied: tuple[int, int]
+    ) -> tuple[list[float], list[float], list[float]]:
+        """For weighing bounds: edges and middles of the cells, and people in those that seem to hold some."""
+        edges, (first, last) = [float(edge) for edge in self.edges], occupied
+        middles = [(low + high) / 2 for low, high in pairwise(edges)]
+        people = [
+            max(float(count), 0.0) if first <= place <= last else 0.0 for place, count in enumerate(counts)
+        ]
+        return edges, middles, people
+
+    def even(self, bounds: Bounds, ranges: int) -> tuple[Decimal, ...]:
+        """Bounds, and what divides them into so many ranges of equal width, as they are released. Some are
+        the same where ranges are finer than the decimals."""
+        unit, width = Decimal(10) ** -self.decimals, bounds.upper - bounds.lower
+        steps = (bounds.lower + width * place / ranges for place in range(ranges + 1))
+        return tuple(edge.quantize(unit, ROUND_HALF_EVEN) for edge in steps)
+
     def number(self) -> Known:
         """The shape of a bound."""
         return Known(decimals=self.decimals, lower=self.lower, upper=self.upper)
@@ -110,6 +128,13 @@ class Search:
     def text(self, value: Decimal | Fraction) -> str:
         """A bound as it is released."""
         return rounded_text(Fraction(value), decimals=self.decimals, lower=self.lower, upper=self.upper)
+
+
+def narrowed(occupied: tuple[int, int], error: Callable[[int, int], float]) -> tuple[int, int]:
+    """The first and the last cell, of those that seem to hold people, for which the error is least."""
+    first, last = occupied
+    pairs = ((low, high) for low in range(first, last + 1) for high in range(low, last + 1))
+    return min(pairs, key=lambda pair: error(*pair))
 
 
 @lru_cache(maxsize=1)

@@ -15,11 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sealroom.decimals import decimal_text
-from sealroom.privacy.bounds import Bounded, Bounds, Search, between
+from sealroom.privacy.bounds import Bounded, Bounds, Search, between, narrowed
 from sealroom.privacy.cells import Cells
 from sealroom.privacy.kind import Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
@@ -198,12 +197,7 @@ class ClampedKind(Bounded[Clamped]):
         """Narrower bounds have less noise, and hold more values to them: the cells for which the noise and
         what is lost by that, both in one group of average size, are least together."""
         assert spec.search is not None
-        edges = [float(edge) for edge in spec.search.edges]
-        first, last = occupied
-        middles = [(low + high) / 2 for low, high in pairwise(edges)]
-        seen = [
-            max(float(count), 0.0) if first <= place <= last else 0.0 for place, count in enumerate(counts)
-        ]
+        (edges, middles, seen), (first, last) = spec.search.seen(counts, occupied), occupied
         about, sds = self.about(seen, middles), {name: each.sd for name, each in noise.items()}
 
         def lost(places: range, edge: float) -> float:
@@ -211,14 +205,12 @@ class ClampedKind(Bounded[Clamped]):
 
         below = {low: lost(range(first, low), edges[low]) for low in range(first, last + 1)}
         above = {high: lost(range(high + 1, last + 1), edges[high + 1]) for high in range(first, last + 1)}
-        best, chosen = math.inf, occupied
-        for low in below:
-            for high in range(low, last + 1):
-                noisy = spec.spread(sds, edges[low], edges[high + 1], about=about)
-                error = math.hypot(below[low] + above[high], noisy)
-                if error < best:
-                    best, chosen = error, (low, high)
-        return chosen
+
+        def error(low: int, high: int) -> float:
+            noisy = spec.spread(sds, edges[low], edges[high + 1], about=about)
+            return math.hypot(below[low] + above[high], noisy)
+
+        return narrowed(occupied, error)
 
 
 def centre(bounds: Bounds) -> Fraction:

@@ -33,6 +33,8 @@ HOW = {
     "decimals": "write decimals: 2 for two decimal places",
     "edges": "write edges: [0, 10, 20]; a histogram may have bounds: private instead, with lower, upper,"
     " decimals and ranges",
+    "points": "write points: [10, 20, 30]; a cdf may have bounds: private instead, with lower, upper, ranges"
+    " and point_decimals",
     "time": "write time: days, the column of the time until the event, or until observation stopped",
     "event": "write event: died, the column that is true where the time ended with the event",
     "outcome": "write outcome: ill, the column that is true for those who have it",

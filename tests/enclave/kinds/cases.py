@@ -124,6 +124,19 @@ CASES: dict[str, Case] = {
         (0.1, 0.2, 500.0, 1e5),
         "bounds",
     ),
+    "variance with private bounds": Case(
+        "variance", {"by": ["sex"], "column": "x", **FOUND}, (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5), "bounds"
+    ),
+    "cdf with private bounds": Case(
+        "cdf",
+        {"by": ["sex"], "column": "x", "ranges": 7, "point_decimals": 1, **FOUND, "decimals": 3},
+        (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5),
+    ),
+    "cdf of many points with private bounds": Case(
+        "cdf",
+        {"by": [], "column": "x", "ranges": 60, "point_decimals": 1, **FOUND, "decimals": 4},
+        (-20.0, -2.0, 0.0, 0.1, 500.0, 1e5),
+    ),
     "vector sum": Case("vector_sum", VECTOR, (0.0, 2.0)),
     "vector sum that clips": Case("vector_sum", {**VECTOR, "norm": "2.5", "entry": "2"}, (0.0, 2.0)),
     "vector mean": Case("vector_mean", LISTS, (0.0, 2.0)),

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from tests.enclave.kinds import kit
 
+from sealroom.errors import RecipeError
 from sealroom.privacy.bounds import PART, Bounds, Search
 from sealroom.privacy.kinds import KINDS
+from sealroom.privacy.kinds.variance import _spreads
 from sealroom.privacy.parts import Law, noise_of
 from sealroom.privacy.people import Floats, People
 
@@ -25,6 +27,7 @@ def members(kind: str, **more: Any) -> dict[str, Any]:
     limits = {"lower": "-1000", "upper": "20000", "decimals": 1, "bounds": "private"}
     own = {"quantiles": ["0.5"], "scale": "linear"} if kind == "quantiles" else {}
     own = {"ranges": 4} if kind == "histogram" else own
+    own = {"ranges": 4, "point_decimals": 1, "decimals": 4} if kind == "cdf" else own
     return {"by": [], "column": "x", **limits, **own, **more}
 
 
@@ -69,17 +72,22 @@ def test_the_grid_is_the_same_whatever_the_data() -> None:
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
-@pytest.mark.parametrize("kind", ["quantiles", "histogram"])
+@pytest.mark.parametrize("kind", ["quantiles", "histogram", "cdf"])
 def test_edges_never_fall_however_close_the_bounds_are(kind: str, scale: str) -> None:
     """The binary search of many values takes each where the one before ended: over edges that fall, it would
     put one person's value by another's."""
     near = ["0.999999999998", "1", "20", "20.000000000001", "99.999999999999", "100", "100.000000000001"]
-    more = {"scale": scale, "quantiles": ["0.5"]} if kind == "quantiles" else {"ranges": 256}
+    more = {
+        "quantiles": {"scale": scale, "quantiles": ["0.5"]},
+        "histogram": {"ranges": 256},
+        "cdf": {"ranges": 255, "point_decimals": 12},
+    }[kind]
     limits = {"lower": near[0], "upper": near[-1], "decimals": 12}
     spec = kit.spec_of(KINDS[kind], {**members(kind), **limits, **more})
     for low, high in pairwise(map(Decimal, near)):
         bounds = Bounds(lower=low, upper=high)
-        edges = spec.edges(bounds) if kind == "quantiles" else [*map(float, spec.edges_of(bounds))]
+        of = {"quantiles": "edges", "histogram": "edges_of", "cdf": "points_of"}[kind]
+        edges = [float(edge) for edge in getattr(spec, of)(bounds)]
         assert edges == sorted(edges)
         assert (edges[0], edges[-1]) == (float(low), float(high)) or kind == "histogram"
 
@@ -103,7 +111,7 @@ def test_bounds_follow_a_tail_and_no_lone_cell(law: Law) -> None:
 
 
 @pytest.mark.parametrize("law", ["laplace", "gaussian"])
-@pytest.mark.parametrize("kind", ["mean", "sum", "histogram", "quantiles"])
+@pytest.mark.parametrize("kind", ["mean", "sum", "variance", "histogram", "quantiles", "cdf"])
 def test_the_second_round_stays_within_the_bounds_of_the_first(kind: str, law: Law) -> None:
     values = np.concatenate([np.linspace(3, 90, 5000), [np.nan], np.full(30, 15000.0)])
     state, value = released(kind, law, values)
@@ -117,12 +125,20 @@ def test_the_second_round_stays_within_the_bounds_of_the_first(kind: str, law: L
             **dict.fromkeys(("people", "people_low", "people_high")), "from": "-1000.0", "to": "2.0"
         }  # fmt: skip
         return
+    if kind == "cdf":
+        rows, known = value["groups"], values[~np.isnan(values)]
+        assert [row["up_to"] for row in rows] == ["2.0", "26.5", "51.0", "75.5", "100.0"]
+        for row in rows:
+            assert abs(float(row["share"]) - np.mean(known <= float(row["up_to"]))) <= 0.0001
+        return
     [shown] = value["bounds"]
     assert (shown["lower"], shown["upper"], shown["outside"]) == ("2.0", "100.0", 30)
     [row] = value["groups"]
     held = np.clip(values[~np.isnan(values)], 2, 100)
     if kind == "quantiles":
         assert float(row["value_low"]) <= np.median(held) <= float(row["value_high"])
+    elif kind == "variance":
+        assert abs(float(row["variance"]) - held.var(ddof=1)) <= 0.1
     else:
         exact = held.sum() if kind == "sum" else held.mean()
         assert abs(float(row[kind]) - exact) <= 0.1 + len(held) * 49 / 2**20 * (kind == "sum")
@@ -153,3 +169,50 @@ def test_a_sum_gives_up_a_tail_that_noise_would_cost_more_for() -> None:
     for by, bound in (([], 200), (["band", "sex"], 100)):
         state, _ = released("sum", "laplace", some, by=by)
         assert state.upper == bound and state.outside == (0 if bound == 200 else 70)
+
+
+def test_a_variance_gives_up_a_tail_that_noise_would_cost_more_for() -> None:
+    """Its noise grows with the square of the bounds, and so does what a far value adds to it."""
+    many = np.linspace(3, 90, 5000)
+
+    def upper(law: Law, people: int, value: float) -> Decimal:
+        state, _ = released("variance", law, np.concatenate([many, np.full(people, value)]))
+        return Decimal(state.upper)
+
+    assert [upper("laplace", 100, value) for value in (90.0, 150.0, 300.0, 700.0)] == [100, 200, 500, 100]
+    assert [upper("laplace", 400, value) for value in (300.0, 700.0, 15000.0)] == [500, 1000, 20000]
+    assert [upper("gaussian", 60, value) for value in (300.0, 700.0)] == [500, 100]
+
+
+def test_bounds_around_part_of_the_cells_hold_values_to_them() -> None:
+    """What bounds leave of the spread is told from the noisy counts as it is of the people."""
+    edges = [-50.0, -5.0, 0.0, 10.0, 100.0, 1000.0]
+    middles, people = [(low + high) / 2 for low, high in pairwise(edges)], [40.0, 0.0, 300.0, 20.0, 3.0]
+    found = _spreads(edges, middles, people, (0, 4))
+    assert len(found) == 15
+    for (low, high), (mean, variance) in found.items():
+        held = np.repeat(np.clip(middles, edges[low], edges[high + 1]), np.array(people, dtype=int))
+        assert math.isclose(mean, held.mean(), rel_tol=1e-12)
+        assert math.isclose(variance, held.var(), rel_tol=1e-9, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize("more", [{}, {"bounds": "private"}], ids=["declared", "private"])
+def test_a_variance_of_more_digits_than_a_number_may_have_is_refused(more: dict[str, str]) -> None:
+    limits = {"by": [], "column": "x", "lower": "0", "decimals": 0, **more}
+    kit.spec_of(KINDS["variance"], {**limits, "upper": "447000000"})
+    with pytest.raises(RecipeError, match="more than 17 digits") as caught:
+        kit.spec_of(KINDS["variance"], {**limits, "upper": "448000000"})
+    assert caught.value.code == "recipe-bounds"
+
+
+def test_points_are_declared_or_found_and_not_both() -> None:
+    kit.spec_of(KINDS["cdf"], members("cdf"))
+    with pytest.raises(RecipeError) as caught:
+        kit.spec_of(KINDS["cdf"], members("cdf", points=["1", "2"]))
+    assert caught.value.code == "recipe-unknown-field"
+    with pytest.raises(RecipeError, match="lacks points") as caught:
+        kit.spec_of(KINDS["cdf"], {"by": [], "column": "x", "decimals": 3})
+    assert "bounds: private" in str(caught.value.hint)
+    with pytest.raises(RecipeError, match="no more decimals") as caught:
+        kit.spec_of(KINDS["cdf"], members("cdf", upper="20000.25"))
+    assert caught.value.code == "recipe-bounds"

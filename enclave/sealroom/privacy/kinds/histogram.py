@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sealroom.decimals import decimal_text
@@ -59,13 +59,10 @@ class Ranges:
         return self.cells.count * self.ranges
 
     def edges_of(self, bounds: Bounds) -> tuple[Decimal, ...]:
-        """The edges for these bounds. Some are the same where ranges are finer than the decimals."""
+        """The edges for these bounds."""
         if self.search is None:
             return self.edges
-        unit, inner = Decimal(10) ** -self.search.decimals, self.ranges - 2
-        width = bounds.upper - bounds.lower
-        even = (bounds.lower + width * place / inner for place in range(inner + 1))
-        return (self.lower, *(edge.quantize(unit, ROUND_HALF_EVEN) for edge in even), self.upper)
+        return (self.lower, *self.search.even(bounds, self.ranges - 2), self.upper)
 
     def known(self, people: People) -> tuple[Integers, Floats]:
         """Group and value of the rows that count."""
