@@ -14,9 +14,11 @@ import click
 from ape import accounts, networks
 from ape.api import AccountAPI
 from eth_account.messages import SignableMessage
+from eth_utils.address import to_checksum_address
 from scripts._command import ChainCommand, Complaint, complaints
 
 from sealroom.typed import Signable
+from sealroom_agents.chain.gas import with_room
 from sealroom_agents.chains import private_chain_option
 from sealroom_agents.governance.actions.entry import Action, option
 from sealroom_agents.governance.acts import Sent
@@ -57,8 +59,13 @@ class ApeWallet:
         return bytes(signed.encode_rsv())
 
     def send(self, to: str, data: bytes) -> Sent:
-        """One transaction, mined."""
-        receipt = self._account.transfer(to, 0, data=data)
+        """One transaction, mined; with the room that `gas` gives it."""
+        account = self._account
+        asked = account.provider.network.ecosystem.create_transaction(
+            sender=account.address, receiver=to_checksum_address(to), data=data
+        )
+        estimate = account.provider.estimate_gas_cost(asked)
+        receipt = account.transfer(to, 0, data=data, gas_limit=with_room(estimate, data))
         return Sent(tx=str(receipt.txn_hash), block=int(receipt.block_number), gas=int(receipt.gas_used))
 
 

@@ -48,7 +48,7 @@ from sealroom.model import (
 from sealroom_agents import child_processes
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import explain_revert, interface
-from sealroom_agents.chain.sending import GAS_MARGIN_PERCENT
+from sealroom_agents.chain.gas import with_room
 from tests.patience import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -494,7 +494,7 @@ class LocalChain:
     def _mined(self, transaction: dict[str, Any]) -> dict[str, Any]:
         # As wallets do: a slot that the estimate leaves as it is may change where the block has a later time.
         estimate = int(self.rpc("eth_estimateGas", transaction), 16)
-        gas = estimate * (100 + GAS_MARGIN_PERCENT) // 100
+        gas = with_room(estimate, bytes.fromhex(transaction.get("data", "0x").removeprefix("0x")))
         tx = self.rpc("eth_sendTransaction", {**transaction, "gas": hex(gas)})
         receipt: dict[str, Any] = until(lambda: self.rpc("eth_getTransactionReceipt", tx))
         if int(receipt["status"], 16) != 1:

@@ -20,6 +20,7 @@ from tests.outside import Lab
 from sealroom import typed
 from sealroom.model import ApproveStudy, Revoke, Vote, Withdraw
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.gas import with_room
 from sealroom_agents.governance.requests import SignatureFile
 
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
@@ -122,18 +123,15 @@ def test_sending_asks_for_the_call_that_the_dialog_shows(
     by = 2 if act == "withdraw" else 1
     wallet = Wallet(lab.chain, account(by))
     dialog = ready(page, url, lab, act, wallet)
+    call = {"from": account(by), "to": lab.room.consortium, "data": call_of(lab, study, act)}
+    estimate = int(lab.chain.rpc("eth_estimateGas", call), 16)
     dialog.get_by_role("button", name=BUTTONS[act][SEND]).click()
     vote = page.locator(f"tr[data-owner='{account(by)}'] .vote")
     expect(vote).to_have_text({"approve": "approved", "withdraw": "withdrew", "revoke": "revoked"}[act])
     (sent,) = wallet.sent()
-    assert sent == {
-        "from": account(by),
-        "to": lab.room.consortium,
-        "data": call_of(lab, study, act),
-        "value": "0x0",
-        "chainId": hex(lab.chain.chain_id),
-    }
-    assert wallet.methods <= READS | {"eth_requestAccounts", "eth_sendTransaction"}
+    gas = with_room(estimate, bytes.fromhex(call["data"].removeprefix("0x")))
+    assert sent == {**call, "value": "0x0", "gas": hex(gas), "chainId": hex(lab.chain.chain_id)}
+    assert wallet.methods <= READS | {"eth_requestAccounts", "eth_estimateGas", "eth_sendTransaction"}
     state = lab.chain.state(lab.room)
     if act == "approve":
         assert state.live and state.study == study

@@ -19,7 +19,7 @@ from tests.rpc_proxy import RpcProxy
 from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.model import Opening, Run, Spending, Study
-from sealroom_agents.chain import Opened, Transactor, TxResult, sending
+from sealroom_agents.chain import Opened, Transactor, TxResult, gas
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError, GateError, Refused, TransactionError
 from sealroom_agents.gate import booking
@@ -330,7 +330,7 @@ def test_a_run_that_the_ledger_refuses_when_it_is_mined_spoils_no_other(approved
 def test_what_is_too_much_for_one_transaction_is_opened_by_several(
     approved: World, sender: Transactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "MAX_GAS", 250_000)
+    monkeypatch.setattr(gas, "MAX_GAS", 200_000)
     before = approved.chain.block_number()
     runs = [run_of(epsilon_micro=1) for _ in range(3)]
     assert booked(approved, sender, *runs) == ["opened"] * 3

@@ -11,17 +11,20 @@ from typing import Any
 
 import pytest
 from tests.gate_world import Enclave, World, granted
-from tests.local_chain import LocalChain, account
+from tests.local_chain import Dataset, LocalChain, account, private_key
 from tests.patience import PATIENCE_S, until
 from tests.rpc_proxy import RpcProxy
 
-from sealroom.model import Spending
+from sealroom.model import Platform, Spending
 from sealroom_agents.chain import Transactor, TxResult, sending
+from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.gas import MAX_GAS, with_room
 from sealroom_agents.chain.sending import GWEI, Fees
 from sealroom_agents.errors import TransactionError
 
 MAX_FEE_WEI = 500 * GWEI
 TO = account(1)
+HASH = b"\xaa" * 32
 
 
 # --- fees ---------------------------------------------------------------------------------------
@@ -43,6 +46,57 @@ def test_a_fee_rises_by_an_eighth_at_least_and_never_above_the_limit(
     fees: Fees, base_fee: int, limit: int, raised: Fees | None
 ) -> None:
     assert fees.raised(base_fee, limit) == raised
+
+
+# --- gas ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["approve", "adoptPlatform"])
+def test_two_votes_of_one_block_both_have_the_gas_that_they_need(
+    chain: LocalChain, pool: ThreadPoolExecutor, act: str
+) -> None:
+    """Each is estimated before the other is mined, as one of those before the last. The later one is the
+    last, and does what all vote for."""
+    hospitals = ["hospital-A", "hospital-B", "hospital-C"]
+    room = chain.create_consortium(hospitals, threshold=3)
+    platform = Platform(
+        gate_root=HASH, gate_signer=account(5), gate_compose=HASH, policy_hash=HASH,
+        os_images=(HASH,), devices=(HASH,),
+    )  # fmt: skip
+    validity = chain.validity(chain.state(room).charter)
+    arguments = [platform.solidity(), validity.solidity()]
+    if act == "approve":
+        for owner in range(3):
+            chain.vote(room, owner, "adoptPlatform", *arguments)
+        datasets = [Dataset(owner=owner) for owner in range(3)]
+        for each in datasets:
+            chain.register(room, each, cap_micro=4_500_000)
+        study = chain.draft(room, compose_hash=HASH, datasets=[each.id for each in datasets])
+        arguments = [chain.study(study).solidity()]
+    chain.vote(room, 2, act, *arguments)
+    data = interface("Consortium").encode(act, *arguments, [])
+    call = {"to": room.consortium, "data": "0x" + data.hex()}
+    senders = [
+        Transactor(chain.url, private_key(n), max_fee_wei=MAX_FEE_WEI, receipt_timeout_s=PATIENCE_S)
+        for n in (0, 1)
+    ]
+    estimate = int(chain.rpc("eth_estimateGas", {"from": account(0), **call}), 16)
+    with mining_by_hand(chain):
+        sent = [pool.submit(one.send, room.consortium, data) for one in senders]
+        until(lambda: int(chain.rpc("txpool_status")["pending"], 16) == 2)
+        chain.mine()
+        results = [one.result(PATIENCE_S) for one in sent]
+    assert len({each.block_number for each in results}) == 1
+    assert max(each.gas_used for each in results) > 1.3 * estimate, "no margin of a third would have done"
+    state = chain.state(room)
+    assert state.platform == platform and (act == "adoptPlatform" or state.study == study)
+
+
+def test_a_call_that_counts_no_vote_has_twice_its_estimate_and_no_more_than_a_chain_allows() -> None:
+    revoke = interface("Consortium").encode("revoke", "stop")
+    assert with_room(52_832, revoke) == 105_664
+    assert with_room(9_000_000, revoke) == MAX_GAS
+    assert with_room(17_000_000, revoke) == 17_000_000  # a caller refuses that
 
 
 # --- on a node that mines when it is told to ------------------------------------------------------

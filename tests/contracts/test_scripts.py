@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sealroom.recipe import parse, render
 from sealroom.schema import schema_hash
 from sealroom_agents.owner.registration import Registration
 from tests.local_chain import ROOT, Dataset, LocalChain, account
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 
 OPERATOR = 9
 HASH = "0x" + 64 * "a"
@@ -157,6 +158,29 @@ def test_a_consortium_is_deployed_and_governed_from_the_command_line(tmp_path: P
         assert desk.read("status")["revokedBy"] == "hospital-B"
         said = desk.refused("confirm", OPERATOR)
         assert f"{account(OPERATOR)} is no owner" in said and "hospital-A" in said
+
+
+@pytest.mark.anvil
+@pytest.mark.slow
+def test_two_owners_who_vote_in_one_block_both_have_the_gas_that_they_need(tmp_path: Path) -> None:
+    """Each estimate is of the state before both: the later vote is the last that is needed, and adopts."""
+    platform = {
+        "gateRoot": HASH, "gateSigner": account(5), "gateCompose": HASH, "policyHash": HASH,
+        "osImages": [HASH], "devices": [HASH],
+    }  # fmt: skip
+    with LocalChain.start() as chain, ThreadPoolExecutor() as pool:
+        desk = Desk(chain, tmp_path)
+        room = chain.create_consortium(["hospital-A", "hospital-B", "hospital-C"], threshold=3)
+        desk.consortium = room.consortium
+        file = desk.file("platform.json", platform)
+        desk.govern("platform", 2, "--file", file)
+        chain.rpc("evm_setAutomine", False)
+        voting = [pool.submit(desk.govern, "platform", n, "--file", file) for n in (0, 1)]
+        until(lambda: int(chain.rpc("txpool_status")["pending"], 16) == 2)
+        chain.mine()
+        chain.rpc("evm_setAutomine", True)
+        assert len({one.result(PATIENCE_S)["block"] for one in voting}) == 1
+        assert desk.read("status")["platform"]
 
 
 @pytest.mark.anvil

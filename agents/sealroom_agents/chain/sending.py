@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from eth_utils.address import to_checksum_address
 
 from sealroom.codes import Code
+from sealroom_agents.chain import gas
 from sealroom_agents.chain.contracts import explain_revert
 from sealroom_agents.chain.rpc import Rpc, RpcFailure, words
 from sealroom_agents.errors import ChainError, TransactionError
@@ -43,11 +44,6 @@ REPLACE_AFTER_S = 15.0
 """Seconds that a transaction waits before its fee is raised: a little more than a slot."""
 DISPLACED_S = 3.0
 """Seconds for which a node may know that a nonce was used, and not yet by which of our transactions."""
-MAX_GAS = 16_000_000
-"""Gas that one transaction may cost; opening the most runs at once, with the most datasets that a study may
-have, needs two thirds of it."""
-GAS_MARGIN_PERCENT = 30
-"""Added to the estimate, because the state may move before the transaction is mined."""
 PRIORITY_FEE_WEI = GWEI
 """Tip per gas of the first attempt, wei."""
 MAX_REDRAFTS = 3
@@ -231,16 +227,16 @@ class Outbox:
             if isinstance(answer, RpcFailure):
                 raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} refuses: {answer.message}")
         nonce, block, chain_id = answers
-        gas = rpc.quantity(estimate) * (100 + GAS_MARGIN_PERCENT) // 100
-        if gas > MAX_GAS:
+        needed = rpc.quantity(estimate)
+        if needed > gas.MAX_GAS:
             raise TransactionError(
-                Code.TRANSACTION_TOO_EXPENSIVE, f"the call would cost {gas} gas, more than {MAX_GAS}"
+                Code.TRANSACTION_TOO_EXPENSIVE, f"the call would cost {needed} gas, more than {gas.MAX_GAS}"
             )
         return Draft(
             call=call,
             chain_id=rpc.quantity(chain_id),
             nonce=rpc.quantity(nonce),
-            gas=gas,
+            gas=gas.with_room(needed, bytes.fromhex(call["data"].removeprefix("0x"))),
             fees=self._fees(self._base_fee_of(block)),
         )
 

@@ -22,6 +22,7 @@ from sealroom.guarantee import GUARANTEES, Guarantee
 from sealroom.model import MAX_OWNERS, ApproveStudy, Record, Revoke, Study, Withdraw
 from sealroom.model.consortium import MAX_REASON_BYTES
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.gas import MAX_GAS, SLOT_GAS, VOTES
 
 PATH = Path(__file__).with_name("static") / "model.js"
 ACTS = ("approve", "withdraw", "revoke")
@@ -42,6 +43,7 @@ def text() -> str:
     functions = {name: contract.signature(name) for name in ACTS}
     asked = {name: contract for name in (*ACTS, *VIEWS)} | {name: interface("Ledger") for name in BOOKS}
     selectors = {name: to_hex(keccak(text=of.signature(name))[:4]) for name, of in asked.items()}
+    voting = [selectors[name] for name in ACTS if name in VOTES]
     events = {name: to_hex(contract.topic(name)) for name in EVENTS}
     structs = "".join(f"    {record.struct}: {_list(_field(record), 4)},\n" for record in SIGNED)
     guarantees = "".join(f"    {_guarantee(one)},\n" for one in GUARANTEES.values())
@@ -64,6 +66,8 @@ const Model = Object.freeze({{
   // What recipes promise, whether a script computes, and whether all rests on reading that script.
   guarantees: Object.freeze({{
 {guarantees}  }}),
+  // Of a transaction: the most gas, what a vote may need for each word of its call, and calls that are votes.
+  gas: Object.freeze({{ most: {MAX_GAS}n, slot: {SLOT_GAS}n, votes: Object.freeze({json.dumps(voting)}) }}),
   maxOwners: {MAX_OWNERS},
   maxReasonBytes: {MAX_REASON_BYTES},
 }});

@@ -76,6 +76,8 @@ const Model = Object.freeze({
     "by-blocks": Object.freeze({"name": "by-blocks", "sentence": "Each person is in one block, the script sees one block at a time, and noise hides whatever a block hands in. It does not cover a script written to leave a trace in the machine's speed for the blocks after it.", "byScript": true, "mustRead": false}),
     "by-reading": Object.freeze({"name": "by-reading", "sentence": "The promise rests on reading the script: no code checks that it makes each person's row from that person's data alone, and a script that does not can let exact records leave.", "byScript": true, "mustRead": true}),
   }),
+  // Of a transaction: the most gas, what a vote may need for each word of its call, and calls that are votes.
+  gas: Object.freeze({ most: 16000000n, slot: 22100n, votes: Object.freeze(["0x20f17f75"]) }),
   maxOwners: 16,
   maxReasonBytes: 256,
 });

@@ -142,10 +142,12 @@ const Sign = (() => {
         const from = await asOwner(mine);
         const data = Actions.guardCall(action, wanted, action.data(wanted));
         const tx = await step("Waiting for your signature in the wallet", async () => {
+          const call = { from, to: wanted.consortium, data, value: "0x0" };
+          const gas = await WalletNode.gas(call);
           stillOpen();
           // With the chain, so that a wallet which went to another one refuses.
           const chainId = "0x" + BigInt(wanted.chain).toString(16);
-          const hash = await WalletNode.send({ from, to: wanted.consortium, data, value: "0x0", chainId });
+          const hash = await WalletNode.send({ ...call, ...gas, chainId });
           return ["Sent as " + hash + ". It does not count yet.", hash];
         });
         await step("Waiting for the block", async () => {
