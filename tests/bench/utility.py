@@ -92,14 +92,14 @@ that needs): diffprivlib 0.6.6, OpenDP 0.16.0, smartnoise-sql 1.0.10 and Pipelin
 1.1.5, {people:,} made-up people, δ 10⁻⁶, {day}.
 
 How to read it: each library releases each statistic alone at the whole ε, from the same people with the same
-bounds. A number is the median, over {draws} releases (20 of 200 columns, 20 of SmartNoise, 50 of PipelineDP),
-of how far a release is from the answer without privacy, on average over its numbers. The last columns divide
-our error by the best peer's: below 1 ours is smaller. The interval is of 95 %, by resampling of the draws;
-where it holds 1, the draws do not tell the two apart.
+bounds. A number is the median, over {draws} releases (of peers 20 of 200 columns and of SmartNoise, 30 of
+PipelineDP, 50 of the axis), of how far a release is from the answer without privacy, on average over its
+numbers. The last columns divide our error by the best peer's: below 1 ours is smaller. The interval is of
+95 %, by resampling of the draws; where it holds 1, the draws do not tell the two apart.
 
-* **Labels**: of 400 with about 20 people each, how many people a label that is named lacks, on average, beside
-  one that should be; the mean over the releases, not the median. Peers name the largest of their noisy counts,
-  as we do; OpenDP's one largest label is chosen by `make_noisy_top_k`, which tells no count.
+* **Labels**: of 400 with about 20 people each, how many people a label that is named lacks, on average,
+  beside one that should be; the mean over the releases, not the median. Peers name the largest of their noisy
+  counts, as we do; OpenDP's one largest label is chosen by `make_noisy_top_k`, which tells no count.
 * **Table**: counts of two groups together. Peers' Cramér's V is that of their counts.
 * **Sum, bounds found**: of costs with a long tail, of which no more is known than that they lie between 0 and
   1,000,000. A fifth of ε finds bounds. SmartNoise has a finder, which its queries do not use; the other peers
@@ -111,7 +111,8 @@ where it holds 1, the draws do not tell the two apart.
 Numbers in brackets are of a peer with too little noise for its ε, and are not compared with: diffprivlib's
 linear regression takes the lower bound of a feature for both bounds. The means, variances and axes of
 diffprivlib and OpenDP take the number of people as public; ours is private, and released too. OpenDP's axis
-is made by `make_private_pca`, for its class `PCA` spends twice the ε that it is given. Ours have intervals at the same ε; these peers give none.
+is made by `make_private_pca`: by its own account, its class `PCA` spends twice the ε that it is given. Ours have
+intervals at the same ε; these peers give none.
 
 A single quantile, or the one largest label, is worse here than there where noise is large: a peer puts all of
 its ε into one choice, and ours counts. Several quantiles or labels share these counts."""

@@ -19,7 +19,7 @@ from utility_opendp import opendp
 from utility_pipelinedp import pipelinedp
 from utility_smartnoise import smartnoise
 
-MOST = {"smartnoise": 20, "pipelinedp": 50, "means of 200 columns": 20}
+MOST = {"smartnoise": 20, "pipelinedp": 30, "means of 200 columns": 20, "principal axis": 50}
 """Draws of what takes long."""
 
 
