@@ -111,8 +111,8 @@ numbers. The last columns divide our error by the best peer's: below 1 ours is s
 Numbers in brackets are of a peer with too little noise for its ε, and are not compared with: diffprivlib's
 linear regression takes the lower bound of a feature for both bounds. The means, variances and axes of
 diffprivlib and OpenDP take the number of people as public; ours is private, and released too. OpenDP's axis
-is made by `make_private_pca`: by its own account, its class `PCA` spends twice the ε that it is given. Ours have
-intervals at the same ε; these peers give none.
+is made by `make_private_pca`: by its own account, its class `PCA` spends twice the ε that it is given. Ours
+have intervals at the same ε; these peers give none.
 
 A single quantile, or the one largest label, is worse here than there where noise is large: a peer puts all of
 its ε into one choice, and ours counts. Several quantiles or labels share these counts."""
