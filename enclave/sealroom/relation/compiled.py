@@ -18,13 +18,15 @@ import duckdb
 
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
-from sealroom.relation.calculus import Step
-from sealroom.relation.front import MAX_CHARACTERS, Front, Node, as_written, plain_tree
+from sealroom.relation.front import Front, Node, as_written, plain_tree
 from sealroom.relation.inputs import Input
+from sealroom.relation.relations import Step
 from sealroom.relation.terms import Type, refuse
 
 PARSER = "2.0.1"
 """The version of DuckDB whose parser reads a query: owners and enclave must read the same tree."""
+MAX_CHARACTERS = 20_000
+"""Longest text of a query."""
 _PARSER_DEPTH = 400
 """How deep DuckDB's parser goes into an expression; deeper than what is accepted."""
 

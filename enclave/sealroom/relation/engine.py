@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from sealroom.codes import Code
 from sealroom.errors import JobError
-from sealroom.relation.calculus import identifier
 from sealroom.relation.descriptors import PROTOCOL, Descriptors
 from sealroom.relation.functions import AGGREGATES, PARTS, SCALARS, WINDOWS
+from sealroom.relation.relations import identifier
 
 SETTINGS: Mapping[str, object] = {
     "enable_external_file_cache": False,

@@ -46,7 +46,7 @@ from sealroom.relation.terms import (
 )
 
 if TYPE_CHECKING:
-    from sealroom.relation.calculus import Relation
+    from sealroom.relation.relations import Relation
 
 Terms = Sequence[Term]
 MAX_ARGUMENTS = 1000

@@ -17,7 +17,7 @@ from tests.enclave.relation.world import TABLES, differences, engine, run, world
 
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
-from sealroom.relation import calculus, functions, terms
+from sealroom.relation import calculus, functions, relations, terms
 from sealroom.relation.compiled import Compiled, compile_relation
 
 
@@ -70,7 +70,7 @@ def _seen(sql: str, rows: int = 1) -> bool:
 
 
 def test_ties_are_seen_when_no_order_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def as_written(relation: calculus.Relation, order: functions.Order = ()) -> str:
+    def as_written(relation: relations.Relation, order: functions.Order = ()) -> str:
         return ", ".join(sql for sql, _ in order) or "TRUE"
 
     sql = "SELECT customer, first(amount ORDER BY n), last(x ORDER BY country) FROM tx GROUP BY customer"

@@ -16,7 +16,8 @@ from tests.enclave.relation.world import PT, TX, World, by_person, engine
 
 from sealroom.errors import RecipeError
 from sealroom.relation import functions
-from sealroom.relation.calculus import Calculus, Relation
+from sealroom.relation.calculus import Calculus
+from sealroom.relation.relations import Relation
 from sealroom.relation.terms import Term, literal
 
 INPUTS = {"tx": TX, "pt": PT}
