@@ -56,6 +56,7 @@ def test_layers_of_torch_become_ours() -> None:
     )
     assert traced(whole) == {
         "layers": [{"linear": 8}, "gelu", {"linear": 8}, "silu", {"linear": 1}], "inputs": 4, "outputs": 1,
+        "takes": [4, 0, 8, 0, 8],
     }  # fmt: skip
 
 
@@ -92,10 +93,21 @@ def test_an_operator_that_no_recipe_has_is_refused_by_its_name(module: nn.Module
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("x = 1", "gave no module"),
+        ("x = 1", "the file has no function build"),
         ("def build(): return 1", "returns no torch.nn.Module"),
         ("import torch\ndef build(): return torch.nn.Linear(4000, 1)", "more than 2047"),
         ("raise SystemExit(3)", "gave no module"),
+        (
+            "from torch import nn\n"
+            "def build(): return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(5, 1))",
+            "layer 3: the module's linear takes 5 numbers, and gets 8",
+        ),
+        (
+            "from torch import nn\n"
+            "def build(): return nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(3, 2, 3), nn.Flatten(),"
+            " nn.Linear(8, 1))",
+            "layer 2: the module's conv2d takes 3 channels, and gets 1",
+        ),
     ],
 )
 def test_a_file_that_gives_no_module_is_refused(text: str, says: str, tmp_path: Path) -> None:

@@ -37,6 +37,12 @@ def at(folder: Path, finding: Finding) -> str:
     return line[(place.column or 1) - 1 :]
 
 
+def line_of(folder: Path, text: str) -> int:
+    """The first line of study.yaml with a text."""
+    lines = (folder / "study.yaml").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
 def told(findings: list[Finding]) -> list[str]:
     return [each.message for each in findings if each.certain]
 
@@ -134,6 +140,61 @@ def test_a_missing_member_of_a_model_is_told_how_to_write(tmp_path: Path, member
     folder = changed(tmp_path / "mine", "model", (member, "#" + member))
     (error,) = check(folder)
     assert f"network lacks {name}" in error.message and f"write {name}: " in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("template", "old", "new", "says", "meant"),
+    [  # one of each section that study.yaml has
+        ("survival", "edges:", "edge:", "field survival has the unknown field 'edge', and no edges", "edges"),
+        ("cohort", "kind: count", "knid: count", "people has the unknown field 'knid', and no kind", "kind"),
+        ("model", "held_out: ", "heldout: ", "has the unknown field 'heldout', and no held_out", "held_out"),
+        ("model", "age, lower:", "age, lowr:", "feature has the unknown field 'lowr', and no lower", "lower"),
+        ("cohort", "minimum_cohort:", "min_cohort:", "privacy has the unknown field", "minimum_cohort"),
+        ("cohort", "limit_bytes:", "limit_byte:", "output has the unknown field", "limit_bytes"),
+        ("cohort", "unit:", "units:", "the schema visits has the unknown field 'units', and no unit", "unit"),
+        ("cohort", "rows: 1", "row: 1", "relation has the unknown field 'row', and no rows", "rows"),
+        ("cohort", "privacy:", "privcay:", "study.yaml has the unknown field 'privcay', and no", "privacy"),
+        ("cohort", "category, values:", "category, value:", "value is nothing that a type has", "values"),
+        ("blocks", "\nblocks:", "\nblock:", "study.yaml has the unknown field 'block', and no", "blocks"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_member_is_told_with_its_line_and_the_right_name(
+    tmp_path: Path, template: str, old: str, new: str, says: str, meant: str
+) -> None:
+    folder = changed(tmp_path / "mine", template)
+    changed(folder, template, (old, new))
+    (error, *rest) = check(folder)
+    assert says in error.message and error.hint == f"did you mean {meant}?", (error, rest)
+    assert error.place.line == line_of(folder, new.strip())
+
+
+def test_a_member_of_another_kind_is_told_with_those_that_the_kind_has(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "mine", "cohort", ("kind: count,", "kind: count, column: age,"))
+    (error,) = check(folder)
+    assert error.message == "output field people has the unknown field 'column'"
+    assert error.hint == "it may have by, law, share, epsilon"
+
+
+@pytest.mark.parametrize(
+    ("new", "says", "hint", "place"),
+    [
+        ("[{linear: 8}, tahn, {linear: 1}]", "layer 2: tahn is none of", "did you mean tanh?", "tahn"),
+        ("[{linear: 8}, {linaer: 4}, tanh]", "layer 2: linaer is none", "did you mean linear?", "linaer"),
+        ("[{linear: 8}, tanh, {linear: 4}]", "layer 3: the last one must be linear, with 1 outputs, and",
+         "end the list with {linear: 1}: the loss does the rest", "linear: 4"),
+        ("[{unflatten: [1, 9, 9]}, {linear: 1}]", "layer 1: unflatten makes 1 × 9 × 9, that is 81, of ",
+         "its sizes multiplied are what comes in: all inputs, if it is the first layer", "unflatten"),
+        ("[tanh, {conv2d: {channels: 2, kernel: 3}}, {linear: 1}]", "layer 2: conv2d needs channels, height",
+         "begin with {unflatten: [channels, height, width]}", "conv2d"),
+    ],
+)  # fmt: skip
+def test_a_layer_that_does_not_fit_is_told_by_its_number_and_place(
+    tmp_path: Path, new: str, says: str, hint: str, place: str
+) -> None:
+    folder = changed(tmp_path / "mine", "model", ("[{linear: 8}, tanh, {linear: 1}]", new))
+    (error,) = [each for each in check(folder) if each.certain]
+    assert says in error.message and error.hint == hint
+    assert at(folder, error).lstrip("{").startswith(place)
 
 
 def test_scripts_are_read_for_imports_and_names(tmp_path: Path) -> None:

@@ -62,10 +62,25 @@ def layers_of(path: Path) -> list[Any]:
         if "refused" in answer:
             raise _refused(str(answer["refused"]), answer["hint"])
         layers, inputs, outputs = answer["layers"], int(answer["inputs"]), int(answer["outputs"])
+        takes = [int(each) for each in answer["takes"]]
     except (ValueError, IndexError, KeyError, TypeError, FormatError):
         said = done.stderr[-2000:].decode(errors="replace").strip().splitlines()
         raise _refused(f"{path.name} gave no module: {said[-1] if said else 'it ended'}", _BUILD) from None
-    return Graph.read(layers, inputs=inputs, outputs=outputs).plain()
+    graph = Graph.read(layers, inputs=inputs, outputs=outputs)
+    _check_fit(graph, takes)
+    return graph.plain()
+
+
+def _check_fit(graph: Graph, takes: list[int]) -> None:
+    """Refuse layers of which one takes another number than it gets: torch finds that only when it computes,
+    and a recipe's layer says what it gives alone."""
+    for number, (layer, taken) in enumerate(zip(graph.layers, takes, strict=True), 1):
+        if taken and taken != layer.before[0]:
+            what = "numbers" if layer.name == "linear" else "channels"
+            raise _refused(
+                f"layer {number}: the module's {layer.name} takes {taken} {what}, and gets {layer.before[0]}",
+                f"let it take {layer.before[0]}, or let what comes before it give {taken}",
+            )
 
 
 _BUILD = "write def build(): return torch.nn.Sequential(…)"
@@ -79,7 +94,7 @@ def _refused(message: str, hint: str | None) -> RecipeError:
 
 
 def traced(module: Any) -> dict[str, Any]:
-    """The layers of a module, its inputs and its outputs."""
+    """The layers of a module, its inputs and its outputs, and what each layer with weights takes, else 0."""
     import torch.fx
 
     if type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, torch.nn.Sequential):
@@ -105,7 +120,8 @@ def traced(module: Any) -> dict[str, Any]:
             steps.extend(step)
         before = node
     inputs, outputs = _ends(steps)
-    return {"layers": [each for each, _, _ in steps], "inputs": inputs, "outputs": outputs}
+    takes = [taken if isinstance(each, dict) and "unflatten" not in each else 0 for each, taken, _ in steps]
+    return {"layers": [each for each, _, _ in steps], "inputs": inputs, "outputs": outputs, "takes": takes}
 
 
 def _ends(steps: list[Any]) -> tuple[int, int]:
@@ -145,7 +161,7 @@ def _of_module(name: str, called: Any) -> list[Any]:
         sizes = [int(each) for each in called.unflattened_size]
         return [({"unflatten": sizes}, math.prod(sizes), math.prod(sizes))]
     if name == "Conv2d":
-        return [(_conv2d(called), 0, 0)]
+        return [(_conv2d(called), called.in_channels, 0)]
     if name in ("AvgPool2d", "MaxPool2d"):
         kernel, stride = _one(called.kernel_size), _one(called.stride or called.kernel_size)
         usual = kernel == stride and _one(called.padding) == 0 and not called.ceil_mode
@@ -199,6 +215,8 @@ def _main(path: str) -> None:
     file = importlib.util.module_from_spec(spec)
     with contextlib.redirect_stdout(sys.stderr):
         spec.loader.exec_module(file)
+        if not callable(getattr(file, "build", None)):
+            raise _refused("the file has no function build", _BUILD)
         module = file.build()
         if not isinstance(module, torch.nn.Module):
             raise _refused("build() returns no torch.nn.Module", _BUILD)

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import yaml
 
@@ -54,6 +52,10 @@ class Positions:
             path = path[:-1]
         return self._places.get(path, Place(self._file))
 
+    def has(self, path: Path) -> bool:
+        """Whether there is such a member."""
+        return path in self._places
+
     def within(self, path: Path, line: int, column: int | None = None) -> Place:
         """A line of a text that is written as a block (`sql: |`)."""
         first = self._lines.get(path)
@@ -79,6 +81,11 @@ class Positions:
                 return path
             path = below
 
+    def keyed(self, path: Path, name: str) -> Path:
+        """The first member of this name at or below `path`, or `path` itself."""
+        below = (each for each in self._places if each[: len(path)] == path)
+        return next((each for each in below if each and each[-1] == name), path)
+
     def valued(self, path: Path, value: str) -> Path:
         """The first member below `path` that has this value, or `path` itself."""
         below = (each for each in self._values if each[: len(path)] == path)
@@ -101,13 +108,6 @@ class Positions:
             self._lines[path] = node.start_mark.line + 2
             first = "".join(self._text[node.start_mark.line + 1 : node.start_mark.line + 2])
             self._indents[path] = len(first) - len(first.lstrip(" "))
-
-
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The known name that is most like a name, in whatever case; `None` where none is like it."""
-    lower = {each.lower(): each for each in known}
-    found = get_close_matches(name.lower(), list(lower), n=1, cutoff=0.6)
-    return lower[found[0]] if found else None
 
 
 def line_and_column(text: str, place: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Self
@@ -32,6 +32,7 @@ class Feature:
     @classmethod
     def read(cls, value: Any, *, loose: bool) -> Self:
         members = Members(value, "feature", loose=loose, code=Code.RECIPE_FIELD)
+        members.only(*(each.name for each in fields(cls)))
         found = cls(**cls._taken(members))
         members.done()
         lower, upper = found.lower, found.upper

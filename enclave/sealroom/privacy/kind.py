@@ -88,6 +88,8 @@ class Kind(ABC, Generic[S]):
 
     name: ClassVar[str]
     """Its name in recipes."""
+    member_names: ClassVar[tuple[str, ...]]
+    """Of the members that are its own, those among them that not each field has."""
     laws: ClassVar[tuple[Law, ...]] = LAWS
     """The laws of noise that it can have."""
     trains: ClassVar[bool] = False

@@ -15,6 +15,7 @@ from sealroom.decimals import parse_decimal, parse_normal_decimal
 from sealroom.encoding import Fields
 from sealroom.errors import FormatError, RecipeError
 from sealroom.schema import check_column_name
+from sealroom.spelling import nearest
 
 MAX_DECIMALS = 12
 """Most decimal places of a released number."""
@@ -79,6 +80,20 @@ class Members(Fields):
         )
         self.loose = loose
         self.blocks = blocks
+
+    def only(self, *known: str) -> None:
+        """Refuse a member that is none of these, with the one that is meant: a misspelt one would be missed
+        by its right name otherwise. Before the members are read."""
+        for name in self._left:
+            if name in known:
+                continue
+            near = nearest(str(name), (each for each in known if each not in self._left))
+            raise RecipeError(
+                self._unknown,
+                f"{self._what} has the unknown field {str(name)[:80]!r}"
+                + (f", and no {near}" if near else ""),
+                f"did you mean {near}?" if near else f"it may have {', '.join(known)}",
+            )
 
     def raw(self, name: str) -> Any:
         """Take any value; the caller judges it. A refusal says how a missing member is written."""

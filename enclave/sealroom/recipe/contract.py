@@ -71,6 +71,7 @@ class Privacy:
     def read(cls, value: Any, *, loose: bool = False) -> Privacy:
         """`loose`: numbers as a person writes them."""
         fields = Members(value, "privacy", loose=loose)
+        fields.only("adjacency", "epsilon", "delta", "minimum_cohort", "release_after_seconds")
         privacy = cls(
             adjacency=fields.text("adjacency", limit=16, pattern=re.compile(_ADJACENCY), words=_ADJACENCY),
             epsilon=fields.decimal("epsilon"),
@@ -177,6 +178,7 @@ def check_budget(privacy: Privacy, output: OutputContract, *, rows: int = 1) -> 
 
 def _output(value: Any, *, loose: bool) -> tuple[int, dict[str, tuple[str, ...]], Sequence[Any]]:
     members = Members(value, "output", loose=loose)
+    members.only("limit_bytes", "groups", "fields")
     limit = members.integer("limit_bytes", 1, MAX_OUTPUT_BYTES)
     groups = {name: _group(name, keys) for name, keys in members.object("groups").items()}
     items = members.array("fields", limit=MAX_FIELDS)

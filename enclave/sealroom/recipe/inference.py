@@ -13,7 +13,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +25,7 @@ from sealroom.recipe.column_use import Use
 from sealroom.recipe.contract import OutputContract
 from sealroom.recipe.tables import FILES, DatasetSpec
 from sealroom.schema import ColumnType, List, Real
+from sealroom.spelling import nearest
 from sealroom.training.graph import MAX_LAYERS, Graph
 from sealroom.training.grids import WEIGHT_LIMIT
 from sealroom.training.inputs import Inputs
@@ -166,8 +166,14 @@ def read_inference(
 ) -> Inference:
     """Read one network of the section."""
     members = Members(item, _what(item), loose=folder is not None, code=Code.RECIPE_INFERENCE)
+    members.only("name", "features", "vectors", "groups", "layers", "depth", "weights")
     name, inputs = members.column("name"), Inputs.read(members, groups)
-    layers = Graph.read(members.raw("layers"), inputs=inputs.inputs, outputs=None, loose=members.loose)
+    try:
+        layers = Graph.read(members.raw("layers"), inputs=inputs.inputs, outputs=None, loose=members.loose)
+    except RecipeError as error:
+        if error.message.startswith(_what(item)):
+            raise
+        raise RecipeError(error.code, f"{_what(item)}: {error.message}", error.hint) from None
     depth = members.integer("depth", 1, MAX_LAYERS) if members.has("depth") else None
     if depth is not None and depth >= len(layers.layers):
         _fail(f"{name} has no more than {len(layers.layers)} layers", "leave depth out to compute all")
@@ -193,6 +199,7 @@ def _weights(
     value: Any, network: str, layers: Graph, datasets: Sequence[DatasetSpec], folder: Path | None
 ) -> tuple[DatasetSpec | None, bytes]:
     members = Members(value, f"the weights of the network {network}", code=Code.RECIPE_INFERENCE)
+    members.only("owner", "name", "file" if folder is not None else "base64", "base64")
     if members.has("base64"):
         data = members.base64("base64", limit=_BYTES * MAX_MEASURED, size=_BYTES * layers.weights)
         members.done()
@@ -209,10 +216,10 @@ def _weights(
         if (spec.owner, spec.name) == (owner, name) and spec.schema is None:
             return spec, b""
     known = [f"{spec.owner}/{spec.name}" for spec in datasets if spec.schema is None]
-    near = get_close_matches(f"{owner}/{name}", known, n=1)
+    near = nearest(f"{owner}/{name}", known)
     members.fail(
         f"are {str(owner)[:32]}/{str(name)[:64]}, which is no dataset of the kind {FILES} of the recipe",
-        f"did you mean {near[0]}?"
+        f"did you mean {near}?"
         if near
         else f"write it among the datasets: {{owner: …, name: …, kind: {FILES}}}",
     )

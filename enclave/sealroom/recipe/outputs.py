@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any
 
@@ -26,6 +25,7 @@ from sealroom.privacy.plan import Draft
 from sealroom.privacy.shape import Row, counting_rows, taken, value_of_rows
 from sealroom.schema import MAX_ROWS
 from sealroom.schema.names import SCHEMA_NAME_WORDS
+from sealroom.spelling import nearest
 
 MAX_MU = 20
 """Largest μ of a field; far above what any ε of a recipe allows."""
@@ -35,6 +35,10 @@ MAX_SAMPLED = 8
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _LAW = re.compile("|".join(LAWS))
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_HEAD = ("name", "kind")
+"""Members that each field has."""
+_PLANNED = ("law", "share", "epsilon")
+"""Members of a researcher's field that say what it may cost."""
 _MOST = 2**62
 """Largest magnitude of an exact sum on its grid: noise then still fits 64 bits."""
 
@@ -117,7 +121,9 @@ def read_field(value: Any, groups: Groups, blocks: int | None) -> Field:
 def read_draft(value: Any, groups: Groups, blocks: int | None) -> Draft:
     """Read one field as a researcher writes it: with a share, or an ε of its own, or neither."""
     members = Members(value, _what(value), loose=True, code=Code.RECIPE_FIELD, blocks=blocks)
-    name, kind, spec = _read_kind(members, groups)
+    if not (members.has("name") and members.has("kind")):
+        members.only(*_HEAD, *_PLANNED, *(each for kind in KINDS.values() for each in kind.member_names))
+    name, kind, spec = _read_kind(members, groups, _PLANNED)
     law = _read_law(members) if members.has("law") else None
     share, epsilon_micro = Fraction(1), None
     if members.has("epsilon"):
@@ -163,13 +169,14 @@ def _what(value: Any) -> str:
     return f"output field {name}" if isinstance(name, str) and _NAME.fullmatch(name) else "output field"
 
 
-def _read_kind(members: Members, groups: Groups) -> tuple[str, Kind[Any], Any]:
+def _read_kind(members: Members, groups: Groups, planned: tuple[str, ...] = ()) -> tuple[str, Kind[Any], Any]:
+    """Name, kind and what the kind reads. `planned`: what a field that a person writes may have besides."""
     name = members.text("name", limit=63, pattern=_NAME, words=SCHEMA_NAME_WORDS)
     said = members.text("kind", limit=32, pattern=_KIND, words="a kind")
     kind = KINDS.get(said)
     if kind is None:
-        near = get_close_matches(said, KINDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else None
+        near = nearest(said, KINDS)
+        hint = f"did you mean {near}?" if near else None
         members.fail(f"has a kind that is none of {', '.join(KINDS)}", hint)
     if kind.of_blocks != (members.blocks is not None):
         by_blocks = members.blocks is not None
@@ -178,6 +185,8 @@ def _read_kind(members: Members, groups: Groups) -> tuple[str, Kind[Any], Any]:
             f"is of kind {kind.name}, which no recipe {'' if by_blocks else 'but those '}by blocks has",
             f"write one of {', '.join(right)}{'' if by_blocks else ', or guarantee: by-blocks'}",
         )
+    if planned:
+        members.only(*kind.member_names, *planned)
     try:
         spec = kind.read(members, groups)
     except RecipeError as error:

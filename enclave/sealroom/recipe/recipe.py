@@ -43,6 +43,11 @@ BLOCKS = (8, 4_096)
 """Fewest and most blocks of people."""
 BLOCK_SECONDS = 4
 """Fewest seconds of `release_after_seconds` for each block: a job takes one or two to start."""
+STUDY_MEMBERS = (
+    "version", "name", "question", "image", "gpu", "guarantee", "schemas", "datasets", "relation", "blocks",
+    "inference", "privacy", "output",
+)  # fmt: skip
+"""All that `study.yaml` may have."""
 VERSION = 2
 """Version of `study.yaml` and of `x-sealroom`."""
 MAX_STUDY_BYTES = 256 * 1024
@@ -142,6 +147,7 @@ def render(folder: Path) -> bytes:
     """
     study = _load_study(_read_text(folder / STUDY_FILE, MAX_STUDY_BYTES))
     fields = Members(study, STUDY_FILE)
+    fields.only(*STUDY_MEMBERS)
     fields.version(VERSION)
     name = fields.text("name", limit=63, pattern=STUDY_NAME, words=STUDY_NAME_WORDS)
     question = fields.text("question", limit=MAX_QUESTION)

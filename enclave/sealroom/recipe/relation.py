@@ -58,6 +58,7 @@ class Relation:
     @classmethod
     def read(cls, value: Any) -> Relation:
         fields = Members(value, "relation")
+        fields.only("rows", "people", "sql")
         rows = fields.integer("rows", 1, MAX_ROWS_A_PERSON)
         sql = fields.text("sql", limit=MAX_SQL)
         people = fields.integer("people", 1, MAX_PEOPLE) if fields.has("people") else None

@@ -53,6 +53,7 @@ class Schema:
     @classmethod
     def read(cls, name: str, value: Any) -> Schema:
         fields = Members(value, f"the schema {name}")
+        fields.only("unit", "columns")
         if not SCHEMA_NAME.fullmatch(name):
             fields.fail(f"has a name that is not {SCHEMA_NAME_WORDS}")
         unit = fields.column("unit")
@@ -115,6 +116,7 @@ class DatasetSpec:
     @classmethod
     def read(cls, value: Any, schemas: Mapping[str, Schema]) -> DatasetSpec:
         fields = Members(value, "dataset")
+        fields.only("owner", "name", "schema", "kind")
         owner = fields.text("owner", limit=31, pattern=OWNER_ID, words=OWNER_ID_WORDS)
         name = fields.text("name", limit=64, pattern=DATASET_NAME, words=DATASET_NAME_WORDS)
         if fields.has("kind"):

@@ -41,6 +41,7 @@ from sealroom.schema.types import (
     Time,
     Timestamp,
 )
+from sealroom.spelling import nearest
 from sealroom.visible import visible
 
 MAX_TEXT = 64
@@ -58,6 +59,8 @@ _SIMPLE: Mapping[str, ColumnType] = {
 }
 _CALL = re.compile(r"([a-z]+) ?\(([A-Za-z0-9 ,_/+-]*)\)")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+_MEMBERS = ("type", "nullable", "values", "of", "fields")
+"""Of a type that is a mapping."""
 _INSTEAD = {
     "int": "int64", "integer": "int64", "bigint": "int64", "smallint": "int16", "tinyint": "int8",
     "float": "float64", "double": "float64", "real": "float32", "number": "float64",
@@ -115,6 +118,7 @@ def _type(value: Any, sealed: bool, nesting: int) -> ColumnType:
     if not isinstance(value, Mapping):
         _fail("it is neither a text nor a mapping", f"write {_ALL}")
     left = dict(value)
+    _check_spelling(left)
     written, nullable = left.pop("type", None), left.pop("nullable", True)
     if not isinstance(written, str) or not isinstance(nullable, bool):
         _fail(
@@ -137,6 +141,18 @@ def _type(value: Any, sealed: bool, nesting: int) -> ColumnType:
     if left:
         _fail(f"{shown(next(iter(left)))} is nothing that {shown(written)} has", None)
     return kind
+
+
+def _check_spelling(value: Mapping[str, Any]) -> None:
+    """Name a member that no type has, before the right one is missed."""
+    for name in value:
+        if name not in _MEMBERS:
+            near = nearest(str(name), (each for each in _MEMBERS if each not in value))
+            lacks = f", and it has no {near}" if near else ""
+            _fail(
+                f"{shown(name)} is nothing that a type has{lacks}",
+                f"did you mean {near}?" if near else f"it may have {', '.join(_MEMBERS)}",
+            )
 
 
 @lru_cache(maxsize=1024)

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
 from sealroom.privacy.members import Members, bounds_error
+from sealroom.spelling import nearest
 
 MAX_LAYERS = 64
 MAX_WEIGHTS = 100_000
@@ -120,17 +121,21 @@ class Graph:
             bounds_error(f"the network has {inputs} inputs, more than {MAX_VALUES}")
         shape: Shape = (inputs,)
         layers: list[Layer] = []
-        for item in value:
-            layer = _layer(item, shape, loose)
-            if math.prod(layer.after) > MAX_VALUES:
-                bounds_error(f"a layer gives more than {MAX_VALUES} numbers")
+        for number, item in enumerate(value, 1):
+            try:
+                layer = _layer(item, shape, loose)
+                if math.prod(layer.after) > MAX_VALUES:
+                    bounds_error(f"it gives more than {MAX_VALUES} numbers")
+            except RecipeError as error:
+                raise RecipeError(error.code, f"layer {number}: {error.message}", error.hint) from None
             layers.append(layer)
             shape = layer.after
         graph = cls(layers=tuple(layers))
         last = layers[-1]
         if outputs is not None and (last.name != "linear" or shape != (outputs,)):
             _fail(
-                f"the last layer must be linear, with {outputs} outputs",
+                f"layer {len(layers)}: the last one must be linear, with {outputs} outputs, and gives"
+                f" {_text(shape)}",
                 f"end the list with {{linear: {outputs}}}: the loss does the rest",
             )
         most = MAX_SEALED_WEIGHTS if outputs is None else MAX_WEIGHTS
@@ -180,14 +185,14 @@ class Graph:
 def _layer(item: Any, before: Shape, loose: bool) -> Layer:
     if isinstance(item, str):
         if item in _SIZED:
-            _fail(f"the layer {item} has no size", f"write {{{item}: …}}")
+            _fail(f"{item} has no size", f"write {{{item}: …}}")
         if item not in _BARE:
             _unknown(item)
         if item == "flatten":
             return Layer(name=item, before=before, after=(math.prod(before),))
         return Layer(name=item, before=before, after=before)
     if not isinstance(item, dict) or len(item) != 1:
-        _fail("a layer is neither a name nor one name with a size")
+        _fail("it is neither a name nor one name with a size", "write relu, or {linear: 32}")
     [(name, size)] = item.items()
     if name not in _SIZED:
         _unknown(name)
@@ -213,15 +218,19 @@ def _linear(size: Any, before: Shape) -> Layer:
 
 def _unflatten(size: Any, before: Shape) -> Layer:
     if not isinstance(size, list) or len(size) != 3:
-        _fail("unflatten is not a list of channels, height and width")
+        _fail("unflatten is not a list of channels, height and width", "write {unflatten: [1, 28, 28]}")
     after = tuple(_whole(each, "unflatten", 1, MAX_VALUES) for each in size)
     if math.prod(after) != math.prod(before):
-        _fail(f"unflatten makes {_text(after)} of {math.prod(before)} numbers")
+        _fail(
+            f"unflatten makes {_text(after)}, that is {math.prod(after)}, of {math.prod(before)} numbers",
+            "its sizes multiplied are what comes in: all inputs, if it is the first layer",
+        )
     return Layer(name="unflatten", before=before, after=after)
 
 
 def _conv2d(size: Any, before: Shape, loose: bool) -> Layer:
     members = Members(size, "conv2d", loose=loose, code=Code.RECIPE_FIELD)
+    members.only("channels", "kernel", "padding", "stride")
 
     def taken(name: str, least: int, usual: int | None = None) -> int:
         if usual is not None and loose and not members.has(name):
@@ -268,7 +277,11 @@ def _whole(value: Any, name: str, low: int, high: int) -> int:
 
 def _unknown(name: Any) -> NoReturn:
     said = name if isinstance(name, str) and name.isidentifier() and len(name) < 40 else "one"
-    _fail(f"the layer {said} is none of {', '.join((*_SIZED, *_BARE))}", HINTS.get(str(said)))
+    near = nearest(str(said), (*_SIZED, *_BARE))
+    _fail(
+        f"{said} is none of {', '.join((*_SIZED, *_BARE))}",
+        HINTS.get(str(said)) or (f"did you mean {near}?" if near else None),
+    )
 
 
 HINTS = {

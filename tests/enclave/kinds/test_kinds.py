@@ -24,6 +24,7 @@ from tests.enclave.kinds.cases import CASES
 
 from sealroom.encoding import canonical
 from sealroom.errors import JobError, PrivacyError, RecipeError
+from sealroom.privacy.kind import Kind
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.parts import Law, noise_of
 from sealroom.privacy.release import compute
@@ -262,3 +263,13 @@ def test_the_kinds_are_read_without_numpy() -> None:
         [sys.executable, "-c", program], input=told, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_names_all_its_members_and_no_other(kind: Kind[Any]) -> None:
+    """Whoever misspells one is told the right one of these."""
+    written: set[str] = set()
+    for case in CASES.values():
+        if case.kind == kind.name:
+            written |= kind.plain(kit.spec_of(kind, case.members)).keys()
+    assert written == set(kind.member_names)

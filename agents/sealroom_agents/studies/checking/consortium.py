@@ -9,8 +9,9 @@ from pathlib import Path
 from sealroom.codes import Code
 from sealroom.model import REGIMES
 from sealroom.recipe import Recipe
+from sealroom.spelling import nearest
 from sealroom_agents.studies.checking.findings import Findings
-from sealroom_agents.studies.positions import Place, nearest
+from sealroom_agents.studies.positions import Place
 
 OWNERS_FILE = "owners.json"
 

@@ -9,9 +9,10 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.recipe import Recipe
 from sealroom.schema.types import Category, Struct
+from sealroom.spelling import nearest
 from sealroom_agents.studies.checking.findings import Findings
 from sealroom_agents.studies.positions import Path as At
-from sealroom_agents.studies.positions import Positions, nearest
+from sealroom_agents.studies.positions import Positions
 
 _ONE_OF = frozenset(("any_value", "arg_max", "arg_min", "first", "last", "max", "min", "mode"))
 """Functions whose result is one of the values that they take."""

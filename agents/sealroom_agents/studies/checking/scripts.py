@@ -15,9 +15,10 @@ from sealroom.codes import Code
 from sealroom.privacy.kinds import KINDS
 from sealroom.recipe import Recipe
 from sealroom.recipe.recipe import ANALYSIS_FILE
+from sealroom.spelling import nearest
 from sealroom.visible import visible
 from sealroom_agents.studies.checking.findings import Findings
-from sealroom_agents.studies.positions import Place, nearest
+from sealroom_agents.studies.positions import Place
 
 IMAGE_HAS = "it has numpy, pandas, pyarrow, duckdb, scikit-learn, torch and what they need"
 _LOCK = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)

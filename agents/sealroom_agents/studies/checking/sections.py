@@ -23,13 +23,16 @@ from sealroom.recipe.recipe import ANALYSIS_FILE, STUDY_FILE, yaml_hint
 from sealroom.recipe.relation import Relation
 from sealroom.recipe.tables import DatasetSpec, Schema
 from sealroom.schema import check_column_name, parse_type
+from sealroom.spelling import nearest
 from sealroom_agents.studies.checking.findings import Findings
 from sealroom_agents.studies.checking.queries import column_names, unknown_columns
 from sealroom_agents.studies.checking.scripts import script_text
 from sealroom_agents.studies.positions import Path as At
-from sealroom_agents.studies.positions import Place, Positions, line_and_column, nearest
+from sealroom_agents.studies.positions import Place, Positions, line_and_column
 
 _QUERY_LINE = re.compile(r",? in line (\d+) of the query|line (\d+) of the query")
+_LAYER = re.compile(r"\blayer (\d+): ")
+_UNKNOWN = re.compile(r" the unknown field '([^']+)'")
 _YAML_LINE = re.compile(r" in line (\d+)")
 
 
@@ -135,6 +138,12 @@ class StudyFile:
             named = named if named[2:] else self.positions.named(("output",), error.message)
             named = named if named[1:] else self.positions.named((SECTION,), error.message)
             named = named if named[1:] else ()
+        layer = _LAYER.search(error.message)
+        if layer is not None and self.positions.has((*at, "layers")):
+            named = (*at, "layers", int(layer[1]) - 1)
+        unknown = _UNKNOWN.search(error.message)
+        if unknown is not None:
+            named = self.positions.keyed(named, unknown[1])
         place = self.positions.of(named)
         line = _QUERY_LINE.search(error.message)
         if line is not None:

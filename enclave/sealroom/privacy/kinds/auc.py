@@ -77,9 +77,8 @@ class Scored:
 
 
 class Auc(Kind[Scored]):
-    """`score`, `label`, `lower`, `upper`, `bins`, `bands`, `decimals`."""
-
     name = "auc"
+    member_names = ("score", "label", "lower", "upper", "bins", "bands", "decimals")
 
     def read(self, members: Members, groups: Groups) -> Scored:
         (lower, upper), decimals = members.range(), members.decimals()

@@ -57,9 +57,8 @@ class Blocks:
 
 
 class BlockMean(Kind[Blocks]):
-    """`lower`, `upper`, `decimals`."""
-
     name = "block_mean"
+    member_names = ("lower", "upper", "decimals")
     of_blocks = True
 
     def read(self, members: Members, groups: Groups) -> Blocks:

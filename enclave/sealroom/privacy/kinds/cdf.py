@@ -91,10 +91,10 @@ class Points:
 
 
 class Cdf(Bounded[Points]):
-    """`column`, `by`, `decimals`, and either `points` or `bounds`, `lower`, `upper`, `ranges`,
-    `point_decimals`."""
-
     name = "cdf"
+    member_names = (
+        "column", "by", "points", "bounds", "lower", "upper", "ranges", "point_decimals", "decimals",
+    )  # fmt: skip
 
     def read(self, members: Members, groups: Groups) -> Points:
         column, cells = members.column("column"), Cells.read(members, groups)

@@ -61,9 +61,10 @@ class Crossed:
 
 
 class Contingency(Kind[Crossed]):
-    """`by`: two groups or more, the outcome last; `decimals`."""
+    """`by`: two groups or more, the outcome last."""
 
     name = "contingency"
+    member_names = ("by", "decimals")
 
     def read(self, members: Members, groups: Groups) -> Crossed:
         spec = Crossed(cells=Cells.read(members, groups), decimals=members.decimals())

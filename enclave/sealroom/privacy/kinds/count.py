@@ -22,9 +22,8 @@ Value = dict[str, Any]
 
 
 class Count(Kind[Cells]):
-    """`by`: groups."""
-
     name = "count"
+    member_names = ("by",)
 
     def read(self, members: Members, groups: Groups) -> Cells:
         return Cells.read(members, groups)

@@ -61,9 +61,8 @@ class Costs:
 
 
 class Gamma(RatioKind[Costs]):
-    """`column`, `lower`, `upper`, `by`, `decimals`."""
-
     name = "gamma"
+    member_names = ("column", "lower", "upper", "by", "decimals")
     ratio: ClassVar[str] = "mean_ratio"
     at_reference: ClassVar[str] = "mean"
 

@@ -44,9 +44,8 @@ class Proportional:
 
 
 class Hazards(RatioKind[Proportional]):
-    """`time`, `event`, `by`, `edges`, `decimals`."""
-
     name = "hazards"
+    member_names = ("time", "event", "by", "edges", "decimals")
     ratio: ClassVar[str] = "hazard_ratio"
 
     def read(self, members: Members, groups: Groups) -> Proportional:

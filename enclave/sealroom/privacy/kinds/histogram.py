@@ -72,9 +72,8 @@ class Ranges:
 
 
 class Histogram(Bounded[Ranges]):
-    """`column`, `by`, and either `edges` or `bounds`, `lower`, `upper`, `ranges`, `decimals`."""
-
     name = "histogram"
+    member_names = ("column", "by", "edges", "bounds", "lower", "upper", "decimals", "ranges")
 
     def read(self, members: Members, groups: Groups) -> Ranges:
         column, cells = members.column("column"), Cells.read(members, groups)

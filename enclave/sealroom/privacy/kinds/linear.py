@@ -66,9 +66,8 @@ class Regression:
 
 
 class Linear(Kind[Regression]):
-    """`features`, `target`, `lower`, `upper`, `decimals`."""
-
     name = "linear"
+    member_names = ("features", "target", "lower", "upper", "decimals")
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Regression:

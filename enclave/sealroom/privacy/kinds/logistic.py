@@ -130,9 +130,8 @@ class Prepared:
 
 
 class Logistic(Kind[Model]):
-    """`features`, `label`, `clip`, `steps`, `learning_rate`, `lower`, `upper`, `decimals`."""
-
     name = "logistic"
+    member_names = ("features", "label", "clip", "steps", "learning_rate", "lower", "upper", "decimals")
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Model:

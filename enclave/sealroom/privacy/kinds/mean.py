@@ -23,9 +23,8 @@ _EXAMPLE = 1000
 
 
 class Mean(ClampedKind):
-    """`column`, `by`, `lower`, `upper`, `decimals`, and perhaps `bounds`."""
-
     name = "mean"
+    member_names = ("column", "by", "lower", "upper", "decimals", "bounds")
 
     def own_parts(self, spec: Clamped, law: Law) -> tuple[Part, ...]:
         return spec.parts(law, people=_PEOPLE)

@@ -86,11 +86,29 @@ class Trained:
 
 
 class Model(Kind[Training]):
-    """`features`, `vectors` (if any), `groups`, `layers`, `loss`, `label`, `held_out`, `batch`, `clip`,
-    `steps`, `learning_rate`, `momentum`, `seed`, `curve`, `decimals`; `lower` and `upper` of the label for
-    the loss `squared`."""
+    """`vectors` is there where a column of lists is an input; `lower` and `upper` are of the label, for the
+    loss `squared`."""
 
     name = "model"
+    member_names = (
+        "features",
+        "vectors",
+        "groups",
+        "layers",
+        "loss",
+        "label",
+        "lower",
+        "upper",
+        "held_out",
+        "batch",
+        "clip",
+        "steps",
+        "learning_rate",
+        "momentum",
+        "seed",
+        "curve",
+        "decimals",
+    )
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
     trains = True
 

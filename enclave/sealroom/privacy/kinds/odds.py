@@ -42,9 +42,8 @@ class Outcome:
 
 
 class Odds(RatioKind[Outcome]):
-    """`outcome`, `by`, `decimals`."""
-
     name = "odds"
+    member_names = ("outcome", "by", "decimals")
     ratio: ClassVar[str] = "odds_ratio"
     at_reference: ClassVar[str] = "share"
 

@@ -52,9 +52,8 @@ class Axes:
 
 
 class Pca(Kind[Axes]):
-    """`columns`, `axes`, `decimals`."""
-
     name = "pca"
+    member_names = ("columns", "axes", "decimals")
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Axes:

@@ -59,9 +59,8 @@ class Rates:
 
 
 class Poisson(RatioKind[Rates]):
-    """`events`, `events_upper`, `exposure`, `exposure_upper`, `by`, `decimals`."""
-
     name = "poisson"
+    member_names = ("events", "events_upper", "exposure", "exposure_upper", "by", "decimals")
     ratio: ClassVar[str] = "rate_ratio"
     at_reference: ClassVar[str] = "rate"
 

@@ -104,9 +104,8 @@ class Sought(Bounds):
 
 
 class QuantilesKind(Bounded[Quantiles]):
-    """`column`, `by`, `quantiles`, `lower`, `upper`, `decimals`, `scale`, and perhaps `bounds`."""
-
     name = "quantiles"
+    member_names = ("column", "by", "quantiles", "lower", "upper", "decimals", "scale", "bounds")
 
     def read(self, members: Members, groups: Groups) -> Quantiles:
         column, cells = members.column("column"), Cells.read(members, groups)

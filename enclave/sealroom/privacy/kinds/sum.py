@@ -24,9 +24,8 @@ _LEAST_SHARE = Fraction(1, 20)
 
 
 class Sum(ClampedKind):
-    """`column`, `by`, `lower`, `upper`, `decimals`, and perhaps `bounds`."""
-
     name = "sum"
+    member_names = ("column", "by", "lower", "upper", "decimals", "bounds")
 
     def read(self, members: Members, groups: Groups) -> Clamped:
         spec = Clamped.read(members, groups)

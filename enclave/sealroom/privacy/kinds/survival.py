@@ -67,9 +67,8 @@ class Estimates:
 
 
 class Survival(Kind[Curves]):
-    """`time`, `event`, `by`, `edges`, `decimals`."""
-
     name = "survival"
+    member_names = ("time", "event", "by", "edges", "decimals")
 
     def read(self, members: Members, groups: Groups) -> Curves:
         counted, decimals = FollowUp.read(members, groups), members.decimals()

@@ -43,9 +43,8 @@ class Top:
 
 
 class TopK(Kind[Top]):
-    """`by`: groups; `k`."""
-
     name = "top_k"
+    member_names = ("by", "k")
 
     def read(self, members: Members, groups: Groups) -> Top:
         cells = Cells.read(members, groups)

@@ -85,9 +85,8 @@ class Spread:
 
 
 class Variance(Bounded[Spread]):
-    """`column`, `by`, `lower`, `upper`, `decimals`, and perhaps `bounds`."""
-
     name = "variance"
+    member_names = ("column", "by", "lower", "upper", "decimals", "bounds")
 
     def read(self, members: Members, groups: Groups) -> Spread:
         column, cells = members.column("column"), Cells.read(members, groups)

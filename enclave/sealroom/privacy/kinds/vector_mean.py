@@ -56,10 +56,10 @@ class Lists:
 
 
 class VectorMean(Kind[Lists]):
-    """`column`, `length`, `centre` (one number, or a text of so many with blanks between), `entry`, `norm`,
-    `decimals`."""
+    """`centre`: one number, or a text of so many with blanks between."""
 
     name = "vector_mean"
+    member_names = ("column", "length", "centre", "entry", "norm", "decimals")
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Lists:

@@ -39,9 +39,8 @@ class Vector:
 
 
 class VectorSum(Kind[Vector]):
-    """`columns`, `centre`, `entry`, `norm`, `decimals`."""
-
     name = "vector_sum"
+    member_names = ("columns", "centre", "entry", "norm", "decimals")
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Vector:
