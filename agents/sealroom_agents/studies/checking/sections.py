@@ -143,7 +143,7 @@ class StudyFile:
             named = (*at, "layers", int(layer[1]) - 1)
         unknown = _UNKNOWN.search(error.message)
         if unknown is not None:
-            named = self.positions.keyed(named, unknown[1])
+            named = self.positions.keyed(at or named, unknown[1])
         place = self.positions.of(named)
         line = _QUERY_LINE.search(error.message)
         if line is not None:
