@@ -7,12 +7,13 @@ writes the words for tables again (`static/draw.js`), from the bytes.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from sealroom.schema import Category, ColumnType, List, Struct
 
 if TYPE_CHECKING:
-    from sealroom.recipe import DatasetSpec, Recipe
+    from sealroom.recipe import DatasetSpec, Field, Recipe
 
 
 def type_words(kind: ColumnType) -> str:
@@ -49,6 +50,17 @@ def rows_words(rows: int) -> str:
 def counted_words(recipe: Recipe) -> str:
     """What of a person counts: `50 blocks of people`, or the rows that a person has."""
     return rows_words(recipe.rows) if recipe.blocks is None else f"{recipe.blocks:,} blocks of people"
+
+
+def withheld_words(recipe: Recipe, field: Field) -> str:
+    """Of how few a number of a field does not leave: below the smallest cohort, or beside the noise."""
+    cohort, of = recipe.privacy.minimum_cohort * recipe.rows, "people" if recipe.rows == 1 else "rows"
+    said = [f"{cohort:,} {of}"]
+    for each in field.least(recipe.rows):
+        if each.of != of or each.count > cohort:
+            said.append(f"{max(math.ceil(each.count), 1):,} {each.of}, for their noise")
+    otherwise = f"; or {field.kind.otherwise}" if field.kind.otherwise else ""
+    return "fewer than " + ", or than ".join(said) + otherwise
 
 
 def people_words(people: int) -> str:

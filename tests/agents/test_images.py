@@ -27,7 +27,7 @@ from sealroom.recipe.result import build_result
 from sealroom.schema.arrow import columns_of
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.image_table import PICTURE, ImageTable, read_table
-from sealroom_agents.owner.images import MAX_PIXELS, Fit, Form, Unfit, pixels
+from sealroom_agents.owner.images import MAX_PIXELS, Fit, Form, Unfit, picture
 
 SMALL = Form(2, 2, 1, "exact")
 GREY = [[0, 50], [100, 255]]
@@ -55,13 +55,13 @@ def empty_png(path: Path, width: int, height: int) -> Path:
 
 def test_pixels_stand_row_by_row_and_channel_by_channel(tmp_path: Path) -> None:
     for name, mode in (("l.png", "L"), ("p.png", "P"), ("la.png", "LA"), ("rgba.png", "RGBA")):
-        assert list(pixels(grey(tmp_path / name, mode=mode), SMALL)) == [0, 50, 100, 255]
+        assert list(picture(grey(tmp_path / name, mode=mode), SMALL).numbers) == [0, 50, 100, 255]
     path = tmp_path / "colours.png"
     Image.frombytes("RGB", (2, 1), bytes([1, 2, 3, 11, 12, 13])).save(path)
-    assert list(pixels(path, Form(2, 1, 3, "exact"))) == [1, 11, 2, 12, 3, 13]
+    assert list(picture(path, Form(2, 1, 3, "exact")).numbers) == [1, 11, 2, 12, 3, 13]
     photo = tmp_path / "photo.jpg"
     Image.new("L", (16, 8), 120).save(photo)
-    assert set(pixels(photo, Form(4, 2, 1, "exact"))) == {120}
+    assert set(picture(photo, Form(4, 2, 1, "exact")).numbers) == {120}
 
 
 def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = way
         taken.save(path, exif=exif)
-        assert list(pixels(path, SMALL)) == seen, way
+        assert list(picture(path, SMALL).numbers) == seen, way
 
 
 def test_what_a_camera_says_beside_may_be_broken(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_what_a_camera_says_beside_may_be_broken(tmp_path: Path) -> None:
     said = struct.pack("<2sHIHHHIIHHI", b"II", 42, 8, 2, 0x0112, 3, 1, 6, 0x011A, 2, 4) + b"abc\0" + bytes(4)
     path = tmp_path / "turned.jpg"
     Image.new("L", (2, 1), 50).save(path, exif=b"Exif\0\0" + said)
-    assert len(pixels(path, Form(1, 2, 1, "exact"))) == 2
+    assert len(picture(path, Form(1, 2, 1, "exact")).numbers) == 2
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_a_picture_of_another_shape_is_made_to_fit_where_it_may_be(
     """A pixel is the mean of those that it covers."""
     path = grey(tmp_path / "wide.png", [[0, 40, 60, 100], [0, 40, 60, 100]])
     with pytest.raises(Unfit, match="shape of 2 × 2"):
-        pixels(path, SMALL)
-    assert list(pixels(path, Form(2, 2, 1, fit))) == expected
+        picture(path, SMALL)
+    assert list(picture(path, Form(2, 2, 1, fit)).numbers) == expected
 
 
 def test_what_is_no_picture_that_can_be_taken_says_why(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_what_is_no_picture_that_can_be_taken_says_why(tmp_path: Path) -> None:
         ("none.png", "is no picture"), ("long.png", "more than 64 MiB"), ("nobody.png", "names no file"),
     ):  # fmt: skip
         with pytest.raises(Unfit) as caught:
-            pixels(tmp_path / name, SMALL)
+            picture(tmp_path / name, SMALL)
         assert says in caught.value.reason and name not in caught.value.reason
 
 
@@ -173,6 +173,18 @@ def test_every_row_of_the_table_is_a_row_in_order(tmp_path: Path) -> None:
     assert sealed.returncode == 0 and "pixels" in sealed.stdout, sealed.stdout
     again = shell("sealroom images scans --table people.parquet --size 2x2 --out made.parquet", tmp_path)
     assert again.returncode == 1 and "is there already" in again.stdout
+
+
+def test_pictures_that_are_made_larger_or_smaller_are_counted_and_told(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    grey(folder / "large.png", [[each] * 4 for each in (0, 40, 60, 100)])
+    people(tmp_path, ["0.png", "1.png", "large.png"])
+    done = shell("sealroom images scans --table people.parquet --size 3x3 --out made.parquet", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "warning: 2 pictures made larger, to 3 × 3: copied pixels tell nothing new" in done.stdout
+    assert "wrote made.parquet: 3 rows, 1 picture made smaller, to 3 × 3" in done.stdout
+    assert picture(folder / "0.png", SMALL).times == 1
+    assert picture(folder / "large.png", Form(2, 4, 1, "pad")).times == 0.5
 
 
 def test_a_row_without_a_usable_picture_is_refused_or_left_without_one(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def _misspelt(study: dict[str, Any]) -> None:
         (
             _misspelt,
             [
-                "the network grown: layer 1: dropout is none of",
+                ": layer 1: dropout is none of",
                 "the network risk uses agee, and the relation has no such column",
                 "the field score uses rsk, and the relation has no such column",
             ],

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ from sealroom.errors import RecipeError, SealError
 from sealroom.recipe import Recipe, parse, render
 from sealroom.runtime import launcher
 from sealroom_agents.errors import ToolError
+from sealroom_agents.plots.text import lines
 from sealroom_agents.studies.check import check
 from sealroom_agents.studies.clues import clues_of
 from sealroom_agents.studies.dry_run import dry_run
 from sealroom_agents.studies.dry_watch import WouldFail
+from sealroom_agents.studies.explain import sections
 from sealroom_agents.studies.synthetic import UNDECLARED, members, synthetic
 from sealroom_agents.studies.templates import TEMPLATES, write_study
 
@@ -323,3 +327,27 @@ def test_a_module_that_the_image_has_not_is_told_though_it_is_here(tmp_path: Pat
     )
     done = shell("sealroom study dry-run mine --people 100", tmp_path)
     assert "the enclave's image has no module pytest" in done.stdout
+
+
+def test_what_is_not_released_says_why(tmp_path: Path) -> None:
+    """With 2,000 people, a rate's events are fewer than their noise; the words name them, and how many."""
+    fields = [{
+        "name": "visits", "kind": "poisson", "events": "level", "events_upper": 100, "exposure": "level",
+        "exposure_upper": 100, "by": ["place"], "decimals": 2,
+    }]  # fmt: skip
+    output = {"limit_bytes": 4096, "groups": {"place": ["north", "south", "west"]}, "fields": fields}
+    privacy = STUDY["privacy"] | {"epsilon": "0.1"}
+    recipe = study(tmp_path, output=output, privacy=privacy)
+    done = dry_run(recipe, people=2_000)
+    assert all(row["rate_ratio"] is None for row in done.result["fields"]["visits"]["groups"])
+    (said,) = [line for line in lines(recipe, done.result["fields"]) if "not released, of" in line]
+    assert re.fullmatch(
+        r"  not released, of fewer than 5 people, or than [0-9,]+ people with a label, for their noise, or"
+        r" than [0-9,]+ level with a label, for their noise, .*; or too little of the first label of its"
+        r" group, or equations without a solution",
+        said,
+    )
+    least = {each.of: each.count for each in recipe.output.fields[0].least(recipe.rows)}
+    assert f"{math.ceil(least['level with a label']):,} level" in said
+    leaves = dict(sections(recipe, []))["What leaves: visits"]
+    assert any(line.startswith("A number leaves as null of fewer than 5 people, or than ") for line in leaves)

@@ -184,3 +184,42 @@ def test_a_network_that_breaks_a_rule_is_refused_by_name(case: str, tmp_path: Pa
     with pytest.raises(RecipeError) as caught:
         rendered(tmp_path, change)
     assert caught.value.code == code
+
+
+def _centred(centre: Any) -> Change:
+    def change(study: Any) -> None:
+        (means,) = [each for each in study["output"]["fields"] if each["name"] == "means"]
+        means["centre"] = centre
+
+    return change
+
+
+def test_a_long_list_may_stand_in_a_file_and_the_recipe_is_the_same(tmp_path: Path) -> None:
+    inline = rendered(tmp_path, _centred(["0.50", "1", "0.25"]))
+    (tmp_path / "centres.txt").write_text("0.50 1\n  0.25\n")
+    assert rendered(tmp_path, _centred({"file": "centres.txt"})).compose == inline.compose
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [
+        ("../centres.txt", "recipe-field", "lies in another folder"),
+        ("/etc/passwd", "recipe-field", "lies in another folder"),
+        ("..", "recipe-field", "lies in another folder"),
+        ("none.txt", "recipe-unreadable", "cannot read"),
+        ("large.txt", "recipe-too-large", "more than 1048576 bytes"),
+        ("bytes.txt", "recipe-malformed", "is not UTF-8"),
+        ("words.txt", "recipe-field", "has centre that is wrong"),
+        ("two.txt", "recipe-field", "one centre, or one for each entry"),
+    ],
+)
+def test_a_file_of_numbers_is_bounded_and_lies_in_the_study(
+    tmp_path: Path, name: str, code: str, says: str
+) -> None:
+    (tmp_path / "large.txt").write_text("0 " * 600_000)
+    (tmp_path / "bytes.txt").write_bytes(b"\xff")
+    (tmp_path / "words.txt").write_text("0 one 0")
+    (tmp_path / "two.txt").write_text("0 0")
+    with pytest.raises(RecipeError, match=says) as caught:
+        rendered(tmp_path, _centred({"file": name}))
+    assert caught.value.code == code

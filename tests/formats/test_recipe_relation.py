@@ -15,7 +15,11 @@ import pytest
 from sealroom.codes import Code, Stage
 from sealroom.encoding import canonical
 from sealroom.errors import RecipeError
+from sealroom.privacy.kind import Columns
 from sealroom.recipe import parse, render, yamltext
+from sealroom.recipe.column_use import Use, check_columns
+from sealroom.recipe.tables import Schema
+from sealroom.schema import Column, Integer, String
 
 STUDY = """\
 version: 2
@@ -76,6 +80,16 @@ def changed(change: Change) -> bytes:
     compose = yamltext.load(frame["docker_compose_file"])
     change(compose["x-sealroom"])
     return canonical({**frame, "docker_compose_file": yamltext.dump(compose)})
+
+
+def test_a_text_where_a_number_is_needed_says_how_its_owner_gives_it_a_type() -> None:
+    with pytest.raises(RecipeError, match="ill, a number of the field risk, is string") as caught:
+        check_columns(
+            [Schema(name="scans", unit="id", columns=(Column("id", Integer(64)), Column("ill", String())))],
+            [Use("the field risk", Columns(numbers=("ill",)))],
+            {},
+        )
+    assert "sealroom images writes it with --type ill=bool" in str(caught.value.hint)
 
 
 def test_a_study_with_a_relation_renders_and_reads_back() -> None:

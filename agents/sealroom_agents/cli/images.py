@@ -94,7 +94,8 @@ def images(
 
     Pictures are decoded here, where they are, and never in an enclave: what is sealed is a list of numbers
     from 0 to 255, for each row of the table. They are PNG or JPEG of 8 bits a channel, made as large as
-    --size says; a pixel is the mean of those that it covers. Each channel is written row by row.
+    --size says: a pixel is the mean of those that it covers, and of a picture that is smaller, pixels are
+    copied; how many were made larger or smaller is told. Each channel is written row by row.
 
     Convert a DICOM file first: which of its values are black and which white is for who knows the pictures.
     Nothing else of a file, such as where and when it was taken, is in what is written.
@@ -162,6 +163,7 @@ def _report(written: Written, form: Form, out: Path, pictures: str, *, as_json: 
         told = {
             "out": str(out), "rows": written.rows, "withoutPicture": written.without, "length": form.length,
             "columns": {name: plain_type(kind) for name, kind in written.columns}, "unflatten": layer,
+            "madeLarger": written.larger, "madeSmaller": written.smaller,
         }  # fmt: skip
         click.echo(json.dumps(told))
         return
@@ -169,7 +171,11 @@ def _report(written: Written, form: Form, out: Path, pictures: str, *, as_json: 
         warn(
             f"{plural(len(written.without), 'row')} without a picture; the first is row {written.without[0]}"
         )
-    click.echo(f"wrote {out}: {plural(written.rows, 'row')}", err=True)
+    size = f"{form.width} × {form.height}"
+    if written.larger:
+        warn(f"{plural(written.larger, 'picture')} made larger, to {size}: copied pixels tell nothing new")
+    made = f", {plural(written.smaller, 'picture')} made smaller, to {size}" if written.smaller else ""
+    click.echo(f"wrote {out}: {plural(written.rows, 'row')}{made}", err=True)
     columns = ", ".join(f"{name}: {json.dumps(plain_type(kind))}" for name, kind in written.columns[:-1])
     rows = [
         ("columns", f"{{{columns}, {pictures}: {{type: list, of: uint8}}}}"),

@@ -20,7 +20,7 @@ from sealroom.codes import Code
 from sealroom.errors import FormatError
 from sealroom.schema import MAX_ROWS, Column, Integer, List, String, check_columns
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.images import Form, Unfit, pixels
+from sealroom_agents.owner.images import Form, Unfit, picture
 from sealroom_agents.owner.to_parquet import csv_heading, csv_to_parquet, write_batches
 
 MAX_TABLE_BYTES = 2**30
@@ -41,6 +41,10 @@ class Written:
     rows: int = 0
     without: list[int] = field(default_factory=list)
     """Rows that have no picture, counted from 1."""
+    larger: int = 0
+    """Pictures that were made larger than they are, in width or height."""
+    smaller: int = 0
+    """Pictures that were made smaller."""
 
 
 class ImageTable:
@@ -86,7 +90,8 @@ class ImageTable:
 
         written, unfit = Written(self.columns), dict[int, str]()
         schema = arrow_schema(self.columns)
-        written.rows = write_batches(self._batches(schema, form, unfit, advance), schema, target)
+        batches = self._batches(schema, form, unfit, advance, written)
+        written.rows = write_batches(batches, schema, target)
         written.without = list(unfit)
         if unfit and not leave_out:
             told = "; ".join(f"row {row} {reason}" for row, reason in list(unfit.items())[:_TOLD])
@@ -100,7 +105,7 @@ class ImageTable:
         return written
 
     def _batches(
-        self, schema: Any, form: Form, unfit: dict[int, str], advance: Advance | None
+        self, schema: Any, form: Form, unfit: dict[int, str], advance: Advance | None, written: Written
     ) -> Iterator[Any]:
         import pyarrow
 
@@ -114,7 +119,10 @@ class ImageTable:
                 try:
                     if path is None:
                         raise Unfit("names no file in the folder")
-                    held += pixels(path, form)
+                    taken = picture(path, form)
+                    held += taken.numbers
+                    written.larger += taken.times > 1
+                    written.smaller += taken.times < 1
                 except Unfit as error:
                     unfit[row] = error.reason
                 missing.append(len(held) == ends[-1])

@@ -12,7 +12,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,8 +52,17 @@ class Form:
         return self.channels * self.height * self.width
 
 
-def pixels(path: Path, form: Form) -> bytes:
-    """A picture's numbers from 0 to 255: channel by channel, each row by row. Raises `Unfit`."""
+class Picture(NamedTuple):
+    """A picture that is taken."""
+
+    numbers: bytes
+    """From 0 to 255: channel by channel, each row by row."""
+    times: float
+    """How many times as wide or high it was made as it was, the larger of both."""
+
+
+def picture(path: Path, form: Form) -> Picture:
+    """A picture in the form that is asked for. Raises `Unfit`."""
     from PIL import Image
 
     if not path.is_file():
@@ -65,13 +74,15 @@ def pixels(path: Path, form: Form) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as opened:
-                made = _fitted(_coloured(opened, form), form)
+                upright = _coloured(opened, form)
+                made = _fitted(upright, form)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Unfit(f"has more than {MAX_PIXELS:,} pixels") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error):
         # what Pillow raises for broken files
         raise Unfit(f"is no picture in one of the formats {', '.join(FORMATS)}, or is broken") from None
-    return b"".join(channel.tobytes() for channel in made.split())
+    numbers = b"".join(channel.tobytes() for channel in made.split())
+    return Picture(numbers, _times(upright.size, form))
 
 
 def _coloured(image: Image.Image, form: Form) -> Image.Image:
@@ -103,8 +114,13 @@ def _upright(image: Image.Image) -> Image.Image:
     return image.transpose(turns[said]) if said in turns else image
 
 
+def _times(size: tuple[int, int], form: Form) -> float:
+    across, down = form.width / size[0], form.height / size[1]
+    return min(across, down) if form.fit == "pad" else max(across, down)
+
+
 def _fitted(image: Image.Image, form: Form) -> Image.Image:
-    """In the size that is asked for; a pixel is the mean of those that it covers."""
+    """In the size that is asked for: a pixel is the mean of those that it covers, or one of them."""
     from PIL import Image, ImageOps
 
     size, mean = (form.width, form.height), Image.Resampling.BOX

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sealroom.recipe import Recipe
-from sealroom_agents.console.results import tables
+from sealroom_agents.console.results import NOT_RELEASED, tables
+from sealroom_agents.recipe_words import withheld_words
 
 MOST = 40
 """Most rows of a table that are shown; of a longer one the first ones."""
@@ -21,6 +22,8 @@ def lines(recipe: Recipe, fields: Mapping[str, Any]) -> Iterator[str]:
             yield from _aligned([found.head, *found.rows[:MOST]], labels=found.labels)
             if len(found.rows) > MOST:
                 yield f"  … and {len(found.rows) - MOST:,} more rows: --svg draws all, --json has them"
+            if any(NOT_RELEASED in row for row in found.rows) and recipe.blocks is None:
+                yield f"  {NOT_RELEASED}, of {withheld_words(recipe, field)}"
             if found.note:
                 yield f"  {found.note}"
             yield ""

@@ -9,7 +9,7 @@ from typing import Any
 from sealroom.decimals import decimal_text
 from sealroom.privacy.kind import Bar
 from sealroom.recipe import Recipe
-from sealroom_agents.recipe_words import counted_words, dataset_words, inference_facts
+from sealroom_agents.recipe_words import counted_words, dataset_words, inference_facts, withheld_words
 from sealroom_agents.studies.duration import estimated_seconds, seconds_given
 from sealroom_agents.studies.expected import cells_of, expected
 from sealroom_agents.studies.odds import odds
@@ -63,6 +63,8 @@ def _leaves(recipe: Recipe, place: int, cohorts: Sequence[int]) -> list[str]:
         f"Noise is {field.cost.law}, {field.cost.text()}. In 95 of 100 runs the noise moves"
         " a number by less than:",
     ]
+    if recipe.blocks is None:
+        said.insert(1, f"A number leaves as null of {withheld_words(recipe, field)}.")
     if not cohorts or recipe.blocks is not None:
         return said + [f"  {_bar(bar)}" for bar in field.preview(recipe.rows)]
     for people in cohorts:

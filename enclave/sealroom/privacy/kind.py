@@ -83,6 +83,16 @@ class Bar:
     half_width: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Least:
+    """Below how many of something its noise is too much for a number to be told, however few a cohort may
+    have."""
+
+    of: str
+    """In words: `events with a label`."""
+    count: float
+
+
 class Kind(ABC, Generic[S]):
     """A kind of released value."""
 
@@ -92,6 +102,8 @@ class Kind(ABC, Generic[S]):
     """Of the members that are its own, those among them that not each field has."""
     laws: ClassVar[tuple[Law, ...]] = LAWS
     """The laws of noise that it can have."""
+    otherwise: ClassVar[str] = ""
+    """In words, what else withholds a number than that there are too few of something."""
     trains: ClassVar[bool] = False
     """Whether its value is a network, with `tensors` and `checkpoints`."""
     of_blocks: ClassVar[bool] = False
@@ -137,6 +149,10 @@ class Kind(ABC, Generic[S]):
     @abstractmethod
     def finish(self, spec: S, law: Law, state: Any, noise: Noises, cohort: int) -> dict[str, Any]:
         """The value. Numbers about fewer people than `cohort`, as far as the noisy sums tell, are null."""
+
+    def least(self, spec: S, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        """What there must be enough of, beside a cohort, for `finish` to tell a number."""
+        return ()
 
     def tensors(self, spec: S, value: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """The weights of a value that is a network, for a model file; none where it is not."""

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from sealroom.privacy.cells import Cells
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.intervals import COUNTS_NOISE, Z, people_around, within
-from sealroom.privacy.kind import Kind, Noises
+from sealroom.privacy.kind import PEOPLE, Counted, Kind, Least, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law
 from sealroom.privacy.shape import Number, Row, Rows, Whole, table, with_interval
@@ -108,6 +108,8 @@ class Ratios:
         return [self.cells.count // len(labels) for labels in self.cells.labels]
 
 
+Judged = Sequence[tuple[str, float]]
+"""What each label must have enough of, in words, with the standard deviation of the noise of one cell."""
 Equations = Callable[["Floats", "Bools", "Floats"], tuple["Floats", "Floats", "Floats"]]
 """From effects of cells (cells, effects), which cells are used, and β: U, H and V."""
 
@@ -127,9 +129,15 @@ class Model:
     """What is modelled, over these cells together; `None` for a model without a level of its own."""
 
 
+def beside(values: Sequence[Floats], judged: Judged) -> list[tuple[Floats, float]]:
+    """What is judged, by cell, each with its noise."""
+    return [(each, deviation) for each, (_, deviation) in zip(values, judged, strict=True)]
+
+
 class RatioKind(Kind[S]):
     """A kind whose value is a ratio for each label."""
 
+    otherwise = "too little of the first label of its group, or equations without a solution"
     ratio: ClassVar[str]
     """The name of a ratio."""
     at_reference: ClassVar[str] = ""
@@ -142,6 +150,17 @@ class RatioKind(Kind[S]):
     @abstractmethod
     def model(self, spec: S, law: Law, state: Any, noise: Noises) -> Model:
         """The equations that the noisy sums give."""
+
+    @abstractmethod
+    def judged(self, spec: S, law: Law, noise: Noises) -> Judged:
+        """What each label must have enough of."""
+
+    def least(self, spec: S, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        cells = math.sqrt(max(self.ratios(spec).of_label()))
+        return tuple(
+            Least(of=f"{what.replace(PEOPLE.many, of.many)} with a label", count=ENOUGH * deviation * cells)
+            for what, deviation in self.judged(spec, law, noise)
+        )
 
     def reference(self, spec: S) -> tuple[Decimal, Decimal]:
         """What the number at the reference is held to."""

@@ -99,10 +99,22 @@ def _one_type(name: str, schemas: Iterable[Schema], code: Code, what: str) -> Co
     return next((kind for kind, _ in found.values()), None)
 
 
+def _instead(name: str, kind: ColumnType, fit: _Types) -> str:
+    """What to do about a column of another type; a text is most often a number that nobody gave its type."""
+    if not isinstance(kind, String):
+        return _DERIVE
+    return (
+        f"if it holds true and false, write {name}: bool in the schema: sealroom seal reads a CSV so, and"
+        f" sealroom images writes it with --type {name}=bool (a number: --type {name}=int64); or {_DERIVE}"
+    )
+
+
 def _check_type(name: str, kind: ColumnType | None, fit: _Types, what: str) -> None:
     if kind is not None and not isinstance(kind, fit):
         raise RecipeError(
-            Code.RECIPE_COLUMN, f"{name}, {what}, is {kind.name}; it must be {_WORDS[fit]}", _DERIVE
+            Code.RECIPE_COLUMN,
+            f"{name}, {what}, is {kind.name}; it must be {_WORDS[fit]}",
+            _instead(name, kind, fit),
         )
 
 

@@ -21,6 +21,7 @@ from sealroom.encoding import Fields, to_base64
 from sealroom.errors import RecipeError, SealError
 from sealroom.privacy.features import MAX_LENGTH
 from sealroom.privacy.members import Groups, Members
+from sealroom.recipe.beside import beside
 from sealroom.recipe.column_use import Use
 from sealroom.recipe.contract import OutputContract
 from sealroom.recipe.tables import FILES, DatasetSpec
@@ -229,18 +230,17 @@ def _of_file(folder: Path, name: str, layers: Graph) -> bytes:
     """The weights of a file of the study, as they will stand in the recipe."""
     from sealroom.training.weights import MAX_FILE_BYTES, read_weights
 
-    if Path(name).name != name:
-        _fail(f"{name[:80]} lies in another folder than the study", "copy it into the study's folder")
+    path = beside(folder, name)
     if layers.weights > MAX_MEASURED:
         _fail(
             f"the network has {layers.weights} weights, and a recipe holds at most {MAX_MEASURED}",
             "seal the file as a dataset of its owner",
         )
     try:
-        with (folder / name).open("rb") as stream:
+        with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise RecipeError(Code.RECIPE_UNREADABLE, f"cannot read {folder / name}: {error.strerror}") from None
+        raise RecipeError(Code.RECIPE_UNREADABLE, f"cannot read {path}: {error.strerror}") from None
     try:
         weights = read_weights(data, layers)
     except SealError as error:

@@ -17,7 +17,7 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
 from sealroom.model.units import MICRO
-from sealroom.privacy.kind import PEOPLE, ROWS, Bar, Columns, Counted, Kind
+from sealroom.privacy.kind import PEOPLE, ROWS, Bar, Columns, Counted, Kind, Least
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import LAWS, NANO, Cost, Law, Noise, Part, noise_of, sampled_of
@@ -84,6 +84,10 @@ class Field:
     def preview(self, rows: int) -> tuple[Bar, ...]:
         """How wide its 95 % intervals will be."""
         return self.kind.preview(self.spec, self.cost.law, self.noise(rows), _counted(rows))
+
+    def least(self, rows: int) -> tuple[Least, ...]:
+        """What there must be enough of, beside a cohort, for a number of it to be told."""
+        return self.kind.least(self.spec, self.cost.law, self.noise(rows), _counted(rows))
 
     def sentence(self, rows: int = 1) -> str:
         """What it is and what one person of at most so many rows can change, for owners."""

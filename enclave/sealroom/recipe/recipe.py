@@ -27,6 +27,7 @@ from sealroom.recipe.appcompose import (
     read_frame,
     render_frame,
 )
+from sealroom.recipe.beside import read_text, with_lists
 from sealroom.recipe.column_use import check_columns, check_unit
 from sealroom.recipe.contract import OutputContract, Privacy, check_budget
 from sealroom.recipe.inference import Inference, read_inferences
@@ -145,7 +146,7 @@ def render(folder: Path) -> bytes:
 
     Raises `RecipeError`.
     """
-    study = _load_study(_read_text(folder / STUDY_FILE, MAX_STUDY_BYTES))
+    study = _load_study(read_text(folder / STUDY_FILE, MAX_STUDY_BYTES))
     fields = Members(study, STUDY_FILE)
     fields.only(*STUDY_MEMBERS)
     fields.version(VERSION)
@@ -165,7 +166,9 @@ def render(folder: Path) -> bytes:
     rows = 1 if relation is None else relation.rows
     blocks = _blocks(fields, guarantee)
     datasets = read_datasets(fields.array("datasets", limit=MAX_DATASETS), schemas)
-    output = OutputContract.planned(fields.object("output"), privacy, rows=rows, blocks=blocks)
+    output = OutputContract.planned(
+        _with_lists(fields.object("output"), folder), privacy, rows=rows, blocks=blocks
+    )
     inferences = read_inferences(fields, datasets, output.groups, relation is not None, folder=folder)
     section: dict[str, Any] = {
         "version": VERSION,
@@ -280,6 +283,13 @@ def _check_one_text(recipe: Recipe) -> None:
         raise RecipeError(Code.RECIPE_NOT_CANONICAL, "docker_compose_file is not in the one accepted form")
 
 
+def _with_lists(output: dict[str, Any], folder: Path) -> dict[str, Any]:
+    listed = output.get("fields")
+    if not isinstance(listed, list):
+        return output
+    return {**output, "fields": [with_lists(each, folder) for each in listed]}
+
+
 def _plain(section: dict[str, Any]) -> dict[str, Any]:
     return {
         **section,
@@ -331,7 +341,7 @@ def _check_gpu(value: Any) -> None:
 
 
 def _analysis_of(folder: Path) -> str:
-    analysis = _read_text(folder / ANALYSIS_FILE, MAX_ANALYSIS_BYTES)
+    analysis = read_text(folder / ANALYSIS_FILE, MAX_ANALYSIS_BYTES)
     try:
         ast.parse(analysis)
     except (SyntaxError, ValueError) as error:
@@ -380,17 +390,3 @@ def _load_study(text: str) -> dict[str, Any]:
     if not isinstance(study, dict):
         raise RecipeError(Code.RECIPE_MALFORMED, f"{STUDY_FILE} must be a mapping")
     return study
-
-
-def _read_text(path: Path, limit: int) -> str:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(limit + 1)
-        text = data.decode("utf-8")
-    except OSError as error:
-        raise RecipeError(Code.RECIPE_UNREADABLE, f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RecipeError(Code.RECIPE_MALFORMED, f"{path.name} is not UTF-8") from None
-    if len(data) > limit:
-        raise RecipeError(Code.RECIPE_TOO_LARGE, f"{path.name} has more than {limit} bytes")
-    return text

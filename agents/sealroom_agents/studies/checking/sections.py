@@ -15,6 +15,7 @@ from sealroom.guarantee import GUARANTEES
 from sealroom.privacy.plan import Draft
 from sealroom.recipe import Recipe, parse, render, yamltext
 from sealroom.recipe.appcompose import check_image
+from sealroom.recipe.beside import with_lists
 from sealroom.recipe.column_use import Use
 from sealroom.recipe.contract import Privacy
 from sealroom.recipe.inference import SECTION, Inference, read_inference
@@ -93,7 +94,7 @@ class StudyFile:
             blocks = study.get("blocks")
             blocks = blocks if isinstance(blocks, int) and guarantee and guarantee.by_blocks else None
             for place, value in enumerate(_list(output.get("fields"))):
-                draft = self._try(("output", "fields", place), partial(read_draft, value, declared, blocks))
+                draft = self._try(("output", "fields", place), partial(self._draft, value, declared, blocks))
                 if draft is not None:
                     self.drafts[place] = draft
             for place, value in enumerate(_list(study.get(SECTION))):
@@ -109,6 +110,9 @@ class StudyFile:
                 self._sql(relation)
         if guarantee is not None and guarantee.by_script:
             script_text(self._folder, self._findings)
+
+    def _draft(self, value: Any, declared: dict[str, tuple[str, ...]], blocks: int | None) -> Draft:
+        return read_draft(with_lists(value, self._folder), declared, blocks)
 
     def rendered(self) -> Recipe | None:
         """The whole, as owners would get it."""

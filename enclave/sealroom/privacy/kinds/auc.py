@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from sealroom.decimals import decimal_text, rounded_text
 from sealroom.privacy.clamped import ENOUGH, check_decimals
 from sealroom.privacy.intervals import COUNTS_NOISE, half_width, people_around, within
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Least, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.renoise import renoised
@@ -125,6 +125,10 @@ class Auc(Kind[Scored]):
         place = np.searchsorted(spec.edges(), score[kept], side="right") - 1
         cell = np.clip(place, 0, spec.bins - 1) + spec.bins * (label[kept] > 0.5)
         return {"people": np.bincount(cell, minlength=2 * spec.bins).astype(np.int64)}
+
+    def least(self, spec: Scored, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        deviation = noise["people"].sd * math.sqrt(2 * spec.width)
+        return (Least(of=f"{of.many} in a band of scores", count=ENOUGH * deviation),)
 
     def finish(self, spec: Scored, law: Law, state: Any, noise: Noises, cohort: int) -> Value:
         counts, sd, bands = state["people"], noise["people"].sd, spec.bands

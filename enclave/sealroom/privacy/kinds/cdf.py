@@ -26,7 +26,7 @@ from sealroom.privacy.bounds import Bounded, Bounds, Search, between
 from sealroom.privacy.cells import MAX_CELLS, Cells
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.intervals import NOISE_AND_SAMPLING, Z, within
-from sealroom.privacy.kind import Bar, Columns, Counted, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Least, Noises
 from sealroom.privacy.members import MAX_DECIMALS, Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Number, Row, table, with_interval
@@ -146,6 +146,10 @@ class Cdf(Bounded[Points]):
         cell, values = spec.known(people)
         leaf = np.searchsorted([float(point) for point in spec.points_of(bounds)], values, side="left")
         return spec.tree.count(cell, leaf, spec.cells.count)
+
+    def least(self, spec: Points, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        deviation = noise[PART].sd * math.sqrt(spec.tree.variance(spec.tree.leaves))
+        return (Least(of=of.many, count=ENOUGH * deviation),)
 
     def finish(self, spec: Points, law: Law, state: Bounds, noise: Noises, cohort: int) -> Value:
         tree, sd = spec.tree, noise[PART].sd

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from sealroom.privacy.cells import Cells
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.intervals import COUNTS_NOISE, half_width, people_around, within
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Least, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.renoise import renoised
@@ -86,6 +86,9 @@ class Contingency(Kind[Crossed]):
 
         cell = spec.cells.of(people)
         return {"people": np.bincount(cell[cell >= 0], minlength=spec.cells.count).astype(np.int64)}
+
+    def least(self, spec: Crossed, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        return (Least(of=of.many, count=ENOUGH * noise["people"].sd * math.sqrt(spec.outcomes)),)
 
     def finish(self, spec: Crossed, law: Law, state: Any, noise: Noises, cohort: int) -> Value:
         half, sd, outcomes = half_width(noise["people"]), noise["people"].sd, spec.outcomes

@@ -28,7 +28,16 @@ from sealroom.privacy.intervals import half_width
 from sealroom.privacy.kind import Bar, Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
-from sealroom.privacy.ratios import EXAMPLE, Model, RatioKind, Ratios, preview_half_width, summed
+from sealroom.privacy.ratios import (
+    EXAMPLE,
+    Judged,
+    Model,
+    RatioKind,
+    Ratios,
+    beside,
+    preview_half_width,
+    summed,
+)
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Floats, Integers, People
@@ -129,6 +138,11 @@ class Gamma(RatioKind[Costs]):
             "squares": squares,
         }
 
+    def judged(self, spec: Costs, law: Law, noise: Noises) -> Judged:
+        people, values = _deviations(law, noise)
+        total = math.hypot(values * float(spec.step), float(spec.middle) * people)
+        return ("people", people), (spec.column, total)
+
     def model(self, spec: Costs, law: Law, state: Any, noise: Noises) -> Model:
         import numpy as np
 
@@ -165,7 +179,7 @@ class Gamma(RatioKind[Costs]):
         return Model(
             people=people,
             people_half=lambda cells: _people_half(law, noise, cells),
-            judged=((people, people_sd), (total, math.hypot(values_sd, middle * people_sd))),
+            judged=beside((people, total), self.judged(spec, law, noise)),
             equations=equations,
             level=level,
         )

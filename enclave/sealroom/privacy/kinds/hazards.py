@@ -25,7 +25,7 @@ from sealroom.privacy.intervals import half_width
 from sealroom.privacy.kind import Bar, Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Part
-from sealroom.privacy.ratios import EXAMPLE, Model, RatioKind, Ratios, preview_half_width
+from sealroom.privacy.ratios import EXAMPLE, Judged, Model, RatioKind, Ratios, preview_half_width
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Floats, Integers, People
@@ -66,6 +66,13 @@ class Hazards(RatioKind[Proportional]):
 
     def aggregate(self, spec: Proportional, law: Law, people: People, state: Any) -> dict[str, Integers]:
         return spec.counted.count(people)
+
+    def judged(self, spec: Proportional, law: Law, noise: Noises) -> Judged:
+        """Events of as many intervals as there are: of fewer, where at the end few are at risk, there is less
+        noise."""
+        own, counted = noise[PART].sd, spec.counted
+        at_risk = "people at risk", own * math.sqrt(counted.ends)
+        return ("events", own * math.sqrt(counted.intervals)), at_risk
 
     def model(self, spec: Proportional, law: Law, state: Any, noise: Noises) -> Model:
         import numpy as np

@@ -28,7 +28,7 @@ from sealroom.decimals import decimal_text
 from sealroom.privacy.clamped import ENOUGH, check_decimals
 from sealroom.privacy.features import Feature, read_features
 from sealroom.privacy.intervals import COUNTS_NOISE, Z, half_width, people_around, within
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Least, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.renoise import Renoised, renoised
@@ -68,6 +68,7 @@ class Regression:
 class Linear(Kind[Regression]):
     name = "linear"
     member_names = ("features", "target", "lower", "upper", "decimals")
+    otherwise = "features so much alike that the noise hides what each of them does"
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Regression:
@@ -101,6 +102,9 @@ class Linear(Kind[Regression]):
 
     def aggregate(self, spec: Regression, law: Law, people: People, state: Any) -> dict[str, Integers]:
         return products(spec.columns, people)
+
+    def least(self, spec: Regression, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        return (Least(of=of.many, count=ENOUGH * unit_noise(noise[PART])),)
 
     def finish(self, spec: Regression, law: Law, state: Any, noise: Noises, cohort: int) -> Value:
         import numpy as np

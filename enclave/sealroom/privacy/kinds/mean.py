@@ -11,7 +11,7 @@ from typing import Any
 from sealroom.privacy.bounds import Bounds, bounds_shape, shown_bounds
 from sealroom.privacy.clamped import ENOUGH, Clamped, ClampedKind, centre
 from sealroom.privacy.intervals import NOISE, around, people_around
-from sealroom.privacy.kind import Bar, Counted, Noises
+from sealroom.privacy.kind import Bar, Counted, Least, Noises
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Number, Row, Whole, table, with_interval
 
@@ -33,6 +33,9 @@ class Mean(ClampedKind):
         total = sum(counts)
         weighted = sum(count * middle for count, middle in zip(counts, middles, strict=True))
         return weighted / total if total else 0.0
+
+    def least(self, spec: Clamped, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        return (Least(of=of.many, count=ENOUGH * spec.people_noise(law, noise)[0]),)
 
     def finish(self, spec: Clamped, law: Law, state: Bounds, noise: Noises, cohort: int) -> Value:
         deviation, half = spec.people_noise(law, noise)

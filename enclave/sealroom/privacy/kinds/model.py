@@ -36,7 +36,7 @@ from sealroom.privacy import evaluation
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.features import Feature
 from sealroom.privacy.intervals import NOISE, NOISE_AND_SAMPLING, Z, around, half_width, people_around
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises, Noisy
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Least, Noises, Noisy
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import EVERYBODY, Law, Part, rate_of
 from sealroom.privacy.shape import Base64, Label, Number, Row, Rows, Whole, with_interval
@@ -307,6 +307,14 @@ class Model(Kind[Training]):
         )
         losses = (*state.losses, noisy["loss"][0]) if step in spec.measured else state.losses
         return replace(state, checkpoint=checkpoint, losses=losses)
+
+    def least(self, spec: Training, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        found = {"to train on": noise["people"].sd, "held out": noise["held_people"].sd}
+        if spec.loss == "binary":
+            found["held out of either label"] = noise["held_table"].sd * math.sqrt(evaluation.BINS)
+        return tuple(
+            Least(of=f"{of.many} {what}", count=ENOUGH * deviation) for what, deviation in found.items()
+        )
 
     def finish(self, spec: Training, law: Law, state: Trained, noise: Noises, cohort: int) -> Value:
         people = people_around(state.people, half_width(noise["people"]))

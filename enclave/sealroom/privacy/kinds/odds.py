@@ -24,7 +24,16 @@ from sealroom.privacy.intervals import half_width
 from sealroom.privacy.kind import Bar, Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
-from sealroom.privacy.ratios import EXAMPLE, Model, RatioKind, Ratios, preview_half_width, summed
+from sealroom.privacy.ratios import (
+    EXAMPLE,
+    Judged,
+    Model,
+    RatioKind,
+    Ratios,
+    beside,
+    preview_half_width,
+    summed,
+)
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Floats, Integers, People
@@ -79,6 +88,10 @@ class Odds(RatioKind[Outcome]):
         place = cell[kept] + count * (outcome[kept] > 0.5)
         return {"people": np.bincount(place, minlength=2 * count).astype(np.int64)}
 
+    def judged(self, spec: Outcome, law: Law, noise: Noises) -> Judged:
+        own = noise["people"].sd
+        return (f"people with {spec.column}", own), (f"people without {spec.column}", own)
+
     def model(self, spec: Outcome, law: Law, state: Any, noise: Noises) -> Model:
         import numpy as np
 
@@ -99,7 +112,7 @@ class Odds(RatioKind[Outcome]):
         return Model(
             people=people,
             people_half=lambda cells: half_width(own, of=2 * cells),
-            judged=((having, own.sd), (without, own.sd)),
+            judged=beside((having, without), self.judged(spec, law, noise)),
             equations=equations,
             level=level,
         )

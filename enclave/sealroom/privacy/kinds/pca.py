@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.features import Feature, read_features
 from sealroom.privacy.intervals import NOISE, Z, half_width, people_around, within
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Least, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.renoise import renoised
@@ -54,6 +54,7 @@ class Axes:
 class Pca(Kind[Axes]):
     name = "pca"
     member_names = ("columns", "axes", "decimals")
+    otherwise = "axes that the noise does not tell apart"
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Axes:
@@ -79,6 +80,9 @@ class Pca(Kind[Axes]):
 
     def aggregate(self, spec: Axes, law: Law, people: People, state: Any) -> dict[str, Integers]:
         return products(spec.columns, people)
+
+    def least(self, spec: Axes, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        return (Least(of=of.many, count=ENOUGH * unit_noise(noise[PART])),)
 
     def finish(self, spec: Axes, law: Law, state: Any, noise: Noises, cohort: int) -> Value:
         import numpy as np

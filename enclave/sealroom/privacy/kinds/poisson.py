@@ -26,7 +26,16 @@ from sealroom.privacy.intervals import half_width
 from sealroom.privacy.kind import Bar, Columns, Counted, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
-from sealroom.privacy.ratios import EXAMPLE, Model, RatioKind, Ratios, preview_half_width, summed
+from sealroom.privacy.ratios import (
+    EXAMPLE,
+    Judged,
+    Model,
+    RatioKind,
+    Ratios,
+    beside,
+    preview_half_width,
+    summed,
+)
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Floats, Integers, People
@@ -125,6 +134,12 @@ class Poisson(RatioKind[Rates]):
             "squares": np.array([(had * had).sum()], dtype=np.int64),
         }
 
+    def judged(self, spec: Rates, law: Law, noise: Noises) -> Judged:
+        unit = float(spec.longest) / STEPS
+        exposed = noise["exposure"].sd * unit
+        own = noise["people"].sd, noise["events"].sd, exposed
+        return tuple(zip(("people", spec.events, spec.exposure), own, strict=True))
+
     def model(self, spec: Rates, law: Law, state: Any, noise: Noises) -> Model:
         import numpy as np
 
@@ -149,7 +164,7 @@ class Poisson(RatioKind[Rates]):
         return Model(
             people=people,
             people_half=lambda cells: half_width(noise["people"], of=cells),
-            judged=((people, noise["people"].sd), (events, noise["events"].sd), (exposure, fresh)),
+            judged=beside((people, events, exposure), self.judged(spec, law, noise)),
             equations=equations,
             level=level,
         )

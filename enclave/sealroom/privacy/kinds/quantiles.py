@@ -27,7 +27,7 @@ from sealroom.privacy.bounds import Bounded, Bounds, Search, between, bounds_sha
 from sealroom.privacy.cells import MAX_CELLS, Cells
 from sealroom.privacy.clamped import ENOUGH, check_decimals
 from sealroom.privacy.intervals import NOISE_AND_SAMPLING, Z, within
-from sealroom.privacy.kind import Bar, Columns, Counted, Noises, Noisy
+from sealroom.privacy.kind import Bar, Columns, Counted, Least, Noises, Noisy
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.reading import Reading, Window, split, told_apart
@@ -194,6 +194,11 @@ class QuantilesKind(Bounded[Quantiles]):
             leaf[rows] = np.searchsorted(edges[1:-1], values[rows], side="right")
         counted = spec.trees()[number].count(cell, leaf, spec.cells.count)
         return {_NAMES[number]: counted[PART]}
+
+    def least(self, spec: Quantiles, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        tree = spec.trees()[-1]
+        deviation = noise[_NAMES[-1]].sd * math.sqrt(tree.variance(tree.leaves))
+        return (Least(of=of.many, count=ENOUGH * deviation),)
 
     def finish(self, spec: Quantiles, law: Law, state: Bounds, noise: Noises, cohort: int) -> Value:
         limits = float(spec.lower), float(spec.upper)

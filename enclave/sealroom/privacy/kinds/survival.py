@@ -31,7 +31,7 @@ from sealroom.decimals import decimal_text
 from sealroom.privacy.clamped import check_decimals
 from sealroom.privacy.follow_up import PART, FollowUp
 from sealroom.privacy.intervals import COUNTS_NOISE, Z, half_width, people_around, within
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Least, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Noise, Part
 from sealroom.privacy.shape import Label, Number, Row, Rows, Whole, table, with_interval
@@ -86,6 +86,15 @@ class Survival(Kind[Curves]):
 
     def aggregate(self, spec: Curves, law: Law, people: People, state: Any) -> dict[str, Integers]:
         return spec.counted.count(people)
+
+    def least(self, spec: Curves, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        first, last = (
+            ENOUGH * noise[PART].sd * math.sqrt(2 * left + 1) for left in (spec.counted.intervals, 1)
+        )
+        return (
+            Least(of=f"{of.many} at risk in the first interval", count=first),
+            Least(of=f"{of.many} at risk in the last one", count=last),
+        )
 
     def finish(self, spec: Curves, law: Law, state: Any, noise: Noises, cohort: int) -> Value:
         counted, own = spec.counted, noise[PART]

@@ -38,7 +38,7 @@ from sealroom.privacy.bounds import (
 from sealroom.privacy.cells import Cells
 from sealroom.privacy.clamped import ENOUGH, centre, check_decimals, reach
 from sealroom.privacy.intervals import NOISE, Z, half_width, people_around, weighted, within
-from sealroom.privacy.kind import Bar, Columns, Counted, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Least, Noises
 from sealroom.privacy.members import Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Number, Row, Whole, table, with_interval
@@ -155,6 +155,10 @@ class Variance(Bounded[Spread]):
             return math.hypot((spreads[occupied][1] - variance) * people, wide / Z * half**2)
 
         return narrowed(occupied, error)
+
+    def least(self, spec: Spread, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        deviation = self._people_noise(noise, lambda each, parts: each.sd * math.sqrt(parts))
+        return (Least(of=of.many, count=ENOUGH * deviation),)
 
     def finish(self, spec: Spread, law: Law, state: Bounds, noise: Noises, cohort: int) -> Value:
         half = self._people_noise(noise, half_width)

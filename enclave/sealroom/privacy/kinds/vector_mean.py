@@ -23,7 +23,7 @@ from sealroom.errors import FormatError
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.clipped import MAX_LENGTH, Clip
 from sealroom.privacy.intervals import NOISE, half_width, people_around
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Least, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Label, Number, Row, Vector, Whole, with_interval
@@ -105,6 +105,9 @@ class VectorMean(Kind[Lists]):
         centres = np.array([float(each) for each in spec.centres])
         total = spec.clip.total(people.count, entries, centres)
         return {"people": np.array([people.count], dtype=np.int64), "vector": total}
+
+    def least(self, spec: Lists, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        return (Least(of=of.many, count=ENOUGH * noise["people"].sd),)
 
     def finish(self, spec: Lists, law: Law, state: Any, noise: Noises, cohort: int) -> Value:
         clip, people = spec.clip, state["people"][0]

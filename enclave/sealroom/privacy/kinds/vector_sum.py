@@ -16,7 +16,7 @@ from sealroom.decimals import decimal_text
 from sealroom.privacy.clamped import ENOUGH
 from sealroom.privacy.clipped import Clip
 from sealroom.privacy.intervals import NOISE, around, half_width, people_around
-from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Noises
+from sealroom.privacy.kind import Bar, Columns, Counted, Kind, Least, Noises
 from sealroom.privacy.members import Groups, Members
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Label, Row, Rows, Whole, with_interval
@@ -74,6 +74,9 @@ class VectorSum(Kind[Vector]):
         centres = np.array([float(each) for each in spec.centre])
         total = spec.clip.total(people.count, entries, centres)
         return {"people": np.array([people.count], dtype=np.int64), "vector": total}
+
+    def least(self, spec: Vector, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
+        return (Least(of=of.many, count=ENOUGH * noise["people"].sd),)
 
     def finish(self, spec: Vector, law: Law, state: Any, noise: Noises, cohort: int) -> Value:
         clip, people = spec.clip, state["people"][0]
