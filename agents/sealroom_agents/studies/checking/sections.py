@@ -20,7 +20,7 @@ from sealroom.recipe.column_use import Use
 from sealroom.recipe.contract import Privacy
 from sealroom.recipe.inference import SECTION, Inference, read_inference
 from sealroom.recipe.outputs import read_draft
-from sealroom.recipe.recipe import ANALYSIS_FILE, STUDY_FILE, yaml_hint
+from sealroom.recipe.recipe import ANALYSIS_FILE, BLOCKS, STUDY_FILE, yaml_hint
 from sealroom.recipe.relation import Relation
 from sealroom.recipe.tables import DatasetSpec, Schema
 from sealroom.schema import check_column_name, parse_type
@@ -91,8 +91,11 @@ class StudyFile:
                 for name, keys in (groups.items() if isinstance(groups, dict) else ())
                 if isinstance(keys, list)
             }
-            blocks = study.get("blocks")
-            blocks = blocks if isinstance(blocks, int) and guarantee and guarantee.by_blocks else None
+            blocks = None
+            if guarantee is not None and guarantee.by_blocks:
+                blocks = study.get("blocks")
+                # rendering says so where it is no number: the fields are of blocks all the same
+                blocks = blocks if isinstance(blocks, int) else BLOCKS[0]
             for place, value in enumerate(_list(output.get("fields"))):
                 draft = self._try(("output", "fields", place), partial(self._draft, value, declared, blocks))
                 if draft is not None:
