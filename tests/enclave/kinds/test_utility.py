@@ -85,6 +85,21 @@ def test_variance(law: Law) -> None:
 
 
 @pytest.mark.parametrize("law", LAWS)
+def test_a_spread_of_a_heavy_tail_is_told_by_bounds_that_are_found(law: Law) -> None:
+    """Declared bounds a hundred times too wide make the noise on a variance ten thousand times as large."""
+    dice, limits = np.random.default_rng(4), {"by": [], "column": "x", "lower": "0", "decimals": 0}
+    fields = {"found": {"upper": "100000000", "bounds": "private"}, "declared": {"upper": "1000000"}}
+    off: dict[str, list[float]] = {name: [] for name in fields}
+    for seed in range(12):
+        values = np.exp(dice.normal(8, 1, 50_000))
+        for name, more in fields.items():
+            value = released("variance", {**limits, **more}, law, {"x": values}, seed=seed)
+            off[name].append(float(value["groups"][0]["standard_deviation"]) / values.std(ddof=1) - 1)
+    found, declared = (math.sqrt(np.mean(np.square(each))) for each in off.values())
+    assert found < 0.05 and declared > 0.2, (found, declared)
+
+
+@pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("points", [["0.5", "1", "2"], [f"0.{n:02d}" for n in range(1, 99, 2)]])
 def test_cdf(law: Law, points: list[str]) -> None:
     """A value that equals a point is at or below it; shares never fall, and intervals include sampling."""
