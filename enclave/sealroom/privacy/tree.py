@@ -4,7 +4,8 @@
 A sum of many noisy counts has the noise of all of them. So a row is counted in one of the narrow ranges and
 in one of the wide ones that hold 16 of these, and the people below an edge are the least-squares answer to
 both (Hay et al. 2010; Honaker 2015 for the optimal combination). A row adds one to one node of each level: L1
-and L2² are the number of levels. Few ranges need one level only, whose noise is less then.
+and L2² are the number of levels. Few ranges need one level only, whose noise is less then: a second level
+doubles the variance of each count under the Gaussian law, and makes it four times as large under Laplace's.
 
 All groups of a field have a tree each; a row is in at most one of them.
 """
@@ -15,15 +16,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from sealroom.privacy.parts import Part
+from sealroom.privacy.parts import Law, Part
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Integers
 
 WIDE = 16
 """Narrow ranges in a wide one; the last may have fewer."""
-_FLAT = 32
-"""Up to so many ranges, one level has less noise than two."""
+FLAT: dict[Law, int] = {"gaussian": 32, "laplace": 80}
+"""Up to so many ranges, one level has less noise than two, on average over the edges."""
 PART = "tree"
 
 
@@ -32,11 +33,13 @@ class Tree:
     """Ranges that a row is in exactly one of, in order."""
 
     leaves: int
+    flat: int = FLAT["gaussian"]
+    """Up to how many of these one level is enough."""
 
     @property
     def coarse(self) -> int:
         """Wide ranges."""
-        return 0 if self.leaves <= _FLAT else -(-self.leaves // WIDE)
+        return 0 if self.leaves <= self.flat else -(-self.leaves // WIDE)
 
     @property
     def nodes(self) -> int:

@@ -77,8 +77,8 @@ CASES: dict[str, Case] = {
     ),
     "cdf of many points": Case(
         "cdf",
-        {"by": [], "column": "x", "points": [f"{n}" for n in range(-3, 67)], "decimals": 3},
-        (-3.0, 12.0, 13.0, 66.0),
+        {"by": [], "column": "x", "points": [f"{n}" for n in range(-3, 87)], "decimals": 3},
+        (-3.0, 12.0, 13.0, 86.0),
     ),
     "top k": Case("top_k", {"by": ["band", "sex"], "k": 4}, (0, 1)),
     "top k of one group": Case("top_k", {"by": ["band"], "k": 1}, (0, 1)),

@@ -4,8 +4,8 @@
 The points are the edges of the ranges that rows are counted in, so that no share is of another point than the
 declared one; or they lie evenly between bounds that are found with noise (`bounds`), these included. A row
 with a value is in exactly one range of at most one group, and adds one to its node of each level of the tree,
-two levels for 32 points or more: L1 and L2² are the number of levels, whatever the value and the points
-(`tree`). A value beyond the points counts in the outer ranges, and infinities do so too.
+two levels where the points are many under the field's law: L1 and L2² are the number of levels, whatever the
+value and the points (`tree`). A value beyond the points counts in the outer ranges, and infinities do so too.
 
 An interval includes the noise, by its exact law on the least-squares count, and sampling, as of a binomial
 share whose variance is taken at (x + 2) / (n + 4) people, so that it is not zero at the ends (Agresti, Coull
@@ -30,7 +30,7 @@ from sealroom.privacy.kind import Bar, Columns, Counted, Least, Noises
 from sealroom.privacy.members import MAX_DECIMALS, Groups, Members, bounds_error
 from sealroom.privacy.parts import Law, Part
 from sealroom.privacy.shape import Number, Row, table, with_interval
-from sealroom.privacy.tree import PART, Tree
+from sealroom.privacy.tree import FLAT, PART, Tree
 
 if TYPE_CHECKING:
     from sealroom.privacy.people import Floats, Integers, People
@@ -68,10 +68,9 @@ class Points:
         """No point is larger."""
         return self.search.upper if self.search else self.points[-1]
 
-    @property
-    def tree(self) -> Tree:
+    def tree(self, law: Law) -> Tree:
         """A range ends at each point, with the point in it; one more has what is above the last."""
-        return Tree(self.count + 1)
+        return Tree(self.count + 1, FLAT[law])
 
     def points_of(self, bounds: Bounds) -> tuple[Decimal, ...]:
         """The points for these bounds."""
@@ -114,7 +113,7 @@ class Cdf(Bounded[Points]):
             column=column, cells=cells, points=points, search=search, count=count,
             decimals=members.decimals(),
         )  # fmt: skip
-        if spec.cells.count * spec.tree.nodes > 16 * MAX_CELLS:
+        if spec.cells.count * spec.tree("gaussian").nodes > 16 * MAX_CELLS:
             bounds_error(f"a field has more than {16 * MAX_CELLS} counts")
         return spec
 
@@ -138,21 +137,22 @@ class Cdf(Bounded[Points]):
         return spec.known(people)[1]
 
     def own_parts(self, spec: Points, law: Law) -> tuple[Part, ...]:
-        return (spec.tree.part(spec.cells.count),)
+        return (spec.tree(law).part(spec.cells.count),)
 
     def sums(self, spec: Points, law: Law, people: People, bounds: Bounds) -> dict[str, Integers]:
         import numpy as np
 
         cell, values = spec.known(people)
         leaf = np.searchsorted([float(point) for point in spec.points_of(bounds)], values, side="left")
-        return spec.tree.count(cell, leaf, spec.cells.count)
+        return spec.tree(law).count(cell, leaf, spec.cells.count)
 
     def least(self, spec: Points, law: Law, noise: Noises, of: Counted) -> tuple[Least, ...]:
-        deviation = noise[PART].sd * math.sqrt(spec.tree.variance(spec.tree.leaves))
+        tree = spec.tree(law)
+        deviation = noise[PART].sd * math.sqrt(tree.variance(tree.leaves))
         return (Least(of=of.many, count=ENOUGH * deviation),)
 
     def finish(self, spec: Points, law: Law, state: Bounds, noise: Noises, cohort: int) -> Value:
-        tree, sd = spec.tree, noise[PART].sd
+        tree, sd = spec.tree(law), noise[PART].sd
         text = spec.search.text if spec.search else decimal_text
         numbers: Value = vars(self._number(spec))
         rows: list[Value] = []
@@ -163,7 +163,7 @@ class Cdf(Bounded[Points]):
             highest = 0.0
             for edge in range(1, tree.leaves):
                 share = 0.0 if few else min(max(below[edge - 1] / total, 0.0), 1.0)
-                wide = 0.0 if few else self._half_width(spec, sd, total, edge, share)
+                wide = 0.0 if few else self._half_width(tree, sd, total, edge, share)
                 highest = max(highest, share)
                 low, high = min(share - wide, highest), max(share + wide, highest)
                 shown = within("share", highest, low, high, **numbers)
@@ -186,7 +186,7 @@ class Cdf(Bounded[Points]):
         )
 
     def preview(self, spec: Points, law: Law, noise: Noises, of: Counted) -> tuple[Bar, ...]:
-        tree, sd = spec.tree, noise[PART].sd
+        tree, sd = spec.tree(law), noise[PART].sd
         worst = max(tree.spread(edge, edge / tree.leaves) for edge in range(1, tree.leaves))
         people = Z * sd * math.sqrt(worst)
         return (
@@ -197,7 +197,10 @@ class Cdf(Bounded[Points]):
         )
 
     def sentence(self, spec: Points, of: Counted) -> str:
-        levels = "and in a wider one around it" if spec.tree.coarse else "and nowhere else"
+        levels = "and nowhere else"
+        if spec.tree("gaussian").coarse:
+            may = "" if spec.tree("laplace").coarse else "perhaps "
+            levels = f"and {may}in a wider one around it"
         return (
             f"Share of {of.many} at or below {spec.count} points of {spec.column}{spec.cells.words()},"
             f" {between(spec.search, spec.lower, spec.upper, of)}. Each {of.one} is counted in one range"
@@ -207,9 +210,9 @@ class Cdf(Bounded[Points]):
     def _number(self, spec: Points) -> Number:
         return Number(decimals=spec.decimals, lower=Decimal(0), upper=Decimal(1))
 
-    def _half_width(self, spec: Points, sd: float, total: float, edge: int, share: float) -> float:
+    def _half_width(self, tree: Tree, sd: float, total: float, edge: int, share: float) -> float:
         nearer = (share * total + 2) / (total + 4)
-        variance = sd**2 * spec.tree.spread(edge, share) + total * nearer * (1 - nearer)
+        variance = sd**2 * tree.spread(edge, share) + total * nearer * (1 - nearer)
         return Z * math.sqrt(variance) / total
 
 
