@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+LIMIT_S = 600
 VARIES = re.compile(r"…|0x[0-9a-f]+|[0-9][0-9,.]*")
 """What may differ between a page and a run: a cut, a hash or an address, a number."""
 
@@ -14,6 +17,21 @@ VARIES = re.compile(r"…|0x[0-9a-f]+|[0-9][0-9,.]*")
 def blocks(page: str, language: str) -> list[str]:
     """The text of each block of `language` in a page, named from the root."""
     return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def printed(page: str, folder: Path) -> str:
+    """What the commands of a page's `sh` blocks print, one after another in a folder."""
+    done = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", "".join(blocks(page, "sh"))],
+        cwd=folder,
+        env={"PATH": f"{ROOT / '.venv' / 'bin'}:/usr/bin:/bin", "HOME": os.environ["HOME"], "COLUMNS": "110"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def pattern(line: str) -> re.Pattern[str]:

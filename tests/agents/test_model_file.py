@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from tests.agents.shell import shell
 from tests.agents.worked import fresh_platform, make_gate
 from tests.agents.worked_model import model_run
+from tests.pages import unprinted
 
 from sealroom.encoding import from_base64
 from sealroom.envelope import Envelope
@@ -259,3 +260,19 @@ def test_sealroom_verify_walks_the_links_of_a_model_file(
     (tmp_path / "model.safetensors").write_bytes(joined(*parted(file)) + b"\0")
     done = shell(f"{verify} --json 2>/dev/null", tmp_path)
     assert done.returncode == 1 and json.loads(done.stdout)["code"] == "model-malformed"
+
+
+def test_the_page_of_the_fraud_study_shows_what_the_commands_print(
+    platform: SimulatedPlatform, envelope: Envelope, tmp_path: Path
+) -> None:
+    """Of another model: the name of its field and all numbers are others."""
+    (tmp_path / "root.der").write_bytes(platform.root_der)
+    (tmp_path / "envelope.json").write_bytes(envelope.encode())
+    done = shell(
+        "sealroom model envelope.json --out model.safetensors;"
+        " sealroom verify model.safetensors --simulated-root root.der --attestation attestation.json",
+        tmp_path,
+    )
+    page = "enclave/studies/cross-bank-fraud/README.md"
+    found = done.stdout.replace("field risk", "field joint_model")
+    assert "joint_model" in found and unprinted(page, found) == [], found
