@@ -33,11 +33,11 @@ def read_text(path: Path, limit: int) -> str:
     return text
 
 
-def beside(folder: Path, name: str) -> Path:
-    """A file of the study's folder, by its bare name."""
+def beside(folder: Path, name: str, *, code: Code) -> Path:
+    """A file of the study's folder, by its bare name; `code` refuses any other."""
     if Path(name).name != name or name in (".", "..") or not visible(name):
         raise RecipeError(
-            Code.RECIPE_FIELD,
+            code,
             f"{name[:80]!r} lies in another folder than the study",
             "copy it into the study's folder, and write its name alone",
         )
@@ -54,6 +54,6 @@ def with_lists(field: Any, folder: Path) -> Any:
         if isinstance(field.get(name), dict):
             members = Members(field[name], f"the member {name}", code=Code.RECIPE_FIELD)
             members.only("file")
-            path = beside(folder, members.text("file", limit=255))
+            path = beside(folder, members.text("file", limit=255), code=Code.RECIPE_FIELD)
             filled[name] = read_text(path, MAX_LIST_BYTES).split()
     return {**field, **filled}

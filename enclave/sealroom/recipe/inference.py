@@ -230,7 +230,7 @@ def _of_file(folder: Path, name: str, layers: Graph) -> bytes:
     """The weights of a file of the study, as they will stand in the recipe."""
     from sealroom.training.weights import MAX_FILE_BYTES, read_weights
 
-    path = beside(folder, name)
+    path = beside(folder, name, code=Code.RECIPE_INFERENCE)
     if layers.weights > MAX_MEASURED:
         _fail(
             f"the network has {layers.weights} weights, and a recipe holds at most {MAX_MEASURED}",
