@@ -12,8 +12,10 @@ All groups of a field have a tree each; a row is in at most one of them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from sealroom.privacy.parts import Law, Part
@@ -65,17 +67,21 @@ class Tree:
     def below(self, noisy: list[Fraction], group: int) -> list[float]:
         """The least-squares number of people of a group below the upper edge of each range."""
         nodes = noisy[group * self.nodes : (group + 1) * self.nodes]
-        below: list[Fraction] = []
-        before = Fraction(0)
-        for place, start in enumerate(range(0, self.leaves, self._size(0))):
-            leaves = nodes[self.coarse + start : self.coarse + start + self._size(start)]
-            gap = nodes[place] - sum(leaves) if self.coarse else Fraction(0)
-            running = Fraction(0)
-            for number, leaf in enumerate(leaves, start=1):
-                running += leaf
-                below.append(before + running + Fraction(number, len(leaves) + 1) * gap)
-            before = below[-1]
-        return [float(each) for each in below]
+        # Exact, in integers of the smallest unit: fractions take many times as long.
+        sizes = [self._size(start) for start in range(0, self.leaves, self._size(0))]
+        grid, shares = (
+            math.lcm(*(each.denominator for each in nodes)),
+            math.lcm(*(size + 1 for size in sizes)),
+        )
+        counts = [each.numerator * (grid // each.denominator) * shares for each in nodes]
+        below: list[int] = []
+        before, leaves = 0, self.coarse
+        for place, size in enumerate(sizes):
+            running = list(accumulate(counts[leaves : leaves + size]))
+            gap = (counts[place] - running[-1]) // (size + 1) if self.coarse else 0
+            below += [before + each + number * gap for number, each in enumerate(running, start=1)]
+            before, leaves = below[-1], leaves + size
+        return [each / (grid * shares) for each in below]
 
     def variance(self, edge: int) -> float:
         """Variance of the number below the upper edge of a range, counted from 1, where each node has
