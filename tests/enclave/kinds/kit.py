@@ -453,11 +453,14 @@ def moves(kind: Kind[Any], spec: Any, law: Law, *, bounds: Sequence[float]) -> d
     return found
 
 
-def drawn_enough(field: Field, paid: Cost, *, bounds: Sequence[float], numbers: int = 500) -> None:
-    """Run the kernel, and hold the noise that it drew on each part against what a person was seen to move and
-    what was paid. Knows neither the scale nor the sensitivity that the kind states. Names every part that has
-    too little; a false alarm is rarer than once in 10⁸ runs."""
+def drawn_enough(
+    field: Field, paid: Cost, moved: Mapping[str, tuple[int, int]], *, bounds: Sequence[float]
+) -> None:
+    """Run the kernel, and hold the noise that it drew on each part against what a person was seen to move
+    (`moves`) and what was paid. Knows neither the scale nor the sensitivity that the kind states. Names every
+    part that has too little; a false alarm is rarer than once in 10⁸ runs."""
     kind, spec = field.kind, field.spec
+    numbers = {"laplace": 500, "gaussian": 200}[paid.law]  # as many as tell half of the noise from all of it
     rest: dict[str, list[float]] = {}
 
     class Watched(type(kind)):  # type: ignore[misc]
@@ -481,7 +484,7 @@ def drawn_enough(field: Field, paid: Cost, *, bounds: Sequence[float], numbers: 
     parts, law, too_small = parts_of(kind, spec, paid.law), paid.law, []
     while min((len(each) for each in rest.values()), default=0) < numbers:
         compute(watched, people, cohort=COHORT)
-    for name, (l1, l2_squared) in moves(kind, spec, law, bounds=bounds).items():
+    for name, (l1, l2_squared) in moved.items():
         part, drawn = parts[name], np.array(rest[name])
         share = float(part.share) / part.draws
         if law == "laplace":

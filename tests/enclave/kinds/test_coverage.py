@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -27,6 +28,13 @@ TRIALS = 1500
 STAYS = {"logistic": ("products",)}
 """Parts that set how a number comes about, as private bounds do: an interval is around what would be released
 without noise after that choice. With steps enough the choice does not matter (`test_logistic`)."""
+
+
+@cache
+def moved(name: str, law: Law) -> dict[str, tuple[int, int]]:
+    """The farthest that a person moves each part of a case."""
+    kind, (_, members, bounds, _) = KINDS[CASES[name].kind], CASES[name]
+    return kit.moves(kind, kit.spec_of(kind, members), law, bounds=bounds)
 
 
 def lowest(trials: int) -> float:
@@ -67,21 +75,21 @@ def test_the_kernel_draws_what_was_paid_for_and_half_of_it_is_caught(name: str, 
     kind, (_, members, bounds, _) = KINDS[CASES[name].kind], CASES[name]
     spec = kit.spec_of(kind, members)
     field = Field(name="field", kind=kind, spec=spec, cost=kit.paid(kind, spec, law))
-    kit.drawn_enough(field, kit.COSTS[law], bounds=bounds)
+    kit.drawn_enough(field, kit.COSTS[law], moved(name, law), bounds=bounds)
     half = Field(name="field", kind=kind, spec=field.spec, cost=kit.paid(kind, field.spec, law, times=2))
     with pytest.raises(AssertionError, match="noise-too-small") as caught:
-        kit.drawn_enough(half, kit.COSTS[law], bounds=bounds)
+        kit.drawn_enough(half, kit.COSTS[law], moved(name, law), bounds=bounds)
     assert all(f"{part} has" in str(caught.value) for part in field.parts(1))
 
 
 @pytest.mark.parametrize(("name", "law"), EACH)
 def test_stated_sensitivities_are_reached(name: str, law: Law) -> None:
     """Bounds that nobody comes near would be noise for nothing, and hide a scale that is too small."""
-    kind, (_, members, bounds, _) = KINDS[CASES[name].kind], CASES[name]
+    kind, (_, members, _, _) = KINDS[CASES[name].kind], CASES[name]
     spec = kit.spec_of(kind, members)
-    parts, moves = kit.parts_of(kind, spec, law), kit.moves(kind, spec, law, bounds=bounds)
-    assert moves.keys() == parts.keys()
-    for part, (l1, l2_squared) in moves.items():
+    parts = kit.parts_of(kind, spec, law)
+    assert moved(name, law).keys() == parts.keys()
+    for part, (l1, l2_squared) in moved(name, law).items():
         if law == "laplace":
             assert 0.9 * parts[part].l1 <= l1 <= parts[part].l1
         assert 0.9 * parts[part].l2_squared <= l2_squared <= parts[part].l2_squared or law == "laplace"
