@@ -26,7 +26,7 @@ from sealroom.codes import Code
 from sealroom.errors import FormatError, RecipeError
 from sealroom.training.graph import HINTS, Graph
 
-SECONDS = 120
+SECONDS = 600
 MEMORY_BYTES = 8 * 2**30
 ANSWER_BYTES = 64 * 1024
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
