@@ -14,6 +14,7 @@ LONG = (
     "tests/agents/test_cli.py",
     "tests/packaging/test_installed.py",
     "tests/enclave/kinds/test_coverage.py",
+    "tests/enclave/kinds/test_kernel.py",
     "tests/agents/test_restart.py",
     "tests/agents/test_browser_lies.py",
     "tests/agents/test_browser_dialogs.py",

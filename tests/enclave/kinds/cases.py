@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from sealroom.privacy.kinds import KINDS
+
 
 class Case(NamedTuple):
     """One field."""
@@ -219,3 +221,6 @@ CASES: dict[str, Case] = {
     ),
     "logistic": Case("logistic", MODEL, (0.0, 100.0)),
 }
+
+EACH = [(name, law) for name, case in CASES.items() for law in KINDS[case.kind].laws]
+"""Each case under each law that its kind has."""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.enclave.kinds import kit
-from tests.enclave.kinds.cases import CASES
+from tests.enclave.kinds.cases import CASES, EACH
 
 from sealroom.encoding import canonical
 from sealroom.errors import JobError, PrivacyError, RecipeError
@@ -35,7 +35,6 @@ from sealroom.recipe.size import MAX_OUTPUT_BYTES
 from sealroom.schema import MAX_ROWS
 
 ROOT = Path(__file__).resolve().parents[3]
-EACH = [(name, law) for name, case in CASES.items() for law in KINDS[case.kind].laws]
 
 
 def field(name: str, law: Law) -> Field:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.enclave.kinds import kit
-from tests.enclave.kinds.cases import CASES
+from tests.enclave.kinds.cases import CASES, EACH
 
 from sealroom.errors import RecipeError
 from sealroom.privacy import noise as drawing
@@ -35,7 +35,6 @@ from sealroom.privacy.release import compute
 from sealroom.recipe import Field
 
 TESTS = Path(__file__).resolve().parents[2]
-EACH = [(name, law) for name, case in CASES.items() for law in KINDS[case.kind].laws]
 HERE = "enclave/kinds/test_known_faults.py"
 NEIGHBOURS = (
     "enclave/kinds/test_kinds.py::test_neighbours_differ_by_one_bounded_vector_and_nothing_else",
