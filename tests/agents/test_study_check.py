@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.agents.shell import shell
 
+from sealroom.errors import RecipeError
+from sealroom.privacy.clipped import MAX_LENGTH
+from sealroom.recipe import render, yamltext
+from sealroom.recipe.beside import with_lists
+from sealroom.spelling import nearest
 from sealroom_agents.studies.check import check
 from sealroom_agents.studies.checking.findings import Finding
 from sealroom_agents.studies.checking.scripts import image_packages
@@ -195,6 +202,44 @@ def test_a_layer_that_does_not_fit_is_told_by_its_number_and_place(
     (error,) = [each for each in check(folder) if each.certain]
     assert says in error.message and error.hint == hint
     assert at(folder, error).lstrip("{").startswith(place)
+
+
+def test_a_study_of_a_stranger_is_read_as_far_as_any_study_may_go(tmp_path: Path) -> None:
+    """Too many fields are refused as they are, and the files that they name are not read."""
+    folder = changed(tmp_path / "mine", "cohort")
+    study = yamltext.load((folder / "study.yaml").read_text())
+    study["output"]["fields"] = [{"name": f"f{n}", "centre": {"file": "none.txt"}} for n in range(65)]
+    study["datasets"] = [{"schema": []}, *study["datasets"] * 20]
+    study["schemas"]["broken"] = {}
+    (folder / "study.yaml").write_text(json.dumps(study))
+    findings = check(folder)
+    assert sum("cannot read" in each.message for each in findings) == 64
+    study["datasets"], study["schemas"] = study["datasets"][1:2], {"visits": study["schemas"]["visits"]}
+    (folder / "study.yaml").write_text(json.dumps(study))
+    with pytest.raises(RecipeError, match="fields"):
+        render(folder)
+
+
+def test_a_list_in_a_file_is_no_longer_than_any_list_may_be(tmp_path: Path) -> None:
+    (tmp_path / "centres.txt").write_text("10 " * 300_000)
+    assert len(with_lists({"centre": {"file": "centres.txt"}}, tmp_path)["centre"]) == MAX_LENGTH + 1
+
+
+def test_of_many_names_of_the_same_letters_few_are_compared_letter_by_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[str] = []
+    real = difflib.SequenceMatcher.find_longest_match
+
+    def watched(self: Any, *given: Any) -> Any:
+        compared.append(self.a)
+        return real(self, *given)
+
+    monkeypatch.setattr(difflib.SequenceMatcher, "find_longest_match", watched)
+    turned = [f"{'ab' * n}{'ba' * (30 - n)}" for n in range(31)] * 10
+    known = {f"{one[at:]}{one[:at]}" for at, one in enumerate(turned)}
+    assert nearest("ab" * 29 + "ba", known) in known and 1 <= len(set(compared)) <= 16 < len(known)
+    assert nearest("Agee", ["sex", "age", "stage"]) == "age" and nearest("zzz", ["age"]) is None
 
 
 def test_scripts_are_read_for_imports_and_names(tmp_path: Path) -> None:

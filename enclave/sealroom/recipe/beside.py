@@ -10,6 +10,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom.errors import RecipeError
+from sealroom.privacy.clipped import MAX_LENGTH
 from sealroom.privacy.members import Members
 from sealroom.visible import visible
 
@@ -55,5 +56,6 @@ def with_lists(field: Any, folder: Path) -> Any:
             members = Members(field[name], f"the member {name}", code=Code.RECIPE_FIELD)
             members.only("file")
             path = beside(folder, members.text("file", limit=255), code=Code.RECIPE_FIELD)
-            filled[name] = read_text(path, MAX_LIST_BYTES).split()
+            # what is too long for any list stays one text, and is refused as a list that is too long
+            filled[name] = read_text(path, MAX_LIST_BYTES).split(maxsplit=MAX_LENGTH)
     return {**field, **filled}

@@ -29,7 +29,7 @@ from sealroom.recipe.appcompose import (
 )
 from sealroom.recipe.beside import read_text, with_lists
 from sealroom.recipe.column_use import check_columns, check_unit
-from sealroom.recipe.contract import OutputContract, Privacy, check_budget
+from sealroom.recipe.contract import MAX_FIELDS, OutputContract, Privacy, check_budget
 from sealroom.recipe.inference import Inference, read_inferences
 from sealroom.recipe.relation import Relation, check_result
 from sealroom.recipe.tables import FILES, MAX_DATASETS, DatasetSpec, Schema, read_datasets, read_schemas
@@ -285,8 +285,8 @@ def _check_one_text(recipe: Recipe) -> None:
 
 def _with_lists(output: dict[str, Any], folder: Path) -> dict[str, Any]:
     listed = output.get("fields")
-    if not isinstance(listed, list):
-        return output
+    if not isinstance(listed, list) or len(listed) > MAX_FIELDS:
+        return output  # and it is refused, before any file is read
     return {**output, "fields": [with_lists(each, folder) for each in listed]}
 
 

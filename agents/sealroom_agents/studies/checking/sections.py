@@ -17,12 +17,12 @@ from sealroom.recipe import Recipe, parse, render, yamltext
 from sealroom.recipe.appcompose import check_image
 from sealroom.recipe.beside import with_lists
 from sealroom.recipe.column_use import Use
-from sealroom.recipe.contract import Privacy
-from sealroom.recipe.inference import SECTION, Inference, read_inference
+from sealroom.recipe.contract import MAX_FIELDS, Privacy
+from sealroom.recipe.inference import MAX_INFERENCES, SECTION, Inference, read_inference
 from sealroom.recipe.outputs import read_draft
 from sealroom.recipe.recipe import ANALYSIS_FILE, BLOCKS, STUDY_FILE, yaml_hint
 from sealroom.recipe.relation import Relation
-from sealroom.recipe.tables import DatasetSpec, Schema
+from sealroom.recipe.tables import MAX_DATASETS, DatasetSpec, Schema
 from sealroom.schema import check_column_name, parse_type
 from sealroom.spelling import nearest
 from sealroom_agents.studies.checking.findings import Findings
@@ -66,7 +66,7 @@ class StudyFile:
         """Networks, by their place."""
 
     def sections(self) -> None:
-        """Judge each section that is there."""
+        """Judge each section that is there; of a list, as many items as any study may have."""
         study = self.content or {}
         self._try(("image",), lambda: check_image(study["image"]))
         guarantee = GUARANTEES.get(str(study.get("guarantee")))
@@ -76,8 +76,8 @@ class StudyFile:
             if schema is not None:
                 self.schemas[name] = schema
         broken = set(schemas if isinstance(schemas, dict) else ()) - self.schemas.keys()
-        for place, value in enumerate(_list(study.get("datasets"))):
-            if isinstance(value, dict) and value.get("schema") in broken:
+        for place, value in enumerate(_list(study.get("datasets"))[:MAX_DATASETS]):
+            if isinstance(value, dict) and str(value.get("schema")) in broken:
                 continue  # what is wrong stands there
             spec = self._try(("datasets", place), partial(DatasetSpec.read, value, self.schemas))
             if spec is not None:
@@ -96,11 +96,11 @@ class StudyFile:
                 blocks = study.get("blocks")
                 # rendering says so where it is no number: the fields are of blocks all the same
                 blocks = blocks if isinstance(blocks, int) else BLOCKS[0]
-            for place, value in enumerate(_list(output.get("fields"))):
+            for place, value in enumerate(_list(output.get("fields"))[:MAX_FIELDS]):
                 draft = self._try(("output", "fields", place), partial(self._draft, value, declared, blocks))
                 if draft is not None:
                     self.drafts[place] = draft
-            for place, value in enumerate(_list(study.get(SECTION))):
+            for place, value in enumerate(_list(study.get(SECTION))[:MAX_INFERENCES]):
                 network = self._try(
                     (SECTION, place),
                     partial(read_inference, value, self.datasets, declared, self._folder),
