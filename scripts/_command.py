@@ -85,7 +85,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def answer(facts: dict[str, Any], lines: Sequence[tuple[str, str]], *, as_json: bool) -> None:
     """Print the outcome for a program or for a person."""
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        click.echo(json.dumps(facts))
         return
     width = max(len(label) for label, _ in lines)
     for label, value in lines:

@@ -314,3 +314,16 @@ def test_the_command_tells_all_and_ends_with_one(tmp_path: Path) -> None:
     assert done.stdout.endswith("1 error, 0 warnings\n")
     found = json.loads(shell("sealroom study check mine --json", tmp_path).stdout)
     assert found["ok"] is False and found["findings"][0]["line"] == line
+
+
+def test_names_that_no_terminal_may_see_are_escaped_in_json(tmp_path: Path) -> None:
+    """Half a pair of UTF-16, and marks that reorder text, are legal in YAML."""
+    folder = tmp_path / "study"
+    write_study(folder, "cohort")
+    study = yamltext.load((folder / "study.yaml").read_text())
+    study["output"]["groups"] = {"\ud800\u202e": ["a"]}
+    study["output"]["fields"][0]["by"] = ["nothing"]
+    (folder / "study.yaml").write_text(json.dumps(study))
+    done = shell("sealroom study check --json study", tmp_path)
+    assert done.returncode == 1 and done.stdout.isascii(), done.stdout
+    assert any("\u202e" in (found["hint"] or "") for found in json.loads(done.stdout)["findings"])

@@ -211,7 +211,7 @@ def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
 def _refused(code: Code, message: str, hint: str | None, *, as_json: bool) -> int:
     if as_json:
         refusal = {"ok": False, "code": code, "error": message, "hint": hint}
-        click.echo(json.dumps(refusal, ensure_ascii=False))
+        click.echo(json.dumps(refusal))
     complain(message, hint)
     return CommandExit.FAILED
 

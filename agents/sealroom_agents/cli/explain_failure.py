@@ -69,7 +69,7 @@ def explain_failure(failure: Path, key_file: Path, rpc: tuple[str, ...], as_json
     except ChainError as error:
         if as_json:
             refusal = {"ok": False, "code": error.code, "error": error.message, "hint": error.hint}
-            click.echo(json.dumps(refusal, ensure_ascii=False))
+            click.echo(json.dumps(refusal))
         complain(f"not decided: {error.message}", error.hint)
         return CommandExit.UNDECIDED
     run: dict[str, str | int] = {
@@ -88,7 +88,7 @@ def explain_failure(failure: Path, key_file: Path, rpc: tuple[str, ...], as_json
             "exception": details.exception,
         }
         facts = {"ok": True, **run, "onChain": _facts(opening), **reason}
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        click.echo(json.dumps(facts))
         return 0
     where = "" if details.line is None else f"line {details.line} of analysis.py"
     stopped = ", ".join(filter(None, (where, details.exception)))

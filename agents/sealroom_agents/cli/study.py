@@ -106,7 +106,7 @@ def check(folder: Path, people: int | None, rows: int | None, as_json: bool) -> 
             }
             for each in found
         ]
-        click.echo(json.dumps({"ok": not errors, "findings": members}, ensure_ascii=False))
+        click.echo(json.dumps({"ok": not errors, "findings": members}))
     else:
         for each in found:
             word = "error" if each.certain else "warning"
@@ -158,7 +158,7 @@ def explain(folder: Path, people: tuple[int, ...], registered: tuple[Path, ...],
     if not cohorts and recipe.relation is not None and recipe.relation.people is not None:
         cohorts.append(recipe.relation.people)
     if as_json:
-        click.echo(json.dumps(facts(recipe, cohorts), ensure_ascii=False))
+        click.echo(json.dumps(facts(recipe, cohorts)))
         return
     for title, sentences in sections(recipe, cohorts):
         click.echo(shown(title))
@@ -202,7 +202,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
             {"about": each.about, "old": each.old, "new": each.new, "lines": list(each.lines)}
             for each in found
         ]
-        click.echo(json.dumps({"same": not found, "changes": members}, ensure_ascii=False))
+        click.echo(json.dumps({"same": not found, "changes": members}))
     for each in () if as_json else found:
         if each.lines:
             click.echo(f"{each.about}:")

@@ -122,7 +122,7 @@ def dry_run(
     except WouldFail as error:
         if as_json:
             failure = {"ok": False, "code": error.code, "error": error.message, "hint": error.hint}
-            click.echo(json.dumps(failure | {"printed": error.printed}, ensure_ascii=False))
+            click.echo(json.dumps(failure | {"printed": error.printed}))
         elif error.printed:
             _echo_printed(error.printed)
         complain(error.message, error.hint)

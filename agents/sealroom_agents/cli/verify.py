@@ -124,7 +124,7 @@ def verify(
         facts = _facts(links, pin, verdict, undecided, simulated=trust.is_simulated)
         promise = None if recipe is None else guarantee_facts(recipe)
         told = {"onChain": reader is not None, "guarantee": promise, **facts}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json.dumps(told))
     else:
         for label, answer in [*_promised(recipe), *verdict.lines()]:
             click.echo(f"{label}: {coloured(answer)}")

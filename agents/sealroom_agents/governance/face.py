@@ -183,7 +183,7 @@ def tell(answer: Any, *, as_json: bool) -> int:
     for warning in answer.warnings:
         warn(warning)
     facts = {**answer.facts, "warnings": list(answer.warnings)}
-    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else table(answer.lines))
+    click.echo(json.dumps(facts) if as_json else table(answer.lines))
     return CommandExit.FAILED if answer.failed else CommandExit.DONE
 
 

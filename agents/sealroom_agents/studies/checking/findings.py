@@ -23,7 +23,8 @@ class Finding:
 
 class Findings:
     def __init__(self) -> None:
-        self.found: list[Finding] = []
+        self.found: dict[Finding, None] = {}
+        """Each once, in the order in which they were found."""
 
     def error(self, place: Place, code: Code, message: str, hint: str | None = None) -> None:
         self._add(Finding(certain=True, code=code, message=message, hint=hint, place=place))
@@ -32,5 +33,4 @@ class Findings:
         self._add(Finding(certain=False, code=code, message=message, hint=hint, place=place))
 
     def _add(self, finding: Finding) -> None:
-        if finding not in self.found:
-            self.found.append(finding)
+        self.found.setdefault(finding)
