@@ -28,6 +28,7 @@ class Sums(Kind[Spec]):
     """`rate`, `steps`."""
 
     name = "sampled_sums"
+    member_names = ("rate", "steps")
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Spec:
