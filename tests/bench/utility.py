@@ -114,8 +114,10 @@ diffprivlib and OpenDP take the number of people as public; ours is private, and
 is made by `make_private_pca`: by its own account, its class `PCA` spends twice the ε that it is given. Ours
 have intervals at the same ε; these peers give none.
 
-A single quantile, or the one largest label, is worse here than there where noise is large: a peer puts all of
-its ε into one choice, and ours counts. Several quantiles or labels share these counts."""
+Three rows are worse here. A single quantile, and the one largest label: a peer puts all of its ε into one
+choice, and ours counts, which several quantiles or labels share, and which intervals come from. A sum whose
+bounds are found: the two largest of these costs are 3 % of the sum, and a fifth of ε cannot show two people;
+a quantile of somebody's choice keeps more of them."""
 
 
 def asked(python: str, file: Path, epsilon: str, draws: int) -> dict[str, dict[str, list[Numbers]]]:

@@ -377,6 +377,8 @@ PARTS = (
 )  # fmt: skip
 STEPS = PARTS[:8]
 """Parts that a date is cut to, or differences are counted in."""
+_OF_DAYS = STEPS[:5]
+"""Those of whole days."""
 
 
 def _part(name: str, term: Term, allowed: Sequence[str]) -> str:
@@ -412,8 +414,12 @@ def _date_difference(name: str, terms: Terms) -> Term:
     for term in terms[1:]:
         _kind(name, term, *TIMES)
     word = "date_sub" if "sub" in name else "date_diff"
-    times = ", ".join(f"CAST({term.sql} AS TIMESTAMP)" for term in terms[1:])
-    return derived(f"{word}('{part}', {times})", INT, *terms[1:])
+    # As moments the same dates take longer, and the latest are none.
+    dates = word == "date_diff" and part in _OF_DAYS and all(term.type == DATE for term in terms[1:])
+    times = ", ".join(term.sql if dates else f"CAST({term.sql} AS TIMESTAMP)" for term in terms[1:])
+    # Days are told apart by one subtraction of 64 bits, which has no other failure than a missing day.
+    total = dates and part == "day"
+    return derived(f"{word}('{part}', {times})", INT, *terms[1:], total=total, nullable=True)
 
 
 SPANS = ("to_seconds", "to_minutes", "to_hours", "to_days", "to_weeks", "to_months", "to_years")

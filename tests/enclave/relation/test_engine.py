@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import threading
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -55,6 +56,10 @@ def test_statistics_that_leave_nan_out_decide_about_no_row() -> None:
         assert found[0] == found[1], text
 
 
+DAYS = ("year", "quarter", "month", "week", "day")
+"""Parts of which dates are told apart by subtraction."""
+
+
 @pytest.mark.parametrize("days", [-(2**31), -(2**31) + 2, 2**31 - 2])
 def test_no_term_is_computed_of_the_ends_of_a_column(days: int) -> None:
     """OU-03, OU-06: DuckDB would evaluate date_trunc over a file's least day before it runs, outside of TRY:
@@ -73,11 +78,33 @@ def test_no_term_is_computed_of_the_ends_of_a_column(days: int) -> None:
         "date_trunc('week', day)",
         "date_part('doy', day)",
         "day - 1",
-        "date_diff('year', day, day)",
+        "date_diff('hour', day, day)",
+        *(f"date_diff('{part}', day, {other})" for part in DAYS for other in ("day", "DATE '2000-01-01'")),
     ):
         relation = compile_relation(f"SELECT p, max({name}) AS x FROM t GROUP BY p", [given])
         found = Engine({"a/t": [in_memory(stream.getvalue())]}).run(relation.sql)
         assert found.column(1).filter(pc.equal(found.column(0), "b")).null_count == 0
+
+
+def test_a_difference_of_dates_is_that_of_their_moments() -> None:
+    """Also at the ends of the calendar and before our era; both are missing where one is."""
+    text = ("0001-01-01", "1582-10-15", "1600-02-29", "1969-12-31", "1970-01-01", "2024-12-30", "9999-12-31")
+    days = [date.fromisoformat(each) for each in text]
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"p": range(len(days) + 1), "day": pa.array([*days, None], pa.date32())}), stream)
+    given = Input(
+        name="t",
+        columns=(column("p", INT, unit=True), column("day", DATE)),
+        sources=(("a/t", "a"),),
+        unreadable={},
+    )
+    for part in DAYS:
+        for other in text:
+            pair = f"day, DATE '{other}'", f"CAST(day AS TIMESTAMP), CAST(DATE '{other}' AS TIMESTAMP)"
+            one, two = (f"max(date_diff('{part}', {each}))" for each in pair)
+            relation = compile_relation(f"SELECT p, {one} AS x, {two} AS y FROM t GROUP BY p", [given])
+            found = Engine({"a/t": [in_memory(stream.getvalue())]}).run(relation.sql)
+            assert found.column(1).equals(found.column(2)) and found.column(1).null_count == 1
 
 
 def test_a_column_with_the_name_of_a_step_of_ours_is_read_like_any_other() -> None:
