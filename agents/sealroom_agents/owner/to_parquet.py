@@ -116,7 +116,7 @@ def csv_to_parquet(
     rows = count_rows(path, delimiter=delimiter, advance=first)
     types = dict(declared)
     schema = arrow_schema([Column(name, types[name]) for name in names])
-    with path.open("rb") as stream:
+    with _arrow_file(path) as stream:
         try:
             # Every cell is read as text: a parser does not guess its type.
             reader = pyarrow.csv.open_csv(
@@ -206,6 +206,17 @@ def _advancing(batches: Iterable[Any], source: BinaryIO, advance: Advance | None
         yield batch
         if advance is not None:
             advance(source.tell())
+
+
+def _arrow_file(path: Path) -> Any:
+    """A file that Arrow reads ahead in threads of its own. A file of Python's needs the interpreter for that,
+    and a process that just ends then ends by a signal; names that are no UTF-8 have no other."""
+    import pyarrow
+
+    try:
+        return pyarrow.OSFile(str(path))
+    except UnicodeEncodeError:
+        return path.open("rb")
 
 
 def _arrow_reader(stream: BinaryIO) -> Any:
