@@ -8,7 +8,6 @@ left without one; the rows are counted from 1, below the heading.
 
 from __future__ import annotations
 
-import io
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -176,6 +175,7 @@ def read_table(path: Path, types: Sequence[Column], *, delimiter: str) -> Any:
     heading = csv_heading(path, types, delimiter=delimiter).columns
     if unknown := {each.name for each in types} - {each.name for each in heading}:
         raise ToolError(Code.IMAGE_TABLE, f"the table has no column {min(unknown)}", "see its first line")
-    made = io.BytesIO()
+    # Arrow's own memory: its threads would need the interpreter for Python's, also when that just ends.
+    made = pyarrow.BufferOutputStream()
     csv_to_parquet(path, made, heading, delimiter=delimiter)
-    return pyarrow.parquet.read_table(made)
+    return pyarrow.parquet.read_table(pyarrow.BufferReader(made.getvalue()))
