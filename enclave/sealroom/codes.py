@@ -573,7 +573,7 @@ class Code(StrEnum):
     CLAIM_LOST = _runner("claim-lost", "Another runner has taken up the run.", http=422)
     RUN_STATE = _runner("run-state", "The run cannot go from its state to that one.", http=422)
     DATABASE = _runner("database", "The database is out of reach, full or locked.", http=422)
-    STORE_VERSION = _runner("store-version", "Another version wrote the database: start with a new one.")
+    STORE_VERSION = _runner("store-version", "The database is of another revision: see `sealroom db`.")
     HEARTBEAT_REFUSED = _runner("heartbeat-refused", "The gate does not take the watcher's heartbeat.")
 
     # --- what a run lacks -----------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -160,27 +159,6 @@ def test_a_failed_run_keeps_its_envelope_unseen_and_a_revoked_one_drops_it(store
     store.emitted(other, "{}")
     store.end(other, "revoked", code=Code.REVOKED, message="x")
     assert store.draft(other.id) is None
-
-
-def test_a_database_of_another_version_is_refused_by_its_version(tmp_path: Path) -> None:
-    """Version 1 did not say its version; nothing of it is changed. What owners decided is on chain."""
-    with sqlite3.connect(tmp_path / "old.db") as connection:
-        connection.execute("CREATE TABLE runs (id VARCHAR(66) PRIMARY KEY, epoch INTEGER)")
-    with pytest.raises(StoreError) as refused:
-        Store(f"sqlite:///{tmp_path / 'old.db'}")
-    assert (refused.value.code, "of version 1;" in refused.value.message) == ("store-version", True)
-    assert refused.value.hint is not None and "read from the chain again" in refused.value.hint
-    with sqlite3.connect(tmp_path / "old.db") as connection:
-        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [
-            ("runs",),
-            ("sqlite_autoindex_runs_1",),
-        ]
-    for _ in range(2):
-        Store(f"sqlite:///{tmp_path / 'new.db'}").close()
-    with sqlite3.connect(tmp_path / "new.db") as connection:
-        connection.execute("UPDATE schema_version SET version = 4")
-    with pytest.raises(StoreError, match="of version 4; this program uses version 3"):
-        Store(f"sqlite:///{tmp_path / 'new.db'}")
 
 
 # --- one state folder, one process ---------------------------------------------------------------

@@ -112,6 +112,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "console", f"{_HERE}.console.command:command", "serve the REST interface and the web pages"
             ),
+            Entry("db", f"{_HERE}.upkeep.command:command", "look at the database, and upgrade it"),
             Entry("simulate", f"{_HERE}.simulator.command:command", "a software TDX, for local chains only"),
             Entry("demo", f"{_HERE}.demo.command:command", "run one study, from sealing to revocation"),
         ),
@@ -121,13 +122,14 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
 EXTRAS = {
     **dict.fromkeys(
         (
-            "apscheduler", "fastapi", "jinja2", "multipart", "python_multipart", "sqlalchemy",
+            "alembic", "apscheduler", "fastapi", "jinja2", "multipart", "python_multipart", "sqlalchemy",
             "sse_starlette", "starlette", "tenacity", "uvicorn",
         ),
         "agents",
     ),
     **dict.fromkeys(("dstack_sdk", "numpy", "opendp", "pandas"), "enclave"),
     "PIL": "images",
+    "psycopg": "postgres",
     "s3fs": "s3",
     "torch": "torch",
 }  # fmt: skip

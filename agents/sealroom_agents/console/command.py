@@ -11,7 +11,8 @@ from sealroom_agents.chain import ChainReader
 from sealroom_agents.chains import private_chain_option
 from sealroom_agents.console.app import LOCAL_HOSTS, create_app
 from sealroom_agents.host import address_option, announce, listen, log_to_stderr, serve
-from sealroom_agents.store import DEFAULT_URL, Store
+from sealroom_agents.storage_options import database_option
+from sealroom_agents.store import Store
 
 DEFAULT_PORT = 8080
 KEEP_ALIVE_S = 5
@@ -24,9 +25,7 @@ SHUTDOWN_S = 2
 @click.option("--rpc", "rpcs", required=True, multiple=True, metavar="URL", help="RPC endpoint; repeatable.")
 @private_chain_option
 @click.option("--factory", required=True, metavar="ADDRESS", help="The factory whose consortia are shown.")
-@click.option(
-    "--database", default=DEFAULT_URL, show_default=True, metavar="URL", help="SQLite or PostgreSQL."
-)
+@database_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 takes any."

@@ -21,7 +21,8 @@ from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import DRAIN_S, Runner
 from sealroom_agents.runner.state_folder import lock_folder
 from sealroom_agents.runner.supervisor import Supervisor
-from sealroom_agents.store import DEFAULT_URL, Holder, Store
+from sealroom_agents.storage_options import database_option
+from sealroom_agents.store import Holder, Store
 
 DEFAULT_RUN_TIMEOUT_S = 3600.0
 """How long one run may take, seconds."""
@@ -34,9 +35,7 @@ log = logging.getLogger("sealroom_agents.runner")
 @click.option("--rpc", "rpcs", required=True, multiple=True, metavar="URL", help="RPC endpoint; repeatable.")
 @private_chain_option
 @click.option("--gate", required=True, metavar="URL", help="The gate that the enclaves ask for keys.")
-@click.option(
-    "--database", default=DEFAULT_URL, show_default=True, metavar="URL", help="SQLite or PostgreSQL."
-)
+@database_option
 @click.option(
     "--backend", type=click.Choice(["local"]), default="local", show_default=True, help="Where enclaves run."
 )

@@ -8,7 +8,6 @@ did about it. SQLite (with a write-ahead log) by default, PostgreSQL by URL.
 from sealroom_agents.store.claims import CLAIM_S
 from sealroom_agents.store.database import Store
 from sealroom_agents.store.records import (
-    DEFAULT_URL,
     ENDS,
     ORDER,
     RUNNING,
@@ -22,7 +21,6 @@ from sealroom_agents.store.records import (
 
 __all__ = [
     "CLAIM_S",
-    "DEFAULT_URL",
     "ENDS",
     "ORDER",
     "RUNNING",

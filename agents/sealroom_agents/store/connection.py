@@ -10,30 +10,30 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from sealroom.codes import Code
 from sealroom_agents.errors import StoreError
-from sealroom_agents.store.records import DEFAULT_URL, Observation, Run
-from sealroom_agents.store.tables import EventRow, ObservationRow, RunRow, open_engine
+from sealroom_agents.storage_options import DEFAULT_DATABASE
+from sealroom_agents.store.engine import cannot_open, open_engine
+from sealroom_agents.store.records import Observation, Run
+from sealroom_agents.store.schema import prepare
+from sealroom_agents.store.tables import EventRow, ObservationRow, RunRow
 
 
 class StoreBase:
     """The shared database. Thread safe."""
 
-    def __init__(self, url: str = DEFAULT_URL, *, clock: Callable[[], float] = time.time) -> None:
-        """Opens the database and makes its tables. Raises `StoreError`: `database` when that's impossible,
-        `store-version` when another version made it."""
+    def __init__(self, url: str = DEFAULT_DATABASE, *, clock: Callable[[], float] = time.time) -> None:
+        """Opens the database, and makes the tables of a new one. Raises `StoreError`: `database` when that's
+        impossible, `store-version` when it is of another revision."""
         self._clock = clock
+        self._engine = open_engine(url)
         try:
-            self._engine = open_engine(url)
-        except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError, OSError) as error:
-            raise StoreError(
-                Code.DATABASE,
-                f"the database cannot be opened: {type(error).__name__}",
-                "give --database sqlite:///PATH or postgresql+DRIVER://…, with the driver installed",
-            ) from error
+            prepare(self._engine)
+        except (ImportError, SQLAlchemyError, OSError) as error:
+            raise cannot_open(error) from error
 
     def close(self) -> None:
         """Let the connections go."""
@@ -75,13 +75,13 @@ class StoreBase:
 
     @contextmanager
     def _read(self) -> Iterator[Session]:
-        with _database_errors(), Session(self._engine) as session:
+        with database_errors(), Session(self._engine) as session:
             yield session
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
         with (
-            _database_errors(),
+            database_errors(),
             Session(self._engine.execution_options(write=True)) as session,
             session.begin(),
         ):
@@ -89,7 +89,7 @@ class StoreBase:
 
 
 @contextmanager
-def _database_errors() -> Iterator[None]:
+def database_errors() -> Iterator[None]:
     """A database that is away, full or locked is an error with a code, and may pass."""
     try:
         yield

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from sealroom.codes import Code
 
-DEFAULT_URL = "sqlite:///sealroom.db"
 ORDER = ("waiting", "queued", "starting", "attesting", "computing", "anchoring")
 """States of a run that is under way; it only ever moves to the right."""
 ENDS = frozenset({"done", "refused", "revoked", "failed"})

@@ -15,7 +15,8 @@ from sealroom_agents.chain import ChainReader
 from sealroom_agents.chains import private_chain_option
 from sealroom_agents.errors import AgentError, ConfigurationError
 from sealroom_agents.host import address_option, announce, log_to_stderr, on_signals, read_token
-from sealroom_agents.store import DEFAULT_URL, Store
+from sealroom_agents.storage_options import database_option
+from sealroom_agents.store import Store
 from sealroom_agents.watcher.lookout import Lookout
 from sealroom_agents.watcher.service import HttpGate, Watcher
 
@@ -46,9 +47,7 @@ log = logging.getLogger("sealroom_agents.watcher")
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of mode 0600 with the token that the gate expects (at least 32 characters).",
 )
-@click.option(
-    "--database", default=DEFAULT_URL, show_default=True, metavar="URL", help="SQLite or PostgreSQL."
-)
+@database_option
 @click.option("--every", default=DEFAULT_EVERY_S, show_default=True, help="Seconds between two polls.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written after the first whole poll.")
 def command(

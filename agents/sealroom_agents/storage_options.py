@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that say where the processes keep what they share. Imports nothing of an extra: see `host`."""
+
+from __future__ import annotations
+
+import click
+
+DEFAULT_DATABASE = "sqlite:///sealroom.db"
+
+database_option = click.option(
+    "--database", default=DEFAULT_DATABASE, show_default=True, metavar="URL", help="SQLite or PostgreSQL."
+)
