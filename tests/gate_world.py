@@ -21,6 +21,7 @@ import httpx
 from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.key_release import (
     Challenge,
@@ -41,6 +42,7 @@ from sealroom.platform_policy import PlatformPolicy
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.chain.sending import GWEI
+from sealroom_agents.errors import AttestationError
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.root import GateRoot, connect_guest
@@ -95,14 +97,21 @@ class Clock:
         return self.at + self.ahead
 
 
-@dataclass(frozen=True)
+@dataclass
 class MemoryCollateral:
     """A collateral source without files."""
 
     platform: SimulatedPlatform
     clock: Clock
+    asked: list[bytes] = field(default_factory=list)
+    """Quotes for which it was asked."""
+    out: bool = False
+    """Whether it has none at the moment."""
 
     def fetch(self, quote: bytes) -> dict[str, Any]:
+        self.asked.append(quote)
+        if self.out:
+            raise AttestationError(Code.COLLATERAL_UNAVAILABLE, "the PCCS is silent")
         return dict(self.platform.collateral(self.clock()))
 
 
@@ -149,6 +158,7 @@ class World:
     reader: ChainReader = field(init=False)
     http: AppClient | httpx.Client = field(init=False)
     gate: Gate = field(init=False)
+    collateral: MemoryCollateral = field(init=False)
     closers: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -160,7 +170,8 @@ class World:
         """A gate process' inside; again to restart it on the same state."""
         self.stop_gate()
         client = connect_guest(chain_id=31337, environment={}, guest_agent=self.socket)
-        collateral, trust = MemoryCollateral(self.platform, self.clock), self.platform.trust()
+        collateral = self.collateral = MemoryCollateral(self.platform, self.clock)
+        trust = self.platform.trust()
         root = GateRoot(
             client, chain_id=31337, trust=trust, collateral=collateral, policy=self.policy, clock=self.clock
         )

@@ -365,6 +365,12 @@ class Code(StrEnum):
         "evidence-too-large", "A body, quote or log is larger than its limit.", http=413
     )
     QUOTE_INVALID = _attestation("quote-invalid", "The quote does not lead to the trusted root.")
+    COLLATERAL_UNAVAILABLE = _attestation(
+        "collateral-unavailable",
+        "Intel's collateral for the machine cannot be had at the moment: the quote was not judged.",
+        http=503,
+        transient=True,
+    )
     QUOTE_NOT_TDX = _attestation("quote-not-tdx", "The quote is not a TDX quote of an accepted version.")
     DEBUG_TD = _attestation("debug-td", "The host can debug the TD.")
     TD_ATTRIBUTES = _attestation("td-attributes", "TD attributes or TDX module are not the accepted ones.")

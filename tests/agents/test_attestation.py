@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,7 +23,6 @@ from sealroom.keys import GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE, public_key33
 from sealroom_agents.attestation import (
     INTEL,
     DirectoryCollateral,
-    PccsCollateral,
     TrustRoot,
     load_simulated_root,
     read_event_log,
@@ -632,17 +630,9 @@ def test_folder_gives_the_collateral_of_its_platform(tmp_path: Path) -> None:
 def test_missing_collateral_is_a_refusal(tmp_path: Path, enclave: SimulatedEnclave) -> None:
     quote = enclave.quote(REPORT_DATA)
 
-    assert refused(lambda: DirectoryCollateral(tmp_path).fetch(quote)) == "quote-invalid"
+    assert refused(lambda: DirectoryCollateral(tmp_path).fetch(quote)) == "collateral-unavailable"
     (tmp_path / "collateral.json").write_bytes(b"[]")
-    assert refused(lambda: DirectoryCollateral(tmp_path).fetch(quote)) == "quote-invalid"
-
-
-def test_unreachable_pccs_is_a_refusal(enclave: SimulatedEnclave) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        source = PccsCollateral(f"http://127.0.0.1:{closed.getsockname()[1]}", timeout_s=2)
-
-        assert refused(lambda: source.fetch(enclave.quote(REPORT_DATA))) == "quote-invalid"
+    assert refused(lambda: DirectoryCollateral(tmp_path).fetch(quote)) == "collateral-unavailable"
 
 
 # --- real hardware -------------------------------------------------------------------------------

@@ -265,6 +265,7 @@ def test_report_data_that_binds_something_else_is_refused(approved: World, chang
     }[changed]
     message = enclave.evidence(transcript, challenge, **{changed: value})
     refused(enclave.send(message), "report-data-mismatch")
+    assert message.quote not in approved.collateral.asked  # a stranger's quote costs no request
 
 
 def test_gpu_evidence_opens_nothing(approved: World) -> None:

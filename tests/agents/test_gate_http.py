@@ -234,7 +234,7 @@ def test_a_gate_without_a_platform_policy_does_not_start() -> None:
 def test_a_simulated_platform_brings_its_policy_along(tmp_path: Path) -> None:
     """AT-20, on the way that the demonstration takes."""
     platform = SimulatedPlatform.create(tmp_path, seed=SEED)
-    root, _ = trust_root(tmp_path, "", chain_id=31337)
+    root = trust_root(tmp_path, chain_id=31337)
     policy = load_policy(tmp_path / POLICY_FILE)
     assert policy == platform.policy()
     assert trust_under(policy, root).os_images == (simulated_os_image(),)

@@ -596,22 +596,22 @@ def test_without_a_living_watcher_nothing_is_released(good: Case) -> None:
 # --- the order ----------------------------------------------------------------------------------
 
 WRONG: dict[int, Callable[[Case], Case]] = {
-    22: lambda case: case.but("view", chain_id=1),
-    23: lambda case: case.but("evidence", tcb_status="OutOfDate"),
-    24: lambda case: case.but("view", platform=None),
-    25: lambda case: case.but("latest", revoked_by=ACCOUNTS[2]),
-    26: lambda case: case.but("evidence", app_id=bytes(20)),
-    27: lambda case: case.but("request", compose_hash=sha256(b"other")),
-    28: lambda case: case.but("evidence", key_provider="local-sgx"),
-    29: lambda case: case.but("evidence", os_image_hash=bytes(32)),
-    30: lambda case: case.but("evidence", device_id=bytes(32)),
-    31: lambda case: case.but("request", has_gpu_evidence=True),
-    32: lambda case: case.but("view", block_time=NOW + 1000),
-    33: lambda case: case.but("latest", standing=bytes(32)),
-    34: lambda case: case.but("view", approvals=ACCOUNTS[:2]),
-    35: lambda case: case.but("request", datasets=case.request.datasets[:1]),
-    36: lambda case: case.spending(runs=3),
-    37: lambda case: case.but("config", watcher_seen=None),
+    23: lambda case: case.but("view", chain_id=1),
+    24: lambda case: case.but("evidence", tcb_status="OutOfDate"),
+    25: lambda case: case.but("view", platform=None),
+    26: lambda case: case.but("latest", revoked_by=ACCOUNTS[2]),
+    27: lambda case: case.but("evidence", app_id=bytes(20)),
+    28: lambda case: case.but("request", compose_hash=sha256(b"other")),
+    29: lambda case: case.but("evidence", key_provider="local-sgx"),
+    30: lambda case: case.but("evidence", os_image_hash=bytes(32)),
+    31: lambda case: case.but("evidence", device_id=bytes(32)),
+    32: lambda case: case.but("request", has_gpu_evidence=True),
+    33: lambda case: case.but("view", block_time=NOW + 1000),
+    34: lambda case: case.but("latest", standing=bytes(32)),
+    35: lambda case: case.but("view", approvals=ACCOUNTS[:2]),
+    36: lambda case: case.but("request", datasets=case.request.datasets[:1]),
+    37: lambda case: case.spending(runs=3),
+    38: lambda case: case.but("config", watcher_seen=None),
 }
 """What fails each check of the decision, by its number on the release protocol's page."""
 

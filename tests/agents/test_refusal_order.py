@@ -44,15 +44,15 @@ pytestmark = pytest.mark.anvil
 
 HELLO = (1, 2, 3, 4, 5)
 MESSAGE = (1, 2, 6, 7, 8)
-QUOTE = tuple(range(9, 20))
-CHAIN = (20, 24, 25, 26, 27, 28, 29, 30, 31, 32, 35, 36, 37, 38, 39)
+QUOTE = tuple(range(9, 21))
+CHAIN = (21, 25, 26, 27, 28, 29, 30, 31, 32, 33, 36, 37, 38, 39, 40)
 EVIDENCE = MESSAGE + QUOTE + CHAIN
-STRANGE_ADDRESS = (21, 26, 27, 28, 30, 31, 35, 38)
-BOOKING = (38, 39, 40, 41, 42)
-LEASE = (1, 2, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53)
-IN_POLICY = (22, 23, 33, 34)
+STRANGE_ADDRESS = (22, 27, 28, 29, 31, 32, 36, 39)
+BOOKING = (39, 40, 41, 42, 43)
+LEASE = (1, 2, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54)
+IN_POLICY = (23, 24, 34, 35)
 """Not to be had on a local chain with honest contracts; `test_policy` has them in order."""
-ALONE = (43, 54, 55)
+ALONE = (44, 55, 56)
 """A run that was never granted, and a lost opening's later fate: `test_gate` and `test_gate_opening`."""
 
 
@@ -119,11 +119,11 @@ def test_a_hello_is_refused_in_the_published_order(
 def decide_on_chain(world: World, faults: set[int]) -> None:
     """What the owners did, before the enclave says hello."""
     world.adopt(
-        os_images=[sha256(b"another image")] if 29 in faults else [SIMULATED_OS_IMAGE],
-        devices=[sha256(b"another machine")] if 30 in faults else [PLATFORM.machine().device_id],
+        os_images=[sha256(b"another image")] if 30 in faults else [SIMULATED_OS_IMAGE],
+        devices=[sha256(b"another machine")] if 31 in faults else [PLATFORM.machine().device_id],
     )
     world.clock.at = world.chain.head_time()
-    expiry = {"expiry": world.clock() + 30} if 32 in faults else {}
+    expiry = {"expiry": world.clock() + 30} if 33 in faults else {}
     world.study = world.chain.draft(
         world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
     )
@@ -133,39 +133,39 @@ def decide_on_chain(world: World, faults: set[int]) -> None:
 
 def undo_on_chain(world: World, faults: set[int]) -> None:
     """What an owner did after the enclave's evidence was made."""
-    if 24 in faults:
+    if 25 in faults:
         world.adopt(gate_root=b"\x01" * 32, gate_signer=account(9), gate_compose=b"\x02" * 32)
         world.chain.finalize()
-    if 25 in faults or 49 in faults:
+    if 26 in faults or 50 in faults:
         world.chain.revoke(world.room, 0, "stop")
 
 
 def clock_ahead(faults: set[int]) -> int:
     if 8 in faults:
         return CHALLENGE_LIFE_S + 2
-    return MAX_WATCH_AGE_S + 2 if {32, 37} & faults else 0
+    return MAX_WATCH_AGE_S + 2 if {33, 38} & faults else 0
 
 
 def offers_of(world: World, faults: set[int]) -> list[DatasetOffer]:
-    chosen = world.sealed[:1] if 35 in faults else world.sealed
-    forged = [replace(one, key=Secret.generate(32)) if 39 in faults else one for one in chosen]
-    return [world.offer(one, **({"app": "0x" + "77" * 20} if 38 in faults else {})) for one in forged]
+    chosen = world.sealed[:1] if 36 in faults else world.sealed
+    forged = [replace(one, key=Secret.generate(32)) if 40 in faults else one for one in chosen]
+    return [world.offer(one, **({"app": "0x" + "77" * 20} if 39 in faults else {})) for one in forged]
 
 
 def machine_of(platform: SimulatedPlatform, faults: set[int]) -> dict[str, Any]:
     hardware: dict[str, Any] = {}
-    if 14 in faults:
+    if 16 in faults:
         hardware["cpu_svn"] = bytes(16)
-    if 15 in faults:
+    if 17 in faults:
         hardware["dynamic_platform"] = True
     options: dict[str, Any] = {}
     if hardware:
         options["machine"] = platform.machine("twin", **hardware)
-    if 18 in faults:
-        options["extra_events"] = [runtime_event("compose-hash", sha256(RECIPE))]
     if 19 in faults:
+        options["extra_events"] = [runtime_event("compose-hash", sha256(RECIPE))]
+    if 20 in faults:
         options["os_image"] = sha256(b"an image that nobody measured")
-    if 28 in faults:
+    if 29 in faults:
         options["key_provider"] = "local-sgx"
     return options
 
@@ -173,15 +173,15 @@ def machine_of(platform: SimulatedPlatform, faults: set[int]) -> dict[str, Any]:
 def evidence_of(enclave: Enclave, faults: set[int]) -> EvidenceMessage:
     world = enclave.world
     transcript, challenge = enclave.hello()
-    gpu_evidence = b"x" if 31 in faults else b""
+    gpu_evidence = b"x" if 32 in faults else b""
     bound = report_data(
         transcript,
         kem_key=enclave.kem.public,
-        signer=account(5) if 16 in faults else enclave.address,
+        signer=account(5) if 13 in faults else enclave.address,
         gpu_evidence=gpu_evidence,
     )
     good = world.room
-    if 26 in faults:
+    if 27 in faults:
         world.room = replace(good, app="0x" + "77" * 20)
     machine = enclave.machine
     world.room = good
@@ -192,7 +192,7 @@ def evidence_of(enclave: Enclave, faults: set[int]) -> EvidenceMessage:
         attributes[7] |= 0x80
     quote = machine.quote(bound, td_attributes=bytes(attributes), version=5 if 10 in faults else 4)
     events = machine.events
-    if 17 in faults:
+    if 18 in faults:
         events = (*events, runtime_event("later", b"1"))
     return EvidenceMessage(
         nonce=secrets.token_bytes(32) if 6 in faults else challenge.nonce,
@@ -222,17 +222,17 @@ def nodes(world: World, *, down: bool) -> Iterator[Callable[[], None]]:
 
 def evidence_answer(world: World, faults: set[int]) -> httpx.Response:
     with ExitStack() as stack:
-        silence = stack.enter_context(nodes(world, down=bool({20, 47} & faults)))
+        silence = stack.enter_context(nodes(world, down=bool({21, 48} & faults)))
         decide_on_chain(world, faults)
-        platform = SimulatedPlatform(b"\x08" * 32) if 13 in faults else PLATFORM
+        platform = SimulatedPlatform(b"\x08" * 32) if 15 in faults else PLATFORM
         enclave = Enclave(
             world,
-            recipe=RECIPE + b" " if 27 in faults else RECIPE,
-            epsilon_micro=10**9 if 36 in faults else 1_500_000,
+            recipe=RECIPE + b" " if 28 in faults else RECIPE,
+            epsilon_micro=10**9 if 37 in faults else 1_500_000,
             options=machine_of(platform, faults),
             platform=platform,
         )
-        if 21 in faults:
+        if 22 in faults:
             world.room = replace(world.room, consortium="0x" + "77" * 20)
             world.sealed = sorted((world.seal(0), world.seal(1)), key=lambda one: one.id)
         message = evidence_of(enclave, faults)
@@ -240,9 +240,10 @@ def evidence_answer(world: World, faults: set[int]) -> httpx.Response:
             world.http.post("/v1/evidence", content=replace(message, quote=bytes(5000)).encode())
         undo_on_chain(world, faults)
         world.clock.ahead = clock_ahead(faults)
-        if 37 not in faults:
+        if 38 not in faults:
             world.heartbeat()
         silence()
+        world.collateral.out = 14 in faults
         return world.http.post("/v1/evidence", content=damaged(message.encode(), faults, MAX_EVIDENCE_BODY))
 
 
@@ -270,17 +271,17 @@ def test_a_booking_is_refused_in_the_published_order(approved: World, rung: int,
         """Between the decision and the release, the world goes on."""
 
         def book(self, ledger: str, consortium: str, study: Any, runs: Any, *, note: bytes) -> Any:
-            if 40 in faults:
+            if 41 in faults:
                 before = [replace(run, run_id=rival.run_id) for run in runs]
                 list(opener.book(ledger, consortium, study, before, note=note))
             told = dict(opener.book(ledger, consortium, study, runs, note=note))
-            if 41 in faults:
+            if 42 in faults:
                 told = {
                     run_id: replace(opened, opening=replace(opened.opening, number=9))
                     for run_id, opened in told.items()
                     if isinstance(opened, Opened)
                 } or told
-            if 42 in faults:
+            if 43 in faults:
                 approved.chain.revoke(approved.room, 0, "in time")
             return told.items()
 
@@ -294,10 +295,10 @@ def test_a_booking_is_refused_in_the_published_order(approved: World, rung: int,
 @rungs(LEASE)
 def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int, faults: set[int]) -> None:
     world = approved
-    with nodes(world, down=47 in faults) as silence:
+    with nodes(world, down=48 in faults) as silence:
         world.start_gate(lease_seconds=60)
         world.clock.at = world.chain.head_time()
-        expiry = {"expiry": world.clock() + 35} if 51 in faults else {}
+        expiry = {"expiry": world.clock() + 35} if 52 in faults else {}
         world.study = world.chain.draft(
             world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
         )
@@ -305,24 +306,24 @@ def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int,
         world.heartbeat()
         enclave = Enclave(world)
         granted(enclave.ask())
-        if 46 in faults:
+        if 47 in faults:
             assert enclave.renew(1).status_code == 200
         request: LeaseRequest = enclave.renewal(1)
-        if 53 in faults:
+        if 54 in faults:
             world.chain.reorg(1)
-        if 44 in faults:
+        if 45 in faults:
             request = replace(request, signature=Enclave(world, run_id=enclave.run_id).renewal(1).signature)
-        if 50 in faults:
+        if 51 in faults:
             world.study = world.chain.draft(
                 world.room, compose_hash=sha256(b"next"), datasets=[one.id for one in world.sealed]
             )
             world.approve(0, 1)
-        undo_on_chain(world, {24 if 48 in faults else 0, 25 if 49 in faults else 0})
-        if {51, 52} & faults:
+        undo_on_chain(world, {25 if 49 in faults else 0, 26 if 50 in faults else 0})
+        if {52, 53} & faults:
             world.clock.ahead = MAX_WATCH_AGE_S + 10
-        if 45 in faults:
+        if 46 in faults:
             world.clock.ahead = 62
-        if 52 not in faults:
+        if 53 not in faults:
             world.heartbeat()
         silence()
 

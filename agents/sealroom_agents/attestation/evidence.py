@@ -10,7 +10,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom_agents.attestation.eventlog import Claims, read_event_log
-from sealroom_agents.attestation.quote import QuoteFacts, verify_quote
+from sealroom_agents.attestation.quote import QuoteFacts, said_report_data, verify_quote
 from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import AttestationError
 from sealroom_agents.facts import Evidence
@@ -37,11 +37,25 @@ def verify_evidence(
     Whether the app, its compose hash, machine and key provider are the right ones is for the caller to judge.
     """
     facts = verify_quote(quote, collateral, trust=trust, now=now)
-    if len(report_data) != REPORT_DATA_BYTES or not hmac.compare_digest(facts.report_data, report_data):
+    _require_equal(facts.report_data, report_data)
+    return replayed(facts, event_log, trust=trust)
+
+
+def require_made_for(quote: bytes, *, trust: TrustRoot, report_data: bytes) -> None:
+    """What can be seen of a quote without asking anybody: that it says to be of an accepted TD, and made for
+    this exchange. It proves nothing, and can only refuse.
+
+    A stranger's quote gets no further, so it causes no request for collateral. Raises `AttestationError`:
+    those of `said_report_data`, `report-data-mismatch`.
+    """
+    _require_equal(said_report_data(quote, trust=trust), report_data)
+
+
+def _require_equal(seen: bytes, report_data: bytes) -> None:
+    if len(report_data) != REPORT_DATA_BYTES or not hmac.compare_digest(seen, report_data):
         raise AttestationError(
             Code.REPORT_DATA_MISMATCH, "the quote was made for something else than this exchange"
         )
-    return replayed(facts, event_log, trust=trust)
 
 
 def replayed(facts: QuoteFacts, event_log: str, *, trust: TrustRoot) -> Evidence:

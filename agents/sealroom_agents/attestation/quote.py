@@ -92,6 +92,18 @@ def verify_quote(quote: bytes, collateral: Mapping[str, Any], *, trust: TrustRoo
     return _facts(claims, trust)
 
 
+def said_report_data(quote: bytes, *, trust: TrustRoot) -> bytes:
+    """The 64 bytes that a quote says its guest gave. No signature is verified; type and attributes are.
+
+    Cheap, so it comes before anything that asks others. Raises `AttestationError`: `evidence-too-large`,
+    `quote-invalid`, `quote-not-tdx`, `debug-td`, `td-attributes`.
+    """
+    parsed = _parse(quote)
+    _require_tdx(parsed, trust)
+    _require_production_td(parsed.report, trust)
+    return bytes(parsed.report.report_data)
+
+
 def said_registers(quote: bytes) -> dict[str, bytes]:
     """The registers that a quote says, 48 bytes each, by name. Nothing is verified.
 

@@ -20,6 +20,7 @@ from sealroom_agents.attestation import (
     INTEL,
     CollateralSource,
     DirectoryCollateral,
+    Pccs,
     PccsCollateral,
     TrustRoot,
     load_simulated_root,
@@ -88,8 +89,8 @@ _log = logging.getLogger("sealroom_agents.gate")
 )  # fmt: skip
 @click.option("--require-gpu", is_flag=True, help="Refused: no GPU evidence is verified yet.")
 @click.option(
-    "--pccs", default=DEFAULT_PCCS, show_default=True, metavar="URL",
-    help="Where Intel's collateral comes from.",
+    "--pccs", metavar="URL",
+    help=f"Where Intel's collateral comes from.  [default: {DEFAULT_PCCS}; with --platform its folder]",
 )  # fmt: skip
 @click.option(
     "--platform-policy", "policy_file",
@@ -126,7 +127,7 @@ def command(
     accept_audit_break: str | None,
     max_fee_gwei: int,
     require_gpu: bool,
-    pccs: str,
+    pccs: str | None,
     policy_file: Path | None,
     kms_measurements: tuple[str, ...],
     guest_agent: Path | None,
@@ -197,7 +198,7 @@ def _serve(
     config: GateConfig,
     state: Path,
     watch_token: str,
-    pccs: str,
+    pccs: str | None,
     policy_file: Path | None,
     kms_measurements: frozenset[bytes],
     accept_audit_break: bytes | None,
@@ -211,11 +212,12 @@ def _serve(
     # What must not start at all is decided first, before any file or node is touched.
     client = connect_guest(chain_id=config.chain_id, environment=os.environ, guest_agent=guest_agent)
     policy = load_policy(policy_file or (None if platform is None else platform / POLICY_FILE))
-    root_of_trust, collateral = trust_root(platform, pccs, config.chain_id)
+    root_of_trust = trust_root(platform, config.chain_id)
     trust = trust_under(policy, root_of_trust)
     if len(rpc_urls) == 1 and config.chain_id not in LOCAL_CHAIN_IDS:
         _log.warning("one RPC endpoint only: this gate's view of the chain rests on it alone")
     sessions = Sessions.open(state)
+    collateral = _collateral(platform, pccs, trust=trust, state=state, margin_s=config.lease_seconds)
     audit = AuditLog(state / "audit.jsonl", sessions, clock=_now, accept_break=accept_audit_break)
     chain = ChainReader(
         rpc_urls,
@@ -284,16 +286,27 @@ def load_policy(path: Path | None) -> PlatformPolicy:
         raise ConfigurationError(Code.PLATFORM_POLICY, f"{path}: {error.message}") from error
 
 
-def trust_root(platform: Path | None, pccs: str, chain_id: int) -> tuple[TrustRoot, CollateralSource]:
-    """Root of trust, without the owners' rules, and collateral. Raises `ConfigurationError`."""
+def trust_root(platform: Path | None, chain_id: int) -> TrustRoot:
+    """Root of trust, without the owners' rules. Raises `ConfigurationError`."""
     if platform is None:
-        return INTEL, PccsCollateral(pccs)
+        return INTEL
     trust = load_simulated_root(platform / "root.der")
     try:
         require_local_chain(trust, chain_id)
     except AttestationError as error:
         raise ConfigurationError(error.code, error.message, error.hint) from error
-    return trust, DirectoryCollateral(platform)
+    return trust
+
+
+def _collateral(
+    platform: Path | None, pccs: str | None, *, trust: TrustRoot, state: Path, margin_s: int
+) -> CollateralSource:
+    """A simulated platform has its collateral in its folder, unless a PCCS is named."""
+    if platform is not None and pccs is None:
+        return DirectoryCollateral(platform)
+    return PccsCollateral(
+        Pccs(pccs or DEFAULT_PCCS), trust=trust, folder=state / "collateral", clock=_now, margin_s=margin_s
+    )
 
 
 def _digest(text: str, option: Code) -> bytes:

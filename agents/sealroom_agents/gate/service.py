@@ -48,7 +48,7 @@ from sealroom.key_release import (
     transcript_1,
     verify_lease,
 )
-from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_evidence
+from sealroom_agents.attestation import CollateralSource, TrustRoot, require_made_for, verify_evidence
 from sealroom_agents.errors import (
     CHAIN_CODES,
     AttestationError,
@@ -352,6 +352,8 @@ class Gate:
             transcript, kem_key=message.kem_key, signer=message.signer, gpu_evidence=message.gpu_evidence
         )
         try:
+            # Before collateral, which may have to be fetched: a stranger's quote costs no request.
+            require_made_for(message.quote, trust=self._trust, report_data=expected)
             collateral = self._collateral.fetch(message.quote)
             evidence = verify_evidence(
                 message.quote,
