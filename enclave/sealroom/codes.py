@@ -655,6 +655,8 @@ class Code(StrEnum):
     ANCHOR_MISMATCH = _envelope("anchor-mismatch", "The anchor of the receipt cannot be true.")
     APPROVAL_MISMATCH = _envelope("approval-mismatch", "The listed approvals are not those of the chain.")
     APPROVAL_REPEATED = _envelope("approval-repeated", "An owner's approval is listed more than once.")
+    PROOF_BROKEN = _envelope("proof-broken", "A header or path among the envelope's proofs does not hold.")
+    BLOCK_MISMATCH = _envelope("block-mismatch", "A block of the proofs is not the one that was vouched for.")
     MODEL_MALFORMED = _envelope("model-malformed", "The file is no model file in the one accepted form.")
     MODEL_MISMATCH = _envelope(
         "model-mismatch", "The tensors of the file are not those that its envelope signs."

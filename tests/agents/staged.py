@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from sealroom.recipe import parse as parse_recipe
 from sealroom_agents import verification
 from sealroom_agents.attestation import TrustRoot
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
+from sealroom_agents.chain.contracts import interface
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
 
 OWNERS = ("hospital-A", "hospital-B", "hospital-C")
@@ -71,21 +73,35 @@ class Stage:
 
     def open(self, envelope: Envelope) -> None:
         """Book the run, as the gate does before it releases keys."""
+        Transactor(self.chain.url, self.gate.signer_key).open_runs(
+            envelope.grant.ledger,
+            envelope.receipt.consortium,
+            self.chain.study(self.study),
+            [self._run(envelope)],
+            note=envelope.grant.audit_head,
+        )
+
+    def open_together(self, envelopes: Sequence[Envelope]) -> None:
+        """Book several runs in one transaction, in one block with all that waits."""
+        chain, signer = self.chain, self.gate.identity.signer
+        runs = [self._run(envelope).solidity() for envelope in envelopes]
+        call = interface("Ledger").encode(
+            "open", self.room.consortium, chain.study(self.study).solidity(), runs, bytes(32)
+        )
+        chain.rpc("anvil_impersonateAccount", signer)
+        sent = {"from": signer, "to": self.room.ledger, "data": "0x" + call.hex(), "gas": hex(3_000_000)}
+        chain.rpc("eth_sendTransaction", sent)
+        chain.mine()
+
+    def _run(self, envelope: Envelope) -> Run:
         receipt = envelope.receipt
-        run = Run(
+        return Run(
             run_id=receipt.run_id,
             epsilon_micro=receipt.epsilon_micro,
             delta_pico=receipt.delta_pico,
             enclave_signer=envelope.grant.enclave_signer,
             grant_hash=receipt.grant_hash,
             open_before=self.chain.head_time() + 600,
-        )
-        Transactor(self.chain.url, self.gate.signer_key).open_runs(
-            envelope.grant.ledger,
-            receipt.consortium,
-            self.chain.study(self.study),
-            [run],
-            note=envelope.grant.audit_head,
         )
 
     def anchored(self, envelope: Envelope) -> Envelope:
@@ -156,8 +172,8 @@ class Stage:
         return link.name, link.code
 
 
-def make_stage(chain: LocalChain, folder: Path) -> Stage:
-    """Three owners adopt a gate, two of them register what the study reads, two approve."""
+def make_stage(chain: LocalChain, folder: Path, *, runs: int = 3) -> Stage:
+    """Three owners adopt a gate, two of them register what it reads, two approve it for so many runs."""
     platform = fresh_platform()
     gate = make_gate(platform)
     recipe = render_recipe(folder / "recipe")
@@ -175,7 +191,7 @@ def make_stage(chain: LocalChain, folder: Path) -> Stage:
     stated = []
     for number, spec in enumerate(parsed.datasets):
         dataset = Dataset(owner=number, name=spec.name)
-        chain.register(room, dataset, cap_micro=4_500_000)
+        chain.register(room, dataset, cap_micro=1_500_000 * runs)
         stated.append(
             StatementDataset(
                 id=dataset.id,
@@ -192,6 +208,8 @@ def make_stage(chain: LocalChain, folder: Path) -> Stage:
         datasets=[dataset.id for dataset in stated],
         output_hash=parsed.output_hash,
         privacy_hash=parsed.privacy_hash,
+        epsilon_micro=1_500_000 * runs,
+        max_runs=runs,
     )
     chain.approve(room, study, 0, 1)
     chain.finalize()

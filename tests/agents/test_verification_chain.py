@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The links that ask a chain, on a real one: anvil, the real contracts, the real reader.
+"""The links that ask a chain about an envelope without proofs, on a real one: anvil, the real contracts, the
+real reader; `test_proofs` has those with proofs.
 
 One study is settled, run and anchored once; each bad case differs from it in what was done on chain, or in
 the one part of the envelope that names something else.
@@ -256,7 +257,7 @@ def test_a_machine_that_the_owners_did_not_adopt_is_broken(stage: Stage) -> None
 
 def test_a_block_of_another_chain_is_broken(stage: Stage) -> None:
     run = stage.granted(block_hash=b"\x66" * 32)
-    assert stage.broken(run.envelope()) == ("gate-registered", "wrong-chain")
+    assert stage.broken(run.envelope()) == ("blocks", "wrong-chain")
 
 
 def test_a_grant_at_a_block_before_the_approval_is_broken(stage: Stage) -> None:
@@ -332,8 +333,9 @@ def test_verify_with_pins_and_a_chain_is_a_proof_and_ends_with_0(stage: Stage, s
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("ok ")] == ALL_LINKS
-    assert lines[-4:-2] == ["enclave proven: yes", "anchored on chain: yes"]
-    assert lines[-2] == "proven: all 22 links hold, and every origin is the pinned one"
+    assert lines[-5:-3] == ["enclave proven: yes", "anchored on chain: yes"]
+    assert lines[-3] == "blocks vouched for by: the nodes that were asked"
+    assert lines[-2] == "proven: all 23 links hold, and every origin is the pinned one"
     assert "SIMULATED" in lines[-1]
 
 

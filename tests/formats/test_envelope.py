@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealroom import typed
-from sealroom.encoding import canonical, sha256
+from sealroom.encoding import canonical, sha256, to_base64
 from sealroom.envelope import (
     Anchor,
     Approval,
     Envelope,
+    Proof,
     Statement,
     parse_envelope,
     pre_authentication_encoding,
@@ -51,6 +52,8 @@ ANCHOR = Anchor(
     block=1300,
     sequence=1,
     approvals=(Approval(owner="0x" + "0a" * 20, tx=b"\x08" * 32),),
+    batch_path=(b"\x09" * 32,),
+    proofs=(Proof(header=b"header", index=3, path=b"path"),),
 )
 
 
@@ -220,8 +223,8 @@ def test_an_envelope_with_a_field_more_or_less_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda value: value.update(version=1),
-        lambda value: value.update(version=3),
+        lambda value: value.update(version=2),
+        lambda value: value.update(version=4),
         lambda value: value["statement"].update(payloadType="text/plain"),
         lambda value: value["statement"]["signatures"].append(value["statement"]["signatures"][0]),
         lambda value: value["receipt"].pop("grantHash"),
@@ -236,6 +239,31 @@ def test_another_version_or_shape_is_refused(change: Any) -> None:
     change(value)
     with pytest.raises(EnvelopeError):
         parse_envelope(canonical(value))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda anchor: anchor.pop("proofs"),
+        lambda anchor: anchor.pop("batchPath"),
+        lambda anchor: anchor.update(proofs=None),
+        lambda anchor: anchor.update(proofs=33 * anchor["proofs"]),
+        lambda anchor: anchor.update(batchPath=13 * anchor["batchPath"]),
+        lambda anchor: anchor["proofs"][0].update(more=1),
+        lambda anchor: anchor["proofs"][0].update(index=-1),
+        lambda anchor: anchor["proofs"][0].update(index=2**32),
+        lambda anchor: anchor["proofs"][0].update(header="A" * 2732 + "A==="),
+        lambda anchor: anchor["proofs"][0].update(header=to_base64(bytes(2049))),
+        lambda anchor: anchor["proofs"][0].update(path=to_base64(bytes(256 * 1024 + 1))),
+    ],
+)
+def test_proofs_of_another_shape_are_refused(change: Any) -> None:
+    """EN-02: so many, of so many bytes."""
+    value = json.loads(ENVELOPE.with_anchor(ANCHOR).encode())
+    change(value["anchor"])
+    with pytest.raises(EnvelopeError) as caught:
+        parse_envelope(canonical(value))
+    assert caught.value.code == "malformed"
 
 
 @settings(max_examples=150, deadline=None)

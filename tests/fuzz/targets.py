@@ -54,8 +54,10 @@ from sealroom.sealed import PARQUET, Header, Index, Wrap, inspect, open_sealed
 from sealroom.sealed.archive import write_end, write_member
 from sealroom.sealed.parquet import Footer, parse_footer
 from sealroom.sealed.parquet_pages import walk_pages
+from sealroom_agents.inclusion import decode, read_header, read_receipt, unpack
 from tests.enclave.relation.attacks import ACCEPTED, ATTACKS
 from tests.enclave.relation.world import NOBODY, TABLES, engine
+from tests.formats.worked_block import WorkedBlock
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 LIMIT = 1 << 20
@@ -431,6 +433,29 @@ def _envelope(data: bytes) -> None:
         verify_receipt(envelope)
 
 
+def _proof(data: bytes) -> None:
+    """A header, and the packed path to the receipt at the place that the first byte names: what is taken is
+    what the block has there."""
+    block = _block()
+    index, (header, _, packed) = data[0] if data else 0, data[1:].partition(BETWEEN)
+    with suppress(EnvelopeError):
+        read_header(header)
+    with suppress(EnvelopeError):
+        read_receipt(block.root, index, packed)
+        if decode(unpack(packed)) != block.nodes(index):
+            raise MalleableError("a receipt is proven by two paths")
+
+
+@cache
+def _block() -> WorkedBlock:
+    return WorkedBlock(40)
+
+
+def _proof_seeds() -> list[bytes]:
+    proofs = [_block().proof(index) for index in (0, 7, 37)]
+    return [bytes([proof.index]) + proof.header + BETWEEN + proof.path for proof in proofs]
+
+
 def _statement(data: bytes) -> None:
     with suppress(EnvelopeError):
         _same(Statement.parse(data).encode(), data, "a statement")
@@ -505,6 +530,7 @@ TARGETS = {
         Target("relation", _relation, lambda: [attack.sql.encode() for attack in ATTACKS]),
         Target("relation-tree", _relation_tree, _relation_tree_seeds),
         Target("envelope", _envelope, lambda: _bodies("envelope")),
+        Target("proof", _proof, _proof_seeds),
         Target("failure", _failure, lambda: _bodies("failure")),
         Target("failure-details", _failure_details, _failure_details_seeds),
         Target("statement", _statement, _statement_seeds),

@@ -6,8 +6,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sealroom.encoding import canonical
-from tests.formats.worked import GRANT, envelope, flip, secret
+from sealroom.envelope import Anchor, Approval
+from tests.formats.worked import CHAIN_ID, GRANT, LEDGER, envelope, flip, secret
+from tests.formats.worked_block import NUMBER, WorkedBlock
 from tests.vectors.vector import FOLDER, Vector
+
+BLOCK = WorkedBlock(40)
+ANCHOR = Anchor(
+    chain_id=CHAIN_ID,
+    ledger=LEDGER,
+    tx=secret("anchoring"),
+    block=NUMBER,
+    sequence=1,
+    approvals=(Approval(owner="0x" + "0a" * 20, tx=secret("approval")),),
+    batch_path=(secret("sibling"),),
+    proofs=(BLOCK.proof(0), BLOCK.proof(37)),
+)
 
 
 def make_envelopes() -> None:
@@ -16,6 +30,7 @@ def make_envelopes() -> None:
     forged = replace(holds.signed, signature=flip(holds.signed.signature, 63))
     signature = flip(holds.receipt_signature, 40)
     broken = {
+        "anchored": ("success", "", "the same with its anchor and two proofs", holds.with_anchor(ANCHOR)),
         "holds": ("success", "", "an envelope before its anchor", holds),
         "result_changed": (
             "result-mismatch",
@@ -80,4 +95,4 @@ def make_envelopes() -> None:
         "stage": "EnvelopeError",
         "comment": "the format before this one",
     }
-    Vector(fields, canonical({**holds.to_json(), "version": 1})).write(FOLDER / "envelope" / "version_1")
+    Vector(fields, canonical({**holds.to_json(), "version": 2})).write(FOLDER / "envelope" / "version_2")

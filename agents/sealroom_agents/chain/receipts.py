@@ -70,13 +70,23 @@ def find_opening(
 
     Not compared with anything. from_block: a block before it, as a rule not long before.
     """
+    event = opening_event(rpc, ledger, consortium=consortium, run_id=run_id, from_block=from_block)
+    if event is None:
+        return None
+    try:
+        return Opening.of_abi(event.fields["opening"]), event.where.block
+    except FormatError:
+        return None
+
+
+def opening_event(
+    rpc: Rpc, ledger: str, *, consortium: str, run_id: bytes, from_block: int | None = None
+) -> Happening | None:
+    """The event of a run's opening in one node's log, not compared with anything, or `None`."""
     names = ("RunOpened",)
     for event in _events(rpc, ledger, consortium, names, from_block=from_block, run_id=run_id):
         if event.fields["runId"] == run_id:
-            try:
-                return Opening.of_abi(event.fields["opening"]), event.where.block
-            except FormatError:
-                return None
+            return event
     return None
 
 

@@ -92,14 +92,21 @@ class RunReads(Reads):
         if found is None:
             return None
         opening, anchoring = found
-        proof = (anchoring or NOT_ANCHORED).proof(signature)
-        arguments = (receipt.solidity(), opening.solidity(), proof)
-        verdicts = self._everywhere(ledger, "verify", *arguments)
-        agreed, _ = self._nodes.agreed(verdicts, f"run 0x{run_id.hex()}")
-        verdict = Verdict.of_abi(agreed)
+        verdict = self.verdict(ledger, receipt, signature, opening, anchoring)
         if not verdict.opened and (anchoring is None or anchoring.batch):
             # Nothing but the opening goes into what the ledger keeps of such a run.
             raise ChainError(
                 Code.CHAIN_DISAGREES, "the log of the run's opening is not what the ledger opened"
             )
         return FoundReceipt(opening=opening, anchoring=anchoring, verdict=verdict)
+
+    def verdict(
+        self, ledger: str, receipt: Receipt, signature: bytes, opening: Opening, anchoring: Anchoring | None
+    ) -> Verdict:
+        """What `Ledger.verify` says at the head of every node of a run that was opened and anchored so.
+        Raises `ChainError` where they disagree."""
+        proof = (anchoring or NOT_ANCHORED).proof(signature)
+        arguments = (receipt.solidity(), opening.solidity(), proof)
+        verdicts = self._everywhere(ledger, "verify", *arguments)
+        agreed, _ = self._nodes.agreed(verdicts, f"run 0x{receipt.run_id.hex()}")
+        return Verdict.of_abi(agreed)

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,7 +28,27 @@ if TYPE_CHECKING:
     from sealroom.envelope import Envelope
     from sealroom.recipe import Recipe
     from sealroom_agents.errors import ChainError
-    from sealroom_agents.verification import Link, Pin, Verdict
+    from sealroom_agents.verification import Link, Pin, TrustedBlock, Verdict
+
+
+class BlockHash(click.ParamType[tuple[int, bytes]]):
+    """The hash of a block, behind its number: `1300:0x…`."""
+
+    name = "block hash"
+
+    def convert(self, value: Any, _: Any, __: Any) -> tuple[int, bytes]:
+        """Number and hash."""
+        from sealroom.encoding import from_hex
+        from sealroom.errors import FormatError
+
+        number, _, text = str(value).partition(":")
+        try:
+            digest = from_hex(text, 32)
+        except FormatError:
+            digest = b""
+        if not (number.isascii() and number.isdecimal() and len(number) < 17 and digest):
+            self.fail(f"{value!r} is no number of a block, a colon and its hash: 1300:0x…")
+        return int(number), digest
 
 
 @click.command()
@@ -47,6 +67,15 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="An attestation.json, which must say what the envelope says (see: sealroom attestation).",
 )
+@click.option(
+    "--block-hash",
+    "block_hashes",
+    type=BlockHash(),
+    metavar="NUMBER:HASH",
+    multiple=True,
+    help="Hash of a block, from whom you believe; the envelope's proofs are compared with it. May be given "
+    "several times.",
+)
 @rpc_option
 @simulated_root_option
 @json_option
@@ -54,6 +83,7 @@ def verify(
     file: Path,
     pin_file: Path | None,
     attestation_file: Path | None,
+    block_hashes: tuple[tuple[int, bytes], ...],
     rpc: tuple[str, ...],
     simulated_root: Path | None,
     as_json: bool,
@@ -65,9 +95,13 @@ def verify(
 
     Offline: the result, who signed it, which gate let it have keys, which recipe ran, on which hardware.
     Anybody can make all of that with a consortium, a gate and firmware of their own. With --pin it is
-    compared with the ones that you know, and becomes a proof. With --rpc also on chain: that the owners had
-    adopted the gate and approved the study, by the listed transactions, that the budget was booked and the
-    receipt anchored, and whether anyone revoked since.
+    compared with the ones that you know, and becomes a proof.
+
+    What the chain says of the run: that the owners had adopted the gate and approved the study, that the
+    budget was booked and the receipt anchored. A published envelope carries proofs of that, which rest on the
+    hashes of a few blocks; each is told with who vouches for it. Nodes of --rpc do, any that have the headers
+    of these blocks; --block-hash does without a node. With --rpc also whether anyone revoked since. For an
+    envelope without proofs --rpc must be a node that keeps old state.
 
     \b
     Exit status:
@@ -80,6 +114,7 @@ def verify(
     Example:
       sealroom verify envelope.json --pin pin.json
       sealroom verify envelope.json --pin pin.json --rpc URL
+      sealroom verify envelope.json --pin pin.json --block-hash 1290:0x… --block-hash 1300:0x…
       sealroom verify model.safetensors --pin pin.json --attestation attestation.json
     """
     from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
@@ -111,7 +146,9 @@ def verify(
     if verification.first_broken(links) is None:
         try:
             now = int(time.time())
-            for link in verification.walk(envelope, trust=trust, pin=pin, chain=reader, now=now):
+            for link in verification.walk(
+                envelope, trust=trust, pin=pin, chain=reader, now=now, hashes=_hashes(block_hashes)
+            ):
                 links.append(link)
                 if not as_json:
                     _tell_links([link])
@@ -119,6 +156,9 @@ def verify(
             undecided = error
     verdict = verification.verdict_of(links, pin=pin, on_chain=reader is not None)
     holds = verdict.broken is None and undecided is None
+    unused = {number for number, _ in block_hashes} - {block.number for block in verdict.blocks}
+    if holds and unused:
+        warn(f"no proof is of block {', '.join(map(str, sorted(unused)))}: what you gave of it is not used")
     recipe = _recipe(envelope, links) if holds else None
     if as_json:
         facts = _facts(links, pin, verdict, undecided, simulated=trust.is_simulated)
@@ -144,6 +184,23 @@ def verify(
 def _tell_links(links: Sequence[Link]) -> None:
     for link in links:
         finding(link.name, link.detail, ok=link.ok, width=17)
+        for block in link.blocks:
+            click.echo(f"{'':7} {'':17}  {_told_block(block)}")
+
+
+def _told_block(block: TrustedBlock) -> str:
+    from sealroom.encoding import to_hex
+
+    who = " and ".join(block.vouchers) or "nobody"
+    return f"{block.number}:{to_hex(block.hash)} {', '.join(block.shows)}; vouched for by: {who}"
+
+
+def _hashes(given: Sequence[tuple[int, bytes]]) -> dict[int, bytes]:
+    hashes: dict[int, bytes] = {}
+    for number, digest in given:
+        if hashes.setdefault(number, digest) != digest:
+            raise click.UsageError(f"--block-hash names two hashes of block {number}")
+    return hashes
 
 
 def _recipe(envelope: Envelope, links: list[Link]) -> Recipe | None:
@@ -177,6 +234,8 @@ def _promised(recipe: Recipe | None) -> list[tuple[str, str]]:
 def _facts(
     links: list[Link], pin: Pin, verdict: Verdict, undecided: ChainError | None, *, simulated: bool
 ) -> dict[str, object]:
+    from sealroom.encoding import to_hex
+
     outcome = "undecided" if undecided is not None else str(verdict.outcome)
     return {
         "ok": outcome == "proven",
@@ -187,6 +246,15 @@ def _facts(
         "enclaveProven": verdict.enclave_proven,
         "anchored": verdict.anchored,
         "unchecked": list(verdict.unchecked),
+        "blocks": [
+            {
+                "number": block.number,
+                "hash": to_hex(block.hash),
+                "shows": list(block.shows),
+                "vouchers": list(block.vouchers),
+            }
+            for block in verdict.blocks
+        ],
         "links": [
             {"name": one.name, "ok": one.ok, "code": one.code, "check": one.check, "detail": one.detail}
             for one in links
@@ -207,14 +275,20 @@ def _tell(count: int, verdict: Verdict, *, simulated: bool) -> None:
     if simulated:
         warn("the hardware is SIMULATED: the holder of its root key can make such an envelope")
     if verdict.unchecked:
-        warn(f"not checked, for it is on chain: {', '.join(verdict.unchecked)}; pass --rpc URL")
+        what = ", ".join(verdict.unchecked)
+        if any(not block.vouchers for block in verdict.blocks):
+            warn(f"what the proofs say is as good as these blocks ({what}); pass --rpc URL or --block-hash")
+        else:
+            warn(f"not checked, for it is on chain: {what}; pass --rpc URL")
 
 
 def _hint(code: Code | None) -> str | None:
     hints = {
         Code.QUOTE_INVALID: "a result of a simulated platform needs --simulated-root root.der, and proves "
         "nothing elsewhere",
-        Code.WRONG_CHAIN: "ask a node of the chain that the envelope names, and that keeps its old blocks",
+        Code.WRONG_CHAIN: "ask a node of the chain that the envelope names; without proofs in it, one that "
+        "keeps old state",
+        Code.BLOCK_MISMATCH: "the hash that was given is of another fork or chain, or the proofs are",
         Code.MODEL_MISMATCH: "take the file anew from where it was published, or write it from the envelope: "
         "sealroom model",
         Code.ATTESTATION_MISMATCH: "write it anew from the envelope: sealroom attestation",

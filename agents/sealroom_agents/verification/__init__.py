@@ -3,8 +3,10 @@
 
 Offline: `result` `statement` `receipt` `grant` `recipe` `output` `quote` `report-data` `event-log`
 `kms-chain` `gate-quote` `anchor`. With pins also `pinned-consortium` `pinned-gate` `pinned-kms-root`
-`pinned-os-images`. With a node of the chain also `gate-registered` `approved` `opened` `anchored` `approvals`
-`revocation`. Each link rests on the ones before it, so the walk stops at the first that doesn't hold.
+`pinned-os-images`. With proofs in the envelope also `blocks` `opened` `gate-registered` `approved` `anchored`
+`approvals`, which rest on the hashes of the blocks that `blocks` tells; with a node of the chain these are
+vouched for, and `revocation` follows. Without proofs a node that keeps old state
+shows all of it. Each link rests on the ones before it, so the walk stops at the first that doesn't hold.
 
 A whole walk without pins proves that the file is self-consistent, and that machines of the root's maker took
 part: with firmware, gate, KMS and consortium of any choice. With all pins it proves that exactly this recipe,
@@ -17,7 +19,8 @@ well; those rest on the owners and on the recipe that they read.
 from sealroom_agents.verification.offline import OFFLINE
 from sealroom_agents.verification.onchain import ON_CHAIN
 from sealroom_agents.verification.pin import NOTHING, ORIGINS, PIN_LIMIT_BYTES, Pin, parse_pin
-from sealroom_agents.verification.state import Chain, Check, Findings, Step
+from sealroom_agents.verification.proven import PROVEN, SINCE
+from sealroom_agents.verification.state import Chain, Check, Findings, Step, TrustedBlock
 from sealroom_agents.verification.verdict import Outcome, Verdict, verdict_of
 from sealroom_agents.verification.walk import Link, first_broken, steps, verify, walk
 
@@ -27,6 +30,8 @@ __all__ = [
     "ON_CHAIN",
     "ORIGINS",
     "PIN_LIMIT_BYTES",
+    "PROVEN",
+    "SINCE",
     "Chain",
     "Check",
     "Findings",
@@ -34,6 +39,7 @@ __all__ = [
     "Outcome",
     "Pin",
     "Step",
+    "TrustedBlock",
     "Verdict",
     "first_broken",
     "parse_pin",

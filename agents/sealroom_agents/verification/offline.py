@@ -184,10 +184,10 @@ def _tell_anchor(found: Findings) -> str:
     anchor = found.envelope.anchor
     if anchor is None:
         return "the envelope does not say where its receipt stands"
-    return (
-        f"says receipt {anchor.sequence} in block {anchor.block}, {len(anchor.approvals)} approvals: "
-        "true or not, only the chain can tell"
-    )
+    said = f"says receipt {anchor.sequence} in block {anchor.block}, {len(anchor.approvals)} approvals: "
+    if anchor.proofs:
+        return said + f"{len(anchor.proofs)} proofs of it follow"
+    return said + "true or not, only the chain can tell"
 
 
 OFFLINE: tuple[Step, ...] = (

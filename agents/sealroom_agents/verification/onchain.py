@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The links that ask the chain: gate adopted, study approved, run booked, receipt anchored, by whom approved.
+"""The links that ask the chain about an envelope without proofs: gate adopted, study approved, run booked,
+receipt anchored, by whom approved.
 
-State is read at the block that the grant names, so the answer is the same years later, from a node that keeps
-old state. The ledger's own records do not change: logs say where a run was opened and its receipt anchored,
-and `Ledger.verify` at the latest block of every node says whether that is so.
+State is read at the block that the grant names, so the answer is the same years later, but only from a node
+that keeps old state and logs. The ledger's own records do not change: logs say where a run was opened and its
+receipt anchored, and `Ledger.verify` at the latest block of every node says whether that is so. An envelope
+with proofs needs no such node: `sealroom_agents.verification.proven`.
 
 That a receipt is anchored says nothing about who made it: whoever holds a gate's key can open runs and anchor
 receipts that no enclave made. So these links come after those that prove the enclave, and `verdict` never
@@ -13,19 +15,27 @@ shows the one without the other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
-from sealroom.envelope import Anchor, StatementDataset
+from sealroom.envelope import StatementDataset
 from sealroom.errors import EnvelopeError
 from sealroom.model import Platform, Study
 from sealroom.model.units import time_text
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import ChainView, DatasetRecord
+from sealroom_agents.verification.of_run import (
+    chain_id,
+    chain_of,
+    device_check,
+    gate_checks,
+    opening_checks,
+    stands,
+    study_checks,
+)
 from sealroom_agents.verification.since import told_since
-from sealroom_agents.verification.state import Chain, Check, Findings, Step, equal
+from sealroom_agents.verification.state import NODES, Chain, Check, Findings, Step, TrustedBlock, equal
 
 MAX_BLOCK_AGE_S = 3600
 """How far a grant may be from its finalized block: finality takes a quarter of an hour on Ethereum."""
@@ -33,24 +43,9 @@ CLOCK_SKEW_S = 300
 """How far a grant may be before its block, by clocks that differ."""
 
 
-def _chain(found: Findings) -> Chain:
-    if found.chain is None:
-        raise EnvelopeError(Code.WRONG_CHAIN, "no chain was asked")
-    return found.chain
-
-
-# --- gate-registered ---------------------------------------------------------------------------------
-
-
-def _chain_id(found: Findings) -> None:
-    stated = found.envelope.statement
-    if _chain(found).chain_id() != stated.chain_id:
-        raise EnvelopeError(Code.WRONG_CHAIN, f"this is not chain {stated.chain_id}")
-
-
 def _block(found: Findings) -> None:
     number = found.envelope.grant.block_number
-    found.view = _chain(found).view_at(found.envelope.statement.consortium, number)
+    found.view = chain_of(found).view_at(found.envelope.statement.consortium, number)
     if found.view.block_hash != found.envelope.grant.block_hash:
         raise EnvelopeError(Code.WRONG_CHAIN, f"this chain has another block {number}")
 
@@ -67,26 +62,6 @@ def _platform(found: Findings) -> Platform:
     return found.view.platform
 
 
-def _adopted(name: str, what: str, seen: Callable[[Findings], Any], adopted: str) -> Check:
-    return equal(
-        name,
-        seen,
-        lambda found: getattr(_platform(found), adopted),
-        Code.GATE_NOT_REGISTERED,
-        f"the owners had adopted a gate with another {what}",
-    )
-
-
-def _os_image(found: Findings) -> None:
-    if found.evidence.os_image_hash not in _platform(found).os_images:
-        raise EnvelopeError(Code.OS_IMAGE_NOT_ALLOWED, "the owners had not adopted the enclave's OS image")
-
-
-def _device(found: Findings) -> None:
-    if not found.view.allow_any_device and found.evidence.device_id not in _platform(found).devices:
-        raise EnvelopeError(Code.DEVICE_NOT_ALLOWED, "the owners had not adopted the enclave's machine")
-
-
 # --- approved ----------------------------------------------------------------------------------------
 
 
@@ -100,16 +75,6 @@ def _live(found: Findings) -> None:
     _study(found)
     if not found.view.live:
         raise EnvelopeError(Code.NOT_APPROVED, f"no study was live at block {found.view.block_number}")
-
-
-def _pinned(name: str, what: str, stated: Callable[[Findings], Any], pinned: str) -> Check:
-    return equal(
-        name,
-        stated,
-        lambda found: getattr(_study(found), pinned),
-        Code.NOT_APPROVED,
-        f"the owners approved another {what}",
-    )
 
 
 def _voters(view: ChainView) -> set[str]:
@@ -141,22 +106,12 @@ def _each_dataset(
 def _opening(found: Findings) -> None:
     envelope = found.envelope
     grant, receipt = envelope.grant, envelope.receipt
-    seen = _chain(found).receipt(
+    seen = chain_of(found).receipt(
         grant.ledger, receipt, envelope.receipt_signature, from_block=grant.block_number
     )
     if seen is None:
         raise EnvelopeError(Code.RUN_NOT_OPENED, "the ledger never opened this run")
     found.receipt = seen
-
-
-def _booked(name: str, what: str, claimed: Callable[[Findings], Any], booked: str) -> Check:
-    return equal(
-        name,
-        claimed,
-        lambda found: attrgetter(booked)(found.receipt.opening),
-        Code.RUN_MISMATCH,
-        f"the ledger opened this run for another {what}",
-    )
 
 
 def _opened_after_grant(found: Findings) -> None:
@@ -176,15 +131,6 @@ def _is_anchored(found: Findings) -> None:
 def _this_receipt(found: Findings) -> None:
     if not found.receipt.verdict.anchored:
         raise EnvelopeError(Code.RECEIPT_MISMATCH, "the ledger holds another receipt of this run")
-
-
-def _stands(name: str, said: Callable[[Anchor], Any], seen: Callable[[Findings], Any]) -> Check:
-    def run(found: Findings) -> None:
-        anchor = found.envelope.anchor
-        if anchor is not None and said(anchor) != seen(found):
-            raise EnvelopeError(Code.ANCHOR_MISMATCH, "the receipt is not where the envelope says")
-
-    return Check(name, run)
 
 
 def _anchoring_tx(found: Findings) -> str | None:
@@ -211,7 +157,7 @@ def _listed_voters(found: Findings) -> None:
 
 def _pinned_by(found: Findings) -> frozenset[str]:
     """Accounts with whose approval the study was pinned, as they were then: a seat may have moved since."""
-    stated, found_by = found.envelope.statement, _chain(found).approvals_in
+    stated, found_by = found.envelope.statement, chain_of(found).approvals_in
     txs = {approval.tx for approval in _approvals(found)}
     return frozenset().union(
         *(found_by(stated.consortium, stated.study, tx, counted=True) for tx in sorted(txs))
@@ -229,7 +175,7 @@ def _listed_quorum(found: Findings) -> None:
 def _listed_transactions(found: Findings) -> None:
     statement = found.envelope.statement
     for approval in _approvals(found):
-        brought = _chain(found).approvals_in(statement.consortium, statement.study, approval.tx)
+        brought = chain_of(found).approvals_in(statement.consortium, statement.study, approval.tx)
         if approval.owner not in brought:
             raise EnvelopeError(
                 Code.APPROVAL_MISMATCH,
@@ -244,16 +190,27 @@ def _approvals(found: Findings) -> tuple[Any, ...]:
 # --- what was found ----------------------------------------------------------------------------------
 
 
+def _trusted(found: Findings) -> tuple[TrustedBlock, ...]:
+    view = found.view
+    block = TrustedBlock(view.block_number, view.block_hash, shows=("state",), vouchers=(NODES,))
+    return (block,)
+
+
+def _tell_block(found: Findings) -> str:
+    view = found.view
+    return (
+        f"block {view.block_number}, {to_hex(view.block_hash)}, where the gate decided: the nodes have it, "
+        "and its state"
+    )
+
+
 def _names(found: Findings) -> dict[str, str]:
     return {owner.account: owner.id for owner in found.view.owners}
 
 
 def _tell_approved(found: Findings) -> str:
     view = found.view
-    return (
-        f"{len(_voters(view))} of {len(view.owners)} owners, {view.threshold} needed, "
-        f"block {view.block_number}"
-    )
+    return f"{len(_voters(view))} owners approved, as many as were needed, block {view.block_number}"
 
 
 def _tell_anchored(found: Findings) -> str:
@@ -275,18 +232,21 @@ def _tell_approvals(found: Findings) -> str:
 
 
 def _since(found: Findings) -> str:
-    verdict = found.receipt.verdict
-    return told_since(verdict, _names(found), _words(found) if verdict.revoked_at else "")
+    verdict, stated = found.receipt.verdict, found.envelope.statement
+    reason = ""
+    if verdict.revoked_at:
+        reason = words_of_revocation(chain_of(found), stated.consortium, stated.study)
+    return told_since(verdict, _names(found), reason)
 
 
-def _words(found: Findings) -> str:
-    """What the owner said who revoked the study, or that it was not looked for in a history too long to be
+def words_of_revocation(chain: Chain, consortium: str, study: bytes) -> str:
+    """What the owner said who revoked a study, or that it was not looked for in a history too long to be
     read; empty where no log tells it."""
     try:
-        history = _chain(found).study_history(found.envelope.receipt.consortium)
+        history = chain.study_history(consortium)
     except ChainError:
         return ""
-    said = [one.reason for one in history.revocations if one.study == found.envelope.statement.study]
+    said = [one.reason for one in history.revocations if one.study == study]
     if not said and not history.complete:
         return f"the reason was not looked for before block {history.unread}"
     return said[-1] if said else ""
@@ -294,11 +254,18 @@ def _words(found: Findings) -> str:
 
 ON_CHAIN: tuple[Step, ...] = (
     Step(
-        "gate-registered",
+        "blocks",
         (
-            Check("chain.id", _chain_id),
+            Check("chain.id", chain_id),
             Check("chain.block", _block),
             Check("chain.time", _time),
+        ),
+        _tell_block,
+        _trusted,
+    ),
+    Step(
+        "gate-registered",
+        (
             equal(
                 "chain.app",
                 lambda found: found.envelope.statement.app,
@@ -313,14 +280,8 @@ ON_CHAIN: tuple[Step, ...] = (
                 Code.LEDGER_MISMATCH,
                 "the consortium has another ledger",
             ),
-            _adopted("platform.gate-root", "root key", lambda found: found.gate.gate_root, "gate_root"),
-            _adopted("platform.gate-signer", "signer", lambda found: found.gate.signer, "gate_signer"),
-            _adopted(
-                "platform.gate-compose", "compose hash", lambda found: found.gate.compose_hash, "gate_compose"
-            ),
-            _adopted("platform.policy", "policy", lambda found: found.gate.policy_hash, "policy_hash"),
-            Check("platform.os-image", _os_image),
-            Check("platform.device", _device),
+            *gate_checks(_platform),
+            device_check(_platform, any_=lambda found: found.view.allow_any_device),
         ),
         lambda found: f"gate, OS image and machine adopted by the owners, block {found.view.block_number}",
     ),
@@ -342,19 +303,7 @@ ON_CHAIN: tuple[Step, ...] = (
                 Code.STANDING_MISMATCH,
                 "the consortium stood otherwise at that block",
             ),
-            _pinned("study.recipe", "recipe", lambda f: f.envelope.statement.compose_hash, "compose_hash"),
-            _pinned(
-                "study.output", "output contract", lambda f: f.envelope.statement.output_hash, "output_hash"
-            ),
-            _pinned(
-                "study.privacy", "privacy policy", lambda f: f.envelope.statement.privacy_hash, "privacy_hash"
-            ),
-            _pinned(
-                "study.datasets",
-                "datasets",
-                lambda found: tuple(dataset.id for dataset in found.envelope.statement.datasets),
-                "datasets",
-            ),
+            *study_checks(_study),
             Check("study.quorum", _quorum),
             _each_dataset(
                 "dataset.owner",
@@ -393,16 +342,7 @@ ON_CHAIN: tuple[Step, ...] = (
         "opened",
         (
             Check("run.opened", _opening),
-            _booked("run.consortium", "consortium", lambda f: f.envelope.receipt.consortium, "consortium"),
-            _booked("run.study", "study", lambda f: f.envelope.receipt.study, "study"),
-            _booked("run.recipe", "recipe", lambda f: f.envelope.receipt.compose_hash, "compose_hash"),
-            _booked("run.epsilon", "ε", lambda f: f.envelope.receipt.epsilon_micro, "run.epsilon_micro"),
-            _booked("run.delta", "δ", lambda f: f.envelope.receipt.delta_pico, "run.delta_pico"),
-            _booked("run.standing", "standing", lambda f: f.envelope.statement.standing, "standing"),
-            _booked(
-                "run.enclave", "enclave key", lambda f: f.envelope.grant.enclave_signer, "run.enclave_signer"
-            ),
-            _booked("run.grant", "grant", lambda f: f.envelope.receipt.grant_hash, "run.grant_hash"),
+            *opening_checks(lambda found: found.receipt.opening),
             Check("run.after-grant", _opened_after_grant),
         ),
         lambda found: (
@@ -414,9 +354,9 @@ ON_CHAIN: tuple[Step, ...] = (
         (
             Check("receipt.anchored", _is_anchored),
             Check("receipt.this", _this_receipt),
-            _stands("anchor.tx", lambda anchor: to_hex(anchor.tx), _anchoring_tx),
-            _stands("anchor.block", lambda anchor: anchor.block, _anchoring_block),
-            _stands("anchor.sequence", lambda anchor: anchor.sequence, lambda f: f.receipt.verdict.sequence),
+            stands("anchor.tx", lambda anchor: to_hex(anchor.tx), _anchoring_tx),
+            stands("anchor.block", lambda anchor: anchor.block, _anchoring_block),
+            stands("anchor.sequence", lambda anchor: anchor.sequence, lambda f: f.receipt.verdict.sequence),
         ),
         _tell_anchored,
     ),

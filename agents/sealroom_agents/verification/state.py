@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sealroom.codes import Code
 from sealroom.envelope import Envelope
 from sealroom.errors import EnvelopeError
-from sealroom.model import Receipt
+from sealroom.model import Opening, Owner, Receipt, Verdict, Version
 from sealroom.recipe import Recipe
 from sealroom_agents.attestation import GateFacts, QuoteFacts, TrustRoot
 from sealroom_agents.facts import ChainView, Evidence
@@ -18,7 +18,9 @@ from sealroom_agents.verification.pin import Pin
 
 if TYPE_CHECKING:
     # Who verifies a file alone should not wait for a chain's client.
-    from sealroom_agents.chain import FoundReceipt, History
+    from sealroom_agents.chain import Anchoring, FoundReceipt, History
+    from sealroom_agents.chain.rpc import Head
+    from sealroom_agents.verification.shown import Shown
 
 
 class Chain(Protocol):
@@ -29,6 +31,25 @@ class Chain(Protocol):
 
     def view_at(self, consortium: str, block: int) -> ChainView:
         """A consortium at one block."""
+
+    def block(self, number: int) -> Head:
+        """A block, by number."""
+
+    def home(self, consortium: str) -> tuple[str, str]:
+        """App and ledger of a consortium."""
+
+    def registered(
+        self, ledger: str, dataset: bytes, number: int, header: bytes
+    ) -> tuple[str, Version | None]:
+        """Name of a dataset, and its version with this header."""
+
+    def owners(self, consortium: str) -> tuple[Owner, ...]:
+        """The owners of a consortium now."""
+
+    def verdict(
+        self, ledger: str, receipt: Receipt, signature: bytes, opening: Opening, anchoring: Anchoring | None
+    ) -> Verdict:
+        """What the ledger says now of a run that was opened and anchored so."""
 
     def receipt(
         self, ledger: str, receipt: Receipt, signature: bytes, *, from_block: int | None = None
@@ -45,6 +66,24 @@ class Chain(Protocol):
         with which it pinned the study."""
 
 
+NODES, AUDITOR, GATE = "node", "auditor", "gate"
+"""Who can vouch for a block: the nodes that were asked; who gave its hash; the gate, in the grant."""
+
+
+@dataclass(frozen=True)
+class TrustedBlock:
+    """A block on whose hash the walk rests."""
+
+    number: int
+    """Its number."""
+    hash: bytes
+    """Its hash, 32 bytes."""
+    shows: tuple[str, ...]
+    """What it shows, as stable words: names of events, or `state`."""
+    vouchers: tuple[str, ...]
+    """Who vouches for the hash; nobody where it is empty."""
+
+
 @dataclass
 class Findings:
     """Filled in by the links in their order; a link that reads a field comes after the one that sets it."""
@@ -59,6 +98,8 @@ class Findings:
     """What the verifier knows from elsewhere."""
     chain: Chain | None = None
     """The chain, where it is asked."""
+    hashes: Mapping[int, bytes] = field(default_factory=dict)
+    """Hashes of blocks that the auditor knows from elsewhere, by number."""
     transcript: bytes = field(init=False)
     """T0, set by `grant`."""
     recipe: Recipe = field(init=False)
@@ -73,6 +114,8 @@ class Findings:
     """The consortium at the grant's block, set by `gate-registered`."""
     receipt: FoundReceipt = field(init=False)
     """What the chain has about the receipt, set by `opened`."""
+    shown: Shown = field(init=False)
+    """What the envelope's proofs show, set by `blocks`."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +138,8 @@ class Step:
     """What has to hold."""
     tell: Callable[[Findings], str]
     """What was found, once all of them hold."""
+    blocks: Callable[[Findings], tuple[TrustedBlock, ...]] = lambda found: ()
+    """The blocks on whose hashes the links behind rest."""
 
 
 def equal(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sealroom.codes import Code
@@ -15,7 +15,8 @@ from sealroom_agents.verification import pinned
 from sealroom_agents.verification.offline import OFFLINE
 from sealroom_agents.verification.onchain import ON_CHAIN
 from sealroom_agents.verification.pin import NOTHING, Pin
-from sealroom_agents.verification.state import Chain, Findings, Step
+from sealroom_agents.verification.proven import PROVEN, SINCE
+from sealroom_agents.verification.state import Chain, Findings, Step, TrustedBlock
 
 UNKNOWN = frozenset({*CHAIN_CODES, Code.CONFIGURATION})
 """Codes of a `ChainError` that say nothing about the envelope: the chain could not be asked."""
@@ -35,12 +36,17 @@ class Link:
     """Stable code of what is broken."""
     check: str | None = None
     """The single check that broke."""
+    blocks: tuple[TrustedBlock, ...] = ()
+    """The blocks on whose hashes it and the links behind it rest."""
 
 
-def steps(*, pin: Pin = NOTHING, on_chain: bool = False) -> tuple[Step, ...]:
-    """The links to walk: all offline ones, one for each pinned origin,
-    and those on chain where it is asked."""
-    return (*OFFLINE, *pinned.steps(pin), *(ON_CHAIN if on_chain else ()))
+def steps(*, pin: Pin = NOTHING, on_chain: bool = False, proofs: bool = False) -> tuple[Step, ...]:
+    """The links to walk: all offline ones, one for each pinned origin, and those of the chain: from proofs
+    where the envelope has them, else where it is asked."""
+    chained: tuple[Step, ...] = PROVEN if proofs else ()
+    if on_chain:
+        chained = (*PROVEN, SINCE) if proofs else ON_CHAIN
+    return (*OFFLINE, *pinned.steps(pin), *chained)
 
 
 def verify(
@@ -50,17 +56,18 @@ def verify(
     pin: Pin = NOTHING,
     chain: Chain | None = None,
     now: int,
+    hashes: Mapping[int, bytes] | None = None,
     links: Sequence[Step] | None = None,
 ) -> list[Link]:
     """All links up to the first broken one; `verdict_of` says what they amount to.
 
     trust: the root of trust for hardware. pin: what is known from elsewhere. chain: a `ChainReader`, to walk
-    the links on chain too. now: unix seconds, against which nothing may lie in the future. links: what to
-    walk, when it is not what `steps` gives.
+    the links on chain too. now: unix seconds, against which nothing may lie in the future. hashes: those of
+    blocks, by number, that are known from elsewhere. links: what to walk, when it is not what `steps` gives.
 
     Raises `ChainError` when the chain can't be asked: that is no verdict.
     """
-    return list(walk(envelope, trust=trust, pin=pin, chain=chain, now=now, links=links))
+    return list(walk(envelope, trust=trust, pin=pin, chain=chain, now=now, hashes=hashes, links=links))
 
 
 def walk(
@@ -70,6 +77,7 @@ def walk(
     pin: Pin = NOTHING,
     chain: Chain | None = None,
     now: int,
+    hashes: Mapping[int, bytes] | None = None,
     links: Sequence[Step] | None = None,
 ) -> Iterator[Link]:
     """`verify`, link by link as they are walked.
@@ -77,8 +85,11 @@ def walk(
     Raises `AttestationError` for a simulated root off local chains.
     """
     require_local_chain(trust, envelope.statement.chain_id)
-    findings = Findings(envelope=envelope, trust=trust, now=now, pin=pin, chain=chain)
-    for step in steps(pin=pin, on_chain=chain is not None) if links is None else links:
+    findings = Findings(
+        envelope=envelope, trust=trust, now=now, pin=pin, chain=chain, hashes=dict(hashes or {})
+    )
+    proofs = envelope.anchor is not None and bool(envelope.anchor.proofs)
+    for step in steps(pin=pin, on_chain=chain is not None, proofs=proofs) if links is None else links:
         link = _walked(step, findings)
         yield link
         if not link.ok:
@@ -98,4 +109,4 @@ def _walked(step: Step, findings: Findings) -> Link:
             if isinstance(error, ChainError) and error.code in UNKNOWN:
                 raise
             return Link(step.name, ok=False, detail=error.message, code=error.code, check=check.name)
-    return Link(step.name, ok=True, detail=step.tell(findings))
+    return Link(step.name, ok=True, detail=step.tell(findings), blocks=step.blocks(findings))

@@ -6,7 +6,7 @@ afterwards, `envelope` the file that holds them all, `build` makes one, and `che
 itself. Spec: `enclave/spec/envelope.md`.
 """
 
-from sealroom.envelope.anchor import Anchor, Approval
+from sealroom.envelope.anchor import Anchor, Approval, Proof
 from sealroom.envelope.build import build_envelope
 from sealroom.envelope.checks import (
     RECEIPT_CHECKS,
@@ -41,6 +41,7 @@ __all__ = [
     "Approval",
     "Envelope",
     "EnvelopeCheck",
+    "Proof",
     "SignedStatement",
     "Statement",
     "StatementDataset",
