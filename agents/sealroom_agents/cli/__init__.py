@@ -112,6 +112,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "console", f"{_HERE}.console.command:command", "serve the REST interface and the web pages"
             ),
+            Entry("config", f"{_HERE}.cli.config:config", "show, check and explain sealroom.toml"),
             Entry("db", f"{_HERE}.upkeep.command:command", "look at the database, and upgrade it"),
             Entry("simulate", f"{_HERE}.simulator.command:command", "a software TDX, for local chains only"),
             Entry("demo", f"{_HERE}.demo.command:command", "run one study, from sealing to revocation"),
@@ -122,8 +123,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
 EXTRAS = {
     **dict.fromkeys(
         (
-            "alembic", "apscheduler", "fastapi", "jinja2", "multipart", "python_multipart", "sqlalchemy",
-            "sse_starlette", "starlette", "tenacity", "uvicorn",
+            "alembic", "apscheduler", "fastapi", "jinja2", "multipart", "pydantic_settings",
+            "python_multipart", "sqlalchemy", "sse_starlette", "starlette", "tenacity", "uvicorn",
         ),
         "agents",
     ),

@@ -9,12 +9,9 @@ import signal
 import time
 from pathlib import Path
 
-import click
-
 from sealroom.codes import Code
 from sealroom.encoding import from_hex
 from sealroom.errors import FormatError
-from sealroom.key_release.messages import MAX_LEASE_SECONDS
 from sealroom.platform_policy import MAX_POLICY_BYTES, PlatformPolicy
 from sealroom_agents.attestation import (
     INTEL,
@@ -29,7 +26,10 @@ from sealroom_agents.attestation import (
 )
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.chain.sending import GWEI
-from sealroom_agents.chains import LOCAL_CHAIN_IDS, private_chain_option
+from sealroom_agents.chains import LOCAL_CHAIN_IDS
+from sealroom_agents.config import Config, process_command, required
+from sealroom_agents.config.model import DEFAULT_PCCS, Chain
+from sealroom_agents.config.model import Gate as Settings
 from sealroom_agents.errors import AttestationError, ConfigurationError, GateError
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.http import create_app
@@ -37,10 +37,8 @@ from sealroom_agents.gate.root import GateRoot, connect_guest
 from sealroom_agents.gate.service import Gate, GateConfig
 from sealroom_agents.gate.sessions import Sessions
 from sealroom_agents.gate.webhook import BootAuthority
-from sealroom_agents.host import address_option, announce, listen, log_to_stderr, read_token, serve
+from sealroom_agents.host import announce, listen, log_to_stderr, read_token, serve
 
-DEFAULT_PCCS = "https://api.trustedservices.intel.com"
-"""Intel's own service; a PCCS nearer by is faster."""
 KEEP_ALIVE_S = 15
 """Seconds that an idle connection is kept."""
 
@@ -50,92 +48,8 @@ POLICY_FILE = "platform-policy.json"
 _log = logging.getLogger("sealroom_agents.gate")
 
 
-@click.command()
-@click.option(
-    "--rpc", "rpc_urls", multiple=True, required=True, metavar="URL",
-    help="RPC endpoint; give several, which must agree.",
-)  # fmt: skip
-@click.option(
-    "--rpc-quorum", type=click.IntRange(1), help="Endpoints that must answer, and alike; by default all."
-)
-@click.option(
-    "--chain-id", type=click.IntRange(1), required=True, help="The one chain that this gate serves."
-)
-@private_chain_option
-@click.option(
-    "--state", type=click.Path(path_type=Path), required=True, help="Folder for nonces, leases, audit log."
-)
-@click.option(
-    "--watch-token-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="File of mode 0600 with the token that the watcher shows (at least 32 characters).",
-)
-@click.option(
-    "--lease", "lease_seconds", type=click.IntRange(1, MAX_LEASE_SECONDS), default=30, show_default=True,
-    help="Seconds that a grant lives unless renewed.",
-)  # fmt: skip
-@click.option(
-    "--consortium", "consortia", multiple=True, metavar="ADDRESS",
-    help="Serve only this consortium; may be repeated.",
-)  # fmt: skip
-@click.option(
-    "--accept-audit-break", metavar="DIGEST",
-    help="Set an audit log aside that does not hold, and begin a new one; the refusal names the digest.",
-)  # fmt: skip
-@click.option(
-    "--max-fee", "max_fee_gwei", type=click.IntRange(1), default=500, show_default=True, metavar="GWEI",
-    help="Most that a transaction of the gate pays per gas.",
-)  # fmt: skip
-@click.option("--require-gpu", is_flag=True, help="Refused: no GPU evidence is verified yet.")
-@click.option(
-    "--pccs", metavar="URL",
-    help=f"Where Intel's collateral comes from.  [default: {DEFAULT_PCCS}; with --platform its folder]",
-)  # fmt: skip
-@click.option(
-    "--platform-policy", "policy_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The owners' platform policy, JSON; required without --platform. [PLATFORM/platform-policy.json]",
-)  # fmt: skip
-@click.option(
-    "--kms-measurement", "kms_measurements", multiple=True, metavar="HASH",
-    help="Aggregated measurement (32 bytes) of a dstack KMS build that may share its root key.",
-)  # fmt: skip
-@click.option(
-    "--guest-agent",
-    type=click.Path(path_type=Path),
-    help="Guest agent's socket; local chains only. [/var/run/dstack.sock]",
-)
-@click.option(
-    "--platform", type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Trust the simulated platform in this folder instead of Intel; local chains only.",
-)  # fmt: skip
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="Port; 0 takes a free one."
-)
-@click.option("--ready-file", type=click.Path(path_type=Path), help='Written when it listens: {"url": …}.')
-def command(
-    rpc_urls: tuple[str, ...],
-    rpc_quorum: int | None,
-    chain_id: int,
-    private_chain: int | None,
-    state: Path,
-    watch_token_file: Path,
-    lease_seconds: int,
-    consortia: tuple[str, ...],
-    accept_audit_break: str | None,
-    max_fee_gwei: int,
-    require_gpu: bool,
-    pccs: str | None,
-    policy_file: Path | None,
-    kms_measurements: tuple[str, ...],
-    guest_agent: Path | None,
-    platform: Path | None,
-    host: str,
-    port: int,
-    ready_file: Path | None,
-) -> None:
+@process_command("gate")
+def command(config: Config) -> None:
     """Release data keys to attested enclaves, and to nothing else.
 
     The gate runs in its own confidential VM and takes its root key from dstack. It serves every consortium
@@ -158,78 +72,43 @@ def command(
     Exit status: 0 ended by a signal, 1 failed, 2 usage, 78 must not start as configured.
     """
     log_to_stderr()
-    if require_gpu:
+    settings = required(config.gate, "gate", "state")
+    if settings.require_gpu:
         raise ConfigurationError(
             Code.GPU_EVIDENCE_UNVERIFIED,
             "--require-gpu: this version cannot verify a GPU's evidence, so it cannot demand it",
             "start without it; recipes that demand a GPU are refused",
         )
-    _serve(
-        rpc_urls=rpc_urls,
-        rpc_quorum=rpc_quorum,
-        private_chain=private_chain,
-        config=GateConfig(
-            chain_id=chain_id,
-            lease_seconds=lease_seconds,
-            consortia=frozenset(address_option(one, "consortium") for one in consortia),
-        ),
-        state=state,
-        watch_token=read_token(watch_token_file),
-        pccs=pccs,
-        policy_file=policy_file,
-        kms_measurements=frozenset(_digest(one, Code.KMS_MEASUREMENT) for one in kms_measurements),
-        accept_audit_break=None
-        if accept_audit_break is None
-        else _digest(accept_audit_break, Code.ACCEPT_AUDIT_BREAK),
-        max_fee_wei=max_fee_gwei * GWEI,
-        guest_agent=guest_agent,
-        platform=platform,
-        host=host,
-        port=port,
-        ready_file=ready_file,
-    )
+    _serve(config.chain, settings, config.simulator.platform)
 
 
-def _serve(
-    *,
-    rpc_urls: tuple[str, ...],
-    rpc_quorum: int | None,
-    private_chain: int | None,
-    config: GateConfig,
-    state: Path,
-    watch_token: str,
-    pccs: str | None,
-    policy_file: Path | None,
-    kms_measurements: frozenset[bytes],
-    accept_audit_break: bytes | None,
-    max_fee_wei: int,
-    guest_agent: Path | None,
-    platform: Path | None,
-    host: str,
-    port: int,
-    ready_file: Path | None,
-) -> None:
+def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
+    chain_id = required(nodes.id, "chain", "id")
+    watch_token = read_token(settings.watch_token_file)
     # What must not start at all is decided first, before any file or node is touched.
-    client = connect_guest(chain_id=config.chain_id, environment=os.environ, guest_agent=guest_agent)
-    policy = load_policy(policy_file or (None if platform is None else platform / POLICY_FILE))
-    root_of_trust = trust_root(platform, config.chain_id)
-    trust = trust_under(policy, root_of_trust)
-    if len(rpc_urls) == 1 and config.chain_id not in LOCAL_CHAIN_IDS:
+    client = connect_guest(chain_id=chain_id, environment=os.environ, guest_agent=settings.guest_agent)
+    policy = load_policy(settings.platform_policy or (None if platform is None else platform / POLICY_FILE))
+    trust = trust_under(policy, trust_root(platform, chain_id))
+    if len(nodes.rpc) == 1 and chain_id not in LOCAL_CHAIN_IDS:
         _log.warning("one RPC endpoint only: this gate's view of the chain rests on it alone")
-    sessions = Sessions.open(state)
-    collateral = _collateral(platform, pccs, trust=trust, state=state, margin_s=config.lease_seconds)
-    audit = AuditLog(state / "audit.jsonl", sessions, clock=_now, accept_break=accept_audit_break)
+    sessions = Sessions.open(settings.state)
+    collateral = _collateral(
+        platform, settings.pccs, trust=trust, state=settings.state, margin_s=settings.lease
+    )
+    accepted = settings.accept_audit_break
+    audit = AuditLog(
+        settings.state / "audit.jsonl", sessions, clock=_now,
+        accept_break=None if accepted is None else from_hex(accepted, 32),
+    )  # fmt: skip
     chain = ChainReader(
-        rpc_urls,
-        quorum=rpc_quorum,
-        expected_chain_id=config.chain_id,
-        private_chain=private_chain,
+        nodes.urls,
+        quorum=nodes.quorum,
+        expected_chain_id=chain_id,
+        private_chain=nodes.private_chain,
         finalized_floor=sessions.highest("finalized"),
     )
     chain.chain_id()
-    root = GateRoot(
-        client, chain_id=config.chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now
-    )
+    root = GateRoot(client, chain_id=chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now)
     faults: list[str] = []
 
     def fault() -> None:
@@ -238,10 +117,12 @@ def _serve(
         os.kill(os.getpid(), signal.SIGTERM)
 
     gate = Gate(
-        config=config,
+        config=GateConfig(
+            chain_id=chain_id, lease_seconds=settings.lease, consortia=frozenset(settings.consortia)
+        ),
         root=root,
         chain=chain,
-        sender=Transactor(rpc_urls[0], root.signer_key.reveal(), max_fee_wei=max_fee_wei),
+        sender=Transactor(nodes.urls[0], root.signer_key.reveal(), max_fee_wei=settings.max_fee * GWEI),
         trust=trust,
         collateral=collateral,
         sessions=sessions,
@@ -250,13 +131,18 @@ def _serve(
         fault=fault,
     )
     gate.require_adopted_policy()
-    authority = BootAuthority(chain, chain_id=config.chain_id, kms_measurements=kms_measurements)
+    authority = BootAuthority(
+        chain, chain_id=chain_id,
+        kms_measurements=frozenset(from_hex(one, 32) for one in settings.kms_measurements),
+    )  # fmt: skip
     gate.started()
     try:
-        with listen(host, port) as (listener, url):
-            _log.info("chain %d, listening on %s", config.chain_id, url)
+        with listen(settings.host, settings.port) as (listener, url):
+            _log.info("chain %d, listening on %s", chain_id, url)
             app = create_app(gate, authority, watch_token=watch_token)
-            serve(app, listener, ready=lambda: announce(ready_file, url=url), keep_alive_s=KEEP_ALIVE_S)
+            serve(
+                app, listener, ready=lambda: announce(settings.ready_file, url=url), keep_alive_s=KEEP_ALIVE_S
+            )
     finally:
         gate.close()
         audit.close()
@@ -307,13 +193,6 @@ def _collateral(
     return PccsCollateral(
         Pccs(pccs or DEFAULT_PCCS), trust=trust, folder=state / "collateral", clock=_now, margin_s=margin_s
     )
-
-
-def _digest(text: str, option: Code) -> bytes:
-    try:
-        return from_hex(text.lower() if text.startswith("0x") else "0x" + text.lower(), 32)
-    except FormatError as error:
-        raise ConfigurationError(option, f"--{option} {text!r} is {error}") from error
 
 
 def _now() -> int:

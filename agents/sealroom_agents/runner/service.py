@@ -15,6 +15,7 @@ from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom.recipe import parse
 from sealroom_agents.chain import ChainReader
+from sealroom_agents.config.model import DRAIN_S
 from sealroom_agents.errors import ChainError, StoreError
 from sealroom_agents.readiness import check_readiness, should_wait
 from sealroom_agents.runner.backend import Backend
@@ -26,8 +27,6 @@ LOOP_S = 0.2
 """Pause between two looks at the queue, seconds."""
 RECHECK_S = 1.0
 """Pause between two looks at what waiting runs lack, seconds."""
-DRAIN_S = 300.0
-"""How long a runner that is told to end waits for the runs under way, seconds."""
 BEATS = 6
 """How often claims are renewed within the time that they hold."""
 PAUSE_S = 1.0
