@@ -26,6 +26,7 @@ from tests.agents.emitted import REPORT_KEY, failure_of, signed
 from tests.local_chain import LocalChain, private_key
 from tests.outside import GATE, HOLDER, Lab
 from tests.patience import PATIENCE_S, until
+from tests.rpc_proxy import RpcProxy
 
 from sealroom import typed
 from sealroom.codes import Code
@@ -39,6 +40,7 @@ from sealroom_agents.facts import LatestView
 from sealroom_agents.runner import supervisor
 from sealroom_agents.runner.backend import Assignment, Leftovers
 from sealroom_agents.runner.command import command
+from sealroom_agents.runner.completing import LOOK_S, Completer
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
@@ -450,6 +452,40 @@ def test_an_envelope_is_published_with_its_anchor_and_approvals(lab: Lab) -> Non
     assert lab.store.draft(run.id) is None
 
 
+def test_a_published_envelope_gets_its_proofs_once_it_is_final(lab: Lab) -> None:
+    """It is published at once, and once more: what changes are the proofs. A node that fails is asked later,
+    and one that has answered no more."""
+    study = lab.live()
+    run, _ = emit(lab, study)
+    publisher(lab)[0].publish(run)
+    published = lab.store.envelope(run.id) or ""
+    now = 0.0
+    with RpcProxy(lab.chain.url) as proxy:
+        completer = Completer(lab.store, lab.chain.reader(proxy.url), clock=lambda: now)
+        completer.look()
+        assert lab.store.envelope(run.id) == published
+        lab.chain.finalize()
+        completer.look()  # too early after the look before
+        assert lab.store.envelope(run.id) == published
+        now += 10 * LOOK_S
+        proxy.refuses = lambda method, params: "Receipt" in method
+        completer.look()
+        assert lab.store.envelope(run.id) == published
+        now += 10 * LOOK_S
+        proxy.refuses = lambda method, params: False
+        completer.look()
+        complete = parse_envelope((lab.store.envelope(run.id) or "").encode())
+        before = parse_envelope(published.encode())
+        assert complete.anchor is not None and before.anchor is not None
+        assert len(complete.anchor.proofs) == 5
+        assert complete == before.with_anchor(replace(before.anchor, proofs=complete.anchor.proofs))
+        now += 10 * LOOK_S
+        calls = proxy.calls
+        completer.look()
+        assert proxy.calls == calls
+    assert not lab.store.complete(run.id, published, "{}")
+
+
 def anchor_outside(lab: Lab, emitted: Envelope) -> TxResult:
     """Anchor a receipt past the runner."""
     found = lab.reader.receipt(lab.room.ledger, emitted.receipt, emitted.receipt_signature)
@@ -505,6 +541,9 @@ def test_a_receipt_that_is_anchored_while_ours_is_on_its_way_is_published(lab: L
     published = parse_envelope((lab.store.envelope(run.id) or "").encode())
     assert published.anchor is not None and sender.overtaken_by is not None
     assert "0x" + published.anchor.tx.hex() == sender.overtaken_by.tx
+    lab.chain.finalize()
+    proven = lab.reader.with_proofs(published)
+    assert proven is not None and proven.anchor is not None and len(proven.anchor.proofs) == 5
 
 
 def test_a_run_that_the_ledger_never_opened_is_not_published(lab: Lab) -> None:

@@ -136,7 +136,7 @@ class ProofReads(Reads):
     def _places_of(self, rpc: Rpc, envelope: Envelope, anchor: Anchor, final: Head) -> list[_Place]:
         """The transactions to prove, oldest first, as one node's logs name them."""
         consortium, run_id = envelope.receipt.consortium, envelope.receipt.run_id
-        near = envelope.grant.block_number
+        near = min(envelope.grant.block_number, anchor.block)
         opened = opening_event(rpc, anchor.ledger, consortium=consortium, run_id=run_id, from_block=near)
         if opened is None:
             raise ChainError(Code.CHAIN_UNREACHABLE, f"{rpc.shown_url} has no log of the run's opening")

@@ -2,8 +2,8 @@
 """From an enclave's envelope to a published one: no anchor, no output.
 
 The receipt goes on chain first. Only then does the envelope leave the store, with an `anchor` section that
-says where. A chain that can't be reached is tried again for as long as it takes; a ledger that refuses is
-the end of the run.
+says where; its proofs come when that is final (`completing`). A chain that can't be reached is tried again
+for as long as it takes; a ledger that refuses is the end of the run.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class _Place(NamedTuple):
     """Its block."""
     sequence: int
     """Number of the receipt among the consortium's."""
+    path: tuple[bytes, ...] = ()
+    """Of a receipt that the gate anchored with others: its path in their tree."""
 
 
 class Publisher:
@@ -143,7 +145,8 @@ class Publisher:
         if seen.anchoring is not None:
             if not seen.verdict.anchored:
                 raise RunnerError(Code.RECEIPT_MISMATCH, "another receipt of this run is anchored")
-            return _Place(seen.anchoring.tx, seen.anchoring.block, seen.anchoring.sequence)
+            there = seen.anchoring
+            return _Place(there.tx, there.block, there.sequence, there.path)
         try:
             result = self._sender.anchor(ledger, signed, seen.opening, signature)
         except TransactionError as error:
@@ -179,6 +182,7 @@ class Publisher:
             approvals=tuple(
                 Approval(owner=approval.owner, tx=from_hex(approval.at.tx, 32)) for approval in approvals
             ),
+            batch_path=found.path,
         )
         return envelope.with_anchor(anchor).encode().decode()
 

@@ -19,6 +19,7 @@ from sealroom_agents.config.model import DRAIN_S
 from sealroom_agents.errors import ChainError, StoreError
 from sealroom_agents.readiness import check_readiness, should_wait
 from sealroom_agents.runner.backend import Backend
+from sealroom_agents.runner.completing import Completer
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.supervisor import Stopped, Supervisor
 from sealroom_agents.store import CLAIM_S, ENDS, Holder, Run, Store
@@ -80,12 +81,16 @@ class Runner:
         ended = Event()
         beat = Thread(target=self._renew_claims, args=(ended,), name="claims", daemon=True)
         beat.start()
+        completer = Completer(self._store, self._chain)
+        later = Thread(target=completer.serve, args=(ended,), name="proofs", daemon=True)
+        later.start()
         try:
             with ThreadPoolExecutor(self._parallel, thread_name_prefix="run") as pool:
                 self._work(pool)
         finally:
             ended.set()
             beat.join()
+            later.join()
             with suppress(StoreError):
                 self._store.release(self._holder)
 

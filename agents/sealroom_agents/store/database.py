@@ -114,6 +114,12 @@ class Store(Claims):
         with self._read() as session:
             return run_row(session, run_id).envelope
 
+    def complete(self, run_id: str, published: str, complete: str) -> bool:
+        """Put an envelope with proofs in the place of the published one; false where another is by now."""
+        with self._write() as session:
+            query = update(RunRow).where(RunRow.id == run_id, RunRow.envelope == published)
+            return changed(session.execute(query.values(envelope=complete)))
+
     def failure(self, run_id: str) -> str | None:
         """The failure file of a run that failed after its keys were released."""
         with self._read() as session:
