@@ -76,7 +76,7 @@ def test_a_path_with_nodes_left_out_or_put_behind_is_refused() -> None:
 
 
 def test_what_is_packed_is_read_as_far_as_a_path_may_go() -> None:
-    """EN-02: a few kilobytes that unpack to gigabytes take a megabyte."""
+    """RE-02: a few kilobytes that unpack to gigabytes take a megabyte."""
     path = BLOCK.proof(7).path
     bomb = zlib.compress(bytes(64 * inclusion.MAX_PATH_BYTES), 9)
     for wrong in (bomb, path[:-1], path + b"\0", b"", b"\x78\x9c", zlib.compress(b"\xc0", 0)):

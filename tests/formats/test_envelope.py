@@ -258,7 +258,7 @@ def test_another_version_or_shape_is_refused(change: Any) -> None:
     ],
 )
 def test_proofs_of_another_shape_are_refused(change: Any) -> None:
-    """EN-02: so many, of so many bytes."""
+    """RE-02: so many, of so many bytes."""
     value = json.loads(ENVELOPE.with_anchor(ANCHOR).encode())
     change(value["anchor"])
     with pytest.raises(EnvelopeError) as caught:
