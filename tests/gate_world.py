@@ -41,7 +41,7 @@ from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
 from sealroom.platform_policy import PlatformPolicy
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
 from sealroom_agents.chain import ChainReader, Transactor
-from sealroom_agents.chain.sending import GWEI
+from sealroom_agents.chain.fees import GWEI
 from sealroom_agents.errors import AttestationError
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.http import create_app

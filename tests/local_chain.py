@@ -21,7 +21,8 @@ import secrets
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,7 @@ from sealroom.model import (
 from sealroom_agents import child_processes
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import explain_revert, interface
+from sealroom_agents.chain.fees import GWEI
 from sealroom_agents.chain.gas import with_room
 from tests.patience import PATIENCE_S, until
 
@@ -283,6 +285,18 @@ class LocalChain:
     def reorg(self, depth: int) -> None:
         """Replace the last `depth` blocks by empty ones; their transactions are gone."""
         self.rpc("anvil_reorg", depth, [])
+
+    @contextmanager
+    def by_hand(self) -> Iterator[None]:
+        """No block but those that the test asks for; then as before."""
+        self.rpc("evm_setAutomine", False)
+        try:
+            yield
+        finally:
+            self.rpc("anvil_dropAllTransactions")
+            self.rpc("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+            self.rpc("evm_setAutomine", True)
+            self.mine()
 
     def snapshot(self) -> str:
         """Remember the state."""

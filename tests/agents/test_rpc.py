@@ -171,7 +171,8 @@ def test_the_words_of_a_revert_are_cut_too(text: str) -> None:
     """They go into refusals and the audit log."""
     data = "0x" + (STRING_SELECTOR + encode(["string"], [text])).hex()
     answers = [{"id": 0, "error": {"code": 3, "message": "execution reverted", "data": data}}]
-    answers += [{"id": number, "result": "0x1"} for number in (1, 2, 3)]
+    block = {"baseFeePerGas": "0x1", "timestamp": "0x1"}
+    answers += [{"id": number, "result": result} for number, result in ((1, "0x1"), (2, block), (3, "0x1"))]
     with HostileNode(says(http(json.dumps(answers).encode()))) as node:
         sender = Transactor(node.url, b"\x01" * 32, timeout_s=PATIENCE_S)
         with pytest.raises(TransactionError) as error:

@@ -18,8 +18,8 @@ from tests.rpc_proxy import RpcProxy
 from sealroom.model import Platform, Spending
 from sealroom_agents.chain import Transactor, TxResult, sending
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.chain.fees import GWEI, Fees
 from sealroom_agents.chain.gas import MAX_GAS, with_room
-from sealroom_agents.chain.sending import GWEI, Fees
 from sealroom_agents.errors import TransactionError
 
 MAX_FEE_WEI = 500 * GWEI
@@ -81,7 +81,7 @@ def test_two_votes_of_one_block_both_have_the_gas_that_they_need(
         for n in (0, 1)
     ]
     estimate = int(chain.rpc("eth_estimateGas", {"from": account(0), **call}), 16)
-    with mining_by_hand(chain):
+    with chain.by_hand():
         sent = [pool.submit(one.send, room.consortium, data) for one in senders]
         until(lambda: int(chain.rpc("txpool_status")["pending"], 16) == 2)
         chain.mine()
@@ -149,24 +149,8 @@ def manual(chain: LocalChain) -> Iterator[Manual]:
     chain.mine()
     manual = Manual(chain)
     chain.fund(manual.sender().address)
-    with mining_by_hand(chain):
+    with chain.by_hand():
         yield manual
-
-
-class mining_by_hand:
-    """No block but those that the test asks for; then as before."""
-
-    def __init__(self, chain: LocalChain) -> None:
-        self._chain = chain
-
-    def __enter__(self) -> None:
-        self._chain.rpc("evm_setAutomine", False)
-
-    def __exit__(self, *_: object) -> None:
-        self._chain.rpc("anvil_dropAllTransactions")
-        self._chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
-        self._chain.rpc("evm_setAutomine", True)
-        self._chain.mine()
 
 
 @pytest.fixture
@@ -354,7 +338,7 @@ def test_an_enclave_gets_its_keys_from_an_opening_that_was_replaced(approved: Wo
     """OP-14, RE-06: ε is booked once."""
     by_hand = Manual(approved.chain, approved.gate._root.signer_key.reveal())
     enclave = Enclave(approved)
-    with mining_by_hand(approved.chain), ThreadPoolExecutor(1) as one:
+    with approved.chain.by_hand(), ThreadPoolExecutor(1) as one:
         asked = one.submit(enclave.ask)
         later = by_hand.replaced(by_hand.only())
         approved.chain.mine()
@@ -370,7 +354,7 @@ def test_a_restarted_gate_replaces_the_opening_that_it_left(approved: World) -> 
     """OP-14, RE-06: the gate died while its opening waited. The run of the dead gate costs nothing."""
     by_hand = Manual(approved.chain, approved.gate._root.signer_key.reveal())
     lost, enclave = Enclave(approved), Enclave(approved)
-    with mining_by_hand(approved.chain), ThreadPoolExecutor(1) as one:
+    with approved.chain.by_hand(), ThreadPoolExecutor(1) as one:
         dead = Transactor(approved.chain.url, by_hand.key, receipt_timeout_s=0.0, max_fee_wei=MAX_FEE_WEI)
         approved.gate._bookings._opener = dead
         assert lost.ask().status_code == 503

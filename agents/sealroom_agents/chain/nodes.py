@@ -172,6 +172,11 @@ class Nodes:
         """What those of some nodes answer that answer within `GRACE_S`, without an error."""
         return self._collect(question, [self._breakers[rpc] for rpc in rpcs], needed=0)[0]
 
+    def present(self) -> tuple[Rpc, ...]:
+        """Nodes that are not left out, or all of them where too few are left."""
+        there = tuple(rpc for rpc in self.rpcs if self._breakers[rpc].available)
+        return there if self.sufficient(there) else self.rpcs
+
     def _collect(
         self, question: Callable[[Rpc], T], breakers: Sequence[Breaker], *, needed: int
     ) -> tuple[dict[Rpc, T], dict[Rpc, ChainError]]:

@@ -10,6 +10,7 @@ and one that comes too late costs nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.model import Opening, Receipt, Run, Study
 from sealroom_agents.chain.contracts import interface
-from sealroom_agents.chain.logs import Log, parsed
+from sealroom_agents.chain.nodes import Nodes
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Rpc, RpcFailure
+from sealroom_agents.chain.senders import Event, Mined, Senders
 from sealroom_agents.chain.sending import RECEIPT_TIMEOUT_S, Outbox, reverted
 from sealroom_agents.errors import ChainError, TransactionError
 
@@ -58,31 +60,54 @@ class Opened:
 
 
 class Transactor:
-    """Sends transactions of one key through one endpoint. Thread safe: one transaction at a time."""
+    """Sends transactions of one key through one or several endpoints. Thread safe: one transaction at a
+    time, openings before all else."""
 
     def __init__(
         self,
-        rpc_url: str,
+        rpc_urls: str | Sequence[str],
         private_key: bytes,
         *,
+        quorum: int | None = None,
+        chain_id: int | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         receipt_timeout_s: float = RECEIPT_TIMEOUT_S,
         max_fee_wei: int | None = None,
     ) -> None:
-        """max_fee_wei: most per gas. Give it only where no other program uses the key: then a transaction
-        that no block takes is replaced, and so is one that an earlier process left waiting."""
-        self._rpc = Rpc(rpc_url, timeout_s=timeout_s)
+        """quorum: how many endpoints must say the same before it counts; all of them by default. chain_id:
+        the one for which the key signs; `None` goes by the endpoints. max_fee_wei: most per gas. Give it only
+        where no other program uses the key: then a transaction that no block takes is replaced, and so is one
+        that an earlier process left waiting."""
+        # Late: importing it takes longer than all else here, and most commands send nothing.
+        from eth_account import Account
+
+        account = Account.from_key(private_key)
+        self._nodes = Nodes(
+            [rpc_urls] if isinstance(rpc_urls, str) else rpc_urls,
+            timeout_s=timeout_s,
+            quorum=quorum,
+            expected_chain_id=chain_id,
+            private_chain=None,
+            finalized_floor=0,
+            clock=time.time,
+        )
+        self.address = str(account.address).lower()
+        """Address that pays and signs, lower case."""
+        self._senders = Senders(self._nodes, self.address)
         self._outbox = Outbox(
-            self._rpc, private_key, max_fee_wei=max_fee_wei, receipt_timeout_s=receipt_timeout_s
+            self._senders,
+            account,
+            chain_id=chain_id,
+            max_fee_wei=max_fee_wei,
+            receipt_timeout_s=receipt_timeout_s,
         )
 
     def __repr__(self) -> str:
-        return f"Transactor({self._rpc.shown_url}, {self.address})"
+        return f"Transactor({', '.join(rpc.shown_url for rpc in self._nodes.rpcs)}, {self.address})"
 
-    @property
-    def address(self) -> str:
-        """Address that pays and signs, lower case."""
-        return self._outbox.address
+    def close(self) -> None:
+        """Let threads and connections go."""
+        self._nodes.close()
 
     def open_runs(
         self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], *, note: bytes
@@ -93,8 +118,8 @@ class Transactor:
         note: 32 bytes that are kept with each opening. Raises `TransactionError` whose `.revert` is the
         ledger's error name, of the first run when none could be opened.
         """
-        arguments = (consortium, study.solidity(), [run.solidity() for run in runs], note)
-        return self.send(ledger, interface("Ledger").encode("open", *arguments))
+        data = _opening(consortium, study, runs, note)
+        return self.send(ledger, data, until=max(run.open_before for run in runs), urgent=True)
 
     def book(
         self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], *, note: bytes
@@ -153,72 +178,74 @@ class Transactor:
         arguments = (consortium, standing, list(numbers), list(digests))
         return self.send(ledger, interface("Ledger").encode("anchorBatch", *arguments))
 
-    def send(self, to: str, data: bytes, *, value: int = 0) -> TxResult:
-        """Try as a call, sign, send, wait until mined.
+    def send(
+        self, to: str, data: bytes, *, value: int = 0, until: int | None = None, urgent: bool = False
+    ) -> TxResult:
+        """Try as a call, sign, send, wait until mined; `until` and `urgent` as `Outbox.send` has them.
 
         Raises `TransactionError`: `transaction-reverted` (with `.revert`), `transaction-too-expensive`,
         `transaction-fee-too-high`, `transaction-rejected` (such as no gas money), `transaction-not-mined`;
-        and `ChainError` `chain-unreachable`.
+        and `ChainError` `chain-unreachable` and `chain-disagrees`.
         """
         call = {"from": self.address, "to": to, "data": "0x" + data.hex(), "value": hex(value)}
-        tx, receipt = self._outbox.send(call)
-        result = self._result(tx, receipt)
-        if self._rpc.quantity(receipt.get("status")) != 1:
+        mined = self._outbox.send(call, until=until, urgent=urgent)
+        if not mined.succeeded:
             # It was fine as a call but not when it was mined: another transaction
             # came between. Ask for the reason.
-            (answer,) = self._rpc.batch([("eth_call", [call, hex(result.block_number)])])
-            data = answer.data if isinstance(answer, RpcFailure) else b""
-            raise reverted(data, f"transaction {tx} was mined but reverted")
-        return result
+            why = self._senders.why(call, mined.block_number)
+            raise reverted(why, f"transaction {mined.tx} was mined but reverted")
+        return _result(mined)
 
     def _refused(
         self, ledger: str, consortium: str, study: Study, runs: Sequence[Run], note: bytes
     ) -> dict[bytes, TransactionError]:
-        """What the ledger would refuse now, each run with its own reason; costs no gas."""
+        """What a quorum says that the ledger would refuse now, each run with its own reason; costs no gas."""
 
         def tried(chosen: Sequence[Run]) -> tuple[str, list[Any]]:
-            arguments = (consortium, study.solidity(), [run.solidity() for run in chosen], note)
-            data = interface("Ledger").encode("open", *arguments)
-            call = {"from": self.address, "to": ledger, "data": "0x" + data.hex()}
-            return "eth_call", [call, "latest"]
+            data = _opening(consortium, study, chosen, note)
+            return "eth_call", [{"from": self.address, "to": ledger, "data": "0x" + data.hex()}, "latest"]
 
-        (answer,) = self._rpc.batch([tried(runs)])
-        if not isinstance(answer, RpcFailure):
-            try:
-                why = interface("Ledger").decode("open", self._rpc.data(answer))
-            except ChainError:
-                why = ()
-            if len(why) != len(runs):
-                raise self._rpc.malformed("reasons for another number of runs")
+        def one(rpc: Rpc) -> dict[bytes, bytes]:
+            (answer,) = rpc.batch([tried(runs)])
+            if not isinstance(answer, RpcFailure):
+                try:
+                    why = interface("Ledger").decode("open", rpc.data(answer))
+                except ChainError:
+                    why = ()
+                if len(why) != len(runs):
+                    raise rpc.malformed("reasons for another number of runs")
+                return {run.run_id: reason for run, reason in zip(runs, why, strict=True) if reason}
+            if not answer.data:
+                raise TransactionError(
+                    Code.TRANSACTION_REJECTED, f"the node does not try the transaction: {answer.message}"
+                )
+            # All of them are refused, and the ledger names the reason of the first. None was opened before
+            # another, so each alone is refused for its own.
+            alone = [answer] if len(runs) == 1 else rpc.batch([tried([run]) for run in runs])
             return {
-                run.run_id: reverted(reason, "refused")
-                for run, reason in zip(runs, why, strict=True)
-                if reason
+                run.run_id: found.data
+                for run, found in zip(runs, alone, strict=True)
+                if isinstance(found, RpcFailure)
             }
-        if not answer.data:
-            raise TransactionError(
-                Code.TRANSACTION_REJECTED, f"the node does not try the transaction: {answer.message}"
-            )
-        # All of them are refused, and the ledger names the reason of the first. None was opened before
-        # another, so each alone is refused for its own.
-        alone = [answer] if len(runs) == 1 else self._rpc.batch([tried([run]) for run in runs])
-        return {
-            run.run_id: reverted(found.data, found.message)
-            for run, found in zip(runs, alone, strict=True)
-            if isinstance(found, RpcFailure)
-        }
 
-    def _result(self, tx: str, receipt: dict[str, Any]) -> TxResult:
-        rpc = self._rpc
-        if "0x" + rpc.data(receipt.get("transactionHash"), 32).hex() != tx:
-            raise rpc.malformed("the receipt of another transaction")
-        return TxResult(
-            tx=tx,
-            block_number=rpc.quantity(receipt.get("blockNumber")),
-            block_hash=rpc.data(receipt.get("blockHash"), 32),
-            gas_used=rpc.quantity(receipt.get("gasUsed")),
-            logs=tuple(_decoded(parsed(rpc, receipt.get("logs")))),
-        )
+        refused = self._senders.refusals(one)
+        return {run_id: reverted(why, "refused") for run_id, why in refused.items()}
+
+
+def _opening(consortium: str, study: Study, runs: Sequence[Run], note: bytes) -> bytes:
+    """The call that opens runs."""
+    arguments = (consortium, study.solidity(), [run.solidity() for run in runs], note)
+    return interface("Ledger").encode("open", *arguments)
+
+
+def _result(mined: Mined) -> TxResult:
+    return TxResult(
+        tx=mined.tx,
+        block_number=mined.block_number,
+        block_hash=mined.block_hash,
+        gas_used=mined.gas_used,
+        logs=tuple(_decoded(mined.events)),
+    )
 
 
 def _outcomes(sent: TxResult, runs: Sequence[Run]) -> Iterator[tuple[bytes, Opened | TransactionError]]:
@@ -234,10 +261,10 @@ def _outcomes(sent: TxResult, runs: Sequence[Run]) -> Iterator[tuple[bytes, Open
     return ((run.run_id, told.get(run.run_id, lost)) for run in runs)
 
 
-def _decoded(logs: Sequence[Log]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for log in logs:
+def _decoded(events: Sequence[Event]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for one in events:
         for name in ("Ledger", "Consortium", "Factory", "DstackApp"):
-            decoded = interface(name).decode_log(log.topics, log.data)
+            decoded = interface(name).decode_log(list(one.topics), one.data)
             if decoded is not None:
                 yield decoded
                 break

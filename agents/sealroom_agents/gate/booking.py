@@ -5,8 +5,11 @@ The gate has one key, and so one transaction under way at a time. What comes mea
 transaction takes all that waits for the same study, at most `MAX_TOGETHER` runs. Where nothing is under way
 the first one waits `GATHER_S`, in case others follow. Each opening carries the head of the audit log.
 
-Nothing is kept on disk: the chain is the truth. The ledger opens a run id once, so an opening may be sent
-again; and none after `openBefore`, so one that a gate left behind when it died costs nothing from then on.
+Nothing is kept on disk, for all that a table of attempts could say is on chain. The ledger opens a run id
+once, so an opening may be sent again; and none from `openBefore` on, so one that a gate left behind when it
+died costs nothing after a minute. The chain uses a nonce once, so a gate that starts replaces what an earlier
+one left waiting. And nobody waits for a run of a dead gate: its enclave's nonce died with it. What was to be
+opened, and never told, is in the audit log (`booking`), which `sealroom gate-log` compares with the chain.
 
 What chain and ledger answer are `ChainError`s, and told to the runs that they are about. Any other error is a
 fault of this program, after which nobody knows what was sent: nothing more is booked, whoever waits is told,

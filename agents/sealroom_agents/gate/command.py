@@ -25,7 +25,7 @@ from sealroom_agents.attestation import (
     trust_under,
 )
 from sealroom_agents.chain import ChainReader, Transactor
-from sealroom_agents.chain.sending import GWEI
+from sealroom_agents.chain.fees import GWEI
 from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.config import Config, process_command, required
 from sealroom_agents.config.model import DEFAULT_PCCS, Chain
@@ -109,6 +109,13 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
     )
     chain.chain_id()
     root = GateRoot(client, chain_id=chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now)
+    sender = Transactor(
+        nodes.urls,
+        root.signer_key.reveal(),
+        quorum=nodes.quorum,
+        chain_id=chain_id,
+        max_fee_wei=settings.max_fee * GWEI,
+    )
     faults: list[str] = []
 
     def fault() -> None:
@@ -122,7 +129,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         ),
         root=root,
         chain=chain,
-        sender=Transactor(nodes.urls[0], root.signer_key.reveal(), max_fee_wei=settings.max_fee * GWEI),
+        sender=sender,
         trust=trust,
         collateral=collateral,
         sessions=sessions,
@@ -148,6 +155,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         audit.close()
         sessions.close()
         chain.close()
+        sender.close()
     if faults:
         raise GateError(
             Code.INTERNAL, "an unforeseen error has ended the bookings", "start the gate again; see its log"

@@ -53,7 +53,7 @@ def command(config: Config) -> None:
             "a simulated platform proves nothing to the owners of a real consortium",
         )
     place, _ = lock_folder(settings.state)
-    sender = Transactor(config.chain.urls[0], read_key(settings.key_file))
+    sender = Transactor(config.chain.urls, read_key(settings.key_file), chain_id=chain_id)
     store = Store(config.database.clear)
     stop, drain = Event(), Event()
     local = LocalBackend(
