@@ -158,14 +158,58 @@ def serve(
     ready: Callable[[], object],
     keep_alive_s: int,
     shutdown_s: int | None = None,
+    connections: int = MAX_CONNECTIONS,
 ) -> None:
     """Serve until SIGTERM or SIGINT. `ready` is called once requests are answered.
 
     `keep_alive_s` bounds how long an idle connection is kept, and `shutdown_s` how long answers under way may
     take after the signal, `None` as long as they need; a second signal cuts them off. The process ends when
-    the work that they left in threads has.
+    the work that they left in threads has. `connections` is how many it has open at once.
     """
+    import httptools
     import uvicorn
+    import uvloop
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Bounded(HttpToolsProtocol):
+        """Keeps no more of a head, or of what follows a body, than `MAX_HEAD_BYTES`."""
+
+        _idle = _head = 0
+
+        def data_received(self, data: bytes) -> None:
+            self._idle += len(data)
+            super().data_received(data)
+            if self._idle > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("Request head too large")
+
+        def on_message_begin(self) -> None:
+            self._head = 0
+            super().on_message_begin()
+
+        def on_url(self, url: bytes) -> None:
+            self._counted(len(url))
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._counted(len(name) + len(value))
+            super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._idle = 0
+            super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            self._idle = 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._idle = 0
+            super().on_message_complete()
+
+        def _counted(self, size: int) -> None:
+            self._head += size
+            if self._head > MAX_HEAD_BYTES:
+                raise httptools.HttpParserError("the head is too large")
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -183,17 +227,17 @@ def serve(
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
-        "limit_concurrency": MAX_CONNECTIONS,
+        "http": Bounded,
+        "limit_concurrency": connections,
         "timeout_keep_alive": keep_alive_s,
         "timeout_graceful_shutdown": shutdown_s,
-        "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
     }
     server = Server(uvicorn.Config(app, **config))
     on_signals(
         lambda: setattr(server, "should_exit", True),
         lambda: setattr(server, "force_exit", True),
     )
-    server.run(sockets=[listener])
+    uvloop.run(server.serve(sockets=[listener]))
 
 
 def _read_secret(path: Path, limit: int, *, code: Code) -> bytes:

@@ -87,6 +87,33 @@ class Secret:
         raise TypeError("a Secret cannot be pickled")
 
 
+class SigningKey:
+    """A secp256k1 private key that signs often: it is read once, not for each signature."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, private_key: bytes) -> None:
+        """private_key: 32 bytes. Raises `key-invalid`."""
+        from eth_keys.datatypes import PrivateKey
+        from eth_utils.exceptions import ValidationError
+
+        try:
+            self._key = PrivateKey(private_key)
+        except ValidationError:
+            raise KeyMaterialError(Code.KEY_INVALID, "not a secp256k1 private key") from None
+
+    def sign(self, digest: bytes) -> bytes:
+        """Sign 32 bytes (RFC 6979): 65 bytes r ‖ s ‖ v."""
+        signature = self._key.sign_msg_hash(digest)
+        return bytes(signature.to_bytes()[:64]) + bytes([27 + signature.v])
+
+    def __repr__(self) -> str:
+        return "SigningKey(…)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a SigningKey cannot be pickled")
+
+
 class KemPrivateKey:
     """An X-Wing private key. `public` is its public key as 1216 bytes."""
 

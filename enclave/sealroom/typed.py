@@ -8,10 +8,11 @@ r ‖ s ‖ v with v 27 or 28 and s in the lower half of the order; nothing else
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from eth_abi.abi import encode as abi_encode
-from eth_keys.datatypes import PrivateKey, Signature
+from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
@@ -19,6 +20,7 @@ from eth_utils.exceptions import ValidationError
 from sealroom.codes import Code
 from sealroom.encoding import address_bytes
 from sealroom.errors import KeyMaterialError
+from sealroom.keys import SigningKey
 from sealroom.model import Challenge, Grant, Lease, Opening, Receipt, Record, Renewal, Vote, shown
 
 SIGNATURE_SIZE = 65
@@ -33,6 +35,8 @@ GATE = "Sealroom Gate"
 """Name of the domain of grants, challenges and leases."""
 VERSION = "2"
 """Version of all of them."""
+MAX_DOMAINS = 256
+"""Domains whose hash is kept."""
 DOMAIN_FIELDS = (
     ("name", "string"),
     ("version", "string"),
@@ -130,12 +134,17 @@ def typed_data(content: Record, domain: dict[str, Any]) -> dict[str, Any]:
 
 def structure(struct_hash: bytes, domain: Mapping[str, Any]) -> Signable:
     """A structure by its hash (EIP-712's `hashStruct`), in a domain that has some of `DOMAIN_FIELDS`."""
-    fields = [(name, kind) for name, kind in DOMAIN_FIELDS if name in domain]
-    words = [keccak(text=f"EIP712Domain({','.join(f'{kind} {name}' for name, kind in fields)})")]
-    for name, kind in fields:
-        value = domain[name]
+    fields = tuple((name, kind, domain[name]) for name, kind in DOMAIN_FIELDS if name in domain)
+    return Signable(version=b"\x01", header=_separator(fields), body=struct_hash)
+
+
+@lru_cache(MAX_DOMAINS)
+def _separator(fields: tuple[tuple[str, str, Any], ...]) -> bytes:
+    """EIP-712's `domainSeparator`: one consortium's gate signs in the same domain again and again."""
+    words = [keccak(text=f"EIP712Domain({','.join(f'{kind} {name}' for name, kind, _ in fields)})")]
+    for _, kind, value in fields:
         words.append(keccak(text=value) if kind == "string" else abi_encode([kind], [value]))
-    return Signable(version=b"\x01", header=keccak(b"".join(words)), body=struct_hash)
+    return keccak(b"".join(words))
 
 
 def personal(content: bytes) -> Signable:
@@ -148,18 +157,15 @@ def digest(message: Signable) -> bytes:
     return keccak(b"\x19" + message.version + message.header + message.body)
 
 
-def sign(message: Signable, private_key: bytes) -> bytes:
+def sign(message: Signable, private_key: bytes | SigningKey) -> bytes:
     """Sign with a secp256k1 key (32 bytes, RFC 6979); returns 65 bytes r ‖ s ‖ v."""
     return sign_digest(digest(message), private_key)
 
 
-def sign_digest(message_digest: bytes, private_key: bytes) -> bytes:
+def sign_digest(message_digest: bytes, private_key: bytes | SigningKey) -> bytes:
     """Like `sign`, for a digest."""
-    try:
-        signature = PrivateKey(private_key).sign_msg_hash(message_digest)
-    except ValidationError:
-        raise KeyMaterialError(Code.KEY_INVALID, "not a secp256k1 private key") from None
-    return signature.to_bytes()[:64] + bytes([27 + signature.v])
+    key = private_key if isinstance(private_key, SigningKey) else SigningKey(private_key)
+    return key.sign(message_digest)
 
 
 def recover(message: Signable, signature: bytes) -> str:

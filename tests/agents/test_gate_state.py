@@ -92,8 +92,19 @@ def test_who_gets_no_turn_to_write_is_told_as_of_a_database_that_does_not_answer
 ) -> None:
     """OP-05."""
     monkeypatch.setattr(sessions_module, "TURN_S", 0.01)
-    with sessions._write(), pytest.raises(GateError) as error:
-        sessions.keep_highest("mark", 1)
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(_: object) -> None:
+        begun.set()
+        assert go.wait(PATIENCE_S)
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(sessions._write, slow)
+        assert begun.wait(PATIENCE_S)
+        with pytest.raises(GateError) as error:
+            sessions.keep_highest("mark", 1)
+        go.set()
+        writing.result(PATIENCE_S)
     assert error.value.code == "gate-state"
     sessions.keep_highest("mark", 2)
     assert sessions.highest("mark") == 2
@@ -128,7 +139,7 @@ def test_a_database_that_is_locked_for_a_while_delays_and_refuses_nothing(
     enclave = small(approved)
     granted(enclave.ask())
     asks = threading.Semaphore(0)
-    event.listen(approved.gate._sessions._engine, "begin", lambda *_: asks.release(), insert=True)
+    event.listen(approved.gate._sessions._engine, "engine_connect", lambda *_: asks.release())
     for act in (lambda: enclave.renew(1), small(approved).ask):
         with ThreadPoolExecutor(1) as pool, locked(approved.state) as let_go:
             answer = pool.submit(act)
@@ -142,7 +153,7 @@ def test_a_database_that_is_locked_for_a_while_delays_and_refuses_nothing(
 def test_a_database_that_stays_locked_releases_nothing_and_ends_nothing(
     approved: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OP-05, AT-01: the nonce is not used up, the lease goes on, and the log holds."""
+    """OP-05, AT-01: the nonce is used up, nothing is booked, the lease goes on, and the log holds."""
     restarted(approved, monkeypatch, busy_s=0.01)
     enclave, other = small(approved), small(approved)
     granted(enclave.ask())
@@ -150,10 +161,16 @@ def test_a_database_that_stays_locked_releases_nothing_and_ends_nothing(
     with locked(approved.state):
         unable(other.send(message))
         unable(enclave.renew(1))
-        hello = Enclave(approved)
-        with pytest.raises(AssertionError, match="gate-state"):
-            hello.hello()
-    granted(other.send(message))
+        later = small(approved)
+        answer = later.evidence(*later.hello())
+    refused(other.send(message), "nonce-replayed", 409)
+    granted(later.send(answer))
+    assert (
+        approved.chain.call(
+            "Ledger", approved.room.ledger, "spending", approved.room.consortium, approved.study
+        )["runs"]
+        == 2
+    )
     assert enclave.renew(1).status_code == 200
     verify(approved.state / "audit.jsonl")
 

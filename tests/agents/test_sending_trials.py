@@ -271,9 +271,14 @@ def test_nodes_that_swallow_what_they_are_given_and_lose_what_they_had(
     deaf, forgetful = proxies(trial, 2)
     deaf.loses = lambda method, params: method == "eth_sendRawTransaction"
     swallowed: list[str] = []
-    forgetful.loses = lambda method, params: bool(
-        method == "eth_sendRawTransaction" and len(swallowed) < 2 and not swallowed.append(params[0])
-    )
+
+    def swallows(method: str, params: list[Any]) -> bool:
+        if method != "eth_sendRawTransaction" or len(swallowed) == 2:
+            return False
+        swallowed.append(params[0])
+        return True
+
+    forgetful.loses = swallows
     trial.submit(trial.bookings(trial.transactor(deaf.url, forgetful.url)), *(trial.run() for _ in range(4)))
     (first,) = until(trial.pending)
     assert len(swallowed) == 2
@@ -353,7 +358,7 @@ def book_and_die(
             hand(self, raw)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    Senders.hand = fatal  # type: ignore[assignment,method-assign]
+    Senders.hand = fatal  # type: ignore[method-assign]
     list(Transactor(url, key, max_fee_wei=900 * GWEI).book(*order, runs, note=NOTE))
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from sealroom.encoding import canonical, parse_canonical, sha256, to_hex
 from sealroom.errors import FormatError
 from sealroom.files import PRIVATE, fsync_folder, write_atomic
 from sealroom_agents.errors import GateError
+from sealroom_agents.gate.together import Together
 
 MAX_LINE_BYTES = 64 * 1024
 """Longest line."""
@@ -122,6 +123,7 @@ class AuditLog:
         """
         self._path, self._heads, self._clock = path, heads, clock
         self._lock = threading.Lock()
+        self._appends: Together[tuple[str, Mapping[str, Any]], Head] = Together(self._append_all)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = self._open()
         try:
@@ -144,23 +146,36 @@ class AuditLog:
         Raises `GateError` `audit-unwritable` or `audit-cut`: the entry does not count then, and what it was
         to vouch for must not happen.
         """
+        return self._appends((event, facts))
+
+    def _append_all(self, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Head | BaseException]:
+        """Entries that came at the same time, with one wait for the disk; each follows from the one before.
+        One that cannot be written is left out, and the others follow from each other."""
         with self._lock:
-            sequence = self._head.sequence + 1
-            entry = {
-                "sequence": sequence,
-                "time": self._clock(),
-                "event": event,
-                "facts": {
-                    name: _text(fact) if isinstance(fact, str) else fact for name, fact in facts.items()
-                },
-                "previous": to_hex(self._head.digest),
-            }
-            digest, line = _line(entry)
-            self._write(line)
-            head = Head(sequence, digest)
-            self._heads.keep_audit_head(head)
-            self._head, self._size = head, self._size + len(line)
-            return head
+            head, lines, outcomes = self._head, bytearray(), list[Head | BaseException]()
+            for event, facts in entries:
+                try:
+                    digest, line = _line(self._entry(head, event, facts))
+                except GateError as error:
+                    outcomes.append(error)
+                    continue
+                head = Head(head.sequence + 1, digest)
+                lines += line
+                outcomes.append(head)
+            if head != self._head:
+                self._write(lines)
+                self._heads.keep_audit_head(head)
+                self._head, self._size = head, self._size + len(lines)
+            return outcomes
+
+    def _entry(self, head: Head, event: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "sequence": head.sequence + 1,
+            "time": self._clock(),
+            "event": event,
+            "facts": {name: _text(fact) if isinstance(fact, str) else fact for name, fact in facts.items()},
+            "previous": to_hex(head.digest),
+        }
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
@@ -185,7 +200,7 @@ class AuditLog:
             raise
         return descriptor
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes | bytearray) -> None:
         there = os.fstat(self._file)
         if there.st_size < self._size or not there.st_nlink:
             raise GateError(
@@ -198,8 +213,8 @@ class AuditLog:
             if there.st_size > self._size:
                 os.ftruncate(self._file, self._size)
             written = 0
-            while written < len(line):
-                written += os.write(self._file, line[written:])
+            while written < len(lines):
+                written += os.write(self._file, lines[written:])
             os.fsync(self._file)
         except OSError as error:
             raise GateError(

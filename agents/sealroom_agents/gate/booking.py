@@ -3,7 +3,8 @@
 
 The gate has one key, and so one transaction under way at a time. What comes meanwhile waits, and the next
 transaction takes all that waits for the same study, at most `MAX_TOGETHER` runs. Where nothing is under way
-the first one waits `GATHER_S`, in case others follow. Each opening carries the head of the audit log.
+it leaves at once, unless other runs are expected: those it waits for, `GATHER_S` at most. Each opening
+carries the head of the audit log.
 
 Nothing is kept on disk, for all that a table of attempts could say is on chain. The ledger opens a run id
 once, so an opening may be sent again; and none from `openBefore` on, so one that a gate left behind when it
@@ -24,6 +25,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,7 +40,7 @@ MAX_TOGETHER = 64
 MAX_WAITING = 1024
 """Runs that wait for a transaction, of all consortia together."""
 GATHER_S = 0.1
-"""How long the first run waits for others, seconds."""
+"""How long the first run waits for others that are expected, seconds."""
 OPEN_WITHIN_S = 60
 """Seconds from the decision within which a run is opened, or not at all."""
 MAX_WAIT_S = 80.0
@@ -101,9 +103,25 @@ class Bookings:
         self._gather_s = gather_s
         self._change = threading.Condition()
         self._queue: deque[_Waiting] = deque()
+        self._expected: set[bytes] = set()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._faulty = False
+
+    @contextmanager
+    def expecting(self, run_id: bytes) -> Iterator[None]:
+        """A run may be submitted meanwhile: others wait for it a little, to be opened together."""
+        with self._change:
+            self._expected.add(run_id)
+        try:
+            yield
+        finally:
+            with self._change:
+                self._arrived(run_id)
+
+    def _arrived(self, run_id: bytes) -> None:
+        self._expected.discard(run_id)
+        self._change.notify_all()
 
     def submit(self, order: Order) -> Future[Opened]:
         """Have a run opened. The future fails with `TransactionError`, `ChainError`, or, after a fault,
@@ -118,7 +136,7 @@ class Bookings:
             if self._closed or len(self._queue) >= MAX_WAITING:
                 raise Refused(Code.BUSY, "too many runs wait to be booked", "try again in a minute")
             self._queue.append(waiting)
-            self._change.notify_all()
+            self._arrived(order.run.run_id)
             if self._thread is None:
                 # A daemon: a gate that ends does not wait until a transaction is mined.
                 self._thread = threading.Thread(target=self._work, name="bookings", daemon=True)
@@ -177,7 +195,8 @@ class Bookings:
         with self._change:
             self._change.wait_for(lambda: self._closed or bool(self._queue))
             self._change.wait_for(
-                lambda: self._closed or len(self._queue) >= MAX_TOGETHER, timeout=self._gather_s
+                lambda: self._closed or not self._expected or len(self._queue) >= MAX_TOGETHER,
+                timeout=self._gather_s,
             )
             if self._closed:
                 return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from sealroom_agents.config.model import DEFAULT_PCCS, Chain
 from sealroom_agents.config.model import Gate as Settings
 from sealroom_agents.errors import AttestationError, ConfigurationError, GateError
 from sealroom_agents.gate.audit import AuditLog
+from sealroom_agents.gate.booking import OPEN_WITHIN_S
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.root import GateRoot, connect_guest
 from sealroom_agents.gate.service import Gate, GateConfig
@@ -41,6 +43,10 @@ from sealroom_agents.host import announce, listen, log_to_stderr, read_token, se
 
 KEEP_ALIVE_S = 15
 """Seconds that an idle connection is kept."""
+MAX_CONNECTIONS = 768
+"""Connections at once: hundreds of enclaves renew, while as many wait for their keys."""
+SWITCH_S = 0.001
+"""How long one thread may compute while others, which renew leases, want to."""
 
 POLICY_FILE = "platform-policy.json"
 """The simulated platform's own policy, in its folder."""
@@ -83,6 +89,7 @@ def command(config: Config) -> None:
 
 
 def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
+    sys.setswitchinterval(SWITCH_S)
     chain_id = required(nodes.id, "chain", "id")
     watch_token = read_token(settings.watch_token_file)
     # What must not start at all is decided first, before any file or node is touched.
@@ -115,6 +122,8 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         quorum=nodes.quorum,
         chain_id=chain_id,
         max_fee_wei=settings.max_fee * GWEI,
+        # Until a block shows that the last of its runs can be opened no more.
+        receipt_timeout_s=OPEN_WITHIN_S + 15.0,
     )
     faults: list[str] = []
 
@@ -148,7 +157,11 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
             _log.info("chain %d, listening on %s", chain_id, url)
             app = create_app(gate, authority, watch_token=watch_token)
             serve(
-                app, listener, ready=lambda: announce(settings.ready_file, url=url), keep_alive_s=KEEP_ALIVE_S
+                app,
+                listener,
+                ready=lambda: announce(settings.ready_file, url=url),
+                keep_alive_s=KEEP_ALIVE_S,
+                connections=MAX_CONNECTIONS,
             )
     finally:
         gate.close()

@@ -38,9 +38,16 @@ from sealroom_agents.gate.webhook import BootAuthority, BootInfo, answer
 
 FORBIDDEN = 403
 """Status of a refusal whose code names none."""
-EVIDENCE_AT_ONCE = MAX_TOGETHER
-"""Evidences judged at once: as many as one transaction books. Each may wait a minute for its booking, so they
-have threads of their own: others need theirs to renew leases. More of them wait."""
+EVIDENCE_AT_ONCE = 2 * MAX_TOGETHER
+"""Evidences under way at once: those of one transaction wait to be mined while the next ones are judged."""
+LEASES_AT_ONCE = 32
+"""Renewals at once; those that come together are written together."""
+REPORTS_AT_ONCE = 4
+"""Reports of watchers at once."""
+BATCHES_AT_ONCE = 4
+"""Batches of receipts at once; each may wait a minute until it is mined."""
+OTHERS_AT_ONCE = 16
+"""Challenges, and questions about the gate, at once."""
 BOOTS_AT_ONCE = 8
 """Boot requests judged at once; each reads the chain, for any caller."""
 WEBHOOK_MALFORMED = "invalid authorization request"
@@ -52,7 +59,11 @@ _log = logging.getLogger(__name__)
 def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> FastAPI:
     """The application. `watch_token` is the secret that the operator's processes show."""
     app = FastAPI(title="Sealroom gate", docs_url=None, redoc_url=None, openapi_url=None)
-    handle, handle_evidence = _Handler(), _Handler(CapacityLimiter(EVIDENCE_AT_ONCE))
+    # Each kind has threads of its own: so however many wait in one lane, nobody waits in another.
+    handle, handle_evidence, handle_lease, handle_report, handle_batch = (
+        _Handler(CapacityLimiter(most))
+        for most in (OTHERS_AT_ONCE, EVIDENCE_AT_ONCE, LEASES_AT_ONCE, REPORTS_AT_ONCE, BATCHES_AT_ONCE)
+    )
     boots = CapacityLimiter(BOOTS_AT_ONCE)
 
     def authorized(request: Request) -> bool:
@@ -79,20 +90,22 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
 
     @app.post("/v1/lease")
     async def lease(request: Request) -> Response:
-        return await handle.body(request, MAX_BODY, lambda body: gate.lease(body).encode())
+        return await handle_lease.body(request, MAX_BODY, lambda body: gate.lease(body).encode())
 
     @app.post("/v1/watch")
     async def watch(request: Request) -> Response:
         if not authorized(request):
             return _refusal(Code.UNAUTHORIZED, "the watcher's token is missing or wrong")
-        return await handle.body(request, MAX_BODY, lambda body: canonical(gate.watch(body)))
+        return await handle_report.body(request, MAX_BODY, lambda body: canonical(gate.watch(body)))
 
     @app.post("/v1/receipts")
     async def receipts(request: Request) -> Response:
         # The gate pays for it, so it is for the operator's own processes.
         if not authorized(request):
             return _refusal(Code.UNAUTHORIZED, "the operator's token is missing or wrong")
-        return await handle.body(request, MAX_RECEIPTS_BODY, lambda body: canonical(gate.receipts(body)))
+        return await handle_batch.body(
+            request, MAX_RECEIPTS_BODY, lambda body: canonical(gate.receipts(body))
+        )
 
     @app.get("/v1/healthz")
     async def healthz() -> Response:
@@ -128,8 +141,8 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
 class _Handler:
     """Runs blocking work off the event loop, and turns what it raises into a refusal."""
 
-    def __init__(self, limiter: CapacityLimiter | None = None) -> None:
-        """`limiter`: threads that the work takes, instead of the ones that all share."""
+    def __init__(self, limiter: CapacityLimiter) -> None:
+        """`limiter`: how much of this work is done at once; more of it waits."""
         self._limiter = limiter
 
     async def __call__(self, work: Callable[[], bytes]) -> Response:

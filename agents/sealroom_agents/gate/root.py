@@ -27,6 +27,7 @@ from sealroom.keys import (
     GATE_SIGNER_PURPOSE,
     KemPrivateKey,
     Secret,
+    SigningKey,
     address_of,
     gate_root_key,
     public_key33,
@@ -72,6 +73,7 @@ class GateRoot:
             signer = client.get_key(GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE)
             root = client.get_key(GATE_ROOT_PATH, GATE_ROOT_PURPOSE)
             self._signer_key = Secret(signer.decode_key())
+            self.signing_key: SigningKey = SigningKey(self._signer_key.reveal())
             chain = signer.decode_signature_chain()
             self.root_key: KemPrivateKey = gate_root_key(root.decode_key(), chain_id)
             self._signer_public = public_key33(self._signer_key.reveal())

@@ -4,7 +4,7 @@
 Evidence is handled in this order, and each step can only refuse:
 
 1. parse, bounded                       6. open the wraps with the root key, compare key commitments
-2. use the nonce up, durably            7. sign the grant, book it in the ledger together with others that
+2. use the nonce up                     7. sign the grant, book it in the ledger together with others that
 3. quote, report data, event log           wait, until the transaction is mined
 4. one finalized view, one latest       8. read the latest state again: revoked meanwhile? (CH-06)
 5. `policy.decide`                      9. write the audit log, begin the lease, seal the keys to the enclave
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -59,6 +60,7 @@ from sealroom_agents.gate import batch, cases, policy
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.booking import Bookings, Opener
 from sealroom_agents.gate.heartbeats import Chain, Watch
+from sealroom_agents.gate.nonces import Nonces
 from sealroom_agents.gate.notes import STARTED, granted_facts
 from sealroom_agents.gate.opening import Openings
 from sealroom_agents.gate.refusals import (
@@ -74,6 +76,9 @@ from sealroom_agents.gate.wraps import OpenedKey, open_wraps, present, sealed_ke
 CHALLENGE_LIFE_S = 60
 """Seconds within which evidence must follow its challenge."""
 NONCE_SIZE = 32
+JUDGED_AT_ONCE = 2
+"""Evidences that are computed on at once. Python computes one at a time: more of them would only take turns
+with the threads that renew leases."""
 
 _log = logging.getLogger(__name__)
 
@@ -123,6 +128,8 @@ class Gate:
         self._sessions = sessions
         self._audit = audit
         self._clock = clock
+        self._nonces = Nonces()
+        self._judging = threading.BoundedSemaphore(JUDGED_AT_ONCE)
         self._watch = Watch(clock=clock)
         self._views = Views(
             chain=chain,
@@ -174,33 +181,30 @@ class Gate:
             )
         if self._config.consortia and hello.consortium not in self._config.consortia:
             raise Refused(Code.GATE_NOT_REGISTERED, "this gate does not serve that consortium")
+        if self._sessions.granted_lately(hello.consortium, hello.run_id):
+            raise Refused(
+                Code.UNKNOWN_RUN_ID_REUSED, "keys were already released for this run id", "draw a new run id"
+            )
         now = self._clock()
         challenge = sign_challenge(
             hello,
             nonce=secrets.token_bytes(NONCE_SIZE),
             issued=now,
             expires=now + CHALLENGE_LIFE_S,
-            private_key=self._root.signer_key.reveal(),
+            private_key=self._root.signing_key,
         )
-        self._sessions.remember(
-            challenge.nonce,
-            consortium=hello.consortium,
-            run_id=hello.run_id,
-            hello=hello.encode(),
-            challenge=challenge.encode(),
-            expires=challenge.expires,
-            now=now,
-        )
+        self._nonces.remember(hello, challenge, now=now)
         return challenge
 
     def evidence(self, body: bytes) -> GrantReply:
         """Judge evidence; release the keys or raise `Refused`. The module's head has the order."""
         message = parsed(EvidenceMessage.parse, body)
-        opened = self._sessions.consume(message.nonce, now=self._clock())
-        hello, challenge = Hello.parse(opened.hello), Challenge.parse(opened.challenge)
+        opened = self._nonces.use(message.nonce, now=self._clock())
+        hello, challenge = opened.hello, opened.challenge
         facts = {"runId": to_hex(hello.run_id), "consortium": hello.consortium}
         try:
-            reply = self._release(message, hello, transcript_0(hello, challenge))
+            with self._bookings.expecting(hello.run_id):
+                reply = self._release(message, hello, transcript_0(hello, challenge))
         except Refused as no:
             self._write("refused", {**facts, "code": no.code, "message": no.message})
             raise
@@ -235,7 +239,7 @@ class Gate:
             opening_final=opening_final,
             chain_id=chain_id,
             consortium=lease.consortium,
-            private_key=self._root.signer_key.reveal(),
+            private_key=self._root.signing_key,
         )
 
     def watch(self, body: bytes) -> dict[str, Any]:
@@ -286,7 +290,10 @@ class Gate:
         grant = policy.decide(request, evidence, view, latest, self._views.config(hello.consortium))
         if isinstance(grant, Refusal):
             raise refused(grant)
-        keys = open_wraps(message.datasets, view, root_key=self._root.root_key, kms_root=self._root.kms_root)
+        with self._judging:
+            keys = open_wraps(
+                message.datasets, view, root_key=self._root.root_key, kms_root=self._root.kms_root
+            )
         try:
             return self._spend_and_seal(message, transcript, grant, view, latest, keys, evidence, collateral)
         finally:
@@ -311,7 +318,7 @@ class Gate:
             grant,
             chain_id=self._config.chain_id,
             consortium=view.consortium,
-            private_key=self._root.signer_key.reveal(),
+            private_key=self._root.signing_key,
         )
         opened, opening = self._spending.open_run(grant, view, latest, grant_hash)
         self._views.require_still(grant, view, view.consortium)
@@ -338,7 +345,8 @@ class Gate:
             gate_signer=self._root.signer,
             grant=grant,
         )
-        releases = sealed_keys(keys, kem_key=message.kem_key, transcript=transcript1)
+        with self._judging:
+            releases = sealed_keys(keys, kem_key=message.kem_key, transcript=transcript1)
         return GrantReply(
             grant=grant,
             grant_signature=signature,
@@ -355,14 +363,15 @@ class Gate:
             # Before collateral, which may have to be fetched: a stranger's quote costs no request.
             require_made_for(message.quote, trust=self._trust, report_data=expected)
             collateral = self._collateral.fetch(message.quote)
-            evidence = verify_evidence(
-                message.quote,
-                message.event_log,
-                collateral,
-                trust=self._trust,
-                now=self._clock(),
-                report_data=expected,
-            )
+            with self._judging:
+                evidence = verify_evidence(
+                    message.quote,
+                    message.event_log,
+                    collateral,
+                    trust=self._trust,
+                    now=self._clock(),
+                    report_data=expected,
+                )
         except AttestationError as error:
             raise Refused(error.code, error.message, error.hint) from error
         return collateral, evidence

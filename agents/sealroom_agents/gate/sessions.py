@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate's durable state: nonces, leases, revocations it saw, the highest
-finalized block, the audit log's head.
+"""The gate's durable state: leases, revocations it saw, the highest finalized block, the audit log's head.
 
-A nonce is marked as used, durably, *before* anything that came with it is looked at (AT-01), so that neither
-a crash nor a restart gives a second try. The mark is keyed by the nonce, never by the quote's bytes, which
-anyone can vary without breaking the quote (AT-02).
-
-A writer locks the database before its first look, so that what it decides rests on nothing that another one
+What is read often is in memory too, so that a look costs no disk: leases that were used lately, revocations,
+marks. A write returns once it is on disk. Writes that come at the same time share one transaction, and a
+writer locks the database before its first look, so that what it decides rests on nothing that another one
 changes meanwhile.
 """
 
@@ -14,26 +11,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import (
-    CursorResult,
-    Update,
-    create_engine,
-    delete,
-    event,
-    func,
-    inspect,
-    select,
-    update,
-)
+from sqlalchemy import create_engine, delete, event, insert, inspect, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from sealroom.codes import Code
 from sealroom.encoding import canonical, strict_json
@@ -46,37 +33,25 @@ from sealroom_agents.gate.tables import (
     SCHEMA,
     AuditHeadRow,
     Base,
-    ChallengeRow,
     HaltRow,
     LeaseRow,
     MarkRow,
     OpeningRow,
 )
+from sealroom_agents.gate.together import NoTurn, Together
 
-KEEP_UNUSED_S = 3600
-"""Seconds that an unanswered challenge is kept after it expired."""
-KEEP_USED_S = 30 * 24 * 3600
-"""Seconds that a used nonce is kept, to be refused as replayed; later it is refused as unknown."""
-MAX_OPEN_CHALLENGES = 10_000
-"""Challenges that may wait for an answer at once (RE-05)."""
 SQLITE_BUSY_S = 10
 """Seconds that a writer waits for another one."""
 TURN_S = 30.0
 """Seconds that a thread waits for its turn to write."""
 WRITE = "write"
 """Execution option of a connection that is going to write."""
+MAX_LEASES = 8192
+"""Leases that are kept in memory; others are read from the database."""
 
-
-@dataclass(frozen=True)
-class Opened:
-    """A challenge that was just used up, with the messages it belongs to."""
-
-    run_id: bytes
-    """Run id."""
-    hello: bytes
-    """Canonical hello."""
-    challenge: bytes
-    """Canonical challenge, with its signature."""
+T = TypeVar("T")
+Key = tuple[str, bytes]
+Write = Callable[[Connection], Any]
 
 
 @dataclass(frozen=True)
@@ -108,11 +83,13 @@ class Lease:
 
 
 class Sessions:
-    """The gate's memory in one SQLite file. Thread safe."""
+    """The gate's state in one SQLite file. Thread safe."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = threading.Lock()
+        self._writes: Together[Write, Any] = Together(self._written)
+        self._lock = threading.Lock()
+        self._leases: OrderedDict[Key, Lease] = OrderedDict()
         event.listen(engine, "handle_error", _unwritable)
         try:
             Base.metadata.create_all(engine)
@@ -120,18 +97,24 @@ class Sessions:
             raise GateError(
                 Code.GATE_STATE, f"the gate's state cannot be opened: {type(error).__name__}"
             ) from error
-        self._check_version()
+        self._check_columns()
+        with engine.connect() as db:
+            self._marks = {row.name: row.value for row in db.execute(select(MarkRow.name, MarkRow.value))}
+            rows = db.execute(select(HaltRow.__table__))
+            self._halts = {
+                row.consortium: (Halt(row.block_number, row.block_hash, row.by), row.since) for row in rows
+            }
+        if (schema := self.highest("schema")) > SCHEMA:
+            raise _other_version(f"it is of version {schema}, and this gate reads up to {SCHEMA}")
+        self.keep_highest("schema", SCHEMA)
 
-    def _check_version(self) -> None:
+    def _check_columns(self) -> None:
         """Tables that are there already are not altered: refuse at the start what could only fail later."""
         there = inspect(self._engine)
         for table in Base.metadata.sorted_tables:
             columns = {column["name"] for column in there.get_columns(table.name)}
             if columns != set(table.columns.keys()):
                 raise _other_version(f"its table {table.name} has other columns")
-        if (schema := self.highest("schema")) > SCHEMA:
-            raise _other_version(f"it is of version {schema}, and this gate reads up to {SCHEMA}")
-        self.keep_highest("schema", SCHEMA)
 
     @classmethod
     def open(cls, folder: Path) -> Sessions:
@@ -148,216 +131,200 @@ class Sessions:
         """Close all connections."""
         self._engine.dispose()
 
-    def _read(self) -> Session:
-        return Session(self._engine)
-
-    @contextmanager
-    def _write(self) -> Iterator[Session]:
-        # SQLite does not queue those who wait for its lock: of many threads, some would never get it.
-        if not self._writing.acquire(timeout=TURN_S):
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` gives, once what it wrote is on disk. It may run twice, so it does nothing else."""
+        try:
+            done: T = self._writes(work, timeout_s=TURN_S)
+        except NoTurn:
             raise GateError(
                 Code.GATE_STATE, f"no turn to write the gate's state came within {TURN_S:.0f} s", _HINT
-            )
+            ) from None
+        return done
+
+    def _written(self, works: Sequence[Write]) -> list[Any]:
+        """All of them in one transaction; where one fails, each in a transaction of its own."""
         try:
-            with Session(self._engine.execution_options(**{WRITE: True})) as session, session.begin():
-                yield session
-        finally:
-            self._writing.release()
-
-    # --- nonces ---------------------------------------------------------------------------------
-
-    def remember(
-        self,
-        nonce: bytes,
-        *,
-        consortium: str,
-        run_id: bytes,
-        hello: bytes,
-        challenge: bytes,
-        expires: int,
-        now: int,
-    ) -> None:
-        """Keep a fresh challenge. Raises `Refused` `unknown-run-id-reused`
-        when the run was granted before."""
-        with self._write() as session:
-            unused = ~ChallengeRow.used & (ChallengeRow.expires < now - KEEP_UNUSED_S)
-            session.execute(delete(ChallengeRow).where(unused | (ChallengeRow.expires < now - KEEP_USED_S)))
-            if session.get(LeaseRow, (consortium, run_id)) is not None:
-                raise Refused(
-                    Code.UNKNOWN_RUN_ID_REUSED,
-                    "keys were already released for this run id",
-                    "draw a new run id",
-                )
-            waiting = session.scalar(
-                select(func.count())
-                .select_from(ChallengeRow)
-                .where(~ChallengeRow.used, ChallengeRow.expires >= now)
-            )
-            if (waiting or 0) >= MAX_OPEN_CHALLENGES:
-                raise Refused(Code.BUSY, "too many challenges are open", "try again in a minute")
-            session.add(
-                ChallengeRow(
-                    nonce=nonce, run_id=run_id, hello=hello, challenge=challenge, expires=expires, used=False
-                )
-            )
-
-    def consume(self, nonce: bytes, *, now: int) -> Opened:
-        """Use a nonce up, durably, before anything else is looked at.
-
-        Raises `Refused`: `nonce-unknown`, `nonce-replayed`, `nonce-expired` (which uses it up, too).
-        """
-        with self._write() as session:
-            marked = _changed(
-                session,
-                update(ChallengeRow).where(ChallengeRow.nonce == nonce, ~ChallengeRow.used).values(used=True),
-            )
-            row = session.get(ChallengeRow, nonce)
-            if row is None:
-                raise Refused(Code.NONCE_UNKNOWN, "this gate gave out no such nonce")
-            opened, expires = Opened(run_id=row.run_id, hello=row.hello, challenge=row.challenge), row.expires
-        # The transaction is committed here: from now on the nonce is spent whatever happens.
-        if marked != 1:
-            raise Refused(Code.NONCE_REPLAYED, "this nonce was used before", "say hello again")
-        if now > expires:
-            raise Refused(Code.NONCE_EXPIRED, f"the nonce expired {now - expires} s ago", "say hello again")
-        return opened
+            with self._engine.connect().execution_options(**{WRITE: True}) as db, db.begin():
+                return [work(db) for work in works]
+        except (Refused, IntegrityError) as error:
+            if len(works) == 1:
+                return [error]
+        return [outcome for work in works for outcome in self._written([work])]
 
     # --- leases ---------------------------------------------------------------------------------
 
     def grant(self, lease: Lease) -> None:
         """Begin a lease. Raises `Refused` `unknown-run-id-reused` when the run has one."""
+        names = LeaseRow.__table__.columns.keys()
+        row = {name: getattr(lease, name) for name in names}
+        booked = {
+            "consortium": lease.consortium,
+            "run_id": lease.run_id,
+            "ledger": lease.ledger,
+            "since": lease.since,
+            "content": canonical(lease.opening.to_json()),
+        }
+
+        def begin(db: Connection) -> None:
+            db.execute(insert(LeaseRow), row)
+            db.execute(insert(OpeningRow), booked)
+
         try:
-            with self._write() as session:
-                session.add(
-                    LeaseRow(
-                        consortium=lease.consortium,
-                        run_id=lease.run_id,
-                        study=lease.study,
-                        standing=lease.standing,
-                        signer=lease.signer,
-                        counter=lease.counter,
-                        until=lease.until,
-                        ended=lease.ended,
-                    )
-                )
-                session.add(
-                    OpeningRow(
-                        consortium=lease.consortium,
-                        run_id=lease.run_id,
-                        ledger=lease.ledger,
-                        since=lease.since,
-                        content=canonical(lease.opening.to_json()),
-                    )
-                )
+            self._write(begin)
         except IntegrityError as error:
             raise Refused(Code.UNKNOWN_RUN_ID_REUSED, "keys were already released for this run id") from error
+        with self._lock:
+            self._keep(lease)
 
     def lease(self, consortium: str, run_id: bytes) -> Lease | None:
         """The lease of a run, or `None`."""
-        key = (consortium, run_id)
-        with self._read() as session:
-            row, booked = session.get(LeaseRow, key), session.get(OpeningRow, key)
-            return None if row is None or booked is None else _lease(row, booked)
+        with self._lock:
+            found = self._leases.get((consortium, run_id))
+            # The first look reads with the lock held: so what is kept is never older than a change of it.
+            return self._keep(found) if found is not None else self._read(consortium, run_id)
+
+    def _read(self, consortium: str, run_id: bytes) -> Lease | None:
+        both = select(LeaseRow.__table__, OpeningRow.ledger, OpeningRow.since, OpeningRow.content).where(
+            *_of(LeaseRow, consortium, run_id),
+            OpeningRow.consortium == LeaseRow.consortium,
+            OpeningRow.run_id == LeaseRow.run_id,
+        )
+        with self._engine.connect() as db:
+            row = db.execute(both).first()
+        return None if row is None else self._keep(_lease(row))
+
+    def granted_lately(self, consortium: str, run_id: bytes) -> bool:
+        """Whether a run has a lease, as far as memory goes; `grant` and the ledger refuse what it forgot."""
+        with self._lock:
+            return (consortium, run_id) in self._leases
 
     def consortia(self) -> frozenset[str]:
         """Consortia for which keys were released."""
-        with self._read() as session:
-            return frozenset(session.scalars(select(LeaseRow.consortium).distinct()))
+        with self._engine.connect() as db:
+            return frozenset(db.scalars(select(LeaseRow.consortium).distinct()))
 
     def prolong(self, consortium: str, run_id: bytes, *, counter: int, until: int) -> None:
         """Count a renewal. Raises `Refused` `lease-counter` unless `counter` is larger than all before."""
-        with self._write() as session:
-            changed = _changed(
-                session,
-                update(LeaseRow)
-                .where(
-                    *_of(LeaseRow, consortium, run_id), LeaseRow.counter < counter, LeaseRow.ended.is_(None)
-                )
-                .values(counter=counter, until=until),
-            )
-            if changed != 1:
-                raise Refused(Code.LEASE_COUNTER, f"counter {counter} was used before")
+        change = (
+            update(LeaseRow)
+            .where(*_of(LeaseRow, consortium, run_id), LeaseRow.counter < counter, LeaseRow.ended.is_(None))
+            .values(counter=counter, until=until)
+        )
+        if self._write(lambda db: db.execute(change).rowcount) != 1:
+            raise Refused(Code.LEASE_COUNTER, f"counter {counter} was used before")
+        with self._lock:
+            lease = self._leases.get((consortium, run_id))
+            if lease is not None and lease.counter < counter:
+                self._keep(replace(lease, counter=counter, until=until))
 
     def moved(self, consortium: str, run_id: bytes, opening: Opening) -> None:
         """Keep where the opening of a run stands now."""
-        with self._write() as session:
-            session.execute(
-                update(OpeningRow)
-                .where(*_of(OpeningRow, consortium, run_id))
-                .values(content=canonical(opening.to_json()))
-            )
+        change = (
+            update(OpeningRow)
+            .where(*_of(OpeningRow, consortium, run_id))
+            .values(content=canonical(opening.to_json()))
+        )
+        self._write(lambda db: db.execute(change))
+        with self._lock:
+            if (lease := self._leases.get((consortium, run_id))) is not None:
+                self._keep(replace(lease, opening=opening))
 
     def end(self, consortium: str, run_id: bytes, code: Code) -> None:
         """End a lease; it cannot be renewed any more."""
-        with self._write() as session:
-            session.execute(
-                update(LeaseRow)
-                .where(*_of(LeaseRow, consortium, run_id), LeaseRow.ended.is_(None))
-                .values(ended=str(code))
-            )
+        change = (
+            update(LeaseRow)
+            .where(*_of(LeaseRow, consortium, run_id), LeaseRow.ended.is_(None))
+            .values(ended=str(code))
+        )
+        self._write(lambda db: db.execute(change))
+        with self._lock:
+            lease = self._leases.get((consortium, run_id))
+            if lease is not None and lease.ended is None:
+                self._keep(replace(lease, ended=str(code)))
+
+    def _keep(self, lease: Lease) -> Lease:
+        key = lease.consortium, lease.run_id
+        self._leases[key] = lease
+        self._leases.move_to_end(key)
+        while len(self._leases) > MAX_LEASES:
+            self._leases.popitem(last=False)
+        return lease
 
     # --- the audit log's head -------------------------------------------------------------------
 
     def keep_audit_head(self, head: Head) -> None:
         """Keep the end of the audit log, durably: a log that ends earlier was cut (RE-12)."""
-        with self._write() as session:
-            session.merge(AuditHeadRow(id=0, sequence=head.sequence, digest=head.digest))
+        values = {"sequence": head.sequence, "digest": head.digest}
+        change = upsert(AuditHeadRow).values(id=0, **values).on_conflict_do_update(["id"], set_=values)
+        self._write(lambda db: db.execute(change))
 
     def audit_head(self) -> Head | None:
         """The end of the audit log that was kept last; `None` before the first entry."""
-        with self._read() as session:
-            row = session.get(AuditHeadRow, 0)
-            return None if row is None else Head(row.sequence, row.digest)
+        with self._engine.connect() as db:
+            row = db.execute(select(AuditHeadRow.__table__)).first()
+        return None if row is None else Head(row.sequence, row.digest)
 
     # --- revocations and marks ------------------------------------------------------------------
 
     def halt(self, consortium: str, halt: Halt, *, now: int) -> bool:
         """Keep a revocation that was seen, durably, until `lift` (CH-02); the newest block counts. True when
         it is news."""
-        with self._write() as session:
-            row = session.get(HaltRow, consortium)
-            if row is not None and row.block_number >= halt.block_number:
+        if self._known(consortium, halt):
+            return False
+        kept = replace(halt, by=halt.by[:MAX_BY_CHARACTERS])
+        values = {
+            "block_number": kept.block_number,
+            "block_hash": kept.block_hash,
+            "by": kept.by,
+            "since": now,
+        }
+
+        def keep(db: Connection) -> bool:
+            number = db.scalar(select(HaltRow.block_number).where(HaltRow.consortium == consortium))
+            if number is not None and number >= kept.block_number:
                 return False
-            session.merge(
-                HaltRow(
-                    consortium=consortium,
-                    block_number=halt.block_number,
-                    block_hash=halt.block_hash,
-                    by=halt.by[:MAX_BY_CHARACTERS],
-                    since=now,
-                )
-            )
+            row = upsert(HaltRow).values(consortium=consortium, **values)
+            db.execute(row.on_conflict_do_update(["consortium"], set_=values))
             return True
+
+        news = self._write(keep)
+        with self._lock:
+            if news and not self._known(consortium, kept):
+                self._halts[consortium] = kept, now
+        return news
+
+    def _known(self, consortium: str, halt: Halt) -> bool:
+        found = self._halts.get(consortium)
+        return found is not None and found[0].block_number >= halt.block_number
 
     def halted(self, consortium: str) -> tuple[Halt, int] | None:
         """The revocation that stands and since when, unix seconds; `None` when there is none."""
-        with self._read() as session:
-            row = session.get(HaltRow, consortium)
-            return None if row is None else (Halt(row.block_number, row.block_hash, row.by), row.since)
+        return self._halts.get(consortium)
 
     def lift(self, consortium: str, halt: Halt) -> None:
         """Forget a revocation, unless a newer one was seen meanwhile."""
-        with self._write() as session:
-            session.execute(
-                delete(HaltRow).where(
-                    HaltRow.consortium == consortium, HaltRow.block_number <= halt.block_number
-                )
-            )
+        change = delete(HaltRow).where(
+            HaltRow.consortium == consortium, HaltRow.block_number <= halt.block_number
+        )
+        self._write(lambda db: db.execute(change))
+        with self._lock:
+            found = self._halts.get(consortium)
+            if found is not None and found[0].block_number <= halt.block_number:
+                del self._halts[consortium]
 
     def keep_highest(self, name: str, value: int) -> None:
         """Keep the highest value under a name."""
-        with self._write() as session:
-            row = session.get(MarkRow, name)
-            if row is None:
-                session.add(MarkRow(name=name, value=value))
-            else:
-                row.value = max(row.value, value)
+        if self.highest(name) >= value:
+            return
+        row = upsert(MarkRow).values(name=name, value=value)
+        change = row.on_conflict_do_update(["name"], set_={"value": value}, where=MarkRow.value < value)
+        self._write(lambda db: db.execute(change))
+        with self._lock:
+            self._marks[name] = max(self.highest(name), value)
 
     def highest(self, name: str) -> int:
         """The highest value kept under a name; 0 when there is none."""
-        with self._read() as session:
-            row = session.get(MarkRow, name)
-            return 0 if row is None else row.value
+        return self._marks.get(name, 0)
 
 
 _HINT = "free space on its disk, and see that its database answers"
@@ -371,14 +338,6 @@ def _unwritable(context: ExceptionContext) -> None:
             f"the gate's state cannot be read or written: {type(context.original_exception).__name__}",
             _HINT,
         ) from context.original_exception
-
-
-def _changed(session: Session, statement: Update) -> int:
-    """Rows that an update changed."""
-    result = session.execute(statement)
-    if not isinstance(result, CursorResult):
-        raise TypeError("an update has no cursor")
-    return result.rowcount
 
 
 def _of(table: type[LeaseRow] | type[OpeningRow], consortium: str, run_id: bytes) -> tuple[Any, Any]:
@@ -411,8 +370,8 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _lease(row: LeaseRow, booked: OpeningRow) -> Lease:
-    content = strict_json(booked.content, len(booked.content))
+def _lease(row: Any) -> Lease:
+    content = strict_json(row.content, len(row.content))
     return Lease(
         run_id=row.run_id,
         consortium=row.consortium,
@@ -422,7 +381,7 @@ def _lease(row: LeaseRow, booked: OpeningRow) -> Lease:
         counter=row.counter,
         until=row.until,
         ended=row.ended,
-        ledger=booked.ledger,
+        ledger=row.ledger,
         opening=Opening.from_json(content, error=GateError),
-        since=booked.since,
+        since=row.since,
     )

@@ -16,18 +16,6 @@ class Base(DeclarativeBase):
     """What all tables share."""
 
 
-class ChallengeRow(Base):
-    """One nonce, from the challenge until it is forgotten."""
-
-    __tablename__ = "challenge"
-    nonce: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    run_id: Mapped[bytes] = mapped_column(LargeBinary(32), index=True)
-    hello: Mapped[bytes] = mapped_column(LargeBinary)
-    challenge: Mapped[bytes] = mapped_column(LargeBinary)
-    expires: Mapped[int] = mapped_column(BigInteger, index=True)
-    used: Mapped[bool] = mapped_column(default=False)
-
-
 class LeaseRow(Base):
     """One run's lease."""
 

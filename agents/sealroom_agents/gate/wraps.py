@@ -8,11 +8,13 @@ anything else does not open. Its own fields only serve, afterwards, to name the 
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sealroom.codes import Code
-from sealroom.encoding import to_hex
+from sealroom.encoding import sha256, to_hex
 from sealroom.errors import SealError, SealroomError
 from sealroom.key_release import DatasetOffer, KeyRelease, seal_key
 from sealroom.keys import KemPrivateKey, Secret
@@ -20,6 +22,9 @@ from sealroom.sealed import Header, Wrap, WrapContext, check_commitment, open_wr
 from sealroom_agents.errors import Refused
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.gate.cases import PresentedDataset
+
+MAX_PRESENTED = 1024
+"""Headers of which it is kept what they say."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +37,40 @@ class OpenedKey:
     """The key; wipe it after use."""
 
 
-def present(offer: DatasetOffer) -> PresentedDataset:
-    """What a dataset's header says. Raises `Refused` `malformed`."""
-    try:
-        header = Header.parse(offer.header)
-    except SealError as error:
-        raise Refused(Code.MALFORMED, error.message) from error
-    return PresentedDataset(
-        id=header.dataset_id,
-        owner=header.owner,
-        name=header.dataset,
-        version=header.dataset_version,
-        header=header.digest,
-    )
+class Presented:
+    """What the headers say that came lately, by digest: the same ones come with every run. Thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[bytes, PresentedDataset] = OrderedDict()
+
+    def __call__(self, offer: DatasetOffer) -> PresentedDataset:
+        """What a dataset's header says. Raises `Refused` `malformed`."""
+        digest = sha256(offer.header)
+        with self._lock:
+            if (known := self._known.get(digest)) is not None:
+                self._known.move_to_end(digest)
+                return known
+        try:
+            header = Header.parse(offer.header)
+        except SealError as error:
+            raise Refused(Code.MALFORMED, error.message) from error
+        found = PresentedDataset(
+            id=header.dataset_id,
+            owner=header.owner,
+            name=header.dataset,
+            version=header.dataset_version,
+            header=header.digest,
+        )
+        with self._lock:
+            self._known[digest] = found
+            if len(self._known) > MAX_PRESENTED:
+                self._known.popitem(last=False)
+        return found
+
+
+present = Presented()
+"""What a dataset's header says."""
 
 
 def open_wraps(

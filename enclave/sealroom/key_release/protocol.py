@@ -23,6 +23,7 @@ from sealroom.keys import (
     GATE_SIGNER_PURPOSE,
     KemPrivateKey,
     Secret,
+    SigningKey,
     hpke_open,
     hpke_seal,
     recover_kms_root,
@@ -119,7 +120,9 @@ def datasets_root(datasets: Sequence[tuple[bytes, bytes]]) -> bytes:
     return sha256(b"".join(parts))
 
 
-def sign_challenge(hello: Hello, *, nonce: bytes, issued: int, expires: int, private_key: bytes) -> Challenge:
+def sign_challenge(
+    hello: Hello, *, nonce: bytes, issued: int, expires: int, private_key: bytes | SigningKey
+) -> Challenge:
     """Make the gate's challenge to a hello."""
     unsigned = Challenge(nonce=nonce, issued=issued, expires=expires, signature=b"")
     message = typed.challenge(
@@ -136,7 +139,7 @@ def verify_challenge(hello: Hello, challenge: Challenge, *, signer: str) -> byte
     return transcript
 
 
-def sign_grant(grant: Grant, *, chain_id: int, consortium: str, private_key: bytes) -> bytes:
+def sign_grant(grant: Grant, *, chain_id: int, consortium: str, private_key: bytes | SigningKey) -> bytes:
     """Sign a grant as the gate, 65 bytes."""
     return typed.sign(typed.grant(grant, chain_id=chain_id, consortium=consortium), private_key)
 
@@ -181,7 +184,7 @@ def sign_renewal(
     opening_final: bool,
     chain_id: int,
     consortium: str,
-    private_key: bytes,
+    private_key: bytes | SigningKey,
 ) -> LeaseReply:
     """Renew a lease as the gate, in answer to this request and no other."""
     message = typed.renewal(
