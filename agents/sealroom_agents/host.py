@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the processes share: logging, signals, secrets in files, the ready file, listening and serving HTTP.
+"""What the processes share: signals, secrets in files, the ready file, listening and serving HTTP.
 
 Gate, runner, watcher, console and the simulated guest agent are started by commands. Each command keeps what
 is its own, and takes from here:
 
-* `log_to_stderr`: one format and level.
 * `on_signals`: SIGTERM and SIGINT do the same. The first one ends the process in order, a second one without
   waiting for answers under way.
   A process that a signal ended in order has exit status 0.
@@ -18,7 +17,6 @@ What a process refuses at its start is a `ConfigurationError`: exit status 78.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import signal
@@ -39,7 +37,6 @@ from sealroom_agents.errors import ConfigurationError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MAX_TOKEN_BYTES = 1024
 """Largest token file."""
 MIN_TOKEN_CHARACTERS = 32
@@ -52,13 +49,6 @@ MAX_HEAD_BYTES = 16 * 1024
 """What is kept of the head of an HTTP request that has not come to its end."""
 
 _TOKEN = re.compile(rb"[!-~]+")
-
-
-def log_to_stderr() -> None:
-    """Log from INFO on to stderr. URLs of requests are not logged: see the package."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    # APScheduler logs every job that it runs.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def on_signals(*actions: Callable[[], object]) -> None:

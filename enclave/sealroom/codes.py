@@ -433,6 +433,15 @@ class Code(StrEnum):
     )
     RUNS_EXHAUSTED = _gate("runs-exhausted", "All runs that the study or a dataset allows were opened.")
     BUDGET_EXCEEDED = _gate("budget-exceeded", "The run or release needs more privacy budget than is left.")
+    STATE_ROLLED_BACK = _gate(
+        "state-rolled-back", "The chain shows that the gate's own state is an older copy: nothing is granted."
+    )
+    GATE_NOT_READY = _gate(
+        "gate-not-ready",
+        "The gate lacks gas money, room on its disk, or something else that its operator has to see to.",
+        http=503,
+        transient=True,
+    )
     WATCHER_DEAD = _gate(
         "watcher-dead", "The watcher has not seen the consortium of late.", http=503, transient=True
     )

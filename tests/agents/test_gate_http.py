@@ -7,18 +7,33 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
-from tests.gate_world import PLATFORM, RECIPE, SEED, TOKEN, AppClient, Enclave, World, granted, refused
+from tests.gate_world import (
+    GATE_RECIPE,
+    PLATFORM,
+    RECIPE,
+    SEED,
+    TOKEN,
+    AppClient,
+    Enclave,
+    World,
+    granted,
+    refused,
+)
 from tests.patience import PATIENCE_S, until
+from tests.pccs_server import serving
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256
@@ -26,11 +41,13 @@ from sealroom.key_release import GrantReply, Hello, LeaseReply
 from sealroom_agents import child_processes
 from sealroom_agents.attestation import load_os_images, trust_under
 from sealroom_agents.errors import ConfigurationError, Refused
-from sealroom_agents.gate.command import POLICY_FILE, load_policy, trust_root
+from sealroom_agents.gate.boot import boot_apps, create_webhook
+from sealroom_agents.gate.command import POLICY_FILE, trust_root
 from sealroom_agents.gate.http import EVIDENCE_AT_ONCE, create_app
+from sealroom_agents.gate.policy_file import load_policy
 from sealroom_agents.gate.root import connect_guest
 from sealroom_agents.gate.service import Gate
-from sealroom_agents.gate.webhook import BootAuthority
+from sealroom_agents.gate.webhook import BootApp, BootAuthority
 from sealroom_agents.simulator import (
     SIMULATED_OS_IMAGE,
     SimulatedPlatform,
@@ -210,6 +227,67 @@ def test_another_kms_gets_the_root_key_only_when_the_operator_named_it(approved:
     assert not http.post("/bootAuth/kms", json=boot_info(approved, tcbStatus="OutOfDate")).json()["isAllowed"]
 
 
+def webhook(world: World, **named: Any) -> AppClient:
+    """What `sealroom kms-webhook` serves: no gate is there."""
+    chain = world.chain.reader()
+    http = AppClient(create_webhook(BootAuthority(chain, chain_id=31337, **named)))
+    world.closers += [chain.close, http.close]
+    return http
+
+
+def test_a_kms_boots_the_gate_and_the_named_gateway_without_a_gate_or_a_chain(approved: World) -> None:
+    gate = BootApp("0x" + "6a" * 20, sha256(GATE_RECIPE))
+    gateway = BootApp("0x" + "6b" * 20, sha256(b"gateway"))
+    images = frozenset({SIMULATED_OS_IMAGE})
+    http = webhook(approved, os_images=images, gates=frozenset({gate}), gateways=frozenset({gateway}))
+    approved.chain.revoke(approved.room, 0)  # whatever the chain says of studies
+
+    def boot(app: BootApp, **changes: Any) -> dict[str, Any]:
+        named = {"appId": app.app_id[2:], "composeHash": app.compose_hash.hex()}
+        return http.post("/bootAuth/app", json=boot_info(approved, **{**named, **changes})).json()
+
+    for app in (gate, gateway):
+        assert boot(app) == {"isAllowed": True, "gatewayAppId": gateway.app_id, "reason": ""}
+        for changes, reason in (
+            ({"composeHash": "33" * 32}, "This version of the app is not named"),
+            ({"osImageHash": "33" * 32}, "OS image is not allowed"),
+            ({"tcbStatus": "OutOfDate"}, "TCB status is not up to date"),
+            ({"appId": "6c" * 20}, "authorization backend unavailable"),
+        ):
+            answer = boot(app, **changes)
+            assert (answer["isAllowed"], answer["reason"]) == (False, reason)
+    assert boot(gate, composeHash=gateway.compose_hash.hex())["isAllowed"] is False
+    assert http.get("/").json()["gatewayAppId"] == gateway.app_id
+    assert http.post("/bootAuth/app", json=boot_info(approved)).json()["reason"] == "Revoked"
+
+
+@pytest.mark.parametrize(
+    "variant", ["dstack-gcp-tdx", "dstack-amd-sev-snp", "dstack-nitro-enclave", "dstack-aws-nitro-tpm", ""]
+)
+def test_another_kind_of_machine_boots_nothing_and_is_named(approved: World, variant: str) -> None:
+    """AT-13: nobody here verifies what such a machine shows."""
+    for field in ("teeVariant", "attestationMode"):
+        info = boot_info(approved)
+        del info["teeVariant"]
+        assert approved.http.post("/bootAuth/app", json={**info, field: "dstack-tdx"}).json()["isAllowed"]
+        for path in ("/bootAuth/app", "/bootAuth/kms"):
+            answer = approved.http.post(path, json={**info, field: variant}).json()
+            assert not answer["isAllowed"]
+            assert (repr(variant) if variant else "not named") in answer["reason"]
+
+
+@pytest.mark.parametrize("text", ["", "0x" + "6a" * 20, "0x6a:0x" + "33" * 32, "0x" + "6a" * 20 + ":33"])
+def test_an_app_that_is_not_named_by_address_and_hash_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        boot_apps([text], "--boot-gate")
+
+
+def test_gateways_of_two_apps_are_refused(approved: World) -> None:
+    two = frozenset(BootApp("0x" + digit * 40, bytes(32)) for digit in "12")
+    with pytest.raises(ConfigurationError):
+        BootAuthority(approved.reader, chain_id=31337, gateways=two)
+
+
 # --- starting -----------------------------------------------------------------------------------
 
 
@@ -273,33 +351,76 @@ def gate_command(world: World, tmp_path: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def test_the_process_serves_and_takes_no_nonce_of_before_a_kill(approved: World, tmp_path: Path) -> None:
-    """AT-01, through the real command, with the platform's folder as its only hint about hardware."""
-    SimulatedPlatform.create(tmp_path / "platform", seed=SEED)
-    command = gate_command(approved, tmp_path, "--chain-id", "31337")
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def test_the_process_serves_and_takes_no_nonce_of_before_a_kill(
+    approved: World, tmp_path: Path, stack: ExitStack, free_port: int
+) -> None:
+    """AT-01, through the real command, with the platform's folder as its only hint about hardware.
+
+    Its PCCS goes away after the first start, its metrics have an address of their own (OP-13), and its log is
+    JSON that names no path of an endpoint (OP-04).
+    """
+    platform = SimulatedPlatform.create(tmp_path / "platform", seed=SEED)
+    pccs = stack.enter_context(serving(platform.collateral(int(time.time()))))
+    metrics, log = f"127.0.0.1:{free_port}", tmp_path / "gate.log"
+    command = gate_command(
+        approved, tmp_path, "--chain-id", "31337", "--pccs", pccs.url, "--metrics", metrics,
+        "--log-format", "json",
+    )  # fmt: skip
     enclave = Enclave(approved)
 
     def start() -> subprocess.Popen[bytes]:
         (tmp_path / "ready.json").unlink(missing_ok=True)
-        process = child_processes.start(command, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        with log.open("ab") as lines:
+            process = child_processes.start(command, env={**os.environ}, stderr=lines)
         until((tmp_path / "ready.json").exists, process)
         url = json.loads((tmp_path / "ready.json").read_text())["url"]
         approved.http = httpx.Client(base_url=url, timeout=PATIENCE_S)
         approved.closers.append(approved.http.close)
         return process
 
+    def lacking() -> list[str]:
+        answer = approved.http.get("/v1/readyz")
+        found = [one["name"] for one in answer.json()["conditions"] if not one["ok"]]
+        assert answer.status_code == (503 if found else 200), answer.text
+        assert httpx.get(f"http://{metrics}/v1/readyz").status_code == answer.status_code
+        return found
+
     process = start()
     try:
+        assert lacking() == ["watcher"], approved.http.get("/v1/readyz").text
         transcript, challenge = enclave.hello()
         message = enclave.evidence(transcript, challenge)
         approved.chain.keep_real_time()
         approved.clock.at = int(time.time())
         approved.heartbeat()
+        assert lacking() == []
         granted(enclave.send(message))
+        told = httpx.get(f"http://{metrics}/metrics").text
+        for expected in ("gate_grants_total 1.0", "gate_leases 1.0", 'ready{condition="balance"} 1.0'):
+            assert f"\nsealroom_{expected}\n" in told
+        assert approved.room.consortium not in told and approved.chain.url.partition("//")[2] in told
+        assert approved.http.get("/metrics").status_code == 404
+        pccs.mode = "down"
         assert child_processes.kill(process.pid)
         process.wait()
         process = start()
         refused(enclave.send(message), "nonce-unknown")
+        entries = [json.loads(line) for line in log.read_text().splitlines()]
+        [grant] = [one for one in entries if one["event"].startswith("granted run")]
+        assert grant["logger"] == "sealroom_agents.gate.service"
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0

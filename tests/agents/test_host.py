@@ -40,7 +40,8 @@ SERVER = """
 import asyncio, sys
 from pathlib import Path
 from fastapi import FastAPI
-from sealroom_agents.host import announce, listen, log_to_stderr, serve
+from sealroom_agents.host import announce, listen, serve
+from sealroom_agents.telemetry.logs import log_to_stderr
 app = FastAPI()
 @app.get("/")
 async def quick():

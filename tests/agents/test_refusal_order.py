@@ -22,11 +22,13 @@ from tests.local_chain import account
 from tests.refusals import CODES
 from tests.rpc_proxy import RpcProxy
 
+from sealroom.codes import Code
 from sealroom.encoding import sha256
 from sealroom.key_release import DatasetOffer, EvidenceMessage, Hello, LeaseRequest, report_data
 from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom.keys import Secret
 from sealroom_agents.chain import Opened
+from sealroom_agents.errors import Refused
 from sealroom_agents.gate import sessions
 from sealroom_agents.gate.checks import CHECKS
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
@@ -48,11 +50,11 @@ QUOTE = tuple(range(9, 21))
 CHAIN = (21, 25, 26, 27, 28, 29, 30, 31, 32, 33, 36, 37, 38, 39, 40)
 EVIDENCE = MESSAGE + QUOTE + CHAIN
 STRANGE_ADDRESS = (22, 27, 28, 29, 31, 32, 36, 39)
-BOOKING = (39, 40, 41, 42, 43)
-LEASE = (1, 2, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54)
+BOOKING = (39, 40, 41, 42, 43, 44, 45)
+LEASE = (1, 2, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56)
 IN_POLICY = (23, 24, 34, 35)
 """Not to be had on a local chain with honest contracts; `test_policy` has them in order."""
-ALONE = (44, 55, 56)
+ALONE = (46, 57, 58)
 """A run that was never granted, and a lost opening's later fate: `test_gate` and `test_gate_opening`."""
 
 
@@ -136,7 +138,7 @@ def undo_on_chain(world: World, faults: set[int]) -> None:
     if 25 in faults:
         world.adopt(gate_root=b"\x01" * 32, gate_signer=account(9), gate_compose=b"\x02" * 32)
         world.chain.finalize()
-    if 26 in faults or 50 in faults:
+    if 26 in faults or 52 in faults:
         world.chain.revoke(world.room, 0, "stop")
 
 
@@ -222,7 +224,7 @@ def nodes(world: World, *, down: bool) -> Iterator[Callable[[], None]]:
 
 def evidence_answer(world: World, faults: set[int]) -> httpx.Response:
     with ExitStack() as stack:
-        silence = stack.enter_context(nodes(world, down=bool({21, 48} & faults)))
+        silence = stack.enter_context(nodes(world, down=bool({21, 50} & faults)))
         decide_on_chain(world, faults)
         platform = SimulatedPlatform(b"\x08" * 32) if 15 in faults else PLATFORM
         enclave = Enclave(
@@ -271,22 +273,32 @@ def test_a_booking_is_refused_in_the_published_order(approved: World, rung: int,
         """Between the decision and the release, the world goes on."""
 
         def book(self, ledger: str, consortium: str, study: Any, runs: Any, *, note: bytes) -> Any:
-            if 41 in faults:
+            if 43 in faults:
                 before = [replace(run, run_id=rival.run_id) for run in runs]
                 list(opener.book(ledger, consortium, study, before, note=note))
             told = dict(opener.book(ledger, consortium, study, runs, note=note))
-            if 42 in faults:
+            if 44 in faults:
                 told = {
                     run_id: replace(opened, opening=replace(opened.opening, number=9))
                     for run_id, opened in told.items()
                     if isinstance(opened, Opened)
                 } or told
-            if 43 in faults:
+            if 45 in faults:
                 approved.chain.revoke(approved.room, 0, "in time")
             return told.items()
 
     approved.gate._bookings._opener = Racing()
+    for number in (42, 41):
+        if number in faults:
+            unready(approved, CODES[number][0])
     answers(Enclave(approved).ask(offers=offers_of(approved, faults)), rung)
+
+
+def unready(world: World, code: Code) -> None:
+    def ready(consortium: str, ledger: str) -> None:
+        raise Refused(code, "not now")
+
+    world.gate._ready = ready
 
 
 # --- lease --------------------------------------------------------------------------------------
@@ -295,10 +307,10 @@ def test_a_booking_is_refused_in_the_published_order(approved: World, rung: int,
 @rungs(LEASE)
 def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int, faults: set[int]) -> None:
     world = approved
-    with nodes(world, down=48 in faults) as silence:
+    with nodes(world, down=50 in faults) as silence:
         world.start_gate(lease_seconds=60)
         world.clock.at = world.chain.head_time()
-        expiry = {"expiry": world.clock() + 35} if 52 in faults else {}
+        expiry = {"expiry": world.clock() + 35} if 54 in faults else {}
         world.study = world.chain.draft(
             world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
         )
@@ -306,24 +318,24 @@ def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int,
         world.heartbeat()
         enclave = Enclave(world)
         granted(enclave.ask())
-        if 47 in faults:
+        if 49 in faults:
             assert enclave.renew(1).status_code == 200
         request: LeaseRequest = enclave.renewal(1)
-        if 54 in faults:
+        if 56 in faults:
             world.chain.reorg(1)
-        if 45 in faults:
+        if 47 in faults:
             request = replace(request, signature=Enclave(world, run_id=enclave.run_id).renewal(1).signature)
-        if 51 in faults:
+        if 53 in faults:
             world.study = world.chain.draft(
                 world.room, compose_hash=sha256(b"next"), datasets=[one.id for one in world.sealed]
             )
             world.approve(0, 1)
-        undo_on_chain(world, {25 if 49 in faults else 0, 26 if 50 in faults else 0})
-        if {52, 53} & faults:
+        undo_on_chain(world, {25 if 50 in faults else 0, 26 if 51 in faults else 0})
+        if {54, 55} & faults:
             world.clock.ahead = MAX_WATCH_AGE_S + 10
-        if 46 in faults:
+        if 48 in faults:
             world.clock.ahead = 62
-        if 53 not in faults:
+        if 55 not in faults:
             world.heartbeat()
         silence()
 

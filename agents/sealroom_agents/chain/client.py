@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from statistics import median_low
 from typing import Any
 
 from sealroom.codes import Code
@@ -25,6 +26,7 @@ from sealroom_agents.chain.board import BoardReads
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.events import approvals_in
+from sealroom_agents.chain.gas import GasMoney
 from sealroom_agents.chain.newest import NewestStates, Settled, Snapshot, Unsettled
 from sealroom_agents.chain.nodes import Nodes
 from sealroom_agents.chain.page_reads import PageReads
@@ -94,6 +96,11 @@ class ChainReader(PageReads, RunReads, BoardReads, ProofReads):
         return tuple(rpc.shown_url for rpc in self._nodes.rpcs)
 
     @property
+    def available(self) -> dict[str, bool]:
+        """By scheme and host, whether each endpoint is asked: one that fails is left out for a while."""
+        return self._nodes.available
+
+    @property
     def finalized_floor(self) -> int:
         """Highest finalized block seen; keep it across restarts."""
         return self._nodes.finalized_floor
@@ -110,6 +117,20 @@ class ChainReader(PageReads, RunReads, BoardReads, ProofReads):
     def finalized_head(self) -> Head:
         """The newest block that every node calls finalized, after the staleness checks."""
         return self._nodes.finalized()[0]
+
+    def gas_money(self, address: str) -> GasMoney:
+        """What an account has, and what gas costs: the lower median of what nodes with a recent block say."""
+
+        def one(rpc: Rpc) -> tuple[int, int]:
+            self._nodes.require_recent(rpc, rpc.head("latest"))
+            block = rpc.request("eth_getBlockByNumber", ["latest", False])
+            if not isinstance(block, dict):
+                raise rpc.malformed("a malformed block")
+            balance = rpc.quantity(rpc.request("eth_getBalance", [address, "latest"]), 2**256 - 1)
+            return balance, rpc.quantity(block.get("baseFeePerGas", "0x0"))
+
+        balances, fees = zip(*self._nodes.ask(one).values(), strict=True)
+        return GasMoney(median_low(balances), median_low(fees))
 
     # --- consortia ------------------------------------------------------------------------------
 

@@ -5,11 +5,23 @@ transaction of its block. What it does not use is not paid for, but the account 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 from eth_utils.crypto import keccak
 
 from sealroom_agents.chain.contracts import interface
+
+
+@dataclass(frozen=True)
+class GasMoney:
+    """What an account can pay for."""
+
+    balance_wei: int
+    """What it has."""
+    base_fee_wei: int
+    """What a unit of gas costs in the newest block, without a tip."""
+
 
 MAX_GAS = 16_000_000
 """Most of one transaction: a chain allows 2²⁴ (EIP-7825). Opening the most runs at once, with the most

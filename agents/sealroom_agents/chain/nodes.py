@@ -82,6 +82,14 @@ class Nodes:
         """Highest finalized block seen."""
         return self._finalized_floor
 
+    @property
+    def available(self) -> dict[str, bool]:
+        """By scheme and host, whether each endpoint is asked; two of one host count as the worse one."""
+        found: dict[str, bool] = {}
+        for rpc, breaker in self._breakers.items():
+            found[rpc.shown_url] = found.get(rpc.shown_url, True) and breaker.available
+        return found
+
     def close(self) -> None:
         """Let worker threads and connections go."""
         for breaker in self._breakers.values():

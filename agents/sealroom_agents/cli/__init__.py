@@ -107,6 +107,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Operators",
         (
             Entry("gate", f"{_HERE}.gate.command:command", "release data keys to attested enclaves"),
+            Entry("kms-webhook", f"{_HERE}.gate.boot:kms_webhook", "tell a dstack KMS what it may boot"),
             Entry("runner", f"{_HERE}.runner.command:command", "start approved runs and anchor receipts"),
             Entry("watcher", f"{_HERE}.watcher.command:command", "follow the chain, end what was revoked"),
             Entry(

@@ -65,6 +65,14 @@ def ready_file(when: str) -> Any:
     return setting(when, option="--ready-file", default=None)
 
 
+def metrics() -> Any:
+    """Where a process shows what it measures."""
+    return setting(
+        "Serve metrics, health and readiness there, for Prometheus; off by default.",
+        option="--metrics", default=None, metavar="HOST:PORT",
+    )  # fmt: skip
+
+
 class Section(BaseModel):
     """A table of the file. Fields that it does not have are refused."""
 
@@ -119,6 +127,14 @@ class Simulator(Section):
     )  # fmt: skip
 
 
+class Log(Section):
+    """What processes log."""
+
+    format: Literal["text", "json"] = setting(
+        "Lines for people, or one JSON object a line.", option="--log-format", default="text"
+    )
+
+
 class Gate(Section):
     """Releases data keys to attested enclaves."""
 
@@ -164,6 +180,15 @@ class Gate(Section):
         option="--guest-agent",
         default=None,
     )
+    boot_gates: tuple[str, ...] = setting(
+        "A gate beside this one that a KMS may boot, by its app and compose hash; repeatable.",
+        option="--boot-gate", default=(), metavar="APP:COMPOSE",
+    )  # fmt: skip
+    boot_gateways: tuple[str, ...] = setting(
+        "A dstack gateway that a KMS may boot; repeatable for versions of one app.",
+        option="--boot-gateway", default=(), metavar="APP:COMPOSE",
+    )  # fmt: skip
+    metrics: str | None = metrics()
     host: str = setting("Address to listen on.", option="--host", default="127.0.0.1")
     port: int = setting("Port; 0 takes a free one.", option="--port", default=GATE_PORT, ge=0, le=65535)
     ready_file: Path | None = ready_file('Written when it listens: {"url": …}.')
@@ -192,6 +217,7 @@ class Runner(Section):
         "After SIGTERM: how long the runs under way may take to end.", option="--drain-seconds",
         default=DRAIN_S, ge=0, allow_inf_nan=False,
     )  # fmt: skip
+    metrics: str | None = metrics()
     ready_file: Path | None = ready_file("Written when the runner takes runs.")
 
     @property
@@ -216,6 +242,7 @@ class Watcher(Section):
     every: float = setting(
         "Seconds between two polls.", option="--every", default=1.0, gt=0, allow_inf_nan=False
     )
+    metrics: str | None = metrics()
     ready_file: Path | None = ready_file("Written after the first whole poll.")
 
 
@@ -224,6 +251,7 @@ class Console(Section):
 
     host: str = setting("Address to listen on.", option="--host", default="127.0.0.1")
     port: int = setting("Port; 0 takes a free one.", option="--port", default=CONSOLE_PORT, ge=0, le=65535)
+    metrics: str | None = metrics()
     allowed_hosts: tuple[str, ...] = setting(
         "Name it is reached by; repeatable.", option="--allowed-host", default=(), metavar="NAME"
     )
@@ -236,6 +264,7 @@ class Config(Section):
     chain: Chain
     database: Database = Database()
     simulator: Simulator = Simulator()
+    log: Log = Log()
     gate: Gate | None = None
     runner: Runner | None = None
     watcher: Watcher | None = None
@@ -246,16 +275,18 @@ SECTIONS: dict[str, type[Section]] = {
     "chain": Chain,
     "database": Database,
     "simulator": Simulator,
+    "log": Log,
     "gate": Gate,
     "runner": Runner,
     "watcher": Watcher,
     "console": Console,
 }
 """Tables by name, in the order in which the file tells them."""
+LOG = {"log": ("format",)}
 PROCESSES: dict[str, dict[str, tuple[str, ...]]] = {
-    "gate": {"chain": ("rpc", "quorum", "id", "private_chain"), "simulator": ("platform",)},
-    "runner": {"chain": ("rpc", "private_chain"), "database": ("url",), "simulator": ("platform",)},
-    "watcher": {"chain": ("rpc", "quorum", "private_chain", "factory"), "database": ("url",)},
-    "console": {"chain": ("rpc", "private_chain", "factory"), "database": ("url",)},
+    "gate": {"chain": ("rpc", "quorum", "id", "private_chain"), "simulator": ("platform",), **LOG},
+    "runner": {"chain": ("rpc", "private_chain"), "database": ("url",), "simulator": ("platform",), **LOG},
+    "watcher": {"chain": ("rpc", "quorum", "private_chain", "factory"), "database": ("url",), **LOG},
+    "console": {"chain": ("rpc", "private_chain", "factory"), "database": ("url",), **LOG},
 }
 """The processes, and which shared fields each one reads beside its own table."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -26,6 +27,7 @@ from sealroom_agents.console.studies import Studies
 from sealroom_agents.console.submission import Submissions, decode
 from sealroom_agents.errors import RequestError
 from sealroom_agents.store import ENDS, Run, Store
+from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Conditions
 
 EVENT_POLL_S = 0.3
 """Pause between two looks for new events of a run, seconds."""
@@ -77,8 +79,10 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def router(store: Store, studies: Studies, submissions: Submissions) -> APIRouter:
-    """All routes."""
+def router(
+    store: Store, studies: Studies, submissions: Submissions, conditions: Conditions = NO_CONDITIONS
+) -> APIRouter:
+    """All routes. `conditions`: what the console needs to be ready."""
     api = APIRouter(prefix="/v1")
     streams = asyncio.Semaphore(MAX_STREAMS)
 
@@ -229,8 +233,14 @@ def router(store: Store, studies: Studies, submissions: Submissions) -> APIRoute
 
     @api.get("/healthz")
     def healthz() -> dict[str, str]:
-        """Whether this process answers."""
+        """Whether this process lives."""
         return {"status": "ok"}
+
+    @api.get("/readyz", response_model=models.Readiness, responses={503: {"model": models.Readiness}})
+    def readyz() -> Response:
+        """Whether it can do its work, and what it lacks: status 503."""
+        status, body = conditions.answer()
+        return JSONResponse(body, status_code=status)
 
     return api
 

@@ -27,6 +27,7 @@ from sealroom_agents.console.studies import FRESH_S, Studies
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.errors import RequestError, server_code
 from sealroom_agents.store import Store
+from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Conditions
 
 STATIC = Path(__file__).with_name("static")
 API_VERSION = "1.0"
@@ -40,12 +41,14 @@ def create_app(
     chain: Chain,
     *,
     factory: str,
+    conditions: Conditions = NO_CONDITIONS,
     allowed_hosts: Sequence[str] = LOCAL_HOSTS,
     fresh_s: float = FRESH_S,
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
-    """The application. `allowed_hosts` are the names under which it may be reached, `fresh_s` how long a
-    look at the chain serves further readers, `clock` the time in unix seconds."""
+    """The application. `conditions` are what it needs to be ready, `allowed_hosts` the names under which it
+    may be reached, `fresh_s` how long a look at the chain serves further readers, `clock` the time in unix
+    seconds."""
     studies = Studies(chain, store, factory=factory, fresh_s=fresh_s, clock=clock)
     submissions = Submissions(chain, store, rows=studies.rows, clock=clock)
     pages = Pages(store, studies, submissions, factory=factory)
@@ -58,7 +61,7 @@ def create_app(
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    app.include_router(router(store, studies, submissions))
+    app.include_router(router(store, studies, submissions, conditions))
     app.include_router(pages.router(Reference()))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Guard, allowed_hosts=tuple(allowed_hosts))

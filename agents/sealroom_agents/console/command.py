@@ -8,8 +8,12 @@ import click
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.config import Config, process_command, required
 from sealroom_agents.console.app import LOCAL_HOSTS, create_app
-from sealroom_agents.host import announce, listen, log_to_stderr, serve
+from sealroom_agents.host import announce, listen, serve
 from sealroom_agents.store import Store
+from sealroom_agents.telemetry import looks
+from sealroom_agents.telemetry.conditions import Conditions
+from sealroom_agents.telemetry.logs import log_to_stderr
+from sealroom_agents.telemetry.metrics import serve_metrics
 
 KEEP_ALIVE_S = 5
 """How long an idle connection stays open, seconds."""
@@ -28,18 +32,28 @@ def command(config: Config) -> None:
     Example:
       sealroom console --rpc URL --factory 0x… --port 8080
     """
-    log_to_stderr()
+    log_to_stderr(config.log.format)
     settings = required(config.console, "console", "port")
+    store = Store(config.database.clear)
+    chain = ChainReader(config.chain.urls, private_chain=config.chain.private_chain)
+    seen = (looks.at_chain(chain), looks.at_database(store))
+    conditions = Conditions([one.check for one in seen])
+    jobs = looks.periodic(*seen)
+    looks.shown(chain, conditions)
     app = create_app(
-        Store(config.database.clear),
-        ChainReader(config.chain.urls, private_chain=config.chain.private_chain),
+        store,
+        chain,
+        conditions=conditions,
         factory=required(config.chain.factory, "chain", "factory"),
         allowed_hosts=(*LOCAL_HOSTS, settings.host, *settings.allowed_hosts),
     )
     with listen(settings.host, settings.port) as (listener, url):
+        serve_metrics(settings.metrics, conditions)
+        jobs.start()
 
         def ready() -> None:
             click.echo(f"console at {url}", err=True)
             announce(settings.ready_file, url=url)
 
         serve(app, listener, ready=ready, keep_alive_s=KEEP_ALIVE_S, shutdown_s=SHUTDOWN_S)
+        jobs.close()

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sealroom.codes import Code
 from sealroom.recipe import MAX_COMPOSE_BYTES
 from sealroom_agents.errors import RequestError
+from sealroom_agents.telemetry.metrics import REQUESTS
 
 MAX_BODY_BYTES = 64 * 1024
 """Largest body of any request but a run's."""
@@ -73,6 +74,7 @@ class Guard:
             nonlocal started
             started = True
             if message["type"] == "http.response.start":
+                REQUESTS.labels(f"{message['status'] // 100}xx").inc()
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers[name] = value

@@ -363,3 +363,19 @@ class Call(Strict):
     to: Address
     function: str = Field(examples=["revoke(string)"])
     data: str = Field(pattern=r"^0x[0-9a-f]+$")
+
+
+class Condition(Strict):
+    """One thing that the console needs."""
+
+    name: str = Field(examples=["chain"])
+    ok: bool
+    message: str = Field(examples=["block 1234 is final"])
+    hint: str | None = None
+
+
+class Readiness(Strict):
+    """Whether the console can do its work."""
+
+    status: Literal["ready", "not-ready"]
+    conditions: list[Condition]

@@ -123,6 +123,11 @@ class Bookings:
         self._expected.discard(run_id)
         self._change.notify_all()
 
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for a transaction."""
+        return len(self._queue)
+
     def submit(self, order: Order) -> Future[Opened]:
         """Have a run opened. The future fails with `TransactionError`, `ChainError`, or, after a fault,
         `GateError` `internal`. Waits for nothing.

@@ -66,6 +66,8 @@ def _checks() -> Iterator[tuple[About, str, tuple[Code, ...]]]:
         (Code.NOT_WRAPPED, Code.WRAP_DOES_NOT_OPEN),
     )
     yield About.EVIDENCE, "each key is the registered one", (Code.WRONG_KEY,)
+    yield About.EVIDENCE, "the chain is not ahead of the gate's own state", (Code.STATE_ROLLED_BACK,)
+    yield About.EVIDENCE, "the gate has gas money, room on its disk, and its log", (Code.GATE_NOT_READY,)
     yield About.EVIDENCE, "the ledger books the run", BOOKING_CODES
     yield About.EVIDENCE, "every node shows that booking", (Code.CHAIN_DISAGREES,)
     yield About.EVIDENCE, "still nobody revoked", (Code.REVOKED,)

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from sealroom.codes import Code
 from sealroom.encoding import from_hex
-from sealroom.errors import FormatError
-from sealroom.platform_policy import MAX_POLICY_BYTES, PlatformPolicy
 from sealroom_agents.attestation import (
     INTEL,
     CollateralSource,
@@ -34,12 +32,17 @@ from sealroom_agents.config.model import Gate as Settings
 from sealroom_agents.errors import AttestationError, ConfigurationError, GateError
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.booking import OPEN_WITHIN_S
+from sealroom_agents.gate.boot import boot_apps, os_images
 from sealroom_agents.gate.http import create_app
+from sealroom_agents.gate.operation import Operation
+from sealroom_agents.gate.policy_file import load_policy
 from sealroom_agents.gate.root import GateRoot, connect_guest
 from sealroom_agents.gate.service import Gate, GateConfig
 from sealroom_agents.gate.sessions import Sessions
-from sealroom_agents.gate.webhook import BootAuthority
-from sealroom_agents.host import announce, listen, log_to_stderr, read_token, serve
+from sealroom_agents.gate.webhook import BootApp, BootAuthority
+from sealroom_agents.host import announce, listen, read_token, serve
+from sealroom_agents.telemetry.logs import log_to_stderr
+from sealroom_agents.telemetry.metrics import serve_metrics
 
 KEEP_ALIVE_S = 15
 """Seconds that an idle connection is kept."""
@@ -77,7 +80,7 @@ def command(config: Config) -> None:
     may send with this key.
     Exit status: 0 ended by a signal, 1 failed, 2 usage, 78 must not start as configured.
     """
-    log_to_stderr()
+    log_to_stderr(config.log.format)
     settings = required(config.gate, "gate", "state")
     if settings.require_gpu:
         raise ConfigurationError(
@@ -132,6 +135,17 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         faults.append("bookings")
         os.kill(os.getpid(), signal.SIGTERM)
 
+    operation = Operation(
+        chain=chain,
+        root=root,
+        collateral=collateral,
+        audit=audit,
+        sessions=sessions,
+        state=settings.state,
+        max_fee_wei=settings.max_fee * GWEI,
+        lease_seconds=settings.lease,
+        clock=_now,
+    )
     gate = Gate(
         config=GateConfig(
             chain_id=chain_id, lease_seconds=settings.lease, consortia=frozenset(settings.consortia)
@@ -144,18 +158,26 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         sessions=sessions,
         audit=audit,
         clock=_now,
+        ready=operation.ready,
         fault=fault,
     )
     gate.require_adopted_policy()
+    # The gate boots as itself, whoever else is named: else no KMS that asks it could boot it again.
     authority = BootAuthority(
-        chain, chain_id=chain_id,
+        chain,
+        chain_id=chain_id,
+        os_images=os_images(policy),
         kms_measurements=frozenset(from_hex(one, 32) for one in settings.kms_measurements),
-    )  # fmt: skip
+        gates=boot_apps(settings.boot_gates, "--boot-gate") | {BootApp(root.app, root.compose_hash)},
+        gateways=boot_apps(settings.boot_gateways, "--boot-gateway"),
+    )
     gate.started()
+    operation.start(gate)
     try:
         with listen(settings.host, settings.port) as (listener, url):
+            serve_metrics(settings.metrics, operation.conditions)
             _log.info("chain %d, listening on %s", chain_id, url)
-            app = create_app(gate, authority, watch_token=watch_token)
+            app = create_app(gate, authority, watch_token=watch_token, conditions=operation.conditions)
             serve(
                 app,
                 listener,
@@ -164,6 +186,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
                 connections=MAX_CONNECTIONS,
             )
     finally:
+        operation.close()
         gate.close()
         audit.close()
         sessions.close()
@@ -173,24 +196,6 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         raise GateError(
             Code.INTERNAL, "an unforeseen error has ended the bookings", "start the gate again; see its log"
         )
-
-
-def load_policy(path: Path | None) -> PlatformPolicy:
-    """The owners' platform policy. Raises `ConfigurationError`: `platform-policy-missing`,
-    `platform-policy`."""
-    if path is None:
-        raise ConfigurationError(
-            Code.PLATFORM_POLICY_MISSING,
-            "the gate judges machines by the owners' platform policy, and was given none",
-            "pass --platform-policy FILE with the document whose hash the owners adopt",
-        )
-    try:
-        with path.open("rb") as stream:
-            return PlatformPolicy.parse(stream.read(MAX_POLICY_BYTES + 1))
-    except OSError as error:
-        raise ConfigurationError(Code.PLATFORM_POLICY, f"cannot read {path}: {error.strerror}") from error
-    except FormatError as error:
-        raise ConfigurationError(Code.PLATFORM_POLICY, f"{path}: {error.message}") from error
 
 
 def trust_root(platform: Path | None, chain_id: int) -> TrustRoot:

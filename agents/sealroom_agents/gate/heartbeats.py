@@ -77,6 +77,7 @@ class Watch:
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._claims: OrderedDict[str, Halt] = OrderedDict()
+        self._heard: int | None = None
 
     def seen(self, consortium: str) -> int | None:
         """Unix seconds at which the watcher last saw a consortium; `None` since the gate started."""
@@ -84,12 +85,18 @@ class Watch:
             entry = self._entries.get(consortium)
             return None if entry is None else entry.seen
 
+    @property
+    def heard(self) -> int | None:
+        """When the watcher saw anything last, unix seconds; `None` since the gate started."""
+        return self._heard
+
     def report(self, report: WatchReport) -> None:
         """Take a heartbeat. A revocation is new if the report before on its consortium was another."""
         with self._lock:
             # The time that the report names, so that an old report does not count as new; never the future.
             now = self._clock()
             seen = min(now, report.observed)
+            self._heard = seen if self._heard is None or self._heard > now else max(self._heard, seen)
             revoked = {one.consortium: one for one in report.revoked}
             for consortium in report.seen:
                 before = self._entries.get(consortium)

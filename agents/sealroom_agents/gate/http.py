@@ -4,10 +4,11 @@
     GET  /v1/gate       who the gate is, with its proof      GET  /              dstack KMS: status
     POST /v1/hello      hello → challenge                    POST /bootAuth/app  dstack KMS: may this app boot
     POST /v1/evidence   evidence → grant and keys            POST /bootAuth/kms  dstack KMS: may this KMS boot
-    POST /v1/lease      renewal → lease                      GET  /v1/healthz    alive
+    POST /v1/lease      renewal → lease                      GET  /v1/healthz    the process lives
     POST /v1/watch      the watcher's heartbeat (bearer token)
     POST /v1/receipts   receipts to be anchored together (the same token)
     GET  /v1/policy     the platform policy by which it judges
+    GET  /v1/readyz     whether it can take a run through, and what it lacks (503)
 
 Status: 400 malformed, 401 watcher's token, 403 refused, 409 used before, 413 and 415 body, 503 refused for
 now (chain out of reach or stale, watcher dead, opening lost), each with `{code, message, seen?, pinned?}`.
@@ -26,15 +27,18 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from sealroom.codes import Code
-from sealroom.encoding import canonical, strict_json
-from sealroom.errors import FormatError, SealroomError
+from sealroom.encoding import canonical
+from sealroom.errors import SealroomError
 from sealroom.key_release import Refusal
 from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom_agents.errors import Refused, server_code
 from sealroom_agents.gate.batch import MAX_RECEIPTS_BODY
 from sealroom_agents.gate.booking import MAX_TOGETHER
+from sealroom_agents.gate.boot import add_boot_routes
 from sealroom_agents.gate.service import Gate
-from sealroom_agents.gate.webhook import BootAuthority, BootInfo, answer
+from sealroom_agents.gate.webhook import BootAuthority
+from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Conditions
+from sealroom_agents.telemetry.metrics import REFUSALS
 
 FORBIDDEN = 403
 """Status of a refusal whose code names none."""
@@ -48,23 +52,21 @@ BATCHES_AT_ONCE = 4
 """Batches of receipts at once; each may wait a minute until it is mined."""
 OTHERS_AT_ONCE = 16
 """Challenges, and questions about the gate, at once."""
-BOOTS_AT_ONCE = 8
-"""Boot requests judged at once; each reads the chain, for any caller."""
-WEBHOOK_MALFORMED = "invalid authorization request"
-"""dstack's own words for a request that its server cannot read."""
 
 _log = logging.getLogger(__name__)
 
 
-def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> FastAPI:
-    """The application. `watch_token` is the secret that the operator's processes show."""
+def create_app(
+    gate: Gate, authority: BootAuthority, *, watch_token: str, conditions: Conditions = NO_CONDITIONS
+) -> FastAPI:
+    """The application. `watch_token` is the secret that the operator's processes show, `conditions` what the
+    gate needs to be ready."""
     app = FastAPI(title="Sealroom gate", docs_url=None, redoc_url=None, openapi_url=None)
     # Each kind has threads of its own: so however many wait in one lane, nobody waits in another.
     handle, handle_evidence, handle_lease, handle_report, handle_batch = (
         _Handler(CapacityLimiter(most))
         for most in (OTHERS_AT_ONCE, EVIDENCE_AT_ONCE, LEASES_AT_ONCE, REPORTS_AT_ONCE, BATCHES_AT_ONCE)
     )
-    boots = CapacityLimiter(BOOTS_AT_ONCE)
 
     def authorized(request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -111,17 +113,12 @@ def create_app(gate: Gate, authority: BootAuthority, *, watch_token: str) -> Fas
     async def healthz() -> Response:
         return _json(200, {"status": "ok"})
 
-    @app.get("/")
-    async def status() -> Response:
-        return _json(200, authority.status())
+    @app.get("/v1/readyz")
+    async def readyz() -> Response:
+        # In a thread of its own kind: it looks at the disk.
+        return _json(*await to_thread.run_sync(conditions.answer))
 
-    @app.post("/bootAuth/app")
-    async def boot_app(request: Request) -> Response:
-        return await _boot(request, authority.app, boots)
-
-    @app.post("/bootAuth/kms")
-    async def boot_kms(request: Request) -> Response:
-        return await _boot(request, authority.kms, boots)
+    add_boot_routes(app, authority)
 
     @app.exception_handler(HTTPException)
     async def not_served(request: Request, error: HTTPException) -> Response:
@@ -151,6 +148,7 @@ class _Handler:
                 await to_thread.run_sync(work, limiter=self._limiter), media_type="application/json"
             )
         except Refused as refused:
+            REFUSALS.labels(refused.code).inc()
             refusal = Refusal(refused.code, refused.message, seen=refused.seen, pinned=refused.pinned)
             return Response(
                 refusal.encode(), status_code=refused.code.http or FORBIDDEN, media_type="application/json"
@@ -168,17 +166,6 @@ class _Handler:
         if data is None:
             return _refusal(Code.EVIDENCE_TOO_LARGE, f"a body has at most {limit} bytes")
         return await self(lambda: work(data))
-
-
-async def _boot(
-    request: Request, decide: Callable[[BootInfo], dict[str, Any]], limiter: CapacityLimiter
-) -> Response:
-    data = await _read(request, MAX_BODY)
-    try:
-        info = BootInfo.parse(strict_json(data or b"", MAX_BODY))
-    except FormatError:
-        return _json(400, answer(False, WEBHOOK_MALFORMED))
-    return _json(200, await to_thread.run_sync(decide, info, limiter=limiter))
 
 
 async def _read(request: Request, limit: int) -> bytes | None:

@@ -122,6 +122,11 @@ class GateRoot:
         return self._identity.gate_root
 
     @property
+    def app(self) -> str:
+        """The gate's own app, as its quote proves it."""
+        return "0x" + self._identity.app_id.hex()
+
+    @property
     def compose_hash(self) -> bytes:
         """Compose hash of the gate's own app, as its quote proves it."""
         return self._identity.compose_hash
@@ -135,6 +140,11 @@ class GateRoot:
     def signer_key(self) -> Secret:
         """Private key of the signer."""
         return self._signer_key
+
+    @property
+    def shown(self) -> GateIdentity:
+        """The identity that was quoted last, however old."""
+        return self._identity
 
     def identity(self) -> GateIdentity:
         """Who this gate is, with a quote of the last hour."""

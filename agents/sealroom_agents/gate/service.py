@@ -72,6 +72,8 @@ from sealroom_agents.gate.sessions import Lease, Sessions
 from sealroom_agents.gate.spending import Spending
 from sealroom_agents.gate.views import Views
 from sealroom_agents.gate.wraps import OpenedKey, open_wraps, present, sealed_keys
+from sealroom_agents.telemetry.logs import about
+from sealroom_agents.telemetry.metrics import GRANTS, stage
 
 CHALLENGE_LIFE_S = 60
 """Seconds within which evidence must follow its challenge."""
@@ -114,9 +116,12 @@ class Gate:
         sessions: Sessions,
         audit: AuditLog,
         clock: Callable[[], int],
+        ready: Callable[[str, str], None] = lambda consortium, ledger: None,
         fault: Callable[[], None] = lambda: None,
     ) -> None:
-        """`fault`: called when an error that nobody foresaw has ended the bookings; the process is to end."""
+        """`ready`: called with consortium and ledger before a run is booked; raises `Refused` where the
+        operator has to do something first. `fault`: called when an error that nobody foresaw has ended the
+        bookings; the process is to end."""
         self._config = config
         self._root = root
         self._chain = chain
@@ -130,6 +135,7 @@ class Gate:
         self._clock = clock
         self._nonces = Nonces()
         self._judging = threading.BoundedSemaphore(JUDGED_AT_ONCE)
+        self._ready = ready
         self._watch = Watch(clock=clock)
         self._views = Views(
             chain=chain,
@@ -163,6 +169,16 @@ class Gate:
         }
         self._write(STARTED, facts)
         _log.info("signer %s, root %s, platform policy %s", *facts.values())
+
+    @property
+    def heard(self) -> int | None:
+        """When the watcher was heard last, unix seconds; `None` since the start."""
+        return self._watch.heard
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait to be booked."""
+        return self._bookings.waiting
 
     def identity(self) -> GateIdentity:
         """Who this gate is, with its proof."""
@@ -203,11 +219,16 @@ class Gate:
         hello, challenge = opened.hello, opened.challenge
         facts = {"runId": to_hex(hello.run_id), "consortium": hello.consortium}
         try:
-            with self._bookings.expecting(hello.run_id):
+            with (
+                about(run=facts["runId"], consortium=hello.consortium),
+                stage("whole"),
+                self._bookings.expecting(hello.run_id),
+            ):
                 reply = self._release(message, hello, transcript_0(hello, challenge))
         except Refused as no:
             self._write("refused", {**facts, "code": no.code, "message": no.message})
             raise
+        GRANTS.inc()
         _log.info("granted run %s of %s", facts["runId"], hello.consortium)
         return reply
 
@@ -270,8 +291,10 @@ class Gate:
     # --- evidence -------------------------------------------------------------------------------
 
     def _release(self, message: EvidenceMessage, hello: Hello, transcript: bytes) -> GrantReply:
-        collateral, evidence = self._verify(message, transcript)
-        view, latest = self._views.both(hello.consortium, compose_hash=evidence.compose_hash)
+        with stage("verify"):
+            collateral, evidence = self._verify(message, transcript)
+        with stage("views"):
+            view, latest = self._views.both(hello.consortium, compose_hash=evidence.compose_hash)
         request = cases.Request(
             run_id=hello.run_id,
             compose_hash=hello.compose_hash,
@@ -295,6 +318,7 @@ class Gate:
                 message.datasets, view, root_key=self._root.root_key, kms_root=self._root.kms_root
             )
         try:
+            self._ready(view.consortium, grant.ledger)
             return self._spend_and_seal(message, transcript, grant, view, latest, keys, evidence, collateral)
         finally:
             for key in keys:
@@ -320,8 +344,10 @@ class Gate:
             consortium=view.consortium,
             private_key=self._root.signing_key,
         )
-        opened, opening = self._spending.open_run(grant, view, latest, grant_hash)
-        self._views.require_still(grant, view, view.consortium)
+        with stage("book"):
+            opened, opening = self._spending.open_run(grant, view, latest, grant_hash)
+        with stage("still"):
+            self._views.require_still(grant, view, view.consortium)
         self._write("granted", granted_facts(grant, view.consortium, grant_hash, evidence, opened))
         self._sessions.grant(
             Lease(

@@ -203,6 +203,17 @@ class Sessions:
         with self._engine.connect() as db:
             return frozenset(db.scalars(select(LeaseRow.consortium).distinct()))
 
+    def running(self, now: int) -> list[int]:
+        """Until when each lease lasts that goes on, unix seconds."""
+        going_on = select(LeaseRow.until).where(LeaseRow.ended.is_(None), LeaseRow.until >= now)
+        with self._engine.connect() as db:
+            return list(db.scalars(going_on))
+
+    def halts(self) -> int:
+        """How many consortia a revocation halts that the chain has not decided over."""
+        with self._engine.connect() as db:
+            return len(db.execute(select(HaltRow.consortium)).all())
+
     def prolong(self, consortium: str, run_id: bytes, *, counter: int, until: int) -> None:
         """Count a renewal. Raises `Refused` `lease-counter` unless `counter` is larger than all before."""
         change = (

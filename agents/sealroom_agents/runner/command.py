@@ -12,13 +12,17 @@ from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.config import Config, process_command, required
 from sealroom_agents.errors import ConfigurationError
-from sealroom_agents.host import announce, log_to_stderr, on_signals, read_key
+from sealroom_agents.host import announce, on_signals, read_key
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
 from sealroom_agents.runner.state_folder import lock_folder
 from sealroom_agents.runner.supervisor import Supervisor
 from sealroom_agents.store import Holder, Store
+from sealroom_agents.telemetry import looks
+from sealroom_agents.telemetry.conditions import Conditions, disk
+from sealroom_agents.telemetry.logs import log_to_stderr
+from sealroom_agents.telemetry.metrics import serve_metrics
 
 MAX_NAME_CHARACTERS = 128
 
@@ -42,7 +46,7 @@ def command(config: Config) -> None:
       sealroom runner --rpc URL --gate URL --platform platform --datasets sealed --state runs \\
         --key-file runner.key
     """
-    log_to_stderr()
+    log_to_stderr(config.log.format)
     settings, platform = required(config.runner, "runner", "state"), config.simulator.platform
     chain = ChainReader(config.chain.urls, private_chain=config.chain.private_chain)
     chain_id = chain.chain_id()
@@ -72,7 +76,16 @@ def command(config: Config) -> None:
         drain=drain,
         drain_s=settings.drain_seconds,
     )
+    seen = (looks.at_chain(chain), looks.at_gas_money(chain, sender.address), looks.at_database(store))
+    conditions = Conditions([*(one.check for one in seen), disk(settings.state)])
+    jobs = looks.periodic(*seen)
+    looks.shown(chain, conditions)
+    serve_metrics(settings.metrics, conditions)
     on_signals(drain.set, stop.set)
     log.info("runner %s pays for anchoring as %s", name, sender.address)
     announce(settings.ready_file, name=name, address=sender.address)
-    runner.serve()
+    jobs.start()
+    try:
+        runner.serve()
+    finally:
+        jobs.close()

@@ -23,6 +23,8 @@ from sealroom_agents.runner.completing import Completer
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.supervisor import Stopped, Supervisor
 from sealroom_agents.store import CLAIM_S, ENDS, Holder, Run, Store
+from sealroom_agents.telemetry.logs import about
+from sealroom_agents.telemetry.metrics import RUNS_ENDED, RUNS_UNDER_WAY, code_label
 
 LOOP_S = 0.2
 """Pause between two looks at the queue, seconds."""
@@ -96,12 +98,17 @@ class Runner:
 
     def process(self, run: Run) -> None:
         """One claimed run, to its end, or as far as it goes. Never raises: the other runs go on."""
+        with about(run=run.id, consortium=run.consortium):
+            self._process(run)
+
+    def _process(self, run: Run) -> None:
         try:
             go_on = self._supervisor.resume(run) if run.taken_up else self._supervisor.supervise(run)
             if go_on:
                 self._publisher.publish(run)
                 self._backend.forget(run.id)
             ended = self._store.run(run.id)
+            RUNS_ENDED.labels(code_label(ended.code) if ended.code else ended.state).inc()
             log.info("run %s is %s%s", run.id, ended.state, f": {ended.code}" if ended.code else "")
         except Stopped:
             log.info("run %s is left for the next runner", run.id)
@@ -117,6 +124,7 @@ class Runner:
             self._fail(run, Code.RUNNER_ERROR, message)
 
     def _fail(self, run: Run, code: Code, message: str) -> None:
+        RUNS_ENDED.labels(code_label(code)).inc()
         try:
             self._store.end(run, "failed", code=code, message=message)
         except StoreError:
@@ -127,6 +135,7 @@ class Runner:
         until: float | None = None
         while not self._stop.is_set():
             busy = {future for future in busy if not future.done()}
+            RUNS_UNDER_WAY.set(len(busy))
             if self._drain.is_set():
                 if until is None:
                     log.info("no more runs are taken; %d under way", len(busy))

@@ -6,19 +6,23 @@ from __future__ import annotations
 import logging
 from threading import Event
 
-from apscheduler.schedulers.background import BackgroundScheduler
-
 from sealroom.codes import Code
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.config import Config, process_command, required
 from sealroom_agents.errors import AgentError, ConfigurationError
-from sealroom_agents.host import announce, log_to_stderr, on_signals, read_token
+from sealroom_agents.host import announce, on_signals, read_token
 from sealroom_agents.store import Store
+from sealroom_agents.telemetry import looks
+from sealroom_agents.telemetry.conditions import Conditions, Look
+from sealroom_agents.telemetry.logs import log_to_stderr
+from sealroom_agents.telemetry.metrics import POLLS, serve_metrics
 from sealroom_agents.watcher.lookout import Lookout
 from sealroom_agents.watcher.service import HttpGate, Watcher
 
 LOOK_EVERY_S = 5.0
 """Seconds between two looks at what owners should know of, one consortium each."""
+HEARTBEAT_AGE_S = 30
+"""Seconds after which the gate renews nothing for want of a heartbeat."""
 POLL_TIMEOUT_S = 5.0
 """How long one question to a node may take, seconds."""
 
@@ -40,15 +44,16 @@ def command(config: Config) -> None:
     Example:
       sealroom watcher --rpc URL --factory 0x… --gate URL --watch-token-file watch.token
     """
-    log_to_stderr()
+    log_to_stderr(config.log.format)
     settings, nodes = required(config.watcher, "watcher", "watch_token_file"), config.chain
     if nodes.factory is None and not settings.consortia:
         raise ConfigurationError(Code.CONFIGURATION, "nothing to follow", "give --factory, or --consortium")
     store = Store(config.database.clear)
+    chain = ChainReader(
+        nodes.urls, timeout_s=POLL_TIMEOUT_S, quorum=nodes.quorum, private_chain=nodes.private_chain
+    )
     watcher = Watcher(
-        ChainReader(
-            nodes.urls, timeout_s=POLL_TIMEOUT_S, quorum=nodes.quorum, private_chain=nodes.private_chain
-        ),
+        chain,
         store,
         HttpGate(settings.gate, read_token(settings.watch_token_file)),
         factory=nodes.factory,
@@ -59,17 +64,19 @@ def command(config: Config) -> None:
     # With a reader of its own: what slows it, or makes it doubt a node, is no matter of the polls.
     own = ChainReader(nodes.urls, timeout_s=POLL_TIMEOUT_S, private_chain=nodes.private_chain)
     lookout = Lookout(own, store, watcher.followed)
-    scheduler = BackgroundScheduler(timezone="UTC")
     waiting = [settings.ready_file]
 
-    def poll() -> None:
+    def poll() -> tuple[bool, str]:
         try:
             found = watcher.poll()
         except AgentError as error:
+            POLLS.labels("failed").inc()
             log.warning("no heartbeat: %s", error.message)
-            return
+            raise
+        POLLS.labels("heartbeat" if found.heartbeat else "no-heartbeat").inc()
         if waiting and found.heartbeat:
             announce(waiting.pop(), consortia=found.consortia)
+        return found.heartbeat, f"{found.consortia} consortia were seen"
 
     def look() -> None:
         try:
@@ -77,14 +84,15 @@ def command(config: Config) -> None:
         except AgentError as error:
             log.warning("no look at what owners should know of: %s", error.message)
 
-    # A poll that takes too long is not followed by the ones that it delayed.
-    scheduler.add_job(
-        poll, "interval", seconds=settings.every, max_instances=1, coalesce=True, misfire_grace_time=None
-    )
-    scheduler.add_job(
-        look, "interval", seconds=LOOK_EVERY_S, max_instances=1, coalesce=True, misfire_grace_time=None
-    )
-    poll()
-    scheduler.start()
+    heartbeat = Look("heartbeat", poll, hint="look at gate and endpoints", good_for_s=HEARTBEAT_AGE_S)
+    database = looks.at_database(store)
+    conditions = Conditions([heartbeat.check, database.check])
+    looks.shown(chain, conditions)
+    serve_metrics(settings.metrics, conditions)
+    heartbeat.look()
+    jobs = looks.periodic(database)
+    jobs.every(settings.every, heartbeat.look)
+    jobs.every(LOOK_EVERY_S, look)
+    jobs.start()
     stop.wait()
-    scheduler.shutdown(wait=False)
+    jobs.close()
