@@ -810,6 +810,8 @@ class Code(StrEnum):
         "remote-refused", "The store refuses the request, or answers what is not taken."
     )
     REMOTE_UNREACHABLE = _command("remote-unreachable", "The store does not answer.")
+    CONSOLE_UNREACHABLE = _command("console-unreachable", "The console gives no usable answer.")
+    ROOM_MISSING = _command("room-missing", "There is no local room here, or not one for this study.")
     REMOTE_DIFFERS = _command("remote-differs", "The file at the URL is not the expected one.")
     REMOTE_TOO_LONG = _command("remote-too-long", "The store sends more than the file's header allows.")
     REMOTE_TOO_SHORT = _command("remote-too-short", "The store sent less than the whole file: run it again.")

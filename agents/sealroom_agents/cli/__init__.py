@@ -91,6 +91,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "relation", f"{_HERE}.cli.relation:relation", "show the SQL that a study runs, as compiled"
             ),
             Entry("proposal", f"{_HERE}.cli.proposal:proposal", "write what owners approve on chain"),
+            Entry("run", f"{_HERE}.cli.run:run", "submit a recipe, follow the run, save its envelope"),
             Entry("pin", f"{_HERE}.cli.pin:pin", "write what results are proven against"),
             Entry("verify", f"{_HERE}.cli.verify:verify", "walk every link of a result's envelope"),
             Entry("model", f"{_HERE}.cli.model:model", "write a released model as a file with its envelope"),
@@ -112,6 +113,10 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("watcher", f"{_HERE}.watcher.command:command", "follow the chain, end what was revoked"),
             Entry(
                 "console", f"{_HERE}.console.command:command", "serve the REST interface and the web pages"
+            ),
+            Entry("up", f"{_HERE}.up.command:command", "start and keep all processes of sealroom.toml"),
+            Entry(
+                "room", f"{_HERE}.local.command:command", "join, approve and revoke in a room on one machine"
             ),
             Entry("config", f"{_HERE}.cli.config:config", "show, check and explain sealroom.toml"),
             Entry("db", f"{_HERE}.upkeep.command:command", "look at the database, and upgrade it"),

@@ -76,6 +76,10 @@ class BlockHash(click.ParamType[tuple[int, bytes]]):
     help="Hash of a block, from whom you believe; the envelope's proofs are compared with it. May be given "
     "several times.",
 )
+@click.option(
+    "--room", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+    help="Take pin, node and simulated root from this local room (see: sealroom up --local).",
+)  # fmt: skip
 @rpc_option
 @simulated_root_option
 @json_option
@@ -84,6 +88,7 @@ def verify(
     pin_file: Path | None,
     attestation_file: Path | None,
     block_hashes: tuple[tuple[int, bytes], ...],
+    folder: Path | None,
     rpc: tuple[str, ...],
     simulated_root: Path | None,
     as_json: bool,
@@ -128,6 +133,12 @@ def verify(
         read_model,
     )
 
+    if folder is not None:
+        from sealroom_agents.local.room import Room
+
+        room = Room.read(folder)
+        pin_file, rpc = pin_file or room.places.pin, rpc or (room.rpc,)
+        simulated_root = simulated_root or room.places.root
     data = read_bounded(file, max(MAX_ENVELOPE_BYTES, MAX_MODEL_BYTES), "an envelope or a model")
     held = read_model(data) if is_model_file(data) else None
     envelope = parse_envelope(data) if held is None else held.envelope

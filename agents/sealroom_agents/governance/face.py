@@ -22,6 +22,7 @@ from sealroom_agents.governance.actions.listing import SECTIONS
 
 if TYPE_CHECKING:
     from sealroom_agents.governance.acts import Wallet
+    from sealroom_agents.governance.desk import Answer
 
 GROUP_HELP = """Govern a consortium: who and what its owners trust, what they approve, and when they stop.
 
@@ -116,6 +117,12 @@ class Connection:
 
 def run(action: Action, connection: Connection, options: dict[str, Any]) -> int:
     """Run one action and print its answer; returns the status to exit with."""
+    as_json = options["as_json"]
+    return tell(answer(action, connection, options), as_json=as_json)
+
+
+def answer(action: Action, connection: Connection, options: dict[str, Any]) -> Answer:
+    """Run one action, with the options of its command; returns its answer."""
     module, _, function = action.function.partition(".")
     acting = importlib.import_module(f"sealroom_agents.governance.{module}")
     desk = importlib.import_module("sealroom_agents.governance.desk")
@@ -138,8 +145,8 @@ def run(action: Action, connection: Connection, options: dict[str, Any]) -> int:
         show=shower(as_json),
         private_chain=connection.private_chain,
     )
-    answer = getattr(acting, function)(opened, **options)
-    return tell(answer, as_json=as_json)
+    found: Answer = getattr(acting, function)(opened, **options)
+    return found
 
 
 def documents_of(options: dict[str, Any]) -> Any:
@@ -192,15 +199,19 @@ def commands(make: Callable[[Action, list[click.Parameter]], click.Command]) -> 
     found = {}
     for section in SECTIONS:
         for action in section.actions:
-            params = [
-                consortium_option(),
-                *action.params(),
-                *(document_options(chain=True) if action.compares else ()),
-                *way_options(action.leaves),
-                json_option(),
-            ]
-            found[action.name] = make(action, params)
+            found[action.name] = make(action, parameters(action))
     return found
+
+
+def parameters(action: Action) -> list[click.Parameter]:
+    """All that an action takes, whatever its face."""
+    return [
+        consortium_option(),
+        *action.params(),
+        *(document_options(chain=True) if action.compares else ()),
+        *way_options(action.leaves),
+        json_option(),
+    ]
 
 
 class Sections(click.Group):

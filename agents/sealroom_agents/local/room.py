@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a local room, and what is in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sealroom.codes import Code
+from sealroom.files import PUBLIC, write_atomic
+from sealroom_agents.config import Config, load
+from sealroom_agents.errors import ToolError
+
+ROOM_FILE = "room.json"
+VERSION = 1
+PASSPHRASE = "local"
+"""Of all keystores: they hold the published keys of a development chain."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie below a room's folder."""
+
+    folder: Path
+
+    @property
+    def room(self) -> Path:
+        """Addresses, owners, and whose study it is."""
+        return self.folder / ROOM_FILE
+
+    @property
+    def config(self) -> Path:
+        """The configuration of all its processes."""
+        return self.folder / "sealroom.toml"
+
+    @property
+    def platform(self) -> Path:
+        """The simulated platform."""
+        return self.folder / "platform"
+
+    @property
+    def root(self) -> Path:
+        """The root that stands in for Intel's."""
+        return self.platform / "root.der"
+
+    @property
+    def policy(self) -> Path:
+        """The platform policy that the owners adopt with the gate."""
+        return self.folder / "platform-policy.json"
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe's exact bytes."""
+        return self.folder / "app-compose.json"
+
+    @property
+    def card(self) -> Path:
+        """The study card."""
+        return self.folder / "study.json"
+
+    @property
+    def pin(self) -> Path:
+        """What results are proven against."""
+        return self.folder / "pin.json"
+
+    @property
+    def chain(self) -> Path:
+        """What the local chain keeps."""
+        return self.folder / "chain"
+
+    @property
+    def sealed(self) -> Path:
+        """Sealed datasets, as OWNER/NAME.tar: what leaves the owners."""
+        return self.folder / "sealed"
+
+    def owner(self, owner: str) -> Path:
+        """What stays with one owner: its account, its data keys."""
+        return self.folder / "owners" / owner
+
+    def keystore(self, owner: str) -> Path:
+        """The owner's account."""
+        return self.owner(owner) / "account.json"
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room that was set up."""
+
+    folder: Path
+    """Where it lies, absolute."""
+    study: str
+    """Folder of the study, absolute."""
+    rpc: str
+    """URL of the chain."""
+    gate: str
+    """URL."""
+    console: str
+    """URL."""
+    consortium: str
+    """Address."""
+    app: str
+    """Address of its DstackApp."""
+    ledger: str
+    factory: str
+    owners: dict[str, str]
+    """Accounts by owner id, in their order on chain."""
+    threshold: int
+    """So many of them decide."""
+
+    @property
+    def places(self) -> Places:
+        """Where things lie."""
+        return Places(self.folder)
+
+    @property
+    def config(self) -> Config:
+        """Of its processes."""
+        return load(self.places.config)
+
+    def write(self) -> None:
+        """Keep it in the folder."""
+        content: dict[str, Any] = {"version": VERSION, **asdict(self)}
+        del content["folder"]
+        write_atomic(
+            self.places.room, json.dumps(content, indent=1).encode() + b"\n", mode=PUBLIC, replace=True
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Room:
+        """The room in a folder. Raises `ToolError` `room-missing`."""
+        try:
+            content = json.loads(Places(folder).room.read_bytes())
+            version = content.pop("version")
+            if version != VERSION:
+                raise ToolError(
+                    Code.ROOM_MISSING, f"{folder} holds a room of version {version}, not {VERSION}",
+                    "start a new one: sealroom up --local STUDY --dir FOLDER",
+                )  # fmt: skip
+            if set(content) != {field.name for field in fields(cls)} - {"folder"}:
+                raise ValueError
+            return cls(folder=folder.absolute(), **content)
+        except FileNotFoundError:
+            raise ToolError(
+                Code.ROOM_MISSING,
+                f"{folder} holds no room",
+                "start one, and leave it running: sealroom up --local STUDY",
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ToolError(Code.ROOM_MISSING, f"{folder}/{ROOM_FILE} cannot be read") from error
