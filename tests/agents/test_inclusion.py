@@ -12,11 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rlp.exceptions import DecodingError
 from tests.formats.worked_block import NUMBER, TIME, WorkedBlock, address
+from tests.formats.worked_block import receipt as worked_receipt
 
 from sealroom.errors import EnvelopeError
 from sealroom_agents import inclusion
+from sealroom_agents.chain import proofs
+from sealroom_agents.chain.rpc import Rpc
+from sealroom_agents.errors import ChainError
 
 BLOCK = WorkedBlock(300)
+NODE = Rpc("http://127.0.0.1:9")
+"""Nobody is asked."""
+TX = b"\x07" * 32
 
 
 def refused(act: Any, *arguments: Any) -> bool:
@@ -41,6 +48,65 @@ def test_receipts_of_every_type_are_found_at_their_place(count: int) -> None:
     for index in {*range(min(count, 24)), 127, 128, 255, 256, count - 1} & set(range(count)):
         (log,) = inclusion.read_receipt(block.root, index, block.proof(index).path)
         assert (log.address, log.data, len(log.topics)) == (address(index), b"data %d" % index, index % 5)
+
+
+GENESIS = {
+    "parentHash": "0x" + 64 * "0",
+    "sha3Uncles": "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347",
+    "miner": "0x" + 40 * "0",
+    "stateRoot": "0xd7f8974fb5ac78d9ac099b9ad5018bedc2ce0a72dad1827a1709da30580f0544",
+    "transactionsRoot": "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421",
+    "receiptsRoot": "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421",
+    "logsBloom": "0x" + 512 * "0",
+    "difficulty": "0x400000000",
+    "number": "0x0",
+    "gasLimit": "0x1388",
+    "gasUsed": "0x0",
+    "timestamp": "0x0",
+    "extraData": "0x11bbe8db4e347b4e8c937c1c8370e4b5ed33adb3db69cbdb7a38e1e50b1b82fa",
+    "mixHash": "0x" + 64 * "0",
+    "nonce": "0x0000000000000042",
+}
+"""Ethereum's first block, as nodes answer."""
+
+
+def test_ethereums_first_header_has_its_hash() -> None:
+    known = "d4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3"
+    assert inclusion.read_header(proofs.header_rlp(NODE, GENESIS)).hash.hex() == known
+    # A header without a base fee ends before it; each fork's field goes behind those of the fork before.
+    later = {**GENESIS, "baseFeePerGas": "0x7", "requestsHash": "0x" + 64 * "e"}
+    assert inclusion.decode(proofs.header_rlp(NODE, later))[15:] == [b"\x07", bytes.fromhex(64 * "e")]
+
+
+def test_receipts_of_every_type_are_written_as_the_trie_has_them() -> None:
+    for index in range(24):
+        assert proofs.receipt_rlp(NODE, as_json(index), index, TX) == worked_receipt(index)
+    for wrong in ({"type": "0x5"}, {"transactionIndex": "0x1"}, {"logsBloom": "0x00"}, {"status": "0x01"}):
+        with pytest.raises(ChainError):
+            proofs.receipt_rlp(NODE, {**as_json(0), **wrong}, 0, TX)
+
+
+def as_json(index: int) -> dict[str, Any]:
+    """A receipt of the worked block, as a node of the OP Stack answers."""
+    body = inclusion.decode(worked_receipt(index)[1 if index % 6 else 0 :])
+    (log,) = body[3]
+    told = {
+        "type": hex((0, 1, 2, 3, 4, 0x7E)[index % 6]),
+        "status": "0x1",
+        "cumulativeGasUsed": hex(int.from_bytes(body[1], "big")),
+        "logsBloom": "0x" + body[2].hex(),
+        "logs": [
+            {
+                "address": "0x" + log[0].hex(),
+                "topics": ["0x" + one.hex() for one in log[1]],
+                "data": "0x" + log[2].hex(),
+            }
+        ],
+        "transactionIndex": hex(index),
+        "transactionHash": "0x" + TX.hex(),
+    }
+    later = zip(("depositNonce", "depositReceiptVersion"), body[4:], strict=False)
+    return told | {name: hex(int.from_bytes(value, "big")) for name, value in later}
 
 
 def test_a_receipt_at_another_place_or_of_a_failed_transaction_is_refused() -> None:

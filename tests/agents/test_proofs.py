@@ -400,5 +400,12 @@ def test_the_command_tells_each_block_and_who_vouches_for_it(settled: Set, tmp_p
     assert line.replace("nobody", "node") in online.stdout
     assert "anchored on chain: yes" in online.stdout
 
+    (tmp_path / "early.json").write_bytes(replaced(settled.alone).encode())
+    taken = shell(f"sealroom prove early.json --rpc {settled.stage.chain.url} --out proven.json", tmp_path)
+    assert taken.returncode == 0, taken.stdout
+    assert (tmp_path / "proven.json").read_bytes() == settled.alone.encode()
+    silent = shell("sealroom prove early.json --rpc http://127.0.0.1:9 --out silent.json", tmp_path)
+    assert silent.returncode == 3 and not (tmp_path / "silent.json").exists()
+
     for wrong in ("1300", "1300:0x12", f"x:0x{OTHER.hex()}", f"1:{OTHER.hex()}"):
         assert shell(f"{verify} --block-hash {wrong}", tmp_path).returncode == 2

@@ -94,6 +94,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("run", f"{_HERE}.cli.run:run", "submit a recipe, follow the run, save its envelope"),
             Entry("pin", f"{_HERE}.cli.pin:pin", "write what results are proven against"),
             Entry("verify", f"{_HERE}.cli.verify:verify", "walk every link of a result's envelope"),
+            Entry("prove", f"{_HERE}.cli.prove:prove", "put proofs of its anchoring into an envelope"),
             Entry("model", f"{_HERE}.cli.model:model", "write a released model as a file with its envelope"),
             Entry(
                 "attestation",

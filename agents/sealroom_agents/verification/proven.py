@@ -323,9 +323,13 @@ def _tell_opened(found: Findings) -> str:
 
 def _tell_anchored(found: Findings) -> str:
     event = _anchored(found)
-    how = f" in batch {event.fields['batch']}" if event.name == "BatchAnchored" else ""
     when = time_text(event.header.time)
-    return f"receipt {_sequence(found)} of the consortium{how}, on {when}, block {event.header.number}"
+    where = f"on {when}, block {event.header.number}"
+    if event.name != "BatchAnchored":
+        return f"receipt {_sequence(found)} of the consortium, {where}"
+    # The ledger alone keeps the standing under which a batch was anchored.
+    unsaid = "; that its standing was the run's, only the ledger tells" if found.chain is None else ""
+    return f"receipt {_sequence(found)} of the consortium in batch {event.fields['batch']}, {where}{unsaid}"
 
 
 def _tell_approvals(found: Findings) -> str:

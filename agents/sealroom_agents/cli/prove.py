@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sealroom prove``: put into an envelope what proves that its receipt stands on chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sealroom.codes import Code
+from sealroom_agents.cli.options import FILE, reader_for, rpc_option
+from sealroom_agents.cli.terminal import complain, read_bounded, write_out
+from sealroom_agents.errors import ChainError, CommandExit, ToolError
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=FILE)
+@rpc_option
+@click.option("--out", type=FILE, required=True, help="Where the envelope goes; - is stdout.")
+def prove(file: Path, rpc: tuple[str, ...], out: Path) -> int:
+    """Write an anchored envelope with proofs: for who took it before its runner had them.
+
+    The node must have the logs and receipts of the run's blocks, as any has for some months. Proofs are
+    unsigned and follow from the chain alone, so it does not matter who takes them: they hold or they do not.
+
+    \b
+    Exit status:
+      0  written
+      1  the receipt is not anchored, or its block is not final yet
+      3  no node answered, or none shows all of it
+
+    \b
+    Example:
+      sealroom prove envelope.json --rpc URL --out proven.json
+      sealroom verify proven.json --pin pin.json --block-hash 1290:0x…
+    """
+    from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
+
+    envelope = parse_envelope(read_bounded(file, MAX_ENVELOPE_BYTES, "an envelope"))
+    if not rpc:
+        raise click.UsageError("--rpc is missing")
+    if envelope.anchor is None:
+        raise ToolError(Code.RECEIPT_NOT_ANCHORED, "the envelope does not say where its receipt stands")
+    chain = reader_for(rpc)
+    try:
+        if chain.chain_id() != envelope.statement.chain_id:
+            raise ToolError(Code.WRONG_CHAIN, f"this is not chain {envelope.statement.chain_id}")
+        proven = chain.with_proofs(envelope)
+    except ChainError as error:
+        complain(f"not written: {error.message}", error.hint)
+        return CommandExit.UNDECIDED
+    if proven is None:
+        raise ToolError(
+            Code.RECEIPT_NOT_ANCHORED,
+            f"block {envelope.anchor.block}, in which the receipt is anchored, is not final",
+            "try again later: on Ethereum a quarter of an hour after it was anchored",
+        )
+    write_out(out, proven.encode())
+    if str(out) != "-" and proven.anchor is not None:
+        click.echo(f"wrote {out} with {len(proven.anchor.proofs)} proofs", err=True)
+    return 0
