@@ -10,6 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,32 @@ def test_an_integer_beyond_256_bits_is_refused(value: int) -> None:
     assert lp("d", 2**256 - 1)
     with pytest.raises(FormatError):
         lp("d", value)
+
+
+TEXT = st.text(st.characters(codec="utf-8")) | st.text('\x00\x1f\x7f"\\/\u2028\ud7ff\ue000\U0001f600é')
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) - 2, 2**53 + 2) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(JSON)
+def test_whichever_encoder_writes_it_the_bytes_are_those_of_rfc_8785(value: object) -> None:
+    try:
+        expected = rfc8785.dumps(value)  # type: ignore[arg-type]
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(FormatError):
+            canonical(value)
+    else:
+        assert canonical(value) == expected
+
+
+def test_no_name_but_a_text_is_written() -> None:
+    for value in ({1: "a"}, {None: "a"}, {"a": {True: 1}}, {"a": object()}, {"a": b""}):
+        with pytest.raises(FormatError):
+            canonical(value)
 
 
 def test_canonical_json_reads_back() -> None:
