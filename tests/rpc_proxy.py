@@ -8,6 +8,7 @@ with RpcProxy(chain.url) as proxy:
     proxy.loses = lambda method, params: …          # or: a transaction that the node never gets, as if it had
     proxy.hangs_up_after = lambda method: …         # or: the node gets it, the caller no answer
     proxy.down = True                               # or: no answer at all
+    proxy.busy = lambda: …                          # or: HTTP 429, as long as that is true
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class RpcProxy:
         self.loses: Callable[[str, list[Any]], bool] = lambda method, params: False
         self.hangs_up_after: Callable[[str], bool] = lambda method: False
         self.down = False
+        self.busy: Callable[[], bool] = lambda: False
         self.calls = 0
         proxy, client = self, httpx.Client(timeout=PATIENCE_S)
 
@@ -66,6 +68,12 @@ class RpcProxy:
                 if proxy.down:
                     self.close_connection = True
                     self.connection.close()
+                    return
+                if proxy.busy():
+                    self.send_response(429)
+                    self.send_header("retry-after", "0")
+                    self.send_header("content-length", "0")
+                    self.end_headers()
                     return
                 content = proxy.answer(body)
                 if any(proxy.hangs_up_after(one["method"]) for one in listed(json.loads(body))):

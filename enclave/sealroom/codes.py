@@ -482,6 +482,8 @@ class Code(StrEnum):
     )
     CHAIN_UNSUPPORTED = _chain("chain-unsupported", "The chain is none of those that the agents can follow.")
     NOT_A_CONSORTIUM = _chain("not-a-consortium", "The address is no consortium of the factory.")
+    EVENTS_MISSING = _chain("events-missing", "The index lacks events that the state says there are.")
+    INDEX_BEHIND = _chain("index-behind", "The chain is not read so far yet.", transient=True)
     ANSWER_TOO_LARGE = _chain("answer-too-large", "A node answers with more than is taken.")
     REQUEST_REFUSED = _chain("request-refused", "A node refuses the request.")
     TRANSACTION_REVERTED = _chain("transaction-reverted", "A contract refuses the transaction.")

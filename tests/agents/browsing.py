@@ -20,12 +20,13 @@ import httpx
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
+from tests.agents.following import console
 from tests.local_chain import LocalChain
 from tests.outside import Lab
 from tests.patience import PATIENCE_S
 
-from sealroom_agents.console.app import create_app
-from sealroom_agents.console.reads import Chain
+from sealroom_agents.chain import ChainReader
+from sealroom_agents.index import Portrait
 from sealroom_agents.store import Store
 
 FLAGS = [
@@ -119,10 +120,12 @@ def opened(browser: Browser) -> Iterator[Page]:
 
 
 @contextmanager
-def served(chain: Chain, store: Store, factory: str) -> Iterator[str]:
-    """The console over real HTTP; gives its address."""
+def served(
+    chain: ChainReader, store: Store, factory: str, *, lie: Callable[[Portrait], Portrait] = lambda told: told
+) -> Iterator[str]:
+    """The console over real HTTP; gives its address. lie: what it shows instead of what the index has."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = create_app(store, chain, factory=factory)
+    app = console(store, chain, factory, lie=lie)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
     thread.start()

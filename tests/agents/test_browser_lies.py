@@ -8,7 +8,7 @@ hashes agree with one another. In `SHOWN` and `ANSWERS` one answer says somethin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,9 @@ from tests.outside import Lab, make_recipe
 from sealroom.model import Study
 from sealroom_agents.chain import History
 from sealroom_agents.chain.owner_events import Proposal
-from sealroom_agents.facts import CandidateRecord, DatasetRecord
+from sealroom_agents.facts import DatasetRecord
+from sealroom_agents.index import Portrait
+from sealroom_agents.index.facts import StudyDatasets
 
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
@@ -46,7 +48,7 @@ def lab(chain: LocalChain, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture(autouse=True)
 def head(lab: Lab) -> None:
-    """A block of now: the chain stands still otherwise, and a console shows no chain whose head is old."""
+    """A block of now: the chain stands still otherwise, and nobody follows one whose head is old."""
     lab.chain.mine()
 
 
@@ -65,37 +67,34 @@ def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @dataclass(frozen=True)
 class Liar:
-    """A chain reader that falsifies what it reads."""
+    """What a console says of a consortium, falsified."""
 
-    reader: Any
     history: Callable[[History], History] = lambda found: found
     view: Callable[[Any], Any] = lambda found: found
     told: Callable[[tuple[DatasetRecord, ...]], tuple[DatasetRecord, ...]] = lambda found: found
     approvals: tuple[str, ...] | None = None
     id: int | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.reader, name)
-
-    def chain_id(self) -> int:
-        return self.reader.chain_id() if self.id is None else self.id
-
-    def study_history(self, consortium: str) -> History:
-        return self.history(self.reader.study_history(consortium))
-
-    def datasets(self, consortium: str, study: Study) -> tuple[DatasetRecord, ...]:
-        return self.told(self.reader.datasets(consortium, study))
-
-    def latest_view(self, consortium: str, **asked: Any) -> Any:
-        found = self.reader.latest_view(consortium, **asked)
-        best = replace(self.view(found.best), chain_id=self.chain_id())
-        return replace(found, best=best)
-
-    def candidates(self, consortium: str, studies: Sequence[Study]) -> list[CandidateRecord]:
-        found = self.reader.candidates(consortium, studies)
-        if self.approvals is None:
-            return found
-        return [replace(one, approvals=self.approvals) for one in found]
+    def __call__(self, portrait: Portrait) -> Portrait:
+        votes, facts = self.history(portrait.votes), portrait.facts
+        (study,) = (one.content for one in votes.proposals)
+        view = self.view(facts.view)
+        if self.id is not None:
+            view = replace(view, chain_id=self.id)
+        (candidate,) = facts.candidates
+        counted = candidate.approvals if study == candidate.study else ()
+        counted = counted if self.approvals is None else self.approvals
+        changed = replace(
+            facts,
+            view=view,
+            candidates=(
+                replace(
+                    candidate, study=study, approvals=counted if self.approvals is None else self.approvals
+                ),
+            ),
+            datasets=(StudyDatasets(study.id, self.told(facts.datasets[0].datasets)),),
+        )
+        return replace(portrait, facts=changed, votes=votes)
 
 
 def restudied(**fields: Any) -> Callable[[History], History]:
@@ -180,7 +179,7 @@ def refused(desk: Desk, url: str, lab: Lab, says: str, before: Callable[[Page], 
 
 def test_an_honest_console_is_believed(page: Page, lab: Lab) -> None:
     """The twin of all tests below: nothing is wrong, and the owner may sign."""
-    with served(Liar(lab.reader), lab.store, lab.room.factory) as url:
+    with served(lab.reader, lab.store, lab.room.factory, lie=Liar()) as url:
         with_wallet(page, Wallet(lab.chain, account(1)))
         page.goto(study_page(url, lab))
         dialog = open_dialog(page, "Approve this recipe")
@@ -255,15 +254,15 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_console_that_agrees_with_itself_is_caught(desk: Desk, lab: Lab, lie: str) -> None:
     """Page, API and study id say the same, and it is not what the wallet's node or the recipe's bytes say."""
     falsified, says = TOLD[lie]
-    with served(Liar(lab.reader, **falsified), lab.store, lab.room.factory) as url:
+    with served(lab.reader, lab.store, lab.room.factory, lie=Liar(**falsified)) as url:
         refused(desk, url, lab, says)
 
 
 def test_a_whole_other_study_is_caught(desk: Desk, lab: Lab, other: Study) -> None:
     """Another recipe, whose bytes, hashes and study id all fit one another: no owner proposed it."""
     fields = {name: getattr(other, name) for name in ("compose_hash", "output_hash", "privacy_hash")}
-    liar = Liar(lab.reader, history=restudied(**fields))
-    with served(liar, lab.store, lab.room.factory) as url:
+    liar = Liar(history=restudied(**fields))
+    with served(lab.reader, lab.store, lab.room.factory, lie=liar) as url:
         refused(desk, url, lab, NODE)
 
 

@@ -19,6 +19,7 @@ import pytest
 from eth_utils.crypto import keccak
 from fastapi.testclient import TestClient
 from tests.agents.emitted import failure_of
+from tests.agents.following import console
 from tests.agents.staged import make_stage
 from tests.formats.test_recipe_blocks import by_blocks
 from tests.formats.test_recipe_relation import STUDY
@@ -36,6 +37,7 @@ from sealroom_agents.console.middleware import MAX_BODY_BYTES
 from sealroom_agents.console.pages import BOARD_PAGE
 from sealroom_agents.console.results import table
 from sealroom_agents.errors import ChainError
+from sealroom_agents.index import Follower, Indexed
 from sealroom_agents.notices import SHOWN_OF_EACH_OWNER
 from sealroom_agents.store import Store
 
@@ -49,8 +51,6 @@ XSS = (
     "{{7*7}}{%print(1)%}",
     "</textarea></script><iframe src=//x>",
 )
-OPEN: dict[str, Any] = {"allowed_hosts": ["testserver"], "fresh_s": 0.0}
-"""The application for these tests: each answer comes from the chain as it is now."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def lab(chain: LocalChain, tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.fixture
 def web(lab: Lab) -> TestClient:
-    app = create_app(lab.store, lab.reader, factory=lab.room.factory, **OPEN)
+    app = console(lab.store, lab.reader, lab.room.factory)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -150,7 +150,7 @@ def test_a_run_of_an_expired_study_is_queued_so_that_the_gate_refuses(lab: Lab, 
     expiry = lab.chain.head_time() + YEAR_S
     lab.live(expiry=expiry)
     assert codes(web.post("/v1/runs", json=body_of(lab))) == []
-    app = create_app(lab.store, lab.reader, factory=lab.room.factory, clock=lambda: expiry, **OPEN)
+    app = console(lab.store, lab.reader, lab.room.factory, clock=lambda: expiry)
     answer = TestClient(app).post("/v1/runs", json=body_of(lab))
     assert (answer.json()["state"], codes(answer)) == ("queued", ["expired"])
 
@@ -325,35 +325,70 @@ def test_unknown_things_are_named(web: TestClient) -> None:
         assert (answer.status_code, answer.json()["code"]) == (status, code), path
 
 
-def test_many_readers_cost_one_look_at_the_chain(lab: Lab) -> None:
-    """RE-02: whoever asks often does not make the console ask its node as often."""
-    lab.live()
-    address = f"/v1/studies/{lab.room.consortium}"
+def quiet(lab: Lab, proxy: RpcProxy) -> TestClient:
+    """The application of an index that has caught up, whose own questions go through a proxy."""
+    follower = Follower(lab.reader, lab.store, factory=lab.room.factory)
+    follower.catch_up()
+    follower.release()
+    indexed = Indexed(lab.store, lab.room.factory)
+    app = create_app(lab.store, lab.chain.reader(proxy.url), indexed, allowed_hosts=["testserver"])
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def test_pages_ask_no_node_however_old_the_chain_is(lab: Lab) -> None:
+    """RE-02: nor does it matter who asks how often. A proposal that the index has no votes of costs four
+    questions at most."""
+    study = lab.live()
+    lab.chain.mine(30_000)
+    run = lab.submit(waiting=True)
     with RpcProxy(lab.chain.url) as proxy:
-        reader = lab.chain.reader(proxy.url)
-        app = create_app(lab.store, reader, factory=lab.room.factory, **OPEN | {"fresh_s": 3600.0})
-        web = TestClient(app)
-        first = web.get(address)
-        asked = proxy.calls
-        assert asked > 0
+        web = quiet(lab, proxy)
+        address = lab.room.consortium
+        pages = ["/", f"/studies/{address}", f"/runs/{run}", f"/v1/runs/{run}"]
+        pages += ["/v1/studies", f"/v1/studies/{address}", f"/v1/studies/{address}/history"]
+        pages += [f"/studies/{address}?study=0x{study.hex()}"]
+        for path in [*pages, *pages]:
+            assert web.get(path).status_code == 200, path
+        assert proxy.calls == 0
         lab.chain.revoke(lab.room, 2, "consent withdrawn")
-        assert [web.get(address).json() for _ in range(3)] == [first.json()] * 3
-        assert proxy.calls == asked
-        reader.close()
+        first = web.get(f"/v1/studies/{address}").json()
+        assert first["status"] == "live" and first["block"] < lab.chain.block_number()
+        assert proxy.calls == 0
+
+
+def test_before_the_chain_is_read_pages_say_how_far_it_is(lab: Lab) -> None:
+    """Never a board that lacks a consortium, or a study that lacks its revocation."""
+    lab.live()
+    lab.chain.mine(500)
+    follower = Follower(lab.reader, lab.store, factory=lab.room.factory)
+    app = create_app(
+        lab.store, lab.reader, Indexed(lab.store, lab.room.factory), allowed_hosts=["testserver"]
+    )
+    web = TestClient(app)
+    seen = set()
+    while True:
+        answer = web.get(f"/v1/studies/{lab.room.consortium}")
+        if answer.status_code == 200:
+            break
+        assert (answer.status_code, answer.json()["code"]) == (503, "index-behind")
+        assert web.get("/").status_code == 503 == web.get("/v1/studies").status_code
+        seen.add(answer.json()["message"])
+        follower.step()
+    assert any("is read up to block" in message for message in seen)
 
 
 def test_a_strangers_consortium_that_cannot_be_drawn_takes_no_other_off_the_board(lab: Lab) -> None:
-    """Anyone may create one, and give it more logs than a node hands out."""
+    """Anyone may create one, and make a node refuse to answer about it."""
     stranger = lab.chain.create_consortium(["x"], threshold=1, salt=secrets.token_bytes(32)).consortium
     lab.chain.send(0, stranger, interface("Consortium").encode("confirm"))
 
-    def too_many(method: str, params: list[Any]) -> bool:
-        return method == "eth_getLogs" and stranger[2:] in json.dumps(params)
+    def refused(method: str, params: list[Any]) -> bool:
+        return method == "eth_call" and stranger[2:] in json.dumps(params)
 
     with RpcProxy(lab.chain.url) as proxy:
-        proxy.refuses = too_many
+        proxy.refuses = refused
         reader = lab.chain.reader(proxy.url)
-        app = create_app(lab.store, reader, factory=lab.room.factory, **OPEN)
+        app = console(lab.store, reader, lab.room.factory)
         web = TestClient(app, raise_server_exceptions=False)
         listed = [one["consortium"] for one in web.get("/v1/studies").json()["studies"]]
         assert lab.room.consortium in listed and stranger not in listed
@@ -363,14 +398,20 @@ def test_a_strangers_consortium_that_cannot_be_drawn_takes_no_other_off_the_boar
 
 
 def test_a_chain_that_is_away_is_said_so(tmp_path: Path) -> None:
+    """A new run is not taken; pages show what was read, and how long ago."""
     with Lab.start(tmp_path) as lab:
-        app = create_app(lab.store, lab.reader, factory=lab.room.factory, **OPEN)
+        ahead = 0.0
+        app = console(lab.store, lab.reader, lab.room.factory, clock=lambda: time.time() + ahead)
         web = TestClient(app)
         assert web.post("/v1/runs", json=body_of(lab)).status_code == 202
+        assert "Behind the chain" not in web.get("/").text
         lab.chain.stop()
         answer = web.post("/v1/runs", json=body_of(lab))
         assert (answer.status_code, answer.json()["code"]) == (503, "chain-unreachable")
-        assert web.get("/").status_code == 503
+        ahead = 60.0
+        page = web.get("/")
+        assert page.status_code == 200 and "no node has answered since" in page.text
+        assert "no node has answered since" in web.get("/v1/studies").json()["late"]
 
 
 # --- a run's life over HTTP ----------------------------------------------------------------------
@@ -402,7 +443,7 @@ def test_the_result_of_a_study_by_blocks_names_their_number(chain: LocalChain, t
     """DP-03."""
     snapshot = chain.snapshot()
     lab = Lab.on(chain, tmp_path, recipe=parse(by_blocks()))
-    web = TestClient(create_app(lab.store, lab.reader, factory=lab.room.factory, **OPEN))
+    web = TestClient(console(lab.store, lab.reader, lab.room.factory))
     run = lab.submit()
     told = web.get(f"/v1/recipes/{lab.compose_hash}/content").json()["guarantee"]
     assert (told["name"], told["blocks"]) == ("by-blocks", 50)
@@ -435,7 +476,7 @@ def test_a_runs_page_tells_the_chain_and_the_enclave_apart(chain: LocalChain, tm
     snapshot = chain.snapshot()
     stage = make_stage(chain, tmp_path)
     store = Store(f"sqlite:///{tmp_path / 'runs.db'}")
-    web = TestClient(create_app(store, stage.reader, factory=stage.room.factory, **OPEN))
+    web = TestClient(console(store, stage.reader, stage.room.factory))
     shown = [stage.done(), stage.granted().envelope(), stage.done()]
     shown[2] = replace(shown[2], result={**shown[2].result, "epsilon": "0.1"})
     assert shown[0].anchor is not None
@@ -864,21 +905,9 @@ def test_what_strangers_declare_comes_last_and_is_not_read(lab: Lab) -> None:
         lab.chain.create_consortium(list(lab.room.owners), threshold=2, salt=secrets.token_bytes(32))
         for _ in range(BOARD_PAGE + 1)
     ]
-    named = {room.consortium[2:] for room in strangers}
-    asked: list[str] = []
-
-    def watching(method: str, params: list[Any]) -> bool:
-        asked.append(json.dumps([method, params]))
-        return False
-
     with RpcProxy(lab.chain.url) as proxy:
-        proxy.refuses = watching
-        reader = lab.chain.reader(proxy.url)
-        app = create_app(lab.store, reader, factory=lab.room.factory, **OPEN)
-        web = TestClient(app, raise_server_exceptions=False)
-        page = web.get("/").text
-        assert not any(name in call for name in named for call in asked)
-        reader.close()
+        page = quiet(lab, proxy).get("/").text
+        assert proxy.calls == 0
     first = page.index(lab.room.consortium)
     assert first < page.index("Declared by their creators only") < page.index(strangers[-1].consortium)
     assert strangers[0].consortium not in page, "it is on the next page"
@@ -915,7 +944,7 @@ def test_a_row_that_costs_a_node_much_takes_no_other_off_the_board(lab: Lab) -> 
 
 def web_of(lab: Lab) -> TestClient:
     """The application for one question."""
-    return TestClient(create_app(lab.store, lab.reader, factory=lab.room.factory, **OPEN))
+    return TestClient(console(lab.store, lab.reader, lab.room.factory))
 
 
 @pytest.mark.parametrize("attack", XSS)
@@ -926,7 +955,7 @@ def test_hostile_text_is_shown_as_text(chain: LocalChain, tmp_path: Path, attack
     lab.recipe = make_recipe(tmp_path / "hostile", question=json.dumps(attack))
     lab.store.add_recipe(lab.compose_hash, lab.recipe.compose)
     lab.live()
-    app = create_app(lab.store, lab.reader, factory=lab.room.factory, **OPEN)
+    app = console(lab.store, lab.reader, lab.room.factory)
     web = TestClient(app)
     live = web.get(f"/studies/{lab.room.consortium}").text
     lab.chain.revoke(lab.room, 2, attack)

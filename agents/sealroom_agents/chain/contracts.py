@@ -89,6 +89,11 @@ class Interface:
                 return topic
         raise KeyError(event)
 
+    @property
+    def topics(self) -> tuple[bytes, ...]:
+        """First topics of all its events."""
+        return tuple(self._events)
+
     def decode_log(self, topics: Sequence[bytes], data: bytes) -> tuple[str, dict[str, Any]] | None:
         """Name and fields of one log, or `None` when it is no event of this contract."""
         item = self._events.get(topics[0]) if topics else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +46,9 @@ MAX_KEPT = 256
 """Histories that are kept."""
 FIRST_ROLL = 1
 """How often seats have changed hands once the first owners sit."""
+
+Seats = tuple[int, int]
+"""How often seats had changed hands, and a bitmap of them: bit i for the holder of seat i."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def recent_dataset_events(rpc: Rpc, ledger: str, datasets: Sequence[bytes]) -> t
     query = {"address": ledger, "topics": [None, ["0x" + dataset.hex() for dataset in datasets]]}
     lower = max(0, newest + 1 - LOG_RANGE)
     happened = (event for part in forward(rpc, query, lower, newest) for event in decoded("Ledger", part))
-    return tuple(event for event in _records(happened) if isinstance(event, DatasetEvent))
+    return tuple(event for event in records(happened) if isinstance(event, DatasetEvent))
 
 
 def approvals_in(
@@ -189,7 +192,7 @@ def approvals_in(
                 accounts.add(event.fields["owner"].lower())
             elif event.name == "StudyPinned" and bytes(event.fields["study"]) == study:
                 bitmap = event.fields["roll"], event.fields["approvals"]
-                accounts.update(_accounts(rpc, consortium, rpc.head("latest"), [bitmap])[bitmap])
+                accounts.update(accounts_at(rpc, consortium, rpc.head("latest"), [bitmap])[bitmap])
     return frozenset(accounts)
 
 
@@ -209,7 +212,7 @@ def _walked(rpc: Rpc, contract: str, query: dict[str, Any], known: _Stream, last
 
 
 def _block(happened: Sequence[Happening]) -> _Block:
-    return _Block(happened[0].where.block, len(happened), tuple(_records(happened)))
+    return _Block(happened[0].where.block, len(happened), tuple(records(happened)))
 
 
 def _with_last_pin(rpc: Rpc, consortium: str, state: State, stream: _Stream) -> _Stream:
@@ -227,34 +230,45 @@ def _with_last_pin(rpc: Rpc, consortium: str, state: State, stream: _Stream) -> 
 
 
 def _named(rpc: Rpc, consortium: str, head: Head, stream: _Stream) -> _Stream:
-    """The stream with the accounts of those who decided.
+    """The stream with the accounts of those who decided."""
+    events = [event for block in stream.blocks for event in block.events]
+    wanted = unnamed(events, complete=not stream.unread)
+    if not wanted:
+        return stream
+    accounts = accounts_at(rpc, consortium, head, sorted(set(wanted.values())))
+    blocks = (
+        replace(block, events=tuple(with_names(block.events, wanted, accounts))) for block in stream.blocks
+    )
+    return replace(stream, blocks=tuple(blocks))
 
-    An event has a bitmap of seats. Who held them follows from how often seats had changed hands before it.
-    """
-    wanted: dict[Decision, tuple[int, int]] = {}
-    roll = None if stream.unread else FIRST_ROLL
-    for event in (event for block in stream.blocks for event in block.events):
+
+def unnamed(events: Iterable[Event], *, complete: bool) -> dict[Decision, Seats]:
+    """Decisions among a consortium's events, and which seats made each: an event has a bitmap, and who held
+    the seats follows from how often seats had changed hands before it. complete: whether `events` go back to
+    the first."""
+    wanted: dict[Decision, Seats] = {}
+    roll = FIRST_ROLL if complete else None
+    for event in events:
         before = event.roll if isinstance(event, Pin) else roll
         if isinstance(event, RosterChange | SeatMove):
             before, roll = event.roll - 1, event.roll
         if isinstance(event, Decision) and not event.owners and before is not None:
             wanted[event] = before, event.approvals
-    if not wanted:
-        return stream
-    accounts = _accounts(rpc, consortium, head, sorted(set(wanted.values())))
-
-    def named(event: Event) -> Event:
-        if isinstance(event, Decision) and event in wanted:
-            return replace(event, owners=accounts[wanted[event]])
-        return event
-
-    blocks = (replace(block, events=tuple(map(named, block.events))) for block in stream.blocks)
-    return replace(stream, blocks=tuple(blocks))
+    return wanted
 
 
-def _accounts(
-    rpc: Rpc, consortium: str, head: Head, asked: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], tuple[str, ...]]:
+def with_names(
+    events: Iterable[Event], wanted: Mapping[Decision, Seats], accounts: Mapping[Seats, tuple[str, ...]]
+) -> Iterator[Event]:
+    """Events, decisions with the accounts of those who made them, where these are known."""
+    for event in events:
+        named = isinstance(event, Decision) and wanted.get(event) in accounts
+        yield replace(event, owners=accounts[wanted[event]]) if named else event  # type: ignore[call-arg, index]
+
+
+def accounts_at(
+    rpc: Rpc, consortium: str, head: Head, asked: Sequence[Seats]
+) -> dict[Seats, tuple[str, ...]]:
     """Accounts of bitmaps, each after so many changes of seats. The contract keeps all holders, so an answer
     never changes."""
     contract = interface("Consortium")
@@ -276,7 +290,7 @@ def _books(rpc: Rpc, ledger: str, consortium: str, head: Head) -> Books:
     return Books.of_abi(contract.decode("books", answer))
 
 
-def _records(happened: Sequence[Happening] | Iterator[Happening]) -> Iterator[Event]:
+def records(happened: Iterable[Happening]) -> Iterator[Event]:
     """Records of events; those of which none is made, or whose content is not what its id says, are left
     out."""
     for event in happened:

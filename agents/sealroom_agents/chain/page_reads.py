@@ -48,6 +48,22 @@ class PageReads(Reads):
 
         return self._nodes.first(one)
 
+    def proposal(
+        self, consortium: str, study: Study
+    ) -> tuple[CandidateRecord, tuple[DatasetRecord, ...]] | None:
+        """A proposed study with its approvals and its datasets, at the head of the first node that answers;
+        `None` where the contract knows nothing of it."""
+        consortium = consortium.lower()
+
+        def one(rpc: Rpc) -> tuple[CandidateRecord, tuple[DatasetRecord, ...]] | None:
+            head = rpc.head("latest")
+            found = read_candidates(rpc, self._places, consortium, head, [study])
+            if not found:
+                return None
+            return found[0], read_study_datasets(rpc, self._places, consortium, head, study)
+
+        return self._nodes.first(one)
+
     def offered(self, consortium: str) -> tuple[DatasetRecord, ...]:
         """Datasets that the owners let a consortium use, at the head of the first node that answers."""
         consortium = consortium.lower()

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sealroom.codes import Code
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.nodes import Nodes
-from sealroom_agents.chain.rpc import Rpc, RpcFailure
+from sealroom_agents.chain.rpc import Head, Rpc, RpcFailure
 from sealroom_agents.chain.views import Places
 from sealroom_agents.errors import ChainError
+
+T = TypeVar("T")
 
 
 class Reads:
@@ -19,6 +22,14 @@ class Reads:
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
         self._places = Places()
+
+    def first(self, question: Callable[[Rpc], T]) -> T:
+        """Ask one node after the other until one can be reached: for pages, not for decisions."""
+        return self._nodes.first(question)
+
+    def require_recent(self, rpc: Rpc, head: Head) -> Head:
+        """A node's head, unless it is too far from our clock. Raises `ChainError` `chain-stale`."""
+        return self._nodes.require_recent(rpc, head)
 
     def _latest_call(self, name: str, address: str, function: str, *arguments: Any) -> Any:
         """One view call at the head of the first node that answers: for pages, not for decisions."""

@@ -114,8 +114,20 @@ class Rpc:
     def head(self, block: str | int) -> Head:
         """The block of a tag (`latest`, `finalized`) or number."""
         name = block if isinstance(block, str) else hex(block)
-        raw = self.request("eth_getBlockByNumber", [name, False])
+        return self.as_head(self.request("eth_getBlockByNumber", [name, False]), block)
+
+    def heads(self) -> tuple[Head, Head]:
+        """The finalized block and the latest one, in one exchange."""
+        tags = ("finalized", "latest")
+        final, latest = self.batch([("eth_getBlockByNumber", [tag, False]) for tag in tags])
+        return self.as_head(final, "finalized"), self.as_head(latest, "latest")
+
+    def as_head(self, raw: Any, block: str | int) -> Head:
+        """An answer that must be the block of a tag or number."""
+        if isinstance(raw, RpcFailure):
+            raise ChainError(Code.CHAIN_UNREACHABLE, f"{self.shown_url} refuses block {block}: {raw.message}")
         if not isinstance(raw, dict):
+            name = block if isinstance(block, str) else hex(block)
             raise ChainError(Code.CHAIN_STALE, f"{self.shown_url} has no block {name}")
         head = Head(
             number=self.quantity(raw.get("number")),

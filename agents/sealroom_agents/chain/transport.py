@@ -33,11 +33,20 @@ NAME_THREADS = 16
 """Threads that look names up; the resolver takes no deadline."""
 TOO_LARGE = Code.ANSWER_TOO_LARGE
 """Code of an answer beyond the limit; it may be the contract's doing, and is not held against the node."""
+TOO_MANY = 429
+"""HTTP status of an endpoint that is asked too often."""
 SLACK_S = 10.0
 """Seconds beyond the deadline after which a caller stops waiting for the loop itself."""
 READ_BYTES = 65536
 
 T = TypeVar("T")
+
+
+class TooOften(ChainError):
+    """The endpoint wants to be asked less often."""
+
+    after_s = 1.0
+    """Seconds that it wants to be left alone."""
 
 
 class Endpoint:
@@ -113,6 +122,8 @@ class Endpoint:
 
     async def _exchange(self, body: bytes) -> bytes:
         async with self._client.stream("POST", self.url, content=body) as answer:
+            if answer.status_code == TOO_MANY:
+                raise self._busy(answer.headers.get("retry-after", ""))
             if answer.status_code != 200:
                 raise self._unreachable(f"answers with HTTP status {answer.status_code}")
             # It was not requested, and a small body may be unpacked to an unbounded one.
@@ -126,6 +137,15 @@ class Endpoint:
                         TOO_LARGE, f"{shown(self.url)} answers with more than {self._limit} bytes"
                     )
         return bytes(read)
+
+    def _busy(self, after: str) -> TooOften:
+        error = TooOften(
+            Code.CHAIN_UNREACHABLE,
+            f"{shown(self.url)} is asked too often",
+            "give it a key of your own, or another endpoint",
+        )
+        error.after_s = float(after) if after.isascii() and after.isdecimal() and len(after) < 6 else 1.0
+        return error
 
     def _unreachable(self, why: str) -> ChainError:
         return ChainError(

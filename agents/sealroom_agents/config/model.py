@@ -255,6 +255,13 @@ class Console(Section):
     allowed_hosts: tuple[str, ...] = setting(
         "Name it is reached by; repeatable.", option="--allowed-host", default=(), metavar="NAME"
     )
+    from_block: int | None = setting(
+        "Block of the factory's deployment, for nodes without old state; by default it is looked for.",
+        option="--from-block",
+        default=None,
+        ge=0,
+        metavar="NUMBER",
+    )
     ready_file: Path | None = ready_file('Written when it listens: {"url": …}.')
 
 

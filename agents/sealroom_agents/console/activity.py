@@ -31,12 +31,15 @@ class Activity:
     """In words, from a name or a reason of others only where it says so."""
     reason: str = ""
     """The owner's own words."""
+    final: bool = True
+    """Whether its block is final; another one may still come in place of it else."""
 
 
 def activities(
-    history: History, owners: tuple[Owner, ...], of_datasets: Sequence[dataset_events.DatasetEvent] = ()
+    events: Sequence[Event], history: History, owners: tuple[Owner, ...], *, final: int
 ) -> tuple[Activity, ...]:
-    """All of it, newest first."""
+    """Events in words, in their order. history: what owners did, for the names of things. final: the newest
+    final block."""
     names = {
         owner.account: owner.id
         for change in history.of(owner_events.RosterChange)
@@ -49,12 +52,9 @@ def activities(
     def told(event: Event) -> Activity:
         kind, who, what = _told(event, history, lambda account: names.get(account, account))
         reason = event.reason if isinstance(event, owner_events.Revocation) else ""
-        return Activity(at=event.at, kind=kind, who=who, what=what, reason=reason)
+        return Activity(event.at, kind, who, what, reason, final=event.at.block <= final)
 
-    events = (*history.events, *of_datasets)
-    return tuple(
-        told(event) for event in sorted(events, key=lambda one: (one.at.block, one.at.index), reverse=True)
-    )
+    return tuple(map(told, events))
 
 
 def _told(event: Event, history: History, name: Callable[[str], str]) -> tuple[str, str, str]:

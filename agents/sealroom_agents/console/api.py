@@ -193,12 +193,15 @@ def router(
         start: Annotated[
             int, Query(alias="from", ge=0, le=1_000_000, description="Position to begin at.")
         ] = 0,
+        status: Annotated[models.Status | None, Query(description="Only those of this status.")] = None,
+        owner: Annotated[str, Query(max_length=64, description="Only those with an owner of this id.")] = "",
+        sort: Annotated[models.Sort, Query(description="Order.")] = "newest",
     ) -> models.Studies:
         """The board of studies, newest first, 25 at a time; those that only their creators declared come
         last. Everything is read from chain."""
-        rows = studies.board()
-        page = [summary(picture) for picture in studies.pictures(rows[start : start + BOARD_PAGE])]
-        return models.Studies(studies=page, total=len(rows))
+        rows, total = studies.board(start=start, most=BOARD_PAGE, status=status, owner=owner, sort=sort)
+        page = [summary(picture) for picture in studies.pictures(rows)]
+        return models.Studies(studies=page, total=total, block=studies.block(), late=studies.late())
 
     @api.get("/studies/{consortium}", response_model=models.Study, responses=problems(404, 503))
     def read_study(consortium: ConsortiumAddress) -> models.Study:
@@ -215,10 +218,8 @@ def router(
         ] = 0,
     ) -> models.ActivityPage:
         """What happened to a consortium, from its logs, newest first, 100 at a time."""
-        picture = studies.picture(consortium)
-        found = picture.activities
-        page = [activity(item) for item in found[start : start + HISTORY_PAGE]]
-        return models.ActivityPage(activities=page, total=len(found), complete=picture.history.complete)
+        found, total = studies.happened(consortium, start=start, most=HISTORY_PAGE)
+        return models.ActivityPage(activities=[activity(item) for item in found], total=total)
 
     @api.post(
         "/calls",

@@ -23,9 +23,10 @@ from sealroom_agents.console.middleware import Guard
 from sealroom_agents.console.pages import Pages
 from sealroom_agents.console.reads import Chain
 from sealroom_agents.console.reference import Reference
-from sealroom_agents.console.studies import FRESH_S, Studies
+from sealroom_agents.console.studies import Studies
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.errors import RequestError, server_code
+from sealroom_agents.index import Indexed
 from sealroom_agents.store import Store
 from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Conditions
 
@@ -39,19 +40,17 @@ log = logging.getLogger(__name__)
 def create_app(
     store: Store,
     chain: Chain,
+    indexed: Indexed,
     *,
-    factory: str,
     conditions: Conditions = NO_CONDITIONS,
     allowed_hosts: Sequence[str] = LOCAL_HOSTS,
-    fresh_s: float = FRESH_S,
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
-    """The application. `conditions` are what it needs to be ready, `allowed_hosts` the names under which it
-    may be reached, `fresh_s` how long a look at the chain serves further readers, `clock` the time in unix
-    seconds."""
-    studies = Studies(chain, store, factory=factory, fresh_s=fresh_s, clock=clock)
-    submissions = Submissions(chain, store, rows=studies.rows, clock=clock)
-    pages = Pages(store, studies, submissions, factory=factory)
+    """The application, which shows what `indexed` has of the chain. `conditions` are what it needs to be ready,
+    `allowed_hosts` the names under which it may be reached, `clock` the time in unix seconds."""
+    studies = Studies(indexed, chain, store, clock=clock)
+    submissions = Submissions(chain, store, indexed, clock=clock)
+    pages = Pages(store, studies, submissions, factory=indexed.factory)
     # FastAPI's own pages load scripts from elsewhere; ours are drawn here.
     app = FastAPI(
         title="Sealroom console",

@@ -35,7 +35,7 @@ def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunSta
     lacks = [models.Missing(**item) for item in run.missing]
     if run.state == "waiting" and (compose := store.recipe(run.compose_hash)) is not None:
         try:
-            found = submissions.lacks(run.consortium, parse(compose))
+            found = submissions.lacks_still(run.consortium, parse(compose))
             lacks = [models.Missing(**item.to_json()) for item in found]
         except SealroomError:
             pass  # the runner's last look stands
@@ -139,7 +139,7 @@ def summary(picture: Picture) -> models.Study:
         spent_pico=current.spent_pico if current else None,
         max_runs=study.max_runs if study else None,
         runs=current.runs if current else 0,
-        receipts=picture.history.receipt_count,
+        receipts=picture.receipts,
         expiry=study.expiry if study else None,
         revoked_by=picture.owner_id(view.revoked_by) or None,
         revocation_reason=view.revocation_reason,
@@ -219,4 +219,5 @@ def activity(item: Activity) -> models.Activity:
         who=item.who,
         what=item.what,
         reason=item.reason,
+        final=item.final,
     )

@@ -9,6 +9,7 @@ from sealroom_agents.chain import ChainReader
 from sealroom_agents.config import Config, process_command, required
 from sealroom_agents.console.app import LOCAL_HOSTS, create_app
 from sealroom_agents.host import announce, listen, serve
+from sealroom_agents.index import Follower, Indexed, following
 from sealroom_agents.store import Store
 from sealroom_agents.telemetry import looks
 from sealroom_agents.telemetry.conditions import Conditions
@@ -25,6 +26,8 @@ SHUTDOWN_S = 2
 def command(config: Config) -> None:
     """Serve the REST interface and the web pages.
 
+    One console of a database follows the chain into it, block by block; further ones show what it reads, and
+    take over when it ends. Pages ask no node, and say so when what they show is behind.
     The console holds no key. It has no accounts either: put a proxy that authenticates in front of it where
     not everyone who can reach it may submit runs.
 
@@ -33,9 +36,9 @@ def command(config: Config) -> None:
       sealroom console --rpc URL --factory 0x… --port 8080
     """
     log_to_stderr(config.log.format)
-    settings = required(config.console, "console", "port")
-    store = Store(config.database.clear)
-    chain = ChainReader(config.chain.urls, private_chain=config.chain.private_chain)
+    settings, nodes = required(config.console, "console", "port"), config.chain
+    store, factory = Store(config.database.clear), required(nodes.factory, "chain", "factory")
+    chain = ChainReader(nodes.urls, private_chain=nodes.private_chain)
     seen = (looks.at_chain(chain), looks.at_database(store))
     conditions = Conditions([one.check for one in seen])
     jobs = looks.periodic(*seen)
@@ -43,11 +46,14 @@ def command(config: Config) -> None:
     app = create_app(
         store,
         chain,
+        Indexed(store, factory),
         conditions=conditions,
-        factory=required(config.chain.factory, "chain", "factory"),
         allowed_hosts=(*LOCAL_HOSTS, settings.host, *settings.allowed_hosts),
     )
-    with listen(settings.host, settings.port) as (listener, url):
+    # With a reader of its own, so that nothing else waits for it.
+    own = ChainReader(nodes.urls, private_chain=nodes.private_chain)
+    follower = Follower(own, store, factory=factory, from_block=settings.from_block)
+    with following(follower), listen(settings.host, settings.port) as (listener, url):
         serve_metrics(settings.metrics, conditions)
         jobs.start()
 

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from sealroom.model import Record, Roster, Study
+from sealroom.model import Record, Roster, Spending, Study
 from sealroom.recipe import Recipe
 from sealroom_agents.chain import History, LogPosition
 from sealroom_agents.chain.owner_events import (
@@ -27,8 +26,11 @@ from sealroom_agents.facts import (
     ChainView,
     PendingRecord,
 )
-from sealroom_agents.notices import SHOWN_OF_EACH_OWNER, removed_by
+from sealroom_agents.notices import removed_by
 from sealroom_agents.store import Run
+
+NOTHING = Spending(epsilon_micro=0, delta_pico=0, runs=0)
+"""What a study has spent that was never pinned."""
 
 
 def drawn_study(
@@ -40,24 +42,21 @@ def drawn_study(
     approvals: tuple[str, ...],
     required: frozenset[str],
     recipe: Recipe | None,
+    spending: Spending = NOTHING,
 ) -> StudyPicture:
     """One study with its votes and what it spent. approvals: accounts, of state; acts come from logs."""
     acts = {approval.owner: approval.at for approval in history.approvals_of(study.id)}
     first = next((item for item in history.proposals if item.content.id == study.id), None)
     votes = _votes(view, history, study.id, approvals=approvals, required=required, acts=acts)
-    opened = history.runs_of(study.id)
-    live = view.study is not None and view.study.id == study.id
     return StudyPicture(
         study=study,
         state=state,
         recipe=recipe,
         votes=votes,
         proposal=first,
-        runs=view.spending.runs if live else len(opened),
-        spent_micro=view.spending.epsilon_micro
-        if live
-        else sum(one.opening.run.epsilon_micro for one in opened),
-        spent_pico=view.spending.delta_pico if live else sum(one.opening.run.delta_pico for one in opened),
+        runs=spending.runs,
+        spent_micro=spending.epsilon_micro,
+        spent_pico=spending.delta_pico,
     )
 
 
@@ -144,20 +143,6 @@ def _lines(content: Record) -> Iterator[tuple[str, str]]:
     for owner in added:
         regimes = ", ".join(owner.regimes) or "no regime"
         yield "Add", f"{owner.id}, account {owner.account}, {owner.jurisdiction}, {regimes}"
-
-
-def newest_of_each(waiting: Sequence[Study], history: History) -> list[Study]:
-    """The newest few studies of each owner who proposed some, newest first. An owner who proposes many
-    displaces only its own."""
-    proposers = {item.content.id: item.by for item in history.proposals}
-    taken: Counter[str] = Counter()
-    found = []
-    for study in waiting:
-        by = proposers[study.id]
-        if taken[by] < SHOWN_OF_EACH_OWNER:
-            found.append(study)
-        taken[by] += 1
-    return found
 
 
 def _receipt(history: History, run_id: str) -> ReceiptAnchoring | None:

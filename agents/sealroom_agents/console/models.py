@@ -37,6 +37,7 @@ State = Literal[
 ]
 Status = Literal["declared", "forming", "live", "revoked"]
 Grade = Literal["miss", "partial", "match"]
+Sort = Literal["newest", "oldest", "records"]
 OwnerId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -328,6 +329,7 @@ class Activity(Strict):
     who: str = Field(description="Name of the owner who did it; empty where it was no single owner.")
     what: str
     reason: str = Field(description="The owner's own words, where it gave any.")
+    final: bool = Field(description="Whether its block is final; until then it may still be replaced.")
 
 
 class ActivityPage(Strict):
@@ -335,7 +337,6 @@ class ActivityPage(Strict):
 
     activities: list[Activity]
     total: int
-    complete: bool = Field(description="Whether it goes back to the beginning; a very long history is cut.")
 
 
 class Studies(Strict):
@@ -343,6 +344,8 @@ class Studies(Strict):
 
     studies: list[Study]
     total: int
+    block: int = Field(description="Block up to which the chain was read.")
+    late: str = Field(description="Why the answer may be older than the chain; empty where it is not.")
 
 
 class CallRequest(Strict):

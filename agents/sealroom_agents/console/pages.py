@@ -20,7 +20,7 @@ from sealroom_agents.console.bodies import known_recipe, published
 from sealroom_agents.console.phases import phases
 from sealroom_agents.console.reference import Reference
 from sealroom_agents.console.results import Table, tables
-from sealroom_agents.console.studies import Studies, is_declared
+from sealroom_agents.console.studies import Studies
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.recipe_words import (
     column_words,
@@ -102,19 +102,17 @@ class Pages:
     def board(self, start: int) -> HTMLResponse:
         """The board of studies: newest first, and behind them those that only their creators declared, one
         line each, for which no contract of theirs is asked."""
-        rows = self._studies.board()
-        shown = rows[start : start + BOARD_PAGE]
-        pictures = self._studies.pictures([row for row in shown if not is_declared(row)])
-        block = max((picture.view.block_number for picture in pictures), default="–")
+        shown, total = self._studies.board(start=start, most=BOARD_PAGE)
+        pictures = self._studies.pictures([row for row in shown if not row.declared])
         return self._page(
             "board.html",
             page="board",
             pictures=pictures,
-            declared=[row for row in shown if is_declared(row)],
-            total=len(rows),
+            declared=[row for row in shown if row.declared],
+            total=total,
             start=start,
             size=BOARD_PAGE,
-            block=block,
+            block=self._studies.block(),
             guarantees=GUARANTEES.values(),
         )
 
@@ -124,11 +122,12 @@ class Pages:
             picture = self._studies.picture(consortium)
         else:
             picture = self._studies.chosen(consortium, bytes.fromhex(study[2:]))
+        picture = self._studies.with_runs(picture)
+        activities, total = self._studies.happened(consortium, start=0, most=HISTORY_SHOWN)
         current = picture.current
         recipe = current.recipe if current else None
         relation = recipe.relation if recipe else None
         text = relation.sql if relation else recipe.analysis if recipe else ""
-        activities = picture.activities
         return self._page(
             "study.html",
             page="study",
@@ -138,8 +137,8 @@ class Pages:
             no_study=bytes(32),
             text=text,
             odd=display.oddities(text),
-            activities=activities[:HISTORY_SHOWN],
-            more=len(activities) if len(activities) > HISTORY_SHOWN else 0,
+            activities=activities,
+            more=total if total > len(activities) else 0,
         )
 
     def run(self, run_id: str) -> HTMLResponse:
@@ -175,9 +174,11 @@ class Pages:
     def _page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         try:
             chain_id: object = self._studies.chain_id()
+            late = self._studies.late()
         except SealroomError:
-            chain_id = "out of reach"
-        values = {"step": 0, "revoked": False, "chain_id": chain_id, "factory": self._factory} | values
+            chain_id, late = "not read yet", ""
+        shared = {"late": late, "chain_id": chain_id, "factory": self._factory}
+        values = {"step": 0, "revoked": False} | shared | values
         return HTMLResponse(self._jinja.get_template(template).render(values), status_code=status)
 
     def _envelope(self, run: Run) -> dict[str, Any] | None:

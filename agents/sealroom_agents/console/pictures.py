@@ -11,11 +11,9 @@ from typing import Any
 
 from sealroom.model import Owner, Study
 from sealroom.recipe import Recipe
-from sealroom_agents.chain import History, LogPosition
-from sealroom_agents.chain.dataset_events import DatasetEvent
-from sealroom_agents.chain.owner_events import Proposal
+from sealroom_agents.chain import LogPosition
+from sealroom_agents.chain.owner_events import Proposal, Revocation
 from sealroom_agents.chain.run_events import ReceiptAnchoring, RunOpening
-from sealroom_agents.console.activity import Activity, activities
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.store import Notice, Observation, Run
 
@@ -195,12 +193,16 @@ class Picture:
     """Datasets of the current study in the versions that it uses; without one, those that owners offer."""
     runs: tuple[RunPicture, ...]
     """Newest first."""
-    history: History
-    """Logs."""
-    of_datasets: tuple[DatasetEvent, ...]
-    """Logs of the datasets, of the newest blocks."""
+    receipts: int
+    """How many receipts are anchored."""
+    revocations: tuple[Revocation, ...]
+    """Logs of revocations, oldest first."""
     observations: tuple[Observation, ...]
     """What the watcher saw."""
+    final: int
+    """The newest final block; what is above it may still change."""
+    fault: str = ""
+    """Why a later look at the consortium brought nothing; empty where it did."""
     chosen: bool = False
     """Whether the reader asked for this very study."""
 
@@ -220,11 +222,6 @@ class Picture:
         found = self.current.votes if self.current else ()
         return next((one for one in found if one.owner.account == account), None)
 
-    @property
-    def activities(self) -> tuple[Activity, ...]:
-        """What happened, in words, newest first."""
-        return activities(self.history, self.view.owners, self.of_datasets)
-
     def pinned_version(self, dataset: DatasetRecord) -> bool:
         """Whether the current study names this very version, rather than the newest."""
         return self.current is not None and (dataset.id, dataset.number) in self.current.uses
@@ -239,7 +236,7 @@ class Picture:
         if any(run.run and run.run.state == "computing" for run in self.runs):
             return 4
         if self.status == "live":
-            return 5 if self.history.receipt_count else 3
+            return 5 if self.receipts else 3
         return 2 if self.current else 1
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,17 +12,14 @@ from sealroom.codes import Code
 from sealroom.encoding import from_base64, sha256, to_hex
 from sealroom.errors import FormatError
 from sealroom.recipe import MAX_COMPOSE_BYTES, Recipe, parse
-from sealroom_agents.chain import BoardRow
 from sealroom_agents.console.reads import Chain
-from sealroom_agents.console.studies import is_declared
 from sealroom_agents.errors import RequestError
-from sealroom_agents.readiness import Missing, check_readiness, should_wait
+from sealroom_agents.index import Indexed, with_proposal
+from sealroom_agents.readiness import Missing, check_readiness, missing, should_wait
 from sealroom_agents.store import Run, Store
 
 MAX_OPEN_RUNS = 1000
 """Runs that may be under way at once."""
-OWNERS_FRESH_S = 30.0
-"""How long the owners of a consortium are remembered, seconds."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +38,14 @@ class Submissions:
         self,
         chain: Chain,
         store: Store,
+        indexed: Indexed,
         *,
-        rows: Callable[[], list[BoardRow]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._chain = chain
         self._store = store
-        self._rows = rows
+        self._indexed = indexed
         self._clock = clock
-        self._lock = threading.Lock()
-        self._owners: dict[str, tuple[float, frozenset[str]]] = {}
 
     def take(self, wanted: Wanted, *, idempotency: tuple[str, bytes] | None) -> Run:
         """A new run, or the one that this idempotency key made.
@@ -79,6 +73,19 @@ class Submissions:
         """What a run of this recipe lacks now. Raises `ChainError`."""
         return check_readiness(self._chain, consortium, recipe, now=self._clock())
 
+    def lacks_still(self, consortium: str, recipe: Recipe) -> tuple[Missing, ...]:
+        """The same as the index has it: for a run that was taken, whatever the number of those who look.
+        Raises `ChainError`, `RequestError`."""
+        portrait = self._indexed.one(consortium)
+        latest = with_proposal(portrait.facts.view, portrait, recipe.compose_hash)
+        return missing(
+            recipe,
+            latest=latest,
+            finalized=portrait.settled,
+            registered=frozenset((item.holder, item.name) for item in portrait.facts.offered),
+            now=self._clock(),
+        )
+
     def _check_owners(self, wanted: Wanted) -> None:
         strangers = sorted({spec.owner for spec in wanted.recipe.datasets} - wanted.owners)
         if strangers:
@@ -93,22 +100,17 @@ class Submissions:
         Anyone can declare a consortium with any names, so one that its owners have not confirmed is meant
         only where its address is given, and is not asked otherwise.
         """
-        if wanted.consortium is None:
-            asked = [row.consortium for row in self._rows() if not is_declared(row)]
-        else:
-            asked = [row.consortium for row in self._rows() if row.consortium == wanted.consortium]
-        found = [address for address in asked if wanted.owners <= self._owner_ids(address)]
-        if len(found) > 1:
-            exact = [address for address in found if self._owner_ids(address) == wanted.owners]
-            found = exact or found
+        if wanted.consortium is not None:
+            return self._meant(wanted.consortium, wanted.owners)
+        self._indexed.require_ready()
+        lines = self._indexed.named(wanted.owners)
+        exact = [line.consortium for line in lines if line.owners == len(wanted.owners)]
+        found = exact or [line.consortium for line in lines]
         if len(found) > 1:
             knowing = [address for address in found if self._knows(address, wanted.recipe.compose_hash)]
             found = knowing or found
         if not found:
-            raise RequestError(
-                Code.UNKNOWN_CONSORTIUM,
-                f"no consortium has the owners {', '.join(sorted(wanted.owners))}",
-            )
+            raise _unknown(wanted.owners)
         if len(found) > 1:
             raise RequestError(
                 Code.AMBIGUOUS_CONSORTIUM,
@@ -117,23 +119,26 @@ class Submissions:
             )
         return found[0]
 
+    def _meant(self, consortium: str, owners: frozenset[str]) -> str:
+        line = self._indexed.line(consortium)
+        if line.read:
+            known = self._indexed.one(consortium).facts.view.owners
+        else:
+            known = self._chain.owners(consortium)
+        if not owners <= {owner.id for owner in known}:
+            raise _unknown(owners)
+        return consortium
+
     def _knows(self, consortium: str, compose_hash: bytes) -> bool:
-        view = self._chain.latest_view(consortium, compose_hash=compose_hash).best
-        if view is None:
-            return False
+        portrait = self._indexed.one(consortium)
+        view = with_proposal(portrait.facts.view, portrait, compose_hash)
         return view.candidate is not None or (
             view.study is not None and view.study.compose_hash == compose_hash
         )
 
-    def _owner_ids(self, consortium: str) -> frozenset[str]:
-        with self._lock:
-            kept = self._owners.get(consortium)
-        if kept is not None and time.monotonic() - kept[0] <= OWNERS_FRESH_S:
-            return kept[1]
-        ids = frozenset(owner.id for owner in self._chain.owners(consortium))
-        with self._lock:
-            self._owners[consortium] = time.monotonic(), ids
-        return ids
+
+def _unknown(owners: frozenset[str]) -> RequestError:
+    return RequestError(Code.UNKNOWN_CONSORTIUM, f"no consortium has the owners {', '.join(sorted(owners))}")
 
 
 def decode(compose: str, owners: Sequence[str], consortium: str | None) -> Wanted:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import select, text
@@ -50,6 +50,18 @@ class StoreBase:
         if self._engine.dialect.name == "postgresql" and self._clock is time.time:
             return float(session.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
         return self._clock()
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A session that reads; for what keeps tables of its own here."""
+        return self._read()
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """A session whose changes are made together, or not at all."""
+        return self._write()
+
+    def now(self, session: Session) -> float:
+        """The time by which leases are judged, unix seconds."""
+        return self._now(session)
 
     def _observation(self, number: int) -> Observation:
         with self._read() as session:

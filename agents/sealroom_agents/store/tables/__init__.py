@@ -5,6 +5,7 @@
 """
 
 from sealroom_agents.store.tables.base import ADDRESS_CHARACTERS, HASH_CHARACTERS, Base
+from sealroom_agents.store.tables.indexing import BlockRow, ChainEventRow, ConsortiumRow, CursorRow, UseRow
 from sealroom_agents.store.tables.runs import EventRow, RecipeRow, RunRow
 from sealroom_agents.store.tables.watching import NoticeRow, ObservationRow, WatchRow
 
@@ -12,10 +13,15 @@ __all__ = [
     "ADDRESS_CHARACTERS",
     "HASH_CHARACTERS",
     "Base",
+    "BlockRow",
+    "ChainEventRow",
+    "ConsortiumRow",
+    "CursorRow",
     "EventRow",
     "NoticeRow",
     "ObservationRow",
     "RecipeRow",
     "RunRow",
+    "UseRow",
     "WatchRow",
 ]

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pages ask instead of the chain: one consortium, the board, and how far the chain was read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sealroom.codes import Code
+from sealroom.encoding import to_hex
+from sealroom.errors import FormatError
+from sealroom_agents.chain import History
+from sealroom_agents.chain.event import Event
+from sealroom_agents.chain.events import unnamed, with_names
+from sealroom_agents.errors import ChainError, RequestError
+from sealroom_agents.facts import CandidateRecord, ChainView
+from sealroom_agents.index.facts import Facts
+from sealroom_agents.index.rows import events_of, votes
+from sealroom_agents.store import Store
+from sealroom_agents.store.index import Index, Line
+
+QUIET_S = 30.0
+"""Seconds without a look at the chain after which a page says so."""
+NEAR = 8
+"""Blocks that pages may be behind the newest one without saying so."""
+MAX_KEPT = 512
+"""Consortia whose facts and votes are kept in memory."""
+RUN_EVENTS = 200
+"""Newest events of runs that a page shows."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the chain was read."""
+
+    first: int
+    """Block from which on."""
+    number: int
+    """Last block that was read."""
+    head: int
+    """The newest one at the last look."""
+    final: int
+    """The newest final one; what is above it may still change."""
+    age_s: float
+    """Seconds since that look."""
+    ready: bool
+    """Whether the newest block was reached, once at least."""
+
+    @property
+    def share(self) -> float:
+        """How much of the way is done, 0 to 1."""
+        return min(1.0, (self.number - self.first + 1) / max(1, self.head - self.first + 1))
+
+    @property
+    def late(self) -> str:
+        """In words why pages show an older state than there may be; empty where they do not."""
+        if self.head - self.number > NEAR:
+            return f"read up to block {self.number} of {self.head}"
+        if self.age_s > QUIET_S:
+            return f"read up to block {self.number}, {self.age_s:.0f} s ago; no node has answered since"
+        return ""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One consortium as the index has it."""
+
+    line: Line
+    """Its line of the board."""
+    facts: Facts
+    """Its state, at the block of `facts.view`."""
+    votes: History
+    """What its owners did."""
+    final: int
+    """The newest final block."""
+    settled: ChainView | None
+    """Its newest state that is final; `None` where none is known."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What was read of one consortium's rows."""
+
+    version: int
+    facts: Facts
+    votes: History
+    settled: ChainView | None
+
+
+class Indexed:
+    """Answers of the index. Thread safe."""
+
+    def __init__(self, store: Store, factory: str, *, clock: Callable[[], float] = time.time) -> None:
+        self.factory = factory
+        self._index = Index(store, factory)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def progress(self) -> Progress | None:
+        """How far the chain was read; `None` before the first look."""
+        cursor = self._index.cursor()
+        if cursor is None:
+            return None
+        return Progress(
+            first=cursor.first,
+            number=cursor.at.number,
+            head=cursor.head,
+            final=cursor.final,
+            age_s=max(0.0, self._clock() - cursor.looked),
+            ready=cursor.ready,
+        )
+
+    def chain_id(self) -> int:
+        """The chain that was read. Raises `ChainError` `index-behind` before the first look."""
+        cursor = self._index.cursor()
+        if cursor is None:
+            raise _behind(None)
+        return cursor.chain_id
+
+    def require_ready(self) -> Progress:
+        """How far the chain was read. Raises `ChainError` `index-behind` until the newest block was reached
+        once: before that there are consortia and votes that nothing is known of."""
+        progress = self.progress()
+        if progress is None or not progress.ready:
+            raise _behind(progress)
+        return progress
+
+    def board(
+        self, *, start: int, most: int, status: int | None = None, owner: str = "", sort: str = "newest"
+    ) -> tuple[list[Line], int]:
+        """Lines of the board, and how many there are in all. Raises as `require_ready` does."""
+        return self._index.board(
+            start=start, most=most, status=status, owner=owner, sort=sort, now=self._clock()
+        )
+
+    def line(self, consortium: str) -> Line:
+        """One line. Raises `RequestError` `unknown-consortium`: a contract that the factory did not make is
+        no consortium, whatever it answers (WE-02)."""
+        line = self._index.line(consortium, now=self._clock())
+        if line is None:
+            self.require_ready()
+            raise RequestError(Code.UNKNOWN_CONSORTIUM, "the factory has made no consortium at this address")
+        return line
+
+    def named(self, owners: Iterable[str]) -> list[Line]:
+        """Consortia that their owners confirmed, with all of these owners."""
+        return self._index.named(owners, now=self._clock())
+
+    def one(self, consortium: str) -> Portrait:
+        """One consortium. Raises `RequestError` `unknown-consortium`, `ChainError` `index-behind` for one
+        that was not read yet, or cannot be."""
+        progress = self.require_ready()
+        line = self._index.line(consortium, now=self._clock())
+        if line is None:
+            raise RequestError(Code.UNKNOWN_CONSORTIUM, "the factory has made no consortium at this address")
+        if not line.read:
+            if line.fault:
+                raise ChainError(Code.EVENTS_MISSING, f"the consortium cannot be shown: {line.fault}")
+            raise _behind(progress)
+        with self._lock:
+            kept = self._kept.get(consortium)
+        if kept is None or kept.version != line.version:
+            kept = self._loaded(line, progress)
+            with self._lock:
+                self._kept[consortium] = kept
+                self._kept.move_to_end(consortium)
+                while len(self._kept) > MAX_KEPT:
+                    self._kept.popitem(last=False)
+        final = kept.facts.view if kept.facts.view.block_number <= progress.final else kept.settled
+        return Portrait(line, kept.facts, kept.votes, progress.final, final)
+
+    def _loaded(self, line: Line, progress: Progress) -> _Kept:
+        text, settled = self._index.facts(line.consortium)
+        if text is None:  # a reorganisation took it meanwhile
+            raise _behind(progress)
+        try:
+            facts = Facts.parse(text)
+            before = None if settled is None else Facts.parse(settled).view
+        except FormatError as error:
+            raise ChainError(
+                Code.INDEX_BEHIND, f"the index is of another version: {error.message}", "sealroom db rebuild"
+            ) from error
+        history = votes(self._index, line.consortium)
+        return _Kept(line.version, facts, _with_names(history, facts), before)
+
+    # --- what happened ----------------------------------------------------------------------------
+
+    def run_events(self, consortium: str, *, run_ids: Sequence[bytes] = ()) -> tuple[Event, ...]:
+        """The newest events of a consortium's runs, and all of these runs, oldest first."""
+        rows = {
+            (row.block, row.position): row
+            for row in self._index.events(consortium, runs=True, most=RUN_EVENTS)
+        }
+        if run_ids:
+            subjects = [to_hex(one) for one in run_ids]
+            found = self._index.events(consortium, runs=True, subjects=subjects, most=4 * len(subjects))
+            rows |= {(row.block, row.position): row for row in found}
+        return tuple(events_of(rows.values()))
+
+    def opened_in(self, consortium: str, run_id: bytes) -> int | None:
+        """The block in which a run was opened; `None` where no event says."""
+        found = self._index.events(consortium, name="RunOpened", subjects=[to_hex(run_id)], most=1)
+        return found[0].block if found else None
+
+    def happened(self, portrait: Portrait, *, start: int, most: int) -> tuple[tuple[Event, ...], int]:
+        """What happened to a consortium, its runs and its datasets, newest first, and how much it is in
+        all."""
+        consortium = portrait.line.consortium
+        facts = portrait.facts
+        shown = facts.view.datasets or facts.offered
+        datasets = [to_hex(one.id) for one in shown]
+        rows = self._index.events(consortium, datasets=datasets, start=start, most=most)
+        named = {(one.at.block, one.at.index): one for one in portrait.votes.events}
+        found = [named.get((one.at.block, one.at.index), one) for one in events_of(rows)]
+        return tuple(reversed(found)), self._index.count_of(consortium, datasets=datasets)
+
+
+def with_proposal(view: ChainView, portrait: Portrait, compose_hash: bytes) -> ChainView:
+    """A view with the newest proposal of a recipe, where that is not what is pinned."""
+    if view.study is not None and view.study.compose_hash == compose_hash:
+        return view
+    proposed = (one.content for one in reversed(portrait.votes.proposals))
+    newest = next((study for study in proposed if study.compose_hash == compose_hash), None)
+    if newest is None:
+        return view
+    known = next((one for one in portrait.facts.candidates if one.study.id == newest.id), None)
+    return replace(view, candidate=known or CandidateRecord(study=newest, approvals=(), required=()))
+
+
+def _with_names(history: History, facts: Facts) -> History:
+    wanted = unnamed(history.events, complete=history.complete)
+    accounts = {(one.roll, one.approvals): one.accounts for one in facts.seated}
+    return replace(history, events=tuple(with_names(history.events, wanted, accounts)))
+
+
+def _behind(progress: Progress | None) -> ChainError:
+    how = (
+        "nothing of the chain was read yet"
+        if progress is None
+        else f"the chain is read up to block {progress.number} of {progress.head} ({progress.share:.0%})"
+    )
+    return ChainError(Code.INDEX_BEHIND, how, "try again in a moment")
