@@ -128,15 +128,15 @@ def test_ranges_fit_the_node_and_leave_nothing_out(lab: Lab, tmp_path: Path) -> 
         refused = [width for width in widths if width > 64]
         assert 1 <= len(refused) < 8, "the ceiling is learned"
         store = Store(f"sqlite:///{tmp_path / 'other.db'}")
-        again, told = follower_of(lab, proxy.url, store=store), 0
+        again = follower_of(lab, proxy.url, store=store)
         proxy.busy = often
-        while True:
-            try:
-                if not again.step():
-                    break
-            except TooOften:
-                told += 1
-        assert told > 0 and kept(lab, store) == truth(lab)
+        again.catch_up()
+        assert exchanges > 7 and kept(lab, store) == truth(lab)
+        proxy.busy = lambda: True
+        lab.chain.mine()
+        with pytest.raises(TooOften) as told:
+            again.step()
+        assert told.value.after_s == 0
         store.close()
 
 

@@ -4,7 +4,7 @@
 Every figure is a median over interleaved rounds. What counts is the ratio: absolute times are the machine's.
 A peer that is not installed is said to be missing, never guessed.
 
-    python -m tests.bench [sealing|relation|gate|gas|revocation|sandbox|training|utility …]
+    python -m tests.bench [sealing|relation|gate|console|gas|revocation|sandbox|training|utility …]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHES = ("sealing", "relation", "gate", "gas", "revocation", "sandbox", "training", "utility")
+BENCHES = ("sealing", "relation", "gate", "console", "gas", "revocation", "sandbox", "training", "utility")
 
 
 def main(names: list[str]) -> int:

@@ -26,7 +26,8 @@ MAX_CONNECTIONS = 8
 IDLE_S = 60.0
 """Seconds for which an idle connection is kept."""
 TRIES = 3
-"""Tries of one exchange, all inside its deadline; only a failed connection is tried again."""
+"""Tries of one exchange, all inside its deadline; only a failed connection is tried again, and what came too
+often."""
 PAUSE_S = 0.05
 """Seconds before the second try; doubled before each further one."""
 NAME_THREADS = 16
@@ -114,6 +115,10 @@ class Endpoint:
             for tried in range(1, TRIES + 1):
                 try:
                     return await self._exchange(body)
+                except TooOften as error:
+                    if tried == TRIES or error.after_s > self._timeout_s / TRIES:
+                        raise
+                    await asyncio.sleep(max(error.after_s, PAUSE_S))
                 except (httpx.TransportError, OSError):
                     if tried == TRIES:
                         raise

@@ -46,8 +46,8 @@ def create_app(
     allowed_hosts: Sequence[str] = LOCAL_HOSTS,
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
-    """The application, which shows what `indexed` has of the chain. `conditions` are what it needs to be ready,
-    `allowed_hosts` the names under which it may be reached, `clock` the time in unix seconds."""
+    """The application, which shows what `indexed` has of the chain. `conditions` are what it needs to be
+    ready, `allowed_hosts` the names under which it may be reached, `clock` the time in unix seconds."""
     studies = Studies(indexed, chain, store, clock=clock)
     submissions = Submissions(chain, store, indexed, clock=clock)
     pages = Pages(store, studies, submissions, factory=indexed.factory)

@@ -106,7 +106,7 @@ class Studies:
         """One consortium, without its runs. Raises `RequestError`, `ChainError`."""
         portrait = self._indexed.one(consortium)
         now = self._clock()
-        final = portrait.facts.view.block_number <= portrait.final
+        final = portrait.line.since <= portrait.final
         with self._lock:
             kept = self._kept.get(consortium)
         if kept and (kept.version, kept.final) == (portrait.line.version, final) and now < kept.until:

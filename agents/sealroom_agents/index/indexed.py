@@ -170,7 +170,7 @@ class Indexed:
                 self._kept.move_to_end(consortium)
                 while len(self._kept) > MAX_KEPT:
                     self._kept.popitem(last=False)
-        final = kept.facts.view if kept.facts.view.block_number <= progress.final else kept.settled
+        final = kept.facts.view if line.since <= progress.final else kept.settled
         return Portrait(line, kept.facts, kept.votes, progress.final, final)
 
     def _loaded(self, line: Line, progress: Progress) -> _Kept:

@@ -116,6 +116,8 @@ class Line:
     version: int
     read: bool
     """Whether its state is known."""
+    since: int
+    """Block from which on its state is what is known; 0 where nothing is."""
     fault: str
     """What was wrong at the last look; empty for nothing."""
 
@@ -549,9 +551,9 @@ class Index:
             setattr(row, name, value)
         if look.facts is None:
             return
-        if row.facts is not None and row.facts_block <= final < look.block and row.facts != look.facts:
-            row.settled, row.settled_block = row.facts, row.facts_block
-        row.facts, row.facts_block, row.dirty = look.facts, look.block, False
+        if row.facts is not None and row.facts_since <= final < row.moved:
+            row.settled, row.settled_block = row.facts, row.facts_since
+        row.facts, row.facts_block, row.facts_since, row.dirty = look.facts, look.block, row.moved, False
         cursor, address = row.cursor, row.address
         session.execute(delete(UseRow).where(UseRow.cursor == cursor, UseRow.consortium == address))
         session.add_all(
@@ -565,8 +567,9 @@ _EVENT = tuple(IndexedEvent.__dataclass_fields__)
 def _created(cursor: int, address: str, block: int, number: int) -> ConsortiumRow:
     return ConsortiumRow(
         cursor=cursor, address=address, number=number, block=block, owners=0, confirmed=0, records=0,
-        criteria="000", status=0, declared=True, expiry=0, names="", facts=None, facts_block=0, settled=None,
-        settled_block=0, moved=block, dirty=True, read=0.0, checked=0.0, fault=None, version=0,
+        criteria="000", status=0, declared=True, expiry=0, names="", facts=None, facts_block=0,
+        facts_since=0, settled=None, settled_block=0, moved=block, dirty=True, read=0.0, checked=0.0,
+        fault=None, version=0,
     )  # fmt: skip
 
 
@@ -581,6 +584,7 @@ _LINE = (
     ConsortiumRow.declared,
     ConsortiumRow.expiry,
     ConsortiumRow.version,
+    ConsortiumRow.facts_since,
     ConsortiumRow.fault,
     ConsortiumRow.facts.is_not(None).label("known"),
 )
@@ -599,6 +603,7 @@ def _line(row: Any, now: float) -> Line:
         declared=row.declared,
         version=row.version,
         read=bool(row.known),
+        since=row.facts_since,
         fault=row.fault or "",
     )
 

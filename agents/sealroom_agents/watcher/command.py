@@ -11,6 +11,7 @@ from sealroom_agents.chain import ChainReader
 from sealroom_agents.config import Config, process_command, required
 from sealroom_agents.errors import AgentError, ConfigurationError
 from sealroom_agents.host import announce, on_signals, read_token
+from sealroom_agents.index import Indexed
 from sealroom_agents.store import Store
 from sealroom_agents.telemetry import looks
 from sealroom_agents.telemetry.conditions import Conditions, Look
@@ -63,7 +64,8 @@ def command(config: Config) -> None:
     on_signals(stop.set)
     # With a reader of its own: what slows it, or makes it doubt a node, is no matter of the polls.
     own = ChainReader(nodes.urls, timeout_s=POLL_TIMEOUT_S, private_chain=nodes.private_chain)
-    lookout = Lookout(own, store, watcher.followed)
+    indexed = None if nodes.factory is None else Indexed(store, nodes.factory)
+    lookout = Lookout(own, store, watcher.followed, indexed=indexed)
     waiting = [settings.ready_file]
 
     def poll() -> tuple[bool, str]:

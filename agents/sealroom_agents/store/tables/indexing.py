@@ -113,6 +113,8 @@ class ConsortiumRow(Base):
     """Its state as JSON; null before the first look."""
     facts_block: Mapped[int] = mapped_column(BigInteger)
     """Block of that look."""
+    facts_since: Mapped[int] = mapped_column(BigInteger)
+    """Block from which on it was so: that of the newest event before the look."""
     settled: Mapped[str | None] = mapped_column(Text)
     """The newest earlier state that was final when it was replaced."""
     settled_block: Mapped[int] = mapped_column(BigInteger)

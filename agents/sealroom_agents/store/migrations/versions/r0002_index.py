@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("names", sa.Text(), nullable=False),
         sa.Column("facts", sa.Text()),
         sa.Column("facts_block", sa.BigInteger(), nullable=False),
+        sa.Column("facts_since", sa.BigInteger(), nullable=False),
         sa.Column("settled", sa.Text()),
         sa.Column("settled_block", sa.BigInteger(), nullable=False),
         sa.Column("moved", sa.BigInteger(), nullable=False),
