@@ -339,7 +339,7 @@ def test_pages_ask_no_node_however_old_the_chain_is(lab: Lab) -> None:
     """RE-02: nor does it matter who asks how often. A proposal that the index has no votes of costs four
     questions at most."""
     study = lab.live()
-    lab.chain.mine(30_000)
+    lab.chain.mine(300)
     run = lab.submit(waiting=True)
     with RpcProxy(lab.chain.url) as proxy:
         web = quiet(lab, proxy)
@@ -359,7 +359,7 @@ def test_pages_ask_no_node_however_old_the_chain_is(lab: Lab) -> None:
 def test_before_the_chain_is_read_pages_say_how_far_it_is(lab: Lab) -> None:
     """Never a board that lacks a consortium, or a study that lacks its revocation."""
     lab.live()
-    lab.chain.mine(500)
+    lab.chain.mine(100)
     follower = Follower(lab.reader, lab.store, factory=lab.room.factory)
     app = create_app(
         lab.store, lab.reader, Indexed(lab.store, lab.room.factory), allowed_hosts=["testserver"]

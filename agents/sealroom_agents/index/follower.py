@@ -28,7 +28,8 @@ from sealroom_agents.errors import AgentError, ChainError
 from sealroom_agents.index.reading import differing, lines, look_at
 from sealroom_agents.index.rows import sort, topics
 from sealroom_agents.store import Store
-from sealroom_agents.store.index import Cursor, Index, Look, Mark, Piece
+from sealroom_agents.store.index import Index
+from sealroom_agents.store.index_records import Cursor, Look, Mark, Piece
 
 EVERY_S = 0.5
 """Pause between two looks at the newest block, seconds."""

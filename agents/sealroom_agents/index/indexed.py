@@ -20,7 +20,8 @@ from sealroom_agents.facts import CandidateRecord, ChainView
 from sealroom_agents.index.facts import Facts
 from sealroom_agents.index.rows import events_of, votes
 from sealroom_agents.store import Store
-from sealroom_agents.store.index import Index, Line
+from sealroom_agents.store.index_reading import IndexReads
+from sealroom_agents.store.index_records import Line
 
 QUIET_S = 30.0
 """Seconds without a look at the chain after which a page says so."""
@@ -95,7 +96,7 @@ class Indexed:
 
     def __init__(self, store: Store, factory: str, *, clock: Callable[[], float] = time.time) -> None:
         self.factory = factory
-        self._index = Index(store, factory)
+        self._index = IndexReads(store, factory)
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()

@@ -41,7 +41,8 @@ from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import ChainView
 from sealroom_agents.index.facts import Facts, Seated, StudyDatasets, newest_of_each, waiting
 from sealroom_agents.index.rows import votes
-from sealroom_agents.store.index import MAX_RECORDS, Index, Look
+from sealroom_agents.store.index import Index
+from sealroom_agents.store.index_records import MAX_RECORDS, Look
 
 LACKING = "the index lacks events that the state says there are; sealroom db rebuild reads them again"
 MAX_STUDIES = 8

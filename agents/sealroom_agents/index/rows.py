@@ -15,7 +15,8 @@ from sealroom_agents.chain.events import records
 from sealroom_agents.chain.logs import Happening, Log, LogPosition, decoded
 from sealroom_agents.chain.owner_events import Approval, Pin, Proposal, Proposed, Revocation, Withdrawal
 from sealroom_agents.chain.scan import Range
-from sealroom_agents.store.index import Index, IndexedEvent
+from sealroom_agents.store.index_reading import IndexReads
+from sealroom_agents.store.index_records import IndexedEvent
 
 CREATED = "ConsortiumCreated"
 SPENDING = frozenset({"RunOpened", "ReceiptAnchored", "BatchAnchored"})
@@ -106,7 +107,7 @@ def events_of(rows: Iterable[IndexedEvent]) -> list[Event]:
     return list(records(happened))
 
 
-def votes(index: Index, consortium: str) -> History:
+def votes(index: IndexReads, consortium: str) -> History:
     """What owners did in a consortium. Of one with more than `MAX_EVENTS` events those kinds that votes are
     made of, each as far back as `MAX_OF_KIND` of them: who makes many of one kind hides none of another."""
     rows = index.events(consortium, contract="Consortium", most=MAX_EVENTS + 1)
