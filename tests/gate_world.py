@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -40,8 +41,10 @@ from sealroom.key_release import (
 from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
 from sealroom.platform_policy import PlatformPolicy
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
-from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain import ChainReader, FollowedChain, Transactor
 from sealroom_agents.chain.fees import GWEI
+from sealroom_agents.chain.follower import Follower
+from sealroom_agents.chain.picture import MAX_AGE_S
 from sealroom_agents.errors import AttestationError
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.http import create_app
@@ -55,6 +58,7 @@ from sealroom_agents.simulator import (
     SimulatedPlatform,
 )
 from tests.local_chain import Dataset, LocalChain, Room, account
+from tests.patience import PATIENCE_S
 from tests.refusals import REFUSAL_CODES
 
 TOKEN = "t" * 40
@@ -70,7 +74,9 @@ OWNERS = ("hospital-A", "hospital-B", "hospital-C")
 class AppClient:
     """An HTTP client that talks to an application in this process."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, *, before: Callable[[], None] = lambda: None) -> None:
+        """`before`: called before each POST."""
+        self._before = before
         self._portal_context = start_blocking_portal()
         self._portal = self._portal_context.__enter__()
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gate")
@@ -79,6 +85,7 @@ class AppClient:
         return self._portal.call(partial(self._client.get, path))
 
     def post(self, path: str, **options: Any) -> httpx.Response:
+        self._before()
         return self._portal.call(partial(self._client.post, path, **options))
 
     def close(self) -> None:
@@ -156,6 +163,8 @@ class World:
     rpc_urls: list[str] = field(default_factory=list)
     rpc_quorum: int | None = None
     reader: ChainReader = field(init=False)
+    follower: Follower = field(init=False)
+    outlasted_s: float = 0.0
     http: AppClient | httpx.Client = field(init=False)
     gate: Gate = field(init=False)
     collateral: MemoryCollateral = field(init=False)
@@ -178,7 +187,11 @@ class World:
         sessions = Sessions.open(self.state)
         audit = AuditLog(self.state / "audit.jsonl", sessions, clock=self.clock)
         floor = sessions.highest("finalized")
-        chain = self.reader = self.chain.reader(*self.rpc_urls, quorum=self.rpc_quorum, finalized_floor=floor)
+        reader = self.reader = self.chain.reader(
+            *self.rpc_urls, quorum=self.rpc_quorum, finalized_floor=floor
+        )
+        self.follower = reader.follow(clock=lambda: time.monotonic() + self.outlasted_s)
+        chain = FollowedChain(reader, self.follower)
         self.gate = Gate(
             config=GateConfig(chain_id=31337, **config),
             root=root,
@@ -190,12 +203,21 @@ class World:
             audit=audit,
             clock=self.clock,
         )
-        self.closers += [chain.close, sessions.close, audit.close, self.gate.close]
+        self.closers += [reader.close, chain.close, sessions.close, audit.close, self.gate.close]
         self.gate.require_adopted_policy()
         self.gate.started()
-        self.http = AppClient(create_app(self.gate, BootAuthority(chain, chain_id=31337), watch_token=TOKEN))
+        app = create_app(self.gate, BootAuthority(reader, chain_id=31337), watch_token=TOKEN)
+        self.http = AppClient(app, before=self.caught_up)
         self.closers += [self.http.close]
         self.heartbeat()
+
+    def caught_up(self) -> None:
+        """What the gate has in memory is what its nodes show now, also those that lie."""
+        self.follower.refresh(PATIENCE_S, every=True)
+
+    def outlast(self) -> None:
+        """Let so much time pass that what the gate has in memory counts no more."""
+        self.outlasted_s += MAX_AGE_S + 1
 
     def stop_gate(self) -> None:
         """Close everything that the gate holds."""

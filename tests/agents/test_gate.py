@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.gate_world import GATE_RECIPE, OWNERS, RECIPE, TOKEN, Enclave, World, granted, refused
+from tests.lens import tells
 from tests.local_chain import account
 from tests.rpc_proxy import RpcProxy, honest
 
@@ -54,9 +55,6 @@ from sealroom_agents.simulator import (
 )
 
 pytestmark = pytest.mark.anvil
-
-ROW = "0x" + interface("Lens").encode("row", ("0x" + "00" * 20, [], []))[:4].hex()
-"""Selector of the lens's `row`, with which nodes are asked for the state."""
 
 # --- the good way -------------------------------------------------------------------------------
 
@@ -695,14 +693,12 @@ def test_without_the_chain_nothing_is_released(approved: World) -> None:
         approved.rpc_urls = [approved.chain.url, proxy.url]
         approved.start_gate()
         approved.heartbeat()
+        granted(Enclave(approved, epsilon_micro=1, delta_pico=1).ask())
         proxy.down = True
+        approved.outlast()
         refused(Enclave(approved).ask(), "chain-unreachable", 503)
         proxy.down = False
-
-        def lie(method: str, params: list[Any], result: Any) -> Any:
-            return result[:-1] + "7" if method == "eth_call" and params[0]["data"].startswith(ROW) else result
-
-        proxy.tamper = lie
+        proxy.tamper = tells(lambda row: replace(row, require_tcb=not row.require_tcb), at=("finalized",))
         refused(Enclave(approved).ask(), "chain-disagrees", 503)
 
         def old(method: str, params: list[Any], result: Any) -> Any:
@@ -711,9 +707,10 @@ def test_without_the_chain_nothing_is_released(approved: World) -> None:
             return {**result, "timestamp": hex(int(result["timestamp"], 16) - 100)}
 
         proxy.tamper = old
+        approved.outlast()
         refused(Enclave(approved).ask(), "chain-stale", 503)
         proxy.tamper = lambda method, params, result: result
-        granted(Enclave(approved).ask())
+        granted(Enclave(approved, epsilon_micro=1, delta_pico=1).ask())
 
 
 def test_without_a_living_watcher_nothing_is_released(approved: World) -> None:
@@ -805,12 +802,7 @@ def test_a_booking_that_not_every_node_shows_releases_nothing(
         approved.rpc_urls = [approved.chain.url, proxy.url]
         approved.start_gate()
         approved.heartbeat()
-        kept = "0x" + interface("Ledger").encode("commitment", "0x" + "00" * 20, bytes(32))[:4].hex()
-
-        def unbooked(method: str, params: list[Any], result: Any) -> Any:
-            return zeros(result) if method == "eth_call" and params[0]["data"].startswith(kept) else result
-
-        proxy.tamper = unbooked
+        proxy.tamper = tells(lambda row: replace(row, commitments=(bytes(32),) * len(row.commitments)))
         refused(Enclave(approved).ask(), "chain-disagrees", 503)
         proxy.tamper = honest
         for one in approved.sealed:  # the first attempt's ε stays spent
@@ -865,11 +857,6 @@ def test_without_the_content_of_the_pinned_study_nothing_is_released(approved: W
         granted(Enclave(approved).ask())
 
 
-def zeros(result: str) -> str:
-    """The answer of a ledger that never opened the run."""
-    return "0x" + "0" * (len(result) - 2)
-
-
 def test_a_lease_waits_for_a_chain_that_is_away_and_a_watcher_that_is_dead(approved: World) -> None:
     """CH-04: not renewed, but the enclave may try again until the lease runs out."""
     with RpcProxy(approved.chain.url) as proxy:
@@ -878,12 +865,14 @@ def test_a_lease_waits_for_a_chain_that_is_away_and_a_watcher_that_is_dead(appro
         enclave = Enclave(approved)
         granted(enclave.ask())
         proxy.down = True
-        refused(enclave.renew(1), "chain-unreachable", 503)
+        assert enclave.renew(1).status_code == 200, "what is in memory is young enough"
+        approved.outlast()
+        refused(enclave.renew(2), "chain-unreachable", 503)
         proxy.down = False
         approved.clock.ahead = 31
-        refused(enclave.renew(1), "watcher-dead", 503)
+        refused(enclave.renew(2), "watcher-dead", 503)
         approved.heartbeat()
-        assert enclave.renew(1).status_code == 200
+        assert enclave.renew(2).status_code == 200
 
 
 def test_a_lease_survives_a_restart_of_the_gate(approved: World) -> None:

@@ -5,39 +5,32 @@ exhaust is nothing."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from eth_abi.abi import encode as abi_encode
 from tests.gate_world import RECIPE, Enclave, World, granted, refused
 from tests.hostile_node import HostileNode, drips, endless, give_up, http, says, silent
+from tests.lens import catches_up, lags, tells
 from tests.patience import PATIENCE_S
-from tests.rpc_proxy import RpcProxy, honest
+from tests.rpc_proxy import RpcProxy, Tamper, honest
 
 from sealroom.encoding import sha256
-from sealroom.model import State
+from sealroom.model import Row
 from sealroom_agents.chain import client, newest
 from sealroom_agents.chain.breaker import THREADS
-from sealroom_agents.chain.contracts import interface
 from sealroom_agents.gate import views
 
 pytestmark = [pytest.mark.anvil, pytest.mark.usefixtures("every_node_is_heard")]
 
-STATE = "0x" + interface("Lens").encode("state", "0x" + 40 * "0")[:4].hex()
 STEPS, ENDED_AT = 5, 15
-"""Words of what the lens answers to `state()`, its offset in front."""
+"""Words of a state in what the lens answers, counted from 1."""
 STRANGER = "0x" + "0bad" * 10
 """Somebody who never revoked."""
 OTHER = b"\x66" * 32
 NONE = bytes(32)
-
-
-def answers(method: str, params: list[Any]) -> bool:
-    """Refuse nothing."""
-    return False
 
 
 SHORT_S = 2.0
@@ -87,33 +80,22 @@ class Lie:
     words: dict[int, int] = field(default_factory=dict)
     """Words that no contract could answer with."""
 
-    def tell(self, data: bytes) -> bytes:
+    def tell(self, row: Row) -> Row:
         """The lens' answer, changed."""
-        state = State.of_abi(interface("Lens").decode("state", data))
-        state = replace(
+        state = row.state
+        changed = replace(
             state,
             steps=state.steps + (self.further or 0),
             standing=self.standing or state.standing,
             study=self.study or state.study,
             revokers=state.revokers if self.revokers is None else self.revokers,
         )
-        told = bytearray(abi_encode([State.abi_type()], [state.solidity()]))
-        for index, value in self.words.items():
-            told[32 * index : 32 * index + 32] = value.to_bytes(32, "big")
-        return bytes(told)
+        return replace(row, state=changed)
 
 
-def at_latest(world: World, lie: Lie) -> Callable[[str, list[Any], Any], Any]:
-    """A lie about the state of every consortium, at the newest block only."""
-
-    def tamper(method: str, params: list[Any], result: Any) -> Any:
-        if method != "eth_call" or not params[0]["data"].startswith(STATE):
-            return result
-        if params[1]["blockHash"] != world.chain.rpc("eth_getBlockByNumber", "latest", False)["hash"]:
-            return result
-        return "0x" + lie.tell(bytes.fromhex(result[2:])).hex()
-
-    return tamper
+def at_latest(lie: Lie) -> Tamper:
+    """A lie about every consortium, at the newest block only."""
+    return tells(lie.tell, words=lie.words)
 
 
 REVOKED = Lie(further=1, standing=OTHER, revokers=(STRANGER,))
@@ -143,7 +125,7 @@ def test_a_lie_at_the_newest_block_stops_no_longer_than_it_is_told(three: Three,
     three.start(quorum=None)
     enclave = three.enclave()
     granted(enclave.ask())
-    three.third.tamper = at_latest(world, lie)
+    three.third.tamper = at_latest(lie)
     refused(three.enclave().ask(), "chain-disagrees", 503)
     refused(enclave.renew(1), "chain-disagrees", 503)
     three.third.tamper = honest
@@ -160,7 +142,7 @@ def test_a_lie_at_the_newest_block_stops_nothing_where_two_of_three_are_enough(
     three.start(quorum=2)
     enclave = three.enclave()
     granted(enclave.ask())
-    three.third.tamper = at_latest(three.world, lie)
+    three.third.tamper = at_latest(lie)
     assert enclave.renew(1).status_code == 200
     granted(three.enclave().ask())
 
@@ -172,23 +154,16 @@ def test_a_revocation_that_only_one_node_has_yet_stops_at_once(three: Three) -> 
     enclave = three.enclave()
     granted(enclave.ask())
     before = world.chain.rpc("eth_getBlockByNumber", "latest", False)
-
-    def behind(method: str, params: list[Any], result: Any) -> Any:
-        return before if method == "eth_getBlockByNumber" and params[0] == "latest" else result
-
-    def unknown(method: str, params: list[Any]) -> bool:
-        return method == "eth_call" and params[1].get("blockHash") == newest["hash"]
-
     world.chain.revoke(world.room, 1, "stop")
     newest = world.chain.rpc("eth_getBlockByNumber", "latest", False)
     for node in three.nodes[:2]:
-        node.tamper, node.refuses = behind, unknown
+        lags(node, before, newest)
     refused(three.enclave().ask(), "chain-disagrees", 503)
     refused(enclave.renew(1), "chain-disagrees", 503)
-    three.nodes[0].tamper, three.nodes[0].refuses = honest, answers
+    catches_up(three.nodes[0])
     refused(enclave.renew(2), "revoked")
     refused(three.enclave().ask(), "revoked")
-    three.third.tamper = behind
+    lags(three.third, before, newest)
     refused(enclave.renew(3), "lease-ended")
 
 
@@ -196,9 +171,9 @@ def test_owners_lift_whatever_was_claimed_by_revoking_and_approving_anew(three: 
     world = three.world
     world.chain.mine()
     three.start(quorum=None)
-    three.third.tamper = at_latest(world, LIES["revoked, with more steps than blocks"])
+    three.third.tamper = at_latest(LIES["revoked, with more steps than blocks"])
     three.enclave().ask()
-    three.third.tamper = at_latest(world, REVOKED)
+    three.third.tamper = at_latest(REVOKED)
     refused(three.enclave().ask(), "chain-disagrees", 503)
     three.third.tamper = honest
     world.chain.revoke(world.room, 0, "to be sure")
@@ -212,49 +187,16 @@ def test_owners_lift_whatever_was_claimed_by_revoking_and_approving_anew(three: 
 
 def test_a_node_that_claims_to_be_far_ahead_halts_nothing_for_ever(three: Three) -> None:
     """A revocation in a block that never comes would never be decided."""
-    world = three.world
     three.start(quorum=None)
-    lie = at_latest(world, REVOKED)
-
-    def ahead(method: str, params: list[Any], result: Any) -> Any:
-        if method == "eth_getBlockByNumber" and params[0] == "latest":
-            return {**result, "number": hex(2**40)}
-        return lie(method, params, result)
-
-    three.third.tamper = ahead
+    three.third.tamper = tells(REVOKED.tell, ahead=2**40)
     refused(three.enclave().ask(), "chain-disagrees", 503)
     three.third.tamper = honest
     granted(three.enclave().ask())
 
 
-def invents_blocks(node: RpcProxy, world: World, ahead: int, lie: Lie) -> None:
+def invents_blocks(node: RpcProxy, ahead: int, lie: Lie) -> None:
     """The node shows a block that nobody else has, newer than any, and `lie` in it."""
-
-    def real() -> Any:
-        return world.chain.rpc("eth_getBlockByNumber", "latest", False)
-
-    def made_up(number: int) -> str:
-        return f"0x{number:064x}"
-
-    def there(method: str, params: list[Any]) -> bool:
-        at = params[1] if method == "eth_call" else None
-        return isinstance(at, dict) and int(at["blockHash"], 16) < 2**64
-
-    def rewrite(method: str, params: list[Any]) -> list[Any]:
-        if there(method, params):
-            return [params[0], {**params[1], "blockHash": real()["hash"]}]
-        return params
-
-    def tamper(method: str, params: list[Any], result: Any) -> Any:
-        if method == "eth_getBlockByNumber" and params[0] == "latest":
-            number = int(result["number"], 16) + ahead
-            return {**result, "number": hex(number), "hash": made_up(number)}
-        if there(method, params):
-            data = params[0]["data"]
-            return "0x" + lie.tell(bytes.fromhex(result[2:])).hex() if data.startswith(STATE) else result
-        return result
-
-    node.rewrite, node.tamper = rewrite, tamper
+    node.tamper = tells(lie.tell, ahead=ahead, block=f"0x{ahead:064x}")
 
 
 @pytest.mark.parametrize("ahead", [1, 500])
@@ -268,7 +210,7 @@ def test_a_block_that_a_node_makes_up_costs_time_and_neither_a_lease_nor_a_budge
     three.start(quorum=2)
     enclave = three.enclave()
     granted(enclave.ask())
-    invents_blocks(three.third, world, ahead, lie)
+    invents_blocks(three.third, ahead, lie)
     refused(enclave.renew(1), "chain-disagrees", 503)
     spent = world.chain.call("Ledger", world.room.ledger, "spending", world.room.consortium, world.study)
     refused(three.enclave().ask(), "chain-disagrees", 503)
@@ -290,14 +232,13 @@ def test_a_block_made_up_once_a_run_is_booked_does_not_cost_what_was_booked(
     monkeypatch.setattr(newest, "CONFIRM_S", 2 * client.SETTLE_S)
     monkeypatch.setattr(views, "STILL_TIMEOUT_S", PATIENCE_S)
     three.start(quorum=2)
-    invents_blocks(three.third, world, 1, REVOKED)
-    rewrite, tamper = three.third.rewrite, three.third.tamper
+    invents_blocks(three.third, 1, REVOKED)
+    tamper = three.third.tamper
 
     def booked() -> bool:
         spent = world.chain.call("Ledger", world.room.ledger, "spending", world.room.consortium, world.study)
         return bool(spent["runs"])
 
-    three.third.rewrite = lambda method, params: rewrite(method, params) if booked() else params
     three.third.tamper = lambda method, params, result: tamper(method, params, result) if booked() else result
     granted(three.enclave().ask())
     assert (
@@ -306,6 +247,23 @@ def test_a_block_made_up_once_a_run_is_booked_does_not_cost_what_was_booked(
         ]
         == 1
     )
+
+
+def test_a_renewal_asks_no_node(three: Three) -> None:
+    """CH-04: what it rests on is in memory; here nobody looks any more, and no node would answer."""
+    three.start(quorum=2)
+    enclave = three.enclave()
+    granted(enclave.ask())
+    assert enclave.renew(1).status_code == 200
+    three.world.follower.close()
+    for node in three.nodes:
+        node.down = True
+    asked = [node.calls for node in three.nodes]
+    for counter in range(2, 12):
+        assert enclave.renew(counter).status_code == 200
+    assert [node.calls for node in three.nodes] == asked
+    three.world.outlast()
+    refused(enclave.renew(12), "chain-stale", 503)
 
 
 NEVER_ENDS = {
@@ -357,9 +315,11 @@ def test_where_every_node_must_answer_a_silent_one_stops_only_while_it_is_silent
         node.answer = forwards
         give_up(world.reader, node, PATIENCE_S)
         granted(enclave.ask())
+        give_up(world.reader, node, SHORT_S)  # first: it is asked all the time
         node.answer = answer
-        give_up(world.reader, node, SHORT_S)
-        refused(enclave.renew(1), "chain-unreachable", 503)
+        assert enclave.renew(1).status_code == 200, "what is in memory is young enough"
+        world.outlast()
+        refused(enclave.renew(2), "chain-unreachable", 503)
         node.answer = forwards
         give_up(world.reader, node, PATIENCE_S)
         assert enclave.renew(2).status_code == 200

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import httpx
 import pytest
 from tests.gate_world import RECIPE, Enclave, World, granted, refused
+from tests.lens import looks, tells
 from tests.local_chain import CAP_PICO, Dataset, LocalChain, account
 from tests.patience import PATIENCE_S
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom import typed
 from sealroom.encoding import sha256
-from sealroom.key_release import LeaseReply, verify_renewal
-from sealroom.model import Run
+from sealroom.key_release import LeaseReply, LeaseRequest, Refusal, verify_renewal
+from sealroom.model import Row, Run
+from sealroom.runtime.clock import boot_seconds
+from sealroom.runtime.gate_client import Gate as RunningGate
+from sealroom.runtime.gate_client import GateRefused
+from sealroom.runtime.lease import Lease, LeaseEnded
 from sealroom_agents.chain import Transactor
 from sealroom_agents.chain.contracts import interface
 
 pytestmark = pytest.mark.anvil
 
 EPSILON_MICRO = 1_500_000
-COMMITMENT = "0x" + interface("Ledger").encode("commitment", "0x" + "00" * 20, bytes(32))[:4].hex()
-"""Selector of what the ledger keeps of a run."""
 OPENED = "0x" + interface("Ledger").topic("RunOpened").hex()
 
 
@@ -113,6 +118,64 @@ def test_of_two_runs_with_the_same_budget_one_becomes_final(approved: World) -> 
     approved.chain.finalize()
     refused(first.renew(3), "lease-ended")
     assert renewed(second, 1).opening_final is True
+    assert spent(approved) == (EPSILON_MICRO, 1)
+
+
+@dataclass(frozen=True)
+class OverHttp:
+    """The enclave's way to the gate."""
+
+    world: World
+
+    def lease(self, request: LeaseRequest, *, timeout: float) -> LeaseReply:
+        answer = self.world.http.post("/v1/lease", content=request.encode())
+        if answer.status_code != 200:
+            raise GateRefused(Refusal.parse(answer.content))
+        return LeaseReply.parse(answer.content)
+
+
+def leased(enclave: Enclave) -> Lease:
+    """The enclave's own lease of a run that was just granted."""
+    lease = Lease(
+        cast(RunningGate, OverHttp(enclave.world)),
+        run_id=enclave.run_id,
+        chain_id=31337,
+        consortium=enclave.world.room.consortium,
+        signer=enclave.signer,
+        gate_signer=enclave.world.identity().signer,
+        granted=boot_seconds(),
+        seconds=60,
+        on_end=lambda end: None,
+    )
+    lease.start()
+    return lease
+
+
+def test_of_two_computations_with_the_same_budget_one_emits(approved: World) -> None:
+    """CH-01, DP-06: both enclaves have the keys and a result. One may emit it, and the other one's lease ends
+    while it waits, which wipes what it has."""
+    approved.start_gate(lease_seconds=60)
+    emitted: list[bytes] = []
+    first, second = Enclave(approved), Enclave(approved)
+    assert granted(first.ask()).keys
+    approved.chain.reorg(1)
+    assert granted(second.ask()).keys
+    leases = {one.run_id: leased(one) for one in (first, second)}
+    try:
+        with pytest.raises(LeaseEnded) as ended:
+            leases[first.run_id].wait_final()
+        assert ended.value.end.cause == "budget-exceeded"
+        approved.chain.finalize()
+        for run_id, lease in leases.items():
+            with suppress(LeaseEnded):
+                lease.wait_final()
+                emitted.append(run_id)
+    finally:
+        for lease in leases.values():
+            lease.stop()
+            for thread in lease._threads:
+                thread.join(PATIENCE_S)
+    assert emitted == [second.run_id]
     assert spent(approved) == (EPSILON_MICRO, 1)
 
 
@@ -287,11 +350,10 @@ def test_one_node_alone_cannot_call_an_opening_final(approved: World) -> None:
             "Ledger", approved.chain.ledger, "commitment", approved.room.consortium, enclave.run_id
         )
 
-        def hurry(method: str, params: list[Any], result: Any) -> Any:
-            asked = method == "eth_call" and params[0]["data"].startswith(COMMITMENT)
-            return "0x" + bytes(kept).hex() if asked else result
+        def hurry(row: Row) -> Row:
+            return replace(row, commitments=(bytes(kept),) * len(row.commitments))
 
-        proxy.tamper = hurry
+        proxy.tamper = tells(hurry, at=("finalized",))
         assert renewed(enclave, 1).opening_final is False
         approved.chain.finalize()
         assert renewed(enclave, 2).opening_final is True
@@ -306,12 +368,12 @@ def test_a_chain_that_is_away_while_the_opening_is_read_ends_no_lease(approved: 
         granted(enclave.ask())
 
         def mute(method: str, params: list[Any], result: Any) -> Any:
-            asked = method == "eth_call" and params[0]["data"].startswith(COMMITMENT)
-            return "0x" if asked else result
+            return "0x" if looks(method, params) else result
 
         proxy.tamper = mute
         refused(enclave.renew(1), "chain-disagrees", 503)
         proxy.tamper, proxy.down = honest, True
+        approved.outlast()
         refused(enclave.renew(1), "chain-unreachable", 503)
         proxy.down = False
         proxy.tamper = honest

@@ -217,6 +217,8 @@ def nodes(world: World, *, down: bool) -> Iterator[Callable[[], None]]:
 
         def silence() -> None:
             proxy.down = down
+            if down:
+                world.outlast()
 
         yield silence
         world.stop_gate()

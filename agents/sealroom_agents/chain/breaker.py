@@ -26,6 +26,8 @@ BACK_OFF_S = (1.0, 5.0, 30.0, 120.0)
 """Seconds for which a node is out, by how often in a row it has failed."""
 LATE_S = 5.0
 """Seconds for which no caller waits for a node that was late, unless it answers."""
+LIE_FACTOR = 20
+"""How many times longer a node is out that lied about the chain."""
 FAULTS = frozenset({Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE})
 """Codes that are the node's own fault; what a contract answers is not."""
 
@@ -46,6 +48,7 @@ class Breaker:
         self._back_at = 0.0
         self._late_until = 0.0
         self._tried = False
+        self._kind: Code | None = None
 
     def close(self) -> None:
         """Let its threads and connections go."""
@@ -59,6 +62,18 @@ class Breaker:
             now = self._clock()
             return now >= self._late_until and (self._faults == 0 or now >= self._back_at)
 
+    @property
+    def out_s(self) -> float:
+        """Seconds for which it is left out still; 0 for one that has a seat."""
+        with self._lock:
+            return max(self._back_at - self._clock(), 0.0) if self._faults else 0.0
+
+    @property
+    def kind(self) -> Code | None:
+        """Why it was left out last, and since then not heard; `None` for one that has a seat."""
+        with self._lock:
+            return self._kind if self._faults else None
+
     def ask(self, question: Callable[[Rpc], T]) -> Future[T]:
         """Ask it in a thread of its own. The future raises `ChainError`."""
         return self._pool.submit(self._ask, question)
@@ -68,11 +83,16 @@ class Breaker:
         with self._lock:
             self._late_until = self._clock() + LATE_S
 
-    def fail(self, error: ChainError) -> None:
-        """Leave it out for a while, because of `error`."""
+    def attempt(self, question: Callable[[Rpc], T]) -> T:
+        """Ask it in the caller's thread. Raises `ChainError`."""
+        return self._ask(question)
+
+    def fail(self, error: ChainError, *, lied: bool = False) -> None:
+        """Leave it out for a while, because of `error`; longer when it lied."""
         with self._lock:
-            wait_s = BACK_OFF_S[min(self._faults, len(BACK_OFF_S) - 1)]
+            wait_s = BACK_OFF_S[min(self._faults, len(BACK_OFF_S) - 1)] * (LIE_FACTOR if lied else 1)
             self._faults += 1
+            self._kind = error.code
             self._back_at = self._clock() + wait_s
         log.warning("%s is passed over for %g s: %s", self.rpc.shown_url, wait_s, error.message)
 

@@ -26,6 +26,7 @@ from sealroom_agents.chain.board import BoardReads
 from sealroom_agents.chain.contents import Contents
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.events import approvals_in
+from sealroom_agents.chain.follower import Follower
 from sealroom_agents.chain.gas import GasMoney
 from sealroom_agents.chain.newest import NewestStates, Settled, Snapshot, Unsettled
 from sealroom_agents.chain.nodes import Nodes
@@ -104,6 +105,16 @@ class ChainReader(PageReads, RunReads, BoardReads, ProofReads):
     def finalized_floor(self) -> int:
         """Highest finalized block seen; keep it across restarts."""
         return self._nodes.finalized_floor
+
+    def follow(
+        self,
+        *,
+        safe: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        fault: Callable[[], None] = lambda: None,
+    ) -> Follower:
+        """A follower through the same nodes; see there."""
+        return Follower(self._nodes, self._places, self._contents, safe=safe, clock=clock, fault=fault)
 
     def close(self) -> None:
         """Let worker threads and connections go."""

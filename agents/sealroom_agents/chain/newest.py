@@ -122,15 +122,167 @@ class _Claim:
     """Until when nothing like it counts, seconds of the clock; `None` while it is open."""
 
 
+@dataclass(frozen=True)
+class Said:
+    """What nodes say of a consortium at one block."""
+
+    states: Mapping[Rpc, State | None]
+    """By those that have the block; `None` for no consortium there."""
+    whole: bool = True
+    """Whether all have been asked."""
+
+
+Ask = Callable[[Head], Said]
+"""What the nodes say at one block."""
+
+
+class Settling:
+    """Decides what is settled, and remembers who showed what alone. Thread safe."""
+
+    def __init__(self, nodes: Nodes, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._nodes = nodes
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._claims: OrderedDict[tuple[Rpc, str], _Claim] = OrderedDict()
+
+    def settled(self, consortium: str, found: Mapping[Rpc, Newest], ask: Ask) -> Settled:
+        """The newest block of which a majority says the same. Raises `ChainError` `chain-disagrees` where
+        there is none, or where a change is shown beyond it. `ask` says what the nodes show at a block."""
+        settled, accepted = self._newest_settled(consortium, found, ask)
+        ahead = {
+            rpc: newest
+            for rpc, newest in accepted.items()
+            if newest.head.number >= settled.head.number
+            and newest.head.hash != settled.head.hash
+            and newest.state != settled.state
+        }
+        # Whether so many show nothing of it as can settle a state.
+        outvoted = self._nodes.decisive(len(found) - len(ahead), len(found))
+        self._check_claims(consortium, settled, found, ask, outvoted=outvoted)
+        counting = [
+            rpc for rpc, newest in ahead.items() if self._counts(rpc, consortium, newest) or not outvoted
+        ]
+        if counting:
+            rpc = max(counting, key=lambda one: ahead[one].head.number)
+            number = ahead[rpc].head.number
+            what = "a revocation" if ahead[rpc].state.revokers else "a change"
+            raise Unsettled(
+                Code.CHAIN_DISAGREES,
+                f"{rpc.shown_url} shows {what} of {consortium} in block {number}, which other nodes do not "
+                "have, or not yet",
+                "try again: it is settled once they have that block",
+            )
+        return settled
+
+    def _newest_settled(
+        self, consortium: str, found: Mapping[Rpc, Newest], ask: Ask
+    ) -> tuple[Settled, dict[Rpc, Newest]]:
+        """The newest settled state, and what those say who did not lie about a block."""
+        accepted = dict(found)
+        heads = {newest.head.hash: newest.head for newest in found.values()}
+        first = next(iter(found.values())).state
+        if all(newest.state == first for newest in found.values()):
+            # Nobody disagrees about anything: no block needs to be asked about.
+            return self._reached(found), accepted
+        for head in sorted(heads.values(), key=lambda head: head.number, reverse=True):
+            said = ask(head).states
+            groups: list[tuple[State | None, list[Rpc]]] = []
+            for rpc, state in said.items():
+                group = next((rpcs for value, rpcs in groups if value == state), None)
+                if group is None:
+                    groups.append((state, [rpc]))
+                else:
+                    group.append(rpc)
+            state, rpcs = max(groups, key=lambda group: len(group[1]))
+            if state is not None and self._nodes.decisive(len(rpcs), len(found)):
+                for rpc in said.keys() - set(rpcs):
+                    self._nodes.warn(
+                        rpc, f"shows another state of {consortium} than the others, of one block"
+                    )
+                    accepted.pop(rpc, None)
+                return Settled(head, state, tuple(rpcs)), accepted
+        # Their newest blocks are different ones, which not all have yet; most may show the same all the same.
+        for newest in found.values():
+            alike = {rpc: one for rpc, one in found.items() if one.state == newest.state}
+            if self._nodes.decisive(len(alike), len(found)):
+                theirs = {one.head.hash for one in alike.values()}
+                for rpc in found.keys() - alike.keys():
+                    if found[rpc].head.hash in theirs:
+                        accepted.pop(rpc, None)
+                return self._reached(alike), accepted
+        raise ChainError(
+            Code.CHAIN_DISAGREES,
+            f"the nodes disagree about the newest state of {consortium}",
+            "one of them lies or follows a fork: read through more nodes, or others",
+        )
+
+    def _reached(self, alike: Mapping[Rpc, Newest]) -> Settled:
+        """What all of these nodes show, at the newest block that enough of them have reached."""
+        number = self._nodes.enough(newest.head.number for newest in alike.values())
+        there = [rpc for rpc, newest in alike.items() if newest.head.number == number]
+        beyond = [rpc for rpc, newest in alike.items() if newest.head.number > number]
+        return Settled(alike[there[0]].head, alike[there[0]].state, (*there, *beyond))
+
+    # --- lone changes ---------------------------------------------------------------------------
+
+    def _check_claims(
+        self, consortium: str, settled: Settled, found: Mapping[Rpc, Newest], ask: Ask, *, outvoted: bool
+    ) -> None:
+        """Decide over what nodes showed alone before: confirmed, or void, or open still."""
+        now = self._clock()
+        for rpc in found:
+            with self._lock:
+                claim = self._claims.get((rpc, consortium))
+            if claim is None:
+                continue
+            if claim.void_until is not None:
+                if now >= claim.void_until:
+                    self._forget(rpc, consortium)
+                continue
+            if claim.newest.head.number > settled.head.number and now - claim.since < CONFIRM_S:
+                continue
+            said = ask(claim.newest.head)
+            if not said.whole:
+                continue  # nobody is judged by an answer that is still to come
+            agree = sum(state == claim.newest.state for one, state in said.states.items() if one != rpc)
+            if self._nodes.decisive(agree + 1, len(found)):
+                self._forget(rpc, consortium)
+            elif outvoted:
+                self._nodes.warn(
+                    rpc,
+                    f"showed a change of {consortium} in block {claim.newest.head.number} that the others "
+                    f"did not confirm: for {VOID_S:.0f} s, what it alone shows of it does not count",
+                )
+                self._keep(rpc, consortium, _Claim(claim.newest, claim.since, now + VOID_S))
+
+    def _counts(self, rpc: Rpc, consortium: str, newest: Newest) -> bool:
+        """Whether a lone change counts; one that is new does."""
+        with self._lock:
+            claim = self._claims.get((rpc, consortium))
+        if claim is None:
+            self._keep(rpc, consortium, _Claim(newest, self._clock()))
+            return True
+        return claim.void_until is None
+
+    def _keep(self, rpc: Rpc, consortium: str, claim: _Claim) -> None:
+        with self._lock:
+            self._claims[(rpc, consortium)] = claim
+            self._claims.move_to_end((rpc, consortium))
+            while len(self._claims) > MAX_CLAIMS:
+                self._claims.popitem(last=False)
+
+    def _forget(self, rpc: Rpc, consortium: str) -> None:
+        with self._lock:
+            self._claims.pop((rpc, consortium), None)
+
+
 class NewestStates:
     """The newest state of consortia, as a majority of nodes shows it. Thread safe."""
 
     def __init__(self, nodes: Nodes, places: Places, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._nodes = nodes
         self._places = places
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._claims: OrderedDict[tuple[Rpc, str], _Claim] = OrderedDict()
+        self._settling = Settling(nodes, clock=clock)
 
     def one(self, consortium: str) -> Settled:
         """The newest settled state of one consortium. Raises `ChainError`."""
@@ -142,6 +294,9 @@ class NewestStates:
         found = self._nodes.ask(ask)
         near = self._nodes.near({rpc: newest.head for rpc, newest in found.items()})
         return self._settled(consortium, {rpc: found[rpc] for rpc in near})
+
+    def _settled(self, consortium: str, found: Mapping[Rpc, Newest]) -> Settled:
+        return self._settling.settled(consortium, found, lambda head: self._said_of(consortium, head, found))
 
     def many(self, consortia: Sequence[str]) -> dict[str, Snapshot]:
         """The newest settled state of many consortia; those without one are left out.
@@ -178,73 +333,8 @@ class NewestStates:
             snapshots[consortium] = Snapshot(settled.latest, adopted(settled.state))
         return snapshots
 
-    def _settled(self, consortium: str, found: Mapping[Rpc, Newest]) -> Settled:
-        """The newest block of which a majority says the same. Raises `ChainError` `chain-disagrees` where
-        there is none, or where a change is shown beyond it."""
-        settled, accepted = self._newest_settled(consortium, found)
-        ahead = {
-            rpc: newest
-            for rpc, newest in accepted.items()
-            if newest.head.number >= settled.head.number
-            and newest.head.hash != settled.head.hash
-            and newest.state != settled.state
-        }
-        # Whether so many show nothing of it as can settle a state.
-        outvoted = self._nodes.decisive(len(found) - len(ahead), len(found))
-        self._check_claims(consortium, settled, found, outvoted=outvoted)
-        counting = [
-            rpc for rpc, newest in ahead.items() if self._counts(rpc, consortium, newest) or not outvoted
-        ]
-        if counting:
-            rpc = max(counting, key=lambda one: ahead[one].head.number)
-            number = ahead[rpc].head.number
-            what = "a revocation" if ahead[rpc].state.revokers else "a change"
-            raise Unsettled(
-                Code.CHAIN_DISAGREES,
-                f"{rpc.shown_url} shows {what} of {consortium} in block {number}, which other nodes do not "
-                "have, or not yet",
-                "try again: it is settled once they have that block",
-            )
-        return settled
-
-    def _newest_settled(
-        self, consortium: str, found: Mapping[Rpc, Newest]
-    ) -> tuple[Settled, dict[Rpc, Newest]]:
-        """The newest settled state, and what those say who did not lie about a block."""
-        accepted = dict(found)
-        heads = {newest.head.hash: newest.head for newest in found.values()}
-        first = next(iter(found.values())).state
-        if all(newest.state == first for newest in found.values()):
-            # Nobody disagrees about anything: no block needs to be asked about.
-            number = self._nodes.enough(newest.head.number for newest in found.values())
-            there = [rpc for rpc, newest in found.items() if newest.head.number == number]
-            beyond = [rpc for rpc, newest in found.items() if newest.head.number > number]
-            return Settled(found[there[0]].head, first, (*there, *beyond)), accepted
-        for head in sorted(heads.values(), key=lambda head: head.number, reverse=True):
-            said = self._said_of(consortium, head, found)
-            groups: list[tuple[State | None, list[Rpc]]] = []
-            for rpc, state in said.items():
-                group = next((rpcs for value, rpcs in groups if value == state), None)
-                if group is None:
-                    groups.append((state, [rpc]))
-                else:
-                    group.append(rpc)
-            state, rpcs = max(groups, key=lambda group: len(group[1]))
-            if state is not None and self._nodes.decisive(len(rpcs), len(found)):
-                for rpc in said.keys() - set(rpcs):
-                    self._nodes.warn(
-                        rpc, f"shows another state of {consortium} than the others, of one block"
-                    )
-                    accepted.pop(rpc, None)
-                return Settled(head, state, tuple(rpcs)), accepted
-        raise ChainError(
-            Code.CHAIN_DISAGREES,
-            f"the nodes disagree about the newest state of {consortium}",
-            "one of them lies or follows a fork: read through more nodes, or others",
-        )
-
-    def _said_of(self, consortium: str, head: Head, found: Mapping[Rpc, Newest]) -> dict[Rpc, State | None]:
-        """What each node that has a block says of it; `None` for no consortium there."""
+    def _said_of(self, consortium: str, head: Head, found: Mapping[Rpc, Newest]) -> Said:
+        """Asks the nodes whose newest block is another one."""
         said: dict[Rpc, State | None] = {
             rpc: newest.state for rpc, newest in found.items() if newest.head.hash == head.hash
         }
@@ -257,58 +347,8 @@ class NewestStates:
                     raise
                 return None
 
-        return said | self._nodes.each(ask, [rpc for rpc in found if rpc not in said])
-
-    # --- lone changes ---------------------------------------------------------------------------
-
-    def _check_claims(
-        self, consortium: str, settled: Settled, found: Mapping[Rpc, Newest], *, outvoted: bool
-    ) -> None:
-        """Decide over what nodes showed alone before: confirmed, or void, or open still."""
-        now = self._clock()
-        for rpc in found:
-            with self._lock:
-                claim = self._claims.get((rpc, consortium))
-            if claim is None:
-                continue
-            if claim.void_until is not None:
-                if now >= claim.void_until:
-                    self._forget(rpc, consortium)
-                continue
-            if claim.newest.head.number > settled.head.number and now - claim.since < CONFIRM_S:
-                continue
-            said = self._said_of(consortium, claim.newest.head, found)
-            said.pop(rpc, None)
-            agree = sum(state == claim.newest.state for state in said.values())
-            if self._nodes.decisive(agree + 1, len(found)):
-                self._forget(rpc, consortium)
-            elif outvoted:
-                self._nodes.warn(
-                    rpc,
-                    f"showed a change of {consortium} in block {claim.newest.head.number} that the others "
-                    f"did not confirm: for {VOID_S:.0f} s, what it alone shows of it does not count",
-                )
-                self._keep(rpc, consortium, _Claim(claim.newest, claim.since, now + VOID_S))
-
-    def _counts(self, rpc: Rpc, consortium: str, newest: Newest) -> bool:
-        """Whether a lone change counts; one that is new does."""
-        with self._lock:
-            claim = self._claims.get((rpc, consortium))
-        if claim is None:
-            self._keep(rpc, consortium, _Claim(newest, self._clock()))
-            return True
-        return claim.void_until is None
-
-    def _keep(self, rpc: Rpc, consortium: str, claim: _Claim) -> None:
-        with self._lock:
-            self._claims[(rpc, consortium)] = claim
-            self._claims.move_to_end((rpc, consortium))
-            while len(self._claims) > MAX_CLAIMS:
-                self._claims.popitem(last=False)
-
-    def _forget(self, rpc: Rpc, consortium: str) -> None:
-        with self._lock:
-            self._claims.pop((rpc, consortium), None)
+        said |= self._nodes.each(ask, [rpc for rpc in found if rpc not in said])
+        return Said(said)
 
 
 @dataclass

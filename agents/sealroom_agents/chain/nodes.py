@@ -90,6 +90,15 @@ class Nodes:
             found[rpc.shown_url] = found.get(rpc.shown_url, True) and breaker.available
         return found
 
+    @property
+    def quorum(self) -> int:
+        """Nodes that must answer alike."""
+        return self._quorum
+
+    def breaker(self, rpc: Rpc) -> Breaker:
+        """Whether a node is asked."""
+        return self._breakers[rpc]
+
     def close(self) -> None:
         """Let worker threads and connections go."""
         for breaker in self._breakers.values():
@@ -170,7 +179,7 @@ class Nodes:
             question, available if len(available) >= self._quorum else breakers, needed=self._quorum
         )
         if len(answers) < self._quorum:
-            raise _decisive(list(failures.values()), answered=bool(answers))
+            raise decisive(list(failures.values()), answered=bool(answers))
         for rpc, failure in failures.items():
             if failure.code == TOO_LARGE:  # it is the node's doing, since the same question had good answers
                 self._breakers[rpc].fail(failure)
@@ -297,7 +306,7 @@ class Nodes:
         return breakers[-1].ask(one).result()
 
 
-def _decisive(failures: Sequence[ChainError], *, answered: bool) -> ChainError:
+def decisive(failures: Sequence[ChainError], *, answered: bool) -> ChainError:
     """The failure to tell of when too few nodes answer."""
     failures = [
         error if error.code != TOO_LARGE else ChainError(Code.CHAIN_UNREACHABLE, error.message)

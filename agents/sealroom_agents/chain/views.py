@@ -90,6 +90,10 @@ class Places:
         self._keep(rpc, {consortium: place})
         return place
 
+    def known(self, rpc: Rpc, consortium: str) -> Place | None:
+        """Of one consortium, if it was asked for."""
+        return self._get(rpc, consortium)
+
     def many(self, rpc: Rpc, consortia: Sequence[str], head: Head) -> dict[str, Place]:
         """Of many; those that name none are left out."""
         found = {one: place for one in consortia if (place := self._get(rpc, one)) is not None}
@@ -149,7 +153,7 @@ def read(rpc: Rpc, places: Places, consortium: str, head: Head, *, study: Study 
         if version
     ]
     data, *rest = _calls(rpc, head, calls, gas=ROW_GAS)
-    row = _row(data, place, datasets)
+    row = decode_row(data, place, datasets)
     answers = iter(rest)
     pinned = tuple(
         Version.of_abi(ledger.decode("versionOf", next(answers))) if version else None for version in versions
@@ -208,7 +212,7 @@ def read_datasets(
     place = places.one(rpc, consortium, head)
     call = interface("Lens").encode("row", (consortium, [], list(ids)))
     (data,) = _calls(rpc, head, [(place.lens, call)], gas=ROW_GAS)
-    row = _row(data, place, ids)
+    row = decode_row(data, place, ids)
     return tuple(_record(row.state, found, 0, None) for found in row.datasets)
 
 
@@ -266,7 +270,9 @@ def decode_state(data: bytes, place: Place) -> State:
     return _checked(_of_abi(State, interface("Lens").decode("state", data)), place)
 
 
-def _row(data: bytes, place: Place, datasets: Sequence[bytes]) -> Row:
+def decode_row(data: bytes, place: Place, datasets: Sequence[bytes]) -> Row:
+    """The lens' `Row`, with these datasets and without runs. Raises `ChainError` `not-a-consortium` for what
+    no genuine consortium says."""
     _bounded(data, MAX_STATE_BYTES + MAX_DATASET_BYTES * len(datasets))
     row = _of_abi(Row, interface("Lens").decode("row", data))
     _checked(row.state, place)

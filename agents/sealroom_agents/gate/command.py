@@ -23,7 +23,7 @@ from sealroom_agents.attestation import (
     require_local_chain,
     trust_under,
 )
-from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain import ChainReader, FollowedChain, Transactor
 from sealroom_agents.chain.fees import GWEI
 from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.config import Config, process_command, required
@@ -110,14 +110,14 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         settings.state / "audit.jsonl", sessions, clock=_now,
         accept_break=None if accepted is None else from_hex(accepted, 32),
     )  # fmt: skip
-    chain = ChainReader(
+    reader = ChainReader(
         nodes.urls,
         quorum=nodes.quorum,
         expected_chain_id=chain_id,
         private_chain=nodes.private_chain,
         finalized_floor=sessions.highest("finalized"),
     )
-    chain.chain_id()
+    reader.chain_id()
     root = GateRoot(client, chain_id=chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now)
     sender = Transactor(
         nodes.urls,
@@ -132,11 +132,11 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
 
     def fault() -> None:
         # As a signal would end it: what is under way is answered first.
-        faults.append("bookings")
+        faults.append("bookings or follower")
         os.kill(os.getpid(), signal.SIGTERM)
 
     operation = Operation(
-        chain=chain,
+        chain=reader,
         root=root,
         collateral=collateral,
         audit=audit,
@@ -146,6 +146,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         lease_seconds=settings.lease,
         clock=_now,
     )
+    chain = FollowedChain(reader, reader.follow(fault=fault))
     gate = Gate(
         config=GateConfig(
             chain_id=chain_id, lease_seconds=settings.lease, consortia=frozenset(settings.consortia)
@@ -164,7 +165,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
     gate.require_adopted_policy()
     # The gate boots as itself, whoever else is named: else no KMS that asks it could boot it again.
     authority = BootAuthority(
-        chain,
+        reader,
         chain_id=chain_id,
         os_images=os_images(policy),
         kms_measurements=frozenset(from_hex(one, 32) for one in settings.kms_measurements),
@@ -191,10 +192,13 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         audit.close()
         sessions.close()
         chain.close()
+        reader.close()
         sender.close()
     if faults:
         raise GateError(
-            Code.INTERNAL, "an unforeseen error has ended the bookings", "start the gate again; see its log"
+            Code.INTERNAL,
+            "an unforeseen error has ended a part of the gate",
+            "start the gate again; see its log",
         )
 
 

@@ -25,7 +25,7 @@ MAX_CLAIMS = 4096
 
 
 class Chain(Protocol):
-    """What the gate asks of the chain; `sealroom_agents.chain.ChainReader` answers."""
+    """What the gate asks of the chain; `sealroom_agents.chain.FollowedChain` answers."""
 
     @property
     def finalized_floor(self) -> int:
@@ -40,12 +40,24 @@ class Chain(Protocol):
         """The newest state that a majority of nodes shows alike."""
         ...
 
+    def refresh(self) -> None:
+        """Wait for a look at the chain that begins after this call."""
+        ...
+
     def replaced(self, halt: Halt) -> bool:
         """Whether a reorganisation took the block that showed a revocation."""
         ...
 
+    def commitment(self, consortium: str, run_id: bytes, tag: str = "latest") -> bytes | None:
+        """What the ledger keeps of a run that is followed, the same at a quorum."""
+        ...
+
+    def await_booked(self, consortium: str, run_id: bytes, timeout_s: float) -> bytes | None:
+        """The same at the newest blocks, waited for."""
+        ...
+
     def booked(self, ledger: str, consortium: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
-        """What the ledger keeps of an opened run, the same at a quorum; `None` while fewer nodes have it."""
+        """What the ledger keeps of any run at the block of a hash."""
         ...
 
     def opening(

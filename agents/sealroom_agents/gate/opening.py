@@ -36,10 +36,10 @@ _log = logging.getLogger(__name__)
 
 
 class Chain(Protocol):
-    """What is asked of `sealroom_agents.chain.ChainReader`."""
+    """What is asked of `sealroom_agents.chain.FollowedChain`."""
 
-    def booked(self, ledger: str, consortium: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
-        """What the ledger keeps of an opened run, at the newest block or at the block of a hash."""
+    def commitment(self, consortium: str, run_id: bytes, tag: str = "latest") -> bytes | None:
+        """What the ledger keeps of an opened run, at the nodes' blocks of a tag."""
         ...
 
     def opening(
@@ -76,7 +76,7 @@ class Openings:
         else under this run id; the codes of the ledger when it takes the opening no more; those of the chain.
         """
         try:
-            kept = self._chain.booked(lease.ledger, lease.consortium, lease.run_id)
+            kept = self._chain.commitment(lease.consortium, lease.run_id)
             if kept is None:
                 raise self._lost(lease, view, now)
             moved = None
@@ -90,7 +90,7 @@ class Openings:
                         "the ledger has opened another run under this run id",
                         "start a new run",
                     )
-            final = self._chain.booked(lease.ledger, lease.consortium, lease.run_id, at=view.block_hash)
+            final = self._chain.commitment(lease.consortium, lease.run_id, "finalized")
         except ChainError as error:
             # Whatever it is, a node says it of a ledger that has opened the run: it may pass.
             code = error.code if error.code in CHAIN_CODES else Code.CHAIN_DISAGREES

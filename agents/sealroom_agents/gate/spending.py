@@ -6,8 +6,6 @@ The booking is written into the audit log, sent, and looked for at a quorum of n
 
 from __future__ import annotations
 
-import time
-
 from sealroom import typed
 from sealroom.codes import Code
 from sealroom.key_release import Grant
@@ -21,7 +19,7 @@ from sealroom_agents.gate.heartbeats import Chain
 from sealroom_agents.gate.notes import BOOKING, booking_facts
 from sealroom_agents.gate.opening import opened_as
 from sealroom_agents.gate.refusals import STUDY_ENDED, booking_refused, chain_refused
-from sealroom_agents.gate.views import LAG_POLL_S, LAG_TIMEOUT_S, Views
+from sealroom_agents.gate.views import LAG_TIMEOUT_S, Views
 
 
 class Spending:
@@ -63,20 +61,15 @@ class Spending:
                 self._views.raise_if_revoked(view.consortium)
             raise booking_refused(error) from error
         opening = opened_as(order, grant.standing, opened)
-        self._require_booked(grant.ledger, opening)
+        self._require_booked(opening)
         return opened.sent, opening
 
-    def _require_booked(self, ledger: str, opening: Opening) -> None:
+    def _require_booked(self, opening: Opening) -> None:
         """A quorum of nodes keeps the hash of this run: the node that sent the
         transaction is not enough (CH-03)."""
-        deadline = time.monotonic() + LAG_TIMEOUT_S
-        while (found := self._seen_booked(ledger, opening)) is None and time.monotonic() < deadline:
-            time.sleep(LAG_POLL_S)
-        if found != typed.opening_hash(opening):
-            raise Refused(Code.CHAIN_DISAGREES, "not every node shows the run as booked")
-
-    def _seen_booked(self, ledger: str, opening: Opening) -> bytes | None:
         try:
-            return self._chain.booked(ledger, opening.consortium, opening.run.run_id)
+            found = self._chain.await_booked(opening.consortium, opening.run.run_id, LAG_TIMEOUT_S)
         except ChainError as error:
             raise chain_refused(error) from error
+        if found != typed.opening_hash(opening):
+            raise Refused(Code.CHAIN_DISAGREES, "not every node shows the run as booked")

@@ -131,7 +131,8 @@ class Views:
             self._audit.append("halt-lifted", facts=facts)
 
     def raise_if_revoked(self, consortium: str) -> None:
-        """Raises `Refused` `revoked` where somebody revoked, and the codes of the chain."""
+        """Raises `Refused` `revoked` where somebody revoked by now, and the codes of the chain."""
+        self._chain.refresh()
         view, latest = self.both(consortium)
         refusal = policy.renew(view, latest, self.config(consortium), study=b"", standing=latest.standing)
         if refusal is not None and refusal.code == Code.REVOKED:
