@@ -17,7 +17,7 @@ from tests.pccs_server import PccsServer, serving
 
 from sealroom.codes import Code
 from sealroom_agents.attestation import INTEL, Pccs, PccsCollateral, good_until, verify_quote
-from sealroom_agents.attestation.collateral import PAUSE_S, REFRESH_S
+from sealroom_agents.attestation.collateral import PAUSE_S, REFRESH_S, UNUSED_S
 from sealroom_agents.attestation.collateral_check import kind_of, standing
 from sealroom_agents.errors import AttestationError, ConfigurationError
 from sealroom_agents.simulator import SimulatedEnclave, SimulatedPlatform, TcbState
@@ -199,6 +199,16 @@ def test_it_is_fetched_ahead_after_a_day(kept: Kept) -> None:
     kept.source.refresh()
     assert kept.fetch() == newer
     assert len(kept.pccs.asked) == 2 * FOUR
+
+
+def test_what_no_quote_needs_is_dropped_after_a_month(kept: Kept) -> None:
+    kept.fetch()
+    kept.clock.ahead = UNUSED_S
+    kept.source.refresh()
+    assert list(kept.folder.iterdir())
+    kept.clock.ahead = 2 * UNUSED_S
+    kept.source.refresh()
+    assert not list(kept.folder.iterdir())
 
 
 def test_a_quote_whose_certificates_are_not_the_roots_asks_for_nothing(kept: Kept) -> None:

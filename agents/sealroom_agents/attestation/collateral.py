@@ -39,7 +39,7 @@ MAX_KINDS = 64
 REFRESH_S = 86_400
 """Seconds after which collateral is fetched again at the latest, while it is valid."""
 UNUSED_S = 30 * 86_400
-"""Seconds after which collateral that no quote needed is not fetched again."""
+"""Seconds after which collateral that no quote needed is dropped."""
 PAUSE_S = 10
 """Seconds after a fetch that failed in which quotes of that kind cause no other one."""
 VERSION = 1
@@ -133,7 +133,10 @@ class PccsCollateral:
             slots = list(self._slots.items())
         for kind, slot in slots:
             kept = slot.kept
-            if kept is None or now - kept.used > UNUSED_S or not _due(kept, now):
+            if kept is not None and now - kept.used > UNUSED_S:
+                self._forget(kind)
+                continue
+            if kept is None or not _due(kept, now):
                 continue
             with slot.lock:
                 if slot.kept is kept:  # nobody else has fetched it meanwhile
@@ -161,10 +164,19 @@ class PccsCollateral:
             if slot is None:
                 if len(self._slots) >= MAX_KINDS:
                     oldest = min(self._slots, key=lambda one: _used(self._slots[one]))
-                    del self._slots[oldest]
-                    self._path(oldest).unlink(missing_ok=True)
+                    self._drop(oldest)
                 slot = self._slots[kind] = _Slot()
             return slot
+
+    def _forget(self, kind: Kind) -> None:
+        with self._lock:
+            if kind in self._slots:
+                self._drop(kind)
+
+    def _drop(self, kind: Kind) -> None:
+        """Keep nothing of a kind any more; the caller has the lock."""
+        del self._slots[kind]
+        self._path(kind).unlink(missing_ok=True)
 
     def _renewed(self, kind: Kind, slot: _Slot) -> _Kept:
         """What is good now, fetched where need be; the slot is locked. Raises `AttestationError`."""

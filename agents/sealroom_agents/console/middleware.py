@@ -13,13 +13,13 @@ import json
 import logging
 from collections.abc import Sequence
 
+from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sealroom.codes import Code
 from sealroom.recipe import MAX_COMPOSE_BYTES
 from sealroom_agents.errors import RequestError
-from sealroom_agents.telemetry.metrics import REQUESTS
 
 MAX_BODY_BYTES = 64 * 1024
 """Largest body of any request but a run's."""
@@ -28,6 +28,8 @@ MAX_RUN_BODY_BYTES = MAX_COMPOSE_BYTES * 4 // 3 + 16 * 1024
 BODY_TIMEOUT_S = 10.0
 """How long a body may take to arrive, seconds."""
 RUNS_PATH = "/v1/runs"
+
+REQUESTS = Counter("sealroom_console_requests", "Answers of the console, by HTTP status.", ["status"])
 
 log = logging.getLogger(__name__)
 

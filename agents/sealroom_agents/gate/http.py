@@ -35,10 +35,10 @@ from sealroom_agents.errors import Refused, server_code
 from sealroom_agents.gate.batch import MAX_RECEIPTS_BODY
 from sealroom_agents.gate.booking import MAX_TOGETHER
 from sealroom_agents.gate.boot import add_boot_routes
+from sealroom_agents.gate.counters import REFUSALS
 from sealroom_agents.gate.service import Gate
 from sealroom_agents.gate.webhook import BootAuthority
 from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Conditions
-from sealroom_agents.telemetry.metrics import REFUSALS
 
 FORBIDDEN = 403
 """Status of a refusal whose code names none."""

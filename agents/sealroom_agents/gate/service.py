@@ -59,6 +59,7 @@ from sealroom_agents.facts import ChainView, Evidence, LatestView
 from sealroom_agents.gate import batch, cases, policy
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.booking import Bookings, Opener
+from sealroom_agents.gate.counters import GRANTS, stage
 from sealroom_agents.gate.heartbeats import Chain, Watch
 from sealroom_agents.gate.nonces import Nonces
 from sealroom_agents.gate.notes import STARTED, granted_facts
@@ -73,7 +74,6 @@ from sealroom_agents.gate.spending import Spending
 from sealroom_agents.gate.views import Views
 from sealroom_agents.gate.wraps import OpenedKey, open_wraps, present, sealed_keys
 from sealroom_agents.telemetry.logs import about
-from sealroom_agents.telemetry.metrics import GRANTS, stage
 
 CHALLENGE_LIFE_S = 60
 """Seconds within which evidence must follow its challenge."""

@@ -11,6 +11,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Thread
 
+from prometheus_client import Counter, Gauge
+
 from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom.recipe import parse
@@ -24,7 +26,7 @@ from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.supervisor import Stopped, Supervisor
 from sealroom_agents.store import CLAIM_S, ENDS, Holder, Run, Store
 from sealroom_agents.telemetry.logs import about
-from sealroom_agents.telemetry.metrics import RUNS_ENDED, RUNS_UNDER_WAY, code_label
+from sealroom_agents.telemetry.metrics import code_label
 
 LOOP_S = 0.2
 """Pause between two looks at the queue, seconds."""
@@ -36,6 +38,9 @@ PAUSE_S = 1.0
 """Pause after a look for work that failed, seconds."""
 MAX_RECHECKS = 100
 """Waiting runs looked at in one round."""
+
+RUNS_ENDED = Counter("sealroom_runner_runs_ended", "Runs that this runner has ended.", ["code"])
+RUNS_UNDER_WAY = Gauge("sealroom_runner_runs_under_way", "Runs that this runner has claimed.")
 
 log = logging.getLogger(__name__)
 

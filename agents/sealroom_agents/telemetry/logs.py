@@ -42,8 +42,9 @@ def log_to_stderr(form: str = "text") -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    # APScheduler logs every job that it runs, and httpx every request with its whole URL.
-    for name, level in (("apscheduler", logging.ERROR), ("httpx", logging.WARNING)):
+    # APScheduler logs every job that it runs, and httpx every request, alembic each part of itself.
+    quiet = (("apscheduler", logging.ERROR), ("httpx", logging.WARNING), ("alembic", logging.WARNING))
+    for name, level in quiet:
         logging.getLogger(name).setLevel(level)
 
 

@@ -3,8 +3,8 @@
 
 Labels are words of this program alone: a code of the registry, a condition, a stage, the host of an endpoint
 that the operator configured. Nothing that a caller says, and nobody's name, becomes a label; so the number of
-series is bounded, and a scrape tells nothing of studies and people. Counters are set where things happen;
-what is a state is read when Prometheus asks.
+series is bounded, and a scrape tells nothing of studies and people. Counters stand beside what they count, so
+that a process shows its own only; what is a state is read when Prometheus asks.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client import REGISTRY, disable_created_metrics, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -32,21 +30,7 @@ from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Conditions
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-GRANTS = Counter("sealroom_gate_grants", "Runs whose keys were released.")
-REFUSALS = Counter("sealroom_gate_refusals", "Refusals of the gate, by code.", ["code"])
-STAGE_SECONDS = Histogram(
-    "sealroom_gate_stage_seconds",
-    "Time of each stage of a release.",
-    ["stage"],
-    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
-)
-RUNS_ENDED = Counter(
-    "sealroom_runner_runs_ended", "Runs that a runner has ended, by state and code.", ["code"]
-)
-RUNS_UNDER_WAY = Gauge("sealroom_runner_runs_under_way", "Runs that a runner has claimed.")
-POLLS = Counter("sealroom_watcher_polls", "Polls of the watcher, by outcome.", ["outcome"])
-REQUESTS = Counter("sealroom_console_requests", "Answers of the console, by HTTP status.", ["status"])
-
+disable_created_metrics()  # type: ignore[no-untyped-call]
 _log = logging.getLogger(__name__)
 
 
@@ -111,16 +95,6 @@ def code_label(code: str) -> str:
     """A code as a label: what this version does not know is one word, whoever said it."""
     known = Code.parse(code)
     return "unknown" if known.stage is Stage.UNKNOWN else str(known)
-
-
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Measure a stage of a release, also where it ends in a refusal."""
-    begun = time.perf_counter()
-    try:
-        yield
-    finally:
-        STAGE_SECONDS.labels(name).observe(time.perf_counter() - begun)
 
 
 class States(Collector):

@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 from threading import Event
 
+from prometheus_client import Counter
+
 from sealroom.codes import Code
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.config import Config, process_command, required
@@ -16,7 +18,7 @@ from sealroom_agents.store import Store
 from sealroom_agents.telemetry import looks
 from sealroom_agents.telemetry.conditions import Conditions, Look
 from sealroom_agents.telemetry.logs import log_to_stderr
-from sealroom_agents.telemetry.metrics import POLLS, serve_metrics
+from sealroom_agents.telemetry.metrics import serve_metrics
 from sealroom_agents.watcher.lookout import Lookout
 from sealroom_agents.watcher.service import HttpGate, Watcher
 
@@ -26,6 +28,8 @@ HEARTBEAT_AGE_S = 30
 """Seconds after which the gate renews nothing for want of a heartbeat."""
 POLL_TIMEOUT_S = 5.0
 """How long one question to a node may take, seconds."""
+
+POLLS = Counter("sealroom_watcher_polls", "Polls of the watcher, by outcome.", ["outcome"])
 
 log = logging.getLogger("sealroom_agents.watcher")
 
