@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.console.app import LOCAL_HOSTS, create_app
 from sealroom_agents.errors import ChainError
-from sealroom_agents.index import Follower, Indexed, Portrait
+from sealroom_agents.index import Follower, Indexed, Line, Portrait, Progress
 from sealroom_agents.store import Store
 
 
@@ -28,8 +28,8 @@ class Lying(Indexed):
         super().__init__(store, factory, **options)
         self._lie = lie
 
-    def one(self, consortium: str) -> Portrait:
-        return self._lie(super().one(consortium))
+    def of(self, line: Line, progress: Progress) -> Portrait:
+        return self._lie(super().of(line, progress))
 
 
 def console(

@@ -129,10 +129,16 @@ def _console(chain: LocalChain, url: str, factory: str, folder: Path) -> Iterato
     process = child_processes.start(command)
     try:
         until(lambda: ready.exists())
-        yield json.loads(ready.read_text())["url"], process.pid
+        yield json.loads(ready.read_text())["url"], _child_of(process.pid)
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
+
+
+def _child_of(guard: int) -> int:
+    """The process that a guard of children has started."""
+    found = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
+    return int(found[0]) if found else guard
 
 
 def _timed(work: Callable[[], object]) -> float:

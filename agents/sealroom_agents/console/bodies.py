@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Literal, cast
 
 from sealroom.envelope import Envelope, parse_envelope
@@ -17,6 +18,9 @@ from sealroom_agents.console.submission import Submissions
 from sealroom_agents.facts import DatasetRecord
 from sealroom_agents.recipe_words import guarantee_facts, recipe_facts
 from sealroom_agents.store import Event, Run, Store
+
+MAX_RECIPES = 256
+"""Recipes that are kept parsed."""
 
 
 def accepted(run: Run) -> models.RunAccepted:
@@ -80,7 +84,13 @@ def published(store: Store, run: Run) -> Envelope | None:
 def known_recipe(store: Store, run: Run) -> Recipe | None:
     """The recipe of a run, where its bytes are known here."""
     compose = store.recipe(run.compose_hash)
-    return None if compose is None else parse(compose)
+    return None if compose is None else parsed(compose)
+
+
+@lru_cache(MAX_RECIPES)
+def parsed(compose: bytes) -> Recipe:
+    """A recipe of these bytes, judged once. Raises `RecipeError`."""
+    return parse(compose)
 
 
 def run_event(event: Event) -> models.RunEvent:

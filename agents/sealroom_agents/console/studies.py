@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from sealroom.codes import Code
 from sealroom.envelope import Envelope, result_digest
 from sealroom.errors import RecipeError
-from sealroom.recipe import Recipe, parse
+from sealroom.recipe import Recipe
 from sealroom_agents.chain import History
 from sealroom_agents.console.activity import Activity, activities
+from sealroom_agents.console.bodies import parsed
 from sealroom_agents.console.drawing import drawn_proposal, drawn_runs, drawn_study
 from sealroom_agents.console.pictures import (
     STATUS,
@@ -104,8 +105,10 @@ class Studies:
 
     def picture(self, consortium: str) -> Picture:
         """One consortium, without its runs. Raises `RequestError`, `ChainError`."""
-        portrait = self._indexed.one(consortium)
-        now = self._clock()
+        return self._picture(self._indexed.one(consortium))
+
+    def _picture(self, portrait: Portrait) -> Picture:
+        consortium, now = portrait.line.consortium, self._clock()
         final = portrait.line.since <= portrait.final
         with self._lock:
             kept = self._kept.get(consortium)
@@ -137,9 +140,10 @@ class Studies:
     def pictures(self, rows: Sequence[Line]) -> list[Picture]:
         """Those of some lines. Anyone may have made them, so one that cannot be drawn is left out."""
         drawn: list[Picture] = []
+        progress = self._indexed.require_ready()
         for row in rows:
             try:
-                drawn.append(self.picture(row.consortium))
+                drawn.append(self._picture(self._indexed.of(row, progress)))
             except ChainError as error:
                 log.info("%s is not on the board: %s", row.consortium, error.message)
         return drawn
@@ -209,7 +213,7 @@ class Studies:
         if compose is None:
             return None
         try:
-            return parse(compose)
+            return parsed(compose)
         except RecipeError:
             return None
 

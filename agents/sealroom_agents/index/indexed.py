@@ -100,6 +100,7 @@ class Indexed:
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._happened: OrderedDict[tuple[str, int, int], tuple[int, tuple[Event, ...], int]] = OrderedDict()
 
     def progress(self) -> Progress | None:
         """How far the chain was read; `None` before the first look."""
@@ -154,10 +155,11 @@ class Indexed:
     def one(self, consortium: str) -> Portrait:
         """One consortium. Raises `RequestError` `unknown-consortium`, `ChainError` `index-behind` for one
         that was not read yet, or cannot be."""
-        progress = self.require_ready()
-        line = self._index.line(consortium, now=self._clock())
-        if line is None:
-            raise RequestError(Code.UNKNOWN_CONSORTIUM, "the factory has made no consortium at this address")
+        return self.of(self.line(consortium), self.require_ready())
+
+    def of(self, line: Line, progress: Progress) -> Portrait:
+        """The consortium of a line. Raises `ChainError` as `one` does."""
+        consortium = line.consortium
         if not line.read:
             if line.fault:
                 raise ChainError(Code.EVENTS_MISSING, f"the consortium cannot be shown: {line.fault}")
@@ -211,13 +213,23 @@ class Indexed:
         """What happened to a consortium, its runs and its datasets, newest first, and how much it is in
         all."""
         consortium = portrait.line.consortium
+        key = consortium, start, most
+        with self._lock:
+            kept = self._happened.get(key)
+        if kept is not None and kept[0] == portrait.line.version:
+            return kept[1], kept[2]
         facts = portrait.facts
         shown = facts.view.datasets or facts.offered
         datasets = [to_hex(one.id) for one in shown]
         rows = self._index.events(consortium, datasets=datasets, start=start, most=most)
         named = {(one.at.block, one.at.index): one for one in portrait.votes.events}
         found = [named.get((one.at.block, one.at.index), one) for one in events_of(rows)]
-        return tuple(reversed(found)), self._index.count_of(consortium, datasets=datasets)
+        page, total = tuple(reversed(found)), self._index.count_of(consortium, datasets=datasets)
+        with self._lock:
+            self._happened[key] = portrait.line.version, page, total
+            while len(self._happened) > MAX_KEPT:
+                self._happened.popitem(last=False)
+        return page, total
 
 
 def with_proposal(view: ChainView, portrait: Portrait, compose_hash: bytes) -> ChainView:

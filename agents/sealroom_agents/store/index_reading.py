@@ -63,13 +63,13 @@ class IndexReads:
             (and_(ConsortiumRow.status == LIVE, ConsortiumRow.expiry <= int(now)), 1),
             else_=ConsortiumRow.status,
         )
-        query = select(*_LINE, func.count().over().label("total")).where(
-            ConsortiumRow.cursor == self._cursor_id()
-        )
+        wanted = [ConsortiumRow.cursor == self._cursor_id()]
         if status is not None:
-            query = query.where(lasting == status)
+            wanted.append(lasting == status)
         if owner:
-            query = query.where(ConsortiumRow.names.contains(f"\n{owner}\n", autoescape=True))
+            wanted.append(ConsortiumRow.names.contains(f"\n{owner}\n", autoescape=True))
+        total = select(func.count()).select_from(ConsortiumRow).where(*wanted).scalar_subquery()
+        query = select(*_LINE, total.label("total")).where(*wanted)
         order = {
             "newest": ConsortiumRow.number.desc(),
             "oldest": ConsortiumRow.number.asc(),
@@ -246,7 +246,6 @@ _LINE = (
     ConsortiumRow.version,
     ConsortiumRow.facts_since,
     ConsortiumRow.fault,
-    ConsortiumRow.facts.is_not(None).label("known"),
 )
 
 
@@ -262,7 +261,7 @@ def _line(row: Any, now: float) -> Line:
         status=1 if ended else row.status,
         declared=row.declared,
         version=row.version,
-        read=bool(row.known),
+        read=row.facts_since > 0,
         since=row.facts_since,
         fault=row.fault or "",
     )

@@ -109,14 +109,10 @@ class ConsortiumRow(Base):
     """When the live study ends, unix seconds; 0 without one."""
     names: Mapped[str] = mapped_column(Text)
     """Ids of its owners, each between line feeds."""
-    facts: Mapped[str | None] = mapped_column(Text)
-    """Its state as JSON; null before the first look."""
     facts_block: Mapped[int] = mapped_column(BigInteger)
     """Block of that look."""
     facts_since: Mapped[int] = mapped_column(BigInteger)
     """Block from which on it was so: that of the newest event before the look."""
-    settled: Mapped[str | None] = mapped_column(Text)
-    """The newest earlier state that was final when it was replaced."""
     settled_block: Mapped[int] = mapped_column(BigInteger)
     moved: Mapped[int] = mapped_column(BigInteger)
     """Block of the newest event that concerns it."""
@@ -130,6 +126,10 @@ class ConsortiumRow(Base):
     """What was wrong at the last look."""
     version: Mapped[int] = mapped_column(Integer)
     """Rises with each change."""
+    facts: Mapped[str | None] = mapped_column(Text)
+    """Its state as JSON; null before the first look."""
+    settled: Mapped[str | None] = mapped_column(Text)
+    """The newest earlier state that was final when it was replaced."""
 
 
 class UseRow(Base):

@@ -65,10 +65,8 @@ def upgrade() -> None:
         sa.Column("declared", sa.Boolean(), nullable=False),
         sa.Column("expiry", sa.BigInteger(), nullable=False),
         sa.Column("names", sa.Text(), nullable=False),
-        sa.Column("facts", sa.Text()),
         sa.Column("facts_block", sa.BigInteger(), nullable=False),
         sa.Column("facts_since", sa.BigInteger(), nullable=False),
-        sa.Column("settled", sa.Text()),
         sa.Column("settled_block", sa.BigInteger(), nullable=False),
         sa.Column("moved", sa.BigInteger(), nullable=False),
         sa.Column("dirty", sa.Boolean(), nullable=False),
@@ -76,6 +74,9 @@ def upgrade() -> None:
         sa.Column("checked", sa.Float(), nullable=False),
         sa.Column("fault", sa.Text()),
         sa.Column("version", sa.Integer(), nullable=False),
+        # Long values stand last: a database reads what stands behind them slowly.
+        sa.Column("facts", sa.Text()),
+        sa.Column("settled", sa.Text()),
     )
     op.create_index("index_consortia_by_number", "index_consortia", ["cursor", "declared", "number"])
     op.create_index("index_consortia_by_records", "index_consortia", ["cursor", "declared", "records"])
