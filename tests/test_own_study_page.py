@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -63,6 +64,11 @@ def test_its_commands_print_what_it_shows(split: tuple[str, str], tmp_path: Path
     try:
         until(ready.exists, up)
         printed += typed(after, tmp_path)
+        drill = json.loads(
+            typed("sealroom drill revoke --rounds 1 --owner bank-B --json 2> /dev/null", tmp_path)
+        )
+        assert drill["p50"] == drill["p99"] == max(drill["rounds"][0]["seconds"].values())
+        assert "killed" in drill["rounds"][0]["seconds"]
         up.terminate()
         assert up.wait(PATIENCE_S) == 0
     finally:

@@ -119,6 +119,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "room", f"{_HERE}.local.command:command", "join, approve and revoke in a room on one machine"
             ),
+            Entry("drill", f"{_HERE}.local.drill:command", "measure a revocation in a local room"),
             Entry("doctor", f"{_HERE}.doctor.command:command", "say what is wrong, and what to do"),
             Entry("config", f"{_HERE}.cli.config:config", "show, check and explain sealroom.toml"),
             Entry("db", f"{_HERE}.upkeep.command:command", "look at the database, and upgrade it"),

@@ -80,7 +80,7 @@ def run(
         console, study = console or room.console, study or room.places.card
     if out.exists():
         raise ToolError(Code.OUTPUT_EXISTS, f"{out} is there already", "name another --out")
-    follower = _Console(console)
+    follower = Console(console)
     run_id = known if known is not None else follower.submit(study)
     if not as_json:
         click.echo(f"run {run_id}", err=True)
@@ -100,7 +100,7 @@ def run(
     return CommandExit.FAILED
 
 
-class _Console:
+class Console:
     """What is asked of a console, whose answers are shown and not believed."""
 
     def __init__(self, url: str) -> None:
@@ -123,8 +123,10 @@ class _Console:
         }
         return str(self._json("POST", "/v1/runs", body)["id"])
 
-    def follow(self, run_id: str, wait: float | None, *, quiet: bool) -> dict[str, Any]:
-        """Look at a run until it ends, or `wait` is over; what happens is told on stderr."""
+    def follow(
+        self, run_id: str, wait: float | None, *, quiet: bool, until: frozenset[str] = ENDS
+    ) -> dict[str, Any]:
+        """Look at a run until it is in one of the states, or `wait` is over; what happens goes to stderr."""
         from rich.console import Console as Screen
 
         deadline = None if wait is None else time.monotonic() + wait
@@ -152,7 +154,7 @@ class _Console:
                     click.echo(shown(f"waits for   {lacks}"), err=True)
                 missing = lacks
                 status.update(state["state"])
-                if state["state"] in ENDS or (deadline is not None and time.monotonic() > deadline):
+                if state["state"] in until or (deadline is not None and time.monotonic() > deadline):
                     return state
                 time.sleep(LOOK_S)
 

@@ -97,7 +97,6 @@ def _all(
     from sealroom_agents.doctor import gates, machine, nodes
     from sealroom_agents.host import address_option
 
-    now = time.time()
     path = file if file is not None else CONFIG if CONFIG.exists() else None
     config = None if path is None else load(path)
     consortia = [address_option(one, "consortium") for one in named]
@@ -121,10 +120,10 @@ def _all(
             *(config.gate.consortia if config.gate else ()),
             *(config.watcher.consortia if config.watcher else ()),
         ]
-    findings, seen = nodes.look_at(urls, chain_id=chain_id, private_chain=private_chain, now=now)
+    findings, seen = nodes.look_at(urls, chain_id=chain_id, private_chain=private_chain, clock=time.time)
     yield from findings
     given = [(name, url) for name, url in (("gate", gate), ("console", console)) if url is not None]
-    yield from gates.processes(given, now=now)
+    yield from gates.processes(given, clock=time.time)
     if not seen:
         return
     from sealroom_agents.chain import ChainReader

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import email.utils
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import httpx
 
@@ -30,7 +30,7 @@ LAST_RUNS = 1
 """So few runs left are told."""
 
 
-def processes(named: Sequence[tuple[str, str]], *, now: float) -> Iterator[Finding]:
+def processes(named: Sequence[tuple[str, str]], *, clock: Callable[[], float]) -> Iterator[Finding]:
     """Each process by its name and URL: whether it lives, its clock, and every condition that it lacks."""
     for name, url in named:
         try:
@@ -51,7 +51,7 @@ def processes(named: Sequence[tuple[str, str]], *, now: float) -> Iterator[Findi
                 f"start it: sealroom {name}",
             )
             continue
-        yield from _clock(name, answer.headers.get("date"), now)
+        yield from _clock(name, answer.headers.get("date"), clock())
         yield from _conditions(name, url, answer.status_code, data)
 
 

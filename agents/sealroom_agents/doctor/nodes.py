@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sealroom_agents.chain.rpc import Head, Rpc
@@ -35,7 +35,7 @@ class Seen:
 
 
 def look_at(
-    urls: Sequence[str], *, chain_id: int | None, private_chain: int | None, now: float
+    urls: Sequence[str], *, chain_id: int | None, private_chain: int | None, clock: Callable[[], float]
 ) -> tuple[list[Finding], list[Seen]]:
     """Findings of all endpoints, and what those that answer showed."""
     findings: list[Finding] = []
@@ -53,7 +53,7 @@ def look_at(
         findings += [
             Finding("rpc", State.OK, f"{rpc.shown_url} answers, block {one.latest.number}"),
             *_chain(one, chain_id, private_chain),
-            *_times(one, now),
+            *_times(one, clock()),
             *_logs(one),
         ]
     findings += _agreement(seen)
