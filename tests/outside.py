@@ -21,7 +21,7 @@ from sealroom.schema import schema_hash
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.store import Holder, Run, Store
-from tests.local_chain import Dataset, LocalChain, Room, account, member
+from tests.local_chain import CAP_PICO, Dataset, LocalChain, Room, account, member
 
 GATE = 15
 """anvil's account that stands for the gate's signer."""
@@ -139,8 +139,8 @@ class Lab:
         """The recipe's hash as the store writes it."""
         return "0x" + self.recipe.compose_hash.hex()
 
-    def register(self) -> None:
-        """The owners of the recipe's datasets register them."""
+    def register(self, *, runs: int = 1) -> None:
+        """The owners of the recipe's datasets register them, with δ for so many runs."""
         for n, spec in enumerate(self.recipe.datasets):
             dataset = Dataset(
                 owner=OWNERS.index(spec.owner),
@@ -149,7 +149,7 @@ class Lab:
                 schema_hash=schema_hash(spec.columns),
             )
             self.datasets.append(dataset)
-            self.chain.register(self.room, dataset, cap_micro=CAP_MICRO)
+            self.chain.register(self.room, dataset, cap_micro=CAP_MICRO, cap_pico=runs * CAP_PICO)
 
     def draft(self, **changes: Any) -> bytes:
         """A study of the recipe, of which the chain knows nothing before the first approval."""
@@ -168,10 +168,10 @@ class Lab:
         self.chain.approve(self.room, study, owner)
         return study
 
-    def live(self, **changes: Any) -> bytes:
-        """Registered, approved by the owners of the data, final."""
-        self.register()
-        study = self.draft(**changes)
+    def live(self, *, runs: int = 1, **changes: Any) -> bytes:
+        """Registered, approved by the owners of the data, final; with δ for so many runs."""
+        self.register(runs=runs)
+        study = self.draft(delta_pico=runs * CAP_PICO, **changes)
         self.chain.approve(self.room, study, 0, 1)
         self.chain.finalize()
         return study

@@ -22,6 +22,8 @@ from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, Lat
 DAY_S = 86_400
 FINAL = frozenset({Code.REVOKED, Code.EXPIRED, Code.BUDGET})
 """Codes that no further approval of this study mends."""
+OPERATORS = frozenset({Code.DATASET_NOT_READY, Code.RUNNER_NOT_READY, Code.GATE_NOT_READY})
+"""What a runner finds missing, and no chain shows: the run waits until its operator has seen to it."""
 
 
 class DatasetName(Protocol):

@@ -589,7 +589,13 @@ class Code(StrEnum):
     UNKNOWN_RUN = _runner("unknown-run", "There is no run of this id.", http=404)
     CLAIM_LOST = _runner("claim-lost", "Another runner has taken up the run.", http=422)
     RUN_STATE = _runner("run-state", "The run cannot go from its state to that one.", http=422)
-    DATABASE = _runner("database", "The database is out of reach, full or locked.", http=422)
+    DATABASE = _runner("database", "The database is out of reach, full or locked.", http=503, transient=True)
+    CONTENT_STORE = _runner(
+        "content-store",
+        "The store of envelopes and recipes is out of reach or full, or lacks what it must have.",
+        http=503,
+        transient=True,
+    )
     STORE_VERSION = _runner("store-version", "The database is of another revision: see `sealroom db`.")
     HEARTBEAT_REFUSED = _runner("heartbeat-refused", "The gate does not take the watcher's heartbeat.")
 
@@ -605,12 +611,25 @@ class Code(StrEnum):
         "data-owner-approval-missing", "An owner whose data the recipe reads has not approved yet."
     )
     NOT_REGISTERED = _readiness("not-registered", "The dataset's owner has not registered it yet.")
+    DATASET_NOT_READY = _readiness(
+        "dataset-not-ready",
+        "A sealed dataset is not where the runner reads it, or is not whole.",
+    )
+    RUNNER_NOT_READY = _readiness(
+        "runner-not-ready",
+        "The runner lacks room on its disk, a place for the envelope, or something else that it needs later.",
+    )
     BUDGET_TODAY = _readiness("budget-today", "A dataset's limits for the day are used up: the run waits.")
     EXPIRED = _readiness("expired", "The study's approval expired.")
     BUDGET = _readiness("budget", "No run, or too little privacy budget, is left.")
 
     # --- the console ----------------------------------------------------------------------------
 
+    TOO_MANY_RECIPES = _console(
+        "too-many-recipes", "Too many recipes that no run names are kept.", http=429, transient=True
+    )
+    RECIPE_HASH_MISMATCH = _console("recipe-hash-mismatch", "The recipe has another compose hash.")
+    UNKNOWN_ENVELOPE = _console("unknown-envelope", "No envelope of this digest is published.", http=404)
     UNSUPPORTED_MEDIA_TYPE = _console(
         "unsupported-media-type", "The body must be application/json.", http=415
     )
@@ -806,6 +825,8 @@ class Code(StrEnum):
     # --- commands: transfer ---------------------------------------------------------------------
 
     URL_UNSUPPORTED = _command("url-unsupported", "Sealed files do not go to a URL of this kind.")
+    DATABASE_EXISTS = _command("database-exists", "There is a database already, and none is overwritten.")
+    BACKUP_MALFORMED = _command("backup-malformed", "The file is no whole backup, or one of another version.")
     REMOTE_EXISTS = _command("remote-exists", "There is a file at the URL already.")
     REMOTE_MISSING = _command("remote-missing", "There is no file at the URL.")
     REMOTE_REFUSED = _command(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A browser, and the gate's world: `world` is proposed, `approved` is approved and final."""
+"""A browser, databases, and the gate's world: `world` is proposed, `approved` is approved and final."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from tests.gate_world import GATE_APP, GATE_RECIPE, PLATFORM, World, gate_world
 from tests.local_chain import LocalChain
 from tests.patience import PATIENCE_S
+from tests.postgres import Postgres, missing
 
 from sealroom_agents.chain import nodes
 from sealroom_agents.simulator import GuestAgent
@@ -45,6 +46,23 @@ def approved(world: World) -> World:
     """The same, approved by two of three, and final."""
     world.approve(0, 1)
     return world
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for all tests of a worker."""
+    if reason := missing():
+        pytest.skip(reason)
+    with Postgres.start() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'sealroom.db'}"
+    return request.getfixturevalue("postgres").create()
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from sealroom.keys import KemPrivateKey, address_of
 from sealroom_agents.store import Run
 
 
-def signed(lab: Lab, study: bytes, run_id: bytes) -> Envelope:
-    """The envelope of a run; books the run in the ledger."""
+def signed(lab: Lab, study: bytes, run_id: bytes, *, opened: bool = True) -> Envelope:
+    """The envelope of a run; books the run in the ledger, unless it is not `opened`."""
     hello = Hello(
         run_id=run_id,
         chain_id=31337,
@@ -68,7 +68,8 @@ def signed(lab: Lab, study: bytes, run_id: bytes) -> Envelope:
         challenge=challenge,
         recipe=lab.recipe.compose,
     )
-    lab.open_run(study, hello.run_id, delta_pico=grant.delta_pico, grant_hash=grant_hash)
+    if opened:
+        lab.open_run(study, hello.run_id, delta_pico=grant.delta_pico, grant_hash=grant_hash)
     return envelope
 
 

@@ -28,6 +28,7 @@ from tests.outside import CAP_MICRO, HOLDER, OWNERS, Lab, make_recipe
 from tests.rpc_proxy import RpcProxy
 
 from sealroom.codes import Code
+from sealroom.encoding import sha256
 from sealroom.model import Machines, Roster, Study, Validity
 from sealroom.recipe import parse, render
 from sealroom_agents.chain.contracts import interface
@@ -162,7 +163,10 @@ def test_the_recipe_may_come_as_text(lab: Lab, web: TestClient) -> None:
 
 def test_recipe_bytes_come_back_exactly(lab: Lab, web: TestClient) -> None:
     web.post("/v1/runs", json=body_of(lab))
-    assert web.get(f"/v1/recipes/{lab.compose_hash}").content == lab.recipe.compose
+    shown = web.get(f"/v1/recipes/{lab.compose_hash}")
+    assert shown.content == lab.recipe.compose
+    assert shown.headers["etag"] == f'"{lab.compose_hash[2:]}"'
+    assert "immutable" in shown.headers["cache-control"]
     assert web.get("/v1/recipes/0x" + "00" * 32).json()["code"] == "unknown-recipe"
 
 
@@ -437,6 +441,55 @@ def test_the_envelope_shows_only_once_it_is_anchored(lab: Lab, web: TestClient) 
     download = web.get(f"/v1/runs/{run}/envelope")
     assert download.json() == state["envelope"]
     assert "attachment" in download.headers["content-disposition"]
+    digest = "0x" + sha256(download.content).hex()
+    assert state["envelopeDigest"] == digest
+    by_digest = web.get(f"/v1/envelopes/{digest}")
+    assert by_digest.content == download.content
+    assert "immutable" in by_digest.headers["cache-control"]
+    known = web.get(f"/v1/envelopes/{digest}", headers={"If-None-Match": by_digest.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
+    for other in (lab.compose_hash, "0x" + "00" * 32):
+        assert web.get(f"/v1/envelopes/{other}").json()["code"] == "unknown-envelope"
+
+
+def test_a_recipe_is_handed_in_once_and_named_by_its_hash(
+    lab: Lab, web: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RE-02, RE-07: bounded, parsed strictly, and kept under no other hash than its own."""
+    lab.live()
+    here = f"/v1/recipes/{lab.compose_hash}"
+    named = {"composeHash": lab.compose_hash, "owners": list(OWNERS)}
+    json_type = {"Content-Type": "application/json"}
+
+    def put(path: str, data: bytes, **headers: str) -> tuple[int, str | None]:
+        answer = web.put(path, content=data, headers=json_type | headers)
+        return answer.status_code, answer.json().get("code")
+
+    assert web.post("/v1/runs", json=named).json()["code"] == "unknown-recipe"
+    assert put(f"/v1/recipes/0x{'00' * 32}", lab.recipe.compose) == (422, "recipe-hash-mismatch")
+    assert put(f"/v1/recipes/0x{sha256(b'{}').hex()}", b"{}")[0] == 422
+    assert put(here, b"x" * (256 * 1024 + 1)) == (413, "too-large")
+    assert put(here, lab.recipe.compose, **{"Content-Type": "text/plain"}) == (415, "unsupported-media-type")
+    monkeypatch.setattr("sealroom_agents.console.submission.MAX_UNUSED_RECIPES", 0)
+    assert put(here, lab.recipe.compose) == (429, "too-many-recipes")
+    monkeypatch.undo()
+    assert web.get(here).status_code == 404
+    assert [put(here, lab.recipe.compose) for _ in range(2)] == [(201, None), (200, None)]
+    answer = web.post("/v1/runs", json=named)
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    for both in (named | {"compose": lab.recipe.compose.decode()}, {"owners": list(OWNERS)}):
+        assert web.post("/v1/runs", json=both).json()["code"] == "malformed"
+
+
+def test_recipes_that_no_run_names_are_forgotten_after_a_day_when_there_are_many(lab: Lab) -> None:
+    lab.store.add_recipe("0x" + sha256(b"{}").hex(), b"{}")
+    lab.submit()
+    assert lab.store.unused_recipes() == 1
+    lab.store.forget_recipes(before=time.time() - 86_400, limit=10)
+    assert lab.store.unused_recipes() == 1
+    lab.store.forget_recipes(before=time.time() + 1, limit=10)
+    assert lab.store.unused_recipes() == 0
+    assert list(lab.store.content.digests()) == [lab.compose_hash]
 
 
 def test_the_result_of_a_study_by_blocks_names_their_number(chain: LocalChain, tmp_path: Path) -> None:

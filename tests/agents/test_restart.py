@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from tests.agents.emitted import signed
+from tests.agents.quiet_gate import QuietGate, quiet_gate, sealed_files
 from tests.local_chain import LocalChain, private_key
 from tests.outside import HOLDER, Lab
 from tests.patience import PATIENCE_S, until
@@ -36,6 +39,9 @@ from sealroom_agents.runner.supervisor import Supervisor
 from sealroom_agents.simulator import SimulatedPlatform
 from sealroom_agents.store import ENDS, Holder, Run, Store
 from sealroom_agents.store.claims import ABANDONED_S, CLAIM_S
+from sealroom_agents.upkeep.backup import backup as write_backup
+from sealroom_agents.upkeep.backup import restore as read_backup
+from sealroom_agents.upkeep.command import rebuild
 
 pytestmark = pytest.mark.anvil
 
@@ -67,8 +73,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Store:
-    return Store(f"sqlite:///{tmp_path / 'runs.db'}", clock=clock)
+def store(database: str, clock: Clock, tmp_path: Path) -> Iterator[Store]:
+    store = Store(database, str(tmp_path / "content"), clock=clock)
+    yield store
+    store.close()
 
 
 def submit(store: Store, run: str = "1") -> str:
@@ -120,6 +128,23 @@ def test_a_claim_that_is_renewed_holds(store: Store, clock: Clock) -> None:
     store.release(HOLDER)
     clock.now += 1
     assert store.claim(ELSEWHERE) is not None
+
+
+def test_a_clock_that_jumps_ends_no_claim_of_a_living_runner_and_keeps_none_of_a_dead_one(
+    store: Store, clock: Clock
+) -> None:
+    """An hour on, or a day back: who lives renews by the new time, and who is gone is replaced."""
+    held = claimed(store, "anchoring")
+    clock.now += 3600
+    store.renew(HOLDER)
+    assert store.claim(ELSEWHERE) is None
+    clock.now -= 86_400
+    store.renew(HOLDER)
+    clock.now += CLAIM_S + 1
+    other = store.claim(ELSEWHERE)
+    assert other is not None and other.fence == held.fence + 1
+    with pytest.raises(StoreError, match="another runner"):
+        store.anchored(held, "late", message="late")
 
 
 def test_a_paused_runner_changes_nothing_once_another_has_its_run(store: Store) -> None:
@@ -267,7 +292,7 @@ class Shop:
 def shop(chain: LocalChain, tmp_path: Path) -> Iterator[Shop]:
     snapshot = chain.snapshot()
     lab = Lab.on(chain, tmp_path)
-    yield Shop(lab, lab.live(), tmp_path)
+    yield Shop(lab, lab.live(runs=3), tmp_path)
     chain.restore(snapshot)
 
 
@@ -400,7 +425,8 @@ def test_a_runner_killed_at_any_step_loses_no_envelope_and_publishes_once(shop: 
         drain = threading.Event()
         with Serving(shop.runner(replace(HOLDER, id=f"after {step}"), drain=drain), drain):
             ended = shop.until(run, *ENDS)
-        outcomes.add((ended.state, ended.code, ended.taken_up))
+        resumed = any(event.phase == "resumed" for event in shop.lab.store.events(run))
+        outcomes.add((ended.state, ended.code, resumed))
         if draft.exists():  # the enclave died before it emitted
             assert (ended.state, ended.code) == ("failed", "runner-lost"), (step, ended)
         else:
@@ -486,22 +512,101 @@ def test_an_enclave_that_finished_as_its_runner_was_stopped_is_published(shop: S
     assert shop.lab.store.run(run).state == "anchoring"
 
 
+# --- a database that is lost ---------------------------------------------------------------------
+
+
+def rebuilt(shop: Shop, database: str, content: Path) -> tuple[int, dict[str, str]]:
+    """The command; returns its status, and what became of each run."""
+    shop.lab.chain.keep_real_time()
+    words = ["--rpc", shop.lab.chain.url, "--factory", shop.lab.room.factory, "--database", database]
+    words += ["--content", str(content), "--state", str(shop.folder / "state"), "--json"]
+    done = CliRunner().invoke(rebuild, words, standalone_mode=False)
+    if done.exception:
+        raise done.exception
+    found = json.loads(done.stdout)["found"]
+    return done.return_value, {one["detail"]: one["what"] for one in found}
+
+
+def test_a_lost_database_loses_no_envelope_and_a_restored_one_runs_nothing_twice(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """OP-08's counterpart outside: the chain and the store of envelopes are enough."""
+    done, left = (shop.submit() for _ in range(2))
+    drafts, content = shop.folder / "drafts", tmp_path / "content"
+    store = Store(f"sqlite:///{tmp_path / 'first.db'}", str(content))
+    store.add_recipe(shop.lab.compose_hash, shop.lab.recipe.compose)
+    place = {"compose_hash": shop.lab.compose_hash, "consortium": shop.lab.room.consortium}
+    for run in (done, left):
+        store.submit(run, **place, missing=[], waiting=False)
+    write_backup(str(store._engine.url), store.content, tmp_path / "before.tar")
+    sender = Transactor(shop.lab.chain.url, private_key(PAYER))
+    publisher = Publisher(store, shop.lab.reader, sender, stop=threading.Event(), chain_id=31337)
+    shop.lab.chain.keep_real_time()
+    held = store.claim(HOLDER)
+    assert held is not None and held.id == done
+    store.emitted(held, (drafts / done).read_text())
+    publisher.publish(held)
+    out = shop.folder / "state" / left[2:] / "out"
+    out.mkdir(parents=True)
+    (drafts / left).rename(out / "envelope.json")
+    envelope = store.envelope(done)
+    assert envelope is not None
+    store.content.put(b"of nobody")
+    never = signed(shop.lab, shop.study, b"\x77" * 32, opened=False)
+    store.content.put(never.encode())
+    store.close()
+
+    database = f"sqlite:///{tmp_path / 'new.db'}"
+    status, found = rebuilt(shop, database, content)
+    assert status == 1, "what the chain does not confirm is told"
+    assert (found[done], found[left]) == ("done", "anchoring")
+    assert {detail for detail, what in found.items() if what == "ignored"} == {
+        "neither an envelope nor a recipe", f"the ledger never opened run 0x{'77' * 32}",
+    }  # fmt: skip
+    again = Store(database, str(content))
+    assert (again.envelope(done), again.run(done).state) == (envelope, "done")
+    drain = threading.Event()
+    runner = make_runner(
+        shop.lab.chain.reader(), AGAIN, store=again, backend=shop.backend(), sender=sender, drain=drain
+    )
+    with Serving(runner, drain):
+        until(lambda: all(run.state == "done" for run in again.runs()))
+    published = {run.id: again.envelope(run.id) for run in again.runs()}
+    assert set(published) == {done, left}
+    assert set(rebuilt(shop, database, content)[1].values()) == {"known", "ignored"}
+
+    old = f"sqlite:///{tmp_path / 'old.db'}"
+    read_backup(tmp_path / "before.tar", old, again.content)
+    restored = Store(old, str(content))
+    assert {run.state for run in restored.runs()} == {"queued"}
+    rebuilt(shop, old, content)
+    assert restored.claim(HOLDER) is None
+    assert {run.id: restored.envelope(run.id) for run in restored.runs()} == published
+    for one in (again, restored):
+        one.close()
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def gate() -> Iterator[QuietGate]:
+    with quiet_gate() as running:
+        yield running
+
+
 def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_its_enclaves(
-    shop: Shop, tmp_path: Path
+    shop: Shop, tmp_path: Path, gate: QuietGate
 ) -> None:
-    """Real enclaves, which wait for a dataset whose bytes never come; OP-10: none outlives its runner."""
+    """Real enclaves, which wait for a gate that never answers; OP-10: none outlives its runner."""
     SimulatedPlatform.create(tmp_path / "platform")
     key = tmp_path / "payer.key"
     key.touch(mode=0o600)
     key.write_text("0x" + private_key(PAYER).hex())
-    (tmp_path / "sealed" / "hospital-A").mkdir(parents=True)
-    os.mkfifo(tmp_path / "sealed" / "hospital-A" / "cohort-A.tar")
+    sealed_files(shop.lab, tmp_path / "sealed")
     command = [
         *(sys.executable, "-m", "sealroom_agents.runner", "--rpc", shop.lab.chain.url),
-        *("--gate", "http://127.0.0.1:9", "--database", shop.url, "--key-file", str(key)),
+        *("--gate", gate.url, "--database", shop.url, "--key-file", str(key)),
         *("--platform", str(tmp_path / "platform"), "--datasets", str(tmp_path / "sealed")),
         *("--state", str(tmp_path / "runs"), "--name", "host-1"),
     ]

@@ -20,9 +20,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 from tests.agents.emitted import REPORT_KEY, failure_of, signed
+from tests.agents.quiet_gate import quiet_gate, sealed_files
 from tests.local_chain import LocalChain, private_key
 from tests.outside import GATE, HOLDER, Lab
 from tests.patience import PATIENCE_S, until
@@ -42,11 +43,15 @@ from sealroom_agents.runner.backend import Assignment, Leftovers
 from sealroom_agents.runner.command import command
 from sealroom_agents.runner.completing import LOOK_S, Completer
 from sealroom_agents.runner.local import LocalBackend
+from sealroom_agents.runner.preflight import LocalPreflight
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
 from sealroom_agents.runner.supervisor import Supervisor
 from sealroom_agents.simulator import SimulatedPlatform
 from sealroom_agents.store import ENDS, Holder, Run, Store
+from sealroom_agents.store.content import content_at
+from sealroom_agents.store.engine import open_engine
+from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Condition, Conditions
 
 pytestmark = pytest.mark.anvil
 
@@ -71,8 +76,10 @@ def lab(chain: LocalChain, tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path / 'runs.db'}")
+def store(database: str, tmp_path: Path) -> Iterator[Store]:
+    store = Store(database, str(tmp_path / "content"))
+    yield store
+    store.close()
 
 
 def submit(store: Store, *, waiting: bool = False) -> str:
@@ -84,17 +91,17 @@ def submit(store: Store, *, waiting: bool = False) -> str:
     return run_id
 
 
-def test_each_run_is_claimed_exactly_once(tmp_path: Path) -> None:
+def test_each_run_is_claimed_exactly_once(database: str, store: Store) -> None:
     """Several runner processes on one database: here, several connections at the same time."""
-    url = f"sqlite:///{tmp_path / 'runs.db'}"
-    runs = {submit(Store(url)) for _ in range(12)}
+    runs = {submit(store) for _ in range(12)}
 
     def take(number: int) -> list[str]:
-        mine = Store(url)
+        mine = Store(database)
         claimed = []
         holder = Holder(id=f"runner-{number}", place=f"place-{number}", name="r")
         while (run := mine.claim(holder)) is not None:
             claimed.append(run.id)
+        mine.close()
         return claimed
 
     with ThreadPoolExecutor(4) as pool:
@@ -118,24 +125,40 @@ def test_a_run_only_moves_forward_and_ends_once(store: Store) -> None:
     assert [event.phase for event in store.events(run.id)] == ["queued", "starting", "computing", "revoked"]
 
 
-def test_events_can_neither_be_changed_nor_removed(tmp_path: Path) -> None:
+def test_events_can_neither_be_changed_nor_removed(database: str, store: Store) -> None:
     """RE-12: the database itself refuses, whoever asks."""
-    path = tmp_path / "runs.db"
-    store = Store(f"sqlite:///{path}")
     run = submit(store)
-    engine = create_engine(f"sqlite:///{path}")
+    engine = open_engine(database)
     for statement in ("UPDATE run_events SET message = 'x'", "DELETE FROM run_events"):
         with pytest.raises(DatabaseError, match="append-only"), engine.begin() as connection:
             connection.execute(text(statement))
     assert [event.message for event in store.events(run)] == ["waits for a runner"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    if path := engine.url.database if engine.dialect.name == "sqlite" else None:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    engine.dispose()
 
 
-def test_processes_may_start_together_on_a_new_database(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'new.db'}"
+def test_processes_may_start_together_on_a_new_database(database: str) -> None:
     with ThreadPoolExecutor(6) as pool:
-        stores = list(pool.map(lambda _: Store(url), range(6)))
+        stores = list(pool.map(lambda _: Store(database), range(6)))
     assert stores[0].runs() == []
+    for store in stores:
+        store.close()
+
+
+def test_nobodys_words_stop_what_is_written_down_with_them(store: Store) -> None:
+    """OP-09: a revocation whose reason no database takes as it is ends the run all the same."""
+    submit(store)
+    run = store.claim(HOLDER)
+    assert run is not None
+    seen = store.observe(
+        run.consortium, kind=Code.REVOKED, steps=1, standing="0x5a", block=2**40, block_time=0.0,
+        owner=None, reason="stop\0 \ud800 now",
+    )  # fmt: skip
+    assert "\0" not in seen.reason and seen.reason.startswith("stop\ufffd")
+    assert store.order(run) == seen
+    store.note(run, "granted", "a\0b")
+    assert store.events(run.id)[-1].message == "a\ufffdb"
 
 
 def test_a_database_that_cannot_be_opened_is_our_error() -> None:
@@ -662,6 +685,7 @@ def runner(
     stop: threading.Event | None = None,
     drain: threading.Event | None = None,
     holder: Holder = HOLDER,
+    preflight: LocalPreflight | None = None,
     **options: Any,
 ) -> Runner:
     stop = stop or threading.Event()
@@ -670,12 +694,13 @@ def runner(
         lab.store,
         lab.reader,
         backend,
-        Supervisor(lab.store, lab.reader, backend, stop=stop, run_timeout_s=PATIENCE_S),
+        Supervisor(lab.store, lab.reader, backend, stop=stop, run_timeout_s=PATIENCE_S, preflight=preflight),
         publish,
         holder=holder,
         parallel=1,
         stop=stop,
         drain=drain,
+        preflight=preflight,
         **options,
     )
 
@@ -727,6 +752,82 @@ def test_the_loop_carries_runs_to_their_end_and_stops(lab: Lab) -> None:
     loop.join(PATIENCE_S)
     assert not loop.is_alive()
     assert {lab.store.run(run).code for run in runs} == {"not-approved"}
+
+
+# --- what is looked at before anything is spent --------------------------------------------------
+
+
+def test_a_run_waits_until_its_operator_has_seen_to_what_would_fail_later(lab: Lab, tmp_path: Path) -> None:
+    """OP-05, RE-06: each condition by its name, before the enclave starts, and so before ε is booked."""
+    lab.live()
+    datasets = tmp_path / "sealed"
+    first, _ = sealed_files(lab, datasets)
+    with quiet_gate() as gate:
+        room = [True]
+        conditions = Conditions([lambda: Condition("disk", room[0], "0 MiB free")])
+        preflight = LocalPreflight(conditions, datasets, lab.store.content, gate.url)
+        backend = ScriptedBackend(ScriptedEnclave([], exit=3))
+        one = runner(lab, backend, preflight=preflight)
+        run = lab.submit()
+
+        def after_a_look() -> tuple[str, list[str]]:
+            """Claimed if it is queued, else looked at again; what is missing then."""
+            preflight._shared = float("-inf"), ()
+            lab.chain.keep_real_time()
+            if lab.store.run(run).state == "queued":
+                one.process(lab.take())
+            else:
+                one._rechecked = 0.0
+                one.recheck()
+            found = lab.store.run(run)
+            return found.state, [f"{item['code']}: {item['message']}" for item in found.missing]
+
+        def waits_for(code: str, says: str) -> None:
+            for _ in range(2):  # held when it was claimed, and not queued while nothing has changed
+                phase, (missing,) = after_a_look()
+                assert phase == "waiting"
+                assert missing.startswith(code) and says in missing
+
+        whole = first.read_bytes()
+        first.unlink()
+        waits_for("dataset-not-ready", "hospital-A/cohort-A.tar cannot be read by the runner: No such file")
+        first.write_bytes(whole[: len(whole) // 2])
+        waits_for("dataset-not-ready", "hospital-A/cohort-A.tar: ")
+        at = whole.index(b"parts/00000") + 512
+        first.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        waits_for("dataset-not-ready", "hospital-A/cohort-A.tar: ")
+        first.write_bytes(whole)
+        gate.missing = ["watcher", "balance"]
+        waits_for("gate-not-ready", "not ready: watcher, balance")
+        gate.missing = []
+        preflight.gate = "http://127.0.0.1:9"
+        waits_for("gate-not-ready", "the gate does not answer")
+        preflight.gate = gate.url
+        room[0] = False
+        waits_for("runner-not-ready", "disk: 0 MiB free")
+        room[0] = True
+        (tmp_path / "file").touch()
+        preflight.content = content_at(str(tmp_path / "file"))
+        waits_for("runner-not-ready", "content: ")
+        preflight.content = lab.store.content
+        assert backend.started == []
+        assert after_a_look() == ("queued", [])
+        state, _ = after_a_look()
+        assert state == "refused", lab.store.run(run)
+        assert len(backend.started) == 1
+        phases = [event.phase for event in lab.store.events(run)]
+        assert phases.count("waiting") < 16, "words change with every look; only another thing is news"
+
+
+def test_a_run_that_the_gate_will_refuse_waits_for_nobody(lab: Lab, tmp_path: Path) -> None:
+    lab.live()
+    lab.chain.revoke(lab.room, 2, "stop")
+    run = lab.submit(waiting=True)
+    preflight = LocalPreflight(NO_CONDITIONS, tmp_path, lab.store.content, "http://127.0.0.1:9")
+    one = runner(lab, ScriptedBackend(ScriptedEnclave([], exit=3)), preflight=preflight)
+    one.recheck()
+    one.process(lab.take())
+    assert lab.store.run(run).state == "refused"
 
 
 # --- the local backend, with real processes ------------------------------------------------------

@@ -25,6 +25,7 @@ ENCLAVE = ("privacy", "runtime", "training")
 THROUGH = {"anyio": "fastapi", "botocore": "s3fs", "pydantic_core": "pydantic", "starlette": "fastapi"}
 """Modules that come with another package by its contract."""
 NOT_IMPORTED = {
+    "psycopg": "SQLAlchemy loads it for a postgresql:// database",
     "coincurve": "eth-keys is a hundred times as fast with it",
     "python-multipart": "fastapi reads forms with it",
 }

@@ -106,11 +106,17 @@ class Chain(Section):
 
 
 class Database(Section):
-    """The database that runner, watcher and console share."""
+    """What runner, watcher and console share."""
 
     url: SecretStr = setting(
         "SQLite or PostgreSQL.", option="--database", default=SecretStr(DEFAULT_DATABASE), metavar="URL"
     )
+
+    content: str | None = setting(
+        "Where envelopes and recipes are kept: a folder, or s3://BUCKET/PREFIX; PostgreSQL needs one. "
+        "[beside a SQLite file]",
+        option="--content", default=None, metavar="PLACE",
+    )  # fmt: skip
 
     @property
     def clear(self) -> str:
@@ -292,8 +298,13 @@ SECTIONS: dict[str, type[Section]] = {
 LOG = {"log": ("format",)}
 PROCESSES: dict[str, dict[str, tuple[str, ...]]] = {
     "gate": {"chain": ("rpc", "quorum", "id", "private_chain"), "simulator": ("platform",), **LOG},
-    "runner": {"chain": ("rpc", "private_chain"), "database": ("url",), "simulator": ("platform",), **LOG},
+    "runner": {
+        "chain": ("rpc", "private_chain"),
+        "database": ("url", "content"),
+        "simulator": ("platform",),
+        **LOG,
+    },
     "watcher": {"chain": ("rpc", "quorum", "private_chain", "factory"), "database": ("url",), **LOG},
-    "console": {"chain": ("rpc", "private_chain", "factory"), "database": ("url",), **LOG},
+    "console": {"chain": ("rpc", "private_chain", "factory"), "database": ("url", "content"), **LOG},
 }
 """The processes, and which shared fields each one reads beside its own table."""

@@ -24,7 +24,7 @@ from sealroom_agents.console import models
 from sealroom_agents.console.bodies import accepted, activity, recipe_body, run_event, run_state, summary
 from sealroom_agents.console.middleware import MAX_BODY_BYTES, MAX_RUN_BODY_BYTES
 from sealroom_agents.console.studies import Studies
-from sealroom_agents.console.submission import Submissions, decode
+from sealroom_agents.console.submission import Submissions, decode, to_wanted
 from sealroom_agents.errors import RequestError
 from sealroom_agents.store import ENDS, Run, Store
 from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Conditions
@@ -45,6 +45,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 RunId = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$", description="Run id.")]
+Digest = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$", description="SHA-256 of the envelope's bytes.")]
 RecipeHash = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$", description="Compose hash.")]
 ConsortiumAddress = Annotated[
     str, Path(pattern=r"^0x[0-9a-f]{40}$", description="Address of the consortium.")
@@ -61,6 +62,7 @@ def gives(media: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "As described.", "content": {media: {}}}}
 
 
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "`If-None-Match` names these bytes."}}
 _SAYS = {
     400: "The body is not what it must be.",
     404: "Not found.",
@@ -69,7 +71,7 @@ _SAYS = {
     415: "The body is not plain application/json.",
     422: "The recipe breaks a rule; the code names it.",
     429: "Too many at once.",
-    503: "The chain cannot be read now.",
+    503: "The chain, or what is kept here, cannot be read now.",
 }
 
 
@@ -105,16 +107,24 @@ def router(
         },
     )
     async def submit_run(request: Request) -> models.RunAccepted:
-        """Submit a recipe. The run starts by itself once nothing is missing."""
+        """Submit a run, with its recipe or with the hash of one that was handed in. It starts by itself once
+        nothing is missing."""
         body = await request.body()
-        wanted = read(models.RunRequest, request, body, MAX_RUN_BODY_BYTES)
+        asked = read(models.RunRequest, request, body, MAX_RUN_BODY_BYTES)
+        if (asked.compose is None) is (asked.compose_hash is None):
+            raise RequestError(Code.MALFORMED, "a run names its recipe by compose or by composeHash")
         key = request.headers.get("idempotency-key")
         if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
             raise RequestError(Code.MALFORMED, "Idempotency-Key must be 1 to 128 printable characters")
 
         def take() -> Run:
-            decoded = decode(wanted.compose, wanted.owners, wanted.consortium)
-            return submissions.take(decoded, idempotency=(key, body) if key else None)
+            compose = (
+                submissions.recipe(asked.compose_hash or "")
+                if asked.compose is None
+                else decode(asked.compose)
+            )
+            run = to_wanted(compose, asked.owners, asked.consortium)
+            return submissions.take(run, idempotency=(key, body) if key else None)
 
         return accepted(await run_in_threadpool(take))
 
@@ -167,26 +177,49 @@ def router(
         return Response(envelope, media_type="application/json", headers=headers)
 
     @api.get(
+        "/envelopes/{digest}",
+        response_class=Response,
+        responses=gives("application/json") | NOT_MODIFIED | problems(404, 503),
+    )
+    def read_by_digest(request: Request, digest: Digest) -> Response:
+        """A Sign-RPC envelope by the SHA-256 of its bytes, which never change."""
+        envelope = store.published(digest)
+        if envelope is None:
+            raise RequestError(Code.UNKNOWN_ENVELOPE, "no envelope of this digest is published")
+        return immutable(request, digest, envelope)
+
+    @api.get(
         "/recipes/{compose_hash}",
         response_class=Response,
-        responses=gives("application/json") | problems(404),
+        responses=gives("application/json") | NOT_MODIFIED | problems(404, 503),
     )
-    def read_recipe(compose_hash: RecipeHash) -> Response:
+    def read_recipe(request: Request, compose_hash: RecipeHash) -> Response:
         """The exact bytes of a recipe: their SHA-256 is the compose hash."""
-        compose = store.recipe(compose_hash)
-        if compose is None:
-            raise RequestError(Code.UNKNOWN_RECIPE, "no recipe with this compose hash was submitted")
-        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return Response(compose, media_type="application/json", headers=headers)
+        return immutable(request, compose_hash, submissions.recipe(compose_hash))
+
+    @api.put(
+        "/recipes/{compose_hash}",
+        response_model=models.RecipeKept,
+        responses=problems(400, 413, 415, 422, 429, 503)
+        | {201: {"model": models.RecipeKept, "description": "It was not known before."}},
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {}}}}},
+    )
+    async def keep_recipe(
+        request: Request, response: Response, compose_hash: RecipeHash
+    ) -> models.RecipeKept:
+        """Hand in a recipe, so that runs can name it by its hash. The body is the file app-compose.json as it
+        is. The same recipe may be handed in again; one that no run names may be forgotten after a day."""
+        require_json(request)
+        data = await request.body()
+        recipe, new = await run_in_threadpool(submissions.keep, compose_hash, data)
+        response.status_code = 201 if new else 200
+        return models.RecipeKept(compose_hash=compose_hash, name=recipe.name, size=len(data))
 
     @api.get("/recipes/{compose_hash}/content", response_model=models.Recipe, responses=problems(404, 422))
     def read_content(compose_hash: RecipeHash) -> models.Recipe:
         """What a recipe promises, reads and computes. The compiled SQL is this server's word: nothing is
         signed for it, and `sealroom relation` compiles it anew from the recipe's bytes."""
-        compose = store.recipe(compose_hash)
-        if compose is None:
-            raise RequestError(Code.UNKNOWN_RECIPE, "no recipe with this compose hash was submitted")
-        return recipe_body(parse(compose))
+        return recipe_body(parse(submissions.recipe(compose_hash)))
 
     @api.get("/studies", response_model=models.Studies, responses=problems(503))
     def list_studies(
@@ -229,8 +262,8 @@ def router(
     )
     async def prepare_call(request: Request) -> models.Call:
         """The unsigned transaction of an approval, a withdrawal or a revocation, for an owner's wallet."""
-        wanted = read(models.CallRequest, request, await request.body(), MAX_BODY_BYTES)
-        return await run_in_threadpool(call, studies, wanted)
+        asked = read(models.CallRequest, request, await request.body(), MAX_BODY_BYTES)
+        return await run_in_threadpool(call, studies, asked)
 
     @api.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -246,11 +279,26 @@ def router(
     return api
 
 
+def immutable(request: Request, digest: str, data: bytes) -> Response:
+    """Bytes that are named by their digest: whoever has them need not ask again."""
+    tag = f'"{digest[2:]}"'
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "ETag": tag}
+    known = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+    if tag in known or f"W/{tag}" in known or known == ["*"]:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type="application/json", headers=headers)
+
+
+def require_json(request: Request) -> None:
+    """Raises `RequestError`: a form or a plain-text fetch of another site cannot set this type without asking
+    first (WE-05)."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise RequestError(Code.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+
+
 def read(model: type[Model], request: Request, body: bytes, limit: int) -> Model:
     """A strict body. Raises `RequestError`; never repeats what was sent."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        # A form or a plain-text fetch of another site cannot set this type without asking first (WE-05).
-        raise RequestError(Code.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+    require_json(request)
     try:
         return model.model_validate(strict_json(body, limit))
     except FormatError as error:

@@ -16,6 +16,7 @@ from sealroom_agents.console.phases import phases
 from sealroom_agents.console.pictures import GoverningPicture, Picture, StudyPicture
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.facts import DatasetRecord
+from sealroom_agents.readiness import OPERATORS
 from sealroom_agents.recipe_words import guarantee_facts, recipe_facts
 from sealroom_agents.store import Event, Run, Store
 
@@ -40,7 +41,8 @@ def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunSta
     if run.state == "waiting" and (compose := store.recipe(run.compose_hash)) is not None:
         try:
             found = submissions.lacks_still(run.consortium, parse(compose))
-            lacks = [models.Missing(**item.to_json()) for item in found]
+            told = [one for one in lacks if one.code in OPERATORS]
+            lacks = [*(models.Missing(**item.to_json()) for item in found), *told]
         except SealroomError:
             pass  # the runner's last look stands
     text = store.envelope(run.id) if run.state == "done" else None
@@ -69,6 +71,7 @@ def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunSta
         ],
         payload=envelope["result"] if envelope else None,
         envelope=envelope,
+        envelope_digest=store.envelope_digest(run.id) if envelope else None,
     )
 
 

@@ -37,7 +37,10 @@ def command(config: Config) -> None:
     """
     log_to_stderr(config.log.format)
     settings, nodes = required(config.console, "console", "port"), config.chain
-    store, factory = Store(config.database.clear), required(nodes.factory, "chain", "factory")
+    store, factory = (
+        Store(config.database.clear, config.database.content),
+        required(nodes.factory, "chain", "factory"),
+    )
     chain = ChainReader(nodes.urls, private_chain=nodes.private_chain)
     seen = (looks.at_chain(chain), looks.at_database(store))
     conditions = Conditions([one.check for one in seen])

@@ -22,12 +22,13 @@ from sealroom.recipe import MAX_COMPOSE_BYTES
 from sealroom_agents.errors import RequestError
 
 MAX_BODY_BYTES = 64 * 1024
-"""Largest body of any request but a run's."""
+"""Largest body of any request but a run's and a recipe's."""
 MAX_RUN_BODY_BYTES = MAX_COMPOSE_BYTES * 4 // 3 + 16 * 1024
 """Largest body of `POST /v1/runs`: a recipe as base64, and what stands around it."""
 BODY_TIMEOUT_S = 10.0
 """How long a body may take to arrive, seconds."""
 RUNS_PATH = "/v1/runs"
+RECIPES_PATH = "/v1/recipes/"
 
 REQUESTS = Counter("sealroom_console_requests", "Answers of the console, by HTTP status.", ["status"])
 
@@ -108,13 +109,19 @@ class Guard:
             )
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise RequestError(Code.CONTENT_ENCODED, "bodies are taken as they are, without content encoding")
-        limit = MAX_RUN_BODY_BYTES if scope["path"] == RUNS_PATH else MAX_BODY_BYTES
+        limit = _limit(scope["path"])
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             raise RequestError(Code.MALFORMED, "the content length is no number")
         if int(length) > limit:
             raise _too_large(limit)
         return limit
+
+
+def _limit(path: str) -> int:
+    if path == RUNS_PATH:
+        return MAX_RUN_BODY_BYTES
+    return MAX_COMPOSE_BYTES if path.startswith(RECIPES_PATH) else MAX_BODY_BYTES
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

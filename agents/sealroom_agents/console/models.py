@@ -68,10 +68,15 @@ class Problem(Strict):
 class RunRequest(Strict):
     """Ask for a run."""
 
-    compose: str = Field(
+    compose: str | None = Field(
+        None,
         min_length=1,
         max_length=MAX_COMPOSE_CHARACTERS,
         description="The recipe: the bytes of app-compose.json, as base64 or as text. At most 256 KiB.",
+    )
+    compose_hash: Hash | None = Field(
+        None,
+        description="In place of `compose`: a recipe that was handed in before, with `PUT /v1/recipes/…`.",
     )
     owners: list[OwnerId] = Field(
         min_length=1,
@@ -82,6 +87,14 @@ class RunRequest(Strict):
     consortium: Address | None = Field(
         None, description="Address of the consortium; needed only where several have these owners."
     )
+
+
+class RecipeKept(Strict):
+    """A recipe was handed in, now or before."""
+
+    compose_hash: Hash
+    name: str = Field(description="Name of the study.")
+    size: int = Field(description="Bytes.")
 
 
 class RunAccepted(Strict):
@@ -127,6 +140,9 @@ class RunState(RunAccepted):
     payload: dict[str, Any] | None = Field(description="The result; null until its receipt is on chain.")
     envelope: dict[str, Any] | None = Field(
         description="The Sign-RPC envelope; null until its receipt is on chain."
+    )
+    envelope_digest: Hash | None = Field(
+        description="SHA-256 of the envelope's bytes, which `GET /v1/envelopes/…` has."
     )
 
 

@@ -31,7 +31,7 @@ from sealroom_agents.console.pictures import (
     StudyPicture,
 )
 from sealroom_agents.console.reads import Chain
-from sealroom_agents.errors import ChainError, RequestError
+from sealroom_agents.errors import ChainError, RequestError, StoreError
 from sealroom_agents.facts import CandidateRecord, DatasetRecord
 from sealroom_agents.index import Indexed, Line, Portrait, newest_of_each, waiting
 from sealroom_agents.notices import governing, standing_notices
@@ -208,13 +208,11 @@ class Studies:
         )
 
     def recipe(self, compose_hash: bytes) -> Recipe | None:
-        """A recipe whose bytes are here; one that does not parse is as good as none."""
-        compose = self._store.recipe("0x" + compose_hash.hex())
-        if compose is None:
-            return None
+        """A recipe whose bytes are here; one that cannot be read, or does not parse, is as good as none."""
         try:
-            return parsed(compose)
-        except RecipeError:
+            compose = self._store.recipe("0x" + compose_hash.hex())
+            return None if compose is None else parsed(compose)
+        except (StoreError, RecipeError):
             return None
 
     def _draw(self, portrait: Portrait, now: float) -> tuple[Picture, float]:

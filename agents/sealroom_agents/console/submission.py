@@ -18,6 +18,10 @@ from sealroom_agents.index import Indexed, with_proposal
 from sealroom_agents.readiness import Missing, check_readiness, missing, should_wait
 from sealroom_agents.store import Run, Store
 
+MAX_UNUSED_RECIPES = 1000
+"""Recipes kept that no run has named."""
+UNUSED_S = 86_400.0
+"""How long they are kept once there are that many, seconds."""
 MAX_OPEN_RUNS = 1000
 """Runs that may be under way at once."""
 
@@ -68,6 +72,38 @@ class Submissions:
             waiting=should_wait(lacks),
             idempotency=key,
         )
+
+    def keep(self, compose_hash: str, data: bytes) -> tuple[Recipe, bool]:
+        """A recipe that runs may name by its hash, and whether it is new. Raises `RequestError`,
+        `RecipeError`, `StoreError`."""
+        recipe = read_recipe(data)
+        if to_hex(recipe.compose_hash) != compose_hash:
+            raise RequestError(
+                Code.RECIPE_HASH_MISMATCH,
+                f"the compose hash of these bytes is {to_hex(recipe.compose_hash)}",
+                "send the file as it is, byte by byte",
+            )
+        new = not self._store.knows_recipe(compose_hash)
+        if new and self._store.unused_recipes() >= MAX_UNUSED_RECIPES:
+            self._store.forget_recipes(before=self._clock() - UNUSED_S, limit=MAX_UNUSED_RECIPES)
+            if self._store.unused_recipes() >= MAX_UNUSED_RECIPES:
+                raise RequestError(
+                    Code.TOO_MANY_RECIPES,
+                    f"{MAX_UNUSED_RECIPES} recipes are kept that no run names",
+                    "submit a run with the recipe in it, or try again later",
+                )
+        return recipe, self._store.add_recipe(compose_hash, recipe.compose)
+
+    def recipe(self, compose_hash: str) -> bytes:
+        """The bytes of a recipe that was handed in. Raises `RequestError` `unknown-recipe`, `StoreError`."""
+        compose = self._store.recipe(compose_hash)
+        if compose is None:
+            raise RequestError(
+                Code.UNKNOWN_RECIPE,
+                "no recipe with this compose hash was handed in",
+                "hand it in: PUT /v1/recipes/{compose hash}",
+            )
+        return compose
 
     def lacks(self, consortium: str, recipe: Recipe) -> tuple[Missing, ...]:
         """What a run of this recipe lacks now. Raises `ChainError`."""
@@ -141,22 +177,31 @@ def _unknown(owners: frozenset[str]) -> RequestError:
     return RequestError(Code.UNKNOWN_CONSORTIUM, f"no consortium has the owners {', '.join(sorted(owners))}")
 
 
-def decode(compose: str, owners: Sequence[str], consortium: str | None) -> Wanted:
-    """The recipe from base64 or from its own text, judged. Raises `RequestError`, `RecipeError`."""
+def decode(compose: str) -> bytes:
+    """A recipe's bytes from base64 or from its own text. Raises `RequestError`."""
     # The text of a recipe is a JSON object, and base64 never begins with a brace.
     if compose.startswith("{"):
-        data = compose.encode()
-    else:
-        try:
-            data = from_base64(compose)
-        except FormatError as error:
-            raise RequestError(
-                Code.MALFORMED,
-                f"compose is {error.message}",
-                "send base64, or the text of app-compose.json",
-            ) from error
+        return compose.encode()
+    try:
+        return from_base64(compose)
+    except FormatError as error:
+        raise RequestError(
+            Code.MALFORMED,
+            f"compose is {error.message}",
+            "send base64, or the text of app-compose.json",
+        ) from error
+
+
+def read_recipe(data: bytes) -> Recipe:
+    """A recipe, judged. Raises `RequestError`, `RecipeError`."""
     if len(data) > MAX_COMPOSE_BYTES:
         raise RequestError(Code.TOO_LARGE, f"the recipe is larger than {MAX_COMPOSE_BYTES // 1024} KiB")
+    return parse(data)
+
+
+def to_wanted(compose: bytes, owners: Sequence[str], consortium: str | None) -> Wanted:
+    """A request for a run, judged. Raises `RequestError`, `RecipeError`."""
+    recipe = read_recipe(compose)
     if len(set(owners)) != len(owners):
         raise RequestError(Code.MALFORMED, "an owner is named twice")
-    return Wanted(recipe=parse(data), owners=frozenset(owners), consortium=consortium)
+    return Wanted(recipe=recipe, owners=frozenset(owners), consortium=consortium)

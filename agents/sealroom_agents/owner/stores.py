@@ -7,19 +7,18 @@ pieces of unknown number, which stores with signed URLs refuse.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
+from sealroom_agents.object_stores import PackageMissing, foreign_errors, open_store
 from sealroom_agents.owner import web
 from sealroom_agents.owner.web import CHUNK_BYTES, Incoming, shown
 
 WEB = frozenset({"http", "https"})
 STORES = frozenset({"file", "memory", "s3"})
-PACKAGE_OF = {"s3": "s3fs"}
 
 
 def require_supported(url: str) -> str:
@@ -68,19 +67,10 @@ def write(url: str, chunks: Iterator[bytes], size: int, *, overwrite: bool) -> N
 
 
 def _store(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    scheme = url.partition("://")[0]
-    options = {"auto_mkdir": True} if scheme == "file" else {}
     try:
-        store, path = fsspec.core.url_to_fs(url, **options)
-    except ImportError:
-        package = PACKAGE_OF.get(scheme, "fsspec")
-        hint = 'pip install "sealroom[s3]"' if scheme == "s3" else f"pip install {package}"
-        raise ToolError(
-            Code.PACKAGE_MISSING, f"{scheme}:// needs the Python package {package}", hint
-        ) from None
-    return store, str(path)
+        return open_store(url)
+    except PackageMissing as error:
+        raise ToolError(Code.PACKAGE_MISSING, str(error), error.install) from None
 
 
 def _chunks(stream: Any, url: str) -> Iterator[bytes]:
@@ -102,21 +92,12 @@ def _store_errors(url: str) -> Iterator[None]:
         raise ToolError(
             Code.REMOTE_UNREACHABLE, f"{shown(url)}: {error.strerror or type(error).__name__}"
         ) from None
-    except _foreign_errors() as error:
+    except foreign_errors() as error:
         raise ToolError(
             Code.REMOTE_UNREACHABLE,
             f"{shown(url)}: {type(error).__name__}",
             "check the store's endpoint and credentials",
         ) from None
-
-
-def _foreign_errors() -> tuple[type[Exception], ...]:
-    """What s3fs lets through of the library below it; asked for only once that was imported."""
-    if "botocore" not in sys.modules:
-        return ()
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return BotoCoreError, ClientError
 
 
 def _refused(url: str) -> ToolError:

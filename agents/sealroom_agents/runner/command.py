@@ -14,6 +14,7 @@ from sealroom_agents.config import Config, process_command, required
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.host import announce, on_signals, read_key
 from sealroom_agents.runner.local import LocalBackend
+from sealroom_agents.runner.preflight import LocalPreflight
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
 from sealroom_agents.runner.state_folder import lock_folder
@@ -58,26 +59,30 @@ def command(config: Config) -> None:
         )
     place, _ = lock_folder(settings.state)
     sender = Transactor(config.chain.urls, read_key(settings.key_file), chain_id=chain_id)
-    store = Store(config.database.clear)
+    store = Store(config.database.clear, config.database.content)
     stop, drain = Event(), Event()
     local = LocalBackend(
         platform=platform, datasets=settings.datasets, state=settings.state, gate=settings.gate
+    )
+    seen = (looks.at_chain(chain), looks.at_gas_money(chain, sender.address), looks.at_database(store))
+    conditions = Conditions([*(one.check for one in seen), disk(settings.state)])
+    preflight = LocalPreflight(
+        conditions=conditions, datasets=settings.datasets, content=store.content, gate=settings.gate
     )
     name = settings.shown_name
     runner = Runner(
         store,
         chain,
         local,
-        Supervisor(store, chain, local, stop=stop, run_timeout_s=settings.run_timeout),
+        Supervisor(store, chain, local, stop=stop, run_timeout_s=settings.run_timeout, preflight=preflight),
         Publisher(store, chain, sender, stop=stop, chain_id=chain_id),
         holder=Holder(id=secrets.token_hex(16), place=place, name=name[:MAX_NAME_CHARACTERS]),
         parallel=settings.parallel,
         stop=stop,
         drain=drain,
         drain_s=settings.drain_seconds,
+        preflight=preflight,
     )
-    seen = (looks.at_chain(chain), looks.at_gas_money(chain, sender.address), looks.at_database(store))
-    conditions = Conditions([*(one.check for one in seen), disk(settings.state)])
     jobs = looks.periodic(*seen)
     looks.shown(chain, conditions)
     serve_metrics(settings.metrics, conditions)

@@ -18,10 +18,11 @@ from sealroom.errors import SealroomError
 from sealroom.recipe import parse
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.config.model import DRAIN_S
-from sealroom_agents.errors import ChainError, StoreError
+from sealroom_agents.errors import ChainError, RunnerError, StoreError
 from sealroom_agents.readiness import check_readiness, should_wait
 from sealroom_agents.runner.backend import Backend
 from sealroom_agents.runner.completing import Completer
+from sealroom_agents.runner.preflight import NoPreflight, Preflight
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.supervisor import Stopped, Supervisor
 from sealroom_agents.store import CLAIM_S, ENDS, Holder, Run, Store
@@ -36,6 +37,8 @@ BEATS = 6
 """How often claims are renewed within the time that they hold."""
 PAUSE_S = 1.0
 """Pause after a look for work that failed, seconds."""
+HELD_S = 10.0
+"""For how long a runner that let a run wait leaves it to others, seconds."""
 MAX_RECHECKS = 100
 """Waiting runs looked at in one round."""
 
@@ -62,6 +65,7 @@ class Runner:
         drain: Event | None = None,
         drain_s: float = DRAIN_S,
         claim_s: float = CLAIM_S,
+        preflight: Preflight | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`drain` asks the runner to take no more runs and to end with those it has, within `drain_s`
@@ -77,7 +81,10 @@ class Runner:
         self._drain = drain or Event()
         self._drain_s = drain_s
         self._claim_s = claim_s
+        self._preflight = preflight or NoPreflight()
         self._clock = clock
+        self._held: dict[str, float] = {}
+        """When this runner let a run wait: for a while it leaves such a one to others."""
         self._rechecked = 0.0
         self._dropped: SimpleQueue[str] = SimpleQueue()
         """Runs without a supervisor, whose claims are to be released."""
@@ -113,7 +120,10 @@ class Runner:
                 self._publisher.publish(run)
                 self._backend.forget(run.id)
             ended = self._store.run(run.id)
-            RUNS_ENDED.labels(code_label(ended.code) if ended.code else ended.state).inc()
+            if ended.state == "waiting":
+                self._held[run.id] = time.monotonic()
+            else:
+                RUNS_ENDED.labels(code_label(ended.code) if ended.code else ended.state).inc()
             log.info("run %s is %s%s", run.id, ended.state, f": {ended.code}" if ended.code else "")
         except Stopped:
             log.info("run %s is left for the next runner", run.id)
@@ -164,11 +174,16 @@ class Runner:
             log.info("run %s can be taken up again", run_id)
         self.recheck()
         while len(busy) < self._parallel and not self._drain.is_set():
-            run = self._store.claim(self._holder, claim_s=self._claim_s)
+            run = self._store.claim(self._holder, claim_s=self._claim_s, but_not=self._waiting())
             if run is None:
                 return
             log.info("run %s of %s%s", run.id, run.consortium, ", taken up" if run.taken_up else "")
             busy.add(pool.submit(self.process, run))
+
+    def _waiting(self) -> list[str]:
+        now = time.monotonic()
+        self._held = {run: since for run, since in self._held.items() if now - since < HELD_S}
+        return list(self._held)
 
     def _renew_claims(self, ended: Event) -> None:
         while not ended.wait(self._claim_s / BEATS):
@@ -200,7 +215,7 @@ class Runner:
         for run in self._store.runs(state="waiting", limit=MAX_RECHECKS):
             try:
                 self._recheck(run)
-            except ChainError as error:
+            except (ChainError, StoreError) as error:
                 log.warning("cannot look at what run %s waits for: %s", run.id, error.message)
                 return
             except SealroomError as error:
@@ -209,6 +224,10 @@ class Runner:
     def _recheck(self, run: Run) -> None:
         compose = self._store.recipe(run.compose_hash)
         if compose is None:
-            raise StoreError(Code.RECIPE_UNKNOWN, "the recipe's bytes are not in the database")
-        lacks = check_readiness(self._chain, run.consortium, parse(compose), now=self._clock())
+            raise RunnerError(Code.RECIPE_UNKNOWN, "the recipe's bytes are not in the database")
+        recipe = parse(compose)
+        lacks = check_readiness(self._chain, run.consortium, recipe, now=self._clock())
+        if not lacks:
+            # Who let it wait, or another whose datasets lie there, sees whether that was seen to.
+            lacks = self._preflight.lacks(run, recipe)
         self._store.recheck(run.id, missing=[item.to_json() for item in lacks], waiting=should_wait(lacks))

@@ -18,12 +18,15 @@ from tenacity import Retrying, retry_if_exception, retry_if_exception_type, stop
 
 from sealroom.codes import Code, Exit
 from sealroom.encoding import to_hex
-from sealroom.errors import FailureError
+from sealroom.errors import FailureError, RecipeError
 from sealroom.failure import parse_failure
 from sealroom.model import Owner
+from sealroom.recipe import parse
 from sealroom_agents.errors import ChainError, RunnerError, StoreError
 from sealroom_agents.facts import LatestView
+from sealroom_agents.readiness import FINAL, Missing
 from sealroom_agents.runner.backend import Assignment, Backend, Enclave
+from sealroom_agents.runner.preflight import NoPreflight, Preflight
 from sealroom_agents.store import Observation, Run, Store
 
 POLL_S = 0.1
@@ -34,11 +37,13 @@ CHAIN_PATIENCE_S = 60.0
 """How long a claimed run waits for a chain that does not answer, seconds."""
 MAX_MESSAGE_CHARACTERS = 500
 """What is kept of a message that an enclave prints."""
-DATABASE_PATIENCE_S = 600.0
-"""How long a run waits for a database that does not answer, seconds."""
+STORE_PATIENCE_S = 600.0
+"""How long a run waits for a database or a content store that does not answer, seconds."""
+STORE_AWAY = frozenset({Code.DATABASE, Code.CONTENT_STORE})
+"""Codes of a store that cannot be read or written now."""
 UNSAID = frozenset({Code.RUNNER_STOPPED, Code.TIMEOUT, Code.ENCLAVE_DIED})
 """Codes of an enclave that did not say how it ended: it may have finished all the same."""
-LEFT_ALONE = frozenset({Code.CLAIM_LOST, Code.DATABASE})
+LEFT_ALONE = frozenset({Code.CLAIM_LOST, *STORE_AWAY})
 """Codes with which the store tells that a run is not ours to end."""
 REVOKED_CODES = frozenset({Code.REVOKED, Code.STANDING_MISMATCH, Code.LEASE_ENDED})
 """Codes of a lease that ended because the owners' will changed."""
@@ -78,8 +83,16 @@ class Supervisor:
     """Follows runs, one after the other; several may work in parallel on one store."""
 
     def __init__(
-        self, store: Store, chain: Chain, backend: Backend, *, stop: Event, run_timeout_s: float
+        self,
+        store: Store,
+        chain: Chain,
+        backend: Backend,
+        *,
+        stop: Event,
+        run_timeout_s: float,
+        preflight: Preflight | None = None,
     ) -> None:
+        self._preflight = preflight or NoPreflight()
         self._store = store
         self._chain = chain
         self._backend = backend
@@ -89,12 +102,16 @@ class Supervisor:
     def supervise(self, run: Run) -> bool:
         """Carry a claimed run to its end or to `anchoring`; true when its envelope waits for an anchor.
 
-        Raises `StoreError` `claim-lost` or `database`, and `Stopped`: then the run is as it is, what its
-        enclave made stays on the disk, and the runner that takes the run up continues there.
+        Raises `StoreError` `claim-lost`, `database` or `content-store`, and `Stopped`: then the run is as it
+        is, what its enclave made stays on the disk, and the runner that takes the run up continues there.
         """
         try:
-            owners, enclave = self._start(run)
-        except (StoreError, ChainError, RunnerError) as error:
+            lacks, compose = self._ready(run)
+            if lacks:
+                self._until_stored(self._store.hold, run, [item.to_json() for item in lacks])
+                return False
+            owners, enclave = self._start(run, compose)
+        except (StoreError, ChainError, RunnerError, RecipeError) as error:
             if isinstance(error, StoreError) and error.code in LEFT_ALONE:
                 raise
             if self._stop.is_set():
@@ -131,10 +148,17 @@ class Supervisor:
         self._backend.forget(run.id)
         return False
 
-    def _start(self, run: Run) -> tuple[tuple[Owner, ...], Enclave]:
+    def _ready(self, run: Run) -> tuple[tuple[Missing, ...], bytes]:
+        """What the run lacks of its operator, and its recipe: asked before anything is spent."""
         compose = self._until_stored(self._store.recipe, run.compose_hash)
         if compose is None:
             raise RunnerError(Code.RECIPE_UNKNOWN, "the recipe's bytes are not in the database")
+        # One that the gate will refuse costs nothing, and must not wait for anybody.
+        if any(item["code"] in FINAL for item in run.missing):
+            return (), compose
+        return self._preflight.lacks(run, parse(compose)), compose
+
+    def _start(self, run: Run, compose: bytes) -> tuple[tuple[Owner, ...], Enclave]:
         latest, chain_id = self._read(run)
         if latest.best is None:
             raise RunnerError(Code.BACKEND, "the chain reader gave no whole view")
@@ -189,11 +213,11 @@ class Supervisor:
         self._until_stored(self._store.note, run, "killed", message, code=order.kind)
 
     def _until_stored(self, act: Callable[..., Returned], *arguments: object, **options: object) -> Returned:
-        """Do something to the store; while the database is away, the enclave works on, and this waits."""
+        """Do something to the store; while it is away, the enclave works on, and this waits."""
         for attempt in Retrying(
-            retry=retry_if_exception(_database_away),
+            retry=retry_if_exception(_store_away),
             wait=wait_exponential(multiplier=0.2, max=5.0),
-            stop=lambda state: self._stop.is_set() or stop_after_delay(DATABASE_PATIENCE_S)(state),
+            stop=lambda state: self._stop.is_set() or stop_after_delay(STORE_PATIENCE_S)(state),
             sleep=self._sleep,
             reraise=True,
         ):
@@ -323,8 +347,8 @@ def _by_order(order: Observation, owners: tuple[Owner, ...]) -> _Ended:
     return _Ended("revoked", Code.REVOKED, f'revoked by {who}: "{order.reason}"')
 
 
-def _database_away(error: BaseException) -> bool:
-    return isinstance(error, StoreError) and error.code == Code.DATABASE
+def _store_away(error: BaseException) -> bool:
+    return isinstance(error, StoreError) and error.code in STORE_AWAY
 
 
 def _said(line: Mapping[str, object]) -> Code | None:

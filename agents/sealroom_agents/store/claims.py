@@ -12,7 +12,9 @@ do is in the database, or when the place did not come back for `ABANDONED_S`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import case, or_, select, update
@@ -35,10 +37,11 @@ CANDIDATES = 16
 class Claims(StoreBase):
     """Claims, and what only the holder of one may do."""
 
-    def claim(self, holder: Holder, *, claim_s: float = CLAIM_S) -> Run | None:
-        """Take a run whose holder is gone, else the oldest queued one, else `None`.
+    def claim(self, holder: Holder, *, claim_s: float = CLAIM_S, but_not: Collection[str] = ()) -> Run | None:
+        """Take a run whose holder is gone, else the oldest queued one, else `None`; none of `but_not`.
 
-        Of several runners that try, exactly one gets it. `Run.taken_up` tells the two apart.
+        Of several runners that try, exactly one gets it. `Run.taken_up` tells the two apart, and
+        `Run.missing` what it lacked when it was queued all the same.
         """
         with self._read() as session:
             now = self._now(session)
@@ -49,16 +52,24 @@ class Claims(StoreBase):
             )
             others = or_(RunRow.holder.is_(None), RunRow.holder != holder.id)
             found = session.execute(
-                select(RunRow.id, RunRow.state, RunRow.fence, RunRow.until)
+                select(RunRow.id, RunRow.state, RunRow.fence, RunRow.until, RunRow.missing)
                 .where(or_(RunRow.state == "queued", RunRow.state.in_(RUNNING) & others & gone))
+                .where(RunRow.id.not_in(but_not))
                 .order_by(case((RunRow.state == "queued", 1), else_=0), RunRow.created, RunRow.id)
                 .limit(CANDIDATES)
             ).all()
-        for run_id, state, fence, until in found:
+        for run_id, state, fence, until, missing in found:
             run = self._take(run_id, state, fence, until, holder, claim_s)
             if run is not None:
-                return run
+                return replace(run, missing=tuple(json.loads(missing)), taken_up=state != "queued")
         return None
+
+    def hold(self, run: Run, missing: Sequence[Mapping[str, str]]) -> None:
+        """Let a run wait whose enclave has not started: something is missing. Raises as `advance`."""
+        waits = "waits for: " + "; ".join(item["message"] for item in missing)
+        values: dict[str, Any] = {"missing": json.dumps(list(missing)), "holder": None, "until": None}
+        if not self._move(run, "waiting", from_states=("starting",), message=waits, **values):
+            raise self._why_not(run, "waiting")
 
     def renew(self, holder: Holder, *, claim_s: float = CLAIM_S) -> None:
         """Hold all runs that this holder still holds for `claim_s` seconds from now."""
@@ -102,16 +113,20 @@ class Claims(StoreBase):
             note(session, run.id, now, phase, message, code)
 
     def emitted(self, run: Run, draft: str) -> None:
-        """Keep the enclave's envelope, not shown, until its receipt is on chain."""
-        if not self._move(run, "anchoring", from_states=ORDER[:5], message="envelope received", draft=draft):
+        """Keep the enclave's envelope, not shown, until its receipt is on chain. When this returns, the
+        content store has confirmed it."""
+        digest = self.content.put(draft.encode())
+        if not self._move(run, "anchoring", from_states=ORDER[:5], message="envelope received", draft=digest):
             raise self._why_not(run, "anchoring")
 
     def anchored(self, run: Run, envelope: str, *, message: str) -> None:
-        """The receipt is on chain: publish the envelope."""
+        """The receipt is on chain: publish the envelope, once the content store has confirmed it."""
+        digest, draft = self.content.put(envelope.encode()), self._draft(run)
         if not self._move(
-            run, "done", from_states=("anchoring",), message=message, envelope=envelope, draft=None
+            run, "done", from_states=("anchoring",), message=message, envelope=digest, draft=None
         ):
             raise self._why_not(run, "done")
+        self._drop(draft)
 
     def end(self, run: Run, state: str, *, code: Code, message: str, failure: str | None = None) -> bool:
         """End a run as `refused`, `revoked` or `failed`; false if it had ended, or is not held any more.
@@ -119,8 +134,13 @@ class Claims(StoreBase):
         What a revocation stops is dropped. The envelope of a run that failed is kept and not shown, because
         it cannot be made again. `failure` is the failure file, for whoever asks.
         """
-        drop = {} if state == "failed" else {"draft": None}
-        return self._move(run, state, from_states=ORDER, message=message, code=code, failure=failure, **drop)
+        kept = state == "failed"
+        draft = None if kept else self._draft(run)
+        drop = {} if kept else {"draft": None}
+        if not self._move(run, state, from_states=ORDER, message=message, code=code, failure=failure, **drop):
+            return False
+        self._drop(draft)
+        return True
 
     def killed(self, run: Run) -> None:
         """Write down that the last process of a run is dead now."""
@@ -130,6 +150,10 @@ class Claims(StoreBase):
                 .where(RunRow.id == run.id, RunRow.fence == run.fence, RunRow.killed.is_(None))
                 .values(killed=self._clock())
             )
+
+    def _draft(self, run: Run) -> str | None:
+        with self._read() as session:
+            return run_row(session, run.id).draft
 
     # --- inside ---------------------------------------------------------------------------------
 

@@ -4,40 +4,64 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from sealroom.codes import Code
 from sealroom_agents.errors import StoreError
 from sealroom_agents.storage_options import DEFAULT_DATABASE
-from sealroom_agents.store.engine import cannot_open, open_engine
+from sealroom_agents.store.content import Content, content_at, no_place
+from sealroom_agents.store.engine import beside, cannot_open, open_engine
 from sealroom_agents.store.records import Observation, Run
 from sealroom_agents.store.schema import prepare
 from sealroom_agents.store.tables import EventRow, ObservationRow, RunRow
+
+log = logging.getLogger(__name__)
 
 
 class StoreBase:
     """The shared database. Thread safe."""
 
-    def __init__(self, url: str = DEFAULT_DATABASE, *, clock: Callable[[], float] = time.time) -> None:
-        """Opens the database, and makes the tables of a new one. Raises `StoreError`: `database` when that's
-        impossible, `store-version` when it is of another revision."""
+    def __init__(
+        self,
+        url: str = DEFAULT_DATABASE,
+        content: str | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Opens the database, and makes the tables of a new one. `content` is where the bytes of envelopes
+        and recipes are: a folder or a URL; beside a SQLite file when it is not given. Raises `StoreError`:
+        `database` when that's impossible, `store-version` when it is of another revision."""
         self._clock = clock
+        place = content or beside(url)
+        self._content = None if place is None else content_at(place)
         self._engine = open_engine(url)
         try:
             prepare(self._engine)
         except (ImportError, SQLAlchemyError, OSError) as error:
+            self.close()
             raise cannot_open(error) from error
+        except StoreError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let the connections go."""
         self._engine.dispose()
+
+    @property
+    def content(self) -> Content:
+        """Where the bytes of envelopes and recipes are. Raises `StoreError` `content-store` without one."""
+        if self._content is None:
+            raise no_place()
+        return self._content
 
     def run(self, run_id: str) -> Run:
         """One run. Raises `StoreError` `unknown-run`."""
@@ -84,6 +108,24 @@ class StoreBase:
                 runs=tuple(run_id for run_id, _ in ended),
                 killed=max(times) if times and len(times) == len(ended) else None,
             )
+
+    def _kept(self, digest: str | None) -> str | None:
+        """The text of an envelope."""
+        return None if digest is None else self.content.need(digest).decode("utf-8", errors="replace")
+
+    def _drop(self, digest: str | None) -> None:
+        """Forget an envelope that no run has any more. What cannot be removed now stays, unseen."""
+        if digest is None:
+            return
+        try:
+            with self._read() as session:
+                having = or_(
+                    RunRow.draft == digest, RunRow.envelope == digest, RunRow.envelope_before == digest
+                )
+                if session.scalar(select(RunRow.id).where(having).limit(1)) is None:
+                    self.content.discard(digest)
+        except StoreError as error:
+            log.warning("%s stays among the envelopes: %s", digest, error.message)
 
     @contextmanager
     def _read(self) -> Iterator[Session]:

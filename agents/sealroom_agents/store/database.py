@@ -8,36 +8,65 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import ColumnElement, case, delete, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sealroom.codes import Code
+from sealroom.encoding import sha256, to_hex
 from sealroom_agents.errors import StoreError
 from sealroom_agents.store.claims import Claims
 from sealroom_agents.store.connection import changed, note, run_row, to_code, to_run
 from sealroom_agents.store.records import ORDER, RUNNING, Event, LastSeen, Notice, Observation, Run
+from sealroom_agents.store.recovery import Recovery
 from sealroom_agents.store.tables import EventRow, NoticeRow, ObservationRow, RecipeRow, RunRow, WatchRow
 
 
-class Store(Claims):
+class Store(Claims, Recovery):
     """The shared database. Thread safe."""
 
     # --- recipes --------------------------------------------------------------------------------
 
     def recipe(self, compose_hash: str) -> bytes | None:
-        """The bytes of a recipe, `None` when it was not submitted."""
-        with self._read() as session:
-            row = session.get(RecipeRow, compose_hash)
-            return row.compose if row else None
+        """The bytes of a recipe, `None` when it was not handed in."""
+        return self.content.need(compose_hash) if self.knows_recipe(compose_hash) else None
 
-    def add_recipe(self, compose_hash: str, compose: bytes) -> None:
-        """Keep a recipe's bytes; the caller has checked the hash."""
+    def knows_recipe(self, compose_hash: str) -> bool:
+        """Whether a recipe was handed in."""
+        with self._read() as session:
+            return session.get(RecipeRow, compose_hash) is not None
+
+    def add_recipe(self, compose_hash: str, compose: bytes) -> bool:
+        """Keep a recipe's bytes; the caller has checked the hash. False if it was handed in before."""
+        row = RecipeRow(compose_hash=compose_hash, size=len(compose), created=self._clock())
         try:
             with self._write() as session:
-                if session.get(RecipeRow, compose_hash) is None:
-                    session.add(RecipeRow(compose_hash=compose_hash, compose=compose, created=self._clock()))
+                new = session.get(RecipeRow, compose_hash) is None
+                if new:
+                    session.add(row)
+                    session.flush()
+                # Inside, so that nobody forgets the same recipe between the two.
+                self.content.put(compose)
         except IntegrityError:
-            pass  # another process was faster; same hash, same bytes
+            return False  # another process was faster; same hash, same bytes
+        return new
+
+    def unused_recipes(self) -> int:
+        """How many recipes no run has named."""
+        with self._read() as session:
+            return session.scalar(select(func.count()).select_from(RecipeRow).where(_unused())) or 0
+
+    def forget_recipes(self, *, before: float, limit: int) -> None:
+        """Forget recipes that no run has named, and that were handed in before this time."""
+        old = select(RecipeRow.compose_hash).where(_unused(), RecipeRow.created < before).limit(limit)
+        with self._read() as session:
+            hashes = list(session.scalars(old))
+        for compose_hash in hashes:
+            with self._write() as session:
+                gone = session.execute(
+                    delete(RecipeRow).where(RecipeRow.compose_hash == compose_hash, _unused())
+                )
+                if changed(gone):
+                    self.content.discard(compose_hash)
 
     # --- runs, as the console sees them ---------------------------------------------------------
 
@@ -111,14 +140,28 @@ class Store(Claims):
 
     def envelope(self, run_id: str) -> str | None:
         """The anchored envelope's JSON, `None` before its receipt is on chain."""
+        return self._kept(self.envelope_digest(run_id))
+
+    def envelope_digest(self, run_id: str) -> str | None:
+        """SHA-256 of the anchored envelope's bytes."""
         with self._read() as session:
             return run_row(session, run_id).envelope
 
     def complete(self, run_id: str, published: str, complete: str) -> bool:
-        """Put an envelope with proofs in the place of the published one; false where another is by now."""
+        """Put an envelope with proofs in the place of the published one, which its digest still finds; false
+        where another is by now."""
+        before, digest = to_hex(sha256(published.encode())), self.content.put(complete.encode())
         with self._write() as session:
-            query = update(RunRow).where(RunRow.id == run_id, RunRow.envelope == published)
-            return changed(session.execute(query.values(envelope=complete)))
+            query = update(RunRow).where(RunRow.id == run_id, RunRow.envelope == before)
+            return changed(session.execute(query.values(envelope=digest, envelope_before=before)))
+
+    def published(self, digest: str) -> bytes | None:
+        """The anchored envelope of this digest. No other bytes of the content store are handed out so: an
+        envelope that waits for its anchor is there too."""
+        with self._read() as session:
+            having = (RunRow.envelope == digest) | (RunRow.envelope_before == digest)
+            known = session.scalar(select(RunRow.id).where(having).limit(1))
+        return None if known is None else self.content.need(digest)
 
     def failure(self, run_id: str) -> str | None:
         """The failure file of a run that failed after its keys were released."""
@@ -166,7 +209,8 @@ class Store(Claims):
     def draft(self, run_id: str) -> str | None:
         """The envelope that waits for its anchor."""
         with self._read() as session:
-            return run_row(session, run_id).draft
+            digest = run_row(session, run_id).draft
+        return self._kept(digest)
 
     def kill_order(self, run_id: str) -> Observation | None:
         """The observation that ends this run, if there is one."""
@@ -273,6 +317,10 @@ class Store(Claims):
                 Notice(kind=row.kind, about=row.about, block=row.block, text=row.text)
                 for row in session.scalars(query)
             ]
+
+
+def _unused() -> ColumnElement[bool]:
+    return ~exists().where(RunRow.compose_hash == RecipeRow.compose_hash)
 
 
 def _kinds(missing: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:

@@ -39,6 +39,13 @@ def file_of(url: URL) -> Path | None:
     return Path(str(url.database))
 
 
+def beside(text: str) -> str | None:
+    """Where the content of a SQLite database is unless another place is named: `sealroom.content` beside
+    `sealroom.db`. `None` for any other database."""
+    path = file_of(to_url(text))
+    return None if path is None else str(path.with_suffix(".content"))
+
+
 def open_engine(text: str, *, create: bool = True) -> Engine:
     """The database. With the execution option `write` a connection locks first. A SQLite file that is not
     there is made where `create` says so. Raises `StoreError` `database`."""

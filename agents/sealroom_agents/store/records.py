@@ -44,11 +44,8 @@ class Run:
     """Id of the watcher's observation that ends it."""
     fence: int = 0
     """How often it was claimed; what a holder writes counts only while this is what it was."""
-
-    @property
-    def taken_up(self) -> bool:
-        """Whether another runner had it before."""
-        return self.fence > 1
+    taken_up: bool = False
+    """Of a run that was just claimed: whether another runner was at it, and is gone."""
 
 
 @dataclass(frozen=True)

@@ -100,19 +100,19 @@ def upgrade(engine: Engine, *, only_new: bool = False) -> Revision:
 
 def differences(connection: Connection) -> list[str]:
     """How the tables differ from what this version reads and writes, one line each."""
+    _hush()
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    _hush()
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return [" ".join(map(str, item)) for item in compare_metadata(context, Base.metadata)]
 
 
 def _run(connection: Connection) -> None:
+    _hush()
     from alembic import command
     from alembic.config import Config
 
-    _hush()
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -6,7 +6,9 @@ Times are unix seconds with fractions; ids, hashes and addresses are lower-case 
 
 from __future__ import annotations
 
-from sqlalchemy import MetaData
+from typing import Any
+
+from sqlalchemy import Dialect, MetaData, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
 HASH_CHARACTERS = 66
@@ -26,3 +28,19 @@ class Base(DeclarativeBase):
     """Root of the tables."""
 
     metadata = MetaData(naming_convention=NAMES)
+
+
+class Words(TypeDecorator[str]):
+    """Text for people, which anyone may have written: a revocation's reason, what an enclave prints.
+
+    PostgreSQL takes no U+0000, and no UTF-8 has half of a surrogate pair. Both are kept as U+FFFD, so that
+    nobody's words stop what is written down with them.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")

@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Float, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import Float, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sealroom_agents.store.tables.base import ADDRESS_CHARACTERS, HASH_CHARACTERS, Base
+from sealroom_agents.store.tables.base import ADDRESS_CHARACTERS, HASH_CHARACTERS, Base, Words
 
 
 class RecipeRow(Base):
-    """The exact bytes of one recipe."""
+    """One recipe that was handed in; its bytes are in the content store."""
 
     __tablename__ = "recipes"
 
     compose_hash: Mapped[str] = mapped_column(String(HASH_CHARACTERS), primary_key=True)
-    compose: Mapped[bytes] = mapped_column(LargeBinary)
-    created: Mapped[float] = mapped_column(Float)
+    size: Mapped[int] = mapped_column(Integer)
+    created: Mapped[float] = mapped_column(Float, index=True)
 
 
 class RunRow(Base):
@@ -25,11 +25,11 @@ class RunRow(Base):
     __tablename__ = "runs"
 
     id: Mapped[str] = mapped_column(String(HASH_CHARACTERS), primary_key=True)
-    compose_hash: Mapped[str] = mapped_column(ForeignKey("recipes.compose_hash"))
+    compose_hash: Mapped[str] = mapped_column(ForeignKey("recipes.compose_hash"), index=True)
     consortium: Mapped[str] = mapped_column(String(ADDRESS_CHARACTERS), index=True)
     state: Mapped[str] = mapped_column(String(16), index=True)
     code: Mapped[str | None] = mapped_column(String(64))
-    message: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Words)
     missing: Mapped[str] = mapped_column(Text, default="[]")
     """JSON list of what the run waits for."""
     runner: Mapped[str | None] = mapped_column(String(128))
@@ -44,10 +44,12 @@ class RunRow(Base):
     """When the claim ends unless it is renewed."""
     created: Mapped[float] = mapped_column(Float)
     updated: Mapped[float] = mapped_column(Float)
-    draft: Mapped[str | None] = mapped_column(Text)
-    """The enclave's envelope before its receipt is on chain: never shown."""
-    envelope: Mapped[str | None] = mapped_column(Text)
-    """The envelope with its anchor."""
+    draft: Mapped[str | None] = mapped_column(String(HASH_CHARACTERS))
+    """Digest of the enclave's envelope before its receipt is on chain: never shown."""
+    envelope: Mapped[str | None] = mapped_column(String(HASH_CHARACTERS), index=True)
+    """Digest of the envelope with its anchor."""
+    envelope_before: Mapped[str | None] = mapped_column(String(HASH_CHARACTERS), index=True)
+    """Digest of the same as it was published first, before its proofs were final."""
     failure: Mapped[str | None] = mapped_column(Text)
     """The failure file of a run that failed after its keys were released."""
     observation: Mapped[int | None] = mapped_column(ForeignKey("observations.id"))
@@ -70,4 +72,4 @@ class EventRow(Base):
     time: Mapped[float] = mapped_column(Float)
     phase: Mapped[str] = mapped_column(String(32))
     code: Mapped[str | None] = mapped_column(String(64))
-    message: Mapped[str] = mapped_column(Text)
+    message: Mapped[str] = mapped_column(Words)

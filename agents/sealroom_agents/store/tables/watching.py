@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Float, Integer, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Float, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sealroom_agents.store.tables.base import ADDRESS_CHARACTERS, HASH_CHARACTERS, Base
+from sealroom_agents.store.tables.base import ADDRESS_CHARACTERS, HASH_CHARACTERS, Base, Words
 
 
 class ObservationRow(Base):
@@ -26,7 +26,7 @@ class ObservationRow(Base):
     block_time: Mapped[float] = mapped_column(Float)
     seen: Mapped[float] = mapped_column(Float)
     owner: Mapped[str | None] = mapped_column(String(ADDRESS_CHARACTERS))
-    reason: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Words)
 
 
 class WatchRow(Base):
@@ -55,5 +55,5 @@ class NoticeRow(Base):
     block: Mapped[int] = mapped_column(BigInteger)
     """Block in which it happened, or of the first look that saw it."""
     seen: Mapped[float] = mapped_column(Float)
-    text: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Words)
     """In words."""

@@ -18,8 +18,8 @@ def upgrade() -> None:
     op.create_table(
         "recipes",
         sa.Column("compose_hash", sa.String(HASH), primary_key=True),
-        sa.Column("compose", sa.LargeBinary(), nullable=False),
-        sa.Column("created", sa.Float(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("created", sa.Float(), nullable=False, index=True),
     )
     op.create_table(
         "observations",
@@ -37,7 +37,9 @@ def upgrade() -> None:
     op.create_table(
         "runs",
         sa.Column("id", sa.String(HASH), primary_key=True),
-        sa.Column("compose_hash", sa.String(HASH), sa.ForeignKey("recipes.compose_hash"), nullable=False),
+        sa.Column(
+            "compose_hash", sa.String(HASH), sa.ForeignKey("recipes.compose_hash"), nullable=False, index=True
+        ),
         sa.Column("consortium", sa.String(ADDRESS), nullable=False, index=True),
         sa.Column("state", sa.String(16), nullable=False, index=True),
         sa.Column("code", sa.String(64)),
@@ -50,8 +52,9 @@ def upgrade() -> None:
         sa.Column("until", sa.Float()),
         sa.Column("created", sa.Float(), nullable=False),
         sa.Column("updated", sa.Float(), nullable=False),
-        sa.Column("draft", sa.Text()),
-        sa.Column("envelope", sa.Text()),
+        sa.Column("draft", sa.String(HASH)),
+        sa.Column("envelope", sa.String(HASH), index=True),
+        sa.Column("envelope_before", sa.String(HASH), index=True),
         sa.Column("failure", sa.Text()),
         sa.Column("observation", sa.Integer(), sa.ForeignKey("observations.id")),
         sa.Column("killed", sa.Float()),
