@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sealroom.codes import Code
-from sealroom.encoding import canonical, strict_json
+from sealroom.encoding import canonical, sha256, strict_json
 from sealroom.errors import FormatError
 from sealroom.files import PRIVATE, write_atomic
-from sealroom_agents.attestation.collateral_check import Kind, Standing, kind_of, standing
+from sealroom_agents.attestation.collateral_check import Kind, Standing, certificates_of, kind_of, standing
 from sealroom_agents.attestation.pccs import Pccs
 from sealroom_agents.attestation.quote import MAX_COLLATERAL_BYTES
 from sealroom_agents.attestation.trust import TrustRoot
@@ -36,6 +36,8 @@ COLLATERAL_FILE = "collateral.json"
 """Name of the file in a simulated platform's folder."""
 MAX_KINDS = 64
 """Kinds of machines whose collateral is kept; the one that was used longest ago makes room."""
+MAX_CHAINS = 1024
+"""Chains of certificates, one a machine, that are remembered as the root's."""
 REFRESH_S = 86_400
 """Seconds after which collateral is fetched again at the latest, while it is valid."""
 UNUSED_S = 30 * 86_400
@@ -109,6 +111,7 @@ class PccsCollateral:
         self._margin_s = margin_s
         self._lock = threading.Lock()
         self._slots: dict[Kind, _Slot] = {}
+        self._kinds: dict[bytes, Kind] = {}
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in sorted(folder.iterdir())[: 4 * MAX_KINDS]:
             self._load(path)
@@ -116,7 +119,7 @@ class PccsCollateral:
     def fetch(self, quote: bytes) -> dict[str, Any]:
         """See `CollateralSource.fetch`. Blocks; must not be called on an event loop's thread."""
         now = self._clock()
-        kind = kind_of(quote, trust=self._trust, now=now)
+        kind = self._kind(quote, now)
         slot = self._slot(kind)
         kept = slot.kept
         if kept is None or not self._good(kept, now):
@@ -154,6 +157,20 @@ class PccsCollateral:
         return {
             kind: one.until for kind, one in kept.items() if one is not None and now - one.used <= REFRESH_S
         }
+
+    def _kind(self, quote: bytes, now: int) -> Kind:
+        """The kind of machine; certificates that were the root's once are not verified again here, since
+        whoever verifies the quote does so."""
+        chain = sha256(certificates_of(quote))
+        with self._lock:
+            known = self._kinds.get(chain)
+        if known is None:
+            known = kind_of(quote, trust=self._trust, now=now)
+            with self._lock:
+                if len(self._kinds) >= MAX_CHAINS:
+                    self._kinds.clear()
+                self._kinds[chain] = known
+        return known
 
     def _good(self, kept: _Kept, now: int) -> bool:
         return kept.fetched - PAUSE_S <= now and now + self._margin_s < kept.until

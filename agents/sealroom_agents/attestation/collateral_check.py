@@ -64,6 +64,14 @@ class Standing:
         return any(mine < other for mine, other in zip(self.numbers, numbers, strict=True))
 
 
+def certificates_of(quote: bytes) -> bytes:
+    """The certificates in a quote, PEM; nothing is verified. Raises `AttestationError` `quote-invalid`."""
+    try:
+        return bytes(dcap_qvl.Quote.parse(quote).cert_chain_pem_bytes())
+    except (ValueError, AttributeError, TypeError) as error:
+        raise AttestationError(Code.QUOTE_INVALID, f"the quote has no certificates: {error}") from error
+
+
 def kind_of(quote: bytes, *, trust: TrustRoot, now: int) -> Kind:
     """The kind of machine of which a quote comes, as certificates of the root say.
 

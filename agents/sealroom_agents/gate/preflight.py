@@ -33,9 +33,6 @@ FULL_OPENING_GAS = 4_000_000
 SPARE_TRANSACTIONS = 3
 """So many of them must be paid for: one that is replaced by a dearer one, and the next one."""
 
-OPERATORS = ("balance", "disk", "audit")
-"""Conditions that a run is refused for; chain, watcher and collateral are judged with the run itself."""
-
 
 class Chain(Protocol):
     """What is looked at; `sealroom_agents.chain.ChainReader` answers."""
@@ -80,15 +77,12 @@ class Preflight:
         self._money: GasMoney | None = None
         self._looked_at = 0.0
         self._why = "nobody has looked yet"
-        checks: tuple[Check, ...] = (
-            self._view,
-            self._balance,
-            self._watcher,
-            self._fresh_collateral,
-            disk(state, committed=lambda: self._writable),
-            self._audit,
+        room = disk(state, committed=lambda: self._writable)
+        self.conditions = Conditions(
+            (self._view, self._balance, self._watcher, self._fresh_collateral, room, self._audit)
         )
-        self.conditions = Conditions(checks)
+        # Chain, watcher and collateral are judged with the run itself, and the log by `rollback`.
+        self._operators: tuple[Check, ...] = (self._balance, room)
 
     def look(self) -> None:
         """Look at chain and disk. Raises nothing for what they do: the conditions tell."""
@@ -123,12 +117,11 @@ class Preflight:
         """Before a run is booked. Raises `Refused`: `gate-not-ready` that names the condition,
         `state-rolled-back`, and the codes of the chain."""
         self._rollback.require_newest(consortium, ledger)
-        for missing in self.conditions.missing(OPERATORS):
-            raise Refused(
-                Code.GATE_NOT_READY,
-                f"the gate is not ready ({missing.name}): {missing.message}",
-                missing.hint,
-            )
+        for check in self._operators:
+            if not (found := check()).ok:
+                raise Refused(
+                    Code.GATE_NOT_READY, f"the gate is not ready ({found.name}): {found.message}", found.hint
+                )
 
     # --- the conditions -------------------------------------------------------------------------
 

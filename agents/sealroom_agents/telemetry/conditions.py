@@ -54,9 +54,9 @@ class Conditions:
         """Each of them, now."""
         return tuple(check() for check in self._checks)
 
-    def missing(self, names: Sequence[str] | None = None) -> tuple[Condition, ...]:
-        """Those that do not hold, of all or of `names`."""
-        return tuple(one for one in self.all() if not one.ok and (names is None or one.name in names))
+    def missing(self) -> tuple[Condition, ...]:
+        """Those that do not hold."""
+        return tuple(one for one in self.all() if not one.ok)
 
     def answer(self) -> tuple[int, dict[str, Any]]:
         """HTTP status and body of `GET /v1/readyz`."""
