@@ -409,9 +409,15 @@ def test_the_process_serves_and_takes_no_nonce_of_before_a_kill(
         assert lacking() == []
         granted(enclave.send(message))
         told = httpx.get(f"http://{metrics}/metrics").text
-        for expected in ("gate_grants_total 1.0", "gate_leases 1.0", 'ready{condition="balance"} 1.0'):
+        node = approved.chain.url.partition("//")[2]
+        for expected in (
+            "gate_grants_total 1.0",
+            "gate_leases 1.0",
+            'ready{condition="balance"} 1.0',
+            f'chain_node_kind{{host="{node}",kind="seated"}} 1.0',
+        ):
             assert f"\nsealroom_{expected}\n" in told
-        assert approved.room.consortium not in told and approved.chain.url.partition("//")[2] in told
+        assert approved.room.consortium not in told
         assert approved.http.get("/metrics").status_code == 404
         pccs.mode = "down"
         assert child_processes.kill(process.pid)

@@ -173,7 +173,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         gateways=boot_apps(settings.boot_gateways, "--boot-gateway"),
     )
     gate.started()
-    operation.start(gate)
+    operation.start(gate, chain)
     try:
         with listen(settings.host, settings.port) as (listener, url):
             serve_metrics(settings.metrics, operation.conditions)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sealroom_agents.attestation import CollateralSource, PccsCollateral, good_until
-from sealroom_agents.chain import ChainReader
+from sealroom_agents.chain import ChainReader, FollowedChain
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.preflight import LOOK_S, Preflight
 from sealroom_agents.gate.rollback import Rollback
@@ -69,18 +69,18 @@ class Operation:
         """Before a run is booked; see `Preflight.require`."""
         self._preflight.require(consortium, ledger)
 
-    def start(self, gate: Gate) -> None:
+    def start(self, gate: Gate, followed: FollowedChain) -> None:
         """Look for the first time, and go on."""
         self._gate = gate
         self._preflight.look()
-        self._states(gate).serve()
+        self._states(gate, followed).serve()
         self._periodic.start()
 
     def close(self) -> None:
         """Begin nothing any more."""
         self._periodic.close()
 
-    def _states(self, gate: Gate) -> States:
+    def _states(self, gate: Gate, followed: FollowedChain) -> States:
         """What Prometheus reads of the gate at each scrape."""
         states = States()
         for name, about, read in (
@@ -104,6 +104,7 @@ class Operation:
             ),
         ):
             states.add(name, about, read)
+        states.add_node_kinds(lambda: {one.node: one.kind for one in followed.states})
         states.add_nodes(lambda: self._chain.available)
         states.add_conditions(self.conditions)
         return states

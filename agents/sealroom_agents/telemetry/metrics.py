@@ -113,15 +113,15 @@ class States(Collector):
         self._read.append((name, about, None, one))
 
     def add_each(self, name: str, about: str, label: str, read: Callable[[], dict[str, float]]) -> None:
-        """One number for each value of a label."""
+        """One number for each value of a label; several labels, and their values, have a space between."""
         self._read.append((name, about, label, read))
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus gets."""
         for name, about, label, read in self._read:
-            family = GaugeMetricFamily(name, about, labels=[label] if label else [])
+            family = GaugeMetricFamily(name, about, labels=label.split() if label else [])
             for value, number in read().items():
-                family.add_metric([value] if label else [], number)
+                family.add_metric(value.split(" ") if label else [], number)
             yield family
 
     def add_nodes(self, available: Callable[[], dict[str, bool]]) -> None:
@@ -132,6 +132,14 @@ class States(Collector):
             "host",
             lambda: {url.partition("://")[2]: float(up) for url, up in available().items()},
         )
+
+    def add_node_kinds(self, kinds: Callable[[], dict[str, str]]) -> None:
+        """How the follower sees each endpoint: `seated`, `new`, or the code of why it is left out."""
+
+        def read() -> dict[str, float]:
+            return {f"{url.partition('://')[2]} {kind}": 1.0 for url, kind in kinds().items()}
+
+        self.add_each("sealroom_chain_node_kind", "How the follower sees an endpoint.", "host kind", read)
 
     def add_conditions(self, conditions: Conditions) -> None:
         """Whether each of them holds."""
