@@ -39,7 +39,7 @@ from sealroom.key_release import (
     verify_challenge,
 )
 from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
-from sealroom.platform_policy import PlatformPolicy
+from sealroom.platform_policy import SAFE, PlatformPolicy
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
 from sealroom_agents.chain import ChainReader, FollowedChain, Transactor
 from sealroom_agents.chain.fees import GWEI
@@ -190,7 +190,9 @@ class World:
         reader = self.reader = self.chain.reader(
             *self.rpc_urls, quorum=self.rpc_quorum, finalized_floor=floor
         )
-        self.follower = reader.follow(clock=lambda: time.monotonic() + self.outlasted_s)
+        self.follower = reader.follow(
+            safe=self.policy.emit == SAFE, clock=lambda: time.monotonic() + self.outlasted_s
+        )
         chain = FollowedChain(reader, self.follower)
         self.gate = Gate(
             config=GateConfig(chain_id=31337, **config),

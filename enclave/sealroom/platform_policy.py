@@ -3,7 +3,8 @@
 
 One JSON document. Owners adopt its hash with the gate (`Platform.policyHash`), and the gate judges by it and
 by nothing of its own: which root quotes lead to, what of the TCB it accepts, the registers of each OS image,
-the KMS that all keys come from, what it takes of GPUs, and which guarantees of recipes the owners accept.
+the KMS that all keys come from, what it takes of GPUs, which guarantees of recipes the owners accept, and how
+settled a run's opening must be before anything leaves the enclave.
 Spec: `enclave/spec/platform-policy.md`.
 """
 
@@ -22,7 +23,7 @@ from sealroom.model import Record
 from sealroom.model.base import AtMost
 from sealroom.model.kinds import B32, U32, Flag, Hex, Text
 
-VERSION = 2
+VERSION = 3
 """Version of the document; no other is read."""
 MAX_POLICY_BYTES = 64 * 1024
 MAX_OS_IMAGES = 64
@@ -33,6 +34,10 @@ INTEL = "intel"
 """Intel's root, which is built into the verifier."""
 UP_TO_DATE = "UpToDate"
 """The one TCB status that this version accepts."""
+FINAL = "final"
+"""Results leave once the run's opening is in a finalized block."""
+SAFE = "safe"
+"""Results leave once it is in a safe block."""
 NO_GPU = "none"
 """GPU evidence is refused: this version verifies none."""
 
@@ -114,6 +119,8 @@ class PlatformPolicy(Record, what="platform policy"):
     """What is taken of GPU evidence: `none`."""
     guarantees: Annotated[tuple[Annotated[str, Text(32)], ...], AtMost(len(GUARANTEES))]
     """The guarantees of recipes that the owners accept, at least one, in the order of `GUARANTEES`."""
+    emit: Annotated[str, Text(8, re.compile(rf"{FINAL}|{SAFE}"))]
+    """From when on a result may leave: once the run's opening is `final`, or `safe` already."""
 
     def fault(self) -> str | None:
         places = [(image.digest, image.mr_td, image.rt_mr) for image in self.os_images]

@@ -339,6 +339,26 @@ def opened_by_a_stranger(chain: LocalChain, run_id: bytes) -> None:
     chain.send(stranger, chain.ledger, data)
 
 
+def test_results_leave_from_a_safe_block_on_where_the_owners_say_so(approved: World) -> None:
+    """CH-01: not from the newest, and before the finalized one."""
+    approved.policy = replace(approved.policy, emit="safe")
+    approved.start_gate()
+    approved.adopt()
+    approved.study = approved.chain.draft(
+        approved.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in approved.sealed]
+    )
+    approved.approve(0, 1)
+    approved.heartbeat()
+    enclave, chain = Enclave(approved), approved.chain
+    opened = granted(enclave.ask()).opened.block
+    assert chain.block_number("safe") < opened
+    assert renewed(enclave, 1).opening_final is False
+    while chain.block_number("safe") < opened:
+        chain.mine()
+    assert chain.block_number("finalized") < opened
+    assert renewed(enclave, 2).opening_final is True
+
+
 def test_one_node_alone_cannot_call_an_opening_final(approved: World) -> None:
     """CH-03: it claims that the finalized block has the run. The other one does not."""
     with RpcProxy(approved.chain.url) as proxy:

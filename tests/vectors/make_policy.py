@@ -49,6 +49,7 @@ GOOD: dict[str, tuple[str, Callable[[Any], None]]] = {
     "example": ("the page's example", lambda value: None),
     "simulated": ("a simulated root", _set("root", to="0x" + "0a" * 32)),
     "strict": ("nothing optional is granted", _set("tcb", "dynamicPlatform", to=False)),
+    "safe": ("results leave from a safe block on", _set("emit", to="safe")),
     "guarantees": ("recipes by construction alone", _set("guarantees", to=["by-construction"])),
     "images": (
         "two images, the first with registers of two kinds of virtual hardware",
@@ -58,7 +59,7 @@ GOOD: dict[str, tuple[str, Callable[[Any], None]]] = {
     ),
 }
 BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
-    "version": ("unsupported-version", "an earlier version", _set("version", to=1)),
+    "version": ("unsupported-version", "an earlier version", _set("version", to=2)),
     "version_true": ("unsupported-version", "true is no number", _set("version", to=True)),
     "without_version": ("malformed", "no version", _drop("version")),
     "more": ("malformed", "a member more", _set("more", to=1)),
@@ -90,6 +91,8 @@ BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
         "malformed", "guarantees out of order", _set("guarantees", to=["by-reading", "by-construction"]),
     ),
     "without_guarantees": ("malformed", "no guarantees", _drop("guarantees")),
+    "emit_newest": ("malformed", "results would leave before anything is decided", _set("emit", to="latest")),
+    "without_emit": ("malformed", "no word on when results leave", _drop("emit")),
     "gpu": ("malformed", "GPU evidence that nobody can verify", _set("gpu", to="nvidia")),
 }  # fmt: skip
 

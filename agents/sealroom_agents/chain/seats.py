@@ -98,7 +98,8 @@ class Seat:
         """Keep a look that began at `at`. Raises `ChainError` for one that contradicts an earlier one, or
         itself."""
         final, newest = look.tags["finalized"], look.tags["latest"]
-        if final.head.number > newest.head.number:
+        safe = look.tags.get("safe", newest)
+        if not final.head.number <= safe.head.number <= newest.head.number:
             raise ChainError(
                 Code.CHAIN_STALE, f"{self.rpc.shown_url} calls a block final that it has not got"
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sealroom.codes import Code
 from sealroom.encoding import from_hex
+from sealroom.platform_policy import SAFE
 from sealroom_agents.attestation import (
     INTEL,
     CollateralSource,
@@ -146,7 +147,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         lease_seconds=settings.lease,
         clock=_now,
     )
-    chain = FollowedChain(reader, reader.follow(fault=fault))
+    chain = FollowedChain(reader, reader.follow(safe=policy.emit == SAFE, fault=fault))
     gate = Gate(
         config=GateConfig(
             chain_id=chain_id, lease_seconds=settings.lease, consortia=frozenset(settings.consortia)

@@ -3,8 +3,8 @@
 
 Keys leave once a run's opening is at the newest block, and a reorganisation may take it back from there. So
 each renewal of a lease looks again. A lost opening is sent once more, together with all others that are lost,
-and its lease is not renewed until it is back; an opening is final when the agreed finalized block has it
-(CH-01).
+and its lease is not renewed until it is back. An opening is final when the finalized blocks of a quorum have
+it, or the safe ones, where the owners' platform policy says so (CH-01).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sealroom import typed
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.model import Opening, Run
+from sealroom.platform_policy import FINAL, SAFE
 from sealroom_agents.chain import Opened
 from sealroom_agents.errors import CHAIN_CODES, ChainError, Refused, TransactionError
 from sealroom_agents.facts import ChainView
@@ -54,7 +55,7 @@ class OpeningState:
     """How a run's opening stands."""
 
     final: bool
-    """The finalized block has it."""
+    """The finalized block has it; the safe one, where that is enough for the owners."""
     moved: Opening | None = None
     """The opening as it stands now, when it is not where it was."""
 
@@ -62,9 +63,11 @@ class OpeningState:
 class Openings:
     """Looks after the openings of the runs that hold a lease. Thread safe."""
 
-    def __init__(self, chain: Chain, bookings: Bookings) -> None:
+    def __init__(self, chain: Chain, bookings: Bookings, *, emit: str) -> None:
+        """`emit`: from when on a result may leave, as the owners' platform policy says."""
         self._chain = chain
         self._bookings = bookings
+        self._tag = {FINAL: "finalized", SAFE: "safe"}[emit]
         self._lock = threading.Lock()
         self._sent: OrderedDict[tuple[str, bytes], Future[Opened]] = OrderedDict()
 
@@ -90,13 +93,13 @@ class Openings:
                         "the ledger has opened another run under this run id",
                         "start a new run",
                     )
-            final = self._chain.commitment(lease.consortium, lease.run_id, "finalized")
+            final = self._chain.commitment(lease.consortium, lease.run_id, self._tag)
         except ChainError as error:
             # Whatever it is, a node says it of a ledger that has opened the run: it may pass.
             code = error.code if error.code in CHAIN_CODES else Code.CHAIN_DISAGREES
             raise Refused(code, error.message, error.hint) from error
         if final not in (None, kept):
-            raise Refused(Code.CHAIN_DISAGREES, "the newest block has another opening than the finalized one")
+            raise Refused(Code.CHAIN_DISAGREES, "the newest block has another opening than the final one")
         return OpeningState(final=final is not None, moved=moved)
 
     def _lost(self, lease: Lease, view: ChainView, now: int) -> Refused:

@@ -127,7 +127,7 @@ class Gate:
         self._chain = chain
         self._sender = sender
         self._bookings = Bookings(sender, note=lambda: audit.head.digest, fault=fault)
-        self._openings = Openings(chain, self._bookings)
+        self._openings = Openings(chain, self._bookings, emit=root.policy.emit)
         self._trust = trust
         self._collateral = collateral
         self._sessions = sessions

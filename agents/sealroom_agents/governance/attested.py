@@ -63,4 +63,5 @@ def attested(
         ("attested by", machine),
         ("KMS root", to_hex(gate.kms_root_fingerprint)),
         ("guarantees", f"{', '.join(rules.guarantees)}; recipes of any other get no keys"),
+        ("results leave", f"once the block that books their run is {rules.emit}"),
     ]

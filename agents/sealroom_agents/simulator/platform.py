@@ -24,7 +24,7 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.files import PRIVATE, PUBLIC, TargetExists, write_atomic
 from sealroom.guarantee import GUARANTEES
-from sealroom.platform_policy import NO_GPU, UP_TO_DATE, OsImage, PlatformPolicy, TcbRules
+from sealroom.platform_policy import FINAL, NO_GPU, UP_TO_DATE, OsImage, PlatformPolicy, TcbRules
 from sealroom_agents.attestation.osimage import encode_os_images
 from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import ConfigurationError
@@ -129,9 +129,11 @@ class SimulatedPlatform:
         tcb: TcbRules | None = None,
         os_images: tuple[OsImage, ...] = (),
         guarantees: tuple[str, ...] | None = None,
+        emit: str = FINAL,
     ) -> PlatformPolicy:
         """A platform policy that accepts this platform, and recipes of every guarantee unless `guarantees`
-        are given; without `tcb` it grants nothing that is optional."""
+        are given; without `tcb` it grants nothing that is optional. Results leave when the opening is final,
+        unless `emit` says something else."""
         return PlatformPolicy(
             root=_hex(hashlib.sha256(self.root_der).digest()),
             tcb=tcb
@@ -149,6 +151,7 @@ class SimulatedPlatform:
             kms_root=hashlib.sha256(self.kms.root_public_key).digest(),
             gpu=NO_GPU,
             guarantees=tuple(GUARANTEES) if guarantees is None else guarantees,
+            emit=emit,
         )
 
     def machine(self, name: str = DEFAULT_MACHINE, **hardware: Any) -> Machine:
