@@ -30,7 +30,8 @@ from tests.agents.worked import make_card, write_cohort
 from tests.local_chain import LocalChain, Room, account, member, private_key
 from tests.packaging.conftest import LIMIT_S, ROOT, Installed
 
-AGENTS = {"gate", "runner", "watcher", "console"}
+PROCESSES = {"gate", "runner", "watcher", "console"}
+AGENTS = {*PROCESSES, "kms-webhook"}
 """Commands that need the extra `agents`."""
 NOT_IN_BASE = {"dstack-sdk", "fastapi", "numpy", "opendp", "pandas", "torch", "web3"}
 DRAW = """
@@ -106,7 +107,7 @@ def test_the_extra_agents_starts_every_command(with_extra: Callable[[str], Insta
     installed = with_extra("agents")
     for name in ENTRIES:
         assert installed.sealroom(name, "--help").returncode == 0, name
-    for module in sorted(AGENTS):
+    for module in sorted(PROCESSES):
         assert installed.run(f"sealroom_agents.{module}", "--help").returncode == 0, module
 
 

@@ -13,7 +13,8 @@ import pytest
 from sealroom_agents.cli import ENTRIES, EXTRAS
 from tests.patience import PATIENCE_S
 
-AGENTS = ["gate", "runner", "watcher", "console"]
+PROCESSES = ["gate", "runner", "watcher", "console"]
+AGENTS = [*PROCESSES, "kms-webhook"]
 HIDE = """\
 import sys
 
@@ -53,10 +54,11 @@ def test_an_owners_command_needs_no_extra(bare: Path, name: str) -> None:
     assert "Usage: " in done.stdout
 
 
-@pytest.mark.parametrize("name", AGENTS)
-@pytest.mark.parametrize("module", [True, False], ids=["module", "command"])
-def test_an_agent_without_its_extra_says_what_to_install(bare: Path, name: str, module: bool) -> None:
-    start = [f"sealroom_agents.{name}"] if module else ["sealroom_agents.cli", name]
+@pytest.mark.parametrize(
+    "start",
+    [*((f"sealroom_agents.{one}",) for one in PROCESSES), *(("sealroom_agents.cli", one) for one in AGENTS)],
+)
+def test_an_agent_without_its_extra_says_what_to_install(bare: Path, start: tuple[str, ...]) -> None:
     done = run(bare, "-m", *start, "--help")
     assert done.returncode == 1
     missing, hint = done.stderr.splitlines()
