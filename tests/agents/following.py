@@ -28,6 +28,10 @@ class Lying(Indexed):
         super().__init__(store, factory, **options)
         self._lie = lie
 
+    def chain_id(self) -> int:
+        """That of the lie, where it has one."""
+        return getattr(self._lie, "id", None) or super().chain_id()
+
     def of(self, line: Line, progress: Progress) -> Portrait:
         return self._lie(super().of(line, progress))
 

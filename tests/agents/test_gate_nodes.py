@@ -323,3 +323,4 @@ def test_where_every_node_must_answer_a_silent_one_stops_only_while_it_is_silent
         node.answer = forwards
         give_up(world.reader, node, PATIENCE_S)
         assert enclave.renew(2).status_code == 200
+        world.stop_gate()  # before the node that it follows goes
