@@ -55,12 +55,15 @@ def lab(chain: LocalChain, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture
 def study(lab: Lab) -> Iterator[bytes]:
-    """The proposal; the chain is afterwards as it was before."""
+    """The proposal; what is on the chain is afterwards what was there before."""
     snapshot = lab.chain.snapshot()
     lab.chain.mine()  # a console shows no chain whose head is old
     (proposal,) = lab.reader.study_history(lab.room.consortium).proposals
     yield proposal.content.id
+    longest = lab.chain.block_number()
     lab.chain.restore(snapshot)
+    # Nobody follows a chain that has become shorter before it is longer again.
+    lab.chain.mine(longest - lab.chain.block_number())
 
 
 @pytest.fixture

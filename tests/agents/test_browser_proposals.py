@@ -41,11 +41,14 @@ def world(chain: LocalChain, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture
 def lab(world: Lab) -> Iterator[Lab]:
-    """The world; the chain is afterwards as it was before."""
+    """The world; what is on the chain is afterwards what was there before."""
     snapshot = world.chain.snapshot()
     world.chain.mine()  # a console shows no chain whose head is old
     yield world
+    longest = world.chain.block_number()
     world.chain.restore(snapshot)
+    # Nobody follows a chain that has become shorter before it is longer again.
+    world.chain.mine(longest - world.chain.block_number())
 
 
 def script_in(compose: bytes) -> bytes:

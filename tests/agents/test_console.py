@@ -25,6 +25,7 @@ from tests.formats.test_recipe_blocks import by_blocks
 from tests.formats.test_recipe_relation import STUDY
 from tests.local_chain import YEAR_S, Dataset, LocalChain, account
 from tests.outside import CAP_MICRO, HOLDER, OWNERS, Lab, make_recipe
+from tests.patience import until
 from tests.rpc_proxy import RpcProxy
 
 from sealroom.codes import Code
@@ -767,9 +768,8 @@ def test_a_page_without_the_recipe_says_so_and_where_it_is_read(
     assert "sealroom govern approve --recipe app-compose.json" in page
     assert "for at most 1 run, until" in page
     lab.store.add_recipe("0x" + other.compose_hash.hex(), other.compose)
-    page = web.get(address).text
-    assert "This console does not have the recipe" not in page
-    assert "Something else?" in page
+    until(lambda: "Something else?" in web.get(address).text)
+    assert "This console does not have the recipe" not in web.get(address).text
 
 
 def test_no_proposal_hides_another(lab: Lab, web: TestClient) -> None:
