@@ -29,7 +29,7 @@ from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom.keys import Secret
 from sealroom_agents.chain import Opened
 from sealroom_agents.errors import Refused
-from sealroom_agents.gate import sessions
+from sealroom_agents.gate import nonces
 from sealroom_agents.gate.checks import CHECKS
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
 from sealroom_agents.gate.study_rules import MAX_WATCH_AGE_S
@@ -105,7 +105,7 @@ def test_a_hello_is_refused_in_the_published_order(
     if 3 in faults:
         approved.start_gate(consortia=frozenset({"0x" + "77" * 20}))
     if 5 in faults:
-        monkeypatch.setattr(sessions, "MAX_OPEN_CHALLENGES", 0)
+        monkeypatch.setattr(nonces, "MAX_OPEN", 0)
     hello = Hello(
         run_id=enclave.run_id, chain_id=31337, consortium=approved.room.consortium,
         compose_hash=sha256(RECIPE), epsilon_micro=1, delta_pico=0,
@@ -332,7 +332,7 @@ def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int,
                 world.room, compose_hash=sha256(b"next"), datasets=[one.id for one in world.sealed]
             )
             world.approve(0, 1)
-        undo_on_chain(world, {25 if 50 in faults else 0, 26 if 51 in faults else 0})
+        undo_on_chain(world, {25 if 51 in faults else 0, 26 if 52 in faults else 0})
         if {54, 55} & faults:
             world.clock.ahead = MAX_WATCH_AGE_S + 10
         if 48 in faults:
