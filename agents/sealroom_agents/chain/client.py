@@ -35,6 +35,7 @@ from sealroom_agents.chain.proofs import ProofReads
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
 from sealroom_agents.chain.run_reads import RunReads
 from sealroom_agents.chain.views import (
+    STATE_GAS,
     Seen,
     active_study,
     read,
@@ -245,7 +246,7 @@ class ChainReader(PageReads, RunReads, BoardReads, ProofReads):
 
         def one(rpc: Rpc) -> tuple[str, bool, str]:
             calls = [(app, contract.encode("owner")), (app, contract.encode("isAppAllowed", boot_info))]
-            owner, answer = rpc.calls_at(head.hash, calls)
+            owner, answer = rpc.calls_at(head.hash, calls, gas=STATE_GAS)
             if isinstance(owner, RpcFailure) or isinstance(answer, RpcFailure):
                 return "0x" + 40 * "0", False, "the app contract reverts"
             allowed, reason = contract.decode("isAppAllowed", answer)

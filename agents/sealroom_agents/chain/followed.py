@@ -62,9 +62,9 @@ class FollowedChain:
             return latest
         return self._reader.latest_view(consortium, compose_hash=compose_hash)
 
-    def refresh(self) -> None:
-        """Wait for a look at the chain that begins after this call."""
-        self._follower.refresh()
+    def refresh(self) -> bool:
+        """Wait for a look at the chain that begins after this call; whether a quorum has had one."""
+        return self._follower.refresh()
 
     def replaced(self, halt: Halt) -> bool:
         """Whether a reorganisation took the block that showed a revocation."""

@@ -44,7 +44,7 @@ from sealroom_agents.facts import ChainView, Halt, LatestView
 AWAIT_S = 12.0
 """Seconds for which a reader waits for what is not followed yet: one exchange, and a little."""
 MAX_FOLLOWED = 64
-"""Consortia that are followed; beyond it, those about which nobody asked longest are dropped."""
+"""Consortia that are followed; beyond it, those without runs about which nobody asked longest are dropped."""
 MAX_SEARCHES = 2
 """Logs that are searched at once, for the content of a study or the words of a revocation."""
 OUT_S = 1.0
@@ -178,14 +178,14 @@ class Follower:
                     found[seat.rpc] = there
         return self._nodes.sufficient(found) and len(set(found.values())) == 1
 
-    def refresh(self, timeout_s: float = AWAIT_S, *, every: bool = False) -> None:
+    def refresh(self, timeout_s: float = AWAIT_S, *, every: bool = False) -> bool:
         """Wait for looks that begin after this call: of a quorum, or of every node that is not left out; and
-        for what follows from them. After `timeout_s` it returns all the same: what is old is refused."""
-        deadline = time.monotonic() + timeout_s
+        for what follows from them. Returns whether a quorum has looked within `timeout_s`."""
+        deadline, since = time.monotonic() + timeout_s, self._clock()
         for _ in range(ROUNDS):
             with self._change:
                 if not self._threads:
-                    return  # nothing is followed
+                    return False  # nothing is followed
                 memories = self._picture.memories
                 for memory in memories.values():
                     memory.missed.clear()
@@ -200,7 +200,10 @@ class Follower:
                 open_ = any(seat.questions - seat.answered.keys() for seat in goals)
                 due = open_ or not all(map(self._ready, memories.values()))
                 if not due or time.monotonic() >= deadline:
-                    return
+                    break
+        with self._change:
+            seats = self._picture.seats.values()
+            return self._nodes.sufficient([one for one in seats if one.at is not None and one.at >= since])
 
     def _searched(self) -> bool:
         return self._closed or not any(memory.searching for memory in self._picture.memories.values())
@@ -215,8 +218,13 @@ class Follower:
         if memory is None:
             memory = memories[consortium] = Memory(consortium, now)
             memory.since = {seat: seat.begun for seat in self._picture.seats.values()}
-            while len(memories) > MAX_FOLLOWED:
-                del memories[min(memories, key=lambda one: memories[one].touched)]
+            # Runs that hold a lease keep theirs, whoever else is asked about.
+            idle = sorted(
+                (each for each in memories.values() if not each.runs and each is not memory),
+                key=lambda each: each.touched,
+            )
+            for each in idle[: max(len(memories) - MAX_FOLLOWED, 0)]:
+                del memories[each.consortium]
             self._start()
             self._wake()
         memory.touched = now

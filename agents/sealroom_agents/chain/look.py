@@ -34,6 +34,14 @@ TRIES = 3
 """Looks that are taken where the chain moves under them."""
 WORD = 32
 """Bytes of a word of the ABI."""
+ROW_BYTES = 25_600
+"""Most bytes of a row without datasets and runs, and of what stands around it; the lens allows 24,576."""
+DATASET_BYTES = 2_048
+"""Most bytes of a dataset in a row, as the lens has it."""
+HEAD_BYTES = 1_024
+"""More than an answer has before its rows."""
+ROWS_MEMBER = 5
+"""Place of the rows among the members of `ILens.Seen`."""
 
 Question = bytes | int
 """A block that is asked for besides: by its hash, or by its number."""
@@ -198,6 +206,12 @@ def _page(
 ) -> tuple[tuple[int, int, int, bytes], dict[str, Sight]] | None:
     """What one call of the lens answers: of which chain and block, and the rows; `None` for what no lens
     says."""
+    # Before it is decoded: many rows may point at the same bytes, and each would be a copy of them.
+    most = HEAD_BYTES + sum(
+        ROW_BYTES + DATASET_BYTES * len(ask.datasets) + WORD * len(ask.runs) for ask in page
+    )
+    if len(data) > most or _rows_said(data) != len(page):
+        return None
     try:
         seen = interface("Lens").decode("look", data)
     except ChainError:
@@ -213,6 +227,17 @@ def _page(
             kept = dict(zip(ask.runs, parts[1], strict=True))
             sights[ask.consortium] = Sight(parts[0], ask.datasets, place, kept)
     return (seen["chainId"], seen["number"], seen["time"], seen["parent"]), sights
+
+
+def _rows_said(data: bytes) -> int:
+    """How many rows an encoded answer says that it has; -1 for no such answer."""
+
+    def word(at: int) -> int:
+        return int.from_bytes(data[at : at + WORD], "big") if at + WORD <= len(data) else -1
+
+    start = word(0)
+    rows = word(start + ROWS_MEMBER * WORD) if start >= 0 else -1
+    return word(start + rows) if rows >= 0 else -1
 
 
 def split(row: bytes, runs: int) -> tuple[bytes, tuple[bytes, ...]] | None:

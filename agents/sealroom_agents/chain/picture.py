@@ -121,9 +121,10 @@ class Picture:
                 del memory.runs[run_id]
             if memory.touched < oldest and not memory.runs:
                 del self.memories[memory.consortium]
-                for seat in self.seats.values():
-                    for shown in seat.shown.values():
-                        shown.pop(memory.consortium, None)
+        for seat in self.seats.values():
+            for shown in seat.shown.values():
+                for gone in shown.keys() - self.memories.keys():
+                    del shown[gone]
         self.heights = {number: asked for number, asked in self.heights.items() if asked >= oldest}
 
     def require_near(self, seat: Seat, head: Head) -> None:

@@ -40,8 +40,8 @@ class Chain(Protocol):
         """The newest state that a majority of nodes shows alike."""
         ...
 
-    def refresh(self) -> None:
-        """Wait for a look at the chain that begins after this call."""
+    def refresh(self) -> bool:
+        """Wait for a look at the chain that begins after this call; whether a quorum has had one."""
         ...
 
     def replaced(self, halt: Halt) -> bool:

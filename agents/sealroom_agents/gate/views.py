@@ -161,11 +161,16 @@ class Views:
     def require_still(self, grant: Grant, view: ChainView, consortium: str) -> None:
         """Nothing was revoked between the decision and this moment (CH-06).
 
-        The run is booked, so a node that is slow, or alone with what it shows, is waited for.
+        The nodes are looked at once more, for it. The run is booked, so a node that is slow, or alone with
+        what it shows, is waited for.
         """
         deadline = time.monotonic() + STILL_TIMEOUT_S
         while True:
             try:
+                if not self._chain.refresh():
+                    raise Refused(
+                        Code.CHAIN_UNREACHABLE, "too few nodes have answered since the run was booked"
+                    )
                 latest = self.latest(consortium)
                 break
             except Refused as no:
