@@ -65,6 +65,18 @@ def test_a_backup_brings_back_runs_events_envelopes_and_recipes(
     with pytest.raises(StoreError) as refused:
         call(restore, file, *there)
     assert refused.value.code == "database-exists"
+    if kind == "sqlite":  # what SQLite left beside a database that was moved away belongs to that one
+        (tmp_path / "left.db-wal").write_bytes(b"log")
+        with pytest.raises(StoreError) as refused:
+            call(
+                restore,
+                file,
+                "--database",
+                f"sqlite:///{tmp_path / 'left.db'}",
+                "--content",
+                tmp_path / "left",
+            )
+        assert refused.value.code == "database-exists"
     found = Store(another, str(tmp_path / "other"))
     assert [run.state for run in found.runs()] == [run.state for run in store.runs()]
     assert found.events(first.id) == store.events(first.id)

@@ -37,7 +37,7 @@ def _checked(code: Code, check: Callable[[str], str]) -> AfterValidator:
             return check(text)
         except FormatError as error:
             raise PydanticCustomError(
-                code.value, "{text!r} is {why}", {"text": text, "why": error.message}
+                code.value, "{text} is {why}", {"text": repr(text), "why": error.message}
             ) from None
 
     return AfterValidator(validate)

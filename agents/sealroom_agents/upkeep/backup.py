@@ -79,7 +79,7 @@ def restore(source: Path, database: str, content: Content) -> Summary:
         raise StoreError(
             Code.DATABASE_EXISTS,
             "there is a database already, and nothing of it is overwritten",
-            "name another with --database, or move the old one away",
+            "name another with --database, or move the old one away, with the -wal and -shm files beside it",
         )
     count = 0
     with _opened(source) as archive:

@@ -34,6 +34,9 @@ VARIABLES = {
 }  # fmt: skip
 """How PostgreSQL's programs are told what a URL says."""
 
+LOGS = ("-wal", "-shm", "-journal")
+"""Ends of the names of the files that SQLite keeps beside a database."""
+
 
 def kind_of(database: str) -> str:
     """`SQLITE` or `POSTGRESQL`."""
@@ -45,7 +48,8 @@ def is_empty(database: str) -> bool:
     url = to_url(database)
     if kind_of(database) == SQLITE:
         path = file_of(url)
-        return path is None or not os.path.lexists(path)
+        # A log that is left beside it would be written into the restored file when that is opened.
+        return path is None or not any(os.path.lexists(f"{path}{end}") for end in ("", *LOGS))
     engine = open_engine(database)
     try:
         with database_errors(), engine.connect() as connection:
