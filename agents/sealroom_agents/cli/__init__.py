@@ -134,8 +134,9 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
 EXTRAS = {
     **dict.fromkeys(
         (
-            "alembic", "apscheduler", "fastapi", "jinja2", "multipart", "pydantic_settings",
-            "python_multipart", "sqlalchemy", "sse_starlette", "starlette", "tenacity", "uvicorn",
+            "alembic", "apscheduler", "fastapi", "httptools", "jinja2", "multipart", "prometheus_client",
+            "pydantic_settings", "python_multipart", "sqlalchemy", "sse_starlette", "starlette", "structlog",
+            "tenacity", "uvicorn", "uvloop",
         ),
         "agents",
     ),
