@@ -84,7 +84,7 @@ def _checks() -> Iterator[tuple[About, str, tuple[Code, ...]]]:
 _HELLO = (
     ("the operator lets this gate serve the consortium", Code.GATE_NOT_REGISTERED),
     ("no keys were released under this run id", Code.UNKNOWN_RUN_ID_REUSED),
-    ("fewer than 10,000 challenges wait for an answer", Code.BUSY),
+    ("fewer than 4,096 challenges wait for an answer, and fewer than 1,024 of the consortium", Code.BUSY),
 )
 _QUOTE = (
     ("this gate gave the nonce out", Code.NONCE_UNKNOWN),

@@ -20,7 +20,7 @@ from sealroom_agents.errors import Refused
 MAX_OPEN = 4096
 """Challenges that may wait for an answer at once (RE-05)."""
 MAX_OPEN_OF_ONE = 1024
-"""Those of one consortium: who floods one keeps no other out."""
+"""Those of one consortium. Who names several of them can still keep others out for a minute."""
 KEEP_EXPIRED_S = 60
 """Seconds that an unanswered challenge is kept after it expired, to be refused as expired."""
 MAX_USED = 16_384
