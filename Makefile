@@ -9,7 +9,7 @@ export SOLCX_BINARY_PATH := $(VENV)/solc
 
 CONTRACTS = $(wildcard contracts/*.sol)
 FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
-.PHONY: help setup demo room study test contracts-test prove slither mutate lint lint-python lint-contracts ape-build format abi docs release bench fuzz clean
+.PHONY: help setup demo room study test contracts-test prove slither mutate lint lint-python lint-face lint-contracts ape-build format face abi docs release bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,13 +46,16 @@ slither: setup ## analyse the contracts statically; fails on a finding without a
 mutate: setup ## mutation tests of the contracts (15 minutes; ARGS=--all for all)
 	@$(VENV)/bin/python -m tests.contracts.mutation $(ARGS)
 
-lint: lint-python lint-contracts ## check style, types, imports and warnings, changing nothing
+lint: lint-python lint-face lint-contracts ## check style, types, imports and warnings, changing nothing
 
 lint-python: setup
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/ruff check --quiet
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo --cache-dir .build/import-linter
+
+lint-face: setup
+	node node_modules/typescript/bin/tsc --project tsconfig.json
 
 # --force: a cached build forgets its warnings.
 lint-contracts: setup
@@ -65,9 +68,13 @@ format: setup ## rewrite Python and Solidity in the house style
 	@$(VENV)/bin/ruff format --quiet
 	$(if $(CONTRACTS)$(FORGE_TESTS),@$(VENV)/bin/forge fmt)
 
+face: setup ## bundle the scripts and styles of the console's pages
+	@.ci/face
+
 abi: setup ## write the contracts' ABIs and the page's model to where they are read
 	@.ci/abi
 	@$(VENV)/bin/python -m sealroom_agents.console.model_script
+	@$(VENV)/bin/python -m sealroom_agents.console.governing_script
 
 docs: setup ## write the generated pages: reference, licences, and the tables of codes in other pages
 	@$(VENV)/bin/python .ci/docs

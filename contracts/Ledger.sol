@@ -126,7 +126,7 @@ contract Ledger is ILedger, Registry, EIP712 {
         b.lastBlock = uint64(block.number);
         _books[consortium] = b;
         _batches[consortium][b.batches] = made;
-        emit BatchAnchored(consortium, b.batches, made.root, made.first, made.count, previous);
+        emit BatchAnchored(consortium, b.batches, made.root, made.first, made.count, standing, previous);
     }
 
     /* ANYONE, WITH THE ENCLAVE'S SIGNATURE */

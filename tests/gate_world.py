@@ -20,7 +20,6 @@ from typing import Any
 
 import httpx
 from anyio.from_thread import start_blocking_portal
-from fastapi import FastAPI
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256
@@ -47,11 +46,13 @@ from sealroom_agents.chain.follower import Follower
 from sealroom_agents.chain.picture import MAX_AGE_S
 from sealroom_agents.errors import AttestationError
 from sealroom_agents.gate.audit import AuditLog
+from sealroom_agents.gate.door import Door
 from sealroom_agents.gate.http import create_app
-from sealroom_agents.gate.root import GateRoot, connect_guest
+from sealroom_agents.gate.root import GateRoot
 from sealroom_agents.gate.service import Gate, GateConfig
 from sealroom_agents.gate.sessions import Sessions
 from sealroom_agents.gate.webhook import BootAuthority
+from sealroom_agents.guest_socket import connect_guest
 from sealroom_agents.simulator import (
     SIMULATED_OS_IMAGE,
     SimulatedEnclave,
@@ -74,7 +75,7 @@ OWNERS = ("hospital-A", "hospital-B", "hospital-C")
 class AppClient:
     """An HTTP client that talks to an application in this process."""
 
-    def __init__(self, app: FastAPI, *, before: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, app: Door, *, before: Callable[[], None] = lambda: None) -> None:
         """`before`: called before each POST."""
         self._before = before
         self._portal_context = start_blocking_portal()

@@ -155,7 +155,8 @@ def hangs_up(node: HostileNode, connection: socket.socket, body: bytes) -> bool:
 
 
 def give_up(reader: ChainReader, node: HostileNode, seconds: float) -> None:
-    """From here on, the reader's deadline for this node; a deadline for all would take an honest one, on a
-    busy machine, for one that never answers."""
-    (rpc,) = (rpc for rpc in reader._nodes.rpcs if rpc.url == node.url)
-    rpc._endpoint._timeout_s = seconds
+    """From here on, the deadline of the reader and its followers for this node; a deadline for all would take
+    an honest one, on a busy machine, for one that never answers."""
+    for nodes in (reader._nodes, *reader._apart):
+        (rpc,) = (rpc for rpc in nodes.rpcs if rpc.url == node.url)
+        rpc._endpoint._timeout_s = seconds

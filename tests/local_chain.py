@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import secrets
+import shutil
 import subprocess
 import tempfile
 import time
@@ -29,7 +31,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import httpx
 from eth_abi.abi import encode as abi_encode
 from eth_account import Account
 from eth_utils.crypto import keccak
@@ -46,11 +47,12 @@ from sealroom.model import (
     Version,
     dataset_id,
 )
-from sealroom_agents import child_processes
+from sealroom_agents import child_guard, child_processes
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.fees import GWEI
 from sealroom_agents.chain.gas import with_room
+from tests import plain_http
 from tests.patience import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +70,8 @@ CAP_PICO = 1_000_000
 """δ that a study, and a dataset's cap, have unless a test says otherwise: 1e-6."""
 RUNS_PER_DAY = 100
 """Runs that an allowance allows a day unless a test says otherwise."""
+STATES = "anvil-states-"
+"""How the names of folders begin into which nodes write; the process that started it follows."""
 POLICY_HASH = b"\x04" * 32
 """Hash of the platform policy unless a test says otherwise."""
 
@@ -146,7 +150,7 @@ class LocalChain:
         self._process = process
         self._states = states
         self.url = url
-        self._http = httpx.Client(timeout=PATIENCE_S)
+        self._http = plain_http.client()
         self._snapshot = ""
         self.chain_id = int(self.rpc("eth_chainId"), 16)
         self.lens = self.deploy("Lens")
@@ -155,13 +159,24 @@ class LocalChain:
         self._studies: dict[bytes, Study] = {}
 
     @classmethod
-    def start(cls, *, block_time: int | None = None, chain_id: int = 31337) -> LocalChain:
-        """Start anvil on a free port and deploy Ledger, Factory and Lens."""
+    def start(
+        cls,
+        *,
+        block_time: int | None = None,
+        chain_id: int = 31337,
+        network: str = "ethereum",
+        kept_states: int | None = None,
+    ) -> LocalChain:
+        """Start anvil on a free port and deploy Ledger, Factory and Lens. `network`: `ethereum`, or
+        `optimism` for blocks that take deposits. `kept_states`: of how many blocks it keeps the state, in
+        memory alone; of all, on disk, where it is not given."""
         command = [str(ANVIL), "--port", "0", "--slots-in-an-epoch", "1", "--accounts", str(ACCOUNTS)]
-        # Past some hundred blocks anvil writes one file a block, into the user's home unless told otherwise,
-        # and never removes any.
-        states = tempfile.TemporaryDirectory(prefix="anvil-states-", ignore_cleanup_errors=True)
+        states = _folder_of_states()
         command += ["--chain-id", str(chain_id), "--cache-path", states.name]
+        if kept_states is not None:
+            command += ["--prune-history", str(kept_states)]
+        if network != "ethereum":
+            command += ["--network", network]
         if block_time is not None:
             command += ["--block-time", str(block_time)]
         process = child_processes.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -190,6 +205,11 @@ class LocalChain:
     ) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the node."""
+        return self._process.pid
+
     def stop(self) -> None:
         """End the process, and remove what it wrote."""
         self._http.close()
@@ -207,14 +227,18 @@ class LocalChain:
 
     def rpc(self, method: str, *params: Any) -> Any:
         """One call; raises `Reverted` with the custom error where there is one."""
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
-        answer = self._http.post(self.url, json=body).json()
+        answer = self.ask(method, params)
         if "error" in answer:
             data = answer["error"].get("data")
             if isinstance(data, str) and data.startswith("0x"):
                 raise Reverted(*explain_revert(bytes.fromhex(data[2:])))
             raise Reverted("Error", {"message": answer["error"].get("message")})
         return answer["result"]
+
+    def ask(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
+        """What the node answers to one call, an error too; from any thread."""
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        return dict(self._http.post(self.url, json=body).json())
 
     def deploy(self, name: str, *arguments: Any) -> str:
         """Deploy a contract from its compiled artifact; returns its address."""
@@ -282,9 +306,16 @@ class LocalChain:
         self.rpc("anvil_removeBlockTimestampInterval")
         self.advance(max(1, int(time.time()) - self.head_time()))
 
-    def reorg(self, depth: int) -> None:
-        """Replace the last `depth` blocks by empty ones; their transactions are gone."""
-        self.rpc("anvil_reorg", depth, [])
+    def mine_every(self, seconds: int) -> None:
+        """From here on, a block comes by itself in this interval, at its real time, beside those of
+        transactions. A chain that nobody mines is soon too old for who follows it."""
+        self.keep_real_time()
+        self.rpc("anvil_setIntervalMining", seconds)
+
+    def reorg(self, depth: int, *later: str) -> None:
+        """Replace the last `depth` blocks by empty ones; their transactions are gone, but for those of
+        `later` (raw), which the last block has. A node shows nothing in between."""
+        self.rpc("anvil_reorg", depth, [[raw, depth - 1] for raw in later])
 
     @contextmanager
     def by_hand(self) -> Iterator[None]:
@@ -544,6 +575,16 @@ def _build() -> None:
         done = subprocess.run([FORGE, "build", "--quiet", *sources], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the contracts do not compile: {done.stdout}{done.stderr}")
+
+
+def _folder_of_states() -> tempfile.TemporaryDirectory[str]:
+    """Where a node writes: past some hundred blocks anvil writes one file a block, into the user's home
+    unless told otherwise, and never removes any. What processes left that were killed goes now."""
+    for old in Path(tempfile.gettempdir()).glob(f"{STATES}*-*"):
+        owner = old.name.removeprefix(STATES).partition("-")[0]
+        if owner.isdecimal() and not child_guard.is_alive(int(owner)):
+            shutil.rmtree(old, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=f"{STATES}{os.getpid()}-", ignore_cleanup_errors=True)
 
 
 def _drain(process: subprocess.Popen[str]) -> None:

@@ -10,12 +10,13 @@ with Lab.start(tmp_path) as lab:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sealroom.model import Owner
 from sealroom.recipe import Recipe, parse, render
 from sealroom.schema import schema_hash
 from sealroom_agents.chain import ChainReader
@@ -41,6 +42,7 @@ name: small-study
 question: {question}
 image: ghcr.io/sealroom/enclave@sha256:1111111111111111111111111111111111111111111111111111111111111111
 gpu: none
+researchers: {researchers}
 guarantee: by-reading
 schemas:
   cohort:
@@ -74,13 +76,34 @@ emit_signed(people.count("people").summary() | people.mean("age").summary())
 
 
 def make_recipe(
-    folder: Path, *, question: str = QUESTION, analysis: str = ANALYSIS, columns: str = COLUMNS
+    folder: Path,
+    *,
+    question: str = QUESTION,
+    analysis: str = ANALYSIS,
+    columns: str = COLUMNS,
+    researchers: str = "[anyone]",
 ) -> Recipe:
     """The small study, whose data come from hospital-A and hospital-B; hospital-C only votes."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.yaml").write_text(STUDY_YAML.format(question=question, columns=columns))
+    (folder / "study.yaml").write_text(
+        STUDY_YAML.format(question=question, columns=columns, researchers=researchers)
+    )
     (folder / "analysis.py").write_text(analysis)
     return parse(render(folder))
+
+
+def make_room(chain: LocalChain, members: Sequence[Owner], *, threshold: int = 2) -> Room:
+    """A consortium whose platform is adopted."""
+    room = chain.create_consortium(members, threshold=threshold)
+    chain.adopt_platform(
+        room,
+        gate_root=secrets.token_bytes(32),
+        gate_signer=account(GATE),
+        gate_compose=secrets.token_bytes(32),
+        os_images=[secrets.token_bytes(32)],
+        devices=[secrets.token_bytes(32)],
+    )
+    return room
 
 
 @dataclass
@@ -117,18 +140,9 @@ class Lab:
                 zip(owners, ("US", "DE", "FR"), (("HIPAA",), ("GDPR",), ("GDPR",)), strict=True)
             )
         ]
-        room = chain.create_consortium(members, threshold=2)
-        chain.adopt_platform(
-            room,
-            gate_root=secrets.token_bytes(32),
-            gate_signer=account(GATE),
-            gate_compose=secrets.token_bytes(32),
-            os_images=[secrets.token_bytes(32)],
-            devices=[secrets.token_bytes(32)],
-        )
         return cls(
             chain=chain,
-            room=room,
+            room=make_room(chain, members),
             recipe=recipe or make_recipe(folder / "study"),
             reader=chain.reader(),
             store=Store(f"sqlite:///{folder / secrets.token_hex(4)}.db"),

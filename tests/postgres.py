@@ -60,8 +60,8 @@ class Postgres:
 
     @classmethod
     @contextmanager
-    def start(cls) -> Iterator[Postgres]:
-        """A fresh server, which ends with this process."""
+    def start(cls, **settings: str) -> Iterator[Postgres]:
+        """A fresh server, which ends with this process; `settings` of PostgreSQL go over those of tests."""
         # The path of a socket has about a hundred bytes, and pytest's folders are root's alone.
         folder = Path(tempfile.mkdtemp(prefix="sealroom-pg-"))
         process: subprocess.Popen[bytes] | None = None
@@ -84,7 +84,7 @@ class Postgres:
                 [*_as_user("initdb"), "--pgdata", str(data), *options], cwd=folder, capture_output=True
             )
             assert made.returncode == 0, made.stderr.decode()
-            settings = SETTINGS | {"unix_socket_directories": str(folder)}
+            settings = SETTINGS | {"unix_socket_directories": str(folder)} | settings
             with (folder / "log").open("wb") as log:
                 words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
                 process = child_processes.start(

@@ -5,6 +5,7 @@ with RpcProxy(chain.url) as proxy:
     proxy.tamper = lambda method, params, result: … # what the caller gets to see
     proxy.rewrite = lambda method, params: …        # what the real node is asked instead
     proxy.refuses = lambda method, params: …        # or: an error instead of an answer
+    proxy.refusal = {"code": …, "message": …}       # which one
     proxy.loses = lambda method, params: …          # or: a transaction that the node never gets, as if it had
     proxy.hangs_up_after = lambda method: …         # or: the node gets it, the caller no answer
     proxy.down = True                               # or: no answer at all
@@ -20,9 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-import httpx
-
-from tests.patience import PATIENCE_S
+from tests import plain_http
 
 Tamper = Callable[[str, list[Any], Any], Any]
 
@@ -52,12 +51,13 @@ class RpcProxy:
         self.tamper: Tamper = honest
         self.rewrite: Callable[[str, list[Any]], list[Any]] = as_asked
         self.refuses: Callable[[str, list[Any]], bool] = lambda method, params: False
+        self.refusal: dict[str, Any] = {"code": -32602, "message": "invalid params"}
         self.loses: Callable[[str, list[Any]], bool] = lambda method, params: False
         self.hangs_up_after: Callable[[str], bool] = lambda method: False
         self.down = False
         self.busy: Callable[[], bool] = lambda: False
         self.calls = 0
-        proxy, client = self, httpx.Client(timeout=PATIENCE_S)
+        proxy, client = self, plain_http.client()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -133,8 +133,7 @@ class RpcProxy:
 
     def _one(self, asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         if self.refuses(asked["method"], asked.get("params", [])):
-            error = {"code": -32602, "message": "invalid params"}
-            return {"jsonrpc": "2.0", "id": answer["id"], "error": error}
+            return {"jsonrpc": "2.0", "id": answer["id"], "error": self.refusal}
         if "result" not in answer:
             return answer
         return {**answer, "result": self.tamper(asked["method"], asked.get("params", []), answer["result"])}

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sealroom_agents import child_processes
+from sealroom_agents.walk.document import read
 from tests.pages import unprinted
 from tests.patience import PATIENCE_S
 
@@ -48,7 +49,7 @@ class Story:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("story") / "demo"
     with child_processes.start(
-        [str(SEALROOM), "demo", "--dir", str(folder)],
+        [str(SEALROOM), "demo", "--dir", str(folder), "--record", str(folder.with_name("how.json"))],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -98,9 +99,9 @@ def test_what_must_be_refused_is_refused_by_name(story: Story, code: str) -> Non
 
 def test_the_people_that_a_script_makes_up_count_nowhere(story: Story) -> None:
     """DP-21."""
-    found = re.search(r"makes up are dropped; ([\d,]+) count of ([\d,]+) real ones", story.text)
+    found = re.search(r"file of ([\d,]+) people: .+ the noisy count is ([\d,]+);", story.text)
     assert found is not None
-    counted, people = (int(number.replace(",", "")) for number in found.groups())
+    people, counted = (int(number.replace(",", "")) for number in found.groups())
     assert abs(counted - people) < 100  # it made up 2,400
 
 
@@ -124,7 +125,7 @@ def test_the_envelope_verifies_by_the_command_that_the_story_ends_with(story: St
     assert str(story.folder / "envelope.json") in command and str(story.folder / "pin.json") in command
     done = subprocess.run([SEALROOM, *command[1:]], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr.startswith("proven: ")
+    assert done.stderr.startswith("holds, on a simulated machine: ")
 
 
 def test_a_result_with_one_digit_changed_breaks_at_the_link_that_holds_it(story: Story) -> None:
@@ -145,6 +146,16 @@ def test_a_result_with_one_digit_changed_breaks_at_the_link_that_holds_it(story:
     assert [link["name"] for link in links if not link["ok"]] == ["result"]
 
 
+def test_what_is_recorded_is_this_run_and_the_rows_of_a_central_pipeline_beside_it(story: Story) -> None:
+    found = read(story.folder.with_name("how.json").read_bytes())
+    envelope = json.loads((story.folder / "envelope.json").read_text())
+    assert (found.people, found.run) == ("public", envelope["receipt"]["runId"])
+    assert found.central.joined.rows == found.rows == 7874
+    ciphertext = (story.folder / "sealed" / "hospital-A" / "cohort-A.tar").read_bytes()
+    assert bytes.fromhex(found.sealed[0].head) in ciphertext
+    assert found.central.subtraction.found == found.central.subtraction.true
+
+
 def test_no_plaintext_is_left_where_the_enclave_ran(story: Story) -> None:
     """OU-11, OU-04: in no file of the run, and in no log, is a plain file, a column, or a row as text."""
     plain = story.folder / "homes" / "cohort-A.parquet"
@@ -159,9 +170,9 @@ def test_no_plaintext_is_left_where_the_enclave_ran(story: Story) -> None:
 
 
 def test_no_data_key_lies_where_the_runner_reads(story: Story) -> None:
-    """OP-03: four keys, each at its hospital's home alone, in no form anywhere else."""
-    homes = story.folder / "homes"
-    secrets = [bytes.fromhex(path.read_text().split("0x")[1].strip()) for path in homes.glob("*/keys/*.key")]
+    """OP-03: four keys, each with its hospital alone, in no form anywhere else."""
+    kept = (story.folder / "owners").glob("*/keys/*.key")
+    secrets = [bytes.fromhex(path.read_text().split("0x")[1].strip()) for path in kept]
     assert len(secrets) == 4
     forms = [form for secret in secrets for form in (secret, secret.hex().encode(), b64encode(secret))]
     for path in story.folder.rglob("*"):

@@ -29,6 +29,8 @@ class SupportedChain:
     """Chain id."""
     name: str
     """Name for people."""
+    explorer: str = ""
+    """Where people look blocks and transactions up; empty where there is no such place."""
     local: bool = False
     """Whether it is a development chain: the only ones on which a simulated platform may be trusted."""
 
@@ -36,15 +38,15 @@ class SupportedChain:
 SUPPORTED = {
     chain.id: chain
     for chain in (
-        SupportedChain(1, "Ethereum"),
-        SupportedChain(11155111, "Sepolia"),
-        SupportedChain(560048, "Hoodi"),
-        SupportedChain(10, "OP Mainnet"),
-        SupportedChain(11155420, "OP Sepolia"),
-        SupportedChain(8453, "Base"),
-        SupportedChain(84532, "Base Sepolia"),
-        SupportedChain(100, "Gnosis"),
-        SupportedChain(10200, "Gnosis Chiado"),
+        SupportedChain(1, "Ethereum", "https://etherscan.io"),
+        SupportedChain(11155111, "Sepolia", "https://sepolia.etherscan.io"),
+        SupportedChain(560048, "Hoodi", "https://hoodi.etherscan.io"),
+        SupportedChain(10, "OP Mainnet", "https://optimistic.etherscan.io"),
+        SupportedChain(11155420, "OP Sepolia", "https://sepolia-optimism.etherscan.io"),
+        SupportedChain(8453, "Base", "https://basescan.org"),
+        SupportedChain(84532, "Base Sepolia", "https://sepolia.basescan.org"),
+        SupportedChain(100, "Gnosis", "https://gnosisscan.io"),
+        SupportedChain(10200, "Gnosis Chiado", "https://gnosis-chiado.blockscout.com"),
         SupportedChain(31337, "a local chain", local=True),
         SupportedChain(1337, "a local chain", local=True),
     )
@@ -91,3 +93,8 @@ def require_supported(chain_id: int, *, private_chain: int | None = None) -> Non
 
 def _names() -> str:
     return ", ".join(chain.name for chain in SUPPORTED.values() if not chain.local)
+
+
+def is_quorum(quorum: int, nodes: int) -> bool:
+    """Whether so many of `nodes` are more than half: two quorums have a node in common then."""
+    return nodes < 2 * quorum and quorum <= nodes

@@ -88,8 +88,8 @@ def end(child: int) -> int:
             status = how
 
 
-def descendants(pid: int) -> list[int]:
-    """All processes below one, as Linux lists them; elsewhere none."""
+def descendants(*pids: int) -> list[int]:
+    """All processes below these, as Linux lists them; elsewhere none."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -99,7 +99,7 @@ def descendants(pid: int) -> list[int]:
             continue
         parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
     found: list[int] = []
-    queue = [pid]
+    queue = list(pids)
     while queue:
         children = parents.get(queue.pop(), [])
         found += children

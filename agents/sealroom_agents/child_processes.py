@@ -47,12 +47,12 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     )
 
 
-def kill(pid: int, *, wait_s: float = DEATH_S) -> bool:
-    """Kill a process and everything below it, sessions of their own included.
+def kill(*pids: int, wait_s: float = DEATH_S) -> bool:
+    """Kill processes and everything below them, sessions of their own included.
 
     True when all of it is dead, which takes milliseconds; false when some still lives after `wait_s` seconds.
     """
-    doomed = [pid, *child_guard.descendants(pid)]
+    doomed = [*pids, *child_guard.descendants(*pids)]
     for each in doomed:
         for send in (os.killpg, os.kill):
             try:

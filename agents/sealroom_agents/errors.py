@@ -116,13 +116,21 @@ class RunnerError(AgentError):
 
 
 class RequestError(AgentError):
-    """The console does not take a request; `status` is the HTTP status of the answer."""
+    """The console does not take a request; `status` is the HTTP status of the answer, `retry_s` the seconds
+    after which the same request may be taken."""
 
     def __init__(
-        self, code: Code, message: str, hint: str | None = None, *, status: int | None = None
+        self,
+        code: Code,
+        message: str,
+        hint: str | None = None,
+        *,
+        status: int | None = None,
+        retry_s: int | None = None,
     ) -> None:
         super().__init__(code, message, hint)
         self.status = status or code.http or 422
+        self.retry_s = retry_s
 
 
 def server_code(status: int) -> Code:

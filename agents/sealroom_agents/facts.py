@@ -25,13 +25,14 @@ class Evidence:
     instance_id: bytes
     """dstack instance id, 20 bytes, or empty when the app has none."""
     os_image_hash: bytes
-    """Digest of the OS image, 32 bytes."""
+    """Digest of the OS image, 32 bytes: of the one whose registers these are, and where no images are known,
+    the one that the guest measured."""
     key_provider: str
     """Name of the key provider, such as `kms`."""
     key_provider_id: bytes
     """Id of the key provider: for `kms`, its root public key as it was measured."""
     device_id: bytes
-    """SHA-256 of the machine's PPID, 32 bytes."""
+    """dstack's name of the machine, 32 bytes, by the rule that the owners chose."""
     mr_td: bytes
     """MRTD of the quote, 48 bytes."""
     rt_mr: tuple[bytes, bytes, bytes, bytes]
@@ -48,6 +49,8 @@ class Evidence:
     """The 64 bytes that the guest bound into the quote."""
     simulated: bool
     """Whether the quote chains to a simulated root instead of Intel's."""
+    other_devices: tuple[bytes, ...] = ()
+    """Names of the machine by other rules; only for who verifies without the owners' policy."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ What a process refuses at its start is a `ConfigurationError`: exit status 78.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -26,16 +27,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sealroom.codes import Code
 from sealroom.encoding import from_hex, normal_address
 from sealroom.errors import FormatError
 from sealroom.files import PUBLIC, FileExposed, read_private, write_atomic
+from sealroom_agents.clients import Crowd, client_of
 from sealroom_agents.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 MAX_TOKEN_BYTES = 1024
 """Largest token file."""
@@ -44,7 +43,13 @@ MIN_TOKEN_CHARACTERS = 32
 MAX_KEY_BYTES = 256
 """Largest file with a private key."""
 MAX_CONNECTIONS = 256
-"""Connections that a server serves at once; more wait."""
+"""Connections that a server has open at once; for one more, another that waits for its client is closed."""
+HEAD_S = 10.0
+"""Seconds from the first byte of a request's head, or from the connection's begin, to the head's last."""
+BODY_S = 60.0
+"""Seconds that a body may take."""
+WRITE_S = 60.0
+"""Seconds that whoever asked may leave an answer unread."""
 MAX_HEAD_BYTES = 16 * 1024
 """What is kept of the head of an HTTP request that has not come to its end."""
 
@@ -142,7 +147,7 @@ def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
 
 
 def serve(
-    app: FastAPI,
+    app: Callable[..., Any],
     listener: socket.socket,
     *,
     ready: Callable[[], object],
@@ -150,30 +155,96 @@ def serve(
     shutdown_s: int | None = None,
     connections: int = MAX_CONNECTIONS,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. `ready` is called once requests are answered.
+    """Serve an ASGI application until SIGTERM or SIGINT. `ready` is called once requests are answered.
 
     `keep_alive_s` bounds how long an idle connection is kept, and `shutdown_s` how long answers under way may
     take after the signal, `None` as long as they need; a second signal cuts them off. The process ends when
-    the work that they left in threads has. `connections` is how many it has open at once.
+    the work that they left in threads has. `connections` is how many it has open at once; who loses one
+    where there are more, says `sealroom_agents.clients.Crowd`.
     """
     import httptools
     import uvicorn
     import uvloop
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+    crowd = Crowd(connections)
+
     class Bounded(HttpToolsProtocol):
-        """Keeps no more of a head, or of what follows a body, than `MAX_HEAD_BYTES`."""
+        """Keeps no more of a head, or of what follows a body, than `MAX_HEAD_BYTES`; waits for neither longer
+        than `HEAD_S` and `BODY_S`. Where there are too many, one that waits for its client goes."""
 
         _idle = _head = 0
+        _due: float | None = None
+        _timer: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._wait(HEAD_S)
+            crowd.came(self, client_of(self.client[0] if self.client else None))
+
+        @property
+        def waits(self) -> bool:
+            """Whether it is its client's turn: to ask, to go on with what it sends, or to read an answer."""
+            cycle: Any = self.cycle  # none before the first request
+            answering = cycle is not None and not cycle.response_complete and not cycle.more_body
+            return self._unread is not None or not (answering or self.pipeline)
+
+        def go(self) -> None:
+            """Make room for another."""
+            self.connections.discard(self)
+            self.transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            crowd.went(self)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._read()
+            super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._read()
+            self._unread = self.loop.call_later(WRITE_S, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._read()
+            super().resume_writing()
+
+        def _wait(self, seconds: float | None) -> None:
+            """What is under way must be over in so many seconds. One timer serves all that comes over a
+            connection: to set one for each part of each message costs more than to read it."""
+            self._due = None if seconds is None else self.loop.time() + seconds
+            if self._timer is None:
+                self._timer = self.loop.call_later(HEAD_S, self._look)
+
+        def _look(self) -> None:
+            now = self.loop.time()
+            if self._due is not None and now >= self._due:
+                self.transport.abort()
+                return
+            # What begins before the next look is due after it.
+            left = HEAD_S if self._due is None else min(HEAD_S, self._due - now)
+            self._timer = self.loop.call_later(left, self._look)
+
+        def _read(self) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+                self._unread = None
 
         def data_received(self, data: bytes) -> None:
             self._idle += len(data)
+            answered: Any = self.cycle  # none before the first request
+            if self._due is None and (answered is None or answered.response_complete):
+                # A request begins, though what came may be no more than a line's end, which no parser tells.
+                self._wait(HEAD_S)
             super().data_received(data)
             if self._idle > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("Request head too large")
 
         def on_message_begin(self) -> None:
             self._head = 0
+            self._wait(HEAD_S)
             super().on_message_begin()
 
         def on_url(self, url: bytes) -> None:
@@ -186,6 +257,7 @@ def serve(
 
         def on_headers_complete(self) -> None:
             self._idle = 0
+            self._wait(BODY_S)
             super().on_headers_complete()
 
         def on_body(self, body: bytes) -> None:
@@ -194,6 +266,8 @@ def serve(
 
         def on_message_complete(self) -> None:
             self._idle = 0
+            self._wait(None)
+            crowd.spoke(self)
             super().on_message_complete()
 
         def _counted(self, size: int) -> None:
@@ -218,7 +292,8 @@ def serve(
         "server_header": False,
         "proxy_headers": False,
         "http": Bounded,
-        "limit_concurrency": connections,
+        # Where each connection is at work, one more is told so, or goes for the next one.
+        "limit_concurrency": connections + 1,
         "timeout_keep_alive": keep_alive_s,
         "timeout_graceful_shutdown": shutdown_s,
     }
@@ -232,6 +307,10 @@ def serve(
 
 def _read_secret(path: Path, limit: int, *, code: Code) -> bytes:
     try:
+        if os.environ.get("CREDENTIALS_DIRECTORY") == str(path.parent):
+            # systemd made it for this service alone, by an access control list that shows as a group's bits.
+            with path.open("rb") as stream:
+                return stream.read(limit + 1)
         return read_private(path, limit)
     except FileExposed as error:
         raise ConfigurationError(code, error.reason, error.remedy) from None

@@ -26,6 +26,9 @@ MAX_PATH_BYTES = 1 << 20
 """Bytes of an unpacked path; a receipt that opens 320 runs has a quarter."""
 MAX_DEPTH = 6
 """Deepest nesting of lists that is read: a receipt has four levels."""
+MAX_ITEMS = 65_536
+"""Items and lists of one piece of RLP; a receipt that opens 320 runs has a tenth. Each costs far more memory
+than its byte."""
 MAX_TOPICS = 4
 MIN_FIELDS = 15
 """Fields of the first headers; later ones have more behind them."""
@@ -166,14 +169,17 @@ def decode(data: bytes, depth: int = MAX_DEPTH) -> Rlp:
 
     Raises `EnvelopeError` `proof-broken`.
     """
-    item, end = _item(data, 0, depth)
+    item, end = _item(data, 0, depth, [MAX_ITEMS])
     if end != len(data):
         _broken("RLP has bytes behind it")
     return item
 
 
-def _item(data: bytes, at: int, depth: int) -> tuple[Rlp, int]:
-    """The item that begins at `at`, and where it ends."""
+def _item(data: bytes, at: int, depth: int, left: list[int]) -> tuple[Rlp, int]:
+    """The item that begins at `at`, and where it ends. `left`: how many more may follow."""
+    left[0] -= 1
+    if left[0] < 0:
+        _broken(f"RLP has more than {MAX_ITEMS} items")
     first = data[at] if at < len(data) else _broken("RLP is cut")
     if first < 0x80:
         return data[at : at + 1], at + 1
@@ -196,7 +202,7 @@ def _item(data: bytes, at: int, depth: int) -> tuple[Rlp, int]:
         _broken("RLP is nested too deeply")
     items: list[Rlp] = []
     while begin < end:
-        item, begin = _item(data, begin, depth - 1)
+        item, begin = _item(data, begin, depth - 1, left)
         items.append(item)
     if begin != end:
         _broken("RLP is cut")

@@ -2,7 +2,7 @@
 """A recipe in words, the same on the command line, in the REST interface and on the pages.
 
 What the recipe's own bytes say (guarantee, tables, SQL), and what is compiled from them. The page's script
-writes the words for tables again (`static/draw.js`), from the bytes.
+writes the words for tables again (`face/recipe/draw.ts`), from the bytes.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """What a recipe promises, reads and computes, for a program."""
     return {
         "guarantee": guarantee_facts(recipe),
+        "researchers": list(recipe.researchers),
         "tables": [
             {
                 "name": schema.name,

@@ -229,6 +229,7 @@ interface ILedger is IRegistry {
     /// @param batch Number of the batch, from 1.
     /// @param root Root of the Merkle tree over them.
     /// @param first Sequence of the first one.
+    /// @param standing Standing of the consortium, which must be that of each run: a light client compares them.
     /// @param consortium Address of the consortium.
     /// @param previousBlock Block of the event before it.
     event BatchAnchored(
@@ -237,6 +238,7 @@ interface ILedger is IRegistry {
         bytes32 indexed root,
         uint64 first,
         uint64 count,
+        bytes32 standing,
         uint64 previousBlock
     );
 

@@ -51,6 +51,7 @@ class Stage(StrEnum):
     SEALED = "sealed dataset", "A sealed dataset, when it is made, moved or opened."
     RELEASE = "key release", "The enclave's side of the release protocol."
     ATTESTATION = "attestation", "The gate, about a quote and its event log."
+    GPU = "GPU evidence", "Evidence of NVIDIA GPUs that is verified."
     GATE = "gate", "The gate, about everything else that an enclave shows or asks."
     GATE_STATE = "gate state", "The gate, about its own database and audit log."
     CHAIN = "chain", "Reading the chain, or sending it a transaction."
@@ -100,6 +101,7 @@ _recipe = _section(Stage.RECIPE, 422)
 _sealed = _section(Stage.SEALED, None)
 _release = _section(Stage.RELEASE, None)
 _attestation = _section(Stage.ATTESTATION, 403)
+_gpu = _section(Stage.GPU, None, Exit.FAILED)
 _gate = _section(Stage.GATE, 403)
 _state = _section(Stage.GATE_STATE, 503, Exit.FAILED)
 _chain = _section(Stage.CHAIN, 503)
@@ -197,6 +199,9 @@ class Code(StrEnum):
         "recipe-not-canonical", "The recipe is not in its one form: build it again."
     )
     RECIPE_UNKNOWN_FIELD = _recipe("recipe-unknown-field", "The recipe has a field that no recipe has.")
+    RECIPE_RESEARCHERS = _recipe(
+        "recipe-researchers", "The recipe says badly who may ask for runs: accounts, or anyone."
+    )
     RECIPE_MANIFEST_VERSION = _recipe(
         "recipe-manifest-version", "The app-compose is not of manifest version 2."
     )
@@ -351,6 +356,9 @@ class Code(StrEnum):
     GRANT_MISMATCH = _release("grant-mismatch", "The grant is for something else than this run.")
     LEASE_FORGED = _release("lease-forged", "The renewal request was not signed by the run's enclave.")
     RENEWAL_FORGED = _release("renewal-forged", "The renewal was not signed by the consortium's gate.")
+    FINALITY_FORGED = _release(
+        "finality-forged", "The word that a block is final was not signed by the gate that granted the run."
+    )
     RELEASE_DOES_NOT_OPEN = _release("release-does-not-open", "A released key does not open in this run.")
     LEASE_EXPIRED = _release(
         "lease-expired", "The gate did not renew the lease in time.", exit=Exit.LEASE_ENDED
@@ -380,6 +388,19 @@ class Code(StrEnum):
     )
     EVENT_LOG_MISMATCH = _attestation("event-log-mismatch", "The event log does not replay to the quote.")
     EVENT_LOG_DUPLICATE = _attestation("event-log-duplicate", "An event that counts once was measured twice.")
+    EVENT_LOG_VERSION = _attestation(
+        "event-log-version", "The event log is of a version that the platform policy does not accept."
+    )
+    CONFIG_ID_UNBOUND = _attestation(
+        "config-id-unbound", "The TD was created without dstack's configuration id, and the policy wants one."
+    )
+    CONFIG_ID_UNKNOWN = _attestation("config-id-unknown", "The TD's configuration id is of no known form.")
+    CONFIG_ID_MISMATCH = _attestation(
+        "config-id-mismatch", "The TD was created for another app, recipe or key provider than it measured."
+    )
+    OS_IMAGE_DEV = _attestation(
+        "os-image-dev", "The machine booted an image for developers, into which they can log in."
+    )
     SIMULATED_ROOT_OFF_LOCAL_CHAIN = _attestation(
         "simulated-root-off-local-chain", "A simulated platform is accepted on local chains only."
     )
@@ -387,9 +408,64 @@ class Code(StrEnum):
         "gpu-evidence-unverified", "There is GPU evidence, or a demand for it, and nothing can verify it yet."
     )
 
+    # --- evidence of GPUs -----------------------------------------------------------------------
+
+    GPU_EVIDENCE_MALFORMED = _gpu(
+        "gpu-evidence-malformed", "The GPU evidence is not of the form of NVIDIA's."
+    )
+    GPU_ARCHITECTURE = _gpu(
+        "gpu-architecture", "The GPU is of an architecture that is not verified, or of another than it says."
+    )
+    GPU_CHAIN = _gpu(
+        "gpu-chain", "The GPU's certificates do not lead to NVIDIA's root, or are not valid now."
+    )
+    GPU_FWID = _gpu("gpu-fwid", "The firmware that reports is not the one that the GPU's boot ROM certified.")
+    GPU_SIGNATURE = _gpu("gpu-signature", "The GPU did not sign this report.")
+    GPU_NONCE = _gpu("gpu-nonce", "The GPU's report was made for another nonce.")
+    GPU_COUNT = _gpu("gpu-count", "There are more or fewer GPUs than must be, or one stands there twice.")
+    GPU_MEASUREMENT = _gpu(
+        "gpu-measurement", "The GPU measured another driver or VBIOS than NVIDIA signed a manifest for."
+    )
+    GPU_NOT_ALLOWED = _gpu(
+        "gpu-not-allowed", "The owners' platform policy does not accept this GPU, or none."
+    )
+    GPU_STATE = _gpu("gpu-state", "The GPU was verified less far than the owners' platform policy asks.")
+    GPU_RIM_MALFORMED = _gpu("gpu-rim-malformed", "A reference manifest is not of the form of NVIDIA's.")
+    GPU_RIM_CHAIN = _gpu("gpu-rim-chain", "A reference manifest is not vouched for by NVIDIA's root.")
+    GPU_RIM_EXPIRED = _gpu(
+        "gpu-rim-expired", "The signer of a reference manifest was not valid when it was fetched."
+    )
+    GPU_RIM_SIGNATURE = _gpu("gpu-rim-signature", "The signature of a reference manifest is wrong.")
+    GPU_RIM_ALTERED = _gpu("gpu-rim-altered", "A reference manifest is not what its signature covers.")
+    GPU_RIM_OTHER = _gpu(
+        "gpu-rim-other", "A reference manifest is of another chip or version than its name says."
+    )
+    GPU_RIM_STALE = _gpu("gpu-rim-stale", "A reference manifest was fetched too long ago: fetch it anew.")
+    GPU_RIM_COLLISION = _gpu(
+        "gpu-rim-collision", "Two reference manifests expect one and the same measurement."
+    )
+    GPU_STATUS_MISSING = _gpu(
+        "gpu-status-missing", "No answer of NVIDIA's responder is about one of the certificates."
+    )
+    GPU_STATUS_MALFORMED = _gpu(
+        "gpu-status-malformed", "An answer about a certificate cannot be read, or does not know it."
+    )
+    GPU_STATUS_SIGNER = _gpu(
+        "gpu-status-signer", "An answer about a certificate is signed by nobody who may answer."
+    )
+    GPU_STATUS_STALE = _gpu("gpu-status-stale", "An answer about a certificate is too old: ask anew.")
+    GPU_REVOKED = _gpu("gpu-revoked", "NVIDIA revoked a certificate of the GPU or of a reference manifest.")
+    GPU_TOKEN = _gpu(
+        "gpu-token", "A token of NVIDIA's attestation service is not genuine, or of other evidence."
+    )
+    GPU_TOKEN_EXPIRED = _gpu(
+        "gpu-token-expired", "A token of NVIDIA's attestation service does not count now."
+    )
+    GPU_TOKEN_CLAIMS = _gpu("gpu-token-claims", "NVIDIA's attestation service does not attest this GPU.")
+
     # --- the gate -------------------------------------------------------------------------------
 
-    BUSY = _gate("busy", "Too many challenges wait for an answer: ask again later.", http=503, transient=True)
+    BUSY = _gate("busy", "Too much is under way at the gate: ask again later.", http=503, transient=True)
     UNKNOWN_RUN_ID_REUSED = _gate(
         "unknown-run-id-reused", "Keys were released under this run id before.", http=409
     )
@@ -568,10 +644,46 @@ class Code(StrEnum):
     OUT_OF_BOUNDS = _run("out-of-bounds", "A number of the result lies outside its declared bounds.")
     OUTPUT_TOO_LARGE = _run("output-too-large", "The result is larger than the recipe declares.")
 
+    HINTS_MALFORMED = _run(
+        "hints-malformed", "The host of the confidential VM gave its enclave no usable hints.",
+        exit=Exit.CONFIGURATION,
+    )  # fmt: skip
+    DATASET_UNREACHABLE = _run(
+        "dataset-unreachable", "A sealed dataset cannot be had from where the host says it lies.",
+        exit=Exit.CONFIGURATION,
+    )  # fmt: skip
+    RUNNER_REFUSED = _run(
+        "runner-refused", "The runner takes no enclave for this run: it had one, or the run is over.",
+        exit=Exit.CONFIGURATION,
+    )  # fmt: skip
+
     # --- runner, watcher and their database -----------------------------------------------------
 
     REFUSED = _runner("refused", "The run or the request was refused, and no more was said.")
     BACKEND = _runner("backend", "The backend could not start the enclave.")
+    HINTS_MISSING = _runner(
+        "hints-missing", "The recipe does not let its enclave read hints, so it can run on no real host."
+    )
+    HOST_UNREACHABLE = _runner(
+        "host-unreachable", "The VMM or the cloud gave no answer in time.", transient=True
+    )
+    HOST_BUSY = _runner("host-busy", "The VMM or the cloud is at work on what was asked for.", transient=True)
+    HOST_ANSWER = _runner(
+        "host-answer", "The VMM or the cloud answered what its interface does not have, or too much."
+    )
+    HOST_TOKEN = _runner("host-token", "The VMM or the cloud does not take the runner's token.")
+    HOST_METHOD = _runner("host-method", "The VMM or the cloud lacks a method: it is of another version.")
+    HOST_FEATURE = _runner("host-feature", "The host has not enabled what the VM needs.")
+    HOST_REFUSED = _runner("host-refused", "The VMM or the cloud refused, for a reason that it tells.")
+    HOST_MEASURES_OTHERS = _runner(
+        "host-measures-others", "The host would measure other bytes than those that the owners approved."
+    )
+    OS_IMAGE_UNKNOWN = _runner("os-image-unknown", "The host does not have the OS image.")
+    BOOT_FAILED = _runner("boot-failed", "The confidential VM did not come so far that its enclave spoke.")
+    VM_RESTARTED = _runner("vm-restarted", "The confidential VM booted more than once for one run.")
+    VM_ENDED = _runner("vm-ended", "The confidential VM ended before its enclave said how the run did.")
+    VM_UNKNOWN = _runner("vm-unknown", "The host has no such VM, or not any more.")
+    VM_STAYS = _runner("vm-stays", "The host did not end a confidential VM in time.", transient=True)
     ENCLAVE_PROTOCOL = _runner("enclave-protocol", "The enclave printed what no enclave prints.")
     ENCLAVE_DIED = _runner("enclave-died", "The enclave ended without saying why.")
     ENVELOPE_MISMATCH = _runner("envelope-mismatch", "The enclave emitted the envelope of another run.")
@@ -582,13 +694,14 @@ class Code(StrEnum):
     SUPERSEDED = _runner(
         "superseded", "Another roster or platform governs since, while the run was under way."
     )
+    CANCELLED = _runner("cancelled", "Whoever asked for the run, or an owner, took it back.")
     RUNNER_STOPPED = _runner("runner-stopped", "The runner was stopped while the run was under way.")
     RUNNER_LOST = _runner("runner-lost", "The runner was gone while the run was under way.")
     RUNNER_ERROR = _runner("runner-error", "The runner met a fault of its own.")
     RECIPE_UNKNOWN = _runner("recipe-unknown", "The recipe's bytes are not in the database.", http=422)
     UNKNOWN_RUN = _runner("unknown-run", "There is no run of this id.", http=404)
     CLAIM_LOST = _runner("claim-lost", "Another runner has taken up the run.", http=422)
-    RUN_STATE = _runner("run-state", "The run cannot go from its state to that one.", http=422)
+    RUN_STATE = _runner("run-state", "The run cannot go from its state to that one.", http=409)
     DATABASE = _runner("database", "The database is out of reach, full or locked.", http=503, transient=True)
     CONTENT_STORE = _runner(
         "content-store",
@@ -625,9 +738,6 @@ class Code(StrEnum):
 
     # --- the console ----------------------------------------------------------------------------
 
-    TOO_MANY_RECIPES = _console(
-        "too-many-recipes", "Too many recipes that no run names are kept.", http=429, transient=True
-    )
     RECIPE_HASH_MISMATCH = _console("recipe-hash-mismatch", "The recipe has another compose hash.")
     UNKNOWN_ENVELOPE = _console("unknown-envelope", "No envelope of this digest is published.", http=404)
     UNSUPPORTED_MEDIA_TYPE = _console(
@@ -635,11 +745,32 @@ class Code(StrEnum):
     )
     CONTENT_ENCODED = _console("content-encoded", "Bodies are taken without content encoding only.", http=415)
     UNKNOWN_HOST = _console("unknown-host", "The server does not answer under this name.", http=421)
+    RESEARCHER_NEEDED = _console(
+        "researcher-needed",
+        "The recipe says who may ask for runs: say who asks, by signature or token.",
+        http=401,
+    )
+    RESEARCHER_UNKNOWN = _console(
+        "researcher-unknown", "Neither the recipe nor the roster names the account that asks.", http=403
+    )
+    REQUEST_EXPIRED = _console(
+        "request-expired", "The signed request is too old, or signed for too long.", http=403
+    )
+    REQUEST_FORGED = _console(
+        "request-forged", "The request was not signed by the account that it names.", http=403
+    )
+    DIGEST_MISMATCH = _console("digest-mismatch", "The body is not what its Content-Digest says.", http=400)
     TOO_SLOW = _console("too-slow", "The body took too long to arrive.", http=408)
     TOO_MANY_STREAMS = _console(
         "too-many-streams", "Too many event streams are open: try again later.", http=429
     )
+    TOO_MANY_REQUESTS = _console(
+        "too-many-requests", "The client sent too many of these: Retry-After says when.", http=429
+    )
     TOO_MANY_RUNS = _console("too-many-runs", "Too many runs are under way: try again later.", http=429)
+    EXPORT_TOO_LARGE = _console(
+        "export-too-large", "The history with its proofs is too large for one file: ask for a shorter period."
+    )
     UNKNOWN_CONSORTIUM = _console(
         "unknown-consortium", "There is no such consortium of the factory.", http=404
     )
@@ -740,6 +871,9 @@ class Code(StrEnum):
 
     # --- commands: input of `seal` --------------------------------------------------------------
 
+    RECORDING_MALFORMED = _command(
+        "recording-malformed", "The recording of a machine's evidence cannot be read, or is none."
+    )
     CARD_MISSING = _command("card-missing", "There is no study card: write one with sealroom card.")
     STUDY_NAME = _command("study-name", "The name of a folder cannot be a study's.")
     DATASET_NOT_IN_RECIPE = _command("dataset-not-in-recipe", "The recipe reads no such dataset.")
@@ -799,6 +933,16 @@ class Code(StrEnum):
     OTHER_CHAIN = _command("other-chain", "The node is of another chain than the document.")
     PIN_MALFORMED = _command("pin-malformed", "The pin file is not what its format says.")
 
+    PAGE_MALFORMED = _command("page-malformed", "The file is no signed page for a decision.")
+    PAGE_DIFFERS = _command("page-differs", "The page shows something else than its facts say.")
+    PAGE_OF_ANOTHER_RELEASE = _command(
+        "page-of-another-release",
+        "The page's code is not this release's: another release made it, or its maker changed it.",
+    )
+    MAKER_IS_CONTRACT = _command(
+        "maker-is-contract",
+        "A contract signs no page: a page is checked without a chain, and a contract's signature is not.",
+    )
     PROPOSAL_UNKNOWN = _command("proposal-unknown", "No owner voted for a proposal of this id.")
     PROPOSAL_DIFFERS = _command(
         "proposal-differs", "The proposal is not what the recipe or the command says."
@@ -834,6 +978,15 @@ class Code(StrEnum):
     )
     REMOTE_UNREACHABLE = _command("remote-unreachable", "The store does not answer.")
     CONSOLE_UNREACHABLE = _command("console-unreachable", "The console gives no usable answer.")
+    CONSOLE_KEY_UNKNOWN = _command(
+        "console-key-unknown", "Nothing vouches for the key that signs the console's answers."
+    )
+    TOKEN_IN_CLEAR = _command(
+        "token-in-clear", "An API token would cross a network in the clear: only https carries it."
+    )
+    ANSWER_FORGED = _command(
+        "answer-forged", "The console's key did not sign this answer to this request: do not use it."
+    )
     ROOM_MISSING = _command("room-missing", "There is no local room here, or not one for this study.")
     REMOTE_DIFFERS = _command("remote-differs", "The file at the URL is not the expected one.")
     REMOTE_TOO_LONG = _command("remote-too-long", "The store sends more than the file's header allows.")

@@ -169,6 +169,8 @@ def strict_json(data: bytes, limit: int, *, allow_floats: bool = False) -> dict[
 def _check_nesting(data: bytes) -> None:
     # Before the parser: it is recursive, and a library that raises the recursion limit (py-evm does) would
     # let deep nesting exhaust the stack of the process.
+    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+        return
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(data):
         first = token[0][:1]
@@ -219,6 +221,9 @@ def _check_tree(value: Any, *, allow_floats: bool) -> None:
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for item in level:
+            kind = type(item)
+            if kind is str or kind is int:
+                continue  # nearly all, at no cost
             if isinstance(item, Mapping):
                 below.extend(item.values())
             elif isinstance(item, list | tuple):
@@ -241,13 +246,16 @@ def _is_plain(value: Any) -> bool:
             kind = type(item)
             if kind is str or item is None or kind is bool:
                 continue
-            if isinstance(item, Mapping):
+            if kind is dict:
                 below.extend(item.values())
-                plain = plain and kind is dict and all(type(name) is str and name.isascii() for name in item)
+                plain = plain and all(type(name) is str and name.isascii() for name in item)
             elif kind is list or kind is tuple:
                 below.extend(item)
             elif kind is int:
                 plain = plain and -MAX_INTEGER <= item <= MAX_INTEGER
+            elif isinstance(item, Mapping):
+                below.extend(item.values())
+                plain = False
             elif isinstance(item, float):
                 raise FormatError(Code.MALFORMED, "a float where only integers and strings may be")
             elif isinstance(item, list | tuple):

@@ -17,6 +17,7 @@ The tree::
     ├── FailureError       a failure file that does not hold, or does not open
     ├── PrivacyError       a release that the privacy policy does not allow
     ├── JobError           the analysis failed, or asked for what it must not have
+    ├── HostError          what the host of a confidential VM tells or gives is of no use
     └── GuestError         the guest agent is missing or answers wrongly
 
 A code is a member of the registry `sealroom.codes`: programs compare codes, people read messages. Decoders
@@ -97,6 +98,10 @@ class PrivacyError(SealroomError):
 
 class JobError(SealroomError):
     """The analysis failed, or asked for what the recipe does not give it."""
+
+
+class HostError(SealroomError):
+    """What the host of a confidential VM tells or gives its enclave is of no use."""
 
 
 class GuestError(SealroomError):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guarantees that a recipe may promise, each with the one sentence that every reader of it is shown.
 
-The console's pages have the same table (`static/model.js`). Spec: `enclave/spec/recipe.md`.
+The console's pages have the same table (`face/model/model.ts`). Spec: `enclave/spec/recipe.md`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,18 @@ from sealroom.codes import Code
 from sealroom.encoding import address_bytes
 from sealroom.errors import KeyMaterialError
 from sealroom.keys import SigningKey
-from sealroom.model import Challenge, Grant, Lease, Opening, Receipt, Record, Renewal, Vote, shown
+from sealroom.model import (
+    Challenge,
+    Finalized,
+    Grant,
+    Lease,
+    Opening,
+    Receipt,
+    Record,
+    Renewal,
+    Vote,
+    shown,
+)
 
 SIGNATURE_SIZE = 65
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -32,11 +43,13 @@ CONSORTIUM = "Sealroom Consortium"
 LEDGER = "Sealroom Ledger"
 """Name of the domain of receipts."""
 GATE = "Sealroom Gate"
-"""Name of the domain of grants, challenges and leases."""
+"""Name of the domain of grants, challenges, leases and final blocks."""
 VERSION = "2"
 """Version of all of them."""
 MAX_DOMAINS = 256
 """Domains whose hash is kept."""
+_RUN_OPENED = keccak(text="Sealroom run opened")
+"""First word of what `opening_hash` hashes."""
 DOMAIN_FIELDS = (
     ("name", "string"),
     ("version", "string"),
@@ -68,7 +81,7 @@ def ledger_domain(chain_id: int, ledger: str) -> dict[str, Any]:
 
 
 def gate_domain(chain_id: int, consortium: str) -> dict[str, Any]:
-    """Domain of grants, challenges and leases."""
+    """Domain of grants, challenges, leases and final blocks."""
     return _domain(GATE, chain_id, consortium)
 
 
@@ -108,6 +121,11 @@ def renewal(
     return _message(content, gate_domain(chain_id, consortium))
 
 
+def finalized(number: int, hash_: bytes, *, chain_id: int, consortium: str) -> Signable:
+    """The gate says that the block of this number and hash is final on the chain of the domain."""
+    return _message(Finalized(number=number, hash=hash_), gate_domain(chain_id, consortium))
+
+
 def receipt_digest(content: Receipt, *, chain_id: int, ledger: str) -> bytes:
     """What the enclave signs of a receipt, and what a batch holds of it (`Ledger.hashReceipt`), 32 bytes."""
     return digest(receipt(content, chain_id=chain_id, ledger=ledger))
@@ -115,8 +133,7 @@ def receipt_digest(content: Receipt, *, chain_id: int, ledger: str) -> bytes:
 
 def opening_hash(opening: Opening) -> bytes:
     """What the ledger keeps of a run that is opened (`Ledger.commitment`), 32 bytes."""
-    label = keccak(text="Sealroom run opened")
-    return keccak(abi_encode(["bytes32", Opening.abi_type()], [label, opening.solidity()]))
+    return keccak(_RUN_OPENED + opening.words())
 
 
 def typed_data(content: Record, domain: dict[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,11 @@ import json
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
@@ -26,6 +25,8 @@ from tests.outside import Lab
 from tests.patience import PATIENCE_S
 
 from sealroom_agents.chain import ChainReader
+from sealroom_agents.console.app import NO_PINS
+from sealroom_agents.console.pins import Pins
 from sealroom_agents.index import Portrait
 from sealroom_agents.store import Store
 
@@ -42,16 +43,40 @@ SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WAIT_MS = 1000 * PATIENCE_S
 """How long a page may take for anything: a machine may be busy."""
 WALLET = """
-window.ethereum = {
-  isTest: true,
-  async request({ method, params }) {
-    const answer = JSON.parse(await window.walletRequest(JSON.stringify({ method, params: params || [] })));
-    if (answer.error) throw Object.assign(new Error(answer.error.message), { code: answer.error.code });
-    return answer.result;
-  },
-};
+{
+  const heard = {};
+  window.ethereum = {
+    isTest: true,
+    async request({ method, params }) {
+      const answer = JSON.parse(await window.walletRequest(JSON.stringify({ method, params: params || [] })));
+      if (answer.error) throw Object.assign(new Error(answer.error.message), answer.error);
+      return answer.result;
+    },
+    on(event, told) { (heard[event] ||= new Set()).add(told); },
+    removeListener(event, told) { heard[event]?.delete(told); },
+  };
+  window.walletTells = (event) => heard[event]?.forEach((told) => told());
+}
 """
-READS = {"eth_chainId", "eth_call", "eth_getLogs", "eth_getTransactionReceipt"}
+ANNOUNCED = """
+for (const info of %s) {
+  const announce = () =>
+    window.dispatchEvent(
+      new CustomEvent("eip6963:announceProvider", { detail: { info, provider: window.ethereum } })
+    );
+  window.addEventListener("eip6963:requestProvider", announce);
+}
+"""
+READS = {
+    "eth_accounts",
+    "eth_blockNumber",
+    "eth_call",
+    "eth_chainId",
+    "eth_getCode",
+    "eth_getLogs",
+    "eth_getTransactionReceipt",
+    "eth_simulateV1",
+}
 """What a page may ask of a wallet before its owner has pressed a button that says so."""
 
 
@@ -63,6 +88,10 @@ class Wallet:
     account: str
     chain_id: str | None = None
     declines: bool = False
+    code: int = 4001
+    """Of the error by which it declines: that of a person who refuses."""
+    connected: bool = True
+    """Whether it lets the page see its account before its owner says so."""
     asked: list[tuple[str, list[Any]]] = field(default_factory=list)
 
     def __call__(self, raw: str) -> str:
@@ -70,14 +99,17 @@ class Wallet:
         method, params = request["method"], request["params"]
         self.asked.append((method, params))
         if method == "eth_requestAccounts":
-            return json.dumps({"result": [self.account]})
+            self.connected = True
+        if method in ("eth_requestAccounts", "eth_accounts"):
+            return json.dumps({"result": [self.account] if self.connected else []})
         if method == "eth_chainId" and self.chain_id is not None:
             return json.dumps({"result": self.chain_id})
-        if method == "eth_sendTransaction" and self.declines:
-            return json.dumps({"error": {"code": 4001, "message": "User rejected the request."}})
-        # Through HTTP of its own: the page's loop and the test's thread both use the chain.
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer = httpx.post(self.chain.url, json=body, timeout=PATIENCE_S).json()
+        if method == "wallet_switchEthereumChain":
+            self.chain_id = params[0]["chainId"]
+            return json.dumps({"result": None})
+        if method in ("eth_sendTransaction", "eth_signTypedData_v4") and self.declines:
+            return json.dumps({"error": {"code": self.code, "message": "User rejected the request."}})
+        answer = self.chain.ask(method, params)
         return json.dumps({name: answer[name] for name in ("result", "error") if name in answer})
 
     @property
@@ -121,11 +153,17 @@ def opened(browser: Browser) -> Iterator[Page]:
 
 @contextmanager
 def served(
-    chain: ChainReader, store: Store, factory: str, *, lie: Callable[[Portrait], Portrait] = lambda told: told
+    chain: ChainReader,
+    store: Store,
+    factory: str,
+    *,
+    lie: Callable[[Portrait], Portrait] = lambda told: told,
+    pins: Pins = NO_PINS,
 ) -> Iterator[str]:
-    """The console over real HTTP; gives its address. lie: what it shows instead of what the index has."""
+    """The console over real HTTP; gives its address. lie: what it shows instead of what the index has; pins:
+    what its operator vouches for."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = console(store, chain, factory, lie=lie)
+    app = console(store, chain, factory, lie=lie, pins=pins)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
     thread.start()
@@ -136,10 +174,15 @@ def served(
     listener.close()
 
 
-def with_wallet(page: Page, wallet: Callable[[str], str]) -> None:
-    """Inject the wallet into every page that is opened from now on."""
+def with_wallet(
+    page: Page, wallet: Callable[[str], str], *, announced: Sequence[dict[str, str]] = ()
+) -> None:
+    """Inject the wallet into every page that is opened from now on; announced: what it says of itself, and
+    each time it says something, as a wallet of its own (EIP-6963)."""
     page.expose_function("walletRequest", wallet)
     page.add_init_script(WALLET)
+    if announced:
+        page.add_init_script(ANNOUNCED % json.dumps(list(announced)))
 
 
 def study_page(url: str, lab: Lab, study: bytes | None = None) -> str:
@@ -151,3 +194,13 @@ def open_dialog(page: Page, label: str) -> Locator:
     """Press the page's button of this label; gives the dialog that it opens."""
     page.locator(".actions").get_by_role("button", name=label).click()
     return page.get_by_role("dialog")
+
+
+def pressable(dialog: Locator) -> list[str]:
+    """The buttons that are there and work."""
+    found = dialog.get_by_role("button", disabled=False)
+    return [one.inner_text() for one in found.all() if one.is_visible()]
+
+
+def press(dialog: Locator, label: str) -> None:
+    dialog.get_by_role("button", name=label, exact=True).click()

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from tests.gate_world import GATE_APP, GATE_RECIPE, PLATFORM, World, gate_world
 from tests.local_chain import LocalChain
@@ -18,6 +20,22 @@ from sealroom_agents.simulator import GuestAgent
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """httpx reads the certificates of all authorities for each client that it makes, 20 ms each time, and the
+    guest agent's client makes two. Here all have one context of each kind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx._transports.default, "create_ssl_context", cache(httpx.create_ssl_context))
+        yield
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[LocalChain]:
+    """A chain of one file's tests."""
+    with LocalChain.start() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,9 @@ from sealroom.keys import KemPrivateKey, address_of
 from sealroom_agents.store import Run
 
 
-def signed(lab: Lab, study: bytes, run_id: bytes, *, opened: bool = True) -> Envelope:
-    """The envelope of a run; books the run in the ledger, unless it is not `opened`."""
+def signed(lab: Lab, study: bytes, run_id: bytes, *, opened: bool = True, enclave: int = ENCLAVE) -> Envelope:
+    """The envelope of a run, by anvil's account `enclave`; books the run in the ledger, unless it is not
+    `opened`."""
     hello = Hello(
         run_id=run_id,
         chain_id=31337,
@@ -42,7 +43,7 @@ def signed(lab: Lab, study: bytes, run_id: bytes, *, opened: bool = True) -> Env
         study=study,
         ledger=lab.room.ledger,
         compose_hash=hello.compose_hash,
-        enclave_signer=account(ENCLAVE),
+        enclave_signer=account(enclave),
         transcript=sha256(transcript_0(hello, challenge)),
         standing=lab.chain.state(lab.room).standing,
     )
@@ -61,7 +62,7 @@ def signed(lab: Lab, study: bytes, run_id: bytes, *, opened: bool = True) -> Env
     )
     envelope = worked.envelope(
         statement=statement,
-        private_key=private_key(ENCLAVE),
+        private_key=private_key(enclave),
         grant=grant,
         grant_signature=sign_grant(grant, private_key=worked.GATE_SIGNER, **place),
         hello=hello,

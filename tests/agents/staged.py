@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.agents.worked import (
+    STUDY_YAML,
     Place,
     WorkedGate,
     WorkedRun,
@@ -77,14 +78,14 @@ class Stage:
             envelope.grant.ledger,
             envelope.receipt.consortium,
             self.chain.study(self.study),
-            [self._run(envelope)],
+            [self.run(envelope)],
             note=envelope.grant.audit_head,
         )
 
     def open_together(self, envelopes: Sequence[Envelope]) -> None:
         """Book several runs in one transaction, in one block with all that waits."""
         chain, signer = self.chain, self.gate.identity.signer
-        runs = [self._run(envelope).solidity() for envelope in envelopes]
+        runs = [self.run(envelope).solidity() for envelope in envelopes]
         call = interface("Ledger").encode(
             "open", self.room.consortium, chain.study(self.study).solidity(), runs, bytes(32)
         )
@@ -93,7 +94,8 @@ class Stage:
         chain.rpc("eth_sendTransaction", sent)
         chain.mine()
 
-    def _run(self, envelope: Envelope) -> Run:
+    def run(self, envelope: Envelope) -> Run:
+        """What the ledger opens for it."""
         receipt = envelope.receipt
         return Run(
             run_id=receipt.run_id,
@@ -140,7 +142,6 @@ class Stage:
 
     def placed(self, envelope: Envelope, sent: TxResult, sequence: int) -> Envelope:
         """The envelope with its anchor."""
-        history = self.reader.study_history(self.room.consortium)
         return envelope.with_anchor(
             Anchor(
                 chain_id=self.chain.chain_id,
@@ -148,11 +149,16 @@ class Stage:
                 tx=bytes.fromhex(sent.tx[2:]),
                 block=sent.block_number,
                 sequence=sequence,
-                approvals=tuple(
-                    Approval(owner=one.owner, tx=bytes.fromhex(one.at.tx[2:]))
-                    for one in history.approvals_of(envelope.receipt.study)
-                ),
+                approvals=self.approvals(envelope),
             )
+        )
+
+    def approvals(self, envelope: Envelope) -> tuple[Approval, ...]:
+        """Who approved its study."""
+        history = self.reader.study_history(self.room.consortium)
+        return tuple(
+            Approval(owner=one.owner, tx=bytes.fromhex(one.at.tx[2:]))
+            for one in history.approvals_of(envelope.receipt.study)
         )
 
     def done(self) -> Envelope:
@@ -172,11 +178,11 @@ class Stage:
         return link.name, link.code
 
 
-def make_stage(chain: LocalChain, folder: Path, *, runs: int = 3) -> Stage:
+def make_stage(chain: LocalChain, folder: Path, *, runs: int = 3, study_yaml: str = STUDY_YAML) -> Stage:
     """Three owners adopt a gate, two of them register what it reads, two approve it for so many runs."""
     platform = fresh_platform()
     gate = make_gate(platform)
-    recipe = render_recipe(folder / "recipe")
+    recipe = render_recipe(folder / "recipe", study=study_yaml)
     parsed = parse_recipe(recipe)
     room = chain.create_consortium(OWNERS, threshold=2)
     chain.adopt_platform(

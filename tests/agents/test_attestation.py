@@ -296,6 +296,27 @@ def test_collateral_that_lacks_a_part_is_refused(enclave: SimulatedEnclave, fiel
     assert refused(lambda: verify(enclave, collateral={**COLLATERAL, field: ""})) == "quote-invalid"
 
 
+@pytest.mark.parametrize("part", ["tcb_info_issuer_chain", "qe_identity_issuer_chain"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("BEGIN CERTIFICATE", "BEGIN CERTIFICATF"),
+        ("-----END", "----END"),
+        ("\n-----END", "\f-----END"),
+        ("\n-----END", "A\n-----END"),
+    ],
+)
+def test_certificates_that_the_verifier_would_read_past_are_refused(
+    enclave: SimulatedEnclave, part: str, old: str, new: str
+) -> None:
+    """AT-10: even of the root, which it has itself. Without it the chain is whole."""
+    chain = COLLATERAL[part]
+    alone = chain[: chain.rindex("-----BEGIN")]
+    assert verify(enclave, collateral={**COLLATERAL, part: alone}) == verify(enclave)
+    broken = {**COLLATERAL, part: new.join(chain.rsplit(old, 1))}
+    assert refused(lambda: verify(enclave, collateral=broken)) == "quote-invalid"
+
+
 @pytest.mark.parametrize("text", ["tcb_info", "qe_identity"])
 def test_edited_collateral_is_refused(enclave: SimulatedEnclave, text: str) -> None:
     """AT-10: QE identity and TCB info are signed."""

@@ -244,7 +244,7 @@ from sealroom_agents.gate.audit import AuditLog, verify
 class Heads:
     head = None
     def audit_head(self): return self.head
-    def keep_audit_head(self, head): self.head = head
+    def keep_audit_head(self, head, beside): self.head = head
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, heads = Path(sys.argv[1]), Heads()

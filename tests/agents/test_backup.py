@@ -136,3 +136,24 @@ def test_what_is_no_whole_backup_is_refused_and_leaves_no_database(tmp_path: Pat
         call(restore, cut, *target)
     call(restore, file, *target)
     assert sorted(path.name for path in folder.iterdir()) == ["b.db", "content"]
+
+
+def test_file_and_environment_say_what_no_option_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OP-08: who names nothing backs up what the processes use, and no empty database beside it."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    Store(f"sqlite:///{kept}/s.db").close()
+    config = kept / "sealroom.toml"
+    config.write_text('[database]\nurl = "sqlite:///s.db"\n')
+    call(backup, tmp_path / "0.tar", "--config", config)
+    monkeypatch.setenv("SEALROOM_DATABASE__URL", f"sqlite:///{tmp_path}/none.db")
+    with pytest.raises(StoreError):
+        call(backup, tmp_path / "1.tar", "--config", config)
+    monkeypatch.setenv("SEALROOM_DATABASE__URL", f"sqlite:///{kept}/s.db")
+    call(backup, tmp_path / "1.tar")
+    monkeypatch.delenv("SEALROOM_DATABASE__URL")
+    monkeypatch.chdir(kept)
+    call(backup, tmp_path / "here.tar")  # sealroom.toml is there
+    call(restore, tmp_path / "here.tar", "--database", f"sqlite:///{tmp_path}/again.db")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from tests.agents.browsing import open_dialog, served, study_page
+from tests.agents.labs import afresh
 from tests.local_chain import LocalChain, Reverted
 from tests.outside import Lab, make_recipe
 
@@ -20,19 +21,10 @@ pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 ATTACK = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 
 
-@pytest.fixture(scope="module")
-def chain() -> Iterator[LocalChain]:
-    with LocalChain.start() as running:
-        yield running
-
-
 @pytest.fixture
 def lab(chain: LocalChain, tmp_path: Path) -> Iterator[Lab]:
-    snapshot = chain.snapshot()
-    made = Lab.on(chain, tmp_path)
-    made.store.add_recipe(made.compose_hash, made.recipe.compose)
-    yield made
-    chain.restore(snapshot)
+    with afresh(chain, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -77,7 +69,7 @@ def test_a_runs_page_follows_it_live(page: Page, url: str, lab: Lab) -> None:
     expect(page.locator("#state")).to_have_text("computing")
     expect(page.locator("#timeline li").last).to_contain_text(ATTACK)
     lab.store.end(held, "failed", code=Code.JOB_FAILED, message="ValueError")
-    expect(page.locator("section.notice h2")).to_have_text("job-failed")
+    expect(page.locator(".ending h2")).to_have_text("Failed: the analysis ended without a result")
     assert page.title() != "owned"
 
 
@@ -90,7 +82,7 @@ def test_the_keyboard_reaches_everything_on_the_board(page: Page, url: str, lab:
     for _ in range(12):
         page.keyboard.press("Tab")
         seen.add(page.evaluate("document.activeElement.getAttribute('href')"))
-    assert {"/", "/docs", f"/studies/{lab.room.consortium}"} <= seen
+    assert {"/", "/build", f"/studies/{lab.room.consortium}"} <= seen
 
 
 def test_what_is_hidden_is_not_shown(page: Page, url: str, lab: Lab) -> None:

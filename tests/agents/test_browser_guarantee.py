@@ -8,7 +8,6 @@ says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,12 +27,6 @@ FILES = "  - {owner: hospital-C, name: scans, kind: files}\n"
 PEOPLE = "  - {owner: hospital-B, name: people-B"
 COMPUTES = {"by-reading": "emit_signed(", "by-blocks": "emit_block("}
 SQL = 'SELECT person, max(age) AS age, max(sex) AS sex, count(*) AS visits, avg("Gr'
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[LocalChain]:
-    with LocalChain.start() as running:
-        yield running
 
 
 def renamed(compose: bytes, mark: bytes) -> Recipe:
@@ -163,7 +156,7 @@ def test_a_guarantee_is_named_everywhere_and_red_where_it_rests_on_reading(
     with served(lab.reader, lab.store, lab.room.factory) as url:
         with_wallet(page, Wallet(lab.chain, account(1)))
         page.goto(url)
-        named(page.locator(".card .guarantee"))
+        named(page.locator(".cohorts .guarantee"))
         fits()
         page.goto(study_page(url, lab))
         expect(page.locator("#drawn-source")).to_contain_text("Drawn in this page")

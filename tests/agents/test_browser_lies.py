@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,12 +29,6 @@ from sealroom_agents.index.facts import StudyDatasets
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
 OTHER = b"\x66" * 32
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[LocalChain]:
-    with LocalChain.start() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +167,7 @@ def refused(desk: Desk, url: str, lab: Lab, says: str, before: Callable[[Page], 
     page.goto(study_page(url, lab))
     dialog = open_dialog(page, "Approve this recipe")
     expect(dialog.get_by_role("alert")).to_contain_text(says)
-    for name in ("Approve: sign only, send nothing", "Approve: send 1 transaction"):
+    for name in ("Approve: sign 1 message, send nothing", "Approve: send 1 transaction"):
         expect(dialog.get_by_role("button", name=name)).to_be_disabled()
     assert desk.wallet.methods <= READS, "nothing was asked of the wallet that an owner could sign"
 
@@ -284,8 +279,11 @@ def test_a_node_that_knows_another_study_stops_the_approval(page: Page, lab: Lab
 
 
 FULL = '<code class="hash full">0x'
+WHY = " none of its data is used: any 2 are enough, if all whose data is used are among them"
 OWNERS, DATASETS = "in “Owners and approvals”", "in “Datasets and budget”"
 DATA = '<section class="panel" aria-labelledby="datasets">'
+TABLE = '<table class="cards">\n    <thead><tr><th>Owner'
+QUORUM = '<span class="words" data-shown="quorum"'
 MAX_RUNS = "&#34;maxRuns&#34;: &#34;"
 LEAVES, AGREED, ANALYSIS = "All that may leave", "What is agreed to", "What computes"
 SHOWN: dict[str, tuple[str, str, str]] = {
@@ -302,6 +300,7 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "image": ("@sha256:1111", "@sha256:2222", AGREED),
     "guarantee": (">by-reading</strong>", ">by-construction</strong>", f"{AGREED}, {ANALYSIS}"),
     "promise": ("The promise rests on reading the script", "The promise rests on nothing", AGREED),
+    "askers": ("Anyone may ask for runs", "The owners alone may ask for runs", AGREED),
     "compiled": (DATA, f'<div id="compiled">SELECT 1</div>{DATA}', "What runs instead"),
     "columns": ("<li><code>age</code> float64</li>", "", AGREED),
     "column-type": ("<code>age</code> float64", "<code>age</code> int64", AGREED),
@@ -311,15 +310,18 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "studies-before": ("pinned until then: 0", "pinned until then: 5", AGREED),
     "version-agreed": ("the newest version", "version 1", AGREED),
     "field": ("<code>people</code></th>", "<code>nobody</code></th>", LEAVES),
-    "kind": ("<td>count</td>", "<td>counted</td>", LEAVES),
+    "kind": (">count</td>", ">counted</td>", LEAVES),
     "column": ("column: age;", "column: height;", LEAVES),
-    "law": ("<td>laplace</td>", "<td>gaussian</td>", LEAVES),
+    "law": (">laplace</td>", ">gaussian</td>", LEAVES),
     "groups": ("<code>sex</code> = F, M", "<code>sex</code> = F", LEAVES),
     "bounds": ("lower: 0; upper: 120", "lower: 0; upper: 1", LEAVES),
-    "epsilon": ('<td class="number">ε 0.5</td>', '<td class="number">ε 0.0001</td>', LEAVES),
+    "epsilon": ('>ε 0.5</td>', '>ε 0.0001</td>', LEAVES),
     "limit": ("At most 4\u202f096 bytes", "At most 96 bytes", LEAVES),
     "instant": ("leaves 40 s after", "leaves 4 s after", LEAVES),
     "one-field-less": ('<th scope="row"><code>age</code></th>', "", LEAVES),
+    "odds": ("81.8 in 100", "51.8 in 100", "What ε buys"),
+    "exactness": ("people in a group ±6<", "people in a group ±1<", "What ε buys"),
+    "twelve-words": ('<ol class="twelve"><li>', '<ol class="twelve"><li>a', "Twelve words"),
     "analysis": ("import pandas", "import pandaz", ANALYSIS),
     "chain-id": ('data-shown="chain">31337</dd>', 'data-shown="chain">8453</dd>', "in “chain”"),
     "consortium-shown": (f'"consortium">{FULL}', f'"consortium">{FULL}6', "in “consortium”"),
@@ -328,6 +330,9 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "proposer-gone": ('data-shown="proposer"', "", "does not show “proposer”"),
     "quorum": ("1 of 3 approved <span", "2 of 3 approved <span", "in “quorum”"),
     "vote": ('<span class="vote wait">pending', '<span class="vote yes">approved', OWNERS),
+    "no-invented": ('<span class="vote wait">pending', '<span class="vote no">withdrew', OWNERS),
+    "votes-hidden": (TABLE, TABLE.replace(">", " hidden>", 1), "hides “Owners and approvals”"),
+    "quorum-hidden": (QUORUM, f"{QUORUM} hidden", "hides “quorum”"),
     "dataset-rows": (">1\u202f000</td>", ">10\u202f000</td>", DATASETS),
     "dataset-version": ("1, the newest</td>", "1, pinned</td>", DATASETS),
     "lifetime": ('"lifetime">ε 0 of 4.5', '"lifetime">ε 0 of 45', DATASETS),
@@ -399,3 +404,46 @@ def test_an_answer_that_is_another_is_caught(desk: Desk, honest: str, lab: Lab, 
         page.route(path, lying)
 
     refused(desk, honest, lab, says, tell)
+
+
+@pytest.fixture
+def own_chain() -> Iterator[LocalChain]:
+    with LocalChain.start() as running:
+        yield running
+
+
+def test_the_no_of_another_owner_is_not_hidden_nor_why_it_counts(
+    page: Page, own_chain: LocalChain, tmp_path: Path
+) -> None:
+    """WE-01: a console that shows it as undecided is caught. What is drawn beside votes is the node's."""
+    chain = own_chain
+    lab = Lab.on(chain, tmp_path / "no")
+    lab.store.add_recipe(lab.compose_hash, lab.recipe.compose)
+    lab.register()
+    chain.withdraw(lab.room, lab.propose(), 2)
+    lies = [
+        ('<span class="seat"></span>', '<span class="seat approved"></span>'),
+        (">required<", ">optional<"),
+    ]
+
+    def change(route: Any) -> None:
+        answer = route.fetch()
+        text = answer.text()
+        for before, after in lies:
+            assert before in text, "the test changes nothing"
+            text = text.replace(before, after)
+        route.fulfill(response=answer, body=text)
+
+    with served(lab.reader, lab.store, lab.room.factory) as url:
+        page.route("**/studies/*", change)
+        with_wallet(page, Wallet(chain, account(1)))
+        page.goto(study_page(url, lab))
+        expect(page.locator("#votes-mark")).to_contain_text("names, accounts and votes read from")
+        expect(page.locator(f"[data-owner='{account(2)}'] [data-cell=vote]")).to_have_text("withdrew" + WHY)
+        expect(page.locator(".quorum .seat.approved")).to_have_count(1)
+        expect(page.locator(".map")).not_to_contain_text("ε")
+        lies[:] = [('<span class="vote no">withdrew</span>', '<span class="vote wait">pending</span>')]
+        page.goto(study_page(url, lab))
+        dialog = open_dialog(page, "Approve this recipe")
+        expect(dialog.get_by_role("alert")).to_contain_text(OWNERS)
+        expect(dialog.get_by_role("button", name="Approve: send 1 transaction")).to_be_disabled()

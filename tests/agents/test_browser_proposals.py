@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.agents.browsing import READS, Wallet, open_dialog, opened, served, study_page, with_wallet
+from tests.agents.labs import unchanged
 from tests.local_chain import LocalChain, account
 from tests.outside import Lab, make_recipe
 
@@ -21,12 +22,6 @@ from sealroom_agents.chain.contracts import interface
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
 OTHER = b"\x66" * 32
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[LocalChain]:
-    with LocalChain.start() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +37,8 @@ def world(chain: LocalChain, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.fixture
 def lab(world: Lab) -> Iterator[Lab]:
     """The world; what is on the chain is afterwards what was there before."""
-    snapshot = world.chain.snapshot()
-    world.chain.mine()  # a console shows no chain whose head is old
-    yield world
-    longest = world.chain.block_number()
-    world.chain.restore(snapshot)
-    # Nobody follows a chain that has become shorter before it is longer again.
-    world.chain.mine(longest - world.chain.block_number())
+    with unchanged(world.chain):
+        yield world
 
 
 def script_in(compose: bytes) -> bytes:
@@ -133,6 +123,24 @@ def refused_proposal(browser: Browser, lab: Lab, study: bytes, says: str) -> Non
         assert wallet.methods <= READS
 
 
+def test_an_approval_that_could_change_nothing_is_not_asked_for(browser: Browser, lab: Lab) -> None:
+    """An owner whose data is used says no after the page was drawn: the wallet's node tells, before a fee."""
+    (study,) = [item.content.id for item in lab.reader.study_history(lab.room.consortium).proposals]
+    wallet = Wallet(lab.chain, account(2))
+    with served(lab.reader, lab.store, lab.room.factory) as url, opened(browser) as page:
+        with_wallet(page, wallet)
+        page.goto(study_page(url, lab))
+        expect(page.locator("h1 .pill")).to_have_text("waits for approval")
+        lab.chain.withdraw(lab.room, study, 1)
+        dialog = open_dialog(page, "Approve this recipe")
+        expect(dialog.get_by_role("alert")).to_contain_text("hospital-B said no, and without it")
+        page.goto(study_page(url, lab))
+        expect(page.locator("h1 .pill")).to_have_text("turned down")
+        expect(page.locator("#closed")).to_contain_text("hospital-B said no")
+        expect(page.locator("button[data-action=approve]")).to_have_count(0)
+        assert wallet.methods <= READS
+
+
 def test_each_of_two_proposals_is_approved_under_its_own_id(page: Page, lab: Lab) -> None:
     """WE-12: the honest one is approved while a later, greedier one of the same recipe waits beside it."""
     (honest,) = [item.content for item in lab.reader.study_history(lab.room.consortium).proposals]
@@ -146,8 +154,9 @@ def test_each_of_two_proposals_is_approved_under_its_own_id(page: Page, lab: Lab
         page.locator(f"[data-proposal='0x{greedy.hex()}'] a").click()
         dialog = open_dialog(page, "Approve this recipe")
         expect(dialog).to_contain_text("ε 45 and")
+        expect(dialog.locator(".beside")).to_contain_text("0x" + honest.id.hex())
         expect(dialog.get_by_role("button", name="Approve: send 1 transaction")).to_be_enabled()
-        dialog.get_by_role("button", name="Cancel").click()
+        dialog.get_by_role("button", name="Not now").click()
         page.locator(f"[data-proposal='0x{honest.id.hex()}'] a").click()
         dialog = open_dialog(page, "Approve this recipe")
         expect(dialog).to_contain_text("ε 4.5 and")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from tests import descriptors
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 
 from sealroom_agents import child_guard, child_processes
+from sealroom_agents.local.folder import locked
 
-ROOT = Path(__file__).resolve().parents[2]
 TREE = """
 import os, subprocess, sys, time
 inner = "import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(9999)"
@@ -118,59 +118,67 @@ def test_many_children_started_at_one_time_each_end() -> None:
 
 
 DEMO = """
-import sys, time
+import sys
 from pathlib import Path
-from sealroom_agents.demo.room import _secret_file, _start_gate, sealroom
-from sealroom_agents.demo.stack import Stack
-from sealroom_agents.simulator.platform import SimulatedPlatform
-stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[2]))
-chain = stack.start_chain()
-platform = stack.folder / "platform"
-stack.run(sealroom(), "simulate", "init", "--platform", str(platform))
-policy = stack.folder / "platform-policy.json"
-policy.write_bytes(SimulatedPlatform.open(platform).policy().encode())
-_start_gate(stack, chain, platform, policy, _secret_file(stack.folder / "watch.token"))
-print("ready", flush=True)
-time.sleep(9999)
+from sealroom_agents.demo.command import standing
+from sealroom_agents.demo.commands import program
+from sealroom_agents.local.chain import start_chain
+from sealroom_agents.local.ports import Ports
+from sealroom_agents.simulator import SimulatedPlatform
+from sealroom_agents.up.children import Child
+with standing(Path(sys.argv[1]) / "demo", keep=False) as stage:
+    start_chain(stage.children, stage.folder, Ports().take(0))
+    platform = stage.folder / "platform"
+    SimulatedPlatform.create(platform)
+    compose, ready = stage.folder / "compose.json", stage.folder / "ready.json"
+    compose.write_text('{"manifest_version":2,"name":"x","runner":"docker-compose"}')
+    guest = (
+        program("sealroom"), "simulate", "guest", "--platform", str(platform), "--compose", str(compose),
+        "--app-id", "0x" + "11" * 20, "--socket", str(stage.folder / "x.sock"),
+    )
+    stage.children.start(Child("guest", guest, ready_file=ready))
+    print("ready", flush=True)
+    stage.commands.run("sleep", "9999")
 """
-"""The demo's own way to start its chain and its gate."""
+"""The demo's own way to start its chain, a guest agent and a command."""
 
 
 @pytest.mark.anvil
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_demo_leaves_no_process(tmp_path: Path, how: signal.Signals) -> None:
-    """Chain, guest agent and gate, each with its guard, are gone with it."""
-    command = [sys.executable, "-c", DEMO, str(ROOT), str(tmp_path)]
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_demo_leaves_no_process(tmp_path: Path, how: signal.Signals) -> None:
+    """Chain, guest agent and a command under way, each with its guard, are gone with it; the lock too."""
+    command = [sys.executable, "-c", DEMO, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as demo:
         try:
             assert demo.stdout is not None
             assert demo.stdout.readline() == b"ready\n"
+            until(lambda: len(set(child_guard.descendants(demo.pid))) >= 6)
             pids = set(child_guard.descendants(demo.pid))
-            assert len(pids) >= 6
             demo.send_signal(how)
-            demo.wait(PATIENCE_S)
+            assert demo.wait(PATIENCE_S) == (-how if how == signal.SIGKILL else 130)
             assert gone(pids)
         finally:
             child_processes.kill(demo.pid)
+    with locked(tmp_path / "demo"):
+        pass
 
 
 STOPPED = """
 import sys
 from pathlib import Path
-from sealroom_agents.demo.owners import in_parallel
-from sealroom_agents.demo.stack import Stack
-from sealroom_agents.simulator.platform import SimulatedPlatform
-stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[2]))
+from sealroom_agents.demo.commands import Commands, in_parallel
+folder = Path(sys.argv[1])
+commands = Commands(folder)
 print("ready", flush=True)
 begin = "import time; print(1, file=open({!r}, 'w'), flush=True); time.sleep(9999)"
 def one(name):
-    return stack.run(sys.executable, "-c", begin.format(str(stack.folder / name)))
+    return commands.run(sys.executable, "-c", begin.format(str(folder / name)))
 try:
     in_parallel(*(lambda name=name: one(name) for name in "abcdefgh"))
 except KeyboardInterrupt:
     pass
 finally:
-    stack.stop()
+    commands.stop()
 print("stopped", flush=True)
 """
 """The demo's own way to run commands at one time: more of them than run at once."""
@@ -178,7 +186,7 @@ print("stopped", flush=True)
 
 def test_ctrl_c_ends_the_demo_s_commands_and_starts_no_more(tmp_path: Path) -> None:
     """Nobody waits for commands that were under way, nor for those that waited for their turn."""
-    command = [sys.executable, "-c", STOPPED, str(ROOT), str(tmp_path)]
+    command = [sys.executable, "-c", STOPPED, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as demo:
         try:
             deadline = time.monotonic() + PATIENCE_S

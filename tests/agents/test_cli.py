@@ -17,7 +17,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy
@@ -26,7 +28,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from eth_account import Account
-from tests.agents.shell import environment, shell
+from tests.agents.shell import environment, forked, shell
 from tests.agents.worked import (
     ANALYSIS,
     fresh_platform,
@@ -189,7 +191,7 @@ def test_transcript(path: Path, sitting: Path) -> None:
     steps = read_steps(path)
     assert steps, f"{path} holds no command"
     for step in steps:
-        done = shell(step.command, sitting)
+        done = forked(step.command, sitting)
         shown = f"{path.name}:{step.line}: {step.command}\n{done.stdout}"
         assert done.returncode == step.status, shown
         assert expected(step.output).fullmatch(done.stdout), f"{shown}\nexpected:\n" + "\n".join(step.output)
@@ -197,20 +199,31 @@ def test_transcript(path: Path, sitting: Path) -> None:
 
 # --- help ----------------------------------------------------------------------------------------
 
-GROUPS = ("config", "db", "drill", "govern", "room", "simulate", "study")
+GROUPS = ("config", "db", "drill", "govern", "policy", "room", "simulate", "study", "token")
 """Commands whose own commands have the options."""
 
 
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """What each command says of itself; each is asked once."""
+    folder = tmp_path_factory.mktemp("helps")
+    return cache(lambda name: shell(f"sealroom {name} --help", folder))
+
+
 @pytest.mark.parametrize("name", ENTRIES)
-def test_help_of_every_command_shows_an_example(name: str, tmp_path: Path) -> None:
-    done = shell(f"sealroom {name} --help", tmp_path)
+def test_help_of_every_command_shows_an_example(
+    name: str, helps: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    done = helps(name)
     assert done.returncode == 0, done.stdout
     assert re.search(rf"\n +sealroom {name} .*--?\w|\n +sealroom {name} \w", done.stdout), done.stdout
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_each_example_of_a_help_can_be_copied(name: str, tmp_path: Path) -> None:
-    said, _, listed = shell(f"sealroom {name} --help", tmp_path).stdout.partition("\nOptions:")
+def test_each_example_of_a_help_can_be_copied(
+    name: str, helps: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    said, _, listed = helps(name).stdout.partition("\nOptions:")
     options = set(re.findall(r"(?<!\S)--[a-z0-9-]+", listed))
     # Lines that end in a backslash go on.
     _, first, rest = said.replace("\\\n", " ").partition("\n    sealroom ")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.agents.answering import answering
-from tests.agents.shell import shell
+from tests.agents.shell import forked
 from tests.agents.staged import Stage, make_stage
 from tests.agents.worked import ANALYSIS, make_gate, render_recipe, write_cohort
 from tests.local_chain import LocalChain
@@ -54,13 +54,13 @@ def card_command(stage: Stage, gate: str) -> str:
 
 def test_a_card_is_written_checked_and_sealed_to(stage: Stage, sitting: Path) -> None:
     with answering(stage.gate.identity.encode()) as gate:
-        written = shell(card_command(stage, gate), sitting)
+        written = forked(card_command(stage, gate), sitting)
     assert written.returncode == 0, written.stdout
     assert "agrees at finalized block" in written.stdout
     assert "warning" not in written.stdout
     root = "--simulated-root root.der"
     stage.chain.mine()  # a head of now
-    sealed = shell(
+    sealed = forked(
         f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes --json",
         sitting,
     )
@@ -72,7 +72,7 @@ def test_a_gate_that_the_owners_did_not_adopt_gets_no_card(stage: Stage, sitting
     """AT-30: attested, but another gate."""
     other = make_gate(stage.platform, compose=b'{"name":"another gate"}')
     with answering(other.identity.encode()) as gate:
-        done = shell(card_command(stage, gate), sitting)
+        done = forked(card_command(stage, gate), sitting)
     assert done.returncode == 1
     assert "the owners adopted" in done.stdout
     assert not (sitting / "study.json").exists()
@@ -81,7 +81,7 @@ def test_a_gate_that_the_owners_did_not_adopt_gets_no_card(stage: Stage, sitting
 @pytest.mark.parametrize("body", [b"", b"{}", b"x" * 3_000_000], ids=["nothing", "no identity", "too much"])
 def test_an_answer_that_is_no_identity_is_one_clear_error(stage: Stage, sitting: Path, body: bytes) -> None:
     with answering(body) as gate:
-        done = shell(card_command(stage, gate), sitting)
+        done = forked(card_command(stage, gate), sitting)
     assert done.returncode == 1
     assert done.stdout.startswith("error: ")
     assert len(done.stdout.splitlines()) <= 2
@@ -90,11 +90,11 @@ def test_an_answer_that_is_no_identity_is_one_clear_error(stage: Stage, sitting:
 def test_a_revocation_is_told_at_the_seal_and_takes_no_new_card(stage: Stage, sitting: Path) -> None:
     """CE-20: a wrap from before a revocation opens only once the revoker, too, has approved again."""
     with answering(stage.gate.identity.encode()) as gate:
-        shell(card_command(stage, gate), sitting)
+        forked(card_command(stage, gate), sitting)
     stage.chain.revoke(stage.room, 2)
     root = "--simulated-root root.der"
     stage.chain.mine()  # a head of now
-    done = shell(
+    done = forked(
         f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
         sitting,
     )
@@ -105,13 +105,13 @@ def test_a_revocation_is_told_at_the_seal_and_takes_no_new_card(stage: Stage, si
 def test_a_card_whose_gate_was_swapped_is_refused_at_the_seal(stage: Stage, sitting: Path) -> None:
     """AT-30: the attack on an owner: a card with another gate's key, in good evidence."""
     with answering(stage.gate.identity.encode()) as gate:
-        shell(card_command(stage, gate), sitting)
+        forked(card_command(stage, gate), sitting)
     other = make_gate(stage.platform, compose=b'{"name":"another gate"}')
     card = json.loads((sitting / "study.json").read_text()) | {"gate": other.identity.to_json()}
     (sitting / "study.json").write_text(json.dumps(card))
     root = "--simulated-root root.der"
     stage.chain.mine()  # a head of now
-    done = shell(
+    done = forked(
         f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
         sitting,
     )
@@ -124,5 +124,5 @@ def test_a_card_for_a_recipe_not_proposed_yet_can_be_made(stage: Stage, sitting:
     recipe = render_recipe(sitting / "changed", analysis=ANALYSIS + "# one line more\n")
     (sitting / "app-compose.json").write_bytes(recipe)
     with answering(stage.gate.identity.encode()) as gate:
-        done = shell(card_command(stage, gate), sitting)
+        done = forked(card_command(stage, gate), sitting)
     assert done.returncode == 0, done.stdout

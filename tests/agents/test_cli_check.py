@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
-from tests.agents.shell import shell
+from tests.agents.shell import forked
 from tests.agents.staged import Stage, make_stage
 from tests.agents.worked import APP, CHAIN_ID, CONSORTIUM, LEDGER, make_card, write_cohort
 from tests.local_chain import Dataset, LocalChain, Room, account
@@ -178,7 +178,7 @@ class Desk:
         """What a check finds."""
         self.chain.mine()  # a head of now
         asked = f"--rpc {self.chain.url if rpc is None else rpc} {' '.join(options)}"
-        done = shell(f"sealroom check A.tar {asked} --json 2>/dev/null", self.folder)
+        done = forked(f"sealroom check A.tar {asked} --json 2>/dev/null", self.folder)
         assert done.returncode == status, done.stdout
         return list(json.loads(done.stdout)["findings"])
 
@@ -252,7 +252,7 @@ def study(chain: LocalChain, tmp_path: Path) -> Iterator[Desk]:
         "sealroom seal --owner hospital-A --in cohort-A.parquet --out A.tar --key-out keys/A.key --yes "
         f"--rpc {stage.chain.url}"
     )
-    done = shell(f"{command} --simulated-root root.der", tmp_path)
+    done = forked(f"{command} --simulated-root root.der", tmp_path)
     assert done.returncode == 0, done.stdout
     (tmp_path / "said").write_text(done.stdout)
     yield Desk(stage.chain, stage.room, tmp_path, sealed.inspect(tmp_path / "A.tar"))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.agents.shell import shell
+from tests.agents.shell import forked
 from tests.agents.worked import render_recipe
 
 from sealroom.model import Version, dataset_id
@@ -44,7 +44,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def test_a_proposal_holds_recipe_datasets_and_the_budget_of_all_runs(recipe: Recipe, tmp_path: Path) -> None:
     before = int(time.time())
-    done = shell("sealroom proposal app-compose.json *.registration.json --runs 3 --days 2", tmp_path)
+    done = forked("sealroom proposal app-compose.json *.registration.json --runs 3 --days 2", tmp_path)
     after = int(time.time())
     assert done.returncode == 0, done.stdout
     asked = json.loads((tmp_path / "proposal.json").read_text())
@@ -66,7 +66,7 @@ def test_a_proposal_holds_recipe_datasets_and_the_budget_of_all_runs(recipe: Rec
 
 @pytest.mark.usefixtures("recipe")
 def test_a_dataset_without_a_registration_is_named(tmp_path: Path) -> None:
-    done = shell("sealroom proposal app-compose.json cohort-A.registration.json", tmp_path)
+    done = forked("sealroom proposal app-compose.json cohort-A.registration.json", tmp_path)
     assert done.returncode == 1
     assert "hospital-B/cohort-B.tar" in done.stdout
     assert not (tmp_path / "proposal.json").exists()
@@ -82,7 +82,7 @@ def test_a_registration_of_something_else_is_refused(tmp_path: Path, what: str) 
     else:
         given = replace(given, version=replace(given.version, schema_hash=bytes(32)))
     path.write_bytes(registration_file(given))
-    done = shell("sealroom proposal app-compose.json *.registration.json", tmp_path)
+    done = forked("sealroom proposal app-compose.json *.registration.json", tmp_path)
     assert done.returncode == 1
     assert "error: small-study reads no dataset " in done.stdout
     assert not (tmp_path / "proposal.json").exists()
@@ -91,7 +91,7 @@ def test_a_registration_of_something_else_is_refused(tmp_path: Path, what: str) 
 @pytest.mark.usefixtures("recipe")
 def test_one_registration_given_twice_is_refused(tmp_path: Path) -> None:
     """It would leave a dataset out, or count its owner's budget twice."""
-    done = shell(
+    done = forked(
         "sealroom proposal app-compose.json *.registration.json cohort-A.registration.json", tmp_path
     )
     assert done.returncode == 1

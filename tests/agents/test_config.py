@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from sealroom_agents.cli import main
-from sealroom_agents.config import PROCESSES, Config, load, process_command
+from sealroom_agents.config import PROCESSES, Config, load, load_shared, process_command
 from sealroom_agents.config.display import masked, toml, values
 from sealroom_agents.config.model import SECTIONS
 from sealroom_agents.config.options import fields, option_of
@@ -110,6 +110,29 @@ def test_a_value_that_does_not_fit_is_named_by_where_it_was_given(
     assert "SECRETKEY" not in str(caught.value) and "JSON" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("sqlite:///s.db", "sqlite:///{}/s.db"),
+        ("sqlite:////var/s.db", "sqlite:////var/s.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql://sealroom@db/sealroom", "postgresql://sealroom@db/sealroom"),
+    ],
+)
+def test_database_and_content_in_the_file_count_from_its_folder_too(
+    tmp_path: Path, written: str, meant: str
+) -> None:
+    """OP-08: a unit's working folder is another one than that of whoever makes a backup."""
+    path = tmp_path / "sealroom.toml"
+    path.write_text(f'[gate]\nno_field = 1\n[database]\nurl = "{written}"\ncontent = "envelopes"\n')
+    kept = load_shared(path).database
+    assert kept.clear == meant.format(tmp_path) and kept.content == f"{tmp_path}/envelopes"
+    path.write_text('[database]\ncontent = "s3://bucket/prefix"\n')
+    assert load_shared(path, {"database": {"url": "sqlite:///x.db"}}).database.clear == "sqlite:///x.db"
+    assert load_shared(path).database.content == "s3://bucket/prefix"
+    assert load_shared(path).database.clear == f"sqlite:///{tmp_path}/sealroom.db"
+
+
 def test_no_dotenv_file_is_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """OP-03: who can write into the working folder does not configure a gate."""
     (file.parent / ".env").write_text("SEALROOM_CHAIN__ID=5\n")
@@ -138,7 +161,8 @@ def test_every_option_of_every_process_is_a_field_and_every_field_an_option() ->
         options = {name for each in command.params for name in each.opts}
         assert options == {"--config", *(option_of(field) for _, _, field in fields(process))}
         reached |= {(table, name) for table, name, _ in fields(process)}
-    assert reached == {(table, name) for table, each in SECTIONS.items() for name in each.model_fields}
+    named = {(table, name) for table, each in SECTIONS.items() for name in each.model_fields}
+    assert reached == named - {("runner", "options")}  # whatever a backend has, in the file alone
 
 
 def test_a_command_takes_from_its_file_what_no_option_says(file: Path) -> None:
@@ -182,14 +206,41 @@ def test_config_prints_schema_and_values_and_finds_what_processes_would_refuse(f
     status, text = run("check", "--config", str(file), "--json")
     assert status == 1
     fields_ = {fault["field"] for fault in json.loads(text)["faults"]}
-    assert fields_ == {"[gate] watch_token_file", "[gate] platform_policy", "[watcher] watch_token_file"}
+    assert fields_ == {
+        "[gate] watch_token_file", "[gate] platform_policy", "[watcher] watch_token_file",
+        "[database] content",
+    }  # fmt: skip
     token = file.parent / "watch.token"
     token.touch(mode=0o600)
     token.write_text("t" * 32)
     policy = file.parent / "policy.json"
     policy.write_text("{}")
-    file.write_text(WHOLE.replace("/etc/sealroom/policy.json", "policy.json"))
+    whole = WHOLE.replace("/etc/sealroom/policy.json", "policy.json")
+    file.write_text(whole.replace("[gate]", 'content = "content"\n\n[gate]'))
     assert run("check", "--config", str(file))[0] == 0
     token.chmod(0o644)  # OP-03
     status, text = run("check", "--config", str(file))
     assert status == 1 and f"chmod 600 {token}" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ('rpc = ["http://127.0.0.1:9", "http://127.0.0.1:9"]', "[chain] rpc"),
+        ('rpc = ["ftp://127.0.0.1:9"]', "[chain] rpc"),
+        ('[console]\npins = "nope.toml"', "[console] pins"),
+        ('[console]\nsigning_key = "nope.key"', "[console] signing_key"),
+        ('[console]\nmetrics = "nonsense"', "[console] metrics"),
+        ('[database]\ncontent = "gs://bucket/x"\n[console]', "[database] content"),
+    ],
+)
+def test_what_a_process_refuses_when_it_starts_is_found_before(file: Path, line: str, field: str) -> None:
+    """So `sealroom up` does not restart for ever what cannot start."""
+    rpc = "" if line.startswith("rpc") else 'rpc = ["http://127.0.0.1:9"]\n'
+    more = "" if "[console]" in line else "\n[console]"
+    file.write_text(f'[chain]\nfactory = "0x{"ab" * 20}"\n{rpc}{line}{more}\nport = 0\n')
+    result = CliRunner().invoke(main, ["config", "check", "--config", str(file), "--json"])
+    assert [fault["field"] for fault in json.loads(result.output)["faults"]] == [field]
+    if field == "[chain] rpc":  # in this process nothing else may have been set up before
+        started = CliRunner().invoke(main, ["console", "--config", str(file)])
+        assert started.exit_code == 78, started.output

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.s3_server import S3Server
 
 from sealroom_agents.errors import ConfigurationError, StoreError
 from sealroom_agents.store import Holder, Store
@@ -19,10 +20,20 @@ from sealroom_agents.store.content import MAX_BYTES, Bucket, Content, Folder, co
 HOLDER = Holder(id="one", place="here", name="r")
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with S3Server.start() as running, running.named():
+        yield running
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
 def content(request: pytest.FixtureRequest, tmp_path: Path) -> Content:
-    place = str(tmp_path / "content") if request.param == "folder" else f"memory://{secrets.token_hex(8)}"
-    return content_at(place)
+    match request.param:
+        case "folder":
+            return content_at(str(tmp_path / "content"))
+        case "memory":
+            return content_at(f"memory://{secrets.token_hex(8)}")
+    return content_at(request.getfixturevalue("server").place())
 
 
 def damage(content: Content, digest: str, data: bytes) -> None:
@@ -126,7 +137,7 @@ def test_an_envelope_is_handed_out_by_its_digest_once_it_is_published_and_not_be
     draft = store.content.put(b"draft")
     assert store.published(draft) is None
     store.anchored(first, "envelope", message="x")
-    digest = store.envelope_digest(first.id)
+    digest = store.run(first.id).envelope
     assert digest is not None
     assert (store.published(digest), store.published(draft), store.published(recipe)) == (
         b"envelope",
@@ -135,5 +146,5 @@ def test_an_envelope_is_handed_out_by_its_digest_once_it_is_published_and_not_be
     )
     assert store.draft(second.id) == "draft"
     store.anchored(second, "another", message="x")
-    assert set(store.content.digests()) == {recipe, digest, store.envelope_digest(second.id)}
+    assert set(store.content.digests()) == {recipe, digest, store.run(second.id).envelope}
     store.close()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sealroom_agents.demo.stack import MARK, empty_folder
+from sealroom_agents.demo.folder import MARK, emptied
 from sealroom_agents.errors import DemoError
+from sealroom_agents.local.folder import LOCK
 
 SEALROOM = Path(sys.executable).parent / "sealroom"
 DEMO_LIMIT_S = 900
@@ -54,48 +55,49 @@ def test_a_new_an_empty_and_an_earlier_demo_s_folder_are_taken(tmp_path: Path) -
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder in (tmp_path / "new" / "er", empty):
-        os.close(empty_folder(folder))
-        assert [entry.name for entry in folder.iterdir()] == [MARK]
-        assert folder.stat().st_mode & 0o777 == 0o700
-        (folder / "logs").mkdir()
-        (folder / "logs" / "gate.log").write_text("old")
-        (folder / "link").symlink_to(outside)
-        os.close(empty_folder(folder))
-        assert [entry.name for entry in folder.iterdir()] == [MARK]
+        for _ in range(2):
+            with emptied(folder):
+                assert {entry.name for entry in folder.iterdir()} == {MARK, LOCK}
+                assert folder.stat().st_mode & 0o777 == 0o700
+                (folder / "logs").mkdir()
+                (folder / "logs" / "gate.log").write_text("old")
+                (folder / "link").symlink_to(outside)
     assert (outside / "kept").read_text() == "kept"
 
 
 def test_a_folder_in_which_a_demo_runs_is_not_emptied_below_it(tmp_path: Path) -> None:
-    held = empty_folder(tmp_path / "demo")
-    (tmp_path / "demo" / "runner.key").write_text("0x")
-    assert "another demo runs" in refused(tmp_path / "demo")
-    assert (tmp_path / "demo" / "runner.key").exists()
-    os.close(held)
-    os.close(empty_folder(tmp_path / "demo"))
-    assert not (tmp_path / "demo" / "runner.key").exists()
+    with emptied(tmp_path / "demo"):
+        (tmp_path / "demo" / "runner.key").write_text("0x")
+        assert "another room runs" in refused(tmp_path / "demo")
+        assert (tmp_path / "demo" / "runner.key").exists()
+    with emptied(tmp_path / "demo"):
+        assert not (tmp_path / "demo" / "runner.key").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told_as_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DemoError) as error:
-        empty_folder(tmp_path / "file" / "demo")
-    assert "cannot write" in error.value.message
+    with pytest.raises(DemoError, match="cannot write"), emptied(tmp_path / "file" / "demo"):
+        pass
 
 
 LONG_CHAIN = """
 import sys
 from pathlib import Path
 import httpx
-from sealroom_agents.demo.stack import Stack
-stack = Stack(root=Path(sys.argv[1]), folder=Path(sys.argv[1]) / "demo")
-chain = stack.start_chain()
+from sealroom_agents.local.chain import start_chain
+from sealroom_agents.local.ports import Ports
+from sealroom_agents.up.children import Children
+from sealroom_agents.up.report import Report
+folder = Path(sys.argv[1]) / "demo"
+children = Children(Report(stream=None), folder.parent)
 try:
+    chain = start_chain(children, folder, Ports().take(0))
     body = {"jsonrpc": "2.0", "id": 1, "method": "anvil_mine", "params": [hex(1600)]}
     assert "result" in httpx.post(chain, json=body, timeout=900).json()
 finally:
-    stack.stop()
+    children.stop()
 """
-"""The demo's own chain, until anvil has moved states of it to the disk."""
+"""A room's chain, until anvil has moved states of it to the disk."""
 
 
 @pytest.mark.anvil
@@ -108,5 +110,5 @@ def test_a_long_chain_writes_into_the_demo_s_folder_alone(tmp_path: Path) -> Non
         timeout=DEMO_LIMIT_S,
         check=True,
     )
-    assert list((tmp_path / "demo" / "chain").iterdir())
+    assert list((tmp_path / "demo" / "chain" / "cache").iterdir())
     assert not [path for path in home.rglob("*") if path.is_file()]

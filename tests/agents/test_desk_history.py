@@ -101,3 +101,16 @@ def test_the_study_before_is_not_called_none(long: tuple[Office, str, str]) -> N
     words = [value for label, value in answer.lines if label == "differs"]
     assert words == ["not known: the study approved last is older than the history that was read"]
     assert any(TOLD in words for words in answer.warnings)
+
+
+def test_the_vote_that_decides_is_told(long: tuple[Office, str, str]) -> None:
+    """No event but that of the effect tells of the last approval; the earlier votes may lie behind what is
+    shown."""
+    office, *_ = long
+    events = seeing.history_(desk(office, reach=100), limit=100).facts["events"]
+    (pinned,) = [n for n, one in enumerate(events) if one["event"] == "StudyPinned"]
+    assert events[pinned]["words"].startswith("hospital-D approved, and so: study ")
+    (adopted,) = [one for one in events if one["event"] == "PlatformAdopted"]
+    assert " approved, and so: platform " in adopted["words"]
+    short = seeing.history_(desk(office, reach=100), limit=pinned + 1).facts["events"]
+    assert short[-1] == events[pinned]

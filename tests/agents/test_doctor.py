@@ -3,17 +3,27 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
-import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tests.local_chain import LocalChain
+from tests.gate_world import World
+from tests.local_chain import LocalChain, account
+from tests.ports import free_port
+from tests.rpc_proxy import RpcProxy
 
+from sealroom.platform_policy import SAFE
 from sealroom_agents.cli import main
+from sealroom_agents.doctor import command, gates
+from sealroom_agents.doctor.nodes import LATE_FINALITY_S
 from sealroom_agents.store import Store
 
 
@@ -36,12 +46,6 @@ def states(findings: list[dict[str, Any]]) -> list[str]:
     return [finding["state"] for finding in findings]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_endpoints_are_looked_at_one_by_one_and_held_against_each_other(chain: LocalChain) -> None:
     """CH-01: an endpoint of another chain is named, and one that is away."""
     chain.keep_real_time()
@@ -54,11 +58,120 @@ def test_endpoints_are_looked_at_one_by_one_and_held_against_each_other(chain: L
     status, told = doctor("--rpc", chain.url, "--rpc", away)
     assert status == 1 and states(told["rpc"]) == ["ok", "broken"] and told["rpc"][1]["hint"]
     with LocalChain.start() as other:
+        other.fund(account(9))  # or its blocks are those of the first, where both start within one second
         other.keep_real_time()
         other.finalize()
         status, told = doctor("--rpc", chain.url, "--rpc", other.url)
     assert status == 1 and states(told["agreement"]) == ["broken"]
     assert "differs" in told["agreement"][0]["message"]
+
+
+def test_clocks_finality_and_what_a_node_refuses_are_told(chain: LocalChain) -> None:
+    """CH-04, OP-08: each is shown beside its twin that is right, and says what to type."""
+    chain.keep_real_time()
+    chain.finalize()
+    chain.advance(2 * LATE_FINALITY_S)
+    with RpcProxy(chain.url) as mean:
+        mean.refuses = lambda method, params: method == "eth_call" and int(params[0]["gas"], 16) > 10**7
+        mean.refusal = {"code": -32000, "message": "gas limit is too high"}
+        status, told = doctor("--rpc", mean.url)
+    assert status == 1
+    (clock,), (finality,), (calls,) = told["clock"], told["finality"], told["calls"]
+    assert (
+        clock["state"] == "broken" and "in the future" in clock["message"] and "`timedatectl" in clock["hint"]
+    )
+    assert finality["state"] == "warning", finality
+    assert "`curl " in finality["hint"]
+    assert calls["state"] == "broken" and "gas limit is too high" in calls["message"]
+    assert "`--rpc.gascap 50000000`" in calls["hint"]
+    status, told = doctor("--rpc", chain.url)
+    assert states(told["calls"]) == ["ok"]
+
+
+def test_a_process_whose_clock_is_off_is_named() -> None:
+    """OP-08: by the date of its answer; half a minute is longer than a lease may be late."""
+    for seconds, wanted in ((0, []), (-30, ["broken"])):
+        found = list(
+            gates._clock("gate", email.utils.formatdate(1_000_000 + seconds, usegmt=True), 1_000_000.4)
+        )
+        assert [one.state for one in found] == wanted
+        assert all("-30 s off" in one.message and "`timedatectl" in one.remedy for one in found)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"[" * 100_000, b'{"conditions": 7}', b'{"conditions": [7]}', b"\xff"]
+)
+def test_an_answer_that_is_none_is_told_in_words(data: bytes) -> None:
+    """RE-02: whoever listens there may answer anything."""
+    (found,) = gates._conditions("gate", "http://gate", 200, data)
+    assert found.state == "unknown" and "no conditions" in found.message
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:1"), ("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1")],
+)
+def test_a_process_that_listens_everywhere_is_asked_here(host: str, url: str) -> None:
+    assert command._here(host, 1) == url
+
+
+@contextmanager
+def shown(world: World) -> Iterator[str]:
+    """What a gate answers to GET, on a port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = world.http.get(self.path)
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_policy_that_owners_did_not_adopt_or_that_nodes_cannot_serve_is_told(approved: World) -> None:
+    """AT-35, CH-06: a gate with another policy grants nothing; one whose results leave at a safe block needs
+    nodes that name one."""
+    here = approved.room.consortium
+    with RpcProxy(approved.chain.url) as mean, shown(approved) as url:
+        mean.refuses = lambda method, params: method == "eth_getBlockByNumber" and params[0] == "safe"
+        arguments = ["--rpc", mean.url, "--gate", url, "--consortium", here]
+        _, told = doctor(*arguments)
+        adopted = f"adopted {here[:10]}…"
+        assert states(told[adopted]) == ["ok"] and "emission" not in told
+        approved.policy = replace(approved.policy, emit=SAFE)
+        approved.start_gate()
+        status, told = doctor(*arguments)
+        assert status == 1 and states(told[adopted]) == states(told["emission"]) == ["broken"]
+        assert "another platform policy" in told[adopted][0]["message"]
+        assert "`sealroom gate --platform-policy FILE`" in told[adopted][0]["hint"]
+        assert "eth_getBlockByNumber" in told["emission"][0]["message"]
+        assert "`sealroom govern platform" in told["emission"][0]["hint"]
+        mean.refuses = lambda method, params: False
+        _, told = doctor(*arguments)
+        assert states(told["emission"]) == ["ok"]
+
+
+def test_consortia_are_looked_at_through_the_quorum_that_is_configured(
+    approved: World, tmp_path: Path
+) -> None:
+    """CH-03: one of three endpoints that is away is told, and keeps nothing else from being looked at."""
+    file, here = tmp_path / "sealroom.toml", approved.room.consortium
+    with RpcProxy(approved.chain.url) as one, RpcProxy(approved.chain.url) as two, shown(approved) as url:
+        nodes = json.dumps([one.url, two.url, f"http://127.0.0.1:{free_port()}"])
+        for quorum, wanted in (("", None), ("quorum = 2", ["ok"])):
+            file.write_text(f"[chain]\nid = 31337\nrpc = {nodes}\n{quorum}\n")
+            status, told = doctor("--config", str(file), "--gate", url, "--consortium", here)
+            assert status == 1 and states(told["rpc"]).count("broken") == 1
+            adopted = told.get(f"adopted {here[:10]}…")
+            assert (None if adopted is None else states(adopted)) == wanted, told
 
 
 def test_a_file_is_looked_at_with_all_that_it_names(chain: LocalChain, tmp_path: Path) -> None:
@@ -80,7 +193,7 @@ def test_a_file_is_looked_at_with_all_that_it_names(chain: LocalChain, tmp_path:
     assert status == 1  # the gate is away
     assert states(told["config"]) == ["ok"] and told["gate"][0]["state"] == "broken"
     assert states(told["database revision"]) == ["ok"]
-    assert states(told["balance"]) == ["broken"] and "send ether to 0x" in told["balance"][0]["hint"]
+    assert states(told["balance"]) == ["broken"] and "`cast send 0x" in told["balance"][0]["hint"]
     assert len(told["disk"]) == 3
     (tmp_path / "token").chmod(0o644)
     (tmp_path / "s.db").unlink()

@@ -5,102 +5,29 @@ it is looked again."""
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.lens import tells
-from tests.local_chain import Dataset, LocalChain, Room, account
+from tests.agents.followed import Stage, following, staged
+from tests.lens import looks, tells
 from tests.patience import PATIENCE_S, until
-from tests.rpc_proxy import RpcProxy, as_asked, honest
+from tests.rpc_proxy import Tamper, as_asked, honest
 
 from sealroom.codes import Code
-from sealroom_agents.chain import ChainReader
-from sealroom_agents.chain.follower import Follower
 from sealroom_agents.chain.pace import MAX_BLOCK_S, MIN_PAUSE_S, Pace
 from sealroom_agents.chain.picture import MAX_AGE_S
-from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import Halt
 
 pytestmark = pytest.mark.anvil
 
 
-@dataclass
-class Stage:
-    """A chain with two consortia, one of them with a live study, and three nodes."""
-
-    chain: LocalChain
-    rooms: list[Room]
-    nodes: list[RpcProxy]
-
-
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    with LocalChain.start() as chain, ExitStack() as stack:
-        chain.keep_own_time()
-        rooms = []
-        for number in range(2):
-            room = chain.create_consortium(["hospital-A", "hospital-B"], threshold=2)
-            chain.adopt_platform(
-                room, gate_root=b"\x05" * 32, gate_signer=account(10), gate_compose=b"\x06" * 32,
-                os_images=[b"\x07" * 32], devices=[b"\x08" * 32],
-            )  # fmt: skip
-            dataset = Dataset(owner=0, name=f"cohort-{number}")
-            chain.register(room, dataset, cap_micro=3_000_000)
-            chain.approve(room, chain.draft(room, compose_hash=b"\x09" * 32, datasets=[dataset.id]), 0, 1)
-            rooms.append(room)
-        chain.finalize()
-        yield Stage(chain, rooms, [stack.enter_context(RpcProxy(chain.url)) for _ in range(3)])
-
-
-@dataclass
-class Followed:
-    """A follower whose clock a test sets."""
-
-    follower: Follower
-    reader: ChainReader
-    late_s: float = 0.0
-    room: str = field(init=False)
-
-    def caught_up(self) -> None:
-        self.follower.refresh(PATIENCE_S, every=True)
-
-    def refused(self) -> Code:
-        with pytest.raises(ChainError) as error:
-            self.follower.view(self.room)
-        return error.value.code
-
-    def kinds(self) -> list[str]:
-        """How each node stands after one more look."""
-        self.caught_up()
-        return [state.kind for state in self.follower.states]
-
-    def readmit(self) -> None:
-        """The time for which nodes are left out is over."""
-        for seat in self.follower._picture.seats.values():
-            seat.breaker._back_at = 0.0
-
-
-@contextmanager
-def following(stage: Stage, *, nodes: int = 3, quorum: int = 2, floor: int = 0) -> Iterator[Followed]:
-    for node in stage.nodes:
-        node.tamper, node.rewrite, node.down = honest, as_asked, False
-    urls = [node.url for node in stage.nodes[:nodes]]
-    reader = stage.chain.reader(*urls, quorum=quorum, finalized_floor=floor)
-
-    def clock() -> float:
-        return time.monotonic() + followed.late_s
-
-    followed = Followed(reader.follow(clock=clock), reader)
-    followed.room = stage.rooms[0].consortium
-    try:
-        yield followed
-    finally:
-        followed.follower.close()
-        reader.close()
+    with staged() as stage:
+        yield stage
 
 
 def test_a_look_is_one_request_whatever_is_followed(stage: Stage) -> None:
@@ -187,6 +114,59 @@ def test_a_node_that_shows_another_state_at_a_final_block_counts_for_nothing(sta
                 assert followed.follower.view(followed.room).app_allows
 
 
+class Held:
+    """A node's answers, held back until they are let go."""
+
+    def __init__(self, within: Tamper, holds: Callable[[str, list[Any]], bool]) -> None:
+        self._within, self._holds = within, holds
+        self.held, self.free = threading.Event(), threading.Event()
+
+    def __call__(self, method: str, params: list[Any], result: Any) -> Any:
+        if self._holds(method, params):
+            self.held.set()
+            assert self.free.wait(PATIENCE_S)
+        return self._within(method, params, result)
+
+
+def test_an_old_disagreement_does_not_outlast_the_looks_that_a_reader_waits_for(stage: Stage) -> None:
+    """CH-03: one node has shown the study's datasets, the others were asked before the study was found."""
+
+    def final(method: str, params: list[Any]) -> bool:
+        return looks(method, params) and params[1] == "finalized"
+
+    with following(stage, quorum=3) as followed:
+        lies = tells(lambda row: replace(row, allowed=False), at=("finalized",))
+        searches = [
+            Held(tamper, lambda method, _: method == "eth_getLogs") for tamper in (honest, lies, honest)
+        ]
+        for node, search in zip(stage.nodes, searches, strict=True):
+            node.tamper = search
+        assert followed.refused() == Code.CHAIN_DISAGREES
+        late = Held(lies, final)
+        stage.nodes[1].tamper = late
+        with followed.follower._change:
+            followed.follower._looking.wake()
+        assert late.held.wait(PATIENCE_S)
+        first, liar, last = followed.follower._picture.seats.values()
+        goals = [seat.begun + 1 for seat in (first, last)]
+        waiting = threading.Thread(target=followed.caught_up)
+        waiting.start()
+        until(lambda: first.ended >= goals[0] and last.ended >= goals[1])
+        later = [Held(honest, final), Held(honest, final)]
+        stage.nodes[0].tamper, stage.nodes[1].tamper, stage.nodes[2].tamper = later[0], honest, later[1]
+        for search in searches:
+            search.free.set()
+        assert all(one.held.wait(PATIENCE_S) for one in later), "they are asked for the datasets"
+        asked = liar.begun + 1
+        late.free.set()
+        until(lambda: liar.ended >= asked)
+        waiting.join(0.5)
+        for one in later:
+            one.free.set()
+        waiting.join(PATIENCE_S)
+        assert followed.follower.view(followed.room).app_allows
+
+
 def test_nodes_whose_final_blocks_differ_agree_on_one_that_enough_have(stage: Stage) -> None:
     """CH-03: one lags; the two others are asked about a block that they have passed."""
 
@@ -205,12 +185,19 @@ def test_nodes_whose_final_blocks_differ_agree_on_one_that_enough_have(stage: St
         final = stage.chain.block_number("finalized")
         assert followed.follower.view(followed.room).block_number == final - 2
         stage.nodes[2].rewrite = as_asked
-        followed.caught_up()
-        assert followed.follower.view(followed.room).block_number == final - 1
+
+        def caught_up_to() -> int:
+            followed.caught_up()
+            return followed.follower.view(followed.room).block_number
+
+        until(lambda: caught_up_to() == final - 1)
         assert followed.kinds() == ["seated"] * 3
         stage.nodes[1].rewrite = lags(3)
-        followed.caught_up()
+        assert followed.kinds() == ["seated", "chain-stale", "seated"]
         assert followed.follower.floor == final - 1, "it never goes back"
+        assert followed.follower.view(followed.room).block_number == final - 1
+        followed.late_s += MAX_AGE_S + 1
+        followed.caught_up()
         assert followed.refused() == Code.CHAIN_STALE
 
 

@@ -39,7 +39,7 @@ from sealroom.sealed import UNWRAPPED, make_wrap, open_wrap
 from sealroom_agents.attestation import verify_gate
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ConfigurationError, GateError
-from sealroom_agents.gate import service, spending
+from sealroom_agents.gate import release, spending
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.audit import verify as verify_audit
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
@@ -86,15 +86,15 @@ def test_an_enclave_that_keeps_every_rule_gets_its_keys(approved: World) -> None
     secret = transcript_1(
         transcript, kem_key=enclave.kem.public, signer=enclave.address, gate_signer=signer, grant=grant
     )
-    for sealed, release in zip(approved.sealed, reply.keys, strict=True):
+    for sealed, released in zip(approved.sealed, reply.keys, strict=True):
         key = open_key(
             enclave.kem,
-            release.ciphertext,
+            released.ciphertext,
             transcript=secret,
             owner=OWNERS[sealed.owner],
-            dataset_id=release.dataset,
+            dataset_id=released.dataset,
             header=sealed.header.digest,
-            key_commitment=release.key_commitment,
+            key_commitment=released.key_commitment,
         )
         assert key.reveal() == sealed.key.reveal()
 
@@ -414,7 +414,7 @@ def test_no_data_key_stays_in_the_gate(
             approved.chain.revoke(approved.room, 0, "in time")
         return opened
 
-    monkeypatch.setattr(service, "open_wraps", seen)
+    monkeypatch.setattr(release, "open_wraps", seen)
     answer = Enclave(approved).ask()
     assert answer.status_code == (403 if revoked else 200)
     assert len(opened) == 2
@@ -476,13 +476,16 @@ def test_a_gate_starts_only_with_the_platform_policy_that_owners_adopted(approve
     assert approved.identity().policy_hash == lenient
 
 
-def test_a_gate_that_released_keys_asks_about_its_policy_whatever_it_is_told_to_serve(
-    approved: World,
-) -> None:
-    granted(Enclave(approved).ask())
+def test_whoever_once_got_keys_cannot_keep_a_gate_from_starting(approved: World) -> None:
+    """AT-35: anybody may create a consortium, and adopt with it what he likes. It gets nothing more."""
+    enclave = Enclave(approved, epsilon_micro=1, delta_pico=1)
+    granted(enclave.ask())
     approved.policy = replace(approved.policy, tcb=replace(approved.policy.tcb, cached_keys=True))
+    approved.start_gate()
+    refused(enclave.renew(1), "platform-policy-mismatch")
+    refused(Enclave(approved, epsilon_micro=1, delta_pico=1).ask(), "platform-policy-mismatch")
     with pytest.raises(ConfigurationError, match="adopted this gate with platform policy"):
-        approved.start_gate()
+        approved.start_gate(consortia=frozenset({approved.room.consortium}))
 
 
 def test_a_gate_releases_no_key_for_a_guarantee_that_its_policy_does_not_accept(approved: World) -> None:

@@ -35,7 +35,7 @@ class Heads:
     def audit_head(self) -> None:
         return None
 
-    def keep_audit_head(self, head: Any) -> None:
+    def keep_audit_head(self, head: Any, beside: Any = ()) -> None:
         return None
 
 

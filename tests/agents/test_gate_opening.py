@@ -70,6 +70,13 @@ def after_the_loss(enclave: Enclave, counter: int) -> httpx.Response:
     raise AssertionError("the gate never came to an end with the lost opening")
 
 
+def move(chain: LocalChain, raw: str) -> None:
+    """A reorganisation after which a transaction of the newest block is in a later one. The gate, which looks
+    all the time, sees it before or after, and never without: that would be a loss, which it mends itself."""
+    chain.mine()
+    chain.reorg(2, raw)
+
+
 def audited(world: World) -> list[dict[str, Any]]:
     lines = (world.state / "audit.jsonl").read_text().splitlines()
     return [dict(json.loads(line)) for line in lines]
@@ -213,9 +220,7 @@ def test_an_opening_that_comes_back_in_another_block_keeps_the_run_going(approve
     chain, enclave = approved.chain, Enclave(approved)
     reply = granted(enclave.ask())
     raw = chain.rpc("eth_getRawTransactionByHash", "0x" + reply.opened.tx.hex())
-    chain.reorg(1)
-    chain.advance(5)
-    chain.rpc("eth_sendRawTransaction", raw)
+    move(chain, raw)
     assert renewed(enclave, 1).opening_final is False
     (moved,) = [line for line in audited(approved) if line["event"] == "opening-moved"]
     assert moved["facts"]["number"] == 1 and moved["facts"]["openedAt"] >= reply.grant.issued - 60
@@ -231,9 +236,7 @@ def test_a_moved_opening_counts_only_with_a_log_that_fits(approved: World) -> No
         approved.start_gate()
         reply = granted(enclave.ask())
         raw = chain.rpc("eth_getRawTransactionByHash", "0x" + reply.opened.tx.hex())
-        chain.reorg(1)
-        chain.advance(5)
-        chain.rpc("eth_sendRawTransaction", raw)
+        move(chain, raw)
 
         def hide(method: str, params: list[Any], result: Any) -> Any:
             if method != "eth_getLogs":

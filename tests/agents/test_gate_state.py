@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -20,8 +21,8 @@ from tests.patience import PATIENCE_S
 from sealroom_agents.attestation import verify_gate
 from sealroom_agents.errors import GateError
 from sealroom_agents.facts import Halt
-from sealroom_agents.gate import sessions as sessions_module
-from sealroom_agents.gate.audit import verify
+from sealroom_agents.gate import database
+from sealroom_agents.gate.audit import Head, verify
 from sealroom_agents.gate.root import IDENTITY_MAX_AGE_S
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
 from sealroom_agents.gate.sessions import Sessions
@@ -31,7 +32,7 @@ CALLERS = 8
 ROUNDS = 3
 
 
-def together(callers: int, act: Callable[[int], Any]) -> list[Any]:
+def together(callers: int, act: Callable[..., Any]) -> list[Any]:
     """What `act` gives to each of so many threads that begin at the same moment; raises what one raised."""
     begin = threading.Barrier(callers)
 
@@ -80,18 +81,24 @@ def test_a_revocation_that_many_see_at_once_is_news_to_one_and_a_fault_to_none(s
         assert sessions.halted(consortium) == (halt, 1)
 
 
-def test_of_many_marks_at_once_the_highest_is_kept(sessions: Sessions) -> None:
-    """CH-04: what is forgotten of the finalized blocks is missing after a restart."""
+def test_of_many_marks_at_once_the_highest_is_kept(sessions: Sessions, tmp_path: Path) -> None:
+    """CH-04: what is forgotten of the finalized blocks is missing after a restart. It is on disk with the
+    next write, and every grant and renewal is one."""
     for number in range(ROUNDS):
         together(CALLERS, lambda value, name=f"mark {number}": sessions.keep_highest(name, value))
         assert sessions.highest(f"mark {number}") == CALLERS - 1
+    sessions.keep_audit_head(Head(1, bytes(32)))
+    sessions.keep_highest("mark 0", CALLERS)
+    with sqlite3.connect(tmp_path / "gate.db") as other:
+        kept = dict(other.execute("SELECT name, value FROM mark WHERE name LIKE 'mark %'").fetchall())
+    assert kept == {f"mark {number}": CALLERS - 1 for number in range(ROUNDS)}
 
 
 def test_who_gets_no_turn_to_write_is_told_as_of_a_database_that_does_not_answer(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OP-05."""
-    monkeypatch.setattr(sessions_module, "TURN_S", 0.01)
+    monkeypatch.setattr(database, "TURN_S", 0.01)
     begun, go = threading.Event(), threading.Event()
 
     def slow(_: object) -> None:
@@ -99,15 +106,14 @@ def test_who_gets_no_turn_to_write_is_told_as_of_a_database_that_does_not_answer
         assert go.wait(PATIENCE_S)
 
     with ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(sessions._write, slow)
+        writing = pool.submit(sessions._database.write, slow)
         assert begun.wait(PATIENCE_S)
         with pytest.raises(GateError) as error:
-            sessions.keep_highest("mark", 1)
+            sessions.lift("0x00", Halt(1, bytes(32), "a node"))
         go.set()
         writing.result(PATIENCE_S)
     assert error.value.code == "gate-state"
-    sessions.keep_highest("mark", 2)
-    assert sessions.highest("mark") == 2
+    assert sessions.halt("0x00", Halt(1, bytes(32), "a node"), now=1)
 
 
 # --- locked -------------------------------------------------------------------------------------
@@ -126,7 +132,7 @@ def unable(answer: httpx.Response) -> None:
 
 
 def restarted(world: World, monkeypatch: pytest.MonkeyPatch, *, busy_s: float) -> None:
-    monkeypatch.setattr(sessions_module, "SQLITE_BUSY_S", busy_s)
+    monkeypatch.setattr(database, "SQLITE_BUSY_S", busy_s)
     world.start_gate()
 
 
@@ -139,7 +145,7 @@ def test_a_database_that_is_locked_for_a_while_delays_and_refuses_nothing(
     enclave = small(approved)
     granted(enclave.ask())
     asks = threading.Semaphore(0)
-    event.listen(approved.gate._sessions._engine, "engine_connect", lambda *_: asks.release())
+    event.listen(approved.gate._sessions._database.engine, "engine_connect", lambda *_: asks.release())
     for act in (lambda: enclave.renew(1), small(approved).ask):
         with ThreadPoolExecutor(1) as pool, locked(approved.state) as let_go:
             answer = pool.submit(act)
@@ -206,6 +212,36 @@ def test_a_database_that_is_locked_once_a_run_is_booked_keeps_its_keys(
     verify(approved.state / "audit.jsonl")
 
 
+class Killed(BaseException):
+    """Ends whatever runs, as a kill would."""
+
+
+@pytest.mark.anvil
+def test_a_kill_between_log_and_database_leaves_no_lease_and_no_key(
+    approved: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RE-12, OP-05: the entry is on disk and nothing else is; the run's budget is spent, and told of once."""
+    enclave, keep = small(approved), Sessions.keep_audit_head
+
+    def killed(self: Sessions, head: Head, beside: tuple[Any, ...] = ()) -> None:
+        if beside:
+            raise Killed
+        keep(self, head)
+
+    monkeypatch.setattr(Sessions, "keep_audit_head", killed)
+    with pytest.raises(Killed):
+        approved.gate.evidence(enclave.evidence(*enclave.hello()).encode())
+    monkeypatch.undo()
+    approved.start_gate()
+    path = approved.state / "audit.jsonl"
+    events = [json.loads(line)["event"] for line in path.read_bytes().splitlines()]
+    assert events[-3:] == ["booking", "granted", "started"]
+    verify(path)
+    refused(enclave.renew(1), "lease-ended")
+    refused(enclave.ask(), "unknown-run-id-reused", 409)
+    granted(small(approved).ask())
+
+
 # --- a clock that is set ------------------------------------------------------------------------
 
 
@@ -254,3 +290,40 @@ def test_a_gate_shows_no_identity_of_the_future(approved: World) -> None:
     identity = approved.identity()
     assert identity.issued <= approved.clock()
     verify_gate(identity, trust=approved.platform.trust(), now=approved.clock())
+
+
+@pytest.mark.anvil
+def test_a_guest_agent_that_is_slow_or_fails_holds_up_nobody(approved: World) -> None:
+    """OP-05, OP-08: a quote is made for who asks first; meanwhile, and for an hour, the last one is shown."""
+    root = approved.gate._root
+    agent, asked, go = root._client, threading.Event(), threading.Event()
+
+    class Slow:
+        def get_quote(self, report_data: bytes) -> Any:
+            asked.set()
+            assert go.wait(PATIENCE_S)
+            return agent.get_quote(report_data)
+
+    class Failing:
+        def get_quote(self, report_data: bytes) -> Any:
+            raise httpx.ReadTimeout("no answer")
+
+    before = approved.identity()
+    approved.clock.ahead = IDENTITY_MAX_AGE_S + 10
+    root._client = cast(Any, Slow())
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(approved.gate.identity)
+        assert asked.wait(PATIENCE_S)
+        assert approved.identity() == before
+        small(approved).hello()
+        go.set()
+        renewed = first.result(PATIENCE_S)
+    assert approved.identity() == renewed != before
+    root._client = cast(Any, Failing())
+    approved.clock.ahead += IDENTITY_MAX_AGE_S + 10
+    assert approved.identity() == renewed
+    approved.clock.ahead += IDENTITY_MAX_AGE_S
+    answer = approved.http.get("/v1/gate")
+    assert (answer.status_code, answer.json()["code"]) == (503, "guest-agent-failed")
+    root._client = agent
+    assert approved.identity().issued > renewed.issued

@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,111 @@ def test_a_head_that_is_too_large_is_refused(server: tuple[subprocess.Popen[str]
     with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client:
         client.sendall(b"GET / HTTP/1.1\r\nx: " + b"x" * MAX_HEAD_BYTES)
         assert client.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
+
+
+DRIPPING = (
+    """
+import sys
+from sealroom_agents import host
+host.HEAD_S = host.BODY_S = 0.3
+"""
+    + SERVER
+)
+
+
+def test_nobody_holds_a_connection_with_a_head_or_a_body_that_does_not_end(tmp_path: Path) -> None:
+    """RE-05, OP-08: a byte now and then is as good as silence; who has spoken to the end is not cut off."""
+    ready = tmp_path / "ready.json"
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIPPING, str(ready), str(tmp_path / "slow")], stdout=subprocess.PIPE
+    ) as process:
+        until(ready.exists, process)
+        host, port = json.loads(ready.read_text())["url"].removeprefix("http://").split(":")
+        head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n"
+        whole = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"  # and the ends of lines, which no parser tells of
+        for begin, drip in (
+            (b"", b""), (b"G", b"E"), (head, b"x"), (head + b"\r\n", b"x"), (whole, b"\r\n"),
+        ):  # fmt: skip
+            with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client:
+                client.sendall(begin)
+                client.settimeout(0.1)
+                deadline = time.monotonic() + PATIENCE_S
+                over = False
+                while not over:
+                    assert time.monotonic() < deadline
+                    try:
+                        client.sendall(drip)
+                        over = client.recv(65536) == b""
+                    except TimeoutError:
+                        continue
+                    except OSError:
+                        over = True
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client:
+            client.sendall(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+            until((tmp_path / "slow").exists, process)
+            client.settimeout(1)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+        process.kill()
+
+
+CROWDED = (
+    """
+from sealroom_agents import host
+host.HEAD_S = host.BODY_S = 3600
+serve_all = host.serve
+host.serve = lambda *args, **options: serve_all(*args, **options | dict(connections=8, keep_alive_s=3600))
+"""
+    + SERVER
+)
+
+
+def test_nobody_is_refused_because_a_stranger_holds_all_connections(tmp_path: Path) -> None:
+    """RE-05, OP-05: silent ones, ones in the middle of a head or a body, and ones with an answer behind them:
+    they go before one that is being answered, and before those of a client with fewer."""
+    ready, slow = tmp_path / "ready.json", tmp_path / "slow"
+    whole = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+    begun = (b"", b"GET / HT", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nx", whole)
+    command = [sys.executable, "-c", CROWDED, str(ready), str(slow)]
+    with ExitStack() as held:
+        process = held.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+        held.callback(process.kill)
+        until(ready.exists, process)
+        host, port = json.loads(ready.read_text())["url"].removeprefix("http://").split(":")
+
+        def connect(said: bytes, source: str = "127.0.0.1") -> socket.socket:
+            made = socket.create_connection((host, int(port)), PATIENCE_S, source_address=(source, 0))
+            held.callback(made.close)
+            made.sendall(said)
+            return made
+
+        def answered(client: socket.socket) -> bool:
+            said = b""
+            while not said.endswith(b'"done"') and (more := client.recv(65536)):
+                said += more
+            return said.startswith(b"HTTP/1.1 200") and said.endswith(b'"done"')
+
+        waiting = connect(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+        until(slow.exists, process)
+        lease = connect(whole, "127.0.0.2")
+        assert answered(lease)
+        for said in begun * 8:
+            connect(said)
+            honest = connect(whole, "127.0.0.3")
+            assert answered(honest), said
+            honest.close()
+        lease.sendall(whole)
+        assert answered(lease), "it had fewer, and keeps its connection"
+        waiting.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            waiting.recv(1)
+        # Where all are at work, one more is told so.
+        told = b""
+        while not told.startswith(b"HTTP/1.1 503"):
+            busy = connect(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+            busy.settimeout(0.2)
+            with suppress(OSError):  # at work, or gone for the next one before it was
+                told = busy.recv(65536)
 
 
 @pytest.mark.parametrize("signals", [SIGNALS, SIGNALS[::-1], SIGNALS[:1] * 2])

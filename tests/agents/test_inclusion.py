@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import rlp
+from eth_utils.crypto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rlp.exceptions import DecodingError
@@ -155,6 +156,29 @@ def test_rlp_that_is_nested_without_end_is_refused() -> None:
         item = bytes(rlp.codec.length_prefix(len(item), 0xC0)) + item
     assert refused(inclusion.decode, item)
     assert refused(inclusion.read_header, item)
+
+
+def test_what_has_a_million_items_is_refused_before_they_are_read() -> None:
+    """RE-02: each byte of RLP can be an item, which takes a hundred bytes of memory."""
+    count = inclusion.MAX_PATH_BYTES - 1024
+    logs = rlp.codec.length_prefix(count, 0xC0) + b"\x80" * count
+    body = rlp.encode(1) * 2 + rlp.encode(bytes(256)) + logs
+    receipt = rlp.codec.length_prefix(len(body), 0xC0) + body
+    node = rlp.encode([b"\x20\x80", b"\x02" + receipt])
+    path = inclusion.pack(rlp.encode([node]))
+    assert len(path) < 4096
+    root = keccak(node)
+    assert refused(inclusion.read_receipt, root, 0, path)
+    few = rlp.encode([b"\x20\x80", b"\x02" + rlp.encode([1, 1, bytes(256), []])])
+    assert inclusion.read_receipt(keccak(few), 0, inclusion.pack(rlp.encode([few]))) == ()
+
+
+def test_an_empty_trie_and_a_node_without_a_value_prove_nothing() -> None:
+    """CH-03: a block without transactions has a root, too."""
+    empty = rlp.encode(b"")
+    for nodes in ([empty], [rlp.encode([])], [rlp.encode([b""] * 17)], [rlp.encode([b"\x20\x80", b""])]):
+        assert refused(inclusion.read_receipt, keccak(nodes[0]), 0, inclusion.pack(rlp.encode(nodes)))
+    assert refused(inclusion.read_receipt, keccak(empty), 0, inclusion.pack(rlp.encode([])))
 
 
 TREES = st.recursive(st.binary(max_size=70), lambda below: st.lists(below, max_size=5), max_leaves=20)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe reader of the console's pages (JavaScript) against ours: the same hashes, and the same refusals.
+"""The recipe reader of the console's pages (TypeScript) against ours: the same hashes, and the same refusals.
 
 An owner's browser hashes and draws the recipe by itself (WE-01). It runs here in Node.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.enclave.kinds.sampled import Sums
+from tests.face.bundling import ROOT, bundled
 from tests.formats.test_recipe_inference import rendered
 from tests.formats.test_recipe_relation import STUDY, changed, for_people
 from tests.vectors.vector import cases, read
@@ -22,12 +22,11 @@ from tests.vectors.vector import cases, read
 from sealroom.decimals import decimal_text
 from sealroom.encoding import canonical, to_hex
 from sealroom.errors import RecipeError
-from sealroom.privacy.kinds import KINDS
 from sealroom.recipe import parse, render
 from sealroom.recipe.appcompose import render_frame
 from sealroom.schema import schema_hash
 
-RUN = Path(__file__).parent / "recipe_reader" / "run.mjs"
+READER = ROOT / "tests" / "face" / "recipe_reader.ts"
 LIMIT_S = 600
 SEED = 20260729
 WORDS = ["no", "NULL", "y", "a b", "ä-ö", "50-59", "80+", "1", "-7", "1e5", "{}", "[z]", "🙂", "x, y"]
@@ -63,9 +62,14 @@ ODD_TYPES: tuple[Any, ...] = (
     {"type": "struct", "fields": {"a": "bool", "A": "bool"}},
 )  # fmt: skip
 ODD_NAMES = ["Größe (cm)", "年齢", "𝛆", "a\u0302", " x", "x ", "a\u200bb", "c" * 256, "a.b", "AGE"]
-FITNESS = {"recipe-unit", "recipe-column", "recipe-field", "recipe-bounds"}
-"""Whether a study can run as it is written. The pages judge what the bytes say, and leave this to the
-commands and to the enclave: such a study spends nothing and tells nothing."""
+ASKERS: list[dict[str, Any]] = [
+    {}, {"researchers": ["anyone"]}, {"researchers": ["0x" + "1a" * 20, "0x" + "c0" * 20]},
+]  # fmt: skip
+NO_ASKERS: list[dict[str, Any]] = [
+    {"researchers": []}, {"researchers": ["0x" + "C0" * 20]}, {"researchers": "anyone"},
+    {"researchers": ["0x" + "c0" * 20, "0x" + "1a" * 20]}, {"researchers": ["0x" + "1a" * 20, "anyone"]},
+    {"researchers": ["0x" + "1a" * 20] * 2},
+]  # fmt: skip
 
 
 def read_in_node(folder: Path, recipes: list[bytes]) -> list[dict[str, Any]]:
@@ -75,7 +79,7 @@ def read_in_node(folder: Path, recipes: list[bytes]) -> list[dict[str, Any]]:
         paths.append(folder / f"{number}.json")
         paths[-1].write_bytes(compose)
     done = subprocess.run(
-        ["node", str(RUN)],
+        ["node", str(bundled(READER, folder))],
         input="\n".join(map(str, paths)),
         capture_output=True,
         text=True,
@@ -93,8 +97,11 @@ def agree(compose: bytes, found: dict[str, Any]) -> bool:
     try:
         recipe = parse(compose)
     except RecipeError as error:
-        compiles = not error.code.startswith("relation-")  # which SQL has a rule, the pages cannot say
-        assert error.code in FITNESS or not compiles or not found["ok"], f"{error.code}: {error.message}"
+        # Which SQL has a rule, and which columns its result has, a compiler says that the pages do not have.
+        compiler = error.code.startswith("relation-") or (
+            error.code == "recipe-column" and b"sql:" in compose
+        )
+        assert compiler or not found["ok"], f"{error.code}: {error.message}"
         return False
     assert found["ok"], found.get("error")
     assert (found["composeHash"], found["outputHash"], found["privacyHash"]) == (
@@ -109,6 +116,7 @@ def agree(compose: bytes, found: dict[str, Any]) -> bool:
         recipe.image,
         recipe.analysis,
     )
+    assert found["hints"] == recipe.hints
     assert found["guarantee"]["name"] == recipe.guarantee.name
     assert found["guarantee"]["sentence"] == recipe.guarantee.sentence
     assert found["blocks"] == recipe.blocks
@@ -133,7 +141,10 @@ def test_a_relation_is_read_as_we_read_it(tmp_path: Path) -> None:
     assert agree(counted, told) and told["relation"] == found["relation"] | {"people": 2_000_000}
     assert found["composeHash"] == to_hex(recipe.compose_hash)
     assert found["outputHash"] == to_hex(recipe.output_hash)
-    assert found["relation"] == {"rows": 1, "sql": recipe.relation.sql} and found["analysis"] == ""
+    assert (
+        found["relation"] == {"rows": 1, "people": None, "sql": recipe.relation.sql}
+        and found["analysis"] == ""
+    )
     assert found["unit"] == recipe.unit
     for each in refused:
         assert "composeHash" not in each
@@ -238,6 +249,7 @@ class Maker:
                 "fields": fields,
                 "groups": groups,
             },
+            **self.dice.choice(ASKERS * 10 + NO_ASKERS),
             "analysis": self.dice.choice(SCRIPTS),
         }
 
@@ -245,7 +257,8 @@ class Maker:
         section = self.section()
         image = f"ghcr.io/a/b@sha256:{self.dice.randbytes(32).hex()}"
         try:
-            return render_frame(name="a-study", image=image, section=section)
+            hints = self.dice.random() < 0.3
+            return render_frame(name="a-study", image=image, section=section, hints=hints)
         except RecipeError:
             return None  # a text that cannot be written
 
@@ -299,7 +312,7 @@ guarantee: by-reading
 schemas:
   cohort:
     unit: person
-    columns: {person: int64, x: float64}
+    columns: {person: int64, x: float64, ill: bool, held: bool}
 datasets:
   - {owner: hospital-A, name: cohort-A, schema: cohort}
 privacy: {adjacency: add-remove, epsilon: 1.5, delta: 1e-6, minimum_cohort: 20, release_after_seconds: 60}
@@ -307,7 +320,22 @@ output:
   limit_bytes: 4096
   groups: {}
   fields:
-    - {name: sums, kind: sampled_sums, rate: RATE, steps: STEPS}
+    - name: network
+      kind: model
+      features: [{name: x, lower: 0, upper: 1}]
+      groups: []
+      layers: [{linear: 1}]
+      loss: binary
+      label: ill
+      held_out: held
+      batch: RATE
+      clip: 1
+      steps: STEPS
+      learning_rate: 1
+      momentum: 0
+      seed: 7
+      curve: 2
+      decimals: 3
     - {name: mean, kind: mean, column: x, by: [], lower: 0, upper: 1, decimals: 2, law: laplace}
     - {name: people, kind: count, by: [], law: LAW}
 """
@@ -323,10 +351,9 @@ output:
     ],
 )
 def test_draws_over_some_of_the_people_cost_the_same_in_the_pages(
-    rate: str, steps: int, law: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rate: str, steps: int, law: str, tmp_path: Path
 ) -> None:
     """DP-07: the budget is used up to a ten-thousandth, and both see where it ends; and who states less."""
-    monkeypatch.setitem(KINDS, "sampled_sums", Sums())
     text = STUDY_OF_SAMPLES.replace("RATE", rate).replace("STEPS", str(steps)).replace("LAW", law)
     (tmp_path / "study.yaml").write_text(text)
     (tmp_path / "analysis.py").write_text("import pandas as pd\n")
@@ -341,6 +368,7 @@ def test_draws_over_some_of_the_people_cost_the_same_in_the_pages(
     assert agree(compose, found[0])
     assert not agree(less, found[1]) and not found[1]["ok"]
     assert not agree(none, found[2]) and not found[2]["ok"]
+    assert not agree(fewer, found[3]) and not found[3]["ok"]
     with pytest.raises(RecipeError) as caught:
         parse(fewer)
     assert caught.value.code == "recipe-field"

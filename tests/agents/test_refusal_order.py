@@ -29,7 +29,7 @@ from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom.keys import Secret
 from sealroom_agents.chain import Opened
 from sealroom_agents.errors import Refused
-from sealroom_agents.gate import nonces
+from sealroom_agents.gate import door
 from sealroom_agents.gate.checks import CHECKS
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
 from sealroom_agents.gate.study_rules import MAX_WATCH_AGE_S
@@ -45,13 +45,13 @@ from sealroom_agents.simulator import (
 pytestmark = pytest.mark.anvil
 
 HELLO = (1, 2, 3, 4, 5)
-MESSAGE = (1, 2, 6, 7, 8)
+MESSAGE = (1, 2, 3, 6, 7, 8)
 QUOTE = tuple(range(9, 21))
 CHAIN = (21, 25, 26, 27, 28, 29, 30, 31, 32, 33, 36, 37, 38, 39, 40)
 EVIDENCE = MESSAGE + QUOTE + CHAIN
 STRANGE_ADDRESS = (22, 27, 28, 29, 31, 32, 36, 39)
 BOOKING = (39, 40, 41, 42, 43, 44, 45)
-LEASE = (1, 2, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56)
+LEASE = (1, 2, 3, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56)
 IN_POLICY = (23, 24, 34, 35)
 """Not to be had on a local chain with honest contracts; `test_policy` has them in order."""
 ALONE = (46, 57, 58)
@@ -76,11 +76,15 @@ def answers(answer: httpx.Response, rung: int) -> None:
     assert "keys" not in body
 
 
-def damaged(message: bytes, faults: set[int], limit: int) -> bytes:
-    """The message with what the first two rungs ask for."""
-    if 2 in faults:
+def sent(world: World, path: str, message: bytes, faults: set[int], limit: int) -> httpx.Response:
+    """The answer to a message with what the first three rungs ask for."""
+    if 3 in faults:
         message = message.removesuffix(b"}") + b',"more":1}'
-    return message + b" " * limit if 1 in faults else message
+    with pytest.MonkeyPatch.context() as patch:
+        if 2 in faults:
+            patch.setattr(door, "FREE", 0)
+            patch.setattr(door, "MAX_LARGE", 0)
+        return world.http.post(path, content=message + b" " * limit if 1 in faults else message)
 
 
 def rungs(ladder: tuple[int, ...]) -> Any:
@@ -96,23 +100,19 @@ def rungs(ladder: tuple[int, ...]) -> Any:
 
 
 @rungs(HELLO)
-def test_a_hello_is_refused_in_the_published_order(
-    approved: World, monkeypatch: pytest.MonkeyPatch, rung: int, faults: set[int]
-) -> None:
+def test_a_hello_is_refused_in_the_published_order(approved: World, rung: int, faults: set[int]) -> None:
     enclave = Enclave(approved)
-    if 4 in faults:
-        granted(enclave.ask())
-    if 3 in faults:
-        approved.start_gate(consortia=frozenset({"0x" + "77" * 20}))
     if 5 in faults:
-        monkeypatch.setattr(nonces, "MAX_OPEN", 0)
+        granted(enclave.ask())
+    if 4 in faults:
+        approved.start_gate(consortia=frozenset({"0x" + "77" * 20}))
     hello = Hello(
         run_id=enclave.run_id, chain_id=31337, consortium=approved.room.consortium,
         compose_hash=sha256(RECIPE), epsilon_micro=1, delta_pico=0,
         guarantee="by-reading",
     )  # fmt: skip
 
-    answers(approved.http.post("/v1/hello", content=damaged(hello.encode(), faults, MAX_BODY)), rung)
+    answers(sent(approved, "/v1/hello", hello.encode(), faults, MAX_BODY), rung)
 
 
 # --- evidence -----------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def evidence_answer(world: World, faults: set[int]) -> httpx.Response:
             world.heartbeat()
         silence()
         world.collateral.out = 14 in faults
-        return world.http.post("/v1/evidence", content=damaged(message.encode(), faults, MAX_EVIDENCE_BODY))
+        return sent(world, "/v1/evidence", message.encode(), faults, MAX_EVIDENCE_BODY)
 
 
 def test_with_nothing_wrong_the_evidence_is_granted(approved: World) -> None:
@@ -300,7 +300,7 @@ def unready(world: World, code: Code) -> None:
     def ready(consortium: str, ledger: str) -> None:
         raise Refused(code, "not now")
 
-    world.gate._ready = ready
+    world.gate._releases._ready = ready
 
 
 # --- lease --------------------------------------------------------------------------------------
@@ -341,4 +341,4 @@ def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int,
             world.heartbeat()
         silence()
 
-        answers(world.http.post("/v1/lease", content=damaged(request.encode(), faults, MAX_BODY)), rung)
+        answers(sent(world, "/v1/lease", request.encode(), faults, MAX_BODY), rung)

@@ -26,6 +26,7 @@ from tests.patience import PATIENCE_S, until
 
 from sealroom.codes import Code
 from sealroom.envelope import parse_envelope
+from sealroom.runtime.gate_client import HttpGate
 from sealroom_agents import child_guard, child_processes
 from sealroom_agents.chain import ChainReader, Transactor
 from sealroom_agents.errors import RunnerError, StoreError
@@ -375,14 +376,21 @@ def carry_and_die(step: int, database: str, chain: str, folder: Path, run: str) 
     """That process."""
     acts = 0
 
-    def kill(_: str) -> None:
+    emit = folder / "emit"
+
+    def kill(act: str) -> None:
         nonlocal acts
         acts += 1
         if acts == step:
             os.kill(os.getpid(), signal.SIGKILL)
+        # Not before: on a busy machine the enclave would be through before the runner's next act.
+        if act == "advance":
+            emit.touch()
 
     store = Store(database)
-    backend = ReadyMade(folder, folder, folder / "state", "http://127.0.0.1:9", folder / "drafts")
+    backend = ReadyMade(
+        folder, folder, folder / "state", "http://127.0.0.1:9", drafts=folder / "drafts", wait=str(emit)
+    )
     runner = make_runner(
         ChainReader([chain], timeout_s=PATIENCE_S),
         HOLDER,
@@ -403,7 +411,8 @@ def make_runner(
     stop = options.setdefault("stop", threading.Event())
     follower = Supervisor(store, chain, backend, stop=stop, run_timeout_s=PATIENCE_S)
     publisher = Publisher(store, chain, sender, stop=stop, chain_id=31337)
-    return Runner(store, chain, backend, follower, publisher, holder=holder, parallel=1, **options)
+    gate = HttpGate("http://127.0.0.1:9")
+    return Runner(store, chain, backend, follower, publisher, gate, holder=holder, parallel=1, **options)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ from sealroom_agents.chain.logs import forward, walk
 from sealroom_agents.chain.nodes import Nodes
 from sealroom_agents.chain.rpc import MAX_ANSWER_BYTES, Head, Rpc, RpcFailure
 from sealroom_agents.chain.views import Place, Places, decode_state, read_state
-from sealroom_agents.errors import ChainError, TransactionError
+from sealroom_agents.errors import ChainError, ConfigurationError, TransactionError
 
 SHORT_S = 1.0
 """For what must be given up."""
@@ -258,9 +258,9 @@ def test_an_endpoint_that_nobody_needs_keeps_no_connection(let_go: str) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://node", "http://", "http://node:port", "localhost:8545", ""])
 def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ChainError) as error:
+    with pytest.raises(ConfigurationError) as error:
         Rpc(url)
-    assert code(error) == "configuration"
+    assert error.value.code == "configuration"
 
 
 JSON = st.recursive(

@@ -24,6 +24,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 from tests.agents.emitted import REPORT_KEY, failure_of, signed
 from tests.agents.quiet_gate import quiet_gate, sealed_files
+from tests.formats.worked import GATE_SIGNER
 from tests.local_chain import LocalChain, private_key
 from tests.outside import GATE, HOLDER, Lab
 from tests.patience import PATIENCE_S, until
@@ -32,8 +33,11 @@ from tests.rpc_proxy import RpcProxy
 from sealroom import typed
 from sealroom.codes import Code
 from sealroom.envelope import Envelope, parse_envelope
+from sealroom.errors import KeyReleaseError
 from sealroom.failure import parse_failure
+from sealroom.key_release import FinalityReply, FinalityRequest, Refusal, sign_finalized
 from sealroom.model import Opening, Receipt
+from sealroom.runtime.gate_client import GateRefused, HttpGate
 from sealroom_agents import child_processes
 from sealroom_agents.chain import ChainReader, Transactor, TxResult
 from sealroom_agents.errors import ChainError, ConfigurationError, RunnerError, StoreError
@@ -41,7 +45,7 @@ from sealroom_agents.facts import LatestView
 from sealroom_agents.runner import supervisor
 from sealroom_agents.runner.backend import Assignment, Leftovers
 from sealroom_agents.runner.command import command
-from sealroom_agents.runner.completing import LOOK_S, Completer
+from sealroom_agents.runner.completing import GATE_PATIENCE_S, LOOK_S, Completer
 from sealroom_agents.runner.local import LocalBackend
 from sealroom_agents.runner.preflight import LocalPreflight
 from sealroom_agents.runner.publish import Publisher
@@ -242,6 +246,7 @@ WAY = [
     {"phase": "attesting", "composeHash": "0x5e"},
     {"phase": "granted", "block": 12},
     {"phase": "computing"},
+    {"phase": "renewed", "left": 29.5, "seconds": 30},
     {"phase": "final"},
     {"phase": "emitting"},
 ]
@@ -268,6 +273,7 @@ def test_a_run_that_ends_well_waits_for_its_anchor(lab: Lab) -> None:
     assert run.state == "anchoring"
     assert lab.store.draft(run.id) == '{"draft":1}'
     assert lab.store.envelope(run.id) is None
+    assert run.lease_seconds == 30 and run.lease_until is not None
     phases = [event.phase for event in lab.store.events(run.id)]
     assert phases == [
         "queued",
@@ -387,6 +393,27 @@ def test_the_watchers_word_ends_a_running_enclave(
     assert seen.killed == run.killed
 
 
+def test_a_run_that_is_taken_back_while_it_computes_is_killed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends as cancelled, by whom is said, and no owner has stopped anything."""
+    monkeypatch.setattr(supervisor, "WIPE_S", PATIENCE_S)
+    enclave = ScriptedEnclave([*WAY[:3]], exit=None, wipes=True)
+    who = lab.room.owners[0].account
+
+    def cancel() -> None:
+        until(lambda: not enclave.lines)
+        (run,) = lab.store.runs()
+        lab.store.cancel(run.id, by=who)
+
+    asker = threading.Thread(target=cancel)
+    asker.start()
+    run = follow(lab, enclave)
+    asker.join()
+    assert (run.state, run.code, run.message) == ("cancelled", "cancelled", f"taken back by {who}")
+    assert run.killed is not None and lab.store.observations(lab.room.consortium) == []
+
+
 def test_an_envelope_that_came_after_the_watchers_word_is_dropped(lab: Lab) -> None:
     """A result that was ready in the very moment of the revocation does not leave either."""
 
@@ -476,15 +503,16 @@ def test_an_envelope_is_published_with_its_anchor_and_approvals(lab: Lab) -> Non
 
 
 def test_a_published_envelope_gets_its_proofs_once_it_is_final(lab: Lab) -> None:
-    """It is published at once, and once more: what changes are the proofs. A node that fails is asked later,
-    and one that has answered no more."""
+    """It is published at once, and once more: what changes are the proofs, and the gate's word. A node or a
+    gate that fails is asked later, and one that has answered no more."""
     study = lab.live()
     run, _ = emit(lab, study)
     publisher(lab)[0].publish(run)
     published = lab.store.envelope(run.id) or ""
     now = 0.0
+    gate = Word(lab, refusal=KeyReleaseError(Code.GATE_UNREACHABLE, "the gate is away"))
     with RpcProxy(lab.chain.url) as proxy:
-        completer = Completer(lab.store, lab.chain.reader(proxy.url), clock=lambda: now)
+        completer = Completer(lab.store, lab.chain.reader(proxy.url), gate, clock=lambda: now)
         completer.look()
         assert lab.store.envelope(run.id) == published
         lab.chain.finalize()
@@ -497,16 +525,67 @@ def test_a_published_envelope_gets_its_proofs_once_it_is_final(lab: Lab) -> None
         now += 10 * LOOK_S
         proxy.refuses = lambda method, params: False
         completer.look()
+        assert lab.store.envelope(run.id) == published
+        now += 10 * LOOK_S
+        gate.refusal = None
+        completer.look()
         complete = parse_envelope((lab.store.envelope(run.id) or "").encode())
         before = parse_envelope(published.encode())
         assert complete.anchor is not None and before.anchor is not None
         assert len(complete.anchor.proofs) == 5
-        assert complete == before.with_anchor(replace(before.anchor, proofs=complete.anchor.proofs))
+        assert [block.number for block in complete.anchor.finalized] == list(gate.asked[-1])
+        more: dict[str, Any] = {"proofs": complete.anchor.proofs, "finalized": complete.anchor.finalized}
+        assert complete == before.with_anchor(replace(before.anchor, **more))
         now += 10 * LOOK_S
         calls = proxy.calls
         completer.look()
         assert proxy.calls == calls
     assert not lab.store.complete(run.id, published, "{}")
+
+
+@dataclass
+class Word:
+    """The gate that granted, as far as it says which blocks are final."""
+
+    lab: Lab
+    refusal: Exception | None = None
+    key: bytes = GATE_SIGNER
+    asked: list[tuple[int, ...]] = field(default_factory=list)
+
+    def finalized(self, message: FinalityRequest) -> FinalityReply:
+        self.asked.append(message.numbers)
+        if self.refusal is not None:
+            raise self.refusal
+        at: dict[str, Any] = {"chain_id": 31337, "consortium": message.consortium, "private_key": self.key}
+        hashes = {number: self.lab.reader.block(number).hash for number in message.numbers}
+        return FinalityReply(blocks=tuple(sign_finalized(*block, **at) for block in hashes.items()))
+
+
+@pytest.mark.parametrize("how", ["away", "refuses", "another gate"])
+def test_an_envelope_gets_its_proofs_without_the_gates_word_at_last(lab: Lab, how: str) -> None:
+    """RE-06: a gate that is lost, replaced or unwilling keeps nobody from a result; that is published once
+    more, and no more often."""
+    run, _ = emit(lab, lab.live())
+    publisher(lab)[0].publish(run)
+    published = lab.store.envelope(run.id) or ""
+    lab.chain.finalize()
+    away = KeyReleaseError(Code.GATE_UNREACHABLE, "the gate is away")
+    no = GateRefused(Refusal(Code.GATE_NOT_REGISTERED, "no"))
+    gate = Word(lab, refusal={"away": away, "refuses": no}.get(how), key=private_key(PAYER))
+    now = 0.0
+    completer = Completer(lab.store, lab.reader, gate, clock=lambda: now)
+    completer.look()
+    if how == "away":
+        assert lab.store.envelope(run.id) == published
+        now += GATE_PATIENCE_S
+        completer.look()
+    complete = parse_envelope((lab.store.envelope(run.id) or "").encode())
+    assert complete.anchor is not None
+    assert (len(complete.anchor.proofs), complete.anchor.finalized) == (5, ())
+    asked = len(gate.asked)
+    now += GATE_PATIENCE_S
+    completer.look()
+    assert len(gate.asked) == asked
 
 
 def anchor_outside(lab: Lab, emitted: Envelope) -> TxResult:
@@ -696,6 +775,7 @@ def runner(
         backend,
         Supervisor(lab.store, lab.reader, backend, stop=stop, run_timeout_s=PATIENCE_S, preflight=preflight),
         publish,
+        HttpGate("http://127.0.0.1:9"),
         holder=holder,
         parallel=1,
         stop=stop,
@@ -934,9 +1014,12 @@ def test_the_command_refuses_a_simulated_platform_off_a_local_chain(platform: Pa
     key = tmp_path / "key"
     key.touch(mode=0o600)
     key.write_text("0x" + "11" * 32)
-    with LocalChain.start(chain_id=560048) as chain:
+    with LocalChain.start(chain_id=560048) as chain, RpcProxy(chain.url) as second:
+        nodes = (chain.url, second.url, "http://127.0.0.1:9")  # a quorum is enough, CH-03
         arguments = [
-            *("--rpc", chain.url, "--gate", "http://127.0.0.1:9", "--database", f"sqlite:///{tmp_path}/r.db"),
+            *(word for url in nodes for word in ("--rpc", url)),
+            *("--rpc-quorum", "2", "--gate", "http://127.0.0.1:9", "--max-fee", "90"),
+            *("--database", f"sqlite:///{tmp_path}/r.db"),
             *("--platform", str(platform), "--datasets", str(tmp_path), "--state", str(tmp_path / "s")),
             *("--key-file", str(key)),
         ]

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.agents.shell import shell
@@ -16,7 +19,7 @@ from tests.enclave.kinds.kit import paid, spec_of
 
 from sealroom.privacy.kinds import KINDS
 from sealroom.recipe import Field, Recipe, parse, render
-from sealroom_agents.studies.diff import Change, by_number, diff
+from sealroom_agents.studies.diff import MOST_LINES, Change, by_number, diff
 from sealroom_agents.studies.expected import EXAMPLE, expected
 from sealroom_agents.studies.explain import sections
 from sealroom_agents.studies.odds import odds
@@ -113,6 +116,26 @@ def test_a_difference_starts_with_privacy(tmp_path: Path) -> None:
     (sql,) = [each for each in found if each.about == "SQL"]
     assert {"-WHERE age >= 18", "+WHERE age >= 16"} <= set(sql.lines)
     assert diff(new, old)[0].old == "2"
+
+
+def test_long_texts_are_compared_by_command_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a page would have a server compare what a stranger wrote to be dear (RE-02)."""
+    asked: list[int] = []
+    real = difflib.unified_diff
+
+    def counted(old: list[str], new: list[str], **given: Any) -> Any:
+        asked.append(max(len(old), len(new)))
+        return real(old, new, **given)
+
+    monkeypatch.setattr(difflib, "unified_diff", counted)
+    plain = recipe(changed(tmp_path / "mine", "reading"))
+    old, new = (replace(plain, analysis="x\n" * MOST_LINES + end) for end in ("", "y\n"))
+    (told,) = diff(old, new)
+    assert not asked and not told.lines and "2,000 lines" in (told.old or "")
+    assert "2,001 lines" in (told.new or "") and "`sealroom study diff OLD NEW`" in (told.new or "")
+    assert "+y" in diff(old, new, most_lines=None)[0].lines and asked == [MOST_LINES + 1]
+    short = replace(plain, analysis="kept\n")
+    assert diff(plain, short) == diff(plain, short) and len(asked) == 2, "what was compared is kept"
 
 
 def test_look_alikes_and_what_is_invisible_cannot_hide(tmp_path: Path) -> None:

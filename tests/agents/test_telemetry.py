@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from tests.patience import until
+from tests.ports import free_port
 
 from sealroom.codes import Code
 from sealroom_agents.chain import GasMoney
@@ -73,9 +76,17 @@ def test_a_message_forges_no_second_line_and_is_cut() -> None:
         assert len(line(form, "x" * 100_000)) < 5000
 
 
-def test_an_error_in_a_trace_shows_no_url_either() -> None:
-    import sys
+def test_a_long_trace_keeps_its_end() -> None:
+    try:
+        raise ValueError("x" * 100_000 + "what went wrong")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "it failed", (), sys.exc_info())
+    shown = formatter("text").format(record)
+    assert shown.rstrip().endswith("what went wrong") and "Traceback" in shown
+    assert len(shown) < 40_000
 
+
+def test_an_error_in_a_trace_shows_no_url_either() -> None:
     try:
         raise ValueError("https://eth.example/CANARY")
     except ValueError:
@@ -89,18 +100,12 @@ def test_an_error_in_a_trace_shows_no_url_either() -> None:
 # --- metrics ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def test_metrics_are_served_on_an_address_of_their_own_and_only_when_asked_for(free_port: int) -> None:
+def test_metrics_are_served_on_an_address_of_their_own_and_only_when_asked_for() -> None:
     """OP-13."""
+    port = free_port()
     serve_metrics(None)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{free_port}/metrics")
+        httpx.get(f"http://127.0.0.1:{port}/metrics")
 
     states = States()
     states.add("sealroom_test_known", "A number.", lambda: 7.0)
@@ -109,8 +114,8 @@ def test_metrics_are_served_on_an_address_of_their_own_and_only_when_asked_for(f
     conditions = Conditions([lambda: Condition("balance", False, "little", "fund it")])
     states.add_conditions(conditions)
     states.serve()
-    serve_metrics(f"127.0.0.1:{free_port}", conditions)
-    told = httpx.get(f"http://127.0.0.1:{free_port}/metrics").text
+    serve_metrics(f"127.0.0.1:{port}", conditions)
+    told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     assert "sealroom_test_known 7.0" in told
     assert 'sealroom_test_nodes{host="a.example"} 1.0' in told
     assert 'sealroom_ready{condition="balance"} 0.0' in told
@@ -118,13 +123,13 @@ def test_metrics_are_served_on_an_address_of_their_own_and_only_when_asked_for(f
         "# HELP sealroom_test_unknown", ""
     )
 
-    base = f"http://127.0.0.1:{free_port}/v1"
+    base = f"http://127.0.0.1:{port}/v1"
     assert httpx.get(f"{base}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{base}/readyz").status_code == 503
     assert httpx.get(f"{base}/elsewhere").status_code == 404
 
     with pytest.raises(ConfigurationError) as error:
-        serve_metrics(f"127.0.0.1:{free_port}")
+        serve_metrics(f"127.0.0.1:{port}")
     assert error.value.code == Code.LISTEN
 
 
@@ -168,6 +173,31 @@ def test_a_job_that_fails_is_done_again_and_never_twice_at_a_time(caplog: pytest
 # --- conditions ---------------------------------------------------------------------------------
 
 
+def test_a_clock_that_is_set_back_delays_no_job() -> None:
+    """OP-09: a watcher that waited for the hour to come again would be taken for dead, and end all runs."""
+    behind, done = [0.0], threading.Event()
+    began: list[float] = []
+
+    def work() -> None:
+        began.append(time.monotonic())
+        if len(began) > 1:
+            done.set()
+
+    def set_back() -> bool:
+        behind[0] += 3600.0
+        return done.wait(0.1)
+
+    periodic = Periodic(wall=lambda: time.time() - behind[0], look_s=0.01)
+    periodic.paced(lambda: 3600.0 if began else 0.0, work)
+    periodic.start()
+    try:
+        until(lambda: began)
+        assert not done.wait(0.1), "the next one is due in an hour"
+        until(set_back)
+    finally:
+        periodic.close()
+
+
 @dataclass
 class Ledger:
     """What the gate's preflight looks at."""
@@ -202,12 +232,14 @@ class Gate:
     ledger: Ledger = field(default_factory=Ledger)
     newest: Newest = field(default_factory=Newest)
     heard: int | None = 1000
+    trouble: str | None = None
     now: int = 1010
 
     def __post_init__(self) -> None:
         self.preflight = Preflight(
             chain=self.ledger, payer="0xpayer", max_fee_wei=500 * GWEI, state=self.state,
             rollback=self.newest, collateral=dict, heard=lambda: self.heard,
+            trouble=lambda: self.trouble,
             lease_seconds=30, clock=lambda: self.now,
         )  # fmt: skip
         self.preflight.look()
@@ -236,6 +268,7 @@ def gate(tmp_path: Path) -> Gate:
         ("audit", lambda gate: setattr(gate.newest, "trouble", "an older copy"), Code.STATE_ROLLED_BACK),
         ("watcher", lambda gate: setattr(gate, "now", 1031), None),
         ("watcher", lambda gate: setattr(gate, "heard", None), None),
+        ("follower", lambda gate: setattr(gate, "trouble", "a thread was ended"), None),
     ],
 )
 def test_a_condition_that_fails_is_named_and_what_the_run_does_not_show_refuses_it(

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,13 +47,24 @@ while True:
 """
 
 
+class Full(io.StringIO):
+    """A stream that nobody reads, or whose disk is full, while `broken`."""
+
+    broken = False
+
+    def write(self, text: str) -> int:
+        if self.broken:
+            raise BrokenPipeError
+        return super().write(text)
+
+
 class Lab:
     """Children that note what happens to them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.trace = folder / "trace"
-        self.said = io.StringIO()
+        self.said = Full()
         self.children = Children(Report(as_json=True, stream=self.said), folder)
 
     def child(self, mode: str, **more: float) -> Child:
@@ -95,6 +108,48 @@ def test_one_that_dies_is_started_again(lab: Lab) -> None:
     assert child_processes.kill(pid)
     until(lambda: lab.noted("start") == ["gate", "runner", "gate"])
     assert lab.events("ended")[0]["process"] == "gate"
+
+
+def test_what_cannot_be_told_keeps_no_process_from_its_restart_or_its_end(lab: Lab) -> None:
+    """`sealroom up | tee log`, whose reader dies of the same Ctrl-C; a log whose disk is full."""
+    pid = int(str(lab.children.start(lab.child("gate"))["pid"]))
+    lab.children.start(lab.child("runner"))
+    lab.said.broken = True
+    assert child_processes.kill(pid)
+    until(lambda: lab.noted("start") == ["gate", "runner", "gate"])
+    lab.said.broken = False
+    lab.children.report.event("told", "up")
+    (lost,) = lab.events("lost")
+    assert int(str(lost["lines"])) >= 2
+    lab.said.broken = True
+    lab.children.stop()
+    assert lab.noted("term") == ["runner", "gate"]
+
+
+def test_a_log_of_a_process_that_cannot_be_kept_is_lost_alone(tmp_path: Path) -> None:
+    said = io.StringIO()
+    report = Report(stream=said, folder=tmp_path / "gone")
+    report.line("gate", "one")
+    (tmp_path / "gone").mkdir()
+    report.line("gate", "two")
+    assert said.getvalue().splitlines() == [
+        "up       | -- lost lines 1", "gate     | one", "gate     | two",
+    ]  # fmt: skip
+    assert (tmp_path / "gone/gate.log").read_text() == "two\n"
+
+
+def test_one_is_started_again_where_the_folder_of_its_ready_file_is_gone(tmp_path: Path) -> None:
+    """Who cleans /tmp removes what is old there."""
+    lab = Lab(tmp_path)
+    child = replace(lab.child("gate"), ready_file=tmp_path / "ready" / "gate.json")
+    try:
+        pid = int(str(lab.children.start(child)["pid"]))
+        shutil.rmtree(tmp_path / "ready")
+        assert child_processes.kill(pid)
+        until(lambda: (tmp_path / "ready" / "gate.json").exists())
+        assert (tmp_path / "ready").stat().st_mode & 0o777 == 0o700
+    finally:
+        lab.children.stop()
 
 
 def test_one_that_fails_at_first_is_tried_again_and_is_told_where_time_is_short(lab: Lab) -> None:

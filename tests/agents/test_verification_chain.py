@@ -63,11 +63,12 @@ def test_every_link_of_an_anchored_run_holds(stage: Stage) -> None:
 
 def test_a_later_revocation_is_told_and_breaks_nothing(stage: Stage) -> None:
     envelope = stage.done()
-    stage.chain.revoke(stage.room, 2, "consent withdrawn")
+    stage.chain.revoke(stage.room, 2, "consent withdrawn”; nobody has revoked since")
     links = stage.walk(envelope)
     assert all(link.ok for link in links)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(stage.chain.head_time()))
-    assert links[-1].detail == f"its study was revoked on {when} by hospital-C: consent withdrawn"
+    told = f"its study was revoked on {when} by hospital-C: "
+    assert links[-1].detail == told + '“consent withdrawn"; nobody has revoked since”'
 
 
 def test_a_revocation_when_the_study_was_over_is_told_as_such(stage: Stage) -> None:
@@ -77,7 +78,7 @@ def test_a_revocation_when_the_study_was_over_is_told_as_such(stage: Stage) -> N
         stage.room, compose_hash=b"\x66" * 32, datasets=[dataset.id for dataset in stage.datasets]
     )
     stage.chain.approve(stage.room, again, 0, 1)
-    stage.chain.revoke(stage.room, 2, "consent withdrawn")
+    stage.chain.revoke(stage.room, 2, "consent withdrawn”; nobody has revoked since")
     links = stage.walk(envelope)
     assert all(link.ok for link in links)
     assert links[-1].detail == "an owner revoked since, when its study was over"
@@ -99,7 +100,7 @@ def test_a_run_that_was_revoked_in_flight_is_opened_and_not_anchored(stage: Stag
     broken = verification.first_broken(stage.walk(envelope))
     assert broken is not None and (broken.name, broken.code) == ("anchored", "receipt-not-anchored")
     assert "which it opened on 20" in broken.detail
-    assert "its study was revoked on 20" in broken.detail and broken.detail.endswith("by hospital-C: stop")
+    assert "its study was revoked on 20" in broken.detail and broken.detail.endswith("by hospital-C: “stop”")
 
 
 def test_machines_that_were_added_change_nothing_about_a_result(stage: Stage) -> None:
@@ -120,7 +121,9 @@ def test_a_receipt_of_a_stolen_gate_key_is_anchored_and_proves_no_enclave(stage:
     found = stage.reader.receipt(stage.room.ledger, forged.receipt, forged.receipt_signature)
     assert found is not None and found.verdict.anchored
     assert stage.broken(forged) == ("grant", "grant-mismatch")
-    verdict = verification.verdict_of(stage.walk(forged), pin=verification.NOTHING, on_chain=True)
+    verdict = verification.verdict_of(
+        stage.walk(forged), pin=verification.NOTHING, on_chain=True, simulated=False
+    )
     assert verdict.lines() == [("enclave proven", "no"), ("anchored on chain", "not looked at")]
 
 
@@ -333,9 +336,9 @@ def test_verify_with_pins_and_a_chain_is_a_proof_and_ends_with_0(stage: Stage, s
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("ok ")] == ALL_LINKS
-    assert lines[-5:-3] == ["enclave proven: yes", "anchored on chain: yes"]
-    assert lines[-3] == "blocks vouched for by: the nodes that were asked"
-    assert lines[-2] == "proven: all 23 links hold, and every origin is the pinned one"
+    assert lines[-5:-3] == ["enclave proven: no, its machine is simulated", "anchored on chain: yes"]
+    assert lines[-3] == "blocks vouched for by: the nodes that were asked (--rpc)"
+    assert lines[-2] == "holds, on a simulated machine: all 23 links hold, and every origin is the pinned one"
     assert "SIMULATED" in lines[-1]
 
 
@@ -382,10 +385,10 @@ def test_verify_json_says_the_same_of_a_proof(sitting: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     told = json.loads(done.stdout)
-    assert (told["ok"], told["verdict"], told["simulated"], told["unproven"]) == (True, "proven", True, [])
+    assert (told["ok"], told["verdict"], told["simulated"], told["unproven"]) == (True, "simulated", True, [])
     assert told["pinned"] == ["consortium", "gate", "kms-root", "os-images"]
     assert "approvals" in told["unchecked"]
-    assert (told["enclaveProven"], told["anchored"]) == (True, None)
+    assert (told["enclaveProven"], told["anchored"]) == (False, None)
 
 
 def test_verify_names_the_broken_link_and_ends_with_1(sitting: Path) -> None:

@@ -59,7 +59,7 @@ def test_no_two_checks_have_one_name(truth: Truth) -> None:
 def test_the_true_envelope_is_proven(truth: Truth) -> None:
     links = verification.verify(truth.envelope, trust=truth.trust, pin=truth.pin, now=int(time.time()))
     assert all(link.ok for link in links), links[-1]
-    assert verification.verdict_of(links, pin=truth.pin, on_chain=False).outcome == "proven"
+    assert verification.verdict_of(links, pin=truth.pin, on_chain=False, simulated=False).outcome == "proven"
 
 
 @pytest.mark.parametrize("name", LIES)
@@ -78,7 +78,7 @@ def test_a_check_alone_refuses_its_lie(truth: Truth, name: str) -> None:
     assert (broken.check, broken.code) == (name, lie.code)
     links = walk(without(steps, name, lie.off))
     assert all(link.ok for link in links), links[-1]
-    assert verification.verdict_of(links, pin=pin, on_chain=False).outcome == "proven"
+    assert verification.verdict_of(links, pin=pin, on_chain=False, simulated=False).outcome == "proven"
 
 
 # --- what a pin file may say -------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def test_an_origin_that_is_not_pinned_is_named_and_is_no_proof(truth: Truth, mis
     }
     pin = replace(truth.pin, **nothing[missing])
     links = verification.verify(truth.envelope, trust=truth.trust, pin=pin, now=int(time.time()))
-    verdict = verification.verdict_of(links, pin=pin, on_chain=False)
+    verdict = verification.verdict_of(links, pin=pin, on_chain=False, simulated=False)
     assert (verdict.outcome, verdict.unproven) == ("self-consistent", (missing,))
 
 
@@ -102,9 +102,9 @@ def test_a_chain_vouches_for_the_gate_of_a_pinned_consortium_alone(truth: Truth)
     """CH-03: a consortium that the envelope alone names is anybody's."""
     links = [Link("result", ok=True, detail="")]
     place = Pin(chain_id=31337, consortium=truth.pin.consortium)
-    judged = verification.verdict_of(links, pin=place, on_chain=True)
+    judged = verification.verdict_of(links, pin=place, on_chain=True, simulated=False)
     assert judged.unproven == ("kms-root", "os-images")
-    nobody = verification.verdict_of(links, pin=verification.NOTHING, on_chain=True)
+    nobody = verification.verdict_of(links, pin=verification.NOTHING, on_chain=True, simulated=False)
     assert nobody.unproven == ("consortium", "gate", "kms-root", "os-images")
 
 
@@ -122,7 +122,7 @@ def test_half_a_gate_is_no_gate(truth: Truth, missing: str) -> None:
     lie = make_run(truth.platform, gate, truth.recipe).lie()
     pin = replace(truth.pin, **{missing: None})
     links = verification.verify(lie, trust=truth.trust, pin=pin, now=int(time.time()))
-    verdict = verification.verdict_of(links, pin=pin, on_chain=False)
+    verdict = verification.verdict_of(links, pin=pin, on_chain=False, simulated=False)
     assert (verdict.outcome, verdict.unproven) == ("self-consistent", ("gate",))
 
 

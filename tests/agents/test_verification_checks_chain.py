@@ -20,7 +20,7 @@ from tests.local_chain import LocalChain
 from sealroom.envelope import Envelope
 from sealroom.model import Opening, Study
 from sealroom_agents import verification
-from sealroom_agents.chain import ChainReader, FoundReceipt
+from sealroom_agents.chain import ChainReader, FoundReceipt, Head
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.verification import Findings, Link, Step
 
@@ -40,11 +40,17 @@ class Twin:
         chain_id: int | None = None,
         view: Callable[[ChainView], ChainView] = lambda view: view,
         found: Callable[[FoundReceipt], FoundReceipt | None] = lambda found: found,
+        behind_s: int = 0,
     ) -> None:
         self._reader, self._chain_id, self._view, self._found = reader, chain_id, view, found
+        self._behind_s = behind_s
 
     def chain_id(self) -> int:
         return self._reader.chain_id() if self._chain_id is None else self._chain_id
+
+    def newest(self) -> Head:
+        head = self._reader.newest()
+        return replace(head, timestamp=head.timestamp - self._behind_s)
 
     def view_at(self, consortium: str, block: int) -> ChainView:
         return self._view(self._reader.view_at(consortium, block))
@@ -225,8 +231,8 @@ LIES: dict[str, Lie] = {
     ),
     "approvals.quorum": approvals(lambda listed: listed[:1]),
 }
-"""By the name of the check; two more have a test of their own below."""
-APART = {"study.quorum", "receipt.anchored"}
+"""By the name of the check; three more have a test of their own below."""
+APART = {"study.quorum", "receipt.anchored", "chain.newest"}
 
 
 def walk(settled: Set, chain: Twin, envelope: Envelope, links: Sequence[Step]) -> list[Link]:
@@ -281,6 +287,16 @@ def test_a_receipt_that_stands_nowhere_is_refused(settled: Set) -> None:
     assert broken is not None and (broken.check, broken.code) == ("receipt.anchored", "receipt-not-anchored")
     links = walk(settled, chain, envelope, without(steps, "receipt.anchored", None))
     assert all(link.ok for link in links), links[-1]
+
+
+def test_nodes_that_stand_still_are_not_asked_what_happened_since(settled: Set) -> None:
+    """CH-04: an hour is the most that they may lie behind, and the link says so."""
+    steps = verification.steps(on_chain=True)
+    for behind_s, unsaid in ((0, ()), (2 * 3600, ("revocation",))):
+        links = walk(settled, Twin(settled.stage.reader, behind_s=behind_s), settled.envelope, steps)
+        assert all(link.ok for link in links), links[-1]
+        assert links[-1].unsaid == unsaid
+        assert links[-1].detail.endswith("what came after is not known") == bool(unsaid)
 
 
 def test_a_seat_that_moved_between_pin_and_run_breaks_nothing(settled: Set) -> None:

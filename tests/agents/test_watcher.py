@@ -30,8 +30,9 @@ from sealroom_agents.chain.contracts import interface
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.store import Store
+from sealroom_agents.watcher import service
 from sealroom_agents.watcher.lookout import Lookout
-from sealroom_agents.watcher.service import Watcher, WatchFailed
+from sealroom_agents.watcher.service import HttpGate, Watcher, WatchFailed
 
 pytestmark = pytest.mark.anvil
 
@@ -157,6 +158,24 @@ def test_a_revocation_ends_running_runs_and_is_told_to_the_gate(
     again = watcher.poll()
     assert (again.revoked, again.changed) == ((lab.room.consortium,), ())
     assert len(lab.store.observations(lab.room.consortium)) == 1
+
+
+def test_a_poll_meets_the_next_block_and_a_chain_that_stands_still_costs_no_more(
+    lab: Lab, gate: RecordingGate
+) -> None:
+    """OP-10: the pause is cut short where a block is due, and no further than to a quarter."""
+    lab.live()
+    now = 100.0
+    watcher = Watcher(StateOnly(lab.reader), lab.store, gate, factory=lab.room.factory, monotonic=lambda: now)
+    assert watcher.pause(1.0) == 1.0
+    watcher.poll()
+    assert watcher.pause(1.0) == pytest.approx(0.9) and watcher.pause(0.5) == 0.5
+    now += 0.9
+    watcher.poll()  # a little too early
+    assert watcher.pause(1.0) == 0.25
+    now += 100.0
+    watcher.poll()
+    assert watcher.pause(1.0) == 1.0
 
 
 def test_a_revocation_during_the_watchers_absence_is_seen_by_the_next_one(
@@ -324,9 +343,63 @@ def test_a_gate_that_is_away_does_not_stop_the_watcher(
     assert lab.store.kill_order(run) is not None
 
 
-def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Path) -> None:
-    """The real command against a real chain, and a small server where the gate would be."""
+def test_a_database_that_is_away_keeps_no_heartbeat_back(
+    lab: Lab, watcher: Watcher, gate: RecordingGate
+) -> None:
+    """OP-09: leases go on; a revocation ends them at the gate, and its runs once the store is back."""
     lab.live()
+    run = running(lab)
+    assert watcher.poll().trouble is None
+    file = Path(str(lab.store._engine.url.database))
+    for engine in (lab.store._engine, lab.store._reads):
+        engine.dispose()
+    away = file.rename(file.with_suffix(".away"))
+    file.mkdir()
+    told = len(gate.reports)
+    look = watcher.poll()
+    assert look.heartbeat and look.trouble is not None and look.trouble.code == "database"
+    lab.chain.revoke(lab.room, 1, "consent withdrawn")
+    assert watcher.poll().heartbeat
+    assert gate.revoked == (lab.room.consortium,)
+    assert [report.seen for report in gate.reports[told:]] == [(lab.room.consortium,)] * 2
+    file.rmdir()
+    away.rename(file)
+    look = watcher.poll()
+    assert look.trouble is None and look.changed == (lab.room.consortium,)
+    assert lab.store.kill_order(run) is not None
+
+
+def test_a_gate_that_answers_byte_by_byte_holds_no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OP-09, CH-02: the time that a heartbeat may take is for the whole of it, its head included."""
+    sent = []
+
+    class Drip(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with suppress(OSError):
+                for letter in f"HTTP/1.1 200 OK\r\n{'x-slow: 1' * 10_000}\r\n\r\n".encode():
+                    self.connection.sendall(bytes([letter]))
+                    sent.append(letter)
+                    time.sleep(0.01)
+
+        def log_message(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(service, "HEARTBEAT_TIMEOUT_S", 0.3)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Drip) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        gate = HttpGate(f"http://127.0.0.1:{server.server_address[1]}", "t" * 40)
+        with pytest.raises(WatchFailed) as failed:
+            gate.watch(WatchReport(observed=1, seen=(), revoked=()))
+        server.shutdown()
+    assert failed.value.code == "gate-unreachable"
+    assert len(sent) < 10_000
+
+
+def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Path) -> None:
+    """The real command against a real chain, and a small server where the gate would be. CH-03: one of three
+    endpoints is away, and two are a quorum, also for what owners should know of."""
+    lab.live()
+    lab.chain.send(0, lab.room.consortium, interface("Consortium").encode("offerSeat", account(9)))
     heard: list[tuple[str | None, dict[str, Any]]] = []
     root, signer = RecordingGate.adopted_by(lab).name
     answer = json.dumps({"version": 2, "gateRoot": "0x" + root.hex(), "gateSigner": signer}).encode()
@@ -351,10 +424,12 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
     database = f"sqlite:///{tmp_path / 'watched.db'}"
     lab.store = Store(database)
     ready = tmp_path / "ready.json"
+    second = RpcProxy(lab.chain.url)
     process = child_processes.start(
         [
-            *(sys.executable, "-m", "sealroom_agents.watcher"),
-            *("--rpc", lab.chain.url, "--factory", lab.room.factory, "--every", "0.3"),
+            *(sys.executable, "-m", "sealroom_agents.watcher", "--rpc", lab.chain.url, "--rpc", second.url),
+            *("--rpc", "http://127.0.0.1:9", "--rpc-quorum", "2"),
+            *("--factory", lab.room.factory, "--every", "0.3"),
             *("--gate", f"http://127.0.0.1:{server.server_address[1]}", "--watch-token-file", str(token)),
             *("--database", database, "--ready-file", str(ready)),
         ],
@@ -363,6 +438,7 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
     )
     try:
         until(ready.exists, process)
+        until(lambda: lab.store.notices(lab.room.consortium), process)
         run = running(lab)
         lab.chain.revoke(lab.room, 0, "stop")
         until(lambda: lab.store.kill_order(run) is not None, process)
@@ -376,6 +452,7 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
     finally:
         process.terminate()
         _, stderr = process.communicate(timeout=PATIENCE_S)
+        second.__exit__(None, None, None)
         server.shutdown()
         server.server_close()
     assert process.returncode == 0, stderr.decode()[-2000:]

@@ -394,13 +394,14 @@ def make_run(
     delta_pico: int | None = None,
     gpu_evidence: bytes = b"",
     hello_changes: Mapping[str, Any] | None = None,
+    twin: Mapping[str, Any] | None = None,
 ) -> WorkedRun:
     """Carry out a run without computing: exchange, quote, grant and a result that fits.
 
     booted, app, key_provider_id, machine, os_image: what the enclave boots instead of `recipe`, for another
     app, with keys from another KMS, on another machine, from another image. epsilon_micro, delta_pico: what
     it says that a run costs. hello_changes: what the hello says that grant and statement do not.
-    gpu_evidence: bytes that its quote binds, too.
+    gpu_evidence: bytes that its quote binds, too. twin: in what else its machine is a bad one.
     """
     place = place or Place()
     issued = int(time.time()) if now is None else now
@@ -430,6 +431,7 @@ def make_run(
         key_provider=key_provider,
         key_provider_id=key_provider_id,
         os_image=os_image,
+        **(twin or {}),
     )
     bound = report_data(
         transcript, kem_key=kem.public, signer=address_of(signer_key), gpu_evidence=gpu_evidence

@@ -49,7 +49,7 @@ def train(recipe: Recipe, *, seed: int = 1) -> dict[str, Any]:
             "age": dice.uniform(20, 90, 4000),
             **{name: dice.integers(0, 2, 4000).astype(np.float64) for name in ("ill", "held")},
         },
-        groups={"sex": dice.integers(0, 2, 4000)},
+        groups={name: dice.integers(0, 2, 4000) for name in ("sex", "ward")},
     )
     return {field.name: compute(field, people, cohort=20) for field in recipe.output.fields}
 

@@ -4,27 +4,48 @@
 Every figure is a median over interleaved rounds. What counts is the ratio: absolute times are the machine's.
 A peer that is not installed is said to be missing, never guessed.
 
-    python -m tests.bench [sealing|relation|gate|console|gas|revocation|sandbox|training|utility …]
+    python -m tests.bench [sealing|relation|gate|console|following|gas|revocation|sandbox|training|utility …]
+    python -m tests.bench gate/releases    one part of a benchmark that has parts
 """
 
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
-BENCHES = ("sealing", "relation", "gate", "console", "gas", "revocation", "sandbox", "training", "utility")
+BENCHES = (
+    "sealing",
+    "relation",
+    "gate",
+    "console",
+    "following",
+    "gas",
+    "revocation",
+    "sandbox",
+    "training",
+    "utility",
+)
 
 
 def main(names: list[str]) -> int:
-    unknown = set(names) - set(BENCHES)
+    # Told to end, it ends what it started, and removes what it wrote.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    unknown = {name.partition("/")[0] for name in names} - set(BENCHES)
     if unknown:
         print(f"error: no benchmark called {', '.join(sorted(unknown))}", file=sys.stderr)
         print(f"hint: choose among {', '.join(BENCHES)}", file=sys.stderr)
         return 2
     for name in names or BENCHES:
         print(f"\n## {name}\n", flush=True)
+        bench, _, part = name.partition("/")
         # Late: a child's peak memory is never below what its parent held when it forked.
-        for line in importlib.import_module(f"tests.bench.{name}").run():
+        module = importlib.import_module(f"tests.bench.{bench}")
+        if part and part not in getattr(module, "PARTS", ()):
+            print(f"error: benchmark {bench} has no part {part}", file=sys.stderr)
+            print(f"hint: {', '.join(getattr(module, 'PARTS', ())) or 'it has none'}", file=sys.stderr)
+            return 2
+        for line in module.run(part) if part else module.run():
             print(line, flush=True)
     return 0
 

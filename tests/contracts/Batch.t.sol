@@ -40,7 +40,7 @@ contract BatchTest is Runs {
         vm.warp(ANCHORED_AT);
         vm.expectEmit(address(ledger));
         // forge-lint: disable-next-line(unsafe-typecast)
-        emit ILedger.BatchAnchored(address(room), 1, root, 1, uint64(count), 100);
+        emit ILedger.BatchAnchored(address(room), 1, root, 1, uint64(count), standing, 100);
         vm.prank(gate);
         ledger.anchorBatch(address(room), standing, numbers, digests);
 

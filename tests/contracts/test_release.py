@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.anvil, pytest.mark.slow]
 TIMEOUT_S = 1500
 MATERIALS = ("sealroom", "enclave")
 """Of what the release holds a bill."""
+PAGES = ("verify.html",)
+"""Of the console, what works from disk."""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,8 @@ def test_the_files_are_named_in_the_sums_and_hold_no_path_of_this_machine(folder
     sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "SHA256SUMS"}
     assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    assert len(files) == 1 + 2 * len(CONTRACTS) + len(MATERIALS)
+    assert len(files) == 1 + 2 * len(CONTRACTS) + len(MATERIALS) + len(PAGES)
+    assert set(PAGES) < set(files)
     for name, content in files.items():
         assert str(ROOT).encode() not in content, name
 

@@ -132,6 +132,7 @@ def leased(
     final: bool = True,
     seconds: int = SECONDS,
     on_final: Callable[[], None] = lambda: None,
+    on_renewal: Callable[[float, int], None] = lambda left, seconds: None,
 ) -> Iterator[tuple[Lease, LeasingGate, Ends]]:
     signer: Secret = generate_signer()
     gate = LeasingGate(address_of(signer.reveal()), answer)
@@ -148,6 +149,7 @@ def leased(
         seconds=seconds,
         on_end=ends.add,
         on_final=on_final,
+        on_renewal=on_renewal,
     )
     lease.start()
     try:
@@ -336,6 +338,14 @@ def test_a_result_waits_until_a_renewal_calls_the_opening_final() -> None:
         assert gate.renewals(1)
         lease.wait_final()
         assert ends == []
+
+
+def test_each_renewal_tells_what_is_left_and_never_more() -> None:
+    told: list[tuple[float, int]] = []
+    with leased(on_renewal=lambda *one: told.append(one)) as (_, gate, _ends):
+        assert gate.renewals(3)
+    assert len(told) >= 2
+    assert all(0 < left <= seconds for left, seconds in told)
 
 
 def test_finality_is_told_once() -> None:

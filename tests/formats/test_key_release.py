@@ -19,6 +19,8 @@ from sealroom.key_release import (
     Challenge,
     DatasetOffer,
     EvidenceMessage,
+    FinalityReply,
+    FinalityRequest,
     GateIdentity,
     GrantReply,
     Hello,
@@ -38,6 +40,7 @@ from sealroom.key_release import (
     report_data,
     seal_key,
     sign_challenge,
+    sign_finalized,
     sign_lease,
     transcript_0,
     transcript_1,
@@ -107,6 +110,14 @@ MESSAGES: list[Any] = [
         seen=(CONSORTIUM, "0x" + "d2" * 20),
         revoked=(SeenRevocation(consortium=CONSORTIUM, block=1, block_hash=b"\x01" * 32),),
     ),
+    FinalityRequest(consortium=CONSORTIUM, numbers=(7, 9)),
+    FinalityReply(
+        blocks=(
+            sign_finalized(
+                7, b"\x01" * 32, chain_id=CHAIN_ID, consortium=CONSORTIUM, private_key=GATE_SIGNER
+            ),
+        )
+    ),
 ]
 NAMES = [f"{type(message).__name__}-{place}" for place, message in enumerate(MESSAGES)]
 
@@ -130,7 +141,7 @@ def test_messages_with_a_field_more_or_less_are_malformed(message: Any) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [GateIdentity, Hello, Challenge, EvidenceMessage, LeaseRequest, WatchReport],
+    [GateIdentity, Hello, Challenge, EvidenceMessage, LeaseRequest, WatchReport, FinalityRequest],
 )
 def test_another_version_is_told_before_all_that_it_lacks(kind: Any) -> None:
     with pytest.raises(KeyReleaseError) as caught:
@@ -149,7 +160,15 @@ def test_decoders_raise_only_our_error(message: Any, data: st.DataObject) -> Non
 
 @pytest.mark.parametrize(
     "kind, limit",
-    [(Hello, 64), (Challenge, 64), (LeaseRequest, 64), (EvidenceMessage, 12 * 1024), (GateIdentity, 2048)],
+    [
+        (Hello, 64),
+        (Challenge, 64),
+        (FinalityRequest, 64),
+        (FinalityReply, 64),
+        (LeaseRequest, 64),
+        (EvidenceMessage, 12 * 1024),
+        (GateIdentity, 2048),
+    ],
 )
 def test_messages_are_bounded(kind: Any, limit: int) -> None:
     """AT-31."""

@@ -23,9 +23,9 @@ from sealroom.encoding import canonical
 from sealroom.errors import FormatError, RecipeError
 from sealroom.privacy.parts import Cost
 from sealroom.recipe import compose_hash, parse, render, yamltext
-from sealroom.recipe.appcompose import GUEST_SOCKET
+from sealroom.recipe.appcompose import CHANNEL, GUEST_SOCKET, HINTS
 from sealroom.schema import Real
-from tests.formats.worked import COMPOSE, STUDY, flip
+from tests.formats.worked import COMPOSE, HINTED, STUDY, flip
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -119,6 +119,18 @@ def test_the_compose_part_reads_the_same_in_another_yaml_reader() -> None:
     assert yaml.safe_load(text) == yamltext.load(text)
 
 
+def test_with_hints_the_enclave_alone_reads_one_more_file() -> None:
+    """AT-24: by a mount that it cannot write; all else of the two recipes is the same."""
+    recipe, hinted = parse(COMPOSE), parse(HINTED)
+    assert (recipe.hints, hinted.hints) == (False, True)
+    assert hinted.compose_hash != recipe.compose_hash and hinted.output_hash == recipe.output_hash
+    frame, other = json.loads(HINTED), json.loads(COMPOSE)
+    inside = yaml.safe_load(frame.pop("docker_compose_file"))
+    services = inside["services"]
+    assert services["enclave"]["volumes"].pop(1) == HINTS and services["job"]["volumes"] == [CHANNEL]
+    assert inside == yaml.safe_load(other.pop("docker_compose_file")) and frame == other
+
+
 def test_output_and_privacy_hash_name_their_sections_only() -> None:
     recipe = parse(COMPOSE)
 
@@ -131,6 +143,8 @@ def test_output_and_privacy_hash_name_their_sections_only() -> None:
 
 IMAGE = "ghcr.io/sealroom/enclave"
 NVIDIA = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+
+SOCKET = f"{GUEST_SOCKET}:{GUEST_SOCKET}"
 
 FRAME = [
     ("recipe-script", put("init_script", "true")),
@@ -183,6 +197,10 @@ SERVICE = [
     ("recipe-ports", put("ports", ["80:80"])),
     ("recipe-host-mount", put("volumes", ["/:/host"])),
     ("recipe-host-mount", put("volumes", ["/var/run/docker.sock:/var/run/docker.sock"])),
+    ("recipe-host-mount", put("volumes", [SOCKET, HINTS.removesuffix(":ro"), CHANNEL])),
+    ("recipe-host-mount", put("volumes", [SOCKET, HINTS, HINTS, CHANNEL])),
+    ("recipe-host-mount", put("volumes", [HINTS, SOCKET, CHANNEL])),
+    ("recipe-host-mount", put("volumes", [SOCKET, HINTS.replace("/run/", "/etc/"), CHANNEL])),
     ("recipe-environment", put("environment", {"A": "b"})),
     ("recipe-environment", put("env_file", ".env")),
     ("recipe-command", put("command", "sh")),
@@ -567,6 +585,12 @@ def folder(tmp_path: Path) -> Path:
         ("study.yaml", "gpu: none", "gpu: none\nmore: 1", "recipe-unknown-field"),
         ("study.yaml", "gpu: none", "", "recipe-malformed"),
         ("study.yaml", "gpu: none", "gpu: h100", "recipe-gpu"),
+        ("study.yaml", "gpu: none", "gpu: none\nhints: phala", "recipe-malformed"),
+        ("study.yaml", "gpu: none", "gpu: none\nhints: true", "recipe-malformed"),
+        ("study.yaml", "gpu: none", "gpu: none\nresearchers: anyone", "recipe-malformed"),
+        ("study.yaml", "gpu: none", "gpu: none\nresearchers: []", "recipe-researchers"),
+        ("study.yaml", "gpu: none", "gpu: none\nresearchers: [anyone, anyone]", "recipe-researchers"),
+        ("study.yaml", "gpu: none", "gpu: none\nresearchers: [hospital-A]", "recipe-researchers"),
         ("study.yaml", "@sha256:", ":", "recipe-mutable-image"),
         ("study.yaml", "epsilon: 0.5", "epsilon: half", "recipe-field"),
         ("study.yaml", "epsilon: 0.5", "epsilon: 1.2", "recipe-budget"),

@@ -32,7 +32,8 @@ from sealroom.sealed import Header, inspect, seal, shares
 from sealroom.sealed import parquet as footers
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES, parse_footer
 from sealroom.sealed.parquet_pages import walk_pages
-from sealroom.sealed.table import SealedTable, TableLimits
+from sealroom.sealed.source import TableLimits
+from sealroom.sealed.table import SealedTable
 from tests.formats.sealing import PART, ROWS, TABLE, Sealed, other
 from tests.formats.worked import CONTEXT, DATA_KEY, NAME, OWNER, flip
 

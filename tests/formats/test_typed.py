@@ -328,7 +328,9 @@ IN_CONTRACTS: tuple[type[Record], ...] = (
 
 def test_the_contracts_hold_the_same_type_strings_and_no_other() -> None:
     """CH-09: one spelling of each structure in Solidity and Python."""
-    solidity = "".join(path.read_text() for path in sorted(CONTRACTS.rglob("*.sol")))
+    # Ape lays OpenZeppelin's there while it compiles.
+    ours = [path for path in sorted(CONTRACTS.rglob("*.sol")) if ".cache" not in path.parts]
+    solidity = "".join(path.read_text() for path in ours)
     written = re.findall(r'keccak256\(\s*"(\w+\([^"]+)"\s*\)', solidity)
 
     assert sorted(written) == sorted(record.encode_type() for record in IN_CONTRACTS)

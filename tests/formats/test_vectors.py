@@ -42,6 +42,8 @@ PAGE = FOLDER.parents[1] / "enclave" / "spec" / "sealed-dataset.md"
 KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "policy", "failure", "tuple")
 PLAIN = "parquet"
 """Plain tables of other writers, which have no lines of their own. `test_parquet_types.py` runs each."""
+RECORDED = "opstack"
+"""What a node answered once, in its own form; `tests/agents/test_opstack.py` runs it."""
 
 
 def _named(path: Path) -> str:
@@ -352,7 +354,7 @@ def test_no_two_tuples_have_one_encoding() -> None:
 
 def test_every_vector_is_run_and_every_case_has_a_comment() -> None:
     folders = {path.name for path in FOLDER.iterdir() if path.is_dir() and not path.name.startswith("_")}
-    assert folders == {*KINDS, PLAIN}
+    assert folders == {*KINDS, PLAIN, RECORDED}
     assert all(path.suffix == ".parquet" for path in (FOLDER / PLAIN).iterdir())
     for kind in KINDS[:-1]:
         assert all(read(path).fields["comment"] for path in cases(kind))

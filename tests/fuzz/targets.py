@@ -58,6 +58,7 @@ from sealroom_agents.inclusion import decode, read_header, read_receipt, unpack
 from tests.enclave.relation.attacks import ACCEPTED, ATTACKS
 from tests.enclave.relation.world import NOBODY, TABLES, engine
 from tests.formats.worked_block import WorkedBlock
+from tests.fuzz import gpu
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 LIMIT = 1 << 20
@@ -488,8 +489,9 @@ def _key_release(data: bytes) -> None:
 def _messages() -> list[Any]:
     from sealroom import key_release
 
-    names = ("GateIdentity", "Hello", "Challenge", "EvidenceMessage", "GrantReply", "Refusal")
-    return [getattr(key_release, name) for name in (*names, "LeaseRequest", "LeaseReply", "WatchReport")]
+    begun = ("GateIdentity", "Hello", "Challenge", "EvidenceMessage", "GrantReply", "Refusal")
+    later = ("LeaseRequest", "LeaseReply", "WatchReport", "FinalityRequest", "FinalityReply")
+    return [getattr(key_release, name) for name in (*begun, *later)]
 
 
 def _key_release_seeds() -> list[bytes]:
@@ -536,6 +538,9 @@ TARGETS = {
         Target("statement", _statement, _statement_seeds),
         Target("key_release", _key_release, _key_release_seeds),
         Target("platform-policy", _policy, lambda: _bodies("policy")),
+        Target("gpu-evidence", gpu.evidence, gpu.evidence_seeds),
+        Target("gpu-rim", gpu.rim, gpu.rim_seeds),
+        Target("gpu-status", gpu.status, gpu.status_seeds),
     )
 }
 

@@ -16,7 +16,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"sealroom", "sealroom_agents"}
-AGENTS = ("gate", "runner", "watcher", "console", "store", "config", "upkeep", "telemetry", "demo", "host.py")
+AGENTS = (
+    "gate",
+    "runner",
+    "watcher",
+    "console",
+    "store",
+    "config",
+    "upkeep",
+    "telemetry",
+    "demo",
+    "host.py",
+    "guest_socket.py",
+)
 """Parts of `sealroom_agents` that need the extra `agents`; the rest is the owner's and the auditor's."""
 STUDIES = ("studies", "fullsize")
 """Parts of `sealroom_agents` that run studies on made-up data, and so need the extra `enclave`."""

@@ -14,7 +14,7 @@ from sealroom_agents.cli import ENTRIES, EXTRAS
 from tests.patience import PATIENCE_S
 
 PROCESSES = ["gate", "runner", "watcher", "console"]
-AGENTS = [*PROCESSES, "kms-webhook"]
+AGENTS = [*PROCESSES, "demo", "kms-webhook"]
 HIDE = """\
 import sys
 

@@ -16,11 +16,13 @@ from sealroom.encoding import canonical, lp
 from sealroom.keys import address_of
 from sealroom.model import (
     Challenge,
+    Finalized,
     Lease,
     Record,
     Renewal,
 )
 from sealroom.recipe import parse
+from sealroom.recipe.appcompose import CHANNEL, GUEST_SOCKET, HINTS
 from tests.formats import test_recipe_blocks as of_blocks
 from tests.formats.test_recipe import (
     column_types,
@@ -42,6 +44,7 @@ from tests.formats.worked import (
     ENCLAVE_SIGNER,
     GATE_SIGNER,
     GRANT,
+    HINTED,
     LEDGER,
     envelope,
     secret,
@@ -62,6 +65,7 @@ def make_recipes() -> None:
         ("by_construction", "a relation computes the people", by_construction()),
         ("by_construction_people", "how many people its memory is for", changed(for_people)),
         ("by_blocks", "a script sees one block of people at a time", of_blocks.by_blocks()),
+        ("hints", "its enclave reads what its host tells it", HINTED),
         ("private_bounds", "a mean whose bounds are found with noise", in_field(1, found_bounds)),
     ]:
         recipe = parse(body)
@@ -83,6 +87,11 @@ def make_recipes() -> None:
             "recipe-host-mount",
             "AT-24",
             in_service(put("volumes", ["/var/run/docker.sock:/s"])),
+        ),
+        "hints_to_write": (
+            "recipe-host-mount",
+            "AT-24",
+            in_service(put("volumes", [f"{GUEST_SOCKET}:{GUEST_SOCKET}", HINTS[:-3], CHANNEL])),
         ),
         "ports": ("recipe-ports", "AT-25", in_service(put("ports", ["80:80"]))),
         "init_script": ("recipe-script", "AT-23", in_frame(put("init_script", "true"))),
@@ -168,6 +177,7 @@ def make_typed() -> None:
         Challenge(transcript=secret("t")),
         Lease(run_id=GRANT.run_id, counter=2),
         Renewal(run_id=GRANT.run_id, counter=2, lease_seconds=30, opening_final=True),
+        Finalized(number=GRANT.block_number, hash=GRANT.block_hash),
     ]
     contents = {each.struct: each for each in (*cast, *said)}
     made = {vote.struct: (consortium, owner_key, typed.vote(vote, **at)) for vote in cast} | {
@@ -178,6 +188,7 @@ def make_typed() -> None:
         "Challenge": (gate, GATE_SIGNER, typed.challenge(secret("t"), **at)),
         "Lease": (gate, ENCLAVE_SIGNER, typed.lease(GRANT.run_id, 2, **at)),
         "Renewal": (gate, GATE_SIGNER, typed.renewal(GRANT.run_id, 2, 30, True, **at)),
+        "Finalized": (gate, GATE_SIGNER, typed.finalized(GRANT.block_number, GRANT.block_hash, **at)),
     }  # fmt: skip
     for name, (domain, key, signable) in made.items():
         fields = {

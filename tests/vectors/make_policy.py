@@ -44,12 +44,46 @@ def _drop(*path: str | int) -> Callable[[Any], None]:
     return change
 
 
+def _both(*changes: Callable[[Any], None]) -> Callable[[Any], None]:
+    def change(value: Any) -> None:
+        for one in changes:
+            one(value)
+
+    return change
+
+
+def _without_rtmr0(image: dict[str, Any]) -> dict[str, Any]:
+    return {"digest": image["digest"], "mrTd": image["mrTd"], "rtMr": image["rtMr"][1:]}
+
+
+LITE = {"by": "tdx-lite", "checksums": "bGlzdA==", "measurement": "Y2Jvcg==", "memory": [2048, 65536]}
+"""Well formed as a document; what is inside the two files, the root of trust reads."""
+GPU_RULES = {
+    "architectures": ["HOPPER"],
+    "minDriver": "550.90.07",
+    "minVbios": "96.00.9f.00.01",
+    "state": "fully-matched",
+    "protectedPcie": False,
+    "ocspSeconds": 86_400,
+    "rimSeconds": 2_592_000,
+}
+
+
+def _gpu(**changes: Any) -> Callable[[Any], None]:
+    return _set("gpu", to={**GPU_RULES, **changes})
+
+
 ADVISORIES = ["INTEL-SA-00837", "INTEL-SA-00115"]
 GOOD: dict[str, tuple[str, Callable[[Any], None]]] = {
     "example": ("the page's example", lambda value: None),
     "simulated": ("a simulated root", _set("root", to="0x" + "0a" * 32)),
     "strict": ("nothing optional is granted", _set("tcb", "dynamicPlatform", to=False)),
     "safe": ("results leave from a safe block on", _set("emit", to="safe")),
+    "gpu_rules": ("rules for GPUs", _set("gpu", to=GPU_RULES)),
+    "gpu_signature": (
+        "GPUs whose signature holds, whatever they measured",
+        _gpu(state="signature-verified", minDriver="590.12"),
+    ),
     "guarantees": ("recipes by construction alone", _set("guarantees", to=["by-construction"])),
     "images": (
         "two images, the first with registers of two kinds of virtual hardware",
@@ -57,9 +91,35 @@ GOOD: dict[str, tuple[str, Callable[[Any], None]]] = {
             [{**value["osImages"][0], "mrTd": "0x" + "12" * 48}, _other(value["osImages"][0], 2)]
         ),
     ),
+    "by_image": (
+        "an image by kernel and firmware alone",
+        _both(
+            _set("osImages", 0, "by", to="image"),
+            _drop("osImages", 0, "rtMr", 0),
+        ),
+    ),
+    "by_lite": ("an image by its measurement", _set("osImages", 0, to=LITE)),
+    "three_ways": (
+        "one image three ways",
+        lambda value: value.update(
+            osImages=[
+                {"by": "image", **_without_rtmr0(value["osImages"][0])},
+                value["osImages"][0],
+                LITE,
+            ]
+        ),
+    ),
+    "older_hosts": (
+        "no configuration id, machines named as before 0.5.6, both event logs",
+        _set(
+            "guest",
+            to={"configId": "any", "deviceId": "user-data", "eventLogs": [1, 2]},
+        ),
+    ),
+    "server": ("what servers need", lambda value: value["tcb"].update(cachedKeys=True, smt=True)),
 }
 BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
-    "version": ("unsupported-version", "an earlier version", _set("version", to=2)),
+    "version": ("unsupported-version", "an earlier version", _set("version", to=3)),
     "version_true": ("unsupported-version", "true is no number", _set("version", to=True)),
     "without_version": ("malformed", "no version", _drop("version")),
     "more": ("malformed", "a member more", _set("more", to=1)),
@@ -83,6 +143,24 @@ BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
         "malformed", "images out of order",
         lambda value: value["osImages"].append(_other(value["osImages"][0], 0)),
     ),
+    "images_by_nothing": ("malformed", "an image that says no way", _drop("osImages", 0, "by")),
+    "images_by_name": ("malformed", "an image by another way", _set("osImages", 0, "by", to="name")),
+    "image_with_rtmr0": ("malformed", "three RTMRs by image", _set("osImages", 0, "by", to="image")),
+    "lite_memory_none": (
+        "malformed", "a measurement without memory", _set("osImages", 0, to={**LITE, "memory": []}),
+    ),
+    "lite_memory_order": (
+        "malformed", "sizes of memory out of order", _set("osImages", 0, to={**LITE, "memory": [2, 1]}),
+    ),
+    "lite_more": (
+        "malformed", "registers beside a measurement", _set("osImages", 0, to={**LITE, "rtMr": []}),
+    ),
+    "without_guest": ("malformed", "no rules for guests", _drop("guest")),
+    "config_id_other": ("malformed", "neither bound nor any", _set("guest", "configId", to="maybe")),
+    "device_id_other": ("malformed", "no rule for names of machines", _set("guest", "deviceId", to="info")),
+    "event_logs_none": ("malformed", "no event log is accepted", _set("guest", "eventLogs", to=[])),
+    "event_logs_order": ("malformed", "versions out of order", _set("guest", "eventLogs", to=[2, 1])),
+    "event_logs_other": ("malformed", "an unknown version", _set("guest", "eventLogs", to=[3])),
     "registers_two": ("malformed", "two RTMRs", _drop("osImages", 0, "rtMr", 2)),
     "guarantees_none": ("malformed", "no guarantee is accepted", _set("guarantees", to=[])),
     "guarantees_other": ("malformed", "a guarantee that there is not", _set("guarantees", to=["by-hope"])),
@@ -93,7 +171,23 @@ BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "without_guarantees": ("malformed", "no guarantees", _drop("guarantees")),
     "emit_newest": ("malformed", "results would leave before anything is decided", _set("emit", to="latest")),
     "without_emit": ("malformed", "no word on when results leave", _drop("emit")),
-    "gpu": ("malformed", "GPU evidence that nobody can verify", _set("gpu", to="nvidia")),
+    "gpu": ("malformed", "another word for GPUs", _set("gpu", to="nvidia")),
+    "gpu_null": ("malformed", "nothing where a word must be", _set("gpu", to=None)),
+    "gpu_more": ("malformed", "a member more in gpu", _gpu(more=1)),
+    "gpu_architectures_none": ("malformed", "no architecture", _gpu(architectures=[])),
+    "gpu_architecture": (
+        "malformed", "an architecture that is not verified",
+        _gpu(architectures=["BLACKWELL"]),
+    ),
+    "gpu_driver": ("malformed", "no version of a driver", _gpu(minDriver="R550")),
+    "gpu_vbios": ("malformed", "hex in upper case", _gpu(minVbios="96.00.9F.00.01")),
+    "gpu_state": ("malformed", "no state of evidence", _gpu(state="unverified")),
+    "gpu_ocsp_zero": ("malformed", "no word of NVIDIA’s is new enough", _gpu(ocspSeconds=0)),
+    "gpu_pcie": ("malformed", "a number where true or false must be", _gpu(protectedPcie=0)),
+    "gpu_without_rim": (
+        "malformed", "no age of manifests",
+        _set("gpu", to={name: value for name, value in GPU_RULES.items() if name != "rimSeconds"}),
+    ),
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from sealroom_agents.attestation.pccs import Pccs
 from sealroom_agents.attestation.quote import QuoteFacts, said_registers, verify_quote
 from sealroom_agents.attestation.trust import (
     INTEL,
+    INTEL_UNDER_ANY_POLICY,
     TrustRoot,
     load_simulated_root,
     require_local_chain,
@@ -22,6 +23,7 @@ from sealroom_agents.attestation.trust import (
 
 __all__ = [
     "INTEL",
+    "INTEL_UNDER_ANY_POLICY",
     "Claims",
     "CollateralSource",
     "DirectoryCollateral",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -276,12 +277,18 @@ class DirectoryCollateral:
 
     def __init__(self, directory: Path | str) -> None:
         self._path = Path(directory) / COLLATERAL_FILE
+        self._read: tuple[tuple[int, ...], dict[str, Any]] | None = None
 
     def fetch(self, quote: bytes) -> dict[str, Any]:
-        """See `CollateralSource.fetch`."""
+        """See `CollateralSource.fetch`. The file is read when it has changed."""
         try:
             with self._path.open("rb") as stream:
-                return strict_json(stream.read(MAX_COLLATERAL_BYTES + 1), MAX_COLLATERAL_BYTES)
+                there = os.fstat(stream.fileno())
+                version = there.st_ino, there.st_mtime_ns, there.st_size
+                if self._read is None or self._read[0] != version:
+                    content = strict_json(stream.read(MAX_COLLATERAL_BYTES + 1), MAX_COLLATERAL_BYTES)
+                    self._read = version, content
+                return dict(self._read[1])
         except (OSError, FormatError) as error:
             raise AttestationError(
                 Code.COLLATERAL_UNAVAILABLE, f"the platform's folder has no collateral: {error}"

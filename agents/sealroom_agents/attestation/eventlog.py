@@ -2,8 +2,9 @@
 """Read a dstack event log, replay it into RTMR0 to RTMR3, and take the claims from it.
 
 The log is untrusted: only its replay counts, and only when it equals the four registers of the quote. For
-RTMR3 the digests that the log carries are never used; each is recomputed from name and payload (AT-15). Event
-format: dstack 0.5, event log version 1; a version 2 log is refused, not guessed at (AT-18).
+RTMR3 the digests that the log carries are never used; each is recomputed from name and payload (AT-15).
+dstack has two versions of runtime events, which differ in what is hashed; a log has one of them throughout,
+and the platform policy says which are accepted (AT-18).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sealroom.codes import Code
-from sealroom.encoding import Fields, strict_json
+from sealroom.encoding import Fields, canonical, strict_json
 from sealroom.errors import FormatError
 from sealroom_agents.errors import AttestationError
 
@@ -28,6 +29,8 @@ MAX_KEY_PROVIDER_BYTES = 4096
 
 RUNTIME_EVENT = 0x08000001
 """Event type of everything that the dstack guest extends into RTMR3."""
+ACPI_EVENT = 10
+"""Event type of ACPI tables in RTMR0."""
 REGISTER_BYTES = 48
 """SHA-384."""
 
@@ -40,6 +43,9 @@ _LENGTHS = {
     "compose-hash": (32,),
     "instance-id": (0, 20),
     BOOT_DONE: (0,),
+    "init-script-hash": (32,),
+    "gpu-policy-hash": (32,),
+    "mr-kms": (32,),
     "os-image-hash": (32,),
     READY: (0,),
 }
@@ -47,12 +53,21 @@ _LENGTHS = {
 
 _BEFORE_BOOT_DONE = ("app-id", "compose-hash", "instance-id")
 _BEFORE_READY = ("os-image-hash", "key-provider")
-_RESERVED = frozenset({*_LENGTHS, "key-provider"})
+_MAYBE_BEFORE_BOOT_DONE = ("init-script-hash", "gpu-policy-hash", "gpu-attestation")
+_MAYBE_BEFORE_READY = ("mr-kms", "storage-fs")
+_RESERVED = frozenset({*_LENGTHS, *_BEFORE_READY, *_MAYBE_BEFORE_BOOT_DONE, *_MAYBE_BEFORE_READY})
 """Names that may stand once in a log, before or after `system-ready` (AT-16)."""
+_REPEATED = "init-script-hash"
+"""The one name that stands as often as there are scripts, before `boot-mr-done`."""
+MAX_INIT_SCRIPTS = 5
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _EVENT_FIELDS = frozenset({"imr", "event_type", "digest", "event", "event_payload"})
+_VERSION_FIELDS = frozenset({"version", "preimage"})
+"""Besides these, in a runtime event of version 2."""
+VERSIONS = frozenset({1, 2})
+"""Versions of the log that are known."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,8 @@ class LoggedEvent:
     """What was measured; for RTMR0 to RTMR2 only a description."""
     digest: bytes
     """What was extended, 48 bytes: recomputed for RTMR3, as listed for the others."""
+    version: int = 1
+    """By which rule a runtime event is hashed."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,12 @@ class Claims:
     """Its id: for `kms` the SubjectPublicKeyInfo of its root CA."""
     key_provider_info: bytes
     """The payload of the event as it was measured."""
+    init_script_hashes: tuple[bytes, ...] = ()
+    """SHA-256 of each script that runs before the app, in their order; only newer guests measure them."""
+    gpu_policy_hash: bytes = b""
+    """SHA-256 of the app's GPU policy, 32 bytes, or empty where the guest measured none."""
+    gpu_attestation: bytes = b""
+    """What the guest says of its check of the GPUs at boot, JSON, or empty."""
 
 
 @dataclass(frozen=True)
@@ -110,22 +133,32 @@ class EventLog:
         """RTMR0 to RTMR3 after all events."""
         return self.replay(0), self.replay(1), self.replay(2), self.replay(3)
 
+    @property
+    def is_stripped(self) -> bool:
+        """Whether firmware's events are left out, but for those of ACPI tables."""
+        return all(event.imr == 3 or (event.imr, event.type) == (0, ACPI_EVENT) for event in self.events)
+
+    def acpi(self) -> tuple[bytes, ...]:
+        """Digests of the ACPI tables that the host made, as they were extended into RTMR0."""
+        return tuple(event.digest for event in self.events if (event.imr, event.type) == (0, ACPI_EVENT))
+
     def claims(self) -> Claims:
         """The guest's claims, each measured exactly once and in its place.
 
         Raises `AttestationError` `event-log-duplicate` when a name is there twice,
         `event-log-mismatch` for everything else.
         """
-        position = self._positions()
+        position, scripts = self._positions()
         for name in (BOOT_DONE, READY, *_BEFORE_BOOT_DONE, *_BEFORE_READY):
             if name not in position:
                 _mismatch(f"the event {name} is missing")
-        for name in _BEFORE_BOOT_DONE:
-            if position[name] > position[BOOT_DONE]:
-                _mismatch(f"the event {name} comes after {BOOT_DONE}")
-        for name in (BOOT_DONE, *_BEFORE_READY):
-            if position[name] > position[READY]:
-                _mismatch(f"the event {name} comes after {READY}")
+        for bound, names in (
+            (BOOT_DONE, (*_BEFORE_BOOT_DONE, *_MAYBE_BEFORE_BOOT_DONE)),
+            (READY, (BOOT_DONE, *_BEFORE_READY, *_MAYBE_BEFORE_READY)),
+        ):
+            for name in names:
+                if position.get(name, -1) > position[bound]:
+                    _mismatch(f"the event {name} comes after {bound}")
         payload = {name: self.events[index].payload for name, index in position.items()}
         provider, provider_id = _key_provider(payload["key-provider"])
         return Claims(
@@ -136,30 +169,39 @@ class EventLog:
             key_provider=provider,
             key_provider_id=provider_id,
             key_provider_info=payload["key-provider"],
+            init_script_hashes=scripts,
+            gpu_policy_hash=payload.get("gpu-policy-hash", b""),
+            gpu_attestation=payload.get("gpu-attestation", b""),
         )
 
-    def _positions(self) -> dict[str, int]:
-        """Position of the first event of each name. A name that comes twice before
-        `system-ready` is refused (AT-16)."""
+    def _positions(self) -> tuple[dict[str, int], tuple[bytes, ...]]:
+        """Position of the first event of each name, and the hashes of all scripts. A name that comes twice
+        before `system-ready` is refused (AT-16), but for scripts before the boot is done."""
         position: dict[str, int] = {}
-        ready = False
+        scripts: list[bytes] = []
         for index, event in enumerate(self.events):
             if event.imr != 3:
                 continue
+            if event.name == _REPEATED and BOOT_DONE not in position:
+                scripts.append(event.payload)
+                position.setdefault(event.name, index)
+                continue
             # After system-ready the app may extend what it likes, as often as it
             # likes, under names of its own.
-            if event.name in position and (not ready or event.name in _RESERVED):
+            if event.name in position and (READY not in position or event.name in _RESERVED):
                 raise AttestationError(Code.EVENT_LOG_DUPLICATE, f"the event {event.name} was measured twice")
             position.setdefault(event.name, index)
-            ready = ready or event.name == READY
-        return position
+        if len(scripts) > MAX_INIT_SCRIPTS:
+            _mismatch(f"{len(scripts)} scripts ran before the app, at most {MAX_INIT_SCRIPTS}")
+        return position, tuple(scripts)
 
 
-def read_event_log(text: str) -> EventLog:
-    """Parse an event log, the JSON text that GetQuote returns.
+def read_event_log(text: str, *, versions: frozenset[int] = VERSIONS) -> EventLog:
+    """Parse an event log, the JSON text that GetQuote returns, of one of `versions`.
 
-    Raises `AttestationError`: `evidence-too-large`, or `event-log-mismatch` for anything that isn't exactly a
-    version 1 log whose listed RTMR3 digests, where present, equal the recomputed ones.
+    Raises `AttestationError`: `evidence-too-large`; `event-log-mismatch` for anything that isn't exactly a
+    log of one known version whose listed RTMR3 digests, where present, equal the recomputed ones;
+    `event-log-version` for a log of another version than `versions`.
     """
     data = text.encode("utf-8", "surrogatepass")
     if len(data) > MAX_LOG_BYTES:
@@ -179,18 +221,30 @@ def read_event_log(text: str) -> EventLog:
         _mismatch("the event log is not JSON")
     if not isinstance(records, list):
         _mismatch("the event log is not a JSON array")
-    return EventLog(events=tuple(_event(record) for record in records))
+    events = tuple(_event(record) for record in records)
+    found = {event.version for event in events if event.imr == 3}
+    if len(found) > 1:
+        _mismatch("the events of RTMR3 are of two versions")
+    if not found <= versions:
+        accepted = " or ".join(map(str, sorted(versions)))
+        raise AttestationError(
+            Code.EVENT_LOG_VERSION, f"the event log is of version {min(found)}, and accepted is {accepted}"
+        )
+    return EventLog(events=events)
 
 
-def runtime_digest(name: str, payload: bytes) -> bytes:
-    """Digest of a dstack runtime event: SHA-384(type as u32 little-endian ‖ ":" ‖ name ‖ ":" ‖ payload)."""
-    preimage = RUNTIME_EVENT.to_bytes(4, "little") + b":" + name.encode() + b":" + payload
-    return hashlib.sha384(preimage).digest()
+def preimage_of(name: str, payload: bytes, version: int) -> bytes:
+    """What is hashed of a dstack runtime event. Version 1: type as u32 little-endian ‖ ":" ‖ name ‖ ":" ‖
+    payload. Version 2: the canonical JSON of name, payload and type."""
+    if version == 2:
+        return canonical({"name": name, "payload": payload.hex(), "type": RUNTIME_EVENT})
+    return RUNTIME_EVENT.to_bytes(4, "little") + b":" + name.encode() + b":" + payload
 
 
 def _event(record: Any) -> LoggedEvent:
-    if not isinstance(record, dict) or record.keys() != _EVENT_FIELDS:
-        _mismatch("an event has other fields than a version 1 event log")
+    if not isinstance(record, dict) or record.keys() - _VERSION_FIELDS != _EVENT_FIELDS:
+        _mismatch("an event has other fields than an event log")
+    version = _version(record)
     imr = _integer(record["imr"], high=3)
     type_ = _integer(record["event_type"], high=0xFFFFFFFF)
     name = record["event"]
@@ -198,6 +252,8 @@ def _event(record: Any) -> LoggedEvent:
         _mismatch("an event's name is not text")
     payload, listed = _hex(record["event_payload"]), _hex(record["digest"])
     if imr != 3:
+        if version != 1:
+            _mismatch(f"an event of RTMR{imr} has a version")
         if type_ == RUNTIME_EVENT or len(listed) != REGISTER_BYTES:
             _mismatch(f"an event of RTMR{imr} is no boot event")
         return LoggedEvent(imr=imr, type=type_, name=name, payload=payload, digest=listed)
@@ -207,11 +263,23 @@ def _event(record: Any) -> LoggedEvent:
         _mismatch("a runtime event has a name with characters that no name has")
     if name in _LENGTHS and len(payload) not in _LENGTHS[name]:
         _mismatch(f"the event {name} has a payload of {len(payload)} bytes")
-    digest = runtime_digest(name, payload)
+    preimage = preimage_of(name, payload, version)
+    if "preimage" in record and _hex(record["preimage"]) != preimage:
+        _mismatch(f"the preimage of the event {name} is not that of its payload")
+    digest = hashlib.sha384(preimage).digest()
     # From 0.5.6 on, dstack leaves the digests of runtime events out.
     if listed and listed != digest:
         _mismatch(f"the digest of the event {name} is not that of its payload")
-    return LoggedEvent(imr=imr, type=type_, name=name, payload=payload, digest=digest)
+    return LoggedEvent(imr=imr, type=type_, name=name, payload=payload, digest=digest, version=version)
+
+
+def _version(record: dict[str, Any]) -> int:
+    """Version of an event: 1 has neither the member nor a preimage."""
+    if "version" not in record and "preimage" not in record:
+        return 1
+    if record.get("version") != 2 or isinstance(record["version"], bool):
+        _mismatch("an event is of no known version")
+    return 2
 
 
 def _key_provider(payload: bytes) -> tuple[str, bytes]:

@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sealroom.codes import Code
-from sealroom_agents.attestation.eventlog import Claims, read_event_log
+from sealroom.platform_policy import Image, OsImage
+from sealroom_agents.attestation.config_id import require_config_id
+from sealroom_agents.attestation.dev_images import require_production_image
+from sealroom_agents.attestation.eventlog import Claims, EventLog, read_event_log
+from sealroom_agents.attestation.lite import is_booted
 from sealroom_agents.attestation.quote import QuoteFacts, said_report_data, verify_quote
 from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import AttestationError
@@ -32,7 +36,8 @@ def verify_evidence(
     `report_data` is what the quote must bind, 64 bytes; `now` is in unix seconds, and must not come from the
     guest. Raises `AttestationError` with one of the gate's refusal codes, in the order of the checks: those
     of `verify_quote`, `report-data-mismatch`, those of `read_event_log`, `event-log-mismatch` where the log
-    does not replay to the registers, `event-log-duplicate`, `os-image-not-allowed`.
+    does not replay to the registers, `event-log-duplicate`, those of `require_config_id`,
+    `os-image-dev`, `os-image-not-allowed`.
 
     Whether the app, its compose hash, machine and key provider are the right ones is for the caller to judge.
     """
@@ -61,19 +66,16 @@ def _require_equal(seen: bytes, report_data: bytes) -> None:
 def replayed(facts: QuoteFacts, event_log: str, *, trust: TrustRoot) -> Evidence:
     """What a verified quote and its event log prove together:
     the half of `verify_evidence` that reads the log."""
-    log = read_event_log(event_log)
-    for number, (seen, replayed) in enumerate(zip(facts.rt_mr, log.registers(), strict=True)):
-        if seen != replayed:
-            raise AttestationError(
-                Code.EVENT_LOG_MISMATCH, f"the event log does not replay to RTMR{number} of the quote"
-            )
+    log = read_event_log(event_log, versions=trust.event_log_versions)
+    require_replay(facts, log)
     claims = log.claims()
-    _require_known_image(facts, claims, trust)
+    require_config_id(facts.mr_config_id, claims, trust)
+    image = known_image(facts, log, trust)
     return Evidence(
         app_id=claims.app_id,
         compose_hash=claims.compose_hash,
         instance_id=claims.instance_id,
-        os_image_hash=claims.os_image_hash,
+        os_image_hash=claims.os_image_hash if image is None else image.digest,
         key_provider=claims.key_provider,
         key_provider_id=claims.key_provider_id,
         device_id=facts.device_id,
@@ -85,18 +87,43 @@ def replayed(facts: QuoteFacts, event_log: str, *, trust: TrustRoot) -> Evidence
         advisory_ids=facts.advisory_ids,
         report_data=facts.report_data,
         simulated=facts.simulated,
+        other_devices=facts.other_devices,
     )
 
 
-def _require_known_image(facts: QuoteFacts, claims: Claims, trust: TrustRoot) -> None:
+def require_replay(facts: QuoteFacts, log: EventLog) -> None:
+    """That the log replays to the registers of the quote: RTMR3 always, and the others unless firmware's
+    events are left out, as dstack's newer answers do. Of those nothing is taken but the registers.
+
+    Raises `AttestationError` `event-log-mismatch`.
+    """
+    for number, (seen, made) in enumerate(zip(facts.rt_mr, log.registers(), strict=True)):
+        if seen != made and (number == 3 or not log.is_stripped):
+            raise AttestationError(
+                Code.EVENT_LOG_MISMATCH, f"the event log does not replay to RTMR{number} of the quote"
+            )
+
+
+def known_image(facts: QuoteFacts, log: EventLog, trust: TrustRoot) -> Image | None:
+    """The image of `trust` that the machine booted, by its registers alone; `None` where `trust` names none.
+
+    The event `os-image-hash` decides nothing: dstack takes it from the KMS, and it may name another image.
+    Raises `AttestationError`: `os-image-dev`, `os-image-not-allowed`.
+    """
+    require_production_image(facts.rt_mr)
     if not trust.os_images:
-        return
+        return None
     for image in trust.os_images:
-        if (image.digest, image.mr_td, image.rt_mr) == (claims.os_image_hash, facts.mr_td, facts.rt_mr[:3]):
-            return
+        if isinstance(image, OsImage):
+            booted = image.is_booted(facts.mr_td, facts.rt_mr)
+        else:
+            booted = is_booted(image, facts.mr_td, facts.rt_mr, log.acpi())
+        if booted:
+            return image
     raise AttestationError(
         Code.OS_IMAGE_NOT_ALLOWED,
-        f"OS image {claims.os_image_hash.hex()[:16]}… is unknown, or the machine did not boot it",
+        f"the machine booted no known OS image: MRTD {facts.mr_td.hex()[:16]}…, RTMR0 to RTMR2 "
+        + ", ".join(f"{register.hex()[:16]}…" for register in facts.rt_mr[:3]),
     )
 
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
-
-import httpx
 
 from sealroom.codes import Code
 from sealroom_agents.errors import AttestationError, ConfigurationError
+
+# Imported where a service is asked: most commands verify quotes by collateral that is at hand.
+if TYPE_CHECKING:
+    import httpx
 
 PCCS_TIMEOUT_S = 10.0
 """Longest time for all four answers together, seconds."""
@@ -49,6 +52,8 @@ class Pccs:
 
     def __init__(self, url: str, *, timeout_s: float = PCCS_TIMEOUT_S) -> None:
         """Raises `ConfigurationError` `configuration` when it is no http(s) URL."""
+        import httpx
+
         try:
             parsed = httpx.URL(url)
             fine = parsed.scheme in ("http", "https") and bool(parsed.host)
@@ -71,6 +76,8 @@ class Pccs:
         Blocks; must not be called on an event loop's thread. Raises `AttestationError`
         `collateral-unavailable`.
         """
+        import httpx
+
         try:
             return asyncio.run(self._collateral(fmspc, ca))
         except TimeoutError as error:
@@ -79,6 +86,8 @@ class Pccs:
             raise self._unavailable(f"does not answer: {type(error).__name__}") from error
 
     async def _collateral(self, fmspc: str, ca: str) -> dict[str, str]:
+        import httpx
+
         async with (
             asyncio.timeout(self._timeout_s),
             httpx.AsyncClient(

@@ -16,11 +16,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import dcap_qvl
 
 from sealroom.codes import Code
+from sealroom.platform_policy import PPID, USER_DATA
+from sealroom_agents.attestation.pem import require_whole
 from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import AttestationError
 
@@ -28,6 +31,9 @@ MAX_QUOTE_BYTES = 16 * 1024
 """Largest quote; real ones have about 5 KiB."""
 MAX_COLLATERAL_BYTES = 256 * 1024
 """Largest collateral, as JSON; real ones have about 25 KiB."""
+
+MAX_READ = 16
+"""Collaterals that are kept as dcap-qvl has read them."""
 
 INTEL_QE_VENDOR_ID = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 ECDSA_P256 = 2
@@ -38,7 +44,14 @@ TD_ATTRIBUTES = bytes.fromhex("0000001000000000")
 """The only attributes a TD may have: bit 28, SEPT_VE_DISABLE. All others are debug, profiling, migration,
 protection keys, key locker, performance counters, or reserved."""
 
+USER_DATA_PLACE = slice(28, 48)
+"""The 20 bytes of the quote's header in which the quoting enclave names the platform."""
+
 UP_TO_DATE = "UpToDate"
+
+PCK_CHAIN = "pck_certificate_chain"
+CHAINS = ("tcb_info_issuer_chain", "qe_identity_issuer_chain", PCK_CHAIN)
+"""Members of collateral that are certificates."""
 
 _TCB_WORDS = ("TCB status", "TCB level")
 """What dcap-qvl says when a TCB status is so bad that it verifies under no policy."""
@@ -57,7 +70,9 @@ class QuoteFacts:
     ppid: bytes
     """Platform provisioning id, 16 bytes."""
     device_id: bytes
-    """dstack's name for the machine: SHA-256 of the PPID."""
+    """dstack's name for the machine, by the first of the rules that count."""
+    other_devices: tuple[bytes, ...]
+    """Its names by the other rules that count."""
     td_attributes: bytes
     """Attributes of the TD, 8 bytes."""
     mr_seam: bytes
@@ -88,8 +103,9 @@ def verify_quote(quote: bytes, collateral: Mapping[str, Any], *, trust: TrustRoo
     parsed = _parse(quote)
     _require_tdx(parsed, trust)
     _require_production_td(parsed.report, trust)
+    _require_certificates(parsed, collateral)
     claims = _authenticate(quote, material, trust, now)
-    return _facts(claims, trust)
+    return _facts(quote, claims, trust)
 
 
 def said_report_data(quote: bytes, *, trust: TrustRoot) -> bytes:
@@ -102,6 +118,45 @@ def said_report_data(quote: bytes, *, trust: TrustRoot) -> bytes:
     _require_tdx(parsed, trust)
     _require_production_td(parsed.report, trust)
     return bytes(parsed.report.report_data)
+
+
+def said_facts(quote: bytes, *, trust: TrustRoot) -> QuoteFacts:
+    """What a quote says of itself, for people; no signature is verified, type and attributes are judged.
+
+    Its TCB is empty, since only collateral tells it. Raises `AttestationError` as `said_report_data`.
+    """
+    parsed = _parse(quote)
+    _require_tdx(parsed, trust)
+    _require_production_td(parsed.report, trust)
+    try:
+        ppid = bytes(parsed.pck_extension().ppid)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise AttestationError(Code.QUOTE_INVALID, f"the quote has no certificates: {error}") from error
+    report = parsed.report
+    by_rule = device_ids(quote, ppid)
+    first, *others = (by_rule[rule] for rule in trust.device_rules)
+    return QuoteFacts(
+        tcb_status="",
+        advisory_ids=(),
+        tcb_evaluation=0,
+        ppid=ppid,
+        device_id=first,
+        other_devices=tuple(others),
+        td_attributes=bytes(report.td_attributes),
+        mr_seam=bytes(report.mr_seam),
+        mr_td=bytes(report.mr_td),
+        mr_config_id=bytes(report.mr_config_id),
+        mr_owner=bytes(report.mr_owner),
+        mr_owner_config=bytes(report.mr_owner_config),
+        rt_mr=(
+            bytes(report.rt_mr0),
+            bytes(report.rt_mr1),
+            bytes(report.rt_mr2),
+            bytes(report.rt_mr3),
+        ),
+        report_data=bytes(report.report_data),
+        simulated=trust.is_simulated,
+    )
 
 
 def said_registers(quote: bytes) -> dict[str, bytes]:
@@ -118,8 +173,15 @@ def said_registers(quote: bytes) -> dict[str, bytes]:
 
 
 def _collateral(collateral: Mapping[str, Any]) -> dcap_qvl.QuoteCollateralV3:
+    texts = tuple(collateral.items())
+    # The same collateral serves for days, and reading it takes half as long as verifying a quote with it.
+    return _read(texts) if all(type(text) is str for _, text in texts) else _read.__wrapped__(texts)
+
+
+@lru_cache(MAX_READ)
+def _read(members: tuple[tuple[str, Any], ...]) -> dcap_qvl.QuoteCollateralV3:
     try:
-        text = json.dumps(collateral)
+        text = json.dumps(dict(members))
     except (TypeError, ValueError, RecursionError) as error:
         raise AttestationError(Code.QUOTE_INVALID, "the collateral is not JSON") from error
     if len(text) > MAX_COLLATERAL_BYTES:
@@ -127,9 +189,13 @@ def _collateral(collateral: Mapping[str, Any]) -> dcap_qvl.QuoteCollateralV3:
             Code.EVIDENCE_TOO_LARGE, f"the collateral has {len(text)} bytes, at most {MAX_COLLATERAL_BYTES}"
         )
     try:
-        return dcap_qvl.QuoteCollateralV3.from_json(text)
+        collateral = dcap_qvl.QuoteCollateralV3.from_json(text)
     except ValueError as error:
         raise AttestationError(Code.QUOTE_INVALID, f"the collateral is malformed: {error}") from error
+    for name in CHAINS:
+        if isinstance(chain := dict(members).get(name), str):
+            require_whole(chain, f"the collateral's {name}")
+    return collateral
 
 
 def _parse(quote: bytes) -> dcap_qvl.Quote:
@@ -180,6 +246,16 @@ def _require_production_td(report: Any, trust: TrustRoot) -> None:
         )
     if any(getattr(report, "mr_service_td", b"")):
         raise AttestationError(Code.TD_ATTRIBUTES, "a service TD is bound to the TD, and could migrate it")
+
+
+def _require_certificates(quote: dcap_qvl.Quote, collateral: Mapping[str, Any]) -> None:
+    if collateral.get(PCK_CHAIN) is not None:
+        return  # it takes the place of the quote's own, and was checked with the others
+    try:
+        chain = bytes(quote.cert_chain_pem_bytes()).decode()
+    except (ValueError, AttributeError, TypeError) as error:
+        raise AttestationError(Code.QUOTE_INVALID, f"the quote has no certificates: {error}") from error
+    require_whole(chain, "the quote")
 
 
 def _authenticate(
@@ -261,9 +337,20 @@ def _platform_grants(trust: TrustRoot) -> tuple[tuple[str, bool], ...]:
     )
 
 
-def _facts(claims: dict[str, Any], trust: TrustRoot) -> QuoteFacts:
+def device_ids(quote: bytes, ppid: bytes) -> dict[str, bytes]:
+    """dstack's names for the machine of a verified quote, 32 bytes, by rule: SHA-256 of its PPID (from 0.5.6
+    on), and of the user data in the quote's header (before)."""
+    return {
+        PPID: hashlib.sha256(ppid).digest(),
+        USER_DATA: hashlib.sha256(quote[USER_DATA_PLACE]).digest(),
+    }
+
+
+def _facts(quote: bytes, claims: dict[str, Any], trust: TrustRoot) -> QuoteFacts:
     report: dict[str, Any] = claims["report"].get("TD10") or claims["report"]["TD15"]["base"]
     ppid = bytes(claims["platform"]["pck"]["ppid"])
+    by_rule = device_ids(quote, ppid)
+    first, *others = (by_rule[rule] for rule in trust.device_rules)
 
     def register(name: str) -> bytes:
         return bytes.fromhex(report[name])
@@ -273,7 +360,8 @@ def _facts(claims: dict[str, Any], trust: TrustRoot) -> QuoteFacts:
         advisory_ids=tuple(claims["tcb"]["advisory_ids"]),
         tcb_evaluation=claims["tcb"]["eval_data_number"],
         ppid=ppid,
-        device_id=hashlib.sha256(ppid).digest(),
+        device_id=first,
+        other_devices=tuple(others),
         td_attributes=register("td_attributes"),
         mr_seam=register("mr_seam"),
         mr_td=register("mr_td"),

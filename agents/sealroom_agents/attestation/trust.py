@@ -15,8 +15,10 @@ from cryptography import x509
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
+from sealroom.errors import FormatError
+from sealroom.platform_policy import ANY, PPID, USER_DATA, Image, LiteImage, PlatformPolicy
 from sealroom.platform_policy import INTEL as INTEL_ROOT
-from sealroom.platform_policy import OsImage, PlatformPolicy
+from sealroom_agents.attestation.lite import read_measurement
 from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.errors import AttestationError, ConfigurationError
 
@@ -51,10 +53,17 @@ class TrustRoot:
     """Security advisories that may not apply, even where the TCB counts as up to date."""
     tdx_modules: frozenset[bytes] = frozenset()
     """Accepted measurements of the TDX module (MRSEAM, 48 bytes); empty accepts what the collateral does."""
-    os_images: tuple[OsImage, ...] = ()
-    """Known OS images. When not empty, the `os-image-hash` that a guest claims must be one of
-    these, and MRTD and RTMR0 to RTMR2 must be its registers (AT-20). When empty, nothing
-    but the guest's claim supports it."""
+    allow_unbound_config: bool = False
+    """Accept TDs that were created without dstack's configuration id, which binds app and recipe to the TD
+    before anything of the guest runs."""
+    device_rules: tuple[str, ...] = (PPID,)
+    """The rules by which machines are named, at least one. A policy chooses one; who verifies without it
+    takes any, as the platform's list does not say which one the owners meant."""
+    event_log_versions: frozenset[int] = frozenset({1})
+    """Versions of dstack's event log that are accepted (AT-18)."""
+    os_images: tuple[Image, ...] = ()
+    """Known OS images. When not empty, MRTD and RTMR0 to RTMR2 must be the registers of one (AT-20), whatever
+    the guest says of itself. When empty, nothing but the guest's claim supports its image."""
 
     def __post_init__(self) -> None:
         """Raises `ConfigurationError` `trust-anchor` for a root that does not go with the kind."""
@@ -78,6 +87,19 @@ class TrustRoot:
 INTEL = TrustRoot(kind="intel")
 """Intel's root with every optional grant refused."""
 
+INTEL_UNDER_ANY_POLICY = TrustRoot(
+    kind="intel",
+    allow_dynamic_platform=True,
+    allow_cached_keys=True,
+    allow_smt=True,
+    allow_v5_quotes=True,
+    allow_unbound_config=True,
+    device_rules=(PPID, USER_DATA),
+    event_log_versions=frozenset({1, 2}),
+)
+"""Intel's root with all that owners may grant: for who verifies without their policy. Which of it they
+granted, the gate judged by the policy whose hash its quote binds."""
+
 
 def load_simulated_root(path: Path) -> TrustRoot:
     """The root of trust for a `root.der` file; raises `ConfigurationError` `trust-anchor` when it is none."""
@@ -92,7 +114,8 @@ def load_simulated_root(path: Path) -> TrustRoot:
 def trust_under(policy: PlatformPolicy, root: TrustRoot) -> TrustRoot:
     """The root of trust with the rules of a platform policy, and no others.
 
-    Raises `ConfigurationError` `platform-policy` when the policy is for another root.
+    Raises `ConfigurationError` `platform-policy` when the policy is for another root, or has a TDX-lite image
+    whose parts do not fit.
     """
     found = INTEL_ROOT if root.root_der is None else to_hex(sha256(root.root_der))
     if policy.root != found:
@@ -102,6 +125,12 @@ def trust_under(policy: PlatformPolicy, root: TrustRoot) -> TrustRoot:
             "the policy is for another platform; or, on a local chain, name the simulated root: "
             "--simulated-root root.der, at the gate --platform FOLDER",
         )
+    try:
+        for image in policy.os_images:
+            if isinstance(image, LiteImage):
+                read_measurement(image)
+    except FormatError as error:
+        raise ConfigurationError(Code.PLATFORM_POLICY, f"the platform policy: {error.message}") from error
     return TrustRoot(
         kind=root.kind,
         root_der=root.root_der,
@@ -112,6 +141,9 @@ def trust_under(policy: PlatformPolicy, root: TrustRoot) -> TrustRoot:
         min_tcb_evaluation=policy.tcb.min_evaluation,
         rejected_advisories=policy.tcb.rejected_advisories,
         tdx_modules=frozenset(policy.tcb.tdx_modules),
+        allow_unbound_config=policy.guest.config_id == ANY,
+        device_rules=(policy.guest.device_id,),
+        event_log_versions=frozenset(policy.guest.event_logs),
         os_images=policy.os_images,
     )
 

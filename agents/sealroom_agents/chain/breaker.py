@@ -5,6 +5,9 @@ A node that fails is left out for a while, longer each time. Meanwhile no caller
 others are available: then one caller at a time tries it, and the others get an error at once. So a silent
 node holds one thread, not all of them, and its first good answer brings it back. Each node has a few threads
 of its own, so that callers who wait for one node do not keep others from asking another.
+
+A question never asks its own node through the breaker again: while a node is out, the inner question would
+be refused because of the outer one, each time, and threads that wait for one another may wait for ever.
 """
 
 from __future__ import annotations
@@ -34,6 +37,16 @@ FAULTS = frozenset({Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE})
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+class _Asking(threading.local):
+    """Breakers whose question this thread is at."""
+
+    def __init__(self) -> None:
+        self.breakers: tuple[Breaker, ...] = ()
+
+
+_asking = _Asking()
 
 
 class Breaker:
@@ -75,7 +88,12 @@ class Breaker:
             return self._kind if self._faults else None
 
     def ask(self, question: Callable[[Rpc], T]) -> Future[T]:
-        """Ask it in a thread of its own. The future raises `ChainError`."""
+        """Ask it in a thread of its own. The future raises `ChainError`.
+
+        Raises `RuntimeError` inside a question to the same node.
+        """
+        if self in _asking.breakers:
+            raise RuntimeError(f"a question to {self.rpc.shown_url} asks the same node again")
         return self._pool.submit(self._ask, question)
 
     def late(self) -> None:
@@ -98,6 +116,8 @@ class Breaker:
 
     def _ask(self, question: Callable[[Rpc], T]) -> T:
         trying = self._try()
+        before = _asking.breakers
+        _asking.breakers = (*before, self)
         try:
             answer = question(self.rpc)
         except ChainError as error:
@@ -105,6 +125,7 @@ class Breaker:
                 self.fail(error)
             raise
         finally:
+            _asking.breakers = before
             if trying:
                 with self._lock:
                     self._tried = False

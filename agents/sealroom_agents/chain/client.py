@@ -90,6 +90,7 @@ class ChainReader(PageReads, RunReads, BoardReads, ProofReads):
             )
         )
         self._contents = Contents()
+        self._apart: list[Nodes] = []
         self._newest = NewestStates(self._nodes, self._places)
 
     @property
@@ -112,14 +113,17 @@ class ChainReader(PageReads, RunReads, BoardReads, ProofReads):
         *,
         safe: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        fault: Callable[[], None] = lambda: None,
     ) -> Follower:
-        """A follower through the same nodes; see there."""
-        return Follower(self._nodes, self._places, self._contents, safe=safe, clock=clock, fault=fault)
+        """A follower through the same endpoints; see there. What this reader is asked does not count for it:
+        strangers cause such questions."""
+        nodes = self._nodes.apart()
+        self._apart.append(nodes)
+        return Follower(nodes, self._nodes, self._contents, safe=safe, clock=clock)
 
     def close(self) -> None:
-        """Let worker threads and connections go."""
-        self._nodes.close()
+        """Let worker threads and connections go, also those of followers."""
+        for nodes in (self._nodes, *self._apart):
+            nodes.close()
 
     def chain_id(self) -> int:
         """The chain id on which all nodes agree; asked once.

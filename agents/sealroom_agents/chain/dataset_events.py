@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from sealroom.model import Limits, Version
+from sealroom.model.base import Beside
 from sealroom.model.kinds import B32, U32, Address, Micro32, Pico40, Seconds, Text
 from sealroom_agents.chain.event import Event
 
@@ -30,7 +31,15 @@ class DatasetRegistration(DatasetEvent, name="DatasetRegistered"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VersionAddition(DatasetEvent, name="VersionAdded"):
+class HolderEvent(DatasetEvent):
+    """Its holder did something, whom the event does not name."""
+
+    by: Annotated[str, Beside()] = ""
+    """Account that held it then; empty where that is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionAddition(HolderEvent, name="VersionAdded"):
     """It has another version."""
 
     number: U32
@@ -40,7 +49,7 @@ class VersionAddition(DatasetEvent, name="VersionAdded"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LifetimeSetting(DatasetEvent, name="LifetimeSet"):
+class LifetimeSetting(HolderEvent, name="LifetimeSet"):
     """Its holder set what may be spent on it, ever."""
 
     epsilon_micro: Micro32
@@ -50,7 +59,7 @@ class LifetimeSetting(DatasetEvent, name="LifetimeSet"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AllowanceSetting(DatasetEvent, name="Allowed"):
+class AllowanceSetting(HolderEvent, name="Allowed"):
     """Its holder set what one consortium may spend on it."""
 
     consortium: Address

@@ -8,6 +8,8 @@ anchored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sealroom.model import Opening, Receipt
 from sealroom_agents.chain.client import MIN_DEPTH, ChainReader
 from sealroom_agents.chain.follower import Follower
@@ -19,8 +21,11 @@ from sealroom_agents.facts import ChainView, Halt, LatestView
 class FollowedChain:
     """A reader that follows what it is asked about. Thread safe."""
 
-    def __init__(self, reader: ChainReader, follower: Follower) -> None:
+    def __init__(self, reader: ChainReader, follower: Follower, *, asked: ChainReader | None = None) -> None:
+        """`asked`: for questions that anybody may ask, so that what they do to nodes counts for nothing else;
+        the same reader where there is none."""
         self._reader = reader
+        self._asked = asked or reader
         self._follower = follower
 
     @property
@@ -62,9 +67,22 @@ class FollowedChain:
             return latest
         return self._reader.latest_view(consortium, compose_hash=compose_hash)
 
-    def refresh(self) -> bool:
-        """Wait for a look at the chain that begins after this call; whether a quorum has had one."""
-        return self._follower.refresh()
+    @property
+    def trouble(self) -> str | None:
+        """Which part of the follower an error has ended of late; `None` when none has."""
+        return self._follower.trouble
+
+    def refresh(self, consortium: str) -> bool:
+        """Wait for a look at a consortium that begins after this call; whether a quorum has had one."""
+        return self._follower.refresh(consortium=consortium.lower())
+
+    def moment(self) -> float:
+        """This moment, for `looked_since`."""
+        return self._follower.moment()
+
+    def looked_since(self, moment: float, consortium: str) -> bool:
+        """Whether a quorum has had a look at a consortium that began after this moment."""
+        return self._follower.looked_since(moment, consortium.lower())
 
     def replaced(self, halt: Halt) -> bool:
         """Whether a reorganisation took the block that showed a revocation."""
@@ -78,6 +96,11 @@ class FollowedChain:
     def await_booked(self, consortium: str, run_id: bytes, timeout_s: float) -> bytes | None:
         """What a quorum keeps of a run at its newest blocks, waited for. Raises `ChainError`."""
         return self._follower.await_booked(consortium, run_id, timeout_s)
+
+    def block_hashes(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Hashes of blocks by number, each the same at a quorum of nodes, which are asked. Raises
+        `ChainError`."""
+        return self._asked.hashes(numbers)
 
     def booked(self, ledger: str, consortium: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:
         """What the ledger keeps of any run, as the nodes say. Raises `ChainError`."""

@@ -3,11 +3,23 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from sealroom_agents.chain.event import Event
-from sealroom_agents.chain.owner_events import Approval, Pin, Proposal, Revocation, Withdrawal
+from sealroom_agents.chain.owner_events import (
+    Approval,
+    Decision,
+    Pin,
+    Proposal,
+    Proposed,
+    Revocation,
+    RosterChange,
+    SeatMove,
+    Withdrawal,
+)
 from sealroom_agents.chain.run_events import BatchAnchoring, ReceiptAnchoring, RunOpening
 
 E = TypeVar("E", bound=Event)
@@ -74,6 +86,35 @@ class History:
         return counted + tuple(
             Approval(at=pin.at, proposal=proposal, owner=owner) for owner in pin.owners if owner not in known
         )
+
+    @cached_property
+    def deciding(self) -> dict[bytes, tuple[str, ...]]:
+        """Accounts whose approval made a proposal take effect, by its id. No event but that of the effect
+        tells of this approval: they are those who count there, and of whom nothing before tells that they
+        approved. Left out where it is not known who counts, or an earlier vote may be unread."""
+        votes: defaultdict[bytes, set[str]] = defaultdict(set)
+        begun: set[bytes] = set()
+        found: dict[bytes, tuple[str, ...]] = {}
+        for event in self.events:
+            match event:
+                case Proposal() | Proposed() if event.at.block > self.unread:
+                    begun.add(event.content.id if isinstance(event, Proposal) else event.proposal)
+                case Approval():
+                    votes[event.proposal].add(event.owner)
+                case Withdrawal():
+                    votes[event.proposal].discard(event.owner)
+                case SeatMove():  # a seat's votes stay with it
+                    for voices in votes.values():
+                        if event.owner in voices:
+                            voices.add(event.to)
+                case Decision():
+                    known = self.complete or event.decided in begun
+                    last = tuple(one for one in event.owners if one not in votes[event.decided])
+                    if known and last:
+                        found[event.decided] = last
+            if isinstance(event, RosterChange):  # votes given under another roster count no more
+                votes.clear()
+        return found
 
     def runs_of(self, study: bytes) -> tuple[RunOpening, ...]:
         """Runs of one study, oldest first."""

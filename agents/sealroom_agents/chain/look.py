@@ -108,20 +108,23 @@ def look(
     tags: Sequence[str],
     questions: Sequence[Question] = (),
     chain_id: int,
+    timeout_s: float | None = None,
 ) -> Look:
-    """Ask one node about consortia of one place's lens; `place` is `None` where there are none.
+    """Ask one node about consortia of one place's lens; `place` is `None` where there are none. `timeout_s`:
+    seconds that each try may take, where that is less than for any exchange.
 
     A consortium of which the lens speaks at another block, three times, is left out. Raises `ChainError`:
-    `chain-unreachable`, `answer-too-large`.
+    `chain-unreachable`, `answer-too-large`, and `chain-disagrees` for a node of another chain.
     """
     together, points = TOGETHER, (*tags, *questions)
     for left in range(TRIES, 0, -1):
         pages = [asks[start : start + together] for start in range(0, len(asks), together)]
         calls: list[tuple[str, list[Any]]] = []
+        called = [] if place is None else [_look_call(place, page) for page in pages]
         for point in points:
             calls.append(_header_call(point))
-            calls += [_look_call(place, page, point) for page in pages if place is not None]
-        answers = iter(rpc.batch(calls))
+            calls += [("eth_call", [call, _at(point)]) for call in called]
+        answers = iter(rpc.batch(calls, timeout_s=timeout_s))
         given = [(next(answers), [next(answers) for _ in pages]) for _ in points]
         if together > 1 and any(
             isinstance(row, RpcFailure) and row.reverted for _, rows in given for row in rows
@@ -145,13 +148,43 @@ def _header_call(point: str | Question) -> tuple[str, list[Any]]:
     return "eth_getBlockByNumber", [hex(point) if isinstance(point, int) else point, False]
 
 
-def _look_call(place: Place, page: Sequence[Ask], point: str | Question) -> tuple[str, list[Any]]:
-    asked = [(one.consortium, list(one.runs), list(one.datasets)) for one in page]
-    data = "0x" + interface("Lens").encode("look", asked).hex()
-    at: Any = hex(point) if isinstance(point, int) else point
+def _look_call(place: Place, page: Sequence[Ask]) -> dict[str, str]:
+    return {"to": place.lens, "data": "0x" + _encoded(page).hex(), "gas": hex(LOOK_GAS)}
+
+
+def _encoded(page: Sequence[Ask]) -> bytes:
+    """The call `look((address,bytes32[],bytes32[])[])`. The general encoder looks at each of a thousand runs
+    for itself, and takes ten times as long."""
+    parts = [
+        b"".join(
+            (
+                bytes.fromhex(ask.consortium[2:]).rjust(WORD, b"\0"),
+                _word(3 * WORD),
+                _word((4 + len(ask.runs)) * WORD),
+                _word(len(ask.runs)),
+                *ask.runs,
+                _word(len(ask.datasets)),
+                *ask.datasets,
+            )
+        )
+        for ask in page
+    ]
+    offsets, end = [], len(page) * WORD
+    for part in parts:
+        offsets.append(_word(end))
+        end += len(part)
+    head = interface("Lens").encode("look", [])[:4] + _word(WORD) + _word(len(page))
+    return head + b"".join((*offsets, *parts))
+
+
+def _word(number: int) -> bytes:
+    return number.to_bytes(WORD, "big")
+
+
+def _at(point: str | Question) -> Any:
     if isinstance(point, bytes):
-        at = {"blockHash": "0x" + point.hex(), "requireCanonical": True}
-    return "eth_call", [{"to": place.lens, "data": data, "gas": hex(LOOK_GAS)}, at]
+        return {"blockHash": "0x" + point.hex(), "requireCanonical": True}
+    return hex(point) if isinstance(point, int) else point
 
 
 def _block(
@@ -196,9 +229,21 @@ def _block(
             sights |= {ask.consortium: nothing(ask) for ask in page}
             continue
         said, rows_there = read
+        if said[0] != chain_id:
+            require_chain(rpc, chain_id)  # or else it is the lens that lies
         if said == (chain_id, head.number, head.timestamp, parent):
             sights |= rows_there
     return Block(head, parent, sights)
+
+
+def require_chain(rpc: Rpc, chain_id: int) -> None:
+    """Raises `ChainError` `chain-disagrees` for a node of another chain (CH-07)."""
+    if (told := rpc.chain_id()) != chain_id:
+        raise ChainError(
+            Code.CHAIN_DISAGREES,
+            f"{rpc.shown_url} is on chain {told}, not {chain_id}",
+            "it is the endpoint of another chain: replace it",
+        )
 
 
 def _page(

@@ -4,7 +4,9 @@
 * What is read is what `quorum` nodes show alike, at one block for which they show the same hash (CH-03). The
   block is the newest one that `quorum` nodes call finalized. By default that is every node; with fewer, a
   node that is silent or shows something else is passed over, named in the log, and asked again later.
-* Where two answers have a quorum each, or none has one, the read fails: `chain-disagrees`.
+* A quorum is more than half of the nodes, so that two answers never have one each. Where none has one, the
+  read fails: `chain-disagrees`. What `n - quorum` nodes do, whatever it is, makes no false answer count; to
+  have one count takes `quorum` liars, and to stop reading takes `n - quorum + 1`.
 * A node whose head is more than `MAX_HEAD_AGE_S` away from our clock, or more than `MAX_AHEAD` blocks before
   the others, or whose finalized block went backwards, is `chain-stale` (CH-04).
 """
@@ -21,8 +23,8 @@ from sealroom.codes import Code
 from sealroom_agents.chain.breaker import Breaker
 from sealroom_agents.chain.rpc import Head, Rpc
 from sealroom_agents.chain.transport import TOO_LARGE
-from sealroom_agents.chains import require_supported
-from sealroom_agents.errors import CHAIN_CODES, ChainError
+from sealroom_agents.chains import is_quorum, require_supported
+from sealroom_agents.errors import CHAIN_CODES, ChainError, ConfigurationError
 
 MAX_HEAD_AGE_S = 90
 """Seconds between a node's head and our clock, either way, beyond which the node is stale."""
@@ -54,18 +56,23 @@ class Nodes:
         clock: Callable[[], float],
     ) -> None:
         if not rpc_urls:
-            raise ChainError(Code.CONFIGURATION, "no RPC endpoint was given", "pass --rpc URL at least once")
+            raise ConfigurationError(
+                Code.CONFIGURATION, "no RPC endpoint was given", "pass --rpc URL at least once"
+            )
         if len(set(rpc_urls)) != len(rpc_urls):
-            raise ChainError(
+            raise ConfigurationError(
                 Code.CONFIGURATION,
                 "an RPC endpoint was given twice",
                 "agreement of a node with itself says nothing",
             )
         self._quorum = len(rpc_urls) if quorum is None else quorum
-        if not 1 <= self._quorum <= len(rpc_urls):
-            raise ChainError(
-                Code.CONFIGURATION, f"a quorum of {self._quorum} of {len(rpc_urls)} endpoints makes no sense"
+        if not is_quorum(self._quorum, len(rpc_urls)):
+            raise ConfigurationError(
+                Code.CONFIGURATION,
+                f"{self._quorum} of {len(rpc_urls)} endpoints are no quorum",
+                f"let more than half of them agree: {len(rpc_urls) // 2 + 1} to {len(rpc_urls)}",
             )
+        self._timeout_s = timeout_s
         self.rpcs = tuple(Rpc(url, timeout_s=timeout_s) for url in rpc_urls)
         self._expected_chain_id = expected_chain_id
         self._private_chain = private_chain
@@ -76,6 +83,24 @@ class Nodes:
         self._warned: set[tuple[Rpc, str]] = set()
         self._finalized_floor = finalized_floor
         self._breakers = {rpc: Breaker(rpc) for rpc in self.rpcs}
+
+    def apart(self) -> Nodes:
+        """The same endpoints for another purpose: with connections, threads and circuit breakers of their
+        own, so that what is asked for one does not count for the other."""
+        return Nodes(
+            [rpc.url for rpc in self.rpcs],
+            timeout_s=self._timeout_s,
+            quorum=self._quorum,
+            expected_chain_id=self._expected_chain_id,
+            private_chain=self._private_chain,
+            finalized_floor=self._finalized_floor,
+            clock=self._clock,
+        )
+
+    def same(self, rpcs: Sequence[Rpc]) -> tuple[Rpc, ...]:
+        """Of these nodes those with the URLs of others."""
+        urls = {rpc.url for rpc in rpcs}
+        return tuple(rpc for rpc in self.rpcs if rpc.url in urls)
 
     @property
     def finalized_floor(self) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -110,6 +111,11 @@ class Decision(Event):
     owners: Annotated[tuple[str, ...], Beside()] = ()
     """Their accounts; empty where they are not known."""
 
+    @property
+    @abstractmethod
+    def decided(self) -> bytes:
+        """Id of what took effect."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pin(Decision, name="StudyPinned"):
@@ -125,13 +131,27 @@ class Pin(Decision, name="StudyPinned"):
         """The id that its content really has."""
         return self.content.id
 
+    @property
+    def decided(self) -> bytes:
+        return self.content.id
+
 
 @dataclass(frozen=True, kw_only=True)
-class PlatformAdoption(Decision, name="PlatformAdopted"):
-    """The owners adopted a gate and its machines; the live study ended."""
+class Adoption(Decision):
+    """A platform, machines or a roster took effect."""
 
     proposal: B32
     """Id of the proposal."""
+
+    @property
+    def decided(self) -> bytes:
+        return self.proposal
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformAdoption(Adoption, name="PlatformAdopted"):
+    """The owners adopted a gate and its machines; the live study ended."""
+
     charter: B32
     """The charter after it."""
     platform: Platform
@@ -139,21 +159,17 @@ class PlatformAdoption(Decision, name="PlatformAdopted"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachinesAddition(Decision, name="MachinesAdded"):
+class MachinesAddition(Adoption, name="MachinesAdded"):
     """The owners added machines to the platform; the live study goes on."""
 
-    proposal: B32
-    """Id of the proposal."""
     machines: Machines
     """What they added."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RosterChange(Decision, name="RosterChanged"):
+class RosterChange(Adoption, name="RosterChanged"):
     """The owners changed; the live study ended. The first roster, the consortium's own, is in no event."""
 
-    proposal: B32
-    """Id of the proposal."""
     roll: U24
     """How often seats have changed hands, this time included."""
     roster: Roster

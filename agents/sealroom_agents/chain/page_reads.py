@@ -14,12 +14,14 @@ from sealroom_agents.chain.reads import Reads
 from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.chain.views import (
     MAX_LISTED,
+    ZERO_ADDRESS,
     read_candidates,
     read_datasets,
     read_offered,
     read_study_datasets,
 )
 from sealroom_agents.chain.waiting import read_handovers, read_pending
+from sealroom_agents.chain.wallets import Claim, confirmed
 from sealroom_agents.facts import CandidateRecord, DatasetRecord, Handover, PendingRecord
 
 
@@ -85,6 +87,23 @@ class PageReads(Reads):
 
         def one(rpc: Rpc) -> tuple[DatasetRecord, ...]:
             return read_study_datasets(rpc, self._places, consortium, rpc.head("latest"), study)
+
+        return self._nodes.first(one)
+
+    def confirmed(self, consortium: str, claims: Sequence[Claim]) -> tuple[bool, ...]:
+        """Whether contracts take signatures for their own (EIP-1271), at the head of the first node that
+        answers."""
+        consortium = consortium.lower()
+        return self._nodes.first(lambda rpc: confirmed(rpc, consortium, claims))
+
+    def dataset(self, consortium: str, dataset: bytes) -> DatasetRecord | None:
+        """Any dataset as a consortium may use it, in its newest version, at the head of the first node that
+        answers; `None` where nobody registered it."""
+        consortium = consortium.lower()
+
+        def one(rpc: Rpc) -> DatasetRecord | None:
+            (found,) = read_datasets(rpc, self._places, consortium, rpc.head("latest"), [dataset])
+            return None if found.holder == ZERO_ADDRESS else found
 
         return self._nodes.first(one)
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from sealroom.codes import Code
 from sealroom.model import Row, Version
 from sealroom.model.consortium import MAX_LIST
+from sealroom_agents.chain.look import Sight
 from sealroom_agents.chain.memory import Memory, Rows, Search
 from sealroom_agents.chain.newest import Newest, Said, Settled, Settling
 from sealroom_agents.chain.nodes import MAX_AHEAD, Nodes, decisive
@@ -103,6 +104,12 @@ class Picture:
             if shown is not None and shown.at >= oldest:
                 yield seat, shown
 
+    def behind(self, memory: Memory) -> bool:
+        """Whether a node has yet to show the datasets that are asked for now at the block that it calls
+        final."""
+        shown = [seat.shown.get("finalized", {}).get(memory.consortium) for seat in self.fresh()]
+        return any(one is not None and one.sight.datasets != memory.wanted for one in shown)
+
     def wake(self) -> list[Seat]:
         """Have nodes looked at now: those that are not left out, or all where these are too few."""
         seated = [seat for seat in self.seats.values() if not seat.breaker.out_s]
@@ -122,6 +129,7 @@ class Picture:
             if memory.touched < oldest and not memory.runs:
                 del self.memories[memory.consortium]
         for seat in self.seats.values():
+            seat.lanes.keep(self.memories)
             for shown in seat.shown.values():
                 for gone in shown.keys() - self.memories.keys():
                     del shown[gone]
@@ -188,7 +196,7 @@ class Picture:
         ats: list[float] = []
         strange = 0
         for seat, shown in self.shown(memory.consortium, "latest"):
-            row = self._row(shown)
+            row = self.row(shown.sight)
             if row is None:
                 strange += 1
             else:
@@ -228,16 +236,16 @@ class Picture:
             block = seat.blocks.get(head.hash)
             sight = None if block is None else block.sights.get(consortium)
             if block is not None and sight is not None:
-                row = self._row(Shown(block.head, sight, 0.0))
+                row = self.row(sight)
                 states[rpc] = None if row is None else row.state
             else:
                 seat.questions.add(head.hash)
-                left = left or head.hash not in seat.answered
+                # A block of which it has not told this consortium yet says nothing about it.
+                left = left or head.hash not in seat.answered or seat.answered[head.hash] is not None
         return Said(states, whole=not left)
 
-    def _row(self, shown: Shown) -> Row | None:
+    def row(self, sight: Sight) -> Row | None:
         """The row of a sight; `None` for what is no consortium's."""
-        sight = shown.sight
         if sight.core is None or sight.place is None:
             return None
         with suppress(ChainError):
@@ -310,7 +318,7 @@ class Picture:
 
     def _build(self, memory: Memory, found: Agreed) -> bool:
         """Make the view of an agreed block; whether there is one."""
-        row = self._row(Shown(found.block.head, found.sight, 0.0))
+        row = self.row(found.sight)
         if row is None:
             memory.view_error = _strange(memory, known=memory.view is not None)
             return False

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sealroom.codes import Code
@@ -58,6 +59,8 @@ SINGLY = 64
 """Receipts in one batch, where a node has no `eth_getBlockReceipts` or answers too much."""
 MAX_VERSIONS = 64
 """Versions of a dataset, the newest first, among which one is looked for by its header."""
+TOGETHER = 8
+"""Blocks in one exchange: each comes with the hashes of its transactions."""
 CREATION_RANGES = 20
 """Ranges of blocks before a consortium's first event in which its creation is looked for."""
 TOLD = {"PlatformAdopted", "MachinesAdded", "RosterChanged", "StudyPinned"}
@@ -79,6 +82,24 @@ class ProofReads(Reads):
         """A block of the chain, by number, the same from every node. Raises `ChainError`."""
         found = self._nodes.ask(lambda rpc: rpc.head(number))
         return self._nodes.agreed(found, f"the hash of block {number}")[0]
+
+    def hashes(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Hashes of blocks, by number, each the same from every node, by one exchange for `TOGETHER` of them.
+        Raises `ChainError`."""
+        found: dict[int, bytes] = {}
+        for start in range(0, len(numbers), TOGETHER):
+            some = numbers[start : start + TOGETHER]
+            heads = self._nodes.ask(partial(Rpc.heads_of, numbers=some))
+            for place, number in enumerate(some):
+                shown = {rpc: each[place].hash for rpc, each in heads.items()}
+                found[number] = self._nodes.agreed(shown, f"the hash of block {number}")[0]
+        return found
+
+    def newest(self) -> Head:
+        """The newest block that all nodes have reached: what they say together is as of then, at least.
+        Raises `ChainError`."""
+        heads = self._nodes.ask(lambda rpc: rpc.head("latest"))
+        return min(heads.values(), key=lambda head: head.number)
 
     def home(self, consortium: str) -> tuple[str, str]:
         """App and ledger of a consortium, which never change, as every node has them at its newest block.

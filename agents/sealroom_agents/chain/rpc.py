@@ -18,7 +18,7 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.encoding import strict_json
 from sealroom.errors import FormatError
-from sealroom_agents.chain.transport import Endpoint, shown
+from sealroom_agents.chain.transport import Endpoint, TooOften, shown
 from sealroom_agents.errors import ChainError
 
 DEFAULT_TIMEOUT_S = 10.0
@@ -36,8 +36,12 @@ MAX_QUANTITY = 2**63 - 1
 database can keep."""
 REVERT_CODE = 3
 """JSON-RPC error code with which nodes report a revert."""
+_BUSY_CODES = (429, -32007, -32016)
+"""Numbers that providers have for nothing but too many requests."""
+_BUSY_WORDS = re.compile(
+    r"rate.?limit|request rate|request count|too many requests|requests? limit|per second", re.IGNORECASE
+)
 _QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})", re.ASCII)
-_DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class RpcFailure:
     """Revert data, or empty."""
     reverted: bool
     """Whether the contract said no, rather than the node."""
+    code: int = 0
+    """The error's number, 0 where it has none."""
 
 
 class Rpc:
@@ -83,8 +89,14 @@ class Rpc:
         """Close its connections."""
         self._endpoint.close()
 
-    def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        """Send `calls` as one batch; each answer is the JSON result, or an `RpcFailure`.
+    @property
+    def timeout_s(self) -> float:
+        """Seconds that one exchange may take."""
+        return self._endpoint.timeout_s
+
+    def batch(self, calls: Sequence[tuple[str, list[Any]]], *, timeout_s: float | None = None) -> list[Any]:
+        """Send `calls` as one batch; each answer is the JSON result, or an `RpcFailure`. `timeout_s`: seconds
+        that it may take, where that is less than for any exchange.
 
         Raises `ChainError` `chain-unreachable` when the endpoint doesn't answer, or answers no JSON-RPC.
         """
@@ -98,7 +110,9 @@ class Rpc:
             {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
             for number, (method, params) in enumerate(calls)
         ]
-        return self._answers(self._parsed(self._endpoint.post(json.dumps(asked).encode())), len(calls))
+        return self._answers(
+            self._parsed(self._endpoint.post(json.dumps(asked).encode(), timeout_s=timeout_s)), len(calls)
+        )
 
     def request(self, method: str, params: list[Any], *, refused: Code = Code.CHAIN_UNREACHABLE) -> Any:
         """One call; raises `ChainError` `refused` when the node answers with an error."""
@@ -115,6 +129,11 @@ class Rpc:
         """The block of a tag (`latest`, `finalized`) or number."""
         name = block if isinstance(block, str) else hex(block)
         return self.as_head(self.request("eth_getBlockByNumber", [name, False]), block)
+
+    def heads_of(self, numbers: Sequence[int]) -> tuple[Head, ...]:
+        """The blocks of several numbers, in one exchange."""
+        raw = self.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
+        return tuple(map(self.as_head, raw, numbers))
 
     def heads(self) -> tuple[Head, Head]:
         """The finalized block and the latest one, in one exchange."""
@@ -164,9 +183,9 @@ class Rpc:
 
     def data(self, value: object, size: int | None = None) -> bytes:
         """Bytes as nodes write them, `0x` and two hex digits each; exactly `size` of them if it is given."""
-        if not isinstance(value, str) or _DATA.fullmatch(value) is None:
+        raw = _bytes(value)
+        if raw is None:
             raise self.malformed("malformed bytes")
-        raw = bytes.fromhex(value[2:])
         if size is not None and len(raw) != size:
             raise self.malformed(f"{len(raw)} bytes where {size} must be")
         return raw
@@ -187,7 +206,10 @@ class Rpc:
     def _answers(self, answers: Any, count: int) -> list[Any]:
         if isinstance(answers, dict) and answers.get("error") is not None:
             # The whole batch is refused: too many calls, or too often.
-            message = _failure(answers["error"]).message
+            failure = _failure(answers["error"])
+            if asked_too_often(failure):
+                raise TooOften(Code.CHAIN_UNREACHABLE, f"{self.shown_url} is asked too often")
+            message = failure.message
             raise ChainError(Code.CHAIN_UNREACHABLE, f"{self.shown_url} refuses a batch: {message}")
         if not isinstance(answers, list) or len(answers) != count:
             raise self.malformed("a batch with something else")
@@ -210,8 +232,15 @@ def _failure(error: Any) -> RpcFailure:
         return RpcFailure(message=words(error), data=b"", reverted=False)
     message, data = words(error.get("message")), _revert_data(error.get("data"))
     code = error.get("code")
-    reverted = bool(data) or (type(code) is int and code == REVERT_CODE) or "revert" in message.lower()
-    return RpcFailure(message=message, data=data, reverted=reverted)
+    code = code if type(code) is int else 0
+    reverted = bool(data) or code == REVERT_CODE or "revert" in message.lower()
+    return RpcFailure(message=message, data=data, reverted=reverted, code=code)
+
+
+def asked_too_often(failure: RpcFailure) -> bool:
+    """Whether the node wants to be asked less often. Providers say so inside an answer too, some of them with
+    the number that others have for an answer that is too long."""
+    return failure.code in _BUSY_CODES or _BUSY_WORDS.search(failure.message) is not None
 
 
 def words(text: Any) -> str:
@@ -224,6 +253,18 @@ def _revert_data(data: Any) -> bytes:
     """Nodes put the revert's bytes under `data`, some one level deeper."""
     if isinstance(data, dict):
         data = data.get("data")
-    if not isinstance(data, str) or len(data) > 2 + 2 * MAX_REVERT_BYTES or _DATA.fullmatch(data) is None:
+    if not isinstance(data, str) or len(data) > 2 + 2 * MAX_REVERT_BYTES:
         return b""
-    return bytes.fromhex(data[2:])
+    return _bytes(data) or b""
+
+
+def _bytes(text: object) -> bytes | None:
+    """Bytes of `0x` and two hex digits each; `None` for anything else."""
+    if not isinstance(text, str) or not text.startswith("0x"):
+        return None
+    try:
+        raw = bytes.fromhex(text[2:])
+    except ValueError:
+        return None
+    # White space between the bytes is passed over by `fromhex`, and by nothing else.
+    return raw if 2 + 2 * len(raw) == len(text) else None

@@ -68,3 +68,5 @@ class BatchAnchoring(Event, name="BatchAnchored"):
     """Sequence of the first receipt."""
     count: U64
     """How many they are."""
+    standing: B32
+    """Standing under which they were anchored."""

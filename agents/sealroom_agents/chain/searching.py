@@ -15,8 +15,8 @@ from sealroom_agents.chain.rpc import Rpc
 
 
 def found(search: Search, contents: Contents, nodes: Nodes) -> Callable[[Memory], Any]:
-    """Look for it; what is returned puts it into the memory. Raises `ChainError`."""
-    state, rpcs, block = search.at.state, search.at.rpcs, search.at.head.hash
+    """Look for it through `nodes`; what is returned puts it into the memory. Raises `ChainError`."""
+    state, rpcs, block = search.at.state, nodes.same(search.at.rpcs), search.at.head.hash
     consortium = search.memory.consortium
     if search.what == "words":
         words = contents.reason(rpcs, consortium, state)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from sealroom.codes import Code
 from sealroom_agents.chain.breaker import Breaker
+from sealroom_agents.chain.lanes import Lanes
 from sealroom_agents.chain.look import Block, Look, Question, Sight
 from sealroom_agents.chain.pace import Pace
 from sealroom_agents.chain.rpc import Head, Rpc
@@ -53,6 +55,10 @@ class Seat:
         self.rpc = rpc
         self.breaker = breaker
         self.pace = Pace()
+        self.lanes = Lanes()
+        """How the consortia behave that it is asked about."""
+        self.usual_s: float | None = None
+        """What its good exchanges take; `None` before the first."""
         self.at: float | None = None
         """When its last good look began; `None` before the first, and after a lie."""
         self.heads: dict[str, Head] = {}
@@ -88,6 +94,22 @@ class Seat:
             None if newest is None else newest.number,
         )
 
+    @property
+    def seen_at(self) -> float:
+        """When its last good look began; long ago before the first."""
+        return -inf if self.at is None else self.at
+
+    def saw(self, consortium: str) -> float:
+        """When the look at its newest block began that it showed a consortium in last; long ago before the
+        first."""
+        shown = self.shown.get("latest", {}).get(consortium)
+        return -inf if shown is None or self.at is None else shown.at
+
+    def exchanged(self, took_s: float) -> None:
+        """A good exchange has taken so long. Slow ones count little: they may be the contracts' doing."""
+        usual = took_s if self.usual_s is None else self.usual_s
+        self.usual_s = (3 * usual + min(took_s, 2 * usual)) / 4
+
     def forget(self) -> None:
         """Count nothing that it showed."""
         self.at = None
@@ -99,10 +121,14 @@ class Seat:
         itself."""
         final, newest = look.tags["finalized"], look.tags["latest"]
         safe = look.tags.get("safe", newest)
-        if not final.head.number <= safe.head.number <= newest.head.number:
-            raise ChainError(
-                Code.CHAIN_STALE, f"{self.rpc.shown_url} calls a block final that it has not got"
-            )
+        if safe.head.number > newest.head.number:
+            raise self._stale("calls a block safe that it has not got")
+        if final.head.number > safe.head.number:
+            raise self._stale("calls a block final that it has not got, or that is not safe")
+        before = self.heads.get("finalized")
+        if before is not None and final.head.number < before.number:
+            raise self._stale(f"went back from final block {before.number} to {final.head.number}")
+        self.at = at
         for question, block in look.asked.items():
             self.answered[question] = None if block is None else block.head.hash
         for tag, block in look.tags.items():
@@ -111,8 +137,8 @@ class Seat:
             shown.update({one: Shown(block.head, sight, at) for one, sight in block.sights.items()})
         for block in (*look.tags.values(), *look.asked.values()):
             if block is not None:
-                before = self.blocks.get(block.head.hash)
-                known = {} if before is None else before.sights
+                shown_before = self.blocks.get(block.head.hash)
+                known = {} if shown_before is None else shown_before.sights
                 self.blocks[block.head.hash] = Block(block.head, block.parent, {**known, **block.sights})
                 self.blocks.move_to_end(block.head.hash)
         for block in (final, *(one for one in look.asked.values() if one is not None)):
@@ -120,6 +146,9 @@ class Seat:
                 self._keep_final(self.blocks[block.head.hash])
         while len(self.blocks) > KEPT:
             self.blocks.popitem(last=False)
+
+    def _stale(self, what: str) -> ChainError:
+        return ChainError(Code.CHAIN_STALE, f"{self.rpc.shown_url} {what}")
 
     def _keep_final(self, block: Block) -> None:
         before = self.finals.get(block.head.number)

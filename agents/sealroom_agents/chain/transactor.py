@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sealroom.codes import Code
@@ -118,7 +119,7 @@ class Transactor:
         note: 32 bytes that are kept with each opening. Raises `TransactionError` whose `.revert` is the
         ledger's error name, of the first run when none could be opened.
         """
-        data = _opening(consortium, study, runs, note)
+        data = _opening(consortium, study, tuple(runs), note)
         return self.send(ledger, data, until=max(run.open_before for run in runs), urgent=True)
 
     def book(
@@ -202,7 +203,7 @@ class Transactor:
         """What a quorum says that the ledger would refuse now, each run with its own reason; costs no gas."""
 
         def tried(chosen: Sequence[Run]) -> tuple[str, list[Any]]:
-            data = _opening(consortium, study, chosen, note)
+            data = _opening(consortium, study, tuple(chosen), note)
             return "eth_call", [{"from": self.address, "to": ledger, "data": "0x" + data.hex()}, "latest"]
 
         def one(rpc: Rpc) -> dict[bytes, bytes]:
@@ -232,8 +233,9 @@ class Transactor:
         return {run_id: reverted(why, "refused") for run_id, why in refused.items()}
 
 
-def _opening(consortium: str, study: Study, runs: Sequence[Run], note: bytes) -> bytes:
-    """The call that opens runs."""
+@lru_cache(1)
+def _opening(consortium: str, study: Study, runs: tuple[Run, ...], note: bytes) -> bytes:
+    """The call that opens runs: first tried, and then sent."""
     arguments = (consortium, study.solidity(), [run.solidity() for run in runs], note)
     return interface("Ledger").encode("open", *arguments)
 

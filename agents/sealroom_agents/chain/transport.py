@@ -9,17 +9,21 @@ exchanges of a process run in the loop of one thread, and callers wait for them 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import ssl
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
+import aiohttp
 import httpx
 
 from sealroom.codes import Code
-from sealroom_agents.errors import ChainError
+from sealroom_agents.errors import ChainError, ConfigurationError
 
 MAX_CONNECTIONS = 8
 """Connections to one endpoint; further exchanges wait their turn, inside their deadline."""
@@ -34,11 +38,18 @@ NAME_THREADS = 16
 """Threads that look names up; the resolver takes no deadline."""
 TOO_LARGE = Code.ANSWER_TOO_LARGE
 """Code of an answer beyond the limit; it may be the contract's doing, and is not held against the node."""
+HEADERS = {
+    "content-type": "application/json",
+    "accept": "application/json",
+    "accept-encoding": "identity",
+    "user-agent": "sealroom",
+}
 TOO_MANY = 429
 """HTTP status of an endpoint that is asked too often."""
+END_S = 1.0
+"""Seconds that closing may take when the process ends."""
 SLACK_S = 10.0
 """Seconds beyond the deadline after which a caller stops waiting for the loop itself."""
-READ_BYTES = 65536
 
 T = TypeVar("T")
 
@@ -48,6 +59,10 @@ class TooOften(ChainError):
 
     after_s = 1.0
     """Seconds that it wants to be left alone."""
+
+
+class NoAnswer(ChainError):
+    """The endpoint did not answer one exchange: not in time, not over HTTP, or not at all."""
 
 
 class Endpoint:
@@ -61,7 +76,7 @@ class Endpoint:
         except httpx.InvalidURL:
             fine = False
         if not fine:
-            raise ChainError(
+            raise ConfigurationError(
                 Code.CONFIGURATION,
                 f"{shown(url)!r} is no http(s) URL",
                 "give an RPC URL such as http://127.0.0.1:8545",
@@ -69,79 +84,85 @@ class Endpoint:
         self.url = url
         self._timeout_s = timeout_s
         self._limit = limit
-        self._client = httpx.AsyncClient(
-            timeout=None,
-            # No proxy, certificate bundle or password from the environment: it isn't measured (AT-21).
-            trust_env=False,
-            follow_redirects=False,
-            verify=_certificates(),
-            headers={"content-type": "application/json", "accept-encoding": "identity"},
-            limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=MAX_CONNECTIONS,
-                keepalive_expiry=IDLE_S,
-            ),
-        )
+        self._made: list[aiohttp.ClientSession] = []
         # An endpoint without references keeps no sockets.
-        self._finalizer = weakref.finalize(self, _let_go, self._client)
+        self._finalizer = weakref.finalize(self, _let_go, self._made)
         self._finalizer.atexit = False
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds that an exchange may take."""
+        return self._timeout_s
 
     def close(self) -> None:
         """Close its connections."""
         self._finalizer()
 
-    def post(self, body: bytes) -> bytes:
-        """Send `body`, return the answer's.
+    def post(self, body: bytes, *, timeout_s: float | None = None) -> bytes:
+        """Send `body`, return the answer's; within `timeout_s`, if that is less than any exchange may take.
 
         Raises `ChainError`, `chain-unreachable` or `answer-too-large`, and nothing else.
         """
+        within_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         try:
-            return _run(self._post(body), self._timeout_s + SLACK_S)
+            return _run(self._post(body, within_s), within_s + SLACK_S)
         except TimeoutError as error:
-            reason = f"not within {self._timeout_s:g} s"
+            reason = f"not within {within_s:g} s"
             raise self._unreachable(f"does not answer: {reason}") from error
-        except (
-            httpx.HTTPError,
-            httpx.StreamError,
-            httpx.InvalidURL,
-            OSError,
-            ValueError,
-            RuntimeError,
-        ) as error:
+        except (OSError, ValueError, RuntimeError, aiohttp.ClientError) as error:
             raise self._unreachable(f"does not answer: {type(error).__name__}") from error
 
-    async def _post(self, body: bytes) -> bytes:
-        async with asyncio.timeout(self._timeout_s):
+    async def _post(self, body: bytes, within_s: float) -> bytes:
+        async with asyncio.timeout(within_s):
             for tried in range(1, TRIES + 1):
                 try:
                     return await self._exchange(body)
                 except TooOften as error:
-                    if tried == TRIES or error.after_s > self._timeout_s / TRIES:
+                    if tried == TRIES or error.after_s > within_s / TRIES:
                         raise
                     await asyncio.sleep(max(error.after_s, PAUSE_S))
-                except (httpx.TransportError, OSError):
+                except (OSError, aiohttp.ClientError):
                     if tried == TRIES:
                         raise
                     await asyncio.sleep(PAUSE_S * 2 ** (tried - 1))
         raise AssertionError("the last try returns or raises")
 
     async def _exchange(self, body: bytes) -> bytes:
-        async with self._client.stream("POST", self.url, content=body) as answer:
-            if answer.status_code == TOO_MANY:
-                raise self._busy(answer.headers.get("retry-after", ""))
-            if answer.status_code != 200:
-                raise self._unreachable(f"answers with HTTP status {answer.status_code}")
+        async with self._session().post(self.url, data=body, allow_redirects=False) as reply:
+            if reply.status == TOO_MANY:
+                raise self._busy(reply.headers.get("retry-after", ""))
+            if reply.status != 200:
+                raise self._unreachable(f"answers with HTTP status {reply.status}")
             # It was not requested, and a small body may be unpacked to an unbounded one.
-            if answer.headers.get("content-encoding", "identity").lower() != "identity":
+            if reply.headers.get("content-encoding", "identity").lower() != "identity":
                 raise self._unreachable("sends a compressed answer that was not asked for")
-            read = bytearray()
-            async for piece in answer.aiter_raw(READ_BYTES):
-                read += piece
-                if len(read) > self._limit:
+            taken = bytearray()
+            async for chunk in reply.content.iter_any():
+                taken += chunk
+                if len(taken) > self._limit:
                     raise ChainError(
                         TOO_LARGE, f"{shown(self.url)} answers with more than {self._limit} bytes"
                     )
-        return bytes(read)
+            return bytes(taken)
+
+    def _session(self) -> aiohttp.ClientSession:
+        """For the loop's thread."""
+        if not self._made:
+            connector = aiohttp.TCPConnector(
+                limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_S, ssl=_certificates()
+            )
+            # No proxy, certificate bundle or password from the environment: it isn't measured (AT-21).
+            session = aiohttp.ClientSession(
+                connector=connector,
+                headers=HEADERS,
+                trust_env=False,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+            self._made.append(session)
+            _open.add(session)
+        return self._made[0]
 
     def _busy(self, after: str) -> TooOften:
         error = TooOften(
@@ -152,8 +173,8 @@ class Endpoint:
         error.after_s = float(after) if after.isascii() and after.isdecimal() and len(after) < 6 else 1.0
         return error
 
-    def _unreachable(self, why: str) -> ChainError:
-        return ChainError(
+    def _unreachable(self, why: str) -> NoAnswer:
+        return NoAnswer(
             Code.CHAIN_UNREACHABLE,
             f"{shown(self.url)} {why}",
             "check the RPC endpoint and the network to it",
@@ -167,8 +188,10 @@ def shown(url: str) -> str:
 
 
 @cache
-def _certificates() -> Any:
-    return httpx.create_ssl_context(trust_env=False)
+def _certificates() -> ssl.SSLContext:
+    context = httpx.create_ssl_context(trust_env=False)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class _Loop:
@@ -201,6 +224,22 @@ def _run(work: Coroutine[Any, Any, T], wait_s: float) -> T:
         raise
 
 
-def _let_go(client: httpx.AsyncClient) -> None:
+_open: weakref.WeakSet[aiohttp.ClientSession] = weakref.WeakSet()
+
+
+def _let_go(made: list[aiohttp.ClientSession]) -> None:
     if _made is not None and _made.loop.is_running():
-        asyncio.run_coroutine_threadsafe(client.aclose(), _made.loop)
+        asyncio.run_coroutine_threadsafe(_close(made), _made.loop)
+
+
+async def _close(made: Sequence[aiohttp.ClientSession]) -> None:
+    for session in made:
+        await session.close()
+
+
+@atexit.register
+def _end() -> None:
+    """Close what is open; a session that is not complains when the process ends."""
+    if _made is not None and _made.loop.is_running():
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_close([*_open]), _made.loop).result(END_S)

@@ -12,8 +12,10 @@ The contract keeps of a study only its hash; `sealroom_agents.chain.contents` fi
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +54,8 @@ MAX_LISTED = 64
 """Datasets that are asked for in one row."""
 MAX_PLACES = 4096
 """Consortia whose ledger and lens are kept."""
+PLACE_S = 600.0
+"""Seconds after which a node is asked again; at once where what it shows there is no consortium's."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,19 @@ class Seen:
 
 
 class Places:
-    """Ledger and lens of consortia, as each node names them; asked once. Thread safe."""
+    """Ledger and lens of consortia, as each node names them. They never change, so a node is asked rarely: it
+    may have lied then, or have been on another branch. Thread safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[Rpc, str], Place] = OrderedDict()
+        self._kept: OrderedDict[tuple[Rpc, str], tuple[Place, float]] = OrderedDict()
+
+    def forget(self, rpc: Rpc, consortium: str | None = None) -> None:
+        """Ask a node anew: about one consortium, or about all."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] is rpc and consortium in (None, key[1])]:
+                del self._kept[key]
 
     def one(self, rpc: Rpc, consortium: str, head: Head) -> Place:
         """Of one consortium. Raises `ChainError` as `read` does."""
@@ -106,12 +118,13 @@ class Places:
 
     def _get(self, rpc: Rpc, consortium: str) -> Place | None:
         with self._lock:
-            return self._kept.get((rpc, consortium))
+            found = self._kept.get((rpc, consortium))
+            return None if found is None or self._clock() - found[1] > PLACE_S else found[0]
 
     def _keep(self, rpc: Rpc, named: dict[str, Place]) -> None:
         with self._lock:
             for consortium, place in named.items():
-                self._kept[(rpc, consortium)] = place
+                self._kept[(rpc, consortium)] = place, self._clock()
             while len(self._kept) > MAX_PLACES:
                 self._kept.popitem(last=False)
 
@@ -134,26 +147,26 @@ def read_state(rpc: Rpc, places: Places, consortium: str, head: Head) -> State:
     Raises `ChainError`: `not-a-consortium` when the address answers something else, `chain-disagrees` when
     the block isn't canonical any more, `chain-unreachable`.
     """
-    place = places.one(rpc, consortium, head)
     lens = interface("Lens")
-    (data,) = _calls(rpc, head, [(place.lens, lens.encode("state", consortium))], gas=STATE_GAS)
-    return decode_state(data, place)
+    with _place(rpc, places, consortium, head) as place:
+        (data,) = _calls(rpc, head, [(place.lens, lens.encode("state", consortium))], gas=STATE_GAS)
+        return decode_state(data, place)
 
 
 def read(rpc: Rpc, places: Places, consortium: str, head: Head, *, study: Study | None) -> Seen:
     """All of one consortium at one block, with the datasets of `study`. Raises as `read_state` does."""
-    place = places.one(rpc, consortium, head)
     lens, ledger = interface("Lens"), interface("Ledger")
     datasets = () if study is None else study.datasets
     versions = () if study is None else study.versions
-    calls = [(place.lens, lens.encode("row", (consortium, [], list(datasets))))]
-    calls += [
-        (place.ledger, ledger.encode("versionOf", dataset, version))
-        for dataset, version in zip(datasets, versions, strict=True)
-        if version
-    ]
-    data, *rest = _calls(rpc, head, calls, gas=ROW_GAS)
-    row = decode_row(data, place, datasets)
+    with _place(rpc, places, consortium, head) as place:
+        calls = [(place.lens, lens.encode("row", (consortium, [], list(datasets))))]
+        calls += [
+            (place.ledger, ledger.encode("versionOf", dataset, version))
+            for dataset, version in zip(datasets, versions, strict=True)
+            if version
+        ]
+        data, *rest = _calls(rpc, head, calls, gas=ROW_GAS)
+        row = decode_row(data, place, datasets)
     answers = iter(rest)
     pinned = tuple(
         Version.of_abi(ledger.decode("versionOf", next(answers))) if version else None for version in versions
@@ -262,6 +275,18 @@ def read_candidates(
         counted = votes["approved"] if votes["counts"] and votes["kind"] == STUDY else ()
         found.append(CandidateRecord(study=study, approvals=_lower(counted), required=_lower(owners)))
     return found
+
+
+@contextmanager
+def _place(rpc: Rpc, places: Places, consortium: str, head: Head) -> Iterator[Place]:
+    """Where a consortium is read; the node is asked for it anew once what is there is no consortium's."""
+    place = places.one(rpc, consortium, head)
+    try:
+        yield place
+    except ChainError as error:
+        if error.code == Code.NOT_A_CONSORTIUM:
+            places.forget(rpc, consortium)
+        raise
 
 
 def decode_state(data: bytes, place: Place) -> State:

@@ -9,7 +9,7 @@ error becomes lines on the terminal and an exit status:
 1     refused, or broken: the ``error:`` line says what, the ``hint:`` line what to do
 2     the command was called in a way it doesn't understand
 3     ``check`` and ``verify``: not decided, since no node answered
-4     ``verify`` alone: self-consistent, origin unproven
+4     ``verify`` and ``decide --check``: self-consistent, origin unproven
 130   stopped by Ctrl-C, SIGTERM or SIGHUP; what was half made is removed
 78    a process that must not start as it was configured (sysexits ``EX_CONFIG``)
 ====  =========================================================================================
@@ -28,6 +28,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import click
@@ -56,6 +58,11 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Data owners",
         (
             Entry("card", f"{_HERE}.cli.card:card", "write the study card from chain and gate, or check one"),
+            Entry(
+                "profile",
+                f"{_HERE}.cli.profile:profile",
+                "show what stands in a table, and whether a study can read it",
+            ),
             Entry("images", f"{_HERE}.cli.images:images", "write a folder of pictures as a table to seal"),
             Entry("seal", f"{_HERE}.cli.seal:seal", "seal a dataset at its source, for one recipe"),
             Entry("reseal", f"{_HERE}.cli.reseal:reseal", "wrap a sealed dataset for another study"),
@@ -79,7 +86,20 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ),
     (
         "Governance",
-        (Entry("govern", f"{_HERE}.governance.command:command", "what owners see, decide, sign and stop"),),
+        (
+            Entry("govern", f"{_HERE}.governance.command:command", "what owners see, decide, sign and stop"),
+            Entry("policy", f"{_HERE}.cli.policy:policy", "show, compare, try the owners' platform policy"),
+            Entry(
+                "approval",
+                f"{_HERE}.cli.approval:approval",
+                "read a proposal from the chain, with twelve words to compare",
+            ),
+            Entry(
+                "decide",
+                f"{_HERE}.cli.decide:decide",
+                "write or check the page of a study, as one signed file from disk",
+            ),
+        ),
     ),
     (
         "Researchers and auditors",
@@ -92,6 +112,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             ),
             Entry("proposal", f"{_HERE}.cli.proposal:proposal", "write what owners approve on chain"),
             Entry("run", f"{_HERE}.cli.run:run", "submit a recipe, follow the run, save its envelope"),
+            Entry("call", f"{_HERE}.cli.call:call", "ask a console, and verify what it answers"),
             Entry("pin", f"{_HERE}.cli.pin:pin", "write what results are proven against"),
             Entry("verify", f"{_HERE}.cli.verify:verify", "walk every link of a result's envelope"),
             Entry("prove", f"{_HERE}.cli.prove:prove", "put proofs of its anchoring into an envelope"),
@@ -101,6 +122,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 f"{_HERE}.cli.attestation:attestation",
                 "write what a result proves for tools that read in-toto and SLSA",
             ),
+            Entry("gpu", f"{_HERE}.cli.gpu:gpu", "verify evidence of NVIDIA GPUs"),
             Entry("show", f"{_HERE}.cli.show:show", "show a result as tables, and draw it"),
             Entry("gate-log", f"{_HERE}.cli.gatelog:gate_log", "check a gate's audit log against envelopes"),
         ),
@@ -115,6 +137,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "console", f"{_HERE}.console.command:command", "serve the REST interface and the web pages"
             ),
+            Entry("token", f"{_HERE}.cli.token:token", "API tokens that stand for researchers' accounts"),
             Entry("up", f"{_HERE}.up.command:command", "start and keep all processes of sealroom.toml"),
             Entry(
                 "room", f"{_HERE}.local.command:command", "join, approve and revoke in a room on one machine"
@@ -186,16 +209,17 @@ class LazyGroup(click.Group):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         given = sys.argv[1:] if args is None else list(args)
         run = partial(super().main, args, prog_name, complete_var, False, **extra)
-        sys.exit(_status(run, as_json="--json" in given))
+        sys.exit(_status(run, as_json="--json" in given, given=given))
 
 
-def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
+def _status(run: Callable[[], Any], *, as_json: bool = False, given: Sequence[str] = ()) -> int:
     try:
         status = run()
         # Output to a closed pipe must fail here, not in the interpreter's exit.
         sys.stdout.flush()
         return status if isinstance(status, int) else CommandExit.DONE
-    except SealroomError as error:
+    except SealroomError as failed:
+        error = _of_room(failed, given)
         status = _refused(error.code, error.message, error.hint, as_json=as_json)
         return CommandExit.CONFIGURATION if isinstance(error, ConfigurationError) else status
     except ModuleNotFoundError as missing:
@@ -203,6 +227,9 @@ def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
         return _refused(
             Code.PACKAGE_MISSING, f"this needs the Python package {package}", hint, as_json=as_json
         )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return CommandExit.USAGE
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "sealroom"
         complain(_lower(" ".join(error.format_message().split())), f"see '{path} --help'")
@@ -221,6 +248,18 @@ def _status(run: Callable[[], Any], *, as_json: bool = False) -> int:
         name = f"{error.filename}: " if error.filename else ""
         complain(f"{name}{_lower(error.strerror or str(error))}", None)
         return CommandExit.FAILED
+
+
+def _of_room(error: SealroomError, given: Sequence[str]) -> SealroomError:
+    """An error of a chain or console that does not answer says so where it is that of a room that stopped."""
+    if error.code not in (Code.CHAIN_UNREACHABLE, Code.CONSOLE_UNREACHABLE):
+        return error
+    from sealroom_agents.local.room import Places, Room
+    from sealroom_agents.storage_options import ROOM
+
+    named = [Path(after) for option, after in pairwise(given) if option == "--room"]
+    folder = (named or [ROOM])[-1]
+    return Room.read(folder).away(error) if Places(folder).room.exists() else error
 
 
 def _refused(code: Code, message: str, hint: str | None, *, as_json: bool) -> int:

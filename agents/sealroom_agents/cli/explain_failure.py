@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealroom_agents.cli.file_kinds import FAILURE, expecting
 from sealroom_agents.cli.options import json_option, reader_for, rpc_option
 from sealroom_agents.cli.terminal import complain, read_bounded, table, warn
 from sealroom_agents.errors import ChainError, CommandExit
@@ -62,7 +63,8 @@ def explain_failure(failure: Path, key_file: Path, rpc: tuple[str, ...], as_json
     from sealroom_agents.owner.report_key import read
     from sealroom_agents.verification.failed_run import opening_of
 
-    found = parse_failure(read_bounded(failure, MAX_FAILURE_BYTES, "a failure file"))
+    with expecting(failure, FAILURE):
+        found = parse_failure(read_bounded(failure, MAX_FAILURE_BYTES, "a failure file"))
     details = found.open(read(key_file))
     try:
         opening = opening_of(found, reader_for(rpc)) if rpc else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealroom_agents.cli.file_kinds import SEALED, expecting
 from sealroom_agents.cli.options import FILE, json_option
 from sealroom_agents.cli.terminal import plural, progress, size, table
 
@@ -33,7 +34,9 @@ def inspect(sealed_file: Path, parts: bool, as_json: bool) -> None:
     """
     from sealroom.sealed import SealedArchive
 
-    with SealedArchive.open(sealed_file) as archive:
+    with expecting(sealed_file, SEALED):
+        opened = SealedArchive.open(sealed_file)
+    with opened as archive:
         info = archive.info
         if parts:
             with progress(f"reading {sealed_file.name}", info.sealed_size) as advance:

@@ -91,11 +91,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def trust_for(simulated_root: Path | None, *, chain_id: int) -> TrustRoot:
-    """The root to trust: Intel's, or a simulated one when it was named and the chain is a local one."""
-    from sealroom_agents.attestation import INTEL, load_simulated_root, require_local_chain
+    """The root to trust: Intel's, or a simulated one when it was named and the chain is a local one.
+
+    Under Intel's, all that owners may grant in their platform policy is accepted; `trust_under` narrows it.
+    """
+    from sealroom_agents.attestation import (
+        INTEL_UNDER_ANY_POLICY,
+        load_simulated_root,
+        require_local_chain,
+    )
 
     if simulated_root is None:
-        return INTEL
+        return INTEL_UNDER_ANY_POLICY
     trust = load_simulated_root(simulated_root)
     require_local_chain(trust, chain_id)
     return trust

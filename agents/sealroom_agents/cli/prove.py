@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sealroom.codes import Code
+from sealroom.errors import EnvelopeError, KeyReleaseError
 from sealroom_agents.cli.options import FILE, reader_for, rpc_option
 from sealroom_agents.cli.terminal import complain, read_bounded, write_out
 from sealroom_agents.errors import ChainError, CommandExit, ToolError
@@ -16,22 +17,28 @@ from sealroom_agents.errors import ChainError, CommandExit, ToolError
 @click.command()
 @click.argument("file", metavar="FILE", type=FILE)
 @rpc_option
+@click.option(
+    "--gate",
+    metavar="URL",
+    help="The gate that granted the run: its signature on the blocks comes with the proofs.",
+)
 @click.option("--out", type=FILE, required=True, help="Where the envelope goes; - is stdout.")
-def prove(file: Path, rpc: tuple[str, ...], out: Path) -> int:
+def prove(file: Path, rpc: tuple[str, ...], gate: str | None, out: Path) -> int:
     """Write an anchored envelope with proofs: for who took it before its runner had them.
 
     The node must have the logs and receipts of the run's blocks, as any has for some months. Proofs are
     unsigned and follow from the chain alone, so it does not matter who takes them: they hold or they do not.
+    With --gate the gate that granted the run signs for the hashes of their blocks.
 
     \b
     Exit status:
       0  written
-      1  the receipt is not anchored, or its block is not final yet
-      3  no node answered, or none shows all of it
+      1  the receipt is not anchored, or its block is not final yet; or the gate refuses
+      3  no node answered, or none shows all of it; or the gate does not answer
 
     \b
     Example:
-      sealroom prove envelope.json --rpc URL --out proven.json
+      sealroom prove envelope.json --rpc URL --gate URL --out proven.json
       sealroom verify proven.json --pin pin.json --block-hash 1290:0x…
     """
     from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
@@ -55,6 +62,17 @@ def prove(file: Path, rpc: tuple[str, ...], out: Path) -> int:
             f"block {envelope.anchor.block}, in which the receipt is anchored, is not final",
             "try again later: on Ethereum a quarter of an hour after it was anchored",
         )
+    if gate is not None:
+        from sealroom.runtime.gate_client import GateRefused, HttpGate
+        from sealroom_agents.finality import with_word
+
+        try:
+            proven = with_word(proven, HttpGate(gate))
+        except (KeyReleaseError, EnvelopeError) as error:
+            if error.code.transient and not isinstance(error, GateRefused):
+                complain(f"not written: {error.message}", error.hint)
+                return CommandExit.UNDECIDED
+            raise
     write_out(out, proven.encode())
     if str(out) != "-" and proven.anchor is not None:
         click.echo(f"wrote {out} with {len(proven.anchor.proofs)} proofs", err=True)

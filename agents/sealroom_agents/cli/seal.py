@@ -119,6 +119,7 @@ def seal(
     simulated_root: Path | None,
     yes: bool,
     as_json: bool,
+    registers: bool = False,
 ) -> None:
     """Seal a dataset at its source, for one recipe of one consortium, or before there is one.
 
@@ -209,7 +210,7 @@ def seal(
         finally:
             if signer is not None:
                 signer.key.wipe()
-    report(summary, job, seen, signer, approval, as_json=as_json)
+    report(summary, job, seen, signer, approval, as_json=as_json, registers=registers)
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,10 @@ def report(
     approval: ApprovalState | None,
     *,
     as_json: bool,
+    registers: bool = False,
 ) -> None:
-    """What was sealed, as a table or as JSON."""
+    """What was sealed, as a table or as JSON. registers: whether the caller registers it by itself, so that
+    nothing is left to do."""
     from sealroom.encoding import to_hex
 
     outputs = job.outputs
@@ -96,6 +98,10 @@ def report(
     else:
         wrapped = bound_lines(job.context, **ids)
         then = f"send it; the runner reads it as {job.place}/{job.name}.tar"
+    left = [
+        ("next", f"sealroom govern {act} --registration {outputs.sealed} --consortium {where}"),
+        ("then", then),
+    ]
     click.echo(
         table(
             [
@@ -112,8 +118,7 @@ def report(
                 ("key", f"{outputs.key}  keep it, send it to nobody"),
                 ("report key", f"{job.report_key.place or 'your own'}  opens the reasons of failed runs"),
                 ("registration", str(outputs.registration)),
-                ("next", f"sealroom govern {act} --registration {outputs.sealed} --consortium {where}"),
-                ("then", then),
+                *([] if registers else left),
             ]
         )
     )

@@ -193,7 +193,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     from sealroom_agents.studies.diff import diff as compare
 
     try:
-        found = compare(read_study(old), read_study(new))
+        found = compare(read_study(old), read_study(new), most_lines=None)
     except SealroomError as error:
         complain(error.message, error.hint)
         raise click.exceptions.Exit(CommandExit.USAGE) from None

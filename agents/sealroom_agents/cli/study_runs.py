@@ -152,8 +152,8 @@ def attempt(folder: Path, given: tuple[str, ...], people: int, seed: int, keep: 
     the recipe on chain; one run gets its keys, computes, and signs its result; `sealroom verify` walks every
     link. The envelope, the result, the pin and every key that was made lie in --dir.
 
-    It needs a checkout of the project, as the demo does, and takes two minutes and the study's own
-    release_after_seconds.
+    It takes one minute and the study's own release_after_seconds. `sealroom up --local` sets the same room
+    up, and leaves each step to you.
 
     \b
     Example:
@@ -165,10 +165,10 @@ def attempt(folder: Path, given: tuple[str, ...], people: int, seed: int, keep: 
 
     recipe = read_study(folder)
     data = dict(map(_dataset, given))
-    with standing(place, keep=keep) as (stack, screen):
-        done = run(stack, screen, folder.resolve(), recipe, data=data, people=people, seed=seed)
+    with standing(place, keep=keep) as stage:
+        done = run(stage, folder.resolve(), recipe, data=data, people=people, seed=seed)
         for path in (done.envelope, done.result, done.pin):
-            screen.plain(f"  {shown(str(path))}")
+            stage.screen.plain(f"  {shown(str(path))}")
 
 
 def _dataset(given: str) -> tuple[str, Path]:

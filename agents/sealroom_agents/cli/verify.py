@@ -6,12 +6,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sealroom.codes import Code
+from sealroom.encoding import sha256
+from sealroom_agents.cli.file_kinds import ENVELOPE, expecting
 from sealroom_agents.cli.options import (
     FILE,
     json_option,
@@ -20,13 +23,14 @@ from sealroom_agents.cli.options import (
     simulated_root_option,
     trust_for,
 )
-from sealroom_agents.cli.terminal import coloured, complain, finding, read_bounded, warn
-from sealroom_agents.errors import CommandExit
+from sealroom_agents.cli.terminal import coloured, complain, finding, read_bounded, warn, write_out
+from sealroom_agents.errors import CommandExit, ToolError
 from sealroom_agents.recipe_words import guarantee_facts
 
 if TYPE_CHECKING:
     from sealroom.envelope import Envelope
     from sealroom.recipe import Recipe
+    from sealroom_agents.attestation import TrustRoot
     from sealroom_agents.errors import ChainError
     from sealroom_agents.verification import Link, Pin, TrustedBlock, Verdict
 
@@ -52,7 +56,7 @@ class BlockHash(click.ParamType[tuple[int, bytes]]):
 
 
 @click.command()
-@click.argument("file", metavar="FILE", type=FILE)
+@click.argument("file", metavar="[FILE]", type=FILE, required=False)
 @click.option(
     "--pin",
     "pin_file",
@@ -60,6 +64,10 @@ class BlockHash(click.ParamType[tuple[int, bytes]]):
     metavar="FILE",
     help="What you know from elsewhere: consortium, gate, KMS root and OS images (see: sealroom pin).",
 )
+@click.option(
+    "--policy", "policy_file", type=FILE, metavar="FILE",
+    help="The platform policy by which the gate judged; machines are then held against it.",
+)  # fmt: skip
 @click.option(
     "--attestation",
     "attestation_file",
@@ -80,15 +88,21 @@ class BlockHash(click.ParamType[tuple[int, bytes]]):
     "--room", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
     help="Take pin, node and simulated root from this local room (see: sealroom up --local).",
 )  # fmt: skip
+@click.option(
+    "--page", type=FILE, metavar="FILE",
+    help="Write the page that verifies in a browser, from disk and without network; - is stdout.",
+)  # fmt: skip
 @rpc_option
 @simulated_root_option
 @json_option
 def verify(
-    file: Path,
+    file: Path | None,
     pin_file: Path | None,
+    policy_file: Path | None,
     attestation_file: Path | None,
     block_hashes: tuple[tuple[int, bytes], ...],
     folder: Path | None,
+    page: Path | None,
     rpc: tuple[str, ...],
     simulated_root: Path | None,
     as_json: bool,
@@ -104,13 +118,20 @@ def verify(
 
     What the chain says of the run: that the owners had adopted the gate and approved the study, that the
     budget was booked and the receipt anchored. A published envelope carries proofs of that, which rest on the
-    hashes of a few blocks; each is told with who vouches for it. Nodes of --rpc do, any that have the headers
-    of these blocks; --block-hash does without a node. With --rpc also whether anyone revoked since. For an
+    hashes of a few blocks; each is told with who vouches for it. The gate that granted signs for them, which
+    counts where --pin holds gate, KMS root and OS images. Nodes of --rpc do, any that have the headers of
+    these blocks; --block-hash does without a node. With --rpc also whether anyone revoked since. For an
     envelope without proofs --rpc must be a node that keeps old state.
+
+    Of machines all is accepted that a platform policy can grant, since the owners' policy isn't in the
+    envelope, only its hash. With --policy it is that policy, and no more than it grants.
+
+    --page writes one file that walks the same links in an auditor's browser: it asks nobody, and compiles no
+    SQL. Its SHA-256 stands in the release's SHA256SUMS.
 
     \b
     Exit status:
-      0  proven: all links hold, and every origin is the pinned one
+      0  proven, or the same on a simulated machine: all links hold, and every origin is the pinned one
       1  broken: the first broken link is named
       3  not decided: no node answered, or they disagree
       4  self-consistent, origin unproven: all links hold, and anybody may have made it
@@ -120,8 +141,16 @@ def verify(
       sealroom verify envelope.json --pin pin.json
       sealroom verify envelope.json --pin pin.json --rpc URL
       sealroom verify envelope.json --pin pin.json --block-hash 1290:0x… --block-hash 1300:0x…
+      sealroom verify envelope.json --pin pin.json --policy platform-policy.json
       sealroom verify model.safetensors --pin pin.json --attestation attestation.json
+      sealroom verify --page verify.html
     """
+    if page is not None:
+        _write_page(page)
+    if file is None:
+        if page is None:
+            raise click.UsageError("name a file to verify, or where the page goes: --page FILE")
+        return 0
     from sealroom.envelope import MAX_ENVELOPE_BYTES, parse_envelope
     from sealroom_agents import verification
     from sealroom_agents.errors import ChainError
@@ -133,6 +162,7 @@ def verify(
         read_model,
     )
 
+    room: Room | None = None
     if folder is not None:
         from sealroom_agents.local.room import Room
 
@@ -141,11 +171,14 @@ def verify(
         simulated_root = simulated_root or room.places.root
     data = read_bounded(file, max(MAX_ENVELOPE_BYTES, MAX_MODEL_BYTES), "an envelope or a model")
     held = read_model(data) if is_model_file(data) else None
-    envelope = parse_envelope(data) if held is None else held.envelope
+    with expecting(file, ENVELOPE):
+        envelope = parse_envelope(data) if held is None else held.envelope
     pin = verification.NOTHING
     if pin_file is not None:
         pin = verification.parse_pin(read_bounded(pin_file, verification.PIN_LIMIT_BYTES, "a pin file"))
     trust = trust_for(simulated_root, chain_id=envelope.statement.chain_id)
+    if policy_file is not None:
+        trust = _under(policy_file, envelope, trust)
     reader = reader_for(rpc) if rpc else None
     links = [] if held is None else model_links(held)
     if attestation_file is not None:
@@ -164,15 +197,17 @@ def verify(
                 if not as_json:
                     _tell_links([link])
         except ChainError as error:
-            undecided = error
-    verdict = verification.verdict_of(links, pin=pin, on_chain=reader is not None)
+            undecided = error if room is None else room.away(error)
+    verdict = verification.verdict_of(
+        links, pin=pin, on_chain=reader is not None, simulated=trust.is_simulated
+    )
     holds = verdict.broken is None and undecided is None
     unused = {number for number, _ in block_hashes} - {block.number for block in verdict.blocks}
     if holds and unused:
         warn(f"no proof is of block {', '.join(map(str, sorted(unused)))}: what you gave of it is not used")
     recipe = _recipe(envelope, links) if holds else None
     if as_json:
-        facts = _facts(links, pin, verdict, undecided, simulated=trust.is_simulated)
+        facts = _facts(links, pin, verdict, undecided)
         promise = None if recipe is None else guarantee_facts(recipe)
         told = {"onChain": reader is not None, "guarantee": promise, **facts}
         click.echo(json.dumps(told))
@@ -188,8 +223,37 @@ def verify(
         )
         return CommandExit.FAILED
     if not as_json:
-        _tell(len(links), verdict, simulated=trust.is_simulated)
+        _tell(len(links), verdict)
     return CommandExit.UNPROVEN if verdict.unproven else 0
+
+
+def _under(policy_file: Path, envelope: Envelope, trust: TrustRoot) -> TrustRoot:
+    """The root of trust with the rules of the policy, which must be the one that the gate's quote binds."""
+    from sealroom.encoding import to_hex
+    from sealroom_agents.attestation import trust_under
+    from sealroom_agents.gate.policy_file import load_policy
+
+    policy = load_policy(policy_file)
+    if policy.hash != envelope.gate.policy_hash:
+        raise ToolError(
+            Code.PLATFORM_POLICY_MISMATCH,
+            f"the gate judged by policy {to_hex(envelope.gate.policy_hash)}, and {policy_file} is "
+            f"{to_hex(policy.hash)}",
+            "the gate that granted shows its policy at GET /v1/policy",
+        )
+    return trust_under(policy, trust)
+
+
+def _write_page(page: Path) -> None:
+    built = resources.files("sealroom_agents").joinpath("console", "static", "built", "verify.html")
+    try:
+        data = built.read_bytes()
+    except FileNotFoundError:
+        hint = "run .ci/setup in the checkout, then install again"
+        raise ToolError(Code.SOURCE_UNREADABLE, "this installation has no verify page", hint) from None
+    write_out(page, data)
+    if str(page) != "-":
+        click.echo(f"wrote {page}, SHA-256 {sha256(data).hex()}", err=True)
 
 
 def _tell_links(links: Sequence[Link]) -> None:
@@ -202,7 +266,9 @@ def _tell_links(links: Sequence[Link]) -> None:
 def _told_block(block: TrustedBlock) -> str:
     from sealroom.encoding import to_hex
 
-    who = " and ".join(block.vouchers) or "nobody"
+    measured = "" if block.gate_compose is None else f" (compose {to_hex(block.gate_compose)[:10]}…)"
+    words = {"node": "--rpc", "auditor": "--block-hash", "gate": f"the gate's signature{measured}"}
+    who = " and ".join(words[voucher] for voucher in block.vouchers) or "nobody"
     return f"{block.number}:{to_hex(block.hash)} {', '.join(block.shows)}; vouched for by: {who}"
 
 
@@ -242,16 +308,14 @@ def _promised(recipe: Recipe | None) -> list[tuple[str, str]]:
     ]
 
 
-def _facts(
-    links: list[Link], pin: Pin, verdict: Verdict, undecided: ChainError | None, *, simulated: bool
-) -> dict[str, object]:
+def _facts(links: list[Link], pin: Pin, verdict: Verdict, undecided: ChainError | None) -> dict[str, object]:
     from sealroom.encoding import to_hex
 
     outcome = "undecided" if undecided is not None else str(verdict.outcome)
     return {
-        "ok": outcome == "proven",
+        "ok": outcome in ("proven", "simulated"),
         "verdict": outcome,
-        "simulated": simulated,
+        "simulated": verdict.simulated,
         "pinned": sorted(pin.origins),
         "unproven": list(verdict.unproven),
         "enclaveProven": verdict.enclave_proven,
@@ -263,6 +327,7 @@ def _facts(
                 "hash": to_hex(block.hash),
                 "shows": list(block.shows),
                 "vouchers": list(block.vouchers),
+                "gateCompose": None if block.gate_compose is None else to_hex(block.gate_compose),
             }
             for block in verdict.blocks
         ],
@@ -273,7 +338,7 @@ def _facts(
     }
 
 
-def _tell(count: int, verdict: Verdict, *, simulated: bool) -> None:
+def _tell(count: int, verdict: Verdict) -> None:
     """The last lines, for people: what is proven, and what is not."""
     from sealroom_agents.verification import ORIGINS
 
@@ -282,13 +347,19 @@ def _tell(count: int, verdict: Verdict, *, simulated: bool) -> None:
         click.echo(f"self-consistent, origin unproven: all {count} links hold, by its own claims", err=True)
         warn(f"nothing that you pinned vouches for: {missing}; pass --pin FILE that holds it (sealroom pin)")
     else:
-        click.echo(f"proven: all {count} links hold, and every origin is the pinned one", err=True)
-    if simulated:
+        word = "holds, on a simulated machine" if verdict.simulated else "proven"
+        click.echo(f"{word}: all {count} links hold, and every origin is the pinned one", err=True)
+    if verdict.simulated:
         warn("the hardware is SIMULATED: the holder of its root key can make such an envelope")
     if verdict.unchecked:
         what = ", ".join(verdict.unchecked)
         if any(not block.vouchers for block in verdict.blocks):
             warn(f"what the proofs say is as good as these blocks ({what}); pass --rpc URL or --block-hash")
+        elif verdict.rests_on_gate:
+            warn(
+                f"what the proofs say is as good as the gate that signed for these blocks ({what}); pass "
+                "--pin FILE that holds gate, KMS root and OS images, or --rpc URL"
+            )
         else:
             warn(f"not checked, for it is on chain: {what}; pass --rpc URL")
 

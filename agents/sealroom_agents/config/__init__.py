@@ -8,8 +8,8 @@
 * `display`: the schema, and the values with secrets masked.
 """
 
-from sealroom_agents.config.load import FILE, load
+from sealroom_agents.config.load import FILE, load, load_shared
 from sealroom_agents.config.model import PROCESSES, Config
 from sealroom_agents.config.options import process_command, required
 
-__all__ = ["FILE", "PROCESSES", "Config", "load", "process_command", "required"]
+__all__ = ["FILE", "PROCESSES", "Config", "load", "load_shared", "process_command", "required"]

@@ -5,11 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sealroom_agents.config.model import Config
-from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.chain import ChainReader
+from sealroom_agents.chains import is_quorum
+from sealroom_agents.config.backends import kind, options_of
+from sealroom_agents.config.model import Config, Runner
+from sealroom_agents.errors import AgentError, ConfigurationError
 from sealroom_agents.host import read_key, read_token
+from sealroom_agents.store.content import content_beside
+from sealroom_agents.telemetry.metrics import listening
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Fault:
 
 def faults(config: Config) -> list[Fault]:
     """Everything that a process would refuse at its start, or that two tables say differently."""
-    return [*_missing(config), *_files(config), *_joints(config)]
+    return [*_missing(config), *_files(config), *_values(config), *_joints(config)]
 
 
 def _missing(config: Config) -> Iterator[Fault]:
@@ -48,24 +54,32 @@ def _missing(config: Config) -> Iterator[Fault]:
         yield Fault(
             "[watcher] consortia", "the watcher has nothing to follow", "name [chain] factory, or consortia"
         )
-    if config.runner is not None and config.simulator.platform is None:
-        yield Fault(
-            "[simulator] platform",
-            "the runner's one backend needs a simulated platform",
-            "sealroom simulate init",
-        )
+    if config.runner is not None:
+        yield from _backend(config.runner, config)
     if not any((config.gate, config.runner, config.watcher, config.console)):
         yield Fault(
             "sealroom.toml", "no process has a table", "write [gate], [runner], [watcher] or [console]"
         )
 
 
+def _backend(runner: Runner, config: Config) -> Iterator[Fault]:
+    try:
+        options_of(runner.backend, runner.options)
+        missing = kind(runner.backend).lacks(config)
+    except ConfigurationError as error:
+        yield Fault("[runner] backend", error.message, error.hint or "sealroom config schema")
+        return
+    for where, message, remedy in missing:
+        yield Fault(where, message, remedy)
+
+
 def _files(config: Config) -> Iterator[Fault]:
-    gate, watcher, runner = config.gate, config.watcher, config.runner
+    gate, watcher, runner, console = config.gate, config.watcher, config.runner, config.console
     secrets: list[tuple[str, Path | None, Callable[[Path], object]]] = [
         ("[gate] watch_token_file", None if gate is None else gate.watch_token_file, read_token),
         ("[watcher] watch_token_file", None if watcher is None else watcher.watch_token_file, read_token),
         ("[runner] key_file", None if runner is None else runner.key_file, read_key),
+        ("[console] signing_key", None if console is None else console.signing_key, read_key),
     ]
     for where, path, read in secrets:
         if path is not None:
@@ -76,10 +90,31 @@ def _files(config: Config) -> Iterator[Fault]:
     there = [
         ("[gate] platform_policy", None if gate is None else gate.platform_policy),
         ("[simulator] platform", config.simulator.platform),
+        ("[console] pins", None if console is None else console.pins),
     ]
     for where, place in there:
         if place is not None and not place.exists():
             yield Fault(where, f"{place} does not exist", "name the one that is there")
+
+
+def _values(config: Config) -> Iterator[Fault]:
+    """What processes read of a value beyond its form, by their own reading."""
+    tables = {name: getattr(config, name) for name in ("gate", "runner", "watcher", "console")}
+    reads: list[tuple[str, Callable[[], object]]] = [
+        (f"[{name}] metrics", partial(listening, table.metrics))
+        for name, table in tables.items()
+        if table is not None and table.metrics is not None
+    ]
+    if config.chain.urls:
+        reads.append(("[chain] rpc", lambda: ChainReader(config.chain.urls).close()))
+    if any(tables[name] is not None for name in ("runner", "watcher", "console")):
+        database = config.database
+        reads.append(("[database] content", partial(content_beside, database.clear, database.content)))
+    for where, read in reads:
+        try:
+            read()
+        except AgentError as error:
+            yield Fault(where, error.message, error.hint or "sealroom config schema")
 
 
 def _joints(config: Config) -> Iterator[Fault]:
@@ -98,9 +133,10 @@ def _joints(config: Config) -> Iterator[Fault]:
         and gate.host == console.host
     ):
         yield Fault("[console] port", f"gate and console both listen on {gate.port}", "give one another port")
-    if len(config.chain.rpc) < (config.chain.quorum or 0):
+    nodes, quorum = len(config.chain.rpc), config.chain.quorum
+    if quorum is not None and nodes and not is_quorum(quorum, nodes):
         yield Fault(
             "[chain] quorum",
-            f"{config.chain.quorum} of {len(config.chain.rpc)} endpoints cannot agree",
-            "lower it",
+            f"{quorum} of {nodes} endpoints are no quorum",
+            f"let more than half of them agree: {nodes // 2 + 1} to {nodes}",
         )

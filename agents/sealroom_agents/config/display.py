@@ -30,8 +30,11 @@ def toml(found: Values) -> str:
     """The same as a file. A JSON string, number, boolean or list of them is TOML as well."""
     parts = []
     for table, fields in found.items():
-        lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
-        parts.append("\n".join([f"[{table}]", *lines]))
+        below = {f"{table}.{name}": value for name, value in fields.items() if isinstance(value, dict)}
+        plain = {name: value for name, value in fields.items() if not isinstance(value, dict)}
+        for title, members in {table: plain, **below}.items():
+            lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in members.items()]
+            parts.append("\n".join([f"[{title}]", *lines]))
     return "\n\n".join(parts) + "\n"
 
 

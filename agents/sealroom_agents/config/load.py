@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -19,8 +20,10 @@ from pydantic_settings import (
 )
 
 from sealroom.codes import Code
-from sealroom_agents.config.model import SECTIONS, Config
+from sealroom_agents.config import backends
+from sealroom_agents.config.model import SECTIONS, Config, Runner, Section, Shared
 from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.storage_options import DEFAULT_DATABASE
 
 FILE = Path("sealroom.toml")
 """Where a configuration lies unless another place is named."""
@@ -32,21 +35,38 @@ SHOWN_ERRORS = 8
 """So many faults are told at once."""
 
 Values = dict[str, Any]
+M = TypeVar("M", bound=Section)
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:][^:]*)")
+"""A database in a file whose path is relative: not `:memory:`, and no `file:` URI."""
 
 
 def load(file: Path | None, given: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
     """The configuration. `given` are values of the command line, by table and field.
 
-    A path in the file counts from the file's folder. Raises `ConfigurationError`, which names every field
-    that does not fit, where it was set, and what to do.
+    A path in the file counts from the file's folder, those of a SQLite database and of a content store too.
+    Raises `ConfigurationError`, which names every field that does not fit, where it was set, and what to do.
     """
+    return _load(Config, "forbid", file, given)
+
+
+def load_shared(file: Path | None, given: Mapping[str, Mapping[str, Any]] | None = None) -> Shared:
+    """The same for the tables that processes share; what other tables say is not looked at."""
+    return _load(Shared, "ignore", file, given)
+
+
+def _load(
+    model: type[M],
+    extra: Literal["forbid", "ignore"],
+    file: Path | None,
+    given: Mapping[str, Mapping[str, Any]] | None,
+) -> M:
     written = {} if file is None else _read(file)
     asked: Values = {table: dict(fields) for table, fields in (given or {}).items()}
     _require_known_variables()
 
-    class Settings(BaseSettings, Config):
+    class Settings(BaseSettings, model):  # type: ignore[valid-type, misc]
         model_config = SettingsConfigDict(
-            env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True,
+            env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra=extra, frozen=True,
             hide_input_in_errors=True,
         )  # fmt: skip
 
@@ -63,7 +83,8 @@ def load(file: Path | None, given: Mapping[str, Mapping[str, Any]] | None = None
             return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=written)
 
     try:
-        return Settings(**asked)
+        found: M = Settings(**asked)
+        return found
     except ValidationError as error:
         raise _refused(error, file, asked) from None
     except SettingsError as error:
@@ -92,13 +113,33 @@ def _read(file: Path) -> Values:
         values = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(Code.CONFIGURATION, f"{file} is no TOML: {error}") from error
+    here = file.parent.absolute()
+    # Also where it is the default: processes with other working folders would have a database each.
+    kept = values.setdefault("database", {})
+    if isinstance(kept, dict):
+        kept.setdefault("url", DEFAULT_DATABASE)
+        if isinstance(url := kept.get("url"), str) and (relative := _SQLITE.fullmatch(url)):
+            kept["url"] = f"{relative[1]}{here / relative[2]}"
+        if isinstance(place := kept.get("content"), str) and "://" not in place:
+            kept["content"] = str(here / place)
     for table, section in SECTIONS.items():
         fields = values.get(table)
         if isinstance(fields, dict):
             for name, field in section.model_fields.items():
                 if _is_path(field.annotation) and isinstance(fields.get(name), str):
-                    fields[name] = str(file.parent.absolute() / fields[name])
+                    fields[name] = str(here / fields[name])
+    _place_options(values.get("runner"), here)
     return values
+
+
+def _place_options(runner: Any, here: Path) -> None:
+    """The same for the paths among a backend's own options."""
+    options = runner.get("options") if isinstance(runner, dict) else None
+    name = runner.get("backend", Runner.model_fields["backend"].default) if isinstance(runner, dict) else None
+    if isinstance(options, dict) and isinstance(name, str) and name in backends.names():
+        for field, of in backends.kind(name).options.model_fields.items():
+            if _is_path(of.annotation) and isinstance(options.get(field), str):
+                options[field] = str(here / options[field])
 
 
 def _is_path(annotation: Any) -> bool:

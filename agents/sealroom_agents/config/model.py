@@ -15,7 +15,7 @@ from sealroom.codes import Code
 from sealroom.encoding import from_hex, normal_address
 from sealroom.errors import FormatError
 from sealroom.key_release.messages import MAX_LEASE_SECONDS
-from sealroom_agents.storage_options import DEFAULT_DATABASE
+from sealroom_agents.storage_options import DEFAULT_DATABASE, KEEP_DAYS
 
 GATE_PORT = 8400
 CONSOLE_PORT = 8080
@@ -63,6 +63,14 @@ def setting(help: str, *, option: str, default: Any = ..., metavar: str | None =
 def ready_file(when: str) -> Any:
     """Where a process writes that it works."""
     return setting(when, option="--ready-file", default=None)
+
+
+def max_fee(process: str) -> Any:
+    """What a process pays at most whose key is its own."""
+    return setting(
+        f"Most that a transaction of the {process} pays per gas.", option="--max-fee", default=500,
+        metavar="GWEI", ge=1,
+    )  # fmt: skip
 
 
 def metrics() -> Any:
@@ -159,13 +167,7 @@ class Gate(Section):
         "Set an audit log aside that does not hold, and begin a new one; the refusal names the digest.",
         option="--accept-audit-break", default=None, metavar="DIGEST",
     )  # fmt: skip
-    max_fee: int = setting(
-        "Most that a transaction of the gate pays per gas.",
-        option="--max-fee",
-        default=500,
-        metavar="GWEI",
-        ge=1,
-    )
+    max_fee: int = max_fee("gate")
     require_gpu: bool = setting(
         "Refused: no GPU evidence is verified yet.", option="--require-gpu", default=False
     )
@@ -206,7 +208,13 @@ class Runner(Section):
     gate: str = setting(
         "The gate that the enclaves ask for keys.", option="--gate", default=DEFAULT_GATE, metavar="URL"
     )
-    backend: Literal["local"] = setting("Where enclaves run.", option="--backend", default="local")
+    backend: str = setting(
+        "Where enclaves run: local, or another backend that is installed.", option="--backend",
+        default="local", metavar="NAME",
+    )  # fmt: skip
+    options: dict[str, Any] = Field(
+        default={}, description="What the backend alone has; each reads its own, strictly."
+    )
     datasets: Path = setting(
         "Folder with the owners' sealed datasets, as OWNER/NAME.tar.", option="--datasets"
     )
@@ -214,6 +222,7 @@ class Runner(Section):
     key_file: Path = setting(
         "File of mode 0600 with the private key that pays for anchoring.", option="--key-file"
     )
+    max_fee: int = max_fee("runner")
     name: str | None = setting("Name of this runner, for people. [host name]", option="--name", default=None)
     parallel: int = setting("Runs at one time.", option="--parallel", default=1, ge=1, le=MAX_PARALLEL)
     run_timeout: float = setting(
@@ -246,7 +255,11 @@ class Watcher(Section):
         "Follow only these; repeatable.", option="--consortium", default=(), metavar="ADDRESS"
     )
     every: float = setting(
-        "Seconds between two polls.", option="--every", default=1.0, gt=0, allow_inf_nan=False
+        "Longest pause between two polls, seconds; one is made soon after each block.",
+        option="--every",
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
     )
     metrics: str | None = metrics()
     ready_file: Path | None = ready_file("Written after the first whole poll.")
@@ -261,6 +274,19 @@ class Console(Section):
     allowed_hosts: tuple[str, ...] = setting(
         "Name it is reached by; repeatable.", option="--allowed-host", default=(), metavar="NAME"
     )
+    pins: Path | None = setting(
+        "Names of consortia and accounts for which the operator vouches on its pages (docs/operations.md).",
+        option="--pins",
+        default=None,
+        metavar="FILE",
+    )
+    how: Path | None = setting(
+        "Recording of a run that the page /how walks through, from sealroom demo --record; read anew when it "
+        "changes. [a recorded example, also as long as the file is not there]",
+        option="--how",
+        default=None,
+        metavar="FILE",
+    )
     from_block: int | None = setting(
         "Block of the factory's deployment, for nodes without old state; by default it is looked for.",
         option="--from-block",
@@ -268,7 +294,35 @@ class Console(Section):
         ge=0,
         metavar="NUMBER",
     )
+    signing_key: Path | None = setting(
+        "File of mode 0600 with the key that signs answers, 0x and 64 hex digits. [a new one at each start]",
+        option="--signing-key", default=None,
+    )  # fmt: skip
+    attested: bool = setting(
+        "Take that key from the guest agent of the confidential VM that the console runs in; a quote "
+        "vouches for it.",
+        option="--attested", default=False,
+    )  # fmt: skip
+    guest_agent: Path | None = setting(
+        "With --attested: guest agent's socket; local chains only. [/var/run/dstack.sock]",
+        option="--guest-agent", default=None,
+    )  # fmt: skip
+    pccs: str | None = setting(
+        f"With --attested: where Intel's collateral is from. [{DEFAULT_PCCS}; with --platform its folder]",
+        option="--pccs", default=None, metavar="URL",
+    )  # fmt: skip
+    keep_days: int = setting(
+        "Days for which notices to owners are kept. Runs, results and what the chain says stay for good.",
+        option="--keep-days", default=KEEP_DAYS, ge=1, metavar="DAYS",
+    )  # fmt: skip
     ready_file: Path | None = ready_file('Written when it listens: {"url": …}.')
+
+
+class Shared(Section):
+    """The tables of what processes share, for commands that start none."""
+
+    chain: Chain | None = None
+    database: Database = Database()
 
 
 class Config(Section):
@@ -299,12 +353,17 @@ LOG = {"log": ("format",)}
 PROCESSES: dict[str, dict[str, tuple[str, ...]]] = {
     "gate": {"chain": ("rpc", "quorum", "id", "private_chain"), "simulator": ("platform",), **LOG},
     "runner": {
-        "chain": ("rpc", "private_chain"),
+        "chain": ("rpc", "quorum", "private_chain"),
         "database": ("url", "content"),
         "simulator": ("platform",),
         **LOG,
     },
     "watcher": {"chain": ("rpc", "quorum", "private_chain", "factory"), "database": ("url",), **LOG},
-    "console": {"chain": ("rpc", "private_chain", "factory"), "database": ("url", "content"), **LOG},
+    "console": {
+        "chain": ("rpc", "private_chain", "factory"),
+        "database": ("url", "content"),
+        "simulator": ("platform",),
+        **LOG,
+    },
 }
 """The processes, and which shared fields each one reads beside its own table."""

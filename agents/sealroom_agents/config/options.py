@@ -55,12 +55,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def fields(process: str) -> Iterator[tuple[str, str, FieldInfo]]:
-    """Table, name and definition of all fields that a process reads."""
+    """Table, name and definition of all fields that a process reads and that have an option."""
     for table, names in PROCESSES[process].items():
         for name in names:
             yield table, name, SECTIONS[table].model_fields[name]
     for name, field in SECTIONS[process].model_fields.items():
-        yield process, name, field
+        if field.json_schema_extra is not None:  # a backend's own options are in the file alone
+            yield process, name, field
 
 
 def required(value: T | None, table: str, name: str) -> T:

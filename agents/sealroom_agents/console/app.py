@@ -3,35 +3,50 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
 from sealroom.codes import Code
 from sealroom.errors import SealroomError
-from sealroom_agents.console.api import router, status_of
+from sealroom_agents.console.answers import Answers
+from sealroom_agents.console.assets import STATIC, StaticAnswers, shipped
+from sealroom_agents.console.change_page import ChangePage
+from sealroom_agents.console.deciding import Deciding
+from sealroom_agents.console.how import Recordings
+from sealroom_agents.console.identity import Identity
 from sealroom_agents.console.middleware import Guard
+from sealroom_agents.console.openapi import described
 from sealroom_agents.console.pages import Pages
+from sealroom_agents.console.pins import Pins
+from sealroom_agents.console.problems import answer as problem
+from sealroom_agents.console.problems import status_of
+from sealroom_agents.console.queues import Queues
 from sealroom_agents.console.reads import Chain
+from sealroom_agents.console.recipes import Recipes
 from sealroom_agents.console.reference import Reference
+from sealroom_agents.console.researchers import Askers
+from sealroom_agents.console.routes import TAGS, routers
+from sealroom_agents.console.signing import Signed
 from sealroom_agents.console.studies import Studies
 from sealroom_agents.console.submission import Submissions
+from sealroom_agents.console.verify_page import VerifyPage
 from sealroom_agents.errors import RequestError, server_code
 from sealroom_agents.index import Indexed
 from sealroom_agents.store import Store
 from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Conditions
 
-STATIC = Path(__file__).with_name("static")
-API_VERSION = "1.0"
+API_VERSION = "2.0"
+DESCRIPTION = """Studies on sealed data: submit runs, follow them, read what the owners agreed to.
+
+Bodies are JSON in camelCase, and unknown fields are refused. A refusal is a problem (RFC 9457) with a stable
+`code`. Every answer is signed (RFC 9421) by the key of `GET /v1/console`; `sealroom call` verifies it. HEAD
+is answered wherever GET is."""
+NO_PINS = Pins()
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 log = logging.getLogger(__name__)
@@ -43,32 +58,52 @@ def create_app(
     indexed: Indexed,
     *,
     conditions: Conditions = NO_CONDITIONS,
+    identity: Identity | None = None,
+    pins: Pins = NO_PINS,
+    how: Recordings | None = None,
     allowed_hosts: Sequence[str] = LOCAL_HOSTS,
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The application, which shows what `indexed` has of the chain. `conditions` are what it needs to be
-    ready, `allowed_hosts` the names under which it may be reached, `clock` the time in unix seconds."""
-    studies = Studies(indexed, chain, store, clock=clock)
-    submissions = Submissions(chain, store, indexed, clock=clock)
-    pages = Pages(store, studies, submissions, factory=indexed.factory)
+    ready, `identity` has the key that signs its answers, by default one of this process alone, `pins` are
+    names for which its operator vouches, `how` what the page of that name walks through, by default the
+    example that is shipped, `allowed_hosts` the names under which it may be reached, `clock` is
+    the time in unix seconds."""
+    identity = identity or Identity()
+    recipes = Recipes(store)
+    studies = Studies(indexed, chain, store, recipes, clock=clock)
+    askers = Askers(store, indexed, clock=clock)
+    submissions = Submissions(chain, store, indexed, askers, clock=clock)
+    queues = Queues(indexed, studies, store, pins)
+    how = how or Recordings()
+    pages = Pages(store, recipes, studies, queues, how, factory=indexed.factory, assets=shipped(), pins=pins)
     # FastAPI's own pages load scripts from elsewhere; ours are drawn here.
     app = FastAPI(
         title="Sealroom console",
         version=API_VERSION,
-        description="Studies on sealed data: submit runs, follow them, read what the owners agreed to.",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    app.include_router(router(store, studies, submissions, conditions))
-    app.include_router(pages.router(Reference()))
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_middleware(Guard, allowed_hosts=tuple(allowed_hosts))
+    # As routes of its own: for a router that is included, each request is matched twice.
+    api = routers(
+        store, recipes, studies, queues, submissions, askers, conditions, identity, version=API_VERSION
+    )
+    verify = VerifyPage()
+    change = ChangePage(pages, indexed, studies, clock=clock)
+    web = (pages.router(Reference()), change.router(), how.router(), verify.router())
+    for routes in (*api, *web):
+        app.router.routes.extend(routes.routes)
+    app.mount("/static", StaticAnswers(directory=STATIC), name="static")
+    app.add_middleware(Answers, look=Deciding(indexed, studies, store, clock=clock))
+    app.add_middleware(Guard, allowed_hosts=tuple(allowed_hosts), policies=verify.policies)
+    app.add_middleware(Signed, key=identity.key, clock=clock)
 
     def answer(request: Request, error: SealroomError, status: int) -> Response:
         if request.url.path.startswith("/v1/") or request.url.path == "/openapi.json":
-            body = {"code": error.code, "message": error.message}
-            return JSONResponse(body | ({"hint": error.hint} if error.hint else {}), status_code=status)
+            return problem(error, status)
         return pages.error(error, status)
 
     @app.exception_handler(SealroomError)
@@ -93,26 +128,5 @@ def create_app(
         response.headers.update(error.headers or {})
         return response
 
-    document = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        """FastAPI announces its own form of a validation error; here that is a `Problem` like any other."""
-        if app.openapi_schema is None:
-            schema = document()
-            for operations in schema["paths"].values():
-                for operation in operations.values():
-                    if "HTTPValidationError" in json.dumps(operation["responses"].get("422", {})):
-                        del operation["responses"]["422"]
-                        operation["responses"].setdefault("400", _MALFORMED)
-            for name in ("HTTPValidationError", "ValidationError"):
-                schema["components"]["schemas"].pop(name, None)
-        return app.openapi_schema or {}
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    described(app)
     return app
-
-
-_MALFORMED = {
-    "description": "A parameter is not what it must be.",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}

@@ -4,24 +4,25 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
+from sealroom.encoding import to_hex
 from sealroom.envelope import Envelope, parse_envelope
 from sealroom.errors import SealroomError
-from sealroom.recipe import Recipe, parse
+from sealroom.recipe import Recipe
 from sealroom_agents.console import models
 from sealroom_agents.console.activity import Activity
+from sealroom_agents.console.history import Spent
 from sealroom_agents.console.phases import phases
 from sealroom_agents.console.pictures import GoverningPicture, Picture, StudyPicture
+from sealroom_agents.console.recipes import Recipes
 from sealroom_agents.console.submission import Submissions
 from sealroom_agents.facts import DatasetRecord
+from sealroom_agents.index import Progress
 from sealroom_agents.readiness import OPERATORS
 from sealroom_agents.recipe_words import guarantee_facts, recipe_facts
 from sealroom_agents.store import Event, Run, Store
-
-MAX_RECIPES = 256
-"""Recipes that are kept parsed."""
 
 
 def accepted(run: Run) -> models.RunAccepted:
@@ -30,28 +31,32 @@ def accepted(run: Run) -> models.RunAccepted:
         id=run.id,
         compose_hash=run.compose_hash,
         consortium=run.consortium,
+        researcher=run.researcher,
         state=run.state,
         missing=[models.Missing(**item) for item in run.missing],
     )
 
 
-def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunState:
+def run_state(
+    store: Store, recipes: Recipes, submissions: Submissions, run: Run, events: Sequence[Event]
+) -> models.RunState:
     """A run with its events; what a waiting run lacks is looked up anew, where the chain answers."""
     lacks = [models.Missing(**item) for item in run.missing]
-    if run.state == "waiting" and (compose := store.recipe(run.compose_hash)) is not None:
+    recipe = recipes.of(run.compose_hash)
+    if run.state == "waiting" and recipe is not None:
         try:
-            found = submissions.lacks_still(run.consortium, parse(compose))
+            found = submissions.lacks_still(run.consortium, recipe)
             told = [one for one in lacks if one.code in OPERATORS]
             lacks = [*(models.Missing(**item.to_json()) for item in found), *told]
         except SealroomError:
             pass  # the runner's last look stands
-    text = store.envelope(run.id) if run.state == "done" else None
+    text = store.published_text(run)
     envelope = json.loads(text) if text else None
-    events = store.events(run.id)
     return models.RunState(
         id=run.id,
         compose_hash=run.compose_hash,
         consortium=run.consortium,
+        researcher=run.researcher,
         state=cast(models.State, run.state),
         missing=lacks,
         code=run.code,
@@ -67,33 +72,35 @@ def run_state(store: Store, submissions: Submissions, run: Run) -> models.RunSta
                 ended=one.ended,
                 proof=dict(one.proof),
             )
-            for one in phases(run, events, known_recipe(store, run), published(store, run))
+            for one in phases(run, events, recipe, envelope_of(text))
         ],
         payload=envelope["result"] if envelope else None,
         envelope=envelope,
-        envelope_digest=store.envelope_digest(run.id) if envelope else None,
+        envelope_digest=run.envelope,
     )
 
 
-def published(store: Store, run: Run) -> Envelope | None:
-    """The envelope as verifiers read it; `None` where there is none, or where it is none."""
-    text = store.envelope(run.id) if run.state == "done" else None
+def run_line(run: Run) -> models.RunLine:
+    """A run in a list."""
+    return models.RunLine(
+        id=run.id,
+        compose_hash=run.compose_hash,
+        consortium=run.consortium,
+        researcher=run.researcher,
+        state=cast(models.State, run.state),
+        code=run.code,
+        message=run.message,
+        created=run.created,
+        updated=run.updated,
+    )
+
+
+def envelope_of(text: str | None) -> Envelope | None:
+    """An envelope as verifiers read it; `None` where there is none, or where it is none."""
     try:
         return parse_envelope(text.encode()) if text else None
     except SealroomError:
         return None
-
-
-def known_recipe(store: Store, run: Run) -> Recipe | None:
-    """The recipe of a run, where its bytes are known here."""
-    compose = store.recipe(run.compose_hash)
-    return None if compose is None else parsed(compose)
-
-
-@lru_cache(MAX_RECIPES)
-def parsed(compose: bytes) -> Recipe:
-    """A recipe of these bytes, judged once. Raises `RecipeError`."""
-    return parse(compose)
 
 
 def run_event(event: Event) -> models.RunEvent:
@@ -167,6 +174,21 @@ def summary(picture: Picture) -> models.Study:
     )
 
 
+def board(pictures: Iterable[Picture], total: int, progress: Progress) -> bytes:
+    """A page of the board, `models.Studies`, from the text of each study that was made before."""
+    empty = models.Studies(studies=[], total=total, block=progress.number, late=progress.late)
+    studies = ",".join(map(summary_text, pictures))
+    return empty.model_dump_json(by_alias=True).replace("[]", f"[{studies}]", 1).encode()
+
+
+def summary_text(picture: Picture) -> str:
+    """`summary` as JSON, made once for a picture."""
+    text = picture.drawn.get("summary")
+    if text is None:
+        text = picture.drawn["summary"] = summary(picture).model_dump_json(by_alias=True)
+    return text
+
+
 def guarantee(recipe: Recipe | None) -> models.Guarantee | None:
     """What a recipe promises, as JSON."""
     return None if recipe is None else models.Guarantee.model_validate(guarantee_facts(recipe))
@@ -185,6 +207,7 @@ def governing(one: GoverningPicture) -> models.Governing:
         content=[list(line) for line in one.lines],
         approved=list(one.approved),
         missing=list(one.missing),
+        closed_by=list(one.closed_by),
         needed=one.needed,
         expiry=one.expiry,
         removes=list(one.removes),
@@ -220,6 +243,7 @@ def proposal(picture: Picture, one: StudyPicture) -> models.Proposal:
         max_runs=study.max_runs,
         expiry=study.expiry,
         approved=[vote.owner.id for vote in one.votes if vote.approved],
+        closed_by=list(one.closed_by(picture.view.threshold)),
     )
 
 
@@ -233,4 +257,23 @@ def activity(item: Activity) -> models.Activity:
         what=item.what,
         reason=item.reason,
         final=item.final,
+        time=item.time,
+        run=to_hex(item.run) if item.run else None,
+        study=to_hex(item.study) if item.study else None,
+        datasets=[to_hex(one) for one in item.datasets],
+        accounts=list(item.accounts),
     )
+
+
+def spending(found: Sequence[Spent], whole: bool) -> models.Spending:
+    """What runs of a period booked, as JSON."""
+    return models.Spending(
+        datasets=[
+            models.Booked(
+                dataset="0x" + one.dataset.hex(), name=one.name, holder=one.holder, runs=one.runs,
+                epsilon_micro=one.epsilon_micro, delta_pico=one.delta_pico,
+            )
+            for one in found
+        ],
+        whole=whole,
+    )  # fmt: skip

@@ -8,6 +8,7 @@ shown by its number; in prose, what is invisible or reorders.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,6 +19,10 @@ from sealroom.decimals import decimal_text
 from sealroom.recipe import Field
 from sealroom.visible import visible
 
+_ID = re.compile(r"\b(0x[0-9a-f]{6})([0-9a-f]{54})([0-9a-f]{4})\b")
+_HASH = r'<code class="hash">\1<span class="mid">\2</span>\3</code>'
+"""As the macro `hash` of the templates makes it."""
+
 
 def source(text: str) -> Markup:
     """Source text: every character that is not printable ASCII or a line break is shown by its number."""
@@ -27,6 +32,28 @@ def source(text: str) -> Markup:
 def prose(text: str) -> Markup:
     """Prose in any language; only what is invisible, or reorders text, is shown by its number."""
     return _marked(text, plain_ascii=False)
+
+
+def coded(text: str) -> Markup:
+    """The same, with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one of them has no other
+        return prose(text)
+    made = [
+        Markup("<code>{}</code>").format(prose(part)) if at % 2 else prose(part)
+        for at, part in enumerate(parts)
+    ]
+    return Markup("").join(made)
+
+
+def put(text: str, **values: object) -> Markup:
+    """A text of ours with values in the place of their names in braces: escaped, but for markup."""
+    return coded(text).format(**values)
+
+
+def identified(text: str) -> Markup:
+    """Prose whose ids of 32 bytes are shown as hashes are: their middle on demand, and on paper."""
+    return Markup(_ID.sub(_HASH, str(prose(text))))
 
 
 def plain(text: str) -> str:
@@ -64,6 +91,11 @@ def _told(value: object) -> str:
 def moment(seconds: float) -> str:
     """Unix seconds as date and time, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def instant(seconds: float) -> str:
+    """Unix seconds as programs read them, RFC 3339."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def day(seconds: float) -> str:

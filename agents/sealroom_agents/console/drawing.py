@@ -24,6 +24,7 @@ from sealroom_agents.console.pictures import (
 )
 from sealroom_agents.facts import (
     ChainView,
+    DatasetRecord,
     PendingRecord,
 )
 from sealroom_agents.notices import removed_by
@@ -41,10 +42,13 @@ def drawn_study(
     *,
     approvals: tuple[str, ...],
     required: frozenset[str],
+    datasets: Sequence[DatasetRecord] = (),
     recipe: Recipe | None,
     spending: Spending = NOTHING,
 ) -> StudyPicture:
-    """One study with its votes and what it spent. approvals: accounts, of state; acts come from logs."""
+    """One study with its votes and what it spent. approvals: accounts, of state; acts come from logs.
+    datasets: what it reads."""
+    holders = {data.holder for data in datasets}
     acts = {approval.owner: approval.at for approval in history.approvals_of(study.id)}
     first = next((item for item in history.proposals if item.content.id == study.id), None)
     votes = _votes(view, history, study.id, approvals=approvals, required=required, acts=acts)
@@ -53,6 +57,7 @@ def drawn_study(
         state=state,
         recipe=recipe,
         votes=votes,
+        readers=sum(owner.account in holders for owner in view.owners),
         proposal=first,
         runs=spending.runs,
         spent_micro=spending.epsilon_micro,

@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every request passes before anything reads it, and what every answer carries.
 
-Bodies are small, come in time, and come as they are: no content encoding, no body where none belongs
+Bodies are small, come in time, come as they are, without content encoding, and are what their digest says
 (RE-02). The `Host` must be one of ours, so that no other site's name can be pointed at this process (DNS
-rebinding). Answers forbid scripts, styles, frames and forms of others (WE-06 to WE-08).
+rebinding). HEAD is answered wherever GET is. Answers forbid scripts, styles, frames and forms of others
+(WE-06 to WE-08).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sealroom.codes import Code
+from sealroom.errors import FormatError
 from sealroom.recipe import MAX_COMPOSE_BYTES
+from sealroom_agents.console import problems, spellings
 from sealroom_agents.errors import RequestError
+from sealroom_agents.signed_answers import content_digest
+from sealroom_agents.telemetry.metrics import at_zero
 
 MAX_BODY_BYTES = 64 * 1024
 """Largest body of any request but a run's and a recipe's."""
@@ -31,6 +35,7 @@ RUNS_PATH = "/v1/runs"
 RECIPES_PATH = "/v1/recipes/"
 
 REQUESTS = Counter("sealroom_console_requests", "Answers of the console, by HTTP status.", ["status"])
+at_zero(REQUESTS, ("2xx", "3xx", "4xx", "5xx"))
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +46,12 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "style-src 'self'",
         "connect-src 'self'",
         "img-src 'self' data:",
+        "font-src data:",
         "frame-ancestors 'none'",
         "base-uri 'none'",
-        "form-action 'none'",
+        "form-action 'self'",
         "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
     )
 )
 SECURITY_HEADERS = {
@@ -57,13 +64,22 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+_NAMES = frozenset(name for name, _ in _HEADERS)
+_POLICY = b"content-security-policy"
+_NO_STORE = b"cache-control", b"no-store"
+
 
 class Guard:
     """ASGI middleware around the whole console."""
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Sequence[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, allowed_hosts: Sequence[str], policies: Mapping[str, str] | None = None
+    ) -> None:
+        """`policies`: of paths whose page brings a policy of its own, instead of that of all others."""
         self._app = app
-        self._hosts = frozenset(host.lower() for host in allowed_hosts)
+        self._policies = {path: policy.encode() for path, policy in (policies or {}).items()}
+        self._hosts = frozenset(map(spellings.host_name, allowed_hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on with a bounded body."""
@@ -78,19 +94,29 @@ class Guard:
             started = True
             if message["type"] == "http.response.start":
                 REQUESTS.labels(f"{message['status'] // 100}xx").inc()
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                told = [pair for pair in message["headers"] if pair[0] not in _NAMES]
+                cached = any(name == b"cache-control" for name, _ in told)
+                own = self._policies.get(scope["path"])
+                ours = [(name, own if own and name == _POLICY else value) for name, value in _HEADERS]
+                message["headers"] = [*told, *ours, *(() if cached else (_NO_STORE,))]
             await send(message)
 
         try:
             limit = self._check_head(scope)
+            scope = {**scope, "path": spellings.path(scope["path"])}
+        except FormatError as error:
+            await _refuse(RequestError(error.code, error.message, error.hint), hardened)
+            return
         except RequestError as error:
             await _refuse(error, hardened)
             return
+        answer: Send = hardened
+        receive = _bounded(receive, limit, Headers(scope=scope).get("content-digest"))
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+            receive, answer = _only_head(hardened)
         try:
-            await self._app(scope, _bounded(receive, limit), hardened)
+            await self._app(scope, receive, answer)
         except Exception:
             # The outermost handler: details of an error go to the log, not to the client (RE-09).
             log.exception("%s %s", scope["method"], scope["path"])
@@ -100,8 +126,7 @@ class Guard:
     def _check_head(self, scope: Scope) -> int:
         """Refuse by the head alone; returns how long the body may be."""
         headers = Headers(scope=scope)
-        host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-        if host.lower() not in self._hosts:
+        if spellings.host(headers.get("host", "")) not in self._hosts:
             raise RequestError(
                 Code.UNKNOWN_HOST,
                 "this server does not answer under that name",
@@ -124,8 +149,33 @@ def _limit(path: str) -> int:
     return MAX_COMPOSE_BYTES if path.startswith(RECIPES_PATH) else MAX_BODY_BYTES
 
 
-def _bounded(receive: Receive, limit: int) -> Receive:
+def _only_head(send: Send) -> tuple[Receive, Send]:
+    """For a request of a head: nothing of the body leaves, and a stream ends when its head is there."""
+    done = asyncio.Event()
+    begun = False
+
+    async def receive() -> Message:
+        nonlocal begun
+        if not begun:
+            begun = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await done.wait()
+        return {"type": "http.disconnect"}
+
+    async def answer(message: Message) -> None:
+        if done.is_set():
+            return
+        await send(message)
+        if message["type"] == "http.response.start":
+            done.set()
+            await send({"type": "http.response.body", "body": b""})
+
+    return receive, answer
+
+
+def _bounded(receive: Receive, limit: int, digest: str | None) -> Receive:
     taken = 0
+    parts: list[bytes] = []
     deadline: float | None = None
     whole = False
 
@@ -145,6 +195,14 @@ def _bounded(receive: Receive, limit: int) -> Receive:
             whole = not message.get("more_body", False)
             if taken > limit:
                 raise _too_large(limit)
+            if digest is not None:
+                parts.append(message.get("body", b""))
+                if whole and content_digest(b"".join(parts)) != digest.strip():
+                    raise RequestError(
+                        Code.DIGEST_MISMATCH,
+                        "the body is not what Content-Digest says",
+                        "send sha-256=:…: of the bytes as they are sent, or no Content-Digest",
+                    )
         return message
 
     return bounded
@@ -155,12 +213,7 @@ def _too_large(limit: int) -> RequestError:
 
 
 async def _refuse(error: RequestError, send: Send) -> None:
-    body = {"code": error.code, "message": error.message} | ({"hint": error.hint} if error.hint else {})
-    data = json.dumps(body).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(data)).encode()),
-        (b"connection", b"close"),
-    ]
+    response = problems.answer(error, error.status)
+    headers = [*response.raw_headers, (b"connection", b"close")]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": data})
+    await send({"type": "http.response.body", "body": bytes(response.body)})

@@ -3,117 +3,214 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
+from collections import Counter
+from dataclasses import asdict
+from functools import cache
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
+from markupsafe import Markup
 
-from sealroom.errors import SealroomError
+from sealroom.errors import FormatError, SealroomError
 from sealroom.guarantee import GUARANTEES
-from sealroom.model.units import delta_text, epsilon_text
-from sealroom_agents.console import display
-from sealroom_agents.console.bodies import known_recipe, published
-from sealroom_agents.console.phases import phases
-from sealroom_agents.console.reference import Reference
-from sealroom_agents.console.results import Table, tables
-from sealroom_agents.console.studies import Studies
-from sealroom_agents.console.submission import Submissions
-from sealroom_agents.recipe_words import (
-    column_words,
-    counted_words,
-    dataset_words,
-    people_words,
-    rows_words,
-    type_words,
+from sealroom_agents.chains import LOCAL_CHAIN_IDS, SUPPORTED
+from sealroom_agents.console import spellings
+from sealroom_agents.console.assets import Assets
+from sealroom_agents.console.board import (
+    CRITERIA,
+    MAX_QUERY,
+    SOURCES_SHOWN,
+    STATUSES,
+    Filters,
+    Row,
+    leading,
+    rows,
+    sources,
 )
-from sealroom_agents.store import ENDS, Run, Store
+from sealroom_agents.console.build_page import BuildPage
+from sealroom_agents.console.history import KINDS, Filter
+from sealroom_agents.console.how import Recordings
+from sealroom_agents.console.pins import Pins
+from sealroom_agents.console.queues import CONSORTIA, Queues
+from sealroom_agents.console.recipes import Recipes
+from sealroom_agents.console.reference import Reference
+from sealroom_agents.console.routes.history import HISTORY_PAGE, Asked
+from sealroom_agents.console.run_page import RunPage
+from sealroom_agents.console.studies import Studies
+from sealroom_agents.console.study_page import study_values
+from sealroom_agents.console.tasks import GROUPS
+from sealroom_agents.console.templating import environment
+from sealroom_agents.console.words import words
+from sealroom_agents.store import Store
 
-TEMPLATES = Path(__file__).with_name("templates")
-BOARD_PAGE = 20
+BOARD_PAGE = 500
 """Consortia on one page of the board."""
 HISTORY_SHOWN = 50
 """ActivityPage on the page of a consortium."""
-FILTERS = ("source", "prose", "plain", "number", "declared", "moment", "day", "short", "count")
-"""What the templates take from `display`."""
-WORDS = {
-    "type": type_words,
-    "dataset": dataset_words,
-    "column": column_words,
-    "rows": rows_words,
-    "counted": counted_words,
-    "people": people_words,
-}
-"""What they take from `recipe_words`."""
-
+NAVIGATION = (
+    ("board", "Studies", "/"),
+    ("queue", "Needs you", "/needs-you"),
+    ("verify", "Verify", "/verify"),
+    ("how", "How it works", "/how"),
+    ("build", "Build", "/build"),
+)
+"""Name, label and address of the pages at the head of each."""
 Consortium = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{40}$")]
+MaybeConsortium = Annotated[str | None, Query(pattern=r"^0x[0-9a-f]{40}$")]
 RunId = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{64}$")]
 StudyId = Annotated[str | None, Query(pattern=r"^0x[0-9a-f]{64}$")]
+Criteria = Annotated[
+    tuple[Literal["owners", "jurisdictions", "grade"], ...], Query(alias="with", max_length=3)
+]
+Status = Annotated[Literal["", "live", "forming", "revoked"], Query()]
+Sort = Annotated[Literal["name", "owners", "records", "newest"], Query()]
+Search = Annotated[str, Query(alias="q", max_length=MAX_QUERY)]
+Account = Annotated[str, Query(max_length=100)]
+Where = Annotated[Literal["own", "strangers"], Query()]
+Dstack = Annotated[Literal["on", "off"], Query()]
 From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
+
+
+@cache
+def _templates(assets: Assets) -> Environment:
+    """The templates, each compiled when it is first drawn, for all applications of a process."""
+    return environment(asset=assets.address, disk=False, teller="server", frame="base.html")
 
 
 class Pages:
     """Draws pages."""
 
-    def __init__(self, store: Store, studies: Studies, submissions: Submissions, *, factory: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        recipes: Recipes,
+        studies: Studies,
+        queues: Queues,
+        how: Recordings,
+        *,
+        factory: str,
+        assets: Assets,
+        pins: Pins,
+    ) -> None:
         self._store = store
+        self._recipes = recipes
         self._studies = studies
-        self._submissions = submissions
+        self._queues = queues
         self._factory = factory
-        self._jinja = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        for name in FILTERS:
-            self._jinja.filters[name] = getattr(display, name)
-        self._jinja.filters |= {"epsilon": epsilon_text, "delta": delta_text, **WORDS}
+        self._pins = pins
+        self._run_page = RunPage(store, recipes, studies)
+        self._build_page = BuildPage(store, recipes, studies, pins, self._run_page)
+        self._how = how
+        self._templates = _templates(assets)
+        self.words = words()
+        """Texts of the pages, by page."""
 
     def router(self, reference: Reference) -> APIRouter:
         """Routes of the pages; none is part of the REST interface."""
         web = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
         @web.get("/")
-        def board(start: From = 0) -> HTMLResponse:
-            return self.board(start)
+        def board(
+            start: From = 0,
+            criteria: Criteria = (),
+            status: Status = "",
+            sort: Sort = "newest",
+            search: Search = "",
+        ) -> HTMLResponse:
+            return self.board(start, Filters(frozenset(criteria), status, sort, search.strip()))
+
+        @web.get("/needs-you")
+        def queue(account: Account = "", where: Where = "own", start: From = 0) -> HTMLResponse:
+            return self.queue(account.strip(), where, start)
 
         @web.get("/studies/{consortium}")
         def study(consortium: Consortium, study: StudyId = None) -> HTMLResponse:
             return self.study(consortium, study)
 
+        @web.get("/studies/{consortium}/history")
+        def history(consortium: Consortium, wanted: Asked, start: From = 0) -> HTMLResponse:
+            return self.history(consortium, wanted, start)
+
         @web.get("/runs/{run_id}")
         def run(run_id: RunId) -> HTMLResponse:
             return self.run(run_id)
+
+        @web.get("/build")
+        def build(request: Request, consortium: MaybeConsortium = None) -> HTMLResponse:
+            return self.build(f"{request.url.scheme}://{request.url.netloc}", consortium)
+
+        @web.get("/how")
+        def how(dstack: Dstack = "on") -> HTMLResponse:
+            return self.how(on=dstack == "on")
 
         @web.get("/docs")
         def docs(request: Request) -> HTMLResponse:
             page = reference.read(request.app.openapi())
             return self._page(
-                "docs.html", page="docs", version=page.version, routes=page.routes, schemas=page.schemas
+                "docs.html",
+                page="docs",
+                version=page.version,
+                routes=page.routes,
+                schemas=page.schemas,
+                codes=page.codes,
             )
 
         return web
 
-    def board(self, start: int) -> HTMLResponse:
+    def board(self, start: int, filters: Filters) -> HTMLResponse:
         """The board of studies: newest first, and behind them those that only their creators declared, one
         line each, for which no contract of theirs is asked."""
-        shown, total = self._studies.board(start=start, most=BOARD_PAGE)
-        pictures = self._studies.pictures([row for row in shown if not row.declared])
+        shown, total, progress = self._studies.board(start=start, most=BOARD_PAGE)
+        pictures = self._studies.pictures([row for row in shown if not row.declared], progress)
+        made = rows(pictures, self._pins, filters)
+        lead = leading(made)
+        found = sources(lead.picture) if lead else []
+        statuses = Counter(row.status for row in made)
+        receipts = sum(row.picture.receipts for row in made)
         return self._page(
             "board.html",
             page="board",
-            pictures=pictures,
+            words=self.words["board"],
+            filters=filters,
+            criteria=CRITERIA,
+            statuses=STATUSES,
+            rows=made,
+            cells=self._cells,
+            leading=lead,
+            sources=found[:SOURCES_SHOWN],
+            more=max(0, len(found) - SOURCES_SHOWN),
+            figures=[*((name, statuses[name]) for name in ("live", "forming")), ("receipts", receipts)],
             declared=[row for row in shown if row.declared],
             total=total,
             start=start,
             size=BOARD_PAGE,
-            block=self._studies.block(),
+            block=progress.number,
             guarantees=GUARANTEES.values(),
+        )
+
+    def queue(self, account: str, where: str, start: int) -> HTMLResponse:
+        """What awaits an account; nothing is stored of who asks. A form asks for it where none is given, or
+        one that is mistyped."""
+        found, mistyped = None, ""
+        if account:
+            try:
+                found = self._queues(spellings.address(account), own=where == "own", start=start)
+            except FormatError as error:
+                mistyped = error.message
+        return self._page(
+            "queue.html",
+            status=400 if mistyped else 200,
+            page="queue",
+            words=self.words["queue"],
+            queue=found,
+            mistyped=mistyped,
+            given=account,
+            groups=GROUPS,
+            size=CONSORTIA,
         )
 
     def study(self, consortium: str, study: str | None) -> HTMLResponse:
@@ -124,45 +221,57 @@ class Pages:
             picture = self._studies.chosen(consortium, bytes.fromhex(study[2:]))
         picture = self._studies.with_runs(picture)
         activities, total = self._studies.happened(consortium, start=0, most=HISTORY_SHOWN)
-        current = picture.current
-        recipe = current.recipe if current else None
-        relation = recipe.relation if recipe else None
-        text = relation.sql if relation else recipe.analysis if recipe else ""
         return self._page(
             "study.html",
             page="study",
-            picture=picture,
-            step=picture.step,
-            revoked=picture.view.revoked_by is not None,
-            no_study=bytes(32),
-            text=text,
-            odd=display.oddities(text),
+            **study_values(picture, self._studies.recipe),
             activities=activities,
             more=total if total > len(activities) else 0,
         )
 
+    def history(self, consortium: str, wanted: Filter, start: int) -> HTMLResponse:
+        """What happened to a consortium, for an auditor: filtered, with what runs booked meanwhile."""
+        activities, total = self._studies.happened(consortium, start=start, most=HISTORY_PAGE, wanted=wanted)
+        spent, whole = self._studies.spent(consortium, wanted)
+        chain = SUPPORTED.get(self._studies.chain_id())
+        return self._page(
+            "history.html",
+            page="history",
+            picture=self._studies.picture(consortium),
+            progress=self._studies.progress(),
+            activities=activities,
+            total=total,
+            start=start,
+            size=HISTORY_PAGE,
+            wanted=wanted,
+            query=urlencode({name: value for name, value in asdict(wanted).items() if value}),
+            kinds=KINDS,
+            spent=spent,
+            whole=whole,
+            chain=chain,
+        )
+
     def run(self, run_id: str) -> HTMLResponse:
         """One run, live."""
-        run = self._store.run(run_id)
-        body = self._envelope(run)
-        result: dict[str, Any] | None = body["result"] if body else None
-        envelope = published(self._store, run)
-        events, recipe = self._store.events(run_id), known_recipe(self._store, run)
+        values = self._run_page.values(run_id)
+        page = self._page("run.html", page="run", **values)
+        if values["envelope"] and values["chain"] is None:
+            page.headers["Cache-Control"] = "no-store"  # the next reader's node may answer
+        return page
+
+    def build(self, base: str, consortium: str | None) -> HTMLResponse:
+        """For researchers: what there is, and how to ask for it."""
         return self._page(
-            "run.html",
-            page="run",
-            run=run,
-            events=events,
-            phases=phases(run, events, recipe, envelope),
-            ended=run.state in ENDS,
-            failure=self._store.failure(run.id) is not None,
-            result=result,
-            recipe=recipe,
-            anchor=body["anchor"] if body else None,
-            chain=self._studies.anchored(envelope) if envelope else None,
-            tables=self._tables(run, result) if result else [],
-            step={"waiting": 2, "computing": 4, "anchoring": 5, "done": 5}.get(run.state, 3),
-            revoked=run.state == "revoked",
+            "build.html",
+            page="build",
+            words=self.words["build"],
+            **self._build_page.values(base, consortium),
+        )
+
+    def how(self, *, on: bool) -> HTMLResponse:
+        """One recorded run, step by step: as it was, or as the central pipeline that ran on the same rows."""
+        return self._page(
+            "how.html", page="how", words=self.words["how"], on=on, **self._how.values(self._store)
         )
 
     def error(self, error: SealroomError, status: int) -> HTMLResponse:
@@ -171,29 +280,30 @@ class Pages:
             "error.html", status=status, page="error", code=error.code, message=error.message, hint=error.hint
         )
 
+    def _cells(self, row: Row) -> Markup:
+        """A consortium's cells of the board, made once for a picture."""
+        text = row.picture.drawn.get("row")
+        if text is None:
+            template = self._templates.get_template("row.html")
+            text = row.picture.drawn["row"] = template.render(row=row, words=self.words["board"])
+        return Markup(text)
+
+    def draw(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page of another module, within the same frame."""
+        return self._page(template, status=status, **values)
+
     def _page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         try:
-            chain_id: object = self._studies.chain_id()
-            late = self._studies.late()
+            progress = self._studies.progress()
         except SealroomError:
-            chain_id, late = "not read yet", ""
-        shared = {"late": late, "chain_id": chain_id, "factory": self._factory}
+            progress = None
+        shared = {
+            "late": progress.late if progress else "",
+            "chain_id": progress.chain_id if progress else "not read yet",
+            "at_block": progress.number if progress else 0,
+            "simulated": progress is not None and progress.chain_id in LOCAL_CHAIN_IDS,
+            "factory": self._factory,
+            "navigation": NAVIGATION,
+        }
         values = {"step": 0, "revoked": False} | shared | values
-        return HTMLResponse(self._jinja.get_template(template).render(values), status_code=status)
-
-    def _envelope(self, run: Run) -> dict[str, Any] | None:
-        text = self._store.envelope(run.id) if run.state == "done" else None
-        return json.loads(text) if text else None
-
-    def _tables(self, run: Run, result: dict[str, Any]) -> list[tuple[str, Table]]:
-        """The result's fields as tables, in the recipe's order."""
-        recipe = known_recipe(self._store, run)
-        shapes = {}
-        if recipe is not None:
-            shapes = {spec.name: spec.shape(recipe.rows) for spec in recipe.output.fields}
-        fields = result["fields"]
-        names = [
-            *(name for name in shapes if name in fields),
-            *(name for name in fields if name not in shapes),
-        ]
-        return [found for name in names for found in tables(name, fields[name], shapes.get(name))]
+        return HTMLResponse(self._templates.get_template(template).render(values), status_code=status)

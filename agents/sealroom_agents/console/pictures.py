@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sealroom.model import Owner, Study
@@ -14,6 +15,7 @@ from sealroom.recipe import Recipe
 from sealroom_agents.chain import LogPosition
 from sealroom_agents.chain.owner_events import Proposal, Revocation
 from sealroom_agents.chain.run_events import ReceiptAnchoring, RunOpening
+from sealroom_agents.console.earlier import Earlier
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.store import Notice, Observation, Run
 
@@ -36,6 +38,12 @@ WORDED = frozenset(
 STATUS = ("declared", "forming", "live", "revoked")
 
 
+def needs(threshold: int, readers: int) -> str:
+    """How many approvals a study takes, in words. readers: how many owners hold data that it reads, each of
+    whom must approve. The page's script says the same (`face/decide/checks.ts`)."""
+    return f"{threshold}, and each whose data is read: {readers}" if readers else str(threshold)
+
+
 @dataclass(frozen=True)
 class Vote:
     """One owner beside one study."""
@@ -52,6 +60,14 @@ class Vote:
     """Transaction of the approval, or of the withdrawal that came after it."""
     block: int | None
     """Its block."""
+
+
+def closing(votes: Sequence[Vote], needed: int) -> tuple[str, ...]:
+    """Ids of owners by whose no a proposal cannot take effect any more: those without whom it cannot; where
+    too few others are left for the votes needed, all who said no. Nobody approves what it said no to."""
+    no = [one for one in votes if one.withdrawn]
+    must = tuple(one.owner.id for one in no if one.required)
+    return must or (tuple(one.owner.id for one in no) if len(votes) - len(no) < needed else ())
 
 
 @dataclass(frozen=True)
@@ -87,8 +103,18 @@ class GoverningPicture:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Ids of those who have not."""
+        """Ids of those who have not, those who said no among them."""
         return tuple(one.owner.id for one in self.votes if not one.approved)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Ids of those who said no."""
+        return tuple(one.owner.id for one in self.votes if one.withdrawn)
+
+    @property
+    def closed_by(self) -> tuple[str, ...]:
+        """Ids of owners by whose no it cannot take effect any more; empty where it still can."""
+        return closing(self.votes, self.needed)
 
 
 @dataclass(frozen=True)
@@ -103,6 +129,8 @@ class StudyPicture:
     """The recipe, when its bytes were handed in."""
     votes: tuple[Vote, ...]
     """Every owner, approved or not."""
+    readers: int
+    """How many owners hold data that it reads: each must approve."""
     proposal: Proposal | None
     """Who approved it first, and so proposed it; `None` where the first approval pinned it."""
     runs: int
@@ -130,6 +158,14 @@ class StudyPicture:
     def uses(self) -> tuple[tuple[bytes, int], ...]:
         """Id and version of each dataset; version 0 is the newest when a run opens."""
         return tuple(zip(self.study.datasets, self.study.versions, strict=True))
+
+    def needs(self, threshold: int) -> str:
+        """How many approvals it takes, in words."""
+        return needs(threshold, self.readers)
+
+    def closed_by(self, threshold: int) -> tuple[str, ...]:
+        """Ids of owners by whose no it cannot be pinned any more, as it waits; empty where it still can."""
+        return closing(self.votes, threshold) if self.state == "pending" else ()
 
     @property
     def approved(self) -> int:
@@ -177,14 +213,16 @@ class Picture:
     grades: tuple[tuple[str, str], ...]
     """Criterion and grade."""
     current: StudyPicture | None
-    """The study to speak of: the live one, else the waiting one with most approvals (of several, the oldest),
-    else the one that was stopped. No later proposal can take its place by being later."""
+    """The study to speak of: the live one, else the waiting one with most approvals (of several, the oldest;
+    one that can still be pinned before one that cannot), else the one that was stopped. No later proposal can
+    take its place by being later."""
     pending: tuple[StudyPicture, ...]
     """Proposals that wait for approvals, each study once, newest first: of each owner the newest few."""
     waiting: int
     """How many studies wait in all."""
     confirmed: tuple[str, ...]
-    """Accounts of the owners who did something here with their own account or signature."""
+    """Accounts of the owners who did something here with their own account or signature; to register data is
+    such an act, too."""
     governing: tuple[GoverningPicture, ...]
     """Rosters, platforms and machines that wait for votes, newest first."""
     notices: tuple[Notice, ...]
@@ -203,13 +241,26 @@ class Picture:
     """The newest final block; what is above it may still change."""
     fault: str = ""
     """Why a later look at the consortium brought nothing; empty where it did."""
+    earlier: tuple[Earlier, ...] = ()
+    """Studies that were pinned last, and that each owner approved last, newest first."""
     chosen: bool = False
     """Whether the reader asked for this very study."""
+    drawn: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What was made of it, by what that is: kept with it."""
+
+    @property
+    def open(self) -> tuple[StudyPicture, ...]:
+        """Of the proposals that wait those that can still be pinned."""
+        return tuple(one for one in self.pending if not one.closed_by(self.view.threshold))
 
     @property
     def must_choose(self) -> bool:
         """Whether several proposals wait and the reader has not said which one is meant."""
         return not self.chosen and len(self.pending) > 1
+
+    def of(self, study: StudyPicture, datasets: tuple[DatasetRecord, ...]) -> Picture:
+        """The same, to speak of the study that a reader asked for. datasets: those of that study."""
+        return replace(self, current=study, datasets=datasets, chosen=True)
 
     def owner_id(self, account: str | None) -> str:
         """Name of an owner's account, or the account."""
@@ -232,11 +283,11 @@ class Picture:
 
     @property
     def step(self) -> int:
-        """Which of the five steps comes next or goes on, 1 to 5."""
+        """Which of the five steps comes next or goes on, 1 to 5; 6 where a result has left."""
         if any(run.run and run.run.state == "computing" for run in self.runs):
             return 4
         if self.status == "live":
-            return 5 if self.receipts else 3
+            return 6 if self.receipts else 3
         return 2 if self.current else 1
 
 

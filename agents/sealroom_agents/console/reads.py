@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from sealroom.model import Owner, Receipt, Study
 from sealroom_agents.chain import FoundReceipt
+from sealroom_agents.chain.wallets import Claim
 from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, LatestView
 
 
@@ -27,10 +29,16 @@ class Chain(Protocol):
     def offered(self, consortium: str) -> tuple[DatasetRecord, ...]:
         """Datasets that owners let the consortium use."""
 
+    def dataset(self, consortium: str, dataset: bytes) -> DatasetRecord | None:
+        """Any dataset, in its newest version."""
+
     def proposal(
         self, consortium: str, study: Study
     ) -> tuple[CandidateRecord, tuple[DatasetRecord, ...]] | None:
         """A proposed study with its approvals and its datasets."""
+
+    def confirmed(self, consortium: str, claims: Sequence[Claim]) -> tuple[bool, ...]:
+        """Whether contracts take signatures for their own."""
 
     def receipt(
         self, ledger: str, receipt: Receipt, signature: bytes, *, from_block: int | None = None

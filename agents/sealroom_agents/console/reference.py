@@ -7,7 +7,19 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from sealroom.codes import Code, Stage
+
 MAX_TYPE_CHARACTERS = 160
+STAGES = (
+    Stage.FORMAT,
+    Stage.RECIPE,
+    Stage.CHAIN,
+    Stage.RUNNER,
+    Stage.CONSOLE,
+    Stage.SERVER,
+    Stage.FAILURE,
+)
+"""Where the codes arise that the console answers with."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class Route:
     """One route."""
 
     id: str
+    tag: str
+    """Its subject."""
     method: str
     path: str
     description: str
@@ -55,6 +69,8 @@ class ReferencePage:
     version: str
     routes: list[Route]
     schemas: list[tuple[str, list[Row]]]
+    codes: list[Code]
+    """Codes of refusals, to which the `type` of a problem leads."""
 
 
 class Reference:
@@ -70,7 +86,7 @@ class Reference:
             self._page = ReferencePage(
                 version=document["info"]["version"],
                 routes=[
-                    _route(path, method, operation)
+                    _route(path, method, operation, schemas)
                     for path, operations in document["paths"].items()
                     for method, operation in operations.items()
                 ],
@@ -78,14 +94,16 @@ class Reference:
                     (name, _rows(schema))
                     for name, schema in sorted(schemas.items())
                     if schema.get("type") == "object"
-                    and not name.startswith(("HTTPValidation", "Validation"))
                 ],
+                codes=[code for code in Code if code.http is not None and code.stage in STAGES],
             )
         return self._page
 
 
-def _route(path: str, method: str, operation: dict[str, Any]) -> Route:
+def _route(path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> Route:
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    if body and "$ref" in body:
+        body = schemas[body["$ref"].rpartition("/")[2]]
     answers = []
     for status, answer in sorted(operation["responses"].items()):
         content = answer.get("content", {})
@@ -95,6 +113,7 @@ def _route(path: str, method: str, operation: dict[str, Any]) -> Route:
         answers.append(Answer(status, answer.get("description", ""), name, media or "–"))
     return Route(
         id=re.sub(r"[^a-z0-9]+", "-", f"{method} {path}".lower()).strip("-"),
+        tag=next(iter(operation.get("tags", [])), ""),
         method=method.upper(),
         path=path,
         description=operation.get("description") or operation.get("summary", ""),

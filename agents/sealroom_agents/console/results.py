@@ -28,8 +28,6 @@ class Table:
     """Cells as text."""
     labels: int
     """How many leading columns say what a row is about; the others are numbers."""
-    bars: list[float | None]
-    """For each row the size of its first number, 0 to 100; nothing where numbers have no common zero."""
     note: str
     """What else the field says."""
 
@@ -45,10 +43,9 @@ def tables(name: str, value: Mapping[str, Any], shape: Row | None) -> list[tuple
             found.append((f"{name}: {member}", _groups(rows, by, note=_interval(value))))
         elif member != "groups" and isinstance(rows, list) and rows and not isinstance(rows[0], Mapping):
             numbers = [[str(place), _cell(number)] for place, number in enumerate(rows[:LISTED], 1)]
-            bars: list[float | None] = [None] * len(numbers)
             cut = f"the first {LISTED:,} of {len(rows):,}" if len(rows) > LISTED else ""
             note = ", ".join(filter(None, (cut, _interval(value))))
-            each = Table(["entry", member], numbers, labels=1, bars=bars, note=note)
+            each = Table(["entry", member], numbers, labels=1, note=note)
             found.append((f"{name}: {member}", each))
     return found
 
@@ -71,15 +68,13 @@ def table(value: Mapping[str, Any], by: Sequence[str]) -> Table:
             notes.append(f"{name}: {_with_interval(value, name)}")
     head = ["", next((name for name, item in value.items() if isinstance(item, Mapping)), "value")]
     notes.append(_interval(value))
-    return Table(head=head, rows=rows, labels=1, bars=[None] * len(rows), note=", ".join(filter(None, notes)))
+    return Table(head=head, rows=rows, labels=1, note=", ".join(filter(None, notes)))
 
 
 def _groups(groups: Sequence[Mapping[str, Any]], by: Sequence[str], *, note: str) -> Table:
     keys = {key for group in groups for key in group}
     labels = [name for name in by if name in keys]
     numbers = sorted(name for name in keys - set(labels) if _is_number_of(name, keys))
-    first = [_number(group.get(numbers[0])) if numbers else None for group in groups]
-    largest = max((number for number in first if number is not None), default=0.0)
     return Table(
         head=[*labels, *numbers],
         rows=[
@@ -87,9 +82,6 @@ def _groups(groups: Sequence[Mapping[str, Any]], by: Sequence[str], *, note: str
             for group in groups
         ],
         labels=len(labels),
-        bars=[
-            None if number is None or largest <= 0 else max(0.0, 100 * number / largest) for number in first
-        ],
         note=note,
     )
 
@@ -130,10 +122,3 @@ def _cell(value: Any) -> str:
         return NOT_RELEASED
     text = str(value)
     return text if len(text) <= MOST else f"{len(text):,} characters"
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None

@@ -6,24 +6,31 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from sealroom.codes import Code
-from sealroom.encoding import from_base64, sha256, to_hex
+from sealroom.encoding import from_base64, lp, sha256, to_hex
 from sealroom.errors import FormatError
 from sealroom.recipe import MAX_COMPOSE_BYTES, Recipe, parse
 from sealroom_agents.console.reads import Chain
-from sealroom_agents.errors import RequestError
+from sealroom_agents.console.researchers import NOBODY, Asker, Askers
+from sealroom_agents.errors import RequestError, StoreError
 from sealroom_agents.index import Indexed, with_proposal
 from sealroom_agents.readiness import Missing, check_readiness, missing, should_wait
 from sealroom_agents.store import Run, Store
 
 MAX_UNUSED_RECIPES = 1000
-"""Recipes kept that no run has named."""
-UNUSED_S = 86_400.0
-"""How long they are kept once there are that many, seconds."""
+"""Recipes kept that no run has named; of studies that wait or are live there may be more."""
+SUBMIT_TRIES = 3
+"""Times that a run is submitted whose recipe is forgotten meanwhile."""
 MAX_OPEN_RUNS = 1000
 """Runs that may be under way at once."""
+MAX_OPEN_OF_CONSORTIUM = 100
+"""Of them those of one consortium."""
+OPEN_RETRY_S = 60
+"""Seconds after which a run may be asked for again when there are too many."""
 
 
 @dataclass(frozen=True)
@@ -43,34 +50,46 @@ class Submissions:
         chain: Chain,
         store: Store,
         indexed: Indexed,
+        askers: Askers,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._askers = askers
         self._chain = chain
         self._store = store
         self._indexed = indexed
         self._clock = clock
 
-    def take(self, wanted: Wanted, *, idempotency: tuple[str, bytes] | None) -> Run:
-        """A new run, or the one that this idempotency key made.
+    def take(self, wanted: Wanted, asker: Asker = NOBODY, *, idempotency: tuple[str, bytes] | None) -> Run:
+        """A new run, or the one that this signed request, or this key of the asker's, made before.
         Raises `RequestError`, `StoreError`, `ChainError`."""
-        key = (idempotency[0], to_hex(sha256(idempotency[1]))) if idempotency else None
-        if key is not None and (earlier := self._store.submitted(*key)) is not None:
-            return earlier
+        key = None
+        if idempotency is not None:
+            name = sha256(lp("idempotency", asker.account or "", idempotency[0]))
+            key = name.hex(), to_hex(sha256(idempotency[1]))
+            if (earlier := self._store.submitted(*key)) is not None:
+                return earlier
+        if asker.run_id is not None:
+            with suppress(StoreError):
+                return self._store.run(asker.run_id)
         if self._store.open_runs() >= MAX_OPEN_RUNS:
-            raise RequestError(Code.TOO_MANY_RUNS, f"{MAX_OPEN_RUNS} runs are under way", "try again later")
+            raise _too_many(f"{MAX_OPEN_RUNS} runs are under way")
         self._check_owners(wanted)
         consortium = self._consortium(wanted)
+        self._askers.require_run(asker, wanted.recipe, consortium)
+        if self._store.open_runs_of(consortium) >= MAX_OPEN_OF_CONSORTIUM:
+            raise _too_many(f"{MAX_OPEN_OF_CONSORTIUM} runs of this consortium are under way")
         lacks = self.lacks(consortium, wanted.recipe)
-        compose_hash = to_hex(wanted.recipe.compose_hash)
-        self._store.add_recipe(compose_hash, wanted.recipe.compose)
-        return self._store.submit(
-            to_hex(secrets.token_bytes(32)),
-            compose_hash=compose_hash,
+        return submit_with_recipe(
+            self._store,
+            wanted.recipe.compose,
+            run_id=asker.run_id,
+            compose_hash=to_hex(wanted.recipe.compose_hash),
             consortium=consortium,
             missing=[item.to_json() for item in lacks],
             waiting=should_wait(lacks),
             idempotency=key,
+            researcher=asker.account,
         )
 
     def keep(self, compose_hash: str, data: bytes) -> tuple[Recipe, bool]:
@@ -83,16 +102,11 @@ class Submissions:
                 f"the compose hash of these bytes is {to_hex(recipe.compose_hash)}",
                 "send the file as it is, byte by byte",
             )
-        new = not self._store.knows_recipe(compose_hash)
-        if new and self._store.unused_recipes() >= MAX_UNUSED_RECIPES:
-            self._store.forget_recipes(before=self._clock() - UNUSED_S, limit=MAX_UNUSED_RECIPES)
-            if self._store.unused_recipes() >= MAX_UNUSED_RECIPES:
-                raise RequestError(
-                    Code.TOO_MANY_RECIPES,
-                    f"{MAX_UNUSED_RECIPES} recipes are kept that no run names",
-                    "submit a run with the recipe in it, or try again later",
-                )
-        return recipe, self._store.add_recipe(compose_hash, recipe.compose)
+        new = self._store.add_recipe(compose_hash, recipe.compose)
+        if new:
+            # The oldest go, so that nobody's recipes keep another's out; who lost one hands it in again.
+            self._store.forget_surplus(most=MAX_UNUSED_RECIPES, before=self._clock())
+        return recipe, new
 
     def recipe(self, compose_hash: str) -> bytes:
         """The bytes of a recipe that was handed in. Raises `RequestError` `unknown-recipe`, `StoreError`."""
@@ -171,6 +185,29 @@ class Submissions:
         return view.candidate is not None or (
             view.study is not None and view.study.compose_hash == compose_hash
         )
+
+
+def submit_with_recipe(
+    store: Store, compose: bytes, *, run_id: str | None = None, compose_hash: str, **run: Any
+) -> Run:
+    """A new run and its recipe, whoever forgets recipes at the same time: until a run names it, any process
+    may. `run`: what `Store.submit` takes besides. Raises `StoreError`."""
+    for tries_left in reversed(range(SUBMIT_TRIES)):
+        store.add_recipe(compose_hash, compose)
+        try:
+            made = store.submit(run_id or to_hex(secrets.token_bytes(32)), compose_hash=compose_hash, **run)
+        except StoreError as error:
+            if error.code != Code.UNKNOWN_RECIPE or not tries_left:
+                raise
+        else:
+            break
+    # Its row stays from here on. Who was forgetting it, and came to no end, may have taken the bytes.
+    store.content.put(compose)
+    return made
+
+
+def _too_many(why: str) -> RequestError:
+    return RequestError(Code.TOO_MANY_RUNS, why, "wait until some have ended", retry_s=OPEN_RETRY_S)
 
 
 def _unknown(owners: frozenset[str]) -> RequestError:

@@ -7,7 +7,8 @@ import shlex
 
 import click
 
-from sealroom_agents.demo.room import Room
+from sealroom_agents.demo.stage import CHECKOUT
+from sealroom_agents.local.room import Room
 
 ENVIRONMENT_FILE = "room.env"
 """What a shell reads with `source`, in the room's folder."""
@@ -19,7 +20,9 @@ def hand_over(room: Room) -> None:
     """Write `room.env`, make the folder a project of Ape's, and say how to begin."""
     (room.folder / ENVIRONMENT_FILE).write_text(_environment(room))
     for name in APE_PROJECT:
-        (room.folder / name).symlink_to(room.stack.root / name)
+        (room.folder / name).symlink_to(CHECKOUT / name)
+    for path in (room.places.recipe, room.places.card, room.places.pin):  # a person writes them there
+        path.unlink()
     click.echo(
         f"ready: `cd {shlex.quote(str(room.folder))} && source {ENVIRONMENT_FILE}` in another terminal,"
     )
@@ -29,12 +32,12 @@ def hand_over(room: Room) -> None:
 def _environment(room: Room) -> str:
     """Shell variables, one a line, each with what it is."""
     named = (
-        ("RPC", room.chain, "the local chain"),
+        ("RPC", room.rpc, "the local chain"),
         ("GATE", room.gate, "the gate"),
         ("CONSOLE", room.console, "REST interface, and web pages for a browser"),
         ("CONSORTIUM", room.consortium, "hospital-A to -D; they have adopted the gate and its machine"),
-        ("CHAIN", f"--rpc {room.chain} --simulated-root platform/root.der", "the root stands in for Intel's"),
-        ("AT", f"--consortium {room.consortium} --network {room.chain}", "for `ape run govern`"),
+        ("CHAIN", f"--rpc {room.rpc} --simulated-root platform/root.der", "the root stands in for Intel's"),
+        ("AT", f"--consortium {room.consortium} --network {room.rpc}", "for `ape run govern`"),
     )
     lines = [f"{name}={shlex.quote(value)}  # {what}\n" for name, value, what in named]
     # zsh alone takes a variable of several words for one word.

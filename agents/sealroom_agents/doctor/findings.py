@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+import httpx
+
 from sealroom.errors import SealroomError
 
 
@@ -31,7 +33,7 @@ class Finding:
     message: str
     """How it is, in one line."""
     remedy: str = ""
-    """What to do; empty where nothing is to be done."""
+    """What to do, with a command between backticks; empty where nothing is to be done."""
 
     def to_json(self) -> dict[str, str]:
         """For `--json`."""
@@ -45,6 +47,7 @@ def looked(name: str, findings: Iterable[Finding], *, remedy: str) -> Iterator[F
     try:
         yield from findings
     except SealroomError as error:
-        yield Finding(name, State.BROKEN, error.message, error.hint or remedy)
-    except OSError as error:
+        hint = f"{error.hint}; {remedy}" if error.hint else remedy
+        yield Finding(name, State.BROKEN, error.message, hint)
+    except (OSError, httpx.HTTPError) as error:
         yield Finding(name, State.UNKNOWN, str(error), remedy)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -19,16 +20,28 @@ FULL_BYTES, LOW_BYTES = 1 << 30, 5 << 30
 def versions() -> Iterator[Finding]:
     """Which program this is."""
     try:
-        yield Finding("version", State.OK, f"sealroom {version('sealroom')}")
+        yield Finding(
+            "version", State.OK, f"sealroom {version('sealroom')}, Python {platform.python_version()}"
+        )
     except PackageNotFoundError:
-        yield Finding("version", State.UNKNOWN, "sealroom is not installed as a package", "pip install it")
+        yield Finding(
+            "version",
+            State.UNKNOWN,
+            "sealroom is not installed as a package",
+            "install it: `pip install sealroom`",
+        )
 
 
 def configuration(config: Config) -> Iterator[Finding]:
     """What a process would refuse at its start: missing fields, modes of secrets, tokens that differ."""
     found = faults(config)
     for fault in found:
-        yield Finding("config", State.BROKEN, f"{fault.where}: {fault.message}", fault.remedy)
+        yield Finding(
+            "config",
+            State.BROKEN,
+            f"{fault.where}: {fault.message}",
+            f"{fault.remedy}; then `sealroom config check`",
+        )
     if not found:
         yield Finding("config", State.OK, "every file is there, and secrets are their owner's alone")
 
@@ -45,7 +58,12 @@ def disk(config: Config) -> Iterator[Finding]:
         free = shutil.disk_usage(there).free
         state = State.OK if free >= LOW_BYTES else State.WARNING if free >= FULL_BYTES else State.BROKEN
         told = f"{free / 2**30:.1f} GiB free for the {name} at {place}"
-        yield Finding("disk", state, told, "" if state is State.OK else "make room, or move the folder")
+        yield Finding(
+            "disk",
+            state,
+            told,
+            "" if state is State.OK else f"make room, or move the folder: `df -h {there}`",
+        )
 
 
 def database(url: str) -> Iterator[Finding]:
@@ -58,5 +76,7 @@ def database(url: str) -> Iterator[Finding]:
             f"database {name}",
             state,
             detail,
-            "" if holds else "sealroom db check; sealroom db upgrade --help",
+            ""
+            if holds
+            else "look at it: `sealroom db check`; an older one: `sealroom backup`, `sealroom db upgrade`",
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sealroom_agents.chain.look import LOOK_GAS
 from sealroom_agents.chain.rpc import Head, Rpc
 from sealroom_agents.chains import LOCAL_CHAIN_IDS, OTHER_HEIGHTS, SUPPORTED
 from sealroom_agents.doctor.findings import Finding, State
@@ -46,7 +47,12 @@ def look_at(
             one = Seen(rpc, rpc.chain_id(), rpc.head("latest"), rpc.head("finalized"))
         except ChainError as error:
             findings.append(
-                Finding("rpc", State.BROKEN, error.message, "look at the endpoint, or replace it")
+                Finding(
+                    "rpc",
+                    State.BROKEN,
+                    error.message,
+                    f"ask it yourself: {asking(rpc)}; or replace it in [chain] rpc",
+                )
             )
             continue
         seen.append(one)
@@ -54,6 +60,7 @@ def look_at(
             Finding("rpc", State.OK, f"{rpc.shown_url} answers, block {one.latest.number}"),
             *_chain(one, chain_id, private_chain),
             *_times(one, clock()),
+            *_calls(one),
             *_logs(one),
         ]
     findings += _agreement(seen)
@@ -63,22 +70,31 @@ def look_at(
                 "rpc",
                 State.WARNING,
                 "one endpoint only: what it says is believed",
-                "name three, of different operators",
+                "name three in [chain] rpc, of different operators, then `sealroom config check`",
             )
         )
     return findings, seen
+
+
+def asking(rpc: Rpc) -> str:
+    """How a person asks a node for its newest block."""
+    body = '{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'
+    return f"`curl -sS -H content-type:application/json -d '{body}' {rpc.shown_url}`"
 
 
 def _chain(one: Seen, wanted: int | None, private_chain: int | None) -> Iterator[Finding]:
     if wanted is not None and one.chain_id != wanted:
         told = f"{one.rpc.shown_url} is of chain {one.chain_id}, not {wanted}"
         yield Finding(
-            "chain", State.BROKEN, told, "take an endpoint of the right chain, or correct [chain] id"
+            "chain",
+            State.BROKEN,
+            told,
+            "take an endpoint of the right chain, or correct [chain] id; then `sealroom config check`",
         )
     elif one.chain_id in OTHER_HEIGHTS or one.chain_id not in (*SUPPORTED, private_chain):
         yield Finding(
             "chain", State.BROKEN, f"chain {one.chain_id} cannot be followed",
-            f"deploy on another; for a private chain like Ethereum: --private-chain {one.chain_id}",
+            f"deploy on another; for a private chain like Ethereum: `--private-chain {one.chain_id}`",
         )  # fmt: skip
 
 
@@ -88,21 +104,36 @@ def _times(one: Seen, now: float) -> Iterator[Finding]:
     if age < -SKEW_S:
         yield Finding(
             "clock", State.BROKEN, f"the newest block of {where} is {-age:.0f} s in the future",
-            "this machine's clock is behind: chronyc tracking, timedatectl",
+            "this machine's clock is behind: `timedatectl set-ntp true`, `chronyc tracking`",
         )  # fmt: skip
     elif age > STALE_S:
         yield Finding(
             "clock", State.WARNING, f"the newest block of {where} is {age:.0f} s old",
-            "the node is out of sync, the chain stands still, or this machine's clock is ahead",
+            "the node is out of sync, the chain stands still, or this clock is ahead: `chronyc tracking`",
         )  # fmt: skip
     else:
         yield Finding("clock", State.OK, f"the newest block of {where} is {max(age, 0):.0f} s old")
     state = State.OK if lag <= LATE_FINALITY_S else State.WARNING
-    remedy = (
-        "" if state is State.OK else "approvals and results wait for it; look at the chain's own status page"
-    )
+    remedy = "" if state is State.OK else f"approvals and results wait for it: {asking(one.rpc)}"
     told = f"{where}: {one.latest.number - one.finalized.number} blocks, {lag} s behind"
     yield Finding("finality", state, told, remedy)
+
+
+def _calls(one: Seen) -> Iterator[Finding]:
+    """Whether the node takes a call with as much gas as the gate's have, at both of its blocks."""
+    call = {"to": NOBODY, "data": "0x", "gas": hex(LOOK_GAS)}
+    told = f"{one.rpc.shown_url} takes calls with {LOOK_GAS // 10**6} million gas"
+    try:
+        for tag in ("latest", "finalized"):
+            one.rpc.request("eth_call", [call, tag])
+    except ChainError as error:
+        yield Finding(
+            "calls", State.BROKEN, error.message,
+            "the gate reads a block by one such call: take a provider, or a node's setting, that allows "
+            f"{LOOK_GAS:,} gas (geth: `--rpc.gascap {LOOK_GAS}`)",
+        )  # fmt: skip
+        return
+    yield Finding("calls", State.OK, told)
 
 
 def _logs(one: Seen) -> Iterator[Finding]:
@@ -117,10 +148,19 @@ def _logs(one: Seen) -> Iterator[Finding]:
             refused = error.message
             continue
         state = State.OK if blocks >= FEWEST_BLOCKS else State.WARNING
-        remedy = "" if state is State.OK else "take a provider, or a plan, that gives 1,000 blocks"
+        remedy = (
+            ""
+            if state is State.OK
+            else "take a provider, or a plan, that gives 1,000: `sealroom doctor --rpc URL` tells"
+        )
         yield Finding("logs", state, f"{one.rpc.shown_url} gives logs of {blocks:,} blocks at once", remedy)
         return
-    yield Finding("logs", State.BROKEN, refused, "events cannot be read there: take another provider")
+    yield Finding(
+        "logs",
+        State.BROKEN,
+        refused,
+        "events cannot be read there, take another provider: `sealroom doctor --rpc URL` tells",
+    )
 
 
 def _agreement(seen: Sequence[Seen]) -> Iterator[Finding]:
@@ -133,14 +173,19 @@ def _agreement(seen: Sequence[Seen]) -> Iterator[Finding]:
         try:
             hashes.setdefault(one.rpc.head(height).hash, []).append(one.rpc.shown_url)
         except ChainError as error:
-            yield Finding("agreement", State.BROKEN, error.message, "look at the endpoint, or replace it")
+            yield Finding(
+                "agreement",
+                State.BROKEN,
+                error.message,
+                "replace that endpoint in [chain] rpc, then `sealroom config check`",
+            )
     if len(hashes) > 1:
         told = "; ".join(f"{', '.join(urls)} 0x{digest.hex()[:8]}…" for digest, urls in hashes.items())
         yield Finding(
             "agreement",
             State.BROKEN,
             f"final block {height} differs: {told}",
-            "one of them lies, or is of another chain: replace it",
+            "one lies, or is of another chain: replace it in [chain] rpc, then `sealroom config check`",
         )
     else:
         yield Finding("agreement", State.OK, f"{len(seen)} endpoints show the same final block {height}")

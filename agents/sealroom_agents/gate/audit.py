@@ -31,8 +31,14 @@ from sealroom_agents.gate.together import Together
 
 MAX_LINE_BYTES = 64 * 1024
 """Longest line."""
+BREAK_ACCEPTED = "break-accepted"
+"""The event of the first entry after a break, with what is known of the log before."""
 MAX_TEXT_CHARACTERS = 2048
 """What an entry keeps of one text; some are the words of nodes and enclaves."""
+
+
+Beside = Callable[[Any], object]
+"""What is written into the database in the transaction that keeps an entry's head; it gets the connection."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,8 @@ class Heads(Protocol):
         """The head that was kept last."""
         ...
 
-    def keep_audit_head(self, head: Head) -> None:
-        """Keep a head durably."""
+    def keep_audit_head(self, head: Head, beside: tuple[Beside, ...] = ()) -> None:
+        """Keep a head durably, and what is written beside it: all of it, or nothing."""
         ...
 
 
@@ -91,7 +97,7 @@ def read(path: Path, see: Callable[[Mapping[str, Any]], None] = lambda entry: No
     size, previous = 0, GENESIS.digest
     with path.open("rb") as lines:
         while line := lines.readline(MAX_LINE_BYTES + 1):
-            digest, trouble = _entry(line, see, sequence=len(digests) + 1, previous=previous)
+            digest, trouble = _read_entry(line, see, sequence=len(digests) + 1, previous=previous)
             if digest is None:
                 rest = line + lines.read(max(0, MAX_LINE_BYTES + 1 - len(line)))
                 return Log(tuple(digests), size, rest, trouble)
@@ -109,6 +115,15 @@ def verify(path: Path) -> Head:
     return log.head
 
 
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """One entry that is to be written."""
+
+    event: str
+    facts: Mapping[str, Any]
+    beside: Beside | None
+
+
 class AuditLog:
     """An append-only log file. Thread safe; a second process on the same file is refused."""
 
@@ -123,7 +138,7 @@ class AuditLog:
         """
         self._path, self._heads, self._clock = path, heads, clock
         self._lock = threading.Lock()
-        self._appends: Together[tuple[str, Mapping[str, Any]], Head] = Together(self._append_all)
+        self._appends: Together[_Entry, Head] = Together(self._append_all)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = self._open()
         try:
@@ -136,44 +151,48 @@ class AuditLog:
     @property
     def head(self) -> Head:
         """The last entry that counted."""
-        with self._lock:
-            return self._head
+        return self._head
 
-    def append(self, event: str, *, facts: Mapping[str, Any]) -> Head:
-        """Write one entry durably; returns the new head. `facts` hold hashes,
-        addresses, codes: nothing secret.
+    def append(self, event: str, *, facts: Mapping[str, Any], beside: Beside | None = None) -> Head:
+        """Write one entry durably; returns the new head. `facts` hold hashes, addresses, codes: nothing
+        secret. `beside`: what is written into the database if the entry counts, and only then. A kill before
+        that leaves an entry that says more than happened: it counts at the next start, and nothing else does.
 
         Raises `GateError` `audit-unwritable` or `audit-cut`: the entry does not count then, and what it was
         to vouch for must not happen.
         """
-        return self._appends((event, facts))
+        return self._appends(_Entry(event, facts, beside))
 
-    def _append_all(self, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Head | BaseException]:
+    def _append_all(self, entries: Sequence[_Entry]) -> list[Head | BaseException]:
         """Entries that came at the same time, with one wait for the disk; each follows from the one before.
         One that cannot be written is left out, and the others follow from each other."""
         with self._lock:
             head, lines, outcomes = self._head, bytearray(), list[Head | BaseException]()
-            for event, facts in entries:
+            beside: list[Beside] = []
+            for entry in entries:
                 try:
-                    digest, line = _line(self._entry(head, event, facts))
+                    digest, line = _line(self._json(head, entry))
                 except GateError as error:
                     outcomes.append(error)
                     continue
                 head = Head(head.sequence + 1, digest)
                 lines += line
                 outcomes.append(head)
+                if entry.beside is not None:
+                    beside.append(entry.beside)
             if head != self._head:
                 self._write(lines)
-                self._heads.keep_audit_head(head)
+                self._heads.keep_audit_head(head, tuple(beside))
                 self._head, self._size = head, self._size + len(lines)
             return outcomes
 
-    def _entry(self, head: Head, event: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def _json(self, head: Head, entry: _Entry) -> dict[str, Any]:
+        facts = entry.facts.items()
         return {
             "sequence": head.sequence + 1,
             "time": self._clock(),
-            "event": event,
-            "facts": {name: _text(fact) if isinstance(fact, str) else fact for name, fact in facts.items()},
+            "event": entry.event,
+            "facts": {name: _text(fact) if isinstance(fact, str) else fact for name, fact in facts},
             "previous": to_hex(head.digest),
         }
 
@@ -270,7 +289,7 @@ class AuditLog:
             "file": aside.name,
             "sha256": to_hex(sha256(aside.read_bytes())),
         }
-        self.append("break-accepted", facts=facts)
+        self.append(BREAK_ACCEPTED, facts=facts)
 
 
 def _line(entry: dict[str, Any]) -> tuple[bytes, bytes]:
@@ -291,7 +310,7 @@ def _text(fact: str) -> str:
     return cut.encode(errors="replace").decode()
 
 
-def _entry(
+def _read_entry(
     line: bytes, see: Callable[[Mapping[str, Any]], None], *, sequence: int, previous: bytes
 ) -> tuple[bytes | None, str | None]:
     """The digest of an entry, or why it is none."""

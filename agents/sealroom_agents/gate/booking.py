@@ -39,8 +39,9 @@ MAX_TOGETHER = 64
 """Runs that one transaction opens."""
 MAX_WAITING = 1024
 """Runs that wait for a transaction, of all consortia together."""
-GATHER_S = 0.1
-"""How long the first run waits for others that are expected, seconds."""
+GATHER_S = 0.25
+"""How long the first run waits for others that are expected, seconds. A transaction costs the gate as much as
+judging a few runs, and it may be the only one for many blocks."""
 OPEN_WITHIN_S = 60
 """Seconds from the decision within which a run is opened, or not at all."""
 MAX_WAIT_S = 80.0

@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, Request, Response
 
 from sealroom.codes import Code
-from sealroom.encoding import canonical, from_hex, strict_json
+from sealroom.encoding import from_hex, strict_json
 from sealroom.errors import FormatError
 from sealroom.key_release.messages import MAX_BODY
 from sealroom.platform_policy import PlatformPolicy
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.chains import private_chain_option
 from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.gate.door import Answer, Call, Door, Lane, Route, told
 from sealroom_agents.gate.policy_file import load_policy
 from sealroom_agents.gate.webhook import BootApp, BootAuthority, BootInfo, answer
 from sealroom_agents.host import announce, listen, serve
@@ -39,45 +38,41 @@ KEEP_ALIVE_S = 15
 _log = logging.getLogger(__name__)
 
 
-def add_boot_routes(app: FastAPI, authority: BootAuthority) -> None:
+def boot_routes(authority: BootAuthority) -> dict[tuple[str, str], Route]:
     """`GET /`, `POST /bootAuth/app` and `POST /bootAuth/kms`, as dstack's KMS asks."""
-    boots = CapacityLimiter(BOOTS_AT_ONCE)
+    boots = Lane("boot", BOOTS_AT_ONCE)
 
-    async def judged(request: Request, decide: Callable[[BootInfo], dict[str, Any]]) -> Response:
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > MAX_BODY:
-                return _json(400, answer(False, MALFORMED))
-        try:
-            info = BootInfo.parse(strict_json(bytes(body), MAX_BODY))
-        except FormatError:
-            return _json(400, answer(False, MALFORMED))
-        return _json(200, await to_thread.run_sync(decide, info, limiter=boots))
+    def judged(decide: Callable[[BootInfo], dict[str, Any]]) -> Route:
+        async def route(call: Call) -> Answer:
+            body = await call.body(MAX_BODY, _MALFORMED)
+            try:
+                info = BootInfo.parse(strict_json(body.take(), MAX_BODY))
+            except FormatError:
+                return _MALFORMED
+            return told(200, await boots(lambda: decide(info)))
 
-    @app.get("/")
-    async def status() -> Response:
-        return _json(200, authority.status())
+        return route
 
-    @app.post("/bootAuth/app")
-    async def boot_app(request: Request) -> Response:
-        return await judged(request, authority.app)
+    async def status(call: Call) -> Answer:
+        return told(200, authority.status())
 
-    @app.post("/bootAuth/kms")
-    async def boot_kms(request: Request) -> Response:
-        return await judged(request, authority.kms)
+    return {
+        ("GET", "/"): status,
+        ("POST", "/bootAuth/app"): judged(lambda info: authority.app(info)),
+        ("POST", "/bootAuth/kms"): judged(lambda info: authority.kms(info)),
+    }
 
 
-def create_webhook(authority: BootAuthority) -> FastAPI:
+_MALFORMED = told(400, answer(False, MALFORMED))
+
+
+def create_webhook(authority: BootAuthority) -> Door:
     """The webhook alone."""
-    app = FastAPI(title="Sealroom KMS webhook", docs_url=None, redoc_url=None, openapi_url=None)
-    add_boot_routes(app, authority)
 
-    @app.get("/v1/healthz")
-    async def healthz() -> Response:
-        return _json(200, {"status": "ok"})
+    async def healthz(call: Call) -> Answer:
+        return told(200, {"status": "ok"})
 
-    return app
+    return Door({**boot_routes(authority), ("GET", "/v1/healthz"): healthz})
 
 
 def boot_apps(texts: Iterable[str], option: str) -> frozenset[BootApp]:
@@ -176,7 +171,3 @@ def kms_webhook(
             serve(app, listener, ready=lambda: announce(ready_file, url=url), keep_alive_s=KEEP_ALIVE_S)
     finally:
         chain.close()
-
-
-def _json(status: int, value: dict[str, Any]) -> Response:
-    return Response(canonical(value), status_code=status, media_type="application/json")

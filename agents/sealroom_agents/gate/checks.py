@@ -51,6 +51,7 @@ BOOKING_CODES = (Code.BUDGET_EXCEEDED, Code.RUNS_EXHAUSTED, Code.STANDING_MISMAT
 
 def _checks() -> Iterator[tuple[About, str, tuple[Code, ...]]]:
     yield About.ANY, "the body is within its limit", (Code.EVIDENCE_TOO_LARGE,)
+    yield About.ANY, "there is room for it, where it is long, beside those of others", (Code.BUSY,)
     yield About.ANY, "the message is as this page says, and for this gate's chain", (Code.MALFORMED,)
     for text, code in _HELLO:
         yield About.HELLO, text, (code,)
@@ -84,7 +85,6 @@ def _checks() -> Iterator[tuple[About, str, tuple[Code, ...]]]:
 _HELLO = (
     ("the operator lets this gate serve the consortium", Code.GATE_NOT_REGISTERED),
     ("no keys were released under this run id", Code.UNKNOWN_RUN_ID_REUSED),
-    ("fewer than 4,096 challenges wait for an answer, and fewer than 1,024 of the consortium", Code.BUSY),
 )
 _QUOTE = (
     ("this gate gave the nonce out", Code.NONCE_UNKNOWN),

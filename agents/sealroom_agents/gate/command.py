@@ -37,10 +37,11 @@ from sealroom_agents.gate.boot import boot_apps, os_images
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.operation import Operation
 from sealroom_agents.gate.policy_file import load_policy
-from sealroom_agents.gate.root import GateRoot, connect_guest
+from sealroom_agents.gate.root import GateRoot
 from sealroom_agents.gate.service import Gate, GateConfig
 from sealroom_agents.gate.sessions import Sessions
 from sealroom_agents.gate.webhook import BootApp, BootAuthority
+from sealroom_agents.guest_socket import connect_guest
 from sealroom_agents.host import announce, listen, read_token, serve
 from sealroom_agents.telemetry.logs import log_to_stderr
 from sealroom_agents.telemetry.metrics import serve_metrics
@@ -99,6 +100,12 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
     # What must not start at all is decided first, before any file or node is touched.
     client = connect_guest(chain_id=chain_id, environment=os.environ, guest_agent=settings.guest_agent)
     policy = load_policy(settings.platform_policy or (None if platform is None else platform / POLICY_FILE))
+    if policy.gpu is not None:
+        raise ConfigurationError(
+            Code.GPU_EVIDENCE_UNVERIFIED,
+            "the platform policy has rules for GPUs, and this gate accepts no GPU evidence",
+            'owners adopt a policy with "gpu": "none" for it',
+        )
     trust = trust_under(policy, trust_root(platform, chain_id))
     if len(nodes.rpc) == 1 and chain_id not in LOCAL_CHAIN_IDS:
         _log.warning("one RPC endpoint only: this gate's view of the chain rests on it alone")
@@ -133,7 +140,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
 
     def fault() -> None:
         # As a signal would end it: what is under way is answered first.
-        faults.append("bookings or follower")
+        faults.append("bookings")
         os.kill(os.getpid(), signal.SIGTERM)
 
     operation = Operation(
@@ -147,7 +154,11 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         lease_seconds=settings.lease,
         clock=_now,
     )
-    chain = FollowedChain(reader, reader.follow(safe=policy.emit == SAFE, fault=fault))
+    # Anybody may ask about apps and final blocks: what that does to nodes counts for nothing else.
+    asked = ChainReader(
+        nodes.urls, quorum=nodes.quorum, expected_chain_id=chain_id, private_chain=nodes.private_chain
+    )
+    chain = FollowedChain(reader, reader.follow(safe=policy.emit == SAFE), asked=asked)
     gate = Gate(
         config=GateConfig(
             chain_id=chain_id, lease_seconds=settings.lease, consortia=frozenset(settings.consortia)
@@ -166,7 +177,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
     gate.require_adopted_policy()
     # The gate boots as itself, whoever else is named: else no KMS that asks it could boot it again.
     authority = BootAuthority(
-        reader,
+        asked,
         chain_id=chain_id,
         os_images=os_images(policy),
         kms_measurements=frozenset(from_hex(one, 32) for one in settings.kms_measurements),
@@ -194,6 +205,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         sessions.close()
         chain.close()
         reader.close()
+        asked.close()
         sender.close()
     if faults:
         raise GateError(

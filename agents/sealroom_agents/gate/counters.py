@@ -9,6 +9,11 @@ from contextlib import contextmanager
 
 from prometheus_client import Counter, Histogram
 
+from sealroom.codes import Stage
+from sealroom_agents.telemetry.metrics import at_zero, codes_of
+
+STAGES = ("verify", "views", "book", "still", "whole")
+"""Of a release."""
 GRANTS = Counter("sealroom_gate_grants", "Runs whose keys were released.")
 REFUSALS = Counter("sealroom_gate_refusals", "Refusals of the gate, by code.", ["code"])
 STAGE_SECONDS = Histogram(
@@ -17,6 +22,8 @@ STAGE_SECONDS = Histogram(
     ["stage"],
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
 )
+at_zero(STAGE_SECONDS, STAGES)
+at_zero(REFUSALS, codes_of(Stage.ATTESTATION, Stage.GATE, Stage.CHAIN))
 
 
 @contextmanager

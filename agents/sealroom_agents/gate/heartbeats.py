@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -40,8 +40,16 @@ class Chain(Protocol):
         """The newest state that a majority of nodes shows alike."""
         ...
 
-    def refresh(self) -> bool:
-        """Wait for a look at the chain that begins after this call; whether a quorum has had one."""
+    def refresh(self, consortium: str) -> bool:
+        """Wait for a look at a consortium that begins after this call; whether a quorum has had one."""
+        ...
+
+    def moment(self) -> float:
+        """This moment, for `looked_since`."""
+        ...
+
+    def looked_since(self, moment: float, consortium: str) -> bool:
+        """Whether a quorum has had a look at a consortium that began after this moment."""
         ...
 
     def replaced(self, halt: Halt) -> bool:
@@ -54,6 +62,10 @@ class Chain(Protocol):
 
     def await_booked(self, consortium: str, run_id: bytes, timeout_s: float) -> bytes | None:
         """The same at the newest blocks, waited for."""
+        ...
+
+    def block_hashes(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Hashes of blocks by number, each the same at a quorum of nodes."""
         ...
 
     def booked(self, ledger: str, consortium: str, run_id: bytes, *, at: bytes | None = None) -> bytes | None:

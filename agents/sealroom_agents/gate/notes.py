@@ -26,6 +26,8 @@ from sealroom_agents.gate.audit import Log, read
 
 BOOKING = "booking"
 """Event of the entry that comes before an opening."""
+GRANTED = "granted"
+"""Event of the entry of a grant, with which the run's lease begins."""
 STARTED = "started"
 """Event of the entry with which a gate starts; it names its signer."""
 

@@ -15,7 +15,7 @@ from sealroom_agents.gate.root import GateRoot
 from sealroom_agents.gate.service import Gate
 from sealroom_agents.gate.sessions import Sessions
 from sealroom_agents.telemetry.conditions import Conditions
-from sealroom_agents.telemetry.metrics import States
+from sealroom_agents.telemetry.metrics import GAS_BALANCE, GAS_NEEDED, VIEW_AGE, States
 from sealroom_agents.telemetry.periodic import Periodic
 
 COLLATERAL_EVERY_S = 600
@@ -44,6 +44,7 @@ class Operation:
         self._root, self._audit, self._sessions, self._clock = root, audit, sessions, clock
         self._lease_seconds = lease_seconds
         self._gate: Gate | None = None
+        self._followed: FollowedChain | None = None
         self._preflight = Preflight(
             chain=chain,
             payer=root.signer,
@@ -52,6 +53,7 @@ class Operation:
             rollback=Rollback(chain=chain, log=state / "audit.jsonl", signer=root.signer),
             collateral=lambda: root.shown.collateral,
             heard=lambda: None if self._gate is None else self._gate.heard,
+            trouble=lambda: None if self._followed is None else self._followed.trouble,
             lease_seconds=lease_seconds,
             clock=clock,
         )
@@ -71,7 +73,7 @@ class Operation:
 
     def start(self, gate: Gate, followed: FollowedChain) -> None:
         """Look for the first time, and go on."""
-        self._gate = gate
+        self._gate, self._followed = gate, followed
         self._preflight.look()
         self._states(gate, followed).serve()
         self._periodic.start()
@@ -94,9 +96,9 @@ class Operation:
             ("sealroom_gate_halts", "Consortia that a revocation halts.", self._sessions.halts),
             ("sealroom_gate_audit_sequence", "Entries of the audit log.", lambda: self._audit.head.sequence),
             ("sealroom_gate_watcher_age_seconds", "Time since the watcher was heard.", self._watcher_age),
-            ("sealroom_chain_view_age_seconds", "Time since a look at the chain was good.", self._view_age),
-            ("sealroom_gas_balance_wei", "What the gate's signer has.", self._balance),
-            ("sealroom_gas_needed_wei", "What it must have to be ready.", self._needed),
+            ("sealroom_chain_view_age_seconds", VIEW_AGE, self._view_age),
+            ("sealroom_gas_balance_wei", GAS_BALANCE, self._balance),
+            ("sealroom_gas_needed_wei", GAS_NEEDED, self._needed),
             (
                 "sealroom_collateral_until_seconds",
                 "Unix time at which the collateral of the gate's machine ends.",

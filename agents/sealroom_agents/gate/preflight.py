@@ -59,17 +59,19 @@ class Preflight:
         rollback: Rollback,
         collateral: Callable[[], Mapping[str, Any]],
         heard: Callable[[], int | None],
+        trouble: Callable[[], str | None],
         lease_seconds: int,
         clock: Callable[[], int],
     ) -> None:
         """`payer`: the account that pays for openings. `collateral`: that of the gate's own machine. `heard`:
-        when the watcher was heard last."""
+        when the watcher was heard last. `trouble`: which part of the chain's follower an error has ended."""
         self._chain = chain
         self._payer = payer
         self._max_fee_wei = max_fee_wei
         self._rollback = rollback
         self._collateral = collateral
         self._heard = heard
+        self._trouble = trouble
         self._lease_seconds = lease_seconds
         self._clock = clock
         self._state = state
@@ -79,7 +81,15 @@ class Preflight:
         self._why = "nobody has looked yet"
         room = disk(state, committed=lambda: self._writable)
         self.conditions = Conditions(
-            (self._view, self._balance, self._watcher, self._fresh_collateral, room, self._audit)
+            (
+                self._view,
+                self._follower,
+                self._balance,
+                self._watcher,
+                self._fresh_collateral,
+                room,
+                self._audit,
+            )
         )
         # Chain, watcher and collateral are judged with the run itself, and the log by `rollback`.
         self._operators: tuple[Check, ...] = (self._balance, room)
@@ -133,6 +143,11 @@ class Preflight:
                 "look at the RPC endpoints",
             )  # fmt: skip
         return Condition("chain", True, f"a recent block was seen {age:.0f} s ago")
+
+    def _follower(self) -> Condition:
+        trouble = self._trouble()
+        hint = "it goes on by itself; report what the log says of the error"
+        return Condition("follower", trouble is None, trouble or "it follows the chain", hint)
 
     def _balance(self) -> Condition:
         money = self.money

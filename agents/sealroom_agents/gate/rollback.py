@@ -5,13 +5,15 @@ Log and database of an older copy agree with each other, so nothing on disk show
 (OP-08). But each opening carries the head of the log at that moment. Where the chain shows an opening of
 this gate that notes an entry which the log does not have, the state is an older one, or another gate has the
 same key: then nothing is granted, since nonces, leases and halts since then are unknown here. Renewals and
-stops go on. The state has to be put right; the chain cannot.
+stops go on. The state has to be put right; the chain cannot. A log that was damaged, and set aside for a new
+one, is no older one: what is whole of it counts (`breaks`).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -23,9 +25,11 @@ from sealroom_agents.chain import History
 from sealroom_agents.chain.owner_events import PlatformAdoption
 from sealroom_agents.chain.run_events import RunOpening
 from sealroom_agents.errors import ChainError, Refused
-from sealroom_agents.gate.audit import read
+from sealroom_agents.gate.breaks import written
 from sealroom_agents.gate.refusals import chain_refused
 
+MAX_NOTES = 4096
+"""Digests of which is remembered whether the log has them."""
 HINT = (
     "put back the newest copy of the whole --state folder. Where it is lost, the owners adopt a gate with "
     "another root: nobody can know what this one has released since the copy was made"
@@ -53,7 +57,8 @@ class Rollback:
         self._log = log
         self._signer = signer
         self._lock = threading.Lock()
-        self._digests: frozenset[bytes] = frozenset()
+        self._reading = threading.Lock()
+        self._notes: OrderedDict[bytes, bool] = OrderedDict()
         self._fine: set[str] = set()
         self._trouble: dict[str, str] = {}
 
@@ -91,8 +96,9 @@ class Rollback:
             found = list(self._ours(history))
             if found:
                 newest[found[-1].run.run_id] = found[-1]
+        known = self._known({opening.note for opening in newest.values()})
         for run_id, opening in newest.items():
-            if self._has(opening.note):
+            if known[opening.note]:
                 continue
             # A node alone can make an event up, and not what a quorum of them keeps.
             kept = self._chain.booked(ledger, consortium, run_id)
@@ -113,7 +119,18 @@ class Rollback:
             elif isinstance(event, RunOpening) and ours:
                 yield event.opening
 
-    def _has(self, note: bytes) -> bool:
-        if note not in self._digests:
-            self._digests = frozenset(read(self._log).digests)
-        return note in self._digests
+    def _known(self, notes: Collection[bytes]) -> dict[bytes, bool]:
+        """Whether the log has, or had before a break that was accepted, an entry with each of these digests.
+
+        An opening is sent after the entry that it notes is on disk. So one pass through the log decides for
+        as long as the process lives, however often, and by however many, the same is asked.
+        """
+        with self._reading:
+            lacking = {note for note in notes if note not in self._notes}
+            if lacking:
+                digests = written(self._log)
+                self._notes.update({note: note in digests for note in lacking})
+            found = {note: self._notes[note] for note in notes}
+            while len(self._notes) > MAX_NOTES:
+                self._notes.popitem(last=False)
+            return found

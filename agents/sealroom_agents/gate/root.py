@@ -9,16 +9,16 @@ what it demands of enclaves (AT-19).
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 import httpx
 from dstack_sdk import DstackClient
 
 from sealroom.codes import Code
 from sealroom.encoding import from_hex, sha256, to_hex
-from sealroom.errors import FormatError, KeyMaterialError
+from sealroom.errors import FormatError, KeyMaterialError, SealroomError
 from sealroom.key_release import GateIdentity, gate_report_data
 from sealroom.keys import (
     GATE_ROOT_PATH,
@@ -34,15 +34,13 @@ from sealroom.keys import (
     recover_kms_root,
 )
 from sealroom.platform_policy import PlatformPolicy
-from sealroom.runtime.guest_agent import PRODUCTION_SOCKET, REDIRECTING_VARIABLES
 from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_gate
-from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.errors import ConfigurationError, GateError
 
-GUEST_TIMEOUT_S = 20.0
-"""Seconds for one call of the guest agent; a quote takes about a second on hardware."""
 IDENTITY_MAX_AGE_S = 3600
 """Seconds after which the gate quotes itself anew, so that its proof never rests on old collateral."""
+
+_log = logging.getLogger(__name__)
 
 
 class GateRoot:
@@ -65,7 +63,7 @@ class GateRoot:
         self._trust = trust
         self._collateral = collateral
         self._clock = clock
-        self._lock = threading.Lock()
+        self._quoting = threading.Lock()
         try:
             info = client.info()
             self._app_id = from_hex("0x" + info.app_id.removeprefix("0x"), 20)
@@ -147,12 +145,25 @@ class GateRoot:
         return self._identity
 
     def identity(self) -> GateIdentity:
-        """Who this gate is, with a quote of the last hour."""
-        with self._lock:
-            # An identity of the future, after the clock was set back, would be refused by whoever asks.
+        """Who this gate is, with a quote of the last hour. One thread at a time asks the guest agent for a
+        new one; meanwhile, and where it fails, the others get the last one, for another hour at most."""
+        age = self._clock() - self._identity.issued
+        if 0 <= age <= IDENTITY_MAX_AGE_S:
+            return self._identity
+        # One of the future, after the clock was set back, would be refused by whoever asks.
+        usable = 0 <= age <= 2 * IDENTITY_MAX_AGE_S
+        if not self._quoting.acquire(blocking=not usable):
+            return self._identity
+        try:
             if not 0 <= self._clock() - self._identity.issued <= IDENTITY_MAX_AGE_S:
                 self._identity = self._quote()
-            return self._identity
+        except SealroomError as error:
+            if not usable:
+                raise
+            _log.warning("the gate shows a quote that is %d s old: %s", age, error)
+        finally:
+            self._quoting.release()
+        return self._identity
 
     def _quote(self) -> GateIdentity:
         report_data = gate_report_data(
@@ -181,35 +192,3 @@ class GateRoot:
             collateral=self._collateral.fetch(quote),
             issued=self._clock(),
         )
-
-
-def connect_guest(
-    *, chain_id: int, environment: Mapping[str, str], guest_agent: Path | None = None
-) -> DstackClient:
-    """The guest agent on its fixed socket or, on a local chain only, on the one named.
-
-    Raises `ConfigurationError` (exit 78): `simulator-endpoint-set` when a variable would let the SDK talk to
-    something else (AT-22), `simulator-off-local-chain`, `guest-agent-missing`.
-    """
-    for name in REDIRECTING_VARIABLES:
-        if name in environment:
-            raise ConfigurationError(
-                Code.SIMULATOR_ENDPOINT_SET,
-                f"{name} is set, so something else could answer for the guest agent",
-                f"unset {name}; to use a simulated platform on a local chain pass --guest-agent SOCKET",
-            )
-    if guest_agent is not None and guest_agent != PRODUCTION_SOCKET and chain_id not in LOCAL_CHAIN_IDS:
-        raise ConfigurationError(
-            Code.SIMULATOR_OFF_LOCAL_CHAIN,
-            f"chain {chain_id} is not local, so no guest agent but {PRODUCTION_SOCKET} is allowed",
-            "leave out --guest-agent",
-        )
-    socket = guest_agent or PRODUCTION_SOCKET
-    try:
-        return DstackClient(str(socket), timeout=GUEST_TIMEOUT_S)
-    except FileNotFoundError as error:
-        raise ConfigurationError(
-            Code.GUEST_AGENT_MISSING,
-            f"there is no dstack guest agent at {socket}",
-            "mount /var/run/dstack.sock into the gate's container",
-        ) from error

@@ -2,25 +2,21 @@
 """The gate's durable state: leases, revocations it saw, the highest finalized block, the audit log's head.
 
 What is read often is in memory too, so that a look costs no disk: leases that were used lately, revocations,
-marks. A write returns once it is on disk. Writes that come at the same time share one transaction, and a
-writer locks the database before its first look, so that what it decides rests on nothing that another one
-changes meanwhile.
+marks. A lease begins in the transaction that counts the audit log's entry of its grant.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import create_engine, delete, event, insert, inspect, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.engine import Connection, Engine, ExceptionContext
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.engine import Connection
 
 from sealroom.codes import Code
 from sealroom.encoding import canonical, strict_json
@@ -28,30 +24,21 @@ from sealroom.model import Opening
 from sealroom_agents.errors import GateError, Refused
 from sealroom_agents.facts import Halt
 from sealroom_agents.gate.audit import Head
+from sealroom_agents.gate.database import Database, Statement, Write, other_version
 from sealroom_agents.gate.tables import (
     MAX_BY_CHARACTERS,
     SCHEMA,
     AuditHeadRow,
-    Base,
     HaltRow,
     LeaseRow,
     MarkRow,
     OpeningRow,
 )
-from sealroom_agents.gate.together import NoTurn, Together
 
-SQLITE_BUSY_S = 10
-"""Seconds that a writer waits for another one."""
-TURN_S = 30.0
-"""Seconds that a thread waits for its turn to write."""
-WRITE = "write"
-"""Execution option of a connection that is going to write."""
 MAX_LEASES = 8192
 """Leases that are kept in memory; others are read from the database."""
 
-T = TypeVar("T")
 Key = tuple[str, bytes]
-Write = Callable[[Connection], Any]
 
 
 @dataclass(frozen=True)
@@ -82,99 +69,68 @@ class Lease:
     """A block that was final when the run was opened: its opening is in a later one."""
 
 
+LEASE, OPENING = LeaseRow.__table__, OpeningRow.__table__
+HEAD, MARK = AuditHeadRow.__table__, MarkRow.__table__
+
+_BEGIN = Statement(insert(LEASE).prefix_with("OR IGNORE"))  # type: ignore[arg-type]
+_BOOKED = Statement(insert(OPENING))  # type: ignore[arg-type]
+_PROLONG = Statement(
+    update(LEASE)  # type: ignore[arg-type]
+    .where(
+        LEASE.c.consortium == bindparam("of"),
+        LEASE.c.run_id == bindparam("run"),
+        LEASE.c.counter < bindparam("now"),
+        LEASE.c.ended.is_(None),
+    )
+    .values(counter=bindparam("now"), until=bindparam("then"))
+)
+_head, _mark = upsert(HEAD), upsert(MARK)  # type: ignore[arg-type]
+_HEAD = Statement(
+    _head.on_conflict_do_update(
+        ["id"], set_={"sequence": _head.excluded.sequence, "digest": _head.excluded.digest}
+    )
+)
+_MARK = Statement(
+    _mark.on_conflict_do_update(
+        ["name"], set_={"value": _mark.excluded.value}, where=MARK.c.value < _mark.excluded.value
+    )
+)
+
+
 class Sessions:
     """The gate's state in one SQLite file. Thread safe."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._writes: Together[Write, Any] = Together(self._written)
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._lock = threading.Lock()
         self._leases: OrderedDict[Key, Lease] = OrderedDict()
-        event.listen(engine, "handle_error", _unwritable)
-        try:
-            Base.metadata.create_all(engine)
-        except SQLAlchemyError as error:
-            raise GateError(
-                Code.GATE_STATE, f"the gate's state cannot be opened: {type(error).__name__}"
-            ) from error
-        self._check_columns()
-        with engine.connect() as db:
+        self._risen: dict[str, int] = {}
+        with database.read() as db:
             self._marks = {row.name: row.value for row in db.execute(select(MarkRow.name, MarkRow.value))}
             rows = db.execute(select(HaltRow.__table__))
             self._halts = {
                 row.consortium: (Halt(row.block_number, row.block_hash, row.by), row.since) for row in rows
             }
         if (schema := self.highest("schema")) > SCHEMA:
-            raise _other_version(f"it is of version {schema}, and this gate reads up to {SCHEMA}")
+            raise other_version(f"it is of version {schema}, and this gate reads up to {SCHEMA}")
+        database.with_each(self._write_marks)
         self.keep_highest("schema", SCHEMA)
-
-    def _check_columns(self) -> None:
-        """Tables that are there already are not altered: refuse at the start what could only fail later."""
-        there = inspect(self._engine)
-        for table in Base.metadata.sorted_tables:
-            columns = {column["name"] for column in there.get_columns(table.name)}
-            if columns != set(table.columns.keys()):
-                raise _other_version(f"its table {table.name} has other columns")
+        database.write(lambda db: None)
 
     @classmethod
     def open(cls, folder: Path) -> Sessions:
-        """Open or create `folder`/gate.db, readable by this user only."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = folder / "gate.db"
-        path.touch(mode=0o600)
-        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": SQLITE_BUSY_S})
-        event.listen(engine, "connect", _durable)
-        event.listen(engine, "begin", _begin)
-        return cls(engine)
+        """Open or create `folder`/gate.db."""
+        return cls(Database(folder / "gate.db"))
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
-
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        """What `work` gives, once what it wrote is on disk. It may run twice, so it does nothing else."""
-        try:
-            done: T = self._writes(work, timeout_s=TURN_S)
-        except NoTurn:
-            raise GateError(
-                Code.GATE_STATE, f"no turn to write the gate's state came within {TURN_S:.0f} s", _HINT
-            ) from None
-        return done
-
-    def _written(self, works: Sequence[Write]) -> list[Any]:
-        """All of them in one transaction; where one fails, each in a transaction of its own."""
-        try:
-            with self._engine.connect().execution_options(**{WRITE: True}) as db, db.begin():
-                return [work(db) for work in works]
-        except (Refused, IntegrityError) as error:
-            if len(works) == 1:
-                return [error]
-        return [outcome for work in works for outcome in self._written([work])]
+        self._database.close()
 
     # --- leases ---------------------------------------------------------------------------------
 
-    def grant(self, lease: Lease) -> None:
-        """Begin a lease. Raises `Refused` `unknown-run-id-reused` when the run has one."""
-        names = LeaseRow.__table__.columns.keys()
-        row = {name: getattr(lease, name) for name in names}
-        booked = {
-            "consortium": lease.consortium,
-            "run_id": lease.run_id,
-            "ledger": lease.ledger,
-            "since": lease.since,
-            "content": canonical(lease.opening.to_json()),
-        }
-
-        def begin(db: Connection) -> None:
-            db.execute(insert(LeaseRow), row)
-            db.execute(insert(OpeningRow), booked)
-
-        try:
-            self._write(begin)
-        except IntegrityError as error:
-            raise Refused(Code.UNKNOWN_RUN_ID_REUSED, "keys were already released for this run id") from error
-        with self._lock:
-            self._keep(lease)
+    def beginning(self, lease: Lease) -> Beginning:
+        """A lease that is to begin."""
+        return Beginning(self, lease)
 
     def lease(self, consortium: str, run_id: bytes) -> Lease | None:
         """The lease of a run, or `None`."""
@@ -189,7 +145,7 @@ class Sessions:
             OpeningRow.consortium == LeaseRow.consortium,
             OpeningRow.run_id == LeaseRow.run_id,
         )
-        with self._engine.connect() as db:
+        with self._database.read() as db:
             row = db.execute(both).first()
         return None if row is None else self._keep(_lease(row))
 
@@ -200,28 +156,26 @@ class Sessions:
 
     def consortia(self) -> frozenset[str]:
         """Consortia for which keys were released."""
-        with self._engine.connect() as db:
+        with self._database.read() as db:
             return frozenset(db.scalars(select(LeaseRow.consortium).distinct()))
 
     def running(self, now: int) -> list[int]:
         """Until when each lease lasts that goes on, unix seconds."""
         going_on = select(LeaseRow.until).where(LeaseRow.ended.is_(None), LeaseRow.until >= now)
-        with self._engine.connect() as db:
+        with self._database.read() as db:
             return list(db.scalars(going_on))
 
     def halts(self) -> int:
         """How many consortia a revocation halts that the chain has not decided over."""
-        with self._engine.connect() as db:
+        with self._database.read() as db:
             return len(db.execute(select(HaltRow.consortium)).all())
 
     def prolong(self, consortium: str, run_id: bytes, *, counter: int, until: int) -> None:
         """Count a renewal. Raises `Refused` `lease-counter` unless `counter` is larger than all before."""
-        change = (
-            update(LeaseRow)
-            .where(*_of(LeaseRow, consortium, run_id), LeaseRow.counter < counter, LeaseRow.ended.is_(None))
-            .values(counter=counter, until=until)
+        changed = self._database.write(
+            lambda db: _PROLONG(db, of=consortium, run=run_id, now=counter, then=until).rowcount
         )
-        if self._write(lambda db: db.execute(change).rowcount) != 1:
+        if changed != 1:
             raise Refused(Code.LEASE_COUNTER, f"counter {counter} was used before")
         with self._lock:
             lease = self._leases.get((consortium, run_id))
@@ -235,7 +189,7 @@ class Sessions:
             .where(*_of(OpeningRow, consortium, run_id))
             .values(content=canonical(opening.to_json()))
         )
-        self._write(lambda db: db.execute(change))
+        self._database.write(lambda db: db.execute(change))
         with self._lock:
             if (lease := self._leases.get((consortium, run_id))) is not None:
                 self._keep(replace(lease, opening=opening))
@@ -247,7 +201,7 @@ class Sessions:
             .where(*_of(LeaseRow, consortium, run_id), LeaseRow.ended.is_(None))
             .values(ended=str(code))
         )
-        self._write(lambda db: db.execute(change))
+        self._database.write(lambda db: db.execute(change))
         with self._lock:
             lease = self._leases.get((consortium, run_id))
             if lease is not None and lease.ended is None:
@@ -263,15 +217,20 @@ class Sessions:
 
     # --- the audit log's head -------------------------------------------------------------------
 
-    def keep_audit_head(self, head: Head) -> None:
-        """Keep the end of the audit log, durably: a log that ends earlier was cut (RE-12)."""
-        values = {"sequence": head.sequence, "digest": head.digest}
-        change = upsert(AuditHeadRow).values(id=0, **values).on_conflict_do_update(["id"], set_=values)
-        self._write(lambda db: db.execute(change))
+    def keep_audit_head(self, head: Head, beside: tuple[Write, ...] = ()) -> None:
+        """Keep the end of the audit log, durably: a log that ends earlier was cut (RE-12). `beside`: what is
+        written in the same transaction."""
+
+        def keep(db: Connection) -> None:
+            _HEAD(db, id=0, sequence=head.sequence, digest=head.digest)
+            for each in beside:
+                each(db)
+
+        self._database.write(keep)
 
     def audit_head(self) -> Head | None:
         """The end of the audit log that was kept last; `None` before the first entry."""
-        with self._engine.connect() as db:
+        with self._database.read() as db:
             row = db.execute(select(AuditHeadRow.__table__)).first()
         return None if row is None else Head(row.sequence, row.digest)
 
@@ -298,7 +257,7 @@ class Sessions:
             db.execute(row.on_conflict_do_update(["consortium"], set_=values))
             return True
 
-        news = self._write(keep)
+        news = self._database.write(keep)
         with self._lock:
             if news and not self._known(consortium, kept):
                 self._halts[consortium] = kept, now
@@ -317,68 +276,70 @@ class Sessions:
         change = delete(HaltRow).where(
             HaltRow.consortium == consortium, HaltRow.block_number <= halt.block_number
         )
-        self._write(lambda db: db.execute(change))
+        self._database.write(lambda db: db.execute(change))
         with self._lock:
             found = self._halts.get(consortium)
             if found is not None and found[0].block_number <= halt.block_number:
                 del self._halts[consortium]
 
     def keep_highest(self, name: str, value: int) -> None:
-        """Keep the highest value under a name."""
-        if self.highest(name) >= value:
-            return
-        row = upsert(MarkRow).values(name=name, value=value)
-        change = row.on_conflict_do_update(["name"], set_={"value": value}, where=MarkRow.value < value)
-        self._write(lambda db: db.execute(change))
+        """Keep the highest value under a name. It is on disk with the next write, and so before whatever is
+        decided by it: each grant and each renewal is written down before it is told."""
         with self._lock:
-            self._marks[name] = max(self.highest(name), value)
+            if self.highest(name) < value:
+                self._marks[name] = self._risen[name] = value
+
+    def _write_marks(self, db: Connection) -> Callable[[], None]:
+        with self._lock:
+            risen = dict(self._risen)
+        for name, value in risen.items():
+            _MARK(db, name=name, value=value)
+
+        def written() -> None:
+            with self._lock:
+                self._risen = {name: value for name, value in self._risen.items() if value != risen.get(name)}
+
+        return written
 
     def highest(self, name: str) -> int:
         """The highest value kept under a name; 0 when there is none."""
         return self._marks.get(name, 0)
 
 
-_HINT = "free space on its disk, and see that its database answers"
+class Beginning:
+    """A lease that begins in the transaction of the audit log's entry that tells of it, or not at all."""
 
+    def __init__(self, sessions: Sessions, lease: Lease) -> None:
+        self._sessions, self._lease = sessions, lease
+        self._new = False
 
-def _unwritable(context: ExceptionContext) -> None:
-    """A full disk or an unreachable database is a fault of the gate, with its own code (OP-05)."""
-    if not isinstance(context.sqlalchemy_exception, IntegrityError):
-        raise GateError(
-            Code.GATE_STATE,
-            f"the gate's state cannot be read or written: {type(context.original_exception).__name__}",
-            _HINT,
-        ) from context.original_exception
+    def write(self, db: Connection) -> None:
+        """Write it, unless the run has one."""
+        lease = self._lease
+        row = {column.name: getattr(lease, column.name) for column in LEASE.columns}
+        self._new = _BEGIN(db, **row).rowcount == 1
+        if self._new:
+            content = canonical(lease.opening.to_json())
+            _BOOKED(
+                db,
+                consortium=lease.consortium,
+                run_id=lease.run_id,
+                ledger=lease.ledger,
+                since=lease.since,
+                content=content,
+            )
+
+    def done(self) -> None:
+        """It is on disk. Raises `Refused` `unknown-run-id-reused` where the run had one before."""
+        if not self._new:
+            raise Refused(Code.UNKNOWN_RUN_ID_REUSED, "keys were already released for this run id")
+        with self._sessions._lock:
+            self._sessions._keep(self._lease)
 
 
 def _of(table: type[LeaseRow] | type[OpeningRow], consortium: str, run_id: bytes) -> tuple[Any, Any]:
     """What selects a run: its id is drawn by whoever starts it, and counts in its consortium alone."""
     return table.consortium == consortium, table.run_id == run_id
-
-
-def _other_version(why: str) -> GateError:
-    return GateError(
-        Code.STATE_VERSION,
-        f"another version of the gate wrote this state: {why}",
-        "start the version that wrote it; or begin a new --state folder, which ends the runs under way, and "
-        "keep the old one for the owners",
-    )
-
-
-def _durable(connection: sqlite3.Connection, _record: object) -> None:
-    """A used nonce must survive a power cut: write-ahead log, synced at each commit."""
-    # The driver's own BEGIN comes after the first look; `_begin` sends ours.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    """A writer takes the lock first: what it read could change before its first write otherwise."""
-    write = connection.get_execution_options().get(WRITE)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def _lease(row: Any) -> Lease:

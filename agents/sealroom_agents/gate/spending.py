@@ -33,8 +33,9 @@ class Spending:
 
     def open_run(
         self, grant: Grant, view: ChainView, latest: LatestView, grant_hash: bytes
-    ) -> tuple[TxResult, Opening]:
-        """Book the run of a grant, and wait until a quorum of nodes shows it.
+    ) -> tuple[TxResult, Opening, float]:
+        """Book the run of a grant, and wait until a quorum of nodes shows it; also the moment at which it was
+        booked.
 
         Raises `Refused`: `busy`, the codes of the ledger and of the chain, and `revoked`. From the moment at
         which the run is booked its ε is spent, whatever is refused then.
@@ -60,9 +61,10 @@ class Spending:
                 # which then has its own code.
                 self._views.raise_if_revoked(view.consortium)
             raise booking_refused(error) from error
+        booked = self._chain.moment()
         opening = opened_as(order, grant.standing, opened)
         self._require_booked(opening)
-        return opened.sent, opening
+        return opened.sent, opening, booked
 
     def _require_booked(self, opening: Opening) -> None:
         """A quorum of nodes keeps the hash of this run: the node that sent the

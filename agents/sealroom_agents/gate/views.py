@@ -63,7 +63,10 @@ class Views:
     def require_adopted_policy(self, consortia: frozenset[str]) -> None:
         """Raises `ConfigurationError` `platform-policy-mismatch` where the owners of one of them adopted this
         gate with another platform policy, and `ChainError`. One that adopted no gate yet, or another one,
-        forbids nothing: owners need this gate's identity to adopt it."""
+        forbids nothing: owners need this gate's identity to adopt it.
+
+        These are the ones that the operator names. Whoever else adopted it with another policy gets nothing
+        (`policy`), and does not keep it from starting: anybody may create a consortium."""
         for consortium in sorted(consortia):
             try:
                 platform = self._chain.finalized_view(consortium).platform
@@ -132,7 +135,7 @@ class Views:
 
     def raise_if_revoked(self, consortium: str) -> None:
         """Raises `Refused` `revoked` where somebody revoked by now, and the codes of the chain."""
-        self._chain.refresh()
+        self._chain.refresh(consortium)
         view, latest = self.both(consortium)
         refusal = policy.renew(view, latest, self.config(consortium), study=b"", standing=latest.standing)
         if refusal is not None and refusal.code == Code.REVOKED:
@@ -158,16 +161,17 @@ class Views:
         """The newest time known, unix seconds: the ledger goes by the chain's."""
         return max(self._clock(), latest.block_time)
 
-    def require_still(self, grant: Grant, view: ChainView, consortium: str) -> None:
+    def require_still(self, grant: Grant, view: ChainView, consortium: str, *, booked: float) -> None:
         """Nothing was revoked between the decision and this moment (CH-06).
 
-        The nodes are looked at once more, for it. The run is booked, so a node that is slow, or alone with
+        It takes a look at the nodes that began after the run was `booked`, a moment of the chain's clock; the
+        one that showed the booking will do. The run is booked, so a node that is slow, or alone with
         what it shows, is waited for.
         """
         deadline = time.monotonic() + STILL_TIMEOUT_S
         while True:
             try:
-                if not self._chain.refresh():
+                if not self._chain.looked_since(booked, consortium) and not self._chain.refresh(consortium):
                     raise Refused(
                         Code.CHAIN_UNREACHABLE, "too few nodes have answered since the run was booked"
                     )

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
@@ -23,8 +24,8 @@ from sealroom_agents.errors import Refused
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.gate.cases import PresentedDataset
 
-MAX_PRESENTED = 1024
-"""Headers of which it is kept what they say."""
+MAX_KNOWN = 1024
+"""Headers, and wraps, of which it is kept what they say."""
 
 
 @dataclass(frozen=True)
@@ -37,40 +38,55 @@ class OpenedKey:
     """The key; wipe it after use."""
 
 
-class Presented:
-    """What the headers say that came lately, by digest: the same ones come with every run. Thread safe."""
+T = TypeVar("T")
 
-    def __init__(self) -> None:
+
+class Lately(Generic[T]):
+    """What was read lately, by the digest of its bytes: the same headers and wraps come with every run.
+    Thread safe."""
+
+    def __init__(self, read: Callable[[bytes], T]) -> None:
+        """`read`: reads bytes that are new, or raises."""
+        self._read = read
         self._lock = threading.Lock()
-        self._known: OrderedDict[bytes, PresentedDataset] = OrderedDict()
+        self._known: OrderedDict[bytes, T] = OrderedDict()
 
-    def __call__(self, offer: DatasetOffer) -> PresentedDataset:
-        """What a dataset's header says. Raises `Refused` `malformed`."""
-        digest = sha256(offer.header)
+    def __call__(self, data: bytes) -> T:
+        """What the bytes say. Raises what `read` does."""
+        digest = sha256(data)
         with self._lock:
             if (known := self._known.get(digest)) is not None:
                 self._known.move_to_end(digest)
                 return known
-        try:
-            header = Header.parse(offer.header)
-        except SealError as error:
-            raise Refused(Code.MALFORMED, error.message) from error
-        found = PresentedDataset(
-            id=header.dataset_id,
-            owner=header.owner,
-            name=header.dataset,
-            version=header.dataset_version,
-            header=header.digest,
-        )
+        found = self._read(data)
         with self._lock:
             self._known[digest] = found
-            if len(self._known) > MAX_PRESENTED:
+            if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
         return found
 
 
-present = Presented()
-"""What a dataset's header says."""
+def _presented(data: bytes) -> PresentedDataset:
+    header = Header.parse(data)
+    return PresentedDataset(
+        id=header.dataset_id,
+        owner=header.owner,
+        name=header.dataset,
+        version=header.dataset_version,
+        header=header.digest,
+    )
+
+
+_headers = Lately(_presented)
+_wraps = Lately(Wrap.parse)
+
+
+def present(offer: DatasetOffer) -> PresentedDataset:
+    """What a dataset's header says. Raises `Refused` `malformed`."""
+    try:
+        return _headers(offer.header)
+    except SealError as error:
+        raise Refused(Code.MALFORMED, error.message) from error
 
 
 def open_wraps(
@@ -134,7 +150,7 @@ def _open(
     if record is None:
         raise Refused(Code.DATASET_MISMATCH, f"the study does not use dataset {to_hex(dataset)}")
     try:
-        wrap = Wrap.parse(offer.wrap)
+        wrap = _wraps(offer.wrap)
     except SealError as error:
         code = Code.NOT_WRAPPED if error.code is Code.NOT_WRAPPED else Code.MALFORMED
         raise Refused(code, error.message, error.hint) from error

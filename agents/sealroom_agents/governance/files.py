@@ -116,16 +116,20 @@ def load_owners(path: Path) -> tuple[Owner, ...]:
 
 def load_content(path: Path) -> Content:
     """A proposal with what it follows, as the desk writes it with --out. Raises `FormatError`."""
-    given = read_json(path)
-    fields = Fields(given, str(path))
+    return content_in(read_json(path), str(path))
+
+
+def content_in(given: dict[str, Any], what: str) -> Content:
+    """The same from the object. Raises `FormatError`."""
+    fields = Fields(given, what)
     fields.version(FORMAT)
     kind = fields.text("kind", limit=16)
     kinds: dict[str, type[Content]] = {
         "study": Study, "platform": PlatformProposal, "machines": MachinesProposal, "roster": RosterProposal,
     }  # fmt: skip
     if kind not in kinds:
-        raise FormatError(Code.MALFORMED, f"{path} has kind that is none of {', '.join(kinds)}")
-    content = kinds[kind].from_json(fields.object("content"), what=f"the content of {path}")
+        raise FormatError(Code.MALFORMED, f"{what} has kind that is none of {', '.join(kinds)}")
+    content = kinds[kind].from_json(fields.object("content"), what=f"the content of {what}")
     fields.done()
     return content
 

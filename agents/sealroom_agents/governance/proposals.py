@@ -8,6 +8,7 @@ says, and the contract is asked what it knows of that id (CH-29).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -25,6 +26,8 @@ from sealroom.model import (
 )
 from sealroom.model.units import time_text
 from sealroom_agents.chain.contracts import explain_revert
+from sealroom_agents.chain.events import records, unnamed, with_names
+from sealroom_agents.chain.history import History
 from sealroom_agents.chain.logs import Happening
 from sealroom_agents.chain.rpc import RpcFailure
 from sealroom_agents.errors import ChainError, ToolError
@@ -43,6 +46,10 @@ KINDS: dict[str, tuple[str, int]] = {
     "StudyProposed": ("study", 4),
 }
 """Event of a first vote: the kind of its proposal, and the number that the contract gives to that."""
+DECISIONS = frozenset({"StudyPinned", "PlatformAdopted", "MachinesAdded", "RosterChanged"})
+"""Events with which a proposal takes effect."""
+MOST_OLDER = 256
+"""Events that are read further back than was asked, to find who voted before."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +92,47 @@ class Outlook:
     """Why it can never take effect as things are; empty if it can."""
 
 
-def history(standing: Standing, *, limit: int | None = None) -> list[Happening]:
-    """What happened, the newest first; `limit` of them at most."""
-    return list(islice(standing.node.walk(standing.consortium), limit))
+def history(
+    standing: Standing, *, limit: int | None = None
+) -> tuple[list[Happening], dict[bytes, tuple[str, ...]]]:
+    """What happened, the newest first, `limit` of them at most; and by whose vote what took effect, by its
+    id, where earlier votes tell: ids of owners, or accounts that are none's now."""
+    walked = standing.node.walk(standing.consortium)
+    told = list(islice(walked, limit))
+    read = [*told, *(_older(walked, told) if any(one.name in DECISIONS for one in told) else ())]
+    unread = int(read[-1].fields["previousBlock"]) if read else 0
+    events = tuple(records(reversed(read)))
+    wanted = unnamed(events, complete=not unread)
+    seats = sorted(set(wanted.values()))
+    asks = [Ask("Consortium", standing.consortium, "accountsAt", one) for one in seats]
+    answers = zip(seats, standing.node.calls(asks) if asks else (), strict=True)
+    accounts = {
+        one: tuple(str(account).lower() for account in answer)
+        for one, answer in answers
+        if not isinstance(answer, RpcFailure)
+    }
+    voices = History(tuple(with_names(events, wanted, accounts)), unread).deciding
+    return told, {one: tuple(map(standing.name, last)) for one, last in voices.items()}
+
+
+def _older(walked: Iterator[Happening], told: Sequence[Happening]) -> Iterator[Happening]:
+    """What was before, back to the first votes for all that took effect, each with its whole transaction:
+    the vote itself comes before the event of its proposal."""
+    lacking = {subject(one) for one in told if one.name in DECISIONS}
+    lacking -= {subject(one) for one in told if one.name in KINDS}
+    tx = told[-1].where.tx
+    for one in islice(walked, MOST_OLDER):
+        if not lacking and one.where.tx != tx:
+            return
+        tx = one.where.tx
+        if one.name in KINDS:
+            lacking.discard(subject(one))
+        yield one
+
+
+def subject(event: Happening) -> bytes:
+    """Id of the proposal that an event is of; empty for what is of none."""
+    return bytes(event.fields.get("proposal", event.fields.get("study", b"")))
 
 
 def content_of(event: Happening) -> Content:

@@ -125,17 +125,18 @@ def show(desk: Desk, *, proposal: bytes, recipe: Path | None) -> Answer:
 def history_(desk: Desk, *, limit: int) -> Answer:
     """What happened, the newest first."""
     at = desk.standing
-    events = history(at, limit=limit)
-    lines = [(f"block {one.where.block}", words.happening(at, one)) for one in events]
+    events, deciding = history(at, limit=limit)
+    told = [(one, words.happening(at, one, deciding)) for one in events]
+    lines = [(f"block {one.where.block}", what) for one, what in told]
     facts = {
         "events": [
             {
                 "block": one.where.block,
                 "tx": one.where.tx,
                 "event": one.name,
-                "words": words.happening(at, one),
+                "words": what,
             }
-            for one in events
+            for one, what in told
         ]
     }
     return desk.answer(facts, lines or [("history", "nothing happened yet")])

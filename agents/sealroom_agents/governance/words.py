@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sealroom.encoding import to_hex
@@ -22,11 +22,13 @@ from sealroom.model.units import delta_text, epsilon_text, time_text
 from sealroom_agents.chain.logs import Happening
 from sealroom_agents.cli.terminal import plural
 from sealroom_agents.governance.proposals import (
+    DECISIONS,
     SILENCE_S,
     Content,
     Outlook,
     Proposal,
     content_of,
+    subject,
 )
 from sealroom_agents.governance.standing import NO_HASH, NOBODY, DatasetFacts, Standing
 
@@ -275,8 +277,15 @@ def limits_of(allowance: Allowance) -> Limits:
     )
 
 
-def happening(standing: Standing, event: Happening) -> str:
-    """One event in one sentence."""
+def happening(standing: Standing, event: Happening, deciding: Mapping[bytes, Sequence[str]]) -> str:
+    """One event in one sentence. deciding: by whose vote what took effect, by its id."""
+    last = deciding.get(subject(event), ()) if event.name in DECISIONS else ()
+    what = _event(standing, event)
+    # No event of its own tells of the vote by which something takes effect.
+    return f"{', '.join(last)} approved, and so: {what}" if last else what
+
+
+def _event(standing: Standing, event: Happening) -> str:
     fields = event.fields
 
     def who(field: str) -> str:

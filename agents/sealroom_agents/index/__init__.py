@@ -9,7 +9,7 @@ hints, for people to follow; votes, budgets and what is live come from state at 
 from sealroom_agents.index.facts import Facts, newest_of_each, waiting
 from sealroom_agents.index.follower import Follower, following, rebuild
 from sealroom_agents.index.indexed import Indexed, Portrait, Progress, with_proposal
-from sealroom_agents.store.index_records import Line
+from sealroom_agents.store.index_records import Line, Wanted
 
 __all__ = [
     "Facts",
@@ -18,6 +18,7 @@ __all__ = [
     "Line",
     "Portrait",
     "Progress",
+    "Wanted",
     "following",
     "newest_of_each",
     "rebuild",

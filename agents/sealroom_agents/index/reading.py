@@ -40,6 +40,7 @@ from sealroom_agents.chain.waiting import read_handovers, read_pending
 from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import ChainView
 from sealroom_agents.index.facts import Facts, Seated, StudyDatasets, newest_of_each, waiting
+from sealroom_agents.index.listing import Misplaced, counted, counting, misplaced
 from sealroom_agents.index.rows import votes
 from sealroom_agents.store.index import Index
 from sealroom_agents.store.index_records import MAX_RECORDS, Look
@@ -62,12 +63,15 @@ def look_at(
 ) -> Look:
     """One consortium, which the index has up to `head`. What cannot be read is a fault of this one alone.
 
-    Raises `ChainError` where the node, rather than the consortium, does not answer.
+    Raises `Misplaced` where the factory has another one at that number, and `ChainError` where the node,
+    rather than the consortium, does not answer.
     """
     try:
         history = votes(index, consortium)
-        row, facts = _facts(rpc, places, consortium, head, history, chain_id=chain_id)
-        (line,) = lines(rpc, factory, head, number, 1)
+        row, facts = facts_at(rpc, places, consortium, head, history, chain_id=chain_id)
+        (line,) = lines(rpc, factory, head, number, [consortium])
+    except Misplaced:
+        raise
     except ChainError as error:
         if error.code not in (Code.NOT_A_CONSORTIUM, Code.EVENTS_MISSING):
             raise
@@ -80,13 +84,23 @@ def look_at(
         "names": "\n" + "\n".join(owner.id for owner in row.state.owners) + "\n",
     }
     return Look(
-        consortium, head.number, facts=facts.encode(), fault=fault, line=columns, datasets=sorted(used)
-    )
+        consortium, head.number, facts=facts.encode(), fault=fault, line=columns, datasets=sorted(used),
+        accounts=_accounts(facts),
+    )  # fmt: skip
 
 
-def _facts(
+def _accounts(facts: Facts) -> dict[str, bool]:
+    """Accounts that a consortium names, and whether each did something there itself: who is offered a seat or
+    a dataset has not."""
+    named = [*(one.account for one in facts.view.owners), *(one.to for one in facts.handovers)]
+    return {account: account in facts.view.confirmed for account in named}
+
+
+def facts_at(
     rpc: Rpc, places: Places, consortium: str, head: Head, history: History, *, chain_id: int
 ) -> tuple[Row, Facts]:
+    """All of one consortium that pages show, at one block of one node. history: its events up to there.
+    Raises `ChainError`."""
     pins = {pin.content.id: pin.content for pin in history.pins}
     last = history.pins[-1].content if history.pins else None
     seen = read(rpc, places, consortium, head, study=last)
@@ -147,14 +161,17 @@ def has_all(index: Index, consortium: str, state: State, books: Books) -> bool:
     return index.tallies([consortium]).get(consortium, (0, 0)) == (state.events, books.last_block)
 
 
-def differing(rpc: Rpc, places: Places, index: Index, consortia: Sequence[str], head: Head) -> list[str]:
-    """Those of some consortia of which the index lacks events: so a node that hides a log, such as that of a
-    revocation, is found out by the state. Raises `ChainError` where the node does not answer."""
+def differing(
+    rpc: Rpc, places: Places, index: Index, factory: str, consortia: Sequence[str], head: Head
+) -> tuple[list[str], int]:
+    """Those of some consortia of which the index lacks events, and how many consortia the factory has: so a
+    node that hides a log, such as that of a revocation, is found out by the state. Raises `ChainError` where
+    the node does not answer."""
     lens, ledger = interface("Lens"), interface("Ledger")
     named = places.many(rpc, consortia, head)
     calls = [(place.lens, lens.encode("state", one)) for one, place in named.items()]
     calls += [(place.ledger, ledger.encode("books", one)) for one, place in named.items()]
-    answers = rpc.calls_at(head.hash, calls, gas=STATE_GAS)
+    *answers, number = rpc.calls_at(head.hash, [*calls, counting(factory)], gas=STATE_GAS)
     kept = index.tallies(consortia)
     found = []
     pairs = zip(named.items(), answers[: len(named)], answers[len(named) :], strict=True)
@@ -167,7 +184,7 @@ def differing(rpc: Rpc, places: Places, index: Index, consortia: Sequence[str], 
             continue
         if told != kept.get(consortium, (0, 0)):
             found.append(consortium)
-    return found
+    return found, counted(rpc, number)
 
 
 def _missing(what: str) -> ChainError:
@@ -178,10 +195,13 @@ def _missing(what: str) -> ChainError:
     )
 
 
-def lines(rpc: Rpc, factory: str, head: Head, first: int, most: int) -> list[Look]:
-    """Lines of the factory's board at one block, from number `first` on: fewer where the node has not the gas
-    for that many, since anyone can fill the lines of consortia of its own. Raises `ChainError`."""
-    contract = interface("Factory")
+def lines(rpc: Rpc, factory: str, head: Head, first: int, consortia: Sequence[str]) -> list[Look]:
+    """Lines of the factory's board at one block, of these consortia from number `first` on: fewer where the
+    node has not the gas for that many, since anyone can fill the lines of consortia of its own.
+
+    Raises `Misplaced` where the factory has others there; `ChainError`.
+    """
+    contract, most = interface("Factory"), len(consortia)
     while True:
         (answer,) = rpc.calls_at(head.hash, [(factory, contract.encode("board", first, most))])
         if not isinstance(answer, RpcFailure):
@@ -189,10 +209,15 @@ def lines(rpc: Rpc, factory: str, head: Head, first: int, most: int) -> list[Loo
         if most == 1:
             raise ChainError(Code.NOT_A_CONSORTIUM, f"the factory does not show its line: {answer.message}")
         most = max(1, most // 2)
-    return [
-        Look(str(line["consortium"]).lower(), head.number, line=_columns(line))
-        for line in contract.decode("board", answer)
-    ]
+    told = contract.decode("board", answer)
+    if len(told) != most:
+        raise misplaced(consortia[min(len(told), most - 1)], first + len(told))
+    found = []
+    for place, (consortium, line) in enumerate(zip(consortia, told, strict=False), first):
+        if str(line["consortium"]).lower() != consortium:
+            raise misplaced(consortium, place)
+        found.append(Look(consortium, head.number, line=_columns(line)))
+    return found
 
 
 def _columns(line: Any) -> dict[str, Any]:

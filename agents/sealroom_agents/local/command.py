@@ -11,12 +11,12 @@ import click
 
 from sealroom_agents.cli.terminal import shown
 from sealroom_agents.errors import ToolError
+from sealroom_agents.storage_options import ROOM
 
 if TYPE_CHECKING:
     from sealroom_agents.local.room import Room
     from sealroom_agents.up.children import Children
 
-ROOM = Path(".sealroom")
 PEOPLE = 2_000
 room_option = click.option(
     "--room", "folder", type=click.Path(path_type=Path, file_okay=False), default=ROOM, show_default=True,
@@ -43,6 +43,7 @@ def up_local(children: Children, folder: Path, study: Path) -> None:
 
 def next_steps(room: Room, recipe: Any) -> list[str]:
     """The commands that are left, for a second terminal in the same folder."""
+    from sealroom_agents.console.pictures import needs
     from sealroom_agents.local.owners import voters
 
     where = "" if room.folder == ROOM.absolute() else f" --room {shlex.quote(str(room.folder))}"
@@ -51,7 +52,8 @@ def next_steps(room: Room, recipe: Any) -> list[str]:
     first = next(iter(room.owners))
     return [
         "",
-        f"{recipe.name}: {len(room.owners)} owners, {room.threshold} of whom decide. In another terminal:",
+        f"{recipe.name}: {len(room.owners)} owners; a study needs {needs(room.threshold, len(holders))}.",
+        "In another terminal:",
         *(f"  sealroom room join {owner} --in FILE{where}" for owner in holders),
         f"  sealroom room approve {' '.join(voters(room, holders))}{where}",
         f"  sealroom run --out {out}{where}",

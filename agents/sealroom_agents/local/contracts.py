@@ -70,7 +70,9 @@ def creation_code() -> dict[str, bytes]:
 class LocalSender:
     """Sends from the accounts that a local chain holds the keys of."""
 
-    def __init__(self, url: str, account: int = OPERATOR) -> None:
+    def __init__(self, url: str, account: int = OPERATOR, *, look_s: float = 0.1) -> None:
+        """look_s: pause between two looks whether a transaction was mined, seconds."""
+        self._look_s = look_s
         self.rpc = Rpc(url, timeout_s=MINED_WITHIN_S)
         self._from: str = self.rpc.request("eth_accounts", [])[account]
 
@@ -96,7 +98,7 @@ class LocalSender:
         while (receipt := self.rpc.request("eth_getTransactionReceipt", [sent])) is None:
             if time.monotonic() > deadline:
                 raise DemoError(f"transaction {sent} of the local chain was not mined")
-            time.sleep(0.1)
+            time.sleep(self._look_s)
         if receipt["status"] != "0x1":
             raise DemoError(f"transaction {sent} of the local chain failed")
         return dict(receipt)

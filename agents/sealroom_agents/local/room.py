@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sealroom.codes import Code
+from sealroom.errors import SealroomError
 from sealroom.files import PUBLIC, write_atomic
 from sealroom_agents.config import Config, load
 from sealroom_agents.errors import ToolError
@@ -17,6 +19,9 @@ ROOM_FILE = "room.json"
 VERSION = 1
 PASSPHRASE = "local"
 """Of all keystores: they hold the published keys of a development chain."""
+
+
+E = TypeVar("E", bound=SealroomError)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ class Places:
         return self.folder / "pin.json"
 
     @property
+    def how(self) -> Path:
+        """The recording of a run that the console walks through, once there is one."""
+        return self.folder / "how.json"
+
+    @property
     def chain(self) -> Path:
         """What the local chain keeps."""
         return self.folder / "chain"
@@ -74,6 +84,11 @@ class Places:
     def sealed(self) -> Path:
         """Sealed datasets, as OWNER/NAME.tar: what leaves the owners."""
         return self.folder / "sealed"
+
+    @property
+    def console_key(self) -> Path:
+        """Key that signs what the console answers."""
+        return self.folder / "console.key"
 
     def owner(self, owner: str) -> Path:
         """What stays with one owner: its account, its data keys."""
@@ -125,6 +140,22 @@ class Room:
         del content["folder"]
         write_atomic(
             self.places.room, json.dumps(content, indent=1).encode() + b"\n", mode=PUBLIC, replace=True
+        )
+
+    def away(self, error: E) -> E:
+        """An error that says that a node or console does not answer, as one that says that the room is not
+        running, where it is the room's; any other as it is."""
+        if error.code not in (Code.CHAIN_UNREACHABLE, Code.CONSOLE_UNREACHABLE):
+            return error
+        if not any(url.rstrip("/") in error.message for url in (self.rpc, self.console)):
+            return error
+        return type(error)(
+            error.code,
+            f"the room in {self.folder} is not running: {error.message}",
+            f"start it, and leave it running: sealroom up --local {shlex.quote(self.study)} --dir "
+            f"{shlex.quote(str(self.folder))}; without it, an envelope with proofs is verified by "
+            f"--pin {shlex.quote(str(self.places.pin))} "
+            f"--simulated-root {shlex.quote(str(self.places.root))}",
         )
 
     @classmethod

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import httpx
 
@@ -25,29 +22,27 @@ from sealroom.keys import address_of
 from sealroom.model import MAX_OWNERS, Owner
 from sealroom.recipe import compose_hash, render
 from sealroom_agents.chain import ChainReader
-from sealroom_agents.chain.rpc import Rpc
-from sealroom_agents.errors import ChainError, DemoError, ToolError
+from sealroom_agents.errors import ToolError
 from sealroom_agents.governance.files import read_owner
-from sealroom_agents.local.contracts import LocalSender, deploy
+from sealroom_agents.local.chain import CHAIN_ID, READY_S, start_chain, wait_until_final
+from sealroom_agents.local.contracts import Deployment, LocalSender
+from sealroom_agents.local.contracts import deploy as deploy_here
+from sealroom_agents.local.folder import require_space
 from sealroom_agents.local.owners import act, private_key, write_keystore
+from sealroom_agents.local.ports import Ports
 from sealroom_agents.local.room import Places, Room
 from sealroom_agents.simulator import OS_IMAGES_FILE, SIMULATED_OS_IMAGE, SimulatedPlatform
 from sealroom_agents.up.children import Child, Children
 from sealroom_agents.up.plan import children as planned
 from sealroom_agents.up.plan import sealroom
 
-CHAIN_ID = 31337
-PORTS = {"chain": 8545, "gate": 8400, "console": 8080}
-"""Taken where they are free, so that addresses stay the same; else any other."""
+PORTS = MappingProxyType({"chain": 8545, "gate": 8400, "console": 8080})
+"""Taken where they are free, so that addresses stay the same; else the next ones."""
 GAS_MONEY_WEI = 10**19
 """What gate and runner have on the local chain: 10 ether."""
-READY_S = 300.0
-"""How long a process may take until it works, and the chain until a block is final: seconds."""
 DRAIN_S = 60
 """How long a local runner waits for its runs when it is told to end, seconds."""
 OWNERS_FILE = "owners.json"
-ACCOUNTS = 20
-"""Accounts of the local chain; the owners' are the first."""
 GATE_COMPOSE = {
     "manifest_version": 2,
     "name": "sealroom-gate",
@@ -63,13 +58,27 @@ GATE_COMPOSE = {
 """What the simulated CVM of the gate boots; its hash is the gate compose that the owners adopt."""
 
 
+class Deployer(Protocol):
+    """What deploys the contracts on the room's chain."""
+
+    def __call__(self, url: str, owners: Sequence[Owner], threshold: int, *, salt: bytes) -> Deployment:
+        """Deploy what all consortia share, and one consortium. salt: 32 bytes."""
+
+
 def set_up(
-    children: Children, folder: Path, study: Path, *, guarantees: Sequence[str] = tuple(GUARANTEES)
+    children: Children,
+    folder: Path,
+    study: Path,
+    *,
+    guarantees: Sequence[str] = tuple(GUARANTEES),
+    deploy: Deployer = deploy_here,
+    ports: Mapping[str, int] = PORTS,
 ) -> Room:
-    """Start what a room has in `folder`, and make what is not there yet.
+    """Start what a room has in `folder`, and make what is not there yet. The caller holds it `locked`.
 
     study: a folder with study.yaml and owners.json. `guarantees` are those that the owners' policy accepts.
-    Raises `DemoError`, `ConfigurationError`, `ToolError`, `FormatError`, `ChainError`.
+    `ports` are taken where they are free. Raises `DemoError`, `ConfigurationError`, `ToolError`,
+    `FormatError`, `ChainError`.
     """
     places = Places(folder)
     owners, threshold = read_roster(study)
@@ -83,16 +92,20 @@ def set_up(
             f"{folder} holds a room of {', '.join(there.owners)}, {there.threshold} of whom decide",
             "name another folder with --dir, or remove this one",
         )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
+    require_space(folder)
+    held = Ports()
+    children.hold(held)
+    if there is not None:
+        held.keep({"chain": _port(there.rpc), "gate": _port(there.gate), "console": _port(there.console)})
     _make_files(places, guarantees)
     for place, owner in enumerate(owners):
         write_keystore(places.keystore(owner.id), private_key(place))
-    port = _port(there.rpc) if there is not None else free_port(PORTS["chain"])
+    port = _port(there.rpc) if there is not None else held.take(ports["chain"])
     url = start_chain(children, folder, port)
     if there is None:
         made = deploy(url, owners, threshold, salt=secrets.token_bytes(32))
-        gate, console = (f"http://127.0.0.1:{free_port(PORTS[name])}" for name in ("gate", "console"))
+        gate, console = (f"http://127.0.0.1:{held.take(ports[name])}" for name in ("gate", "console"))
         room = Room(
             folder=folder, study=str(study), rpc=url, gate=gate, console=console, threshold=threshold,
             consortium=made.consortium, app=made.app, ledger=made.ledger, factory=made.factory,
@@ -132,40 +145,6 @@ def read_roster(study: Path) -> tuple[tuple[Owner, ...], int]:
     return owners, threshold
 
 
-def start_chain(children: Children, folder: Path, port: int) -> str:
-    """A chain with one block a second and finality two blocks behind, which a later call goes on with."""
-    url = f"http://127.0.0.1:{port}"
-    states = folder / "chain"
-    states.mkdir(exist_ok=True)
-    # Past some hundred blocks anvil writes one file a block, into the user's home unless told otherwise.
-    command = (
-        "anvil", "--port", str(port), "--block-time", "1", "--slots-in-an-epoch", "1", "--silent",
-        "--accounts", str(ACCOUNTS), "--chain-id", str(CHAIN_ID), "--cache-path", str(states / "cache"),
-        "--state", str(states / "state.json"), "--state-interval", "10", "--preserve-historical-states",
-    )  # fmt: skip
-    children.start(Child("chain", command, probe=lambda: answers(url), stop_s=30.0), within_s=READY_S)
-    return url
-
-
-def answers(url: str) -> bool:
-    """Whether a node is there."""
-    try:
-        Rpc(url).chain_id()
-    except ChainError:
-        return False
-    return True
-
-
-def wait_until_final(url: str) -> None:
-    """Wait until what is in the newest block now is finalized: only then does an approval count."""
-    rpc = Rpc(url)
-    newest, deadline = rpc.head("latest").number, time.monotonic() + READY_S
-    while rpc.head("finalized").number < newest:
-        if time.monotonic() > deadline:
-            raise DemoError(f"block {newest} of the local chain does not become final")
-        time.sleep(0.1)
-
-
 def write_card(room: Room) -> None:
     """The study card from chain and gate, checked, and the pin file that results are proven against."""
     from sealroom_agents import studycard
@@ -191,32 +170,6 @@ def write_card(room: Room) -> None:
     write_atomic(places.pin, pin.encode(), mode=PUBLIC, replace=True)
 
 
-def free_port(wanted: int) -> int:
-    """That port where nobody has it, else another free one."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise DemoError("no port is free")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One call at a time uses a folder. Raises `DemoError`."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    held = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise DemoError(f"another room runs in {folder}", hint="stop it, or name another --dir") from None
-    finally:
-        os.close(held)
-
-
 def _make_files(places: Places, guarantees: Sequence[str]) -> None:
     """What the processes need beside the chain; nothing that is there is made anew."""
     if not (places.platform / "seed").exists():
@@ -224,7 +177,7 @@ def _make_files(places: Places, guarantees: Sequence[str]) -> None:
     platform = SimulatedPlatform.open(places.platform)
     _once(places.policy, lambda: platform.policy(guarantees=tuple(guarantees)).encode(), PUBLIC)
     _once(places.folder / "gate-compose.json", _gate_compose, PUBLIC)
-    for name in ("watch.token", "runner.key"):
+    for name in ("watch.token", "runner.key", "console.key"):
         _once(places.folder / name, lambda: b"0x" + secrets.token_hex(32).encode(), PRIVATE)
 
 
@@ -247,7 +200,7 @@ rpc = ["{room.rpc}"]
 factory = "{room.factory}"
 
 [database]
-url = "sqlite:///{room.folder / "sealroom.db"}"
+url = "sqlite:///sealroom.db"
 
 [simulator]
 platform = "platform"
@@ -271,6 +224,8 @@ key_file = "runner.key"
 drain_seconds = {DRAIN_S}
 
 [console]
+signing_key = "console.key"
+how = "how.json"
 port = {_port(room.console)}
 """
 

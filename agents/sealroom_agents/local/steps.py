@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from sealroom.recipe import DatasetSpec, Recipe, parse
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.cli.reseal import reseal
 from sealroom_agents.cli.seal import seal
+from sealroom_agents.cli.terminal import plural, warn
 from sealroom_agents.errors import ToolError
-from sealroom_agents.local.owners import act
+from sealroom_agents.facts import DatasetRecord
+from sealroom_agents.local.owners import account_of, act
 from sealroom_agents.local.room import Room
 from sealroom_agents.readiness import proposed
 
@@ -68,6 +70,7 @@ def join(
         "as_json": False,
     }  # fmt: skip
     context = click.get_current_context()
+    registered = {(one.holder, one.name) for one in ChainReader([room.rpc]).offered(room.consortium)}
     for spec in specs:
         sealed = places.sealed / owner / f"{spec.name}.tar"
         key = places.owner(owner) / "keys" / f"{spec.name}.key"
@@ -83,10 +86,22 @@ def join(
         else:
             source = given or make_up(recipe, spec, places.owner(owner), people=people, seed=seed)
             kind = {"kind": "opaque"} if spec.schema is None else {}
-            context.invoke(seal, source=source, name=spec.name, out=sealed, key_out=key, **kind, **binding)
+            context.invoke(
+                seal,
+                source=source,
+                name=spec.name,
+                out=sealed,
+                key_out=key,
+                registers=True,
+                **kind,
+                **binding,
+            )
+        # An earlier call may have sealed it and failed at the chain.
+        known = again and (account_of(room, owner), spec.name) in registered
+        if not known:
             registration = sealed.with_suffix(".registration.json")
             act(room, owner, "register", "--registration", registration, *budget(recipe, runs))
-        yield Joined(spec.name, sealed, made_up=not again and given is None, registered=not again)
+        yield Joined(spec.name, sealed, made_up=not again and given is None, registered=not known)
 
 
 def budget(recipe: Recipe, runs: int) -> tuple[str, ...]:
@@ -117,6 +132,22 @@ def make_up(recipe: Recipe, spec: DatasetSpec, home: Path, *, people: int, seed:
     return folder
 
 
+def affordable(recipe: Recipe, offered: Iterable[DatasetRecord]) -> int:
+    """For how many runs of a recipe all its datasets have ε and δ left. offered: what owners let a consortium
+    use; a dataset that is not among them has none."""
+    known = {(one.holder_id, one.name): one for one in offered}
+    found = []
+    for spec in recipe.datasets:
+        one = known.get((spec.owner, spec.name))
+        for books in () if one is None else (one.account, one.allowance):
+            found.append(max(0, books.epsilon_cap - books.epsilon_spent) // recipe.epsilon_micro)
+            if recipe.delta_pico:
+                found.append(max(0, books.delta_cap - books.delta_spent) // recipe.delta_pico)
+        if one is None:
+            found.append(0)
+    return min(found)
+
+
 def approve(room: Room, owner: str, *, runs: int) -> str:
     """Vote for the room's study as one owner; the first vote proposes it. Returns what came of it.
 
@@ -124,8 +155,9 @@ def approve(room: Room, owner: str, *, runs: int) -> str:
     """
     recipe, places = recipe_of(room), room.places
     view = ChainReader([room.rpc]).latest_view(room.consortium, compose_hash=recipe.compose_hash).best
+    account = account_of(room, owner).lower()
     if view is not None and view.study is not None and view.study.compose_hash == recipe.compose_hash:
-        return "is approved already"
+        return "the study is approved already"
     candidate = None if view is None else proposed(view)
     if candidate is None:
         listed = [
@@ -143,7 +175,14 @@ def approve(room: Room, owner: str, *, runs: int) -> str:
                 Code.DATASET_MISSING, f"{', '.join(dict.fromkeys(missing))} sealed nothing yet",
                 f"sealroom room join {missing[0]} --in FILE",
             )  # fmt: skip
+        if (fit := affordable(recipe, ChainReader([room.rpc]).offered(room.consortium))) < runs:
+            warn(
+                f"the datasets have ε and δ for {plural(fit, 'run')}, and {runs} are proposed: those over "
+                "it are refused; fewer with --runs, or more budget: sealroom govern allow --help"
+            )
         done = act(room, owner, "propose", "--recipe", places.recipe, *listed, "--runs", str(runs))
         return f"proposed {done['proposal']}, which is its vote"
+    if account in candidate.approvals:
+        return "had voted for it already"
     act(room, owner, "approve", "0x" + candidate.study.id.hex(), "--recipe", places.recipe)
     return "voted for it"

@@ -88,16 +88,18 @@ def folder_to_parquet(folder: ParquetFolder, target: BinaryIO, *, advance: Advan
     """
     from sealroom.schema.arrow import arrow_schema
 
-    schema = arrow_schema(folder.columns)
-    return write_batches(_batches(folder, schema, advance), schema, target)
+    return write_batches(folder_batches(folder, advance=advance), arrow_schema(folder.columns), target)
 
 
-def _batches(folder: ParquetFolder, schema: Any, advance: Advance | None) -> Iterator[Any]:
+def folder_batches(folder: ParquetFolder, *, advance: Advance | None = None) -> Iterator[Any]:
+    """The rows of all files in record batches, with the folder's columns. Raises as `folder_to_parquet`."""
     import pyarrow
     import pyarrow.parquet as pq
 
+    from sealroom.schema.arrow import arrow_schema
     from sealroom.sealed.parquet import parse_footer
 
+    schema = arrow_schema(folder.columns)
     types = dict(folder.columns)
     done = 0
     for entry in folder.files:

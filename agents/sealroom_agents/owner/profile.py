@@ -7,17 +7,16 @@ it is sealed, and rows are counted once more, against what the footer says.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sealroom.codes import Code
 from sealroom.schema import (
     Binary,
     Bool,
+    Column,
     ColumnType,
     Date,
     Decimal,
@@ -29,23 +28,14 @@ from sealroom.schema import (
     Timestamp,
     plain_type,
 )
-from sealroom.schema.names import shown
-from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.parquet_rows import ParquetRows
 
-if TYPE_CHECKING:
-    from sealroom.sealed.parquet import Footer
-
-BATCH_ROWS = 65_536
-GAP_BLOCK_BYTES = 1024 * 1024
-"""How much is read at once of what lies between columns."""
 MAX_DISTINCT = 1_000
 """Different texts that are counted; memory is bounded by this and `MAX_DISTINCT_BYTES`."""
 MAX_DISTINCT_BYTES = 1024 * 1024
 MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "-", ".", "?")
 """Texts that some programs write for a missing value. Here they are texts."""
-MOST_SECONDS = 9_214_646_400
-"""Seconds from 1970 to the end of 2261, within which 64 bits count nanoseconds."""
-_MAGIC = b"PAR1"
+_YEAR = re.compile("-?[0-9]+")
 
 
 @dataclass
@@ -86,6 +76,15 @@ class ColumnProfile:
         lengths = {String: "characters", Binary: "bytes", List: "elements"}
         return lengths.get(type(self.type))
 
+    def discreet(self, *, names_people: bool = False) -> ColumnProfile:
+        """The same without what is some person's value, but for the ends of numbers: of days and instants the
+        years, of clock times and of ids nothing."""
+        if names_people or isinstance(self.type, Time):
+            return self if self._measure else replace(self, least=None, most=None)
+        if isinstance(self.type, Date | Timestamp):
+            return replace(self, least=_year(self.least), most=_year(self.most))
+        return self
+
     def sentence(self) -> str:
         """The column in one line for people."""
         parts = [self.type.name, f"{self.nulls:,} null"]
@@ -121,134 +120,42 @@ def profile(
     `expected` is how many rows it must have, where that is known. Raises `not-parquet`, `rows-differ`,
     `table-malformed`, and `SealError` as `sealroom.sealed.parquet.read_footer`.
     """
-    import pyarrow
-    import pyarrow.parquet as pq
-
-    from sealroom.schema.arrow import arrow_schema
-    from sealroom.sealed.parquet import parse_footer
-    from sealroom.sealed.table import same_schema
     from sealroom_agents.owner.to_parquet import same_rows
 
     with path.open("rb", buffering=0) as file:
-        footer = parse_footer(file, str(name))
-        _refuse_joined(file, footer, name)
-        _refuse_far_times(file, footer, name)
-        columns = tuple(ColumnProfile(column.name, column.type) for column in footer.columns)
-        for column in columns:
+        parquet = ParquetRows(file, name=name)
+        seen = Tally(parquet.columns)
+        for batch in parquet:
+            seen.add(batch.columns)
+            if advance is not None:
+                advance(seen.rows)
+    found = seen.finish()
+    written = parquet.rows if expected is None else expected
+    same_rows(name, footer=parquet.rows, decoded=found.rows, written=written)
+    return found
+
+
+class Tally:
+    """What stands in columns whose values come in batches. Each array is of the Arrow type of its column."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = tuple(ColumnProfile(column.name, column.type) for column in columns)
+        for column in self._columns:
             _begin(column)
-        rows = 0
-        with _decoding(name):
-            # The writer's own notes say how to see a column (AR-07); what counts is how it is stored.
-            parquet = pq.ParquetFile(
-                pyarrow.PythonFile(file, mode="r"),
-                metadata=footer.for_arrow(),
-                arrow_extensions_enabled=False,
-            )
-            if not same_schema(parquet.schema_arrow, arrow_schema(footer.columns)):
-                raise ValueError("Arrow reads a column as another type")
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
-                for column, values in zip(columns, batch.columns, strict=True):
-                    _check_values(column, values, name)
-                    _add(column, values)
-                rows += batch.num_rows
-                if advance is not None:
-                    advance(rows)
-    for column in columns:
-        _finish(column)
-    same_rows(name, footer=footer.rows, decoded=rows, written=rows if expected is None else expected)
-    return Profile(rows, columns)
+        self.rows = 0
+        """Rows that were added."""
 
+    def add(self, arrays: Sequence[Any]) -> None:
+        """Count the values of one batch."""
+        for column, values in zip(self._columns, arrays, strict=True):
+            _add(column, values)
+        self.rows += len(arrays[0])
 
-def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
-    """Parquet is read from its end, so of files that were joined the rows of all but one would be lost.
-
-    Where one ends and the next begins, `PAR1` stands twice; there is room for that only where no column lies.
-    """
-    at = len(_MAGIC)
-    for begin, end in [*((chunk.begin, chunk.end) for chunk in footer.chunks), (footer.begin, footer.begin)]:
-        file.seek(at)
-        known = b""
-        while at < begin and (block := file.read(min(begin - at, GAP_BLOCK_BYTES))):
-            if _MAGIC * 2 in known + block:
-                raise ToolError(
-                    Code.NOT_PARQUET,
-                    f"{name} is several Parquet files joined, and the rows of one alone would be sealed",
-                    "read them as tables, and write all rows to one file",
-                )
-            known, at = block[1 - 2 * len(_MAGIC) :], at + len(block)
-        at = max(at, end)
-    file.seek(0)
-
-
-def _refuse_far_times(file: io.RawIOBase, footer: Footer, name: Path) -> None:
-    """Refuse times of 96 bits that no nanosecond of 64 bits is: Arrow reads another, and DuckDB fails."""
-    import pyarrow
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    from sealroom.sealed.parquet_types import INT96
-
-    leaves = [leaf for leaf in footer.layout.leaves if leaf.stored == INT96 and not leaf.repeated]
-    if not leaves:
-        return
-    with _decoding(name):
-        parquet = pq.ParquetFile(
-            pyarrow.PythonFile(file, mode="r"),
-            metadata=footer.for_arrow(),
-            arrow_extensions_enabled=False,
-            coerce_int96_timestamp_unit="s",
-        )
-        numbers, groups = [leaf.number for leaf in leaves], range(parquet.num_row_groups)
-        for batch in parquet.reader.iter_batches(BATCH_ROWS, groups, numbers, use_threads=False):
-            for column, values in zip(batch.schema.names, batch.columns, strict=True):
-                seconds = pc.abs(_in_struct(values).cast(pyarrow.int64()))
-                if (pc.max(seconds).as_py() or 0) > MOST_SECONDS:
-                    raise ToolError(
-                        Code.TABLE_MALFORMED,
-                        f"{name}: the column {shown(column)} holds a time before 1678 or after 2261,"
-                        " stored in 96 bits",
-                        "write the column as a timestamp in microseconds of 64 bits",
-                    )
-    file.seek(0)
-
-
-def _in_struct(values: Any) -> Any:
-    """The values of all fields of a struct, one behind the other; others as they are."""
-    import pyarrow
-
-    if not pyarrow.types.is_struct(values.type):
-        return values
-    fields = [_in_struct(each) for each in values.flatten()]
-    return pyarrow.concat_arrays(fields)
-
-
-def _check_values(column: ColumnProfile, values: Any, name: Path) -> None:
-    """Refuse text that is no UTF-8, and decimals of more digits than declared: a run would fail on them."""
-    import pyarrow
-
-    try:
-        values.validate(full=True)
-    except pyarrow.ArrowException:
-        raise ToolError(
-            Code.TABLE_MALFORMED,
-            f"{name}: the column {shown(column.name)} holds a value that its type {column.type.name} cannot"
-            " have",
-            "text must be UTF-8, and a decimal within its digits: write the column anew",
-        ) from None
-
-
-@contextmanager
-def _decoding(name: Path) -> Iterator[None]:
-    import pyarrow
-
-    try:
-        yield
-    except (pyarrow.ArrowException, ValueError, OSError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise ToolError(
-            Code.NOT_PARQUET, f"{name} holds a page that cannot be read", "is it whole? write it again"
-        ) from None
+    def finish(self) -> Profile:
+        """What was counted."""
+        for column in self._columns:
+            _finish(column)
+        return Profile(self.rows, self._columns)
 
 
 def _begin(column: ColumnProfile) -> None:
@@ -326,3 +233,8 @@ def _more(known: set[str] | None, found: Any) -> set[str] | None:
         return None
     known.update(text for text in found.to_pylist() if text is not None)
     return known if len(known) <= MAX_DISTINCT else None
+
+
+def _year(end: int | float | str | None) -> str | None:
+    found = _YEAR.match(str(end))
+    return None if end is None else found[0] if found else str(end)

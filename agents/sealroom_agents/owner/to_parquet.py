@@ -8,6 +8,7 @@ declared type. What a cell holds is never repeated in an error: a terminal's log
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,27 +69,39 @@ def csv_heading(path: Path, declared: Sequence[Column], *, delimiter: str) -> He
 
 
 def arrow_to_parquet(path: Path, target: BinaryIO, *, advance: Advance | None = None) -> int:
-    """Write an Arrow IPC file or stream as Parquet; returns its rows.
+    """Write an Arrow IPC file or stream as Parquet; returns its rows. Raises as `arrow_batches`."""
+    import pyarrow
+
+    with path.open("rb") as stream, _reading_arrow(path):
+        # Metadata would carry pandas' or an application's own notes out with the table or a column.
+        schema = pyarrow.schema([column.remove_metadata() for column in _arrow_reader(stream).schema])
+    return write_batches(arrow_batches(path, advance=advance), schema, target)
+
+
+def arrow_batches(path: Path, *, advance: Advance | None = None) -> Iterator[Any]:
+    """The record batches of an Arrow IPC file or stream, as they are.
 
     Raises `not-arrow`, also for one that was cut off or has something behind its end.
     """
+    with path.open("rb") as stream, _reading_arrow(path):
+        reader = _arrow_reader(stream)
+        batches = reader.num_record_batches if hasattr(reader, "num_record_batches") else None
+        messages = _ArrowStream(stream, batches=batches)
+        yield from _advancing(messages, stream, advance)
+        messages.check_end()
+
+
+@contextmanager
+def _reading_arrow(path: Path) -> Iterator[None]:
     import pyarrow
 
-    with path.open("rb") as stream:
-        try:
-            reader = _arrow_reader(stream)
-            # Metadata would carry pandas' or an application's own notes out with the table or a column.
-            schema = pyarrow.schema([column.remove_metadata() for column in reader.schema])
-            batches = reader.num_record_batches if hasattr(reader, "num_record_batches") else None
-            messages = _ArrowStream(stream, batches=batches)
-            rows = write_batches(_advancing(messages, stream, advance), schema, target)
-            messages.check_end()
-            return rows
-        except (pyarrow.ArrowException, ValueError, OSError, MemoryError) as error:
-            # Arrow asks for as much memory as a broken length says.
-            if isinstance(error, OSError) and error.errno is not None:  # Arrow's own carry no number
-                raise
-            raise _not_arrow(path) from error
+    try:
+        yield
+    except (pyarrow.ArrowException, ValueError, OSError, MemoryError) as error:
+        # Arrow asks for as much memory as a broken length says.
+        if isinstance(error, OSError) and error.errno is not None:  # Arrow's own carry no number
+            raise
+        raise _not_arrow(path) from error
 
 
 def csv_to_parquet(
@@ -99,7 +112,17 @@ def csv_to_parquet(
     delimiter: str,
     advance: Advance | None = None,
 ) -> int:
-    """Write a CSV as Parquet with the declared types; returns its rows.
+    """Write a CSV as Parquet with the declared types; returns its rows. Raises as `csv_batches`."""
+    from sealroom.schema.arrow import arrow_schema
+
+    schema = arrow_schema(csv_heading(path, declared, delimiter=delimiter).columns)
+    return write_batches(csv_batches(path, declared, delimiter=delimiter, advance=advance), schema, target)
+
+
+def csv_batches(
+    path: Path, declared: Sequence[Column], *, delimiter: str, advance: Advance | None = None
+) -> Iterator[Any]:
+    """The rows of a CSV with the declared types, in record batches.
 
     UTF-8; the first line names the columns; an empty cell is null, but an empty text in a text column. Its
     rows are counted twice, by Python's parser and by Arrow's. Raises `csv-does-not-fit`, `rows-differ`.
@@ -114,6 +137,7 @@ def csv_to_parquet(
     # Half of the way for each reading.
     first = None if advance is None else lambda done: advance(done // 2)
     rows = count_rows(path, delimiter=delimiter, advance=first)
+    found = 0
     types = dict(declared)
     schema = arrow_schema([Column(name, types[name]) for name in names])
     with _arrow_file(path) as stream:
@@ -132,7 +156,9 @@ def csv_to_parquet(
             )
             second = None if advance is None else lambda done: advance((size + done) // 2)
             converted = _converted(reader, schema, [types[name] for name in names], path, delimiter)
-            found = write_batches(_advancing(converted, stream, second), schema, target)
+            for batch in _advancing(converted, stream, second):
+                found += batch.num_rows
+                yield batch
         except (pyarrow.ArrowException, ValueError):
             raise ToolError(
                 Code.CSV_DOES_NOT_FIT,
@@ -140,7 +166,6 @@ def csv_to_parquet(
                 "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
             ) from None
     same_rows(path, records=rows, parsed=found)
-    return found
 
 
 def same_rows(path: Path, **counted: int) -> None:

@@ -4,8 +4,8 @@
 A table of a value becomes one panel for each of its numbers, other than the number of people where there is
 another one. Its form follows from what its rows are about:
 
-* a last label that is a number with `CURVE` values or more: a curve over that number; so are numbers of
-  ranges that count nobody, such as the share who survive until the end of each, however few;
+* a last label that is a number with `CURVE` values or more: a curve over that number; so is, however few its
+  values are, what changes along an order, such as the share who survive until the end of a range (`ALONG`);
 * more than `STRIP` rows otherwise: a strip, one place a row in declared order;
 * numbers of people, rows and sums: bars from zero;
 * all else: points.
@@ -49,6 +49,8 @@ RANGE = "range"
 """The name of a label that is a range of numbers."""
 UNTIL = "until"
 """The name of a label that is the end of one."""
+ALONG = (UNTIL, "up_to", "step")
+"""Labels of which two values make a curve."""
 
 Form = Literal["bars", "points", "curve", "strip"]
 
@@ -83,6 +85,8 @@ class Panel:
     """The members of the value that the numbers are in: a table and its column, or a mapping and nothing."""
     logarithmic: bool = False
     """Whether the axis of the numbers is logarithmic."""
+    diagonal: bool = False
+    """Whether what is drawn is compared with its own label: below chance, or foretold too low."""
 
     def summary(self) -> str:
         """The panel in a sentence, for who does not see it."""
@@ -140,7 +144,7 @@ def _of_table(
     for up, across in pairs.items():
         marks = tuple(_mark((_label(row.get(across)),), row, up) for row in rows)
         title = f"{_words(field, name, up)} against {across}"
-        yield Panel(title, "curve", (across,), marks, note, (name, up))
+        yield Panel(title, "curve", (across,), marks, note, (name, up), diagonal=True)
     for number in drawn:
         end = RANGE if number in BARS else UNTIL
         ranged = {"from", "to"} <= set(about)
@@ -176,7 +180,7 @@ def _of_list(field: Field, name: str, value: Mapping[str, Any], note: str) -> Pa
 def _form(number: str, names: Sequence[str], marks: Sequence[Mark]) -> Form:
     if names and names[-1] != RANGE:
         places = {mark.labels[-1] for mark in marks}
-        enough = 2 if names[-1] == UNTIL else CURVE
+        enough = 2 if names[-1] in ALONG else CURVE
         if len(places) >= enough and all(real(place) is not None for place in places):
             return "curve"
     if len(marks) > STRIP:

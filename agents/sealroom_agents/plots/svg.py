@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panels as one SVG, without a library: it has a title and a description for who does not see it, text that
-can be read and selected, and colours for a light and a dark page. Lengths are in pixels.
+"""Panels as SVG, without a library: with a title and a description for who does not see them, and text that
+can be read and selected. Lengths are in pixels. `draw` makes one file that brings its colours for a light and
+a dark page; `inline` makes one panel as a part of a page, whose style sheet has them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from sealroom_agents.plots.chart import Mark, Panel, real
+from sealroom_agents.plots.chart import Form, Mark, Panel, real
 
 WIDTH = 800
 EDGE = 16
@@ -24,6 +25,8 @@ PLOT_HEIGHT = 220
 """Height of a curve or strip."""
 LABELS = (60, 260)
 """Narrowest and widest column of labels."""
+LABELS_SHARE = 0.35
+"""Most of the width that they take."""
 SERIES = 6
 """Colours; further series take them again."""
 
@@ -52,7 +55,7 @@ def draw(title: str, panels: Sequence[Panel], *, about: str = "") -> str:
         body.append(_text(EDGE, y + 6, line, "m"))
         y += 16
     for panel in panels:
-        part, height = _panel(panel)
+        part, height = _panel(panel, WIDTH)
         body.append(f'<g transform="translate(0 {y + 14:.0f})">{part}</g>')
         y += 14 + height
     height = int(y + EDGE)
@@ -66,6 +69,16 @@ def draw(title: str, panels: Sequence[Panel], *, about: str = "") -> str:
     )
 
 
+def inline(panel: Panel, width: int, *, about: str) -> str:
+    """A panel as a part of a page, so wide; its title, its note and its numbers are text of the page.
+    `about`: what it is, for who does not see it."""
+    inside, height = _DRAWS[panel.form](panel, width)
+    return (
+        f'<svg class="plot" viewBox="0 0 {width} {height + 4:.0f}" role="img" aria-label="{escape(about)}">'
+        f"{inside}</svg>"
+    )
+
+
 def _style() -> str:
     light = "".join(f".{name}{{{what}:{value}}}" for name, what, value, _ in _RULES)
     dark = "".join(f".{name}{{{what}:{value}}}" for name, what, _, value in _RULES)
@@ -73,7 +86,7 @@ def _style() -> str:
         "text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif}"
         "text.h{font-size:17px;font-weight:600}text.b{font-weight:600;font-size:13px}"
         ".end{text-anchor:end}.mid{text-anchor:middle}.band{opacity:.22}.bar{opacity:.55}"
-        "line,path.line{fill:none}"
+        "line,path.line{fill:none}.hollow{fill-opacity:.25}"
         f"{light}@media(prefers-color-scheme:dark){{{dark}}}"
     )
 
@@ -81,11 +94,10 @@ def _style() -> str:
 # --- one panel ---------------------------------------------------------------------------------------
 
 
-def _panel(panel: Panel) -> tuple[str, float]:
+def _panel(panel: Panel, width: int) -> tuple[str, float]:
     """The inside of a panel, and its height."""
     parts = [_text(EDGE, 12, panel.title, "t b")]
-    draws = {"bars": _rows, "points": _rows, "curve": _curve, "strip": _strip}[panel.form]
-    inside, height = draws(panel)
+    inside, height = _DRAWS[panel.form](panel, width)
     parts.append(f'<g transform="translate(0 22)">{inside}</g>')
     height += 22
     for line in _wrapped(panel.note):
@@ -94,11 +106,12 @@ def _panel(panel: Panel) -> tuple[str, float]:
     return "".join(parts), height + 4
 
 
-def _rows(panel: Panel) -> tuple[str, float]:
+def _rows(panel: Panel, width: int) -> tuple[str, float]:
     """A line a mark: its label, its bar or point with the interval, and the number as text."""
     shown = [", ".join(mark.labels) for mark in panel.marks]
-    left = EDGE + min(max(max(map(len, shown), default=0) * CHARACTER + 10, LABELS[0]), LABELS[1])
-    right = WIDTH - EDGE - max((len(mark.text) for mark in panel.marks), default=0) * CHARACTER - 10
+    most = min(LABELS[1], width * LABELS_SHARE)
+    left = EDGE + min(max(max(map(len, shown), default=0) * CHARACTER + 10, LABELS[0]), most)
+    right = width - EDGE - max((len(mark.text) for mark in panel.marks), default=0) * CHARACTER - 10
     scale = _scale(panel, panel.marks, left, max(right, left + 120), zero=panel.form == "bars")
     bottom = LINE * len(panel.marks)
     parts = [_across(scale, bottom)]
@@ -106,7 +119,7 @@ def _rows(panel: Panel) -> tuple[str, float]:
     for place, (mark, label) in enumerate(zip(panel.marks, shown, strict=True)):
         y, colour = LINE * place + LINE / 2, series(mark)
         parts.append(_text(left - 8, y + 4, _short(label, left - EDGE - 8), "t end"))
-        parts.append(_text(WIDTH - EDGE, y + 4, mark.text, ("t" if mark.value is not None else "m") + " end"))
+        parts.append(_text(width - EDGE, y + 4, mark.text, ("t" if mark.value is not None else "m") + " end"))
         if mark.value is None:
             continue
         x = scale.at(mark.value)
@@ -121,13 +134,20 @@ def _rows(panel: Panel) -> tuple[str, float]:
             parts.append(_line(ends[0], y, ends[1], y, f"s{colour}", 2))
             parts += [_line(end, y - 4, end, y + 4, f"s{colour}", 2) for end in ends]
         if panel.form == "points":
-            parts.append(f'<circle class="f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
+            hollow = " hollow" if _says_nothing(panel, mark) else ""
+            parts.append(f'<circle class="f{colour}{hollow}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
     return "".join(parts), bottom + 24
 
 
-def _curve(panel: Panel) -> tuple[str, float]:
+def _says_nothing(panel: Panel, mark: Mark) -> bool:
+    """Whether the interval of a number holds zero, or of a ratio 1: then not even its sign is known."""
+    origin = 1.0 if panel.logarithmic else 0.0
+    return mark.low is not None and mark.high is not None and mark.low < origin < mark.high
+
+
+def _curve(panel: Panel, width: int) -> tuple[str, float]:
     """A line a series over the numbers of the last label, with a band for its intervals."""
-    left, right = EDGE + 64.0, WIDTH - EDGE - 8.0
+    left, right = EDGE + 64.0, width - EDGE - 8.0
     groups: dict[tuple[str, ...], list[Mark]] = {}
     for mark in panel.marks:
         groups.setdefault(mark.labels[:-1], []).append(mark)
@@ -135,6 +155,9 @@ def _curve(panel: Panel) -> tuple[str, float]:
     across = _Scale.over(places, left, right, logarithmic=False)
     up = _scale(panel, panel.marks, PLOT_HEIGHT, 8.0, zero=False)
     parts = [_up(up, left, right), _below(across, PLOT_HEIGHT, panel.names[-1])]
+    low, high = max(across.low, up.low), min(across.high, up.high)
+    if panel.diagonal and low < high:
+        parts.append(_line(across.at(low), up.at(low), across.at(high), up.at(high), "axis even", 1))
     for number, marks in enumerate(groups.values()):
         colour = number % SERIES
         known = [
@@ -152,16 +175,16 @@ def _curve(panel: Panel) -> tuple[str, float]:
         if middle:
             parts.append(f'<path class="s{colour} line" stroke-width="2" d="M{" L".join(middle)}"/>')
     named = [", ".join(labels) for labels in groups if labels]
-    legend, height = _legend(named, PLOT_HEIGHT + 44)
+    legend, height = _legend(named, PLOT_HEIGHT + 44, width)
     return "".join([*parts, legend]), PLOT_HEIGHT + 40 + height
 
 
-def _strip(panel: Panel) -> tuple[str, float]:
+def _strip(panel: Panel, width: int) -> tuple[str, float]:
     """A place a mark in declared order: its interval as a band, its number as a dot.
 
     Where several marks share a pixel, the band reaches from the lowest end to the highest.
     """
-    left, right = EDGE + 64.0, WIDTH - EDGE - 8.0
+    left, right = EDGE + 64.0, width - EDGE - 8.0
     up = _scale(panel, panel.marks, PLOT_HEIGHT, 8.0, zero=False)
     count = len(panel.marks)
     across = _Scale(1.0, float(max(count, 2)), left, right, logarithmic=False)
@@ -197,20 +220,28 @@ def _series(panel: Panel) -> Callable[[Mark], int]:
     return lambda mark: values[place].index(mark.labels[place])
 
 
-def _legend(names: Sequence[str], y: float) -> tuple[str, float]:
+def _legend(names: Sequence[str], y: float, width: int) -> tuple[str, float]:
     """A line of names with their colours, or several."""
     if not names:
         return "", 0.0
     parts, x, line = [], float(EDGE + 64), 0
     for number, name in enumerate(names):
         wide = 28 + len(name) * CHARACTER + 14
-        if x + wide > WIDTH - EDGE and x > EDGE + 64:
+        if x + wide > width - EDGE and x > EDGE + 64:
             x, line = float(EDGE + 64), line + 1
         at = y + line * 18
         parts.append(_line(x, at, x + 20, at, f"s{number % SERIES}", 4))
         parts.append(_text(x + 26, at + 4, name, "t"))
         x += wide
     return "".join(parts), 18.0 * (line + 1)
+
+
+_DRAWS: Mapping[Form, Callable[[Panel, int], tuple[str, float]]] = {
+    "bars": _rows,
+    "points": _rows,
+    "curve": _curve,
+    "strip": _strip,
+}
 
 
 # --- axes --------------------------------------------------------------------------------------------

@@ -7,9 +7,14 @@ nothing of approvals and releases nothing; whether the enclave gets keys is betw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from sealroom_agents.config import Config
+from sealroom_agents.config.model import Runner
 
 
 @dataclass(frozen=True)
@@ -80,3 +85,35 @@ class Backend(Protocol):
 
     def known(self) -> list[str]:
         """Ids of the runs that something is left of here."""
+
+    def close(self) -> None:
+        """Give back what the backend holds open; nothing runs any more."""
+
+
+class Options(BaseModel):
+    """Base of a backend's own options: what it does not have is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a runner gives its backend at its start."""
+
+    config: Config
+    runner: Runner
+    chain_id: int
+    """The chain that the runner reads."""
+
+
+class Kind(Protocol):
+    """What an entry point of the group `sealroom.backends` gives."""
+
+    options: type[Options]
+    """The model of `[runner.options]`."""
+
+    def lacks(self, config: Config) -> Iterable[tuple[str, str, str]]:
+        """What a configuration lacks of it beside its options: the field, why, and what to do."""
+
+    def open(self, options: Any, place: Place) -> Backend:
+        """The backend, ready to start enclaves. Raises `ConfigurationError`."""

@@ -7,13 +7,12 @@ import logging
 import secrets
 from threading import Event
 
-from sealroom.codes import Code
+from sealroom.runtime.gate_client import HttpGate
 from sealroom_agents.chain import ChainReader, Transactor
-from sealroom_agents.chains import LOCAL_CHAIN_IDS
-from sealroom_agents.config import Config, process_command, required
-from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.chain.fees import GWEI
+from sealroom_agents.config import Config, backends, process_command, required
 from sealroom_agents.host import announce, on_signals, read_key
-from sealroom_agents.runner.local import LocalBackend
+from sealroom_agents.runner.backend import Kind, Place
 from sealroom_agents.runner.preflight import LocalPreflight
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
@@ -42,29 +41,31 @@ def command(config: Config) -> None:
     they kill it. A second signal stops the runs. What a runner that died had finished, the next one
     with the same --state publishes.
 
+    Its key pays for anchoring. A transaction that no block takes is replaced by one with a higher fee, up to
+    --max-fee; above that, results wait. No other program may send with this key, nor another runner.
+
     \b
     Example:
       sealroom runner --rpc URL --gate URL --platform platform --datasets sealed --state runs \\
         --key-file runner.key
     """
     log_to_stderr(config.log.format)
-    settings, platform = required(config.runner, "runner", "state"), config.simulator.platform
-    chain = ChainReader(config.chain.urls, private_chain=config.chain.private_chain)
+    settings = required(config.runner, "runner", "state")
+    options = backends.options_of(settings.backend, settings.options)
+    nodes, max_fee_wei = config.chain, settings.max_fee * GWEI
+    chain = ChainReader(nodes.urls, quorum=nodes.quorum, private_chain=nodes.private_chain)
     chain_id = chain.chain_id()
-    if platform is None or chain_id not in LOCAL_CHAIN_IDS:
-        raise ConfigurationError(
-            Code.CONFIGURATION,
-            f"the backend {settings.backend} needs --platform and a local chain; this is chain {chain_id}",
-            "a simulated platform proves nothing to the owners of a real consortium",
-        )
     place, _ = lock_folder(settings.state)
-    sender = Transactor(config.chain.urls, read_key(settings.key_file), chain_id=chain_id)
+    sender = Transactor(
+        nodes.urls, read_key(settings.key_file), quorum=nodes.quorum, chain_id=chain_id,
+        max_fee_wei=max_fee_wei,
+    )  # fmt: skip
     store = Store(config.database.clear, config.database.content)
     stop, drain = Event(), Event()
-    local = LocalBackend(
-        platform=platform, datasets=settings.datasets, state=settings.state, gate=settings.gate
-    )
-    seen = (looks.at_chain(chain), looks.at_gas_money(chain, sender.address), looks.at_database(store))
+    kind: Kind = backends.kind(settings.backend)
+    backend = kind.open(options, Place(config=config, runner=settings, chain_id=chain_id))
+    view, gas = looks.at_chain(chain), looks.GasLook(chain, sender.address, max_fee_wei=max_fee_wei)
+    seen = (view, gas, looks.at_database(store))
     conditions = Conditions([*(one.check for one in seen), disk(settings.state)])
     preflight = LocalPreflight(
         conditions=conditions, datasets=settings.datasets, content=store.content, gate=settings.gate
@@ -73,9 +74,10 @@ def command(config: Config) -> None:
     runner = Runner(
         store,
         chain,
-        local,
-        Supervisor(store, chain, local, stop=stop, run_timeout_s=settings.run_timeout, preflight=preflight),
+        backend,
+        Supervisor(store, chain, backend, stop=stop, run_timeout_s=settings.run_timeout, preflight=preflight),
         Publisher(store, chain, sender, stop=stop, chain_id=chain_id),
+        HttpGate(settings.gate),
         holder=Holder(id=secrets.token_hex(16), place=place, name=name[:MAX_NAME_CHARACTERS]),
         parallel=settings.parallel,
         stop=stop,
@@ -84,7 +86,7 @@ def command(config: Config) -> None:
         preflight=preflight,
     )
     jobs = looks.periodic(*seen)
-    looks.shown(chain, conditions)
+    looks.shown(chain, conditions, view=view, gas=gas)
     serve_metrics(settings.metrics, conditions)
     on_signals(drain.set, stop.set)
     log.info("runner %s pays for anchoring as %s", name, sender.address)
@@ -94,3 +96,4 @@ def command(config: Config) -> None:
         runner.serve()
     finally:
         jobs.close()
+        backend.close()

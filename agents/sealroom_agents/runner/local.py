@@ -10,25 +10,25 @@ disk outlives them all. It proves nothing to anyone: the gate takes its quotes o
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import wait  # by poll: select knows no descriptor beyond 1,023
 from pathlib import Path
 
 from sealroom.codes import Code
 from sealroom.encoding import strict_json
-from sealroom.envelope import MAX_ENVELOPE_BYTES
 from sealroom.errors import FormatError
-from sealroom.failure import FAILURE_NAME, MAX_FAILURE_BYTES
 from sealroom_agents import child_processes
-from sealroom_agents.errors import RunnerError
-from sealroom_agents.runner.backend import Assignment, Leftovers
+from sealroom_agents.chains import LOCAL_CHAIN_IDS
+from sealroom_agents.config import Config
+from sealroom_agents.errors import ConfigurationError, RunnerError
+from sealroom_agents.runner.backend import Assignment, Leftovers, Options, Place
+from sealroom_agents.runner.run_folder import folder_of, known, read_envelope, read_failure
 
 GUEST_READY_S = 120.0
 """How long the guest agent may take to listen, seconds."""
@@ -40,7 +40,6 @@ CHUNK_BYTES = 64 * 1024
 SOCKET_PREFIX = "sealroom-"
 SOCKET_FILE = "socket"
 """Names the guest agent's socket, for its removal."""
-_RUN_FOLDER = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,10 @@ class LocalBackend:
             if not child_processes.kill(pid):
                 raise RunnerError(Code.BACKEND, f"process {pid} does not die")
         try:
-            envelope = _read_envelope(folder)
+            envelope = read_envelope(folder)
         except RunnerError:
             envelope = None
-        return Leftovers(started=folder.is_dir(), envelope=envelope, failure=_read_failure(folder))
+        return Leftovers(started=folder.is_dir(), envelope=envelope, failure=read_failure(folder))
 
     def forget(self, run_id: str) -> None:
         """Remove all but the logs."""
@@ -119,11 +118,13 @@ class LocalBackend:
 
     def known(self) -> list[str]:
         """Folders that are named as run ids are."""
-        names = sorted(path.name for path in self.state.glob("*") if path.is_dir())
-        return ["0x" + name for name in names if _RUN_FOLDER.fullmatch(name)]
+        return known(self.state)
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     def _folder(self, run_id: str) -> Path:
-        return self.state.absolute() / run_id.removeprefix("0x")
+        return folder_of(self.state, run_id)
 
 
 @dataclass
@@ -171,11 +172,11 @@ class LocalEnclave:
 
     def envelope(self) -> bytes:
         """`out/envelope.json`, bounded."""
-        return _read_envelope(self.folder)
+        return read_envelope(self.folder)
 
     def failure(self) -> bytes | None:
         """`out/failure.json`, bounded."""
-        return _read_failure(self.folder)
+        return read_failure(self.folder)
 
     def terminate(self) -> None:
         """Ask the enclave to end by itself (SIGTERM)."""
@@ -184,15 +185,14 @@ class LocalEnclave:
 
     def kill(self) -> None:
         """Kill all processes with all their children, and wait until they are gone."""
-        for process in (self.program, self.job, self.guest):
-            if process is not None and process.poll() is None:
-                child_processes.kill(process.pid)
-        for process in (self.program, self.job, self.guest):
-            if process is not None:
-                try:
-                    process.wait(DEATH_S)
-                except subprocess.TimeoutExpired as error:
-                    raise RunnerError(Code.BACKEND, f"process {process.pid} does not die") from error
+        there = [process for process in (self.program, self.job, self.guest) if process is not None]
+        if alive := [process.pid for process in there if process.poll() is None]:
+            child_processes.kill(*alive)
+        for process in there:
+            try:
+                process.wait(DEATH_S)
+            except subprocess.TimeoutExpired as error:
+                raise RunnerError(Code.BACKEND, f"process {process.pid} does not die") from error
 
     def clean(self) -> None:
         """Kill what is left; only the logs stay, since an envelope without its anchor must not."""
@@ -254,26 +254,6 @@ def _wait_for(ready: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
 
 
-def _read_envelope(folder: Path) -> bytes:
-    try:
-        with (folder / "out" / "envelope.json").open("rb") as stream:
-            data = stream.read(MAX_ENVELOPE_BYTES + 1)
-    except OSError as error:
-        raise RunnerError(Code.NO_ENVELOPE, "the enclave left no envelope") from error
-    if len(data) > MAX_ENVELOPE_BYTES:
-        raise RunnerError(Code.NO_ENVELOPE, f"the envelope is larger than {MAX_ENVELOPE_BYTES} bytes")
-    return data
-
-
-def _read_failure(folder: Path) -> bytes | None:
-    try:
-        with (folder / "out" / FAILURE_NAME).open("rb") as stream:
-            data = stream.read(MAX_FAILURE_BYTES + 1)
-    except OSError:
-        return None
-    return data if len(data) <= MAX_FAILURE_BYTES else None
-
-
 def _clean(folder: Path) -> None:
     """Leave nothing but the logs of a run's folder, and no socket."""
     try:
@@ -299,3 +279,33 @@ def _programs_of(run_id: str) -> list[int]:
         if words[0] == os.fsencode(sys.executable) and words[1:2] == [b"-I"] and named:
             found.append(int(entry.parent.name))
     return found
+
+
+class _Local:
+    """The entry point. Its platform stands in `[simulator]`, which the gate and the console read, too."""
+
+    options = Options
+
+    def lacks(self, config: Config) -> Iterator[tuple[str, str, str]]:
+        """The platform."""
+        if config.simulator.platform is None:
+            yield (
+                "[simulator] platform",
+                "the backend local needs a simulated platform",
+                "sealroom simulate init",
+            )
+
+    def open(self, options: Options, place: Place) -> LocalBackend:
+        """On a local chain only."""
+        platform = place.config.simulator.platform
+        if platform is None or place.chain_id not in LOCAL_CHAIN_IDS:
+            raise ConfigurationError(
+                Code.CONFIGURATION,
+                f"the backend local needs --platform and a local chain; this is chain {place.chain_id}",
+                "a simulated platform proves nothing to the owners of a real consortium",
+            )
+        runner = place.runner
+        return LocalBackend(platform=platform, datasets=runner.datasets, state=runner.state, gate=runner.gate)
+
+
+BACKEND = _Local()

@@ -10,6 +10,7 @@ The bytes of a sealed dataset are read whole once, and believed until the file c
 
 from __future__ import annotations
 
+import secrets
 import stat
 import threading
 import time
@@ -26,6 +27,7 @@ from sealroom.errors import FormatError, SealError, SealroomError
 from sealroom.recipe import Recipe
 from sealroom.sealed import SealedArchive
 from sealroom_agents.errors import StoreError
+from sealroom_agents.exchange import exchange
 from sealroom_agents.readiness import Missing
 from sealroom_agents.store import Run
 from sealroom_agents.store.content import Content
@@ -36,8 +38,8 @@ GATE_TIMEOUT_S = 10.0
 SHARED_S = 2.0
 """How long what was seen of disk, content store and gate serves other runs, seconds."""
 MAX_ANSWER_BYTES = 64 * 1024
-PROBE = b"sealroom: a probe of the content store\n"
-"""What is kept, and discarded, to see that an envelope could be."""
+PROBE = b"sealroom: a probe of the content store " + secrets.token_hex(16).encode() + b"\n"
+"""What is kept, and discarded, to see that an envelope could be; no two processes' are the same."""
 
 
 class Preflight(Protocol):
@@ -121,23 +123,18 @@ class LocalPreflight:
 
     def _gate(self) -> Iterator[Missing]:
         try:
-            with httpx.stream("GET", f"{self.gate.rstrip('/')}/v1/readyz", timeout=GATE_TIMEOUT_S) as answer:
-                body = b"".join(_bounded(answer))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            answer = exchange(
+                "GET",
+                f"{self.gate.rstrip('/')}/v1/readyz",
+                timeout_s=GATE_TIMEOUT_S,
+                limit=MAX_ANSWER_BYTES,
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             yield Missing(Code.GATE_NOT_READY, f"the gate does not answer: {type(error).__name__}")
             return
-        if answer.status_code == 200:
+        if answer.status == 200:
             return
-        yield Missing(Code.GATE_NOT_READY, f"the gate says that it is not ready: {_named(body)}")
-
-
-def _bounded(answer: httpx.Response) -> Iterator[bytes]:
-    taken = 0
-    for chunk in answer.iter_bytes():
-        taken += len(chunk)
-        if taken > MAX_ANSWER_BYTES:
-            return
-        yield chunk
+        yield Missing(Code.GATE_NOT_READY, f"the gate says that it is not ready: {_named(answer.body)}")
 
 
 def _named(body: bytes) -> str:

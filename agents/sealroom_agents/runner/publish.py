@@ -23,6 +23,7 @@ from sealroom.model import Opening, Receipt
 from sealroom.recipe import parse
 from sealroom.recipe.result import check_result
 from sealroom_agents.chain import FoundReceipt, History, TxResult
+from sealroom_agents.chain.contracts import UNKNOWN
 from sealroom_agents.errors import ChainError, RunnerError, StoreError, TransactionError
 from sealroom_agents.store import Run, Store
 from sealroom_agents.verification.released_model import models_of, trains
@@ -36,6 +37,10 @@ ENDED_CODES = frozenset({Code.REVOKED, Code.STANDING_MISMATCH})
 THERE_ALREADY = "LedgerReceiptExists"
 """Refusal of the ledger that sends us back to look which receipt is there. All others are a failure."""
 
+MAY_PASS = frozenset({Code.TRANSACTION_NOT_MINED, Code.TRANSACTION_REJECTED, Code.TRANSACTION_FEE_TOO_HIGH})
+"""Codes of a transaction that a later try may bring through."""
+UNSAID_TRIES = 3
+"""How often a transaction that anchored nothing, nobody says why, is followed by another look."""
 VERIFIED = "verified"
 """Phase in which the checkpoints of a model are computed again."""
 
@@ -89,7 +94,7 @@ class Publisher:
             envelope = self._own(run, parse_envelope(draft))
             self._check_models(run, envelope)
             for attempt in Retrying(
-                retry=retry_if_exception(_passes),
+                retry=retry_if_exception(_passing()),
                 wait=wait_exponential(multiplier=0.5, max=MAX_WAIT_S),
                 stop=self._give_up(run),
                 sleep=self._sleep,
@@ -102,7 +107,7 @@ class Publisher:
         except SealroomError as error:
             if isinstance(error, StoreError):
                 raise  # not this run's fault: it stays as it is
-            if isinstance(error, ChainError) and _passes(error) and self._stop.is_set():
+            if self._stop.is_set() and (_passes(error) or _unsaid(error)):
                 return
             self._refuse(run, error)
             return
@@ -187,8 +192,10 @@ class Publisher:
         return envelope.with_anchor(anchor).encode().decode()
 
     def _give_up(self, run: Run) -> Callable[[RetryCallState], bool]:
-        def stop(_: RetryCallState) -> bool:
-            return self._stop.is_set() or self._store.order(run) is not None
+        def stop(state: RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            # It may be on chain since before the order: the next look says so, or the ledger refuses.
+            return self._stop.is_set() or (not _unsaid(error) and self._store.order(run) is not None)
 
         return stop
 
@@ -213,11 +220,35 @@ class Publisher:
         self._store.end(run, "failed", code=error.code, message=error.message)
 
 
+def _passing() -> Callable[[BaseException], bool]:
+    """Whether one more try may help, for the tries of one receipt."""
+    left = UNSAID_TRIES
+
+    def passing(error: BaseException) -> bool:
+        nonlocal left
+        if _unsaid(error):
+            left -= 1
+            return left >= 0
+        return _passes(error)
+
+    return passing
+
+
+def _unsaid(error: BaseException | None) -> bool:
+    """Whether a transaction that was mined anchored nothing, as one node says, and none says why: the
+    receipt may have come there before it, or with it."""
+    return (
+        isinstance(error, TransactionError)
+        and error.code is Code.TRANSACTION_REVERTED
+        and error.revert in (None, UNKNOWN)
+    )
+
+
 def _passes(error: BaseException) -> bool:
     """Whether a failure may pass by itself: the chain was away, not against us; or the receipt came there
     while ours was on its way, from a runner that died or in a batch of the gate."""
     if isinstance(error, TransactionError):
         if error.revert == THERE_ALREADY:
             return True
-        return error.revert is None and error.code in {Code.TRANSACTION_NOT_MINED, Code.TRANSACTION_REJECTED}
+        return error.revert is None and error.code in MAY_PASS
     return isinstance(error, ChainError)

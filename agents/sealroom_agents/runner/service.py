@@ -13,21 +13,23 @@ from threading import Event, Thread
 
 from prometheus_client import Counter, Gauge
 
-from sealroom.codes import Code
+from sealroom.codes import Code, Stage
 from sealroom.errors import SealroomError
 from sealroom.recipe import parse
 from sealroom_agents.chain import ChainReader
 from sealroom_agents.config.model import DRAIN_S
 from sealroom_agents.errors import ChainError, RunnerError, StoreError
+from sealroom_agents.finality import Gate
 from sealroom_agents.readiness import check_readiness, should_wait
 from sealroom_agents.runner.backend import Backend
 from sealroom_agents.runner.completing import Completer
+from sealroom_agents.runner.pauses import Pauses
 from sealroom_agents.runner.preflight import NoPreflight, Preflight
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.supervisor import Stopped, Supervisor
 from sealroom_agents.store import CLAIM_S, ENDS, Holder, Run, Store
 from sealroom_agents.telemetry.logs import about
-from sealroom_agents.telemetry.metrics import code_label
+from sealroom_agents.telemetry.metrics import at_zero, code_label, codes_of
 
 LOOP_S = 0.2
 """Pause between two looks at the queue, seconds."""
@@ -40,9 +42,12 @@ PAUSE_S = 1.0
 HELD_S = 10.0
 """For how long a runner that let a run wait leaves it to others, seconds."""
 MAX_RECHECKS = 100
-"""Waiting runs looked at in one round."""
+"""Waiting runs that one look takes; the next look goes on after them."""
+LOOK_S = 5.0
+"""How long one look may take, seconds, before queued runs have their turn."""
 
 RUNS_ENDED = Counter("sealroom_runner_runs_ended", "Runs that this runner has ended.", ["code"])
+at_zero(RUNS_ENDED, [*sorted(ENDS), *codes_of(Stage.RUNNER, Stage.CHAIN)])
 RUNS_UNDER_WAY = Gauge("sealroom_runner_runs_under_way", "Runs that this runner has claimed.")
 
 log = logging.getLogger(__name__)
@@ -58,6 +63,7 @@ class Runner:
         backend: Backend,
         supervisor: Supervisor,
         publisher: Publisher,
+        gate: Gate,
         *,
         holder: Holder,
         parallel: int,
@@ -75,6 +81,7 @@ class Runner:
         self._backend = backend
         self._supervisor = supervisor
         self._publisher = publisher
+        self._gate = gate
         self._holder = holder
         self._parallel = parallel
         self._stop = stop
@@ -83,9 +90,13 @@ class Runner:
         self._claim_s = claim_s
         self._preflight = preflight or NoPreflight()
         self._clock = clock
-        self._held: dict[str, float] = {}
-        """When this runner let a run wait: for a while it leaves such a one to others."""
+        self._left = Pauses()
+        """Runs that this runner let wait, or had to let go: for a while it leaves such a one to others."""
         self._rechecked = 0.0
+        self._before: tuple[float, str] | None = None
+        """Time and id of the waiting run at which the last look ended; `None` where it came to the end."""
+        self._unread = Pauses()
+        """Waiting runs of which something cannot be read."""
         self._dropped: SimpleQueue[str] = SimpleQueue()
         """Runs without a supervisor, whose claims are to be released."""
 
@@ -95,7 +106,7 @@ class Runner:
         ended = Event()
         beat = Thread(target=self._renew_claims, args=(ended,), name="claims", daemon=True)
         beat.start()
-        completer = Completer(self._store, self._chain)
+        completer = Completer(self._store, self._chain, self._gate)
         later = Thread(target=completer.serve, args=(ended,), name="proofs", daemon=True)
         later.start()
         try:
@@ -121,15 +132,16 @@ class Runner:
                 self._backend.forget(run.id)
             ended = self._store.run(run.id)
             if ended.state == "waiting":
-                self._held[run.id] = time.monotonic()
+                self._left.leave(run.id, HELD_S)
             else:
+                self._left.over(run.id)
                 RUNS_ENDED.labels(code_label(ended.code) if ended.code else ended.state).inc()
             log.info("run %s is %s%s", run.id, ended.state, f": {ended.code}" if ended.code else "")
         except Stopped:
             log.info("run %s is left for the next runner", run.id)
         except StoreError as error:
             log.warning("run %s is let go: %s", run.id, error.message)
-            self._dropped.put(run.id)
+            self._let_go(run)
         except SealroomError as error:
             log.warning("run %s: %s", run.id, error.message)
             self._fail(run, error.code, error.message)
@@ -143,7 +155,12 @@ class Runner:
         try:
             self._store.end(run, "failed", code=code, message=message)
         except StoreError:
-            self._dropped.put(run.id)
+            self._let_go(run)
+
+    def _let_go(self, run: Run) -> None:
+        """What is left of it may not come back, and others wait behind it."""
+        self._left.failed(run.id)
+        self._dropped.put(run.id)
 
     def _work(self, pool: ThreadPoolExecutor) -> None:
         busy: set[Future[None]] = set()
@@ -170,20 +187,20 @@ class Runner:
 
     def _round(self, pool: ThreadPoolExecutor, busy: set[Future[None]]) -> None:
         while not self._dropped.empty():
-            self._store.release(self._holder, run_id := self._dropped.get())
+            run_id = self._dropped.get()
+            try:
+                self._store.release(self._holder, run_id)
+            except StoreError:
+                self._dropped.put(run_id)
+                raise
             log.info("run %s can be taken up again", run_id)
         self.recheck()
         while len(busy) < self._parallel and not self._drain.is_set():
-            run = self._store.claim(self._holder, claim_s=self._claim_s, but_not=self._waiting())
+            run = self._store.claim(self._holder, claim_s=self._claim_s, but_not=self._left.left())
             if run is None:
                 return
             log.info("run %s of %s%s", run.id, run.consortium, ", taken up" if run.taken_up else "")
             busy.add(pool.submit(self.process, run))
-
-    def _waiting(self) -> list[str]:
-        now = time.monotonic()
-        self._held = {run: since for run, since in self._held.items() if now - since < HELD_S}
-        return list(self._held)
 
     def _renew_claims(self, ended: Event) -> None:
         while not ended.wait(self._claim_s / BEATS):
@@ -207,19 +224,45 @@ class Runner:
                 self._backend.forget(run_id)
 
     def recheck(self) -> None:
-        """Look again at what waiting runs lack; queue those that lack nothing,
-        or nothing that can still arrive."""
+        """Look again at what waiting runs lack; queue those that lack nothing, or nothing that can still
+        arrive. Each look goes on where the one before ended: anyone may let many runs wait."""
         if time.monotonic() - self._rechecked < RECHECK_S:
             return
         self._rechecked = time.monotonic()
-        for run in self._store.runs(state="waiting", limit=MAX_RECHECKS):
-            try:
-                self._recheck(run)
-            except (ChainError, StoreError) as error:
-                log.warning("cannot look at what run %s waits for: %s", run.id, error.message)
+        until = time.monotonic() + LOOK_S
+        runs = self._store.page_of_runs(state="waiting", before=self._before, limit=MAX_RECHECKS)
+        left = set(self._unread.left())
+        for run in runs:
+            self._before = run.created, run.id
+            if run.id not in left and not self._look_at(run):
                 return
-            except SealroomError as error:
-                self._store.end(run, "failed", code=error.code, message=error.message)
+            if time.monotonic() > until:
+                return
+        if len(runs) < MAX_RECHECKS:
+            self._before = None
+
+    def _look_at(self, run: Run) -> bool:
+        """One waiting run; false where nothing can be read of any. One that alone cannot be read is left
+        alone for a while."""
+        try:
+            self._recheck(run)
+        except (ChainError, StoreError) as error:
+            log.warning("cannot look at what run %s waits for: %s", run.id, error.message)
+            if error.code is Code.DATABASE or (isinstance(error, ChainError) and not self._chain_answers()):
+                return False
+            self._unread.failed(run.id)
+        except SealroomError as error:
+            self._store.end(run, "failed", code=error.code, message=error.message)
+        else:
+            self._unread.over(run.id)
+        return True
+
+    def _chain_answers(self) -> bool:
+        try:
+            self._chain.finalized_head()
+        except ChainError:
+            return False
+        return True
 
     def _recheck(self, run: Run) -> None:
         compose = self._store.recipe(run.compose_hash)

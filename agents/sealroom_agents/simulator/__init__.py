@@ -8,6 +8,7 @@ but a local one.
 """
 
 from sealroom_agents.simulator.enclave import SimulatedEnclave
+from sealroom_agents.simulator.gpu import SimulatedGpu, SimulatedGpus
 from sealroom_agents.simulator.guest import GuestAgent
 from sealroom_agents.simulator.kms import SimulatedKms
 from sealroom_agents.simulator.machine import Machine
@@ -45,6 +46,8 @@ __all__ = [
     "Machine",
     "Measurements",
     "SimulatedEnclave",
+    "SimulatedGpu",
+    "SimulatedGpus",
     "SimulatedKms",
     "SimulatedPlatform",
     "TcbState",

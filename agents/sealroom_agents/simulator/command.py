@@ -14,7 +14,7 @@ from sealroom_agents.errors import CommandExit, ConfigurationError
 from sealroom_agents.host import announce, on_signals
 from sealroom_agents.simulator.enclave import APP_ID_BYTES
 from sealroom_agents.simulator.guest import GuestAgent
-from sealroom_agents.simulator.platform import DEFAULT_MACHINE, SimulatedPlatform
+from sealroom_agents.simulator.platform import DEFAULT_MACHINE, MAX_GPUS, SimulatedPlatform
 
 MAX_COMPOSE_BYTES = 256 * 1024
 """Largest app-compose.json that dstack takes."""
@@ -69,17 +69,32 @@ def init(folder: Path, as_json: bool) -> None:
 @click.option("--socket", "socket_path", required=True, type=click.Path(path_type=Path), help="Unix socket.")
 @click.option("--machine", default=DEFAULT_MACHINE, show_default=True, help="Machine that the VM runs on.")
 @click.option(
+    "--gpus", type=click.IntRange(0, MAX_GPUS), default=0, show_default=True, help="GPUs that the VM has."
+)
+@click.option(
     "--ready-file", type=click.Path(path_type=Path), help='Written as soon as the socket listens: {"url": …}.'
 )
 def guest(
-    folder: Path, compose: Path, app_id: str, socket_path: Path, machine: str, ready_file: Path | None
+    folder: Path,
+    compose: Path,
+    app_id: str,
+    socket_path: Path,
+    machine: str,
+    gpus: int,
+    ready_file: Path | None,
 ) -> None:
     """Run the guest agent of one VM until a signal ends it."""
     stop = threading.Event()
     on_signals(stop.set)
     try:
         platform = SimulatedPlatform.open(folder)
-        agent = GuestAgent(platform, _compose(compose), _app_id(app_id), machine=machine)
+        agent = GuestAgent(
+            platform,
+            _compose(compose),
+            _app_id(app_id),
+            machine=machine,
+            gpus=platform.machine_gpus(gpus, machine),
+        )
         server = agent.serve(socket_path.absolute())
     except ConfigurationError as error:
         raise _Failure(error) from error

@@ -6,8 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from sealroom_agents.simulator.gpu import SimulatedGpu, encode_evidence
 from sealroom_agents.simulator.kms import DerivedKey
 from sealroom_agents.simulator.machine import Machine
 from sealroom_agents.simulator.measurement import (
@@ -45,12 +47,16 @@ class SimulatedEnclave:
         events: Sequence[Event] | None = None,
         extra_events: Sequence[Event] = (),
         strip_digests: bool = False,
+        config_id: bytes | None = None,
+        gpus: Sequence[SimulatedGpu] = (),
     ) -> None:
         """Boot `compose` (the raw app-compose bytes) for `app_id` (20 bytes) on `machine`.
 
         events: what to measure into RTMR3 instead of dstack's own list.
         extra_events: measured after `system-ready`, as an app could.
         strip_digests: leave out runtime digests in the log, as dstack does from 0.5.6 on.
+        config_id: what the host binds to the TD instead of the recipe, 48 bytes.
+        gpus: the GPUs that its driver finds.
         Raises `ValueError` when the app id is not 20 bytes.
         """
         if len(app_id) != APP_ID_BYTES:
@@ -78,11 +84,14 @@ class SimulatedEnclave:
             *extra_events,
         )
         self._strip_digests = strip_digests
+        self._config_id = config_id
+        self.gpus = tuple(gpus)
 
     @property
     def measurements(self) -> Measurements:
         """The registers of this VM."""
-        return measure(self.events, os_image=self.os_image, compose_hash=self.compose_hash)
+        seen = measure(self.events, os_image=self.os_image, compose_hash=self.compose_hash)
+        return seen if self._config_id is None else replace(seen, mr_config_id=self._config_id)
 
     @property
     def event_log(self) -> str:
@@ -101,6 +110,10 @@ class SimulatedEnclave:
     def evidence(self, report_data: bytes, **options: Any) -> tuple[bytes, str, str]:
         """(quote, event log text, vm config text), as one GetQuote returns them."""
         return self.quote(report_data, **options), self.event_log, self.vm_config
+
+    def gpu_evidence(self, nonce: bytes) -> bytes:
+        """What its GPUs sign under a nonce of 32 bytes, in the form of nvattest."""
+        return encode_evidence(self.gpus, nonce)
 
     def key(self, *, path: str, purpose: str, algorithm: str = "") -> DerivedKey:
         """The app's key of `path`; raises `ValueError` for an unknown algorithm."""
@@ -121,7 +134,6 @@ class SimulatedEnclave:
         }
 
     def _mr_aggregated(self, seen: Measurements) -> bytes:
-        # mr_config_id is never zero here, so dstack's rule takes in all three host-given registers.
-        return hashlib.sha256(
-            seen.mr_td + b"".join(seen.rt_mr) + seen.mr_config_id + bytes(48) + bytes(48)
-        ).digest()
+        # dstack leaves the three registers that the host gives out where all of them are zero.
+        given = seen.mr_config_id + bytes(48) + bytes(48) if any(seen.mr_config_id) else b""
+        return hashlib.sha256(seen.mr_td + b"".join(seen.rt_mr) + given).digest()

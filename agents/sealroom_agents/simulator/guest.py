@@ -2,7 +2,8 @@
 """The dstack guest agent of a simulated enclave: what each method answers.
 
 Surface: dstack 0.5.11 `agent_rpc.proto`, service DstackGuest, the methods GetKey, GetQuote, Info and
-Version. The unmodified `dstack_sdk.DstackClient` talks to it. Bytes are lower-case hex without `0x`.
+Version; and of its successor `agent_rpc_v1.proto` the method AttestGpu, under `/v1/`. The unmodified
+`dstack_sdk.DstackClient` talks to it. Bytes are lower-case hex without `0x`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sealroom_agents.simulator.enclave import SimulatedEnclave
+from sealroom_agents.simulator.gpu.device import NVATTEST_FORMAT
 from sealroom_agents.simulator.machine import Machine
 from sealroom_agents.simulator.measurement import SIMULATED_OS_IMAGE
 from sealroom_agents.simulator.pki import LABEL
@@ -23,6 +25,8 @@ from sealroom_agents.simulator.socket_server import AgentServer, BadRequest
 VERSION = "0.5.11"
 """The guest agent whose behaviour this one has."""
 
+GPU_NONCE_BYTES = 32
+"""The nonce of a GPU's report, which SPDM fixes."""
 MAX_NAME_CHARACTERS = 256
 """Longest path, purpose or algorithm of a key."""
 
@@ -47,6 +51,7 @@ class GuestAgent:
             "GetQuote": self.get_quote,
             "Info": self.info,
             "Version": self.version,
+            "v1/AttestGpu": self.attest_gpu,
         }
 
     def serve(self, socket_path: Path | str) -> AgentServer:
@@ -81,6 +86,17 @@ class GuestAgent:
             "report_data": report_data.ljust(REPORT_DATA_BYTES, b"\0").hex(),
             "vm_config": vm_config,
         }
+
+    def attest_gpu(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """{nonce: hex of exactly 32 bytes} → {bundles: [{vendor, format, evidence: hex}]}; without a GPU no
+        bundle."""
+        nonce = _hex_bytes(request, "nonce", limit=GPU_NONCE_BYTES)
+        if len(nonce) != GPU_NONCE_BYTES:
+            raise BadRequest(f"nonce must have {GPU_NONCE_BYTES} bytes")
+        if not self.enclave.gpus:
+            return {"bundles": []}
+        evidence = self.enclave.gpu_evidence(nonce)
+        return {"bundles": [{"vendor": "nvidia", "format": NVATTEST_FORMAT, "evidence": evidence.hex()}]}
 
     def info(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Ids, measurements and the app-compose text of this VM."""

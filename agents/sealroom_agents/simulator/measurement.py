@@ -37,6 +37,8 @@ class Event:
     """What was measured, or for a boot event what describes it."""
     digest: bytes
     """The 48 bytes that were extended."""
+    version: int = 1
+    """Version of the event log, 1 or 2: by which rule a runtime event is hashed."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,23 @@ class Measurements:
     """Version 1 of dstack's configuration id: 01 ‖ compose hash ‖ zeros."""
 
 
-def runtime_event(name: str, payload: bytes = b"") -> Event:
+def runtime_event(name: str, payload: bytes = b"", *, version: int = 1) -> Event:
     """A dstack event as the guest measures it: SHA-384 over type, name and payload."""
-    preimage = RUNTIME_EVENT.to_bytes(4, "little") + b":" + name.encode() + b":" + payload
     return Event(
-        imr=3, type=RUNTIME_EVENT, name=name, payload=payload, digest=hashlib.sha384(preimage).digest()
+        imr=3,
+        type=RUNTIME_EVENT,
+        name=name,
+        payload=payload,
+        digest=hashlib.sha384(_preimage(name, payload, version)).digest(),
+        version=version,
     )
+
+
+def _preimage(name: str, payload: bytes, version: int) -> bytes:
+    if version == 1:
+        return RUNTIME_EVENT.to_bytes(4, "little") + b":" + name.encode() + b":" + payload
+    content = {"name": name, "payload": payload.hex(), "type": RUNTIME_EVENT}
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 def boot_events(os_image: bytes) -> list[Event]:
@@ -134,6 +147,14 @@ def to_records(events: Iterable[Event], *, strip_digests: bool = False) -> list[
             "digest": "" if strip_digests and event.type == RUNTIME_EVENT else event.digest.hex(),
             "event": event.name,
             "event_payload": event.payload.hex(),
+            **(
+                {}
+                if event.version == 1
+                else {
+                    "version": event.version,
+                    "preimage": _preimage(event.name, event.payload, event.version).hex(),
+                }
+            ),
         }
         for event in events
     ]

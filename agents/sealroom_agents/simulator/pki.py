@@ -177,8 +177,12 @@ def raw_public_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def pem_chain(*authorities: Authority) -> str:
     """The certificates as one PEM text, leaf first."""
-    pems = [a.certificate.public_bytes(serialization.Encoding.PEM).decode() for a in authorities]
-    return "".join(pems)
+    return "".join(pem(authority.certificate).decode() for authority in authorities)
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    """A certificate as PEM."""
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _subject(name: str) -> x509.Name:

@@ -8,6 +8,7 @@
 
     DIR/platform-policy.json  a platform policy under which it is accepted
     DIR/os-images.json        the registers of its OS image, for an auditor's pin
+    DIR/gpu/                  what is known of its GPUs: roots, manifests, and answers about certificates
 
 Never a production root of trust: the gate refuses it on any chain but a local one.
 """
@@ -23,11 +24,21 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom.files import PRIVATE, PUBLIC, TargetExists, write_atomic
+from sealroom.gpu_rules import GpuRules
 from sealroom.guarantee import GUARANTEES
-from sealroom.platform_policy import FINAL, NO_GPU, UP_TO_DATE, OsImage, PlatformPolicy, TcbRules
+from sealroom.platform_policy import (
+    FINAL,
+    UP_TO_DATE,
+    GuestRules,
+    Image,
+    OsImage,
+    PlatformPolicy,
+    TcbRules,
+)
 from sealroom_agents.attestation.osimage import encode_os_images
 from sealroom_agents.attestation.trust import TrustRoot
 from sealroom_agents.errors import ConfigurationError
+from sealroom_agents.simulator.gpu import SimulatedGpu, SimulatedGpus
 from sealroom_agents.simulator.kms import SimulatedKms
 from sealroom_agents.simulator.machine import Machine
 from sealroom_agents.simulator.measurement import (
@@ -46,10 +57,13 @@ COLLATERAL_FILE = "collateral.json"
 SUMMARY_FILE = "platform.json"
 OS_IMAGES_FILE = "os-images.json"
 POLICY_FILE = "platform-policy.json"
+GPU_FOLDER = "gpu"
 
 DEFAULT_MACHINE = "machine-1"
 """The machine that is meant where none is named."""
 
+MAX_GPUS = 8
+"""Most GPUs of a simulated machine."""
 SEED_BYTES = 32
 COLLATERAL_BACKDATE_S = 3_600
 """Collateral is issued this long ago, so that a clock that is a little behind accepts it."""
@@ -63,6 +77,7 @@ class SimulatedPlatform:
         self._seed = seed
         self.pki = SimulatedPki(seed)
         self.kms = SimulatedKms(seed)
+        self.gpus = SimulatedGpus(seed)
 
     def __repr__(self) -> str:
         return f"SimulatedPlatform(root={hashlib.sha256(self.root_der).hexdigest()[:16]})"
@@ -127,13 +142,15 @@ class SimulatedPlatform:
         self,
         *,
         tcb: TcbRules | None = None,
-        os_images: tuple[OsImage, ...] = (),
+        guest: GuestRules | None = None,
+        os_images: tuple[Image, ...] = (),
         guarantees: tuple[str, ...] | None = None,
         emit: str = FINAL,
+        gpu: GpuRules | None = None,
     ) -> PlatformPolicy:
         """A platform policy that accepts this platform, and recipes of every guarantee unless `guarantees`
-        are given; without `tcb` it grants nothing that is optional. Results leave when the opening is final,
-        unless `emit` says something else."""
+        are given; without `tcb` it grants nothing that is optional, and without `gpu` it accepts no GPU.
+        Results leave when the opening is final, unless `emit` says something else."""
         return PlatformPolicy(
             root=_hex(hashlib.sha256(self.root_der).digest()),
             tcb=tcb
@@ -147,9 +164,10 @@ class SimulatedPlatform:
                 cached_keys=False,
                 smt=False,
             ),
+            guest=guest or GuestRules(),
             os_images=os_images or (simulated_os_image(),),
             kms_root=hashlib.sha256(self.kms.root_public_key).digest(),
-            gpu=NO_GPU,
+            gpu=gpu,
             guarantees=tuple(GUARANTEES) if guarantees is None else guarantees,
             emit=emit,
         )
@@ -158,6 +176,14 @@ class SimulatedPlatform:
         """The machine called `name`; `hardware` overrides fields of `Hardware` for a bad twin."""
         ppid = hashlib.sha256(b"sealroom/v1/simulated-ppid\x00" + self._seed + name.encode()).digest()
         return Machine(self.pki, name, hardware=Hardware(**{"ppid": ppid[:PPID_BYTES], **hardware}))
+
+    def machine_gpus(self, count: int, machine: str = DEFAULT_MACHINE) -> tuple[SimulatedGpu, ...]:
+        """The first `count` GPUs of a machine, at most `MAX_GPUS`."""
+        return self.gpus.machine(machine, count)
+
+    def gpu_roots(self) -> bytes:
+        """What leads from this platform's root to the roots of its GPUs: PEM, as `SimulatedGpus.roots`."""
+        return self.gpus.roots(self.pki.root)
 
     def instance_id(self, machine: str, app_id: bytes) -> bytes:
         """The instance id of an app on a machine, 20 bytes."""
@@ -200,6 +226,17 @@ class SimulatedPlatform:
             folder / POLICY_FILE, json.dumps(json.loads(self.policy().encode()), indent=1).encode() + b"\n"
         )
         _write(folder / SUMMARY_FILE, json.dumps(self.summary(), indent=1).encode() + b"\n")
+        self._publish_gpus(folder / GPU_FOLDER)
+
+    def _publish_gpus(self, folder: Path) -> None:
+        for name in ("rims", "ocsp"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        _write(folder / "roots.pem", self.gpu_roots())
+        for name, manifest in self.gpus.manifests().items():
+            _write(folder / "rims" / f"{name}.xml", manifest)
+        made = int(time.time()) - COLLATERAL_BACKDATE_S
+        for number, answer in enumerate(self.gpus.answers(self.machine_gpus(MAX_GPUS), made)):
+            _write(folder / "ocsp" / f"{number:02}.der", answer)
 
 
 def simulated_os_image(os_image: bytes = SIMULATED_OS_IMAGE) -> OsImage:

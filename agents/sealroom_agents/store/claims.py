@@ -17,14 +17,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from sealroom.codes import Code
+from sealroom.encoding import sha256, to_hex
 from sealroom_agents.errors import StoreError
 from sealroom_agents.store.connection import StoreBase, changed, note, run_row
 from sealroom_agents.store.records import ENDS, ORDER, RUNNING, Holder, Observation, Run
-from sealroom_agents.store.tables import RunRow
+from sealroom_agents.store.tables import EventRow, RunRow
 
 CLAIM_S = 60.0
 """How long a claim holds unless it is renewed, seconds."""
@@ -32,6 +33,8 @@ ABANDONED_S = 600.0
 """How long after that a run waits for a runner of the place where it ran, seconds."""
 CANDIDATES = 16
 """Runs that one look for work considers."""
+RESUMED = "resumed"
+"""Phase in which a run is taken up again."""
 
 
 class Claims(StoreBase):
@@ -104,13 +107,22 @@ class Claims(StoreBase):
         if not self._move(run, state, from_states=ORDER[: ORDER.index(state)], message=message):
             raise self._why_not(run, state)
 
-    def note(self, run: Run, phase: str, message: str, *, code: Code | None = None) -> None:
-        """Append an event that changes no state. Raises `StoreError` `claim-lost`."""
+    def note(
+        self, run: Run, phase: str, message: str, *, code: Code | None = None, at: float | None = None
+    ) -> None:
+        """Append an event that changes no state, of now or of an earlier time, unix seconds. Raises
+        `StoreError` `claim-lost`."""
         now = self._clock()
         with self._write() as session:
             if not _touched(session, run, updated=now):
                 raise _lost(run)
-            note(session, run.id, now, phase, message, code)
+            note(session, run.id, now if at is None else at, phase, message, code)
+
+    def renewed(self, run: Run, *, left: float, seconds: int) -> None:
+        """Keep how long the lease of a run lasts from now on. Raises `StoreError` `claim-lost`."""
+        with self._write() as session:
+            if not _touched(session, run, lease_until=self._clock() + left, lease_seconds=seconds):
+                raise _lost(run)
 
     def emitted(self, run: Run, draft: str) -> None:
         """Keep the enclave's envelope, not shown, until its receipt is on chain. When this returns, the
@@ -118,6 +130,12 @@ class Claims(StoreBase):
         digest = self.content.put(draft.encode())
         if not self._move(run, "anchoring", from_states=ORDER[:5], message="envelope received", draft=digest):
             raise self._why_not(run, "anchoring")
+
+    def mend_draft(self, run: Run, envelope: bytes) -> None:
+        """Keep the bytes of an envelope that waits for its anchor once more, where these are they; the
+        content store may have lost or damaged them."""
+        if to_hex(sha256(envelope)) == self._draft(run):
+            self.content.put(envelope)
 
     def anchored(self, run: Run, envelope: str, *, message: str) -> None:
         """The receipt is on chain: publish the envelope, once the content store has confirmed it."""
@@ -142,13 +160,13 @@ class Claims(StoreBase):
         self._drop(draft)
         return True
 
-    def killed(self, run: Run) -> None:
-        """Write down that the last process of a run is dead now."""
+    def killed(self, run: Run, *, at: float | None = None) -> None:
+        """Write down that the last process of a run is dead, since now or an earlier time, unix seconds."""
         with self._write() as session:
             session.execute(
                 update(RunRow)
                 .where(RunRow.id == run.id, RunRow.fence == run.fence, RunRow.killed.is_(None))
-                .values(killed=self._clock())
+                .values(killed=self._clock() if at is None else at)
             )
 
     def _draft(self, run: Run) -> str | None:
@@ -182,8 +200,10 @@ class Claims(StoreBase):
             )
             if not changed(took):
                 return None
-            phase, message = ("starting", f"taken by {holder.name}") if fresh else _resumed(holder)
-            note(session, run_id, now, phase, message, None)
+            if fresh:
+                note(session, run_id, now, "starting", f"taken by {holder.name}", None)
+            else:
+                _note_resumed(session, run_id, now, holder)
         return self.run(run_id)
 
     def _move(
@@ -224,8 +244,16 @@ def _touched(session: Session, run: Run, *, from_states: Sequence[str] = ORDER, 
     )
 
 
-def _resumed(holder: Holder) -> tuple[str, str]:
-    return "resumed", f"taken up by {holder.name}: the runner that had it is gone"
+def _note_resumed(session: Session, run_id: str, now: float, holder: Holder) -> None:
+    """Once for each runner as long as nothing else happens: one run may be taken up in vain for days."""
+    message = f"taken up by {holder.name}: the runner that had it is gone"
+    mine = EventRow.run == run_id
+    others = select(func.max(EventRow.id)).where(mine, EventRow.phase != RESUMED).scalar_subquery()
+    said = select(EventRow.id).where(
+        mine, EventRow.phase == RESUMED, EventRow.message == message, EventRow.id > func.coalesce(others, 0)
+    )
+    if session.scalar(said.limit(1)) is None:
+        note(session, run_id, now, RESUMED, message, None)
 
 
 def _lost(run: Run) -> StoreError:

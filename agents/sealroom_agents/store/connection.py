@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import or_, select, text
+from sqlalchemy import Executable, Row, bindparam, or_, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -18,10 +18,13 @@ from sealroom.codes import Code
 from sealroom_agents.errors import StoreError
 from sealroom_agents.storage_options import DEFAULT_DATABASE
 from sealroom_agents.store.content import Content, content_at, no_place
-from sealroom_agents.store.engine import beside, cannot_open, open_engine
+from sealroom_agents.store.engine import beside, cannot_open, open_engine, open_reads
 from sealroom_agents.store.records import Observation, Run
 from sealroom_agents.store.schema import prepare
 from sealroom_agents.store.tables import EventRow, ObservationRow, RunRow
+
+FULL = frozenset({"SQLITE_FULL", "53100"})
+"""What SQLite and PostgreSQL call a full disk."""
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +37,18 @@ class StoreBase:
         url: str = DEFAULT_DATABASE,
         content: str | None = None,
         *,
+        create: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Opens the database, and makes the tables of a new one. `content` is where the bytes of envelopes
+        """Opens the database, and makes the tables of a new one. A SQLite file that is not there is
+        made where `create` says so. `content` is where the bytes of envelopes
         and recipes are: a folder or a URL; beside a SQLite file when it is not given. Raises `StoreError`:
         `database` when that's impossible, `store-version` when it is of another revision."""
         self._clock = clock
+        self._engine = open_engine(url, create=create)
         place = content or beside(url)
         self._content = None if place is None else content_at(place)
-        self._engine = open_engine(url)
+        self._reads = open_reads(self._engine)
         try:
             prepare(self._engine)
         except (ImportError, SQLAlchemyError, OSError) as error:
@@ -55,6 +61,7 @@ class StoreBase:
     def close(self) -> None:
         """Let the connections go."""
         self._engine.dispose()
+        self._reads.dispose()
 
     @property
     def content(self) -> Content:
@@ -65,8 +72,9 @@ class StoreBase:
 
     def run(self, run_id: str) -> Run:
         """One run. Raises `StoreError` `unknown-run`."""
-        with self._read() as session:
-            return to_run(run_row(session, run_id))
+        for row in self.rows(_RUN, id=run_id):
+            return to_run(row)
+        raise unknown_run()
 
     def _now(self, session: Session) -> float:
         """The time by which claims are judged: the database's own,
@@ -78,6 +86,21 @@ class StoreBase:
     def reading(self) -> AbstractContextManager[Session]:
         """A session that reads; for what keeps tables of its own here."""
         return self._read()
+
+    def rows(self, query: Executable, **values: Any) -> Sequence[Row[Any]]:
+        """What one query finds. For what is asked often: no session, and no transaction around it."""
+        with database_errors():
+            try:
+                return self._found(query, values)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                # A connection that was kept has ended; a new one says whether the database has.
+                return self._found(query, values)
+
+    def _found(self, query: Executable, values: dict[str, Any]) -> Sequence[Row[Any]]:
+        with self._reads.connect() as connection:
+            return connection.execute(query, values).all()
 
     def writing(self) -> AbstractContextManager[Session]:
         """A session whose changes are made together, or not at all."""
@@ -150,10 +173,13 @@ def database_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except DBAPIError as error:
+        # SQLite's name of the error, or PostgreSQL's code: words of either may hold what was written.
+        name = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+        full = name in FULL or str(name).startswith("SQLITE_IOERR")
         raise StoreError(
             Code.DATABASE,
-            f"the database does not do it: {type(error.orig).__name__}",
-            "look at the database's own log",
+            f"the database does not do it: {type(error.orig).__name__}{f' {name}' if name else ''}",
+            "free space where the database lies" if full else "look at the database's own log",
         ) from error
 
 
@@ -168,8 +194,13 @@ def run_row(session: Session, run_id: str) -> RunRow:
     """A run's row. Raises `StoreError` `unknown-run`."""
     row = session.get(RunRow, run_id)
     if row is None:
-        raise StoreError(Code.UNKNOWN_RUN, "there is no run of this id")
+        raise unknown_run()
     return row
+
+
+def unknown_run() -> StoreError:
+    """No run has this id."""
+    return StoreError(Code.UNKNOWN_RUN, "there is no run of this id")
 
 
 def changed(result: Any) -> bool:
@@ -182,7 +213,13 @@ def to_code(text: str | None) -> Code | None:
     return None if text is None else Code.parse(text)
 
 
-def to_run(row: RunRow) -> Run:
+_COLUMNS = RunRow.__table__.c
+RUN_COLUMNS = tuple(_COLUMNS[name] for name in Run.__dataclass_fields__ if name in _COLUMNS)
+"""What a run is made of; its failure file is long, and not among it."""
+_RUN = select(*RUN_COLUMNS).where(_COLUMNS.id == bindparam("id"))
+
+
+def to_run(row: Any) -> Run:
     """A row as others see it."""
     return Run(
         id=row.id,
@@ -196,5 +233,9 @@ def to_run(row: RunRow) -> Run:
         updated=row.updated,
         killed=row.killed,
         observation=row.observation,
+        envelope=row.envelope,
         fence=row.fence,
+        researcher=row.researcher,
+        lease_until=row.lease_until,
+        lease_seconds=row.lease_seconds,
     )

@@ -11,6 +11,7 @@ once, however often they come.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from abc import ABC, abstractmethod
@@ -32,6 +33,8 @@ MAX_BYTES = MAX_ENVELOPE_BYTES
 """Largest that is kept; a recipe is smaller."""
 CONNECT_S, READ_S = 10, 60
 """How long an object store may take to answer, seconds."""
+RETRIES = {"total_max_attempts": 1}
+"""s3fs tries again, and so do those who put: the library below it does not too."""
 SCHEMES = ("s3", "memory")
 _NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -107,7 +110,8 @@ class Content(ABC):
         try:
             yield
         except OSError as error:
-            raise _failed(error.strerror or type(error).__name__) from error
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise _failed(error.strerror or type(error).__name__, full=full) from error
         except foreign_errors() as error:
             raise _failed(type(error).__name__) from error
 
@@ -152,7 +156,7 @@ class Bucket(Content):
         options: dict[str, Any] = {}
         if url.startswith("s3://"):
             limits = {"connect_timeout": CONNECT_S, "read_timeout": READ_S}
-            options = {"use_listings_cache": False, "config_kwargs": limits}
+            options = {"use_listings_cache": False, "config_kwargs": limits | {"retries": RETRIES}}
         try:
             self._store, root = open_store(url, **options)
         except PackageMissing as error:
@@ -167,6 +171,11 @@ class Bucket(Content):
             return bytes(self._store.cat_file(self._path(name), start=0, end=MAX_BYTES + 1))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            # S3 has no range of an object without bytes, and says so instead.
+            if error.errno != errno.EINVAL or self._store.info(self._path(name))["size"]:
+                raise
+            return b""
 
     def _write(self, name: str, data: bytes) -> None:
         path = self._path(name)
@@ -232,9 +241,11 @@ def no_place() -> StoreError:
     )
 
 
-def _failed(why: str) -> StoreError:
+def _failed(why: str, *, full: bool = False) -> StoreError:
     return StoreError(
         Code.CONTENT_STORE,
         f"the store of envelopes and recipes does not do it: {why}",
-        "look at the disk, or the object store, that --content names",
+        "free space where --content lies"
+        if full
+        else "look at the disk, or the object store, that --content names",
     )

@@ -7,66 +7,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, exists, func, select, update
+from sqlalchemy import bindparam, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
 from sealroom_agents.errors import StoreError
+from sealroom_agents.store.asking import Asking
 from sealroom_agents.store.claims import Claims
-from sealroom_agents.store.connection import changed, note, run_row, to_code, to_run
+from sealroom_agents.store.connection import RUN_COLUMNS, changed, note, run_row, to_code, to_run, unknown_run
+from sealroom_agents.store.recipes import Recipes
 from sealroom_agents.store.records import ORDER, RUNNING, Event, LastSeen, Notice, Observation, Run
 from sealroom_agents.store.recovery import Recovery
-from sealroom_agents.store.tables import EventRow, NoticeRow, ObservationRow, RecipeRow, RunRow, WatchRow
+from sealroom_agents.store.tables import (
+    EventRow,
+    NoticeRow,
+    ObservationRow,
+    RunRow,
+    WatchRow,
+)
 
 
-class Store(Claims, Recovery):
+class Store(Recipes, Claims, Recovery, Asking):
     """The shared database. Thread safe."""
-
-    # --- recipes --------------------------------------------------------------------------------
-
-    def recipe(self, compose_hash: str) -> bytes | None:
-        """The bytes of a recipe, `None` when it was not handed in."""
-        return self.content.need(compose_hash) if self.knows_recipe(compose_hash) else None
-
-    def knows_recipe(self, compose_hash: str) -> bool:
-        """Whether a recipe was handed in."""
-        with self._read() as session:
-            return session.get(RecipeRow, compose_hash) is not None
-
-    def add_recipe(self, compose_hash: str, compose: bytes) -> bool:
-        """Keep a recipe's bytes; the caller has checked the hash. False if it was handed in before."""
-        row = RecipeRow(compose_hash=compose_hash, size=len(compose), created=self._clock())
-        try:
-            with self._write() as session:
-                new = session.get(RecipeRow, compose_hash) is None
-                if new:
-                    session.add(row)
-                    session.flush()
-                # Inside, so that nobody forgets the same recipe between the two.
-                self.content.put(compose)
-        except IntegrityError:
-            return False  # another process was faster; same hash, same bytes
-        return new
-
-    def unused_recipes(self) -> int:
-        """How many recipes no run has named."""
-        with self._read() as session:
-            return session.scalar(select(func.count()).select_from(RecipeRow).where(_unused())) or 0
-
-    def forget_recipes(self, *, before: float, limit: int) -> None:
-        """Forget recipes that no run has named, and that were handed in before this time."""
-        old = select(RecipeRow.compose_hash).where(_unused(), RecipeRow.created < before).limit(limit)
-        with self._read() as session:
-            hashes = list(session.scalars(old))
-        for compose_hash in hashes:
-            with self._write() as session:
-                gone = session.execute(
-                    delete(RecipeRow).where(RecipeRow.compose_hash == compose_hash, _unused())
-                )
-                if changed(gone):
-                    self.content.discard(compose_hash)
 
     # --- runs, as the console sees them ---------------------------------------------------------
 
@@ -79,6 +45,7 @@ class Store(Claims, Recovery):
         missing: Sequence[Mapping[str, str]],
         waiting: bool,
         idempotency: tuple[str, str] | None = None,
+        researcher: str | None = None,
     ) -> Run:
         """A new run, `waiting` or `queued`. `idempotency` is a key and the digest of its request: the same
         pair returns the run it made, and another digest raises `StoreError` `idempotency-conflict`."""
@@ -86,7 +53,7 @@ class Store(Claims, Recovery):
         state = "waiting" if waiting else "queued"
         key, digest = idempotency or (None, None)
         row = RunRow(
-            id=run_id, compose_hash=compose_hash, consortium=consortium, state=state,
+            id=run_id, compose_hash=compose_hash, consortium=consortium, state=state, researcher=researcher,
             missing=json.dumps(list(missing)),
             created=now, updated=now, idempotency_key=key, request_digest=digest,
         )  # fmt: skip
@@ -104,9 +71,15 @@ class Store(Claims, Recovery):
                 )
         except IntegrityError:
             earlier = self.submitted(key, digest) if key and digest else None
-            if earlier is None:
-                raise
-            return earlier
+            if earlier is not None:
+                return earlier
+            with suppress(StoreError):
+                return self.run(run_id)  # a signed request that came twice
+            if not self.knows_recipe(compose_hash):
+                raise StoreError(
+                    Code.UNKNOWN_RECIPE, "the recipe was forgotten meanwhile", "hand it in with the run"
+                ) from None
+            raise
         return self.run(run_id)
 
     def submitted(self, key: str, digest: str) -> Run | None:
@@ -125,13 +98,19 @@ class Store(Claims, Recovery):
 
     def runs(self, *, consortium: str | None = None, state: str | None = None, limit: int = 100) -> list[Run]:
         """Runs, newest first."""
-        query = select(RunRow).order_by(RunRow.created.desc(), RunRow.id).limit(limit)
+        query = select(*RUN_COLUMNS).order_by(_RUN.created.desc(), _RUN.id).limit(limit)
         if consortium is not None:
-            query = query.where(RunRow.consortium == consortium)
+            query = query.where(_RUN.consortium == consortium)
         if state is not None:
-            query = query.where(RunRow.state == state)
-        with self._read() as session:
-            return [to_run(row) for row in session.scalars(query)]
+            query = query.where(_RUN.state == state)
+        return [to_run(row) for row in self.rows(query)]
+
+    def story(self, run_id: str) -> tuple[Run, list[Event]]:
+        """One run with its events, oldest first, at one time. Raises `StoreError` `unknown-run`."""
+        found = self.rows(_STORY, id=run_id)
+        if not found:
+            raise unknown_run()
+        return to_run(found[0]), [_to_event(row[-5:]) for row in found if row[-1] is not None]
 
     def open_runs(self) -> int:
         """How many runs have not ended."""
@@ -140,12 +119,11 @@ class Store(Claims, Recovery):
 
     def envelope(self, run_id: str) -> str | None:
         """The anchored envelope's JSON, `None` before its receipt is on chain."""
-        return self._kept(self.envelope_digest(run_id))
+        return self._kept(self.run(run_id).envelope)
 
-    def envelope_digest(self, run_id: str) -> str | None:
-        """SHA-256 of the anchored envelope's bytes."""
-        with self._read() as session:
-            return run_row(session, run_id).envelope
+    def published_text(self, run: Run) -> str | None:
+        """The same of a run that was read."""
+        return self._kept(run.envelope if run.state == "done" else None)
 
     def complete(self, run_id: str, published: str, complete: str) -> bool:
         """Put an envelope with proofs in the place of the published one, which its digest still finds; false
@@ -153,15 +131,23 @@ class Store(Claims, Recovery):
         before, digest = to_hex(sha256(published.encode())), self.content.put(complete.encode())
         with self._write() as session:
             query = update(RunRow).where(RunRow.id == run_id, RunRow.envelope == before)
-            return changed(session.execute(query.values(envelope=digest, envelope_before=before)))
+            values = {"envelope": digest, "envelope_before": before, "settled": True}
+            return changed(session.execute(query.values(values)))
+
+    def settle(self, run_id: str) -> None:
+        """Its envelope has the proofs that it can have."""
+        with self._write() as session:
+            session.execute(update(RunRow).where(RunRow.id == run_id).values(settled=True))
+
+    def unsettled(self, *, after: str, limit: int) -> list[str]:
+        """Published runs whose envelopes may lack proofs, by id, from the one after `after` on."""
+        query = select(_RUN.id).where(_RUN.settled.is_(False), _RUN.state == "done", _RUN.id > after)
+        return [str(one) for (one,) in self.rows(query.order_by(_RUN.id).limit(limit))]
 
     def published(self, digest: str) -> bytes | None:
         """The anchored envelope of this digest. No other bytes of the content store are handed out so: an
         envelope that waits for its anchor is there too."""
-        with self._read() as session:
-            having = (RunRow.envelope == digest) | (RunRow.envelope_before == digest)
-            known = session.scalar(select(RunRow.id).where(having).limit(1))
-        return None if known is None else self.content.need(digest)
+        return self.content.need(digest) if self.rows(_PUBLISHED, digest=digest) else None
 
     def failure(self, run_id: str) -> str | None:
         """The failure file of a run that failed after its keys were released."""
@@ -170,18 +156,7 @@ class Store(Claims, Recovery):
 
     def events(self, run_id: str, *, after: int = 0) -> list[Event]:
         """Events of a run later than the one with id `after`, oldest first."""
-        query = select(EventRow).where(EventRow.run == run_id, EventRow.id > after).order_by(EventRow.id)
-        with self._read() as session:
-            return [
-                Event(
-                    id=row.id,
-                    time=row.time,
-                    phase=row.phase,
-                    code=to_code(row.code),
-                    message=row.message,
-                )
-                for row in session.scalars(query)
-            ]
+        return [_to_event(row) for row in self.rows(_LATER, run=run_id, after=after)]
 
     # --- runs that no runner holds --------------------------------------------------------
 
@@ -265,7 +240,7 @@ class Store(Claims, Recovery):
         block: int,
         block_time: float,
         owner: str | None,
-        reason: str,
+        reason: str = "",
     ) -> Observation:
         """Record a change and order every running run of the consortium to be killed, in one transaction."""
         row = ObservationRow(
@@ -275,26 +250,33 @@ class Store(Claims, Recovery):
         with self._write() as session:
             session.add(row)
             session.flush()
-            session.execute(
+            ordered = session.scalars(
                 update(RunRow)
                 .where(
                     RunRow.consortium == consortium, RunRow.state.in_(RUNNING), RunRow.observation.is_(None)
                 )
                 .values(observation=row.id)
-            )
+                .returning(RunRow.id)
+            ).all()
+            for run_id in ordered:
+                note(session, run_id, row.seen, "ordered", f"seen in block {block}: the run has to end", kind)
             number = row.id
         return self._observation(number)
+
+    def give_reason(self, seen: Observation, reason: str) -> None:
+        """Write down the words of a revocation, which are found later than it."""
+        with self._write() as session:
+            mine = update(ObservationRow).where(ObservationRow.id == seen.id)
+            session.execute(mine.values(reason=reason))
 
     def observations(self, consortium: str) -> list[Observation]:
         """What the watcher saw of a consortium, oldest first."""
         query = (
             select(ObservationRow.id)
-            .where(ObservationRow.consortium == consortium)
+            .where(ObservationRow.consortium == consortium, ObservationRow.kind != str(Code.CANCELLED))
             .order_by(ObservationRow.id)
         )
-        with self._read() as session:
-            numbers = session.scalars(query).all()
-        return [self._observation(number) for number in numbers]
+        return [self._observation(number) for (number,) in self.rows(query)]
 
     def add_notice(self, consortium: str, notice: Notice) -> bool:
         """Keep a notice; false if one that says the same is kept already."""
@@ -309,6 +291,17 @@ class Store(Claims, Recovery):
             return False
         return True
 
+    def old_notices(self, *, before: float) -> int:
+        """How many notices were seen before this time."""
+        with self._read() as session:
+            return session.scalar(select(func.count()).where(NoticeRow.seen < before)) or 0
+
+    def forget_notices(self, *, before: float) -> int:
+        """Forget those, and return how many."""
+        with self._write() as session:
+            gone = session.execute(delete(NoticeRow).where(NoticeRow.seen < before).returning(NoticeRow.id))
+            return len(gone.all())
+
     def notices(self, consortium: str) -> list[Notice]:
         """Notices of a consortium, oldest first."""
         query = select(NoticeRow).where(NoticeRow.consortium == consortium).order_by(NoticeRow.id)
@@ -319,8 +312,29 @@ class Store(Claims, Recovery):
             ]
 
 
-def _unused() -> ColumnElement[bool]:
-    return ~exists().where(RunRow.compose_hash == RecipeRow.compose_hash)
+_RUN, _EVENT = RunRow.__table__.c, EventRow.__table__.c
+_EVENT_COLUMNS = (_EVENT.time, _EVENT.phase, _EVENT.code, _EVENT.message, _EVENT.id.label("event"))
+_PUBLISHED = (
+    select(_RUN.id)
+    .where(or_(_RUN.envelope == bindparam("digest"), _RUN.envelope_before == bindparam("digest")))
+    .limit(1)
+)
+_LATER = (
+    select(*_EVENT_COLUMNS)
+    .where(_EVENT.run == bindparam("run"), _EVENT.id > bindparam("after"))
+    .order_by(_EVENT.id)
+)
+_STORY = (
+    select(*RUN_COLUMNS, *_EVENT_COLUMNS)
+    .select_from(RunRow.__table__.outerjoin(EventRow.__table__, _EVENT.run == _RUN.id))
+    .where(_RUN.id == bindparam("id"))
+    .order_by(_EVENT.id)
+)
+
+
+def _to_event(row: Sequence[Any]) -> Event:
+    time, phase, code, message, number = row
+    return Event(id=number, time=time, phase=phase, code=to_code(code), message=message)
 
 
 def _kinds(missing: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:

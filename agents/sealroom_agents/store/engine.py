@@ -19,6 +19,15 @@ BUSY_TIMEOUT_S = 10
 """How long a SQLite connection waits for another writer, seconds."""
 CONNECT_TIMEOUT_S = 10
 """How long PostgreSQL may take to answer a new connection, seconds."""
+NETWORK = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""A connection to PostgreSQL whose network is gone without a word ends after 25 seconds, and not after the
+quarter of an hour that the system waits: seconds, a number, milliseconds, as libpq has them."""
 POSTGRES = "postgresql+psycopg"
 MEMORY = ":memory:"
 
@@ -52,11 +61,21 @@ def open_engine(text: str, *, create: bool = True) -> Engine:
     url = to_url(text)
     path = file_of(url)
     if path is not None and not create and not path.is_file():
-        raise StoreError(Code.DATABASE, f"there is no database at {path}", "look at --database")
+        raise missing(path)
     try:
         return _postgres(url) if url.get_backend_name() == "postgresql" else _sqlite(url, path)
     except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError, OSError) as error:
         raise cannot_open(error) from error
+
+
+def missing(path: Path | None) -> StoreError:
+    """A SQLite file that must be there is not: what reads or changes a database makes none."""
+    return StoreError(
+        Code.DATABASE,
+        f"there is no database at {path}",
+        "name it with --database or --config, or work in the folder of sealroom.toml or of the room; its "
+        "processes make it when they start",
+    )
 
 
 def cannot_open(error: BaseException) -> StoreError:
@@ -71,8 +90,25 @@ def cannot_open(error: BaseException) -> StoreError:
     )
 
 
+def open_reads(engine: Engine) -> Engine:
+    """The same database for single queries, with few connections of its own: no transaction is begun and
+    ended around each, which would cost more than the query."""
+    url, path = engine.url, file_of(engine.url)
+    if path is None and url.get_backend_name() == "sqlite":
+        return engine  # in memory: there is one connection
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+    if path is None:
+        return create_engine(url, connect_args=NETWORK, **options)
+    reads = create_engine(url, connect_args=_SQLITE, **options)
+    event.listen(reads, "connect", _configure)
+    return reads
+
+
+_SQLITE = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
+
+
 def _postgres(url: URL) -> Engine:
-    return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    return create_engine(url, pool_pre_ping=True, connect_args=NETWORK)
 
 
 def _sqlite(url: URL, path: Path | None) -> Engine:
@@ -81,16 +117,8 @@ def _sqlite(url: URL, path: Path | None) -> Engine:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _: Any) -> None:
-        # The driver's implicit BEGIN is off: it is sent explicitly below.
-        connection.isolation_level = None
-        _use_wal(connection)
-        # A commit that was answered survives a power loss.
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
+    engine = create_engine(url, connect_args=_SQLITE)
+    event.listen(engine, "connect", _configure)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -99,6 +127,15 @@ def _sqlite(url: URL, path: Path | None) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _configure(connection: Any, _: Any) -> None:
+    # The driver's implicit BEGIN is off: it is sent explicitly, where there is to be one.
+    connection.isolation_level = None
+    _use_wal(connection)
+    # A commit that was answered survives a power loss.
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
 
 
 @retry(

@@ -8,7 +8,8 @@ cannot both write.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import and_, delete, func, insert, or_, select, update
@@ -17,7 +18,15 @@ from sqlalchemy.orm import Session
 from sealroom_agents.store.connection import changed
 from sealroom_agents.store.index_reading import EVENT_FIELDS, IndexReads
 from sealroom_agents.store.index_records import Look, Mark, Piece
-from sealroom_agents.store.tables import BlockRow, ChainEventRow, ConsortiumRow, CursorRow, UseRow
+from sealroom_agents.store.tables import (
+    BlockRow,
+    ChainEventRow,
+    ConsortiumRow,
+    CursorRow,
+    SeatRow,
+    TimeRow,
+    UseRow,
+)
 
 LEASE_S = 30.0
 """How long a process may read on unless it renews that, seconds."""
@@ -35,12 +44,7 @@ class Index(IndexReads):
         with self._store.writing() as session:
             if session.scalars(select(CursorRow.id).where(CursorRow.factory == self._factory)).first():
                 return
-            session.add(
-                CursorRow(
-                    factory=self._factory, chain_id=chain_id, first=first, number=first - 1, hash="",
-                    head=first, final=0, looked=0.0, ready=False, holder=None, until=0.0,
-                )
-            )  # fmt: skip
+            session.add(CursorRow(factory=self._factory, **_start(chain_id=chain_id, first=first)))
 
     def hold(self, holder: str, *, lease_s: float = LEASE_S) -> bool:
         """Take or renew the lease; false while another process has it, or before `begin`."""
@@ -71,10 +75,14 @@ class Index(IndexReads):
                 return False
             cursor = self._cursor_id()
             known = self._listed(session, {one.consortium for one in piece.events if one.consortium})
+            created = dict(piece.created)
+            there = self._listed(session, set(created))
             count = session.scalar(select(func.count()).where(ConsortiumRow.cursor == cursor)) or 0
-            for number, (address, block) in enumerate(piece.created, count):
-                session.add(_created(cursor, address, block, number))
-                known.add(address)
+            new = [one for one in created if one not in there]
+            session.add_all(
+                _created(cursor, one, created[one], number) for number, one in enumerate(new, count)
+            )
+            known |= {*new}
             session.flush()
             kept = [one for one in piece.events if one.consortium is None or one.consortium in known]
             if kept:
@@ -123,16 +131,60 @@ class Index(IndexReads):
                 session.execute(update(ConsortiumRow).where(*named).values(checked=now))
             self._touch(session, set(differ), at.number)
             session.flush()
+            mine = update(CursorRow).where(CursorRow.id == self._cursor_id())
+            if looks or differ:
+                session.execute(mine.values(revision=CursorRow.revision + 1))
             if session.scalar(select(func.count()).where(*self._unready())) == 0:
-                mine = update(CursorRow).where(CursorRow.id == self._cursor_id())
                 session.execute(mine.values(ready=True))
+            return True
+
+    def timed(self, holder: str, at: Mark, times: Mapping[int, int | None]) -> bool:
+        """Keep when some blocks up to `at` were made, unix seconds; false if another process has read on."""
+        with self._store.writing() as session:
+            if not changed(
+                session.execute(
+                    update(CursorRow).where(*self._mine(holder, at)).values(revision=CursorRow.revision + 1)
+                )
+            ):
+                return False
+            cursor = self._cursor_id()
+            session.add_all(TimeRow(cursor=cursor, block=block, time=time) for block, time in times.items())
+            return True
+
+    def list_again(self, holder: str, at: Mark, addresses: Sequence[str]) -> bool:
+        """Have exactly these consortia, in this order, as the factory lists them at block `at`; false if
+        another process has read on."""
+        with self._store.writing() as session:
+            if not changed(
+                session.execute(
+                    update(CursorRow).where(*self._mine(holder, at)).values(revision=CursorRow.revision + 1)
+                )
+            ):
+                return False
+            cursor = self._cursor_id()
+            rows = {
+                row.address: row
+                for row in session.scalars(select(ConsortiumRow).where(ConsortiumRow.cursor == cursor))
+            }
+            for address in rows.keys() - {*addresses}:
+                for table in (UseRow, SeatRow):
+                    session.execute(delete(table).where(table.cursor == cursor, table.consortium == address))
+                session.delete(rows[address])
+            for number, address in enumerate(addresses):
+                row = rows.get(address)
+                if row is None:
+                    session.add(_created(cursor, address, at.number, number))
+                elif row.number != number:
+                    row.number, row.dirty, row.version = number, True, row.version + 1
             return True
 
     def roll_back(self, holder: str, before: Mark, to: Mark) -> bool:
         """Forget what came after block `to`, which the chain has still; false if another has read on."""
         with self._store.writing() as session:
             moved = (
-                update(CursorRow).where(*self._mine(holder, before)).values(number=to.number, hash=to.hash)
+                update(CursorRow)
+                .where(*self._mine(holder, before))
+                .values(number=to.number, hash=to.hash, revision=CursorRow.revision + 1)
             )
             if not changed(session.execute(moved)):
                 return False
@@ -141,11 +193,19 @@ class Index(IndexReads):
             for table, column in (
                 (ChainEventRow, ChainEventRow.block),
                 (BlockRow, BlockRow.number),
+                (TimeRow, TimeRow.block),
                 (ConsortiumRow, ConsortiumRow.block),
             ):
                 session.execute(delete(table).where(table.cursor == cursor, column > number))
             there = select(ConsortiumRow.address).where(ConsortiumRow.cursor == cursor)
-            session.execute(delete(UseRow).where(UseRow.cursor == cursor, UseRow.consortium.not_in(there)))
+            for one in (UseRow, SeatRow):
+                session.execute(delete(one).where(one.cursor == cursor, one.consortium.not_in(there)))
+            # State of the branch that is gone must not pass for the state before a later one.
+            session.execute(
+                update(ConsortiumRow)
+                .where(ConsortiumRow.cursor == cursor, ConsortiumRow.facts_since > number)
+                .values(facts=None, facts_block=0, facts_since=0)
+            )
             gone = or_(ConsortiumRow.moved > number, ConsortiumRow.facts_block > number)
             session.execute(
                 update(ConsortiumRow)
@@ -154,19 +214,28 @@ class Index(IndexReads):
             )
             session.execute(
                 update(ConsortiumRow)
+                .where(ConsortiumRow.cursor == cursor, ConsortiumRow.moved > number)
+                .values(moved=number)
+            )
+            session.execute(
+                update(ConsortiumRow)
                 .where(ConsortiumRow.cursor == cursor, ConsortiumRow.settled_block > number)
                 .values(settled=None, settled_block=0)
             )
             return True
 
-    def forget(self) -> None:
-        """Drop all of it: it is read from the chain again."""
+    def begin_again(self, *, chain_id: int, first: int) -> None:
+        """Drop all of it: it is read from the chain again. The cursor keeps its id, by which others read."""
+        self.begin(chain_id=chain_id, first=first)
         with self._store.writing() as session:
             ids = select(CursorRow.id).where(CursorRow.factory == self._factory)
-            for table in (UseRow, ChainEventRow, BlockRow, ConsortiumRow):
+            for table in (UseRow, SeatRow, ChainEventRow, BlockRow, TimeRow, ConsortiumRow):
                 session.execute(delete(table).where(table.cursor.in_(ids)))
-            session.execute(delete(CursorRow).where(CursorRow.factory == self._factory))
-        self._id = None
+            session.execute(
+                update(CursorRow)
+                .where(CursorRow.factory == self._factory)
+                .values(_start(chain_id=chain_id, first=first))
+            )
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -241,10 +310,25 @@ class Index(IndexReads):
             row.settled, row.settled_block = row.facts, row.facts_since
         row.facts, row.facts_block, row.facts_since, row.dirty = look.facts, look.block, row.moved, False
         cursor, address = row.cursor, row.address
-        session.execute(delete(UseRow).where(UseRow.cursor == cursor, UseRow.consortium == address))
+        for table in (UseRow, SeatRow):
+            session.execute(delete(table).where(table.cursor == cursor, table.consortium == address))
         session.add_all(
             UseRow(cursor=cursor, dataset=dataset, consortium=address) for dataset in sorted({*look.datasets})
         )
+        session.add_all(
+            SeatRow(cursor=cursor, consortium=address, account=account, number=row.number, acted=acted)
+            for account, acted in sorted(look.accounts.items())
+        )
+
+
+def _start(*, chain_id: int, first: int) -> dict[str, Any]:
+    """Columns of a cursor with which nothing was read."""
+    return {
+        "chain_id": chain_id, "first": first, "number": first - 1, "hash": "", "head": first, "final": 0,
+        "looked": 0.0, "ready": False, "holder": None, "until": 0.0,
+        # Begins anywhere, so that what was made anew is never taken for what was before.
+        "revision": secrets.randbits(60),
+    }  # fmt: skip
 
 
 def _created(cursor: int, address: str, block: int, number: int) -> ConsortiumRow:
@@ -252,7 +336,9 @@ def _created(cursor: int, address: str, block: int, number: int) -> ConsortiumRo
         cursor=cursor, address=address, number=number, block=block, owners=0, confirmed=0, records=0,
         criteria="000", status=0, declared=True, expiry=0, names="", facts=None, facts_block=0,
         facts_since=0, settled=None, settled_block=0, moved=block, dirty=True, read=0.0, checked=0.0,
-        fault=None, version=0,
+        fault=None,
+        # Begins anywhere, as the cursor's revision does.
+        version=secrets.randbits(30),
     )  # fmt: skip
 
 

@@ -3,14 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import Select, and_, bindparam, case, func, or_, select
 
 from sealroom_agents.store.database import Store
-from sealroom_agents.store.index_records import Cursor, IndexedEvent, Line, Mark
-from sealroom_agents.store.tables import BlockRow, ChainEventRow, ConsortiumRow, CursorRow, RunRow
+from sealroom_agents.store.index_actors import HOLDERS, by_accounts
+from sealroom_agents.store.index_records import Cursor, IndexedEvent, Line, Mark, Wanted
+from sealroom_agents.store.tables import (
+    BlockRow,
+    ChainEventRow,
+    ConsortiumRow,
+    CursorRow,
+    RunRow,
+    SeatRow,
+    TimeRow,
+    UseRow,
+)
 
 FAULT_PAUSE_S = 60.0
 """Seconds after which a consortium that could not be read is looked at again."""
@@ -32,10 +44,7 @@ class IndexReads:
 
     def cursor(self) -> Cursor | None:
         """How far the chain was read; `None` before the first look."""
-        with self._store.reading() as session:
-            row = session.scalars(select(CursorRow).where(CursorRow.factory == self._factory)).one_or_none()
-            if row is None:
-                return None
+        for row in self._store.rows(_CURSOR, factory=self._factory):
             self._id = row.id
             return Cursor(
                 chain_id=row.chain_id,
@@ -45,7 +54,9 @@ class IndexReads:
                 final=row.final,
                 looked=row.looked,
                 ready=row.ready,
+                revision=row.revision,
             )
+        return None
 
     def board(
         self,
@@ -59,58 +70,52 @@ class IndexReads:
     ) -> tuple[list[Line], int]:
         """Lines of the board, and how many there are in all: one query. Those that only their creators
         declared come last. status: only those. owner: only those with an owner of this id."""
-        lasting = case(
-            (and_(ConsortiumRow.status == LIVE, ConsortiumRow.expiry <= int(now)), 1),
-            else_=ConsortiumRow.status,
-        )
-        wanted = [ConsortiumRow.cursor == self._cursor_id()]
-        if status is not None:
-            wanted.append(lasting == status)
-        if owner:
-            wanted.append(ConsortiumRow.names.contains(f"\n{owner}\n", autoescape=True))
-        total = select(func.count()).select_from(ConsortiumRow).where(*wanted).scalar_subquery()
-        query = select(*_LINE, total.label("total")).where(*wanted)
-        order = {
-            "newest": ConsortiumRow.number.desc(),
-            "oldest": ConsortiumRow.number.asc(),
-            "records": ConsortiumRow.records.desc(),
-        }[sort]
-        query = query.order_by(ConsortiumRow.declared, order, ConsortiumRow.address).offset(start).limit(most)
-        with self._store.reading() as session:
-            found = session.execute(query).all()
-            if not found and start:
-                return [], self.board(most=1, status=status, owner=owner, sort=sort, now=now)[1]
-            return [_line(row, now) for row in found], found[0].total if found else 0
+        query = _board(status is not None, bool(owner), sort)
+        found = self._store.rows(
+            query, cursor=self._cursor_id(), start=start, most=most, status=status,
+            owner=_named(owner), now=int(now),
+        )  # fmt: skip
+        if not found and start:
+            return [], self.board(most=1, status=status, owner=owner, sort=sort, now=now)[1]
+        return [_line(row, now) for row in found], found[0].total if found else 0
+
+    def made_after(self, number: int, *, most: int, owner: str, declared: bool, now: float) -> list[Line]:
+        """Consortia behind a place of the factory's list, in its order, so that new ones come last. owner:
+        only those with one of this id. declared: those that only their creators declared, or the others."""
+        found = self._store.rows(
+            _made(bool(owner)), cursor=self._cursor_id(), after=number, most=most, owner=_named(owner),
+            declared=declared,
+        )  # fmt: skip
+        return [_line(row, now) for row in found]
 
     def line(self, consortium: str, *, now: float) -> Line | None:
         """One consortium's line; `None` for one that the factory has not made."""
-        query = select(*_LINE).where(
-            ConsortiumRow.cursor == self._cursor_id(), ConsortiumRow.address == consortium
-        )
-        with self._store.reading() as session:
-            row = session.execute(query).one_or_none()
-            return None if row is None else _line(row, now)
+        found = self._store.rows(_ONE, cursor=self._cursor_id(), address=consortium)
+        return _line(found[0], now) if found else None
 
     def facts(self, consortium: str) -> tuple[str | None, str | None]:
         """A consortium's newest state as JSON, and the newest one before it that was final when it was
         replaced; `None` for what is not known."""
-        query = select(ConsortiumRow.facts, ConsortiumRow.settled).where(
-            ConsortiumRow.cursor == self._cursor_id(), ConsortiumRow.address == consortium
+        found = self._store.rows(_FACTS, cursor=self._cursor_id(), address=consortium)
+        return (found[0].facts, found[0].settled) if found else (None, None)
+
+    def naming(
+        self, account: str, *, acted: bool, start: int = 0, most: int, now: float
+    ) -> tuple[list[Line], int]:
+        """Consortia that name an account, the newest first, and how many there are: those in which it did
+        something itself, or the others, which anybody may have made."""
+        found = self._store.rows(
+            _NAMING, cursor=self._cursor_id(), account=account, acted=acted, start=start, most=most
         )
-        with self._store.reading() as session:
-            row = session.execute(query).one_or_none()
-            return (None, None) if row is None else (row.facts, row.settled)
+        total = self._store.rows(_NAMED, cursor=self._cursor_id(), account=account, acted=acted)
+        return [_line(row, now) for row in found], int(total[0][0])
 
     def named(self, owners: Iterable[str], *, now: float) -> list[Line]:
         """Consortia whose owners confirmed it and have all of these ids, the oldest first."""
-        query = select(*_LINE).where(
-            ConsortiumRow.cursor == self._cursor_id(), ConsortiumRow.declared.is_(False)
-        )
+        query = select(*_LINE).where(_MINE, _CONSORTIUM.declared.is_(False)).order_by(_CONSORTIUM.number)
         for owner in owners:
-            query = query.where(ConsortiumRow.names.contains(f"\n{owner}\n", autoescape=True))
-        with self._store.reading() as session:
-            rows = session.execute(query.order_by(ConsortiumRow.number)).all()
-            return [_line(row, now) for row in rows]
+            query = query.where(_CONSORTIUM.names.like(_named(owner), escape="/"))
+        return [_line(row, now) for row in self._store.rows(query, cursor=self._cursor_id())]
 
     def events(
         self,
@@ -126,30 +131,90 @@ class IndexReads:
     ) -> list[IndexedEvent]:
         """Events that concern one consortium, newest first. runs: only those of its runs. datasets: also what
         happened to these, and concerns no consortium alone."""
-        query = select(ChainEventRow).where(*self._about(consortium, datasets))
+        query = _EVENTS.where(*self._about(consortium, datasets)).offset(start).limit(most)
         if contract is not None:
-            query = query.where(ChainEventRow.contract == contract)
+            query = query.where(_EVENT.contract == contract)
         if name is not None:
-            query = query.where(ChainEventRow.name == name)
+            query = query.where(_EVENT.name == name)
         if subjects is not None:
-            query = query.where(ChainEventRow.subject.in_(subjects))
+            query = query.where(_EVENT.subject.in_(subjects))
         if runs:
-            query = query.where(ChainEventRow.name.in_(RUNS))
-        return self._events(query, start, most)
+            query = query.where(_EVENT.name.in_(RUNS))
+        return [IndexedEvent(**row._mapping) for row in self._store.rows(query)]
 
-    def count_of(self, consortium: str, *, contract: str | None = None, datasets: Sequence[str] = ()) -> int:
-        """How many events concern a consortium, or these datasets and no consortium alone."""
-        query = select(func.count()).where(*self._about(consortium, datasets))
-        if contract is not None:
-            query = query.where(ChainEventRow.contract == contract)
-        with self._store.reading() as session:
-            return session.scalar(query) or 0
+    def happened(
+        self, consortium: str, wanted: Wanted, *, datasets: Sequence[str] = (), start: int, most: int
+    ) -> tuple[list[tuple[IndexedEvent, int | None]], int]:
+        """Events that concern a consortium, or these datasets and no consortium alone, newest first, each
+        with the time of its block, unix seconds, where that is known; and how many they are in all. An event
+        of unknown time belongs to a period if it lies between blocks that do."""
+        where = [*self._about(consortium, datasets)]
+        if wanted.names:
+            where.append(_EVENT.name.in_(wanted.names))
+        if wanted.accounts:
+            where.append(or_(*by_accounts(wanted)))
+        where += self._period(wanted)
+        if wanted.before is not None:
+            block, position = wanted.before
+            where.append(or_(_EVENT.block < block, and_(_EVENT.block == block, _EVENT.position < position)))
+        timed = and_(_TIME.cursor == _EVENT.cursor, _TIME.block == _EVENT.block)
+        query = (
+            select(*(_EVENT[name] for name in EVENT_FIELDS), _TIME.time)
+            .select_from(ChainEventRow.__table__.outerjoin(TimeRow.__table__, timed))
+            .where(*where)
+            .order_by(_EVENT.block.desc(), _EVENT.position.desc())
+        )
+        rows = self._store.rows(query.offset(start).limit(most))
+        total = self._store.rows(select(func.count()).select_from(ChainEventRow.__table__).where(*where))
+        found = [
+            (IndexedEvent(**{name: row._mapping[name] for name in EVENT_FIELDS}), row.time) for row in rows
+        ]
+        return found, int(total[0][0])
+
+    def holders(self, datasets: Sequence[str]) -> list[IndexedEvent]:
+        """The events that say who came to hold some datasets, newest first."""
+        query = _EVENTS.where(
+            _EVENT.cursor == self._cursor_id(), _EVENT.subject.in_(datasets), _EVENT.name.in_(HOLDERS)
+        )
+        return [IndexedEvent(**row._mapping) for row in self._store.rows(query)]
+
+    def untimed(self, *, most: int) -> list[tuple[int, bytes]]:
+        """Number and hash of blocks of which the time is not known, and in which something happened to
+        consortia that their owners confirmed, or to datasets that these show; the newest first."""
+        mine = (ConsortiumRow.cursor == ChainEventRow.cursor, ConsortiumRow.declared.is_(False))
+        whose = select(ConsortiumRow.address).where(*mine, ConsortiumRow.address == ChainEventRow.consortium)
+        used = (
+            select(UseRow.dataset)
+            .join(ConsortiumRow, ConsortiumRow.address == UseRow.consortium)
+            .where(*mine, UseRow.cursor == ChainEventRow.cursor, UseRow.dataset == ChainEventRow.subject)
+        )
+        known = select(TimeRow.block).where(
+            TimeRow.cursor == ChainEventRow.cursor, TimeRow.block == ChainEventRow.block
+        )
+        query = (
+            select(ChainEventRow.block, ChainEventRow.block_hash)
+            .where(
+                ChainEventRow.cursor == self._cursor_id(),
+                ~known.exists(),
+                or_(whose.exists(), and_(ChainEventRow.consortium.is_(None), used.exists())),
+            )
+            .distinct()
+            .order_by(ChainEventRow.block.desc())
+            .limit(most)
+        )
+        return [(row.block, row.block_hash) for row in self._store.rows(query)]
 
     def addresses(self) -> list[str]:
         """All consortia, in the factory's order."""
         query = select(ConsortiumRow.address).where(ConsortiumRow.cursor == self._cursor_id())
         with self._store.reading() as session:
             return list(session.scalars(query.order_by(ConsortiumRow.number)))
+
+    def count(self) -> int:
+        """How many consortia there are."""
+        query = select(func.count()).where(ConsortiumRow.cursor == self._cursor_id())
+        with self._store.reading() as session:
+            return session.scalar(query) or 0
 
     def blocks(self) -> list[Mark]:
         """Blocks whose hashes are kept, newest first."""
@@ -214,39 +279,105 @@ class IndexReads:
             self.cursor()
         return -1 if self._id is None else self._id
 
-    def _about(self, consortium: str, datasets: Sequence[str]) -> tuple[Any, ...]:
-        mine = ChainEventRow.consortium == consortium
-        if datasets:
-            common = and_(ChainEventRow.consortium.is_(None), ChainEventRow.subject.in_(datasets))
-            mine = or_(mine, common)
-        return (ChainEventRow.cursor == self._cursor_id(), mine)
+    def _period(self, wanted: Wanted) -> Iterator[Any]:
+        """What lies in a period: the blocks between the newest one before it and the oldest one after it."""
+        mine = _TIME.cursor == self._cursor_id()
+        if wanted.since is not None:
+            before = select(func.max(_TIME.block)).where(mine, _TIME.time < wanted.since).scalar_subquery()
+            yield _EVENT.block > func.coalesce(before, -1)
+        if wanted.until is not None:
+            after = select(func.min(_TIME.block)).where(mine, _TIME.time >= wanted.until).scalar_subquery()
+            yield or_(after.is_(None), _EVENT.block < after)
 
-    def _events(self, query: Any, start: int, most: int) -> list[IndexedEvent]:
-        query = query.order_by(ChainEventRow.block.desc(), ChainEventRow.position.desc())
-        with self._store.reading() as session:
-            return [
-                IndexedEvent(**{name: getattr(row, name) for name in EVENT_FIELDS})
-                for row in session.scalars(query.offset(start).limit(most))
-            ]
+    def _about(self, consortium: str, datasets: Sequence[str]) -> tuple[Any, ...]:
+        mine = _EVENT.consortium == consortium
+        if datasets:
+            mine = or_(mine, and_(_EVENT.consortium.is_(None), _EVENT.subject.in_(datasets)))
+        return (_EVENT.cursor == self._cursor_id(), mine)
 
 
 EVENT_FIELDS = tuple(IndexedEvent.__dataclass_fields__)
 
-
-_LINE = (
-    ConsortiumRow.address,
-    ConsortiumRow.number,
-    ConsortiumRow.owners,
-    ConsortiumRow.confirmed,
-    ConsortiumRow.records,
-    ConsortiumRow.criteria,
-    ConsortiumRow.status,
-    ConsortiumRow.declared,
-    ConsortiumRow.expiry,
-    ConsortiumRow.version,
-    ConsortiumRow.facts_since,
-    ConsortiumRow.fault,
+# What pages ask, made once: to make a query costs more than to ask it.
+_ONCE, _EVENT, _CONSORTIUM, _TIME, _SEAT = (
+    table.__table__.c for table in (CursorRow, ChainEventRow, ConsortiumRow, TimeRow, SeatRow)
 )
+_CURSOR = select(CursorRow.__table__).where(_ONCE.factory == bindparam("factory"))
+_EVENTS = select(*(_EVENT[name] for name in EVENT_FIELDS)).order_by(
+    _EVENT.block.desc(), _EVENT.position.desc()
+)
+_LINE = (
+    _CONSORTIUM.address,
+    _CONSORTIUM.number,
+    _CONSORTIUM.owners,
+    _CONSORTIUM.confirmed,
+    _CONSORTIUM.records,
+    _CONSORTIUM.criteria,
+    _CONSORTIUM.status,
+    _CONSORTIUM.declared,
+    _CONSORTIUM.expiry,
+    _CONSORTIUM.version,
+    _CONSORTIUM.facts_since,
+    _CONSORTIUM.moved,
+    _CONSORTIUM.fault,
+)
+_MINE = _CONSORTIUM.cursor == bindparam("cursor")
+_THIS = and_(_MINE, _CONSORTIUM.address == bindparam("address"))
+_ONE = select(*_LINE).where(_THIS)
+_FACTS = select(_CONSORTIUM.facts, _CONSORTIUM.settled).where(_THIS)
+_OURS = and_(
+    _SEAT.cursor == bindparam("cursor"),
+    _SEAT.account == bindparam("account"),
+    _SEAT.acted == bindparam("acted"),
+)
+_NAMED = select(func.count()).select_from(SeatRow.__table__).where(_OURS)
+_NAMING = (
+    select(*_LINE)
+    .join(
+        SeatRow.__table__, and_(_SEAT.cursor == _CONSORTIUM.cursor, _SEAT.consortium == _CONSORTIUM.address)
+    )
+    .where(_OURS)
+    .order_by(_SEAT.number.desc(), _SEAT.consortium)
+    .offset(bindparam("start"))
+    .limit(bindparam("most"))
+)
+_ORDERS = {
+    "newest": (_CONSORTIUM.number.desc(),),
+    "oldest": (_CONSORTIUM.number,),
+    "records": (_CONSORTIUM.records.desc(), _CONSORTIUM.number),
+}
+"""Each is that of an index."""
+
+
+@cache
+def _board(by_status: bool, by_owner: bool, sort: str) -> Select[Any]:
+    wanted = [_MINE]
+    if by_status:
+        ended = and_(_CONSORTIUM.status == LIVE, _CONSORTIUM.expiry <= bindparam("now"))
+        wanted.append(case((ended, 1), else_=_CONSORTIUM.status) == bindparam("status"))
+    if by_owner:
+        wanted.append(_CONSORTIUM.names.like(bindparam("owner"), escape="/"))
+    total = select(func.count()).select_from(ConsortiumRow.__table__).where(*wanted).scalar_subquery()
+    return (
+        select(*_LINE, total.label("total"))
+        .where(*wanted)
+        .order_by(_CONSORTIUM.declared, *_ORDERS[sort])
+        .offset(bindparam("start"))
+        .limit(bindparam("most"))
+    )
+
+
+@cache
+def _made(by_owner: bool) -> Select[Any]:
+    wanted = [_MINE, _CONSORTIUM.number > bindparam("after"), _CONSORTIUM.declared == bindparam("declared")]
+    if by_owner:
+        wanted.append(_CONSORTIUM.names.like(bindparam("owner"), escape="/"))
+    return select(*_LINE).where(*wanted).order_by(_CONSORTIUM.number).limit(bindparam("most"))
+
+
+def _named(owner: str) -> str:
+    """The pattern of `names` that have this one, whatever is in it."""
+    return "%\n" + re.sub(r"([/%_])", r"/\1", owner) + "\n%"
 
 
 def _line(row: Any, now: float) -> Line:
@@ -263,5 +394,6 @@ def _line(row: Any, now: float) -> Line:
         version=row.version,
         read=row.facts_since > 0,
         since=row.facts_since,
+        moved=row.moved,
         fault=row.fault or "",
     )

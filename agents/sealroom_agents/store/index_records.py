@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,8 @@ class Cursor:
     """When that look was, unix seconds."""
     ready: bool
     """Whether the newest block was reached, once at least."""
+    revision: int
+    """Rises with each change of what pages show that leaves `at` what it was."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,24 @@ class IndexedEvent:
     subject: str | None
     topics: bytes
     data: bytes
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events are asked for: all, where nothing is said."""
+
+    names: tuple[str, ...] = ()
+    """Of the contracts' events."""
+    accounts: tuple[str, ...] = ()
+    """Addresses, one of which the event names in a topic, or which held the dataset that it is of."""
+    decided: tuple[str, ...] = ()
+    """With `accounts`: ids of proposals that took effect by the vote of one of them, which no topic says."""
+    since: int | None = None
+    """Unix seconds from which on."""
+    until: int | None = None
+    """Unix seconds before which."""
+    before: tuple[int, int] | None = None
+    """Block, and position in it, before which: pages of a history that goes on have no event twice."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,8 @@ class Line:
     """Whether its state is known."""
     since: int
     """Block from which on its state is what is known; 0 where nothing is."""
+    moved: int
+    """Block up to which the chain was read when something happened to it last."""
     fault: str
     """What was wrong at the last look; empty for nothing."""
 
@@ -108,3 +130,5 @@ class Look:
     """Columns of its line of the board."""
     datasets: Sequence[str] = ()
     """Datasets whose events concern it."""
+    accounts: Mapping[str, bool] = field(default_factory=dict)
+    """Accounts that it names, and whether each did something there itself."""

@@ -10,7 +10,7 @@ from sealroom.codes import Code
 
 ORDER = ("waiting", "queued", "starting", "attesting", "computing", "anchoring")
 """States of a run that is under way; it only ever moves to the right."""
-ENDS = frozenset({"done", "refused", "revoked", "failed"})
+ENDS = frozenset({"done", "refused", "revoked", "cancelled", "failed"})
 """States that nothing leaves."""
 RUNNING = ("starting", "attesting", "computing", "anchoring")
 """States in which a runner holds the run."""
@@ -42,8 +42,16 @@ class Run:
     """When its last process was dead, if it was killed."""
     observation: int | None
     """Id of the watcher's observation that ends it."""
+    envelope: str | None = None
+    """Digest of the envelope's bytes, once its receipt is on chain."""
     fence: int = 0
     """How often it was claimed; what a holder writes counts only while this is what it was."""
+    researcher: str | None = None
+    """Account that asked for it; `None` where nobody said."""
+    lease_until: float | None = None
+    """When its lease ends unless the gate renews it, unix seconds; `None` before the first renewal."""
+    lease_seconds: int | None = None
+    """For how long the gate renewed it."""
     taken_up: bool = False
     """Of a run that was just claimed: whether another runner was at it, and is gone."""
 
@@ -85,7 +93,7 @@ class Observation:
     consortium: str
     """Address."""
     kind: Code
-    """`revoked`, or `superseded` when the standing changed for another reason."""
+    """`revoked`, `superseded` when the standing changed for another reason, or `cancelled` of one run."""
     steps: int
     """Steps of the standing after the change."""
     standing: str

@@ -26,14 +26,17 @@ class Recovery(StoreBase):
             message="found again: its receipt is on chain, and its envelope was kept",
         )
 
-    def recover_draft(self, run_id: str, *, compose_hash: str, consortium: str, draft: str) -> bool:
+    def recover_draft(
+        self, run_id: str, *, compose_hash: str, consortium: str, draft: str, anchored: bool
+    ) -> bool:
         """A run that the ledger opened, and whose enclave's envelope of this digest was kept, waits for its
-        anchor: the next runner takes it. False where it has ended, waits so already, or is held."""
+        anchor: the next runner takes it. Also one that failed, where its receipt is `anchored`. False where
+        it has ended otherwise, waits so already, or is held."""
         return self._recover(
             run_id,
             {"compose_hash": compose_hash, "consortium": consortium},
-            {"state": "anchoring", "draft": draft},
-            but_not=ENDS | {"anchoring"},
+            {"state": "anchoring", "draft": draft, "code": None, "message": None},
+            but_not=(ENDS - {"failed"} if anchored else ENDS) | {"anchoring"},
             message="found again: its envelope was kept, and waits for its anchor",
         )
 

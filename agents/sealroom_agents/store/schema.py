@@ -15,8 +15,9 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, Table, inspect, select
+from sqlalchemy import Column, Connection, Engine, column, inspect, select, table
 
 from sealroom.codes import Code
 from sealroom_agents.errors import StoreError
@@ -65,8 +66,7 @@ def revision(connection: Connection) -> Revision:
     there = inspect(connection).get_table_names()
     found: str | None = None
     if VERSION_TABLE in there:
-        table = Table(VERSION_TABLE, MetaData(), autoload_with=connection)
-        found = connection.scalar(select(table.c.version_num))
+        found = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
     elif any(name in there for name in Base.metadata.tables):
         found = UNNUMBERED
     return Revision(found, revisions()[-1])
@@ -104,7 +104,14 @@ def differences(connection: Connection) -> list[str]:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    def comparable(thing: Any, _name: str | None, kind: str, _reflected: bool, other: Any) -> bool:
+        # Of SQLite, alembic does not read the direction of an index: one with a direction is there, or not.
+        directed = kind == "index" and not all(isinstance(part, Column) for part in thing.expressions)
+        return other is None or not directed or connection.dialect.name != "sqlite"
+
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "include_object": comparable}
+    )
     return [" ".join(map(str, item)) for item in compare_metadata(context, Base.metadata)]
 
 

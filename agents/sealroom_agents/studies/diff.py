@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sealroom.encoding import canonical, sha256
@@ -14,6 +15,8 @@ from sealroom.recipe import Field, Recipe
 
 CONTEXT = 3
 """Lines around a changed one."""
+MOST_LINES = 2000
+"""Of a text that is compared line by line wherever strangers ask for it: the work grows with the square."""
 NOTHING = "none"
 
 
@@ -30,16 +33,17 @@ class Change:
     """Of a text: a unified difference, what is beyond ASCII by its number."""
 
 
-def diff(old: Recipe, new: Recipe) -> list[Change]:
-    """All differences, those of privacy first; none where the bytes are the same."""
+def diff(old: Recipe, new: Recipe, *, most_lines: int | None = MOST_LINES) -> list[Change]:
+    """All differences, those of privacy first; none where the bytes are the same. Of a text that has more
+    than `most_lines` (`None`: however many) only the hashes are told, and the command that shows the rest."""
     found = [
         *_members(_privacy(old), _privacy(new)),
         *_fields(old, new),
         *_members(_groups(old), _groups(new)),
         *_members(_data(old), _data(new)),
         *_members(_networks(old), _networks(new)),
-        *_text("SQL", _sql(old), _sql(new)),
-        *_text("analysis.py", old.analysis, new.analysis),
+        *_text("SQL", _sql(old), _sql(new), most_lines),
+        *_text("analysis.py", old.analysis, new.analysis, most_lines),
         *_members(_other(old), _other(new)),
     ]
     if not found and old.compose != new.compose:  # nothing is known that could lead here
@@ -122,6 +126,7 @@ def _other(recipe: Recipe) -> dict[str, Any]:
         "name": recipe.name,
         "question": recipe.question,
         "image": recipe.image,
+        "who may ask for runs": ", ".join(recipe.researchers) or "the owners",
         "people that memory is planned for": None if recipe.relation is None else recipe.relation.people,
         "order of datasets and columns": [
             *(spec.path for spec in recipe.datasets),
@@ -151,8 +156,23 @@ def _sql(recipe: Recipe) -> str:
     return "" if recipe.relation is None else recipe.relation.sql
 
 
-def _text(about: str, old: str, new: str) -> Iterator[Change]:
-    if old != new:
-        before, after = (list(map(by_number, each.splitlines())) for each in (old, new))
-        lines = list(difflib.unified_diff(before, after, lineterm="", n=CONTEXT))[2:]
-        yield Change(about=about, old=None, new=None, lines=tuple(lines))
+def _text(about: str, old: str, new: str, most_lines: int | None) -> Iterator[Change]:
+    if old == new:
+        return
+    counts = [len(each.splitlines()) for each in (old, new)]
+    if most_lines is not None and max(counts) > most_lines:
+        was, now = (
+            f"{count:,} lines of SHA-256 {sha256(each.encode()).hex()}"
+            for count, each in zip(counts, (old, new), strict=True)
+        )
+        how = "too long to compare here; `sealroom study diff OLD NEW` compares both recipes’ files"
+        yield Change(about=about, old=was, new=f"{now}: {how}")
+    else:
+        yield Change(about=about, old=None, new=None, lines=_lines(old, new))
+
+
+@lru_cache(maxsize=64)
+def _lines(old: str, new: str) -> tuple[str, ...]:
+    """Kept, since each reader of a page has the same two compared."""
+    before, after = (list(map(by_number, each.splitlines())) for each in (old, new))
+    return tuple(difflib.unified_diff(before, after, lineterm="", n=CONTEXT))[2:]

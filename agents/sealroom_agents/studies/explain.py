@@ -9,6 +9,7 @@ from typing import Any
 from sealroom.decimals import decimal_text
 from sealroom.privacy.kind import Bar
 from sealroom.recipe import Recipe
+from sealroom.recipe.researchers import researchers_words
 from sealroom_agents.recipe_words import counted_words, dataset_words, inference_facts, withheld_words
 from sealroom_agents.studies.duration import estimated_seconds, seconds_given
 from sealroom_agents.studies.expected import cells_of, expected
@@ -26,6 +27,7 @@ def sections(recipe: Recipe, cohorts: Sequence[int]) -> list[Section]:
             "Which guarantee holds",
             [f"{recipe.guarantee.name}, {counted_words(recipe)}.", recipe.guarantee.sentence],
         ),
+        ("Who may ask for runs", [researchers_words(recipe.researchers)]),
         *((f"Which network gives {each.name}", [each.sentence()]) for each in recipe.inferences),
         ("How private one run is", _private(recipe)),
         *(
@@ -119,6 +121,7 @@ def facts(recipe: Recipe, cohorts: Sequence[int | None]) -> dict[str, Any]:
         "study": recipe.name,
         "question": recipe.question,
         "guarantee": {"name": recipe.guarantee.name, "sentence": recipe.guarantee.sentence},
+        "researchers": list(recipe.researchers),
         "unit": recipe.unit,
         "epsilon": decimal_text(recipe.privacy.epsilon),
         "delta": decimal_text(recipe.privacy.delta),

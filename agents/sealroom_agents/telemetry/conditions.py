@@ -76,6 +76,7 @@ class Look:
         self._name, self._work, self._hint, self._good_for_s = name, work, hint, good_for_s
         self._found = Condition(name, False, "nobody has looked yet", hint)
         self._at = time.monotonic()
+        self._good_at: float | None = None
 
     def look(self) -> None:
         """Find out."""
@@ -84,6 +85,13 @@ class Look:
         except SealroomError as error:
             ok, message = False, error.message
         self._found, self._at = Condition(self._name, ok, message, self._hint), time.monotonic()
+        if ok:
+            self._good_at = self._at
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since it held at a look; `None` while it never did."""
+        return None if self._good_at is None else time.monotonic() - self._good_at
 
     def check(self) -> Condition:
         """What was found last; it does not hold once that is too long ago."""

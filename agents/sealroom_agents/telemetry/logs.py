@@ -23,6 +23,9 @@ FORMATS = ("text", "json")
 MAX_MESSAGE_CHARACTERS = 4096
 """What is kept of one message; some are the words of nodes and enclaves."""
 
+MAX_TRACE_CHARACTERS = 32_768
+"""What is kept of the trace of an exception."""
+
 _URL = re.compile(r"\b((?:https?|wss?|s3|postgresql(?:\+\w+)?)://)([^\s'\"<>]*)")
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?")
 
@@ -89,7 +92,13 @@ def _guard(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> Mapping
     for name, value in event.items():
         if not isinstance(value, int | float | bool | None):
             text = without_secrets(str(value))
-            event[name] = text if len(text) <= MAX_MESSAGE_CHARACTERS else text[:MAX_MESSAGE_CHARACTERS] + "…"
+            if name == "exception" and len(text) > MAX_TRACE_CHARACTERS:
+                # What went wrong stands at the end, who asked for it at the beginning.
+                half = MAX_TRACE_CHARACTERS // 2
+                text = f"{text[:half]}\n…\n{text[-half:]}"
+            elif name != "exception" and len(text) > MAX_MESSAGE_CHARACTERS:
+                text = text[:MAX_MESSAGE_CHARACTERS] + "…"
+            event[name] = text
     return event
 
 

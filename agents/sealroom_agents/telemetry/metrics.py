@@ -18,7 +18,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import REGISTRY, disable_created_metrics, make_wsgi_app
+from prometheus_client import REGISTRY, Counter, Histogram, disable_created_metrics, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -30,8 +30,23 @@ from sealroom_agents.telemetry.conditions import NO_CONDITIONS, Conditions
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+VIEW_AGE = "Time since a look at the chain was good."
+GAS_BALANCE = "What the account that pays has."
+GAS_NEEDED = "What it must have to be ready."
+"""Helps of what several processes have."""
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 _log = logging.getLogger(__name__)
+
+
+def listening(address: str) -> tuple[str, int]:
+    """Host and port of an address. Raises `ConfigurationError` `configuration` for what is no HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigurationError(
+            Code.CONFIGURATION, f"--metrics {address!r} is no HOST:PORT", "such as 127.0.0.1:9400"
+        )
+    return host.strip("[]"), int(port)
 
 
 def serve_metrics(address: str | None, conditions: Conditions = NO_CONDITIONS) -> None:
@@ -43,19 +58,14 @@ def serve_metrics(address: str | None, conditions: Conditions = NO_CONDITIONS) -
     """
     if address is None:
         return
-    host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigurationError(
-            Code.CONFIGURATION, f"--metrics {address!r} is no HOST:PORT", "such as 127.0.0.1:9400"
-        )
-    host = host.strip("[]")
+    host, port = listening(address)
 
     class Server(ThreadingMixIn, WSGIServer):
         daemon_threads = True
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     try:
-        server = make_server(host, int(port), _application(conditions), Server, _Quiet)
+        server = make_server(host, port, _application(conditions), Server, _Quiet)
     except OSError as error:
         reason = error.strerror or error
         raise ConfigurationError(Code.LISTEN, f"cannot listen on {address}: {reason}") from error
@@ -95,6 +105,18 @@ def code_label(code: str) -> str:
     """A code as a label: what this version does not know is one word, whoever said it."""
     known = Code.parse(code)
     return "unknown" if known.stage is Stage.UNKNOWN else str(known)
+
+
+def at_zero(metric: Counter | Histogram, values: Iterable[str]) -> None:
+    """Show a series for each value of the label from the start on: a rule cannot count the first event of one
+    that appears with it, nor tell "none so far" from "not measured"."""
+    for value in values:
+        metric.labels(value)
+
+
+def codes_of(*stages: Stage) -> list[str]:
+    """The codes that arise at these stages."""
+    return [str(code) for code in Code if code.stage in stages]
 
 
 class States(Collector):

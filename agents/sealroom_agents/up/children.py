@@ -19,9 +19,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sealroom.codes import Code
 from sealroom_agents import child_processes
@@ -34,10 +35,17 @@ SETTLED_S = 60.0
 """A process that lived so long is started again after the first pause."""
 LOOK_S = 0.05
 """Pause between two looks whether a process is ready."""
-KEPT_LINES = 20
-"""So many last lines of a process are told when it does not start."""
+KEPT_LINES, TOLD_LINES = 20, 2
+"""So many last lines of a process are kept, and told when it does not start: an error and its hint."""
 HURRIED_S = 5.0
 """How long a process may take to end once somebody is in a hurry."""
+
+
+class SupportsClose(Protocol):
+    """What is given back by closing it."""
+
+    def close(self) -> None:
+        """Give it back."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Children:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
+        self._held = ExitStack()
         self._stopping = threading.Event()
         self.hurry = threading.Event()
         """Set it to wait for nothing any more while they stop."""
@@ -100,6 +109,10 @@ class Children:
             time.sleep(LOOK_S)
         return kept.announced()
 
+    def hold(self, closeable: SupportsClose) -> None:
+        """Keep something open until all have ended."""
+        self._held.callback(closeable.close)
+
     def cancel(self) -> None:
         """Start nothing any more; what is being started is given up."""
         self._stopping.set()
@@ -111,6 +124,7 @@ class Children:
             kept = list(reversed(self._kept.values()))
         for each in kept:
             each.end()
+        self._held.close()
 
     @property
     def processes(self) -> dict[str, subprocess.Popen[str]]:
@@ -163,6 +177,8 @@ class _Kept(threading.Thread):
         """Start it, hand its lines on, and wait for its end; returns its exit status."""
         command = list(self.child.command)
         if self.child.ready_file is not None:
+            if not self.child.ready_file.parent.exists():  # who cleans /tmp may have removed it
+                self.child.ready_file.parent.mkdir(mode=0o700)
             self.child.ready_file.unlink(missing_ok=True)
             command += ["--ready-file", str(self.child.ready_file)]
         process = child_processes.start(
@@ -199,8 +215,9 @@ class _Kept(threading.Thread):
         return {} if file is None else dict(json.loads(file.read_text()))
 
     def tail(self) -> str:
-        """Its last lines."""
-        return "\n".join(self._last)[-2000:].strip() or "it said nothing"
+        """Its last words, on one line."""
+        said = [line.strip() for line in self._last if line.strip()]
+        return "; ".join(said[-TOLD_LINES:])[-1000:] or "it said nothing"
 
     def end(self) -> None:
         """SIGTERM, patience, SIGKILL."""

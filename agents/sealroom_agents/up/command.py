@@ -62,8 +62,9 @@ def command(
     report = Report(as_json=as_json)
     if study is not None:
         from sealroom_agents.local.command import up_local
+        from sealroom_agents.local.folder import locked
 
-        with held(report, Path.cwd()) as (children, stop):
+        with locked(folder.absolute()), held(report, Path.cwd()) as (children, stop):
             up_local(children, folder.absolute(), study.absolute())
             announce(ready_file, folder=str(folder.absolute()))
             stop.wait()

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the supervisor says: what became of each process, and what the processes themselves print."""
+"""What the supervisor says: what became of each process, and what the processes themselves print.
+
+Nobody may read it any more, or its disk be full: what cannot be told is counted, and told once it can be. The
+processes do not depend on it.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,8 @@ class Report:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._lost = 0
+        """Lines that could not be told since the last one that was."""
 
     def event(self, what: str, process: str, **facts: object) -> None:
         """Something that the supervisor did or saw: `started`, `ready`, `ended`, `stopping`, …"""
@@ -41,15 +47,35 @@ class Report:
     def line(self, process: str, text: str) -> None:
         """What a process printed."""
         if self.folder is not None:
-            with self._lock, (self.folder / f"{process}.log").open("a") as log:
-                log.write(text + "\n")
+            self._keep(self.folder / f"{process}.log", text)
         if self.as_json:
             known = {"time": round(time.time(), 3), "event": "line", "process": process, "line": text}
             self._write(json.dumps(known, ensure_ascii=False))
         else:
             self._write(f"{process:<{self.width}} | {text}")
 
+    def _keep(self, file: Path, text: str) -> None:
+        with self._lock:
+            try:
+                with file.open("a") as log:
+                    log.write(text + "\n")
+            except OSError:
+                self._lost += 1
+
     def _write(self, text: str) -> None:
-        if self.stream is not None:
-            with self._lock:
-                print(text, file=self.stream, flush=True)
+        if self.stream is None:
+            return
+        with self._lock:
+            lines = [*([self._told_of_loss()] if self._lost else []), text]
+            try:
+                print(*lines, sep="\n", file=self.stream, flush=True)
+            except (OSError, ValueError):  # ValueError: it was closed
+                self._lost += 1
+            else:
+                self._lost = 0
+
+    def _told_of_loss(self) -> str:
+        if self.as_json:
+            known = {"time": round(time.time(), 3), "event": "lost", "process": "up", "lines": self._lost}
+            return json.dumps(known)
+        return f"{'up':<{self.width}} | -- lost lines {self._lost}"

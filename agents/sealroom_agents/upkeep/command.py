@@ -15,9 +15,16 @@ import click
 from sealroom_agents.cli.options import json_option, reader_for, rpc_option
 from sealroom_agents.cli.terminal import finding, plural
 from sealroom_agents.errors import CommandExit
-from sealroom_agents.storage_options import content_option, database_option
+from sealroom_agents.storage_options import (
+    KEEP_DAYS,
+    config_option,
+    content_option,
+    database_option,
+    shared,
+)
 
 if TYPE_CHECKING:
+    from sealroom_agents.config.model import Database
     from sealroom_agents.store.content import Content
 
 WIDTH = 9
@@ -35,15 +42,16 @@ def command() -> None:
 
     \b
     Example, after a new version was installed and all processes were stopped:
-      sealroom db check --database postgresql://sealroom@db/sealroom
-      sealroom db upgrade --database postgresql://sealroom@db/sealroom
+      sealroom db check --config /etc/sealroom/sealroom.toml
+      sealroom db upgrade --config /etc/sealroom/sealroom.toml
     """
 
 
 @command.command()
+@config_option
 @database_option
 @json_option
-def check(database: str, as_json: bool) -> int:
+def check(file: Path | None, database: str | None, as_json: bool) -> int:
     """Say whether this program can use the database; changes nothing.
 
     Looks at the revision of its tables, at the tables themselves, and, for SQLite, at the file. Ends with
@@ -56,7 +64,7 @@ def check(database: str, as_json: bool) -> int:
     """
     from sealroom_agents.upkeep.schema import look
 
-    found = look(database)
+    found = look(shared(file, database=database).database.clear)
     if as_json:
         click.echo(json.dumps(found.to_json()))
     else:
@@ -66,9 +74,10 @@ def check(database: str, as_json: bool) -> int:
 
 
 @command.command()
+@config_option
 @database_option
 @json_option
-def upgrade(database: str, as_json: bool) -> None:
+def upgrade(file: Path | None, database: str | None, as_json: bool) -> None:
     """Bring the database to the revision that this program uses.
 
     All or nothing: what fails half-way is rolled back. There is no way back but a backup, so make one first,
@@ -83,7 +92,7 @@ def upgrade(database: str, as_json: bool) -> None:
     from sealroom_agents.store.schema import revision
     from sealroom_agents.store.schema import upgrade as bring
 
-    engine = open_engine(database)
+    engine = open_engine(shared(file, database=database).database.clear, create=False)
     try:
         with database_errors():
             with engine.connect() as connection:
@@ -100,8 +109,55 @@ def upgrade(database: str, as_json: bool) -> None:
 
 
 @command.command()
+@config_option
+@database_option
+@content_option
+@click.option(
+    "--keep-days", type=click.IntRange(1), metavar="DAYS", default=KEEP_DAYS, show_default=True,
+    help="Days for which notices to owners are kept.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would go, and forget nothing.")
+@json_option
+def forget(
+    file: Path | None,
+    database: str | None,
+    content: str | None,
+    keep_days: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Forget what is old: recipes that no run has named for a week, and old notices to owners.
+
+    A console does so each hour. Runs and their events, envelopes, what the watcher saw and what the chain
+    says stay for good.
+
+    \b
+    Example:
+      sealroom db forget --dry-run
+    """
+    from sealroom_agents.store import Store
+    from sealroom_agents.store.retention import Retention
+
+    there = shared(file, database=database, content=content)
+    store = Store(there.database.clear, there.database.content, create=False)
+    try:
+        retention = Retention(store, keep_days=keep_days)
+        gone = retention.due() if dry_run else retention.forget()
+    finally:
+        store.close()
+    if as_json:
+        click.echo(json.dumps({"ok": True, "recipes": gone.recipes, "notices": gone.notices}))
+    else:
+        verb = "would go" if dry_run else "went"
+        click.echo(f"{plural(gone.recipes, 'recipe')} and {plural(gone.notices, 'notice')} {verb}")
+
+
+@command.command()
 @rpc_option
-@click.option("--factory", required=True, metavar="ADDRESS", help="The factory whose consortia count.")
+@click.option(
+    "--factory", metavar="ADDRESS", help="The factory whose consortia count.  [required, here or in the file]"
+)
+@config_option
 @database_option
 @content_option
 @click.option(
@@ -111,8 +167,9 @@ def upgrade(database: str, as_json: bool) -> None:
 @json_option
 def rebuild(
     rpc: tuple[str, ...],
-    factory: str,
-    database: str,
+    factory: str | None,
+    file: Path | None,
+    database: str | None,
     content: str | None,
     states: tuple[Path, ...],
     as_json: bool,
@@ -122,7 +179,8 @@ def rebuild(
     Stop runner, watcher and console first. A run whose receipt is on chain is done again, with its envelope.
     A run that the ledger opened, and whose envelope was kept, waits for its anchor, and the next runner
     anchors it. An envelope counts only where its enclave signed it and the ledger of a consortium of
-    --factory confirms it. Runs that had not finished do not come back, nor the events of a run.
+    --factory confirms it. Runs that had not finished do not come back, nor the events of a run. What pages
+    show of the chain is dropped, and read again from the factory's first block on.
 
     Works on a new database, and on one that a backup made. Repeated, it changes nothing. Ends with status 1
     where something is damaged, or is not confirmed; the lines say what.
@@ -131,17 +189,22 @@ def rebuild(
     Example:
       sealroom db rebuild --rpc URL --factory 0x… --content s3://bucket/sealroom --state runs
     """
-    from sealroom_agents.host import address_option
+    from sealroom_agents.index import rebuild as index
     from sealroom_agents.store import Store
     from sealroom_agents.upkeep.rebuild import Rebuild
 
-    if not rpc:
-        raise click.UsageError("a rebuild needs --rpc: the chain says what is true")
-    store = Store(database, content)
+    there = shared(file, database=database, content=content, rpc=rpc, factory=factory)
+    if there.chain is None:
+        raise click.UsageError("a rebuild needs --rpc, or a --config: the chain says what is true")
+    if there.chain.factory is None:
+        raise click.UsageError("a rebuild needs --factory, or a --config with it: its consortia count")
+    store = Store(there.database.clear, there.database.content)
     try:
-        work = Rebuild(store, reader_for(rpc), factory=address_option(factory, "factory"))
+        chain, listed = reader_for(there.chain.urls), there.chain.factory
+        work = Rebuild(store, chain, factory=listed)
         collected = sum(work.collect(state) for state in states)
         found = list(work.run())
+        index(chain, store, factory=listed, told=_told)
     finally:
         store.close()
     bad = [one for one in found if one.what in ("damaged", "ignored")]
@@ -161,10 +224,11 @@ def rebuild(
 
 @click.command()
 @click.argument("target", metavar="FILE", type=FILE)
+@config_option
 @database_option
 @content_option
 @json_option
-def backup(target: Path, database: str, content: str | None, as_json: bool) -> None:
+def backup(target: Path, file: Path | None, database: str | None, content: str | None, as_json: bool) -> None:
     """Write the database with all envelopes and recipes to one file.
 
     The processes may go on meanwhile. The file appears whole or not at all, and never in place of another.
@@ -178,7 +242,8 @@ def backup(target: Path, database: str, content: str | None, as_json: bool) -> N
     """
     from sealroom_agents.upkeep.backup import backup as write
 
-    made = write(database, _content(database, content), target)
+    kept = shared(file, database=database, content=content).database
+    made = write(kept.clear, _content(kept), target)
     if as_json:
         click.echo(json.dumps({"ok": True, "database": made.kind, "content": made.content}))
     else:
@@ -187,10 +252,13 @@ def backup(target: Path, database: str, content: str | None, as_json: bool) -> N
 
 @click.command()
 @click.argument("source", metavar="FILE", type=FILE)
+@config_option
 @database_option
 @content_option
 @json_option
-def restore(source: Path, database: str, content: str | None, as_json: bool) -> None:
+def restore(
+    source: Path, file: Path | None, database: str | None, content: str | None, as_json: bool
+) -> None:
     """Make database, envelopes and recipes from a backup.
 
     Nothing is overwritten: --database must be a file that is not there, or a PostgreSQL database without
@@ -204,14 +272,19 @@ def restore(source: Path, database: str, content: str | None, as_json: bool) -> 
     """
     from sealroom_agents.upkeep.backup import restore as read
 
-    made = read(source, database, _content(database, content))
+    kept = shared(file, database=database, content=content).database
+    made = read(source, kept.clear, _content(kept))
     if as_json:
         click.echo(json.dumps({"ok": True, "database": made.kind, "content": made.content}))
     else:
         click.echo(f"restored the {made.kind} database, and {plural(made.content, 'envelope or recipe')}")
 
 
-def _content(database: str, place: str | None) -> Content:
+def _told(number: int, head: int) -> None:
+    click.echo(f"read up to block {number:,} of {head:,}", err=True)
+
+
+def _content(kept: Database) -> Content:
     from sealroom_agents.store.content import content_beside
 
-    return content_beside(database, place)
+    return content_beside(kept.clear, kept.content)

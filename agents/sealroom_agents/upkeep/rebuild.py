@@ -12,7 +12,7 @@ What only the database had does not come back: runs that had not finished, and t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -65,11 +65,11 @@ class Finding:
 
 @dataclass
 class _Kept:
-    """One run's envelopes, by digest."""
+    """One run's envelopes, by digest, the true ones and those that anybody put beside them."""
 
-    proven: str | None = None
-    published: str | None = None
-    draft: str | None = None
+    proven: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
+    drafts: list[str] = field(default_factory=list)
 
 
 class Rebuild:
@@ -115,17 +115,16 @@ class Rebuild:
                 continue
             one = kept.setdefault(to_hex(receipt.run_id), _Kept())
             if envelope.anchor is None:
-                one.draft = digest
+                one.drafts.append(digest)
             elif envelope.anchor.proofs:
-                one.proven = digest
+                one.proven.append(digest)
             else:
-                one.published = digest
+                one.published.append(digest)
         yield from self._runs(kept)
 
     def _runs(self, kept: Mapping[str, _Kept]) -> Iterator[Finding]:
         for run, one in kept.items():
-            digests = [digest for digest in (one.proven, one.published, one.draft) if digest is not None]
-            for digest in digests:
+            for digest in (*one.proven, *one.published, *one.drafts):
                 finding = self._one(run, digest)
                 yield finding
                 if finding.what != "ignored":
@@ -148,12 +147,14 @@ class Rebuild:
             return Finding(digest, "ignored", error.message)
         if found is None:
             return Finding(digest, "ignored", f"the ledger never opened run {run}")
+        if found.opening.run.enclave_signer != envelope.grant.enclave_signer:
+            return Finding(digest, "ignored", f"the ledger opened run {run} for another enclave")
         place = {"compose_hash": to_hex(receipt.compose_hash), "consortium": receipt.consortium}
         self._store.add_recipe(place["compose_hash"], envelope.recipe)
         if envelope.anchor is None:
             if found.anchoring is not None and not found.verdict.anchored:
                 return Finding(digest, "ignored", f"another receipt of run {run} is anchored")
-            new = self._store.recover_draft(run, **place, draft=digest)
+            new = self._store.recover_draft(run, **place, draft=digest, anchored=found.verdict.anchored)
             return Finding(digest, "anchoring" if new else "known", run)
         if found.anchoring is None or not found.verdict.anchored:
             return Finding(digest, "ignored", f"the receipt of run {run} is not on chain")

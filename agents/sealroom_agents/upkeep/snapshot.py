@@ -22,7 +22,7 @@ from sealroom.codes import Code
 from sealroom.files import TargetExists, fsync_folder, link_new
 from sealroom_agents.errors import StoreError
 from sealroom_agents.store.connection import database_errors
-from sealroom_agents.store.engine import file_of, open_engine, to_url
+from sealroom_agents.store.engine import file_of, missing, open_engine, to_url
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 DUMP_S = 3600.0
@@ -74,7 +74,7 @@ def copy(database: str, target: Path) -> None:
         return
     path = file_of(url)
     if path is None or not path.is_file():
-        raise StoreError(Code.DATABASE, f"there is no database at {path}", "look at --database")
+        raise missing(path)
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("VACUUM INTO ?", (str(target),))

@@ -14,6 +14,32 @@ from sealroom.errors import EnvelopeError
 from sealroom.model import Opening, Platform, Study
 from sealroom_agents.verification.state import Chain, Check, Findings, equal
 
+MAX_BLOCK_AGE_S = 3600
+"""How far a grant may be from its finalized block: finality takes a quarter of an hour on Ethereum."""
+CLOCK_SKEW_S = 300
+"""How far a grant may be before its block, by clocks that differ."""
+
+
+def anchor_of(found: Findings) -> Anchor:
+    """Where the envelope says that its receipt stands."""
+    if found.envelope.anchor is None:
+        raise EnvelopeError(Code.RECEIPT_NOT_ANCHORED, "the envelope does not say where its receipt stands")
+    return found.envelope.anchor
+
+
+def asked(name: str, run: Callable[[Findings], None]) -> Check:
+    """A check that only nodes can make: without them it is not made."""
+    return Check(name, lambda found: None if found.chain is None else run(found))
+
+
+def shown(name: str, find: Callable[[Findings], object]) -> Check:
+    """A check that the proofs show something."""
+
+    def run(found: Findings) -> None:
+        find(found)
+
+    return Check(name, run)
+
 
 def chain_of(found: Findings) -> Chain:
     """The chain, which the walk was told to ask."""
@@ -45,7 +71,7 @@ def gate_checks(platform: Callable[[Findings], Platform]) -> tuple[Check, ...]:
         )
 
     def os_image(found: Findings) -> None:
-        if found.evidence.os_image_hash not in platform(found).os_images:
+        if found.pin.image_of(found.evidence) not in platform(found).os_images:
             raise EnvelopeError(
                 Code.OS_IMAGE_NOT_ALLOWED, "the owners had not adopted the enclave's OS image"
             )
@@ -65,7 +91,8 @@ def device_check(platform: Callable[[Findings], Platform], *, any_: Callable[[Fi
     """The enclave ran on a machine that the owners had adopted, unless `any_` may."""
 
     def run(found: Findings) -> None:
-        if not any_(found) and found.evidence.device_id not in platform(found).devices:
+        names = {found.evidence.device_id, *found.evidence.other_devices}
+        if not any_(found) and names.isdisjoint(platform(found).devices):
             raise EnvelopeError(Code.DEVICE_NOT_ALLOWED, "the owners had not adopted the enclave's machine")
 
     return Check("platform.device", run)

@@ -23,9 +23,10 @@ from sealroom.envelope import StatementDataset
 from sealroom.errors import EnvelopeError
 from sealroom.model import Platform, Study
 from sealroom.model.units import time_text
-from sealroom_agents.errors import ChainError
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.verification.of_run import (
+    CLOCK_SKEW_S,
+    MAX_BLOCK_AGE_S,
     chain_id,
     chain_of,
     device_check,
@@ -34,13 +35,8 @@ from sealroom_agents.verification.of_run import (
     stands,
     study_checks,
 )
-from sealroom_agents.verification.since import told_since
-from sealroom_agents.verification.state import NODES, Chain, Check, Findings, Step, TrustedBlock, equal
-
-MAX_BLOCK_AGE_S = 3600
-"""How far a grant may be from its finalized block: finality takes a quarter of an hour on Ethereum."""
-CLOCK_SKEW_S = 300
-"""How far a grant may be before its block, by clocks that differ."""
+from sealroom_agents.verification.since import since_step, told_since, words_of_revocation
+from sealroom_agents.verification.state import NODES, Check, Findings, Step, TrustedBlock, equal
 
 
 def _block(found: Findings) -> None:
@@ -239,19 +235,6 @@ def _since(found: Findings) -> str:
     return told_since(verdict, _names(found), reason)
 
 
-def words_of_revocation(chain: Chain, consortium: str, study: bytes) -> str:
-    """What the owner said who revoked a study, or that it was not looked for in a history too long to be
-    read; empty where no log tells it."""
-    try:
-        history = chain.study_history(consortium)
-    except ChainError:
-        return ""
-    said = [one.reason for one in history.revocations if one.study == study]
-    if not said and not history.complete:
-        return f"the reason was not looked for before block {history.unread}"
-    return said[-1] if said else ""
-
-
 ON_CHAIN: tuple[Step, ...] = (
     Step(
         "blocks",
@@ -369,6 +352,6 @@ ON_CHAIN: tuple[Step, ...] = (
         ),
         _tell_approvals,
     ),
-    Step("revocation", (), _since),
+    since_step(_since),
 )
 """Links that ask the chain."""

@@ -17,6 +17,7 @@ from sealroom.encoding import Fields, strict_json, to_hex
 from sealroom.errors import FormatError
 from sealroom.platform_policy import MAX_OS_IMAGES, OsImage
 from sealroom_agents.errors import ToolError
+from sealroom_agents.facts import Evidence
 
 PIN_LIMIT_BYTES = 64 * 1024
 ORIGINS = {
@@ -55,6 +56,17 @@ class Pin:
             "os-images": bool(self.os_images),
         }
         return frozenset(name for name, known in pinned.items() if known)
+
+    def booted(self, evidence: Evidence) -> OsImage | None:
+        """The pinned image whose registers a machine showed: they say it alone (AT-20)."""
+        return next(
+            (image for image in self.os_images if image.is_booted(evidence.mr_td, evidence.rt_mr)), None
+        )
+
+    def image_of(self, evidence: Evidence) -> bytes:
+        """Digest of that image; where none of the pinned ones was booted, of the one that the guest says."""
+        image = self.booted(evidence)
+        return evidence.os_image_hash if image is None else image.digest
 
     def encode(self) -> bytes:
         """The file `pin.json`."""

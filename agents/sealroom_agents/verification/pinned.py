@@ -19,12 +19,11 @@ def steps(pin: Pin) -> tuple[Step, ...]:
 
 
 def _booted(name: str, who: str, evidence: Callable[[Findings], Evidence]) -> Check:
-    """Digest and registers together: the digest alone is the guest's claim (AT-20)."""
+    """By its registers: the digest alone is the guest's claim (AT-20)."""
 
     def run(found: Findings) -> None:
         seen = evidence(found)
-        booted = (seen.os_image_hash, seen.mr_td, seen.rt_mr[:3])
-        if booted not in {(image.digest, image.mr_td, image.rt_mr) for image in found.pin.os_images}:
+        if found.pin.booted(seen) is None:
             raise EnvelopeError(
                 Code.OS_IMAGE_NOT_PINNED,
                 f"{who} booted no pinned OS image: it says {to_hex(seen.os_image_hash)}, "
@@ -99,6 +98,6 @@ _OS_IMAGES = Step(
         _booted("pin.enclave-image", "the enclave", lambda found: found.evidence),
         _booted("pin.gate-image", "the gate", lambda found: found.gate.evidence),
     ),
-    lambda found: f"gate and enclave booted pinned images, here {to_hex(found.evidence.os_image_hash)}",
+    lambda found: f"gate and enclave booted pinned images, here {to_hex(found.pin.image_of(found.evidence))}",
 )
 _STEPS = {"consortium": _CONSORTIUM, "gate": _GATE, "kms-root": _KMS, "os-images": _OS_IMAGES}

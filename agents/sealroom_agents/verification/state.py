@@ -35,6 +35,9 @@ class Chain(Protocol):
     def block(self, number: int) -> Head:
         """A block, by number."""
 
+    def newest(self) -> Head:
+        """The newest block that all nodes have reached."""
+
     def home(self, consortium: str) -> tuple[str, str]:
         """App and ledger of a consortium."""
 
@@ -67,7 +70,7 @@ class Chain(Protocol):
 
 
 NODES, AUDITOR, GATE = "node", "auditor", "gate"
-"""Who can vouch for a block: the nodes that were asked; who gave its hash; the gate, in the grant."""
+"""Who can vouch for a block: the nodes that were asked; who gave its hash; the gate, by its signature."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class TrustedBlock:
     """What it shows, as stable words: names of events, or `state`."""
     vouchers: tuple[str, ...]
     """Who vouches for the hash; nobody where it is empty."""
+    gate_compose: bytes | None = None
+    """Where the gate does: the compose hash that the quote measures which certifies its key, 32 bytes."""
 
 
 @dataclass
@@ -114,6 +119,8 @@ class Findings:
     """The consortium at the grant's block, set by `gate-registered`."""
     receipt: FoundReceipt = field(init=False)
     """What the chain has about the receipt, set by `opened`."""
+    newest: Head = field(init=False)
+    """The newest block that all nodes have reached, set by `revocation`."""
     shown: Shown = field(init=False)
     """What the envelope's proofs show, set by `blocks`."""
 
@@ -140,6 +147,8 @@ class Step:
     """What was found, once all of them hold."""
     blocks: Callable[[Findings], tuple[TrustedBlock, ...]] = lambda found: ()
     """The blocks on whose hashes the links behind rest."""
+    unsaid: Callable[[Findings], tuple[str, ...]] = lambda found: ()
+    """Questions that it leaves open though it holds."""
 
 
 def equal(

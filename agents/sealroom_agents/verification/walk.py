@@ -38,6 +38,8 @@ class Link:
     """The single check that broke."""
     blocks: tuple[TrustedBlock, ...] = ()
     """The blocks on whose hashes it and the links behind it rest."""
+    unsaid: tuple[str, ...] = ()
+    """Questions that it leaves open though it holds."""
 
 
 def steps(*, pin: Pin = NOTHING, on_chain: bool = False, proofs: bool = False) -> tuple[Step, ...]:
@@ -109,4 +111,10 @@ def _walked(step: Step, findings: Findings) -> Link:
             if isinstance(error, ChainError) and error.code in UNKNOWN:
                 raise
             return Link(step.name, ok=False, detail=error.message, code=error.code, check=check.name)
-    return Link(step.name, ok=True, detail=step.tell(findings), blocks=step.blocks(findings))
+    return Link(
+        step.name,
+        ok=True,
+        detail=step.tell(findings),
+        blocks=step.blocks(findings),
+        unsaid=step.unsaid(findings),
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`sealroom watcher`: one poll of the chain every second, and a heartbeat to the gate after each."""
+"""`sealroom watcher`: a poll of the chain for each block, every second at least, and a heartbeat after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sealroom_agents.store import Store
 from sealroom_agents.telemetry import looks
 from sealroom_agents.telemetry.conditions import Conditions, Look
 from sealroom_agents.telemetry.logs import log_to_stderr
-from sealroom_agents.telemetry.metrics import serve_metrics
+from sealroom_agents.telemetry.metrics import at_zero, serve_metrics
 from sealroom_agents.watcher.lookout import Lookout
 from sealroom_agents.watcher.service import HttpGate, Watcher
 
@@ -30,6 +30,7 @@ POLL_TIMEOUT_S = 5.0
 """How long one question to a node may take, seconds."""
 
 POLLS = Counter("sealroom_watcher_polls", "Polls of the watcher, by outcome.", ["outcome"])
+at_zero(POLLS, ("heartbeat", "no-heartbeat", "failed"))
 
 log = logging.getLogger("sealroom_agents.watcher")
 
@@ -54,9 +55,13 @@ def command(config: Config) -> None:
     if nodes.factory is None and not settings.consortia:
         raise ConfigurationError(Code.CONFIGURATION, "nothing to follow", "give --factory, or --consortium")
     store = Store(config.database.clear)
-    chain = ChainReader(
-        nodes.urls, timeout_s=POLL_TIMEOUT_S, quorum=nodes.quorum, private_chain=nodes.private_chain
-    )
+
+    def reader() -> ChainReader:
+        return ChainReader(
+            nodes.urls, timeout_s=POLL_TIMEOUT_S, quorum=nodes.quorum, private_chain=nodes.private_chain
+        )
+
+    chain = reader()
     watcher = Watcher(
         chain,
         store,
@@ -67,7 +72,7 @@ def command(config: Config) -> None:
     stop = Event()
     on_signals(stop.set)
     # With a reader of its own: what slows it, or makes it doubt a node, is no matter of the polls.
-    own = ChainReader(nodes.urls, timeout_s=POLL_TIMEOUT_S, private_chain=nodes.private_chain)
+    own = reader()
     indexed = None if nodes.factory is None else Indexed(store, nodes.factory)
     lookout = Lookout(own, store, watcher.followed, indexed=indexed)
     waiting = [settings.ready_file]
@@ -79,6 +84,8 @@ def command(config: Config) -> None:
             POLLS.labels("failed").inc()
             log.warning("no heartbeat: %s", error.message)
             raise
+        if found.trouble is not None:
+            log.warning("the database: %s; the gate is told all the same", found.trouble.message)
         POLLS.labels("heartbeat" if found.heartbeat else "no-heartbeat").inc()
         if waiting and found.heartbeat:
             announce(waiting.pop(), consortia=found.consortia)
@@ -93,11 +100,11 @@ def command(config: Config) -> None:
     heartbeat = Look("heartbeat", poll, hint="look at gate and endpoints", good_for_s=HEARTBEAT_AGE_S)
     database = looks.at_database(store)
     conditions = Conditions([heartbeat.check, database.check])
-    looks.shown(chain, conditions)
+    looks.shown(chain, conditions, view=heartbeat)
     serve_metrics(settings.metrics, conditions)
     heartbeat.look()
     jobs = looks.periodic(database)
-    jobs.every(settings.every, heartbeat.look)
+    jobs.paced(lambda: watcher.pause(settings.every), heartbeat.look)
     jobs.every(LOOK_EVERY_S, look)
     jobs.start()
     stop.wait()

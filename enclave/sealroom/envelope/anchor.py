@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from sealroom.key_release.finality import MAX_BLOCKS, FinalBlock
 from sealroom.model import Record
 from sealroom.model.base import AtMost
 from sealroom.model.kinds import B32, U32, U64, Address, Base64, UInt
 from sealroom.receipt_tree import MAX_PATH
 
 MAX_APPROVALS = 16
-MAX_PROOFS = 32
+MAX_PROOFS = MAX_BLOCKS
 """Transactions that are proven: opening, anchoring, pin, platform, creation, and each change of machines and
 owners between."""
 MAX_HEADER_BYTES = 2048
@@ -68,3 +69,5 @@ class Anchor(Record, what="envelope's anchor"):
     """Of a receipt that was anchored with others: siblings from its leaf up to the batch's root."""
     proofs: Annotated[tuple[Proof, ...], AtMost(MAX_PROOFS)] = ()
     """What proves all of that from the hashes of blocks; empty until those blocks are final."""
+    finalized: Annotated[tuple[FinalBlock, ...], AtMost(MAX_PROOFS)] = ()
+    """The word of the gate that granted on blocks of the proofs; empty where it was not asked, or is away."""

@@ -5,6 +5,7 @@
 it. Spec: `enclave/spec/key-release.md`.
 """
 
+from sealroom.key_release.finality import FinalBlock, FinalityReply, FinalityRequest
 from sealroom.key_release.messages import (
     WATCH_VERSION,
     Challenge,
@@ -24,12 +25,14 @@ from sealroom.key_release.protocol import (
     report_data,
     seal_key,
     sign_challenge,
+    sign_finalized,
     sign_grant,
     sign_lease,
     sign_renewal,
     transcript_0,
     transcript_1,
     verify_challenge,
+    verify_finalized,
     verify_grant,
     verify_lease,
     verify_renewal,
@@ -51,6 +54,9 @@ __all__ = [
     "Challenge",
     "DatasetOffer",
     "EvidenceMessage",
+    "FinalBlock",
+    "FinalityReply",
+    "FinalityRequest",
     "GateIdentity",
     "Grant",
     "GrantReply",
@@ -73,12 +79,14 @@ __all__ = [
     "report_data",
     "seal_key",
     "sign_challenge",
+    "sign_finalized",
     "sign_grant",
     "sign_lease",
     "sign_renewal",
     "transcript_0",
     "transcript_1",
     "verify_challenge",
+    "verify_finalized",
     "verify_grant",
     "verify_lease",
     "verify_renewal",

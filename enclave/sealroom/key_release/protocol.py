@@ -14,6 +14,7 @@ from sealroom import typed
 from sealroom.codes import Code
 from sealroom.encoding import address_bytes, canonical, lp, sha256, sha512
 from sealroom.errors import KeyMaterialError, KeyReleaseError
+from sealroom.key_release.finality import FinalBlock
 from sealroom.key_release.messages import MAX_LEASE_SECONDS, Challenge, GateIdentity, Hello
 from sealroom.key_release.replies import (
     LeaseReply,
@@ -216,6 +217,21 @@ def verify_renewal(
         consortium=consortium,
     )
     _check_signer(message, reply.signature, signer=signer, code=Code.RENEWAL_FORGED, what="renewal")
+
+
+def sign_finalized(
+    number: int, hash_: bytes, *, chain_id: int, consortium: str, private_key: bytes | SigningKey
+) -> FinalBlock:
+    """Say as the gate that a block is final."""
+    message = typed.finalized(number, hash_, chain_id=chain_id, consortium=consortium)
+    return FinalBlock(number=number, hash=hash_, signature=typed.sign(message, private_key))
+
+
+def verify_finalized(block: FinalBlock, *, signer: str, chain_id: int, consortium: str) -> None:
+    """Check that the gate said that a block is final. Raises `finality-forged`."""
+    message = typed.finalized(block.number, block.hash, chain_id=chain_id, consortium=consortium)
+    what = f"word on block {block.number}"
+    _check_signer(message, block.signature, signer=signer, code=Code.FINALITY_FORGED, what=what)
 
 
 def seal_key(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 from sealroom.codes import Code
@@ -27,6 +28,8 @@ from sealroom.model import Grant, Record
 from sealroom.model.base import AtMost
 from sealroom.model.kinds import B32, U64, Address, Base64, Flag, JsonObject, Seconds, UInt
 
+MAX_WRITTEN = 16
+"""Collaterals that are kept as they are written."""
 MAX_KEY_CIPHERTEXT = 4096
 """Most bytes of one released key's HPKE ciphertext."""
 
@@ -72,6 +75,22 @@ class GrantReply(Message, what="grant reply"):
     """The collateral with which the gate verified the enclave's quote: it goes into the result envelope."""
     opened: Opened
     """The transaction that booked the run."""
+
+    def encode(self) -> bytes:
+        """As canonical JSON. The collateral, its first member and most of it, is written once for many."""
+        members = self.to_json()
+        collateral = members.pop("collateral")
+        return b'{"collateral":%s,%s' % (_written(collateral), canonical(members)[1:])
+
+
+def _written(collateral: Mapping[str, Any]) -> bytes:
+    texts = tuple(collateral.items())
+    return _texts(texts) if all(type(text) is str for _, text in texts) else canonical(collateral)
+
+
+@lru_cache(MAX_WRITTEN)
+def _texts(members: tuple[tuple[str, str], ...]) -> bytes:
+    return canonical(dict(members))
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,13 @@ from sealroom.model.consortium import (
     Vote,
     Withdraw,
 )
-from sealroom.model.grant import Challenge, Grant, Lease, Renewal
+from sealroom.model.grant import Challenge, Finalized, Grant, Lease, Renewal
 from sealroom.model.kinds import REGIMES
 from sealroom.model.ledger import Books, Opening, Receipt, Run, Spending, Verdict
 from sealroom.model.lens import DatasetView, Fate, Row, State
 from sealroom.model.registry import Account, Allowance, Dataset, Limits, Version, dataset_id
 
-SIGNED: tuple[type[Record], ...] = (*VOTES, Receipt, Grant, Challenge, Lease, Renewal)
+SIGNED: tuple[type[Record], ...] = (*VOTES, Receipt, Grant, Challenge, Lease, Renewal, Finalized)
 """All that somebody signs."""
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Dataset",
     "DatasetView",
     "Fate",
+    "Finalized",
     "Grant",
     "Lease",
     "Limits",

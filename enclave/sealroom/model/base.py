@@ -7,6 +7,7 @@ what an ABI encoder takes, what an ABI decoder hands out, and JSON in both direc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -18,7 +19,7 @@ from eth_utils.crypto import keccak
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import FormatError, SealroomError
-from sealroom.model.kinds import Boolean, Kind, Many
+from sealroom.model.kinds import Boolean, Kind, Many, decoder
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 80
 """Most characters of a foreign field's name that a message repeats."""
+
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 
 Table = tuple[tuple[str, str], ...]
 """Names and Solidity types of a structure's fields, in order."""
@@ -127,6 +130,20 @@ class Record:
     def solidity(self) -> tuple[Any, ...]:
         """What an ABI encoder takes for it."""
         return tuple(part.kind.abi(getattr(self, part.attribute)) for part in self.parts())
+
+    def words(self) -> bytes:
+        """The ABI encoding of a record whose values all have a fixed size: 32 bytes each, those of records
+        inside in their place. Raises `TypeError` for another record."""
+        found = []
+        for part in self.parts():
+            value = getattr(self, part.attribute)
+            if isinstance(part.kind, Nested):
+                found.append(value.words())
+            elif isinstance(part.kind, Many) or part.kind.solidity in ("string", "bytes", ""):
+                raise TypeError(f"{part.name} has no fixed size")
+            else:
+                found.append(_word(part.kind, value))
+        return b"".join(found)
 
     @classmethod
     def of_abi(cls, found: Any, **more: Any) -> Self:
@@ -254,6 +271,28 @@ class Nested(Kind):
         return self.record.__get_pydantic_core_schema__(self.record, None)
 
 
+@dataclass(frozen=True, eq=False)
+class Either(Kind):
+    """One of several records, which the text of one of its members tells apart; in no contract."""
+
+    member: str
+    """Name of the member in JSON."""
+    records: Mapping[str, type[Record]]
+    """The records by that text."""
+
+    def json(self, value: Record) -> dict[str, Any]:
+        return value.to_json()
+
+    def reader(self) -> CoreSchema:
+        return decoder(self._read)
+
+    def _read(self, value: object) -> Record:
+        named = value.get(self.member) if isinstance(value, dict) else None
+        if not isinstance(named, str) or named not in self.records:
+            raise FormatError(Code.MALFORMED, f"without {self.member}: {' or '.join(self.records)}")
+        return self.records[named].from_json(value)
+
+
 def shown(value: Any) -> Any:
     """Signed values with bytes as hex, as a wallet's JSON holds them."""
     if isinstance(value, bytes):
@@ -284,6 +323,10 @@ def _word(kind: Kind, value: Any) -> bytes:
     if solidity == "bytes32" and type(found) is bytes and len(found) == 32:
         return found
     if solidity.startswith("uint") and type(found) is int and 0 <= found < 1 << int(solidity[4:]):
+        return found.to_bytes(32, "big")
+    if solidity == "address" and type(found) is str and _ADDRESS.fullmatch(found) is not None:
+        return bytes(12) + bytes.fromhex(found[2:])
+    if found is True or found is False:
         return found.to_bytes(32, "big")
     return abi_encode([solidity], [found])
 

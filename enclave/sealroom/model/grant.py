@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What gate and enclave sign to each other: challenge, grant, lease and renewal."""
+"""What gate and enclave sign to each other: challenge, grant, lease and renewal; and what the gate says to
+whoever verifies a result: which blocks are final."""
 
 from __future__ import annotations
 
@@ -80,3 +81,13 @@ class Renewal(Record):
     """How long the lease lives, from when the enclave asked."""
     opening_final: Flag
     """The run's opening stands in a final block."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalized(Record):
+    """The gate says that a block of its chain is final."""
+
+    number: U64
+    """Number of the block."""
+    hash: B32
+    """Its hash."""

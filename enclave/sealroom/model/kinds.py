@@ -88,7 +88,7 @@ class Hex(Kind):
         return to_hex(value)
 
     def reader(self) -> CoreSchema:
-        return _decoder(lambda value: from_hex(value, self.size))
+        return decoder(lambda value: from_hex(value, self.size))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Base64(Kind):
         return to_base64(value)
 
     def reader(self) -> CoreSchema:
-        return _decoder(self._read)
+        return decoder(self._read)
 
     def _read(self, value: object) -> bytes:
         data = from_base64(value)
@@ -124,7 +124,7 @@ class AddressKind(Kind):
         return str(value).lower()
 
     def reader(self) -> CoreSchema:
-        return _decoder(_address)
+        return decoder(_address)
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class Text(Kind):
         return self._read(value) if value else ""
 
     def reader(self) -> CoreSchema:
-        return _decoder(self._read)
+        return decoder(self._read)
 
     def _read(self, value: object) -> str:
         if not isinstance(value, str) or len(value) > self.limit or not (value or self.empty):
@@ -292,7 +292,7 @@ class Regimes(Kind):
         return ", ".join(value)
 
     def reader(self) -> CoreSchema:
-        return _decoder(self._read)
+        return decoder(self._read)
 
     def _read(self, value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or len(value) > len(REGIMES):
@@ -374,7 +374,7 @@ def _or(schema: CoreSchema, message: str) -> CoreSchema:
     return core_schema.custom_error_schema(schema, "malformed", custom_error_message=message)
 
 
-def _decoder(decode: Callable[[object], Any]) -> CoreSchema:
+def decoder(decode: Callable[[object], Any]) -> CoreSchema:
     """A schema of a function that raises `FormatError`."""
     from pydantic_core import PydanticCustomError, core_schema
 

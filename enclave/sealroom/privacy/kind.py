@@ -109,6 +109,13 @@ class Kind(ABC, Generic[S]):
     of_blocks: ClassVar[bool] = False
     """Whether its rows are blocks of people: recipes by blocks have such kinds alone, and others none."""
 
+    closed: ClassVar[bool] = False
+    """Whether `preview` is a closed form of what the recipe declares and the number of rows: a page computes
+    it by itself."""
+    units: ClassVar[Mapping[str, str]] = {}
+    """What numbers of its value are counted in, by their names, where the names alone do not say it; `{own}`
+    stands for the unit of what it reads."""
+
     @abstractmethod
     def read(self, members: Members, groups: Groups) -> S:
         """Read the members that are this kind's own, and judge them: the only place that refuses."""

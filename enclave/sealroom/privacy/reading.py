@@ -82,9 +82,8 @@ class Reading:
         target, sampling = share * self.total, max(self.total, 0.0) * share * (1 - share)
         near = [
             edge
-            for edge in range(1, self.tree.leaves + 1)
-            if abs(self.below[edge - 1] - target)
-            <= Z * math.sqrt(self.sd**2 * self.tree.spread(edge, share) + sampling)
+            for edge, (below, spread) in enumerate(zip(self.below, self.tree.spreads(share), strict=True), 1)
+            if abs(below - target) <= Z * math.sqrt(self.sd**2 * spread + sampling)
         ]
         place = self.place(share)
         low, high = (near[0] - 1, near[-1] + 1) if near else (place - 1, place)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,15 @@ class Tree:
         )
         return max(found, 0.0)
 
+    def spreads(self, share: float) -> tuple[float, ...]:
+        """`spread` of each edge above a range. A field asks for the same at each of its groups."""
+        return _spreads(self, share)
+
     def _size(self, start: int) -> int:
         """Ranges in the wide one that begins with this."""
         return min(WIDE, self.leaves - start) if self.coarse else self.leaves
+
+
+@lru_cache(maxsize=128)
+def _spreads(tree: Tree, share: float) -> tuple[float, ...]:
+    return tuple(tree.spread(edge, share) for edge in range(1, tree.leaves + 1))

@@ -23,6 +23,10 @@ MAX_COMPOSE_BYTES = 256 * 1024
 GUEST_SOCKET = "/var/run/dstack.sock"
 CHANNEL = "channel:/run/sealroom"
 """The volume in which the two services meet, and its place in both: room for a socket, in memory."""
+HINTS_FILE = "/run/hints.json"
+"""Where the enclave reads what its host tells it."""
+HINTS = f"/dstack/.host-shared/.user-config:{HINTS_FILE}:ro"
+"""dstack's file with what the host tells, and its place in the enclave. Not measured: it decides nothing."""
 NO_GPU = "none"
 """The one thing that a recipe may say about a GPU, as long as GPU evidence is not verified."""
 
@@ -97,18 +101,21 @@ _SERVICE_CODES = {
 """Settings of a service that have one value or must not be there, with the code that names another."""
 
 
-def render_frame(*, name: str, image: str, section: dict[str, Any]) -> bytes:
-    """The app-compose bytes for one study; `section` is its `x-sealroom`."""
+def render_frame(*, name: str, image: str, section: dict[str, Any], hints: bool = False) -> bytes:
+    """The app-compose bytes for one study; `section` is its `x-sealroom`, and with `hints` the enclave reads
+    what its host tells it."""
+    found = services(image, hints=hints)
     try:
-        text = yamltext.dump({"services": services(image), "volumes": VOLUMES, "x-sealroom": section})
+        text = yamltext.dump({"services": found, "volumes": VOLUMES, "x-sealroom": section})
     except FormatError as error:
         raise RecipeError(Code.RECIPE_MALFORMED, f"x-sealroom: {error.message}") from None
     frame = {field: value for field, (value, _) in _FIXED.items()}
     return canonical({**frame, "name": name, "docker_compose_file": text})
 
 
-def services(image: str) -> dict[str, dict[str, Any]]:
-    """The two services of a recipe. Only the image is a study's choice, one for both.
+def services(image: str, *, hints: bool = False) -> dict[str, dict[str, Any]]:
+    """The two services of a recipe. Only the image is a study's choice, one for both, and whether the enclave
+    reads its host's hints.
 
     `enclave` is the custodian: it holds the keys and the guest agent's socket. `job` makes the processes that
     analyse: the container runtime gives it what a process without privileges cannot take, namespaces, limits
@@ -122,7 +129,8 @@ def services(image: str) -> dict[str, dict[str, Any]]:
         "security_opt": ["no-new-privileges:true"],
         "logging": {"driver": "none"},
     }
-    enclave = {"tmpfs": ["/tmp"], "volumes": [f"{GUEST_SOCKET}:{GUEST_SOCKET}", CHANNEL]}
+    told = [HINTS] if hints else []
+    enclave = {"tmpfs": ["/tmp"], "volumes": [f"{GUEST_SOCKET}:{GUEST_SOCKET}", *told, CHANNEL]}
     job = {
         "command": ["job"],
         "user": "65532:65532",
@@ -162,12 +170,14 @@ def read_frame(compose: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return name, found, section
 
 
-def check_services(found: dict[str, Any]) -> str:
-    """Judge the services of a recipe; returns their image."""
+def check_services(found: dict[str, Any]) -> tuple[str, bool]:
+    """Judge the services of a recipe; returns their image, and whether the enclave reads its host's hints."""
     images = [settings.get("image") for settings in found.values()]
+    volumes = found["enclave"].get("volumes")
+    hints = isinstance(volumes, list) and HINTS in volumes
     for name, settings in found.items():
         image = check_image(settings.get("image"))
-        expected = services(image)[name]
+        expected = services(image, hints=hints)[name]
         for field in sorted({*settings, *expected}):
             # `repr` tells true from 1, which compare equal.
             if field in _SERVICE_CODES and repr(settings.get(field)) != repr(expected.get(field)):
@@ -182,7 +192,7 @@ def check_services(found: dict[str, Any]) -> str:
             )
     if len(set(images)) != 1:
         raise RecipeError(Code.RECIPE_SERVICE, "the two services must have one image")
-    return image
+    return image, hints
 
 
 def check_image(image: Any) -> str:

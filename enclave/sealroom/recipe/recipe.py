@@ -32,6 +32,7 @@ from sealroom.recipe.column_use import check_columns, check_unit
 from sealroom.recipe.contract import MAX_FIELDS, OutputContract, Privacy, check_budget
 from sealroom.recipe.inference import Inference, read_inferences
 from sealroom.recipe.relation import Relation, check_result
+from sealroom.recipe.researchers import read_researchers
 from sealroom.recipe.tables import FILES, MAX_DATASETS, DatasetSpec, Schema, read_datasets, read_schemas
 from sealroom.schema.names import STUDY_NAME, STUDY_NAME_WORDS
 
@@ -45,8 +46,8 @@ BLOCKS = (8, 4_096)
 BLOCK_SECONDS = 4
 """Fewest seconds of `release_after_seconds` for each block: a job takes one or two to start."""
 STUDY_MEMBERS = (
-    "version", "name", "question", "image", "gpu", "guarantee", "schemas", "datasets", "relation", "blocks",
-    "inference", "privacy", "output",
+    "version", "name", "question", "image", "gpu", "hints", "guarantee", "researchers", "schemas", "datasets",
+    "relation", "blocks", "inference", "privacy", "output",
 )  # fmt: skip
 """All that `study.yaml` may have."""
 VERSION = 2
@@ -67,8 +68,12 @@ class Recipe:
     """What it asks, in one sentence."""
     image: str
     """Enclave image, by digest."""
+    hints: bool
+    """Whether the enclave reads what its host tells it, as it must on a real one."""
     guarantee: Guarantee
     """Why one person's data stays apart from another's."""
+    researchers: tuple[str, ...]
+    """Accounts that may ask for runs besides the owners; `anyone` alone where everybody may."""
     schemas: tuple[Schema, ...]
     """The tables that it reads, whoever owns them."""
     datasets: tuple[DatasetSpec, ...]
@@ -154,7 +159,9 @@ def render(folder: Path) -> bytes:
     question = fields.text("question", limit=MAX_QUESTION)
     image = check_image(fields.raw("image"))
     _check_gpu(fields.raw("gpu"))
+    hints = _hints(fields)
     guarantee = _guarantee(fields)
+    researchers = read_researchers(fields, loose=True)
     schemas = read_schemas(fields.object("schemas"))
     privacy = Privacy.read(fields.object("privacy"), loose=True)
     if guarantee.by_script and fields.has("relation"):
@@ -181,6 +188,8 @@ def render(folder: Path) -> bytes:
         "privacy": privacy,
         "output": output,
     }
+    if researchers:
+        section["researchers"] = list(researchers)
     if blocks is not None:
         section["blocks"] = blocks
     if relation is not None:
@@ -191,7 +200,7 @@ def render(folder: Path) -> bytes:
     if inferences:
         section["inference"] = inferences
     fields.done()
-    compose = render_frame(name=name, image=image, section=_plain(section))
+    compose = render_frame(name=name, image=image, section=_plain(section), hints=hints)
     parse(compose)
     return compose
 
@@ -205,6 +214,7 @@ def parse(compose: bytes) -> Recipe:
     question = fields.text("question", limit=MAX_QUESTION)
     _check_gpu(fields.raw("gpu"))
     guarantee = _guarantee(fields)
+    researchers = read_researchers(fields)
     schemas = read_schemas(fields.object("schemas"))
     datasets = read_datasets(fields.array("datasets", limit=MAX_DATASETS), schemas)
     privacy = Privacy.read(fields.object("privacy"))
@@ -230,12 +240,14 @@ def parse(compose: bytes) -> Recipe:
         check_result(compiled, output, inferences)
     rows = 1 if relation is None else relation.rows
     epsilon_micro, delta_pico = check_budget(privacy, output, rows=rows)
-    image = check_services(services)
+    image, hints = check_services(services)
     recipe = Recipe(
         name=name,
         question=question,
         image=image,
+        hints=hints,
         guarantee=guarantee,
+        researchers=researchers,
         schemas=tuple(schemas.values()),
         datasets=datasets,
         privacy=privacy,
@@ -270,6 +282,8 @@ def _check_one_text(recipe: Recipe) -> None:
         "privacy": recipe.privacy,
         "output": recipe.output,
     }
+    if recipe.researchers:
+        section["researchers"] = list(recipe.researchers)
     if recipe.blocks is not None:
         section["blocks"] = recipe.blocks
     if recipe.relation is None:
@@ -278,9 +292,18 @@ def _check_one_text(recipe: Recipe) -> None:
         section["relation"] = recipe.relation
     if recipe.inferences:
         section["inference"] = recipe.inferences
-    rendered = render_frame(name=recipe.name, image=recipe.image, section=_plain(section))
+    rendered = render_frame(name=recipe.name, image=recipe.image, section=_plain(section), hints=recipe.hints)
     if rendered != recipe.compose:
         raise RecipeError(Code.RECIPE_NOT_CANONICAL, "docker_compose_file is not in the one accepted form")
+
+
+def _hints(fields: Members) -> bool:
+    """Whether `study.yaml` is for a real host; left out, it is for a simulated platform."""
+    if not fields.has("hints"):
+        return False
+    if fields.raw("hints") != "dstack":
+        fields.fail("has hints other than dstack", "write hints: dstack, or leave it out")
+    return True
 
 
 def _with_lists(output: dict[str, Any], folder: Path) -> dict[str, Any]:

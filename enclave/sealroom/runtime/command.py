@@ -8,8 +8,11 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,34 +20,99 @@ from sealroom.codes import Code, Exit
 from sealroom.encoding import from_hex, normal_address
 from sealroom.errors import FormatError, GuestError, SealroomError
 from sealroom.failure import FAILURE_NAME
+from sealroom.recipe import parse
+from sealroom.recipe.appcompose import HINTS_FILE
 from sealroom.runtime.clock import Clock
 from sealroom.runtime.confine import protect_custodian
 from sealroom.runtime.gate_client import GateRefused
+from sealroom.runtime.guest_agent import Guest
+from sealroom.runtime.hints import Hints
+from sealroom.runtime.host_link import HostLink
 from sealroom.runtime.launcher import CHANNEL_FOLDER
 from sealroom.runtime.lease import LeaseEnded
-from sealroom.runtime.run import ENVELOPE_NAME, Order, execute
+from sealroom.runtime.run import ENVELOPE_NAME, Order, Report, execute
 
 
 def main(arguments: list[str], *, clock: Clock | None = None) -> int:
     """Run once; returns the exit status."""
-    environment = dict(os.environ)
-    try:
+    if not arguments or "--hints" in arguments:
+        return _hinted(arguments, clock=clock)
+    with _told(_report) as outcome:
+        environment = dict(os.environ)
         order = _parse(arguments)
         protect_custodian()
         execute(order, environment=environment, report=_report, on_stop=_on_terminate, clock=clock)
-    except LeaseEnded as error:
-        _report("lease-ended", code=error.end.cause, message=error.end.message)
-        return Exit.LEASE_ENDED
-    except SealroomError as error:
-        status, phase = _outcome(error)
-        _report(phase, code=error.code, message=error.message)
-        return status
-    except Exception as error:  # outermost; what it says could hold data, so only its type is told
-        _report(
-            "failed", code=Code.INTERNAL_ERROR, message=f"the custodian stopped on {type(error).__name__}"
+    return outcome.status
+
+
+def _hinted(arguments: list[str], *, clock: Clock | None) -> int:
+    """The same for a run that the host's hints name: nobody reads this process's output."""
+    link: HostLink | None = None
+    folder: Path | None = None
+
+    def report(phase: str, **facts: Any) -> None:
+        _report(phase, **facts)
+        if link is not None:
+            link.report(phase, **facts)
+
+    with _told(report) as outcome:
+        environment = dict(os.environ)
+        given = _parse_hinted(arguments)
+        hints = Hints.read(given.hints)
+        protect_custodian()
+        link = HostLink(hints.runner)
+        link.begin()
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=given.work))
+        order = Order(
+            run_id=hints.run_id,
+            consortium=hints.consortium,
+            chain_id=hints.chain_id,
+            gate_url=hints.gate,
+            datasets=folder / "datasets",
+            out=folder / "out",
+            guest_agent=given.guest_agent,
+            channel=given.channel or (None if given.guest_agent else CHANNEL_FOLDER),
         )
-        return Exit.JOB_FAILED
-    return Exit.DONE
+        link.fetch(hints.datasets, order.datasets, _dataset_paths(order, environment))
+        execute(order, environment=environment, report=report, on_stop=_on_terminate, clock=clock)
+    if link is not None:
+        link.close(_outcome_file(folder), outcome.status)
+    return outcome.status
+
+
+def _dataset_paths(order: Order, environment: dict[str, str]) -> list[str]:
+    """What the recipe that booted reads. The guest agent is asked again by the run itself."""
+    guest = Guest.connect(chain_id=order.chain_id, environment=environment, simulator=order.guest_agent)
+    return [spec.path for spec in parse(guest.info().compose).datasets]
+
+
+def _outcome_file(folder: Path | None) -> Path | None:
+    if folder is None:
+        return None
+    written = (folder / "out" / name for name in (ENVELOPE_NAME, FAILURE_NAME))
+    return next((path for path in written if path.exists()), None)
+
+
+@dataclass
+class _Outcome:
+    status: int = Exit.DONE
+
+
+@contextmanager
+def _told(report: Report) -> Iterator[_Outcome]:
+    """Tell how a run ended that did not end well, and with which status this process exits."""
+    outcome = _Outcome()
+    try:
+        yield outcome
+    except LeaseEnded as error:
+        report("lease-ended", code=error.end.cause, message=error.end.message)
+        outcome.status = Exit.LEASE_ENDED
+    except SealroomError as error:
+        outcome.status, phase = _outcome(error)
+        report(phase, code=error.code, message=error.message)
+    except Exception as error:  # outermost; what it says could hold data, so only its type is told
+        report("failed", code=Code.INTERNAL_ERROR, message=f"the custodian stopped on {type(error).__name__}")
+        outcome.status = Exit.JOB_FAILED
 
 
 def _on_terminate(stop: Callable[[], None]) -> None:
@@ -109,6 +177,17 @@ def _parse(arguments: list[str]) -> Order:
         )
     except FormatError as error:
         raise _UsageError(Code.USAGE, f"--run-id or --consortium: {error.message}") from None
+
+
+def _parse_hinted(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(prog="python -m sealroom", description="Run the study that the host's hints name.")
+    parser.add_argument("--hints", type=Path, metavar="FILE", default=Path(HINTS_FILE))
+    parser.add_argument("--work", type=Path, metavar="DIR", default=Path("/tmp"), help="for sealed files")
+    parser.add_argument(
+        "--guest-agent", type=Path, metavar="SOCKET", help="another guest agent; local chains only"
+    )
+    parser.add_argument("--channel", type=Path, metavar="DIR", help="where the service job listens")
+    return parser.parse_args(arguments)
 
 
 def _report(phase: str, **facts: Any) -> None:

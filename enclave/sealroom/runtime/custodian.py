@@ -48,7 +48,7 @@ from sealroom.runtime.sandbox import READY_SECONDS, Sandbox
 from sealroom.schema import Category, misfits
 from sealroom.schema.arrow import columns_of
 from sealroom.sealed import SealedFile
-from sealroom.sealed.table import TableLimits
+from sealroom.sealed.source import TableLimits
 
 if TYPE_CHECKING:
     from sealroom.runtime.inference import Inferences

@@ -3,7 +3,7 @@
 
 The folder belongs to the host and is trusted for nothing. A dataset is opened only as the gate releases it:
 with the index digest and key commitment that its owner registered on chain, each part authenticated before a
-byte of it is used, and within the limits of `sealroom.sealed.table`.
+byte of it is used, and within the limits of `sealroom.sealed.source`.
 """
 
 from __future__ import annotations

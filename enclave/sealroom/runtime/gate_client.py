@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The enclave's side of the gate's HTTP interface.
+"""The gate's HTTP interface, from the side of enclaves and of those who complete envelopes.
 
 The connection is untrusted: a party that relays or alters it can only make a run fail, since the gate's word
 is signed and the keys are sealed to the attested enclave (`sealroom.key_release`). So this is plain HTTP with
@@ -17,6 +17,8 @@ from sealroom.errors import KeyReleaseError
 from sealroom.key_release import (
     Challenge,
     EvidenceMessage,
+    FinalityReply,
+    FinalityRequest,
     GateIdentity,
     GrantReply,
     Hello,
@@ -83,6 +85,12 @@ class HttpGate:
     def lease(self, message: LeaseRequest, *, timeout: float) -> LeaseReply:
         return LeaseReply.parse(
             self._call("POST", "/v1/lease", message.encode(), limit=MAX_BODY, timeout=timeout)
+        )
+
+    def finalized(self, message: FinalityRequest) -> FinalityReply:
+        """The gate's word on blocks: for whoever completes an envelope, not for a run."""
+        return FinalityReply.parse(
+            self._call("POST", "/v1/finalized", message.encode(), limit=MAX_BODY, timeout=HELLO_SECONDS)
         )
 
     def close(self) -> None:

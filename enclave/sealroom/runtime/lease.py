@@ -74,10 +74,12 @@ class Lease:
         seconds: int,
         on_end: Callable[[LeaseEnd], None],
         on_final: Callable[[], None] = lambda: None,
+        on_renewal: Callable[[float, int], None] = lambda left, seconds: None,
     ) -> None:
         """`gate_signer` is the address that signed the grant; `granted` is `boot_seconds()` from before the
         grant was asked for, so that the lease is never overstated. `on_final` is called once, when a renewal
-        first says that the run's opening is final."""
+        first says that the run's opening is final; `on_renewal` after each renewal, with the seconds that are
+        left and those for which the gate renewed."""
         self._gate = gate
         self._run_id, self._chain_id, self._consortium = run_id, chain_id, consortium
         self._signer, self._gate_signer = signer, gate_signer
@@ -85,6 +87,7 @@ class Lease:
         self._deadline = granted + seconds
         self._on_end = on_end
         self._on_final = on_final
+        self._on_renewal = on_renewal
         self._final = False
         self._change = threading.Condition()
         self.ended = threading.Event()
@@ -166,6 +169,7 @@ class Lease:
                 self._change.notify_all()
             if news:
                 self._on_final()
+            self._on_renewal(self._left(), reply.lease_seconds)
             self._trouble = None
             # Counted from when it was asked, as the lease is: a slow answer has taken of it.
             every = min(reply.lease_seconds / 3, max(2 * every, RETRY_SECONDS))

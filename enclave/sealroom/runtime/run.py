@@ -184,8 +184,9 @@ def execute(
             granted=asked,
             seconds=reply.grant.lease_seconds,
             on_end=end,
-            # Whenever it comes: that tells nothing of how far the analysis is.
+            # Whenever they come: that tells nothing of how far the analysis is.
             on_final=lambda: report("final"),
+            on_renewal=lambda left, seconds: report("renewed", left=round(left, 1), seconds=seconds),
         )
         lease.start()
         on_stop(lambda: lease.end_now(STOPPED))

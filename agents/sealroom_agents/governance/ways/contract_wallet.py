@@ -6,15 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eth_abi.abi import decode as abi_decode
-from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
 from sealroom_agents.chain.rpc import RpcFailure
+from sealroom_agents.chain.wallets import Claim, question, says_yes
 from sealroom_agents.governance.node import Node
-
-IS_VALID = keccak(text="isValidSignature(bytes32,bytes)")[:4]
-"""EIP-1271: the function, and its answer for yes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,6 @@ def contract_wallet(node: Node, address: str) -> ContractWallet | None:
 
 def accepts(node: Node, owner: str, digest: bytes, signature: bytes) -> bool:
     """Whether the contract that an owner is takes a signature for its own (EIP-1271)."""
-    question = IS_VALID + abi_encode(["bytes32", "bytes"], [digest, signature])
-    (answer,) = node.rpcs[0].calls_at(node.head.hash, [(owner, question)])
-    return not isinstance(answer, RpcFailure) and answer[:32] == IS_VALID.ljust(32, b"\0")
+    asked = question(Claim(owner, digest, signature))
+    (answer,) = node.rpcs[0].calls_at(node.head.hash, [(owner, asked)])
+    return says_yes(answer)

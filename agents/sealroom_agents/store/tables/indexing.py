@@ -39,6 +39,8 @@ class CursorRow(Base):
     """Which process reads on."""
     until: Mapped[float] = mapped_column(Float)
     """When its turn ends unless it renews it."""
+    revision: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Rises with each change of what pages show that leaves the last block what it was."""
 
 
 class BlockRow(Base):
@@ -79,13 +81,23 @@ class ChainEventRow(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class TimeRow(Base):
+    """When a block was made in which something happened to a consortium that its owners confirmed."""
+
+    __tablename__ = "index_times"
+
+    cursor: Mapped[int] = mapped_column(ForeignKey("index_cursors.id"), primary_key=True)
+    block: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    time: Mapped[int | None] = mapped_column(BigInteger)
+    """Unix seconds; null where the chain has another block at that height than the events name."""
+
+
 class ConsortiumRow(Base):
     """A consortium of the factory: its line of the board, and all that its pages show of state."""
 
     __tablename__ = "index_consortia"
     __table_args__ = (
         Index("index_consortia_by_number", "cursor", "declared", "number"),
-        Index("index_consortia_by_records", "cursor", "declared", "records"),
         Index("index_consortia_by_status", "cursor", "status"),
         Index("index_consortia_to_read", "cursor", "dirty", "declared", "read"),
         Index("index_consortia_to_check", "cursor", "declared", "checked"),
@@ -132,6 +144,11 @@ class ConsortiumRow(Base):
     """The newest earlier state that was final when it was replaced."""
 
 
+_BOARD = ConsortiumRow.cursor, ConsortiumRow.declared
+Index("index_consortia_by_newest", *_BOARD, ConsortiumRow.number.desc())
+Index("index_consortia_by_records", *_BOARD, ConsortiumRow.records.desc(), ConsortiumRow.number)
+
+
 class UseRow(Base):
     """A dataset that a consortium's pages show: what happens to it changes them."""
 
@@ -140,3 +157,18 @@ class UseRow(Base):
     cursor: Mapped[int] = mapped_column(ForeignKey("index_cursors.id"), primary_key=True)
     dataset: Mapped[str] = mapped_column(String(HASH_CHARACTERS), primary_key=True)
     consortium: Mapped[str] = mapped_column(String(ADDRESS_CHARACTERS), primary_key=True, index=True)
+
+
+class SeatRow(Base):
+    """An account that a consortium names: as an owner, or as one to whom a seat or a dataset is offered."""
+
+    __tablename__ = "index_seats"
+    __table_args__ = (Index("index_seats_by_account", "cursor", "account", "acted", "number"),)
+
+    cursor: Mapped[int] = mapped_column(ForeignKey("index_cursors.id"), primary_key=True)
+    consortium: Mapped[str] = mapped_column(String(ADDRESS_CHARACTERS), primary_key=True)
+    account: Mapped[str] = mapped_column(String(ADDRESS_CHARACTERS), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+    """Position of the consortium in the factory's list."""
+    acted: Mapped[bool] = mapped_column(Boolean)
+    """Whether the account did something there itself; else a stranger may have named it."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Float, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import Boolean, Float, ForeignKey, Index, Integer, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sealroom_agents.store.tables.base import ADDRESS_CHARACTERS, HASH_CHARACTERS, Base, Words
@@ -23,8 +23,14 @@ class RunRow(Base):
     """One run, from its submission to its end."""
 
     __tablename__ = "runs"
+    __table_args__ = (
+        Index("runs_to_settle", "settled", "state", "id"),
+        Index("runs_by_age", "created", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(HASH_CHARACTERS), primary_key=True)
+    researcher: Mapped[str | None] = mapped_column(String(ADDRESS_CHARACTERS))
+    """Account that asked for it; null where nobody said."""
     compose_hash: Mapped[str] = mapped_column(ForeignKey("recipes.compose_hash"), index=True)
     consortium: Mapped[str] = mapped_column(String(ADDRESS_CHARACTERS), index=True)
     state: Mapped[str] = mapped_column(String(16), index=True)
@@ -42,6 +48,10 @@ class RunRow(Base):
     """How often it was claimed."""
     until: Mapped[float | None] = mapped_column(Float)
     """When the claim ends unless it is renewed."""
+    lease_until: Mapped[float | None] = mapped_column(Float)
+    """When its lease ends unless the gate renews it, by the runner's clock."""
+    lease_seconds: Mapped[int | None] = mapped_column(Integer)
+    """For how long the gate renewed it."""
     created: Mapped[float] = mapped_column(Float)
     updated: Mapped[float] = mapped_column(Float)
     draft: Mapped[str | None] = mapped_column(String(HASH_CHARACTERS))
@@ -50,6 +60,8 @@ class RunRow(Base):
     """Digest of the envelope with its anchor."""
     envelope_before: Mapped[str | None] = mapped_column(String(HASH_CHARACTERS), index=True)
     """Digest of the same as it was published first, before its proofs were final."""
+    settled: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whether the published envelope has the proofs that it can have."""
     failure: Mapped[str | None] = mapped_column(Text)
     """The failure file of a run that failed after its keys were released."""
     observation: Mapped[int | None] = mapped_column(ForeignKey("observations.id"))

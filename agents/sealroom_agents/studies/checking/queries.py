@@ -9,7 +9,6 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.recipe import Recipe
 from sealroom.schema.types import Category, Struct
-from sealroom.spelling import nearest
 from sealroom_agents.studies.checking.findings import Findings
 from sealroom_agents.studies.positions import Path as At
 from sealroom_agents.studies.positions import Positions
@@ -87,7 +86,7 @@ def labels(recipe: Recipe, positions: Positions, findings: Findings) -> None:
         if kept:
             source = f"the schema's values are {', '.join(values)[:200]}"
         for label in [each for each in labels if each not in values]:
-            near = nearest(label, values)
+            near = findings.guess(label, values)
             findings.error(
                 positions.of(at), Code.RECIPE_COLUMN, f"no person is ever in the group {group} {label!r}",
                 source + (f"; did you mean {near!r}?" if near else ""),

@@ -117,7 +117,7 @@ def names(recipe: Recipe, findings: Findings) -> None:
         if name == "unwrap" and text is not None and text not in paths:
             findings.error(
                 place, Code.UNDECLARED_DATASET, f"the recipe reads no dataset {text}",
-                f"did you mean {nearest(text, paths) or paths[0]}?",
+                f"did you mean {findings.guess(text, paths) or paths[0]}?",
             )  # fmt: skip
         elif name in KINDS and isinstance(call.func, ast.Attribute) and text is not None:
             if not recipe.guarantee.by_blocks and (text not in fields or fields[text] != name):
@@ -133,7 +133,7 @@ def names(recipe: Recipe, findings: Findings) -> None:
                 if key not in fields:
                     findings.error(
                         place, Code.UNDECLARED_FIELD, f"the recipe declares no field {key}",
-                        f"did you mean {nearest(key, list(fields)) or ', '.join(fields)}?",
+                        f"did you mean {findings.guess(key, fields) or ', '.join(fields)}?",
                     )  # fmt: skip
     ends = ("emit_block", "emit_signed") if recipe.guarantee.by_blocks else ("emit_signed",)
     called = {getattr(call.func, "id", getattr(call.func, "attr", None)) for call in calls}

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sealroom.decimals import decimal_text, rounded_text
 from sealroom.privacy.clamped import ENOUGH, check_decimals
@@ -79,6 +79,7 @@ class Scored:
 class Auc(Kind[Scored]):
     name = "auc"
     member_names = ("score", "label", "lower", "upper", "bins", "bands", "decimals")
+    units: ClassVar[Mapping[str, str]] = {"auc": "share, 0 to 1"}
 
     def read(self, members: Members, groups: Groups) -> Scored:
         (lower, upper), decimals = members.range(), members.decimals()

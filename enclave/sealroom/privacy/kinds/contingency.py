@@ -65,6 +65,7 @@ class Contingency(Kind[Crossed]):
 
     name = "contingency"
     member_names = ("by", "decimals")
+    closed = True
 
     def read(self, members: Members, groups: Groups) -> Crossed:
         spec = Crossed(cells=Cells.read(members, groups), decimals=members.decimals())

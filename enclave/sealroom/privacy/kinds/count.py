@@ -24,6 +24,7 @@ Value = dict[str, Any]
 class Count(Kind[Cells]):
     name = "count"
     member_names = ("by",)
+    closed = True
 
     def read(self, members: Members, groups: Groups) -> Cells:
         return Cells.read(members, groups)

@@ -74,6 +74,7 @@ class Ranges:
 class Histogram(Bounded[Ranges]):
     name = "histogram"
     member_names = ("column", "by", "edges", "bounds", "lower", "upper", "decimals", "ranges")
+    closed = True
 
     def read(self, members: Members, groups: Groups) -> Ranges:
         column, cells = members.column("column"), Cells.read(members, groups)

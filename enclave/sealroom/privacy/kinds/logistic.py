@@ -36,6 +36,7 @@ Where all inputs are groups, the kind `odds` has that maximum.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -132,6 +133,7 @@ class Prepared:
 class Logistic(Kind[Model]):
     name = "logistic"
     member_names = ("features", "label", "clip", "steps", "learning_rate", "lower", "upper", "decimals")
+    units: ClassVar[Mapping[str, str]] = {"coefficient": "log odds for each unit of the term"}
     laws: ClassVar[tuple[Law, ...]] = ("gaussian",)
 
     def read(self, members: Members, groups: Groups) -> Model:

@@ -25,6 +25,7 @@ _EXAMPLE = 1000
 class Mean(ClampedKind):
     name = "mean"
     member_names = ("column", "by", "lower", "upper", "decimals", "bounds")
+    closed = True
 
     def own_parts(self, spec: Clamped, law: Law) -> tuple[Part, ...]:
         return spec.parts(law, people=_PEOPLE)

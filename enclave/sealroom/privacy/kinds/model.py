@@ -90,6 +90,7 @@ class Model(Kind[Training]):
     loss `squared`."""
 
     name = "model"
+    units: ClassVar[Mapping[str, str]] = dict.fromkeys(("auc", "accuracy"), "share, 0 to 1")
     member_names = (
         "features",
         "vectors",

@@ -26,6 +26,7 @@ _LEAST_SHARE = Fraction(1, 20)
 class Sum(ClampedKind):
     name = "sum"
     member_names = ("column", "by", "lower", "upper", "decimals", "bounds")
+    closed = True
 
     def read(self, members: Members, groups: Groups) -> Clamped:
         spec = Clamped.read(members, groups)

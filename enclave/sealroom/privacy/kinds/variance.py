@@ -19,11 +19,11 @@ are the roots of those of the variance.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sealroom.decimals import decimal_text
 from sealroom.privacy.bounds import (
@@ -87,6 +87,7 @@ class Spread:
 class Variance(Bounded[Spread]):
     name = "variance"
     member_names = ("column", "by", "lower", "upper", "decimals", "bounds")
+    units: ClassVar[Mapping[str, str]] = {"variance": "squared, {own}"}
 
     def read(self, members: Members, groups: Groups) -> Spread:
         column, cells = members.column("column"), Cells.read(members, groups)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is fetched besides the evidence: reference manifests by name and time, and answers about certificates.
+
+Where the bytes lie is for whoever verifies to know; this says how they are found. A folder of manifests has
+`NAME.xml`, which counts as fetched at the moment of verification, or `NAME@TIME.xml`, fetched at that time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sealroom.codes import Code
+from sealroom_agents.attestation.gpu.ocsp import MAX_ANSWER_BYTES
+from sealroom_agents.attestation.gpu.rim import MAX_RIM_BYTES
+from sealroom_agents.errors import AttestationError
+
+MAX_FILES = 4096
+
+_RIM_FILE = re.compile(r"(NV_GPU_[A-Z0-9_.]{1,80})(?:@([0-9]{1,12}))?\.xml")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A manifest as it was fetched."""
+
+    data: bytes = field(repr=False)
+    at: int | None = None
+    """When, unix seconds; `None` for the moment of verification."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What verification has at hand; empty members were not asked for."""
+
+    rims: Mapping[str, Sequence[Fetched]] = field(default_factory=dict)
+    """Manifests by their name, such as `NV_GPU_DRIVER_GH100_550.90.07`."""
+    answers: Sequence[bytes] = ()
+    """Answers of NVIDIA's OCSP responder, DER."""
+
+    def rim(self, name: str, *, now: int, max_age_s: int | None) -> tuple[bytes, int] | None:
+        """The manifest of this name that was fetched last, and when; `None` where there is none.
+
+        Raises `AttestationError` `gpu-rim-stale` where it was fetched more than `max_age_s` seconds ago, or
+        later than now.
+        """
+        found = [(now if one.at is None else one.at, one.data) for one in self.rims.get(name, ())]
+        if not found:
+            return None
+        at, data = max(found, key=lambda one: one[0])
+        if at > now or (max_age_s is not None and now - at > max_age_s):
+            raise AttestationError(
+                Code.GPU_RIM_STALE,
+                f"manifest {name} was fetched at {at}, and it is {now}",
+                "fetch it anew from rim.attestation.nvidia.com",
+            )
+        return data, at
+
+
+def load_material(rims: Path | None, answers: Path | None) -> Material:
+    """Read a folder of manifests, and one of answers (`*.der`). Raises `OSError`."""
+    found: dict[str, list[Fetched]] = {}
+    for path in _files(rims):
+        if match := _RIM_FILE.fullmatch(path.name):
+            at = int(match[2]) if match[2] else None
+            found.setdefault(match[1], []).append(Fetched(_read(path, MAX_RIM_BYTES), at))
+    said = [_read(path, MAX_ANSWER_BYTES) for path in _files(answers) if path.suffix == ".der"]
+    return Material(found, said)
+
+
+def _files(folder: Path | None) -> list[Path]:
+    return [] if folder is None else sorted(path for path in folder.iterdir() if path.is_file())[:MAX_FILES]
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """At most one byte more than may be, so that whoever reads it refuses it."""
+    with path.open("rb") as stream:
+        return stream.read(limit + 1)

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sealroom profile``: what stands in a table before it is sealed, and whether a study can read it."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sealroom_agents.cli.options import FILE_OR_FOLDER, json_option
+from sealroom_agents.cli.terminal import Red, coloured, plural, progress, size, table
+from sealroom_agents.errors import CommandExit
+
+if TYPE_CHECKING:
+    from sealroom_agents.owner.looking import Held, Looked, People
+    from sealroom_agents.owner.needs import Needs
+    from sealroom_agents.owner.source import Source
+
+_WORDS = {
+    "fits": "ok",
+    "lacking": "MISSING",
+    "undeclared": "EXTRA",
+    "other type": "TYPE",
+    "other cells": "CELLS",
+}
+"""What the first column of the table says of a column's state."""
+
+
+@click.command()
+@click.argument("source", metavar="FILE", type=FILE_OR_FOLDER)
+@click.option(
+    "--study",
+    type=FILE_OR_FOLDER,
+    metavar="CARD|RECIPE",
+    help="Hold it against a study: its card, its recipe, or its folder.",
+)
+@click.option("--owner", metavar="ID", help="Whose dataset it is, as the recipe names it: hospital-A.")
+@click.option("--name", metavar="NAME", help="The dataset's name in the recipe.  [default: the input's name]")
+@click.option(
+    "--person",
+    metavar="COLUMN",
+    help="The column that names the person, to count people.  [default: as the recipe declares it]",
+)
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["parquet", "arrow", "csv"]),
+    help="What the input is.  [default: found out from its first bytes]",
+)
+@click.option("--delimiter", default=",", show_default=True, help="Between the cells of a CSV.")
+@json_option
+def profile(
+    source: Path,
+    study: Path | None,
+    owner: str | None,
+    name: str | None,
+    person: str | None,
+    kind: str | None,
+    delimiter: str,
+    as_json: bool,
+) -> None:
+    """Show what stands in a table, and whether a study can read it, before anything is sealed.
+
+    For each column its type, how many cells hold nothing, and the smallest and largest number. With --study,
+    beside it what the recipe needs: columns that are missing, too many or of another type, cells of a CSV
+    that are none of the declared type, numbers beyond the bounds that a field clips to, texts that are none
+    of the declared labels. Bounds are told of columns that the study's SQL hands on as they are.
+
+    What belongs to a person is not printed: of numbers the ends, of days and instants the years, of text how
+    long it is and how many different ones there are. Of the column that names the person neither values nor
+    ends, but how many people there are. A card is read as it is, and not checked: sealing does that.
+
+    The input is read once, in batches, and nothing is written. Without --study, all cells of a CSV are text.
+
+    \b
+    Exit status: 0 if it could be sealed for the study, 1 if not. Values beyond bounds are no reason.
+
+    \b
+    Example:
+      sealroom profile cohort-A.parquet
+      sealroom profile cohort-A.parquet --study study.json --owner hospital-A
+      sealroom profile export.csv --study app-compose.json --name cohort-A --delimiter ';' --json
+    """
+    from sealroom_agents.owner import source as sources
+    from sealroom_agents.owner.looking import look_through
+    from sealroom_agents.owner.needs import needs_of
+
+    needs = None
+    if study is not None:
+        dataset = name if name is not None else source.stem
+        needs = needs_of(_recipe_in(study), owner=owner, name=dataset)
+    elif owner is not None or name is not None:
+        raise click.UsageError("--owner and --name say which dataset of a study it is: pass --study")
+    if needs is not None and person not in (None, needs.unit):
+        raise click.UsageError(f"--person: the recipe names the person by {needs.unit}")
+    found = sources.look(
+        source, kind=kind, declared=() if needs is None else needs.columns, delimiter=delimiter
+    )
+    if person is not None and person not in dict(found.columns or ()):
+        raise click.UsageError(f"--person: {source} has no column {person}")
+    with progress(f"reading {source.name}", found.size) as bar:
+        step = None if bar is None else partial(_step, bar, found.size)
+        looked = look_through(found, needs, people=person, delimiter=delimiter, advance=step)
+    if as_json:
+        click.echo(json.dumps(_facts(found, needs, looked)))
+    else:
+        _tell(found, needs, looked)
+    if not looked.fits:
+        raise click.exceptions.Exit(CommandExit.FAILED)
+
+
+def _recipe_in(study: Path) -> Any:
+    """The recipe of a card, a recipe or a folder."""
+    from sealroom_agents import studycard
+    from sealroom_agents.cli.study_paths import STUDY, read_study
+    from sealroom_agents.cli.terminal import read_bounded
+
+    path = STUDY.convert(study, None, None)
+    if path.is_dir():
+        return read_study(path)
+    data = read_bounded(path, studycard.CARD_LIMIT_BYTES, "a study card")
+    try:
+        members = json.loads(data)
+    except (ValueError, RecursionError):
+        members = None
+    if isinstance(members, dict) and "gate" in members:
+        return studycard.parse(data).recipe
+    return read_study(path)
+
+
+def _step(advance: Any, total: int, done: int) -> None:
+    advance(done, total)
+
+
+def _tell(source: Source, needs: Needs | None, looked: Looked) -> None:
+    lines = [("file", f"{source.path}  {source.kind}, {size(source.size)}"), ("rows", f"{looked.rows:,}")]
+    if looked.people is not None:
+        lines.append(("people", _people(looked.people)))
+    if needs is not None:
+        of = f", as {needs.dataset}" if needs.dataset else ""
+        lines.insert(1, ("study", f"{needs.study}: its table {needs.table}{of}"))
+    click.echo(table(lines))
+    click.echo()
+    width = max(len(each.name) for each in looked.columns)
+    for each in looked.columns:
+        lead = "" if needs is None else f"{_WORDS[each.state]:<8}"
+        told = [each.seen.sentence()] if each.seen is not None else []
+        told += [f"it {each.wrong}"] if each.wrong else []
+        click.echo(f"{lead}{coloured(each.name):<{width}}  {coloured('; '.join(told))}")
+        indent = " " * (len(lead) + width + 2)
+        for line in _notes(each):
+            click.echo(indent + coloured(line))
+    if needs is not None:
+        wrong = sum(each.wrong is not None for each in looked.columns)
+        said = "it fits" if not wrong else Red(f"it would be refused: {plural(wrong, 'column')} to mend")
+        click.echo(f"\n{coloured(said)}")
+
+
+def _people(people: People) -> str:
+    about = "" if people.exact else "about "
+    return f"{about}{people.different:,} different {people.column}"
+
+
+def _notes(held: Held) -> list[str]:
+    """What to do, and what counts otherwise than it stands."""
+    lines = [f"→ {held.remedy}"] if held.remedy else []
+    for each in held.outside:
+        if each.below or each.above:
+            lines.append(
+                f"{each.below:,} below {each.bounds.lower}, {each.above:,} above {each.bounds.upper}: the"
+                f" field {each.bounds.by} clips them"
+            )
+    if held.unlabelled and held.wanted is not None:
+        labels = ", ".join(held.wanted.labels[:8]) + (", …" if len(held.wanted.labels) > 8 else "")
+        lines.append(f"{plural(held.unlabelled, 'cell')} with none of {labels}: a study counts none there")
+    return lines
+
+
+def _facts(source: Source, needs: Needs | None, looked: Looked) -> dict[str, Any]:
+    people = looked.people
+    return {
+        "ok": looked.fits,
+        "file": str(source.path),
+        "kind": source.kind,
+        "size": source.size,
+        "rows": looked.rows,
+        "study": None if needs is None else needs.study,
+        "table": None if needs is None else needs.table,
+        "dataset": None if needs is None else needs.dataset,
+        "people": None
+        if people is None
+        else {"column": people.column, "different": people.different, "exact": people.exact},
+        "columns": [_column(each) for each in looked.columns],
+    }
+
+
+def _column(held: Held) -> dict[str, Any]:
+    from sealroom.schema import plain_type
+
+    facts: dict[str, Any] = {"name": held.name}
+    if held.seen is not None:
+        facts |= held.seen.json()
+    if held.wanted is not None or held.wrong is not None:
+        facts["need"] = {
+            "state": held.state,
+            "type": None if held.wanted is None else plain_type(held.wanted.type),
+            "wrong": held.wrong,
+            "remedy": held.remedy,
+            "outside": [
+                {
+                    "field": each.bounds.by,
+                    "lower": each.bounds.lower,
+                    "upper": each.bounds.upper,
+                    "below": each.below,
+                    "above": each.above,
+                }
+                for each in held.outside
+            ],
+            "unlabelled": held.unlabelled,
+        }
+    return facts

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must hold before a wallet is asked. Each check says what it proved and by whose word: computed in this page, or asked
+// of the wallet's node. A check that fails throws, and nothing is asked of the wallet.
+import { approve, studyId } from "../model/calls.ts";
+import { functions } from "../model/model.ts";
+import { countText } from "../model/units.ts";
+import { visible } from "../parts/text.ts";
+import * as Draw from "../recipe/draw.ts";
+import * as Node from "../wallets/node.ts";
+import * as Budget from "./budget.ts";
+import * as Drawn from "./drawn.ts";
+import { held, type Matched, matched, path } from "./matched.ts";
+import * as Reading from "./reading.ts";
+import type { Wanted } from "./reading.ts";
+import * as Refresh from "./refresh.ts";
+import * as Source from "./source.ts";
+import { again, disk, refuse, teller } from "./teller.ts";
+import * as Votes from "./votes.ts";
+import * as Waiting from "./waiting.ts";
+
+/** What a check proved, and by whose word. */
+export type Check = (wanted: Wanted) => Promise<string>;
+
+const stop = (message: string): never => {
+  throw new Error(message);
+};
+
+const rows = (name: string): HTMLElement[] => Array.from(document.querySelectorAll<HTMLElement>("tr[data-" + name + "]"));
+
+const cell = (row: HTMLElement, name: string): string => row.querySelector("[data-cell=" + name + "]")?.textContent ?? "";
+
+// --- for every act ------------------------------------------------------------------------------
+
+export const chain = async (wanted: { readonly chain: string }): Promise<string> => {
+  const found = await Node.chain();
+  if (found !== wanted.chain) stop("Your wallet is on chain " + found + "; this consortium lives on chain " + wanted.chain + ". Switch, and try again.");
+  return "Asked of your wallet: it is on chain " + found + ", the one that this page names.";
+};
+
+export const study: Check = async (wanted) => {
+  if (studyId(wanted.content) !== wanted.study) stop("The " + teller + " names a study id that the content shown here does not have. " + refuse);
+  return "Computed in this page: the content shown here has this study id.";
+};
+
+// --- for an approval ----------------------------------------------------------------------------
+
+export const bytes: Check = async (wanted) => {
+  const { recipe, lies } = await Reading.recipe(wanted);
+  if (lies.length) stop("The " + teller + " had drawn something else than the recipe’s bytes say in: " + lies.join(", ") + ". " + refuse);
+  Reading.shows({ budget: Draw.budget(wanted.content), consortium: wanted.consortium, chain: wanted.chain });
+  return (
+    "Computed in this page from the recipe’s " + countText(recipe.size) + " bytes: their SHA-256 is the compose hash; what they let leave and how it is protected have the output and privacy hashes that you approve. The guarantee, the tables, and the script or SQL are drawn from these bytes."
+  );
+};
+
+// What the server left out of its list could be the honest one of two.
+const complete = async (wanted: Wanted): Promise<void> => {
+  const { missing, since, whole } = await Waiting.leftOut(wanted);
+  const [first] = missing;
+  if (first) stop("This page leaves out a study that waits for approval too, " + first.study + ", proposed in block " + first.block + ". " + (disk ? "The file hides it. " + refuse : "Reload; where it stays away, the server hides it: do not sign, and tell the operator."));
+  const [later] = since;
+  if (later) stop("Since this file was made, another study was proposed that waits too: " + later.study + ", in block " + later.block + ". This file cannot show it. " + again);
+  if (!whole) stop("So much happened here since a study was pinned last that this page did not ask for all of it: whether the " + teller + " left out a proposal, it cannot tell. Approve by command line: sealroom govern approve.");
+};
+
+export const standing: Check = async (wanted) => {
+  const { consortium, content } = wanted;
+  const { basis, pins } = await Node.standing(consortium);
+  if (content.basis !== basis || content.nonce !== pins) stop("Your wallet’s node says that owners, machines, a revocation or another study changed what an approval follows: one of this study counts no more. " + again);
+  if (BigInt(content.expiry) * 1000n <= BigInt(Date.now())) stop("This study has expired.");
+  const owners = await Node.owners(consortium);
+  const proposers = await Node.proposers(consortium, wanted.study, wanted.block);
+  const [first] = proposers;
+  if (!first) return stop("Your wallet’s node knows no proposal of this study in block " + wanted.block + ". " + refuse);
+  const name = visible(owners.find((one) => one.account === first)?.id ?? first);
+  Reading.shows({ basis, proposer: name });
+  await complete(wanted);
+  return "Asked of your wallet’s node: " + name + " was the first to approve this very study, in block " + wanted.block + "; it follows the present basis.";
+};
+
+// Nobody approves what it said no to, so an approval more would be for nothing.
+const mustStillPass = (owners: readonly Node.Owner[], withdrawn: readonly string[], isRequired: (account: string) => boolean, threshold: number): void => {
+  const no = owners.filter(({ account }) => withdrawn.includes(account));
+  const must = no.filter(({ account }) => isRequired(account));
+  if (!must.length && owners.length - no.length >= threshold) return;
+  const closing = must.length ? must : no;
+  const names = closing.map(({ id }) => visible(id)).join(", ");
+  stop(names + " said no, and without " + (closing.length > 1 ? "them" : "it") + " this study cannot be pinned any more. An approval would be for nothing.");
+};
+
+export const votes: Check = async (wanted) => {
+  const { consortium } = wanted;
+  const owners = await Node.owners(consortium);
+  const { approved, withdrawn } = await Node.votes(consortium, wanted.study);
+  const revokers = await Node.revokers(consortium);
+  const { threshold } = await Node.standing(consortium);
+  const datasets = (await held(consortium, wanted.content)).map(({ dataset }) => dataset);
+  const holders = new Set(datasets.map(({ holder }) => holder));
+  const readers = owners.filter(({ account }) => holders.has(account)).length;
+  const cast: readonly Votes.Cast[] = owners.map(({ account }) => ({
+    account,
+    word: approved.includes(account) ? "approved" : revokers.includes(account) ? "revoked" : withdrawn.includes(account) ? "withdrew" : "pending",
+    vetoes: revokers.includes(account),
+    used: datasets.filter(({ holder }) => holder === account).map(({ name }) => visible(name)),
+  }));
+  const words = approved.length + " of " + owners.length + " approved · needs " + threshold + (readers ? ", and each whose data is read: " + readers : "");
+  if (disk) Votes.draw(cast, words, threshold);
+  mustStillPass(owners, withdrawn, (account) => cast.some((one) => one.account === account && (one.vetoes || one.used.length > 0)), threshold);
+  const vote = (row: HTMLElement): string => [row.dataset.owner, cell(row, "name"), cell(row, "account"), Votes.wordOf(cell(row, "vote"))].join(" ");
+  const truth = owners.map((one, place) => [one.account, visible(one.id), one.account, cast[place]?.word].join(" "));
+  for (const one of rows("owner")) Reading.seen("Owners and approvals", one);
+  Reading.same("Owners and approvals", rows("owner").map(vote).join("\n"), truth.join("\n"));
+  Reading.shows({ quorum: words });
+  // Whose vote is what was just compared; why it counts, and the picture of it, are drawn from the same.
+  Votes.draw(cast, words, threshold);
+  return "Asked of your wallet’s node: these are the owners and who approved or said no: " + words + ".";
+};
+
+export const datasets: Check = async (wanted) => {
+  const { consortium, content } = wanted;
+  const { recipe } = await Reading.recipe(wanted);
+  const found = await matched(consortium, content, recipe);
+  const row = (one: HTMLElement): string => [one.dataset.dataset, ...["name", "owner", "version", "rows"].map((name) => cell(one, name)), cell(one, "id"), ...["lifetime", "allowance", "day"].map((name) => cell(one, name))].join(" ");
+  const told = ({ dataset: one, holder }: Matched, index: number): string =>
+    [one.id, one.name, visible(holder), Draw.version(content.versions[index] ?? "", one.number), countText(one.rows), one.id, Draw.account(one.account), Draw.account(one.allowance), Draw.daily(one.allowance)].join(" ");
+  const truth = found.map(told);
+  for (const one of rows("dataset")) Reading.seen("Datasets and budget", one);
+  const tables = new Set(recipe.datasets.filter((spec) => spec.schema !== null).map((spec) => spec.owner + "/" + spec.name));
+  const records = found.filter((one) => tables.has(path(one))).reduce((all, { dataset }) => all + Number(dataset.rows), 0);
+  if (disk) {
+    Refresh.datasets(found, content.versions, records);
+    await Reading.redrawBuys(wanted);
+  }
+  Reading.same("Datasets and budget", rows("dataset").map(row).sort().join("\n"), truth.sort().join("\n"));
+  Reading.same("What ε buys", countText(Reading.records()), countText(records));
+  const terms = Reading.termsOf(content);
+  Reading.same("Lifetime budget", document.getElementById("drawn-budget")?.textContent ?? "", Drawn.budget(Budget.lines(found, recipe, terms), terms).textContent ?? "");
+  return "Asked of your wallet’s node: the study’s datasets are held by the owners that the recipe’s bytes name, under these names and with these columns; lifetime accounts and allowances are as shown.";
+};
+
+// The server, or the program that made the file, builds the same call by other code: a mistake in either shows.
+export const server: Check = async (wanted) => {
+  const built = await Source.call(wanted);
+  const expected = [wanted.consortium, functions.approve, approve(wanted.content), wanted.chain];
+  if (built.some((value, index) => value !== expected[index])) stop("The " + teller + " prepared another call than the one shown here. " + refuse);
+  return "Compared with the " + teller + ": it " + (disk ? "holds" : "built") + " the same call, byte for byte.";
+};

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a Parquet file in batches, read as a run reads them; what a run would fail on is refused."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sealroom.codes import Code
+from sealroom.schema import Column
+from sealroom.schema.names import shown
+from sealroom_agents.errors import ToolError
+
+if TYPE_CHECKING:
+    from sealroom.sealed.parquet import Footer
+
+BATCH_ROWS = 65_536
+GAP_BLOCK_BYTES = 1024 * 1024
+"""How much is read at once of what lies between columns."""
+MOST_SECONDS = 9_214_646_400
+"""Seconds from 1970 to the end of 2261, within which 64 bits count nanoseconds."""
+_MAGIC = b"PAR1"
+
+
+class ParquetRows:
+    """An open Parquet file that can be sealed. `name` is what messages call it.
+
+    Raises `not-parquet`, `table-malformed`, and `SealError` as `sealroom.sealed.parquet.read_footer`.
+    """
+
+    def __init__(self, file: io.RawIOBase, *, name: Path) -> None:
+        import pyarrow
+        import pyarrow.parquet as pq
+
+        from sealroom.schema.arrow import arrow_schema
+        from sealroom.sealed.parquet import parse_footer
+        from sealroom.sealed.table import same_schema
+
+        footer = parse_footer(file, str(name))
+        _refuse_joined(file, footer, name)
+        _refuse_far_times(file, footer, name)
+        self._name = name
+        self.columns: tuple[Column, ...] = tuple(footer.columns)
+        """Its columns, in its order."""
+        self.rows = footer.rows
+        """Its rows, as its footer says."""
+        with _decoding(name):
+            # The writer's own notes say how to see a column (AR-07); what counts is how it is stored.
+            self._parquet = pq.ParquetFile(
+                pyarrow.PythonFile(file, mode="r"),
+                metadata=footer.for_arrow(),
+                arrow_extensions_enabled=False,
+            )
+            if not same_schema(self._parquet.schema_arrow, arrow_schema(footer.columns)):
+                raise ValueError("Arrow reads a column as another type")
+
+    def __iter__(self) -> Iterator[Any]:
+        """Its record batches. Each value is one that its type can have."""
+        with _decoding(self._name):
+            for batch in self._parquet.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
+                for column, values in zip(self.columns, batch.columns, strict=True):
+                    _check_values(column, values, self._name)
+                yield batch
+
+
+def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
+    """Parquet is read from its end, so of files that were joined the rows of all but one would be lost.
+
+    Where one ends and the next begins, `PAR1` stands twice; there is room for that only where no column lies.
+    """
+    at = len(_MAGIC)
+    for begin, end in [*((chunk.begin, chunk.end) for chunk in footer.chunks), (footer.begin, footer.begin)]:
+        file.seek(at)
+        known = b""
+        while at < begin and (block := file.read(min(begin - at, GAP_BLOCK_BYTES))):
+            if _MAGIC * 2 in known + block:
+                raise ToolError(
+                    Code.NOT_PARQUET,
+                    f"{name} is several Parquet files joined, and the rows of one alone would be sealed",
+                    "read them as tables, and write all rows to one file",
+                )
+            known, at = block[1 - 2 * len(_MAGIC) :], at + len(block)
+        at = max(at, end)
+    file.seek(0)
+
+
+def _refuse_far_times(file: io.RawIOBase, footer: Footer, name: Path) -> None:
+    """Refuse times of 96 bits that no nanosecond of 64 bits is: Arrow reads another, and DuckDB fails."""
+    import pyarrow
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from sealroom.sealed.parquet_types import INT96
+
+    leaves = [leaf for leaf in footer.layout.leaves if leaf.stored == INT96 and not leaf.repeated]
+    if not leaves:
+        return
+    with _decoding(name):
+        parquet = pq.ParquetFile(
+            pyarrow.PythonFile(file, mode="r"),
+            metadata=footer.for_arrow(),
+            arrow_extensions_enabled=False,
+            coerce_int96_timestamp_unit="s",
+        )
+        numbers, groups = [leaf.number for leaf in leaves], range(parquet.num_row_groups)
+        for batch in parquet.reader.iter_batches(BATCH_ROWS, groups, numbers, use_threads=False):
+            for column, values in zip(batch.schema.names, batch.columns, strict=True):
+                seconds = pc.abs(_in_struct(values).cast(pyarrow.int64()))
+                if (pc.max(seconds).as_py() or 0) > MOST_SECONDS:
+                    raise ToolError(
+                        Code.TABLE_MALFORMED,
+                        f"{name}: the column {shown(column)} holds a time before 1678 or after 2261,"
+                        " stored in 96 bits",
+                        "write the column as a timestamp in microseconds of 64 bits",
+                    )
+    file.seek(0)
+
+
+def _in_struct(values: Any) -> Any:
+    """The values of all fields of a struct, one behind the other; others as they are."""
+    import pyarrow
+
+    if not pyarrow.types.is_struct(values.type):
+        return values
+    fields = [_in_struct(each) for each in values.flatten()]
+    return pyarrow.concat_arrays(fields)
+
+
+def _check_values(column: Column, values: Any, name: Path) -> None:
+    """Refuse text that is no UTF-8, and decimals of more digits than declared: a run would fail on them."""
+    import pyarrow
+
+    try:
+        values.validate(full=True)
+    except pyarrow.ArrowException:
+        raise ToolError(
+            Code.TABLE_MALFORMED,
+            f"{name}: the column {shown(column.name)} holds a value that its type {column.type.name} cannot"
+            " have",
+            "text must be UTF-8, and a decimal within its digits: write the column anew",
+        ) from None
+
+
+@contextmanager
+def _decoding(name: Path) -> Iterator[None]:
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, ValueError, OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ToolError(
+            Code.NOT_PARQUET, f"{name} holds a page that cannot be read", "is it whole? write it again"
+        ) from None

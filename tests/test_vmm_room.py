@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole run by the backend `dstack-vmm`: `docs/own-study.md` typed as it stands, with hints in its recipe.
+
+The VMM is `tests/fake_vmm.py`. Its VMs are the two programs of the recipe, started as their containers start
+them, beside a simulated guest agent that measures what the VMM was given. All else is the room's own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sealroom_agents import child_processes
+from sealroom_agents.config.load import variable
+from tests.fake_vmm import FakeVmm, Vm
+from tests.pages import blocks
+from tests.patience import PATIENCE_S, until
+from tests.ports import free_port
+from tests.test_local_room import BIN, ENVIRONMENT, LIMIT_S, PAGE, UP, typed
+
+CALLS = ["ListImages", "GetComposeHash", "CreateVm", "StopVm", "StopVm", "RemoveVm"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.anvil, pytest.mark.timeout(3 * LIMIT_S)]
+
+
+def start(folder: Path, name: str, *words: str) -> subprocess.Popen[bytes]:
+    """One program of a VM, with no environment."""
+    with (folder / f"{name}.log").open("wb") as log:
+        return child_processes.start(
+            [sys.executable, "-I", "-m", *words], cwd=folder, env={}, stdin=subprocess.DEVNULL, stdout=log,
+            stderr=log,
+        )  # fmt: skip
+
+
+def boot(vm: Vm, platform: Path) -> None:
+    """What a host does with what the VMM was given, until the VM is stopped."""
+    folder = Path(tempfile.mkdtemp(prefix="vm-"))  # a socket's path is short
+    (folder / "compose.json").write_text(vm.configuration["compose_file"])
+    (folder / "hints.json").write_text(vm.configuration["user_config"])
+    guest = start(
+        folder, "guest", "sealroom_agents.simulator", "guest", "--platform", str(platform), "--compose",
+        str(folder / "compose.json"), "--app-id", "0x" + vm.configuration["app_id"], "--socket",
+        str(folder / "guest.sock"), "--ready-file", str(folder / "ready"),
+    )  # fmt: skip
+    there = [guest]
+    try:
+        until((folder / "ready").exists, guest)
+        there.append(start(folder, "job", "sealroom", "job", str(folder)))
+        there.append(
+            start(
+                folder,
+                "enclave",
+                "sealroom",
+                "--hints",
+                str(folder / "hints.json"),
+                "--work",
+                str(folder),
+                "--guest-agent",
+                str(folder / "guest.sock"),
+                "--channel",
+                str(folder),
+            )
+        )
+        vm.boot_progress = "done"
+        vm.stopped.wait()
+    finally:
+        child_processes.kill(*(each.pid for each in there))
+        for each in there:
+            each.wait()
+
+
+def test_a_run_in_a_vm_is_proven_and_a_revoked_one_ends_with_its_vm(tmp_path: Path) -> None:
+    """AT-23: what is attested is what the VMM was given, byte for byte; the run's id came as a hint."""
+    before, after = "".join(blocks(PAGE, "sh")).split(UP)
+    assert before.count("gpu: none\n") == 1
+    typed(before.replace("gpu: none\n", "gpu: none\nhints: dstack\n"), tmp_path)
+    ready, port = tmp_path / "ready.json", free_port()
+    with FakeVmm() as vmm:
+        options: dict[str, Any] = {
+            "vmm": vmm.address, "image": "dstack-0.5.8", "vcpu": 2, "memory_mib": 4096, "disk_gb": 20,
+            "port": port, "url": f"http://127.0.0.1:{port}",
+        }  # fmt: skip
+        vmm.boot = lambda vm: boot(vm, tmp_path / ".sealroom" / "platform")
+        environment = {
+            variable("runner", "backend"): "dstack-vmm", variable("runner", "options"): json.dumps(options),
+        }  # fmt: skip
+        with (tmp_path / "up.log").open("wb") as out:
+            up = child_processes.start(
+                [str(BIN / "sealroom"), *UP.split()[1:], "--ready-file", str(ready)], cwd=tmp_path,
+                env={**ENVIRONMENT, **environment}, stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        try:
+            until(ready.exists, up)
+            printed = typed(after, tmp_path)
+            assert "holds, on a simulated machine" in printed, printed
+            until(lambda: vmm.vms == {})
+            assert vmm.called() == CALLS
+            revoked(tmp_path)
+            until(lambda: vmm.vms == {})
+        finally:
+            child_processes.kill(up.pid)
+            up.wait()
+    first, second = (body for name, body in vmm.calls if name == "CreateVm")
+    assert first["compose_file"].encode() == (tmp_path / ".sealroom" / "app-compose.json").read_bytes()
+    assert json.loads(first["user_config"])["run_id"] in printed
+    assert first["name"] != second["name"] and first["app_id"] == second["app_id"]
+    assert "ShutdownVm" in vmm.called()
+    assert list((tmp_path / ".sealroom" / "runs").rglob("envelope.json")) == []
+
+
+def revoked(folder: Path) -> None:
+    """One owner revokes while a second run computes: it ends so, and leaves no envelope."""
+    with (folder / "second.log").open("wb") as out:
+        run = subprocess.Popen(
+            [str(BIN / "sealroom"), "run", "--out", "second.json"], cwd=folder, env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    log = folder / "second.log"
+    until(lambda: "granted" in log.read_text(), run)
+    typed('sealroom room revoke bank-B --reason "enough"', folder)
+    assert run.wait(PATIENCE_S) == 1
+    assert "revoked" in log.read_text() and not (folder / "second.json").exists()
