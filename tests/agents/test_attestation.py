@@ -17,9 +17,10 @@ import dcap_qvl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.gate_answers import APP_ID, COMPOSE, gate_answer
 
-from sealroom.key_release import GateIdentity, gate_report_data
-from sealroom.keys import GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE, public_key33
+from sealroom.key_release import GateIdentity
+from sealroom.keys import GATE_SIGNER_PURPOSE
 from sealroom_agents.attestation import (
     INTEL,
     DirectoryCollateral,
@@ -49,8 +50,6 @@ from sealroom_agents.simulator import (
 
 NOW = 1_780_000_000
 DAY_S = 86_400
-APP_ID = bytes(range(20))
-COMPOSE = b'{"manifest_version":2,"name":"cardio-renal","runner":"docker-compose"}'
 COMPOSE_HASH = hashlib.sha256(COMPOSE).digest()
 REPORT_DATA = bytes(range(64))
 LOCAL_CHAIN = 31337
@@ -553,29 +552,9 @@ def gate_identity(
     subject: SimulatedEnclave, *, chain_id: int = LOCAL_CHAIN, purpose: str = GATE_SIGNER_PURPOSE
 ) -> GateIdentity:
     """The identity that an honest gate in this enclave publishes."""
-    signer = subject.key(path=GATE_SIGNER_PATH, purpose=purpose)
-    draft = GateIdentity(
-        chain_id=chain_id,
-        app_id=subject.app_id,
-        compose_hash=subject.compose_hash,
-        root_public_key=b"\x07" * 1216,
-        signer_key=public_key33(signer.key),
-        kms_root_key=PLATFORM.kms.root_public_key,
-        signature_chain=signer.signature_chain,
-        policy_hash=PLATFORM.policy().hash,
-        quote=b"",
-        event_log=subject.event_log,
-        collateral=COLLATERAL,
-        issued=NOW,
+    return gate_answer(
+        PLATFORM, issued=NOW, subject=subject, chain_id=chain_id, purpose=purpose, collateral=COLLATERAL
     )
-    bound = gate_report_data(
-        chain_id=chain_id,
-        root_public_key=draft.root_public_key,
-        signer=draft.signer,
-        kms_root_key=draft.kms_root_key,
-        policy_hash=draft.policy_hash,
-    )
-    return replace(draft, quote=subject.quote(bound))
 
 
 def test_gate_proves_its_keys(enclave: SimulatedEnclave) -> None:

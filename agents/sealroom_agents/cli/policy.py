@@ -51,7 +51,9 @@ def show(file: Path, as_json: bool) -> None:
         told = {"hash": to_hex(found.hash), "profile": found.tcb.profile, "policy": found.to_json()}
         click.echo(json.dumps(told))
         return
-    click.echo(table(list(_rows(found))))
+    from sealroom_agents.policy_words import rows
+
+    click.echo(table(list(rows(found))))
 
 
 @policy.command("hash")
@@ -218,46 +220,6 @@ def _load(file: Path) -> PlatformPolicy:
     from sealroom_agents.gate.policy_file import load_policy
 
     return load_policy(file)
-
-
-def _rows(found: PlatformPolicy) -> Iterator[tuple[str, str]]:
-    from sealroom.encoding import to_hex
-
-    tcb, guest = found.tcb, found.guest
-    granted = {
-        "dynamic platform": tcb.dynamic_platform,
-        "cached keys": tcb.cached_keys,
-        "threads share a core": tcb.smt,
-    }
-    yield "hash", to_hex(found.hash)
-    yield "root", "Intel's" if found.root == "intel" else f"SIMULATED, {found.root}"
-    yield (
-        "profile",
-        f"{tcb.profile}: " + (", ".join(name for name, is_ in granted.items() if is_) or "nothing"),
-    )
-    yield "TCB", f"{tcb.status}, evaluation {tcb.min_evaluation} or later"
-    yield "advisories", ", ".join(tcb.rejected_advisories) or "none rejected by name"
-    yield "TDX modules", ", ".join(map(to_hex, tcb.tdx_modules)) or "all that the collateral accepts"
-    yield "quotes", "version 4 or 5" if tcb.v5_quotes else "version 4"
-    yield "config id", "must bind app and recipe" if guest.config_id == "bound" else "may be missing"
-    yield "machines", f"named by {guest.device_id}"
-    yield "event logs", "version " + " or ".join(map(str, guest.event_logs))
-    for image in found.os_images:
-        yield "OS image", _image(image)
-    yield "KMS root", to_hex(found.kms_root)
-    yield "GPU", json.dumps(found.to_json()["gpu"])
-    yield "guarantees", ", ".join(found.guarantees)
-    yield "results leave", f"once the opening is {found.emit}"
-
-
-def _image(image: Image) -> str:
-    from sealroom.encoding import to_hex
-    from sealroom.platform_policy import LiteImage
-
-    if isinstance(image, LiteImage):
-        memory = ", ".join(f"{size} MiB" for size in image.memory)
-        return f"{to_hex(image.digest)} by tdx-lite, memory {memory}"
-    return f"{to_hex(image.digest)} by {image.by}"
 
 
 def _members(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

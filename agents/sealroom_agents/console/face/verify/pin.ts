@@ -9,13 +9,13 @@ import { fixed, many, record, text, B32 } from "./records.ts";
 import { Refusal, refuse } from "../base/refusal.ts";
 
 export const PIN_LIMIT_BYTES = 64 * 1024;
-const MAX_OS_IMAGES = 64;
+export const MAX_OS_IMAGES = 64;
 
 /** What has to be known from elsewhere, by stable word and in plain words. */
 export const ORIGINS = { consortium: "consortium", gate: "gate", "kms-root": "KMS root", "os-images": "OS images" } as const;
 export type Origin = keyof typeof ORIGINS;
 
-const OS_IMAGE = record<OsImage>(
+export const OS_IMAGE = record<OsImage>(
   { by: text(9, /^(?:registers|image)$/), digest: B32, mrTd: fixed(48), rtMr: many(fixed(48), 3) },
   {
     what: "image",

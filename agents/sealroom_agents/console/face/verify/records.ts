@@ -28,6 +28,9 @@ export interface Kind<T> {
 
 const none = (): never => refuse("malformed", "no value of a contract");
 
+/** What a kind has that stands in no contract. */
+export const outside = { solidity: "", word: none, ofAbi: none } as const;
+
 export const fixed = (size: number): Kind<Hex> => ({
   solidity: `bytes${size}`,
   read: (value) => readHex(value, size),
@@ -37,7 +40,7 @@ export const fixed = (size: number): Kind<Hex> => ({
 });
 
 export const blob = (limit: number, size?: number): Kind<Bytes> => ({
-  solidity: "",
+  ...outside,
   read: (value) => {
     const data = readBase64(value);
     const fits = data.length <= limit && (size === undefined || data.length === size);
@@ -45,8 +48,6 @@ export const blob = (limit: number, size?: number): Kind<Bytes> => ({
     return fits ? data : refuse("malformed", `${data.length} bytes where ${wanted} must be`);
   },
   json: base64,
-  word: none,
-  ofAbi: none,
 });
 
 export const ADDRESS: Kind<Hex> = {
@@ -85,11 +86,9 @@ export const text = (limit: number, pattern?: RegExp): Kind<string> => ({
 });
 
 export const JSON_OBJECT: Kind<JsonObject> = {
-  solidity: "",
+  ...outside,
   read: (value) => (value instanceof Map ? value : refuse("malformed", "not an object")),
   json: (value) => value,
-  word: none,
-  ofAbi: none,
 };
 
 export const B32 = fixed(32);
