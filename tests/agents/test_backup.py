@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from sealroom_agents.errors import StoreError, ToolError
 from sealroom_agents.store import Holder, Store
+from sealroom_agents.store.content import Folder
 from sealroom_agents.upkeep.command import backup, restore
 
 HOLDER = Holder(id="one", place="here", name="r")
@@ -52,7 +53,7 @@ def test_a_backup_brings_back_runs_events_envelopes_and_recipes(
     here = ("--database", database, "--content", tmp_path / "content")
     made = call(backup, file, *here, "--json")  # the store is open all the while
     kind = database.partition(":")[0]
-    assert json.loads(made.stdout) == {"ok": True, "database": kind, "content": 3}
+    assert json.loads(made.stdout) == {"ok": True, "database": kind, "content": 3, "damaged": []}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     before = file.read_bytes()
     with pytest.raises(ToolError) as caught:
@@ -99,6 +100,29 @@ def rewrite(file: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]])
                 info.size = len(data)
                 target.addfile(info, io.BytesIO(data))
     return other
+
+
+def test_a_damaged_envelope_forbids_no_backup_of_the_others(tmp_path: Path) -> None:
+    """A disk changed one of three: it is named, left out, and the rest comes back."""
+    content = tmp_path / "content"
+    store = Store(f"sqlite:///{tmp_path / 'first.db'}", str(content))
+    digests = [store.content.put(data) for data in (b"one", b"two", b"three")]
+    store.close()
+    rotted = content / "sha256" / digests[1][2:4] / digests[1][2:]
+    rotted.chmod(0o600)
+    rotted.write_bytes(b"tvo")
+    file = tmp_path / "backup.tar"
+    here = ("--database", f"sqlite:///{tmp_path / 'first.db'}", "--content", content)
+    made = call(backup, file, *here, "--json")
+    assert (made.return_value, json.loads(made.stdout)) == (
+        1, {"ok": False, "database": "sqlite", "content": 2, "damaged": [digests[1]]},
+    )  # fmt: skip
+    said = call(backup, tmp_path / "again.tar", *here)
+    assert said.return_value == 1 and f"{digests[1]}: left out" in said.output
+    back = ("--database", f"sqlite:///{tmp_path / 'second.db'}", "--content", tmp_path / "other")
+    assert json.loads(call(restore, file, *back, "--json").stdout)["content"] == 2
+    assert Folder(tmp_path / "other").get(digests[1]) is None
+    assert Folder(tmp_path / "other").get(digests[2]) == b"three"
 
 
 def test_what_is_no_whole_backup_is_refused_and_leaves_no_database(tmp_path: Path) -> None:

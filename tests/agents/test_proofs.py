@@ -29,6 +29,7 @@ from tests.pages import blocks, unprinted
 from tests.patience import PATIENCE_S
 from tests.rpc_proxy import RpcProxy, Tamper
 
+from sealroom.encoding import to_hex
 from sealroom.envelope import Anchor, Envelope, parse_envelope
 from sealroom.errors import EnvelopeError
 from sealroom.key_release import sign_finalized
@@ -40,6 +41,8 @@ from sealroom_agents.cli import main
 from sealroom_agents.errors import ChainError
 from sealroom_agents.inclusion import ReceiptLog
 from sealroom_agents.simulator.platform import simulated_os_image
+from sealroom_agents.store import Store
+from sealroom_agents.upkeep.rebuild import Rebuild
 from sealroom_agents.verification.recorded import ANCHORED
 from sealroom_agents.verification.shown import Shown, shown_by
 from sealroom_agents.verification.state import Findings
@@ -375,6 +378,49 @@ def hashes_or_nothing(envelope: Envelope) -> dict[int, bytes]:
         return hashes(envelope)
     except Exception:
         return {}
+
+
+@pytest.mark.parametrize("name", ["wrong index", "no header", "another run's", "no opening", "no receipt"])
+def test_a_rebuilt_database_takes_no_envelope_whose_proofs_are_broken(
+    settled: Set, tmp_path: Path, name: str
+) -> None:
+    """Whoever can write to the store puts a broken one beside the true one; the true one comes back."""
+    lie = BROKEN[name][0](settled)
+    store = Store(f"sqlite:///{tmp_path / 'new.db'}", str(tmp_path / "content"))
+    false = store.content.put(lie.encode())
+    found = {one.digest: one.what for one in rebuilding(settled, store).run()}
+    assert found == {false: "ignored"}
+    true = store.content.put(settled.alone.encode())
+    found = {one.digest: one.what for one in rebuilding(settled, store).run()}
+    assert (found[true], found.get(false, "ignored")) == ("done", "ignored")
+    assert store.envelope(to_hex(settled.alone.receipt.run_id)) == settled.alone.encode().decode()
+    store.close()
+
+
+def test_a_rebuilt_database_takes_no_envelope_with_proofs_of_another_chain(
+    settled: Set, tmp_path: Path
+) -> None:
+    """Blocks that are whole in themselves, and that no node has, or not yet."""
+    said = {}
+    for name, change in (("another", nothing), ("later", later)):
+        store = Store(f"sqlite:///{tmp_path / name}.db", str(tmp_path / name))
+        store.content.put(fabricated(settled.alone, change).encode())
+        (said[name],) = [one.detail for one in rebuilding(settled, store).run()]
+        store.close()
+    assert said == {
+        "another": "its proofs are of blocks of another chain",
+        "later": "its proofs are of blocks that the chain has not reached",
+    }
+
+
+def later(blocks: list[Block]) -> None:
+    for place, block in enumerate(blocks):
+        block.header[inclusion.NUMBER] = (10**12 + place).to_bytes(8, "big").lstrip(b"\0")
+
+
+def rebuilding(settled: Set, store: Store) -> Rebuild:
+    settled.stage.chain.keep_real_time()
+    return Rebuild(store, settled.stage.reader, factory=settled.stage.room.factory)
 
 
 # --- blocks that no chain had ------------------------------------------------------------------------------

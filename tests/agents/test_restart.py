@@ -74,8 +74,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(database: str, clock: Clock, tmp_path: Path) -> Iterator[Store]:
-    store = Store(database, str(tmp_path / "content"), clock=clock)
+def steady() -> Clock:
+    """A clock that nobody sets."""
+    return Clock(now=5.0)
+
+
+@pytest.fixture
+def store(database: str, clock: Clock, steady: Clock, tmp_path: Path) -> Iterator[Store]:
+    store = Store(database, str(tmp_path / "content"), clock=clock, steady=steady)
     yield store
     store.close()
 
@@ -99,16 +105,24 @@ def claimed(store: Store, state: str = "computing") -> Run:
     return run
 
 
+def watched(store: Store, clock: Clock, steady: Clock) -> Run | None:
+    """What a runner elsewhere takes once it has watched for as long as a claim holds."""
+    assert store.claim(ELSEWHERE) is None
+    for clock_ in (clock, steady):
+        clock_.now += CLAIM_S
+    return store.claim(ELSEWHERE)
+
+
 @pytest.mark.parametrize("state", ["starting", "attesting", "computing", "anchoring"])
 def test_a_run_whose_runner_is_gone_is_taken_up_whatever_the_host_is_called(
-    store: Store, clock: Clock, state: str
+    store: Store, clock: Clock, steady: Clock, state: str
 ) -> None:
     """By the next process of its place at once; by others when nothing is left in that place, or for long."""
     claimed(store, state)
     assert store.claim(HOLDER) is None, "who holds it does not take it twice"
     assert store.claim(ELSEWHERE) is None
     clock.now += CLAIM_S + 1
-    in_database = store.claim(ELSEWHERE)
+    in_database = watched(store, clock, steady)
     assert (in_database is not None) is (state == "anchoring")
     again = store.claim(AGAIN)
     if state == "anchoring":
@@ -116,7 +130,7 @@ def test_a_run_whose_runner_is_gone_is_taken_up_whatever_the_host_is_called(
         return
     assert again is not None and again.taken_up and again.state == state
     clock.now += CLAIM_S + ABANDONED_S + 1
-    late = store.claim(ELSEWHERE)
+    late = watched(store, clock, steady)
     assert late is not None and late.taken_up and late.id == again.id
 
 
@@ -132,17 +146,25 @@ def test_a_claim_that_is_renewed_holds(store: Store, clock: Clock) -> None:
 
 
 def test_a_clock_that_jumps_ends_no_claim_of_a_living_runner_and_keeps_none_of_a_dead_one(
-    store: Store, clock: Clock
+    store: Store, clock: Clock, steady: Clock
 ) -> None:
     """An hour on, or a day back: who lives renews by the new time, and who is gone is replaced."""
     held = claimed(store, "anchoring")
     clock.now += 3600
+    # Between the jump and the renewal that follows it, however often another runner looks.
+    for _ in range(3):
+        assert store.claim(ELSEWHERE) is None
+        steady.now += CLAIM_S / 4
     store.renew(HOLDER)
+    steady.now += CLAIM_S
     assert store.claim(ELSEWHERE) is None
+    clock.now += 3600
+    assert store.claim(ELSEWHERE) is None, "what was watched before the renewal counts no more"
+    store.renew(HOLDER)
     clock.now -= 86_400
     store.renew(HOLDER)
     clock.now += CLAIM_S + 1
-    other = store.claim(ELSEWHERE)
+    other = watched(store, clock, steady)
     assert other is not None and other.fence == held.fence + 1
     with pytest.raises(StoreError, match="another runner"):
         store.anchored(held, "late", message="late")

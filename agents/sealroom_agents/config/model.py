@@ -360,7 +360,7 @@ PROCESSES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "watcher": {"chain": ("rpc", "quorum", "private_chain", "factory"), "database": ("url",), **LOG},
     "console": {
-        "chain": ("rpc", "private_chain", "factory"),
+        "chain": ("rpc", "quorum", "private_chain", "factory"),
         "database": ("url", "content"),
         "simulator": ("platform",),
         **LOG,

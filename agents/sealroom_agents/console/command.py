@@ -63,7 +63,7 @@ def command(config: Config) -> None:
         Store(config.database.clear, config.database.content),
         required(nodes.factory, "chain", "factory"),
     )
-    chain = ChainReader(nodes.urls, private_chain=nodes.private_chain)
+    chain = ChainReader(nodes.urls, quorum=nodes.quorum, private_chain=nodes.private_chain)
     indexed, view = Indexed(store, factory), looks.at_chain(chain)
     seen = (view, looks.at_database(store), looks.at_index(indexed.progress))
     conditions = Conditions([one.check for one in seen])
@@ -83,7 +83,7 @@ def command(config: Config) -> None:
         allowed_hosts=(*LOCAL_HOSTS, settings.host, *settings.allowed_hosts),
     )
     # With a reader of its own, so that nothing else waits for it.
-    own = ChainReader(nodes.urls, private_chain=nodes.private_chain)
+    own = ChainReader(nodes.urls, quorum=nodes.quorum, private_chain=nodes.private_chain)
     follower = Follower(own, store, factory=factory, from_block=settings.from_block)
     with following(follower), listen(settings.host, settings.port) as (listener, url):
         serve_metrics(settings.metrics, conditions)

@@ -7,7 +7,8 @@ paused, and whose run another has taken up by then, changes nothing any more: it
 
 A run whose holder is gone is taken up again: at once by a runner of the same place (its state folder, which
 only one process holds at a time), since what the run made lies there; by any other where all that is left to
-do is in the database, or when the place did not come back for `ABANDONED_S`.
+do is in the database, or when the place did not come back for `ABANDONED_S`. That other watches the claim
+first, for as long as one holds: a wall clock that was set forward takes no run from a runner that lives.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Claims(StoreBase):
     def claim(self, holder: Holder, *, claim_s: float = CLAIM_S, but_not: Collection[str] = ()) -> Run | None:
         """Take a run whose holder is gone, else the oldest queued one, else `None`; none of `but_not`.
 
+        A run of another place is taken once its claim was watched for `claim_s`, by one look and a later one.
         Of several runners that try, exactly one gets it. `Run.taken_up` tells the two apart, and
         `Run.missing` what it lacked when it was queued all the same.
         """
@@ -55,13 +57,24 @@ class Claims(StoreBase):
             )
             others = or_(RunRow.holder.is_(None), RunRow.holder != holder.id)
             found = session.execute(
-                select(RunRow.id, RunRow.state, RunRow.fence, RunRow.until, RunRow.missing)
+                select(
+                    RunRow.id,
+                    RunRow.state,
+                    RunRow.fence,
+                    RunRow.until,
+                    RunRow.missing,
+                    # Of another place, and not let go: its runner may live.
+                    RunRow.state.in_(RUNNING) & RunRow.holder.is_not(None) & (RunRow.place != holder.place),
+                )
                 .where(or_(RunRow.state == "queued", RunRow.state.in_(RUNNING) & others & gone))
                 .where(RunRow.id.not_in(but_not))
                 .order_by(case((RunRow.state == "queued", 1), else_=0), RunRow.created, RunRow.id)
                 .limit(CANDIDATES)
             ).all()
-        for run_id, state, fence, until, missing in found:
+        silence = self._silence.lasted({row[0]: row[3] for row in found if row[5]})
+        for run_id, state, fence, until, missing, watched in found:
+            if watched and silence[run_id] < claim_s:
+                continue
             run = self._take(run_id, state, fence, until, holder, claim_s)
             if run is not None:
                 return replace(run, missing=tuple(json.loads(missing)), taken_up=state != "queued")

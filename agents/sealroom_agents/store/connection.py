@@ -21,6 +21,7 @@ from sealroom_agents.store.content import Content, content_at, no_place
 from sealroom_agents.store.engine import beside, cannot_open, open_engine, open_reads
 from sealroom_agents.store.records import Observation, Run
 from sealroom_agents.store.schema import prepare
+from sealroom_agents.store.silence import Silence
 from sealroom_agents.store.tables import EventRow, ObservationRow, RunRow
 
 FULL = frozenset({"SQLITE_FULL", "53100"})
@@ -39,12 +40,15 @@ class StoreBase:
         *,
         create: bool = True,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """Opens the database, and makes the tables of a new one. A SQLite file that is not there is
         made where `create` says so. `content` is where the bytes of envelopes
         and recipes are: a folder or a URL; beside a SQLite file when it is not given. Raises `StoreError`:
-        `database` when that's impossible, `store-version` when it is of another revision."""
+        `database` when that's impossible, `store-version` when it is of another revision. `steady` is a
+        clock that nobody sets."""
         self._clock = clock
+        self._silence = Silence(steady)
         self._engine = open_engine(url, create=create)
         place = content or beside(url)
         self._content = None if place is None else content_at(place)

@@ -39,6 +39,10 @@ SCHEMES = ("s3", "memory")
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
+class ContentDamaged(StoreError):
+    """The place answers, and holds other bytes under a name than those of the name."""
+
+
 class Content(ABC):
     """A place for bytes by their digest, `0x` + 64 hex digits. Thread safe.
 
@@ -64,7 +68,7 @@ class Content(ABC):
         with self._errors():
             data = self._read(name)
         if data is not None and sha256(data).hex() != name:
-            raise StoreError(
+            raise ContentDamaged(
                 Code.CONTENT_STORE,
                 f"what is kept as {digest} are other bytes",
                 "put the file of a backup in its place",

@@ -29,7 +29,7 @@ from sealroom.encoding import sha256, strict_json
 from sealroom.errors import FormatError
 from sealroom.files import PRIVATE, TargetExists, atomic_output
 from sealroom_agents.errors import StoreError, ToolError
-from sealroom_agents.store.content import MAX_BYTES, Content
+from sealroom_agents.store.content import MAX_BYTES, Content, ContentDamaged
 from sealroom_agents.upkeep import snapshot
 
 VERSION = 1
@@ -46,10 +46,12 @@ class Summary:
     """`sqlite` or `postgresql`."""
     content: int
     """Envelopes and recipes."""
+    damaged: tuple[str, ...] = ()
+    """Digests of those that could not be kept: their place holds other bytes."""
 
 
 def backup(database: str, content: Content, target: Path) -> Summary:
-    """Write a backup. Raises `ToolError` `output-exists`, `StoreError`, `OSError`."""
+    """Write a backup: all that is whole. Raises `ToolError` `output-exists`, `StoreError`, `OSError`."""
     kind = snapshot.kind_of(database)
     try:
         with (
@@ -59,17 +61,18 @@ def backup(database: str, content: Content, target: Path) -> Summary:
         ):
             _add(archive, MANIFEST, json.dumps({"version": VERSION, "database": kind}).encode())
             held: set[str] = set()
-            _collect(archive, content, held)
+            damaged: set[str] = set()
+            _collect(archive, content, held, damaged)
             copied = Path(scratch) / DATABASE
             snapshot.copy(database, copied)
-            _collect(archive, content, held)
+            _collect(archive, content, held, damaged)
             with copied.open("rb") as whole:
                 archive.addfile(_info(DATABASE, copied.stat().st_size), whole)
     except TargetExists:
         raise ToolError(
             Code.OUTPUT_EXISTS, f"{target} is there already", "give each backup a name of its own"
         ) from None
-    return Summary(kind, len(held))
+    return Summary(kind, len(held), tuple(sorted(damaged)))
 
 
 def restore(source: Path, database: str, content: Content) -> Summary:
@@ -116,9 +119,16 @@ def restore(source: Path, database: str, content: Content) -> Summary:
     return Summary(kind, count)
 
 
-def _collect(archive: tarfile.TarFile, content: Content, held: set[str]) -> None:
+def _collect(archive: tarfile.TarFile, content: Content, held: set[str], damaged: set[str]) -> None:
     for digest in content.digests():
-        if digest not in held and (data := content.get(digest)) is not None:
+        if digest in held or digest in damaged:
+            continue
+        try:
+            data = content.get(digest)
+        except ContentDamaged:
+            damaged.add(digest)
+            continue
+        if data is not None:
             _add(archive, f"sha256/{digest[2:]}", data)
             held.add(digest)
 

@@ -228,12 +228,13 @@ def rebuild(
 @database_option
 @content_option
 @json_option
-def backup(target: Path, file: Path | None, database: str | None, content: str | None, as_json: bool) -> None:
+def backup(target: Path, file: Path | None, database: str | None, content: str | None, as_json: bool) -> int:
     """Write the database with all envelopes and recipes to one file.
 
     The processes may go on meanwhile. The file appears whole or not at all, and never in place of another.
     Keep it as you keep the database: it holds results that are not published yet. PostgreSQL needs pg_dump
-    of its version.
+    of its version. An envelope that its disk damaged is left out and named, and the command ends with status
+    1: the rest is in the file, and the damaged one may be in an older backup.
 
     \b
     Example:
@@ -245,9 +246,13 @@ def backup(target: Path, file: Path | None, database: str | None, content: str |
     kept = shared(file, database=database, content=content).database
     made = write(kept.clear, _content(kept), target)
     if as_json:
-        click.echo(json.dumps({"ok": True, "database": made.kind, "content": made.content}))
+        told = {"ok": not made.damaged, "database": made.kind, "content": made.content}
+        click.echo(json.dumps(told | {"damaged": list(made.damaged)}))
     else:
+        for digest in made.damaged:
+            finding("damaged", f"{digest}: left out, its place holds other bytes", ok=False, width=WIDTH)
         click.echo(f"{target}: the {made.kind} database, and {plural(made.content, 'envelope or recipe')}")
+    return CommandExit.FAILED if made.damaged else CommandExit.DONE
 
 
 @click.command()

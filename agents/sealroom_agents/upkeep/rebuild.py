@@ -4,14 +4,14 @@
 The chain says which runs were opened and whose receipts are anchored, the envelopes what came out. Whoever
 can write to the store can put anything there: an envelope counts only where its enclave signed it, its
 consortium is of the factory that was named, its ledger is that consortium's, and the ledger confirms the
-receipt.
+receipt. Of one with proofs, the proofs must be whole.
 
 What only the database had does not come back: runs that had not finished, and the events of all runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -30,12 +30,16 @@ from sealroom.errors import SealroomError
 from sealroom.model import Receipt
 from sealroom.recipe import parse
 from sealroom_agents.chain import BoardRow, FoundReceipt
+from sealroom_agents.chain.rpc import Head
 from sealroom_agents.errors import ChainError, StoreError
 from sealroom_agents.facts import LatestView
 from sealroom_agents.store import Store
+from sealroom_agents.verification.shown import shown_by
 
 OUTPUT = "out/envelope.json"
 """Where in a run's folder its enclave leaves the envelope."""
+ANCHORINGS = ("ReceiptAnchored", "BatchAnchored")
+"""Events by which a receipt is on chain."""
 
 
 class Chain(Protocol):
@@ -46,6 +50,12 @@ class Chain(Protocol):
 
     def latest_view(self, consortium: str, *, whole: bool = False) -> LatestView:
         """Newest state; `best` when `whole`."""
+
+    def newest(self) -> Head:
+        """The newest block that the nodes have reached."""
+
+    def hashes(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Hashes of blocks, by number."""
 
     def receipt(self, ledger: str, receipt: Receipt, signature: bytes) -> FoundReceipt | None:
         """A receipt and its run, as the ledger verifies them."""
@@ -141,10 +151,13 @@ class Rebuild:
             if self._ledger(receipt.consortium) != ledger:
                 return Finding(digest, "ignored", "its ledger is not the consortium's")
             found = self._chain.receipt(ledger, receipt, envelope.receipt_signature)
+            broken = None if found is None else self._broken_proofs(envelope)
         except ChainError:
             raise
         except SealroomError as error:
             return Finding(digest, "ignored", error.message)
+        if broken is not None:
+            return Finding(digest, "ignored", broken)
         if found is None:
             return Finding(digest, "ignored", f"the ledger never opened run {run}")
         if found.opening.run.enclave_signer != envelope.grant.enclave_signer:
@@ -162,6 +175,21 @@ class Rebuild:
             return Finding(digest, "ignored", f"the receipt of run {run} stands elsewhere on chain")
         new = self._store.recover_done(run, **place, envelope=digest)
         return Finding(digest, "done" if new else "known", run)
+
+    def _broken_proofs(self, envelope: Envelope) -> str | None:
+        """Why the proofs of an envelope prove nothing, or `None`; also where it carries none."""
+        if envelope.anchor is None or not envelope.anchor.proofs:
+            return None
+        shown = shown_by(envelope, envelope.anchor)
+        newest = self._chain.newest().number
+        if any(number > newest for number in shown.headers):
+            return "its proofs are of blocks that the chain has not reached"
+        known = self._chain.hashes(sorted(shown.headers))
+        if any(known[number] != header.hash for number, header in shown.headers.items()):
+            return "its proofs are of blocks of another chain"
+        if not shown.of("RunOpened") or not any(map(shown.of, ANCHORINGS)):
+            return "its proofs do not show that the run was opened and its receipt anchored"
+        return None
 
     def _recipe(self, digest: str, data: bytes) -> Finding:
         try:
