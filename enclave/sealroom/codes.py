@@ -232,7 +232,7 @@ class Code(StrEnum):
     RECIPE_COMMAND = _recipe("recipe-command", "The service would start something else than its image does.")
     RECIPE_LOGS = _recipe("recipe-logs", "The service would write logs.")
     RECIPE_GPU = _recipe(
-        "recipe-gpu", "The recipe asks for a GPU, whose evidence this version cannot verify."
+        "recipe-gpu", "The recipe asks for GPUs in another form than one whose evidence can be verified."
     )
     RECIPE_ANALYSIS = _recipe("recipe-analysis", "The analysis is not plain text, or not Python.")
     RECIPE_COLUMN = _recipe(
@@ -405,7 +405,8 @@ class Code(StrEnum):
         "simulated-root-off-local-chain", "A simulated platform is accepted on local chains only."
     )
     GPU_EVIDENCE_UNVERIFIED = _attestation(
-        "gpu-evidence-unverified", "There is GPU evidence, or a demand for it, and nothing can verify it yet."
+        "gpu-evidence-unverified",
+        "GPU evidence is missing, unasked for, or does not prove what the recipe demands.",
     )
 
     # --- evidence of GPUs -----------------------------------------------------------------------

@@ -65,6 +65,10 @@ ODD_NAMES = ["Größe (cm)", "年齢", "𝛆", "a\u0302", " x", "x ", "a\u200bb"
 ASKERS: list[dict[str, Any]] = [
     {}, {"researchers": ["anyone"]}, {"researchers": ["0x" + "1a" * 20, "0x" + "c0" * 20]},
 ]  # fmt: skip
+DEMANDS: list[dict[str, Any]] = [
+    {"kind": "h100", "count": 8, "mode": "passthrough"}, {"kind": "h100", "count": 9, "mode": "passthrough"},
+    {"kind": "h100", "mode": "passthrough", "count": 1}, {"kind": "h100", "count": 1, "mode": "cc"},
+]  # fmt: skip
 NO_ASKERS: list[dict[str, Any]] = [
     {"researchers": []}, {"researchers": ["0x" + "C0" * 20]}, {"researchers": "anyone"},
     {"researchers": ["0x" + "c0" * 20, "0x" + "1a" * 20]}, {"researchers": ["0x" + "1a" * 20, "anyone"]},
@@ -226,7 +230,7 @@ class Maker:
             "version": 2,
             "study": "a-study",
             "question": self.dice.choice(QUESTIONS),
-            "gpu": self.dice.choice(["none"] * 9 + ["h100"]),
+            "gpu": self.dice.choice(["none"] * 18 + ["h100", *DEMANDS]),
             "guarantee": self.dice.choice(["by-reading"] * 9 + ["by-hope"]),
             "schemas": {"cohort": {"unit": "person", "columns": {"person": "int64", **columns}}},
             "datasets": [

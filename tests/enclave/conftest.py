@@ -135,10 +135,10 @@ def patient_custodian() -> Iterator[None]:
 def make_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
     """Render the small study with this analysis, and maybe with another instant of release."""
 
-    def make(analysis: str, *, release_after: int = 600) -> Recipe:
+    def make(analysis: str, *, release_after: int = 600, gpu: Any = "none") -> Recipe:
         folder = tmp_path_factory.mktemp("study")
         privacy = STUDY["privacy"] | {"release_after_seconds": release_after}
-        (folder / "study.yaml").write_text(json.dumps(STUDY | {"privacy": privacy}))
+        (folder / "study.yaml").write_text(json.dumps(STUDY | {"privacy": privacy, "gpu": gpu}))
         (folder / "analysis.py").write_text(analysis.strip() + "\n")
         return recipe.parse(recipe.render(folder))
 

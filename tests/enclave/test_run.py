@@ -9,7 +9,8 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,18 +39,22 @@ from tests.patience import PATIENCE_S, until
 
 from sealroom.envelope import parse_envelope, verify_receipt, verify_statement
 from sealroom.envelope.noise import mechanisms
-from sealroom.errors import FailureError
+from sealroom.errors import FailureError, GuestError
 from sealroom.failure import Details, Failure, parse_failure
+from sealroom.gpu_demand import GpuDemand
+from sealroom.key_release import gpu_nonce, report_data, transcript_0
 from sealroom.keys import KemPrivateKey, Secret
 from sealroom.members import FOLDER
 from sealroom.recipe import Recipe, parse, render
 from sealroom.recipe.result import check_result
 from sealroom.runtime.clock import margin
-from sealroom.runtime.guest_agent import REDIRECTING_VARIABLES
+from sealroom.runtime.guest_agent import REDIRECTING_VARIABLES, Guest
 from sealroom.safetensors import Tensor, write
 from sealroom.sealed import WrapContext, reseal, seal
+from sealroom_agents.attestation.gpu import gpu_trust, walk_gpus
 from sealroom_agents.owner.folder import listing, pack
 from sealroom_agents.simulator import GuestAgent, SimulatedPlatform
+from sealroom_agents.simulator.socket_server import AgentServer
 
 ACCOUNTS = {"A": "0x" + "a1" * 20, "B": "0x" + "b2" * 20}
 """Accounts of the owners."""
@@ -70,6 +75,8 @@ class Room:
     url: str
     make_recipe: Callable[..., Recipe]
     agents: list[Any] = field(default_factory=list)
+    gpus: int = 0
+    """How many the machine has."""
     analysis_seconds: float = 10 * PATIENCE_S
     """After so many, the clock leaps although the analysis goes on."""
     report_keys: dict[str, KemPrivateKey] = field(default_factory=lambda: dict(REPORT_KEYS))
@@ -83,7 +90,8 @@ class Room:
         for letter in "AB":
             self.seal(recipe, letter)
         socket = self.folder / "guest.sock"
-        self.agents.append(GuestAgent(self.platform, recipe.compose, APP_ID).serve(socket))
+        gpus = self.platform.machine_gpus(self.gpus)
+        self.agents.append(GuestAgent(self.platform, recipe.compose, APP_ID, gpus=gpus).serve(socket))
         return [
             *(
                 sys.executable,
@@ -660,6 +668,96 @@ def test_a_study_by_blocks_goes_the_whole_way(room: Room) -> None:
     assert envelope.statement.privacy.mechanisms == mechanisms(recipe.output, rows=1)
     (row,) = envelope.result["fields"]["age"]["groups"]
     assert 0 <= float(row["mean_low"]) <= float(row["mean"]) <= float(row["mean_high"]) <= 100
+
+
+def demanding(room: Room, gpus: int) -> list[str]:
+    """The command line of a run whose recipe demands a GPU, on a machine with so many."""
+    room.gpus = gpus
+    room.make_recipe = partial(room.make_recipe, gpu={"kind": "h100", "count": 1, "mode": "passthrough"})
+    return room.prepare(GOOD)
+
+
+def test_the_gpus_of_a_run_sign_for_it_and_the_quote_binds_what_they_signed(room: Room) -> None:
+    """GP-01, GP-02: under a nonce of this exchange and of this enclave's keys."""
+    status, _, told = room.run(demanding(room, 1))
+    assert status == 0, told
+    envelope = parse_envelope(room.envelope.read_bytes())
+    assert envelope.hello.gpu == GpuDemand(kind="h100", count=1, mode="passthrough")
+    transcript, signer = transcript_0(envelope.hello, envelope.challenge), envelope.grant.enclave_signer
+    found = walk_gpus(
+        envelope.gpu_evidence,
+        nonce=gpu_nonce(transcript, kem_key=envelope.kem_key, signer=signer),
+        now=int(time.time()),
+        trust=gpu_trust(room.platform.trust(), room.platform.gpu_roots()),
+    )
+    assert (found.state, len(found.gpus)) == ("signature-verified", 1)
+    bound = report_data(
+        transcript, kem_key=envelope.kem_key, signer=signer, gpu_evidence=envelope.gpu_evidence
+    )
+    assert bound in envelope.quote
+
+
+def test_a_run_that_demands_no_gpu_shows_none_where_there_are_some(room: Room) -> None:
+    room.gpus = 2
+    status, _, told = room.run(room.prepare(GOOD))
+    assert status == 0, told
+    assert parse_envelope(room.envelope.read_bytes()).gpu_evidence == b""
+
+
+def test_a_machine_without_the_gpus_that_are_demanded_asks_for_no_key(room: Room) -> None:
+    """GP-04."""
+    status, phases, told = room.run(demanding(room, 0))
+    assert (status, phases[-1]["code"]) == (78, "gpu-evidence-unverified"), told
+    assert room.gate.enclave_signer == ""
+
+
+EVIDENCE = {"vendor": "nvidia", "format": "nvidia-nvattest-collect-evidence-json-v1", "evidence": "5b5d"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"bundles": []}, "gpu-evidence-unverified"),
+        ({"bundles": [EVIDENCE | {"vendor": "amd"}]}, "gpu-evidence-unverified"),
+        ({"bundles": [EVIDENCE | {"format": "nvidia-nras"}]}, "gpu-evidence-unverified"),
+        ({"bundles": [EVIDENCE, EVIDENCE]}, "gpu-evidence-unverified"),
+        ({"bundles": [EVIDENCE | {"evidence": "00" * (256 * 1024 + 1)}]}, "guest-agent-failed"),
+        ({"bundles": [EVIDENCE | {"evidence": "zz"}]}, "guest-agent-failed"),
+        ({"bundles": [EVIDENCE] * 9}, "guest-agent-failed"),
+        ({"bundles": EVIDENCE}, "guest-agent-failed"),
+        ({}, "guest-agent-failed"),
+        ({"bundles": [], "more": "x" * 700_000}, "guest-agent-failed"),
+    ],
+)
+def test_what_a_guest_agent_shows_besides_one_bundle_of_nvidia_is_no_evidence(
+    tmp_path: Path, answer: dict[str, Any], code: str
+) -> None:
+    """GP-01: it is read once, bounded."""
+    with AgentServer(tmp_path / "g.sock", {"v1/AttestGpu": lambda request: answer}) as server:
+        guest = Guest.connect(chain_id=CHAIN, environment={}, simulator=server.path)
+        with pytest.raises(GuestError) as caught:
+            guest.gpu_evidence(bytes(32))
+    assert caught.value.code == code
+
+
+def test_one_bundle_of_nvidia_beside_others_is_handed_on_byte_for_byte(tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def attest(request: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append(request)
+        return {"bundles": [EVIDENCE | {"vendor": "amd", "evidence": "00"}, EVIDENCE]}
+
+    with AgentServer(tmp_path / "g.sock", {"v1/AttestGpu": attest}) as server:
+        guest = Guest.connect(chain_id=CHAIN, environment={}, simulator=server.path)
+        assert guest.gpu_evidence(b"n" * 32) == b"[]"
+    assert asked == [{"nonce": "6e" * 32}]
+
+
+def test_an_older_guest_agent_without_the_method_has_failed(tmp_path: Path) -> None:
+    with AgentServer(tmp_path / "g.sock", {}) as server:
+        guest = Guest.connect(chain_id=CHAIN, environment={}, simulator=server.path)
+        with pytest.raises(GuestError, match="AttestGpu"):
+            guest.gpu_evidence(bytes(32))
 
 
 def test_a_machine_that_is_too_small_asks_for_no_key(room: Room) -> None:

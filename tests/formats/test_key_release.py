@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sealroom.codes import Code
 from sealroom.encoding import canonical, sha256
 from sealroom.errors import KeyReleaseError
+from sealroom.gpu_demand import GpuDemand
 from sealroom.key_release import (
     Challenge,
     DatasetOffer,
@@ -80,6 +81,7 @@ T1 = transcript_1(
 MESSAGES: list[Any] = [
     gate_identity(),
     HELLO,
+    replace(HELLO, gpu=GpuDemand(kind="h100", count=2, mode="passthrough")),
     CHALLENGE,
     EvidenceMessage(
         nonce=CHALLENGE.nonce,
@@ -122,6 +124,28 @@ MESSAGES: list[Any] = [
 NAMES = [f"{type(message).__name__}-{place}" for place, message in enumerate(MESSAGES)]
 
 
+def test_a_hello_speaks_of_gpus_only_where_the_recipe_demands_some() -> None:
+    """GP-04: so what was said before there were GPUs is what is said without them, to the byte."""
+    assert "gpu" not in HELLO.to_json()
+    asks = replace(HELLO, gpu=GpuDemand(kind="h100", count=8, mode="protected-pcie"))
+    assert asks.to_json() == {
+        **HELLO.to_json(), "gpu": {"kind": "h100", "count": 8, "mode": "protected-pcie"}
+    }  # fmt: skip
+    assert transcript_0(asks, CHALLENGE) != T0
+
+
+@pytest.mark.parametrize(
+    "gpu",
+    ["none", None, "h100", {}, {"kind": "h100", "count": 0, "mode": "passthrough"},
+     {"kind": "h100", "count": True, "mode": "passthrough"}, {"kind": "h100", "count": 1, "mode": ""},
+     {"kind": "h100", "count": 1}, {"kind": "h100", "count": 1, "mode": "passthrough", "driver": "1"}],
+)  # fmt: skip
+def test_another_demand_in_a_hello_is_malformed(gpu: Any) -> None:
+    with pytest.raises(KeyReleaseError) as caught:
+        Hello.parse(canonical({**HELLO.to_json(), "gpu": gpu}))
+    assert caught.value.code == "malformed"
+
+
 @pytest.mark.parametrize("message", MESSAGES, ids=NAMES)
 def test_messages_read_back(message: Any) -> None:
     assert type(message).parse(message.encode()) == message
@@ -130,7 +154,7 @@ def test_messages_read_back(message: Any) -> None:
 @pytest.mark.parametrize("message", MESSAGES, ids=NAMES)
 def test_messages_with_a_field_more_or_less_are_malformed(message: Any) -> None:
     value = json.loads(message.encode())
-    optional = {"seen", "pinned"}
+    optional = {"seen", "pinned", "gpu"}
     for changed in [{**value, "more": 1}, *({k: v for k, v in value.items() if k != name} for name in value)]:
         if set(value) - set(changed) <= optional and "more" not in changed:
             continue

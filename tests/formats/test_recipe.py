@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from sealroom.encoding import canonical
 from sealroom.errors import FormatError, RecipeError
+from sealroom.gpu_demand import GpuDemand
 from sealroom.privacy.parts import Cost
 from sealroom.recipe import compose_hash, parse, render, yamltext
 from sealroom.recipe.appcompose import CHANNEL, GUEST_SOCKET, HINTS
@@ -142,6 +143,7 @@ def test_output_and_privacy_hash_name_their_sections_only() -> None:
 
 
 IMAGE = "ghcr.io/sealroom/enclave"
+GPUS = {"kind": "h100", "count": 2, "mode": "protected-pcie"}
 NVIDIA = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
 
 SOCKET = f"{GUEST_SOCKET}:{GUEST_SOCKET}"
@@ -292,6 +294,16 @@ SECTION = [
     ("recipe-malformed", lambda section: section["datasets"][0].update(name="../cohort")),
     ("recipe-unit", lambda section: section["schemas"]["cohort"]["columns"].pop("person")),
     ("recipe-gpu", put("gpu", "a100")),
+    ("recipe-gpu", put("gpu", {})),
+    ("recipe-gpu", put("gpu", {**GPUS, "kind": "a100"})),
+    ("recipe-gpu", put("gpu", {**GPUS, "count": 0})),
+    ("recipe-gpu", put("gpu", {**GPUS, "count": 9})),
+    ("recipe-gpu", put("gpu", {**GPUS, "count": "1"})),
+    ("recipe-gpu", put("gpu", {**GPUS, "count": True})),
+    ("recipe-gpu", put("gpu", {**GPUS, "mode": "devtools"})),
+    ("recipe-gpu", put("gpu", {**GPUS, "driver": "570.172.08"})),
+    ("recipe-gpu", put("gpu", {name: value for name, value in GPUS.items() if name != "mode"})),
+    ("recipe-not-canonical", put("gpu", dict(reversed(GPUS.items())))),
     ("recipe-budget", lambda section: section["privacy"].update(epsilon="1.4999")),
     ("recipe-budget", lambda section: section["privacy"].update(delta="9.99e-7")),
     ("recipe-budget", lambda section: section["privacy"].update(delta="0")),
@@ -552,6 +564,18 @@ def test_a_second_spelling_of_one_recipe_is_refused(old: str, new: str, code: st
     with pytest.raises(RecipeError) as caught:
         parse(in_text(old, new))
     assert caught.value.code == code
+
+
+def test_a_recipe_may_demand_gpus(folder: Path) -> None:
+    """GP-04: how many, and how they are connected, is what owners approve."""
+    demand = GpuDemand(kind="h100", count=2, mode="protected-pcie")
+    assert parse(COMPOSE).gpu is None
+    assert parse(in_section(put("gpu", GPUS))).gpu == demand and demand.protected_pcie
+
+    study = folder / "study.yaml"
+    text = study.read_text()
+    study.write_text(text.replace("gpu: none", "gpu: {mode: passthrough, kind: h100, count: 1}"))
+    assert parse(render(folder)).gpu == GpuDemand(kind="h100", count=1, mode="passthrough")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from sealroom.recipe import parse
 from sealroom.recipe.appcompose import CHANNEL, GUEST_SOCKET, HINTS
 from tests.formats import test_recipe_blocks as of_blocks
 from tests.formats.test_recipe import (
+    GPUS,
     column_types,
     found_bounds,
     in_field,
@@ -65,6 +66,7 @@ def make_recipes() -> None:
         ("by_construction", "a relation computes the people", by_construction()),
         ("by_construction_people", "how many people its memory is for", changed(for_people)),
         ("by_blocks", "a script sees one block of people at a time", of_blocks.by_blocks()),
+        ("gpus", "its enclave shows evidence of two GPUs", in_section(put("gpu", GPUS))),
         ("hints", "its enclave reads what its host tells it", HINTED),
         ("private_bounds", "a mean whose bounds are found with noise", in_field(1, found_bounds)),
     ]:
@@ -99,6 +101,17 @@ def make_recipes() -> None:
         "allowed_envs": ("recipe-allowed-envs", "AT-21", in_frame(put("allowed_envs", ["LD_PRELOAD"]))),
         "unknown_setting": ("recipe-unknown-field", "AT-23", in_frame(put("swap_size", 1))),
         "second_spelling": ("recipe-not-canonical", "AT-23", in_text("gpu: none", 'gpu: "none"')),
+        "gpu_kind": (
+            "recipe-gpu",
+            "a GPU that nothing verifies",
+            in_section(put("gpu", {**GPUS, "kind": "a100"})),
+        ),
+        "gpu_count": ("recipe-gpu", "no GPU at all", in_section(put("gpu", {**GPUS, "count": 0}))),
+        "gpu_order": (
+            "recipe-not-canonical",
+            "the members of the demand in another order",
+            in_section(put("gpu", dict(reversed(GPUS.items())))),
+        ),
         "budget": (
             "recipe-budget",
             "fields cost a little more together than the policy says",

@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Self
 from sealroom.codes import Code
 from sealroom.encoding import canonical, sha256, strict_json, to_hex
 from sealroom.errors import FormatError, KeyMaterialError, KeyReleaseError, SealroomError
+from sealroom.gpu_demand import DemandMember, GpuDemand
+from sealroom.gpu_rules import NO_GPU
 from sealroom.guarantee import GUARANTEE
 from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE, address_of_public
 from sealroom.model import Record
@@ -218,6 +220,30 @@ class Hello(Message):
     """The same for δ, parts of 10^12; zero when all mechanisms are pure."""
     guarantee: Annotated[str, Text(32, GUARANTEE)]
     """The recipe's guarantee: the gate asks whether the owners accept it."""
+    gpu: Annotated[GpuDemand | None, DemandMember()] = None
+    """The GPUs that the recipe demands: in JSON only where it demands some. So a gate that knows no GPUs
+    reads all other hellos, and refuses these."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON."""
+        return {name: value for name, value in super().to_json().items() if value != NO_GPU or name != "gpu"}
+
+    @classmethod
+    def from_json(
+        cls,
+        value: Any,
+        *,
+        error: type[SealroomError] = KeyReleaseError,
+        code: Code = Code.MALFORMED,
+        what: str | None = None,
+    ) -> Self:
+        """Read strictly what `to_json` writes."""
+        what = what or cls.what
+        if isinstance(value, dict):
+            if value.get("gpu") == NO_GPU:
+                raise error(code, f"{what} has gpu that demands nothing")
+            value = {"gpu": NO_GPU} | value
+        return super().from_json(value, error=error, code=code, what=what)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +297,6 @@ class EvidenceMessage(Message, what="evidence"):
     event_log: Annotated[str, Text(MAX_EVENT_LOG)]
     """dstack's event log, JSON text."""
     gpu_evidence: Annotated[bytes, Base64(MAX_GPU_EVIDENCE)]
-    """GPU evidence; empty without a GPU."""
+    """Evidence of the GPUs that the recipe demands, under `gpu_nonce`; empty where it demands none."""
     datasets: Annotated[tuple[DatasetOffer, ...], AtMost(MAX_DATASETS)]
     """Sealed datasets, in the study's order (ids strictly increasing)."""

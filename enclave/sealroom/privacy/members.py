@@ -23,7 +23,7 @@ MAX_DECIMALS = 12
 HOW = {
     "version": "write version: 2",
     "question": "write question: What do owners learn from it?",
-    "gpu": "write gpu: none",
+    "gpu": "write gpu: none, or gpu: {kind: h100, count: 1, mode: passthrough}",
     "schemas": "write schemas: {visits: {unit: person_id, columns: {person_id: int64}}}",
     "datasets": "write datasets: [{owner: hospital-A, name: visits, schema: visits}]",
     "privacy": "write privacy: {adjacency: add-remove, epsilon: 1, delta: 1e-6, minimum_cohort: 20,"

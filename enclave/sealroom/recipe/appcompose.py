@@ -27,8 +27,6 @@ HINTS_FILE = "/run/hints.json"
 """Where the enclave reads what its host tells it."""
 HINTS = f"/dstack/.host-shared/.user-config:{HINTS_FILE}:ro"
 """dstack's file with what the host tells, and its place in the enclave. Not measured: it decides nothing."""
-NO_GPU = "none"
-"""The one thing that a recipe may say about a GPU, as long as GPU evidence is not verified."""
 
 _DIGEST_IMAGE = re.compile(
     r"[a-z0-9]+(?:[.-][a-z0-9]+)*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+@sha256:[0-9a-f]{64}"

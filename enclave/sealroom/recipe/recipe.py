@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from sealroom.codes import Code
 from sealroom.encoding import Fields, sha256
 from sealroom.errors import FormatError, RecipeError
+from sealroom.gpu_demand import GpuDemand
+from sealroom.gpu_rules import NO_GPU
 from sealroom.guarantee import BY_BLOCKS, BY_READING, GUARANTEES, Guarantee
 from sealroom.privacy.kind import Columns
 from sealroom.privacy.members import Members
 from sealroom.recipe import yamltext
 from sealroom.recipe.appcompose import (
-    NO_GPU,
     check_image,
     check_services,
     read_frame,
@@ -68,6 +69,8 @@ class Recipe:
     """What it asks, in one sentence."""
     image: str
     """Enclave image, by digest."""
+    gpu: GpuDemand | None
+    """The GPUs whose evidence the enclave must show; `None` demands none."""
     hints: bool
     """Whether the enclave reads what its host tells it, as it must on a real one."""
     guarantee: Guarantee
@@ -158,7 +161,7 @@ def render(folder: Path) -> bytes:
     name = fields.text("name", limit=63, pattern=STUDY_NAME, words=STUDY_NAME_WORDS)
     question = fields.text("question", limit=MAX_QUESTION)
     image = check_image(fields.raw("image"))
-    _check_gpu(fields.raw("gpu"))
+    gpu = _gpu(fields.raw("gpu"))
     hints = _hints(fields)
     guarantee = _guarantee(fields)
     researchers = read_researchers(fields, loose=True)
@@ -181,7 +184,7 @@ def render(folder: Path) -> bytes:
         "version": VERSION,
         "study": name,
         "question": question,
-        "gpu": NO_GPU,
+        "gpu": NO_GPU if gpu is None else gpu.to_json(),
         "guarantee": guarantee.name,
         "schemas": schemas.values(),
         "datasets": datasets,
@@ -212,7 +215,7 @@ def parse(compose: bytes) -> Recipe:
     fields.version(VERSION)
     study = fields.text("study", limit=63, pattern=STUDY_NAME, words=STUDY_NAME_WORDS)
     question = fields.text("question", limit=MAX_QUESTION)
-    _check_gpu(fields.raw("gpu"))
+    gpu = _gpu(fields.raw("gpu"))
     guarantee = _guarantee(fields)
     researchers = read_researchers(fields)
     schemas = read_schemas(fields.object("schemas"))
@@ -245,6 +248,7 @@ def parse(compose: bytes) -> Recipe:
         name=name,
         question=question,
         image=image,
+        gpu=gpu,
         hints=hints,
         guarantee=guarantee,
         researchers=researchers,
@@ -275,7 +279,7 @@ def _check_one_text(recipe: Recipe) -> None:
         "version": VERSION,
         "study": recipe.name,
         "question": recipe.question,
-        "gpu": NO_GPU,
+        "gpu": NO_GPU if recipe.gpu is None else recipe.gpu.to_json(),
         "guarantee": recipe.guarantee.name,
         "schemas": recipe.schemas,
         "datasets": recipe.datasets,
@@ -353,14 +357,18 @@ def _check_blocks(blocks: int, datasets: tuple[DatasetSpec, ...], privacy: Priva
         )
 
 
-def _check_gpu(value: Any) -> None:
-    """A recipe that demands an attested GPU is refused: this version verifies no GPU's evidence."""
-    if value != NO_GPU:
+def _gpu(value: Any) -> GpuDemand | None:
+    """The GPUs that the recipe demands. Raises `RecipeError` `recipe-gpu`."""
+    if value == NO_GPU:
+        return None
+    try:
+        return GpuDemand.from_json(value)
+    except FormatError as error:
         raise RecipeError(
             Code.RECIPE_GPU,
-            "the recipe demands a GPU, and this version cannot verify a GPU's evidence",
-            f"write gpu: {NO_GPU}",
-        )
+            f"the recipe demands GPUs that nothing can verify: {error.message}",
+            f"write gpu: {NO_GPU}, or gpu: {{kind: h100, count: 1, mode: passthrough}}",
+        ) from None
 
 
 def _analysis_of(folder: Path) -> str:

@@ -16,8 +16,9 @@ import httpx
 from dstack_sdk import DstackClient
 
 from sealroom.codes import Code
-from sealroom.encoding import from_hex, sha256
+from sealroom.encoding import Fields, from_hex, sha256, strict_json
 from sealroom.errors import FormatError, GuestError
+from sealroom.key_release.messages import MAX_GPU_EVIDENCE
 
 PRODUCTION_SOCKET = Path("/var/run/dstack.sock")
 """Where dstack mounts its guest agent; the only socket used on a chain that is not local."""
@@ -53,11 +54,20 @@ class Quote:
     """JSON text, as the agent gave it."""
 
 
+NVATTEST = ("nvidia", "nvidia-nvattest-collect-evidence-json-v1")
+"""Vendor and format of the one bundle of GPU evidence that is taken."""
+MAX_BUNDLES = 8
+"""Most bundles of GPU evidence in an answer."""
+MAX_ATTEST_GPU_BODY = 2 * MAX_GPU_EVIDENCE + 64 * 1024
+"""Most bytes of an answer with GPU evidence, which is hex there."""
+
+
 class Guest:
     """A connection to the guest agent."""
 
-    def __init__(self, client: DstackClient) -> None:
+    def __init__(self, client: DstackClient, socket: Path) -> None:
         self._client = client
+        self._socket = socket
 
     @classmethod
     def connect(
@@ -82,7 +92,7 @@ class Guest:
             )
         endpoint = simulator or PRODUCTION_SOCKET
         try:
-            return cls(DstackClient(str(endpoint), timeout=TIMEOUT_SECONDS))
+            return cls(DstackClient(str(endpoint), timeout=TIMEOUT_SECONDS), endpoint)
         except FileNotFoundError:
             raise GuestError(
                 Code.GUEST_AGENT_MISSING, f"there is no dstack guest agent at {endpoint}"
@@ -105,6 +115,32 @@ class Guest:
             )
         return GuestInfo(app_id=app_id, compose=compose, compose_hash=stated)
 
+    def gpu_evidence(self, nonce: bytes) -> bytes:
+        """Have this machine's GPUs sign a nonce of 32 bytes: dstack's `AttestGpu`. Nothing of it is verified.
+
+        Raises `GuestError`: "guest-agent-failed"; "gpu-evidence-unverified" where the machine shows no GPU of
+        NVIDIA, or more evidence than a gate reads.
+        """
+        # The SDK knows the agent's first interface alone; this method is of the second.
+        transport = httpx.HTTPTransport(uds=str(self._socket))
+        try:
+            with (
+                httpx.Client(transport=transport, base_url="http://guest", timeout=TIMEOUT_SECONDS) as client,
+                client.stream("POST", "/v1/AttestGpu", json={"nonce": nonce.hex()}) as reply,
+            ):
+                reply.raise_for_status()
+                found = _gpu_bundles(_bounded(reply))
+        except (httpx.HTTPError, ValueError, FormatError) as error:
+            raise _failed("AttestGpu") from error
+        if len(found) != 1 or not 0 < len(found[0]) <= MAX_GPU_EVIDENCE:
+            raise GuestError(
+                Code.GPU_EVIDENCE_UNVERIFIED,
+                f"the recipe demands GPUs, and this machine shows {len(found)} bundles of NVIDIA’s evidence,"
+                f" where one of at most {MAX_GPU_EVIDENCE} bytes must be",
+                "run it on a machine whose guest has the GPUs that the recipe demands",
+            )
+        return found[0]
+
     def quote(self, report_data: bytes) -> Quote:
         """Have the hardware vouch for 64 bytes. Raises `GuestError` ("guest-agent-failed")."""
         try:
@@ -112,6 +148,27 @@ class Guest:
             return Quote(quote=reply.decode_quote(), event_log=reply.event_log)
         except (httpx.HTTPError, ValueError) as error:
             raise _failed("GetQuote") from error
+
+
+def _bounded(reply: httpx.Response) -> bytes:
+    """A body that is no longer than evidence can be. Raises `ValueError`."""
+    body = bytearray()
+    for chunk in reply.iter_bytes():
+        body += chunk
+        if len(body) > MAX_ATTEST_GPU_BODY:
+            raise ValueError("the answer is too long")
+    return bytes(body)
+
+
+def _gpu_bundles(body: bytes) -> list[bytes]:
+    """NVIDIA's bundles in an answer; those of other vendors are passed over. Raises `FormatError`."""
+    answer = Fields(strict_json(body, MAX_ATTEST_GPU_BODY), "AttestGpu")
+    found = []
+    for value in answer.array("bundles", limit=MAX_BUNDLES):
+        bundle = Fields(value, "bundle")
+        if (bundle.raw("vendor"), bundle.raw("format")) == NVATTEST:
+            found.append(bytes.fromhex(bundle.text("evidence", limit=2 * MAX_GPU_EVIDENCE)))
+    return found
 
 
 def _from_hex(text: str, size: int) -> bytes:

@@ -38,6 +38,7 @@ from sealroom.key_release import (
     check_kms_chain,
     check_lease_seconds,
     evidence_digest,
+    gpu_nonce,
     report_data,
     transcript_1,
     verify_challenge,
@@ -56,8 +57,6 @@ from sealroom.runtime.sandbox import Sandbox, Service
 from sealroom.sealed.target import sealed_output
 
 ENVELOPE_NAME = "envelope.json"
-GPU_EVIDENCE = b""
-"""None yet: the gate verifies none, and refuses what it cannot verify."""
 
 OnStop = Callable[[Callable[[], None]], None]
 """Takes what stops a run, to be called when the host wants the enclave to end."""
@@ -121,6 +120,8 @@ class _Session:
     challenge: Challenge
     transcript: bytes
     """T0."""
+    gpu_evidence: bytes
+    """What the GPUs signed for this run; empty where the recipe demands none."""
     quote: Quote
 
 
@@ -219,15 +220,20 @@ def _attest(order: Order, recipe: Recipe, *, guest: Guest, gate: Gate) -> _Sessi
         epsilon_micro=recipe.epsilon_micro,
         delta_pico=recipe.delta_pico,
         guarantee=recipe.guarantee.name,
+        gpu=recipe.gpu,
     )
     challenge = gate.hello(hello)
     transcript = verify_challenge(hello, challenge, signer=identity.signer)
+    # A nonce of this exchange and these keys, then a quote of what was signed under it: in this order.
+    gpu_evidence = b""
+    if recipe.gpu is not None:
+        gpu_evidence = guest.gpu_evidence(gpu_nonce(transcript, kem_key=kem.public, signer=address))
     quote = guest.quote(
-        report_data(transcript, kem_key=kem.public, signer=address, gpu_evidence=GPU_EVIDENCE)
+        report_data(transcript, kem_key=kem.public, signer=address, gpu_evidence=gpu_evidence)
     )
     return _Session(
         kem=kem, signer=signer, address=address, identity=identity, hello=hello, challenge=challenge,
-        transcript=transcript, quote=quote,
+        transcript=transcript, gpu_evidence=gpu_evidence, quote=quote,
     )  # fmt: skip
 
 
@@ -238,7 +244,7 @@ def _evidence(session: _Session, datasets: Datasets) -> EvidenceMessage:
         signer=session.address,
         quote=session.quote.quote,
         event_log=session.quote.event_log,
-        gpu_evidence=GPU_EVIDENCE,
+        gpu_evidence=session.gpu_evidence,
         datasets=datasets.offers(),
     )
 
@@ -266,7 +272,9 @@ def _check_grant(
         "kem_key_hash": sha256(session.kem.public),
         "transcript": sha256(session.transcript),
         "evidence": evidence_digest(
-            quote=session.quote.quote, event_log=session.quote.event_log, gpu_evidence=GPU_EVIDENCE
+            quote=session.quote.quote,
+            event_log=session.quote.event_log,
+            gpu_evidence=session.gpu_evidence,
         ),
         "datasets_root": datasets.root,
         "epsilon_micro": recipe.epsilon_micro,
@@ -362,7 +370,7 @@ def _compute_and_sign(
             hello=session.hello,
             challenge=session.challenge,
             kem_key=session.kem.public,
-            gpu_evidence=GPU_EVIDENCE,
+            gpu_evidence=session.gpu_evidence,
             quote=session.quote.quote,
             event_log=session.quote.event_log,
             collateral=reply.collateral,

@@ -71,12 +71,20 @@ export interface DatasetSpec {
   schema: string | null;
 }
 
+export interface GpuDemand {
+  kind: string;
+  count: number;
+  mode: string;
+}
+
 export interface Recipe {
   name: string;
   question: string;
   image: string;
   /** Whether the enclave reads what its host tells it, as it must on a real one. */
   hints: boolean;
+  /** The GPUs whose evidence the enclave must show; null demands none. */
+  gpu: GpuDemand | null;
   guarantee: Guarantee;
   schemas: ReadonlyMap<string, Schema>;
   datasets: readonly DatasetSpec[];
@@ -145,6 +153,17 @@ const guaranteeOf = (fields: Members): Guarantee => {
   return found ?? fields.fail(`has a guarantee that is none of ${Object.keys(guarantees).join(", ")}`);
 };
 
+/** The GPUs whose evidence the enclave must show; null demands none. */
+const gpuOf = (value: Json): GpuDemand | null => {
+  if (value === "none") return null;
+  const held = value instanceof Map && value.size === 3 ? value : new Map<string, Json>();
+  const [kind, count, mode] = ["kind", "count", "mode"].map((name) => held.get(name));
+  if (kind === "h100" && typeof count === "number" && Number.isInteger(count) && count >= 1 && count <= 8 && (mode === "passthrough" || mode === "protected-pcie")) {
+    return { kind, count, mode };
+  }
+  return refuse("recipe-gpu", "the recipe demands GPUs that nothing can verify");
+};
+
 /** Who may ask for runs besides the owners: accounts in order, or `anyone` alone; none where the member is left out. */
 const researchersOf = (fields: Members): string[] => {
   if (!fields.has("researchers")) return [];
@@ -164,7 +183,7 @@ export const parseRecipe = (compose: Bytes): Recipe => {
   fields.version(VERSION);
   const study = fields.text("study", 63, { pattern: STUDY_NAME });
   const question = fields.text("question", 500);
-  if (fields.raw("gpu") !== "none") refuse("recipe-gpu", "the recipe demands a GPU, and this version cannot verify a GPU's evidence");
+  const gpu = gpuOf(fields.raw("gpu"));
   const guarantee = guaranteeOf(fields);
   const researchers = researchersOf(fields);
   const schemas = schemasOf(fields.object("schemas"));
@@ -189,7 +208,7 @@ export const parseRecipe = (compose: Bytes): Recipe => {
     version: VERSION,
     study,
     question,
-    gpu: "none",
+    gpu: gpu === null ? "none" : object({ ...gpu }),
     guarantee: guarantee.name,
     schemas: new Map([...schemas].map(([name, schema]) => [name, schema.plain])),
     datasets: datasets.map(({ owner, name, schema }) => object({ owner, name, ...(schema === null ? { kind: "files" } : { schema }) })),
@@ -205,6 +224,7 @@ export const parseRecipe = (compose: Bytes): Recipe => {
     name: study,
     question,
     ...chosen,
+    gpu,
     guarantee,
     schemas,
     datasets,

@@ -5,6 +5,7 @@ import type { Bytes, Hex } from "../base/bytes.ts";
 import { unhex } from "../base/bytes.ts";
 import type { Json, JsonObject } from "../base/encoding.ts";
 import { addressOfPublic, sha256 } from "../base/hashes.ts";
+import type { Kind } from "./records.ts";
 import { ADDRESS, B32, JSON_OBJECT, U16, U24, U32, U64, blob, fixed, many, nested, record, text, uint } from "./records.ts";
 import { Refusal, refuse } from "../base/refusal.ts";
 
@@ -69,6 +70,17 @@ export const GRANT = record<Grant>(
   { struct: "Grant" },
 );
 
+export interface GpuDemand {
+  kind: string;
+  count: bigint;
+  mode: string;
+}
+
+const GPU_DEMAND = record<GpuDemand>(
+  { kind: text(16, /^h100$/), count: uint(8, 1n, 8n), mode: text(16, /^(?:passthrough|protected-pcie)$/) },
+  { what: "gpu" },
+);
+
 export interface Hello {
   runId: Hex;
   chainId: bigint;
@@ -77,11 +89,22 @@ export interface Hello {
   epsilonMicro: bigint;
   deltaPico: bigint;
   guarantee: string;
+  gpu: GpuDemand | null;
 }
 
 export const HELLO = record<Hello>(
-  { runId: B32, chainId: CHAIN_ID, consortium: ADDRESS, composeHash: B32, epsilonMicro: uint(64, 1n), deltaPico: U64, guarantee: text(32, GUARANTEE) },
-  { what: "hello", version: VERSION },
+  {
+    runId: B32,
+    chainId: CHAIN_ID,
+    consortium: ADDRESS,
+    composeHash: B32,
+    epsilonMicro: uint(64, 1n),
+    deltaPico: U64,
+    guarantee: text(32, GUARANTEE),
+    // Left out by who demands none.
+    gpu: nested(GPU_DEMAND) as Kind<GpuDemand | null>,
+  },
+  { what: "hello", version: VERSION, optional: ["gpu"] },
 );
 
 export interface Challenge {

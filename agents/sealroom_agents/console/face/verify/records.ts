@@ -139,6 +139,8 @@ export interface Options<T> {
   what?: string;
   /** Stands in the JSON. */
   version?: number;
+  /** Fields that are left out of the JSON where they are null. */
+  optional?: readonly (keyof T & string)[];
   /** What is wrong between its fields, behind its name. */
   fault?: (value: T) => string | null;
 }
@@ -147,6 +149,7 @@ export interface Options<T> {
 export const record = <T extends object>(fields: FieldsOf<T>, options: Options<T> = {}): RecordType<T> => {
   const parts = Object.entries(fields) as [keyof T & string, Kind<unknown>][];
   const struct = options.struct ?? "";
+  const optional = options.optional ?? [];
   const own = `${struct}(${parts.map(([name, kind]) => `${kind.solidity} ${name}`).join(",")})`;
   const types = (): ReadonlyMap<string, string> =>
     new Map([[struct, own], ...parts.flatMap(([, kind]) => [...(kind.inner?.types() ?? [])])]);
@@ -165,8 +168,9 @@ export const record = <T extends object>(fields: FieldsOf<T>, options: Options<T
     const found: Record<string, unknown> = {};
     for (const [name, kind] of parts) {
       const held = left.get(name);
-      if (held === undefined) return refuse("malformed", `${what} lacks ${name}`);
-      found[name] = readField(what, name, kind, held);
+      if (held !== undefined) found[name] = readField(what, name, kind, held);
+      else if (optional.includes(name)) found[name] = null;
+      else return refuse("malformed", `${what} lacks ${name}`);
     }
     const fault = options.fault?.(found as T) ?? null;
     return fault === null ? (found as T) : refuse("malformed", `${what} ${fault}`);
@@ -176,7 +180,8 @@ export const record = <T extends object>(fields: FieldsOf<T>, options: Options<T
     types,
     read,
     json: (value) => {
-      const members: [string, Json][] = parts.map(([name, kind]) => [name, kind.json(value[name])]);
+      const held = parts.filter(([name]) => !(optional.includes(name) && value[name] === null));
+      const members: [string, Json][] = held.map(([name, kind]) => [name, kind.json(value[name])]);
       return new Map(options.version === undefined ? members : [["version", options.version], ...members]);
     },
     structHash: (value) => keccak(concat(keccak(utf8(encoded())), ...parts.map(([name, kind]) => kind.word(value[name])))),
