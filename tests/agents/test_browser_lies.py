@@ -186,7 +186,7 @@ def test_an_honest_console_is_believed(page: Page, lab: Lab) -> None:
             f"Computed in this page from the recipe’s {length} bytes",
             "Asked of your wallet",
             "Computed in this page",
-            *["Asked of your wallet’s node"] * 3,
+            *["Asked of your wallet’s node"] * 4,
             "Compared with the server",
         ]
         expect(page.locator("#drawn-source")).to_contain_text("Drawn in this page from the recipe’s bytes")
@@ -284,6 +284,8 @@ OWNERS, DATASETS = "in “Owners and approvals”", "in “Datasets and budget�
 DATA = '<section class="panel" aria-labelledby="datasets">'
 TABLE = '<table class="cards">\n    <thead><tr><th>Owner'
 QUORUM = '<span class="words" data-shown="quorum"'
+NOTE = '<p class="notice danger" id="drawn-note"'
+CLOSED = f'<section class="notice warn" id="closed"><h2>hospital-C said no</h2></section>{NOTE}'
 MAX_RUNS = "&#34;maxRuns&#34;: &#34;"
 LEAVES, AGREED, ANALYSIS = "All that may leave", "What is agreed to", "What computes"
 SHOWN: dict[str, tuple[str, str, str]] = {
@@ -331,6 +333,8 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "quorum": ("1 of 3 approved <span", "2 of 3 approved <span", "in “quorum”"),
     "vote": ('<span class="vote wait">pending', '<span class="vote yes">approved', OWNERS),
     "no-invented": ('<span class="vote wait">pending', '<span class="vote no">withdrew', OWNERS),
+    "turned-down": (NOTE, CLOSED, "in “Turned down”. Somebody may have voted since"),
+    "state": (">waits for approval</span>", ">turned down</span>", "in “Turned down”"),
     "votes-hidden": (TABLE, TABLE.replace(">", " hidden>", 1), "hides “Owners and approvals”"),
     "quorum-hidden": (QUORUM, f"{QUORUM} hidden", "hides “quorum”"),
     "dataset-rows": (">1\u202f000</td>", ">10\u202f000</td>", DATASETS),

@@ -124,20 +124,44 @@ def refused_proposal(browser: Browser, lab: Lab, study: bytes, says: str) -> Non
 
 
 def test_an_approval_that_could_change_nothing_is_not_asked_for(browser: Browser, lab: Lab) -> None:
-    """An owner whose data is used says no after the page was drawn: the wallet's node tells, before a fee."""
+    """An owner whose data is used says no after the page was drawn: the wallet's node tells, before a fee.
+    The page that says so is believed, and its votes are the node's."""
     (study,) = [item.content.id for item in lab.reader.study_history(lab.room.consortium).proposals]
     wallet = Wallet(lab.chain, account(2))
     with served(lab.reader, lab.store, lab.room.factory) as url, opened(browser) as page:
         with_wallet(page, wallet)
         page.goto(study_page(url, lab))
         expect(page.locator("h1 .pill")).to_have_text("waits for approval")
+        expect(page.locator("#votes-mark")).to_contain_text("read from your wallet’s node")
         lab.chain.withdraw(lab.room, study, 1)
         dialog = open_dialog(page, "Approve this recipe")
-        expect(dialog.get_by_role("alert")).to_contain_text("hospital-B said no, and without it")
+        expect(dialog.get_by_role("alert")).to_have_text(
+            "hospital-B said no: this study cannot be pinned any more, and an approval would be for nothing."
+        )
         page.goto(study_page(url, lab))
         expect(page.locator("h1 .pill")).to_have_text("turned down")
         expect(page.locator("#closed")).to_contain_text("hospital-B said no")
         expect(page.locator("button[data-action=approve]")).to_have_count(0)
+        expect(page.locator("#votes-mark")).to_contain_text("read from your wallet’s node")
+        expect(page.locator("#waiting-mark")).to_contain_text("read from your wallet’s node")
+        expect(page.locator("#drawn-note")).to_be_hidden()
+        assert wallet.methods <= READS
+
+
+def test_a_vote_that_came_in_meanwhile_is_no_lie(browser: Browser, lab: Lab) -> None:
+    """Another owner says no after the page was drawn, and the study can still be pinned: the page is old."""
+    (study,) = [item.content.id for item in lab.reader.study_history(lab.room.consortium).proposals]
+    wallet = Wallet(lab.chain, account(1))
+    with served(lab.reader, lab.store, lab.room.factory) as url, opened(browser) as page:
+        with_wallet(page, wallet)
+        page.goto(study_page(url, lab))
+        expect(page.locator("#votes-mark")).to_contain_text("read from your wallet’s node")
+        lab.chain.withdraw(lab.room, study, 2)
+        alert = open_dialog(page, "Approve this recipe").get_by_role("alert")
+        expect(alert).to_contain_text("Somebody may have voted since this page was drawn: reload it.")
+        page.goto(study_page(url, lab))
+        dialog = open_dialog(page, "Approve this recipe")
+        expect(dialog.get_by_role("button", name="Approve: send 1 transaction")).to_be_enabled()
         assert wallet.methods <= READS
 
 

@@ -13,6 +13,7 @@ from sealroom.model.units import delta_text, epsilon_text, time_text
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.console.awaiting import approving
 from sealroom_agents.console.display import plain
+from sealroom_agents.console.pictures import closing
 from sealroom_agents.console.tasks import left
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.governance.acts import Call
@@ -203,13 +204,11 @@ def governing(
 
 
 def _closed(told: Sequence[Voter], needed: int) -> Iterator[Doubt]:
-    """By whose no it cannot take effect any more: nobody approves what it said no to."""
-    no = [one for one in told if one.says == "said no"]
-    if must := [one.id for one in no if one.required]:
-        yield Doubt(True, f"{', '.join(must)} said no, and cannot be left out: nothing comes of it any more.")
-    elif len(told) - len(no) < needed:
-        names = ", ".join(one.id for one in no)
-        yield Doubt(True, f"{names} said no, and too few others are left: nothing comes of it any more.")
+    """By whose no it cannot take effect any more."""
+    noes = {one.id: one.required for one in told if one.says == "said no"}
+    if by := closing(noes, len(told), needed):
+        why = "cannot be left out" if noes[by[0]] else "too few others are left"
+        yield Doubt(True, f"{', '.join(by)} said no, and {why}: nothing comes of it any more.")
 
 
 def voters(

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,12 +62,21 @@ class Vote:
     """Its block."""
 
 
-def closing(votes: Sequence[Vote], needed: int) -> tuple[str, ...]:
+def closing(noes: Mapping[str, bool], voters: int, needed: int) -> tuple[str, ...]:
     """Ids of owners by whose no a proposal cannot take effect any more: those without whom it cannot; where
-    too few others are left for the votes needed, all who said no. Nobody approves what it said no to."""
-    no = [one for one in votes if one.withdrawn]
-    must = tuple(one.owner.id for one in no if one.required)
-    return must or (tuple(one.owner.id for one in no) if len(votes) - len(no) < needed else ())
+    too few others are left for the votes needed, all who said no. Nobody approves what it said no to. The
+    page's script says the same of a study (`face/decide/voted.ts`).
+
+    noes: who said no, by id, and whether it cannot take effect without that owner.
+    voters: how many owners there are.
+    """
+    must = tuple(one for one, required in noes.items() if required)
+    return must or (tuple(noes) if voters - len(noes) < needed else ())
+
+
+def noes_of(votes: Sequence[Vote]) -> dict[str, bool]:
+    """Who said no, and whether the proposal cannot take effect without that owner."""
+    return {one.owner.id: one.required for one in votes if one.withdrawn}
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ class GoverningPicture:
     @property
     def closed_by(self) -> tuple[str, ...]:
         """Ids of owners by whose no it cannot take effect any more; empty where it still can."""
-        return closing(self.votes, self.needed)
+        return closing(noes_of(self.votes), len(self.votes), self.needed)
 
 
 @dataclass(frozen=True)
@@ -165,7 +174,9 @@ class StudyPicture:
 
     def closed_by(self, threshold: int) -> tuple[str, ...]:
         """Ids of owners by whose no it cannot be pinned any more, as it waits; empty where it still can."""
-        return closing(self.votes, threshold) if self.state == "pending" else ()
+        if self.state != "pending":
+            return ()
+        return closing(noes_of(self.votes), len(self.votes), threshold)
 
     @property
     def approved(self) -> int:

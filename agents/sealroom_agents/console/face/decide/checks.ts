@@ -9,12 +9,13 @@ import * as Draw from "../recipe/draw.ts";
 import * as Node from "../wallets/node.ts";
 import * as Budget from "./budget.ts";
 import * as Drawn from "./drawn.ts";
-import { held, type Matched, matched, path } from "./matched.ts";
+import { type Matched, matched, path } from "./matched.ts";
 import * as Reading from "./reading.ts";
 import type { Wanted } from "./reading.ts";
 import * as Refresh from "./refresh.ts";
 import * as Source from "./source.ts";
 import { again, disk, refuse, teller } from "./teller.ts";
+import { voted } from "./voted.ts";
 import * as Votes from "./votes.ts";
 import * as Waiting from "./waiting.ts";
 
@@ -24,6 +25,9 @@ export type Check = (wanted: Wanted) => Promise<string>;
 const stop = (message: string): never => {
   throw new Error(message);
 };
+
+// Votes may come in between: a page that is drawn anew shows them.
+const VOTED = disk ? again : "Somebody may have voted since this page was drawn: reload it. Where it stays so, the server lies: do not sign, and tell the operator.";
 
 const rows = (name: string): HTMLElement[] => Array.from(document.querySelectorAll<HTMLElement>("tr[data-" + name + "]"));
 
@@ -78,39 +82,32 @@ export const standing: Check = async (wanted) => {
   return "Asked of your wallet’s node: " + name + " was the first to approve this very study, in block " + wanted.block + "; it follows the present basis.";
 };
 
-// Nobody approves what it said no to, so an approval more would be for nothing.
-const mustStillPass = (owners: readonly Node.Owner[], withdrawn: readonly string[], isRequired: (account: string) => boolean, threshold: number): void => {
-  const no = owners.filter(({ account }) => withdrawn.includes(account));
-  const must = no.filter(({ account }) => isRequired(account));
-  if (!must.length && owners.length - no.length >= threshold) return;
-  const closing = must.length ? must : no;
-  const names = closing.map(({ id }) => visible(id)).join(", ");
-  stop(names + " said no, and without " + (closing.length > 1 ? "them" : "it") + " this study cannot be pinned any more. An approval would be for nothing.");
+export const open: Check = async (wanted) => {
+  const { closing } = await voted(wanted);
+  if (closing.length) stop(closing.join(", ") + " said no: this study cannot be pinned any more, and an approval would be for nothing.");
+  return "Asked of your wallet’s node: nobody’s no closes this study.";
+};
+
+// A no that came in after a file was made is told above all else; a page that was served just now must show it.
+const turnedDown = (closing: readonly string[]): void => {
+  const notice = document.querySelector("#closed h2");
+  const told = closing.length ? closing.join(", ") + " said no" : "";
+  if (disk && told && !notice) return Reading.say("Since this file was made, " + told + ": this study cannot be pinned any more.");
+  Reading.seen("Turned down", notice);
+  const shown = (document.querySelector("h1 .pill")?.textContent ?? "") + (notice?.textContent ?? "");
+  Reading.same("Turned down", shown, (told ? "turned down" : "waits for approval") + told, VOTED);
 };
 
 export const votes: Check = async (wanted) => {
-  const { consortium } = wanted;
-  const owners = await Node.owners(consortium);
-  const { approved, withdrawn } = await Node.votes(consortium, wanted.study);
-  const revokers = await Node.revokers(consortium);
-  const { threshold } = await Node.standing(consortium);
-  const datasets = (await held(consortium, wanted.content)).map(({ dataset }) => dataset);
-  const holders = new Set(datasets.map(({ holder }) => holder));
-  const readers = owners.filter(({ account }) => holders.has(account)).length;
-  const cast: readonly Votes.Cast[] = owners.map(({ account }) => ({
-    account,
-    word: approved.includes(account) ? "approved" : revokers.includes(account) ? "revoked" : withdrawn.includes(account) ? "withdrew" : "pending",
-    vetoes: revokers.includes(account),
-    used: datasets.filter(({ holder }) => holder === account).map(({ name }) => visible(name)),
-  }));
-  const words = approved.length + " of " + owners.length + " approved · needs " + threshold + (readers ? ", and each whose data is read: " + readers : "");
+  const { owners, cast, threshold, words, closing } = await voted(wanted);
   if (disk) Votes.draw(cast, words, threshold);
-  mustStillPass(owners, withdrawn, (account) => cast.some((one) => one.account === account && (one.vetoes || one.used.length > 0)), threshold);
-  const vote = (row: HTMLElement): string => [row.dataset.owner, cell(row, "name"), cell(row, "account"), Votes.wordOf(cell(row, "vote"))].join(" ");
-  const truth = owners.map((one, place) => [one.account, visible(one.id), one.account, cast[place]?.word].join(" "));
+  const seat = (row: HTMLElement): string => [row.dataset.owner, cell(row, "name"), cell(row, "account")].join(" ");
+  const vote = (row: HTMLElement): string => Votes.wordOf(cell(row, "vote"));
   for (const one of rows("owner")) Reading.seen("Owners and approvals", one);
-  Reading.same("Owners and approvals", rows("owner").map(vote).join("\n"), truth.join("\n"));
-  Reading.shows({ quorum: words });
+  Reading.same("Owners and approvals", rows("owner").map(seat).join("\n"), owners.map(({ account, id }) => [account, visible(id), account].join(" ")).join("\n"));
+  Reading.same("Owners and approvals", rows("owner").map(vote).join("\n"), cast.map(({ word }) => word).join("\n"), VOTED);
+  Reading.shows({ quorum: words }, VOTED);
+  turnedDown(closing);
   // Whose vote is what was just compared; why it counts, and the picture of it, are drawn from the same.
   Votes.draw(cast, words, threshold);
   return "Asked of your wallet’s node: these are the owners and who approved or said no: " + words + ".";

@@ -57,9 +57,9 @@ export const page = (): Wanted => {
   return Object.freeze({ consortium, chain, study, block, content: readContent(JSON.parse(content)) });
 };
 
-// Compare a part of the page, blanks aside, with what it must say.
-export const same = (part: string, shown: string, truth: string): void => {
-  if (bare(shown) !== bare(truth)) throw new Error("The " + teller + " shows something else than it should in “" + part + "”. " + refuse);
+// Compare a part of the page, blanks aside, with what it must say. what: what to do where it does not.
+export const same = (part: string, shown: string, truth: string, what: string = refuse): void => {
+  if (bare(shown) !== bare(truth)) throw new Error("The " + teller + " shows something else than it should in “" + part + "”. " + what);
 };
 
 /** Throws where a reader does not see it: another may stand in its place. */
@@ -68,11 +68,11 @@ export const seen = (part: string, one: Element | null): void => {
 };
 
 // Every element that the server marked as showing one of these facts; at least one each.
-export const shows = (facts: Readonly<Record<string, string>>): void => {
+export const shows = (facts: Readonly<Record<string, string>>, what: string = refuse): void => {
   for (const [name, truth] of Object.entries(facts)) {
     const marked = document.querySelectorAll('[data-shown="' + name + '"]');
     if (!marked.length) throw new Error("The " + teller + " does not show “" + name + "”. " + refuse);
-    for (const one of marked) same(name, one.textContent ?? "", truth);
+    for (const one of marked) same(name, one.textContent ?? "", truth, what);
     // A narrow screen leaves some of them out, such as those of the head.
     if (![...marked].some((one) => one.checkVisibility())) throw new Error("The " + teller + " hides “" + name + "”. " + refuse);
   }

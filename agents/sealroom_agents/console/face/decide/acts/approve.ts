@@ -24,6 +24,7 @@ export const checks: Action<Wanted>["checks"] = [
   ["Asking the wallet for its chain", Checks.chain],
   ["Computing the study id", Checks.study],
   ["Asking the wallet’s node for the proposal", Checks.standing],
+  ["Asking the wallet’s node whether it can still be pinned", Checks.open],
   ["Asking the wallet’s node for the owners", Checks.votes],
   ["Asking the wallet’s node for the datasets", Checks.datasets],
   ["Comparing with the " + teller + "’s call", Checks.server],
