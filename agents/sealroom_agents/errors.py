@@ -117,7 +117,7 @@ class RunnerError(AgentError):
 
 class RequestError(AgentError):
     """The console does not take a request; `status` is the HTTP status of the answer, `retry_s` the seconds
-    after which the same request may be taken."""
+    after which the same request may be taken, `field` the parameter or member that is wrong, if it is one."""
 
     def __init__(
         self,
@@ -127,10 +127,12 @@ class RequestError(AgentError):
         *,
         status: int | None = None,
         retry_s: int | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(code, message, hint)
         self.status = status or code.http or 422
         self.retry_s = retry_s
+        self.field = field
 
 
 def server_code(status: int) -> Code:

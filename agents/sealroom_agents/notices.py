@@ -16,6 +16,7 @@ from sealroom.model.units import time_text
 from sealroom_agents.chain import History
 from sealroom_agents.chain.logs import MAX_WALK
 from sealroom_agents.chain.owner_events import Proposed, ProposedRoster, SeatMove
+from sealroom_agents.closing import closing
 from sealroom_agents.facts import ChainView, DatasetRecord, Handover, PendingRecord
 from sealroom_agents.store import Notice
 
@@ -114,6 +115,10 @@ def _removals(
     for proposal, votes in governing(history, pending, now=view.block_time):
         leaves = removed_by(view, proposal) if isinstance(proposal, ProposedRoster) else ()
         if not leaves or not votes.approved:
+            continue
+        # Whoever said no bars the other way too, on which those who stay carry it out.
+        noes = dict.fromkeys((one for one in votes.withdrawn if one in names), False)
+        if closing(noes, len(names), view.threshold):
             continue
         signed = ", ".join(names.get(account, account) for account in votes.approved) or "nobody"
         text = (

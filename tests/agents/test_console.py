@@ -247,6 +247,14 @@ def test_changed_requests_are_refused_with_their_code(lab: Lab, web: TestClient)
         answer = web.post("/v1/runs", json=body_of(lab, **change))
         assert (answer.status_code, answer.json()["code"]) == (status, code), change
         assert "traceback" not in answer.text.lower()
+    told = web.post("/v1/runs", json=body_of(lab, owners=[])).json()
+    assert told["field"] == "owners", "a program puts the reason where it was typed"
+    other = web.put(
+        f"/v1/recipes/0x{'00' * 32}",
+        content=lab.recipe.compose,
+        headers={"Content-Type": "application/json"},
+    )
+    assert (other.status_code, other.json()["field"]) == (422, "compose_hash")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +276,7 @@ def test_hostile_bodies_are_refused(web: TestClient, raw: bytes, status: int) ->
     """RE-02, RE-09: never a 5xx, never an echo."""
     answer = web.post("/v1/runs", content=raw, headers={"Content-Type": "application/json"})
     assert answer.status_code == status
-    assert set(answer.json()) <= {"type", "title", "status", "detail", "code", "hint"}
+    assert set(answer.json()) <= {"type", "title", "status", "detail", "code", "hint", "field"}
     assert len(answer.text) < 500
 
 
@@ -963,8 +971,30 @@ def test_a_no_that_counts_closes_the_headline(lab: Lab, web: TestClient) -> None
     assert "turned down by hospital-B" in web.get(address).text
 
 
+def test_a_proposal_that_waits_no_more_says_what_became_of_it(lab: Lab, web: TestClient) -> None:
+    """Whoever votes last reloads the page, and whoever was sent a link comes late: no error meets them."""
+    lab.register()
+    address = f"/studies/{lab.room.consortium}"
+    overtaken, pinned = lab.propose(owner=2, max_runs=9), lab.draft()
+    lab.chain.approve(lab.room, pinned, 0, 1)
+    page = web.get(f"{address}?study=0x{overtaken.hex()}").text
+    assert "It can take effect no more" in page and "Another study was pinned meanwhile" in page
+    assert "live</span></h1>" in web.get(f"{address}?study=0x{pinned.hex()}").text
+    roster = Roster(remove=("hospital-C",), add=(), threshold=2)
+    validity = lab.chain.validity(lab.chain.state(lab.room).roster_digest)
+    late = lab.chain.validity(lab.chain.state(lab.room).roster_digest)
+    late = replace(late, expiry=late.expiry + 1)
+    for owner, terms in ((2, late), (0, validity), (1, validity)):
+        lab.chain.vote(lab.room, owner, "changeRoster", roster.solidity(), terms.solidity())
+    page = web.get(f"{address}/change?proposal=0x{roster.under(validity).id.hex()}").text
+    assert "It took effect" in page and "change of owners" in page and f"{address}/history" in page
+    page = web.get(f"{address}/change?proposal=0x{roster.under(late).id.hex()}").text
+    assert "It can take effect no more" in page and "Owners have changed since" in page
+
+
 def test_too_many_noes_close_what_governs(lab: Lab, web: TestClient) -> None:
-    """Two of three must approve other owners; of two who said no, neither alone was needed."""
+    """Two of three must approve other owners; of two who said no, neither alone was needed. That an owner
+    would be removed is loud no more then."""
     lab.live()
     roster = Roster(remove=("hospital-C",), add=(), threshold=2)
     validity = lab.chain.validity(lab.chain.state(lab.room).roster_digest)
@@ -975,8 +1005,11 @@ def test_too_many_noes_close_what_governs(lab: Lab, web: TestClient) -> None:
     change = f"{address}/change?proposal=0x{about.hex()}"
     assert "Said no: hospital-C. Missing: hospital-B." in web.get(address).text
     assert "data-send" in web.get(change).text
+    assert [one["kind"] for one in web.get(f"/v1{address}").json()["notices"]] == ["removal-pending"]
     lab.chain.withdraw(lab.room, about, 1)
-    (one,) = web.get(f"/v1{address}").json()["governing"]
+    body = web.get(f"/v1{address}").json()
+    (one,) = body["governing"]
+    assert body["notices"] == []
     assert one["closedBy"] == ["hospital-B", "hospital-C"]
     assert "hospital-B, hospital-C said no: it cannot take effect any more" in web.get(address).text
     page = web.get(change).text

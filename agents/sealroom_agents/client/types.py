@@ -247,6 +247,7 @@ class Problem(TypedDict):
     detail: str
     code: str
     hint: NotRequired[str | None]
+    field: NotRequired[str | None]
 
 
 class Proposal(TypedDict):

@@ -117,7 +117,7 @@ def create_app(
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])[:80]
-        refused = RequestError(Code.MALFORMED, f"{where}: {str(first['msg'])[:120]}")
+        refused = RequestError(Code.MALFORMED, f"{where}: {str(first['msg'])[:120]}", field=where or None)
         return answer(request, refused, 400)
 
     @app.exception_handler(HTTPException)

@@ -143,7 +143,11 @@ class ChangePage:
                 change, doubts = found, found.doubts
             else:
                 doubts = tuple(found or ())
-        except (RequestError, ChainError, StoreError):
+        except RequestError as error:
+            if wanted.proposal is None:
+                raise
+            return self._pages.became(consortium, bytes.fromhex(wanted.proposal[2:]), error)
+        except (ChainError, StoreError):
             raise
         except SealroomError as error:
             problem = error.message
@@ -262,10 +266,15 @@ class ChangePage:
 
     def _standing(self, portrait: Portrait, proposal: bytes, *, no: bool) -> Change:
         """A proposal that waits, to be voted for or said no to. Raises `RequestError` `unknown-study`."""
+        unknown = RequestError(
+            Code.UNKNOWN_STUDY,
+            "no such proposal waits for approval here",
+            "where it was proposed just now, try again in a moment",
+        )
         votes = next((one for one in portrait.facts.pending if one.id == proposal), None)
         event = next((one for one in portrait.votes.of(Proposed) if one.proposal == proposal), None)
         if votes is None or event is None:
-            raise RequestError(Code.UNKNOWN_STUDY, "no such proposal waits for approval here")
+            raise unknown
         content: Content
         match event:
             case ProposedRoster():
@@ -275,7 +284,7 @@ class ChangePage:
             case ProposedMachines():
                 content = event.machines.under(event.terms)
             case _:
-                raise RequestError(Code.UNKNOWN_STUDY, "no such proposal waits for approval here")
+                raise unknown
         if no:
             return handing_over.decline(
                 portrait.facts.view, content, approved=votes.approved, withdrawn=votes.withdrawn,

@@ -11,9 +11,9 @@ from sealroom.encoding import to_hex
 from sealroom.model import Limits, MachinesProposal, Owner, PlatformProposal, RosterProposal
 from sealroom.model.units import delta_text, epsilon_text, time_text
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.closing import closing
 from sealroom_agents.console.awaiting import approving
 from sealroom_agents.console.display import plain
-from sealroom_agents.console.pictures import closing
 from sealroom_agents.console.tasks import left
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.governance.acts import Call

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment
 from markupsafe import Markup
 
+from sealroom.codes import Code
 from sealroom.errors import FormatError, SealroomError
 from sealroom.guarantee import GUARANTEES
 from sealroom_agents.chains import LOCAL_CHAIN_IDS, SUPPORTED
@@ -45,6 +46,7 @@ from sealroom_agents.console.study_page import study_values
 from sealroom_agents.console.tasks import GROUPS
 from sealroom_agents.console.templating import environment
 from sealroom_agents.console.words import words
+from sealroom_agents.errors import RequestError
 from sealroom_agents.store import Store
 
 BOARD_PAGE = 500
@@ -218,7 +220,11 @@ class Pages:
         if study is None:
             picture = self._studies.picture(consortium)
         else:
-            picture = self._studies.chosen(consortium, bytes.fromhex(study[2:]))
+            proposal = bytes.fromhex(study[2:])
+            try:
+                picture = self._studies.chosen(consortium, proposal)
+            except RequestError as error:
+                return self.became(consortium, proposal, error)
         picture = self._studies.with_runs(picture)
         activities, total = self._studies.happened(consortium, start=0, most=HISTORY_SHOWN)
         return self._page(
@@ -228,6 +234,14 @@ class Pages:
             activities=activities,
             more=total if total > len(activities) else 0,
         )
+
+    def became(self, consortium: str, proposal: bytes, error: RequestError) -> HTMLResponse:
+        """What became of a proposal that waits no more; the error where that is not known."""
+        known = error.code == Code.UNKNOWN_STUDY
+        found = self._studies.became(consortium, proposal) if known else None
+        if found is None:
+            raise error
+        return self._page("became.html", page="study", consortium=consortium, became=found)
 
     def history(self, consortium: str, wanted: Filter, start: int) -> HTMLResponse:
         """What happened to a consortium, for an auditor: filtered, with what runs booked meanwhile."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from sealroom.recipe import Recipe
 from sealroom_agents.chain import LogPosition
 from sealroom_agents.chain.owner_events import Proposal, Revocation
 from sealroom_agents.chain.run_events import ReceiptAnchoring, RunOpening
+from sealroom_agents.closing import closing
 from sealroom_agents.console.earlier import Earlier
 from sealroom_agents.facts import ChainView, DatasetRecord
 from sealroom_agents.store import Notice, Observation, Run
@@ -60,18 +61,6 @@ class Vote:
     """Transaction of the approval, or of the withdrawal that came after it."""
     block: int | None
     """Its block."""
-
-
-def closing(noes: Mapping[str, bool], voters: int, needed: int) -> tuple[str, ...]:
-    """Ids of owners by whose no a proposal cannot take effect any more: those without whom it cannot; where
-    too few others are left for the votes needed, all who said no. Nobody approves what it said no to. The
-    page's script says the same of a study (`face/decide/voted.ts`).
-
-    noes: who said no, by id, and whether it cannot take effect without that owner.
-    voters: how many owners there are.
-    """
-    must = tuple(one for one, required in noes.items() if required)
-    return must or (tuple(noes) if voters - len(noes) < needed else ())
 
 
 def noes_of(votes: Sequence[Vote]) -> dict[str, bool]:

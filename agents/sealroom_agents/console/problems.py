@@ -30,7 +30,8 @@ def document(error: SealroomError, status: int) -> dict[str, Any]:
         "detail": error.message,
         "code": str(error.code),
     }
-    return found | ({"hint": error.hint} if error.hint else {})
+    field = error.field if isinstance(error, RequestError) else None
+    return found | ({"hint": error.hint} if error.hint else {}) | ({"field": field} if field else {})
 
 
 def headers(error: SealroomError, status: int) -> dict[str, str]:

@@ -24,6 +24,7 @@ from sealroom_agents.chain.event import Event
 from sealroom_agents.chain.run_events import RunOpening
 from sealroom_agents.chain.wallets import Claim
 from sealroom_agents.console.activity import Activity, activities, owner_names
+from sealroom_agents.console.became import Became, became
 from sealroom_agents.console.drawing import drawn_runs
 from sealroom_agents.console.history import Filter, Spent, spent
 from sealroom_agents.console.pictures import STATUS, AnchoredPicture, Picture
@@ -266,11 +267,20 @@ class Studies:
                 with self._question():
                     asked = self._chain.proposal(consortium, content)
             if asked is None:
-                raise RequestError(Code.UNKNOWN_STUDY, "no such study waits for approval here")
+                raise RequestError(
+                    Code.UNKNOWN_STUDY,
+                    "no such study waits for approval here",
+                    "where it was proposed just now, try again in a moment",
+                )
             candidate, datasets = asked
             if found is None:
                 found = self._portrayal(portrait, self._clock()).pending([candidate])[0]
         return picture.of(found, ordered(datasets))
+
+    def became(self, consortium: str, proposal: bytes) -> Became | None:
+        """What became of a proposal that waits no more, as far as it is known. Raises `RequestError`."""
+        portrait = self._indexed.one(consortium)
+        return became(portrait.facts.view, portrait.votes, proposal, now=self._clock())
 
     def anchored(self, envelope: Envelope) -> AnchoredPicture | None:
         """What the chain says of an envelope's receipt, if it is the receipt of the envelope's result; `None`

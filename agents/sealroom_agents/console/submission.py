@@ -101,6 +101,7 @@ class Submissions:
                 Code.RECIPE_HASH_MISMATCH,
                 f"the compose hash of these bytes is {to_hex(recipe.compose_hash)}",
                 "send the file as it is, byte by byte",
+                field="compose_hash",
             )
         new = self._store.add_recipe(compose_hash, recipe.compose)
         if new:

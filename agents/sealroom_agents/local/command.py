@@ -155,7 +155,7 @@ def approve(owners: tuple[str, ...], runs: int, folder: Path) -> None:
 
 @command.command()
 @click.argument("owner", metavar="OWNER")
-@click.option("--reason", required=True, help="Why; it goes on chain.")
+@click.option("--reason", required=True, help="Why; it stays on chain for ever: name nobody.")
 @room_option
 def revoke(owner: str, reason: str, folder: Path) -> None:
     """Stop every run, as one OWNER, with one transaction.

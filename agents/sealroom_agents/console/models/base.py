@@ -69,3 +69,8 @@ class Problem(Strict):
     )
     code: str = Field(description="Stable word for programs.", examples=[str(Code.MALFORMED)])
     hint: str | None = Field(None, description="What to do about it.")
+    field: str | None = Field(
+        None,
+        description="Which parameter, or which member of the body, is wrong; missing where it is none alone.",
+        examples=["owners"],
+    )

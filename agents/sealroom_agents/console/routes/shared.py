@@ -139,7 +139,7 @@ def read(model: type[Model], request: Request, body: bytes, limit: int) -> Model
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:80]
-        raise RequestError(Code.MALFORMED, f"{where}: {first['msg'][:120]}") from error
+        raise RequestError(Code.MALFORMED, f"{where}: {first['msg'][:120]}", field=where or None) from error
 
 
 def client_of(request: Request) -> str:

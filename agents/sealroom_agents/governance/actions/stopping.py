@@ -18,7 +18,14 @@ SECTION = Section(
             "no agreement between nodes. Votes on owners, platform and machines go on being counted.\n\n"
             "A signed revocation (--request, --sign) stops nothing before somebody hands it in with "
             "--signatures and the same --reason.",
-            lambda: [option("--reason", required=True, help="Why, in at most 256 characters. It is public.")],
+            lambda: [
+                option(
+                    "--reason",
+                    required=True,
+                    help="Why, in at most 256 characters. It is public and stays on chain for ever: name no "
+                    "patient and nobody else.",
+                )
+            ],
             "vote",
         ),
         Action(

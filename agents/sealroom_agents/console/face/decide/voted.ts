@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How owners voted on a study, read through the wallet's node: who did, what it takes, and by whose no it cannot be pinned any
-// more. The server says the same by code of its own (`closing` in pictures.py).
+// more. The server says the same by code of its own (closing.py).
 import { visible } from "../parts/text.ts";
 import * as Node from "../wallets/node.ts";
 import { held } from "./matched.ts";

@@ -50,12 +50,14 @@ if (study && picker && refused) {
   picker.addEventListener("change", () => {
     const [file] = picker.files ?? [];
     refused.hidden = true;
+    picker.removeAttribute("aria-invalid");
     if (!file) return;
     const newest = (): boolean => picker.files?.[0] === file;
     upload(study, file, newest).catch((error: unknown) => {
       if (!newest()) return;
       refused.textContent = SAY.noRecipe(messageOf(error));
       refused.hidden = false;
+      picker.setAttribute("aria-invalid", "true");
     });
   });
 }
@@ -65,6 +67,15 @@ if (study && picker && refused) {
 const read = (data: Hex, kind: string): Act => {
   const family = [Seats, Books, Registering].find((one) => one.KINDS.includes(kind));
   return family ? family.read(data) : agreed(data, kind);
+};
+
+/** What stands beside the buttons once it is mined. What proposes would propose anew where its page is reloaded, and a proposal
+ * that took effect has a page of its own. */
+const afterwards = (consortium: Hex, { kind, proposal }: Act): readonly (string | HTMLElement)[] => {
+  if (!proposal) return [SAY.done];
+  const link = make("a", "", SAY.whatBecame);
+  link.href = "/studies/" + consortium + (kind === "study" ? "?study=" : "/change?proposal=") + proposal;
+  return [SAY.voted, " ", link];
 };
 
 const registration = one<HTMLFormElement>("form[data-registration]");
@@ -219,7 +230,7 @@ const begin = (box: HTMLElement): void => {
         const block = await happened(tx, before, (log) => (act.toldElsewhere || log.address.toLowerCase() === call.to) && act.shows(log, call.from));
         return [SAY.mined(block), null];
       });
-      why.textContent = SAY.done;
+      why.replaceChildren(...afterwards(wanted.consortium, act));
     } catch (error) {
       fail(error);
       // Where nothing was sent, it may be checked and pressed again.

@@ -27,6 +27,8 @@ export const SAY = {
   mining: "Waiting for the block",
   mined: (block: bigint): string => "Done in block " + String(block) + ", by your wallet’s node.",
   done: "Done. Reload the page to see what holds now.",
+  voted: "Done.",
+  whatBecame: "See what became of this proposal",
   computed: "Computed in this page from the sealed file: its header’s and its index’s SHA-256, and the dataset’s id. Nothing of it was uploaded, and its ciphertext was not read.",
   word: "Read from what was written beside the sealed file: the dataset’s id is computed in this page, the hashes are that file’s word. Drop the sealed file itself to have them computed.",
 } as const;
