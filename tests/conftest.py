@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 LONG = (
     "tests/test_story.py",
@@ -27,6 +28,12 @@ LONG = (
     "tests/enclave/test_sandbox.py",
 )
 """Files of the longest tests, the longest first."""
+
+
+settings.register_profile("drawn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("drawn"), derandomize=True)
+settings.load_profile("same")
+"""The same examples at every run, however slow the machine is. `--hypothesis-profile drawn` draws others."""
 
 
 def pytest_configure() -> None:

@@ -91,7 +91,7 @@ class FakeVmm:
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
-        for vm in self.vms.values():
+        for vm in list(self.vms.values()):  # whoever still looks may take one out
             vm.stopped.set()
         self.server.shutdown()
         self.server.server_close()
@@ -210,10 +210,12 @@ class _Handler(BaseHTTPRequestHandler):
 class _Tcp(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 64
 
 
 class _Unix(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
+    request_queue_size = 64
 
     def get_request(self) -> tuple[socket.socket, Any]:
         request, _ = super().get_request()

@@ -70,6 +70,7 @@ PLATFORM = SimulatedPlatform(SEED)
 GATE_APP = b"\x6a" * 20
 GATE_RECIPE = b'{"name":"sealroom-gate"}'
 OWNERS = ("hospital-A", "hospital-B", "hospital-C")
+DAY_S, QUARTER_S = 24 * 3600, 15 * 60
 
 
 class AppClient:
@@ -217,6 +218,14 @@ class World:
     def caught_up(self) -> None:
         """What the gate has in memory is what its nodes show now, also those that lie."""
         self.follower.refresh(PATIENCE_S, every=True)
+
+    def early_in_the_day(self) -> None:
+        """So early that the ledger's day, with which budgets of a day begin anew, lasts for the test."""
+        left = DAY_S - self.chain.head_time() % DAY_S
+        if left < QUARTER_S:
+            self.chain.advance(left)
+            self.clock.at = self.chain.head_time()
+            self.heartbeat()
 
     def outlast(self) -> None:
         """Let so much time pass that what the gate has in memory counts no more."""

@@ -16,6 +16,7 @@ behind either way. Accounts are anvil's own: owners are 0, 1, 2…, the operator
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -76,6 +77,10 @@ POLICY_HASH = b"\x04" * 32
 """Hash of the platform policy unless a test says otherwise."""
 
 
+_NAMED = itertools.count(1)
+"""Datasets that were named here: two of one name and owner are one dataset."""
+
+
 class Reverted(AssertionError):
     """A transaction that a contract refused; `name` is its custom error."""
 
@@ -100,7 +105,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What an owner registers; random digests where the test doesn't care."""
+    """What an owner registers; random digests where the test doesn't care, and a name of its own."""
 
     owner: int = 0
     """Which of anvil's accounts registers it."""
@@ -109,7 +114,7 @@ class Dataset:
     key_commitment: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     schema_hash: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     rows: int = 1000
-    name: str = field(default_factory=lambda: "cohort-" + secrets.token_hex(3))
+    name: str = field(default_factory=lambda: f"cohort-{next(_NAMED):06x}")
 
     @property
     def id(self) -> bytes:

@@ -22,6 +22,7 @@ def decide(*arguments: str | Path) -> Result:
 def made(lab: Lab, folder: Path, study: bytes, *recipes: bytes, by: int = 0) -> Path:
     """The page of a study, signed by one of anvil's accounts. recipes: further ones."""
     folder.mkdir(parents=True, exist_ok=True)
+    lab.chain.mine()  # a head of now
     key, page = folder / "officer.json", folder / "decide.html"
     write_atomic(key, keystore(by).encode(), mode=PRIVATE)
     told: list[str | Path] = ["--page", page, "--consortium", lab.room.consortium, "--rpc", lab.chain.url]

@@ -345,7 +345,7 @@ def test_at_a_terminal_sealing_asks_and_a_no_leaves_everything_as_it_was(sitting
 
 def test_a_large_file_shows_a_bar_at_a_terminal_and_none_in_a_pipe(sitting: Path) -> None:
     rows = 4_500_000
-    random = numpy.random.default_rng()
+    random = numpy.random.default_rng(7)
     columns = {
         "person_id": pa.array(random.integers(0, 2**62, rows)),
         "age": pa.array(random.random(rows)),

@@ -30,6 +30,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 
 def asked(office: Office, *words: str) -> tuple[int, str]:
+    office.chain.mine()  # a head of now
     at = "--consortium", office.room.consortium, "--rpc", office.chain.url
     done = CliRunner().invoke(main, ["approval", *words, *at])
     return done.exit_code, done.output

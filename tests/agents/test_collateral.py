@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.agents.test_attestation import REAL_NOW, VECTORS, needs_vectors
 from tests.gate_world import Clock
+from tests.patience import PATIENCE_S
 from tests.pccs_server import PccsServer, serving
 
 from sealroom.codes import Code
@@ -61,7 +62,7 @@ class Kept:
         return error.value
 
 
-def source(pccs: PccsServer, folder: Path, clock: Clock, *, timeout_s: float = 20) -> PccsCollateral:
+def source(pccs: PccsServer, folder: Path, clock: Clock, *, timeout_s: float = PATIENCE_S) -> PccsCollateral:
     asked = Pccs(pccs.url + "/sgx/certification/v4/", timeout_s=timeout_s)
     return PccsCollateral(asked, trust=PLATFORM.trust(), folder=folder, clock=clock, margin_s=MARGIN_S)
 
@@ -106,7 +107,7 @@ def test_what_is_valid_is_used_while_the_service_is_down_over_a_restart_and_neve
 @pytest.mark.parametrize("mode", ["down", "huge", "drip", "gzip", "moved", "nonsense"])
 def test_a_service_that_misbehaves_is_a_refusal_for_now(kept: Kept, mode: str) -> None:
     kept.pccs.mode = mode
-    kept.source = source(kept.pccs, kept.folder, kept.clock, timeout_s=1 if mode == "drip" else 20)
+    kept.source = source(kept.pccs, kept.folder, kept.clock, timeout_s=1 if mode == "drip" else PATIENCE_S)
     kept.refused()
     asked = len(kept.pccs.asked)
     assert all("elsewhere" not in path for path in kept.pccs.asked)

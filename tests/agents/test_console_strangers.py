@@ -36,6 +36,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with LocalChain.start() as chain:
         made = Lab.on(chain, tmp_path_factory.mktemp("strangers"))
         made.store.add_recipe(made.compose_hash, made.recipe.compose)
+        made.register()
         yield made
 
 
@@ -92,7 +93,8 @@ def test_no_query_of_a_stranger_is_a_fault_of_the_console(lab: Lab) -> None:
 
 
 def test_who_proposes_much_hides_nothing_that_was_approved(lab: Lab) -> None:
-    pinned = lab.live()
+    pinned = lab.propose()
+    lab.chain.approve(lab.room, pinned, 1)
     for runs in range(2, 12):
         last = lab.propose(owner=2, max_runs=runs)
     lab.chain.finalize()

@@ -35,6 +35,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield Lab.on(chain, tmp_path_factory.mktemp("lab"))
 
 
+@pytest.fixture(autouse=True)
+def head_of_now(lab: Lab) -> None:
+    """The command takes no chain whose newest block is old."""
+    lab.chain.mine()
+
+
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Another recipe's bytes."""
@@ -301,6 +307,7 @@ def test_a_page_that_a_node_contradicts_is_told(lab: Lab, study: bytes, tmp_path
     def told(found: Matter) -> list[str]:
         page = tmp_path / "told.html"
         page.write_bytes(signed_by(drawn(found), found, 0))
+        lab.chain.mine()  # a head of now
         given = ("--rpc", lab.chain.url, "--consortium", lab.room.consortium, "--json")
         result = decide("--check", page, *given)
         answer = json.loads(result.stdout)

@@ -43,6 +43,7 @@ def long(chain: LocalChain, tmp_path_factory: pytest.TempPathFactory) -> tuple[O
 
 def desk(office: Office, *, reach: int = REACH) -> Desk:
     """A desk that goes back a few blocks."""
+    office.chain.mine()  # a head of now: of an old one it warns
     way = Way(wallet=None, account=account(STRANGER))
     return Desk(
         urls=[office.chain.url],

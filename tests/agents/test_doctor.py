@@ -143,11 +143,13 @@ def test_a_policy_that_owners_did_not_adopt_or_that_nodes_cannot_serve_is_told(a
     with RpcProxy(approved.chain.url) as mean, shown(approved) as url:
         mean.refuses = lambda method, params: method == "eth_getBlockByNumber" and params[0] == "safe"
         arguments = ["--rpc", mean.url, "--gate", url, "--consortium", here]
+        approved.chain.keep_real_time()  # as the command does
         _, told = doctor(*arguments)
         adopted = f"adopted {here[:10]}…"
         assert states(told[adopted]) == ["ok"] and "emission" not in told
         approved.policy = replace(approved.policy, emit=SAFE)
         approved.start_gate()
+        approved.chain.keep_real_time()
         status, told = doctor(*arguments)
         assert status == 1 and states(told[adopted]) == states(told["emission"]) == ["broken"]
         assert "another platform policy" in told[adopted][0]["message"]
@@ -155,6 +157,7 @@ def test_a_policy_that_owners_did_not_adopt_or_that_nodes_cannot_serve_is_told(a
         assert "eth_getBlockByNumber" in told["emission"][0]["message"]
         assert "`sealroom govern platform" in told["emission"][0]["hint"]
         mean.refuses = lambda method, params: False
+        approved.chain.keep_real_time()
         _, told = doctor(*arguments)
         assert states(told["emission"]) == ["ok"]
 
@@ -168,6 +171,7 @@ def test_consortia_are_looked_at_through_the_quorum_that_is_configured(
         nodes = json.dumps([one.url, two.url, f"http://127.0.0.1:{free_port()}"])
         for quorum, wanted in (("", None), ("quorum = 2", ["ok"])):
             file.write_text(f"[chain]\nid = 31337\nrpc = {nodes}\n{quorum}\n")
+            approved.chain.keep_real_time()  # as the command does
             status, told = doctor("--config", str(file), "--gate", url, "--consortium", here)
             assert status == 1 and states(told["rpc"]).count("broken") == 1
             adopted = told.get(f"adopted {here[:10]}…")

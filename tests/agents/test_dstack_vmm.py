@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from sealroom.recipe import parse, render
 from sealroom_agents.config import Config
 from sealroom_agents.config.backends import kind, options_of
 from sealroom_agents.errors import ConfigurationError, RunnerError
+from sealroom_agents.runner import delivery
 from sealroom_agents.runner.backend import Assignment, Place
 from sealroom_agents.runner.dstack_vmm import REASONS, VmmHost, VmmOptions
 from sealroom_agents.runner.remote import Limits, RemoteBackend, RemoteEnclave
@@ -449,7 +451,7 @@ def test_a_vm_that_stays_is_told_and_tried_again_at_the_next_start(
         quick.forget(asked.run_id)
     assert caught.value.code == "vm-stays" and caught.value.code.transient
     tcp.keep_removed = False
-    quick.forget(asked.run_id)
+    by_tcp.forget(asked.run_id)
     assert tcp.vms == {}
 
 
@@ -545,8 +547,27 @@ def test_nothing_else_is_taken(
     assert httpx.request(method, url + what, content=body).status_code == status
     if status == 400:
         assert ended(enclave).code == "enclave-protocol"
-    other = url[:-4] + "0000"
+    other = url[:-1] + ("1" if url.endswith("0") else "0")
     assert httpx.post(other + "/start", json={"enclave": "one"}).status_code == 404
+    enclave.clean()
+
+
+def test_who_hands_in_too_much_hears_why(
+    by_tcp: RemoteBackend, compose: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body that is refused unread ends in an answer and the end of the connection, and in no reset."""
+    enclave = by_tcp.start(order(compose))
+    url = httpx.URL(reached(by_tcp, enclave))
+    monkeypatch.setattr(delivery, "LINGER_S", PATIENCE_S)
+    body = bytes(300_000)
+    head = f"POST {url.path}/lines HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((url.host, url.port or 80), PATIENCE_S) as caller:
+        caller.sendall(head.encode())
+        assert caller.recv(1 << 16).startswith(b"HTTP/1.0 413 ")
+        caller.sendall(body)
+        caller.shutdown(socket.SHUT_WR)
+        while caller.recv(1 << 16):
+            pass
     enclave.clean()
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.gate_world import GATE_RECIPE, OWNERS, RECIPE, TOKEN, Enclave, World, granted, refused
 from tests.lens import tells
 from tests.local_chain import account
+from tests.patience import PATIENCE_S
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom import typed
@@ -616,6 +617,7 @@ def test_a_second_run_beyond_the_delta_or_the_runs_of_a_dataset_is_refused(
     approved: World, cap: dict[str, int], code: str
 ) -> None:
     """DP-05: and what is refused books nothing; the ledger would refuse it as well."""
+    approved.early_in_the_day()
     first, second = approved.sealed
     for one, limits in ((first, {}), (second, cap)):
         approved.allow(one, cap_micro=4_500_000, **limits)
@@ -808,6 +810,7 @@ def test_a_booking_that_not_every_node_shows_releases_nothing(
         proxy.tamper = tells(lambda row: replace(row, commitments=(bytes(32),) * len(row.commitments)))
         refused(Enclave(approved).ask(), "chain-disagrees", 503)
         proxy.tamper = honest
+        monkeypatch.setattr(spending, "LAG_TIMEOUT_S", PATIENCE_S)
         for one in approved.sealed:  # the first attempt's ε stays spent
             approved.allow(one, cap_micro=3_000_000)
         approved.chain.finalize()

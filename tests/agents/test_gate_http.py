@@ -377,6 +377,8 @@ def test_the_process_serves_and_takes_no_nonce_of_before_a_kill(
         "--log-format", "json",
     )  # fmt: skip
     enclave = Enclave(approved)
+    stack.callback(approved.chain.rpc, "anvil_setIntervalMining", 0)
+    approved.chain.mine_every(5)  # however slowly the process starts
 
     def start() -> subprocess.Popen[bytes]:
         (tmp_path / "ready.json").unlink(missing_ok=True)

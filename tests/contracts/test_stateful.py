@@ -52,7 +52,7 @@ from tests.contracts.test_story import GRANT_HASH, NOTE, receipt_of, signed
 WALKS, STEPS = 3, 70
 VARIABLE = "SEALROOM_STATEFUL"
 THRESHOLD = 2
-DAY_S = 24 * 3600
+DAY_S, HOUR_S = 24 * 3600, 3600
 ODD = 0.2
 """How often a step takes its unlikely turn."""
 RECIPES = (b"\xc0" * 32, b"\xc1" * 32)
@@ -126,6 +126,10 @@ def walker(room: Room, reverts: Reverts, models: list[Model]) -> type[RuleBasedS
         def __init__(self) -> None:
             super().__init__()
             self.before = ape.chain.snapshot()
+            # The ledger counts by days: no midnight may come between a look at the time and a transaction.
+            left = DAY_S - int(ape.chain.pending_timestamp) % DAY_S
+            if left < HOUR_S:
+                ape.chain.mine(timestamp=int(ape.chain.pending_timestamp) + left)
             # Ape forgets types when it puts the chain back, and could then not name an error.
             for one in (contract, ledger, app, room.lens):
                 ape.chain.contracts[one.address] = one.contract_type

@@ -90,6 +90,7 @@ class Workshop:
         self._registered = 0
         chain.rpc("evm_setNextBlockTimestamp", now)
         chain.mine()
+        chain.keep_own_time()
         self.lens = self.deploy("Lens")
         self.ledger = self.deploy("Ledger", self.lens)
 

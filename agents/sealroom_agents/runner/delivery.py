@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,6 +40,8 @@ SILENCE_S = 60.0
 """Longest silence of a connection, seconds."""
 MAX_CONNECTIONS = 64
 """Connections at one time; one more is closed."""
+LINGER_S, LINGER_BYTES = 2.0, 1 << 20
+"""How long, and how much, of a body that was refused unread is still taken from the line."""
 _PATH = re.compile(r"/v1/runs/(?P<token>[0-9a-f]{64})(?P<what>/[A-Za-z0-9._/-]{1,200})")
 _DATASET = "/datasets/"
 
@@ -231,13 +234,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _take(self) -> None:
         inbox, what = self._found()
         if inbox is None:
-            return self._answer(404)
+            return self._refuse(404)
         limit = LIMITS.get(what.removeprefix("/"), MAX_LINE_BYTES)
         told = self.headers.get("Content-Length", "")
         if not (told.isascii() and told.isdigit() and len(told) < 12):
-            return self._answer(411)
+            return self._refuse(411)
         if int(told) > limit:
-            return self._answer(413)
+            return self._refuse(413)
         body = self.rfile.read(int(told))
         if len(body) != int(told):
             return self._answer(400)
@@ -250,6 +253,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _found(self) -> tuple[Inbox | None, str]:
         match = _PATH.fullmatch(self.path)
         return (None, "") if match is None else (self.server.inboxes.get(match["token"]), match["what"])
+
+    def _refuse(self, status: int) -> None:
+        """Answer without the body, and let the sender read that: a socket that is closed with bytes unread
+        resets its connection, and the answer may be lost with it."""
+        self._answer(status)
+        end, left = time.monotonic() + LINGER_S, LINGER_BYTES
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while left > 0 and (wait := end - time.monotonic()) > 0:
+                self.connection.settimeout(wait)
+                if not (piece := self.rfile.read1(min(left, 1 << 16))):
+                    return
+                left -= len(piece)
 
     def _answer(self, status: int) -> None:
         self.send_response(status)
