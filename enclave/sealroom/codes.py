@@ -902,6 +902,13 @@ class Code(StrEnum):
     SCRATCH_UNWRITABLE = _command("scratch-unwritable", "The folder of the input cannot be written to.")
     ALREADY_SEALING = _command("already-sealing", "Another run seals the same output.")
 
+    # --- commands: the way back -----------------------------------------------------------------
+
+    PARTS_BROKEN = _command("parts-broken", "Some parts of the sealed file do not open: they are listed.")
+    PLAIN_WOULD_LEAVE = _command(
+        "plain-would-leave", "The opened file would lie where sealed files lie, and could leave with them."
+    )
+
     # --- commands: keys and signatures ----------------------------------------------------------
 
     KEY_EXISTS = _command("key-exists", "The data key is there already, and is never overwritten.")
@@ -909,6 +916,12 @@ class Code(StrEnum):
     KEY_MALFORMED = _command("key-malformed", "The file is no data key.")
     KEY_EXPOSED = _command("key-exposed", "Others on this machine can read the key file: chmod 600.")
     KEY_WOULD_LEAVE = _command("key-would-leave", "The data key would lie where sealed files lie.")
+    SECRET_UNREADABLE = _command(
+        "secret-unreadable", "No secret can be read from there: a terminal, a device or an idle pipe."
+    )
+    SECRET_COMMAND = _command(
+        "secret-command", "The program that prints a secret failed, printed too much or took too long."
+    )
     KEYSTORE_MISSING = _command("keystore-missing", "There is no such keystore file.")
     KEYSTORE_MALFORMED = _command("keystore-malformed", "The file is no Ethereum keystore of version 3.")
     WRONG_PASSPHRASE = _command("wrong-passphrase", "The passphrase does not open the keystore.")

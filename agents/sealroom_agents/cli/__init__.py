@@ -66,6 +66,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("images", f"{_HERE}.cli.images:images", "write a folder of pictures as a table to seal"),
             Entry("seal", f"{_HERE}.cli.seal:seal", "seal a dataset at its source, for one recipe"),
             Entry("reseal", f"{_HERE}.cli.reseal:reseal", "wrap a sealed dataset for another study"),
+            Entry("unseal", f"{_HERE}.cli.unseal:unseal", "open a sealed dataset with its data key"),
             Entry(
                 "inspect", f"{_HERE}.cli.inspection:inspect", "show what a sealed dataset says without a key"
             ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sealroom check``: whether a sealed file is what study card and chain say, without any key."""
+"""``sealroom check``: whether a sealed file is what study card and chain say, and opens with its key."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from sealroom.codes import Code
 from sealroom_agents.cli.binding import checked_card, wrap_context
+from sealroom_agents.cli.key_options import asked_key, key_options
 from sealroom_agents.cli.options import (
     FILE,
     gate_compose_option,
@@ -24,6 +25,7 @@ from sealroom_agents.cli.terminal import Red, complain, finding, progress
 from sealroom_agents.errors import ChainError, CommandExit
 
 if TYPE_CHECKING:
+    from sealroom.keys import Secret
     from sealroom.sealed import SealedInfo
     from sealroom_agents.chain import ChainReader
     from sealroom_agents.facts import ChainView
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 @click.argument("sealed_file", metavar="SEALED.tar", type=FILE)
 @click.option("--study", type=FILE, metavar="FILE", help="The study card that it must be sealed for.")
 @click.option("--require-signature", is_flag=True, help="An index without the owner's signature is broken.")
+@key_options(None)
 @rpc_option
 @gate_compose_option
 @simulated_root_option
@@ -49,11 +52,13 @@ def check(
     simulated_root: Path | None,
     as_json: bool,
 ) -> int:
-    """Check a sealed file without any key: before its owner sends it, or after it was received.
+    """Check a sealed file: before its owner sends it, after it was received, or as a drill.
 
     Its frame is read strictly, every part is compared with its digest, the owner's signature is verified.
     With --study: the card holds, the recipe reads this dataset, and the key is wrapped to exactly that
     recipe, consortium and gate. With --rpc: exactly this file is registered, and an owner holds the dataset.
+    None of that needs a key. With --key, its owner opens every part, and nothing is written: of a damaged
+    file, the parts that do not open are named, as unseal --salvage would leave them out.
 
     \b
     Ends with the verdict as its status:
@@ -65,26 +70,34 @@ def check(
     Example:
       sealroom check sealed/hospital-A/cohort-A.tar --study study.json
       sealroom check hospital-A/cohort-A.tar --study study.json --rpc URL --require-signature --json
+      sealroom check backup/cohort-A.tar --key keys/hospital-A/cohort-A.key --json
     """
-    if study is None and not rpc:
-        raise click.UsageError("needs --study, --rpc or both; the file alone: sealroom inspect --parts")
+    from sealroom_agents.cli import datakey
+
+    source = asked_key()
+    if study is None and not rpc and source is None:
+        raise click.UsageError("needs --study, --rpc or --key; the file alone: sealroom inspect --parts")
     reader = reader_for(rpc) if rpc else None
     card = None
     if study is not None:
         card = checked_card(study, reader=reader, gate_compose=gate_compose, simulated_root=simulated_root)
+    key = None if source is None else datakey.read(source)
     findings: list[Finding] = []
     undecided: ChainError | None = None
     try:
-        for one in _findings(sealed_file, card, reader, rpc, required=require_signature):
+        for one in _findings(sealed_file, card, reader, rpc, key, required=require_signature):
             findings.append(one)
             if not as_json:
                 alarms = card is not None and one.name == "guarantee" and card.card.recipe.guarantee.must_read
                 finding(one.name, Red(one.detail) if alarms else one.detail, ok=one.ok, width=12)
     except ChainError as error:
         undecided = error
+    finally:
+        if key is not None:
+            key.wipe()
     broken = next((one for one in findings if not one.ok), None)
     if as_json:
-        rows = [{"name": one.name, "ok": one.ok, "code": one.code, "detail": one.detail} for one in findings]
+        rows = [one.json() for one in findings]
         verdict = "broken" if broken else "undecided" if undecided else "holds"
         click.echo(json.dumps({"ok": verdict == "holds", "verdict": verdict, "findings": rows}))
     if broken is not None:
@@ -94,7 +107,8 @@ def check(
         complain(f"not decided: {undecided.message}", undecided.hint)
         return CommandExit.UNDECIDED
     if not as_json:
-        click.echo(_verdict(study=study is not None, chain=reader is not None), err=True)
+        verdict = _verdict(study=study is not None, chain=reader is not None)
+        click.echo(verdict, err=True)
     return 0
 
 
@@ -103,6 +117,7 @@ def _findings(
     card: CheckedCard | None,
     reader: ChainReader | None,
     rpc: tuple[str, ...],
+    key: Secret | None,
     *,
     required: bool,
 ) -> Iterator[Finding]:
@@ -113,7 +128,15 @@ def _findings(
     with progress(f"reading {path.name}", path.stat().st_size if path.is_file() else 0) as advance:
         structure = list(findings.structure(path, progress=advance))
     yield from structure
+    if key is not None:
+        with progress(f"opening {path.name}", path.stat().st_size if path.is_file() else 0) as advance:
+            opened = findings.opening(path, key, progress=advance)
+        yield opened
+        if not opened.ok:
+            return
     if not all(finding.ok for finding in structure):
+        return
+    if card is None and reader is None:
         return
     info = inspect(path)
     if card is None and reader is not None:
@@ -178,6 +201,8 @@ def _registered(
 def _verdict(*, study: bool, chain: bool) -> str:
     if study and chain:
         return "holds: sealed for this study, and registered by its owner"
+    if not study and not chain:
+        return "holds, and opens; for which study it is wrapped: pass --study FILE"
     if study:
         return "holds for this study; whether it is registered is on chain: pass --rpc URL"
     return "holds as it was registered; for which recipe is in the study card: pass --study FILE"
@@ -190,6 +215,8 @@ def _hint(code: Code | None) -> str | None:
         "--lifetime EPS --consortium 0x…",
         Code.NOT_SIGNED: "its owner signs it: sealroom sign SEALED.tar --keystore FILE",
         Code.PART_ALTERED: "fetch it again: it is not what its owner sealed",
+        Code.PARTS_BROKEN: "what opens can be had: sealroom unseal SEALED.tar --salvage --out FILE",
+        Code.WRONG_KEY: "the key's file says which dataset it is for",
         Code.REGISTRATION_DIFFERS: "do not use it: it is not what its owner registered",
         Code.NOT_WRAPPED: "its owner wraps it: sealroom reseal SEALED.tar --study FILE",
         Code.OWNER_UNKNOWN: "the chain tells to whom a dataset moved: pass --rpc URL",

@@ -16,9 +16,11 @@ from sealroom.encoding import to_hex
 from sealroom.files import PRIVATE, TargetExists, write_atomic
 from sealroom.keys import Secret
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.secret_line import read_secret
+from sealroom_agents.owner.secret_line import MAX_FILE_BYTES, parse_secret
+from sealroom_agents.owner.secret_source import SecretSource
 
 _WORD = "sealroom-data-key-1"
+_HINT = "it is the .key file that sealroom seal wrote"
 
 
 def create(path: Path, key: Secret, *, owner: str, dataset: str) -> None:
@@ -30,9 +32,10 @@ def create(path: Path, key: Secret, *, owner: str, dataset: str) -> None:
         raise ToolError(Code.KEY_EXISTS, f"{path} exists, and a data key is never overwritten") from None
 
 
-def read(path: Path) -> Secret:
-    """Read a key file.
-
-    Raises `key-missing`, `key-malformed`, or `key-exposed` when others on this machine can read it.
-    """
-    return read_secret(path, _WORD, what="data key", hint="it is the .key file that sealroom seal wrote")
+def read(source: SecretSource) -> Secret:
+    """Read a data key. Raises `key-malformed`, and what `SecretSource.read` raises."""
+    try:
+        data = source.read(MAX_FILE_BYTES)
+    except ToolError as error:
+        raise ToolError(error.code, error.message, error.hint or _HINT) from None
+    return parse_secret(data, _WORD, source=source.name, what="data key", hint=_HINT)

@@ -23,6 +23,7 @@ from sealroom_agents.cli.binding import (
     dataset_in,
     wrap_context,
 )
+from sealroom_agents.cli.key_options import asked_key, key_options
 from sealroom_agents.cli.options import (
     FILE,
     gate_compose_option,
@@ -49,12 +50,7 @@ if TYPE_CHECKING:
     metavar="ID",
     help="Whose it is, as the card names it.  [default: the owner with the account that sealed it]",
 )
-@click.option(
-    "--key",
-    type=FILE,
-    metavar="FILE",
-    help="Its data key.  [default: keys/OWNER/NAME.key]",
-)
+@key_options()
 @click.option("--out", type=FILE, metavar="FILE", help="Write here.  [default: in place]")
 @rpc_option
 @gate_compose_option
@@ -65,7 +61,6 @@ def reseal(
     sealed_file: Path,
     study: Path,
     owner: str | None,
-    key: Path | None,
     out: Path | None,
     rpc: tuple[str, ...],
     gate_compose: bytes | None,
@@ -87,6 +82,7 @@ def reseal(
     from sealroom.encoding import to_hex
     from sealroom.sealed.target import refuse_same
     from sealroom_agents.cli import datakey
+    from sealroom_agents.cli.key_place import key_place
     from sealroom_agents.owner import disk_space
 
     if out is not None:
@@ -103,7 +99,7 @@ def reseal(
     if out is not None:
         refuse_same(sealed_file, out)
         disk_space.need(out.parent, sealed_file.stat().st_size, what=str(out))
-    data_key = datakey.read(key if key is not None else _key_of(sealed_file, header, owner))
+    data_key = datakey.read(asked_key() or key_place(sealed_file, header, owner))
     try:
         if not as_json:
             announce(checked, approval_of(checked, reader, owner=owner), owner=owner)
@@ -164,24 +160,3 @@ def _owner_of(header: Header, card: StudyCard) -> str:
         f"the card names no owner with the account {header.owner}, which the file was sealed for",
         "if the dataset moved to another account, name its owner: --owner ID",
     )
-
-
-def _key_of(sealed_file: Path, header: Header, owner: str) -> Path:
-    """Where `sealroom seal` keeps the key: under the owner's id, or for a file that was sealed before there
-    was a study, under the account. Raises `key-missing`: one beside the sealed file is in the wrong place,
-    and is not taken from there."""
-    from sealroom_agents.cli.seal_outputs import KEYS_FOLDER, file_stem
-
-    name = f"{file_stem(header.dataset, header.dataset_version)}.key"
-    places = {owner, header.owner}
-    # The file's own folder first: the same dataset may have been sealed before there was a study, and again.
-    folder = sealed_file.absolute().parent.name
-    usual = KEYS_FOLDER / (folder if folder in places else owner) / name
-    for found in (usual, *(KEYS_FOLDER / place / name for place in (owner, header.owner))):
-        if found.is_file():
-            return found
-    beside = sealed_file.with_suffix(".key")
-    hint = "name it with --key; where it is lost, the file must be sealed anew, as the dataset's next version"
-    if beside.is_file():
-        hint = f"{beside} lies where sealed files lie, and could leave with them: move it to {usual}"
-    raise ToolError(Code.KEY_MISSING, f"no data key {usual}", hint)

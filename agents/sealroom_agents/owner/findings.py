@@ -13,12 +13,17 @@ from pathlib import Path
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import SealError
+from sealroom.keys import Secret
 from sealroom.recipe import Recipe
 from sealroom.schema import misfits
 from sealroom.sealed import SealedArchive, SealedInfo, Wrap, WrapContext
 from sealroom_agents.owner.consortium_contract import Registered
 from sealroom_agents.owner.registration import registration_of
+from sealroom_agents.owner.salvage import BrokenParts, salvage
 from sealroom_agents.recipe_words import counted_words
+
+MOST_NAMED = 8
+"""Stretches of broken parts that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +31,20 @@ class Finding:
     """The answer to one question."""
 
     name: str
-    """What was asked: `frame`, `parts`, `owner`, `signature`, `recipe`, `wrap`, `registration`."""
+    """What was asked: `frame`, `parts`, `key`, `owner`, `signature`, `recipe`, `wrap`, `registration`."""
     ok: bool
     """Whether it holds."""
     detail: str
     """What was found."""
     code: Code | None = None
     """Stable word for what is wrong."""
+    broken: tuple[BrokenParts, ...] = ()
+    """Of `key`: the parts that do not open."""
+
+    def json(self) -> dict[str, object]:
+        """The same as JSON."""
+        row: dict[str, object] = {"name": self.name, "ok": self.ok, "code": self.code, "detail": self.detail}
+        return {**row, "broken": [each.json() for each in self.broken]} if self.name == "key" else row
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,23 @@ def structure(path: Path, *, progress: Callable[[int, int], None] | None = None)
             yield Finding("parts", False, error.message, error.code)
             return
         yield Finding("parts", True, f"{header.parts:,} of {header.parts:,} as the index lists them")
+
+
+def opening(path: Path, dek: Secret, *, progress: Callable[[int, int], None] | None = None) -> Finding:
+    """`key`: every part opens with it; asked of a broken file too, to tell what is left of it."""
+    try:
+        found = salvage(path, dek=dek, progress=progress)
+    except SealError as error:
+        return Finding("key", False, error.message, error.code)
+    parts = found.header.parts
+    if not found.broken:
+        return Finding("key", True, f"opens {parts:,} of {parts:,} parts")
+    lost = "; ".join(each.sentence() for each in found.broken[:MOST_NAMED])
+    more = len(found.broken) - MOST_NAMED
+    said = (
+        f"opens {parts - found.lost:,} of {parts:,} parts: {lost}{f'; and {more:,} more' if more > 0 else ''}"
+    )
+    return Finding("key", False, said, Code.PARTS_BROKEN, found.broken)
 
 
 def owner_of(info: SealedInfo, where: ConsortiumFacts, *, holder: str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +111,7 @@ class SealedArchive:
 
         Without `frames`, what stands around a part is checked when the part is read, and not before.
         """
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise HeaderError(Code.SOURCE_UNREADABLE, f"cannot read {path}: {error.strerror}") from None
+        descriptor = open_file(path)
         try:
             archive = cls(descriptor)
             if frames:
@@ -220,6 +218,20 @@ class SealedArchive:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_file(path: Path) -> int:
+    """Open a sealed file: its descriptor. Raises `source-unreadable`, for a pipe or a device at once: it has
+    no size, cannot be read at a place, and opening it may wait for ever."""
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise HeaderError(Code.SOURCE_UNREADABLE, f"cannot read {path}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise HeaderError(Code.SOURCE_UNREADABLE, f"cannot read {path}: it is no file")
+    return descriptor
 
 
 def inspect(path: Path) -> SealedInfo:
