@@ -78,6 +78,8 @@ class HostileNode:
                         if line.startswith(b"content-length:")
                     )
                     body = stream.read(length)
+                    if len(body) < length:
+                        return
                     self.requests.append(head)
                     if self.answer(self, connection, body) is False:
                         return
@@ -92,10 +94,13 @@ class HostileNode:
             self.changed.notify_all()
 
     def _head(self, stream: Any) -> bytes | None:
+        """`None` where the caller hung up, be it in the middle of one."""
         lines: list[bytes] = []
-        while (line := stream.readline()) not in (b"\r\n", b""):
+        while (line := stream.readline()) != b"\r\n":
+            if not line.endswith(b"\r\n"):
+                return None
             lines.append(line)
-        return b"".join(lines) or None
+        return b"".join(lines)
 
 
 Answer = Callable[[HostileNode, socket.socket, bytes], Any]

@@ -53,7 +53,7 @@ from sealroom_agents.chain import ChainReader
 from sealroom_agents.chain.contracts import explain_revert, interface
 from sealroom_agents.chain.fees import GWEI
 from sealroom_agents.chain.gas import with_room
-from tests import plain_http
+from tests import plain_http, processes
 from tests.patience import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,7 +198,7 @@ class LocalChain:
                 return cls(process, "http://" + line.removeprefix("Listening on ").strip(), states)
             if not line and process.poll() is not None:
                 break
-        child_processes.kill(process.pid)
+        processes.end(process)
         states.cleanup()
         raise RuntimeError("anvil did not start: " + "".join(lines)[-2000:])
 
@@ -222,8 +222,7 @@ class LocalChain:
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
-            child_processes.kill(self._process.pid)
-            self._process.wait()
+            processes.end(self._process)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._states.cleanup()
@@ -312,10 +311,21 @@ class LocalChain:
         self.advance(max(1, int(time.time()) - self.head_time()))
 
     def mine_every(self, seconds: int) -> None:
-        """From here on, a block comes by itself in this interval, at its real time, beside those of
-        transactions. A chain that nobody mines is soon too old for who follows it."""
+        """From here on, a block comes by itself in this interval, at its real time, and none for a
+        transaction alone. A chain that nobody mines is soon too old for who follows it."""
         self.keep_real_time()
         self.rpc("anvil_setIntervalMining", seconds)
+
+    @contextmanager
+    def mining(self) -> Iterator[None]:
+        """A block every second, as processes expect that go by the real time: however long they take to
+        start, the newest block is none of long ago. Then a block for each transaction again."""
+        self.mine_every(1)
+        try:
+            yield
+        finally:
+            self.rpc("anvil_setIntervalMining", 0)
+            self.rpc("evm_setAutomine", True)
 
     def reorg(self, depth: int, *later: str) -> None:
         """Replace the last `depth` blocks by empty ones; their transactions are gone, but for those of

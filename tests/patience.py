@@ -19,7 +19,10 @@ def until(ready: Callable[[], Found], process: subprocess.Popen[bytes] | None = 
     """Wait until `ready` returns what counts as true; returns that. Fails where `process` ends before."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := ready()):
-        assert process is None or process.poll() is None, "the process ended"
+        if process is not None and process.poll() is not None:
+            found = ready()  # it may have done it in the meantime
+            assert found, "the process ended"
+            break
         assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s"
         time.sleep(PAUSE_S)
     return found

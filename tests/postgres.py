@@ -13,6 +13,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ from pathlib import Path
 import psycopg
 
 from sealroom_agents import child_processes
-from tests.patience import until
+from tests import processes
+from tests.patience import PATIENCE_S, until
 
 NOBODY = "nobody"
 USER = "sealroom"
@@ -31,7 +33,7 @@ SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",  # nothing here outlives the machine
     "shared_buffers": "16MB",
-    "max_connections": "64",
+    "max_connections": "400",  # of all stores of a worker's tests, also those that nobody has collected yet
     "jit": "off",
 }
 
@@ -95,8 +97,10 @@ class Postgres:
             yield server
         finally:
             if process is not None:
-                child_processes.kill(process.pid)
-                process.wait()
+                process.send_signal(signal.SIGINT)  # a fast shutdown, which gives its shared memory back
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PATIENCE_S)
+                processes.end(process)
             shutil.rmtree(folder, ignore_errors=True)
 
     def create(self) -> str:

@@ -22,8 +22,9 @@ import pytest
 
 from sealroom_agents import child_processes
 from sealroom_agents.object_stores import open_store
+from tests import processes
 from tests.cut_line import CutLine
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 from tests.ports import free_port
 
 PROGRAM = """
@@ -63,8 +64,7 @@ class S3Server:
                     store.mkdir(BUCKET)
                 yield server
         finally:
-            child_processes.kill(process.pid)
-            process.communicate()
+            processes.end(process)
 
     def place(self) -> str:
         """A place in it where nothing is."""
@@ -93,5 +93,5 @@ class S3Server:
 
 def _answers(port: int) -> bool:
     with suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}/").status_code < 500
+        return httpx.get(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S).status_code < 500
     return False

@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from tests import descriptors
+from tests import descriptors, processes
 from tests.patience import PATIENCE_S, until
 
 from sealroom_agents import child_guard, child_processes
@@ -38,25 +37,16 @@ time.sleep(9999)
 """Starts the tree from a thread that ends at once."""
 
 
-def gone(pids: set[int]) -> bool:
-    """Wait until none of them lives."""
-    deadline = time.monotonic() + PATIENCE_S
-    while any(child_guard.is_alive(pid) for pid in pids):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 @pytest.mark.parametrize("victim", ["parent", "guard", "command"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_all_that_a_process_started_ends_with_it(victim: str, how: signal.Signals) -> None:
     """OP-10: also what moved to a session of its own; and not with the thread that started it."""
+    there: processes.Known = {}
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         try:
-            first, second, third = (int(parent.stdout.readline()) for _ in range(3))
-            pids = {first, second, third}
+            pids = {int(parent.stdout.readline()) for _ in range(3)}
+            there = processes.known(pids)
             keeper = next(
                 pid for pid in pids if b"child_guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
             )
@@ -65,16 +55,15 @@ def test_all_that_a_process_started_ends_with_it(victim: str, how: signal.Signal
                 for pid in pids - {keeper}
                 if f"PPid:\t{keeper}\n" in Path(f"/proc/{pid}/status").read_text()
             )
-            assert all(child_guard.is_alive(pid) for pid in pids)
+            assert set(processes.living(there)) == pids
             os.kill({"parent": parent.pid, "guard": keeper, "command": command}[victim], how)
             if (victim, how) == ("guard", signal.SIGKILL):  # its command at least, and by Linux alone
                 pids = {keeper, command}
-            assert gone(pids)
+            processes.until_gone({pid: there[pid] for pid in pids})
             assert victim == "parent" or child_guard.is_alive(parent.pid)
         finally:
             parent.kill()
-            for pid in (first, second, third):
-                child_processes.kill(pid)
+            processes.kill(there)
 
 
 def test_a_child_ends_as_its_command_ends_and_hears_signals() -> None:
@@ -153,12 +142,12 @@ def test_a_stopped_demo_leaves_no_process(tmp_path: Path, how: signal.Signals) -
             assert demo.stdout is not None
             assert demo.stdout.readline() == b"ready\n"
             until(lambda: len(set(child_guard.descendants(demo.pid))) >= 6)
-            pids = set(child_guard.descendants(demo.pid))
+            below = processes.below(demo.pid)
             demo.send_signal(how)
             assert demo.wait(PATIENCE_S) == (-how if how == signal.SIGKILL else 130)
-            assert gone(pids)
+            processes.until_gone(below)
         finally:
-            child_processes.kill(demo.pid)
+            processes.end(demo)
     with locked(tmp_path / "demo"):
         pass
 
@@ -189,17 +178,13 @@ def test_ctrl_c_ends_the_demo_s_commands_and_starts_no_more(tmp_path: Path) -> N
     command = [sys.executable, "-c", STOPPED, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as demo:
         try:
-            deadline = time.monotonic() + PATIENCE_S
-            while len(list(tmp_path.iterdir())) < 4:
-                assert time.monotonic() < deadline
-                assert demo.poll() is None
-                time.sleep(0.05)
-            pids = set(child_guard.descendants(demo.pid))
+            until(lambda: len(list(tmp_path.iterdir())) == 4, demo)
+            below = processes.below(demo.pid)
             demo.send_signal(signal.SIGINT)
             out, err = demo.communicate(timeout=PATIENCE_S)
             assert out == b"ready\nstopped\n", err
             assert demo.returncode == 0
-            assert gone(pids)
+            processes.until_gone(below)
             assert len(list(tmp_path.iterdir())) == 4
         finally:
-            child_processes.kill(demo.pid)
+            processes.end(demo)

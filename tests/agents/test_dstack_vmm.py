@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import plain_http
 from tests.agents.test_runner import platform as platform
 from tests.fake_vmm import FakeVmm, Vm
 from tests.formats.worked import HINTED, STUDY
@@ -36,6 +37,8 @@ from sealroom_agents.runner.rest import Server
 APP = "0x" + "a0" * 20
 IMAGE = "dstack-0.5.8"
 TOKEN = "t" * 40
+HTTP = plain_http.client()
+"""As an enclave speaks to its runner."""
 QUICK = Limits(boot_s=PATIENCE_S, end_s=PATIENCE_S, look_s=0.02, retry_s=0.2)
 """For tests in which nothing is slow by design."""
 
@@ -143,16 +146,16 @@ def test_a_vm_measures_the_recipe_and_is_told_its_run(
     assert TOKEN not in json.dumps(vmm.calls)
 
     url = reached(backend, enclave)
-    assert httpx.get(f"{url}/datasets/hospital-A/cohort-A.tar").content == b"sealed" * 100_000
-    assert httpx.get(f"{url}/datasets/hospital-B/cohort-B.tar").status_code == 503  # not there yet
-    assert httpx.get(f"{url}/datasets/../state").status_code == 404
-    assert httpx.post(f"{url}/start", json={"enclave": "one"}).status_code == 200
+    assert HTTP.get(f"{url}/datasets/hospital-A/cohort-A.tar").content == b"sealed" * 100_000
+    assert HTTP.get(f"{url}/datasets/hospital-B/cohort-B.tar").status_code == 503  # not there yet
+    assert HTTP.get(f"{url}/datasets/../state").status_code == 404
+    assert HTTP.post(f"{url}/start", json={"enclave": "one"}).status_code == 200
     told = {"number": 1, "line": {"phase": "attesting"}}
     for _ in range(2):  # the same line again: its answer was lost
-        assert httpx.post(f"{url}/lines", json=told).status_code == 200
-    assert httpx.put(f"{url}/envelope.json", content=b"{}").status_code == 200
-    assert httpx.put(f"{url}/envelope.json", content=b"[]").status_code == 409
-    assert httpx.post(f"{url}/exit", json={"status": 0}).status_code == 200
+        assert HTTP.post(f"{url}/lines", json=told).status_code == 200
+    assert HTTP.put(f"{url}/envelope.json", content=b"{}").status_code == 200
+    assert HTTP.put(f"{url}/envelope.json", content=b"[]").status_code == 409
+    assert HTTP.post(f"{url}/exit", json={"status": 0}).status_code == 200
     assert enclave.exit_code() is None, "a line is not read yet"
     assert enclave.line(PATIENCE_S) == {"phase": "attesting"} and enclave.line(0.0) is None
     assert enclave.exit_code() == 0 and enclave.envelope() == b"{}" and enclave.failure() is None
@@ -160,7 +163,7 @@ def test_a_vm_measures_the_recipe_and_is_told_its_run(
     enclave.kill()
     enclave.clean()
     assert vmm.vms == {} and vmm.called()[3:] == ["StopVm", "StopVm", "RemoveVm"]
-    assert httpx.post(f"{url}/start", json={"enclave": "one"}).status_code == 404
+    assert HTTP.post(f"{url}/start", json={"enclave": "one"}).status_code == 404
     assert not (tmp_path / "state" / asked.run_id[2:] / "out").exists()
 
 
@@ -401,9 +404,9 @@ def test_a_second_boot_for_one_run_is_seen_and_gets_nothing(
     enclave = by_tcp.start(order(compose))
     url = reached(by_tcp, enclave)
     for _ in range(2):  # the same one again: its answer was lost
-        assert httpx.post(f"{url}/start", json={"enclave": "one"}).status_code == 200
-    assert httpx.post(f"{url}/start", json={"enclave": "two"}).status_code == 409
-    assert httpx.put(f"{url}/envelope.json", content=b"{}").status_code == 409
+        assert HTTP.post(f"{url}/start", json={"enclave": "one"}).status_code == 200
+    assert HTTP.post(f"{url}/start", json={"enclave": "two"}).status_code == 409
+    assert HTTP.put(f"{url}/envelope.json", content=b"{}").status_code == 409
     assert ended(enclave).code == "vm-restarted"
     enclave.clean()
 
@@ -415,8 +418,8 @@ def test_a_look_that_fails_ends_no_run(by_tcp: RemoteBackend, tcp: FakeVmm, comp
     before = len(tcp.calls)
     until(lambda: len(tcp.calls) > before + 3)
     url = reached(by_tcp, enclave)
-    httpx.post(f"{url}/start", json={"enclave": "one"})
-    httpx.post(f"{url}/lines", json={"number": 1, "line": {"phase": "computing"}})
+    HTTP.post(f"{url}/start", json={"enclave": "one"})
+    HTTP.post(f"{url}/lines", json={"number": 1, "line": {"phase": "computing"}})
     assert enclave.line(PATIENCE_S) == {"phase": "computing"}
     tcp.faults.clear()
     enclave.clean()
@@ -493,8 +496,8 @@ def test_a_runner_that_starts_again_ends_the_vms_that_it_left(
     tcp.CreateVm({**created, "name": "sealroom-gate"})
     assert foreign
     url = reached(by_tcp, enclaves[0])
-    httpx.post(f"{url}/start", json={"enclave": "one"})
-    httpx.put(f"{url}/envelope.json", content=b'{"a": 1}')
+    HTTP.post(f"{url}/start", json={"enclave": "one"})
+    HTTP.put(f"{url}/envelope.json", content=b'{"a": 1}')
     for each in enclaves:
         each._over.set()  # the runner is gone
     assert by_tcp.known() == sorted(each.run_id for each in runs)
@@ -542,13 +545,13 @@ def test_nothing_else_is_taken(
     """Bounded, by exact names."""
     enclave = by_tcp.start(order(compose))
     url = reached(by_tcp, enclave)
-    assert httpx.request(method, url + what, content=body).status_code in (status, 409)
-    httpx.post(f"{url}/start", json={"enclave": "one"})
-    assert httpx.request(method, url + what, content=body).status_code == status
+    assert HTTP.request(method, url + what, content=body).status_code in (status, 409)
+    HTTP.post(f"{url}/start", json={"enclave": "one"})
+    assert HTTP.request(method, url + what, content=body).status_code == status
     if status == 400:
         assert ended(enclave).code == "enclave-protocol"
     other = url[:-1] + ("1" if url.endswith("0") else "0")
-    assert httpx.post(other + "/start", json={"enclave": "one"}).status_code == 404
+    assert HTTP.post(other + "/start", json={"enclave": "one"}).status_code == 404
     enclave.clean()
 
 

@@ -394,7 +394,8 @@ def test_the_process_serves_and_takes_no_nonce_of_before_a_kill(
         answer = approved.http.get("/v1/readyz")
         found = [one["name"] for one in answer.json()["conditions"] if not one["ok"]]
         assert answer.status_code == (503 if found else 200), answer.text
-        assert httpx.get(f"http://{metrics}/v1/readyz").status_code == answer.status_code
+        seen = httpx.get(f"http://{metrics}/v1/readyz", timeout=PATIENCE_S)
+        assert seen.status_code == answer.status_code
         return found
 
     process = start()
@@ -407,7 +408,7 @@ def test_the_process_serves_and_takes_no_nonce_of_before_a_kill(
         approved.heartbeat()
         assert lacking() == []
         granted(enclave.send(message))
-        told = httpx.get(f"http://{metrics}/metrics").text
+        told = httpx.get(f"http://{metrics}/metrics", timeout=PATIENCE_S).text
         node = approved.chain.url.partition("//")[2]
         for expected in (
             "gate_grants_total 1.0",

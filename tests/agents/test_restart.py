@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests import processes
 from tests.agents.emitted import signed
 from tests.agents.quiet_gate import QuietGate, quiet_gate, sealed_files
 from tests.local_chain import LocalChain, private_key
@@ -29,6 +31,7 @@ from sealroom.envelope import parse_envelope
 from sealroom.runtime.gate_client import HttpGate
 from sealroom_agents import child_guard, child_processes
 from sealroom_agents.chain import ChainReader, Transactor
+from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.errors import RunnerError, StoreError
 from sealroom_agents.runner import local
 from sealroom_agents.runner.backend import Assignment
@@ -409,12 +412,13 @@ def carry_and_die(step: int, database: str, chain: str, folder: Path, run: str) 
         if act == "advance":
             emit.touch()
 
-    store = Store(database)
+    store, node = Store(database), Rpc(chain, timeout_s=PATIENCE_S)
     backend = ReadyMade(
         folder, folder, folder / "state", "http://127.0.0.1:9", drafts=folder / "drafts", wait=str(emit)
     )
     runner = make_runner(
-        ChainReader([chain], timeout_s=PATIENCE_S),
+        # However long this process took to start, the newest block is of now.
+        ChainReader([chain], timeout_s=PATIENCE_S, clock=lambda: node.head("latest").timestamp),
         HOLDER,
         store=Fatal(store, kill),
         backend=Fatal(backend, kill),
@@ -447,8 +451,6 @@ def test_a_runner_killed_at_any_step_loses_no_envelope_and_publishes_once(shop: 
         # What earlier rounds left would be swept first, and the kill come before the run is even claimed.
         shop.folder = tmp_path / str(step)
         shop.folder.mkdir()
-        # A restored chain takes its old time up again, and would be stale after some rounds.
-        shop.lab.chain.keep_real_time()
         run = shop.submit()
         if carried_until(step, shop, run):
             break
@@ -626,6 +628,14 @@ def gate() -> Iterator[QuietGate]:
         yield running
 
 
+@pytest.fixture
+def mined(shop: Shop) -> Iterator[None]:
+    """The shop's chain goes on, as processes expect."""
+    with shop.lab.chain.mining():
+        yield
+
+
+@pytest.mark.usefixtures("mined")
 def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_its_enclaves(
     shop: Shop, tmp_path: Path, gate: QuietGate
 ) -> None:
@@ -642,7 +652,6 @@ def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_it
         *("--state", str(tmp_path / "runs"), "--name", "host-1"),
     ]
     run = shop.lab.submit()
-    shop.lab.chain.keep_real_time()
     process = child_processes.start(command, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
@@ -651,18 +660,16 @@ def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_it
         while b"no more runs are taken; 1 under way" not in process.stderr.readline():
             assert process.poll() is None
         later = shop.lab.submit()
-        assert shop.lab.store.run(run).state == "starting"
+        assert shop.lab.store.run(run).state in ("starting", "attesting")
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     finally:
-        child_processes.kill(process.pid)
-        process.communicate()
+        processes.end(process)
     ended = shop.lab.store.run(run)
     assert (ended.state, ended.code) == ("failed", "runner-stopped")
     assert shop.lab.store.run(later).state == "queued"
 
     command[-1] = "host-2"
-    shop.lab.chain.keep_real_time()
     process = child_processes.start(command, stderr=subprocess.DEVNULL)
     try:
         programs = under_way(later)
@@ -670,10 +677,9 @@ def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_it
         os.kill(victims[0], signal.SIGKILL)
         assert process.wait(PATIENCE_S) == -signal.SIGKILL
     finally:
-        child_processes.kill(process.pid)
-    assert not any(child_guard.is_alive(pid) for pid in programs)
+        processes.end(process)
+    assert processes.living(programs) == []
     command[-1] = "host-3"
-    shop.lab.chain.keep_real_time()
     process = child_processes.start(command, stderr=subprocess.DEVNULL)
     try:
         ended = shop.until(later, *ENDS)
@@ -684,6 +690,19 @@ def test_the_command_drains_on_a_first_signal_stops_on_a_second_and_dies_with_it
     assert [event.phase for event in shop.lab.store.events(later)].count("resumed") == 1
 
 
-def under_way(run: str) -> list[int]:
-    """Wait until guest agent and enclave run, each behind its guard; returns the processes."""
-    return until(lambda: found if len(found := local._programs_of(run)) >= 4 else [])
+def under_way(run: str) -> processes.Known:
+    """Wait until guest agent and enclave run, each behind its guard, and the enclave is stopped; returns the
+    processes."""
+    until(lambda: halted(run))
+    return processes.known(until(lambda: found if len(found := local._programs_of(run)) >= 4 else []))
+
+
+def halted(run: str) -> int | None:
+    """A run's enclave, once there is one, stopped: it does not tire of a gate that never answers."""
+    for pid in local._programs_of(run):
+        with suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if words[2:4] == [b"-m", b"sealroom"] and b"--run-id" in words:
+                os.kill(pid, signal.SIGSTOP)
+                return pid
+    return None

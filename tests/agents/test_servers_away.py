@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from tests import processes
 from tests.agents.quiet_gate import QuietGate, quiet_gate, sealed_files
-from tests.agents.test_restart import PAYER, ReadyMade, Serving, Shop
+from tests.agents.test_restart import PAYER, ReadyMade, Serving, Shop, halted
+from tests.agents.test_restart import mined as mined
 from tests.cut_line import CutLine
 from tests.local_chain import LocalChain, private_key
 from tests.outside import HOLDER, Lab
@@ -27,9 +28,8 @@ from tests.postgres import Postgres
 from tests.s3_server import S3Server
 
 from sealroom.runtime.gate_client import HttpGate
-from sealroom_agents import child_guard, child_processes
+from sealroom_agents import child_processes
 from sealroom_agents.chain import Transactor
-from sealroom_agents.runner import local
 from sealroom_agents.runner.preflight import LocalPreflight
 from sealroom_agents.runner.publish import Publisher
 from sealroom_agents.runner.service import Runner
@@ -97,17 +97,6 @@ def asked_again(line: CutLine) -> None:
     until(lambda: line.connections >= before + 2)
 
 
-def halted(run: str) -> int | None:
-    """Its enclave, once there is one, stopped: it does not tire of a gate that never answers."""
-    for pid in local._programs_of(run):
-        with suppress(OSError):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if words[2:4] == [b"-m", b"sealroom"] and b"--run-id" in words:
-                os.kill(pid, signal.SIGSTOP)
-                return pid
-    return None
-
-
 def test_a_run_waits_for_its_store_before_it_starts_and_its_envelope_is_put_once_the_store_is_back(
     shop: Shop, line: CutLine, s3: S3Server, gate: QuietGate, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,6 +153,7 @@ def test_a_run_waits_for_its_store_before_it_starts_and_its_envelope_is_put_once
     store.close()
 
 
+@pytest.mark.usefixtures("mined")
 def test_two_runners_share_a_database_that_is_cut_off_and_one_is_killed_in_a_run(
     shop: Shop, line: CutLine, s3: S3Server, gate: QuietGate, tmp_path: Path
 ) -> None:
@@ -177,7 +167,6 @@ def test_two_runners_share_a_database_that_is_cut_off_and_one_is_killed_in_a_run
     log = tmp_path / "log"
 
     def start(name: str, *more: str) -> subprocess.Popen[bytes]:
-        shop.lab.chain.keep_real_time()
         command = [
             *(sys.executable, "-m", "sealroom_agents.runner", "--rpc", shop.lab.chain.url),
             *("--gate", gate.url, "--database", by_line(shop, line), "--content", place_of(shop)),
@@ -191,10 +180,10 @@ def test_two_runners_share_a_database_that_is_cut_off_and_one_is_killed_in_a_run
         told = httpx.get(f"http://{address}/v1/readyz", timeout=PATIENCE_S).json()["conditions"]
         return bool(next(one["ok"] for one in told if one["name"] == "database"))
 
-    processes = {name: start(name, *more) for name, more in (("a", ()), ("b", ("--metrics", address)))}
+    runners = {name: start(name, *more) for name, more in (("a", ()), ("b", ("--metrics", address)))}
     try:
         until(lambda: all([halted(run) for run in runs]))
-        enclaves = {run: halted(run) or 0 for run in runs}
+        enclaves = {run: processes.known([halted(run) or 0]) for run in runs}
         taken = {
             run: next(event.message for event in shop.lab.store.events(run) if event.phase == "starting")
             for run in runs
@@ -203,28 +192,26 @@ def test_two_runners_share_a_database_that_is_cut_off_and_one_is_killed_in_a_run
         assert set(found) == {"taken by a", "taken by b"}
         mine, other = found["taken by b"], found["taken by a"]
 
-        until(database_ready, processes["b"])
+        until(database_ready, runners["b"])
         line.cut()
-        os.kill(processes["a"].pid, signal.SIGKILL)
-        processes["a"].wait()
-        until(lambda: not database_ready(), processes["b"])
+        os.kill(runners["a"].pid, signal.SIGKILL)
+        runners["a"].wait()
+        until(lambda: not database_ready(), runners["b"])
         line.mend()
-        until(database_ready, processes["b"])
-        assert shop.lab.store.run(mine).state == "starting"
-        assert child_guard.is_alive(enclaves[mine])
+        until(database_ready, runners["b"])
+        assert shop.lab.store.run(mine).state in ("starting", "attesting")
+        assert processes.living(enclaves[mine])
 
-        processes["a"] = start("a")
+        runners["a"] = start("a")
         ended = shop.until(other, "failed", "done")
         assert (ended.state, ended.code, ended.fence) == ("failed", "runner-lost", 2)
-        assert not child_guard.is_alive(enclaves[other])
-        processes["b"].send_signal(signal.SIGTERM)
-        until(lambda: b"no more runs are taken" in log.read_bytes(), processes["b"])
-        processes["b"].send_signal(signal.SIGTERM)
-        assert processes["b"].wait(PATIENCE_S) == 0
+        assert not processes.living(enclaves[other])
+        runners["b"].send_signal(signal.SIGTERM)
+        until(lambda: b"no more runs are taken" in log.read_bytes(), runners["b"])
+        runners["b"].send_signal(signal.SIGTERM)
+        assert runners["b"].wait(PATIENCE_S) == 0
     finally:
-        for process in processes.values():
-            child_processes.kill(process.pid)
-            process.wait()
+        processes.end(*runners.values())
     ended = shop.lab.store.run(mine)
     assert (ended.state, ended.code, ended.fence) == ("failed", "runner-stopped", 1)
     phases = [[event.phase for event in shop.lab.store.events(run)] for run in runs]

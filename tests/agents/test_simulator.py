@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography import x509
 from dstack_sdk import DstackClient
+from tests import processes
 from tests.patience import PATIENCE_S, until
 
 from sealroom.keys import public_key33, recover_kms_root
@@ -390,8 +391,7 @@ def test_guest_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         status = process.wait(PATIENCE_S)
     finally:
-        child_processes.kill(process.pid)
-        process.wait()
+        processes.end(process)
 
     assert announced["url"] == f"unix:{tmp_path / 'g.sock'}"
     assert info.compose_hash == hashlib.sha256(COMPOSE).hexdigest()

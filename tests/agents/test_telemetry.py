@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 from tests.ports import free_port
 
 from sealroom.codes import Code
@@ -105,7 +105,7 @@ def test_metrics_are_served_on_an_address_of_their_own_and_only_when_asked_for()
     port = free_port()
     serve_metrics(None)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/metrics")
+        httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S)
 
     states = States()
     states.add("sealroom_test_known", "A number.", lambda: 7.0)
@@ -115,7 +115,7 @@ def test_metrics_are_served_on_an_address_of_their_own_and_only_when_asked_for()
     states.add_conditions(conditions)
     states.serve()
     serve_metrics(f"127.0.0.1:{port}", conditions)
-    told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    told = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S).text
     assert "sealroom_test_known 7.0" in told
     assert 'sealroom_test_nodes{host="a.example"} 1.0' in told
     assert 'sealroom_ready{condition="balance"} 0.0' in told
@@ -124,9 +124,9 @@ def test_metrics_are_served_on_an_address_of_their_own_and_only_when_asked_for()
     )
 
     base = f"http://127.0.0.1:{port}/v1"
-    assert httpx.get(f"{base}/healthz").json() == {"status": "ok"}
-    assert httpx.get(f"{base}/readyz").status_code == 503
-    assert httpx.get(f"{base}/elsewhere").status_code == 404
+    assert httpx.get(f"{base}/healthz", timeout=PATIENCE_S).json() == {"status": "ok"}
+    assert httpx.get(f"{base}/readyz", timeout=PATIENCE_S).status_code == 503
+    assert httpx.get(f"{base}/elsewhere", timeout=PATIENCE_S).status_code == 404
 
     with pytest.raises(ConfigurationError) as error:
         serve_metrics(f"127.0.0.1:{port}")
@@ -162,7 +162,7 @@ def test_a_job_that_fails_is_done_again_and_never_twice_at_a_time(caplog: pytest
     periodic.every(0.01, work, now=True)
     periodic.start()
     try:
-        assert again.wait(60)
+        assert again.wait(PATIENCE_S)
     finally:
         periodic.close()
         periodic.close()

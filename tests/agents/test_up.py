@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import processes
 from tests.patience import PATIENCE_S, until
 
 from sealroom_agents import child_processes
@@ -230,4 +231,4 @@ class up:
         return self.process
 
     def __exit__(self, *_: object) -> None:
-        child_processes.kill(self.process.pid)
+        processes.end(self.process)

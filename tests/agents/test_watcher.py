@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import processes
 from tests.local_chain import LocalChain, account
 from tests.outside import Lab
 from tests.patience import PATIENCE_S, until
@@ -395,11 +396,19 @@ def test_a_gate_that_answers_byte_by_byte_holds_no_poll(monkeypatch: pytest.Monk
     assert len(sent) < 10_000
 
 
-def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Path) -> None:
-    """The real command against a real chain, and a small server where the gate would be. CH-03: one of three
-    endpoints is away, and two are a quorum, also for what owners should know of."""
+@pytest.fixture
+def offered(lab: Lab) -> Iterator[Lab]:
+    """A seat is offered, and the chain goes on, as processes expect."""
     lab.live()
     lab.chain.send(0, lab.room.consortium, interface("Consortium").encode("offerSeat", account(9)))
+    with lab.chain.mining():
+        yield lab
+
+
+def test_the_process_watches_every_second_with_its_token(offered: Lab, tmp_path: Path) -> None:
+    """The real command against a real chain, and a small server where the gate would be. CH-03: one of three
+    endpoints is away, and two are a quorum, also for what owners should know of."""
+    lab = offered
     heard: list[tuple[str | None, dict[str, Any]]] = []
     root, signer = RecordingGate.adopted_by(lab).name
     answer = json.dumps({"version": 2, "gateRoot": "0x" + root.hex(), "gateSigner": signer}).encode()
@@ -451,7 +460,10 @@ def test_the_process_watches_every_second_with_its_token(lab: Lab, tmp_path: Pat
         )
     finally:
         process.terminate()
-        _, stderr = process.communicate(timeout=PATIENCE_S)
+        try:
+            _, stderr = process.communicate(timeout=PATIENCE_S)
+        finally:
+            processes.end(process)
         second.__exit__(None, None, None)
         server.shutdown()
         server.server_close()

@@ -70,7 +70,8 @@ class Commands:
             self._stopped = True
             under_way = list(self._under_way)
         for process in under_way:
-            child_processes.kill(process.pid)
+            if process.poll() is None:  # else its id may be another's by now
+                child_processes.kill(process.pid)
 
 
 def program(name: str) -> str:
