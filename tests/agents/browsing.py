@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, expect, sync_playwright
 from tests.agents.following import console
 from tests.local_chain import LocalChain
 from tests.outside import Lab
@@ -137,16 +137,23 @@ def launched() -> Iterator[Browser]:
         browser.close()
 
 
+def patient(browser: Browser, **options: Any) -> BrowserContext:
+    """A context whose pages and requests may take as long as a busy machine takes; to be closed."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(WAIT_MS)
+    return context
+
+
 @contextmanager
 def opened(browser: Browser) -> Iterator[Page]:
     """A fresh page that fails the test when the content security policy or a script complains."""
-    context = browser.new_context()
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser)
     page = context.new_page()
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda line: troubles.append(line.text) if "Content Security" in line.text else None)
     yield page
+    page.unroute_all(behavior="ignoreErrors")  # what a page asks again and again, it may be asking just now
     context.close()
     assert troubles == []
 
@@ -197,9 +204,9 @@ def open_dialog(page: Page, label: str) -> Locator:
 
 
 def pressable(dialog: Locator) -> list[str]:
-    """The buttons that are there and work."""
-    found = dialog.get_by_role("button", disabled=False)
-    return [one.inner_text() for one in found.all() if one.is_visible()]
+    """The buttons that are there and work, at one moment: wait first for what brings or takes one."""
+    shown = dialog.get_by_role("button", disabled=False).filter(visible=True)
+    return shown.all_inner_texts()
 
 
 def press(dialog: Locator, label: str) -> None:

@@ -64,7 +64,7 @@ def test_an_owner_changes_what_may_be_spent_on_its_dataset(browser: Browser, lab
         expect(page.locator('[data-now="ε in all"]')).to_have_text("4.5")
         expect(page.locator('[data-then="ε in all"]')).to_have_text("3")
         expect(page.locator("[data-readback]")).to_contain_text("ε 3 and 2 runs")
-        assert f"govern allow {to_hex(data.id)} --cap 3" in page.locator("pre.example").first.inner_text()
+        expect(page.locator("pre.example").first).to_contain_text(f"govern allow {to_hex(data.id)} --cap 3")
         page.get_by_role("button", name="Check with my wallet").click()
         expect(page.locator("[data-problem]")).to_contain_text("Several wallets answered here")
         page.get_by_role("radio", name="Wallet 2").check()
@@ -127,7 +127,7 @@ def test_what_the_page_shows_of_a_vote_is_what_the_call_and_the_node_say(
         lab,
         asked,
         A,
-        {"7777</code></td>": "6666</code></td>"},
+        {"77" * 32 + "</code></td>": "66" * 32 + "</code></td>"},
         "the call says 0x" + "77" * 32,
         ticks=2,
     )
@@ -152,6 +152,7 @@ def test_owners_change_and_a_second_owner_finds_and_approves_it(browser: Browser
         page.goto(url + "/needs-you")
         page.get_by_role("button", name="Ask my wallet").click()
         expect(page.locator('[data-kind="decide-roster"]')).to_contain_text("remove hospital-C")
+        page.wait_for_load_state()  # with its style
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.locator('[data-kind="decide-roster"] a.button').click()
         expect(page.locator(".voters")).to_contain_text("approved")
@@ -183,6 +184,7 @@ def test_a_study_is_proposed_from_its_recipe(browser: Browser, lab: Lab, url: st
         wallet = Wallet(lab.chain, A)
         with_wallet(page, wallet)
         page.goto(change(url, lab))
+        expect(page.locator("[data-upload]")).to_be_visible()
         page.set_input_files("[data-upload]", wrong)
         expect(page.locator("[data-upload-problem]")).to_contain_text("no recipe that can be proposed")
         page.set_input_files("[data-upload]", file)

@@ -342,8 +342,9 @@ def test_what_the_console_says_it_has_seen_is_a_block_or_nothing(
     page.route("**/v1/studies/*", lie)
     press(dialog, SEND["revoke"])
     expect(dialog.locator(".news")).to_contain_text("Revoked.")
-    with page.expect_response("**/v1/studies/*"):
-        pass
+    for _ in range(2):  # it asks again once it has read an answer
+        with page.expect_response("**/v1/studies/*"):
+            pass
     assert asked and asked[-1]["owners"]
     expect(dialog.locator(".news")).to_contain_text("Waiting until this console has seen it too")
     expect(dialog).not_to_contain_text("all is well")

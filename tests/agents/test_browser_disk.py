@@ -17,7 +17,7 @@ from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.agents.browsing import READS, WAIT_MS, Wallet, open_dialog, press, with_wallet
+from tests.agents.browsing import READS, Wallet, open_dialog, patient, press, with_wallet
 from tests.agents.disk_page import made
 from tests.agents.test_browser_form import AXE, BARE, RULES, SHOTS, WIDER
 from tests.local_chain import LocalChain, account
@@ -31,6 +31,8 @@ pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
 BYTES = "computed in this page from the recipe’s bytes"
 NODE = "read from your wallet’s node"
+LAST = f"{NODE}: 1 study waits"
+"""What a page that asks a wallet's node says last; nothing is noted after it."""
 
 
 @dataclass
@@ -56,8 +58,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @contextmanager
 def from_disk(browser: Browser, file: Path, wallet: Callable[[str], str] | None = None) -> Iterator[Page]:
     """The file, opened with the network off. No script complains, and nothing is asked of anybody."""
-    context = browser.new_context(offline=True, accept_downloads=True)
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, offline=True, accept_downloads=True)
     page = context.new_page()
     troubles: list[str] = []
     asked: list[str] = []
@@ -82,14 +83,13 @@ def test_without_a_wallet_the_file_computes_and_gives_what_others_sign(
         expect(page.locator("#drawn-source")).to_contain_text("Drawn in this page from the recipe’s bytes")
         expect(page.locator("#drawn-note")).to_be_hidden()
         assert page.locator("[data-mark=bytes]").count() == 0
-        assert page.locator("#drawn-words li").all_inner_texts() == list(twelve_words(study))
+        expect(page.locator("#drawn-words li")).to_have_text(list(twelve_words(study)))
         expect(page.locator("#drawn-leaves")).to_contain_text("people")
         expect(page.locator("#drawn-buys")).to_contain_text("95.3 in 100")
         expect(page.locator("#drawn-budget")).to_contain_text("All 2 runs fit")
         # what changed, from the bytes of both recipes, and whose word it is that the other was approved
-        changed = page.locator("#drawn-difference")
-        assert changed.locator(".come").all_inner_texts() == ["+ # one line more"]
         expect(page.locator("#difference-mark")).to_contain_text("that it was approved is the file’s word")
+        expect(page.locator("#drawn-difference .come")).to_have_text(["+ # one line more"])
         # who signed, and who lacks
         expect(page.locator(f"[data-owner='{account(2)}'] [data-cell=vote]")).to_contain_text("approved")
         expect(page.locator(f"[data-owner='{account(1)}'] [data-cell=vote]")).to_contain_text(
@@ -130,6 +130,7 @@ def test_it_breaks_no_rule_of_access(
     with from_disk(browser, world.file) as page:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         expect(page.locator("#drawn-without .deed")).to_be_visible()
+        expect(page.locator("#difference-mark")).to_contain_text("is the file’s word")
         for width in (320, 390, 1280, 1920):
             page.set_viewport_size({"width": width, "height": 900})
             assert not page.evaluate(WIDER), width
@@ -137,10 +138,10 @@ def test_it_breaks_no_rule_of_access(
         assert page.evaluate(RULES) == []
         if SHOTS:
             page.screenshot(path=f"{SHOTS}/disk-{scheme}.png", full_page=True)
-    context = browser.new_context(offline=True, java_script_enabled=False)
+    context = patient(browser, offline=True, java_script_enabled=False)
     plain = context.new_page()
     plain.goto(world.file.as_uri())
-    assert plain.locator("#drawn-words li").all_inner_texts() == list(twelve_words(world.study))
+    expect(plain.locator("#drawn-words li")).to_have_text(list(twelve_words(world.study)))
     context.close()
 
 
@@ -149,6 +150,7 @@ def test_it_stays_readable_where_the_system_chooses_the_colours(browser: Browser
     with from_disk(browser, world.file) as page:
         page.emulate_media(forced_colors="active", reduced_motion="reduce")
         expect(page.locator("#drawn-without .deed")).to_be_visible()
+        expect(page.locator("#difference-mark")).to_contain_text("is the file’s word")
         assert page.evaluate("matchMedia('(forced-colors: active)').matches")
         page.evaluate(AXE)
         assert page.evaluate(RULES) + page.evaluate(BARE) == []
@@ -167,11 +169,11 @@ def test_other_bytes_than_those_of_the_study_are_caught_in_the_page(
     with from_disk(browser, forged) as page:
         expect(page.locator("#drawn-note")).to_contain_text("do not have the compose hash")
         expect(page.locator("#drawn-without")).to_contain_text("do not have the compose hash")
-        assert page.get_by_role("button", name="Approve: get the Safe file").count() == 0
+        expect(page.get_by_role("button", name="Approve: get the Safe file")).to_have_count(0)
     # a script of its maker's own does not run
     scripted = tmp_path / "scripted.html"
     scripted.write_text(text.replace("</main>", "<script>document.title = 'owned'</script></main>"))
-    context = browser.new_context(offline=True)
+    context = patient(browser, offline=True)
     page = context.new_page()
     page.goto(scripted.as_uri())
     expect(page.locator("#drawn-without .deed")).to_be_visible()
@@ -200,7 +202,7 @@ def test_a_study_that_was_proposed_since_is_named_and_is_no_lie_of_the_file(
     lab.chain.restore(snapshot)
     lab.chain.mine(longest - lab.chain.block_number())
     with from_disk(browser, world.file, Wallet(lab.chain, account(1))) as page:
-        expect(page.locator("#waiting-mark")).to_contain_text("1 study waits")
+        expect(page.locator("#waiting-mark")).to_contain_text(LAST)
         expect(page.locator("#drawn-note")).to_be_hidden()
 
 
@@ -215,6 +217,7 @@ def test_an_owner_signs_then_sends_from_disk_and_the_node_is_newer_than_the_file
         expect(page.locator("#budget-mark")).to_have_text(NODE)
         expect(page.locator("#mine")).to_contain_text("cohort-B: ε 0 spent")
         expect(page.locator("#difference-mark")).to_contain_text("approved by your wallet’s node")
+        expect(page.locator("#waiting-mark")).to_contain_text(LAST)
         expect(page.locator("#drawn-note")).to_be_hidden()
         assert wallet.methods <= READS
         dialog = open_dialog(page, "Approve this recipe")
@@ -222,7 +225,7 @@ def test_an_owner_signs_then_sends_from_disk_and_the_node_is_newer_than_the_file
         expect(dialog).to_contain_text("Compared with the file: it holds the same call, byte for byte.")
         press(dialog, "Approve: sign 1 message, send nothing")
         expect(dialog).to_contain_text("Pass this file to")
-        assert dialog.get_by_role("button", name="Leave it at this console").is_hidden()
+        expect(dialog.get_by_role("button", name="Leave it at this console")).to_be_hidden()
         (message,) = wallet.signed()
         assert message["primaryType"] == "ApproveStudy" and wallet.sent() == []
         dialog.get_by_role("button", name="Close").click()
@@ -233,6 +236,7 @@ def test_an_owner_signs_then_sends_from_disk_and_the_node_is_newer_than_the_file
             "approved since this file was made"
         )
         expect(page.locator("[data-shown=quorum]")).to_contain_text("2 of 3 approved")
+        expect(page.locator("#waiting-mark")).to_contain_text(LAST)
         expect(page.locator("#drawn-note")).to_be_hidden()
         dialog = open_dialog(page, "Approve this recipe")
         press(dialog, "Approve: send 1 transaction")

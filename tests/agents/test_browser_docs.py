@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.agents.browsing import WAIT_MS, served
+from tests.agents.browsing import patient, served
 from tests.agents.labs import afresh
 from tests.agents.test_browser_form import AXE, RULES, SHOTS, WIDER
 from tests.local_chain import LocalChain
@@ -35,8 +35,7 @@ def opened_folds(page: Page) -> list[str]:
 @pytest.mark.parametrize("scripts", [True, False])
 def test_a_link_to_what_a_fold_holds_opens_it(browser: Browser, url: str, scripts: bool) -> None:
     """A route, a body, and the code that the type of a problem leads to."""
-    context = browser.new_context(java_script_enabled=scripts)
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, java_script_enabled=scripts)
     page = context.new_page()
     page.goto(f"{url}/docs")
     assert page.locator("details.fold > summary h2").all_inner_texts() == FOLDS
@@ -90,8 +89,7 @@ def test_what_is_looked_for_in_the_page_is_found_in_a_fold(page: Page, url: str)
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_fold_keeps_the_rules_of_access(browser: Browser, url: str, scheme: Any) -> None:
-    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, color_scheme=scheme, reduced_motion="reduce")
     page = context.new_page()
     page.goto(f"{url}/docs")
     page.evaluate(AXE)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from tests.agents.browsing import WAIT_MS, Wallet, served, with_wallet
+from playwright.sync_api import Browser, Page, Route, expect
+from tests.agents.browsing import Wallet, opened, patient, served, with_wallet
 from tests.local_chain import LocalChain, account
 from tests.outside import CAP_MICRO, Lab
 
@@ -119,6 +119,17 @@ def paths(first: Lab, second: Lab) -> dict[str, str]:
     }
 
 
+def drawn(page: Page) -> None:
+    """Wait until a page has drawn anew what it reads from bytes and from its wallet's node, where it does."""
+    page.evaluate("document.fonts.ready")
+    for place, says in (
+        ("#drawn-source", "Drawn in this page"),
+        ("#waiting-mark", "from your wallet’s node"),
+    ):
+        if page.locator(place).count():
+            expect(page.locator(place)).to_contain_text(says)
+
+
 def troubles(page: Page, url: str) -> list[str]:
     """What a page will have complained of: of its policy, of scripts, of anything that is asked elsewhere."""
     found: list[str] = []
@@ -132,8 +143,7 @@ def troubles(page: Page, url: str) -> list[str]:
 def test_no_page_breaks_a_rule_of_access(browser: Browser, place: tuple[str, Lab, Lab], scheme: Any) -> None:
     """WCAG 2.2 AA by axe; nothing scrolls sideways; nothing is asked of anybody else (WE-08)."""
     url, first, second = place
-    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, color_scheme=scheme, reduced_motion="reduce")
     page = context.new_page()
     found = troubles(page, url)
     with_wallet(page, Wallet(first.chain, account(1)))
@@ -142,7 +152,7 @@ def test_no_page_breaks_a_rule_of_access(browser: Browser, place: tuple[str, Lab
         for width in (390, 1280):
             page.set_viewport_size({"width": width, "height": 900})
             page.goto(url + path)
-            page.evaluate("document.fonts.ready")
+            drawn(page)
             page.evaluate(AXE)
             said += [f"{name} {width} {line}" for line in page.evaluate(RULES)]
             if SHOTS:
@@ -152,7 +162,7 @@ def test_no_page_breaks_a_rule_of_access(browser: Browser, place: tuple[str, Lab
                 page.get_by_role("dialog").wait_for()
                 if act == "revoke":
                     page.get_by_label("Why").fill("stop")
-                page.locator("dialog .who strong").wait_for()
+                page.locator("dialog .tried .mark").wait_for()  # all checks are done
                 said += [f"{act} {width} {line}" for line in page.evaluate(RULES)]
                 if SHOTS:
                     page.screenshot(path=f"{SHOTS}/{act}-{width}-{scheme}.png")
@@ -175,8 +185,7 @@ def test_states_marks_and_buttons_stay_apart_where_the_system_chooses_the_colour
 ) -> None:
     """Forced colours: edges and fillings are there, the focus is seen, and axe finds nothing."""
     url, first, second = place
-    context = browser.new_context(color_scheme=scheme, forced_colors="active", reduced_motion="reduce")
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, color_scheme=scheme, forced_colors="active", reduced_motion="reduce")
     page = context.new_page()
     with_wallet(page, Wallet(first.chain, account(1)))
     said: list[str] = []
@@ -189,6 +198,7 @@ def test_states_marks_and_buttons_stay_apart_where_the_system_chooses_the_colour
 
     for name, path in (paths(first, second) | {"verify": "/verify", "build": "/build"}).items():
         page.goto(url + path)
+        drawn(page)
         assert page.evaluate("matchMedia('(forced-colors: active)').matches")
         look(name)
         page.keyboard.press("Tab")
@@ -199,7 +209,7 @@ def test_states_marks_and_buttons_stay_apart_where_the_system_chooses_the_colour
             page.get_by_role("dialog").wait_for()
             if act == "revoke":
                 page.get_by_label("Why").fill("stop")
-            page.locator("dialog .who strong").wait_for()
+            page.locator("dialog .tried .mark").wait_for()  # all checks are done
             look(act)
             page.keyboard.press("Escape")
             page.get_by_role("dialog").wait_for(state="detached")
@@ -211,8 +221,7 @@ def test_without_scripts_a_reader_filters_and_reads_all(
     browser: Browser, place: tuple[str, Lab, Lab]
 ) -> None:
     url, first, second = place
-    context = browser.new_context(java_script_enabled=False)
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, java_script_enabled=False)
     page = context.new_page()
     page.goto(url)
     rows = page.locator(".cohorts tbody tr")
@@ -233,8 +242,7 @@ def test_without_scripts_dstack_goes_off_and_on_by_the_keyboard(
 ) -> None:
     """Rows are on the page only where dstack is off, and stay whole on paper (WE-06: as text)."""
     url, *_ = place
-    context = browser.new_context(java_script_enabled=False)
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{url}/how")
     shown = read(EXAMPLE.read_bytes())
@@ -260,18 +268,18 @@ def test_without_scripts_dstack_goes_off_and_on_by_the_keyboard(
 def test_the_board_filters_sorts_and_searches_at_once(browser: Browser, place: tuple[str, Lab, Lab]) -> None:
     """And a name that is pinned at another address is red, with both (WE-02)."""
     url, first, second = place
-    context = browser.new_context()
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser)
     page = context.new_page()
     page.goto(url)
     page.get_by_label("Search").fill(second.room.consortium)
     page.locator("[data-count]", has_text="1 of 2 shown").wait_for()
-    assert page.url == f"{url}/?q={second.room.consortium}"
+    expect(page).to_have_url(f"{url}/?q={second.room.consortium}")
     spoof = page.locator(".cohorts tr:visible .spoof").first
     assert spoof.locator("code").all_text_contents() == [second.room.consortium, first.room.consortium]
     page.get_by_label("Search").fill("no such cohort")
     page.get_by_text("No cohort matches.").wait_for()
     page.get_by_role("link", name="Show all").click()
+    page.wait_for_url(url + "/")
     page.get_by_label("more than one jurisdiction").check()
     page.locator("[data-count]", has_text="2 of 2 shown").wait_for()
     page.get_by_role("link", name="records").click()
@@ -285,3 +293,20 @@ def test_the_board_filters_sorts_and_searches_at_once(browser: Browser, place: t
     page.emulate_media(media="print")
     assert hashes.evaluate("one => parseFloat(getComputedStyle(one).fontSize)") > 8
     context.close()
+
+
+def test_what_is_typed_before_the_script_of_the_board_came_counts(
+    browser: Browser, place: tuple[str, Lab, Lab]
+) -> None:
+    """On a slow line the form is there first."""
+    url, _, second = place
+    script, held = re.compile(r"/board[^/]*\.js$"), list[Route]()
+    with opened(browser) as page:
+        page.route(script, lambda route: held.append(route))
+        with page.expect_request(script):
+            page.goto(url, wait_until="commit")
+        page.get_by_label("Search").fill(second.room.consortium)
+        count = page.locator("[data-count]")
+        expect(count).to_have_text("2 of 2 shown")
+        held[0].continue_()
+        expect(count).to_have_text("1 of 2 shown")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.agents.browsing import Wallet, open_dialog, served, study_page, with_wallet
+from tests.agents.browsing import Wallet, open_dialog, patient, served, study_page, with_wallet
 from tests.agents.test_counted import several_rows
 from tests.formats.test_recipe_blocks import by_blocks
 from tests.formats.test_recipe_relation import STUDY
@@ -66,6 +66,7 @@ def test_a_relation_is_drawn_from_the_bytes_and_signed_for_as_written(
         with_wallet(page, Wallet(lab.chain, account(1)))
         page.goto(study_page(url, lab))
         expect(page.locator("#drawn-source")).to_contain_text("Drawn in this page from the recipe’s bytes")
+        expect(page.locator("#waiting-mark")).to_contain_text("read from your wallet’s node")  # said last
         expect(page.locator("#drawn-note")).to_be_hidden()
         agreed = page.locator("#drawn-agreed")
         for told in ("by-construction", "hospital-C/scans (files)", "Größe (cm) decimal(6, 2)"):
@@ -141,7 +142,7 @@ def test_a_guarantee_is_named_everywhere_and_red_where_it_rests_on_reading(
     """On the board, on the page, in the dialog; and no view is wider than its window."""
     lab, must_read = labs[name], name == "by-reading"
     size: Any = {"width": width, "height": 800}
-    context = browser.new_context(color_scheme=scheme, viewport=size)
+    context = patient(browser, color_scheme=scheme, viewport=size)
     page = context.new_page()
 
     def named(place: Any) -> None:

@@ -190,6 +190,7 @@ def test_an_honest_console_is_believed(page: Page, lab: Lab) -> None:
             "Compared with the server",
         ]
         expect(page.locator("#drawn-source")).to_contain_text("Drawn in this page from the recipe’s bytes")
+        expect(page.locator("#waiting-mark")).to_contain_text("read from your wallet’s node")  # said last
         expect(page.locator("#drawn-note")).to_be_hidden()
 
 

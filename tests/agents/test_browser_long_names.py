@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from tests.agents.browsing import WAIT_MS, Wallet, served, with_wallet
-from tests.agents.test_browser_form import SHOTS, WIDER
+from tests.agents.browsing import Wallet, patient, served, with_wallet
+from tests.agents.test_browser_form import SHOTS, WIDER, drawn
 from tests.local_chain import Dataset, LocalChain, account
 from tests.outside import ANALYSIS, CAP_MICRO, COLUMNS, STUDY_YAML, Lab
 
@@ -110,8 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Lab, 
 def test_the_longest_names_break_no_page(browser: Browser, place: tuple[str, Lab, dict[str, str]]) -> None:
     """WE-06: whatever it is called, it is text in its place; the dialogs are looked at too."""
     url, forming, paths = place
-    context = browser.new_context(reduced_motion="reduce")
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, reduced_motion="reduce")
     page = context.new_page()
     with_wallet(page, Wallet(forming.chain, account(1)))
     said: list[str] = []
@@ -127,12 +126,12 @@ def test_the_longest_names_break_no_page(browser: Browser, place: tuple[str, Lab
     for name, path in paths.items():
         answer = page.goto(url + path)
         assert answer is not None and answer.status == 200, path
-        page.evaluate("document.fonts.ready")
+        drawn(page)
         look(name)
         if name == "forming":
             page.locator("[data-action=approve]").click()
             dialog = page.get_by_role("dialog")
-            dialog.locator(".who strong").wait_for()
+            dialog.locator(".tried .mark").wait_for()  # all checks are done
             look("approve")
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})

@@ -85,6 +85,7 @@ def test_four_owners_approve_each_in_its_way_and_the_one_on_a_phone_revokes(
             dialog = open_dialog(page, ACTS["approve"])
             press(dialog, SEND["approve"])
             expect(page.locator(f"tr[data-owner='{account(PHONE_OWNER)}'] .vote")).to_have_text("approved")
+            page.wait_for_load_state()  # it was loaded anew: with its style
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert not lab.chain.state(lab.room).live, (
             "three approved, and hospital-B, whose data it needs, only signed"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +166,12 @@ def test_a_vote_that_came_in_meanwhile_is_no_lie(browser: Browser, lab: Lab) -> 
         assert wallet.methods <= READS
 
 
+def chosen(page: Page, study: bytes) -> None:
+    """The page of one of several proposals, by its link: the page that has the link has the same buttons."""
+    page.locator(f"[data-proposal='0x{study.hex()}'] a").click()
+    page.wait_for_url(re.compile(f"study=0x{study.hex()}$"))
+
+
 def test_each_of_two_proposals_is_approved_under_its_own_id(page: Page, lab: Lab) -> None:
     """WE-12: the honest one is approved while a later, greedier one of the same recipe waits beside it."""
     (honest,) = [item.content for item in lab.reader.study_history(lab.room.consortium).proposals]
@@ -175,13 +182,13 @@ def test_each_of_two_proposals_is_approved_under_its_own_id(page: Page, lab: Lab
         page.goto(study_page(url, lab))
         expect(page.locator("[data-proposal]")).to_have_count(2)
         expect(page.locator("button[data-action=approve]")).to_have_count(0)
-        page.locator(f"[data-proposal='0x{greedy.hex()}'] a").click()
+        chosen(page, greedy)
         dialog = open_dialog(page, "Approve this recipe")
         expect(dialog).to_contain_text("ε 45 and")
         expect(dialog.locator(".beside")).to_contain_text("0x" + honest.id.hex())
         expect(dialog.get_by_role("button", name="Approve: send 1 transaction")).to_be_enabled()
         dialog.get_by_role("button", name="Not now").click()
-        page.locator(f"[data-proposal='0x{honest.id.hex()}'] a").click()
+        chosen(page, honest.id)
         dialog = open_dialog(page, "Approve this recipe")
         expect(dialog).to_contain_text("ε 4.5 and")
         dialog.get_by_role("button", name="Approve: send 1 transaction").click()

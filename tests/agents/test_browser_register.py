@@ -21,6 +21,7 @@ from tests.agents.changing import SENDING, change, checked, refused, sent
 from tests.agents.labs import registered
 from tests.local_chain import account
 from tests.outside import Lab
+from tests.patience import until
 
 from sealroom import sealed
 from sealroom.encoding import to_hex
@@ -65,6 +66,8 @@ def told(registration: Registration) -> str:
 
 
 def drop(page: Page, file: Path) -> None:
+    """As a person does, who sees the field once the page's script heeds it."""
+    expect(page.locator("[data-sealed]")).to_be_visible()
     page.set_input_files("[data-sealed]", file)
 
 
@@ -292,6 +295,13 @@ def test_of_two_files_the_last_one_counts_whichever_is_read_first(
                   }
                   window.slow = true;
                   window.letGo = () => { window.slow = false; held.forEach((go) => go()); };
+                  // Which file is the last is looked up once one is read, before anything is made of it.
+                  const picker = document.querySelector("[data-sealed]");
+                  const files = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "files");
+                  window.lookedUp = 0;
+                  Object.defineProperty(picker, "files", {
+                    get() { window.lookedUp += 1; return files.get.call(this); },
+                  });
                 }"""
             )
             drop(page, first)
@@ -299,7 +309,8 @@ def test_of_two_files_the_last_one_counts_whichever_is_read_first(
             drop(page, last)
             field = page.locator("textarea[name=registration]")
             expect(field).to_have_value(re.compile(f'"name":"{names}"'))
-            page.evaluate("window.letGo()")
-            page.wait_for_timeout(300)
+            page.evaluate("window.lookedUp = 0; window.letGo()")
+            until(lambda: page.evaluate("window.lookedUp"))
+            page.evaluate("new Promise((go) => setTimeout(go))")  # and what follows from it is done
             assert json.loads(field.input_value())["name"] == names
             expect(page.locator("[data-sealed-said] p")).to_have_count(1)

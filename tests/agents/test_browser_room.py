@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from tests.agents.browsing import READS, Wallet, open_dialog, served, study_page, with_wallet
+from playwright.sync_api import Browser, Page, Route, expect
+from tests.agents.browsing import READS, WALLET, Wallet, open_dialog, patient, served, study_page, with_wallet
 from tests.local_chain import LocalChain, account
 from tests.outside import ANALYSIS, Lab, make_recipe
 
@@ -85,7 +85,7 @@ def test_the_room_is_drawn_from_bytes_and_the_wallets_node(
         expect(buys).to_contain_text("people in a group ±")
         expect(buys.locator(".mark.here")).to_have_text(BYTES)
         # the words of the second machine
-        assert page.locator("#drawn-words li").all_inner_texts() == list(twelve_words(world.second))
+        expect(page.locator("#drawn-words li")).to_have_text(list(twelve_words(world.second)))
         # the budget, and mine beside the buttons
         expect(page.locator("#budget-mark")).to_have_text(NODE)
         budget = page.locator("#drawn-budget")
@@ -113,7 +113,7 @@ def test_the_room_is_drawn_from_bytes_and_the_wallets_node(
         )
         expect(changed.get_by_role("row", name="question")).to_contain_text(QUESTION)
         expect(changed.get_by_role("row", name="ε of all runs")).to_contain_text("4.5")
-        assert changed.locator(".come").all_inner_texts() == ["+ # one line more"]
+        expect(changed.locator(".come")).to_have_text(["+ # one line more"])
         expect(page.locator("#difference-mark")).to_contain_text("approved by your wallet’s node")
         assert wallet.methods <= READS
         # the other one, which does not fit
@@ -122,10 +122,10 @@ def test_the_room_is_drawn_from_bytes_and_the_wallets_node(
         expect(budget).to_contain_text("Only 3 of 30 runs can open: this proposal does not fit.")
         expect(budget).to_contain_text("only 3 of 30 runs fit: its lifetime leaves ε 4.5")
         # without scripts, the same as the server's word
-        context = browser.new_context(java_script_enabled=False)
+        context = patient(browser, java_script_enabled=False)
         plain = context.new_page()
         plain.goto(study_page(url, lab, world.second))
-        assert plain.locator("#drawn-words li").all_inner_texts() == list(twelve_words(world.second))
+        expect(plain.locator("#drawn-words li")).to_have_text(list(twelve_words(world.second)))
         expect(plain.locator("#drawn-buys")).to_contain_text("81.8 in 100")
         expect(plain.locator("#budget-mark")).to_contain_text("the server’s word")
         expect(plain.locator("#drawn-difference")).to_contain_text(QUESTION)
@@ -242,3 +242,25 @@ def test_an_earlier_approval_that_was_invented_is_caught(page: Page, world: Worl
             "Only the terms and the hashes can be compared."
         )
         expect(page.locator("#drawn-difference")).to_contain_text("0x" + old.hex())
+
+
+CAME = """window.dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail: {
+  info: { uuid: "late-1", name: "Late", rdns: "io.late", icon: "" }, provider: window.ethereum,
+} }))"""
+
+
+def test_a_wallet_that_comes_while_the_page_is_drawn_is_asked(page: Page, world: World) -> None:
+    """Before the page has found that there is none, it reads the recipe that was approved before."""
+    lab, held = world.lab, list[Route]()
+    old = lab.reader.study_history(lab.room.consortium).pins[0].content.compose_hash
+    with served(lab.reader, lab.store, lab.room.factory) as url:
+        page.expose_function("walletRequest", Wallet(lab.chain, account(1)))
+        before = f"**/v1/recipes/0x{old.hex()}"
+        page.route(before, lambda route: route.continue_() if held else held.append(route))
+        with page.expect_request(before):
+            page.goto(study_page(url, lab, world.second))
+        page.evaluate(WALLET)
+        page.evaluate(CAME)
+        held[0].continue_()
+        expect(page.locator("#budget-mark")).to_have_text(NODE)
+        expect(page.locator("#waiting-mark")).to_have_text(f"{NODE}: 2 studies wait")

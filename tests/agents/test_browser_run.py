@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
-from tests.agents.browsing import WAIT_MS, served
+from tests.agents.browsing import patient, served
 from tests.agents.staged import Stage, make_stage
 from tests.agents.test_browser_form import AXE, BARE, RULES, SHOTS, WIDER, troubles
 from tests.agents.worked_model import STUDY, train
@@ -110,8 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_state_of_a_run_is_readable(browser: Browser, place: Place, scheme: Any) -> None:
     """WCAG 2.2 AA by axe, nothing scrolls sideways, nothing is asked of anybody else (WE-08)."""
-    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, color_scheme=scheme, reduced_motion="reduce")
     page = context.new_page()
     found, said = troubles(page, place.url), []
     paths = {
@@ -131,7 +130,7 @@ def test_every_state_of_a_run_is_readable(browser: Browser, place: Place, scheme
                 page.screenshot(path=f"{SHOTS}/{name}-{width}-{scheme}.png", full_page=True)
             if name == "run-done":
                 shown = "narrow" if width == 390 else "wide"
-                assert page.locator(f".drawn.{shown} svg").first.is_visible()
+                expect(page.locator(f".drawn.{shown} svg").first).to_be_visible()
                 assert page.locator(".drawn:visible").count() == page.locator(".figure").count()
                 heat = page.locator("[aria-labelledby=field-ward_by_sex] .drawn:visible svg").filter(
                     has=page.locator("rect[fill-opacity]")
@@ -150,8 +149,7 @@ def test_every_state_of_a_run_is_seen_where_the_system_chooses_the_colours(
     browser: Browser, place: Place
 ) -> None:
     """Forced colours: edges and fillings are there, and axe finds nothing."""
-    context = browser.new_context(forced_colors="active", reduced_motion="reduce")
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, forced_colors="active", reduced_motion="reduce")
     page, said = context.new_page(), []
     for name in ("done", "live", "refused", "revoked"):
         page.goto(f"{place.url}/runs/{getattr(place, name)}")
@@ -165,8 +163,7 @@ def test_every_state_of_a_run_is_seen_where_the_system_chooses_the_colours(
 
 def test_without_scripts_a_result_is_whole(browser: Browser, place: Place) -> None:
     """Pictures, tables, downloads and why a run ended are drawn by the server; so is what paper shows."""
-    context = browser.new_context(java_script_enabled=False)
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{place.url}/runs/{place.done}")
     assert page.locator(".finding").count() == 5
@@ -221,8 +218,7 @@ def test_what_a_run_gave_can_be_had_as_files(place: Place) -> None:
 
 
 def test_the_steps_move_while_it_runs_and_a_lost_stream_is_told(browser: Browser, place: Place) -> None:
-    context = browser.new_context()
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser)
     page = context.new_page()
     held = place.store.submit(
         "0x" + "a4" * 32,
@@ -240,29 +236,28 @@ def test_the_steps_move_while_it_runs_and_a_lost_stream_is_told(browser: Browser
         place.store.advance(taken, phase, message=phase)
     expect(now).to_contain_text("Compute in the enclave")
     expect(page.locator("#state")).to_have_text("computing")
-    assert not page.locator(".lease").is_visible()
-    place.store.renewed(taken, left=55.0, seconds=60)
-    expect(page.locator(".lease [data-of]")).to_have_text("60")
-    assert 0 < int(page.locator(".lease [data-left]").text_content() or "0") <= 55
+    expect(page.locator(".lease")).to_be_hidden()
+    place.store.renewed(taken, left=3500.0, seconds=3600)
+    expect(page.locator(".lease [data-of]")).to_have_text("3600")
+    assert 0 < int(page.locator(".lease [data-left]").text_content() or "0") <= 3500
     place.store.renewed(taken, left=0.0, seconds=60)
     expect(page.locator(".lease h2")).to_have_text("No renewal came")
-    assert page.locator("#timeline li.computing").count() == 1
+    expect(page.locator("#timeline li.computing")).to_have_count(1)
     place.store.end(taken, "failed", code=Code.OUT_OF_MEMORY, message="no room")
     expect(page.locator(".ending h2")).to_have_text("Failed: the analysis needs more memory than there is")
-    assert page.locator("#timeline li.computing").count() == 1
+    expect(page.locator("#timeline li.computing")).to_have_count(1)
     # A stream that breaks is told, and taken up again by the browser.
     page.route("**/events", lambda asked: asked.abort())
     page.goto(f"{place.url}/runs/{place.live}")
     expect(page.locator("#connection")).to_contain_text("The connection is lost.")
     page.unroute("**/events")
     expect(page.locator("#connection")).to_be_hidden()
-    assert page.locator("#timeline li.computing").count() == 1
+    expect(page.locator("#timeline li.computing")).to_have_count(1)
     context.close()
 
 
 def test_the_cards_say_what_the_chain_says_and_can_be_copied(browser: Browser, place: Place) -> None:
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    context.set_default_timeout(WAIT_MS)
+    context = patient(browser, permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(f"{place.url}/build")
     view = place.stage.reader.finalized_view(place.stage.room.consortium)

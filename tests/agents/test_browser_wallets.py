@@ -335,6 +335,7 @@ def test_a_wallet_that_changes_and_a_page_that_ages_are_looked_at_anew(page: Pag
     wallet.account, wallet.chain_id = account(1), "0x1"
     page.evaluate("walletTells('chainChanged')")
     expect(dialog.get_by_role("alert")).to_contain_text("Your wallet is on chain 1")
+    can(dialog, NETWORK)
     assert pressable(dialog) == BUTTONS["approve", "elsewhere"]
     wallet.chain_id = None
     page.evaluate("walletTells('chainChanged')")

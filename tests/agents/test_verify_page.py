@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from playwright.sync_api import Browser, Page
-from tests.agents.browsing import launched
+from tests.agents.browsing import launched, patient
 from tests.agents.liars import Truth, tell_the_truth
 
 from sealroom_agents.cli import main
@@ -81,8 +81,7 @@ class Desk:
 
 @pytest.fixture
 def desk(browser: Browser, written: Path, truth: Truth, tmp_path: Path) -> Iterator[Desk]:
-    context = browser.new_context(offline=True)
-    context.set_default_timeout(120_000)
+    context = patient(browser, offline=True)
     page = context.new_page()
     troubles: list[str] = []
     asked: list[str] = []

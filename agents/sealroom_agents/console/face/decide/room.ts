@@ -170,8 +170,11 @@ export const begin = async (): Promise<void> => {
   try {
     const wanted = Reading.page();
     const { recipe } = await Reading.recipe(wanted);
+    // Heard from now on: a wallet may come while the page is still drawn without one.
+    const came = new Promise<void>((tell) => window.addEventListener("eip6963:announceProvider", () => tell(), { once: true }));
     if (await look(wanted, recipe)) return;
-    window.addEventListener("eip6963:announceProvider", () => void look(wanted, recipe), { once: true });
+    await came;
+    await look(wanted, recipe);
   } catch {
     // Why it cannot be read, the reading of the page says.
   }

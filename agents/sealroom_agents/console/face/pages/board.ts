@@ -54,6 +54,9 @@ const start = (form: HTMLFormElement, body: HTMLTableSectionElement): void => {
       order(head.dataset.sort ?? "name");
     });
   }
+  // What was typed before this script came counts, too.
+  const drawn = [...(status?.options ?? [])].find((one) => one.defaultSelected)?.value ?? "";
+  if (criteria.some((one) => one.checked !== one.defaultChecked) || search?.value !== search?.defaultValue || (status?.value ?? "") !== drawn) show();
 };
 
 if (form && body) start(form, body);
