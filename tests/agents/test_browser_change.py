@@ -127,7 +127,7 @@ def test_what_the_page_shows_of_a_vote_is_what_the_call_and_the_node_say(
         lab,
         asked,
         A,
-        {"77" * 32 + "</code></td>": "66" * 32 + "</code></td>"},
+        {"77</span>7777</code></td>": "77</span>6666</code></td>"},
         "the call says 0x" + "77" * 32,
         ticks=2,
     )

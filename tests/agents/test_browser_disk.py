@@ -221,7 +221,7 @@ def test_an_owner_signs_then_sends_from_disk_and_the_node_is_newer_than_the_file
         expect(page.locator("#drawn-note")).to_be_hidden()
         assert wallet.methods <= READS
         dialog = open_dialog(page, "Approve this recipe")
-        expect(dialog.locator(".checks .ok")).to_have_count(7)
+        expect(dialog.locator(".checks .ok")).to_have_count(8)
         expect(dialog).to_contain_text("Compared with the file: it holds the same call, byte for byte.")
         press(dialog, "Approve: sign 1 message, send nothing")
         expect(dialog).to_contain_text("Pass this file to")
