@@ -9,6 +9,7 @@ plays the enclave's side of the release protocol step by step, and lets a test c
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from anyio.from_thread import start_blocking_portal
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256
+from sealroom.gpu_demand import GpuDemand
+from sealroom.gpu_rules import GpuRules
 from sealroom.key_release import (
     Challenge,
     DatasetOffer,
@@ -33,6 +36,7 @@ from sealroom.key_release import (
     LeaseRequest,
     SeenRevocation,
     WatchReport,
+    gpu_nonce,
     report_data,
     sign_lease,
     verify_challenge,
@@ -47,6 +51,7 @@ from sealroom_agents.chain.picture import MAX_AGE_S
 from sealroom_agents.errors import AttestationError
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.door import Door
+from sealroom_agents.gate.gpus import GpuJudge
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.root import GateRoot
 from sealroom_agents.gate.service import Gate, GateConfig
@@ -69,6 +74,16 @@ SEED = b"\x07" * 32
 PLATFORM = SimulatedPlatform(SEED)
 GATE_APP = b"\x6a" * 20
 GATE_RECIPE = b'{"name":"sealroom-gate"}'
+GPU_RULES = GpuRules(
+    architectures=("HOPPER",),
+    min_driver="570.172.08",
+    min_vbios="96.00.9f.00.01",
+    state="fully-matched",
+    protected_pcie=False,
+    ocsp_seconds=86_400,
+    rim_seconds=2_592_000,
+)
+"""Rules that the simulated platform's GPUs keep."""
 OWNERS = ("hospital-A", "hospital-B", "hospital-C")
 DAY_S, QUARTER_S = 24 * 3600, 15 * 60
 
@@ -162,6 +177,8 @@ class World:
     sealed: list[Sealed] = field(init=False)
     clock: Clock = field(init=False)
     policy: PlatformPolicy = field(default_factory=PLATFORM.policy)
+    gpu_material: Path = field(init=False)
+    """What the gate judges GPUs by, where its policy has rules for them."""
     rpc_urls: list[str] = field(default_factory=list)
     rpc_quorum: int | None = None
     reader: ChainReader = field(init=False)
@@ -176,6 +193,7 @@ class World:
         self.chain.keep_real_time()
         self.chain.keep_own_time()
         self.clock = Clock(self.chain.head_time())
+        self.gpu_material = self.state.with_name("gpu")
 
     def start_gate(self, **config: Any) -> None:
         """A gate process' inside; again to restart it on the same state."""
@@ -206,6 +224,9 @@ class World:
             sessions=sessions,
             audit=audit,
             clock=self.clock,
+            gpus=None
+            if self.policy.gpu is None
+            else GpuJudge.open(self.policy.gpu, self.gpu_material, trust=trust, clock=self.clock),
         )
         self.closers += [reader.close, chain.close, sessions.close, audit.close, self.gate.close]
         self.gate.require_adopted_policy()
@@ -263,6 +284,33 @@ class World:
             "devices": [self.platform.machine().device_id],
         }
         self.chain.adopt_platform(self.room, **{**platform, **changes})
+
+    def judge_gpus(self, rules: GpuRules = GPU_RULES) -> None:
+        """The owners adopt the gate anew, with rules for GPUs, and pin their study again."""
+        self.judge_by()
+        self.policy = PLATFORM.policy(gpu=rules)
+        self.start_gate()
+        self.adopt()
+        self.study = self.chain.draft(
+            self.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in self.sealed]
+        )
+        self.approve(0, 1)
+        self.heartbeat()
+
+    def judge_by(self, **changes: Any) -> None:
+        """What an operator fetched now; `changes` are those of answers about certificates."""
+        for name in ("rims", "ocsp"):
+            (self.gpu_material / name).mkdir(parents=True, exist_ok=True)
+        (self.gpu_material / "roots.pem").write_bytes(self.platform.gpu_roots())
+        now = self.clock()
+        for name, manifest in self.platform.gpus.manifests().items():
+            path = self.gpu_material / "rims" / f"{name}.xml"
+            path.write_bytes(manifest)
+            os.utime(path, (now, now))
+        for number, answer in enumerate(
+            self.platform.gpus.answers(self.platform.machine_gpus(2), now, **changes)
+        ):
+            (self.gpu_material / "ocsp" / f"{number}.der").write_bytes(answer)
 
     def allow(self, sealed: Sealed, **limits: Any) -> None:
         """The holder of a dataset says what the room may spend on it."""
@@ -331,6 +379,8 @@ class Enclave:
     epsilon_micro: int = 1_500_000
     delta_pico: int = 400_000
     guarantee: str = "by-reading"
+    demand: GpuDemand | None = None
+    """The GPUs that its recipe demands."""
     options: dict[str, Any] = field(default_factory=dict)
     platform: SimulatedPlatform | None = None
     kem: KemPrivateKey = field(default_factory=KemPrivateKey.generate)
@@ -356,11 +406,16 @@ class Enclave:
             epsilon_micro=self.epsilon_micro,
             delta_pico=self.delta_pico,
             guarantee=self.guarantee,
+            gpu=self.demand,
         )
         answer = self.world.http.post("/v1/hello", content=hello.encode())
         assert answer.status_code == 200, answer.text
         challenge = Challenge.parse(answer.content)
         return verify_challenge(hello, challenge, signer=self.world.identity().signer), challenge
+
+    def gpu_nonce(self, transcript: bytes) -> bytes:
+        """What its GPUs sign."""
+        return gpu_nonce(transcript, kem_key=self.kem.public, signer=self.address)
 
     def evidence(
         self,
@@ -369,10 +424,15 @@ class Enclave:
         *,
         offers: list[DatasetOffer] | None = None,
         quote: dict[str, Any] | None = None,
+        gpus: bytes | None = None,
         **changes: Any,
     ) -> EvidenceMessage:
-        """Honest evidence; `quote` are options of the machine, `changes` replace fields afterwards."""
-        data = report_data(transcript, kem_key=self.kem.public, signer=self.address, gpu_evidence=b"")
+        """Honest evidence; `quote` are options of the machine, `gpus` is other GPU evidence, which the quote
+        binds, and `changes` replace fields afterwards."""
+        if gpus is None:
+            nonce = self.gpu_nonce(transcript)
+            gpus = b"" if self.demand is None else self.machine.gpu_evidence(nonce)
+        data = report_data(transcript, kem_key=self.kem.public, signer=self.address, gpu_evidence=gpus)
         raw, log, _ = self.machine.evidence(data, **(quote or {}))
         message = EvidenceMessage(
             nonce=challenge.nonce,
@@ -380,7 +440,7 @@ class Enclave:
             signer=self.address,
             quote=raw,
             event_log=log,
-            gpu_evidence=b"",
+            gpu_evidence=gpus,
             datasets=tuple(offers or [self.world.offer(one) for one in self.world.sealed]),
         )
         return replace(message, **changes)

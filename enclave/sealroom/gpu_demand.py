@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 H100 = "h100"
 """The one kind of GPU: NVIDIA's chip GH100. H200 boards have the same chip, and a report names no more."""
+CHIPS = {H100: "GH100"}
+"""The chip of each kind, as certificates name it."""
 PASSTHROUGH = "passthrough"
 """Each GPU is the guest's own, and protected PCIe is off."""
 PROTECTED_PCIE = "protected-pcie"
@@ -38,6 +40,11 @@ class GpuDemand(Record, what="gpu"):
     """How many, no more and no fewer."""
     mode: Annotated[str, Text(16, re.compile(f"{PASSTHROUGH}|{PROTECTED_PCIE}"))]
     """How they say to be connected."""
+
+    @property
+    def chip(self) -> str:
+        """The chip that each must be."""
+        return CHIPS[self.kind]
 
     @property
     def protected_pcie(self) -> bool:

@@ -13,6 +13,7 @@ from tests.agents.worked import unspent
 from tests.refusals import CODES, REFUSAL_CODES
 
 from sealroom.encoding import sha256
+from sealroom.gpu_demand import GpuDemand
 from sealroom.key_release import Refusal, datasets_root
 from sealroom.model import Account, Grant, Owner, Platform, Spending, Study, Version
 from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, Evidence, Halt, LatestView
@@ -215,6 +216,7 @@ def good() -> Case:
             )
             for record in datasets
         ),
+        gpu=None,
         has_gpu_evidence=False,
     )
     config = cases.Config(
@@ -223,6 +225,7 @@ def good() -> Case:
         gate_compose=sha256(b"gate"),
         policy_hash=POLICY,
         guarantees=("by-construction", "by-reading"),
+        gpu_rules=True,
         key_provider_id=b"kms-ca",
         lease_seconds=30,
         audit_head=sha256(b"audit"),
@@ -449,9 +452,14 @@ def test_a_guarantee_that_the_owners_do_not_accept_is_refused(good: Case) -> Non
     )
 
 
-def test_gpu_evidence_that_nobody_can_verify_is_refused(good: Case) -> None:
-    """GP-01: that bytes are there proves nothing, so they are never taken for proof."""
+def test_gpu_evidence_is_there_where_the_recipe_demands_gpus_and_nowhere_else(good: Case) -> None:
+    """GP-01: an enclave omits it, or brings what nobody asked for, or owners have no rules for it."""
+    demand = GpuDemand(kind="h100", count=1, mode="passthrough")
     refused(good.but("request", has_gpu_evidence=True), "gpu-evidence-unverified")
+    refused(good.but("request", gpu=demand), "gpu-evidence-unverified")
+    shown = good.but("request", gpu=demand, has_gpu_evidence=True)
+    refused(shown.but("config", gpu_rules=False), "gpu-evidence-unverified")
+    assert isinstance(shown.decide(), Grant)
 
 
 def test_an_expired_study_is_refused_by_either_clock(good: Case) -> None:

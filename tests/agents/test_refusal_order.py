@@ -24,6 +24,7 @@ from tests.rpc_proxy import RpcProxy
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256
+from sealroom.gpu_demand import GpuDemand
 from sealroom.key_release import DatasetOffer, EvidenceMessage, Hello, LeaseRequest, report_data
 from sealroom.key_release.messages import MAX_BODY, MAX_EVIDENCE_BODY
 from sealroom.keys import Secret
@@ -47,14 +48,14 @@ pytestmark = pytest.mark.anvil
 HELLO = (1, 2, 3, 4, 5)
 MESSAGE = (1, 2, 3, 6, 7, 8)
 QUOTE = tuple(range(9, 21))
-CHAIN = (21, 25, 26, 27, 28, 29, 30, 31, 32, 33, 36, 37, 38, 39, 40)
+CHAIN = (21, 25, 26, 27, 28, 29, 30, 31, 32, 33, 36, 37, 38, 39, 40, 41)
 EVIDENCE = MESSAGE + QUOTE + CHAIN
-STRANGE_ADDRESS = (22, 27, 28, 29, 31, 32, 36, 39)
-BOOKING = (39, 40, 41, 42, 43, 44, 45)
-LEASE = (1, 2, 3, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56)
+STRANGE_ADDRESS = (22, 27, 28, 29, 31, 32, 36, 40)
+BOOKING = (40, 41, 42, 43, 44, 45, 46)
+LEASE = (1, 2, 3, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57)
 IN_POLICY = (23, 24, 34, 35)
 """Not to be had on a local chain with honest contracts; `test_policy` has them in order."""
-ALONE = (46, 57, 58)
+ALONE = (47, 58, 59)
 """A run that was never granted, and a lost opening's later fate: `test_gate` and `test_gate_opening`."""
 
 
@@ -138,7 +139,7 @@ def undo_on_chain(world: World, faults: set[int]) -> None:
     if 25 in faults:
         world.adopt(gate_root=b"\x01" * 32, gate_signer=account(9), gate_compose=b"\x02" * 32)
         world.chain.finalize()
-    if 26 in faults or 52 in faults:
+    if 26 in faults or 53 in faults:
         world.chain.revoke(world.room, 0, "stop")
 
 
@@ -150,8 +151,8 @@ def clock_ahead(faults: set[int]) -> int:
 
 def offers_of(world: World, faults: set[int]) -> list[DatasetOffer]:
     chosen = world.sealed[:1] if 36 in faults else world.sealed
-    forged = [replace(one, key=Secret.generate(32)) if 40 in faults else one for one in chosen]
-    return [world.offer(one, **({"app": "0x" + "77" * 20} if 39 in faults else {})) for one in forged]
+    forged = [replace(one, key=Secret.generate(32)) if 41 in faults else one for one in chosen]
+    return [world.offer(one, **({"app": "0x" + "77" * 20} if 40 in faults else {})) for one in forged]
 
 
 def machine_of(platform: SimulatedPlatform, faults: set[int]) -> dict[str, Any]:
@@ -160,7 +161,7 @@ def machine_of(platform: SimulatedPlatform, faults: set[int]) -> dict[str, Any]:
         hardware["cpu_svn"] = bytes(16)
     if 17 in faults:
         hardware["dynamic_platform"] = True
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"gpus": platform.machine_gpus(1)}
     if hardware:
         options["machine"] = platform.machine("twin", **hardware)
     if 19 in faults:
@@ -175,7 +176,10 @@ def machine_of(platform: SimulatedPlatform, faults: set[int]) -> dict[str, Any]:
 def evidence_of(enclave: Enclave, faults: set[int]) -> EvidenceMessage:
     world = enclave.world
     transcript, challenge = enclave.hello()
+    # Of GPUs that nobody demands, or of one that signed for another exchange.
     gpu_evidence = b"x" if 32 in faults else b""
+    if enclave.demand is not None:
+        gpu_evidence = enclave.machine.gpu_evidence(bytes(32))
     bound = report_data(
         transcript,
         kem_key=enclave.kem.public,
@@ -226,7 +230,11 @@ def nodes(world: World, *, down: bool) -> Iterator[Callable[[], None]]:
 
 def evidence_answer(world: World, faults: set[int]) -> httpx.Response:
     with ExitStack() as stack:
-        silence = stack.enter_context(nodes(world, down=bool({21, 50} & faults)))
+        silence = stack.enter_context(nodes(world, down=bool({21, 51} & faults)))
+        demand = None
+        if 39 in faults and 32 not in faults:
+            demand = GpuDemand(kind="h100", count=1, mode="passthrough")
+            world.judge_gpus()
         decide_on_chain(world, faults)
         platform = SimulatedPlatform(b"\x08" * 32) if 15 in faults else PLATFORM
         enclave = Enclave(
@@ -234,6 +242,7 @@ def evidence_answer(world: World, faults: set[int]) -> httpx.Response:
             recipe=RECIPE + b" " if 28 in faults else RECIPE,
             epsilon_micro=10**9 if 37 in faults else 1_500_000,
             options=machine_of(platform, faults),
+            demand=demand,
             platform=platform,
         )
         if 22 in faults:
@@ -275,22 +284,22 @@ def test_a_booking_is_refused_in_the_published_order(approved: World, rung: int,
         """Between the decision and the release, the world goes on."""
 
         def book(self, ledger: str, consortium: str, study: Any, runs: Any, *, note: bytes) -> Any:
-            if 43 in faults:
+            if 44 in faults:
                 before = [replace(run, run_id=rival.run_id) for run in runs]
                 list(opener.book(ledger, consortium, study, before, note=note))
             told = dict(opener.book(ledger, consortium, study, runs, note=note))
-            if 44 in faults:
+            if 45 in faults:
                 told = {
                     run_id: replace(opened, opening=replace(opened.opening, number=9))
                     for run_id, opened in told.items()
                     if isinstance(opened, Opened)
                 } or told
-            if 45 in faults:
+            if 46 in faults:
                 approved.chain.revoke(approved.room, 0, "in time")
             return told.items()
 
     approved.gate._bookings._opener = Racing()
-    for number in (42, 41):
+    for number in (43, 42):
         if number in faults:
             unready(approved, CODES[number][0])
     answers(Enclave(approved).ask(offers=offers_of(approved, faults)), rung)
@@ -309,10 +318,10 @@ def unready(world: World, code: Code) -> None:
 @rungs(LEASE)
 def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int, faults: set[int]) -> None:
     world = approved
-    with nodes(world, down=50 in faults) as silence:
+    with nodes(world, down=51 in faults) as silence:
         world.start_gate(lease_seconds=60)
         world.clock.at = world.chain.head_time()
-        expiry = {"expiry": world.clock() + 35} if 54 in faults else {}
+        expiry = {"expiry": world.clock() + 35} if 55 in faults else {}
         world.study = world.chain.draft(
             world.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in world.sealed], **expiry
         )
@@ -320,24 +329,24 @@ def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int,
         world.heartbeat()
         enclave = Enclave(world)
         granted(enclave.ask())
-        if 49 in faults:
+        if 50 in faults:
             assert enclave.renew(1).status_code == 200
         request: LeaseRequest = enclave.renewal(1)
-        if 56 in faults:
+        if 57 in faults:
             world.chain.reorg(1)
-        if 47 in faults:
+        if 48 in faults:
             request = replace(request, signature=Enclave(world, run_id=enclave.run_id).renewal(1).signature)
-        if 53 in faults:
+        if 54 in faults:
             world.study = world.chain.draft(
                 world.room, compose_hash=sha256(b"next"), datasets=[one.id for one in world.sealed]
             )
             world.approve(0, 1)
-        undo_on_chain(world, {25 if 51 in faults else 0, 26 if 52 in faults else 0})
-        if {54, 55} & faults:
+        undo_on_chain(world, {25 if 52 in faults else 0, 26 if 53 in faults else 0})
+        if {55, 56} & faults:
             world.clock.ahead = MAX_WATCH_AGE_S + 10
-        if 48 in faults:
+        if 49 in faults:
             world.clock.ahead = 62
-        if 55 not in faults:
+        if 56 not in faults:
             world.heartbeat()
         silence()
 

@@ -74,7 +74,7 @@ def gpu(
 
     With --policy, evidence must also keep the rules that the owners' platform policy has for GPUs.
 
-    The gate accepts no evidence of GPUs yet, whatever this says of it.
+    The gate verifies evidence by the same code, where a recipe demands GPUs.
 
     \b
     Exit status:

@@ -168,9 +168,11 @@ class Gate(Section):
         option="--accept-audit-break", default=None, metavar="DIGEST",
     )  # fmt: skip
     max_fee: int = max_fee("gate")
-    require_gpu: bool = setting(
-        "Refused: no GPU evidence is verified yet.", option="--require-gpu", default=False
-    )
+    gpu_material: Path | None = setting(
+        "Folder with rims/ and ocsp/: what GPUs are judged by, if the platform policy has rules for them. "
+        "[PLATFORM/gpu]",
+        option="--gpu-material", default=None,
+    )  # fmt: skip
     pccs: str | None = setting(
         f"Where Intel's collateral comes from. [{DEFAULT_PCCS}; with --platform its folder]",
         option="--pccs", default=None, metavar="URL",

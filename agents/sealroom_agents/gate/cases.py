@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sealroom.gpu_demand import GpuDemand
 from sealroom_agents.facts import (
     ChainView,
     Evidence,
@@ -53,6 +54,8 @@ class Request:
     """SHA-256 over quote, event log and GPU evidence."""
     datasets: tuple[PresentedDataset, ...]
     """Datasets whose keys it asks for."""
+    gpu: GpuDemand | None
+    """The GPUs that its recipe demands, as its measured image read it; the transcript binds it."""
     has_gpu_evidence: bool
     """Whether GPU evidence came along: bytes that prove nothing yet."""
 
@@ -71,6 +74,8 @@ class Config:
     """Hash of the platform policy by which the gate judges machines."""
     guarantees: tuple[str, ...]
     """Names of the guarantees of recipes that this policy accepts."""
+    gpu_rules: bool
+    """Whether this policy has rules for GPUs, so that evidence of them can be judged."""
     key_provider_id: bytes
     """Id of the gate's own key provider, as measured in the gate's own quote."""
     lease_seconds: int

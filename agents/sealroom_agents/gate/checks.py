@@ -63,6 +63,11 @@ def _checks() -> Iterator[tuple[About, str, tuple[Code, ...]]]:
         yield About.EVIDENCE, rule.check, rule.codes
     yield (
         About.EVIDENCE,
+        "the GPUs that the recipe demands signed for this exchange, and are as the platform policy asks",
+        (Code.GPU_EVIDENCE_UNVERIFIED,),
+    )
+    yield (
+        About.EVIDENCE,
         "each file is wrapped, and its wrap opens with the gate's root key in this context",
         (Code.NOT_WRAPPED, Code.WRAP_DOES_NOT_OPEN),
     )

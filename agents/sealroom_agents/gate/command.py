@@ -34,6 +34,7 @@ from sealroom_agents.errors import AttestationError, ConfigurationError, GateErr
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.booking import OPEN_WITHIN_S
 from sealroom_agents.gate.boot import boot_apps, os_images
+from sealroom_agents.gate.gpus import GpuJudge
 from sealroom_agents.gate.http import create_app
 from sealroom_agents.gate.operation import Operation
 from sealroom_agents.gate.policy_file import load_policy
@@ -55,6 +56,8 @@ SWITCH_S = 0.001
 
 POLICY_FILE = "platform-policy.json"
 """The simulated platform's own policy, in its folder."""
+GPU_FOLDER = "gpu"
+"""What the simulated platform publishes of its GPUs, in its folder."""
 
 _log = logging.getLogger("sealroom_agents.gate")
 
@@ -84,12 +87,6 @@ def command(config: Config) -> None:
     """
     log_to_stderr(config.log.format)
     settings = required(config.gate, "gate", "state")
-    if settings.require_gpu:
-        raise ConfigurationError(
-            Code.GPU_EVIDENCE_UNVERIFIED,
-            "--require-gpu: this version cannot verify a GPU's evidence, so it cannot demand it",
-            "start without it; recipes that demand a GPU are refused",
-        )
     _serve(config.chain, settings, config.simulator.platform)
 
 
@@ -100,13 +97,11 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
     # What must not start at all is decided first, before any file or node is touched.
     client = connect_guest(chain_id=chain_id, environment=os.environ, guest_agent=settings.guest_agent)
     policy = load_policy(settings.platform_policy or (None if platform is None else platform / POLICY_FILE))
-    if policy.gpu is not None:
-        raise ConfigurationError(
-            Code.GPU_EVIDENCE_UNVERIFIED,
-            "the platform policy has rules for GPUs, and this gate accepts no GPU evidence",
-            'owners adopt a policy with "gpu": "none" for it',
-        )
     trust = trust_under(policy, trust_root(platform, chain_id))
+    gpus = None
+    if policy.gpu is not None:
+        material = settings.gpu_material or (None if platform is None else platform / GPU_FOLDER)
+        gpus = GpuJudge.open(policy.gpu, material, trust=trust, clock=_now)
     if len(nodes.rpc) == 1 and chain_id not in LOCAL_CHAIN_IDS:
         _log.warning("one RPC endpoint only: this gate's view of the chain rests on it alone")
     sessions = Sessions.open(settings.state)
@@ -173,6 +168,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         clock=_now,
         ready=operation.ready,
         fault=fault,
+        gpus=gpus,
     )
     gate.require_adopted_policy()
     # The gate boots as itself, whoever else is named: else no KMS that asks it could boot it again.

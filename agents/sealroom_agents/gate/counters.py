@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 from sealroom.codes import Stage
 from sealroom_agents.telemetry.metrics import at_zero, codes_of
 
-STAGES = ("verify", "views", "book", "still", "whole")
+STAGES = ("verify", "views", "gpus", "book", "still", "whole")
 """Of a release."""
 GRANTS = Counter("sealroom_gate_grants", "Runs whose keys were released.")
 REFUSALS = Counter("sealroom_gate_refusals", "Refusals of the gate, by code.", ["code"])

@@ -131,13 +131,21 @@ def guarantee(request: Request, config: Config) -> Refusal | None:
     return None
 
 
-def gpu_evidence(request: Request) -> Refusal | None:
-    """No GPU evidence came along."""
-    if request.has_gpu_evidence:
-        return Refusal(
-            Code.GPU_EVIDENCE_UNVERIFIED,
-            "the enclave brought GPU evidence, which this version cannot verify",
-        )
+def gpu_evidence(request: Request, config: Config) -> Refusal | None:
+    """GPU evidence came where the recipe demands GPUs and the owners have rules for them, and nowhere else.
+
+    Whether it proves anything is looked at last, since that takes longest: `gate.gpus`.
+    """
+    demand = request.gpu
+    if demand is None:
+        words = "the enclave brought GPU evidence, and its recipe demands none"
+        return Refusal(Code.GPU_EVIDENCE_UNVERIFIED, words) if request.has_gpu_evidence else None
+    if not config.gpu_rules:
+        words = f"the recipe demands GPUs ({demand}), and the owners' platform policy accepts no GPU evidence"
+        return Refusal(Code.GPU_EVIDENCE_UNVERIFIED, words)
+    if not request.has_gpu_evidence:
+        words = f"the recipe demands GPUs ({demand}), and the enclave brought no evidence of any"
+        return Refusal(Code.GPU_EVIDENCE_UNVERIFIED, words)
     return None
 
 

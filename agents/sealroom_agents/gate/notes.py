@@ -18,6 +18,7 @@ from typing import Any
 from sealroom.encoding import to_hex
 from sealroom.key_release import Grant
 from sealroom.model import Opening, Run
+from sealroom_agents.attestation.gpu import Walk
 from sealroom_agents.chain import History, TxResult
 from sealroom_agents.chain.owner_events import PlatformAdoption
 from sealroom_agents.chain.run_events import RunOpening
@@ -47,10 +48,17 @@ def booking_facts(consortium: str, run: Run) -> dict[str, Any]:
 
 
 def granted_facts(
-    grant: Grant, consortium: str, grant_hash: bytes, evidence: Evidence, opened: TxResult
+    grant: Grant,
+    consortium: str,
+    grant_hash: bytes,
+    evidence: Evidence,
+    opened: TxResult,
+    gpus: Walk | None,
 ) -> dict[str, Any]:
-    """What the entry of a grant says."""
+    """What the entry of a grant says; of GPUs only where the recipe demands some."""
+    shown = {} if gpus is None else {"gpuState": str(gpus.state), "gpus": [gpu.ueid for gpu in gpus.gpus]}
     return {
+        **shown,
         "runId": to_hex(grant.run_id),
         "consortium": consortium,
         "study": to_hex(grant.study),

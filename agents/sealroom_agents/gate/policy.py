@@ -20,7 +20,7 @@ verified as evidence (quote, report data, event log) before it comes here; what 
 8.  OS image and machine are on the owners' lists (CH-22, CH-24, AT-27)    os-image-not-allowed
                                                                            device-not-allowed
 9.  the platform policy accepts the recipe's guarantee                     guarantee-not-accepted
-    · no GPU evidence came, since nobody could verify it                     gpu-evidence-unverified
+    · GPU evidence came where the recipe demands it, and only there        gpu-evidence-unverified
 10. the study has not expired                                              study-expired
 11. the study is live, and the standing is the same at the latest block    standing-mismatch
 12. approvals are counted again: k, and the owner of each dataset          not-approved, owner-not-approved
@@ -184,10 +184,11 @@ RULES: tuple[Rule[Case], ...] = (
         lambda case: machine_rules.device(case.evidence, case.view),
     ),
     Rule(
-        "the policy accepts the recipe's guarantee, and no GPU evidence came, since nobody verifies it yet",
+        "the policy accepts the recipe's guarantee, and GPU evidence came if the recipe demands it, or none",
         (Code.GUARANTEE_NOT_ACCEPTED, Code.GPU_EVIDENCE_UNVERIFIED),
         lambda case: (
-            machine_rules.guarantee(case.request, case.config) or machine_rules.gpu_evidence(case.request)
+            machine_rules.guarantee(case.request, case.config)
+            or machine_rules.gpu_evidence(case.request, case.config)
         ),
     ),
     Rule(

@@ -5,7 +5,7 @@ Each step can only refuse:
 
 1. quote, report data, event log        5. sign the grant, book it in the ledger together with others that
 2. one finalized view, one latest          wait, until the transaction is mined
-3. `policy.decide`                      6. look at the nodes again: revoked meanwhile? (CH-06)
+3. `policy.decide`, then the GPUs       6. look at the nodes again: revoked meanwhile? (CH-06)
 4. open the wraps with the root key,    7. write the audit log's entry and begin the lease, both or neither,
    compare key commitments                 and seal the keys to the enclave
 
@@ -20,7 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sealroom import typed
+from sealroom.codes import Code
 from sealroom.encoding import sha256
+from sealroom.gpu_demand import GpuDemand
 from sealroom.key_release import (
     EvidenceMessage,
     Grant,
@@ -29,15 +31,18 @@ from sealroom.key_release import (
     Opened,
     Refusal,
     evidence_digest,
+    gpu_nonce,
     report_data,
     transcript_1,
 )
 from sealroom_agents.attestation import CollateralSource, TrustRoot, require_made_for, verify_evidence
+from sealroom_agents.attestation.gpu import Walk
 from sealroom_agents.errors import AttestationError, Refused
 from sealroom_agents.facts import ChainView, Evidence, LatestView
 from sealroom_agents.gate import cases, policy
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.counters import stage
+from sealroom_agents.gate.gpus import GpuJudge
 from sealroom_agents.gate.notes import GRANTED, granted_facts
 from sealroom_agents.gate.refusals import refused
 from sealroom_agents.gate.root import GateRoot
@@ -68,8 +73,10 @@ class Releases:
         audit: AuditLog,
         clock: Callable[[], int],
         ready: Callable[[str, str], None],
+        gpus: GpuJudge | None,
     ) -> None:
-        """`ready`: called with consortium and ledger before a run is booked; raises `Refused`."""
+        """`ready`: called with consortium and ledger before a run is booked; raises `Refused`. `gpus`: judges
+        GPU evidence; `None` where the platform policy accepts none."""
         self._chain_id = chain_id
         self._lease_seconds = lease_seconds
         self._root = root
@@ -81,6 +88,7 @@ class Releases:
         self._audit = audit
         self._clock = clock
         self._ready = ready
+        self._gpus = gpus
         self._judging = threading.BoundedSemaphore(JUDGED_AT_ONCE)
 
     def release(self, message: EvidenceMessage, hello: Hello, transcript: bytes) -> GrantReply:
@@ -102,18 +110,22 @@ class Releases:
                 quote=message.quote, event_log=message.event_log, gpu_evidence=message.gpu_evidence
             ),
             datasets=tuple(present(offer) for offer in message.datasets),
+            gpu=hello.gpu,
             has_gpu_evidence=bool(message.gpu_evidence),
         )
         grant = policy.decide(request, evidence, view, latest, self._views.config(hello.consortium))
         if isinstance(grant, Refusal):
             raise refused(grant)
+        gpus = None if hello.gpu is None else self._require_gpus(message, hello.gpu, transcript)
         with self._judging:
             keys = open_wraps(
                 message.datasets, view, root_key=self._root.root_key, kms_root=self._root.kms_root
             )
         try:
             self._ready(view.consortium, grant.ledger)
-            return self._spend_and_seal(message, transcript, grant, view, latest, keys, evidence, collateral)
+            return self._spend_and_seal(
+                message, transcript, grant, view, latest, keys, evidence, collateral, gpus
+            )
         finally:
             for key in keys:
                 key.data_key.wipe()
@@ -128,6 +140,7 @@ class Releases:
         keys: Sequence[OpenedKey],
         evidence: Evidence,
         collateral: Mapping[str, Any],
+        gpus: Walk | None,
     ) -> GrantReply:
         signable = typed.grant(grant, chain_id=self._chain_id, consortium=view.consortium)
         grant_hash = typed.digest(signable)
@@ -152,7 +165,7 @@ class Releases:
             )
         )
         # A kill between the log and the database leaves a grant without a lease: no key has left.
-        facts = granted_facts(grant, view.consortium, grant_hash, evidence, opened)
+        facts = granted_facts(grant, view.consortium, grant_hash, evidence, opened, gpus)
         self._audit.append(GRANTED, facts=facts, beside=beginning.write)
         beginning.done()
         transcript1 = transcript_1(
@@ -171,6 +184,17 @@ class Releases:
             collateral=collateral,
             opened=Opened(tx=bytes.fromhex(opened.tx.removeprefix("0x")), block=opened.block_number),
         )
+
+    def _require_gpus(self, message: EvidenceMessage, demand: GpuDemand, transcript: bytes) -> Walk:
+        """What the demanded GPUs prove. Raises `Refused` `gpu-evidence-unverified`."""
+        if self._gpus is None:
+            raise Refused(Code.GPU_EVIDENCE_UNVERIFIED, "this gate has nothing by which to judge GPUs")
+        with stage("gpus"), self._judging:
+            return self._gpus.require(
+                message.gpu_evidence,
+                demand,
+                nonce=gpu_nonce(transcript, kem_key=message.kem_key, signer=message.signer),
+            )
 
     def _verify(self, message: EvidenceMessage, transcript: bytes) -> tuple[Mapping[str, Any], Evidence]:
         expected = report_data(

@@ -40,6 +40,7 @@ from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.booking import Bookings, Opener
 from sealroom_agents.gate.counters import GRANTS, stage
 from sealroom_agents.gate.finality import Finality
+from sealroom_agents.gate.gpus import GpuJudge
 from sealroom_agents.gate.heartbeats import Chain, Watch
 from sealroom_agents.gate.nonces import Nonces
 from sealroom_agents.gate.notes import STARTED
@@ -99,10 +100,11 @@ class Gate:
         clock: Callable[[], int],
         ready: Callable[[str, str], None] = lambda consortium, ledger: None,
         fault: Callable[[], None] = lambda: None,
+        gpus: GpuJudge | None = None,
     ) -> None:
         """`ready`: called with consortium and ledger before a run is booked; raises `Refused` where the
         operator has to do something first. `fault`: called when an error that nobody foresaw has ended the
-        bookings; the process is to end."""
+        bookings; the process is to end. `gpus`: judges GPU evidence by the platform policy's rules."""
         self._config = config
         self._root = root
         self._chain = chain
@@ -141,6 +143,7 @@ class Gate:
             audit=audit,
             clock=clock,
             ready=ready,
+            gpus=gpus,
         )
         self._renewals = Renewals(
             chain_id=config.chain_id,

@@ -149,6 +149,7 @@ class Views:
             gate_compose=self._root.compose_hash,
             policy_hash=self._root.policy.hash,
             guarantees=self._root.policy.guarantees,
+            gpu_rules=self._root.policy.gpu is not None,
             key_provider_id=self._root.key_provider_id,
             lease_seconds=self._lease_seconds,
             audit_head=self._audit.head.digest,

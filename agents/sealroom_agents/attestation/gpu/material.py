@@ -59,12 +59,15 @@ class Material:
         return data, at
 
 
-def load_material(rims: Path | None, answers: Path | None) -> Material:
-    """Read a folder of manifests, and one of answers (`*.der`). Raises `OSError`."""
+def load_material(rims: Path | None, answers: Path | None, *, by_file_time: bool = False) -> Material:
+    """Read a folder of manifests, and one of answers (`*.der`). Raises `OSError`.
+
+    `by_file_time`: a `NAME.xml` counts as fetched when its file was written, instead of now.
+    """
     found: dict[str, list[Fetched]] = {}
     for path in _files(rims):
         if match := _RIM_FILE.fullmatch(path.name):
-            at = int(match[2]) if match[2] else None
+            at = int(match[2]) if match[2] else int(path.stat().st_mtime) if by_file_time else None
             found.setdefault(match[1], []).append(Fetched(_read(path, MAX_RIM_BYTES), at))
     said = [_read(path, MAX_ANSWER_BYTES) for path in _files(answers) if path.suffix == ".der"]
     return Material(found, said)

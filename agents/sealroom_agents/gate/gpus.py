@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GPUs of an enclave, judged by the owners' rules before any key leaves (GP-01, GP-04, GP-06, GP-07).
+
+Reference manifests and answers of NVIDIA's responder come from a folder that the operator keeps fresh.
+Nothing is fetched here, and nothing in the folder is believed for lying there: a manifest counts by its
+signature and the time of its file, an answer by its signature and the time that it names.
+
+    FOLDER/rims/NAME.xml, NAME@TIME.xml   reference manifests
+    FOLDER/ocsp/*.der                     answers about certificates
+    FOLDER/roots.pem                      roots of simulated GPUs; not read under Intel's root
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from sealroom.codes import Code
+from sealroom.gpu_demand import GpuDemand
+from sealroom.gpu_rules import GpuRules
+from sealroom_agents.attestation import TrustRoot
+from sealroom_agents.attestation.gpu import Terms, Trust, Walk, gpu_trust, load_material, walk_gpus
+from sealroom_agents.attestation.gpu.chain import MAX_CHAIN_BYTES
+from sealroom_agents.errors import AttestationError, ConfigurationError, Refused
+
+RIMS, ANSWERS, ROOTS = "rims", "ocsp", "roots.pem"
+
+
+@dataclass(frozen=True)
+class GpuJudge:
+    """Verifies GPU evidence by a platform policy's rules. Thread safe."""
+
+    rules: GpuRules
+    """The owners' rules."""
+    folder: Path
+    """Where manifests and answers lie; it is read anew for each evidence."""
+    trust: Trust
+    """The roots of GPUs that go with the gate's root of trust."""
+    clock: Callable[[], int]
+    """Unix seconds."""
+
+    @classmethod
+    def open(
+        cls, rules: GpuRules, folder: Path | None, *, trust: TrustRoot, clock: Callable[[], int]
+    ) -> Self:
+        """Raises `ConfigurationError` `gpu-evidence-unverified` where there is no such folder.
+
+        A folder that lacks a manifest stops nothing here: evidence that needs it is refused.
+        """
+        try:
+            if folder is None:
+                raise FileNotFoundError(2, "no folder was named")
+            load_material(folder / RIMS, folder / ANSWERS)
+            roots = b""
+            if trust.root_der is not None:
+                with (folder / ROOTS).open("rb") as stream:
+                    roots = stream.read(MAX_CHAIN_BYTES + 1)
+            return cls(rules, folder, gpu_trust(trust, roots), clock)
+        except OSError as error:
+            raise ConfigurationError(
+                Code.GPU_EVIDENCE_UNVERIFIED,
+                "the platform policy has rules for GPUs, and what they are judged by cannot be read: "
+                f"{error.strerror}",
+                f"pass --gpu-material FOLDER, with the folders {RIMS} and {ANSWERS} in it",
+            ) from error
+        except AttestationError as error:
+            raise ConfigurationError(error.code, error.message, error.hint) from error
+
+    def require(self, evidence: bytes, demand: GpuDemand, *, nonce: bytes) -> Walk:
+        """The demanded GPUs signed this nonce, and are as owners ask.
+
+        Raises `Refused` `gpu-evidence-unverified`; the message names the link that broke, and its own code.
+        """
+        now = self.clock()
+        try:
+            material = load_material(self.folder / RIMS, self.folder / ANSWERS, by_file_time=True)
+        except OSError as error:
+            raise _refused("manifests and answers", f"the gate cannot read them: {error.strerror}") from error
+        found = walk_gpus(
+            evidence,
+            nonce=nonce,
+            now=now,
+            material=material,
+            terms=Terms.under(self.rules, count=demand.count),
+            trust=self.trust,
+        )
+        if found.broken is not None:
+            raise _refused(found.broken.name, found.broken.words, found.broken.code)
+        for gpu in found.gpus:
+            if gpu.chip != demand.chip or gpu.protected_pcie != demand.protected_pcie:
+                raise _refused(
+                    "demand",
+                    f"the recipe demands {demand}, and one is a {gpu.chip} with protected PCIe "
+                    f"{'on' if gpu.protected_pcie else 'off'}",
+                    Code.GPU_NOT_ALLOWED,
+                )
+        return found
+
+
+def _refused(link: str, words: str, code: Code | None = None) -> Refused:
+    said = f"GPU evidence: {link}: {words}" + (f" ({code})" if code is not None else "")
+    return Refused(Code.GPU_EVIDENCE_UNVERIFIED, said, seen={"link": link, "code": code or "-"})
