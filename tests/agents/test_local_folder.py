@@ -45,20 +45,21 @@ def test_without_anvil_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_port_that_is_taken_is_named_and_another_one_is_found() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = int(taken.getsockname()[1])
-        assert Ports().take(port) > port
+    claimed, asked = Ports(), Ports()
+    port = claimed.take(0)  # of those that the system gives nobody else meanwhile
+    with socket.create_server(("127.0.0.1", port)):
+        claimed.close()
+        assert asked.take(port) > port
         with pytest.raises(DemoError, match=f"port {port}, which the gate") as refused:
-            Ports().keep({"gate": port})
+            asked.keep({"gate": port})
         assert f"sport = :{port}" in (refused.value.hint or "")
-    Ports().keep({"gate": port})
+    asked.keep({"gate": port})
+    asked.close()
 
 
 def test_rooms_that_start_at_once_choose_other_ports_before_anybody_listens() -> None:
     """A room listens half a minute after it chose: first come chain and contracts."""
-    one, other = Ports(), Ports()
+    one, other, third = Ports(), Ports(), Ports()
     port = one.take(0)
     assert port in ANY
     beside = other.take(port)
@@ -67,14 +68,15 @@ def test_rooms_that_start_at_once_choose_other_ports_before_anybody_listens() ->
         other.keep({"chain": port})
     one.close()
     other.keep({"chain": port})
-    assert beside < Ports().take(port)
+    assert beside < third.take(port)
     other.close()
+    third.close()
 
 
 def test_where_no_port_is_free_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "TRIED", 1)
     held = Ports()
     port = held.take(0)
+    monkeypatch.setattr(ports, "TRIED", 1)
     with pytest.raises(DemoError, match=f"no port from {port} to {port} is free"):
         Ports().take(port)
     held.close()

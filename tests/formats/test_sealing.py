@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -192,8 +193,11 @@ HUGE = 50_000_000_000
 
 
 def _children() -> set[int]:
-    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    found = set[int]()
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that ends meanwhile
+            found.update(map(int, (task / "children").read_text().split()))
+    return found
 
 
 def _with_holes(path: Path) -> Path:
