@@ -14,7 +14,6 @@ from tests.enclave.test_training import MEMBERS, NAMES, people
 from sealroom.privacy.kinds import model
 from sealroom.privacy.parts import Cost, sampled_of
 from sealroom.privacy.people import People
-from sealroom.privacy.release import compute
 from sealroom.recipe import Field
 from sealroom_agents.fullsize import plain_model
 from sealroom_agents.fullsize.answers import PLAIN_AUC, RELEASED_AUC
@@ -63,7 +62,7 @@ def test_released_weights_are_put_beside_those_without_privacy() -> None:
     table, _, _ = people(6000)
     cost = Cost(law="gaussian", amount=10**9, sampled=sampled_of(model.KIND.parts(spec, "gaussian")))
     field = Field(name="risk", kind=model.KIND, spec=spec, cost=cost)
-    value = compute(field, table, cohort=20)
+    value = kit.released(field, table)
     sex = np.array(kit.GROUPS["sex"], dtype=object)[table.groups["sex"]]
     told = pd.DataFrame({**{name: table.numbers[name] for name in (*NAMES, "event", "held")}, "sex": sex})
     found = dict(plain_model.model(field, told, value))

@@ -29,7 +29,7 @@ from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.members import Members
 from sealroom.privacy.people import MISSING, People
 from sealroom.privacy.plan import Draft, plan
-from sealroom.privacy.release import Releases, compute
+from sealroom.privacy.release import Releases
 from sealroom.privacy.rows import Rows, parse_rows
 from sealroom.privacy.shape import longest
 from sealroom.recipe import Field, Recipe
@@ -222,7 +222,7 @@ def panel(count: int, length: int, norm: str) -> tuple[Field, People, Any]:
 def test_means_of_a_thousand_entries_are_as_near_as_their_noise_says() -> None:
     """Beside the answer without noise; 95 % of them lie within the one half-width."""
     field, people, truth = panel(4_000, 1_000, "26")
-    value = compute(field, people, cohort=20)
+    value = kit.released(field, people)
     off = np.abs(np.array([float(each) for each in value["means"]]) - truth)
     half = float(value["half_width"])
     noise = field.noise(1)["vector"].sd * float(field.spec.clip.quantum) / people.count
@@ -257,7 +257,7 @@ def test_ten_thousand_means_fit_a_result_and_a_recipe() -> None:
 def test_noise_that_says_nothing_is_shown_as_wide_as_means_can_be_apart() -> None:
     """And of too few people nothing is shown."""
     field, people, _ = panel(3, 10, "2")
-    value = compute(field, people, cohort=1_000_000)
+    value = kit.released(field, people, cohort=1_000_000)
     assert all(each is None for name, each in value.items() if name != "interval")
     state = {"people": [field.noise(1)["people"].sd * 1000], "vector": [2**60] * 10}
     shown = KIND.finish(field.spec, "gaussian", state, field.noise(1), 1)

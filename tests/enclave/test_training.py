@@ -30,7 +30,6 @@ from sealroom.privacy.kinds import KINDS, model
 from sealroom.privacy.members import Members
 from sealroom.privacy.parts import Cost, noise_of
 from sealroom.privacy.people import MISSING, People
-from sealroom.privacy.release import compute
 from sealroom.recipe import Field
 from sealroom.training import grids
 from sealroom.training.checkpoints import Checkpoints, first_head
@@ -250,7 +249,7 @@ def test_a_small_convolutional_network_learns_from_lists_of_pixels() -> None:
     kind = model.KIND
     table, spec = pictures(4_000)
     field = Field(name="side", kind=kind, spec=spec, cost=Cost(law="gaussian", amount=10**9))
-    value = compute(field, table, cohort=20)
+    value = kit.released(field, table)
     tested = value["held_out"][0]
     assert float(tested["accuracy_low"]) > 0.8
     weights = np.frombuffer(base64.b64decode(value["model"][0]["weights"]), dtype="<i4") / 2.0**24
@@ -402,10 +401,8 @@ def test_a_model_is_nearly_as_good_as_one_without_noise_and_says_how_good() -> N
     kind = model.KIND
     spec = kit.spec_of(kind, MEMBERS)
     table, _, event = people(16_000)
-    value = compute(
-        Field(name="risk", kind=kind, spec=spec, cost=Cost(law="gaussian", amount=344_000_000)),
-        table,
-        cohort=20,
+    value = kit.released(
+        Field(name="risk", kind=kind, spec=spec, cost=Cost(law="gaussian", amount=344_000_000)), table
     )
     weights = np.frombuffer(base64.b64decode(value["model"][0]["weights"]), dtype="<f4").astype(np.float64)
     whole = module(spec.layers, weights)

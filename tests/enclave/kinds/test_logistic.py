@@ -18,7 +18,6 @@ from sealroom.privacy.gradients import GRADIENT_STEPS
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.parts import Cost, noise_of
 from sealroom.privacy.people import People
-from sealroom.privacy.release import compute
 from sealroom.recipe import Field
 
 KIND = KINDS["logistic"]
@@ -105,7 +104,7 @@ def test_the_model_ranks_people_as_one_without_noise_does() -> None:
     """At ε 1.5 alone, of 4,000 people; within 0.01 of the area under the curve."""
     people = drawn(4000)
     field = Field(name="field", kind=KIND, spec=SPEC, cost=Cost(law="gaussian", amount=344_000_000))
-    value = compute(field, people, cohort=20)
+    value = kit.released(field, people)
     inputs = np.column_stack([people.numbers["age"], people.numbers["creatinine"]])
     plain = LogisticRegression(C=1e9, max_iter=5000).fit(inputs, people.numbers["ill"])
     best = roc_auc_score(people.numbers["ill"], inputs @ plain.coef_[0])

@@ -18,7 +18,6 @@ from tests.enclave.kinds.test_coverage import lowest
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.parts import Cost, Law
 from sealroom.privacy.people import People
-from sealroom.privacy.release import compute
 from sealroom.recipe import Field
 
 EFFECTS = np.array([0.4, 0.9, -0.3])
@@ -172,7 +171,7 @@ def test_a_release_is_near_a_plain_fit_to_the_rows(name: str, law: Law) -> None:
     plain = study.plain(people, covariates)
     for amount in (1_500_000 if law == "laplace" else 344_000_000, 10**10 if law == "laplace" else 10**12):
         cost = Cost(law=law, amount=amount)
-        value = compute(Field(name="field", kind=kind, spec=spec, cost=cost), people, cohort=20)
+        value = kit.released(Field(name="field", kind=kind, spec=spec, cost=cost), people)
         found, low, high = (
             np.log([float(row[f"{study.ratio}{end}"]) for row in value["groups"]])
             for end in ("", "_low", "_high")
@@ -188,8 +187,6 @@ def test_a_label_with_few_people_is_left_out_and_the_others_stay() -> None:
     for few, hidden in ((1, [True, False, False]), (0, [True, True, False])):
         band = np.where(people.groups["band"] == few, 2, people.groups["band"])
         without = People(count=4000, numbers=people.numbers, groups={**people.groups, "band": band})
-        value = compute(
-            Field(name="field", kind=kind, spec=spec, cost=kit.COSTS["laplace"]), without, cohort=20
-        )
+        value = kit.released(Field(name="field", kind=kind, spec=spec, cost=kit.COSTS["laplace"]), without)
         assert [row["odds_ratio"] is None for row in value["groups"]] == hidden
         assert (value["reference"][0]["share"] is None) == (few == 0)

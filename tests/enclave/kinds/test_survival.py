@@ -14,7 +14,6 @@ from tests.enclave.kinds.test_coverage import lowest
 from sealroom.privacy.kinds import KINDS
 from sealroom.privacy.parts import Cost, Law
 from sealroom.privacy.people import People
-from sealroom.privacy.release import compute
 from sealroom.recipe import Field
 
 KIND = KINDS["survival"]
@@ -42,9 +41,7 @@ def product_limit(people: People, at: float) -> float:
 
 
 def released(people: People, law: Law, amount: int) -> dict[str, Any]:
-    return compute(
-        Field(name="field", kind=KIND, spec=SPEC, cost=Cost(law=law, amount=amount)), people, cohort=20
-    )
+    return kit.released(Field(name="field", kind=KIND, spec=SPEC, cost=Cost(law=law, amount=amount)), people)
 
 
 @pytest.mark.parametrize(("count", "rate"), [(700, 0.1), (4000, 0.1), (4000, 0.01)])
