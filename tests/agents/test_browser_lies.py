@@ -281,11 +281,15 @@ def test_a_node_that_knows_another_study_stops_the_approval(page: Page, lab: Lab
 
 FULL = '<code class="hash full">0x'
 WHY = " none of its data is used: any 2 are enough, if all whose data is used are among them"
+SPENT = "in “What the study spent”"
 OWNERS, DATASETS = "in “Owners and approvals”", "in “Datasets and budget”"
 DATA = '<section class="panel" aria-labelledby="datasets">'
 TABLE = '<table class="cards">\n    <thead><tr><th>Owner'
 QUORUM = '<span class="words" data-shown="quorum"'
 NOTE = '<p class="notice danger" id="drawn-note"'
+REVOKED = '<section aria-label="Revocation"><h2>Revoked by hospital-B</h2></section>'
+SVG = '<div class="meter">\n  <svg viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label="'
+METER, METERS = f"<span>Study</span>{SVG}", f'class="budget">{SVG}'
 CLOSED = f'<section class="notice warn" id="closed"><h2>hospital-C said no</h2></section>{NOTE}'
 MAX_RUNS = "&#34;maxRuns&#34;: &#34;"
 LEAVES, AGREED, ANALYSIS = "All that may leave", "What is agreed to", "What computes"
@@ -336,6 +340,12 @@ SHOWN: dict[str, tuple[str, str, str]] = {
     "no-invented": ('<span class="vote wait">pending', '<span class="vote no">withdrew', OWNERS),
     "turned-down": (NOTE, CLOSED, "in “Turned down”. Somebody may have voted since"),
     "state": (">waits for approval</span>", ">turned down</span>", "in “Turned down”"),
+    "revoked": (NOTE, REVOKED + NOTE, "in “Revocation”"),
+    "map": ('class="small">·</text>', 'class="no">✕</text>', "draws votes into the map"),
+    "meter": (f"{METER}0 of", f"{METER}4 of", SPENT),
+    "meters": (f"{METERS}0 of", f"{METERS}4 of", DATASETS),
+    "runs-opened": ("0 of 3 runs", "2 of 3 runs", SPENT),
+    "leaves-hidden": ('"drawn-leaves"', '"drawn-leaves" hidden', "hides “All that may leave”"),
     "votes-hidden": (TABLE, TABLE.replace(">", " hidden>", 1), "hides “Owners and approvals”"),
     "quorum-hidden": (QUORUM, f"{QUORUM} hidden", "hides “quorum”"),
     "dataset-rows": (">1\u202f000</td>", ">10\u202f000</td>", DATASETS),

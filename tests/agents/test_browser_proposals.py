@@ -166,6 +166,23 @@ def test_a_vote_that_came_in_meanwhile_is_no_lie(browser: Browser, lab: Lab) -> 
         assert wallet.methods <= READS
 
 
+def test_who_revoked_is_read_from_the_node(browser: Browser, lab: Lab) -> None:
+    """WE-01: a study that waits after a revocation; why it was revoked stays the server's word."""
+    lab.chain.revoke(lab.room, 1, "consent withdrawn")
+    study, wallet = propose(lab), Wallet(lab.chain, account(0))
+    with served(lab.reader, lab.store, lab.room.factory) as url, opened(browser) as page:
+        with_wallet(page, wallet)
+        page.goto(study_page(url, lab, study))
+        notice = page.get_by_role("region", name="Revocation", exact=True)
+        expect(notice).to_contain_text("Revoked by hospital-B")
+        expect(notice.locator(".mark.chain")).to_contain_text("who revoked is read from your wallet’s node")
+        expect(notice.locator(".mark.said")).to_have_text("the reason is the server’s word")
+        expect(page.locator(".map")).not_to_contain_text("✕")
+        dialog = open_dialog(page, "Approve this recipe")
+        expect(dialog.get_by_role("button", name="Approve: send 1 transaction")).to_be_enabled()
+        expect(page.locator("#drawn-note")).to_be_hidden()
+
+
 def chosen(page: Page, study: bytes) -> None:
     """The page of one of several proposals, by its link: the page that has the link has the same buttons."""
     page.locator(f"[data-proposal='0x{study.hex()}'] a").click()
@@ -183,6 +200,7 @@ def test_each_of_two_proposals_is_approved_under_its_own_id(page: Page, lab: Lab
         expect(page.locator("[data-proposal]")).to_have_count(2)
         expect(page.locator("button[data-action=approve]")).to_have_count(0)
         chosen(page, greedy)
+        expect(page.locator("#waiting")).to_contain_text("how owners voted, is the server’s word")
         dialog = open_dialog(page, "Approve this recipe")
         expect(dialog).to_contain_text("ε 45 and")
         expect(dialog.locator(".beside")).to_contain_text("0x" + honest.id.hex())

@@ -3,10 +3,11 @@
 // of the wallet's node. A check that fails throws, and nothing is asked of the wallet.
 import { approve, studyId } from "../model/calls.ts";
 import { functions } from "../model/model.ts";
-import { countText } from "../model/units.ts";
+import { countText, deltaText, epsilonText } from "../model/units.ts";
 import { visible } from "../parts/text.ts";
 import * as Draw from "../recipe/draw.ts";
 import * as Node from "../wallets/node.ts";
+import { meter, spentText } from "./bars.ts";
 import * as Budget from "./budget.ts";
 import * as Drawn from "./drawn.ts";
 import { type Matched, matched, path } from "./matched.ts";
@@ -33,6 +34,9 @@ const rows = (name: string): HTMLElement[] => Array.from(document.querySelectorA
 
 const cell = (row: HTMLElement, name: string): string => row.querySelector("[data-cell=" + name + "]")?.textContent ?? "";
 
+/** What the pictures within say to readers of text. */
+const labels = (box: ParentNode | null): string => [...(box?.querySelectorAll(".meter [aria-label]") ?? [])].map((one) => one.getAttribute("aria-label") ?? "").join(" ");
+
 // --- for every act ------------------------------------------------------------------------------
 
 export const chain = async (wanted: { readonly chain: string }): Promise<string> => {
@@ -48,10 +52,20 @@ export const study: Check = async (wanted) => {
 
 // --- for an approval ----------------------------------------------------------------------------
 
+// A study that waits was never pinned, so it has no run and has spent nothing.
+const unspent = ({ epsilonMicro, deltaPico, maxRuns }: Wanted["content"]): void => {
+  const box = document.querySelector(".total");
+  const told = "Study ε 0 of " + epsilonText(epsilonMicro) + " · δ 0 of " + deltaText(deltaPico) + " · 0 of " + maxRuns + " runs";
+  Reading.same("What the study spent", (box?.textContent ?? "") + labels(box), told + spentText(0, Number(epsilonMicro)));
+  box?.querySelector(".meter")?.replaceWith(meter(0, Number(epsilonMicro)));
+};
+
 export const bytes: Check = async (wanted) => {
   const { recipe, lies } = await Reading.recipe(wanted);
   if (lies.length) stop("The " + teller + " had drawn something else than the recipe’s bytes say in: " + lies.join(", ") + ". " + refuse);
+  Reading.allSeen();
   Reading.shows({ budget: Draw.budget(wanted.content), consortium: wanted.consortium, chain: wanted.chain });
+  unspent(wanted.content);
   return (
     "Computed in this page from the recipe’s " + countText(recipe.size) + " bytes: their SHA-256 is the compose hash; what they let leave and how it is protected have the output and privacy hashes that you approve. The guarantee, the tables, and the script or SQL are drawn from these bytes."
   );
@@ -98,6 +112,16 @@ const turnedDown = (closing: readonly string[]): void => {
   Reading.same("Turned down", shown, (told ? "turned down" : "waits for approval") + told, VOTED);
 };
 
+// Whose veto stands. Its words are told by no state, and stay the server's.
+const revoked = (names: readonly string[]): void => {
+  const notice = document.querySelector('section[aria-label="Revocation"]');
+  Reading.seen("Revocation", notice);
+  const by = notice?.querySelector("h2")?.textContent?.trim() ?? "";
+  const among = [...(notice?.querySelectorAll("[data-revoker]") ?? [])].map((one) => one.textContent ?? "");
+  const told = names.map((one) => "Revoked by " + one);
+  Reading.same("Revocation", [by, ...among.sort()].join(" "), [told.includes(by) ? by : (told[0] ?? ""), ...[...names].sort()].join(" "), VOTED);
+};
+
 export const votes: Check = async (wanted) => {
   const { owners, cast, threshold, words, closing } = await voted(wanted);
   if (disk) Votes.draw(cast, words, threshold);
@@ -108,6 +132,9 @@ export const votes: Check = async (wanted) => {
   Reading.same("Owners and approvals", rows("owner").map(vote).join("\n"), cast.map(({ word }) => word).join("\n"), VOTED);
   Reading.shows({ quorum: words }, VOTED);
   turnedDown(closing);
+  revoked(cast.filter(({ vetoes }) => vetoes).map(({ account }) => visible(owners.find((one) => one.account === account)?.id ?? account)));
+  const map = document.querySelector(".map")?.textContent ?? "";
+  if (/[✓✕]/.test(map)) stop("The " + teller + " draws votes into the map of a study that waits. " + refuse);
   // Whose vote is what was just compared; why it counts, and the picture of it, are drawn from the same.
   Votes.draw(cast, words, threshold);
   return "Asked of your wallet’s node: these are the owners and who approved or said no: " + words + ".";
@@ -117,9 +144,9 @@ export const datasets: Check = async (wanted) => {
   const { consortium, content } = wanted;
   const { recipe } = await Reading.recipe(wanted);
   const found = await matched(consortium, content, recipe);
-  const row = (one: HTMLElement): string => [one.dataset.dataset, ...["name", "owner", "version", "rows"].map((name) => cell(one, name)), cell(one, "id"), ...["lifetime", "allowance", "day"].map((name) => cell(one, name))].join(" ");
+  const row = (one: HTMLElement): string => [one.dataset.dataset, ...["name", "owner", "version", "rows"].map((name) => cell(one, name)), cell(one, "id"), ...["lifetime", "allowance", "day"].map((name) => cell(one, name)), labels(one)].join(" ");
   const told = ({ dataset: one, holder }: Matched, index: number): string =>
-    [one.id, one.name, visible(holder), Draw.version(content.versions[index] ?? "", one.number), countText(one.rows), one.id, Draw.account(one.account), Draw.account(one.allowance), Draw.daily(one.allowance)].join(" ");
+    [one.id, one.name, visible(holder), Draw.version(content.versions[index] ?? "", one.number), countText(one.rows), one.id, Draw.account(one.account), Draw.account(one.allowance), Draw.daily(one.allowance), ...[one.account, one.allowance].map((books) => spentText(books.epsilonSpent, books.epsilonCap))].join(" ");
   const truth = found.map(told);
   for (const one of rows("dataset")) Reading.seen("Datasets and budget", one);
   const tables = new Set(recipe.datasets.filter((spec) => spec.schema !== null).map((spec) => spec.owner + "/" + spec.name));
@@ -129,8 +156,10 @@ export const datasets: Check = async (wanted) => {
     await Reading.redrawBuys(wanted);
   }
   Reading.same("Datasets and budget", rows("dataset").map(row).sort().join("\n"), truth.sort().join("\n"));
+  Refresh.meters(found);
   Reading.same("What ε buys", countText(Reading.records()), countText(records));
   const terms = Reading.termsOf(content);
+  Reading.seen("Lifetime budget", document.getElementById("drawn-budget"));
   Reading.same("Lifetime budget", document.getElementById("drawn-budget")?.textContent ?? "", Drawn.budget(Budget.lines(found, recipe, terms), terms).textContent ?? "");
   return "Asked of your wallet’s node: the study’s datasets are held by the owners that the recipe’s bytes name, under these names and with these columns; lifetime accounts and allowances are as shown.";
 };

@@ -62,9 +62,11 @@ export const same = (part: string, shown: string, truth: string, what: string = 
   if (bare(shown) !== bare(truth)) throw new Error("The " + teller + " shows something else than it should in “" + part + "”. " + what);
 };
 
+const VISIBLE = { opacityProperty: true, visibilityProperty: true } as const;
+
 /** Throws where a reader does not see it: another may stand in its place. */
 export const seen = (part: string, one: Element | null): void => {
-  if (one && !one.checkVisibility()) throw new Error("The " + teller + " hides “" + part + "”. " + refuse);
+  if (one && !one.checkVisibility(VISIBLE)) throw new Error("The " + teller + " hides “" + part + "”. " + refuse);
 };
 
 // Every element that the server marked as showing one of these facts; at least one each.
@@ -74,7 +76,7 @@ export const shows = (facts: Readonly<Record<string, string>>, what: string = re
     if (!marked.length) throw new Error("The " + teller + " does not show “" + name + "”. " + refuse);
     for (const one of marked) same(name, one.textContent ?? "", truth, what);
     // A narrow screen leaves some of them out, such as those of the head.
-    if (![...marked].some((one) => one.checkVisibility())) throw new Error("The " + teller + " hides “" + name + "”. " + refuse);
+    if (![...marked].some((one) => one.checkVisibility(VISIBLE))) throw new Error("The " + teller + " hides “" + name + "”. " + refuse);
   }
 };
 
@@ -102,23 +104,39 @@ export const records = (): number => {
   return Number(told);
 };
 
+/** The parts that the bytes decide, by their ids. */
+const PARTS = {
+  "drawn-name": "name",
+  "drawn-question": "question",
+  "drawn-agreed": "What is agreed to",
+  "drawn-leaves": "All that may leave",
+  "drawn-analysis": "What computes",
+  "drawn-buys": "What ε buys",
+  "drawn-words": "Twelve words",
+} as const;
+
+/** Throws where one of them is not to be seen. */
+export const allSeen = (): void => {
+  for (const [id, title] of Object.entries(PARTS)) seen(title, element(id));
+};
+
 // Draw the parts that the bytes decide, and remember which of them the server had drawn otherwise.
 const draw = ({ study, content }: Wanted, recipe: Recipe): string[] => {
   const lies: string[] = [];
-  const parts: readonly [string, string, string | HTMLElement][] = [
-    ["drawn-name", "name", recipe.name],
-    ["drawn-question", "question", make("span", "", ...prose(recipe.question))],
-    ["drawn-agreed", "What is agreed to", Draw.agreed(study, content, recipe, Source.link(content.composeHash))],
-    ["drawn-leaves", "All that may leave", Draw.leaves(recipe)],
-    ["drawn-analysis", "What computes", Draw.computes(recipe)],
-    ["drawn-buys", "What ε buys", Drawn.buys(recipe, termsOf(content), records())],
-    ["drawn-words", "Twelve words", Drawn.words(study)],
-  ];
-  for (const [id, title, drawn] of parts) {
+  const parts: Readonly<Record<keyof typeof PARTS, string | HTMLElement>> = {
+    "drawn-name": recipe.name,
+    "drawn-question": make("span", "", ...prose(recipe.question)),
+    "drawn-agreed": Draw.agreed(study, content, recipe, Source.link(content.composeHash)),
+    "drawn-leaves": Draw.leaves(recipe),
+    "drawn-analysis": Draw.computes(recipe),
+    "drawn-buys": Drawn.buys(recipe, termsOf(content), records()),
+    "drawn-words": Drawn.words(study),
+  };
+  for (const [id, drawn] of Object.entries(parts)) {
     const part = element(id);
     const before = part?.textContent ?? "";
     part?.replaceChildren(drawn);
-    if (bare(before) !== bare(typeof drawn === "string" ? drawn : (drawn.textContent ?? ""))) lies.push(title);
+    if (bare(before) !== bare(typeof drawn === "string" ? drawn : (drawn.textContent ?? ""))) lies.push(PARTS[id as keyof typeof PARTS]);
   }
   // Only SQL is compiled: where a script computes, there is nothing of the kind to show.
   const compiled = element("compiled");

@@ -4,6 +4,7 @@
 import { countText } from "../model/units.ts";
 import { visible } from "../parts/text.ts";
 import * as Draw from "../recipe/draw.ts";
+import { meter } from "./bars.ts";
 import type { Matched } from "./matched.ts";
 
 const row = (name: string, value: string): HTMLElement | undefined =>
@@ -12,6 +13,15 @@ const row = (name: string, value: string): HTMLElement | undefined =>
 const put = (row: HTMLElement | undefined, cell: string, text: string): void => {
   const found = row?.querySelector("[data-cell=" + cell + "]");
   if (found && found.textContent !== text) found.replaceChildren(text);
+};
+
+/** The pictures of what each dataset has spent. */
+export const meters = (found: readonly Matched[]): void => {
+  for (const { dataset: one } of found) {
+    const [life, here] = row("dataset", one.id)?.querySelectorAll(".meter") ?? [];
+    life?.replaceWith(meter(one.account.epsilonSpent, one.account.epsilonCap));
+    here?.replaceWith(meter(one.allowance.epsilonSpent, one.allowance.epsilonCap));
+  }
 };
 
 /** What each dataset has spent, and its version. `records`: rows of all tables. */
@@ -25,6 +35,7 @@ export const datasets = (found: readonly Matched[], versions: readonly string[],
     put(shown, "allowance", Draw.account(one.allowance));
     put(shown, "day", Draw.daily(one.allowance));
   });
+  meters(found);
   const box = document.getElementById("drawn-buys");
   if (box) box.dataset.records = String(records);
 };

@@ -67,6 +67,7 @@ const others = async (wanted: Wanted): Promise<void> => {
   const { waiting, whole, missing, since } = await Waiting.leftOut(wanted);
   const so = waiting.length === 1 ? "1 study waits" : waiting.length + " studies wait";
   marked("waiting-mark", missing.length ? "broken" : "chain", NODE + ": " + so + (whole ? "" : ", as far back as this page asked"));
+  if (element("proposals")) element("waiting-mark")?.after(" ", Drawn.mark("said", "who proposed each of them, and how owners voted, is the " + teller + "’s word: open one, and this page asks its node"));
   const links = waiting.map(({ study, block }) => {
     const link = disk ? code(study, "wrap") : make("a", "", code(study, "wrap"));
     if (link instanceof HTMLAnchorElement) link.href = "?study=" + study;
@@ -150,6 +151,9 @@ const attempt = async (work: Promise<void>): Promise<void> => {
 const votesTold = (): void => {
   marked("votes-mark", "chain", "names, accounts and votes " + NODE);
   element("votes-mark")?.after(" ", Drawn.mark("said", "jurisdictions, regimes and transactions are the " + teller + "’s word"));
+  if (!element("revocation-mark")) return;
+  marked("revocation-mark", "chain", "who revoked is " + NODE);
+  element("revocation-mark")?.after(" ", Drawn.mark("said", "the reason is the " + teller + "’s word"));
 };
 
 const look = async (wanted: Wanted, recipe: Recipe): Promise<boolean> => {
