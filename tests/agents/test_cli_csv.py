@@ -187,7 +187,11 @@ CELL = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\
 
 
 @given(st.lists(st.tuples(st.none() | st.integers(-(2**63), 2**63 - 1), CELL), max_size=20), st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_a_well_written_csv_becomes_the_same_table(
     tmp_path: Path, rows: list[tuple[int | None, str]], crlf: bool
 ) -> None:
@@ -258,7 +262,11 @@ def test_what_does_not_fit_is_found_behind_many_plain_lines(odd: str, tmp_path: 
     st.lists(st.lists(st.sampled_from(["", "a", '"q"', '"a,b"', '"x\ny"', "łódź"]), min_size=2, max_size=2)),
     st.integers(1, 40),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_rows_are_the_same_with_and_without_blocks(tmp_path: Path, rows: list[list[str]], plain: int) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(",".join(row) + "\n" + "1,2\n" * plain for row in rows))

@@ -109,7 +109,11 @@ def test_a_table_without_rows_is_a_table(tmp_path: Path) -> None:
     st.integers(1, 5),
     st.booleans(),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_arrow_becomes_parquet_cell_for_cell(
     tmp_path: Path, rows: list[tuple[Any, ...]], each: int, stream: bool
 ) -> None:

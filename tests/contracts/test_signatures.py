@@ -44,7 +44,9 @@ UINT64 = st.integers(0, 2**64 - 1)
 SORTED = st.lists(SOME_HASH, max_size=3, unique=True).map(lambda some: tuple(sorted(some)))
 ADDRESS = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
 PURE_CALLS = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 STUDIES = st.builds(
     Study,
