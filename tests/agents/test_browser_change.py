@@ -128,7 +128,7 @@ def test_what_the_page_shows_of_a_vote_is_what_the_call_and_the_node_say(
         asked,
         A,
         {"77</span>7777</code></td>": "77</span>6666</code></td>"},
-        "the call says 0x" + "77" * 32,
+        "0x" + "77" * 32 + ". Reload",
         ticks=2,
     )
     refused(browser, lab, asked, A, {"data-data": to_hex(call), "data-proposal": ""}, "the draft differs")

@@ -98,6 +98,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Lab, 
 def paths(first: Lab, second: Lab) -> dict[str, str]:
     """Every page, in each of its states that differ in form."""
     changes = f"/studies/{second.room.consortium}/change"
+    hash_ = "0x" + "11" * 32
+    platform = f"what=platform&root={hash_}&signer={account(9)}&compose={hash_}&policy={hash_}&images={hash_}"
     return {
         "board": "/",
         "board-nothing": "/?q=nobody&with=grade&status=revoked",
@@ -115,6 +117,7 @@ def paths(first: Lab, second: Lab) -> dict[str, str]:
         "change-seat": f"{changes}?what=offer-seat&of={account(0)}&to={account(7)}",
         "change-dataset": f"{changes}?dataset=0x{first.datasets[0].id.hex()}",
         "change-confirm": f"{changes}?what=confirm",
+        "change-platform": f"{changes}?{platform}",
         "error": "/nothing",
     }
 

@@ -16,8 +16,9 @@ from tests.outside import Lab
 
 from sealroom.encoding import to_hex
 from sealroom.model import Platform
+from sealroom_agents.console.adopting import MAX_LIST_TEXT
 from sealroom_agents.console.change_page import MAX_DRAFT
-from sealroom_agents.governance.files import content_file
+from sealroom_agents.governance.files import content_file, in_call
 
 pytestmark = pytest.mark.anvil
 
@@ -39,6 +40,15 @@ REGISTRATION = json.dumps(
 )
 """Its id is not that of its owner and name."""
 JOINS = {"id": "hospital-D", "account": "0x" + "ab" * 20, "jurisdiction": "fr", "regimes": ["GDPR"]}
+
+PLATFORM = {
+    "root": ANY,
+    "signer": "0x" + "cd" * 20,
+    "compose": "0x" + "11" * 32,
+    "policy": "0x" + "22" * 32,
+    "images": "0x" + "44" * 32,
+}
+"""A gate, as its form names it."""
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +93,12 @@ def test_what_cannot_be_read_is_said_and_prepares_nothing(web: TestClient, lab: 
         {"dataset": ANY},
         {"what": "roster", **JOINS, "account": "0x" + "AB" * 20},
         {"what": "roster", **JOINS, "id": "<script>"},
+        {"what": "platform"},
+        {"what": "platform", **PLATFORM, "root": ANY.upper()},
+        {"what": "platform", **PLATFORM, "signer": "0x12"},
+        {"what": "platform", **PLATFORM, "images": "<script>"},
+        {"what": "platform", **PLATFORM, "devices": " ".join(f"0x{n:064x}" for n in range(65))},
+        {"what": "platform", **PLATFORM, "days": "0"},
         {"what": "draft", "draft": "{"},
         {"what": "draft", "draft": json.dumps({"version": 2, "kind": "study", "content": {}})},
         {"what": "study", "recipe": "0x12"},
@@ -91,7 +107,8 @@ def test_what_cannot_be_read_is_said_and_prepares_nothing(web: TestClient, lab: 
         text = page(web, lab, 400, **query)
         assert "That cannot be read." in text and "data-send" not in text, query
         assert "<script>" not in text
-    for query in ({"what": "offerSeat"}, {"draft": "x" * (MAX_DRAFT + 1)}, {"proposal": "0x12"}):
+    long = {"images": "0" * (MAX_LIST_TEXT + 1)}
+    for query in ({"what": "offerSeat"}, {"draft": "x" * (MAX_DRAFT + 1)}, long, {"proposal": "0x12"}):
         page(web, lab, 400, **query)
     page(web, lab, 404, proposal=ANY)
 
@@ -130,6 +147,21 @@ def test_what_the_contract_would_refuse_has_no_button(web: TestClient, lab: Lab)
     good = platform.under(chain.validity(chain.state(room).charter))
     text = page(web, lab, what="draft", draft=json.dumps(content_file("platform", good)))
     assert "only its own evidence shows" in text and "data-send" in text and to_hex(good.id) in text
+    text = page(web, lab, what="platform", **PLATFORM)
+    assert "It names no machine" in text and "data-send" in text
+    machines = [f"0x{digit * 64}" for digit in "98"]
+    text = page(web, lab, what="platform", **PLATFORM, devices=", ".join([*machines, machines[0]]))
+    assert f"--os-image {PLATFORM['images']} --device {machines[1]} --device {machines[0]} --simul" in text
+    assert "The same waits already" not in text
+    asked = Platform.from_json(
+        {
+            "gateRoot": PLATFORM["root"], "gateSigner": PLATFORM["signer"], "osImages": [PLATFORM["images"]],
+            "gateCompose": PLATFORM["compose"], "policyHash": PLATFORM["policy"], "devices": machines[::-1],
+        }
+    ).under(chain.validity(chain.state(room).charter))  # fmt: skip
+    chain.vote(room, 0, "adoptPlatform", *in_call(asked))
+    text = page(web, lab, what="platform", **PLATFORM, devices=" ".join(machines), days="7")
+    assert "The same waits already" in text and "data-send" in text
     text = page(web, lab, what="roster", **JOINS)
     assert "roster --add owner.json --threshold 2 --days 90" in text and "2 of 4" in text
     text = page(web, lab, what="allow", dataset=data, epsilon="0")

@@ -14,7 +14,7 @@ from sealroom_agents.console.templating import TEMPLATES, environment
 from sealroom_agents.console.words import words
 
 FACE = TEMPLATES.parent / "face"
-PAGES = ("run.html", "run_parts.html", "change.html", "hand_over.html", "register.html")
+PAGES = ("run.html", "run_parts.html", "change.html", "hand_over.html", "register.html", "platform.html")
 """Templates whose texts stand in `words.toml`."""
 SCRIPTS = ("pages/run.ts", "pages/change.ts", "parts/lease.ts", "govern/dropped.ts")
 """Scripts whose texts stand in `face/words`."""

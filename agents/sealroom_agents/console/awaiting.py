@@ -289,7 +289,8 @@ def _seat(place: Place, owner: Owner) -> Iterator[Task]:
         yield Task(
             kind="no-platform", title=f"{place.name} has no gate",
             says="Nothing can run before the owners adopt one, which voids votes for studies.",
-            command=place.command("platform --gate URL --policy FILE --device 0x…"), **shared,
+            command=place.command("platform --gate URL --policy FILE --device 0x…"),
+            **shared | {"page": f"{place.page}/change#platform"},
         )  # fmt: skip
     if place.account not in view.confirmed:
         yield Task(

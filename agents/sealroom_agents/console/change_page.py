@@ -7,14 +7,14 @@ asked for with what stands in the address bar.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from sealroom.codes import Code
 from sealroom.encoding import strict_json, to_hex
@@ -30,7 +30,8 @@ from sealroom_agents.chain.owner_events import (
     UnpinFailure,
 )
 from sealroom_agents.chain.views import ZERO_ADDRESS
-from sealroom_agents.console import changes, handing_over, registering, spellings
+from sealroom_agents.console import adopting, changes, handing_over, registering, spellings
+from sealroom_agents.console.adopting import HASH, PlatformFields, Typed
 from sealroom_agents.console.changes import Change, Doubt
 from sealroom_agents.console.pages import Consortium, Pages
 from sealroom_agents.console.proposing import study
@@ -46,11 +47,10 @@ MAX_DRAFT = 16_000
 """Longest draft of a proposal, characters."""
 MOST_OFFERED = 16
 """Datasets that are handed over at once: a holder offers a consortium no more."""
-HASH = re.compile(r"0x[0-9a-f]{64}")
 DAY_S = 86_400
 MOST_DAYS = 400
 
-Kind = Literal["allow", "lifetime", "roster", "draft", "study"]
+Kind = Literal["allow", "lifetime", "roster", "platform", "draft", "study"]
 """What owners agree on, and what a holder lets be spent."""
 What = Literal[
     "confirm",
@@ -65,10 +65,9 @@ What = Literal[
     "register",
 ]
 """What an account does by itself."""
-Typed = Annotated[str, Field(max_length=100)]
 
 
-class Asked(BaseModel):
+class Asked(PlatformFields):
     """What the forms send, as people typed it."""
 
     model_config = ConfigDict(frozen=True, str_strip_whitespace=True)
@@ -208,6 +207,8 @@ class ChangePage:
         if wanted.what == "roster":
             content, command = self._roster(portrait, wanted, now)
             return self._governing(portrait, content, now=now, command=command)
+        if wanted.what == "platform":
+            return self._platform(portrait, wanted, now)
         if wanted.what == "draft":
             drafted = content_in(strict_json(wanted.draft.encode(), MAX_DRAFT * 4), "the draft")
             if isinstance(drafted, Study):
@@ -299,6 +300,13 @@ class ChangePage:
             portrait.facts.view, content, now=now, command=command,
             approved=votes.approved if votes else (), withdrawn=votes.withdrawn if votes else (),
         )  # fmt: skip
+
+    def _platform(self, portrait: Portrait, wanted: Asked, now: float) -> Change:
+        days = _number(wanted.days or "30", "days", 1, MOST_DAYS)
+        expiry = int(now) + days * DAY_S
+        content, command = adopting.proposal(portrait, wanted, days=days, expiry=expiry)
+        change = self._governing(portrait, content, now=now, command=command)
+        return replace(change, doubts=(*change.doubts, *adopting.doubts(portrait, content, now=now)))
 
     def _roster(self, portrait: Portrait, wanted: Asked, now: float) -> tuple[Content, str]:
         view = portrait.facts.view

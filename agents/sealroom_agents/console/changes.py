@@ -299,8 +299,8 @@ def _doubts(view: ChainView, content: Content, now: float) -> Iterator[Doubt]:
     if isinstance(content, PlatformProposal):
         yield Doubt(
             False,
-            "These are hashes: whether a gate stands behind them, only its own evidence shows. The command "
-            "below verifies it before it votes.",
+            "These are hashes: whether a gate stands behind them, only its own evidence shows. Drop its "
+            "answer and its policy below; or take the command, which verifies both before it votes.",
         )
 
 

@@ -20,7 +20,7 @@ VOTES = ("approve", "changeRoster", "adoptPlatform", "addMachines")
 """Functions of the consortium with which owners vote."""
 SPENDS = ("allow", "setLifetime")
 """Functions of the ledger with which a holder says what may be spent."""
-VIEWS = ("ledger", "rosterDigest", "charter")
+VIEWS = ("ledger", "rosterDigest", "charter", "platform")
 """Functions of the consortium that the page asks the wallet's node for."""
 SEATS = ("confirm", "offerSeat", "acceptSeat", "withdraw", "unpin", "seatOf", "handover", "pinned", "isLive")
 """What an owner does by itself, and what the page asks about it."""

@@ -130,7 +130,8 @@ SECTION = Section(
             "exactly "
             "that. When it is adopted, the live study ends. Machines are added later with "
             "`machines`, which "
-            "ends nothing.",
+            "ends nothing. The console's page of changes proposes the same from files: the gate's answer at "
+            "/v1/gate, and the policy.",
             lambda: [
                 option("--gate", metavar="URL", help="Ask this gate, and verify its evidence."),
                 option(

@@ -4,9 +4,11 @@ import type { Hex } from "viem";
 
 import { names } from "../decide/actions.ts";
 import { told } from "../model/governing.ts";
+import type { Carried } from "../platform/candidate.ts";
 import type { Recipe } from "../recipe/recipe.ts";
 import type { Log } from "../wallets/node.ts";
 import { type Act, asking, type Check } from "./act.ts";
+import { type Adopts, mustAdopt } from "./adopting.ts";
 import * as Checks from "./checks.ts";
 import { type Deed, read, rows } from "./deed.ts";
 import { demand } from "./demands.ts";
@@ -39,10 +41,11 @@ const checks = (deed: Deed): readonly Check[] => {
 };
 
 /** A vote or a budget, read from its call. */
-export const agreed = (data: Hex, kind: string): Act => {
+export const agreed = (data: Hex, kind: string): Act | Adopts => {
   const ofLedger = SPENDS.includes(kind);
   const deed = read(data, ofLedger);
   return {
+    ...(deed.kind === "platform" ? { adopts: (gate: Carried) => mustAdopt(deed.fields, gate) } : {}),
     kind: deed.kind,
     ofLedger,
     proposal: "proposal" in deed ? deed.proposal : null,

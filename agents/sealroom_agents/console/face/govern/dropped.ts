@@ -1,62 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sealed files that are dropped in the page: to fill in the form of a registration, and to hold a call against once more.
+// Files that are dropped in the page: what they hold fills in a form, or a call is held against it once more.
 import { make } from "../parts/dom.ts";
 import { messageOf } from "../parts/text.ts";
-import { SAY } from "../words/change.ts";
-import type { Registers } from "./registering.ts";
-import { type Registration, registrationOf } from "./sealed.ts";
 
-/** Calls `take` with what each file that is dropped registers, and says what was computed, or what is wrong. `reading` comes
- * before, `refused` instead. */
-const dropping = (picker: HTMLInputElement, said: HTMLElement, take: (found: Registration) => void, reading: () => void = () => {}, refused: () => void = () => {}): void => {
+/** What was read of files, and what the page says of it. */
+export interface Read<T> {
+  readonly found: T;
+  readonly says: readonly Node[];
+}
+
+/** Where files are dropped, where it is said what they are, and how they are read. */
+export interface Place<T> {
+  readonly picker: HTMLInputElement;
+  readonly said: HTMLElement;
+  read(files: readonly File[]): Promise<Read<T>>;
+}
+
+/** How a call stands to the files that were dropped last. */
+export type Judged = "reading" | "same" | "other";
+
+/** Calls `take` with what the files hold that are dropped, and says what was computed, or what is wrong. `judged` is told how it
+ * stands. */
+const dropping = <T>({ picker, said, read }: Place<T>, take: (found: T) => void, judged: (stands: Judged) => void): void => {
   const label = picker.closest("label");
   if (label) label.hidden = false;
+  let turn = 0;
   picker.addEventListener("change", () => {
-    const [file] = picker.files ?? [];
+    const files = [...(picker.files ?? [])];
+    // Only the files that were dropped last count, whichever are read first.
+    const mine = ++turn;
     said.replaceChildren();
-    if (!file) return;
-    // Only the file that was dropped last counts, whichever is read first.
-    const newest = (): boolean => picker.files?.[0] === file;
-    reading();
-    registrationOf(file)
-      .then(({ found, computed }) => {
-        if (!newest()) return;
+    if (!files.length) return;
+    judged("reading");
+    read(files)
+      .then(({ found, says }) => {
+        if (mine !== turn) return;
         take(found);
-        said.append(make("p", "notice", computed ? SAY.computed : SAY.word));
+        said.append(...says);
+        judged("same");
       })
       .catch((error: unknown) => {
-        if (!newest()) return;
-        refused();
+        if (mine !== turn) return;
+        judged("other");
         said.append(make("p", "notice danger", messageOf(error)));
       });
   });
 };
 
-const picker = (within: ParentNode): HTMLInputElement | null => within.querySelector<HTMLInputElement>("[data-sealed]");
-const told = (within: ParentNode): HTMLElement | null => within.querySelector<HTMLElement>("[data-sealed-said]");
+/** A form is filled in with what the files hold. */
+export const filling = <T>(place: Place<T>, fill: (found: T) => void): void => dropping(place, fill, () => {});
 
-/** The form fills in what the file registers. */
-export const filling = (form: HTMLFormElement): void => {
-  const [from, said, field] = [picker(form), told(form), form.querySelector<HTMLTextAreaElement>("textarea[name=registration]")];
-  if (from && said && field) dropping(from, said, (found) => void (field.value = JSON.stringify(found)));
-};
-
-/** How a call stands to the file that was dropped last. */
-export type Judged = "reading" | "same" | "other";
-
-/** The call is held against the file that was dropped last; `judged` is told how it stands to this one. */
-export const comparing = (box: HTMLElement, act: Registers, judged: (stands: Judged) => void): void => {
-  const [from, said] = [picker(box), told(box)];
-  const take = (found: Registration): void => {
-    act.holds(found);
-    judged("same");
-  };
-  if (from && said)
-    dropping(
-      from,
-      said,
-      take,
-      () => judged("reading"),
-      () => judged("other"),
-    );
-};
+/** A call is held against the files; `judged` is told how it stands to those that were dropped last. */
+export const comparing = <T>(place: Place<T>, holds: (found: T) => void, judged: (stands: Judged) => void): void => dropping(place, holds, judged);

@@ -6,13 +6,16 @@ import { names } from "../decide/actions.ts";
 import { isHash } from "../model/calls.ts";
 import { booksAbi, told } from "../model/governing.ts";
 import { deltaText, epsilonText } from "../model/units.ts";
+import { make } from "../parts/dom.ts";
 import { visible } from "../parts/text.ts";
 import * as Node from "../wallets/node.ts";
+import { SAY } from "../words/change.ts";
 import { type Act, asking } from "./act.ts";
 import { view } from "./checks.ts";
 import { decoded, type Row, whole } from "./deed.ts";
 import { demand, stop } from "./demands.ts";
-import { datasetId, readRegistration, type Registration } from "./sealed.ts";
+import { filling, type Place } from "./dropped.ts";
+import { datasetId, readRegistration, type Registration, registrationOf } from "./sealed.ts";
 import { NOBODY } from "./seats.ts";
 import { type Line, line, mustShow, mustShowHolder } from "./table.ts";
 import { typed } from "./typed.ts";
@@ -130,4 +133,21 @@ export const read = (data: Hex): Registers => {
   if (functionName === "register" && typeof first === "string") return registering(first, second as Fields, whole(third), whole(fourth));
   if (functionName === "addVersion" && isHash(first)) return adding(first, second as Fields);
   throw new Error("This is no change that this page knows. Do not sign; tell the operator.");
+};
+
+/** Where a sealed file is dropped. */
+export const place = (within: ParentNode): Place<Registration> | null => {
+  const picker = within.querySelector<HTMLInputElement>("[data-sealed]");
+  const said = within.querySelector<HTMLElement>("[data-sealed-said]");
+  const read: Place<Registration>["read"] = async ([file]) => {
+    const { found, computed } = await registrationOf(file ?? stop("There is no file."));
+    return { found, says: [make("p", "notice", computed ? SAY.computed : SAY.word)] };
+  };
+  return picker && said ? { picker, said, read } : null;
+};
+
+/** The form fills in what the file registers. */
+export const fill = (form: HTMLFormElement): void => {
+  const [from, field] = [place(form), form.querySelector<HTMLTextAreaElement>("textarea[name=registration]")];
+  if (from && field) filling(from, (found) => void (field.value = JSON.stringify(found)));
 };

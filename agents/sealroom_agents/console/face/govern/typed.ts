@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whether a call does what a person asked for: what was typed, by the address bar, or the draft that was pasted.
+import { mustBeTyped } from "./adopting.ts";
 import type { Deed } from "./deed.ts";
 import { demand, stop } from "./demands.ts";
 import { drafted } from "./draft.ts";
@@ -49,6 +50,9 @@ const asForm = (deed: Deed, query: URLSearchParams): void => {
       if (given("threshold")) demand(deed.threshold === BigInt(given("threshold")), "the threshold");
       return demand(near(deed.expiry, given("days", "90")), "how long votes count");
     }
+    case "platform":
+      mustBeTyped(deed.fields, given);
+      return demand(near(deed.expiry, given("days", "30")), "how long votes count");
     case "study":
       demand(deed.content.composeHash === given("recipe"), "the recipe");
       demand(deed.content.versions.every((one) => one === "0"), "a version of a dataset");

@@ -10,6 +10,7 @@ export const votesAbi = [
   {"inputs": [], "name": "ledger", "outputs": [{"name": "", "type": "address"}], "stateMutability": "view", "type": "function"},
   {"inputs": [], "name": "rosterDigest", "outputs": [{"name": "", "type": "bytes32"}], "stateMutability": "view", "type": "function"},
   {"inputs": [], "name": "charter", "outputs": [{"name": "", "type": "bytes32"}], "stateMutability": "view", "type": "function"},
+  {"inputs": [], "name": "platform", "outputs": [{"components": [{"name": "gateRoot", "type": "bytes32"}, {"name": "gateSigner", "type": "address"}, {"name": "gateCompose", "type": "bytes32"}, {"name": "policyHash", "type": "bytes32"}, {"name": "osImages", "type": "bytes32[]"}, {"name": "devices", "type": "bytes32[]"}], "name": "", "type": "tuple"}], "stateMutability": "view", "type": "function"},
 ] as const;
 
 export const spendsAbi = [

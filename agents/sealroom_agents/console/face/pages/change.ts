@@ -8,10 +8,11 @@ import { mustBeFresh } from "../decide/fresh.ts";
 import { happened } from "../decide/mined.ts";
 import type { Act, Ready, Wanted } from "../govern/act.ts";
 import { agreed } from "../govern/agreed.ts";
+import * as Adopting from "../govern/adopting.ts";
 import * as Books from "../govern/books.ts";
 import * as Checks from "../govern/checks.ts";
 import { guarded, safeFile } from "../govern/safes.ts";
-import { comparing, filling, type Judged } from "../govern/dropped.ts";
+import { comparing, type Judged } from "../govern/dropped.ts";
 import * as Registering from "../govern/registering.ts";
 import * as Seats from "../govern/seats.ts";
 import { isAddress, isHash } from "../model/calls.ts";
@@ -78,14 +79,18 @@ const afterwards = (consortium: Hex, { kind, proposal }: Act): readonly (string 
   return [SAY.voted, " ", link];
 };
 
-const registration = one<HTMLFormElement>("form[data-registration]");
-if (registration) filling(registration);
+for (const [selector, { fill }] of [["form[data-registration]", Registering], ["form[data-platform]", Adopting]] as const) {
+  const form = one<HTMLFormElement>(selector);
+  if (form) fill(form);
+}
 
-/** Why a file that was dropped keeps a call from the wallet. */
-const FILE: Readonly<Record<Judged, string | null>> = {
-  reading: SAY.reading,
-  same: null,
-  other: SAY.other,
+/** Holds the call against the files that are dropped; `judged` is told how it stands to them, and what is said where they fit and
+ * where they do not. */
+const held = (box: HTMLElement, act: Act, judged: (stands: Judged, fits: string, other: string) => void): void => {
+  const sealed = "holds" in act ? Registering.place(box) : null;
+  const gate = "adopts" in act ? Adopting.place(box) : null;
+  if (sealed) comparing(sealed, (file) => (act as Registering.Registers).holds(file), (stands) => judged(stands, SAY.fits, SAY.other));
+  if (gate) comparing(gate, (files) => (act as Adopting.Adopts).adopts(files), (stands) => judged(stands, SAY.fitsGate, SAY.otherGate));
 };
 
 /** A call that was checked, and the wallet that was asked. */
@@ -108,7 +113,8 @@ const begin = (box: HTMLElement): void => {
   if (!send || !safe || !check || !list || !problem || !why || !readback || !wallets) return;
   let ready: Prepared | null = null;
   let turn = 0;
-  let held: string | null = null;
+  // Why a file that was dropped keeps the call from the wallet.
+  let amiss: string | null = null;
   let pressed = false;
   let quit = (): void => {};
 
@@ -148,17 +154,15 @@ const begin = (box: HTMLElement): void => {
   }
   readback.replaceChildren(...act.rows.map(([what, value]) => fact(what, ...value.split("\n").flatMap((line, index) => [...(index ? [make("br", "")] : []), line.startsWith("0x") ? code(line) : line]))));
   readback.hidden = check.hidden = false;
-  if ("holds" in act) {
-    comparing(box, act as Registering.Registers, (stands) => {
-      held = FILE[stands];
-      // What was checked was checked without this file.
-      turn += 1;
-      ready = null;
-      send.disabled = safe.hidden = true;
-      check.disabled = pressed;
-      if (!pressed) why.textContent = held ?? SAY.fits;
-    });
-  }
+  held(box, act, (stands, fits, other) => {
+    amiss = stands === "same" ? null : stands === "reading" ? SAY.reading : other;
+    // What was checked was checked without this file.
+    turn += 1;
+    ready = null;
+    send.disabled = safe.hidden = true;
+    check.disabled = pressed;
+    if (!pressed) why.textContent = amiss ?? fits;
+  });
   why.textContent = SAY.readBack;
 
   const prepare = async (): Promise<void> => {
@@ -174,7 +178,7 @@ const begin = (box: HTMLElement): void => {
     quit = onChange(() => queueMicrotask(() => void (pressed || prepare())));
     try {
       mustBeFresh();
-      if (held !== null) throw new Error(held);
+      if (amiss !== null) throw new Error(amiss);
       const wallet = chosen().provider;
       await step(SAY.comparing, () => [act.typed(new URLSearchParams(window.location.search)), null]);
       await step(SAY.asksWhere, async () => [await Checks.place(wanted, act.ofLedger), null]);
