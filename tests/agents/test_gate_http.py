@@ -376,6 +376,7 @@ def test_the_process_serves_and_takes_no_nonce_of_before_a_kill(
         approved, tmp_path, "--chain-id", "31337", "--pccs", pccs.url, "--metrics", metrics,
         "--log-format", "json",
     )  # fmt: skip
+    stack.enter_context(approved.chain.mining())
     enclave = Enclave(approved)
 
     def start() -> subprocess.Popen[bytes]:
@@ -460,7 +461,8 @@ def test_the_process_refuses_another_policy_than_the_adopted_one_with_78(
         approved, tmp_path, "--chain-id", "31337", "--consortium", approved.room.consortium,
         "--platform-policy", str(lax),
     )  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    with approved.chain.mining():
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 78
     assert "adopted this gate with platform policy" in done.stderr and "hint: start it with" in done.stderr
 

@@ -838,12 +838,12 @@ def test_the_page_for_auditors_shows_what_the_commands_say(settled: Set, tmp_pat
     (tmp_path / "pin.json").write_bytes(pin_of(settled).encode())
     (tmp_path / "root.der").write_bytes(stage.platform.root_der)
     opening = max(number for number in hashes(envelope) if number != envelope_block(envelope))
-    stage.chain.keep_real_time()
     given = f"BLOCK={opening}:0x{hashes(envelope)[opening].hex()}; RPC={stage.chain.url}; set -ex\n"
     commands = "".join(blocks(PAGE, "sh")).replace(
         "--pin pin.json", "--pin pin.json --simulated-root root.der"
     )
-    done = shell(given + commands, tmp_path)
+    with stage.chain.mining():
+        done = shell(given + commands, tmp_path)
     assert done.returncode == 0, done.stdout
     # The page shows what a real machine's envelope gives.
     simulated = "enclave proven: no, its machine is simulated\n"
