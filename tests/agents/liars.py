@@ -28,6 +28,7 @@ from tests.agents.worked_model import model_run
 from sealroom import typed
 from sealroom.encoding import sha256, to_base64
 from sealroom.envelope import Anchor, Approval, Envelope
+from sealroom.gpu_demand import GpuDemand
 from sealroom.key_release import transcript_0
 from sealroom.recipe import parse as parse_recipe
 from sealroom.recipe.result import build_result
@@ -361,7 +362,10 @@ LIES: dict[str, Callable[[Truth], Lie]] = {
     "output.noise": lambda t: Lie(t.stated(**t.privacy(mechanisms=())), "privacy-mismatch"),
     "quote.genuine": _enclave_under_another_root,
     "quote.report-data": _quote_of_another_exchange,
-    "quote.no-gpu": lambda t: Lie(t.ran(gpu_evidence=b"a GPU").lie(), "gpu-evidence-unverified"),
+    "hello.gpu": lambda t: Lie(
+        t.said_hello(gpu=GpuDemand(kind="h100", count=1, mode="passthrough")), "gpu-evidence-unverified"
+    ),
+    "quote.gpu": lambda t: Lie(t.ran(gpu_evidence=b"a GPU").lie(), "gpu-evidence-unverified"),
     "event-log.replay": _log_of_other_events,
     "event-log.recipe": lambda t: Lie(t.ran(booted=t.changed).lie(), "compose-hash-mismatch"),
     "event-log.app": lambda t: Lie(t.ran(app=OTHER_ADDRESS).lie(), "app-id-mismatch"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from sealroom.key_release import (
     datasets_root,
     evidence_digest,
     gate_report_data,
+    gpu_nonce,
     report_data,
     sign_challenge,
     sign_grant,
@@ -392,7 +393,7 @@ def make_run(
     os_image: bytes = SIMULATED_OS_IMAGE,
     epsilon_micro: int | None = None,
     delta_pico: int | None = None,
-    gpu_evidence: bytes = b"",
+    gpu_evidence: bytes | Callable[[bytes], bytes] = b"",
     hello_changes: Mapping[str, Any] | None = None,
     twin: Mapping[str, Any] | None = None,
 ) -> WorkedRun:
@@ -401,7 +402,8 @@ def make_run(
     booted, app, key_provider_id, machine, os_image: what the enclave boots instead of `recipe`, for another
     app, with keys from another KMS, on another machine, from another image. epsilon_micro, delta_pico: what
     it says that a run costs. hello_changes: what the hello says that grant and statement do not.
-    gpu_evidence: bytes that its quote binds, too. twin: in what else its machine is a bad one.
+    gpu_evidence: bytes that its quote binds, too, or what makes them of the nonce. twin: in what else its
+    machine is a bad one.
     """
     place = place or Place()
     issued = int(time.time()) if now is None else now
@@ -417,6 +419,7 @@ def make_run(
         epsilon_micro=epsilon_micro,
         delta_pico=delta_pico,
         guarantee=parsed.guarantee.name,
+        gpu=parsed.gpu,
     )
     hello = replace(hello, **(hello_changes or {}))
     challenge = sign_challenge(
@@ -433,6 +436,8 @@ def make_run(
         os_image=os_image,
         **(twin or {}),
     )
+    if not isinstance(gpu_evidence, bytes):
+        gpu_evidence = gpu_evidence(gpu_nonce(transcript, kem_key=kem.public, signer=address_of(signer_key)))
     bound = report_data(
         transcript, kem_key=kem.public, signer=address_of(signer_key), gpu_evidence=gpu_evidence
     )

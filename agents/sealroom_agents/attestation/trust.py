@@ -7,6 +7,7 @@ platform policy. Each default refuses.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,8 @@ SIMULATED_LABEL = "SIMULATED"
 
 MAX_ROOT_BYTES = 4096
 """Largest root certificate that is read."""
+MAX_GPU_ROOTS_BYTES = 16 * 1024
+"""Largest file with the roots of simulated GPUs."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class TrustRoot:
     os_images: tuple[Image, ...] = ()
     """Known OS images. When not empty, MRTD and RTMR0 to RTMR2 must be the registers of one (AT-20), whatever
     the guest says of itself. When empty, nothing but the guest's claim supports its image."""
+    gpu_roots: bytes = field(default=b"", repr=False, compare=False)
+    """What leads from a simulated root to the roots of its GPUs: `gpu/roots.pem` of its platform. NVIDIA's
+    are built into the verifier."""
 
     def __post_init__(self) -> None:
         """Raises `ConfigurationError` `trust-anchor` for a root that does not go with the kind."""
@@ -108,7 +114,12 @@ def load_simulated_root(path: Path) -> TrustRoot:
             root = stream.read(MAX_ROOT_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(Code.TRUST_ANCHOR, f"cannot read {path}: {error.strerror}") from error
-    return TrustRoot(kind="simulated", root_der=root)
+    gpus = path.parent / "gpu" / "roots.pem"
+    roots = b""
+    # A root that was handed on without its platform's folder knows no GPUs, and none is believed then.
+    with suppress(OSError), gpus.open("rb") as stream:
+        roots = stream.read(MAX_GPU_ROOTS_BYTES + 1)
+    return TrustRoot(kind="simulated", root_der=root, gpu_roots=roots)
 
 
 def trust_under(policy: PlatformPolicy, root: TrustRoot) -> TrustRoot:

@@ -19,6 +19,7 @@ import hashlib
 import json
 import secrets
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,15 @@ class SimulatedPlatform:
     def trust(self, **options: Any) -> TrustRoot:
         """The root of trust that accepts this platform; `options` override fields of `TrustRoot`."""
         return TrustRoot(
-            kind="simulated", root_der=self.root_der, **{"os_images": (simulated_os_image(),), **options}
+            kind="simulated",
+            root_der=self.root_der,
+            gpu_roots=self._gpu_roots,
+            **{"os_images": (simulated_os_image(),), **options},
         )
+
+    @cached_property
+    def _gpu_roots(self) -> bytes:
+        return self.gpu_roots()
 
     def policy(
         self,

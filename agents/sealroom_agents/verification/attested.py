@@ -12,11 +12,13 @@ from sealroom.key_release import (
     check_kms_chain,
     check_lease_seconds,
     evidence_digest,
+    gpu_nonce,
     verify_challenge,
     verify_grant,
 )
 from sealroom.key_release import report_data as bound_report_data
 from sealroom_agents.attestation import attested_gate, replayed, verify_quote
+from sealroom_agents.attestation.gpu import Terms, gpu_trust, walk_gpus
 from sealroom_agents.studycard import CLOCK_SKEW_S, GATE_EVIDENCE_MAX_AGE_S
 from sealroom_agents.verification.state import Check, Findings, Step, equal
 
@@ -83,9 +85,43 @@ def _report_data(found: Findings) -> bytes:
     )
 
 
-def _no_gpu(found: Findings) -> None:
-    if found.envelope.gpu_evidence:
-        raise KeyReleaseError(Code.GPU_EVIDENCE_UNVERIFIED, "it carries GPU evidence, which is not verified")
+def _gpu(found: Findings) -> None:
+    """Evidence of the GPUs that the recipe demands, and of no others. Manifests and revocation are the gate's
+    to judge, by the owners' rules: what was at hand then is not in the envelope."""
+    envelope, demand = found.envelope, found.recipe.gpu
+    if demand is None:
+        if envelope.gpu_evidence:
+            raise _unproven("it carries GPU evidence, which its recipe does not demand")
+        return
+    if not envelope.gpu_evidence:
+        raise _unproven(f"its recipe demands GPUs ({demand}), and it carries no evidence of any")
+    gpus = walk_gpus(
+        envelope.gpu_evidence,
+        nonce=gpu_nonce(found.transcript, kem_key=envelope.kem_key, signer=envelope.grant.enclave_signer),
+        now=envelope.grant.issued,
+        terms=Terms(count=demand.count),
+        trust=gpu_trust(found.trust, found.trust.gpu_roots),
+    )
+    if gpus.broken is not None:
+        raise _unproven(f"GPU evidence: {gpus.broken.name}: {gpus.broken.words} ({gpus.broken.code})")
+    if any((gpu.chip, gpu.protected_pcie) != (demand.chip, demand.protected_pcie) for gpu in gpus.gpus):
+        raise _unproven(f"the GPUs that signed are not those that its recipe demands ({demand})")
+
+
+def _unproven(words: str) -> KeyReleaseError:
+    return KeyReleaseError(Code.GPU_EVIDENCE_UNVERIFIED, words)
+
+
+def _tell_report_data(found: Findings) -> str:
+    said = "binds the exchange with the gate, and the enclave's keys"
+    if found.recipe.gpu is None:
+        return said
+    whose = "SIMULATED GPUs, not NVIDIA's" if found.trust.is_simulated else "NVIDIA's"
+    return (
+        f"{said}, and what its GPUs signed for it: {found.recipe.gpu}, {whose}. Signature verified; VBIOS,"
+        " driver and revocation the gate alone judged. That they are in this machine rests on the measured"
+        " guest (no TDISP)"
+    )
 
 
 def _replay(found: Findings) -> None:
@@ -159,9 +195,16 @@ REPORT_DATA = Step(
             Code.REPORT_DATA_MISMATCH,
             "the quote was made for another exchange or key",
         ),
-        Check("quote.no-gpu", _no_gpu),
+        equal(
+            "hello.gpu",
+            lambda found: found.envelope.hello.gpu,
+            lambda found: found.recipe.gpu,
+            Code.GPU_EVIDENCE_UNVERIFIED,
+            "the enclave told the gate of other GPUs than its recipe demands",
+        ),
+        Check("quote.gpu", _gpu),
     ),
-    lambda found: "binds the exchange with the gate, and the enclave's keys",
+    _tell_report_data,
 )
 """Its quote is of this run."""
 EVENT_LOG = Step(

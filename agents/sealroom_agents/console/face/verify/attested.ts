@@ -66,8 +66,15 @@ export const REPORT_DATA: Step = {
       "report-data-mismatch",
       "the quote was made for another exchange or key",
     ),
-    check("quote.no-gpu", ({ envelope }) => {
-      if (envelope.gpuEvidence.length) refuse("gpu-evidence-unverified", "it carries GPU evidence, which is not verified");
+    check("hello.gpu", (found) => {
+      const [said, demanded] = [found.envelope.hello.gpu, found.of("recipe").gpu];
+      const alike = said === null || demanded === null ? said === demanded : said.kind === demanded.kind && Number(said.count) === demanded.count && said.mode === demanded.mode;
+      if (!alike) refuse("gpu-evidence-unverified", "the enclave told the gate of other GPUs than its recipe demands");
+    }),
+    // The command walks such evidence; here nothing of it is believed.
+    check("quote.gpu", (found) => {
+      if (found.of("recipe").gpu !== null) refuse("gpu-evidence-unverified", "its recipe demands GPUs, whose evidence this page cannot verify: sealroom verify can");
+      if (found.envelope.gpuEvidence.length) refuse("gpu-evidence-unverified", "it carries GPU evidence, which its recipe does not demand");
     }),
   ],
   tell: () => "binds the exchange with the gate, and the enclave's keys",
