@@ -68,6 +68,7 @@ def test_endpoints_are_looked_at_one_by_one_and_held_against_each_other(chain: L
 
 def test_clocks_finality_and_what_a_node_refuses_are_told(chain: LocalChain) -> None:
     """CH-04, OP-08: each is shown beside its twin that is right, and says what to type."""
+    before = chain.snapshot()
     chain.keep_real_time()
     chain.finalize()
     chain.advance(2 * LATE_FINALITY_S)
@@ -86,6 +87,7 @@ def test_clocks_finality_and_what_a_node_refuses_are_told(chain: LocalChain) -> 
     assert "`--rpc.gascap 50000000`" in calls["hint"]
     status, told = doctor("--rpc", chain.url)
     assert states(told["calls"]) == ["ok"]
+    chain.restore(before)
 
 
 def test_a_process_whose_clock_is_off_is_named() -> None:
