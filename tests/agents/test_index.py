@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import event, insert, select, text
 from tests.local_chain import LocalChain
 from tests.outside import Lab
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 from tests.rpc_proxy import RpcProxy, honest
 
 from sealroom.codes import Code
@@ -205,11 +205,13 @@ def test_one_process_writes_and_another_takes_over(either: Lab) -> None:
     one, other = follower_of(lab), follower_of(lab)
     one.catch_up()
     lab.live()
+    index = Index(lab.store, lab.room.factory)
+    assert index.hold(one._holder, lease_s=PATIENCE_S)
     assert not other.step(), "the first has the lease"
-    before = Index(lab.store, lab.room.factory).cursor()
+    before = index.cursor()
     one.release()
     other.catch_up()
-    after = Index(lab.store, lab.room.factory).cursor()
+    after = index.cursor()
     assert before is not None and after is not None and after.at.number > before.at.number
     one.catch_up()
     assert kept(lab) == truth(lab)
