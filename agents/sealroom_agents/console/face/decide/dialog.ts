@@ -24,7 +24,7 @@ import { revoked } from "./revoked.ts";
 import { mustBeOf, normal, signatureFile } from "./signature.ts";
 import { disk } from "./teller.ts";
 
-const RELOAD_AFTER_MS = 1500;
+const RELOAD_AFTER_MS = 2500;
 const TYPING_MS = 400;
 let opened = 0;
 
@@ -277,6 +277,7 @@ export const open = <T extends Actions.Target>(action: Actions.Action<T>): void 
       keep.addEventListener("click", () => window.location.reload());
       tell("notice", ...revoked(seat.owner, block, disk ? null : () => (dialog.open ? (action.seen?.(wanted, seat.owner) ?? null) : null)));
     } else {
+      tell("notice calm", make("strong", "", action.done + " in block " + String(block) + "."), " The page shows what holds now in a moment.");
       await pause(RELOAD_AFTER_MS);
       // Not from under another dialog.
       if (dialog.open || !document.querySelector("dialog")) window.location.reload();
@@ -302,7 +303,9 @@ export const open = <T extends Actions.Target>(action: Actions.Action<T>): void 
     });
     signed = signature;
     output.text.value = signatureFile(data, seat, action.proposal(wanted), signature);
-    told.replaceChildren(signing.signed + " ", code(action.command(wanted)));
+    // A Safe’s signature is one of several, which no console puts together.
+    const pass = !signing.handsIn ? "" : disk || seat.safe ? "Pass this file to " : "Leave it at this console, or pass this file to ";
+    told.replaceChildren(signing.signed + " " + pass, code(action.command(wanted)));
     actions.before(told, output.box);
     output.text.select();
     told.scrollIntoView({ block: "start" });

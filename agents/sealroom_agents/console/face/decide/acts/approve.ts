@@ -15,7 +15,7 @@ import * as Drawn from "../drawn.ts";
 import { effect } from "../effect.ts";
 import * as Reading from "../reading.ts";
 import type { Wanted } from "../reading.ts";
-import { disk, teller } from "../teller.ts";
+import { teller } from "../teller.ts";
 import * as Waiting from "../waiting.ts";
 
 /** What has to hold before an approval counts as understood. */
@@ -85,7 +85,7 @@ export const approve = (): Action<Wanted> => ({
     safeLabel: "Approve: sign 1 message for the Safe",
     apart: null,
     asksReturns: false,
-    signed: "Signed. It does not count yet: somebody has to hand it in, by a transaction. " + (disk ? "Pass this file to" : "Leave it here, or pass this file to"),
+    signed: "Signed. It does not count yet: somebody has to hand it in, by a transaction.",
     handsIn: true,
   },
   asksReason: false,

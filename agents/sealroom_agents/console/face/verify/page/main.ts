@@ -148,7 +148,8 @@ const finished = (report: Report, milliseconds: number): void => {
 const refused = (code: string, detail: string): void => {
   progress.hidden = true;
   const undecided = code.startsWith("chain-");
-  say((undecided ? SAY.undecided : SAY.refused)(SENTENCES[code] ?? ""), undecided ? "wait" : "stop");
+  const edited = code === "malformed" || code === "not-canonical";
+  say((undecided ? SAY.undecided : SAY.refused)([SENTENCES[code] ?? "", edited ? SAY.changed : ""].join(" ").trim()), undecided ? "wait" : "stop");
   fraction.textContent = `${code}: ${detail}`;
   chain.replaceChildren();
 };

@@ -43,6 +43,7 @@ export const SAY = {
   chain: "asked of the chain",
   broken: (sentence: string): string => `broken: ${sentence}`,
   refused: (sentence: string): string => `This cannot be verified. ${sentence}`,
+  changed: "It was edited, is not whole, or is another kind of file: get it anew, byte for byte, from whoever sent it.",
   undecided: (sentence: string): string => `Not decided. ${sentence}`,
   tooLarge: (name: string, most: number): string => `${name} is larger than ${most} MiB, and was not read.`,
   tooMany: (most: number): string => `At most ${most} files are read together.`,
