@@ -32,6 +32,7 @@ from sealroom_agents.local.owners import act, private_key, write_keystore
 from sealroom_agents.local.ports import Ports
 from sealroom_agents.local.room import Places, Room
 from sealroom_agents.simulator import OS_IMAGES_FILE, SIMULATED_OS_IMAGE, SimulatedPlatform
+from sealroom_agents.simulator.gpu import GPU_RULES
 from sealroom_agents.up.children import Child, Children
 from sealroom_agents.up.plan import children as planned
 from sealroom_agents.up.plan import sealroom
@@ -175,7 +176,9 @@ def _make_files(places: Places, guarantees: Sequence[str]) -> None:
     if not (places.platform / "seed").exists():
         SimulatedPlatform.create(places.platform)
     platform = SimulatedPlatform.open(places.platform)
-    _once(places.policy, lambda: platform.policy(guarantees=tuple(guarantees)).encode(), PUBLIC)
+    _once(
+        places.policy, lambda: platform.policy(guarantees=tuple(guarantees), gpu=GPU_RULES).encode(), PUBLIC
+    )
     _once(places.folder / "gate-compose.json", _gate_compose, PUBLIC)
     for name in ("watch.token", "runner.key", "console.key"):
         _once(places.folder / name, lambda: b"0x" + secrets.token_hex(32).encode(), PRIVATE)

@@ -16,13 +16,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait  # by poll: select knows no descriptor beyond 1,023
 from pathlib import Path
 
 from sealroom.codes import Code
 from sealroom.encoding import strict_json
-from sealroom.errors import FormatError
+from sealroom.errors import FormatError, RecipeError
+from sealroom.recipe import parse
 from sealroom_agents import child_processes
 from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.config import Config
@@ -82,6 +84,7 @@ class LocalBackend:
                 ["-m", "sealroom_agents.simulator", "guest"],
                 ["--platform", str(self.platform.absolute()), "--compose", str(compose)],
                 ["--app-id", assignment.app, "--socket", str(socket), "--ready-file", str(ready)],
+                ["--gpus", str(_gpus(assignment.compose))],
             )
             _wait_for(ready, enclave.guest)
             enclave.job = _spawn(folder, "job", ["-B", "-m", "sealroom", "job", str(socket.parent)])
@@ -238,6 +241,15 @@ def _spawn(folder: Path, name: str, *arguments: list[str]) -> subprocess.Popen[b
             stderr=log,
             umask=0o077,
         )
+
+
+def _gpus(compose: bytes) -> int:
+    """How many simulated GPUs the machine has: as many as the recipe demands. What can't be read demands
+    none, and the enclave refuses it."""
+    with suppress(RecipeError):
+        demand = parse(compose).gpu
+        return 0 if demand is None else demand.count
+    return 0
 
 
 def _wait_for(ready: Path, process: subprocess.Popen[bytes]) -> None:

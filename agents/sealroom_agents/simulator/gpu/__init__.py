@@ -7,7 +7,7 @@ trusts a simulated platform finds those roots through its root of trust (`attest
 else does.
 """
 
-from sealroom_agents.simulator.gpu.data_centre import SimulatedGpus
+from sealroom_agents.simulator.gpu.data_centre import GPU_RULES, SimulatedGpus
 from sealroom_agents.simulator.gpu.device import SimulatedGpu, encode_evidence
 
-__all__ = ["SimulatedGpu", "SimulatedGpus", "encode_evidence"]
+__all__ = ["GPU_RULES", "SimulatedGpu", "SimulatedGpus", "encode_evidence"]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from sealroom.gpu_rules import HOPPER, STATES, GpuRules
 from sealroom_agents.simulator.gpu.device import SimulatedGpu
 from sealroom_agents.simulator.gpu.manifest import CHIP, encode_manifest
 from sealroom_agents.simulator.gpu.pki import DEVICE_NAMES, SIGNER_NAMES, Chain, Link, derive_p384
@@ -29,6 +30,17 @@ DRIVER_INDICES = (7, *range(21, 42))
 VBIOS_INDICES = (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12)
 ANSWER_LIFETIME_S = 7 * 86_400
 """How long an answer about a certificate counts, seconds."""
+
+GPU_RULES = GpuRules(
+    architectures=(HOPPER,),
+    min_driver=DRIVER,
+    min_vbios=VBIOS,
+    state=STATES[-1],
+    protected_pcie=False,
+    ocsp_seconds=ANSWER_LIFETIME_S,
+    rim_seconds=ANSWER_LIFETIME_S,
+)
+"""Rules of a platform policy that simulated GPUs keep."""
 
 _FWID = hashlib.sha384(b"SIMULATED - not NVIDIA: firmware").digest()
 _OF_ITS_OWN = 2
