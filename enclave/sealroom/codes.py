@@ -864,7 +864,7 @@ class Code(StrEnum):
     )
     NOT_CONFIRMED = _command("not-confirmed", "The question was answered with no.")
     PASSPHRASE_MISSING = _command(
-        "passphrase-missing", "Nobody can type the passphrase: set SEALROOM_PASSPHRASE."
+        "passphrase-missing", "Nobody can type the passphrase: the hint says where a script gives it."
     )
     PACKAGE_MISSING = _command(
         "package-missing", "A Python package is not installed; the hint names the extra."
@@ -916,6 +916,25 @@ class Code(StrEnum):
     KEY_MALFORMED = _command("key-malformed", "The file is no data key.")
     KEY_EXPOSED = _command("key-exposed", "Others on this machine can read the key file: chmod 600.")
     KEY_WOULD_LEAVE = _command("key-would-leave", "The data key would lie where sealed files lie.")
+    KEY_NOT_WRAPPED = _command("key-not-wrapped", "The key is plain: sealroom key add wraps it.")
+    KEY_FILE_ALTERED = _command(
+        "key-file-altered", "The wrapped key's file says other things than were written with the key."
+    )
+    RECIPIENT_MALFORMED = _command("recipient-malformed", "That is no recipient of age, or no name for one.")
+    RECIPIENT_EXISTS = _command("recipient-exists", "The key is wrapped for this recipient already.")
+    RECIPIENT_UNKNOWN = _command("recipient-unknown", "The key is wrapped for no recipient of this name.")
+    LAST_RECIPIENT = _command("last-recipient", "Without its last recipient nobody could open the key.")
+    IDENTITY_MALFORMED = _command("identity-malformed", "The file is no identity file of age.")
+    IDENTITY_NEEDED = _command("identity-needed", "The key is wrapped: name an identity that opens it.")
+    IDENTITY_DOES_NOT_OPEN = _command(
+        "identity-does-not-open", "No identity or passphrase that was given opens the key."
+    )
+    PLUGIN_FAILED = _command("plugin-failed", "A plugin of age is not there, or did not do its work.")
+    PASSPHRASE_COSTLY = _command(
+        "passphrase-costly",
+        "The file asks for more work to try a passphrase than this machine does in seconds.",
+    )
+    PASSPHRASE_WEAK = _command("passphrase-weak", "The passphrase has fewer than 15 characters.")
     SECRET_UNREADABLE = _command(
         "secret-unreadable", "No secret can be read from there: a terminal, a device or an idle pipe."
     )
@@ -924,7 +943,7 @@ class Code(StrEnum):
     )
     KEYSTORE_MISSING = _command("keystore-missing", "There is no such keystore file.")
     KEYSTORE_MALFORMED = _command("keystore-malformed", "The file is no Ethereum keystore of version 3.")
-    WRONG_PASSPHRASE = _command("wrong-passphrase", "The passphrase does not open the keystore.")
+    WRONG_PASSPHRASE = _command("wrong-passphrase", "The passphrase does not open the keystore or identity.")
     SIGNATURE_MALFORMED = _command("signature-malformed", "The signature is not 0x and 130 hex digits.")
     SIGNER_NOT_OWNER = _command(
         "signer-not-owner", "The signer is not the account with which the owner votes."

@@ -119,6 +119,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "account").write_text(address_of(officer))
     (folder / "wallet.py").write_text(WALLET.format(key=officer.hex()))
     (folder / "members.py").write_text(MEMBERS)
+    (folder / "newkey.py").write_text(NEW_KEY)
     envelope = make_run(platform, gate, recipe).envelope()
     content = json.loads(envelope.encode())
     content["result"]["fields"]["people"]["groups"][0]["people"] += 1
@@ -140,6 +141,15 @@ message = encode_defunct(hexstr=open(sys.argv[1]).read().strip())
 print("0x" + Account.sign_message(message, "{key}").signature.hex())
 """
 """Any other wallet: it signs bytes as a personal message."""
+
+NEW_KEY = """\
+import os, pyrage, sys
+identity = pyrage.x25519.Identity.generate()
+with open(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY, 0o600), "w") as stream:
+    print("# created: today", identity, sep="\\n", file=stream)
+print(identity.to_public(), file=open(sys.argv[2], "w"))
+"""
+"""What age-keygen does: a new identity, and its recipient."""
 
 MEMBERS = """\
 import sys, tarfile

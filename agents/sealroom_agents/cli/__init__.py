@@ -67,6 +67,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("seal", f"{_HERE}.cli.seal:seal", "seal a dataset at its source, for one recipe"),
             Entry("reseal", f"{_HERE}.cli.reseal:reseal", "wrap a sealed dataset for another study"),
             Entry("unseal", f"{_HERE}.cli.unseal:unseal", "open a sealed dataset with its data key"),
+            Entry("key", f"{_HERE}.cli.key:key", "show and change who can open a data key"),
             Entry(
                 "inspect", f"{_HERE}.cli.inspection:inspect", "show what a sealed dataset says without a key"
             ),
@@ -167,6 +168,7 @@ EXTRAS = {
     **dict.fromkeys(("dstack_sdk", "numpy", "opendp", "pandas"), "enclave"),
     "PIL": "images",
     "psycopg": "postgres",
+    "pyrage": "age",
     "s3fs": "s3",
     "torch": "torch",
 }  # fmt: skip

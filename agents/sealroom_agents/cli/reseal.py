@@ -99,7 +99,7 @@ def reseal(
     if out is not None:
         refuse_same(sealed_file, out)
         disk_space.need(out.parent, sealed_file.stat().st_size, what=str(out))
-    data_key = datakey.read(asked_key() or key_place(sealed_file, header, owner))
+    data_key = datakey.read(asked_key() or key_place(sealed_file, header, owner), of=header)
     try:
         if not as_json:
             announce(checked, approval_of(checked, reader, owner=owner), owner=owner)

@@ -19,6 +19,7 @@ from sealroom_agents.cli.binding import (
     dataset_in,
     wrap_context,
 )
+from sealroom_agents.cli.key_options import parties, recipient_options
 from sealroom_agents.cli.options import (
     FILE,
     FILE_OR_FOLDER,
@@ -40,6 +41,7 @@ from sealroom_agents.cli.terminal import (
     table,
     warn,
 )
+from sealroom_agents.cli.wrapping import ONE_RECIPIENT
 
 if TYPE_CHECKING:
     from sealroom_agents.owner.keystore import Keystore, Signer
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
     help="Sign the index with the owner's Ethereum keystore file; its passphrase is asked for, or taken "
     "from $SEALROOM_PASSPHRASE.",
 )
+@recipient_options
 @rpc_option
 @gate_compose_option
 @simulated_root_option
@@ -144,6 +147,9 @@ def seal(
     for a moment. Beside it lies the owner's report key, made once: it opens the reasons of failed runs.
     An interrupted run leaves nothing; run it again.
 
+    With --recipient, the data key is wrapped at home and never plain on disk: any one of the recipients opens
+    it. Give two, and keep one elsewhere: without a recipient the data key is lost. See sealroom key.
+
     \b
     Example:
       sealroom seal --owner hospital-A --in cohort-A.parquet --rpc URL
@@ -151,6 +157,7 @@ def seal(
       sealroom seal --study study.json --owner hospital-A --in cohort-A.arrow --rpc URL --yes --json
       sealroom seal --owner hospital-A --in cohort-A.parquet --dataset-version 2 --rpc URL
       sealroom seal --account 0x… --in cohort-A.parquet
+      sealroom seal --account 0x… --in cohort-A.parquet --recipient officer=age1… --recipient escrow=age1…
     """
     from sealroom_agents.owner import keystore
     from sealroom_agents.owner import report_key as report_keys
@@ -158,6 +165,9 @@ def seal(
     from sealroom_agents.owner.staging import recover
 
     owned = _owned(owner, account)
+    keepers = parties()
+    if len(keepers) == 1:
+        warn(ONE_RECIPIENT)
     dataset = name if name is not None else source.stem
     outputs = outputs_of(source, place=owned.place, name=dataset, version=version, out=out, key_out=key_out)
     reader = reader_for(rpc) if rpc else None
@@ -191,6 +201,7 @@ def seal(
         outputs=outputs,
         context=None if checked is None else wrap_context(checked, owner=owned.place),
         report_key=report_keys.of_owner(outputs.key.parent, report_key),
+        parties=keepers,
     )
     need_space(job)
     shown = not (as_json and yes)

@@ -45,6 +45,12 @@ def leaves_and_stays(job: Job) -> list[tuple[str, str]]:
     return lines
 
 
+def _kept(job: Job) -> str:
+    if not job.parties:
+        return "keep it, send it to nobody"
+    return f"wrapped for {', '.join(party.name for party in job.parties)}"
+
+
 def rows_and_columns(seen: Profile) -> list[tuple[str, str]]:
     """What was read back from what will be sealed."""
     return [("rows", f"{seen.rows:,}"), *((column.name, column.sentence()) for column in seen.columns)]
@@ -82,6 +88,7 @@ def report(
             "parts": summary.parts,
             "sealed": str(outputs.sealed),
             "key": str(outputs.key),
+            "recipients": [party.name for party in job.parties],
             "registration": str(outputs.registration),
             "signer": None if signer is None else signer.address,
             "sealedAs": job.source.remade,
@@ -115,7 +122,7 @@ def report(
                 ("account", job.account),
                 *wrapped,
                 ("signed", f"by {signer.address}" if signer is not None else "no"),
-                ("key", f"{outputs.key}  keep it, send it to nobody"),
+                ("key", f"{outputs.key}  {_kept(job)}"),
                 ("report key", f"{job.report_key.place or 'your own'}  opens the reasons of failed runs"),
                 ("registration", str(outputs.registration)),
                 *([] if registers else left),

@@ -21,6 +21,7 @@ from sealroom_agents.errors import ToolError
 if TYPE_CHECKING:
     from sealroom.schema import Column
     from sealroom.sealed import SealSummary, WrapContext
+    from sealroom_agents.owner.custody import Party
     from sealroom_agents.owner.keystore import Signer
     from sealroom_agents.owner.profile import Profile
     from sealroom_agents.owner.report_key import ReportKey
@@ -52,6 +53,8 @@ class Job:
     """For whom the data key is wrapped; `None` for nobody yet."""
     report_key: ReportKey
     """To it, enclaves seal why a run failed."""
+    parties: tuple[Party, ...] = ()
+    """For whom the data key is wrapped at home; none for a plain one."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,17 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
     from sealroom import sealed
     from sealroom.keys import Secret
     from sealroom_agents.cli import datakey
+    from sealroom_agents.cli.wrapping import key_file, wrapped
     from sealroom_agents.owner import signing
     from sealroom_agents.owner.registration import registration_file, registration_of
     from sealroom_agents.owner.staging import Staging
 
     source = job.source
     key = Secret.generate()
+    what = job.name if job.version == 1 else f"{job.name}, version {job.version}"
     try:
+        # Before the work, so that a token that is not there costs no hour.
+        slots = wrapped(key, job.parties, note=f"{job.account}/{what}")
         with Staging(job.outputs) as staging:
             with progress(f"sealing {source.path.name}", plain.ready.size) as advance:
                 summary = sealed.seal(
@@ -130,9 +137,12 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
                 raise ToolError(
                     Code.SOURCE_CHANGED, f"{source.path} changed after it was looked through", "run it again"
                 )
-            what = job.name if job.version == 1 else f"{job.name}, version {job.version}"
-            datakey.create(staging.key, key, owner=job.place, dataset=what)
-            registration = registration_of(sealed.inspect(staging.sealed))
+            info = sealed.inspect(staging.sealed)
+            if slots:
+                datakey.create_wrapped(staging.key, key_file(info, slots, key))
+            else:
+                datakey.create(staging.key, key, owner=job.place, dataset=what)
+            registration = registration_of(info)
             staging.registration.write_bytes(registration_file(registration))
             job.report_key.keep()
             staging.publish()

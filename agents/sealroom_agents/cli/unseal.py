@@ -69,7 +69,7 @@ def unseal(sealed_file: Path, out: Path, force: bool, salvage: bool, as_json: bo
     else:
         _refuse_place(out, force=force)
     header = _header(sealed_file)
-    key = datakey.read(asked_key() or key_place(sealed_file, header))
+    key = datakey.read(asked_key() or key_place(sealed_file, header), of=header)
     if not into_pipe:
         disk_space.need(out.absolute().parent, header.size, what=str(out))
     try:

@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,22 +48,31 @@ class SecretSource:
             return "standard input" if self.place == STDIN else str(self.place)
         return f"the program {_words(self.command or '')[0]}"
 
-    def read(self, limit: int) -> bytes:
-        """At most `limit` + 1 bytes: a caller refuses what is longer than `limit`.
+    def read(self, limit: int, *, on_exposed: Callable[[str], None] | None = None) -> bytes:
+        """At most `limit` + 1 bytes: a caller refuses what is longer than `limit`. `on_exposed` is told of a
+        file that others can read, which is refused without it.
 
         Raises `key-missing`, `key-exposed`, `secret-unreadable`, `secret-command`.
         """
         if self.command is not None:
             return from_command(self.command, limit)
         assert self.place is not None
-        return from_stdin(limit) if self.place == STDIN else from_place(self.place, limit)
+        if self.place == STDIN:
+            return from_stdin(limit)
+        return from_place(self.place, limit, on_exposed=on_exposed)
 
 
-def from_place(path: Path, limit: int, *, wait_s: float = PIPE_WAIT_S) -> bytes:
+def from_place(
+    path: Path,
+    limit: int,
+    *,
+    wait_s: float = PIPE_WAIT_S,
+    on_exposed: Callable[[str], None] | None = None,
+) -> bytes:
     """What a file or a pipe holds, at most `limit` + 1 bytes.
 
-    A file must be one that its owner alone can access. A pipe needs a writer. A device is refused: it gives
-    bytes for ever, or waits for ever.
+    A file must be one that its owner alone can access, unless `on_exposed` is told that it is not. A pipe
+    needs a writer. A device is refused: it gives bytes for ever, or waits for ever.
     """
     try:
         kind = path.stat().st_mode
@@ -71,6 +81,10 @@ def from_place(path: Path, limit: int, *, wait_s: float = PIPE_WAIT_S) -> bytes:
         if stat.S_ISFIFO(kind):
             return _from_pipe(path, limit, wait_s)
     except FileExposed as error:
+        if on_exposed is not None:
+            on_exposed(f"{error.reason}: {error.remedy}")
+            with path.open("rb") as stream:
+                return stream.read(limit + 1)
         raise ToolError(Code.KEY_EXPOSED, error.reason, error.remedy) from None
     except FileNotFoundError:
         raise ToolError(Code.KEY_MISSING, f"{path}: no such file") from None
