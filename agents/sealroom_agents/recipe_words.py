@@ -52,6 +52,23 @@ def counted_words(recipe: Recipe) -> str:
     return rows_words(recipe.rows) if recipe.blocks is None else f"{recipe.blocks:,} blocks of people"
 
 
+def machine_words(recipe: Recipe) -> str:
+    """What the recipe asks of the machine beyond what owners adopted, and what its host tells it."""
+    gpu = recipe.gpu
+    if gpu is None:
+        said = "No GPU is demanded."
+    else:
+        said = (
+            f"{gpu.count} {gpu.kind} {'GPU' if gpu.count == 1 else 'GPUs'} ({gpu.mode}): their evidence is"
+            " verified before any key leaves."
+        )
+    if recipe.hints:
+        said += (
+            " Its host tells it which run it is and where the sealed files lie; nothing is decided by that."
+        )
+    return said
+
+
 def withheld_words(recipe: Recipe, field: Field) -> str:
     """Of how few a number of a field does not leave: below the smallest cohort, or beside the noise."""
     cohort, of = recipe.privacy.minimum_cohort * recipe.rows, "people" if recipe.rows == 1 else "rows"
@@ -128,6 +145,8 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     return {
         "guarantee": guarantee_facts(recipe),
         "researchers": list(recipe.researchers),
+        "gpu": None if recipe.gpu is None else recipe.gpu.to_json(),
+        "hints": recipe.hints,
         "tables": [
             {
                 "name": schema.name,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -155,3 +156,20 @@ def test_a_policy_without_a_recipe_says_nothing_of_a_study(office: Office) -> No
     office.datasets()
     code, words, _ = office.refused("approve", office.propose(), *given(office, "")[3:5], "--blind", by=1)
     assert code == "way-unclear" and "without its recipe" in words
+
+
+def test_nobody_votes_for_gpus_of_which_the_policy_in_hand_accepts_no_evidence(office: Office) -> None:
+    """The gate would refuse it by the same name, after everybody had voted."""
+    without = PLATFORM.policy()
+    office.adopt_with((0, 1, 2), policy_hash=without.hash)
+    office.datasets()
+    policy = "--policy", office.file("without.json", without.encode())
+    folder = office.folder / "demands"
+    shutil.copytree(ROOT / "enclave" / "studies" / "made-up-people", folder)
+    study = folder / "study.yaml"
+    demand = "gpu: {kind: h100, count: 1, mode: passthrough}"
+    study.write_text(study.read_text().replace("gpu: none", demand))
+    recipe = "--recipe", office.file("demands.json", render(folder))
+    code, words, hint = office.refused("propose", *recipe, *policy, by=0)
+    assert code == "gpu-evidence-unverified" and "1 h100, passthrough" in words and "platform" in hint
+    assert "machine" in office.text("propose", *recipe, by=0)

@@ -25,6 +25,7 @@ from sealroom.errors import RecipeError
 from sealroom.recipe import parse, render
 from sealroom.recipe.appcompose import render_frame
 from sealroom.schema import schema_hash
+from sealroom_agents.recipe_words import machine_words
 
 READER = ROOT / "tests" / "face" / "recipe_reader.ts"
 LIMIT_S = 600
@@ -121,6 +122,7 @@ def agree(compose: bytes, found: dict[str, Any]) -> bool:
         recipe.analysis,
     )
     assert found["hints"] == recipe.hints
+    assert found["machine"] == machine_words(recipe)
     assert found["guarantee"]["name"] == recipe.guarantee.name
     assert found["guarantee"]["sentence"] == recipe.guarantee.sentence
     assert found["blocks"] == recipe.blocks

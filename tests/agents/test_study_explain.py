@@ -118,6 +118,18 @@ def test_a_difference_starts_with_privacy(tmp_path: Path) -> None:
     assert diff(new, old)[0].old == "2"
 
 
+def test_what_a_recipe_asks_of_its_machine_is_told_and_compared(tmp_path: Path) -> None:
+    """Owners see that the next version of a study no longer demands GPUs."""
+    demand = "gpu: {kind: h100, count: 2, mode: passthrough}"
+    old = recipe(changed(tmp_path / "old", "cohort", ("gpu: none", demand)))
+    new = recipe(changed(tmp_path / "new" / "old", "cohort", ("gpu: none", "gpu: none\nhints: dstack")))
+    ((about, before, after),) = [(each.about, each.old, each.new) for each in diff(old, new)]
+    assert about == "machine"
+    assert before == "2 h100 GPUs (passthrough): their evidence is verified before any key leaves."
+    assert after is not None and after.startswith("No GPU is demanded. Its host tells it ")
+    assert dict(sections(old, []))["On which machine"] == [before]
+
+
 def test_long_texts_are_compared_by_command_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever opens a page would have a server compare what a stranger wrote to be dear (RE-02)."""
     asked: list[int] = []

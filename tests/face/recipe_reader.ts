@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 import { schemaHash } from "../../agents/sealroom_agents/console/face/recipe/column_types.ts";
+import { machine } from "../../agents/sealroom_agents/console/face/recipe/words.ts";
 import { read } from "../../agents/sealroom_agents/console/face/recipe/read.ts";
 import { messageOf } from "../../agents/sealroom_agents/console/face/parts/text.ts";
 
@@ -16,7 +17,7 @@ for await (const path of createInterface({ input: process.stdin })) {
   try {
     const recipe = read(bytes);
     const schemas = recipe.datasets.map(({ schema }) => schemaHash((schema !== null && recipe.schemas.get(schema)?.columns) || new Map()));
-    console.log(JSON.stringify({ ok: true, ...recipe, schemas }, plain));
+    console.log(JSON.stringify({ ok: true, ...recipe, schemas, machine: machine(recipe) }, plain));
   } catch (error) {
     console.log(JSON.stringify({ ok: false, error: messageOf(error) }));
   }

@@ -16,6 +16,7 @@ from sealroom_agents.recipe_words import (
     column_words,
     counted_words,
     dataset_words,
+    machine_words,
     people_words,
     rows_words,
     type_words,
@@ -45,6 +46,7 @@ WORDS = {
     "rows": rows_words,
     "counted": counted_words,
     "people": people_words,
+    "machine": machine_words,
     "askers": researchers_words,
 }
 """What they take from `recipe_words`."""

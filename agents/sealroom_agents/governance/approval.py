@@ -16,7 +16,7 @@ from sealroom_agents.governance import words
 from sealroom_agents.governance.desk import Answer, Desk
 from sealroom_agents.governance.proposals import Proposal, find, last_pinned, outlook, pending
 from sealroom_agents.governance.words import Lines
-from sealroom_agents.recipe_words import counted_words
+from sealroom_agents.recipe_words import counted_words, machine_words
 from sealroom_agents.studies.odds import odds
 from sealroom_agents.twelve_words import twelve_words
 
@@ -87,5 +87,6 @@ def _promised(study: Study, recipe: Recipe) -> Lines:
     return [
         ("asks", recipe.question),
         ("guarantee", f"{recipe.guarantee.name}, {counted_words(recipe)}"),
+        ("machine", machine_words(recipe)),
         ("one run", f"a guess whether a person is in the data is right in at most {once.right} of 100 cases"),
     ]

@@ -233,11 +233,11 @@ def _gate(content: PlatformProposal, given: Documents, chain_id: int) -> Examine
 
 
 def _accepted(recipe: Recipe, path: Path, standing: Standing | None) -> tuple[Lines, list[str]]:
-    """What a platform policy in hand says of the recipe's guarantee, and what is doubtful about that.
+    """What a platform policy in hand says of the recipe's guarantee and GPUs, and what is doubtful there.
 
-    A vote for a guarantee that the gate's policy does not accept gets nobody a key: another policy takes
-    another platform, and that voids the vote. Raises `guarantee-not-accepted`; `proposal-differs` where
-    the owners adopted another policy.
+    A vote for what the gate's policy does not accept gets nobody a key: another policy takes another
+    platform, and that voids the vote. Raises `guarantee-not-accepted`, `gpu-evidence-unverified`;
+    `proposal-differs` where the owners adopted another policy.
     """
     rules, name = _rules(path), recipe.guarantee.name
     adopted = None if standing is None or standing.platform is None else standing.platform.policy_hash
@@ -252,6 +252,12 @@ def _accepted(recipe: Recipe, path: Path, standing: Standing | None) -> tuple[Li
         raise ToolError(
             Code.GUARANTEE_NOT_ACCEPTED,
             f"the recipe's guarantee is {name}, and the owners accept {' and '.join(rules.guarantees)}",
+            "the gate gives such a recipe no key, whoever approves it; another policy takes a new platform",
+        )
+    if recipe.gpu is not None and rules.gpu is None:
+        raise ToolError(
+            Code.GPU_EVIDENCE_UNVERIFIED,
+            f"the recipe demands GPUs ({recipe.gpu}), and the owners' policy accepts no evidence of any",
             "the gate gives such a recipe no key, whoever approves it; another policy takes a new platform",
         )
     known = adopted is not None

@@ -12,6 +12,7 @@ from typing import Any
 
 from sealroom.encoding import canonical, sha256
 from sealroom.recipe import Field, Recipe
+from sealroom_agents.recipe_words import machine_words
 
 CONTEXT = 3
 """Lines around a changed one."""
@@ -126,6 +127,7 @@ def _other(recipe: Recipe) -> dict[str, Any]:
         "name": recipe.name,
         "question": recipe.question,
         "image": recipe.image,
+        "machine": machine_words(recipe),
         "who may ask for runs": ", ".join(recipe.researchers) or "the owners",
         "people that memory is planned for": None if recipe.relation is None else recipe.relation.people,
         "order of datasets and columns": [

@@ -10,7 +10,13 @@ from sealroom.decimals import decimal_text
 from sealroom.privacy.kind import Bar
 from sealroom.recipe import Recipe
 from sealroom.recipe.researchers import researchers_words
-from sealroom_agents.recipe_words import counted_words, dataset_words, inference_facts, withheld_words
+from sealroom_agents.recipe_words import (
+    counted_words,
+    dataset_words,
+    inference_facts,
+    machine_words,
+    withheld_words,
+)
 from sealroom_agents.studies.duration import estimated_seconds, seconds_given
 from sealroom_agents.studies.expected import cells_of, expected
 from sealroom_agents.studies.odds import odds
@@ -28,6 +34,7 @@ def sections(recipe: Recipe, cohorts: Sequence[int]) -> list[Section]:
             [f"{recipe.guarantee.name}, {counted_words(recipe)}.", recipe.guarantee.sentence],
         ),
         ("Who may ask for runs", [researchers_words(recipe.researchers)]),
+        ("On which machine", [machine_words(recipe)]),
         *((f"Which network gives {each.name}", [each.sentence()]) for each in recipe.inferences),
         ("How private one run is", _private(recipe)),
         *(
@@ -122,6 +129,8 @@ def facts(recipe: Recipe, cohorts: Sequence[int | None]) -> dict[str, Any]:
         "question": recipe.question,
         "guarantee": {"name": recipe.guarantee.name, "sentence": recipe.guarantee.sentence},
         "researchers": list(recipe.researchers),
+        "gpu": None if recipe.gpu is None else recipe.gpu.to_json(),
+        "hints": recipe.hints,
         "unit": recipe.unit,
         "epsilon": decimal_text(recipe.privacy.epsilon),
         "delta": decimal_text(recipe.privacy.delta),

@@ -5,6 +5,7 @@ import type { Content } from "../model/calls.ts";
 import { dayText, deltaText, epsilonText } from "../model/units.ts";
 import { visible } from "../parts/text.ts";
 import type { Recipe } from "../recipe/recipe.ts";
+import { machine } from "../recipe/words.ts";
 import { decimalText } from "../base/decimals.ts";
 import { canonical, type Json } from "../base/encoding.ts";
 
@@ -79,6 +80,7 @@ const others = (recipe: Recipe): Told => ({
   name: recipe.name,
   question: recipe.question,
   image: recipe.image,
+  machine: machine(recipe),
   "who may ask for runs": recipe.researchers.join(", ") || "the owners",
   "people that memory is planned for": recipe.relation?.people ? String(recipe.relation.people) : null,
 });

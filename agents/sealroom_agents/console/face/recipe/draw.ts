@@ -12,6 +12,7 @@ import type { Schema } from "./column_types.ts";
 import type { Network } from "./networks.ts";
 import { EVERYBODY, MICRO, NANO } from "./parts.ts";
 import type { DatasetSpec, Field, Recipe } from "./recipe.ts";
+import { machine } from "./words.ts";
 
 const HEADS = ["Field", "Kind", "Declared", "Noise", "Cost"];
 
@@ -109,6 +110,7 @@ export const agreed = (study: string, content: Content, recipe: Recipe, bytes: r
     fact("Budget", budget(content), "; one run costs ε " + epsilon(recipe.epsilonMicro) + ", δ " + decimalText(recipe.delta)),
     fact("Protects", "each ", code(recipe.unit), " with all its rows (" + recipe.adjacency + " adjacency); nothing about fewer than " + recipe.minimumCohort),
     fact("Runs in", code(recipe.image, "wrap")),
+    fact("Machine", machine(recipe)),
     fact("Reads", reads(recipe)),
     ...[...recipe.schemas].map(columns),
     ...further(content),
