@@ -920,6 +920,12 @@ class Code(StrEnum):
     KEY_FILE_ALTERED = _command(
         "key-file-altered", "The wrapped key's file says other things than were written with the key."
     )
+    KEY_FILE_CHANGED = _command(
+        "key-file-changed", "Another command changed the key's file meanwhile: run this one again."
+    )
+    KEY_FILE_LINKED = _command(
+        "key-file-linked", "The key's file has another name, which would keep the old content."
+    )
     RECIPIENT_MALFORMED = _command("recipient-malformed", "That is no recipient of age, or no name for one.")
     RECIPIENT_EXISTS = _command("recipient-exists", "The key is wrapped for this recipient already.")
     RECIPIENT_UNKNOWN = _command("recipient-unknown", "The key is wrapped for no recipient of this name.")

@@ -102,15 +102,21 @@ def rewrite(file: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]])
     return other
 
 
-def test_a_damaged_envelope_forbids_no_backup_of_the_others(tmp_path: Path) -> None:
-    """A disk changed one of three: it is named, left out, and the rest comes back."""
+@pytest.mark.parametrize("how", ["other bytes", "no file"])
+def test_a_damaged_envelope_forbids_no_backup_of_the_others(how: str, tmp_path: Path) -> None:
+    """A disk changed one of three, or the file system made a folder of it, which the kernel does not read:
+    it is named, left out, and the rest comes back."""
     content = tmp_path / "content"
     store = Store(f"sqlite:///{tmp_path / 'first.db'}", str(content))
     digests = [store.content.put(data) for data in (b"one", b"two", b"three")]
     store.close()
     rotted = content / "sha256" / digests[1][2:4] / digests[1][2:]
-    rotted.chmod(0o600)
-    rotted.write_bytes(b"tvo")
+    if how == "other bytes":
+        rotted.chmod(0o600)
+        rotted.write_bytes(b"tvo")
+    else:
+        rotted.unlink()
+        rotted.mkdir()
     file = tmp_path / "backup.tar"
     here = ("--database", f"sqlite:///{tmp_path / 'first.db'}", "--content", content)
     made = call(backup, file, *here, "--json")

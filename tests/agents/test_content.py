@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import resource
 import secrets
 import stat
@@ -15,7 +17,7 @@ from tests.s3_server import S3Server
 
 from sealroom_agents.errors import ConfigurationError, StoreError
 from sealroom_agents.store import Holder, Store
-from sealroom_agents.store.content import MAX_BYTES, Bucket, Content, Folder, content_at
+from sealroom_agents.store.content import MAX_BYTES, Bucket, Content, ContentDamaged, Folder, content_at
 
 HOLDER = Holder(id="one", place="here", name="r")
 
@@ -77,6 +79,41 @@ def test_bytes_that_somebody_changed_are_an_error_and_put_right_by_the_true_ones
         assert caught.value.code == "content-store"
     assert content.put(b"envelope") == digest
     assert content.get(digest) == b"envelope"
+
+
+def test_a_file_that_the_disk_does_not_give_is_damaged_and_other_trouble_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an open file whose sector is bad, the kernel says EIO; EMFILE and EACCES are of no file."""
+    content = content_at(str(tmp_path / "c"))
+    digest = content.put(b"envelope")
+    assert isinstance(content, Folder)
+    path = content._path(digest[2:])
+    opened = Path.open
+
+    def disk(code: int) -> None:
+        def stand_in(self: Path, *how: str) -> object:
+            if self == path:
+                raise OSError(code, os.strerror(code))
+            return opened(self, *how)
+
+        monkeypatch.setattr(Path, "open", stand_in)
+
+    for code in (errno.EIO, errno.EUCLEAN):
+        disk(code)
+        with pytest.raises(ContentDamaged, match="cannot be read"):
+            content.get(digest)
+        assert content.put(b"envelope") == digest  # a new file takes its place
+    for code in (errno.EMFILE, errno.EACCES):
+        disk(code)
+        with pytest.raises(StoreError) as caught:
+            content.get(digest)
+        assert not isinstance(caught.value, ContentDamaged)
+    monkeypatch.undo()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ContentDamaged):
+        content.get(digest)
 
 
 def test_a_folder_names_files_as_sha256sum_does_and_shows_them_to_nobody_else(tmp_path: Path) -> None:

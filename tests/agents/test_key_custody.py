@@ -54,7 +54,8 @@ def file() -> KeyFile:
 
 def opened(file: KeyFile, *identities: Any, passphrase: str | None = None, **more: Any) -> custody.Opened:
     ask = None if passphrase is None else lambda: passphrase
-    return custody.open_key(file, Openers(identities, ask), name="a.key", **more)
+    held = {f"{number}.txt": [identity] for number, identity in enumerate(identities)}
+    return custody.open_key(file, Openers(held, ask), name="a.key", **more)
 
 
 def refused(code: Code, act: Callable[..., object], *given: Any, **named: Any) -> ToolError:
@@ -71,14 +72,35 @@ def test_each_recipient_opens_it_alone(file: KeyFile) -> None:
     found = opened(file, passphrase=PASSPHRASE)
     assert (found.key.reveal(), found.by) == (KEY.reveal(), ("passphrase",))
     all_ways = opened(file, OFFICER, ESCROW, passphrase=PASSPHRASE, all_of_them=True)
-    assert all_ways.by == ("officer", "escrow", "passphrase")
+    assert (all_ways.by, all_ways.refused, all_ways.idle) == (("officer", "escrow", "passphrase"), (), ())
+
+
+def test_who_tries_all_is_told_what_opens_nothing(file: KeyFile) -> None:
+    some = opened(file, STRANGER, ESCROW, all_of_them=True)
+    assert (some.by, some.refused, some.idle) == (("escrow",), ("officer",), ("0.txt",))
+    wrong = opened(file, OFFICER, passphrase=PASSPHRASE.upper(), all_of_them=True)
+    assert (wrong.by, wrong.refused, wrong.idle) == (
+        ("officer",), ("escrow", "passphrase"), ("the passphrase",),
+    )  # fmt: skip
+    two = made(party("officer", OFFICER), party("escrow", ESCROW))
+    for named, spent, idle in ((True, False, ("the passphrase",)), (False, True, ()), (False, False, ())):
+        given = Openers({"a": [OFFICER]}, lambda: PASSPHRASE, named, spent)
+        assert custody.open_key(two, given, name="a.key", all_of_them=True).idle == idle
+
+
+def test_a_damaged_copy_is_one_that_does_not_open(file: KeyFile) -> None:
+    """Signed as it is: a copy that was never whole."""
+    torn = replace(file.slots[1], wrapped=made(party("escrow", STRANGER)).slots[0].wrapped)
+    signed = replace(file, slots=(file.slots[0], torn)).signed(KEY)
+    found = opened(signed, OFFICER, ESCROW, all_of_them=True)
+    assert (found.by, found.refused, found.idle) == (("officer",), ("escrow",), ("1.txt",))
 
 
 def test_what_is_not_needed_is_not_asked_for(file: KeyFile) -> None:
     def never() -> str:
         raise AssertionError
 
-    assert custody.open_key(file, Openers([OFFICER], never), name="a.key").by == ("officer",)
+    assert custody.open_key(file, Openers({"a": [OFFICER]}, never), name="a.key").by == ("officer",)
 
 
 def test_nobody_else_opens_it(file: KeyFile) -> None:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +130,85 @@ def test_another_key_and_another_header_open_nothing(case: Case, tmp_path: Path)
             salvage(path, dek=key, target=tmp_path / "out")
         assert error.value.code == Code.WRONG_KEY
         assert not (tmp_path / "out").exists()
+
+
+def test_a_flipped_bit_of_the_index_does_not_make_a_good_key_a_wrong_one(case: Case, tmp_path: Path) -> None:
+    """Every part opens; only what the index says of the key is another."""
+
+    def change(content: bytearray) -> None:
+        at = content.index(b'"keyCommitment":"0x') + 19
+        content[at] = ord("0") if content[at] != ord("0") else ord("1")
+
+    path = case.damaged(change)
+    found = salvage(path, dek=case.key, target=tmp_path / "out")
+    assert found.frame is not None and found.frame.code == Code.INDEX_MISMATCH and found.broken == ()
+    assert (tmp_path / "out").read_bytes() == case.plain
+    finding = opening(path, case.key)
+    assert (finding.ok, finding.code) == (False, Code.INDEX_MISMATCH) and "opens 10 of 10" in finding.detail
+    with pytest.raises(SealError) as error:
+        salvage(path, dek=Secret.generate())
+    assert error.value.code == Code.WRONG_KEY
+
+
+@dataclass
+class BadDisk:
+    """A disk, as the kernel shows it, of whose places some cannot be read."""
+
+    bad: Sequence[int]
+
+    def holds(self, offset: int, count: int) -> None:
+        if any(offset <= place < offset + count for place in self.bad):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def put_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pread, preadv = os.pread, os.preadv
+
+        def one(descriptor: int, count: int, offset: int) -> bytes:
+            self.holds(offset, count)
+            return pread(descriptor, count, offset)
+
+        def some(descriptor: int, rooms: Sequence[memoryview], offset: int) -> int:
+            self.holds(offset, sum(room.nbytes for room in rooms))
+            return preadv(descriptor, rooms, offset)
+
+        monkeypatch.setattr(os, "pread", one)
+        monkeypatch.setattr(os, "preadv", some)
+
+
+def test_what_a_dying_disk_still_gives_is_had(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame of part 2, the middle of part 5 and the index are bad sectors."""
+    index = case.path.read_bytes().index(b"index.json")
+    BadDisk([case.places[2] - 100, case.places[5] + 500, index]).put_in(monkeypatch)
+    found = salvage(case.path, dek=case.key, target=tmp_path / "out")
+    assert found.frame is not None and found.frame.code == Code.SOURCE_UNREADABLE
+    assert [(each.first, each.last, each.code) for each in found.broken] == [(5, 5, Code.SOURCE_UNREADABLE)]
+    assert found.broken[0].sentence().endswith("cannot be read")
+    expected = bytearray(case.plain)
+    expected[5 * PART : 6 * PART] = bytes(PART)
+    assert (tmp_path / "out").read_bytes() == expected
+
+
+def test_of_a_key_that_could_not_be_tried_nothing_is_said(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads `wrong-key` may throw the key away."""
+
+    def change(content: bytearray) -> None:
+        del content[case.places[0] + 40 :]
+
+    with pytest.raises(SealError) as error:
+        salvage(case.damaged(change), dek=case.key)
+    assert error.value.code == Code.ARCHIVE_TRUNCATED
+    BadDisk(case.places).put_in(monkeypatch)
+    with pytest.raises(SealError) as error:
+        salvage(case.path, dek=case.key)
+    assert error.value.code == Code.SOURCE_UNREADABLE
+    BadDisk([700]).put_in(monkeypatch)
+    with pytest.raises(SealError) as error:
+        salvage(case.path, dek=case.key)
+    assert error.value.code == Code.SOURCE_UNREADABLE
 
 
 def test_a_pipe_gets_all_or_nothing_of_a_file_that_was_damaged_on_its_way(case: Case) -> None:

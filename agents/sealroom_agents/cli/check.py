@@ -216,6 +216,7 @@ def _hint(code: Code | None) -> str | None:
         Code.NOT_SIGNED: "its owner signs it: sealroom sign SEALED.tar --keystore FILE",
         Code.PART_ALTERED: "fetch it again: it is not what its owner sealed",
         Code.PARTS_BROKEN: "what opens can be had: sealroom unseal SEALED.tar --salvage --out FILE",
+        Code.INDEX_MISMATCH: "fetch it again; with its key, what opens can be had: sealroom unseal --salvage",
         Code.WRONG_KEY: "the key's file says which dataset it is for",
         Code.REGISTRATION_DIFFERS: "do not use it: it is not what its owner registered",
         Code.NOT_WRAPPED: "its owner wraps it: sealroom reseal SEALED.tar --study FILE",

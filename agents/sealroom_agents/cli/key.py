@@ -19,9 +19,9 @@ from sealroom.codes import Code
 from sealroom_agents.cli import datakey
 from sealroom_agents.cli.key_options import opener_options, openers, parties, recipient_options
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import interruptible, table, warn
+from sealroom_agents.cli.terminal import complain, interruptible, table, warn
 from sealroom_agents.cli.wrapping import ONE_RECIPIENT, wrapped
-from sealroom_agents.errors import ToolError
+from sealroom_agents.errors import CommandExit, ToolError
 
 if TYPE_CHECKING:
     from sealroom.keys import Secret
@@ -51,6 +51,10 @@ class _Held:
     file: KeyFile
     key: Secret
     by: tuple[str, ...]
+    refused: tuple[str, ...]
+    idle: tuple[str, ...]
+    was: bytes
+    """SHA-256 of what the file held."""
 
 
 @key.command("list")
@@ -80,12 +84,14 @@ def list_(key_file: Path, as_json: bool) -> None:
     "--of", "sealed_file", type=FILE, metavar="SEALED.tar", help="The sealed file that it must be the key of."
 )
 @json_option
-def test(key_file: Path, sealed_file: Path | None, as_json: bool) -> None:
+def test(key_file: Path, sealed_file: Path | None, as_json: bool) -> int:
     """Try what you have: does it open the key, and as whom? Writes nothing.
 
-    Every recipient's copy is tried, so that each identity of an escrow can be tried once a year. What the
-    file says of its dataset and recipients is authenticated with the key. With --of, the key is that of this
-    very file; sealroom check --key opens its parts too.
+    Every recipient's copy is tried, so that each identity of an escrow can be tried once a year. Where a
+    file of identities, or the passphrase, opens no copy, it is named, and the status is 1. What the file says
+    of its dataset and recipients is authenticated with the key that it holds. A file that somebody made
+    whole, around another key, agrees with itself too: name the sealed file with --of, and the key is that of
+    this very file; sealroom check --key opens its parts too.
 
     \b
     Example:
@@ -99,14 +105,34 @@ def test(key_file: Path, sealed_file: Path | None, as_json: bool) -> None:
         if info is not None:
             commitment = info.index.key_commitment
             sealed.check_commitment(held.key, header_digest=info.header_digest, commitment=commitment)
-    others = [slot.name for slot in held.file.slots if slot.name not in held.by]
+    tried = {*held.by, *held.refused}
+    others = tuple(slot.name for slot in held.file.slots if slot.name not in tried)
     if as_json:
-        click.echo(json.dumps({"ok": True, "opens": held.by, "others": others, **_facts(held.file)}))
-        return
-    rows = [("opens", ", ".join(held.by)), ("not tried", ", ".join(others) or "nobody")]
-    click.echo(table([*rows, *_lines(held.file)]))
-    if info is not None:
+        told: dict[str, object] = {
+            "ok": not held.idle,
+            "code": Code.IDENTITY_DOES_NOT_OPEN if held.idle else None,
+            "opens": held.by,
+            "doesNotOpen": held.refused,
+            "notTried": others,
+            "opensNothing": held.idle,
+            "of": None if sealed_file is None else str(sealed_file),
+        }
+        click.echo(json.dumps({**told, **_facts(held.file)}))
+    else:
+        told_rows = (("opens", held.by), ("does not open", held.refused), ("not tried", others))
+        rows = [(what, ", ".join(names)) for what, names in told_rows if names]
+        click.echo(table([*rows, *_lines(held.file)]))
+    if sealed_file is not None:
         click.echo(f"it is the key of {sealed_file}", err=True)
+    else:
+        click.echo("whether it is the key of your sealed file is not tried: --of SEALED.tar", err=True)
+    if not held.idle:
+        return CommandExit.DONE
+    complain(
+        f"no recipient's copy opens with {', '.join(held.idle)}",
+        "what was given is of nobody here, or that copy is damaged: sealroom key list says for whom it is",
+    )
+    return CommandExit.FAILED
 
 
 @key.command()
@@ -134,6 +160,7 @@ def add(key_file: Path, sealed_file: Path | None, as_json: bool) -> None:
     """
     from sealroom_agents.owner import custody
 
+    datakey.need_changeable(key_file)
     new = parties()
     if not new:
         raise click.UsageError("needs --recipient, --new-passphrase or --new-passphrase-file")
@@ -142,7 +169,7 @@ def add(key_file: Path, sealed_file: Path | None, as_json: bool) -> None:
         for slot in wrapped(held.key, new, note=changed.note):
             changed = custody.added(changed, slot, held.key)
         with interruptible():
-            datakey.replace_wrapped(key_file, changed)
+            datakey.replace_wrapped(key_file, changed, was=held.was)
     if not held.by:
         warn("the key was plain until now: remove what backups and snapshots hold of it")
     _tell(key_file, changed, as_json=as_json)
@@ -165,10 +192,11 @@ def remove(key_file: Path, name: str, as_json: bool) -> None:
     """
     from sealroom_agents.owner import custody
 
+    datakey.need_changeable(key_file)
     with _held(key_file) as held:
         changed = custody.removed(held.file, name, held.key)
         with interruptible():
-            datakey.replace_wrapped(key_file, changed)
+            datakey.replace_wrapped(key_file, changed, was=held.was)
     _tell(key_file, changed, as_json=as_json)
 
 
@@ -192,6 +220,7 @@ def rotate(key_file: Path, name: str, as_json: bool) -> None:
 
     from sealroom_agents.owner import custody
 
+    datakey.need_changeable(key_file)
     new = parties()
     if len(new) != 1:
         raise click.UsageError("needs exactly one new recipient: --recipient or --new-passphrase")
@@ -201,7 +230,7 @@ def rotate(key_file: Path, name: str, as_json: bool) -> None:
         (slot,) = wrapped(held.key, new, note=left.note)
         changed = custody.added(left, slot, held.key)
         with interruptible():
-            datakey.replace_wrapped(key_file, changed)
+            datakey.replace_wrapped(key_file, changed, was=held.was)
     _tell(key_file, changed, as_json=as_json)
 
 
@@ -230,15 +259,17 @@ def export(key_file: Path, plain: bool) -> None:
 @contextmanager
 def _held(key_file: Path, sealed_file: Path | None = None, *, all_of_them: bool = False) -> Iterator[_Held]:
     """The opened key; it is wiped at the end. A plain one takes its facts from the sealed file."""
+    from sealroom.encoding import sha256
     from sealroom_agents.owner import custody, data_key
     from sealroom_agents.owner.key_file import KeyFile
     from sealroom_agents.owner.secret_source import SecretSource
 
     content = datakey.read_content(SecretSource(place=key_file))
+    was = sha256(content)
     if datakey.is_wrapped(content):
         file = KeyFile.parse(content, name=str(key_file))
         opened = custody.open_key(file, openers(), name=str(key_file), all_of_them=all_of_them)
-        held = _Held(file, opened.key, opened.by)
+        held = _Held(file, opened.key, opened.by, opened.refused, opened.idle, was)
     else:
         plain = data_key.parse(content, source=str(key_file))
         if sealed_file is None:
@@ -247,7 +278,7 @@ def _held(key_file: Path, sealed_file: Path | None = None, *, all_of_them: bool 
                 f"{key_file} is a plain key: whoever reads the file has it",
                 "wrap it: sealroom key add FILE --of SEALED.tar --recipient NAME=age1…",
             )
-        held = _Held(_facts_of(sealed_file, plain), plain, ())
+        held = _Held(_facts_of(sealed_file, plain), plain, (), (), (), was)
     try:
         yield held
     finally:

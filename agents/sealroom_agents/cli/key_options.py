@@ -135,14 +135,26 @@ def openers() -> Openers:
     from sealroom_agents.owner.custody import Openers
     from sealroom_agents.owner.secret_source import SecretSource
 
-    found: list[Any] = []
+    spent = False
+
+    def of_identity(what: str) -> str:
+        nonlocal spent
+        spent = True
+        return _passphrase(what)
+
+    found: dict[str, list[Any]] = {}
     for path in _asked("identity") or ():
         source = SecretSource(place=path)
         content = source.read(age.MAX_IDENTITY_BYTES, on_exposed=warn)
-        found += age.identities(content, name=source.name, ask=_passphrase)
+        found[source.name] = age.identities(content, name=source.name, ask=of_identity)
     given = _source("passphrase_file", "passphrase_command", "where the passphrase is") is not None
     asks = given or at_a_terminal()
-    return Openers(identities=found, passphrase=(lambda: _passphrase("the data key")) if asks else None)
+    return Openers(
+        identities=found,
+        passphrase=(lambda: _passphrase("the data key")) if asks else None,
+        passphrase_named=given and not spent,
+        passphrase_spent=given and spent,
+    )
 
 
 def parties() -> tuple[Party, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sealroom.sealed import Header, SealedInfo
     from sealroom_agents.owner.salvage import Salvage
 
+_WRONG_KEY = "where you are sure of the key, the index may be damaged: --salvage --out FILE tries every part"
 _SALVAGE = "which parts are broken, and what can be had without them: --salvage --out FILE"
 
 
@@ -91,6 +93,9 @@ def _need_pipe(*, salvage: bool, as_json: bool) -> None:
         raise click.UsageError("--out - gives nothing but the file: leave out --salvage and --json")
     if sys.stdout.isatty():
         raise click.UsageError("stdout is a terminal: name a file with --out, or send it into a pipe")
+    if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+        # The shell made it, for others to read too, and it would keep a part of what failed later.
+        raise click.UsageError("stdout is a file: name it with --out FILE, or send it into a pipe")
 
 
 def _refuse_place(out: Path, *, force: bool) -> None:
@@ -142,6 +147,8 @@ def _opened(sealed_file: Path, out: Path, key: Secret, *, force: bool, into_pipe
                 return to_pipe(sealed_file, sys.stdout.buffer, dek=key, progress=advance)
             return sealed.unseal(sealed_file, out, dek=key, progress=advance, overwrite=force)
     except SealError as error:
+        if error.code == Code.WRONG_KEY:
+            raise type(error)(error.code, error.message, _WRONG_KEY) from None
         if error.code not in _DAMAGE:
             raise
         raise type(error)(error.code, error.message, _SALVAGE) from None
@@ -156,8 +163,9 @@ _DAMAGE = (
     Code.INDEX_MISMATCH,
     Code.WRAP_MALFORMED,
     Code.WRAP_MISMATCH,
+    Code.SOURCE_UNREADABLE,
 )
-"""What a file says that was damaged after it was sealed."""
+"""What a file says that was damaged after it was sealed, or whose disk is dying."""
 
 
 def _salvaged(sealed_file: Path, out: Path, key: Secret, *, force: bool, as_json: bool) -> int:

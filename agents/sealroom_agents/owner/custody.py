@@ -7,7 +7,7 @@ recipient, so that a key which opens proves nothing by itself (CE-12).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,9 @@ from sealroom.sealed import Header
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import age, data_key
 from sealroom_agents.owner.key_file import MAX_RECIPIENTS, PASSPHRASE, KeyFile, Slot
+
+_PASSPHRASE = "the passphrase"
+"""What messages call it."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,24 @@ class Opened:
     """The data key; whoever has it wipes it."""
     by: tuple[str, ...]
     """Names of the recipients that opened it: one, or all that can when all were tried."""
+    refused: tuple[str, ...] = ()
+    """Names of the recipients whose copy was tried and did not open."""
+    idle: tuple[str, ...] = ()
+    """When all were tried: what of that which was given opens no copy at all."""
 
 
 @dataclass(frozen=True)
 class Openers:
     """What a person has to open a key with."""
 
-    identities: Sequence[Any] = field(default=(), repr=False)
-    """Identities of age."""
+    identities: Mapping[str, Sequence[Any]] = field(default_factory=dict, repr=False)
+    """Identities of age, by the file that they are in."""
     passphrase: Callable[[], str] | None = field(default=None, repr=False)
     """Gives the passphrase; asked at most once, and only where a recipient is one."""
+    passphrase_named: bool = False
+    """An option named it for the key: none of the identities needed it."""
+    passphrase_spent: bool = False
+    """An option named it, and it opened an identity: it need not open a copy too."""
 
 
 def wrap(key: Secret, party: Party, *, now: int, note: str) -> tuple[Slot, int | None]:
@@ -69,7 +80,9 @@ def open_key(file: KeyFile, openers: Openers, *, name: str, all_of_them: bool = 
 
     Raises `identity-needed`, `identity-does-not-open`, `key-file-altered`, `passphrase-costly`.
     """
-    identities = list(openers.identities)
+    identities = [one for held in openers.identities.values() for one in held]
+    # Where all are tried, each file is tried alone: it is told which of them opens nothing.
+    ways = openers.identities if all_of_them else {"": identities}
     by_passphrase = (
         any(slot.recipient == PASSPHRASE for slot in file.slots) and openers.passphrase is not None
     )
@@ -82,18 +95,25 @@ def open_key(file: KeyFile, openers: Openers, *, name: str, all_of_them: bool = 
     passphrase: str | None = None
     key: Secret | None = None
     by: list[str] = []
+    refused: list[str] = []
+    useful: set[str] = set()
     # Identities first: a person is asked for a passphrase only where it is needed.
     for slot in sorted(file.slots, key=lambda each: each.recipient == PASSPHRASE):
         if slot.recipient == PASSPHRASE:
             if openers.passphrase is None:
                 continue
             passphrase = openers.passphrase() if passphrase is None else passphrase
-            content = age.opens_by_passphrase(slot.wrapped.encode("ascii"), passphrase)
+            tried = {_PASSPHRASE: age.opens_by_passphrase(slot.wrapped.encode("ascii"), passphrase)}
+        elif identities:
+            tried = {way: age.opens(slot.wrapped, held) for way, held in ways.items()}
         else:
-            content = age.opens(slot.wrapped, identities)
-        if content is None:
             continue
-        found = data_key.parse(content, source=f"{name}: {slot.name}")
+        opening = {way: content for way, content in tried.items() if content is not None}
+        if not opening:
+            refused.append(slot.name)
+            continue
+        useful |= opening.keys()
+        found = data_key.parse(next(iter(opening.values())), source=f"{name}: {slot.name}")
         file.verify(found)
         if key is not None:
             key.wipe()
@@ -107,7 +127,13 @@ def open_key(file: KeyFile, openers: Openers, *, name: str, all_of_them: bool = 
             f"nothing that was given opens {name}",
             f"it is wrapped for {', '.join(f'{slot.name} ({slot.short})' for slot in file.slots)}",
         )
-    return Opened(key, tuple(by))
+    idle: list[str] = []
+    if all_of_them:
+        idle = [way for way in openers.identities if way not in useful]
+        asked = passphrase is not None or openers.passphrase_named
+        if asked and not openers.passphrase_spent and _PASSPHRASE not in useful:
+            idle.append(_PASSPHRASE)
+    return Opened(key, tuple(by), tuple(refused), tuple(idle))
 
 
 def added(file: KeyFile, slot: Slot, key: Secret) -> KeyFile:

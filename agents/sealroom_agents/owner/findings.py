@@ -86,6 +86,11 @@ def opening(path: Path, dek: Secret, *, progress: Callable[[int, int], None] | N
     except SealError as error:
         return Finding("key", False, error.message, error.code)
     parts = found.header.parts
+    if not found.broken and found.frame is not None and found.frame.code == Code.INDEX_MISMATCH:
+        # Nothing else in the file tells that the index speaks of another key.
+        return Finding(
+            "key", False, f"opens {parts:,} of {parts:,} parts; {found.frame.message}", found.frame.code
+        )
     if not found.broken:
         return Finding("key", True, f"opens {parts:,} of {parts:,} parts")
     lost = "; ".join(each.sentence() for each in found.broken[:MOST_NAMED])

@@ -2,8 +2,8 @@
 """Which parts of a damaged sealed file still open, and the file as far as they go.
 
 Each part opens on its own: its key and its context name the header, the part's number and how many there are.
-So what opens is what its owner sealed, even where the index, the wrap or the end of the archive is gone. Only
-the header must be whole: all parts hang on it.
+So what opens is what its owner sealed, even where the index, the wrap or the end of the archive is gone, or
+the disk no longer gives them. Only the header must be whole: all parts hang on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from sealroom.codes import Code
-from sealroom.errors import PartError, SealError, SealIndexError
+from sealroom.errors import HeaderError, PartError, SealError, SealIndexError
 from sealroom.keys import Secret
 from sealroom.sealed import Header, SealedArchive, check_commitment
 from sealroom.sealed.archive import BLOCK, HEADER_NAME, ArchiveReader, padded
@@ -29,8 +29,13 @@ from sealroom.sealed.target import refuse_same, sealed_output
 from sealroom.sealed.wrap import UNWRAPPED
 
 Progress = Callable[[int, int], None]
-_OPENS, _BROKEN, _MISSING = b"\0", b"\1", b"\2"
-_CODES = {_BROKEN: Code.PART_DOES_NOT_OPEN, _MISSING: Code.ARCHIVE_TRUNCATED}
+_OPENS, _BROKEN, _MISSING, _UNREAD = b"\0", b"\1", b"\2", b"\3"
+_CODES = {
+    _BROKEN: Code.PART_DOES_NOT_OPEN,
+    _MISSING: Code.ARCHIVE_TRUNCATED,
+    _UNREAD: Code.SOURCE_UNREADABLE,
+}
+_HOW = {Code.ARCHIVE_TRUNCATED: "not there: the file ends before", Code.SOURCE_UNREADABLE: "cannot be read"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class BrokenParts:
     end: int
     """First byte after them."""
     code: Code
-    """What is wrong: `part-does-not-open`, or `archive-truncated` where the file ends before."""
+    """What is wrong: `part-does-not-open`, `archive-truncated` where the file ends before, or
+    `source-unreadable` where the disk does not give it."""
 
     def json(self) -> dict[str, object]:
         """The same as JSON."""
@@ -57,9 +63,7 @@ class BrokenParts:
     def sentence(self) -> str:
         """The same in words."""
         which = f"part {self.first}" if self.first == self.last else f"parts {self.first} to {self.last}"
-        how = "not there: the file ends before" if self.code == Code.ARCHIVE_TRUNCATED else "does not open"
-        if self.first != self.last:
-            how = how.replace("does not", "do not")
+        how = _HOW.get(self.code, "does not open" if self.first == self.last else "do not open")
         return f"{which}, bytes {self.begin:,} to {self.end - 1:,}: {how}"
 
 
@@ -91,22 +95,15 @@ def salvage(
     """Open every part. With `target`, write there what opens, and zeros for what does not, as one file of
     the full length that appears whole or not at all.
 
-    Raises `SealError`: `wrong-key` when no part opens or the index says that this is another key,
-    `header-malformed` and what else reading the header raises, `output-exists`, `output-unwritable`.
+    Raises `SealError`: `wrong-key` when no part opens, `source-unreadable` when the file cannot be opened or
+    the disk gives no part, `archive-truncated` when there is none, `header-malformed` and what else reading
+    the header raises, `output-exists`, `output-unwritable`.
     """
-    frame = None
-    try:
-        with SealedArchive.open(path) as archive:
-            info = archive.info
-            check_commitment(dek, header_digest=info.header_digest, commitment=info.index.key_commitment)
-    except SealError as error:
-        if error.code in (Code.WRONG_KEY, Code.SOURCE_UNREADABLE):
-            raise
-        frame = error
     if target is not None:
         refuse_same(path, target)
     descriptor = open_file(path)
     try:
+        frame = _frame(path, dek)
         with ExitStack() as stack:
             header, first = _header(descriptor)
             output = None
@@ -114,15 +111,34 @@ def salvage(
                 output = stack.enter_context(sealed_output(target, overwrite=overwrite)).fileno()
                 os.ftruncate(output, header.size)
             states = _open_all(descriptor, first, header, dek, output, progress)
-            if header.parts and all(state != _OPENS for state in states):
-                raise SealIndexError(
-                    Code.WRONG_KEY,
-                    "no part opens: it is the key of another file, or the header was altered",
-                    None if frame is None else frame.message,
-                )
+            if states and _OPENS not in states:
+                raise _nothing(states, frame)
     finally:
         os.close(descriptor)
     return Salvage(header=header, frame=frame, broken=_ranges(header, states))
+
+
+def _frame(path: Path, dek: Secret) -> SealError | None:
+    """What is wrong with all but the parts."""
+    try:
+        with SealedArchive.open(path) as archive:
+            info = archive.info
+            check_commitment(dek, header_digest=info.header_digest, commitment=info.index.key_commitment)
+    except SealError as error:
+        if error.code != Code.WRONG_KEY:
+            return error
+        # One flipped bit of the index says so too: which of the two is wrong, the parts tell.
+        return SealIndexError(Code.INDEX_MISMATCH, "its index commits to another key than the one given")
+    return None
+
+
+def _nothing(states: Sequence[bytes], frame: SealError | None) -> SealError:
+    """Why there is no part that opens. Of a key nothing is said where none of them could be tried."""
+    said = None if frame is None else frame.message
+    if _BROKEN in states:
+        what = "no part opens: it is the key of another file, or the header was altered"
+        return SealIndexError(Code.WRONG_KEY, what, said)
+    return HeaderError(_CODES[states[0]], "no part is there that could be read", said)
 
 
 def _header(descriptor: int) -> tuple[Header, int]:
@@ -145,7 +161,8 @@ def _open_all(
         try:
             there = read_at(descriptor, (sealed,), first + number * stride + BLOCK)
         except OSError:  # a disk that cannot give this part may well give the next
-            there = False
+            plain[:] = bytes(length)
+            return _UNREAD
         if not there:
             plain[:] = bytes(length)
             return _MISSING

@@ -37,10 +37,12 @@ RETRIES = {"total_max_attempts": 1}
 """s3fs tries again, and so do those who put: the library below it does not too."""
 SCHEMES = ("s3", "memory")
 _NAME = re.compile(r"[0-9a-f]{64}")
+_ROTTEN = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.EISDIR})
+"""Errors of one file whose sectors, or whose entry in the file system, are damaged."""
 
 
 class ContentDamaged(StoreError):
-    """The place answers, and holds other bytes under a name than those of the name."""
+    """The place answers, and under a name it holds other bytes than those of the name, or unreadable ones."""
 
 
 class Content(ABC):
@@ -56,7 +58,11 @@ class Content(ABC):
             raise StoreError(Code.CONTENT_STORE, f"more than {MAX_BYTES} bytes are not kept")
         name = sha256(data).hex()
         with self._errors():
-            if self._read(name) != data:
+            try:
+                there = self._read(name) == data
+            except ContentDamaged:
+                there = False
+            if not there:
                 self._write(name, data)
         return "0x" + name
 
@@ -68,11 +74,7 @@ class Content(ABC):
         with self._errors():
             data = self._read(name)
         if data is not None and sha256(data).hex() != name:
-            raise ContentDamaged(
-                Code.CONTENT_STORE,
-                f"what is kept as {digest} are other bytes",
-                "put the file of a backup in its place",
-            )
+            raise _damaged(name, "are other bytes")
         return data
 
     def need(self, digest: str) -> bytes:
@@ -135,6 +137,11 @@ class Folder(Content):
                 return stream.read(MAX_BYTES + 1)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            # Of an object store EIO says less: its library says so of all that it does not know.
+            if error.errno not in _ROTTEN:
+                raise
+            raise _damaged(name, f"cannot be read: {error.strerror}") from error
 
     def _write(self, name: str, data: bytes) -> None:
         path = self._path(name)
@@ -242,6 +249,12 @@ def no_place() -> StoreError:
         Code.CONTENT_STORE,
         "nothing says where envelopes and recipes are",
         "give --content a folder, or s3://BUCKET/PREFIX, that runner and console reach",
+    )
+
+
+def _damaged(name: str, how: str) -> ContentDamaged:
+    return ContentDamaged(
+        Code.CONTENT_STORE, f"what is kept as 0x{name} {how}", "put the file of a backup in its place"
     )
 
 

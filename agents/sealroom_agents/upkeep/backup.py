@@ -47,7 +47,7 @@ class Summary:
     content: int
     """Envelopes and recipes."""
     damaged: tuple[str, ...] = ()
-    """Digests of those that could not be kept: their place holds other bytes."""
+    """Digests of those that could not be kept: their place holds other bytes, or none that can be read."""
 
 
 def backup(database: str, content: Content, target: Path) -> Summary:

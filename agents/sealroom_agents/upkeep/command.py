@@ -250,7 +250,12 @@ def backup(target: Path, file: Path | None, database: str | None, content: str |
         click.echo(json.dumps(told | {"damaged": list(made.damaged)}))
     else:
         for digest in made.damaged:
-            finding("damaged", f"{digest}: left out, its place holds other bytes", ok=False, width=WIDTH)
+            finding(
+                "damaged",
+                f"{digest}: left out, its place holds other bytes or is unreadable",
+                ok=False,
+                width=WIDTH,
+            )
         click.echo(f"{target}: the {made.kind} database, and {plural(made.content, 'envelope or recipe')}")
     return CommandExit.FAILED if made.damaged else CommandExit.DONE
 

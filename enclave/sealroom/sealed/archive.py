@@ -140,17 +140,23 @@ class ArchiveReader:
 
     def _after_padding(self, count: int) -> bytes:
         """The next bytes, once the padding before them is seen to be zero."""
-        found = os.pread(self._descriptor, self._padding + count, self.position - self._padding)
+        found = self._bytes(self._padding + count, self.position - self._padding)
         if found.count(0, 0, self._padding) != min(self._padding, len(found)):
             raise HeaderError(Code.ARCHIVE_MALFORMED, "the padding of a member is not zero")
         return found[self._padding :]
 
     def read(self, member: Member) -> bytes:
         """The content of a member."""
-        content = os.pread(self._descriptor, member.size, member.offset)
+        content = self._bytes(member.size, member.offset)
         if len(content) != member.size:
             raise HeaderError(Code.ARCHIVE_TRUNCATED, "the archive became shorter while it was read")
         return content
+
+    def _bytes(self, count: int, offset: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, count, offset)
+        except OSError as error:
+            raise HeaderError(Code.SOURCE_UNREADABLE, f"cannot read the archive: {error.strerror}") from None
 
 
 def _octal(field: bytes) -> int | None:
