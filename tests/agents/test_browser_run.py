@@ -253,6 +253,13 @@ def test_the_steps_move_while_it_runs_and_a_lost_stream_is_told(browser: Browser
     page.unroute("**/events")
     expect(page.locator("#connection")).to_be_hidden()
     expect(page.locator("#timeline li.computing")).to_have_count(1)
+    # So is one in whose place a proxy answers, which the browser alone would give up.
+    page.route("**/events", lambda asked: asked.fulfill(status=502, body="bad gateway"))
+    page.goto(f"{place.url}/runs/{place.live}")
+    expect(page.locator("#connection")).to_contain_text("cannot be followed now")
+    page.unroute("**/events")
+    expect(page.locator("#connection")).to_be_hidden()
+    expect(page.locator("#timeline li.computing")).to_have_count(1)
     context.close()
 
 

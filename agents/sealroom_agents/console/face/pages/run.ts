@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Live progress of a run by server-sent events; the page works without it. The browser resumes a broken stream by itself,
-// behind the last event that it has.
+// behind the last event that it has. An answer that is no stream (too many followers, a proxy's 502) ends that for good, so
+// this page asks again, less and less often.
 import { make } from "../parts/dom.ts";
 import { countDown } from "../parts/lease.ts";
 import { printable } from "../parts/text.ts";
@@ -11,6 +12,9 @@ const STATES = ["waiting", "queued", "starting", "attesting", "computing", "anch
 const TURNS = ["attesting", "granted", "emitting", "anchoring", "verified"];
 /** Which of the five steps goes on after an event. */
 const STEP: Readonly<Record<string, number>> = { queued: 3, starting: 3, attesting: 3, granted: 4, computing: 4, final: 4, emitting: 5, anchoring: 5, verified: 5 };
+
+const AGAIN_MS = 2_000;
+const SELDOM_MS = 60_000;
 
 interface RunEvent {
   id: number;
@@ -57,17 +61,28 @@ const follow = (timeline: HTMLElement, run: string): void => {
     connection.hidden = words === "";
   };
 
-  const source = new EventSource("/v1/runs/" + run + "/events");
-  source.addEventListener("open", () => tell(""));
-  source.addEventListener("error", () => tell(source.readyState === EventSource.CLOSED ? SAY.full : SAY.lost));
-  source.addEventListener("phase", (message: MessageEvent<string>) => add(JSON.parse(message.data)));
   const box = document.querySelector<HTMLElement>("[data-lease]");
   const renewed = box ? countDown(box) : undefined;
-  source.addEventListener("lease", (message: MessageEvent<string>) => renewed?.(JSON.parse(message.data)));
-  source.addEventListener("end", () => {
-    source.close();
-    window.location.reload();
-  });
+  const connect = (again: number): void => {
+    const source = new EventSource("/v1/runs/" + run + "/events");
+    let next = again;
+    source.addEventListener("open", () => {
+      tell("");
+      next = AGAIN_MS;
+    });
+    source.addEventListener("error", () => {
+      if (source.readyState !== EventSource.CLOSED) return tell(SAY.lost);
+      tell(SAY.full);
+      window.setTimeout(connect, next, Math.min(2 * next, SELDOM_MS));
+    });
+    source.addEventListener("phase", (message: MessageEvent<string>) => add(JSON.parse(message.data)));
+    source.addEventListener("lease", (message: MessageEvent<string>) => renewed?.(JSON.parse(message.data)));
+    source.addEventListener("end", () => {
+      source.close();
+      window.location.reload();
+    });
+  };
+  connect(AGAIN_MS);
 };
 
 const timeline = document.getElementById("timeline");

@@ -3,7 +3,7 @@
 
 export const SAY = {
   lost: "The connection is lost. What is here may be old; it is tried again.",
-  full: "The console takes no more followers: load the page again to see what is new.",
+  full: "The console cannot be followed now. What is here may be old; it is asked again.",
   holds: "The lease holds",
   out: "No renewal came",
 } as const;
